@@ -138,7 +138,7 @@ export interface GatePolicy {
     selectionRatio: number
     /** The maximum difference of true-positive and of false-positive rates. */
     rateDifference: number
-    /** The minimum rows of a group; smaller groups are reported, but not judged. */
+    /** The minimum rows of a group; smaller groups are reported, but not judged. A larger one may have too few rows too, and is named then. */
     minRows: number
   }
   /** The limits of leakage. */
@@ -201,7 +201,7 @@ export function defaultGatePolicy(task: Task): GatePolicy {
     seed: 1,
     threshold: 0.5,
     evidence: { rows: 1000, positives: 100, negatives: 100, sliceRows: 200, slicePositives: 30 },
-    slices: { metric: sliceMetricsOf[task][0]!, points: 0.02, alpha: 0.05 },
+    slices: { metric: sliceMetricFor(task, primary[task]), points: 0.02, alpha: 0.05 },
     calibration: task === 'binary' || task === 'multiclass' ? { ece: 0.05, overChampion: 0.02 } : 'off',
     fairness: { selectionRatio: 0.8, rateDifference: 0.1, minRows: 100 },
     leakage: { overlap: 0.001, featureAuc: 0.99, featureCorrelation: 0.99, gain: 0.1 },
@@ -227,7 +227,7 @@ export function correctedFor<Policy extends Pick<GatePolicy, 'confidence' | 'res
   return { ...policy, confidence: 1 - tail, resamples }
 }
 
-/** The metrics that compare slices of a task; the first is the default. */
+/** The metrics that compare slices of a task. The first is the default of a primary metric that cannot. */
 const sliceMetricsOf: Record<Task, readonly SliceMetric[]> = {
   binary: ['accuracy', 'auc', 'brier', 'logLoss'],
   multiclass: ['accuracy', 'brier', 'logLoss'],
@@ -235,6 +235,10 @@ const sliceMetricsOf: Record<Task, readonly SliceMetric[]> = {
   quantiles: ['pinball', 'mae'],
   multioutput: ['mae'],
 }
+
+/** The metric that compares slices by default: the primary metric where it can. */
+export const sliceMetricFor = (task: Task, primary: GateMetric): SliceMetric =>
+  sliceMetricsOf[task].find((metric) => metric === primary) ?? sliceMetricsOf[task][0]!
 
 /** Why a floor can never be met, can never fail, or is not a number; undefined for a valid floor. */
 function floorIssue(metric: string, floor: number): string | undefined {

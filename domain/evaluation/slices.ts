@@ -4,12 +4,14 @@
  * dominate their mean.
  */
 import { holm } from '../statistics/multiple-testing.ts'
-import { ownersOf, pointValue, sumByUnit } from '../statistics/bootstrap.ts'
-import { delong } from '../metrics/delong.ts'
+import { pointValue } from '../statistics/bootstrap.ts'
+import { meanError } from '../statistics/mean-error.ts'
+import { delong, delongByEntity } from '../metrics/delong.ts'
 import { higherIsBetter, pick, rowLosses, scoresOfNumbers, statisticOf, type ScoredRows } from './metrics.ts'
 import type { GatePolicy, SliceMetric } from './policy.ts'
+import { percentText } from '../figures.ts'
 import { mcnemarP } from '../metrics/mcnemar.ts'
-import { normalTwoSided } from '../statistics/distributions.ts'
+import { normalTwoSided, studentTwoSided } from '../statistics/distributions.ts'
 
 export interface GateSliceRow {
   /** The name of the slice; with the name of the number for several numbers per row: "evening (arrival_delay)". */
@@ -34,6 +36,32 @@ export interface RowSlice {
 
 /** The name of one number in a slice. */
 export const sliceNameOf = (slice: string, number: string): string => `${slice} (${number})`
+
+/** The loss of a slice that is allowed: `0.02`, or `2 %` of the reference for metrics where lower is better. */
+export const sliceLimitText = ({ metric, points }: GatePolicy['slices']): string =>
+  higherIsBetter(metric) ? String(points) : percentText(points)
+
+const orderOfVerdicts: Readonly<Record<GateSliceRow['verdict'], number>> = {
+  blocked: 0,
+  missing: 0,
+  ok: 1,
+  insufficient: 2,
+}
+
+/**
+ * Orders slices: blocked and missing ones, then the largest loss, and those without enough rows at the end. Without a champion the value
+ * counts, if the metric is known.
+ */
+export function worstSlicesFirst(slices: readonly GateSliceRow[], metric?: SliceMetric): GateSliceRow[] {
+  const valueOf = ({ challenger }: GateSliceRow) =>
+    challenger === null || metric === undefined ? Infinity : higherIsBetter(metric) ? challenger : -challenger
+  return slices.toSorted(
+    (one, other) =>
+      orderOfVerdicts[one.verdict] - orderOfVerdicts[other.verdict] ||
+      (one.delta ?? Infinity) - (other.delta ?? Infinity) ||
+      valueOf(one) - valueOf(other),
+  )
+}
 
 type SlicePolicy = Pick<GatePolicy, 'slices' | 'evidence' | 'targets'>
 
@@ -101,6 +129,9 @@ function compareRows(
   const old = before === null ? null : pointValue(statisticOf(metric, before), rows)
   const { sliceRows, slicePositives } = policy.evidence
   const enough = rows >= sliceRows && (positives === null || positives >= slicePositives)
+  const p = before === null || !enough ? null : sliceP(metric, part, before, own)
+  // The rows of a single entity say nothing of others.
+  const isSingle = own !== undefined && enough && before !== null && p === null
   return {
     name,
     rows,
@@ -108,9 +139,9 @@ function compareRows(
     champion: old,
     challenger: value,
     delta: gain(metric, value, old),
-    p: before === null || !enough ? null : sliceP(metric, part, before, own),
+    p,
     adjustedP: null,
-    verdict: rows === 0 ? 'missing' : enough ? 'ok' : 'insufficient',
+    verdict: rows === 0 ? 'missing' : enough && !isSingle ? 'ok' : 'insufficient',
   }
 }
 
@@ -127,6 +158,8 @@ function sliceP(
   champion: ScoredRows,
   entities?: readonly (string | number)[],
 ): number | null {
+  if (metric === 'auc' && entities !== undefined)
+    return delongByEntity(challenger.y, challenger.score, champion.score, entities)
   if (metric === 'auc') {
     const { status, pTwoSided, auc1, auc2 } = delong(challenger.y, challenger.score, champion.score)
     // Rankings without variance differ with certainty, or are equal.
@@ -142,15 +175,13 @@ function sliceP(
   return meanIsZeroP(differences, entities)
 }
 
-/** Normal test of a mean difference; the rows of one entity count as one observation. */
+/** Normal test of a mean difference; with entities Student's, because they may be few and the rows of one count as one observation. */
 function meanIsZeroP(differences: Float64Array, entities?: readonly (string | number)[]): number | null {
-  const n = differences.length
-  const mean = differences.reduce((sum, value) => sum + value, 0) / n
-  const residuals = differences.map((value) => value - mean)
-  const byCluster = entities === undefined ? residuals : sumByUnit(residuals, ownersOf(entities))
-  const squares = byCluster.reduce((sum, residual) => sum + residual ** 2, 0)
-  const clusters = byCluster.length
-  if (clusters < 2) return null
-  if (squares === 0) return mean === 0 ? 1 : 0 // all rows changed alike
-  return normalTwoSided((mean * n) / Math.sqrt((squares * clusters) / (clusters - 1)))
+  const mean = differences.reduce((sum, value) => sum + value, 0) / differences.length
+  const error = meanError(differences, entities)
+  if (error === null) return null
+  if (error === 0) return mean === 0 ? 1 : 0 // all rows changed alike
+  return entities === undefined
+    ? normalTwoSided(mean / error)
+    : studentTwoSided(mean / error, new Set(entities).size - 1)
 }

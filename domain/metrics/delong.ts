@@ -4,8 +4,9 @@
  */
 import { midranks } from './auc.ts'
 import { nullsOf } from './metrics.ts'
+import { ownersOf, sumByUnit } from '../statistics/bootstrap.ts'
 import { pickInto } from '../statistics/pick-into.ts'
-import { normalQuantile, normalTwoSided, sumOf } from '../statistics/distributions.ts'
+import { normalQuantile, normalTwoSided, studentTwoSided, sumOf } from '../statistics/distributions.ts'
 
 export interface DeLong {
   /** `no_variance`: the difference cannot vary (identical or perfect rankings), so it has no z. */
@@ -67,6 +68,41 @@ export function delong(
     interval: Number.isFinite(reach) ? [difference - reach, difference + reach] : null,
     standardError,
   }
+}
+
+/**
+ * The two-sided p of equal AUCs where the rows of an entity vary together: the terms of DeLong's variance are summed by entity first
+ * (Obuchowski, 1997), and compared with Student's distribution, because entities may be few. Null when a class has fewer than two entities.
+ */
+export function delongByEntity(
+  y: ArrayLike<number>,
+  first: ArrayLike<number>,
+  second: ArrayLike<number>,
+  entities: readonly (string | number)[],
+): number | null {
+  const [positives, negatives] = rowsByLabel(y)
+  if (positives.length === 0 || negatives.length === 0) return null
+  const a = placements(first, positives, negatives)
+  const b = placements(second, positives, negatives)
+  const difference = a.auc - b.auc
+  const owners = ownersOf(entities)
+  const terms = new Float64Array(y.length)
+  const countsOfClasses = (
+    [
+      [positives, a.positive, b.positive],
+      [negatives, a.negative, b.negative],
+    ] as const
+  ).map(([rows, x, z]) => {
+    const count = new Set(Array.from(rows, (row) => owners[row]!)).size
+    const scale = Math.sqrt(count / (count - 1)) / rows.length
+    for (let i = 0; i < rows.length; i++) terms[rows[i]!] = (x[i]! - z[i]! - difference) * scale
+    return count
+  })
+  if (countsOfClasses.some((count) => count < 2)) return null
+  const draws = sumByUnit(terms, owners)
+  const variance = draws.reduce((sum, term) => sum + term ** 2, 0)
+  if (!(variance > 1e-20)) return difference === 0 ? 1 : 0
+  return studentTwoSided(difference / Math.sqrt(variance), draws.length - 1)
 }
 
 /** The rows with label 1, and the others. */

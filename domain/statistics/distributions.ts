@@ -125,6 +125,10 @@ function betaFraction(x: number, a: number, b: number): number {
   return value
 }
 
+/** P(|T| > |t|) for a variable of Student. */
+export const studentTwoSided = (t: number, dof: number): number | null =>
+  betaCdf(dof / (dof + t ** 2), dof / 2, 0.5)
+
 /** The x with P(X ≤ x) = p: the guess of jstat, refined by bisection and Newton on betaCdf. */
 export function betaQuantile(p: number, a: number, b: number): number | null {
   if (!(p >= 0 && p <= 1 && a > 0 && b > 0 && a < Infinity && b < Infinity)) return null

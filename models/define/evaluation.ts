@@ -6,6 +6,7 @@ import { metricsFor } from '../../domain/evaluation/metrics.ts'
 import {
   defaultGatePolicy,
   issuesOfGate,
+  sliceMetricFor,
   thresholdOf,
   type GateMetric,
   type GatePolicy,
@@ -52,8 +53,9 @@ export interface EvaluationSpec {
   /** Slices of the test rows that must not get worse, at most 50: `{ name: 'evening', where: "hour >= '17'" }`. */
   slices?: readonly SliceDefinition[]
   /**
-   * The metric that compares slices, and the loss that refuses a challenger. Default: 0.02 of `accuracy`; of a number 2 % of the champion's
-   * `rmse`, `pinball` (quantiles) or `mae` (quantities).
+   * The metric that compares slices, and the loss that refuses a challenger. Default: 0.02 of the primary metric, or 2 % of the champion's
+   * where lower is better. Where the primary metric cannot compare slices, such as `f1` or `r2`, it is `accuracy`, `rmse`, `pinball`
+   * (quantiles) or `mae` (quantities).
    */
   sliceLimits?: Partial<GatePolicy['slices']>
   /** The columns whose groups are compared for fairness. */
@@ -62,7 +64,7 @@ export interface EvaluationSpec {
   entity?: string
   /**
    * A source column with a prediction that needs no model, such as the last value; every challenger must beat it. Default: the class
-   * shares, or the mean. Not for classes.
+   * shares, the mean (the median where the primary metric is `mae`), or the quantiles of the test rows. Not for classes.
    */
   baseline?: string
   /**
@@ -129,7 +131,7 @@ export function compileEvaluation(
     targets: label.output.kind === 'numbers' ? label.output.names : undefined,
     range: rangeOf(label.output),
     evidence: { ...base.evidence, ...spec.evidence },
-    slices: { ...base.slices, ...spec.sliceLimits },
+    slices: { ...base.slices, metric: sliceMetricFor(task, primary), ...spec.sliceLimits },
     calibration: spec.calibration ?? base.calibration,
     fairness: { ...base.fairness, ...spec.fairness },
     leakage: { ...base.leakage, ...spec.leakage },

@@ -21,6 +21,7 @@ import {
   normalCdf,
   normalQuantile,
   sumOf,
+  studentTwoSided,
 } from '../../../domain/statistics/distributions.ts'
 
 describe('distribution functions (SciPy 1.17.1)', () => {
@@ -116,6 +117,14 @@ describe('ranks', () => {
     const ranks = Float64Array.from(values, (value) => below(value) + (tied(value) + 1) / 2)
     expect(midranks(values)).toEqual(ranks)
   })
+})
+
+it("Student's two-sided p has the values of SciPy", () => {
+  // 2 * scipy.stats.t.sf(t, dof)
+  expect(studentTwoSided(12.706204736432095, 1)).toBeCloseTo(0.05, 10)
+  expect(studentTwoSided(-2.7764451051977987, 4)).toBeCloseTo(0.05, 10)
+  expect(studentTwoSided(2, 4)).toBeCloseTo(0.11611652351681556, 10)
+  expect(studentTwoSided(0, 3)).toBe(1)
 })
 
 describe("McNemar's p", () => {
