@@ -1,14 +1,24 @@
 /**
- * Judges fairness in the gate: compares the two groups with the largest difference, with an interval. A limit that may be broken by
- * chance warns; a limit that is broken with certainty blocks.
+ * Judges fairness: compares all pairs of groups, with intervals. A limit outside of the interval is broken with certainty and blocks. Ten
+ * equal groups differ by chance, so the level counts all pairs, rates and attributes. A limit that may be broken by chance warns only
+ * where the groups differ with certainty: small groups are beyond it by chance in every report.
  */
-import { bootstrap, percentileInterval, type Statistic } from '../statistics/bootstrap.ts'
 import { groupRates, type GroupRates } from '../metrics/fairness.ts'
+import {
+  differenceOfRates,
+  rateInterval,
+  ratioOfRates,
+  type RateInterval,
+} from '../statistics/rate-comparison.ts'
+import { sumOf } from '../statistics/distributions.ts'
+import { meanError } from '../statistics/mean-error.ts'
 import type { ScoredRows } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
-import { ratioOf } from '../figures.ts'
 
-/** Null when undefined, never 0. */
+/**
+ * Of the pair of groups with the largest difference; of those that break the limit with certainty, or else perhaps, or else have enough
+ * rows, when there are any. Null when undefined, never 0.
+ */
 export interface Estimate {
   value: number | null
   low: number | null
@@ -25,132 +35,205 @@ export interface GateFairnessRow {
   tprDifference: Estimate
   /** Largest minus smallest false-positive rate. */
   fprDifference: Estimate
-  /** `doubtful`: a limit is broken, but the groups may be equal. */
-  verdict: 'ok' | 'doubtful' | 'blocked' | 'undefined'
+  /** The groups with too few rows to judge, by rate; absent in older reports. */
+  fewRows?: Record<Rate, string[]>
+  /** The level of each interval, corrected for their number (Bonferroni); absent in older reports. */
+  confidence?: number
+  /**
+   * - `doubtful`: groups differ with certainty, and by more than a limit perhaps by chance.
+   * - `insufficient`: groups with too few rows are beyond a limit by chance, and no others can be judged.
+   */
+  verdict: 'ok' | 'insufficient' | 'doubtful' | 'blocked' | 'undefined'
 }
 
-const nothing: Estimate = { value: null, low: null, high: null }
+const ratesOfGroup = ['selectionRate', 'tpr', 'fpr'] as const
+type Rate = (typeof ratesOfGroup)[number]
 
+interface GroupedRows {
+  attribute: string
+  /** The group of each row. */
+  values: readonly (string | null)[]
+}
+
+type Entities = readonly (string | number)[] | undefined
+
+/** A model whose groups are all within the limits is blocked with a probability of at most 1 − `confidence`. */
 export function judgeFairness(
-  attribute: string,
-  values: readonly (string | null)[],
+  attributes: readonly GroupedRows[],
   challenger: ScoredRows,
-  policy: Pick<GatePolicy, 'fairness' | 'resamples' | 'seed' | 'confidence'>,
-  entities?: readonly (string | number)[],
-): GateFairnessRow {
-  const { selectionRatio: minRatio, rateDifference: maxDifference, minRows } = policy.fairness
-  const all =
-    challenger.task === 'binary'
-      ? groupRates(values, Array.from(challenger.y), Array.from(challenger.predicted))
-      : []
-  const groups = all.map((group) => ({ ...group, judged: group.rows >= minRows }))
-  const judged = groups.filter((group) => group.judged)
-  const row: GateFairnessRow = {
-    attribute,
-    groups,
-    selectionRatio: nothing,
-    tprDifference: nothing,
-    fprDifference: nothing,
-    verdict: 'undefined',
-  }
-  if (judged.length < 2) return row
-
-  const wanted = rates.map((rate) => {
-    if (rate === 'selectionRate') return extremes(judged, rate)
-    // One positive that is wrong makes a rate of 0 in every resample.
-    const counted = countByGroup(values, countedFor(rate, challenger))
-    return extremes(
-      judged.filter(({ group }) => (counted.get(group) ?? 0) >= minRateRows),
-      rate,
-    )
+  { fairness, confidence }: Pick<GatePolicy, 'fairness' | 'confidence'>,
+  entities?: Entities,
+): GateFairnessRow[] {
+  const counted = attributes.map(({ values }) => countRates(values, challenger, fairness.minRows, entities))
+  const pairs = counted
+    .flatMap(({ rates }) => rates)
+    .reduce((sum, { length: n }) => sum + (n * (n - 1)) / 2, 0)
+  const level = 1 - (1 - confidence) / Math.max(1, pairs)
+  return attributes.map(({ attribute }, i) => {
+    const { groups, rates } = counted[i]!
+    const [selection, tpr, fpr] = rates.map((shares, k) =>
+      comparePairs(shares, level, k === 0 ? ratioWithin(fairness) : differenceWithin(fairness)),
+    ) as [Comparison, Comparison, Comparison]
+    const verdicts = [selection, tpr, fpr].map(({ verdict }) => verdict)
+    const fewOf = ({ enough }: Comparison) =>
+      groups.length < 2 ? [] : groups.flatMap(({ group }) => (enough.includes(group) ? [] : [group]))
+    return {
+      attribute,
+      groups,
+      selectionRatio: selection.estimate,
+      tprDifference: tpr.estimate,
+      fprDifference: fpr.estimate,
+      fewRows: { selectionRate: fewOf(selection), tpr: fewOf(tpr), fpr: fewOf(fpr) },
+      confidence: level,
+      verdict: worstFirst.find((verdict) => verdicts.includes(verdict))!,
+    }
   })
-  const statistics: Statistic[] = wanted.map((pair, i) =>
-    pair === null ? undefinedStatistic : compare(rates[i]!, pair, values, challenger),
-  )
-  const rows = challenger.y.length
-  const { resamples, seed } = policy
-  const drawn = bootstrap(statistics, rows, { resamples, seed, entities })
-  const estimates = wanted.map((pair, i): Estimate => {
-    if (pair === null) return nothing
-    const { low, high } = percentileInterval(drawn[i]!, resamples, policy.confidence)
-    return { value: pair.value, low, high }
-  })
-  const [selectionRatio, tprDifference, fprDifference] = estimates as [Estimate, Estimate, Estimate]
-  const broken = [
-    { breaks: below(selectionRatio.value, minRatio), certain: below(selectionRatio.high, 1) },
-    { breaks: above(tprDifference.value, maxDifference), certain: above(tprDifference.low, 0) },
-    { breaks: above(fprDifference.value, maxDifference), certain: above(fprDifference.low, 0) },
-  ].filter(({ breaks }) => breaks)
-  const found = { ...row, selectionRatio, tprDifference, fprDifference }
-  if (broken.length > 0)
-    return { ...found, verdict: broken.some(({ certain }) => certain) ? 'blocked' : 'doubtful' }
-  return { ...found, verdict: estimates.some(({ value }) => value !== null) ? 'ok' : 'undefined' }
 }
 
-const below = (value: number | null, limit: number) => value !== null && value < limit
-const above = (value: number | null, limit: number) => value !== null && value > limit
+const worstFirst = ['blocked', 'doubtful', 'insufficient', 'ok', 'undefined'] as const
 
-const rates = ['selectionRate', 'tpr', 'fpr'] as const
-type Rate = (typeof rates)[number]
+interface Share {
+  group: string
+  value: number
+  /** The independent rows: fewer than there are where the rows of an entity are alike. */
+  rows: number
+}
+
+/** The rates of the judged groups: selection, true positives, false positives. */
+function countRates(
+  values: readonly (string | null)[],
+  scored: ScoredRows,
+  minRows: number,
+  entities: Entities,
+): { groups: GateFairnessRow['groups']; rates: Share[][] } {
+  const { task, y, predicted } = scored
+  const all = task === 'binary' ? groupRates(values, Array.from(y), Array.from(predicted)) : []
+  const groups = all.map((group) => ({ ...group, judged: group.rows >= minRows }))
+  const members = new Map<string | null, number[]>()
+  for (const { group, judged } of groups) if (judged) members.set(group, [])
+  for (const [row, group] of values.entries()) members.get(group)?.push(row)
+  const sharesOf = (rate: Rate) =>
+    groups.flatMap((group): Share[] => {
+      const value = group[rate]
+      if (!group.judged || value === null) return []
+      const rows = members
+        .get(group.group)!
+        .filter((row) => rate === 'selectionRate' || y[row] === (rate === 'tpr' ? 1 : 0))
+      // One positive that is wrong is a rate of 0, which says nothing of the group.
+      if (rate !== 'selectionRate' && rows.length < minRateRows) return []
+      return [{ group: group.group, value, rows: independentRows(rows, value, scored, entities) }]
+    })
+  return { groups, rates: ratesOfGroup.map(sharesOf) }
+}
 
 /** A true-positive (false-positive) rate of fewer positives (negatives) is not judged. */
 const minRateRows = 10
 
-/** Whether a row counts for a rate: all rows, the positives, or the negatives. */
-const countedFor =
-  (rate: Rate, { y }: ScoredRows) =>
-  (row: number): boolean =>
-    rate === 'selectionRate' || y[row] === (rate === 'tpr' ? 1 : 0)
-
-function countByGroup(
-  values: readonly (string | null)[],
-  isCounted: (row: number) => boolean,
-): Map<string, number> {
-  const counts = new Map<string, number>()
-  for (const [row, group] of values.entries())
-    if (group !== null && isCounted(row)) counts.set(group, (counts.get(group) ?? 0) + 1)
-  return counts
+/** As many rows as have the standard error of the rate; as many as entities where the rate is 0 or 1 and shows none. */
+function independentRows(
+  rows: readonly number[],
+  share: number,
+  { predicted }: ScoredRows,
+  entities: Entities,
+): number {
+  if (entities === undefined) return rows.length
+  const owners = rows.map((row) => entities[row]!)
+  const error = meanError(
+    Uint8Array.from(rows, (row) => predicted[row]!),
+    owners,
+  )
+  if (error === null || share === 0 || share === 1) return new Set(owners).size
+  return Math.min(rows.length, (share * (1 - share)) / error ** 2)
 }
 
-interface Extremes {
-  low: string
-  high: string
-  value: number
+/** How two groups are compared, the one with the lower rate first, and when a value breaks the limit. */
+interface Limit {
+  compare: (lower: RateInterval, higher: RateInterval) => RateInterval | null
+  /** The value of equal rates. */
+  equal: number
+  /** How far a value is beyond the limit. */
+  excess: (value: number) => number
+  /** The bound that is nearest to the limit where it is broken, and the other one. */
+  nearest: 'low' | 'high'
+  farthest: 'low' | 'high'
 }
 
-/** The two groups with the largest difference, of those whose rate is defined; null with fewer than two. */
-function extremes(groups: readonly GroupRates[], rate: Rate): Extremes | null {
-  const sorted = groups
-    .filter((group) => group[rate] !== null)
-    .toSorted((one, other) => one[rate]! - other[rate]!)
-  const [first, last] = [sorted[0], sorted.at(-1)]
-  if (first === undefined || last === undefined || sorted.length < 2) return null
-  const [low, high] = [first[rate]!, last[rate]!]
-  const value = rate === 'selectionRate' ? ratioOf(low, high) : high - low
-  return value === null ? null : { low: first.group, high: last.group, value }
+const ratioWithin = ({ selectionRatio }: GatePolicy['fairness']): Limit => ({
+  compare: ratioOfRates,
+  equal: 1,
+  excess: (value) => selectionRatio - value,
+  nearest: 'high',
+  farthest: 'low',
+})
+const differenceWithin = ({ rateDifference }: GatePolicy['fairness']): Limit => ({
+  compare: (lower, higher) => differenceOfRates(higher, lower),
+  equal: 0,
+  excess: (value) => value - rateDifference,
+  nearest: 'low',
+  farthest: 'high',
+})
+
+interface Comparison {
+  estimate: Estimate
+  /** The groups with enough rows. */
+  enough: string[]
+  verdict: GateFairnessRow['verdict']
 }
 
-const undefinedStatistic: Statistic = { kind: 'sums', columns: [], value: () => null }
+interface MeasuredShare extends Share {
+  measured: RateInterval
+  /** Of as many rows with the rate of all groups together. */
+  common: RateInterval
+}
 
-function compare(
-  rate: Rate,
-  pair: Extremes,
-  values: readonly (string | null)[],
-  scored: ScoredRows,
-): Statistic {
-  const { y, predicted } = scored
-  const counted = countedFor(rate, scored)
-  const columns = [pair.low, pair.high].flatMap((group) => {
-    const member = Float64Array.from(y, (_, i) => (values[i] === group && counted(i) ? 1 : 0))
-    return [member.map((one, i) => one * predicted[i]!), member]
-  })
-  return {
-    kind: 'sums',
-    columns,
-    value: (sums) => {
-      const [low, high] = [ratioOf(sums[0]!, sums[1]!), ratioOf(sums[2]!, sums[3]!)]
-      if (low === null || high === null) return null
-      return rate === 'selectionRate' ? ratioOf(low, high) : high - low
-    },
+function comparePairs(
+  shares: readonly Share[],
+  level: number,
+  { compare, equal, excess, nearest, farthest }: Limit,
+): Comparison {
+  const rows = sumOf(shares.map((share) => share.rows))
+  const rate = sumOf(shares.map((share) => share.value * share.rows)) / rows
+  const groups = shares
+    .flatMap((share): MeasuredShare[] => {
+      const measured = rateInterval(share.value * share.rows, share.rows, level)
+      const common = rateInterval(rate * share.rows, share.rows, level)
+      return measured === null || common === null ? [] : [{ ...share, measured, common }]
+    })
+    .toSorted((one, other) => one.value - other.value)
+  // Equal rates would be within the limit with certainty, so a difference of that size is one with certainty.
+  const haveEnough = (one: MeasuredShare, other: MeasuredShare) => {
+    const alike = compare(one.common, other.common)
+    return alike === null || excess(alike[farthest]) <= 0
   }
+  const largest = groups.toSorted((one, other) => other.rows - one.rows)[0]
+  const enough = groups.filter((one) => haveEnough(one, largest!)).map(({ group }) => group)
+  const rankOf = (compared: RateInterval, lower: MeasuredShare, higher: MeasuredShare): number => {
+    if (excess(compared[nearest]) > 0) return ranks.certain
+    const differs = excess(compared[nearest]) > excess(equal)
+    if (differs && excess(compared.value) > 0) return ranks.doubtful
+    return haveEnough(lower, higher) ? ranks.judged : ranks.few
+  }
+  // A thousand groups are half a million pairs, so none is kept but the worst.
+  let worst: { compared: RateInterval; rank: number } | undefined
+  for (const [i, lower] of groups.entries())
+    for (let j = i + 1; j < groups.length; j++) {
+      const higher = groups[j]!
+      const compared = compare(lower.measured, higher.measured)
+      if (compared === null) continue
+      const rank = rankOf(compared, lower, higher)
+      const isWorse =
+        worst === undefined ||
+        rank > worst.rank ||
+        (rank === worst.rank && excess(compared.value) > excess(worst.compared.value))
+      if (isWorse) worst = { compared, rank }
+    }
+  if (worst === undefined)
+    return { estimate: { value: null, low: null, high: null }, enough, verdict: 'undefined' }
+  const { compared: estimate, rank: found } = worst
+  const isFew = found === ranks.few && excess(estimate.value) > 0
+  return { estimate, enough, verdict: isFew ? 'insufficient' : verdictsByRank[found]! }
 }
+
+/** Of the pairs: those that break the limit with certainty count first, or else perhaps, or else those with enough rows. */
+const ranks = { few: 0, judged: 1, doubtful: 2, certain: 3 }
+const verdictsByRank = ['ok', 'ok', 'doubtful', 'blocked'] as const

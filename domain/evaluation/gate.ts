@@ -7,6 +7,7 @@ import { failedTestReasons, openTestReasons } from '../behaviour/judge-behaviour
 import type { ImportanceReport } from '../explanation/importance.ts'
 import { compareCustom, type MetricFunctions } from './custom-metrics.ts'
 import { answerWidth, type ModelAnswers } from '../metrics/answers.ts'
+import { levelShares, type LevelShares } from '../metrics/level-shares.ts'
 import { judgeCalibration, type GateCalibration } from './calibration.ts'
 import { judgeFairness, type GateFairnessRow } from './fairness.ts'
 import {
@@ -29,6 +30,7 @@ import {
   implausiblyGood,
   numberReasons,
   repetitionReasons,
+  shiftReasons,
   searchReasons,
   splitReasons,
   useReasons,
@@ -38,7 +40,7 @@ import { judgeSlices, type GateSliceRow } from './slices.ts'
 import { compareAll, type GateMetricRow } from './metric-table.ts'
 import type { Reason } from '../verdict.ts'
 
-const gateJudge = 'gate@1'
+const gateJudge = 'gate@2'
 
 /**
  * - `better`: the interval of the gain lies above 0; for a first version, over the baseline.
@@ -63,6 +65,8 @@ export interface GateReport {
   /** Null when the task has no positive class. */
   positives: number | null
   metrics: GateMetricRow[]
+  /** Quantiles: the shares of labels below each level of the challenger, and at or below it; absent in others and in older reports. */
+  levels?: LevelShares[]
   slices: GateSliceRow[]
   calibration: GateCalibration | null
   fairness: GateFairnessRow[]
@@ -70,7 +74,7 @@ export interface GateReport {
   tests?: BehaviourRow[]
   /** How much the challenger needs each feature; absent when not measured. */
   importance?: ImportanceReport
-  /** With the confidence level that was used, corrected for other trials on the same test rows. */
+  /** With the confidence level that was used, corrected for other challengers on the same test rows. */
   policy: GatePolicy
   /** Absent when nothing else was tried. */
   search?: GateSearch
@@ -143,9 +147,8 @@ export function judgeGate(
   const metrics = [...compared.metrics, ...own.metrics]
   const slices = judgeSlices(input.slices ?? [], challenger, champion, policy, entities)
   const calibration = judgeCalibration(challenger, champion, policy)
-  const fairness = (input.groups ?? []).map(({ attribute, values }) =>
-    judgeFairness(attribute, values, challenger, policy, entities),
-  )
+  // More challengers on these rows need no wider intervals here: those would let an unfair one pass that is tried again.
+  const fairness = judgeFairness(input.groups ?? [], challenger, declared, entities)
 
   const first = champion === null
   const tests = input.tests ?? []
@@ -172,9 +175,11 @@ export function judgeGate(
       ...own.warnings,
       ...fairnessReasons(fairness, policy, 'doubtful'),
       ...repetitionReasons(input.leakage?.differentRows, report.rows),
+      ...shiftReasons(input.leakage?.classShift, policy),
       ...report.warnings,
     ],
     metrics,
+    levels: policy.levels && levelShares(labels, input.challenger, policy.levels),
     slices,
     calibration,
     fairness,

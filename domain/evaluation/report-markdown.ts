@@ -1,10 +1,12 @@
 /** Renders the report of the gate as Markdown: the verdict in one sentence, the reasons, and every figure. */
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import type { GateFairnessRow } from './fairness.ts'
-import type { GateSliceRow } from './slices.ts'
+import { worstSlicesFirst } from './slices.ts'
 import { isGuard, challengerText, verdictText, type GateMetricRow } from './metric-table.ts'
 import type { GateReport, GateVerdict } from './gate.ts'
-import { groupedDigits } from '../figures.ts'
+import type { GatePolicy } from './policy.ts'
+import { groupedDigits, levelPercent, percentText } from '../figures.ts'
+import { coveredShare } from '../metrics/level-shares.ts'
 import { escapedText, figureOrDash, signedFigure, titledTable } from '../markdown.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -23,16 +25,17 @@ export interface ReportSubject {
 /** Markdown with one table per part; empty parts are omitted. */
 export function gateMarkdown(report: GateReport, subject: ReportSubject): string {
   const { policy } = report
-  const percent = Number((100 * policy.confidence).toPrecision(4))
+  const percent = levelPercent(policy.confidence)
   const parts = [
     `# ${escapedText(subject.model)}: ${escapedText(subject.challenger)} is ${headlines[report.verdict]}`,
     summary(report, subject),
     list('Reasons', report.reasons),
     list('Other checks', report.warnings),
     metricTable(report, percent),
-    sliceTable(report.slices, policy.slices.metric),
+    levelTable(report),
+    sliceTable(report),
     calibrationTable(report),
-    ...report.fairness.map((row) => fairnessTable(row, percent)),
+    ...report.fairness.map((row) => fairnessTable(row, policy)),
     testTable(report.tests ?? []),
     importanceTable(report.importance),
     decided(report, subject),
@@ -99,12 +102,32 @@ function metricTable({ metrics, policy }: GateReport, percent: number): string {
   return `${table}\n\nA positive gain means that the challenger is better, for every metric.`
 }
 
-function sliceTable(slices: readonly GateSliceRow[], metric: string): string {
+function levelTable({ levels = [] }: GateReport): string {
+  if (levels.length === 0) return ''
+  const table = titledTable(
+    '## Levels',
+    ['level', 'labels below', 'labels at or below', 'off by'],
+    levels.map((each) => [
+      String(each.level),
+      percentText(each.below),
+      percentText(each.atOrBelow),
+      signedFigure(coveredShare(each) - each.level),
+    ]),
+  )
+  return `${table}\n\nA level between both shares is right: of tied labels, such as many zeros, one number is the quantile of several levels.`
+}
+
+function sliceTable({
+  slices,
+  policy: {
+    slices: { metric },
+  },
+}: GateReport): string {
   if (slices.length === 0) return ''
   return titledTable(
-    `## Slices, by ${metric}`,
+    `## Slices by ${metric} (worst first)`,
     ['slice', 'rows', 'champion', 'challenger', 'gain', 'adjusted p', 'verdict'],
-    slices.map((row) => [
+    worstSlicesFirst(slices, metric).map((row) => [
       escapedText(row.name),
       groupedDigits(row.rows),
       figureOrDash(row.champion),
@@ -130,7 +153,8 @@ function calibrationTable({ calibration }: GateReport): string {
   )
 }
 
-function fairnessTable(row: GateFairnessRow, percent: number): string {
+function fairnessTable(row: GateFairnessRow, policy: GatePolicy): string {
+  const percent = levelPercent(row.confidence ?? policy.confidence)
   const interval = ({ value, low, high }: GateFairnessRow['selectionRatio']) =>
     value === null
       ? 'undefined'
@@ -149,8 +173,21 @@ function fairnessTable(row: GateFairnessRow, percent: number): string {
   )
   return (
     `${table}\n\nSmallest over largest selection rate: ${interval(row.selectionRatio)}. True-positive rates differ by ` +
-    `${interval(row.tprDifference)}, false-positive rates by ${interval(row.fprDifference)}.`
+    `${interval(row.tprDifference)}, false-positive rates by ${interval(row.fprDifference)}.${fewRowsLine(row)}`
   )
+}
+
+function fewRowsLine({ fewRows }: GateFairnessRow): string {
+  if (fewRows === undefined) return ''
+  const named = [
+    ['selection rate', fewRows.selectionRate],
+    ['true-positive rate', fewRows.tpr],
+    ['false-positive rate', fewRows.fpr],
+  ] as const
+  const parts = named.flatMap(([rate, groups]) =>
+    groups.length === 0 ? [] : [`${rate} of ${groups.map(escapedText).join(', ')}`],
+  )
+  return parts.length === 0 ? '' : `\n\nToo few rows to judge: ${parts.join('; ')}.`
 }
 
 const testVerdicts = { pass: 'passes', fail: '**fails**', not_computed: '**not computed**' } as const

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { GateFairnessRow } from '../../../domain/evaluation/fairness.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
@@ -42,7 +43,7 @@ describe("the gate's report in Markdown", () => {
   })
 
   it('has a table for each part, with as many cells in every line', () => {
-    for (const title of ['Metrics', 'Slices, by accuracy', 'Calibration', 'Fairness by origin']) {
+    for (const title of ['Metrics', 'Slices by auc (worst first)', 'Calibration', 'Fairness by origin']) {
       expect(page).toContain(`## ${title}`)
     }
     const tables = page.split('\n\n').filter((part) => part.startsWith('|'))
@@ -56,6 +57,20 @@ describe("the gate's report in Markdown", () => {
   it('escapes names that contain a cell, a tag or a link', () => {
     expect(page).toContain('even \\| \\<b\\>rows\\</b\\>')
     expect(page).not.toContain('<b>')
+  })
+
+  it('names the groups with too few rows in a line, and none in reports of earlier builds', () => {
+    const line = (fewRows: GateFairnessRow['fewRows']) =>
+      gateMarkdown(
+        { ...report, fairness: [{ ...report.fairness[0]!, fewRows }] },
+        { model: 'm', challenger: 'x' },
+      )
+        .split('\n')
+        .filter((text) => text.startsWith('Too few rows'))
+    expect(line({ selectionRate: ['a'], tpr: ['a', 'b_c'], fpr: [] })).toEqual([
+      'Too few rows to judge: selection rate of a; true-positive rate of a, b\\_c.',
+    ])
+    expect([line(undefined), line({ selectionRate: [], tpr: [], fpr: [] })]).toEqual([[], []])
   })
 
   it('contains no NaN, undefined or null', () => {

@@ -1,0 +1,164 @@
+/** Shows by simulation that a fair model is refused at most at the declared rate, and an unfair one is found. */
+import { describe, expect, it } from 'vitest'
+import { judgeFairness, type GateFairnessRow } from '../../../domain/evaluation/fairness.ts'
+import { judgeGate } from '../../../domain/evaluation/gate.ts'
+import { score } from '../../../domain/evaluation/metrics.ts'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
+
+const policy = defaultGatePolicy('binary')
+
+interface World {
+  /** The selection rate of each group, the same for positives and negatives. */
+  selected: readonly number[]
+  /** Rows of a group. */
+  rows: number
+  /** How many equal rows an entity has. */
+  copies?: number
+}
+
+/** Draws rows of which 8 % are positive. */
+function draw({ selected, rows, copies = 1 }: World, uniform: () => number) {
+  const drawn = selected.flatMap((share, group) =>
+    Array.from({ length: rows / copies }, (_, i) => ({
+      group: `g${group}`,
+      entity: `${group}/${i}`,
+      y: uniform() < 0.08 ? 1 : 0,
+      answer: [uniform() < share ? 0.9 : 0.1],
+    })),
+  )
+  const all = drawn.flatMap((row) => Array.from({ length: copies }, () => row))
+  return {
+    y: all.map(({ y }) => y),
+    challenger: all.map(({ answer }) => answer),
+    values: all.map(({ group }) => group),
+    entities: all.map(({ entity }) => entity),
+  }
+}
+
+const worlds = 100
+const alpha = 1 - policy.confidence
+/** α plus three standard errors of the simulation. */
+const limit = alpha + 3 * Math.sqrt((alpha * (1 - alpha)) / worlds)
+
+function refusedShare(world: World, { attributes = 1, confidence = policy.confidence } = {}): number {
+  const uniform = seededRandom(world.rows + world.selected.length)
+  let refused = 0
+  for (let i = 0; i < worlds; i++) {
+    const { y, challenger, values, entities } = draw(world, uniform)
+    const groups = Array.from({ length: attributes }, (_, k) => ({
+      attribute: `a${k}`,
+      // The same groups in another order of the rows, which are as fair.
+      values: values.map((_each, row) => values[(row * (2 * k + 1) + k) % values.length]!),
+    }))
+    const scored = score('binary', y, challenger, policy)
+    const judged = judgeFairness(
+      groups,
+      scored,
+      { ...policy, confidence },
+      world.copies === undefined ? undefined : entities,
+    )
+    if (judged.some(({ verdict }) => verdict === 'blocked')) refused++
+  }
+  return refused / worlds
+}
+
+describe('the rate at which a fair model is refused is at most 5 %', () => {
+  it.each([
+    ['two equal groups', { selected: [0.3, 0.3], rows: 300 }],
+    ['ten equal groups', { selected: Array.from({ length: 10 }, () => 0.2), rows: 300 }],
+    ['two groups whose ratio is the limit', { selected: [0.2, 0.25], rows: 1_500 }],
+    ['two groups whose true-positive rates differ by the limit', { selected: [0.8, 0.9], rows: 150 }],
+    ['rare groups with few positives', { selected: [0.95, 0.95, 0.95, 0.95, 0.95], rows: 130 }],
+    ['five rows of each entity', { selected: [0.3, 0.3, 0.3], rows: 500, copies: 5 }],
+  ] satisfies [string, World][])('with %s', (_name, world) =>
+    expect(refusedShare(world)).toBeLessThanOrEqual(limit),
+  )
+
+  it('with three attributes', () =>
+    expect(refusedShare({ selected: [0.3, 0.3, 0.3], rows: 300 }, { attributes: 3 })).toBeLessThanOrEqual(
+      limit,
+    ))
+})
+
+describe('an unfair model is refused', () => {
+  it.each([
+    ['one of two groups is selected half as often', { selected: [0.15, 0.3], rows: 1_000 }],
+    ['one of four groups is selected a third as often', { selected: [0.1, 0.3, 0.3, 0.3], rows: 600 }],
+  ])('when %s', (_name, world) => expect(refusedShare(world)).toBeGreaterThan(0.9))
+
+  it('however many other challengers were judged on the same rows', () => {
+    const { y, challenger, values } = draw({ selected: [0.15, 0.4], rows: 600 }, seededRandom(3))
+    const judged = (triedHere: number) =>
+      judgeGate(
+        { y, challenger, champion: null, groups: [{ attribute: 'origin', values }], search: { triedHere } },
+        { ...policy, resamples: 60, evidence: { ...policy.evidence, rows: 1, positives: 1, negatives: 1 } },
+      ).fairness
+    expect(judged(0)[0]?.verdict).toBe('blocked')
+    expect(judged(99)).toEqual(judged(0))
+  })
+})
+
+/** The verdicts on this many worlds with groups of this selection rate and these rows. */
+function verdictsOf(groups: readonly { selected: number; rows: number }[], count = 60): GateFairnessRow[] {
+  const uniform = seededRandom(groups.length)
+  return Array.from({ length: count }, () => {
+    const drawn = groups.map(({ selected, rows }) => draw({ selected: [selected], rows }, uniform))
+    const values = drawn.flatMap(({ y }, group) => y.map(() => `g${group}`))
+    const challenger = drawn.flatMap((each) => each.challenger)
+    const scored = score(
+      'binary',
+      drawn.flatMap(({ y }) => y),
+      challenger,
+      policy,
+    )
+    return judgeFairness([{ attribute: 'origin', values }], scored, policy)[0]!
+  })
+}
+const shareOf = (rows: readonly GateFairnessRow[], wanted: GateFairnessRow['verdict']) =>
+  rows.filter(({ verdict }) => verdict === wanted).length / rows.length
+
+describe('a limit that may be broken by chance', () => {
+  const small = Array.from({ length: 12 }, () => ({ selected: 0.3, rows: 150 }))
+
+  it('is no doubt about many small groups of a fair model, which are named', () => {
+    const rows = verdictsOf(small)
+    expect(shareOf(rows, 'doubtful')).toBeLessThanOrEqual(limit)
+    expect(shareOf(rows, 'insufficient')).toBeGreaterThan(0.9)
+    expect(rows[0]!.fewRows!.selectionRate).toHaveLength(12)
+  })
+
+  it('is no doubt about small groups beside large ones, which are judged', () => {
+    const rows = verdictsOf([{ selected: 0.3, rows: 5_000 }, { selected: 0.3, rows: 5_000 }, ...small])
+    expect(shareOf(rows, 'doubtful')).toBeLessThanOrEqual(limit)
+    for (const { fewRows } of rows)
+      expect(fewRows!.selectionRate).toEqual(small.map((_, i) => `g${i + 2}`).toSorted())
+  })
+
+  it('is a doubt about groups with enough rows', () => {
+    const rows = verdictsOf([{ selected: 0.305, rows: 2_000 }, { selected: 0.4, rows: 2_000 }, ...small])
+    expect(shareOf(rows, 'doubtful') + shareOf(rows, 'blocked')).toBeGreaterThan(0.8)
+  })
+
+  it('blocks when it is certain, however few the rows are', () => {
+    const rows = verdictsOf([
+      { selected: 0.1, rows: 150 },
+      { selected: 0.8, rows: 150 },
+    ])
+    expect(shareOf(rows, 'blocked')).toBe(1)
+  })
+})
+
+it('a report names the pair that breaks the limit, though a small group may differ more', () => {
+  const uniform = seededRandom(5)
+  const large = draw({ selected: [0.5, 0.3], rows: 2_000 }, uniform)
+  const small = draw({ selected: [0.28], rows: 100 }, uniform)
+  const y = [...large.y, ...small.y]
+  const values = [...large.values, ...small.values.map(() => 'small')]
+  const scored = score('binary', y, [...large.challenger, ...small.challenger], policy)
+  const [row] = judgeFairness([{ attribute: 'origin', values }], scored, policy)
+  expect(row?.verdict).toBe('blocked')
+  expect(row?.selectionRatio.high).toBeLessThan(0.8)
+  // Three pairs of selection and false-positive rates; the small group has fewer than ten positives.
+  expect(row?.confidence).toBeCloseTo(1 - 0.05 / 7, 10)
+})
