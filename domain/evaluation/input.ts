@@ -1,11 +1,11 @@
 /** Checks the input of the gate. Too few rows allow no decision, and non-finite predictions cannot be compared. */
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
-import type { Output } from '../model/features.ts'
+import { limitsText, type Output } from '../model/features.ts'
 import type { LeakageFacts } from './leakage.ts'
 import { rowsOfTruths, unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
-import { quantiles } from '../statistics/quantiles.ts'
+import { quantileOfSorted, quantiles } from '../statistics/quantiles.ts'
 import type { Reason } from '../verdict.ts'
 
 export interface GateInput {
@@ -24,7 +24,7 @@ export interface GateInput {
   anchor?: ModelAnswers | null
   /** From which probability on champion and anchor decide for the positive class. Default: that of the policy. */
   thresholds?: { champion?: number; anchor?: number }
-  /** Predictions without a model, such as the last value. Absent: the class shares or the mean of `y`. */
+  /** Predictions without a model, such as the last value. Absent: those of `naiveAnswers`. */
   baseline?: ModelAnswers | null
   /** Declared slices, at most 50; `rows` are indices. A slice without rows fails. */
   slices?: { name: string; rows: ArrayLike<number> }[]
@@ -48,7 +48,7 @@ export interface GateSearch {
    * The trials of the sweep that chose it on the validation rows. They need no correction: the test rows were used for the winner only.
    */
   sweepTrials?: number
-  /** Other artifacts of trials that were judged on the same test rows. The level of every interval is corrected for them. */
+  /** Other challengers that were judged on the same test rows. The level of every interval is corrected for them. */
   triedHere?: number
 }
 
@@ -92,10 +92,9 @@ function answersOutside(answers: ModelAnswers, range: GatePolicy['range']): stri
     if (wrong === undefined) continue
     if (found++ === 0) first = wrong
   }
-  const limits = [range.min === undefined ? '' : `min ${min}`, range.max === undefined ? '' : `max ${max}`]
   return found === 0
     ? undefined
-    : `${found} of ${rows} rows outside of the label's ${limits.filter((each) => each !== '').join(' and ')} (${first.toPrecision(4)})`
+    : `${found} of ${rows} rows outside of the label's ${limitsText(range)} (${first.toPrecision(4)})`
 }
 
 /** Why the input cannot be judged, each with its verdict; empty when it can. */
@@ -147,7 +146,7 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
     add(
       'not_better',
       'challenger_out_of_range',
-      `the challenger answers ${outside}: such a request fails. End the model with a layer that stays inside, such as relu for min: 0, or leave the limit out of the label`,
+      `the challenger answers ${outside}: such a request fails. Train a model that stays inside (for min: 0, a network that ends with relu, or trees with the objective poisson or tweedie), or leave the limit out of the label`,
     )
   if ((slices?.length ?? 0) > maxSlices)
     add('not_better', 'too_many_slices', `${slices!.length} slices, limit ${maxSlices}`)
@@ -167,8 +166,12 @@ export function countLabel(y: ArrayLike<number>, label: number): number {
   return count
 }
 
-/** How many rows are missing from the required evidence; empty when there are enough. */
-export function insufficientRows(y: readonly number[], policy: GatePolicy): Reason[] {
+/** How many rows are missing from the required evidence, which rows `which` names; empty when there are enough. */
+export function insufficientRows(
+  y: readonly number[],
+  policy: GatePolicy,
+  which = 'in the test set',
+): Reason[] {
   const { rows, positives, negatives } = policy.evidence
   const floors = [{ what: 'rows', have: rowsOfTruths(y, policy), need: rows }]
   if (policy.task === 'binary') {
@@ -179,18 +182,24 @@ export function insufficientRows(y: readonly number[], policy: GatePolicy): Reas
     .filter(({ have, need }) => have < need)
     .map(({ what, have, need }) => ({
       code: `few_${what}`,
-      message: `${have} ${what} in the test set, at least ${need} required (evaluation.evidence.${what})`,
+      message: `${have} ${what} ${which}, at least ${need} required (evaluation.evidence.${what})`,
       values: { have, need },
     }))
 }
 
-/** The predictions of a naive model that knows only the class shares, the mean, or the quantiles. */
+/**
+ * The predictions of a naive model that knows only the labels: the class shares, the quantiles, or of a number the constant with the best
+ * primary metric, the median for MAE and the mean for others.
+ */
 export function naiveAnswers(y: readonly number[], policy: GatePolicy, classes: number): number[][] {
   if (policy.task === 'regression' || policy.task === 'multioutput') {
     const width = policy.targets?.length ?? 1
     const rows = y.length / width
-    const answer = Array.from({ length: width }, () => 0)
-    y.forEach((value, at) => (answer[at % width]! += value / rows))
+    const answer = Array.from({ length: width }, (_, k) => {
+      const values = Float64Array.from({ length: rows }, (_each, row) => y[row * width + k]!)
+      if (policy.primary === 'mae') return quantileOfSorted(values.sort(), 0.5) ?? NaN
+      return values.reduce((mean, value) => mean + value / rows, 0)
+    })
     return Array.from({ length: rows }, () => answer)
   }
   if (policy.task === 'quantiles') {

@@ -15,7 +15,7 @@ export interface EvaluationInputs {
   championSplitDiffers?: boolean
   /** Absent when nothing else was tried. */
   search?: GateSearch
-  /** The column used as the baseline; null for the class shares or the mean. */
+  /** The column used as the baseline; null for the constant of `naiveAnswers`. */
   baseline: string | null
   /** The best recent release beside the champion, with its primary metric; null without one. */
   anchor: { version: string; value: number } | null

@@ -9,6 +9,7 @@ import { meanOfStatistics } from '../statistics/mean-statistic.ts'
 import { pickInto } from '../statistics/pick-into.ts'
 import type { Statistic } from '../statistics/bootstrap.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
+import { coveredShare } from '../metrics/level-shares.ts'
 import { middlePlace, pinballLoss } from '../model/quantile-levels.ts'
 import { metricScales, type GateMetric, type GatePolicy, type Task } from './policy.ts'
 import { surprise } from '../metrics/metrics.ts'
@@ -20,18 +21,17 @@ export interface ScoredRows {
   score: Float64Array
   /** The predicted class index; empty without classes. */
   predicted: Uint16Array
-  /**
-   * Multiclass: the probability of the predicted class. Quantiles: 1 when the truth lies between the outermost quantiles. Empty for
-   * others.
-   */
+  /** Multiclass: the probability of the predicted class. Empty for others. */
   confidence: Float64Array
   classes: number
   /** Multiclass: Σ (p_k − 1[y = k])² per row. Quantiles: the pinball loss per row. Empty for others. */
   squares: Float64Array
   /** Several numbers per row: the scores of each. `y` and `score` are those of the first number. Empty for others. */
   parts: readonly ScoredNumber[]
-  /** Quantiles: the share of truths that should lie between the outermost quantiles. */
-  coverage?: number
+  /** Quantiles: bits that say whether the truth is below, or at or below, the first quantile, then the last one. Empty for others. */
+  sides: Uint8Array
+  /** Quantiles: the first and the last level. */
+  outermost?: readonly [number, number]
 }
 
 /** The scores of one number, of several per row. */
@@ -51,10 +51,13 @@ export function pick(scored: ScoredRows, rows: ArrayLike<number>): ScoredRows {
     score: doubles(scored.score),
     confidence: doubles(scored.confidence),
     squares: doubles(scored.squares),
+    sides: pickInto(new Uint8Array(scored.sides.length === 0 ? 0 : rows.length), scored.sides, rows),
     parts: scored.parts.map(({ name, y, score }) => ({ name, y: doubles(y), score: doubles(score) })),
     predicted: pickInto(new Uint16Array(scored.classes === 0 ? 0 : rows.length), scored.predicted, rows),
   }
 }
+
+export const isShare = (metric: GateMetric): boolean => metricScales[metric].range === 'share'
 
 export const higherIsBetter = (metric: GateMetric): boolean => metricScales[metric].better === 'higher'
 
@@ -123,11 +126,12 @@ export function score(
     y: y instanceof Float64Array ? y : Float64Array.from(y),
     score: new Float64Array(rows),
     predicted: new Uint16Array(classes === 0 ? 0 : rows),
-    confidence: new Float64Array(kept),
+    confidence: new Float64Array(task === 'multiclass' ? rows : 0),
     classes,
     squares: new Float64Array(kept),
+    sides: new Uint8Array(task === 'quantiles' ? rows : 0),
     parts: [],
-    coverage: task === 'quantiles' ? levels.at(-1)! - levels[0]! : undefined,
+    outermost: task === 'quantiles' ? [levels[0]!, levels.at(-1)!] : undefined,
   }
   const middle = middlePlace(levels)
   const rowAt = answerReader(answers)
@@ -137,7 +141,7 @@ export function score(
       scored.score[i] = row[0]!
     } else if (task === 'quantiles') {
       scored.score[i] = row[middle]!
-      scored.confidence[i] = y[i]! >= row[0]! && y[i]! <= row.at(-1)! ? 1 : 0
+      scored.sides[i] = sideOf(y[i]!, row[0]!) | (sideOf(y[i]!, row.at(-1)!) << 2)
       scored.squares[i] = pinballLoss(y[i]!, row, levels)
     } else if (task === 'binary') {
       const p = row.length === 1 ? row[0]! : row[1]!
@@ -158,6 +162,9 @@ export function score(
   }
   return scored
 }
+
+const sideOf = (truth: number, quantile: number): number =>
+  Number(truth < quantile) | (Number(truth <= quantile) << 1)
 
 function scoreSeveral(
   task: Task,
@@ -184,6 +191,7 @@ function scoreSeveral(
     confidence: none,
     classes: 0,
     squares: none,
+    sides: new Uint8Array(0),
     parts,
   }
 }
@@ -309,14 +317,16 @@ function shareOfHits(scored: ScoredRows, isOf: (scored: ScoredRows, row: number)
   return { kind: 'sums', columns: [hits, whole], value: (sums) => ratioOf(sums[0]!, sums[1]!) }
 }
 
-/** The difference between the share of truths inside the outermost quantiles and the share that their levels promise. */
-function coverageError({ confidence, coverage = 0 }: ScoredRows): Statistic {
+/** The difference between the share of truths that lie between the outermost quantiles and the share that their levels promise. */
+function coverageError({ sides, outermost: [first, last] = [0, 1] }: ScoredRows): Statistic {
   return {
     kind: 'sums',
-    columns: [confidence],
+    columns: [1, 2, 4, 8].map((bit) => flags(sides.length, (row) => (sides[row]! & bit) > 0)),
     value: (sums, weight) => {
-      const share = ratioOf(sums[0]!, weight)
-      return share === null ? null : Math.abs(share - coverage)
+      if (weight === 0) return null
+      const covered = (level: number, at: number) =>
+        coveredShare({ level, below: sums[at]! / weight, atOrBelow: sums[at + 1]! / weight })
+      return Math.abs(covered(last, 2) - covered(first, 0) - (last - first))
     },
   }
 }

@@ -1,7 +1,8 @@
 /** Tests the gate on models that predict quantiles. */
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { naiveAnswers } from '../../../domain/evaluation/input.ts'
+import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
 import { pick, score, statisticOf } from '../../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy, issuesOfGate, type GatePolicy } from '../../../domain/evaluation/policy.ts'
 import { pointValue } from '../../../domain/statistics/bootstrap.ts'
@@ -34,6 +35,45 @@ it('measures the pinball loss, the error of the coverage, and the error of the m
   expect(figureOf('coverageError', narrow)).toBeCloseTo(0.8 - 0.16, 1)
   expect(figureOf('mae', right)).toBeCloseTo(1.25, 1)
   expect(figureOf('mae', narrow)).toBe(figureOf('mae', right))
+})
+
+describe('of labels of which 39 % are zero', () => {
+  const many = 10_000
+  const truths = Array.from({ length: many }, (_, at) => (at < 0.39 * many ? 0 : at / many))
+  /** The same quantiles for each row. */
+  const judged = (...row: number[]) => {
+    const answer = truths.map(() => row)
+    const scored = score('quantiles', truths, answer, policy)
+    const levelsOf = judgeGate({ y: truths, challenger: answer, champion: null }, policy).levels
+    return { error: pointValue(statisticOf('coverageError', scored), many)!, levels: levelsOf }
+  }
+
+  it('the right quantiles have no error, although no label is below the first one', () => {
+    const { error, levels: shares } = judged(0, 0.5, 0.9)
+    expect(error).toBeCloseTo(0, 3)
+    expect(shares).toMatchObject([
+      { level: 0.1, below: 0, atOrBelow: 0.39 },
+      { level: 0.5, below: 0.5 },
+      { level: 0.9, below: 0.9 },
+    ])
+  })
+
+  it('the report shows both shares of each level', () => {
+    const report = judgeGate(
+      { y: truths, challenger: truths.map(() => [0, 0.5, 0.8]), champion: null },
+      policy,
+    )
+    const page = gateMarkdown(report, { model: 'm', challenger: 'm_v1.0.0' })
+    expect(page).toMatch(/## Levels[^#]*\| 0\.1 \| 0 % \| 39 % \| 0 \|/)
+    expect(page).toMatch(/\| 0\.9 \| 80 % \| 80 % \| −0\.0999 \|/)
+  })
+
+  it('a last quantile that is too low is not excused by the zeros, nor is a first one that is too high', () => {
+    expect(judged(0, 0.5, 0.8).error).toBeCloseTo(0.1, 3)
+    expect(judged(0.45, 0.5, 0.9).error).toBeCloseTo(0.35, 3)
+    // Below all labels, it covers none of them.
+    expect(judged(-0.1, 0.5, 0.9).error).toBeCloseTo(0.1, 3)
+  })
 })
 
 it('releases the challenger with the lower pinball loss, and not one whose quantiles miss the truth', () => {
@@ -89,5 +129,6 @@ it('expects more than the quantiles of all rows, the prediction of a model witho
 it('selects the rows of a slice with all their scores', () => {
   const part = pick(score('quantiles', y, right, policy), [0, 5])
   expect(part.squares).toHaveLength(2)
-  expect(part.coverage).toBeCloseTo(0.8)
+  expect(part.sides).toHaveLength(2)
+  expect(part.outermost).toEqual([0.1, 0.9])
 })

@@ -1,0 +1,42 @@
+/** Tests that no constant beats the default baseline of a number, whose labels are skewed. */
+import { expect, it } from 'vitest'
+import { judgeGate } from '../../../domain/evaluation/gate.ts'
+import { defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
+import { quantiles } from '../../../domain/statistics/quantiles.ts'
+import { standardNormal } from '../../../domain/statistics/random-variates.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
+
+const rows = 1_000
+const uniform = seededRandom(6)
+const skewed = () => Array.from({ length: rows }, () => Math.exp(1.5 * standardNormal(uniform)))
+const labels = [skewed(), skewed()]
+const meanOf = (values: readonly number[]) => values.reduce((sum, value) => sum + value / rows, 0)
+const medianOf = (values: readonly number[]) => quantiles(values, [0.5])[0]!
+
+function judge(constant: (values: readonly number[]) => number, more: Partial<GatePolicy>, width = 1) {
+  const columns = labels.slice(0, width)
+  const answer = columns.map(constant)
+  const challenger = Array.from({ length: rows }, () => answer)
+  const y = Array.from({ length: rows }, (_, row) => columns.map((values) => values[row]!)).flat()
+  const policy = { ...defaultGatePolicy('regression'), resamples: 100, floors: { mae: 1_000 }, ...more }
+  const { verdict, reasons } = judgeGate({ y, challenger, champion: null }, policy)
+  return [verdict, ...reasons.map(({ code }) => code)]
+}
+
+it.each([
+  ['median', 'mae', medianOf],
+  ['mean', 'mae', meanOf],
+  ['mean', 'rmse', meanOf],
+  ['median', 'rmse', medianOf],
+  ['mean', 'r2', meanOf],
+] as const)('the %s does not beat the baseline in %s', (_name, primary, constant) =>
+  expect(judge(constant, { primary })).toEqual(['not_better', 'baseline_not_met']),
+)
+
+it('the medians of several numbers do not beat the baseline in MAE', () => {
+  const several = { ...defaultGatePolicy('multioutput'), primary: 'mae', targets: ['near', 'far'] } as const
+  expect(judge(medianOf, { ...several, resamples: 100, floors: { mae: 1_000 } }, 2)).toEqual([
+    'not_better',
+    'baseline_not_met',
+  ])
+})
