@@ -11,15 +11,16 @@ import { digestOfJson, getManifest } from '../../store/artifacts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import {
   countTestSetUses,
+  countTriedOn,
   findEvaluation,
   insertEvaluation,
   type Evaluation,
 } from '../../store/training/evaluations.ts'
-import { countSweepTrials, countTriedOn } from '../../store/training/sweeps.ts'
+import { countSweepTrials } from '../../store/training/sweeps.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
-import { areSplitDifferently, getSnapshot } from '../../store/training/snapshots.ts'
+import { getSnapshot, mayTestTrained } from '../../store/training/snapshots.ts'
 import { getTraining } from '../../store/training/trainings.ts'
 import { getVersion, listReleased, listTwins } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
@@ -90,8 +91,17 @@ export const evaluate =
       anchors: anchors.map(({ version, artifactDigest }) => ({ version, artifactDigest })),
       testSetUses: await countTestSetUses(store, snapshotDigest),
       championSplitDiffers:
-        baseline && (await areSplitDifferently(store, snapshotDigest, baseline.manifest.training.snapshot)),
-      search: await searchOf(store, { sweep, snapshotDigest, artifactDigest }),
+        baseline &&
+        (await mayTestTrained(store, {
+          snapshot: snapshotDigest,
+          earlier: baseline.manifest.training.snapshot,
+        })),
+      search: await searchOf(store, {
+        sweep,
+        model,
+        snapshotDigest,
+        artifacts: [artifactDigest, ...(baseline === undefined ? [] : [baseline.artifactDigest])],
+      }),
       modelsDirectory: models,
     }
     const judged = [artifactDigest, baseline?.artifactDigest, ...anchors.map((each) => each.artifactDigest)]
@@ -132,10 +142,10 @@ export const evaluate =
     return result
   }
 
-/** How many trials and trainings used these test rows before; undefined for none. */
+/** How many trials of its sweep, and how many challengers on these test rows, preceded the challenger; undefined for none. */
 async function searchOf(
   store: Deps['store'],
-  { sweep, ...judged }: { sweep?: string; snapshotDigest: string; artifactDigest: string },
+  { sweep, ...judged }: { sweep?: string } & Parameters<typeof countTriedOn>[1],
 ): Promise<GateSearch | undefined> {
   const sweepTrials = sweep === undefined ? 0 : await countSweepTrials(store, sweep)
   const triedHere = await countTriedOn(store, judged)

@@ -66,6 +66,7 @@ async function takeOnce(
   }
   const written = await withHeartbeat(() => withSourceCopies({ artifacts, config }, definition.source, take))
   const { digest, bytes, parts: rows, columns, subjects, leftOut, source, served } = written
+  const { newestEvent, firstTestEvent } = written
   await withHeartbeat(() =>
     untilStored(log, `the snapshot of ${name}`, async () => {
       await artifacts.share('snapshots', digest)
@@ -82,6 +83,8 @@ async function takeOnce(
     source: {
       ...source,
       split,
+      newestEvent,
+      firstTestEvent,
       served,
       floods: leftOut.floods?.map(floodSentence),
       subjects,

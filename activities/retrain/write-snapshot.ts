@@ -20,13 +20,17 @@ import { countLeftOut, emptyPartText } from '../data/left-out.ts'
 import { openRows } from '../data/open-rows.ts'
 import { columnTypes } from '../data/rows.ts'
 import { settleSubjects } from '../privacy/data-subjects.ts'
-import { loadServedRows } from './served-rows.ts'
+import { loadServedRows, maturedAlike } from './served-rows.ts'
 
 export interface WrittenSnapshot {
   digest: string
   bytes: number
   parts: { train: number; validation?: number; test: number }
   columns: Record<string, string>
+  /** ISO 8601: when the newest training event happened; absent without event times. */
+  newestEvent?: string
+  /** ISO 8601: when the first test event happened; absent without event times. */
+  firstTestEvent?: string
   /** The digest of the list of data subjects, for a model with a subject column. */
   subjects?: string
   leftOut: LeftOut
@@ -63,7 +67,7 @@ export async function writeSnapshot(options: {
     const query = snapshotQuery(definition, asOfMs)
     await duck.run(`copy (${query}) to ${textLiteral(draft)} (format parquet, compression zstd)`)
     const flooded = await leaveOutFloods(duck, { draft, definition, artifacts })
-    const { train, test, validation } = await countParts(duck, flooded.draft)
+    const { train, test, validation, ...events } = await readParts(duck, flooded.draft)
     const empty = !train
       ? 'train'
       : !test
@@ -81,24 +85,32 @@ export async function writeSnapshot(options: {
     const columns = Object.fromEntries(await columnTypes(duck, textLiteral(flooded.draft)))
     const taken = await artifacts.take('snapshots', flooded.draft)
     const parts = { train, validation, test }
-    return { ...taken, parts, columns, subjects, leftOut: { ...leftOut, ...flooded.found }, served }
+    return {
+      ...taken,
+      parts,
+      columns,
+      ...events,
+      subjects,
+      leftOut: { ...leftOut, ...flooded.found },
+      served,
+    }
   })
 }
 
-/** The test rows are the last rows. Rows too young to have an outcome would leave the test set empty. */
-function maturedAlike(definition: ModelDefinition, served: ServedFacts | undefined): ModelDefinition {
-  const { split } = definition
-  if (served === undefined || split.kind !== 'time') return definition
-  return { ...definition, split: { ...split, maturedMs: Math.max(split.maturedMs, served.maturedMs) } }
-}
-
-async function countParts(
+async function readParts(
   duck: Duck,
   path: string,
-): Promise<{ train?: number; validation?: number; test?: number }> {
-  const { part } = snapshotColumns
-  const rows = await duck.rows<{ part: string; n: number }>(
-    `select ${part} as part, count(*) as n from ${textLiteral(path)} group by ${part}`,
+): Promise<Partial<WrittenSnapshot['parts']> & Pick<WrittenSnapshot, 'newestEvent' | 'firstTestEvent'>> {
+  const { part, eventAt } = snapshotColumns
+  const asText = (moment: string) => `strftime(${moment}, '%Y-%m-%dT%H:%M:%SZ')`
+  const rows = await duck.rows<{ part: string; n: number; first: string | null; newest: string | null }>(
+    `select ${part} as part, count(*) as n, ${asText(`min(${eventAt})`)} as first, ${asText(`max(${eventAt})`)} as newest
+     from ${textLiteral(path)} group by ${part}`,
   )
-  return Object.fromEntries(rows.map(({ part: name, n }) => [name, n]))
+  const found = (name: string) => rows.find((each) => each.part === name)
+  return {
+    ...Object.fromEntries(rows.map(({ part: name, n }) => [name, n])),
+    newestEvent: found('train')?.newest ?? undefined,
+    firstTestEvent: found('test')?.first ?? undefined,
+  }
 }

@@ -11,10 +11,12 @@ import {
 import { isOfNumbers, type Feature } from '../../domain/model/features.ts'
 import { snapshotColumns, snapshotLabels, type ModelDefinition } from '../../domain/model-definition.ts'
 import {
+  findClassShift,
   rankCorrelation,
   separationByValues,
   separationOfClasses,
   type ClassCounts,
+  type ClassShift,
   type LeakageFacts,
 } from '../../domain/evaluation/leakage.ts'
 import { quotedIdentifier } from '../../domain/sql-text.ts'
@@ -33,6 +35,8 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
   if (entityOverlap !== undefined) facts.entityOverlap = entityOverlap
   const different = await countDifferentRows(duck, definition)
   if (different !== undefined) facts.differentRows = different
+  const shift = await findShift(duck, definition)
+  if (shift !== undefined) facts.classShift = shift
   if (definition.label.knownAt !== undefined) {
     const [early] = await duck.rows<{ n: number }>(
       `select count(*) as n from snapshot where ${knownAt} <= ${eventAt}`,
@@ -88,6 +92,23 @@ async function countDifferentRows(
   )
   const { rows, keys } = counted!
   return keys < rows / 2 ? keys : undefined
+}
+
+/** Whether a class has another share in the test rows of a split by time. */
+async function findShift(
+  duck: Duck,
+  { label: { output }, split }: ModelDefinition,
+): Promise<ClassShift | undefined> {
+  if (split.kind !== 'time' || isOfNumbers(output)) return undefined
+  const counted = await duck.rows<Counted & { rows: number }>(`
+    select ${label} as label, ${part} = 'test' as "isTest", count(*) as rows
+    from snapshot where ${part} in ('train', 'test') and ${label} is not null group by all order by all`)
+  const [counts] = countsOf(
+    counted,
+    () => 'all',
+    ({ rows }) => rows,
+  )
+  return counts && findClassShift(labelsOf(counted), counts)
 }
 
 /**
@@ -188,13 +209,15 @@ async function countMissing(duck: Duck, names: readonly string[]): Promise<[stri
   })
 }
 
+const labelsOf = (counted: readonly Counted[]) => [...new Set(counted.map(({ label }) => label))]
+
 /** Adds up counts of rows by value and class. */
 function countsOf<T extends Counted>(
   counted: readonly T[],
   valueOf: (row: T) => unknown,
   rowsOf: (row: T) => number,
 ): ClassCounts[] {
-  const labels = [...new Set(counted.map((row) => row.label))]
+  const labels = labelsOf(counted)
   const values = new Map<unknown, { train: number[]; test: number[] }>()
   for (const row of counted) {
     const value = valueOf(row)

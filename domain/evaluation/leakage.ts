@@ -3,6 +3,7 @@
  * production, so each sign blocks the challenger whatever its metrics.
  */
 import { auc, midranks } from '../metrics/auc.ts'
+import { sumOf } from '../statistics/distributions.ts'
 import type { GatePolicy } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -14,6 +15,8 @@ export interface LeakageFacts {
   entityOverlap?: number
   /** How many different rows the test rows of a split by hash without a key are; absent when at least half of them differ. */
   differentRows?: number
+  /** The class whose share of the rows changes most, when a split by time gives it another one in the test rows. */
+  classShift?: ClassShift
   /** Rows whose label was known no later than their features. */
   labelNotAfterFeature?: number
   /**
@@ -23,6 +26,38 @@ export interface LeakageFacts {
   featureAuc?: { feature: string; auc: number | null; ofMissing?: true }[]
   /** The rank correlation of each feature alone with a numeric label; null when undefined. */
   featureCorrelation?: { feature: string; correlation: number | null }[]
+}
+
+/** The share of a class in the training and in the test rows. */
+export interface ClassShift {
+  label: number | string
+  train: number
+  test: number
+}
+
+/** A share that changes by less is that of another season. */
+const shiftFactor = 2
+/** The standard errors of a difference that is not chance. */
+const shiftErrors = 5
+
+/**
+ * Compares the shares of each class in training and test rows. Returns the class with the largest factor, if it is at least two and the
+ * shares differ by at least five standard errors (pooled two-sample test of proportions).
+ */
+export function findClassShift(
+  labels: readonly (number | string)[],
+  { train, test }: ClassCounts,
+): ClassShift | undefined {
+  const [trainRows, testRows] = [sumOf(train), sumOf(test)]
+  const shifts = labels.flatMap((label, at) => {
+    const shift = { label, train: train[at]! / trainRows, test: test[at]! / testRows }
+    const pooled = (train[at]! + test[at]!) / (trainRows + testRows)
+    const error = Math.sqrt(pooled * (1 - pooled) * (1 / trainRows + 1 / testRows))
+    const factor = Math.max(shift.train, shift.test) / Math.min(shift.train, shift.test)
+    const isClear = factor >= shiftFactor && Math.abs(shift.train - shift.test) >= shiftErrors * error
+    return isClear ? [{ shift, factor }] : []
+  })
+  return shifts.toSorted((a, b) => b.factor - a.factor)[0]?.shift
 }
 
 /** Classes with fewer rows are not compared: a few rows separate by chance. */

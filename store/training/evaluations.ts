@@ -43,6 +43,12 @@ export const findEvaluation = (database: Database, id: string) =>
     select id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report, inputs, page, report_digest
     from evaluations where id = ${id}`)
 
+/** What the gate has decided; undefined where it has not judged. */
+export const findVerdict = (database: Database, id: string) =>
+  rowsFrom(database).find<{ evaluation: string; verdict: GateVerdict; reportDigest: string }>(
+    sql`select id as evaluation, verdict, report_digest from evaluations where id = ${id}`,
+  )
+
 /** The evaluations of the versions registered last, the newest first. */
 export const listLastEvaluations = (database: Database, limit: number) =>
   rowsFrom(database).list<Evaluation & { version: string }>(sql`
@@ -65,6 +71,26 @@ export async function getEvaluation(database: Database, id: string): Promise<Eva
   const evaluation = await findEvaluation(database, id)
   if (evaluation === undefined) throw new DomainError('not_found', `there is no evaluation ${id}`)
   return evaluation
+}
+
+/** How many other challengers of the model were judged on these test rows, by trials and retrainings. */
+export async function countTriedOn(
+  database: Database,
+  {
+    model,
+    snapshotDigest,
+    artifacts,
+  }: {
+    model: string
+    snapshotDigest: string
+    /** The digests of the challenger and of the champion. */
+    artifacts: readonly string[]
+  },
+): Promise<number> {
+  const found = await rowsFrom(database).value<number>(sql`
+    select count(distinct artifact_digest)::integer from evaluations
+    where model = ${model} and snapshot_digest = ${snapshotDigest} and artifact_digest <> all(${artifacts})`)
+  return found ?? 0
 }
 
 /** How many decisions used these test rows. */

@@ -42,11 +42,19 @@ export async function listSnapshotFloods(database: Database, digest: string): Pr
   return found?.floods ?? []
 }
 
-/** Whether the rows of two snapshots were split into parts by different rules. False when a rule is unknown. */
-export async function areSplitDifferently(database: Database, one: string, other: string): Promise<boolean> {
+/**
+ * Whether test rows of a snapshot may be training rows of an earlier one, because the two were split by different rules. False when a rule
+ * is unknown, and where the first test event is younger than all rows of the earlier one. Rows without times are as old as their snapshot.
+ */
+export async function mayTestTrained(
+  database: Database,
+  { snapshot, earlier }: { snapshot: string; earlier: string },
+): Promise<boolean> {
   const [found] = await database.query<{ differ: boolean | null }>(sql`
-    select a.source -> 'split' <> b.source -> 'split' as differ
-    from snapshots a, snapshots b where a.digest = ${one} and b.digest = ${other}`)
+    select a.source -> 'split' <> b.source -> 'split'
+      and coalesce((a.source ->> 'firstTestEvent')::timestamptz
+        <= case when b.source -> 'newestEvent' is null then greatest(b.as_of, b.created_at) else b.as_of end, true) as differ
+    from snapshots a, snapshots b where a.digest = ${snapshot} and b.digest = ${earlier}`)
   return found?.differ === true
 }
 

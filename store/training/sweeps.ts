@@ -105,15 +105,3 @@ export const countSweepTrials = async (database: Database, sweepId: string): Pro
     (await rowsFrom(database).value<string>(sql`select count(*) from trials where sweep_id = ${sweepId}`)) ??
       0,
   )
-
-/** How many other artifacts of trials were judged on these test rows. */
-export async function countTriedOn(
-  database: Database,
-  { snapshotDigest, artifactDigest }: { snapshotDigest: string; artifactDigest: string },
-): Promise<number> {
-  const count = await rowsFrom(database).value<string>(sql`
-    select count(distinct evaluations.artifact_digest) from trials
-      join evaluations on evaluations.training_id = trials.training_id
-    where evaluations.snapshot_digest = ${snapshotDigest} and evaluations.artifact_digest <> ${artifactDigest}`)
-  return Number(count ?? 0)
-}

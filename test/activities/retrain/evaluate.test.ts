@@ -153,6 +153,18 @@ describe('an evaluation', () => {
     expect(report.warnings.map(({ message }) => message).join()).toMatch(/2\d/)
   })
 
+  it('is stricter after each other challenger of a retraining on its test rows', async () => {
+    await again('trn_d', 'trn_next')
+    await judged('evl_next', 'trn_next')
+    const [before, after] = await Promise.all(
+      ['evl_d', 'evl_next'].map(async (id) => (await getEvaluation(deps.store, id)).report),
+    )
+    const tried = (before!.search?.triedHere ?? 0) + 1
+    expect(after!.search).toEqual({ sweepTrials: 0, triedHere: tried })
+    expect(after!.policy.confidence).toBeCloseTo(1 - 0.05 / (1 + tried), 10)
+    expect(after!.warnings.map(({ code }) => code)).toContain('tried_on_test_rows')
+  })
+
   it.each([
     ['a feature knows the label', `update roses set age = 10 + 50 * blooms::int`, 'leak_feature'],
     [

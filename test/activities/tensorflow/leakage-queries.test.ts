@@ -79,6 +79,21 @@ it('leakage queries report shared rows, shared entities, labels of the same mome
   })
 })
 
+it('leakage queries find a class that has another share in the test rows of a split by time', async () => {
+  const split = { kind: 'time', trainMs: 1, testMs: 1, maturedMs: 0 }
+  const of = { ...definition, split } as unknown as ModelDefinition
+  const part = (name: 'train' | 'test', rows: number, positive: number) =>
+    Array.from({ length: rows }, (_, i): Fact => [`${name}${i}`, null, name, 1, 2, 1, i < positive ? 1 : 0])
+  const shiftOf = async (train: number, test: number, as = of) =>
+    (await leaks([...part('train', 400, train), ...part('test', 100, test)], as)).classShift
+  expect(await shiftOf(20, 40)).toEqual({ label: 1, train: 0.05, test: 0.4 })
+  expect(await shiftOf(200, 95)).toEqual({ label: 0, train: 0.5, test: 0.05 })
+  // Less than twice the share, and a difference that may be chance.
+  expect(await shiftOf(200, 70)).toBeUndefined()
+  expect(await shiftOf(4, 4)).toBeUndefined()
+  expect(await shiftOf(20, 40, definition)).toBeUndefined()
+})
+
 it('leakage queries count the different test rows of a split without a key, when most have an equal one', async () => {
   const of = { ...definition, source: { key: [] as string[] } } as unknown as ModelDefinition
   const rows = (...keys: string[]) => keys.map((key): Fact => [key, null, 'test', 1, 2, 1, 0])

@@ -96,7 +96,7 @@ it('the report names what was tried, and the level that follows from it', () => 
   expect(report.warnings.map(({ message }) => message)).toEqual(
     expect.arrayContaining([
       'chosen among 30 trials by the validation rows; the test rows judge it alone',
-      '4 other trial(s) were judged on these test rows, so intervals have the level 99 %',
+      '4 other challengers were judged on these test rows, so intervals have the level 99 %',
     ]),
   )
 })

@@ -1,0 +1,52 @@
+/** Tests when test rows of a snapshot may be among the training rows of an earlier one. */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { insertSnapshot, mayTestTrained } from '../../../store/training/snapshots.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { insertModel } from '../../support/release/candidates.ts'
+import { releasePolicy } from '../../support/release/releases.ts'
+import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-snapshots-'))
+let store: Store
+beforeAll(async () => {
+  store = openPatientStore(await migratedDatabase())
+  await insertModel(store, { model: 'roses', policy: releasePolicy, artifactRoot })
+})
+afterAll(async () => {
+  await store.close()
+  rmSync(artifactRoot, { recursive: true, force: true })
+})
+
+it.each<[string, Record<string, unknown>, boolean, Record<string, unknown>?]>([
+  ['of another split', { split: 'b' }, true],
+  ['of the same split', { split: 'a' }, false],
+  ['of an unknown split', {}, false],
+  ['of another split with an older event', { split: 'b', firstTestEvent: '2026-02-28T00:00:00Z' }, true],
+  ['of another split, all younger', { split: 'b', firstTestEvent: '2026-03-02T00:00:00Z' }, false],
+  [
+    'of another split, younger than the time of rows without times',
+    { split: 'b', firstTestEvent: '2026-03-02T00:00:00Z' },
+    true,
+    {},
+  ],
+  [
+    'of another split, younger than rows without times',
+    { split: 'b', firstTestEvent: new Date(Date.now() + 60_000).toISOString() },
+    false,
+    {},
+  ],
+])('test rows %s: %o', async (name, source, wanted, times = { newestEvent: '2026-02-01T00:00:00Z' }) => {
+  const facts = { model: 'roses', rows: 9, bytes: 9, columns: {} }
+  const [snapshot, earlier] = [`new ${name}`, `earlier ${name}`]
+  await insertSnapshot(store, {
+    ...facts,
+    digest: earlier,
+    asOf: '2026-03-01T00:00:00Z',
+    source: { split: 'a', ...times },
+  })
+  await insertSnapshot(store, { ...facts, digest: snapshot, asOf: '2026-04-01T00:00:00Z', source })
+  expect(await mayTestTrained(store, { snapshot, earlier })).toBe(wanted)
+})
