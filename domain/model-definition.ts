@@ -121,14 +121,14 @@ export interface ServedSource {
 export type SplitDefinition =
   /** Rows go to one side by a hash of their key, in the same proportion for each class when stratified. */
   | { kind: 'hash'; test: number; stratified: boolean; /** A share of all rows. */ validation?: number }
-  /** The last `testMs` of what is known are the test, the `trainMs` before them the training rows. */
+  /** The last `testMs` of what is known are the test rows. Those of the `trainMs` before them are the training rows. */
   | {
       kind: 'time'
       trainMs: number
       testMs: number
       /** The last part of the training period, whose rows are validation rows. */
       validationMs?: number
-      /** Events younger than this are left out: only the early labels of them are known, which is no fair sample. */
+      /** Each part leaves out events that were younger than this when the next part began: their early labels are a biased sample. */
       maturedMs: number
       /** At most this many rows of each part, sampled by a hash of their key. */
       maxTrain?: number

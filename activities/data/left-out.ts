@@ -1,7 +1,9 @@
 /** Counts the rows of a source that are left out of a snapshot, by reason. */
+import { counted } from '../../domain/figures.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { ageText } from '../../domain/training/served-facts.ts'
 import type { LeftOut } from '../../domain/validation/expectations.ts'
-import { lastKnownQuery, leftOutQuery } from '../../models/define/data/query.ts'
+import { immatureQuery, lastKnownQuery, leftOutQuery } from '../../models/define/data/query.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Duck } from './duckdb.ts'
@@ -40,6 +42,11 @@ export async function emptyPartText(
     return train + test === 0
       ? ''
       : '; the split sends all rows of a key to one side, and there are few keys: name a key with more values, or change the shares of the split'
+  const immature = immatureQuery(definition, asOfMs)
+  const [young] = immature === undefined ? [] : await duck.rows<{ rows: number }>(immature)
+  const count = Number(young?.rows ?? 0)
+  if (count > 0)
+    return `; ${counted(count, 'row')} ${count === 1 ? 'is' : 'are'} younger than \`matured\` of the split (${ageText(split.maturedMs)}) when their period ends: lower it if their labels are known earlier, train as of a later moment, or bring earlier rows`
   if (train === 0 && test > 0)
     return '; all rows are test rows: shorten `test` of the split, or bring earlier rows'
   const query = lastKnownQuery(definition)

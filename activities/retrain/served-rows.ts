@@ -4,6 +4,7 @@
  */
 import { scorePlace } from '../../domain/model/quantile-levels.ts'
 import { DomainError } from '../../domain/errors.ts'
+import { counted } from '../../domain/figures.ts'
 import type { ModelDefinition, ServedSource } from '../../domain/model-definition.ts'
 import { readLoggedRows } from '../../domain/model/logged-rows.ts'
 import {
@@ -17,7 +18,13 @@ import {
 import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { outcomeOfText, truthOf } from '../../domain/model/outcome.ts'
 import { ageText, type ServedFacts, type ServedVersion } from '../../domain/training/served-facts.ts'
-import { routingKeyColumn, servedColumns, servedTable } from '../../models/define/data/served.ts'
+import { firstNeededMs } from '../../models/define/data/query.ts'
+import {
+  hasRoutingKey,
+  routingKeyColumn,
+  servedColumns,
+  servedTable,
+} from '../../models/define/data/served.ts'
 import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
 import { ownReader } from '../../store/database/cursor.ts'
 import type { Store } from '../../store/postgres.ts'
@@ -49,7 +56,7 @@ export async function loadServedRows(
   const matured = await findAge(store, definition, served, asOfMs)
   const span = {
     model,
-    since: startOf(definition, asOfMs - matured.maturedMs, asOfMs),
+    since: startOf(maturedAlike(definition, matured), asOfMs),
     asOf: new Date(asOfMs).toISOString(),
     matured: new Date(asOfMs - matured.maturedMs).toISOString(),
   }
@@ -76,14 +83,21 @@ export async function loadServedRows(
   return facts
 }
 
+/** The test rows are the last rows. Rows too young to have an outcome would leave the test set empty. */
+export function maturedAlike(
+  definition: ModelDefinition,
+  served: Pick<ServedFacts, 'maturedMs'> | undefined,
+): ModelDefinition {
+  const { split } = definition
+  if (served === undefined || split.kind !== 'time') return definition
+  return { ...definition, split: { ...split, maturedMs: Math.max(split.maturedMs, served.maturedMs) } }
+}
+
 /** The split may need a shorter period than the source offers. */
-function startOf({ split, source }: ModelDefinition, maturedMs: number, asOfMs: number): string | undefined {
-  const sinceMs = source.served?.sinceMs
-  const needed =
-    split.kind === 'time'
-      ? Math.min(maturedMs, asOfMs - split.maturedMs) - split.testMs - split.trainMs
-      : -Infinity
-  const startMs = Math.max(needed, sinceMs === undefined ? -Infinity : asOfMs - sinceMs)
+function startOf(definition: ModelDefinition, asOfMs: number): string | undefined {
+  const sinceMs = definition.source.served?.sinceMs
+  const neededMs = firstNeededMs(definition, asOfMs) ?? -Infinity
+  const startMs = Math.max(neededMs, sinceMs === undefined ? -Infinity : asOfMs - sinceMs)
   return startMs === -Infinity ? undefined : new Date(startMs).toISOString()
 }
 
@@ -136,9 +150,9 @@ interface Columns {
 
 const { predictionId, askedAt, knownAt, outcome, answer, version: versionColumn, arm, weight } = servedColumns
 
-async function createTable(duck: Duck, { features, subject, evaluation }: ModelDefinition): Promise<Columns> {
-  const withRoutingKey = subject === routingKeyColumn || evaluation.entity === routingKeyColumn
-  const named = Object.entries(features).map(([name, { kind }]): [string, boolean] => [
+async function createTable(duck: Duck, definition: ModelDefinition): Promise<Columns> {
+  const withRoutingKey = hasRoutingKey(definition)
+  const named = Object.entries(definition.features).map(([name, { kind }]): [string, boolean] => [
     name,
     kind === 'number',
   ])
@@ -273,17 +287,14 @@ function tooFew(
     ([, each]) => source.derive === undefined && isLeftOut(each, features),
   )
   const lacking = leftOut.reduce((sum, [, each]) => sum + each.predictions, 0)
-  add(
-    young,
-    `are younger than ${ageText(maturedMs)}${isLearnt ? ', by when 95 % of outcomes have arrived' : ''}`,
-  )
-  add(predictions - lacking - rows - unreadable - removed, 'have no outcome yet')
-  add(unreadable, 'have an outcome that is not a value of the label')
-  add(removed, 'have no inputs in the log any more')
+  add(young, `younger than ${ageText(maturedMs)}${isLearnt ? ', by when 95 % of outcomes have arrived' : ''}`)
+  add(predictions - lacking - rows - unreadable - removed, 'without an outcome yet')
+  add(unreadable, 'with an outcome that is not a value of the label')
+  add(removed, 'without inputs in the log, from which they were removed')
   for (const [version, { predictions: asked, lacks = [] }] of leftOut)
     add(
       asked,
-      `were answered by ${version} without ${lacks.map((name) => `"${name}"`).join(', ')} (write missing: 'fill', or fill it in with derive)`,
+      `answered by ${version} without ${lacks.map((name) => `"${name}"`).join(', ')} (write missing: 'fill', or fill it in with derive)`,
     )
   const [first] = versions
   const all = predictions + young
@@ -292,10 +303,10 @@ function tooFew(
   const listed =
     all === 0
       ? `: the log has no predictions of ${model}${where}; train the first version from files or a table, or bring one`
-      : `: of ${all} predictions${where}, ${reasons.join(', ')}${begins}`
+      : `: of ${counted(all, 'prediction')}${where}, ${reasons.join(', ')}${begins}`
   return new DomainError(
     'too_few_outcomes',
-    `${rows} predictions of ${model} have a known outcome as of ${asOf}, and ${source.served!.minRows} are needed${listed}`,
+    `${counted(rows, 'prediction')} of ${model} with a known outcome as of ${asOf}, at least ${source.served!.minRows} required${listed}`,
     { model, asOf },
   )
 }

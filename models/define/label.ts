@@ -13,7 +13,10 @@ import { reportDistinct, reportRange, type IssueCollector } from './issues.ts'
 interface LabelOptions {
   /** The column of the source. Default: `label`. */
   column?: string
-  /** The column with the time at which the label became known. Rows known later than `asOf` are omitted. */
+  /**
+   * The column with the time at which the label became known. Rows known later than `asOf` are omitted. Where one class becomes known
+   * later than the other, also set `matured` of the split.
+   */
   knownAt?: string
 }
 

@@ -38,13 +38,19 @@ export const random = (options: HashOptions): SplitSpec => ({
 
 /** Tests on the latest known rows and trains on the rows before them. */
 export const byTime = (options: {
-  /** The period of the training rows. */
+  /**
+   * The period of the training rows, whose labels were known when the test period began. It contains its end and not its start. It ends
+   * where the test period begins, or earlier by `matured`.
+   */
   train: Duration
-  /** The latest period: the test rows. */
+  /** The latest period: the test rows. It contains its end and not its start. */
   test: Duration
   /** The last part of the training period: the validation rows, by which `fit` stops early and a sweep selects. */
   validation?: Duration
-  /** The minimum age of an event: younger events have only early labels, which are a biased sample. */
+  /**
+   * The minimum age of an event: younger events have only early labels, which are a biased sample. Training and validation rows had this
+   * age when the next period began, so each period ends so much earlier.
+   */
   matured?: Duration
   /** The maximum number of rows of each part, sampled by a hash of the row. */
   maxRows?: {

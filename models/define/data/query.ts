@@ -118,7 +118,37 @@ export function lastKnownQuery({ source, label: labelled }: ModelDefinition): st
 
 /** Returns the first moment whose events a snapshot as of `asOfMs` needs; undefined if it needs all. */
 export function firstNeededMs({ split }: ModelDefinition, asOfMs: number): number | undefined {
-  return split.kind === 'time' ? asOfMs - split.maturedMs - split.testMs - split.trainMs : undefined
+  return split.kind === 'time' ? periodsOf(split, asOfMs).train.fromMs : undefined
+}
+
+/**
+ * Returns the periods of the parts. Each ends `maturedMs` before the moment by which its labels must be known, which is the start of the
+ * next period: so the labels of its last events are no more biased than those of its first.
+ */
+function periodsOf(
+  { trainMs, validationMs, testMs, maturedMs }: Extract<SplitDefinition, { kind: 'time' }>,
+  asOfMs: number,
+) {
+  const period = (knownByMs: number, lengthMs: number) => {
+    const toMs = knownByMs - maturedMs
+    return { fromMs: toMs - lengthMs, toMs, knownByMs }
+  }
+  const test = period(asOfMs, testMs)
+  const validation = validationMs === undefined ? undefined : period(test.fromMs, validationMs)
+  const train = period((validation ?? test).fromMs, trainMs - (validationMs ?? 0))
+  return { test, validation, train }
+}
+
+/** Returns SQL that counts the rows of a plan that are in no part because of `matured`; undefined without it. */
+export function immatureQuery({ split }: ModelDefinition, asOfMs: number): string | undefined {
+  if (split.kind !== 'time' || split.maturedMs === 0) return undefined
+  const { test, validation, train } = periodsOf(split, asOfMs)
+  const gaps = [test, validation, train].flatMap((period) =>
+    period === undefined
+      ? []
+      : `${eventAt} > ${timestampLiteral(period.toMs)} and ${eventAt} <= ${timestampLiteral(period.knownByMs)}`,
+  )
+  return `select count(*) as rows from shaped where ${gaps.join(' or ')}`
 }
 
 /** Builds the rows of a snapshot from the rows of a plan: split, sampled by the hash of their key, in a total order. */
@@ -126,23 +156,12 @@ export function snapshotQuery({ split, label: { output } }: ModelDefinition, asO
   if (split.kind === 'hash')
     // Rows with one key are on one side. The sides are a table of their own, whose names meet none of the source.
     return `select shaped.*, sides.side as ${part} from shaped join (${sidesOf(split)}) as sides using (${key}) order by all`
-  const endMs = asOfMs - split.maturedMs
-  const testFrom = timestampLiteral(endMs - split.testMs)
-  const trainFrom = timestampLiteral(endMs - split.testMs - split.trainMs)
-  // At the start of the test period, a model could not know labels that became known later.
-  const validationFrom =
-    split.validationMs === undefined ? undefined : timestampLiteral(endMs - split.testMs - split.validationMs)
-  // At the start of the validation period, a label that became known during it was unknown.
-  const validation =
-    validationFrom === undefined
-      ? ''
-      : `when ${eventAt} > ${validationFrom} and ${knownAt} <= ${testFrom} then 'validation'
-    when ${knownAt} > ${validationFrom} then null
-    `
-  const side = `case
-    when ${eventAt} > ${timestampLiteral(endMs)} then null
-    when ${eventAt} > ${testFrom} then 'test'
-    ${validation}when ${eventAt} > ${trainFrom} and ${knownAt} <= ${testFrom} then 'train' end`
+  const sides = Object.entries(periodsOf(split, asOfMs)).map(([name, period]) => {
+    if (period === undefined) return ''
+    const happened = `${eventAt} > ${timestampLiteral(period.fromMs)} and ${eventAt} <= ${timestampLiteral(period.toMs)}`
+    return `when ${happened} and ${knownAt} <= ${timestampLiteral(period.knownByMs)} then '${name}'`
+  })
+  const side = `case ${sides.join(' ')} end`
   const sampled = `select *, row_number() over (partition by ${part} order by ${[key, eventAt, ...snapshotLabels(output)]}) as _place
     from (select *, ${side} as ${part} from shaped) where ${part} is not null`
   const limits = [

@@ -242,6 +242,17 @@ it('names the moment of the last row where the split reaches none', async () => 
   })
 })
 
+it('names `matured` where it leaves no rows', async () => {
+  put(goodFile)
+  const day = 86_400_000
+  const split = { kind: 'time', trainMs: 60 * day, testMs: 14 * day, maturedMs: 366 * day } as const
+  await expect(take({ ...roses(), split })).rejects.toMatchObject({
+    code: 'snapshot_empty',
+    message:
+      'there are no train rows of roses as of 2026-03-01T00:00:00Z; 40 rows are younger than `matured` of the split (8784 h) when their period ends: lower it if their labels are known earlier, train as of a later moment, or bring earlier rows',
+  })
+})
+
 it('names the split where it leaves no rows for training', async () => {
   put(goodFile)
   const day = 86_400_000

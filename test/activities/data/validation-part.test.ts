@@ -41,6 +41,80 @@ it('by time it is the end of the training period, and rows whose labels were unk
   expect([...train, ...validation].every((key) => without.get(key) === 'train')).toBe(true)
 })
 
+it.each([
+  // The row at the end of the test period is not known yet, and that at its start was not known then.
+  ['a day later', 1, { train: [-146, -28], test: [-26, 0] }],
+  ['at once', 0, { train: [-147, -28], test: [-27, 0] }],
+] as const)(
+  'by time, of daily rows at midnight whose labels become known %s',
+  async (_when, delay, wanted) => {
+    const split = { kind: 'time', trainMs: 120 * dayMs, testMs: 28 * dayMs, maturedMs: 0 } as const
+    const rows = await withDuck(async (duck) => {
+      // Numbered back from the last row, which has just become known.
+      await duck.run(`create table shaped as
+      select cast(n as varchar) as _key, 1 as _label, n,
+        timestamp '2024-12-31' + to_days(cast(n as integer)) as _event_at, _event_at + to_days(${delay}) as _known_at
+      from range(-200, 1) as numbers (n)`)
+      const query = snapshotQuery(
+        { split, label: { output: { kind: 'probability' } } } as ModelDefinition,
+        Date.parse('2024-12-31T00:00:00Z') + delay * dayMs,
+      )
+      return duck.rows<{ part: string; first: bigint; last: bigint; rows: bigint }>(
+        `select _part as part, min(n) as first, max(n) as last, count(*) as rows from (${query}) group by _part`,
+      )
+    })
+    for (const { part, first, last, rows: count } of rows) {
+      expect([part, Number(first), Number(last)]).toEqual([part, ...wanted[part as 'train' | 'test']])
+      expect(Number(count)).toBe(Number(last) - Number(first) + 1)
+    }
+    expect(rows).toHaveLength(2)
+  },
+)
+
+it.each([{}, { validationMs: 5 * dayMs }])(
+  'by time, each day of each part has both classes if one becomes known later, with %o',
+  async (validation) => {
+    const days = await withDuck(async (duck) => {
+      // Each day has a claim, which becomes known at once, and three rows without one, which become known ten days later.
+      await duck.run(`create table shaped as
+        select cast(n as varchar) as _key, n % 4 = 0 as _label, n // 4 as day,
+          timestamp '2024-01-01' + to_days(cast(n // 4 as integer)) as _event_at,
+          _event_at + to_days(case when n % 4 = 0 then 0 else 10 end) as _known_at
+        from range(400) as numbers (n)`)
+      const split = { kind: 'time', trainMs: 40 * dayMs, testMs: 8 * dayMs, maturedMs: 10 * dayMs } as const
+      const query = snapshotQuery(
+        {
+          split: { ...split, ...validation },
+          label: { output: { kind: 'probability' } },
+        } as unknown as ModelDefinition,
+        Date.parse('2024-04-01T00:00:00Z'),
+      )
+      return duck.rows<{ part: string; days: number; one: number; lasts: number }>(
+        `select _part as part, count(distinct day) as days, count(*) filter (rows <> 4) as one, max(day) as lasts
+         from (select *, count(*) over (partition by _part, day) as rows from (${query})) group by _part order by lasts`,
+      )
+    })
+    const found = days.map(({ part, days: count, one, lasts }) => [
+      part,
+      Number(count),
+      Number(one),
+      Number(lasts),
+    ])
+    expect(found).toEqual(
+      'validationMs' in validation
+        ? [
+            ['train', 35, 0, 48],
+            ['validation', 5, 0, 63],
+            ['test', 8, 0, 81],
+          ]
+        : [
+            ['train', 40, 0, 63],
+            ['test', 8, 0, 81],
+          ],
+    )
+  },
+)
+
 /** Selects from `snapshot`: the rows of `events`, split by hash. Without a key unless one is given. */
 const selectFrom = <Row extends object>(
   events: string,

@@ -277,8 +277,8 @@ describe('a snapshot of served rows', () => {
     const { parts, digest } = await take(define({ matured: '10 h' }, { split }))
     const [last] = await rowsOf(digest, 'max(asked_at) as last', '')
     expect(last?.['last']).toBe(now - 10 * hour)
-    // The label of the last row before the test became known when it began.
-    expect(parts).toMatchObject({ train: 32, test: 6 })
+    // The youngest training row was ten hours old when the test rows began.
+    expect(parts).toMatchObject({ train: 23, test: 6 })
   })
 
   it('has requests of a span, and a sample of them', async () => {
@@ -344,7 +344,7 @@ describe('a snapshot of served rows', () => {
     ).rejects.toMatchObject({
       code: 'too_few_outcomes',
       message: expect.stringContaining(
-        `6 were answered by ${version} without "height" (write missing: 'fill', or fill it in with derive)`,
+        `6 answered by ${version} without "height" (write missing: 'fill', or fill it in with derive)`,
       ) as string,
     })
   })
@@ -364,7 +364,7 @@ describe('a snapshot of served rows', () => {
   it('is refused with the reasons and their figures when too few requests have an outcome', async () => {
     await expect(take()).rejects.toMatchObject({
       code: 'too_few_outcomes',
-      message: `0 predictions of ${model} have a known outcome as of ${at(0)}, and 1 are needed: the log has no predictions of ${model}; train the first version from files or a table, or bring one`,
+      message: `0 predictions of ${model} with a known outcome as of ${at(0)}, at least 1 required: the log has no predictions of ${model}; train the first version from files or a table, or bring one`,
     })
     await ask([
       ...hourly(3),
@@ -374,7 +374,7 @@ describe('a snapshot of served rows', () => {
       { hours: -0.5, outcomes: [[-0.1, true]] },
     ])
     await expect(take(define({ minRows: 4 }))).rejects.toMatchObject({
-      message: `3 predictions of ${model} have a known outcome as of ${at(0)}, and 4 are needed: of 7 predictions, 1 are younger than 60 min, 1 have no outcome yet, 1 have an outcome that is not a value of the label, 1 have no inputs in the log any more; the first in the log is of ${at(-7)}`,
+      message: `3 predictions of ${model} with a known outcome as of ${at(0)}, at least 4 required: of 7 predictions, 1 younger than 60 min, 1 without an outcome yet, 1 with an outcome that is not a value of the label, 1 without inputs in the log, from which they were removed; the first in the log is of ${at(-7)}`,
     })
   })
 })

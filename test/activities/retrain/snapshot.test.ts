@@ -176,20 +176,21 @@ describe('a snapshot', () => {
   })
 
   it('uses the last known rows as test rows, and trains on rows known before them', async () => {
-    const { digest, parts } = await take(roses, exampleDay(35))
+    const { digest, parts, newestEvent } = await take(roses, exampleDay(35))
     const days = (ms: unknown) => (Number(ms) - Date.parse(exampleDay(0))) / 86_400_000
     const found = await look<Record<string, number>>(
       digest,
       `select _part, min(_event_at) as first, max(_event_at) as last, max(_known_at) as known from snapshot group by 1 order by 1`,
     )
-    expect(parts).toEqual({ test: 600, train: 1140 })
+    expect(parts).toEqual({ test: 600, train: 1200 })
     expect(
       found.map(({ first, last, known }) => [first, last, known].map((ms) => Number(days(ms).toFixed(1)))),
     ).toEqual([
       [24, 34, 35],
       // The labels of the day before the test were not known when it began.
-      [4, 23, 24],
+      [3, 23, 24],
     ])
+    expect(newestEvent).toBe(exampleDay(23).replace('.000Z', 'Z'))
   })
 
   it('is not changed by rows known later or dated in the future', async () => {

@@ -113,8 +113,8 @@ describe('a training', () => {
     expect(manifest).toMatchObject({
       model: 'roses',
       output: { kind: 'probability', positive: 'blooms' },
-      training: { snapshot: snapshotDigest, seed: 1, rows: 1140, hyperparameters: { epochs: 4 } },
-      profile: { rows: 1140, score: { name: 'score' }, label: { name: 'label', kind: 'category' } },
+      training: { snapshot: snapshotDigest, seed: 1, rows: 1200, hyperparameters: { epochs: 4 } },
+      profile: { rows: 1200, score: { name: 'score' }, label: { name: 'label', kind: 'category' } },
     })
     // Eight rows of the training set, and one with every optional value missing.
     expect(manifest.golden.instances).toHaveLength(9)
