@@ -24,8 +24,10 @@ export interface PythonEnvironment {
 }
 
 export interface EnvironmentOptions {
-  /** The requirements file. Absent: the packages of `python3`. */
+  /** The requirements file. Absent: the packages of the interpreter. */
   requirements?: string
+  /** A command or an absolute path. Default: `python3`. */
+  interpreter?: string
   /** The cache of this machine. */
   cache: string
   /** The environment variables of the installer: proxies and package indexes. */
@@ -55,8 +57,8 @@ interface Described {
 
 /** Throws `environment_failed`, naming what is missing or the last lines of the installer. */
 export async function preparePython(options: EnvironmentOptions): Promise<PythonEnvironment> {
-  const { requirements, cache } = options
-  const system = await describePython('python3', options)
+  const { requirements, interpreter: named = 'python3', cache } = options
+  const system = await describePython(named, options)
   if (requirements === undefined) return environmentOf(system)
   const path = resolve(requirements)
   const [text, ...included] = await readRequirements(path)
@@ -77,7 +79,8 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
     // Two installers must not write to the same folder.
     const release = await lockUnlessAborted(`${folder}.lock`, options.signal)
     try {
-      if (!(await isComplete(folder))) await makeEnvironment(folder, { ...options, requirements: path })
+      const from = { ...options, requirements: path, interpreter: system.python }
+      if (!(await isComplete(folder))) await makeEnvironment(folder, from)
     } finally {
       release()
     }
@@ -175,20 +178,20 @@ const isComplete = (folder: string): Promise<boolean> =>
 /** First removes what an earlier attempt left. */
 async function makeEnvironment(
   folder: string,
-  options: EnvironmentOptions & { requirements: string },
+  options: EnvironmentOptions & { requirements: string; interpreter: string },
 ): Promise<void> {
-  const { requirements } = options
+  const { requirements, interpreter } = options
   const python = join(folder, 'bin', 'python')
   const cwd = dirname(requirements)
   await rm(folder, { recursive: true, force: true })
   try {
     if (await hasUv(options)) {
-      await call('uv', ['venv', '--quiet', '--python', 'python3', folder], options)
+      await call('uv', ['venv', '--quiet', '--python', interpreter, folder], options)
       await call('uv', ['pip', 'install', '--quiet', '--python', python, '-r', requirements], options, {
         cwd,
       })
     } else {
-      await call('python3', ['-m', 'venv', folder], options)
+      await call(interpreter, ['-m', 'venv', folder], options)
       const pip = [
         '-m',
         'pip',

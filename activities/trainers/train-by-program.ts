@@ -154,7 +154,14 @@ async function commandOf(
   if (trainer.kind === 'command')
     return { argv: trainer.command, digest: digestOfJson(trainer.command), packages: {} }
   const requirements = trainer.requirements === undefined ? undefined : join(models, trainer.requirements)
-  const environment = await preparePython({ requirements, cache, env: installerEnvironment(), signal })
+  const { interpreter } = trainer
+  const environment = await preparePython({
+    requirements,
+    interpreter,
+    cache,
+    env: installerEnvironment(),
+    signal,
+  })
   const { python, digest, packages } = environment
   return { argv: [python, join(models, trainer.file)], digest, packages }
 }

@@ -1,6 +1,7 @@
 /** Reads the model card of a version. */
 import { modelCard, type CardSource, type ModelCard } from '../../domain/registry/model-card.ts'
 import { findEvaluation } from '../../store/training/evaluations.ts'
+import { findTrainingRun, type TrainingRun } from '../../store/training/training-search.ts'
 import { findModel } from '../../store/registry/models.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findStanding } from '../../store/registry/version-search.ts'
@@ -9,13 +10,21 @@ import type { Version } from '../../store/registry/versions.ts'
 export async function readCard(
   database: Database,
   version: Version,
-): Promise<{ card: ModelCard; source: CardSource }> {
-  const [standing, model, evaluation] = await Promise.all([
+): Promise<{ card: ModelCard; source: CardSource; training?: TrainingRun }> {
+  const [standing, model, evaluation, training] = await Promise.all([
     findStanding(database, version.version),
     findModel(database, version.model),
     findEvaluation(database, version.evaluationId),
+    findTrainingRun(database, version.trainingId),
   ])
   const about = model?.definition.about
-  const source: CardSource = { ...version, status: 'registered', ...standing, about, evaluation }
-  return { card: modelCard(source), source }
+  const source: CardSource = {
+    ...version,
+    status: 'registered',
+    ...standing,
+    about,
+    evaluation,
+    dependencies: training?.dependencies,
+  }
+  return { card: modelCard(source), source, training }
 }

@@ -1,5 +1,6 @@
 /** Renders the card of a version as Markdown, for files and mail. */
 import { challengerText, verdictText } from '../evaluation/metric-table.ts'
+import { firstNames } from '../errors.ts'
 import { groupedDigits } from '../figures.ts'
 import { escapedText, figureOrDash, signedFigure, titledTable } from '../markdown.ts'
 import type { ModelCard } from './model-card.ts'
@@ -40,10 +41,12 @@ export function cardMarkdown(card: ModelCard): string {
       ['Trained on', data.trainedOn === null ? null : escapedText(data.trainedOn)],
       ['Snapshot', code(data.snapshot)],
       ['Data as of', data.asOf],
+      ['Newest training event', data.newestEvent],
       ['Training rows', whole(data.trainRows)],
       ['Test rows', whole(data.testRows)],
       ['Code', code(training.code)],
       ['Dependencies', code(training.dependencies)],
+      ...runtimeOf(training.packages),
       ['Seed', training.seed === null ? null : String(training.seed)],
       ...Object.entries(training.hyperparameters).map(
         ([name, value]) =>
@@ -58,6 +61,18 @@ export function cardMarkdown(card: ModelCard): string {
     ]),
   ]
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`
+}
+
+const maxPackages = 30
+
+/** Python or Node with its version, and the other packages. */
+function runtimeOf({ python, node, ...packages }: Record<string, string>): [string, string | null][] {
+  const shown = Object.entries(packages).map(([name, version]) => `${name} ${version}`)
+  return [
+    ['Python', python === undefined ? null : escapedText(python)],
+    ['Node', node === undefined ? null : escapedText(node)],
+    ['Packages', shown.length === 0 ? null : escapedText(firstNames(shown.toSorted(), maxPackages))],
+  ]
 }
 
 function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[] {
@@ -81,7 +96,7 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
       ]),
     ),
     table(
-      'Slices (worst first)',
+      `Slices${evaluation.sliceMetric === null ? '' : ` by ${evaluation.sliceMetric}`} (worst first)`,
       ['slice', 'rows', 'champion', 'this version', 'gain', 'verdict'],
       evaluation.slices.map((row) => [
         escapedText(row.name),

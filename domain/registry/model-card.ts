@@ -4,6 +4,7 @@
  */
 import type { FeatureFit, Features, Output } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
+import { worstSlicesFirst } from '../evaluation/slices.ts'
 import { firstNames } from '../errors.ts'
 import { featureNames } from '../model-definition.ts'
 import { totalBytesOf, type Manifest } from '../model/manifest.ts'
@@ -25,6 +26,8 @@ export interface CardSource {
   /** Incomplete for artifacts made elsewhere. */
   manifest: Partial<Manifest>
   lineage: Partial<VersionLineage>
+  /** What its training had installed: package → version, with `python` or `node`. */
+  dependencies?: Record<string, string>
   evaluation?: { id: string; verdict: string; baselineVersion?: string; report: Partial<GateReport> }
 }
 
@@ -66,12 +69,15 @@ export function modelCard(source: CardSource) {
       trainedOn: lineage.trainedOn ?? null,
       snapshot: lineage.snapshot ?? null,
       asOf: lineage.asOf ?? null,
+      /** When the newest training event happened. */
+      newestEvent: lineage.newestEvent ?? null,
       trainRows: lineage.rows?.train ?? manifest.training?.rows ?? null,
       testRows: lineage.rows?.test ?? null,
     },
     training: {
       code: lineage.code ?? null,
       dependencies: lineage.dependencies ?? null,
+      packages: source.dependencies ?? {},
       seed: lineage.seed ?? null,
       hyperparameters: lineage.hyperparameters ?? {},
       /** Hyperparameters that the request set instead of the model file's. */
@@ -169,10 +175,10 @@ function evaluationOf({ verdict, baselineVersion, report }: CardSource['evaluati
     against: baselineVersion ?? null,
     rows: report.rows ?? null,
     metrics: metrics.map((row) => fieldsOf(row, metricFields)),
+    /** The metric that compares slices; null in older reports. */
+    sliceMetric: report.policy?.slices.metric ?? null,
     /** The worst slices first. */
-    slices: slices
-      .toSorted((one, other) => (one.delta ?? 0) - (other.delta ?? 0))
-      .map((row) => fieldsOf(row, sliceFields)),
+    slices: worstSlicesFirst(slices, report.policy?.slices.metric).map((row) => fieldsOf(row, sliceFields)),
     calibration: calibration
       ? { ...fieldsOf(calibration.challenger, ['brier', 'ece']), verdict: calibration.verdict }
       : null,
@@ -216,6 +222,10 @@ function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about }: CardSo
   if (manifest.profile === undefined)
     limits.push('No profile of the training data is stored, so drift cannot be measured.')
   if (lineage.asOf !== undefined && lineage.origin === undefined)
-    limits.push(`Trained on data up to ${lineage.asOf}.`)
+    limits.push(
+      lineage.newestEvent === undefined
+        ? `Trained on data as of ${lineage.asOf}.`
+        : `Trained on events up to ${lineage.newestEvent}, as known at ${lineage.asOf}.`,
+    )
   return limits
 }

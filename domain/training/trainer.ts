@@ -14,8 +14,8 @@ export interface ProgramLimits {
 }
 
 export type Trainer =
-  /** A Python script. Paths are relative to the folder of the model file. */
-  | ({ kind: 'python'; file: string; requirements?: string } & ProgramLimits)
+  /** A Python script. Paths are relative to the folder of the model file. `interpreter`: default `python3`. */
+  | ({ kind: 'python'; file: string; requirements?: string; interpreter?: string } & ProgramLimits)
   /**
    * Any other program with its arguments, run in the folder of the model file. `files`: files and folders of the program that no argument
    * names.

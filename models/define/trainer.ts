@@ -14,8 +14,10 @@ export interface ProgramOptions {
 }
 
 export interface PythonOptions extends ProgramOptions {
-  /** The packages of the script, as a pip requirements file beside it. Without it, the script runs with the installed `python3`. */
+  /** The packages of the script, as a pip requirements file beside it. Without it, the script runs with those of the interpreter. */
   requirements?: string
+  /** The Python of the script: a command on the PATH of the training worker, such as `python3.12`, or an absolute path. Default: `python3`. */
+  interpreter?: string
 }
 
 export interface CommandTrainerOptions extends ProgramOptions {
@@ -51,7 +53,7 @@ export function queue(name: string, options: QueueOptions = {}): TrainerSpec {
 
 const limitNames = { memory: 0, limit: 0, silence: 0 } as const
 const optionsOf = {
-  python: fieldNames<PythonOptions>({ requirements: 0, ...limitNames }),
+  python: fieldNames<PythonOptions>({ requirements: 0, interpreter: 0, ...limitNames }),
   command: fieldNames<CommandTrainerOptions>({ files: 0, ...limitNames }),
   queue: fieldNames<QueueOptions>({ limit: 0 }),
 }
@@ -114,10 +116,15 @@ export function compileTrainer(report: IssueCollector, train: unknown): Trainer 
       ...limits,
     }
   }
-  const { requirements } = spec.options
+  const { requirements, interpreter } = spec.options
   checkPath(report, 'train', spec.file, 'train.py')
   if (requirements !== undefined) checkPath(report, 'train.requirements', requirements, 'requirements.txt')
-  return { kind: spec.kind, file: spec.file, requirements, ...limits }
+  if (interpreter !== undefined && !(isArgument(interpreter) && /^(\/|[\w.+-]+$)/.test(interpreter)))
+    report(
+      'train.interpreter',
+      `a command such as 'python3.12' or an absolute path is required, not ${JSON.stringify(interpreter)}`,
+    )
+  return { kind: spec.kind, file: spec.file, requirements, interpreter, ...limits }
 }
 
 const isArgument = (value: unknown): boolean =>

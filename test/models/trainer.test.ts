@@ -17,8 +17,9 @@ describe('the words of a training program', () => {
   it('become data of the definition', () => {
     const options = { memory: '2 GB', limit: '2 h', silence: '90 s' } as const
     const limits = { memoryMb: 2_048, limitMs: 7_200_000, silenceMs: 90_000 }
-    expect(compiled(python('a/train.py', { requirements: 'a/requirements.txt', ...options }))).toEqual({
-      trainer: { kind: 'python', file: 'a/train.py', requirements: 'a/requirements.txt', ...limits },
+    const needs = { requirements: 'a/requirements.txt', interpreter: 'python3.12' }
+    expect(compiled(python('a/train.py', { ...needs, ...options }))).toEqual({
+      trainer: { kind: 'python', file: 'a/train.py', ...needs, ...limits },
       issues: [],
     })
     expect(compiled(command(['Rscript', 'train.R'], options)).trainer).toEqual({
@@ -30,7 +31,21 @@ describe('the words of a training program', () => {
     expect(compiled(() => {})).toEqual({ trainer: undefined, issues: [] })
   })
 
+  it('may name an interpreter by its absolute path', () => {
+    expect(compiled(python('train.py', { interpreter: '/opt/python3.12/bin/python3' })).issues).toEqual([])
+  })
+
   it.each([
+    [
+      'a relative interpreter',
+      python('train.py', { interpreter: 'venv/bin/python' }),
+      /^train\.interpreter: a command such/,
+    ],
+    [
+      'an interpreter with arguments',
+      python('train.py', { interpreter: 'python3 -O' }),
+      /^train\.interpreter: /,
+    ],
     ['no trainer', 'train.py', /^train: a function is required, or python/],
     ['an absolute path', python('/srv/train.py'), /^train: a path inside the folder of the model file/],
     ['a path that leads out', python('../train.py'), /^train: a path inside the folder of the model file/],

@@ -28,13 +28,17 @@ beforeAll(async () => {
   await mkdir(bin)
   await writeFile(join(bin, 'python3'), fakePython(root))
   await chmod(join(bin, 'python3'), 0o755)
+  await writeFile(join(bin, 'python3.12'), fakePython(root).replaceAll('3.11.7', '3.12.1'))
+  await chmod(join(bin, 'python3.12'), 0o755)
 })
 afterAll(() => rm(root, { recursive: true }))
 
 let requirements = ''
+let interpreter: string | undefined
 const prepare = (path = `${bin}:/usr/bin:/bin`, cache = 'cache', signal = new AbortController().signal) =>
   preparePython({
     requirements: requirements === '' ? undefined : requirements,
+    interpreter,
     cache: join(root, cache),
     env: { PATH: path, HOME: root },
     signal,
@@ -73,6 +77,27 @@ describe('the Python environment of a training', () => {
     await write('lightgbm==4.6.0\n')
     expect((await prepare()).python).not.toBe(first.python)
     expect(await installs()).toBe(2)
+  })
+
+  it('has the interpreter of the model file, and another digest for another version of Python', async () => {
+    requirements = ''
+    const usual = await prepare()
+    interpreter = 'python3.12'
+    expect(await prepare()).toEqual({
+      python: join(bin, 'python3.12'),
+      packages: { lightgbm: '4.7.0', python: '3.12.1' },
+      digest: expect.not.stringContaining(usual.digest),
+    })
+    await write('lightgbm==4.7.0\n')
+    const made = await prepare()
+    interpreter = join(bin, 'python3')
+    const other = await prepare()
+    expect(made.packages['python']).toBe('3.12.1')
+    expect(other.packages['python']).toBe('3.11.7')
+    expect(made.python).not.toBe(other.python)
+    interpreter = 'python3.99'
+    await expect(prepare()).rejects.toThrow('there is no python3.99 on this machine')
+    interpreter = undefined
   })
 
   it('is rebuilt when a file that its requirements include has changed', async () => {
@@ -152,7 +177,7 @@ describe('the Python environment of a training', () => {
     await failing('no-venv', () =>
       expect(prepare()).rejects.toMatchObject({
         code: 'environment_failed',
-        message: expect.stringMatching(/^python3 has no venv: install the package python3-venv/),
+        message: expect.stringMatching(/\/bin\/python3 has no venv: install the package python3-venv/),
       }),
     )
     // A file in place of a folder.

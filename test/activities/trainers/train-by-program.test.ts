@@ -90,6 +90,16 @@ describe('a training by a program', () => {
     await collector.stop()
   })
 
+  it('in Python runs with the interpreter of its model file', async () => {
+    const more = `train: python('stumps.py', { interpreter: 'python3.99' }),`
+    await syncExampleModel(deps.store, models, { more })
+    const input = { trainingId: 'trn_python', model: 'roses', snapshotDigest }
+    await expect(activity().run(train(deps, { models }), input)).rejects.toMatchObject({
+      code: 'environment_failed',
+      message: expect.stringContaining('there is no python3.99 on this machine'),
+    })
+  })
+
   it('becomes an artifact that answers as the program did, with its lineage and its curve', async () => {
     const { artifactDigest, ...result } = await run('trn_plain', 'noisy')
     expect(result).toEqual({ trainingId: 'trn_plain', epochs: 4, loss: 0.25, attempts: 1 })
@@ -106,11 +116,11 @@ describe('a training by a program', () => {
         { name: 'colour', kind: 'category', vocabulary: ['red', 'white'], encoding: 'code' },
         { name: 'age' },
       ],
-      profile: { rows: 1140 },
+      profile: { rows: 1200 },
       training: {
         snapshot: snapshotDigest,
         seed: 1,
-        rows: 1140,
+        rows: 1200,
         code: codeDigest,
         dependencies: dependenciesDigest,
         hyperparameters: { epochs: 4, batchSize: 64 },

@@ -1,4 +1,5 @@
 /** Tests the card of a version, with all facts known and with almost none. */
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { describe, expect, it } from 'vitest'
 import type { GateReport } from '../../../domain/evaluation/gate.ts'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
@@ -24,12 +25,22 @@ describe('a card', () => {
     expect(cardMarkdown(card)).not.toMatch(/undefined|null|NaN/)
   })
 
+  it('names the newest training event beside the time of the snapshot, where events have times', () => {
+    const lineage = { asOf: '2025-11-01T00:00:00Z' }
+    expect(modelCard({ ...bare, lineage }).limits).toContain('Trained on data as of 2025-11-01T00:00:00Z.')
+    const card = modelCard({ ...bare, lineage: { ...lineage, newestEvent: '2023-05-02T00:00:00Z' } })
+    expect(card.limits).toContain(
+      'Trained on events up to 2023-05-02T00:00:00Z, as known at 2025-11-01T00:00:00Z.',
+    )
+    expect(cardMarkdown(card)).toContain('2023-05-02T00:00:00Z')
+  })
+
   it('names rows of a flood that its training left out', () => {
     const flood = '9 of 9 rows from 2024-03-08T00:00Z to 2024-03-11T00:00Z are left out: a flood of one value'
     expect(modelCard({ ...bare, lineage: { floods: [flood] } }).limits).toContain(`${flood}.`)
   })
 
-  it('lists the slices that degraded most first, and those that were too small', () => {
+  it('lists the slices that degraded most first and those that were too small last', () => {
     const slice = (name: string, delta: number | null, verdict: 'ok' | 'insufficient') =>
       ({
         name,
@@ -47,10 +58,14 @@ describe('a card', () => {
       evaluation: {
         id: 'e1',
         verdict: 'better',
-        report: { slices: [slice('a', 0.1, 'ok'), slice('b', -0.1, 'ok'), slice('c', null, 'insufficient')] },
+        report: {
+          slices: [slice('a', 0.1, 'ok'), slice('b', -0.1, 'ok'), slice('c', null, 'insufficient')],
+          policy: defaultGatePolicy('regression'),
+        },
       },
     })
-    expect(card.evaluation?.slices.map(({ name }) => name)).toEqual(['b', 'c', 'a'])
+    expect(card.evaluation?.slices.map(({ name }) => name)).toEqual(['b', 'a', 'c'])
+    expect(cardMarkdown(card)).toContain('Slices by rmse (worst first)')
     expect(card.limits.join(' ')).toContain('Too few test rows to evaluate: c.')
   })
 
@@ -135,6 +150,17 @@ describe('a card', () => {
     const refused = modelCard({ ...bare, notReleased: 'the champion has *changed*' })
     expect(cardMarkdown(refused)).toContain('\n- Not released: the champion has \\*changed\\*\n')
     expect(cardMarkdown(modelCard(bare))).not.toContain('Not released')
+  })
+
+  it('names the Python of its training and the first of its packages', () => {
+    const dependencies = { lightgbm: '4.7.0', numpy: '2.1.0_rc', python: '3.12.1' }
+    const card = modelCard({ ...bare, dependencies })
+    expect(card.training.packages).toEqual(dependencies)
+    expect(cardMarkdown(card)).toContain('\n- Python: 3.12.1\n- Packages: lightgbm 4.7.0, numpy 2.1.0\\_rc')
+    const many = Object.fromEntries(Array.from({ length: 32 }, (_, place) => [`p${place}`, '1.0']))
+    expect(cardMarkdown(modelCard({ ...bare, dependencies: { ...many, node: '22.1.0' } }))).toMatch(
+      /\n- Node: 22\.1\.0\n- Packages: p0 1\.0, .* and 2 more/,
+    )
   })
 
   it('names a rollback as the first limitation', () =>

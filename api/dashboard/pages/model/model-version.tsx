@@ -1,9 +1,8 @@
 /** Shows one version: its evaluation, its training, its model card, and links to its data. */
-import { intervalOf, intervalsSvg } from '../../../../charts/intervals.ts'
+import { intervalsSvg } from '../../../../charts/intervals.ts'
 import { lossSvg } from '../../../../charts/loss.ts'
 import type { ModelCard } from '../../../../domain/registry/model-card.ts'
 import { cardMarkdown } from '../../../../domain/registry/model-card-markdown.ts'
-import { findTrainingRun } from '../../../../store/training/training-search.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { readCard } from '../../../services/model-card.ts'
@@ -15,6 +14,7 @@ import { drawChartSizes, ChartFigure } from '../../components/chart.tsx'
 import { drawImportance, ImportanceSection } from '../../components/importance.tsx'
 import { ModelCrumbs } from '../../components/links.tsx'
 import { readable } from '../../labels.ts'
+import { gateIntervals } from '../release/evaluation.tsx'
 import { Markdown } from '../../components/markdown.tsx'
 
 /** Reads the version. Throws `version_not_found` when it belongs to another model than the path. */
@@ -37,12 +37,8 @@ async function versionOf({ store }: ApiDeps, { actor, params }: PageRequest) {
 export const versionPage = definePage({
   async load(deps, ask) {
     const version = await versionOf(deps, ask)
-    const [{ card, source }, training] = await Promise.all([
-      readCard(deps.store, version),
-      findTrainingRun(deps.store, version.trainingId),
-    ])
-    const metrics = source.evaluation?.report.metrics ?? []
-    const rows = metrics.filter(({ delta }) => delta !== null).map(intervalOf)
+    const { card, source, training } = await readCard(deps.store, version)
+    const rows = gateIntervals(source.evaluation?.report ?? {})
     const [importance, gains, loss] = await Promise.all([
       drawImportance(card.version, card.evaluation?.importance),
       rows.length === 0

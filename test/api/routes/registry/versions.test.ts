@@ -113,7 +113,11 @@ it('a version whose queued release never started says why, in its row, its card 
     const one = await get(`/v1/versions/${version}`)
     expect(one.json['not_released'] ?? null).toBe(reason)
     const card = await get(`/v1/versions/${version}/card`)
-    expect(card.json).toMatchObject({ status: 'registered', notReleased: reason })
+    expect(card.json).toMatchObject({
+      status: 'registered',
+      notReleased: reason,
+      training: { packages: { node: '20.20.0' } },
+    })
   }
 })
 
@@ -263,12 +267,12 @@ describe('two versions', () => {
     expect(status).toBe(200)
     expect(json).toMatchObject({ one: 'small_v1.1.0', other: 'small_v1.2.0', notes: [/different test sets/] })
     const differences = json['differences'] as { section: string; field: string }[]
-    expect(differences[0]).toMatchObject({
+    expect(differences[0]).toEqual({
       section: 'metrics',
       field: 'auc',
       one: 0.001,
       other: 0.002,
-      better: 'other',
+      difference: 0.001,
     })
     expect(differences).toContainEqual({
       section: 'hyperparameters',
