@@ -1,6 +1,6 @@
 /**
- * Trains a model on a few of its rows for one epoch, without any server, so that `tenure check` finds errors before the first retraining.
- * Runs in a child process, registers nothing and deletes everything it writes.
+ * Reads a few rows of a model and trains it on them for one epoch, without any server, so that `tenure check` finds errors before the first
+ * retraining. Training programs do not run. Runs in a child process, registers nothing and deletes everything it writes.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -19,6 +19,7 @@ import { asUnreadable } from '../data/source-errors.ts'
 import { runChild } from '../runtime/child-process.ts'
 import { takeJob, whileAlive } from '../runtime/child-protocol.ts'
 import type { TrainerJob, TrainerResult } from '../tensorflow/trainer.ts'
+import { compileScript } from './check-script.ts'
 
 export interface CheckJob {
   model: string
@@ -28,6 +29,8 @@ export interface CheckJob {
 export interface CheckedTraining {
   /** The number of training rows; absent when nothing was trained. */
   rows?: number
+  /** The number of rows that were read without a training. */
+  read?: number
   /** Why nothing was trained. */
   skipped?: string
 }
@@ -39,11 +42,13 @@ const asOfMs = Date.parse('9000-01-01T00:00:00Z')
 
 async function checkTraining({ model, modelsDirectory }: CheckJob): Promise<CheckedTraining> {
   const { definition, train } = await loadModel(model, modelsDirectory)
-  const skipped = reasonToSkip(definition)
-  if (skipped !== undefined || train === undefined) return { skipped }
+  const untrained = train === undefined ? await checkProgram(definition, modelsDirectory) : undefined
+  const unread = reasonNotToRead(definition)
+  if (unread !== undefined) return { skipped: untrained === undefined ? unread : `${untrained}; ${unread}` }
   const root = await mkdtemp(join(tmpdir(), 'tenure-check-'))
   try {
-    const snapshotDigest = await takeRows(definition, root)
+    const { digest: snapshotDigest, read } = await takeRows(definition, root)
+    if (untrained !== undefined) return { read, skipped: untrained }
     const { hyperparameters } = definition
     const job: TrainerJob = {
       model,
@@ -66,16 +71,30 @@ async function checkTraining({ model, modelsDirectory }: CheckJob): Promise<Chec
   }
 }
 
-function reasonToSkip({ source, views, trainer, isBrought }: ModelDefinition): string | undefined {
-  if (isBrought) return 'its versions are brought'
-  if (trainer !== undefined) return 'a program trains it'
+/** Returns why no training runs, with what was checked in its place. */
+async function checkProgram({ trainer }: ModelDefinition, modelsDirectory: string): Promise<string> {
+  if (trainer === undefined) return 'its versions are brought'
+  if (trainer.kind === 'queue') return `workers of the task queue ${trainer.queue} train it`
+  if (trainer.kind === 'command') return 'a program trains it'
+  const compiled = (await compileScript(modelsDirectory, trainer))
+    ? 'compiles'
+    : `is not compiled, as there is no ${trainer.interpreter ?? 'python3'} on this machine`
+  const environment = trainer.requirements === undefined ? '' : ` and installs ${trainer.requirements}`
+  return `${trainer.file} ${compiled}; the first training runs it${environment}`
+}
+
+/** Returns why no rows can be read without a server. */
+function reasonNotToRead({ source, views }: ModelDefinition): string | undefined {
   if (source.kind === 'postgres' || source.kind === 'served') return 'its rows come from a database'
   if (Object.values(source.files).some(isRemoteFile)) return 'its rows come from another server'
   return views === undefined || views.length === 0 ? undefined : 'its feature views come from a database'
 }
 
 /** Writes a sample of the rows as a snapshot, split by chance: the last rows alone might have one class only. */
-async function takeRows(definition: ModelDefinition, root: string): Promise<string> {
+async function takeRows(
+  definition: ModelDefinition,
+  root: string,
+): Promise<{ digest: string; read: number }> {
   const artifacts = openArtifacts(root)
   const { source, name } = definition
   const sampled: ModelDefinition = {
@@ -99,11 +118,12 @@ async function takeRows(definition: ModelDefinition, root: string): Promise<stri
       await rows.shape(plan.rows)
       const draft = await artifacts.draft('.parquet')
       await duck.run(`copy (${snapshotQuery(sampled, asOfMs)}) to ${textLiteral(draft)} (format parquet)`)
-      const counts = await duck.rows<{ n: number }>(`select count(*) as n from ${textLiteral(draft)}`)
-      if (!counts[0]?.n)
+      const [counted] = await duck.rows<{ n: number }>(`select count(*) as n from ${textLiteral(draft)}`)
+      const read = counted?.n ?? 0
+      if (read === 0)
         throw new DomainError('snapshot_empty', `no row of ${name} has features and a label that are known`)
       await requireSlices(duck, draft, sampled)
-      return (await artifacts.take('snapshots', draft)).digest
+      return { digest: (await artifacts.take('snapshots', draft)).digest, read }
     })
   } catch (error) {
     throw isError(error) ? error : asUnreadable(name, error)

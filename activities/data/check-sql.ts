@@ -1,20 +1,25 @@
 /** Checks the SQL in a model file, slices and the business metric, before a training or a window of the monitor needs it. */
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { snapshotColumns, type ModelDefinition, type SliceDefinition } from '../../domain/model-definition.ts'
+import {
+  snapshotColumns,
+  type ModelDefinition,
+  type SliceDefinition,
+  type SourceDefinition,
+} from '../../domain/model-definition.ts'
 import { shown } from '../../domain/postgres-text.ts'
 import { missingColumn } from '../../domain/validation/source-issue.ts'
 import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
 import { withDuck, type Duck } from './duckdb.ts'
 import { columnTypes } from './rows.ts'
-import { firstLineOf } from './source-errors.ts'
+import { firstLineOf, missingIn } from './source-errors.ts'
 import { unreadable } from './source-views.ts'
-import { loadServed } from './served-table.ts'
+import { loadServed, sliceMembers, toldColumns } from './served-table.ts'
 
 /** Throws `source_unreadable` for a slice that cannot be computed for the test rows of a snapshot. */
 export async function requireSlices(
   duck: Duck,
   path: string,
-  { evaluation }: ModelDefinition,
+  { evaluation, source }: ModelDefinition,
 ): Promise<void> {
   for (const slice of evaluation.slices)
     try {
@@ -24,13 +29,13 @@ export async function requireSlices(
     } catch (error) {
       const all = await columnTypes(duck, textLiteral(path))
       const columns = [...all.keys()].filter((name) => !name.startsWith('_'))
-      throw unreadable(sliceIssue(slice, error, columns))
+      throw unreadable(sliceIssue(slice, reasonIn(error, columns, source.kind)))
     }
 }
 
 /** Returns the first slice that is no SQL or names a column that a source with these columns does not have. */
 export async function issueOfSlices(
-  { features, evaluation: { slices } }: ModelDefinition,
+  { features, evaluation: { slices }, source: { kind } }: ModelDefinition,
   ofSource: readonly string[],
 ): Promise<string | undefined> {
   if (slices.length === 0) return undefined
@@ -48,40 +53,71 @@ export async function issueOfSlices(
         await duck.run(`select count(*) from source where coalesce((${slice.where}), false)`)
       } catch (error) {
         if (missingIn(error) !== undefined || /^parser error/i.test(firstLineOf(error)))
-          return sliceIssue(slice, error, columns)
+          return sliceIssue(slice, reasonIn(error, columns, kind))
       }
     return undefined
   })
 }
 
 /** Returns why the business metric cannot be computed from what is served. */
-export async function issueOfBusiness({
-  features,
-  label: { output },
-  monitor,
-}: ModelDefinition): Promise<string | undefined> {
-  const business = monitor?.business
+export async function issueOfBusiness(definition: ModelDefinition): Promise<string | undefined> {
+  const business = definition.monitor?.business
   if (business === undefined) return undefined
-  const preprocessing = Object.entries(features).map(([name, { kind }]) => ({ name, kind }))
-  return withDuck(async (duck) => {
-    await loadServed(duck, [], { output, preprocessing: preprocessing as Manifest['preprocessing'] })
+  const meant = Object.keys(definition.features).find((name) => toldColumns.includes(name.toLowerCase()))
+  if (meant !== undefined)
+    return `monitor.business.perPrediction: the feature "${meant}" has the name of a column that each prediction has: rename the feature`
+  return withServed(definition, async (duck) => {
     try {
+      const types = await columnTypes(duck, `(select (${business.perPrediction}) as value from served)`)
+      if (types.get('value') === 'VARCHAR')
+        return 'monitor.business.perPrediction: is a text, and must be a number'
       await duck.run(`select cast((${business.perPrediction}) as double) from served`)
       return undefined
     } catch (error) {
-      const names = [...Object.keys(features), 'prediction', 'predicted', 'outcome']
+      const names = [...Object.keys(definition.features), ...toldColumns]
       return `monitor.business.perPrediction: ${reasonIn(error, names)}`
     }
   })
 }
 
-const sliceIssue = ({ name, where }: SliceDefinition, error: unknown, columns: readonly string[]): string =>
-  `evaluation.slices: "${shown(name)}" (${shown(where)}): ${reasonIn(error, columns)}`
-
-function reasonIn(error: unknown, columns: readonly string[]): string {
-  const missing = missingIn(error)
-  return missing === undefined ? firstLineOf(error) : missingColumn(missing, 'which this SQL names', columns)
+/**
+ * Names the groups and slices that the monitor cannot determine, because they read columns that are no features. The log of predictions
+ * has features only.
+ */
+export async function gateOnlyPartsOf(definition: ModelDefinition): Promise<string | undefined> {
+  const { groups, slices } = definition.evaluation
+  if (groups.length + slices.length === 0) return undefined
+  const named = await withServed(definition, async (duck) => {
+    const compared = groups.map((name) => ({ name, where: `${quotedIdentifier(name)} is null` }))
+    const unknown = async (parts: readonly SliceDefinition[]) =>
+      (await sliceMembers(duck, parts)).flatMap(({ name, rows }) => (typeof rows === 'string' ? [name] : []))
+    return [
+      ...(await unknown(compared)).map((name) => `the groups of ${name}`),
+      ...(await unknown(slices)).map((name) => `the slice ${name}`),
+    ]
+  })
+  if (named.length === 0) return undefined
+  return `only the gate judges ${named.join(', ')}: the log of predictions has features, and no other columns of the source`
 }
 
-const missingIn = (error: unknown): string | undefined =>
-  /^Binder Error: Referenced column "(.*?)" not found/.exec(firstLineOf(error))?.[1]
+/** Runs work with an empty table `served`, as the monitor fills it. */
+function withServed<T>(
+  { features, label: { output } }: ModelDefinition,
+  work: (duck: Duck) => Promise<T>,
+): Promise<T> {
+  const preprocessing = Object.entries(features).map(([name, { kind }]) => ({ name, kind }))
+  return withDuck(async (duck) => {
+    await loadServed(duck, [], { output, preprocessing: preprocessing as Manifest['preprocessing'] })
+    return work(duck)
+  })
+}
+
+const sliceIssue = ({ name, where }: SliceDefinition, reason: string): string =>
+  `evaluation.slices: "${shown(name)}" (${shown(where)}): ${reason}`
+
+function reasonIn(error: unknown, columns: readonly string[], kind?: SourceDefinition['kind']): string {
+  const missing = missingIn(error)
+  return missing === undefined
+    ? firstLineOf(error)
+    : missingColumn(missing, 'which this SQL names', columns, kind)
+}

@@ -85,7 +85,7 @@ function lacking(
   const [first] = files
   const isWhole = files.length === 1 && (names === undefined || source.rows === 'select * from source')
   if (first === undefined || !isWhole)
-    return `the rows of the source: ${missingColumn(column, use, names ?? files.flatMap(({ layout }) => layout?.names ?? []))}`
+    return `the rows of the source: ${missingColumn(column, use, names ?? files.flatMap(({ layout }) => layout?.names ?? []), source.kind)}`
   const { file, layout } = first
   if (layout === undefined) return `${file}: ${missingColumn(column, use, names ?? [])}`
   return noColumn({ file, layout }, column, use)

@@ -6,7 +6,7 @@ import type { SliceDefinition } from '../../domain/model-definition.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Duck } from './duckdb.ts'
-import { firstLineOf } from './source-errors.ts'
+import { firstLineOf, missingIn } from './source-errors.ts'
 
 export interface ServedRow {
   row: FeatureRow
@@ -27,7 +27,10 @@ export async function readServed<T>(
     const { columns } = await duck.table(`select ${expression} as cell from served`)
     return Array.from(columns['cell'] ?? [], as)
   } catch (error) {
-    return firstLineOf(error)
+    const missing = missingIn(error)
+    return missing === undefined
+      ? firstLineOf(error)
+      : `the log of predictions has no column "${missing}": it has the features of a version, and no other columns of the source`
   }
 }
 
@@ -45,6 +48,9 @@ export async function sliceMembers(
   return parts
 }
 
+/** What the table `served` has besides the features. A feature of the same name, in any case, stands in its place. */
+export const toldColumns: readonly string[] = ['prediction', 'predicted', 'outcome']
+
 /** Creates the table `served`: features, `prediction`, `predicted` and `outcome`, in row order. Several numbers are a struct of their names. */
 export async function loadServed(
   duck: Duck,
@@ -53,11 +59,12 @@ export async function loadServed(
 ): Promise<void> {
   const features = (preprocessing ?? []).map(({ name, kind }) => ({ name, kind }))
   const told = typeOf(output)
+  const free = toldColumns.filter((name) => !features.some((each) => each.name.toLowerCase() === name))
   const columns = [
     ...features.map(
       ({ name, kind }) => `${quotedIdentifier(name)} ${kind === 'number' ? 'double' : 'varchar'}`,
     ),
-    ...['prediction', 'predicted', 'outcome'].map((name) => `${name} ${told}`),
+    ...free.map((name) => `${name} ${told}`),
   ]
   await duck.run(`create temp table served (${columns.join(', ')})`)
   const appender = await duck.connection.createAppender('served')
@@ -76,10 +83,10 @@ export async function loadServed(
   for (const { row, outputs, truth, predicted } of rows) {
     for (const { name, kind } of features) append(row[name], kind === 'number')
     const answer = output.kind === 'classes' ? [predicted] : outputs
-    appendTold(answer, scorePlace(output))
-    if (output.kind === 'probability') appendTold([predicted])
-    else appendTold(answer, scorePlace(output))
-    appendTold(truth)
+    for (const name of free)
+      if (name === 'outcome') appendTold(truth)
+      else if (name === 'predicted' && output.kind === 'probability') appendTold([predicted])
+      else appendTold(answer, scorePlace(output))
     appender.endRow()
   }
   appender.closeSync()

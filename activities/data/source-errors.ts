@@ -39,6 +39,10 @@ export const withoutPaths = (what: string, message: string, paths: readonly stri
 
 export const firstLineOf = (error: unknown): string => reasonOf(error).split('\n', 1)[0] ?? ''
 
+/** The column that the SQL of an error reads and its tables lack. */
+export const missingIn = (error: unknown): string | undefined =>
+  /^Binder Error: Referenced column "(.*?)" not found/.exec(firstLineOf(error))?.[1]
+
 const shorten = (text: string): string =>
   text
     .split('\n')

@@ -17,8 +17,11 @@ export interface CheckedModel {
   trained: boolean
   /** The number of rows of the training. */
   rows?: number
-  /** Why no training ran. */
+  /** The number of rows that were read without a training. */
+  read?: number
+  /** Why no training ran, with what was checked in its place. */
   skipped?: string
+  note?: string
 }
 
 export interface CheckedProject {
@@ -47,11 +50,17 @@ export async function checkProject({
     onModel(model)
   }
   for (const { file, issues } of broken) add({ name: file.replace(/\.ts$/, ''), issues, trained: false })
-  for (const { name } of loaded) {
-    if (!train) add({ name, issues: [], trained: false, skipped: '--no-training' })
+  for (const { name, note } of loaded) {
+    if (!train) add({ name, issues: [], trained: false, skipped: '--no-training', note })
     else {
       const { issue, ...rest } = await trainALittle(name, modelsDirectory, trainingLimitMs)
-      add({ name, issues: issue === undefined ? [] : [issue], trained: rest.rows !== undefined, ...rest })
+      add({
+        name,
+        issues: issue === undefined ? [] : [issue],
+        trained: rest.rows !== undefined,
+        ...rest,
+        note,
+      })
     }
   }
   const types = await checkTypes()

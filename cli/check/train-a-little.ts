@@ -1,17 +1,18 @@
-/** Trains a model on a few rows in a child process and reports the result. */
+/** Reads a few rows of a model and trains it on them, in a child process, and reports the result. */
 import { fork } from 'node:child_process'
 import { launcher, systemEnvironment } from '../../temporal.config.ts'
 
 export interface TrainedALittle {
   rows?: number
+  read?: number
   skipped?: string
-  /** Why the training failed. */
+  /** Why the rows cannot be read or the training failed. */
   issue?: string
 }
 
 type TrainingMessage =
   | { kind: 'alive' }
-  | { kind: 'done'; result: { rows?: number; skipped?: string } }
+  | { kind: 'done'; result: Omit<TrainedALittle, 'issue'> }
   | { kind: 'failed'; message: string }
 
 export function trainALittle(

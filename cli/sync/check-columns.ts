@@ -1,4 +1,4 @@
-/** Compares a model with the first lines of its CSV. Otherwise a missing column would only be reported by the next retraining. */
+/** Compares a model with the first lines of its CSV, or with what served requests have. Otherwise a missing column would only be reported by the next retraining. */
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
@@ -6,7 +6,14 @@ import { columnsOfExpectation } from '../../domain/validation/columns-of-expecta
 import { issueOfSlices } from '../../activities/data/check-sql.ts'
 import { layoutOf, valuesOfLine, type CsvLayout } from '../../domain/validation/csv-scan.ts'
 import { neededColumns, noColumn } from '../../domain/validation/needed-columns.ts'
-import { isFlag, otherFormat, placeText, valueIssue } from '../../domain/validation/source-issue.ts'
+import {
+  isFlag,
+  missingColumn,
+  otherFormat,
+  placeText,
+  valueIssue,
+} from '../../domain/validation/source-issue.ts'
+import { hasRoutingKey, routingKeyColumn, servedColumns } from '../../models/define/data/served.ts'
 import { projectFolder } from '../../temporal.config.ts'
 
 const headBytes = 65_536
@@ -14,6 +21,7 @@ const headBytes = 65_536
 /** Returns undefined if the file does not exist yet or the columns come from a query. */
 export async function issueOfColumns(definition: ModelDefinition): Promise<string | undefined> {
   const { source, label } = definition
+  if (source.kind === 'served' && source.derive === undefined) return issueOfServed(definition)
   const { source: file } = source.files
   if (source.kind !== 'csv' || file === undefined || source.rows !== 'select * from source') return undefined
   if (source.derive !== undefined) return undefined
@@ -21,11 +29,9 @@ export async function issueOfColumns(definition: ModelDefinition): Promise<strin
   if (head === undefined || head.length === 0 || otherFormat(head) !== undefined) return undefined
   const text = new TextDecoder().decode(head)
   const layout = layoutOf(text)
-  const names = layout.names.map((name) => name.toLowerCase())
-  const { events, rows } = neededColumns(definition)
-  for (const [column, use] of Object.entries({ ...events, ...rows }))
-    if (!names.includes(column.toLowerCase())) return noColumn({ file, layout }, column, use)
-  const issue = await issueOfNamed(definition, { file, layout })
+  const issue = await issueOfNames(definition, layout.names, (column, use) =>
+    noColumn({ file, layout }, column, use),
+  )
   if (issue !== undefined || label.output.kind !== 'probability') return issue
   return issueOfFlags(text, { file, layout, column: label.column })
 }
@@ -35,22 +41,38 @@ interface Header {
   layout: CsvLayout
 }
 
-/** Names a column of an expectation or a slice that the file does not have. */
-async function issueOfNamed(
+/** Names a column that served requests do not have, such as a column of the source from which the first version was trained. */
+function issueOfServed(definition: ModelDefinition): Promise<string | undefined> {
+  const { features, label, source } = definition
+  const numbers = label.output.kind === 'numbers' ? label.output.names : []
+  const names = [...Object.keys(features), ...numbers, ...Object.values(servedColumns)]
+  if (hasRoutingKey(definition)) names.push(routingKeyColumn)
+  return issueOfNames(
+    definition,
+    names,
+    (column, use) => `source: ${missingColumn(column, use, names, source.kind)}`,
+  )
+}
+
+/** Names a needed column, or one of an expectation or a slice, that the source does not have. */
+async function issueOfNames(
   definition: ModelDefinition,
-  { file, layout }: Header,
+  ofSource: readonly string[],
+  lacking: (column: string, use: string) => string,
 ): Promise<string | undefined> {
-  const names = layout.names.map((name) => name.toLowerCase())
+  const names = ofSource.map((name) => name.toLowerCase())
+  const { events, rows } = neededColumns(definition)
+  for (const [column, use] of Object.entries({ ...events, ...rows }))
+    if (!names.includes(column.toLowerCase())) return lacking(column, use)
   // DuckDB gives other names to columns without a name of their own.
   if (names.includes('') || new Set(names).size < names.length) return undefined
   const added = [...Object.keys(definition.features), ...Object.values(snapshotColumns)]
   const known = new Set([...names, ...added.map((name) => name.toLowerCase())])
   for (const [place, expectation] of definition.expectations.entries()) {
     const column = columnsOfExpectation(expectation, {}).find((name) => !known.has(name.toLowerCase()))
-    if (column !== undefined)
-      return noColumn({ file, layout }, column, `which expect[${place}] (${expectation.check}) names`)
+    if (column !== undefined) return lacking(column, `which expect[${place}] (${expectation.check}) names`)
   }
-  return issueOfSlices(definition, layout.names)
+  return issueOfSlices(definition, ofSource)
 }
 
 /** Names the first label of a `yesNo` that is neither true nor false. */

@@ -1,6 +1,6 @@
 /** Loads model files in a child process, one after the other, and reports each before and after loading. */
 import { join } from 'node:path'
-import { issueOfBusiness } from '../../activities/data/check-sql.ts'
+import { gateOnlyPartsOf, issueOfBusiness } from '../../activities/data/check-sql.ts'
 import { explainLoadError, isThrownBy } from '../../models/define/load-error.ts'
 import { loadModelFile, type BrokenModel } from '../../models/index.ts'
 import { issueOfColumns } from './check-columns.ts'
@@ -22,7 +22,8 @@ process.once('message', ({ directory, files }: LoadJob) => {
     if (own !== undefined) return { broken: { file, issues: await explainLoadError(own, path) } }
     const { train: _, ...model } = loaded
     const issue = (await issueOfColumns(model.definition)) ?? (await issueOfBusiness(model.definition))
-    return issue === undefined ? { model } : { broken: { file, issues: [issue] } }
+    if (issue !== undefined) return { broken: { file, issues: [issue] } }
+    return { model: { ...model, note: await gateOnlyPartsOf(model.definition) } }
   }
   const loadAll = async () => {
     for (const file of files) {

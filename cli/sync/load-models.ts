@@ -7,7 +7,10 @@ import { listModelFiles, modelsDirectory, type BrokenModel, type LoadedModel } f
 import { launcher, systemEnvironment } from '../../temporal.config.ts'
 
 /** A model without its function `train`, which only the training process runs. */
-export type DeclaredModel = Omit<LoadedModel, 'train'>
+export interface DeclaredModel extends Omit<LoadedModel, 'train'> {
+  /** What only the gate can judge; absent if the monitor can judge it too. */
+  note?: string
+}
 
 export interface LoadJob {
   directory: string

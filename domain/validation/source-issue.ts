@@ -1,4 +1,5 @@
 /** Says in one sentence what is wrong with the rows of a source, where, and what to write instead. */
+import type { SourceDefinition } from '../model-definition.ts'
 import { shown } from '../postgres-text.ts'
 import { maxRowBytes, type CsvIssue } from './csv-scan.ts'
 
@@ -39,6 +40,9 @@ export function valueIssue(kind: DeclaredKind, value: string): string {
 export const isFlag = (value: string): boolean =>
   /^(t|true|y|yes|f|false|n|no)$/i.test(value) || [0, 1].includes(Number(value))
 
+/** Whether letters stand directly before whole digits, as in the codes s07 and zone-12, and not before an amount, as in EUR 3.50. */
+export const isCode = (value: string): boolean => /^\p{L}+[-_]?\d+$/u.test(value)
+
 /** Squares of larger numbers overflow. */
 export const maxNumber = 1e150
 
@@ -55,7 +59,8 @@ function numberIssue(value: string, given: string): string {
   if (/^[-+]?\d+,\d+$/.test(value))
     return `${given} is not a number: write decimals with a point, ${value.replace(',', '.')}`
   const bare = /^[^\d+-]{0,3}\s*([-+]?\d+(?:\.\d+)?)\s*\D*$/.exec(value)?.[1]
-  if (bare !== undefined) return `${given} is not a number: write ${bare} without a unit or a sign`
+  if (bare !== undefined && !isCode(value))
+    return `${given} is not a number: write ${bare} without a unit or a sign`
   return `${given} is not a number: write digits such as 3.5, or declare the feature with category()`
 }
 
@@ -149,15 +154,22 @@ export function otherFormat(head: Uint8Array): OtherFormat | undefined {
 }
 
 /** The names that lack from what is there, with the ones that differ in spelling alone. */
-export function missingColumn(wanted: string, uses: string, found: readonly string[]): string {
+export function missingColumn(
+  wanted: string,
+  uses: string,
+  found: readonly string[],
+  kind?: SourceDefinition['kind'],
+): string {
   const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, '')
   const alike = found.find((name) => plain(name) === plain(wanted))
   const listed = found.slice(0, 20).map(shown).join(', ') + (found.length > 20 ? ', …' : '')
   const where = found.length === 0 ? 'and there are no columns at all' : `among ${listed}`
   const advice =
-    alike === undefined
-      ? `rename the column, or correct the name in the model file`
-      : `rename "${shown(alike)}", or correct the name in the model file`
+    kind === 'served'
+      ? 'served requests have these columns and no others of a former source: name one of them, or make the column of them with derive'
+      : alike === undefined
+        ? 'rename the column, or correct the name in the model file'
+        : `rename "${shown(alike)}", or correct the name in the model file`
   return `there is no column "${shown(wanted)}", ${uses}, ${where}: ${advice}`
 }
 

@@ -9,8 +9,8 @@ import type { CheckedModel } from '../../check/check-project.ts'
 export const checkCommand: CommandSpec = {
   name: 'check',
   summary:
-    'Judge model files, policies and types, and train each model on a few rows, without a server; exit code 6 if something is wrong',
-  options: [['--no-training', 'Train nothing']],
+    'Check model files, release policies and types, read a few rows of each model and train it on them, without a server; exit code 6 if a check fails',
+  options: [['--no-training', 'Read no rows and train nothing']],
   examples: ['check', 'check --no-training', 'check --json'],
   async run({ terminal }, { options }) {
     const trains = options['training'] !== false
@@ -51,12 +51,16 @@ async function requireParts(trains: boolean): Promise<void> {
     })
 }
 
-function linesOf({ paint }: Terminal, { name, issues, rows, skipped }: CheckedModel): string[] {
+function linesOf({ paint }: Terminal, { name, issues, rows, read, skipped, note }: CheckedModel): string[] {
   if (issues.length > 0)
     return [
       `${paint('red', '✗')} ${name}`,
       ...issues.flatMap((issue) => issue.split('\n')).map((line) => `    ${line}`),
     ]
-  const how = rows === undefined ? `not trained: ${skipped}` : `trained on ${rows} rows`
-  return [`${paint('green', '✓')} ${name}: ${how}`]
+  const readRows = read === undefined ? '' : `${read} rows read, `
+  const how = rows === undefined ? `${readRows}not trained: ${skipped}` : `trained on ${rows} rows`
+  return [
+    `${paint('green', '✓')} ${name}: ${how}`,
+    ...(note === undefined ? [] : [paint('yellow', `    ${note}`)]),
+  ]
 }

@@ -2,7 +2,7 @@
  * Defines a source whose rows are the served requests of the model with their outcomes. A row holds the features of its request, so that a
  * feature is never computed differently than at prediction time.
  */
-import type { LabelDefinition, ServedSource } from '../../../domain/model-definition.ts'
+import type { LabelDefinition, ModelDefinition, ServedSource } from '../../../domain/model-definition.ts'
 import type { Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
@@ -60,6 +60,8 @@ export const servedColumns = {
 
 /** Present only if the model file names it, because it identifies a person. */
 export const routingKeyColumn = 'routing_key'
+export const hasRoutingKey = ({ subject, evaluation }: ModelDefinition): boolean =>
+  subject === routingKeyColumn || evaluation.entity === routingKeyColumn
 
 const defaultMaxRequests = 1_000_000
 const defaultMinRows = 100

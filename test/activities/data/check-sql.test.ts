@@ -3,7 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
-import { issueOfBusiness, issueOfSlices, requireSlices } from '../../../activities/data/check-sql.ts'
+import {
+  gateOnlyPartsOf,
+  issueOfBusiness,
+  issueOfSlices,
+  requireSlices,
+} from '../../../activities/data/check-sql.ts'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 
@@ -12,6 +17,7 @@ afterAll(() => rmSync(root, { recursive: true }))
 
 const definitionWith = (where: string) =>
   ({
+    source: { kind: 'csv' },
     features: { size: { kind: 'number' }, rain: { kind: 'number', from: { view: 'weather' } } },
     evaluation: { slices: [{ name: 'small', where }] },
   }) as unknown as ModelDefinition
@@ -40,6 +46,36 @@ it('a slice may name what a feature view provides and what a snapshot adds; erro
   expect(await issueOfSlices(definitionWith('snow > 1'), ['size', 'day'])).toContain('among size, day, rain')
 })
 
+it('groups and slices of columns that are no features are left to the gate, and named', async () => {
+  const withGroups = (groups: string[], where: string) => {
+    const definition = definitionWith(where)
+    return {
+      ...definition,
+      label: { output: { kind: 'probability' } },
+      evaluation: { ...definition.evaluation, groups },
+    } as ModelDefinition
+  }
+  expect(await gateOnlyPartsOf(withGroups(['Size'], 'size < 2'))).toBeUndefined()
+  expect(await gateOnlyPartsOf(withGroups(['age'], 'year(day) = 2026'))).toBe(
+    'only the gate judges the groups of age, the slice small: the log of predictions has features, and no other columns of the source',
+  )
+})
+
+it('a feature may have the name of what is told of a prediction, unless a business metric could mean both', async () => {
+  const definition = {
+    source: { kind: 'csv' },
+    features: { Outcome: { kind: 'category' }, size: { kind: 'number' } },
+    label: { output: { kind: 'probability' } },
+    evaluation: { groups: ['Outcome'], slices: [{ name: 'sold', where: "outcome = 'sold'" }] },
+  } as unknown as ModelDefinition
+  expect(await gateOnlyPartsOf(definition)).toBeUndefined()
+  const business = { name: 'saved', unit: '$', perPrediction: 'outcome * size' }
+  const monitor = { business } as ModelDefinition['monitor']
+  expect(await issueOfBusiness({ ...definition, monitor })).toBe(
+    'monitor.business.perPrediction: the feature "Outcome" has the name of a column that each prediction has: rename the feature',
+  )
+})
+
 it('a business metric may name each of several numbers', async () => {
   const withMetric = (perPrediction: string) =>
     ({
@@ -50,5 +86,8 @@ it('a business metric may name each of several numbers', async () => {
   expect(await issueOfBusiness(withMetric('outcome.arrival - prediction.departure + size'))).toBeUndefined()
   expect(await issueOfBusiness(withMetric('outcome.landing'))).toMatch(
     /^monitor\.business\.perPrediction: Binder Error: Could not find key "landing" in struct/,
+  )
+  expect(await issueOfBusiness(withMetric("case when size > 1 then 'large' else 'small' end"))).toBe(
+    'monitor.business.perPrediction: is a text, and must be a number',
   )
 })

@@ -102,8 +102,3 @@ it('finds bad model files, policies, settings and alert channels, and trains not
     rmSync(join(folder, 'alert-channels.json'))
   }
 })
-
-it('says why a model was not trained', () => {
-  writeFileSync(join(folder, 'models', 'iris.ts'), model.replace(/ {2}train: async[\s\S]*?\n {2}\},\n/, ''))
-  expect(check().models).toMatchObject([{ name: 'iris', issues: [], skipped: 'its versions are brought' }])
-})

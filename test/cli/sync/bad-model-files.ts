@@ -12,7 +12,7 @@ export interface BadModelFile {
   more?: Record<string, string>
 }
 
-const words = `import { between, canary, category, csv, defineModel, direct, direction, exact, invariance, number, oneOf, percent, quantity, random, rowCount, yesNo } from '${modelsDirectory}define.ts'\n`
+const words = `import { between, canary, category, csv, defineModel, direct, direction, exact, invariance, number, oneOf, percent, quantity, random, rowCount, served, yesNo } from '${modelsDirectory}define.ts'\n`
 const parts: Record<string, string> = {
   features: `{ sepalLength: number({ unit: 'cm' }), petalLength: number() }`,
   label: `oneOf(['setosa', 'versicolor', 'virginica'], { column: 'species' })`,
@@ -227,6 +227,18 @@ export const badModelFiles: BadModelFile[] = [
     },
     [
       'monitor.business.perPrediction: there is no column "sepalWidth", which this SQL names, among sepalLength, petalLength, prediction, predicted, outcome: rename the column, or correct the name in the model file',
+    ],
+  ),
+  changed(
+    'served requests without the column of a group',
+    'no-group',
+    {
+      label: `oneOf(['setosa', 'versicolor', 'virginica'], { column: 'outcome' })`,
+      source: 'served()',
+      evaluation: `{ floors: { accuracy: 0.6 }, groups: ['age'] }`,
+    },
+    [
+      'source: there is no column "age", which evaluation.groups names, among sepalLength, petalLength, prediction_id, asked_at, known_at, outcome, answer, version, arm, selection_weight: served requests have these columns and no others of a former source: name one of them, or make the column of them with derive',
     ],
   ),
   changed(

@@ -1,0 +1,86 @@
+/** Tests that `tenure check` reads the rows of models that it does not train, and compiles their Python scripts. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { CheckedModel, CheckedProject } from '../../../cli/check/check-project.ts'
+import { exitCodes } from '../../../cli/exit-codes.ts'
+import { initProject } from '../../../cli/init/init-project.ts'
+import { checkout } from '../../../temporal.config.ts'
+
+let folder: string
+let text: string
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'tenure-check-programs-'))
+  await initProject({ folder, overwrite: false, choose: (_, inferred) => Promise.resolve(inferred) })
+  text = readFileSync(join(folder, 'models', 'iris.ts'), 'utf8')
+  rmSync(join(folder, 'models', 'iris.ts'))
+  write('train.py', 'import no_such_package\n')
+  write('broken.py', 'import sys\nif True\n    pass\n')
+  write('requirements.txt', 'tenure-no-such-package==999\n')
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const write = (file: string, content: string) => writeFileSync(join(folder, 'models', file), content)
+
+/** Writes a model whose rows are those of the flowers; without `train`, its versions are brought. */
+function writeModel(name: string, train?: string, change = (model: string) => model): void {
+  const trainedBy = train === undefined ? '' : `  train: ${train},\n`
+  const model = text
+    .replace(/ {2}train: async[\s\S]*?\n {2}\},\n/, trainedBy)
+    .replace("name: 'iris'", `name: '${name}'`)
+    .replace('import { ', 'import { command, python, queue, ')
+  write(`${name}.ts`, change(model))
+}
+
+/** Checks the models that were written since the last call, and deletes them. */
+function check(names: readonly string[]): { code: number | null; models: Record<string, CheckedModel> } {
+  const args = [join(checkout, 'cli', 'tenure.mjs'), 'check', '--json']
+  const { status, stdout } = spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8' })
+  for (const name of names) rmSync(join(folder, 'models', `${name}.ts`))
+  const { models } = JSON.parse(stdout) as CheckedProject
+  return { code: status, models: Object.fromEntries(models.map((model) => [model.name, model])) }
+}
+
+it('reads the rows of models that it does not train, and says what it left out', () => {
+  writeModel('brought')
+  writeModel('by-command', "command(['Rscript', 'train.R'], { files: [] })")
+  writeModel('by-python', "python('train.py', { requirements: 'requirements.txt' })")
+  writeModel('by-queue', "queue('gpu')")
+  writeModel('without-python', "python('train.py', { interpreter: 'python0.1' })")
+  const { code, models } = check(['brought', 'by-command', 'by-python', 'by-queue', 'without-python'])
+  const skipped = (text: string) => ({ issues: [], trained: false, read: 150, skipped: text })
+  expect(models).toMatchObject({
+    brought: skipped('its versions are brought'),
+    'by-command': skipped('a program trains it'),
+    'by-python': skipped('train.py compiles; the first training runs it and installs requirements.txt'),
+    'by-queue': skipped('workers of the task queue gpu train it'),
+    'without-python': skipped(
+      'train.py is not compiled, as there is no python0.1 on this machine; the first training runs it',
+    ),
+  })
+  expect(code).toBe(exitCodes.done)
+})
+
+it('finds rows that cannot be read and scripts that do not compile, whatever trains the model', () => {
+  writeModel('bad-column', "queue('gpu')", (model) =>
+    model.replace('sepalLength: number', 'sepalLenght: number'),
+  )
+  writeModel('bad-sql', "command(['true'], { files: [] })", (model) =>
+    model.replace(/(source: csv\('[^']*')[^\n]*/, "$1, { rows: 'selec * from source' }),"),
+  )
+  writeModel('no-csv', undefined, (model) => model.replaceAll('iris.csv', 'flowers.csv'))
+  writeModel('no-script', "python('trian.py')")
+  writeModel('bad-script', "python('broken.py')")
+  const { code, models } = check(['bad-column', 'bad-sql', 'no-csv', 'no-script', 'bad-script'])
+  const issue = (text: RegExp) => ({ issues: [expect.stringMatching(text) as string], trained: false })
+  expect(models).toMatchObject({
+    'bad-column': issue(/sepalLenght/),
+    'bad-sql': issue(/the SQL of the source has a syntax error/),
+    'no-csv': issue(/flowers\.csv/),
+    'no-script': issue(/trian\.py/),
+    'bad-script': issue(/broken\.py:2: expected ':'/),
+  })
+  expect(code).toBe(exitCodes.otherwise)
+})
