@@ -10,6 +10,7 @@ import {
   completeMonitorPolicy,
   type MonitorPolicy,
 } from '../../domain/monitoring/policy.ts'
+import { isWithinMargin, judgeFloor, type FloorReport } from '../../domain/monitoring/quality.ts'
 import { serviceJudge } from '../../domain/monitoring/service-level.ts'
 import { isSkewDue } from '../../domain/monitoring/training-serving-skew.ts'
 import {
@@ -18,7 +19,7 @@ import {
   type Trigger,
   type TriggerPolicy,
 } from '../../domain/monitoring/retraining-triggers.ts'
-import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion, type Champion } from '../../store/registry/champions.ts'
 import { resolveChampionRollbacks } from '../../store/release/rollback.ts'
 import { findModel } from '../../store/registry/models.ts'
@@ -157,16 +158,16 @@ async function lookAt(
     : undefined
   await tellOfFailures(deps, model, failed)
   const measured = quality === undefined || 'error' in quality ? undefined : quality
-  const floored = measured && (await holdToFloor(deps, model, measured, policy))
+  const floor = measured && (await checkFloor(deps, model, measured, policy))
   const { facts, report } = 'error' in service ? { facts: {}, report: undefined } : service
   const failing = report?.findings.find(({ severity, code }) => severity === 'critical' && code === 'errors')
-  const broken = failing?.message ?? floored
+  const broken = failing?.message ?? (floor?.level === 'critical' ? floor.reasons[0] : undefined)
   if (broken !== undefined) await activateFallback(deps, { definition, champion: version, reason: broken })
   await resolveChampionRollbacks(deps.store, model)
   const decay = policy.rollback
     ? await said(
         'decay',
-        returnIfDecayed(deps, { ...span, champion, qualityAlarm: alarmOf(measured, floored) }, policy),
+        returnIfDecayed(deps, { ...span, champion, qualityAlarm: alarmOf(measured, floor) }, policy),
       )
     : undefined
   const driftAlarms = [drift, labelDrift].flatMap((each) => ('error' in each ? [] : each.drifted))
@@ -190,13 +191,15 @@ async function lookAt(
   }
 }
 
-/** Why the matured quality is in alarm; null when it is not, undefined when it is not measured. */
+/** Why the matured quality is in alarm; null when it is not, undefined when it is not measured, or an alarm may be chance. */
 function alarmOf(
   measured: QualityResult | undefined,
-  floored: string | undefined,
+  floor: FloorReport | undefined,
 ): string | null | undefined {
   if (measured === undefined || measured.level === 'insufficient') return undefined
-  return floored ?? (measured.level === 'lost' ? measured.reasons.join('; ') : null)
+  if (floor?.level === 'critical') return floor.reasons.join('; ')
+  if (measured.level === 'lost') return measured.reasons.join('; ')
+  return isWithinMargin(measured) && floor?.alarm !== 'doubtful' ? null : undefined
 }
 
 async function tellOfFailures({ store }: Deps, model: string, failed: string[]): Promise<void> {
@@ -206,31 +209,32 @@ async function tellOfFailures({ store }: Deps, model: string, failed: string[]):
   await upsertAlert(store, { dedupeKey, model, severity: 'warning', kind: 'monitor_error', message })
 }
 
-/** Checks absolute limits, independent of training. Returns the metrics in alarm. */
-async function holdToFloor(
+/** Checks absolute limits, independent of training. A window in doubt neither raises an alert nor ends one. */
+async function checkFloor(
   { store }: Deps,
   model: string,
-  { version, level, metric, value, higherIsBetter, judgementId }: QualityResult,
-  { quality: floor }: MonitorPolicy,
-): Promise<string | undefined> {
-  if (floor === undefined || value === null || level === 'insufficient') return undefined
-  const isBeyond = (limit: number) => (higherIsBetter ? value < limit : value > limit)
+  measured: QualityResult,
+  { quality: floors }: MonitorPolicy,
+): Promise<FloorReport | undefined> {
+  const floor = floors && judgeFloor(measured, floors)
+  if (floor === undefined) return undefined
+  const { level, alarm, limit, reasons } = floor
+  const { version, metric, value, judgementId } = measured
   const dedupeKey = `quality_floor/${model}`
-  const limit = isBeyond(floor.alarm) ? floor.alarm : isBeyond(floor.warn) ? floor.warn : undefined
-  if (limit === undefined) {
-    await resolveAlert(store, dedupeKey)
-    return undefined
-  }
-  const message = `${version}: ${metric} on matured outcomes is ${Number(value.toPrecision(4))}, the limit is ${limit}`
+  if (level === 'held') await resolveAlert(store, dedupeKey)
+  if (level === 'held' || level === 'doubtful') return floor
+  // An open alarm stays one until it is certainly over.
+  const isOpen = (await listOpenAlertKeys(store, ['quality_floor'], { model })).length > 0
+  if (alarm === 'doubtful' && isOpen) return floor
   await upsertAlert(store, {
     dedupeKey,
     model,
-    severity: isBeyond(floor.alarm) ? 'critical' : 'warning',
+    severity: level,
     kind: 'quality_floor',
-    message,
+    message: `${version}: ${reasons.join('; ')}`,
     evidence: { judgementId, version, metric, value, limit },
   })
-  return isBeyond(floor.alarm) ? message : undefined
+  return floor
 }
 
 /** Picks the strongest trigger and applies the cooldowns. A suppressed trigger recurs with the next window. */
@@ -241,9 +245,6 @@ async function findTrigger(
 ): Promise<StoredTrigger | undefined> {
   const { model, version: champion, toMs: windowEndMs, driftAlarms, measured } = found
   const { newRows, trainingRows, lastTrainingMs } = await countNewRows(store, model)
-  const { baseline = null, level = 'insufficient' } = measured ?? {}
-  const quality =
-    measured && level !== 'insufficient' && baseline !== null ? { ...measured, baseline } : undefined
   const rows =
     newRows === null || trainingRows === null ? {} : { newMaturedRows: newRows, trainingRows, lastTrainingMs }
   const [trigger] = findTriggers({ model, champion, windowEndMs, driftAlarms, quality, ...rows }, cooldown)
@@ -251,7 +252,7 @@ async function findTrigger(
   const { nowMs, trainings } = await listPastTrainings(store, { model, except: '' })
   const history = { trainings, queued: false, newRows, trainingRows }
   const { action, message } = judgeTrigger(trigger, history, nowMs, cooldown)
-  return { trigger, action, said: message }
+  return { trigger, action, said: action === 'queue' ? 'a training is running' : message }
 }
 
 function summaryOf({ toMs, facts, findings, version }: MonitorWindow): string {
@@ -264,7 +265,7 @@ function levelOf(said: unknown): string {
   const { error, level, status, findings } = said as Record<string, unknown>
   if (error !== undefined) return 'unknown'
   if (Array.isArray(findings)) {
-    return (findings as { code: string }[]).map(({ code }) => code).join('+') || 'ok'
+    return (findings as { code: string }[]).map(({ code }) => code).join('+') || String(level ?? 'ok')
   }
   return String(level ?? status)
 }

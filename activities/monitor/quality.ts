@@ -4,7 +4,7 @@
  */
 import { policyForOutput } from '../../domain/evaluation/policy.ts'
 import { defaultLabelPolicy } from '../../domain/monitoring/label-maturity.ts'
-import { judgeQuality as judge, type QualityReport } from '../../domain/monitoring/quality.ts'
+import { isWithinMargin, judgeQuality as judge, type QualityReport } from '../../domain/monitoring/quality.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { insertQualityJudgement } from '../../store/monitoring/quality-judgements.ts'
@@ -13,7 +13,7 @@ import { findChecked, findMaturity, readAnswered, type QualityInput } from './ma
 
 export interface QualityResult extends Pick<
   QualityReport,
-  'level' | 'metric' | 'value' | 'baseline' | 'margin' | 'higherIsBetter'
+  'level' | 'metric' | 'value' | 'standardError' | 'rows' | 'baseline' | 'margin' | 'higherIsBetter'
 > {
   version: string
   judgementId: number
@@ -36,7 +36,8 @@ export const checkQuality =
     if (matured === undefined) return undefined
     const { late, fromMs, toMs } = matured
     const answered = await readAnswered(store, checked, { fromMs, toMs, nowMs })
-    const evidence = { ...answered, maturity: late, baseline: lineage.metrics[policy.primary] ?? null }
+    const baseline = { baseline: lineage.metrics[policy.primary] ?? null, baselineRows: lineage.rows.test }
+    const evidence = { ...answered, ...baseline, maturity: late }
     const { id, report } = await insertQualityJudgement(store, {
       model,
       version,
@@ -46,12 +47,12 @@ export const checkQuality =
       inputs: { maturity: late, predictions: answered.predictions.length, labels: answered.labels.length },
       policy: { gate: policy, labels: defaultLabelPolicy },
     })
-    const { level, metric, value, baseline, margin, higherIsBetter } = report
+    const { level, metric, value, standardError, rows, margin, higherIsBetter } = report
     const reasons = report.reasons.map(({ message }) => message)
-    const measured = { level, metric, value, baseline, margin, higherIsBetter }
-    const result = { ...measured, version, judgementId: id, fromMs, toMs, reasons }
+    const figures = { metric, value, standardError, rows, baseline: report.baseline, margin, higherIsBetter }
+    const result = { level, ...figures, version, judgementId: id, fromMs, toMs, reasons }
     const dedupeKey = `quality/${model}`
-    if (level === 'held') await resolveAlert(store, dedupeKey)
+    if (isWithinMargin(report)) await resolveAlert(store, dedupeKey)
     if (level === 'lost')
       await upsertAlert(store, {
         dedupeKey,
@@ -59,7 +60,7 @@ export const checkQuality =
         severity: 'critical',
         kind: 'quality_lost',
         message: `${version}: ${reasons.join('; ')}`,
-        evidence: { judgementId: id, version, metric, value, baseline },
+        evidence: { judgementId: id, version, metric, value, baseline: report.baseline },
       })
     log.info({ ...result, model }, 'quality judged')
     return result

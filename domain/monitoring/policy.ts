@@ -44,9 +44,9 @@ export interface BusinessPolicy {
    * or the number) and `outcome`; a number for each prediction. Several numbers have their names: `prediction.arrival_delay`.
    */
   perPrediction: string
-  /** The mean that warns, from below; from above where lower is better. Reported without a limit when absent. */
+  /** A mean that is certainly below this one warns; above it where lower is better. Reported without a limit when absent. */
   warn?: number
-  /** The mean that alarms. */
+  /** A mean that is certainly below this one alarms; above it where lower is better. */
   alarm?: number
   /** Whether lower is better. */
   lowerIsBetter?: boolean
@@ -79,9 +79,9 @@ export interface MonitorPolicy {
   service: ServiceLimits
   /** Floors of the primary metric on matured outcomes. */
   quality?: {
-    /** The value that warns, from below; from above where lower is better. */
+    /** A value that is certainly below this one warns; above it where lower is better. */
     warn: number
-    /** The value that alarms, from below; from above where lower is better. */
+    /** A value that is certainly below this one alarms; above it where lower is better. */
     alarm: number
   }
   /** The importance of features for drift, on any scale: 0 warns and never alarms. Measured with each version when absent. */

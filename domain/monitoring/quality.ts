@@ -3,10 +3,18 @@
  * outcomes are due, because early outcomes are biased.
  */
 import { pointValue } from '../statistics/bootstrap.ts'
+import {
+  certainExcess,
+  compareFloors,
+  errorAtLimit,
+  errorOfChange,
+  metricError,
+  type FloorBreach,
+} from '../statistics/certainty.ts'
 import { truthOf, type OutcomeValue } from '../model/outcome.ts'
 import type { Output } from '../model/features.ts'
 import { insufficientRows } from '../evaluation/input.ts'
-import { higherIsBetter, rowsOfTruths, score, statisticOf } from '../evaluation/metrics.ts'
+import { higherIsBetter, isShare, rowsOfTruths, score, statisticOf } from '../evaluation/metrics.ts'
 import type { GateMetric, GatePolicy } from '../evaluation/policy.ts'
 import { marginOf } from '../evaluation/metric-table.ts'
 import { fourDigits } from '../figures.ts'
@@ -19,12 +27,14 @@ import {
   type MaturedCohort,
   type Maturity,
 } from './label-maturity.ts'
+import type { MonitorPolicy } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 
-const qualityJudge = 'quality@1'
+const qualityJudge = 'quality@2'
 
 export interface QualityEvidence {
-  predictions: readonly { id: string; atMs: number; outputs: readonly number[] }[]
+  /** `routingKey`: the rows of one key vary together and count as one draw. */
+  predictions: readonly { id: string; atMs: number; outputs: readonly number[]; routingKey?: string }[]
   labels: readonly (Omit<Label, 'value'> & { value: OutcomeValue })[]
   maturity: Maturity
   /** The measured predictions: aged between H and H + W at `nowMs`. */
@@ -32,11 +42,13 @@ export interface QualityEvidence {
   output: Output
   /** The value of the metric in the evaluation of the version; null when undefined. */
   baseline: number | null
+  /** The test rows of that evaluation, which vary too; as if there were no end of them when absent. */
+  baselineRows?: number
 }
 
 /**
- * - `held`: not worse than the baseline by more than the margin.
- * - `lost`: worse by more than the margin.
+ * - `held`: not certainly worse than the baseline by more than the margin.
+ * - `lost`: certainly worse by more than the margin.
  * - `insufficient`: too few outcomes.
  */
 export interface QualityReport {
@@ -44,6 +56,8 @@ export interface QualityReport {
   metric: GateMetric
   higherIsBetter: boolean
   value: number | null
+  /** The standard error of the value; null when undefined, absent in reports of earlier builds. */
+  standardError?: number | null
   baseline: number | null
   margin: number
   rows: number
@@ -59,7 +73,7 @@ export function judgeQuality(
   policy: GatePolicy,
   labelPolicy: LabelPolicy = defaultLabelPolicy,
 ): QualityReport {
-  const { maturity, baseline } = evidence
+  const { maturity, baseline, baselineRows = Infinity } = evidence
   const { rows, unreadable, cohort } = maturedTruths(evidence, labelPolicy)
   const { primary: metric } = policy
   const margin = marginOf(metric, baseline, policy)
@@ -86,43 +100,88 @@ export function judgeQuality(
     return unmeasured('low_coverage', lowCoverageText(cohort, labelPolicy))
   const y = rows.flatMap((row) => row.y)
   const answers = rows.map((row) => row.answer)
-  const few = insufficientRows(y, policy)
+  const few = insufficientRows(y, policy, 'with a matured outcome')
   if (few.length > 0) return { ...report, reasons: few }
-  const value = pointValue(
-    statisticOf(metric, score(policy.task, y, answers, policy)),
-    rowsOfTruths(y, policy),
-  )
+  const statistic = statisticOf(metric, score(policy.task, y, answers, policy))
+  const value = pointValue(statistic, rowsOfTruths(y, policy))
   if (value === null || baseline === null) {
     const message = `${metric} is undefined on these rows`
     return { ...report, value, reasons: [{ code: 'undefined', message, values: {} }] }
   }
+  const routingKeys = rows.map(({ entity }) => entity)
+  const standardError = metricError(statistic, { routingKeys, seed: policy.seed })
+  const measured = { ...report, value, standardError }
   const loss = report.higherIsBetter ? baseline - value : value - baseline
-  if (loss <= margin) return { ...report, level: 'held', value }
-  const message =
-    `${metric} ${fourDigits(value)} on ${rows.length} matured outcomes, ${fourDigits(baseline)} at evaluation: ` +
-    `worse by more than ${fourDigits(margin)}`
-  const reason = { code: 'quality_lost', message, values: { metric, value, baseline, margin } }
-  return { ...report, level: 'lost', value, reasons: [reason] }
+  if (loss <= margin) return { ...measured, level: 'held' }
+  const limit = report.higherIsBetter ? baseline - margin : baseline + margin
+  const compared = { isShare: isShare(metric), value, limit, rows: rows.length }
+  const error = errorOfChange(errorAtLimit(standardError, compared), { rows: rows.length, baselineRows })
+  const certain = certainExcess(loss - margin, error)
+  const isLost = certain !== null && certain > 0
+  const figures = `${metric} ${fourDigits(value)} on ${rows.length} matured outcomes, ${fourDigits(baseline)} at evaluation`
+  const message = `${figures}: worse by ${fourDigits(loss)}, ${isLost ? 'certainly' : 'not certainly'} by more than ${fourDigits(margin)}`
+  const values = {
+    metric,
+    value,
+    baseline,
+    margin,
+    loss,
+    error,
+    least: certain === null ? null : margin + certain,
+  }
+  const reason = { code: isLost ? 'quality_lost' : 'loss_uncertain', message, values }
+  return { ...measured, level: isLost ? 'lost' : 'held', reasons: [reason] }
+}
+
+/** Whether the loss is at most the margin. One beyond it that may be chance is held with a reason, and neither raises an alarm nor ends one. */
+export const isWithinMargin = ({
+  level,
+  reasons,
+}: {
+  level: QualityReport['level']
+  reasons: readonly unknown[]
+}): boolean => level === 'held' && reasons.length === 0
+
+export interface FloorReport extends Omit<FloorBreach, 'text'> {
+  /** Empty when it is held. */
+  reasons: string[]
+}
+
+/**
+ * Compares a measured quality with its floors, which do not depend on the evaluation. A model that is as good as a floor is below it in
+ * every second window by chance, so only a value that is certainly beyond it counts. Undefined when the quality is not measured.
+ */
+export function judgeFloor(
+  quality: Pick<QualityReport, 'level' | 'metric' | 'value' | 'standardError' | 'higherIsBetter' | 'rows'>,
+  floors: NonNullable<MonitorPolicy['quality']>,
+): FloorReport | undefined {
+  const { level, metric, value, standardError: error = null, higherIsBetter, rows } = quality
+  if (value === null || level === 'insufficient') return undefined
+  const errorAt = (limit: number) => errorAtLimit(error, { isShare: isShare(metric), value, limit, rows })
+  const { text, ...found } = compareFloors({ value, errorAt }, { ...floors, higherIsBetter })
+  const message = `${metric} ${fourDigits(value)} on ${rows} matured outcomes: ${text}`
+  return { ...found, reasons: found.level === 'held' ? [] : [message] }
 }
 
 /** The matured predictions with their outcomes, as the gate counts them. */
 export interface MaturedTruths {
-  /** `y`: as `truthOf` returns it. */
-  rows: { y: number[]; answer: number[] }[]
+  /** `y`: as `truthOf` returns it. `entity`: the routing key, or the prediction without one. */
+  rows: { y: number[]; answer: number[]; entity: string }[]
   /** Outcomes that the model cannot predict, such as an unknown class. */
   unreadable: number
   cohort: Omit<MaturedCohort, 'labelled'>
 }
 
 export function maturedTruths(
-  { predictions, labels, span, output }: Omit<QualityEvidence, 'maturity' | 'baseline'>,
+  { predictions, labels, span, output }: Omit<QualityEvidence, 'maturity' | 'baseline' | 'baselineRows'>,
   policy: LabelPolicy = defaultLabelPolicy,
 ): MaturedTruths {
   const { labelled, ...cohort } = maturedCohort(predictions, labels, span, policy)
-  const outputsOf = new Map(predictions.map(({ id, outputs }) => [id, outputs]))
+  const known = new Map(predictions.map((each) => [each.id, each]))
   const rows = labelled.flatMap(({ predictionId, value }) => {
     const y = truthOf(value, output)
-    return y === null ? [] : [{ y, answer: [...outputsOf.get(predictionId)!] }]
+    const { outputs, routingKey: entity = predictionId } = known.get(predictionId)!
+    return y === null ? [] : [{ y, answer: [...outputs], entity }]
   })
   return { rows, unreadable: labelled.length - rows.length, cohort }
 }

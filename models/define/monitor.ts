@@ -40,9 +40,9 @@ export interface MonitorSpec {
   latencyP95?: Duration
   /** Limits of the primary metric on matured outcomes. Default: 0.85 and 0.8 where that is the accuracy, else none. */
   quality?: {
-    /** Warns below this value; above it where lower is better, such as `rmse`. */
+    /** Warns when the value is certainly below this one; above it where lower is better, such as `rmse`. */
     warn: number
-    /** Alarms below this value; above it where lower is better. */
+    /** Alarms when it is certainly below this value; above it where lower is better. */
     alarm: number
   }
   /**
@@ -105,7 +105,7 @@ export interface MonitorSpec {
     }
     /** The maximum after unsuccessful trainings. Default: 7 d. */
     max?: Duration
-    /** The maximum number of trainings per week. Default: 4. */
+    /** The maximum number of automatic trainings per week. Those of users and schedules do not count. Default: 4. */
     maxPerWeek?: number
     /** The period of `maxPerWeek`: 7 d. */
     week?: Duration

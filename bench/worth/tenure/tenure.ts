@@ -186,14 +186,13 @@ export function tenure(): YearContender {
     const last = trainings.at(-1)!
     const fresh = log.filter(({ knownAtMs }) => knownAtMs > last.startedMs && knownAtMs <= nowMs).length
     const policy = triggerPolicyOf(stream, defaultTriggerPolicy)
-    const measured = quality?.level === 'insufficient' || quality?.baseline == null ? undefined : quality
     const [trigger] = findTriggers(
       {
         model: stream.name,
         champion: version.id,
         windowEndMs: nowMs,
         driftAlarms: drifted,
-        quality: measured && { ...measured, baseline: measured.baseline! },
+        quality: quality && { ...quality, reasons: quality.reasons.map(({ message }) => message) },
         newMaturedRows: fresh,
         trainingRows: trainedRows,
       },

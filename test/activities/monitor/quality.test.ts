@@ -1,10 +1,12 @@
 /** Tests measured quality on the real database: predictions, their outcomes, and the maturity of outcomes. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { unknownDelayText } from '../../../activities/monitor/matured-window.ts'
 import { checkQuality } from '../../../activities/monitor/quality.ts'
 import type { QualityReport } from '../../../domain/monitoring/quality.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { listAnswered } from '../../../store/monitoring/matured-outcomes.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { liveThrough, type Days } from '../../support/serving/outcome-rows.ts'
 import { releasePolicy as release } from '../../support/release/releases.ts'
@@ -36,7 +38,7 @@ beforeEach(async () => {
   version = await registry.register()
   const output = { kind: 'probability', positive: 'late', threshold: 0.5 }
   await deps.store.query(sql`
-    update versions set manifest = ${JSON.stringify({ output })}, lineage = '{"metrics": {"auc": 0.83}}'
+    update versions set manifest = ${JSON.stringify({ output })}, lineage = '{"metrics": {"auc": 0.83}, "rows": {"test": 100000}}'
     where version = ${version}`)
   await deps.store.query(sql`
     update models set definition = definition || ${JSON.stringify({ evaluation: { policy } })}::jsonb where name = ${model}`)
@@ -58,7 +60,7 @@ describe('the measured quality of a serving version', () => {
     const [row] = await deps.store.query(sql`select * from quality_judgements where model = ${model}`)
     expect(row).toMatchObject({
       level: 'held',
-      judge: 'quality@1',
+      judge: 'quality@2',
       report: { cohort: { coverage: 1, predictions: 960 }, rows: 960 },
       inputs: { maturity: { status: 'ok', horizonMs: 2 * hour } },
     })
@@ -72,7 +74,7 @@ describe('the measured quality of a serving version', () => {
     expect(result).toMatchObject({ level: 'lost' })
     expect(result?.reasons).toEqual([
       expect.stringMatching(
-        /^auc 0\.6\d* on 960 matured outcomes, 0\.83 at evaluation: worse by more than 0\.005$/,
+        /^auc 0\.6\d* on 960 matured outcomes, 0\.83 at evaluation: worse by 0\.\d+, certainly by more than 0\.005$/,
       ),
     ])
     expect(await openAlerts()).toMatchObject([{ kind: 'quality_lost', severity: 'critical' }])
@@ -82,6 +84,36 @@ describe('the measured quality of a serving version', () => {
     expect(await judged()).toEqual(result)
     expect(await judged({ windowMs: 20 * hour })).toMatchObject({ level: 'held' })
     expect(await openAlerts()).toEqual([])
+  })
+
+  it('neither ends nor raises the alert when its loss may be chance', async () => {
+    await live({ from: 3, to: 0, turned: 0.3 })
+    await judged()
+    await deps.store.query(sql`delete from predictions where model = ${model}`)
+    await live({ from: 3, to: 0, turned: 0.03 })
+    const result = await judged({ windowMs: 25 * hour })
+    expect(result).toMatchObject({ level: 'held' })
+    expect(result?.reasons).toEqual([expect.stringMatching(/, not certainly by more than 0\.005$/)])
+    expect(await openAlerts()).toMatchObject([{ kind: 'quality_lost' }])
+    await deps.store.query(sql`update alerts set resolved_at = now() where model = ${model}`)
+    await judged({ windowMs: 26 * hour })
+    expect(await openAlerts()).toEqual([])
+  })
+
+  it('is not certainly lost when few test rows measured the version at its evaluation', async () => {
+    await deps.store.query(
+      sql`update versions set lineage = lineage || '{"rows": {"test": 5}}' where version = ${version}`,
+    )
+    await live({ from: 3, to: 0, turned: 0.3 })
+    expect(await judged()).toMatchObject({ level: 'held', reasons: [expect.stringMatching(/not certainly/)] })
+  })
+
+  it('is measured by routing key', async () => {
+    await live({ from: 3, to: 0 })
+    await deps.store.query(sql`update predictions set routing_key = 'depot 1' where model = ${model}`)
+    const span = { model, version, fromMs: now - 72 * hour, toMs: now }
+    const { predictions } = await listAnswered(deps.store, { ...span, width: 1 })
+    expect(new Set(predictions.map(({ routingKey }) => routingKey))).toEqual(new Set(['depot 1']))
   })
 
   it('is measured on the first day of a model when nearly all outcomes arrive soon', async () => {
@@ -114,11 +146,19 @@ describe('the measured quality of a serving version', () => {
       reasons: ['25 % of 960 predictions have an outcome, 80 % are required'],
     })
     expect(await judged({ windowMs: hour })).toBeUndefined()
+    const asked = { model, version, nowMs: now, windowMs: hour, observedMs: 5 * hour }
+    expect(await unknownDelayText(deps.store, asked)).toMatch(
+      /^the delay of outcomes is unknown: 41 of the first 120 requests to \S+ since \S+Z have an outcome \(34\.2 %\); it is learnt from 100 /,
+    )
+    // A longer period is read no further.
+    expect(await unknownDelayText(deps.store, { ...asked, observedMs: 71 * hour })).toContain(
+      ' of the first 1,000 requests ',
+    )
     expect(await openAlerts()).toEqual([])
     await deps.store.query(sql`delete from predictions where model = ${model}`)
     await live({ from: 3, to: 0, as: () => true })
     expect((await judged({ windowMs: 12 * hour }))?.reasons).toEqual([
-      '0 negatives in the test set, at least 30 required (evaluation.evidence.negatives)',
+      '0 negatives with a matured outcome, at least 30 required (evaluation.evidence.negatives)',
     ])
   })
 
