@@ -12,10 +12,11 @@ import {
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { score, unreadableAnswers } from '../../domain/evaluation/metrics.ts'
-import { policyForOutput } from '../../domain/evaluation/policy.ts'
+import type { GateReport } from '../../domain/evaluation/gate.ts'
+import { policyForOutput, type GatePolicy } from '../../domain/evaluation/policy.ts'
 import { truthOf } from '../../domain/model/outcome.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
-import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { listAlerts, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findEvaluation } from '../../store/training/evaluations.ts'
 import { listMaturedRows, type MaturedRow } from '../../store/monitoring/matured-rows.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -30,7 +31,8 @@ import { findMaturity } from './matured-window.ts'
 const mostRows = 4_000
 
 export interface BreakdownResult extends Partial<BreakdownReport> {
-  level: 'ok' | 'found' | 'insufficient'
+  /** `doubtful`: the measured figures are beyond a limit, perhaps by chance. */
+  level: 'ok' | 'doubtful' | 'found' | 'insufficient'
   reasons: string[]
 }
 
@@ -56,7 +58,8 @@ export async function judgeBreakdownOf(
     const y = truthOf(each.value, output)
     return y === null ? [] : [{ ...each, y }]
   })
-  const gate = policyForOutput(definition.evaluation.policy, output)
+  const evaluated = (await findEvaluation(store, evaluationId))?.report
+  const gate = asEvaluated(policyForOutput(definition.evaluation.policy, output), evaluated)
   const answers = told.map(({ outputs }) => [...outputs])
   if (told.length < gate.evidence.sliceRows)
     return insufficient(`${told.length} matured rows, ${gate.evidence.sliceRows} are needed`)
@@ -65,21 +68,34 @@ export async function judgeBreakdownOf(
   const truths = told.flatMap(({ y }) => y)
   const scored = score(gate.task, truths, answers, gate)
   const parts = await partsOf(told, { definition, manifest, policy, predicted: scored.predicted })
-  const evaluated = (await findEvaluation(store, evaluationId))?.report
   const baseline = {
-    slices: Object.fromEntries((evaluated?.slices ?? []).map(({ name, challenger }) => [name, challenger])),
+    slices: Object.fromEntries((evaluated?.slices ?? []).map((slice) => [slice.name, slice])),
     ece: evaluated?.calibration?.challenger.ece ?? null,
   }
-  const report = judgeBreakdown({ scored, ...parts, baseline }, gate, policy.business)
+  const routingKeys = told.map(({ entity }) => entity)
+  const open = await listNamed(store, model)
+  const report = judgeBreakdown({ scored, routingKeys, ...parts, baseline, open }, gate, policy.business)
   await tell(store, { model, version }, report)
   return {
     ...report,
-    level: report.findings.length === 0 ? 'ok' : 'found',
-    reasons: report.findings.map(({ message }) => message),
+    level: report.findings.length > 0 ? 'found' : report.doubtful.length > 0 ? 'doubtful' : 'ok',
+    reasons: [...report.findings, ...report.doubtful].map(({ message }) => message),
   }
 }
 
+/** The policy with the metric by which the version's slices were evaluated. The model file may have another one since. */
+function asEvaluated(gate: GatePolicy, evaluated: Partial<GateReport> | undefined): GatePolicy {
+  const { metric } = { ...gate.slices, ...evaluated?.policy?.slices }
+  return { ...gate, slices: { ...gate.slices, metric } }
+}
+
 const insufficient = (why: string): BreakdownResult => ({ level: 'insufficient', reasons: [why] })
+
+/** The slices and attributes that open alerts name in their evidence. */
+async function listNamed(store: Deps['store'], model: string): Promise<Record<string, string[]>> {
+  const alerts = await listAlerts(store, { model, open: true })
+  return Object.fromEntries(alerts.map(({ kind, evidence = {} }) => [kind, Object.keys(evidence)]))
+}
 
 async function tell(
   store: Deps['store'],

@@ -2,7 +2,10 @@
  * Judges calibration in the gate: blocks a challenger whose 90 % predictions come true 70 % of the time, even when it ranks better,
  * because decisions use the probability.
  */
-import { calibration, type Calibration } from '../metrics/calibration.ts'
+import { calibration, crossFittedGaps, type Calibration } from '../metrics/calibration.ts'
+import { ownersOf } from '../statistics/bootstrap.ts'
+import { repeatedKeys } from '../statistics/certainty.ts'
+import { seededRandom } from '../statistics/random.ts'
 import { correctness, rowLosses, type ScoredRows } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 
@@ -34,10 +37,28 @@ export function judgeCalibration(
 }
 
 /** Binary: calibration of the probability of class 1. Multiclass: of the predicted class. */
-export const calibrationOfScores = (scored: ScoredRows): Calibration =>
-  scored.task === 'binary'
-    ? calibration(scored.y, scored.score)
-    : calibration(correctness(scored), scored.confidence)
+export function calibrationOfScores(scored: ScoredRows): Calibration {
+  const [y, p] = eventsOf(scored)
+  return calibration(y, p)
+}
+
+/**
+ * The gaps of the rows whose mean is the calibration error without chance. The rows of a routing key are in the same half, unless there are
+ * so few keys that a half may be empty.
+ */
+export function calibrationGaps(
+  scored: ScoredRows,
+  { routingKeys, seed }: { routingKeys: readonly string[]; seed: number },
+): Float64Array {
+  const [y, p] = eventsOf(scored)
+  const draw = seededRandom(seed)
+  const halves = routingKeys.map(() => (draw() < 0.5 ? 0 : 1))
+  const owners = repeatedKeys(routingKeys) && ownersOf(routingKeys)
+  return crossFittedGaps(y, p, owners === undefined ? halves : Array.from(owners, (owner) => halves[owner]!))
+}
+
+const eventsOf = (scored: ScoredRows): [ArrayLike<number>, ArrayLike<number>] =>
+  scored.task === 'binary' ? [scored.y, scored.score] : [correctness(scored), scored.confidence]
 
 function figures(scored: ScoredRows): CalibrationFigures {
   const { ece, mce } = calibrationOfScores(scored)

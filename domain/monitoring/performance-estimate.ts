@@ -40,17 +40,20 @@ export interface EstimatedMetric {
   /** `measured` plus the change of the expected value. */
   estimate: number | null
   evaluated: number | null
-  /** The drop that warns: the gate's margin plus the standard errors of both windows. */
+  /** The gate's margin. */
+  margin: number | null
+  /** The drop that warns: the margin plus the standard errors of both windows. */
   limit: number | null
 }
 
 /**
- * - `held`: no metric is expected to be worse by more than its limit.
- * - `lower`: one is.
+ * - `held`: no metric is expected to be worse by more than its margin.
+ * - `doubtful`: one is, perhaps by chance.
+ * - `lower`: one is expected to be worse by more than its limit.
  * - `insufficient`: too few rows on one side, or probabilities that cannot be recalibrated.
  */
 export interface EstimateReport {
-  verdict: 'held' | 'lower' | 'insufficient'
+  verdict: 'held' | 'doubtful' | 'lower' | 'insufficient'
   metrics: EstimatedMetric[]
   recalibration: Recalibration | null
   rows: { matured: number; recent: number }
@@ -95,6 +98,7 @@ export function judgeEstimate(
     const [was, is, base] = [then[metric], now[metric], measured[metric]]
     const known = was !== null && is !== null && base !== null
     const errors = Math.hypot(errorOf(metric, then), errorOf(metric, now))
+    const margin = known ? marginOf(metric, base, gate) : null
     return {
       metric,
       measured: base,
@@ -102,13 +106,17 @@ export function judgeEstimate(
       promisedNow: is,
       estimate: known ? Math.min(1, Math.max(0, base + is - was)) : null,
       evaluated: evaluated[metric],
-      limit: known ? marginOf(metric, base, gate) + policy.deviations * errors : null,
+      margin,
+      limit: margin === null ? null : margin + policy.deviations * errors,
     }
   })
   const reasons = metrics.flatMap((each) => reasonOf(each, rows))
   if (metrics.some(({ limit }) => limit === null)) return { ...report, verdict: 'insufficient', metrics }
-  return { ...report, verdict: reasons.length > 0 ? 'lower' : 'held', metrics, reasons }
+  const isHeld = metrics.every((each) => dropOf(each) <= each.margin!)
+  return { ...report, verdict: reasons.length > 0 ? 'lower' : isHeld ? 'held' : 'doubtful', metrics, reasons }
 }
+
+const dropOf = ({ promisedThen, promisedNow }: EstimatedMetric): number => promisedThen! - promisedNow!
 
 const isProbability = (p: number): boolean => p >= 0 && p <= 1
 
@@ -124,7 +132,7 @@ function errorOf(metric: 'accuracy' | 'auc', { tp, fp, fn, tn, ...values }: Expe
 function reasonOf(each: EstimatedMetric, rows: EstimateReport['rows']): Reason[] {
   const { metric, measured, promisedThen, promisedNow, estimate, limit } = each
   if (promisedThen === null || promisedNow === null || limit === null) return []
-  if (!(promisedThen - promisedNow > limit)) return []
+  if (!(dropOf(each) > limit)) return []
   const message =
     `estimated ${metric} ${fourDigits(estimate)} on ${rows.recent} predictions without outcomes, measured ${fourDigits(measured)} on ` +
     `${rows.matured} matured ones: expected ${fourDigits(promisedNow)} after ${fourDigits(promisedThen)}, drop > ${fourDigits(limit)}`

@@ -5,45 +5,63 @@
 import { fourDigits } from '../figures.ts'
 import { holm } from '../statistics/multiple-testing.ts'
 import { judgeFairness, type GateFairnessRow } from '../evaluation/fairness.ts'
-import { aucError } from '../metrics/auc-interval.ts'
-import { calibrationOfScores } from '../evaluation/calibration.ts'
+import { calibrationGaps, calibrationOfScores } from '../evaluation/calibration.ts'
 import {
   higherIsBetter,
+  isShare,
   pick,
-  rowLosses,
   scoresOfNumbers,
   statisticOf,
   type ScoredRows,
 } from '../evaluation/metrics.ts'
-import { sliceNameOf } from '../evaluation/slices.ts'
+import { sliceLimitText, sliceNameOf, type GateSliceRow } from '../evaluation/slices.ts'
 import { pointValue } from '../statistics/bootstrap.ts'
-import type { GatePolicy, SliceMetric } from '../evaluation/policy.ts'
+import type { GatePolicy } from '../evaluation/policy.ts'
+import {
+  breachOf,
+  compareFloors,
+  errorAtLimit,
+  errorOfChange,
+  largerError,
+  metricError,
+  repeatedKeys,
+  windowAlpha,
+} from '../statistics/certainty.ts'
 import type { BusinessPolicy } from './policy.ts'
 import { normalCdf, sumOf } from '../statistics/distributions.ts'
+import { meanError } from '../statistics/mean-error.ts'
 import type { Reason } from '../verdict.ts'
 
-const breakdownJudge = 'breakdown@1'
+const breakdownJudge = 'breakdown@2'
 
 export interface BreakdownEvidence {
   scored: ScoredRows
+  /** That of each row, or its prediction: the rows of one key vary together and count as one draw. */
+  routingKeys: readonly string[]
   /** The rows of each slice; a text with the reason when they could not be determined. */
   slices: readonly { name: string; rows: readonly number[] | string }[]
   groups: readonly { attribute: string; values: readonly (string | null)[] | string }[]
   /** The value of each prediction, or why it could not be computed. */
   worth?: readonly (number | null)[] | string
-  /** The gate's figures of the same version: by slice, and the calibration error. */
-  baseline: { slices: Readonly<Record<string, number | null>>; ece: number | null }
+  /** The gate's figures of the same version: by slice, with the test rows, which vary too; and the calibration error. */
+  baseline: {
+    slices: Readonly<Record<string, Pick<GateSliceRow, 'challenger' | 'rows'>>>
+    ece: number | null
+  }
+  /** The slices and attributes that the open alert of a matter names. It is resolved when each of them holds. */
+  open?: Readonly<Partial<Record<BreakdownMatter, readonly string[]>>>
 }
 
 /**
- * - `held`: not certainly worse than at evaluation.
+ * - `held`: not worse than at evaluation by more than the limit.
+ * - `doubtful`: worse by more than the limit, perhaps by chance.
  * - `lost`: certainly worse by more than the limit.
  * - `insufficient`: too few rows; `unreadable`: the slice cannot be determined from the logged rows.
  */
 export interface SliceQuality {
   /** For several numbers per row, with the name of the number. */
   name: string
-  level: 'held' | 'lost' | 'insufficient' | 'unreadable'
+  level: 'held' | 'doubtful' | 'lost' | 'insufficient' | 'unreadable'
   rows: number
   value: number | null
   baseline: number | null
@@ -67,26 +85,34 @@ export interface BreakdownReport {
   /** The parts that could not be computed, with reasons. */
   problems: string[]
   findings: BreakdownFinding[]
-  /** Matters that were measured without a finding; their alerts are resolved. */
+  /** Matters that are beyond a limit, perhaps by chance. They raise no alert. */
+  doubtful: Omit<BreakdownFinding, 'severity'>[]
+  /** Matters without a finding whose open alerts are about what is within its limits now; they are resolved. */
   cleared: BreakdownMatter[]
   judge: string
 }
 
 export function judgeBreakdown(
-  { scored, slices, groups, worth, baseline }: BreakdownEvidence,
+  evidence: BreakdownEvidence,
   policy: GatePolicy,
   business?: BusinessPolicy,
 ): BreakdownReport {
+  const { scored, routingKeys, groups, worth, baseline, open = {} } = evidence
   const rows = scored.y.length
-  const parts = judgeSlices(scored, slices, baseline.slices, policy)
-  const fairness = groups.flatMap(({ attribute, values }) =>
-    typeof values === 'string'
-      ? []
-      : [judgeFairness(attribute, values, scored, { ...policy, resamples: 200 })],
+  const parts = judgeSlices(evidence, policy)
+  const compared = groups.flatMap(({ attribute, values }) =>
+    typeof values === 'string' ? [] : [{ attribute, values }],
+  )
+  const fairness = judgeFairness(
+    compared,
+    scored,
+    { ...policy, confidence: 1 - windowAlpha },
+    repeatedKeys(routingKeys),
   )
   // Undefined without probabilities, and when the policy turns calibration off.
   const calibrated = policy.calibration !== 'off' && scored.classes > 0
   const promised = calibrated ? calibrationOfScores(scored).ece : undefined
+  const values = business === undefined || typeof worth === 'string' ? undefined : worth
   const earned = business === undefined ? null : worthOf(business, worth ?? 'not computed')
   const report: BreakdownReport = {
     rows,
@@ -102,43 +128,69 @@ export function judgeBreakdown(
       ...(typeof worth === 'string' && business !== undefined ? [`${business.name}: ${worth}`] : []),
     ],
     findings: [],
+    doubtful: [],
     cleared: [],
     judge: breakdownJudge,
   }
-  const add = (code: BreakdownMatter, measured: boolean, finding: BreakdownFinding | undefined) => {
-    if (finding !== undefined) report.findings.push(finding)
-    else if (measured) report.cleared.push(code)
+  const add = (code: BreakdownMatter, found: Judged | undefined, holds: boolean) => {
+    if (found?.severity !== undefined)
+      return void report.findings.push({ ...found, code, severity: found.severity })
+    if (found !== undefined) report.doubtful.push({ code, message: found.message, values: found.values })
+    if (holds) report.cleared.push(code)
   }
-  const comparable = parts.some(({ level }) => level === 'held' || level === 'lost')
-  add('quality_slice', comparable, lostSlices(parts, policy))
-  add('quality_calibration', enough(rows, policy) && promised !== undefined, overconfident(report, policy))
-  const defined = fairness.some(({ verdict }) => verdict !== 'undefined')
-  add('quality_fairness', defined, unfair(fairness))
-  add('business_value', earned !== null && earned.mean !== null, tooLittle(earned, business))
+  const isOpen = (code: BreakdownMatter, name: string) => open[code]?.includes(name) === true
+  const slicesLeft = parts.filter(({ name, level }) => level !== 'held' && isOpen('quality_slice', name))
+  const isComparable = parts.some(({ level }) => ['held', 'doubtful', 'lost'].includes(level))
+  const worse = withOpen(
+    worseSlices(parts, policy),
+    slicesLeft.map(({ name, value }) => [name, value]),
+  )
+  add('quality_slice', worse, isComparable && slicesLeft.length === 0)
+  const isCalibrationKnown = enough(rows, policy) && promised !== undefined
+  const miscalibrated = overconfident(evidence, report, policy)
+  add('quality_calibration', miscalibrated, isCalibrationKnown && miscalibrated === undefined)
+  const isDefined = fairness.some(({ verdict }) => verdict !== 'undefined')
+  const groupsLeft = fairness.filter(
+    ({ attribute, verdict }) => verdict !== 'ok' && isOpen('quality_fairness', attribute),
+  )
+  const unequal = withOpen(
+    unfair(fairness),
+    groupsLeft.map(({ attribute, selectionRatio }) => [attribute, selectionRatio.value]),
+  )
+  add('quality_fairness', unequal, isDefined && groupsLeft.length === 0)
+  const low = tooLittle(earned, { values, routingKeys, isOpen: open.business_value !== undefined }, business)
+  add('business_value', low, earned !== null && earned.mean !== null && low === undefined)
   return report
 }
+
+/** A finding, or without a severity one that may be chance. */
+type Judged = Omit<BreakdownFinding, 'code' | 'severity'> & Partial<Pick<BreakdownFinding, 'severity'>>
+
+/** An open alert goes on naming what does not hold yet, so that a new finding beside it does not resolve it later. */
+const withOpen = (
+  found: Judged | undefined,
+  left: readonly (readonly [name: string, value: number | null])[],
+): Judged | undefined => found && { ...found, values: { ...Object.fromEntries(left), ...found.values } }
 
 const enough = (rows: number, { evidence }: GatePolicy): boolean => rows >= evidence.rows
 
 type MeasuredSlice = SliceQuality & { p: number | null }
 
 function judgeSlices(
-  scored: ScoredRows,
-  slices: BreakdownEvidence['slices'],
-  baseline: Readonly<Record<string, number | null>>,
+  { scored, routingKeys, slices, baseline: { slices: baseline } }: BreakdownEvidence,
   policy: GatePolicy,
 ): SliceQuality[] {
-  const { metric, points, alpha } = policy.slices
+  const { metric, points } = policy.slices
   const { sliceRows, slicePositives } = policy.evidence
   const unmeasured = (name: string) => ({
     name,
     rows: 0,
     value: null,
-    baseline: baseline[name] ?? null,
+    baseline: baseline[name]?.challenger ?? null,
     adjustedP: null,
     p: null,
   })
-  const measure = (name: string, part: ScoredRows): MeasuredSlice => {
+  const measure = (name: string, part: ScoredRows, keys: readonly string[]): MeasuredSlice => {
     const rows = part.y.length
     const positives = part.task === 'binary' ? sumOf(part.y) : null
     const value = pointValue(statisticOf(metric, part), rows)
@@ -146,79 +198,81 @@ function judgeSlices(
     const none = unmeasured(name)
     const known = { ...none, rows, value }
     if (few || value === null || none.baseline === null) return { ...known, level: 'insufficient' }
-    const spread = errorOf(metric, part, value)
     const loss = higherIsBetter(metric) ? none.baseline - value : value - none.baseline
     const limit = higherIsBetter(metric) ? points : points * none.baseline
+    if (loss <= limit) return { ...known, level: 'held', p: 1 }
+    const own = metricError(statisticOf(metric, part), { routingKeys: keys, seed: policy.seed })
+    const compared = { isShare: isShare(metric), value, limit: none.baseline - limit, rows }
+    const error = errorOfChange(errorAtLimit(own, compared), { rows, baselineRows: baseline[name]!.rows })
     // The probability of a loss of this size on a slice whose true loss equals the limit.
-    const p =
-      spread === null || spread === 0 ? (loss > limit ? 0 : 1) : 1 - (normalCdf((loss - limit) / spread) ?? 0)
-    return { ...known, level: 'held', p }
+    const p = error === null ? 1 : error === 0 ? 0 : 1 - (normalCdf((loss - limit) / error) ?? 0)
+    return { ...known, level: 'doubtful', p }
   }
   const { targets = [] } = policy
   const measured = slices.flatMap(({ name, rows: members }): MeasuredSlice[] => {
     if (typeof members === 'string') return [{ ...unmeasured(name), level: 'unreadable', problem: members }]
     const part = pick(scored, members)
+    const keys = members.map((row) => routingKeys[row]!)
     // A version of an earlier build was evaluated by the mean of its numbers.
-    if (targets.length === 0 || Object.hasOwn(baseline, name)) return [measure(name, part)]
-    return scoresOfNumbers(part).map((each, k) => measure(sliceNameOf(name, targets[k]!), each))
+    if (targets.length === 0 || Object.hasOwn(baseline, name)) return [measure(name, part, keys)]
+    return scoresOfNumbers(part).map((each, k) => measure(sliceNameOf(name, targets[k]!), each, keys))
   })
   const adjusted = holm(measured.map(({ p }) => p))
   return measured.map(({ p: _p, ...slice }, i) => {
     const adjustedP = adjusted[i] ?? null
-    return { ...slice, adjustedP, level: adjustedP !== null && adjustedP < alpha ? 'lost' : slice.level }
+    return {
+      ...slice,
+      adjustedP,
+      level: adjustedP !== null && adjustedP < windowAlpha ? 'lost' : slice.level,
+    }
   })
 }
 
-/** The standard error of a metric on some rows. */
-function errorOf(metric: SliceMetric, part: ScoredRows, value: number): number | null {
-  if (metric === 'auc') {
-    const positives = sumOf(part.y)
-    return aucError(value, positives, part.y.length - positives)
-  }
-  const losses = rowLosses(metric, part)
-  if (losses === null || losses.length < 2) return null
-  const mean = sumOf(losses) / losses.length
-  const variance = losses.reduce((sum, loss) => sum + (loss - mean) ** 2, 0) / (losses.length - 1)
-  const error = Math.sqrt(variance / losses.length)
-  // The row losses of RMSE are squares, so the delta method gives the error of the root.
-  return metric === 'rmse' && value > 0 ? error / (2 * value) : error
-}
-
-function lostSlices(parts: readonly SliceQuality[], { slices }: GatePolicy): BreakdownFinding | undefined {
-  const lost = parts.filter(({ level }) => level === 'lost')
-  if (lost.length === 0) return undefined
-  const named = lost.map(
+function worseSlices(parts: readonly SliceQuality[], { slices }: GatePolicy): Judged | undefined {
+  const isLost = parts.some(({ level }) => level === 'lost')
+  const worse = parts.filter(({ level }) => level === (isLost ? 'lost' : 'doubtful'))
+  if (worse.length === 0) return undefined
+  const named = worse.map(
     ({ name, value, baseline, rows }) =>
       `${name}: ${slices.metric} ${figure(value)} on ${rows} rows, ${figure(baseline)} at evaluation`,
   )
-  const message = `slices worse by more than ${slices.points}: ${named.join('; ')}`
-  const values = Object.fromEntries(lost.map(({ name, value }) => [name, value]))
-  return { code: 'quality_slice', severity: 'warning', message, values }
+  const message = `slices ${isLost ? 'certainly' : 'not certainly'} worse by more than ${sliceLimitText(slices)}: ${named.join('; ')}`
+  const values = Object.fromEntries(worse.map(({ name, value }) => [name, value]))
+  return { severity: isLost ? 'warning' : undefined, message, values }
 }
 
+/** The measured calibration error takes the directions of its gaps from the same rows, so it is above 0 by chance; this one does not. */
 function overconfident(
+  { scored, routingKeys }: BreakdownEvidence,
   { rows, calibration: found }: BreakdownReport,
   policy: GatePolicy,
-): BreakdownFinding | undefined {
+): Judged | undefined {
   const limits = policy.calibration
   if (limits === 'off' || found === null || found.ece === null || !enough(rows, policy)) return undefined
   const { ece, baseline } = found
-  if (ece <= limits.ece || (baseline !== null && ece <= baseline + limits.overChampion)) return undefined
-  const message = `calibration error ${figure(ece)} on ${rows} matured outcomes > ${limits.ece}, ${figure(baseline)} at evaluation`
-  const values = { ece, baseline, limit: limits.ece }
-  return { code: 'quality_calibration', severity: 'warning', message, values }
+  const gaps = calibrationGaps(scored, { routingKeys, seed: policy.seed })
+  const value = sumOf(gaps) / rows
+  // Above the evaluation as well; that one has chance in it, so no certainty is needed.
+  if (baseline !== null && value <= baseline + limits.overChampion) return undefined
+  const error = largerError(routingKeys, (entities) => meanError(gaps, entities))
+  const breach = breachOf(value - limits.ece, error)
+  if (breach === 'none') return undefined
+  const message = `calibration error ${figure(value)} on ${rows} matured outcomes, ${figure(baseline)} at evaluation: ${breach === 'certain' ? 'certainly' : 'not certainly'} above ${figure(limits.ece)}`
+  const severity = breach === 'certain' ? 'warning' : undefined
+  return { severity, message, values: { value, ece, baseline, limit: limits.ece, error } }
 }
 
-function unfair(fairness: readonly GateFairnessRow[]): BreakdownFinding | undefined {
-  const broken = fairness.filter(({ verdict }) => verdict === 'blocked')
+function unfair(fairness: readonly GateFairnessRow[]): Judged | undefined {
+  const isCertain = fairness.some(({ verdict }) => verdict === 'blocked')
+  const broken = fairness.filter(({ verdict }) => verdict === (isCertain ? 'blocked' : 'doubtful'))
   if (broken.length === 0) return undefined
   const named = broken.map(
     ({ attribute, selectionRatio, tprDifference, fprDifference }) =>
       `${attribute}: selection ratio ${figure(selectionRatio.value)}, rates differ by ${figure(tprDifference.value)} and ${figure(fprDifference.value)}`,
   )
-  const message = `groups are treated differently: ${named.join('; ')}`
+  const message = `groups are ${isCertain ? 'certainly' : 'not certainly'} treated differently: ${named.join('; ')}`
   const values = Object.fromEntries(broken.map((row) => [row.attribute, row.selectionRatio.value]))
-  return { code: 'quality_fairness', severity: 'warning', message, values }
+  return { severity: isCertain ? 'warning' : undefined, message, values }
 }
 
 function worthOf(
@@ -234,17 +288,33 @@ function worthOf(
 
 function tooLittle(
   earned: BreakdownReport['business'],
+  {
+    values,
+    routingKeys,
+    isOpen,
+  }: { values?: readonly (number | null)[]; routingKeys: readonly string[]; isOpen: boolean },
   { warn, alarm, lowerIsBetter = false }: Partial<BusinessPolicy> = {},
-): BreakdownFinding | undefined {
-  if (earned === null || earned.mean === null) return undefined
-  const { mean, name, unit } = earned
-  const isBeyond = (limit: number | undefined) =>
-    limit !== undefined && (lowerIsBetter ? mean > limit : mean < limit)
-  const limit = isBeyond(alarm) ? alarm : isBeyond(warn) ? warn : undefined
-  if (limit === undefined) return undefined
-  const severity = isBeyond(alarm) ? 'critical' : 'warning'
-  const message = `${name} ${figure(mean)} ${unit} per prediction over ${earned.rows} matured outcomes, limit ${limit} ${unit}`
-  return { code: 'business_value', severity, message, values: { mean, limit, rows: earned.rows } }
+): Judged | undefined {
+  if (earned === null || earned.mean === null || values === undefined) return undefined
+  const { mean, name, unit, rows } = earned
+  const known = values.flatMap((value, row) => (value === null ? [] : [{ value, key: routingKeys[row]! }]))
+  const worth = Float64Array.from(known, ({ value }) => value)
+  const error = largerError(
+    known.map(({ key }) => key),
+    (entities) => meanError(worth, entities),
+  )
+  const floors = { warn, alarm, higherIsBetter: !lowerIsBetter }
+  const {
+    level,
+    limit,
+    text,
+    alarm: beyondAlarm,
+  } = compareFloors({ value: mean, errorAt: () => error }, floors)
+  if (level === 'held') return undefined
+  // An open alarm stays one until it is certainly over.
+  const isDoubtful = level === 'doubtful' || (beyondAlarm === 'doubtful' && isOpen)
+  const message = `${name} ${figure(mean)} ${unit} per prediction over ${rows} matured outcomes: ${text}`
+  return { severity: isDoubtful ? undefined : level, message, values: { mean, limit, rows } }
 }
 
 const figure = (value: number | null): string => fourDigits(value, '?')

@@ -4,12 +4,15 @@ import sql from 'sql-template-tag'
 import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { Database } from '../postgres.ts'
 import { instanceSample, outputsOf } from './matured-outcomes.ts'
+import { newestOutcomeFirst } from './outcomes.ts'
 import { iso, type VersionSpan } from './span.ts'
 
 export interface MaturedRow {
   row: FeatureRow
   outputs: number[]
-  /** The last revision that had arrived at the time of the check. */
+  /** The routing key of the request, or the prediction without one. */
+  entity: string
+  /** The newest one that had arrived at the time of the check. */
   value: OutcomeValue
 }
 
@@ -28,13 +31,13 @@ export async function listMaturedRows(
   limit: number,
 ): Promise<{ sampled: number; rows: MaturedRow[] }> {
   const found = await database.query<Omit<MaturedRow, 'value'> & { value: OutcomeValue | null }>(sql`
-    with ${instanceSample(span, limit, sql`, features, outputs`)}
+    with ${instanceSample(span, limit, sql`, features, outputs, routing_key`)}
     select instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, place) as row,
-      ${outputsOf(width)}, value
+      ${outputsOf(width)}, coalesce(routing_key, sample.prediction_id::text) as entity, value
     from sample left join lateral (
       select value from outcomes
       where outcomes.prediction_id = sample.prediction_id and arrived_at <= ${iso(nowMs)} and observed_at <= arrived_at
-      order by revision desc, arrived_at desc limit 1
+      order by ${newestOutcomeFirst} limit 1
     ) as newest on true`)
   const rows = found.flatMap(({ value, ...each }) => (value === null ? [] : [{ ...each, value }]))
   return { sampled: found.length, rows }

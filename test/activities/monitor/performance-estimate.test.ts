@@ -15,6 +15,7 @@ const now = Date.parse('2026-03-10T00:00:00Z')
 const at = new Date(now).toISOString()
 const gate = {
   ...defaultGatePolicy('binary'),
+  margins: { accuracy: 0.03, auc: 0.03 },
   evidence: { rows: 200, positives: 30, negatives: 30, sliceRows: 50, slicePositives: 10 },
 }
 
@@ -85,6 +86,11 @@ describe('the estimated quality of a version before its outcomes arrive', () => 
     // It requests no retraining and rolls nothing back.
     for (const table of ['retrainings', 'release_commands', 'decisions'])
       expect((await deps.store.pool.query(`select 1 from ${table}`)).rows).toEqual([])
+    await deps.store.query(sql`delete from predictions where model = ${model}`)
+    await live({ from: 5, to: 1 })
+    await live({ from: 1, to: 0, answer: (uniform) => 0.09 + 0.82 * uniform })
+    expect(await judged({ windowMs: 22 * hour })).toMatchObject({ status: 'doubtful', reasons: [] })
+    expect(await openAlerts()).toMatchObject([{ kind: 'estimated_quality' }])
     await deps.store.query(sql`delete from predictions where model = ${model}`)
     await live({ from: 5, to: 0 })
     expect(await judged()).toEqual(result)

@@ -57,7 +57,7 @@ beforeEach(async () => {
     ],
   }
   const report = {
-    slices: ['small', 'large', 'blue'].map((name) => ({ name, challenger: 0.9 })),
+    slices: ['small', 'large', 'blue'].map((name) => ({ name, challenger: 0.9, rows: 5_000 })),
     calibration: { challenger: { ece: 0.01 } },
   }
   await store.query(
@@ -126,13 +126,13 @@ it('slice metrics raise no alert while every slice is stable, and report a condi
 })
 
 it('slice metrics name the degraded slice with its fairness, calibration and value, and resolve on recovery', async () => {
-  await live((x, sort) => (x < 0.5 ? 0.9 : sort === 'a' ? 0.9 : 0.3))
+  await live((x, sort) => (x < 0.5 ? 0.9 : sort === 'a' ? 0.9 : 0.1))
   const worth = 'case when predicted = 1 then (case when outcome = 1 then 10 else -5 end) else 0 end'
-  const business: BusinessPolicy = { name: 'saved', unit: '$', perPrediction: worth, warn: 3.7, alarm: 0 }
+  const business: BusinessPolicy = { name: 'saved', unit: '$', perPrediction: worth, warn: 4, alarm: 0 }
   const result = await judged(business)
   expect(result.slices?.map(({ level }) => level)).toEqual(['held', 'lost', 'unreadable'])
   expect(result.business?.mean).toBeGreaterThan(0)
-  expect(result.business?.mean).toBeLessThan(3.7)
+  expect(result.business?.mean).toBeLessThan(4)
   expect(await told()).toEqual([
     'warning business_value',
     'warning quality_calibration',
@@ -145,13 +145,27 @@ it('slice metrics name the degraded slice with its fairness, calibration and val
   expect(await told()).toEqual([])
 })
 
+it('slices in use have the metric of the evaluation, whatever the model file says since', async () => {
+  await live(() => 0.9)
+  const [auc] = (await judged()).slices!
+  const by = { slices: { metric: 'brier' } }
+  await store.query(
+    sql`update evaluations set report = report || ${JSON.stringify({ policy: by })}::jsonb where id = ${`e-${version}`}`,
+  )
+  const [brier] = (await judged()).slices!
+  expect([auc!.value, brier!.value]).toEqual([expect.closeTo(0.9, 1), expect.closeTo(0.09, 1)])
+})
+
 it('slice metrics are omitted for few rows or without outcomes, and report why a value is zero', async () => {
   expect(await judged()).toMatchObject({ level: 'insufficient' })
   await live(() => 0.9)
   const business: BusinessPolicy = { name: 'saved', unit: '$', perPrediction: 'fee * 2' }
   expect(await judged(business)).toMatchObject({
     business: { mean: null },
-    problems: [expect.stringContaining('colour') as unknown, expect.stringContaining('fee') as unknown],
+    problems: [
+      'blue: the log of predictions has no column "colour": it has the features of a version, and no other columns of the source',
+      expect.stringContaining('no column "fee"') as unknown,
+    ],
   })
 })
 
@@ -180,11 +194,11 @@ it.each([
     const output = { kind: 'numbers', names: ['departure', 'arrival'] }
     await store.query(sql`
     update versions set manifest = manifest || ${JSON.stringify({ output })}::jsonb,
-      lineage = coalesce(lineage, '{}') || ${JSON.stringify({ metrics: { mae: 50.5 } })}::jsonb
+      lineage = coalesce(lineage, '{}') || ${JSON.stringify({ metrics: { mae: 50.5 }, rows: { test: 1_000 } })}::jsonb
     where version = ${version}`)
     const slices = [
-      { name: 'small (departure)', challenger: 1 },
-      { name: 'small (arrival)', challenger: 100 },
+      { name: 'small (departure)', challenger: 1, rows: 1_000 },
+      { name: 'small (arrival)', challenger: 100, rows: 1_000 },
     ]
     await store.query(
       sql`update evaluations set report = ${JSON.stringify({ slices })} where id = ${`e-${version}`}`,

@@ -84,6 +84,16 @@ describe('the estimate', () => {
     expect(report.metrics[0]?.estimate).toBeLessThan(0.65)
   })
 
+  it('is in doubt about a drop beyond the margin that may be chance', () => {
+    const matured = days(1, 1_200, (p) => p)
+    const slightly = answers(matured).map((p) => 0.5 + 0.93 * (p - 0.5))
+    const report = judged(matured, slightly)
+    expect(report).toMatchObject({ verdict: 'doubtful', reasons: [] })
+    const [accuracy] = report.metrics
+    const drop = accuracy!.promisedThen! - accuracy!.promisedNow!
+    expect([drop > accuracy!.margin!, drop < accuracy!.limit!]).toEqual([true, true])
+  })
+
   it('raises no warning in two hundred unchanged samples', () => {
     let warned = 0
     for (let seed = 0; seed < 200; seed++) {
