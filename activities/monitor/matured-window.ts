@@ -4,6 +4,7 @@
  */
 import { outputWidth } from '../../domain/model/features.ts'
 import { DomainError } from '../../domain/errors.ts'
+import { counted, groupedDigits, percentText } from '../../domain/figures.ts'
 import {
   defaultLabelPolicy,
   maturedSpan,
@@ -12,9 +13,16 @@ import {
 } from '../../domain/monitoring/label-maturity.ts'
 import type { QualityEvidence } from '../../domain/monitoring/quality.ts'
 import type { Database } from '../../store/postgres.ts'
+import { ageText } from '../../domain/training/served-facts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getVersion, type Version } from '../../store/registry/versions.ts'
-import { countPredictions, listAnswered, listDelays } from '../../store/monitoring/matured-outcomes.ts'
+import {
+  countAnswered,
+  countPredictions,
+  listAnswered,
+  listDelays,
+} from '../../store/monitoring/matured-outcomes.ts'
+import { iso } from '../../store/monitoring/span.ts'
 
 export interface MaturedWindow {
   model: string
@@ -60,6 +68,18 @@ export async function findMaturity(
     late.horizonMs === null ? await findEarlyMaturity(database, { model, nowMs, windowMs, observedMs }) : late
   if (known?.horizonMs == null) return undefined
   return { late: known, ...maturedSpan(nowMs, Math.ceil(known.horizonMs), windowMs) }
+}
+
+/** Says that the delay is unknown, with the outcomes of the first requests of the period, and what is missing. */
+export async function unknownDelayText(
+  database: Database,
+  { model, version, nowMs, windowMs, observedMs }: MaturedWindow & { version: string },
+): Promise<string> {
+  const span = { model, version, fromMs: nowMs - observedMs - windowMs, toMs: nowMs }
+  const { requests, answered } = await countAnswered(database, { ...span, nowMs })
+  const { minDelays, minCoverage } = defaultLabelPolicy
+  const found = `${groupedDigits(answered)} of the first ${counted(requests, 'request')} to ${version} since ${iso(span.fromMs)} have an outcome (${percentText(answered / Math.max(1, requests))})`
+  return `the delay of outcomes is unknown: ${found}; it is learnt from ${minDelays} of predictions that are ${ageText(observedMs)} old, or earlier, once ${percentText(minCoverage)} of predictions have one`
 }
 
 /** The shortest age to try, as a fraction of the age after which no outcome is expected. */

@@ -22,6 +22,7 @@ import {
 import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion, type Champion } from '../../store/registry/champions.ts'
 import { resolveChampionRollbacks } from '../../store/release/rollback.ts'
+import { listRemovedModels } from '../../store/maintenance/duties.ts'
 import { findModel } from '../../store/registry/models.ts'
 import {
   findLastWindow,
@@ -36,7 +37,9 @@ import { returnIfDecayed } from './decay.ts'
 import { checkDrift, checkLabelDrift } from './drift.ts'
 import { estimateQuality } from './performance-estimate.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { withSlowStore } from '../runtime/slow-store.ts'
 import { activateFallback } from './fallback.ts'
+import { unknownDelayText } from './matured-window.ts'
 import { checkQuality, type QualityResult } from './quality.ts'
 import { checkServiceLevel } from './service-level.ts'
 import { checkServingSkew } from './skew.ts'
@@ -85,8 +88,8 @@ export const monitorModel =
         (await findMonitorWindow(store, { model, toMs })) ??
         (await look(deps, { model, fromMs, toMs }, { policy, definition: found.definition }))
       const trigger = window.trigger as StoredTrigger | undefined
-      const summary = summaryOf(window)
-      log.info({ model, to: iso(toMs), trigger: trigger?.said }, summary)
+      const summary = summaryOf(window, trigger)
+      log.info({ model, to: iso(toMs) }, summary)
       const ask = trigger?.action === 'start' ? trigger.trigger : undefined
       return { gone: false, toMs, waitMs: waitFor(toMs + policy.everyMs), ask, summary }
     })
@@ -112,10 +115,18 @@ interface Watched {
 type Span = Pick<MonitorWindow, 'model' | 'fromMs' | 'toMs'>
 type Said<T> = T | { error: string }
 
+/** A sample of a week is drawn from all its requests: about a second for each million. */
+const statementMs = 120_000
+
 async function look(deps: Deps, span: Span, watched: Watched): Promise<MonitorWindow> {
   const champion = await findChampion(deps.store, span.model)
   const nothing = { facts: {}, findings: { service: { error: 'the model has no champion' } } }
-  const found = champion === undefined ? nothing : await lookAt(deps, { ...span, champion }, watched)
+  const found =
+    champion === undefined
+      ? nothing
+      : await withSlowStore(deps, { name: 'tenure-monitor', max: 4, queryMs: statementMs }, (slow) =>
+          lookAt({ ...deps, store: slow }, { ...span, champion }, watched),
+        )
   const window = { ...span, ...found, judge: serviceJudge }
   await insertMonitorWindow(deps.store, window)
   return window
@@ -181,7 +192,11 @@ async function lookAt(
       service: report ?? service,
       drift,
       labelDrift,
-      quality: quality ?? { level: 'insufficient', reasons: ['the delay of outcomes is unknown'] },
+      quality: quality ?? {
+        level: 'insufficient',
+        reasons: [await unknownDelayText(deps.store, { model, version, nowMs: toMs, windowMs, observedMs })],
+      },
+      ...(floor === undefined ? {} : { floor }),
       breakdown,
       estimate,
       ...(decay === undefined ? {} : { decay }),
@@ -247,18 +262,24 @@ async function findTrigger(
   const { newRows, trainingRows, lastTrainingMs } = await countNewRows(store, model)
   const rows =
     newRows === null || trainingRows === null ? {} : { newMaturedRows: newRows, trainingRows, lastTrainingMs }
-  const [trigger] = findTriggers({ model, champion, windowEndMs, driftAlarms, quality, ...rows }, cooldown)
-  if (trigger === undefined) return undefined
+  const [trigger] = findTriggers(
+    { model, champion, windowEndMs, driftAlarms, quality: measured, ...rows },
+    cooldown,
+  )
+  // Without its file, a retraining would fail.
+  if (trigger === undefined || (await listRemovedModels(store)).includes(model)) return undefined
   const { nowMs, trainings } = await listPastTrainings(store, { model, except: '' })
   const history = { trainings, queued: false, newRows, trainingRows }
   const { action, message } = judgeTrigger(trigger, history, nowMs, cooldown)
   return { trigger, action, said: action === 'queue' ? 'a training is running' : message }
 }
 
-function summaryOf({ toMs, facts, findings, version }: MonitorWindow): string {
+function summaryOf({ toMs, facts, findings, version }: MonitorWindow, found?: StoredTrigger): string {
   const levels = Object.entries(findings).map(([judge, said]) => `${judge} ${levelOf(said)}`)
   const requests = (facts['requests'] as number | undefined) ?? 0
-  return `${iso(toMs)}: ${requests} requests to ${version ?? 'no champion'}; ${levels.join(', ')}`
+  const isHeldBack = found !== undefined && found.action !== 'start'
+  const heldBack = isHeldBack ? `; no retraining by ${found.trigger.reason}: ${found.said}` : ''
+  return `${iso(toMs)}: ${requests} requests to ${version ?? 'no champion'}; ${levels.join(', ')}${heldBack}`
 }
 
 function levelOf(said: unknown): string {

@@ -11,24 +11,25 @@ import { iso, type Span, type VersionSpan } from './span.ts'
  * Parts of a `with` clause: `sample` holds at most `limit` instances of a period, each with its `place`, its `prediction_id`, and `at`,
  * `instances` and the given columns of its request. Large requests would fill the limit soon, so each of up to `limit` requests gives the
  * same share of its instances, at equal steps from a start by its hash. Every instance is equally likely, whatever its time and the size
- * of its request.
+ * of its request. `requestsOnly`: without the rows of batches.
  */
 export const instanceSample = (
-  { model, version, fromMs, toMs }: Span & { version?: string },
+  { model, version, fromMs, toMs, requestsOnly }: Span & { version?: string; requestsOnly?: boolean },
   limit: number,
   columns: Sql = empty,
 ) => sql`
   requests as (
-    select id, at, instances, md5(id::text) as hash ${columns} from predictions
+    select id, at, instances, uuid_hash_extended(id, 0) as hash ${columns} from predictions
     where model = ${model} ${version === undefined ? empty : sql`and version = ${version}`}
+      ${requestsOnly === true ? sql`and arm <> 'batch'` : empty}
       and at >= ${iso(fromMs)} and at < ${iso(toMs)}
     order by hash limit ${limit}
   ), sample as (
     select requests.*, place, encode(overlay(uuid_send(id) placing substr(int4send(place), 3) from 15 for 2), 'hex')::uuid as prediction_id
     from requests
       cross join (select greatest(1, sum(instances)::float8 / ${limit}) as step from requests) as thinned
-      -- Not the first digits of the hash, which decide whether the request is here.
-      cross join lateral (select ('x' || right(hash, 7))::bit(28)::integer / 268435456::float8 as start) as offsets
+      -- Not the first bits of the hash, which decide whether the request is here.
+      cross join lateral (select (hash & 268435455) / 268435456::float8 as start) as offsets
       cross join lateral generate_series(0, ceil(instances / step)::integer) as nth
       cross join lateral (select floor((nth + start) * step)::integer as place) as places
     where place < instances order by hash, place limit ${limit}
@@ -55,15 +56,40 @@ export const countPredictions = async (database: Database, span: Span, limit = 1
   (await rowsFrom(database).value<number>(sql`
     with ${instanceSample(span, limit)} select count(*)::integer from sample`)) ?? 0
 
+/**
+ * How many of the first requests to a version in a period have an outcome at `nowMs`. In the order of the index: a sample of the whole period
+ * would read all its requests, which exceeds the time limit of a statement for a few requests per second.
+ */
+export async function countAnswered(
+  database: Database,
+  { model, version, fromMs, toMs, nowMs }: VersionSpan & { nowMs: number },
+  limit = 1_000,
+): Promise<{ requests: number; answered: number }> {
+  const [row] = await database.query<{ requests: number; answered: number }>(sql`
+    select count(*)::integer as requests, count(*) filter (where exists (
+        select from outcomes where request_id = first.id and arrived_at <= ${iso(nowMs)}))::integer as answered
+    from (
+      select id from predictions
+      where model = ${model} and version = ${version} and at >= ${iso(fromMs)} and at < ${iso(toMs)}
+      order by at limit ${limit}
+    ) as first`)
+  return row!
+}
+
 /** Predictions of a version in a period with all their outcomes, over a sample of instances. */
 export async function listAnswered(
   database: Database,
   { width, ...span }: VersionSpan & { width: number },
   limit = 20_000,
 ): Promise<Pick<QualityEvidence, 'predictions' | 'labels'>> {
-  const predictions = await database.query<{ id: string; at: Date; outputs: number[] }>(sql`
-    with ${instanceSample(span, limit, sql`, outputs`)}
-    select prediction_id as id, at, ${outputsOf(width)} from sample`)
+  const predictions = await database.query<{
+    id: string
+    at: Date
+    outputs: number[]
+    routing_key: string | null
+  }>(sql`
+    with ${instanceSample(span, limit, sql`, outputs, routing_key`)}
+    select prediction_id as id, at, ${outputsOf(width)}, routing_key from sample`)
   const labels = await database.query<{
     prediction_id: string
     value: OutcomeValue
@@ -74,7 +100,12 @@ export async function listAnswered(
     select prediction_id, value, observed_at, arrived_at, revision
     from outcomes where prediction_id = any(${predictions.map(({ id }) => id)}::uuid[])`)
   return {
-    predictions: predictions.map(({ id, at, outputs }) => ({ id, atMs: at.getTime(), outputs })),
+    predictions: predictions.map(({ id, at, outputs, routing_key: routingKey }) => ({
+      id,
+      atMs: at.getTime(),
+      outputs,
+      routingKey: routingKey ?? undefined,
+    })),
     labels: labels.map((row) => ({
       predictionId: row.prediction_id,
       value: row.value,
@@ -88,7 +119,7 @@ export async function listAnswered(
 /** The outputs of a version in a period, with or without outcomes, one after the other, over a sample of instances. */
 export const listScores = async (
   database: Database,
-  { width, ...span }: VersionSpan & { width: number },
+  { width, ...span }: VersionSpan & { width: number; requestsOnly?: boolean },
   limit = 20_000,
 ): Promise<number[]> =>
   (

@@ -19,6 +19,7 @@ export async function readService(database: Database, { model, fromMs, toMs }: S
     p99: number | null
     requestAgeMs: number | null
     outcomeAgeMs: number | null
+    hasBatches: boolean
     replicas: number
     predictions: number
     rssMb: number | null
@@ -44,9 +45,10 @@ export async function readService(database: Database, { model, fromMs, toMs }: S
         where arrived_at < ${iso(toMs)}
           and exists (select from predictions where id = outcomes.request_id and model = ${model})
         order by arrived_at desc limit 1) as "outcomeAgeMs",
+      exists (select from batches where model = ${model} and started_at < ${iso(toMs)}) as "hasBatches",
       (select count(*)::int from replicas where lease_until > clock_timestamp()) as replicas,
       (select coalesce(sum(instances), 0)::float8 from predictions
-        where model = ${model} and at >= ${iso(fromMs)} and at < ${iso(toMs)}) as predictions,
+        where model = ${model} and arm <> 'batch' and at >= ${iso(fromMs)} and at < ${iso(toMs)}) as predictions,
       needs.*
     from ticks right join (
       select max(rss_mb) as "rssMb", max(cpu_share) as "cpuShare", max(loop_delay_ms) as "loopDelayMs"
@@ -109,6 +111,26 @@ export const findMonitorWindow = (database: Database, { model, toMs }: { model: 
   rowsFrom(database).find<MonitorWindow>(
     sql`select ${windowColumns} from monitor_windows where model = ${model} and to_at = ${iso(toMs)}`,
   )
+
+export interface Unmeasured {
+  model: string
+  /** Why the last window did not measure quality; absent when it did. */
+  quality?: string
+  /** The slices, groups and the business metric that it could not determine, each with the reason. */
+  parts: string[]
+}
+
+/** What the last window of each of these models did not measure; a model without a window is left out. */
+export const listUnmeasured = (database: Database, models: readonly string[]) =>
+  rowsFrom(database).list<Unmeasured>(sql`
+    select named.model, case when quality ->> 'level' = 'insufficient'
+        then array_to_string(array(select jsonb_array_elements_text(quality -> 'reasons')), '; ') end as quality,
+      array(select jsonb_array_elements_text(problems)) as parts
+    from unnest(${models}::text[]) as named (model)
+      cross join lateral (
+        select findings -> 'quality' as quality, findings #> '{breakdown,problems}' as problems
+        from monitor_windows where monitor_windows.model = named.model order by to_at desc limit 1
+      ) as last`)
 
 /** The newest first. */
 export const listMonitorWindows = (

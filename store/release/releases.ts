@@ -140,6 +140,12 @@ export const findOpenRelease = (database: Database, model: string) =>
     sql`select ${columns} from releases where model = ${model} and ended_at is null`,
   )
 
+/** The open releases of these models. */
+export const listOpenReleaseIds = (database: Database, models: readonly string[]) =>
+  rowsFrom(database).list<{ model: string; id: string }>(
+    sql`select model, id from releases where model = any(${models}) and ended_at is null`,
+  )
+
 export interface ReleaseFilter extends ModelFilter {
   open?: boolean
   limit?: number

@@ -21,6 +21,8 @@ const championOfModel = {
   about: textField,
   champion: schemaOfFields({ version: textField, since: timeField }, { release_id: textField }),
   open_release: textField,
+  quality_unmeasured: textField,
+  parts_unmeasured: arrayOf(textField),
 }
 export const modelsAnswer = schemaOfFields({ models: arrayOf(schemaOfFields(model, championOfModel)) })
 const feature = schemaOfFields(

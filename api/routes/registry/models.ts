@@ -14,13 +14,15 @@ import type { CountedHour } from '../../../domain/monitoring/drift-history.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import { readRecordedTraffic } from '../../services/registry/recorded-traffic.ts'
 import { digestOfJson } from '../../../store/artifacts.ts'
-import { findChampion } from '../../../store/registry/champions.ts'
+import { findChampion, listChampions } from '../../../store/registry/champions.ts'
 import { findFirstChampion, findLiveAt } from '../../../store/registry/champion-at.ts'
-import { getModel, listModels, type StoredModel } from '../../../store/registry/models.ts'
+import { listUnmeasured } from '../../../store/monitoring/monitor-windows.ts'
+import { listListedModels } from '../../../store/maintenance/duties.ts'
+import { getModel, type StoredModel } from '../../../store/registry/models.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
 import { listHours } from '../../../store/serving/feature-counts.ts'
 import { listReferenceHours } from '../../../store/serving/reference-hours.ts'
-import { findOpenRelease } from '../../../store/release/releases.ts'
+import { listOpenReleaseIds } from '../../../store/release/releases.ts'
 import { findRollbackSubject } from '../../../store/release/rollback.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -32,28 +34,41 @@ const dayMs = 86_400_000
 const maxCountedDays = 92
 
 export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
-  const summaryOf = async ({ name, definition, syncedAt }: StoredModel) => {
-    const [champion, open] = await Promise.all([findChampion(store, name), findOpenRelease(store, name)])
-    return {
-      name,
-      about: definition.about,
-      champion: champion && {
-        version: champion.version,
-        since: champion.since,
-        release_id: champion.releaseId,
-      },
-      open_release: open?.state.id,
-      synced_at: syncedAt,
-    }
+  /** Reads all models at once: one statement each would wait for a connection where there are many. */
+  const summariesOf = async (models: readonly StoredModel[]) => {
+    const names = models.map(({ name }) => name)
+    const [champions, releases, windows] = await Promise.all([
+      listChampions(store, names).then(byModel),
+      listOpenReleaseIds(store, names).then(byModel),
+      listUnmeasured(store, names).then(byModel),
+    ])
+    return models.map(({ name, definition, syncedAt }) => {
+      const champion = champions.get(name)
+      const unmeasured = windows.get(name)
+      return {
+        name,
+        about: definition.about,
+        champion: champion && {
+          version: champion.version,
+          since: champion.since,
+          release_id: champion.releaseId,
+        },
+        open_release: releases.get(name)?.id,
+        quality_unmeasured: unmeasured?.quality,
+        parts_unmeasured: unmeasured?.parts ?? [],
+        synced_at: syncedAt,
+      }
+    })
   }
   return [
     defineRoute('get', '/v1/models', viewers, {
-      summary: 'List models with their champions and open releases.',
+      summary:
+        'List models with their champions and open releases. A model whose file was removed is listed while it has a version.',
       answers: { 200: 'The models' },
       answerSchema: modelsAnswer,
       async handle({ actor }) {
-        const models = filterVisible(actor, await listModels(store), ({ name }) => name)
-        return { json: { models: await Promise.all(models.map(summaryOf)) } }
+        const models = filterVisible(actor, await listListedModels(store), ({ name }) => name)
+        return { json: { models: await summariesOf(models) } }
       },
     }),
     defineRoute('get', '/v1/models/:name', viewers, {
@@ -65,7 +80,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
         const { features, label, release } = model.definition
         return {
           json: {
-            ...(await summaryOf(model)),
+            ...(await summariesOf([model]))[0]!,
             features: Object.fromEntries(
               featureNames(model.definition).map((each) => [each, features[each]!]),
             ),
@@ -172,6 +187,9 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
     }),
   ]
 }
+
+const byModel = <T extends { model: string }>(rows: readonly T[]): Map<string, T> =>
+  new Map(rows.map((row) => [row.model, row]))
 
 /** Returns the period shifted back by each of the offsets in `before`; overlapping periods are merged. */
 function spansBefore({ fromMs, toMs }: Spanned, before = ''): Spanned[] {

@@ -1,5 +1,5 @@
 /** `tenure status`: shows readiness, live versions, waiting releases and open alerts. */
-import type { ModelAnswer, ReleaseAnswer } from '../../client/responses.ts'
+import type { AlertAnswer, ModelAnswer, ReleaseAnswer } from '../../client/responses.ts'
 import { commandProblemOf } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
@@ -9,36 +9,44 @@ import { orDash, share, time } from '../format.ts'
 /** A replica is ready without the database, because predictions continue. */
 const isDatabaseDown = (ready: object): ready is { database: { detail: string } } => 'database' in ready
 
-interface AlertAnswer {
-  model?: string | null
-  severity: 'critical' | 'warning' | 'info'
-  message: string
-  raised_at: string
-  acknowledged_by?: string
-}
-
-const severities = { critical: ['red', '✗'], warning: ['yellow', '!'], info: ['dim', '·'] } as const
+export const severityStyles = {
+  critical: ['red', '✗'],
+  warning: ['yellow', '!'],
+  info: ['dim', '·'],
+} as const
 const maxAlerts = 5
 
 /** Formats the open alerts, most severe first. */
-export function alertLines({ paint }: Terminal, alerts: readonly AlertAnswer[], url: string): string[] {
+export function alertLines(
+  { paint }: Terminal,
+  alerts: readonly Omit<AlertAnswer, 'id'>[],
+  url: string,
+): string[] {
   if (alerts.length === 0) return ['', paint('green', 'No open alerts')]
-  const order = Object.keys(severities)
+  const order = Object.keys(severityStyles)
   const worstFirst = alerts.toSorted(
     (one, other) => order.indexOf(one.severity) - order.indexOf(other.severity),
   )
   const shown = worstFirst
     .slice(0, maxAlerts)
-    .map(({ severity, model, message, raised_at: at, acknowledged_by: by }) => {
-      const [style, mark] = severities[severity]
+    .map(({ severity, model, kind, message, raised_at: at, acknowledged_by: by }) => {
+      const [style, mark] = severityStyles[severity]
       const assignee = by === undefined ? '' : `, acknowledged by ${by}`
-      // Messages of the gate speak of a metric alone.
-      const whose = model == null || message.includes(model) ? '' : `${model}: `
-      return `${paint(style, `${mark} ${severity}`)} ${whose}${message} ${paint('dim', `(${time(at)} UTC${assignee})`)}`
+      const subject = model == null ? kind : `${model} ${kind}`
+      return `${paint(style, `${mark} ${severity}`)} ${subject}: ${message} ${paint('dim', `(${time(at)} UTC${assignee})`)}`
     })
   const more = alerts.length - shown.length
   return ['', ...shown, paint('dim', `${more > 0 ? `and ${more} more: ` : ''}${url}/alerts`)]
 }
+
+/** Names the models whose quality the monitor does not measure, with what is missing. */
+export const unmeasuredLines = (
+  models: readonly Pick<ModelAnswer, 'name' | 'quality_unmeasured' | 'parts_unmeasured'>[],
+): string[] =>
+  models.flatMap(({ name, quality_unmeasured: why, parts_unmeasured: parts = [] }) => [
+    ...(why === undefined ? [] : [`\n${name}: quality is not measured: ${why}`]),
+    ...parts.map((part) => `\n${name}: not measured in use: ${part}`),
+  ])
 
 export const statusCommand: CommandSpec = {
   name: 'status',
@@ -67,6 +75,7 @@ export const statusCommand: CommandSpec = {
         champion: (each) => each.champion?.version,
         'since (UTC)': (each) => time(each.champion?.since),
       }),
+      ...unmeasuredLines(models),
       ...releases.map(
         (each) =>
           `\n${each.id} ${each.version}: ${each.stage} ${share(each.share_bp)}${each.paused ? ', paused' : ''}\n  ${orDash(each.why)}`,

@@ -1,4 +1,4 @@
-/** Tests the recorded traffic and feature counts of a model, and their evaluation by `tenure monitor backtest`. */
+/** Tests the list of models, the recorded traffic and feature counts of a model, and their evaluation by `tenure monitor backtest`. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import sql from 'sql-template-tag'
@@ -36,6 +36,36 @@ beforeAll(async () => {
 afterAll(async () => {
   await api.stop()
   await fixture.close()
+})
+
+it('the list of models takes as many statements for a hundred models as for one', async () => {
+  const { store } = api.deps
+  const { query } = store
+  const list = async () => {
+    const texts: string[] = []
+    store.query = (statement) => {
+      texts.push(statement.sql)
+      return query(statement)
+    }
+    const { json } = await get('/v1/models').finally(() => (store.query = query))
+    return {
+      models: json['models'] as { name: string }[],
+      reads: texts.filter((text) => /champions|releases|monitor_windows/.test(text)).length,
+    }
+  }
+  const one = await list()
+  expect(one.models).toMatchObject([
+    { name: 'iris', champion: { version: 'iris_v1.0.0' }, parts_unmeasured: [] },
+  ])
+  const write = fixture.store
+  await write.query(sql`
+    insert into models (name, definition, code_digest)
+    select 'iris' || n, definition, code_digest from models, generate_series(1, 100) as n`)
+  const all = await list()
+  await write.query(sql`delete from request_fields where model <> 'iris'`)
+  await write.query(sql`delete from models where name <> 'iris'`)
+  expect(all.models).toHaveLength(101)
+  expect(all.reads).toBe(one.reads)
 })
 
 it('the traffic of a model contains the champion’s ticks of the last day', async () => {
@@ -147,7 +177,7 @@ it('the feature counts of a model are those that the monitor judges, and tenure 
   expect(out).toMatch(
     /iris_v1\.0\.0: 100 windows with requests in 30 days, \d+ with enough rows; warning from PSI 0\.1/,
   )
-  expect(out).toMatch(/1 alarms? would have been raised/)
+  expect(out).toMatch(/1 alarm would have been raised/)
   expect(out).toMatch(/sepalLength/)
   expect(out).toMatch(/^far /m)
   expect(out).not.toMatch(/near/)
@@ -155,6 +185,11 @@ it('the feature counts of a model are those that the monitor judges, and tenure 
     /False alarms: 0 in 10 histories with the hours shuffled within the day, 0 a month, at most [\d.]+ \(95 %\)\./,
   )
   expect((await backtest('--warn', '9', '--alarm', '9')).out).toContain('No window would have warned.')
+  // From half an hour before the last counted hour.
+  const days = ((1.5 + new Date().getUTCMinutes() / 60) / 24).toFixed(3)
+  const single = (await backtest('--days', days)).out
+  expect(single).toContain(` 1 window with requests in ${Number(days)} days, 1 with enough rows`)
+  expect(single).toContain('Too few windows with enough rows to measure false alarms.')
   expect((await backtest('--alarm', '0.05')).err).toContain('--alarm (0.05) must not be below --warn (0.1)')
   server.close()
 })

@@ -139,7 +139,7 @@ describe('the outcome of a prediction', () => {
       span: { fromMs: 0, toMs: 2, nowMs: 2 },
       output: spec.output,
     })
-    expect({ rows, unreadable }).toEqual({ rows: [{ y: [5.5, -14], answer: [5, -15] }], unreadable: 0 })
+    expect({ rows, unreadable }).toMatchObject({ rows: [{ y: [5.5, -14], answer: [5, -15] }], unreadable: 0 })
   })
 
   it.each([
