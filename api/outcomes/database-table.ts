@@ -9,7 +9,7 @@ import type { Intake } from './intake.ts'
 import { limited, parseCommandBody } from '../http/read-body.ts'
 import { checkInput, zonedTime } from '../http/schemas.ts'
 
-/** The maximum number of rows of one call; the next call continues with `since`. */
+/** How many rows one call copies, with all that have the time of the last one; the next call continues with `since`. */
 export const maxTableRows = 1_000_000
 const maxBytes = 65_536
 
@@ -47,8 +47,7 @@ export async function ingestTable(
     'the body',
   )
   let read = 0
-  let last: string | undefined
-  await readOutcomeTable(
+  const next = await readOutcomeTable(
     store,
     {
       schema,
@@ -60,12 +59,11 @@ export async function ingestTable(
     async (outcomes) => {
       for (const { predictionId, value, observedAt } of outcomes) {
         const place = `row ${++read}`
-        last = observedAt ?? last
         const outcome = intake.check({ prediction_id: predictionId, value, observed_at: observedAt }, place)
-        if (typeof outcome === 'string') intake.refuse(place, outcome)
+        if (typeof outcome === 'string') await intake.refuse(place, outcome)
         else await intake.take(typeof value === 'string' ? { ...outcome, asText: true } : outcome)
       }
     },
   )
-  return read === maxTableRows && last !== undefined ? { next_since: last } : {}
+  return next === undefined ? {} : { next_since: next }
 }

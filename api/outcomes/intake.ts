@@ -25,21 +25,22 @@ export function openIntake(deps: {
 }) {
   const counts: IntakeCounts = { received: 0, accepted: 0, stored: 0, unknown: 0, refused: 0, issues: [] }
   let batch = new Map<string, SentOutcome>()
-  const addRefused = (
-    issues: readonly Pick<OutcomeResult['refused'][number], 'place' | 'message'>[],
-  ): void => {
-    counts.refused += issues.length
-    const room = maxIssues - counts.issues.length
-    counts.issues.push(...issues.slice(0, room).map(({ place, message }) => `${place}: ${message}`))
-  }
+  /** The places since the last statement, in the order of the file, each with the message of a row that is no outcome. */
+  let places = new Map<string, string | undefined>()
   const flush = async (): Promise<void> => {
-    if (batch.size === 0) return
-    const taken = await storeOutcomes(deps, [...batch.values()], { atomic: false })
+    const sent =
+      batch.size === 0 ? undefined : await storeOutcomes(deps, [...batch.values()], { atomic: false })
+    counts.accepted += sent?.accepted ?? 0
+    counts.stored += sent?.stored ?? 0
+    counts.unknown += sent?.unknown ?? 0
+    for (const { place, message } of sent?.refused ?? []) places.set(place, message)
+    for (const [place, message] of places) {
+      if (message === undefined) continue
+      counts.refused++
+      if (counts.issues.length < maxIssues) counts.issues.push(`${place}: ${message}`)
+    }
     batch = new Map()
-    counts.accepted += taken.accepted
-    counts.stored += taken.stored
-    counts.unknown += taken.unknown
-    addRefused(taken.refused)
+    places = new Map()
   }
   return {
     check: createOutcomeCheck(deps.nowMs),
@@ -48,12 +49,14 @@ export function openIntake(deps: {
       // A second outcome of a prediction in the same file is a correction, so the first one is stored before it.
       if (batch.has(outcome.predictionId)) await flush()
       batch.set(outcome.predictionId, outcome)
-      if (batch.size >= batchSize) await flush()
+      places.set(outcome.place, undefined)
+      if (places.size >= batchSize) await flush()
     },
     /** Counts a row that is not an outcome. */
-    refuse(place: string, message: string): void {
+    async refuse(place: string, message: string): Promise<void> {
       counts.received++
-      addRefused([{ place, message }])
+      places.set(place, message)
+      if (places.size >= batchSize) await flush()
     },
     /** Stores the rest and returns the counts. */
     async end(): Promise<IntakeCounts> {

@@ -51,8 +51,6 @@ export interface SentOutcome {
   /** Whether the value comes from a text format and must be parsed. */
   asText?: boolean
   observedAt: string
-  /** See `Outcome`. */
-  isRepeated?: boolean
 }
 
 export interface OutcomeResult {

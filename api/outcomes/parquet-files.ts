@@ -68,6 +68,6 @@ async function takeFile(path: string, intake: Intake): Promise<void> {
 
 async function takeRow([id, value, time]: unknown[], place: string, intake: Intake): Promise<void> {
   const outcome = intake.check({ prediction_id: id, value, observed_at: time }, place)
-  if (typeof outcome === 'string') intake.refuse(place, outcome)
+  if (typeof outcome === 'string') await intake.refuse(place, outcome)
   else await intake.take(outcome)
 }

@@ -21,7 +21,7 @@ export async function ingestLines(
     lines++
     const parsed = parse(line)
     if (parsed === undefined) continue
-    if (typeof parsed === 'string') intake.refuse(`line ${line.number}`, parsed)
+    if (typeof parsed === 'string') await intake.refuse(`line ${line.number}`, parsed)
     else await intake.take(parsed)
   }
   requireLines(lines)

@@ -18,8 +18,6 @@ import type { SentRecord, StreamBatch, StreamRecord } from './stream.ts'
 export interface RecordKind<T> {
   /** Returns the value, or the error message. */
   check(value: unknown, place: string): T | string
-  /** Marks the value of a redelivered record. A correction of it may already be stored, and must stay. */
-  again?(sent: T): T
   /** Returns an id. Values with the same id cannot be stored by one statement. */
   idOf(sent: T): string
   store(
@@ -31,7 +29,6 @@ export interface RecordKind<T> {
 export const outcomeRecords = (store: Store, nowMs: () => number) =>
   ({
     check: createOutcomeCheck(nowMs),
-    again: (sent) => ({ ...sent, isRepeated: true }),
     idOf: ({ predictionId }) => predictionId,
     store: (actor, sent) => storeOutcomes({ store, actor }, sent, { atomic: false }),
   }) satisfies RecordKind<Parameters<typeof storeOutcomes>[1][number]>
@@ -101,15 +98,10 @@ export function createStoring<T>(
   }
 }
 
-function readRecord<T>(
-  kind: RecordKind<T>,
-  { value, isRepeated }: StreamRecord,
-  place: number,
-): T | DomainError {
+function readRecord<T>(kind: RecordKind<T>, { value }: StreamRecord, place: number): T | DomainError {
   try {
     const sent = kind.check(parseJsonBody(value, { maxValues, what: 'the record' }), String(place))
-    if (typeof sent === 'string') return new DomainError('invalid_request', sent)
-    return isRepeated === true ? (kind.again?.(sent) ?? sent) : sent
+    return typeof sent === 'string' ? new DomainError('invalid_request', sent) : sent
   } catch (error) {
     if (isError(error)) return error
     throw error

@@ -50,8 +50,6 @@ export interface StreamRecord extends HeaderSource {
   place: string
   /** When the record was written, in milliseconds since 1970. A topic that is deleted and created again reuses its positions. */
   atMs: number
-  /** Whether this is a repeated delivery, perhaps after later records; absent when the broker does not state it. */
-  isRepeated?: boolean
 }
 
 export interface SentRecord {

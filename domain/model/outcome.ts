@@ -1,17 +1,17 @@
 /** Checks outcomes. An unknown class, or a number in place of a class, would count as a wrong prediction of every version. */
-import type { Output } from './features.ts'
+import { isOfNumbers, limitsText, type Output } from './features.ts'
 
 /** For several numbers, an object with each number by name. */
 export type OutcomeValue = number | string | boolean | Readonly<Record<string, number>>
 
 /**
- * Why the value is invalid for the version that answered; undefined when it is valid. Classes and further numbers of the current model file
- * (`now`) are valid too. A value of another kind is not: a number would count as "yes" of a probability.
+ * Why the value is invalid for the version that answered; undefined when it is valid. Classes, further numbers and limits of the current
+ * model file (`now`) are valid too. A value of another kind is not: a number would count as "yes" of a probability.
  */
 export function issueOfOutcome(output: Output, value: OutcomeValue, now?: Output): string | undefined {
   switch (output.kind) {
     case 'numbers':
-      return issueOfNumbers(output.names, value, now?.kind === 'numbers' ? now.names : [])
+      return issueOfNumbers(output, value, now)
     case 'classes':
       return [output, now].some(
         (each) => each?.kind === 'classes' && typeof value === 'string' && each.classes.includes(value),
@@ -24,19 +24,30 @@ export function issueOfOutcome(output: Output, value: OutcomeValue, now?: Output
         : `${shown(value)} is not true, false, 1 or 0, nor ${shown(output.positive)} for true`
     case 'number':
     case 'quantiles':
-      return typeof value === 'number' && Number.isFinite(value)
-        ? undefined
+      return typeof value === 'number'
+        ? issueOfNumber(output, value, now)
         : `${shown(value)} is not a finite number`
     default:
       return output satisfies never
   }
 }
 
+type NumericOutput = Extract<Output, { min?: number }>
+
+function issueOfNumber(output: NumericOutput, value: number, now?: Output): string | undefined {
+  if (!Number.isFinite(value)) return `${value} is not a finite number`
+  const isWithin = ({ min = -Infinity, max = Infinity }: NumericOutput) => value >= min && value <= max
+  if (isWithin(output) || (now !== undefined && isOfNumbers(now) && isWithin(now))) return undefined
+  return `${value} is outside of the label's ${limitsText(output)}`
+}
+
 function issueOfNumbers(
-  names: readonly string[],
+  output: Extract<Output, { kind: 'numbers' }>,
   value: OutcomeValue,
-  others: readonly string[],
+  now?: Output,
 ): string | undefined {
+  const { names } = output
+  const others = now?.kind === 'numbers' ? now.names : []
   const form = `{${names.map((name) => `${JSON.stringify(name)}: 1`).join(', ')}}`
   if (typeof value !== 'object')
     return `${shown(value)} is not an object with a number of each name, such as ${form}`
@@ -44,8 +55,11 @@ function issueOfNumbers(
   if (lacks !== undefined) return `${shown(value)} lacks ${JSON.stringify(lacks)}`
   const more = Object.keys(value).find((name) => !names.includes(name) && !others.includes(name))
   if (more !== undefined) return `${JSON.stringify(more.slice(0, 60))} is not one of ${names.join(', ')}`
-  const bad = Object.keys(value).find((name) => !Number.isFinite(value[name]))
-  return bad === undefined ? undefined : `${JSON.stringify(bad)} is not a finite number`
+  for (const [name, number] of Object.entries(value)) {
+    const issue = issueOfNumber(output, number, now)
+    if (issue !== undefined) return `${JSON.stringify(name)}: ${issue}`
+  }
+  return undefined
 }
 
 /**

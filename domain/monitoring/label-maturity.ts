@@ -53,7 +53,7 @@ export function maturedSpan(nowMs: number, horizonMs: number, windowMs: number) 
   return { fromMs: nowMs - horizonMs - windowMs, toMs: nowMs - horizonMs }
 }
 
-/** One row of the append-only label log. A correction is a new row with a higher revision. */
+/** One row of the append-only label log. A correction is a new row with a higher revision; the newest observation counts. */
 export interface Label {
   predictionId: string
   value: OutcomeValue
@@ -81,7 +81,7 @@ export interface MaturedCohort {
   doubled: number
 }
 
-/** Joins the matured predictions with the latest revision of their label that arrived by `nowMs`. */
+/** Joins the matured predictions with the newest of their labels that arrived by `nowMs`. */
 export function maturedCohort(
   predictions: readonly { id: string; atMs: number }[],
   labels: readonly Label[],
@@ -124,5 +124,5 @@ export const lowCoverageText = (
   `${fourDigits(100 * (coverage ?? 0))} % of ${predictions} predictions have an outcome, ${100 * minCoverage} % are required`
 
 function isLater(a: Label, b: Label): boolean {
-  return a.revision > b.revision || (a.revision === b.revision && a.arrivedMs >= b.arrivedMs)
+  return (a.observedMs - b.observedMs || a.revision - b.revision || a.arrivedMs - b.arrivedMs) >= 0
 }

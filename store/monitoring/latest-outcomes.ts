@@ -11,17 +11,27 @@ export interface AnsweredOutcome {
   value: OutcomeValue
 }
 
-/** Of the newest `limit` outcomes of all versions, those of one version, each with its prediction. */
+/**
+ * Of the newest `limit` outcomes of all versions, those of one version that count, each with its prediction. The time of the prediction is
+ * computed once for each outcome: in the join, Postgres computes it again for each partition.
+ */
 export async function listLatestOutcomes(
   database: Database,
   { model, version, limit }: { model: string; version: string; limit: number },
 ): Promise<AnsweredOutcome[]> {
   return database.query(sql`
     select answered.outputs, instance_index(newest.prediction_id) as place, newest.value
-    from (select prediction_id, request_id, value from outcomes order by arrived_at desc limit ${limit}) as newest
+    from (
+        select prediction_id, request_id, value, observed_at, revision, prediction_time(request_id) as predicted_at
+        from outcomes order by arrived_at desc limit ${limit}
+      ) as newest
       join lateral (
         select outputs, model, version from predictions where predictions.id = newest.request_id
-          and at >= prediction_time(newest.request_id) - interval '1 minute'
-          and at < prediction_time(newest.request_id) + interval '10 minutes' limit 1
-      ) as answered on answered.model = ${model} and answered.version = ${version}`)
+          and at >= newest.predicted_at - interval '1 minute'
+          and at < newest.predicted_at + interval '10 minutes' limit 1
+      ) as answered on answered.model = ${model} and answered.version = ${version}
+    where not exists (
+      select from outcomes as other where other.prediction_id = newest.prediction_id
+        and (other.observed_at, other.revision) > (newest.observed_at, newest.revision)
+    )`)
 }

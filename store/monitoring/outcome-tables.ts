@@ -14,6 +14,7 @@ export interface OutcomeTable {
   columns: { predictionId: string; value: string; observedAt: string }
   /** Only outcomes observed from this time on. */
   since?: string
+  /** How many rows are read, with all that have the time of the last one. */
   limit: number
 }
 
@@ -34,34 +35,59 @@ const kinds = {
   observedAt: ['timestamptz', 'timestamp', 'date', 'text', 'varchar'],
 }
 
-/** Streams the outcomes, the oldest first. Throws `invalid_request` for a missing table or column, or one of another type. */
+/**
+ * Streams the outcomes, the oldest first. Returns the time from which the next call continues; undefined when there are no more rows. Throws
+ * `invalid_request` for a missing table or column, or one of another type.
+ */
 export async function readOutcomeTable(
   store: Store,
   asked: OutcomeTable,
   take: (outcomes: TableOutcome[]) => Promise<void>,
-): Promise<void> {
+): Promise<string | undefined> {
   const types = await typesOf(store, asked)
   const { predictionId, value, observedAt } = asked.columns
   const name = pg.escapeIdentifier
+  const time = timeExpression(types.observedAt, name(observedAt))
   const since =
     asked.since === undefined
       ? ''
-      : ` where ${name(observedAt)}::timestamptz >= ${pg.escapeLiteral(asked.since)}::timestamptz`
-  const query = `select ${name(predictionId)}, ${name(value)}, ${name(observedAt)}
-    from ${name(asked.schema)}.${name(asked.table)}${since} order by ${name(observedAt)}, ${name(predictionId)} limit ${asked.limit}`
-  await foreignReader(store)(query, ({ rows }) =>
-    take(
+      : ` where ${time}::timestamptz >= ${pg.escapeLiteral(asked.since)}::timestamptz`
+  // Rows of one time are read together, so that the next call begins after them.
+  const query = `select ${name(predictionId)}, ${name(value)}, ${name(observedAt)},
+      case when isfinite(${time}) then (${time} + interval '1 microsecond')::timestamptz end
+    from ${name(asked.schema)}.${name(asked.table)}${since}
+    order by ${time} fetch first ${asked.limit} rows with ties`
+  let read = 0
+  let next: string | undefined
+  await foreignReader(store)(query, async ({ rows }) => {
+    read += rows.length
+    const last = rows.findLast((row) => row[3] !== null)?.[3]
+    if (last != null) next = timeOf('timestamptz', last)
+    await take(
       rows.map(([id = null, text = null, at = null]) => ({
         predictionId: id,
         value: valueOf(types.value, text),
         observedAt: at === null ? null : timeOf(types.observedAt, at),
       })),
-    ),
-  ).catch((error: unknown) => {
+    )
+  }).catch((error: unknown) => {
     if ((error as { code?: unknown }).code !== insufficientPrivilege) throw error
     throw new DomainError('invalid_request', `table: ${(error as Error).message}`)
   })
+  return read < asked.limit ? undefined : next
 }
+
+/** The texts that outcomes may have as their time. The cast of another text would end the query, and with it the copy of all rows. */
+const timePattern =
+  '^(?!0000)(\\d{4}-((0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)' +
+  '|\\d\\d([02468][048]|[13579][26])-02-29)' +
+  'T([01]\\d|2[0-3]):[0-5]\\d(:[0-5]\\d(\\.\\d+)?)?(Z|[+-](0\\d|1[0-5]):[0-5]\\d)$'
+
+/** A text that is no time comes last, and is refused as a row. Other columns are not cast, so that their index gives the order. */
+const timeExpression = (type: string, column: string): string =>
+  /^(text|varchar)$/.test(type)
+    ? `(case when ${column} ~ ${pg.escapeLiteral(timePattern)} then ${column}::timestamptz end)`
+    : column
 
 async function typesOf(
   store: Store,

@@ -10,9 +10,10 @@ export interface Outcome {
   value: OutcomeValue
   /** ISO 8601: the time at which the outcome became true, not at which it was sent; at most a minute ahead. */
   observedAt: string
-  /** Whether the outcome may already be stored; a later correction then stays. */
-  isRepeated?: boolean
 }
+
+/** Of several outcomes of a prediction, the first in this order counts: the newest observation, of equal ones the last revision. */
+export const newestOutcomeFirst = raw('observed_at desc, revision desc')
 
 /**
  * Whether a stored outcome is the sent one. A sender whose clock is ahead by less than the tolerance is stored as observed at its arrival:
@@ -23,8 +24,8 @@ const isSame = (stored: string): Sql => sql`${raw(stored)}.value = sent.value
   and sent.observed_at <= ${raw(stored)}.arrived_at + interval '1 minute'`
 
 /**
- * Returns how many outcomes were new. An outcome equal to the newest one of its prediction changes nothing, so a list may be sent again.
- * A call has at most one outcome per prediction.
+ * Returns how many outcomes were new. An outcome equal to any stored one of its prediction changes nothing, so a list may be sent again,
+ * also after a correction. A call has at most one outcome per prediction.
  */
 export async function insertOutcomes(
   database: Database,
@@ -35,21 +36,16 @@ export async function insertOutcomes(
       select * from unnest(
         ${outcomes.map((outcome) => outcome.predictionId)}::uuid[],
         ${outcomes.map((outcome) => JSON.stringify(outcome.value))}::jsonb[],
-        ${outcomes.map((outcome) => outcome.observedAt)}::timestamptz[],
-        ${outcomes.map(({ isRepeated = false }) => isRepeated)}::boolean[]
-      ) as sent (prediction_id, value, observed_at, is_repeated)
+        ${outcomes.map((outcome) => outcome.observedAt)}::timestamptz[]
+      ) as sent (prediction_id, value, observed_at)
     ), changed as (
-      select sent.*, coalesce(newest.revision, 0) + 1 as revision
+      select sent.*, coalesce(stored.revision, 0) + 1 as revision
       from sent
       left join lateral (
-        select outcomes.revision, outcomes.value, outcomes.observed_at, outcomes.arrived_at
+        select max(outcomes.revision) as revision, bool_or(${isSame('outcomes')}) as is_known
         from outcomes where outcomes.prediction_id = sent.prediction_id
-        order by outcomes.revision desc limit 1
-      ) newest on true
-      where (newest.revision is null or not (${isSame('newest')}))
-        and not (is_repeated and exists (
-          select from outcomes as former where former.prediction_id = sent.prediction_id
-            and ${isSame('former')}))
+      ) stored on true
+      where stored.is_known is not true
     ), added as (
       insert into outcomes (prediction_id, value, observed_at, source, revision)
       select prediction_id, value, least(observed_at, now()), ${source}, revision from changed

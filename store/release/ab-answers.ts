@@ -2,13 +2,14 @@
 import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import sql from 'sql-template-tag'
 import { readNow } from '../database/clock.ts'
+import { newestOutcomeFirst } from '../monitoring/outcomes.ts'
 import type { Database } from '../postgres.ts'
 
 export interface AnsweredRow {
   version: string
   atMs: number
   outputs: number[]
-  /** The last revision; null while no outcome is known. */
+  /** The newest outcome; null while none is known. */
   value: OutcomeValue | null
   /** The arrival time of its first outcome. */
   arrivedMs: number | null
@@ -37,7 +38,7 @@ export async function listReleaseAnswers(
       outputs[1 : ${width}::int] as outputs, known.value, (extract(epoch from known.arrived_at) * 1000)::float8 as "arrivedMs"
     from sample
       left join lateral (
-        select (array_agg(value order by revision desc))[1] as value, min(arrived_at) as arrived_at
+        select (array_agg(value order by ${newestOutcomeFirst}))[1] as value, min(arrived_at) as arrived_at
         from outcomes where prediction_id = sample.id
       ) as known on true
     order by at`)

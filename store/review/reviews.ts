@@ -3,6 +3,7 @@ import sql, { type Sql } from 'sql-template-tag'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import { rowsFrom } from '../database/from-row.ts'
+import { newestOutcomeFirst } from '../monitoring/outcomes.ts'
 import type { Database } from '../postgres.ts'
 
 export interface WaitingReview {
@@ -21,7 +22,10 @@ interface ReviewSpan {
   requests: number
 }
 
-/** Selects the predictions of the latest requests to versions with a band: one row per instance, with whether it is inside the band. */
+/**
+ * Selects the predictions of the latest requests to versions with a band: one row per instance, with whether it is inside the band. A batch
+ * marks its rows for review itself, and would displace the requests.
+ */
 const answersOf = ({ model, days, requests }: ReviewSpan): Sql => sql`
   select latest.at, latest.version, instances, features, manifest, place,
     (substr(latest.id::text, 1, 32) || lpad(to_hex(place), 4, '0'))::uuid as prediction_id, answer.outputs,
@@ -29,7 +33,7 @@ const answersOf = ({ model, days, requests }: ReviewSpan): Sql => sql`
       else answer.outputs[1] between (band ->> 'from')::real and (band ->> 'to')::real end as in_band
   from (
       select id, at, version, instances, features, outputs from predictions
-      where model = ${model} and arm <> 'shadow' and at > now() - make_interval(days => ${days}::int)
+      where model = ${model} and arm not in ('shadow', 'batch') and at > now() - make_interval(days => ${days}::int)
         and version in (select version from versions where versions.model = ${model} and manifest #> '{output,review}' is not null)
       order by at desc limit ${requests}
     ) as latest
@@ -89,5 +93,5 @@ export const listKnown = (database: Database, span: ReviewSpan): Promise<KnownAn
     from (${answersOf(span)}) as answers
       left join reviews on reviews.prediction_id = answers.prediction_id
       left join lateral (
-        select value from outcomes where outcomes.prediction_id = answers.prediction_id order by revision desc limit 1
+        select value from outcomes where outcomes.prediction_id = answers.prediction_id order by ${newestOutcomeFirst} limit 1
       ) as newest on true`)

@@ -4,6 +4,7 @@ import sql from 'sql-template-tag'
 import type { FeatureFit, Features, Output } from '../../domain/model/features.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { RowBatch } from '../database/cursor.ts'
+import { newestOutcomeFirst } from '../monitoring/outcomes.ts'
 import type { Database } from '../postgres.ts'
 
 export interface AnsweringVersion {
@@ -59,7 +60,7 @@ export interface ServedRequest {
 }
 
 /**
- * The query for a cursor: mature requests of these versions, each with the last revisions of its outcomes that had arrived. Requests
+ * The query for a cursor: mature requests of these versions, each with the newest of its outcomes that had arrived. Requests
  * without an outcome have null inputs.
  */
 export function servedRequestsQuery(
@@ -81,10 +82,10 @@ export function servedRequestsQuery(
           extract(epoch from arrived_at)::float8 * 1000 as arrived, extract(epoch from observed_at)::float8 * 1000 as observed
         from (
           select prediction_id, value, arrived_at, observed_at, revision from outcomes where request_id = requests.id
-          -- An outcome outranks what a person said before it.
+          -- An outcome outranks what a person said, whenever that was.
           union all select prediction_id, value, reviewed_at, reviewed_at, 0 from reviews where request_id = requests.id
         ) as told where arrived_at <= ${textLiteral(asOf)}::timestamptz and observed_at <= arrived_at
-        order by prediction_id, revision desc, arrived_at desc
+        order by prediction_id, revision = 0, ${newestOutcomeFirst.sql}
       ) as newest
     ) as told on true`
 }

@@ -91,12 +91,9 @@ describe('outcomes of a topic', () => {
         await fixture.store.query<{ value: unknown }>(sql`
           select value from outcomes where prediction_id = ${ids[1]}::uuid order by revision desc limit 1`)
       )[0]?.value
-    const again = { records: [{ ...first!, isRepeated: true }], isLost: () => false }
+    const again = { records: [first!], isLost: () => false }
     expect(await storing(outcomes())(again, actor)).toEqual({ sent: [], dead: 0 })
     expect(await newest()).toBe('virginica')
-    // A record that states it for the first time is a correction.
-    await storing(outcomes())(batchOf([outcome(1, 'setosa')]), actor)
-    expect(await newest()).toBe('setosa')
   })
 
   it('wait for Postgres, and are abandoned when the process stops or another member has them', async () => {

@@ -15,6 +15,8 @@ it.each<[OutcomeValue, Output, Output]>([
   [{ x: 1, y: 2, z: 3 }, numbers, { kind: 'numbers', names: ['x', 'z'] }],
   [{ x: 1, y: 2 }, numbers, number],
   [true, yesNo, number],
+  [0, { kind: 'number', min: 0 }, { kind: 'number', min: 5 }],
+  [-3, { kind: 'number', min: 0 }, { kind: 'number', min: -5 }],
 ])('accepts %o of a version with %o where the model file says %o', (value, output, now) =>
   expect(issueOfOutcome(output, value, now)).toBeUndefined(),
 )
@@ -26,6 +28,14 @@ it.each<[OutcomeValue, Output, Output, RegExp]>([
   [true, classes, yesNo, /true is not one of the classes a, b/],
   ['d', classes, { kind: 'classes', classes: ['a', 'c'] }, /"d" is not one of the classes a, b/],
   [1, numbers, number, /1 is not an object/],
+  [-3, { kind: 'number', min: 0 }, { kind: 'number', min: 0 }, /^-3 is outside of the label's min 0$/],
+  [
+    61,
+    { kind: 'quantiles', levels: [0.1, 0.9], min: 0, max: 60 },
+    yesNo,
+    /^61 is outside of the label's min 0 and max 60$/,
+  ],
+  [{ x: 1, y: 9 }, { ...numbers, max: 5 }, yesNo, /^"y": 9 is outside of the label's max 5$/],
   [{ x: 1, z: 2 }, numbers, { kind: 'numbers', names: ['x', 'z'] }, /lacks "y"/],
 ])('refuses %o of a version with %o where the model file says %o', (value, output, now, issue) =>
   expect(issueOfOutcome(output, value, now)).toMatch(issue),

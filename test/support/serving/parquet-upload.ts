@@ -7,7 +7,7 @@ const [path = ''] = process.argv.slice(2)
 const intake = {
   check: () => 'not stored',
   take: () => Promise.resolve(),
-  refuse: () => {},
+  refuse: () => Promise.resolve(),
   end: () => Promise.reject(new Error('not reached')),
 }
 await ingestParquet(createReadStream(path), intake).then(
