@@ -1,5 +1,5 @@
 /** Draws the distribution of a feature in training and in live traffic, bin by bin. */
-import { binNames, type Profile } from '../domain/model/reference-profile.ts'
+import { shownBins, type Profile } from '../domain/model/reference-profile.ts'
 import { bandAxis, roomFor } from './axis.ts'
 import { colours } from './colours.ts'
 import { countText, figureText, finiteOrNull, percentOf, truncated } from './figures.ts'
@@ -34,31 +34,11 @@ export function profileBins(profile: Profile, live?: readonly number[]): Profile
     )
 }
 
-const words: Readonly<Record<string, string>> = {
-  __other__: 'other',
-  __new__: 'never seen',
-  __missing__: 'missing',
-}
-
-/** Names of the bins; a numeric one as `12 – 15.5`. */
-function namesOf(profile: Profile): string[] {
-  const last = binNames(profile).map((name) => words[name] ?? name)
-  if (profile.kind === 'category') return last
-  const { edges } = profile
-  // As few digits as keep the bins apart, because a range has to fit beside its bar.
-  const digits = [2, 3].find(
-    (few) => new Set(edges.map((edge) => edge.toPrecision(few))).size === edges.length,
+/** As few digits as keep the bins apart, because a range has to fit beside its bar. */
+const namesOf = (profile: Profile): string[] =>
+  shownBins(profile, 2, (edge, digits) =>
+    figureText(digits > 3 || Math.abs(edge) >= 1 ? edge : Number(edge.toPrecision(digits))),
   )
-  const edgeText = (edge = NaN) =>
-    figureText(digits === undefined || Math.abs(edge) >= 1 ? edge : Number(edge.toPrecision(digits)))
-  return last.map((name, i) => {
-    if (edges.length === 0 || i > edges.length) return name
-    if (i === 0) return `< ${edgeText(edges[0])}`
-    return i === edges.length
-      ? `≥ ${edgeText(edges[i - 1])}`
-      : `${edgeText(edges[i - 1])} – ${edgeText(edges[i])}`
-  })
-}
 
 const maxBins = 24
 

@@ -3,7 +3,9 @@
  * so comparisons are cheap and counts of replicas and hours add up exactly.
  */
 import { columnOf, countsOf } from './columns.ts'
+import { likeliestClass, type Output } from './features.ts'
 import { byFrequency } from './preprocessing.ts'
+import { scorePlace } from './quantile-levels.ts'
 import { quantileOfSorted } from '../statistics/quantiles.ts'
 
 /** The default period of the counters. */
@@ -64,6 +66,14 @@ export const answerProfiles = ({ score, scores }: Partial<ReferenceProfile> = {}
 export const labelProfiles = ({ label, labels }: Partial<ReferenceProfile> = {}): readonly Profile[] =>
   labels ?? (label === undefined ? [] : [label])
 
+/** The value of an answer that its profile counts: the class, the middle quantile, or the number at this place. */
+export const scoreOfAnswer = (output: Output, outputs: readonly number[] | Float32Array, place: number) =>
+  output.kind === 'classes' ? output.classes[likeliestClass(outputs)] : outputs[scorePlace(output) + place]
+
+/** Rounds the edges to 32 bits, as the prediction log rounds values, so that a value on an edge stays on its side. */
+export const roundedProfile = (profile: Profile): Profile =>
+  profile.kind === 'number' ? { ...profile, edges: profile.edges.map(Math.fround) } : profile
+
 const maxCategories = 30
 const maxRareCategories = 1000
 
@@ -101,6 +111,38 @@ export function countedProfile(
   for (const [value, count] of counts) bins[bin(value)]! += count
   bins[bin(null)]! += missing
   return { ...profile, counts: bins }
+}
+
+const binWords: Readonly<Record<string, string>> = {
+  __other__: 'other',
+  __new__: 'never seen',
+  __missing__: 'missing',
+}
+
+/**
+ * The bins as people read them, in the order of the counts: `12 – 15.5`, `missing`. `edgeText` gets the fewest significant digits, at least
+ * `least`, that keep the edges apart.
+ */
+export function shownBins(
+  profile: Profile,
+  least: number,
+  edgeText: (edge: number, digits: number) => string,
+): string[] {
+  const names = binNames(profile).map((name) => binWords[name] ?? name)
+  if (profile.kind === 'category') return names
+  const { edges } = profile
+  const digits = digitsApart(edges, least)
+  const [first, ...others] = edges.map((edge) => edgeText(edge, digits))
+  if (first === undefined) return names
+  const texts = [first, ...others]
+  const between = others.map((text, i) => `${texts[i]} – ${text}`)
+  return [`< ${first}`, ...between, `≥ ${texts.at(-1)}`, names.at(-1)!]
+}
+
+function digitsApart(edges: readonly number[], least: number): number {
+  let digits = least
+  while (digits < 17 && new Set(edges.map((edge) => edge.toPrecision(digits))).size < edges.length) digits++
+  return digits
 }
 
 /** The names of a profile's bins, in the order of its counts. */

@@ -12,6 +12,7 @@ import {
   type ReferenceProfile,
 } from '../model/reference-profile.ts'
 import { populationStability } from '../statistics/psi.ts'
+import { foldedCounts, movedText } from './moved-bins.ts'
 import { answerCounts, labelCounts, type DriftWindow, type NamedCounts } from './drift-window.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -96,6 +97,8 @@ export interface DriftRow {
   adjustedP: number | null
   /** The share of values unknown in training; null when it cannot be determined. */
   newShare: number | null
+  /** The bins whose shares have moved most, of a row that warns or alarms. */
+  moved?: string
   /** Whether the newest count alone alarms; the figures are then those of the count. */
   sudden?: true
 }
@@ -237,7 +240,8 @@ function judgeWindow(profiles: readonly Profile[], counts: NamedCounts, policy: 
     const limits = limitsOf(policy, row.name)
     const level =
       certain && size >= limits.alarm ? 'alarm' : certain && size >= limits.warn ? 'warn' : row.level
-    return { ...row, adjustedP, level }
+    if (level !== 'warn' && level !== 'alarm') return { ...row, adjustedP, level }
+    return { ...row, adjustedP, level, moved: movedText(profiles[i]!, counts[row.name]!) }
   })
 }
 
@@ -259,7 +263,7 @@ function compare(profile: Profile, counts: number[] | undefined, policy: DriftPo
   const rows = counts.reduce((sum, n) => sum + n, 0)
   const referenceRows = profile.counts.reduce((sum, n) => sum + n, 0)
   // Bins that are empty on both sides do not count: a feature without missing values has ten bins, not eleven.
-  const [before, now] = [folded(profile, profile.counts), folded(profile, counts)]
+  const [before, now] = [foldedCounts(profile, profile.counts), foldedCounts(profile, counts)]
   const used = before.map((n, k) => n + now[k]! > 0)
   const of = (list: number[]) => list.filter((_, k) => used[k])
   const [p, q] = [of(before), of(now)]
@@ -275,13 +279,6 @@ function compare(profile: Profile, counts: number[] | undefined, policy: DriftPo
     p: test.p,
     newShare: profile.kind === 'category' && profile.rare !== null && rows > 0 ? counts.at(-2)! / rows : null,
   }
-}
-
-/** Counts new values as other values: the reference has no new values, so their bin would dominate the rest. */
-function folded(profile: Profile, counts: readonly number[]): number[] {
-  if (profile.kind === 'number') return [...counts]
-  const at = profile.categories.length
-  return [...counts.slice(0, at), counts[at]! + counts[at + 1]!, counts[at + 2]!]
 }
 
 function judgeDataset(evidence: DriftEvidence, policy: DriftPolicy): DriftReport['dataset'] {
@@ -312,7 +309,7 @@ function worst(levels: readonly DriftLevel[]): DriftLevel {
 const figure = (value: number | null): string => (value === null ? '?' : String(Number(value.toPrecision(3))))
 
 function reasonsOf(row: DriftRow, what: 'feature' | 'score' | 'label', policy: DriftPolicy): Reason[] {
-  const { name, level, rows, psi, adjustedP, newShare, sudden } = row
+  const { name, level, rows, psi, adjustedP, newShare, sudden, moved } = row
   const reasons: Reason[] = []
   const add = (code: string, message: string, values: Reason['values']) =>
     reasons.push({ code, message, values })
@@ -323,7 +320,8 @@ function reasonsOf(row: DriftRow, what: 'feature' | 'score' | 'label', policy: D
         ? ', suddenly: no count before was like it'
         : level === 'alarm'
           ? ', in two consecutive windows'
-          : '')
+          : '') +
+      (moved === undefined ? '' : `; most moved: ${moved}`)
     add(`${what}_drift_${level}`, message, { name, psi, adjustedP, rows })
   }
   if (level === 'unreadable')

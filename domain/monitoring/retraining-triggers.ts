@@ -51,7 +51,7 @@ export interface TriggerPolicy {
   }
   /** The maximum cooldown after unsuccessful trainings. */
   maxMs: number
-  /** The maximum number of trainings per week; beyond it none starts automatically. */
+  /** The maximum number of trainings per week that start automatically. Those of users and schedules do not count. */
   maxPerWeek: number
   /** The length of that week: seven days, less in accelerated tests. */
   weekMs: number
@@ -81,13 +81,14 @@ export interface TriggerFacts {
   model: string
   champion: string
   windowEndMs: number
-  /** On matured labels only; null where undefined. */
+  /** On matured labels only. */
   quality?: {
+    level: 'held' | 'lost' | 'insufficient'
     metric: string
     value: number | null
-    baseline: number
+    baseline: number | null
     margin: number
-    higherIsBetter: boolean
+    reasons: readonly string[]
   }
   /** The features, the score or the label that alarm, as named by the drift judge. */
   driftAlarms?: string[]
@@ -114,12 +115,10 @@ export function findTriggers(facts: TriggerFacts, policy: TriggerPolicy = defaul
   const add = (reason: TriggerReason, key: string, message: string, evidence: Trigger['evidence']) =>
     found.push({ model, reason, dedupeKey: `${reason}/${model}/${champion}/${key}`, message, evidence })
 
-  if (quality && quality.value !== null && Number.isFinite(quality.value)) {
-    const { metric, value, baseline, margin, higherIsBetter } = quality
-    const loss = higherIsBetter ? baseline - value : value - baseline
-    const message = `${metric} ${fourDigits(value)} on matured labels, ${fourDigits(baseline)} at evaluation: worse by more than ${fourDigits(margin)}`
+  if (quality?.level === 'lost') {
+    const { metric, value, baseline, margin, reasons } = quality
     const evidence = { metric, value, baseline, margin, windowEndMs }
-    if (loss > margin) add('quality', `${metric}/${windowEndMs}`, message, evidence)
+    add('quality', `${metric}/${windowEndMs}`, reasons.join('; '), evidence)
   }
   if (driftAlarms.length > 0) {
     const names = [...driftAlarms].sort((a, b) => (a < b ? -1 : 1)).join(', ')
@@ -223,11 +222,13 @@ function throttle(
     const message = `the last training started less than ${hours(coolDownMs)} ago${after}`
     return { action: 'skip', code: 'cool_down', message, retryAtMs: coolAtMs }
   }
-  const week = trainings.filter(({ startedMs }) => startedMs > nowMs - policy.weekMs)
+  const week = trainings.filter(
+    (training) => isAutomatic(training.reason) && training.startedMs > nowMs - policy.weekMs,
+  )
   if (week.length >= policy.maxPerWeek) {
     const freeAtMs = week[policy.maxPerWeek - 1]!.startedMs + policy.weekMs
     const span = policy.weekMs === weekMs ? 'seven days' : hours(policy.weekMs)
-    const message = `${week.length} trainings started in the last ${span}, limit ${policy.maxPerWeek}`
+    const message = `${week.length} automatic trainings started in the last ${span}, limit ${policy.maxPerWeek}`
     return { action: 'skip', code: 'weekly_cap', message, retryAtMs: freeAtMs }
   }
   const { newRows, trainingRows } = history

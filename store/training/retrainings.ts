@@ -36,6 +36,12 @@ export interface Retraining extends NewRetraining {
   version?: string
 }
 
+/** The reason that the requester gave, as text. */
+export function noteOf(evidence: Record<string, unknown> | undefined): string | undefined {
+  const note = evidence?.['reason']
+  return typeof note === 'string' && note !== '' ? note : undefined
+}
+
 /** Opens a retraining, or returns the opened one. Undefined when another retraining of this model is open. */
 export async function insertRetraining(
   database: Database,
@@ -73,7 +79,7 @@ export async function listPastTrainings(
   const rows = await rowsFrom(database).list<Omit<PastTraining, 'startedMs'> & { startedAt: string }>(sql`
     with trainings as (
       select reason, coalesce(dedupe_key, id) as dedupe_key, started_at, case
-        when outcome = 'released' and (
+        when outcome in ('released', 'registered') and (
           select outcome from releases where releases.version = retrainings.version order by started_at desc limit 1
         ) in ('rolled_back', 'rejected') then 'rolled_back' else outcome end as outcome
       from retrainings where model = ${model} and id <> ${except} and outcome is distinct from 'throttled'
@@ -131,9 +137,9 @@ export const closeRetraining = (database: Database, end: RetrainingEnd) =>
     where id = ${end.id} and ended_at is null returning id`)
 
 /** Closes the retrainings of terminated workflows. The caller knows that none of them runs. Returns their ids. */
-export const closeAbandoned = (database: Database, ids: readonly string[]) =>
+export const closeAbandoned = (database: Database, ids: readonly string[], message: string) =>
   rowsFrom(database).column<string>(sql`
-    update retrainings set outcome = 'failed', message = 'its workflow was ended from outside', ended_at = now()
+    update retrainings set outcome = 'failed', message = ${message}, ended_at = now()
     where id = any(${ids}) and ended_at is null returning id`)
 
 export const findRetraining = (database: Database, id: string) =>

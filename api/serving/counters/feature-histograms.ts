@@ -9,6 +9,7 @@ import {
   binNames,
   binner,
   defaultCountMs,
+  roundedProfile,
   type Profile,
 } from '../../../domain/model/reference-profile.ts'
 import type { FeatureCounts } from '../../../store/serving/feature-counts.ts'
@@ -146,7 +147,7 @@ function compileCounter({ manifest, columns }: BinnedVersion) {
     const column = columns.all.find(({ name, kind }) => name === each.name && kind === each.kind)
     return column === undefined
       ? []
-      : [{ kind: each.kind, slot: column.slot, place, binOf: binner(rounded(each)) }]
+      : [{ kind: each.kind, slot: column.slot, place, binOf: binner(roundedProfile(each)) }]
   })
   const binsOf = (kind: FeatureCounts['kind'], each: Profile) => ({
     kind,
@@ -183,10 +184,6 @@ function compileCounter({ manifest, columns }: BinnedVersion) {
     hour: undefined as Hour | undefined,
   }
 }
-
-/** Rounds the bin edges to 32 bits as the input buffer rounds values, so that a value on an edge stays on its side. */
-const rounded = (profile: Profile): Profile =>
-  profile.kind === 'number' ? { ...profile, edges: profile.edges.map(Math.fround) } : profile
 
 /**
  * Returns a function that reads the score of the profile: the likeliest class, the middle quantile, or the number itself; for several

@@ -79,6 +79,44 @@ describe('a profile of categories', () => {
   })
 })
 
+describe('the reason of a drift', () => {
+  const reasonOf = (profile: Profile, values: (number | string | null)[]) =>
+    judge([profile], window(profile, values)).reasons[0]!.message
+
+  it('names the two categories whose shares have moved most, also missing values', () => {
+    const profile = categoryProfile('region', 'aaaaaabbbc'.repeat(500).split(''))
+    const now = 'aaabbbbbbc'.repeat(500).split('')
+    expect(reasonOf(profile, now)).toMatch(/; most moved: a \(60 % → 30 %\), b \(30 % → 60 %\)$/)
+    expect(reasonOf(profile, [...now, ...now.map(() => null)])).toMatch(
+      /; most moved: missing \(0 % → 50 %\), a \(60 % → 15 %\)$/,
+    )
+  })
+
+  it('names the ranges of a number, with short edges', () => {
+    const profile = numberProfile(
+      'x',
+      Array.from({ length: 3_000 }, (_, i) => i / 3),
+    )
+    expect(
+      reasonOf(
+        profile,
+        Array.from({ length: 3_000 }, () => 1e6),
+      ),
+    ).toMatch(/; most moved: ≥ 899\.7 \(10 % → 100 %\), < 99\.97 \(10 % → 0 %\)$/)
+    // Edges that differ late keep the digits by which they differ.
+    const late = numberProfile(
+      'at',
+      Array.from({ length: 3_000 }, (_, i) => 1e9 + i),
+    )
+    expect(
+      reasonOf(
+        late,
+        Array.from({ length: 3_000 }, () => 1e9 + 450),
+      ),
+    ).toMatch(/; most moved: 1000000300 – 1000000600 \(10 % → 100 %\),/)
+  })
+})
+
 describe('a sudden drift', () => {
   const hours = (count: number, shift: (hour: number) => number) =>
     Array.from({ length: count }, (_, hour) => window(reference, numbers(600, shift(hour))))

@@ -45,15 +45,17 @@ const decide = (reason: TriggerReason, trainings: PastTraining[], more: Partial<
 }
 
 describe('a retraining trigger', () => {
-  it('is quality lost by more than the margin, in the direction of the metric', () => {
-    const auc = { metric: 'auc', value: 0.7, baseline: 0.72, margin: 0.01, higherIsBetter: true }
-    const [found] = findTriggers({ ...facts, quality: auc })
-    expect(found).toMatchObject({ reason: 'quality', evidence: { value: 0.7, baseline: 0.72 } })
-    expect(findTriggers({ ...facts, quality: { ...auc, value: 0.715 } })).toEqual([])
-    expect(findTriggers({ ...facts, quality: { ...auc, value: 0.9 } })).toEqual([])
-    expect(findTriggers({ ...facts, quality: { ...auc, value: null } })).toEqual([])
-    const brier = { metric: 'brier', value: 0.2, baseline: 0.15, margin: 0.01, higherIsBetter: false }
-    expect(findTriggers({ ...facts, quality: brier })).toHaveLength(1)
+  it('is lost quality, with its reason, and not a loss that is uncertain', () => {
+    const figures = { metric: 'auc', value: 0.7, baseline: 0.72, margin: 0.01, reasons: ['auc 0.7'] }
+    const [found] = findTriggers({ ...facts, quality: { ...figures, level: 'lost' } })
+    const { metric, value, baseline, margin } = figures
+    expect(found).toMatchObject({
+      reason: 'quality',
+      message: 'auc 0.7',
+      evidence: { metric, value, baseline, margin },
+    })
+    expect(findTriggers({ ...facts, quality: { ...figures, level: 'held' } })).toEqual([])
+    expect(findTriggers({ ...facts, quality: { ...figures, level: 'insufficient' } })).toEqual([])
   })
 
   it('is drift, in any order of its features', () => {
@@ -117,10 +119,16 @@ describe('a request', () => {
   })
 
   it('is one of four a week, and has the time of the next free slot', () => {
-    const four = [2, 3, 4, 5].map((days) => past(days * day, 'released'))
+    const four = [2, 3, 4, 5].map((days) => past(days * day, 'released', 'labels'))
     const decision = judgeTrigger(trigger('drift'), history(four), now)
     expect(decision).toMatchObject({ action: 'skip', code: 'weekly_cap', retryAtMs: now + 2 * day })
-    expect(decide('drift', [...four.slice(0, 3), past(8 * day, 'released')])).toEqual(['start', 'clear'])
+    expect(decide('drift', [...four.slice(0, 3), past(8 * day, 'released', 'labels')])).toEqual([
+      'start',
+      'clear',
+    ])
+    // Those of users and schedules do not count.
+    const others = (['schedule', 'manual'] as const).map((reason) => past(2 * day, 'released', reason))
+    expect(decide('drift', [...four.slice(0, 3), ...others])).toEqual(['start', 'clear'])
   })
 
   it('has a growing cool-down after trainings without a better version', () => {
