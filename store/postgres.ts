@@ -237,6 +237,12 @@ export function rethrow(error: unknown): never {
   throw isOutage(error) ? unavailable(error) : error
 }
 
+/** Runs statements in a connection that the caller has, inside its transaction. */
+export const databaseOf = (client: pg.ClientBase): Database => ({
+  query: async <T extends object>({ text, values }: Sql) =>
+    (await client.query({ text, values }).catch(rethrow)).rows as T[],
+})
+
 /** SQLSTATE 22021 and 22P05 report NUL; a lone surrogate is reported as invalid JSON. */
 function isUnstorable(error: unknown): boolean {
   const { code, message = '' } = error as { code?: unknown; message?: string }

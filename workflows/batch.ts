@@ -39,6 +39,7 @@ export async function batchPredict(given: BatchRequest): Promise<BatchOutcome> {
     input,
     output,
     key: field.names,
+    log: optional(field.number),
     authorisation: optional(field.object),
   })
   const { id, model } = request

@@ -18,24 +18,30 @@ import type { Output } from '../../domain/model/features.ts'
 import { compileReview } from '../../domain/review/band.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { getManifest } from '../../store/artifacts.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
 import {
   closeBatch as close,
   findBatch,
   insertBatch,
-  insertShard,
   listShards,
   type Batch,
 } from '../../store/serving/batches.ts'
 import { findPartition } from '../../store/triggers/partitions.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findChampion } from '../../store/registry/champions.ts'
+import { getModel } from '../../store/registry/models.ts'
 import { getVersion } from '../../store/registry/versions.ts'
+import { storeShard } from '../../store/serving/batch-rows.ts'
+import { requireKeyOfErasures } from '../../store/privacy/erased-subjects.ts'
+import { findErasureFilter } from '../../store/privacy/erasure-filter.ts'
+import { openSubjectKey } from '../../store/signing/subject-hash.ts'
+import { logRows } from './log-rows.ts'
 import { readColumns } from './read-columns.ts'
 import { freezeBatch } from './freeze-input.ts'
 import { mergeAnswers } from './merge-answers.ts'
 import { keepAnswers, type Answers } from './write-answers.ts'
 import { explainRefused } from './explain-refusals.ts'
-import { insertAnswers } from './insert-answers.ts'
+import { tableRows } from './table-rows.ts'
 import type { Authorisation } from '../../domain/roles.ts'
 import type { Deps } from '../deps.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
@@ -54,15 +60,33 @@ export const openBatch =
   (deps: Deps) =>
   async (request: OpenBatchInput): Promise<{ version: string; trainQueue: string }> => {
     const { store, log, config } = deps
-    const { id, model, requestedBy, key, input, output } = request
+    const { id, model, requestedBy, key, log: logged, input, output } = request
     if (!(await isPartition(store, request)))
       await requireAuthorised(deps, store, { type: 'batchPredict', order: request })
-    const issues = issuesOfBatch({ input, output, key })
+    const issues = issuesOfBatch({ input, output, key, log: logged })
     if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
     const champion = await findChampion(store, model)
     if (champion === undefined) throw new DomainError('no_champion', `${model} has no champion yet`)
-    const wanted = { id, model, version: champion.version, input, output: { ...output, key }, requestedBy }
-    const { version } = await insertBatch(store, wanted)
+    const wanted = {
+      id,
+      model,
+      version: champion.version,
+      input,
+      output: { ...output, key, log: logged },
+      requestedBy,
+    }
+    const { version } = await store.transaction(async (database) => {
+      const started = await findBatch(database, id)
+      if (started !== undefined) return started
+      await appendAudit(database, {
+        actor: requestedBy,
+        action: 'batch.started',
+        subject: id,
+        model,
+        detail: { version: wanted.version, input: input.kind, output: output.kind },
+      })
+      return insertBatch(database, wanted)
+    })
     log.info({ batch: id, model, version, requestedBy }, 'batch begun')
     return { version, trainQueue: config.taskQueues.train }
   }
@@ -109,6 +133,9 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
   if (batch.status === 'done') return resultOfDone(store, batch)
   const { artifactDigest } = await getVersion(store, batch.version)
   const manifest = await getManifest(artifacts, artifactDigest)
+  const { subject } = (await getModel(store, batch.model)).definition
+  const subjectKey = await openSubjectKey(config.signing.subjectKey)
+  await requireKeyOfErasures(store, { model: batch.model, subjectKey })
   const began = performance.now()
   await bringCopies(artifacts, { artifacts: [artifactDigest] })
   const scorer = startScorer([config.artifactRoot, artifactDigest, batch.version], beat.signal)
@@ -121,12 +148,24 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
       await explainRefused(writer, { path, manifest, scorer, part }, answers)
       const refused = answers.problems.size
       const forReview = countForReview(manifest.output, answers)
-      const counted = { shard: part.shard, rows: part.to - part.from, refused, forReview }
+      const shard = { shard: part.shard, rows: part.to - part.from, refused, forReview }
+      const logged = await logRows(writer, { batch, manifest, subject, path, part, rows }, answers)
+      const stored = {
+        batch,
+        subjectKey: subjectKey.key,
+        shard,
+        logged,
+        findErasureFilter: () => findErasureFilter(store, subjectKey),
+      }
       if (batch.output.kind === 'table')
-        await insertAnswers(store, writer, { batch, manifest, path, part, counted }, answers)
+        await storeShard(store, {
+          ...stored,
+          rows: await tableRows(writer, { batch, manifest, path, part, logged }, answers),
+        })
       else {
-        const digest = await keepAnswers(artifacts, writer, { batch: id, from: part.from }, answers)
-        await insertShard(store, id, { ...counted, digest })
+        const kept = { batch: id, from: part.from, logged: logged !== undefined }
+        const digest = await keepAnswers(artifacts, writer, kept, answers)
+        await storeShard(store, { ...stored, shard: { ...shard, digest } })
       }
       log.info({ batch: id, ...part, refused }, 'part of a batch scored')
     }
@@ -232,6 +271,7 @@ async function finish(
       target,
       id: batch.id,
       key: batch.output.key,
+      logged: (batch.output.log ?? 0) > 0,
       digests: shards.map(({ digest }) => digest ?? ''),
       path,
       output,

@@ -20,12 +20,8 @@ export async function explainRefused(
   const places: number[] = []
   for (let row = 0; row < rows; row++) if (refused[row] !== 0) places.push(row)
   if (places.length === 0) return
-  const features = Object.entries(manifest.features).map(
-    ([name, { kind }]) =>
-      `cast(${quotedIdentifier(name)} as ${kind === 'number' ? 'double' : 'varchar'}) as ${quotedIdentifier(name)}`,
-  )
   const { columns } = await duck.table(`
-    select ${features.join(', ')} from read_parquet(${textLiteral(path)}, file_row_number = true)
+    select ${valuesOf(manifest)} from read_parquet(${textLiteral(path)}, file_row_number = true)
     where file_row_number >= ${part.from} and file_row_number < ${part.to} order by file_row_number`)
   for (let at = 0; at < places.length; at += pieceRows) {
     const some = places.slice(at, at + pieceRows)
@@ -37,6 +33,15 @@ export async function explainRefused(
     some.forEach((row, index) => problems.set(row, scored.problems[index] ?? 'the version cannot read it'))
   }
 }
+
+/** The features as they are scored, as columns of a query. */
+export const valuesOf = ({ features }: Pick<Manifest, 'features'>): string =>
+  Object.entries(features)
+    .map(
+      ([name, { kind }]) =>
+        `cast(${quotedIdentifier(name)} as ${kind === 'number' ? 'double' : 'varchar'}) as ${quotedIdentifier(name)}`,
+    )
+    .join(', ')
 
 /** Sends a non-finite number as one that is too large, so that it is refused. JSON would turn it into null, which many models impute. */
 function sendable(cell: BatchCell): number | string | null {

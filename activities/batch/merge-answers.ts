@@ -14,21 +14,24 @@ export async function mergeAnswers(
     target: string
     id: string
     key: readonly string[]
+    /** Whether rows are in the prediction log. */
+    logged: boolean
     digests: readonly string[]
     /** The frozen input. */
     path: string
     output: Output
   },
 ): Promise<void> {
-  const { key, output, digests, path, target } = merge
+  const { key, logged, output, digests, path, target } = merge
   await mkdir(dirname(target), { recursive: true })
   const partial = `${target}.${merge.id.replaceAll('/', '-')}`
   const paths = await Promise.all(digests.map((digest) => artifacts.locate('checkpoints', digest)))
   const width = outputWidth(output)
   const names = Array.from({ length: width }, (_, place) => `o${place}`)
+  const id = logged ? ', null::varchar as prediction_id' : ''
   const kept =
     paths.length === 0
-      ? `(select null::bigint as row, ${names.map((name) => `null::float as ${name}`).join(', ')}, null::varchar as problem limit 0)`
+      ? `(select null::bigint as row, ${names.map((name) => `null::float as ${name}`).join(', ')}, null::varchar as problem${id} limit 0)`
       : `read_parquet([${paths.map(textLiteral).join(', ')}])`
   // Joins by position; the query fails when the parts differ in length or order, because predictions would stand beside wrong keys.
   const rows =
@@ -41,7 +44,7 @@ export async function mergeAnswers(
   await duck.run(`
     copy (
       select ${carried}row, case when problem is null then [${names.join(', ')}] end as outputs,
-        case when problem is null then ${answerColumn(output, names)} end as answer, ${reviewColumn(output, names)}problem
+        case when problem is null then ${answerColumn(output, names)} end as answer, ${reviewColumn(output, names)}problem${logged ? ', prediction_id' : ''}
       from ${rows}
     ) to ${textLiteral(partial)} (format parquet, compression zstd)`)
   await rename(partial, target)

@@ -20,18 +20,18 @@ const chunkRows = 2_048
 
 /**
  * Writes the predictions of a part to a file and returns its digest. Uncompressed, because the file is read once and then deleted. The file
- * names its batch, so that no other batch has the same file and deletes it.
+ * names its batch, so that no other batch has the same file and deletes it. `logged`: the table of `logRows` has ids of rows.
  */
 export async function keepAnswers(
   artifacts: Artifacts,
   duck: Duck,
-  { batch, from }: { batch: string; from: number },
+  { batch, from, logged }: { batch: string; from: number; logged: boolean },
   { rows, width, outputs, problems }: Answers,
 ): Promise<string> {
   const names = Array.from({ length: width }, (_, output) => `o${output}`)
   await duck.run(`create or replace temp table answered (${names.map((name) => `${name} float`).join(', ')})`)
   await duck.run('create or replace temp table refused (place integer, problem varchar)')
-  const { FLOAT, INTEGER, VARCHAR } = loadDuckDb()
+  const { FLOAT } = loadDuckDb()
   const floats = names.map(() => FLOAT)
   await append(duck, 'answered', floats, rows, (at, count) =>
     names.map((_, output) =>
@@ -39,18 +39,29 @@ export async function keepAnswers(
     ),
   )
   const said = [...problems]
-  await append(duck, 'refused', [INTEGER, VARCHAR], said.length, (at, count) =>
-    [0, 1].map((column) => said.slice(at, at + count).map((each) => each[column]!)),
-  )
+  await appendTexts(duck, 'refused', said)
+  const [id, join] = logged ? [', prediction_id', 'left join logged using (place)'] : ['', '']
   const draft = await artifacts.draft('.parquet')
   const problem =
     said.length === 0
       ? 'select answered.rowid as place, *, null::varchar as problem from answered'
       : 'select answered.rowid as place, answered.*, problem from answered left join refused on place = answered.rowid'
   await duck.run(`
-    copy (select ${from} + place as row, ${names.join(', ')}, problem from (${problem}) order by row)
+    copy (select ${from} + place as row, ${names.join(', ')}, problem${id} from (${problem}) as scored ${join} order by row)
     to ${textLiteral(draft)} (format parquet, compression uncompressed, kv_metadata {batch: ${textLiteral(batch)}})`)
   return (await artifacts.take('checkpoints', draft)).digest
+}
+
+/** Appends places of rows, each with a text, to a table of these two columns. */
+export async function appendTexts(
+  duck: Duck,
+  table: string,
+  texts: readonly (readonly [place: number, text: string])[],
+): Promise<void> {
+  const { INTEGER, VARCHAR } = loadDuckDb()
+  await append(duck, table, [INTEGER, VARCHAR], texts.length, (at, count) =>
+    [0, 1].map((column) => texts.slice(at, at + count).map((each) => each[column]!)),
+  )
 }
 
 async function append(

@@ -9,6 +9,7 @@ import type { LineageJob, LineageType } from '../../domain/registry/openlineage.
 import { redacted } from '../../domain/redact.ts'
 import { insertEvent } from '../../store/integrations/outbox.ts'
 import type { Deps } from '../deps.ts'
+import { uuidText } from '../runtime/uuid-text.ts'
 
 /** The rows that a step is about. */
 export interface LineageRefs {
@@ -60,6 +61,5 @@ export function uuidOf(name: string): string {
   const bytes = createHash('sha256').update(name).digest().subarray(0, 16)
   bytes[6] = (bytes[6]! & 0x0f) | 0x80
   bytes[8] = (bytes[8]! & 0x3f) | 0x80
-  const hex = bytes.toString('hex')
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
+  return uuidText(bytes)
 }

@@ -19,7 +19,11 @@ export interface BatchSpec {
   output: BatchOutput
   /** The columns copied to the output, to identify the rows. */
   key: readonly string[]
+  /** About how many rows enter the prediction log, chosen at random. Default: none. */
+  log?: number
 }
+
+export const maxLoggedRows = 100_000
 
 export interface NotFound {
   /** The name of a looked-up feature. */
@@ -58,7 +62,7 @@ export function issueOfPath(path: string, endings: readonly string[]): string | 
 export const batchKey = (path: string): string => `batches/${path}`
 
 /** The issues of a batch; empty when it is valid. */
-export function issuesOfBatch({ input, output, key }: Omit<BatchSpec, 'model'>): string[] {
+export function issuesOfBatch({ input, output, key, log = 0 }: Omit<BatchSpec, 'model'>): string[] {
   const issues: (string | undefined)[] = []
   if (input.kind === 'file') issues.push(issueOfPath(input.path, ['.parquet', '.csv']))
   else if (!/^\s*(select|with|table|values)\b/i.test(input.query) || input.query.includes(';'))
@@ -68,8 +72,11 @@ export function issuesOfBatch({ input, output, key }: Omit<BatchSpec, 'model'>):
     if (input.kind === 'file' && input.path === output.path) issues.push('the output would replace the input')
   }
   if (new Set(key).size !== key.length) issues.push('a column of the key stands twice')
-  const own = key.filter((name) => ['row', 'outputs', 'answer', 'problem'].includes(name))
+  const names = ['row', 'outputs', 'answer', 'problem', ...(log > 0 ? ['prediction_id'] : [])]
+  const own = key.filter((name) => names.includes(name))
   if (own.length > 0) issues.push(`the output has columns ${own.join(', ')} of its own`)
+  if (!(Number.isInteger(log) && log >= 0 && log <= maxLoggedRows))
+    issues.push(`log is a whole number of rows up to ${maxLoggedRows}, not ${log}`)
   return issues.filter((issue) => issue !== undefined)
 }
 

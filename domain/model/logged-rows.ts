@@ -1,7 +1,6 @@
-/** Reads the rows of a request from the bytes of the prediction log; `instance_of` does the same in Postgres, row by row. */
+/** Reads and writes the rows of a request as the bytes of the prediction log; `instance_of` reads them in Postgres, row by row. */
+import { noText } from './batch-spec.ts'
 import type { FeatureFit, FeatureRow } from './features.ts'
-
-const nullText = 0xff_ff_ff_ff
 
 /**
  * The instances of a request in the order of their ids, read from the 32-bit numbers and the texts that follow them. Undefined when the
@@ -28,9 +27,9 @@ export function readLoggedRows(
       } else {
         if (textAt + 4 > view.byteLength) return undefined
         const length = view.getUint32(textAt, true)
-        const end = textAt + 4 + (length === nullText ? 0 : length)
+        const end = textAt + 4 + (length === noText ? 0 : length)
         if (end > view.byteLength) return undefined
-        row[name] = length === nullText ? null : utf8.decode(features.subarray(textAt + 4, end))
+        row[name] = length === noText ? null : utf8.decode(features.subarray(textAt + 4, end))
         textAt = end
       }
     }
@@ -40,6 +39,27 @@ export function readLoggedRows(
 }
 
 const utf8 = new TextDecoder()
+
+/** The bytes of a request of one row. Only the numbers are rounded to 32 bits. */
+export function loggedRowOf(row: FeatureRow, fits: readonly FeatureFit[]): Uint8Array {
+  const numbers = fits.filter(({ kind }) => kind === 'number').map(({ name }) => row[name])
+  const texts = fits
+    .filter(({ kind }) => kind !== 'number')
+    .map(({ name }) => (row[name] == null ? undefined : encoder.encode(String(row[name]))))
+  const textBytes = texts.reduce((sum, text) => sum + 4 + (text?.byteLength ?? 0), 0)
+  const bytes = new Uint8Array(numbers.length * 4 + textBytes)
+  const view = new DataView(bytes.buffer)
+  numbers.forEach((value, slot) => view.setFloat32(slot * 4, typeof value === 'number' ? value : NaN, true))
+  let at = numbers.length * 4
+  for (const text of texts) {
+    view.setUint32(at, text?.byteLength ?? noText, true)
+    if (text !== undefined) bytes.set(text, at + 4)
+    at += 4 + (text?.byteLength ?? 0)
+  }
+  return bytes
+}
+
+const encoder = new TextEncoder()
 
 /** The double with the fewest digits that rounds to this 32-bit number: 0.1 was sent, but 0.10000000149 is logged. */
 function shortestDouble(value: number): number {

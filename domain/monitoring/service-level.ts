@@ -23,6 +23,8 @@ export interface ServiceFacts {
   /** The time from the last request and the last outcome to the end of the window; null without any. */
   requestAgeMs: number | null
   outcomeAgeMs: number | null
+  /** Whether the model has scored a batch at any time. */
+  hasBatches: boolean
   /** How long the model has had a champion, in milliseconds. */
   championMs: number
   /** Replicas with a valid lease. */
@@ -31,7 +33,7 @@ export interface ServiceFacts {
   resources: { rssMb: number; cpuShare: number; loopDelayMs: number } | null
   /** Feature with limits → share of rows outside the limits. */
   outside: Record<string, { share: number; rows: number }>
-  /** The number of logged predictions; a request may have several. */
+  /** The number of logged predictions, without batches; a request may have several. */
   predictions: number
 }
 
@@ -162,7 +164,9 @@ function tooDear(facts: ServiceFacts, cost: CostPolicy): ServiceFinding | undefi
   return { code: 'cost', severity: 'warning', message, values: { total, perDay, limit: cost.perDay } }
 }
 
+/** A model that scores batches and was never asked is not silent: the alerts of its triggers tell when they stop. */
 function silence(facts: ServiceFacts, limits: ServiceLimits): ServiceFinding | undefined {
+  if (facts.requestAgeMs === null && facts.hasBatches) return undefined
   const forMs = facts.requestAgeMs ?? facts.championMs
   if (forMs < limits.silentMs) return undefined
   const message =

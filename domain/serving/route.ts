@@ -14,6 +14,9 @@ import { issuesOfTarget, type CallerTarget } from './target.ts'
  */
 export type Arm = 'canary' | 'champion' | 'control' | 'targeted'
 
+/** The arms of the prediction log: `batch` has the rows of batches, which no route serves. */
+export type LoggedArm = Arm | 'batch'
+
 export interface RouteArm {
   arm: Exclude<Arm, 'targeted'>
   version: string

@@ -4,7 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import type { FeatureFit } from '../../domain/model/features.ts'
-import type { Arm } from '../../domain/serving/route.ts'
+import type { LoggedArm } from '../../domain/serving/route.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
 
@@ -15,7 +15,7 @@ export interface LoggedRequest {
   at: string
   model: string
   version: string
-  arm: Arm
+  arm: LoggedArm
   releaseId?: string
   generation: number
   routingKey?: string

@@ -5,9 +5,9 @@ import { findRoleWeaknesses } from '../database/application-role.ts'
 import { readNow } from '../database/clock.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { findBackupState, type FoundBackups } from './backup-state.ts'
-import { databaseOf, ownTables } from './dump.ts'
+import { ownTables } from './dump.ts'
 import { migrationFacts, type MigrationFacts } from '../database/migration-status.ts'
-import type { Database } from '../postgres.ts'
+import { databaseOf, type Database } from '../postgres.ts'
 import { tlsIssueOfPostgres } from '../tls/failure.ts'
 
 export interface ServerFacts {

@@ -10,7 +10,7 @@ export interface Batch {
   model: string
   version: string
   input: BatchInput
-  output: BatchOutput & { key: readonly string[] }
+  output: BatchOutput & { key: readonly string[]; log?: number }
   requestedBy: string
   inputDigest?: string
   rows?: number
@@ -60,13 +60,6 @@ export interface BatchShard {
   forReview?: number
   digest?: string
 }
-
-/** Stores a shard unless it is already stored. */
-export const insertShard = (database: Database, id: string, each: BatchShard) =>
-  rowsFrom(database).any(sql`
-    insert into batch_shards (batch_id, shard, rows, refused, for_review, digest)
-    values (${id}, ${each.shard}, ${each.rows}, ${each.refused}, ${each.forReview ?? null}, ${each.digest ?? null})
-    on conflict do nothing returning shard`)
 
 /** Ordered by shard. */
 export const listShards = (database: Database, id: string) =>

@@ -3,7 +3,7 @@
  * takes a microsecond and leaves nothing to convert later.
  */
 import type pg from 'pg'
-import type { Arm } from '../../domain/serving/route.ts'
+import type { Arm, LoggedArm } from '../../domain/serving/route.ts'
 import { copyIn, splitTuples } from '../database/binary-copy.ts'
 import { entryText, type Entry } from './log-accounts.ts'
 
@@ -47,7 +47,7 @@ const fewBytes = 200
 const epochMs = Date.UTC(2000, 0, 1)
 
 /** The bytes with which each row of this origin begins. */
-export function encodeOrigin(origin: PredictionOrigin): Uint8Array {
+export function encodeOrigin(origin: Omit<PredictionOrigin, 'arm'> & { arm: LoggedArm }): Uint8Array {
   const texts = [origin.model, origin.version, origin.arm, origin.release]
   const parts: Uint8Array[] = [int16(columnCount)]
   for (const text of texts) {
@@ -182,19 +182,32 @@ async function copyOnce(
 ): Promise<number> {
   await client.query('begin')
   try {
-    await client.query('create temporary table arrived (like predictions) on commit drop')
-    await copyIn(client, `copy arrived (${columns}) from stdin (format binary)`, blocks)
-    const sifted = erasureFilter === undefined ? 0 : await erasureFilter(client)
-    const { rowCount } = await client.query(
-      `insert into predictions (${columns}) select ${columns} from arrived on conflict do nothing`,
-    )
-    if (account !== undefined) await client.query(entryText({ account, rows: rowCount ?? 0 }))
+    const { stored, sifted } = await insertPredictions(client, blocks, erasureFilter)
+    if (account !== undefined) await client.query(entryText({ account, rows: stored }))
     await client.query('commit')
     return sifted
   } catch (error) {
     await client.query('rollback')
     throw error
   }
+}
+
+/**
+ * Stores rows in the open transaction, unless they are stored or the filter removes them (`sifted`). Leaves the table `arrived` until its
+ * end.
+ */
+export async function insertPredictions(
+  client: pg.ClientBase,
+  blocks: readonly Uint8Array[],
+  erasureFilter: ErasureFilter | undefined,
+): Promise<{ stored: number; sifted: number }> {
+  await client.query('create temporary table arrived (like predictions) on commit drop')
+  await copyIn(client, `copy arrived (${columns}) from stdin (format binary)`, blocks)
+  const sifted = erasureFilter === undefined ? 0 : await erasureFilter(client)
+  const { rowCount } = await client.query(
+    `insert into predictions (${columns}) select ${columns} from arrived on conflict do nothing`,
+  )
+  return { stored: rowCount ?? 0, sifted }
 }
 
 /** Whether Postgres rejected the content (SQLSTATE classes 22 and 54), so that a retry cannot help. */

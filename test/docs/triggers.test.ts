@@ -130,6 +130,15 @@ it('the batches of the page are taken in, listed and asked for once a day', asyn
   expect((await run(day('2020-01-01'))).err).toContain('is being scored already')
 })
 
+it('the logged batch of the page is taken in', async () => {
+  await syncExampleModel(fixture.store, models, {
+    name: model,
+    more: blockOf('model') + blockOf('log', 'batches.md'),
+  })
+  const { definition } = await getModel(fixture.store, model)
+  expect(definition.batches).toMatchObject([{ name: 'flowers', log: 10_000 }])
+})
+
 it('the triggers of the batches of the page are taken in, listed and fired', async () => {
   await syncExampleModel(fixture.store, models, {
     name: model,

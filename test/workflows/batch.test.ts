@@ -102,6 +102,7 @@ describe('a batch prediction', () => {
       input: file('in.parquet'),
       output: file('out/answers.parquet'),
       key: ['name'],
+      log: 2_000,
     })
     await until(async () => (await listShards(pipeline.store, id)).length > 0, 'the first part')
     first.kill('SIGKILL')
@@ -119,6 +120,15 @@ describe('a batch prediction', () => {
     expect(counted).toEqual({ n: rows, names: rows, wrong: 0, marked: batch!.forReview })
     expect(batch!.forReview).toBeGreaterThan(0)
     expect(readdirSync(join(directory, 'out'))).toEqual(['answers.parquet'])
+    const named = await query<{ id: string }>(
+      `select prediction_id as id from ${parquet('out/answers.parquet')} where id is not null order by id`,
+    )
+    expect(
+      await pipeline.store.query(
+        sql`select id from predictions where model = ${model} and arm = 'batch' order by id`,
+      ),
+    ).toEqual(named)
+    expect(Math.abs(named.length - 2_000)).toBeLessThan(300)
     // The activity is repeated: the parts that it would merge are gone, and the file may now belong to another batch.
     const written = statSync(join(directory, 'out/answers.parquet')).mtimeMs
     expect(await new MockActivityEnvironment().run(scoreBatch(pipeline.deps), { id })).toMatchObject({
@@ -215,15 +225,21 @@ describe('a batch prediction', () => {
       input: file(`texts.${kind}`),
       output: file(`texts-${kind}.out.parquet`),
       key: ['id'],
+      log: 100_000,
     })
     expect(await result()).toMatchObject({ status: 'done', version })
     expect(await findBatch(pipeline.store, id)).toMatchObject({ rows, scored: rows, refused: 2 })
-    const given = await query<{ id: number; output: number | null; problem: string | null }>(
-      `select id, outputs[1] as output, problem from ${parquet(`texts-${kind}.out.parquet`)} order by id`,
+    const given = await query<{
+      id: number
+      output: number | null
+      problem: string | null
+      prediction_id: string | null
+    }>(
+      `select id, outputs[1] as output, problem, prediction_id from ${parquet(`texts-${kind}.out.parquet`)} order by id`,
     )
     const problemOf = new Map([
-      [7, 'the model takes whole numbers as visits, not null'],
-      [8, 'the model takes whole numbers as visits, not 1.5'],
+      [7, 'the model takes whole numbers between -2^53 and 2^53 as visits, not null'],
+      [8, 'the model takes whole numbers between -2^53 and 2^53 as visits, not 1.5'],
     ])
     const unlike = given.filter(({ id: at, output, problem }) => {
       if (problemOf.has(at)) return problem !== problemOf.get(at) || output !== null
@@ -233,11 +249,36 @@ describe('a batch prediction', () => {
     })
     expect(given).toHaveLength(rows)
     expect(unlike).toEqual([])
+    const logged = await pipeline.store.query<{ id: string; city: string | null; age: number }>(sql`
+      select id, row ->> 'city' as city, (row ->> 'age')::float8 as age from predictions join versions using (version),
+        lateral (select instance_of(features, manifest -> 'preprocessing', 1, 0) as row) as decoded
+      where predictions.model = ${of}`)
+    const cityAt = (at: number) => {
+      if (at === 9) return null
+      if (kind === 'parquet' && at % 1_000 === 999) return 'x'.repeat(3_000_000)
+      return pipelineRows[at % pipelineRows.length]!.row.city
+    }
+    const loggedAs = new Map(logged.map((each) => [each.id, each]))
+    const unlogged = given.filter(({ id: at, prediction_id: named }) => {
+      if (problemOf.has(at)) return named !== null
+      const found = loggedAs.get(named!)
+      return (
+        found?.city !== cityAt(at) ||
+        Math.abs(found.age - pipelineRows[at % pipelineRows.length]!.row.age) > 1e-4
+      )
+    })
+    expect(logged).toHaveLength(rows - 2)
+    expect(unlogged).toEqual([])
   })
 
   it.each([
     ['lacks columns', 'a.csv', 'x,z\n1,2\n', /the column "y" is missing; the column "id" is missing/],
-    ['has texts for numbers', 'b.csv', 'id,x,y\n1,one,2\n', /"x" has the type VARCHAR, expected a number/],
+    [
+      'has texts for numbers',
+      'b.csv',
+      'id,x,y\n1,one,2\n',
+      /^b\.csv, line 2, column "x": `one` is not a number/,
+    ],
     ['is not there', 'c.csv', undefined, /^there is no file c\.csv in the directory for batches/],
     ['is not Parquet', 'd.parquet', 'no parquet at all', /d\.parquet cannot be read/],
   ])('fails with the reason when its input %s', async (_name, path, text, said) => {

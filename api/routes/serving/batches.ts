@@ -1,4 +1,5 @@
 /** `/v1/batches`: starts, lists and shows batch predictions. */
+import { maxLoggedRows } from '../../../domain/model/batch-spec.ts'
 import { batchAnswer, batchesAnswer, batchStartedAnswer } from '../answers/admin.ts'
 import { z } from 'zod'
 import { findBatch, listBatches } from '../../../store/serving/batches.ts'
@@ -35,6 +36,7 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
       input,
       output,
       key: boundedList(z.string().min(1), { max: 50 }).default([]),
+      log: z.int().min(0).max(maxLoggedRows).optional(),
     }),
     handle: (request) => respondToStart(deps, startBatch, request, request.body),
   }),

@@ -49,7 +49,7 @@ async function readAnswers(
   const count = bins && answerCounter(bins, output)
   if (bins === undefined || count === undefined) return undefined
   const width = outputWidth(output)
-  const span = { model, version, fromMs: nowMs - dayMs, toMs: nowMs, width }
+  const span = { model, version, fromMs: nowMs - dayMs, toMs: nowMs, width, requestsOnly: true }
   const outputs = Float32Array.from(await listScores(database, span, sampled))
   const rows = outputs.length / width
   if (rows < 1) return undefined

@@ -1,6 +1,8 @@
 /** `tenure batch`: scores many rows with the champion and lists batches, including batches scored by a version that was withdrawn later. */
+import { maxLoggedRows } from '../../../domain/model/batch-spec.ts'
 import { path, usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
+import { numberOption } from '../../number-option.ts'
 import type { CommandGroup } from '../../program.ts'
 import { barOf } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
@@ -22,6 +24,9 @@ interface BatchAnswer {
   started_at: string
 }
 
+/** A train worker takes one task at a time, so a batch may wait for a training. Its rows are known once a worker has read them. */
+const isWaiting = ({ status, rows }: BatchAnswer): boolean => status === 'running' && rows === undefined
+
 export const batchGroup: CommandGroup = {
   name: 'batch',
   summary: 'Score many rows with the champion, and list batches',
@@ -34,6 +39,10 @@ export const batchGroup: CommandGroup = {
         ['--query <sql>', 'Or a SELECT on tables that tenure_reader may read (admins)'],
         ['--output <path>', 'A .parquet file in the batch directory (default: the table batch_predictions)'],
         ['--key <columns>', 'Columns to copy to the output, separated by commas'],
+        [
+          '--log <n>',
+          'About how many rows enter the prediction log, so that outcomes can be sent (default: 0)',
+        ],
         ['--watch', 'Wait for the end; exit code 6 if it fails'],
       ],
       examples: [
@@ -49,6 +58,7 @@ export const batchGroup: CommandGroup = {
           input: input === undefined ? { kind: 'sql', query } : { kind: 'file', path: input },
           output: output === undefined ? { kind: 'table' } : { kind: 'file', path: output },
           key: key === undefined ? [] : key.split(',').map((name) => name.trim()),
+          log: numberOption(options, 'log', { min: 0, max: maxLoggedRows, whole: true }),
         })
         const deferred = deferredText(String(args[0]), started)
         if (deferred !== undefined || options['watch'] !== true)
@@ -60,7 +70,8 @@ export const batchGroup: CommandGroup = {
           ),
           (batch) => batch !== undefined && batch.status !== 'running',
           (batch) => {
-            if (batch?.rows === undefined) return
+            if (batch?.rows === undefined)
+              return terminal.progress('waiting for a train worker, or for the rows of its input')
             terminal.progress(`${barOf(batch.scored / batch.rows, 30)} ${batch.scored} of ${batch.rows} rows`)
           },
         )
@@ -78,11 +89,12 @@ export const batchGroup: CommandGroup = {
       columns: {
         batch: 'id',
         version: (each, { paint }) => each.version + (each.withdrawn ? paint('red', ' withdrawn') : ''),
-        status: (each, terminal) => coloured(terminal, each.status),
+        status: (each, terminal) => coloured(terminal, isWaiting(each) ? 'waiting' : each.status),
         rows: (each) => `${each.scored} of ${orDash(each.rows)}`,
         refused: 'refused',
         'for review': (each) => orDash(each.for_review),
         'started (UTC)': (each) => time(each.started_at),
+        message: (each, { paint }) => paint('dim', orDash(each.message)),
       },
     }),
   ],

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import type { FeatureFit } from '../../../domain/model/features.ts'
-import { readLoggedRows } from '../../../domain/model/logged-rows.ts'
+import { loggedRowOf, readLoggedRows } from '../../../domain/model/logged-rows.ts'
 
 const fits: FeatureFit[] = [
   { name: 'size', kind: 'number', mean: 0, std: 1, fill: 0 },
@@ -26,6 +26,9 @@ const bytes = Buffer.concat([
 
 it('logged rows have the numbers that were sent, to seven digits, and their texts', () =>
   expect(readLoggedRows(bytes, fits, rows.length)).toEqual(rows))
+
+it('a row that is written for the log is read again as it was', () =>
+  expect(rows.flatMap((row) => readLoggedRows(loggedRowOf(row, fits), fits, 1))).toEqual(rows))
 
 it('inputs of which bytes are gone are not read', () => {
   for (let length = 0; length < bytes.length; length++)

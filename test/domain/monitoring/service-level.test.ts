@@ -15,6 +15,7 @@ const healthy: ServiceFacts = {
   missing: { age: { share: 0.05, reference: 0.01, rows: 1_000 } },
   requestAgeMs: 1_000,
   outcomeAgeMs: 47 * hour,
+  hasBatches: false,
   championMs: 100 * hour,
   resources: { rssMb: 120, cpuShare: 0.1, loopDelayMs: 3 },
   outside: {},
@@ -122,6 +123,13 @@ describe('a window of serving', () => {
       'missing',
     )
     expect(told({ missing: { age: { share: 0.4, reference: 0.2, rows: 900 } } })).toEqual([])
+  })
+
+  it('is not silent for a model that was never asked and scores batches', () => {
+    expect(told({ requests: 0, requestAgeMs: null, outcomeAgeMs: null, hasBatches: true })).toEqual([])
+    expect(told({ requests: 0, requestAgeMs: 24 * hour, hasBatches: true })).toEqual([
+      'warning silent: no request for 24 h',
+    ])
   })
 
   it('reports no missing outcomes without earlier ones, nor without requests', () => {
