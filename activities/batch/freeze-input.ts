@@ -3,18 +3,21 @@ import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
 import { copyFile, rm, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { batchKey, type NotFound } from '../../domain/model/batch-spec.ts'
-import { DomainError, isError } from '../../domain/errors.ts'
+import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { compileReview } from '../../domain/review/band.ts'
 import { freezeInput, type Batch } from '../../store/serving/batches.ts'
 import type { Deps } from '../deps.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
 import type { Duck } from '../data/duckdb.ts'
+import { badValueOf, readAs } from '../../models/define/data/read-values.ts'
 import { joinLookups } from './join-lookups.ts'
 import { asRefused, isQueryRefused, withoutPaths } from '../data/source-errors.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
+import { explainRows } from '../data/explain-rows.ts'
+import { columnTypes } from '../data/rows.ts'
 import { scanFile } from '../data/source-files.ts'
-import { readCsv as readCsvFile } from '../data/source-views.ts'
+import { readCsv as readCsvFile, type SourceFile } from '../data/source-views.ts'
 
 /** Throws `invalid_request` for missing columns, a file that cannot be read and a query that Postgres refuses. */
 export async function freezeBatch(
@@ -35,12 +38,19 @@ export async function freezeBatch(
   const given = input.kind === 'file' ? await openInput({ artifacts, config }, input.path) : ''
   const refuse = refuseInput(what, given === '' ? [draft] : [given, draft])
   let notFound: NotFound[] | undefined
+  let file: SourceFile | undefined
+  const explain = async (error: unknown): Promise<never> => {
+    if (file === undefined || badValueOf(reasonOf(error)) === undefined) throw error
+    const source = { kind: 'csv', files: { file: given }, rows: '' } as const
+    return refuse(await explainRows({ duck, source, files: [file] }, error))
+  }
   const write = async (known: string): Promise<void> => {
     await duck.run(`create temp view given as ${known}`).catch(refuse)
-    notFound = await joinLookups(store, duck, manifest)
+    notFound = await joinLookups(store, duck, manifest).catch(explain)
     await checkColumns(duck, { manifest, key: batch.output.key })
     await duck
       .run(`copy (select * from given) to ${textLiteral(draft)} (format parquet, compression zstd)`)
+      .catch(explain)
       .catch(refuse)
   }
   if (input.kind === 'sql') {
@@ -48,13 +58,12 @@ export async function freezeBatch(
       names: namesOf(batch, manifest),
     }).catch(refuseQuery)
     await write('select * from known')
-  } else if (input.path.endsWith('.csv'))
-    await write(
-      await readCsv(duck, given, manifest, { names: namesOf(batch, manifest), key: batch.output.key }).catch(
-        refuse,
-      ),
-    )
-  else {
+  } else if (input.path.endsWith('.csv')) {
+    const columns = { names: namesOf(batch, manifest), key: batch.output.key }
+    const read = await readCsv(duck, given, manifest, columns).catch(refuse)
+    file = read.file
+    await write(read.query)
+  } else {
     // Copies the file unchanged, because rewriting it takes as long as scoring it.
     await copyFile(given, draft).catch(refuse)
     await duck
@@ -111,25 +120,35 @@ async function readCsv(
   path: string,
   { features, preprocessing }: Manifest,
   { names, key }: { names: readonly string[]; key: readonly string[] },
-): Promise<string> {
-  const numbers = Object.entries(features).filter(([, { kind }]) => kind === 'number')
-  const { layout } = await scanFile(path, Object.fromEntries(numbers.map(([name]) => [name, 'number'])))
-  const types = layout.names.flatMap((name) => {
+): Promise<{ query: string; file: SourceFile }> {
+  const numbers = Object.keys(features).filter((name) => features[name]!.kind === 'number')
+  const file = await scanFile(path, Object.fromEntries(numbers.map((name) => [name, 'number'])))
+  const { layout } = file
+  const found = await columnTypes(duck, readCsvFile(path, layout, ', sample_size=-1'))
+  const isFlag = (name: string): boolean => {
     const fit = preprocessing.find((each) => each.name === name)
     const words = fit?.kind === 'category' ? fit.vocabulary : []
-    const isFlag = words.length > 0 && words.every((word) => word === 'true' || word === 'false')
-    const isText = names.includes(name) || (features[name]?.kind === 'category' && !isFlag)
-    return isText ? [`${textLiteral(name)}: 'VARCHAR'`] : []
-  })
-  const typed = types.length === 0 ? '' : `, types={${types.join(', ')}}`
-  const rows = readCsvFile(path, layout, `, sample_size=-1${typed}`)
+    return words.length > 0 && words.every((word) => word === 'true' || word === 'false')
+  }
+  const isRead = (name: string, type: string): boolean =>
+    features[name]?.kind === 'number' ? numeric.test(type) : !names.includes(name) && isFlag(name)
+  const types = [...found].map(
+    ([name, type]) => `${textLiteral(name)}: '${isRead(name, type) ? type : 'VARCHAR'}'`,
+  )
+  const rows = readCsvFile(path, layout, `, types={${types.join(', ')}}`)
   const whole = await wholeColumns(
     duck,
     rows,
     key.filter((name) => names.includes(name) && layout.names.includes(name)),
   )
-  const casts = whole.map((name) => `cast(${quotedIdentifier(name)} as bigint) as ${quotedIdentifier(name)}`)
-  return `select *${casts.length === 0 ? '' : ` replace (${casts.join(', ')})`} from ${rows}`
+  // Without a value, or with one that is no number: the statement that reads the rows fails with that value.
+  const others = numbers.filter((name) => found.has(name) && !isRead(name, found.get(name)!))
+  const casts = [
+    ...whole.map((name) => `cast(${quotedIdentifier(name)} as bigint) as ${quotedIdentifier(name)}`),
+    ...others.map((name) => `${readAs('number', name)} as ${quotedIdentifier(name)}`),
+  ]
+  const replaced = casts.length === 0 ? '' : ` replace (${casts.join(', ')})`
+  return { query: `select *${replaced} from ${rows}`, file }
 }
 
 /** The columns of texts that are whole numbers as a number is written: `7`, but not `007`. */
@@ -159,8 +178,7 @@ async function checkColumns(
   duck: Duck,
   { manifest, key }: { manifest: Manifest; key: readonly string[] },
 ): Promise<void> {
-  const described = await duck.rows<{ column_name: string; column_type: string }>('describe given')
-  const types = new Map(described.map(({ column_name, column_type }) => [column_name, column_type]))
+  const types = await columnTypes(duck, 'given')
   const absent = [...Object.keys(manifest.features), ...key].filter((name) => !types.has(name))
   const issues = absent.map((name) => `the column ${JSON.stringify(name)} is missing`)
   for (const [name, { kind }] of Object.entries(manifest.features)) {

@@ -8,6 +8,8 @@ export interface BatchDefinition {
   input: BatchInput
   output: BatchOutput
   key: string[]
+  /** About how many rows enter the prediction log. */
+  log?: number
   /** Absent: each firing scores all rows. */
   partition?: DailyPartition
   /** When days are scored. Without a schedule and triggers, each day is scored when it is complete. */
@@ -27,7 +29,7 @@ export const isFired = ({ schedule, triggers }: Pick<BatchDefinition, 'schedule'
 export interface DailyPartition {
   /** The first day, YYYY-MM-DD. */
   from: string
-  /** A day is complete this long after its end. */
+  /** A day is complete this long after its end; negative: before it. */
   afterMs: number
   /** The file whose existence marks a day as complete. Default: the input. */
   ready?: string
@@ -39,7 +41,7 @@ const dayMs = 86_400_000
 /** Older days are not checked any more. */
 export const maxDays = 400
 
-/** The days that have ended, the oldest first. */
+/** The days that are complete by their time, the oldest first. */
 export function endedDays({ from, afterMs }: DailyPartition, nowMs: number): string[] {
   // The day before the one that contains this moment has ended.
   const last = Math.floor((nowMs - afterMs) / dayMs) - 1
@@ -47,8 +49,9 @@ export function endedDays({ from, afterMs }: DailyPartition, nowMs: number): str
   return Array.from({ length: Math.max(0, last - first + 1) }, (_, place) => dayText((first + place) * dayMs))
 }
 
-/** Whether a day has ended. */
-export const isEnded = (day: string, nowMs: number): boolean => startOf(day) + dayMs <= nowMs
+/** Whether a day has ended, or may be scored before its end. */
+export const isEnded = (day: string, { afterMs }: DailyPartition, nowMs: number): boolean =>
+  startOf(day) + dayMs + Math.min(0, afterMs) <= nowMs
 
 const startOf = (day: string): number => Date.parse(`${day}T00:00:00Z`)
 const dayText = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
@@ -82,7 +85,7 @@ export const placeholdersOf = (batch: Pick<BatchDefinition, 'input' | 'output'>)
 /** The batch of one day, or of one firing. */
 export function batchWith(
   model: string,
-  { input, output, key }: Pick<BatchDefinition, 'input' | 'output' | 'key'>,
+  { input, output, key, log }: Pick<BatchDefinition, 'input' | 'output' | 'key' | 'log'>,
   values: PartitionValues,
 ): BatchSpec {
   return {
@@ -93,6 +96,7 @@ export function batchWith(
         : { kind: 'sql', query: filled(input.query, values) },
     output: output.kind === 'file' ? { kind: 'file', path: filled(output.path, values) } : output,
     key: [...key],
+    ...(log !== undefined && { log }),
   }
 }
 

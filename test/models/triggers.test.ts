@@ -99,6 +99,14 @@ describe('the triggers of a model file', () => {
 
 const rows = words.parquet('in/{date}.parquet')
 const partition = words.daily({ from: '2026-11-01' })
+
+it('a day of a batch is complete after its end, or before it for what is scored ahead', () => {
+  const delayOf = (after?: '2 h' | '-30 h') =>
+    define(undefined, { a: { rows, partition: words.daily({ from: '2026-11-01', after }) } }).batches?.[0]
+      ?.partition?.afterMs
+  expect([delayOf(), delayOf('2 h'), delayOf('-30 h')]).toEqual([0, 7_200_000, -108_000_000])
+})
+
 it.each([
   [{ A: { rows, partition } }, 'batches: a name has up to 63'],
   [{ a: { rows: words.parquet('in.parquet'), partition } }, 'batches.a: "in.parquet" needs {date}'],
@@ -106,6 +114,16 @@ it.each([
   [{ a: { rows, partition, to: 'in/{date}.parquet' } }, 'batches.a: the output would replace the input'],
   [{ a: { rows: words.parquet('../{date}.parquet'), partition } }, 'leads elsewhere'],
   [{ a: { rows, partition, key: ['row'] } }, 'batches.a: the output has columns row of its own'],
+  [
+    { a: { rows, partition, key: ['prediction_id'], log: 5 } },
+    'batches.a: the output has columns prediction_id of its own',
+  ],
+  [{ a: { rows, partition, log: 1.5 } }, 'batches.a: log is a whole number of rows up to 100000, not 1.5'],
+  [
+    { a: { rows, partition, log: 100_001 } },
+    'batches.a: log is a whole number of rows up to 100000, not 100001',
+  ],
+  [{ a: { rows, partition, log: '5' } }, 'batches.a: log is a whole number of rows up to 100000, not 5'],
   [
     { a: { rows: words.postgres({ rows: "drop table a; '{date}'" }), partition } },
     'one SELECT without a semicolon',
@@ -120,6 +138,10 @@ it.each([
     'ready: "done" needs {date}',
   ],
   [{ a: { rows, partition: words.daily({ from: '2026-01-01', ready: '../{date}' }) } }, 'leads elsewhere'],
+  [
+    { a: { rows, partition: words.daily({ from: '2026-01-01', after: '-- 2 h' as never }) } },
+    'batches.a.partition.after: a duration such as',
+  ],
   [{ a: { rows } }, "batches.a: needs partition: daily({ from: '2026-11-01' }), or when"],
   [{ a: { rows, when: [cron('0 0 30 2 *')] } }, 'batches.a.when.cron: "0 0 30 2 *" never fires'],
   [

@@ -5,6 +5,7 @@ import { issuesOfParameters, overridesIn, type ParameterValues } from '../../../
 import { isDay, isEnded, partitionOf, type BatchDefinition } from '../../../domain/triggers/partitions.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import { readNow } from '../../../store/database/clock.ts'
+import { requireModelFile } from '../../../store/maintenance/duties.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { Database } from '../../../store/postgres.ts'
 import { insertPartition, listPartitions } from '../../../store/triggers/partitions.ts'
@@ -55,6 +56,7 @@ export async function fireTrigger(
     const names = [...triggers, ...ofBatches].map((each) => each.name).join(', ') || 'no triggers'
     throw new DomainError('not_found', `${model} has no trigger ${JSON.stringify(trigger)}: it has ${names}`)
   }
+  await requireModelFile(store, model)
   const issues = issuesOfParameters(declared, parameters)
   if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
   // Parameters of a batch appear in its paths and its query.
@@ -90,7 +92,7 @@ async function scoreDayAgain(
   const { date: day, ...others } = parameters
   if (!isDay(day) || Object.keys(others).length > 0)
     throw new DomainError('invalid_request', `${batch.name} takes one parameter, a day: date=2026-11-01`)
-  if (!isEnded(day, await readNow(store)))
+  if (!isEnded(day, batch.partition!, await readNow(store)))
     throw new DomainError('invalid_request', `the day ${day} has not ended yet`)
   const id = await store.transaction(async (database) => {
     const known = await listPartitions(database, { model, batch: batch.name })

@@ -35,12 +35,20 @@ export interface ScheduledBatchSpec {
   to?: string
   /** The columns to copy to the predictions, to identify the rows. */
   key?: readonly string[]
+  /**
+   * About how many rows of each partition enter the prediction log, chosen at random: `log: 10_000`, at most 100,000. Their answers have a
+   * `prediction_id`, by which [outcomes](../how-to/projects/batches.md#measure-the-quality) are sent. Default: none.
+   */
+  log?: number
 }
 
 export interface DailyOptions {
   /** The first day, in UTC: `'2026-11-01'`. */
   from: string
-  /** How long after the end of a day its rows are complete. Default: 0 s. */
+  /**
+   * How long after the end of a day its rows are complete. Default: 0 s. Before its end for what is scored ahead: with `'-30 h'` the rows of
+   * a day are complete at 18:00 UTC of the day before.
+   */
   after?: Duration
   /** A file below the directory for batches that marks a day as complete, such as `in/{date}.done`. Default: the file of the rows. */
   ready?: string
@@ -51,7 +59,7 @@ export type DailySpec = { kind: 'daily' } & DailyOptions
 /** Defines one partition per day, each scored once: `daily({ from: '2026-11-01', after: '2 h' })`. */
 export const daily = (options: DailyOptions): DailySpec => ({ ...options, kind: 'daily' })
 
-const fields = fieldNames<ScheduledBatchSpec>({ rows: 0, partition: 0, when: 0, to: 0, key: 0 })
+const fields = fieldNames<ScheduledBatchSpec>({ rows: 0, partition: 0, when: 0, to: 0, key: 0, log: 0 })
 const dailyFields = fieldNames<DailySpec>({ kind: 0, from: 0, after: 0, ready: 0 })
 const anyDay = '2026-11-01'
 
@@ -73,6 +81,7 @@ export function compileBatches(
       input: compileRows(report, place, spec.rows),
       output: spec.to === undefined ? { kind: 'table' } : { kind: 'file', path: spec.to },
       key: [...(spec.key ?? [])],
+      ...(spec.log !== undefined && { log: spec.log }),
       partition: partition === undefined ? undefined : compileDaily(report, place, partition),
       ...(when === undefined ? {} : compileWhen(report, place, name, [when].flat())),
     }
@@ -161,6 +170,11 @@ function compileRows(report: IssueCollector, place: string, rows: SourceSpec): B
   return { kind: 'file', path }
 }
 
+const signedDurationAt = (report: IssueCollector, place: string, text: Duration): number =>
+  String(text).startsWith('-')
+    ? -durationAt(report, place, text.slice(1) as Duration)
+    : durationAt(report, place, text)
+
 function compileDaily(report: IssueCollector, place: string, spec: DailySpec): DailyPartition {
   const { from, after, ready } = spec
   reportUnknown(report, `${place}.partition`, spec, dailyFields)
@@ -175,7 +189,7 @@ function compileDaily(report: IssueCollector, place: string, spec: DailySpec): D
   }
   return {
     from,
-    afterMs: after === undefined ? 0 : durationAt(report, `${place}.partition.after`, after),
+    afterMs: after === undefined ? 0 : signedDurationAt(report, `${place}.partition.after`, after),
     ready,
   }
 }

@@ -97,10 +97,25 @@ it.each([
   })
 })
 
-it('a batch names the column of a CSV whose numbers are texts', async () =>
-  expect(frozen(text.replace('3.5', '3.5 cm'), ['no', 'yes'])).rejects.toThrow(
-    'the input does not fit: the column "size" has the type VARCHAR, expected a number',
-  ))
+it('a batch names the line, the column and the value of a CSV that is no number', async () => {
+  const refused = frozen(`${text}3,3.5 cm,no,2.0\n4,5 cm,no,2.0\n`, ['no', 'yes'])
+  await expect(refused).rejects.toMatchObject({
+    code: 'invalid_request',
+    message:
+      'input.csv, line 4, column "size": `3.5 cm` is not a number: write 3.5 without a unit or a sign (1 more such row)',
+  })
+})
+
+it('a batch reads a column of numbers without a value as missing numbers', async () =>
+  expect(await frozen('id,size,member,release\n1,,yes,1.10\n2,,no,2.0\n', [])).toMatchObject({
+    size: [null, null],
+    id: [1, 2],
+  }))
+
+it('a batch reads true and false beside numbers as 1 and 0', async () =>
+  expect(await frozen('id,size,member,release\n1,true,yes,1.10\n2,0.5,no,2.0\n', [])).toMatchObject({
+    size: [1, 0.5],
+  }))
 
 it.each(['absent.csv', 'absent.parquet', 'folder.csv/absent.csv'])(
   'a batch names the input %s that does not exist, and no path of this machine',

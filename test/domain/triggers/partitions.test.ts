@@ -4,6 +4,7 @@ import {
   batchWith,
   endedDays,
   isDay,
+  isEnded,
   markerOf,
   maxDays,
   partitionNameOf,
@@ -20,6 +21,18 @@ it('a day has ended at midnight in UTC, or later by its delay', () => {
   const later = { ...partition, afterMs: 7_200_000 }
   expect(endedDays(later, at('2026-03-01T01:59:59Z'))).toEqual(['2026-02-27'])
   expect(endedDays(later, at('2026-03-01T02:00:00Z'))).toHaveLength(2)
+})
+
+it('a day that is scored ahead is complete before its end, and may be asked for then', () => {
+  const ahead = { from: '2026-02-27', afterMs: -30 * 3_600_000 }
+  expect(endedDays(ahead, at('2026-02-27T17:59:59Z'))).toEqual(['2026-02-27'])
+  expect(endedDays(ahead, at('2026-02-27T18:00:00Z'))).toEqual(['2026-02-27', '2026-02-28'])
+  expect(isEnded('2026-02-28', ahead, at('2026-02-27T18:00:00Z'))).toBe(true)
+  expect(isEnded('2026-02-28', ahead, at('2026-02-27T17:59:59Z'))).toBe(false)
+  // A day that is late is asked for as soon as it has ended.
+  expect(isEnded('2026-02-27', { from: '2026-02-27', afterMs: 7_200_000 }, at('2026-02-28T00:00:00Z'))).toBe(
+    true,
+  )
 })
 
 it('days that are long gone are not looked for', () => {
