@@ -12,14 +12,21 @@ import {
   type Erasure,
   type ErasureStage,
 } from '../../store/privacy/erasures.ts'
-import { eraseNamed, eraseRest, eraseSpan, findLogSpan } from '../../store/privacy/delete-subject.ts'
+import {
+  eraseBatchRows,
+  eraseNamed,
+  eraseRest,
+  eraseSpan,
+  findLogSpan,
+} from '../../store/privacy/delete-subject.ts'
 import { keepErasedSnapshots, listFileBatches } from '../../store/privacy/erased-snapshots.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
+import type { Store } from '../../store/postgres.ts'
 import { openSubjectKey } from '../../store/signing/subject-hash.ts'
 import type { EraseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
+import { withSlowStore } from '../runtime/slow-store.ts'
 import { findSnapshotsOf } from './data-subjects.ts'
 
 /** Log rows per transaction. */
@@ -61,13 +68,10 @@ export const eraseStage =
           'configuration_invalid',
           `${id} was requested under another secret: restore it in TENURE_SUBJECT_KEY, or create the erasure again`,
         )
-      const slow = openStore(config.databaseUrl, { name: 'tenure-erase', max: 1, queryMs: statementMs })
       const { next, work } = works[erasure.stage]
-      try {
-        await work({ ...deps, slow, key, replicaTimeoutMs }, erasure, beat)
-      } finally {
-        await slow.close()
-      }
+      await withSlowStore(deps, { name: 'tenure-erase', max: 1, queryMs: statementMs }, (slow) =>
+        work({ ...deps, slow, key, replicaTimeoutMs }, erasure, beat),
+      )
       await finish(deps, erasure, next)
       // Another request may have sent the subject through the log again.
       const { stage } = await getErasure(store, id)
@@ -108,6 +112,7 @@ async function awaitReplicas({ store, replicaTimeoutMs }: Scene, { id }: Erasure
 }
 
 async function eraseElsewhere({ slow, key }: Scene, { id, model }: Erasure): Promise<void> {
+  await eraseBatchRows(slow, { id, key })
   await eraseRest(slow, { id, key })
   const batches = await listFileBatches(slow, model)
   const note = `files of these batches may contain the subject and are not changed: ${batches.join(', ')}`

@@ -19,6 +19,7 @@ const daysAhead = 7
 const withPredictions: readonly ExpiringTable[] = [
   'predictions_default',
   'outcomes',
+  'reviews',
   'events',
   'shadow_pairs',
   'tick_counters',

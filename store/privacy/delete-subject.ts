@@ -3,8 +3,18 @@
  * and skips nothing.
  */
 import sql, { type Sql } from 'sql-template-tag'
+import { fallbackSuffix } from '../../domain/serving/kill-switch.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
+import { blanking } from '../serving/erased-batch-rows.ts'
+
+/**
+ * The names in the log of a model, with the layout of their features. That of a constant fallback is unknown: it has the features of the
+ * champion of the time, so its requests are found by their routing key alone.
+ */
+const loggedVersions = (model: Sql): Sql => sql`
+  select version, coalesce(manifest -> 'preprocessing', '[]') as fits from versions where versions.model = ${model}
+  union all select ${model} || ${fallbackSuffix}, '[]'::jsonb`
 
 /** The period of the log to search: from the first row of the model to the erasure, with a margin because replica clocks differ. */
 export async function findLogSpan(
@@ -13,10 +23,9 @@ export async function findLogSpan(
 ): Promise<{ fromAt: string; toAt: string } | undefined> {
   const span = await rowsFrom(database).find<{ fromAt?: string; toAt: string }>(sql`
     select coalesce(reached_at, (
-        select min(first.at) from versions, lateral (
-          select at from predictions where predictions.model = versions.model and predictions.version = versions.version
-          order by at limit 1) as first
-        where versions.model = erasures.model)) as from_at,
+        select min(first.at) from (${loggedVersions(sql`erasures.model`)}) as logged, lateral (
+          select at from predictions where predictions.model = erasures.model and predictions.version = logged.version
+          order by at limit 1) as first)) as from_at,
       requested_at + interval '1 minute' as to_at
     from erasures where id = ${id}`)
   return span?.fromAt === undefined ? undefined : { ...span, fromAt: span.fromAt }
@@ -31,11 +40,13 @@ export async function eraseSpan(
     with erasure as materialized (
       select erasures.model, subject_hash, models.definition ->> 'subject' as subject
       from erasures join models on models.name = erasures.model where erasures.id = ${id}
+    ), logged as materialized (
+      select version, fits from erasure, lateral (${loggedVersions(sql`erasure.model`)}) as each
     ), gone as (
-      delete from predictions using erasure, versions
+      delete from predictions using erasure, logged
       where predictions.model = erasure.model and predictions.at >= ${fromAt} and predictions.at < ${toAt}
-        and versions.version = predictions.version
-        and belongs_to_subject(${key}, subject_hash, subject, coalesce(versions.manifest -> 'preprocessing', '[]'),
+        and logged.version = predictions.version
+        and belongs_to_subject(${key}, subject_hash, subject, fits,
           predictions.routing_key, predictions.features, predictions.instances)
       returning predictions.id
     ), ${hanging(sql`select id from gone`)}
@@ -78,24 +89,32 @@ const hanging = (requests: Sql): Sql => sql`
 const added = (): Sql => sql`counts || jsonb_build_object(
       'requests', coalesce((counts ->> 'requests')::bigint, 0) + (select count(*) from gone),
       'outcomes', coalesce((counts ->> 'outcomes')::bigint, 0) + (select count(*) from gone_outcomes),
+      'reviews', coalesce((counts ->> 'reviews')::bigint, 0) + (select count(*) from gone_reviews),
       'shadow_pairs', coalesce((counts ->> 'shadow_pairs')::bigint, 0) + (select count(*) from gone_pairs),
       'events', coalesce((counts ->> 'events')::bigint, 0) + (select count(*) from gone_events))`
 
-/**
- * Blanks the subject's rows of batches with the subject column, and removes its values from the feature store and the events of its
- * routing key, including events that belong to every model.
- */
+/** Blanks the subject's rows of all batches, and deletes the requests of the log that they were logged as. */
+export async function eraseBatchRows(
+  database: Database,
+  { id, key }: { id: string; key: string },
+): Promise<void> {
+  await database.query(
+    blanking(key, {
+      model: sql`(select model from erasures where id = ${id})`,
+      erasures: sql`id = ${id}`,
+      rows: sql`true`,
+      also: hanging(sql`select id from gone`),
+      counts: added(),
+    }),
+  )
+}
+
+/** Removes the subject's values from the feature store and the events of its routing key, including events that belong to every model. */
 export async function eraseRest(database: Database, { id, key }: { id: string; key: string }): Promise<void> {
   await database.query(sql`
     with erasure as materialized (
       select erasures.model, subject_hash, models.definition ->> 'subject' as subject, models.definition -> 'views' as views
       from erasures join models on models.name = erasures.model where erasures.id = ${id}
-    ), blanked as (
-      update batch_predictions set key = null, outputs = null, answer = null, review = null, problem = 'erased'
-      from erasure, batches
-      where batches.model = erasure.model and batch_predictions.batch_id = batches.id and batch_predictions.key is not null
-        and subject_hash_of(${key}, batch_predictions.key ->> erasure.subject) = subject_hash
-      returning 1
     ), views as materialized (
       select feature_views.id from erasure, feature_views
       where feature_views.definition -> 'entity' = jsonb_build_array(erasure.subject)
@@ -113,7 +132,6 @@ export async function eraseRest(database: Database, { id, key }: { id: string; k
       returning 1
     )
     update erasures set counts = counts || jsonb_build_object(
-      'batch_rows', coalesce((counts ->> 'batch_rows')::bigint, 0) + (select count(*) from blanked),
       'feature_values', coalesce((counts ->> 'feature_values')::bigint, 0)
         + (select count(*) from gone_history) + (select count(*) from gone_newest),
       'events', coalesce((counts ->> 'events')::bigint, 0) + (select count(*) from gone_events))

@@ -26,13 +26,26 @@ export async function listErasedSubjects(
 ): Promise<string[]> {
   const rows = await database.query<{ subject_hash: string; key_digest: string }>(sql`
     select distinct subject_hash, key_digest from erasures where model = ${model} order by subject_hash`)
-  if (rows.some(({ key_digest: digest }) => digest !== subjectKey.digest))
-    throw new DomainError(
-      'configuration_invalid',
-      `persons were erased from ${model} under another secret (TENURE_SUBJECT_KEY) and could not be told from others: set that key again, or erase them anew`,
-    )
+  if (rows.some(({ key_digest: digest }) => digest !== subjectKey.digest)) throw underAnotherKey(model)
   return rows.map(({ subject_hash: hash }) => hash)
 }
+
+/** Throws `configuration_invalid` if persons were erased from the model under another key: they would not be recognised. */
+export async function requireKeyOfErasures(
+  database: Database,
+  { model, subjectKey }: { model: string; subjectKey: SubjectKey },
+): Promise<void> {
+  const isOfOther = await rowsFrom(database).any(
+    sql`select from erasures where model = ${model} and key_digest <> ${subjectKey.digest} limit 1`,
+  )
+  if (isOfOther) throw underAnotherKey(model)
+}
+
+const underAnotherKey = (model: string) =>
+  new DomainError(
+    'configuration_invalid',
+    `persons were erased from ${model} under another secret (TENURE_SUBJECT_KEY) and could not be told from others: set that key again, or erase them anew and remove the old rows from erasures`,
+  )
 
 /** Until the transaction ends, the model gets no new erasure: the row of an erasure references that of its model. */
 export async function lockErasedSubjects(database: Database, model: string): Promise<void> {

@@ -17,11 +17,11 @@ export async function findErasureFilter(
   return async (client: pg.ClientBase) => {
     const { rowCount } = await client.query(
       `with gone as (
-         delete from arrived using erasures, models, versions
-         where erasures.model = arrived.model and models.name = arrived.model and versions.version = arrived.version
+         delete from arrived using erasures, models
+         where erasures.model = arrived.model and models.name = arrived.model
            and arrived.at < erasures.requested_at + interval '1 minute'
            and (arrived.id = any(erasures.requests) or belongs_to_subject($1, erasures.subject_hash, models.definition ->> 'subject',
-             coalesce(versions.manifest -> 'preprocessing', '[]'), arrived.routing_key, arrived.features, arrived.instances))
+             coalesce((select manifest -> 'preprocessing' from versions where versions.version = arrived.version), '[]'), arrived.routing_key, arrived.features, arrived.instances))
          returning arrived.id
        ), gone_outcomes as (
          delete from outcomes where request_id in (select id from gone)

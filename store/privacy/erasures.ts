@@ -37,8 +37,8 @@ export interface NewErasure extends Pick<
 }
 
 /**
- * Inserts an erasure, or adds the predictions to the open erasure of the same subject. One that has passed the log stage goes through the
- * log again.
+ * Inserts an erasure, or adds the predictions to the open erasure of the same subject, which then also covers the requests since. One
+ * that has passed the log stage goes through the log again.
  */
 export async function insertErasure(
   database: Database,
@@ -50,8 +50,10 @@ export async function insertErasure(
       (select coalesce(array_agg(distinct request_of(id)), '{}') from unnest(${[...each.predictionIds]}::uuid[]) as id), ${each.requestedBy})
     on conflict (model, subject_hash) where ended_at is null
     do update set requests = array(select distinct unnest(erasures.requests || excluded.requests)),
-      stage = case when excluded.requests <@ erasures.requests or erasures.stage = 'replicas' then erasures.stage else 'logs' end,
-      reached_at = case when excluded.requests <@ erasures.requests or erasures.stage in ('logs', 'replicas') then erasures.reached_at end
+      requested_at = clock_timestamp(),
+      -- Replicas acknowledge the newer request, and the log is read again after them.
+      stage = case when erasures.stage = 'replicas' then 'replicas' else 'logs' end,
+      reached_at = case when erasures.stage in ('logs', 'replicas') then erasures.reached_at end
     returning id, id = ${each.id} as "isNew"`)
   await database.query(sql`select pg_notify('tenure_erasures', ${row!.id})`)
   return row!

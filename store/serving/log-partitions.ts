@@ -33,8 +33,9 @@ export async function dropPartitions(database: Database, keepDays: number): Prom
 const forgettable = {
   // Rows of days that had no partition when they arrived.
   predictions_default: sql`at < before`,
-  // Outcomes of deleted predictions. Ids chosen by callers contain no time.
+  // Outcomes and reviews of deleted predictions. Ids chosen by callers contain no time.
   outcomes: sql`case when prediction_time(prediction_id) is null then arrived_at < before else prediction_id < first_id_at(before) end`,
+  reviews: sql`case when prediction_time(prediction_id) is null then reviewed_at < before else prediction_id < first_id_at(before) end`,
   events: sql`arrived_at < before`,
   shadow_pairs: sql`at < before`,
   // The judge of an open release reads the counters since its start. They name no request, unlike pairs and events.

@@ -1,7 +1,4 @@
-/**
- * Tests erasure on the real Temporal and Postgres: in the log, outcomes, the disk of a cut-off replica, batches, features and snapshots;
- * with a step that crashes midway; and with an audit that contains no subject.
- */
+/** Tests erasure on the real Temporal and Postgres, with a cut-off replica, a step that crashes and an audit that contains no subject. */
 import { textLiteral } from '../../domain/sql-text.ts'
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { randomUUID } from 'node:crypto'
@@ -9,13 +6,14 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../activities/data/duckdb.ts'
 import { takeSnapshot } from '../../activities/retrain/snapshot.ts'
-import { dropErasedSnapshots } from '../../activities/privacy/data-subjects.ts'
+import { dropErasedSnapshots, findSnapshotsOf } from '../../activities/privacy/data-subjects.ts'
 import { eraseStage } from '../../activities/privacy/erase.ts'
 import { insertErasure } from '../../store/privacy/erasures.ts'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { moveChampion } from '../../store/registry/champions.ts'
 import { openSubjectKey } from '../../store/signing/subject-hash.ts'
 import { eraseWorkflowId } from '../../workflows/messages.ts'
+import { fallbackName } from '../../domain/serving/kill-switch.ts'
 import { irisSpec } from '../support/serving/artifact.ts'
 import { startCore, type Core } from '../support/release/core.ts'
 import { openCuttableLink, type CuttableLink } from '../support/servers/cuttable-link.ts'
@@ -180,6 +178,9 @@ describe('the erasure of a subject', () => {
       insert into batch_predictions (batch_id, row, key, answer)
       values ('bat_1', 0, ${JSON.stringify({ who: anna })}, '{"label":"setosa"}'), ('bat_1', 1, '{"who":"bob"}', '{"label":"setosa"}')`)
     await fixture.store.query(
+      sql`insert into batch_shards (batch_id, shard, rows, refused) values ('bat_1', 0, 2, 0)`,
+    )
+    await fixture.store.query(
       sql`insert into feature_views (name, digest, definition) values ('spending', 'd', '{"entity":["who"]}')`,
     )
     await fixture.store.query(sql`
@@ -198,9 +199,10 @@ describe('the erasure of a subject', () => {
     })
     const id = String(begun.json['id'])
     const shown = await done(id)
+    const beside = { shadow_pairs: 1, batch_rows: 1, feature_values: 1 }
     expect(shown).toMatchObject({
       stage: 'done',
-      counts: { requests: 4, outcomes: 5, events: 2, shadow_pairs: 1, batch_rows: 1, feature_values: 1 },
+      counts: { requests: 4, outcomes: 5, reviews: 1, events: 2, ...beside },
       notes: [expect.stringMatching(/batches.*bat_2/)],
       subject_hash: expect.stringMatching(/^[0-9a-f]{64}$/),
     })
@@ -213,6 +215,7 @@ describe('the erasure of a subject', () => {
         sql`select count(*) as n from batch_predictions where problem = 'erased' and key is null and answer is null`,
       ),
     ).toBe(1)
+    expect(await count(sql`select refused as n from batch_shards where batch_id = 'bat_1'`)).toBe(1)
     expect(await count(sql`select count(*) as n from feature_latest`)).toBe(1)
 
     // The replica recovers: the rows that it kept for Postgres are stored, without the subject.
@@ -284,6 +287,9 @@ describe('the erasure of a subject', () => {
       insert into predictions (id, at, model, version, arm, generation, routing_key, instances, features, outputs, latency_us)
       select gen_random_uuid(), now() - make_interval(hours => hour), 'iris', 'iris_v1.0.0', 'champion', 1, 'dora', 1, '', '{0}', 1
       from unnest(${hours}::integer[]) as hour`)
+    // A constant fallback answered the first of them.
+    await fixture.store.query(sql`
+      update predictions set version = ${fallbackName('iris')} where routing_key = 'dora' and at < now() - interval '45 hours'`)
     const hold = await fixture.store.pool.connect()
     await hold.query('begin')
     await hold.query(
@@ -330,6 +336,14 @@ it('an erasure goes through the log again for predictions that are named while i
   }
   expect(await new MockActivityEnvironment().run(eraseStage({ ...deps, store }), { id })).toBe('logs')
   expect(await new MockActivityEnvironment().run(eraseStage(deps), { id })).toBe('replicas')
+  // So does a request that names none: it covers the requests since.
+  const { requested_at: first } = await receipt(id)
+  await ask([])
+  expect((await receipt(id))['requested_at']).not.toBe(first)
+  // Replicas have not acknowledged it yet, so they are awaited without another reading of the log.
+  expect(await new MockActivityEnvironment().run(eraseStage(deps), { id })).toBe('again')
+  await ask([])
+  expect(await new MockActivityEnvironment().run(eraseStage(deps), { id })).toBe('replicas')
   expect(
     await fixture.store.query(sql`select from erased_requests where id = request_of(${late}::uuid)`),
   ).toHaveLength(1)
@@ -373,10 +387,29 @@ describe('snapshots after an erasure', () => {
     await store.query(training)
     expect(await dropErasedSnapshots(deps)).toBe(0)
     await store.query(sql`update trainings set status = 'failed' where id = 'busy'`)
+    // A snapshot of another model has the same persons.
+    const subjects = await store.query<{ list: string }>(sql`
+      insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
+      select 'sha256:of-another-model', 'iris', as_of, 1, 1, '{}', source from snapshots where digest = ${before.digest}
+      returning source ->> 'subjects' as list`)
+    const list = subjects[0]!.list
     expect(await dropErasedSnapshots(deps)).toBe(1)
     await expect(deps.artifacts.locate('snapshots', before.digest)).rejects.toMatchObject({
       code: 'artifact_corrupt',
     })
+    const { hashOf } = await openSubjectKey(deps.config.signing.subjectKey)
+    const find = () => findSnapshotsOf(deps, { model: 'iris', subjectHash: hashOf('600') })
+    expect(await find()).toContainEqual({ digest: 'sha256:of-another-model', holds: 'yes' })
+    // A list that is lost does not stop an erasure; a store that cannot be read does, for a while.
+    await deps.artifacts.remove('snapshots', list)
+    await expect(find()).rejects.toMatchObject({ code: 'artifact_corrupt' })
+    await store.query(sql`
+      update snapshots set source = source || ${JSON.stringify({ subjects: list })}::jsonb where digest = ${after.digest}`)
+    await store.query(sql`update snapshots set dropped_at = now() where digest like '%lists'`)
+    expect(await findSnapshotsOf(deps, { model: 'roses', subjectHash: hashOf('600') })).toEqual([
+      { digest: after.digest, holds: 'unknown' },
+    ])
+    await store.query(sql`update snapshots set dropped_at = now() where digest = 'sha256:of-another-model'`)
     expect((await receipt(id))['snapshots']).toMatchObject([{ dropped_at: expect.any(String) }, {}])
   })
 

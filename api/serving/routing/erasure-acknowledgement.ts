@@ -2,12 +2,18 @@
  * Acknowledges an erasure when every earlier row of this replica is in the log, and none is in its memory or on its disk. Only then can
  * no erased row return to the log.
  */
-import { acknowledgeErasures, listUnacknowledged } from '../../../store/privacy/erasure-acknowledgements.ts'
+import {
+  acknowledgeErasures,
+  listUnacknowledged,
+  type RequestedErasure,
+} from '../../../store/privacy/erasure-acknowledgements.ts'
 import type { Store } from '../../../store/postgres.ts'
 import type { PredictionLog } from '../log/prediction-log.ts'
 import { startLoop, type Loop } from '../poll-loop.ts'
 
 const everyMs = 1_200
+
+const keyOf = ({ id, requestedAt }: RequestedErasure): string => `${id} ${requestedAt}`
 
 export function followErasures(deps: {
   store: Store
@@ -16,17 +22,17 @@ export function followErasures(deps: {
   onError: (what: string, error?: unknown) => void
 }): Pick<Loop, 'stop'> {
   const { store, replica, log } = deps
-  let before: readonly string[] = []
+  let before = new Set<string>()
   return startLoop(
     async () => {
-      const ids = await listUnacknowledged(store, replica)
+      const open = await listUnacknowledged(store, replica)
       // In durable mode a row waits for at most a second, so after one round all earlier rows are stored or refused.
-      const settled = ids.filter((id) => before.includes(id))
-      before = ids
+      const settled = open.filter((each) => before.has(keyOf(each)))
+      before = new Set(open.map(keyOf))
       if (settled.length === 0) return
       await log.flush()
       const { spooled, spoolBytes } = log.counts()
-      if (spooled === 0 && spoolBytes === 0) await acknowledgeErasures(store, { replica, ids: settled })
+      if (spooled === 0 && spoolBytes === 0) await acknowledgeErasures(store, { replica, settled })
     },
     { everyMs, onError: (error) => deps.onError('erasures were not read', error) },
   )

@@ -6,7 +6,12 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { acknowledgeKillSwitch, issuesOfKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { createObservedLeases } from '../../../store/serving/observed-leases.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
-import { listOutstanding } from '../../../store/privacy/erasure-acknowledgements.ts'
+import { insertErasure } from '../../../store/privacy/erasures.ts'
+import {
+  acknowledgeErasures,
+  listOutstanding,
+  listUnacknowledged,
+} from '../../../store/privacy/erasure-acknowledgements.ts'
 import { endLease, renewLease } from '../../../store/serving/replicas.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 
@@ -56,4 +61,31 @@ it('an erasure waits for a replica that is cut off until its lease is over', asy
   now = leaseMs
   await renewLease(store, { replica: { id: 'follower', host: 'h', pid: 1, url: 'u', buildId: 'b' }, leaseMs })
   expect(await listOutstanding(store, 'era_1')).toEqual(['follower'])
+})
+
+it('an erasure that is requested again waits until a replica has stored what it has served since', async () => {
+  await clockAhead()
+  await store.query(sql`insert into models (name, definition, code_digest) values ('m', '{}', 'c')`)
+  const ask = () =>
+    insertErasure(store, {
+      id: 'era_2',
+      model: 'm',
+      subjectHash: 'h',
+      keyDigest: 'k',
+      predictionIds: [],
+      requestedBy: 'root',
+    })
+  const acknowledge = (settled: Awaited<ReturnType<typeof listUnacknowledged>>) =>
+    acknowledgeErasures(store, { replica: 'cut', settled })
+  await ask()
+  const read = await listUnacknowledged(store, 'cut')
+  await acknowledge(read)
+  expect(await listOutstanding(store, 'era_2')).toEqual(['follower'])
+  expect(await listUnacknowledged(store, 'cut')).toEqual([])
+  await ask()
+  // What the replica had read and stored before does not count.
+  await acknowledge(read)
+  expect(await listOutstanding(store, 'era_2')).toEqual(['cut', 'follower'])
+  await acknowledge(await listUnacknowledged(store, 'cut'))
+  expect(await listOutstanding(store, 'era_2')).toEqual(['follower'])
 })

@@ -164,7 +164,7 @@ describe('the records of a prediction', () => {
     expect(rows[0]!.first > idAt(ms - 1)).toBe(true)
   })
 
-  it('are deleted with it: outcomes, events, pairs, rows of the default partition, settled accounts', async () => {
+  it('are deleted with it: outcomes, reviews, events, pairs, rows of the default partition, settled accounts', async () => {
     const outcome = (id: string, arrived: number) =>
       store.query(sql`insert into outcomes (prediction_id, value, observed_at, arrived_at)
         values (${id}, '1', now(), ${new Date(arrived).toISOString()})`)
@@ -179,6 +179,15 @@ describe('the records of a prediction', () => {
     await outcome(young, Date.now())
     await outcome(foreign, midnight(-91))
     await outcome(fresh, Date.now())
+    await store.query(sql`insert into models (name, definition, code_digest) values ('m', '{}', '')`)
+    for (const [id, reviewedMs] of [
+      [old, Date.now()],
+      [young, Date.now()],
+      [foreign, midnight(-91)],
+      [fresh, Date.now()],
+    ] as const)
+      await store.query(sql`insert into reviews (prediction_id, model, value, reviewed_by, reviewed_at)
+        values (${id}, 'm', '1', 'anna', ${new Date(reviewedMs).toISOString()})`)
     await insert(midnight(-91))
     const kept = await insert(midnight(-89))
     await store.query(sql`insert into shadow_pairs (model, release_id, prediction_id, served_version, shadow_version, served, shadow, at)
@@ -190,7 +199,13 @@ describe('the records of a prediction', () => {
       select age::text, '', 'anna', 'purchase', 1, now() - make_interval(days => age), now() - make_interval(days => age), 'shop'
       from unnest(array[91, 89]) as age`)
     const forget = async (
-      table: 'events' | 'outcomes' | 'predictions_default' | 'shadow_pairs' | 'prediction_log_accounts',
+      table:
+        | 'events'
+        | 'outcomes'
+        | 'reviews'
+        | 'predictions_default'
+        | 'shadow_pairs'
+        | 'prediction_log_accounts',
     ) => {
       let rows = 0
       for (let deleted = 1; deleted > 0; rows += deleted)
@@ -198,6 +213,7 @@ describe('the records of a prediction', () => {
       return rows
     }
     expect(await forget('outcomes')).toBe(2)
+    expect(await forget('reviews')).toBe(2)
     expect(await forget('predictions_default')).toBe(1)
     expect(await forget('shadow_pairs')).toBe(1)
     expect(await forget('events')).toBe(1)
@@ -205,6 +221,8 @@ describe('the records of a prediction', () => {
     const { rows } = await store.pool.query<{ id: string }>(
       'select prediction_id as id from outcomes union all select id from predictions',
     )
+    const reviews = await store.pool.query<{ id: string }>('select prediction_id as id from reviews')
+    expect(new Set(reviews.rows.map(({ id }) => id))).toEqual(new Set([young, fresh]))
     expect(new Set(rows.map(({ id }) => id))).toEqual(new Set([young, fresh, kept]))
   })
 })

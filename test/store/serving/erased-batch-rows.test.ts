@@ -1,0 +1,216 @@
+/** Tests the rows of erased subjects in batches that are written to a table, before and after the erasure. */
+import { createHash } from 'node:crypto'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { shardRows } from '../../../domain/model/batch-spec.ts'
+import { eraseShardRows } from '../../../store/serving/erased-batch-rows.ts'
+import { eraseBatchRows } from '../../../store/privacy/delete-subject.ts'
+import { uuidText } from '../../../activities/runtime/uuid-text.ts'
+import { findErased } from '../../../store/privacy/erased-subjects.ts'
+import { findErasureFilter } from '../../../store/privacy/erasure-filter.ts'
+import { getErasure } from '../../../store/privacy/erasures.ts'
+import { storeShard, type BatchRow } from '../../../store/serving/batch-rows.ts'
+import { findBatch, insertBatch, listShards, type Batch } from '../../../store/serving/batches.ts'
+import { insertPartition } from '../../../store/triggers/partitions.ts'
+import { irisSpec } from '../../support/serving/artifact.ts'
+import { openServingFixture, type ServingFixture } from '../../support/serving/serving-fixture.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
+
+const subjectKey = 'secret'
+const model = uniqueName('iris')
+let fixture: ServingFixture
+let version: string
+beforeAll(async () => {
+  fixture = await openServingFixture()
+  version = await fixture.register(irisSpec(model))
+  await fixture.store.query(
+    sql`update models set definition = definition || '{"subject":"who"}' where name = ${model}`,
+  )
+})
+afterAll(() => fixture.close())
+
+const begin = (): Promise<Batch> =>
+  insertBatch(fixture.store, {
+    id: uniqueName('bat'),
+    model,
+    version,
+    input: { kind: 'sql', query: 'select 1' },
+    output: { kind: 'table', key: ['who'] },
+    requestedBy: 'olga',
+  })
+/** Stores a part with a row of Anna, one of hers that was refused, and one of Bob. All answers are for review and in the log. */
+const storePart = (batch: Batch, shard: number) => {
+  const rows = ['anna', 'anna', 'bob'].map((who, index): BatchRow => {
+    const problem = index === 1 ? 'x is missing' : null
+    const answered = problem === null ? { outputs: [1], answer: 'a', review: true } : undefined
+    const key = { who, number: index }
+    const blank = { outputs: null, answer: null, review: null }
+    const predictionId = answered && idOf(batch, shard, index)
+    return { row: shard * shardRows + index, key, problem, predictionId, ...(answered ?? blank) }
+  })
+  const logged = ['anna', 'bob'].map((who, index) => ({
+    id: idOf(batch, shard, index * 2),
+    routingKey: who,
+    features: new Uint8Array(),
+    outputs: Float32Array.of(1),
+  }))
+  const counted = { shard, rows: 3, refused: 1, forReview: 2 }
+  return storeShard(fixture.store, {
+    batch,
+    subjectKey,
+    shard: counted,
+    rows,
+    logged: { rows: logged, counts: [] },
+    findErasureFilter: () =>
+      findErasureFilter(fixture.store, { key: subjectKey, digest: '', hashOf: String }),
+  })
+}
+/** A UUID v7; the same row of another batch has another id. */
+const idOf = (batch: Batch, shard: number, index: number) => {
+  const digits = createHash('sha256').update(`${batch.id} ${shard} ${index}`).digest('hex')
+  return Buffer.from(`0190000000007000${digits.slice(0, 12)}0000`, 'hex')
+}
+const erase = async (): Promise<string> => {
+  const id = uniqueName('era')
+  await fixture.store.query(sql`
+    insert into erasures (id, model, subject_hash, key_digest, requested_by)
+    values (${id}, ${model}, subject_hash_of(${subjectKey}, 'anna'), 'd', 'olga')`)
+  return id
+}
+const end = (id: string) =>
+  fixture.store.query(sql`update erasures set stage = 'done', ended_at = now() where id = ${id}`)
+const namesOf = async ({ id }: Batch) =>
+  (
+    await fixture.store.query<{ who: string | null }>(
+      sql`select coalesce(key ->> 'who', problem) as who from batch_predictions where batch_id = ${id} order by row`,
+    )
+  ).map(({ who }) => who)
+/** The routing keys of the rows in the prediction log, and the answers that name one there. */
+const loggedOf = async ({ id }: Batch) => {
+  const rows = await fixture.store.query<{ routing_key: string }>(sql`
+    select routing_key from batch_predictions join predictions on predictions.id = prediction_id
+    where batch_id = ${id} order by row`)
+  const [count] = await fixture.store.query<{ named: number; all: number }>(sql`
+    select (select count(prediction_id) from batch_predictions where batch_id = ${id}) as named,
+      (select count(*) from predictions where model = ${model}) as all`)
+  return { ...count, keys: rows.map((row) => row.routing_key) }
+}
+
+it('are blanked by the erasure and in parts that are stored after it, and counted as refused', async () => {
+  const batch = await begin()
+  await storePart(batch, 0)
+  const id = await erase()
+  const [prediction, foreign] = [0, 2].map((index) => uuidText(idOf(batch, 0, index)))
+  await fixture.store.query(sql`
+    insert into outcomes (prediction_id, value, observed_at)
+    select id, 'true', now() from unnest(${[prediction, foreign]}::uuid[]) as id`)
+  await eraseBatchRows(fixture.store, { id, key: subjectKey })
+  // What hung on her logged row goes with it, and does not come back.
+  expect(
+    await fixture.store.query(
+      sql`select prediction_id from outcomes where prediction_id = any(${[prediction, foreign]}::uuid[])`,
+    ),
+  ).toEqual([{ prediction_id: foreign }])
+  expect(await findErased(fixture.store, [prediction!, foreign!])).toEqual(new Set([prediction]))
+  expect(await namesOf(batch)).toEqual(['erased', 'erased', 'bob'])
+  await end(id)
+  await storePart(batch, 1)
+  expect(await namesOf(batch)).toEqual(['erased', 'erased', 'bob', 'erased', 'erased', 'bob'])
+  expect(await loggedOf(batch)).toEqual({ named: 2, all: 2, keys: ['bob', 'bob'] })
+  expect((await listShards(fixture.store, batch.id)).map(({ refused }) => refused)).toEqual([2, 2])
+  expect(await findBatch(fixture.store, batch.id)).toMatchObject({ refused: 4, forReview: 2 })
+  expect((await getErasure(fixture.store, id)).counts).toEqual({
+    batch_rows: 4,
+    requests: 1,
+    outcomes: 1,
+    reviews: 0,
+    shadow_pairs: 0,
+    events: 0,
+  })
+})
+
+it('are blanked in a batch of the day of the erasure or an earlier one, also when it is scored later', async () => {
+  await end(await erase())
+  await fixture.store.query(
+    sql`update erasures set requested_at = '2026-01-02T10:00:00Z' where model = ${model}`,
+  )
+  for (const [partition, first] of [
+    ['2026-01-01', 'erased'],
+    ['2026-01-02,region=eu', 'erased'],
+    ['2026-01-03', 'anna'],
+    ['region=eu', 'anna'],
+  ] as const) {
+    const batch = await begin()
+    const daily = {
+      model,
+      batch: 'daily',
+      partition,
+      attempt: 1,
+      id: batch.id,
+      request: {},
+      reason: 'due',
+    } as const
+    await insertPartition(fixture.store, daily)
+    const { all: before = 0 } = await loggedOf(batch)
+    await storePart(batch, 0)
+    expect(await namesOf(batch), partition).toEqual([first, first, 'bob'])
+    expect((await loggedOf(batch)).all, partition).toBe(before + (first === 'anna' ? 2 : 1))
+  }
+})
+
+it('stay in a batch that begins later', async () => {
+  await end(await erase())
+  await fixture.store.query(
+    sql`update erasures set requested_at = now() - interval '1 hour' where model = ${model}`,
+  )
+  const batch = await begin()
+  await storePart(batch, 0)
+  expect(await namesOf(batch)).toEqual(['anna', 'anna', 'bob'])
+  expect(await loggedOf(batch)).toMatchObject({ named: 2, keys: ['anna', 'bob'] })
+})
+
+it('are found by hashing each row of a part once, however many persons were erased', async () => {
+  const { store } = fixture
+  const batch = await begin()
+  await storePart(batch, 0)
+  await store.query(sql`
+    insert into erasures (id, model, subject_hash, key_digest, requested_by, stage, ended_at)
+    select 'era_many_' || n, ${model}, md5(n::text), 'd', 'olga', 'done', now() from generate_series(1, 50) as n`)
+  await store.pool.query(`
+    create sequence hashed;
+    alter function subject_hash_of(text, text) rename to plain_subject_hash;
+    create function subject_hash_of(key text, subject text) returns text language plpgsql strict as $$
+    begin perform nextval('hashed'); return plain_subject_hash(key, subject); end $$`)
+  const client = await store.pool.connect()
+  await eraseShardRows(client, { batch: batch.id, shard: 0, key: subjectKey })
+  client.release()
+  const { rows } = await store.pool.query<{ times: number }>('select last_value as times from hashed')
+  expect(rows).toEqual([{ times: 3 }])
+})
+
+it('a part whose logged rows take several copies logs each of them', async () => {
+  const batch = await begin()
+  const count = 20_001
+  const features = new Uint8Array()
+  const outputs = Float32Array.of(1)
+  await storeShard(fixture.store, {
+    batch,
+    subjectKey,
+    shard: { shard: 0, rows: 0, refused: 0, forReview: 0 },
+    rows: [],
+    logged: {
+      rows: Array.from({ length: count }, (_, index) => ({
+        id: idOf(batch, 0, index),
+        routingKey: 'bob',
+        features,
+        outputs,
+      })),
+      counts: [],
+    },
+    findErasureFilter: async () => undefined,
+  })
+  const [stored] = await fixture.store.query<{ rows: number }>(sql`
+    select count(*)::integer as rows from predictions
+    where model = ${model} and id = any(${[0, count - 1].map((index) => uuidText(idOf(batch, 0, index)))}::uuid[])`)
+  expect(stored).toEqual({ rows: 2 })
+})
