@@ -3,11 +3,12 @@
  * snapshot, so that a later erasure can find it.
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { listErasedSubjects, lockErasedSubjects } from '../../store/privacy/erased-subjects.ts'
 import {
+  isListShared,
   listDueSnapshots,
   listModelSnapshots,
   markSnapshotDropped,
@@ -91,7 +92,7 @@ export async function insertUnlessErased(
   }
 }
 
-/** Finds the snapshots of a model that contain a subject. Snapshots without a list are returned as unknown. */
+/** Finds the snapshots of a model that contain a subject. Snapshots without a readable list are returned as unknown. */
 export async function findSnapshotsOf(
   { store, artifacts }: Pick<Deps, 'store' | 'artifacts'>,
   { model, subjectHash }: { model: string; subjectHash: string },
@@ -104,7 +105,13 @@ export async function findSnapshotsOf(
         found.push({ digest, holds: 'unknown' })
         continue
       }
-      if (await holdsAny(duck, artifacts, subjects, [subjectHash])) found.push({ digest, holds: 'yes' })
+      const holds = await holdsAny(duck, artifacts, subjects, [subjectHash]).catch(async (error: unknown) => {
+        if (!isError(error, 'artifact_corrupt')) throw error
+        // Throws while the store as a whole cannot be read.
+        await artifacts.locate('snapshots', digest)
+        return undefined
+      })
+      if (holds !== false) found.push({ digest, holds: holds === undefined ? 'unknown' : 'yes' })
     }
   })
   return found
@@ -127,7 +134,8 @@ export async function dropErasedSnapshots({ store, artifacts, log }: Deps): Prom
   const due = await listDueSnapshots(store)
   for (const { digest, subjects } of due) {
     await artifacts.remove('snapshots', digest)
-    if (subjects !== undefined) await artifacts.remove('snapshots', subjects)
+    if (subjects !== undefined && !(await isListShared(store, { digest, subjects })))
+      await artifacts.remove('snapshots', subjects)
     await markSnapshotDropped(store, digest)
     log.info({ snapshot: digest }, 'snapshot of an erased subject deleted')
   }

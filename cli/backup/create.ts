@@ -11,7 +11,15 @@ import { openDump, type Dump } from '../../store/maintenance/dump.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { failure } from '../client/client.ts'
 import { createArchive, type ArchiveWriter } from './write-archive.ts'
-import { backupFormat, fileName, headsName, sealArchive, tableName, type BackupManifest } from './manifest.ts'
+import {
+  backupFormat,
+  fileName,
+  headsName,
+  sealArchive,
+  subjectListText,
+  tableName,
+  type BackupManifest,
+} from './manifest.ts'
 import type { Installation } from './installation.ts'
 
 export interface BackupOptions {
@@ -133,6 +141,8 @@ async function addArtifacts(
       for (const file of Object.values(manifest.files)) await add('artifacts', file.digest)
     })
   }
+  for (const digest of references.subjectLists)
+    await attempt(subjectListText(digest), true, () => add('snapshots', digest))
   if (!snapshots) return missing
   for (const [index, digest] of references.snapshots.entries()) {
     onProgress?.(`snapshot ${index + 1} of ${references.snapshots.length}`)

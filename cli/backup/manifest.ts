@@ -31,6 +31,9 @@ export async function sealArchive(
   await archive.add(signatureName, signer.sign(bytes))
 }
 
+/** Names a list in texts, also in `missing`. */
+export const subjectListText = (digest: string): string => `the list of data subjects ${digest}`
+
 export const manifestName = 'manifest.json'
 export const signatureName = 'manifest.sig'
 export const headsName = 'audit/heads.jsonl'

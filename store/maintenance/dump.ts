@@ -10,7 +10,7 @@ import { copyOut } from '../database/table-copy.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { listMigrations, readMigration } from '../database/migrate.ts'
 import { isMigrated, listRunMigrations } from '../database/migration-status.ts'
-import { rethrow, type Database } from '../postgres.ts'
+import { databaseOf, rethrow, type Database } from '../postgres.ts'
 
 export interface DumpedTable {
   name: string
@@ -37,6 +37,8 @@ export interface References {
   /** Digests of manifests. The manifest of a version is required to exist. */
   manifests: { digest: string; version?: string }[]
   snapshots: string[]
+  /** The lists of data subjects of snapshots. Without its list, a snapshot counts as one that may hold any erased subject. */
+  subjectLists: string[]
 }
 
 export interface Dump {
@@ -80,11 +82,6 @@ function refuse(error: unknown): never {
     )
   }
 }
-
-export const databaseOf = (client: pg.Client): Database => ({
-  query: async <T extends object>(statement: { text: string; values: unknown[] }) =>
-    (await client.query({ text: statement.text, values: statement.values }).catch(rethrow)).rows as T[],
-})
 
 /** The tables and views that the migrations create, so that foreign ones in the same schema are left out. */
 export async function ownTables(): Promise<Set<string>> {
@@ -176,5 +173,8 @@ export async function findReferences(database: Database): Promise<References> {
   const snapshots = await rowsFrom(database).column<string>(sql`
     select digest from snapshots where dropped_at is null
     union select input_digest from batches where status = 'running' and input_digest is not null order by 1`)
-  return { manifests, snapshots }
+  const subjectLists = await rowsFrom(database).column<string>(sql`
+    select distinct source ->> 'subjects' as list from snapshots
+    where dropped_at is null and source ->> 'subjects' is not null order by 1`)
+  return { manifests, snapshots, subjectLists }
 }

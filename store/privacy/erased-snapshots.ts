@@ -39,6 +39,12 @@ export const listDueSnapshots = (database: Database, limit = 1_000) =>
       and not exists (select from trainings where snapshot_digest = digest and status = 'running')
     order by digest limit ${limit}`)
 
+/** Whether another kept snapshot, perhaps of another model, has this list of subjects. */
+export const isListShared = (database: Database, { digest, subjects }: Required<HeldSnapshot>) =>
+  rowsFrom(database).any(sql`
+    select from snapshots
+    where dropped_at is null and digest <> ${digest} and source ->> 'subjects' = ${subjects} limit 1`)
+
 export async function markSnapshotDropped(database: Database, digest: string): Promise<void> {
   await database.query(
     sql`update snapshots set dropped_at = now() where digest = ${digest} and dropped_at is null`,

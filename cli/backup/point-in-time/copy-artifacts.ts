@@ -7,6 +7,7 @@ import { isError } from '../../../domain/errors.ts'
 import { getManifest, type Artifacts } from '../../../store/artifacts.ts'
 import type { References } from '../../../store/maintenance/dump.ts'
 import type { ObjectStore } from '../../../store/objects/object-store.ts'
+import { subjectListText } from '../manifest.ts'
 import { copyKey } from './places.ts'
 
 type CopiedArea = 'artifacts' | 'snapshots'
@@ -24,7 +25,7 @@ export async function listCopies(store: ObjectStore): Promise<Set<string>> {
  * backups reports it.
  */
 export async function copyArtifacts(
-  { manifests, snapshots }: References,
+  { manifests, snapshots, subjectLists }: References,
   { artifacts, store, copied }: { artifacts: Artifacts; store: ObjectStore; copied: Set<string> },
 ): Promise<void> {
   const copy = async (area: CopiedArea, digest: string): Promise<void> => {
@@ -42,7 +43,7 @@ export async function copyArtifacts(
       await copy('artifacts', digest)
     })
   }
-  for (const digest of snapshots) await unlessMissing(() => copy('snapshots', digest))
+  for (const digest of [...snapshots, ...subjectLists]) await unlessMissing(() => copy('snapshots', digest))
 }
 
 async function unlessMissing(work: () => Promise<void>): Promise<void> {
@@ -55,7 +56,7 @@ async function unlessMissing(work: () => Promise<void>): Promise<void> {
 
 /** Downloads referenced files that this machine lacks. Returns the number of downloaded files, and the files that the store lacks too. */
 export async function downloadArtifacts(
-  { manifests, snapshots }: References,
+  { manifests, snapshots, subjectLists }: References,
   { artifacts, store }: { artifacts: Artifacts; store: ObjectStore },
 ): Promise<{ brought: number; missing: string[] }> {
   const missing: string[] = []
@@ -87,5 +88,6 @@ export async function downloadArtifacts(
       for (const file of Object.values(files)) await bring('artifacts', file.digest)
     })
   for (const digest of snapshots) await attempt(`the snapshot ${digest}`, () => bring('snapshots', digest))
+  for (const digest of subjectLists) await attempt(subjectListText(digest), () => bring('snapshots', digest))
   return { brought, missing }
 }

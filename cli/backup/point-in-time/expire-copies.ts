@@ -24,13 +24,13 @@ type Unnamed = Record<string, string>
  * Returns the keys of the deleted copies. Deletes nothing if a manifest is unreadable or the store also holds bases of another database.
  */
 export async function expireCopies(
-  { manifests, snapshots }: References,
+  { manifests, snapshots, subjectLists }: References,
   { store, artifacts, copied, systemId, now = new Date() }: CopyRetention,
 ): Promise<string[]> {
   const bases = await listBases(store)
   const [oldest] = bases
   if (oldest === undefined || bases.some((base) => base.systemId !== systemId)) return []
-  const named = new Set(snapshots.map((digest) => copyKey('snapshots', digest)))
+  const named = new Set([...snapshots, ...subjectLists].map((digest) => copyKey('snapshots', digest)))
   for (const { digest } of manifests) {
     const manifest = await getManifest(artifacts, digest).catch(() => undefined)
     if (manifest === undefined) return []

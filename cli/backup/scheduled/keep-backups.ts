@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { reasonOf } from '../../../domain/errors.ts'
 import { connectUnlimited } from '../../../store/maintenance/dump.ts'
 import {
+  findBackupState,
   writeBackupState,
   type BackupPart,
   type BackupState,
@@ -64,6 +65,11 @@ export async function keepBackups(installation: Installation, options: KeeperOpt
       }),
       failures: {},
     }
+    const isVerified = newest === undefined || (await store.find(verifiedName(newest))) !== undefined
+    const former = await findBackupState(database)
+    const failed = former?.to === store.address ? former.failures.verification : undefined
+    // A restart verifies nothing, so the failure stays until the verification succeeds.
+    if (!isVerified && failed !== undefined) state.failures.verification = failed
     const note = () => writeBackupState(database, state)
     const attempt = async (part: BackupPart, work: () => Promise<void>): Promise<boolean> => {
       const former = state.failures[part]
@@ -82,7 +88,15 @@ export async function keepBackups(installation: Installation, options: KeeperOpt
     await Promise.all([
       untilEnded(running, beatMs, note),
       keeper && untilEnded(running, shipMs, async () => void (await attempt('log', ship))),
-      takeWhenDue({ installation, options: { ...options, retryMs }, keeper, state, attempt, running }),
+      takeWhenDue({
+        installation,
+        options: { ...options, retryMs },
+        keeper,
+        state,
+        unverified: isVerified ? undefined : newest,
+        attempt,
+        running,
+      }),
     ])
   } finally {
     await lock.end().catch(() => {})
@@ -98,41 +112,51 @@ interface Series {
   installation: Installation
   options: KeeperOptions & { retryMs: number }
   state: BackupState
+  /** The newest backup, if an earlier process has not verified it. */
+  unverified: string | undefined
   attempt: Attempt
   running: AbortSignal
 }
 
-/** Runs until the signal aborts. Retries a failed backup after `retryMs`. */
+/** Runs until the signal aborts. Retries a failed backup after `retryMs`, and a failed verification of the newest backup too. */
 async function takeWhenDue(series: Series): Promise<void> {
   const { installation, options, keeper, state, attempt, running } = series
-  const { settings, store, verify, log, retryMs } = options
+  const { settings, store, verify, log } = options
+  const retryMs = Math.min(options.retryMs, settings.everyMs)
   let dueMs = state.newest === undefined ? 0 : Date.parse(state.newest.takenAt) + settings.everyMs
+  let { unverified } = series
+  let verifyMs = 0
   while (!running.aborted) {
     // The base comes first: no moment can be restored without it.
     if (keeper !== undefined && (await keeper.isBaseDue())) await attempt('base', keeper.writeBase)
-    if (Date.now() < dueMs) {
-      await rest(Math.min(dueMs - Date.now(), 60_000), running)
-      continue
-    }
     const startedMs = Date.now()
-    const isTaken = await attempt('backup', async () => {
-      const made = await writeBackup({ store }, (file) =>
-        // A backup that lacks the artifact of an old version is better than none; the verification reports the missing artifact.
-        makeBackup(installation, { file, snapshots: true, allowMissing: true }),
-      )
-      state.newest = { file: made.file, takenAt: made.taken_at, bytes: made.bytes }
-      log(`wrote ${made.file}, ${made.bytes} bytes`)
-    })
-    // By the time of the own backup: another process may have stored a newer one.
-    const name = state.newest && backupNameOf(state.newest.takenAt)
-    if (isTaken && name !== undefined)
-      await attempt('verification', async () => {
+    if (startedMs >= dueMs) {
+      const isTaken = await attempt('backup', async () => {
+        const made = await writeBackup({ store }, (file) =>
+          // A backup that lacks the artifact of an old version is better than none; the verification reports the missing artifact.
+          makeBackup(installation, { file, snapshots: true, allowMissing: true }),
+        )
+        state.newest = { file: made.file, takenAt: made.taken_at, bytes: made.bytes }
+        // By the time of the own backup: another process may have stored a newer one.
+        unverified = backupNameOf(made.taken_at)
+        verifyMs = 0
+        log(`wrote ${made.file}, ${made.bytes} bytes`)
+      })
+      dueMs = startedMs + (isTaken ? settings.everyMs : retryMs)
+    }
+    const name = unverified
+    if (name !== undefined && Date.now() >= verifyMs) {
+      const isGood = await attempt('verification', async () => {
         await verify(name)
         await store.put(verifiedName(name), Buffer.from(`${new Date().toISOString()}\n`))
         state.verified = { file: `${store.address}/${name}`, at: new Date().toISOString() }
         for (const each of await deleteExpiredBackups(store, settings.keep)) log(`deleted ${each}`)
       })
-    dueMs = startedMs + (isTaken ? settings.everyMs : Math.min(retryMs, settings.everyMs))
+      if (isGood) unverified = undefined
+      verifyMs = Date.now() + retryMs
+    }
+    const nextMs = unverified === undefined ? dueMs : Math.min(dueMs, verifyMs)
+    if (Date.now() < nextMs) await rest(Math.min(nextMs - Date.now(), 60_000), running)
   }
 }
 

@@ -16,7 +16,7 @@ import { readParts } from '../../embedded/binaries.ts'
 import { startPostgres } from '../../embedded/postgres.ts'
 import { requireTimeOfName, type LocalBackup } from '../backup-place.ts'
 import type { Installation } from '../installation.ts'
-import { tableName, type BackupManifest } from '../manifest.ts'
+import { subjectListText, tableName, type BackupManifest } from '../manifest.ts'
 import { openArchive } from '../read-archive.ts'
 import { restoreBackup, type RestoreResult } from '../restore.ts'
 import { readManifest, requireIntact } from '../verify.ts'
@@ -136,6 +136,14 @@ async function requireSame(place: Installation, { backup, manifest, restored }: 
         () => versions.add(version),
         (error: Error) => issues.push(`${version}: ${error.message}`),
       )
+    }
+    for (const digest of dump.references.subjectLists) {
+      const list = subjectListText(digest)
+      // An erasure reports a list that the backed-up installation lacked too.
+      if (manifest.missing.some((each) => each.startsWith(list))) continue
+      await artifacts
+        .locate('snapshots', digest)
+        .catch((error: Error) => issues.push(`${list}: ${error.message}`))
     }
     for (const { model, version } of restored.routes)
       if (!versions.has(version))

@@ -36,6 +36,7 @@ afterEach(() => rmSync(root, { recursive: true, force: true }))
 const referencesTo = (...named: string[]) => ({
   manifests: named.map((digest) => ({ digest, version: undefined })),
   snapshots: [] as string[],
+  subjectLists: [] as string[],
 })
 const addBase = (endedAt: Date, systemId = '7') =>
   store.put(
@@ -79,6 +80,15 @@ describe('copies of artifacts and snapshots', () => {
     await replaceBase(day(4))
     expect(await expire([kept], day(5))).toEqual([copyKey('snapshots', snapshot)])
     expect(copied.has(copyKey('artifacts', back))).toBe(true)
+  })
+
+  it('stay while a snapshot names them as its list of data subjects', async () => {
+    await addBase(day(1))
+    const named = { ...referencesTo(...digests), subjectLists: [snapshot] }
+    const at = (now: Date) => expireCopies(named, { store, artifacts, copied, systemId: '7', now })
+    await at(day(2))
+    await replaceBase(day(3))
+    expect(await at(day(4))).toEqual([])
   })
 
   it('stay beside a base of another database, without a base, and when a manifest cannot be read', async () => {

@@ -32,6 +32,8 @@ let server: RunningPostgres | undefined
 let fixture: ServingFixture
 let versions: Awaited<ReturnType<typeof threeVersions>>
 let epoch: number
+/** The list of data subjects of the snapshots. */
+let list: string
 /** Between the two notes. */
 let moment: string
 const places = () => ({
@@ -74,6 +76,8 @@ beforeAll(async () => {
   versions = await threeVersions(fixture)
   await fixture.store.query(sql`
     insert into champions (model, version) values (${versions.model}, ${versions.old})`)
+  list = (await openArtifacts(places().artifacts).put('snapshots', Buffer.from('hashes of persons'))).digest
+  await fixture.store.query(sql`update snapshots set source = ${JSON.stringify({ subjects: list })}`)
   epoch = (await fixture.route(versions.model, { proven: versions.old })).epoch
   const signing = keyPlacesOf(places().artifacts)
   const config = {
@@ -171,6 +175,7 @@ describe('tenure restore --at', () => {
       sql`select artifact_digest as digest from versions`,
     )
     for (const { digest } of digests) await openArtifacts(places().artifacts).locate('artifacts', digest)
+    await openArtifacts(places().artifacts).locate('snapshots', list)
     await stop()
     expect(readdirSync(places().state).filter((name) => /restored|replay/.test(name))).toEqual([])
   })

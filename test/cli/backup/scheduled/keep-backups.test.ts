@@ -7,9 +7,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { backupNameOf, fetchBackup, listBackups } from '../../../../cli/backup/backup-place.ts'
 import { makeBackup } from '../../../../cli/backup/create.ts'
 import type { Installation } from '../../../../cli/backup/installation.ts'
+import { fileName, sealArchive } from '../../../../cli/backup/manifest.ts'
+import { openArchive } from '../../../../cli/backup/read-archive.ts'
 import { keepBackups, type KeeperOptions } from '../../../../cli/backup/scheduled/keep-backups.ts'
 import { endSchedule } from '../../../../cli/backup/scheduled/end-schedule.ts'
 import { rehearseRestore } from '../../../../cli/backup/scheduled/rehearse-restore.ts'
+import { readManifest } from '../../../../cli/backup/verify.ts'
+import { createArchive } from '../../../../cli/backup/write-archive.ts'
 import { checkBackups } from '../../../../cli/doctor/backups.ts'
 import { appendAudit } from '../../../../store/audit/audit-log.ts'
 import { headFiles, openHeads } from '../../../../store/audit/signed-heads.ts'
@@ -131,6 +135,36 @@ describe('a schedule of backups', () => {
     await watch.stop()
   })
 
+  it('tries a failed verification again, without another backup', async () => {
+    const store = openPlace('damaged')
+    let attempts = 0
+    const verify = () =>
+      ++attempts < 3 ? Promise.reject(new Error('an artifact is missing')) : Promise.resolve()
+    const found = await keepUntil({ store, verify, retryMs: 10 }, (state) => state.verified !== undefined)
+    expect(found.failures).toEqual({})
+    expect(await listBackups(store)).toHaveLength(1)
+  })
+
+  it('verifies the newest backup at its start if no process has, and keeps the failure until then', async () => {
+    const store = openPlace('killed')
+    const refused = () => Promise.reject(new Error('an artifact is missing'))
+    const failed = await keepUntil(
+      { store, verify: refused },
+      (state) => state.failures.verification !== undefined,
+    )
+    const verified: string[] = []
+    const kept: unknown[] = []
+    const verify = async (name: string) => {
+      verified.push(name)
+      kept.push((await findBackupState(fixture.store))?.failures)
+    }
+    const found = await keepUntil({ store, verify }, (state) => state.verified !== undefined)
+    expect(kept).toEqual([failed.failures])
+    expect(verified).toEqual([backupNameOf(failed.newest!.takenAt)])
+    expect(found.failures).toEqual({})
+    expect(await listBackups(store)).toEqual(verified)
+  })
+
   it('tries again after a backup that failed', async () => {
     const store = openPlace('away')
     let attempts = 0
@@ -228,7 +262,9 @@ describe('tenure backup verify', () => {
     })
 
   beforeAll(async () => {
-    await appendAudit(fixture.store, { actor: 'ada', action: 'model.noted', subject: 'iris', detail: {} })
+    await fixture.store.transaction((database) =>
+      appendAudit(database, { actor: 'ada', action: 'model.noted', subject: 'iris', detail: {} }),
+    )
     await fixture.store.query(sql`
       insert into champions (model, version) values (${versions.model}, ${versions.champion})`)
     await fixture.route(versions.model, { proven: versions.champion })
@@ -253,6 +289,38 @@ describe('tenure backup verify', () => {
     )
     expect(epochs?.count).toBe(1)
   })
+
+  it('names a list of data subjects that is not in the backup', async () => {
+    const artifacts = openArtifacts(fixture.artifactRoot)
+    const { digest: list } = await artifacts.put('snapshots', Buffer.from('hashes of persons'))
+    await fixture.store.query(sql`insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
+      values ('listed', ${versions.model}, now(), 2, 10, '{}', ${JSON.stringify({ subjects: list })})`)
+    const options = { snapshots: false, allowMissing: false }
+    const whole = join(dir, 'with-list.tar')
+    await makeBackup(installation, { file: whole, ...options })
+    file = join(dir, 'without-list.tar')
+    await copyWithout(whole, fileName('snapshots', list))
+    await expect(rehearse()).rejects.toThrow(`restores to something else: the list of data subjects ${list}`)
+    // A list that is lost already cannot be in a backup, which says so.
+    await artifacts.remove('snapshots', list)
+    file = join(dir, 'list-lost.tar')
+    const { missing } = await makeBackup(installation, { file, ...options })
+    expect(missing).toEqual([expect.stringContaining(`the list of data subjects ${list}`)])
+    await rehearse()
+    await fixture.store.query(sql`delete from snapshots where digest = 'listed'`)
+    file = join(dir, 'rehearsed.tar')
+  })
+
+  /** Writes the backup of a build that left out an entry. */
+  async function copyWithout(whole: string, name: string): Promise<void> {
+    const archive = await openArchive({ path: whole, name: whole })
+    const manifest = await readManifest(archive, whole)
+    delete manifest.entries[name]
+    const copy = await createArchive(file)
+    for (const each of Object.keys(manifest.entries)) await copy.add(each, await archive.bytes(each))
+    await sealArchive(copy, manifest, await openSigner(installation.config.signing, 'artifacts'))
+    await copy.finish()
+  }
 
   it('refuses a backup whose audit log differs from the heads that were signed here', async () => {
     const list = openHeads(
