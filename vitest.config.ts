@@ -31,6 +31,7 @@ const withoutServers = [
   'test/docs/{alert-channels,bring-your-model,deploy,links,reference,security,states,wording}.test.ts',
   'test/cli/doctor/object-store.test.ts',
   'test/cli/{init,check}/*.test.ts',
+  'test/cli/local-actor.test.ts',
   'test/cli/embedded/servers.test.ts',
   'test/cli/supervisor/supervisor.test.ts',
   'test/support/kept-threads.test.ts',

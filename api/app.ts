@@ -3,8 +3,9 @@
  * The application does not listen on a port, so that tests can call it directly.
  */
 import { Hono, type Context } from 'hono'
-import { DomainError } from '../domain/errors.ts'
+import { DomainError, isError } from '../domain/errors.ts'
 import { requireRole, type Actor } from './auth/authentication.ts'
+import { createRefusalLog, type NoteRefused } from './auth/refused-commands.ts'
 import { parseCommandBody, parseForm, readBody, requireUtf8Escapes } from './http/read-body.ts'
 import { checkInput, requireStorable } from './http/schemas.ts'
 import {
@@ -20,7 +21,7 @@ import type { ApiDeps } from './deps.ts'
 import { requireMediaType } from './http/content-type.ts'
 import { everywhere, useMiddleware } from './middleware.ts'
 import { executeIdempotent } from './http/idempotency.ts'
-import { findReader, requireOwnForm, principalOf } from './http/principal.ts'
+import { findReader, requireOwnForm, principalOf, type Principal } from './http/principal.ts'
 import { headersOf, problemOf, requestIdFrom, textOfProblem, type Problem } from './http/problem.ts'
 import { requireOwnSender } from './auth/sender.ts'
 import { routesOf } from './routes/all-routes.ts'
@@ -41,9 +42,11 @@ export function createApp(deps: ApiDeps): Api {
   const routes = routesOf(deps)
   const app = new Hono()
   useMiddleware(app, deps.oidc?.redirect)
-  for (const route of routes) {
-    app.on(route.method.toUpperCase(), routerPath(route.path), (context) => traced(deps, route, context))
-  }
+  const noteRefused = createRefusalLog(deps)
+  for (const route of routes)
+    app.on(route.method.toUpperCase(), routerPath(route.path), (context) =>
+      traced(deps, route, context, noteRefused),
+    )
   assertDeclared(
     app.routes.filter(({ path }) => path !== everywhere),
     routes,
@@ -65,18 +68,50 @@ export function createApp(deps: ApiDeps): Api {
   return { app, routes }
 }
 
-function traced(deps: ApiDeps, route: RouteDefinition, context: Context): Promise<Response> {
-  if (deps.traced === undefined) return answer(deps, route, context)
+function traced(
+  deps: ApiDeps,
+  route: RouteDefinition,
+  context: Context,
+  noteRefused: NoteRefused,
+): Promise<Response> {
+  if (deps.traced === undefined) return answer(deps, route, context, noteRefused)
   const { req } = context
   const request = { method: req.method, header: (name: string) => req.header(name) }
-  return deps.traced(route, request, () => answer(deps, route, context))
+  return deps.traced(route, request, () => answer(deps, route, context, noteRefused))
 }
 
-async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): Promise<Response> {
+async function answer(
+  deps: ApiDeps,
+  route: RouteDefinition,
+  context: Context,
+  noteRefused: NoteRefused,
+): Promise<Response> {
   const { req } = context
   const safe = isSafe(req.method)
   const header = (name: string) => req.header(name)
-  const { actor, session } = await principalOf(deps, route, { header, safe })
+  const principal = await principalOf(deps, route, { header, safe })
+  const { actor } = principal
+  try {
+    return await answerTo(deps, route, context, { ...principal, header, safe })
+  } catch (error) {
+    if (actor !== undefined && isError(error, 'forbidden'))
+      noteRefused({ actor, route, roles: rolesOf(route.allow), path: req.path, message: error.message })
+    throw error
+  }
+}
+
+async function answerTo(
+  deps: ApiDeps,
+  route: RouteDefinition,
+  context: Context,
+  {
+    actor,
+    session,
+    header,
+    safe,
+  }: Principal & { header: (name: string) => string | undefined; safe: boolean },
+): Promise<Response> {
+  const { req } = context
   // A form is checked by its token instead.
   if (!safe && route.page !== true) requireOwnSender(header)
   const params = paramsOf(route.path, req.param())

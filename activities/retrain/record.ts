@@ -13,11 +13,13 @@ import {
   type TriggerReason,
 } from '../../domain/monitoring/retraining-triggers.ts'
 import { firedRetraining } from '../../domain/triggers/trigger.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
 import { listTriggers } from '../../store/monitoring/monitor-windows.ts'
 import { listOpenRuns } from '../../store/maintenance/duties.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findFiring } from '../../store/triggers/firings.ts'
 import { findSweep } from '../../store/training/sweeps.ts'
+import type { Database } from '../../store/postgres.ts'
 import { getModel } from '../../store/registry/models.ts'
 import {
   closeAbandoned,
@@ -27,9 +29,11 @@ import {
   insertThrottled,
   insertRetraining,
   listPastTrainings,
+  noteOf,
   type NewRetraining,
   type RetrainingEnd,
 } from '../../store/training/retrainings.ts'
+import { findVerdict } from '../../store/training/evaluations.ts'
 import { listSnapshotFloods } from '../../store/training/snapshots.ts'
 import { endAbandonedTrainings } from '../../store/training/trainings.ts'
 import { realOverrides, requireOverrides } from '../../domain/training/overrides.ts'
@@ -96,10 +100,14 @@ export const openRetraining =
       (run) => run.kind === 'retraining' && run.model === model && run.id !== retrainingId,
     )
     const ended = await rowsOfEndedRuns(open.map((run) => ({ ...run, runId: runOfRetraining(run.id) })))
-    const abandoned = await closeAbandoned(
-      store,
-      ended.map(({ id }) => id),
-    )
+    const abandoned = await store.transaction(async (database) => {
+      const ids = ended.map(({ id }) => id)
+      const closed = await closeAbandoned(database, ids, endedOutside)
+      const detail = { outcome: 'failed', reason: endedOutside }
+      for (const subject of closed)
+        await appendAudit(database, { actor: 'system', action: 'retraining.ended', subject, model, detail })
+      return closed
+    })
     if (abandoned.length > 0) {
       const ids = abandoned.map(trainingOf)
       await endAbandonedTrainings(store, { ids, message: 'the retraining workflow was terminated' })
@@ -115,11 +123,31 @@ export const openRetraining =
       log.info({ retraining: retrainingId, model, reason: input.reason, throttled }, 'retraining throttled')
       return { ...opened, throttled }
     }
-    if ((await insertRetraining(store, { id: retrainingId, ...input })) === undefined)
-      throw new DomainError('retraining_in_progress', `another retraining of ${model} is open`)
+    await store.transaction(async (database) => {
+      const isStarted = (await findRetraining(database, retrainingId)) !== undefined
+      if ((await insertRetraining(database, { id: retrainingId, ...input })) === undefined)
+        throw new DomainError('retraining_in_progress', `another retraining of ${model} is open`)
+      if (isStarted) return
+      await appendAudit(database, {
+        actor: requestedBy,
+        action: 'retraining.started',
+        subject: retrainingId,
+        model,
+        // Values in the evidence may be of persons, and the audit log outlives erasures.
+        detail: {
+          trigger: reason,
+          reason: noteOf(evidence),
+          asOf,
+          overrides,
+          isBrought: order.artifact !== undefined,
+        },
+      })
+    })
     log.info({ retraining: retrainingId, model, asOf, reason }, 'retraining opened')
     return opened
   }
+
+const endedOutside = 'its workflow was ended from outside'
 
 /** `retrain/<model>/<run>` */
 const runOfRetraining = (id: string): string => id.slice(id.lastIndexOf('/') + 1)
@@ -194,13 +222,35 @@ export const endRetraining =
     isAlerted?: boolean
   }): Promise<void> => {
     const floods = end.snapshotDigest === undefined ? [] : await listSnapshotFloods(store, end.snapshotDigest)
-    const closed = await closeRetraining(store, { ...end, message: [end.message, ...floods].join('; ') })
+    const told = { ...end, message: [end.message, ...floods].join('; ') }
+    const closed = await store.transaction(async (database) => {
+      const isClosed = await closeRetraining(database, told)
+      if (isClosed) await auditEnd(database, model, told)
+      return isClosed
+    })
     if (closed) await endAbandonedTrainings(store, { ids: [trainingOf(end.id)], message: end.message })
     if (!isAlerted && ['released', 'registered', 'unchanged'].includes(end.outcome))
       await resolveAlert(store, alertKeyOf(model))
     const { id: retraining, outcome, version, message } = end
     log.info({ retraining, outcome, version, message }, 'retraining ended')
   }
+
+/** Records the end, with the verdict of the gate and the digest of its report where it has judged. */
+async function auditEnd(
+  database: Database,
+  model: string,
+  { id, outcome, message, errorCode, version, snapshotDigest }: RetrainingEnd,
+): Promise<void> {
+  const judged = await findVerdict(database, idsOfRun(runOfRetraining(id)).evaluationId)
+  await appendAudit(database, {
+    actor: 'system',
+    action: 'retraining.ended',
+    subject: id,
+    model,
+    // Another message may quote a row, and the audit log outlives erasures.
+    detail: { outcome, reason: judged && message, errorCode, version, snapshot: snapshotDigest, ...judged },
+  })
+}
 
 /** Raises an alert with the reason why a retraining produced no release. */
 export const alertRetraining =

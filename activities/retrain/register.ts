@@ -9,9 +9,10 @@ import {
   type VersionLineage,
   type Numbered,
 } from '../../domain/registry/version.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
 import { digestOfJson, getManifest } from '../../store/artifacts.ts'
 import { getEvaluation } from '../../store/training/evaluations.ts'
-import { findRetraining } from '../../store/training/retrainings.ts'
+import { findRetraining, noteOf } from '../../store/training/retrainings.ts'
 import { getTraining } from '../../store/training/trainings.ts'
 import {
   findLatestVersion,
@@ -69,6 +70,7 @@ export const register =
       bundle,
       metrics: Object.fromEntries(report.metrics.map(({ metric, challenger }) => [metric, challenger])),
       rows: { train: manifest.training.rows, test: report.rows },
+      newestEvent: snapshot.source['newestEvent'] as string | undefined,
       floods: snapshot.source['floods'] as string[] | undefined,
       baseline: evaluation.baselineVersion,
       requestedBy: retraining?.requestedBy ?? 'unknown',
@@ -84,7 +86,7 @@ export const register =
       const given = (await findGivenNumbers(database))[model]
       const number = aboveGiven(nextVersion(previous, numberedBy(manifest)), given)
       const version = formatVersion(model, number)
-      return insertVersion(database, {
+      const stored = await insertVersion(database, {
         version,
         model,
         ...number,
@@ -96,17 +98,30 @@ export const register =
         lineage,
         createdBy: lineage.requestedBy,
       })
+      await appendAudit(database, {
+        actor: lineage.requestedBy,
+        action: 'version.registered',
+        subject: version,
+        model,
+        detail: {
+          trigger: lineage.reason,
+          reason: lineage.note,
+          retraining: retrainingId,
+          origin,
+          artifact: artifactDigest,
+          snapshot: lineage.snapshot,
+          evaluation: evaluationId,
+          verdict: evaluation.verdict,
+          reportDigest: evaluation.reportDigest,
+          baseline: lineage.baseline,
+        },
+      })
+      return stored
     })
     const { version, artifactDigest: artifact } = registered
     log.info({ model, version, artifact, training: trainingId }, 'registered')
     return { version, artifactDigest: artifact }
   }
-
-/** The reason that the requester gave, as text. */
-function noteOf(evidence: Record<string, unknown> | undefined): string | undefined {
-  const note = evidence?.['reason']
-  return typeof note === 'string' && note !== '' ? note : undefined
-}
 
 /** A sentence on the logged predictions that became the rows; undefined when the rows came from elsewhere. */
 function servedOf({ source }: Snapshot): string | undefined {

@@ -36,14 +36,13 @@ export async function requestErasure(
       predictionIds,
       requestedBy: actor.name,
     })
-    if (erasure.isNew)
-      await appendAudit(database, {
-        actor: actor.name,
-        action: 'erasure.requested',
-        subject: erasure.id,
-        model,
-        detail: { subjectHash, predictions: predictionIds.length },
-      })
+    await appendAudit(database, {
+      actor: actor.name,
+      action: 'erasure.requested',
+      subject: erasure.id,
+      model,
+      detail: { subjectHash, predictions: predictionIds.length },
+    })
     return erasure
   })
   const request: EraseRequest = { id }

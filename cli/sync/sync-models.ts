@@ -4,18 +4,22 @@
  */
 import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client'
 import { isError } from '../../domain/errors.ts'
+import { textsOfChange } from '../../domain/installation/model-change.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { BrokenModel } from '../../models/index.ts'
+import { digestOfJson } from '../../store/artifacts.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { migrate } from '../../store/database/migrate.ts'
 import { listRemovedModels } from '../../store/maintenance/duties.ts'
 import { resolveAlertsOfLeftTriggers } from '../../store/monitoring/alerts.ts'
-import { listModels, upsertModels } from '../../store/registry/models.ts'
+import { noteModelChanges, type ModelChange } from '../../store/registry/model-changes.ts'
+import { listModels, upsertModels, type StoredModel } from '../../store/registry/models.ts'
 import { environmentWith, readCommandConfig, readConfig, type Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { coreAddresses } from '../client/connection.ts'
+import { localActor } from '../local-actor.ts'
 import { loadModelsInChild } from './load-models.ts'
-import { hasPausedSchedule, pauseGone, resumeReturned } from './removed-models.ts'
+import { hasPausedSchedule, pauseGone, resumeReturned, type RemovedModels } from './removed-models.ts'
 import { inParallel } from '../../temporal/in-parallel.ts'
 import { listOpenWorkflows } from '../../temporal/inspect.ts'
 import {
@@ -34,11 +38,16 @@ import { syncViews } from './sync-views.ts'
 import { requireReadablePayloads } from '../../temporal/payload-check.ts'
 import { dataConverterOf } from '../../temporal/payload-codec.ts'
 
-export interface Synced {
-  models: { name: string; change: 'new' | 'changed' | 'unchanged'; schedule: 'scheduled' | 'unscheduled' }[]
+interface SyncedModel {
+  name: string
+  change: 'new' | 'changed' | 'unchanged'
+  schedule: 'scheduled' | 'unscheduled'
+  note?: string
+}
+
+export interface Synced extends RemovedModels {
+  models: SyncedModel[]
   broken: BrokenModel[]
-  /** Stored models without a file; their schedules are paused. */
-  gone: string[]
 }
 
 /** Number of models stored by one statement. */
@@ -76,7 +85,7 @@ export async function syncModels(core: {
     const synced: Synced['models'] = []
     for (let from = 0; from < models.length; from += batchSize) {
       const batch = await inParallel(models.slice(from, from + batchSize), async (model) => {
-        const { name, definition, codeDigest } = model
+        const { name, definition, codeDigest, note } = model
         // Temporal's list may predate a recent change of the model.
         const known = stored.get(name)
         const isListed =
@@ -84,12 +93,20 @@ export async function syncModels(core: {
           known.codeDigest === codeDigest ||
           Date.parse(known.syncedAt) < changedBeforeMs
         const schedule = await syncSchedules(client, definition, taskQueue, isListed ? listed : undefined)
-        if (typeof schedule === 'string') return [{ name, definition, codeDigest, schedule }]
+        if (typeof schedule === 'string') return [{ name, definition, codeDigest, schedule, note }]
         broken.push({ file: `${name}.ts`, issues: schedule })
         return []
       })
       const applied = batch.flat()
-      const changed = await upsertModels(store, applied)
+      const changed = await store.transaction(async (database) => {
+        const names = await upsertModels(database, applied)
+        const noted = applied.filter(({ name }) => names.includes(name))
+        await noteModelChanges(
+          database,
+          noted.map((model) => changeOf(stored.get(model.name), model)),
+        )
+        return names
+      })
       await inParallel(applied, async ({ name, definition }) => {
         const before = stored.get(name)?.definition.monitor?.everyMs
         if (before !== undefined && before !== definition.monitor?.everyMs)
@@ -97,9 +114,9 @@ export async function syncModels(core: {
         else if (!open.has(monitorWorkflowId(name))) await startMonitor(client, name, taskQueue)
         if (removed.has(name) || hasPausedSchedule(listed, name)) await resumeReturned(client, name, listed)
       })
-      for (const { name, schedule } of applied) {
+      for (const { name, schedule, note } of applied) {
         const change = changed.includes(name) ? 'changed' : 'unchanged'
-        synced.push({ name, change: stored.has(name) ? change : 'new', schedule })
+        synced.push({ name, change: stored.has(name) ? change : 'new', schedule, note })
       }
     }
     await syncViews(
@@ -116,10 +133,37 @@ export async function syncModels(core: {
       ...models.map(({ name }) => name),
       ...broken.map(({ file }) => file.replace(/\.ts$/, '')),
     ])
-    const gone = await pauseGone(client, store, present, listed)
+    const withoutFile = await pauseGone(client, store, present, listed)
+    const { gone, deleted } = withoutFile
+    const left = [...gone.filter((name) => !removed.has(name)), ...deleted]
+    await noteModelChanges(
+      store,
+      left.map((model) => ({
+        actor: localActor(),
+        action: 'model.removed' as const,
+        model,
+        detail: { isDeleted: deleted.includes(model) },
+      })),
+    )
     await resolveAlertsOfLeftTriggers(store, await listRemovedModels(store))
-    return { models: synced, broken, gone }
+    return { models: synced, broken, ...withoutFile }
   })
+}
+
+function changeOf(
+  before: StoredModel | undefined,
+  { name: model, definition, codeDigest }: Omit<StoredModel, 'syncedAt'>,
+): ModelChange {
+  const digests = (of: Pick<StoredModel, 'definition' | 'codeDigest'>) => ({
+    definition: digestOfJson(of.definition),
+    code: of.codeDigest,
+  })
+  const detail = {
+    before: before && digests(before),
+    after: digests({ definition, codeDigest }),
+    fields: textsOfChange(before?.definition, definition),
+  }
+  return { actor: localActor(), action: 'model.synced', model, detail }
 }
 
 /** Returns the issues of schedules that Temporal refuses. A refused schedule must not stop the sync of the other models. */

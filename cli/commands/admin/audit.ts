@@ -1,7 +1,7 @@
 /** `tenure audit`: lists the changes to production and verifies the hash chain of the audit log. */
 import { failure } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
-import { digestPrefix, time } from '../format.ts'
+import { digestPrefix, orDash, time } from '../format.ts'
 import { listCommand } from '../list.ts'
 
 interface AuditAnswer {
@@ -17,6 +17,17 @@ interface AuditAnswer {
 /** Marks a command that was refused: it is recorded under the same action as one that was accepted. */
 export const auditedAction = ({ action, detail }: Pick<AuditAnswer, 'action' | 'detail'>): string =>
   detail['accepted'] === false ? `${action} (refused)` : action
+
+/** The reason that a user or the system gave, cut to the width of a table; of a changed model its first changed field. */
+export function reasonOfRow({ detail }: Pick<AuditAnswer, 'detail'>): string {
+  const { reason, fields } = detail
+  const [first, ...others] = Array.isArray(fields) ? (fields as unknown[]) : []
+  const changed = others.length === 0 ? first : `${String(first)}, and ${others.length} more`
+  const text = [reason, changed].find((each) => typeof each === 'string' && each !== '') as string | undefined
+  return orDash(text === undefined || text.length <= maxReason ? text : `${text.slice(0, maxReason - 1)}…`)
+}
+
+const maxReason = 100
 
 export const auditGroup: CommandGroup = {
   name: 'audit',
@@ -36,12 +47,13 @@ export const auditGroup: CommandGroup = {
         actor: 'actor',
         action: auditedAction,
         target: 'subject',
+        reason: (each, { paint }) => paint('dim', reasonOfRow(each)),
         hash: (each) => digestPrefix(each.hash),
       },
     }),
     {
       name: 'verify',
-      summary: 'Verify the hash chain and the signed heads; exit code 6 if broken',
+      summary: 'Verify the audit log by its hash chain and signed heads; exit code 6 if it is not intact',
       examples: ['audit verify', 'audit verify --json'],
       async run({ terminal, api }) {
         const answer = await api().get<{

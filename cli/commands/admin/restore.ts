@@ -1,18 +1,18 @@
 /** `tenure restore`: restores a backup, or completes a restore made by other means, under a new routing epoch. */
-import { userInfo } from 'node:os'
 import { readCommandConfig } from '../../../temporal.config.ts'
 import type { RestoredState } from '../../backup/after-restore.ts'
 import type { LocalBackup } from '../../backup/backup-place.ts'
 import type { Installation } from '../../backup/installation.ts'
 import { usageError } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
+import { localActor } from '../../local-actor.ts'
 import type { CommandSpec, Options } from '../../program.ts'
 import { tableBy, type Terminal } from '../../terminal.ts'
 import { time } from '../format.ts'
 
 export const restoreCommand: CommandSpec = {
   name: 'restore [from]',
-  summary: 'Restore a backup and raise the routing epoch',
+  summary: 'Restore a backup; the replicas then follow its routes',
   options: [
     ['--replace', 'Replace a database that is not empty'],
     [
@@ -22,7 +22,7 @@ export const restoreCommand: CommandSpec = {
     ['--re-sign', 'Sign the versions of the backup with the signing key of this installation'],
     [
       '--after-point-in-time',
-      'Without a file, after a restore by other means: only raise the epoch and close open work',
+      'After the database was restored by other means: restore nothing, raise the routing epoch and end open work',
     ],
   ],
   examples: [
@@ -34,7 +34,7 @@ export const restoreCommand: CommandSpec = {
   ],
   async run({ terminal }, { args, options }) {
     // No key is required: the owner's database password already permits everything.
-    const actor = `cli/${userInfo().username}`
+    const actor = localActor()
     const [from] = args
     if (options['at'] !== undefined)
       return restoreMoment(terminal, { from, at: String(options['at']), actor, options })

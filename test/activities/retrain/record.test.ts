@@ -17,6 +17,7 @@ import {
 } from '../../../domain/monitoring/retraining-triggers.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
+import { listAudit } from '../../../store/audit/audit-log.ts'
 import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
 import { insertSnapshot } from '../../../store/training/snapshots.ts'
@@ -103,6 +104,19 @@ async function orderOf(reason: TriggerReason, dedupeKey?: string): Promise<Retra
 }
 let windowEndMs = Date.parse('2026-01-01T00:00:00Z')
 
+it('the end of a retraining whose workflow was ended from outside is in the audit log', async () => {
+  const { input } = await ask('manual')
+  await ask('manual')
+  const ended = await listAudit(deps.store, { model, action: 'retraining.ended' })
+  expect(ended.map(({ actor, subject, detail }) => ({ actor, subject, detail }))).toEqual([
+    {
+      actor: 'system',
+      subject: input.retrainingId,
+      detail: { outcome: 'failed', reason: 'its workflow was ended from outside' },
+    },
+  ])
+})
+
 describe('an automatic retraining request', () => {
   it('is held back during the cool-down, and reports its end', async () => {
     await past(20, 'released')
@@ -139,24 +153,29 @@ describe('an automatic retraining request', () => {
   })
 
   it.each([
-    ['rolled_back', /less than 48 h ago, after 1 in a row/],
-    ['rejected', /less than 48 h ago, after 1 in a row/],
-    ['promoted', undefined],
-  ] as const)('waits as long after a version whose last release ended as %s', async (outcome, said) => {
-    const version = await registry.register()
-    for (const [i, ended] of (['rejected', outcome] as const).entries()) {
-      const id = `rel_${uniqueName('r')}` as const
-      const state = openingState({ ...firstFacts, id, model, version }, 0)
-      await insertRelease(deps.store, { state, workflowId: 'w', runId: id })
-      await deps.store.query(sql`
+    ['rolled_back', 'released', /less than 48 h ago, after 1 in a row/],
+    ['rejected', 'released', /less than 48 h ago, after 1 in a row/],
+    // It was queued behind another release.
+    ['rolled_back', 'registered', /less than 48 h ago, after 1 in a row/],
+    ['promoted', 'released', undefined],
+  ] as const)(
+    'waits as long after a version whose last release ended as %s',
+    async (outcome, trained, said) => {
+      const version = await registry.register()
+      for (const [i, ended] of (['rejected', outcome] as const).entries()) {
+        const id = `rel_${uniqueName('r')}` as const
+        const state = openingState({ ...firstFacts, id, model, version }, 0)
+        await insertRelease(deps.store, { state, workflowId: 'w', runId: id })
+        await deps.store.query(sql`
         update releases set outcome = ${ended}, stage = 'ended', ended_at = now(),
           started_at = now() - make_interval(hours => ${29 - i}) where id = ${id}`)
-    }
-    await past(30, 'released', { version })
-    const { throttled } = await ask('drift')
-    if (said === undefined) expect(throttled).toBeUndefined()
-    else expect(throttled).toMatch(said)
-  })
+      }
+      await past(30, trained, { version })
+      const { throttled } = await ask('drift')
+      if (said === undefined) expect(throttled).toBeUndefined()
+      else expect(throttled).toMatch(said)
+    },
+  )
 
   it('waits as long after a failed automatic training, and a week after three', async () => {
     await past(30, 'failed', { reason: 'drift' })
@@ -168,10 +187,9 @@ describe('an automatic retraining request', () => {
   })
 
   it('is refused for the fifth time in a week', async () => {
-    for (const hours of [160, 120, 80]) await past(hours, 'released')
-    await past(30, 'released')
+    for (const hours of [160, 120, 80, 30]) await past(hours, 'released', { reason: 'drift' })
     const { throttled, row } = await ask('quality')
-    expect(throttled).toContain('4 trainings started in the last seven days, limit 4')
+    expect(throttled).toContain('4 automatic trainings started in the last seven days, limit 4')
     expect(row?.evidence['brake']).toMatchObject({ code: 'weekly_cap' })
   })
 

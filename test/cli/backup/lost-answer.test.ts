@@ -28,7 +28,9 @@ beforeAll(async () => {
   await threeVersions(fixture)
   const { databaseUrl, artifactRoot } = fixture
   config = { databaseUrl, artifactRoot, stateDir: dir, signing: keyPlacesOf(artifactRoot) } as Config
-  await appendAudit(fixture.store, { actor: 'ada', action: 'model.noted', subject: 'iris', detail: {} })
+  await fixture.store.transaction((database) =>
+    appendAudit(database, { actor: 'ada', action: 'model.noted', subject: 'iris', detail: {} }),
+  )
 })
 afterAll(async () => {
   await fixture.close()

@@ -7,6 +7,8 @@ import { drillScheduleId, scheduleId, syncDrills, syncSchedule } from '../../../
 import { syncModels } from '../../../cli/sync/sync-models.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { iris } from '../../../models/iris.ts'
+import { listAudit } from '../../../store/audit/audit-log.ts'
+import { auditModelChanges } from '../../../store/registry/model-changes.ts'
 import { listModels } from '../../../store/registry/models.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { reached } from '../../faults/figures.ts'
@@ -148,6 +150,10 @@ it('a model file with impossible times is reported, and the others are applied',
   expect(models).toEqual([{ name: good, change: 'new', schedule: 'unscheduled' }])
   expect(broken).toEqual([{ file: `${bad}.ts`, issues: [expect.stringMatching(/^retrain: /)] }])
   expect(await listModels(store)).toMatchObject([{ name: good }])
+  await auditModelChanges(store)
+  expect(await listAudit(store)).toMatchObject([
+    { actor: expect.stringMatching(/^cli\//) as unknown, action: 'model.synced', subject: good },
+  ])
   await store.close()
   await rm(directory, { recursive: true })
 })

@@ -5,6 +5,7 @@ import sql from 'sql-template-tag'
 import { triggeredRetraining } from '../../../domain/monitoring/retraining-triggers.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import { register } from '../../../activities/retrain/register.ts'
+import { listAudit } from '../../../store/audit/audit-log.ts'
 import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
@@ -72,7 +73,7 @@ describe('a retraining', () => {
         seed: 1,
         hyperparameters: { epochs: 4 },
         metrics: { auc: expect.closeTo(0.93, 1) as unknown },
-        rows: { train: 1140, test: 600 },
+        rows: { train: 1200, test: 600 },
         validationId: `val_${run}`,
         retrainingId: first.retrainingId,
         requestedBy: 'olga',
@@ -90,8 +91,16 @@ describe('a retraining', () => {
       version: first.version,
       snapshotDigest: first.snapshotDigest,
     })
+    const [registered] = await listAudit(pipeline.store, {
+      action: 'version.registered',
+      subject: first.version ?? '',
+    })
+    expect(registered).toMatchObject({
+      actor: 'olga',
+      detail: { reason: 'new roses', verdict: 'better', reportDigest: evaluation.reportDigest },
+    })
     const validation = await findValidation(pipeline.store, `val_${run}`)
-    expect(validation).toMatchObject({ verdict: 'pass', report: { rows: 1740 } })
+    expect(validation).toMatchObject({ verdict: 'pass', report: { rows: 1800 } })
     const release = await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).describe()
     expect(first.releaseId).toBe(`rel_${release.runId.replaceAll('-', '')}`)
   })
