@@ -166,7 +166,13 @@ const batchSchedules = (
     catchupWindow: schedule?.catchUpMs ?? 0,
   }))
 
-/** Returns the ids of a model's batch schedules, including batches removed from its file. */
+/** The schedules that the batches of a model may have, whether Temporal lists them yet or not. */
+export const batchScheduleIds = (
+  model: string,
+  { batches = [] }: Pick<ModelDefinition, 'batches'>,
+): string[] => batches.map(({ name }) => batchScheduleWorkflowId(model, name))
+
+/** Returns the listed ids of a model's batch schedules, including batches removed from its file. */
 export const listedBatchSchedules = (listed: ListedSchedules, model: string): string[] =>
   [...listed.keys()].filter((id) => id.startsWith(batchScheduleWorkflowId(model, '')))
 

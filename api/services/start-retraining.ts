@@ -5,7 +5,9 @@ import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { startRoles } from '../../domain/roles.ts'
 import { requireOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
-import { getModel } from '../../store/registry/models.ts'
+import { requireModelFile } from '../../store/maintenance/duties.ts'
+import type { Database } from '../../store/postgres.ts'
+import { getModel, type StoredModel } from '../../store/registry/models.ts'
 import { findRetraining } from '../../store/training/retrainings.ts'
 import { retrainWorkflowId, type RetrainRequest } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
@@ -42,9 +44,7 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
   roles: startRoles.retrain,
   async run(deps, actor, { asOf, reason, policy, artifact, overrides, ...input }, { id: requestId }) {
     const { store, temporal, log } = deps
-    requireModelAccess(actor, input.model)
-    const { name: model, definition } = await getModel(store, input.model)
-    if (artifact === undefined && definition.isBrought === true) throw notTrainedHere(model)
+    const { name: model, definition } = await getTrainable(store, actor, { ...input, artifact })
     requireOverrides(definition, overrides)
     if (policy !== undefined) requireSoundPolicy(policy, definition.release)
     const order: RetrainRequest = {
@@ -68,6 +68,19 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
     log.info({ retraining: id, by: actor.name }, 'retraining started')
     return { id, model, workflowId, runId }
   },
+}
+
+/** Throws `command_refused` for a model without its file, and without an artifact for one whose versions are brought. */
+export async function getTrainable(
+  store: Database,
+  actor: Actor,
+  { model: name, artifact }: Pick<StartRetrainingInput, 'model' | 'artifact'>,
+): Promise<StoredModel> {
+  requireModelAccess(actor, name)
+  const model = await getModel(store, name)
+  if (artifact === undefined && model.definition.isBrought === true) throw notTrainedHere(name)
+  await requireModelFile(store, name)
+  return model
 }
 
 export interface CancelRetrainingInput {
@@ -102,13 +115,15 @@ export async function cancelRetraining(
     { workflowId: retrainWorkflowId(model), runId },
     `the retraining of ${model}`,
   )
-  await appendAudit(store, {
-    actor: actor.name,
-    action: 'retraining.cancelled',
-    subject: id,
-    model,
-    detail: { reason: reason ?? null },
-  })
+  await store.transaction((database) =>
+    appendAudit(database, {
+      actor: actor.name,
+      action: 'retraining.cancelled',
+      subject: id,
+      model,
+      detail: { reason: reason ?? null },
+    }),
+  )
   log.info({ retraining: id, by: actor.name }, 'retraining cancelled')
   return { id, model }
 }

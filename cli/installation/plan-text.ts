@@ -37,7 +37,7 @@ function linesOf(change: ResourceChange, { paint }: Terminal): string[] {
       : paint('yellow', `~ ${addressOf(change)}`)
   const effect =
     change.kind === 'model' && isDeleted(change)
-      ? ['    its schedules are paused; its versions keep serving']
+      ? ['    its schedules are paused; its champion, if it has one, keeps serving']
       : []
   return [head, ...effect, ...fieldsOf(change)]
 }

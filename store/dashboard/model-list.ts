@@ -2,6 +2,7 @@
 import sql from 'sql-template-tag'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
+import { isListedModel } from '../maintenance/duties.ts'
 import type { Database } from '../postgres.ts'
 
 export interface ModelListItem {
@@ -31,4 +32,5 @@ export const listModelLines = (
       left join lateral (select started_at, outcome from retrainings where retrainings.model = models.name
         order by started_at desc limit 1) as retrained on true
     where (${after ?? null}::text is null or models.name > ${after ?? null}) and ${ofModels(filter, 'models.name')}
+      and ${isListedModel}
     order by models.name limit ${limit}`)

@@ -9,6 +9,7 @@ import type { KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import type { QualityReport } from '../../domain/monitoring/quality.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
+import { isListedModel } from '../maintenance/duties.ts'
 import type { Database } from '../postgres.ts'
 
 /** One row of the overview, with the last measured quality of the champion and its source. */
@@ -81,7 +82,7 @@ export const listOverviewRows = (database: Database, { limit, ...filter }: Model
         where drift_judgements.model = models.name and drift_judgements.version = champions.version and subject = 'served'
         order by from_at desc, to_at desc limit 1
       ) as drift on true
-    where ${ofModels(filter, 'models.name')}
+    where ${ofModels(filter, 'models.name')} and ${isListedModel}
     order by models.name limit ${limit}`)
 
 /** The requests of a model within a period, divided into equal intervals, the oldest first. */

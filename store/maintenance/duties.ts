@@ -1,12 +1,13 @@
 /** Reads which workflows and schedules must exist in Temporal for this database. */
 import sql from 'sql-template-tag'
+import { DomainError } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { FeatureView } from '../../domain/model/feature-view.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { readServiceState, writeServiceState } from '../database/key-value.ts'
 import { isUsed, listViews } from '../features/feature-views.ts'
 import type { Database } from '../postgres.ts'
-import { listModels } from '../registry/models.ts'
+import { listModels, type StoredModel } from '../registry/models.ts'
 
 export interface Duties {
   models: ModelDefinition[]
@@ -37,6 +38,23 @@ const removedModels = 'models_without_file'
 /** Models without a file at the last sync. */
 export const listRemovedModels = async (database: Database): Promise<string[]> =>
   (await readServiceState<string[]>(database, removedModels)) ?? []
+
+/** Leaves models without a file out of lists, unless they have a version, which may serve. What they have recorded stays. */
+export const isListedModel = sql`(exists (select from versions where versions.model = models.name) or not exists (
+  select from service_state where service_state.name = ${removedModels} and service_state.value ? models.name))`
+
+/** By name. */
+export const listListedModels = (database: Database) =>
+  rowsFrom(database).list<StoredModel>(sql`select * from models where ${isListedModel} order by name`)
+
+/** Throws for a model without a file: training and evaluating read it. */
+export async function requireModelFile(database: Database, model: string): Promise<void> {
+  if ((await listRemovedModels(database)).includes(model))
+    throw new DomainError(
+      'command_refused',
+      `the model file of ${model} was removed: restore models/${model}.ts, then run \`tenure models sync\``,
+    )
+}
 
 export const recordRemovedModels = (database: Database, names: readonly string[]): Promise<void> =>
   writeServiceState(database, removedModels, names)

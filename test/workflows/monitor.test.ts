@@ -8,6 +8,7 @@ import { defaultMonitorPolicy, type MonitorPolicy } from '../../domain/monitorin
 import { listAlerts } from '../../store/monitoring/alerts.ts'
 import { findChampion, markKnownGood, moveChampion } from '../../store/registry/champions.ts'
 import { writeTicks } from '../../store/release/tick-counters.ts'
+import { recordRemovedModels } from '../../store/maintenance/duties.ts'
 import { listMonitorWindows } from '../../store/monitoring/monitor-windows.ts'
 import { renewLease } from '../../store/serving/replicas.ts'
 import { writeRoute } from '../../store/serving/routing.ts'
@@ -45,7 +46,7 @@ beforeEach(async () => {
   version = await registry.register()
   const manifest = { output: { kind: 'probability', positive: 'late', threshold: 0.5 } }
   await store.query(sql`
-    update versions set manifest = ${JSON.stringify(manifest)}, lineage = '{"metrics": {"auc": 0.83}}'
+    update versions set manifest = ${JSON.stringify(manifest)}, lineage = '{"metrics": {"auc": 0.83}, "rows": {"test": 100000}}'
     where version = ${version}`)
   const definition = { evaluation: { policy: gate }, monitor }
   await store.query(sql`
@@ -219,6 +220,10 @@ describe('a monitor', () => {
       trigger === undefined ? [] : [trigger['action']],
     )
     expect(triggers.filter((action) => action === 'start')).toHaveLength(1)
+    const { currentDetails } = await handle().query<{ currentDetails: string }>(
+      '__temporal_workflow_metadata',
+    )
+    expect(currentDetails).toMatch(/; no retraining by quality: /)
     expect(await core.store.query(sql`select * from releases where model = ${model}`)).toEqual([])
     await handle().terminate('the end')
     // It may have ended already, because there are no rows to train on.
@@ -228,6 +233,20 @@ describe('a monitor', () => {
       .catch((error: unknown) => {
         if (!(error instanceof WorkflowNotFoundError)) throw error
       })
+  })
+
+  it('requests no retraining of a model whose file was removed', async () => {
+    const now = Date.now()
+    await liveThrough(core.store, { model, version, now }, { from: 3, to: 2 })
+    await liveThrough(core.store, { model, version, now }, { from: 2, to: 0, turned: 0.3 })
+    await recordRemovedModels(core.store, [model])
+    await start()
+    const lost = async () => (await windows()).some(({ findings }) => levelOf(findings['quality']) === 'lost')
+    await until(lost, 'the loss')
+    expect((await windows()).flatMap(({ trigger }) => trigger ?? [])).toEqual([])
+    expect(await listRetrainings(core.store, { model })).toEqual([])
+    await recordRemovedModels(core.store, [])
+    await handle().terminate('the end')
   })
 
   it('continues when one of its evaluations fails, and names it', async () => {

@@ -1,17 +1,16 @@
 /** Starts and cancels sweeps: searches over hyperparameters whose winner is retrained. */
 import { DomainError } from '../../../domain/errors.ts'
-import { notTrainedHere } from '../../../domain/model/brought-artifact.ts'
 import { requireValidation } from '../../../domain/training/require-validation.ts'
 import { candidatesOf, issuesOfSweep, type SweepSpace } from '../../../domain/training/sweep-plan.ts'
-import { getModel } from '../../../store/registry/models.ts'
 import { findSweep, listSweeps } from '../../../store/training/sweeps.ts'
 import { sweepWorkflowId, type SweepRequest } from '../../../workflows/messages.ts'
 import type { Actor } from '../../auth/authentication.ts'
-import { findInScope, requireModelAccess } from '../../auth/authorization.ts'
+import { findInScope } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
 import { authorised } from '../../temporal/authorise-start.ts'
 import { cancelWorkflow } from '../../temporal/running-workflow.ts'
 import { startWorkflow } from '../../temporal/start-workflow.ts'
+import { getTrainable } from '../start-retraining.ts'
 
 export interface StartSweepInput {
   model: string
@@ -40,9 +39,7 @@ export async function startSweep(
   { id: requestId }: { id: string },
 ): Promise<StartedSweep> {
   const { store, temporal, log } = deps
-  requireModelAccess(actor, input.model)
-  const { name: model, definition } = await getModel(store, input.model)
-  if (definition.isBrought === true) throw notTrainedHere(model)
+  const { name: model, definition } = await getTrainable(store, actor, input)
   requireValidation(definition)
   const issues = issuesOfSweep(definition, space, random)
   if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })

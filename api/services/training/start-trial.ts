@@ -1,16 +1,15 @@
 /** Starts and cancels trials: trainings that are evaluated and register no version. */
 import { DomainError } from '../../../domain/errors.ts'
-import { notTrainedHere } from '../../../domain/model/brought-artifact.ts'
 import { requireOverrides, type HyperparameterValues } from '../../../domain/training/overrides.ts'
-import { getModel } from '../../../store/registry/models.ts'
 import { findTrial } from '../../../store/training/trials.ts'
 import { trialWorkflowId, type TrialRequest } from '../../../workflows/messages.ts'
 import type { Actor } from '../../auth/authentication.ts'
-import { findInScope, requireModelAccess } from '../../auth/authorization.ts'
+import { findInScope } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
 import { authorised } from '../../temporal/authorise-start.ts'
 import { cancelWorkflow } from '../../temporal/running-workflow.ts'
 import { startWorkflow } from '../../temporal/start-workflow.ts'
+import { getTrainable } from '../start-retraining.ts'
 
 export interface StartTrialInput {
   model: string
@@ -28,9 +27,7 @@ export async function startTrial(
   { id: requestId }: { id: string },
 ): Promise<{ id: string; model: string; workflowId: string }> {
   const { store, temporal, log } = deps
-  requireModelAccess(actor, input.model)
-  const { name: model, definition } = await getModel(store, input.model)
-  if (definition.isBrought === true) throw notTrainedHere(model)
+  const { name: model, definition } = await getTrainable(store, actor, input)
   requireOverrides(definition, overrides)
   const id = `try_${requestId}`
   const order: TrialRequest = { id, model, requestedBy: actor.name, asOf, overrides }

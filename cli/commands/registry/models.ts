@@ -30,9 +30,12 @@ export const modelsGroup: CommandGroup = {
       examples: ['models sync'],
       async run({ terminal }) {
         const { syncFromCheckout } = await import('../../sync/sync-models.ts')
-        const { models, broken, gone } = await syncFromCheckout()
+        const { models, broken, gone, deleted } = await syncFromCheckout()
         const lines = [
-          ...models.map(({ name, change, schedule }) => `${name.padEnd(24)} ${change}, ${schedule}`),
+          ...models.flatMap(({ name, change, schedule, note }) => [
+            `${name.padEnd(24)} ${change}, ${schedule}`,
+            ...(note === undefined ? [] : [terminal.paint('yellow', `  ${note}`)]),
+          ]),
           ...broken.flatMap(({ file, issues }) => [
             terminal.paint('red', `models/${file} is invalid and was not applied:`),
             ...issues.map((issue) => `  ${issue}`),
@@ -40,13 +43,16 @@ export const modelsGroup: CommandGroup = {
           ...gone.flatMap((name) => [
             terminal.paint(
               'yellow',
-              `${name.padEnd(24)} file removed: its schedules are paused; its versions keep serving`,
+              `${name.padEnd(24)} file removed: its schedules are paused; its champion, if it has one, keeps serving`,
             ),
-            `  Restore models/${name}.ts and sync again to train it. Its versions are kept.`,
-            `  To stop serving its versions: \`tenure kill-switches set ${name} fallback --reason "…"\`.`,
+            `  Restore models/${name}.ts and sync again to train it. What it has recorded is kept.`,
+            `  To stop serving its champion: \`tenure kill-switches set ${name} fallback --reason "…"\`.`,
           ]),
+          ...deleted.map(
+            (name) => `${name.padEnd(24)} file removed: deleted, because it had recorded nothing`,
+          ),
         ]
-        terminal.answer({ models, broken, gone }, lines.join('\n'))
+        terminal.answer({ models, broken, gone, deleted }, lines.join('\n'))
         return broken.length === 0 ? exitCodes.done : exitCodes.otherwise
       },
     },

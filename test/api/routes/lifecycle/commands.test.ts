@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { readParts } from '../../../../cli/embedded/binaries.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
 import { insertQueued } from '../../../../store/release/release-queue.ts'
+import { recordRemovedModels } from '../../../../store/maintenance/duties.ts'
 import { findRetraining } from '../../../../store/training/retrainings.ts'
 import {
   commandUpdates,
@@ -264,7 +265,9 @@ it('a canary gets its share of the traffic, is promoted, and a rollback of the m
   })
   expect(api.ask(model, { instances: [{ x: 1, y: 2 }] }).version).toBe(champion)
   const again = await say('olga', `/v1/models/${model}/rollback`, { reason: 'again' })
-  expect(again).toMatchObject({ status: 409, json: { code: 'no_rollback_target' } })
+  expect(again).toMatchObject({ status: 200, json: { from: candidate, version: champion } })
+  const further = await say('olga', `/v1/models/${model}/rollback`, { reason: 'again', version: champion })
+  expect(further).toMatchObject({ status: 409, json: { code: 'no_rollback_target' } })
 })
 
 it('a retraining starts once, and can be cancelled', async () => {
@@ -293,10 +296,13 @@ it('a retraining starts once, and can be cancelled', async () => {
   expect(shown).toMatchObject({ status: 200, json: { id, model } })
   const cancel = `/v1/retrainings/${encodeURIComponent(id)}/cancel`
   expect((await say('anna', cancel)).status).toBe(403)
-  expect(await say('olga', cancel, { reason: 'wrong file' })).toMatchObject({
-    status: 202,
-    json: { id, model },
-  })
+  const cancellations = await Promise.all(
+    Array.from({ length: 10 }, () => say('olga', cancel, { reason: 'wrong file' })),
+  )
+  expect(cancellations).toContainEqual(
+    expect.objectContaining({ status: 202, json: expect.objectContaining({ id, model }) }),
+  )
+  expect(cancellations.filter(({ status }) => status !== 202 && status !== 409)).toEqual([])
   await until(async () => (await findRetraining(fixture.store, id))?.outcome === 'cancelled', 'the end')
   expect(await say('olga', cancel)).toMatchObject({
     status: 409,
@@ -306,6 +312,22 @@ it('a retraining starts once, and can be cancelled', async () => {
   expect(await listAudit(fixture.store, { model })).toContainEqual(
     expect.objectContaining({ action: 'retraining.cancelled', actor: 'olga', subject: id }),
   )
+})
+
+it('no training of a model without its file starts', async () => {
+  await recordRemovedModels(core.store, [model])
+  try {
+    for (const path of [`/v1/models/${model}/retrainings`, `/v1/models/${model}/trials`])
+      expect(await say('olga', path)).toMatchObject({
+        status: 409,
+        json: {
+          code: 'command_refused',
+          detail: `the model file of ${model} was removed: restore models/${model}.ts, then run \`tenure models sync\``,
+        },
+      })
+  } finally {
+    await recordRemovedModels(core.store, [])
+  }
 })
 
 it('a retraining that is cancelled while its row is written ends as cancelled', async () => {
