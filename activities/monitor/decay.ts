@@ -3,8 +3,7 @@
  * never when the previous version is no better on the same rows: then the world has changed, and only a retraining helps.
  */
 import { type ValueCounts, countDifferences } from '../../domain/sequential/bounded-mean.ts'
-import { scorePlace } from '../../domain/model/quantile-levels.ts'
-import { likeliestClass, outputWidth } from '../../domain/model/features.ts'
+import { outputWidth } from '../../domain/model/features.ts'
 import {
   judgeDecay,
   judgeReturn,
@@ -19,7 +18,13 @@ import {
 import { lossOf } from '../../domain/canary/holdback.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { percentText } from '../../domain/figures.ts'
-import { answerProfiles, scoreRanges, binner, defaultCountMs } from '../../domain/model/reference-profile.ts'
+import {
+  answerProfiles,
+  scoreOfAnswer,
+  scoreRanges,
+  binner,
+  defaultCountMs,
+} from '../../domain/model/reference-profile.ts'
 import { answerCounts } from '../../domain/monitoring/drift-window.ts'
 import { sumOf } from '../../domain/statistics/distributions.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
@@ -87,7 +92,8 @@ export async function returnIfDecayed(
     const moved = await rollBackChampion(database, order, new Map())
     if ('outcome' in moved) return moved
     const facts = { matter: finding.matter, harmed: Math.round(state.harmed) }
-    await alertChampionRollback(database, { model, ...moved }, `by its monitor: ${reason}`, facts)
+    const alert = { model, ...moved, severity: 'critical' } as const
+    await alertChampionRollback(database, alert, `by its monitor: ${reason}`, facts)
     return moved
   })
   if ('outcome' in done) return kept(done.message)
@@ -176,13 +182,7 @@ async function compareSpread(
   if (score === undefined || answers.length === 0) return 'no logged rows to compare on'
   const counts = score.counts.map(() => 0)
   const binOf = binner(score)
-  for (const outputs of answers) {
-    const answer =
-      output.kind === 'classes'
-        ? output.classes[likeliestClass(outputs)]
-        : outputs[scorePlace(output) + place]
-    counts[binOf(answer)]!++
-  }
+  for (const outputs of answers) counts[binOf(scoreOfAnswer(output, outputs, place))]!++
   const share = Math.max(...counts) / answers.length
   const message = `one answer of ${target.version} goes to ${percentText(share)} of the same ${answers.length} rows`
   return { rows: answers.length, delta: null, logE: 0, isBetter: keepsApart({ share }), message }

@@ -115,6 +115,8 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
   const problems: string[] = []
   let kept = 0
   let unreached = 0
+  /** Named by each order, because a second order without a version means the version of the first one. */
+  let version: string | undefined
   const generationNow = async (): Promise<number> => {
     const [{ generation } = { generation: 0 }] = await store.query<{ generation: number }>(
       sql`select generation from routing where model = ${fleetModel}`,
@@ -131,9 +133,10 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
     const answer = await fetch(`${urls[order % urls.length]}/v1/models/${fleetModel}/rollback`, {
       method: 'POST',
       headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ reason: `order ${order}` }),
+      body: JSON.stringify({ reason: `order ${order}`, version }),
     })
     const said = (await answer.json()) as RollbackAnswer
+    version = said.to
     const atMs = performance.now()
     await release?.()
     const isKept = answer.status === 202

@@ -36,6 +36,11 @@ export async function findChampion(database: Database, model: string): Promise<C
   return row && { model, ...fromRow<Omit<Champion, 'model'>>(row) }
 }
 
+export const listChampions = (database: Database, models: readonly string[]) =>
+  rowsFrom(database).list<Champion>(
+    sql`select model, version, release_id, since from champions where model = any(${models})`,
+  )
+
 /** The champion, locked against changes until the end of the transaction. */
 export async function lockChampion(database: Database, model: string): Promise<Champion | undefined> {
   const [row] = await database.query(
@@ -79,6 +84,44 @@ export const findPromotion = (database: Database, releaseId: string) =>
   rowsFrom(database).find<ChampionChange>(
     sql`select ${changeColumns} from champion_history where release_id = ${releaseId} and cause = 'promotion'`,
   )
+
+/** The rollback that withdrew a former champion. */
+export type Withdrawal = Pick<ChampionChange, 'version' | 'reason' | 'at'>
+
+/** The rollbacks that withdrew these versions after they had become champion, by version. */
+export async function findWithdrawals(
+  database: Database,
+  versions: readonly string[],
+): Promise<ReadonlyMap<string, Withdrawal>> {
+  const rows = await rowsFrom(database).list<Withdrawal>(sql`
+    select distinct on (versions.version) versions.version, change.reason, change.at
+    from versions join champion_history as change
+      on change.model = versions.model and change.previous_version = versions.version and change.cause = 'rollback'
+    where versions.version = any(${[...versions]}::text[]) and rolled_back_at is not null
+    order by versions.version, change.id desc`)
+  return new Map(rows.map((each) => [each.version, each]))
+}
+
+/**
+ * The version that a rollback took from callers in the last ten minutes: a champion, or the candidate of a release that has ended since.
+ * Undefined when there was no such rollback, or when a version was promoted since.
+ */
+export const findRecentRollback = (database: Database, model: string) =>
+  rowsFrom(database).value<string>(sql`
+    select version from (
+      select * from (
+        (select previous_version as version, cause, at from champion_history
+          where model = ${model} order by id desc limit 1)
+        union all
+        (select version, 'rollback', rolled_back_at from releases
+          where model = ${model} and outcome in ('rolled_back', 'aborted', 'failed') and state ->> 'drill' is null
+            and rolled_back_at > clock_timestamp() - interval '10 minutes'
+            and jsonb_path_exists(state, '$.routings[*].stage ? (@ == "targeted" || @ == "canary")')
+          order by rolled_back_at desc limit 1)
+      ) as changes
+      order by at desc limit 1
+    ) as newest
+    where cause = 'rollback' and at > clock_timestamp() - interval '10 minutes'`)
 
 /** A version that a rollback could return to. */
 export interface RollbackTarget {

@@ -21,7 +21,7 @@ import {
   moveChampion,
 } from '../registry/champions.ts'
 import type { Database } from '../postgres.ts'
-import { findRollbackOrder } from './command-outbox.ts'
+import { findRollbackOrder, isEndedByUser } from './command-outbox.ts'
 import { closeRelease, findReleasable, findRelease, lockRelease, markRolledBack } from './releases.ts'
 import { findRouting, writeRoute, type Routing } from '../serving/routing.ts'
 
@@ -121,7 +121,7 @@ const endWords: Readonly<Record<ReleaseOutcomeKind, string>> = {
   promoted: 'was promoted',
   rolled_back: 'was rolled back',
   rejected: 'was rejected',
-  expired: 'expired without an approval',
+  expired: 'expired',
   aborted: 'was aborted',
   superseded: 'was superseded',
   failed: 'failed',
@@ -159,14 +159,18 @@ export async function close(
       : undefined
   // The drill reports its own result.
   const alert = state.drill === undefined ? alertsOf[outcome ?? 'failed'] : undefined
-  if (alert !== undefined)
+  if (alert !== undefined) {
+    // The user who has ordered it knows; channels are told of every rollback.
+    const isOrdered = outcome === 'rolled_back' && (await isEndedByUser(database, id))
     await upsertAlert(database, {
       dedupeKey: `release/${id}`,
       model,
       ...alert,
+      severity: isOrdered ? 'warning' : alert.severity,
       message: `${version} ${endWords[outcome ?? 'failed']}${placeOf(state)}: ${withoutEvidence(reason ?? '')}.${champion === undefined ? '' : ` ${champion} serves.`}`,
       evidence: { release: id, version, rollbackResult, breakGlass },
     })
+  }
   await appendAudit(database, {
     actor: 'release',
     action: 'release.ended',

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import type { CommandName, ReleaseStage } from '../../domain/release/state.ts'
 import { appendAudit } from '../audit/audit-log.ts'
-import { fromRow } from '../database/from-row.ts'
+import { fromRow, rowsFrom } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
 import type { SignedCommand } from '../signing/command-signatures.ts'
 import { insertCommand } from './releases.ts'
@@ -137,6 +137,13 @@ export async function findRollbackOrder(
     where release_id = ${releaseId} and command = 'rollback' order by position limit 1`)
   return row && { by: row.by, reason: row.reason ?? undefined }
 }
+
+/** Whether a user has ended the release, by a command to it or by a rollback outside of its workflow. */
+export const isEndedByUser = (database: Database, releaseId: string) =>
+  rowsFrom(database).any(sql`
+    select from release_commands
+      where release_id = ${releaseId} and accepted and command in ('reject', 'abort', 'rollback')
+    union all select from command_outbox where release_id = ${releaseId} and command = 'rollback'`)
 
 /** A start to deliver, with its requester. */
 export interface DeferredStart {

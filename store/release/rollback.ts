@@ -12,6 +12,7 @@ import { upsertAlert } from '../monitoring/alerts.ts'
 import type { Database } from '../postgres.ts'
 import {
   findChampion,
+  findRecentRollback,
   lockChampion,
   isRolledBack,
   listRollbackTargets,
@@ -117,7 +118,10 @@ export async function rollBackServing(
   if (isOpen && (order.release !== undefined || version === open.state.version))
     return rollBackOpenCandidate(database, open, order)
   if (version !== undefined && version !== champion?.version && champion && route) {
-    if (await isRolledBack(database, { model, version }))
+    const isDone =
+      (await isRolledBack(database, { model, version })) ||
+      (await findRecentRollback(database, model)) === version
+    if (isDone)
       return {
         outcome: 'rolled_back',
         from: version,
@@ -138,18 +142,26 @@ export async function rollBackServing(
     throw new DomainError('stale_generation', done.message)
   if ('outcome' in done) return done
   const { route: place, ...moved } = done
-  await alertChampionRollback(database, { model, ...moved }, `by ${order.by}: ${order.reason}`)
+  await alertChampionRollback(
+    database,
+    { model, ...moved, severity: 'warning' },
+    `by ${order.by}: ${order.reason}`,
+  )
   return { outcome: 'rolled_back', ...moved, place, unfencedBefore: place, repeated: false }
 }
 
 /**
- * The version that an order without a version means now: the candidate of the open release when callers get it, otherwise the champion.
+ * The version that an order without a version means now: the candidate of the open release when callers get it, otherwise the champion. A
+ * version that was just rolled back is still meant, so that two people who order the same rollback roll one version back.
  */
 export async function findRollbackSubject(database: Database, model: string): Promise<string | undefined> {
   const open = await findOpenRelease(database, model)
   const champion = await findChampion(database, model)
   const route = (await findRouting(database, model))?.route
-  return open && isExposed(open, { champion, route }) ? open.state.version : champion?.version
+  if (open && isExposed(open, { champion, route })) return open.state.version
+  const recent = await findRecentRollback(database, model)
+  // A version that was not withdrawn may be in another release, which callers do not get.
+  return recent === undefined || recent === open?.state.version ? champion?.version : recent
 }
 
 /**
@@ -236,10 +248,15 @@ export async function rollBackChampion(
   return { from, to, route, passedOver }
 }
 
-/** Alerts of a champion that was rolled back outside of a release. */
+/** Alerts of a champion that was rolled back outside of a release; critical when no user has ordered it. */
 export async function alertChampionRollback(
   database: Database,
-  { model, from, to }: { model: string; from: string; to: string },
+  {
+    model,
+    from,
+    to,
+    severity,
+  }: { model: string; from: string; to: string; severity: 'warning' | 'critical' },
   why: string,
   evidence: Readonly<Record<string, unknown>> = {},
 ): Promise<void> {
@@ -247,7 +264,7 @@ export async function alertChampionRollback(
     // Per version: a second rollback before the next promotion is news too.
     dedupeKey: `champion_rolled_back/${model}/${from}`,
     model,
-    severity: 'critical',
+    severity,
     kind: 'champion_rolled_back',
     message: `${from} is rolled back to ${to} ${why}`,
     evidence: { version: from, to, ...evidence },

@@ -23,7 +23,7 @@ const order = z.strictObject({
 export const rollbackRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/models/:name/rollback', commandRoles.rollback, {
     summary:
-      'Roll a model back. The candidate of an open release that serves callers is rolled back; otherwise the champion returns to the last known good version.',
+      'Roll a model back. The candidate of an open release that serves callers is rolled back; otherwise the champion returns to the last known good version. Within ten minutes of a rollback of the champion or of such a candidate, an order without a version means the version that was rolled back.',
     answers: {
       200: 'The rollback is written. `replicas` has the state of each live or cut-off replica',
       202: 'Postgres does not respond. The replicas that received the order serve the known good version, store the order, and write it to Postgres when Postgres is back',

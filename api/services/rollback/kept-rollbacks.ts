@@ -134,6 +134,6 @@ const reportDropped = (
     severity: 'critical',
     message:
       `The rollback of ${version} that ${by} ordered while Postgres was away was not carried out: ${why}. ` +
-      `If ${version} serves, order it again: \`tenure rollback ${model}\``,
+      `If ${version} serves, order it again: \`tenure rollback ${model} --from ${version}\``,
     evidence: { version, by, reason },
   })

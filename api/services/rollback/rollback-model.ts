@@ -38,7 +38,13 @@ export async function orderRollback(
   const resultOf = (done: ServingRollback, replicas: RollbackReplica[]): RollbackResult => {
     const { from, to, release: releaseId } = done
     const told = { from, to, releaseId, replicas, tookMs: Math.round(performance.now() - startedAt) }
-    return { ...told, version: to, outcome: 'rolled_back', model, message: sentenceOf({ ...told, ...done }) }
+    return {
+      ...told,
+      version: to,
+      outcome: 'rolled_back',
+      model,
+      message: sentenceOf({ ...told, ...done, model }),
+    }
   }
   try {
     // When two orders arrive at the same moment, the second one means this version too, not the one that the first restores.
@@ -94,6 +100,7 @@ const unreached: Readonly<Record<Exclude<RollbackReplica['state'], 'follows' | '
 }
 
 function sentenceOf({
+  model,
   from,
   to,
   repeated,
@@ -101,7 +108,7 @@ function sentenceOf({
   replicas,
   tookMs,
 }: Pick<ServingRollback, 'from' | 'to' | 'repeated' | 'passedOver'> &
-  Pick<RollbackResult, 'replicas' | 'tookMs'>): string {
+  Pick<RollbackResult, 'model' | 'replicas' | 'tookMs'>): string {
   const following = replicas.filter(({ state }) => state === 'follows').length
   const where = `on ${following} of ${replicas.length} replica${replicas.length === 1 ? '' : 's'}`
   const now =
@@ -116,5 +123,7 @@ function sentenceOf({
   )
   const over = passedOver.length === 0 ? [] : [`passed over: ${passedOver.join('; ')}`]
   const done = repeated ? 'was rolled back before' : 'is rolled back'
-  return [`${from} ${done}, ${now} (${tookMs} ms)`, ...others, ...over].join('; ')
+  const further =
+    repeated && to !== undefined ? [`to roll ${to} back too: \`tenure rollback ${model} --from ${to}\``] : []
+  return [`${from} ${done}, ${now} (${tookMs} ms)`, ...others, ...over, ...further].join('; ')
 }

@@ -13,7 +13,7 @@ export interface RollbackInput {
   reason: string
   /** The release whose candidate is rolled back. */
   release?: string
-  /** The version to roll back. Default: the version that serves when the order arrives. */
+  /** The version to roll back. Default: that of `findRollbackSubject` when the order arrives. */
   version?: string
 }
 

@@ -14,12 +14,14 @@ import {
   findIncompatibilities,
   findPromotion,
   findRollbackTarget,
+  findRecentRollback,
   isRolledBack,
   lockChampion,
   markKnownGood,
   markVersionRolledBack,
   moveChampion,
 } from '../../../store/registry/champions.ts'
+import { isEndedByUser } from '../../../store/release/command-outbox.ts'
 import { findTicks, writeTicks } from '../../../store/release/tick-counters.ts'
 import {
   findFailVerdict,
@@ -63,6 +65,7 @@ import { dictionary } from './statement.ts'
 import { findReleaseRecord } from '../../../store/release/authority.ts'
 import { simulatedSigner } from '../signing.ts'
 import { authorityStatements } from './statements-authority.ts'
+import { outboxStatements } from './statements-outbox.ts'
 import { releaseStatements } from './statements-releases.ts'
 import { routingStatements } from './statements-routing.ts'
 
@@ -74,7 +77,7 @@ afterAll(async () => {
   await store?.close()
 })
 
-const meaningOf = dictionary(releaseStatements, routingStatements, authorityStatements)
+const meaningOf = dictionary(releaseStatements, routingStatements, outboxStatements, authorityStatements)
 
 /** Removes times and numbers, which the two databases assign differently. */
 async function recordOf(database: Database, id: string) {
@@ -245,6 +248,7 @@ describe('the in-memory database', () => {
               reason: 'r',
             }),
           (on) => findPromotion(on, id),
+          (on) => findRecentRollback(on, model),
           (on) => findRollbackTarget(on, { model, from }),
           (on) => findIncompatibilities(on, { from, to: version }),
           (on) => markKnownGood(on, version),
@@ -262,12 +266,13 @@ describe('the in-memory database', () => {
             insertCommand(on, {
               id: command,
               releaseId: id,
-              command: 'approve',
+              command: cause === 'rollback' ? 'reject' : 'approve',
               actor: 'a',
               accepted,
               message: 'm',
               stage: 'canary',
             }),
+          (on) => isEndedByUser(on, id),
           (on) =>
             insertDecision(on, {
               releaseId: id,

@@ -89,6 +89,36 @@ export const authorityStatements: Statements = {
           rate: null,
         })),
   ],
+  e6a6bfd1: [
+    'findRecentRollback',
+    (query, [model]) => {
+      const sinceMs = query.clockMs - 600_000
+      const [changed] = query
+        .all('champion_history')
+        .filter((row) => row['model'] === model)
+        .sort((one, other) => (other['id'] as number) - (one['id'] as number))
+        .map((row) => ({ version: row['previous_version'], cause: row['cause'], at: row['at'] as number }))
+      const taken = query
+        .all('releases')
+        .filter((row) => {
+          const { routings, drill } = row['state'] as { routings: { stage: string }[]; drill?: string }
+          return (
+            row['model'] === model &&
+            row['rolled_back_at'] !== null &&
+            (row['rolled_back_at'] as number) > sinceMs &&
+            ['rolled_back', 'aborted', 'failed'].includes(row['outcome'] as string) &&
+            drill === undefined &&
+            routings.some(({ stage }) => stage === 'targeted' || stage === 'canary')
+          )
+        })
+        .map((row) => ({ version: row['version'], cause: 'rollback', at: row['rolled_back_at'] as number }))
+      return (changed === undefined ? taken : [changed, ...taken])
+        .sort((one, other) => other.at - one.at)
+        .slice(0, 1)
+        .filter(({ cause, at }) => cause === 'rollback' && at > sinceMs)
+        .map(({ version }) => ({ version }))
+    },
+  ],
   '0882b5c9': [
     'findUsedStart',
     (query, [id]) => {

@@ -11,6 +11,24 @@ export const outboxStatements: Statements = {
         .filter((row) => row['release_id'] === release && row['command'] === 'rollback')
         .map(({ actor, message }) => ({ by: actor, reason: (message as Row)['reason'] ?? null })),
   ],
+  '71307b6a': [
+    'isEndedByUser',
+    (query, [release]) => [
+      ...query
+        .all('release_commands')
+        .filter(
+          (row) =>
+            row['release_id'] === release &&
+            row['accepted'] === true &&
+            ['reject', 'abort', 'rollback'].includes(row['command'] as string),
+        )
+        .map(() => ({})),
+      ...query
+        .all('command_outbox')
+        .filter((row) => row['release_id'] === release && row['command'] === 'rollback')
+        .map(() => ({})),
+    ],
+  ],
   dcbd74c7: [
     'recordCommand',
     (query, [id, release_id, model, command_id, command, actor, message]) => {

@@ -352,7 +352,7 @@ export const routingStatements: Statements = {
   ],
   '232d0742': ['listPairs, of none', () => []],
   cd8bbb45: ['hasHoldbackOutcome, of none', () => [{ known: false }]],
-  '15985f5b': ['countPairs, of none', () => [{ b: 0, c: 0, same: 0 }]],
+  ef5487df: ['countPairs, of none', () => [{ b: 0, c: 0, same: 0 }]],
   cb39ec3d: [
     'findReports',
     (query, [model, tickModel, release]) => {

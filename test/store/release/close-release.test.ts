@@ -6,10 +6,11 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { close, returnToBaseline } from '../../../store/release/close-release.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { end } from '../../../domain/release/transitions.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { findChampion, markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { findRelease, insertRelease } from '../../../store/release/releases.ts'
+import { findRelease, insertCommand, insertRelease } from '../../../store/release/releases.ts'
 import { findUnfencedBefore, rollBackServing } from '../../../store/release/rollback.ts'
 import { findVersion } from '../../../store/registry/versions.ts'
 import { insertModel } from '../../support/release/candidates.ts'
@@ -95,7 +96,35 @@ it('a release whose route another writer has changed ends as rolled back when a 
     expect(await store.transaction((database) => close(database, superseded))).toMatchObject(recorded)
   expect(await findRelease(store, state.id)).toMatchObject(recorded)
   expect((await findVersion(store, version))?.rolledBackAt).toBeDefined()
+  // A user has ordered it, so it is no emergency.
+  expect(await listAlerts(store, { model, open: true })).toMatchObject([
+    { kind: 'release_rolled_back', severity: 'warning' },
+  ])
 })
+
+it.each([
+  ['reject', true, 'warning'],
+  ['abort', true, 'warning'],
+  ['rollback', true, 'warning'],
+  ['abort', false, 'critical'],
+  ['approve', true, 'critical'],
+] as const)(
+  'a rollback after the command %s, accepted: %s, raises a %s alert',
+  async (command, accepted, severity) => {
+    const model = uniqueName('model')
+    const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
+    const version = await registry.register()
+    const id = `rel_${uniqueName('r')}` as const
+    const state = openingState({ ...firstFacts, id, model, version }, 0)
+    await insertRelease(store, { state, workflowId: 'w', runId: 'r' })
+    const said = { id: `${id}/said`, releaseId: id, actor: 'ben', message: '', stage: 'canary' } as const
+    await insertCommand(store, { ...said, command, accepted })
+    await store.transaction((database) => close(database, end(state, 1, 'rolled_back', 'not wanted')))
+    expect(await listAlerts(store, { model, open: true })).toMatchObject([
+      { kind: 'release_rolled_back', severity },
+    ])
+  },
+)
 
 it.each(['its rollback', 'its end'])(
   'a version whose champion was moved by hand is not named as proven after %s in a restored backup',

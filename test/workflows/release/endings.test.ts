@@ -229,7 +229,12 @@ describe('the rollback of a model', () => {
       reason: 'callers complain',
       version: first,
     })
+    // A second order at once means the same version.
+    expect(await rollBack(fixtureModel)).toMatchObject({ from: second, to: first, repeated: true })
     // A version that was rolled back is not a target, and nothing precedes the first version.
+    await fixture.store.query(
+      sql`update champion_history set at = at - interval '10 minutes' where model = ${fixtureModel.name}`,
+    )
     await expect(rollBack(fixtureModel)).rejects.toMatchObject({ code: 'no_rollback_target' })
     const audited = (await listAudit(fixture.store, { model: fixtureModel.name })).filter(
       ({ action }) => action === 'champion.rolled_back',

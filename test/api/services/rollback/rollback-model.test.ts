@@ -108,13 +108,42 @@ it('two orders at the same moment roll one version back', async () => {
   expect(await championNow()).toBe(second)
 })
 
-it('each rollback of a champion raises an alert that names who ordered it', async () => {
+it('an order within ten minutes of a rollback rolls no further version back unless it names it', async () => {
+  const [first, second, third] = versions
+  expect((await order()).json).toMatchObject({ from: third, to: second })
+  const again = await order()
+  expect(again).toMatchObject({ status: 200, json: { from: third, to: second } })
+  expect(again.json['message']).toMatch(
+    new RegExp(
+      `^${third} was rolled back before, ${second} serves .*; to roll ${second} back too: .tenure rollback ${model} --from ${second}.$`,
+    ),
+  )
+  expect(await championNow()).toBe(second)
+  expect((await order({ version: second })).json).toMatchObject({ from: second, to: first })
+})
+
+it('an order later than ten minutes after a rollback rolls the next version back', async () => {
+  const [first, second] = versions
+  await order()
+  await fixture.store.query(
+    sql`update champion_history set at = at - interval '10 minutes' where model = ${model}`,
+  )
+  expect((await order()).json).toMatchObject({ from: second, to: first })
+})
+
+it('each rollback of a champion raises a warning that names who ordered it', async () => {
   await order({ reason: 'complaints' })
   await order({ version: versions[1] })
   const [first, second, third] = versions
-  expect((await listAlerts(fixture.store, { model })).map(({ kind, message }) => [kind, message])).toEqual([
-    ['champion_rolled_back', `${second} is rolled back to ${first} by olga: no reason given`],
-    ['champion_rolled_back', `${third} is rolled back to ${second} by olga: complaints`],
+  expect(
+    (await listAlerts(fixture.store, { model })).map(({ kind, severity, message }) => [
+      kind,
+      severity,
+      message,
+    ]),
+  ).toEqual([
+    ['champion_rolled_back', 'warning', `${second} is rolled back to ${first} by olga: no reason given`],
+    ['champion_rolled_back', 'warning', `${third} is rolled back to ${second} by olga: complaints`],
   ])
   const open = () => listAlerts(fixture.store, { model, open: true })
   await resolveChampionRollbacks(fixture.store, model)
@@ -199,6 +228,56 @@ it('an order that comes while its canary ends rolls nothing else back', async ()
   const answer = await orderRollback(deps, await olga(), sent)
   expect(answer).toMatchObject({ outcome: 'rolled_back', from: candidate, to: third })
   expect(await championNow()).toBe(third)
+})
+
+/** Ends a release by a rollback that no user has ordered. */
+async function endRolledBack(
+  { state }: { state: ReleaseState },
+  stage: 'shadow' | 'canary',
+  withdraw: boolean,
+): Promise<void> {
+  const routing = { stage, stageIndex: 0, generation: 2, shareBp: 5_000, startedMs: 0 }
+  const rollbackOrder = { outcome: 'rolled_back', reason: 'a verdict', withdraw } as const
+  const routed = { ...state, routings: [routing], rollbackOrder }
+  await fixture.store.transaction(async (database) => {
+    await returnToBaseline(database, routed)
+    await close(database, end(routed, 0, 'rolled_back', 'a verdict'))
+  })
+}
+
+it.each([
+  ['a verdict', true],
+  ['a deadline', false],
+])(
+  'an order within ten minutes of the rollback of a canary by %s leaves the champion',
+  async (_, withdraw) => {
+    const [, second, third] = versions
+    const canary = await release('canary', (version) => ({
+      arms: [
+        { arm: 'canary', version, shareBp: 5_000 },
+        { arm: 'champion', version: third!, shareBp: 5_000 },
+      ],
+    }))
+    await endRolledBack(canary, 'canary', withdraw)
+    const again = await order()
+    expect(again).toMatchObject({ status: 200, json: { from: canary.candidate, to: third } })
+    expect(again.json['message']).toMatch(/was rolled back before.*to roll .* back too: .tenure rollback/)
+    expect(await championNow()).toBe(third)
+    await fixture.store.query(
+      sql`update releases set rolled_back_at = rolled_back_at - interval '10 minutes' where id = ${canary.id}`,
+    )
+    expect((await order()).json).toMatchObject({ from: third, to: second })
+  },
+)
+
+it('an order after the rollback of a version that served no caller means the champion', async () => {
+  const [, second, third] = versions
+  const shadow = await release('shadow', (version) => ({
+    shadow: { version, shareBp: 10_000 },
+    arms: [{ arm: 'champion', version: third!, shareBp: 10_000 }],
+  }))
+  await endRolledBack(shadow, 'shadow', true)
+  expect((await order()).json).toMatchObject({ from: third, to: second })
 })
 
 it('an order that is repeated after its replica died rolls nothing else back', async () => {
