@@ -1,5 +1,7 @@
 /** Declares the fields of the API's responses that the command line reads. */
 import type { BehaviourRow } from '../../domain/behaviour/behaviour-test.ts'
+import type { GateReport } from '../../domain/evaluation/gate.ts'
+import type { ReportedConcerns } from '../../domain/evaluation/reasons.ts'
 import type { GateMetricRow } from '../../domain/evaluation/metric-table.ts'
 
 export interface ModelAnswer {
@@ -7,6 +9,10 @@ export interface ModelAnswer {
   about?: string
   champion?: { version: string; since: string }
   open_release?: string
+  /** Why the last window of the monitor did not measure quality. */
+  quality_unmeasured?: string
+  /** The slices, groups and the business metric that it could not determine, each with the reason. */
+  parts_unmeasured?: string[]
   /** The version that a rollback of the model would roll back. */
   rolls_back?: string
 }
@@ -47,7 +53,13 @@ export interface ReleaseAnswer {
   reason?: string
   started_at: string
   ended_at?: string
+  /** When and why the version was rolled back after this release had promoted it. */
+  withdrawn_at?: string
+  withdrawn_reason?: string
 }
+
+/** What the gate has judged besides its metrics. */
+export type JudgedParts = Pick<GateReport, 'slices' | 'fairness' | 'calibration' | 'policy'>
 
 /** The offline evaluation; older reports may lack tables. */
 export interface EvaluationAnswer {
@@ -58,8 +70,18 @@ export interface EvaluationAnswer {
     metrics?: (Omit<GateMetricRow, 'higherIsBetter' | 'oneSidedLow' | 'p' | 'floor' | 'floorMet' | 'method'> &
       Partial<Pick<GateMetricRow, 'floor' | 'floorMet'>>)[]
     tests?: BehaviourRow[]
-    warnings?: { code: string; message: string }[]
-  }
+  } & Partial<JudgedParts> &
+    ReportedConcerns
+}
+
+export interface AlertAnswer {
+  id: number
+  model?: string | null
+  severity: 'critical' | 'warning' | 'info'
+  kind: string
+  message: string
+  raised_at: string
+  acknowledged_by?: string
 }
 
 export interface WaitingAnswer {

@@ -1,4 +1,5 @@
 /** Formats values for tables and sentences in the same way for all commands. */
+import type { ReleaseAnswer } from '../client/responses.ts'
 import type { Terminal } from '../terminal.ts'
 
 /** Formats a time as `2001-02-03 14:05:09` in UTC. */
@@ -33,6 +34,11 @@ export function coloured(terminal: Terminal, outcome: string | null | undefined)
       return terminal.paint('yellow', outcome)
   }
 }
+
+/** Returns the outcome, and when the promoted version was rolled back since. */
+export const releaseOutcome = ({ outcome, withdrawn_at: at }: ReleaseAnswer, terminal: Terminal): string =>
+  coloured(terminal, outcome) +
+  (at === undefined ? '' : terminal.paint('red', `, rolled back since ${time(at)}`))
 
 /** The default primary metrics of the tasks. */
 const primaries = ['auc', 'accuracy', 'rmse', 'r2', 'pinball']

@@ -49,6 +49,8 @@ const endOfRelease = {
   outcome: textField,
   reason: textField,
   ended_at: timeField,
+  withdrawn_at: timeField,
+  withdrawn_reason: textField,
 }
 const queued = schemaOfFields(
   {

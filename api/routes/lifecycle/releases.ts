@@ -12,6 +12,7 @@ import { pinReason } from '../../../domain/serving/kill-switch.ts'
 import { commandRoles, releaseStages, type ReleaseStage } from '../../../domain/release/state.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'
 import { listRecorded } from '../../../store/release/command-outbox.ts'
+import { findWithdrawals, type Withdrawal } from '../../../store/registry/champions.ts'
 import { findAnswerEvidence } from '../../../store/release/answer-evidence.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
 import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
@@ -49,7 +50,8 @@ const commandSummaries: Readonly<Record<CommandName, string>> = {
   resume: 'Resume a paused release, or extend an inconclusive stage.',
   abort: 'Abort a release, or cancel a queued one. The champion stays.',
   rollback: 'Roll back the candidate of a release.',
-  promoteNow: 'Promote in an emergency: skip approvals and waits. A reason is required.',
+  promoteNow:
+    'Promote in an emergency: skip approvals, minimum times and all stages but one. The probation stays. A reason is required.',
 }
 
 const command = z.strictObject({
@@ -79,9 +81,13 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const found = await listReleases(deps.store, filter)
       const waiting = await listQueued(deps.store, { ...filter, open: query.open || undefined })
       const shares = await findShares(deps.store)
+      const withdrawals = await findWithdrawals(
+        deps.store,
+        found.map(({ state }) => state.version),
+      )
       return {
         json: {
-          releases: found.map((each) => briefOf(each, shares)),
+          releases: found.map((each) => briefOf(each, shares, withdrawals)),
           waiting: waiting.map((each) => toWire(queuedSummary(each))),
         },
       }
@@ -95,18 +101,20 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     query: z.strictObject({ cursor: cursorText.optional(), limit }),
     async handle({ actor, params, query }) {
       const release = await getReleaseInScope(deps.store, actor, params['id']!)
-      const { id } = release.state
+      const { id, version } = release.state
       const [before] = query.cursor === undefined ? [] : decodeCursor(query.cursor, 'commands', commandKey)
-      const [evidence, decisions, found, recorded, flag] = await Promise.all([
+      const [evidence, decisions, found, recorded, flag, shares, withdrawals] = await Promise.all([
         findAnswerEvidence(deps.store, id),
         listDecisions(deps.store, id, query.limit),
         listCommands(deps.store, id, { limit: query.limit + 1, before }),
         listRecorded(deps.store, id, query.limit),
         findKillSwitch(deps.store, release.state.model),
+        findShares(deps.store),
+        findWithdrawals(deps.store, [version]),
       ])
       const commands = found.slice(-query.limit)
       const first = found.length > query.limit ? commands[0] : undefined
-      const brief = briefOf(release, await findShares(deps.store))
+      const brief = briefOf(release, shares, withdrawals)
       const pin = brief.outcome === undefined ? pinReason(flag) : undefined
       return {
         json: {
@@ -173,7 +181,9 @@ function commandInput({ reason, stage, ...digests }: z.infer<typeof command>) {
 function briefOf(
   { state, outcome, reason, startedAt, updatedAt, endedAt }: Release,
   shares: ReadonlyMap<string, number>,
+  withdrawals: ReadonlyMap<string, Withdrawal>,
 ) {
+  const withdrawn = outcome === 'promoted' ? withdrawals.get(state.version) : undefined
   return {
     id: state.id,
     model: state.model,
@@ -183,8 +193,11 @@ function briefOf(
     stage: state.stage,
     stage_index: state.stageIndex,
     share_bp: state.shareBp,
-    // Read from the present routes, because a later release may have replaced a promoted version.
-    traffic_bp: shares.get(state.version) ?? 0,
+    // Read from the present routes, because a later release may have replaced a promoted version. Another release of the version may
+    // have made it live, after this one was rejected.
+    traffic_bp: [undefined, 'promoted'].includes(outcome ?? state.outcome)
+      ? (shares.get(state.version) ?? 0)
+      : 0,
     hotfix: state.hotfix?.reason,
     drill: state.drill,
     paused: state.paused,
@@ -199,5 +212,7 @@ function briefOf(
     started_at: startedAt,
     updated_at: updatedAt,
     ended_at: endedAt,
+    withdrawn_at: withdrawn?.at,
+    withdrawn_reason: withdrawn?.reason,
   }
 }

@@ -2,7 +2,12 @@
 import { pinReason } from '../../../../domain/serving/kill-switch.ts'
 import type { Routing } from '../../../../store/serving/routing.ts'
 import { findRouting, laggingReplicas, listReplicaProgress } from '../../../../store/serving/routing.ts'
-import { findChampion, type Champion } from '../../../../store/registry/champions.ts'
+import {
+  findChampion,
+  findWithdrawals,
+  type Champion,
+  type Withdrawal,
+} from '../../../../store/registry/champions.ts'
 import { findKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import { readTraffic } from '../../../../store/dashboard/overview.ts'
 import {
@@ -35,6 +40,8 @@ export interface ReleaseSubject {
   drift: ShownDrift[]
   answers: AnswerEvidence
   champion?: Champion
+  /** The rollback of the version after this release had promoted it. */
+  withdrawal?: Withdrawal
   routing?: Routing
   /** The replicas that have not applied the route, each with its reason. */
   behind: string[]
@@ -66,9 +73,10 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
     findRouting(store, model),
     isOpen ? listReplicaProgress(store, model) : [],
     findKillSwitch(store, model),
+    release.outcome === 'promoted' ? findWithdrawals(store, [version]) : undefined,
     isOpen ? readTraffic(store, { parts: 1, partMs: spanMs }) : new Map<string, { requests: number[] }>(),
   ])
-  const [routing, followers, flag, traffic] = now
+  const [routing, followers, flag, withdrawals, traffic] = now
   return {
     release,
     candidate,
@@ -79,6 +87,7 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
     watches,
     drift,
     champion,
+    withdrawal: withdrawals?.get(version),
     routing,
     behind: routing === undefined ? [] : laggingReplicas(followers, routing.route),
     rate: (traffic.get(model)?.requests[0] ?? 0) / (spanMs / 1_000),

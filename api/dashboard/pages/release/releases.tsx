@@ -1,6 +1,7 @@
 /** Lists releases page by page, filtered by model and outcome. */
 import { z } from 'zod'
 import { releaseOutcomes, type ReleaseOutcomeKind } from '../../../../domain/release/state.ts'
+import { findWithdrawals, type Withdrawal } from '../../../../store/registry/champions.ts'
 import { listReleaseLines, type ReleaseListItem } from '../../../../store/dashboard/release-detail.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
@@ -28,7 +29,18 @@ export const releasesPage = definePage({
       limit: rowsAPage + 1,
       offset: (query.page - 1) * rowsAPage,
     })
-    return { models, lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage }
+    const withdrawals = await findWithdrawals(
+      store,
+      lines.map(({ version }) => version),
+    )
+    return {
+      models,
+      lines: lines.slice(0, rowsAPage).map((line) => ({
+        ...line,
+        withdrawal: line.outcome === 'promoted' ? withdrawals.get(line.version) : undefined,
+      })),
+      more: lines.length > rowsAPage,
+    }
   },
   title: () => 'Releases',
   view: ({ models, lines, more }, { query }) => (
@@ -64,7 +76,9 @@ export const releasesPage = definePage({
             { head: 'Ended', cell: ({ endedAt }) => <Time at={endedAt} /> },
             {
               head: 'Reason',
-              cell: ({ reason }) => <span class="small">{shortReason(reason ?? '')}</span>,
+              cell: ({ reason, withdrawal }) => (
+                <span class="small">{shortReason(withdrawal?.reason ?? reason ?? '')}</span>
+              ),
             },
           ]}
         />
@@ -74,13 +88,19 @@ export const releasesPage = definePage({
   ),
 })
 
-const Outcome = ({ line }: { line: ReleaseListItem }): PageElement => (
+const Outcome = ({ line }: { line: ReleaseListItem & { withdrawal?: Withdrawal } }): PageElement => (
   <>
     {line.outcome === undefined ? (
       <Badge tone={stageTone(line)}>{stageText(line)}</Badge>
     ) : (
       <Badge tone={outcomeTones[line.outcome]}>{plain(line.outcome)}</Badge>
     )}
+    {line.withdrawal && [
+      ' ',
+      <Badge tone="bad">rolled back since</Badge>,
+      ' ',
+      <Time at={line.withdrawal.at} />,
+    ]}
     {line.drill && [' ', <Badge tone="quiet">drill</Badge>]}
     {line.hotfix && [' ', <Badge tone="warn">hotfix</Badge>]}
   </>

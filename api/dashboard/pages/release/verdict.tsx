@@ -1,6 +1,6 @@
 /** Shows the verdict of a release in one line with its reason, and the state of the rollout. */
 import { countText } from '../../../../charts/figures.ts'
-import { metricName } from '../../../../domain/figures.ts'
+import { levelPercent, metricName } from '../../../../domain/figures.ts'
 import { whyWaiting, withoutEvidence } from '../../../../domain/release/explain.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import { comparedValue } from '../../../../domain/evaluation/metric-table.ts'
@@ -28,7 +28,7 @@ import {
 import { gateTones } from './evaluation.tsx'
 import type { ShownVerdict } from '../../../../store/dashboard/release-detail.ts'
 import type { ReleaseSubject } from './load.ts'
-import { seenByCallers } from './rollback.tsx'
+import { isComplete, seenByCallers } from './rollback.tsx'
 import { stageRows } from './stages.ts'
 
 interface Line {
@@ -39,8 +39,10 @@ interface Line {
 
 /** Returns the outcome; before it, the newest verdict of the running stage; before that, the verdict of the offline gate. */
 export function verdictLine(subject: ReleaseSubject): Line {
-  const { release, candidate } = subject
+  const { release, candidate, withdrawal } = subject
   const { state } = release
+  if (withdrawal !== undefined)
+    return { tone: 'bad', word: 'promoted, rolled back since', why: withdrawal.reason }
   const outcome = release.outcome ?? state.outcome
   if (outcome !== undefined)
     return {
@@ -51,8 +53,16 @@ export function verdictLine(subject: ReleaseSubject): Line {
   const running = runningLine(subject)
   if (running !== undefined) return running
   const { lastVerdict: last } = state
-  if (last !== undefined)
-    return { tone: verdictTones[last.kind], word: plain(last.kind), why: withoutEvidence(last.reason) }
+  if (last !== undefined) {
+    // Evidence of a later moment no longer changes this verdict.
+    const isLate = state.stage === 'awaiting_decision' && last.kind === 'inconclusive'
+    const when = isLate && last.questions === undefined ? 'at the deadline: ' : ''
+    return {
+      tone: verdictTones[last.kind],
+      word: plain(last.kind),
+      why: `${when}${withoutEvidence(last.reason)}`,
+    }
+  }
   if (candidate?.report === undefined) return { tone: 'quiet', word: 'no data yet', why: '' }
   return gateLine(candidate.report, state.baseline)
 }
@@ -104,15 +114,16 @@ function gateLine(report: GateReport, baseline: string | undefined): Line {
   const gain =
     primary == null || primary.delta === null
       ? ''
-      : ` (${gainText(primary.delta)}, ${Math.round(100 * report.policy.confidence)} % CI ${gainText(primary.low)} to ${gainText(primary.high)})`
+      : ` (${gainText(primary.delta)}, ${levelPercent(report.policy.confidence)} % CI ${gainText(primary.low)} to ${gainText(primary.high)})`
   const preposition = report.verdict === 'insufficient' ? 'against' : 'than'
   const why = `${preposition} ${baseline}: ${value === undefined ? reason : `${value}${gain}`}`
   return { tone, word: plain(report.verdict), why }
 }
 
 export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageElement => {
-  const { release, pinned, behind, routing, champion, nowMs, candidate } = subject
+  const { release, pinned, behind, routing, champion, nowMs, candidate, withdrawal } = subject
   const { state } = release
+  const { rollbackResult: recovery } = state
   const outcome = release.outcome ?? state.outcome
   const { tone, word, why } = verdictLine(subject)
   const isOpen = release.endedAt === undefined
@@ -148,11 +159,17 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
             · ended <Time at={release.endedAt} />
           </>
         )}
+        {withdrawal !== undefined && (
+          <>
+            {' '}
+            · rolled back <Time at={withdrawal.at} />
+          </>
+        )}
       </p>
-      {state.rollbackResult !== undefined && (
+      {recovery !== undefined && isComplete(recovery, state.version) && (
         <p class="quiet small">
           Rolled back on all replicas in{' '}
-          {Math.max(0, Math.round(state.rollbackResult.acknowledgedMs - state.rollbackResult.orderedMs))} ms
+          {Math.max(0, Math.round(recovery.acknowledgedMs - recovery.orderedMs))} ms
         </p>
       )}
     </section>
