@@ -6,12 +6,11 @@ import { issuesOfAb, type AbPolicy } from '../canary/ab-test.ts'
 import { issuesOfBusinessTimes } from '../canary/business-policy.ts'
 import { issuesOfExternalTimes } from '../canary/external/external-policy.ts'
 import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../canary/policy.ts'
-import { canonicalJson } from '../canonical-json.ts'
 import { issuesOfDrill, type DrillPolicy } from '../drill.ts'
 import { policyIssues, type PolicyIssues } from '../policy-issues.ts'
 import { issuesOfTarget, type CallerTarget } from '../serving/target.ts'
-import { checkQualification, defaultQualification, type QualificationLimits } from '../model/qualification.ts'
-import { checkApproval, checkReplacedApproval, checkRisk, type ApprovalSide } from './rules/approvals.ts'
+import { checkQualification, type QualificationLimits } from '../model/qualification.ts'
+import { checkApproval, checkRisk, type ApprovalSide } from './rules/approvals.ts'
 
 /**
  * - `canary`: shadow → rising shares → 100 % → probation with a champion holdback.
@@ -117,9 +116,9 @@ export interface ReleasePolicy {
    */
   whenPassed?: 'promote' | 'ask'
   /**
-   * The behaviour while another release of the model is open. `queue`, the default: wait, and replace an older queued release; a
-   * release started by a user supersedes one that is only awaiting approval. `supersede`: end any release that is not being promoted
-   * yet. `refuse`: do not start.
+   * The behaviour while another release of the model is open. `queue`, the default: wait, and replace an older queued release, but
+   * a retraining does not replace one that a user has started; a release started by a user supersedes one that is only awaiting
+   * approval. `supersede`: end any release that is not being promoted yet. `refuse`: do not start.
    */
   whenBusy?: 'queue' | 'supersede' | 'refuse'
   /** The shorter stages of a release that an approver has marked as a hotfix; the stages above when absent. */
@@ -183,10 +182,11 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
   check.oneOf('whenPassed', whenPassed, ['promote', 'ask'])
   check.oneOf('whenBusy', whenBusy, ['queue', 'supersede', 'refuse'])
   if (hotfix) checkHotfix(check, hotfix)
+  checkControl(check, policy)
   checkQualification(check, policy.qualification ?? {})
   if (drill) check.part('drill', issuesOfDrill(drill))
-  if (requireDrill) check.integer('requireDrill.withinMs', requireDrill.withinMs, 1)
-  for (const [name, value] of Object.entries(watch)) check.integer(`watch.${name}`, value, 1)
+  if (requireDrill) check.duration('requireDrill.withinMs', requireDrill.withinMs, 1)
+  for (const [name, value] of Object.entries(watch)) check.duration(`watch.${name}`, value, 1)
   check.need(
     !(watch.exposureMs <= watch.everyMs),
     'watch.exposureMs must be longer than watch.everyMs, or the exposure expires between two verdicts',
@@ -198,20 +198,19 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
 function checkStage(check: PolicyIssues, place: string, each: StagePolicy): void {
   check.integer(`${place}.shareBp`, each.shareBp, 1, 10_000)
   checkTimes(check, place, each)
-  check.need(!(each.deadlineMs <= each.minMs), `${place}.deadlineMs must be longer than its minMs`)
 }
 
 function checkTargeted(check: PolicyIssues, each: TargetedPolicy, strategy: Strategy): void {
   check.need(strategy === 'canary', `targeted belongs to a canary release; ${strategy} chooses no callers`)
   check.part('targeted.target', issuesOfTarget(each.target))
   checkTimes(check, 'targeted', each)
-  check.need(!(each.deadlineMs <= each.minMs), 'targeted.deadlineMs must be longer than its minMs')
 }
 
 function checkTimes(check: PolicyIssues, place: string, each: Omit<StagePolicy, 'shareBp'>): void {
-  check.integer(`${place}.minMs`, each.minMs, 0)
+  check.duration(`${place}.minMs`, each.minMs, 0)
   check.integer(`${place}.minRequests`, each.minRequests, 0)
-  check.integer(`${place}.deadlineMs`, each.deadlineMs, 1)
+  check.duration(`${place}.deadlineMs`, each.deadlineMs, 1)
+  check.need(!(each.deadlineMs <= each.minMs), `${place}.deadlineMs must be longer than its minMs`)
 }
 
 function checkStages(check: PolicyIssues, place: string, stages: readonly StagePolicy[]): void {
@@ -241,6 +240,17 @@ function checkHotfix(check: PolicyIssues, { stages, probation }: NonNullable<Rel
   if (probation) checkProbation(check, 'hotfix.probation', probation)
 }
 
+/** A stage of 100 % leaves the champion no requests to compare with. A rolling release always keeps a replica for it. */
+function checkControl({ need }: PolicyIssues, { strategy, stages, hotfix }: ReleasePolicy): void {
+  const check = (place: string, each: readonly StagePolicy[]): void =>
+    need(
+      !each.some(({ shareBp }) => shareBp === 10_000),
+      `${place} must stay below 100 %, which leaves no control; the promotion follows the last stage`,
+    )
+  if (strategy === 'canary' || strategy === 'ab') check('stages', stages)
+  if (hotfix && strategy !== 'rolling') check('hotfix.stages', hotfix.stages)
+}
+
 /** The parts that each strategy requires. */
 function checkStrategy({ need, part }: PolicyIssues, policy: ReleasePolicy): void {
   const { strategy, stages, shadow, probation, ab, whenPassed, limits } = policy
@@ -268,65 +278,3 @@ function checkStrategy({ need, part }: PolicyIssues, policy: ReleasePolicy): voi
       return
   }
 }
-
-/**
- * The issues of a policy that a request provides instead of the model's own; empty when it is allowed. Its shares and times are approved
- * with it, but it must not lower the number of approvals or the drills that the model requires. Without an approver the requester alone
- * would decide, so it must then observe at least as much as the model's own policy.
- */
-export function issuesOfReplacement(policy: ReleasePolicy, own: Partial<ReleasePolicy>): string[] {
-  const check = policyIssues()
-  const { issues, need } = check
-  const { approval } = policy
-  const { approvers } = approval
-  checkReplacedApproval(check, policy, own)
-  const maxMs = own.requireDrill?.withinMs ?? Infinity
-  need(
-    !((policy.requireDrill?.withinMs ?? Infinity) > maxMs),
-    `requireDrill.withinMs must be at most ${maxMs}, as in the model file`,
-  )
-  if (approvers === 0) checkUnapproved(check, policy, own)
-  return issues
-}
-
-/** A policy that no approver sees must keep each observation and each limit of the model's own. */
-function checkUnapproved(
-  { issues, need }: PolicyIssues,
-  policy: ReleasePolicy,
-  own: Partial<ReleasePolicy>,
-): void {
-  const unapproved = 'without an approver; ask for approval.approvers of at least 1'
-  const keep = (place: string, given: readonly Observation[], wanted: readonly Observation[]): void => {
-    if (wanted.length > 0 && given.length === 0) issues.push(`${place} cannot be left out ${unapproved}`)
-    else
-      for (const field of ['minMs', 'minRequests'] as const) {
-        const least = sumOf(wanted, field)
-        need(
-          !(sumOf(given, field) < least),
-          `${place}: ${field} must add up to at least ${least} ${unapproved}`,
-        )
-      }
-  }
-  need(
-    policy.strategy !== 'direct' || (own.strategy ?? 'direct') === 'direct',
-    `strategy cannot become direct ${unapproved}`,
-  )
-  keep('stages', policy.stages, own.stages ?? [])
-  keep('shadow', policy.shadow ? [policy.shadow] : [], own.shadow ? [own.shadow] : [])
-  keep('targeted', policy.targeted ? [policy.targeted] : [], own.targeted ? [own.targeted] : [])
-  keep('probation', policy.probation ? [policy.probation] : [], own.probation ? [own.probation] : [])
-  const least = { ...defaultQualification, ...own.qualification }
-  for (const [name, value] of Object.entries({ ...defaultQualification, ...policy.qualification })) {
-    const max = least[name as keyof QualificationLimits]
-    need(!(value > max), `qualification.${name} must be at most ${max} ${unapproved}`)
-  }
-  need(
-    own.limits === undefined || canonicalJson(policy.limits) === canonicalJson(own.limits),
-    `limits must be those of the model file ${unapproved}`,
-  )
-}
-
-type Observation = Pick<StagePolicy, 'minMs' | 'minRequests'>
-
-const sumOf = (parts: readonly Observation[], field: keyof Observation): number =>
-  parts.reduce((sum, part) => sum + part[field], 0)

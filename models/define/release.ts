@@ -84,8 +84,8 @@ interface CommonSpec {
   }
 }
 interface ProbationSpec extends StageOptions {
-  /** The share that the previous champion keeps serving, in percent. */
-  holdback: number
+  /** The share that the previous champion keeps serving, in percent. Default: 5. */
+  holdback?: number
   /** The share of requests copied to the previous champion, in percent, to compare both predictions. */
   shadow?: number
   /**
@@ -116,7 +116,7 @@ export interface CanarySpec extends CommonSpec {
   deadline?: Duration
   /** The shadow stage before the first stage. Default of a canary: copies of all requests for the soak time; of others none. */
   shadow?: StageSpec | 'off'
-  /** The probation after 100 %: the previous champion keeps `holdback` percent as a control. Default: `{ holdback: 5 }`. */
+  /** The probation after 100 %: the previous champion keeps `holdback` percent as a control. Default: on, with the defaults of its fields. */
   probation?: ProbationSpec | 'off'
   /** Intervals and timeouts of the observation. */
   watch?: {
@@ -247,7 +247,7 @@ export function compileRelease(
   })
   // The default shadow copies all requests, except in a fixed split.
   const shown = 'shadow' in spec ? spec.shadow : strategy === 'canary' ? percent(100) : 'off'
-  const { probation = { holdback: 5 } } = spec
+  const { probation = {} } = spec
   const first = 'first' in spec && spec.first ? compileFirst(report, at, spec.first, features) : undefined
   const specs = strategy === 'ab' ? [spec.split] : 'stages' in spec ? spec.stages : []
   return checked(report, {
@@ -259,7 +259,7 @@ export function compileRelease(
       ? {}
       : {
           probation: {
-            holdbackBp: basisPoints(probation.holdback),
+            holdbackBp: basisPoints(probation.holdback ?? 5),
             shadowBp: probation.shadow === undefined ? undefined : basisPoints(probation.shadow),
             coverLabels: probation.coverLabels ?? (probation.soak === undefined && spec.soak === undefined),
             ...times('probation', probation),

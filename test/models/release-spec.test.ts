@@ -83,13 +83,15 @@ describe('a release specification', () => {
 
   it('a probation covers the delay of labels unless a soak is given, and may compare both versions', () => {
     const probationOf = (probation?: {
-      holdback: number
+      holdback?: number
       soak?: '1 h'
+      requests?: number
       shadow?: number
       coverLabels?: boolean
     }) => lower(canary({ stages: [percent(5)], probation })).policy.probation
     expect(probationOf()).toMatchObject({ holdbackBp: 500, coverLabels: true })
     expect(probationOf({ holdback: 5, soak: '1 h' })).toMatchObject({ coverLabels: false, minMs: 3_600_000 })
+    expect(probationOf({ soak: '1 h', requests: 5 })).toMatchObject({ holdbackBp: 500, minRequests: 5 })
     expect(probationOf({ holdback: 5, shadow: 50, soak: '1 h', coverLabels: true })).toMatchObject({
       shadowBp: 5_000,
       coverLabels: true,

@@ -2,12 +2,10 @@ import { describe, expect, it } from 'vitest'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { defaultDrill, drillKindNames, drillFaultOf } from '../../../domain/drill.ts'
 import { hotfixPolicy } from '../../../domain/release/derived-policy.ts'
-import {
-  defaultWatch,
-  issuesOfPolicy,
-  issuesOfReplacement,
-  type ReleasePolicy,
-} from '../../../domain/release/policy.ts'
+import { defaultWatch, issuesOfPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
+import { issuesOfReplacement } from '../../../domain/release/rules/replacement.ts'
+import { issuesOfOpening } from '../../../domain/release/state.ts'
+import { releaseFacts } from '../../support/release/releases.ts'
 
 const promotion = {
   ratio: 2,
@@ -50,6 +48,16 @@ describe('a release policy', () => {
     ['a share of 0', { stages: [{ ...stage, shareBp: 0 }] }, 'stages[0].shareBp'],
     ['a share above the whole', { stages: [{ ...stage, shareBp: 10_001 }] }, 'stages[0].shareBp'],
     [
+      'a share without a control',
+      { stages: [stage, { ...stage, shareBp: 10_000 }] },
+      'stages must stay below',
+    ],
+    [
+      'a hotfix without a control',
+      { hotfix: { stages: [{ ...stage, shareBp: 10_000 }] } },
+      'hotfix.stages must stay below 100 %',
+    ],
+    [
       'a falling share',
       { stages: [stage, { ...stage, shareBp: 100 }] },
       'stages[1].shareBp must be larger than that of the stage before: 1 % follows',
@@ -65,6 +73,13 @@ describe('a release policy', () => {
       { probation: { holdbackBp: 6_000, minMs: 0, minRequests: 0, deadlineMs: 1 } },
       'probation.holdbackBp',
     ],
+    [
+      'a probation whose deadline comes before its minimum',
+      { probation: { ...good.probation!, minMs: 2_000 } },
+      'probation.deadlineMs must be longer than its minMs',
+    ],
+    ['a wait that no date can hold', { watch: { ...defaultWatch, decisionMs: 9e15 } }, 'watch.decisionMs'],
+    ['approvals within 300 centuries', { approval: { approvers: 1, withinMs: 1e15 } }, 'approval.withinMs'],
     [
       'a lease that lapses between looks',
       { watch: { ...defaultWatch, exposureMs: 5_000 } },
@@ -163,6 +178,16 @@ describe('a policy in a request', () => {
       expect(issuesOfReplacement(older, own).join()).toMatch(/^requireDrill.withinMs must be at most 5000/)
   })
 
+  it('requires the kinds of drills that the model file requires', () => {
+    const drilled = { ...own, drill: { ...defaultDrill, kinds: ['bad' as const, 'nan' as const] } }
+    const asks = (kinds: typeof defaultDrill.kinds) => ({ ...drilled, drill: { ...defaultDrill, kinds } })
+    expect(issuesOfReplacement(asks(['nan', 'bad', 'slow']), drilled)).toEqual([])
+    for (const fewer of [asks([]), asks(['nan'])])
+      expect(issuesOfReplacement(fewer, drilled)).toEqual([
+        'drill.kinds must include bad, nan, as in the model file',
+      ])
+  })
+
   it('lets a request leave out users whom the model file names, and add none', () => {
     const named: ReleasePolicy = {
       ...good,
@@ -200,7 +225,34 @@ describe('a policy in a request', () => {
     [
       'the limits of the judge',
       { limits: { ...good.limits, minClusters: 1 } as never },
-      /^limits must be those/,
+      /^limits must be as in the model file/,
+    ],
+    ['the stages by another strategy', { strategy: 'blue_green' }, /^strategy cannot become blue_green/],
+    [
+      'its first share',
+      { stages: [{ ...stage, shareBp: 2_000, minMs: 2_000, minRequests: 200 }] },
+      /^stages: the first share must be at most 5 % /,
+    ],
+    [
+      'its largest share',
+      { stages: [stage, { ...stage, shareBp: 9_999 }] },
+      /^stages: the largest share must be at most 25 % /,
+    ],
+    [
+      'the end of an exposure without a verdict',
+      { watch: { ...defaultWatch, exposureMs: 1e12 } },
+      /^watch.exposureMs must be at most 15000 /,
+    ],
+    [
+      'a part of the holdback',
+      { probation: { ...good.probation!, holdbackBp: 1 } },
+      /^probation.holdbackBp must be at least 500/,
+    ],
+    ['the stages of a hotfix', { hotfix: { stages: [stage] } }, /^hotfix must be as in the model file/],
+    [
+      'its choice of the first callers',
+      { targeted: { ...stage, target: { routingKeys: ['anna'] } } },
+      /^targeted.target must be as in the model file/,
     ],
   ])('that asks for no approver cannot drop %s', (_name, change, issue) => {
     expect(issuesOfReplacement(free, free)).toEqual([])
@@ -214,6 +266,56 @@ describe('a policy in a request', () => {
   })
 })
 
+describe('a policy that no approver sees', () => {
+  it('may observe more and expose less, with a shorter exposure between verdicts', () => {
+    const own = { ...good, approval: { approvers: 0, withinMs: 1_000 } }
+    const careful = {
+      ...own,
+      stages: [
+        { ...stage, shareBp: 100 },
+        { ...stage, minMs: 5_000 },
+        { ...stage, shareBp: 1_000 },
+      ],
+      watch: { ...own.watch, exposureMs: 10_000 },
+      probation: { ...own.probation!, minRequests: 10, holdbackBp: 1_000 },
+    }
+    expect(issuesOfReplacement(careful, own)).toEqual([])
+  })
+
+  it.each([
+    ['the wait for outcomes', { coverLabels: false }, /^probation.coverLabels must be true/],
+    [
+      'the wait for outcomes, by leaving it out',
+      { coverLabels: undefined },
+      /^probation.coverLabels must be/,
+    ],
+    [
+      'a part of the copies to the previous champion',
+      { shadowBp: 100 },
+      /^probation.shadowBp must be at least 500/,
+    ],
+    [
+      'the copies to the previous champion',
+      { shadowBp: undefined },
+      /^probation.shadowBp must be at least 500/,
+    ],
+  ])('keeps %s of a probation', (_name, change, issue) => {
+    const probation = { ...good.probation!, coverLabels: true, shadowBp: 500 }
+    const own = { ...good, approval: { approvers: 0, withinMs: 1_000 }, probation }
+    expect(issuesOfReplacement(own, own)).toEqual([])
+    const weaker = { ...own, probation: { ...probation, ...change } }
+    expect(issuesOfReplacement(weaker, own).join()).toMatch(issue)
+    expect(issuesOfReplacement({ ...weaker, approval: { approvers: 1, withinMs: 1_000 } }, own)).toEqual([])
+  })
+
+  it('keeps the approver who decides after a shadow', () => {
+    const own = { ...good, approval: { approvers: 0, withinMs: 1_000 }, whenPassed: 'ask' as const }
+    expect(issuesOfReplacement({ ...own, whenPassed: undefined }, own).join()).toMatch(
+      /^whenPassed must be as in the model file/,
+    )
+  })
+})
+
 describe('a hotfix', () => {
   it('uses the shorter stages of the policy, with a watcher and without a shadow', () => {
     const short = { ...stage, shareBp: 2_000, minMs: 10 }
@@ -222,6 +324,14 @@ describe('a hotfix', () => {
     expect(way).not.toMatchObject({ shadow: expect.anything() })
     expect(issuesOfPolicy(way)).toEqual([])
     expect(hotfixPolicy(good)).toEqual(good)
+  })
+
+  it('of a policy without stages of its own uses those of the hotfix', () => {
+    const policy = { ...good, strategy: 'blue_green' as const, stages: [], hotfix: { stages: [stage] } }
+    expect(issuesOfPolicy(policy)).toEqual([])
+    const facts = { ...releaseFacts, policy: hotfixPolicy(policy), hotfix: { by: 'anna', atMs: 1 } }
+    expect(issuesOfPolicy(facts.policy)).toEqual([])
+    expect(issuesOfOpening(facts)).toEqual([])
   })
 })
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { isApproved, missingApprovals } from '../../../domain/release/approval.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'
-import { issuesOfPolicy, issuesOfReplacement, type ReleasePolicy } from '../../../domain/release/policy.ts'
+import { issuesOfPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
+import { issuesOfReplacement } from '../../../domain/release/rules/replacement.ts'
 import { issueOfRoute } from '../../../domain/release/permission.ts'
 import { advance } from '../../../domain/release/reducer.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
@@ -70,7 +71,7 @@ describe('a model of high risk', () => {
     ['one approver', { approval: { approvers: 1, withinMs: 1 } }, /must be 2 or more/],
     ['no probation', { probation: undefined }, /probation .* cannot be off/],
     ['no drill', { drill: undefined }, /drill .* cannot be off/],
-    ['an old drill', { requireDrill: { withinMs: 1e12 } }, /within 35 days/],
+    ['an old drill', { requireDrill: { withinMs: 1e11 } }, /within 35 days/],
     ['another class', { risk: 'low' as never }, /risk/],
   ])('is refused with %s', (_, part, issue) => {
     expect(issuesOfPolicy(high)).toEqual([])

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { hotfixPolicy } from '../../../domain/release/derived-policy.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'
 import { routePlan } from '../../../domain/release/next-effect.ts'
-import { issuesOfPolicy, issuesOfReplacement } from '../../../domain/release/policy.ts'
+import { issuesOfPolicy } from '../../../domain/release/policy.ts'
+import { issuesOfReplacement } from '../../../domain/release/rules/replacement.ts'
 import { stepsOf } from '../../../domain/release/state.ts'
 import {
   advanceAll,
