@@ -140,8 +140,9 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
       control.nextQueuedRelease({ model: request.model }),
     )
     if (waiting === null || waiting.preemption === 'none' || ending) return
-    const { requestedBy: by, version, preemption: over, hotfixReason: reason = '' } = waiting
-    steps.dispatch({ kind: 'superseded', atMs: Date.now(), by, version, over, reason })
+    const { requestedBy: by, version, preemption: over, hotfixReason: reason } = waiting
+    const hotfix = reason !== undefined
+    steps.dispatch({ kind: 'superseded', atMs: Date.now(), by, version, over, hotfix, reason: reason ?? '' })
   }
 }
 

@@ -1,4 +1,5 @@
 /** Queues releases behind the open one and records how each queue entry ends. */
+import { isError } from '../../domain/errors.ts'
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -7,7 +8,6 @@ import {
   findQueued,
   findQueueEntry,
   insertQueued,
-  lockQueue,
   type QueuedRelease,
 } from '../../store/release/release-queue.ts'
 import { findRetrained } from '../../store/training/retrainings.ts'
@@ -27,15 +27,12 @@ export const enqueueRelease =
     // Derived from the run, because the entry may already have started when the activity is retried.
     const own = `que_${retraining.split('/').at(-1)!.replaceAll('-', '')}` as const
     const entry = { id: own, model, version, requestedBy, preemption: over, policy }
-    const queued = await store.transaction(async (database) => {
-      const known = await findQueueEntry(database, own)
-      if (known !== undefined) return known
-      await lockQueue(database, model)
-      const waiting = await findQueued(database, model)
-      if (waiting?.hotfixReason !== undefined)
-        return { refused: `the hotfix ${waiting.version} waits for its turn` }
-      return insertQueued(database, entry)
-    })
+    const queued = await store
+      .transaction(async (database) => (await findQueueEntry(database, own)) ?? insertQueued(database, entry))
+      .catch((error: unknown) => {
+        if (isError(error, 'release_in_progress')) return { refused: error.message }
+        throw error
+      })
     if ('refused' in queued) return queued
     log.info({ model, version, waiting: queued.id, over }, 'release queued')
     return { id: queued.id }

@@ -4,8 +4,10 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError } from '../../domain/errors.ts'
+import { gateWarnings } from '../../domain/evaluation/reasons.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
-import { issuesOfPolicy, issuesOfReplacement, type ReleasePolicy } from '../../domain/release/policy.ts'
+import { issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
+import { issuesOfReplacement } from '../../domain/release/rules/replacement.ts'
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { hotfixRoles } from '../../domain/release/state.ts'
 import { startRoles } from '../../domain/roles.ts'
@@ -15,6 +17,7 @@ import { getVersion, listTwins, type Version } from '../../store/registry/versio
 import { releaseBasisOf } from '../../store/release/basis.ts'
 import { issueOfDrills } from '../../store/release/drills.ts'
 import { findQueueEntry, insertQueued } from '../../store/release/release-queue.ts'
+import { findEvaluation } from '../../store/training/evaluations.ts'
 import { findOpenRelease, findReleasable } from '../../store/release/releases.ts'
 import { releaseIdOf, releaseWorkflowId, type ReleaseRequest } from '../../workflows/messages.ts'
 import { findInScope, requireModelAccess } from '../auth/authorization.ts'
@@ -66,11 +69,11 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
     const stale = await issueOfDrills(store, { model, policy })
     if (stale !== undefined) throw new DomainError('drill_stale', stale, { model })
     const started = await startUnlessBusy(deps, actor, request, command.id)
-    const twin = await noteOfTwin(deps, candidate)
+    const notes = [...(await notesOfTwin(deps, candidate)), ...(await notesOfGate(deps, candidate))]
     if (started !== undefined)
-      return twin === undefined
+      return notes.length === 0
         ? started
-        : { ...started, message: `Releasing ${version} as ${started.id}: ${twin}` }
+        : { ...started, message: `Releasing ${version} as ${started.id}: ${notes.join('; ')}` }
     const preemption = queuePolicy({ policy, byPerson: true, hotfix: request.hotfix !== undefined })
     const open = await findOpenRelease(store, model)
     const busy = `${model} is being released already${open ? ` as ${open.state.id}` : ''}`
@@ -85,22 +88,17 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
         `${busy}, and ${version} cannot queue behind it: ${issue ?? 'its policy does not queue releases'}`,
         open && { release: open.state.id },
       )
-    const waiting = await store.transaction((database) =>
-      insertQueued(database, {
-        id: queueId,
-        model,
-        version,
-        requestedBy,
-        preemption,
-        policy: request.policy,
-        hotfixReason: request.hotfix?.reason,
-      }),
-    )
+    const entry = { ...request, id: queueId, preemption, hotfixReason: request.hotfix?.reason }
+    const { replaced, ...waiting } = await store.transaction((database) => insertQueued(database, entry))
+    const replacing =
+      replaced === undefined
+        ? []
+        : [`it replaces ${replaced.version}, which ${replaced.requestedBy} had queued`]
     await wakeQueue(deps, model)
     log.info({ queued: waiting.id, model, version, by: requestedBy, preemption }, 'release queued')
     return {
       ...queuedSummary(waiting),
-      message: [`${busy}; ${version} is queued`, ...(twin === undefined ? [] : [twin])].join('; '),
+      message: [`${busy}; ${version} is queued`, ...replacing, ...notes].join('; '),
     }
   },
 }
@@ -131,16 +129,22 @@ async function requireReleasable(deps: CommandDeps, request: ReleaseRequest): Pr
  * Returns a note when the same artifact is already champion or was rolled back: the release would change nothing, or repeat a known
  * failure.
  */
-async function noteOfTwin(
+async function notesOfTwin(
   { store }: CommandDeps,
   { model, version, artifactDigest }: Version,
-): Promise<string | undefined> {
+): Promise<string[]> {
   const [twin] = await listTwins(store, { model, artifactDigest })
-  if (twin === undefined) return undefined
+  if (twin === undefined) return []
   const whose = twin.version === version ? 'this version' : `its artifact is that of ${twin.version}, which`
   return twin.rolledBackAt === undefined
-    ? `${whose} is the champion`
-    : `${whose} was rolled back at ${twin.rolledBackAt}`
+    ? [`${whose} is the champion`]
+    : [`${whose} was rolled back at ${twin.rolledBackAt}`]
+}
+
+/** What the gate has found that a person has to weigh, such as an implausibly large gain. */
+async function notesOfGate({ store }: CommandDeps, { evaluationId }: Version): Promise<string[]> {
+  const evaluation = await findEvaluation(store, evaluationId)
+  return gateWarnings(evaluation?.report)
 }
 
 async function requestOf(

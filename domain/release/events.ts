@@ -68,8 +68,8 @@ export type StepEvent =
     }
   /** The champion has changed, and the routing with it. */
   | { kind: 'promoted'; atMs: number; epoch: number; generation: number }
-  /** A route or the promotion was refused, because a verdict is against the candidate. */
-  | { kind: 'refused'; atMs: number; reason: string }
+  /** A route or the promotion was refused: a verdict is against the candidate, or, with `expired`, the break-glass order has expired. */
+  | { kind: 'refused'; atMs: number; reason: string; expired?: true }
   /** The candidate is rolled back; `problems` names live replicas that have not acknowledged it yet. */
   | { kind: 'rolled_back'; atMs: number; problems: string[]; rollbackResult: Recovery }
   /** The end is recorded. The outcome is present when it differs, because a user has rolled the candidate back in the meantime. */
@@ -88,6 +88,8 @@ export type StepEvent =
       by: string
       version: string
       over: 'unexposed' | 'exposed'
+      /** Whether the other release is a hotfix. */
+      hotfix: boolean
       reason: string
     }
   /** The workflow was cancelled from outside. */

@@ -27,5 +27,27 @@ export function queuePolicy({ policy, byPerson, hotfix }: QueueFacts): Preemptio
   }
 }
 
+/**
+ * Why a release may not replace the waiting one; undefined when it may. Only a hotfix replaces a hotfix, and a retraining replaces the
+ * release of a user only with `supersede`.
+ */
+export function issueOfReplacing(
+  { version, requestedBy, hotfixReason, preemption }: WaitingRelease,
+  wanted: Pick<WaitingRelease, 'hotfixReason' | 'preemption'>,
+): string | undefined {
+  if (hotfixReason !== undefined && wanted.hotfixReason === undefined)
+    return `the hotfix ${version} waits for its turn`
+  if (wanted.preemption === 'none' && preemption !== 'none')
+    return `${version}, which ${requestedBy} has released, waits for its turn`
+  return undefined
+}
+
+export interface WaitingRelease {
+  version: string
+  requestedBy: string
+  hotfixReason?: string
+  preemption: Preemption
+}
+
 /** How long a release waits in the queue before it expires. */
 export const maxQueueMs = 7 * 86_400_000

@@ -2,6 +2,7 @@
  * Advances a release: one pure function from a state and an event to the next state. Every order of events, such as an approval that
  * arrives late, twice or together with an abort, follows the same rules.
  */
+import { missingSidesText } from './approval.ts'
 import { breakGlassExpired } from './break-glass.ts'
 import { advanceByCommand, rollbackReason } from './commands.ts'
 import { DomainError } from '../errors.ts'
@@ -70,7 +71,7 @@ function step(state: ReleaseState, event: StepEvent): Advance {
     case 'promoted':
       return promoted(state, event)
     case 'refused':
-      return rollBack(state, event.atMs, 'rolled_back', event.reason, true)
+      return rollBack(state, event.atMs, 'rolled_back', event.reason, event.expired !== true)
     case 'rolled_back':
       return afterRollback(state, event)
     case 'closed':
@@ -222,7 +223,7 @@ function afterRollback(
 function timedOut(state: ReleaseState, event: Step<'timed_out'>): Advance {
   const { approval, watch } = state.policy
   if (state.stage === 'awaiting_approval') {
-    const reason = `${state.approvals.length} of ${approval.approvers} approvals within ${limitText(approval.withinMs)}`
+    const reason = `${state.approvals.length} of ${approval.approvers} approvals within ${limitText(approval.withinMs)}${missingSidesText(state)}`
     return endRelease(state, event.atMs, 'expired', reason)
   }
   const expired = breakGlassExpired(state, event.atMs)
@@ -248,9 +249,11 @@ const unexposed: readonly ReleaseStage[] = ['qualifying', 'awaiting_approval']
 const exposed: readonly ReleaseStage[] = [...unexposed, 'shadow', 'targeted', 'canary', 'awaiting_decision']
 
 function superseded(state: ReleaseState, event: Step<'superseded'>): Advance {
-  const { atMs, by, version, over, reason } = event
+  const { atMs, by, version, over, hotfix, reason } = event
   if (state.promoted || state.undecidedStage === 'probation')
     return ignored(state, `${state.version} is already champion: a release on probation cannot be superseded`)
+  if (state.hotfix !== undefined && !hotfix)
+    return ignored(state, `${state.version} is a hotfix: only another hotfix supersedes it`)
   if (!(over === 'unexposed' ? unexposed : exposed).includes(state.stage))
     return ignored(state, `a release in ${state.stage.replace('_', ' ')} cannot be superseded`)
   const said = `superseded by ${version}, requested by ${by}${reason === '' ? '' : `: ${reason}`}`

@@ -1,10 +1,12 @@
 /** Stores the queued release of each model. The row is the queue, so that a queue workflow that restarts finds its entry. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
+import { DomainError } from '../../domain/errors.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
-import { maxQueueMs, type Preemption } from '../../domain/release/queue-policy.ts'
+import { issueOfReplacing, maxQueueMs, type Preemption } from '../../domain/release/queue-policy.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
+import { upsertAlert } from '../monitoring/alerts.ts'
 import type { Database } from '../postgres.ts'
 
 export type QueueState = 'waiting' | 'started' | 'superseded' | 'expired' | 'refused'
@@ -34,22 +36,27 @@ export type NewQueuedRelease = Pick<
 > & { id?: `que_${string}` }
 
 /** Keeps other transactions from changing the queue of a model until the end of this one. */
-export async function lockQueue(database: Database, model: string): Promise<void> {
+async function lockQueue(database: Database, model: string): Promise<void> {
   await database.query(sql`select pg_advisory_xact_lock(hashtext('waiting'), hashtext(${model}))`)
 }
 
-/** Queues a release and supersedes the older queued one. A repeated request is queued once. */
+/**
+ * Queues a release and returns it with the older queued one that it has replaced. A repeated request is queued once. Throws
+ * `release_in_progress` when it may not replace the older one.
+ */
 export async function insertQueued(
   database: Database,
   wanted: NewQueuedRelease,
   waitMs = maxQueueMs,
-): Promise<QueuedRelease> {
+): Promise<QueuedRelease & { replaced?: QueuedRelease }> {
   const { model, version, requestedBy, hotfixReason, policy, preemption: over } = wanted
   const { id = `que_${randomUUID().replaceAll('-', '')}` } = wanted
   await lockQueue(database, model)
   const now = await findQueued(database, model)
   if (now?.version === version && now.requestedBy === requestedBy && now.hotfixReason === hotfixReason)
     return now
+  const issue = now && issueOfReplacing(now, wanted)
+  if (issue !== undefined) throw new DomainError('release_in_progress', `${version} cannot queue: ${issue}`)
   await database.query(sql`
     update release_queue set state = 'superseded', ended_at = clock_timestamp(),
       message = ${`${version}, asked for by ${requestedBy}, waits in its place`}
@@ -60,14 +67,23 @@ export async function insertQueued(
       ${policy === undefined ? null : JSON.stringify(policy)}, ${over},
       clock_timestamp() + ${waitMs}::float8 * interval '1 millisecond')
     returning *`)
-  return fromRow<QueuedRelease>(row!)
+  return { ...fromRow<QueuedRelease>(row!), replaced: now }
 }
 
-/** Returns the queued release, after expiring one whose time has passed. */
+/** Returns the queued release, after expiring one whose time has passed, of which an alert tells. */
 export async function findQueued(database: Database, model: string): Promise<QueuedRelease | undefined> {
-  await database.query(sql`
+  const expired = await rowsFrom(database).list<QueuedRelease>(sql`
     update release_queue set state = 'expired', ended_at = clock_timestamp(), message = 'its turn did not come in time'
-    where model = ${model} and state = 'waiting' and until <= clock_timestamp()`)
+    where model = ${model} and state = 'waiting' and until <= clock_timestamp() returning *`)
+  for (const { id, version, requestedBy } of expired)
+    await upsertAlert(database, {
+      dedupeKey: `release-queue/${id}`,
+      model,
+      kind: 'release_expired',
+      severity: 'warning',
+      message: `${version}, which ${requestedBy} had released, expired in the queue: its turn did not come in time`,
+      evidence: { version, queued: id },
+    })
   return rowsFrom(database).find<QueuedRelease>(
     sql`select * from release_queue where model = ${model} and state = 'waiting'`,
   )

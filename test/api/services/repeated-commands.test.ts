@@ -1,5 +1,6 @@
 /** Tests commands and activities that are repeated, or sent by two users at once, on a Temporal without a worker. */
 import { randomUUID } from 'node:crypto'
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { endDrill } from '../../../activities/drill/drill.ts'
 import type { Deps } from '../../../activities/deps.ts'
@@ -76,8 +77,8 @@ it('the end of a drill is reported as it was stored', async () => {
 })
 
 it('a release that was queued is not queued again when its turn has come', async () => {
-  const { model, versions } = await modelWith(2)
-  const [open, next] = versions as [string, string]
+  const { model, versions } = await modelWith(3)
+  const [open, next, third] = versions as [string, string, string]
   const workflowId = `release/${model}`
   const state = openingState({ ...firstFacts, id: `rel_${model}`, model, version: open }, 0)
   await insertRelease(fixture.store, { state, workflowId, runId: 'run' })
@@ -92,6 +93,19 @@ it('a release that was queued is not queued again when its turn has come', async
   await endQueued(fixture.store, { id: queueId, state: 'started', message: 'its turn' })
   expect(await start(id)).toMatchObject({ queueId, state: 'started' })
   expect(await listQueued(fixture.store, { model })).toHaveLength(1)
+  // A start names the queued release that it replaces, and what the gate has found.
+  await start(randomUUID())
+  const report = { needsPerson: true, reasons: [{ code: 'too_good', message: 'auc rose by 0.4' }] }
+  await fixture.store.query(sql`
+    update evaluations set report = ${JSON.stringify(report)}
+    where id = (select evaluation_id from versions where version = ${third})`)
+  const other = { id: randomUUID() }
+  expect(await startRelease.run(api.deps, root, { model, version: third }, other)).toMatchObject({
+    version: third,
+    message: expect.stringContaining(
+      `${third} is queued; it replaces ${next}, which root had queued; the gate warns: auc rose by 0.4`,
+    ),
+  })
 })
 
 it('the cancellation of a sweep that was ended from outside does not reach the next sweep', async () => {

@@ -344,6 +344,31 @@ describe('evidence against a candidate', () => {
       expect(advance(state, ask('exposed'))).toMatchObject({ applied: false, state })
   })
 
+  it('an extension after a shadow has passed adds to the earlier ones', () => {
+    const policy = { ...releasePolicy, strategy: 'shadow', whenPassed: 'ask' } as const
+    const extend = (state: ReleaseState, verdict: 'pass' | 'inconclusive') =>
+      advanceAll(state, judgedEvent(verdict), commandEvent('resume'))
+    const state = extend({ ...routedShadow, strategy: 'shadow', policy }, 'inconclusive')
+    expect(nextEffect(state)).toMatchObject({ deadlineMs: 2_000 })
+    expect(nextEffect(extend(state, 'pass'))).toMatchObject({ deadlineMs: 3_000 })
+  })
+
+  it('only another hotfix supersedes a hotfix', () => {
+    const hotfix = { by: 'anna', atMs: 1, reason: 'a leak' }
+    const ask = (over: 'unexposed' | 'exposed', more: object) =>
+      ({ ...stepEvents.superseded, over, reason: '', ...more }) as StepEvent
+    for (const [state, over] of [
+      [waiting, 'unexposed'],
+      [routedCanary, 'exposed'],
+    ] as const) {
+      expect(advance({ ...state, hotfix }, ask(over, { hotfix: false }))).toMatchObject({
+        applied: false,
+        message: 'm_v1.1.0 is a hotfix: only another hotfix supersedes it',
+      })
+      expect(advance({ ...state, hotfix }, ask(over, { hotfix: true })).applied).toBe(true)
+    }
+  })
+
   it('a drill that passes every stage is never promoted', () => {
     const drilled = (state: ReleaseState): ReleaseState => ({ ...state, drill: 'nan' })
     expect(advanceAll(drilled(second), judgedEvent('pass')).rollbackOrder).toMatchObject({

@@ -77,6 +77,7 @@ export const stepEvents: Record<StepEvent['kind'], StepEvent> = {
     by: 'olga',
     version: 'm_v1.2.0',
     over: 'exposed',
+    hotfix: true,
     reason: 'it is urgent',
   },
   cancelled: { kind: 'cancelled', atMs: 10 },
@@ -96,6 +97,7 @@ export const rolledBackEvent = (
     wasChampion,
     orderedMs: 7,
     acknowledgedMs: 9,
+    ...(problems.length > 0 && { unacknowledged: problems }),
     ...(incompatibilities && { incompatibilities }),
   },
 })

@@ -158,7 +158,21 @@ describe('a release requested while another is open', () => {
       hotfixReason: 'a leak',
     } as const
     await fixture.store.transaction((database) => insertQueued(database, fix))
-    expect(await ask()).toEqual({ refused: `the hotfix ${champion} waits for its turn` })
+    const refused = `${version} cannot queue: the hotfix ${champion} waits for its turn`
+    expect(await ask()).toEqual({ refused })
+    // Nor by the release of a user that is no hotfix.
+    const ordinary = { model, version, requestedBy: 'olga', preemption: 'exposed' } as const
+    await expect(
+      fixture.store.transaction((database) => insertQueued(database, ordinary)),
+    ).rejects.toMatchObject({ code: 'release_in_progress', message: refused })
+    expect(await waited(fixtureModel)).toEqual([[champion, 'waiting']])
+    // Nor is a release that a user has started.
+    const { hotfixReason: _, ...started } = { ...fix, preemption: 'unexposed' as const }
+    await fixture.store.query(sql`delete from release_queue where model = ${model}`)
+    await fixture.store.transaction((database) => insertQueued(database, started))
+    expect(await ask()).toEqual({
+      refused: `${version} cannot queue: ${champion}, which anna has released, waits for its turn`,
+    })
     expect(await waited(fixtureModel)).toEqual([[champion, 'waiting']])
   })
 
@@ -261,6 +275,12 @@ describe('a release requested while another is open', () => {
       await fixture.store.transaction((database) => findQueued(database, fixtureModel.name)),
     ).toBeUndefined()
     expect(await waited(fixtureModel)).toEqual([[second, 'expired']])
+    expect(await listAlerts(fixture.store, { model: fixtureModel.name })).toMatchObject([
+      {
+        kind: 'release_expired',
+        message: expect.stringContaining(`${second}, which olga had released, expired`),
+      },
+    ])
     await open.say('reject', 'anna')
   })
 })
@@ -330,7 +350,7 @@ describe('qualification by policy', () => {
   it.each([
     ['memory', { rssBytes: 1 }, /MiB, at most 0 are accepted/],
     ['room for its weights', { weightBytes: 1 }, /bytes, at most 1 are accepted/],
-    ['time', { timeoutMs: 1 }, /was ended by SIGKILL/],
+    ['time', { timeoutMs: 1 }, /did not end within 0.001 s/],
   ])(
     'refuses a candidate that takes too much %s, before it serves a request',
     async (_name, qualification, reason) => {

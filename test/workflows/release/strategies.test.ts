@@ -7,6 +7,7 @@ import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { insertPairs } from '../../../store/release/shadow-pairs.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
@@ -221,6 +222,8 @@ describe('strategy shadow', () => {
       outcome: 'expired',
       reason: expect.stringMatching(/^inconclusive at the deadline: not yet proven/) as string,
     })
+    const [alert] = await listAlerts(fixture.store, { model: started.fixtureModel.name })
+    expect(alert?.message).toContain(`${started.candidate} expired in shadow: inconclusive`)
     const again = await started.fixtureModel.start(started.candidate, way)
     await again.reaches('awaiting_approval')
     await again.say('reject', 'anna')
