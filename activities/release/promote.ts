@@ -47,7 +47,7 @@ async function promoteIn(deps: Deps, database: Database, given: ReleaseState): P
   const pinned = pinReason(await findKillSwitch(database, model))
   if (pinned !== undefined) return { kind: 'stale', reason: pinned }
   const refused = await refusalOfPromotion(database, state)
-  if (refused !== undefined) return { kind: 'refused', reason: refused }
+  if (refused !== undefined) return { kind: 'refused', ...refused }
   if (issue !== undefined) return { kind: 'stale', reason: issue }
   const route = routeOf(state)
   if (route === undefined) return { kind: 'stale', reason: 'the release has nothing to promote' }
@@ -89,14 +89,17 @@ async function promoteIn(deps: Deps, database: Database, given: ReleaseState): P
 }
 
 /** Why this release may never promote the candidate; undefined when it may. */
-async function refusalOfPromotion(database: Database, state: ReleaseState): Promise<string | undefined> {
+async function refusalOfPromotion(
+  database: Database,
+  state: ReleaseState,
+): Promise<Pick<Untimed<'refused'>, 'reason' | 'expired'> | undefined> {
   const { version, drill, breakGlass } = state
   const candidate = await findReleasable(database, version)
   if (drill !== undefined || candidate?.drill === true)
-    return `${version} was built for a drill and cannot be promoted`
+    return { reason: `${version} was built for a drill and cannot be promoted` }
   const failed = await failureOf(database, state)
-  if (failed !== undefined) return `a verdict is against the candidate: ${failed}`
+  if (failed !== undefined) return { reason: `a verdict is against the candidate: ${failed}` }
   if (breakGlass?.untilMs !== undefined && (await databaseTime({ store: database })) > breakGlass.untilMs)
-    return `the break-glass order of ${breakGlass.by} expired after 1 h`
+    return { reason: `the break-glass order of ${breakGlass.by} expired after 1 h`, expired: true }
   return undefined
 }

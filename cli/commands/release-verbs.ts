@@ -21,7 +21,7 @@ const verbs = {
   pause: 'Pause a release (automatic rollback stays on)',
   resume: 'Resume a release, or extend an inconclusive stage',
   abort: 'Abort a release or its queue entry; the champion stays',
-  'promote-now': 'Emergency promote: skip approvals and waits',
+  'promote-now': 'Emergency promote: skip approvals, minimum times and all stages but one',
 }
 
 /** Whether a command is refused when the release has moved to another stage since it was read. A pause and an abort apply at any stage. */
@@ -37,7 +37,7 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
   summary,
   options: [
     ['--reason <text>', `Reason, ${name === 'promote-now' ? 'required, ' : ''}stored in the audit log`],
-    ['--stage <stage>', 'Stage that the command is for; refused at another one'],
+    ['--stage <stage>', 'Refuse the command unless the release is at this stage'],
     ...(name === 'approve' ? [waitOption] : []),
     ...(name === 'promote-now' ? [yesOption] : []),
   ],
@@ -62,7 +62,7 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
         terminal,
         options,
         () =>
-          `Promote ${version} without approvals and waits, to 100 % after one stage without a regression?`,
+          `Promote ${version} without approvals and minimum times: one stage without a regression, then 100 % and the probation?`,
       )
     const stage = options['stage'] ?? (isForStage(name) ? shown.stage : undefined)
     const body = { ...reason, stage, artifact_digest, evaluation_digest, policy_digest }
@@ -97,10 +97,10 @@ async function awaitEnd({ terminal, api }: CommandSession, id: string): Promise<
 
 export const rollbackCommand: CommandSpec = {
   name: 'rollback <release-or-model>',
-  summary: 'Roll back a release or model',
+  summary: 'Roll back a release, or the champion of a model',
   options: [
     ['--reason <text>', 'Reason, stored in the audit log'],
-    ['--from <version>', 'Version of the model to roll back; refused when another one serves'],
+    ['--from <version>', 'Refuse the rollback unless this version serves'],
     yesOption,
   ],
   examples: [
@@ -128,7 +128,7 @@ export const rollbackCommand: CommandSpec = {
       const champion = found.champion?.version
       return version === undefined || version === champion
         ? `Roll back ${named} from ${champion ?? 'no champion'} to its last known good version, for all traffic?`
-        : `Roll back the candidate ${version}, so that ${champion ?? 'no version'} serves all traffic?`
+        : `Roll back ${version}, so that ${champion ?? 'no version'} serves all traffic?`
     })
     const reason =
       options['reason'] ?? (await askOnTerminal(terminal, 'Reason, for the audit log: ')) ?? undefined
@@ -161,7 +161,7 @@ const signals: Readonly<Record<string, string>> = {
 
 export const signalCommand: CommandSpec = {
   name: 'sign <command> <release>',
-  summary: 'Sign a command to a release and print its signal for `temporal workflow signal`',
+  summary: 'Sign a command to a release, and print it for `temporal workflow signal`',
   options: [['--reason <text>', 'Reason, stored in the audit log']],
   examples: ['sign approve flight-delay', 'sign abort rel_01h… --reason "wrong data" --json'],
   async run({ terminal, api }, { args, options }) {

@@ -2,7 +2,8 @@
  * Applies break-glass: the order of one admin replaces missing approvals and the waiting between shares. It replaces no check: an
  * emergency is when the checks are needed most.
  */
-import { isBreakGlass, stepsOf, type ReleaseState, type Statement } from './state.ts'
+import { groupedDigits } from '../figures.ts'
+import { isBreakGlass, stepsOf, watchedPolicy, type ReleaseState, type Statement } from './state.ts'
 import { enterStage, extended } from './transitions.ts'
 
 /** How long the order stays valid while the checks run. */
@@ -30,6 +31,18 @@ export function applyBreakGlass(given: ReleaseState, said: Statement): ReleaseSt
     stageIndex: watched.stageIndex,
     shareBp: watched.policy.shareBp,
   })
+}
+
+/** What the order leaves to pass: the requests of one stage, if any is observed, and the probation. */
+export function stillAhead(state: ReleaseState): string {
+  const stage = watchedPolicy(state)
+  const parts = [
+    ...(stage
+      ? [`${groupedDigits(stage.minRequests)} requests at ${state.shareBp / 100} % without a regression`]
+      : []),
+    ...(state.policy.probation ? ['the probation'] : []),
+  ]
+  return `still ahead: ${parts.join(', then ') || 'nothing'}`
 }
 
 /** Why the order has expired; undefined while it is valid, or without an order. */

@@ -11,7 +11,7 @@ import {
   recheckBasis,
   withdrawn,
 } from './approval.ts'
-import { applyBreakGlass } from './break-glass.ts'
+import { applyBreakGlass, stillAhead } from './break-glass.ts'
 import type { Advance, CommandEvent } from './events.ts'
 import {
   commandRoles,
@@ -187,7 +187,8 @@ function promoteNow(state: ReleaseState, said: Statement): Advance {
     return ignored(state, 'already champion; approve ends the probation')
   if (state.lastVerdict?.kind === 'fail')
     return ignored(state, `the last verdict is against the candidate: ${state.lastVerdict.reason}`)
-  return applied(applyBreakGlass(state, said), `break-glass by ${said.by}: ${said.reason}`)
+  const hurried = applyBreakGlass(state, said)
+  return applied(hurried, `break-glass by ${said.by}: ${said.reason}; ${stillAhead(hurried)}`)
 }
 
 const verbs = { reject: 'rejected', abort: 'aborted', rollback: 'rolled back' } as const

@@ -68,6 +68,9 @@ export function supported(given: ReleaseState, record: ReleaseRecord): ReleaseSt
 const isAt = (step: Step, state: ReleaseState): boolean =>
   step.stage === observedStage(state) && step.stageIndex === state.stageIndex
 
+/** A command is recorded a moment after the release has accepted it. */
+const recordingMs = 60_000
+
 /** Whether a statement was signed by an approver, for these digests, in time. */
 function counts(state: ReleaseState, { command, role, isValid, seen, ...said }: SignedStatement): boolean {
   const { artifact, evaluation, policy } = state.digests
@@ -75,7 +78,7 @@ function counts(state: ReleaseState, { command, role, isValid, seen, ...said }: 
     (seen.artifact ?? artifact) === artifact &&
     (seen.evaluation ?? evaluation) === evaluation &&
     (seen.policy ?? policy) === policy
-  const isInTime = said.untilMs === undefined || said.atMs <= said.untilMs
+  const isInTime = said.untilMs === undefined || said.atMs <= said.untilMs + recordingMs
   return isValid && isFor && isInTime && commandRoles[command].includes(role)
 }
 
@@ -156,6 +159,7 @@ function hasPassed(
         said.command === 'approve' &&
         said.atMs >= seen.firstMs &&
         counts(state, said) &&
+        !isRequester(state, said) &&
         mayApprove(state, said),
     )
   const needsDecision = stage === 'shadow' && state.strategy === 'shadow' && !isBreakGlass(state)

@@ -83,7 +83,11 @@ export function nextStage(state: ReleaseState, atMs: number): ReleaseState {
   // Without proof on paired predictions, an approver decides whether a shadow release is promoted.
   const needsDecision = state.strategy === 'shadow' && !promotesByProof(state) && !isBreakGlass(state)
   if (needsDecision && !decided && stage === 'shadow')
-    return enterStage(state, 'awaiting_decision', atMs, { routed: true, undecidedStage: 'shadow' })
+    return enterStage(state, 'awaiting_decision', atMs, {
+      routed: true,
+      extensions: state.extensions,
+      undecidedStage: 'shadow',
+    })
   return enterStage(state, 'promoting', atMs)
 }
 

@@ -640,7 +640,7 @@ const rows: Row[] = [
     'root',
     { reason: 'outage' },
     true,
-    'break-glass by root: outage',
+    'break-glass by root: outage; still ahead: 10 requests at 1 % without a regression, then the probation',
     'canary',
   ],
   [
@@ -650,7 +650,7 @@ const rows: Row[] = [
     'root',
     { reason: 'outage' },
     true,
-    'break-glass by root: outage',
+    'break-glass by root: outage; still ahead: 10 requests at 1 % without a regression, then the probation',
     'canary',
   ],
   [
@@ -895,6 +895,7 @@ describe('break-glass', () => {
     expect(await promote(deps)(late)).toEqual({
       kind: 'refused',
       reason: 'the break-glass order of root expired after 1 h',
+      expired: true,
     })
   })
 

@@ -112,6 +112,14 @@ describe('break-glass', () => {
     )
   })
 
+  it('does not withdraw the version when it has expired at the promotion, as a verdict against it does', () => {
+    const passed = advanceAll(routedCanary, glass, judgedEvent('pass', false))
+    const refused = (more: object) =>
+      advanceAll(passed, { ...stepEvents.refused, ...more } as StepEvent).rollbackOrder
+    expect(refused({ expired: true })).toMatchObject({ outcome: 'rolled_back', withdraw: false })
+    expect(refused({})).toMatchObject({ outcome: 'rolled_back', withdraw: true })
+  })
+
   it('is used once, for a candidate and no drill, and not for the current champion', () => {
     const refused = (state: ReleaseState) => advance(state, glass)
     expect(refused(advanceAll(routedCanary, glass)).message).toBe('break-glass was already used by root')

@@ -14,6 +14,7 @@ import {
   opened,
   probated,
   promoting,
+  releasePolicy,
   stepEvents,
   rolledBackEvent,
   rollingBackState,
@@ -160,4 +161,17 @@ describe('the commands of a release', () => {
     expect(advanceAll(routedCanary, stepEvents.cancelled, stepEvents.rolled_back).outcome).toBe('aborted')
     expect(advanceAll(waiting, stepEvents.cancelled).outcome).toBe('aborted')
   })
+})
+
+it('a release that expires names the side that has not approved', () => {
+  const sides = { business: ['carol'], engineering: ['ada', 'eve'] }
+  const policy = { ...releasePolicy, approval: { ...releasePolicy.approval, sides } }
+  const asked = advanceAll(
+    { ...waiting, policy },
+    commandEvent('approve', 'ada'),
+    commandEvent('approve', 'eve'),
+  )
+  expect(asked.stage).toBe('awaiting_approval')
+  const { state } = advance(asked, { kind: 'timed_out', atMs: 6_000 })
+  expect(state.reason).toMatch(/^2 of \d approvals within .*; business must sign \(carol\)$/)
 })

@@ -53,6 +53,9 @@ it('an approval of a user whom the policy does not name does not count', () => {
 describe('a promotion', () => {
   it('is permitted with the approvals and the verdicts of every stage', () => {
     expect(issueOf(promoting, record())).toBeUndefined()
+    // An approval is recorded a moment after it was accepted.
+    const inTime = [said('approve', 'anna'), said('approve', 'ben', { atMs: 5_010, untilMs: 5_000 })]
+    expect(issueOf(promoting, record({ statements: inTime }))).toBeUndefined()
   })
 
   it.each<[string, Partial<ReleaseRecord>]>([
@@ -76,7 +79,7 @@ describe('a promotion', () => {
     ],
     [
       'an approval that came too late',
-      { statements: [said('approve', 'anna'), said('approve', 'ben', { untilMs: 0 })] },
+      { statements: [said('approve', 'anna'), said('approve', 'ben', { atMs: 60_001, untilMs: 0 })] },
     ],
     [
       'an approval of other bytes',
@@ -122,6 +125,9 @@ describe('a promotion', () => {
     ]
     expect(issueOf(promoting, record({ verdicts, statements: decided(5) }))).toMatch(/canary stage 0/)
     expect(issueOf(promoting, record({ verdicts, statements: decided(1_000) }))).toBeUndefined()
+    const own = said('approve', opened.requestedBy, { atMs: 1_000 })
+    const statements = [...record().statements, own]
+    expect(issueOf(promoting, record({ verdicts, statements }))).toMatch(/canary stage 0/)
   })
 })
 
@@ -181,5 +187,13 @@ describe('a stage', () => {
     expect(endOf({ promoted: true })).toMatch(/the probation was passed/)
     expect(endOf({ promoted: true, verdicts: [judged('probation')] })).toBeUndefined()
     expect(endOf({ promoted: true, rolledBack: true })).toBeUndefined()
+    const verdicts = [judged('probation', 0, false)]
+    const decided = (by: string) => ({
+      promoted: true,
+      verdicts,
+      statements: [said('approve', by, { atMs: 99 })],
+    })
+    expect(endOf(decided(opened.requestedBy))).toMatch(/the probation was passed/)
+    expect(endOf(decided('anna'))).toBeUndefined()
   })
 })

@@ -33,7 +33,7 @@ const answer = (...answers: string[]) => {
 
 it.each([
   ['the champion', 'iris_v2', 'Roll back iris from iris_v2 to its last known good version, for all traffic?'],
-  ['the candidate that callers meet', 'iris_v3', 'Roll back the candidate iris_v3, so that iris_v2 serves'],
+  ['the candidate that callers meet', 'iris_v3', 'Roll back iris_v3, so that iris_v2 serves'],
 ])('asks about %s, and orders that', async (_name, rolls_back, question) => {
   model = { status: 200, body: { name: 'iris', champion: { version: 'iris_v2' }, rolls_back } }
   const [asked] = await answer('y', 'complaints')
