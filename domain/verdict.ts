@@ -16,10 +16,18 @@ export interface Reason {
   values: Record<string, number | string | null>
 }
 
+/** The question of a reason: its code, with the metric when it is about one. */
+export const questionOf = ({ code, values: { metric } }: Reason): string =>
+  metric === undefined ? code : `${code}/${metric}`
+
+/** Whether an approver has answered the question of a reason. A code alone answers for every metric. */
+export const isAnswered = (reason: Reason, accepted: readonly string[]): boolean =>
+  accepted.includes(reason.code) || accepted.includes(questionOf(reason))
+
 export interface Verdict {
   kind: VerdictKind
   reasons: Reason[]
-  /** The codes of the reasons that only an approver can settle. When no other reason is left, the approver is asked at once. */
+  /** The questions (`questionOf`) that only an approver can settle. When no other reason is left, the approver is asked at once. */
   questions?: string[]
   /** Named statistics; null where undefined, never NaN. */
   statistics: Record<string, number | null>
@@ -39,7 +47,9 @@ export interface EffectFindings {
 
 /** Whether nothing but the answer of an approver is missing, so that the stage need not wait for its deadline. */
 export const needsApprover = ({ kind, reasons, questions }: Verdict): boolean =>
-  kind === 'inconclusive' && questions !== undefined && reasons.every(({ code }) => questions.includes(code))
+  kind === 'inconclusive' &&
+  questions !== undefined &&
+  reasons.every((reason) => questions.includes(questionOf(reason)))
 
 /** Begins the reason of a rollback without data; a drill recognises its success by it. */
 export const noDataPrefix = 'no data at the deadline'

@@ -136,6 +136,18 @@ function differenceReason(
   return { code, message, values: { ...counts, ...values } }
 }
 
+/** A finding is worded at its tick, before the stage is known. In a shadow it counts copied requests. */
+export const ofShadow = ({ message, ...reason }: Reason): Reason => ({
+  ...reason,
+  message: message.replace(' canary requests ', ' shadow requests '),
+})
+
+/** Sorts the earliest finding first, because it is shown as the cause of a rollback. */
+export function inOrderFound(reasons: readonly Reason[]): Reason[] {
+  const foundAt = ({ values }: Reason) => Number(values['atMs'] ?? Infinity)
+  return reasons.toSorted((a, b) => foundAt(a) - foundAt(b))
+}
+
 export interface PromotionProof {
   metric: RateMetric
   add(tick: CanaryTick): void

@@ -6,7 +6,7 @@ import { judgeBusiness } from './business-metric.ts'
 import { judgeExternal } from './external/external-metric.ts'
 import type { CanaryEvidence } from './evidence.ts'
 import type { CanaryPolicy } from './policy.ts'
-import type { EffectFindings, Verdict } from '../verdict.ts'
+import { isAnswered, type EffectFindings, type Verdict } from '../verdict.ts'
 
 export function effectsOf(
   { business, external, stage, accepted = [] }: Omit<CanaryEvidence, 'ticks'>,
@@ -17,7 +17,7 @@ export function effectsOf(
   const add = ({ against, questions, pending }: EffectFindings, isDue: boolean): void => {
     found.against.push(...against)
     found.questions.push(...questions)
-    if (isDue) found.pending.push(...pending.filter(({ code }) => !accepted.includes(code)))
+    if (isDue) found.pending.push(...pending.filter((each) => !isAnswered(each, accepted)))
   }
   if (events !== undefined && alpha.business !== undefined)
     add(

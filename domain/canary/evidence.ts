@@ -80,7 +80,7 @@ export interface CanaryEvidence {
   answerNames?: readonly string[]
   /** In how many bins one answer is counted: one per number. Default: 1. */
   answersPerKey?: number
-  /** The codes of questions that an approver has answered; they no longer hold the release. */
+  /** The questions that an approver has answered; they no longer hold the release. */
   accepted?: readonly string[]
   /** The circuit breakers of the replicas that serve the candidate; absent when none is counted. */
   breakers?: BreakerCounts

@@ -6,7 +6,7 @@
 import { guardAlpha, thresholdFor } from '../sequential/alpha-split.ts'
 import { fourDigits, groupedDigits, percentText, ratioOf } from '../figures.ts'
 import type { CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
-import { compareArms, promotionProof, type PromotionProof } from './arm-comparison.ts'
+import { compareArms, inOrderFound, ofShadow, promotionProof, type PromotionProof } from './arm-comparison.ts'
 import {
   failedRequests,
   servedIn,
@@ -16,7 +16,7 @@ import {
   type CanaryCounts,
   type StageCounts,
 } from './counts.ts'
-import { checkCanaryPolicy, rateMetrics, type CanaryPolicy } from './policy.ts'
+import { checkCanaryPolicy, isOn, rateMetrics, type CanaryPolicy } from './policy.ts'
 import { guardTest } from '../sequential/one-arm-rate-test.ts'
 import { breakerReason } from '../serving/circuit-breaker.ts'
 import { nonInferiorityEvidence } from '../sequential/non-inferiority-test.ts'
@@ -28,7 +28,7 @@ import { effectsOf } from './effects.ts'
 import { disagreementReason, reportDisagreement } from './disagreement.ts'
 import { scoreShift } from './score-shift.ts'
 import { srmEvidence } from '../sequential/sample-ratio-mismatch.ts'
-import type { Reason, Verdict, VerdictKind } from '../verdict.ts'
+import { isAnswered, questionOf, type Reason, type Verdict, type VerdictKind } from '../verdict.ts'
 
 const canaryJudge = 'canary@2'
 
@@ -140,7 +140,8 @@ export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): Incre
         isOn(policy.disagreement) && policy.disagreement.action === 'rollback' ? differing : null,
         ...effects.against,
       ].filter((reason) => reason !== null)
-      if (against.length > 0) return verdict('fail', inOrderFound(against))
+      if (against.length > 0)
+        return verdict('fail', inOrderFound(stage.shadow === true ? against.map(ofShadow) : against))
       const missing = counts.missing(stage, staleMs, policy.maxStaleMs)
       if (missing !== null) return verdict('no_data', [missing])
       const pending = [
@@ -156,21 +157,16 @@ export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): Incre
         shift?.question(evidence.answerNames) ?? null,
         differing,
         ...effects.questions,
-      ].filter((reason) => reason !== null && !accepted.includes(reason.code)) as Reason[]
+      ].filter((reason) => reason !== null && !isAnswered(reason, accepted)) as Reason[]
       if (questions.length > 0)
         return {
           ...verdict('inconclusive', [...questions, ...pending]),
-          questions: [...new Set(questions.map(({ code }) => code))],
+          questions: [...new Set(questions.map(questionOf))],
         }
       if (pending.length > 0) return verdict('inconclusive', pending)
       return verdict('pass', [passReason(judged)])
     },
   }
-}
-
-/** A policy of an earlier build lacks this part. */
-function isOn<Part extends object>(part: Part | 'off' | undefined): part is Part {
-  return part !== undefined && part !== 'off'
 }
 
 /** J2: the versions answer the same requests too differently. */
@@ -185,6 +181,7 @@ function differenceOf(
   statistics['disagreementLow'] = report.all.low
   statistics['disagreementHigh'] = report.all.high
   statistics['disagreementLogE'] = report.all.logE
+  statistics['disagreementThreshold'] = report.threshold
   return disagreementReason(report)
 }
 
@@ -194,12 +191,6 @@ interface Judged extends Pick<CanaryEvidence, 'stage' | 'paired'> {
   inStage: StageCounts
   counts: CanaryCounts
   statistics: Statistics
-}
-
-/** Sorts the earliest finding first, because it is shown as the cause of a rollback. */
-function inOrderFound(reasons: readonly Reason[]): Reason[] {
-  const foundAt = ({ values }: Reason) => Number(values['atMs'] ?? Infinity)
-  return reasons.toSorted((a, b) => foundAt(a) - foundAt(b))
 }
 
 function statisticsOf(
@@ -293,7 +284,12 @@ function requestsReason(judged: Judged): Reason | null {
 
 function promotionReasons({ policy, stage }: Judged, proofs: readonly PromotionProof[]): Reason[] {
   const { promotion } = policy
-  if (promotion === 'off' || stage.targeted === true || (!stage.last && promotion.at !== 'every_stage'))
+  if (
+    promotion === 'off' ||
+    stage.promoted === true ||
+    stage.targeted === true ||
+    (!stage.last && promotion.at !== 'every_stage')
+  )
     return []
   const { ratio, logE: threshold } = promotion
   return proofs.flatMap((each) => {
@@ -313,7 +309,7 @@ function qualityReason({ policy, stage, paired, statistics }: Judged): Reason | 
   const { b = 0, c = 0, same } = paired ?? {}
   const logE = same === undefined ? 0 : (nonInferiorityEvidence({ lost: b, same, won: c }, margin) ?? 0)
   statistics['nonInferiorityLogE'] = logE
-  if (logE >= threshold) return null
+  if (stage.promoted === true || logE >= threshold) return null
   const message =
     `not yet proven on ${b + c + (same ?? 0)} pairs that accuracy falls by less than ${percentText(margin)}: ` +
     compared(logE, '<', threshold)

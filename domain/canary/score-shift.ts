@@ -52,6 +52,8 @@ export interface ScoreShift {
 interface Shift {
   answer: number
   values: Reason['values']
+  /** Whether the candidate answered copies, so that no caller got its answers. */
+  inShadow: boolean
 }
 
 /** `perKey`: in how many bins one answer is counted. */
@@ -88,7 +90,7 @@ export function scoreShift(policy: ScoreShiftPolicy, alpha: number, perKey = 1):
         const { logE, answer } = stage.evidence(place, minDelta)
         if (answer === undefined || logE < needed) continue
         const values = { ...stage.figures(answer), logE, threshold: needed, ratio, minDelta, atMs: startMs }
-        found[acts] = { answer, values }
+        found[acts] = { answer, values, inShadow: shareBp === null }
       }
     },
     finding: (names) => reasonOf(found.rollback, names),
@@ -108,10 +110,10 @@ export function scoreShift(policy: ScoreShiftPolicy, alpha: number, perKey = 1):
 
 function reasonOf(shift: Shift | undefined, names: readonly string[] | undefined): Reason | null {
   if (shift === undefined) return null
-  const { answer, values } = shift
+  const { answer, values, inShadow } = shift
   const name = names?.[answer] ?? `${answer + 1}`
   const message =
-    `the answer "${name}" went to ${percentText(Number(values['canaryShare']))} of ${values['canaryKeys']} canary users, ` +
+    `the answer "${name}" went to ${percentText(Number(values['canaryShare']))} of ${values['canaryKeys']} ${inShadow ? 'users in the shadow' : 'canary users'}, ` +
     `control ${percentText(Number(values['controlShare']))} of ${values['controlKeys']}: ` +
     `logE ${fourDigits(Number(values['logE']))} ≥ ${fourDigits(Number(values['threshold']))}`
   return { code: scoreShiftCode, message, values: { ...values, answer: name } }

@@ -121,6 +121,16 @@ export interface Observation {
   cohorts?: AbCohort[]
 }
 
+/** Whether the observed stage needs the proofs of the last one. Break-glass waits for none; findings against the candidate still count. */
+export function isLastStage(state: ReleaseState): boolean {
+  const stage = observedStage(state)
+  const last = stepsOf(state).at(-1)
+  return (
+    stage === 'probation' ||
+    (!isBreakGlass(state) && last?.stage === stage && last.stageIndex === state.stageIndex)
+  )
+}
+
 /**
  * The evidence for one verdict. The elapsed time of a stage is the time in which it was both observed and counted, so that a gap in
  * either cannot let it pass early.
@@ -138,8 +148,6 @@ export function canaryEvidenceOf(
     .reduce((sum, tick) => sum + (lengthMs.get(tick.startMs) ?? 0), 0)
   const policy = watchedPolicy(state)
   const stage = observedStage(state)
-  const steps = stepsOf(state)
-  const last = steps.at(-1)
   const nextShareBp = stage === 'canary' ? state.policy.stages[state.stageIndex + 1]?.shareBp : undefined
   return {
     ticks,
@@ -153,10 +161,7 @@ export function canaryEvidenceOf(
       elapsedMs: Math.min(watchedMs, countedMs),
       minMs: policy?.minMs ?? 0,
       minRequests: policy?.minRequests ?? 0,
-      // Break-glass does not wait for the proof of the last stage; findings against the candidate still count.
-      last:
-        stage === 'probation' ||
-        (!isBreakGlass(state) && last?.stage === stage && last?.stageIndex === state.stageIndex),
+      last: isLastStage(state),
       promoted: state.promoted || undefined,
       targeted: stage === 'targeted' || undefined,
       shadow: stage === 'shadow' || undefined,

@@ -51,6 +51,19 @@ const codes = (...args: Parameters<typeof judge>) => {
 }
 const every = (n: number, counts: Partial<ArmCounts>) => (i: number) => (i % n === 0 ? counts : {})
 
+it('a shadow that fails is told with shadow requests, a canary with canary requests', () => {
+  const said = (shadow: boolean) =>
+    judge({ stage: { ...stage, shadow }, ticks: ticks(360, () => ({ invalid: 5 })) }).reasons.map(
+      ({ message }) => message,
+    )
+  expect(said(false)).toEqual([
+    expect.stringMatching(/^\d+ of \d+ canary requests failed \(100 %\), limit/),
+    expect.stringMatching(/^\d+ of \d+ canary requests invalid \(100 %\), control/),
+    expect.stringContaining(' excess failures, budget'),
+  ])
+  expect(said(true)).toEqual(said(false).map((each) => each.replace('canary requests', 'shadow requests')))
+})
+
 describe('a canary passes', () => {
   it('when there is no finding, its time is over and its requests are complete', () => {
     expect(codes()).toEqual(['pass', 'stage_passed'])
@@ -266,6 +279,8 @@ describe('an inconclusive canary', () => {
     const last = { ...stage, last: true }
     expect(codes({ stage: last, ticks: ticks(60) })).toEqual(['inconclusive', 'promotion_evidence'])
     expect(codes({ stage: last, ticks: ticks(60) }, { promotion: 'off' })[0]).toBe('pass')
+    // A champion on probation needs none.
+    expect(codes({ stage: { ...last, promoted: true }, ticks: ticks(60) })[0]).toBe('pass')
     expect(codes({ stage: last, ticks: ticks(4_000, every(40, { errors: 1 })) })[0]).toBe('pass')
     const promotion = {
       ...(defaultCanaryPolicy.promotion as object),
@@ -278,6 +293,7 @@ describe('an inconclusive canary', () => {
     const last = { ...stage, last: true }
     const policy = { promotion: 'off' as const, nonInferiority: { margin: 0.02, logE: Math.log(20) } }
     expect(codes({ stage: last }, policy)).toEqual(['inconclusive', 'quality_evidence'])
+    expect(codes({ stage: { ...last, promoted: true } }, policy)[0]).toBe('pass')
     expect(codes({ stage: last, paired: { b: 30, c: 40 } }, policy)).toEqual([
       'inconclusive',
       'quality_evidence',

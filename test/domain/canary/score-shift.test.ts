@@ -49,6 +49,11 @@ describe('the shares of the answers', () => {
     expect(judge(many(300, [8, 2], [72, 18])).kind).toBe('pass')
   })
 
+  it('of copies are those of users in the shadow, whom no canary has answered', () => {
+    const [reason] = judge(many(300, [7, 3], [72, 18], null)).reasons
+    expect(reason!.message).toMatch(/^the answer "yes" went to 30 % of \d+ users in the shadow, control 20 %/)
+  })
+
   it('that moved beyond the tolerance hold the stage, and only an approver is missing', () => {
     const verdict = judge(many(300, [7, 3], [72, 18]))
     expect(verdict).toMatchObject({ kind: 'inconclusive', questions: ['score_shift'] })
