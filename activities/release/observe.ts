@@ -25,7 +25,8 @@ const settleTicks = 60
 const freshEvery = 100
 
 /**
- * Returns a reader that re-reads only recent ticks. `whole` also reads all shadow pairs and users, which are otherwise read sparingly.
+ * Returns a reader that re-reads only recent ticks. `whole` also reads all shadow pairs, outcomes and users, which are otherwise read
+ * sparingly.
  */
 export function createObserver(
   { store }: Pick<Deps, 'store'>,
@@ -41,8 +42,18 @@ export function createObserver(
   const holdbacks = holdbackReader({ store }, state)
   const reader = differenceReader(store, state)
   const users = businessReader(store, state)
-  const business = users && sparingly(() => users.next())
-  const differences = reader && sparingly(() => reader.next())
+  const business =
+    users &&
+    sparingly(
+      () => users.next(),
+      () => users.rest(),
+    )
+  const differences =
+    reader &&
+    sparingly(
+      () => reader.next(),
+      () => reader.rest(),
+    )
   let answers: Awaited<ReturnType<typeof answersOf>> | undefined
   return async (whole = false) => {
     if (looks++ % freshEvery === 0) {
@@ -52,11 +63,11 @@ export function createObserver(
     const [recent, { staleMs, breakers }, paired, matured, disagreement, holdback, done] = await Promise.all([
       findTicks(store, id, { model, sinceMs: settledMs }),
       findReports(store, state),
-      pairs(),
-      cohorts?.(),
-      whole ? reader?.rest() : differences?.(),
-      holdbacks?.(),
-      whole ? users?.rest() : business?.(),
+      pairs(whole),
+      cohorts?.(whole),
+      differences?.(whole),
+      holdbacks?.(whole),
+      business?.(whole),
     ])
     let counted = [...settled, ...recent]
     const horizonMs = (recent.at(-1)?.tickMs ?? 0) - settleTicks * policy.watch.tickMs
@@ -101,14 +112,14 @@ const withAnswers = ({ answers, ...tick }: CountedTick, places: readonly number[
 /** Upper limit on the share of time spent on reading. */
 const readShare = 0.05
 
-/** Skips a reading unless the last one was cheap compared with the time passed since. */
-function sparingly<T>(read: () => Promise<T>): () => Promise<T> {
+/** Skips a reading unless all must be read or the last one was cheap compared with the time passed since. */
+function sparingly<T>(read: () => Promise<T>, readAll = read): (whole: boolean) => Promise<T> {
   let last: T | undefined
   let dueAt = 0
-  return async () => {
+  return async (whole) => {
     const from = performance.now()
-    if (last !== undefined && from < dueAt) return last
-    last = await read()
+    if (!whole && last !== undefined && from < dueAt) return last
+    last = await (whole ? readAll() : read())
     const to = performance.now()
     dueAt = to + (to - from) / readShare
     return last
@@ -119,7 +130,7 @@ function sparingly<T>(read: () => Promise<T>): () => Promise<T> {
 function pairReader(
   { store }: Pick<Deps, 'store'>,
   { id: release, version, baseline, policy }: ReleaseState,
-): () => Promise<PairCounts> {
+): (whole: boolean) => Promise<PairCounts> {
   if (baseline === undefined) return () => Promise.resolve({ b: 0, c: 0, same: 0 })
   return sparingly(async () => {
     const pairs = await countPairs(store, { release, served: baseline, shadow: version })
@@ -134,7 +145,7 @@ function pairReader(
 function cohortReader(
   { store }: Pick<Deps, 'store'>,
   { id: release, model, version, baseline, strategy, policy }: ReleaseState,
-): (() => Promise<AbCohort[]>) | undefined {
+): ((whole: boolean) => Promise<AbCohort[]>) | undefined {
   const { ab } = policy
   const [split] = policy.stages
   if (strategy !== 'ab' || ab === undefined || split === undefined || baseline === undefined) return undefined
@@ -186,7 +197,7 @@ async function readArms(
 function holdbackReader(
   { store }: Pick<Deps, 'store'>,
   state: ReleaseState,
-): (() => Promise<HoldbackEvidence | undefined>) | undefined {
+): ((whole: boolean) => Promise<HoldbackEvidence | undefined>) | undefined {
   const { id: release, model, version, baseline, policy, routings } = state
   const { probation, limits } = policy
   const since = routings.find((each) => each.stage === 'probation')

@@ -83,9 +83,10 @@ export const watch =
         })
         let observation = { ...(await observe()), watchedMs }
         let judged = judge(state, observation)
-        // No stage passes while shadow pairs or users are unread; a busy machine reads them rarely.
-        const { disagreement, business } = observation
-        if (judged.verdict.kind === 'pass' && (disagreement ?? business) !== undefined) {
+        // No stage passes while shadow pairs, outcomes or users are unread; a busy machine reads them rarely. A pass that is held back for
+        // hours reads nothing more.
+        const mayPass = judged.verdict.kind === 'pass' && !hold && pinned === undefined
+        if (mayPass && (await findBehind(deps, state)).length === 0) {
           observation = { ...(await observe(true)), watchedMs }
           judged = judge(state, observation)
         }

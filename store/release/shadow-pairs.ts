@@ -4,6 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
+import { newestOutcomeFirst } from '../monitoring/outcomes.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Pair {
@@ -116,27 +117,36 @@ const coverage = 0.8
 const maturity = 0.95
 
 /**
- * Counts the pairs of a release whose outcome is known. Models that predict a number have no right or wrong pairs. A pair counts only if it
- * is older than most outcome delays, measured on the older half of the pairs. A late flight becomes known late, so young pairs with an
- * outcome are mostly negative, which would favour a model that always predicts "on time".
+ * Counts the entities of a release by their first pair, if its outcome is known: repeated requests of one user are no further evidence.
+ * Models that predict a number have no right or wrong pairs. A pair counts only if it is older than most outcome delays, measured on the
+ * older half of the pairs. A late flight becomes known late, so young pairs with an outcome are mostly negative, which would favour a model
+ * that always predicts "on time".
  */
 export async function countPairs(
   database: Database,
   { release, served, shadow }: { release: string; served: string; shadow: string },
 ): Promise<PairCounts> {
   const rows = await database.query<PairCounts>(sql`
-    with arrivals as (
-      select at, (select min(arrived_at) from outcomes where outcomes.prediction_id = pairs.prediction_id) as arrived_at
-      from shadow_pairs as pairs
+    with half as (
+      select min(at) + (clock_timestamp() - min(at)) / 2 as until from shadow_pairs
       where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
     ),
-    half as (
-      select min(at) + (clock_timestamp() - min(at)) / 2 as until from arrivals
+    arrivals as (
+      select at, (select min(arrived_at) from outcomes where outcomes.prediction_id = pairs.prediction_id) as arrived_at
+      from shadow_pairs as pairs cross join half
+      where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow} and at <= half.until
     ),
     mature as (
       select case when count(arrived_at) >= ${coverage}::float8 * count(*) then clock_timestamp() - make_interval(secs =>
         percentile_cont(${maturity}::float8) within group (order by extract(epoch from greatest(arrived_at, at) - at))) end as until
-      from arrivals cross join half where at <= half.until
+      from arrivals
+    ),
+    firsts as (
+      select distinct on (coalesce(entity::text, prediction_id::text)) prediction_id, served, shadow, at
+      from shadow_pairs cross join mature
+      where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
+        and served ? 'label' and shadow ? 'label' and at <= mature.until
+      order by coalesce(entity::text, prediction_id::text), at, prediction_id
     ),
     known as (
       select pairs.served -> 'label' as served, pairs.shadow -> 'label' as shadow,
@@ -147,19 +157,16 @@ export async function countPairs(
           else case jsonb_typeof(pairs.served -> 'label')
             when 'boolean' then to_jsonb(newest.value #>> '{}' = positive.name) else newest.value end
         end as truth
-      from shadow_pairs as pairs
-        cross join mature
+      from firsts as pairs
         cross join (
           select manifest #>> '{output,positive}' as name, manifest #> '{output,classes}' as classes
           from versions where version = ${shadow}
         ) as positive
         join lateral (
-          select value from outcomes where outcomes.prediction_id = pairs.prediction_id order by revision desc limit 1
+          select value from outcomes where outcomes.prediction_id = pairs.prediction_id order by ${newestOutcomeFirst} limit 1
         ) as newest on true
-      where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
-        and pairs.at <= mature.until and pairs.served ? 'label' and pairs.shadow ? 'label'
-        -- Of a class that there is not, told before the prediction was in the log, both would be wrong, and so alike.
-        and (positive.classes is null or positive.classes ? (newest.value #>> '{}'))
+      -- Of a class that there is not, told before the prediction was in the log, both would be wrong, and so alike.
+      where positive.classes is null or positive.classes ? (newest.value #>> '{}')
     )
     select count(*) filter (where served = truth and shadow <> truth)::integer as b,
       count(*) filter (where served <> truth and shadow = truth)::integer as c,

@@ -89,6 +89,8 @@ export function externalReader(
         )
       const isServed = requests(version) >= minRequests
       if (isServed && (limit !== undefined || requests(baseline) >= minRequests)) starts.push(atMs)
+      // A replica may not have reported the end of this window yet.
+      else if (!counted.some(({ tickMs }) => tickMs >= atMs + everyMs)) break
       // Skips a window with too few requests. Windows after the first due one are checked again at the next look.
       else if (starts.length === 0) each.nextMs = atMs + everyMs
     }

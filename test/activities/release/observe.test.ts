@@ -202,3 +202,34 @@ it.each<[string, Record<string, number>, number[], number]>([
     ).toEqual([true, expect.closeTo(loss, 6), expect.closeTo(loss, 6)])
   },
 )
+
+it('before a probation passes, an observation reads the outcomes that came since the last reading', async () => {
+  const { model, policy } = state
+  const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-holdback-'))
+  await store.query(sql`delete from models where name = ${model}`)
+  const { baseline, version } = await registerNumbers(store, { model, policy, artifactRoot }, [
+    { near: 1, far: 100 },
+    { near: 1, far: 100 },
+  ])
+  rmSync(artifactRoot, { recursive: true })
+  const users = () => {
+    const truths = { near: 20, far: 3_000 }
+    return liveInProbation(
+      [version, baseline],
+      [truths, truths],
+      [
+        [20, 3_800],
+        [20, 3_800],
+      ],
+    )
+  }
+  const routing = { stage: 'probation', startedMs: 0 }
+  const inProbation = { ...state, version, baseline, stage: 'probation', routings: [routing] }
+  const observe = createObserver({ store }, inProbation as unknown as ReleaseState)
+  const compared = async (whole: boolean) => (await observe(whole)).holdback?.control.total
+  await users()
+  const before = await compared(false)
+  expect(before).toBeGreaterThan(50)
+  await users()
+  expect(await compared(true)).toBe(2 * before!)
+})

@@ -34,7 +34,15 @@ beforeEach(async () => {
 
 type Value = number | string | boolean
 /** Inserts a request that both versions answered; each further value is a later revision of its outcome. */
-async function pair(first: Value, second: Value, ...outcomes: Value[]): Promise<void> {
+const pair = (first: Value, second: Value, ...outcomes: Value[]) =>
+  pairOf(undefined, first, second, ...outcomes)
+
+async function pairOf(
+  entity: number | undefined,
+  first: Value,
+  second: Value,
+  ...outcomes: Value[]
+): Promise<void> {
   const predictionId = randomUUID()
   await insertPairs(store, [
     {
@@ -46,6 +54,7 @@ async function pair(first: Value, second: Value, ...outcomes: Value[]): Promise<
       served: { label: first },
       shadow: { label: second },
       difference: 0,
+      ...(entity !== undefined && { entity }),
     },
   ])
   for (const value of outcomes)
@@ -109,6 +118,19 @@ it('pairs do not count while too few of the older ones have an outcome', async (
   expect(await counts()).toEqual({ b: 0, c: 0, same: 0 })
   for (let i = 0; i < 5; i++) await asked(300, 240, true)
   expect(await counts()).toEqual({ b: 12, c: 0, same: 0 })
+})
+
+it('the first pair of each entity counts, whether or not it has an outcome', async () => {
+  for (let i = 0; i < 9; i++) await pairOf(1, true, false, true)
+  await pairOf(2, true, false, false)
+  await pairOf(2, true, false, true)
+  await pairOf(3, true, false)
+  await pairOf(3, true, false, true)
+  await store.query(sql`update shadow_pairs set at = at - interval '1 hour' where model = ${model}`)
+  await store.query(sql`
+    update outcomes set arrived_at = at from shadow_pairs as pairs
+    where model = ${model} and outcomes.prediction_id = pairs.prediction_id`)
+  expect(await counts()).toEqual({ b: 1, c: 1, same: 0 })
 })
 
 it('pairs of other releases and versions are excluded', async () => {

@@ -311,6 +311,17 @@ describe('the reader', () => {
     expect(await listReadings(store, late.id)).toEqual([])
   })
 
+  it('asks for a window whose last counters arrive after its end', async () => {
+    writeFileSync(file, JSON.stringify(sources()))
+    answer = () => vector('0.5')
+    const state = await inCanary()
+    const read = externalReader({ store, config, log }, state)!
+    const [first, second] = counted(state)
+    expect((await read([{ ...first!, requests: 4 }, second!]))['complaints']).toMatchObject({ windows: 0 })
+    await seen(read, state, 4)
+    expect((await listReadings(store, state.id))[0]?.fromMs).toBe(startMs)
+  })
+
   it('stores an outage as a window without a value, and asks the source again in the next', async () => {
     writeFileSync(file, JSON.stringify(sources()))
     const state = await inCanary()
