@@ -4,7 +4,8 @@ import { canonicalJson } from '../../domain/canonical-json.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
 import { issueOfEnd } from '../../domain/release/permission.ts'
 import { hotfixPolicy } from '../../domain/release/derived-policy.ts'
-import { issuesOfPolicy, issuesOfReplacement } from '../../domain/release/policy.ts'
+import { issuesOfPolicy } from '../../domain/release/policy.ts'
+import { issuesOfReplacement } from '../../domain/release/rules/replacement.ts'
 import {
   issuesOfOpening,
   hotfixRoles,
@@ -70,22 +71,20 @@ export const openRelease =
       .then(() => store.transaction((database) => open(database, opening)))
       .catch((error: unknown) => {
         if (isError(error, 'release_in_progress')) return { refused: error.message }
-        if (isError(error, 'forbidden')) return { refused: error.message, forbidden: true }
+        if (isError(error, 'forbidden')) return { refused: error.message, isOrdered: false }
         // A malformed request that no check foresaw fails again at every retry.
         if (error instanceof TypeError || error instanceof RangeError)
           return { refused: `the request is malformed: ${error.message}` }
         throw error
       })
-    // A forged request must not reject the queue entry that it names.
-    if ('refused' in opened && !('forbidden' in opened)) await recordRefusal(store, opening, opened.refused)
-    const { id: release, version } = opening
-    log.info({ release, version, refused: 'refused' in opened }, 'release opened')
-    return 'refused' in opened ? { refused: opened.refused } : opened
+    log.info({ release: opening.id, refused: 'refused' in opened }, 'release opened')
+    if (!('refused' in opened)) return opened
+    // A forged request must not reject the queue entry that it names, nor raise alerts; a signed one has raised its alert.
+    if (!('isOrdered' in opened)) await recordRefusal(store, opening, opened.refused)
+    return { refused: opened.refused }
   }
 
-/**
- * Records why a release cannot open. No caller waits for the answer, so an alert reports it. A drill has a row of its own, which tells.
- */
+/** Records why a release cannot open. No caller waits for the answer, so an alert reports it; a drill has its own row. */
 async function recordRefusal(
   store: Store,
   { id, turn, drill, model, version }: Opening,

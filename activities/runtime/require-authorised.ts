@@ -10,6 +10,7 @@ import { findActiveKeys } from '../../store/access/api-keys.ts'
 import { findUsedStart, readStartBasis, useStart } from '../../store/access/used-starts.ts'
 import { readNow } from '../../store/database/clock.ts'
 import type { Database } from '../../store/postgres.ts'
+import { upsertAlert } from '../../store/monitoring/alerts.ts'
 import { verifyStart } from '../../store/signing/start-signatures.ts'
 import type { Deps } from '../deps.ts'
 import { openVerifier } from './open-verifier.ts'
@@ -23,7 +24,7 @@ export interface SignedStart {
 
 /**
  * `order` is the input of the workflow as it was sent. An accepted run stays accepted, because a drill checks its start again for each
- * kind. Throws `forbidden`.
+ * kind. Throws `forbidden`. No caller waits for the answer, so an alert reports a signed start that opens no run; a forged one raises none.
  */
 export async function requireAuthorised(
   deps: Pick<Deps, 'verifier' | 'config'>,
@@ -45,19 +46,35 @@ export async function requireAuthorised(
   const signed = { id, basis, signature }
   const claim = verifyStart(openVerifier(deps), { type, request }, signed, used?.atMs ?? nowMs)
   if (claim === undefined) return refuse('was signed for another request, or with another signing key')
-  const { keyId, untilMs } = claim
-  if (used === undefined) {
-    if (nowMs > untilMs) return refuse('was signed more than 15 minutes ago; start it again')
-    if (!(await isAllowed(database, keyId, { type, order })))
-      return refuse(
-        `is not allowed to the key ${keyId}: it has ended, or lacks the role, the model or the name`,
-      )
-    const now = await readStartBasis(database, order)
-    if (canonicalJson(basis) !== canonicalJson(now))
-      return refuse(`meant ${canonicalJson(basis)}, and it is ${canonicalJson(now)} now; start it again`)
+  const { keyId } = claim
+  const issue = used === undefined ? await issueOf(database, claim, { type, order, nowMs }) : undefined
+  if (issue !== undefined) {
+    const { model, requestedBy } = order
+    await upsertAlert(database, {
+      dedupeKey: `start_refused/${id}`,
+      model,
+      kind: 'start_refused',
+      severity: 'warning',
+      message: `the start of "${type}" by ${requestedBy ?? keyId} ${issue}`,
+      evidence: { type, requestedBy },
+    })
+    return refuse(issue)
   }
   const opened = used?.runId ?? (await useStart(database, { id, type, runId, keyId }))
   if (opened !== runId) return refuse('has opened another run already; start it again')
+}
+
+/** Why a start with a true signature opens no run; undefined when it may. */
+async function issueOf(
+  database: Database,
+  { keyId, untilMs }: { keyId: string; untilMs: number },
+  { type, order, nowMs }: { type: StartType; order: SignedStart; nowMs: number },
+): Promise<string | undefined> {
+  if (nowMs > untilMs) return 'was signed more than 15 minutes ago; start it again'
+  if (!(await isAllowed(database, keyId, { type, order })))
+    return `is not allowed to the key ${keyId}: it has ended, or lacks the role, the model or the name`
+  const [meant, now] = [order.authorisation?.basis, await readStartBasis(database, order)].map(canonicalJson)
+  return meant === now ? undefined : `meant ${meant}, and it is ${now} now; start it again`
 }
 
 /** A value from a terminal may have any shape. */

@@ -31,7 +31,7 @@ export interface ReleaseCommandInput {
   seen?: Partial<ReleaseDigests>
   /** The stage that the sender saw. Absent: any. */
   stage?: ReleaseStage
-  /** Idempotency key: the same key runs the command once. */
+  /** Idempotency key: the same key runs the same command once. */
   once?: string
 }
 
@@ -96,8 +96,7 @@ function signerOf(
   { command, reason, seen = {}, once }: Omit<ReleaseCommandInput, 'release'>,
 ) {
   const message = {
-    // Two keys may choose the same idempotency key.
-    id: once === undefined ? randomUUID() : `${actor.id}/${once}`,
+    id: commandIdOf(actor, { command, once }),
     by: actor.name,
     reason,
     artifactDigest: seen.artifact ?? digests.artifact,
@@ -111,6 +110,12 @@ function signerOf(
   }
   return { id: message.id, signed }
 }
+
+/** Two keys may choose the same idempotency key, and the form of a page sends any of its commands with one. */
+const commandIdOf = (
+  { id }: Pick<Actor, 'id'>,
+  { command, once }: Pick<ReleaseCommandInput, 'command' | 'once'>,
+): string => (once === undefined ? randomUUID() : `${id}/${command}/${once}`)
 
 export interface SignedSignal {
   workflowId: string
@@ -142,7 +147,7 @@ async function rollBackRelease(
   if (state.stage === 'ended' && state.closed)
     throw refused(`the release has ended: ${state.outcome}`, 'ended')
   requireStage(state, { stage })
-  const id = once === undefined ? randomUUID() : `${actor.id}/${once}`
+  const id = commandIdOf(actor, { command: 'rollback', once })
   const { model, version } = state
   // With the version: replicas would apply a stored order to the champion while callers do not get the candidate.
   const { message, replicas } = await orderRollback(deps, actor, { id, model, version, release, reason })

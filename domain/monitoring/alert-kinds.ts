@@ -62,6 +62,7 @@ export const alertKinds = [
   'schedule_paused',
   'trigger_unreadable',
   'partition_failed',
+  'start_refused',
   'worker_silent',
   'temporal_unavailable',
   // The state file.

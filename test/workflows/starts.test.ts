@@ -8,6 +8,7 @@ import { scheduledDrill } from '../../domain/drill.ts'
 import { scheduledRetraining } from '../../domain/monitoring/retraining-triggers.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
+import { listAlerts } from '../../store/monitoring/alerts.ts'
 import { findOpenRelease, findRelease } from '../../store/release/releases.ts'
 import { insertDrill } from '../../store/release/drills.ts'
 import { endQueued, findQueueEntry, insertQueued } from '../../store/release/release-queue.ts'
@@ -261,3 +262,17 @@ it('a signed start opens one release, and its repetition none', async () => {
   expect((await findRelease(fixture.store, state.id))?.state.stage).toBe('awaiting_approval')
   expect((await findOpenRelease(fixture.store, model))?.state.id).toBe(state.id)
 })
+
+it.each(['release', 'retrain', 'trial', 'sweep', 'drill', 'batchPredict'] as const)(
+  'an alert tells of a signed %s that its worker opens too late, and of none that no key has signed',
+  async (type) => {
+    const { name: model } = await fixture.model()
+    const order = { ...requests('olga')[type], model, requestedBy: 'olga' }
+    expect(await refusal(type, order)).toMatch(/is not signed/)
+    expect(await listAlerts(fixture.store, { model })).toEqual([])
+    const late = await signedStart(fixture, type, order, Date.now() - 16 * 60_000)
+    expect(await refusal(type, late)).toMatch(/more than 15 minutes ago/)
+    const message = `the start of "${type}" by olga was signed more than 15 minutes ago; start it again`
+    expect(await listAlerts(fixture.store, { model })).toMatchObject([{ kind: 'start_refused', message }])
+  },
+)

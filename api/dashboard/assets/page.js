@@ -166,7 +166,7 @@
       const at = Date.parse(time.dateTime)
       const minutes = Math.floor((Date.now() - at) / 60000)
       const isRecent = minutes >= 0 && minutes < 60 && time.matches('td > .clock')
-      time.textContent = isRecent ? `${minutes} min ago` : clock.format(at)
+      time.textContent = isRecent ? `${minutes || '< 1'} min ago` : clock.format(at)
     }
   }
   showTimes()
@@ -181,8 +181,10 @@
       for (const button of event.target.querySelectorAll('button')) button.disabled = true
     })
   })
-  // A page restored by the back button can be sent again.
+  // A page restored by the back button can be sent again, as a new command.
   window.addEventListener('pageshow', () => {
     for (const button of document.querySelectorAll('form[method=post] button')) button.disabled = false
+    for (const once of document.querySelectorAll('input[name=once]'))
+      once.value = `${once.value.slice(0, 36)}-${Date.now()}`
   })
 })()

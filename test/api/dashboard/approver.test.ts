@@ -162,12 +162,12 @@ it('the contrast check finds a text with too little contrast in one scheme on on
   await close()
 })
 
-it('sign-in and the page of an unknown address fit each screen in light and dark', async () => {
+it('sign-in and the page of an unknown snapshot with its digest fit each screen in light and dark', async () => {
   const { page, signIn, close } = await visited()
   await page.goto('/sign-in')
   expect([...(await issuesOfLooks(page)), ...(await keyboardIssues(page))]).toEqual([])
   await signIn(dashboard.keys.anna)
-  await page.goto('/nothing-here')
+  await page.goto(`/data/sha256:${'e868cc9d'.repeat(8)}`)
   expect([...(await issuesOfLooks(page)), ...(await keyboardIssues(page))]).toEqual([])
   await close()
 })
@@ -273,6 +273,18 @@ it('times are in the zone of the reader with UTC on hover, and in UTC without sc
   expect(shiftMs / 3_600_000).toBe(9)
 })
 
+it('a time in a table that is seconds old is less than a minute ago', async () => {
+  const { page, signIn, close } = await openSession(browser, { url: dashboard.url })
+  await signIn(dashboard.keys.vera, `/models/${dashboard.model}`)
+  const text = await page.evaluate(`(() => {
+    document.querySelector('td > time.clock').dateTime = new Date().toISOString()
+    document.dispatchEvent(new Event('htmx:after:swap'))
+    return document.querySelector('td > time.clock').textContent
+  })()`)
+  expect(text).toBe('< 1 min ago')
+  await close()
+})
+
 describe('a viewer', () => {
   it('reads the release without command buttons, and the server refuses a forged approval', async () => {
     const session = await signedIn('vera', releasePath())
@@ -326,6 +338,18 @@ describe('an approver', () => {
     expect(
       (await page.getByRole('button', { name: 'Approve' }).boundingBox())!.height,
     ).toBeGreaterThanOrEqual(44)
+    await session.close()
+  })
+
+  it('sends a new command from a page that the back button has restored', async () => {
+    const session = await signedIn('anna', releasePath())
+    const once = () => session.page.locator('#decide input[name=once]').inputValue()
+    const first = await once()
+    await session.page.evaluate(
+      `window.dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))`,
+    )
+    expect(await once()).not.toBe(first)
+    expect((await once()).slice(0, 36)).toBe(first.slice(0, 36))
     await session.close()
   })
 

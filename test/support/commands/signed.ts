@@ -61,12 +61,13 @@ export async function signedStart<Request extends { model?: string; version?: st
   { store, config }: Signing,
   type: StartType,
   request: Request,
+  nowMs = Date.now(),
 ): Promise<Request & { authorisation?: Authorisation }> {
   const key = (await findKeys(store)).find(({ name }) => name === request.requestedBy)
   if (key === undefined) return request
   const basis = await readStartBasis(store, request)
   const signer = await openSigner(config.signing, 'commands')
-  const signedBy = { keyId: key.id, nowMs: Date.now() }
+  const signedBy = { keyId: key.id, nowMs }
   return { ...request, authorisation: signStart(signer, { type, request, basis }, signedBy) }
 }
 

@@ -1,4 +1,6 @@
 /** Tests that every command gets a result, even when its sender cannot be verified. */
+import { sendReleaseCommand } from '../../../api/services/release-commands.ts'
+import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import { trustedFile } from '../../../store/signing/key-files.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 import { readFile, writeFile } from 'node:fs/promises'
@@ -52,5 +54,41 @@ it('commands to a release are refused with the reason while senders cannot be ve
     await writeFile(signingKey, key)
   }
   expect(await release.say('abort', 'olga')).toMatchObject({ accepted: true })
+  expect(await release.result()).toMatchObject({ outcome: 'aborted' })
+})
+
+it('another command with the idempotency key of an earlier one is carried out', async () => {
+  const fixtureModel = await fixture.model()
+  const release = await fixtureModel.start(await fixtureModel.register(await fixtureModel.champion()), {
+    shadow: false,
+    stages: [{ shareBp: 1_000, minMs: 600_000, minRequests: 1, deadlineMs: 1_200_000 }],
+  })
+  await release.reaches('awaiting_approval')
+  const key = (await findActiveKeys(fixture.store)).find(({ name }) => name === 'anna')!
+  const deps = {
+    store: fixture.store,
+    log: fixture.deps.log,
+    signer: await openSigner(fixture.config.signing, 'commands'),
+    serving: { wall: Date.now },
+    temporal: { command: (_: number, work: (client: unknown) => unknown) => work(fixture.client) },
+  }
+  const send = (command: 'approve' | 'pause' | 'abort') =>
+    sendReleaseCommand(deps as never, { id: key.id, name: 'anna' } as never, {
+      command,
+      release: release.id,
+      reason: 'the errors rise',
+      once: 'one form',
+    })
+  await send('approve')
+  await release.reaches('canary')
+  expect(await send('pause')).toMatchObject({
+    result: { message: expect.stringContaining('paused by anna') },
+  })
+  expect(await send('pause')).toMatchObject({
+    result: { message: expect.stringContaining('paused by anna') },
+  })
+  expect(await send('abort')).toMatchObject({
+    result: { message: expect.stringContaining('aborted by anna') },
+  })
   expect(await release.result()).toMatchObject({ outcome: 'aborted' })
 })
