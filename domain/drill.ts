@@ -97,9 +97,13 @@ export interface DrillFacts {
   reason: string
   /** The reason of the last verdict, when it was against the candidate. */
   failure?: { code: string; message: string }
+  /** Whether the last verdict found no traffic at all, neither for the candidate nor for the champion. */
+  isIdle?: boolean
   exposed: number
   harmed: number
   harmBudget: number
+  /** The live replicas that never acknowledged the rollback; absent when all have. */
+  unacknowledged?: readonly string[]
   /** Whether the loss of a replica or a worker was detected, and whether it recovered. */
   detected: boolean
   recovered: boolean
@@ -108,11 +112,14 @@ export interface DrillFacts {
 /** Whether the expected defence worked, with the reason as a message. */
 export function judgeDrill(facts: DrillFacts): { passed: boolean; message: string; detectedBy?: string } {
   const { kind, outcome, reason, failure, exposed, harmed, harmBudget, detected, recovered } = facts
+  const { isIdle, unacknowledged } = facts
   const failed = (message: string) => ({ passed: false, message })
   const passed = (message: string, detectedBy: string) => ({ passed: true, message, detectedBy })
   if (outcome === undefined) return failed('the release of the drill has not ended')
   if (outcome === 'promoted') return failed('the candidate of a drill was promoted')
   if (harmed > harmBudget) return failed(`${harmed} failed requests, budget ${harmBudget}`)
+  if (unacknowledged !== undefined)
+    return failed(`the rollback was not acknowledged: ${unacknowledged.join('; ')}`)
   switch (kind) {
     case 'bad':
     case 'nan':
@@ -124,6 +131,7 @@ export function judgeDrill(facts: DrillFacts): { passed: boolean; message: strin
           : `the fault was not detected: ${reason}`,
       )
     case 'silent':
+      if (isIdle === true) return failed(`inconclusive, the model got no traffic: ${reason}`)
       if (outcome === 'rolled_back' && reason.startsWith(noDataPrefix)) return passed(reason, 'no_data')
       return failed(`the missing data did not roll it back: ${reason}`)
     case 'lost-replica':
@@ -145,8 +153,8 @@ export const budgetCode = 'drill_budget'
 
 /** The issues of a drill policy, each with its field. */
 export function issuesOfDrill({ everyMs, kinds, traffic, ...policy }: DrillPolicy): string[] {
-  const { issues, need, integer } = policyIssues()
-  if (everyMs !== undefined) integer('everyMs', everyMs, 1)
+  const { issues, need, integer, duration } = policyIssues()
+  if (everyMs !== undefined) duration('everyMs', everyMs, 1)
   need(
     Array.isArray(kinds) && kinds.every((kind) => drillKindNames.includes(kind)),
     `kinds are among ${drillKindNames.join(', ')}`,
@@ -154,7 +162,7 @@ export function issuesOfDrill({ everyMs, kinds, traffic, ...policy }: DrillPolic
   need(traffic === 'mirrored' || traffic === 'live', `traffic is mirrored or live, not ${String(traffic)}`)
   integer('shareBp', policy.shareBp, 1, 9_000)
   integer('harmBudget', policy.harmBudget, 0)
-  integer('withinMs', policy.withinMs, 1)
+  duration('withinMs', policy.withinMs, 1)
   return issues
 }
 

@@ -15,6 +15,7 @@ import {
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
 import { drillId, type DrillKind } from '../domain/drill.ts'
+import { counted } from '../domain/figures.ts'
 import { releaseWorkflowId, type DrillOutcome, type DrillRequest, type ReleaseRequest } from './messages.ts'
 import { field, type FieldCheck, optional, parseInput, recordOf } from './input/parse-input.ts'
 import { openRow } from './open-row.ts'
@@ -62,7 +63,9 @@ export async function drill(given: DrillRequest): Promise<DrillOutcome> {
   }
   const failed = drills.filter(({ passed }) => !passed).map(({ kind }) => kind)
   const message =
-    failed.length === 0 ? `${drills.length} drill(s) passed` : `failed or not held: ${failed.join(', ')}`
+    failed.length === 0
+      ? `${counted(drills.length, 'drill')} passed`
+      : `failed or not held: ${failed.join(', ')}`
   upsertSearchAttributes({ Outcome: [failed.length === 0 ? 'passed' : 'failed'] })
   setCurrentDetails(message)
   return { model, drills, message }
@@ -84,9 +87,10 @@ async function runDrill({ id, kind, order }: DrillRun): Promise<{ passed: boolea
   const refused = await CancellationScope.cancellable(() => runRelease(release, id, kind)).catch(
     (error: unknown) => messageOf(error),
   )
+  const isCancelled = CancellationScope.current().consideredCancelled
   // A cancelled drill still records its result.
   return CancellationScope.nonCancellable(async () => {
-    const { passed = false, message = '' } = await recording.endDrill({ id, refused })
+    const { passed = false, message = '' } = await recording.endDrill({ id, refused, isCancelled })
     return { passed, message }
   })
 }

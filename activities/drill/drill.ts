@@ -159,10 +159,18 @@ export const recordDrillRelease =
   (release: { id: string; releaseId: string }): Promise<void> =>
     setDrillRelease(store, release)
 
-/** Records the result. `refused` is set when the release was not opened. */
+interface DrillEnd {
+  id: string
+  /** Why the release was not opened. */
+  refused?: string
+  /** Whether the workflow of the drill was cancelled. */
+  isCancelled?: boolean
+}
+
+/** Records the result. */
 export const endDrill =
   (deps: Deps) =>
-  async ({ id, refused }: { id: string; refused?: string }): Promise<Pick<Drill, 'passed' | 'message'>> => {
+  async ({ id, refused, isCancelled }: DrillEnd): Promise<Pick<Drill, 'passed' | 'message'>> => {
     const { store, log } = deps
     const drill = await findDrill(store, id)
     if (drill === undefined)
@@ -190,13 +198,16 @@ export const endDrill =
       outcome: state?.outcome,
       reason: refused ?? state?.reason ?? 'the release was not opened',
       failure,
+      isIdle: last?.verdict.reasons.some(({ code }) => code === 'no_traffic'),
       exposed: seen.requests,
       harmed,
       harmBudget: drill.harmBudget,
+      unacknowledged: state?.rollbackResult?.unacknowledged,
       detected: drill.detectedAt !== undefined,
       recovered: drill.recoveredAt !== undefined,
     })
     // A drill that an operator or another release has cut short has not failed either.
+    if (!passed && isCancelled === true) return notHeld('the drill was cancelled')
     if (!passed && (await isCutShort(store, drill.releaseId, state?.outcome)))
       return notHeld(state?.reason ?? 'the drill was cut short')
     const isLoss = drill.kind === 'lost-replica' || drill.kind === 'dead-worker'
@@ -210,7 +221,7 @@ export const endDrill =
       detectedBy,
       beganMs: isLoss ? undefined : (seen.firstMs ?? state?.routings[0]?.startedMs),
       detectedMs: recovery?.decidedMs ?? recovery?.orderedMs,
-      recoveredMs: recovery?.acknowledgedMs,
+      recoveredMs: recovery?.unacknowledged === undefined ? recovery?.acknowledgedMs : undefined,
       evidence: { ...seen, outcome: state?.outcome ?? null, reason: state?.reason ?? refused ?? null },
     })
     await tell(store, { ...drill, passed, message })

@@ -82,6 +82,7 @@ async function findRecovery(
     decidedMs: last?.verdict.kind === 'fail' ? Date.parse(last.at) : undefined,
     orderedMs,
     acknowledgedMs: Math.max(atMs, orderedMs),
+    unacknowledged: problems.length === 0 ? undefined : problems,
     cutOff: cutOff.length === 0 ? undefined : cutOff.map((each) => `replica ${each.id} on ${each.host}`),
   }
   return { kind: 'rolled_back', problems, rollbackResult }

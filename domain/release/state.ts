@@ -123,6 +123,8 @@ export interface Recovery {
   orderedMs: number
   /** The time of the last acknowledgement of a live replica. */
   acknowledgedMs: number
+  /** The live replicas that never acknowledged the rollback, each with its reason; absent when all have. */
+  unacknowledged?: string[]
   /** Replicas without a lease whose last route may name the candidate as proven; absent without any. */
   cutOff?: string[]
 }
@@ -180,7 +182,7 @@ export interface ReleaseState {
   /** The break-glass order of an admin; it expires at `untilMs`. */
   breakGlass?: Statement & { untilMs?: number }
   lastVerdict?: { kind: VerdictKind; reason: string; atMs: number; questions?: string[] }
-  /** The codes of the questions that an approver has answered by passing the stage. */
+  /** The questions that an approver has answered by passing the stage; codes alone in releases of earlier builds. */
   accepted?: string[]
   /** The stage that `awaiting_decision` returns to. */
   undecidedStage?: WatchedStage

@@ -162,7 +162,7 @@ export const interceptors = (): WorkflowInterceptors => {
         startMs: endMs,
         endMs,
         links: causes,
-        attributes: { ...release, 'tenure.reason': reason },
+        attributes: { ...release, 'tenure.reason': state.rollbackOrder?.reason },
       })
       chain.stage = { spanId: nextSpanId(), name, startMs: enteredMs }
       return

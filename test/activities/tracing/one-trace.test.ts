@@ -145,6 +145,7 @@ it('one trace leads from a request to the retraining, its release and the rollba
   expect(inOpening.map((span) => attributeOf(span, 'db.system.name'))).toContain('postgresql')
   const [rollback] = named('rollback ordered')
   expect(rollback).toMatchObject({ traceId, parentSpanId: released!.spanId })
+  expect(attributeOf(rollback!, 'tenure.reason')).toMatch(/^rolled back by /)
   const former = trace.find(({ spanId }) => spanId === rollback!.links?.[0]?.spanId)
   expect(former?.name).toMatch(stage)
   expect(rollback!.links).toContainEqual(

@@ -1,4 +1,5 @@
 /** Tests a replica that stops following in the middle of a stage: the stage does not pass, and the replica is named. */
+import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { listDecisions } from '../../../store/release/decisions.ts'
@@ -38,6 +39,22 @@ it('a lagging replica holds the stage by name, and the stage continues when the 
     return row?.watched_ms ?? 0
   }
   await expect.poll(watchedMs).toBeGreaterThan(minMs + 300)
+  // The pass that the replica holds back reads the evidence no more often than other verdicts, so that slow reads delay no look.
+  const { store } = fixture.deps
+  const { query } = store
+  const counted = { looks: 0, reads: 0 }
+  store.query = async (statement) => {
+    const { sql: text } = statement
+    if (text.includes('insert into stage_clocks')) counted.looks++
+    if (text.includes('from shadow_pairs')) {
+      counted.reads++
+      await pause(200)
+    }
+    return query(statement)
+  }
+  await expect.poll(() => counted.looks).toBeGreaterThan(8)
+  store.query = query
+  expect(counted.reads).toBeLessThan(counted.looks / 2)
   expect(await release.state()).toMatchObject({ stage: 'canary', stageIndex: 0 })
   const [last] = await listDecisions(fixture.store, release.id, 1)
   expect(last?.verdict).toMatchObject({ kind: 'no_data', reasons: [{ code: 'replica_lagging' }, {}] })
@@ -46,4 +63,20 @@ it('a lagging replica holds the stage by name, and the stage continues when the 
   )
   await acknowledge(fixture.store, place)
   expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+})
+
+it('a replica that never acknowledges a rollback is named in its result', async () => {
+  const { shadow: _shadow, probation: _probation, ...policy } = quickPolicy
+  const stages = [{ minMs: 60_000, minRequests: 20, deadlineMs: 120_000, shareBp: 1_000 }]
+  const watch = { ...policy.watch, acknowledgeMs: 500 }
+  const fixtureModel = await fixture.model({ ...policy, stages, watch })
+  const release = await fixtureModel.start(await fixtureModel.register(await fixtureModel.champion()))
+  await release.reaches('awaiting_approval')
+  await release.say('approve', 'anna')
+  await expect.poll(async () => (await release.state()).routed).toBe(true)
+  fixtureModel.traffic.deaf.set('r2', 'the route cannot be read')
+  await release.say('rollback', 'ben')
+  expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
+  const { rollbackResult } = await release.state()
+  expect(rollbackResult?.unacknowledged).toEqual(['replica r2 on test: the route cannot be read'])
 })

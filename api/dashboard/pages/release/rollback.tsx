@@ -2,11 +2,12 @@
 import { countText, percentOf } from '../../../../charts/figures.ts'
 import { escapedText } from '../../../../domain/markdown.ts'
 import { withoutEvidence } from '../../../../domain/release/explain.ts'
+import type { Recovery } from '../../../../domain/release/state.ts'
 import type { PageElement } from '../../page.ts'
 import { DataTable } from '../../components/elements.tsx'
 import { RunbookLink } from '../operations/alert-card.tsx'
 import type { ReleaseSubject } from './load.ts'
-import { stageRows, type StageRow } from './stages.ts'
+import { stageRows, type StageArm, type StageRow } from './stages.ts'
 
 interface RollbackStep {
   atMs: number
@@ -20,7 +21,7 @@ export function rollbackSteps(
 ): RollbackStep[] {
   const { state, startedAt, endedAt } = release
   const { rollbackResult: result } = state
-  const failing = verdicts.findLast(({ kind }) => kind === 'fail' || kind === 'error')
+  const failing = verdicts.findLast(({ kind }) => kind === 'fail')
   const steps: RollbackStep[] = [
     { atMs: Date.parse(startedAt), what: `release of ${state.version} started by ${state.requestedBy}` },
     ...commands
@@ -33,27 +34,49 @@ export function rollbackSteps(
   if (failing !== undefined)
     steps.push({
       atMs: Date.parse(failing.at),
-      what: `verdict ${failing.kind}: ${withoutEvidence(release.reason ?? failing.reasons.map(({ message }) => message).join('; '))}`,
+      what: `verdict fail: ${withoutEvidence(release.reason ?? failing.reasons.map(({ message }) => message).join('; '))}`,
     })
   if (result !== undefined) {
     const why = failing === undefined ? `: ${release.reason ?? state.reason ?? ''}` : ''
     steps.push({ atMs: result.orderedMs, what: `rollback ordered${why}` })
     const champion = result.champion === undefined ? 'no champion' : `${result.champion} serves all traffic`
-    steps.push({ atMs: result.acknowledgedMs, what: `every replica has dropped the candidate; ${champion}` })
+    const { unacknowledged } = result
+    const what = isComplete(result, state.version)
+      ? `every replica has dropped the candidate; ${champion}`
+      : unacknowledged === undefined
+        ? champion
+        : `not acknowledged: ${unacknowledged.join('; ')}`
+    steps.push({ atMs: result.acknowledgedMs, what })
   }
   if (endedAt !== undefined) steps.push({ atMs: Date.parse(endedAt), what: 'release ended' })
   return steps.sort((one, other) => one.atMs - other.atMs)
 }
 
+/** Whether every live replica has dropped the candidate. */
+export const isComplete = ({ champion, unacknowledged }: Recovery, version: string): boolean =>
+  unacknowledged === undefined && champion !== version
+
+const failures = /\d+ of \d+ (?:canary|candidate) requests (?:failed|invalid).*/
+
 /** Explains a rollback by the responses that callers received. The reason of the verdict also counts the copied requests of the shadow. */
 export function seenByCallers(reason: string, stages: readonly StageRow[]): string {
   const { requests, bad } = exposedCounts(stages)
-  if (bad === 0 || !/ canary requests (?:failed|invalid)/.test(reason)) return withoutEvidence(reason)
   const met = stages.filter(({ stage }) => stage !== 'shadow')
   const control = met.reduce((sum, row) => sum + row.control.requests, 0)
   const controlBad = met.reduce((sum, row) => sum + row.control.bad, 0)
   const share = control === 0 ? '' : `, control ${percentOf(controlBad / control)}`
-  return `${countText(bad)} of ${countText(requests)} responses failed (${percentOf(bad / requests)})${share}`
+  const seen = `${countText(bad)} of ${countText(requests)} responses failed (${percentOf(bad / requests)})${share}`
+  let isSeen = false
+  const parts = reason.split('; ').flatMap((part) => {
+    if (bad > 0 && failures.test(part)) {
+      if (isSeen) return []
+      isSeen = true
+      return [part.replace(failures, () => seen)]
+    }
+    const isPooled = copiesOf(stages) > 0 && countedIn(part) > requests
+    return [isPooled ? part.replace(' canary requests', ' canary and shadow requests') : part]
+  })
+  return withoutEvidence(parts.join('; '))
 }
 
 /** Counts the candidate's responses to callers, and the failed ones among them. */
@@ -65,14 +88,22 @@ export function exposedCounts(stages: readonly StageRow[]): {
   const met = stages.filter(({ stage }) => stage !== 'shadow')
   const sum = (of: (row: StageRow) => number) => met.reduce((total, row) => total + of(row), 0)
   return {
-    requests: sum(({ candidate }) => candidate.requests),
-    bad: sum(({ candidate }) => candidate.bad),
+    requests: sum((row) => received(row).reduce((total, { requests }) => total + requests, 0)),
+    bad: sum((row) => received(row).reduce((total, { bad }) => total + bad, 0)),
     excess: Math.max(
       0,
       sum(({ excess }) => excess),
     ),
   }
 }
+
+/** Counts the copied requests that the candidate answered in the shadow. */
+const copiesOf = (stages: readonly StageRow[]): number =>
+  stages.reduce((total, { stage, candidate }) => total + (stage === 'shadow' ? candidate.requests : 0), 0)
+
+/** The stage of targeted callers has them as its candidate; a later stage counts them apart. */
+const received = ({ stage, candidate, targeted }: StageRow): StageArm[] =>
+  stage === 'targeted' ? [candidate] : [candidate, targeted]
 
 /** Returns the number of requests in a reason. A reason of an earlier build also counts the copied requests of the shadow. */
 const countedIn = (reason = ''): number => Number(/ of (\d+) canary requests/.exec(reason)?.[1] ?? 0)
@@ -91,9 +122,7 @@ export const RollbackSection = ({
   const isBrought = candidate?.lineage.origin === 'brought'
   if ((release.outcome ?? release.state.outcome) !== 'rolled_back') return <></>
   const { requests, bad } = exposedCounts(stages)
-  const copies = stages
-    .filter(({ stage }) => stage === 'shadow')
-    .reduce((total, { candidate }) => total + candidate.requests, 0)
+  const copies = copiesOf(stages)
   return (
     <section class="card" aria-labelledby="rollback-heading">
       <h2 id="rollback-heading">What happened</h2>

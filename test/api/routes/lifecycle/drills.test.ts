@@ -243,6 +243,18 @@ it('drills yield to a rollback of the model, which takes one command', async () 
   expect(told.map(({ kind }) => kind)).not.toContain('drill_not_held')
 })
 
+it('a drill whose workflow is cancelled was not held, and raises no alert', async () => {
+  await until(async () => (await say('olga', '/v1/drills', lasting)).status === 202, 'the drill')
+  await until(async () => (await findOpenRelease(core.store, model))?.state.stage === 'shadow', 'its shadow')
+  const handle = core.client.workflow.getHandle<() => Promise<DrillOutcome>>(drillWorkflowId(model))
+  await handle.cancel()
+  await handle.result().catch(() => {})
+  const [shown] = (await look(`/v1/drills?model=${model}&limit=1`))['drills'] as Shown[]
+  expect(shown).toMatchObject({ held: false, passed: false, message: 'the drill was cancelled' })
+  const told = await listAlerts(core.store, { model, open: true })
+  expect(told.map(({ dedupeKey }) => dedupeKey)).not.toContain(`drill/${model}/silent`)
+})
+
 describe('drills of the schedule', () => {
   /** Starts one drill as the schedule of the model file does. */
   const bySchedule = async (of: string) => {

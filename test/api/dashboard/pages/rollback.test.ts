@@ -1,0 +1,121 @@
+/** Tests what the release page says of a rollback: whether it is complete, and why it was ordered. */
+import { describe, expect, it } from 'vitest'
+import {
+  postMortem,
+  RollbackSection,
+  rollbackSteps,
+} from '../../../../api/dashboard/pages/release/rollback.tsx'
+import { stageRows } from '../../../../api/dashboard/pages/release/stages.ts'
+import { verdictLine, VerdictSection } from '../../../../api/dashboard/pages/release/verdict.tsx'
+import type { ReleaseState } from '../../../../domain/release/state.ts'
+import { armTotal, releaseTime, subjectOf } from '../../../support/dashboard/release-subject.ts'
+import {
+  advanceAll,
+  commandEvent,
+  judgedEvent,
+  probated,
+  releasePolicy,
+  rolledBackEvent,
+  rollingBackState,
+  routedCanary,
+  stepEvents,
+} from '../../../support/release/releases.ts'
+
+const sentence = 'Rolled back on all replicas'
+const stepsOf = (state: ReleaseState, more: object = {}): string => {
+  const subject = subjectOf(state, more)
+  return rollbackSteps(subject, stageRows(subject))
+    .map(({ what }) => what)
+    .join('\n')
+}
+
+describe('a rollback', () => {
+  it('is complete once every live replica has acknowledged it', async () => {
+    const state = advanceAll(rollingBackState, rolledBackEvent(false))
+    expect(String(await VerdictSection({ subject: subjectOf(state) }))).toContain(sentence)
+    expect(stepsOf(state)).toContain('every replica has dropped the candidate; m_v1.0.0 serves all traffic')
+  })
+
+  it('that a live replica never acknowledged is not said to be complete', async () => {
+    const problem = 'replica r1 on h1 is at generation 4'
+    const state = Array.from({ length: 6 }).reduce(
+      (now: ReleaseState) => advanceAll(now, rolledBackEvent(false, 'm_v1.0.0', [problem])),
+      rollingBackState,
+    )
+    expect(state).toMatchObject({ outcome: 'rolled_back', rollbackResult: { unacknowledged: [problem] } })
+    expect(String(await VerdictSection({ subject: subjectOf(state) }))).not.toContain(sentence)
+    expect(stepsOf(state)).toContain(`not acknowledged: ${problem}`)
+    expect(stepsOf(state)).not.toContain('every replica')
+  })
+
+  it('after which the candidate stays champion is not said to be complete', async () => {
+    const state = advanceAll(probated, judgedEvent('fail'), rolledBackEvent(true, probated.version))
+    expect(state.outcome).toBe('promoted')
+    expect(String(await VerdictSection({ subject: subjectOf(state) }))).not.toContain(sentence)
+    expect(stepsOf(state)).not.toContain('every replica')
+  })
+
+  it('by a user is not told as the verdict of an earlier unreadable look', () => {
+    const order = commandEvent('rollback', 'ada')
+    const state = advanceAll(routedCanary, order, rolledBackEvent(false), stepEvents.closed)
+    const reasons = [{ code: 'unreadable', message: 'staleMs is -3', values: {} }]
+    const verdicts = [{ id: 1, at: releaseTime(5), stage: 'canary', stageIndex: 0, kind: 'error', reasons }]
+    expect(stepsOf(state, { verdicts })).toContain('rollback ordered: rolled back by ada')
+    expect(stepsOf(state, { verdicts })).not.toContain('verdict')
+  })
+
+  it('counts what targeted callers received in later stages', async () => {
+    const target = { header: { name: 'x-preview', value: 'on' } }
+    const state: ReleaseState = {
+      ...rollingBackState,
+      policy: { ...releasePolicy, targeted: { ...releasePolicy.stages[0]!, target } },
+      stage: 'ended',
+      outcome: 'rolled_back',
+      reason: 'it is bad',
+      routings: [
+        { stage: 'targeted', stageIndex: 0, generation: 5, shareBp: 0, startedMs: 10 },
+        { stage: 'canary', stageIndex: 0, generation: 6, shareBp: 100, startedMs: 20 },
+      ],
+    }
+    const arms = [
+      armTotal(5, state.version, 'targeted', 12),
+      armTotal(6, state.version, 'canary', 4),
+      armTotal(6, state.version, 'targeted', 30, 10),
+      armTotal(6, 'm_v1.0.0', 'champion', 400),
+    ]
+    const subject = subjectOf(state, { arms })
+    const html = String(await RollbackSection({ subject, stages: stageRows(subject) }))
+    expect(html).toContain('Callers received 46 responses of the candidate; 10 failed')
+    expect(postMortem(subject)).toContain('46 responses of the candidate reached callers, 10 of them failed')
+  })
+
+  it('has in its first line the counts of the callers, and every other reason', () => {
+    const counts = '3 of 71 canary requests failed (4.2 %), control 0 %: logE 7.9 ≥ 4.6'
+    const cutOff = 'replica r9 on h9 is cut off and serves m_v1.1.0 if it still runs'
+    const state: ReleaseState = {
+      ...rollingBackState,
+      stage: 'ended',
+      outcome: 'rolled_back',
+      reason: `${counts}; 2 of 71 canary requests invalid (2.8 %), control 0 %: logE 6 ≥ 4.6; ${cutOff}`,
+    }
+    const arms = [armTotal(4, 'm_v1.1.0', 'canary', 50, 3), armTotal(4, 'm_v1.0.0', 'champion', 900)]
+    expect(verdictLine(subjectOf(state, { arms })).why).toBe(
+      `3 of 50 responses failed (6 %), control 0 %; ${cutOff}`,
+    )
+  })
+
+  it('has in its first line no counts of the shadow as those of the canary, also in a second reason', () => {
+    const slow = "30 of 71 canary requests slower than the champion's p99 (42 %), control 1 %"
+    const state: ReleaseState = {
+      ...rollingBackState,
+      stage: 'ended',
+      outcome: 'rolled_back',
+      reason: `${slow}; 9 of 71 canary requests failed (13 %), control 0 %; the harm; 9 of 71 candidate requests failed (13 %), limit 5 %`,
+    }
+    const why = (errors: number) =>
+      verdictLine(subjectOf(state, { arms: [armTotal(4, 'm_v1.1.0', 'canary', 50, errors)] })).why
+    const pooled = slow.replace('canary', 'canary and shadow')
+    expect(why(3)).toBe(`${pooled}; 3 of 50 responses failed (6 %); the harm`)
+    expect(why(0)).toContain(`${pooled}; 9 of 71 canary and shadow requests failed`)
+  })
+})

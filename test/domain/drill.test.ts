@@ -1,0 +1,40 @@
+/** Tests when a drill passes. */
+import { expect, it } from 'vitest'
+import { judgeDrill, type DrillFacts } from '../../domain/drill.ts'
+
+const silent: DrillFacts = {
+  kind: 'silent',
+  outcome: 'rolled_back',
+  reason: 'no data at the deadline: the canary served 0 of the last 40 requests, the control all of them',
+  exposed: 0,
+  harmed: 0,
+  harmBudget: 50,
+  detected: false,
+  recovered: false,
+}
+
+it('a silent candidate is detected by its missing data, and not by a model without traffic', () => {
+  expect(judgeDrill({ ...silent, isIdle: false })).toMatchObject({ passed: true, detectedBy: 'no_data' })
+  const reason = 'no data at the deadline: no traffic in this stage'
+  expect(judgeDrill({ ...silent, reason, isIdle: true })).toEqual({
+    passed: false,
+    message: `inconclusive, the model got no traffic: ${reason}`,
+  })
+})
+
+it('does not pass when a live replica has never acknowledged its rollback', () => {
+  const failure = { code: 'error_rate', message: '9 of 20 canary requests failed' }
+  const facts: DrillFacts = {
+    ...silent,
+    kind: 'bad',
+    reason: failure.message,
+    failure,
+    exposed: 20,
+    harmed: 9,
+  }
+  expect(judgeDrill(facts).passed).toBe(true)
+  expect(judgeDrill({ ...facts, unacknowledged: ['replica r1 on h1 is at generation 4 of 5'] })).toEqual({
+    passed: false,
+    message: 'the rollback was not acknowledged: replica r1 on h1 is at generation 4 of 5',
+  })
+})
