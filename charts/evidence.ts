@@ -15,6 +15,8 @@ export interface EvidencePoint {
   stage: string
   /** The measure: `errors`, `requests`, … */
   name: string
+  /** The key of the measure in the statistics of a verdict; absent for what a stage needs. */
+  metric?: string
   side: 'for' | 'against'
   /** Share of the threshold; 1 or more decides. */
   share: number
@@ -29,7 +31,8 @@ const awaited: Readonly<Record<string, { name: string; have: string; need: strin
   business_evidence: { name: 'business', have: 'logE', need: 'threshold' },
 }
 
-const against: Readonly<Record<string, string>> = {
+/** The measures against the candidate, by their keys in the statistics of a verdict. */
+const evidenceNames: Readonly<Record<string, string>> = {
   errors: 'errors',
   invalid: 'invalid outputs',
   slow95: 'slow (p95)',
@@ -63,11 +66,11 @@ export function evidencePoints(
     for (const name of now.keys()) names.add(name)
     if (verdict.kind === 'pass' || verdict.kind === 'inconclusive')
       for (const name of names) points.push({ atMs, stage, name, side: 'for', share: now.get(name) ?? 1 })
-    for (const [metric, name] of Object.entries(against)) {
+    for (const [metric, name] of Object.entries(evidenceNames)) {
       const logE = finiteOrNull(verdict.statistics[`${metric}LogE`])
       const threshold = finiteOrNull(verdict.statistics[`${metric}Threshold`])
       if (logE !== null && threshold !== null && threshold > 0)
-        points.push({ atMs, stage, name, side: 'against', share: Math.max(0, logE / threshold) })
+        points.push({ atMs, stage, name, metric, side: 'against', share: Math.max(0, logE / threshold) })
     }
   }
   return points

@@ -61,7 +61,11 @@ export interface DisagreementRow {
 export interface DisagreementReport {
   measure: DisagreementEvidence['measure']
   max: number
+  /** What a mean distance above the limit does; absent in reports of an earlier build. */
+  action?: DisagreementPolicy['action']
   all: DisagreementRow
+  /** The evidence at which all requests together are above the limit. Half of the α; the slices share the other half. */
+  threshold: number
   /** The worst slices first. */
   slices: DisagreementRow[]
   changes: DisagreementEvidence['changes'][number][]
@@ -71,7 +75,7 @@ export interface DisagreementReport {
 
 export function reportDisagreement(
   { measure, all, slices, changes }: DisagreementEvidence,
-  { max }: DisagreementPolicy,
+  { max, action }: DisagreementPolicy,
   alpha: number,
 ): DisagreementReport {
   const row = ({ name, distances }: DisagreementPart): DisagreementRow => ({
@@ -88,10 +92,13 @@ export function reportDisagreement(
     alpha / 2,
   )
   const whole = row(all)
+  const threshold = thresholdFor(alpha / 2)
   return {
     measure,
     max,
-    all: { ...whole, above: whole.logE >= thresholdFor(alpha / 2) },
+    action,
+    all: { ...whole, above: whole.logE >= threshold },
+    threshold,
     slices: rows
       .map((each, place) => ({ ...each, above: above[place]! }))
       .sort((a, b) => b.low - a.low || (b.mean ?? 0) - (a.mean ?? 0)),
@@ -132,3 +139,9 @@ export function disagreementReason(report: DisagreementReport): Reason | null {
   }
   return { code: disagreementCode, message, values: { ...values, parts: parts.length, pairs: first.pairs } }
 }
+
+/** A decision as its answer is named: `true` is the second of two classes. */
+export const decisionName = (decision: string, names: readonly string[] = []): string =>
+  names.length === 2 && (decision === 'true' || decision === 'false')
+    ? names[Number(decision === 'true')]!
+    : decision

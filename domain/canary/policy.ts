@@ -112,6 +112,25 @@ export const defaultCanaryPolicy: CanaryPolicy = {
   disagreement: defaultDisagreement,
 }
 
+/** A policy of an earlier build lacks this part. */
+export function isOn<Part extends object>(part: Part | 'off' | undefined): part is Part {
+  return part !== undefined && part !== 'off'
+}
+
+/** What the evidence against the candidate does at its threshold. Business and external metrics have one figure for all, of the worst. */
+export function evidenceEffect(policy: CanaryPolicy, metric: string): string {
+  const { scoreShift, disagreement, business = {}, external = {} } = policy
+  const actions: Readonly<Record<string, readonly unknown[]>> = {
+    scoreShift: isOn(scoreShift) ? [scoreShift.action] : [],
+    disagreement: isOn(disagreement) ? [disagreement.action] : [],
+    business: Object.values(business).map(({ action }) => action),
+    external: Object.values(external).map(({ action }) => action),
+  }
+  const found = actions[metric] ?? []
+  if (!found.includes('ask')) return 'rolls back'
+  return found.includes('rollback') ? 'asks an approver or rolls back' : 'asks an approver'
+}
+
 /** The issues of a policy, each with its field; empty when it is valid. */
 export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
   if (!isGiven(policy) || !isGiven(policy.alpha)) return ['alpha is missing']

@@ -41,6 +41,20 @@ export function whyWaiting(state: ReleaseState): string {
   }
 }
 
+/**
+ * The stage before the first request in which a release has ended; undefined for one that is open or got further. The state of an aborted
+ * or superseded release does not say which, so it counts as one that awaited its approval.
+ */
+export function unexposedEnd({
+  stage,
+  outcome,
+  rollbackOrder,
+  policy,
+}: ReleaseState): 'qualifying' | 'awaiting_approval' | undefined {
+  if (stage !== 'ended' || outcome === 'promoted' || rollbackOrder !== undefined) return undefined
+  return outcome === 'failed' || policy.approval.approvers === 0 ? 'qualifying' : 'awaiting_approval'
+}
+
 const named = ({ policy: { approval } }: ReleaseState): string =>
   approval.from === undefined ? '' : `; only ${approval.from.join(', ')} may approve`
 

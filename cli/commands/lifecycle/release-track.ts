@@ -1,12 +1,16 @@
 /** Draws a release for a terminal: its stages as a track, what the running stage still needs, and the evidence against the candidate. */
+import type { EvidencePoint } from '../../../charts/evidence.ts'
+import { evidenceEffect } from '../../../domain/canary/policy.ts'
 import { percentText } from '../../../domain/figures.ts'
+import { isApproved } from '../../../domain/release/approval.ts'
+import { unexposedEnd } from '../../../domain/release/explain.ts'
 import { stepsOf, type ReleaseState, type ReleaseStage } from '../../../domain/release/state.ts'
 import type { ReleaseAnswer } from '../../client/responses.ts'
 import { barOf, type Terminal } from '../../terminal.ts'
 import { coloured, share, time } from '../format.ts'
 import { evidencePointsOf, type ChartedRelease } from './release-charts.ts'
 
-type TrackStatus = 'done' | 'now' | 'upcoming' | 'failed'
+type TrackStatus = 'done' | 'now' | 'upcoming' | 'skipped' | 'failed'
 
 interface TrackStep {
   name: string
@@ -33,13 +37,15 @@ export function releaseTrack(state: ReleaseState): TrackStep[] {
       stageIndex,
     })),
     { name: '100 %', stage: 'promoting', stageIndex: 0 },
-    ...(policy.probation === undefined
+    // A first version has no champion to hold back, so it has no probation.
+    ...(policy.probation === undefined || state.baseline === undefined
       ? []
       : [{ name: 'probation', stage: 'probation', stageIndex: 0 } as const]),
   ]
   const isOver = state.stage === 'ended' || state.stage === 'rolling_back'
   const at = isOver ? placeReached(state, planned) : placeOf(planned, stageNow(state), state.stageIndex)
   const statusOf = (place: number): TrackStatus => {
+    if (place !== at && isSkipped(state, planned[place]!)) return 'skipped'
     if (outcome === 'promoted' || place < at) return 'done'
     if (place > at) return 'upcoming'
     return isOver ? 'failed' : 'now'
@@ -53,18 +59,31 @@ const stageNow = ({ stage, undecidedStage }: ReleaseState): ReleaseStage =>
 const placeOf = (planned: readonly Planned[], stage: ReleaseStage, stageIndex: number): number =>
   planned.findIndex((each) => each.stage === stage && each.stageIndex === stageIndex)
 
+/** Whether an emergency promotion has left the stage out, or an approval. */
+function isSkipped(state: ReleaseState, { stage, stageIndex }: Planned): boolean {
+  if (state.breakGlass === undefined) return false
+  if (stage === 'awaiting_approval') return !isApproved(state)
+  return (
+    ['shadow', 'targeted', 'canary'].includes(stage) &&
+    !state.routings.some((each) => each.stage === stage && each.stageIndex === stageIndex)
+  )
+}
+
 /** Returns the furthest stage that a rolled-back or refused release reached. */
-function placeReached({ routings, approvals }: ReleaseState, planned: readonly Planned[]): number {
-  const last = routings.at(-1)
+function placeReached(state: ReleaseState, planned: readonly Planned[]): number {
+  const last = state.routings.at(-1)
   if (last !== undefined) return placeOf(planned, last.stage, last.stageIndex)
-  const approval = placeOf(planned, 'awaiting_approval', 0)
-  return approval >= 0 && approvals.length === 0 ? approval : Math.max(0, approval)
+  const end = unexposedEnd(state)
+  if (end !== undefined) return placeOf(planned, end, 0)
+  // It was approved, and no replica has followed its first route.
+  return planned.findIndex(({ stage }) => stage !== 'qualifying' && stage !== 'awaiting_approval')
 }
 
 const marks: Record<TrackStatus, readonly [mark: string, style: Parameters<Terminal['paint']>[0]]> = {
   done: ['✓', 'green'],
   now: ['●', 'cyan'],
   upcoming: ['○', 'dim'],
+  skipped: ['—', 'dim'],
   failed: ['✗', 'red'],
 }
 
@@ -114,13 +133,14 @@ function evidenceLines({ paint }: Terminal, release: WatchedRelease): string[] {
   )
   const excess = release.decisions[0]?.statistics?.['excessBad']
   const budget = release.state.policy.limits.harmBudget
-  const harm =
+  const harm: Pick<EvidencePoint, 'name' | 'metric' | 'side' | 'share'>[] =
     typeof excess === 'number' && budget > 0
-      ? [{ name: 'failure budget', side: 'against' as const, share: Math.max(0, excess) / budget }]
+      ? [{ name: 'failure budget', side: 'against', share: Math.max(0, excess) / budget }]
       : []
-  return [...newest.values(), ...harm].map(({ name, side, share: part }) => {
+  return [...newest.values(), ...harm].map(({ name, metric = name, side, share: part }) => {
     const bar = barOf(part, barWidth)
-    const of = side === 'for' ? 'of what the stage needs' : 'of the evidence that rolls back'
+    const effect = evidenceEffect(release.state.policy.limits, metric)
+    const of = side === 'for' ? 'of what the stage needs' : `of the evidence that ${effect}`
     return `  ${name.padEnd(18)} ${paint(side === 'for' ? 'green' : 'yellow', bar)} ${percentText(part)} ${of}`
   })
 }

@@ -5,7 +5,11 @@
 import { countText, percentOf } from '../../../../charts/figures.ts'
 import type { BusinessRow } from '../../../../domain/canary/business-metric.ts'
 import type { ExternalRow } from '../../../../domain/canary/external/external-metric.ts'
-import type { DisagreementReport, DisagreementRow } from '../../../../domain/canary/disagreement.ts'
+import {
+  decisionName,
+  type DisagreementReport,
+  type DisagreementRow,
+} from '../../../../domain/canary/disagreement.ts'
 import { fourDigits, ratioOf } from '../../../../domain/figures.ts'
 import { sumOf } from '../../../../domain/statistics/distributions.ts'
 import type { AnswerCounts, AnswerEvidence } from '../../../../store/release/answer-evidence.ts'
@@ -26,12 +30,6 @@ export const AnswersSection = ({ evidence }: { evidence: AnswerEvidence }): Page
   )
 }
 
-/** Names a decision: `true` is the second of two classes. */
-const decisionName = (decision: string, names: readonly string[]): string =>
-  names.length === 2 && (decision === 'true' || decision === 'false')
-    ? names[Number(decision === 'true')]!
-    : decision
-
 const Disagreement = ({
   report,
   names,
@@ -39,14 +37,14 @@ const Disagreement = ({
   report: DisagreementReport
   names: readonly string[]
 }): PageElement => {
-  const { measure, max, all, slices, changes } = report
+  const { measure, max, action, all, slices, changes } = report
   return (
     <>
       <p>
         In the shadow, {measure === 'decisions' ? 'the decision changes for' : 'the mean distance is'}{' '}
         <strong>{percentOf(all.mean)}</strong>
         {measure === 'decisions' ? ` of ${countText(all.pairs)} users` : ` for ${countText(all.pairs)} users`}
-        . An approver decides above {percentOf(max)}.
+        . {action === 'rollback' ? 'The release rolls back' : 'An approver decides'} above {percentOf(max)}.
       </p>
       <DataTable<DisagreementRow>
         caption="Disagreement in the shadow, slices worst first"

@@ -29,6 +29,11 @@ interface ButtonParts {
 
 const championOf = ({ baseline }: ReleaseState): string => baseline ?? 'no version'
 
+/** Before its first request, a release ends at once, and its version is not withdrawn. */
+const isUnexposed = ({ stage }: ReleaseState): boolean =>
+  stage === 'qualifying' || stage === 'awaiting_approval'
+const endsIt = 'Ends the release; can be released again'
+
 const buttons: Readonly<Record<CommandName, ButtonParts>> = {
   approve: {
     word: 'Approve',
@@ -53,12 +58,16 @@ const buttons: Readonly<Record<CommandName, ButtonParts>> = {
   rollback: {
     word: 'Roll back',
     look: 'danger',
-    does: (state) => `All traffic to ${championOf(state)}; withdraws the version`,
+    does: (state) =>
+      isUnexposed(state) ? endsIt : `All traffic to ${championOf(state)}; withdraws the version`,
   },
   abort: {
     word: 'Abort',
     look: 'danger',
-    does: (state) => `All traffic to ${championOf(state)}; can be released again`,
+    does: (state) =>
+      isUnexposed(state)
+        ? endsIt
+        : `All traffic to ${championOf(state)}; ${state.promoted ? 'withdraws the version' : 'can be released again'}`,
   },
   promoteNow: { word: 'Emergency promote', look: 'danger', does: () => '' },
 }
@@ -176,8 +185,8 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
             {shown.includes('promoteNow') && (
               <>
                 <p class="small">
-                  Emergency promotion skips approvals and waits: one stage, then 100 % if no regression,
-                  within 1 h. A critical alert reports it.
+                  Emergency promotion skips approvals, minimum times and all stages but one: its requests,
+                  then 100 % if no regression, within 1 h, then the probation. A critical alert reports it.
                 </p>
                 <CommandButton name="promoteNow" />
               </>
@@ -221,14 +230,18 @@ function signedBy({ approvals, policy }: ReleaseState, side: ApprovalSide): stri
 export const CommandLog = ({ subject: { commands, release } }: { subject: ReleaseSubject }): PageElement => {
   const { approvals, policy, stage } = release.state
   const needed = policy.approval.approvers
+  // An approver who has passed a stage stands there again.
+  const persons = [...new Set(approvals.map(({ by }) => by))]
+  const of = persons.length > needed ? '' : ` of ${needed}`
+  const noun = (count: number) => (count === 1 ? 'approval' : 'approvals')
   return (
     <section class="card" aria-labelledby="activity-heading">
       <h2 id="activity-heading">Approvals and commands</h2>
       <p>
-        {approvals.length > 0
-          ? `${approvals.length} of ${needed} ${needed === 1 ? 'approval' : 'approvals'}: ${approvals.map(({ by }) => by).join(', ')}`
+        {persons.length > 0
+          ? `${persons.length}${of} ${noun(Math.max(needed, persons.length))}: ${persons.join(', ')}`
           : stage === 'awaiting_approval' || stage === 'qualifying'
-            ? `${needed} ${needed === 1 ? 'approval' : 'approvals'} needed`
+            ? `${needed} ${noun(needed)} needed`
             : 'No approvals'}
       </p>
       {policy.approval.sides !== undefined && (

@@ -28,10 +28,11 @@ export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubjec
     plan.length > 0 && rate === 0 && state.baseline !== undefined
       ? 'No traffic: would time out and roll back'
       : `${total} at ${numberText(Number(rate.toPrecision(3)))} req/s`
+  const facts = planFacts(state.policy, isOpen ? estimate : undefined)
   return (
     <section class="card" aria-labelledby="policy-heading">
       <h2 id="policy-heading">Rollout plan</h2>
-      <Facts facts={planFacts(state.policy, isOpen ? estimate : undefined)} />
+      <Facts facts={[...approvalFacts(state.policy), ...(plan.length > 0 ? facts : [])]} />
       <details id="stage-requirements">
         <summary>Requirements of each stage</summary>
         <DataTable
@@ -73,15 +74,18 @@ export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubjec
   )
 }
 
-/** Lists the limits of a release policy by name. `estimate` is absent once the release has ended. */
+const approvalFacts = ({ approval }: ReleasePolicy): (readonly [string, string])[] => [
+  ['Approvals', `${approval.approvers}, within ${durationText(approval.withinMs)}`],
+]
+
+/** Lists the limits of the stages of a release policy by name. `estimate` is absent once the release has ended. */
 function planFacts(
-  { limits, approval, targeted, watch, whenInconclusive = 'ask' }: ReleasePolicy,
+  { limits, targeted, watch, whenInconclusive = 'ask' }: ReleasePolicy,
   estimate: string | undefined,
 ): (readonly [string, string])[] {
   const errors = limits.errorRatio === 1 ? 'control' : `${numberText(limits.errorRatio)}× control`
   return [
     ...(estimate === undefined ? [] : [['Estimated total', estimate] as const]),
-    ['Approvals', `${approval.approvers}, within ${durationText(approval.withinMs)}`],
     ...(targeted === undefined
       ? []
       : [['Before any share', sentenceCase(targetText(targeted.target))] as const]),

@@ -1,7 +1,12 @@
 /** Computes the stages of a release as table rows: requirements, progress, failures and last verdict. */
 import { excessBad } from '../../../../domain/canary/harm-budget.ts'
 import type { StagePolicy } from '../../../../domain/release/policy.ts'
-import { stepsOf, type ReleaseStage, type ReleaseState } from '../../../../domain/release/state.ts'
+import {
+  stepsOf,
+  watchedPolicy,
+  type ReleaseStage,
+  type ReleaseState,
+} from '../../../../domain/release/state.ts'
 import type { ArmTotal, ShownVerdict } from '../../../../store/dashboard/release-detail.ts'
 import { shareText } from '../../components/elements.tsx'
 import { stepText } from '../../labels.ts'
@@ -36,8 +41,9 @@ export const noStages = 'This strategy has no observed stages: metric floors and
 type Planned = Pick<StageRow, 'name' | 'stage' | 'stageIndex' | 'shareBp' | 'requirements'>
 
 /** Returns every stage in which the candidate receives requests, in order. */
-export function plannedStages(state: Pick<ReleaseState, 'strategy' | 'policy'>): Planned[] {
-  const { probation } = state.policy
+export function plannedStages(state: ReleaseState): Planned[] {
+  // A first version has no champion to hold back, so it has no probation.
+  const probation = state.baseline === undefined ? undefined : state.policy.probation
   const planned = stepsOf(state).map(
     ({ stage, stageIndex, policy: { shareBp, ...requirements } }): Planned => ({
       name: stepText(stage, shareBp),
@@ -53,7 +59,7 @@ export function plannedStages(state: Pick<ReleaseState, 'strategy' | 'policy'>):
       stage: 'probation',
       stageIndex: 0,
       shareBp: 10_000 - probation.holdbackBp,
-      requirements: probation,
+      requirements: watchedPolicy({ ...state, stage: 'probation' }) ?? probation,
     })
   return planned
 }
@@ -84,7 +90,15 @@ export function stageRows({ release, arms, verdicts, watches }: ReleaseSubject):
     const verdict = verdicts.findLast(isIt)
     return {
       ...planned,
-      status: statusOf({ state, isNow, begun: first !== undefined, followed: next !== undefined, verdict }),
+      requirements: (isNow ? watchedPolicy(state) : undefined) ?? planned.requirements,
+      status: statusOf({
+        state,
+        stage,
+        isNow,
+        begun: first !== undefined,
+        followed: next !== undefined,
+        verdict,
+      }),
       observedMs: watches.find(isIt)?.watchedMs ?? 0,
       candidate,
       control,
@@ -106,6 +120,7 @@ export function stageRows({ release, arms, verdicts, watches }: ReleaseSubject):
 
 interface StagePosition {
   state: ReleaseState
+  stage: ReleaseStage
   isNow: boolean
   begun: boolean
   /** Whether a later stage has begun. */
@@ -113,10 +128,13 @@ interface StagePosition {
   verdict: ShownVerdict | undefined
 }
 
-function statusOf({ state, isNow, begun, followed, verdict }: StagePosition): StageRow['status'] {
+function statusOf({ state, stage, isNow, begun, followed, verdict }: StagePosition): StageRow['status'] {
   if (isNow) return 'in_progress'
-  if (!begun) return state.stage === 'ended' || state.stage === 'rolling_back' ? 'not_reached' : 'upcoming'
-  if (followed || state.stage === 'promoting') return 'passed'
+  const isOver = state.stage === 'ended' || state.stage === 'rolling_back'
+  const isSkipped = state.breakGlass !== undefined && stage !== 'probation'
+  if (!begun) return isOver || isSkipped ? 'not_reached' : 'upcoming'
+  // The next stage may have no route yet.
+  if (followed || !isOver || (state.promoted && stage !== 'probation')) return 'passed'
   return state.outcome === 'promoted' || verdict?.kind === 'pass' ? 'passed' : 'failed'
 }
 

@@ -27,6 +27,19 @@ it('the approver sees the slices, worst first, the direction and the share of ea
   expect(String(await AnswersSection({ evidence: {} }))).toBe('')
 })
 
+it('a disagreement that rolls back is not said to be decided by an approver', async () => {
+  const evidence = {
+    measure: 'decisions' as const,
+    all: { name: 'all requests', distances: [9, 1] },
+    slices: [],
+    changes: [],
+  }
+  const disagreement = reportDisagreement(evidence, { max: 0.2, action: 'rollback' }, 0.002)
+  const html = String(await AnswersSection({ evidence: { disagreement } }))
+  expect(html).toContain('The release rolls back above 20 %')
+  expect(html).not.toContain('An approver')
+})
+
 it('the shares of several numbers count users by range', async () => {
   const names = ['near below 1', 'near from 1', 'far below 9', 'far from 9']
   const answers = { names, canary: [50, 50, 90, 10], control: [400, 600, 500, 500], perKey: 2 }

@@ -7,7 +7,7 @@ import { stageRows } from '../../../../api/dashboard/pages/release/stages.ts'
 import { metricTiles, type MetricTile } from '../../../../api/dashboard/pages/release/stage/metrics.ts'
 import { ratioText, ratioTileSvg } from '../../../../api/dashboard/pages/release/stage/ratio-tile.ts'
 import { bandText, bandTileSvg } from '../../../../api/dashboard/pages/release/stage/band-tile.ts'
-import { guideChapters } from '../../../../api/dashboard/pages/overview/guide.tsx'
+import { furthestStory, guideChapters } from '../../../../api/dashboard/pages/overview/guide.tsx'
 import type { Release } from '../../../../store/release/releases.ts'
 import { RunningStage, runningStage } from '../../../../api/dashboard/pages/release/stage/tiles.tsx'
 import { StageTrack } from '../../../../api/dashboard/pages/release/stage/track.tsx'
@@ -140,6 +140,28 @@ describe('a running stage', () => {
     expect(html).toMatch(/Errors below 2× control: [\d.]+ % proven, about [\d,]+ more requests without one/)
   })
 
+  it('that needs a decision waits for the approver, although the requests have come since its deadline', async () => {
+    const lastVerdict = { kind: 'inconclusive' as const, reason: '4 of at least 10 requests', atMs: atMs(25) }
+    const asked = {
+      ...state,
+      stage: 'awaiting_decision' as const,
+      undecidedStage: 'canary' as const,
+      lastVerdict,
+    }
+    const decided = {
+      ...subject,
+      arms: [arm(6, state.version, 'canary', 40, 1), arm(6, 'm_v1.0.0', 'champion', 400, 0)],
+      release: { ...subject.release, state: asked },
+    } as unknown as ReleaseSubject
+    const rows = stageRows(decided)
+    const html = String(await RunningStage({ subject: decided, stages: rows, tiles: [] }))
+    expect(html).toMatch(
+      /Continues to probation.*when an approver approves, or resumes the stage and it has:/s,
+    )
+    expect(html).toMatch(/<dt>Deadline<\/dt><dd>passed: an approver decides<\/dd>/)
+    expect(verdictLine(decided).why).toBe('at the deadline: 4 of at least 10 requests')
+  })
+
   it('shows its own verdict in the first line, not the verdict of the stage before', () => {
     expect(verdictLine(subject)).toMatchObject({
       word: 'collecting evidence',
@@ -211,8 +233,8 @@ describe('a tile', () => {
   it('draws the disagreement in the shadow as a band against its limit', async () => {
     const stages = stageRows(shadowed)
     const tiles = metricTiles(shadowed, runningStage(stages)!)
-    const { band, asks } = tiles.find(({ key }) => key === 'disagreement')!
-    expect([band?.points.length, band?.limit, asks]).toEqual([2, 0.2, true])
+    const { band, effect } = tiles.find(({ key }) => key === 'disagreement')!
+    expect([band?.points.length, band?.limit, effect]).toEqual([2, 0.2, 'asks an approver'])
     expect(bandText(band!)).toBe('10 %, between 2 % and 24 %: undecided of 20 %')
     const html = String(await RunningStage({ subject: shadowed, stages, tiles }))
     expect(html).toContain('Disagreement: share of other answers')
@@ -261,6 +283,13 @@ describe('the guide', () => {
     expect(marks(story.slice(2))).toEqual(['passed', 'passed', 'in_progress'])
     expect(marks(story)).toEqual(['passed', 'passed', 'passed'])
     expect(guideChapters(story)[2]!.release).toBe(story[0])
+  })
+
+  it('stays with the model that has come furthest when a newer release is of another model', () => {
+    const other = { state: { ...state, model: 'other', stage: 'awaiting_approval' } } as unknown as Release
+    expect(furthestStory([other, ...story])).toEqual(story)
+    expect(furthestStory([other])).toEqual([other])
+    expect(furthestStory([])).toEqual([])
   })
 })
 

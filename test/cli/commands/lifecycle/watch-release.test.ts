@@ -10,8 +10,11 @@ import { runProgram } from '../../../../cli/program.ts'
 import type { ReleaseState } from '../../../../domain/release/state.ts'
 import {
   advanceAll,
+  commandEvent,
   ended,
+  enteredShadow,
   judgedEvent,
+  opened,
   rollingBackState,
   routedTargeted,
   second,
@@ -21,11 +24,13 @@ import {
 } from '../../../support/release/releases.ts'
 
 const track = (state: ReleaseState): string => {
-  const marks = { done: '✓', now: '●', upcoming: '○', failed: '✗' }
+  const marks = { done: '✓', now: '●', upcoming: '○', skipped: '—', failed: '✗' }
   return releaseTrack(state)
     .map(({ name, status }) => marks[status] + name)
     .join(' ')
 }
+
+const emergency = advanceAll(waiting, commandEvent('promoteNow', 'root'), stepEvents.routed)
 
 describe('the track of a release', () => {
   const all = ['pre-flight', 'approval', 'shadow 100 %', 'canary 1 %', 'canary 25 %', '100 %', 'probation']
@@ -36,8 +41,22 @@ describe('the track of a release', () => {
     ['waits for a decision on its first share', undecided, '✓✓✓●○○○'],
     ['was rolled back from its first share', rollingBackState, '✓✓✓✗○○○'],
     ['was promoted', ended, '✓✓✓✓✓✓✓'],
+    ['did not pass its pre-flight checks', advanceAll(opened, stepEvents.disqualified), '✗○○○○○○'],
+    ['was rejected', advanceAll(waiting, commandEvent('reject')), '✓✗○○○○○'],
+    ['was approved and never routed', advanceAll(enteredShadow, stepEvents.stale), '✓✓✗○○○○'],
+    ['is promoted in an emergency', emergency, '✓——●—○○'],
+    [
+      'was promoted in an emergency',
+      advanceAll(emergency, judgedEvent('pass'), stepEvents.promoted),
+      '✓——✓—✓●',
+    ],
   ])('%s', (_name, state, marks) => {
     expect(track(state)).toBe(marked(marks))
+  })
+
+  it('of a first version has no probation, which needs a champion to hold back', () => {
+    const { baseline: _, ...first } = ended
+    expect(track(first)).toMatch(/✓100 %$/)
   })
 
   it('shows the stage of targeted callers', () => {
@@ -57,7 +76,13 @@ describe('tenure releases watch', () => {
     reasons: [
       { code: 'minimum_requests', message: '4 of 10 requests', values: { requests: 4, minRequests: 10 } },
     ],
-    statistics: { excessBad: 5, errorsLogE: 1, errorsThreshold: 4 },
+    statistics: {
+      excessBad: 5,
+      errorsLogE: 1,
+      errorsThreshold: 4,
+      scoreShiftLogE: 1,
+      scoreShiftThreshold: 2,
+    },
   }
   beforeAll(async () => {
     server = createServer((_request, response) => {
@@ -107,12 +132,13 @@ describe('tenure releases watch', () => {
     const { code, out } = await watch(true)
     expect(code).toBe(exitCodes.done)
     // The second drawing begins above the first.
-    expect(out).toContain('\u001b[7A\u001b[0J')
+    expect(out).toContain('\u001b[8A\u001b[0J')
     const text = stripVTControlCharacters(out)
     expect(text).toContain('m_v1.1.0 against m_v1.0.0')
     expect(text).toContain('✓ canary 1 % ─ ● canary 25 % ─ ○ 100 %')
     expect(text).toContain('requests           ████████░░░░░░░░░░░░ 40 % of what the stage needs')
     expect(text).toContain('errors             █████░░░░░░░░░░░░░░░ 25 % of the evidence that rolls back')
+    expect(text).toMatch(/score shift +\S+ 50 % of the evidence that asks an approver/)
     expect(text).toContain('failure budget     ██░░░░░░░░░░░░░░░░░░ 10 % of the evidence that rolls back')
     expect(text).toContain('tenure pause rel_1 · tenure rollback rel_1')
     expect(text).toContain('promoted: passed all stages and probation')

@@ -4,7 +4,7 @@ import { percentOf } from '../../../../../charts/figures.ts'
 
 export interface TilePoint {
   atMs: number
-  /** The evidence as a share of the threshold; 1 or more rolls the release back. */
+  /** The evidence as a share of the threshold. */
   share: number
 }
 
@@ -17,12 +17,12 @@ const limitY = 10
 /** Writes the SVG without a chart package, because a page with six tiles is drawn every two seconds. The caller escapes texts. */
 export function evidenceTileSvg(
   points: readonly TilePoint[],
-  { id, title }: { id: string; title: string },
+  { id, title, effect }: { id: string; title: string; effect: string },
 ): string {
   const known = points.filter(({ atMs, share }) => Number.isFinite(atMs) && Number.isFinite(share))
   const last = known.at(-1)
   const words =
-    last === undefined ? 'no verdict yet' : `${percentOf(last.share)} of the evidence that rolls back`
+    last === undefined ? 'no verdict yet' : `${percentOf(last.share)} of the evidence that ${effect}`
   const [from, to] = [known[0]?.atMs ?? 0, last?.atMs ?? 0]
   const x = (atMs: number) => (to > from ? 2 + ((width - 8) * (atMs - from)) / (to - from) : width - 6)
   const y = (share: number) => floor - Math.min(1.15, Math.max(0, share)) * (floor - limitY)

@@ -15,7 +15,12 @@ import {
   restartsOf,
 } from '../../../../../domain/canary/outlook.ts'
 import { firstMass } from '../../../../../domain/canary/arm-comparison.ts'
-import { rateMetrics, type CanaryPolicy, type RateMetric } from '../../../../../domain/canary/policy.ts'
+import {
+  evidenceEffect,
+  rateMetrics,
+  type CanaryPolicy,
+  type RateMetric,
+} from '../../../../../domain/canary/policy.ts'
 import { thresholdFor } from '../../../../../domain/sequential/alpha-split.ts'
 import { ratioSequence, type RatioThresholds } from '../../../../../domain/sequential/ratio-sequence.ts'
 import type { RateTick } from '../../../../../domain/sequential/two-arm-rate-test.ts'
@@ -47,14 +52,14 @@ export interface MetricTile {
   points: TilePoint[]
   /** Whether the metric counts events and neither arm had one in this stage. */
   isSilent: boolean
-  /** The latest evidence as a share of the threshold; 1 or more rolls the release back. */
+  /** The latest evidence as a share of the threshold; at 1 or more it has its effect. */
   share: number
   /** Absent for metrics that are not rates, and before the first event. */
   ratio?: RatioTile
   /** In a shadow: how often the versions answer the same request differently. */
   band?: BandTile
-  /** Whether the threshold asks an approver instead of rolling back. */
-  asks?: boolean
+  /** What the evidence does at its threshold, such as `rolls back`. */
+  effect: string
   /** The figures of each measure in the tile, such as each business metric. */
   details?: string[]
   /** How many of the next `outlookRequests` requests need the event for a rollback; absent when not even all of them would be enough. */
@@ -107,6 +112,7 @@ export function metricTiles(
       points,
       isSilent: 'count' in metric && now.candidate[metric.count] + now.control[metric.count] === 0,
       share: points.at(-1)!.share,
+      effect: evidenceEffect(limits, key),
     }
     if (isRate(key)) return [{ ...tile, ...rateEvidence(verdicts, key, limits) }]
     if (key === 'disagreement') return [{ ...tile, ...disagreementTile(verdicts, limits) }]
@@ -118,7 +124,7 @@ export function metricTiles(
 function disagreementTile(
   verdicts: ReleaseSubject['verdicts'],
   { disagreement }: CanaryPolicy,
-): Pick<MetricTile, 'band' | 'asks'> {
+): Pick<MetricTile, 'band'> {
   if (disagreement === undefined || disagreement === 'off') return {}
   const points = verdicts.flatMap(({ at, statistics }): BandPoint[] => {
     const [low, mean, high] = ['disagreementLow', 'disagreement', 'disagreementHigh'].map(
@@ -127,8 +133,7 @@ function disagreementTile(
     if (typeof low !== 'number' || typeof mean !== 'number' || typeof high !== 'number') return []
     return [{ atMs: Date.parse(at), low, mean, high }]
   })
-  const asks = disagreement.action === 'ask'
-  return points.length === 0 ? { asks } : { asks, band: { points, limit: disagreement.max } }
+  return points.length === 0 ? {} : { band: { points, limit: disagreement.max } }
 }
 
 /** Describes the measured means of each business or external metric; empty for other tiles. */

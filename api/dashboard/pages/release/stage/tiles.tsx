@@ -5,7 +5,8 @@ import { evidenceTileSvg } from './evidence-tile.ts'
 import { outlookRequests, type MetricTile } from './metrics.ts'
 import { ratioText, ratioTileSvg } from './ratio-tile.ts'
 import { targetText } from '../../../../../domain/serving/target.ts'
-import type { ReleaseState } from '../../../../../domain/release/state.ts'
+import { isLastStage } from '../../../../../domain/release/evidence-builder.ts'
+import { isBreakGlass, type ReleaseState } from '../../../../../domain/release/state.ts'
 import type { PageElement } from '../../../page.ts'
 import { Term } from '../../../glossary.tsx'
 import { sentenceCase } from '../../../labels.ts'
@@ -44,7 +45,7 @@ export const RunningStage = ({
       <TargetedLine state={state} now={now} />
       <div class="tiles">
         <Quota name="Requests" have={now.candidate.requests} need={minRequests} textOf={countText} />
-        <Quota name="Time observed" have={now.observedMs} need={minMs} textOf={durationText} />
+        {minMs > 0 && <Quota name="Time observed" have={now.observedMs} need={minMs} textOf={durationText} />}
         <Quota
           name="Failed above control"
           have={Math.max(0, excess)}
@@ -89,7 +90,7 @@ const TargetedLine = ({ state, now }: { state: ReleaseState; now: StageRow }): P
 }
 
 const EvidenceTile = ({
-  tile: { name, key, candidate, control, points, share, ratio, band, asks, isSilent, details = [] },
+  tile: { name, key, candidate, control, points, share, ratio, band, effect, isSilent, details = [] },
 }: {
   tile: MetricTile
 }): PageElement => (
@@ -115,7 +116,9 @@ const EvidenceTile = ({
         <p class="small">{sentenceCase(bandText(band))}</p>
       </>
     ) : share > 0 ? (
-      <Chart svg={evidenceTileSvg(points, { id: `tile-${key}`, title: `Evidence against: ${name}` })} />
+      <Chart
+        svg={evidenceTileSvg(points, { id: `tile-${key}`, title: `Evidence against: ${name}`, effect })}
+      />
     ) : (
       <p class="quiet small">
         {isSilent
@@ -129,7 +132,7 @@ const EvidenceTile = ({
       <p class="small">{line}</p>
     ))}
     <p class="quiet small">
-      {percentOf(share)} of the evidence that {asks ? 'asks an approver' : 'rolls back'}
+      {percentOf(share)} of the evidence that {effect}
     </p>
   </div>
 )
@@ -177,22 +180,33 @@ interface Happening {
 /** Describes what promotes and what rolls back the release, with the present figures. */
 const WhatHappens = ({ state, now, stages, tiles, excess }: Happening): PageElement => {
   const { limits, watch } = state.policy
-  const next =
-    stages[stages.indexOf(now) + 1]?.name ?? (now.stage === 'probation' ? 'the end of the release' : '100 %')
+  const isGlass = isBreakGlass(state)
+  const following = isGlass
+    ? stages.find(({ stage }) => stage === 'probation')
+    : stages[stages.indexOf(now) + 1]
+  const next = following?.name ?? (now.stage === 'probation' ? 'the end of the release' : '100 %')
   const { minMs, minRequests, deadlineMs } = now.requirements
-  const isLast = stages.findLast(({ stage }) => stage === 'canary') === now
   const needsProof =
-    now.stage === 'canary' && limits.promotion !== 'off' && (limits.promotion.at !== 'last_stage' || isLast)
+    now.stage !== 'targeted' &&
+    !state.promoted &&
+    limits.promotion !== 'off' &&
+    (limits.promotion.at === 'every_stage' || isLastStage(state))
+  const needsDecision = state.stage === 'awaiting_decision'
   const leftMs = deadlineMs * (1 + state.extensions) - now.observedMs
+  const whenOpen = state.policy.whenInconclusive === 'end' ? 'the release ends' : 'an approver decides'
+  const afterDeadline = isGlass
+    ? ' or if inconclusive, the release rolls back'
+    : ` the release rolls back; if inconclusive, ${whenOpen}`
   const more = (have: number, need: number, textOf: (value: number) => string) =>
     have >= need ? `${textOf(need)} (reached)` : `${textOf(need)} (${textOf(need - have)} more)`
   return (
     <dl class="outcomes">
       <dt>Continues to {next}</dt>
       <dd>
+        {needsDecision && 'when an approver approves, or resumes the stage and it has:'}
         <ul>
           <li>{more(now.candidate.requests, minRequests, (count) => `${countText(count)} requests`)}</li>
-          <li>{more(now.observedMs, minMs, durationText)} observed</li>
+          {minMs > 0 && <li>{more(now.observedMs, minMs, durationText)} observed</li>}
           <li>{now.stage === 'targeted' ? 'No harm found' : 'No regression'}</li>
           {needsProof &&
             tiles.flatMap(({ name, proof, ratio }) =>
@@ -223,8 +237,9 @@ const WhatHappens = ({ state, now, stages, tiles, excess }: Happening): PageElem
       </dd>
       <dt>Deadline</dt>
       <dd>
-        {leftMs > 0 ? `in ${durationText(leftMs)}` : 'passed'}: without data the release rolls back; if
-        inconclusive, {state.policy.whenInconclusive === 'end' ? 'the release ends' : 'an approver decides'}
+        {needsDecision
+          ? 'passed: an approver decides'
+          : `${leftMs > 0 ? `in ${durationText(leftMs)}` : 'passed'}: without data${afterDeadline}`}
       </dd>
     </dl>
   )

@@ -1,6 +1,8 @@
 /** Shows the stages of a release as a track: done, running and upcoming, each with its time and its evidence. */
 import { countText } from '../../../../../charts/figures.ts'
-import type { ReleaseStage, ReleaseState } from '../../../../../domain/release/state.ts'
+import { isApproved } from '../../../../../domain/release/approval.ts'
+import { unexposedEnd } from '../../../../../domain/release/explain.ts'
+import type { ReleaseState } from '../../../../../domain/release/state.ts'
 import type { PageElement } from '../../../page.ts'
 import { durationText } from '../../../components/elements.tsx'
 import { sentenceCase } from '../../../labels.ts'
@@ -76,13 +78,16 @@ function trackSteps(
 
 /** Returns the status of a step that comes before the first observed stage. */
 const beforeStages =
-  ({ stage, routings, outcome }: ReleaseState) =>
-  (wanted: ReleaseStage): StepStatus => {
+  (state: ReleaseState) =>
+  (wanted: 'qualifying' | 'awaiting_approval'): StepStatus => {
+    const { stage, breakGlass } = state
     if (stage === wanted) return 'in_progress'
-    if (routings.length > 0 || outcome === 'promoted') return 'passed'
-    if (wanted === 'qualifying') return stage === 'ended' ? 'failed' : 'passed'
+    const end = unexposedEnd(state)
+    if (end === wanted) return 'failed'
+    if (wanted === 'qualifying') return 'passed'
     if (stage === 'qualifying') return 'upcoming'
-    return stage === 'ended' || stage === 'rolling_back' ? 'failed' : 'passed'
+    const isSkipped = breakGlass !== undefined && !isApproved(state)
+    return end !== undefined || isSkipped ? 'not_reached' : 'passed'
   }
 
 function detailOf({ status, fromMs, toMs, observedMs, candidate, requirements }: StageRow): string {
