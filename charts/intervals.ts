@@ -116,7 +116,7 @@ export async function intervalsSvg(
   return drawChart(full, (plot) => ({
     height: 54 + rows.length * (narrow ? 42 : 28),
     marginLeft: 18 + longest * 6.4,
-    marginRight: narrow ? 12 : 178,
+    marginRight: narrow ? 12 : 186,
     marginTop: 18,
     marginBottom: 36,
     x: {
@@ -124,11 +124,14 @@ export async function intervalsSvg(
       label: own ? 'worse ← each on its own scale → better' : 'worse ← gain → better',
       labelAnchor: 'center',
       labelArrow: 'none',
-      ...(own ? { ticks: [0], tickFormat: () => '0' } : { ticks: narrow ? 3 : 5, tickFormat: tick }),
+      ...(own ? { ticks: [0], tickFormat: () => '0' } : { ticks: 3, tickFormat: tick }),
     },
     y: bandAxis(keyed, name),
     marks: [
-      plot.ruleX([0], { stroke: 'currentColor', strokeOpacity: 0.55 }),
+      // In a narrow chart the line stops below the figures of each row.
+      narrow
+        ? plot.tickX(keyed, { x: 0, y: 'key', stroke: 'currentColor', strokeOpacity: 0.55, insetTop: 14 })
+        : plot.ruleX([0], { stroke: 'currentColor', strokeOpacity: 0.55 }),
       plot.tickX(keyed, {
         x: (row) => row.at.limit,
         y: 'key',
@@ -187,7 +190,7 @@ const gainTexts = (plot: PlotModule, rows: { key: string; end: string }[], narro
         frameAnchor: 'right',
         y: 'key',
         text: 'end',
-        dx: 170,
+        dx: 178,
         textAnchor: 'end',
         fill: 'currentColor',
         fontVariant: 'tabular-nums',

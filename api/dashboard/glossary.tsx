@@ -1,12 +1,12 @@
 /**
- * Explains statistical terms: what each means for a decision. A term in a table or a text shows its meaning to pointer, keyboard and touch,
+ * Explains the terms of releases and statistics: what each means for a decision. A term in a table or a text shows its meaning to pointer, keyboard and touch,
  * and links to the glossary.
  */
 import type { PageElement } from './page.ts'
 
 interface GlossaryEntry {
   term: string
-  /** The spellings of the term in tables and texts. */
+  /** The spellings of the term in tables and texts that link to it. */
   words: readonly string[]
   /** What the term means for the decision, in one or two sentences. */
   meaning: string
@@ -53,6 +53,30 @@ export const glossary: readonly GlossaryEntry[] = [
     words: ['Calibration'],
     meaning:
       'Whether what is predicted at 70 % comes true in 70 % of cases. A drift away from the line makes thresholds wrong.',
+  },
+  {
+    term: 'Canary',
+    words: [],
+    meaning:
+      'The stages in which the candidate answers a share of the traffic. Its responses are compared with those of the champion in the same time.',
+  },
+  {
+    term: 'Candidate',
+    words: [],
+    meaning:
+      'The version that a release is about. Only a verdict, an approver or a deadline moves it to the next stage or back.',
+  },
+  {
+    term: 'Challenger',
+    words: [],
+    meaning:
+      'A trained version that the gate compares with the champion. Once it is released, it is called the candidate.',
+  },
+  {
+    term: 'Champion',
+    words: [],
+    meaning:
+      'The version that answers by default. A challenger must be better than it, or not worse, before it may replace it.',
   },
   {
     term: 'Confidence interval',
@@ -106,9 +130,21 @@ export const glossary: readonly GlossaryEntry[] = [
       'The probability that a candidate no worse than its champion is rolled back, over all metrics, stages and looks together.',
   },
   {
+    term: 'Gate',
+    words: [],
+    meaning:
+      'The comparison of a trained version with the champion on test rows, before any release. A version that does not pass is not released.',
+  },
+  {
     term: 'Guardrail',
     words: ['guardrail'],
     meaning: 'A metric that may not get worse by more than its limit, whatever the primary metric gains.',
+  },
+  {
+    term: 'Holdback',
+    words: [],
+    meaning:
+      'The share of the traffic that the former champion answers during probation, so that both can still be compared.',
   },
   {
     term: 'Importance',
@@ -138,6 +174,12 @@ export const glossary: readonly GlossaryEntry[] = [
     meaning: 'The metric that decides whether the challenger is better.',
   },
   {
+    term: 'Probation',
+    words: [],
+    meaning:
+      'The time after a promotion in which the new champion is still watched and rolled back automatically.',
+  },
+  {
     term: 'PSI',
     words: ['PSI'],
     meaning:
@@ -161,6 +203,12 @@ export const glossary: readonly GlossaryEntry[] = [
       'Whether the answers of the two versions are distributed differently, before any outcome is known.',
   },
   {
+    term: 'Shadow',
+    words: [],
+    meaning:
+      'Copies of requests that the candidate answers and no caller receives. It finds failures and slow responses without harm.',
+  },
+  {
     term: 'Targeted callers',
     words: ['Targeted'],
     meaning:
@@ -175,9 +223,9 @@ const keyOf = (term: string): string =>
     .replace(/^-|-$/g, '') || 'delta'
 const byWord = new Map(glossary.flatMap((entry) => entry.words.map((word) => [word, entry] as const)))
 
-/** Renders a word, with its meaning if the glossary has one. */
+/** Renders a word, with its meaning if the glossary has one. Intervals of every level have that of `95 % interval`. */
 export const Term = ({ word }: { word: string }): PageElement => {
-  const entry = byWord.get(word)
+  const entry = byWord.get(word.replace(/^[\d.]+ % interval$/, '95 % interval'))
   return entry === undefined ? (
     <>{word}</>
   ) : (

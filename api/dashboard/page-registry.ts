@@ -107,7 +107,7 @@ export const pageRegistry: readonly PageEntry[] = [
       find: async () => (await import('./pages/operations/runbook.tsx')).runbookArticle,
     },
     '/glossary': {
-      summary: 'Explain the terms of statistics for a decision.',
+      summary: 'Explain the terms of releases and statistics for a decision.',
       find: async () => (await import('./pages/search/glossary.tsx')).glossaryPage,
     },
     '/search': {

@@ -33,7 +33,7 @@ export interface ComparedField {
   other: Value
   /** other − one, for numbers. */
   difference?: number
-  /** The version with the better metric; absent when equal, and for other fields. */
+  /** The version with the better metric; absent when equal, on other test rows, and for other fields. */
   better?: 'one' | 'other'
 }
 
@@ -55,6 +55,8 @@ export function compareVersions(one: ComparedVersion, other: ComparedVersion): V
       compareField(section, field, facts[section][field], others[section][field]),
     )
   })
+  if (one.model !== other.model || one.lineage.snapshot !== other.lineage.snapshot)
+    for (const field of fields) delete field.better
   const isSame = (each: ComparedField): boolean => each.one === each.other
   return {
     one: one.version,

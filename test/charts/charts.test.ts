@@ -190,6 +190,26 @@ describe.each(Object.entries(drawings))('the chart %s', (name, drawing) => {
   })
 })
 
+it('the line of no gain does not cross the figures of a narrow chart', async () => {
+  const gains = { label: 'AUC', delta: 0.02, low: 0.01, high: 0.029, limit: null, verdict: 'better' } as const
+  const svg = await intervalsSvg([gains, { ...gains, label: 'F1' }], frame(340))
+  const [, line] = /<g stroke-opacity="0.55"[^>]*>(.*?)<\/g>/s.exec(svg)!
+  expect(line!.match(/<line /g)).toHaveLength(2)
+})
+
+it('the ticks of gains leave room for their labels', async () => {
+  const gains = {
+    label: 'AUC',
+    delta: 0.02,
+    low: 0.01,
+    high: 0.029,
+    limit: -0.01,
+    verdict: 'better',
+  } as const
+  const svg = await intervalsSvg([gains], frame(500))
+  expect([...svg.matchAll(/>([+−]0\.\d+)</g)].map(([, tick]) => tick)).toEqual(['−0.02', '+0.02'])
+})
+
 describe('a chart for the terminal', () => {
   const rows: IntervalRow[] = [
     { label: 'auc', delta: 0.02, low: 0.01, high: 0.03, limit: -0.01, verdict: 'better' },

@@ -1,6 +1,7 @@
 /** Shows how much a version needs each feature, as a chart and a table. */
 import { countText } from '../../../charts/figures.ts'
 import { importanceSvg } from '../../../charts/importance.ts'
+import { metricName } from '../../../domain/figures.ts'
 import type { ImportanceReport } from '../../../domain/explanation/importance.ts'
 import type { PageElement } from '../page.ts'
 import { ChartFigure, drawChartSizes, type ChartSizes } from './chart.tsx'
@@ -14,7 +15,7 @@ export const drawImportance = async (
   importance == null
     ? undefined
     : drawChartSizes(
-        { id: 'importance', title: `Importance of the features of ${version}`, wide: 500 },
+        { id: 'importance', title: `Importance of the features of ${version}`, wide: 350 },
         importance,
         importanceSvg,
       )
@@ -33,9 +34,10 @@ export const ImportanceSection = ({
     <section class="card" aria-labelledby="importance-heading">
       <h2 id="importance-heading">Feature importance</h2>
       <p class="quiet small">
-        Fall of {metric} when one column of {countText(rows)} test rows is shuffled, {permutations} times.
-        Features that carry the same information share their importance.
-        {unmeasured.length > 0 && ` Not measured in time: ${unmeasured.length} features.`}
+        Fall of {metricName(metric)} when one column of {countText(rows)} test rows is shuffled,{' '}
+        {permutations} times. Features that carry the same information share their importance.
+        {unmeasured.length > 0 &&
+          ` Not measured in time: ${unmeasured.length} ${unmeasured.length === 1 ? 'feature' : 'features'}.`}
       </p>
       <div class="beside gates">
         <DataTable

@@ -340,6 +340,14 @@ describe('an alert', () => {
       403,
     )
   })
+  it('is shortened on the overview', async () => {
+    const message = `${'long '.repeat(40)}end`
+    await raise(message)
+    const { text } = await get('/')
+    expect(text).toMatch(/long… <a href="\/alerts">Whole message<\/a>/)
+    expect(text).not.toContain(message)
+    expect((await get('/alerts')).text).toContain(message)
+  })
   it('is acknowledged once and resolved once, and the audit has both', async () => {
     const id = await raise('acknowledged')
     const done = await post(`/alerts/${id}`, { action: 'acknowledge', reason: 'on it' }, 'operator')

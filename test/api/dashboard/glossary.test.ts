@@ -14,6 +14,10 @@ it('explains each word once, and a term of a table leads to its entry', async ()
   expect(new Set(ids).size).toBe(glossary.length)
 })
 
+it('explains intervals of every level', async () => {
+  expect(String(await Term({ word: '97.5 % interval' }))).toMatch(/confidence-interval".*>97\.5 % interval</s)
+})
+
 it('leaves a word that is not a term unchanged and escaped', async () => {
   expect(String(await Term({ word: 'Started <b>' }))).toBe('Started &lt;b&gt;')
   const table = await DataTable({

@@ -63,6 +63,15 @@ describe('two versions', () => {
     ])
   })
 
+  it.each([
+    ['other test rows', { lineage: { ...other.lineage, snapshot: 'sha256:bb' } }],
+    ['another model', { model: 'rose' }],
+  ])('have no better metric on %s', (_, change) => {
+    const compared = compareVersions(one, { ...other, ...change })
+    expect(compared.differences[0]).toMatchObject({ field: 'auc', difference: expect.closeTo(-0.05) })
+    expect(compared.differences.filter(({ better }) => better !== undefined)).toEqual([])
+  })
+
   it('are equal elsewhere, for any order of their keys', () => {
     expect(same).toContainEqual({
       section: 'features',

@@ -114,7 +114,7 @@ const looks: Readonly<Record<number, readonly [Scheme, Scheme]>> = {
 }
 
 /**
- * Returns the problems of the current page: parts that are cut off or wider than the screen, and issues that axe finds in light and dark,
+ * Returns the problems of the current page: parts that are cut off or wider than the screen, small text in charts, and issues that axe finds in light and dark,
  * on a phone and on a laptop. With `notice`, also checks what is cut off while the page shows this text as the state of its connection.
  */
 export const issuesOfLooks = (page: Page, { notice }: { notice?: string } = {}): Promise<string[]> =>
@@ -166,9 +166,18 @@ async function issuesAt(
   return issues
 }
 
+/** Below this size, the text of a chart is not legible. */
+const minChartTextPx = 9
+const smallTexts = `[...document.querySelectorAll('main svg text')]
+    .filter((text) => text.checkVisibility())
+    .map((text) => ({ text, px: parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a }))
+    .filter(({ px }) => px < ${minChartTextPx})
+    .map(({ text, px }) => px.toFixed(1) + ' px: ' + text.textContent)`
+
 const fit = `[
   ...[${overflow}].filter((px) => px > 0).map((px) => px + ' px wider than the screen'),
   ...${clipped}.map((part) => 'cut off: ' + part),
+  ...${smallTexts}.slice(0, 3).map((text) => 'small text in a chart: ' + text),
 ]`
 
 const fitWith = (notice: string) => `(() => {

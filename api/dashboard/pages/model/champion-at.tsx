@@ -21,7 +21,7 @@ export const LiveAtForm = ({ path, at, live, first, model }: LiveAtParts): PageE
         <input
           id="at"
           name="at"
-          value={at?.replace(/T(\d\d:\d\d):\d\d(?:\.\d+)?Z$/, ' $1') ?? ''}
+          value={at === undefined ? '' : typedText(at)}
           placeholder="2026-03-01 12:00"
           maxlength={40}
           required
@@ -46,6 +46,13 @@ export const LiveAtForm = ({ path, at, live, first, model }: LiveAtParts): PageE
     )}
   </section>
 )
+
+/** Writes the time as it may be typed: `2026-03-01 12:00`, with seconds when it has any. */
+const typedText = (at: string): string =>
+  at
+    .replace('T', ' ')
+    .replace(/(?:\.0+)?Z$/, '')
+    .replace(/(:\d\d):00$/, '$1')
 
 const ChampionThen = ({ live, path }: { live: LiveAt; path: string }): PageElement => {
   const { version, since, until, cause, actor, reason, evaluation, decisions, audit } = live
@@ -83,7 +90,7 @@ const Verdicts = ({ decisions }: Pick<LiveAt, 'decisions'>): PageElement => (
         </Badge>{' '}
       </>
     ))}
-    {decisions.length > 3 && <span class="quiet">and {decisions.length - 3} earlier</span>}
+    {decisions.length > 3 && <span class="quiet">and earlier ones</span>}
   </>
 )
 

@@ -50,9 +50,12 @@ const maxRuns = 8
 const outcomesDueAt = (since: string, monitor?: MonitorPolicy): string =>
   new Date(Date.parse(since) + completeMonitorPolicy(monitor).observedMs).toISOString()
 
-/** Accepts a time also as the field shows it: `2026-03-01 12:00`, in UTC. */
-const typedTime = z.preprocess(
-  (typed) => (typeof typed === 'string' ? typed.trim().replace(/^(\S{10}) (\d{2}:\d{2})$/, '$1T$2Z') : typed),
+/** Accepts a time also as the field shows it: `2026-03-01 12:00` or with seconds, in UTC. */
+export const typedTime = z.preprocess(
+  (typed) =>
+    typeof typed === 'string'
+      ? typed.trim().replace(/^(\S{10}) (\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)$/, '$1T$2Z')
+      : typed,
   searchedTime,
 )
 
@@ -252,14 +255,29 @@ interface LiveNow {
   /** Whether the model file sends predictions to review. */
   hasReviews: boolean
   isBrought: boolean
+  versions: readonly unknown[]
 }
 
-const Now = ({ name, champion, flag, nowMs, path, hasReviews, isBrought }: LiveNow): PageElement => (
+const Now = ({
+  name,
+  champion,
+  flag,
+  nowMs,
+  path,
+  hasReviews,
+  isBrought,
+  versions,
+}: LiveNow): PageElement => (
   <section class={`card ${champion === undefined ? '' : 'good'}`}>
     <h2>Live now</h2>
     {champion === undefined ? (
       <p>
-        No live version. <FirstVersion model={name} isBrought={isBrought} />
+        No live version.{' '}
+        {versions.length === 0 ? (
+          <FirstVersion model={name} isBrought={isBrought} />
+        ) : (
+          <a href={listHref('/releases', { model: name })}>View releases</a>
+        )}
       </p>
     ) : (
       <Facts facts={liveFacts(champion, { path, nowMs, hasReviews })} />

@@ -1,4 +1,5 @@
 /** Lists what needs attention on the overview: releases that need an approval or a decision, and open alerts. */
+import { truncated } from '../../../../charts/figures.ts'
 import { whyWaiting } from '../../../../domain/release/explain.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import type { Release } from '../../../../store/release/releases.ts'
@@ -10,6 +11,8 @@ import { releaseOf, SeverityBadge } from '../operations/alert-card.tsx'
 import { needsCommand, readable, severityTones, stageText, stageTone } from '../../labels.ts'
 
 const maxAlerts = 20
+/** In characters: about six lines of the narrow column. */
+const maxMessage = 140
 
 /** Lists releases that need an approval or a decision, and queued releases. */
 export const NeedsAttention = ({
@@ -65,7 +68,8 @@ export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }
           head: 'Alert',
           cell: (alert) => (
             <span class="wrap">
-              {alert.message}
+              {truncated(alert.message, maxMessage)}
+              {alert.message.length > maxMessage && [' ', <a href="/alerts">Whole message</a>]}
               {releaseOf(alert) !== undefined && [' ', <ReleaseLink id={releaseOf(alert)} />]}
             </span>
           ),

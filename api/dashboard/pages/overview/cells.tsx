@@ -26,15 +26,18 @@ export const ModelCell = ({ model, about, serve }: OverviewRow): PageElement => 
 /** Shows which version is live, since when, and by whom or how. */
 export const ChampionCell = ({
   row: { champion, model, isBrought },
+  hasRelease,
   nowMs,
 }: {
   row: OverviewRow
+  /** Whether a release of the model is open. */
+  hasRelease: boolean
   nowMs: number
 }): PageElement => {
   if (champion === undefined)
     return (
       <span class="quiet">
-        None yet. <FirstVersion model={model} isBrought={isBrought} />
+        None yet{!hasRelease && ['. ', <FirstVersion model={model} isBrought={isBrought} />]}
       </span>
     )
   const short = shortVersion(model, champion.version)
@@ -105,8 +108,7 @@ export const QualityCell = ({ champion, quality, evaluated, positives }: Overvie
   )
 }
 
-const intervalText = ([low, high]: [number, number]): string =>
-  `95 % CI ${Number(low.toPrecision(3))}–${Number(high.toPrecision(3))}`
+const intervalText = ([low, high]: [number, number]): string => `95 % CI ${low.toFixed(3)}–${high.toFixed(3)}`
 
 export const DriftCell = ({ drift }: OverviewRow): PageElement => {
   if (drift === undefined) return <span class="quiet">No data yet</span>

@@ -68,6 +68,16 @@ export function guideChapters(releases: readonly Release[]): Chapter[] {
   }))
 }
 
+/** Returns the releases of the model whose story has come furthest; of two, the one with the newest release. */
+export function furthestStory(newestFirst: readonly Release[]): Release[] {
+  const passed = (releases: readonly Release[]) =>
+    guideChapters(releases).filter(({ status }) => status === 'passed').length
+  const models = [...new Set(newestFirst.map(({ state }) => state.model))]
+  const stories = models.map((model) => newestFirst.filter(({ state }) => state.model === model))
+  // The sort is stable, so that the newest stays first among equals.
+  return stories.toSorted((a, b) => passed(b) - passed(a))[0] ?? []
+}
+
 const marks: Record<ChapterStatus, readonly [mark: string, word: string]> = {
   passed: ['✓', 'done'],
   in_progress: ['●', 'now'],
@@ -82,12 +92,12 @@ interface Told {
   retraining: Retraining | undefined
 }
 
-const Now = ({ release, retraining }: Told): PageElement => {
+const Now = ({ model, release, retraining }: Told): PageElement => {
   if (release !== undefined)
     return (
       <p>
-        Now: <a href={`/releases/${release.state.id}`}>{release.state.version}</a> is in{' '}
-        {stageText(release.state)}. {readable(whyWaiting(release.state))}
+        Now: <a href={`/releases/${release.state.id}`}>{release.state.version}</a>, {stageText(release.state)}
+        . {readable(whyWaiting(release.state))}
       </p>
     )
   if (retraining !== undefined)
@@ -103,7 +113,7 @@ const Now = ({ release, retraining }: Told): PageElement => {
   return (
     <p class="quiet">
       Now: live traffic. In the demonstration the next step begins by itself; else{' '}
-      <code>npx tenure retrain</code> begins it.
+      <code>npx tenure retrain {model ?? '<model>'}</code> begins it.
     </p>
   )
 }
@@ -160,13 +170,13 @@ export const guidePage = definePage({
       listReleases(store, { ...held, limit: maxShown }),
       listRetrainings(store, { ...held, limit: 1 }),
     ])
-    const model = all[0]?.state.model ?? latest?.model
-    const releases = all.filter(({ state }) => state.model === model)
+    const releases = furthestStory(all)
+    const model = releases[0]?.state.model ?? latest?.model
     return {
       model,
       chapters: guideChapters(releases),
       release: releases.find(({ endedAt }) => endedAt === undefined),
-      retraining: latest !== undefined && latest.endedAt === undefined ? latest : undefined,
+      retraining: latest?.model === model && latest?.endedAt === undefined ? latest : undefined,
     }
   },
   title: () => 'What you are looking at',
@@ -211,7 +221,7 @@ export const guidePage = definePage({
               <a href="/audit">Audit</a>: every change to production, in a hash chain that reveals edits
             </li>
             <li>
-              <a href="/glossary">Glossary</a>: what the terms of statistics mean for a decision
+              <a href="/glossary">Glossary</a>: what the terms of releases and statistics mean for a decision
             </li>
           </ul>
         </section>

@@ -41,10 +41,10 @@ export const drawModelLanes = ({ spans, fromMs, nowMs }: LaneData): Promise<Char
 
 export const ModelLanes = ({ chart, hidden }: { chart: ChartSizes; hidden: number }): PageElement => (
   <section class="card" id="time-line">
-    <h2>Time line</h2>
+    <h2>Timeline</h2>
     <ChartFigure
       chart={chart}
-      note={`The last 7 days, or since the first event. Full bars need attention: rolled back, drift, quality lost, alert. Thin bars do not.${hidden > 0 ? ` ${hidden} more models have a time line on their own page.` : ''}`}
+      note={`The last 7 days, or since the first event. Full bars need attention: rolled back, drift, quality lost, alert. Thin bars do not.${hidden > 0 ? ` ${hidden} more models have a timeline on their own page.` : ''}`}
     />
   </section>
 )

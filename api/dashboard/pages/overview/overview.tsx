@@ -89,7 +89,12 @@ export const overviewPage = definePage({
             }
             columns={[
               { head: 'Model', names: true, cell: ({ row }) => <ModelCell {...row} /> },
-              { head: 'Live', cell: ({ row }) => <ChampionCell row={row} nowMs={data.nowMs} /> },
+              {
+                head: 'Live',
+                cell: ({ row, release }) => (
+                  <ChampionCell row={row} hasRelease={release !== undefined} nowMs={data.nowMs} />
+                ),
+              },
               { head: 'Traffic (10 min)', cell: ({ traffic }) => <TrafficCell traffic={traffic} /> },
               { head: 'Quality', cell: ({ row }) => <QualityCell {...row} /> },
               { head: 'Drift', cell: ({ row }) => <DriftCell {...row} /> },

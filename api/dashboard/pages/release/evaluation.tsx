@@ -1,6 +1,6 @@
 /** Shows the offline gate of a release: every metric with its interval and limit, and the slices, worst first. */
 import { countText } from '../../../../charts/figures.ts'
-import { intervalOf, intervalsSvg } from '../../../../charts/intervals.ts'
+import { intervalOf, intervalsSvg, type IntervalRow } from '../../../../charts/intervals.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import {
   challengerText,
@@ -10,9 +10,9 @@ import {
   verdictText,
   type GateMetricRow,
 } from '../../../../domain/evaluation/metric-table.ts'
-import type { GateSliceRow } from '../../../../domain/evaluation/slices.ts'
+import { worstSlicesFirst, type GateSliceRow } from '../../../../domain/evaluation/slices.ts'
 import type { PageElement } from '../../page.ts'
-import { metricName } from '../../../../domain/figures.ts'
+import { levelPercent, metricName, percentText } from '../../../../domain/figures.ts'
 import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
 import {
   Badge,
@@ -60,13 +60,22 @@ const metricVerdicts: Readonly<Record<GateMetricRow['verdict'], string>> = {
   error: 'error',
 }
 
-/** Draws the chart beside the table; undefined for a first version, which has no champion to compare with. */
-export async function drawGates({ metrics, policy }: GateReport): Promise<ChartSizes | undefined> {
-  const rows = metrics
+/** The gains with an interval; a metric that decides nothing is drawn without a verdict. Older reports have no policy. */
+export const gateIntervals = ({ metrics = [], policy }: Partial<GateReport>): IntervalRow[] =>
+  metrics
     .filter(({ low }) => low !== null)
-    .map((row) => intervalOf({ ...row, verdict: decides(row, policy) ? row.verdict : 'reported' }))
+    .map((row) =>
+      intervalOf({
+        ...row,
+        verdict: policy === undefined || decides(row, policy) ? row.verdict : 'reported',
+      }),
+    )
+
+/** Draws the chart beside the table; undefined for a first version, which has no champion to compare with. */
+export async function drawGates(report: GateReport): Promise<ChartSizes | undefined> {
+  const rows = gateIntervals(report)
   if (rows.length === 0) return undefined
-  const frame = { id: 'gates', title: 'Gain of the challenger over the champion', wide: 460 }
+  const frame = { id: 'gates', title: 'Gain of the challenger over the champion', wide: 350 }
   return drawChartSizes(frame, rows, intervalsSvg)
 }
 
@@ -88,7 +97,7 @@ export const Gates = ({
   report: GateReport
   chart: ChartSizes | undefined
 }): PageElement => {
-  const percent = Number((100 * report.policy.confidence).toPrecision(4))
+  const percent = levelPercent(report.policy.confidence)
   const table = (
     <DataTable
       caption="Gates"
@@ -197,9 +206,14 @@ const GateReasons = ({ report }: { report: GateReport }): PageElement => (
   <>{report.reasons.map(({ message }) => message).join('; ') || 'No metrics computed'}</>
 )
 
-const Notes = ({ report: { warnings, calibration, fairness } }: { report: GateReport }): PageElement => {
+const Notes = ({ report }: { report: GateReport }): PageElement => {
+  const { warnings, levels = [], calibration, fairness } = report
   const notes = [
     ...warnings.map(({ message }) => message),
+    ...levels.map(
+      ({ level, below, atOrBelow }) =>
+        `Level ${level}: ${percentText(below)} of labels below, ${percentText(atOrBelow)} at or below`,
+    ),
     ...(calibration === null ? [] : [`Calibration: ${plain(calibration.verdict)}`]),
     ...fairness.map(({ attribute, verdict }) => `Fairness by ${attribute}: ${plain(verdict)}`),
   ]
@@ -216,21 +230,13 @@ const Notes = ({ report: { warnings, calibration, fairness } }: { report: GateRe
   )
 }
 
-const isBad = ({ verdict }: GateSliceRow): boolean => verdict === 'blocked' || verdict === 'missing'
-
-/** Orders slices: those that got worse first, those without enough rows last. */
-const worstFirst = (slices: readonly GateSliceRow[]): GateSliceRow[] =>
-  slices.toSorted(
-    (a, b) => Number(isBad(b)) - Number(isBad(a)) || (a.delta ?? Infinity) - (b.delta ?? Infinity),
-  )
-
 export const Slices = ({ report }: { report: GateReport }): PageElement => (
   <section class="card" aria-labelledby="slices-heading">
-    <h2 id="slices-heading">Slices (worst first)</h2>
+    <h2 id="slices-heading">Slices by {metricName(report.policy.slices.metric)} (worst first)</h2>
     <DataTable
       caption="Slices"
       hideCaption
-      rows={worstFirst(report.slices)}
+      rows={worstSlicesFirst(report.slices, report.policy.slices.metric)}
       empty="No slices defined"
       columns={[
         { head: 'Slice', names: true, cell: ({ name }) => name },

@@ -1,4 +1,4 @@
-/** Explains the terms of statistics. */
+/** Explains the terms of releases and statistics. */
 import { GlossaryList } from '../../glossary.tsx'
 import { definePage } from '../../page.ts'
 
