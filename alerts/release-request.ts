@@ -3,7 +3,9 @@
  * not answer, and the notice of a promotion.
  */
 import type { GateReport } from '../domain/evaluation/gate.ts'
-import { metricName, signedGain } from '../domain/figures.ts'
+import { gateWarnings, type ReportedConcerns } from '../domain/evaluation/reasons.ts'
+import { worstSlicesFirst } from '../domain/evaluation/slices.ts'
+import { levelPercent, metricName, signedGain } from '../domain/figures.ts'
 import { nextEffect } from '../domain/release/next-effect.ts'
 import type { ReleaseState } from '../domain/release/state.ts'
 
@@ -20,7 +22,7 @@ export interface RequestText {
 
 export interface RequestEvidence {
   /** Absent if this build cannot read the report. */
-  report?: Pick<GateReport, 'metrics' | 'slices' | 'policy'>
+  report?: Pick<GateReport, 'metrics' | 'slices' | 'policy'> & ReportedConcerns
   /** Failed requests above the control's rate so far; absent before the first verdict. */
   excess?: number
   /** The owner named in the model file. */
@@ -42,6 +44,7 @@ export function releaseRequest(state: ReleaseState, evidence: RequestEvidence): 
     ...(isApproval ? [] : [`${placeOf(state)}: ${state.lastVerdict?.reason ?? 'not enough evidence'}`]),
     gain.whole,
     worstSlice(evidence),
+    ...gateWarnings(evidence.report),
     harmOf(state, evidence),
     `${isApproval ? 'expires' : 'rolls back'} ${minuteText(untilMs)} without an answer`,
     ...refusedApprovers(state),
@@ -68,7 +71,7 @@ function gainOf({ baseline }: ReleaseState, { report }: RequestEvidence): { shor
     return { short: value, whole: `first version: ${value}${floor}` }
   }
   const short = `${name} ${signedGain(row.delta)}`
-  const percent = Number((100 * report.policy.confidence).toPrecision(4))
+  const percent = levelPercent(report.policy.confidence)
   const interval =
     row.low === null || row.high === null
       ? ''
@@ -77,8 +80,7 @@ function gainOf({ baseline }: ReleaseState, { report }: RequestEvidence): { shor
 }
 
 function worstSlice({ report }: RequestEvidence): string {
-  const known = (report?.slices ?? []).filter(({ delta }) => delta !== null)
-  const worst = known.sort((one, other) => (one.delta ?? 0) - (other.delta ?? 0))[0]
+  const worst = worstSlicesFirst(report?.slices ?? []).find(({ delta }) => delta !== null)
   return worst === undefined ? 'no slice measured' : `worst slice ${worst.name} ${signedGain(worst.delta)}`
 }
 

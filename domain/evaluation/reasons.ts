@@ -3,9 +3,10 @@ import type { GateCalibration } from './calibration.ts'
 import type { Estimate, GateFairnessRow } from './fairness.ts'
 import type { ComparedNumbers, GateSearch } from './input.ts'
 import type { GatePolicy } from './policy.ts'
-import type { GateSliceRow } from './slices.ts'
+import { sliceLimitText, type GateSliceRow } from './slices.ts'
+import type { ClassShift } from './leakage.ts'
 import { comparedValue, type GateMetricRow } from './metric-table.ts'
-import { fourDigits, worstCaseText } from '../figures.ts'
+import { counted, fourDigits, levelPercent, percentText, worstCaseText } from '../figures.ts'
 import type { Reason } from '../verdict.ts'
 
 /** The floors that the challenger misses. A first version must have at least one floor. */
@@ -35,7 +36,7 @@ export function floorReasons(
 }
 
 export function sliceReasons(slices: readonly GateSliceRow[], policy: GatePolicy): Reason[] {
-  const { metric, points, alpha } = policy.slices
+  const { metric, alpha } = policy.slices
   return slices.flatMap((slice): Reason[] => {
     const { name, champion, challenger, delta, adjustedP } = slice
     if (slice.verdict === 'missing') {
@@ -44,7 +45,7 @@ export function sliceReasons(slices: readonly GateSliceRow[], policy: GatePolicy
     if (slice.verdict !== 'blocked') return []
     const message =
       `slice "${name}": ${metric} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}, worse by more than ` +
-      `${points}: adjusted p ${fourDigits(adjustedP)} < ${alpha}`
+      `${sliceLimitText(policy.slices)}: adjusted p ${fourDigits(adjustedP)} < ${alpha}`
     const values = { slice: name, metric, champion, challenger, delta, adjustedP }
     return [{ code: 'slice_worse', message, values }]
   })
@@ -74,7 +75,7 @@ export function fairnessReasons(
     .map((row) => ({
       code: verdict === 'blocked' ? 'fairness' : 'fairness_doubtful',
       message:
-        `fairness by "${row.attribute}": selection ratio ${text(row.selectionRatio)} (≥ ${selectionRatio} required), ` +
+        `fairness by "${row.attribute}", intervals of ${levelPercent(row.confidence ?? policy.confidence)} %: selection ratio ${text(row.selectionRatio)} (≥ ${selectionRatio} required), ` +
         `true-positive rates differ by ${text(row.tprDifference)} and false-positive rates by ` +
         `${text(row.fprDifference)} (≤ ${rateDifference} required)`,
       values: {
@@ -109,7 +110,7 @@ export function searchReasons(search: GateSearch | undefined, { confidence }: Ga
   if (triedHere > 0)
     reasons.push({
       code: 'tried_on_test_rows',
-      message: `${triedHere} other trial(s) were judged on these test rows, so intervals have the level ${Number((100 * confidence).toPrecision(4))} %`,
+      message: `${counted(triedHere, 'other challenger')} ${triedHere === 1 ? 'was' : 'were'} judged on these test rows, so intervals have the level ${levelPercent(confidence)} %`,
       values: { tried: triedHere, confidence },
     })
   return reasons
@@ -147,6 +148,15 @@ export const repetitionReasons = (differentRows: number | undefined, rows: numbe
         },
       ]
 
+/** The labels of the newest rows may be those that become known early. */
+export function shiftReasons(shift: ClassShift | undefined, { task }: GatePolicy): Reason[] {
+  if (shift === undefined) return []
+  const { label, train, test } = shift
+  const name = task === 'binary' ? (label === 1 ? 'positive' : 'negative') : label
+  const message = `${percentText(test)} of the test rows and ${percentText(train)} of the training rows are ${name}: if labels of one class become known later than others, the newest rows are a biased sample, and their metrics are wrong; set "matured" of the split to the age at which nearly all labels are known`
+  return [{ code: 'class_shift', message, values: { label, train, test } }]
+}
+
 export function useReasons(uses: number | undefined, policy: GatePolicy): Reason[] {
   if (uses === undefined || uses < policy.testSetUses) return []
   const message = `this test set has been used for ${uses} decisions (limit ${policy.testSetUses}); its verdicts may be overfitted`
@@ -165,6 +175,27 @@ export const splitReasons = (championSplitDiffers = false): Reason[] =>
         },
       ]
     : []
+
+/**
+ * What an approver has to weigh: what needs a check by a user, and the warnings, without the facts that the intervals take into account.
+ * Reports of other builds may lack the lists.
+ */
+export const concernsOf = ({ needsPerson, reasons = [], warnings = [] }: ReportedConcerns): string[] =>
+  [...(needsPerson ? reasons : []), ...warnings]
+    .filter(({ code }) => !neutralCodes.includes(code))
+    .map(({ message }) => message)
+
+/** The concerns as parts of a message. */
+export const gateWarnings = (report: ReportedConcerns = {}): string[] =>
+  concernsOf(report).map((concern) => `the gate warns: ${concern}`)
+
+export interface ReportedConcerns {
+  needsPerson?: boolean
+  reasons?: readonly Pick<Reason, 'code' | 'message'>[]
+  warnings?: readonly Pick<Reason, 'code' | 'message'>[]
+}
+
+const neutralCodes = ['first_version', 'better', 'not_worse', 'chosen_by_sweep', 'tried_on_test_rows']
 
 /** Why the challenger passes. */
 export function forReason(primary: GateMetricRow, first: boolean): Reason {

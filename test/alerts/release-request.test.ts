@@ -59,6 +59,25 @@ describe('a request for approval', () => {
     })
   })
 
+  it('names what needs a check by a user, and the warnings of the gate, but not why it passed', () => {
+    const concerns = {
+      needsPerson: true,
+      reasons: [
+        { code: 'too_good', message: 'auc rose by 0.3' },
+        { code: 'better', message: 'auc 0.9 vs 0.6' },
+      ],
+      warnings: [
+        { code: 'chosen_by_sweep', message: 'chosen among 30 trials' },
+        { code: 'rows_repeat', message: 'most test rows repeat' },
+      ],
+    }
+    const { message } = releaseRequest(asking, { report: { ...report, ...concerns } })!
+    expect(message).toContain(
+      'short haul −0.0066; the gate warns: auc rose by 0.3; the gate warns: most test rows repeat; at most',
+    )
+    expect(message).not.toMatch(/0\.9 vs 0\.6|30 trials/)
+  })
+
   it('speaks of no control for a first version', () => {
     const { message } = releaseRequest({ ...asking, baseline: undefined }, { report })!
     expect(message).toContain('; a first version, which has no control to count failures against; expires ')

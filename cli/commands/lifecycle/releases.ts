@@ -9,10 +9,11 @@ import type {
   VersionAnswer,
   WaitingAnswer,
 } from '../../client/responses.ts'
+import { concernsOf } from '../../../domain/evaluation/reasons.ts'
 import type { BehaviourResult, BehaviourRow } from '../../../domain/behaviour/behaviour-test.ts'
 import { challengerText, verdictText } from '../../../domain/evaluation/metric-table.ts'
-import { fourDigits, percentText, ratioOf } from '../../../domain/figures.ts'
-import { sumOf } from '../../../domain/statistics/distributions.ts'
+import { levelPercent } from '../../../domain/figures.ts'
+import { signedFigure } from '../../../domain/markdown.ts'
 import type { AnswerEvidence } from '../../../store/release/answer-evidence.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
@@ -21,7 +22,9 @@ import { chartsSvg, chartsText, type ChartedRelease } from './release-charts.ts'
 import { watchRelease } from './watch-release.ts'
 import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
-import { coloured, orDash, share, digestPrefix, time } from '../format.ts'
+import { answersTable } from '../answers-table.ts'
+import { gateParts } from '../gate-parts.ts'
+import { coloured, digestPrefix, orDash, releaseOutcome, share, time } from '../format.ts'
 import { listOfModels, listQuery, requireModel } from '../list.ts'
 import { numberOption } from '../../number-option.ts'
 
@@ -154,9 +157,9 @@ const releaseColumns: Columns<ReleaseAnswer> = {
   stage: ({ stage, paused, drill }) =>
     `${stage}${paused ? ' (paused)' : ''}${drill ? ` (drill: ${drill})` : ''}`,
   serves: (each) => trafficOf(each),
-  outcome: (each, terminal) => coloured(terminal, each.outcome),
+  outcome: releaseOutcome,
   started: (each) => time(each.started_at),
-  reason: (each, { paint }) => paint('dim', orDash(each.reason)),
+  reason: (each, { paint }) => paint('dim', orDash(each.withdrawn_reason ?? each.reason)),
 }
 
 const queueColumns: Columns<WaitingAnswer> = {
@@ -167,7 +170,7 @@ const queueColumns: Columns<WaitingAnswer> = {
   hotfix: 'hotfix',
 }
 
-/** Formats the share of traffic that the version serves now, also after the release has ended; in shadow, the copied share. */
+/** Formats the share of traffic that the version serves now, also after a release that promoted it; in shadow, the copied share. */
 const trafficOf = (each: ReleaseAnswer): string => {
   if (each.stage === 'targeted') return 'targeted callers'
   return each.stage === 'shadow' ? `${share(each.share_bp)} copied` : share(each.traffic_bp ?? each.share_bp)
@@ -178,10 +181,12 @@ export function gateTable(
   terminal: Terminal,
   { id, verdict, baseline_version: against, report }: EvaluationAnswer,
 ): string {
-  const { metrics = [], tests = [], warnings = [] } = report
+  const { metrics = [], tests = [] } = report
   if (metrics.length === 0 && tests.length === 0) return ''
   const { paint } = terminal
   const figure = (value: number | null) => (value === null ? null : Number(value.toPrecision(4)))
+  const interval =
+    report.policy === undefined ? 'interval' : `${levelPercent(report.policy.confidence)} % interval`
   const table = tableBy(terminal, metrics, {
     metric: 'metric',
     champion: (each) => figure(each.champion),
@@ -190,8 +195,8 @@ export function gateTable(
         ? figure(each.challenger)
         : challengerText(each, (value) => String(figure(value) ?? '–')),
     baseline: (each) => figure(each.baseline),
-    gain: (each) => figure(each.delta),
-    interval: ({ low, high }) => (low === null ? null : `${figure(low)} to ${figure(high) ?? '–'}`),
+    gain: (each) => signedFigure(each.delta),
+    [interval]: ({ low, high }) => (low === null ? null : `${signedFigure(low)} to ${signedFigure(high)}`),
     ...(metrics.some(({ floor = null }) => floor !== null)
       ? {
           floor: ({ floor = null, floorMet }) =>
@@ -201,9 +206,9 @@ export function gateTable(
     verdict: (each) => each.error ?? verdictText(each),
   })
   const title = `Offline gates: ${verdict.replace('_', ' ')} (against ${against ?? 'floors'}, ${id})`
-  const notCompared = warnings.find(({ code }) => code === 'numbers_not_compared')
-  const note = notCompared === undefined ? '' : `\n${notCompared.message}`
-  return `\n\n${terminal.paint('bold', title)}\n${table}${note}${testTable(terminal, tests)}`
+  const concerns = concernsOf(report).map((each) => `\n${paint('yellow', '!')} ${each}`)
+  const parts = gateParts(report).map((each) => `\n${each}`)
+  return `\n\n${terminal.paint('bold', title)}\n${table}${parts.join('')}${concerns.join('')}${testTable(terminal, tests)}`
 }
 
 /** Returns the table of the model file's behaviour tests; empty without any. */
@@ -221,67 +226,6 @@ function testTable(terminal: Terminal, tests: readonly BehaviourRow[]): string {
   return `\n\n${terminal.paint('bold', 'Behaviour tests')}\n${table}`
 }
 
-/** Returns tables that compare the candidate's predictions with the champion's, worst slices first; empty before the first prediction. */
-export function answersTable(
-  terminal: Terminal,
-  { disagreement, answers, business, external }: AnswerEvidence,
-): string {
-  const parts: string[] = []
-  if (disagreement !== undefined) {
-    const { all, slices, max, changes } = disagreement
-    const title = `Disagreement in the shadow (limit ${percentText(max)})`
-    const table = tableBy(terminal, [all, ...slices], {
-      slice: 'name',
-      users: 'pairs',
-      differs: ({ mean }) => percentText(mean),
-      interval: ({ low, high }) => `${percentText(low)} to ${percentText(high)}`,
-      limit: ({ above }, { paint }) => (above ? paint('yellow', 'above') : 'not exceeded'),
-    })
-    const changed = changes.slice(0, 5).map(({ from, to, count }) => `${from} → ${to}: ${count}`)
-    parts.push(`\n\n${terminal.paint('bold', title)}\n${table}\n${changed.join('\n')}`.trimEnd())
-  }
-  if (answers !== undefined) {
-    const { names, canary, control } = answers
-    const of = (counts: readonly number[], i: number) => percentText(ratioOf(counts[i] ?? 0, sumOf(counts)))
-    const table = tableBy(
-      terminal,
-      names.map((name, i) => ({ name, i })),
-      {
-        answer: 'name',
-        candidate: ({ i }) => of(canary, i),
-        champion: ({ i }) => of(control, i),
-      },
-    )
-    parts.push(`\n\n${terminal.paint('bold', 'Share of each answer')}\n${table}`)
-  }
-  if (business !== undefined && business.length > 0) {
-    const table = tableBy(terminal, business, {
-      metric: 'name',
-      candidate: ({ means }) => fourDigits(means?.canary ?? null, '–'),
-      champion: ({ means }) => fourDigits(means?.control ?? null, '–'),
-      gain: ({ gain }) => (gain === null ? '–' : percentText(gain)),
-      users: ({ users }) => users.canary + users.control,
-      loss: ({ worseLogE, threshold }, { paint }) =>
-        worseLogE >= threshold ? paint('yellow', 'proven') : 'not proven',
-    })
-    parts.push(`\n\n${terminal.paint('bold', 'What users did after their first request')}\n${table}`)
-  }
-  if (external !== undefined && external.length > 0) {
-    const table = tableBy(terminal, external, {
-      metric: 'name',
-      source: 'source',
-      candidate: ({ means }) => fourDigits(means?.canary ?? null, '–'),
-      against: ({ means, limit }) => fourDigits(limit ?? means?.control ?? null, '–'),
-      windows: 'windows',
-      loss: ({ worseLogE, threshold }, { paint }) =>
-        worseLogE >= threshold ? paint('yellow', 'proven') : 'not proven',
-      'source says': ({ problem }) => problem ?? '–',
-    })
-    parts.push(`\n\n${terminal.paint('bold', 'What other systems measured')}\n${table}`)
-  }
-  return parts.join('')
-}
-
 function detailOf(
   terminal: Terminal,
   release: ReleaseDetail,
@@ -297,8 +241,8 @@ function detailOf(
       'serves now',
       release.stage === 'targeted' ? trafficOf(release) : `${share(release.traffic_bp ?? 0)} of traffic`,
     ],
-    ['outcome', coloured(terminal, release.outcome)],
-    ['why', orDash(release.reason ?? release.why)],
+    ['outcome', releaseOutcome(release, terminal)],
+    ['why', orDash(release.withdrawn_reason ?? release.reason ?? release.why)],
     ['requested by', release.requested_by],
     ['started', time(release.started_at)],
     ['ended', time(release.ended_at)],

@@ -1,6 +1,7 @@
 /** Tests the table of `releases show` about differences in the candidate's answers. */
 import { expect, it } from 'vitest'
-import { answersTable } from '../../../../cli/commands/lifecycle/releases.ts'
+import { answersTable } from '../../../../cli/commands/answers-table.ts'
+import { gateTable } from '../../../../cli/commands/lifecycle/releases.ts'
 import { defaultDisagreement, reportDisagreement } from '../../../../domain/canary/disagreement.ts'
 import type { Terminal } from '../../../../cli/terminal.ts'
 
@@ -13,6 +14,7 @@ it('lists the slices worst first, with the direction and the share of each answe
       all: { name: 'all requests', distances: [940, 60] },
       slices: [
         { name: 'morning', distances: [600, 0] },
+        { name: 'night', distances: [0, 0] },
         { name: 'evening', distances: [20, 60] },
       ],
       changes: [{ from: 'true', to: 'false', count: 60 }],
@@ -24,9 +26,25 @@ it('lists the slices worst first, with the direction and the share of each answe
   const text = answersTable(terminal, { disagreement, answers })
   expect(text).toMatch(/Disagreement in the shadow \(limit 20 %\)/)
   expect(text).toMatch(/all requests .*6 %.*\n.*evening .*75 %.*above.*\n.*morning .*0 %.*not exceeded/)
-  expect(text).toContain('true → false: 60')
+  expect(text).toMatch(/night +0 +– /)
+  expect(text).toContain('late → on time: 60')
   expect(text).toMatch(/late +5 % +20 %/)
   expect(answersTable(terminal, {})).toBe('')
+})
+
+it('the gains of the gate have signs, and their interval its level', () => {
+  const row = { metric: 'auc', champion: 0.7, challenger: 0.69, baseline: 0.5, verdict: 'not_worse' }
+  const metrics = [{ ...row, delta: -0.01, low: -0.02, high: 0.004 }]
+  const report = { metrics, policy: { confidence: 0.975, slices: { metric: 'auc' } } }
+  const text = gateTable(terminal, { id: 'evl_1', verdict: 'not_worse', report } as never)
+  expect(text).toMatch(/gain +97\.5 % interval +verdict/)
+  expect(text).toMatch(/auc +0\.7 +0\.69 +0\.5 +−0\.01 +−0\.02 to \+0\.004 +not worse/)
+})
+
+it('the shares of several numbers count users by number', () => {
+  const names = ['a < 1', 'a ≥ 1', 'b < 1', 'b ≥ 1']
+  const answers = { names, canary: [50, 50, 90, 10], control: [400, 600, 500, 500], perKey: 2 }
+  expect(answersTable(terminal, { answers })).toMatch(/a < 1 +50 % +40 %.*\n.*\n.*b < 1 +90 % +50 %/)
 })
 
 it('what users did stands by metric, with the gain of the candidate', () => {

@@ -39,6 +39,9 @@ const answers: Record<string, object> = {
     id: 'evl_1',
     verdict: 'insufficient',
     report: {
+      needsPerson: true,
+      reasons: [{ code: 'too_good', message: 'accuracy rose by 0.58' }],
+      warnings: [{ code: 'rows_repeat', message: 'most test rows repeat' }],
       metrics: [
         { ...metric, verdict: 'reported', floor: 0.9, floorMet: true },
         { ...metric, metric: 'brier', verdict: 'reported', floor: 0.05, floorMet: false },
@@ -118,6 +121,7 @@ it('retrain --watch prints the metrics and the id of the evaluation of a refused
   expect(out).toContain('Offline gates: insufficient (against floors, evl_1)')
   expect(out).toMatch(/accuracy.*0\.91.* 0\.9 met +floor met\n/)
   expect(out).toMatch(/brier.* 0\.05 missed +floor missed\n/)
+  expect(out).toContain('\n! accuracy rose by 0.58\n! most test rows repeat\n')
   expect(out).toMatch(/Behaviour tests[^]*a longer petal.*fail.*pass.*lowers the score/)
   expect(JSON.parse(asked[0]!.body)).toEqual({ reason: 'a try' })
 })
