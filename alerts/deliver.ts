@@ -14,6 +14,7 @@ import { reasonOf } from '../domain/errors.ts'
 import { redactedOf } from '../domain/redact.ts'
 import {
   claimNotifications,
+  giveUpOutdated,
   insertNotifications,
   listNotifiable,
   markNotificationFailed,
@@ -57,20 +58,22 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
       })),
     ),
   )
+  const relays = channels.filter(({ target }) => target.kind === 'alertmanager').map(({ name }) => name)
+  await giveUpOutdated(store, { noticeKinds: [...noticeKinds], relays })
   const claimedAt = performance.now()
   const waiting = await claimNotifications(store, { forMs: claimMs })
   const tried = await Promise.all(
-    waiting.map(async ({ id, alert, channel, about, attempts, ageMs }) => {
+    waiting.map(async ({ id, alert, channel, about, attempts, ageMs, former }) => {
       const target = channels.find(({ name }) => name === channel)?.target
       const link = linkOf(config, alert)
-      const message = { id, about, alert, link, runbook: runbookOf(config, alert.kind) }
+      const message = { id, about, alert, former, link, runbook: runbookOf(config, alert.kind) }
       try {
         // After a long pause of this process, another process may have sent it.
         if (performance.now() - claimedAt > claimMs / 2) return false
         if (target === undefined)
           throw new Error(areAll ? 'the channel is no longer configured' : 'the channels cannot be read')
         await send(target, message)
-        await markNotificationSent(store, id)
+        await markNotificationSent(store, { id, sentAs: { kind: alert.kind, severity: alert.severity } })
         return true
       } catch (error) {
         const secrets = target === undefined ? [] : secretsOf(target)

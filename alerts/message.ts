@@ -2,6 +2,7 @@
 import { runbookPage } from '../domain/monitoring/alert-kinds.ts'
 import type { About } from '../domain/monitoring/alert-escalation.ts'
 import type { Alert } from '../store/monitoring/alerts.ts'
+import type { SentAs } from '../store/monitoring/notifications.ts'
 import type { Config } from '../temporal.config.ts'
 
 export interface Message {
@@ -9,6 +10,8 @@ export interface Message {
   id: number
   about: About
   alert: Alert
+  /** How the channel was sent the alert last. */
+  former?: SentAs
   /** The page of the release or the alert; absent without `TENURE_PUBLIC_URL`. */
   link?: string
   /** The address of the runbook page. */

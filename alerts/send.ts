@@ -9,6 +9,7 @@ import { opsgenieAlert } from './channels/opsgenie.ts'
 import { pagerdutyEvent } from './channels/pagerduty.ts'
 import { slackMessage } from './channels/slack.ts'
 import { teamsMessage } from './channels/teams.ts'
+import type { SentAs } from '../store/monitoring/notifications.ts'
 import { outgoingFetch } from '../store/outgoing-fetch.ts'
 
 /** Timeout, so that one channel does not delay the others. */
@@ -33,7 +34,7 @@ export async function send(target: ChannelTarget, message: Message): Promise<voi
     case 'webhook':
       return postSigned(target, message)
     case 'alertmanager':
-      return post(under(target.url, '/api/v2/alerts'), [alertmanagerAlert(message)])
+      return post(under(target.url, '/api/v2/alerts'), alertmanagerAlerts(message))
     case 'email':
       return mail(target, message)
     default:
@@ -65,18 +66,27 @@ async function postSigned(
 }
 
 /**
- * Formats an alert for Alertmanager, which identifies it by its labels. The labels contain nothing that changes while the alert is open.
+ * Formats an alert for Alertmanager, which identifies it by its labels. An alert whose kind or severity has changed is another one there,
+ * so the former one ends.
  */
-function alertmanagerAlert({ alert, link, runbook }: Message): object {
+function alertmanagerAlerts({ alert, former, link, runbook }: Message): object[] {
   const { dedupeKey, kind, model, severity, message, raisedAt, resolvedAt } = alert
-  return {
-    labels: { alertname: kind, tenure_matter: dedupeKey, severity, model },
+  const labelsOf = (sent: SentAs) => ({
+    alertname: sent.kind,
+    tenure_matter: dedupeKey,
+    severity: sent.severity,
+    model,
+  })
+  const current = {
+    labels: labelsOf(alert),
     annotations: { summary: message, runbook_url: runbook },
     startsAt: raisedAt,
     // A notice gets no end time: Alertmanager would drop an ended alert.
     endsAt: noticeKinds.has(kind) ? undefined : resolvedAt,
     generatorURL: link,
   }
+  if (former === undefined || (former.kind === kind && former.severity === severity)) return [current]
+  return [current, { ...current, labels: labelsOf(former), endsAt: new Date().toISOString() }]
 }
 
 async function post(url: string, body: object | string, headers: Record<string, string> = {}): Promise<void> {

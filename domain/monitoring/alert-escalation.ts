@@ -47,7 +47,8 @@ export interface AlertFacts {
 /**
  * - `raised`: the alert is open.
  * - `reminder`: half or nine tenths of the time for an answer have passed without one.
- * - `resolved`: the alert has ended. Sent only to channels that were notified of the alert.
+ * - `resolved`: the alert has ended. Sent only to channels for which the alert was due, after those notifications have arrived or were
+ *   given up: a channel may have received one although its delivery failed.
  */
 export type About = 'raised' | 'reminder' | 'resolved'
 
@@ -76,7 +77,8 @@ export function dueNotifications(
     const told = mine.filter(({ about }) => about === 'raised')
     const times = told.map(({ dueMs, sentMs }) => Math.max(dueMs, sentMs ?? dueMs))
     if (alert.resolvedMs !== undefined && alert.isNotice !== true) {
-      const isOwed = times.length > 0 && !mine.some(({ about }) => about === 'resolved')
+      const isOwed =
+        told.length > 0 && !mine.some(({ about, waits }) => about === 'resolved' || waits === true)
       return isOwed ? [{ channel: channel.name, about: 'resolved', dueMs: alert.resolvedMs }] : []
     }
     if (!concerns(channel, alert)) return []

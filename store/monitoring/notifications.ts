@@ -40,6 +40,34 @@ export async function insertNotifications(
     on conflict do nothing`)
 }
 
+/** The notifications of the same channel and key that were due for an alert raised later than `message`. */
+const ofLaterAlert = sql`
+  alerts join alerts as later_alert using (dedupe_key) join alert_notifications as later on later.alert_id = later_alert.id
+  where alerts.id = message.alert_id and later_alert.id > alerts.id and later.channel = message.channel and later.about = 'raised'`
+
+/**
+ * Gives up the waiting notifications that no longer say what is true: that an alert is open which was acknowledged or has ended, and that
+ * one has ended which the channel knows as raised again, because the end would close the incident of the later alert.
+ */
+export async function giveUpOutdated(
+  database: Database,
+  { noticeKinds, relays }: OutdatedExceptions,
+): Promise<void> {
+  await database.query(sql`
+    update alert_notifications as message set next_at = null, given_up_at = now()
+    from alerts as alert
+    where alert.id = alert_id and next_at <= clock_timestamp() and case about
+      when 'resolved' then exists (select from ${ofLaterAlert} and later.sent_at is not null)
+      else kind <> all(${noticeKinds}) and (resolved_at is not null or (acknowledged_at is not null and channel <> all(${relays}))) end`)
+}
+
+export interface OutdatedExceptions {
+  /** The kinds of alerts that are stored as resolved and sent nevertheless. */
+  noticeKinds: readonly string[]
+  /** The channels that need acknowledged alerts too. */
+  relays: readonly string[]
+}
+
 export interface PendingNotification {
   id: number
   alert: Alert
@@ -48,36 +76,55 @@ export interface PendingNotification {
   attempts: number
   /** The time since the notification was due. */
   ageMs: number
+  /** How the channel was sent the alert last. */
+  former?: SentAs
 }
 
-/** Claims the notifications to send now from other processes for `forMs`, the oldest first. */
+export type SentAs = Pick<Alert, 'kind' | 'severity'>
+
+/**
+ * Claims the notifications to send now from other processes for `forMs`, the oldest first. The end of an alert waits while a later alert
+ * with its key is being sent to the channel.
+ */
 export async function claimNotifications(
   database: Database,
   { forMs, limit = 100 }: { forMs: number; limit?: number },
 ): Promise<PendingNotification[]> {
-  const rows = await database.query<Omit<PendingNotification, 'alert'> & { messageId: number }>(sql`
+  const rows = await database.query<
+    Omit<PendingNotification, 'alert' | 'former'> & { messageId: number; former: SentAs | null }
+  >(sql`
     with due as (
-      select id from alert_notifications where next_at <= clock_timestamp() order by id limit ${limit} for update skip locked
+      select id from alert_notifications as message
+      where next_at <= clock_timestamp() and not (about = 'resolved' and exists (select from ${ofLaterAlert} and later.next_at is not null))
+      order by id limit ${limit} for update skip locked
     ), claimed as (
       update alert_notifications set next_at = clock_timestamp() + ${forMs}::float8 * interval '1 millisecond'
       from due where alert_notifications.id = due.id returning alert_notifications.*
     )
     select alerts.*, claimed.id as "messageId", channel, about, attempts,
-      extract(epoch from clock_timestamp() - due_at)::float8 * 1000 as "ageMs"
+      extract(epoch from clock_timestamp() - due_at)::float8 * 1000 as "ageMs", (
+        select sent_as from alert_notifications as earlier
+        where earlier.alert_id = alerts.id and earlier.channel = claimed.channel and sent_at is not null order by id desc limit 1
+      ) as former
     from claimed join alerts on alerts.id = alert_id order by claimed.id`)
-  return rows.map(({ messageId, channel, about, attempts, ageMs, ...alert }) => ({
+  return rows.map(({ messageId, channel, about, attempts, ageMs, former, ...alert }) => ({
     id: messageId,
     alert: fromRow<Alert>(alert),
     channel,
     about,
     attempts,
     ageMs,
+    former: former ?? undefined,
   }))
 }
 
-export async function markNotificationSent(database: Database, id: number): Promise<void> {
+export async function markNotificationSent(
+  database: Database,
+  { id, sentAs }: { id: number; sentAs: SentAs },
+): Promise<void> {
   await database.query(sql`
-    update alert_notifications set sent_at = now(), next_at = null, attempts = attempts + 1, problem = null where id = ${id}`)
+    update alert_notifications set sent_at = now(), next_at = null, attempts = attempts + 1, problem = null, sent_as = ${JSON.stringify(sentAs)}
+    where id = ${id}`)
 }
 
 /**

@@ -79,6 +79,15 @@ describe('an alert', () => {
     ])
   })
 
+  it('that has ended is sent as ended after what is still under way to the channel', () => {
+    const ended = { ...alert, resolvedMs: 60 * minute }
+    const raised: DeliveryRecord = { channel: 'chat', about: 'raised', dueMs: 0, sentMs: null }
+    const at = (waits: boolean) =>
+      dueNotifications(ended, { channels: [chat], told: [{ ...raised, waits }], nowMs: 61 * minute })
+    expect(at(true)).toEqual([])
+    expect(at(false)).toEqual([{ channel: 'chat', about: 'resolved', dueMs: 60 * minute }])
+  })
+
   it('that ends before the escalation is never sent to that channel', () => {
     const at = (nowMs: number): AlertFacts => ({
       ...alert,
