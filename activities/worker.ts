@@ -16,6 +16,7 @@ import { redacted } from '../domain/redact.ts'
 import { openRowVerifier, rowSigner } from '../store/audit/row-signatures.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../store/audit/signed-heads.ts'
 import { copyLines, logOutput } from '../store/log-output.ts'
+import { auditModelChanges } from '../store/registry/model-changes.ts'
 import { openStore } from '../store/postgres.ts'
 import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
 import { splitFormerKey } from '../store/signing/former-key.ts'
@@ -82,6 +83,7 @@ try {
     {
       kind,
       process: `${hostname()}/${process.pid}`,
+      queue: config.taskQueues[kind],
       payloadKeys: marksOf(config.temporal.payloadKeys),
     },
     (error) => log.warn({ error: reasonOf(error) }, 'the sign of life was not stored'),
@@ -178,6 +180,7 @@ async function sweepAgain(connection: NativeConnection): Promise<void> {
     await pause(sweepMs, undefined, { signal: stopping.signal })
     await sweep().catch(failed('check for orphaned releases'))
     await keep().catch(failed('check of what must run'))
+    await auditModelChanges(store).catch(failed('audit of changed models'))
   }
 }
 
@@ -189,9 +192,14 @@ async function keepCopies(): Promise<void> {
   for (;;) {
     let pauseMs = evictMs
     try {
-      const stored = await artifacts.copies.adopt()
-      if (stored > 0)
-        log.info({ stored, objectStore: artifacts.objects?.address }, 'artifacts of this machine are stored')
+      const { stored, damaged } = await artifacts.copies.adopt()
+      const objectStore = artifacts.objects?.address
+      if (stored > 0) log.info({ stored, objectStore }, 'artifacts of this machine are stored')
+      if (damaged.length > 0)
+        log.warn(
+          { damaged, objectStore },
+          'damaged files are not stored: train or register their versions again',
+        )
       const evicted = await artifacts.copies.evict()
       if (evicted > 0) log.info({ evicted }, 'copies of artifacts removed')
     } catch (error) {

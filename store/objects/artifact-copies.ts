@@ -21,10 +21,17 @@ import { openObjectStore } from './open-store.ts'
 
 /** The copies that this machine keeps beside an object store. */
 export interface ArtifactCopies {
-  /** Uploads the files that this machine had before the object store was configured, once. Returns their number. */
-  adopt(): Promise<number>
+  /** Uploads the files that this machine had before the object store was configured, once. */
+  adopt(): Promise<AdoptedFiles>
   /** Removes copies that were not used for a week, and those that the object store no longer has. Returns their number. */
   evict(): Promise<number>
+}
+
+export interface AdoptedFiles {
+  /** The number of uploaded files. */
+  stored: number
+  /** The keys of files that were left out because their bytes do not have their digest. */
+  damaged: string[]
 }
 
 export interface SharedArtifacts extends Artifacts {
@@ -135,9 +142,11 @@ export function withObjectStore(artifactRoot: string, objects: ObjectStore): Sha
       await objects.remove(artifactKey(area, digest))
       await local.remove(area, digest)
     },
-    async removeListed(area, { digest, writtenMs }) {
+    async removeListed(area, { digest, bytes, writtenMs }) {
       const key = artifactKey(area, digest)
-      if ((await objects.find(key))?.writtenMs !== writtenMs) return false
+      const found = await objects.find(key)
+      if (found === undefined || found.bytes !== bytes) return false
+      if (wholeSecond(found.writtenMs) !== wholeSecond(writtenMs)) return false
       await objects.remove(key)
       await local.remove(area, digest)
       return true
@@ -145,6 +154,9 @@ export function withObjectStore(artifactRoot: string, objects: ObjectStore): Sha
     copies: createCopies({ local, share, objects, marker: join(artifactRoot, 'copies-of') }),
   }
 }
+
+/** Servers of S3 list times in milliseconds, and answer for one object in whole seconds. */
+const wholeSecond = (ms: number): number => Math.floor(ms / 1_000)
 
 /** How long a copy stays that is in use or was just written. */
 const usedMs = 3_600_000
@@ -172,19 +184,21 @@ function createCopies({
   }
   return {
     async adopt() {
-      if (await isAdopted()) return 0
-      let stored = 0
+      const adopted: AdoptedFiles = { stored: 0, damaged: [] }
+      if (await isAdopted()) return adopted
       for (const area of areas) {
         const keys = await keysIn(area)
         for await (const { digest } of local.list(area)) {
-          if (keys.has(artifactKey(area, digest))) continue
-          await share(area, digest)
-          stored++
+          const key = artifactKey(area, digest)
+          if (keys.has(key)) continue
+          const isIntact = await unlessDamaged(() => share(area, digest))
+          if (isIntact) adopted.stored++
+          else adopted.damaged.push(key)
         }
       }
       await mkdir(dirname(marker), { recursive: true, mode: 0o700 })
       await writeFile(marker, objects.address, { mode: 0o600 })
-      return stored
+      return adopted
     },
     async evict() {
       // Before that, a file that the store lacks is the only one.
@@ -242,10 +256,13 @@ export async function bringCopies(artifacts: Artifacts, wanted: WantedCopies): P
     })
 }
 
-async function unlessDamaged(work: () => Promise<void>): Promise<void> {
+/** Returns whether the work succeeded; false for a damaged or missing file. */
+async function unlessDamaged(work: () => Promise<void>): Promise<boolean> {
   try {
     await work()
+    return true
   } catch (error) {
-    if (!isError(error, 'artifact_corrupt') && !isError(error, 'artifact_invalid')) throw error
+    if (isError(error, 'artifact_corrupt') || isError(error, 'artifact_invalid')) return false
+    throw error
   }
 }
