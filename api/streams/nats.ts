@@ -21,7 +21,8 @@ export function openNats(settings: NatsSettings): Stream {
   const { servers, tls, user, password, token, sessionMs } = settings
   let opened: Promise<NatsConnection> | undefined
   const connection = (): Promise<NatsConnection> => {
-    opened ??= connect({
+    if (opened !== undefined) return opened
+    const opening = connect({
       servers,
       name: 'tenure',
       // Refuses a server without TLS before the password is sent.
@@ -30,9 +31,14 @@ export function openNats(settings: NatsSettings): Stream {
       ...(token === undefined ? {} : { token }),
       maxReconnectAttempts: -1,
     })
-    // The next call connects again.
-    opened.catch(() => (opened = undefined))
-    return opened
+    // The client closes a connection for good after two authorization errors in a row, as a change of the password causes. The next
+    // call connects again.
+    const forget = (): void => {
+      if (opened === opening) opened = undefined
+    }
+    opening.then((connected) => connected.closed()).then(forget, forget)
+    opened = opening
+    return opening
   }
   return {
     subscribe: async (source) => subscribe(await connection(), sessionMs, source),
@@ -133,14 +139,13 @@ async function subscribe(
   }
 }
 
-function recordOf({ seq, subject, data, headers, timestamp, redelivered }: JsMsg): StreamRecord {
+function recordOf({ seq, subject, data, headers, timestamp }: JsMsg): StreamRecord {
   const key = headers?.get(keyHeader)
   return {
     key: key === undefined || key === '' ? undefined : Buffer.from(key),
     value: Buffer.from(data.buffer, data.byteOffset, data.byteLength),
     place: `${subject}/${seq}`,
     atMs: Date.parse(timestamp),
-    isRepeated: redelivered,
     headerOf(name) {
       const given = headers?.keys().find((each) => each.toLowerCase() === name)
       return given === undefined ? undefined : headers?.get(given)

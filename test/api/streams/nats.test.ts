@@ -32,7 +32,7 @@ describe.skipIf(missing !== undefined)(
         fixture,
         topics: natsTopics(server.address),
         settings: { nats: { servers: [server.address] } },
-        restart: server.restart,
+        restart: () => server.restart(),
       })))
 
     it('keeps one of two records with the same id', async () => {
@@ -88,6 +88,30 @@ describe.skipIf(missing !== undefined)(
         await expect(subscribed(server.address, client)).rejects.toThrow("does not support 'tls'")
       } finally {
         await secured.stop()
+      }
+    })
+
+    it('is connected again when the server accepts its password again', async () => {
+      const guarded = await startNats()
+      try {
+        const topic = uniqueName('topic')
+        await natsTopics(guarded.address).create(1, topic)
+        const login = { user: 'tenure', password: 'right' }
+        const stream = openNats({ servers: [guarded.address], ...login, sessionMs: 1_500 })
+        const produced = () =>
+          stream.produce([sentRecord(topic, 'a')]).then(
+            () => 'sent',
+            (error: Error) => error.message,
+          )
+        expect(await produced()).toBe('sent')
+        await guarded.restart('wrong')
+        const slow = { timeout: 20_000, interval: 200 }
+        await expect.poll(produced, slow).toMatch(/authorization|closed/i)
+        await guarded.restart('right')
+        await expect.poll(produced, slow).toBe('sent')
+        await stream.close()
+      } finally {
+        await guarded.stop()
       }
     })
 

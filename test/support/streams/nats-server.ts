@@ -56,8 +56,8 @@ export interface NatsServer {
   address: string
   /** Present with `tls`. */
   tls?: TestTls
-  /** Kills the server and starts it again on the same data and port. */
-  restart(): Promise<void>
+  /** Kills the server and starts it again on the same data and port. With `password`, only the user `tenure` is accepted. */
+  restart(password?: string): Promise<void>
   stop(): Promise<void>
 }
 
@@ -72,9 +72,10 @@ export async function startNats({ tls = false } = {}): Promise<NatsServer> {
     ? ['--tls', '--tlsverify', ...named.map((each) => (each.startsWith('-') ? each : join(home, each)))]
     : []
   let server: ChildProcess | undefined
-  const start = async (): Promise<void> => {
+  const start = async (password?: string): Promise<void> => {
     const place = ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', home]
-    server = spawn(program, [...place, ...secure], { stdio: 'ignore' })
+    const login = password === undefined ? [] : ['--user', 'tenure', '--pass', password]
+    server = spawn(program, [...place, ...login, ...secure], { stdio: 'ignore' })
     await waitUntil(
       () =>
         new Promise((resolve) => {
@@ -98,9 +99,9 @@ export async function startNats({ tls = false } = {}): Promise<NatsServer> {
   return {
     address: `127.0.0.1:${port}`,
     ...(certificates !== undefined && { tls: certificates }),
-    async restart() {
+    async restart(password) {
       await end()
-      await start()
+      await start(password)
     },
     async stop() {
       await end()
