@@ -1,6 +1,6 @@
 /**
- * Checks this build against a running installation, in a child process: replays its workflows, and repeats its last release, gate and
- * drift verdicts. Changes nothing. Prints one JSON document.
+ * Checks this build against a running installation, in a child process: replays its workflows, loads its versions, and repeats its last
+ * release, gate and drift verdicts. Changes nothing. Prints one JSON document.
  *
  * `check-build.ts <file with other workflow code>`: the argument is for tests.
  */
@@ -13,6 +13,7 @@ import { readConfig } from '../../temporal.config.ts'
 import { judgeDriftAgain } from './drift-again.ts'
 import { evaluateAgain } from './gates-again.ts'
 import { judgeAgain } from './judge-again.ts'
+import { openServingVersions } from './open-versions.ts'
 import { replayOwn } from './replay-own.ts'
 
 const [codeFile] = process.argv.slice(2)
@@ -22,10 +23,12 @@ const { address, apiKey, tls } = config.temporal
 const connection = await NativeConnection.connect({ address, apiKey, tls: tls as true | undefined })
 try {
   const code = codeFile === undefined ? undefined : await readFile(codeFile, 'utf8')
+  const deps = { store, artifacts: openSharedArtifacts(config), config }
   const checked: CheckedBuild = {
     replayed: await replayOwn(connection, config, code),
     judged: await judgeAgain(store),
-    gates: await evaluateAgain({ store, artifacts: openSharedArtifacts(config), config }),
+    versions: await openServingVersions(deps),
+    gates: await evaluateAgain(deps),
     drift: await judgeDriftAgain(store),
   }
   process.stdout.write(`${JSON.stringify(checked)}\n`)

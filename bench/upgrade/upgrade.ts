@@ -40,6 +40,15 @@ function isRefusal({ why }: StoryReport['failures'][number]): boolean {
   return why === '503 overloaded'
 }
 
+/** The models of this stage have no files, so the sync of the migration records that they are removed. */
+function endsEqually(one: StoryReport, other: StoryReport): boolean {
+  const endingOf = ({ ending }: StoryReport) => ({
+    ...ending,
+    audit: ending.audit.filter((action) => action !== 'model.removed'),
+  })
+  return isDeepStrictEqual(endingOf(one), endingOf(other))
+}
+
 async function play(candidate: UpgradeCandidate, upgrades: boolean): Promise<StoryReport> {
   const report = await runUpgrade(former, {
     candidate,
@@ -62,7 +71,7 @@ function issuesOf(report: StoryReport, expected: StoryReport): string[] {
       .filter((failure) => !isRefusal(failure))
       .slice(0, 5)
       .map(({ why }) => `a prediction failed: ${why}`),
-    ...(isDeepStrictEqual(ending, expected.ending)
+    ...(endsEqually(report, expected)
       ? []
       : [`it ended as ${JSON.stringify(ending)}, without an upgrade as ${JSON.stringify(expected.ending)}`]),
     ...(report.candidate === 'bad' || last.release === 'canary 1'
@@ -104,7 +113,7 @@ function page(): string {
     ...figureTable(
       'candidate | answered | failed | refused | per second | p50 ms | p99 ms | max ms | outcome | equal to the reference',
       told.flatMap(({ report, expected }) => [
-        figuresOf(`${report.candidate}, upgraded`, report, isDeepStrictEqual(report.ending, expected.ending)),
+        figuresOf(`${report.candidate}, upgraded`, report, endsEqually(report, expected)),
         figuresOf(`${report.candidate}, reference`, expected),
       ]),
     ),

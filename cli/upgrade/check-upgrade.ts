@@ -1,4 +1,4 @@
-/** Checks whether this build fits a running installation before anything restarts: workflows, migrations and judges. Changes nothing. */
+/** Checks whether this build fits a running installation before anything restarts: workflows, migrations, versions and judges. Changes nothing. */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -58,7 +58,14 @@ async function checkBuild(env: NodeJS.ProcessEnv, args: string[]): Promise<Check
   })
 }
 
-function issuesOf({ migrations, replayed, judged, gates, drift }: Omit<CheckedUpgrade, 'issues'>): string[] {
+function issuesOf({
+  migrations,
+  replayed,
+  versions,
+  judged,
+  gates,
+  drift,
+}: Omit<CheckedUpgrade, 'issues'>): string[] {
   const { pending, unknown, problem } = migrations
   return [
     ...(unknown.length === 0
@@ -70,6 +77,10 @@ function issuesOf({ migrations, replayed, judged, gates, drift }: Omit<CheckedUp
     ...replayed.breaks.map(
       ({ workflowId, isOpen, problem }) =>
         `the ${isOpen ? 'open' : 'closed'} workflow ${workflowId} does not replay: ${problem}`,
+    ),
+    ...versions.refused.map(
+      ({ version, problem }) =>
+        `${version} serves, and this build cannot load it: ${problem}; release a version that it loads before the upgrade`,
     ),
     ...judged.differs.map(
       ({ release, stage, before, after }) =>

@@ -3,6 +3,8 @@
 export interface CheckedBuild {
   replayed: ReplayedOwn
   judged: JudgedAgain
+  /** The versions that replicas load. */
+  versions: OpenedVersions
   /** The last versions, evaluated again by the gate of the build. */
   gates: VerdictsAgain
   /** The last windows of drift. */
@@ -15,6 +17,14 @@ export interface ReplayedOwn {
   closed: number
   /** What would be blocked or would decide otherwise. */
   breaks: { workflowId: string; runId: string; isOpen: boolean; problem: string }[]
+}
+
+/** The versions that replicas load, loaded by the build with their golden rows. */
+export interface OpenedVersions {
+  opened: number
+  /** Whose files or keys this machine does not have. */
+  notComparable: string[]
+  refused: { version: string; problem: string }[]
 }
 
 /** Verdicts on stored evidence, given again. */

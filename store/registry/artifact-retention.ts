@@ -14,19 +14,23 @@ const keptProven = 9
 /** A file that was written or requested within this time may still get its row. */
 const youngHours = 24
 
+/** Versions that replicas load. */
+const versionsServing = sql`
+  select version from champions
+  union select arm ->> 'version' from routing cross join jsonb_array_elements(route -> 'arms') as arm
+  union select named from routing
+    cross join lateral (values (route ->> 'proven'), (route ->> 'standby'), (route -> 'shadow' ->> 'version'),
+      (route -> 'targeted' ->> 'version')) as all_named (named)
+    where named is not null`
+
 /** Versions that serve, or may have to serve at any moment. */
 const versionsInUse = sql`
-  select version from champions
+  ${versionsServing}
   union select version from releases where ended_at is null
   union select baseline_version from releases where ended_at is null and baseline_version is not null
   union select version from release_queue where state = 'waiting'
   union select version from batches where status = 'running'
   union select version from drills where ended_at is null and version is not null
-  union select arm ->> 'version' from routing cross join jsonb_array_elements(route -> 'arms') as arm
-  union select named from routing
-    cross join lateral (values (route ->> 'proven'), (route ->> 'standby'), (route -> 'shadow' ->> 'version'),
-      (route -> 'targeted' ->> 'version')) as all_named (named)
-    where named is not null
   union select version from (
       select version, row_number() over (partition by model order by created_at desc, version) as place
       from versions where not drill) as newest
@@ -40,6 +44,11 @@ const versionsInUse = sql`
       from champion_history join versions using (version)
       where known_good_at is not null and rolled_back_at is null group by versions.model, version) as served
     where place <= ${keptProven}`
+
+/** Lists the versions that replicas load, by name. */
+export const listServingVersions = (database: Database) =>
+  rowsFrom(database).list<{ version: string; digest: string }>(sql`
+    select version, artifact_digest as digest from versions where version in (${versionsServing}) order by version`)
 
 /** Every reference from a row to an artifact, with its time. */
 const namings = sql`

@@ -6,8 +6,8 @@ import type { CommandSpec } from '../../program.ts'
 export const upgradeCommand: CommandSpec = {
   name: 'upgrade',
   summary:
-    'Check whether this build fits the running installation: replay its workflows, migrate a copy, judge its last releases, gates and drift again; exit code 6 if not',
-  options: [['--check', 'Check and change nothing; there is no other mode']],
+    'Check whether this build can take over the running installation: replay its workflows, migrate a copy of its database, load its versions, and repeat its last decisions; exit code 6 if not',
+  options: [['--check', 'Required: check the installation, and change nothing']],
   examples: ['upgrade --check', 'upgrade --check --json'],
   async run({ terminal }, { options }) {
     if (options['check'] !== true)
@@ -17,13 +17,15 @@ export const upgradeCommand: CommandSpec = {
       )
     const { checkUpgrade } = await import('../../upgrade/check-upgrade.ts')
     const checked = await checkUpgrade()
-    const { migrations, replayed, judged, gates, drift, issues } = checked
+    const { migrations, replayed, versions, judged, gates, drift, issues } = checked
     const { pending, rows, seconds } = migrations
     const lines = [
       `workflows    ${replayed.open} open and ${replayed.closed} closed replayed, ${replayed.breaks.length} do not fit`,
       pending.length === 0
         ? 'migrations   none is pending'
         : `migrations   ${pending.join(', ')} on a copy of ${rows} rows, ${seconds.toFixed(1)} s`,
+      `versions     ${versions.opened} loaded, ${versions.refused.length} refused` +
+        (versions.notComparable.length === 0 ? '' : `; not comparable: ${versions.notComparable.join('; ')}`),
       `judges       ${judged.releases} releases judged again, ${judged.differs.length} differ` +
         (judged.notComparable.length === 0
           ? ''

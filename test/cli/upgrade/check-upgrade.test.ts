@@ -8,6 +8,7 @@ import { upgradeCommand } from '../../../cli/commands/project/upgrade.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
 import { checkUpgrade } from '../../../cli/upgrade/check-upgrade.ts'
 import { listMigrations, migrate, migrationsDir } from '../../../store/database/migrate.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
 import { dryMigrate } from '../../../store/maintenance/dry-migration.ts'
 import { checkout } from '../../../temporal.config.ts'
 import { runCommand } from '../../support/command-line.ts'
@@ -18,6 +19,8 @@ import {
   type FixtureRelease,
   type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
+import { putNetwork } from '../../support/release/candidates.ts'
+import { seatChampion } from '../../support/serving/seed-champion.ts'
 import { freshDatabase, ownServers } from '../../support/servers/servers.ts'
 import { first } from '../../workflows/planted-bugs.ts'
 
@@ -47,12 +50,13 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 beforeEach(() => {
-  const { databaseUrl, taskQueues, temporal, signing } = fixture.config
+  const { artifactRoot, databaseUrl, taskQueues, temporal, signing } = fixture.config
   const variables = {
     DATABASE_URL: databaseUrl,
     TEMPORAL_ADDRESS: temporal.address,
     TENURE_CONTROL_QUEUE: taskQueues.control,
     TENURE_STATE: folder,
+    TENURE_ARTIFACTS: artifactRoot,
     TENURE_KEYS: signing.keys,
   }
   for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value)
@@ -71,6 +75,7 @@ describe('an installation that fits', () => {
     expect([code, err], out).toEqual([exitCodes.done, ''])
     expect(out).toContain(block!.notes['shows'])
     expect(out).toMatch(/workflows {4}[1-9]\d* open and [1-9]\d* closed replayed, 0 do not fit/)
+    expect(out).toMatch(/versions {5}[1-9]\d* loaded, 0 refused\n/)
     expect(out).toMatch(/judges {7}[1-9]\d* releases judged again, 0 differ\n/)
     // The fixture registers versions without rows.
     expect(out).toMatch(/gates {8}0 judged again, 0 differ; not comparable: /)
@@ -158,4 +163,19 @@ it('a release that the judge of this build would decide otherwise is named', asy
   expect(code).toBe(exitCodes.otherwise)
   expect(out).toContain(`the release ${ended.id} was judged fail (errors) in `)
   expect(decision).toBeDefined()
+})
+
+it('a version that serves and that this build cannot load is named', async () => {
+  const model = await fixture.model()
+  const artifacts = openArtifacts(fixture.config.artifactRoot)
+  const other = await putNetwork(artifacts, model.name, [1, -1, 0], (manifest) => ({
+    ...manifest,
+    golden: { ...manifest.golden, outputs: [[0.9], [0.9]] },
+  }))
+  const version = await model.register(undefined, other)
+  await seatChampion(fixture.store, model.name, version)
+  const { code, out } = await runCommand([upgradeCommand], ['upgrade', '--check'])
+  expect(code).toBe(exitCodes.otherwise)
+  expect(out).toMatch(/versions {5}\d+ loaded, 1 refused\n/)
+  expect(out).toContain(`${version} serves, and this build cannot load it: `)
 })
