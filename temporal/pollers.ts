@@ -23,11 +23,15 @@ export async function pollersOf(
   return heard.length
 }
 
-/** Describes that no worker polls the task queue of `queue(…)`. */
+/** Describes that no worker polls the task queue of `queue(…)`. Its workers are not Tenure's, so a busy one cannot be told from none. */
 export const noTrainer = (queue: string, models: string) => ({
-  found: `no worker polls the task queue ${queue}: trainings of ${models} wait for one`,
-  remedy: 'Start one, or correct `queue(…)` in the model file: docs/how-to/train-in-python.md.',
+  found: `no worker has polled the task queue ${queue} for 90 s: trainings of ${models} wait for one`,
+  remedy:
+    'Start one, unless all of them are busy training, or correct `queue(…)` in the model file: docs/how-to/train-in-python.md.',
 })
+
+/** Describes that the workers of Tenure live but take no further task. */
+export const allBusy = (queue: string): string => `every worker of ${queue} is busy`
 
 /** Describes that no worker of Tenure polls its task queue. */
 export const noWorker = (

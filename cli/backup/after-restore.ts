@@ -13,6 +13,7 @@ import {
   renewKillSwitches,
 } from '../../store/maintenance/routing-epoch.ts'
 import { archiveHeads, type ArchivedHeads } from '../../store/maintenance/archive-audit-heads.ts'
+import { endWorkers } from '../../store/maintenance/worker-heartbeats.ts'
 import { findGivenNumbers, type GivenNumbers } from '../../store/registry/given-numbers.ts'
 import { openStore, type Database, type Store } from '../../store/postgres.ts'
 import { resignArtifacts } from '../../store/signing/artifact-signatures.ts'
@@ -51,6 +52,7 @@ export async function completeRestore(
   const ended = await endInterruptedWork(database, why)
   await renewKillSwitches(database, epoch)
   await renumberPredictions(database)
+  await endWorkers(database)
   const current = routes.map(({ model, generation, arms }) => ({
     model,
     version: arms[0]?.version ?? '',

@@ -74,7 +74,8 @@ export async function examine({
   await attempt('set-up', async () => note(...(await checkParts(elsewhere, { verify }))))
   await attempt('memory', () => note(checkMemory(), checkSharedMemory()))
   await attempt('locale', async () => note(await checkLocale()))
-  await attempt('model files', async () => note(...(await checkModels())))
+  const keptDays = target?.config.retention.predictionDays
+  await attempt('model files', async () => note(...(await checkModels({ keptDays }))))
   if (target === undefined) return all
   const known = target
   await attempt('disk', () => {

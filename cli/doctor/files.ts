@@ -2,6 +2,8 @@
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { isError } from '../../domain/errors.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { loadModelsInChild } from '../sync/load-models.ts'
 import { getArtifact, type Artifacts } from '../../store/artifacts.ts'
 import type { ChampionFacts } from '../../store/maintenance/diagnostics.ts'
@@ -109,10 +111,41 @@ export async function checkChampions(
   return findings.length > 0 ? findings : [ok('champions', `${champions.length} artifacts verified`)]
 }
 
-export async function checkModels(directory?: string): Promise<Finding[]> {
+/** Warns of models that need predictions for longer than they are kept: their late outcomes join nothing. */
+export function findingsOfRetention(
+  models: readonly Pick<ModelDefinition, 'name' | 'monitor' | 'source'>[],
+  keptDays: number,
+): Finding[] {
+  return models.flatMap(({ name, monitor, source: { served } }) => {
+    const ages = {
+      'monitor.outcomesWithin': completeMonitorPolicy(monitor).observedMs,
+      'since of served()': served?.sinceMs ?? 0,
+      'matured of served()': served?.maturedMs ?? 0,
+    }
+    const found = Object.entries(ages)
+      .map(([word, ms]) => ({ word, days: Math.ceil(ms / 86_400_000) }))
+      .filter(({ days }) => days > keptDays)
+    if (found.length === 0) return []
+    const days = Math.max(...found.map((each) => each.days))
+    return warning(
+      'model files',
+      `${name}: predictions are kept for ${keptDays} d, shorter than ${found.map((each) => `${each.word} (${each.days} d)`).join(' and ')}: later outcomes join no prediction`,
+      `Set TENURE_KEEP_PREDICTIONS_DAYS above ${days} for every process, or lower the age in the model file.`,
+    )
+  })
+}
+
+export async function checkModels({
+  directory,
+  keptDays = Infinity,
+}: { directory?: string; keptDays?: number } = {}): Promise<Finding[]> {
   const { models, broken: faulty } = await loadModelsInChild({ directory })
   return [
     ...(models.length === 0 ? [] : [ok('model files', models.map(({ name }) => name).join(', '))]),
+    ...findingsOfRetention(
+      models.map(({ definition }) => definition),
+      keptDays,
+    ),
     ...faulty.map(({ file, issues }) =>
       broken(
         'model files',
@@ -121,7 +154,7 @@ export async function checkModels(directory?: string): Promise<Finding[]> {
       ),
     ),
     ...(models.length + faulty.length === 0
-      ? [warning('model files', 'no model file', 'Write one; models/iris.ts is a short example.')]
+      ? [warning('model files', 'no model file', 'Write one, or let `tenure init --from rows.csv` write it.')]
       : []),
   ]
 }

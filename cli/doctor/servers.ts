@@ -4,8 +4,10 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { isError } from '../../domain/errors.ts'
 import { diagnose } from '../../store/maintenance/diagnostics.ts'
+import { listHeartbeats } from '../../store/maintenance/worker-heartbeats.ts'
 import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
 import { openObjectStore } from '../../store/objects/open-store.ts'
+import { openStore } from '../../store/postgres.ts'
 import type { Config } from '../../temporal.config.ts'
 import { openInstallation } from '../backup/installation.ts'
 import { readParts } from '../embedded/binaries.ts'
@@ -40,7 +42,9 @@ export async function examineObjectStore({ config }: KnownServers, note: Note): 
 export async function examineTemporal(target: KnownServers, note: Note): Promise<void> {
   const { config, databaseUrl, temporalKnown } = target
   if (!temporalKnown) return note(skipped('temporal', 'Not running; `tenure up` starts it'))
-  const findings = await checkTemporal(config, { workersExpected: isExpected(target) })
+  // Without a database, a busy worker cannot be told from none; its own check says why it does not answer.
+  const heartbeats = databaseUrl === undefined ? [] : await readHeartbeats(databaseUrl).catch(() => [])
+  const findings = await checkTemporal(config, { workersExpected: isExpected(target), heartbeats })
   note(...findings)
   if (findings.some(({ check, state }) => check === 'temporal' && state === 'broken')) return
   if (databaseUrl === undefined || !isExpected(target)) return
@@ -51,6 +55,15 @@ export async function examineTemporal(target: KnownServers, note: Note): Promise
       return [skipped('workflows', 'Not checked, because Postgres does not answer')]
     })),
   )
+}
+
+async function readHeartbeats(databaseUrl: string) {
+  const store = openStore(databaseUrl, { name: 'tenure doctor', max: 1 })
+  try {
+    return await listHeartbeats(store)
+  } finally {
+    await store.close()
+  }
 }
 
 export async function examineDatabase(

@@ -2,7 +2,8 @@
 import { Connection } from '@temporalio/client'
 import { isError } from '../../domain/errors.ts'
 import { requireReadablePayloads } from '../../temporal/payload-check.ts'
-import { noWorker, pollersOf } from '../../temporal/pollers.ts'
+import { hasLiveWorker, type WorkerHeartbeat } from '../../store/maintenance/worker-heartbeats.ts'
+import { allBusy, noWorker, pollersOf } from '../../temporal/pollers.ts'
 import { searchAttributes, type Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { missingSearchAttributes } from '../sync/search-attributes.ts'
@@ -15,7 +16,7 @@ const notFound = 5
 
 export async function checkTemporal(
   { temporal, taskQueues }: Pick<Config, 'temporal' | 'taskQueues'>,
-  { workersExpected }: { workersExpected: boolean },
+  { workersExpected, heartbeats = [] }: { workersExpected: boolean; heartbeats?: readonly WorkerHeartbeat[] },
 ): Promise<Finding[]> {
   const { address, namespace } = temporal
   let connection: Connection
@@ -65,7 +66,10 @@ export async function checkTemporal(
     ] as const)
       findings.push(
         await ask(() => pollersOf(connection, { namespace, queue, kind })).then(
-          (count) => findingOfPollers({ name, queue, kind, count, workersExpected }),
+          (count) => {
+            const isBusy = kind === 'activities' && hasLiveWorker(heartbeats, queue)
+            return findingOfPollers({ name, queue, kind, count, isBusy, workersExpected })
+          },
           (error: unknown) =>
             broken(
               'workers',
@@ -131,12 +135,15 @@ interface Polled {
   queue: string
   kind: 'workflows' | 'activities'
   count: number
+  /** Whether its workers live without polling. */
+  isBusy: boolean
   workersExpected: boolean
 }
 
-export function findingOfPollers({ name, queue, kind, count, workersExpected }: Polled): Finding {
+export function findingOfPollers({ name, queue, kind, count, isBusy, workersExpected }: Polled): Finding {
   const found = `${count} polling ${queue} for ${kind}`
   if (count > 0) return ok('workers', found)
+  if (isBusy) return ok('workers', allBusy(queue))
   const { found: missing, remedy } = noWorker(name, { queue, kind })
   return workersExpected
     ? broken('workers', missing, remedy)

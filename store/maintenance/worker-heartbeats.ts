@@ -15,6 +15,8 @@ export interface WorkerHeartbeat {
   kind: WorkerKind
   /** `host/pid` */
   process: string
+  /** The task queue that it polls; absent for a worker of an earlier build. */
+  queue?: string
   ageMs: number
   /** Whether it was stopped on purpose. */
   ended: boolean
@@ -34,11 +36,25 @@ const prefix = 'worker/'
 /** The newest sign of life of each worker process of the last day. */
 export const listHeartbeats = (database: Database) =>
   rowsFrom(database).list<WorkerHeartbeat>(sql`
-    select value ->> 'kind' as kind, value ->> 'process' as process, coalesce((value ->> 'ended')::boolean, false) as ended,
+    select value ->> 'kind' as kind, value ->> 'process' as process, value ->> 'queue' as queue, coalesce((value ->> 'ended')::boolean, false) as ended,
       coalesce((value ->> 'temporalSilentMs')::float8, 0) as temporal_silent_ms,
       value -> 'payloadKeys' as payload_keys,
       extract(epoch from clock_timestamp() - at)::float8 * 1000 as age_ms
     from service_state where name like ${`${prefix}%`} and at > now() - interval '1 day' order by at desc`)
+
+/** Marks the workers of a restored database as ended: they ran before it. A worker that lives gives its next sign within seconds. */
+export async function endWorkers(database: Database): Promise<void> {
+  await database.query(
+    sql`update service_state set value = value || '{"ended": true}' where name like ${`${prefix}%`}`,
+  )
+}
+
+/** Whether a worker of the task queue lives and reaches Temporal. A worker that is busy with all it may take does not poll. */
+export const hasLiveWorker = (heartbeats: readonly WorkerHeartbeat[], queue: string): boolean =>
+  heartbeats.some(
+    (each) =>
+      each.queue === queue && !each.ended && each.ageMs <= silentMs && each.temporalSilentMs <= silentMs,
+  )
 
 export interface SilentWorker extends Pick<WorkerHeartbeat, 'kind' | 'process' | 'ageMs'> {
   /** Whether no other worker of its kind gives a sign of life. */
@@ -65,7 +81,7 @@ export interface Repeated {
 /** Writes a sign of life now and periodically, and a final one at the end. */
 export function keepHeartbeat(
   store: Store,
-  { kind, process, payloadKeys }: Pick<WorkerHeartbeat, 'kind' | 'process' | 'payloadKeys'>,
+  { kind, process, queue, payloadKeys }: Pick<WorkerHeartbeat, 'kind' | 'process' | 'queue' | 'payloadKeys'>,
   onError: (error: unknown) => void,
   hasTemporal: () => Promise<boolean> = () => Promise.resolve(true),
 ): Repeated {
@@ -76,6 +92,7 @@ export function keepHeartbeat(
     await writeServiceState(store, nameOf({ kind, process }), {
       kind,
       process,
+      queue,
       temporalSilentMs,
       payloadKeys,
     })

@@ -93,7 +93,8 @@ async function progressOf({ store, temporal }: ApiDeps, id: string, run: { model
   const training =
     progress.trainingId === undefined ? undefined : await findTraining(store, progress.trainingId)
   const last = training?.curve.at(-1)
-  const waiting = last === undefined ? await waitingFor(temporal, workflow, run.model, progress) : undefined
+  const waiting =
+    last === undefined ? await waitingFor({ store, temporal }, workflow, run.model, progress) : undefined
   return {
     ...toWire(rest),
     ...(training === undefined ? {} : { epoch: training.epoch, epochs: training.hyperparameters['epochs'] }),

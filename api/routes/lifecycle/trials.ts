@@ -68,7 +68,7 @@ async function progressOf({ store, temporal }: ApiDeps, { id, model, trainingId 
   const waiting =
     progress === undefined || training?.epoch
       ? undefined
-      : await waitingFor(temporal, workflow, model, progress)
+      : await waitingFor({ store, temporal }, workflow, model, progress)
   if (training === undefined) return { stage: progress?.stage, waiting }
   const { epoch, curve, hyperparameters } = training
   return {

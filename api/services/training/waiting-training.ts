@@ -1,16 +1,26 @@
 /** Explains why a training has not started, and how to fix one that has failed. */
 import { errorTable, isErrorCode } from '../../../domain/errors.ts'
-import { noTrainer, noWorker, pollersOf } from '../../../temporal/pollers.ts'
+import { hasLiveWorker, listHeartbeats } from '../../../store/maintenance/worker-heartbeats.ts'
+import { allBusy, noTrainer, noWorker, pollersOf } from '../../../temporal/pollers.ts'
 import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../../workflows/messages.ts'
+import type { ApiDeps } from '../../deps.ts'
 import { callTimeoutMs, type TemporalClient } from '../../temporal/client.ts'
 import { queryWorkflow, type WorkflowRun } from '../../temporal/running-workflow.ts'
 
 /** `PENDING_ACTIVITY_STATE_SCHEDULED` of Temporal's protocol: no worker has taken the task. */
 const scheduled = 1
 
-/** Reports that no worker polls the task queue of this training. Undefined while one does, or when Temporal does not respond. */
+interface Deps {
+  store: ApiDeps['store']
+  temporal: Pick<TemporalClient, 'call'>
+}
+
+/**
+ * Reports that no worker polls the task queue of this training, or that all are busy. Undefined while one polls, or when Temporal does not
+ * respond.
+ */
 export function waitingFor(
-  temporal: Pick<TemporalClient, 'call'>,
+  { store, temporal }: Deps,
   { workflowId, runId }: WorkflowRun,
   model: string,
   { stage, queue }: RetrainProgress,
@@ -25,6 +35,8 @@ export function waitingFor(
       const { namespace } = client.options
       const count = await pollersOf(client.connection, { namespace, queue: name, kind: 'activities' })
       if (count > 0) return undefined
+      if (!isOwn && hasLiveWorker(await listHeartbeats(store), name))
+        return `${allBusy(name)}; the training begins when one is free`
       const { found, remedy } = isOwn
         ? noTrainer(name, model)
         : noWorker('train', { queue: name, kind: 'activities' })
@@ -35,12 +47,12 @@ export function waitingFor(
 
 /** Reports the same for a running retraining; undefined also when its workflow does not respond. */
 export async function waitingOfRetraining(
-  temporal: Pick<TemporalClient, 'call'>,
+  deps: Deps,
   { model, runId }: { model: string; runId: string },
 ): Promise<string | undefined> {
   const workflow = { workflowId: retrainWorkflowId(model), runId }
-  const progress = await queryWorkflow(temporal, workflow, retrainProgress)
-  return progress && waitingFor(temporal, workflow, model, progress)
+  const progress = await queryWorkflow(deps.temporal, workflow, retrainProgress)
+  return progress && waitingFor(deps, workflow, model, progress)
 }
 
 /** Returns the remedy of the error that ended a training. */

@@ -115,7 +115,7 @@ it('the doctor names a task queue of a model file that no worker polls', async (
     { ...known!, definition: { name: other, trainer: { kind: 'queue', queue } } as ModelDefinition },
   ])
   expect(await problems()).toEqual([
-    `no worker polls the task queue ${queue}: trainings of ${other} wait for one`,
+    `no worker has polled the task queue ${queue} for 90 s: trainings of ${other} wait for one`,
   ])
   await upsertModels(store, [known!])
   expect(await problems()).toEqual([])

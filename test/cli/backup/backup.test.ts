@@ -24,7 +24,9 @@ import { runProgram } from '../../../cli/program.ts'
 import { openRowVerifier } from '../../../store/audit/row-signatures.ts'
 import { appendAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../../../store/audit/signed-heads.ts'
+import { writeServiceState } from '../../../store/database/key-value.ts'
 import { findTransientTables } from '../../../store/maintenance/dump.ts'
+import { listHeartbeats } from '../../../store/maintenance/worker-heartbeats.ts'
 import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { useStart } from '../../../store/access/used-starts.ts'
 import { insertKey, revokeKey } from '../../../store/access/api-keys.ts'
@@ -79,6 +81,7 @@ beforeAll(async () => {
   await fixture.store.query(sql`
     insert into service_state (name, value) select 'filler ' || n, to_jsonb(repeat(md5(n::text), 20))
     from generate_series(1, 4000) as n`)
+  await writeServiceState(fixture.store, 'worker/train/gone/1', { kind: 'train', process: 'gone/1' })
   await fixture.store.query(sql`
     insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
     select gen_random_uuid(), now() - n * interval '1 day', ${model}, ${made.old}, 'champion', 1, 1, '\\x00', '{0.5}', 9
@@ -108,13 +111,10 @@ async function promote(version: string): Promise<void> {
   await fixture.store.query(sql`update versions set known_good_at = now() where version = ${version}`)
   await fixture.store.query(sql`insert into champions (model, version) values (${model}, ${version})
     on conflict (model) do update set version = excluded.version`)
-  await appendAudit(fixture.store, {
-    actor: 'release',
-    action: 'champion.promoted',
-    subject: version,
-    model,
-    detail: { version },
-  })
+  const action = 'champion.promoted'
+  await fixture.store.transaction((database) =>
+    appendAudit(database, { actor: 'release', action, subject: version, model, detail: { version } }),
+  )
   await fixture.route(model, { proven: version })
 }
 
@@ -418,6 +418,7 @@ describe('a restore to another installation', () => {
       'routing',
       'kill_switches',
       'retrainings',
+      'service_state',
       'versions',
       'migrations',
     ]
@@ -427,6 +428,7 @@ describe('a restore to another installation', () => {
     )
     expect(unlike).toEqual([])
     expect(Object.keys(found)).toEqual(Object.keys(before))
+    expect(await listHeartbeats(elsewhere.store)).toMatchObject([{ process: 'gone/1', ended: true }])
     // Versions that were registered after the backup are unknown here.
     const { minor } = (await findGivenNumbers(elsewhere.store))[model]!
     expect(minor).toBeGreaterThanOrEqual(100)

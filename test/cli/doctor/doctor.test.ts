@@ -1,5 +1,4 @@
 /** Tests that the doctor names each problem and its remedy. */
-import { msToTs } from '@temporalio/common/lib/time.js'
 import { createHash } from 'node:crypto'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
@@ -26,7 +25,6 @@ import type { Finding } from '../../../cli/doctor/finding.ts'
 import { checkMemory, checkNode, checkPort } from '../../../cli/doctor/machine.ts'
 import { checkParts, findingOfPart } from '../../../cli/doctor/set-up.ts'
 import { findingsOfReplicas } from '../../../cli/doctor/replicas.ts'
-import { checkTemporal } from '../../../cli/doctor/temporal.ts'
 import { freePort } from '../../../cli/embedded/process.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
 import { runProgram } from '../../../cli/program.ts'
@@ -35,13 +33,7 @@ import { noteMigrations } from '../../../store/database/migration-status.ts'
 import { privateFile, trustedFile } from '../../../store/signing/key-files.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { openPublicKeys, openSigner } from '../../../store/signing/signing-key.ts'
-import {
-  applicationUrl,
-  connectTemporal,
-  freshDatabase,
-  temporalAddress,
-  uniqueName,
-} from '../../support/servers/servers.ts'
+import { applicationUrl, freshDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import {
   openServingFixture,
   threeVersions,
@@ -320,38 +312,6 @@ describe('the database check', () => {
   })
 })
 
-describe('the Temporal check', () => {
-  const config = (namespace: string) => ({
-    temporal: { address: temporalAddress(), namespace },
-    taskQueues: { control: uniqueName('queue'), train: uniqueName('queue') },
-  })
-
-  it('reports a missing namespace and missing search attributes', async () => {
-    const [missing] = await checkTemporal(config('not-there'), { workersExpected: true })
-    expect(missing).toMatchObject({
-      state: 'broken',
-      found: expect.stringContaining('no namespace not-there'),
-      next: expect.stringContaining('namespace create'),
-    })
-    const namespace = uniqueName('bare')
-    const connection = await connectTemporal()
-    await connection.workflowService.registerNamespace({
-      namespace,
-      workflowExecutionRetentionPeriod: msToTs('1 day'),
-    })
-    await connection.close()
-    const bare = () => checkTemporal(config(namespace), { workersExpected: true })
-    await expect
-      .poll(async () => of(await bare(), 'search attributes')[0]?.found, { interval: 200 })
-      .toContain('lacks Model')
-    expect(of(await bare(), 'workers')).toMatchObject([
-      { state: 'broken' },
-      { state: 'broken' },
-      { state: 'broken' },
-    ])
-  })
-})
-
 describe('the file checks', () => {
   it('report champions that are damaged or signed by another key', async () => {
     const { champions = [] } = await diagnosisOf(fixture.databaseUrl)
@@ -417,7 +377,7 @@ describe('the file checks', () => {
     const models = join(dir, 'models')
     mkdirSync(models)
     writeFileSync(join(models, 'odd.ts'), 'export const odd = 1')
-    expect(await checkModels(models)).toMatchObject([
+    expect(await checkModels({ directory: models })).toMatchObject([
       { state: 'broken', found: expect.stringContaining('models/odd.ts') },
     ])
     mkdirSync(join(dir, 'postgres'))

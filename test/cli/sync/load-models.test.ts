@@ -97,7 +97,7 @@ it('doctor names a bad model file with its issues', async () => {
     'good.ts': modelFile('good'),
     'no-features.ts': modelFile('no-features', { features: '{}' }),
   })
-  expect(await checkModels(directory)).toMatchObject([
+  expect(await checkModels({ directory })).toMatchObject([
     { state: 'ok', found: 'good' },
     { state: 'broken', found: 'models/no-features.ts: features: at least one is required' },
   ])

@@ -94,7 +94,7 @@ it('a training on a queue that no worker polls says so, in the words of the doct
   const handle = await pipeline.start({ model, asOf: exampleDay(35), requestedBy: 'olga' })
   const temporal = createTemporalClient(pipeline.config)
   const run = { model, runId: handle.firstExecutionRunId }
-  const waits = () => waitingOfRetraining(temporal, run)
+  const waits = () => waitingOfRetraining({ store: pipeline.store, temporal }, run)
   const page = async () => {
     const ask = {
       actor: { id: 'vera', name: 'vera', role: 'viewer' as const },

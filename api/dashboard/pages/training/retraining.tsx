@@ -26,7 +26,7 @@ export const retrainingPage = definePage({
     const waiting =
       retraining.endedAt !== undefined || run === undefined || (training?.epoch ?? 0) > 0
         ? undefined
-        : await waitingOfRetraining(temporal, run)
+        : await waitingOfRetraining({ store, temporal }, run)
     if (training === undefined) return { retraining, waiting }
     const curve = training.curve.flatMap(({ loss, ...each }): Epoch[] =>
       typeof loss === 'number' ? [{ ...each, loss }] : [],
