@@ -45,7 +45,7 @@ export const qualify =
 
 /** Loads a version in a separate process and measures it. Does not open an artifact without a valid signature. */
 export async function qualifyVersion(
-  { store, artifacts, config }: Deps,
+  { store, artifacts, config }: Pick<Deps, 'store' | 'artifacts' | 'config'>,
   { version, digest }: { version: string; digest: string },
   { timeoutMs, p99Us }: Pick<QualificationLimits, 'timeoutMs' | 'p99Us'> = qualificationLimits,
 ): Promise<Found> {

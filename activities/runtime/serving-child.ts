@@ -1,6 +1,9 @@
 /** Runs serving code in a separate process, because activities may not import it and a bad artifact must not crash a worker. */
 import { spawn, type SpawnOptions } from 'node:child_process'
+import { limitText } from '../../domain/figures.ts'
 import { checkout, launcher, systemEnvironment } from '../../temporal.config.ts'
+
+const servingHeapMb = 256
 
 export interface NotServed {
   ok: false
@@ -33,7 +36,7 @@ export function runServingChild<T>(
   { script, timeoutMs, input = '' }: { script: string; timeoutMs: number; input?: string },
 ): Promise<T | NotServed> {
   return new Promise((resolve, reject) => {
-    const { child, last } = spawnServing([script, ...argv], 256, { timeout: timeoutMs })
+    const { child, last } = spawnServing([script, ...argv], servingHeapMb, { timeout: timeoutMs })
     let said = ''
     child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
     child.on('error', reject)
@@ -43,9 +46,11 @@ export function runServingChild<T>(
       try {
         resolve(JSON.parse(line) as T)
       } catch {
-        const how = signal
-          ? `was ended by ${signal} (${timeoutMs} ms and 256 MB are its limits)`
-          : `ended with ${code}`
+        const how = child.killed
+          ? `did not end within ${limitText(timeoutMs)}`
+          : signal
+            ? `was ended by ${signal}, its heap may take ${servingHeapMb} MB`
+            : `ended with ${code}`
         resolve({ ok: false, code: 'artifact_invalid', message: `its process ${how} ${last()}`.trim() })
       }
     })

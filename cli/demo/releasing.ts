@@ -6,7 +6,7 @@ import { canaryTicks } from '../../domain/release/evidence-builder.ts'
 import { stepsOf, watchedPolicy, type ReleaseState } from '../../domain/release/state.ts'
 import { findTicks } from '../../store/release/tick-counters.ts'
 import { listDecisions } from '../../store/release/decisions.ts'
-import { findOpenRelease, findRelease, type Release } from '../../store/release/releases.ts'
+import { findRelease, listReleasesOfVersion, type Release } from '../../store/release/releases.ts'
 import { commandSignals, type Command } from '../../workflows/messages.ts'
 import { lapseText } from './narrator.ts'
 import { countText } from '../../charts/figures.ts'
@@ -16,10 +16,12 @@ const pollMs = 200
 /** Longer than the sum of all deadlines of the demo policy. */
 const maxWaitMs = 600_000
 
-/** Waits until the release needs approval, and returns it. */
-export async function awaitApproval(world: DemoWorld): Promise<Release> {
+/** Waits until the release of a version needs approval, and returns it. Throws when it ends before, such as by its qualification. */
+export async function awaitApproval(world: DemoWorld, version: string): Promise<Release> {
   const open = async () => {
-    const release = await findOpenRelease(world.store, demoModel)
+    const [release] = await listReleasesOfVersion(world.store, version)
+    if (release?.endedAt !== undefined)
+      throw new Error(`${version} ended before its approval as ${release.outcome}: ${release.reason}`)
     return release?.state.stage === 'awaiting_approval' ? release : undefined
   }
   let line = 'Running pre-flight checks …'

@@ -63,14 +63,15 @@ export async function runStory(world: DemoWorld): Promise<DemoResult> {
 async function finishInterrupted(world: DemoWorld): Promise<void> {
   const { narrator, store } = world
   const retrained = await finishRetraining(world)
-  const begun = retrained?.retraining.outcome === 'released'
-  const open = begun ? await awaitApproval(world) : await findOpenRelease(store, demoModel)
+  const version = retrained?.retraining.outcome === 'released' ? retrained.retraining.version : undefined
+  const open =
+    version !== undefined ? await awaitApproval(world, version) : await findOpenRelease(store, demoModel)
   if (open === undefined) return
   narrator.print(`Continuing the interrupted release of ${open.state.version}`)
   if ((await findChampion(store, demoModel)) !== undefined) world.flow(paces.releasing)
-  if (begun) await approveByApi(world, open)
+  if (version !== undefined) await approveByApi(world, open)
   else if (open.state.stage === 'qualifying' || open.state.stage === 'awaiting_approval')
-    await approveByApi(world, await awaitApproval(world))
+    await approveByApi(world, await awaitApproval(world, open.state.version))
   const ended = await followRelease(world, open.state.id)
   narrator.print(`${ended.state.version}: ${ended.outcome} (${ended.reason ?? ''})`)
 }
@@ -84,10 +85,10 @@ async function firstChampion(world: DemoWorld, story: DemoResult): Promise<void>
     return
   }
   const { retraining, evaluation } = await trainChallenger(world, progress.replayedToMs)
-  if (retraining.outcome !== 'released')
+  if (retraining.outcome !== 'released' || retraining.version === undefined)
     throw new Error(`the first version was not released: ${retraining.outcome}, ${retraining.message}`)
   narrator.done('No champion yet: the version must meet absolute floors and get an approval.')
-  const release = await awaitApproval(world)
+  const release = await awaitApproval(world, retraining.version)
   await approveByApi(world, release)
   const ended = await followRelease(world, release.state.id)
   await conclude(world, story, { ended, evaluation, outcome: 'promoted', champion: ended.state.version })
@@ -170,9 +171,9 @@ async function challenger(
   const { narrator, progress } = world
   for (let tries = 1, asOfMs = firstAsOfMs; ; tries += 1, asOfMs += 7 * dayMs) {
     const { retraining, evaluation } = await trainChallenger(world, asOfMs)
-    if (retraining.outcome === 'released') {
+    if (retraining.outcome === 'released' && retraining.version !== undefined) {
       narrator.done(`${retraining.version} passed the gate: ${evaluation?.verdict.replaceAll('_', ' ')}`)
-      return { release: await awaitApproval(world), evaluation }
+      return { release: await awaitApproval(world, retraining.version), evaluation }
     }
     if (retraining.outcome !== 'not_better' && retraining.outcome !== 'insufficient')
       throw new Error(`the retraining ended as ${retraining.outcome}: ${retraining.message}`)

@@ -50,10 +50,17 @@ export interface DemoWorld {
 /** Two days, equal to the lookback that each window also reads. */
 const eventWindowMs = 2 * 86_400_000
 const temporalMs = 10_000
+/** A busy machine may take long to connect, and the demo would end with everything that it has started. */
+const busyMs = 60_000
 
 export async function openWorld(system: System, narrator: Narrator): Promise<DemoWorld> {
   const { config, urls } = system
-  const store = openStore(config.databaseUrl, { name: 'tenure demo', max: 3 })
+  const store = openStore(config.databaseUrl, {
+    name: 'tenure demo',
+    max: 3,
+    connectMs: busyMs,
+    queryMs: busyMs,
+  })
   const connection = await Connection.connect({
     ...connectionOf(config.temporal),
     connectTimeout: temporalMs,

@@ -3,7 +3,7 @@ import { networkLimits } from './network-limits.ts'
 import type { PolicyIssues } from '../policy-issues.ts'
 
 export interface QualificationLimits {
-  /** The time limit of loading, predicting and measuring together. */
+  /** The time limit of loading, predicting and measuring together: seconds, but on a busy machine a good candidate took 30 of them. */
   timeoutMs: number
   /** The 99th percentile of the time for one row, from its features to its prediction. */
   p99Us: number
@@ -17,7 +17,7 @@ export interface QualificationLimits {
 }
 
 export const defaultQualification: QualificationLimits = {
-  timeoutMs: 30_000,
+  timeoutMs: 120_000,
   p99Us: 20_000,
   rssBytes: 512 * 1_048_576,
   weightBytes: 8 * 1_048_576,

@@ -351,6 +351,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
       })
       const text = await answer.text()
       checkAnswer(method, path, answer, text)
+      if (answer.status === 500) process.stderr.write(`${method} ${path}: ${replica.troubles.at(-1)}\n`)
       return { status: answer.status, headers: answer.headers, text, json: parsed(text) }
     },
     async stop() {
