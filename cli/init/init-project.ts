@@ -4,6 +4,7 @@ import { basename, isAbsolute, join, relative, resolve } from 'node:path'
 import {
   asClasses,
   inferColumns,
+  inferKnownAt,
   inferLabel,
   inferTime,
   labelIssue,
@@ -44,6 +45,8 @@ export interface Initialised extends Written {
   /** Why this label was inferred; absent if it was named or chosen. */
   labelWhy?: string
   time?: string
+  /** The column with the time at which the label became known. */
+  knownAt?: string
   columns: readonly InferredColumn[]
   asOf?: string
   /** The assumption about the label, and how to change it. */
@@ -79,6 +82,7 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
   const { label, note } = labelOf(chosen.label, options.labelKind)
   const columns = inferred.map((each) => (each === chosen.label ? label : each))
   const { time } = chosen
+  const knownAt = inferKnownAt(columns, rows, time)
   if (!columns.some((each) => each !== label && each.use !== 'none' && each.use !== 'time'))
     throw usageError(
       `no column is left to predict ${label.column} from: name another file with --from (${leftOut(columns)})`,
@@ -86,7 +90,8 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
   const inside = relative(folder, csv)
   const isInside = !isAbsolute(inside) && !inside.startsWith('..')
   const file = isInside ? inside : join('data', basename(csv))
-  const asOf = time?.use === 'time' ? momentAfter(time.to) : undefined
+  const times = [time, knownAt].flatMap((each) => (each?.use === 'time' ? [momentAfter(each.to)] : []))
+  const asOf = times.sort().at(-1)
   const plan = {
     name: packageName(folder),
     model,
@@ -97,7 +102,7 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
   const models = existsSync(join(folder, projectFile)) ? readProject(folder).settings.models : 'models'
   const policy = relative(models, 'policies/release.ts')
   const repeats = mostRepeat(columns, label, rows)
-  const text = modelText({ name: model, file, columns, label, time, policy, note, repeats })
+  const text = modelText({ name: model, file, columns, label, time, knownAt, policy, note, repeats })
   const content = {
     model: { [`${models}/${model}.ts`]: text, ...(isInside ? {} : { [file]: readFileSync(csv) }) },
     shared: projectFiles(plan),
@@ -112,6 +117,7 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
     label: label.column,
     labelWhy: found?.label === chosen.label ? found.why : undefined,
     time: time?.column,
+    knownAt: knownAt?.column,
     columns,
     asOf,
     note,

@@ -9,6 +9,8 @@ export interface ModelPlan {
   columns: readonly InferredColumn[]
   label: InferredColumn
   time?: InferredColumn
+  /** The time at which the label became known. */
+  knownAt?: InferredColumn
   /** Path of the release policy, relative to the model file. */
   policy: string
   /** A comment on the label. */
@@ -18,6 +20,8 @@ export interface ModelPlan {
 }
 
 const testShare = 0.25
+/** From this share of the most frequent class, accuracy says little about the others. */
+const mostlyOneClass = 0.8
 /** The split uses the largest unit of time that the data spans at least this many times; fewer units would leave too few rows to train. */
 const minUnits = 4
 const units = { d: 86_400_000, h: 3_600_000, min: 60_000, s: 1_000 } as const
@@ -36,11 +40,12 @@ const rounded = (value: number, digits = 3): number => Number(value.toPrecision(
 
 export function modelText(plan: ModelPlan): string {
   const { name, label, columns } = plan
-  const parts = labelParts(label)
+  const parts = labelParts(label, plan.knownAt)
   const features = columns.filter((each) => each !== label && each.use !== 'none' && each.use !== 'time')
-  const omitted = columns.flatMap((each) =>
-    each.use === 'none' ? [inComment(`${each.column || '(no name)'}: ${each.why}`)] : [],
-  )
+  const omitted = columns.flatMap((each) => {
+    const why = whyOmitted(each, plan)
+    return why === undefined ? [] : [inComment(`${each.column || '(no name)'}: ${why}`)]
+  })
   const split = splitOf(plan)
   const words = [
     ...new Set(['complete', 'csv', 'defineModel', 'rowCount', parts.word, split.word]),
@@ -104,6 +109,14 @@ ${sourceText(plan, features)}
 `
 }
 
+function whyOmitted(column: InferredColumn, { time, knownAt }: ModelPlan): string | undefined {
+  if (column.use === 'none') return column.why
+  if (column.use !== 'time' || column === time || column === knownAt) return undefined
+  return time === undefined || knownAt !== undefined
+    ? 'it holds times'
+    : 'it holds times. If they are when the label became known, select it in `rows` and name it as `knownAt` of the label'
+}
+
 const epochsFor = (rows: number): number => (rows <= 1_000 ? 40 : rows <= 20_000 ? 10 : 3)
 
 /** Whether the column is a number. Zeros and ones are numbers; other yes/no values are sent as the text in the file. */
@@ -120,8 +133,8 @@ function featureText(column: InferredColumn): string {
   return fill === '' ? `category([${values}])` : `category({ values: [${values}], ${fill} })`
 }
 
-function labelParts(label: InferredColumn) {
-  const column = `column: ${quote(label.name)}`
+function labelParts(label: InferredColumn, knownAt: InferredColumn | undefined) {
+  const column = `column: ${quote(label.name)}${knownAt === undefined ? '' : `, knownAt: ${quote(knownAt.name)}`}`
   const none = { activation: '', scaling: '' }
   if (label.use === 'flag')
     return {
@@ -139,7 +152,7 @@ function labelParts(label: InferredColumn) {
       activation: `activation: 'softmax', `,
       scaling: '',
       loss: 'categoricalCrossentropy',
-      floor: `accuracy: ${rounded(Math.min(0.95, label.largest), 2)}`,
+      floor: floorOfClasses(label),
     }
   const { mean, std } = label.use === 'number' ? label : { mean: 0, std: 1 }
   const constant = (value: number) => `tf.initializers.constant({ value: ${rounded(value)} })`
@@ -155,12 +168,23 @@ function labelParts(label: InferredColumn) {
   }
 }
 
+/**
+ * The accuracy that guessing the most frequent class reaches. Where that class is most of the rows, a model that knows no other one would
+ * pass, so the floor is just above what guessing reaches in macro F1.
+ */
+function floorOfClasses({ largest, values }: { largest: number; values: readonly string[] }): string {
+  if (largest < mostlyOneClass) return `accuracy: ${rounded(largest, 2)}`
+  const guessed = (2 * largest) / ((1 + largest) * values.length)
+  return `macroF1: ${Math.ceil(100 * guessed + 1) / 100}`
+}
+
 /** Generates the source. Renames in SQL the columns whose names a model file cannot use. */
 function sourceText(
-  { file, columns, label, time, repeats }: ModelPlan,
+  { file, columns, label, time, knownAt, repeats }: ModelPlan,
   features: readonly InferredColumn[],
 ): string {
-  const used = [...(time === undefined ? [] : [time]), ...features, label]
+  const times = [time, knownAt].filter((each) => each !== undefined)
+  const used = [...times, ...features, label]
   const isPlain =
     used.every(({ column, name }) => column === name) && time === undefined && label.missing === 0
   // Without a key, rows with the same features are one row for the split.
@@ -177,7 +201,7 @@ function sourceText(
   const selected = [
     ...(numbered ? [`row_number() over () as ${rowNumber}`] : []),
     ...used.map((each) => {
-      const value = each === time ? timeOf(each) : identifier(each.column)
+      const value = times.includes(each) ? timeOf(each) : identifier(each.column)
       // Quoted, because a name such as Order is an SQL keyword.
       return value === `"${each.name}"` ? value : `${value} as "${each.name}"`
     }),
@@ -197,7 +221,13 @@ function sourceText(
   ]
   return `  source: csv(${quote(file)}, {
     ${options.join(',\n    ')},
-  }),${time === undefined ? '' : `\n  // Labels count as known at ${time.name}. Set \`knownAt\` of the label to change this.`}`
+  }),${
+    time === undefined
+      ? ''
+      : knownAt === undefined
+        ? `\n  // Labels count as known at ${time.name}. Set \`knownAt\` of the label to change this.`
+        : `\n  // Where one class becomes known later than the other, also set \`matured\` of the split.`
+  }`
 }
 
 /** Generates the split; for rows with times, the last quarter tests. */

@@ -1,6 +1,6 @@
 /** Infers from the rows of a CSV what each column contains, and which column a model could predict. */
 import { shown } from '../postgres-text.ts'
-import { isFlag, valueIssue } from '../validation/source-issue.ts'
+import { isCode, isFlag, valueIssue } from '../validation/source-issue.ts'
 import { plainName } from './feature-name.ts'
 
 export type ColumnUse =
@@ -45,7 +45,19 @@ const missingWordPattern = /^(n\/?a\.?|#n\/a|null|none|nil|nan|missing|unknown|-
 const timePattern = /^\d{4}([/-])\d\d\1\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?)?)?$/
 const offsetPattern = /:.*[+-]\d\d(:?\d\d)?$/
 const numberPattern = /^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$/
-const keyPattern = /(^|_)(id|key|uuid|index)$/i
+/**
+ * Names of keys, such as order_id, orderId, Order ID, INVOICE_NO. A column with another value in each row is a key if it has one; decimals
+ * are measured, as a Reynolds number.
+ */
+const keyWords = ['id', 'key', 'uuid', 'guid', 'index', 'number', 'nr', 'no', 'ref', 'reference']
+const decimalPattern = /^[-+]?\d*\.\d*[1-9]/
+const isKeyName = (column: string): boolean => {
+  const words = column
+    .replace(/([a-z\d])([A-Z])/g, '$1 $2')
+    .toLowerCase()
+    .split(/[^\p{L}\d]+/u)
+  return column === '' || keyWords.includes(words.findLast((word) => word !== '') ?? '')
+}
 
 export function inferColumns(
   names: readonly string[],
@@ -83,7 +95,10 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
       return { use: 'flag', values: distinct.sort(), yes, positives: positives / values.length }
     }
   }
-  const isKey = distinct.length === values.length && (keyPattern.test(column) || column === '')
+  const isKey =
+    distinct.length === values.length &&
+    isKeyName(column) &&
+    !values.some((value) => numberPattern.test(value) && decimalPattern.test(value))
   if (isKey) return { use: 'none', why: 'it names the row', isKey }
   if (values.every((value) => numberPattern.test(value))) {
     const numbers = values.map(Number)
@@ -103,8 +118,15 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
   }
   const otherwise = otherWriting(distinct)
   if (otherwise !== undefined) return { use: 'none', why: otherwise }
+  if (distinct.length === values.length && values.length > minCounted)
+    return { use: 'none', why: 'it has another text in each row' }
   if (distinct.length > maxCategories)
-    return { use: 'none', why: `it has ${distinct.length.toLocaleString('en')} different texts` }
+    return {
+      use: 'none',
+      why: isKeyName(column)
+        ? `it has ${distinct.length.toLocaleString('en')} different ids. If they are of persons, select it in \`rows\` and name it as \`subject\`, so that persons can be erased`
+        : `it has ${distinct.length.toLocaleString('en')} different texts`,
+    }
   return { use: 'category', values: distinct.sort(), largest: largestShare(values, distinct) }
 }
 
@@ -143,6 +165,7 @@ function otherWriting(distinct: readonly string[]): string | undefined {
   // Few numbers with a text are categories, such as 1, 2 and unknown.
   if (numbers.length <= maxCodes || !numbers.every((value) => otherNumberPattern.test(value)))
     return undefined
+  if (numbers.every(isCode)) return undefined
   const missing = distinct.find((value) => missingWordPattern.test(value))
   const other = numbers.find((value) => !numberPattern.test(value))
   const issues = [
@@ -209,6 +232,25 @@ export function inferLabel(
 /** The first column with a time in every row. */
 export const inferTime = (columns: readonly InferredColumn[]): InferredColumn | undefined =>
   columns.find(({ use, missing }) => use === 'time' && missing === 0)
+
+/** The one column named as `churn_known_at` is, with times at or after those of the rows: when their labels became known. */
+export function inferKnownAt(
+  columns: readonly InferredColumn[],
+  rows: readonly (readonly string[])[],
+  time: InferredColumn | undefined,
+): InferredColumn | undefined {
+  if (time === undefined) return undefined
+  const timeIn = (row: readonly string[], column: InferredColumn) =>
+    Date.parse(inIsoForm(row[columns.indexOf(column)]?.trim() ?? ''))
+  const [found, ...others] = columns.filter(
+    (each) =>
+      each.use === 'time' &&
+      each !== time &&
+      /(?<!un)known/i.test(each.column) &&
+      !rows.some((row) => timeIn(row, each) < timeIn(row, time)),
+  )
+  return others.length === 0 ? found : undefined
+}
 
 /** Why the column cannot be the label; undefined when it can. */
 export function labelIssue(column: InferredColumn): string | undefined {

@@ -43,7 +43,7 @@ export const initCommand: CommandSpec = {
     })
     const place = made.folder === process.cwd() ? [] : [`cd ${String(args[0])}`]
     const lines = [
-      `${made.file} predicts ${made.label}${made.time === undefined ? '' : ` over ${made.time}`}.`,
+      `${made.file} predicts ${made.label}${made.time === undefined ? '' : ` over ${made.time}`}${made.knownAt === undefined ? '' : `, known at ${made.knownAt}`}.`,
       ...(made.labelWhy === undefined || asks
         ? []
         : [

@@ -45,6 +45,10 @@ const orders = [
     ].join(),
   ),
 ].join('\n')
+const payments = [
+  'amount,verdict',
+  ...Array.from({ length: 100 }, (_, row) => `${row % 9},${row % 20 ? 'ok' : 'fraud'}`),
+].join('\n')
 const houses = [
   'area,city,price',
   ...Array.from({ length: 40 }, (_, row) => `${row},${row % 2 ? 'Ulm' : 'Bonn'},${row * 1_000}`),
@@ -59,6 +63,12 @@ describe('a new project', () => {
       /yesNo\(\{ column: 'returned'.*byTime\(\{ train: '21 d', test: '7 d' \}\)/s,
     ],
     ['classes', orders, { label: 'channel' }, /oneOf\(\['men\\'s', 'web'\], \{ column: 'channel' \}\)/],
+    [
+      'classes of which most rows have one',
+      payments,
+      {},
+      /oneOf\(\['fraud', 'ok'\].*floors: \{ macroF1: 0\.5 \}/s,
+    ],
     ['a number', houses, {}, /quantity\(\{ column: 'price' \}\).*random\(.*trainable: false/s],
   ])('has a model file for %s', async (_, text, options, expected) => {
     await init({ from: csvOf('My Rows.csv', text), ...options })
@@ -239,6 +249,34 @@ describe('a column', () => {
     rmSync(join(place, 'shop'), { recursive: true })
     const rows = Array.from({ length: 40 }, (_, row) => `${row % 21},${'uv'[row % 2]}`)
     expect(await modelOf('rows.csv', 'x,y', ...rows)).not.toContain('row_number')
+  })
+
+  it('named as known_at is when the label became known, if it is not before the time of its row', async () => {
+    const rows = (knownMonth: number) =>
+      Array.from(
+        { length: 40 },
+        (_, row) =>
+          `2026-01-${String((row % 20) + 2).padStart(2, '0')},${row / 7},2026-0${knownMonth}-0${1 + (row % 5)},${'ab'[row % 2]}`,
+      )
+    const text = await modelOf('rows.csv', 'at,x,known_at,y', ...rows(3))
+    expect(text).toContain("knownAt: 'known_at'")
+    expect(text).toContain(
+      `select "at"::timestamp as "at", "known_at"::timestamp as "known_at", "x", "y" from source`,
+    )
+    expect(text).toContain('`matured` of the split')
+    rmSync(join(place, 'shop'), { recursive: true })
+    expect(await modelOf('rows.csv', 'at,x,known_at,y', ...rows(1))).not.toContain("knownAt: 'known_at'")
+    rmSync(join(place, 'shop'), { recursive: true })
+    const ofLabel = await modelOf('rows.csv', 'at,x,y_known_at,y', ...rows(3))
+    expect(ofLabel).toContain("knownAt: 'y_known_at'")
+    expect(ofLabel).not.toContain('Left out')
+    rmSync(join(place, 'shop'), { recursive: true })
+    const closed = await modelOf('rows.csv', 'at,x,closed_at,y', ...rows(3))
+    expect(closed).toContain('Left out: closed_at: it holds times. If they are when the label became known')
+    rmSync(join(place, 'shop'), { recursive: true })
+    const both = rows(3).map((row) => `${row},2026-04-01 10:0${row.at(-1) === 'a' ? 0 : 1}`)
+    const two = await modelOf('rows.csv', 'at,x,known_at,y,known_to', ...both)
+    expect(two).toMatch(/Left out: known_at: .*; known_to: /)
   })
 
   it('with offsets from UTC are read in UTC', async () => {

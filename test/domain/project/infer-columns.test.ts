@@ -67,19 +67,40 @@ describe('a column', () => {
     ['texts and a space', 'kind', ['b', ' ', 'a'], { use: 'category', missing: 1 }],
     ['a text of very many digits', 'code', [`${'1'.repeat(1_000_000)}x`, 'a'], { use: 'category' }],
     ['keys', 'order_id', ['1', '2', '3'], { use: 'none', why: 'it names the row' }],
+    ['decimals under a key word', 'Reynolds Number', ['1.5', '2.25', '3'], { use: 'number' }],
     [
       'a running number',
       'order',
       Array.from({ length: 30 }, (_, row) => String(100 + row)),
       { use: 'none', why: 'it counts the rows' },
     ],
+    [
+      'ids that repeat',
+      'customer_id',
+      Array.from({ length: 120 }, (_, row) => `H${String(row % 60).padStart(5, '0')}`),
+      {
+        use: 'none',
+        why: 'it has 60 different ids. If they are of persons, select it in `rows` and name it as `subject`, so that persons can be erased',
+      },
+    ],
     ['keys without a name', '', ['0', '1', '2'], { use: 'none', why: 'it names the row' }],
     [
       'many texts',
       'note',
-      Array.from({ length: 60 }, (_, row) => `note ${row}`),
+      Array.from({ length: 120 }, (_, row) => `note ${row % 60}`),
       { use: 'none', why: 'it has 60 different texts' },
     ],
+    [
+      'another text in each row',
+      'name',
+      Array.from({ length: 30 }, (_, row) => `name ${row}`),
+      { use: 'none', why: 'it has another text in each row' },
+    ],
+    ...['CustomerId', 'customerID', 'Customer ID', 'invoice-no', 'Account Number', 'ORDER_REF'].map(
+      (name) => ['keys', name, ['17', '3', '250'], { use: 'none', why: 'it names the row' }] as const,
+    ),
+    ['numbers that differ', 'salary', ['17', '3', '250'], { use: 'number' }],
+    ['numbers whose name only ends like a key', 'paid', ['17', '3', '250'], { use: 'number' }],
     [
       'decimals with a comma',
       'size',
@@ -122,6 +143,36 @@ describe('a column', () => {
       ['2026-01-01', '2026-13-01'],
       { use: 'none', why: expect.stringMatching(/^`2026-13-01` is not a time/) as string },
     ],
+    ...['s', 'zone', 'A-'].map(
+      (before) =>
+        [
+          `codes such as ${before}07`,
+          'shop',
+          Array.from({ length: 40 }, (_, row) => `${before}${String(row % 20).padStart(2, '0')}`),
+          { use: 'category', largest: 0.05 },
+        ] as const,
+    ),
+    ...(
+      [
+        ['', ' kg'],
+        ['', 'h'],
+        ['€ ', '.50'],
+        ['EUR', '.50'],
+      ] as const
+    ).map(
+      ([before, after]) =>
+        [
+          `numbers with a unit, as in ${before}7${after}`,
+          'size',
+          Array.from({ length: 40 }, (_, row) => `${before}${row % 20}${after}`),
+          {
+            use: 'none',
+            why: expect.stringMatching(
+              /is not a number: write 0(\.50)? without a unit or a sign; then/,
+            ) as string,
+          },
+        ] as const,
+    ),
     ['numbers and a text', 'size', ['1', 'n/a', '2'], { use: 'category' }],
   ] as const)('of %s is inferred', (_, name, values, expected) =>
     expect(columnOf(name, values)).toMatchObject(expected),
