@@ -2,7 +2,7 @@
  * Raises an alert while a resource differs from what `tenure apply` wrote. Kill switches are left out, because they are meant to be set
  * by hand. Schedules have their own alert.
  */
-import { changedSince } from '../../domain/installation/plan.ts'
+import { changedSince, textOfChanged } from '../../domain/installation/plan.ts'
 import { addressOf } from '../../domain/installation/resource.ts'
 import { listApplied } from '../../store/installation/applied-state.ts'
 import { readLiveState } from '../../store/installation/live-state.ts'
@@ -18,7 +18,8 @@ export async function reportChangedByHand(store: Store): Promise<string[]> {
     ({ kind }) => kind !== 'killSwitch' && kind !== 'schedule',
   )
   const live = applied.length === 0 ? [] : await readLiveState(store)
-  const changed = changedSince(applied, live).map(addressOf)
+  const found = changedSince(applied, live)
+  const changed = found.map(addressOf)
   if (changed.length === 0) {
     await resolveAlert(store, dedupeKey)
     return []
@@ -28,7 +29,7 @@ export async function reportChangedByHand(store: Store): Promise<string[]> {
     dedupeKey,
     severity: 'warning',
     kind: 'changed_by_hand',
-    message: `Changed since the last \`tenure apply\`: ${changed.slice(0, maxNamed).join(', ')}${more}. \`tenure plan\` shows how; take the change into the state file, or apply the file again.`,
+    message: `Changed since the last \`tenure apply\`: ${found.slice(0, maxNamed).map(textOfChanged).join(', ')}${more}. \`tenure plan\` shows how. Take the change into the state file or the model file and run \`tenure apply\`, or apply them as they are.`,
     evidence: { changed },
   })
   return changed

@@ -1,6 +1,6 @@
 /** Compares the installation with the state of the last `tenure apply`. */
-import { changedSince } from '../../domain/installation/plan.ts'
-import { addressOf, type AppliedResource, type Resource } from '../../domain/installation/resource.ts'
+import { changedSince, textOfChanged } from '../../domain/installation/plan.ts'
+import type { AppliedResource, Resource } from '../../domain/installation/resource.ts'
 import { listApplied } from '../../store/installation/applied-state.ts'
 import { readLiveState } from '../../store/installation/live-state.ts'
 import { openStore } from '../../store/postgres.ts'
@@ -18,12 +18,12 @@ export async function checkAppliedState(databaseUrl: string): Promise<Finding[]>
 }
 
 export function findingOfApplied(applied: readonly AppliedResource[], live: readonly Resource[]): Finding {
-  const changed = changedSince(applied, live).map(addressOf)
+  const changed = changedSince(applied, live).map(textOfChanged)
   if (changed.length === 0)
     return ok('state file', `${applied.length} resources are as the last \`tenure apply\` has set them`)
   return warning(
     'state file',
     `changed since the last \`tenure apply\`: ${changed.join(', ')}`,
-    'Read the differences with `tenure plan`; add them to the state file, or undo them with `tenure apply`.',
+    'Read the differences with `tenure plan`; add them to the state file or the model files and run `tenure apply`, or undo them with it.',
   )
 }

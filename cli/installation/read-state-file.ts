@@ -15,6 +15,10 @@ export function readStateFile(path: string): StateOfFile {
   try {
     text = readFileSync(path, 'utf8')
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new DomainError('configuration_invalid', `there is no state file ${path}`, {
+        remedy: `Write it, as docs/how-to/projects/state-file.md describes, or name another with --file.`,
+      })
     throw refuse(`it cannot be read: ${(error as Error).message}`)
   }
   if (text.length > maxBytes) throw refuse(`it has more than ${maxBytes} characters`)

@@ -33,7 +33,10 @@ export async function changeSchedules(changes: readonly ResourceChange[], note: 
     for (const { name, after } of changes) {
       const handle = client.schedule.getHandle(name)
       if ((await handle.describe().catch(ignoreAbsent)) === undefined)
-        throw new DomainError('not_found', `there is no schedule ${name}: no model file declares it`)
+        throw new DomainError(
+          'not_found',
+          `there is no schedule ${name}: no model file declares it; the schedules are ${[...(await readSchedules(client)).keys()].sort().join(', ') || 'none'}`,
+        )
       await (after?.['paused'] === true ? handle.pause(note) : handle.unpause(note))
     }
   })

@@ -1,5 +1,6 @@
 /** Compares the state that a file describes with the live one and with the last applied one. Pure: it changes nothing. */
 import {
+  addressOf,
   findResourceValue,
   identityOf,
   isEqualValue,
@@ -86,6 +87,10 @@ export function changedSince(
 function inOrder(changes: readonly ResourceChange[]): ResourceChange[] {
   return resourceKinds.flatMap((kind) => changes.filter((change) => change.kind === kind))
 }
+
+/** How texts name a changed resource. Without an apply, only a sync changes a model. */
+export const textOfChanged = (changed: Pick<ChangedByHand, 'kind' | 'name'>): string =>
+  changed.kind === 'model' ? `${addressOf(changed)} by \`tenure models sync\`` : addressOf(changed)
 
 /** A field of a value that differs; `undefined` where it is absent. */
 export interface ChangedField {

@@ -47,7 +47,12 @@ const stateFile = z.strictObject({
   channels: z.record(channelName, storedChannel),
   killSwitches: z.record(modelName, z.enum(modes)),
   schedules: z.record(
-    z.string().regex(/^[\w-]+(\/[\w-]+)?$/, 'is the id of a schedule, such as retrain/iris'),
+    z
+      .string()
+      .regex(
+        /^[\w-]+(\/[\w-]+){0,2}$/,
+        'is the id of a schedule: retrain/<model>, drill/<model>, trigger/<model>, score/<model>/<batch> or materialise/<view>',
+      ),
     z.enum(['running', 'paused']),
   ),
 })
@@ -70,7 +75,9 @@ export function parseStateFile(given: unknown, file: string): StateOfFile {
   const parsed = stateFile.partial().safeParse(given)
   if (!parsed.success) {
     const issues = parsed.error.issues.map(
-      ({ path, message }) => `${path.join('.') || 'the file'}: ${message}`,
+      (issue) =>
+        // Of a key, only the inner issue says what it must be.
+        `${issue.path.join('.') || 'the file'}: ${issue.code === 'invalid_key' ? issue.issues[0]?.message : issue.message}`,
     )
     throw new DomainError('configuration_invalid', `${file}: ${issues.join('; ')}`, { issues })
   }

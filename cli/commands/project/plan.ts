@@ -12,7 +12,10 @@ import { askOnTerminal } from '../confirm.ts'
 import type { CommandSession, CommandSpec, Options } from '../../program.ts'
 
 const fileOption = ['--file <file>', 'State file (default: tenure.state.yaml of the project)'] as const
-const pruneOption = ['--prune', 'Also delete what the sections of the file do not name'] as const
+const pruneOption = [
+  '--prune',
+  'Also delete what the file does not list, in the sections that it has',
+] as const
 
 export const planCommand: CommandSpec = {
   name: 'plan',
@@ -41,7 +44,7 @@ export const applyCommand: CommandSpec = {
   options: [
     fileOption,
     pruneOption,
-    ['--yes', 'Apply without a question'],
+    ['--yes', 'Do not ask for confirmation'],
     ['--reason <text>', 'Reason, stored in the audit log (default: "tenure apply")'],
   ],
   examples: ['apply', 'apply --yes --reason "new limits"', 'apply plan.json'],

@@ -86,6 +86,15 @@ const send = (who: string, change: object) =>
   })
 const audit = async () => (await listAudit(fixture.store, {})).map(({ action }) => action)
 
+it('a plan without a state file says where it must be, and what to do', async () => {
+  const missing = join(folder, 'other.yaml')
+  const { code, err } = await runCommand(commands, ['plan', '--file', missing])
+  expect(code).not.toBe(exitCodes.done)
+  expect(err).toContain(`there is no state file ${missing}`)
+  expect(err).toContain('name another with --file')
+  expect(err).not.toContain('ENOENT')
+})
+
 describe('the page', () => {
   const blocks = blocksOf(readFileSync(join(checkout, 'docs/how-to/projects/state-file.md'), 'utf8'))
   it('has an expectation for each block', () =>
@@ -165,6 +174,11 @@ describe('a plan', () => {
       update models set code_digest = 'by hand', definition = jsonb_set(definition, '{release,watch,tickMs}', '7') where name = 'iris'`)
     const { out } = await run('plan')
     expect(out).toMatch(/! model iris: code: sha256:\w+ → by hand/)
+    expect(await reportChangedByHand(fixture.store)).toEqual(['model iris'])
+    const raised = (await listAlerts(fixture.store, { open: true })).find(
+      ({ kind }) => kind === 'changed_by_hand',
+    )
+    expect(raised?.message).toContain('model iris by `tenure models sync`')
     expect(out).toMatch(/~ model iris\n(.*\n)*? {4}release\.watch\.tickMs: 7 → \d+\n/)
     expect((await run('apply', '--yes')).code).toBe(exitCodes.done)
     expect((await run('plan', '--check')).code).toBe(exitCodes.done)
@@ -238,6 +252,7 @@ describe('a plan', () => {
     ['an unknown role', 'keys: { ada: { role: king } }', 'keys.ada.role'],
     ['an unknown section', 'kees: {}', 'kees'],
     ['a broken line', 'keys: { ada: { role', 'at line 1'],
+    ['a schedule by another name', 'schedules: { iris.retrain: paused }', 'retrain/<model>, drill/<model>'],
     ['a missing model', 'models: [nothing]', 'no model file defines nothing'],
   ])('refuses %s in the file by name', async (_name, text, said) => {
     write(text)
@@ -245,6 +260,21 @@ describe('a plan', () => {
     expect([code, err]).toEqual([exitCodes.usage, expect.stringContaining(said)])
     expect(err).not.toMatch(/secret1|T0\/B0/)
   })
+})
+
+it('an apply of an unknown schedule names those that exist', async () => {
+  write('schedules: { retrain/irs: paused, score/iris/nights: paused }\n')
+  const { code, err } = await run('apply', '--yes')
+  expect([code, err]).toEqual([
+    exitCodes.notFound,
+    expect.stringMatching(/no schedule retrain\/irs: .*; the schedules are .*\bretrain\/iris\b/),
+  ])
+})
+
+it('a sync of unchanged model files is no change by hand', async () => {
+  expect((await run('models', 'sync')).code).toBe(exitCodes.done)
+  expect((await listApplied(fixture.store)).map(({ name }) => name)).toContain('iris')
+  expect(await reportChangedByHand(fixture.store)).not.toContain('model iris')
 })
 
 it('a stored channel reads its secret from the folder, and reports when it is missing', async () => {
