@@ -1,5 +1,6 @@
 /** Lists every command of `tenure`, in the order of `tenure --help`, for the program and the generated reference page. */
 import type { CommandGroup, CommandSpec } from '../program.ts'
+import { alertsGroup } from './admin/alerts.ts'
 import { auditGroup } from './admin/audit.ts'
 import { backupCommand } from './admin/backup.ts'
 import { restoreCommand } from './admin/restore.ts'
@@ -44,6 +45,7 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   upCommand,
   upgradeCommand,
   statusCommand,
+  alertsGroup,
   retrainCommand,
   tryCommand,
   sweepCommand,

@@ -26,7 +26,7 @@ export interface ListSpec<Row> extends Pick<CommandSpec, 'summary' | 'options' |
   /** Whether its rows belong to models, so that the list can be filtered by model. */
   ofModels?: true
   /** Query parameters without an option. */
-  query?: Readonly<Record<string, number>>
+  query?: Readonly<Record<string, number | boolean>>
   columns: Columns<Row>
   /** Printed if there are no rows. */
   none?: string

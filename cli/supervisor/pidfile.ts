@@ -102,7 +102,7 @@ function expectDead(text: string): void {
     throw failure({
       code: 'configuration_invalid',
       detail: `Tenure already runs here as process ${holder.pid}`,
-      remedy: 'Stop it with Ctrl-C, or set TENURE_STATE to run a second installation.',
+      remedy: `Stop it with Ctrl-C or \`kill ${holder.pid}\`, or set TENURE_STATE to run a second installation.`,
     })
 }
 

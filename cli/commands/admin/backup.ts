@@ -9,7 +9,7 @@ const createCommand: CommandSpec = {
   name: 'create <to>',
   isDefault: true,
   summary:
-    'Write the database, artifacts and audit heads to one file: its name, a directory or s3://bucket/prefix',
+    'Write the database, the artifacts and the heads of the audit log to one file: its path, a directory or s3://bucket/prefix',
   options: [
     ['--without-snapshots', 'Leave out training snapshots; trainings cannot be repeated from such a backup'],
     ['--allow-missing', 'Leave out missing artifacts instead of failing'],

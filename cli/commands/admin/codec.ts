@@ -10,7 +10,7 @@ import { numberOption } from '../../number-option.ts'
 
 export const codecCommand: CommandSpec = {
   name: 'codec',
-  summary: "Decrypt payloads for Temporal's pages and command line, until Ctrl-C",
+  summary: "Run a codec server until Ctrl-C: it decrypts payloads for Temporal's web pages and command line",
   options: [
     ['--ui <origin>', "Origin of Temporal's pages (default: those of `tenure up`)"],
     ['--port <port>', 'Port on loopback (default: any free one)'],

@@ -22,7 +22,7 @@ interface ErasureAnswer {
 
 export const erasuresGroup: CommandGroup = {
   name: 'erasures',
-  summary: 'Delete the data of a subject, and show the receipts',
+  summary: 'Delete the data of a person, and show the receipts',
   commands: [
     listCommand<ErasureAnswer>({
       summary: 'List erasures',
@@ -52,13 +52,13 @@ export const erasuresGroup: CommandGroup = {
     {
       name: 'create <model>',
       summary:
-        'Erase a subject from the log, outcomes, batches and features of a model, and from later snapshots',
+        'Erase a person from the log, outcomes, batches and features of a model, and from later snapshots',
       options: [
         [
           '--subject <key>',
-          'Key of the subject; - reads it from standard input, to keep it out of the shell history',
+          'Key of the person, as data and requests name it; - reads it from standard input, to keep it out of the shell history',
         ],
-        ['--predictions <ids>', 'Ids of further predictions of the subject, separated by commas'],
+        ['--predictions <ids>', 'Ids of further predictions of the person, separated by commas'],
         ['--watch', 'Wait for the end and show the receipt'],
         yesOption,
       ],

@@ -5,6 +5,7 @@ import { path, usageError, type Client } from '../../client/client.ts'
 import { replaceStoredKey } from '../../client/connection.ts'
 import { confirm, yesOption } from '../confirm.ts'
 import type { CommandGroup } from '../../program.ts'
+import type { Terminal } from '../../terminal.ts'
 import { orDash, time } from '../format.ts'
 import { listCommand } from '../list.ts'
 import { rotateSigningCommand } from './rotate-signing.ts'
@@ -48,15 +49,18 @@ export const keysGroup: CommandGroup = {
         const { role, models, expires } = options
         if (!roles.some((each) => each === role))
           throw usageError(`--role must be one of ${roles.join(', ')}, not ${orDash(role as string)}`)
-        const answer = await api().post<KeyAnswer & { key: string }>('/v1/keys', {
+        const client = api()
+        const wanted = models === undefined ? undefined : String(models).split(',')
+        const answer = await client.post<KeyAnswer & { key: string }>('/v1/keys', {
           name: args[0],
           role,
-          models: models === undefined ? undefined : String(models).split(','),
+          models: wanted,
           expires_at: expires,
           requests_per_second: numberOption(options, 'rate', { min: 1, max: 100_000, whole: true }),
           burst: numberOption(options, 'burst', { min: 1, max: 1_000_000, whole: true }),
         })
         terminal.answer(answer, shown(answer.key))
+        if (wanted !== undefined) await warnOfUnknown(terminal, client, wanted)
       },
     },
     {
@@ -95,6 +99,17 @@ export const keysGroup: CommandGroup = {
     },
     rotateSigningCommand,
   ],
+}
+
+/** A key may be created before its model, so an unknown name is only a warning. */
+async function warnOfUnknown(terminal: Terminal, client: Client, wanted: readonly string[]): Promise<void> {
+  const { models } = await client.get<{ models: { name: string }[] }>('/v1/models')
+  const known = models.map(({ name }) => name)
+  const unknown = wanted.filter((name) => !known.includes(name))
+  if (unknown.length > 0)
+    terminal.say(
+      `There is no model ${unknown.join(', ')} yet; the models are ${known.join(', ') || 'none'}. Revoke the key if a name is misspelt.`,
+    )
 }
 
 /** Finds a key by its id, or an active key by its name. */

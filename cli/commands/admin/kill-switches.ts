@@ -23,7 +23,7 @@ export const killSwitchesGroup: CommandGroup = {
   summary: 'Pin a model to its champion or fallback (kill switch)',
   commands: [
     listCommand<KillSwitchAnswer>({
-      summary: 'List kill switches and the replicas that lag behind',
+      summary: 'List kill switches and the replicas that do not follow them yet',
       examples: ['kill-switches', 'kill-switches list --json'],
       path: '/v1/kill-switches',
       field: 'kill_switches',

@@ -32,8 +32,14 @@ export const rotateSigningCommand: CommandSpec = {
   name: 'rotate-signing <purpose>',
   summary: `Replace a signing key of this machine: ${keyPurposes.join(', ')}`,
   options: [
-    ['--overlap <seconds>', `How long signatures of the former key count (default: ${defaultOverlapS})`],
-    ['--prepare', 'Only publish the next key, to copy its list to other machines first'],
+    [
+      '--overlap <seconds>',
+      `How long signatures of the former key are accepted (default: ${defaultOverlapS})`,
+    ],
+    [
+      '--prepare',
+      'Only add the next key to the list of public keys, so that you can copy the list to other machines first',
+    ],
   ],
   examples: ['keys rotate-signing commands', 'keys rotate-signing artifacts --prepare'],
   async run({ terminal }, { args, options }) {

@@ -1,10 +1,21 @@
-/** Reads the time of `--as-of`. */
+/** The option `--as-of`. */
+import { parseMoment } from '../../../domain/registry/version-query.ts'
 import { usageError } from '../../client/client.ts'
 
-/** Returns the time as ISO 8601 in UTC; undefined without the option. */
+const forms = '(a day, or ISO 8601 with its zone; default: now)'
+
+/** Of commands that train. */
+export const asOfOption = ['--as-of <time>', `Use only data known at this time ${forms}`] as const
+/** Of commands that bring a trained version. */
+export const evaluateAsOfOption = [
+  '--as-of <time>',
+  `Evaluate on the data known at this time ${forms}`,
+] as const
+
+/** Returns the time as ISO 8601 in UTC; undefined without the option. A day begins at midnight UTC; any other time names its zone. */
 export function isoTime(given: string | boolean | undefined): string | undefined {
   if (given === undefined) return undefined
-  if (Number.isNaN(Date.parse(String(given))))
-    throw usageError(`Invalid time "${String(given)}" for --as-of; use 2001-02-05 or ISO 8601`)
-  return new Date(String(given)).toISOString()
+  const parsed = parseMoment(String(given))
+  if ('issue' in parsed) throw usageError(`--as-of: ${parsed.issue}`)
+  return parsed.value
 }

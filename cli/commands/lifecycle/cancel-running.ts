@@ -19,7 +19,8 @@ export async function cancelRunning(
   model: string,
 ): Promise<void> {
   const list = path`/v1/${`${what}s`}`
-  const answer = await api().get<Record<string, Run[]>>(list, { model, limit: 100 })
+  // A sweep alone may have 200 trials that are newer.
+  const answer = await api().get<Record<string, Run[]>>(list, { model, limit: 1_000 })
   const running = (answer[`${what}s`] ?? []).filter(
     ({ outcome, sweep_id }) => outcome === undefined && sweep_id === undefined,
   )

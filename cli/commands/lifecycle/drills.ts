@@ -27,6 +27,8 @@ interface DrillAnswer {
 }
 
 const pollMs = 500
+/** How long `--watch` waits for the first drill to begin: a worker may be busy or starting. */
+const beginMs = 60_000
 
 const none = 'No drills yet. Start one: `tenure drills run <model>`'
 const columns: Columns<DrillAnswer> = {
@@ -99,7 +101,7 @@ async function runDrills(
     return exitCodes.done
   }
   const ended = await awaitDrillsEnd(api(), model, since)
-  terminal.answer({ drills: ended }, ended.length === 0 ? none : tableBy(terminal, ended, columns))
+  terminal.answer({ drills: ended }, ended.length === 0 ? notBegun(model) : tableBy(terminal, ended, columns))
   return ended.length > 0 && ended.every(({ passed }) => passed === true)
     ? exitCodes.done
     : exitCodes.otherwise
@@ -108,14 +110,19 @@ async function runDrills(
 const drillsOf = async (client: Client, model: string): Promise<DrillAnswer[]> =>
   (await client.get<{ drills: DrillAnswer[] }>('/v1/drills', { model })).drills
 
-/** Waits until all drills started since are over and no further drill starts. */
+const notBegun = (model: string): string =>
+  `No drill of ${model} has begun within ${beginMs / 1_000} s. Check that a worker runs: \`tenure doctor\`, then \`tenure drills list ${model}\``
+
+/** Waits until all drills started since are over and no further drill starts. Returns none when the first does not begin in time. */
 async function awaitDrillsEnd(
   client: Client,
   model: string,
   since: ReadonlySet<string>,
 ): Promise<DrillAnswer[]> {
+  const untilMs = Date.now() + beginMs
   for (let quiet = 0; ; await pause(pollMs)) {
     const mine = (await drillsOf(client, model)).filter(({ id }) => !since.has(id))
+    if (mine.length === 0 && Date.now() < untilMs) continue
     quiet = mine.every(({ ended_at: endedAt }) => endedAt !== undefined) ? quiet + 1 : 0
     if (quiet >= 6) return mine.reverse()
   }

@@ -11,6 +11,7 @@ export async function findReleaseId(client: Client, named: string): Promise<stri
   const [, model] = /^(.+)_v\d+\.\d+\.\d+$/.exec(named) ?? []
   const { releases } = await client.get<{ releases: ReleaseAnswer[] }>('/v1/releases', {
     model: model ?? named,
+    limit: model === undefined ? 1 : 1_000,
   })
   if (model === undefined && releases.length === 0) await explainAbsence(client, named)
   const found = model === undefined ? releases[0] : releases.find(({ version }) => version === named)

@@ -3,10 +3,11 @@ import { usageError } from '../../client/client.ts'
 
 export type HyperparameterOption = number | string | boolean
 
-/** Parses a number, true or false. Any other text is a string, and so is `"32"` in quotes. */
+/** Parses a number, true or false. Any other text is a string, and so are `"32"` in quotes and digits that a number would change: 01234. */
 export function parseHyperparameter(text: string): HyperparameterOption {
   if (text === 'true' || text === 'false') return text === 'true'
-  if (/^-?\d+(\.\d+)?(e[-+]?\d+)?$/i.test(text)) return Number(text)
+  if (/^-?\d+$/.test(text)) return String(Number(text)) === text ? Number(text) : text
+  if (/^-?(0|[1-9]\d*)(\.\d+)?(e[-+]?\d+)?$/i.test(text)) return Number(text)
   const quoted = /^"(.*)"$/s.exec(text)
   return quoted ? quoted[1]! : text
 }

@@ -1,6 +1,6 @@
 /** `tenure monitor`: judges drift in the recorded history again, with the limits of the edited model file. */
 import type { ReferenceProfile } from '../../../domain/model/reference-profile.ts'
-import { fourDigits } from '../../../domain/figures.ts'
+import { counted, fourDigits } from '../../../domain/figures.ts'
 import {
   backtestDrift,
   falseAlarms,
@@ -36,16 +36,16 @@ const mostNamed = 3
 
 export const monitorGroup: CommandGroup = {
   name: 'monitor',
-  summary: 'Try the limits of the monitor on the recorded history',
+  summary: 'Try limits of the monitor on recorded requests',
   commands: [
     {
       name: 'backtest <model>',
-      summary: 'Judge the drift of the last weeks again, with the limits of the model file as it is now',
+      summary: 'Check the drift of the last weeks again, with the present limits of the model file',
       options: [
-        ['--days <n>', 'How much of the history, up to 92 days (default: 30)'],
-        ['--model-version <version>', 'The version whose requests are judged (default: the champion)'],
-        ['--warn <psi>', 'Warn from this PSI instead of that of the model file'],
-        ['--alarm <psi>', 'Alarm from this PSI instead of that of the model file'],
+        ['--days <n>', 'Days before now to check, up to 92 (default: 30)'],
+        ['--model-version <version>', 'Version whose requests are checked (default: the champion)'],
+        ['--warn <psi>', 'PSI from which drift warns (default: that of the model file)'],
+        ['--alarm <psi>', 'PSI from which drift raises an alarm (default: that of the model file)'],
       ],
       examples: [
         'monitor backtest flight-delay',
@@ -89,11 +89,11 @@ async function backtest({ terminal, api }: CommandSession, { args, options }: Co
   terminal.answer(
     { model, version: answer.version, days, tuning, ...tested, falseAlarms: shuffled },
     [
-      `${answer.version}: ${tested.windows} windows with requests in ${days} days, ${tested.judged} with enough rows; warning from PSI ${tuning.warn}, alarm from ${tuning.alarm}.`,
+      `${answer.version}: ${counted(tested.windows, 'window')} with requests in ${days} days, ${tested.judged} with enough rows; warning from PSI ${tuning.warn}, alarm from ${tuning.alarm}.`,
       ...(tested.subjects.length === 0
         ? ['No window would have warned.']
         : [
-            `${tested.alerts} alarms would have been raised, ${Number((tested.alertsPerMonth ?? 0).toPrecision(3))} a month of judged windows.`,
+            `${counted(tested.alerts, 'alarm')} would have been raised, ${Number((tested.alertsPerMonth ?? 0).toPrecision(3))} a month of judged windows.`,
             '',
             tableBy(terminal, tested.subjects, {
               subject: 'name',
@@ -116,7 +116,9 @@ function alarmTimes({ alarmedMs }: DriftBacktest['subjects'][number]): string {
 
 const countedHour = ({ at, ...counts }: CountsOfHour): CountedHour => ({ hourMs: Date.parse(at), counts })
 
-function falseAlarmText({ within, rounds, alerts, perMonth, atMost }: FalseAlarms): string {
+function falseAlarmText({ within, rounds, judged, alerts, perMonth, atMost }: FalseAlarms): string {
   if (perMonth === null || atMost === null) return 'Too few rows to measure false alarms.'
+  // Shuffling the hours of one window changes nothing.
+  if (judged <= rounds) return 'Too few windows with enough rows to measure false alarms.'
   return `False alarms: ${alerts} in ${rounds} histories with the hours shuffled within the ${within}, ${fourDigits(perMonth)} a month, at most ${fourDigits(atMost)} (95 %).`
 }

@@ -31,21 +31,27 @@ const minTicks = 20
 
 export const policyGroup: CommandGroup = {
   name: 'policy',
-  summary: 'Search a release policy by simulation',
+  summary: 'Find a release policy by simulation',
   commands: [
     {
       name: 'suggest <model>',
       summary:
-        'Search stages by simulation: time to promotion, expected harm, and power against bad candidates',
+        'Find stages by simulation, with their time to promotion, expected harm, and chance to detect a bad candidate',
       options: [
-        ['--harm <n>', 'Failures above the champion that a release may cause (default: that of the policy)'],
-        ['--false-rollback <rate>', 'Bound Σα on false rollbacks, up to 0.05 (default: that of the policy)'],
+        [
+          '--harm <n>',
+          'Failed requests beyond those of the champion that a release may cause (default: that of the policy)',
+        ],
+        [
+          '--false-rollback <rate>',
+          'Largest share of good candidates that may be rolled back, up to 0.05 (default: that of the policy)',
+        ],
         [
           '--fault <kind>',
-          'Fault of the bad candidates: errors, worse or stale-feature (default: errors). Outcomes arrive as recorded; without a record, at once',
+          'Fault of the bad candidates: errors, worse or stale-feature (default: errors). Outcomes arrive after the recorded delays, or at once without a record',
         ],
-        ['--hours <list>', `Times of all stages together, in hours (default: ${defaultHours})`],
-        ['--releases <n>', 'Simulated releases of each plan and fault (default: 40)'],
+        ['--hours <list>', `Total times of the stages to try, in hours (default: ${defaultHours})`],
+        ['--releases <n>', 'Simulated releases for each plan and fault (default: 40)'],
         [
           '--traffic <file>',
           'Recorded traffic instead of that of the running system: JSON lines, or an answer of its API',

@@ -14,7 +14,7 @@ import { deferredText, type CommandReply } from '../deferred.ts'
 import { follow } from '../follow.ts'
 import { hintOfChangedFile } from '../../sync/changed-file.ts'
 import { coloured } from '../format.ts'
-import { isoTime } from './as-of.ts'
+import { asOfOption, isoTime } from './as-of.ts'
 import { readOverrides } from './hyperparameters.ts'
 import { gateTable } from './releases.ts'
 
@@ -28,9 +28,9 @@ export const retrainCommand: CommandSpec = {
   name: 'retrain <model>',
   summary: 'Train a challenger and release it if it passes the gates',
   options: [
-    ['--as-of <time>', 'Use only data known at this time (ISO 8601; default: now)'],
+    asOfOption,
     ['--reason <text>', 'Reason, stored with the retraining'],
-    ['--set <name=value…>', 'Hyperparameter in place of the one in the model file'],
+    ['--set <name=value…>', 'Value of a hyperparameter, instead of the one in the model file'],
     ['--cancel', 'Cancel the running retraining of the model instead of starting one'],
     ['--watch', 'Show stages and loss until the end; exit code 6 if there is no new version'],
   ],

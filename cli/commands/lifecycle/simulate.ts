@@ -31,7 +31,7 @@ export const simulateCommand: CommandSpec = {
     ['--policy <model|file>', 'Model name or JSON file (default: one day, canary shares from 1 to 50 %)'],
     ['--scenario <scenario>', `One of (default: good) ${Object.keys(scenarioForms).join(', ')}`],
     ['--releases <n>', 'Number of releases (default: 100)'],
-    ['--rps <n>', 'Requests per second of both arms (default: 100)'],
+    ['--rps <n>', 'Requests per second, of champion and candidate together (default: 100)'],
     ['--base-error <rate>', 'Error rate of the champion, 0 to 1 (default: 0.005)'],
     [
       '--traffic <file>',

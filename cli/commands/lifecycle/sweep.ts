@@ -5,7 +5,7 @@ import type { CommandSpec } from '../../program.ts'
 import { follow, readOpening } from '../follow.ts'
 import { coloured } from '../format.ts'
 import { tableBy } from '../../terminal.ts'
-import { isoTime } from './as-of.ts'
+import { asOfOption, isoTime } from './as-of.ts'
 import { cancelRunning } from './cancel-running.ts'
 import { warnOfChangedFile } from './retrain.ts'
 import { parseHyperparameter, readPairs, type HyperparameterOption } from './hyperparameters.ts'
@@ -51,7 +51,7 @@ const shownTrials = 10
 export const sweepCommand: CommandSpec = {
   name: 'sweep <model>',
   summary:
-    'Try hyperparameters and release the best if it passes the gates; exit code 6 without a new version',
+    'Search hyperparameters, and train and release the best if it passes the gates; exit code 6 if there is no new version',
   options: [
     [
       '--grid <name=values…>',
@@ -63,9 +63,9 @@ export const sweepCommand: CommandSpec = {
     ],
     [
       '--parallel <n>',
-      `Trials at a time, as far as training workers are free (default: 1, at most ${maxSweepParallel})`,
+      `Trials that run at the same time, if enough training workers are free (default: 1, at most ${maxSweepParallel})`,
     ],
-    ['--as-of <time>', 'Use only data known at this time (ISO 8601; default: now)'],
+    asOfOption,
     ['--cancel', 'Cancel the running sweep of the model with its trials instead of starting one'],
   ],
   examples: [

@@ -4,7 +4,7 @@ import type { RetrainingAnswer } from '../../client/responses.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import { readOpening } from '../follow.ts'
-import { isoTime } from './as-of.ts'
+import { asOfOption, isoTime } from './as-of.ts'
 import { cancelRunning } from './cancel-running.ts'
 import { readOverrides } from './hyperparameters.ts'
 import { printFollowed, followTraining, warnOfChangedFile } from './retrain.ts'
@@ -16,8 +16,8 @@ export const tryCommand: CommandSpec = {
   name: 'try <model>',
   summary: 'Train and evaluate without registering a version; exit code 6 if the gates would refuse it',
   options: [
-    ['--set <name=value…>', 'Hyperparameter in place of the one in the model file'],
-    ['--as-of <time>', 'Use only data known at this time (ISO 8601; default: now)'],
+    ['--set <name=value…>', 'Value of a hyperparameter, instead of the one in the model file'],
+    asOfOption,
     ['--cancel', 'Cancel the running trials of the model instead of starting one'],
   ],
   examples: [

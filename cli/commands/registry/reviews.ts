@@ -27,7 +27,7 @@ export const reviewsGroup: CommandGroup = {
     {
       name: 'list <model>',
       summary: 'List the answers that wait for a review, the oldest first, and the accuracy with reviews',
-      options: [['--limit <n>', 'How many (default: 100)']],
+      options: [['--limit <n>', 'Number of answers (default: 100)']],
       examples: ['reviews list flight-delay', 'reviews list flight-delay --limit 10 --json'],
       async run({ terminal, api }, { args, options }) {
         const limit = options['limit'] === undefined ? undefined : String(options['limit'])

@@ -11,6 +11,7 @@ import type { CommandGroup, CommandSession } from '../../program.ts'
 import { tableBy, tableOf, type Terminal } from '../../terminal.ts'
 import { orDash, digestPrefix, shownMetrics, time } from '../format.ts'
 import { listOfModels, listQuery, requireModel } from '../list.ts'
+import { evaluateAsOfOption, isoTime } from '../lifecycle/as-of.ts'
 import { printStarted, warnOfChangedFile, type StartedReply } from '../lifecycle/retrain.ts'
 
 type BroughtReply = StartedReply & { artifact: { library: string; unused: string[]; by_place?: string[] } }
@@ -74,16 +75,20 @@ export const versionsGroup: CommandGroup = {
     },
     {
       name: 'register <model>',
-      summary: 'Bring a version that was trained elsewhere; it is evaluated and released as a retraining is',
+      summary:
+        'Register a version that was trained elsewhere; it is evaluated and released like a retraining',
       options: [
-        ['--artifact <file>', 'model.txt of LightGBM, .json or .ubj of XGBoost, .json of CatBoost, or .onnx'],
+        [
+          '--artifact <file>',
+          'File of the model: model.txt of LightGBM, .json or .ubj of XGBoost, .json of CatBoost, or .onnx',
+        ],
         [
           '--columns <file>',
-          'columns.json: names and vocabularies of the columns, where the file holds none',
+          'columns.json, with the names and categories of the columns that the file of the model lacks',
         ],
         ['--trained-on <text>', 'What it was trained on; stored with the version'],
         ['--note, --reason <text>', 'Reason, stored with the version'],
-        ['--as-of <time>', 'Evaluate on the data known at this time (ISO 8601; default: now)'],
+        evaluateAsOfOption,
         ['--watch', 'Show the stages until the end; exit code 6 if there is no new version'],
       ],
       examples: [
@@ -99,7 +104,7 @@ export const versionsGroup: CommandGroup = {
         if (options['columns'] !== undefined)
           form.set('columns', await fileOf(String(options['columns'])), 'columns.json')
         if (options['trainedOn'] !== undefined) form.set('trained_on', String(options['trainedOn']))
-        if (options['asOf'] !== undefined) form.set('as_of', timeOf(String(options['asOf'])))
+        if (options['asOf'] !== undefined) form.set('as_of', isoTime(options['asOf'])!)
         if (options['reason'] !== undefined) form.set('note', String(options['reason']))
         const started = await session.api().postForm<BroughtReply>(path`/v1/models/${model}/versions`, form)
         const { library, unused, by_place: byPlace } = started.artifact
@@ -139,12 +144,6 @@ export const versionsGroup: CommandGroup = {
       },
     },
   ],
-}
-
-function timeOf(text: string): string {
-  if (Number.isNaN(Date.parse(text)))
-    throw usageError(`Invalid time "${text}" for --as-of; use 2001-02-05 or ISO 8601`)
-  return new Date(text).toISOString()
 }
 
 async function fileOf(name: string): Promise<Blob> {

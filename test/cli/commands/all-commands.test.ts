@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { auditedAction } from '../../../cli/commands/admin/audit.ts'
+import { auditedAction, reasonOfRow } from '../../../cli/commands/admin/audit.ts'
 import { alertLines } from '../../../cli/commands/admin/status.ts'
 import { commands } from '../../../cli/commands/all-commands.ts'
 import { freePort } from '../../../cli/embedded/process.ts'
@@ -77,6 +77,13 @@ it('audit marks a refused command', () => {
   expect(auditedAction({ action, detail: {} })).toBe(action)
 })
 
+it('the reason of an audited action is that of its actor, or the first changed field of a model', () => {
+  expect(reasonOfRow({ detail: { reason: 'new tariffs' } })).toBe('new tariffs')
+  expect(reasonOfRow({ detail: { fields: ['seed: 1 → 2', 'about'] } })).toBe('seed: 1 → 2, and 1 more')
+  expect(reasonOfRow({ detail: { reason: 'x'.repeat(200) } })).toHaveLength(100)
+  expect(reasonOfRow({ detail: { reason: null } })).toBe('–')
+})
+
 describe.each(named)('tenure %s', (name, { words, spec }) => {
   it('has help with examples', async () => {
     const { code, out, err } = await tenure(...words, '--help')
@@ -118,6 +125,8 @@ describe.each(named)('tenure %s', (name, { words, spec }) => {
 /** Commands that call the API at once, with their required arguments. */
 const asking: readonly (readonly string[])[] = [
   ['status'],
+  ['alerts'],
+  ['alerts', 'acknowledge', '17'],
   ['models'],
   ['retrain', 'iris'],
   ['try', 'iris'],
@@ -163,21 +172,20 @@ it.each(asking)('tenure %s %s explains how to reach Tenure if nothing listens', 
   })
 })
 
-it('status shows the worst alerts first, and how many more there are', () => {
+it('status shows the worst alerts first with model and kind, and how many more there are', () => {
   const terminal = openTerminal({ out: { write: () => {} }, err: { write: () => {} } })
   const alert = (severity: 'critical' | 'warning', message: string) => ({
     severity,
+    kind: 'failed',
     message,
     raised_at: '2026-03-01T12:00:00Z',
   })
   const warnings = ['a', 'b', 'c', 'd', 'e'].map((name) => alert('warning', name))
   const lines = alertLines(terminal, [...warnings, alert('critical', 'rolled back')], 'http://x')
-  expect(lines[1]).toBe('✗ critical rolled back (2026-03-01 12:00:00 UTC)')
+  expect(lines[1]).toBe('✗ critical failed: rolled back (2026-03-01 12:00:00 UTC)')
   expect(lines.at(-1)).toBe('and 1 more: http://x/alerts')
-  const ofModel = (message: string) =>
-    alertLines(terminal, [{ ...alert('warning', message), model: 'iris' }], '')[1]
-  expect(ofModel('auc 0.5 misses its floor')).toMatch(/^! warning iris: auc 0.5 misses its floor /)
-  expect(ofModel('iris_v1.0.0 was rolled back')).toMatch(/^! warning iris_v1.0.0 was rolled back /)
+  const ofModel = { ...alert('warning', 'auc 0.5 vs champion 0.6: retrain iris'), model: 'iris' }
+  expect(alertLines(terminal, [ofModel], '')[1]).toMatch(/^! warning iris failed: auc 0\.5 vs champion 0\.6/)
   expect(alertLines(terminal, [], 'http://x')).toEqual(['', 'No open alerts'])
 })
 
@@ -230,7 +238,7 @@ it.each([
   [['simulate', '--scenario', 'earns:-0.1'], 'needs a --policy with business metrics'],
   [['simulate', '--scenario', 'measured:1'], 'needs a --policy with external metrics'],
   [['monitor', 'backtest', 'iris', '--days', '1000'], '--days must be a number from 0.01 to 92'],
-  [['retrain', 'iris', '--as-of', 'tomorrow'], 'Invalid time "tomorrow" for --as-of'],
+  [['retrain', 'iris', '--as-of', 'tomorrow'], '--as-of: Invalid time "tomorrow"'],
   [['retrain', 'iris', '--set', 'units'], 'Invalid --set "units"; use name=value'],
   [['retrain', 'iris', '--set', 'units=1', '--set', 'units=2'], '--set units is given twice'],
   [['retrain', 'iris', '--set', 'postgres://u:hunter2@h/db'], 'Invalid --set "postgres://u:[redacted]@h/db"'],

@@ -53,7 +53,7 @@ describe('tenure reset', () => {
     held.release()
     expect(code).toBe(exitCodes.usage)
     expect(err).toContain(`already runs here as process ${process.pid}`)
-    expect(err).toContain('Stop it with Ctrl-C')
+    expect(err).toContain(`Stop it with Ctrl-C or \`kill ${process.pid}\``)
     expect(existsSync(join(dir, 'postgres', 'PG_VERSION'))).toBe(true)
   })
 

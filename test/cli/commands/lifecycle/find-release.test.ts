@@ -8,14 +8,17 @@ const releases = [
   { id: 'rel_2', version: 'flight-delay_v1.2.0' },
   { id: 'rel_1', version: 'flight-delay_v1.2.0' },
 ]
+/** A model that is released each day. */
+const daily = Array.from({ length: 130 }, (_, i) => ({ id: `rel_d${i}`, version: `daily_v1.${130 - i}.0` }))
 const retraining = { id: 'retrain/refused/1', outcome: 'not_better', message: 'auc 0.5 misses its floor' }
 const asked: unknown[] = []
 const client = {
-  get: (path: string, query: { model: string }) => {
+  get: (path: string, query: { model: string; limit?: number }) => {
     if (path === '/v1/retrainings')
       return Promise.resolve({ retrainings: query.model === 'refused' ? [retraining] : [] })
     asked.push(query.model)
-    return Promise.resolve({ releases: query.model === 'flight-delay' ? releases : [] })
+    const ofModel = query.model === 'flight-delay' ? releases : query.model === 'daily' ? daily : []
+    return Promise.resolve({ releases: ofModel.slice(0, query.limit ?? 100) })
   },
 } as unknown as Client
 
@@ -25,6 +28,7 @@ it.each([
   ['flight-delay_v1.2.0', 'rel_2'],
   ['flight-delay_v9.0.0', 'flight-delay_v9.0.0'],
   ['other', 'other'],
+  ['daily_v1.5.0', 'rel_d125'],
 ])('%s is %s', async (named, id) => expect(await findReleaseId(client, named)).toBe(id))
 
 it('a model without a release names what its last retraining led to', async () => {
@@ -40,4 +44,4 @@ it('a model without a release names what its last retraining led to', async () =
 })
 
 it('requests only the releases of the model', () =>
-  expect(asked).toEqual(['flight-delay', 'flight-delay', 'flight-delay', 'other']))
+  expect(asked).toEqual(['flight-delay', 'flight-delay', 'flight-delay', 'other', 'daily']))

@@ -1,0 +1,46 @@
+/** Tests `tenure alerts` against a server that records the requests. */
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { alertsGroup } from '../../../../cli/commands/admin/alerts.ts'
+import { runCommand } from '../../../support/command-line.ts'
+
+const alert = {
+  id: 17,
+  model: 'iris',
+  severity: 'critical',
+  message: 'iris lost quality',
+  raised_at: '2026-03-01T12:00:00Z',
+}
+let server: Server
+let url: string
+const asked: string[] = []
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    let body = ''
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()))
+    request.on('end', () => {
+      asked.push(`${request.method} ${request.url} ${body}`)
+      response.writeHead(200, { 'content-type': 'application/json' })
+      response.end(JSON.stringify(request.method === 'GET' ? { alerts: [alert] } : alert))
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+afterAll(() => void server.close())
+
+it('lists the open alerts with id, severity, model, time and text', async () => {
+  const { out } = await runCommand([alertsGroup], ['alerts', '--url', url])
+  expect(out).toMatch(/17 +critical +iris +2026-03-01 12:00:00 +– +iris lost quality/)
+  expect(asked).toEqual(['GET /v1/alerts?open=true '])
+})
+
+it.each(['acknowledge', 'resolve'])('%ss an alert with a reason', async (action) => {
+  asked.length = 0
+  const words = ['alerts', action, '17', '--reason', 'in repair', '--url', url]
+  const { out } = await runCommand([alertsGroup], words)
+  expect(out).toBe(`Alert 17 is ${action}d: iris lost quality\n`)
+  expect(asked).toEqual([`POST /v1/alerts/17/${action} {"reason":"in repair"}`])
+})

@@ -1,0 +1,36 @@
+/** Tests that `tenure drills run --watch` waits for drills that begin late. */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { expect, it } from 'vitest'
+import { drillsGroup } from '../../../../cli/commands/lifecycle/drills.ts'
+import { runCommand } from '../../../support/command-line.ts'
+
+it('waits for a drill that begins after five seconds, and for its end', async () => {
+  const beganMs = performance.now() + 5_000
+  const drill = {
+    id: 'drl_1',
+    model: 'iris',
+    kind: 'nan',
+    traffic: 'mirrored',
+    held: true,
+    harm_budget: 50,
+    harmed: 0,
+    started_at: '2026-03-01T12:00:00Z',
+  }
+  const drills = () => {
+    const ageMs = performance.now() - beganMs
+    const end = ageMs > 1_000 && { passed: true, ended_at: '2026-03-01T12:00:09Z' }
+    return ageMs < 0 ? [] : [{ ...drill, ...end }]
+  }
+  const server = createServer((request, response) => {
+    request.resume()
+    const answer =
+      request.method === 'POST' ? { model: 'iris', workflow_id: 'drill/iris' } : { drills: drills() }
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
+  }).listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { code, out } = await runCommand([drillsGroup], ['drills', 'run', 'iris', '--watch', '--url', url])
+  server.close()
+  expect([code, out]).toEqual([0, expect.stringContaining('passed')])
+})
