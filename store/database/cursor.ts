@@ -112,8 +112,12 @@ function refuseLogin(role: string, error: unknown): never {
 /** Adds the permissions of the role to an error of Postgres (SQLSTATE insufficient_privilege). */
 function withGrant(role: string, error: unknown): unknown {
   if (!(error instanceof Error) || (error as { code?: unknown }).code !== '42501') return error
-  error.message += error.message.includes('function')
+  const select = `grant select on <table> to ${role}`
+  const grants = error.message.includes('for schema ')
+    ? `grant usage on schema <schema> to ${role}; ${select}`
+    : select
+  error.message += error.message.includes('for function ')
     ? `: queries of batches and sources run as ${role}, which takes no locks, sends no notices and reads no files`
-    : `: queries of batches and sources run as ${role}; if it may read this, run "grant select on <table> to ${role}"`
+    : `: queries of batches and sources run as ${role}; if it may read this, run "${grants}"`
   return error
 }

@@ -48,7 +48,7 @@ export function parquet(files: Files, options: SourceOptions = {}): SourceSpec {
   return { kind: 'parquet', files: named(files), options }
 }
 
-/** Runs a query on the project's own Postgres as `tenure_reader`: `grant select on <table> to tenure_reader`. */
+/** Runs a query on the project's own Postgres as `tenure_reader`, to which [tables are granted](../how-to/projects/tables.md). */
 export function postgres(options: SourceOptions & { rows: string }): SourceSpec {
   return { kind: 'postgres', files: {}, options }
 }

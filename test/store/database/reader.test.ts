@@ -1,10 +1,14 @@
 /** Tests queries of users: they run as a separate role with limited privileges and leave nothing behind. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import sql, { raw } from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import { findRoleWeaknesses } from '../../../store/database/application-role.ts'
 import { foreignReader, type RowBatch } from '../../../store/database/cursor.ts'
 import type { Store } from '../../../store/postgres.ts'
+import { checkout } from '../../../temporal.config.ts'
+import { blocksOf } from '../../support/docs/markdown.ts'
 import { applicationUrl, migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let owner: Store
@@ -63,6 +67,21 @@ describe('a query from outside', () => {
     await application.transaction((database) =>
       appendAudit(database, { actor: 'anna', action: 'a', subject: 's', detail: {} }),
     )
+  })
+
+  it('needs the grants of the page on tables, which the refusal names', async () => {
+    const page = readFileSync(join(checkout, 'docs/how-to/projects/tables.md'), 'utf8')
+    const load = blocksOf(page).find(({ notes }) => notes['run'] === 'load')!.text
+    const [create, grants] = load.split(/^\\copy .*$/m)
+    await owner.query(sql`${raw(create!)}`)
+    await owner.query(sql`insert into shop.orders values (1, '2026-11-01', 2.5, 'red')`)
+    await expect(rowsOf('select id from shop.orders')).rejects.toThrow(
+      'permission denied for schema shop: queries of batches and sources run as tenure_reader; if it may read this, run "grant usage on schema <schema> to tenure_reader; grant select on <table> to tenure_reader"',
+    )
+    await owner.query(sql`${raw(grants!)}`)
+    expect(await rowsOf('select id from shop.orders')).toEqual([['1']])
+    await owner.query(sql`create table shop.later as select 2 as id`)
+    expect(await rowsOf('select id from shop.later')).toEqual([['2']])
   })
 
   it('is one statement', () =>
