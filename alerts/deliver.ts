@@ -122,6 +122,7 @@ const factsOf = ({ severity, model, kind, evidence, ...times }: Alert): AlertFac
   severity,
   model,
   raisedMs: Date.parse(times.raisedAt),
+  worst: times.worst,
   worstMs: msOf(times.worstSince),
   acknowledgedMs: msOf(times.acknowledgedAt),
   resolvedMs: msOf(times.resolvedAt),

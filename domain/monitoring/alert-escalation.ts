@@ -32,7 +32,8 @@ export interface AlertFacts {
   severity: Severity
   model?: string
   raisedMs: number
-  /** Since when it has had its highest severity; absent when it was raised with it. */
+  /** The highest severity that it has had, and since when; absent when it was raised with it. */
+  worst?: Severity
   worstMs?: number
   acknowledgedMs?: number
   resolvedMs?: number
@@ -59,8 +60,9 @@ export interface DeliveryRecord {
   dueMs: number
   /** Whether the delivery has failed so far and will be retried. */
   waits?: boolean
-  /** The time of the delivery. */
+  /** The time of the delivery, and the severity that the alert had in it. */
   sentMs?: number | null
+  sentSeverity?: Severity | null
 }
 
 /** Alertmanager resolves an alert that is not repeated. */
@@ -75,7 +77,6 @@ export function dueNotifications(
   return channels.flatMap((channel): DeliveryRecord[] => {
     const mine = history.filter(({ channel: name }) => name === channel.name)
     const told = mine.filter(({ about }) => about === 'raised')
-    const times = told.map(({ dueMs, sentMs }) => Math.max(dueMs, sentMs ?? dueMs))
     if (alert.resolvedMs !== undefined && alert.isNotice !== true) {
       const isOwed =
         told.length > 0 && !mine.some(({ about, waits }) => about === 'resolved' || waits === true)
@@ -85,18 +86,23 @@ export function dueNotifications(
     // A channel that was unreachable gets one notification when it is back, not one per missed repetition.
     if (told.some(({ waits }) => waits === true)) return []
     // Who was told of a warning is told again when it has become critical.
-    const raised = times.filter((atMs) => atMs >= sinceMsOf(alert))
+    const raised = told.filter((message) => isOfWorst(message, alert)).map(arrivalOf)
     const dueMs = nextRaised(alert, channel, raised)
     if (dueMs !== undefined && dueMs <= nowMs) return [{ channel: channel.name, about: 'raised', dueMs }]
     const remindMs = raised.length === 0 ? undefined : reminderOf(alert, channel, nowMs)
-    if (
-      remindMs === undefined ||
-      mine.some(({ dueMs: at, sentMs }) => Math.max(at, sentMs ?? at) >= remindMs)
-    )
-      return []
+    if (remindMs === undefined || mine.some((message) => arrivalOf(message) >= remindMs)) return []
     return [{ channel: channel.name, about: 'reminder', dueMs: remindMs }]
   })
 }
+
+const arrivalOf = ({ dueMs, sentMs }: DeliveryRecord): number => Math.max(dueMs, sentMs ?? dueMs)
+
+/**
+ * Whether the channel was told of the alert at its highest severity. The time of arrival does not decide: a message may leave as a warning
+ * and arrive after the alert has become critical.
+ */
+const isOfWorst = ({ dueMs, sentSeverity }: DeliveryRecord, alert: AlertFacts): boolean =>
+  alert.worstMs === undefined || dueMs >= alert.worstMs || sentSeverity === alert.worst
 
 const sinceMsOf = ({ raisedMs, worstMs }: AlertFacts): number => worstMs ?? raisedMs
 

@@ -16,7 +16,8 @@ export async function listNotifiable(
     select alerts.*, clock_timestamp() as now, (
       select coalesce(jsonb_agg(jsonb_build_object(
         'channel', channel, 'about', about, 'dueMs', (extract(epoch from due_at) * 1000)::float8,
-        'waits', next_at is not null, 'sentMs', (extract(epoch from sent_at) * 1000)::float8)), '[]')
+        'waits', next_at is not null, 'sentMs', (extract(epoch from sent_at) * 1000)::float8,
+        'sentSeverity', sent_as ->> 'severity')), '[]')
       from alert_notifications where alert_id = alerts.id
     ) as told
     from alerts where resolved_at is null or resolved_at > now() - interval '2 days' order by id`)

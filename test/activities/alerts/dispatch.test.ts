@@ -37,6 +37,8 @@ let receiver: Server
 let url: string
 let got: { path: string; headers: IncomingHttpHeaders; text: string }[] = []
 let status = 200
+/** The receiver answers only after it. */
+let answering = Promise.resolve()
 let telling: { environment: MockActivityEnvironment; running: Promise<unknown> } | undefined
 
 beforeAll(async () => {
@@ -53,7 +55,7 @@ beforeAll(async () => {
     request.on('data', (chunk: Buffer) => (text += chunk.toString()))
     request.on('end', () => {
       got.push({ path: request.url!, headers: request.headers, text })
-      response.writeHead(status).end('said')
+      void answering.then(() => response.writeHead(status).end('said'))
     })
   })
   await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve))
@@ -62,6 +64,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   got = []
   status = 200
+  answering = Promise.resolve()
   await deps.store.query(sql`
     update releases set stage = 'ended', outcome = 'aborted', ended_at = now() where ended_at is null`)
   await deps.store.query(sql`delete from alerts`)
@@ -82,6 +85,15 @@ function tell(...channels: object[]): void {
   const environment = new MockActivityEnvironment({}, { logger: quiet })
   telling = { environment, running: environment.run(dispatchAlerts(deps), { forMs: 600_000, everyMs: 50 }) }
 }
+const mailTo = (port: number) => ({
+  name: 'mail',
+  target: {
+    kind: 'email',
+    smtp: `smtp://127.0.0.1:${port}`,
+    from: 'tenure@example.org',
+    to: ['anna@example.org'],
+  },
+})
 const raise = (more: object = {}) =>
   upsertAlert(deps.store, {
     dedupeKey: 'quality/iris',
@@ -118,12 +130,15 @@ describe('alert dispatch', () => {
     expect(got).toHaveLength(2)
   })
 
-  it('posts an acknowledged warning again when it has become critical, once', async () => {
+  it('posts an acknowledged warning again when it has become critical before the first post was answered, once', async () => {
+    let answer!: () => void
+    answering = new Promise((resolve) => (answer = resolve))
     tell({ name: 'chat', target: { kind: 'slack', url: `${url}/chat` } })
     const id = await raise({ severity: 'warning' })
     await arrived(1)
     await acknowledgeAlert(deps.store, { id, by: 'anna' })
     for (const severity of ['critical', 'warning', 'critical']) await raise({ severity })
+    answer()
     await arrived(2)
     expect(got[1]?.text).toContain('*CRITICAL iris')
     expect(await acknowledgeAlert(deps.store, { id, by: 'anna' })).toMatchObject({ worst: 'critical' })
@@ -166,15 +181,7 @@ describe('alert dispatch', () => {
 
   it('sends an alert by mail', async () => {
     const { server, port, mails } = await listenForMail()
-    tell({
-      name: 'mail',
-      target: {
-        kind: 'email',
-        smtp: `smtp://127.0.0.1:${port}`,
-        from: 'tenure@example.org',
-        to: ['anna@example.org'],
-      },
-    })
+    tell(mailTo(port))
     await raise()
     await until(() => mails.length > 0, 'a mail')
     expect(mails[0]).toMatch(/^To: anna@example.org\r$/m)
@@ -225,15 +232,7 @@ describe('alert dispatch', () => {
       { name: 'chat', target: { kind: 'slack', url: `${url}/chat` } },
       { name: 'hook', target: { kind: 'webhook', url: `${url}/hook`, secret } },
       { name: 'relay', target: { kind: 'alertmanager', url: `${url}/am` } },
-      {
-        name: 'mail',
-        target: {
-          kind: 'email',
-          smtp: `smtp://127.0.0.1:${mail.port}`,
-          from: 'tenure@example.org',
-          to: ['anna@example.org'],
-        },
-      },
+      mailTo(mail.port),
     )
     await raise()
     // Six steps of ten minutes of policy time: every channel is tried and none responds.

@@ -47,12 +47,25 @@ describe('an alert', () => {
     const rising = (nowMs: number): AlertFacts =>
       nowMs < 20 * minute
         ? { ...alert, severity: 'warning', ...(nowMs >= 5 * minute && { acknowledgedMs: 5 * minute }) }
-        : { ...alert, worstMs: 20 * minute }
+        : { ...alert, worst: 'critical', worstMs: 20 * minute }
     expect(tellUntil(40 * minute, [chat, pager], rising)).toEqual([
       '0 chat raised',
       '20 chat raised',
       '30 pager raised',
     ])
+  })
+
+  it('is sent again when it became more severe while the message of the warning was on its way', () => {
+    const left: DeliveryRecord = { channel: 'chat', about: 'raised', dueMs: 0, sentMs: 21 * minute }
+    const risen: AlertFacts = { ...alert, worst: 'critical', worstMs: 20 * minute }
+    const after = (sentSeverity: 'warning' | 'critical') =>
+      dueNotifications(risen, {
+        channels: [chat],
+        told: [{ ...left, sentSeverity }],
+        nowMs: 22 * minute,
+      })
+    expect(after('warning')).toEqual([{ channel: 'chat', about: 'raised', dueMs: 20 * minute }])
+    expect(after('critical')).toEqual([])
   })
 
   it('is not repeated while its delivery is pending, and repeated an interval after its delivery', () => {
