@@ -138,9 +138,11 @@ describe('the replay', () => {
     })
     await expect.poll(() => received.length).toBeGreaterThan(3)
     await replay.stop()
-    const count = received.length
-    expect(replay.counts().requests).toBe(count)
-    expect(count).toBeLessThan(1_000)
+    const { requests, failures } = replay.counts()
+    // On a busy machine a request may time out before this process, the server, has read it.
+    expect(received.length).toBeGreaterThanOrEqual(requests - (failures['timeout'] ?? 0))
+    expect(received.length).toBeLessThanOrEqual(requests)
+    expect(requests).toBeLessThan(1_000)
   })
 })
 
