@@ -23,6 +23,7 @@ import {
   errorAtLimit,
   errorOfChange,
   largerError,
+  meanErrorAtLimit,
   metricError,
   repeatedKeys,
   windowAlpha,
@@ -299,17 +300,12 @@ function tooLittle(
   const { mean, name, unit, rows } = earned
   const known = values.flatMap((value, row) => (value === null ? [] : [{ value, key: routingKeys[row]! }]))
   const worth = Float64Array.from(known, ({ value }) => value)
-  const error = largerError(
-    known.map(({ key }) => key),
-    (entities) => meanError(worth, entities),
-  )
+  const keys = known.map(({ key }) => key)
+  const error = largerError(keys, (entities) => meanError(worth, entities))
+  const draws = repeatedKeys(keys) === undefined ? rows : new Set(keys).size
+  const errorAt = (limit: number) => meanErrorAtLimit(error, { value: mean, limit, draws })
   const floors = { warn, alarm, higherIsBetter: !lowerIsBetter }
-  const {
-    level,
-    limit,
-    text,
-    alarm: beyondAlarm,
-  } = compareFloors({ value: mean, errorAt: () => error }, floors)
+  const { level, limit, text, alarm: beyondAlarm } = compareFloors({ value: mean, errorAt }, floors)
   if (level === 'held') return undefined
   // An open alarm stays one until it is certainly over.
   const isDoubtful = level === 'doubtful' || (beyondAlarm === 'doubtful' && isOpen)

@@ -44,6 +44,22 @@ export function errorAtLimit(
 /** How many rows a share of 0 or 1 has at least, by default: a recall has the positives of the window, not all rows. */
 const positives = 100
 
+/**
+ * The standard error by which a mean is compared with a limit farther from 0. Where few rows have a value, such as purchases, a window with
+ * few of them by chance has a small error too: the error is at least that of as many of these values as reach the limit.
+ */
+export function meanErrorAtLimit(
+  error: number | null,
+  { value, limit, draws }: { value: number; limit: number; draws: number },
+): number | null {
+  if (error === null || value * limit < 0 || Math.abs(limit) <= Math.abs(value)) return error
+  if (value !== 0) return error * Math.sqrt(limit / value)
+  return error === 0 ? Math.abs(limit) * Math.sqrt(rowsOfValue / draws) : error
+}
+
+/** Of a window of zeros, how many rows have one value at the limit: then it is certain from about a thousand rows on. */
+const rowsOfValue = 100
+
 export interface FloorBreach {
   /**
    * - `held`: within both floors.

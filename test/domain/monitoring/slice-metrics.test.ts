@@ -277,6 +277,38 @@ describe('the slices of a window', () => {
     expect(report.cleared).not.toContain('business_value')
   })
 
+  it.each([200, 500])(
+    'do not miss a limit by chance where one of 100 rows has a value, on %i rows',
+    (rows) => {
+      const uniform = seededRandom(rows)
+      const y = Array.from({ length: rows }, () => 0)
+      const window = {
+        scored: score(
+          'binary',
+          y,
+          y.map(() => [0.1]),
+          policy,
+        ),
+        routingKeys: keysOf(rows),
+        slices: [],
+        groups: [],
+        baseline: { slices: {}, ece: null },
+      }
+      const by = { ...policy, calibration: 'off' } as const
+      const windows = Array.from({ length: 300 }, () => {
+        const worth = y.map(() => (uniform() < 0.01 ? 100 : 0))
+        return judgeBreakdown({ ...window, worth }, by, { ...business, warn: 1, alarm: 1 })
+      })
+      // Four of 300 have a probability of 0.03 % at one of a thousand.
+      expect(windows.filter(({ findings }) => findings.length > 0).length).toBeLessThan(4)
+    },
+  )
+
+  it('alarm when no row of a large window has a value', () => {
+    const given = { ...evidence(), worth: Array.from({ length: 2_000 }, () => 0) }
+    expect(codes(given, business)).toEqual(['critical business_value'])
+  })
+
   it('have a reason when their metric is unknown', () => {
     const report = judgeBreakdown({ ...evidence(), worth: 'no such column "fee"' }, policy, business)
     expect(report.business).toMatchObject({ mean: null })
