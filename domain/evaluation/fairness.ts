@@ -10,7 +10,7 @@ import {
   ratioOfRates,
   type RateInterval,
 } from '../statistics/rate-comparison.ts'
-import { sumOf } from '../statistics/distributions.ts'
+import { normalQuantile, studentTwoSidedQuantile, sumOf } from '../statistics/distributions.ts'
 import { meanError } from '../statistics/mean-error.ts'
 import type { ScoredRows } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
@@ -72,7 +72,11 @@ export function judgeFairness(
   return attributes.map(({ attribute }, i) => {
     const { groups, rates } = counted[i]!
     const [selection, tpr, fpr] = rates.map((shares, k) =>
-      comparePairs(shares, level, k === 0 ? ratioWithin(fairness) : differenceWithin(fairness)),
+      comparePairs(
+        shares.map((share) => ({ ...share, rows: certainRows(share, level) })),
+        level,
+        k === 0 ? ratioWithin(fairness) : differenceWithin(fairness),
+      ),
     ) as [Comparison, Comparison, Comparison]
     const verdicts = [selection, tpr, fpr].map(({ verdict }) => verdict)
     const fewOf = ({ enough }: Comparison) =>
@@ -97,6 +101,8 @@ interface Share {
   value: number
   /** The independent rows: fewer than there are where the rows of an entity are alike. */
   rows: number
+  /** The entities that have shown how much they differ; absent where each draw counts by itself. */
+  entities?: number
 }
 
 /** The rates of the judged groups: selection, true positives, false positives. */
@@ -121,7 +127,7 @@ function countRates(
         .filter((row) => rate === 'selectionRate' || y[row] === (rate === 'tpr' ? 1 : 0))
       // One positive that is wrong is a rate of 0, which says nothing of the group.
       if (rate !== 'selectionRate' && rows.length < minRateRows) return []
-      return [{ group: group.group, value, rows: independentRows(rows, value, scored, entities) }]
+      return [{ group: group.group, value, ...independentRows(rows, value, scored, entities) }]
     })
   return { groups, rates: ratesOfGroup.map(sharesOf) }
 }
@@ -135,15 +141,23 @@ function independentRows(
   share: number,
   { predicted }: ScoredRows,
   entities: Entities,
-): number {
-  if (entities === undefined) return rows.length
+): Pick<Share, 'rows' | 'entities'> {
+  if (entities === undefined) return { rows: rows.length }
   const owners = rows.map((row) => entities[row]!)
   const error = meanError(
     Uint8Array.from(rows, (row) => predicted[row]!),
     owners,
   )
-  if (error === null || share === 0 || share === 1) return new Set(owners).size
-  return Math.min(rows.length, (share * (1 - share)) / error ** 2)
+  const count = new Set(owners).size
+  if (error === null || share === 0 || share === 1) return { rows: count }
+  return { rows: Math.min(rows.length, (share * (1 - share)) / error ** 2), entities: count }
+}
+
+/** Few entities do not show well how much they differ: the rows are fewer by Student's t over them (Korn and Graubard, 1998). */
+function certainRows({ rows, entities }: Share, level: number): number {
+  if (entities === undefined) return rows
+  const [z, t] = [normalQuantile((1 + level) / 2), studentTwoSidedQuantile(1 - level, entities - 1)]
+  return z === null || t === null ? 1 : Math.max(1, rows * (z / t) ** 2)
 }
 
 /** How two groups are compared, the one with the lower rate first, and when a value breaks the limit. */

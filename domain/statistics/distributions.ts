@@ -129,6 +129,12 @@ function betaFraction(x: number, a: number, b: number): number {
 export const studentTwoSided = (t: number, dof: number): number | null =>
   betaCdf(dof / (dof + t ** 2), dof / 2, 0.5)
 
+/** The t with P(|T| > t) = p for a variable of Student. */
+export function studentTwoSidedQuantile(p: number, dof: number): number | null {
+  const x = betaQuantile(p, dof / 2, 0.5)
+  return x === null || x === 0 ? null : Math.sqrt((dof * (1 - x)) / x)
+}
+
 /** The x with P(X ≤ x) = p: the guess of jstat, refined by bisection and Newton on betaCdf. */
 export function betaQuantile(p: number, a: number, b: number): number | null {
   if (!(p >= 0 && p <= 1 && a > 0 && b > 0 && a < Infinity && b < Infinity)) return null

@@ -81,6 +81,47 @@ describe('the rate at which a fair model is refused is at most 5 %', () => {
     ))
 })
 
+/** The share of worlds with this verdict, where each entity of 60 rows has a selection rate of its own, 5 or 95 %. */
+function fewEntities(
+  entities: number,
+  wanted: GateFairnessRow['verdict'],
+  count: number,
+  confidence: number,
+) {
+  const uniform = seededRandom(entities)
+  const rows = Array.from({ length: 120 * entities }, (_, i) => ({
+    group: `g${i % 2}`,
+    entity: `${i % 2}/${Math.floor(i / 120)}`,
+  }))
+  const values = rows.map(({ group }) => group)
+  let found = 0
+  for (let i = 0; i < count; i++) {
+    const rates = new Map(rows.map(({ entity }) => [entity, uniform() < 0.5 ? 0.05 : 0.95]))
+    const scored = score(
+      'binary',
+      rows.map(() => (uniform() < 0.3 ? 1 : 0)),
+      rows.map(({ entity }) => [uniform() < rates.get(entity)! ? 0.9 : 0.1]),
+      policy,
+    )
+    const [row] = judgeFairness(
+      [{ attribute: 'origin', values }],
+      scored,
+      { ...policy, confidence },
+      rows.map(({ entity }) => entity),
+    )
+    if (row!.verdict === wanted) found++
+  }
+  return found / count
+}
+
+describe('groups of few entities, which differ much', () => {
+  it.each([2, 3, 5])('are not treated differently by chance: %i of each', (entities) => {
+    expect(fewEntities(entities, 'blocked', worlds, policy.confidence)).toBeLessThanOrEqual(alpha)
+    // At the level of a window: four of 300 have a probability of 0.03 %.
+    expect(fewEntities(entities, 'blocked', 300, 0.999)).toBeLessThan(4 / 300)
+  })
+})
+
 describe('an unfair model is refused', () => {
   it.each([
     ['one of two groups is selected half as often', { selected: [0.15, 0.3], rows: 1_000 }],

@@ -22,6 +22,7 @@ import {
   normalQuantile,
   sumOf,
   studentTwoSided,
+  studentTwoSidedQuantile,
 } from '../../../domain/statistics/distributions.ts'
 
 describe('distribution functions (SciPy 1.17.1)', () => {
@@ -125,6 +126,17 @@ it("Student's two-sided p has the values of SciPy", () => {
   expect(studentTwoSided(-2.7764451051977987, 4)).toBeCloseTo(0.05, 10)
   expect(studentTwoSided(2, 4)).toBeCloseTo(0.11611652351681556, 10)
   expect(studentTwoSided(0, 3)).toBe(1)
+})
+
+it.each([
+  [0.05, 1, 12.7062],
+  [0.05, 10, 2.22814],
+  [0.001, 30, 3.64596],
+  [0.05, 1e7, 1.95996],
+])("Student's two-sided quantile at %f with %i degrees of freedom is that of the tables", (p, dof, t) => {
+  const found = studentTwoSidedQuantile(p, dof)!
+  expect(found).toBeCloseTo(t, 4)
+  expect(studentTwoSided(found, dof)).toBeCloseTo(p, 10)
 })
 
 describe("McNemar's p", () => {
