@@ -98,7 +98,7 @@ export function judgeBreakdown(
   policy: GatePolicy,
   business?: BusinessPolicy,
 ): BreakdownReport {
-  const { scored, routingKeys, groups, worth, baseline, open = {} } = evidence
+  const { scored, routingKeys, slices, groups, worth, baseline, open = {} } = evidence
   const rows = scored.y.length
   const parts = judgeSlices(evidence, policy)
   const compared = groups.flatMap(({ attribute, values }) =>
@@ -133,36 +133,53 @@ export function judgeBreakdown(
     cleared: [],
     judge: breakdownJudge,
   }
+  // No later window can measure what the model file no longer declares.
+  const isGone: Readonly<Record<BreakdownMatter, boolean>> = {
+    quality_slice: slices.length === 0,
+    quality_calibration: !calibrated,
+    quality_fairness: groups.length === 0,
+    business_value: business === undefined,
+  }
   const add = (code: BreakdownMatter, found: Judged | undefined, holds: boolean) => {
     if (found?.severity !== undefined)
       return void report.findings.push({ ...found, code, severity: found.severity })
     if (found !== undefined) report.doubtful.push({ code, message: found.message, values: found.values })
-    if (holds) report.cleared.push(code)
+    if (holds || (isGone[code] && open[code] !== undefined)) report.cleared.push(code)
   }
   const isOpen = (code: BreakdownMatter, name: string) => open[code]?.includes(name) === true
-  const slicesLeft = parts.filter(({ name, level }) => level !== 'held' && isOpen('quality_slice', name))
-  const isComparable = parts.some(({ level }) => ['held', 'doubtful', 'lost'].includes(level))
-  const worse = withOpen(
-    worseSlices(parts, policy),
-    slicesLeft.map(({ name, value }) => [name, value]),
+  const slicesLeft = parts.flatMap(({ name, level, value }) =>
+    level === 'held'
+      ? []
+      : namesOfSlice({ name, level }, policy)
+          .filter((each) => isOpen('quality_slice', each))
+          .map((each) => [each, value] as const),
   )
+  const isComparable = parts.some(({ level }) => ['held', 'doubtful', 'lost'].includes(level))
+  const worse = withOpen(worseSlices(parts, policy), slicesLeft)
   add('quality_slice', worse, isComparable && slicesLeft.length === 0)
   const isCalibrationKnown = enough(rows, policy) && promised !== undefined
   const miscalibrated = overconfident(evidence, report, policy)
   add('quality_calibration', miscalibrated, isCalibrationKnown && miscalibrated === undefined)
   const isDefined = fairness.some(({ verdict }) => verdict !== 'undefined')
-  const groupsLeft = fairness.filter(
-    ({ attribute, verdict }) => verdict !== 'ok' && isOpen('quality_fairness', attribute),
-  )
-  const unequal = withOpen(
-    unfair(fairness),
-    groupsLeft.map(({ attribute, selectionRatio }) => [attribute, selectionRatio.value]),
-  )
+  // Attributes that could not be determined have no row.
+  const groupsLeft = groups.flatMap(({ attribute }) => {
+    const row = fairness.find((each) => each.attribute === attribute)
+    return row?.verdict === 'ok' || !isOpen('quality_fairness', attribute)
+      ? []
+      : [[attribute, row?.selectionRatio.value ?? null] as const]
+  })
+  const unequal = withOpen(unfair(fairness), groupsLeft)
   add('quality_fairness', unequal, isDefined && groupsLeft.length === 0)
   const low = tooLittle(earned, { values, routingKeys, isOpen: open.business_value !== undefined }, business)
   add('business_value', low, earned !== null && earned.mean !== null && low === undefined)
   return report
 }
+
+/** The names that an alert may have given to a slice: one that could not be determined has no rows by number. */
+const namesOfSlice = (
+  { name, level }: Pick<SliceQuality, 'name' | 'level'>,
+  { targets = [] }: GatePolicy,
+): string[] => [name, ...(level === 'unreadable' ? targets.map((target) => sliceNameOf(name, target)) : [])]
 
 /** A finding, or without a severity one that may be chance. */
 type Judged = Omit<BreakdownFinding, 'code' | 'severity'> & Partial<Pick<BreakdownFinding, 'severity'>>

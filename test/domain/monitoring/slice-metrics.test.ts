@@ -62,6 +62,15 @@ describe('the slices of several numbers', () => {
     expect(levels(given(1.5, baseline))).toEqual(['evening (near): lost', 'evening (far): held'])
   })
 
+  it('keep an alert open that names a number of one that cannot be evaluated', () => {
+    const measured = given(1, { 'evening (near)': 1, 'evening (far)': 100, 'night (near)': 1 })
+    const slices = [...measured.slices, { name: 'night', rows: 'no such column' }]
+    const clearedOf = (name: string) =>
+      judgeBreakdown({ ...measured, slices, open: { quality_slice: [name] } }, several).cleared
+    expect(clearedOf('night (near)')).toEqual([])
+    expect(clearedOf('evening (near)')).toEqual(['quality_slice'])
+  })
+
   it('are judged by their mean for a version that the gate has judged so', () => {
     expect(levels(given(1.5, { evening: 50.5 }))).toEqual(['evening: held'])
     expect(levels(given(50, { evening: 50.5 }))).toEqual(['evening: lost'])
@@ -203,6 +212,29 @@ describe('the slices of a window', () => {
     expect(judged([]).doubtful.map(({ code }) => code)).toEqual(['quality_fairness'])
     expect(judged([]).cleared).toContain('quality_fairness')
     expect(judged(['group']).cleared).not.toContain('quality_fairness')
+  })
+
+  it('keep an alert of fairness open that names a column that cannot be determined', () => {
+    const given = evidence()
+    const few = { ...policy, fairness: { ...policy.fairness, selectionRatio: 0.1, rateDifference: 0.9 } }
+    const groups = [...given.groups, { attribute: 'age', values: 'no such column "age"' }]
+    const clearedOf = (name: string) =>
+      judgeBreakdown({ ...given, groups, open: { quality_fairness: [name] } }, few).cleared
+    expect(clearedOf('age')).not.toContain('quality_fairness')
+    expect(clearedOf('half')).toContain('quality_fairness')
+  })
+
+  it('resolve the alerts of what the model file no longer declares', () => {
+    const none = { ...evidence(), slices: [], groups: [] }
+    const off = { ...policy, calibration: 'off' } as const
+    const open = {
+      quality_slice: ['evening'],
+      quality_calibration: ['value'],
+      quality_fairness: ['half'],
+      business_value: ['mean'],
+    }
+    expect(judgeBreakdown({ ...none, open }, off).cleared).toEqual(Object.keys(open))
+    expect(judgeBreakdown(none, off).cleared).toEqual([])
   })
 
   it.each([
