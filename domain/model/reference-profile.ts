@@ -113,11 +113,12 @@ export function countedProfile(
   return { ...profile, counts: bins }
 }
 
-const binWords: Readonly<Record<string, string>> = {
-  __other__: 'other',
-  __new__: 'never seen',
-  __missing__: 'missing',
-}
+/** A map, because a category may have the name of a property of every object, such as "constructor". */
+const binWords: ReadonlyMap<string, string> = new Map([
+  ['__other__', 'other'],
+  ['__new__', 'never seen'],
+  ['__missing__', 'missing'],
+])
 
 /**
  * The bins as people read them, in the order of the counts: `12 – 15.5`, `missing`. `edgeText` gets the fewest significant digits, at least
@@ -128,7 +129,7 @@ export function shownBins(
   least: number,
   edgeText: (edge: number, digits: number) => string,
 ): string[] {
-  const names = binNames(profile).map((name) => binWords[name] ?? name)
+  const names = binNames(profile).map((name) => binWords.get(name) ?? name)
   if (profile.kind === 'category') return names
   const { edges } = profile
   const digits = digitsApart(edges, least)

@@ -92,6 +92,14 @@ describe('the reason of a drift', () => {
     )
   })
 
+  it('names a category that is called as a property of every object', () => {
+    const named = (text: string) => text.split('').map((letter) => (letter === 'a' ? 'constructor' : letter))
+    const profile = categoryProfile('built', named('aaaaaabbbc'.repeat(500)))
+    expect(reasonOf(profile, named('aaabbbbbbc'.repeat(500)))).toMatch(
+      /; most moved: constructor \(60 % → 30 %\), b \(30 % → 60 %\)$/,
+    )
+  })
+
   it('names the ranges of a number, with short edges', () => {
     const profile = numberProfile(
       'x',
