@@ -31,8 +31,8 @@ export function hashedRowsOf(
     )
   const width = inputWidthOf(fits)
   const numberAt = columns.flatMap(({ isText }, at) => (isText === true ? [] : [at]))
-  /** The column of each text of a row; -1 for a text that the model does not take. */
-  const textAt = fits.flatMap(({ kind }, at) => (kind === 'category' ? [at < columns.length ? at : -1] : []))
+  /** The column of each text of a row; -1 for a text that the model does not take, or whose code it takes. */
+  const textAt = fits.flatMap(({ kind }, at) => (kind === 'category' ? [isTaken[at] === true ? at : -1] : []))
   const row = new Float64Array(columns.length)
   const empty = hashOfText('')
   let numbers: Float64Array = new Float64Array(0)

@@ -1,8 +1,10 @@
 /** Tests that models of CatBoost with categories answer as CatBoost does, and which of their files are refused. */
 import { describe, expect, it } from 'vitest'
+import { columnsOf } from '../../../../../api/serving/codec/feature-columns.ts'
 import {
   createInputBuffer,
   resetInput,
+  writeRow,
   type InputBuffer,
 } from '../../../../../api/serving/codec/input-buffer.ts'
 import { compileColumns } from '../../../../../api/serving/columnar/column-predictor.ts'
@@ -11,7 +13,7 @@ import { bindColumns } from '../../../../../api/serving/formats/bind-columns.ts'
 import type { ArtifactColumn, ArtifactFacts } from '../../../../../api/serving/formats/format.ts'
 import { columnValue, readForest } from '../../../../../api/serving/formats/model-file.ts'
 import { hashOfText } from '../../../../../api/serving/formats/trees/hashes/city-hash.ts'
-import { treesFormat } from '../../../../../api/serving/formats/trees/format.ts'
+import { openForest, treesFormat } from '../../../../../api/serving/formats/trees/format.ts'
 import { predictorOf } from '../../../../../api/serving/formats/trees/predictor.ts'
 import {
   loadVersion,
@@ -21,6 +23,7 @@ import {
 import { batchLayoutOf, textCodes } from '../../../../../domain/model/batch-spec.ts'
 import type { Feature, FeatureRow, Features, Output } from '../../../../../domain/model/features.ts'
 import { broughtFacts, type Manifest } from '../../../../../domain/model/manifest.ts'
+import { compileEncoder } from '../../../../../domain/model/preprocessing.ts'
 import { compareAnswers, readCategoryCases } from '../../../../support/formats/parity.ts'
 import { categoryModel } from '../../../../support/formats/hostile/category-models.ts'
 
@@ -166,6 +169,46 @@ describe('a version of CatBoost with categories', () => {
     const answerOf = (change: FeatureRow) => ask(loaded, read(loaded, [{ ...first!, ...change }]))
     expect(answerOf({ colour: null })).toEqual(answerOf({ colour: '' }))
     expect(answerOf({ colour: 'never seen' })).toEqual(answerOf({ colour: 'nor this' }))
+  })
+
+  it('takes the text of one category beside the code of another', () => {
+    const forest = readForest(categoryModel('ctrs'))!
+    const features: Features = Object.fromEntries(
+      forest.columns.map(({ name, isText }) => [
+        name,
+        { kind: isText === true || name === 'price' ? 'category' : 'number' },
+      ]),
+    )
+    const declared = forest.columns.map(({ name }) =>
+      name === 'price' ? { name, vocabulary: ['low', 'high'] } : { name },
+    )
+    const { fits } = bindColumns({ columns: forest.columns, features, declared })
+    const { predictor } = openForest(forest, { preprocessing: fits } as Manifest)
+    const rows = [0, 1, 1, 0].map((code, index): FeatureRow => ({
+      ...Object.fromEntries(
+        forest.columns.map(({ name }, at) => [name, cases[1]!.rows[2 * index + 1]![at]!]),
+      ),
+      price: ['low', 'high'][code]!,
+    }))
+    const [layout, encode] = [columnsOf(features, fits), compileEncoder(features, fits)]
+    const input = createInputBuffer()
+    resetInput(input, layout, rows.length)
+    for (const [index, row] of rows.entries()) {
+      encode(row, input.input, index * layout.width)
+      writeRow(input, layout, row, index)
+    }
+    const output = new Float32Array(rows.length)
+    void predictor.run(input.input, rows.length, output, undefined, input)
+    const { predictOne } = predictorOf(forest)
+    const wanted = rows.map((row) => {
+      const values = forest.columns.map((column) =>
+        columnValue(column, column.name === 'price' ? Number(row['price'] === 'high') : row[column.name])!,
+      )
+      const into = new Float64Array(1)
+      predictOne(Float64Array.from(values), 0, into, 0)
+      return Math.fround(into[0]!)
+    })
+    expect([...output]).toEqual(wanted)
   })
 
   it('is explained exactly, also where a statistic is of several features', async () => {
