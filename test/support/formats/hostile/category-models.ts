@@ -292,10 +292,38 @@ export const hostileCategories: readonly HostileFile[] = [
     /several targets \(MultiRMSE\), and CatBoost's JSON keeps the statistics of categories for one of them/,
   ],
   [
+    'ctr-survival.json',
+    ctrs((file) => (file.model_info.params.loss_function = { type: 'SurvivalAft', params: {} })),
+    /several targets \(SurvivalAft\)/,
+  ],
+  [
+    'ctr-own-targets.json',
+    ctrs(
+      (file) => (file.model_info.params.loss_function = { type: 'PythonUserDefinedMultiTarget', params: {} }),
+    ),
+    /several targets \(PythonUserDefinedMultiTarget\)/,
+  ],
+  [
     'ctr-bins.json',
     ctrs(({ model_info: { params } }) => {
       const [first] = params.cat_feature_params['simple_ctrs']!
       params.cat_feature_params['simple_ctrs']!.push({ ...first, target_binarization: { border_count: 5 } })
+    }),
+    /bins its target in several ways.*one TargetBorderCount/,
+  ],
+  [
+    'ctr-summed-bins.json',
+    ctrs((file) => {
+      const { params } = file.model_info
+      const [first] = params.cat_feature_params['simple_ctrs']!
+      const simple_ctrs = [{ ...first, target_binarization: { border_count: 5 } }]
+      Object.assign(file, {
+        model_info: {
+          loss_function: JSON.stringify(params.loss_function),
+          'model0:params': params,
+          'model1:params': { ...params, cat_feature_params: { ...params.cat_feature_params, simple_ctrs } },
+        },
+      })
     }),
     /bins its target in several ways.*one TargetBorderCount/,
   ],

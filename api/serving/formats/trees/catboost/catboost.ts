@@ -3,7 +3,7 @@
  */
 import { refuse, type JsonObject } from '../../../network/layers-model.ts'
 import { parseModelJson } from '../bounded-json.ts'
-import { asObject, objectAt, objectsOf, wholeOf, writtenAs } from '../document-fields.ts'
+import { asObject, entriesIn, objectAt, objectsOf, wholeOf, writtenAs } from '../document-fields.ts'
 import {
   buildForest,
   countNodes,
@@ -65,9 +65,9 @@ export function readCatboost(document: JsonObject): Forest {
   const [scale, bias] = scaleOf(document['scale_and_bias'])
   const width = bias.length
   expectAtMost(width, forestLimits.outputs, 'outputs')
-  const { params, loss } = trainingOf(document)
+  const { trainings, loss } = trainingOf(document)
   const ctrs = objectsOf(info['ctrs'] ?? [], 'ctrs') as unknown as CtrFeature[]
-  refuseLostTables(ctrs, { loss, params })
+  refuseLostTables(ctrs, { loss, trainings })
   const { derived, splits } = deriveCategories(document, {
     categories,
     ctrs,
@@ -252,12 +252,16 @@ function classesOf(document: JsonObject): string[] | undefined {
 const parsed = (value: unknown): unknown =>
   typeof value === 'string' ? parseModelJson(Buffer.from(value)) : value
 
-/** Returns the parameters of the training and its loss. A model that was summed from several has no parameters of its own. */
-function trainingOf(document: JsonObject): { params: JsonObject | undefined; loss: string } {
+/**
+ * Returns the loss and the parameters of the training. A model that was summed from several has no parameters of its own, but those of
+ * each of them.
+ */
+function trainingOf(document: JsonObject): { trainings: readonly unknown[]; loss: string } {
   const info = document['model_info'] as { params?: unknown; loss_function?: unknown } | undefined
-  const params = parsed(info?.params) as (JsonObject & { loss_function?: { type?: string } }) | undefined
+  const params = parsed(info?.params) as { loss_function?: { type?: string } } | undefined
   const loss = params?.loss_function ?? (parsed(info?.loss_function) as { type?: string } | undefined)
-  return { params, loss: loss?.type ?? '' }
+  const summed = entriesIn(info).filter(([name]) => /^(model\d+:)+params$/.test(name))
+  return { trainings: [params, ...summed.map(([, value]) => parsed(value))], loss: loss?.type ?? '' }
 }
 
 function linkOf(loss: string, width: number): LinkFunction {
