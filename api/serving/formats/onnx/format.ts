@@ -2,7 +2,7 @@
  * Opens ONNX files. Graphs of trees, and graphs of operators on the numbers of a row, answer within the turn of the request. All others run
  * in a child process with ONNX Runtime. The model takes one matrix of numbers, or named columns of numbers and texts.
  */
-import { DomainError } from '../../../../domain/errors.ts'
+import { DomainError, isError } from '../../../../domain/errors.ts'
 import { inputWidthOf, type Output } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { refuse } from '../../network/layers-model.ts'
@@ -210,10 +210,24 @@ export async function openSessionOf(
   const { inputs, output, isAlone, knownTexts } = layout
   const textsOf = textsOfCategories(takesText ?? ownTextsOf(layout))
   const shape = { inputs: width ?? shapeOf(layout).inputs, textsOf }
-  return withWholes(
-    await sessions.open(name, { bytes, plan: { inputs, output, isAlone, knownTexts, positiveOfTwo } }, shape),
-    layout,
-  )
+  const plan = { inputs, output, isAlone, knownTexts, positiveOfTwo }
+  return withWholes(withRefusals(await sessions.open(name, { bytes, plan }, shape)), layout)
+}
+
+/** ONNX Runtime's message about an operator that cannot compute a value, such as a text that is no number. */
+const operatorFailed = /^Non-zero status code returned while running \w+ node/
+
+/** Refuses rows that an operator of the graph cannot compute, as those that Tenure computes itself are refused. */
+function withRefusals(predictor: Predictor): Predictor {
+  return {
+    ...predictor,
+    run: (...of) =>
+      predictor.run(...of)?.catch((error: unknown) => {
+        const { message } = error as Error
+        if (isError(error) || !operatorFailed.test(message) || /alloc/i.test(message)) throw error
+        throw new DomainError('wrong_type', `the graph refuses a value of the row: ${message.slice(0, 300)}`)
+      }),
+  }
 }
 
 const shapeOf = ({ inputs }: OnnxLayout): { inputs: number } => ({

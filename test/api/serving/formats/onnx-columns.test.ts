@@ -222,6 +222,26 @@ it('a row of a batch whose text ONNX Runtime would cut off is refused, and the o
   await sessions.stop()
 })
 
+it('a row of a batch that an operator of ONNX Runtime cannot compute is refused, and the other rows are answered', async () => {
+  const nodes = [
+    node({ op: 'Cast', inputs: ['size'], outputs: ['number'], attributes: { to: 1 } }),
+    node({ op: 'Sin', inputs: ['number'], outputs: ['y'] }),
+  ]
+  const bytes = model(graph({ nodes, inputs: [value('size', [0, 1], 8)], outputs: [value('y', [0, 1])] }))
+  const sessions = createSessions({ onError: () => {} })
+  const predictor = await openSessionOf(sessions, { name: 'cast', bytes, layout: openOnnx(bytes).layout })
+  const output = new Float32Array(3)
+  const refused: (readonly [number, string])[] = []
+  const texts = rowTexts([['0'], ['large'], ['0.5']])
+  await runRows(predictor, { input: new Float64Array(0), rows: 3, texts, textColumns: 1 }, output, {
+    isLeftOut: () => false,
+    refuse: (row, { message }) => refused.push([row, message]),
+  })
+  expect([...output]).toEqual([0, NaN, Math.fround(Math.sin(0.5))])
+  expect(refused).toEqual([[1, expect.stringMatching(/^the graph refuses a value of the row: .* Cast node/)]])
+  await sessions.stop()
+})
+
 it.each([
   [6, true],
   [7, true],
