@@ -45,6 +45,9 @@ const tie = '/usr/bin/setpriv'
 /** Makes a process one that computes in the background: it keeps its share of the processors, and does not interrupt a replica when it wakes. */
 const scheduler = '/usr/bin/chrt'
 
+/** How long the complaint of a process that has ended may still arrive. */
+const lastWordsMs = 500
+
 interface Answer {
   /** Absent when the reply consists of outputs. */
   head?: SessionReply
@@ -119,6 +122,13 @@ function startProcess(
   })
   // The event `exit` reports the end of the process.
   socket.on('error', () => {})
+  // An older Node goes on as a child with a newer one, which outlives it and holds these open until they are closed here.
+  child.once('exit', () =>
+    setTimeout(() => {
+      socket.destroy()
+      child.stderr?.destroy()
+    }, lastWordsMs).unref(),
+  )
   const ended = new Promise<void>((resolve) => {
     child.once('close', (code, signal) => {
       const how = signal === null ? `it ended with ${code}` : `it was ended by ${signal}`

@@ -1,0 +1,36 @@
+/** Tests that no process of ONNX Runtime outlives its sessions. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { openSessionOf } from '../../../../../api/serving/formats/onnx/format.ts'
+import { openOnnx } from '../../../../../api/serving/formats/onnx/open-onnx.ts'
+import { createSessions } from '../../../../../api/serving/formats/onnx/session-host.ts'
+import { demandingModel } from '../../../../support/formats/onnx-writer.ts'
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+it('ends also where it goes on as a child of the process that was started, as with an older Node', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tenure-node-'))
+  const [older, pid] = [join(folder, 'node'), join(folder, 'pid')]
+  const { execPath } = process
+  writeFileSync(older, `#!/bin/sh\n'${execPath}' "$@" &\necho $! > '${pid}'\nwait\n`, { mode: 0o700 })
+  const sessions = createSessions({ onError: () => {} })
+  const bytes = demandingModel(1)
+  const file = { name: 'session', bytes, layout: openOnnx(bytes).layout }
+  process.execPath = older
+  const predictor = await openSessionOf(sessions, file).finally(() => (process.execPath = execPath))
+  const output = new Float32Array(1)
+  await predictor.run(Float64Array.of(3), 1, output)
+  expect([...output]).toEqual([3])
+  await sessions.stop()
+  const child = Number(readFileSync(pid, 'utf8'))
+  rmSync(folder, { recursive: true })
+  await expect.poll(() => isAlive(child)).toBe(false)
+})
