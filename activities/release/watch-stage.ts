@@ -86,15 +86,18 @@ export const watch =
         // No stage passes while shadow pairs, outcomes or users are unread; a busy machine reads them rarely. A pass that is held back for
         // hours reads nothing more.
         const mayPass = judged.verdict.kind === 'pass' && !hold && pinned === undefined
-        if (mayPass && (await findBehind(deps, state)).length === 0) {
+        const late = mayPass ? await findBehind(deps, state) : []
+        if (mayPass && late.length === 0) {
           observation = { ...(await observe(true)), watchedMs }
           judged = judge(state, observation)
         }
         const seen = withKillSwitch(withDrillBudget(state, judged), pinned)
         const alarmed = withMonitorAlarm(seen, await findAlarm(deps, state, observation.holdback))
-        const behind = isDoubtful(alarmed.verdict, observation.staleMs, state)
-          ? await findBehind(deps, state)
-          : []
+        // A replica that has followed since does not make up for what was not read.
+        const behind =
+          late.length === 0 && isDoubtful(alarmed.verdict, observation.staleMs, state)
+            ? await findBehind(deps, state)
+            : late
         const judgement = withReplicaCheck(alarmed, behind)
         const { verdict, reason } = judgement
         const isLate = flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs

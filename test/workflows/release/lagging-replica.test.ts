@@ -1,6 +1,6 @@
 /** Tests a replica that stops following in the middle of a stage: the stage does not pass, and the replica is named. */
 import { setTimeout as pause } from 'node:timers/promises'
-import sql from 'sql-template-tag'
+import sql, { type Sql } from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { listDecisions } from '../../../store/release/decisions.ts'
 import { acknowledge } from '../../../store/serving/replicas.ts'
@@ -62,6 +62,34 @@ it('a lagging replica holds the stage by name, and the stage continues when the 
     'not every replica has acknowledged: replica r2 on test: there is no such artifact',
   )
   await acknowledge(fixture.store, place)
+  expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+})
+
+it('a stage does not pass on evidence that was not read, when its last replica follows within a look', async () => {
+  const { shadow: _shadow, probation: _probation, ...policy } = quickPolicy
+  const stages = [{ minMs, minRequests: 20, deadlineMs: 60_000, shareBp: 1_000 }]
+  const fixtureModel = await fixture.model({ ...policy, stages })
+  const release = await fixtureModel.start(await fixtureModel.register(await fixtureModel.champion()))
+  await release.reaches('awaiting_approval')
+  // In each look, the first query finds a late replica, and every further one finds none.
+  const { store } = fixture.deps
+  const { query } = store
+  const late = { looks: 0, asked: 0 }
+  store.query = async <T extends object>(statement: Sql): Promise<T[]> => {
+    const { sql: text } = statement
+    if (text.includes('insert into stage_clocks')) Object.assign(late, { looks: late.looks + 1, asked: 0 })
+    const rows = await query<T>(statement)
+    const isFirst = text.includes('left join routing_acknowledgements') && late.asked++ === 0
+    return isFirst && late.looks > 0 ? rows.map((row) => ({ ...row, problem: 'it is late' })) : rows
+  }
+  try {
+    await release.say('approve', 'anna')
+    const found = async () => (await listDecisions(fixture.store, release.id, 1))[0]?.verdict.reasons[0]?.code
+    await expect.poll(found).toMatch(/^(replica_lagging|stage_passed)$/)
+    expect(await found()).toBe('replica_lagging')
+  } finally {
+    store.query = query
+  }
   expect(await release.result()).toMatchObject({ outcome: 'promoted' })
 })
 
