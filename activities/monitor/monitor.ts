@@ -19,6 +19,7 @@ import {
   type Trigger,
   type TriggerPolicy,
 } from '../../domain/monitoring/retraining-triggers.ts'
+import { slowPoolSizes } from '../../store/database/connection-budget.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion, type Champion } from '../../store/registry/champions.ts'
 import { resolveChampionRollbacks } from '../../store/release/rollback.ts'
@@ -124,8 +125,10 @@ async function look(deps: Deps, span: Span, watched: Watched): Promise<MonitorWi
   const found =
     champion === undefined
       ? nothing
-      : await withSlowStore(deps, { name: 'tenure-monitor', max: 4, queryMs: statementMs }, (slow) =>
-          lookAt({ ...deps, store: slow }, { ...span, champion }, watched),
+      : await withSlowStore(
+          deps,
+          { name: 'tenure-monitor', max: slowPoolSizes.monitor, queryMs: statementMs },
+          (slow) => lookAt({ ...deps, store: slow }, { ...span, champion }, watched),
         )
   const window = { ...span, ...found, judge: serviceJudge }
   await insertMonitorWindow(deps.store, window)

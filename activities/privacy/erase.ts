@@ -4,6 +4,7 @@
  */
 import { DomainError } from '../../domain/errors.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
+import { slowPoolSizes } from '../../store/database/connection-budget.ts'
 import { listOutstanding } from '../../store/privacy/erasure-acknowledgements.ts'
 import {
   getErasure,
@@ -69,8 +70,10 @@ export const eraseStage =
           `${id} was requested under another secret: restore it in TENURE_SUBJECT_KEY, or create the erasure again`,
         )
       const { next, work } = works[erasure.stage]
-      await withSlowStore(deps, { name: 'tenure-erase', max: 1, queryMs: statementMs }, (slow) =>
-        work({ ...deps, slow, key, replicaTimeoutMs }, erasure, beat),
+      await withSlowStore(
+        deps,
+        { name: 'tenure-erase', max: slowPoolSizes.erase, queryMs: statementMs },
+        (slow) => work({ ...deps, slow, key, replicaTimeoutMs }, erasure, beat),
       )
       await finish(deps, erasure, next)
       // Another request may have sent the subject through the log again.

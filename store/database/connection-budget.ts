@@ -14,10 +14,18 @@ const kinds = {
 export type ProcessKind = keyof typeof kinds
 
 /** The maximum pool size of one process of a kind. */
-export const poolSizes: Readonly<Record<ProcessKind, number>> = { api: 8, control: 16, train: 4, commands: 6 }
+export const poolSizes: Readonly<Record<ProcessKind, number>> = { api: 8, control: 12, train: 4, commands: 6 }
 
-/** Connections outside the pool: listeners for routes, keys, alerts and the audit, and one for erasures. */
-const beside: Readonly<Record<ProcessKind, number>> = { api: 3, control: 3, train: 0, commands: 0 }
+/** The maximum sizes of the pools of a control worker for statements that take long. */
+export const slowPoolSizes = { monitor: 4, erase: 1 } as const
+
+/** Connections outside the pool: listeners for routes, keys, alerts and the audit, and those for statements that take long. */
+const beside: Readonly<Record<ProcessKind, number>> = {
+  api: 3,
+  control: 2 + slowPoolSizes.monitor + slowPoolSizes.erase,
+  train: 0,
+  commands: 0,
+}
 
 /** The maximum number of connections of one process of a kind. */
 export const maxConnectionsOf = (kind: ProcessKind): number => poolSizes[kind] + beside[kind]

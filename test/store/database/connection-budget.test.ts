@@ -10,6 +10,7 @@ import {
   maxConnectionsOf,
   nameOfProcess,
   poolSizes,
+  slowPoolSizes,
 } from '../../../store/database/connection-budget.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { checkout } from '../../../temporal.config.ts'
@@ -85,8 +86,7 @@ it('every listener of a process is counted', () => {
     filesIn(directory).flatMap((file) => readFileSync(file, 'utf8').match(/\bstore\.listen\(/g) ?? []).length
   // Listeners of store/ run in every process that keeps the audit heads: replicas and control workers.
   expect(maxConnectionsOf('api') - poolSizes.api).toBe(listeners('api') + listeners('store'))
-  // One more listener erases.
   expect(maxConnectionsOf('control') - poolSizes.control).toBe(
-    listeners('activities') + listeners('store') + 1,
+    listeners('activities') + listeners('store') + slowPoolSizes.erase + slowPoolSizes.monitor,
   )
 })
