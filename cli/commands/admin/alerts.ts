@@ -4,7 +4,7 @@ import type { AlertAnswer } from '../../client/responses.ts'
 import type { CommandGroup, CommandSpec } from '../../program.ts'
 import { orDash, time } from '../format.ts'
 import { listCommand } from '../list.ts'
-import { severityStyles } from './status.ts'
+import { openAlertsQuery, severityStyles } from './status.ts'
 
 export const alertsGroup: CommandGroup = {
   name: 'alerts',
@@ -16,7 +16,7 @@ export const alertsGroup: CommandGroup = {
       examples: ['alerts', 'alerts flight-delay', 'alerts list --json'],
       path: '/v1/alerts',
       field: 'alerts',
-      query: { open: true },
+      query: openAlertsQuery,
       none: 'No open alerts',
       columns: {
         id: 'id',

@@ -15,6 +15,8 @@ export const severityStyles = {
   info: ['dim', '·'],
 } as const
 const maxAlerts = 5
+/** All that the API answers: a critical alert may be older than a hundred warnings. */
+export const openAlertsQuery = { open: true, limit: 1_000 } as const
 
 /** Formats the open alerts, most severe first. */
 export function alertLines(
@@ -64,7 +66,7 @@ export const statusCommand: CommandSpec = {
     )
     const { models } = await client.get<{ models: ModelAnswer[] }>('/v1/models')
     const { releases } = await client.get<{ releases: ReleaseAnswer[] }>('/v1/releases', { open: true })
-    const { alerts } = await client.get<{ alerts: AlertAnswer[] }>('/v1/alerts', { open: true })
+    const { alerts } = await client.get<{ alerts: AlertAnswer[] }>('/v1/alerts', openAlertsQuery)
     const { paint } = terminal
     const lines = [
       `${client.url} ${ready.ok ? paint('green', 'ready') : paint('yellow', `not ready: ${orDash(String('detail' in ready ? ready.detail : ''))}`)}`,

@@ -1,18 +1,22 @@
-/** Tests `tenure alerts` against a server that records the requests. */
+/** Tests `tenure alerts`, and the alerts of `tenure status`, against a server that records the requests. */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { alertsGroup } from '../../../../cli/commands/admin/alerts.ts'
+import { statusCommand } from '../../../../cli/commands/admin/status.ts'
 import { runCommand } from '../../../support/command-line.ts'
 
 const alert = {
   id: 17,
   model: 'iris',
   severity: 'critical',
+  kind: 'quality_lost',
   message: 'iris lost quality',
   raised_at: '2026-03-01T12:00:00Z',
 }
+/** Newer than the alert above. */
+let warnings: object[] = []
 let server: Server
 let url: string
 const asked: string[] = []
@@ -23,7 +27,9 @@ beforeAll(async () => {
     request.on('end', () => {
       asked.push(`${request.method} ${request.url} ${body}`)
       response.writeHead(200, { 'content-type': 'application/json' })
-      response.end(JSON.stringify(request.method === 'GET' ? { alerts: [alert] } : alert))
+      const limit = Number(new URL(request.url!, url).searchParams.get('limit') ?? 100)
+      const lists = { alerts: [...warnings, alert].slice(0, limit), models: [], releases: [] }
+      response.end(JSON.stringify(request.method === 'GET' ? lists : alert))
     })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -34,7 +40,7 @@ afterAll(() => void server.close())
 it('lists the open alerts with id, severity, model, time and text', async () => {
   const { out } = await runCommand([alertsGroup], ['alerts', '--url', url])
   expect(out).toMatch(/17 +critical +iris +2026-03-01 12:00:00 +– +iris lost quality/)
-  expect(asked).toEqual(['GET /v1/alerts?open=true '])
+  expect(asked).toEqual(['GET /v1/alerts?open=true&limit=1000 '])
 })
 
 it.each(['acknowledge', 'resolve'])('%ss an alert with a reason', async (action) => {
@@ -43,4 +49,15 @@ it.each(['acknowledge', 'resolve'])('%ss an alert with a reason', async (action)
   const { out } = await runCommand([alertsGroup], words)
   expect(out).toBe(`Alert 17 is ${action}d: iris lost quality\n`)
   expect(asked).toEqual([`POST /v1/alerts/17/${action} {"reason":"in repair"}`])
+})
+
+it('an alert that is older than a hundred warnings is listed, and is the first one of the status', async () => {
+  const warning = { ...alert, severity: 'warning', kind: 'failed', message: 'no new version' }
+  warnings = Array.from({ length: 120 }, (_, i) => ({ ...warning, id: 200 - i }))
+  const list = await runCommand([alertsGroup], ['alerts', '--url', url])
+  expect(list.out).toContain('iris lost quality')
+  const status = await runCommand([statusCommand], ['status', '--url', url])
+  warnings = []
+  expect(status.out).toMatch(/✗ critical iris .*: iris lost quality/)
+  expect(status.out).toContain('and 116 more')
 })
