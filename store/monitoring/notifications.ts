@@ -48,7 +48,8 @@ const ofLaterAlert = sql`
 
 /**
  * Gives up the waiting notifications that no longer say what is true: that an alert is open which was acknowledged or has ended, and that
- * one has ended which the channel knows as raised again, because the end would close the incident of the later alert.
+ * one has ended which the channel knows as raised again, because the end would close the incident of the later alert. A relay knows an alert
+ * by its kind and severity too.
  */
 export async function giveUpOutdated(
   database: Database,
@@ -58,7 +59,8 @@ export async function giveUpOutdated(
     update alert_notifications as message set next_at = null, given_up_at = now()
     from alerts as alert
     where alert.id = alert_id and next_at <= clock_timestamp() and case about
-      when 'resolved' then exists (select from ${ofLaterAlert} and later.sent_at is not null)
+      when 'resolved' then exists (select from ${ofLaterAlert} and later.sent_at is not null
+        and (message.channel <> all(${relays}) or later.sent_as = jsonb_build_object('kind', alert.kind, 'severity', alert.severity)))
       else kind <> all(${noticeKinds}) and (resolved_at is not null or (acknowledged_at is not null and channel <> all(${relays}))) end`)
 }
 

@@ -157,3 +157,18 @@ it('an Alertmanager gets the end of an alert under the severity that it had befo
     'warning ended',
   ])
 })
+
+it('an Alertmanager that was unavailable gets the end of an alert that was raised again with another severity', async () => {
+  await raise('info')
+  await deliver()
+  isAway = true
+  await resolveAlert(deps.store, key)
+  await deliver()
+  await raise('warning')
+  await deliver()
+  isAway = false
+  got = []
+  expect(new Set((await deliver()).map((each) => each.slice('/api/v2/alerts '.length)))).toEqual(
+    new Set(['warning firing', 'info ended']),
+  )
+})
