@@ -155,7 +155,7 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
         subjectKey: subjectKey.key,
         shard,
         logged,
-        findErasureFilter: () => findErasureFilter(store, subjectKey),
+        findErasureFilter: () => findErasureFilter(store, subjectKey, id),
       }
       if (batch.output.kind === 'table')
         await storeShard(store, {

@@ -5,6 +5,7 @@ import { extname, join } from 'node:path'
 import { batchKey, type NotFound } from '../../domain/model/batch-spec.ts'
 import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
+import { counted } from '../../domain/figures.ts'
 import { compileReview } from '../../domain/review/band.ts'
 import { freezeInput, type Batch } from '../../store/serving/batches.ts'
 import type { Deps } from '../deps.ts'
@@ -47,7 +48,7 @@ export async function freezeBatch(
   const write = async (known: string): Promise<void> => {
     await duck.run(`create temp view given as ${known}`).catch(refuse)
     notFound = await joinLookups(store, duck, manifest).catch(explain)
-    await checkColumns(duck, { manifest, key: batch.output.key })
+    await checkColumns(duck, { manifest, output: batch.output })
     await duck
       .run(`copy (select * from given) to ${textLiteral(draft)} (format parquet, compression zstd)`)
       .catch(explain)
@@ -70,7 +71,7 @@ export async function freezeBatch(
       .run(`create temp view given as select * from read_parquet(${textLiteral(draft)})`)
       .catch(refuse)
     notFound = await joinLookups(store, duck, manifest)
-    await checkColumns(duck, { manifest, key: batch.output.key })
+    await checkColumns(duck, { manifest, output: batch.output })
     if (notFound !== undefined)
       await duck.run(`copy (select * from given) to ${textLiteral(draft)} (format parquet, compression zstd)`)
   }
@@ -176,7 +177,7 @@ const numeric = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*|BOO
 
 async function checkColumns(
   duck: Duck,
-  { manifest, key }: { manifest: Manifest; key: readonly string[] },
+  { manifest, output: { kind, key, log = 0 } }: { manifest: Manifest; output: Batch['output'] },
 ): Promise<void> {
   const types = await columnTypes(duck, 'given')
   const absent = [...Object.keys(manifest.features), ...key].filter((name) => !types.has(name))
@@ -186,8 +187,26 @@ async function checkColumns(
     if (kind === 'number' && type !== undefined && !numeric.test(type))
       issues.push(`the column ${JSON.stringify(name)} has the type ${type}, expected a number`)
   }
+  // A part with such a text could never be stored.
+  const stored = kind === 'table' || log > 0 ? key.filter((name) => types.get(name) === 'VARCHAR') : []
+  for (const [name, rows] of await countUnstorable(duck, stored))
+    if (rows > 0)
+      issues.push(
+        `the key ${JSON.stringify(name)} has U+0000 in ${counted(rows, 'row')}, which Postgres cannot store: remove it from the texts`,
+      )
   if (key.includes('review') && compileReview(manifest.output) !== undefined)
     issues.push('the output has a column "review" of its own: rename that of the key')
   if (issues.length > 0)
     throw new DomainError('invalid_request', `the input does not fit: ${issues.join('; ')}`, { issues })
+}
+
+/** How many texts of these columns of the input have U+0000. */
+async function countUnstorable(
+  duck: Duck,
+  names: readonly string[],
+): Promise<(readonly [name: string, rows: number])[]> {
+  if (names.length === 0) return []
+  const counts = names.map((name, at) => `count_if(contains(${quotedIdentifier(name)}, chr(0))) as "${at}"`)
+  const [row] = await duck.rows<Record<string, number>>(`select ${counts.join(', ')} from given`)
+  return names.map((name, at) => [name, row?.[at] ?? 0] as const)
 }

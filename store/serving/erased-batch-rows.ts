@@ -4,8 +4,11 @@
  * when they are stored.
  */
 import type pg from 'pg'
-import sql, { empty, type Sql } from 'sql-template-tag'
+import sql, { empty, raw, type Sql } from 'sql-template-tag'
 import { shardRows } from '../../domain/model/batch-spec.ts'
+
+/** The day that a batch scores, by its row of `batch_partitions`; null of a partition that is no day. */
+export const scoredDay = `case when partition ~ '^[0-9]{4}-' then left(partition, 10)::timestamp at time zone 'UTC' end`
 
 /**
  * Blanks the rows of a part for erasures that were requested after its batch, or the day that the batch scores, began. Runs in the
@@ -20,7 +23,7 @@ export async function eraseShardRows(
     model,
     erasures: sql`erasures.model = ${model}
       and erasures.requested_at + interval '1 minute' > (
-        select least(started_at, case when partition ~ '^[0-9]{4}-' then left(partition, 10)::timestamp at time zone 'UTC' end)
+        select least(started_at, ${raw(scoredDay)})
         from batches left join batch_partitions using (id) where id = ${batch})`,
     rows: sql`batch_predictions.batch_id = ${batch}
       and batch_predictions.row >= ${shard * shardRows}::bigint and batch_predictions.row < ${(shard + 1) * shardRows}::bigint`,

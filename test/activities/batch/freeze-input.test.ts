@@ -28,13 +28,17 @@ const manifest = (vocabulary: string[]) =>
   }) as unknown as Manifest
 
 /** Freezes a file of the directory of batches. */
-const freeze = (path: string, vocabulary: string[] = []) => {
+const freeze = (path: string, vocabulary: string[] = [], output: object = { kind: 'file' }) => {
   const deps = {
     store: { query: () => Promise.resolve({ rows: [] }) },
     artifacts: openArtifacts(folder),
     config: { batchDir: folder },
   } as unknown as Deps
-  const batch = { id: 'b', input: { kind: 'file', path }, output: { key: ['id'] } } as unknown as Batch
+  const batch = {
+    id: 'b',
+    input: { kind: 'file', path },
+    output: { ...output, key: ['id'] },
+  } as unknown as Batch
   return withDuck(async (duck) => {
     const frozen = await freezeBatch(deps, duck, { batch, manifest: manifest(vocabulary) })
     return {
@@ -131,6 +135,18 @@ it('a batch refuses a directory as its input by name', async () => {
   await expect(freeze('folder.parquet')).rejects.toThrow(
     'folder.parquet in the directory for batches (TENURE_BATCHES) is not a file',
   )
+})
+
+it.each([
+  [{ kind: 'table' }, true],
+  [{ kind: 'file', log: 10 }, true],
+  [{ kind: 'file' }, false],
+])('a batch with the output %j refuses keys that Postgres cannot store: %s', async (output, isRefused) => {
+  await writeFile(join(folder, 'nul.csv'), `${text}a\0b,1,yes,1.10\n`)
+  const given = freeze('nul.csv', [], output)
+  await (isRefused
+    ? expect(given).rejects.toThrow('the key "id" has U+0000 in 1 row, which Postgres cannot store')
+    : expect(given).resolves.toMatchObject({ id: ['1', '2', 'a\0b'] }))
 })
 
 it.each(['torn.parquet', 'torn.csv'])(

@@ -38,8 +38,11 @@ const begin = (): Promise<Batch> =>
     output: { kind: 'table', key: ['who'] },
     requestedBy: 'olga',
   })
-/** Stores a part with a row of Anna, one of hers that was refused, and one of Bob. All answers are for review and in the log. */
-const storePart = (batch: Batch, shard: number) => {
+/**
+ * Stores a part with a row of Anna, one of hers that was refused, and one of Bob. All answers are for review and in the log. `isFile`: of a
+ * batch that writes a file.
+ */
+const storePart = (batch: Batch, shard: number, isFile = false) => {
   const rows = ['anna', 'anna', 'bob'].map((who, index): BatchRow => {
     const problem = index === 1 ? 'x is missing' : null
     const answered = problem === null ? { outputs: [1], answer: 'a', review: true } : undefined
@@ -59,10 +62,10 @@ const storePart = (batch: Batch, shard: number) => {
     batch,
     subjectKey,
     shard: counted,
-    rows,
+    rows: isFile ? undefined : rows,
     logged: { rows: logged, counts: [] },
     findErasureFilter: () =>
-      findErasureFilter(fixture.store, { key: subjectKey, digest: '', hashOf: String }),
+      findErasureFilter(fixture.store, { key: subjectKey, digest: '', hashOf: String }, batch.id),
   })
 }
 /** A UUID v7; the same row of another batch has another id. */
@@ -154,7 +157,10 @@ it('are blanked in a batch of the day of the erasure or an earlier one, also whe
     const { all: before = 0 } = await loggedOf(batch)
     await storePart(batch, 0)
     expect(await namesOf(batch), partition).toEqual([first, first, 'bob'])
-    expect((await loggedOf(batch)).all, partition).toBe(before + (first === 'anna' ? 2 : 1))
+    const logged = first === 'anna' ? 2 : 1
+    expect((await loggedOf(batch)).all, partition).toBe(before + logged)
+    await storePart(batch, 1, true)
+    expect((await loggedOf(batch)).all, partition).toBe(before + 2 * logged)
   }
 })
 
