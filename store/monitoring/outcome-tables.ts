@@ -80,7 +80,7 @@ export async function readOutcomeTable(
 /** The texts that outcomes may have as their time. The cast of another text would end the query, and with it the copy of all rows. */
 const timePattern =
   '^(?!0000)(\\d{4}-((0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)' +
-  '|\\d\\d([02468][048]|[13579][26])-02-29)' +
+  '|(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)' +
   'T([01]\\d|2[0-3]):[0-5]\\d(:[0-5]\\d(\\.\\d+)?)?(Z|[+-](0\\d|1[0-5]):[0-5]\\d)$'
 
 /** A text that is no time comes last, and is refused as a row. Other columns are not cast, so that their index gives the order. */
