@@ -234,11 +234,13 @@ async function checkFloor(
   measured: QualityResult,
   { quality: floors }: MonitorPolicy,
 ): Promise<FloorReport | undefined> {
+  const dedupeKey = `quality_floor/${model}`
+  // The model file may have had floors before.
+  if (floors === undefined) await resolveAlert(store, dedupeKey)
   const floor = floors && judgeFloor(measured, floors)
   if (floor === undefined) return undefined
   const { level, alarm, limit, reasons } = floor
   const { version, metric, value, judgementId } = measured
-  const dedupeKey = `quality_floor/${model}`
   if (level === 'held') await resolveAlert(store, dedupeKey)
   if (level === 'held' || level === 'doubtful') return floor
   // An open alarm stays one until it is certainly over.

@@ -83,10 +83,13 @@ export async function judgeBreakdownOf(
   }
 }
 
-/** The policy with the metric by which the version's slices were evaluated. The model file may have another one since. */
+/**
+ * The policy with the metric by which the version's slices were evaluated. The model file may have another one since, whose limit does not
+ * fit this one.
+ */
 function asEvaluated(gate: GatePolicy, evaluated: Partial<GateReport> | undefined): GatePolicy {
-  const { metric } = { ...gate.slices, ...evaluated?.policy?.slices }
-  return { ...gate, slices: { ...gate.slices, metric } }
+  const { slices = gate.slices } = evaluated?.policy ?? {}
+  return slices.metric === gate.slices.metric ? gate : { ...gate, slices: { ...gate.slices, ...slices } }
 }
 
 const insufficient = (why: string): BreakdownResult => ({ level: 'insufficient', reasons: [why] })

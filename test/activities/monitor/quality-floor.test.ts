@@ -51,7 +51,7 @@ beforeEach(async () => {
 /** Judges the window of this hour before the end, with these floors. */
 async function judged(
   hoursBefore: number,
-  quality: { warn: number; alarm: number },
+  quality: { warn: number; alarm: number } | undefined,
   store = deps.store,
 ): Promise<unknown> {
   const monitor: MonitorPolicy = {
@@ -101,6 +101,13 @@ it('floors keep an open alarm while a window is in doubt, and resolve it when th
   expect(await judged(1, { warn: 0.92, alarm: 0.75 })).toMatchObject({ level: 'warning', alarm: 'none' })
   expect(await told()).toEqual(['warning'])
   expect(await judged(0, { warn: 0.78, alarm: 0.75 })).toMatchObject({ level: 'held' })
+  expect(await told()).toEqual([])
+})
+
+it('floors that the model file no longer has leave no alert open', async () => {
+  await judged(1, { warn: 0.95, alarm: 0.92 })
+  expect(await told()).toEqual(['critical'])
+  expect(await judged(0, undefined)).toBeUndefined()
   expect(await told()).toEqual([])
 })
 

@@ -145,7 +145,7 @@ it('slice metrics name the degraded slice with its fairness, calibration and val
   expect(await told()).toEqual([])
 })
 
-it('slices in use have the metric of the evaluation, whatever the model file says since', async () => {
+it('slices in use have the metric and the limit of the evaluation, whatever the model file says since', async () => {
   await live(() => 0.9)
   const [auc] = (await judged()).slices!
   const by = { slices: { metric: 'brier' } }
@@ -154,6 +154,11 @@ it('slices in use have the metric of the evaluation, whatever the model file say
   )
   const [brier] = (await judged()).slices!
   expect([auc!.value, brier!.value]).toEqual([expect.closeTo(0.9, 1), expect.closeTo(0.09, 1)])
+  expect(brier!.level).toBe('held')
+  await store.query(
+    sql`update evaluations set report = jsonb_set(report, '{policy,slices,points}', '-0.99') where id = ${`e-${version}`}`,
+  )
+  expect((await judged()).slices![0]!.level).toBe('lost')
 })
 
 it('slice metrics are omitted for few rows or without outcomes, and report why a value is zero', async () => {

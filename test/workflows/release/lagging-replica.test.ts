@@ -48,7 +48,7 @@ it('a lagging replica holds the stage by name, and the stage continues when the 
     if (text.includes('insert into stage_clocks')) counted.looks++
     if (text.includes('from shadow_pairs')) {
       counted.reads++
-      await pause(200)
+      await pause(1_000)
     }
     return query(statement)
   }
