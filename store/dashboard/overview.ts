@@ -112,15 +112,22 @@ export async function readTraffic(
   return traffic
 }
 
-/** The requests of all arms of a model in the last day, in ticks of this length, the oldest first; at most 8,640. */
+/**
+ * The requests that the champion answered for a model in the last day, in ticks of this length, the oldest first; at most 8,640. Without a
+ * release, replicas count in longer ticks than a policy may have: such a tick is spread over the ticks that it covers.
+ */
 export async function readDayTraffic(
   database: Database,
   { model, tickMs }: { model: string; tickMs: number },
 ): Promise<{ requests: number; errors: number; invalid: number }[]> {
   const rows = await database.query<{ place: number; requests: number; errors: number; invalid: number }>(sql`
-    select floor(extract(epoch from tick) * 1000 / ${tickMs}::float8)::float8 as place, sum(requests)::float8 as requests,
-      sum(errors)::float8 as errors, sum(invalid)::float8 as invalid
-    from tick_counters
+    select floor(extract(epoch from tick) * 1000 / ${tickMs}::float8)::float8 + part as place,
+      sum(requests * (part + 1) / parts - requests * part / parts)::float8 as requests,
+      sum(errors * (part + 1) / parts - errors * part / parts)::float8 as errors,
+      sum(invalid * (part + 1) / parts - invalid * part / parts)::float8 as invalid
+    from tick_counters,
+      lateral (select greatest(1, round(tick_ms / ${tickMs}::float8))::int as parts) as spread,
+      lateral generate_series(0, parts - 1) as part
     where model = ${model} and arm in ('champion', 'control')
       and tick > clock_timestamp() - least(interval '1 day', 8640 * ${tickMs}::float8 * interval '1 millisecond')
     group by 1 order by 1 limit 8640`)

@@ -5,6 +5,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { commands } from '../../../../cli/commands/all-commands.ts'
 import { countBins, numberProfile } from '../../../../domain/model/reference-profile.ts'
+import { readDayTraffic } from '../../../../store/dashboard/overview.ts'
 import { insertQualityJudgement } from '../../../../store/monitoring/quality-judgements.ts'
 import { moveChampion } from '../../../../store/registry/champions.ts'
 import { digestOfJson } from '../../../../store/artifacts.ts'
@@ -88,6 +89,17 @@ it('the traffic of a model contains the champion’s ticks of the last day', asy
     ],
   })
   expect((await get('/v1/models/nothing/traffic')).status).toBe(404)
+})
+
+it('a counted tick that is longer than the asked ones is spread over them', async () => {
+  const { store } = fixture
+  await store.query(sql`insert into tick_counters
+      (model, replica_id, version, arm, tick, tick_ms, generation, requests, errors, invalid)
+    select 'tulip', 'a', 'tulip_v1.0.0', 'champion', date_trunc('minute', clock_timestamp()) - before, tick_ms, 1, requests, 1, 0
+    from (values (interval '70 seconds', 10000, 55), (interval '60 seconds', 1000, 7)) as ticks(before, tick_ms, requests)`)
+  const ticks = await readDayTraffic(store, { model: 'tulip', tickMs: 1_000 })
+  expect(ticks.map(({ requests }) => requests)).toEqual([5, 6, 5, 6, 5, 6, 5, 6, 5, 6, 7])
+  expect(ticks.reduce((sum, { errors }) => sum + errors, 0)).toBe(2)
 })
 
 it("the traffic of a model contains the champion's answers and the delays of outcomes, for simulations", async () => {
