@@ -79,9 +79,11 @@ export const levelText = (level: string): string => (level === 'warn' ? 'warning
 /** Returns the first 12 hexadecimal digits of a digest. */
 export const shortDigest = (digest: string): string => digest.replace(/^sha256:/, '').slice(0, 12)
 
-/** Removes release ids from a stored reason, because its page links to the release. */
+/** Removes release ids from a stored reason, because its page links to the release, and shortens its times. */
 export const withoutIds = (reason: string): string =>
-  reason.replace(/ is being released as rel_\w+/, ' passed the gate').replace(/^release rel_\w+, /, '')
+  readable(
+    reason.replace(/ is being released as rel_\w+/, ' passed the gate').replace(/^release rel_\w+, /, ''),
+  )
 
 /** Shortens a stored reason for a list: without ids and evidence, and only the first of several reasons. */
 export function shortReason(reason: string): string {

@@ -13,7 +13,7 @@ export interface HistorySpan {
   fromMs: number
   /** Absent while the event lasts. */
   toMs?: number
-  /** The outcome or the stage of a release, the level of drift or quality, the severity of an alert. */
+  /** The outcome or the stage of a release or `drill`, the level of drift or quality, the severity of an alert. */
   level: string
   /** The version, or the kind of the alert. */
   name: string
@@ -28,7 +28,7 @@ export const listModelHistory = (
     select asked.model, kind, (extract(epoch from from_at) * 1000)::float8 as from_ms,
       (extract(epoch from to_at) * 1000)::float8 as to_ms, level, spans.name
     from unnest(${models}::text[]) with ordinality as asked (model, place), lateral (
-      (select 'release' as kind, started_at as from_at, ended_at as to_at, coalesce(outcome, stage) as level, version as name
+      (select 'release' as kind, started_at as from_at, ended_at as to_at, case when state ? 'drill' then 'drill' else coalesce(outcome, stage) end as level, version as name
         from releases where model = asked.model and coalesce(ended_at, 'infinity') >= ${fromAt}::timestamptz
         order by started_at desc limit ${limit})
       union all

@@ -6,6 +6,14 @@ import { modelHref } from '../../components/links.tsx'
 import { plain, shortReason } from '../../labels.ts'
 import { shortVersion } from './cells.tsx'
 
+/** Beyond this number, changes are not counted. */
+export const maxChanges = 100
+const shownChanges = 12
+
+/** The number of changes: `12`, or `more than 100`. */
+export const changeCount = (changes: readonly RecentChange[]): string =>
+  changes.length > maxChanges ? `more than ${maxChanges}` : String(changes.length)
+
 /** Describes a change: `flight-delay v1.2.0 → v1.1.0 (rollback)`. */
 export function changeText({ kind, what, model, version, previousVersion }: RecentChange): string {
   const short = version === undefined ? '' : ` ${shortVersion(model, version)}`
@@ -36,7 +44,7 @@ export const RecentChanges = ({
       </p>
     ) : (
       <ul class="plain-list changes">
-        {changes.map((change) => (
+        {changes.slice(0, shownChanges).map((change) => (
           <li>
             <span class="quiet small">
               <Age at={change.at} nowMs={nowMs} /> ago
@@ -49,6 +57,12 @@ export const RecentChanges = ({
           </li>
         ))}
       </ul>
+    )}
+    {changes.length > shownChanges && (
+      <p class="quiet small">
+        The newest {shownChanges} of {changeCount(changes)}. See <a href="/releases">releases</a>,{' '}
+        <a href="/retrainings">retrainings</a> and the <a href="/audit">audit log</a>.
+      </p>
     )}
   </section>
 )

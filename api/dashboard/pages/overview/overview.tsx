@@ -7,7 +7,7 @@ import { listQueued } from '../../../../store/release/release-queue.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
 import { OpenAlerts, NeedsAttention } from './attention.tsx'
-import { RecentChanges } from './changes.tsx'
+import { maxChanges, RecentChanges } from './changes.tsx'
 import { OverviewSummary } from './summary.tsx'
 import { drawModelLanes, laneModels, lanesSpanMs, ModelLanes } from './lanes.tsx'
 import {
@@ -24,7 +24,6 @@ import { Live, DataTable } from '../../components/elements.tsx'
 
 const maxModels = 500
 const dayMs = 86_400_000
-const maxChanges = 12
 /** The limit per model and kind: an hourly window for a week. */
 const maxSpans = 170
 
@@ -41,7 +40,7 @@ export const overviewPage = definePage({
       listRecentChanges(store, {
         ...held,
         fromAt: new Date(Date.now() - dayMs).toISOString(),
-        limit: maxChanges,
+        limit: maxChanges + 1,
       }),
     ])
     const releaseOf = new Map(open.map((release) => [release.state.model, release]))

@@ -5,10 +5,10 @@ import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import type { QueuedRelease } from '../../../../store/release/release-queue.ts'
 import type { Release } from '../../../../store/release/releases.ts'
 import type { PageElement } from '../../page.ts'
-import { needsCommand } from '../../labels.ts'
+import { needsCommand, sentenceCase } from '../../labels.ts'
 import { durationText, type Tone } from '../../components/elements.tsx'
 import { sumOf } from '../../../../domain/statistics/distributions.ts'
-import { changeText } from './changes.tsx'
+import { changeCount, changeText } from './changes.tsx'
 
 interface Seen {
   models: readonly { row: OverviewRow; traffic?: RecentTraffic | undefined }[]
@@ -96,7 +96,7 @@ export const OverviewSummary = (seen: Seen): PageElement => {
         </span>
       </Answer>
       <Answer href="#changes" name="Changed in 24 h" tone="quiet">
-        <strong>{changes.length === 0 ? 'Nothing' : changes.length}</strong>
+        <strong>{changes.length === 0 ? 'Nothing' : sentenceCase(changeCount(changes))}</strong>
         <span class="quiet small">{firstOf(changes.map(changeText), 'Same versions as yesterday')}</span>
       </Answer>
     </nav>

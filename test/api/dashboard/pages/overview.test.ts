@@ -1,5 +1,7 @@
 import { expect, it } from 'vitest'
 import { ChampionCell, QualityCell } from '../../../../api/dashboard/pages/overview/cells.tsx'
+import { changeCount, RecentChanges } from '../../../../api/dashboard/pages/overview/changes.tsx'
+import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
 import type { OverviewRow } from '../../../../store/dashboard/overview.ts'
 
 const row: OverviewRow = { model: 'iris', isBrought: false, serve: 'normal' }
@@ -14,4 +16,32 @@ it('the row of a model without a champion names the first training only while no
 it('both ends of an interval have as many decimals', () => {
   const evaluated = { metric: 'auc', value: 0.6985, rows: 25_000 }
   expect(String(QualityCell({ ...row, evaluated, positives: 0.19 }))).toMatch(/95 % CI 0\.690–0\.707/)
+})
+
+const change: RecentChange = {
+  at: '2026-11-26T05:06:00.000Z',
+  model: 'iris',
+  kind: 'retraining',
+  what: 'unchanged',
+  reason: 'nothing new: iris_v1.1.0 again, which was rolled back at 2026-11-26T05:06:35.594Z',
+  retrainingId: 'retrain/iris/1',
+}
+
+it('all changes of a day are counted, though the newest twelve are listed', () => {
+  const list = (count: number) =>
+    String(RecentChanges({ changes: Array.from({ length: count }, () => change), nowMs: Date.now() }))
+  expect([12, 100, 101].map((length) => changeCount(Array.from({ length }, () => change)))).toEqual([
+    '12',
+    '100',
+    'more than 100',
+  ])
+  expect(list(12)).not.toContain('The newest')
+  expect(list(15)).toContain('The newest 12 of 15.')
+  expect(list(15).match(/<li>/g)).toHaveLength(12)
+})
+
+it('times in the reason of a change are written to the minute', () => {
+  expect(String(RecentChanges({ changes: [change], nowMs: Date.now() }))).toContain(
+    'rolled back at 2026-11-26 05:06 UTC',
+  )
 })
