@@ -53,6 +53,12 @@ const metricNames: Readonly<Record<string, string>> = {
   averagePrecision: 'Average precision',
 }
 
+/** The metrics in the order of headings; those of a model file last. Postgres returns the keys of a JSON object by their length. */
+export const inMetricOrder = (metrics: readonly string[]): string[] => {
+  const place = new Map(Object.keys(metricNames).map((name, i) => [name, i]))
+  return metrics.toSorted((one, other) => (place.get(one) ?? place.size) - (place.get(other) ?? place.size))
+}
+
 const units = [
   [86_400_000, 'd'],
   [3_600_000, 'h'],

@@ -1,5 +1,6 @@
 /** Compares two versions field by field: differences first, with the difference of numbers. */
 import { canonicalJson } from '../canonical-json.ts'
+import { inMetricOrder } from '../figures.ts'
 import { higherIsBetter } from '../evaluation/metrics.ts'
 import { totalBytesOf, type Manifest } from '../model/manifest.ts'
 import { metricNames } from './version-query.ts'
@@ -91,6 +92,10 @@ function notesOf(one: ComparedVersion, other: ComparedVersion): string[] {
   return notes
 }
 
+/** Metrics as a record whose keys have the order of headings. */
+const inOrder = <T>(metrics: Readonly<Record<string, T>>): Record<string, T> =>
+  Object.fromEntries(inMetricOrder(Object.keys(metrics)).map((name) => [name, metrics[name]!]))
+
 type Facts = Record<Section, Record<string, Value | undefined>>
 
 /** The compared fields by section, in the order in which they are shown. */
@@ -99,7 +104,7 @@ function factsOf({ lineage, manifest, training, ...version }: ComparedVersion) {
   const [network, weights] = [files?.['model.json']?.bytes, files?.['weights.bin']?.bytes]
   const isNetwork = manifest.artifact === undefined
   return {
-    metrics: { ...lineage.metrics },
+    metrics: inOrder(lineage.metrics ?? {}),
     hyperparameters: { ...lineage.hyperparameters, seed: lineage.seed },
     data: {
       snapshot: lineage.snapshot,

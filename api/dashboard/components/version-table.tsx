@@ -4,7 +4,7 @@ import type { VersionStatus } from '../../../domain/registry/version-query.ts'
 import type { TableColumn, Tone } from './elements.tsx'
 import type { PageElement } from '../page.ts'
 import { Badge, metricText, DataTable, Time } from './elements.tsx'
-import { metricName } from '../../../domain/figures.ts'
+import { inMetricOrder, metricName } from '../../../domain/figures.ts'
 import { shortDigest } from '../labels.ts'
 import { versionHref } from './links.tsx'
 
@@ -23,7 +23,7 @@ function metricsOf(versions: readonly FoundVersion[], primary: string | undefine
   for (const { lineage } of versions)
     for (const [name, value] of Object.entries(lineage.metrics ?? {}))
       if (value !== null) counts.set(name, (counts.get(name) ?? 0) + 1)
-  const names = [...counts].sort((one, other) => other[1] - one[1]).map(([name]) => name)
+  const names = inMetricOrder([...counts.keys()]).sort((one, other) => counts.get(other)! - counts.get(one)!)
   return [...new Set(primary === undefined ? names : [primary, ...names])].slice(0, 3)
 }
 

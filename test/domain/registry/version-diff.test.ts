@@ -107,3 +107,16 @@ it('versions with few known facts are compared', () => {
     other: 0.8,
   })
 })
+
+it('metrics are listed in the order of headings, not in that of the stored record', () => {
+  const metrics = { f1: 0.5, auc: 0.7, cost: 2, brier: 0.1, accuracy: 0.8 }
+  const changed = { ...one, lineage: { ...one.lineage, metrics } }
+  const { differences } = compareVersions(changed, { ...other, lineage: { ...one.lineage, metrics: {} } })
+  expect(differences.filter(({ section }) => section === 'metrics').map(({ field }) => field)).toEqual([
+    'auc',
+    'f1',
+    'accuracy',
+    'brier',
+    'cost',
+  ])
+})
