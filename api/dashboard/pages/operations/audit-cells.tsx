@@ -1,5 +1,7 @@
 /** Renders the filter and the cells of the audit page. */
 import { z } from 'zod'
+import { truncated } from '../../../../charts/figures.ts'
+import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import type { AuditRow } from '../../../../store/audit/audit-log.ts'
 import { modelName, rowNumber } from '../../../http/schemas.ts'
 import type { PageElement } from '../../page.ts'
@@ -43,7 +45,9 @@ export const Detail = ({ detail }: { detail: AuditRow['detail'] }): PageElement 
   const { reason } = detail
   return (
     <details class="wrap">
-      <summary>{typeof reason === 'string' && reason !== '' ? reason.slice(0, 80) : 'Show'}</summary>
+      <summary>
+        {typeof reason === 'string' && reason !== '' ? truncated(withoutEvidence(reason), 80) : 'Show'}
+      </summary>
       <pre tabindex={0}>{text.length > maxDetailLength ? `${text.slice(0, maxDetailLength)}…` : text}</pre>
     </details>
   )

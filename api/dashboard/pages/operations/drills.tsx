@@ -5,6 +5,7 @@ import { drillKinds } from '../../../../domain/drill.ts'
 import { findDrill, listDrills, type Drill } from '../../../../store/release/drills.ts'
 import { countText, spanText } from '../../../../charts/figures.ts'
 import { DomainError } from '../../../../domain/errors.ts'
+import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
@@ -90,9 +91,12 @@ export const drillsPage = definePage({
               head: 'Affected',
               numeric: true,
               cell: ({ harmed, harmBudget }) =>
-                harmed === undefined ? '—' : `${countText(harmed)} of ${countText(harmBudget)}`,
+                harmed === undefined ? '–' : `${countText(harmed)} of ${countText(harmBudget)}`,
             },
-            { head: 'Result', cell: ({ message }) => <span class="small">{message ?? ''}</span> },
+            {
+              head: 'Result',
+              cell: ({ message }) => <span class="small">{withoutEvidence(message ?? '')}</span>,
+            },
             { head: 'Release', cell: ({ releaseId }) => <ReleaseLink id={releaseId} /> },
           ]}
         />

@@ -75,7 +75,12 @@ export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubjec
 }
 
 const approvalFacts = ({ approval }: ReleasePolicy): (readonly [string, string])[] => [
-  ['Approvals', `${approval.approvers}, within ${durationText(approval.withinMs)}`],
+  [
+    'Approvals',
+    approval.approvers === 0
+      ? 'not needed'
+      : `${approval.approvers}, within ${durationText(approval.withinMs)}`,
+  ],
 ]
 
 /** Lists the limits of the stages of a release policy by name. `estimate` is absent once the release has ended. */

@@ -8,7 +8,7 @@ import { listTriggerStates, type ListedTrigger } from '../../../services/trigger
 import { definePage, type PageElement } from '../../page.ts'
 import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
 import { DataTable, Live, Time } from '../../components/elements.tsx'
-import { Crumbs } from '../../components/links.tsx'
+import { Crumbs, modelHref } from '../../components/links.tsx'
 import { RetrainingOutcome } from './retrainings.tsx'
 
 export const triggersPage = definePage({
@@ -37,7 +37,14 @@ export const triggersPage = definePage({
               </>
             }
             columns={[
-              { head: 'Model', cell: ({ model }) => <span class="nowrap">{model}</span> },
+              {
+                head: 'Model',
+                cell: ({ model }) => (
+                  <a class="nowrap" href={modelHref(model)}>
+                    {model}
+                  </a>
+                ),
+              },
               { head: 'Trigger', names: true, cell: ({ trigger }) => trigger },
               { head: 'Waits for', cell: ({ waitsFor }) => <span class="small wrap">{waitsFor}</span> },
               { head: 'Last fired', cell: ({ firedAt }) => <Time at={firedAt} /> },
