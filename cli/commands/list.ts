@@ -29,7 +29,7 @@ export interface ListSpec<Row> extends Pick<CommandSpec, 'summary' | 'options' |
   query?: Readonly<Record<string, number | boolean>>
   columns: Columns<Row>
   /** Printed if there are no rows. */
-  none?: string
+  none: string
 }
 
 /** Throws `model_not_found` if an empty list is due to a mistyped model. */
@@ -49,8 +49,7 @@ export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
       const answer = await api().get<Record<string, Row[]>>(path, { ...query, ...asked })
       const rows = answer[field] ?? []
       if (rows.length === 0) await requireModel(api(), asked['model'])
-      const text = rows.length === 0 ? none : undefined
-      terminal.answer(answer, text ?? tableBy(terminal, rows, columns))
+      terminal.answer(answer, rows.length === 0 ? none : tableBy(terminal, rows, columns))
     },
   }
 }

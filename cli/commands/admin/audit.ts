@@ -40,6 +40,7 @@ export const auditGroup: CommandGroup = {
       examples: ['audit', 'audit iris --limit 100'],
       path: '/v1/audit',
       field: 'audit',
+      none: 'No entries',
       query: { limit: 20 },
       columns: {
         '#': 'seq',

@@ -1,4 +1,5 @@
 /** `tenure doctor`: checks machine, configuration and installation, and prints a remedy for each problem. */
+import { counted } from '../../../domain/figures.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import type { Terminal } from '../../terminal.ts'
@@ -25,7 +26,7 @@ export const doctorCommand: CommandSpec = {
     const summary =
       faults + warnings === 0
         ? terminal.paint('green', 'All checks passed')
-        : `${faults} broken, ${warnings} warnings`
+        : `${faults} broken, ${counted(warnings, 'warning')}`
     terminal.answer({ broken: faults, warnings, findings }, `\n${summary}`)
     return faults > 0 || (options['strict'] === true && warnings > 0) ? exitCodes.otherwise : exitCodes.done
   },

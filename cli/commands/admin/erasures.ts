@@ -30,6 +30,7 @@ export const erasuresGroup: CommandGroup = {
       examples: ['erasures', 'erasures iris'],
       path: '/v1/erasures',
       field: 'erasures',
+      none: 'No erasures',
       columns: {
         erasure: 'id',
         model: 'model',

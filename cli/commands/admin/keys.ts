@@ -20,6 +20,7 @@ export const keysGroup: CommandGroup = {
       examples: ['keys', 'keys list --json'],
       path: '/v1/keys',
       field: 'keys',
+      none: 'No keys',
       columns: {
         id: 'id',
         name: 'name',

@@ -27,6 +27,7 @@ export const killSwitchesGroup: CommandGroup = {
       examples: ['kill-switches', 'kill-switches list --json'],
       path: '/v1/kill-switches',
       field: 'kill_switches',
+      none: 'No kill switch has been set.',
       columns: {
         model: 'model',
         serves: 'serve',

@@ -24,7 +24,7 @@ import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { answersTable } from '../answers-table.ts'
 import { gateParts } from '../gate-parts.ts'
-import { coloured, digestPrefix, orDash, releaseOutcome, share, time } from '../format.ts'
+import { coloured, digestPrefix, prose, releaseOutcome, share, time } from '../format.ts'
 import { listOfModels, listQuery, requireModel } from '../list.ts'
 import { numberOption } from '../../number-option.ts'
 
@@ -159,7 +159,7 @@ const releaseColumns: Columns<ReleaseAnswer> = {
   serves: (each) => trafficOf(each),
   outcome: releaseOutcome,
   started: (each) => time(each.started_at),
-  reason: (each, { paint }) => paint('dim', orDash(each.withdrawn_reason ?? each.reason)),
+  reason: (each, { paint }) => paint('dim', prose(each.withdrawn_reason ?? each.reason)),
 }
 
 const queueColumns: Columns<WaitingAnswer> = {
@@ -242,7 +242,7 @@ function detailOf(
       release.stage === 'targeted' ? trafficOf(release) : `${share(release.traffic_bp ?? 0)} of traffic`,
     ],
     ['outcome', releaseOutcome(release, terminal)],
-    ['why', orDash(release.withdrawn_reason ?? release.reason ?? release.why)],
+    ['why', prose(release.withdrawn_reason ?? release.reason ?? release.why)],
     ['requested by', release.requested_by],
     ['started', time(release.started_at)],
     ['ended', time(release.ended_at)],

@@ -13,7 +13,7 @@ import { barOf, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { follow } from '../follow.ts'
 import { hintOfChangedFile } from '../../sync/changed-file.ts'
-import { coloured } from '../format.ts'
+import { coloured, prose } from '../format.ts'
 import { asOfOption, isoTime } from './as-of.ts'
 import { readOverrides } from './hyperparameters.ts'
 import { gateTable } from './releases.ts'
@@ -106,7 +106,7 @@ export async function printFollowed(
   const gate = await findGate(session, seen)
   terminal.answer(
     { ...ended, curve, ...(note === '' ? {} : { evaluation: gate }) },
-    `${chart}${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}${ended.remedy === undefined ? '' : `\n      ${ended.remedy}`}${gate === undefined ? '' : gateTable(terminal, gate)}${note === '' ? '' : `\n${note}`}`,
+    `${chart}${coloured(terminal, ended.outcome)}: ${ended.message === undefined ? '' : prose(ended.message)}${ended.remedy === undefined ? '' : `\n      ${ended.remedy}`}${gate === undefined ? '' : gateTable(terminal, gate)}${note === '' ? '' : `\n${note}`}`,
   )
   return { verdict: gate?.verdict }
 }
@@ -131,7 +131,10 @@ async function cancel(session: CommandSession, model: string, reason: unknown): 
   if (running === undefined) throw usageError(`No retraining of ${model} is running`)
   await api().post(path`/v1/retrainings/${running.id}/cancel`, { reason })
   const { ended } = await followRetraining(session, running.id)
-  terminal.answer(ended, `${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}`)
+  terminal.answer(
+    ended,
+    `${coloured(terminal, ended.outcome)}: ${ended.message === undefined ? '' : prose(ended.message)}`,
+  )
 }
 
 /** What the polls have observed. Several epochs may pass between two polls. */

@@ -35,7 +35,10 @@ export const batchGroup: CommandGroup = {
       name: 'run <model>',
       summary: 'Score the rows of a file or a query',
       options: [
-        ['--input <path>', 'A .parquet or .csv file in the batch directory (TENURE_BATCHES)'],
+        [
+          '--input <path>',
+          'A .parquet or .csv file in the batch directory (TENURE_BATCHES, by default `batches` in the state directory)',
+        ],
         ['--query <sql>', 'Or a SELECT on tables that tenure_reader may read (admins)'],
         ['--output <path>', 'A .parquet file in the batch directory (default: the table batch_predictions)'],
         ['--key <columns>', 'Columns to copy to the output, separated by commas'],
@@ -86,6 +89,7 @@ export const batchGroup: CommandGroup = {
       examples: ['batch', 'batch flight-delay', 'batch list --withdrawn'],
       path: '/v1/batches',
       field: 'batches',
+      none: 'No batches. Start one: `tenure batch run <model>`',
       columns: {
         batch: 'id',
         version: (each, { paint }) => each.version + (each.withdrawn ? paint('red', ' withdrawn') : ''),

@@ -16,6 +16,7 @@ export const modelsGroup: CommandGroup = {
       examples: ['models', 'models list --json'],
       path: '/v1/models',
       field: 'models',
+      none: 'No models. Add a model file, then run `tenure models sync`.',
       columns: {
         model: 'name',
         champion: (each) => each.champion?.version,

@@ -42,6 +42,13 @@ it('releases says whether it lacks any release or an open one', async () => {
   expect((await tenure('releases', '--open')).out).toBe('No release is open.\n')
 })
 
+it.each(['batch', 'kill-switches', 'erasures', 'audit', 'drills', 'alerts'])(
+  '%s without a row says so',
+  async (group) => {
+    expect((await tenure(group)).out).toMatch(/^No .+\n$/)
+  },
+)
+
 describe.each(ofModels.map(({ name }) => name))('%s', (group) => {
   it('lists those of a model, which is an argument or an option', async () => {
     const forms = [
