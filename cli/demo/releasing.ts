@@ -44,7 +44,9 @@ export async function approveByApi(
     evaluation_digest: state.digests.evaluation,
     policy_digest: state.digests.policy,
   })
-  world.narrator.done(`${message} (POST /v1/releases/${state.id}/approve)`)
+  world.narrator.done(
+    `${message.charAt(0).toUpperCase()}${message.slice(1)} (POST /v1/releases/${state.id}/approve)`,
+  )
 }
 
 /** Approves by a signed Temporal signal, as `tenure sign` prints it and `temporal workflow signal` sends it. */

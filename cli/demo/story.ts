@@ -11,7 +11,7 @@ import { writeFaults } from '../../store/serving/replicas.ts'
 import { approveByApi, approveBySignal, awaitApproval, followRelease, stagesOf } from './releasing.ts'
 import { metricOf, rollbackLines, rollbackFiguresOf, type RollbackFigures } from './figures.ts'
 import { timeText } from './narrator.ts'
-import { countText } from '../../charts/figures.ts'
+import { countText, utcMinute } from '../../charts/figures.ts'
 import { chapterAfter } from './progress.ts'
 import { finishRetraining, trainChallenger } from './retraining.ts'
 import { demoModel, type DemoWorld } from './world.ts'
@@ -81,7 +81,7 @@ async function firstChampion(world: DemoWorld, story: DemoResult): Promise<void>
   narrator.act(1, 'First champion')
   const champion = await findChampion(store, demoModel)
   if (champion !== undefined) {
-    narrator.print(`${champion.version} is champion since ${champion.since}`)
+    narrator.print(`${champion.version} is champion since ${utcMinute(Date.parse(champion.since))} UTC`)
     return
   }
   const { retraining, evaluation } = await trainChallenger(world, progress.replayedToMs)

@@ -6,6 +6,9 @@ export function addresses({ url, urls, temporalUi, log, stateDir }: System) {
   return { url, urls, docs: `${url}/docs`, temporalUi, log: log.path, stateDir }
 }
 
+/** The first admin key is shown once. */
+const signInHint = 'Sign in      with a key; a new one: npx tenure keys create ada --role approver'
+
 export function welcome({ url, urls, temporalUi, log, prepared, stateDir }: System): string[] {
   return [
     '',
@@ -16,7 +19,7 @@ export function welcome({ url, urls, temporalUi, log, prepared, stateDir }: Syst
     `Temporal UI  ${temporalUi === undefined ? 'off (TENURE_TEMPORAL_UI=on starts it)' : `${temporalUi}, which asks for no key: any page or user that reaches it may end workflows`}`,
     `Log          ${log.path}`,
     `State        ${stateDir}`,
-    ...firstKey(prepared),
+    ...(prepared.adminKey === undefined ? [signInHint] : firstKey(prepared)),
     ...prepared.broken.flatMap(({ file, issues }) => [
       '',
       `models/${file} is invalid and was not applied:`,
