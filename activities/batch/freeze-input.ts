@@ -104,7 +104,7 @@ async function openInput(
   if (!isAbsent && (typeof found !== 'object' || found.isFile())) return path
   const copy = await artifacts.draft(extname(name))
   if ((await artifacts.objects?.download(batchKey(name), copy)) !== undefined) return copy
-  const place = 'in the directory for batches (TENURE_BATCHES)'
+  const place = 'in the directory for batches (TENURE_BATCHES, by default `batches` in the state directory)'
   throw new DomainError(
     'invalid_request',
     isAbsent ? `there is no file ${name} ${place}` : `${name} ${place} is not a file`,

@@ -126,14 +126,14 @@ it.each(['absent.csv', 'absent.parquet', 'folder.csv/absent.csv'])(
   async (name) =>
     expect(freeze(name)).rejects.toMatchObject({
       code: 'invalid_request',
-      message: `there is no file ${name} in the directory for batches (TENURE_BATCHES)`,
+      message: `there is no file ${name} in the directory for batches (TENURE_BATCHES, by default \`batches\` in the state directory)`,
     }),
 )
 
 it('a batch refuses a directory as its input by name', async () => {
   await mkdir(join(folder, 'folder.parquet'))
   await expect(freeze('folder.parquet')).rejects.toThrow(
-    'folder.parquet in the directory for batches (TENURE_BATCHES) is not a file',
+    'folder.parquet in the directory for batches (TENURE_BATCHES, by default `batches` in the state directory) is not a file',
   )
 })
 
