@@ -176,7 +176,7 @@ export function timelineText(timeline: Timeline, { width = 96 }: { width?: numbe
   const last = (timeline.harm ?? []).filter(({ excess }) => finiteOrNull(excess) !== null).at(-1)
   if (last !== undefined && finiteOrNull(timeline.harmBudget ?? null) !== null)
     lines.push(
-      `excess failures: ${countText(last.excess)} of ${countText(timeline.harmBudget)} (above the champion's rate)`,
+      `excess failures at the last verdict: ${countText(last.excess)} of ${countText(timeline.harmBudget)} (above the champion's rate)`,
     )
   return lines.join('\n')
 }
