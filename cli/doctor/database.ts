@@ -35,7 +35,7 @@ export function findingOfAlerts(alerts: readonly CriticalAlert[]): Finding {
   return warning(
     'alerts',
     `critical alerts are open: ${names.slice(0, 5).join(', ')}${names.length > 5 ? ', …' : ''}`,
-    'Read them with `tenure status`. Acknowledge them on the dashboard.',
+    'Read them with `tenure alerts`, then run `tenure alerts acknowledge <id>`.',
   )
 }
 

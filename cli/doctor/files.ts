@@ -2,6 +2,7 @@
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { isError } from '../../domain/errors.ts'
+import { counted } from '../../domain/figures.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { loadModelsInChild } from '../sync/load-models.ts'
@@ -108,7 +109,9 @@ export async function checkChampions(
       )
     }
   }
-  return findings.length > 0 ? findings : [ok('champions', `${champions.length} artifacts verified`)]
+  return findings.length > 0
+    ? findings
+    : [ok('champions', `${counted(champions.length, 'artifact')} verified`)]
 }
 
 /** Warns of models that need predictions for longer than they are kept: their late outcomes join nothing. */
