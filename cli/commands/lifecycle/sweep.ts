@@ -51,7 +51,7 @@ const shownTrials = 10
 export const sweepCommand: CommandSpec = {
   name: 'sweep <model>',
   summary:
-    'Search hyperparameters, and train and release the best if it passes the gates; exit code 6 if there is no new version',
+    'Search hyperparameters by the validation rows of the split, and train and release the best if it passes the gates; exit code 6 if there is no new version',
   options: [
     [
       '--grid <name=values…>',
