@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { runCurvesSvg } from '../../../../charts/history/run-curves.ts'
 import { higherIsBetter } from '../../../../domain/evaluation/metrics.ts'
 import type { GateMetric } from '../../../../domain/evaluation/policy.ts'
-import { metricName } from '../../../../domain/figures.ts'
+import { counted, metricName } from '../../../../domain/figures.ts'
 import {
   findSweepRetraining,
   findSweepRows,
@@ -30,7 +30,7 @@ import {
 import { Crumbs, ModelLink } from '../../components/links.tsx'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
-import { plain } from '../../labels.ts'
+import { plain, withoutIds } from '../../labels.ts'
 
 const maxSweeps = 50
 
@@ -122,7 +122,8 @@ export const sweepPage = definePage({
         <Live id="sweep" target={target} over={sweep.endedAt !== undefined}>
           <section class="card" aria-label="Result">
             <p class="lead">
-              <OutcomeBadge outcome={sweep.outcome} /> {sweep.message ?? `${ranked.length} trials`}
+              <OutcomeBadge outcome={sweep.outcome} />{' '}
+              {sweep.message === undefined ? counted(ranked.length, 'trial') : withoutIds(sweep.message)}
             </p>
             <Facts
               facts={[
