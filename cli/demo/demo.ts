@@ -107,7 +107,7 @@ function showFigures(terminal: Terminal, world: DemoWorld, story: DemoResult, st
     'failed requests': ({ rollbackFigures }) => countText(rollbackFigures?.harmed ?? 0),
     'detected after': ({ rollbackFigures }) =>
       rollbackFigures && `${countText(rollbackFigures.canaryRequests)} requests`,
-    'rolled back in': ({ rollbackFigures }) => rollbackFigures && lapseText(rollbackFigures.droppedMs),
+    'rolled back in': ({ rollbackFigures }) => rollbackFigures && lapseText(rollbackFigures.dropped.ms),
   })
   narrator.print(...table.split('\n'))
   const failures = Object.entries(counts?.failures ?? {}).map(

@@ -1,5 +1,6 @@
 /** Computes the figures of the demo from Postgres and from client responses. */
 import { verdictText } from '../../domain/evaluation/metric-table.ts'
+import { rollbackTime } from '../../domain/release/state.ts'
 import type { Evaluation } from '../../store/training/evaluations.ts'
 import type { Release } from '../../store/release/releases.ts'
 import { tableOf } from '../terminal.ts'
@@ -14,8 +15,8 @@ export interface RollbackFigures {
   canaryRequests: number
   /** Time from the first canary routing to the verdict. */
   noticedMs: number
-  /** Time from the verdict until every live replica had acknowledged the rollback. */
-  droppedMs: number
+  /** Time until every live replica had acknowledged the rollback, as the page of the release counts it. */
+  dropped: ReturnType<typeof rollbackTime>
   /** Time from the verdict to the last response of the candidate; negative if the response came before. */
   lastAnswerMs: number
 }
@@ -34,7 +35,7 @@ export function rollbackFiguresOf({ replay }: DemoWorld, { state }: Release): Ro
     harmed: served.reduce((sum, each) => sum + each.harmed, 0),
     canaryRequests: answeredMs.filter((ms) => ms <= decidedMs).length,
     noticedMs: decidedMs - startedMs,
-    droppedMs: rollbackResult.acknowledgedMs - decidedMs,
+    dropped: rollbackTime(rollbackResult),
     lastAnswerMs: Math.max(0, ...answeredMs) - decidedMs,
   }
 }
@@ -70,7 +71,7 @@ export function rollbackLines(figures: RollbackFigures): string[] {
   return [
     `Failed requests       ${countText(figures.harmed)}`,
     `Detected after        ${lapseText(figures.noticedMs)}, ${countText(figures.canaryRequests)} requests sent to the canary`,
-    `Rolled back in        ${lapseText(figures.droppedMs)}`,
+    `Rolled back in        ${lapseText(figures.dropped.ms)}, counted from the ${figures.dropped.from}`,
     `Last response served  ${figures.lastAnswerMs <= 0 ? 'before the verdict' : `${lapseText(figures.lastAnswerMs)} after the verdict`}`,
   ]
 }

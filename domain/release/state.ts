@@ -129,6 +129,19 @@ export interface Recovery {
   cutOff?: string[]
 }
 
+/** The time until the last live replica acknowledged the rollback, and what it counts from: the order when no verdict caused the rollback. */
+export const rollbackTime = ({
+  decidedMs,
+  orderedMs,
+  acknowledgedMs,
+}: Pick<Recovery, 'decidedMs' | 'orderedMs' | 'acknowledgedMs'>): {
+  ms: number
+  from: 'verdict' | 'order'
+} => ({
+  ms: Math.max(0, acknowledgedMs - (decidedMs ?? orderedMs)),
+  from: decidedMs === undefined ? 'order' : 'verdict',
+})
+
 export interface ReleaseState {
   id: ReleaseId
   model: string

@@ -53,7 +53,10 @@ export const drillsPage = definePage({
       {chart !== undefined && (
         <section class="card">
           <h2>Detection and recovery</h2>
-          <ChartFigure chart={chart} note="Narrow: detected. Wide: recovered on every replica." />
+          <ChartFigure
+            chart={chart}
+            note="Counted from the first requests to the candidate, or from the stop of a replica or worker. Narrow: detected. Wide: recovered on every replica."
+          />
         </section>
       )}
       <section class="card">

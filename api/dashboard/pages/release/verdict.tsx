@@ -1,7 +1,8 @@
 /** Shows the verdict of a release in one line with its reason, and the state of the rollout. */
-import { countText } from '../../../../charts/figures.ts'
+import { countText, spanText } from '../../../../charts/figures.ts'
 import { levelPercent, metricName } from '../../../../domain/figures.ts'
 import { whyWaiting, withoutEvidence } from '../../../../domain/release/explain.ts'
+import { rollbackTime } from '../../../../domain/release/state.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import { comparedValue } from '../../../../domain/evaluation/metric-table.ts'
 import type { PageElement } from '../../page.ts'
@@ -124,6 +125,8 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
   const { release, pinned, behind, routing, champion, nowMs, candidate, withdrawal } = subject
   const { state } = release
   const { rollbackResult: recovery } = state
+  const dropped =
+    recovery !== undefined && isComplete(recovery, state.version) ? rollbackTime(recovery) : undefined
   const outcome = release.outcome ?? state.outcome
   const { tone, word, why } = verdictLine(subject)
   const isOpen = release.endedAt === undefined
@@ -166,10 +169,9 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
           </>
         )}
       </p>
-      {recovery !== undefined && isComplete(recovery, state.version) && (
+      {dropped !== undefined && (
         <p class="quiet small">
-          Rolled back on all replicas in{' '}
-          {Math.max(0, Math.round(recovery.acknowledgedMs - recovery.orderedMs))} ms
+          Rolled back on all replicas in {spanText(dropped.ms)}, counted from the {dropped.from}
         </p>
       )}
     </section>

@@ -7,7 +7,8 @@ import {
 } from '../../../../api/dashboard/pages/release/rollback.tsx'
 import { stageRows } from '../../../../api/dashboard/pages/release/stages.ts'
 import { verdictLine, VerdictSection } from '../../../../api/dashboard/pages/release/verdict.tsx'
-import type { ReleaseState } from '../../../../domain/release/state.ts'
+import { rollbackLines } from '../../../../cli/demo/figures.ts'
+import { rollbackTime, type ReleaseState } from '../../../../domain/release/state.ts'
 import { armTotal, releaseTime, subjectOf } from '../../../support/dashboard/release-subject.ts'
 import {
   advanceAll,
@@ -34,6 +35,18 @@ describe('a rollback', () => {
     const state = advanceAll(rollingBackState, rolledBackEvent(false))
     expect(String(await VerdictSection({ subject: subjectOf(state) }))).toContain(sentence)
     expect(stepsOf(state)).toContain('every replica has dropped the candidate; m_v1.0.0 serves all traffic')
+  })
+
+  it.each([
+    [{ decidedMs: 100, orderedMs: 140, acknowledgedMs: 202 }, '102 ms, counted from the verdict'],
+    [{ orderedMs: 140, acknowledgedMs: 202 }, '62 ms, counted from the order'],
+  ])('says what its time counts from: %o', async (times, told) => {
+    const state = advanceAll(rollingBackState, rolledBackEvent(false))
+    const timed = { ...state, rollbackResult: { ...state.rollbackResult!, ...times } }
+    expect(String(await VerdictSection({ subject: subjectOf(timed) }))).toContain(`${sentence} in ${told}`)
+    const demo = { harmed: 1, canaryRequests: 2, noticedMs: 3, lastAnswerMs: 0 }
+    const lines = rollbackLines({ ...demo, dropped: rollbackTime(timed.rollbackResult) })
+    expect(lines[2]).toBe(`Rolled back in        ${told}`)
   })
 
   it('that a live replica never acknowledged is not said to be complete', async () => {
