@@ -130,18 +130,25 @@ const External = ({ rows }: { rows: readonly ExternalRow[] }): PageElement => (
 
 const Shares = ({ answers }: { answers: AnswerCounts }): PageElement => {
   const { names, canary, control, perKey = 1 } = answers
-  const [canaryUsers, controlUsers] = [sumOf(canary) / perKey, sumOf(control) / perKey]
+  const [canaryTotal, controlTotal] = [sumOf(canary) / perKey, sumOf(control) / perKey]
   return (
-    <DataTable
-      caption="Share of each answer"
-      rows={names.map((name, i) => ({ name, canary: canary[i] ?? 0, control: control[i] ?? 0 }))}
-      empty="No answers yet"
-      columns={[
-        { head: 'Answer', names: true, cell: ({ name }) => name },
-        { head: 'Candidate', numeric: true, cell: (row) => percentOf(ratioOf(row.canary, canaryUsers)) },
-        { head: 'Champion', numeric: true, cell: (row) => percentOf(ratioOf(row.control, controlUsers)) },
-        { head: 'Users', numeric: true, cell: (row) => countText(row.canary + row.control) },
-      ]}
-    />
+    <>
+      <DataTable
+        caption="Share of each answer, all stages"
+        rows={names.map((name, i) => ({ name, canary: canary[i] ?? 0, control: control[i] ?? 0 }))}
+        empty="No answers yet"
+        columns={[
+          { head: 'Answer', names: true, cell: ({ name }) => name },
+          { head: 'Candidate', numeric: true, cell: (row) => percentOf(ratioOf(row.canary, canaryTotal)) },
+          { head: 'Candidate answers', numeric: true, cell: (row) => countText(row.canary) },
+          { head: 'Champion', numeric: true, cell: (row) => percentOf(ratioOf(row.control, controlTotal)) },
+          { head: 'Champion answers', numeric: true, cell: (row) => countText(row.control) },
+        ]}
+      />
+      <p class="hint">
+        Counts the first answer to each user in each stage on each replica: a user of several stages counts
+        several times.
+      </p>
+    </>
   )
 }
