@@ -17,10 +17,10 @@ import { drawProgress, LiveEvidence } from './progress.tsx'
 import { readSubject } from './load.ts'
 import { RollbackSection } from './rollback.tsx'
 import { readMetricTiles } from './stage/metrics.ts'
-import { RunningStage, runningStage } from './stage/tiles.tsx'
+import { RunningStage } from './stage/tiles.tsx'
 import { StageTrack } from './stage/track.tsx'
 import { VerdictSection } from './verdict.tsx'
-import { stageRows } from './stages.ts'
+import { runningStage, stageRows } from './stages.ts'
 import { plain } from '../../labels.ts'
 
 export const releasePage = definePage({

@@ -118,6 +118,10 @@ export function stageRows({ release, arms, verdicts, watches }: ReleaseSubject):
   })
 }
 
+/** Returns the stage that runs; undefined before the first and after the last. */
+export const runningStage = (stages: readonly StageRow[]): StageRow | undefined =>
+  stages.find(({ status }) => status === 'in_progress')
+
 interface StagePosition {
   state: ReleaseState
   stage: ReleaseStage

@@ -30,7 +30,7 @@ import { gateTones } from './evaluation.tsx'
 import type { ShownVerdict } from '../../../../store/dashboard/release-detail.ts'
 import type { ReleaseSubject } from './load.ts'
 import { isComplete, seenByCallers } from './rollback.tsx'
-import { stageRows } from './stages.ts'
+import { runningStage, stageRows, type StageRow } from './stages.ts'
 
 interface Line {
   tone: Tone
@@ -69,7 +69,9 @@ export function verdictLine(subject: ReleaseSubject): Line {
 }
 
 /** Returns the newest verdict of the running stage, and not of an earlier one. */
-function runningLine({ release: { state }, verdicts }: ReleaseSubject): Line | undefined {
+function runningLine(subject: ReleaseSubject): Line | undefined {
+  const { release, verdicts } = subject
+  const { state } = release
   const { stage, stageIndex } = state
   if (!['shadow', 'targeted', 'canary', 'probation'].includes(stage)) return undefined
   const last = verdicts.findLast((each) => each.stage === stage && each.stageIndex === stageIndex)
@@ -82,20 +84,23 @@ function runningLine({ release: { state }, verdicts }: ReleaseSubject): Line | u
     return {
       tone: 'info',
       word: 'collecting evidence',
-      why: `${sentenceCase(found)} so far${gathered(last)}`,
+      why: `${sentenceCase(found)} so far${gathered(last, runningStage(stageRows(subject)))}`,
     }
   return { tone: verdictTones[last.kind], word: plain(last.kind), why }
 }
 
-/** Describes the progress of a stage: ` · 50 s of 10 min · 2 of 500 requests`. */
-const gathered = ({ reasons }: ShownVerdict): string =>
+/** Describes what a stage still needs: ` · 50 s of 10 min · 2 of 500 requests`, with the present figures, as the tiles below show them. */
+const gathered = ({ reasons }: ShownVerdict, now: StageRow | undefined): string =>
   reasons
     .map(({ code, message, values }) => {
       const { elapsedMs, minMs, requests, minRequests } = values
       if (code === 'minimum_time')
-        return ` · ${durationText(Number(elapsedMs))} of ${durationText(Number(minMs))}`
-      if (code === 'minimum_requests')
-        return ` · ${countText(Number(requests))} of ${countText(Number(minRequests))} requests`
+        return ` · ${durationText(now?.observedMs ?? Number(elapsedMs))} of ${durationText(Number(minMs))}`
+      if (code === 'minimum_requests') {
+        const have = now?.candidate.requests ?? Number(requests)
+        const enough = have >= Number(minRequests) ? ', enough for the next verdict' : ''
+        return ` · ${countText(have)} of ${countText(Number(minRequests))} requests${enough}`
+      }
       return ` · ${message}`
     })
     .join('')

@@ -3,13 +3,13 @@ import { describe, expect, it } from 'vitest'
 import type { ReleaseSubject } from '../../../../api/dashboard/pages/release/load.ts'
 import { CommandLog } from '../../../../api/dashboard/pages/release/command-form.tsx'
 import { postMortem, RollbackSection } from '../../../../api/dashboard/pages/release/rollback.tsx'
-import { stageRows } from '../../../../api/dashboard/pages/release/stages.ts'
+import { runningStage, stageRows } from '../../../../api/dashboard/pages/release/stages.ts'
 import { metricTiles, type MetricTile } from '../../../../api/dashboard/pages/release/stage/metrics.ts'
 import { ratioText, ratioTileSvg } from '../../../../api/dashboard/pages/release/stage/ratio-tile.ts'
 import { bandText, bandTileSvg } from '../../../../api/dashboard/pages/release/stage/band-tile.ts'
 import { furthestStory, guideChapters } from '../../../../api/dashboard/pages/overview/guide.tsx'
 import type { Release } from '../../../../store/release/releases.ts'
-import { RunningStage, runningStage } from '../../../../api/dashboard/pages/release/stage/tiles.tsx'
+import { RunningStage } from '../../../../api/dashboard/pages/release/stage/tiles.tsx'
 import { StageTrack } from '../../../../api/dashboard/pages/release/stage/track.tsx'
 import { verdictLine } from '../../../../api/dashboard/pages/release/verdict.tsx'
 import { openingState, type ReleaseState } from '../../../../domain/release/state.ts'
@@ -170,6 +170,17 @@ describe('a running stage', () => {
     const before = { ...subject, verdicts: [verdict(1, { kind: 'pass' }, 0)] } as ReleaseSubject
     expect(verdictLine(before).why).toBe('No verdict in this stage yet')
   })
+
+  it.each([
+    [8, '8 of 10 requests'],
+    [1_200, '1,200 of 10 requests, enough for the next verdict'],
+  ])(
+    'shows in the first line the counts of the tiles, which are newer than the verdict: %d',
+    (count, told) => {
+      const arms = [arm(6, state.version, 'canary', count, 0)]
+      expect(verdictLine({ ...subject, arms } as ReleaseSubject).why).toBe(`No regression so far · ${told}`)
+    },
+  )
 
   it.each([
     [{ challenger: 1.5 }, 'RMSE 1.5000 (+0.5000'],

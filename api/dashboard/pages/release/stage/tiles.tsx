@@ -12,11 +12,7 @@ import { Term } from '../../../glossary.tsx'
 import { sentenceCase } from '../../../labels.ts'
 import { Chart, durationText, numberText } from '../../../components/elements.tsx'
 import type { ReleaseSubject } from '../load.ts'
-import type { StageRow } from '../stages.ts'
-
-/** Returns the stage that runs; undefined before the first and after the last. */
-export const runningStage = (stages: readonly StageRow[]): StageRow | undefined =>
-  stages.find(({ status }) => status === 'in_progress')
+import { runningStage, type StageRow } from '../stages.ts'
 
 export const RunningStage = ({
   subject,
