@@ -95,7 +95,7 @@ export interface DrillFacts {
   kind: DrillKind
   outcome?: string
   reason: string
-  /** The reason of the last verdict, when it was against the candidate. */
+  /** The first reason of the last verdict, when it was against the candidate. */
   failure?: { code: string; message: string }
   /** Whether the last verdict found no traffic at all, neither for the candidate nor for the champion. */
   isIdle?: boolean
@@ -124,7 +124,9 @@ export function judgeDrill(facts: DrillFacts): { passed: boolean; message: strin
     case 'bad':
     case 'nan':
     case 'slow':
-      if (failure !== undefined && failure.code !== budgetCode) return passed(failure.message, failure.code)
+      // The release tells its rollback by the failures of its stage, and the drill tells the same.
+      if (failure !== undefined && failure.code !== budgetCode)
+        return passed(outcome === 'rolled_back' ? reason : failure.message, failure.code)
       return failed(
         exposed === 0
           ? `inconclusive, no traffic reached the candidate: ${reason}`

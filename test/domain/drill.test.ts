@@ -38,3 +38,10 @@ it('does not pass when a live replica has never acknowledged its rollback', () =
     message: 'the rollback was not acknowledged: replica r1 on h1 is at generation 4 of 5',
   })
 })
+
+it('tells what was detected in the words of its release', () => {
+  const failure = { code: 'guard', message: '9 of 20 shadow requests failed (45 %), limit 5 %' }
+  const reason = '9 of 20 shadow requests invalid (45 %), control 0 %'
+  const nan: DrillFacts = { ...silent, kind: 'nan', reason, failure, exposed: 20 }
+  expect(judgeDrill(nan)).toEqual({ passed: true, message: reason, detectedBy: 'guard' })
+})
