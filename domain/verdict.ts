@@ -11,7 +11,7 @@ export type VerdictKind = 'pass' | 'fail' | 'inconclusive' | 'no_data' | 'error'
 export interface Reason {
   /** A stable word for programs, e.g. `error_rate`. */
   code: string
-  /** One sentence with its figures, e.g. "41 of 1000 canary requests failed (4.1 %), control 0.5 %: logE 7.9 ≥ 4.6". */
+  /** One sentence with its figures, e.g. "41 of 1,000 canary requests failed (4.1 %), control 0.5 %: logE 7.9 ≥ 4.6". */
   message: string
   values: Record<string, number | string | null>
 }

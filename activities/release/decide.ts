@@ -8,7 +8,7 @@ import { failedRequests, servedIn } from '../../domain/canary/counts.ts'
 import { judgeHoldback, meanLoss } from '../../domain/canary/holdback.ts'
 import { judgeCanary } from '../../domain/canary/judge.ts'
 import { budgetCode } from '../../domain/drill.ts'
-import { percentText, ratioOf } from '../../domain/figures.ts'
+import { groupedDigits, percentText, ratioOf } from '../../domain/figures.ts'
 import { canaryEvidenceOf, canaryTicks, type Observation } from '../../domain/release/evidence-builder.ts'
 import { isBreakGlass, type ReleaseState } from '../../domain/release/state.ts'
 import type { Reason, Verdict, VerdictKind } from '../../domain/verdict.ts'
@@ -98,7 +98,7 @@ function failuresInStage(
   if (bad === 0) return undefined
   const whose = whoseRequests(state)
   const beside = control === 0 ? '' : `, control ${percentText(ratioOf(controlBad, control))}`
-  return `${bad} of ${requests} ${whose} requests ${errors === 0 ? 'invalid' : 'failed'} (${percentText(ratioOf(bad, requests))})${beside}`
+  return `${groupedDigits(bad)} of ${groupedDigits(requests)} ${whose} requests ${errors === 0 ? 'invalid' : 'failed'} (${percentText(ratioOf(bad, requests))})${beside}`
 }
 
 const whoseRequests = ({ stage, routings }: ReleaseState): string => {

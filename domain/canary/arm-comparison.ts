@@ -3,7 +3,7 @@
  * relevant difference, because enough traffic makes even a negligible difference significant.
  */
 import { thresholdFor, type AlphaSplit } from '../sequential/alpha-split.ts'
-import { fourDigits, percentText, ratioOf } from '../figures.ts'
+import { fourDigits, groupedDigits, percentText, ratioOf } from '../figures.ts'
 import type { CanaryTick } from './evidence.ts'
 import type { CanaryPolicy, PromotionPolicy, RateMetric } from './policy.ts'
 import { guardTest } from '../sequential/one-arm-rate-test.ts'
@@ -130,7 +130,7 @@ function differenceReason(
 ): Reason {
   const { code, noun } = kinds[metric]
   const message =
-    `${canaryEvents} of ${canaryTotal} canary requests ${noun} (${percentText(ratioOf(canaryEvents, canaryTotal))}), control ` +
+    `${groupedDigits(canaryEvents)} of ${groupedDigits(canaryTotal)} canary requests ${noun} (${percentText(ratioOf(canaryEvents, canaryTotal))}), control ` +
     `${percentText(ratioOf(controlEvents, controlTotal))}: logE ${fourDigits(values.logE)} ≥ ${fourDigits(values.threshold)}`
   const counts = { canaryEvents, canaryRequests: canaryTotal, controlEvents, controlRequests: controlTotal }
   return { code, message, values: { ...counts, ...values } }

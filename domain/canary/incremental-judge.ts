@@ -222,7 +222,7 @@ function guardReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, a
   const { canaryBad: bad, canaryRequests: requests } = counts.served()
   const whose = counts.exposure().canaryRequests === requests ? 'canary' : 'candidate'
   const message =
-    `${bad} of ${requests} ${whose} requests failed (${percentText(ratioOf(bad, requests))}), limit ` +
+    `${groupedDigits(bad)} of ${groupedDigits(requests)} ${whose} requests failed (${percentText(ratioOf(bad, requests))}), limit ` +
     `${percentText(policy.guardRate)}: ${compared(logE, '≥', threshold)}`
   return { code: 'guard', message, values: { bad, requests, limit: policy.guardRate, logE, threshold, atMs } }
 }
@@ -235,7 +235,7 @@ function pairedReason({ policy, paired, statistics }: Judged): Reason | null {
   const threshold = thresholdFor(policy.alpha.paired)
   statistics['pairedLogE'] = logE
   if (logE < threshold) return null
-  const message = `only the champion was right in ${b} pairs, only the canary in ${c}: ${compared(logE, '≥', threshold)}`
+  const message = `only the champion was right in ${groupedDigits(b)} pairs, only the canary in ${groupedDigits(c)}: ${compared(logE, '≥', threshold)}`
   return { code: 'paired_quality', message, values: { b, c, logE, threshold } }
 }
 
@@ -311,7 +311,7 @@ function qualityReason({ policy, stage, paired, statistics }: Judged): Reason | 
   statistics['nonInferiorityLogE'] = logE
   if (stage.promoted === true || logE >= threshold) return null
   const message =
-    `not yet proven on ${b + c + (same ?? 0)} pairs that accuracy falls by less than ${percentText(margin)}: ` +
+    `not yet proven on ${groupedDigits(b + c + (same ?? 0))} pairs that accuracy falls by less than ${percentText(margin)}: ` +
     compared(logE, '<', threshold)
   return { code: 'quality_evidence', message, values: { b, c, same: same ?? null, margin, logE, threshold } }
 }
@@ -320,7 +320,7 @@ function passReason(judged: Judged): Reason {
   const { elapsedMs, targeted } = judged.stage
   const requests = requestsOf(judged)
   const found = targeted === true ? 'no harm found' : 'no regression'
-  const message = `${requests} ${requestsNoun(judged.stage)} in ${fourDigits(elapsedMs / 1000)} s, ${found}`
+  const message = `${groupedDigits(requests)} ${requestsNoun(judged.stage)} in ${fourDigits(elapsedMs / 1000)} s, ${found}`
   return { code: 'stage_passed', message, values: { requests, elapsedMs } }
 }
 

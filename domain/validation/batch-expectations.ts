@@ -9,6 +9,7 @@ import type {
 } from './expectations.ts'
 import { isPresent, isWithin } from './row-expectations.ts'
 import { quantiles } from '../statistics/quantiles.ts'
+import { groupedDigits } from '../figures.ts'
 import { shown } from '../postgres-text.ts'
 
 type Range = { min?: number; max?: number }
@@ -76,19 +77,25 @@ function judgeEmpty(cells: Cells): Finding {
   const message =
     cells.length === 0
       ? 'there are no rows'
-      : `no row of ${cells.length} has a value: check the source of this feature`
+      : `no row of ${groupedDigits(cells.length)} has a value: check the source of this feature`
   return { passed: false, observed: null, message }
 }
 
 function range(name: string, value: number | null, { min, max }: Range): Finding {
-  const limits = [min === undefined ? '' : `at least ${min}`, max === undefined ? '' : `at most ${max}`]
+  const limits = [
+    min === undefined ? '' : `at least ${valueText(min)}`,
+    max === undefined ? '' : `at most ${valueText(max)}`,
+  ]
   const wanted = limits.filter((limit) => limit !== '').join(' and ')
   if (value === null)
     return { passed: false, observed: null, message: `${name}: undefined, ${wanted} is required` }
   const required = wanted === '' ? '' : `, ${wanted} is required`
-  const message = `${name}: ${Number(value.toPrecision(6))}${required}`
+  const message = `${name}: ${valueText(Number(value.toPrecision(6)))}${required}`
   return { passed: isWithin(value, { min, max }), observed: value, message }
 }
+
+/** A whole number with its thousands apart; a fraction as it is. */
+const valueText = (value: number): string => (Number.isInteger(value) ? groupedDigits(value) : String(value))
 
 const kinds: Record<string, (cell: BatchCell) => boolean> = {
   number: (cell) => typeof cell === 'number',
@@ -119,7 +126,7 @@ function judgeTypicalRowCount(
   const [median] = quantiles(earlier, [0.5])
   const ratio = median ? rows / median : null
   const finding = range('rows to the median of earlier snapshots', ratio, { min: minRatio, max: maxRatio })
-  return { ...finding, message: `${finding.message} (${rows} to ${median})` }
+  return { ...finding, message: `${finding.message} (${valueText(rows)} to ${valueText(median ?? 0)})` }
 }
 
 function judgeAge(withinMs: number, table: BatchTable, { asOfMs, eventAt }: ExpectationContext): Finding {

@@ -1,4 +1,5 @@
 /** Tells which rows of a source are in no snapshot: a model trained on half of its rows otherwise looks like any other. */
+import { groupedDigits } from '../figures.ts'
 import { snapshotColumns, type ModelDefinition } from '../model-definition.ts'
 import type { Expectation, ExpectationResult, LeftOut } from './expectations.ts'
 
@@ -10,8 +11,10 @@ export function leftOutText({ rows, noEventTime, noKnownTime, pending, later }: 
     [pending, 'whose label is not known yet'],
     [later, 'that became known later'],
   ] as const
-  const listed = reasons.filter(([count]) => count > 0).map(([count, reason]) => `${count} ${reason}`)
-  return listed.length === 0 ? '' : `; left out of ${rows} rows: ${listed.join(', ')}`
+  const listed = reasons
+    .filter(([count]) => count > 0)
+    .map(([count, reason]) => `${groupedDigits(count)} ${reason}`)
+  return listed.length === 0 ? '' : `; left out of ${groupedDigits(rows)} rows: ${listed.join(', ')}`
 }
 
 /** An expectation that warns of rows without a time; none for a model without times. */
@@ -32,6 +35,7 @@ export function judgeLeftOut(expectation: Expectation): ExpectationResult | unde
     leftOut.noEventTime > 0 || leftOut.noKnownTime === 0 ? snapshotColumns.eventAt : snapshotColumns.knownAt
   const remedy = timeless === 0 ? '' : ': fill in the times of these rows, or remove the rows'
   const listed = leftOutText(leftOut).slice(2)
-  const message = listed === '' ? `none of ${leftOut.rows} rows is left out` : `${listed}${remedy}`
+  const message =
+    listed === '' ? `none of ${groupedDigits(leftOut.rows)} rows is left out` : `${listed}${remedy}`
   return { check, subject, severity, passed: timeless === 0, observed: timeless, failing: timeless, message }
 }

@@ -1,5 +1,6 @@
 /** Judges expectations of single rows against `mostly`. Missing values are left to `complete`; a column without values fails. */
 import type { BatchCell, Cells, Check, Expectation, ExpectationResult, BatchTable } from './expectations.ts'
+import { counted, groupedDigits } from '../figures.ts'
 import { shown } from '../postgres-text.ts'
 
 type Complies = (row: number) => boolean | 'skip'
@@ -132,7 +133,7 @@ export function judgeRows(expectation: Expectation, table: BatchTable): Expectat
     observed: share,
     failing,
     ...(failing > 0 ? { examples } : {}),
-    message: `${tested - failing} of ${tested} rows comply: ${percent(share)} ${passed ? '≥' : '<'} ${percent(result.mostly)}${listed(culprits)}${passed ? '' : advice(expectation, examples)}`,
+    message: `${groupedDigits(tested - failing)} of ${groupedDigits(tested)} rows comply: ${percent(share)} ${passed ? '≥' : '<'} ${percent(result.mostly)}${listed(culprits)}${passed ? '' : advice(expectation, examples)}`,
   }
 }
 
@@ -152,7 +153,7 @@ function advice(expectation: Expectation, [example]: readonly string[]): string 
 const listed = (culprits: ReadonlyMap<string, number>): string =>
   culprits.size === 0
     ? ''
-    : ` (${[...culprits].map(([name, rows]) => `${name}: ${rows} ${rows === 1 ? 'row' : 'rows'}`).join(', ')})`
+    : ` (${[...culprits].map(([name, rows]) => `${name}: ${counted(rows, 'row')}`).join(', ')})`
 
 const percent = (share: number): string => `${Number((share * 100).toFixed(3))} %`
 export const isPresent = (cell: BatchCell | undefined): cell is Exclude<BatchCell, null> =>

@@ -1,5 +1,6 @@
 /** Reads the stored report of a validation. */
 import type { ColumnSummary, ExpectationResult } from '../../../domain/validation/expectations.ts'
+import { snapshotColumns } from '../../../domain/model-definition.ts'
 import type { StoredValidation } from '../../../store/dashboard/data-lists.ts'
 
 export interface ValidationReport {
@@ -14,3 +15,18 @@ export function reportOf({ report }: StoredValidation): ValidationReport {
 
 /** The maximum number of results and columns that a page shows. */
 export const maxResults = 300
+
+const columnNames: Readonly<Record<string, string>> = {
+  [snapshotColumns.label]: 'label',
+  [snapshotColumns.eventAt]: 'event time',
+  [snapshotColumns.knownAt]: 'known at',
+  [snapshotColumns.key]: 'key',
+  [snapshotColumns.part]: 'part',
+}
+
+/** Names the columns of an expectation or a summary; those that every snapshot has by their role: `_label_2` → `label 2`. */
+export const columnText = (columns: string): string =>
+  columns
+    .split(', ')
+    .map((column) => columnNames[column] ?? column.replace(/^_label_(\d+)$/, 'label $1'))
+    .join(', ')

@@ -1,6 +1,7 @@
 /** `tenure simulate`: simulates a release policy on synthetic or recorded traffic, without a running system. */
 import { readFile } from 'node:fs/promises'
 import { DomainError } from '../../../domain/errors.ts'
+import { counted, groupedDigits } from '../../../domain/figures.ts'
 import { dayPolicy, issuesOfPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
 import { totalAlpha } from '../../../domain/sequential/alpha-split.ts'
 import {
@@ -135,7 +136,7 @@ function explain(
   theirs: SimulationSummary | undefined,
 ): string {
   const traffic = world.recorded
-    ? `${world.recorded.length} recorded ticks, repeated`
+    ? `${groupedDigits(world.recorded.length)} recorded ticks, repeated`
     : `${world.requestsPerSecond} requests/s, champion error rate ${percent(world.errorRate)}`
   const shares = policy.stages.map((stage) => percent(stage.shareBp / 10_000)).join(' → ')
   const rows: [string, (summary: SimulationSummary) => string, string][] = [
@@ -161,9 +162,9 @@ function explain(
     ['excess failures', (s) => spread(s.excessBad), "above the champion's rate, p50 / p95"],
     ['minutes to promote', (s) => spread(s.minutesToPromote), 'p50 / p95'],
   ]
-  const headings = theirs ? ['', 'tenure', rule ?? '', ''] : ['', 'tenure', '']
+  const headings = theirs ? ['', 'this policy', rule ?? '', ''] : ['', 'this policy', '']
   return [
-    `${ours.releases} releases where ${describeScenario(ours.scenario)} (${ours.scenario})`,
+    `${counted(ours.releases, 'release')} where ${describeScenario(ours.scenario)} (${ours.scenario})`,
     `${policy.strategy} ${shares}; ${traffic}`,
     '',
     tableOf(
@@ -181,6 +182,11 @@ function explain(
 
 const percent = (value: number): string => `${Number((value * 100).toPrecision(3))} %`
 const share = (count: number, { releases }: SimulationSummary): string =>
-  `${count} (${percent(count / releases)})`
-const round = (value: number | null): string => (value === null ? '–' : String(Number(value.toPrecision(4))))
+  `${groupedDigits(count)} (${percent(count / releases)})`
+const round = (value: number | null): string =>
+  value === null
+    ? '–'
+    : value >= 1_000
+      ? groupedDigits(Math.round(value))
+      : String(Number(value.toPrecision(4)))
 const spread = ({ p50, p95 }: Spread): string => (p50 === null ? '–' : `${round(p50)} / ${round(p95)}`)

@@ -140,7 +140,7 @@ it('the reason of a rollback counts the failures of its own stage, and the verdi
   }
   const { verdict, reason } = judged({ invalid: 30 })
   expect(verdict.kind).toBe('fail')
-  expect(verdict.reasons[0]!.message).toMatch(/^30 of 4100 canary requests/)
+  expect(verdict.reasons[0]!.message).toMatch(/^30 of 4,100 canary requests/)
   expect(reason).toBe('60 of 200 canary requests invalid (30 %), control 0 %')
   expect(judged({ errors: 20, invalid: 10 }).reason).toBe(
     '60 of 200 canary requests failed (30 %), control 0 %',

@@ -73,8 +73,8 @@ describe('a canary passes', () => {
     const said = (more: Partial<CanaryStage>) =>
       judge({ stage: { ...stage, ...more } }).reasons.map(({ message }) => message)
     const late = { startedMs: 350 * tickMs }
-    expect(said({})).toEqual([expect.stringMatching(/^\d+ canary requests in 3600 s, no regression$/)])
-    expect(said({ shadow: true })).toEqual([expect.stringMatching(/^\d+ shadow requests in 3600 s, no/)])
+    expect(said({})).toEqual([expect.stringMatching(/^1,800 canary requests in 3600 s, no regression$/)])
+    expect(said({ shadow: true })).toEqual([expect.stringMatching(/^1,800 shadow requests in 3600 s, no/)])
     expect(said(late)).toEqual([expect.stringMatching(/ canary requests in this stage$/)])
     expect(said({ ...late, shadow: true })).toEqual([
       expect.stringMatching(/ shadow requests in this stage$/),

@@ -56,7 +56,7 @@ export function rollbackSteps(
 export const isComplete = ({ champion, unacknowledged }: Recovery, version: string): boolean =>
   unacknowledged === undefined && champion !== version
 
-const failures = /\d+ of \d+ (?:canary|candidate) requests (?:failed|invalid).*/
+const failures = /[\d,]+ of [\d,]+ (?:canary|candidate) requests (?:failed|invalid).*/
 
 /** Explains a rollback by the responses that callers received. The reason of the verdict also counts the copied requests of the shadow. */
 export function seenByCallers(reason: string, stages: readonly StageRow[]): string {
@@ -106,7 +106,8 @@ const received = ({ stage, candidate, targeted }: StageRow): StageArm[] =>
   stage === 'targeted' ? [candidate] : [candidate, targeted]
 
 /** Returns the number of requests in a reason. A reason of an earlier build also counts the copied requests of the shadow. */
-const countedIn = (reason = ''): number => Number(/ of (\d+) canary requests/.exec(reason)?.[1] ?? 0)
+const countedIn = (reason = ''): number =>
+  Number((/ of ([\d,]+) canary requests/.exec(reason)?.[1] ?? '0').replaceAll(',', ''))
 
 const second = (ms: number): string => new Date(ms).toISOString().slice(0, 23).replace('T', ' ')
 

@@ -3,7 +3,7 @@ import { countText } from '../../../../charts/figures.ts'
 import type { PageElement } from '../../page.ts'
 import { numberText, DataTable } from '../../components/elements.tsx'
 import type { ColumnSummary } from '../../../../domain/validation/expectations.ts'
-import { maxResults } from '../../components/validation-report.ts'
+import { columnText, maxResults } from '../../components/validation-report.ts'
 
 export const ColumnSummaries = ({ columns }: { columns: ColumnSummary[] }): PageElement => (
   <section class="card">
@@ -12,7 +12,7 @@ export const ColumnSummaries = ({ columns }: { columns: ColumnSummary[] }): Page
       rows={columns.slice(0, maxResults)}
       empty="No column summary"
       columns={[
-        { head: 'Column', names: true, cell: ({ column }) => column },
+        { head: 'Column', names: true, cell: ({ column }) => columnText(column) },
         { head: 'Missing', numeric: true, cell: ({ missing }) => countText(missing) },
         { head: 'Distinct', numeric: true, cell: ({ distinct }) => countText(distinct) },
         { head: 'Min', numeric: true, cell: ({ min }) => shown(min) },

@@ -4,7 +4,7 @@ import type { ExpectationResult, ValidationVerdict } from '../../../../domain/va
 import type { StoredValidation } from '../../../../store/dashboard/data-lists.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, DataTable, Time, type Tone } from '../../components/elements.tsx'
-import { maxResults, reportOf } from '../../components/validation-report.ts'
+import { columnText, maxResults, reportOf } from '../../components/validation-report.ts'
 import { levelText, plain } from '../../labels.ts'
 
 export const verdictToneOf: Readonly<Record<ValidationVerdict, Tone>> = {
@@ -22,16 +22,18 @@ const words = {
 /** Orders expectations: failed first, and blocking before warning. */
 const rank = ({ passed, severity }: ExpectationResult): number => (passed ? 2 : severity === 'block' ? 0 : 1)
 
-/** Shortens a message: `105000 of 105000 rows comply: 100 % ≥ 90 %` → `105,000 / 105,000 rows (100 %), at least 90 %`. */
+/** Shortens a message: `105,000 of 105,000 rows comply: 100 % ≥ 90 %` → `105,000 / 105,000 rows (100 %), at least 90 %`. */
 const complianceText = (message: string): string =>
   message.replace(
-    /^(\d+) of (\d+) rows comply: (\S+ %) [≥<] (\S+ %)/,
+    /^([\d,]+) of ([\d,]+) rows comply: (\S+ %) [≥<] (\S+ %)/,
     (_, held: string, rows: string, share: string, least: string) =>
-      `${countText(Number(held))} / ${countText(Number(rows))} rows (${share})${least === '100 %' ? '' : `, at least ${least}`}`,
+      `${held} / ${rows} rows (${share})${least === '100 %' ? '' : `, at least ${least}`}`,
   )
 
 export const ValidationSection = ({ validation }: { validation: StoredValidation }): PageElement => {
-  const { results } = reportOf(validation)
+  const { results, columns } = reportOf(validation)
+  // A check of all rows has this subject, unless a column has the same name.
+  const hasBatch = columns.some(({ column }) => column === 'batch')
   return (
     <section class={`card ${verdictToneOf[validation.verdict]}`}>
       <h2>Validation</h2>
@@ -48,7 +50,10 @@ export const ValidationSection = ({ validation }: { validation: StoredValidation
         empty="No results"
         columns={[
           { head: 'Expectation', names: true, cell: ({ check }) => plain(check) },
-          { head: 'Column', cell: ({ subject }) => subject },
+          {
+            head: 'Column',
+            cell: ({ subject }) => (subject === 'batch' && !hasBatch ? 'all rows' : columnText(subject)),
+          },
           {
             head: 'Result',
             cell: ({ passed, severity }) => (

@@ -112,9 +112,10 @@ describe('a rollback', () => {
       reason: `${counts}; 2 of 71 canary requests invalid (2.8 %), control 0 %: logE 6 ≥ 4.6; ${cutOff}`,
     }
     const arms = [armTotal(4, 'm_v1.1.0', 'canary', 50, 3), armTotal(4, 'm_v1.0.0', 'champion', 900)]
-    expect(verdictLine(subjectOf(state, { arms })).why).toBe(
-      `3 of 50 responses failed (6 %), control 0 %; ${cutOff}`,
-    )
+    const told = `3 of 50 responses failed (6 %), control 0 %; ${cutOff}`
+    expect(verdictLine(subjectOf(state, { arms })).why).toBe(told)
+    const many = { ...state, reason: state.reason!.replaceAll('of 71', 'of 7,100') }
+    expect(verdictLine(subjectOf(many, { arms })).why).toBe(told)
   })
 
   it('has in its first line no counts of the shadow as those of the canary, also in a second reason', () => {
