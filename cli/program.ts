@@ -191,7 +191,12 @@ const isArgumentOf = (
 function describe(error: unknown, path: readonly string[]): CommandProblem {
   const known = commandProblemOf(error)
   const remedy = `See \`tenure ${[...path, '--help'].join(' ')}\`.`
-  if (known !== undefined) return known.code === 'usage' ? { remedy, ...known } : known
+  if (known !== undefined) {
+    // The remedy of the API names the fields of a request, and a command has options.
+    const isOfRequest = known.code === 'invalid_request' && known.remedy === errorTable.invalid_request.remedy
+    if (isOfRequest) return { ...known, remedy: `Correct what the message names. ${remedy}` }
+    return known.code === 'usage' ? { remedy, ...known } : known
+  }
   if (error instanceof CommanderError) {
     if (error.code === 'commander.help') return { code: 'usage', detail: 'no command given', remedy }
     return { code: 'usage', detail: error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '), remedy }

@@ -58,6 +58,7 @@ export async function sendReleaseCommand(
   if (stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, stage)
   requireStage(state, input)
   const { id, signed } = signerOf(deps, actor, state, input)
+  const isOwn = command === 'approve' && isRequester(state, { by: actor.name, key: actor.id })
   try {
     const result = await deps.temporal.command(commandMs, (client) =>
       client.workflow
@@ -66,14 +67,14 @@ export async function sendReleaseCommand(
         .executeUpdate(commandUpdates[command], { args: [signed()], updateId: id }),
     )
     deps.log.info({ release, command, by: actor.name, ...result }, 'command')
-    if (!result.accepted) throw refused(result.message, result.stage)
+    if (!result.accepted)
+      throw isOwn ? selfApproved(result.message, result.stage) : refused(result.message, result.stage)
     return { result: { release, ...result } }
   } catch (error) {
     if (isNotFound(error)) throw refused('the release has ended', 'ended')
     if (!isError(error, 'temporal_unavailable')) throw error
     // This refusal is known in advance; every other answer is the release's.
-    if (command === 'approve' && isRequester(state, { by: actor.name, key: actor.id }))
-      throw refused(`${actor.name} requested the release; someone else must approve it`, stage)
+    if (isOwn) throw selfApproved(`${actor.name} requested the release; someone else must approve it`, stage)
     const recording = { releaseId: release, model, command, message: signed(untilOf(command, state)) }
     return { deferred: await defer(deps, recording, keep) }
   }
@@ -174,3 +175,10 @@ export async function getReleaseInScope(
 
 const refused = (message: string, stage: string): DomainError =>
   new DomainError('command_refused', message, { stage })
+
+const selfApproved = (message: string, stage: string): DomainError =>
+  new DomainError('command_refused', message, {
+    stage,
+    remedy:
+      'Approve with the key of another user: set TENURE_KEY to it. An admin creates one with `tenure keys create <name> --role approver`.',
+  })

@@ -118,6 +118,7 @@ export interface RecordedAnswer {
 
 export interface RetrainingAnswer {
   id: string
+  model?: string
   stage?: string
   outcome?: string
   message?: string

@@ -1,12 +1,13 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, errorTable } from '../../domain/errors.ts'
 import { failure } from '../../cli/client/client.ts'
 import { freePort } from '../../cli/embedded/process.ts'
 import { exitCodes } from '../../cli/exit-codes.ts'
 import { runProgram, type CommandSpec } from '../../cli/program.ts'
 
+const usual = errorTable.invalid_request.remedy
 let server: Server
 let url: string
 const answers: Record<string, { status: number; body: string; type?: string }> = {
@@ -17,12 +18,14 @@ const answers: Record<string, { status: number; body: string; type?: string }> =
   '/back-soon': { status: 503, body: problem('postgres_unavailable', 'Postgres did not answer', true) },
   '/defect': { status: 500, body: problem('internal', 'boom') },
   '/keyless': { status: 401, body: problem('unauthenticated', 'no key') },
+  '/invalid': { status: 400, body: problem('invalid_request', 'limit: a number', false, usual) },
+  '/special': { status: 400, body: problem('invalid_request', 'limit: a number') },
   '/other': { status: 502, body: '<html>proxy</html>' },
   '/page': { status: 200, body: '<html>' },
 }
 
-function problem(code: string, detail: string, retryable = false): string {
-  return JSON.stringify({ code, detail, remedy: 'Do the other thing.', retryable })
+function problem(code: string, detail: string, retryable = false, remedy = 'Do the other thing.'): string {
+  return JSON.stringify({ code, detail, remedy, retryable })
 }
 
 /** Path → number of requests. */
@@ -123,6 +126,13 @@ describe('a command', () => {
     expect(result.err).toMatch(/does not respond at http:\/\/127.0.0.1:\d+ \(ECONNREFUSED\)/)
     expect(result.err).toContain('tenure up')
   })
+
+  it.each([
+    ['/invalid', 'Correct what the message names. See `tenure fetch --help`.'],
+    ['/special', 'Do the other thing.'],
+  ])('names the help of the command where the remedy of the API names fields: %s', async (path, remedy) =>
+    expect((await run('fetch', path, '--url', url)).err).toContain(`(invalid_request)\n      ${remedy}\n`),
+  )
 
   it('prints errors as JSON in JSON mode', async () => {
     const result = await run('fetch', '/refused', '--json', '--url', url)

@@ -104,9 +104,14 @@ export async function printFollowed(
   const curve = await curveOf(session, seen)
   const chart = curve.length > 1 ? `${lossText(curve, { width: Math.min(terminal.columns, 76) })}\n` : ''
   const gate = await findGate(session, seen)
+  const next =
+    ended.outcome === 'released' && ended.model !== undefined
+      ? `Follow the release: \`tenure releases show ${ended.model}\``
+      : ''
+  const last = [note, next].filter((line) => line !== '').map((line) => `\n${line}`)
   terminal.answer(
     { ...ended, curve, ...(note === '' ? {} : { evaluation: gate }) },
-    `${chart}${coloured(terminal, ended.outcome)}: ${ended.message === undefined ? '' : prose(ended.message)}${ended.remedy === undefined ? '' : `\n      ${ended.remedy}`}${gate === undefined ? '' : gateTable(terminal, gate)}${note === '' ? '' : `\n${note}`}`,
+    `${chart}${coloured(terminal, ended.outcome)}: ${ended.message === undefined ? '' : prose(ended.message)}${ended.remedy === undefined ? '' : `\n      ${ended.remedy}`}${gate === undefined ? '' : gateTable(terminal, gate)}${last.join('')}`,
   )
   return { verdict: gate?.verdict }
 }

@@ -193,6 +193,9 @@ function pageText(
 ): string {
   if (versions.length === 0) {
     const isSearch = Object.entries(query).some(([name, value]) => name !== 'limit' && value !== undefined)
+    const { text } = query
+    if (typeof text === 'string' && /\w\s*[<>=]/.test(text))
+      return `No versions match the text. For a condition on metrics: \`tenure versions search --metric "${text}"\``
     return isSearch
       ? 'No versions match.'
       : 'No versions yet. Train one: `tenure retrain <model>`, or bring one: `tenure versions register <model> --artifact FILE`'

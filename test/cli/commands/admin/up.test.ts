@@ -218,6 +218,7 @@ describe('tenure up', () => {
     const own = await here('approve', 'iris')
     expect(own.code).toBe(exitCodes.refused)
     expect(own.err).toContain('someone else must approve')
+    expect(own.err).toContain('tenure keys create <name> --role approver')
     const { code, out } = await here({ TENURE_KEY: key }, 'approve', 'iris', '--reason', 'looks right')
     expect(code).toBe(exitCodes.done)
     expect(out).toContain('approved by ada')

@@ -142,6 +142,17 @@ it('retrain --watch shows the remedy of a failed retraining', async () => {
   ])
 })
 
+it('retrain --watch ends with the command that shows the release', async () => {
+  states = [{ id, model: 'iris', outcome: 'released', message: 'iris_v1.1.0 is being released' }]
+  const { code, out } = await retrain('--watch')
+  expect([code, out]).toEqual([
+    exitCodes.done,
+    expect.stringMatching(
+      /released: iris_v1\.1\.0 is being released\nFollow the release: `tenure releases show iris`\n$/,
+    ),
+  ])
+})
+
 it('retrain says that the model file has changed since it was synced', async () => {
   const { code, out, err } = await retrain()
   expect([code, out]).toEqual([exitCodes.done, expect.stringContaining('Retraining iris')])

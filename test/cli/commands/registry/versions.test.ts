@@ -32,3 +32,17 @@ it('versions shows the primary metric, and below the table why a version was not
   // Three of the metrics fit, the primary one first.
   expect(out).toMatch(/AUC +BRIER +CALIBRATION/i)
 })
+
+it('a search for the text of a condition that finds nothing names the option for metrics', async () => {
+  const server = createServer((_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' }).end('{"versions":[]}')
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const search = async (...words: string[]) =>
+    (await runCommand([versionsGroup], ['versions', 'search', ...words, '--url', url])).out
+  const outs = [await search('auc>0.7'), await search('dropout'), await search('--metric', 'auc>0.7')]
+  server.close()
+  expect(outs[0]).toContain('`tenure versions search --metric "auc>0.7"`')
+  expect(outs.slice(1)).toEqual(['No versions match.\n', 'No versions match.\n'])
+})
