@@ -52,7 +52,7 @@ export function verdictText({
   floorMet = null,
 }: Pick<GateMetricRow, 'verdict'> & Partial<Pick<GateMetricRow, 'floorMet'>>): string {
   if (verdict === 'reported' && floorMet !== null) return `floor ${floorMet ? 'met' : 'missed'}`
-  return verdict.replace('_', ' ')
+  return verdict === 'not_worse' ? 'no regression' : verdict.replace('_', ' ')
 }
 
 /** The challenger's value, with that of the compared numbers where these are not all. */

@@ -1,13 +1,14 @@
 /** Renders the card of a version as Markdown, for files and mail. */
 import { challengerText, verdictText } from '../evaluation/metric-table.ts'
 import { firstNames } from '../errors.ts'
-import { groupedDigits } from '../figures.ts'
+import { groupedDigits, metricName } from '../figures.ts'
 import { escapedText, figureOrDash, signedFigure, titledTable } from '../markdown.ts'
 import type { ModelCard } from './model-card.ts'
 
 export function cardMarkdown(card: ModelCard): string {
   const { evaluation, data, training, artifact } = card
   const { bytes } = artifact
+  const { requestedBy: requester } = card.created
   const parts = [
     `# ${escapedText(card.version)}`,
     card.about === null ? '' : escapedText(card.about),
@@ -16,7 +17,7 @@ export function cardMarkdown(card: ModelCard): string {
       ['Status', escapedText(card.status)],
       ['Not released', card.notReleased === null ? null : escapedText(card.notReleased)],
       ['Registered', `${card.created.at} by ${escapedText(card.created.by)}`],
-      ['Requested by', card.created.requestedBy === null ? null : escapedText(card.created.requestedBy)],
+      ['Requested by', requester === null || requester === card.created.by ? null : escapedText(requester)],
       ['Reason', card.created.reason === null ? null : escapedText(withNote(card.created))],
       ['Known good', card.knownGoodAt],
       ['Rolled back', card.rolledBackAt],
@@ -86,7 +87,7 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
       'Metrics',
       ['metric', 'champion', 'this version', 'gain', 'interval', 'floor', 'verdict'],
       evaluation.metrics.map((row) => [
-        escapedText(row.metric),
+        escapedText(metricName(row.metric)),
         figureOrDash(row.champion),
         challengerText(row, figureOrDash),
         signedFigure(row.delta),
@@ -96,7 +97,7 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
       ]),
     ),
     table(
-      `Slices${evaluation.sliceMetric === null ? '' : ` by ${evaluation.sliceMetric}`} (worst first)`,
+      `Slices${evaluation.sliceMetric === null ? '' : ` by ${metricName(evaluation.sliceMetric)}`} (worst first)`,
       ['slice', 'rows', 'champion', 'this version', 'gain', 'verdict'],
       evaluation.slices.map((row) => [
         escapedText(row.name),
@@ -132,7 +133,7 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
     evaluation.importance === null
       ? ''
       : table(
-          `Permutation importance: fall of ${escapedText(evaluation.importance.metric)}`,
+          `Permutation importance: fall of ${escapedText(metricName(evaluation.importance.metric))}`,
           ['feature', 'fall', '95 % of the permutations'],
           evaluation.importance.features.map(({ feature, fall, low, high }) => [
             escapedText(feature),

@@ -5,7 +5,7 @@ import { gainVerdict, verdictText, type GateMetricRow } from '../../../domain/ev
 it.each<[GateMetricRow['verdict'], boolean | null, string]>([
   ['worse', null, 'worse'],
   ['not_better', null, 'not better'],
-  ['not_worse', true, 'not worse'],
+  ['not_worse', true, 'no regression'],
   ['better', true, 'better'],
   ['reported', true, 'floor met'],
   ['reported', false, 'floor missed'],

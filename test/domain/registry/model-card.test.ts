@@ -25,6 +25,20 @@ describe('a card', () => {
     expect(cardMarkdown(card)).not.toMatch(/undefined|null|NaN/)
   })
 
+  it('names the requester once, and metrics as the pages do', () => {
+    const row = { champion: null, challenger: 0.7, delta: null, low: null, high: null, verdict: 'reported' }
+    const metrics = [
+      { ...row, metric: 'auc' },
+      { ...row, metric: 'logLoss' },
+    ] as never
+    const evaluation = { id: 'e1', verdict: 'better', report: { metrics } }
+    const of = (requestedBy: string) =>
+      cardMarkdown(modelCard({ ...bare, createdBy: 'ada', lineage: { requestedBy }, evaluation }))
+    expect(of('ada').match(/ada/g)).toHaveLength(1)
+    expect(of('bob')).toContain('- Requested by: bob')
+    expect(of('ada')).toMatch(/\| AUC \|[^]*\| Log loss \|/)
+  })
+
   it('names the newest training event beside the time of the snapshot, where events have times', () => {
     const lineage = { asOf: '2025-11-01T00:00:00Z' }
     expect(modelCard({ ...bare, lineage }).limits).toContain('Trained on data as of 2025-11-01T00:00:00Z.')
@@ -65,7 +79,7 @@ describe('a card', () => {
       },
     })
     expect(card.evaluation?.slices.map(({ name }) => name)).toEqual(['b', 'a', 'c'])
-    expect(cardMarkdown(card)).toContain('Slices by rmse (worst first)')
+    expect(cardMarkdown(card)).toContain('Slices by RMSE (worst first)')
     expect(card.limits.join(' ')).toContain('Too few test rows to evaluate: c.')
   })
 
@@ -126,8 +140,8 @@ describe('a card', () => {
     const card = cardMarkdown(
       modelCard({ ...bare, evaluation: { id: 'e1', verdict: 'insufficient', report: { metrics } } }),
     )
-    expect(card).toContain('| auc | – | 0.81 | – | – | 0.7 | floor met |')
-    expect(card).toContain('| brier | – | 0.3 | – | – | 0.2 | floor missed |')
+    expect(card).toContain('| AUC | – | 0.81 | – | – | 0.7 | floor met |')
+    expect(card).toContain('| Brier score | – | 0.3 | – | – | 0.2 | floor missed |')
     expect(card).toContain('| ece | – | 0.1 | – | – | – | reported |')
   })
 
@@ -143,7 +157,7 @@ describe('a card', () => {
     }
     const metrics = [{ ...metric, floor: null, verdict: 'better' }] as unknown as GateReport['metrics']
     const card = modelCard({ ...bare, evaluation: { id: 'e1', verdict: 'better', report: { metrics } } })
-    expect(cardMarkdown(card)).toContain('| rmse | 2 | 5 (1.5 of the compared numbers) | +0.5 |')
+    expect(cardMarkdown(card)).toContain('| RMSE | 2 | 5 (1.5 of the compared numbers) | +0.5 |')
   })
 
   it('says why a version was not released', () => {
