@@ -98,7 +98,10 @@ export const errorTable = {
   ),
   // Resources.
   /** The path or the named resource does not exist. */
-  not_found: permanent(404, 'Check the name; the list route of the resource shows the existing ones.'),
+  not_found: permanent(
+    404,
+    'Check the address and the name; the lists of the pages and of `tenure`, such as `tenure models`, show the existing names.',
+  ),
   /** The path does not support this method. */
   method_not_allowed: permanent(405, 'Use one of the methods in the Allow header.'),
   /** No model of this name is registered. */

@@ -35,7 +35,7 @@ export function searchRows(
         from models where ${has(sql`concat_ws(' ', name, definition ->> 'about')`)} and ${ofModels(filter, 'name')}
         order by name limit ${limit})
       union all
-      (select 2, 'version', version, model, version, concat_ws(' ', case when drill then 'drill' end, 'by', created_by), created_at
+      (select 2, 'version', version, model, version, case when drill then 'drill' else 'by ' || created_by end, created_at
         from versions where ${has(sql`version`)} and ${ofModels(filter)}
         order by created_at desc limit ${limit})
       union all

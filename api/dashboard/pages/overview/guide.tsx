@@ -22,6 +22,8 @@ interface Chapter {
   about: string
   /** What to look at when it happens. */
   look: string
+  /** The command that begins it outside the demonstration. */
+  command: 'retrain' | 'drills run'
   status: ChapterStatus
   /** The release in which the step happens. */
   release?: Release
@@ -44,6 +46,7 @@ export function guideChapters(releases: readonly Release[]): Chapter[] {
       about:
         'A version is trained on data as it was known at a moment. It must meet the metric floors of its model file, and a person approves it: there is no champion to compare it with.',
       look: 'its release: the offline gates, who approved it, and from which data it was made',
+      command: 'retrain',
       release: first,
     },
     {
@@ -51,13 +54,15 @@ export function guideChapters(releases: readonly Release[]): Chapter[] {
       about:
         'A later training makes a challenger. On rows that neither has seen it must be better, or not worse where the policy asks for no more; then it answers copies of requests, then a rising share of the live traffic, and each stage needs evidence to continue.',
       look: 'its release: the track of stages, and candidate against control while a stage runs',
+      command: 'retrain',
       release: challenger,
     },
     {
       title: 'A faulty version is rolled back by itself',
       about:
-        'A third version passes the gates and then fails in production: a share of its responses becomes invalid. The judge proves it within seconds, and every replica returns to the champion.',
+        'A version may pass the gates and then fail in production, for example with invalid responses. The judge proves it from the live traffic, and every replica returns to the champion.',
       look: 'its release: what was seen, how many requests were harmed, and the draft of a post-mortem',
+      command: 'drills run',
       release: rolledBack,
     },
   ]
@@ -92,7 +97,10 @@ interface Told {
   retraining: Retraining | undefined
 }
 
-const Now = ({ model, release, retraining }: Told): PageElement => {
+const Now = ({
+  told: { model, release, retraining },
+  command,
+}: { told: Told } & Pick<Chapter, 'command'>): PageElement => {
   if (release !== undefined)
     return (
       <p>
@@ -112,8 +120,11 @@ const Now = ({ model, release, retraining }: Told): PageElement => {
     )
   return (
     <p class="quiet">
-      Now: live traffic. In the demonstration the next step begins by itself; else{' '}
-      <code>npx tenure retrain {model ?? '<model>'}</code> begins it.
+      Now: live traffic. In the demonstration the next step begins by itself. In a project,{' '}
+      <code>
+        npx tenure {command} {model ?? '<model>'}
+      </code>{' '}
+      {command === 'retrain' ? 'begins it' : 'rehearses it'}.
     </p>
   )
 }
@@ -136,7 +147,7 @@ const ChapterItem = ({ chapter, told }: { chapter: Chapter; told: Told }): PageE
             <a href={`/releases/${release.state.id}`}>{look}</a>.
           </span>
         )}
-        {status === 'in_progress' && <Now {...told} />}
+        {status === 'in_progress' && <Now told={told} command={chapter.command} />}
       </span>
     </li>
   )

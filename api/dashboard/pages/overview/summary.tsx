@@ -7,6 +7,7 @@ import type { Release } from '../../../../store/release/releases.ts'
 import type { PageElement } from '../../page.ts'
 import { needsCommand, sentenceCase } from '../../labels.ts'
 import { durationText, type Tone } from '../../components/elements.tsx'
+import { counted } from '../../../../domain/figures.ts'
 import { sumOf } from '../../../../domain/statistics/distributions.ts'
 import { changeCount, changeText } from './changes.tsx'
 
@@ -72,7 +73,7 @@ export const OverviewSummary = (seen: Seen): PageElement => {
         name="Needs a decision"
         tone={asking.length > 0 ? 'warn' : 'good'}
       >
-        <strong>{asking.length === 0 ? 'Nothing' : asking.length}</strong>
+        <strong>{asking.length === 0 ? 'Nothing' : counted(asking.length, 'release')}</strong>
         <span class="quiet small">
           {firstOf(
             [
@@ -87,7 +88,7 @@ export const OverviewSummary = (seen: Seen): PageElement => {
         </span>
       </Answer>
       <Answer href="#alerts" name="At risk" tone={risks[0]?.tone ?? 'good'}>
-        <strong>{risks.length === 0 ? 'Nothing' : risks.length}</strong>
+        <strong>{risks.length === 0 ? 'Nothing' : counted(risks.length, 'finding')}</strong>
         <span class="quiet small">
           {firstOf(
             risks.map(({ text }) => text),
@@ -96,7 +97,11 @@ export const OverviewSummary = (seen: Seen): PageElement => {
         </span>
       </Answer>
       <Answer href="#changes" name="Changed in 24 h" tone="quiet">
-        <strong>{changes.length === 0 ? 'Nothing' : sentenceCase(changeCount(changes))}</strong>
+        <strong>
+          {changes.length === 0
+            ? 'Nothing'
+            : `${sentenceCase(changeCount(changes))} ${changes.length === 1 ? 'change' : 'changes'}`}
+        </strong>
         <span class="quiet small">{firstOf(changes.map(changeText), 'Same versions as yesterday')}</span>
       </Answer>
     </nav>

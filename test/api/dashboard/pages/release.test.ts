@@ -294,6 +294,7 @@ describe('the guide', () => {
     expect(marks(story.slice(2))).toEqual(['passed', 'passed', 'in_progress'])
     expect(marks(story)).toEqual(['passed', 'passed', 'passed'])
     expect(guideChapters(story)[2]!.release).toBe(story[0])
+    expect(guideChapters([]).map(({ command }) => command)).toEqual(['retrain', 'retrain', 'drills run'])
   })
 
   it('stays with the model that has come furthest when a newer release is of another model', () => {
