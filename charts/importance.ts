@@ -22,7 +22,7 @@ export async function importanceSvg(
   const rows = features.slice(0, maxRows).map((row, at) => ({ ...row, key: String(at) }))
   const narrow = isNarrow(frame)
   if (rows.length === 0) return drawEmptyChart(frame, 'No importance was measured')
-  const names = new Map(rows.map(({ key, feature }) => [key, truncated(feature, narrow ? 14 : 24)]))
+  const names = new Map(rows.map(({ key, feature }) => [key, truncated(feature, narrow ? 20 : 24)]))
   const values = rows.flatMap(({ fall, low, high }) => [fall, low ?? fall, high ?? fall])
   const description = rows
     .map(({ feature, fall }) => `${truncated(feature, 60)}: ${signedText(-fall)}`)

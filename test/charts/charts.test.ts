@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { standAlone } from '../../charts/colours.ts'
 import { driftSvg, type DriftBar } from '../../charts/drift.ts'
 import { evidencePoints, evidenceSvg, evidenceText, type EvidencePoint } from '../../charts/evidence.ts'
+import { importanceSvg } from '../../charts/importance.ts'
 import { intervalsSvg, intervalsText, type IntervalRow } from '../../charts/intervals.ts'
 import { lossSvg, lossText, type Epoch } from '../../charts/loss.ts'
 import { modelLanesSvg, type LaneSpan } from '../../charts/history/model-lanes.ts'
@@ -330,4 +331,9 @@ it('a chart for a file has no custom properties', async () => {
   const svg = await drawings['intervals']!(2, plain, 640)
   expect(svg).toContain('var(--chart-')
   expect(standAlone(svg)).not.toContain('var(')
+})
+
+it('the importance chart shows a feature name of fifteen letters whole, also beside its table', async () => {
+  const features = [{ feature: 'recentLateShare', fall: 0.1, low: 0.09, high: 0.11 }]
+  expect(await importanceSvg({ metric: 'auc', features }, frame(350))).toContain('>recentLateShare</text>')
 })

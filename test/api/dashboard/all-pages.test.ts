@@ -295,6 +295,8 @@ describe('a list', () => {
     expect(seen).toHaveLength(count)
     expect(new Set(seen).size).toBe(count)
   })
+  it('of snapshots is filtered by one of the models', async () =>
+    expect((await get(`/data?model=${model}`)).text).toContain(`<option value="${model}" selected="">`))
   it('of snapshots has each row once across its pages', async () => {
     const seen = await follow(`/data?model=${model}`, /class="code" href="(\/data\/[^"]+)"/g)
     expect(new Set(seen).size).toBe(45)

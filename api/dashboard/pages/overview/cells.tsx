@@ -98,7 +98,7 @@ export const QualityCell = ({ champion, quality, evaluated, positives }: Overvie
     )
   }
   if (evaluated?.value === undefined)
-    return <span class="quiet">{champion === undefined ? '—' : 'No data yet'}</span>
+    return <span class="quiet nowrap">{champion === undefined ? '—' : 'No data yet'}</span>
   const interval = qualityInterval({ ...evaluated, value: evaluated.value }, positives)
   return (
     <span class="nowrap">
@@ -111,7 +111,7 @@ export const QualityCell = ({ champion, quality, evaluated, positives }: Overvie
 const intervalText = ([low, high]: [number, number]): string => `95 % CI ${low.toFixed(3)}–${high.toFixed(3)}`
 
 export const DriftCell = ({ drift }: OverviewRow): PageElement => {
-  if (drift === undefined) return <span class="quiet">No data yet</span>
+  if (drift === undefined) return <span class="quiet nowrap">No data yet</span>
   const { level, worst } = drift
   return (
     <Badge tone={levelTones[level] ?? 'quiet'}>

@@ -9,6 +9,7 @@ export const lanesSpanMs = 7 * 86_400_000
 const maxLaneModels = 6
 /** The time axis advances in these steps, so that a live page does not redraw the chart at each reload. */
 const stepMs = 300_000
+const leastSpanMs = 2 * stepMs
 
 interface ModelLine {
   row: OverviewRow
@@ -31,7 +32,7 @@ export const drawModelLanes = ({ spans, fromMs, nowMs }: LaneData): Promise<Char
   const endMs = Math.ceil(nowMs / stepMs) * stepMs
   const first = Math.min(...spans.map((span) => span.fromMs))
   // In a young installation, the axis starts at its first data.
-  const startMs = Math.max(fromMs, Math.min(endMs - 3_600_000, first))
+  const startMs = Math.max(fromMs, Math.min(endMs - leastSpanMs, first))
   return drawChartSizes(
     { id: 'lanes', title: 'Releases, drift, quality and incidents of the last 7 days', wide: 1_240 },
     { spans, fromMs: Math.floor(startMs / stepMs) * stepMs, nowMs: endMs },

@@ -67,7 +67,11 @@ export const releasesPage = definePage({
             {
               head: 'Version',
               names: true,
-              cell: ({ id, version }) => <a href={`/releases/${id}`}>{version}</a>,
+              cell: ({ id, version }) => (
+                <a class="nowrap" href={`/releases/${id}`}>
+                  {version}
+                </a>
+              ),
             },
             { head: 'Outcome', cell: (line) => <Outcome line={line} /> },
             { head: 'Strategy', cell: ({ strategy }) => plain(strategy) },

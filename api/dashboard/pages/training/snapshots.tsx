@@ -2,10 +2,10 @@
 import { z } from 'zod'
 import { listSnapshotLines, type SnapshotLine } from '../../../../store/dashboard/data-lists.ts'
 import { modelName } from '../../../http/schemas.ts'
-import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
+import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
 import { listHref, cursorParts, CursorPager } from '../../components/pager.tsx'
-import { Badge, DataTable, TextField, Time, type TableColumn } from '../../components/elements.tsx'
+import { Badge, DataTable, Time, type TableColumn } from '../../components/elements.tsx'
 import { ModelLink, versionHref } from '../../components/links.tsx'
 import { levelText, shortDigest } from '../../labels.ts'
 import { bytesText, countText } from '../../../../charts/figures.ts'
@@ -17,24 +17,21 @@ const rowsAPage = 50
 export const snapshotsPage = definePage({
   query: z.strictObject({ model: modelName.optional(), after: z.string().max(300).optional() }),
   async load({ store }, { actor, query: { model, after } }) {
+    const { models, asked } = await filterByModel(store, actor, model)
     const [at, digest] = after === undefined ? [] : cursorParts(after, 2)
     const lines = await listSnapshotLines(store, {
-      ...modelFilter(actor),
-      model,
+      ...asked,
       after: at === undefined || digest === undefined ? undefined : { at: cursorTime(at), digest },
       limit: rowsAPage + 1,
     })
-    return { lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage }
+    return { models, lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage }
   },
   title: () => 'Data',
-  view: ({ lines, more }, { query: { model, after } }) => (
+  view: ({ models, lines, more }, { query: { model, after } }) => (
     <>
       <h1>Data</h1>
       <p>Training data as known at a time. Each version names the snapshot that it was trained on.</p>
-      <form class="filter" method="get" action="/data" role="search" aria-label="Snapshots">
-        <TextField name="model" label="Model" value={model} hint="iris" />
-        <button class="second">Filter</button>
-      </form>
+      <ModelFilterForm path="/data" label="Snapshots" models={models} chosen={model} />
       <section class="card">
         <DataTable
           caption="Snapshots"
@@ -93,10 +90,12 @@ const columns: TableColumn<SnapshotLine>[] = [
       versions.length === 0 ? (
         <span class="quiet">—</span>
       ) : (
-        versions.map((version, i) => [
-          i > 0 && ', ',
-          <a href={versionHref({ model, version })}>{version.replace(/^.*_v/, 'v')}</a>,
-        ])
+        <span>
+          {versions.map((version, i) => [
+            i > 0 && ', ',
+            <a href={versionHref({ model, version })}>{version.replace(/^.*_v/, 'v')}</a>,
+          ])}
+        </span>
       ),
   },
   { head: 'Created', cell: ({ createdAt }) => <Time at={createdAt} /> },

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest'
 import { ChampionCell, QualityCell } from '../../../../api/dashboard/pages/overview/cells.tsx'
 import { changeCount, RecentChanges } from '../../../../api/dashboard/pages/overview/changes.tsx'
+import { drawModelLanes } from '../../../../api/dashboard/pages/overview/lanes.tsx'
 import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
 import type { OverviewRow } from '../../../../store/dashboard/overview.ts'
 
@@ -44,4 +45,14 @@ it('times in the reason of a change are written to the minute', () => {
   expect(String(RecentChanges({ changes: [change], nowMs: Date.now() }))).toContain(
     'rolled back at 2026-11-26 05:06 UTC',
   )
+})
+
+it('the timeline of a young installation begins at its first event', async () => {
+  const nowMs = Date.parse('2026-11-26T12:40:00Z')
+  const span = { model: 'iris', kind: 'release', level: 'canary', name: 'iris_v1.0.0' } as const
+  const spans = [{ ...span, fromMs: nowMs - 18 * 60_000 }]
+  const { wide } = await drawModelLanes({ spans, fromMs: nowMs - 7 * 86_400_000, nowMs })
+  const times = [...wide.matchAll(/>(\d\d:\d\d)</g)].map(([, time]) => time)
+  expect(times[0]).toBe('12:20')
+  expect(times.at(-1)).toBe('12:40')
 })
