@@ -128,6 +128,9 @@ const External = ({ rows }: { rows: readonly ExternalRow[] }): PageElement => (
   />
 )
 
+const shareWithCount = (count: number, total: number): string =>
+  `${percentOf(ratioOf(count, total))} (${countText(count)})`
+
 const Shares = ({ answers }: { answers: AnswerCounts }): PageElement => {
   const { names, canary, control, perKey = 1 } = answers
   const [canaryTotal, controlTotal] = [sumOf(canary) / perKey, sumOf(control) / perKey]
@@ -139,15 +142,13 @@ const Shares = ({ answers }: { answers: AnswerCounts }): PageElement => {
         empty="No answers yet"
         columns={[
           { head: 'Answer', names: true, cell: ({ name }) => name },
-          { head: 'Candidate', numeric: true, cell: (row) => percentOf(ratioOf(row.canary, canaryTotal)) },
-          { head: 'Candidate answers', numeric: true, cell: (row) => countText(row.canary) },
-          { head: 'Champion', numeric: true, cell: (row) => percentOf(ratioOf(row.control, controlTotal)) },
-          { head: 'Champion answers', numeric: true, cell: (row) => countText(row.control) },
+          { head: 'Candidate', numeric: true, cell: (row) => shareWithCount(row.canary, canaryTotal) },
+          { head: 'Champion', numeric: true, cell: (row) => shareWithCount(row.control, controlTotal) },
         ]}
       />
       <p class="hint">
-        Counts the first answer to each user in each stage on each replica: a user of several stages counts
-        several times.
+        In brackets: the first answer to each user in each stage on each replica. A user of several stages
+        counts several times.
       </p>
     </>
   )
