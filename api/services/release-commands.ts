@@ -68,7 +68,9 @@ export async function sendReleaseCommand(
     )
     deps.log.info({ release, command, by: actor.name, ...result }, 'command')
     if (!result.accepted)
-      throw isOwn ? selfApproved(result.message, result.stage) : refused(result.message, result.stage)
+      throw isOwn && result.stage === 'awaiting_approval'
+        ? selfApproved(result.message, result.stage)
+        : refused(result.message, result.stage)
     return { result: { release, ...result } }
   } catch (error) {
     if (isNotFound(error)) throw refused('the release has ended', 'ended')

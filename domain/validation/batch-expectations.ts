@@ -82,6 +82,7 @@ function judgeEmpty(cells: Cells): Finding {
 }
 
 function range(name: string, value: number | null, { min, max }: Range): Finding {
+  const valueText = textFor(name)
   const limits = [
     min === undefined ? '' : `at least ${valueText(min)}`,
     max === undefined ? '' : `at most ${valueText(max)}`,
@@ -94,8 +95,9 @@ function range(name: string, value: number | null, { min, max }: Range): Finding
   return { passed: isWithin(value, { min, max }), observed: value, message }
 }
 
-/** A whole number with its thousands apart; a fraction as it is. */
-const valueText = (value: number): string => (Number.isInteger(value) ? groupedDigits(value) : String(value))
+/** Only counts have their thousands apart: a mean may be a year. */
+const textFor = (name: string): ((value: number) => string) =>
+  name === 'rows' || name === 'different values' ? groupedDigits : String
 
 const kinds: Record<string, (cell: BatchCell) => boolean> = {
   number: (cell) => typeof cell === 'number',
@@ -126,7 +128,10 @@ function judgeTypicalRowCount(
   const [median] = quantiles(earlier, [0.5])
   const ratio = median ? rows / median : null
   const finding = range('rows to the median of earlier snapshots', ratio, { min: minRatio, max: maxRatio })
-  return { ...finding, message: `${finding.message} (${valueText(rows)} to ${valueText(median ?? 0)})` }
+  return {
+    ...finding,
+    message: `${finding.message} (${groupedDigits(rows)} to ${groupedDigits(median ?? 0)})`,
+  }
 }
 
 function judgeAge(withinMs: number, table: BatchTable, { asOfMs, eventAt }: ExpectationContext): Finding {
