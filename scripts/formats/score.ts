@@ -67,6 +67,10 @@ function columnsOf(columns: readonly ArtifactColumn[], path: string | undefined)
   })
 }
 
+/** Tells what to do about a text for a column whose categories are not known. */
+const categoriesMissing = ({ hasCutNames }: ScoredColumn): string =>
+  `: ${hasCutNames === true ? 'XGBoost before 3.4 has cut the names of its categories, which are not ASCII' : 'the file holds no categories of this column'}; if it is a category, list them in --columns columns.json as its "vocabulary"`
+
 type Cell = number | string | null
 
 /** Returns the values of a row by column: numbers (NaN if missing) and texts. */
@@ -97,7 +101,7 @@ function cellsOf(row: unknown, index: number, columns: readonly ScoredColumn[]):
     if (value === undefined)
       throw new DomainError(
         'invalid_request',
-        `${where}: ${JSON.stringify(given).slice(0, 80)} is not a ${column.isText === true ? 'text' : 'number'} for ${column.name}`,
+        `${where}: ${JSON.stringify(given).slice(0, 80)} is not a ${column.isText === true ? 'text' : 'number'} for ${column.name}${typeof given === 'string' ? categoriesMissing(column) : ''}`,
       )
     return Number.isNaN(value) ? (column.fill ?? NaN) : value
   })

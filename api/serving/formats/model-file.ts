@@ -214,7 +214,10 @@ export function columnValue({ categories, isText }: Column, value: unknown): num
   if (categories !== undefined) {
     const known: readonly unknown[] = categories
     const code = known.findIndex((each) => plainOf(each) === plainOf(value))
-    return code < 0 ? NaN : code
+    if (code >= 0) return code
+    // Requests send the texts of categories, and columns.json lists them as texts.
+    const written = known.findIndex((each) => String(each) === String(value))
+    return written < 0 ? NaN : written
   }
   if (typeof value !== 'string') return Number(value)
   const [, sign] = infinite.exec(value) ?? []

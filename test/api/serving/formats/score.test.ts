@@ -65,6 +65,9 @@ it('columns.json names the columns, lists their categories and fills missing num
     expect(Number(score(['size', colour, 'age'], row).stdout)).toBeCloseTo(answers[0]!, 6)
     const filled = score([{ name: 'size', fill: Number(size) }, colour, 'age'], { ...row, size: null })
     expect(Number(filled.stdout)).toBeCloseTo(answers[0]!, 6)
+    expect(score(['size', 'colour', 'age'], row).stderr).toContain(
+      `row 0: ${JSON.stringify(paint)} is not a number for colour: the file holds no categories of this column; if it is a category, list them in --columns columns.json as its "vocabulary"`,
+    )
     expect(score(['size', colour], row).stderr).toContain('columns.json names 2 columns, the file has 3')
   } finally {
     rmSync(folder, { recursive: true })
