@@ -279,6 +279,8 @@ class Results(Folder):
         pipeline = make_pipeline(codes, HistGradientBoostingRegressor(max_iter=3, categorical_features=[0])).fit(train, range(1000))
         with self.assertRaisesRegex(ValueError, "HistGradientBoostingRegressor splits by categories.* give it categorical_features=None"):
             job._convert(pipeline)
+        with self.assertRaisesRegex(ValueError, "HistGradientBoostingRegressor splits by categories"):
+            job._convert(HistGradientBoostingRegressor(max_iter=3, categorical_features="from_dtype").fit(train, range(1000)))
 
     @unittest.skipUnless(has("skl2onnx") and has("onnxruntime") and has("pandas"), "no skl2onnx or pandas")
     def test_converts_an_encoder_that_knows_the_numbers_of_the_training_only(self) -> None:
@@ -297,6 +299,43 @@ class Results(Folder):
             pipeline.predict(job.frame([[0.5, "red"]]))
         answers = job._runtime(job._convert(pipeline))(train).ravel()
         self.assertLess(abs(answers - pipeline.predict(train)).max(), 1e-2)
+
+    @unittest.skipUnless(has("skl2onnx") and has("onnxruntime") and has("pandas"), "no skl2onnx or pandas")
+    def test_converts_encoders_and_imputers_of_missing_values(self) -> None:
+        import numpy
+        from sklearn.compose import make_column_transformer
+        from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+        from sklearn.impute import SimpleImputer
+        from sklearn.linear_model import Ridge
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+
+        columns = [{"name": "size", "kind": "number"}, {"name": "colour", "kind": "category", "nullable": True}]
+        job = Job(given_job(self.folder, columns=columns, label={"column": "_label", "kind": "number"}), io.StringIO())
+        texts = ["red", "white", None, "blue", "white", "nan", "white"]
+        rows = [[None if n % 5 == 3 else n / 10, texts[n % 7]] for n in range(700)]
+        job._categories = {"colour": sorted({text for text in texts if text is not None})}
+        job._rows = {"size": numpy.array([math.nan if n is None else n for n, _ in rows]), "colour": numpy.array([text for _, text in rows], object)}
+        train, targets = job.frame(rows), numpy.sin(numpy.arange(700.0)) + numpy.arange(700.0) % 7 - 4 * (numpy.arange(700) % 5 == 3)
+        asked = job.frame([[12.3, "red"], [None, None], [4.5, None], [None, "nan"], [60.0, "white"], [1.0, "blue"], [-3.0, "blue"]])
+        known = {"handle_unknown": "use_encoded_value", "unknown_value": -1}
+        filled = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+        flags, forest = SimpleImputer(add_indicator=True), RandomForestRegressor(5, random_state=1)
+        for encoder, imputer, model in (
+            (OneHotEncoder(handle_unknown="ignore"), SimpleImputer(), Ridge()),
+            (OneHotEncoder(handle_unknown="ignore", drop="first"), SimpleImputer(), Ridge()),
+            (OrdinalEncoder(**known), "passthrough", forest),
+            (OrdinalEncoder(encoded_missing_value=-2, **known), SimpleImputer(), forest),
+            (OrdinalEncoder(encoded_missing_value=-2, min_frequency=150, **known), SimpleImputer(), forest),
+            (TargetEncoder(random_state=1), SimpleImputer(), Ridge()),
+            (filled, SimpleImputer(), Ridge()),
+            (filled, make_pipeline(flags, StandardScaler()), Ridge()),
+            (filled, flags, forest),
+            (filled, flags, HistGradientBoostingRegressor(max_iter=3)),
+        ):
+            pipeline = make_pipeline(make_column_transformer((imputer, ["size"]), (encoder, ["colour"])), model).fit(train, targets)
+            answers = job._runtime(job._convert(pipeline))(asked).ravel()
+            self.assertLess(abs(answers - pipeline.predict(asked)).max(), 1e-4, pipeline)
 
     @unittest.skipUnless(has("skl2onnx") and has("onnxruntime"), "no skl2onnx")
     def test_converts_with_floats_unless_the_answers_need_doubles(self) -> None:

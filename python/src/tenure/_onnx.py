@@ -7,6 +7,7 @@ other side.
 from __future__ import annotations
 
 import contextlib
+import copy
 from typing import Any, Callable, Iterator, Optional, Sequence
 
 Convert = Callable[..., None]
@@ -50,6 +51,7 @@ def convert(
     ]
     # An estimator without a step that joins columns takes only one matrix.
     joined = matrix if all(column.kind == "number" for column in columns) else []
+    _refuse_categories(final)
     failure: Optional[Exception] = None
     best: Optional[tuple[bytes, int]] = None
     for types in [*inputs, *joined] if named else matrix:
@@ -140,38 +142,57 @@ def _threshold(threshold: float, dtype: Any, mode: str) -> Any:
 
 @contextlib.contextmanager
 def _own_converters() -> Iterator[None]:
-    """Registers our converters for trees and imputers, which call those of skl2onnx."""
-    from skl2onnx.common._registration import get_converter, register_converter
+    """Registers our converters for trees, imputers and encoders, which call those of skl2onnx."""
+    from skl2onnx.common._registration import get_converter, get_shape_calculator, register_converter, register_shape_calculator
 
     own: dict[str, Callable[[Any], Convert]] = {"SklearnSimpleImputer": _imputer_converter}
+    own.update({f"Sklearn{name}Encoder": _encoder_converter for name in ("OneHot", "Ordinal", "Target")})
     for kind in _kinds:
         own.update({f"Sklearn{name}{kind}": _tree_converter(f"TreeEnsemble{kind}") for name in _trees})
-    kept = {name: get_converter(name) for name in own}
+    kept = {name: get_converter(name) for name in own if _is_known(name)}
+    shape = get_shape_calculator("SklearnSimpleImputer")
     try:
+        register_shape_calculator("SklearnSimpleImputer", _imputer_shape(shape), overwrite=True)
         for name, converter in kept.items():
             register_converter(name, own[name](converter), overwrite=True, options=converter.get_allowed_options())
         yield
     finally:
+        register_shape_calculator("SklearnSimpleImputer", shape, overwrite=True)
         for name, converter in kept.items():
             register_converter(name, converter._fct, overwrite=True, options=converter.get_allowed_options())
+
+
+def _is_known(name: str) -> bool:
+    """Whether skl2onnx has this converter: versions before 1.18 have none for target encoders."""
+    from skl2onnx.common._registration import get_converter
+
+    try:
+        get_converter(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _tree_converter(op_type: str) -> Callable[[Convert], Convert]:
     def converter(theirs: Convert) -> Convert:
         def ours(scope: Any, operator: Any, container: Any) -> None:
             model = operator.raw_operator
-            categorical = getattr(model, "is_categorical_", None)
-            if categorical is not None and any(categorical):
-                raise ValueError(
-                    f"{type(model).__name__} splits by categories, which ONNX does not know of it: put a OneHotEncoder or an OrdinalEncoder "
-                    "before it, and give it categorical_features=None"
-                )
+            _refuse_categories(model)
             nodes = _TreeNodes(scope, operator, container)
             theirs(scope, operator, nodes, op_type, "ai.onnx.ml", 3 if nodes.is_double else 1)
 
         return ours
 
     return converter
+
+
+def _refuse_categories(model: Any) -> None:
+    categorical = getattr(model, "is_categorical_", None)
+    if categorical is not None and any(categorical):
+        raise ValueError(
+            f"{type(model).__name__} splits by categories, which ONNX does not know of it: put a OneHotEncoder or an OrdinalEncoder "
+            "before it, and give it categorical_features=None"
+        )
 
 
 class _TreeNodes:
@@ -231,27 +252,135 @@ def _with_double_tensors(attributes: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def _is_missing(category: Any) -> bool:
+    return category is None or (isinstance(category, float) and category != category)
+
+
+@contextlib.contextmanager
+def _of_texts(operator: Any, **changes: Any) -> Iterator[None]:
+    """Converts a copy of the estimator with these changes: a missing text is the empty text in a graph, and NaN in scikit-learn."""
+    model = operator.raw_operator
+    operator.raw_operator = copy.copy(model)
+    try:
+        for name, value in changes.items():
+            setattr(operator.raw_operator, name, value)
+        yield
+    finally:
+        operator.raw_operator = model
+
+
+def _takes_texts(operator: Any) -> bool:
+    from skl2onnx.common.data_types import StringTensorType
+
+    return all(isinstance(each.type, StringTensorType) for each in operator.inputs)
+
+
+def _encoder_converter(theirs: Convert) -> Convert:
+    def ours(scope: Any, operator: Any, container: Any) -> None:
+        """Names a missing category as the empty text, where skl2onnx writes the text "nan" or fails."""
+        import numpy
+
+        model = operator.raw_operator
+        if not _takes_texts(operator):
+            theirs(scope, operator, container)
+            return
+        categories = []
+        for values in model.categories_:
+            values = numpy.array(values, dtype=object)
+            if len(values) > 0 and _is_missing(values[-1]) and "" not in values[:-1]:
+                values[-1] = ""
+            categories.append(values)
+        with _of_texts(operator, categories_=categories):
+            theirs(scope, operator, _Codes(container, model) if hasattr(model, "encoded_missing_value") else container)
+
+    return ours
+
+
+class _Codes:
+    """
+    Wraps a container of skl2onnx, which gives the missing category of an ``OrdinalEncoder`` a code of its own instead of
+    ``encoded_missing_value``, and takes infrequent categories from another column.
+    """
+
+    def __init__(self, container: Any, model: Any) -> None:
+        infrequent = getattr(model, "_default_to_infrequent_mappings", None) or [None] * len(model.categories_)
+        self._container = container
+        self._columns = [each for each in zip(model.categories_, infrequent) if len(each[0]) > 0]
+        self._are_plain = not any(_is_missing(values[-1]) or codes is not None for values, codes in self._columns)
+        self._missing = float(model.encoded_missing_value)
+        self._unknown = -1.0 if model.handle_unknown == "error" else float(model.unknown_value)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def add_node(self, op_type: str, inputs: Any, outputs: Any, **attributes: Any) -> None:
+        if op_type == "LabelEncoder" and not self._are_plain:
+            values, infrequent = self._columns.pop(0)
+            present = len(values) - int(_is_missing(values[-1]))
+            codes = [float(code) for code in (range(present) if infrequent is None else infrequent)]
+            attributes = {name: value for name, value in attributes.items() if name not in ("values_int64s", "default_int64")}
+            attributes.update(values_floats=codes + [self._missing] * (len(values) - present), default_float=self._unknown)
+        self._container.add_node(op_type, inputs, outputs, **attributes)
+
+
 def _imputer_converter(theirs: Convert) -> Convert:
     def ours(scope: Any, operator: Any, container: Any) -> None:
-        """Imputes doubles with basic operators, because no build of ONNX Runtime has an ``Imputer`` for doubles."""
+        """
+        Imputes doubles with basic operators, because no build of ONNX Runtime has an ``Imputer`` for doubles, and appends the indicators of
+        missing numbers, which skl2onnx leaves out.
+        """
         import math
         from onnx import TensorProto
         from skl2onnx.common.data_types import DoubleTensorType
         from skl2onnx.operator_converters.common import concatenate_variables
 
         model = operator.raw_operator
-        if not all(isinstance(each.type, DoubleTensorType) for each in operator.inputs):
+        if _takes_texts(operator) and _is_missing(model.missing_values) and not model.add_indicator:
+            with _of_texts(operator, missing_values=""):
+                theirs(scope, operator, container)
+            return
+        is_double = all(isinstance(each.type, DoubleTensorType) for each in operator.inputs)
+        if not is_double and not model.add_indicator:
             theirs(scope, operator, container)
             return
-        fills = [float(value) for value in model.statistics_]
         missing = model.missing_values
-        if not (isinstance(missing, float) and math.isnan(missing)) or any(map(math.isnan, fills)) or model.add_indicator:
-            raise ValueError("SimpleImputer fills doubles for missing numbers only, without an indicator and with a value for each column")
+        fills = [] if _takes_texts(operator) else [float(value) for value in model.statistics_]
+        if not (isinstance(missing, float) and math.isnan(missing)) or any(map(math.isnan, fills)) or not fills:
+            raise ValueError(
+                "SimpleImputer with doubles or with an indicator fills missing numbers only, with a value for each column: use missing_values=nan, "
+                "and leave out columns without a value"
+            )
         rows = concatenate_variables(scope, operator.inputs, container)
-        fill, is_missing = (scope.get_unique_variable_name(name) for name in ("fills", "missing"))
-        container.add_initializer(fill, TensorProto.DOUBLE, [1, len(fills)], fills)
+        flagged = [int(place) for place in model.indicator_.features_] if model.add_indicator else []
+        output = operator.outputs[0].full_name
+        filled, is_missing = (scope.get_unique_variable_name(name) for name in ("filled", "missing"))
+        filled = filled if flagged else output
         container.add_node("IsNaN", [rows], [is_missing], op_version=13)
-        container.add_node("Where", [is_missing, fill, rows], [operator.outputs[0].full_name], op_version=16)
+        if is_double:
+            fill = scope.get_unique_variable_name("fills")
+            container.add_initializer(fill, TensorProto.DOUBLE, [1, len(fills)], fills)
+            container.add_node("Where", [is_missing, fill, rows], [filled], op_version=16)
+        else:
+            options = {"imputed_value_floats": fills, "replaced_value_float": math.nan}
+            container.add_node("Imputer", [rows], [filled], op_domain="ai.onnx.ml", **options)
+        if flagged:
+            places, some, flags = (scope.get_unique_variable_name(name) for name in ("places", "some", "flags"))
+            container.add_initializer(places, TensorProto.INT64, [len(flagged)], flagged)
+            container.add_node("Gather", [is_missing, places], [some], op_version=13, axis=1)
+            container.add_node("Cast", [some], [flags], op_version=13, to=TensorProto.DOUBLE if is_double else TensorProto.FLOAT)
+            container.add_node("Concat", [filled, flags], [output], op_version=13, axis=1)
+
+    return ours
+
+
+def _imputer_shape(theirs: Callable[[Any], None]) -> Callable[[Any], None]:
+    def ours(operator: Any) -> None:
+        """Counts the columns of the indicators too."""
+        theirs(operator)
+        indicator = getattr(operator.raw_operator, "indicator_", None)
+        shape = operator.outputs[0].type.shape
+        if indicator is not None and shape[1] is not None:
+            operator.outputs[0].type.shape = [shape[0], shape[1] + len(indicator.features_)]
 
     return ours
 
