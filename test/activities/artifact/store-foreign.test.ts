@@ -7,10 +7,12 @@ import { openArtifactReader, type ArtifactReader } from '../../../activities/art
 import { storeForeign, type ForeignArtifact } from '../../../activities/artifact/store-foreign.ts'
 import { loadVersion } from '../../../api/serving/version/loaded-version.ts'
 import { columnOf, columnTableOf } from '../../../domain/model/columns.ts'
+import type { DeclaredColumn } from '../../../domain/model/declared-columns.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { getArtifact, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import { readOnnxCases } from '../../support/formats/parity.ts'
 import { graph, model, node } from '../../support/formats/onnx-writer.ts'
+import { readRosesModel } from '../../support/formats/roses-lightgbm.ts'
 import { treeVersion, type TreeVersion } from '../../support/formats/tree-version.ts'
 
 let root: string
@@ -76,6 +78,42 @@ describe('a model of another library', () => {
       code: 'artifact_invalid',
       message: expect.stringMatching(/^row 3 of the replayed answers gives .*, its library gave/) as string,
     })
+  })
+
+  it('is refused where no value of a category in the training rows is one that it knows', async () => {
+    const { model: text, rows } = readRosesModel()
+    const features: ModelDefinition['features'] = {
+      size: { kind: 'number', missing: 'fill' },
+      colour: { kind: 'category', missing: 'fill' },
+      age: { kind: 'number', missing: 'fill' },
+    }
+    const wanted = async (colours: (colour: unknown) => string | null, declared?: DeclaredColumn[]) => {
+      const given = rows.map((row) => ({ ...row, colour: colours(row['colour']) }))
+      const labels: ForeignArtifact['data']['labels'] = [columnOf(given.map((_, index) => index % 2))]
+      const definition = {
+        name: 'roses',
+        features,
+        label: { column: 'blooms', output: { kind: 'probability', positive: 'blooms', threshold: 0.5 } },
+        golden: [],
+      } as Partial<ModelDefinition> as ModelDefinition
+      const data = { ...columnTableOf(given, Object.keys(features)), labels }
+      return foreign({ definition, data, declared }, Buffer.from(text))
+    }
+    const loud = (colour: unknown) => (typeof colour === 'string' ? colour.toUpperCase() : null)
+    await expect(wanted(loud)).rejects.toMatchObject({
+      code: 'artifact_invalid',
+      message: expect.stringMatching(
+        /^no value of "colour" in the training rows, such as "(?:RED|WHITE)".* is a category that the model knows, such as "red", "white": write the values/,
+      ) as string,
+    })
+    const vocabulary = ['RED', 'WHITE']
+    const renamed = [{ name: 'size' }, { name: 'colour', vocabulary }, { name: 'age' }]
+    for (const stored of [
+      wanted(loud, renamed),
+      wanted(() => null),
+      wanted((colour) => (colour === 'red' ? 'red' : 'pink')),
+    ])
+      await expect(stored).resolves.toMatchObject({ library: 'LightGBM' })
   })
 
   it('has its quantiles in order, although its library crosses them', async () => {
