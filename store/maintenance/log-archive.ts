@@ -20,6 +20,13 @@ export async function findArchivingServer(database: Database): Promise<Archiving
       current_setting('archive_mode') = 'on' as archives from pg_control_system()`)
 }
 
+/**
+ * Wakes the process of Postgres that completes log files in time. At the start it computes its sleep before the server accepts
+ * writes, and would complete the first file only at the next checkpoint, minutes later. A signal to read the configuration again wakes it.
+ */
+export const wakeArchiving = async (database: Database): Promise<void> =>
+  void (await database.query(sql`select pg_reload_conf()`))
+
 /** Eight hexadecimal digits, the prefix of log file names. */
 export const findTimeline = async (database: Database): Promise<string | undefined> =>
   rowsFrom(database).value<string>(

@@ -6,7 +6,12 @@ import { readFile, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { headFiles } from '../../../store/audit/signed-heads.ts'
 import { absentFile } from '../../../store/absent-file.ts'
-import { findArchivingServer, findTimeline, readArchiver } from '../../../store/maintenance/log-archive.ts'
+import {
+  findArchivingServer,
+  findTimeline,
+  readArchiver,
+  wakeArchiving,
+} from '../../../store/maintenance/log-archive.ts'
 import { findReferences } from '../../../store/maintenance/dump.ts'
 import { openSharedArtifacts } from '../../../store/objects/artifact-copies.ts'
 import type { ObjectStore } from '../../../store/objects/object-store.ts'
@@ -53,6 +58,7 @@ export async function openLogKeeper(
     (await realPath(server.dataDir)) !== (await realPath(dataDir))
   )
     return undefined
+  await wakeArchiving(database)
   const { systemId } = server
   const spool = archivedLogOf(config.stateDir)
   const signer = await openSigner(config.signing, 'artifacts')
