@@ -24,6 +24,7 @@ import { damaged, openArchive, type Archive } from '../read-archive.ts'
 import { untrusted } from '../restore.ts'
 import { readManifest, requireIntact } from '../verify.ts'
 import { downloadArtifacts } from './copy-artifacts.ts'
+import { listLocalLog, type LocalLogFile } from './local-log.ts'
 import { decodeLogFile, gapIn, isSegment, positionOf } from './log-segment.ts'
 import { headsKey, listBases, listLog, logKey, type BaseName } from './places.ts'
 import { baseFormat, dataPrefix, labelName, type BaseManifest } from './write-base.ts'
@@ -69,7 +70,7 @@ export async function restoreTo(options: RestoreToOptions): Promise<RestoredTo> 
       `there is a database in ${dataDir}`,
       'Add --replace: it is kept beside the restored one.',
     )
-  const { base, log } = await choose(store, at)
+  const { base, log } = await choose(store, { at, spool: archivedLogOf(stateDir) })
   const configOn = (databaseUrl: string): Config =>
     readConfig(environmentWith({ DATABASE_URL: databaseUrl, TENURE_STATE: stateDir }))
   const config = configOn('postgres://127.0.0.1/none')
@@ -108,27 +109,25 @@ export async function restoreTo(options: RestoreToOptions): Promise<RestoredTo> 
 /** Chooses the newest base before the moment whose log has no gap, and the log files to replay. Throws `otherwise` without such a base. */
 async function choose(
   store: ObjectStore,
-  at: string | undefined,
-): Promise<{ base: BaseName; log: string[] }> {
+  { at, spool }: { at: string | undefined; spool: string },
+): Promise<{ base: BaseName; log: FoundLogFile[] }> {
   const bases = (await listBases(store)).filter(({ endedAt }) => at === undefined || endedAt <= at)
   const problems: string[] = []
   for (const base of bases.toReversed()) {
-    const all = await listLog(store, base.systemId)
+    const all = await findLog(store, { systemId: base.systemId, spool })
     const untilMs = at === undefined ? Infinity : Date.parse(at) + marginMs
     const late = all.findIndex(({ name, writtenMs }) => isSegment(name) && writtenMs > untilMs)
-    const names = all.flatMap(({ name }, index) => {
+    const log = all.filter(({ name }, index) => {
       const isNeeded = positionOf(name) >= positionOf(base.startSegment) && (late < 0 || index <= late)
-      return !isSegment(name) || isNeeded ? [name] : []
+      return !isSegment(name) || isNeeded
     })
-    const gap = gapIn(names.filter(isSegment), base)
-    if (gap === undefined) return { base, log: names }
-    const before = all.filter(
-      ({ name }) => names.includes(name) && (!isSegment(name) || positionOf(name) < gap),
-    )
+    const gap = gapIn(log.map(({ name }) => name).filter(isSegment), base)
+    if (gap === undefined) return { base, log }
+    const before = log.filter(({ name }) => !isSegment(name) || positionOf(name) < gap)
     // A file that was written after the moment ends the replay, whatever is missing behind it.
     const reaches =
       at !== undefined && before.some((each) => isSegment(each.name) && each.writtenMs > Date.parse(at))
-    if (reaches && gap > positionOf(base.stopSegment)) return { base, log: before.map(({ name }) => name) }
+    if (reaches && gap > positionOf(base.stopSegment)) return { base, log: before }
     problems.push(`${base.key}: the log file ${gap} is missing`)
   }
   throw failure({
@@ -143,6 +142,28 @@ async function choose(
         : 'Name a moment before the missing file was written or, where a later base was kept, after it, or restore a backup without --at. Nothing was changed.',
   })
 }
+
+/** A file of the log in the store or, with `read`, on this machine only. */
+type FoundLogFile = Omit<LocalLogFile, 'read'> & Partial<Pick<LocalLogFile, 'read'>>
+
+/**
+ * Lists the copied files and those of this machine that are not copied yet, sorted by name. A timeline without copies is left out: it began
+ * with an earlier restore, and nothing ran on it.
+ */
+async function findLog(
+  store: ObjectStore,
+  { systemId, spool }: { systemId: string; spool: string },
+): Promise<FoundLogFile[]> {
+  const copied = await listLog(store, systemId)
+  const names = new Set(copied.map(({ name }) => name))
+  const timelines = new Set(copied.map(({ name }) => timelineOf(name)))
+  const local = (await listLocalLog(spool, systemId)).filter(
+    ({ name }) => !names.has(name) && timelines.has(timelineOf(name)),
+  )
+  return [...copied, ...local].toSorted((one, other) => (one.name < other.name ? -1 : 1))
+}
+
+const timelineOf = (name: string): string => name.slice(0, 8)
 
 interface Unpacked {
   store: ObjectStore
@@ -186,26 +207,25 @@ async function unpack(archive: Archive, { name, path }: { name: string; path: st
   await (name === labelName ? pipeline(source, target) : pipeline(source, createGunzip(), target))
 }
 
-/** Downloads the log. Verifies each file before Postgres reads it. */
+/** Downloads the log. Verifies each downloaded file before Postgres reads it. */
 async function fetchLog(
-  { store, base, log, replay, config }: { log: string[]; replay: string } & Omit<Unpacked, 'draft'>,
+  { store, base, log, replay, config }: { log: FoundLogFile[]; replay: string } & Omit<Unpacked, 'draft'>,
   { signedMs, onProgress }: { signedMs: number | undefined; onProgress: RestoreToOptions['onProgress'] },
 ): Promise<void> {
   const user = serverUser()
   const verifier = openPublicKeys(config.signing, 'artifacts')
   await mkdir(replay, { mode: 0o700 })
   if (user !== undefined) await chown(replay, user, user)
-  for (const [index, name] of log.entries()) {
-    onProgress?.(`log file ${index + 1} of ${log.length}`)
+  const download = async (name: string): Promise<Buffer> => {
     const key = logKey(base.systemId, name)
     const address = `${store.address}/${key}`
     const object = await store.get(key)
     if (object === undefined) throw damaged(address, 'it is missing')
-    const bytes = await decodeLogFile({ systemId: base.systemId, name }, object, {
-      verifier,
-      signedMs,
-      address,
-    })
+    return decodeLogFile({ systemId: base.systemId, name }, object, { verifier, signedMs, address })
+  }
+  for (const [index, { name, read }] of log.entries()) {
+    onProgress?.(`log file ${index + 1} of ${log.length}`)
+    const bytes = await (read === undefined ? download(name) : read())
     await writeFile(join(replay, name), bytes, { mode: 0o600 })
     if (user !== undefined) await chown(join(replay, name), user, user)
   }
