@@ -104,6 +104,11 @@ it('the first version becomes champion after an approval, which only an approver
       detail: 'the release is in the stage awaiting_approval now; the command was given in awaiting_decision',
     },
   })
+  const unexplained = await say('anna', `/v1/releases/${id}/resume`, { reason: '' })
+  expect(unexplained).toMatchObject({
+    status: 409,
+    json: { detail: 'nothing is paused and no decision is pending: release is in awaiting approval' },
+  })
   const seen = { stage: 'awaiting_approval', artifact_digest: shown['artifact_digest'] }
   const body = { reason: 'looked at it', ...seen }
   const right = await say('anna', `/v1/releases/${id}/approve`, body)
@@ -113,6 +118,7 @@ it('the first version becomes champion after an approval, which only an approver
   expect(ended).toMatchObject({ outcome: 'promoted', version })
   expect((ended['commands'] as object[]).map((each) => ({ ...each }))).toMatchObject([
     { command: 'approve', actor: 'anna', accepted: false },
+    { command: 'resume', actor: 'anna', accepted: false },
     { command: 'approve', actor: 'anna', accepted: true, reason: 'looked at it' },
   ])
   const { audit } = (await api.request('GET', `/v1/audit?model=${model}`, { key: keys['vera']! })).json
