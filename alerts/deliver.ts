@@ -26,6 +26,7 @@ import { readStoredChannels } from '../store/monitoring/stored-channels.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Config } from '../temporal.config.ts'
 import { linkOf, runbookOf } from './message.ts'
+import { reportFailingChannels } from './report-failing-channels.ts'
 import { reportFallbacks } from './report-fallbacks.ts'
 import { reportReleases } from './report-releases.ts'
 import { send } from './send.ts'
@@ -48,15 +49,15 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
   await reportReleases(store)
   const { channels, areAll } = await channelsOf(deps)
   if (channels.length === 0) return 0
+  const failing = await reportFailingChannels(store, channels)
+  const working = channels.filter(({ name }) => !failing.has(name))
   const { nowMs, alerts } = await listNotifiable(store)
   await insertNotifications(
     store,
-    alerts.flatMap(({ alert, told }) =>
-      dueNotifications(factsOf(alert), { channels, told, nowMs }).map((message) => ({
-        ...message,
-        alertId: alert.id,
-      })),
-    ),
+    alerts.flatMap(({ alert, told }) => {
+      const given = { channels: alert.kind === 'channel_failing' ? working : channels, told, nowMs }
+      return dueNotifications(factsOf(alert), given).map((message) => ({ ...message, alertId: alert.id }))
+    }),
   )
   const relays = channels.filter(({ target }) => target.kind === 'alertmanager').map(({ name }) => name)
   await giveUpOutdated(store, { noticeKinds: [...noticeKinds], relays })

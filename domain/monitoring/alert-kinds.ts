@@ -55,6 +55,7 @@ export const alertKinds = [
   // Monitoring and delivery.
   'monitor_error',
   'alert_channels',
+  'channel_failing',
   'mirror_behind',
   // What must run, in Temporal and as processes.
   'workflow_blocked',

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import type { About, DeliveryRecord } from '../../domain/monitoring/alert-escalation.ts'
 import type { Alert } from './alerts.ts'
-import { fromRow, fromRowWithout } from '../database/from-row.ts'
+import { fromRow, fromRowWithout, rowsFrom } from '../database/from-row.ts'
 import { writeServiceState } from '../database/key-value.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
@@ -157,3 +157,25 @@ export async function isDelivering(database: Database, withinMs: number): Promis
     where name = ${deliverySign} and at > clock_timestamp() - ${withinMs}::float8 * interval '1 millisecond'`)
   return row !== undefined
 }
+
+export interface FailingChannel {
+  channel: string
+  /** When its oldest notification was due that has not arrived. */
+  since: string
+  /** Why the newest of them has not arrived. */
+  problem: string
+}
+
+/**
+ * Lists the channels to which nothing has arrived for `forMs` although it was tried. A notification that was given up after a day counts until
+ * another one arrives.
+ */
+export const listFailing = (database: Database, { forMs }: { forMs: number }) =>
+  rowsFrom(database).list<FailingChannel>(sql`
+    select channel, min(due_at) as since, (array_agg(problem order by id desc))[1] as problem
+    from alert_notifications as failed
+    where problem is not null and sent_at is null and (next_at is not null or given_up_at >= due_at + interval '1 day')
+      and due_at > now() - interval '3 days'
+      and not exists (select from alert_notifications as sent where sent.channel = failed.channel and sent.sent_at > failed.due_at)
+    group by channel having min(due_at) < clock_timestamp() - ${forMs}::float8 * interval '1 millisecond'
+    order by channel`)

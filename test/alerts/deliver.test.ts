@@ -1,6 +1,6 @@
 /** Tests what an alert becomes while its channel is unavailable: ended, acknowledged, or raised again. */
 import { once } from 'node:events'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { deliverAlerts } from '../../alerts/deliver.ts'
-import { acknowledgeAlert, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { acknowledgeAlert, listAlerts, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { openActivityDeps, type ActivityDeps } from '../support/activity-deps.ts'
 
 interface RelayedAlert {
@@ -21,6 +21,8 @@ let receiver: Server
 /** What each channel has received, as `path action`. */
 let got: string[] = []
 let isAway = false
+/** The path of a single channel that is unavailable. */
+let awayPath: string | undefined
 
 beforeAll(async () => {
   deps = await openActivityDeps({
@@ -32,12 +34,13 @@ beforeAll(async () => {
     let text = ''
     request.on('data', (chunk: Buffer) => (text += chunk.toString()))
     request.on('end', () => {
-      const body = JSON.parse(text) as { event_action: string } | RelayedAlert[]
+      const body = JSON.parse(text) as { event_action: string; about?: string } | RelayedAlert[]
+      const isOut = isAway || request.url === awayPath
       const told = Array.isArray(body)
         ? body.map(({ labels, endsAt }) => `${labels.severity} ${endsAt === undefined ? 'firing' : 'ended'}`)
-        : [body.event_action]
-      if (!isAway) got.push(...told.map((each) => `${request.url} ${each}`))
-      response.writeHead(isAway ? 503 : 202).end('{}')
+        : [body.about ?? body.event_action]
+      if (!isOut) got.push(...told.map((each) => `${request.url} ${each}`))
+      response.writeHead(isOut ? 503 : 202).end('{}')
     })
   }).listen(0, '127.0.0.1')
   await once(receiver, 'listening')
@@ -52,6 +55,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   got = []
   isAway = false
+  awayPath = undefined
   await deps.store.query(sql`delete from alerts`)
 })
 afterAll(async () => {
@@ -171,4 +175,37 @@ it('an Alertmanager that was unavailable gets the end of an alert that was raise
   expect(new Set((await deliver()).map((each) => each.slice('/api/v2/alerts '.length)))).toEqual(
     new Set(['warning firing', 'info ended']),
   )
+})
+
+it('a channel that has delivered nothing for 15 minutes is told of by the others, until a message arrives', async () => {
+  const file = deps.config.alertChannels
+  const channels = readFileSync(file, 'utf8')
+  const { url } = (JSON.parse(channels) as { target: { url: string } }[])[0]!.target
+  const desk = { name: 'desk', severities: ['critical'], target: { kind: 'webhook', url: `${url}/desk` } }
+  writeFileSync(file, JSON.stringify([...(JSON.parse(channels) as object[]), desk]))
+  const age = (minutes: number) =>
+    deps.store.query(sql`update alert_notifications set due_at = due_at - ${`${minutes} minutes`}::interval`)
+  const failing = async () =>
+    (await listAlerts(deps.store, { open: true }))
+      .filter(({ kind }) => kind === 'channel_failing')
+      .map(({ severity, message }) => `${severity}: ${message}`)
+  try {
+    awayPath = pages
+    await raise()
+    expect(await deliver()).toEqual(['/desk raised'])
+    await age(14)
+    await deliver()
+    expect(await failing()).toEqual([])
+    await age(2)
+    expect(await deliver()).toEqual(['/desk raised', '/desk raised'])
+    expect(await failing()).toEqual([
+      expect.stringMatching(/^critical: pager has delivered nothing since 20\S+Z: .*503/) as unknown,
+    ])
+    awayPath = undefined
+    // The pager gets nothing about itself.
+    expect((await deliver()).slice(2)).toEqual([`${pages} trigger`, '/desk resolved'])
+    expect(await failing()).toEqual([])
+  } finally {
+    writeFileSync(file, channels)
+  }
 })
