@@ -481,6 +481,7 @@ describe('an erasure request is refused for', () => {
     [{ model: 'tulip', subject: 'x' }, 404, 'model_not_found', /tulip/],
     [{ model: 'iris' }, 400, 'invalid_request', /subject/],
     [{ model: 'iris', subject: '' }, 400, 'invalid_request', /subject/],
+    [{ model: 'iris', subject: '  ' }, 400, 'invalid_request', /subject: is blank/],
     [{ model: 'iris', subject: 'x'.repeat(1_001) }, 400, 'invalid_request', /subject/],
     [{ model: 'iris', subject: 'x', prediction_ids: ['1'] }, 400, 'invalid_request', /prediction_ids/],
     [{ model: 'iris', subject: 'x', reason: 'y' }, 400, 'invalid_request', /reason/],

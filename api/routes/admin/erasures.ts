@@ -19,7 +19,7 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answerSchema: erasureStartedAnswer,
     body: z.strictObject({
       model: modelName,
-      subject: z.string().min(1).max(1_000),
+      subject: z.string().min(1).regex(/\S/, 'is blank').max(1_000),
       prediction_ids: boundedList(z.uuid(), { max: maxPredictions }).default([]),
     }),
     async handle({ actor, body }) {

@@ -6,6 +6,7 @@ import type { Installation } from '../../backup/installation.ts'
 import { usageError } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import { localActor } from '../../local-actor.ts'
+import { parseMoment } from '../../../domain/registry/version-query.ts'
 import type { CommandSpec, Options } from '../../program.ts'
 import { tableBy, type Terminal } from '../../terminal.ts'
 import { time } from '../format.ts'
@@ -92,14 +93,18 @@ async function restoreMoment(
       'the place of the backups is missing',
       'Name a directory or s3://bucket/prefix, or set TENURE_BACKUP_TO.',
     )
-  const moment = new Date(at)
-  if (at !== 'latest' && Number.isNaN(moment.getTime()))
-    throw usageError(`--at ${at} is not a time`, 'Write the time as 2026-03-01T12:00:00Z, or `latest`.')
+  // A time without its zone would mean that of the machine.
+  const moment = at === 'latest' ? { value: undefined } : parseMoment(at)
+  if ('issue' in moment)
+    throw usageError(
+      `--at ${at} is not a time with its zone`,
+      'Write the time as 2026-03-01T12:00:00Z, or `latest`.',
+    )
   const { openBackupStore } = await import('../../backup/backup-place.ts')
   const { restoreTo } = await import('../../backup/point-in-time/restore-to.ts')
   const done = await restoreTo({
     store: openBackupStore(from, s3),
-    ...(at !== 'latest' && { at: moment.toISOString() }),
+    at: moment.value,
     replace: options['replace'] === true,
     reSign: options['reSign'] === true,
     actor,

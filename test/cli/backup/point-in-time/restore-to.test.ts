@@ -201,6 +201,7 @@ describe('tenure restore --at', () => {
       /nothing was written after/,
     ],
     ['that is not a time', async () => ['--at', 'yesterday'], /--at yesterday is not a time/],
+    ['without its zone', async () => ['--at', '2026-03-01 12:00:00'], /is not a time with its zone/],
     [
       'whose log has a gap',
       async () => {
