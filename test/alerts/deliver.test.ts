@@ -181,8 +181,12 @@ it('a channel that has delivered nothing for 15 minutes is told of by the others
   const file = deps.config.alertChannels
   const channels = readFileSync(file, 'utf8')
   const { url } = (JSON.parse(channels) as { target: { url: string } }[])[0]!.target
-  const desk = { name: 'desk', severities: ['critical'], target: { kind: 'webhook', url: `${url}/desk` } }
-  writeFileSync(file, JSON.stringify([...(JSON.parse(channels) as object[]), desk]))
+  const office = {
+    name: 'office',
+    severities: ['critical'],
+    target: { kind: 'webhook', url: `${url}/office` },
+  }
+  writeFileSync(file, JSON.stringify([...(JSON.parse(channels) as object[]), office]))
   const age = (minutes: number) =>
     deps.store.query(sql`update alert_notifications set due_at = due_at - ${`${minutes} minutes`}::interval`)
   const failing = async () =>
@@ -192,18 +196,18 @@ it('a channel that has delivered nothing for 15 minutes is told of by the others
   try {
     awayPath = pages
     await raise()
-    expect(await deliver()).toEqual(['/desk raised'])
+    expect(await deliver()).toEqual(['/office raised'])
     await age(14)
     await deliver()
     expect(await failing()).toEqual([])
     await age(2)
-    expect(await deliver()).toEqual(['/desk raised', '/desk raised'])
+    expect(await deliver()).toEqual(['/office raised', '/office raised'])
     expect(await failing()).toEqual([
       expect.stringMatching(/^critical: pager has delivered nothing since 20\S+Z: .*503/) as unknown,
     ])
     awayPath = undefined
     // The pager gets nothing about itself.
-    expect((await deliver()).slice(2)).toEqual([`${pages} trigger`, '/desk resolved'])
+    expect((await deliver()).slice(2)).toEqual([`${pages} trigger`, '/office resolved'])
     expect(await failing()).toEqual([])
   } finally {
     writeFileSync(file, channels)
