@@ -119,7 +119,7 @@ it('report, model card and chart show the importance', async () => {
     evaluation: { id: 'e', verdict: 'better', report },
   })
   expect(card.evaluation?.importance).toEqual(importance)
-  expect(cardMarkdown(card)).toContain('### Permutation importance: fall of auc')
+  expect(cardMarkdown(card)).toContain('### Permutation importance: fall of AUC')
   const svg = await importanceSvg(importance, { id: 'importance', title: 'Importance' })
   expect(svg).toContain('strong')
   expect(svg).toContain('fall of AUC')
