@@ -179,12 +179,15 @@ export const plants: readonly Plant[] = [
     "await appendAudit(database, {\n        actor: 'release',",
     "await Promise.resolve({\n        actor: 'release',",
   ),
-  plant(
-    'rollback-to-unproven',
-    'a version that never earned its place is a way back',
-    releaseMeaning,
-    "row['version'] !== from &&\n            row['known_good_at'] !== null &&\n            row['rolled_back_at'] === null,",
-    "row['version'] !== from,",
+  scripted(
+    'second-rollback-an-hour-later',
+    plant(
+      'rollback-to-unproven',
+      'a version that never earned its place is a way back',
+      releaseMeaning,
+      "row['version'] !== from &&\n            row['known_good_at'] !== null &&\n            row['rolled_back_at'] === null,",
+      "row['version'] !== from,",
+    ),
   ),
   plant(
     'promote-after-abort',

@@ -93,6 +93,8 @@ const next = {
   commands: approved!.commands.map((each) => ({ ...each, atMs: 1_000 })),
 }
 
+const rolledBackAt = (atMs: number) => ({ atMs, kind: 'roll back model', forMs: 0, which: 1 }) as const
+
 const bad = (given: Scenario, invalid: number): Scenario => ({
   ...given,
   releases: given.releases.map((each) => ({ ...each, invalid })),
@@ -197,12 +199,11 @@ export const scripts: readonly Script[] = [
     says: 'The promotion is written and its report is late. One replica is cut off from the database. A rollback is accepted, and the other replica acknowledges it.',
     scenario: scenario(),
     outcomes: ['rolled_back'],
-    play(stage) {
+    play: (stage) =>
       afterPromotion(stage, { waitMs: 100, reportMs: 1_000 }, () => {
         stage.faults.befall({ kind: 'cut replica', atMs: 0, forMs: 6_000, which: 0 })
         orders(stage, 'rollback')
-      })
-    },
+      }),
   },
   {
     name: 'cut-replica-keeps-the-proven',
@@ -247,13 +248,12 @@ export const scripts: readonly Script[] = [
     says: 'The promotion of a first version is written and its report is late. One replica is cut off from the database, the champion is moved by hand to an older version, and a rollback is accepted.',
     scenario: scenario({}, { hasChampion: false }),
     outcomes: ['rolled_back'],
-    play(stage) {
+    play: (stage) =>
       afterPromotion(stage, { waitMs: 100, reportMs: 1_000 }, () => {
         stage.faults.befall({ kind: 'cut replica', atMs: 0, forMs: 6_000, which: 0 })
         stage.faults.befall({ kind: 'move champion', atMs: 0, forMs: 0, which: 0 })
         orders(stage, 'rollback')
-      })
-    },
+      }),
   },
   {
     name: 'restore-loses-the-first-route',
@@ -475,21 +475,26 @@ export const scripts: readonly Script[] = [
     says: 'A worker is held as it opens a release, whose workflow is terminated. The next release of the model is opened and approved. The opening goes on.',
     scenario: scenario({}, { releases: [unanswered, next] }),
     outcomes: ['promoted'],
-    play(stage) {
-      at(stage, asks('openRelease', 'findRelease'), () => stage.terminate(), 1_000)
-    },
+    play: (stage) => at(stage, asks('openRelease', 'findRelease'), () => stage.terminate(), 1_000),
   },
   {
     name: 'question-to-temporal-is-lost',
     says: 'The watch of a canary asks Temporal whether its workflow can be reached. The question is lost, and the link heals before a heartbeat is missed.',
     scenario: scenario({ strategy: 'canary' }, { callers: 40 }),
     outcomes: ['promoted'],
-    play(stage) {
+    play: (stage) =>
       at(stage, asks('watch', 'insertDecision'), ({ machine }) => {
         const { world, temporal } = stage
         world.cut(machine.name, temporal.name, true)
         world.after(undefined, 100, () => world.cut(machine.name, temporal.name, false))
-      })
-    },
+      }),
+  },
+  {
+    name: 'second-rollback-an-hour-later',
+    says: 'A version is rolled back in its probation. An hour later the model is rolled back again: no version before it is known good.',
+    scenario: scenario({ probation }, { faults: [2_000, 6_000].map(rolledBackAt) }),
+    outcomes: ['rolled_back'],
+    play: ({ world, temporal, stepDatabaseClock }) =>
+      void world.after(temporal, 4_000, () => stepDatabaseClock(3_600_000)),
   },
 ]
