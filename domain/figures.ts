@@ -7,6 +7,9 @@ export const fourDigits = (value: number | null, absent = 'undefined'): string =
 /** A whole number with a comma between thousands. */
 export const groupedDigits = (value: number): string => String(value).replace(/\B(?=(\d{3})+$)/g, ',')
 
+/** A text that begins with a capital letter. */
+export const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
+
 /** A number with its noun: `1 row`, `1,200 rows`. */
 export const counted = (count: number, noun: string): string =>
   `${groupedDigits(count)} ${noun}${count === 1 ? '' : 's'}`

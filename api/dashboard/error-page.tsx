@@ -1,4 +1,5 @@
 /** Renders an error as a page with its remedy. The page shows no more than the problem document; the details are in the log. */
+import { capitalized } from '../../domain/figures.ts'
 import type { RouteResponse } from '../http/route.ts'
 import type { Problem } from '../http/problem.ts'
 import { headersOf } from '../http/problem.ts'
@@ -78,8 +79,7 @@ const Failure = ({ problem, requestId }: { problem: Problem; requestId: string }
 )
 
 /** Capitalises the first letter, unless the text begins with a name. */
-const sentence = (text: string): string =>
-  `${text.replace(/^(?:the|there|this|a|an|no|it) /, (word) => `${word.charAt(0).toUpperCase()}${word.slice(1)}`)}.`
+const sentence = (text: string): string => `${text.replace(/^(?:the|there|this|a|an|no|it) /, capitalized)}.`
 
 function headingOf({ status, code, title }: Problem): string {
   if (code === 'postgres_unavailable') return 'Database unreachable'

@@ -4,6 +4,7 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto'
 import { isError, DomainError, errorTable, remedyOf, type ErrorCode } from '../../domain/errors.ts'
+import { capitalized } from '../../domain/figures.ts'
 import { isFull } from '../../store/outage.ts'
 import { redacted } from '../../domain/redact.ts'
 
@@ -114,7 +115,7 @@ export function headersOf(problem: Problem, path: string, browsed = false): Reco
 
 const titleOf = (code: ErrorCode): string => {
   const words = code.replaceAll('_', ' ')
-  return words.charAt(0).toUpperCase() + words.slice(1)
+  return capitalized(words)
 }
 
 function unexpected(

@@ -1,6 +1,7 @@
 /** Follows one release from approval to outcome and prints its progress. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { isError } from '../../domain/errors.ts'
+import { capitalized } from '../../domain/figures.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'
 import { canaryTicks } from '../../domain/release/evidence-builder.ts'
 import { stepsOf, watchedPolicy, type ReleaseState } from '../../domain/release/state.ts'
@@ -44,9 +45,7 @@ export async function approveByApi(
     evaluation_digest: state.digests.evaluation,
     policy_digest: state.digests.policy,
   })
-  world.narrator.done(
-    `${message.charAt(0).toUpperCase()}${message.slice(1)} (POST /v1/releases/${state.id}/approve)`,
-  )
+  world.narrator.done(`${capitalized(message)} (POST /v1/releases/${state.id}/approve)`)
 }
 
 /** Approves by a signed Temporal signal, as `tenure sign` prints it and `temporal workflow signal` sends it. */

@@ -1,5 +1,5 @@
 /** Explains in one sentence what an open release waits for. Reads only the state, so the sentence is never out of date. */
-import { groupedDigits, limitText } from '../figures.ts'
+import { capitalized, groupedDigits, limitText } from '../figures.ts'
 import { missingApprovals, missingSidesText } from './approval.ts'
 import { targetText } from '../serving/target.ts'
 import { nextEffect } from './next-effect.ts'
@@ -73,7 +73,7 @@ function watching(state: ReleaseState, untilMs: number | undefined): string {
   const deadlineMs = (policy?.deadlineMs ?? 0) * (1 + state.extensions)
   if (state.stage === 'targeted')
     return `Targeted: ${targeted(state)} get ${state.version}; needs ${limitText(policy?.minMs)} and ${requests} of their requests; deadline ${limitText(deadlineMs)}.`
-  const stage = `${state.stage.charAt(0).toUpperCase()}${state.stage.slice(1)}`
+  const stage = capitalized(state.stage)
   return `${stage} ${share(state.shareBp)}: needs ${limitText(policy?.minMs)} and ${requests} requests; deadline ${limitText(deadlineMs)}.`
 }
 

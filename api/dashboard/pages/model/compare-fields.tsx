@@ -4,7 +4,7 @@ import type { ComparedField, Section, VersionComparison } from '../../../../doma
 import type { PageElement } from '../../page.ts'
 import { Badge, numberText, DataTable } from '../../components/elements.tsx'
 import { versionHref } from '../../components/links.tsx'
-import { metricName } from '../../../../domain/figures.ts'
+import { capitalized, metricName } from '../../../../domain/figures.ts'
 import { plain, readable, shortDigest } from '../../labels.ts'
 
 const titles: Readonly<Record<Section, string>> = {
@@ -28,7 +28,7 @@ export const ComparedFields = ({
 }: VersionComparison & { models: [string, string] }): PageElement => (
   <>
     {notes.map((note) => (
-      <p class="notice warn">{`${note.charAt(0).toUpperCase()}${note.slice(1)}.`}</p>
+      <p class="notice warn">{`${capitalized(note)}.`}</p>
     ))}
     <section class="card">
       <h2>Differences</h2>

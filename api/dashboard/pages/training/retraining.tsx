@@ -1,5 +1,6 @@
 /** Shows one retraining live: its progress, its loss and its result. */
 import { countText } from '../../../../charts/figures.ts'
+import { capitalized } from '../../../../domain/figures.ts'
 import { lossSvg, type Epoch } from '../../../../charts/loss.ts'
 import { findRetraining } from '../../../../store/training/retrainings.ts'
 import { findEvaluation } from '../../../../store/training/evaluations.ts'
@@ -57,11 +58,7 @@ export const retrainingPage = definePage({
                   retraining.message ?? (retraining.endedAt === undefined ? stageOf(training, waiting) : ''),
                 )}
           </p>
-          {waiting !== undefined && (
-            <p class="notice warn wrap">
-              {withCode(`${waiting.charAt(0).toUpperCase()}${waiting.slice(1)}`)}
-            </p>
-          )}
+          {waiting !== undefined && <p class="notice warn wrap">{withCode(capitalized(waiting))}</p>}
           {isRefused && report.reasons.length > 1 && (
             <details>
               <summary>Each reason ({report.reasons.length})</summary>
