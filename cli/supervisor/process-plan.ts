@@ -115,10 +115,16 @@ export interface ProcessOptions {
  */
 const youngMibOfGrpc = 16
 
+const backupsName = 'backups'
+/** Copies the last log file to an object store, which may be slow. */
+const backupsGraceMs = 30_000
+
 /** Plans the workers and the API replicas. */
 export function planProcesses(options: ProcessOptions): ChildSpec[] {
   const { config, environment, apiPorts, sharedPort, supervisor } = options
-  const after = options.servers.map(({ name }) => name)
+  const servers = options.servers.map(({ name }) => name)
+  // The process of the backups stops after those that write to the database, so that it copies their last writes.
+  const after = options.backups === undefined ? servers : [...servers, backupsName]
   let prepared: Promise<void> | undefined
   const prepare = () => (prepared ??= options.prepare())
   const script = (...args: string[]) => ({ command: process.execPath, args, cwd: checkout, after, prepare })
@@ -155,7 +161,9 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
       : [
           {
             ...script(launcher, 'cli/tenure.ts', 'backup', 'run'),
-            name: 'backups',
+            name: backupsName,
+            after: servers,
+            graceMs: backupsGraceMs,
             env: environmentWith({ ...environment, ...options.backups }),
           },
         ]

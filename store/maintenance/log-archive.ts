@@ -27,6 +27,13 @@ export async function findArchivingServer(database: Database): Promise<Archiving
 export const wakeArchiving = async (database: Database): Promise<void> =>
   void (await database.query(sql`select pg_reload_conf()`))
 
+/**
+ * Ends the log file in use, so that Postgres archives it now. Returns its name; if nothing was written since the former one ended, that of
+ * the former one.
+ */
+export const endLogFile = async (database: Database): Promise<string | undefined> =>
+  rowsFrom(database).value<string>(sql`select pg_walfile_name(pg_switch_wal())`)
+
 /** Eight hexadecimal digits, the prefix of log file names. */
 export const findTimeline = async (database: Database): Promise<string | undefined> =>
   rowsFrom(database).value<string>(

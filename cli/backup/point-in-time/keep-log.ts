@@ -4,9 +4,11 @@
  */
 import { readFile, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { headFiles } from '../../../store/audit/signed-heads.ts'
 import { absentFile } from '../../../store/absent-file.ts'
 import {
+  endLogFile,
   findArchivingServer,
   findTimeline,
   readArchiver,
@@ -32,6 +34,8 @@ import { writeBase } from './write-base.ts'
 export interface LogKeeper {
   /** Copies new log files and artifacts. Returns the restorable span; undefined before the first base. */
   ship(): Promise<{ from: string; to: string } | undefined>
+  /** Copies all that was written until now: ends the log file in use and waits until Postgres has archived it. */
+  shipAll(): Promise<void>
   /** Whether the newest base is of another timeline, older than the interval, or followed by a gap in the log. */
   isBaseDue(): Promise<boolean>
   /** Writes a base, and deletes bases, log files and artifact copies that are no longer needed. */
@@ -44,6 +48,10 @@ export interface LogKeeperOptions {
   /** The number of bases to keep. */
   keep: number
 }
+
+/** Time limit for Postgres to archive the last log file, and the interval at which it is looked for. */
+const archiveMs = 10_000
+const lookMs = 50
 
 /** Returns undefined if this Postgres is not the embedded one of this state directory, or does not archive its log. */
 export async function openLogKeeper(
@@ -79,7 +87,7 @@ export async function openLogKeeper(
   // `writeBase` may ship the log while a round of `ship` runs, so the calls are serialised.
   let turn = Promise.resolve()
   const shipNow = (): Promise<void> => (turn = turn.catch(() => {}).then(shipOnce))
-  return {
+  const keeper: LogKeeper = {
     async ship() {
       const { archivedAt, failedAt } = await readArchiver(database)
       await shipNow()
@@ -94,6 +102,20 @@ export async function openLogKeeper(
       // Oldest first: behind a gap only the bases after it lead to the newest moment.
       const from = bases.find((base) => isRestorable(segments, base))?.endedAt
       return from === undefined || archivedAt === undefined ? undefined : { from, to: archivedAt }
+    },
+    async shipAll() {
+      const last = await endLogFile(database)
+      const isCopied = () =>
+        last === undefined || segments.some((name) => positionOf(name) >= positionOf(last))
+      const deadline = Date.now() + archiveMs
+      for (await shipNow(); !isCopied() && Date.now() < deadline; await shipNow()) await pause(lookMs)
+      await keeper.ship()
+      if (!isCopied())
+        throw failure({
+          code: 'otherwise',
+          detail: `Postgres has not written its log file ${last} to ${spool} within ${archiveMs / 1_000} s`,
+          remedy: 'The next start of `tenure up` copies it.',
+        })
     },
     async isBaseDue() {
       const last = bases.at(-1)
@@ -113,6 +135,7 @@ export async function openLogKeeper(
       bases = (await listBases(store)).filter((base) => base.systemId === systemId)
     },
   }
+  return keeper
 }
 
 const realPath = (path: string): Promise<string | undefined> => realpath(path).catch(() => undefined)

@@ -1,6 +1,6 @@
 /**
- * Finds the log files that Postgres has archived on this machine and that are not copied yet. Postgres archives the last one as it stops,
- * when the process that copies them has stopped already.
+ * Finds the log files that Postgres has archived on this machine and that are not copied yet, because the place did not answer or the
+ * process that copies them was killed.
  */
 import { open, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'

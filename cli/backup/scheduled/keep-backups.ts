@@ -31,6 +31,7 @@ export interface KeeperOptions {
   retryMs?: number
   /** Interval at which the archived log is copied, in ms. */
   shipMs?: number
+  /** Copies the rest of the log when it aborts. A backup or verification under way is abandoned and continues until the process ends. */
   signal: AbortSignal
 }
 
@@ -83,20 +84,29 @@ export async function keepBackups(installation: Installation, options: KeeperOpt
       if (problem !== former?.message || part !== 'log') await note()
       return problem === undefined
     }
-    const keeper = await openLogKeeper(installation, { database, store, ...settings })
+    // A process that has ended before its turn copies nothing.
+    const keeper = running.aborted
+      ? undefined
+      : await openLogKeeper(installation, { database, store, ...settings })
     const ship = async () => void (state.log = (await keeper?.ship()) ?? state.log)
     await Promise.all([
       untilEnded(running, beatMs, note),
-      keeper && untilEnded(running, shipMs, async () => void (await attempt('log', ship))),
-      takeWhenDue({
-        installation,
-        options: { ...options, retryMs },
-        keeper,
-        state,
-        unverified: isVerified ? undefined : newest,
-        attempt,
-        running,
-      }),
+      keeper &&
+        untilEnded(running, shipMs, async () => void (await attempt('log', ship))).then(async () => {
+          if (!ended.signal.aborted) await attempt('log', keeper.shipAll)
+        }),
+      Promise.race([
+        endOf(signal),
+        takeWhenDue({
+          installation,
+          options: { ...options, retryMs },
+          keeper,
+          state,
+          unverified: isVerified ? undefined : newest,
+          attempt,
+          running,
+        }),
+      ]),
     ])
   } finally {
     await lock.end().catch(() => {})
@@ -190,6 +200,12 @@ async function takeTurn(lock: Connection, running: AbortSignal): Promise<void> {
     await rest(5_000, running)
   }
 }
+
+const endOf = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
 
 async function untilEnded(running: AbortSignal, everyMs: number, work: () => Promise<void>): Promise<void> {
   while (!running.aborted) {

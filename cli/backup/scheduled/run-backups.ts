@@ -9,8 +9,7 @@ export async function runBackups(settings: BackupSettings, s3: S3Access | undefi
   const store = openBackupStore(settings.to, s3)
   const installation = await openInstallation({ make: false })
   const ending = new AbortController()
-  // A running dump is abandoned: the next process starts it again.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(0))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ending.abort())
   const log = (line: string): void => void process.stdout.write(`${line}\n`)
   try {
     await keepBackups(installation, {
@@ -35,4 +34,6 @@ export async function runBackups(settings: BackupSettings, s3: S3Access | undefi
   } finally {
     await installation.close()
   }
+  // A dump under way is abandoned: the next process starts it again.
+  process.exit()
 }

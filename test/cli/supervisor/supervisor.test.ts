@@ -267,3 +267,17 @@ it('replicas with gRPC get a larger young generation', () => {
   expect(youngOf({})).toBe('--max-semi-space-size=2')
   expect(youngOf({ TENURE_GRPC_PORT: '8001' })).toBe('--max-semi-space-size=16')
 })
+
+it('plans the process of the backups so that it stops after the processes that write, and before Postgres', () => {
+  const [backups, ...writers] = planProcesses({
+    config: readConfig({ DATABASE_URL: 'postgres://127.0.0.1/none' }),
+    servers: [child('postgres')],
+    environment: {},
+    apiPorts: [7400],
+    backups: {},
+    prepare: () => Promise.resolve(),
+  })
+  expect([backups?.name, backups?.after]).toEqual(['backups', ['postgres']])
+  expect(writers).toHaveLength(3)
+  for (const { after } of writers) expect(after).toEqual(['postgres', 'backups'])
+})

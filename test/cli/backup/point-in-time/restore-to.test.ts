@@ -34,14 +34,22 @@ let versions: Awaited<ReturnType<typeof threeVersions>>
 let epoch: number
 /** The list of data subjects of the snapshots. */
 let list: string
-/** Between the two notes. */
+/** Between the first two notes. */
 let moment: string
+/** The log file of the note that was written just before the process of the backups was stopped. */
+let fileOfNote3: string
+let copiedAtEnd: string[]
 const places = () => ({
   state: join(root, 'state'),
   artifacts: join(root, 'artifacts'),
   copies: join(root, 'copies'),
 })
 const copies = () => openDirectoryStore(places().copies)
+
+const copiedFiles = async () => {
+  const [base] = await listBases(copies())
+  return (await listLog(copies(), base!.systemId)).map(({ name }) => name)
+}
 
 const start = async () =>
   (server = await startPostgres({
@@ -96,7 +104,8 @@ beforeAll(async () => {
   const kept = keepBackups(installation, {
     settings: { to: places().copies, everyMs: 3_600_000, keep: 2 },
     store: copies(),
-    verify: () => Promise.resolve(),
+    // A verification under way does not delay the end.
+    verify: () => new Promise(() => {}),
     log: () => {},
     shipMs: 50,
     signal: ending.signal,
@@ -116,10 +125,16 @@ beforeAll(async () => {
     expect(state?.failures ?? {}).toEqual({})
     return state?.log !== undefined && state.log.to > moment
   }, 'the copy of the log')
+  await note(fixture.store, 'note 3')
+  const [{ file }] = (await fixture.store.query<{ file: string }>(
+    sql`select pg_walfile_name(pg_current_wal_lsn()) as file`,
+  )) as [{ file: string }]
+  fileOfNote3 = file
   ending.abort()
   await kept
-  // Postgres archives it as it stops, and no process copies it.
-  await note(fixture.store, 'note 3')
+  copiedAtEnd = await copiedFiles()
+  // Postgres archives its file as it stops, and no process copies it.
+  await note(fixture.store, 'note 4')
   await stop()
 })
 
@@ -148,6 +163,9 @@ async function restore(...words: string[]) {
   const code = await runProgram([restoreCommand], ['restore', ...words], streams)
   return { code, out, err }
 }
+
+it('a process of the backups that is stopped copies all that was written before', () =>
+  expect(copiedAtEnd).toContain(fileOfNote3))
 
 describe('tenure restore --at', () => {
   it('keeps the database that is there without --replace', async () => {
@@ -188,7 +206,7 @@ describe('tenure restore --at', () => {
     expect(code).toBe(exitCodes.done)
     const { url } = await start()
     fixture = servingFixtureOn({ databaseUrl: url, artifactRoot: places().artifacts })
-    expect(await notesIn(fixture.store)).toEqual(['note 1', 'note 2', 'note 3'])
+    expect(await notesIn(fixture.store)).toEqual(['note 1', 'note 2', 'note 3', 'note 4'])
     await stop()
     expect(readdirSync(places().state).some((name) => name.startsWith('postgres.before-epoch-'))).toBe(true)
   })
