@@ -65,6 +65,12 @@ export interface RecordedTick {
   invalid: number
 }
 
+/** With fewer recorded ticks that have requests, a simulation would reproduce noise. */
+export const minBusyTicks = 20
+
+export const countBusyTicks = (recorded: readonly RecordedTick[]): number =>
+  recorded.filter(({ requests }) => requests > 0).length
+
 export const defaultWorld: SimulatedWorld = {
   requestsPerSecond: 100,
   tickMs: 10_000,

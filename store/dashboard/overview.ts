@@ -2,7 +2,7 @@
  * Reads the overview of every model with one statement for lasting facts and one for recent ones. With two hundred models, queries per
  * model would be a thousand statements every few seconds.
  */
-import sql from 'sql-template-tag'
+import sql, { type Sql } from 'sql-template-tag'
 import type { ChampionChange } from '../registry/champions.ts'
 import type { DriftLevel } from '../../domain/monitoring/drift.ts'
 import type { KillSwitchMode } from '../../domain/serving/kill-switch.ts'
@@ -113,25 +113,51 @@ export async function readTraffic(
 }
 
 /**
- * The requests that the champion answered for a model in the last day, in ticks of this length, the oldest first; at most 8,640. Without a
- * release, replicas count in longer ticks than a policy may have: such a tick is spread over the ticks that it covers.
+ * The requests that the champion answered for a model in the last day, in ticks of this length, the oldest first; at most 8,640. Ticks
+ * without a request count, because a stage waits through them; those before the first request of a model do not. Without a release,
+ * replicas count in longer ticks than a policy may have: such a tick is spread over the ticks that it covers.
  */
 export async function readDayTraffic(
   database: Database,
   { model, tickMs }: { model: string; tickMs: number },
 ): Promise<{ requests: number; errors: number; invalid: number }[]> {
-  const rows = await database.query<{ place: number; requests: number; errors: number; invalid: number }>(sql`
-    select floor(extract(epoch from tick) * 1000 / ${tickMs}::float8)::float8 + part as place,
-      sum(requests * (part + 1) / parts - requests * part / parts)::float8 as requests,
-      sum(errors * (part + 1) / parts - errors * part / parts)::float8 as errors,
-      sum(invalid * (part + 1) / parts - invalid * part / parts)::float8 as invalid
-    from tick_counters,
-      lateral (select greatest(1, round(tick_ms / ${tickMs}::float8))::int as parts) as spread,
-      lateral generate_series(0, parts - 1) as part
-    where model = ${model} and arm in ('champion', 'control')
-      and tick > clock_timestamp() - least(interval '1 day', 8640 * ${tickMs}::float8 * interval '1 millisecond')
-    group by 1 order by 1 limit 8640`)
-  return rows.map(({ requests, errors, invalid }) => ({ requests, errors, invalid }))
+  const placeOf = (time: Sql) => sql`floor(extract(epoch from ${time}) * 1000 / ${tickMs}::float8)::bigint`
+  const answered = sql`from tick_counters where model = ${model} and arm in ('champion', 'control') and requests > 0`
+  const latestFirst = await rowsFrom(database).list<{
+    requests: number
+    errors: number
+    invalid: number
+  }>(sql`
+    with span as (
+      select clock_timestamp() - least(interval '1 day', 8640 * ${tickMs}::float8 * interval '1 millisecond') as from_at
+    ), counted as (
+      select ${placeOf(sql`tick`)} + part as place,
+        sum(requests * (part + 1) / parts - requests * part / parts)::float8 as requests,
+        sum(errors * (part + 1) / parts - errors * part / parts)::float8 as errors,
+        sum(invalid * (part + 1) / parts - invalid * part / parts)::float8 as invalid
+      from (select * ${answered} and tick > (select from_at from span)) as ticks,
+        lateral (select greatest(1, round(tick_ms / ${tickMs}::float8))::int as parts) as spread,
+        lateral generate_series(0, parts - 1) as part
+      group by 1
+    ), bounds as (
+      select ${placeOf(sql`greatest(from_at, (select min(tick) ${answered}))`)} as first,
+        -- The tick that runs is counted when it is over.
+        greatest((select max(place) from counted), ${placeOf(sql`clock_timestamp()`)} - 1) as last
+      from span where exists (select from counted)
+    )
+    select coalesce(requests, 0) as requests, coalesce(errors, 0) as errors, coalesce(invalid, 0) as invalid
+    from bounds, generate_series(first, last) as place left join counted using (place) order by place desc limit 8640`)
+  return latestFirst.toReversed()
+}
+
+/** The requests of a model per second: the mean of the last day, or since its first request if that is younger. Idle time counts. */
+export async function readRequestRate(database: Database, model: string): Promise<number> {
+  const answered = sql`from tick_counters where model = ${model} and arm <> 'shadow' and requests > 0`
+  const rate = await rowsFrom(database).value<number>(sql`
+    select sum(requests)::float8 / greatest(1, extract(epoch from clock_timestamp() - greatest(from_at, (select min(tick) ${answered}))))::float8
+    from (select clock_timestamp() - interval '1 day' as from_at) as span, lateral (select requests ${answered} and tick > from_at) as ticks
+    group by from_at`)
+  return rate ?? 0
 }
 
 /** The number of live replicas, and the time of the database. */

@@ -101,7 +101,9 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
     defineRoute('get', '/v1/models/:name/traffic', viewers, {
       summary:
         'Show the requests and failures of the champion in the last day, tick by tick, how often it gave each answer, how late and complete its outcomes are, and how many answers were right.',
-      answers: { 200: 'The ticks with traffic, oldest first, answers and outcomes; what simulations repeat' },
+      answers: {
+        200: 'The ticks since the first request of the day, oldest first, with those without a request; answers and outcomes; what simulations repeat',
+      },
       answerSchema: trafficAnswer,
       async handle({ params }) {
         const { name, definition } = await getModel(store, params['name']!)

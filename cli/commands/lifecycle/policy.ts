@@ -15,7 +15,12 @@ import {
   type SearchedKind,
   type PolicyScore,
 } from '../../../domain/simulation/policy-search.ts'
-import type { SimulatedWorld, TrafficScenario } from '../../../domain/simulation/scenario.ts'
+import {
+  countBusyTicks,
+  minBusyTicks,
+  type SimulatedWorld,
+  type TrafficScenario,
+} from '../../../domain/simulation/scenario.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandGroup, CommandInput, CommandSession, Options } from '../../program.ts'
@@ -26,8 +31,6 @@ import { recordedWorld, worldOf, type TrafficAnswer } from '../../simulate/world
 import { barOf, tableBy, type Terminal } from '../../terminal.ts'
 
 const defaultHours = '0.25,1,4,12,24,72'
-/** With fewer recorded ticks, a simulation would reproduce noise. */
-const minTicks = 20
 
 export const policyGroup: CommandGroup = {
   name: 'policy',
@@ -156,10 +159,10 @@ function hoursOf(given: Options[string]): number[] {
 /** Reads the traffic that the running system has recorded. */
 async function recordedTraffic(api: Client, model: string): Promise<Partial<SimulatedWorld>> {
   const answer = await api.get<TrafficAnswer>(path`/v1/models/${model}/traffic`)
-  const { length } = answer.ticks
-  if (length < minTicks)
+  const busy = countBusyTicks(answer.ticks)
+  if (busy < minBusyTicks)
     throw usageError(
-      `the last day of ${model} has ${length} intervals of traffic, fewer than ${minTicks}: give --rps, such as --rps 50, or --traffic`,
+      `the last day of ${model} has ${busy} intervals of traffic, fewer than ${minBusyTicks}: give --rps, such as --rps 50, or --traffic`,
     )
   return recordedWorld(answer)
 }

@@ -9,7 +9,7 @@ import {
   type Withdrawal,
 } from '../../../../store/registry/champions.ts'
 import { findKillSwitch } from '../../../../store/serving/kill-switches.ts'
-import { readTraffic } from '../../../../store/dashboard/overview.ts'
+import { readRequestRate } from '../../../../store/dashboard/overview.ts'
 import {
   findCandidate,
   lastDrift,
@@ -47,14 +47,13 @@ export interface ReleaseSubject {
   behind: string[]
   /** The reason of a kill switch that keeps traffic from the candidate. */
   pinned?: string
-  /** Requests of the model per second, over the last 10 minutes; 0 once the release has ended. */
+  /** Requests of the model per second, the mean of the last day; 0 once the release has ended. */
   rate: number
   nowMs: number
 }
 
 const maxVerdicts = 150
 const maxCommands = 50
-const spanMs = 600_000
 
 /** Reads the release. Throws `release_not_found`, and `forbidden` for a key that may not access the model. */
 export async function readSubject(store: Database, actor: Actor, id: string): Promise<ReleaseSubject> {
@@ -74,9 +73,9 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
     isOpen ? listReplicaProgress(store, model) : [],
     findKillSwitch(store, model),
     release.outcome === 'promoted' ? findWithdrawals(store, [version]) : undefined,
-    isOpen ? readTraffic(store, { parts: 1, partMs: spanMs }) : new Map<string, { requests: number[] }>(),
+    isOpen ? readRequestRate(store, model) : 0,
   ])
-  const [routing, followers, flag, withdrawals, traffic] = now
+  const [routing, followers, flag, withdrawals, rate] = now
   return {
     release,
     candidate,
@@ -90,7 +89,7 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
     withdrawal: withdrawals?.get(version),
     routing,
     behind: routing === undefined ? [] : laggingReplicas(followers, routing.route),
-    rate: (traffic.get(model)?.requests[0] ?? 0) / (spanMs / 1_000),
+    rate,
     pinned: isOpen ? pinReason(flag) : undefined,
     nowMs: Date.now(),
   }

@@ -27,7 +27,7 @@ export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubjec
     // A first version meets no traffic before it is champion.
     plan.length > 0 && rate === 0 && state.baseline !== undefined
       ? 'No traffic: would time out and roll back'
-      : `${total} at ${numberText(Number(rate.toPrecision(3)))} req/s`
+      : `${total} at ${numberText(Number(rate.toPrecision(3)))} req/s, the mean of the last day`
   const facts = planFacts(state.policy, isOpen ? estimate : undefined)
   return (
     <section class="card" aria-labelledby="policy-heading">

@@ -4,7 +4,12 @@
  */
 import { countText } from '../../../../charts/figures.ts'
 import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
-import { defaultWorld, type SimulatedWorld } from '../../../../domain/simulation/scenario.ts'
+import {
+  countBusyTicks,
+  defaultWorld,
+  minBusyTicks,
+  type SimulatedWorld,
+} from '../../../../domain/simulation/scenario.ts'
 import type { SimulationSummary, Spread } from '../../../../domain/simulation/summary.ts'
 import { readRecordedTraffic } from '../../../services/registry/recorded-traffic.ts'
 import { getReleaseInScope } from '../../../services/release-commands.ts'
@@ -22,8 +27,6 @@ const scenarios: Readonly<Record<string, string>> = {
 }
 const releases = 40
 const withinMs = 4_000
-/** The minimum number of recorded ticks; with fewer, the default traffic is simulated. */
-const minTicks = 20
 
 export const simulationPage = definePage({
   async load({ store, serving }, { actor, params }) {
@@ -35,10 +38,10 @@ export const simulationPage = definePage({
     const world: SimulatedWorld = {
       ...defaultWorld,
       ...traffic,
-      recorded: recorded.length < minTicks ? undefined : recorded,
+      recorded: countBusyTicks(recorded) < minBusyTicks ? undefined : recorded,
     }
     const order = { policy, world, scenarios: Object.keys(scenarios), releases, withinMs }
-    return { release, recorded: recorded.length, summaries: await simulatePolicy(order) }
+    return { release, recorded: world.recorded?.length, summaries: await simulatePolicy(order) }
   },
   title: ({ release }) => `Simulation of ${release.state.version}`,
   view: ({ release: { state }, recorded, summaries }) => (
@@ -48,7 +51,7 @@ export const simulationPage = definePage({
       <section class="card" id="simulation" aria-label="Simulated releases">
         <p class="quiet small">
           {summaries[0]?.releases ?? 0} releases per scenario, on{' '}
-          {recorded < minTicks
+          {recorded === undefined
             ? `${defaultWorld.requestsPerSecond} requests/s, because too little traffic of this model is recorded`
             : `${countText(recorded)} recorded intervals of this model’s traffic`}
           .

@@ -5,7 +5,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { commands } from '../../../../cli/commands/all-commands.ts'
 import { countBins, numberProfile } from '../../../../domain/model/reference-profile.ts'
-import { readDayTraffic } from '../../../../store/dashboard/overview.ts'
+import { readDayTraffic, readRequestRate } from '../../../../store/dashboard/overview.ts'
 import { insertQualityJudgement } from '../../../../store/monitoring/quality-judgements.ts'
 import { moveChampion } from '../../../../store/registry/champions.ts'
 import { digestOfJson } from '../../../../store/artifacts.ts'
@@ -80,14 +80,17 @@ it('the traffic of a model contains the champion’s ticks of the last day', asy
     from (values ('a', 'champion', interval '2 hours'), ('b', 'champion', interval '2 hours'),
       ('a', 'control', interval '1 hour'), ('a', 'canary', interval '1 hour'), ('a', 'champion', interval '25 hours')) as ticks(replica, arm, before)`)
   const { json } = await get('/v1/models/iris/traffic')
-  expect(json).toEqual({
-    model: 'iris',
-    tick_ms: 10_000,
-    ticks: [
-      { requests: 80, errors: 4, invalid: 2 },
-      { requests: 40, errors: 2, invalid: 1 },
-    ],
-  })
+  const { ticks, ...rest } = json as { ticks: { requests: number }[] }
+  expect(rest).toEqual({ model: 'iris', tick_ms: 10_000 })
+  expect(ticks.filter(({ requests }) => requests > 0)).toEqual([
+    { requests: 80, errors: 4, invalid: 2 },
+    { requests: 40, errors: 2, invalid: 1 },
+  ])
+  // It has served for longer than a day, so the idle time of the day counts from its beginning.
+  expect(ticks).toHaveLength(8_640)
+  const [first, second] = [80, 40].map((requests) => ticks.findIndex((tick) => tick.requests === requests))
+  expect(second! - first!).toBe(360)
+  expect(await readRequestRate(fixture.store, 'iris')).toBeCloseTo(160 / 86_400, 5)
   expect((await get('/v1/models/nothing/traffic')).status).toBe(404)
 })
 
@@ -98,7 +101,13 @@ it('a counted tick that is longer than the asked ones is spread over them', asyn
     select 'tulip', 'a', 'tulip_v1.0.0', 'champion', date_trunc('minute', clock_timestamp()) - before, tick_ms, 1, requests, 1, 0
     from (values (interval '70 seconds', 10000, 55), (interval '60 seconds', 1000, 7)) as ticks(before, tick_ms, requests)`)
   const ticks = await readDayTraffic(store, { model: 'tulip', tickMs: 1_000 })
-  expect(ticks.map(({ requests }) => requests)).toEqual([5, 6, 5, 6, 5, 6, 5, 6, 5, 6, 7])
+  const idle = ticks.slice(11)
+  expect(ticks.slice(0, 11).map(({ requests }) => requests)).toEqual([5, 6, 5, 6, 5, 6, 5, 6, 5, 6, 7])
+  // The model is younger than a day: its time begins with its first request, and continues without one.
+  expect(idle.length).toBeGreaterThan(55)
+  expect(idle.every(({ requests }) => requests === 0)).toBe(true)
+  const seconds = ticks.length
+  expect(await readRequestRate(store, 'tulip')).toBeCloseTo(62 / seconds, 1)
   expect(ticks.reduce((sum, { errors }) => sum + errors, 0)).toBe(2)
 })
 
