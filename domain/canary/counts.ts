@@ -24,7 +24,7 @@ export interface CanaryCounts {
   exposure(): ExposureCounts
   /** The totals including targeted callers: everything that the candidate has served. */
   served(): ExposureCounts
-  /** Failures above the control's rate, including failures of targeted callers. */
+  /** Failures above the control's rate, including failures of targeted callers but none of copies, which reach no caller. */
   excess(): number
   since(startedMs: number): StageCounts
   /** Why the stage cannot be evaluated, or null. */
@@ -44,7 +44,7 @@ export function createCanaryCounts(): CanaryCounts {
   const startMs: number[] = []
   // Cumulative counts before each tick, so that a stage is one subtraction.
   const sums: StageCounts[] = [{ canary: 0, control: 0, sharedCanary: 0, sharedControl: 0, targeted: 0 }]
-  const byShare = new Map<number | null, ExposureCounts>()
+  const byShare = new Map<number | null | 'shadow', ExposureCounts>()
   const compared = emptyExposure()
 
   const between = (from: number): StageCounts => {
@@ -57,7 +57,6 @@ export function createCanaryCounts(): CanaryCounts {
       targeted: b.targeted - a.targeted,
     }
   }
-  const exposures = () => [...byShare.values()]
 
   return {
     add(tick) {
@@ -74,7 +73,8 @@ export function createCanaryCounts(): CanaryCounts {
         sharedControl: last.sharedControl + shared * (byKey ? control.keys! : control.requests),
         targeted: last.targeted + (targeted?.requests ?? 0),
       })
-      const sofar = byShare.get(shareBp) ?? emptyExposure()
+      const share = tick.shadow === true ? 'shadow' : shareBp
+      const sofar = byShare.get(share) ?? emptyExposure()
       const served = servedIn(tick)
       sofar.canaryRequests += served.requests
       sofar.canaryBad += served.bad
@@ -84,12 +84,13 @@ export function createCanaryCounts(): CanaryCounts {
         each.controlRequests += control.requests
         each.controlBad += failedRequests(control)
       }
-      byShare.set(shareBp, sofar)
+      byShare.set(share, sofar)
     },
     lastStartMs: () => startMs.at(-1),
     exposure: () => ({ ...compared }),
-    served: () => exposures().reduce(addExposure, emptyExposure()),
-    excess: () => excessBad(exposures()),
+    served: () => [...byShare.values()].reduce(addExposure, emptyExposure()),
+    excess: () =>
+      excessBad([...byShare].flatMap(([share, counted]) => (share === 'shadow' ? [] : [counted]))),
     since: (startedMs) => between(firstPlace(startMs, startedMs)),
 
     missing(stage, staleMs, maxStaleMs): Reason | null {

@@ -34,6 +34,8 @@ export interface CanaryTick {
   canary: ArmCounts
   /** The concurrent cohort of the champion. */
   control: ArmCounts
+  /** Whether the candidate got copies only, in a shadow: its failures are evidence, but they harm no caller. */
+  shadow?: boolean
   /**
    * Callers who were selected to get the candidate first. Their failures count as harm, but they are not compared with an arm. Absent
    * without such callers.

@@ -30,7 +30,7 @@ import { scoreShift } from './score-shift.ts'
 import { srmEvidence } from '../sequential/sample-ratio-mismatch.ts'
 import { isAnswered, questionOf, type Reason, type Verdict, type VerdictKind } from '../verdict.ts'
 
-const canaryJudge = 'canary@2'
+const canaryJudge = 'canary@3'
 
 export interface IncrementalJudge {
   /** Adds the next tick. An invalid tick makes every later verdict an error. */
@@ -96,6 +96,7 @@ export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): Incre
       const served = servedIn(tick)
       guard.add(served.requests, served.bad)
       keepFirst(guardReason(policy, counts, guard.logE(), tick.startMs))
+      if (tick.shadow === true) return
       harm.add({
         canaryTotal: served.requests,
         controlTotal: tick.control.requests,

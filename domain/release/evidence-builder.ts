@@ -45,7 +45,11 @@ export function canaryTicks(state: ReleaseState, counted: readonly CountedTick[]
     addCounts(found.tick[arm]!, row)
   }
   return [...ticks.values()]
-    .map(({ tick, generations }) => ({ ...tick, shareBp: shareOf(state, generations) }))
+    .map(({ tick, generations }) => ({
+      ...tick,
+      shareBp: shareOf(state, generations),
+      ...(isShadow(state, generations) && { shadow: true }),
+    }))
     .sort((a, b) => a.startMs - b.startMs)
 }
 
@@ -70,6 +74,12 @@ function shareOf(state: ReleaseState, generations: ReadonlySet<number>): number 
     routed.replicas !== undefined
     ? null
     : routed.shareBp
+}
+
+/** Whether the candidate received copies only during a tick. */
+function isShadow(state: ReleaseState, generations: ReadonlySet<number>): boolean {
+  const routed = state.routings.filter(({ generation }) => generations.has(generation))
+  return routed.length > 0 && routed.every(({ stage }) => stage === 'shadow')
 }
 
 const nothing = (): ArmCounts => ({ requests: 0, errors: 0, invalid: 0, slow95: 0, slow99: 0 })

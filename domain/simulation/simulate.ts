@@ -107,7 +107,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
         business?.add(counted, { index: state.routings.length, shareBp: exposedBp(state) }, atMs)
         external?.add(counted, atMs)
       }
-      if (!other) judge.add(counted)
+      if (!other) judge.add(state.stage === 'shadow' ? { ...counted, shadow: true } : counted)
       else if (other.add(counted)) {
         dispatch(judged(atMs, 'fail', `${rule} rolls back`))
         continue

@@ -161,7 +161,7 @@ it('a decision repeated on the same counts is the same row', async () => {
   const [a, b] = (await listDecisions(deps.store, last.id)).map(({ id: _id, at: _at, ...row }) => row)
   expect(a).toEqual(b)
   expect(a).toMatchObject({
-    verdict: { kind: 'fail', judge: 'canary@2' },
+    verdict: { kind: 'fail', judge: 'canary@3' },
     inputs: { canary: { requests: 1_600 }, control: { requests: 4_800 } },
   })
 })

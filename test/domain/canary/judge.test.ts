@@ -64,6 +64,18 @@ it('a shadow that fails is told with shadow requests, a canary with canary reque
   expect(said(true)).toEqual(said(false).map((each) => each.replace('canary requests', 'shadow requests')))
 })
 
+it('copies that fail in a shadow are no harm: they roll back by their rate, and spend nothing of the harm budget', () => {
+  const shadow = ticks(360, () => ({ invalid: 5 })).map((tick) => ({ ...tick, shadow: true }))
+  const { kind, reasons, statistics } = judge({ stage: { ...stage, shadow: true }, ticks: shadow })
+  expect([kind, ...reasons.map(({ code }) => code)]).toEqual(['fail', 'guard', 'invalid_rate'])
+  expect(statistics).toMatchObject({ excessBad: 0, harmLogE: 0 })
+  const few = ticks(360, every(4, { errors: 1 })).map((tick) => ({ ...tick, shadow: true }))
+  const canary = ticks(10, () => ({ errors: 1 }), 360)
+  const later = judge({ ticks: [...few, ...canary], stage: { ...stage, startedMs: 3_600_000 } })
+  expect(later.statistics['excessBad']).toBeGreaterThan(0)
+  expect(later.statistics['excessBad']).toBeLessThan(10)
+})
+
 describe('a canary passes', () => {
   it('when there is no finding, its time is over and its requests are complete', () => {
     expect(codes()).toEqual(['pass', 'stage_passed'])

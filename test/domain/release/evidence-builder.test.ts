@@ -64,7 +64,9 @@ describe('ticks', () => {
       row(110, candidate, 99, 1),
     ])
     expect([mixed?.shareBp, unknown?.shareBp]).toEqual([null, null])
-    expect(canaryTicks(since(routedShadow, 7), [row(100, candidate, 7, 1)])[0]?.shareBp).toBeNull()
+    const [copied] = canaryTicks(since(routedShadow, 7), [row(100, candidate, 7, 1)])
+    expect(copied).toMatchObject({ shareBp: null, shadow: true })
+    expect(mixed).not.toHaveProperty('shadow')
   })
 })
 

@@ -31,7 +31,7 @@ export interface StageRow {
   control: StageArm
   /** Requests of targeted callers; never compared with the control. */
   targeted: StageArm
-  /** Failed requests above the control's rate, including those of targeted callers. */
+  /** Failed requests above the control's rate, including those of targeted callers; 0 in a shadow, whose copies reach no caller. */
   excess: number
   verdict?: ShownVerdict
 }
@@ -103,14 +103,17 @@ export function stageRows({ release, arms, verdicts, watches }: ReleaseSubject):
       candidate,
       control,
       targeted,
-      excess: excessBad([
-        {
-          canaryRequests: drawn.requests + targeted.requests,
-          canaryBad: drawn.bad + targeted.bad,
-          controlRequests: control.requests,
-          controlBad: control.bad,
-        },
-      ]),
+      excess:
+        stage === 'shadow'
+          ? 0
+          : excessBad([
+              {
+                canaryRequests: drawn.requests + targeted.requests,
+                canaryBad: drawn.bad + targeted.bad,
+                controlRequests: control.requests,
+                controlBad: control.bad,
+              },
+            ]),
       fromMs: first?.startedMs,
       toMs: first && toMs,
       verdict,

@@ -70,6 +70,13 @@ const subject = {
   nowMs: atMs(30),
 } as unknown as ReleaseSubject
 
+it('copies that failed in the shadow are not counted as failures above the control', () => {
+  const arms = subject.arms.map((each) => (each.arm === 'shadow' ? { ...each, errors: 60 } : each))
+  const [shadow, , canary] = stageRows({ ...subject, arms })
+  expect(shadow).toMatchObject({ stage: 'shadow', candidate: { bad: 60 }, excess: 0 })
+  expect(canary).toMatchObject({ stage: 'canary', excess: 1 })
+})
+
 describe('a running stage', () => {
   const stages = stageRows(subject)
 
