@@ -16,29 +16,30 @@ import type { CommandDeps } from '../deps.ts'
 const acknowledgeMs = 3_000
 const pollMs = 20
 
-/**
- * Sets the kill switch. Throws `no_rollback_target` or `command_refused` for a fallback that the model does not have, and `command_refused`
- * when another revision is set.
- */
+/** Throws `model_not_found`, and `no_rollback_target` or `command_refused` for a fallback that the model does not have. */
+export async function requireKillSwitch(
+  store: CommandDeps['store'],
+  { model: name, serve }: Pick<Flag, 'model' | 'serve'>,
+): Promise<void> {
+  const { name: model, definition } = await getModel(store, name)
+  if (serve !== 'fallback') return
+  const { fallback } = definition
+  if (fallback === undefined)
+    throw new DomainError('command_refused', `the file of ${model} declares no fallback`)
+  const needsPrevious = fallback.kind === 'previous' && fallback.otherwise === undefined
+  if (needsPrevious && !(await hasPrevious(store, model)))
+    throw new DomainError('no_rollback_target', `${model} has no earlier known good version to fall back to`)
+}
+
+/** Sets the kill switch. Throws as `requireKillSwitch`, and `command_refused` when another revision is set. */
 export async function setKillSwitch(
   { store, log }: Pick<CommandDeps, 'store' | 'log'>,
   actor: Actor,
   input: Pick<Flag, 'model' | 'serve' | 'reason'> & { revision?: number },
 ): Promise<{ flag: Flag; problems: string[] }> {
   requireModelAccess(actor, input.model)
-  const { name: model, definition } = await getModel(store, input.model)
-  const { serve, reason, revision } = input
-  if (serve === 'fallback') {
-    const { fallback } = definition
-    if (fallback === undefined)
-      throw new DomainError('command_refused', `the file of ${model} declares no fallback`)
-    const needsPrevious = fallback.kind === 'previous' && fallback.otherwise === undefined
-    if (needsPrevious && !(await hasPrevious(store, model)))
-      throw new DomainError(
-        'no_rollback_target',
-        `${model} has no earlier known good version to fall back to`,
-      )
-  }
+  await requireKillSwitch(store, input)
+  const { model, serve, reason, revision } = input
   const flag = await writeKillSwitch(store, { model, serve, reason, actor: actor.name, revision })
   if (flag === undefined) {
     const now = await findKillSwitch(store, model)

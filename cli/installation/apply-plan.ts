@@ -1,8 +1,9 @@
 /** Applies a plan. The API changes its own resources; this process syncs the models, as `tenure models sync` does. */
-import { identityOf, type ResourceChange, type ResourceKind } from '../../domain/installation/resource.ts'
+import type { ResourceChange, ResourceKind } from '../../domain/installation/resource.ts'
 import type { Client } from '../client/client.ts'
 import { syncFromCheckout } from '../sync/sync-models.ts'
 import type { MadePlan } from './make-plan.ts'
+import { postChanges } from './post-changes.ts'
 import { changeSchedules } from './schedules.ts'
 
 export interface AppliedPlan {
@@ -25,7 +26,7 @@ export async function applyPlan(api: Client, plan: MadePlan, reason: string): Pr
   const isMadeHere = ({ kind }: ResourceChange) => kind === 'model' || kind === 'schedule'
   const [here, there] = [changes.filter(isMadeHere), changes.filter((each) => !isMadeHere(each))]
   const post = (some: readonly ResourceChange[], more: object = {}) =>
-    api.post<AppliedPlan>('/v1/state', { changes: some.map(withoutDefinition), reason, ...more })
+    postChanges<AppliedPlan>(api, some, { reason, ...more })
   const recorded = here.length === 0 ? [] : (await post(here)).changes
   if (here.some(({ kind }) => kind === 'model')) await syncModelsOf(plan)
   await changeSchedules(
@@ -43,11 +44,3 @@ async function syncModelsOf({ changes, named, prune }: MadePlan): Promise<void> 
   )
   await syncFromCheckout({ models, gone: prune ? pruned : [] })
 }
-
-/** Removes the definition, because the API compares models by the digests of their code. */
-const withoutDefinition = ({ kind, name, before, after }: ResourceChange): ResourceChange => ({
-  kind,
-  name,
-  before: identityOf(kind, before),
-  after: identityOf(kind, after),
-})

@@ -15,7 +15,8 @@ import type { Client } from '../client/client.ts'
 import { failure } from '../client/client.ts'
 import { loadModelsInChild } from '../sync/load-models.ts'
 import { readStateFile } from './read-state-file.ts'
-import { readLiveSchedules } from './schedules.ts'
+import { postChanges } from './post-changes.ts'
+import { readLiveSchedules, requireSchedules } from './schedules.ts'
 
 export interface MadePlan extends StatePlan {
   file: string
@@ -35,6 +36,7 @@ interface StateAnswer {
   applied: AppliedResource[]
 }
 
+/** Throws what `tenure apply` would refuse, so that a shown plan can be applied. */
 export async function makePlan(
   api: Client,
   { file, prune }: { file: string; prune: boolean },
@@ -56,6 +58,13 @@ export async function makePlan(
     resources: [...(kinds.includes('model') ? await readModels(models) : []), ...resources],
   }
   const plan = planState(desired, live, { applied, prune })
+  const { changes } = plan
+  const isSynced = changes.some(({ kind }) => kind === 'model')
+  const ofKind = (all: readonly Resource[], kind: ResourceKind) => all.filter((each) => each.kind === kind)
+  const after = isSynced ? ofKind(desired.resources, 'model') : []
+  const before = ofKind(live, 'model').filter(({ name }) => after.some((each) => each.name === name))
+  requireSchedules(changes, { live: ofKind(live, 'schedule'), before, after })
+  if (changes.length > 0) await postChanges(api, changes, { reason: 'tenure plan', dry_run: true })
   const named = desired.resources.map(({ kind, name, value }) => ({
     kind,
     name,
@@ -64,7 +73,7 @@ export async function makePlan(
   const isRecorded =
     canonicalJson(sorted(named)) ===
     canonicalJson(sorted(answer.applied.map(({ kind, name, value }) => ({ kind, name, value }))))
-  return { ...plan, file, prune, named, isRecorded, fingerprint: fingerprintOf(plan.changes) }
+  return { ...plan, file, prune, named, isRecorded, fingerprint: fingerprintOf(changes) }
 }
 
 /** Reads the models of the project as data. Throws `invalid_model_file` for a file that cannot be loaded. */

@@ -1,8 +1,9 @@
 /** Reads which Temporal schedules are paused, and pauses and resumes them. */
 import type { Client } from '@temporalio/client'
 import { DomainError } from '../../domain/errors.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { Resource, ResourceChange } from '../../domain/installation/resource.ts'
-import { ignoreAbsent, readSchedules } from '../../temporal/schedules.ts'
+import { ignoreAbsent, readSchedules, schedulesOf, viewScheduleId } from '../../temporal/schedules.ts'
 import { environmentWith, readCommandConfig, readConfig } from '../../temporal.config.ts'
 import { coreAddresses } from '../client/connection.ts'
 import { withTemporal } from '../sync/sync-models.ts'
@@ -26,6 +27,34 @@ export const readLiveSchedules = (): Promise<Resource[]> =>
     return (await Promise.all(described)).flat()
   })
 
+/**
+ * Throws `not_found` for a change of a schedule that will not exist when it is applied. `before` and `after` are the definitions of the
+ * models that the apply syncs: it creates what they declare, and deletes what they declare no longer.
+ */
+export function requireSchedules(
+  changes: readonly ResourceChange[],
+  { live, before, after }: Record<'live' | 'before' | 'after', readonly Resource[]>,
+): void {
+  const declaredBy = (models: readonly Resource[]): string[] => {
+    const definitions = models.flatMap(
+      ({ value }) => (value['definition'] as ModelDefinition | undefined) ?? [],
+    )
+    return schedulesOf({ models: definitions, views: [] }, '').map(({ scheduleId }) => scheduleId)
+  }
+  const views = after.flatMap(({ value }) => (value['definition'] as ModelDefinition).views ?? [])
+  const declared = new Set([...declaredBy(after), ...views.map(({ name }) => viewScheduleId(name))])
+  const deleted = new Set(declaredBy(before).filter((id) => !declared.has(id)))
+  const ids = new Set([...live.map(({ name }) => name).filter((id) => !deleted.has(id)), ...declared])
+  for (const { kind, name } of changes)
+    if (kind === 'schedule' && !ids.has(name)) throw noSchedule(name, [...ids])
+}
+
+const noSchedule = (id: string, ids: readonly string[]): DomainError =>
+  new DomainError(
+    'not_found',
+    `there is no schedule ${id}: no model file declares it; the schedules are ${ids.toSorted().join(', ') || 'none'}`,
+  )
+
 /** Throws `not_found` for a schedule that no model file declares. */
 export async function changeSchedules(changes: readonly ResourceChange[], note: string): Promise<void> {
   if (changes.length === 0) return
@@ -33,10 +62,7 @@ export async function changeSchedules(changes: readonly ResourceChange[], note: 
     for (const { name, after } of changes) {
       const handle = client.schedule.getHandle(name)
       if ((await handle.describe().catch(ignoreAbsent)) === undefined)
-        throw new DomainError(
-          'not_found',
-          `there is no schedule ${name}: no model file declares it; the schedules are ${[...(await readSchedules(client)).keys()].sort().join(', ') || 'none'}`,
-        )
+        throw noSchedule(name, [...(await readSchedules(client)).keys()])
       await (after?.['paused'] === true ? handle.pause(note) : handle.unpause(note))
     }
   })

@@ -15,7 +15,7 @@ import { filterVisible } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { defineRoute, operators, type RouteDefinition } from '../../http/route.ts'
 import { boundedList, modelName, toWire, writtenReason } from '../../http/schemas.ts'
-import { applyChanges, kindsOf } from '../../services/installation/apply-changes.ts'
+import { applyChanges, checkChanges, kindsOf } from '../../services/installation/apply-changes.ts'
 import { stateAnswer, stateAppliedAnswer } from '../answers/admin.ts'
 
 /** The maximum number of changes, and of named resources, in one request. */
@@ -34,6 +34,7 @@ const anyValue = z.record(z.string().max(100), z.unknown())
 const named = { kind: z.enum(resourceKinds), name: z.string().min(1).max(200) }
 const body = z.strictObject({
   reason: writtenReason,
+  dry_run: z.boolean().optional(),
   changes: boundedList(
     z.strictObject({ ...named, before: anyValue.optional(), after: anyValue.optional() }),
     { min: 0, max: maxResources },
@@ -61,18 +62,19 @@ export const stateRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
   defineRoute('post', '/v1/state', operators, {
     summary:
-      'Apply the changes of a plan, each with an audit row. A change of a model or schedule is recorded; the command line makes it.',
+      'Apply the changes of a plan, each with an audit row. A change of a model or schedule is recorded; the command line makes it. With dry_run, only refuse what could not be applied.',
     answers: { 200: 'The applied changes; the secret of a new key is shown once' },
     answerSchema: stateAppliedAnswer,
     body,
     maxValues: 200_000,
     secretResponse: true,
-    async handle({ actor, body: { reason, changes, named: resources } }) {
-      const applied = await applyChanges(deps, actor!, {
-        reason,
-        changes: changes.map(parseChange),
-        named: resources,
-      })
+    async handle({ actor, body: { reason, changes: given, named: resources, dry_run: isDry } }) {
+      const changes = given.map(parseChange)
+      if (isDry === true) {
+        await checkChanges(deps, actor!, changes)
+        return { json: { changes: [] } }
+      }
+      const applied = await applyChanges(deps, actor!, { reason, changes, named: resources })
       return { json: { changes: applied.map(toWire) } }
     },
   }),

@@ -29,7 +29,7 @@ import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess, requireUnscoped } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { setKillSwitch } from '../kill-switch.ts'
+import { requireKillSwitch, setKillSwitch } from '../kill-switch.ts'
 
 export interface AppliedChange {
   kind: ResourceKind
@@ -49,6 +49,25 @@ export const kindsOf = (actor: Actor): ResourceKind[] =>
     ? ['model', 'key', 'channel', 'killSwitch', 'schedule']
     : ['model', 'killSwitch', 'schedule']
 
+/**
+ * Throws if the plan cannot be applied: for a change that the key may not make, for a resource that has changed since the plan, and for a
+ * kill switch that its model cannot have.
+ */
+export async function checkChanges(
+  { store }: Pick<Deps, 'store'>,
+  actor: Actor,
+  changes: readonly ResourceChange[],
+): Promise<void> {
+  for (const change of changes) requirePermitted(actor, change)
+  const live = await readLiveState(store)
+  for (const change of changes) requireFresh(change, live)
+  const isChanged = (model: string) => changes.some(({ kind, name }) => kind === 'model' && name === model)
+  for (const { kind, name: model, after } of changes)
+    // A model that the same plan adds or changes is checked when it is there.
+    if (kind === 'killSwitch' && !isChanged(model))
+      await requireKillSwitch(store, { model, serve: killSwitchOf(after) })
+}
+
 export async function applyChanges(
   deps: Deps,
   actor: Actor,
@@ -59,9 +78,7 @@ export async function applyChanges(
   }: { changes: readonly ResourceChange[]; reason: string; named?: readonly Resource[] },
 ): Promise<AppliedChange[]> {
   // All changes are checked before the first one is applied.
-  for (const change of changes) requirePermitted(actor, change)
-  const live = await readLiveState(deps.store)
-  for (const change of changes) requireFresh(change, live)
+  await checkChanges(deps, actor, changes)
   const applied: AppliedChange[] = []
   for (const change of changes) applied.push(await applyChange(deps, actor, change, reason))
   if (changes.some(({ kind }) => kind === 'key')) await deps.authentication.refresh()
@@ -107,6 +124,9 @@ function requireFresh(change: ResourceChange, live: readonly Resource[]): void {
 const shown = (kind: ResourceKind, value?: ResourceValue): string =>
   value === undefined ? 'absent' : JSON.stringify(identityOf(kind, value))
 
+const killSwitchOf = (value?: ResourceValue): KillSwitchMode =>
+  (value?.['serve'] ?? 'normal') as KillSwitchMode
+
 async function applyChange(
   deps: Deps,
   actor: Actor,
@@ -121,7 +141,7 @@ async function applyChange(
     if (after !== undefined) await writeApplied(database, [{ kind, name, value: after }], actor.name)
   }
   if (kind === 'killSwitch') {
-    const serve = (after?.['serve'] ?? 'normal') as KillSwitchMode
+    const serve = killSwitchOf(after)
     const { revision = 0 } = (await findKillSwitch(store, name)) ?? {}
     requireFresh(change, await readLiveState(store))
     const { problems } = await setKillSwitch(deps, actor, { model: name, serve, reason, revision })

@@ -197,8 +197,10 @@ describe('a plan', () => {
   it('does not revoke the key that applies it', async () => {
     edit('  admin: { role: admin }\n', '')
     const before = await audit()
-    const { code, err } = await run('apply', '--yes', '--prune')
-    expect([code, err]).toEqual([exitCodes.refused, expect.stringContaining('would revoke the key admin')])
+    for (const words of [['plan'], ['apply', '--yes']]) {
+      const { code, err } = await run(...words, '--prune')
+      expect([code, err]).toEqual([exitCodes.refused, expect.stringContaining('would revoke the key admin')])
+    }
     expect(await audit()).toEqual(before)
   })
 
@@ -213,6 +215,12 @@ describe('a plan', () => {
       expect.stringContaining('may not read keys and channels'),
     ])
     const before = await listApplied(fixture.store)
+    write('killSwitches: { roses: champion }\n')
+    for (const words of [['plan'], ['apply', '--yes']])
+      expect(await run(...words)).toMatchObject({
+        code: exitCodes.notFound,
+        err: expect.stringContaining('"roses"'),
+      })
     write('killSwitches: { iris: normal }\n')
     expect((await run('apply', '--yes')).code).toBe(exitCodes.done)
     const sent = await send('operator', { kind: 'key', name: 'x', after: { role: 'admin' } })
@@ -262,14 +270,17 @@ describe('a plan', () => {
   })
 })
 
-it('an apply of an unknown schedule names those that exist', async () => {
-  write('schedules: { retrain/irs: paused, score/iris/nights: paused }\n')
-  const { code, err } = await run('apply', '--yes')
-  expect([code, err]).toEqual([
-    exitCodes.notFound,
-    expect.stringMatching(/no schedule retrain\/irs: .*; the schedules are .*\bretrain\/iris\b/),
-  ])
-})
+it.each([['plan'], ['apply', '--yes']])(
+  '%s of an unknown schedule names those that exist',
+  async (...words) => {
+    write('schedules: { retrain/irs: paused, score/iris/nights: paused }\n')
+    const { code, err } = await run(...words)
+    expect([code, err]).toEqual([
+      exitCodes.notFound,
+      expect.stringMatching(/no schedule retrain\/irs: .*; the schedules are .*\bretrain\/iris\b/),
+    ])
+  },
+)
 
 it('a sync of unchanged model files is no change by hand', async () => {
   expect((await run('models', 'sync')).code).toBe(exitCodes.done)
