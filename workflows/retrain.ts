@@ -67,6 +67,7 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
       message,
       errorCode,
       isAlerted,
+      releaseId,
       ...found,
     })
   })

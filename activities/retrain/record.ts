@@ -1,4 +1,5 @@
 /** Opens and closes the row of a retraining, so that every run records its outcome. */
+import { setTimeout as pause } from 'node:timers/promises'
 import { isAlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
@@ -33,6 +34,7 @@ import {
   type NewRetraining,
   type RetrainingEnd,
 } from '../../store/training/retrainings.ts'
+import { findRelease } from '../../store/release/releases.ts'
 import { findVerdict } from '../../store/training/evaluations.ts'
 import { listSnapshotFloods } from '../../store/training/snapshots.ts'
 import { endAbandonedTrainings } from '../../store/training/trainings.ts'
@@ -210,17 +212,30 @@ async function brakeOf(
   return message
 }
 
+/** Time limit for a started release to record itself. It takes longer only if the release is refused or no worker is free. */
+const releaseMs = 10_000
+
+/** Waits for the row of a release, because a user who reads `released` follows the release. */
+async function awaitRelease(store: Deps['store'], release: string): Promise<void> {
+  const deadlineMs = performance.now() + releaseMs
+  while ((await findRelease(store, release)) === undefined && performance.now() < deadlineMs) await pause(50)
+}
+
 export const endRetraining =
   ({ store, log }: Deps) =>
   async ({
     model,
     isAlerted = false,
+    releaseId,
     ...end
   }: RetrainingEnd & {
     model: string
     /** Whether the retraining has raised an alert about its end, which stays open then. */
     isAlerted?: boolean
+    /** The release that the retraining has started. */
+    releaseId?: string
   }): Promise<void> => {
+    if (releaseId !== undefined) await awaitRelease(store, releaseId)
     const floods = end.snapshotDigest === undefined ? [] : await listSnapshotFloods(store, end.snapshotDigest)
     const told = { ...end, message: [end.message, ...floods].join('; ') }
     const closed = await store.transaction(async (database) => {

@@ -1,5 +1,5 @@
 /** Tests the limits of automatic retraining on the real database: the checks of a request, and the rows that it stores. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import sql from 'sql-template-tag'
 import { MockActivityEnvironment } from '@temporalio/testing'
 import type { Client } from '@temporalio/client'
@@ -261,4 +261,22 @@ it('the outcome of a retraining names the flooded rows that were left out', asyn
   const end = { id: input.retrainingId, model, outcome: 'not_better', message: 'no gain' } as const
   await endRetraining(deps)({ ...end, snapshotDigest: digest })
   expect((await findRetraining(deps.store, input.retrainingId))?.message).toBe(`no gain; ${told}`)
+})
+
+it('a retraining is released when the row of its release exists', async () => {
+  const { input } = await ask('manual')
+  const version = await registry.register()
+  const id = `rel_${uniqueName('r')}` as const
+  const end = { id: input.retrainingId, model, version, outcome: 'released', message: 'as told' } as const
+  const asked = vi.spyOn(deps.store, 'query')
+  const ended = endRetraining(deps)({ ...end, releaseId: id })
+  await expect
+    .poll(() => asked.mock.calls.filter(([{ values }]) => values.includes(id)).length)
+    .toBeGreaterThan(1)
+  asked.mockRestore()
+  expect((await findRetraining(deps.store, input.retrainingId))?.outcome).toBeUndefined()
+  const state = openingState({ ...firstFacts, id, model, version }, 0)
+  await insertRelease(deps.store, { state, workflowId: 'w', runId: id })
+  await ended
+  expect((await findRetraining(deps.store, input.retrainingId))?.outcome).toBe('released')
 })
