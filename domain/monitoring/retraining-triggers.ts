@@ -40,7 +40,10 @@ export const triggeredRetraining = (trigger: Trigger): OwnRetraining => {
 }
 
 export interface TriggerPolicy {
-  /** The time after a training before another one starts automatically, by reason. */
+  /**
+   * The time after an automatic training before another one starts automatically, by reason. A quarter of it after a training of a user, a
+   * schedule or a trigger of the model file, which has just read fresh data.
+   */
   afterMs: {
     /** Because of drift. */
     drift: number
@@ -49,7 +52,7 @@ export interface TriggerPolicy {
     /** Because of new labels. */
     labels: number
   }
-  /** The maximum cooldown after unsuccessful trainings. */
+  /** The maximum cooldown after unsuccessful automatic trainings. */
   maxMs: number
   /** The maximum number of trainings per week that start automatically. Those of users and schedules do not count. */
   maxPerWeek: number
@@ -59,7 +62,7 @@ export interface TriggerPolicy {
   newRowsShare: number
   /** New matured rows required after a rejected training, as a share of the training rows. */
   newRowsAfterRejectShare: number
-  /** Consecutive unsuccessful trainings after which the maximum cooldown applies at once. */
+  /** Consecutive unsuccessful automatic trainings after which the maximum cooldown applies at once. */
   rejectsToBreak: number
 }
 
@@ -211,17 +214,24 @@ function throttle(
   nowMs: number,
   policy: TriggerPolicy,
 ): TriggerDecision | null {
-  const [last] = trainings
-  if (last === undefined) return null
-  const { rejects, failures } = fruitlessInARow(trainings)
-  const fruitless = rejects + failures
-  const coolDownMs = cooldownMs(reason, fruitless, policy)
-  const coolAtMs = last.startedMs + coolDownMs
-  if (nowMs < coolAtMs) {
-    const after = fruitless > 0 ? `, after ${fruitless} in a row without a better version` : ''
-    const message = `the last training started less than ${hours(coolDownMs)} ago${after}`
-    return { action: 'skip', code: 'cool_down', message, retryAtMs: coolAtMs }
-  }
+  const { rejects, fruitless } = unsuccessfulInARow(trainings)
+  const own = trainings.find((each) => isAutomatic(each.reason))
+  const other = trainings.find((each) => !isAutomatic(each.reason))
+  const ownMs = cooldownMs(reason, fruitless, policy)
+  const otherMs = policy.afterMs[reason] * shareAfterOthers
+  const after = fruitless > 0 ? `, after ${fruitless} in a row without a better version` : ''
+  const [latest] = [
+    {
+      atMs: (own?.startedMs ?? -Infinity) + ownMs,
+      said: `automatic training started less than ${hours(ownMs)} ago${after}`,
+    },
+    {
+      atMs: (other?.startedMs ?? -Infinity) + otherMs,
+      said: `training started less than ${hours(otherMs)} ago`,
+    },
+  ].toSorted((a, b) => b.atMs - a.atMs)
+  if (latest !== undefined && nowMs < latest.atMs)
+    return { action: 'skip', code: 'cool_down', message: `the last ${latest.said}`, retryAtMs: latest.atMs }
   const week = trainings.filter(
     (training) => isAutomatic(training.reason) && training.startedMs > nowMs - policy.weekMs,
   )
@@ -242,21 +252,27 @@ function throttle(
   return null
 }
 
+/**
+ * The share of the cooldown after a training that was not automatic. A full one, lengthened by its rejections, would never end beside a
+ * schedule of the same length, and the model would not react between two of its runs.
+ */
+const shareAfterOthers = 0.25
+
 const rejected: readonly PastTraining['outcome'][] = ['not_better', 'unchanged', 'rolled_back']
+const unsuccessful: readonly PastTraining['outcome'][] = [...rejected, 'failed', 'quarantined']
 
 /**
- * Counts the unsuccessful trainings since the last one that registered a version. A rejected or unchanged challenger always counts, and
- * so does a version that was rolled back, because the next one from the same rows would probably fail in the same way. A failure or a
- * blocked batch counts only for automatic requests, so that a user who repairs a model does not extend the cooldown.
+ * Counts the unsuccessful trainings since the last one that registered a version. `rejects`: those with a rejected, unchanged or
+ * rolled back version, because the next one from the same rows would probably fail in the same way. `fruitless`: the automatic ones, so
+ * that neither a schedule nor a user who repairs a model extends the cooldown.
  */
-function fruitlessInARow(latestFirst: readonly PastTraining[]): { rejects: number; failures: number } {
+function unsuccessfulInARow(latestFirst: readonly PastTraining[]): { rejects: number; fruitless: number } {
   const brought = latestFirst.findIndex(({ outcome }) => outcome === 'released' || outcome === 'registered')
   const since = brought === -1 ? latestFirst : latestFirst.slice(0, brought)
   return {
     rejects: since.filter(({ outcome }) => rejected.includes(outcome)).length,
-    failures: since.filter(
-      ({ outcome, reason }) => (outcome === 'failed' || outcome === 'quarantined') && isAutomatic(reason),
-    ).length,
+    fruitless: since.filter(({ outcome, reason }) => isAutomatic(reason) && unsuccessful.includes(outcome))
+      .length,
   }
 }
 

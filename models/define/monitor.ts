@@ -94,7 +94,10 @@ export interface MonitorSpec {
   rollback?: boolean
   /** The limits of automatic retrainings. */
   cooldown?: {
-    /** The minimum time after a training, by the reason of the next one. */
+    /**
+     * The minimum time after an automatic training, by the reason of the next one. A quarter of it after a training of a user, a schedule or a
+     * trigger of the file.
+     */
     after?: {
       /** Default: 24 h. */
       drift?: Duration
@@ -103,7 +106,7 @@ export interface MonitorSpec {
       /** Default: 24 h. */
       labels?: Duration
     }
-    /** The maximum after unsuccessful trainings. Default: 7 d. */
+    /** The maximum after unsuccessful automatic trainings. Default: 7 d. */
     max?: Duration
     /** The maximum number of automatic trainings per week. Those of users and schedules do not count. Default: 4. */
     maxPerWeek?: number

@@ -54,7 +54,7 @@ async function past(
   outcome: string,
   {
     dedupeKey,
-    reason = 'schedule',
+    reason = 'drift',
     version,
   }: { dedupeKey?: string; reason?: TriggerReason; version?: string } = {},
 ): Promise<void> {

@@ -107,9 +107,30 @@ describe('a request', () => {
     ['drift', 24],
     ['quality', 6],
     ['labels', 24],
-  ] as const)('by %s is held for %d hours after a training', (reason, hours) => {
-    expect(decide(reason, [past(hours * hour - 1, 'released')])).toEqual(['skip', 'cool_down'])
-    expect(decide(reason, [past(hours * hour, 'released')])).toEqual(['start', 'clear'])
+  ] as const)(
+    'by %s is held for %d hours after an automatic training, a quarter of it after another',
+    (reason, hours) => {
+      const automatic = (agoMs: number) => [past(agoMs, 'released', 'labels')]
+      expect(decide(reason, automatic(hours * hour - 1))).toEqual(['skip', 'cool_down'])
+      expect(decide(reason, automatic(hours * hour))).toEqual(['start', 'clear'])
+      for (const other of ['schedule', 'manual', 'trigger'] as const) {
+        const trained = (agoMs: number) => [past(agoMs, 'released', other)]
+        expect(decide(reason, trained((hours / 4) * hour - 1))).toEqual(['skip', 'cool_down'])
+        expect(decide(reason, trained((hours / 4) * hour))).toEqual(['start', 'clear'])
+      }
+    },
+  )
+
+  it('starts beside a daily schedule that brings no better version, and then waits for its own cool-down', () => {
+    const daily = Array.from({ length: 30 }, (_, i) => past(7 * hour + i * day, 'not_better'))
+    expect(decide('drift', daily)).toEqual(['start', 'clear'])
+    expect(decide('quality', daily)).toEqual(['start', 'clear'])
+    const own = past(25 * hour, 'not_better', 'drift')
+    const { code, message, retryAtMs } = judgeTrigger(trigger('drift'), history([...daily, own]), now)
+    expect([code, retryAtMs]).toEqual(['cool_down', now + 23 * hour])
+    expect(message).toContain('the last automatic training started less than 48 h ago, after 1 in a row')
+    const { message: just } = judgeTrigger(trigger('drift'), history([past(hour, 'not_better')]), now)
+    expect(just).toBe('the last training started less than 6 h ago')
   })
 
   it('by hand or by schedule has no cool-down and no cap', () => {
@@ -140,7 +161,7 @@ describe('a request', () => {
     expect(decide('drift', rejected(3, 7 * day - 1))).toEqual(['skip', 'cool_down'])
     expect(decide('drift', rejected(3, 7 * day))).toEqual(['start', 'clear'])
     expect(decide('drift', [past(day, 'released'), ...rejected(2, 2 * day)])).toEqual(['start', 'clear'])
-    expect(decide('drift', [past(day, 'rolled_back'), ...rejected(2, 2 * day)])).toEqual([
+    expect(decide('drift', [past(day, 'rolled_back', 'drift'), ...rejected(2, 2 * day)])).toEqual([
       'skip',
       'cool_down',
     ])
@@ -159,7 +180,7 @@ describe('a request', () => {
       expect(decide('quality', broken(3, 7 * day - 1))).toEqual(['skip', 'cool_down'])
       expect(decide('quality', broken(3, 7 * day))).toEqual(['start', 'clear'])
       // They add up with the rejected trainings and reset with them.
-      const mixed = [...broken(2, 5 * day, 'labels'), past(4 * day, 'not_better')]
+      const mixed = [...broken(2, 5 * day, 'labels'), past(4 * day, 'not_better', 'drift')]
       expect(decide('drift', mixed)).toEqual(['skip', 'cool_down'])
       expect(decide('drift', [past(day, 'registered'), ...broken(2, 2 * day)])).toEqual(['start', 'clear'])
       // The worker may be the cause, so no new rows are required, unlike after a rejection.
