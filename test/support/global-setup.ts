@@ -7,6 +7,7 @@ import { freemem, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import type { TestProject } from 'vitest/node'
+import { removeUnclaimedCounts } from '../../api/serving/log/served-counter.ts'
 import { startPostgres } from '../../cli/embedded/postgres.ts'
 import { startTemporal } from '../../cli/embedded/temporal.ts'
 import { checkout, searchAttributes } from '../../temporal.config.ts'
@@ -57,6 +58,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     }
     if (project.vitest.state.getCountOfFailedTests() === 0) rmSync(home, { recursive: true })
     else process.stderr.write(`The databases of the failed files are kept in ${home} until the next run.\n`)
+    await removeUnclaimedCounts()
   }
 }
 

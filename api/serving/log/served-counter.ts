@@ -1,13 +1,15 @@
 /**
- * Counts the served rows of a process in a file of eight bytes, which survives a kill because it is in the kernel's memory. A write takes
- * half a microsecond; the file is in a memory file system when possible, because a disk sometimes blocks writers. Lost rows are this
- * number minus the rows in Postgres. After a power failure the number is that of the start of the process.
+ * Counts the served rows of a process in the first eight bytes of a file, which survives a kill because it is in the kernel's memory. A
+ * write takes half a microsecond; the file is in a memory file system when possible, because a disk sometimes blocks writers. Lost rows are
+ * this number minus the rows in Postgres. After a power failure the number is that of the start of the process.
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { lstat, readFile, readdir, rename, rm } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
-import { isAlive, thisProcess } from '../../../store/process-identity.ts'
+import { join, resolve } from 'node:path'
+import { parseJson } from '../../../domain/parse-json.ts'
+import { absentFile } from '../../../store/absent-file.ts'
+import { isAlive, processIdentity, thisProcess } from '../../../store/process-identity.ts'
 
 export interface Account {
   /** Unique to this process. */
@@ -34,6 +36,13 @@ const countFile = 'count'
 const inMemory = '/dev/shm'
 const inMemoryPath = (name: string): string => join(inMemory, `tenure-${name}`)
 
+/** Follows the number of a file in memory, which outlives the directory of its claim. */
+interface CountOwner {
+  machine: string
+  process: string
+  directory: string
+}
+
 export function openAccount(directory: string): Account {
   const name = randomBytes(8).toString('hex')
   const pathOf = (what: string): string => join(directory, `${thisProcess()}-${name}-${what}`)
@@ -41,7 +50,10 @@ export function openAccount(directory: string): Account {
   const bytes = new Uint8Array(cell.buffer)
   // The file beside the spool claims the account; without a file system in memory it holds the number too.
   let claim = openCell(pathOf(countFile), bytes)
-  let file = claim === undefined ? undefined : (openCell(inMemoryPath(name), bytes) ?? claim)
+  const { machine, process } = processIdentity() ?? {}
+  const owner = JSON.stringify({ machine, process, directory: resolve(directory) })
+  const inMemoryBytes = Buffer.concat([bytes, Buffer.from(owner)])
+  let file = claim === undefined ? undefined : (openCell(inMemoryPath(name), inMemoryBytes) ?? claim)
   return {
     name,
     pathOf,
@@ -67,11 +79,11 @@ async function removeCounts(name: string, path: string): Promise<void> {
   await rm(path, { force: true })
 }
 
-/** Opens a new file of eight bytes, allocated now, so that later writes also succeed on a full disk. */
+/** Opens a new file that begins with the number, allocated now, so that later writes also succeed on a full disk. */
 function openCell(path: string, bytes: Uint8Array): number | undefined {
   try {
     const file = openSync(path, 'wx', 0o600)
-    writeSync(file, bytes, 0, 8, 0)
+    writeSync(file, bytes)
     return file
   } catch {
     return undefined
@@ -109,6 +121,26 @@ export async function adoptAccounts(directory: string): Promise<LeftAccount[]> {
     }
   }
   return adopted
+}
+
+/**
+ * Removes the numbers of dead processes whose directory no longer claims them: it was deleted, or made anew. The next process of a
+ * directory adopts those that it claims.
+ */
+export async function removeUnclaimedCounts(): Promise<void> {
+  const own = processIdentity()
+  if (own === undefined) return
+  for (const file of await readdir(inMemory).catch(() => [])) {
+    const name = /^tenure-([0-9a-f]{16})$/.exec(file)?.[1]
+    const bytes = name === undefined ? undefined : await readInMemory(name)
+    const owner = parseJson<Partial<CountOwner>>(bytes?.subarray(8).toString() ?? '')
+    if (name === undefined || owner?.directory === undefined || owner.machine !== own.machine) continue
+    if (owner.process === undefined || isAlive(owner.process)) continue
+    const claims = await readdir(owner.directory)
+      .catch(absentFile)
+      .catch(() => [`-${name}-`])
+    if (!claims?.some((each) => each.includes(`-${name}-`))) await rm(inMemoryPath(name), { force: true })
+  }
 }
 
 /** Reads a file of this user. Every user may write to the directory, so files of other users are ignored. */

@@ -4,7 +4,7 @@
  */
 import { appendFile, mkdir, open, readFile, rm, stat, type FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
-import { adoptAccounts, openAccount, type LeftAccount } from './served-counter.ts'
+import { adoptAccounts, openAccount, removeUnclaimedCounts, type LeftAccount } from './served-counter.ts'
 
 export interface SpooledBlock {
   rows: number
@@ -53,6 +53,7 @@ const segmentBytes = 16_777_216
 export async function openSpool(directory: string, maxBytes: number): Promise<Spool> {
   await mkdir(directory, { recursive: true })
   const left = await adoptAccounts(directory)
+  await removeUnclaimedCounts()
   const account = openAccount(directory)
   const segments: Segment[] = []
   for (const { name, paths } of left)

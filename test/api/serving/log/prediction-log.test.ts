@@ -32,6 +32,7 @@ import {
   storePredictions,
   type PredictionRecord,
 } from '../../../../store/serving/prediction-log.ts'
+import { processIdentity, thisProcess } from '../../../../store/process-identity.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
 import { freeze } from '../../../support/servers/freeze.ts'
 import { placePostgres } from '../../../support/servers/own-servers.ts'
@@ -312,6 +313,32 @@ describe('the spool of a dead process on the disk', () => {
       'a process that has ended lost 7 rows of the prediction log',
     ])
     expectBalance(one.log)
+  })
+
+  it('has its count in memory removed by the next process of any directory once its own is deleted', async () => {
+    const claimed = mkdtempSync(join(root, 'claimed-'))
+    const counts = ['gone', 'claimed', 'alive'].map((kind, i) => {
+      const name = `${i}`.repeat(16)
+      const directory = kind === 'claimed' ? claimed : join(root, 'deleted')
+      const process = kind === 'alive' ? thisProcess() : '1.1'
+      if (kind === 'claimed') writeFileSync(join(directory, `1.1-${name}-count`), Buffer.alloc(8))
+      const { machine } = processIdentity()!
+      const owner = JSON.stringify({ machine, process, directory })
+      writeFileSync(`/dev/shm/tenure-${name}`, Buffer.concat([Buffer.alloc(8), Buffer.from(owner)]))
+      return `/dev/shm/tenure-${name}`
+    })
+    const { directory } = await logOf()
+    expect(counts.map((each) => existsSync(each))).toEqual([false, true, true])
+    for (const each of counts) rmSync(each, { force: true })
+    const [own] = readdirSync(directory)
+    const stored = readFileSync(`/dev/shm/tenure-${own!.split('-')[1]}`)
+      .subarray(8)
+      .toString()
+    expect(JSON.parse(stored)).toEqual({
+      machine: processIdentity()!.machine,
+      process: thisProcess(),
+      directory,
+    })
   })
 
   it('is recovered up to the torn end, and the rest is counted as lost', async () => {
