@@ -22,10 +22,11 @@ export async function findArchivingServer(database: Database): Promise<Archiving
 
 /**
  * Wakes the process of Postgres that completes log files in time. At the start it computes its sleep before the server accepts
- * writes, and would complete the first file only at the next checkpoint, minutes later. A signal to read the configuration again wakes it.
+ * writes, and would complete the first file only at the next checkpoint, minutes later. Reading the configuration again would wake it too,
+ * but logs an error for each setting that the command line overrides.
  */
 export const wakeArchiving = async (database: Database): Promise<void> =>
-  void (await database.query(sql`select pg_reload_conf()`))
+  void (await database.query(sql`checkpoint`))
 
 /**
  * Ends the log file in use, so that Postgres archives it now. Returns its name; if nothing was written since the former one ended, that of
