@@ -21,6 +21,8 @@ import { readLiveSchedules, requireSchedules } from './schedules.ts'
 export interface MadePlan extends StatePlan {
   file: string
   prune: boolean
+  /** The name of the key that reads and applies. */
+  actor: string
   /** Equal for plans that make the same changes to the same state. */
   fingerprint: string
   /** Every resource named in the file, as it will be after the apply. */
@@ -73,7 +75,7 @@ export async function makePlan(
   const isRecorded =
     canonicalJson(sorted(named)) ===
     canonicalJson(sorted(answer.applied.map(({ kind, name, value }) => ({ kind, name, value }))))
-  return { ...plan, file, prune, named, isRecorded, fingerprint: fingerprintOf(changes) }
+  return { ...plan, file, prune, actor: answer.actor, named, isRecorded, fingerprint: fingerprintOf(changes) }
 }
 
 /** Reads the models of the project as data. Throws `invalid_model_file` for a file that cannot be loaded. */

@@ -8,7 +8,9 @@ const maxFields = 40
 const maxValue = 80
 
 export function planText(plan: MadePlan, terminal: Terminal): string {
-  const { changes, kept, changedByHand, file } = plan
+  const { changes, kept, changedByHand, file, actor } = plan
+  const isOwn = ({ kind, name }: (typeof kept)[number]) => kind === 'key' && name === actor
+  const pruned = kept.filter((each) => !isOwn(each))
   const count = (is: (change: ResourceChange) => boolean) => changes.filter(is).length
   const summary =
     changes.length === 0
@@ -19,9 +21,12 @@ export function planText(plan: MadePlan, terminal: Terminal): string {
       ? []
       : ['Changed since the last apply:', ...changedByHand.flatMap(linesOfHand), '']),
     ...changes.flatMap((change) => [...linesOf(change, terminal), '']),
-    ...(kept.length === 0
+    ...(pruned.length === 0
       ? []
-      : [`Not in ${file}, and kept (--prune deletes): ${kept.map(addressOf).join(', ')}.`]),
+      : [`Not in ${file}, and kept (--prune deletes): ${pruned.map(addressOf).join(', ')}.`]),
+    ...(kept.some(isOwn)
+      ? [`The acting key ${actor} is not in ${file}: name it there before you use --prune.`]
+      : []),
     summary,
   ].join('\n')
 }

@@ -196,6 +196,9 @@ describe('a plan', () => {
 
   it('does not revoke the key that applies it', async () => {
     edit('  admin: { role: admin }\n', '')
+    const { out } = await run('plan')
+    expect(out).toMatch(/The acting key admin is not in \S+: name it there before you use --prune\./)
+    expect(out).not.toContain('key admin.')
     const before = await audit()
     for (const words of [['plan'], ['apply', '--yes']]) {
       const { code, err } = await run(...words, '--prune')
