@@ -23,8 +23,8 @@ export function cardMarkdown(card: ModelCard): string {
       ['Rolled back', card.rolledBackAt],
     ]),
     `## Limitations\n\n${bullets(card.limits.length === 0 ? ['No known limitations'] : card.limits)}`,
-    table(
-      'Inputs',
+    titledTable(
+      '## Inputs and output',
       ['feature', 'kind', 'unit', 'range or values', 'missing'],
       card.asks.map((each) => [
         escapedText(each.name) + (each.about === null ? '' : ` (${escapedText(each.about)})`),

@@ -1,5 +1,5 @@
 /** Explains in one sentence what an open release waits for. Reads only the state, so the sentence is never out of date. */
-import { capitalized, groupedDigits, limitText } from '../figures.ts'
+import { capitalized, counted, groupedDigits, limitText } from '../figures.ts'
 import { missingApprovals, missingSidesText } from './approval.ts'
 import { targetText } from '../serving/target.ts'
 import { nextEffect } from './next-effect.ts'
@@ -64,17 +64,18 @@ function watching(state: ReleaseState, untilMs: number | undefined): string {
     return `Approve, resume or reject${until}: ${state.lastVerdict?.reason ?? releaseStages.awaiting_decision}`
   if (state.paused) return `Paused${state.pause === undefined ? '' : ` by ${state.pause.by}`}${until}.`
   const policy = watchedPolicy(state)
-  const requests = groupedDigits(policy?.minRequests ?? 0)
+  const { minRequests = 0 } = policy ?? {}
+  const requests = counted(minRequests, 'request')
   if (isBreakGlass(state))
     return (
       `Emergency promotion by ${state.breakGlass?.by}: ${state.version} gets all traffic after ` +
-      `${requests} requests at ${share(state.shareBp)} without a regression${until}.`
+      `${requests} at ${share(state.shareBp)} without a regression${until}.`
     )
   const deadlineMs = (policy?.deadlineMs ?? 0) * (1 + state.extensions)
   if (state.stage === 'targeted')
-    return `Targeted: ${targeted(state)} get ${state.version}; needs ${limitText(policy?.minMs)} and ${requests} of their requests; deadline ${limitText(deadlineMs)}.`
+    return `Targeted: ${targeted(state)} get ${state.version}; needs ${limitText(policy?.minMs)} and ${groupedDigits(minRequests)} of their requests; deadline ${limitText(deadlineMs)}.`
   const stage = capitalized(state.stage)
-  return `${stage} ${share(state.shareBp)}: needs ${limitText(policy?.minMs)} and ${requests} requests; deadline ${limitText(deadlineMs)}.`
+  return `${stage} ${share(state.shareBp)}: needs ${limitText(policy?.minMs)} and ${requests}; deadline ${limitText(deadlineMs)}.`
 }
 
 const targeted = ({ policy }: ReleaseState): string =>

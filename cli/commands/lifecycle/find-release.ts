@@ -1,10 +1,11 @@
 /** Finds the release that the command line names. */
 import { failure, type Client } from '../../client/client.ts'
 import type { ReleaseAnswer, RetrainingAnswer } from '../../client/responses.ts'
+import { requireModel } from '../list.ts'
 
 /**
- * Finds a release by its id, the latest of a version by the version's name, or the latest of a model by the model's name. For a model whose
- * retrainings led to no release, throws what the last one led to.
+ * Finds a release by its id, the latest of a version by the version's name, or the latest of a model by the model's name. For a model
+ * without a release, throws what its last retraining led to; for an unknown one, `model_not_found`.
  */
 export async function findReleaseId(client: Client, named: string): Promise<string> {
   if (named.startsWith('rel_')) return named
@@ -24,7 +25,14 @@ async function explainAbsence(client: Client, model: string): Promise<void> {
     limit: 1,
   })
   const [last] = retrainings
-  if (last === undefined) return
+  if (last === undefined) {
+    await requireModel(client, model)
+    throw failure({
+      code: 'release_not_found',
+      detail: `${model} has had no release and no retraining`,
+      remedy: `Start one: \`tenure retrain ${model} --watch\`.`,
+    })
+  }
   const ended =
     last.outcome === undefined ? 'still runs' : `ended: ${last.message ?? last.outcome.replaceAll('_', ' ')}`
   throw failure({

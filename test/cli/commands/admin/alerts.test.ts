@@ -28,7 +28,7 @@ beforeAll(async () => {
       asked.push(`${request.method} ${request.url} ${body}`)
       response.writeHead(200, { 'content-type': 'application/json' })
       const limit = Number(new URL(request.url!, url).searchParams.get('limit') ?? 100)
-      const lists = { alerts: [...warnings, alert].slice(0, limit), models: [], releases: [] }
+      const lists = { alerts: [...warnings, alert].slice(0, limit), models: [], releases: [drill] }
       response.end(JSON.stringify(request.method === 'GET' ? lists : alert))
     })
   }).listen(0, '127.0.0.1')
@@ -36,6 +36,15 @@ beforeAll(async () => {
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 })
 afterAll(() => void server.close())
+
+const drill = {
+  id: 'rel_1',
+  version: 'iris_v0.0.1',
+  stage: 'shadow',
+  share_bp: 1_000,
+  drill: 'bad',
+  why: 'Waits.',
+}
 
 it('lists the open alerts with id, severity, model, time and text', async () => {
   const { out } = await runCommand([alertsGroup], ['alerts', '--url', url])
@@ -60,4 +69,5 @@ it('an alert that is older than a hundred warnings is listed, and is the first o
   warnings = []
   expect(status.out).toMatch(/✗ critical iris .*: iris lost quality/)
   expect(status.out).toContain('and 116 more')
+  expect(status.out).toContain('rel_1 iris_v0.0.1: shadow (drill: bad), 10 %')
 })

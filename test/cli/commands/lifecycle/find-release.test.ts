@@ -16,6 +16,8 @@ const client = {
   get: (path: string, query: { model: string; limit?: number }) => {
     if (path === '/v1/retrainings')
       return Promise.resolve({ retrainings: query.model === 'refused' ? [retraining] : [] })
+    if (path.startsWith('/v1/models/'))
+      return path.endsWith('/other') ? Promise.resolve({}) : Promise.reject(new Error('model_not_found'))
     asked.push(query.model)
     const ofModel = query.model === 'flight-delay' ? releases : query.model === 'daily' ? daily : []
     return Promise.resolve({ releases: ofModel.slice(0, query.limit ?? 100) })
@@ -27,7 +29,6 @@ it.each([
   ['flight-delay', 'rel_3'],
   ['flight-delay_v1.2.0', 'rel_2'],
   ['flight-delay_v9.0.0', 'flight-delay_v9.0.0'],
-  ['other', 'other'],
   ['daily_v1.5.0', 'rel_d125'],
 ])('%s is %s', async (named, id) => expect(await findReleaseId(client, named)).toBe(id))
 
@@ -43,5 +44,12 @@ it('a model without a release names what its last retraining led to', async () =
   asked.pop()
 })
 
+it.each([
+  ['other', { problem: { code: 'release_not_found', detail: 'other has had no release and no retraining' } }],
+  ['othr', { message: 'model_not_found' }],
+])('%s, of which there is no release, is told as such', async (named, problem) => {
+  await expect(findReleaseId(client, named)).rejects.toMatchObject(problem)
+})
+
 it('requests only the releases of the model', () =>
-  expect(asked).toEqual(['flight-delay', 'flight-delay', 'flight-delay', 'other', 'daily']))
+  expect(asked).toEqual(['flight-delay', 'flight-delay', 'flight-delay', 'daily', 'other', 'othr']))
