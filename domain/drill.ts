@@ -2,6 +2,7 @@
  * Defines drills: releases of a deliberately faulty candidate that measure how soon the fault is detected and rolled back. A
  * defence that is never exercised may no longer work.
  */
+import { counted } from './figures.ts'
 import { policyIssues } from './policy-issues.ts'
 import { noDataPrefix } from './verdict.ts'
 
@@ -130,7 +131,7 @@ export function judgeDrill(facts: DrillFacts): { passed: boolean; message: strin
       return failed(
         exposed === 0
           ? `inconclusive, no traffic reached the candidate: ${reason}`
-          : `the fault was not detected: ${reason}`,
+          : `the fault was not detected in ${counted(exposed, 'request')}: ${reason}`,
       )
     case 'silent':
       if (isIdle === true) return failed(`inconclusive, the model got no traffic: ${reason}`)

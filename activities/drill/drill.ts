@@ -3,6 +3,7 @@
  * the release takes the real path; the database refuses to promote it.
  */
 import {
+  budgetCode,
   defaultDrill,
   drillFaultOf,
   issuesOfDrill,
@@ -211,7 +212,9 @@ export const endDrill =
     if (!passed && (await isCutShort(store, drill.releaseId, state?.outcome)))
       return notHeld(state?.reason ?? 'the drill was cut short')
     const isLoss = drill.kind === 'lost-replica' || drill.kind === 'dead-worker'
-    const recovery = isLoss ? undefined : state?.rollbackResult
+    // The end of the drill's time or budget is no detection. One that came too late is.
+    const isDetected = detectedBy !== undefined || (failure !== undefined && failure.code !== budgetCode)
+    const recovery = isLoss || !isDetected ? undefined : state?.rollbackResult
     await closeDrill(store, {
       id,
       passed,

@@ -22,6 +22,11 @@ it('a silent candidate is detected by its missing data, and not by a model witho
   })
 })
 
+it('tells in how many requests a fault was not detected', () => {
+  const facts: DrillFacts = { ...silent, kind: 'bad', reason: 'passed all stages', exposed: 4 }
+  expect(judgeDrill(facts).message).toBe('the fault was not detected in 4 requests: passed all stages')
+})
+
 it('does not pass when a live replica has never acknowledged its rollback', () => {
   const failure = { code: 'error_rate', message: '9 of 20 canary requests failed' }
   const facts: DrillFacts = {

@@ -8,11 +8,17 @@ import { activateFallback } from '../../../activities/monitor/fallback.ts'
 import type { Actor } from '../../../api/auth/authentication.ts'
 import { startDrill } from '../../../api/services/start-drill.ts'
 import { startRelease } from '../../../api/services/start-release.ts'
-import { openingState } from '../../../domain/release/state.ts'
+import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
 import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import { findKillSwitch, writeKillSwitch } from '../../../store/serving/kill-switches.ts'
-import { closeDrill, insertDrill, recordUnheldDrill } from '../../../store/release/drills.ts'
+import {
+  closeDrill,
+  findDrill,
+  insertDrill,
+  recordUnheldDrill,
+  setDrillRelease,
+} from '../../../store/release/drills.ts'
 import { endQueued, listQueued } from '../../../store/release/release-queue.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
 import { insertSweep } from '../../../store/training/sweeps.ts'
@@ -74,6 +80,28 @@ it('the end of a drill is reported as it was stored', async () => {
   const tell = endDrill(api.deps as unknown as Deps)
   expect(await tell({ id: held })).toEqual({ passed: true, message: 'it was noticed' })
   expect(await tell({ id: unheld })).toEqual({ passed: false, message: 'not held: a release is open' })
+})
+
+it('a drill whose fault was not detected has no time of a detection', async () => {
+  const { model, versions } = await modelWith(1)
+  const { store } = fixture
+  const [id, release] = [`drl_${randomUUID()}`, `rel_${model}` as const]
+  const drill = { id, model, kind: 'bad', traffic: 'mirrored', requestedBy: 'root', harmBudget: 0 } as const
+  await insertDrill(store, drill)
+  const opened = openingState({ ...firstFacts, id: release, model, version: versions[0]! }, 0)
+  const state: ReleaseState = {
+    ...opened,
+    outcome: 'rolled_back',
+    reason: 'passed all stages',
+    routings: [{ stage: 'shadow', stageIndex: 0, generation: 1, shareBp: 10_000, startedMs: 1_000 }],
+    rollbackResult: { decidedMs: 2_000, acknowledgedMs: 3_000 } as ReleaseState['rollbackResult'],
+  }
+  await insertRelease(store, { state, workflowId: `release/${model}`, runId: 'run' })
+  await setDrillRelease(store, { id, releaseId: release })
+  const { passed } = await endDrill(api.deps as unknown as Deps)({ id })
+  expect(passed).toBe(false)
+  const { beganAt, detectedAt, recoveredAt } = (await findDrill(store, id))!
+  expect([beganAt, detectedAt, recoveredAt]).toEqual(['1970-01-01T00:00:01.000Z', undefined, undefined])
 })
 
 it('a release that was queued is not queued again when its turn has come', async () => {
