@@ -40,7 +40,7 @@ export function coloured(terminal: Terminal, outcome: string | null | undefined)
 }
 
 /** Returns the stage of a release, and whether it is paused or a drill. */
-export const stageText = ({ stage, paused, drill }: ReleaseAnswer): string =>
+export const releaseStage = ({ stage, paused, drill }: ReleaseAnswer): string =>
   `${stage}${paused ? ' (paused)' : ''}${drill ? ` (drill: ${drill})` : ''}`
 
 /** Returns the outcome, and when the promoted version was rolled back since. */

@@ -24,7 +24,7 @@ import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { answersTable } from '../answers-table.ts'
 import { gateParts } from '../gate-parts.ts'
-import { coloured, digestPrefix, prose, releaseOutcome, share, stageText, time } from '../format.ts'
+import { coloured, digestPrefix, prose, releaseOutcome, share, releaseStage, time } from '../format.ts'
 import { listOfModels, listQuery, requireModel } from '../list.ts'
 import { numberOption } from '../../number-option.ts'
 
@@ -154,7 +154,7 @@ interface ReleaseDetail extends ReleaseAnswer, AnswerEvidence, Pick<ChartedRelea
 const releaseColumns: Columns<ReleaseAnswer> = {
   release: 'id',
   version: 'version',
-  stage: stageText,
+  stage: releaseStage,
   serves: (each) => trafficOf(each),
   outcome: releaseOutcome,
   started: (each) => time(each.started_at),
@@ -235,7 +235,7 @@ function detailOf(
     ['version', release.version],
     ['replaces', release.baseline_version],
     ['strategy', release.strategy],
-    ['stage', `${stageText(release)}, ${share(release.share_bp)}`],
+    ['stage', `${releaseStage(release)}, ${share(release.share_bp)}`],
     [
       'serves now',
       release.stage === 'targeted' ? trafficOf(release) : `${share(release.traffic_bp ?? 0)} of traffic`,
