@@ -150,7 +150,7 @@ function afterwardsLines(terminal: Terminal, done: RestoredState & { set_aside: 
           `Routing epoch ${done.epoch}. Every replica now follows these routes:`,
           tableBy(terminal, done.routes, { model: 'model', champion: 'version', generation: 'generation' }),
         ]),
-    ...ended.map(([kind, count]) => `closed ${count} open ${kind}: their workflows no longer run`),
+    ...ended.map(([kind, count]) => `Ended open ${kind}: ${count}. Their workflows no longer run.`),
     ...done.set_aside.map((each) => `Audit heads newer than the backup are kept in ${each}`),
     'API keys rotated since the backup have their old secret again. Rotate them now.',
   ]
