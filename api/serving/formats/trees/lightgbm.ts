@@ -109,6 +109,8 @@ function sectionsOf(text: string): Sections {
     else if (ends !== undefined && text.startsWith('feature importances:', at)) missing = undefined
     else if (ends !== undefined && text.startsWith('parameters:', at)) missing = 'end of parameters'
     else if (ends !== undefined && text.startsWith('end of parameters', at)) missing = undefined
+    else if (ends !== undefined && text.startsWith('tree', at) && text.slice(at, next).trimEnd() === 'tree')
+      refuse('the file holds two models, one after the other: save each in a file of its own')
     else if (text.startsWith(categoriesHead, at))
       categories = text.slice(at + categoriesHead.length, next).trimEnd()
     at = next + 1

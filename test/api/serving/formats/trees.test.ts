@@ -147,6 +147,7 @@ describe('a file that is not a model', () => {
     ['another JSON', () => Buffer.from('{"a": 1}'), /not a model of LightGBM/],
     ['deeply nested', () => Buffer.from(deep), /gradient_booster|not complete JSON/],
     ['truncated text', () => whole.subarray(0, whole.length / 2), /truncated/],
+    ['two models of LightGBM', () => Buffer.concat([whole, whole]), /holds two models, one after the other/],
     ['truncated JSON', () => boosters.subarray(0, boosters.length / 2), /not complete JSON/],
     [
       'truncated UBJSON',
