@@ -32,6 +32,8 @@ export interface ArtifactReader {
     order?: string[]
     output: Output
     declared?: DeclaredColumn[]
+    /** The texts of the training rows by feature, of which a category column of the file must know one. */
+    texts?: Readonly<Record<string, readonly string[]>>
   }): Promise<BoundArtifact>
   /** One list of outputs per row; NaN for a non-finite output. */
   answer(manifest: AnswerableManifest, rows: readonly FeatureRow[]): Promise<number[][]>

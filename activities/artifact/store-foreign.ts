@@ -3,8 +3,8 @@
  * answers first.
  */
 import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
-import { DomainError, quotedName } from '../../domain/errors.ts'
-import type { FeatureFit, FeatureRow, Output } from '../../domain/model/features.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { FeatureRow, Features, Output } from '../../domain/model/features.ts'
 import type { Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
@@ -51,8 +51,14 @@ export async function storeForeign(
 ): Promise<StoredForeign> {
   const { features, label } = definition
   const { output } = label
-  const { artifact, library, fits, unused } = await reader.bind({ files, features, order, output, declared })
-  refuseOtherTexts(fits, data)
+  const { artifact, library, fits, unused } = await reader.bind({
+    files,
+    features,
+    order,
+    output,
+    declared,
+    texts: textsOf(features, data),
+  })
   const manifest = { artifact, files, features, output, preprocessing: fits }
   const answer = (rows: readonly FeatureRow[]) => reader.answer(manifest, rows)
   if (replay !== undefined) await checkReplay(inOrder(replay, output), answer)
@@ -60,24 +66,22 @@ export async function storeForeign(
   return { artifactDigest: await storeArtifact(artifacts, made), library, unused }
 }
 
-/**
- * Refuses a category of which the training rows hold no value that the model knows: every row would count as missing there, although a
- * model with its other columns may pass the gate. pandas reads `10115.0` and `True` of a CSV as a number and a boolean.
- */
-function refuseOtherTexts(fits: readonly FeatureFit[], { columns }: LabelledRows): void {
-  for (const fit of fits) {
-    const column = columns[fit.name]
-    if (fit.kind !== 'category' || fit.vocabulary.length === 0 || column?.kind !== 'text') continue
-    const known = new Set(fit.vocabulary)
-    if (column.texts.length === 0 || column.texts.some((text) => known.has(text))) continue
-    const [rows, file] = [column.texts, fit.vocabulary].map((texts) =>
-      texts.slice(0, 5).map(quotedName).join(', '),
-    )
-    throw new DomainError(
-      'artifact_invalid',
-      `no value of ${quotedName(fit.name)} in the training rows, such as ${rows}, is a category that the model knows, such as ${file}: write the values in the source as the model has them, or list the columns in columns.json with the "vocabulary" of the rows, in the order of the file`,
-    )
+/** The maximum number of characters that are compared with the categories of a model, which is done in a process of limited memory. */
+const maxComparedCharacters = 16_777_216
+
+/** Returns the texts of the features that have some, leaving out those that exceed the limit. */
+function textsOf(features: Features, { columns }: LabelledRows): Record<string, readonly string[]> {
+  const found: Record<string, readonly string[]> = {}
+  let left = maxComparedCharacters
+  for (const name of Object.keys(features)) {
+    const column = columns[name]
+    if (column?.kind !== 'text') continue
+    const size = column.texts.reduce((sum, { length }) => sum + length, 0)
+    if (size > left) continue
+    left -= size
+    found[name] = column.texts
   }
+  return found
 }
 
 /** A library may return crossing quantiles; predictions return them sorted. */

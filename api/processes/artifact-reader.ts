@@ -37,6 +37,8 @@ type ReaderRequest =
       declared?: DeclaredColumn[]
       /** The file that holds the columns, instead of `declared`. */
       declaredIn?: FileDigest
+      /** The texts of the training rows by feature. */
+      texts?: Record<string, string[]>
     }
   | {
       kind: 'answer'
@@ -112,7 +114,14 @@ async function filesOf(manifest: Pick<Manifest, 'artifact' | 'files'>): Promise<
   return Object.fromEntries(await Promise.all(read))
 }
 
-async function bind({ files, features, order, output, ...given }: Extract<ReaderRequest, { kind: 'bind' }>) {
+async function bind({
+  files,
+  features,
+  order,
+  output,
+  texts,
+  ...given
+}: Extract<ReaderRequest, { kind: 'bind' }>) {
   const artifact = formatOfFiles(files)
   const declared = given.declared ?? (given.declaredIn && (await declaredIn(given.declaredIn)))
   const { library, columns, outputs } = await formatOf({ artifact }).inspect(
@@ -125,7 +134,7 @@ async function bind({ files, features, order, output, ...given }: Extract<Reader
       'artifact_invalid',
       `the model gives ${outputs} number${outputs === 1 ? '' : 's'}, the output ${output.kind} of the model file has ${width}${declarationFor(output, outputs)}`,
     )
-  return { artifact, library, ...bindColumns({ columns, features, order, declared }) }
+  return { artifact, library, ...bindColumns({ columns, features, order, declared, texts }) }
 }
 
 async function declaredIn({ digest, bytes }: FileDigest): Promise<DeclaredColumn[]> {

@@ -5,6 +5,7 @@
 import type { DeclaredColumn } from '../../../domain/model/declared-columns.ts'
 import type { Feature, FeatureFit, Features } from '../../../domain/model/features.ts'
 import { refuse } from '../network/layers-model.ts'
+import { expectKnownCategories } from './expect-categories.ts'
 import type { ArtifactColumn } from './format.ts'
 import { settleCategories } from './settle-categories.ts'
 
@@ -24,10 +25,12 @@ export interface ColumnsToBind {
   order?: readonly string[]
   /** The names and vocabularies of `columns.json`, in the order of the artifact's columns. */
   declared?: readonly DeclaredColumn[]
+  /** The texts of the training rows by feature. */
+  texts?: Readonly<Record<string, readonly string[]>>
 }
 
 /** Binds the columns. Throws `artifact_invalid`. */
-export function bindColumns({ columns, features, order, declared }: ColumnsToBind): BoundColumns {
+export function bindColumns({ columns, features, order, declared, texts }: ColumnsToBind): BoundColumns {
   const { names, isByPlace } = namesOf({ columns, features, order, declared })
   const twice = names.find((name, index) => names.indexOf(name) !== index)
   if (twice !== undefined) refuse(`two columns have the name ${quoted(twice)}`)
@@ -38,7 +41,11 @@ export function bindColumns({ columns, features, order, declared }: ColumnsToBin
   const fits = settled.map((column, index) => {
     const { name } = column
     refuseOtherCodes(name, column.categories, declared?.[index]?.vocabulary)
-    return fitOf(name, features[name]!, { ...column, ...vocabularyOf(declared?.[index]) })
+    const feature = features[name]!
+    const fit = fitOf(name, feature, { ...column, ...vocabularyOf(declared?.[index]) })
+    const values = feature.kind === 'category' ? feature.values : undefined
+    expectKnownCategories(fit, column.knownTexts, { values, texts: texts?.[name] })
+    return fit
   })
   const unused = Object.keys(features).filter((name) => !names.includes(name))
   return {

@@ -15,6 +15,13 @@ import type { Runtimes } from './runtimes.ts'
 /** The checked bytes of an artifact's files, by name. */
 export type ArtifactFiles = Readonly<Record<string, Uint8Array>>
 
+/** The texts that a model tells apart in a column. */
+export interface KnownTexts {
+  has(text: string): boolean
+  /** Some of them; undefined for a file that holds only their hashes. */
+  listed?: readonly string[]
+}
+
 /** A column of a model, in the model's order. */
 export interface ArtifactColumn {
   name: string
@@ -26,6 +33,8 @@ export interface ArtifactColumn {
   hasCutNames?: boolean
   /** Whether the model takes the text itself. */
   isText?: boolean
+  /** The texts that the model knows, or more; absent where the file does not tell. For a column of texts. */
+  knownTexts?: KnownTexts
 }
 
 /** The facts that the files state without a manifest. */

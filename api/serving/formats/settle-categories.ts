@@ -3,7 +3,7 @@
  * values of the features. Refuses what stays open, because the categories of another column give other answers.
  */
 import type { DeclaredColumn } from '../../../domain/model/declared-columns.ts'
-import type { Feature, Features } from '../../../domain/model/features.ts'
+import type { Features } from '../../../domain/model/features.ts'
 import { refuse } from '../network/layers-model.ts'
 import type { ArtifactColumn } from './format.ts'
 
@@ -14,7 +14,6 @@ export function settleCategories(
   columns: readonly ArtifactColumn[],
   { features, declared }: { features: Features; declared?: readonly DeclaredColumn[] },
 ): readonly ArtifactColumn[] {
-  for (const { name, categories } of columns) refuseForeign(name, categories, features[name])
   if (columns.every(({ possibleCategories }) => possibleCategories === undefined)) return columns
   const settled = columns.map((column, index): ArtifactColumn => {
     const { name, possibleCategories } = column
@@ -51,16 +50,6 @@ function listWith(lists: readonly CategoryList[], values: readonly string[] = []
     return values.length > 0 && values.every((value) => known.has(value))
   })
   return countTexts(found).size === 1 ? found[0] : undefined
-}
-
-/** Refuses categories that hold no value of their feature: they are those of another column. */
-function refuseForeign(name: string, list: CategoryList | undefined, feature: Feature | undefined): void {
-  if (list === undefined || feature?.kind !== 'category' || feature.values === undefined) return
-  const known = new Set(list.map(String))
-  if (feature.values.some((value) => known.has(value))) return
-  refuse(
-    `no value of the feature ${JSON.stringify(name)} (${shortened(feature.values)}) is a category of that column in the file (${shortened(list.map(String))}): correct the values, or list the columns in columns.json with the "vocabulary" of each`,
-  )
 }
 
 function countTexts(lists: readonly CategoryList[]): Map<string, number> {

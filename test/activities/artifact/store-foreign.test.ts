@@ -6,12 +6,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openArtifactReader, type ArtifactReader } from '../../../activities/artifact/reader.ts'
 import { storeForeign, type ForeignArtifact } from '../../../activities/artifact/store-foreign.ts'
 import { loadVersion } from '../../../api/serving/version/loaded-version.ts'
-import { columnOf, columnTableOf } from '../../../domain/model/columns.ts'
+import { columnOf, columnTableOf, type CellColumn } from '../../../domain/model/columns.ts'
 import type { DeclaredColumn } from '../../../domain/model/declared-columns.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { getArtifact, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import { readOnnxCases } from '../../support/formats/parity.ts'
-import { graph, model, node } from '../../support/formats/onnx-writer.ts'
+import { graph, model, node, value } from '../../support/formats/onnx-writer.ts'
 import { readRosesModel } from '../../support/formats/roses-lightgbm.ts'
 import { treeVersion, type TreeVersion } from '../../support/formats/tree-version.ts'
 
@@ -114,6 +114,38 @@ describe('a model of another library', () => {
       wanted((colour) => (colour === 'red' ? 'red' : 'pink')),
     ])
       await expect(stored).resolves.toMatchObject({ library: 'LightGBM' })
+  })
+
+  it('is refused where its encoder knows no text of a column in the training rows', async () => {
+    const zipCodes = (...zips: (string | null)[]) => {
+      const rows = zips.map((zip) => ({ zip }))
+      return { ...columnTableOf(rows, ['zip']), labels: [columnOf(zips.map((_, at) => at))] as [CellColumn] }
+    }
+    const encode = node({
+      op: 'LabelEncoder',
+      domain: 'ai.onnx.ml',
+      inputs: ['zip'],
+      outputs: ['y'],
+      attributes: { keys_strings: ['10115', '20095'], values_floats: { floats: [1, 2] } },
+    })
+    const bytes = model(
+      graph({ inputs: [value('zip', [0, 1], 8)], outputs: [value('y', [0, 1])], nodes: [encode] }),
+    )
+    const definition = {
+      name: 'zips',
+      features: { zip: { kind: 'category', missing: 'fill' } },
+      label: { column: 'price', output: { kind: 'number' } },
+      golden: [],
+    } as Partial<ModelDefinition> as ModelDefinition
+    const files = { 'model.onnx': await artifacts.put('artifacts', bytes) }
+    const stored = (data: ForeignArtifact['data']) => foreign({ definition, files, data })
+    await expect(stored(zipCodes('10115.0', '20095.0', null))).rejects.toMatchObject({
+      code: 'artifact_invalid',
+      message: expect.stringMatching(
+        /^no value of "zip" in the training rows, such as "10115\.0", "20095\.0", is a category that the model knows, such as "10115", "20095": write the values in the source as the model has them$/,
+      ) as string,
+    })
+    await expect(stored(zipCodes('10115', '1', null))).resolves.toMatchObject({ unused: [] })
   })
 
   it('has its quantiles in order, although its library crosses them', async () => {

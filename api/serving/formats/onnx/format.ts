@@ -14,7 +14,8 @@ import type { TextsOf } from '../../runtime/runtime.ts'
 import type { ArtifactColumn, ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
 import { forestExplainer } from '../trees/tree-shap.ts'
 import { openForest } from '../trees/format.ts'
-import { onnxLimits } from './graph.ts'
+import { onnxLimits, readGraph } from './graph.ts'
+import { textsByInput } from './known-texts.ts'
 import type { OnnxColumn, OnnxLayout } from './layout.ts'
 import { openOnnx, type OnnxFile } from './open-onnx.ts'
 import { predictorOfRows, type RowGraph } from './rows/lower-rows.ts'
@@ -34,7 +35,7 @@ export const onnxFormat: ArtifactFormat = {
     const { library, layout } = file
     const outputs = await countOutputs(bytes, file)
     const isPair = isPairOf(output, outputs)
-    return { library, columns: columnsOf(layout), outputs: isPair ? 1 : outputs }
+    return { library, columns: columnsOf(layout, bytes), outputs: isPair ? 1 : outputs }
   },
   open(manifest, files, deps) {
     const bytes = bytesOf(files)
@@ -56,8 +57,16 @@ export const onnxFormat: ArtifactFormat = {
 const bytesOf = (files: ArtifactFiles): Uint8Array =>
   files[fileName] ?? refuse(`the artifact lacks ${fileName}`)
 
-const columnsOf = ({ columns }: OnnxLayout): ArtifactColumn[] =>
-  columns.map(({ name, isText }) => ({ name, isText }))
+function columnsOf({ columns }: OnnxLayout, bytes: Uint8Array): ArtifactColumn[] {
+  const isOfTexts = columns.some(({ isText }) => isText === true)
+  const textsOf = isOfTexts ? textsByInput(readGraph(bytes)) : undefined
+  return columns.map(({ name, isText }) => {
+    const texts = isText === true ? textsOf?.(name) : undefined
+    // An input that no encoder reads has no texts to compare with.
+    if (texts === undefined || texts.size === 0) return { name, isText }
+    return { name, isText, knownTexts: { has: (text) => texts.has(text), listed: [...texts].slice(0, 5) } }
+  })
+}
 
 /** How long ONNX Runtime may take to load a graph and answer a few rows: less than the 5 s in which a file is refused by name. */
 const inspectMs = 4_500

@@ -1,11 +1,15 @@
-/** Collects the texts that a graph knows, such as the categories of its encoders, so that rows with such texts can be tried. */
+/**
+ * Collects the texts that a graph knows, such as the categories of its encoders: some of each list, so that rows with such texts can be
+ * tried, and all that belong to an input, so that rows of which none is known can be refused.
+ */
 import { elementType } from './element-types.ts'
-import type { OnnxGraph } from './graph.ts'
+import type { OnnxGraph, OnnxNode } from './graph.ts'
 import { eachField, spanOf, wireText, type WireSpan } from './wire.ts'
 
 /** Lists of texts that a graph does not compare with its inputs: its answers, and the kinds of the nodes of trees. */
 const otherLists = new Set(['classlabels_strings', 'values_strings', 'values_tensor', 'nodes_modes'])
 const limits = { lists: 100, texts: 4, bytes: 200 }
+type TextLimits = Pick<typeof limits, 'texts' | 'bytes'>
 const [stringType, dataField] = [elementType('string'), 6]
 const [tensorField, textList] = [5, 9]
 
@@ -15,31 +19,97 @@ export function knownTextsOf({ nodes, initializers }: Pick<OnnxGraph, 'nodes' | 
   const keep = (texts: string[]): void => {
     if (texts.length > 0 && lists.length < limits.lists) lists.push(texts)
   }
-  for (const { attributes } of nodes)
-    for (const [name, attribute] of attributes) {
-      if (otherLists.has(name)) continue
-      keep(textsIn(attribute, textList))
-      eachField(attribute, (field) => {
-        if (field.number === tensorField) keep(textsOfTensor(spanOf(attribute.bytes, field)))
-      })
-    }
-  for (const tensor of initializers.values()) keep(textsOfTensor(tensor))
+  for (const node of nodes) eachList(node, limits, keep)
+  for (const tensor of initializers.values()) keep(textsOfTensor(tensor, limits))
   return lists
 }
 
-function textsOfTensor(tensor: WireSpan): string[] {
+/** Operators that give the texts of their inputs unchanged. */
+const passing = new Set(
+  'Identity Concat Gather ArrayFeatureExtractor Split Slice Reshape Flatten Squeeze Unsqueeze Transpose Where'.split(
+    ' ',
+  ),
+)
+/** Operators that compare texts with their lists, and do not tell the others apart. */
+const encoders = new Set(['OneHotEncoder', 'LabelEncoder'])
+/** Operators whose nested graphs read values that the operator does not name. */
+const nesting = new Set(['If', 'Scan', 'SequenceMap'])
+
+/**
+ * Returns a function that gives the texts of an input which encoders know; with those of other inputs, where the graph joins columns before
+ * it encodes them. Undefined for an input that an operator of another kind reads, because it may change the texts.
+ */
+export function textsByInput({
+  nodes,
+  outputs,
+}: Pick<OnnxGraph, 'nodes' | 'outputs'>): (input: string) => ReadonlySet<string> | undefined {
+  if (nodes.some(({ op }) => nesting.has(op))) return () => undefined
+  const readers = new Map<string, OnnxNode[]>()
+  for (const node of nodes)
+    for (const name of new Set(node.inputs)) {
+      const list = readers.get(name)
+      if (list === undefined) readers.set(name, [node])
+      else list.push(node)
+    }
+  const found = new Map<string, ReadonlySet<string> | undefined>(outputs.map(({ name }) => [name, undefined]))
+  const textsOf = (value: string): ReadonlySet<string> | undefined => {
+    if (found.has(value)) return found.get(value)
+    // Ends a cycle, which ONNX Runtime refuses.
+    found.set(value, undefined)
+    const parts = (readers.get(value) ?? []).flatMap((node) =>
+      encoders.has(node.op)
+        ? [allTextsOf(node)]
+        : passing.has(node.op)
+          ? node.outputs.map(textsOf)
+          : [undefined],
+    )
+    const texts = parts.length === 1 ? parts[0] : unionOf(parts)
+    found.set(value, texts)
+    return texts
+  }
+  return textsOf
+}
+
+function unionOf(parts: readonly (ReadonlySet<string> | undefined)[]): ReadonlySet<string> | undefined {
+  const all = new Set<string>()
+  for (const part of parts) {
+    if (part === undefined) return undefined
+    for (const text of part) all.add(text)
+  }
+  return all
+}
+
+function allTextsOf(node: OnnxNode): Set<string> {
+  const all = new Set<string>()
+  eachList(node, { texts: Infinity, bytes: Infinity }, (texts) => {
+    for (const text of texts) all.add(text)
+  })
+  return all
+}
+
+function eachList({ attributes }: OnnxNode, most: TextLimits, visit: (texts: string[]) => void): void {
+  for (const [name, attribute] of attributes) {
+    if (otherLists.has(name)) continue
+    visit(textsIn(attribute, textList, most))
+    eachField(attribute, (field) => {
+      if (field.number === tensorField) visit(textsOfTensor(spanOf(attribute.bytes, field), most))
+    })
+  }
+}
+
+function textsOfTensor(tensor: WireSpan, most: TextLimits): string[] {
   let type = 0
   eachField(tensor, (field) => {
     if (field.number === 2) type = field.value
   })
-  return type === stringType ? textsIn(tensor, dataField) : []
+  return type === stringType ? textsIn(tensor, dataField, most) : []
 }
 
-function textsIn(message: WireSpan, number: number): string[] {
+function textsIn(message: WireSpan, number: number, most: TextLimits): string[] {
   const texts: string[] = []
   eachField(message, (field) => {
-    if (field.number !== number || texts.length === limits.texts) return
-    if (field.to - field.from <= limits.bytes) texts.push(wireText(spanOf(message.bytes, field)))
+    if (field.number !== number || texts.length === most.texts) return
+    if (field.to - field.from <= most.bytes) texts.push(wireText(spanOf(message.bytes, field)))
   })
   return texts
 }

@@ -1,6 +1,7 @@
 /** Tests how the columns of an artifact are bound to the features of a model, and what prevents it. */
 import { describe, expect, it } from 'vitest'
 import { bindColumns } from '../../../../api/serving/formats/bind-columns.ts'
+import type { ArtifactColumn } from '../../../../api/serving/formats/format.ts'
 import { fileNameOf, formatOfFiles } from '../../../../api/serving/formats/recognise.ts'
 import { parseDeclaredColumns } from '../../../../domain/model/declared-columns.ts'
 import type { Features } from '../../../../domain/model/features.ts'
@@ -138,11 +139,26 @@ describe('columns', () => {
     const columns = [{ name: 'colour', categories: ['s', 'm', 'l'] }]
     const withValues = (...values: string[]): Features => ({ colour: { kind: 'category', values } })
     expect(() => bindColumns({ columns, features: withValues('red', 'white') })).toThrow(
-      /^no value of the feature "colour" \(red, white\) is a category of that column in the file \(s, m, l\)/,
+      /^no value of the feature "colour", such as "red", "white", is a category of that column in the file, such as "s", "m", "l": correct/,
     )
-    expect(bindColumns({ columns, features: withValues('s', 'xl') }).fits[0]).toMatchObject({
-      name: 'colour',
-    })
+    const declared = [{ name: 'colour', vocabulary: ['red', 'white', 'blue'] }]
+    for (const fitting of [
+      { columns, features: withValues('s', 'xl') },
+      { columns, features: withValues('red', 'white'), declared },
+    ])
+      expect(bindColumns(fitting).fits[0]).toMatchObject({ name: 'colour' })
+  })
+
+  it('of texts are refused where the model knows no text of the training rows', () => {
+    const bound = (texts: string[], knownTexts?: ArtifactColumn['knownTexts']) =>
+      bindColumns({ columns: [{ name: 'city', isText: true, knownTexts }], features, texts: { city: texts } })
+    const isBern = { has: (text: string) => text === 'Bern' }
+    expect(() => bound(['BERN', 'OSLO'], { ...isBern, listed: ['Bern'] })).toThrow(
+      /^no value of "city" in the training rows, such as "BERN", "OSLO", is a category that the model knows, such as "Bern": write the values in the source as the model has them$/,
+    )
+    expect(() => bound(['BERN'], isBern)).toThrow(/is a category that the model knows: write the values/)
+    for (const texts of [['BERN', 'Bern'], []]) expect(bound(texts, isBern).fits).toHaveLength(3)
+    expect(bound(['BERN']).fits).toHaveLength(3)
   })
 
   it('of texts take the text itself', () =>

@@ -4,6 +4,8 @@
  */
 import { describe, expect, it } from 'vitest'
 import { openRowsOf, openSessionOf } from '../../../../api/serving/formats/onnx/format.ts'
+import { readGraph } from '../../../../api/serving/formats/onnx/graph.ts'
+import { textsByInput } from '../../../../api/serving/formats/onnx/known-texts.ts'
 import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../../../api/serving/formats/onnx/session-host.ts'
 import { runRows } from '../../../../api/serving/run-rows.ts'
@@ -240,6 +242,54 @@ it('a row of a batch that an operator of ONNX Runtime cannot compute is refused,
   expect([...output]).toEqual([0, NaN, Math.fround(Math.sin(0.5))])
   expect(refused).toEqual([[1, expect.stringMatching(/^the graph refuses a value of the row: .* Cast node/)]])
   await sessions.stop()
+})
+
+describe('the texts of a column that a graph knows', () => {
+  const encoderOf = (input: string, ...texts: string[]) =>
+    node({
+      op: 'OneHotEncoder',
+      domain: ml,
+      inputs: [input],
+      outputs: [`${input}1`],
+      attributes: { cats_strings: texts },
+    })
+  const knownOf = (nodes: Buffer[], outputs = [value('y', [0, 0])]) => {
+    const inputs = ['city', 'colour'].map((name) => value(name, [0, 1], 8))
+    const textsOf = textsByInput(readGraph(model(graph({ inputs, outputs, nodes }))))
+    return [textsOf('city'), textsOf('colour')].map((texts) => texts && [...texts])
+  }
+  const joined = node({ op: 'Concat', inputs: ['city', 'colour'], outputs: ['all'], attributes: { axis: 1 } })
+  const first = node({ op: 'Gather', inputs: ['all', 'at'], outputs: ['one'], attributes: { axis: 1 } })
+  const lower = node({ op: 'StringNormalizer', inputs: ['colour'], outputs: ['low'] })
+
+  it('are those of its encoders, with those of the columns that it is joined with', () => {
+    const level = node({
+      op: 'LabelEncoder',
+      domain: ml,
+      inputs: ['city'],
+      outputs: ['level'],
+      attributes: { keys_strings: ['Oslo'], values_strings: ['north'], default_string: 'other' },
+    })
+    expect(knownOf([encoderOf('city', 'Bern', ''), level, encoderOf('colour', 'red')])).toEqual([
+      ['Bern', '', 'Oslo'],
+      ['red'],
+    ])
+    expect(knownOf([joined, first, encoderOf('one', 'Bern'), encoderOf('all', 'red')])).toEqual([
+      ['Bern', 'red'],
+      ['Bern', 'red'],
+    ])
+  })
+
+  it('are open where another operator reads the column, an output gives it, or a nested graph may read it', () => {
+    expect(knownOf([encoderOf('city', 'Bern'), encoderOf('colour', 'red'), lower])).toEqual([
+      ['Bern'],
+      undefined,
+    ])
+    expect(knownOf([joined, encoderOf('all', 'red'), lower])).toEqual([['red'], undefined])
+    expect(knownOf([encoderOf('city', 'Bern')], [value('city', [0, 1], 8)])).toEqual([undefined, []])
+    const nested = node({ op: 'If', inputs: ['yes'], outputs: ['z'] })
+    expect(knownOf([encoderOf('city', 'Bern'), nested])).toEqual([undefined, undefined])
+  })
 })
 
 it.each([

@@ -22,6 +22,7 @@ import type { CategorySplits } from './category-splits.ts'
 import type { CtrFeature } from './category-tables.ts'
 import type { FloatColumn } from './combinations.ts'
 import { deriveCategories } from './derive-categories.ts'
+import { hashOfText } from '../hashes/city-hash.ts'
 import { refuseLostTables } from './lost-tables.ts'
 
 export const isCatboost = (document: JsonObject): boolean =>
@@ -68,12 +69,16 @@ export function readCatboost(document: JsonObject): Forest {
   const { trainings, loss } = trainingOf(document)
   const ctrs = objectsOf(info['ctrs'] ?? [], 'ctrs') as unknown as CtrFeature[]
   refuseLostTables(ctrs, { loss, trainings })
-  const { derived, splits } = deriveCategories(document, {
+  const { derived, splits, known } = deriveCategories(document, {
     categories,
     ctrs,
     columns: columns.length,
     floats: floatColumnsOf(floats),
   })
+  for (const { feature_index: index, flat_feature_index: at } of categories) {
+    const isKnown = known.get(index)
+    if (isKnown !== undefined) columns[at]!.knownTexts = { has: (text) => isKnown(hashOfText(text)) }
+  }
   const test = testsOf(floats, splits)
   const oblivious = document['oblivious_trees']
   if (oblivious !== undefined && document['trees'] !== undefined)

@@ -4,9 +4,10 @@
  */
 import type { JsonObject } from '../../../network/layers-model.ts'
 import type { DerivedColumns, DerivingStep } from '../derived/derived-columns.ts'
-import { objectAt } from '../document-fields.ts'
+import { objectAt, objectsOf } from '../document-fields.ts'
 import { expectAtMost, forestLimits } from '../forest.ts'
 import type { HashedFeature } from './hashed-features.ts'
+import type { HashPlaces } from './hash-places.ts'
 import { categorySplitsOf, type CategoryCodes, type CategorySplits } from './category-splits.ts'
 import { countStatistics, statisticsOf, type CtrFeature } from './category-tables.ts'
 import {
@@ -16,7 +17,7 @@ import {
   type CombinationTests,
   type FloatColumn,
 } from './combinations.ts'
-import { foldedHigh, foldedLow } from '../hashes/folded-hash.ts'
+import { foldHash, foldedHigh, foldedLow, startFolding } from '../hashes/folded-hash.ts'
 
 export interface CategoryInfo {
   categories: readonly HashedFeature[]
@@ -31,7 +32,7 @@ export interface CategoryInfo {
 export function deriveCategories(
   document: JsonObject,
   { categories, ctrs, columns, floats }: CategoryInfo,
-): { derived: DerivedColumns | undefined; splits: CategorySplits } {
+): { derived: DerivedColumns | undefined; splits: CategorySplits; known: KnownHashes } {
   const byIndex = new Map(categories.map((feature) => [feature.feature_index, feature]))
   const coded = categories.filter(({ values }) => values.length > 0)
   const firstCtr = columns + coded.length
@@ -56,11 +57,14 @@ export function deriveCategories(
   const counted = countStatistics()
   const tests: CombinationTests = { columns: [], values: [], kinds: [] }
   const data = ctrs.length === 0 ? {} : objectAt(document, 'ctr_data')
+  const alone: Map<number, HashPlaces> = new Map()
   for (const places of groupsOf(ctrs).values()) {
     const group = places.map((place) => ctrs[place]!)
     const { sources, fold } = combinationOf(group[0]!.elements, { byIndex, codes, floats, prefixes, tests })
     const { places: known, statistics, memoryBytes: bytes } = statisticsOf(data, group, counted)
     memoryBytes += bytes
+    const category = onlyCategoryOf(group[0]!.elements)
+    if (category !== undefined) alone.set(category, known)
     const into = places.map((place) => firstCtr + place)
     const derive = (row: Float64Array): void => {
       fold(row)
@@ -72,5 +76,33 @@ export function deriveCategories(
   return {
     derived: steps.length === 0 ? undefined : { count, steps, memoryBytes },
     splits: categorySplitsOf(categories, ctrs, { codes, firstCtr }),
+    known: knownHashesOf(alone, codes),
   }
+}
+
+/** Returns the feature of a combination of one category and nothing else, whose table has all categories of the training. */
+function onlyCategoryOf(elements: unknown): number | undefined {
+  const [element, ...others] = objectsOf(elements, 'the elements of a CTR')
+  if (element?.['combination_element'] !== 'cat_feature_value' || others.length > 0) return undefined
+  return element['cat_feature_index'] as number
+}
+
+/**
+ * By the index of a feature, whether training has seen a category. A feature without a table of its own has no function: its splits name
+ * some categories only.
+ */
+type KnownHashes = ReadonlyMap<number, (hash: number) => boolean>
+
+function knownHashesOf(alone: ReadonlyMap<number, HashPlaces>, codes: CategoryCodes): KnownHashes {
+  return new Map(
+    Array.from(alone, ([index, places]) => [
+      index,
+      (hash: number) => {
+        startFolding()
+        foldHash(hash)
+        const isSeen = places.find(foldedHigh(), foldedLow()) < places.count
+        return isSeen || codes.get(index)?.codeOf.has(hash) === true
+      },
+    ]),
+  )
 }

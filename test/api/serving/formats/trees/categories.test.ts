@@ -61,6 +61,18 @@ describe('a model of CatBoost with categories', () => {
     ['7', -17943309],
   ])('hashes %s to %d', (text, hash) => expect(hashOfText(text)).toBe(hash))
 
+  it('knows the texts of a category with a table of its own, and not of one whose splits name only some', () => {
+    const { columns } = readForest(categoryModel('ctrs'))!
+    const seen = new Set(cases.find(({ name }) => name === 'catboost-ctrs-0')!.rows.map((row) => row[2]))
+    const colour = columns.find(({ name }) => name === 'colour')!.knownTexts!
+    expect(['red', 'white', 'grün', '日本', ''].every((text) => seen.has(text) && colour.has(text))).toBe(
+      true,
+    )
+    expect(['Red', 'red ', 'nan', 'never seen'].some((text) => colour.has(text))).toBe(false)
+    const { columns: flags } = readForest(categoryModel('one-hot'))!
+    expect(flags.filter(({ isText }) => isText).map(({ knownTexts }) => knownTexts)).toContain(undefined)
+  })
+
   it('reads FeatureFreq, the counter of a training on a GPU', () => {
     const answers = (bytes: Buffer): number[] => {
       const forest = readForest(bytes)!

@@ -1,0 +1,45 @@
+/**
+ * Refuses a category column of which the model knows no value that its feature takes: every row would count as unknown there, although a
+ * model with its other columns may pass the gate. pandas reads `10115.0` and `True` of a CSV as a number and a boolean.
+ */
+import { quotedName } from '../../../domain/errors.ts'
+import type { FeatureFit } from '../../../domain/model/features.ts'
+import { refuse } from '../network/layers-model.ts'
+import type { KnownTexts } from './format.ts'
+
+export interface TakenTexts {
+  /** The values that the model file declares. */
+  values?: readonly string[]
+  /** The texts of the training rows. */
+  texts?: readonly string[]
+}
+
+/** Throws `artifact_invalid`. `own`: the texts that a model knows which takes texts itself. */
+export function expectKnownCategories(
+  fit: FeatureFit,
+  own: KnownTexts | undefined,
+  { values, texts }: TakenTexts,
+): void {
+  if (fit.kind !== 'category') return
+  const { name, vocabulary, encoding } = fit
+  const known = own ?? (vocabulary.length > 0 ? new Set(vocabulary) : undefined)
+  if (known === undefined) return
+  const isForeign = (taken: readonly string[] = []): boolean =>
+    taken.length > 0 && !taken.some((text) => known.has(text))
+  const listed = own === undefined ? vocabulary : own.listed
+  const examples = listed === undefined ? '' : `, such as ${shown(listed)}`
+  const relist =
+    encoding === 'text'
+      ? ''
+      : ', or list the columns in columns.json with the "vocabulary" of each, in the order of the file'
+  if (isForeign(values))
+    refuse(
+      `no value of the feature ${quotedName(name)}, such as ${shown(values!)}, is a category of that column in the file${examples}: correct the values${relist}`,
+    )
+  if (isForeign(texts))
+    refuse(
+      `no value of ${quotedName(name)} in the training rows, such as ${shown(texts!)}, is a category that the model knows${examples}: write the values in the source as the model has them${relist}`,
+    )
+}
+
+const shown = (texts: readonly string[]): string => texts.slice(0, 5).map(quotedName).join(', ')
