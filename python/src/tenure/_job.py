@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Callable, Iterator, Mapping, NoReturn, Optional, Sequence, TypeVar, cast
 
 from ._checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
-from ._onnx import convert
+from ._onnx import convert, scores_outliers
 from ._replay import cell_of, midway_rows, odd_rows, spread
 from ._rows import codes_of, has, read_columns, vocabulary_of
 
@@ -351,7 +351,7 @@ class Job:
         """Saves an ONNX model (bytes, path or ``ModelProto``), or converts and saves a scikit-learn estimator or pipeline.
 
         ``answer`` predicts rows in the form of :meth:`frame` with the source model. Default: the pipeline, if it is converted here;
-        otherwise ONNX Runtime.
+        otherwise ONNX Runtime. A detector of outliers, such as ``IsolationForest``, answers with its ``decision_function``.
         """
         converted = not isinstance(model, (bytes, str, os.PathLike)) and not hasattr(model, "SerializeToString")
         if converted and self.kind not in _numbers and not hasattr(model, "predict_proba"):
@@ -367,8 +367,9 @@ class Job:
         self.write_result(answer)
 
     def _source(self, pipeline: Any) -> Callable[[Any], Any]:
-        source: Callable[[Any], Any] = pipeline.predict if self.kind in _numbers else pipeline.predict_proba
-        return source
+        if self.kind not in _numbers:
+            return cast(Callable[[Any], Any], pipeline.predict_proba)
+        return cast(Callable[[Any], Any], pipeline.decision_function if scores_outliers(pipeline) else pipeline.predict)
 
     def _taken(self, X: Any, names: Optional[Sequence[str]], codes: bool = False) -> Any:
         """Selects the columns that a model names, in its order, because a script may train on some of them. Returns a matrix unchanged."""

@@ -21,7 +21,42 @@ _rounding = ("DecisionTree", "ExtraTree", "RandomForest", "ExtraTrees", "Gradien
 _trees = (*_rounding, "HistGradientBoosting")
 
 #: Steps that do not change the values of numbers.
-_unchanging = {"Pipeline", "ColumnTransformer", "OneHotEncoder", "OrdinalEncoder", "SimpleImputer", "MultiOutputRegressor"}
+_unchanging = {
+    "Pipeline",
+    "ColumnTransformer",
+    "OneHotEncoder",
+    "OrdinalEncoder",
+    "SimpleImputer",
+    "MultiOutputRegressor",
+    # Changes the answer, behind the trees.
+    "TransformedTargetRegressor",
+}
+
+#: The functions of NumPy that are converted, each as the operators that compute it, with a second number for some.
+_functions: dict[str, Sequence[tuple[str, Optional[float]]]] = {
+    "absolute": [("Abs", None)],
+    "exp": [("Exp", None)],
+    "expm1": [("Exp", None), ("Sub", 1.0)],
+    "log": [("Log", None)],
+    "log1p": [("Add", 1.0), ("Log", None)],
+    "sqrt": [("Sqrt", None)],
+}
+_function_names = "numpy.abs, exp, expm1, log, log1p or sqrt"
+
+_in_source = "compute its columns in the source of the model file"
+#: What to do about steps that skl2onnx does not convert.
+_instead = {
+    "IterativeImputer": "use SimpleImputer(add_indicator=True)",
+    "KNNImputer": "use SimpleImputer(add_indicator=True)",
+    "MissingIndicator": "use SimpleImputer(add_indicator=True)",
+    "SplineTransformer": "use KBinsDiscretizer or PolynomialFeatures",
+    "LGBMClassifier": "train it on the rows of the job, whose categories it takes itself, and save it with save_lightgbm",
+    "LGBMRegressor": "train it on the rows of the job, whose categories it takes itself, and save it with save_lightgbm",
+    "XGBClassifier": "train it on the rows of the job, whose categories it takes itself, and save it with save_xgboost",
+    "XGBRegressor": "train it on the rows of the job, whose categories it takes itself, and save it with save_xgboost",
+    "CatBoostClassifier": "train it on the rows of the job, with cat_features, and save it with save_catboost",
+    "CatBoostRegressor": "train it on the rows of the job, with cat_features, and save it with save_catboost",
+}
 
 
 def convert(
@@ -41,9 +76,10 @@ def convert(
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
+    source, pipeline = pipeline, _without_target_step(pipeline)
     final = pipeline.steps[-1][1] if hasattr(pipeline, "steps") else pipeline
     options = {} if numbers else {id(final): {"zipmap": False}}
-    kinds = (DoubleTensorType, FloatTensorType) if _needs_doubles(pipeline) else (FloatTensorType, DoubleTensorType)
+    kinds = (DoubleTensorType, FloatTensorType) if _needs_doubles(source) else (FloatTensorType, DoubleTensorType)
     matrix = [[("rows", kind([None, len(columns)]))] for kind in kinds]
     inputs = [
         [(column.name, kind([None, 1]) if column.kind == "number" else StringTensorType([None, 1])) for column in columns]
@@ -72,8 +108,60 @@ def convert(
         if different == 0:
             break
     if best is None:
-        raise ValueError(f"the pipeline cannot be converted to ONNX: {first_lines(failure)}") from failure
+        raise ValueError(_why_not(source) or f"the pipeline cannot be converted to ONNX: {first_lines(failure)}") from failure
     return best
+
+
+def _estimators_in(pipeline: Any) -> list[Any]:
+    """Returns the pipeline and its steps at any depth, as they were before the training."""
+    return [each for each in [pipeline, *pipeline.get_params().values()] if hasattr(each, "get_params")]
+
+
+def _names_in(pipeline: Any) -> set[str]:
+    return {type(each).__name__ for each in _estimators_in(pipeline)}
+
+
+def _without_target_step(pipeline: Any) -> Any:
+    """Replaces a ``TransformedTargetRegressor`` at the end by its regressor and the function that follows it."""
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    steps = list(pipeline.steps) if hasattr(pipeline, "steps") else [("model", pipeline)]
+    final = steps[-1][1]
+    if type(final).__name__ != "TransformedTargetRegressor" or final.inverse_func is None:
+        return pipeline
+    return Pipeline([*steps[:-1], ("regressor", final.regressor_), ("inverse", FunctionTransformer(final.inverse_func))])
+
+
+def _why_not(pipeline: Any) -> Optional[str]:
+    """Names the step that prevents a conversion and what to do instead; None if skl2onnx knows all steps."""
+    from skl2onnx._supported_operators import sklearn_operator_name_map as known
+
+    for each in _estimators_in(pipeline):
+        name = type(each).__name__
+        if name == "TransformedTargetRegressor":
+            if each is not pipeline and each is not getattr(pipeline, "steps", [(None, None)])[-1][1]:
+                return f"{name} is converted at the end of a pipeline alone: put the other steps before it"
+            if not _is_converted(each.inverse_func):
+                return f"{name} is converted only with the inverse_func {_function_names}"
+        elif name == "CalibratedClassifierCV" and hasattr(getattr(each, "estimator", None), "steps"):
+            return (
+                f"{name} around a pipeline of several columns is not converted: put it at the end of the pipeline in place of its "
+                "classifier, as make_pipeline(encoders, CalibratedClassifierCV(classifier))"
+            )
+        elif name == "TargetEncoder" and len(getattr(pipeline, "classes_", [])) > 2:
+            return f"{name} of more than two classes is not converted: use OneHotEncoder or OrdinalEncoder"
+        # Its conversion defines functions of its own, which Tenure does not read.
+        elif name == "KNNImputer" or type(each) not in known:
+            return f"{name} has no conversion to ONNX: {_instead.get(name, _in_source + ', or replace it')}"
+    return None
+
+
+def scores_outliers(pipeline: Any) -> bool:
+    """Whether an estimator predicts 1 and -1, of which ONNX has the score."""
+    from sklearn.base import is_outlier_detector
+
+    return bool(is_outlier_detector(pipeline))
 
 
 def _needs_doubles(pipeline: Any) -> bool:
@@ -81,7 +169,7 @@ def _needs_doubles(pipeline: Any) -> bool:
     Whether trees compare 64-bit numbers, or a step computes with them. Trees other than histogram gradient boosting round their inputs to
     32 bits, so encoders and imputers before them need no more.
     """
-    names = {type(each).__name__ for each in [pipeline, *pipeline.get_params().values()] if hasattr(each, "get_params")}
+    names = _names_in(pipeline)
     trees, rounding = ({f"{tree}{kind}" for tree in some for kind in _kinds} for some in (_trees, _rounding))
     return bool(names & trees) and not names <= rounding | _unchanging
 
@@ -142,22 +230,29 @@ def _threshold(threshold: float, dtype: Any, mode: str) -> Any:
 
 @contextlib.contextmanager
 def _own_converters() -> Iterator[None]:
-    """Registers our converters for trees, imputers and encoders, which call those of skl2onnx."""
+    """Registers our converters for trees, imputers, encoders and others, most of which call those of skl2onnx."""
     from skl2onnx.common._registration import get_converter, get_shape_calculator, register_converter, register_shape_calculator
 
-    own: dict[str, Callable[[Any], Convert]] = {"SklearnSimpleImputer": _imputer_converter}
+    own: dict[str, Callable[[Any], Convert]] = {
+        "SklearnSimpleImputer": _imputer_converter,
+        "SklearnFunctionTransformer": _function_converter,
+    }
+    own.update({f"Sklearn{name}": _equal_converter for name in ("KBinsDiscretizer", "VotingClassifier", "VotingRegressor")})
     own.update({f"Sklearn{name}Encoder": _encoder_converter for name in ("OneHot", "Ordinal", "Target")})
     for kind in _kinds:
         own.update({f"Sklearn{name}{kind}": _tree_converter(f"TreeEnsemble{kind}") for name in _trees})
     kept = {name: get_converter(name) for name in own if _is_known(name)}
-    shape = get_shape_calculator("SklearnSimpleImputer")
+    own_shapes = {"SklearnSimpleImputer": _imputer_shape, "SklearnFunctionTransformer": _function_shape}
+    shapes = {name: get_shape_calculator(name) for name in own_shapes}
     try:
-        register_shape_calculator("SklearnSimpleImputer", _imputer_shape(shape), overwrite=True)
+        for name, shape in shapes.items():
+            register_shape_calculator(name, own_shapes[name](shape), overwrite=True)
         for name, converter in kept.items():
             register_converter(name, own[name](converter), overwrite=True, options=converter.get_allowed_options())
         yield
     finally:
-        register_shape_calculator("SklearnSimpleImputer", shape, overwrite=True)
+        for name, shape in shapes.items():
+            register_shape_calculator(name, shape, overwrite=True)
         for name, converter in kept.items():
             register_converter(name, converter._fct, overwrite=True, options=converter.get_allowed_options())
 
@@ -257,8 +352,8 @@ def _is_missing(category: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _of_texts(operator: Any, **changes: Any) -> Iterator[None]:
-    """Converts a copy of the estimator with these changes: a missing text is the empty text in a graph, and NaN in scikit-learn."""
+def _changed(operator: Any, **changes: Any) -> Iterator[None]:
+    """Converts a copy of the estimator with these changes."""
     model = operator.raw_operator
     operator.raw_operator = copy.copy(model)
     try:
@@ -290,7 +385,7 @@ def _encoder_converter(theirs: Convert) -> Convert:
             if len(values) > 0 and _is_missing(values[-1]) and "" not in values[:-1]:
                 values[-1] = ""
             categories.append(values)
-        with _of_texts(operator, categories_=categories):
+        with _changed(operator, categories_=categories):
             theirs(scope, operator, _Codes(container, model) if hasattr(model, "encoded_missing_value") else container)
 
     return ours
@@ -336,7 +431,8 @@ def _imputer_converter(theirs: Convert) -> Convert:
 
         model = operator.raw_operator
         if _takes_texts(operator) and _is_missing(model.missing_values) and not model.add_indicator:
-            with _of_texts(operator, missing_values=""):
+            # A missing text is the empty text in a graph, and NaN in scikit-learn.
+            with _changed(operator, missing_values=""):
                 theirs(scope, operator, container)
             return
         is_double = all(isinstance(each.type, DoubleTensorType) for each in operator.inputs)
@@ -381,6 +477,71 @@ def _imputer_shape(theirs: Callable[[Any], None]) -> Callable[[Any], None]:
         shape = operator.outputs[0].type.shape
         if indicator is not None and shape[1] is not None:
             operator.outputs[0].type.shape = [shape[0], shape[1] + len(indicator.features_)]
+
+    return ours
+
+
+def _equal_converter(theirs: Convert) -> Convert:
+    def ours(scope: Any, operator: Any, container: Any) -> None:
+        """Sets options that skl2onnx does not convert to others that give the same numbers."""
+        import numpy
+
+        model = operator.raw_operator
+        changes: dict[str, Any] = {}
+        if getattr(model, "encode", None) == "onehot":
+            changes["encode"] = "onehot-dense"
+        if getattr(model, "flatten_transform", False):
+            changes["flatten_transform"] = False
+        if getattr(model, "weights", None) is not None and hasattr(model, "_weights_not_none"):
+            changes["weights"] = numpy.asarray(model._weights_not_none)
+        with _changed(operator, **changes):
+            theirs(scope, operator, container)
+
+    return ours
+
+
+def _is_converted(function: Any) -> bool:
+    import numpy
+
+    return isinstance(function, numpy.ufunc) and function.__name__ in _functions
+
+
+def _operators_of(model: Any) -> Sequence[tuple[str, Optional[float]]]:
+    """Returns the operators of a ``FunctionTransformer``."""
+    if model.func is None:
+        return [("Identity", None)]
+    if not _is_converted(model.func) or model.kw_args:
+        name = getattr(model.func, "__name__", "a function")
+        raise ValueError(f"FunctionTransformer computes {name}, and only {_function_names} is converted: {_in_source}")
+    return _functions[model.func.__name__]
+
+
+def _function_converter(_theirs: Convert) -> Convert:
+    def ours(scope: Any, operator: Any, container: Any) -> None:
+        from onnx import TensorProto
+        from skl2onnx.common.data_types import DoubleTensorType
+        from skl2onnx.operator_converters.common import concatenate_variables
+
+        given = concatenate_variables(scope, operator.inputs, container)
+        kind = TensorProto.DOUBLE if isinstance(operator.inputs[0].type, DoubleTensorType) else TensorProto.FLOAT
+        steps = _operators_of(operator.raw_operator)
+        names = [scope.get_unique_variable_name("step") for _ in steps[1:]] + [operator.outputs[0].full_name]
+        for (op_type, number), made in zip(steps, names):
+            inputs = [given]
+            if number is not None:
+                inputs.append(scope.get_unique_variable_name("number"))
+                container.add_initializer(inputs[1], kind, [1], [number])
+            container.add_node(op_type, inputs, [made], op_version=14 if number is not None else 13)
+            given = made
+
+    return ours
+
+
+def _function_shape(theirs: Callable[[Any], None]) -> Callable[[Any], None]:
+    def ours(operator: Any) -> None:
+        _operators_of(operator.raw_operator)
+        with _changed(operator, func=None):
+            theirs(operator)
 
     return ours
 
