@@ -72,6 +72,31 @@ class Steps(Folder):
         ):
             self.assertLess(self.worst(job, pipeline.fit(train, targets), train), 1e-5, pipeline)
 
+    def test_converts_rare_categories_that_share_a_column_and_searches_of_hyperparameters(self) -> None:
+        import numpy
+        from sklearn.compose import make_column_transformer
+        from sklearn.linear_model import Ridge
+        from sklearn.model_selection import RandomizedSearchCV
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OneHotEncoder
+
+        job, _, _ = self.given("number")
+        job._categories = {"colour": ["blue", "green", "red", "white"]}
+        numbers, texts = numpy.arange(300) / 10, numpy.array((["red", "white", "white", "white", "blue", "green"] * 50))
+        job._rows = {"size": numbers, "colour": texts}
+        train, targets = job._matrix([numbers, texts]), numpy.arange(300.0) % 6
+        asked = job.frame([[1.5, text] for text in ("red", "white", "blue", "green", None)])
+        for options in (
+            {"handle_unknown": "infrequent_if_exist", "min_frequency": 60},
+            {"handle_unknown": "infrequent_if_exist", "max_categories": 3, "drop": "first"},
+            {"handle_unknown": "infrequent_if_exist"},
+            {"handle_unknown": "ignore", "min_frequency": 60},
+        ):
+            encode = make_column_transformer((OneHotEncoder(**options), ["colour"]), ("passthrough", ["size"]))
+            searched = RandomizedSearchCV(Ridge(), {"alpha": [0.1, 1]}, n_iter=2, cv=2)
+            pipeline = make_pipeline(encode, searched).fit(train, targets)
+            self.assertLess(self.worst(job, pipeline, asked), 1e-5, options)
+
     def test_answers_with_the_score_of_a_detector_of_outliers(self) -> None:
         import json
         from sklearn.ensemble import IsolationForest
@@ -88,9 +113,10 @@ class Steps(Folder):
         import numpy
         from sklearn.calibration import CalibratedClassifierCV
         from sklearn.compose import TransformedTargetRegressor, make_column_transformer
-        from sklearn.ensemble import VotingRegressor
+        from sklearn.ensemble import GradientBoostingRegressor, VotingRegressor
         from sklearn.experimental import enable_iterative_imputer  # noqa: F401
         from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator
+        from sklearn.kernel_approximation import Nystroem
         from sklearn.linear_model import LogisticRegression, Ridge
         from sklearn.pipeline import FeatureUnion, make_pipeline
         from sklearn.preprocessing import FunctionTransformer, SplineTransformer, StandardScaler, TargetEncoder
@@ -106,10 +132,11 @@ class Steps(Folder):
         _, _, encode = self.given("number")
         numbers, classes = numpy.arange(300.0) % 11, numpy.arange(300) % 3
         for step, why in (
-            (KNNImputer(), r"^KNNImputer has no conversion to ONNX: use SimpleImputer\(add_indicator=True\)"),
-            (IterativeImputer(), "^IterativeImputer has no conversion to ONNX: use SimpleImputer"),
+            (KNNImputer(), r"^KNNImputer has no conversion to ONNX that Tenure reads: use SimpleImputer\(add_indicator=True\)"),
+            (IterativeImputer(), "^IterativeImputer has no conversion to ONNX that Tenure reads: use SimpleImputer"),
             (FeatureUnion([("a", StandardScaler()), ("b", MissingIndicator(features="all"))]), "^MissingIndicator has .*: use SimpleImputer"),
-            (SplineTransformer(), "^SplineTransformer has no conversion to ONNX: use KBinsDiscretizer"),
+            (SplineTransformer(), "^SplineTransformer has no conversion to ONNX that Tenure reads: use KBinsDiscretizer"),
+            (Nystroem(n_components=3), "^Nystroem has .*: compute its columns in the source of the model file"),
             (FunctionTransformer(numpy.square), "FunctionTransformer computes square, and only numpy.abs, .* is converted: compute its columns"),
         ):
             refused("number", of_size(step), numbers, why)
@@ -120,6 +147,8 @@ class Steps(Folder):
         refused("number", vote, numbers, "^TransformedTargetRegressor is converted at the end of a pipeline alone")
         whole = CalibratedClassifierCV(make_pipeline(encode, LogisticRegression()), cv=2)
         refused("probability", whole, classes % 2, "^CalibratedClassifierCV around a pipeline .* put it at the end of the pipeline")
+        begun = make_pipeline(encode, GradientBoostingRegressor(init=Ridge(), n_estimators=2))
+        refused("number", begun, numbers, "^GradientBoostingRegressor is converted without an estimator as its init")
         target = make_pipeline(make_column_transformer((TargetEncoder(), ["colour"])), LogisticRegression())
         refused("classes", target, classes, "^TargetEncoder of more than two classes is not converted: use", classes=["0", "1", "2"])
 

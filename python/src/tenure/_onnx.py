@@ -44,10 +44,13 @@ _functions: dict[str, Sequence[tuple[str, Optional[float]]]] = {
 _function_names = "numpy.abs, exp, expm1, log, log1p or sqrt"
 
 _in_source = "compute its columns in the source of the model file"
-#: What to do about steps that skl2onnx does not convert.
+#: Steps that skl2onnx converts with functions or operators which Tenure does not read.
+_unread = {"KNNImputer", "CountVectorizer", "TfidfVectorizer", "HashingVectorizer", "TfidfTransformer"}
+#: What to do about steps that skl2onnx does not convert. For another one, its columns come from the source, or it is replaced.
 _instead = {
     "IterativeImputer": "use SimpleImputer(add_indicator=True)",
     "KNNImputer": "use SimpleImputer(add_indicator=True)",
+    "RegressorChain": "use MultiOutputRegressor",
     "MissingIndicator": "use SimpleImputer(add_indicator=True)",
     "SplineTransformer": "use KBinsDiscretizer or PolynomialFeatures",
     "LGBMClassifier": "train it on the rows of the job, whose categories it takes itself, and save it with save_lightgbm",
@@ -76,7 +79,7 @@ def convert(
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
-    source, pipeline = pipeline, _without_target_step(pipeline)
+    source, pipeline = pipeline, _unwrapped(pipeline)
     final = pipeline.steps[-1][1] if hasattr(pipeline, "steps") else pipeline
     options = {} if numbers else {id(final): {"zipmap": False}}
     kinds = (DoubleTensorType, FloatTensorType) if _needs_doubles(source) else (FloatTensorType, DoubleTensorType)
@@ -108,7 +111,7 @@ def convert(
         if different == 0:
             break
     if best is None:
-        raise ValueError(_why_not(source) or f"the pipeline cannot be converted to ONNX: {first_lines(failure)}") from failure
+        raise ValueError(_why_not(pipeline) or f"the pipeline cannot be converted to ONNX: {first_lines(failure)}") from failure
     return best
 
 
@@ -121,14 +124,21 @@ def _names_in(pipeline: Any) -> set[str]:
     return {type(each).__name__ for each in _estimators_in(pipeline)}
 
 
-def _without_target_step(pipeline: Any) -> Any:
-    """Replaces a ``TransformedTargetRegressor`` at the end by its regressor and the function that follows it."""
+def _unwrapped(pipeline: Any) -> Any:
+    """
+    Replaces a search of hyperparameters at the end by its best estimator, and a ``TransformedTargetRegressor`` by its regressor and the
+    function that follows it.
+    """
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer
 
     steps = list(pipeline.steps) if hasattr(pipeline, "steps") else [("model", pipeline)]
     final = steps[-1][1]
-    if type(final).__name__ != "TransformedTargetRegressor" or final.inverse_func is None:
+    if hasattr(final, "best_estimator_"):
+        return _unwrapped(Pipeline([*steps[:-1], (steps[-1][0], final.best_estimator_)]))
+    if hasattr(final, "steps"):
+        return _unwrapped(Pipeline([*steps[:-1], *final.steps]))
+    if type(final).__name__ != "TransformedTargetRegressor" or not _is_converted(final.inverse_func):
         return pipeline
     return Pipeline([*steps[:-1], ("regressor", final.regressor_), ("inverse", FunctionTransformer(final.inverse_func))])
 
@@ -151,9 +161,13 @@ def _why_not(pipeline: Any) -> Optional[str]:
             )
         elif name == "TargetEncoder" and len(getattr(pipeline, "classes_", [])) > 2:
             return f"{name} of more than two classes is not converted: use OneHotEncoder or OrdinalEncoder"
-        # Its conversion defines functions of its own, which Tenure does not read.
-        elif name == "KNNImputer" or type(each) not in known:
-            return f"{name} has no conversion to ONNX: {_instead.get(name, _in_source + ', or replace it')}"
+        elif name == "CalibratedClassifierCV" and getattr(each, "method", None) == "temperature":
+            return f"{name} is converted with method='sigmoid' or 'isotonic'"
+        elif name.startswith("GradientBoosting") and hasattr(getattr(each, "init", None), "predict"):
+            return f"{name} is converted without an estimator as its init"
+        elif name in _unread or type(each) not in known:
+            other = "replace it by another model" if hasattr(each, "predict") else _in_source
+            return f"{name} has no conversion to ONNX that Tenure reads: {_instead.get(name, other)}"
     return None
 
 
@@ -242,7 +256,11 @@ def _own_converters() -> Iterator[None]:
     for kind in _kinds:
         own.update({f"Sklearn{name}{kind}": _tree_converter(f"TreeEnsemble{kind}") for name in _trees})
     kept = {name: get_converter(name) for name in own if _is_known(name)}
-    own_shapes = {"SklearnSimpleImputer": _imputer_shape, "SklearnFunctionTransformer": _function_shape}
+    own_shapes = {
+        "SklearnSimpleImputer": _imputer_shape,
+        "SklearnFunctionTransformer": _function_shape,
+        "SklearnOneHotEncoder": _encoder_shape,
+    }
     shapes = {name: get_shape_calculator(name) for name in own_shapes}
     try:
         for name, shape in shapes.items():
@@ -385,8 +403,70 @@ def _encoder_converter(theirs: Convert) -> Convert:
             if len(values) > 0 and _is_missing(values[-1]) and "" not in values[:-1]:
                 values[-1] = ""
             categories.append(values)
-        with _changed(operator, categories_=categories):
+        if _groups_categories(model):
+            _add_groups(scope, operator, container, categories)
+            return
+        changes: dict[str, Any] = {"categories_": categories}
+        # Without rare categories, both answer an unknown category as "ignore" does.
+        if getattr(model, "handle_unknown", None) in _grouping:
+            changes["handle_unknown"] = "ignore"
+        with _changed(operator, **changes):
             theirs(scope, operator, _Codes(container, model) if hasattr(model, "encoded_missing_value") else container)
+
+    return ours
+
+
+#: The values of ``handle_unknown`` that count an unknown category among the rare ones.
+_grouping = ("infrequent_if_exist", "warn")
+
+
+def _groups_categories(model: Any) -> bool:
+    """Whether a ``OneHotEncoder`` gives several rare categories one column."""
+    return type(model).__name__ == "OneHotEncoder" and bool(getattr(model, "_infrequent_enabled", False))
+
+
+def _add_groups(scope: Any, operator: Any, container: Any, categories: Sequence[Any]) -> None:
+    """Encodes categories of which the rare ones share a column, which skl2onnx refuses."""
+    from onnx import TensorProto
+    from skl2onnx.operator_converters.common import concatenate_variables
+
+    model = operator.raw_operator
+    rows = concatenate_variables(scope, operator.inputs, container)
+    dropped = getattr(model, "_drop_idx_after_grouping", None)
+    drops = [None] * len(categories) if dropped is None else dropped
+    parts = []
+
+    def made(op_type: str, inputs: Sequence[str], **attributes: Any) -> str:
+        name = str(scope.get_unique_variable_name(op_type.lower()))
+        container.add_node(op_type, list(inputs), [name], **attributes)
+        return name
+
+    def constant(values: Sequence[int]) -> str:
+        name = str(scope.get_unique_variable_name("places"))
+        container.add_initializer(name, TensorProto.INT64, [len(values)], list(values))
+        return name
+
+    for place, (values, groups, drop) in enumerate(zip(categories, model._default_to_infrequent_mappings, drops)):
+        codes = list(range(len(values))) if groups is None else [int(code) for code in groups]
+        columns = list(range(max(codes) + 1))
+        is_grouped = groups is not None and model.handle_unknown in _grouping
+        column = made("ArrayFeatureExtractor", [rows, constant([place])], op_domain="ai.onnx.ml")
+        labels = {"keys_strings": [str(value) for value in values], "values_int64s": codes, "default_int64": columns[-1] if is_grouped else -1}
+        code = made("LabelEncoder", [column], op_domain="ai.onnx.ml", op_version=2, **labels)
+        zeros = int(model.handle_unknown != "error")
+        hot = made("OneHotEncoder", [code], op_domain="ai.onnx.ml", cats_int64s=columns, zeros=zeros)
+        flat = made("Reshape", [hot, constant([-1, len(columns)])], op_version=13)
+        kept = [each for each in columns if each != drop]
+        parts.append(flat if drop is None else made("Gather", [flat, constant(kept)], op_version=13, axis=1))
+    container.add_node("Concat", parts, [operator.outputs[0].full_name], op_version=13, axis=1)
+
+
+def _encoder_shape(theirs: Callable[[Any], None]) -> Callable[[Any], None]:
+    def ours(operator: Any) -> None:
+        """Counts rare categories of a column once."""
+        theirs(operator)
+        if _groups_categories(operator.raw_operator):
+            operator.outputs[0].type.shape[1] = sum(operator.raw_operator._n_features_outs)
 
     return ours
 
