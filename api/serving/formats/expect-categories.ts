@@ -14,7 +14,10 @@ export interface TakenTexts {
   texts?: readonly string[]
 }
 
-/** Throws `artifact_invalid`. `own`: the texts that a model knows which takes texts itself. */
+/**
+ * Throws `artifact_invalid`. `own`: the texts that a model knows which takes texts itself; a vocabulary of `columns.json` replaces them, for a
+ * column whose values are all new to the model.
+ */
 export function expectKnownCategories(
   fit: FeatureFit,
   own: KnownTexts | undefined,
@@ -22,15 +25,15 @@ export function expectKnownCategories(
 ): void {
   if (fit.kind !== 'category') return
   const { name, vocabulary, encoding } = fit
-  const known = own ?? (vocabulary.length > 0 ? new Set(vocabulary) : undefined)
+  const known: KnownTexts | undefined = vocabulary.length > 0 ? new Set(vocabulary) : own
   if (known === undefined) return
   const isForeign = (taken: readonly string[] = []): boolean =>
     taken.length > 0 && !taken.some((text) => known.has(text))
-  const listed = own === undefined ? vocabulary : own.listed
+  const listed = vocabulary.length > 0 ? vocabulary : known.listed
   const examples = listed === undefined ? '' : `, such as ${shown(listed)}`
   const relist =
     encoding === 'text'
-      ? ''
+      ? ', or, if they are new to the model on purpose, list them as the "vocabulary" of the column in columns.json'
       : ', or list the columns in columns.json with the "vocabulary" of each, in the order of the file'
   if (isForeign(values))
     refuse(

@@ -150,13 +150,20 @@ describe('columns', () => {
   })
 
   it('of texts are refused where the model knows no text of the training rows', () => {
-    const bound = (texts: string[], knownTexts?: ArtifactColumn['knownTexts']) =>
-      bindColumns({ columns: [{ name: 'city', isText: true, knownTexts }], features, texts: { city: texts } })
+    const bound = (texts: string[], knownTexts?: ArtifactColumn['knownTexts'], vocabulary?: string[]) =>
+      bindColumns({
+        columns: [{ name: 'city', isText: true, knownTexts }],
+        features,
+        texts: { city: texts },
+        declared: vocabulary && [{ name: 'city', vocabulary }],
+      })
     const isBern = { has: (text: string) => text === 'Bern' }
     expect(() => bound(['BERN', 'OSLO'], { ...isBern, listed: ['Bern'] })).toThrow(
-      /^no value of "city" in the training rows, such as "BERN", "OSLO", is a category that the model knows, such as "Bern": write the values in the source as the model has them$/,
+      /^no value of "city" in the training rows, such as "BERN", "OSLO", is a category that the model knows, such as "Bern": write the values in the source as the model has them, or, if they are new to the model on purpose, list them/,
     )
     expect(() => bound(['BERN'], isBern)).toThrow(/is a category that the model knows: write the values/)
+    expect(bound(['BERN'], isBern, ['BERN']).fits).toHaveLength(3)
+    expect(() => bound(['BERN'], undefined, ['Bern'])).toThrow(/model knows, such as "Bern": write/)
     for (const texts of [['BERN', 'Bern'], []]) expect(bound(texts, isBern).fits).toHaveLength(3)
     expect(bound(['BERN']).fits).toHaveLength(3)
   })
