@@ -207,6 +207,33 @@ class Results(Folder):
         self.assertEqual([coded.given[0], coded.given[2]], [0, 1])
         self.assertTrue(math.isnan(coded.given[1]))
 
+    @unittest.skipUnless(has("pandas"), "no pandas")
+    def test_gives_a_model_of_lightgbm_the_columns_of_its_training_and_no_infinite_value_to_linear_leaves(self) -> None:
+        class Boosting:
+            def __init__(self, lists: Any, text: str) -> None:
+                self.pandas_categorical, self.text = lists, text
+
+            def feature_name(self) -> list[str]:
+                return ["size", "colour"]
+
+            def save_model(self, path: str) -> None:
+                Path(path).write_text(self.text)
+
+            def predict(self, frame: Any) -> Any:
+                self.kind, self.sizes = frame["colour"].dtype.kind, frame["size"].tolist()
+                return [0.5 for _ in self.sizes]
+
+        class FrameJob(PlainJob):
+            frame = Job.frame
+
+        for lists, text, kind, infinite in (
+            ([["red", "white"]], "tree\nis_linear=0\n", "O", True),
+            (None, "tree\nis_linear=1\n", "f", False),
+        ):
+            model = Boosting(lists, text)
+            FrameJob(given_job(self.folder), io.StringIO()).save_lightgbm(model)
+            self.assertEqual((model.kind, math.inf in model.sizes), (kind, infinite))
+
     def converting_job(self, kind: str, **label: Any) -> tuple[Job, Any, Any]:
         """A job whose rows are on even tenths, with every seventh size missing; those rows, and rows on odd tenths, where trees have thresholds."""
         import numpy

@@ -306,11 +306,14 @@ class Job:
 
     @_writes
     def save_lightgbm(self, model: Any) -> None:
-        """Saves a LightGBM booster, or an estimator of its scikit-learn interface."""
+        """Saves a LightGBM booster, or an estimator of its scikit-learn interface, trained on categoricals or on their codes alone."""
         booster = getattr(model, "booster_", model)
-        booster.save_model(str(self.output / "model.txt"))
-        names = booster.feature_name()
-        self.write_result(lambda X: booster.predict(self._taken(X, names)), names=names, infinite=True)
+        file = self.output / "model.txt"
+        booster.save_model(str(file))
+        names, codes = booster.feature_name(), not booster.pandas_categorical
+        # A linear leaf answers an infinite value with an infinite number, or with none.
+        linear = "\nis_linear=1\n" in file.read_text(encoding="utf-8")
+        self.write_result(lambda X: booster.predict(self._taken(X, names, codes)), names=names, infinite=not linear)
 
     @_writes
     def save_xgboost(self, model: Any) -> None:
