@@ -193,8 +193,9 @@ class Results(Folder):
             def save_model(self, path: str, format: str) -> None:
                 Path(path).write_text("{}")
 
-            def predict_proba(self, frame: Any) -> Any:
+            def predict(self, frame: Any, prediction_type: str) -> Any:
                 self.given = frame["colour"].tolist()
+                assert prediction_type == "Probability"
                 return [[0.5, 0.5] for _ in self.given]
 
         class FrameJob(PlainJob):

@@ -339,7 +339,8 @@ class Job:
         Another category counts as a number by its code, ``X[name].cat.codes``.
         """
         model.save_model(str(self.output / "model.json"), format="json")
-        predict = model.predict if self.kind in _numbers else model.predict_proba
+        # The class CatBoost has no predict_proba.
+        predict = model.predict if self.kind in _numbers else functools.partial(model.predict, prediction_type="Probability")
         names = model.feature_names_
         order = self._order(names)
         texts = [order[index] for index in model.get_cat_feature_indices()]
