@@ -2,8 +2,9 @@
  * Renders the commands that the user may send to a release, in one form with a reason. The form contains the digests and the stage shown on
  * the page, so that an approval applies to exactly what was shown.
  */
-import { commandStages } from '../../../../domain/release/commands.ts'
-import { mayApprove } from '../../../../domain/release/approval.ts'
+import { advanceByCommand } from '../../../../domain/release/commands.ts'
+import { isRequester } from '../../../../domain/release/approval.ts'
+import type { Advance } from '../../../../domain/release/events.ts'
 import { approvalSides, type ApprovalSide } from '../../../../domain/release/rules/approvals.ts'
 import {
   commandNames,
@@ -32,7 +33,6 @@ const championOf = ({ baseline }: ReleaseState): string => baseline ?? 'no versi
 /** Before its first request, a release ends at once, and its version is not withdrawn. */
 const isUnexposed = ({ stage }: ReleaseState): boolean =>
   stage === 'qualifying' || stage === 'awaiting_approval'
-const endsIt = 'Ends the release; can be released again'
 
 const buttons: Readonly<Record<CommandName, ButtonParts>> = {
   approve: {
@@ -58,19 +58,19 @@ const buttons: Readonly<Record<CommandName, ButtonParts>> = {
   rollback: {
     word: 'Roll back',
     look: 'danger',
-    does: (state) =>
-      isUnexposed(state) ? endsIt : `All traffic to ${championOf(state)}; withdraws the version`,
+    does: (state) => `All traffic to ${championOf(state)}; withdraws the version`,
   },
   abort: {
     word: 'Abort',
     look: 'danger',
     does: (state) =>
-      isUnexposed(state)
-        ? endsIt
-        : `All traffic to ${championOf(state)}; ${state.promoted ? 'withdraws the version' : 'can be released again'}`,
+      `${isUnexposed(state) ? 'Ends the release' : `All traffic to ${championOf(state)}`}; can be released again`,
   },
   promoteNow: { word: 'Emergency promote', look: 'danger', does: () => '' },
 }
+
+/** Names a command as its button does. */
+export const commandWord = (name: CommandName): string => buttons[name].word
 
 function firstStep(state: ReleaseState): string {
   const [step] = stepsOf(state)
@@ -83,20 +83,44 @@ const inOrder: readonly CommandName[] = ['approve', 'reject', 'resume', 'pause',
 /** Commands for which the browser requires a reason. */
 const needsReason: ReadonlySet<CommandName> = new Set(['reject', 'rollback', 'abort', 'promoteNow'])
 
-/** Returns the commands of this role that would change the release now. */
-export function possibleCommands(
-  { role }: Actor,
-  { release: { state, endedAt } }: ReleaseSubject,
-): CommandName[] {
-  if (endedAt !== undefined) return []
-  return commandNames.filter((name) => {
-    if (!commandRoles[name].includes(role) || !commandStages[name].includes(state.stage)) return false
-    if (name === 'pause') return !state.paused
-    if (name === 'resume') return state.paused || state.stage === 'awaiting_decision'
-    if (name === 'promoteNow') return state.breakGlass === undefined && state.drill === undefined
-    return true
+type Viewed = Pick<ReleaseSubject, 'release' | 'nowMs'>
+
+/** Returns the answer of the release to a command as if this user gave it now, so that a page offers what the release accepts. */
+const answerTo = (command: CommandName, { name, id, role }: Actor, { release, nowMs }: Viewed): Advance =>
+  advanceByCommand(release.state, {
+    kind: 'command',
+    atMs: nowMs,
+    command,
+    by: name,
+    key: id,
+    role,
+    inScope: true,
+    reason: 'given',
   })
+
+/** Returns the commands that the release would accept from this user now, without a second command of the same effect. */
+export function possibleCommands(actor: Actor, subject: Viewed): CommandName[] {
+  const { state, endedAt } = subject.release
+  if (endedAt !== undefined) return []
+  const repeated: Partial<Record<CommandName, boolean>> = {
+    rollback: isUnexposed(state),
+    abort: state.promoted,
+  }
+  return commandNames.filter((name) => !repeated[name] && answerTo(name, actor, subject).applied)
 }
+
+/** Explains why an approver cannot approve a release that waits for approval; undefined for an approver who can. */
+function approvalRefusal(actor: Actor, subject: Viewed): string | undefined {
+  const { state } = subject.release
+  if (!commandRoles.approve.includes(actor.role) || !needsApprover(state)) return undefined
+  if (isRequester(state, { by: actor.name, key: actor.id }))
+    return 'You requested this release; someone else must approve it.'
+  const { applied, message } = answerTo('approve', actor, subject)
+  return applied ? undefined : `You cannot approve: ${message}.`
+}
+
+const needsApprover = ({ stage }: ReleaseState): boolean =>
+  stage === 'awaiting_approval' || stage === 'awaiting_decision'
 
 /** Returns the hidden fields that bind the form to the page: digests, champion and stage. */
 export function shownFields(subject: ReleaseSubject): Record<string, string> {
@@ -124,11 +148,8 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
   const { state } = subject.release
   const commands = possibleCommands(actor, subject)
   if (commands.length === 0 || token === undefined) return <></>
-  const isRequester =
-    state.requestedByKey === undefined ? state.requestedBy === actor.name : state.requestedByKey === actor.id
-  const isNamed = mayApprove(state, { by: actor.name })
-  const shown = isRequester || !isNamed ? commands.filter((name) => name !== 'approve') : commands
-  const regular = inOrder.filter((name) => shown.includes(name))
+  const refusal = approvalRefusal(actor, subject)
+  const regular = inOrder.filter((name) => commands.includes(name))
   const inView = state.stage === 'awaiting_decision' ? 3 : 2
   const [first, others] = [regular.slice(0, inView), regular.slice(inView)]
   return (
@@ -136,14 +157,7 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
       <h2 id="decide-heading" class="aloud">
         Decide
       </h2>
-      {isRequester && commands.includes('approve') && (
-        <p class="notice small">You requested this release; someone else must approve it.</p>
-      )}
-      {!isRequester && !isNamed && commands.includes('approve') && (
-        <p class="notice small">
-          The model file names who approves: {state.policy.approval.from?.join(', ')}.
-        </p>
-      )}
+      {refusal !== undefined && <p class="notice small">{refusal}</p>}
       <p id="moved" class="notice warn" role="status" hidden>
         This release has changed. <a href={`/releases/${state.id}`}>Reload</a>
       </p>
@@ -174,7 +188,7 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
             <Choice name={name} state={state} />
           ))}
         </div>
-        {(others.length > 0 || shown.includes('promoteNow')) && (
+        {(others.length > 0 || commands.includes('promoteNow')) && (
           <details>
             <summary>More actions</summary>
             <div class="choices">
@@ -182,7 +196,7 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
                 <Choice name={name} state={state} />
               ))}
             </div>
-            {shown.includes('promoteNow') && (
+            {commands.includes('promoteNow') && (
               <>
                 <p class="small">
                   Emergency promotion skips approvals, minimum times and all stages but one: its requests,
@@ -261,7 +275,7 @@ export const CommandLog = ({ subject: { commands, release } }: { subject: Releas
         columns={[
           { head: 'Time', cell: ({ at }) => <Time at={at} /> },
           { head: 'Actor', names: true, cell: ({ actor }) => actor },
-          { head: 'Action', cell: ({ command }) => plain(command) },
+          { head: 'Action', cell: ({ command }) => commandWord(command) },
           {
             head: 'Status',
             cell: ({ accepted }) =>

@@ -1,0 +1,75 @@
+/** Tests which commands the form of a release offers to a user, and why it does not offer an approval. */
+import { describe, expect, it } from 'vitest'
+import { CommandForm, possibleCommands } from '../../../../api/dashboard/pages/release/command-form.tsx'
+import { advance } from '../../../../domain/release/reducer.ts'
+import { commandNames, type ReleaseState } from '../../../../domain/release/state.ts'
+import type { Role } from '../../../../domain/roles.ts'
+import { subjectOf } from '../../../support/dashboard/release-subject.ts'
+import {
+  advanceAll,
+  commandEvent,
+  opened,
+  probated,
+  releasePolicy,
+  routedCanary,
+  stateAt,
+  undecided,
+  waiting,
+} from '../../../support/release/releases.ts'
+
+const actorOf = (name: string, role: Role) => ({ id: `key-of-${name}`, name, role })
+const offered = (state: ReleaseState, role: Role = 'admin', name = 'zoe') =>
+  possibleCommands(actorOf(name, role), subjectOf(state))
+const shown = async (state: ReleaseState, name: string) =>
+  String(
+    await CommandForm({
+      subject: subjectOf(state),
+      actor: actorOf(name, 'approver'),
+      token: 'token',
+      once: 'once',
+    }),
+  )
+const { baseline: _baseline, ...first } = waiting
+
+describe('the form of a release', () => {
+  it.each<[string, ReleaseState]>([
+    ...Object.entries(stateAt),
+    ['a first version', first],
+    ['an emergency promotion', advanceAll(waiting, commandEvent('promoteNow', 'root'))],
+    ['a paused stage', advanceAll(routedCanary, commandEvent('pause'))],
+    ['a verdict against it', { ...routedCanary, lastVerdict: { kind: 'fail', reason: 'bad', atMs: 1 } }],
+    ['an undecided probation', { ...undecided, undecidedStage: 'probation' }],
+  ])('offers only what the release accepts: %s', (_name, state) => {
+    for (const command of offered(state))
+      expect(advance(state, { ...commandEvent(command, 'zoe'), role: 'admin' }).applied, command).toBe(true)
+  })
+
+  it('offers no emergency promotion where the release refuses one', () => {
+    expect(offered(waiting)).toContain('promoteNow')
+    expect(offered(first)).not.toContain('promoteNow')
+    expect(offered({ ...undecided, undecidedStage: 'probation' })).not.toContain('promoteNow')
+  })
+
+  it('offers one of two commands with the same effect', () => {
+    expect(offered(opened, 'operator')).toEqual(['abort'])
+    expect(offered(waiting, 'operator')).toEqual(['abort'])
+    expect(offered(probated, 'operator')).toEqual(['pause', 'rollback'])
+    expect(offered(routedCanary, 'operator').toSorted()).toEqual(['abort', 'pause', 'rollback'])
+  })
+
+  it('offers nothing to a viewer, and nothing on a release that has ended', () => {
+    expect(offered(waiting, 'viewer')).toEqual([])
+    expect(offered(stateAt.ended)).toEqual([])
+    expect(commandNames.filter((name) => offered(stateAt.rolling_back).includes(name))).toEqual([])
+  })
+
+  it('tells an approver why the release takes no approval from them', async () => {
+    expect(await shown(waiting, 'ben')).toContain('value="approve"')
+    const once = await shown(advanceAll(waiting, commandEvent('approve', 'ben')), 'ben')
+    expect(once).toContain('You cannot approve: already approved by ben.')
+    expect(once).not.toContain('value="approve"')
+    const policy = { ...releasePolicy, approval: { ...releasePolicy.approval, from: ['ada', 'eve'] } }
+    expect(await shown({ ...waiting, policy }, 'ben')).toContain('the policy names ada, eve')
+    expect(await shown(waiting, waiting.requestedBy)).toContain('You requested this release')
+  })
+})
