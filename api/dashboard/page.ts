@@ -50,10 +50,17 @@ export interface PageEntry {
   find: () => Promise<AnyPage>
 }
 
+type FormHandler = (
+  deps: ApiDeps,
+  ask: RouteRequest<unknown, unknown>,
+  /** All pages, for the navigation of a page that explains a refusal. */
+  places: readonly PageEntry[],
+) => Promise<RouteResponse>
+
 /** The target of a form. It redirects to a page, or responds with an error page. */
 export interface FormEntry {
   path: string
   allow: readonly Role[] | 'public'
   summary: string
-  find: () => Promise<(deps: ApiDeps, ask: RouteRequest<unknown, unknown>) => Promise<RouteResponse>>
+  find: () => Promise<FormHandler>
 }

@@ -40,7 +40,7 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
         body: z.record(z.string(), z.string()),
         answers: { 303: 'Done; redirects to the page with the result' },
         handle: async (ask: RouteRequest<Record<string, string>, undefined>) =>
-          (await form.find())(deps, ask),
+          (await form.find())(deps, ask, pageRegistry),
       }),
     ),
     ...downloadRegistry.map((download) =>
@@ -48,7 +48,8 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
         page: true,
         summary: download.summary,
         answers: { 200: 'The file' },
-        handle: async (ask: RouteRequest<unknown, undefined>) => (await download.find())(deps, ask),
+        handle: async (ask: RouteRequest<unknown, undefined>) =>
+          (await download.find())(deps, ask, pageRegistry),
       }),
     ),
     changes(deps),

@@ -3,7 +3,7 @@
  * page never approves another state.
  */
 import { z } from 'zod'
-import { DomainError, isError } from '../../../../domain/errors.ts'
+import { isError } from '../../../../domain/errors.ts'
 import {
   commandNames,
   commandRoles,
@@ -12,16 +12,18 @@ import {
 } from '../../../../domain/release/state.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { findReleasable } from '../../../../store/release/releases.ts'
-import { requireRole, type Actor } from '../../../auth/authentication.ts'
+import { requireRole } from '../../../auth/authentication.ts'
 import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { deferredMessage } from '../../../services/deferred-commands.ts'
 import { getReleaseInScope, sendReleaseCommand } from '../../../services/release-commands.ts'
-import { pageText } from '../../render-page.tsx'
-import type { PageElement } from '../../page.ts'
+import { navOf, pageText } from '../../render-page.tsx'
+import type { PageFrame } from '../../layout.tsx'
+import type { PageElement, PageEntry } from '../../page.ts'
 import { html, pageHeaders } from '../../security-headers.ts'
-import { reasonText, writtenReason } from '../../../http/schemas.ts'
+import { checkEntry, checkInput, writtenReason } from '../../../http/schemas.ts'
 import { plain, shortDigest } from '../../labels.ts'
+import { commandWord } from './command-form.tsx'
 
 /** Commands that need no reason, as in the API. */
 const unexplained: readonly CommandName[] = ['approve', 'pause', 'resume']
@@ -29,7 +31,7 @@ const unexplained: readonly CommandName[] = ['approve', 'pause', 'resume']
 const digest = z.string().max(100)
 const sent = z.object({
   command: z.enum(commandNames),
-  reason: reasonText.optional(),
+  reason: z.string().default(''),
   once: z.string().regex(/^[\w-]{1,100}$/),
   artifact: digest,
   evaluation: digest,
@@ -46,41 +48,34 @@ const bound: readonly CommandName[] = ['approve', 'reject', 'resume', 'promoteNo
 export async function submitReleaseCommand(
   deps: ApiDeps,
   ask: RouteRequest<unknown, unknown>,
+  places: readonly PageEntry[],
 ): Promise<RouteResponse> {
   const actor = ask.actor!
   const id = ask.params['id']!
-  const form = parsed(ask.body)
-  const { command, once, artifact, evaluation, policy } = form
+  const form = checkInput(sent, ask.body, 'the form')
+  const { command, once, artifact, evaluation, policy, reason: typed } = form
   requireRole(actor, commandRoles[command])
   const { state } = await getReleaseInScope(deps.store, actor, id)
-  const result = { actor, state, token: ask.session?.token, command }
+  const frame = { actor, nav: navOf(places, actor), token: ask.session?.token }
+  const result = { frame, state, command, typed }
+  const isUnexplained = unexplained.includes(command) && typed.trim() === ''
+  const reason = isUnexplained ? { data: undefined } : checkEntry(writtenReason, typed)
+  if ('issue' in reason)
+    return refusal(result, { title: 'Invalid reason', status: 400, issues: [`The reason ${reason.issue}`] })
   const isBound = bound.includes(command)
   const changes = isBound ? await changesSince(deps, state, form) : []
-  if (changes.length > 0) return refusal(result, changes, true)
+  if (changes.length > 0) return refusal(result, { title: 'Page out of date', issues: changes })
   try {
-    const { reason } = form
     const seen = isBound ? { artifact, evaluation, policy } : {}
-    const outcome = await sendReleaseCommand(deps, actor, { command, release: id, reason, seen, once })
+    const order = { command, release: id, reason: reason.data, seen, once }
+    const outcome = await sendReleaseCommand(deps, actor, order)
     if ('deferred' in outcome) return await deferredPage(result)
     return { status: 303, headers: { ...pageHeaders, location: `/releases/${state.id}` } }
   } catch (error) {
     if (!isError(error, 'command_refused')) throw error
     const { state: now } = await getReleaseInScope(deps.store, actor, id)
-    return refusal({ ...result, state: now }, [error.message], false)
+    return refusal({ ...result, state: now }, { title: 'Action not allowed', issues: [error.message] })
   }
-}
-
-function parsed(body: unknown): Sent {
-  const checked = sent.safeParse(body)
-  if (checked.success) {
-    const { command, reason = '' } = checked.data
-    const given =
-      unexplained.includes(command) && reason.trim() === '' ? undefined : writtenReason.safeParse(reason)
-    if (given === undefined || given.success) return { ...checked.data, reason: given?.data }
-    throw new DomainError('invalid_request', `invalid form: reason ${given.error.issues[0]?.message}`)
-  }
-  const issues = checked.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`)
-  throw new DomainError('invalid_request', `invalid form: ${issues.join('; ')}`, { issues })
 }
 
 /** Returns the differences between the shown state and the current one. */
@@ -107,10 +102,11 @@ const stageName = (at: { stage: string; stage_index?: string; stageIndex?: numbe
 const readable = (value: string): string => (value.startsWith('sha256:') ? shortDigest(value) : value)
 
 interface CommandResult {
-  actor: Actor
+  frame: Pick<PageFrame, 'actor' | 'nav' | 'token'>
   state: ReleaseState
-  token: string | undefined
   command: CommandName
+  /** The reason as it was typed. */
+  typed: string
 }
 
 /** Confirms a deferred command, because the release page shows it only after Temporal is reachable again. */
@@ -119,31 +115,46 @@ const deferredPage = (result: CommandResult): Promise<RouteResponse> =>
     result,
     { title: 'Queued', status: 202 },
     <p>
-      Temporal is unreachable; your action runs when it is back. “{plain(result.command)}” is{' '}
+      Temporal is unreachable; your action runs when it is back. “{commandWord(result.command)}” is{' '}
       {deferredMessage}. The release page of {result.state.version} and the audit will show the result.
     </p>,
   )
 
-/** Explains why a command was refused. `stale`: the page was out of date; otherwise the release refused. */
-const refusal = (result: CommandResult, changes: string[], stale: boolean): Promise<RouteResponse> =>
+interface Refusal {
+  title: string
+  status?: number
+  /** Why the command was not applied, or what has changed since the page was loaded. */
+  issues: string[]
+}
+
+/** Explains why a command was not applied, and shows the typed reason, so that it can be sent again. */
+const refusal = (result: CommandResult, { title, status = 409, issues }: Refusal): Promise<RouteResponse> =>
   resultPage(
     result,
-    { title: stale ? 'Page out of date' : 'Action not allowed', status: 409 },
+    { title, status },
     <>
       <p>
-        “{plain(result.command)}” was not applied to {result.state.version}
-        {stale ? '. Changed since the page was loaded:' : ':'}
+        “{commandWord(result.command)}” was not applied to {result.state.version}
+        {title === 'Page out of date' ? '. Changed since the page was loaded:' : ':'}
       </p>
       <ul>
-        {changes.map((change) => (
-          <li>{change}</li>
+        {issues.map((issue) => (
+          <li>{issue}</li>
         ))}
       </ul>
+      {result.typed.trim() !== '' && (
+        <>
+          <label for="typed">Your reason, to copy</label>
+          <textarea id="typed" rows={3} readonly>
+            {result.typed}
+          </textarea>
+        </>
+      )}
     </>,
   )
 
 async function resultPage(
-  { actor, state, token }: CommandResult,
+  { frame, state }: CommandResult,
   { title, status }: { title: string; status: number },
   message: PageElement,
 ): Promise<RouteResponse> {
@@ -158,6 +169,6 @@ async function resultPage(
       </p>
     </section>
   )
-  const text = await pageText({ title, path: '/releases', actor, token, children })
+  const text = await pageText({ title, path: '/releases', ...frame, children })
   return { status, text, type: html, headers: pageHeaders }
 }
