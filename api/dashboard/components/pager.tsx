@@ -1,4 +1,5 @@
 /** Renders the links of keyset-paged lists. Page numbers would repeat rows when a row is added. */
+import type { Child } from 'hono/jsx'
 import { DomainError } from '../../../domain/errors.ts'
 import type { PageElement } from '../page.ts'
 
@@ -21,6 +22,25 @@ export const CursorPager = ({ first, next }: Pages): PageElement =>
         </a>
       )}
     </nav>
+  )
+
+interface EmptyParts {
+  /** The rows of the list, such as `releases`. */
+  rows: string
+  path: string
+  query: Readonly<Record<string, unknown>>
+  /** Shown for a list without a query: how its first row comes about. */
+  children?: Child
+}
+
+/** Explains why a list has no rows: its query hides them, or none was written yet. */
+export const EmptyList = ({ rows, path, query: { page, ...filters }, children }: EmptyParts): PageElement =>
+  (page ?? 1) === 1 && Object.values(filters).every((value) => value === undefined) ? (
+    <>{children}</>
+  ) : (
+    <>
+      No {rows} match. <a href={path}>Clear filters</a>
+    </>
   )
 
 /** Returns the URL of a list with its query. Omits parameters without a value. */

@@ -6,7 +6,7 @@ import { versionSearchFields } from '../../../http/version-search.ts'
 import { requireInOrder } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
-import { listHref, CursorPager } from '../../components/pager.tsx'
+import { EmptyList, listHref, CursorPager } from '../../components/pager.tsx'
 import { Crumbs } from '../../components/links.tsx'
 import { Search } from './versions-search.tsx'
 import { VersionTable } from '../../components/version-table.tsx'
@@ -41,13 +41,9 @@ export const versionsPage = definePage({
           <VersionTable
             versions={found}
             empty={
-              Object.keys(sent).length === 0 ? (
-                'No versions yet'
-              ) : (
-                <>
-                  No versions match. <a href="/versions">Clear filters</a>
-                </>
-              )
+              <EmptyList rows="versions" path="/versions" query={sent}>
+                No versions yet
+              </EmptyList>
             }
           />
           <CursorPager

@@ -2,9 +2,9 @@
 import { z } from 'zod'
 import { listOpenAlerts, listResolvedAlerts } from '../../../../store/dashboard/alert-list.ts'
 import { modelName, rowNumber } from '../../../http/schemas.ts'
-import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
-import { listHref, CursorPager } from '../../components/pager.tsx'
+import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
+import { EmptyList, listHref, CursorPager } from '../../components/pager.tsx'
 import { DataTable, Time } from '../../components/elements.tsx'
 import { alertHandlers } from './alert-roles.ts'
 import { AlertCard, RunbookLink, SeverityBadge } from './alert-card.tsx'
@@ -15,27 +15,26 @@ const rowsAPage = 30
 export const alertsPage = definePage({
   query: z.strictObject({ model: modelName.optional(), before: rowNumber.optional() }),
   async load({ store, serving }, { actor, query: { model, before } }) {
-    const filter = { ...modelFilter(actor), model }
+    const { models, asked } = await filterByModel(store, actor, model)
     const [open, resolved] = await Promise.all([
-      before === undefined ? listOpenAlerts(store, { ...filter, limit: maxOpen }) : [],
-      listResolvedAlerts(store, { ...filter, before, limit: rowsAPage + 1 }),
+      before === undefined ? listOpenAlerts(store, { ...asked, limit: maxOpen + 1 }) : [],
+      listResolvedAlerts(store, { ...asked, before, limit: rowsAPage + 1 }),
     ])
     return {
-      open,
+      models,
+      open: open.slice(0, maxOpen),
+      moreOpen: open.length > maxOpen,
       resolved: resolved.slice(0, rowsAPage),
       more: resolved.length > rowsAPage,
       nowMs: serving.wall(),
     }
   },
-  title: ({ open }) => (open.length === 0 ? 'Alerts' : `Alerts (${open.length})`),
-  view: ({ open, resolved, more, nowMs }, { query: { model, before }, actor, token }) => (
+  title: ({ open, moreOpen }) =>
+    open.length === 0 ? 'Alerts' : `Alerts (${open.length}${moreOpen ? '+' : ''})`,
+  view: ({ models, open, moreOpen, resolved, more, nowMs }, { query: { model, before }, actor, token }) => (
     <>
       <h1>Alerts</h1>
-      {model !== undefined && (
-        <p>
-          Model {model} · <a href="/alerts">Clear filters</a>
-        </p>
-      )}
+      <ModelFilterForm path="/alerts" label="Alerts" models={models} chosen={model} />
       {before === undefined && open.length === 0 && <p class="notice good">No open alerts</p>}
       {open.map((alert) => (
         <AlertCard
@@ -44,14 +43,16 @@ export const alertsPage = definePage({
           token={alertHandlers.includes(actor.role) ? token : undefined}
         />
       ))}
-      {open.length === maxOpen && (
-        <p class="hint">Showing the {maxOpen} most severe alerts; more are open.</p>
-      )}
+      {moreOpen && <p class="hint">Showing the {maxOpen} most severe alerts; more are open.</p>}
       <section class="card">
         <DataTable
           caption="Resolved"
           rows={resolved}
-          empty="No resolved alerts"
+          empty={
+            <EmptyList rows="resolved alerts" path="/alerts" query={{ model, before }}>
+              No resolved alerts
+            </EmptyList>
+          }
           columns={[
             { head: 'Raised', cell: ({ raisedAt }) => <Time at={raisedAt} /> },
             { head: 'Resolved', cell: ({ resolvedAt }) => <Time at={resolvedAt} /> },

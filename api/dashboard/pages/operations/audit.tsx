@@ -2,7 +2,7 @@
 import { listAudit } from '../../../../store/audit/audit-log.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
-import { listHref, CursorPager } from '../../components/pager.tsx'
+import { EmptyList, listHref, CursorPager } from '../../components/pager.tsx'
 import { DataTable, Time } from '../../components/elements.tsx'
 import { auditQuery, Detail, AuditFilterForm, FilterLink } from './audit-cells.tsx'
 
@@ -20,7 +20,6 @@ export const auditPage = definePage({
     const filterLink = (field: keyof typeof asked, value: string) => (
       <FilterLink asked={asked} field={field} value={value} />
     )
-    const narrowed = Object.values(asked).some((value) => value !== undefined)
     return (
       <>
         <h1>Audit</h1>
@@ -37,13 +36,9 @@ export const auditPage = definePage({
             hideCaption
             rows={rows}
             empty={
-              narrowed || before !== undefined ? (
-                <>
-                  No entries match. <a href="/audit">Clear filters</a>
-                </>
-              ) : (
-                'No entries yet'
-              )
+              <EmptyList rows="entries" path="/audit" query={query}>
+                No entries yet
+              </EmptyList>
             }
             columns={[
               {

@@ -7,12 +7,12 @@ import { countText, spanText } from '../../../../charts/figures.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import { modelName } from '../../../http/schemas.ts'
-import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure } from '../../components/chart.tsx'
-import { listHref, CursorPager } from '../../components/pager.tsx'
+import { EmptyList, listHref, CursorPager } from '../../components/pager.tsx'
 import { Badge, DataTable, Time } from '../../components/elements.tsx'
 import { modelHref, ReleaseLink } from '../../components/links.tsx'
+import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
 import { plain } from '../../labels.ts'
 
 const rowsAPage = 25
@@ -23,7 +23,8 @@ export const drillsPage = definePage({
   async load({ store }, { actor, query: { model, before } }) {
     if (before !== undefined && (await findDrill(store, before)) === undefined)
       throw new DomainError('not_found', `there is no drill ${JSON.stringify(before)}`)
-    const found = await listDrills(store, { ...modelFilter(actor), model, before, limit: rowsAPage + 1 })
+    const { models, asked } = await filterByModel(store, actor, model)
+    const found = await listDrills(store, { ...asked, before, limit: rowsAPage + 1 })
     const shown = found.slice(0, rowsAPage)
     const several = new Set(shown.map((drill) => drill.model)).size > 1
     const bars = shown
@@ -43,13 +44,14 @@ export const drillsPage = definePage({
             bars,
             spansSvg,
           )
-    return { drills: shown, more: found.length > rowsAPage, chart }
+    return { models, drills: shown, more: found.length > rowsAPage, chart }
   },
   title: () => 'Drills',
-  view: ({ drills: found, more, chart }, { query: { model, before } }) => (
+  view: ({ models, drills: found, more, chart }, { query: { model, before } }) => (
     <>
       <h1>Drills</h1>
       <p>Rehearse a rollback with a deliberately faulty version (never promoted)</p>
+      <ModelFilterForm path="/drills" label="Drills" models={models} chosen={model} />
       {chart !== undefined && (
         <section class="card">
           <h2>Detection and recovery</h2>
@@ -65,10 +67,9 @@ export const drillsPage = definePage({
           hideCaption
           rows={found}
           empty={
-            <>
-              No drills yet{model === undefined ? '' : ` of ${model}`}. Start one:{' '}
-              <code>tenure drills run {model ?? '<model>'}</code>
-            </>
+            <EmptyList rows="drills" path="/drills" query={{ model, before }}>
+              No drills yet. Start one: <code>tenure drills run &lt;model&gt;</code>
+            </EmptyList>
           }
           columns={[
             { head: 'Started', cell: ({ startedAt }) => <Time at={startedAt} /> },

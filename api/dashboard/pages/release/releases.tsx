@@ -6,7 +6,7 @@ import { listReleaseLines, type ReleaseListItem } from '../../../../store/dashbo
 import { modelName } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { ModelSelect, filterByModel } from '../../components/model-filter.tsx'
-import { listHref } from '../../components/pager.tsx'
+import { EmptyList, listHref } from '../../components/pager.tsx'
 import { Badge, Pager, DataTable, Time } from '../../components/elements.tsx'
 import { outcomeTones, plain, shortReason, stageText, stageTone } from '../../labels.ts'
 
@@ -53,15 +53,9 @@ export const releasesPage = definePage({
           hideCaption
           rows={lines}
           empty={
-            query.model === undefined && query.outcome === undefined && query.page === 1 ? (
-              <>
-                No releases yet. Start one: <code>tenure retrain &lt;model&gt;</code>
-              </>
-            ) : (
-              <>
-                No releases match. <a href="/releases">Clear filters</a>
-              </>
-            )
+            <EmptyList rows="releases" path="/releases" query={query}>
+              No releases yet. Start one: <code>tenure retrain &lt;model&gt;</code>
+            </EmptyList>
           }
           columns={[
             {

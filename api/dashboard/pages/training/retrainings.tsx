@@ -4,7 +4,7 @@ import { listRetrainingLines } from '../../../../store/dashboard/retraining-deta
 import { modelName } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
-import { listHref } from '../../components/pager.tsx'
+import { EmptyList, listHref } from '../../components/pager.tsx'
 import { Badge, Live, Pager, DataTable, Time, type Tone } from '../../components/elements.tsx'
 import { plain, shortReason } from '../../labels.ts'
 
@@ -40,9 +40,9 @@ export const retrainingsPage = definePage({
             hideCaption
             rows={lines}
             empty={
-              <>
+              <EmptyList rows="retrainings" path="/retrainings" query={query}>
                 No retrainings yet. Start one: <code>tenure retrain &lt;model&gt; --watch</code>
-              </>
+              </EmptyList>
             }
             columns={[
               {

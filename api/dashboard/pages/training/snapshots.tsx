@@ -4,7 +4,7 @@ import { listSnapshotLines, type SnapshotLine } from '../../../../store/dashboar
 import { modelName } from '../../../http/schemas.ts'
 import { definePage } from '../../page.ts'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
-import { listHref, cursorParts, CursorPager } from '../../components/pager.tsx'
+import { EmptyList, listHref, cursorParts, CursorPager } from '../../components/pager.tsx'
 import { Badge, DataTable, Time, type TableColumn } from '../../components/elements.tsx'
 import { ModelLink, versionHref } from '../../components/links.tsx'
 import { levelText, shortDigest } from '../../labels.ts'
@@ -38,15 +38,9 @@ export const snapshotsPage = definePage({
           hideCaption
           rows={lines}
           empty={
-            model === undefined && after === undefined ? (
-              <>
-                No snapshots yet. Create one: <code>tenure retrain &lt;model&gt;</code>
-              </>
-            ) : (
-              <>
-                No snapshots match. <a href="/data">Clear filters</a>
-              </>
-            )
+            <EmptyList rows="snapshots" path="/data" query={{ model, after }}>
+              No snapshots yet. Create one: <code>tenure retrain &lt;model&gt;</code>
+            </EmptyList>
           }
           columns={columns}
         />

@@ -29,6 +29,7 @@ import {
 } from '../../components/elements.tsx'
 import { Crumbs, ModelLink } from '../../components/links.tsx'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
+import { EmptyList } from '../../components/pager.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
 import { plain, withoutIds } from '../../labels.ts'
 
@@ -52,9 +53,9 @@ export const sweepsPage = definePage({
           hideCaption
           rows={sweeps}
           empty={
-            <>
+            <EmptyList rows="sweeps" path="/sweeps" query={query}>
               No sweeps yet. Start one: <code>tenure sweep &lt;model&gt; --grid units=16,32</code>
-            </>
+            </EmptyList>
           }
           columns={[
             {

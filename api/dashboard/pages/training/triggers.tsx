@@ -7,6 +7,7 @@ import { modelName } from '../../../http/schemas.ts'
 import { listTriggerStates, type ListedTrigger } from '../../../services/triggers/list-triggers.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
+import { EmptyList } from '../../components/pager.tsx'
 import { DataTable, Live, Time } from '../../components/elements.tsx'
 import { Crumbs, modelHref } from '../../components/links.tsx'
 import { RetrainingOutcome } from './retrainings.tsx'
@@ -31,10 +32,10 @@ export const triggersPage = definePage({
             hideCaption
             rows={triggers}
             empty={
-              <>
+              <EmptyList rows="triggers" path="/triggers" query={query}>
                 No model file has a schedule or a trigger. Add one:{' '}
                 <code>retrain: [cron(…), whenFile(…)]</code>
-              </>
+              </EmptyList>
             }
             columns={[
               {
