@@ -5,6 +5,8 @@ import type { Problem } from '../http/problem.ts'
 import { headersOf } from '../http/problem.ts'
 import type { Principal } from '../http/principal.ts'
 import { withCode } from './components/elements.tsx'
+import { listHref } from './components/pager.tsx'
+import { readable } from './labels.ts'
 import { navOf, pageText } from './render-page.tsx'
 import { pageRegistry } from './page-registry.ts'
 import type { PageElement } from './page.ts'
@@ -22,7 +24,7 @@ export async function errorPage(
   problem: Problem,
   { target, safe, header, reader }: FailedRequest,
 ): Promise<RouteResponse> {
-  const { status, request_id: requestId } = problem
+  const { status } = problem
   if (problem.code === 'unauthenticated') return toSignIn({ target, safe, header })
   const {
     'content-type': _type,
@@ -37,7 +39,13 @@ export async function errorPage(
       nav: navOf(pageRegistry, reader.actor),
       token: reader.session?.token,
     }),
-    children: <Failure problem={problem} requestId={requestId} />,
+    children: (
+      <Failure
+        problem={problem}
+        form={safe ? undefined : pageOfForm(header)}
+        unfiltered={safe && status === 400 ? /^([^?]*)\?/.exec(target)?.[1] : undefined}
+      />
+    ),
   })
   return { status, text, type: html, headers: { ...headers, ...pageHeaders } }
 }
@@ -53,16 +61,34 @@ async function toSignIn({ target, safe, header }: FailedRequest): Promise<RouteR
     const text = `<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0"><title>Tenure</title>`
     return { text, type: html, headers: pageHeaders }
   }
-  const next = safe && target !== '/' ? `?next=${encodeURIComponent(target)}` : ''
-  return { status: 303, headers: { ...pageHeaders, location: `/sign-in${next}` } }
+  const next = safe ? target : pageOfForm(header)
+  const query = {
+    ...(next !== undefined && next !== '/' && { next }),
+    ...(!safe && { unsent: 'form' }),
+  }
+  return { status: 303, headers: { ...pageHeaders, location: listHref('/sign-in', query) } }
 }
 
-const Failure = ({ problem, requestId }: { problem: Problem; requestId: string }): PageElement => (
+/** Returns the page whose form was sent, with its query; undefined when the browser does not name a page of this host. */
+function pageOfForm(header: FailedRequest['header']): string | undefined {
+  const from = URL.parse(header('referer') ?? '')
+  return from !== null && from.host === header('host') ? `${from.pathname}${from.search}` : undefined
+}
+
+interface FailureParts {
+  problem: Problem
+  /** The page whose form was sent. */
+  form: string | undefined
+  /** The page without its invalid query. */
+  unfiltered: string | undefined
+}
+
+const Failure = ({ problem, form, unfiltered }: FailureParts): PageElement => (
   <article class="failure">
     <p class="status">{problem.status}</p>
     <h1>{headingOf(problem)}</h1>
-    <p>{withCode(sentence(problem.detail))}</p>
-    <p>{withCode(problem.remedy)}</p>
+    <p>{withCode(sentence(readable(problem.detail)))}</p>
+    <p>{withCode(remedies[problem.code] ?? problem.remedy)}</p>
     {problem.code === 'postgres_unavailable' && (
       <p>
         <strong>Predictions continue</strong>: every replica serves from memory. Reload this page once the
@@ -70,16 +96,25 @@ const Failure = ({ problem, requestId }: { problem: Problem; requestId: string }
       </p>
     )}
     <p>
+      {form !== undefined && [<a href={form}>Back to the form</a>, ' · ']}
+      {unfiltered !== undefined && [<a href={unfiltered}>Open the page without its filters</a>, ' · ']}
       <a href="/">Go to overview</a>
     </p>
     <p class="quiet">
-      {problem.code} · request {requestId}
+      {problem.code} · request {problem.request_id}
     </p>
   </article>
 )
 
+/** Remedies for a page, where those of the problem document are for a program. */
+const remedies: Readonly<Record<string, string>> = {
+  invalid_request: 'Correct the value that the message names.',
+  command_refused: 'Open the page again to see what has changed.',
+}
+
 /** Capitalises the first letter, unless the text begins with a name. */
-const sentence = (text: string): string => `${text.replace(/^(?:the|there|this|a|an|no|it) /, capitalized)}.`
+const sentence = (text: string): string =>
+  `${text.replace(/^(?:the|there|this|a|an|no|it|alert) /, capitalized)}.`
 
 function headingOf({ status, code, title }: Problem): string {
   if (code === 'postgres_unavailable') return 'Database unreachable'

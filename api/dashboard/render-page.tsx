@@ -2,6 +2,7 @@
 import { DomainError } from '../../domain/errors.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { RouteResponse, RouteRequest } from '../http/route.ts'
+import { checkInput } from '../http/schemas.ts'
 import type { ApiDeps } from '../deps.ts'
 import { assetPaths } from './assets.ts'
 import { countStatements } from './query-counter.ts'
@@ -70,12 +71,7 @@ function queryOf({ query }: AnyPage, target: string): unknown {
   const sent = Object.fromEntries(new URLSearchParams(target.split('?')[1] ?? ''))
   // A form also sends its empty fields.
   const filled = Object.fromEntries(Object.entries(sent).filter(([, value]) => value !== ''))
-  const checked = query.safeParse(filled)
-  if (checked.success) return checked.data
-  const issues = checked.error.issues.map(
-    ({ path, message }) => `${path.map(String).join('.') || 'the query'}: ${message}`,
-  )
-  throw new DomainError('invalid_request', issues.join('; '), { issues })
+  return checkInput(query, filled, 'the query')
 }
 
 /** Returns the pages of the navigation that the user may open. */

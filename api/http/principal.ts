@@ -63,8 +63,10 @@ export function requireOwnForm(
 ): void {
   const issue = issueOfSender(header)
   if (issue !== undefined) throw foreign(issue)
-  if (session !== undefined && !isOwnForm(session, token)) throw foreign('it has no token of this session')
+  if (session !== undefined && !isOwnForm(session, token)) throw foreign('it belongs to another session')
 }
 
 const foreign = (issue: string): DomainError =>
-  new DomainError('forbidden', `the form is rejected: ${issue}. Reload the page and submit the form there`)
+  new DomainError('forbidden', `the form is rejected: ${issue}`, {
+    remedy: 'Open the page of this form again and send the form there.',
+  })

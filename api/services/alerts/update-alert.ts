@@ -62,6 +62,6 @@ function unchanged(alert: Alert, { name }: Actor): Alert {
   if (resolvedAt !== undefined)
     throw new DomainError('command_refused', `alert ${id} was resolved at ${resolvedAt}`)
   if (acknowledgedBy !== name)
-    throw new DomainError('command_refused', `${acknowledgedBy} has acknowledged alert ${id} already`)
+    throw new DomainError('command_refused', `alert ${id} is acknowledged by ${acknowledgedBy}`)
   return alert
 }

@@ -122,6 +122,18 @@ describe('a session', () => {
     expect((await get('/', { cookie: change(cookie) })).status).toBe(303)
   })
 
+  it('that has ended sends its form to sign-in, which says so and returns to the page of the form', async () => {
+    const from = (referer: string) => send('/alerts/1', { action: 'resolve' }, { referer })
+    const path = (await from('http://localhost/alerts?model=a')).headers.get('location')!
+    expect(path).toBe('/sign-in?next=%2Falerts%3Fmodel%3Da&unsent=form')
+    const { text } = await get(path)
+    expect(text).toContain('Your session has ended, and the form was not applied.')
+    expect(text).toContain('<input type="hidden" name="next" value="/alerts?model=a"')
+    expect(text).not.toContain('aria-invalid')
+    for (const elsewhere of ['http://evil.example/alerts', 'about:blank', 'no address'])
+      expect((await from(elsewhere)).headers.get('location')).toBe('/sign-in?unsent=form')
+  })
+
   it('may read the API but not change anything through it', async () => {
     const { cookie } = await signedIn()
     expect((await get('/v1/models', { cookie })).status).toBe(200)
@@ -139,9 +151,12 @@ describe('a form', () => {
     ['from a hidden origin', {}, { origin: 'null' }],
   ])('%s is refused', async (_what, fields, headers) => {
     const { cookie, token } = await signedIn()
-    const refused = await send('/sign-out', { token, ...fields }, { cookie, ...headers })
+    const from = { referer: 'http://localhost/alerts?model=a' }
+    const refused = await send('/sign-out', { token, ...fields }, { cookie, ...from, ...headers })
     expect(refused.status).toBe(403)
     expect(refused.text).toContain('form is rejected')
+    expect(refused.text).toContain('<a href="/alerts?model=a">Back to the form</a>')
+    expect(refused.text).not.toContain('tenure keys create')
     expect((await get('/', { cookie })).status).toBe(200)
   })
 

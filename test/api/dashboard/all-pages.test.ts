@@ -166,7 +166,7 @@ it("a sweep ranks its trials, names the trial that went to the gate, and links t
   expect(rows).toHaveLength(3)
   expect(text).toContain('<a href="/retrainings/retrain%2Fswp">not better</a>')
   expect((await get('/sweeps/swp_1', 'elsewhere')).status).toBe(404)
-  expect((await get('/sweeps?model=other')).text).toContain('No sweeps yet')
+  expect((await get('/sweeps?model=other')).text).toContain('No sweeps match')
 })
 
 describe('the search', () => {
@@ -236,6 +236,8 @@ it.each([
   const { status, text } = await get(path)
   expect(status).toBe(400)
   expect(text).toContain('Invalid request')
+  expect(text).toContain(`<a href="${path.split('?')[0]}">Open the page without its filters</a>`)
+  expect(text).not.toMatch(/Too |Invalid (?:input|option)|Unrecognized|openapi\.json/)
 })
 
 it('a skipped drill is listed as skipped and has no bar in the chart', async () => {
@@ -295,6 +297,14 @@ describe('a list', () => {
     expect(seen).toHaveLength(count)
     expect(new Set(seen).size).toBe(count)
   })
+  it.each(['releases', 'retrainings', 'triggers', 'sweeps', 'data', 'drills', 'versions', 'alerts', 'audit'])(
+    'at /%s says when its filter hides every row, and clears it',
+    async (path) => {
+      const { text } = await get(`/${path}?model=absent`)
+      expect(text).toMatch(new RegExp(`No [a-z ]+ match\\. <a href="/${path}">Clear filters</a>`))
+      expect(text).not.toContain(' yet.')
+    },
+  )
   it('of snapshots is filtered by one of the models', async () =>
     expect((await get(`/data?model=${model}`)).text).toContain(`<option value="${model}" selected="">`))
   it('of snapshots has each row once across its pages', async () => {
@@ -357,9 +367,12 @@ describe('an alert', () => {
     expect((await get('/alerts', 'admin')).text).toContain('Acknowledged by olga')
     const late = await post(`/alerts/${id}`, { action: 'acknowledge' }, 'admin')
     expect(late.status).toBe(409)
-    expect(late.text).toContain('olga has acknowledged alert')
+    expect(late.text).toContain(`Alert ${id} is acknowledged by olga.`)
+    expect(late.text).not.toContain('Read the reason in the message')
     expect((await post(`/alerts/${id}`, { action: 'resolve' }, 'admin')).status).toBe(303)
-    expect((await post(`/alerts/${id}`, { action: 'resolve' }, 'admin')).text).toContain('was resolved at')
+    expect((await post(`/alerts/${id}`, { action: 'resolve' }, 'admin')).text).toMatch(
+      /Alert \d+ was resolved at \d{4}-\d\d-\d\d \d\d:\d\d UTC\./,
+    )
     const rows = await listAudit(servers.store, { limit: 10 })
     expect(
       rows.filter(({ subject }) => subject === `alert/${id}`).map(({ action, actor }) => [action, actor]),
@@ -375,6 +388,7 @@ describe('an alert', () => {
     ['/alerts/1', { action: 'toString' }, 400],
     ['/alerts/1', {}, 400],
     ['/alerts/1', { action: 'resolve', reason: 'x'.repeat(3_000) }, 400],
+    ['/alerts/1', { action: 'resolve', reason: 'a log line \u001b[31m' }, 400],
   ])('posting to %s with %o is refused', async (path, form, status) =>
     expect((await post(path, form as Record<string, string>, 'operator')).status).toBe(status),
   )

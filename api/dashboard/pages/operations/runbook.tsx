@@ -22,7 +22,7 @@ export const runbookArticle = definePage({
     const name = params['page'] ?? ''
     const source = await readRunbook(name)
     if (source === undefined)
-      throw new DomainError('not_found', `unknown runbook ${JSON.stringify(name.slice(0, 60))}`)
+      throw new DomainError('not_found', `there is no runbook ${JSON.stringify(name.slice(0, 60))}`)
     return { source, title: /^#\s+(.*)$/m.exec(source)?.[1] ?? name }
   },
   title: ({ title }) => title,

@@ -19,10 +19,15 @@ type AnyAsk = RouteRequest<unknown, unknown>
 
 export const attempts = createAttempts()
 
+/** The answer to a form that was sent after its session had ended. */
+const unsentText = 'Your session has ended, and the form was not applied. Sign in and send it again.'
+
 export async function showSignIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
-  const next = nextOf(new URLSearchParams(ask.target.split('?')[1] ?? '').get('next'))
+  const query = new URLSearchParams(ask.target.split('?')[1] ?? '')
+  const next = nextOf(query.get('next'))
   if (ask.session !== undefined) return { status: 303, headers: { ...pageHeaders, location: next } }
-  return signInPage({ next, hasSso: deps.oidc !== undefined })
+  const message = query.has('unsent') ? unsentText : undefined
+  return signInPage({ next, hasSso: deps.oidc !== undefined, message })
 }
 
 export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
@@ -143,9 +148,8 @@ const SignInForm = ({ next, message, hasSso }: Pick<SignIn, 'next' | 'message' |
         spellcheck={false}
         required
         maxlength={200}
-        {...(message === undefined
-          ? { 'aria-describedby': 'hint' }
-          : { 'aria-describedby': 'problem hint', 'aria-invalid': 'true' })}
+        aria-describedby={message === undefined ? 'hint' : 'problem hint'}
+        aria-invalid={message === undefined || message === unsentText ? undefined : 'true'}
         autofocus
       />
       <p id="hint" class="hint">

@@ -59,7 +59,7 @@ describe('an alert', () => {
     expect((await acknowledge(id, 'anna')).status).toBe(200)
     expect(await acknowledge(id, 'olga')).toMatchObject({
       status: 409,
-      json: { code: 'command_refused', detail: expect.stringContaining('anna has acknowledged') as string },
+      json: { code: 'command_refused', detail: expect.stringContaining('is acknowledged by anna') as string },
     })
     expect(await audited('alert.acknowledged', id)).toMatchObject([{ actor: 'anna' }])
     await resolveAlert(fixture.store, 'm/wine')
