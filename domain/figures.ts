@@ -25,16 +25,23 @@ export const levelPercent = (confidence: number): number => Number((100 * confid
 export const ratioOf = (part: number, total: number): number | null => (total > 0 ? part / total : null)
 
 /** A gain with its sign: four decimals, or three significant digits where those are fewer; `undefined` for null. */
-export function signedGain(value: number | null): string {
+export function signedGain(value: number | null, decimals = 4): string {
   if (value === null || !Number.isFinite(value)) return 'undefined'
   const size = Math.abs(value)
-  const text = size >= 0.001 && size < 10 ? size.toFixed(4) : String(Number(size.toPrecision(3)))
+  const isFixed = size >= 0.001 && size < 10
+  const text = isFixed ? size.toFixed(decimals) : String(Number(size.toPrecision(decimals - 1)))
   return `${value < 0 ? '−' : '+'}${text}`
 }
 
-/** The lower bound of a gain beside its limit: `worst case −0.0092, limit −0.0050`. */
-export const worstCaseText = (low: number | null, margin: number | null): string =>
-  `worst case ${signedGain(low)}, limit ${signedGain(margin === null ? null : -margin)}`
+/** The lower bound of a gain beside its limit, with as many decimals as tell them apart: `worst case −0.0092, limit −0.0050`. */
+export function worstCaseText(low: number | null, margin: number | null): string {
+  const textWith = (decimals: number) => [
+    signedGain(low, decimals),
+    signedGain(margin === null ? null : -margin, decimals),
+  ]
+  const [worst, limit] = [4, 6, 8].map(textWith).find(([one, other]) => one !== other) ?? textWith(4)
+  return `worst case ${worst}, limit ${limit}`
+}
 
 /** The metric as headings write it: `auc` → `AUC`. */
 export const metricName = (metric: string): string => metricNames[metric] ?? metric

@@ -2,7 +2,7 @@
  * Builds the metric table of the gate: each metric for champion and challenger with the interval of the gain, and the objections that
  * follow.
  */
-import { fourDigits, signedGain, worstCaseText } from '../figures.ts'
+import { fourDigits, metricName, signedGain, worstCaseText } from '../figures.ts'
 import { pointValue } from '../statistics/bootstrap.ts'
 import { gains, type Gain, type ScoredPair } from './paired-gain.ts'
 import { higherIsBetter, isMean, metricsFor, sharedScores, statisticOf, type ScoredRows } from './metrics.ts'
@@ -208,10 +208,10 @@ function notBetter(
 ): Reason {
   const values = { metric, challenger, reference, delta, low, oneSidedLow, margin }
   if (delta === null || oneSidedLow === null) {
-    const message = `${metric} against the ${who} is undefined on these rows`
+    const message = `${metricName(metric)} against the ${who} is undefined on these rows`
     return { code: `${what}_undefined`, message, values }
   }
-  const figures = `${metric} ${fourDigits(challenger)} vs ${who} ${fourDigits(reference)}`
+  const figures = `${metricName(metric)} ${fourDigits(challenger)} vs ${who} ${fourDigits(reference)}`
   const worst =
     what === 'baseline' ? `worst case ${signedGain(low)}, limit 0` : worstCaseText(oneSidedLow, margin)
   const ending = what === 'primary' || what === 'guard' ? 'not_better' : 'not_met'

@@ -6,7 +6,7 @@ import type { GatePolicy } from './policy.ts'
 import { sliceLimitText, type GateSliceRow } from './slices.ts'
 import type { ClassShift } from './leakage.ts'
 import { comparedValue, type GateMetricRow } from './metric-table.ts'
-import { counted, fourDigits, levelPercent, percentText, worstCaseText } from '../figures.ts'
+import { counted, fourDigits, levelPercent, metricName, percentText, worstCaseText } from '../figures.ts'
 import type { Reason } from '../verdict.ts'
 
 /** The floors that the challenger misses. A first version must have at least one floor. */
@@ -29,7 +29,7 @@ export function floorReasons(
       .filter((row) => row.floorMet === false && row.verdict !== 'error')
       .map(({ metric, challenger, floor, higherIsBetter }) => ({
         code: 'floor_missed',
-        message: `${metric} ${fourDigits(challenger)} misses its floor: ${higherIsBetter ? '≥' : '≤'} ${floor} required`,
+        message: `${metricName(metric)} ${fourDigits(challenger)} misses its floor: ${higherIsBetter ? '≥' : '≤'} ${floor} required`,
         values: { metric, challenger, floor },
       }))
   )
@@ -93,7 +93,7 @@ export function implausiblyGood(metrics: readonly GateMetricRow[], policy: GateP
   const row = metrics.find(({ metric }) => metric === watched)
   const { gain } = policy.leakage
   if (row === undefined || row.delta === null || row.delta <= gain) return []
-  const message = `${row.metric} rose by ${fourDigits(row.delta)}, more than ${gain}: implausibly large, check for a leak`
+  const message = `${metricName(row.metric)} rose by ${fourDigits(row.delta)}, more than ${gain}: implausibly large, check for a leak`
   return [{ code: 'too_good', message, values: { metric: row.metric, delta: row.delta, limit: gain } }]
 }
 
@@ -203,10 +203,10 @@ export function forReason(primary: GateMetricRow, first: boolean): Reason {
   const challenger = comparedValue(primary)
   const values = { metric, champion, challenger, delta, low, oneSidedLow, margin }
   if (first) {
-    const message = `first version: meets its floors and beats the baseline, ${metric} ${fourDigits(challenger)}`
+    const message = `first version: meets its floors and beats the baseline, ${metricName(metric)} ${fourDigits(challenger)}`
     return { code: 'first_version', message, values }
   }
-  const figures = `${metric} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}`
+  const figures = `${metricName(metric)} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}`
   const shown =
     primary.verdict === 'better'
       ? `gain in [${fourDigits(low)}, ${fourDigits(high)}], above 0`

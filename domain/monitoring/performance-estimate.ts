@@ -7,7 +7,7 @@ import { aucError } from '../metrics/auc-interval.ts'
 import { expectedMetrics, type ExpectedMetrics } from '../metrics/cbpe.ts'
 import type { GatePolicy } from '../evaluation/policy.ts'
 import { marginOf } from '../evaluation/metric-table.ts'
-import { fourDigits } from '../figures.ts'
+import { fourDigits, groupedDigits, metricName } from '../figures.ts'
 import { fitRecalibration, recalibrated, type Recalibration } from '../metrics/platt-scaling.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -134,7 +134,7 @@ function reasonOf(each: EstimatedMetric, rows: EstimateReport['rows']): Reason[]
   if (promisedThen === null || promisedNow === null || limit === null) return []
   if (!(dropOf(each) > limit)) return []
   const message =
-    `estimated ${metric} ${fourDigits(estimate)} on ${rows.recent} predictions without outcomes, measured ${fourDigits(measured)} on ` +
-    `${rows.matured} matured ones: expected ${fourDigits(promisedNow)} after ${fourDigits(promisedThen)}, drop > ${fourDigits(limit)}`
+    `estimated ${metricName(metric)} ${fourDigits(estimate)} on ${groupedDigits(rows.recent)} predictions without outcomes, measured ${fourDigits(measured)} on ` +
+    `${groupedDigits(rows.matured)} matured ones: expected ${fourDigits(promisedNow)} after ${fourDigits(promisedThen)}, drop > ${fourDigits(limit)}`
   return [{ code: 'estimated_quality', message, values: { ...each } }]
 }

@@ -17,7 +17,7 @@ import { insufficientRows } from '../evaluation/input.ts'
 import { higherIsBetter, isShare, rowsOfTruths, score, statisticOf } from '../evaluation/metrics.ts'
 import type { GateMetric, GatePolicy } from '../evaluation/policy.ts'
 import { marginOf } from '../evaluation/metric-table.ts'
-import { fourDigits } from '../figures.ts'
+import { fourDigits, groupedDigits, metricName } from '../figures.ts'
 import {
   defaultLabelPolicy,
   lowCoverageText,
@@ -105,7 +105,7 @@ export function judgeQuality(
   const statistic = statisticOf(metric, score(policy.task, y, answers, policy))
   const value = pointValue(statistic, rowsOfTruths(y, policy))
   if (value === null || baseline === null) {
-    const message = `${metric} is undefined on these rows`
+    const message = `${metricName(metric)} is undefined on these rows`
     return { ...report, value, reasons: [{ code: 'undefined', message, values: {} }] }
   }
   const routingKeys = rows.map(({ entity }) => entity)
@@ -118,7 +118,7 @@ export function judgeQuality(
   const error = errorOfChange(errorAtLimit(standardError, compared), { rows: rows.length, baselineRows })
   const certain = certainExcess(loss - margin, error)
   const isLost = certain !== null && certain > 0
-  const figures = `${metric} ${fourDigits(value)} on ${rows.length} matured outcomes, ${fourDigits(baseline)} at evaluation`
+  const figures = `${metricName(metric)} ${fourDigits(value)} on ${groupedDigits(rows.length)} matured outcomes, ${fourDigits(baseline)} at evaluation`
   const message = `${figures}: worse by ${fourDigits(loss)}, ${isLost ? 'certainly' : 'not certainly'} by more than ${fourDigits(margin)}`
   const values = {
     metric,
@@ -159,7 +159,7 @@ export function judgeFloor(
   if (value === null || level === 'insufficient') return undefined
   const errorAt = (limit: number) => errorAtLimit(error, { isShare: isShare(metric), value, limit, rows })
   const { text, ...found } = compareFloors({ value, errorAt }, { ...floors, higherIsBetter })
-  const message = `${metric} ${fourDigits(value)} on ${rows} matured outcomes: ${text}`
+  const message = `${metricName(metric)} ${fourDigits(value)} on ${groupedDigits(rows)} matured outcomes: ${text}`
   return { ...found, reasons: found.level === 'held' ? [] : [message] }
 }
 

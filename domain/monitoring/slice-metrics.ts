@@ -2,7 +2,7 @@
  * Judges what one figure over all rows hides: declared slices, group fairness, calibration and business value. A model with an unchanged
  * average may have become wrong for the evening flights.
  */
-import { fourDigits } from '../figures.ts'
+import { fourDigits, groupedDigits, metricName } from '../figures.ts'
 import { holm } from '../statistics/multiple-testing.ts'
 import { judgeFairness, type GateFairnessRow } from '../evaluation/fairness.ts'
 import { calibrationGaps, calibrationOfScores } from '../evaluation/calibration.ts'
@@ -252,7 +252,7 @@ function worseSlices(parts: readonly SliceQuality[], { slices }: GatePolicy): Ju
   if (worse.length === 0) return undefined
   const named = worse.map(
     ({ name, value, baseline, rows }) =>
-      `${name}: ${slices.metric} ${figure(value)} on ${rows} rows, ${figure(baseline)} at evaluation`,
+      `${name}: ${metricName(slices.metric)} ${figure(value)} on ${groupedDigits(rows)} rows, ${figure(baseline)} at evaluation`,
   )
   const message = `slices ${isLost ? 'certainly' : 'not certainly'} worse by more than ${sliceLimitText(slices)}: ${named.join('; ')}`
   const values = Object.fromEntries(worse.map(({ name, value }) => [name, value]))

@@ -74,7 +74,7 @@ describe('the estimated quality of a version before its outcomes arrive', () => 
     const result = await judged()
     expect(result.status).toBe('lower')
     expect(result.reasons[1]).toMatch(
-      /^estimated auc 0\.6\d* on 960 predictions without outcomes, measured 0\.8\d* on 960 matured ones: expected 0\.6\d* after 0\.8\d*, drop > 0\.\d+$/,
+      /^estimated AUC 0\.6\d* on 960 predictions without outcomes, measured 0\.8\d* on 960 matured ones: expected 0\.6\d* after 0\.8\d*, drop > 0\.\d+$/,
     )
     expect(await openAlerts()).toMatchObject([
       {

@@ -82,7 +82,7 @@ it('floors raise no alert for a value that may be below them by chance, and the 
     level: 'doubtful',
     reasons: [
       expect.stringMatching(
-        /^auc 0\.8\d+ on 960 matured outcomes: not certainly below the limit 0\.86, not certainly below 0\.84$/,
+        /^AUC 0\.8\d+ on 960 matured outcomes: not certainly below the limit 0\.86, not certainly below 0\.84$/,
       ),
     ],
   })

@@ -74,7 +74,7 @@ describe('the measured quality of a serving version', () => {
     expect(result).toMatchObject({ level: 'lost' })
     expect(result?.reasons).toEqual([
       expect.stringMatching(
-        /^auc 0\.6\d* on 960 matured outcomes, 0\.83 at evaluation: worse by 0\.\d+, certainly by more than 0\.005$/,
+        /^AUC 0\.6\d* on 960 matured outcomes, 0\.83 at evaluation: worse by 0\.\d+, certainly by more than 0\.005$/,
       ),
     ])
     expect(await openAlerts()).toMatchObject([{ kind: 'quality_lost', severity: 'critical' }])

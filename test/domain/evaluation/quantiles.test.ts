@@ -90,7 +90,7 @@ it('refuses a first version whose intervals contain the truth too rarely', () =>
   expect(judge(right, null, { floors }).verdict).toBe('better')
   const report = judge(narrow, null, { floors })
   expect(report.verdict).toBe('not_better')
-  expect(report.reasons.map(({ message }) => message).join()).toMatch(/coverageError/)
+  expect(report.reasons.map(({ message }) => message).join()).toMatch(/Coverage error/)
 })
 
 it('compares a slice by the pinball loss', () => {

@@ -99,18 +99,20 @@ describe('the floors of a model', () => {
     } as const
     const said = (value: number) => judgeFloor({ ...given, value }, floors)?.reasons
     expect(said(0.85)).toEqual([])
-    expect(said(0.83)).toEqual(['accuracy 0.83 on 1000 matured outcomes: not certainly below the limit 0.85'])
-    expect(said(0.81)).toEqual(['accuracy 0.81 on 1000 matured outcomes: certainly below the limit 0.85'])
-    expect(said(0.79)).toEqual([
-      'accuracy 0.79 on 1000 matured outcomes: certainly below the limit 0.85, not certainly below 0.8',
+    expect(said(0.83)).toEqual([
+      'Accuracy 0.83 on 1,000 matured outcomes: not certainly below the limit 0.85',
     ])
-    expect(said(0.76)).toEqual(['accuracy 0.76 on 1000 matured outcomes: certainly below the limit 0.8'])
+    expect(said(0.81)).toEqual(['Accuracy 0.81 on 1,000 matured outcomes: certainly below the limit 0.85'])
+    expect(said(0.79)).toEqual([
+      'Accuracy 0.79 on 1,000 matured outcomes: certainly below the limit 0.85, not certainly below 0.8',
+    ])
+    expect(said(0.76)).toEqual(['Accuracy 0.76 on 1,000 matured outcomes: certainly below the limit 0.8'])
     const error = { ...given, metric: 'rmse', higherIsBetter: false, value: 9 } as const
     expect(judgeFloor(error, { warn: 5, alarm: 8 })).toEqual({
       level: 'critical',
       alarm: 'certain',
       limit: 8,
-      reasons: ['rmse 9 on 1000 matured outcomes: certainly above the limit 8'],
+      reasons: ['RMSE 9 on 1,000 matured outcomes: certainly above the limit 8'],
     })
   })
 

@@ -65,7 +65,7 @@ describe('the quality of an unchanged model', () => {
     expect(reports.filter(({ level }) => level === 'lost')).toEqual([])
     expect(beyond[0]).toMatchObject({ level: 'held', reasons: [{ code: 'loss_uncertain' }] })
     expect(beyond[0]!.reasons[0]!.message).toMatch(
-      /^auc 0\.\d+ on 1000 matured outcomes, 0\.\d+ at evaluation: worse by 0\.\d+, not certainly by more than 0\.02$/,
+      /^AUC 0\.\d+ on 1,000 matured outcomes, 0\.\d+ at evaluation: worse by 0\.\d+, not certainly by more than 0\.02$/,
     )
   })
 })

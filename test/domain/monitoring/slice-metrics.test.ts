@@ -95,7 +95,7 @@ describe('the slices of a window', () => {
     expect(report.slices.map(({ level }) => level)).toEqual(['held', 'lost', 'insufficient'])
     const [lost] = report.findings.filter(({ code }) => code === 'quality_slice')
     expect(lost?.message).toBe(
-      'slices certainly worse by more than 0.02: evening: accuracy 0.667 on 1000 rows, 0.8 at evaluation',
+      'slices certainly worse by more than 0.02: evening: Accuracy 0.667 on 1,000 rows, 0.8 at evaluation',
     )
     // 75 % is worse by more than the limit, but not with certainty on a thousand rows after correction: 0.8 − 0.02 − 2.2 σ.
     expect(judgeBreakdown(evidence({ wrong: 4 }), policy).slices[1]).toMatchObject({ value: 0.75 })
@@ -111,7 +111,7 @@ describe('the slices of a window', () => {
     const given = { ...evidence({ wrong: 2 }), baseline: { slices: evaluated({ evening: 0.16 }), ece: 0.5 } }
     const [lost] = judgeBreakdown(given, by).findings
     expect(lost?.message).toBe(
-      'slices certainly worse by more than 2 %: evening: brier 0.34 on 1000 rows, 0.16 at evaluation',
+      'slices certainly worse by more than 2 %: evening: Brier score 0.34 on 1,000 rows, 0.16 at evaluation',
     )
   })
 
@@ -157,7 +157,7 @@ describe('the slices of a window', () => {
     const report = judgeBreakdown(worse, policy)
     expect(report.slices.map(({ level }) => level)).toEqual(['held', 'doubtful', 'insufficient'])
     expect(report.doubtful[0]?.message).toBe(
-      'slices not certainly worse by more than 0.02: evening: accuracy 0.75 on 1000 rows, 0.8 at evaluation',
+      'slices not certainly worse by more than 0.02: evening: Accuracy 0.75 on 1,000 rows, 0.8 at evaluation',
     )
     const isResolved = (names: string[]) =>
       judgeBreakdown({ ...worse, open: { quality_slice: names } }, policy).cleared.includes('quality_slice')

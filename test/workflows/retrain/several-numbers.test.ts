@@ -196,10 +196,10 @@ it('the monitor of its champion names the number whose answers and outcomes have
   expect((await listDriftWindows(store, { model, limit: 1 }))[0]!.psi).toBeGreaterThan(0.2)
   expect((await alerts()).map(({ kind, message }) => `${kind}: ${message}`).sort()).toEqual([
     expect.stringMatching(
-      /^drift_alarm: \S+: score "weight" has drifted: PSI [\d.]+ on 4000 rows, adjusted p < 0.001, in two consecutive windows; most moved: .+ → .+\)$/,
+      /^drift_alarm: \S+: score "weight" has drifted: PSI [\d.]+ on 4,000 rows, adjusted p < 0.001, in two consecutive windows; most moved: .+ → .+\)$/,
     ),
     expect.stringMatching(
-      /^label_drift_alarm: \S+: label "weight" has drifted: PSI [\d.]+ on \d+ rows, adjusted p < 0.001, in two consecutive windows; most moved: .+ → .+\)$/,
+      /^label_drift_alarm: \S+: label "weight" has drifted: PSI [\d.]+ on [\d,]+ rows, adjusted p < 0.001, in two consecutive windows; most moved: .+ → .+\)$/,
     ),
   ])
   await client.workflow.getHandle(monitorWorkflowId(model)).terminate('the end')

@@ -12,7 +12,7 @@ import {
 } from '../../../../domain/evaluation/metric-table.ts'
 import { worstSlicesFirst, type GateSliceRow } from '../../../../domain/evaluation/slices.ts'
 import type { PageElement } from '../../page.ts'
-import { levelPercent, metricName, percentText } from '../../../../domain/figures.ts'
+import { levelPercent, metricName, percentText, worstCaseText } from '../../../../domain/figures.ts'
 import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
 import {
   Badge,
@@ -87,7 +87,7 @@ export function refusalText({ metrics, policy, reasons }: GateReport): string {
   if (failed === undefined || failed.oneSidedLow === null || failed.margin === null)
     return reasons[0]?.message ?? ''
   const { metric, champion, oneSidedLow, margin } = failed
-  return `${metricName(metric)} ${metricText(comparedValue(failed))} vs ${metricText(champion)}; worst case ${gainText(oneSidedLow)}, limit ${gainText(-margin)}`
+  return `${metricName(metric)} ${metricText(comparedValue(failed))} vs ${metricText(champion)}; ${worstCaseText(oneSidedLow, margin)}`
 }
 
 export const Gates = ({

@@ -29,6 +29,11 @@ it('names the figures of the metric that has failed', () => {
   ).toMatch(/^Brier score 0\.6618/)
 })
 
+it('shows as many decimals as tell a bound from the limit that it misses', () =>
+  expect(refusalText(reportOf([{ ...row, metric: 'auc', oneSidedLow: -0.00502 }]))).toMatch(
+    /worst case −0\.005020, limit −0\.005000$/,
+  ))
+
 it('names the first reason when no deciding metric has failed', () =>
   expect(refusalText(reportOf([{ ...row, metric: 'recall' }]))).toBe('slice "morning" is worse'))
 
