@@ -20,6 +20,8 @@ const shades: Readonly<Record<DriftLevel, string>> = {
   unreadable: colours.neutral,
 }
 
+const word = (level: DriftLevel): string => (level === 'warn' ? 'warning' : level)
+
 /** The largest are drawn; the table beside the chart has all. */
 const maxBars = 40
 
@@ -38,14 +40,15 @@ export async function driftSvg(
     `${moved.length} of ${given.length} features drifted; the largest: ` +
     bars
       .slice(0, 5)
-      .map(({ name, psi, level }) => `${truncated(name, 40)} ${psiText(psi)} (${level})`)
+      .map(({ name, psi, level }) => `${truncated(name, 40)} ${psiText(psi)} (${word(level)})`)
       .join(', ')
   const full = { ...frame, description }
   const narrow = isNarrow(full)
+  // On either side of the two lines, because the lines are close together where one feature has drifted far.
   const limits = [
-    { at: warn, word: 'warning' },
-    { at: alarm, word: 'alarm' },
-  ]
+    { at: warn, word: 'warning', textAnchor: 'end' },
+    { at: alarm, word: 'alarm', textAnchor: 'start' },
+  ] as const
   const name = new Map(bars.map((bar) => [bar.key, truncated(bar.name, narrow ? 14 : 22)]))
   // Caps the axis, so that one extreme feature does not flatten all others.
   const sizes = bars.map(({ size }) => size)
@@ -65,17 +68,21 @@ export async function driftSvg(
         y: 'key',
         fill: (bar: DriftBar) => shades[bar.level],
         rx: 2,
-        title: (bar: DriftBar) => `${truncated(bar.name, 80)}: ${psiText(bar.psi)}, ${bar.level}`,
+        title: (bar: DriftBar) => `${truncated(bar.name, 80)}: ${psiText(bar.psi)}, ${word(bar.level)}`,
       }),
       plot.ruleX(limits, { x: 'at', stroke: 'currentColor', strokeOpacity: 0.7, strokeDasharray: '3,2' }),
-      plot.text(limits, { x: 'at', frameAnchor: 'top', dy: -11, text: 'word', fontSize: 10 }),
+      ...limits.map(({ textAnchor, ...limit }) =>
+        plot.text([limit], { x: 'at', frameAnchor: 'top', dy: -11, text: 'word', fontSize: 10, textAnchor }),
+      ),
       plot.text(bars, {
         x: (bar) => Math.min(bar.size, reach),
         y: 'key',
         dx: 6,
         textAnchor: 'start',
         text: (bar: DriftBar) =>
-          narrow ? psiText(bar.psi) : `${psiText(bar.psi)}${bar.level === 'stable' ? '' : ` ${bar.level}`}`,
+          narrow
+            ? psiText(bar.psi)
+            : `${psiText(bar.psi)}${bar.level === 'stable' ? '' : ` ${word(bar.level)}`}`,
         fontVariant: 'tabular-nums',
       }),
     ],

@@ -32,7 +32,7 @@ export async function lossSvg(given: readonly Epoch[], frame: ChartPlace): Promi
   return drawChart(full, (plot) => ({
     height: isNarrow(full) ? 180 : 220,
     marginLeft: 52,
-    marginRight: 56,
+    marginRight: 84,
     marginBottom: 34,
     x: epochAxis(Math.min(8, known.length)),
     y: figureAxis('loss'),

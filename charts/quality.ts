@@ -2,6 +2,7 @@
 import { figureAxis, timeAxis, timeDomain } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull, utcMinute, truncated } from './figures.ts'
+import { metricName } from '../domain/figures.ts'
 import { drawChart, drawEmptyChart, isNarrow } from './render.ts'
 import type { ChartOptions, ChartPlace, PlotModule } from './render.ts'
 
@@ -29,7 +30,7 @@ const shades: Readonly<Record<QualityPoint['level'], string>> = {
 type Measured = QualityPoint & { at: Date }
 
 const described = (point: Measured, metric: string): string =>
-  `${utcMinute(point.atMs)}, ${truncated(point.version, 60)}: ${metric} ${figureText(point.value)}` +
+  `${utcMinute(point.atMs)}, ${truncated(point.version, 60)}: ${metricName(metric)} ${figureText(point.value)}` +
   (point.low === null || point.high === null
     ? ''
     : ` (${figureText(point.low)} to ${figureText(point.high)})`) +
@@ -65,7 +66,7 @@ export async function qualitySvg(
   const lost = measured.filter(({ level }) => level === 'lost').length
   const full = {
     ...frame,
-    description: `${measured.length} measurements of ${metric}, ${lost} below the limit; the last: ${described(last, metric)}.`,
+    description: `${measured.length} measurements of ${metricName(metric)}, ${lost} below the limit; the last: ${described(last, metric)}.`,
   }
   const narrow = isNarrow(full)
   const [from, to] = timeDomain(measured.map(({ atMs }) => atMs))
@@ -76,7 +77,7 @@ export async function qualitySvg(
     marginTop: 26,
     marginBottom: 28,
     x: { ...timeAxis([from, to], narrow ? 4 : 8), inset: 14 },
-    y: figureAxis(metric),
+    y: figureAxis(metricName(metric)),
     color: { type: 'identity' },
     marks: qualityMarks(plot, measured, metric),
     symbol: { type: 'identity' } as never,

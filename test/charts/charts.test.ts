@@ -198,6 +198,17 @@ it('the line of no gain does not cross the figures of a narrow chart', async () 
   expect(line!.match(/<line /g)).toHaveLength(2)
 })
 
+it('the limits of a drift chart have their names on either side, where one feature flattens the rest', async () => {
+  const bars: DriftBar[] = [{ name: 'weekday', psi: 1.7, level: 'warn' }]
+  const svg = await driftSvg(bars, { ...frame(560), warn: 0.1, alarm: 0.2 })
+  expect(svg).toMatch(/text-anchor="end"[^>]*>(?:<text[^>]*>)?warning</)
+  expect(svg).toMatch(/text-anchor="start"[^>]*>(?:<text[^>]*>)?alarm</)
+  expect(svg).toContain('1.7 warning')
+})
+
+it('a quality chart names its metric as headings do', async () =>
+  expect(await qualitySvg([quality(0, plain)], { ...frame(560), metric: 'auc' })).toContain('>AUC</text>'))
+
 it('the ticks of gains leave room for their labels', async () => {
   const gains = {
     label: 'AUC',
