@@ -5,7 +5,7 @@
  * A routing key counts once per stage, because the requests of one user are not independent. At the next share it counts again: stage j
  * is a separate comparison with the weight 1/(j(j+1)), which stays valid when users always get the same answer.
  */
-import { fourDigits, percentText, ratioOf } from '../figures.ts'
+import { fourDigits, groupedDigits, percentText, ratioOf } from '../figures.ts'
 import { geometric } from '../sequential/e-process.ts'
 import { thresholdFor } from '../sequential/alpha-split.ts'
 import { logMeanExp, sumOf } from '../statistics/distributions.ts'
@@ -113,8 +113,8 @@ function reasonOf(shift: Shift | undefined, names: readonly string[] | undefined
   const { answer, values, inShadow } = shift
   const name = names?.[answer] ?? `${answer + 1}`
   const message =
-    `the answer "${name}" went to ${percentText(Number(values['canaryShare']))} of ${values['canaryKeys']} ${inShadow ? 'users in the shadow' : 'canary users'}, ` +
-    `control ${percentText(Number(values['controlShare']))} of ${values['controlKeys']}: ` +
+    `the answer "${name}" went to ${percentText(Number(values['canaryShare']))} of ${groupedDigits(Number(values['canaryKeys']))} ${inShadow ? 'users in the shadow' : 'canary users'}, ` +
+    `control ${percentText(Number(values['controlShare']))} of ${groupedDigits(Number(values['controlKeys']))}: ` +
     `logE ${fourDigits(Number(values['logE']))} ≥ ${fourDigits(Number(values['threshold']))}`
   return { code: scoreShiftCode, message, values: { ...values, answer: name } }
 }

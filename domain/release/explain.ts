@@ -62,7 +62,8 @@ function watching(state: ReleaseState, untilMs: number | undefined): string {
   const until = untilMs === undefined ? '' : `; rolls back automatically at ${time(untilMs)}`
   if (state.stage === 'awaiting_decision')
     return `Approve, resume or reject${until}: ${state.lastVerdict?.reason ?? releaseStages.awaiting_decision}`
-  if (state.paused) return `Paused${state.pause === undefined ? '' : ` by ${state.pause.by}`}${until}.`
+  if (state.paused)
+    return `Paused${state.pause === undefined ? '' : ` by ${state.pause.by}`}; an approver resumes it${until}.`
   const policy = watchedPolicy(state)
   const { minRequests = 0 } = policy ?? {}
   const requests = counted(minRequests, 'request')

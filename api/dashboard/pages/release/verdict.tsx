@@ -101,7 +101,9 @@ const gathered = ({ reasons }: ShownVerdict, now: StageRow | undefined): string 
         const enough = have >= Number(minRequests) ? ', enough for the next verdict' : ''
         return ` · ${countText(have)} of ${countText(Number(minRequests))} requests${enough}`
       }
-      return ` · ${message}`
+      if (code === 'no_traffic' && now !== undefined && now.candidate.requests > 0)
+        return ` · ${countText(now.candidate.requests)} requests, no verdict on them yet`
+      return ` · ${withoutEvidence(message)}`
     })
     .join('')
 

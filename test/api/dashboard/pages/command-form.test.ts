@@ -1,6 +1,7 @@
 /** Tests which commands the form of a release offers to a user, and why it does not offer an approval. */
 import { describe, expect, it } from 'vitest'
 import { CommandForm, possibleCommands } from '../../../../api/dashboard/pages/release/command-form.tsx'
+import { whyWaiting } from '../../../../domain/release/explain.ts'
 import { advance } from '../../../../domain/release/reducer.ts'
 import { commandNames, type ReleaseState } from '../../../../domain/release/state.ts'
 import type { Role } from '../../../../domain/roles.ts'
@@ -55,6 +56,15 @@ describe('the form of a release', () => {
     expect(offered(waiting, 'operator')).toEqual(['abort'])
     expect(offered(probated, 'operator')).toEqual(['pause', 'rollback'])
     expect(offered(routedCanary, 'operator').toSorted()).toEqual(['abort', 'pause', 'rollback'])
+  })
+
+  it('leaves the resume of a paused release to approvers, and its page says so', () => {
+    const paused = advanceAll(routedCanary, commandEvent('pause'))
+    expect(offered(paused, 'operator')).not.toContain('resume')
+    expect(offered(paused, 'approver')).toContain('resume')
+    expect(whyWaiting(paused)).toMatch(
+      /^Paused by anna; an approver resumes it; rolls back automatically at /,
+    )
   })
 
   it('offers nothing to a viewer, and nothing on a release that has ended', () => {

@@ -189,6 +189,27 @@ describe('a running stage', () => {
     },
   )
 
+  it('says what it asks an approver, without its evidence', () => {
+    const message =
+      'the answer "late" went to 1.02 % of 1,671 users in the shadow, control 3.59 %: logE 7.375 ≥ 6.908'
+    const reasons = [{ code: 'score_shift', message, values: {} }]
+    const verdicts = [verdict(1, { kind: 'inconclusive', reasons }, 1)]
+    expect(verdictLine({ ...subject, verdicts } as ReleaseSubject).why).toMatch(/control 3\.59 %$/)
+  })
+
+  it('does not say that it has no traffic when requests have come since its verdict', () => {
+    const reasons = [{ code: 'no_traffic', message: 'no traffic in this stage', values: {} }]
+    const last = verdict(1, { kind: 'no_data', reasons }, 1)
+    const why = (count: number) =>
+      verdictLine({
+        ...subject,
+        verdicts: [last],
+        arms: [arm(6, state.version, 'canary', count, 0)],
+      } as ReleaseSubject).why
+    expect(why(0)).toBe('No regression so far · no traffic in this stage')
+    expect(why(525)).toBe('No regression so far · 525 requests, no verdict on them yet')
+  })
+
   it.each([
     [{ challenger: 1.5 }, 'RMSE 1.5000 (+0.5000'],
     [{ challenger: 5, beside: 1.5 }, 'RMSE 1.5000 (+0.5000'],
