@@ -9,7 +9,8 @@ import { isBreakGlass, isWarming, releaseStages, watchedPolicy, type ReleaseStat
 export const withoutEvidence = (reason: string): string =>
   reason.replaceAll(/[:,] logE \S+ ≥ \d+(?:\.\d+)?/g, '')
 
-export function whyWaiting(state: ReleaseState): string {
+/** Explains what a release waits for; without its `verdict` where the verdict stands beside the sentence. */
+export function whyWaiting(state: ReleaseState, { verdict = true } = {}): string {
   const effect = nextEffect(state)
   switch (effect.kind) {
     case 'qualify':
@@ -27,11 +28,11 @@ export function whyWaiting(state: ReleaseState): string {
             ? `Routing ${targeted(state)} to ${state.version}.`
             : `${state.stage === 'shadow' ? 'Copying' : 'Routing'} ${share(state.shareBp)} of traffic to ${state.version}.`
     case 'watch':
-      return watching(state, effect.untilMs)
+      return watching(state, effect.untilMs, verdict)
     case 'promote':
       return `Promoting ${state.version} to champion.`
     case 'roll_back':
-      return `Rolling back: ${state.rollbackOrder?.reason ?? ''}${tried(state)}.`
+      return `Rolling back: ${withoutEvidence(state.rollbackOrder?.reason ?? '')}${tried(state)}.`
     case 'close':
       return `Ended (${plain(state.outcome)}); recording the result${tried(state)}.`
     case 'none':
@@ -58,10 +59,12 @@ export function unexposedEnd({
 const named = ({ policy: { approval } }: ReleaseState): string =>
   approval.from === undefined ? '' : `; only ${approval.from.join(', ')} may approve`
 
-function watching(state: ReleaseState, untilMs: number | undefined): string {
+function watching(state: ReleaseState, untilMs: number | undefined, verdict: boolean): string {
   const until = untilMs === undefined ? '' : `; rolls back automatically at ${time(untilMs)}`
-  if (state.stage === 'awaiting_decision')
-    return `Approve, resume or reject${until}: ${state.lastVerdict?.reason ?? releaseStages.awaiting_decision}`
+  if (state.stage === 'awaiting_decision') {
+    const reason = withoutEvidence(state.lastVerdict?.reason ?? releaseStages.awaiting_decision)
+    return `Approve, resume or reject${until}${verdict ? `: ${reason}` : '.'}`
+  }
   if (state.paused)
     return `Paused${state.pause === undefined ? '' : ` by ${state.pause.by}`}; an approver resumes it${until}.`
   const policy = watchedPolicy(state)

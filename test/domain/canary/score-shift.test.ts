@@ -51,7 +51,7 @@ describe('the shares of the answers', () => {
 
   it('of copies are those of users in the shadow, whom no canary has answered', () => {
     const [reason] = judge(many(300, [7, 3], [72, 18], null)).reasons
-    expect(reason!.message).toMatch(/^the answer "yes" went to 30 % of \d+ users in the shadow, control 20 %/)
+    expect(reason!.message).toMatch(/^the answer "yes" went to 30 % of [\d,]+ users in the shadow, control 20 %/)
   })
 
   it('that moved beyond the tolerance hold the stage, and only an approver is missing', () => {
@@ -59,7 +59,7 @@ describe('the shares of the answers', () => {
     expect(verdict).toMatchObject({ kind: 'inconclusive', questions: ['score_shift'] })
     expect(needsApprover(verdict)).toBe(true)
     expect(verdict.reasons[0]!.message).toMatch(
-      /^the answer "yes" went to 30 % of \d+ canary users, control 20 % of \d+: logE/,
+      /^the answer "yes" went to 30 % of [\d,]+ canary users, control 20 % of [\d,]+: logE/,
     )
     expect(judge(many(300, [7, 3], [72, 18]), { accepted: ['score_shift'] }).kind).toBe('pass')
   })
@@ -178,7 +178,7 @@ describe('the shares of the answers', () => {
     const verdict = judge(moved, { answerNames, answersPerKey: 2 })
     expect(verdict.questions).toEqual(['score_shift'])
     expect(verdict.reasons[0]!.message).toMatch(
-      /^the answer "far (from|below) 9" went to (30|70) % of \d+ canary users, control (20|80) % of \d+: logE/,
+      /^the answer "far (from|below) 9" went to (30|70) % of [\d,]+ canary users, control (20|80) % of [\d,]+: logE/,
     )
     const same = keyed(many(300, [5, 5, 8, 2], [45, 45, 72, 18]))
     expect(judge(same, { answerNames, answersPerKey: 2 }).kind).toBe('pass')

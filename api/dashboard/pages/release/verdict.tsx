@@ -145,7 +145,9 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
       <p class="lead">
         <Badge tone={tone}>{word}</Badge> {why}
       </p>
-      {isOpen && <p>{pinned === undefined ? readable(whyWaiting(state)) : `${pinned}.`}</p>}
+      {isOpen && (
+        <p>{pinned === undefined ? readable(whyWaiting(state, { verdict: false })) : `${pinned}.`}</p>
+      )}
       {isOpen && candidate?.report?.needsPerson === true && (
         <p>
           <Badge tone="warn">check this</Badge>{' '}

@@ -11,7 +11,8 @@ import { furthestStory, guideChapters } from '../../../../api/dashboard/pages/ov
 import type { Release } from '../../../../store/release/releases.ts'
 import { RunningStage } from '../../../../api/dashboard/pages/release/stage/tiles.tsx'
 import { StageTrack } from '../../../../api/dashboard/pages/release/stage/track.tsx'
-import { verdictLine } from '../../../../api/dashboard/pages/release/verdict.tsx'
+import { verdictLine, VerdictSection } from '../../../../api/dashboard/pages/release/verdict.tsx'
+import { whyWaiting } from '../../../../domain/release/explain.ts'
 import { openingState, type ReleaseState } from '../../../../domain/release/state.ts'
 import type { Verdict } from '../../../../domain/verdict.ts'
 import { releaseFacts } from '../../../support/release/releases.ts'
@@ -167,6 +168,12 @@ describe('a running stage', () => {
     )
     expect(html).toMatch(/<dt>Deadline<\/dt><dd>passed: an approver decides<\/dd>/)
     expect(verdictLine(decided).why).toBe('at the deadline: 4 of at least 10 requests')
+    const section = String(await VerdictSection({ subject: decided }))
+    expect(section.match(/4 of at least 10 requests/g)).toHaveLength(1)
+    const proven = { ...lastVerdict, reason: `${lastVerdict.reason}: logE 7 ≥ 6` }
+    expect(whyWaiting({ ...asked, lastVerdict: proven })).toMatch(
+      /^Approve, resume or reject; .*: 4 of at least 10 requests$/,
+    )
   })
 
   it('shows its own verdict in the first line, not the verdict of the stage before', () => {
