@@ -51,7 +51,9 @@ describe('the shares of the answers', () => {
 
   it('of copies are those of users in the shadow, whom no canary has answered', () => {
     const [reason] = judge(many(300, [7, 3], [72, 18], null)).reasons
-    expect(reason!.message).toMatch(/^the answer "yes" went to 30 % of [\d,]+ users in the shadow, control 20 %/)
+    expect(reason!.message).toMatch(
+      /^the answer "yes" went to 30 % of [\d,]+ users in the shadow, control 20 %/,
+    )
   })
 
   it('that moved beyond the tolerance hold the stage, and only an approver is missing', () => {
