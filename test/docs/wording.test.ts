@@ -150,7 +150,7 @@ const shown: readonly string[] = [
   'No open alerts',
   'Unassigned',
   'No models yet. Add a file to',
-  'No releases match.',
+  'No {rows} match.',
   'No releases yet. Start one:',
   'No release is open.',
   'passed all stages and probation',
