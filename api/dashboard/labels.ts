@@ -91,6 +91,6 @@ export function shortReason(reason: string): string {
   return others.length === 0 ? first : `${first} …`
 }
 
-/** Shortens the ISO 8601 times in a sentence to minutes, but not the value of an option, which is to be copied. */
+/** Shortens the ISO 8601 times in a sentence to minutes, but not those of options, which are to be pasted. */
 export const readable = (sentence: string): string =>
-  sentence.replaceAll(/(?<!--[\w-]+ )(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?Z/g, '$1 $2 UTC')
+  sentence.replaceAll(/(?<!--[a-z-]+ )(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?Z/g, '$1 $2 UTC')

@@ -6,9 +6,9 @@ import type { Terminal } from '../terminal.ts'
 export const time = (iso: string | null | undefined): string =>
   iso === undefined || iso === null ? '–' : iso.slice(0, 19).replace('T', ' ')
 
-/** Formats a sentence of the API: its ISO 8601 times as `2001-02-03 14:05:09 UTC`. */
+/** Formats a sentence of the API: its ISO 8601 times as `2001-02-03 14:05:09 UTC`, but not those of options, which are to be pasted. */
 export const prose = (sentence: string | null | undefined): string =>
-  orDash(sentence).replaceAll(/(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z/g, '$1 $2 UTC')
+  orDash(sentence).replaceAll(/(?<!--[a-z-]+ )(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z/g, '$1 $2 UTC')
 
 /** Formats basis points as a percentage. */
 export const share = (bp: number): string => `${Number((bp / 100).toFixed(2))} %`

@@ -1,5 +1,6 @@
-/** Tests how commands format values. */
+/** Tests how commands, and pages, format values. */
 import { expect, it } from 'vitest'
+import { readable } from '../../../api/dashboard/labels.ts'
 import { prose } from '../../../cli/commands/format.ts'
 
 it('the times in a sentence are written as those of tables are', () => {
@@ -7,4 +8,12 @@ it('the times in a sentence are written as those of tables are', () => {
     'Needs 1 approval by 2026-12-03 05:10:20 UTC; requested by local.',
   )
   expect(prose(undefined)).toBe('–')
+})
+
+it('the time of an option stays as a command takes it', () => {
+  const sentence =
+    'its last row became known at 2001-07-01T08:34:00Z: train again, such as --as-of 2001-07-01T08:34:01.000Z'
+  const kept = 'train again, such as --as-of 2001-07-01T08:34:01.000Z'
+  expect(prose(sentence)).toBe(`its last row became known at 2001-07-01 08:34:00 UTC: ${kept}`)
+  expect(readable(sentence)).toBe(`its last row became known at 2001-07-01 08:34 UTC: ${kept}`)
 })
