@@ -14,7 +14,7 @@ create role tenure_app login password :'app_password';
 create role tenure_reader login password :'reader_password';
 create role temporal login createdb password :'temporal_password';
 -- The migration hands the partitions of the prediction log over to tenure_app.
-grant tenure_app to tenure with inherit true, set true;
+grant tenure_app to tenure;
 create database tenure owner tenure;
 revoke all on database tenure from public;
 grant connect on database tenure to tenure_app, tenure_reader;
