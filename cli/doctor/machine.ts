@@ -12,6 +12,7 @@ import { holderOf } from './port-holder.ts'
 
 const run = promisify(execFile)
 const megabyte = 1_000_000
+const replicaCommand = 'api/start.mjs'
 
 export function checkNode(version = process.versions.node): Finding {
   const [major = 0, minor = 0] = version.split('.').map(Number)
@@ -97,16 +98,21 @@ export async function checkLocale(): Promise<Finding> {
   return broken('locale', 'C.UTF-8 is missing', 'Install the locales: `apt-get install -y locales`.')
 }
 
-/** Checks a default port while the system is stopped. */
+/** Checks a default port while `tenure up` is stopped. A replica that was started by itself may hold it. */
 export async function checkPort({ what, port, variable }: WantedPort): Promise<Finding> {
   if (port === 0) return ok('ports', `${what} uses any free port (${variable}=0)`)
   try {
     await requireFreePort(port, what)
     return ok('ports', `${port} is free for ${what}`)
   } catch {
+    const holder = holderOf(port)
+    const name =
+      holder === undefined ? 'a process of another user' : `process ${holder.pid} (${holder.command})`
+    if (holder?.command.includes(replicaCommand) === true)
+      return ok('ports', `a replica listens on ${port}: ${name}`)
     return warning(
       'ports',
-      `port ${port} of ${what} is in use by ${holderOf(port) ?? 'a process of another user'}`,
+      `port ${port} of ${what} is in use by ${name}`,
       `Stop that process, or set ${variable}; otherwise \`tenure up\` uses another port.`,
     )
   }

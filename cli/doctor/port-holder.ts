@@ -4,15 +4,23 @@ import { readText } from '../read-text.ts'
 
 const listening = '0A'
 
-/** Returns `process 4711 (postgres)`; undefined for a process of another user. */
-export function holderOf(port: number): string | undefined {
+export interface PortHolder {
+  pid: number
+  /** Its command line, as far as a message shows it. */
+  command: string
+}
+
+/** Returns undefined for a process of another user. */
+export function holderOf(port: number): PortHolder | undefined {
   const sockets = new Set(['/proc/net/tcp', '/proc/net/tcp6'].flatMap((path) => socketsIn(path, port)))
   if (sockets.size === 0) return undefined
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)))
-    if (filesOf(pid).some((file) => sockets.has(file)))
-      return `process ${pid} (${readText(`/proc/${pid}/comm`)?.trim() ?? '?'})`
+    if (filesOf(pid).some((file) => sockets.has(file))) return { pid: Number(pid), command: commandOf(pid) }
   return undefined
 }
+
+const commandOf = (pid: string): string =>
+  (readText(`/proc/${pid}/cmdline`) ?? '').split('\0').join(' ').trim().slice(0, 200)
 
 function socketsIn(path: string, port: number): string[] {
   const wanted = port.toString(16).toUpperCase().padStart(4, '0')

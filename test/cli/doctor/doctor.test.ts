@@ -1,5 +1,7 @@
 /** Tests that the doctor names each problem and its remedy. */
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo, type Server } from 'node:net'
@@ -450,5 +452,14 @@ describe('the machine checks', () => {
   it('pass a free port', async () => {
     const port = await freePort()
     expect((await checkPort({ what: 'the API', port, variable: 'TENURE_PORT' })).state).toBe('ok')
+  })
+
+  it('pass the port of a replica that was started by itself', async () => {
+    const listen = `net.createServer().listen(0, '127.0.0.1', function () { console.log(this.address().port) })`
+    const replica = spawn(process.execPath, ['-e', listen, 'api/start.mjs'])
+    const port = Number(await once(replica.stdout, 'data'))
+    const finding = await checkPort({ what: 'the API', port, variable: 'TENURE_PORT' })
+    replica.kill()
+    expect(finding).toMatchObject({ state: 'ok', found: expect.stringContaining(`process ${replica.pid} `) })
   })
 })
