@@ -6,6 +6,7 @@ import { openStore, type Store } from '../../../store/postgres.ts'
 import { resignArtifacts } from '../../../store/signing/artifact-signatures.ts'
 import {
   keyPurposes,
+  nextFile,
   trustedFile,
   type KeyPlaces,
   type KeyPurpose,
@@ -55,9 +56,11 @@ export const rotateSigningCommand: CommandSpec = {
     try {
       if (options['prepare'] === true) {
         const publicKey = await prepareRotation(signing, purpose)
+        const next = nextFile(signing, purpose)
         return terminal.answer(
-          { purpose, prepared: publicKey, list },
-          `The next key is in ${list}. Copy that file to the other machines, then run the command without --prepare.`,
+          { purpose, prepared: publicKey, list, next },
+          `The next key is ${next}; its public key is in ${list}. Copy the list to the other machines, then the key, as ` +
+            'private.pem, to those that sign. Then run the command without --prepare.',
         )
       }
       // Fails before the rotation if the database is unreachable.

@@ -1,4 +1,5 @@
 /** Tests backups and versions across the rotation of signing keys by `tenure keys rotate-signing`. */
+import { createPublicKey } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -129,7 +130,8 @@ it.each(keyPurposes)('the rotation of the key of %s is a signed row of the audit
 it('a prepared key signs nothing until it replaces the former one', async () => {
   const signer = await openSigner(places(), 'commands')
   const { out } = await tenure('keys', 'rotate-signing', 'commands', '--prepare', '--json')
-  const { prepared } = JSON.parse(out) as { prepared: string }
+  const { prepared, next } = JSON.parse(out) as { prepared: string; next: string }
+  expect(createPublicKey(readFileSync(next)).export({ type: 'spki', format: 'pem' })).toBe(prepared)
   expect((await openSigner(places(), 'commands')).publicPem).toBe(signer.publicPem)
   expect(prepared).not.toBe(signer.publicPem)
   await tenure('keys', 'rotate-signing', 'commands')
