@@ -17,7 +17,7 @@ import { endWorkers } from '../../store/maintenance/worker-heartbeats.ts'
 import { findGivenNumbers, type GivenNumbers } from '../../store/registry/given-numbers.ts'
 import { openStore, type Database, type Store } from '../../store/postgres.ts'
 import { resignArtifacts } from '../../store/signing/artifact-signatures.ts'
-import { openSigner, openPublicKeys } from '../../store/signing/signing-key.ts'
+import { openCommonSigner, openPublicKeys } from '../../store/signing/signing-key.ts'
 import { failure } from '../client/client.ts'
 import type { Installation } from './installation.ts'
 
@@ -88,7 +88,7 @@ export async function completePointInTimeRestore(
   { config, databaseUrl }: Pick<Installation, 'config' | 'databaseUrl'>,
   actor: string,
 ): Promise<RestoredState & { set_aside: string[] }> {
-  const signer = await openSigner(config.signing, 'artifacts')
+  const signer = await openCommonSigner(config.signing, 'artifacts')
   const signAudit = rowSigner(signer)
   const store = openStore(databaseUrl, {
     name: 'tenure restore',

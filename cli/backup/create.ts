@@ -8,7 +8,7 @@ import { getManifest, type Artifacts } from '../../store/artifacts.ts'
 import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
 import { headFiles } from '../../store/audit/signed-heads.ts'
 import { openDump, type Dump } from '../../store/maintenance/dump.ts'
-import { openSigner } from '../../store/signing/signing-key.ts'
+import { openCommonSigner } from '../../store/signing/signing-key.ts'
 import { failure } from '../client/client.ts'
 import { createArchive, type ArchiveWriter } from './write-archive.ts'
 import {
@@ -43,7 +43,7 @@ export interface BackupMade {
 
 export async function makeBackup(place: Installation, options: BackupOptions): Promise<BackupMade> {
   const { config } = place
-  const signer = await openSigner(config.signing, 'artifacts')
+  const signer = await openCommonSigner(config.signing, 'artifacts')
   const archive = await createArchive(options.file)
   const dump = await openDump(place.databaseUrl).catch(async (error: unknown) => {
     await archive.discard()

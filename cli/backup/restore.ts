@@ -11,7 +11,13 @@ import { archiveHeads, type ArchivedHeads } from '../../store/maintenance/archiv
 import { loadDump } from '../../store/maintenance/load.ts'
 import { openStore, type Database } from '../../store/postgres.ts'
 import { findGivenNumbers, type GivenNumbers } from '../../store/registry/given-numbers.ts'
-import { openPublicKeys, openSigner, trustIn, type Verifier } from '../../store/signing/signing-key.ts'
+import {
+  openCommonSigner,
+  openPublicKeys,
+  openSigner,
+  trustIn,
+  type Verifier,
+} from '../../store/signing/signing-key.ts'
 import { resignArtifacts } from '../../store/signing/artifact-signatures.ts'
 import { failure } from '../client/client.ts'
 import { requireTimeOfName, type LocalBackup } from './backup-place.ts'
@@ -49,7 +55,8 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
   const manifest = await readManifest(archive, file)
   await requireIntact(archive, manifest, { file, onProgress })
   requireTimeOfName(file, manifest.takenAt)
-  const signer = await openSigner(config.signing, 'artifacts')
+  const openKey = options.reSign ? openSigner : openCommonSigner
+  const signer = await openKey(config.signing, 'artifacts')
   const headKeys = openPublicKeys(config.signing, 'heads')
   const isSigned = openRowVerifier(config.signing)
   const trust = trustIn(config.signing, 'artifacts', manifest.publicKey)

@@ -12,7 +12,7 @@ import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
 import { openStore } from '../../store/postgres.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { listReleasesOfVersion, type Release } from '../../store/release/releases.ts'
-import { openPublicKeys, openSigner } from '../../store/signing/signing-key.ts'
+import { openPublicKeys, openCommonSigner } from '../../store/signing/signing-key.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { getEvaluation } from '../../store/training/evaluations.ts'
 import type { Installation } from '../backup/installation.ts'
@@ -48,7 +48,7 @@ export async function exportBundle(
     } = await getEvaluation(store, version.evaluationId)
     const releases = (await listReleasesOfVersion(store, name)).map(toBundle)
     const { manifest, files } = await getArtifact(openSharedArtifacts(config), artifactDigest)
-    const bytes = signBundle(await openSigner(config.signing, 'artifacts'), {
+    const bytes = signBundle(await openCommonSigner(config.signing, 'artifacts'), {
       document: {
         exportedAt: new Date().toISOString(),
         version: name,

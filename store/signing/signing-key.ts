@@ -71,6 +71,21 @@ export async function openSigner(places: KeyPlaces, purpose: KeyPurpose): Promis
   }
 }
 
+/**
+ * Opens the key for what other machines verify later, such as a backup. Throws `configuration_invalid` on a machine that has the public key of
+ * the others and no private key: it would make a key of its own, whose signatures they refuse.
+ */
+export async function openCommonSigner(places: KeyPlaces, purpose: KeyPurpose): Promise<Signer> {
+  const file = privateFile(places, purpose)
+  const isElsewhere = listTrusted(places, purpose).some(({ until }) => until === undefined)
+  if (isElsewhere && readKeyFile(file) === undefined)
+    throw new DomainError(
+      'configuration_invalid',
+      `${file} is missing, and other machines sign with the key of ${purpose}: run this on one of them, or copy the file from there`,
+    )
+  return openSigner(places, purpose)
+}
+
 /** Opens the public keys of this purpose. The file may be written later; until then nothing verifies. */
 export function openPublicKeys(places: KeyPlaces, purpose: KeyPurpose): Verifier {
   const file = trustedFile(places, purpose)

@@ -72,11 +72,11 @@ export const bundleGroup: CommandGroup = {
       examples: ['bundle key > staging.pem'],
       async run({ terminal }) {
         const { openInstallation } = await import('../../backup/installation.ts')
-        const { openSigner } = await import('../../../store/signing/signing-key.ts')
+        const { openCommonSigner } = await import('../../../store/signing/signing-key.ts')
         const { fingerprintOf } = await import('../../../store/bundles/trusted-signers.ts')
         const place = await openInstallation({ make: false })
         try {
-          const { publicPem } = await openSigner(place.config.signing, 'artifacts')
+          const { publicPem } = await openCommonSigner(place.config.signing, 'artifacts')
           terminal.answer(
             { public_key: publicPem, fingerprint: fingerprintOf(createPublicKey(publicPem)) },
             publicPem.trimEnd(),

@@ -1,6 +1,6 @@
 /** Tests backups and versions across the rotation of signing keys by `tenure keys rotate-signing`. */
 import { createPublicKey } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
@@ -60,10 +60,13 @@ const note = (subject: string) =>
     appendAudit(database, { actor: 'anna', action: 'test.happened', subject, detail: {} }),
   )
 
-async function tenure(...words: string[]) {
+const tenure = (...words: string[]) => tenureWith(places().keys, ...words)
+
+async function tenureWith(keys: string, ...words: string[]) {
   vi.stubEnv('TENURE_STATE', dir)
   vi.stubEnv('TENURE_ARTIFACTS', fixture.artifactRoot)
-  vi.stubEnv('TENURE_KEYS', places().keys)
+  vi.stubEnv('TENURE_KEYS', keys)
+  vi.stubEnv('TENURE_TRUST', places().trust)
   vi.stubEnv('DATABASE_URL', fixture.databaseUrl)
   let out = ''
   let err = ''
@@ -125,6 +128,18 @@ it.each(keyPurposes)('the rotation of the key of %s is a signed row of the audit
   expect(row).toMatchObject({ actor: 'local', action: 'signing_key.rotated', subject: purpose })
   expect(row?.detail).toMatchObject({ publicKey: listTrusted(places(), purpose)[0]!.publicPem })
   expect(await auditBreach()).toBeUndefined()
+})
+
+it('a machine without the private key takes and restores no backup, and makes no key of its own', async () => {
+  const keys = join(dir, 'of-a-replica')
+  for (const words of [
+    ['backup', join(dir, 'elsewhere.tar')],
+    ['restore', file, '--replace'],
+  ]) {
+    const { code, err } = await tenureWith(keys, ...words)
+    expect([code, err]).toEqual([exitCodes.usage, expect.stringContaining('run this on one of them')])
+  }
+  expect(existsSync(keys)).toBe(false)
 })
 
 it('a prepared key signs nothing until it replaces the former one', async () => {
