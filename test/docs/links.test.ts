@@ -134,6 +134,12 @@ function issuesOfCommands(text: string): string[] {
   })
 }
 
+/** Returns the lines of a page that type `tenure`, which is on the PATH only after `npm link`, without `npx`. */
+const bareCommands = (text: string): string[] =>
+  blocksOf(text)
+    .filter(({ language }) => language === 'sh')
+    .flatMap(({ text: block }) => block.match(/(?:^|\| )\s*tenure [a-z].*/gm) ?? [])
+
 /** The reports of benches also name what peers have, and the changelog what is gone. */
 const guides = pages.filter(
   (page) => page.startsWith('docs/') || (!page.includes('/') && page !== 'CHANGELOG.md'),
@@ -157,6 +163,13 @@ describe('every page', () => {
       /^tenure_[a-z]+(?:_[a-z0-9]+)*_(?:total|seconds|bytes|rows|entries|open)$/.test(code),
     )
     expect(named.filter((name) => !(name in metricTable))).toEqual([])
+  })
+
+  // The reference of the command line begins with how to type them.
+  it('types commands with npx', () => {
+    const guides = pages.filter((page) => !page.startsWith('docs/reference/'))
+    expect(guides.flatMap((page) => bareCommands(textOf(page)).map((line) => `${page}: ${line}`))).toEqual([])
+    expect(bareCommands('```sh\ntenure status\nnpx tenure status\n```')).toEqual(['tenure status'])
   })
 
   it('can be reached from README.md', () => {

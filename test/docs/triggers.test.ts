@@ -105,7 +105,7 @@ it('the commands of the page run', async () => {
   vi.stubEnv('TENURE_KEY', key)
   const outputs: string[] = []
   for (const line of blockOf('commands').split('\n')) {
-    const words = line.split(' ').slice(1)
+    const words = line.split(' ').slice(2)
     const { code, out, err } = await runCommand([triggersGroup], [...words, '--url', url])
     expect(code, err).toBe(0)
     outputs.push(out)
@@ -120,7 +120,7 @@ it('the commands of the page run', async () => {
 
 it('the batches of the page are taken in, listed and asked for once a day', async () => {
   vi.stubEnv('TENURE_KEY', key)
-  const run = (line: string) => runCommand([triggersGroup], [...line.split(' ').slice(1), '--url', url])
+  const run = (line: string) => runCommand([triggersGroup], [...line.split(' ').slice(2), '--url', url])
   const [list = '', fire = ''] = blockOf('commands', 'batches.md').split('\n')
   expect((await run(list)).out).toMatch(/orders +orders\/\{date\}\.done, each day from 2026-11-01/)
   const day = (text: string) => fire.replace('2026-11-01', text)
@@ -156,18 +156,18 @@ it('the triggers of the batches of the page are taken in, listed and fired', asy
     ['regions.webhook', undefined],
   ])
   vi.stubEnv('TENURE_KEY', key)
-  const run = (line: string) => runCommand([triggersGroup], [...line.split(' ').slice(1), '--url', url])
+  const run = (line: string) => runCommand([triggersGroup], [...line.split(' ').slice(2), '--url', url])
   for (const line of blockOf('fire', 'batches.md').split('\n')) {
     const { code, out, err } = await run(line)
     expect(code, err).toBe(0)
     expect(out).toMatch(recorded)
   }
-  const list = await run(`tenure triggers list ${model}`)
+  const list = await run(`npx tenure triggers list ${model}`)
   expect(list.out).toMatch(/nights.schedule +0 3 \* \* \*/)
   expect(list.out).toMatch(/regions.webhook +a request with region/)
-  const wrong = await run(`tenure triggers fire ${model} regions.webhook --set region=asia`)
+  const wrong = await run(`npx tenure triggers fire ${model} regions.webhook --set region=asia`)
   expect(wrong.err).toContain('region is one of eu, us')
-  expect((await run(`tenure triggers fire ${model} basket`)).err).toContain('it has file, watermark')
+  expect((await run(`npx tenure triggers fire ${model} basket`)).err).toContain('it has file, watermark')
   expect(
     await listWaitingBatchFirings(fixture.store, { model, batches: ['regions', 'nights'] }),
   ).toMatchObject([
