@@ -1,5 +1,5 @@
 /**
- * Runs the examples of docs/clients/typescript.md, python.md and kserve-and-mlflow.md: predictions and outcomes against a whole replica,
+ * Runs the examples of docs/clients/typescript.md, python.md, http.md and kserve-and-mlflow.md: predictions and outcomes against a whole replica,
  * commands against a server that responds like the API when a retraining and a release end.
  */
 import { execFile } from 'node:child_process'
@@ -130,15 +130,16 @@ describe.each([
   )
 })
 
-it('the page kserve-and-mlflow.md runs its example, and shows the fields of its answer', async () => {
-  const blocks = pageOf('kserve-and-mlflow.md')
-  const textOfBlock = (language: string) => blocks.find((each) => each.language === language)!.text
-  const command = textOfBlock('sh').replace('localhost:7400', new URL(replica.url).host)
-  const printed = await run('bash', ['-c', `KEY=$TENURE_KEY; ${command}`], 'predict')
-  const answer = JSON.parse(printed) as Record<string, unknown>
-  const shown = JSON.parse(textOfBlock('json')) as Record<string, unknown>
+it.each([
+  ['http.md', { predictions: [{ label: 'setosa' }], version: 'iris_v1.0.0' }],
+  ['kserve-and-mlflow.md', { predictions: ['setosa', expect.any(String)], model_version: 'iris_v1.0.0' }],
+])('the page %s runs its example, and shows the fields of its answer', async (page, expected) => {
+  const blocks = pageOf(page)
+  const command = blocks.find(({ text }) => text.startsWith('curl'))!.text
+  const answer = JSON.parse(await run('bash', ['-c', command], 'predict')) as Record<string, unknown>
+  const shown = JSON.parse(blocks.find(({ language }) => language === 'json')!.text) as typeof answer
   expect(Object.keys(answer).sort()).toEqual(Object.keys(shown).sort())
-  expect(answer).toMatchObject({ predictions: ['setosa', expect.any(String)], model_version: 'iris_v1.0.0' })
+  expect(answer).toMatchObject(expected)
 })
 
 it('stores the outcomes of the examples', async () => {
