@@ -28,7 +28,7 @@ const withoutServers = [
   'test/api/serving/runtime/*.test.ts',
   'test/config.test.ts',
   'test/scripts/{setup,packages,newer-node,build/*,temporal-cluster/*,reference/**/*}.test.ts',
-  'test/docs/{alert-channels,bring-your-model,links,reference,security,states,wording}.test.ts',
+  'test/docs/{alert-channels,bring-your-model,figures,links,reference,security,states,wording}.test.ts',
   'test/cli/doctor/object-store.test.ts',
   'test/cli/{init,check}/*.test.ts',
   'test/cli/local-actor.test.ts',

@@ -1,0 +1,53 @@
+/** Compares figures in the sentences of pages with the constants of the code. Tables of references are generated instead. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { maxSourceFiles } from '../../activities/data/source-files.ts'
+import { minReplayRows } from '../../activities/trainers/result-folder.ts'
+import { sessionMs } from '../../api/auth/cookie.ts'
+import { predictBytes } from '../../api/http/route.ts'
+import { maxTableRows } from '../../api/outcomes/database-table.ts'
+import { maxRowWork } from '../../api/serving/formats/onnx/rows/row-value.ts'
+import { defaultMaxInstances } from '../../api/serving/replica-assembly.ts'
+import { reviewDays } from '../../api/services/review/review-queue.ts'
+import { defaultLimits } from '../../api/transport/predict-endpoint.ts'
+import { maxExposed } from '../../store/dashboard/release-detail.ts'
+import { searchedAudit } from '../../store/dashboard/search.ts'
+import { connectionShortage, maxConnectionsOf } from '../../store/database/connection-budget.ts'
+import { silentMs } from '../../store/maintenance/worker-heartbeats.ts'
+import { repeatableHours } from '../../store/serving/prediction-replays.ts'
+import { defaultOverlapMs } from '../../store/signing/rotate-signing-key.ts'
+import { checkout } from '../../temporal.config.ts'
+
+/** The processes of the chart during an update, with one command. */
+const updated = { api: 4, control: 4, train: 2, commands: 1 }
+const connections = Object.entries(updated).reduce(
+  (sum, [kind, count]) => sum + count * maxConnectionsOf(kind as keyof typeof updated),
+  0,
+)
+const enough = Array.from({ length: 1_000 }, (_, most) => most).find(
+  (most) => connectionShortage(updated, most) === undefined,
+)
+const written = (figure: number) => figure.toLocaleString('en-US')
+const hourMs = 3_600_000
+
+it.each([
+  ['how-to/machines/kubernetes.md', `may open ${connections} connections`],
+  ['how-to/machines/kubernetes.md', `set \`max_connections\` to ${enough} or more`],
+  ['clients/http.md', `| rows of a prediction | ${written(defaultMaxInstances)} |`],
+  ['clients/http.md', `| body of a prediction | ${predictBytes / 1_048_576} MiB |`],
+  ['clients/http.md', `| time in the queue of a replica | ${defaultLimits.maxWaitMs} ms |`],
+  ['dashboard.md', `A session ends after ${{ 8: 'eight' }[sessionMs / hourMs]} hours`],
+  ['dashboard.md', `the newest ${written(searchedAudit)} audit entries`],
+  ['dashboard.md', `newest first, at most ${written(maxExposed)};`],
+  ['how-to/evaluation/reviews.md', `It reaches back ${{ 7: 'seven' }[reviewDays]} days`],
+  ['how-to/durable-logging.md', `gets the first response for ${{ 48: 'two' }[repeatableHours]} days`],
+  ['how-to/rotate-keys.md', `Its signatures count for another ${{ 24: 'day' }[defaultOverlapMs / hourMs]}`],
+  ['how-to/machines/object-store.md', `At most ${written(maxSourceFiles)} files match`],
+  ['how-to/train-in-python.md', `at least ${minReplayRows} rows with the answers`],
+  ['how-to/onnx-models.md', `at most ${written(maxRowWork)} multiplications`],
+  ['outcomes.md', `${written(maxTableRows)} rows a call`],
+  ['runbooks/worker-silent.md', `a heartbeat for ${silentMs / 1_000} seconds`],
+])('the page %s says "%s"', (page, sentence) =>
+  expect(readFileSync(join(checkout, 'docs', page), 'utf8').replaceAll(/\s+/g, ' ')).toContain(sentence),
+)
