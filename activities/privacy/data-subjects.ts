@@ -92,7 +92,10 @@ export async function insertUnlessErased(
   }
 }
 
-/** Finds the snapshots of a model that contain a subject. Snapshots without a readable list are returned as unknown. */
+/**
+ * Finds the snapshots of a model that contain a subject. Snapshots without a readable list are returned as unknown. Throws
+ * `artifact_corrupt` while the store has no file at all: its disk is then missing, and every snapshot would be listed for deletion.
+ */
 export async function findSnapshotsOf(
   { store, artifacts }: Pick<Deps, 'store' | 'artifacts'>,
   { model, subjectHash }: { model: string; subjectHash: string },
@@ -107,14 +110,19 @@ export async function findSnapshotsOf(
       }
       const holds = await holdsAny(duck, artifacts, subjects, [subjectHash]).catch(async (error: unknown) => {
         if (!isError(error, 'artifact_corrupt')) throw error
-        // Throws while the store as a whole cannot be read.
-        await artifacts.locate('snapshots', digest)
+        if (!(await hasFiles(artifacts))) throw error
         return undefined
       })
       if (holds !== false) found.push({ digest, holds: holds === undefined ? 'unknown' : 'yes' })
     }
   })
   return found
+}
+
+async function hasFiles(artifacts: Artifacts): Promise<boolean> {
+  for (const area of ['artifacts', 'snapshots'] as const)
+    for await (const _ of artifacts.list(area)) return true
+  return false
 }
 
 async function holdsAny(

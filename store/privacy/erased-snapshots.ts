@@ -2,6 +2,7 @@
 import sql from 'sql-template-tag'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
+import { snapshotsBeingRead } from '../registry/artifact-retention.ts'
 
 interface HeldSnapshot {
   digest: string
@@ -36,7 +37,7 @@ export const listDueSnapshots = (database: Database, limit = 1_000) =>
     select digest, source ->> 'subjects' as subjects from snapshots
     where dropped_at is null
       and exists (select from erasure_snapshots as held where held.digest = snapshots.digest and drop_after <= now())
-      and not exists (select from trainings where snapshot_digest = digest and status = 'running')
+      and digest not in (${snapshotsBeingRead})
     order by digest limit ${limit}`)
 
 /** Whether another kept snapshot, perhaps of another model, has this list of subjects. */

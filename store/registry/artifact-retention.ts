@@ -65,10 +65,9 @@ const artifactsInUse = sql`
       and trainings.started_at >= retrainings.started_at
     where artifact_digest is not null`
 
-/** Snapshots that are being read, or soon will be. */
-const snapshotsInUse = sql`
+/** Snapshots that a training, an evaluation, a trial or a sweep reads. */
+export const snapshotsBeingRead = sql`
   select snapshot_digest as digest from trainings where status = 'running'
-  union select digest from snapshots where created_at > now() - make_interval(hours => ${youngHours})
   union select validations.snapshot_digest from validations
     join retrainings on retrainings.model = validations.model and retrainings.ended_at is null
       and validations.created_at >= retrainings.started_at
@@ -76,6 +75,11 @@ const snapshotsInUse = sql`
     join trials on trials.model = validations.model and trials.ended_at is null
       and validations.created_at >= trials.started_at
   union select snapshot_digest from sweeps where ended_at is null and snapshot_digest is not null`
+
+/** The same, and snapshots that soon may be. */
+const snapshotsInUse = sql`
+  ${snapshotsBeingRead}
+  union select digest from snapshots where created_at > now() - make_interval(hours => ${youngHours})`
 
 export interface NamedArtifact extends Pick<ArtifactGroup, 'digest' | 'inUse' | 'kind' | 'madeMs'> {
   /** The files of a version. For an artifact without a version, the manifest in the store lists the files. */

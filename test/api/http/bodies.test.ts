@@ -100,3 +100,27 @@ it('a form and a path with percent-encoded bytes that are not UTF-8 are refused'
     detail: 'the path has %FC, which is not UTF-8',
   })
 })
+
+describe('an erasure request is refused for', () => {
+  it.each<[object, number, string, RegExp]>([
+    [{ model: 'tulip', subject: 'x' }, 404, 'model_not_found', /tulip/],
+    [{ model: 'iris' }, 400, 'invalid_request', /subject/],
+    [{ model: 'iris', subject: '' }, 400, 'invalid_request', /subject/],
+    [{ model: 'iris', subject: '  ' }, 400, 'invalid_request', /subject: is blank/],
+    [{ model: 'iris', subject: 'x'.repeat(1_001) }, 400, 'invalid_request', /subject/],
+    [{ model: 'iris', subject: 'x', prediction_ids: ['1'] }, 400, 'invalid_request', /prediction_ids/],
+    [{ model: 'iris', subject: 'x', reason: 'y' }, 400, 'invalid_request', /reason/],
+  ])('%j', async (body, status, code, detail) => {
+    const { json } = await post('/v1/erasures', body)
+    expect(json).toMatchObject({ status, code, detail: expect.stringMatching(detail) })
+  })
+
+  it('an unknown erasure and an invalid cursor', async () => {
+    expect((await api.request('GET', '/v1/erasures/era_none', { key })).json).toMatchObject({
+      code: 'not_found',
+    })
+    expect((await api.request('GET', '/v1/erasures?cursor=x', { key })).json).toMatchObject({
+      code: 'invalid_request',
+    })
+  })
+})
