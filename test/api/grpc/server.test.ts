@@ -2,6 +2,8 @@
 import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
 import { once } from 'node:events'
 import { connect } from 'node:http2'
+import { createServer, type AddressInfo } from 'node:net'
+import { promisify } from 'node:util'
 import { pino } from 'pino'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -364,6 +366,20 @@ describe('the server', () => {
     await expect(openGrpc({ serving: { maxInstances: 1 } } as never, options)).rejects.toThrow(
       /TENURE_GRPC_PORT: 127\.0\.0\.1:\d+ cannot be used/,
     )
+  })
+
+  it('waits under a supervisor for a port that the replica of a killed one holds', async () => {
+    const holder = createServer().listen(0, '127.0.0.1')
+    await once(holder, 'listening')
+    const TENURE_GRPC_PORT = String((holder.address() as AddressInfo).port)
+    const supervised = configOf({ TENURE_GRPC_PORT, TENURE_SUPERVISOR: '/dev/null' })
+    const successor = await startServer(supervised, pino({ level: 'silent' }))
+    expect((await fetch(`${successor.url}/livez`)).status).toBe(200)
+    holder.close()
+    const caller = new Client(`127.0.0.1:${successor.grpcPort}`, credentials.createInsecure())
+    await promisify(caller.waitForReady.bind(caller))(Date.now() + 10_000)
+    caller.close()
+    await successor.stop('the test ends')
   })
 
   // Earlier versions do not emit streams and keep the default window of HTTP/2.
