@@ -204,6 +204,8 @@ export function readCommandConfig(variables: Environment = process.env) {
       postgres: whole('TENURE_POSTGRES_PORT', 7432, 0, 65_535),
       temporal: whole('TENURE_TEMPORAL_PORT', 7233, 0, 65_535),
       temporalUi: whole('TENURE_TEMPORAL_UI_PORT', 8233, 0, 65_535),
+      /** Never replaced, because callers know it. */
+      grpc: whole('TENURE_GRPC_PORT', undefined, 0, 65_535),
     },
     /** Whether `tenure up` starts Temporal's web UI, which requires no key. */
     temporalUi: oneOf('TENURE_TEMPORAL_UI', 'off', ['on', 'off']) === 'on',

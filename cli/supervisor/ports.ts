@@ -22,6 +22,8 @@ export interface WantedPorts {
   shared: WantedPort
   /** The own ports of the replicas, after the shared one, where metrics are scraped. Empty for one replica, and for port 0. */
   replicas: WantedPort[]
+  /** The port of each replica for gRPC. Empty where gRPC is disabled, and for port 0. */
+  grpc: WantedPort[]
 }
 
 /** Returns the ports on which `tenure up` would listen. Throws `configuration_invalid` if two of them are equal. */
@@ -54,15 +56,24 @@ export function wantedPorts(
         }),
     },
     shared: { what: 'the API', port: ports.api, variable },
-    replicas: Array.from({ length: replicas > 1 && ports.api !== 0 ? replicas : 0 }, (_, index) => ({
+    replicas: portsFrom(replicas > 1 && ports.api !== 0 ? ports.api + 1 : 0, replicas).map((port, index) => ({
       what: `replica ${index + 1} of the API`,
-      port: ports.api + index + 1,
+      port,
       variable,
     })),
+    grpc: portsFrom(ports.grpc ?? 0, replicas).map((port, index) => ({
+      what: `gRPC of replica ${index + 1}`,
+      port,
+      variable: 'TENURE_GRPC_PORT',
+    })),
   }
-  requireDistinct([wanted.shared, ...wanted.replicas, ...Object.values(wanted.servers)])
+  requireDistinct([wanted.shared, ...wanted.replicas, ...Object.values(wanted.servers), ...wanted.grpc])
   return wanted
 }
+
+/** Returns a row of ports; none after port 0. */
+const portsFrom = (first: number, count: number): number[] =>
+  first === 0 ? [] : Array.from({ length: count }, (_, index) => first + index)
 
 /** Compares the settings, because each port would be found free before any process listens. */
 function requireDistinct(wanted: readonly WantedPort[]): void {

@@ -14,13 +14,13 @@ import { readCertificate } from '../../store/tls/certificate.ts'
 import { apiUrlAt, planCore, planProcesses } from './process-plan.ts'
 import { failure } from '../client/client.ts'
 import { findConnection, writeConnection } from '../client/connection.ts'
-import { freePort } from '../embedded/process.ts'
+import { freePort, requireFreePort } from '../embedded/process.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
 import { openMergedLog, type MergedLog } from './merged-log.ts'
 import { claim, expectUnclaimed, findOutliving } from './pidfile.ts'
 import { choosePort, wantedPorts } from './ports.ts'
 import { firstKey, prepareCore, type Prepared } from './bootstrap.ts'
-import { restartReplicas, untilOk } from './rolling-restart.ts'
+import { replicaName, restartReplicas, untilOk } from './rolling-restart.ts'
 import { bindSharedPort, receiveSharedPort, type SharedPort } from './shared-port.ts'
 import { findUnknownVariables } from '../unknown-variables.ts'
 import { supervise, type Supervision } from './supervisor.ts'
@@ -105,8 +105,10 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     prepare,
   })
   const interruption = watchInterruption()
+  let started: Supervision | undefined
   try {
     const supervision = await supervise([...servers, ...processes], { log: log.write, stateDir })
+    started = supervision
     if (interruption.received()) await supervision.stop()
     if (prepared === undefined || interruption.received())
       throw new Error('the processes started before their database was prepared')
@@ -114,7 +116,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       await untilOk(`${urls[0]}/readyz`, { maxMs: joinMs, call }).catch(() => {})
       await supervision.endSpared()
     }
-    await untilOk(`${url}/livez`, { maxMs: joinMs, call })
+    await untilOk(`${url}/livez`, { maxMs: joinMs, call }).catch((error: Error) => {
+      throw new Error(`${replicaName(0)} does not serve: ${error.message}`)
+    })
     const { databaseUrl, temporalAddress } = core
     const { namespace } = config.temporal
     const key = prepared.localKey
@@ -134,6 +138,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     return { config, stateDir, url, urls, temporalUi, log, prepared, supervision, stop }
   } catch (error) {
     firstKey(prepared ?? {}).forEach(options.say)
+    await started?.stop()
+    sharedPort.close()
     await log.close()
     if (interruption.received())
       throw failure({ code: 'interrupted', detail: 'interrupted during the start' })
@@ -144,7 +150,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
 }
 
 /** A ready replica joins the shared port at once, an unready one after 5 s. */
-const joinMs = 8_000
+const joinMs = 15_000
 const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 function watchInterruption() {
@@ -193,6 +199,9 @@ async function choosePorts(command: CommandConfig, { replicas, say }: SystemOpti
     temporalUi: temporalUi && (await choosePort(temporalUi, say)),
   }
   const shared = inherited ?? (await choosePort(wanted.shared, say))
+  // Replicas that still serve hold the ports of gRPC until their successors are ready.
+  if (inherited === undefined)
+    for (const { port, what, variable } of wanted.grpc) await requireFreePort(port, `${what} (${variable})`)
   const api: number[] = []
   for (let index = 0; index < replicas; index++) {
     // Replicas that still serve hold their own ports.

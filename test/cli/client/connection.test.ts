@@ -165,6 +165,9 @@ describe('port selection', () => {
     expect(() => wantedWith(pages, 1)).toThrow(
       "Temporal (TENURE_TEMPORAL_PORT) and Temporal's pages (TENURE_TEMPORAL_UI_PORT) want the port 7233",
     )
+    expect(() => wantedWith({ TENURE_GRPC_PORT: '7401' }, 2)).toThrow(
+      'replica 1 of the API (TENURE_PORT) and gRPC of replica 1 (TENURE_GRPC_PORT) want the port 7401',
+    )
     // One replica has no separate port, disabled pages and external servers have none either, and 0 is any port.
     const elsewhere = { ...afterFirst, DATABASE_URL: 'postgres://h/d' }
     const anyPort = { TENURE_PORT: '0', TENURE_POSTGRES_PORT: '0', TENURE_TEMPORAL_PORT: '0' }

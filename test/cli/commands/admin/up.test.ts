@@ -1,5 +1,4 @@
 /** Tests `tenure up` end to end on a fresh state: training, approval, predictions, restore and stop. */
-import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,20 +7,15 @@ import { commands } from '../../../../cli/commands/all-commands.ts'
 import { findConnection } from '../../../../cli/client/connection.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { runProgram } from '../../../../cli/program.ts'
-import { checkout, environmentWith } from '../../../../temporal.config.ts'
 import { reached } from '../../../faults/figures.ts'
-
-interface Ended {
-  code: number | null
-  out: string
-  err: string
-}
+import { startTenure, type Ended, type Running } from '../../../support/commands/tenure-process.ts'
 
 let dir: string
 let system: Running
 let approverKey: string
 /** Runs in parallel to the first tests, because it needs only its own state. */
 let interrupted: Promise<Ended>
+let unserved: Promise<Ended>
 
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'tenure-up-'))
@@ -29,6 +23,9 @@ beforeAll(async () => {
   await system.says(/Ctrl-C stops everything/)
   interrupted = interruptFreshStart()
   interrupted.catch(() => {})
+  // The API reads this file after it has answered that it lives.
+  unserved = startFresh({ TENURE_STREAMS: join(dir, 'absent.json') })
+  unserved.catch(() => {})
 })
 
 afterAll(async () => {
@@ -44,62 +41,37 @@ const secrets = {
   TENURE_OWNER_DATABASE_URL: 'of-the-command',
 }
 
-interface Running {
-  child: ChildProcess
-  ended: Promise<Ended>
-  says(pattern: RegExp): Promise<RegExpMatchArray>
-}
-
 function start(...words: string[]): Running {
   return startWith({}, ...words)
 }
 
-function startWith(variables: Record<string, string>, ...words: string[]): Running {
-  const ports = Object.fromEntries(
-    ['TENURE_PORT', 'TENURE_POSTGRES_PORT', 'TENURE_TEMPORAL_PORT', 'TENURE_TEMPORAL_UI_PORT'].map((name) => [
-      name,
-      '0',
-    ]),
-  )
-  const none = Object.fromEntries(
-    ['DATABASE_URL', 'TEMPORAL_ADDRESS', 'TENURE_URL', 'TENURE_KEY'].map((name) => [name, '']),
-  )
-  const child = spawn(process.execPath, [join(checkout, 'cli/tenure.mjs'), ...words], {
-    cwd: tmpdir(),
-    env: environmentWith({ ...ports, ...none, TENURE_STATE: dir, ...variables }),
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  let out = ''
-  let err = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text))
-  const ended = new Promise<Ended>((resolve) => child.on('close', (code) => resolve({ code, out, err })))
-  return {
-    child,
-    ended,
-    async says(pattern) {
-      let over = false
-      void ended.then(() => (over = true))
-      for (;;) {
-        const found = pattern.exec(out)
-        if (found) return found
-        if (over) throw new Error(`ended before the output matched ${pattern}: ${out}${err}`)
-        await new Promise((resolve) => setTimeout(resolve, 50))
-      }
-    },
-  }
-}
+const startWith = (variables: Record<string, string>, ...words: string[]): Running =>
+  startTenure({ TENURE_STATE: dir, ...variables }, words)
 
-/** Starts on a fresh state directory and sends SIGINT as soon as a process serves. */
-async function interruptFreshStart(): Promise<Ended> {
+/** Starts on a fresh state directory. `meet` acts while the start is under way. */
+async function startFresh(
+  variables: Record<string, string>,
+  { words = ['up'], meet }: { words?: string[]; meet?: (starting: Running) => Promise<void> } = {},
+): Promise<Ended> {
   const fresh = mkdtempSync(join(tmpdir(), 'tenure-up-'))
-  const starting = startWith({ TENURE_STATE: fresh }, 'up')
-  await starting.says(/ api +info +listening|takes tasks/)
-  starting.child.kill('SIGINT')
+  const starting = startWith({ ...variables, TENURE_STATE: fresh }, ...words)
+  await meet?.(starting)
   const ended = await starting.ended
   rmSync(fresh, { recursive: true })
   return ended
 }
+
+/** Sends SIGINT as soon as a process serves. */
+const interruptFreshStart = (): Promise<Ended> =>
+  startFresh(
+    {},
+    {
+      async meet({ says, child }) {
+        await says(/ api +info +listening|takes tasks/)
+        child.kill('SIGINT')
+      },
+    },
+  )
 
 async function tenure(...words: string[]): Promise<Ended> {
   return start(...words).ended
@@ -175,12 +147,16 @@ describe('tenure up', () => {
   })
 
   it('refuses a start when two of its processes want one port', async () => {
-    const fresh = mkdtempSync(join(tmpdir(), 'tenure-up-'))
     const ports = { TENURE_PORT: '7998', TENURE_POSTGRES_PORT: '7999' }
-    const { code, err } = await startWith({ ...ports, TENURE_STATE: fresh }, 'up', '--replicas', '2').ended
-    rmSync(fresh, { recursive: true })
+    const { code, err } = await startFresh(ports, { words: ['up', '--replicas', '2'] })
     expect(code).toBe(exitCodes.usage)
     expect(err).toContain('replica 1 of the API (TENURE_PORT) and Postgres (TENURE_POSTGRES_PORT)')
+  })
+
+  it('stops every process and ends when the API does not serve', async () => {
+    const { code, err } = await unserved
+    expect(code).toBe(exitCodes.defect)
+    expect(err).toMatch(/^error api (does not serve|ended with exit code 1)[^]*absent\.json/m)
   })
 
   it('lists the models without champions', async () => {
