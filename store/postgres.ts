@@ -75,6 +75,9 @@ function defaultReaderUrl(url: string): string | undefined {
 // bigint columns here are counters and generations far below 2^53.
 pg.types.setTypeParser(pg.types.builtins.INT8, (text) => Number(text))
 
+/** A database or role may write dates in another style, which the driver reads as null and another server with day and month exchanged. */
+export const isoDates = '-c datestyle=ISO'
+
 /** Opens a pool; nothing is sent before the first query. */
 export function openStore(url: string, options: StoreOptions = {}): Store {
   const { signAudit, watchStatement: watch } = options
@@ -87,6 +90,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
     query_timeout: queryMs,
     statement_timeout: queryMs,
     keepAlive: true,
+    options: isoDates,
     application_name: options.name ?? 'tenure',
   }
   const pool = new pg.Pool({ ...connection, max: options.max ?? 8, idleTimeoutMillis: maxIdleMs })

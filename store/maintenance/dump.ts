@@ -10,7 +10,7 @@ import { copyOut } from '../database/table-copy.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { listMigrations, readMigration } from '../database/migrate.ts'
 import { isMigrated, listRunMigrations } from '../database/migration-status.ts'
-import { databaseOf, rethrow, type Database } from '../postgres.ts'
+import { databaseOf, isoDates, rethrow, type Database } from '../postgres.ts'
 
 export interface DumpedTable {
   name: string
@@ -63,6 +63,7 @@ export async function connectUnlimited(url: string, name: string): Promise<pg.Cl
     connectionString: url,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
+    options: isoDates,
     application_name: name,
   })
   client.on('error', () => {})

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startPostgres, type RunningPostgres } from '../../cli/embedded/postgres.ts'
+import { connectUnlimited } from '../../store/maintenance/dump.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { openCuttableLink } from '../support/servers/cuttable-link.ts'
 import { freeze } from '../support/servers/freeze.ts'
@@ -43,6 +44,20 @@ it.each([
 ])('%s is refused as what can never be kept, and not as a defect', async (_name, statement) => {
   await expect(store.query(statement)).rejects.toMatchObject({ code: 'invalid_request' })
   await expect(store.query(sql`select 'x'::uuid`)).rejects.toMatchObject({ code: '22P02' })
+})
+
+it('times are read and dumped in ISO from a database that writes dates in another style', async () => {
+  await store.query(sql`create database other_style`)
+  await store.query(sql`alter database other_style set datestyle to 'SQL, DMY'`)
+  const url = postgres.url.replace(/[^/]*$/, 'other_style')
+  const dumping = await connectUnlimited(url, 'test')
+  expect((await dumping.query('show datestyle')).rows).toEqual([{ DateStyle: 'ISO, MDY' }])
+  await dumping.end()
+  const styled = openPatientStore(url)
+  expect(await styled.query(sql`select '2026-03-04T05:06:07.008Z'::timestamptz as at`)).toEqual([
+    { at: new Date('2026-03-04T05:06:07.008Z') },
+  ])
+  await styled.close()
 })
 
 it('a backend that dies during a transaction, even between two statements, ends no process', async () => {
