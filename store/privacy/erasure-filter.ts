@@ -21,13 +21,35 @@ export async function findErasureFilter(
   if (!(await hasErasures(database))) return undefined
   return async (client: pg.ClientBase) => {
     const { rowCount } = await client.query(
-      `with gone as (
-         delete from arrived using erasures, models
-         where erasures.model = arrived.model and models.name = arrived.model
-           and least(arrived.at, (select ${scoredDay} from batch_partitions where id = $2)) < erasures.requested_at + interval '1 minute'
-           and (arrived.id = any(erasures.requests) or belongs_to_subject($1, erasures.subject_hash, models.definition ->> 'subject',
-             coalesce((select manifest -> 'preprocessing' from versions where versions.version = arrived.version), '[]'), arrived.routing_key, arrived.features, arrived.instances))
-         returning arrived.id
+      // Each row is hashed once, however many erasures there are.
+      `with dated as materialized (
+         select arrived.*, least(arrived.at, (select ${scoredDay} from batch_partitions where id = $2)) as known_at from arrived
+       ), late as materialized (
+         select dated.* from dated
+           join (select model, max(requested_at) as newest from erasures group by model) as erased using (model)
+         where known_at < newest + interval '1 minute'
+       ), identifying as materialized (
+         select version, definition ->> 'subject' as subject, manifest -> 'preprocessing' as fits
+         from versions join models on models.name = versions.model
+         where version in (select version from late) and exists (
+           select from jsonb_array_elements(manifest -> 'preprocessing') as fit
+           where fit ->> 'name' = definition ->> 'subject' and fit ->> 'kind' <> 'number')
+       ), hashed as materialized (
+         select id, model, known_at, subject_hash_of($1, routing_key) as subject_hash from late
+         union all
+         select id, model, known_at, subject_hash_of($1, instance_of(features, fits, instances, instance) ->> subject)
+         from late join identifying using (version), generate_series(0, instances - 1) as instance
+         where features <> ''
+       ), requested as materialized (
+         select model, requested_at, unnest(requests) as id from erasures
+       ), hit as (
+         select hashed.id from hashed join erasures using (model, subject_hash)
+         where known_at < requested_at + interval '1 minute'
+         union
+         select id from late join requested using (model, id)
+         where known_at < requested_at + interval '1 minute'
+       ), gone as (
+         delete from arrived using hit where arrived.id = hit.id returning arrived.id
        ), gone_outcomes as (
          delete from outcomes where request_id in (select id from gone)
        ), gone_reviews as (
