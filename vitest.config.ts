@@ -9,6 +9,7 @@ import { LongestFirst } from './test/support/longest-first.ts'
 const withoutServers = [
   'test/domain/**/*.test.ts',
   'test/activities/data/**/*.test.ts',
+  'test/activities/privacy/**/*.test.ts',
   'test/api/http/{openapi,model-openapi,compression,schemas}.test.ts',
   'test/api/metrics/promlint.test.ts',
   'test/api/serving/{formats,explanation,network}/**/*.test.ts',

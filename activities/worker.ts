@@ -39,6 +39,8 @@ import { dataConverterOf } from '../temporal/payload-codec.ts'
 
 const longestPauseMs = 2_000
 const temporalAnswersMs = 3_000
+/** An activity that did not end in time may hold a connection for as long as its statement runs. */
+const closeMs = 2_000
 /** How often unused copies of the object store are removed. */
 const evictMs = 3_600_000
 
@@ -123,9 +125,10 @@ try {
     log.fatal({ error: error instanceof Error ? error.stack : String(error) }, 'worker failed')
     process.exitCode = 1
   }
-  // Pending retries and listeners would keep the process alive.
   stopping.abort()
-  await endAll()
+  await Promise.race([endAll(), pause(closeMs)])
+  // Pending retries, listeners and an activity that did not end in time would keep the process alive.
+  process.exit()
 }
 
 function endWith(error: unknown): never {

@@ -2,6 +2,8 @@
  * Runs the stages of an erasure; a killed stage resumes. Deletes from the log twice: most rows before the replicas acknowledge, and rows
  * that were in flight afterwards.
  */
+import { ApplicationFailureCategory } from '@temporalio/common'
+import { ApplicationFailure } from '@temporalio/activity'
 import { DomainError } from '../../domain/errors.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { slowPoolSizes } from '../../store/database/connection-budget.ts'
@@ -55,32 +57,60 @@ const works: Record<
   snapshots: { next: 'done', work: keepSnapshots },
 }
 
-/** Runs the current stage of an erasure and returns the next one. */
-export const eraseStage =
-  (deps: Deps) =>
-  ({ id, replicaTimeoutMs = defaultReplicaTimeoutMs }: EraseRequest): Promise<ErasureStage> =>
-    withHeartbeat(async (beat) => {
-      const { store, config, log } = deps
-      const erasure = await getErasure(store, id)
-      if (erasure.stage === 'done') return 'done'
-      const { key, digest } = await openSubjectKey(config.signing.subjectKey)
-      if (erasure.keyDigest !== digest)
-        throw new DomainError(
-          'configuration_invalid',
-          `${id} was requested under another secret: restore it in TENURE_SUBJECT_KEY, or create the erasure again`,
-        )
-      const { next, work } = works[erasure.stage]
-      await withSlowStore(
-        deps,
-        { name: 'tenure-erase', max: slowPoolSizes.erase, queryMs: statementMs },
-        (slow) => work({ ...deps, slow, key, replicaTimeoutMs }, erasure, beat),
-      )
-      await finish(deps, erasure, next)
-      // Another request may have sent the subject through the log again.
-      const { stage } = await getErasure(store, id)
-      log.info({ erasure: id, model: erasure.model, ended: erasure.stage, stage }, 'erasure stage completed')
-      return stage
-    })
+/**
+ * Runs the current stage of an erasure and returns the next one. All erasures share a fifth of the activities of a worker, and further
+ * ones are tried again later: hundreds at once would make releases wait for minutes, longer than an exposure lease.
+ */
+export const eraseStage = (deps: Deps) => {
+  const most = Math.max(1, Math.floor(deps.config.worker.maxActivities / 5))
+  let running = 0
+  return async (request: EraseRequest): Promise<ErasureStage> => {
+    if (running >= most) throw postponed()
+    running++
+    try {
+      return await withHeartbeat((beat) => runStage(deps, request, beat))
+    } finally {
+      running--
+    }
+  }
+}
+
+const postponeMs = 30_000
+
+const postponed = () =>
+  ApplicationFailure.create({
+    message: 'other erasures run; this one is tried again later',
+    type: 'postponed',
+    nextRetryDelay: postponeMs * (0.5 + Math.random() / 2),
+    category: ApplicationFailureCategory.BENIGN,
+  })
+
+async function runStage(
+  deps: Deps,
+  { id, replicaTimeoutMs = defaultReplicaTimeoutMs }: EraseRequest,
+  beat: Beat,
+): Promise<ErasureStage> {
+  const { store, config, log } = deps
+  const erasure = await getErasure(store, id)
+  if (erasure.stage === 'done') return 'done'
+  const { key, digest } = await openSubjectKey(config.signing.subjectKey)
+  if (erasure.keyDigest !== digest)
+    throw new DomainError(
+      'configuration_invalid',
+      `${id} was requested under another secret: restore it in TENURE_SUBJECT_KEY, or create the erasure again`,
+    )
+  const { next, work } = works[erasure.stage]
+  await withSlowStore(
+    deps,
+    { name: 'tenure-erase', max: slowPoolSizes.erase, queryMs: statementMs },
+    (slow) => work({ ...deps, slow, key, replicaTimeoutMs }, erasure, beat),
+  )
+  await finish(deps, erasure, next)
+  // Another request may have sent the subject through the log again.
+  const { stage } = await getErasure(store, id)
+  log.info({ erasure: id, model: erasure.model, ended: erasure.stage, stage }, 'erasure stage completed')
+  return stage
+}
 
 /** Records the end in the audit log, with counts and without the subject. */
 async function finish({ store }: Deps, { id, stage }: Erasure, next: ErasureStage): Promise<void> {

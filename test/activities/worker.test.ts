@@ -5,15 +5,19 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import sql from 'sql-template-tag'
 import { afterAll, afterEach, expect, it } from 'vitest'
 import { freePort } from '../../cli/embedded/process.ts'
 import { listHeartbeats, watchWorkers } from '../../store/maintenance/worker-heartbeats.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'
+import { insertErasure } from '../../store/privacy/erasures.ts'
+import { openSubjectKey } from '../../store/signing/subject-hash.ts'
 import { marksOf } from '../../temporal/payload-keys.ts'
 import { checkout, environmentWith, launcher } from '../../temporal.config.ts'
 import {
   connectTemporal,
   freshDatabase,
+  migratedDatabase,
   openPatientStore,
   temporalAddress,
   uniqueName,
@@ -83,6 +87,37 @@ it.each(['control', 'train'])(
     expect(worker.lines.join('\n')).not.toMatch(/Worker state changed|webpack/)
   },
 )
+
+it('a control worker ends on SIGTERM although an activity does not', async () => {
+  const databaseUrl = await migratedDatabase()
+  const store = openPatientStore(databaseUrl, { max: 2 })
+  await store.query(sql`insert into models (name, definition, code_digest) values ('iris', '{}', 'c')`)
+  const { hashOf, digest } = await openSubjectKey(join(stateDir, 'keys', 'subjects.key'))
+  const id = uniqueName('era')
+  const erasure = { model: 'iris', subjectHash: hashOf('x'), keyDigest: digest, requestedBy: 'a' }
+  await insertErasure(store, { id, ...erasure, predictionIds: [] })
+  const holder = await store.pool.connect()
+  await holder.query('begin; lock table predictions')
+  const queue = uniqueName('control')
+  const worker = start(['control'], {
+    DATABASE_URL: databaseUrl,
+    TEMPORAL_ADDRESS: temporalAddress(),
+    TENURE_CONTROL_QUEUE: queue,
+  })
+  const connection = await connectTemporal()
+  const { workflow } = new Client({ connection })
+  const handle = await workflow.start('erase', { taskQueue: queue, workflowId: id, args: [{ id }] })
+  const waits = sql`select from pg_stat_activity where application_name = 'tenure-erase' and wait_event_type = 'Lock'
+    and datname = current_database()`
+  await expect.poll(() => store.query(waits)).toHaveLength(1)
+  worker.signal('SIGTERM')
+  expect(await worker.exit).toBe(0)
+  await handle.terminate()
+  await connection.close()
+  await holder.query('rollback')
+  holder.release()
+  await store.close()
+})
 
 it('a control worker warms up before its first task', async () => {
   const queue = uniqueName('control')
