@@ -2,7 +2,6 @@
  * Runs the stages of an erasure; a killed stage resumes. Deletes from the log twice: most rows before the replicas acknowledge, and rows
  * that were in flight afterwards.
  */
-import { ApplicationFailureCategory } from '@temporalio/common'
 import { ApplicationFailure } from '@temporalio/activity'
 import { DomainError } from '../../domain/errors.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
@@ -82,7 +81,8 @@ const postponed = () =>
     message: 'other erasures run; this one is tried again later',
     type: 'postponed',
     nextRetryDelay: postponeMs * (0.5 + Math.random() / 2),
-    category: ApplicationFailureCategory.BENIGN,
+    // Not logged as a failure.
+    category: 'BENIGN',
   })
 
 async function runStage(
