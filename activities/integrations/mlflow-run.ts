@@ -3,10 +3,10 @@ import { findTrainingRun } from '../../store/training/training-search.ts'
 import { api, post, quoted, tagsOf, type MlflowDeps } from './mlflow-client.ts'
 import { sendRequest, isRequestRefusal } from './http-request.ts'
 
-/** Limits of one log-batch request. */
-const metricsAtOnce = 1_000
-const paramsAtOnce = 100
-const paramLength = 6_000
+/** A log-batch request takes 1,000 metrics, parameters and tags in total, with at most 100 parameters and 100 tags. */
+const maxParams = 100
+const maxMetrics = 800
+const maxParamLength = 6_000
 
 async function experimentOf({ mirror }: MlflowDeps, model: string): Promise<string> {
   const name = `tenure/${model}`
@@ -53,7 +53,7 @@ export async function upsertRun(deps: MlflowDeps, trainingId: string): Promise<s
   // MLflow parameters are immutable; values that may change are tags.
   const params = Object.entries({ ...training.hyperparameters, seed: training.seed }).map(([key, value]) => ({
     key,
-    value: String(value).slice(0, paramLength),
+    value: String(value).slice(0, maxParamLength),
   }))
   const metrics = [
     ...training.curve.map(({ epoch, loss }) => ({ key: 'loss', value: loss, step: epoch })),
@@ -69,11 +69,11 @@ export async function upsertRun(deps: MlflowDeps, trainingId: string): Promise<s
     version: training.version,
     message: training.message,
   })
-  for (let at = 0; at === 0 || at < Math.max(params.length, metrics.length); at += paramsAtOnce)
+  for (let at = 0; at === 0 || at < Math.max(params.length, metrics.length); at += maxParams)
     await post(mirror, 'runs/log-batch', {
       run_id: runId,
-      params: params.slice(at, at + paramsAtOnce),
-      metrics: at % metricsAtOnce === 0 ? metrics.slice(at, at + metricsAtOnce) : [],
+      params: params.slice(at, at + maxParams),
+      metrics: at % maxMetrics === 0 ? metrics.slice(at, at + maxMetrics) : [],
       tags: at === 0 ? tags : [],
     })
   const { status, endedAt } = training

@@ -68,8 +68,10 @@ async function trained(model: string, minor: number) {
     values (${`sha256:${model}`}, ${model}, now(), 2, 10, '{"x":"DOUBLE"}', '{}') on conflict do nothing`)
   await store.query(sql`insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, hyperparameters, status)
     values (${training}, ${model}, ${`sha256:${model}`}, 7, 'c', '', '{"units":8,"rate":0.1}', 'running')`)
-  await store.query(sql`update trainings set status = 'done', ended_at = now(), artifact_digest = 'sha256:a', epoch = 2,
-    code_digest = 'other', dependencies_digest = 'd', curve = '[{"epoch":1,"loss":0.5},{"epoch":2,"loss":0.25}]' where id = ${training}`)
+  await store.query(sql`update trainings set status = 'done', ended_at = now(), artifact_digest = 'sha256:a', epoch = 1000,
+    code_digest = 'other', dependencies_digest = 'd', curve = (
+      select jsonb_agg(jsonb_build_object('epoch', n, 'loss', 250.0 / n)) from generate_series(1, 1000) as n
+    ) where id = ${training}`)
   await store.query(sql`insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
     values (${`e-${version}`}, ${model}, ${training}, ${`sha256:${model}`}, 'sha256:a', 'better',
       '{"metrics":[{"metric":"auc","challenger":0.8}]}', 'sha256:r')`)
@@ -135,7 +137,7 @@ describe.each(kinds)('MLflow: %s', (_name, start) => {
     return Object.fromEntries(list.map(({ alias, version }) => [alias, version]))
   }
 
-  it('stores a run with its parameters, metrics, digests and registered version', async () => {
+  it('stores a run of a thousand epochs with its parameters, metrics, digests and registered version', async () => {
     const { training, version } = await trained(model, 0)
     await telling(deps, () => told('mlflow'))
     const runs = await runOf(training)

@@ -139,16 +139,18 @@ const handlers: Record<string, Handler> = {
     },
   ),
   'POST runs/log-batch': taking(
-    z.strictObject({
-      run_id: z.string(),
-      params: z.array(z.strictObject({ key: z.string(), value: z.string().max(6_000) })).max(100),
-      metrics: z
-        .array(
-          z.strictObject({ key: z.string(), value: z.number(), timestamp: millis, step: z.number().int() }),
-        )
-        .max(1_000),
-      tags: z.array(tag).max(100),
-    }),
+    z
+      .strictObject({
+        run_id: z.string(),
+        params: z.array(z.strictObject({ key: z.string(), value: z.string().max(6_000) })).max(100),
+        metrics: z
+          .array(
+            z.strictObject({ key: z.string(), value: z.number(), timestamp: millis, step: z.number().int() }),
+          )
+          .max(1_000),
+        tags: z.array(tag).max(100),
+      })
+      .refine(({ params, metrics, tags }) => params.length + metrics.length + tags.length <= 1_000),
     (body, state, refuse) => {
       const run = runOf(state, body.run_id, refuse)
       for (const { key, value } of body.params) {
