@@ -1,4 +1,5 @@
 /** Tests that a sweep selects by the validation rows, and that only its winner goes through the gate as a retraining. */
+import { ApplicationFailure, ChildWorkflowFailure } from '@temporalio/common'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import sql from 'sql-template-tag'
 import { getEvaluation } from '../../store/training/evaluations.ts'
@@ -16,6 +17,7 @@ import {
   type TrialRequest,
 } from '../../workflows/messages.ts'
 import { signedStart } from '../support/commands/signed.ts'
+import { messageOf } from '../../workflows/release/activities.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../support/training/pipeline.ts'
 import { uniqueName } from '../support/servers/servers.ts'
@@ -110,4 +112,11 @@ it.each([
   const handle = await start(changes)
   const error = await handle.result().catch((thrown: unknown) => thrown as Error)
   expect(String(((error as Error).cause as Error).cause)).toMatch(reason)
+})
+
+it('a retraining of the winner that is refused ends the sweep with the reason of the refusal', () => {
+  const cause = ApplicationFailure.nonRetryable('a retraining of roses is running', 'retraining_in_progress')
+  const execution = { workflowId: 'retrain/roses', runId: 'r' }
+  const failed = new ChildWorkflowFailure('default', execution, 'retrain', 'NON_RETRYABLE_FAILURE', cause)
+  expect(messageOf(failed)).toBe('a retraining of roses is running')
 })

@@ -3,6 +3,7 @@ import {
   ActivityCancellationType,
   ActivityFailure,
   ApplicationFailure,
+  ChildWorkflowFailure,
   proxyActivities,
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../../activities/control-activities.ts'
@@ -65,6 +66,7 @@ export function errorCodeOf(error: unknown): ErrorCode | undefined {
 
 /** The message of the innermost cause, which names the actual failure. */
 export function messageOf(error: unknown): string {
-  if (error instanceof ActivityFailure && error.cause) return messageOf(error.cause)
+  const isWrapper = error instanceof ActivityFailure || error instanceof ChildWorkflowFailure
+  if (isWrapper && error.cause) return messageOf(error.cause)
   return error instanceof Error ? error.message : String(error)
 }
