@@ -17,19 +17,20 @@ const overlapMs = 600_000
 const pageSize = 1_000
 
 export const lookForRuns: Look<WorkflowSensor, SeenRuns> = async (_, sensor, before, starts) => {
-  const { type, id, namespace } = sensor
   const { client, info } = Context.current()
+  const own = info.workflowNamespace
+  const { type, id, namespace = own } = sensor
   const afterMs = before === undefined ? Date.now() : Date.parse(before.after)
   const what = type === undefined ? `WorkflowId = "${id}"` : `WorkflowType = "${type}"`
   const since = new Date(afterMs - overlapMs).toISOString()
   const { executions } = await client.workflowService.listWorkflowExecutions({
-    namespace: namespace ?? info.workflowNamespace,
+    namespace,
     query: `${what} and ExecutionStatus = "Completed" and CloseTime >= "${since}"`,
     pageSize,
   })
   // A run that this trigger has started must not start the next one.
   const others = (executions ?? []).filter(
-    ({ execution }) => namespace !== undefined || execution?.workflowId !== starts,
+    ({ execution }) => namespace !== own || execution?.workflowId !== starts,
   )
   const ended = others.map(({ execution, closeTime }) => ({
     workflowId: execution?.workflowId ?? '',

@@ -261,18 +261,18 @@ describe('a trigger on a watermark', () => {
 })
 
 describe('a trigger on an upstream workflow', () => {
+  const isListed = async (workflowId: string) => {
+    for await (const _ of core.client.workflow.list({
+      query: `WorkflowId = "${workflowId}" and ExecutionStatus = "Completed"`,
+    }))
+      return true
+    return false
+  }
+  const run = (workflowId: string) =>
+    core.client.workflow.execute('warmUp', { workflowId, taskQueue: core.config.taskQueues.control, args: [] })
+
   it('fires when a run completes, and not for a failed or an earlier one', async () => {
     const upstream = uniqueName('upstream')
-    const { client, config } = core
-    const run = (workflowId: string) =>
-      client.workflow.execute('warmUp', { workflowId, taskQueue: config.taskQueues.control, args: [] })
-    const isListed = async (workflowId: string) => {
-      for await (const _ of client.workflow.list({
-        query: `WorkflowId = "${workflowId}" and ExecutionStatus = "Completed"`,
-      }))
-        return true
-      return false
-    }
     await run(upstream)
     await until(() => isListed(upstream), 'the first run in the list')
     await having({ name: 'workflow', kind: 'workflow', everyMs, id: upstream })
@@ -282,6 +282,15 @@ describe('a trigger on an upstream workflow', () => {
     await retrained(1)
     expect(await started()).toMatchObject([{ evidence: { workflowId: upstream } }])
     await endRetraining()
+    expect(await fire()).toMatchObject({ message: '0 waiting' })
+  })
+
+  it('does not fire for the retraining that it has started, although the file names the own namespace', async () => {
+    const { namespace } = core.config.temporal
+    await having({ name: 'workflow', kind: 'workflow', everyMs, id: retrainWorkflowId(model), namespace })
+    await fire()
+    await run(retrainWorkflowId(model))
+    await until(() => isListed(retrainWorkflowId(model)), 'the run in the list')
     expect(await fire()).toMatchObject({ message: '0 waiting' })
   })
 })
