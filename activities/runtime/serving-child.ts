@@ -1,6 +1,7 @@
 /** Runs serving code in a separate process, because activities may not import it and a bad artifact must not crash a worker. */
 import { spawn, type SpawnOptions } from 'node:child_process'
 import { limitText } from '../../domain/figures.ts'
+import { requirePipes } from '../../store/child-pipes.ts'
 import { checkout, launcher, systemEnvironment } from '../../temporal.config.ts'
 
 const servingHeapMb = 256
@@ -20,6 +21,7 @@ export function spawnServing(argv: readonly string[], heapMb: number, options: O
     killSignal: 'SIGKILL',
     stdio: ['pipe', 'pipe', 'pipe'],
   })
+  requirePipes(child, argv[0] ?? 'a process')
   let complaint = ''
   child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
   // A dead child no longer reads; its `close` event reports the exit.

@@ -8,6 +8,7 @@ import type { Duplex, Readable } from 'node:stream'
 import { DomainError } from '../../domain/errors.ts'
 import { scriptFaultCode } from '../../domain/training/program-job.ts'
 import { visibleText } from '../../domain/visible-text.ts'
+import { requirePipes } from '../../store/child-pipes.ts'
 import { countKernelKills, detectOutOfMemory, watchMemory } from '../runtime/memory-limit.ts'
 
 export interface ProgramRun {
@@ -58,6 +59,7 @@ export async function runTrainingProgram(run: ProgramRun): Promise<void> {
     detached: true,
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
   })
+  requirePipes(child, shown(argv))
   const { pid } = child
   const memory = limitMb === undefined || pid === undefined ? undefined : watchMemory(pid, limitMb)
   if (pid !== undefined) run.onStart?.(pid)

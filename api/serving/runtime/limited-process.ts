@@ -1,6 +1,7 @@
 /** Reads files of callers in a child process with limited memory, so that a hostile file can only end that process. */
 import { spawn } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
+import { requirePipes } from '../../../store/child-pipes.ts'
 import { withMemoryLimit } from '../../../store/memory-limit.ts'
 import { checkout, launcher, trainerEnvironment } from '../../../temporal.config.ts'
 
@@ -20,6 +21,7 @@ export function startLimited(argv: readonly string[], memoryMb: number): Limited
     env: trainerEnvironment(),
     stdio: ['pipe', 'pipe', 'ignore'],
   })
+  requirePipes(child, argv[0] ?? 'a process')
   const exited = new Promise<void>((resolve) => child.once('close', () => resolve()))
   // Writing to a dead child fails; the end of its output reports its death.
   child.stdin.on('error', () => {})

@@ -1,12 +1,13 @@
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { runTrainingProgram, type ProgramRun } from '../../../activities/trainers/program.ts'
 import { programEnvironment } from '../../../activities/trainers/program-environment.ts'
-import { checkout } from '../../../temporal.config.ts'
+import { checkout, launcher } from '../../../temporal.config.ts'
 
 let root: string
 beforeAll(async () => {
@@ -171,6 +172,13 @@ await runTrainingProgram({ argv: ['sh', '-c', 'echo $$ > orphan; sleep 60; echo 
     expect(await isRunning(orphan)).toBe(true)
     child.kill('SIGKILL')
     await expect.poll(() => isRunning(orphan)).toBe(false)
+  })
+
+  it('that cannot start because too many files are open fails, as a scorer and a reader of artifacts do, and its worker goes on', async () => {
+    const script = 'ulimit -n 64; exec "$0" "$@"'
+    const argv = ['-c', script, process.execPath, launcher, 'test/support/programs/crowded-process.ts']
+    const { stdout } = await promisify(execFile)('sh', argv, { cwd: checkout })
+    expect(JSON.parse(stdout)).toEqual(['overloaded', 'overloaded', 'overloaded'])
   })
 
   it('reports a shortage of memory as such', async () => {
