@@ -22,7 +22,7 @@ export type BinnedVersion = Pick<LoadedVersion, 'model' | 'version' | 'manifest'
 
 export type FeatureHistograms = ReturnType<typeof createFeatureHistograms>
 
-/** The maximum number of spans held while the database is unavailable; above it, the oldest are dropped. */
+/** The maximum number of spans held while the database is unavailable; above it, the oldest that have ended are dropped. */
 const maxHours = 200
 
 /** The counts of one span: an hour, or the length that the profile states. */
@@ -70,11 +70,15 @@ export function createFeatureHistograms() {
         counts: Array.from({ length: bins }, () => 0),
       }))
       hours.set(key, (hour = { startMs, lengthMs: counter.everyMs, changes: 0, written: 0, rows }))
-      const [oldest = key] = hours.keys()
-      if (hours.size > maxHours) hours.delete(oldest)
+      if (hours.size > maxHours) dropEnded(startMs)
     }
     counter.hour = hour
     return hour
+  }
+
+  const dropEnded = (nowMs: number): void => {
+    for (const [key, { startMs, lengthMs }] of hours)
+      if (startMs + lengthMs <= nowMs) return void hours.delete(key)
   }
 
   return {

@@ -450,4 +450,16 @@ describe('feature histograms', () => {
     expect(hours.size).toBe(200)
     expect(Math.max(...hours)).toBe(noon + 299 * hour)
   })
+
+  it('are kept of each of 300 versions that serve in the same hour', () => {
+    const bins = createFeatureHistograms()
+    const served = Array.from({ length: 300 }, (_, each) => ({
+      model: `${model}-${each}`,
+      version: `${model}-${each}_v1.0.0`,
+      manifest: { ...manifest, model },
+      columns,
+    }))
+    for (const loaded of served) bins.count(loaded, noon, inputOf(columns, rows(1)), new Float32Array(1))
+    expect(new Set(bins.pending().map((each) => each.version)).size).toBe(300)
+  })
 })
