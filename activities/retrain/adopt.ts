@@ -1,5 +1,4 @@
 /** Adopts a brought artifact instead of training: gives it a manifest; evaluation and release are those of a trained one. */
-import { isError, type ErrorCode } from '../../domain/errors.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { bringCopies, shareArtifact } from '../../store/objects/artifact-copies.ts'
@@ -8,6 +7,7 @@ import type { AdopterJob } from '../artifact/adopter.ts'
 import type { StoredForeign } from '../artifact/store-foreign.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { failAttempt } from '../trainers/attempt.ts'
 import { runJob } from '../runtime/run-job.ts'
 import { untilStored } from '../runtime/until-stored.ts'
 
@@ -24,8 +24,6 @@ export interface AdoptResult {
   trainingId: string
   artifactDigest: string
 }
-
-const final: readonly ErrorCode[] = ['artifact_invalid', 'training_failed']
 
 /** Throws `artifact_invalid` for a file that does not fit the model, with the reason. */
 export const adopt =
@@ -78,8 +76,7 @@ export const adopt =
       const ended = await getTraining(store, id)
       return { trainingId: id, artifactDigest: ended.artifactDigest ?? artifactDigest }
     } catch (error) {
-      if (isError(error) && final.includes(error.code))
-        await endTraining(store, { id, attempt, status: 'failed', message: error.message })
+      await failAttempt({ store }, training, error)
       throw error
     }
   }

@@ -44,6 +44,7 @@ import type { RetrainRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
+import { trainingQueues, type TrainingQueues } from '../trainers/queue-training.ts'
 
 export interface OpenInput {
   /** `retrain/<model>/<run>` */
@@ -57,13 +58,9 @@ export interface OpenInput {
 /** Failed retrainings of a model share one alert; the next success resolves it. */
 const alertKeyOf = (model: string): string => `retraining/${model}`
 
-export interface OpenResult {
+export interface OpenResult extends TrainingQueues {
   /** Why the request is throttled; such a request is recorded and ended at once. */
   throttled?: string
-  /** The task queue of the training workers. */
-  trainQueue: string
-  /** The user's own task queue, for a model that is trained there. */
-  trainerQueue?: string
   /** Approvals that the policy of the model requires. */
   approvers: number
 }
@@ -75,7 +72,7 @@ export interface OpenResult {
 export const openRetraining =
   (deps: Deps) =>
   async ({ retrainingId, asOf, order }: OpenInput): Promise<OpenResult> => {
-    const { store, log, config } = deps
+    const { store, log } = deps
     const { model, reason = 'manual', requestedBy = 'temporal', evidence = {}, dedupeKey, policy } = order
     const { definition } = await getModel(store, model)
     if (definition.isBrought === true && order.artifact === undefined) throw notTrainedHere(model)
@@ -116,9 +113,7 @@ export const openRetraining =
       log.warn({ model, abandoned }, 'closed orphaned retraining')
     }
     const { approvers } = definition.release.approval
-    const { trainer } = definition
-    const trainerQueue = trainer?.kind === 'queue' ? trainer.queue : undefined
-    const opened = { trainQueue: config.taskQueues.train, trainerQueue, approvers }
+    const opened = { ...trainingQueues(deps, definition), approvers }
     const { cooldown } = definition.monitor ?? defaultMonitorPolicy
     const throttled = await brakeOf(store, { id: retrainingId, ...input }, cooldown)
     if (throttled !== undefined) {

@@ -3,41 +3,28 @@
  * function is recorded in Postgres and in the heartbeat, so that the next worker loses at most one epoch.
  */
 import { Context } from '@temporalio/activity'
-import { DomainError, isError, type ErrorCode } from '../../domain/errors.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { medianStop } from '../../domain/training/median-stop.ts'
-import { withOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { maxTrainingAttempts } from '../../domain/training/trainer.ts'
 import { modelsDirectory } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
-import { bringCopies, shareArtifact } from '../../store/objects/artifact-copies.ts'
+import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findEndedCurves } from '../../store/training/sweeps.ts'
-import { getModel } from '../../store/registry/models.ts'
 import {
-  beginTraining,
-  endTraining,
   getTraining,
   recordEpoch,
   recordMemoryFailure,
-  type EpochRecord,
   type TrainingRecord,
+  type TrainingResult,
 } from '../../store/training/trainings.ts'
 import { runChild } from '../runtime/child-process.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
-import { unlessAway, untilStored } from '../runtime/until-stored.ts'
+import { unlessAway } from '../runtime/until-stored.ts'
 import type { TrainerJob, TrainerResult, TrainerStep } from '../tensorflow/trainer.ts'
-import { removeAttempts } from '../trainers/attempt-folder.ts'
+import { beginAttempt, failAttempt, finishAttempt, superseded, type TrainInput } from '../trainers/attempt.ts'
 import { trainByProgram } from '../trainers/train-by-program.ts'
-
-export interface TrainInput {
-  /** Trains an id once. */
-  trainingId: string
-  model: string
-  snapshotDigest: string
-  /** Hyperparameters that replace those of the model file. */
-  overrides?: HyperparameterValues
-}
 
 export interface TrainResult {
   trainingId: string
@@ -66,25 +53,14 @@ const mostFailedAttempts = 3
 
 export const train =
   (deps: Deps, options: TrainOptions = {}) =>
-  async ({ trainingId, model, snapshotDigest, overrides }: TrainInput): Promise<TrainResult> => {
-    const { store, artifacts, log, config } = deps
+  async (input: TrainInput): Promise<TrainResult> => {
+    const { store, log } = deps
     const context = Context.current()
-    const { definition, codeDigest } = await getModel(store, model)
-    const training = await beginTraining(store, {
-      id: trainingId,
-      model,
-      snapshotDigest,
-      seed: definition.seed,
-      hyperparameters: withOverrides(definition.hyperparameters, overrides),
-      // The digest of the model file, until the trainer reports what it ran.
-      codeDigest,
-      dependenciesDigest: '',
-      buildId: config.buildId,
-    })
+    const { definition, training } = await beginAttempt(deps, input)
     if (training.status === 'done') return resultOf(training)
-    const { id, attempts: attempt } = training
+    const { id, model, attempts: attempt } = training
     const last = lastBeat(training, context.info.heartbeatDetails as TrainingBeat | undefined)
-    log.info({ training: trainingId, model, attempt, from: last?.epoch }, 'training')
+    log.info({ training: id, model, attempt, from: last?.epoch }, 'training')
     const keeper = keepSteps(deps, training, last)
     const keep = async (step: TrainerStep) => {
       await keeper.keep(step)
@@ -98,23 +74,13 @@ export const train =
             : runProgram(deps, { definition, training }, keep, options),
         keeper.beat,
       )
-      await withHeartbeat(
-        () =>
-          untilStored(log, `the artifact of ${trainingId}`, () =>
-            shareArtifact(artifacts, result.artifactDigest),
-          ),
-        keeper.beat,
-      )
-      if (!(await endTraining(store, { id, attempt, status: 'done', ...result }))) throw superseded(training)
+      await withHeartbeat(() => finishAttempt(deps, training, result), keeper.beat)
       await keeper.forget()
-      await removeAttempts(config.artifactRoot, id)
-      log.info({ training: trainingId, model, artifact: result.artifactDigest }, 'trained')
       return resultOf(await getTraining(store, id))
     } catch (error) {
       if (context.cancellationSignal.aborted) await context.cancelled
       const failure = await judgeFailure(store, training, error)
-      if (isError(failure) && final.includes(failure.code))
-        await endTraining(store, { id, attempt, status: 'failed', message: failure.message })
+      await failAttempt(deps, training, failure)
       throw failure
     }
   }
@@ -123,9 +89,6 @@ interface TrainOptions {
   models?: string
   silentMs?: number
 }
-
-/** The result of a successful training. */
-type Trained = Omit<TrainerResult, 'rows'> & { curve?: EpochRecord[] }
 
 interface Work {
   definition: ModelDefinition
@@ -138,7 +101,7 @@ const runFunction = async (
   { definition, training, checkpoint }: Work & { checkpoint?: string },
   onStep: (step: TrainerStep) => Promise<void>,
   options: TrainOptions,
-): Promise<Trained> => {
+): Promise<TrainingResult> => {
   await bringCopies(artifacts, { snapshot: training.snapshotDigest, checkpoint })
   const job: TrainerJob = {
     model: definition.name,
@@ -167,7 +130,7 @@ function runProgram(
   { definition, training }: Work,
   onStep: (step: TrainerStep) => Promise<void>,
   options: TrainOptions,
-): Promise<Trained> {
+): Promise<TrainingResult> {
   const { trainer } = definition
   if (trainer === undefined || trainer.kind === 'queue')
     throw new DomainError(
@@ -185,8 +148,6 @@ function runProgram(
     },
   })
 }
-
-const final: readonly ErrorCode[] = ['training_failed', 'artifact_invalid', 'invalid_model_file']
 
 /** Returns the error to throw; it is final after repeated memory shortages, silences, failures or interruptions. */
 async function judgeFailure(
@@ -271,9 +232,6 @@ async function stopHopeless(store: Deps['store'], id: string): Promise<void> {
   const stop = medianStop((await getTraining(store, id)).curve, ended)
   if (stop !== undefined) throw new DomainError('training_failed', stop)
 }
-
-const superseded = ({ id, attempts }: TrainingRecord) =>
-  new DomainError('training_interrupted', `attempt ${attempts} of ${id} was taken over by another worker`)
 
 function resultOf({ id, artifactDigest, curve, attempts }: TrainingRecord): TrainResult {
   if (artifactDigest === undefined)

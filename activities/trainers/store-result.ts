@@ -1,6 +1,6 @@
 /** Turns the result folder of a training program into an artifact. Runs in a child process, because it reads all training rows. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import type { EpochRecord, TrainingRecord } from '../../store/training/trainings.ts'
+import type { TrainingRecord, TrainingResult } from '../../store/training/trainings.ts'
 import type { Deps } from '../deps.ts'
 import { runChild } from '../runtime/child-process.ts'
 
@@ -18,18 +18,8 @@ export interface ResultJob {
   packages: Record<string, string>
 }
 
-/** What ends a training. */
-export interface StoredResult {
-  artifactDigest: string
-  codeDigest: string
-  dependenciesDigest: string
-  dependencies: Record<string, string>
-  /** Empty when the program wrote no curve. */
-  curve: EpochRecord[]
-}
-
 /** With notes on ignored parts of the folder, for the log. */
-export type ReadResult = StoredResult & { notes: string[] }
+export type ReadResult = TrainingResult & { notes: string[] }
 
 const silentMs = 600_000
 
@@ -41,7 +31,7 @@ export const storeResult = async (
   job: ResultJob,
   signal: AbortSignal,
   { config: { trainingMemoryMb: limitMb }, log }: Pick<Deps, 'config' | 'log'>,
-): Promise<StoredResult> => {
+): Promise<TrainingResult> => {
   const { notes, ...stored } = await runChild<never, ReadResult>({
     file: 'activities/trainers/result-child.ts',
     job,

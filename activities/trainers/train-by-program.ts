@@ -12,14 +12,14 @@ import type { ProgramLimits, Trainer } from '../../domain/training/trainer.ts'
 import { readCode } from '../../models/define/code-digest.ts'
 import { digestWithFiles, programFiles, type ProgramFiles } from '../../models/define/program-files.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
-import type { TrainingRecord } from '../../store/training/trainings.ts'
+import type { TrainingRecord, TrainingResult } from '../../store/training/trainings.ts'
 import { beginProcess } from '../../telemetry/active-span.ts'
 import type { Deps } from '../deps.ts'
 import { openAttempt, type AttemptFolder } from './attempt-folder.ts'
 import { installerEnvironment, programEnvironment } from './program-environment.ts'
 import { runTrainingProgram } from './program.ts'
 import { preparePython } from './python-environment.ts'
-import { storeResult, type StoredResult } from './store-result.ts'
+import { storeResult } from './store-result.ts'
 
 export interface ProgramTraining {
   definition: ModelDefinition
@@ -39,7 +39,7 @@ const defaultSilenceMs = 1_800_000
 export async function trainByProgram(
   { artifacts, config, log }: Pick<Deps, 'artifacts' | 'config' | 'log'>,
   { definition, trainer, training, models, signal, onProgress }: ProgramTraining,
-): Promise<StoredResult> {
+): Promise<TrainingResult> {
   const { name: model } = definition
   const { id, attempts: attempt } = training
   const code = await codeOf(models, model, trainer)

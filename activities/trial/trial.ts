@@ -16,6 +16,7 @@ import { endTraining, findTraining } from '../../store/training/trainings.ts'
 import type { TrialRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
+import { trainingQueues, type TrainingQueues } from '../trainers/queue-training.ts'
 
 export interface OpenTrialInput {
   trainingId: string
@@ -25,18 +26,11 @@ export interface OpenTrialInput {
   order: TrialRequest
 }
 
-export interface OpenTrialResult {
-  /** The task queue of the training workers. */
-  trainQueue: string
-  /** The user's own task queue, for a model that is trained there. */
-  trainerQueue?: string
-}
-
 /** Throws `model_not_found`, `invalid_request` for overrides that do not fit, and `forbidden` for an unsigned start. */
 export const openTrial =
   (deps: Deps) =>
-  async ({ trainingId, asOf, order }: OpenTrialInput): Promise<OpenTrialResult> => {
-    const { store, config, log } = deps
+  async ({ trainingId, asOf, order }: OpenTrialInput): Promise<TrainingQueues> => {
+    const { store, log } = deps
     const { id, model, requestedBy } = order
     const sweepId = await sweepOf(store, order, asOf)
     if (sweepId === undefined) await requireAuthorised(deps, store, { type: 'trial', order })
@@ -48,11 +42,7 @@ export const openTrial =
     if ((await findTrial(store, id))?.trainingId !== trainingId)
       throw new DomainError('invalid_request', `the trial ${id} has run already`)
     log.info({ trial: id, model, asOf, overrides }, 'trial opened')
-    const { trainer } = definition
-    return {
-      trainQueue: config.taskQueues.train,
-      trainerQueue: trainer?.kind === 'queue' ? trainer.queue : undefined,
-    }
+    return trainingQueues(deps, definition)
   }
 
 /** The open sweep that asks for this trial; undefined for a standalone trial. */

@@ -85,20 +85,22 @@ export async function endAbandonedTrainings(
     where id = any(${ids}) and status = 'running'`)
 }
 
+/** What ends a training. */
+export interface TrainingResult {
+  artifactDigest: string
+  codeDigest: string
+  dependenciesDigest: string
+  /** Package → version. */
+  dependencies?: Record<string, string>
+  /** Replaces what was recorded epoch by epoch, unless it is empty. */
+  curve?: EpochRecord[]
+}
+
 /** Ends a training. False when another attempt has begun since. */
 export async function endTraining(
   database: Database,
   end: { id: string; attempt: number } & (
-    | {
-        status: 'done'
-        artifactDigest: string
-        codeDigest: string
-        dependenciesDigest: string
-        /** Package → version. */
-        dependencies?: Record<string, string>
-        /** Replaces what was recorded epoch by epoch, unless it is empty. */
-        curve?: EpochRecord[]
-      }
+    | ({ status: 'done' } & TrainingResult)
     | { status: 'failed'; message: string }
   ),
 ): Promise<boolean> {

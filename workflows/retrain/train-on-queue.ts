@@ -7,7 +7,8 @@ import {
   proxyActivities,
   sleep,
 } from '@temporalio/workflow'
-import type { QueueJob, QueueTrainingInput } from '../../activities/trainers/queue-training.ts'
+import type { TrainInput } from '../../activities/trainers/attempt.ts'
+import type { QueueJob, TrainingQueues } from '../../activities/trainers/queue-training.ts'
 import type { RetrainProgress } from '../messages.ts'
 import { training } from './activities.ts'
 
@@ -22,17 +23,14 @@ interface QueueActivities {
 }
 
 /** The task queue whose workers run the training. */
-export const trainingQueueOf = ({
-  trainQueue,
-  trainerQueue,
-}: {
-  trainQueue: string
-  trainerQueue?: string
-}): RetrainProgress['queue'] => ({ name: trainerQueue ?? trainQueue, isOwn: trainerQueue !== undefined })
+export const trainingQueueOf = ({ trainQueue, trainerQueue }: TrainingQueues): RetrainProgress['queue'] => ({
+  name: trainerQueue ?? trainQueue,
+  isOwn: trainerQueue !== undefined,
+})
 
 export async function trainOnQueue(
-  order: QueueTrainingInput,
-  { trainQueue, trainerQueue }: { trainQueue: string; trainerQueue: string },
+  order: TrainInput,
+  { trainQueue, trainerQueue }: Required<TrainingQueues>,
 ): Promise<void> {
   const { prepareTraining, finishTraining } = training(trainQueue)
   for (let attempt = 1; ; attempt++) {
