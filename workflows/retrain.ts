@@ -22,12 +22,14 @@ import {
   type RetrainProgress,
   type RetrainRequest,
 } from './messages.ts'
+import type { TrainingQueues } from '../activities/trainers/queue-training.ts'
 import { idsOfRun } from '../domain/training/run-ids.ts'
 import { openRow } from './open-row.ts'
 import { errorCodeOf, messageOf, control } from './release/activities.ts'
-import { reading, recording, training } from './retrain/activities.ts'
+import { recording, training } from './retrain/activities.ts'
 import { parseRetrainRequest, type CheckedRequest } from './retrain/parse-request.ts'
-import { trainingQueueOf, trainOnQueue } from './retrain/train-on-queue.ts'
+import { takeRows, trainOn } from './retrain/stages.ts'
+import { trainingQueueOf } from './retrain/train-on-queue.ts'
 import { notifyQueue, startReleaseChild, startUnlessRunning } from './start-child.ts'
 import type { releaseQueue } from './release-queue.ts'
 
@@ -89,7 +91,7 @@ function throttled({ model }: CheckedRequest, progress: RetrainProgress, message
 async function runStages(
   request: CheckedRequest,
   progress: RetrainProgress,
-  opened: { trainQueue: string; trainerQueue?: string; approvers: number },
+  opened: TrainingQueues & { approvers: number },
 ): Promise<Ending> {
   const { model, asOf } = request
   const retrainingId = progress.retrainingId ?? ''
@@ -98,32 +100,19 @@ async function runStages(
     Object.assign(progress, { stage }, more)
     setCurrentDetails(`${stage} of ${model} as of ${asOf}`)
   }
-  const { train, adopt, evaluate } = training(opened.trainQueue)
+  const { adopt, evaluate } = training(opened.trainQueue)
 
-  reach('snapshot')
-  const snapshot = await reading.takeSnapshot({ model, asOf })
-
-  reach('validate', { snapshotDigest: snapshot.digest })
-  const validation = await reading.validate({
-    validationId,
-    model,
-    snapshotDigest: snapshot.digest,
-    asOf,
-    leftOut: snapshot.leftOut,
-  })
-  if (validation.verdict === 'block')
-    return {
-      outcome: 'quarantined',
-      message: `the snapshot is blocked: ${validation.failures.join('; ')}`,
-      alert: { validationId, failures: validation.failures },
-    }
+  const { snapshotDigest, blocked } = await takeRows({ model, asOf }, reach)
+  if (blocked !== undefined) {
+    const { message, failures } = blocked
+    return { outcome: 'quarantined', message, alert: { validationId, failures } }
+  }
 
   const { artifact } = request
   reach(artifact ? 'adopt' : 'train', { trainingId, queue: trainingQueueOf(opened) })
-  const rows = { trainingId, model, snapshotDigest: snapshot.digest, overrides: request.overrides }
+  const rows = { trainingId, model, snapshotDigest, overrides: request.overrides }
   if (artifact) await adopt({ ...rows, artifact })
-  else if (opened.trainerQueue === undefined) await train(rows)
-  else await trainOnQueue(rows, { trainQueue: opened.trainQueue, trainerQueue: opened.trainerQueue })
+  else await trainOn(opened, rows)
 
   reach('evaluate', { evaluationId })
   const { verdict, reasons, needsPerson, baseline } = await evaluate({

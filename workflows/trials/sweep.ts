@@ -24,10 +24,10 @@ import {
   type TrialOutcome,
   type TrialRequest,
 } from '../messages.ts'
-import { idsOfRun } from '../../domain/training/run-ids.ts'
 import { openRow } from '../open-row.ts'
 import { messageOf } from '../release/activities.ts'
-import { reading, recording } from '../retrain/activities.ts'
+import { recording } from '../retrain/activities.ts'
+import { takeRows } from '../retrain/stages.ts'
 import { startUnlessRunning } from '../start-child.ts'
 import type { retrain } from '../retrain.ts'
 
@@ -72,13 +72,8 @@ async function runSweep(request: SweepRequest, asOf: string, progress: SweepProg
     progress.stage = stage
     setCurrentDetails(`${stage} of a sweep of ${model} as of ${asOf}`)
   }
-  reach('snapshot')
-  const { digest: snapshotDigest, leftOut } = await reading.takeSnapshot({ model, asOf })
-  reach('validate')
-  const { validationId } = idsOfRun(workflowInfo().firstExecutionRunId)
-  const { verdict, failures } = await reading.validate({ validationId, model, snapshotDigest, asOf, leftOut })
-  if (verdict === 'block')
-    return { outcome: 'quarantined', message: `the snapshot is blocked: ${failures.join('; ')}` }
+  const { snapshotDigest, blocked } = await takeRows({ model, asOf }, reach)
+  if (blocked !== undefined) return { outcome: 'quarantined', message: blocked.message }
   await recording.recordSweepSnapshot({ id, snapshotDigest })
   reach('trials')
   await runTrials(request, { asOf, snapshotDigest })

@@ -10,14 +10,16 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow'
+import type { TrainingQueues } from '../../activities/trainers/queue-training.ts'
 import { isMedianStop } from '../../domain/training/median-stop.ts'
 import { idsOfRun, type RunIds } from '../../domain/training/run-ids.ts'
 import { field, optional, parseInput } from '../input/parse-input.ts'
 import { retrainProgress, type RetrainProgress, type TrialOutcome, type TrialRequest } from '../messages.ts'
 import { openRow } from '../open-row.ts'
 import { errorCodeOf, messageOf } from '../release/activities.ts'
-import { reading, recording, training } from '../retrain/activities.ts'
-import { trainingQueueOf, trainOnQueue } from '../retrain/train-on-queue.ts'
+import { recording, training } from '../retrain/activities.ts'
+import { takeRows, trainOn } from '../retrain/stages.ts'
+import { trainingQueueOf } from '../retrain/train-on-queue.ts'
 
 type Ending = Omit<TrialOutcome, 'id' | 'model'> & { score?: number; errorCode?: string }
 
@@ -58,24 +60,23 @@ interface Stages {
   ids: RunIds
   request: TrialRequest
   progress: RetrainProgress
-  opened: { trainQueue: string; trainerQueue?: string }
+  opened: TrainingQueues
 }
 
 async function runStages({ model, asOf, ids, request, progress, opened }: Stages): Promise<Ending> {
-  const { validationId, trainingId, evaluationId } = ids
-  const { trainQueue, trainerQueue } = opened
-  const { train, evaluate, scoreTrial } = training(trainQueue)
+  const { trainingId, evaluationId } = ids
+  const { evaluate, scoreTrial } = training(opened.trainQueue)
   const reach = (stage: RetrainProgress['stage'], more: Partial<RetrainProgress> = {}) => {
     Object.assign(progress, { stage }, more)
     setCurrentDetails(`${stage} of a trial of ${model} as of ${asOf}`)
   }
-  const taken = await takeRows()
-  if (typeof taken !== 'string') return taken
-  const snapshotDigest = taken
-  reach('train', { trainingId, queue: trainingQueueOf(opened) })
-  const rows = { trainingId, model, snapshotDigest, overrides: request.overrides }
-  if (trainerQueue === undefined) await train(rows)
-  else await trainOnQueue(rows, { trainQueue, trainerQueue })
+  // A sweep has taken and validated the rows of all its trials.
+  const given = request.snapshotDigest
+  const { snapshotDigest, blocked } =
+    given === undefined ? await takeRows({ model, asOf }, reach) : { snapshotDigest: given }
+  if (blocked !== undefined) return { outcome: 'quarantined', message: blocked.message }
+  reach('train', { snapshotDigest, trainingId, queue: trainingQueueOf(opened) })
+  await trainOn(opened, { trainingId, model, snapshotDigest, overrides: request.overrides })
   if (request.sweep !== undefined) {
     reach('evaluate')
     const { score, metric } = await scoreTrial({ model, trainingId })
@@ -85,21 +86,6 @@ async function runStages({ model, asOf, ids, request, progress, opened }: Stages
   const { verdict: judged, reasons, baseline } = await evaluate({ evaluationId, model, trainingId })
   const message = `${judged.replace('_', ' ')} (against ${baseline ?? 'the floors'}): ${reasons.join('; ')}`
   return { outcome: 'judged', verdict: judged, evaluationId, message }
-
-  /** The digest of the snapshot, which a sweep has taken and validated before; or the outcome when its rows cannot be used. */
-  async function takeRows(): Promise<string | Ending> {
-    if (request.snapshotDigest !== undefined) {
-      progress.snapshotDigest = request.snapshotDigest
-      return request.snapshotDigest
-    }
-    reach('snapshot')
-    const { digest, leftOut } = await reading.takeSnapshot({ model, asOf })
-    reach('validate', { snapshotDigest: digest })
-    const order = { validationId, model, snapshotDigest: digest, asOf, leftOut }
-    const { verdict, failures } = await reading.validate(order)
-    if (verdict !== 'block') return digest
-    return { outcome: 'quarantined', message: `the snapshot is blocked: ${failures.join('; ')}` }
-  }
 }
 
 function endingOf(error: unknown): Ending {
