@@ -10,7 +10,7 @@ import { judgeCanary } from '../../domain/canary/judge.ts'
 import { budgetCode } from '../../domain/drill.ts'
 import { groupedDigits, percentText, ratioOf } from '../../domain/figures.ts'
 import { canaryEvidenceOf, canaryTicks, type Observation } from '../../domain/release/evidence-builder.ts'
-import { isBreakGlass, type ReleaseState } from '../../domain/release/state.ts'
+import { isBreakGlass, observedStage, type ReleaseState } from '../../domain/release/state.ts'
 import type { Reason, Verdict, VerdictKind } from '../../domain/verdict.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findFailVerdict, insertDecision } from '../../store/release/decisions.ts'
@@ -119,12 +119,11 @@ function answersOf({ ticks, answerNames: names, answersPerKey: perKey }: CanaryE
 
 function disagreementOf(
   { disagreement }: CanaryEvidence,
-  { policy: { limits }, stage, undecidedStage }: ReleaseState,
+  state: ReleaseState,
 ): DisagreementReport | undefined {
-  const { disagreement: policy = 'off', alpha } = limits
-  const where = stage === 'awaiting_decision' ? undecidedStage : stage
+  const { disagreement: policy = 'off', alpha } = state.policy.limits
   if (
-    where !== 'shadow' ||
+    observedStage(state) !== 'shadow' ||
     disagreement === undefined ||
     policy === 'off' ||
     alpha.disagreement === undefined
@@ -199,8 +198,7 @@ function abFinding(
   { cohorts = [] }: Observation,
 ): AbFinding | undefined {
   const { ab, limits } = state.policy
-  const where = state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage
-  if (state.strategy !== 'ab' || ab === undefined || where !== 'canary') return undefined
+  if (state.strategy !== 'ab' || ab === undefined || observedStage(state) !== 'canary') return undefined
   const { metric } = ab
   if (!isAbMetric(metric)) return abOfBusiness(metric, business?.[metric], ab)
   // A policy of an earlier build has no α of its own for quality.

@@ -40,20 +40,8 @@ export function createObserver(
   const pairs = pairReader({ store }, state)
   const cohorts = cohortReader({ store }, state)
   const holdbacks = holdbackReader({ store }, state)
-  const reader = differenceReader(store, state)
-  const users = businessReader(store, state)
-  const business =
-    users &&
-    sparingly(
-      () => users.next(),
-      () => users.rest(),
-    )
-  const differences =
-    reader &&
-    sparingly(
-      () => reader.next(),
-      () => reader.rest(),
-    )
+  const differences = pageByPage(differenceReader(store, state))
+  const business = pageByPage(businessReader(store, state))
   let answers: Awaited<ReturnType<typeof answersOf>> | undefined
   return async (whole = false) => {
     if (looks++ % freshEvery === 0) {
@@ -125,6 +113,14 @@ function sparingly<T>(read: () => Promise<T>, readAll = read): (whole: boolean) 
     return last
   }
 }
+
+/** Reads the next pages sparingly, and all of them when all must be read. Undefined without a reader. */
+const pageByPage = <T>(reader: { next(): Promise<T>; rest(): Promise<T> } | undefined) =>
+  reader &&
+  sparingly(
+    () => reader.next(),
+    () => reader.rest(),
+  )
 
 /** Reads the shadow pairs with a known outcome. */
 function pairReader(

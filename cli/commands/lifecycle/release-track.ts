@@ -4,7 +4,7 @@ import { evidenceEffect } from '../../../domain/canary/policy.ts'
 import { percentText } from '../../../domain/figures.ts'
 import { isApproved } from '../../../domain/release/approval.ts'
 import { unexposedEnd } from '../../../domain/release/explain.ts'
-import { stepsOf, type ReleaseState, type ReleaseStage } from '../../../domain/release/state.ts'
+import { observedStage, stepsOf, type ReleaseState, type ReleaseStage } from '../../../domain/release/state.ts'
 import type { ReleaseAnswer } from '../../client/responses.ts'
 import { barOf, type Terminal } from '../../terminal.ts'
 import { coloured, share, time } from '../format.ts'
@@ -43,7 +43,7 @@ export function releaseTrack(state: ReleaseState): TrackStep[] {
       : [{ name: 'probation', stage: 'probation', stageIndex: 0 } as const]),
   ]
   const isOver = state.stage === 'ended' || state.stage === 'rolling_back'
-  const at = isOver ? placeReached(state, planned) : placeOf(planned, stageNow(state), state.stageIndex)
+  const at = isOver ? placeReached(state, planned) : placeOf(planned, observedStage(state), state.stageIndex)
   const statusOf = (place: number): TrackStatus => {
     if (place !== at && isSkipped(state, planned[place]!)) return 'skipped'
     if (outcome === 'promoted' || place < at) return 'done'
@@ -52,9 +52,6 @@ export function releaseTrack(state: ReleaseState): TrackStep[] {
   }
   return planned.map(({ name }, place) => ({ name, status: statusOf(place) }))
 }
-
-const stageNow = ({ stage, undecidedStage }: ReleaseState): ReleaseStage =>
-  stage === 'awaiting_decision' ? (undecidedStage ?? stage) : stage
 
 const placeOf = (planned: readonly Planned[], stage: ReleaseStage, stageIndex: number): number =>
   planned.findIndex((each) => each.stage === stage && each.stageIndex === stageIndex)
