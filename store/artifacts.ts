@@ -29,8 +29,8 @@ export interface Artifacts {
   put(area: Area, bytes: Uint8Array): Promise<FileDigest>
   /** Moves a finished file into the store. */
   take(area: Area, path: string): Promise<FileDigest>
-  /** Returns the verified bytes. Throws `artifact_corrupt` when they do not match the digest, are missing, or exceed `mostBytes`. */
-  get(area: Area, digest: string, mostBytes?: number): Promise<Buffer>
+  /** Returns the verified bytes. Throws `artifact_corrupt` when they do not match the digest, are missing, or exceed `maxBytes`. */
+  get(area: Area, digest: string, maxBytes?: number): Promise<Buffer>
   /** A local path of the bytes, verified as by `get`, for readers that need a file. */
   locate(area: Area, digest: string): Promise<string>
   remove(area: Area, digest: string): Promise<void>
@@ -133,11 +133,11 @@ export function openArtifacts(root: string): Artifacts {
       await rename(path, target)
       return { digest, bytes: bytes.byteLength }
     },
-    async get(area, digest, mostBytes = Infinity) {
+    async get(area, digest, maxBytes = Infinity) {
       const path = place(area, digest)
       const { size } = await stat(path).catch((error: Error) => corrupt(digest, error.message))
       // Checked before reading: the file may be larger than the memory.
-      if (size > mostBytes) corrupt(digest, `it has ${size} bytes, more than ${mostBytes}`)
+      if (size > maxBytes) corrupt(digest, `it has ${size} bytes, more than ${maxBytes}`)
       const bytes = await readFile(path).catch((error: Error) => corrupt(digest, error.message))
       const found = digestOf(bytes)
       return found === digest ? bytes : corrupt(digest, `its bytes have the digest ${found}`)

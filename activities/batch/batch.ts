@@ -123,7 +123,7 @@ interface Run {
 }
 
 /** Requests in flight to the scoring process: enough to keep it busy, few enough to fit in memory. */
-const mostPieces = 8
+const maxPieces = 8
 
 async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<ScoreResult> {
   const { store, artifacts, config, log } = deps
@@ -180,7 +180,7 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
       // The failure surfaces where the promise is awaited; until then it must not count as unhandled.
       answer.catch(() => {})
       pieces.push(answer)
-      await pieces.at(-mostPieces)
+      await pieces.at(-maxPieces)
       beat.check()
       if (piece.to < part.to) continue
       await ending

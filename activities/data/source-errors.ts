@@ -11,7 +11,7 @@ const ofDuck = /^(binder|catalog|conversion|invalid input|mismatch type|out of r
 const ofPostgres = /^(42|22|57014)/
 
 const longestLine = 200
-const mostLines = 12
+const maxLines = 12
 
 export function asUnreadable(model: string, error: unknown): unknown {
   if (!(error instanceof Error) || isError(error)) return error
@@ -47,6 +47,6 @@ const shorten = (text: string): string =>
   text
     .split('\n')
     .filter((line) => line.trim() !== '')
-    .slice(0, mostLines)
+    .slice(0, maxLines)
     .map((line) => (line.length > longestLine ? `${line.slice(0, longestLine)}…` : line))
     .join('\n')

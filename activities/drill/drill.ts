@@ -50,7 +50,7 @@ import { requireAuthorised } from '../runtime/require-authorised.ts'
 const latencyWindowMs = 24 * 3_600_000
 const latencyRequests = 200
 /** A slow candidate takes this many times the champion's p99, within bounds: a slow response occupies a replica. */
-const slowness = { times: 3, leastMs: 2, mostMs: 20 }
+const slowness = { times: 3, minMs: 2, maxMs: 20 }
 
 /** Lists the drills to run, in order. Drills left open by an ended workflow are closed first. */
 export const planDrills =
@@ -125,7 +125,7 @@ export const openDrill =
     const policy = drillReleasePolicy(base, drill)
     await insertDrill(store, { ...wanted, policy })
     const slowMs = (slowness.times * (latency?.p99 ?? 0)) / 1_000
-    const fault = drillFaultOf(kind, Math.min(slowness.mostMs, Math.max(slowness.leastMs, slowMs)))
+    const fault = drillFaultOf(kind, Math.min(slowness.maxMs, Math.max(slowness.minMs, slowMs)))
     const version = earlier?.version ?? (await makeVersion(deps, { id, champion, fault }))
     log.info({ drill: id, kind, version, traffic }, 'drill opened')
     return { version, policy }

@@ -30,7 +30,7 @@ export interface MaterialiseResult {
 }
 
 /** Limit on the rows deleted per run; the next run continues. */
-const mostForgotten = 100_000
+const maxForgotten = 100_000
 
 /** Throws `not_found` for a view without a definition, and `invalid_request` for an error in its SQL. */
 export const materialiseView =
@@ -97,6 +97,6 @@ async function forgetOld(
     const deleted = await deleteOldValues(store, { viewId: id, before })
     forgotten += deleted
     beat.check()
-    if (deleted === 0 || forgotten >= mostForgotten) return forgotten
+    if (deleted === 0 || forgotten >= maxForgotten) return forgotten
   }
 }

@@ -28,7 +28,7 @@ import { loadServed, readServed, sliceMembers } from '../data/served-table.ts'
 import { findMaturity } from './matured-window.ts'
 
 /** Row limit per window; more rows would cost more than they add. */
-const mostRows = 4_000
+const maxRows = 4_000
 
 export interface BreakdownResult extends Partial<BreakdownReport> {
   /** `doubtful`: the measured figures are beyond a limit, perhaps by chance. */
@@ -50,7 +50,7 @@ export async function judgeBreakdownOf(
   const { sampled, rows } = await listMaturedRows(
     store,
     { ...asked, ...matured, nowMs, fits: manifest.preprocessing ?? [], width: outputWidth(output) },
-    mostRows,
+    maxRows,
   )
   const coverage = { coverage: rows.length / sampled, predictions: sampled }
   if (coverage.coverage < defaultLabelPolicy.minCoverage) return insufficient(lowCoverageText(coverage))

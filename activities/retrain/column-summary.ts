@@ -3,7 +3,7 @@ import { op, table as tableOf } from 'arquero'
 import type { ColumnSummary, BatchTable } from '../../domain/validation/expectations.ts'
 import { shown } from '../../domain/postgres-text.ts'
 
-const mostFrequent = 10
+const maxFrequent = 10
 
 /** One entry per column, in the given order. Columns missing from the table are left out. */
 export function summarize({ columns }: BatchTable, names: readonly string[]): ColumnSummary[] {
@@ -38,7 +38,7 @@ export function summarize({ columns }: BatchTable, names: readonly string[]): Co
           mean: null,
           deviation: null,
           frequent: frequent
-            .slice(0, mostFrequent)
+            .slice(0, maxFrequent)
             .map(({ value, count }): [string, number] => [shown(value), count]),
         },
       ]

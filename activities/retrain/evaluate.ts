@@ -56,7 +56,7 @@ export interface EvaluateResult {
 
 /** Limits the sum of many small losses that each count as "not worse". */
 const anchorDays = 90
-const mostAnchors = 8
+const maxAnchors = 8
 
 export const evaluate =
   ({ store, artifacts, config, log }: Deps, { models = modelsDirectory }: { models?: string } = {}) =>
@@ -79,7 +79,7 @@ export const evaluate =
     const anchors =
       champion === undefined
         ? []
-        : await listReleased(store, { model, days: anchorDays, except: champion.version, limit: mostAnchors })
+        : await listReleased(store, { model, days: anchorDays, except: champion.version, limit: maxAnchors })
     const signer = openPublicKeys(config.signing, 'artifacts')
     for (const each of baseline === undefined ? anchors : [baseline, ...anchors]) verifyArtifact(signer, each)
     const job: EvaluatorJob = {

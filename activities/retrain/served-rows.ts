@@ -39,7 +39,7 @@ import type { Duck } from '../data/duckdb.ts'
 import { findMaturity } from '../monitor/matured-window.ts'
 
 /** Requests per fetch; each may have a thousand instances. */
-const requestsAtOnce = 500
+const requestBatchSize = 500
 /** Limits weights, because a larger one would let single rows decide. */
 const maxWeight = 20
 const bins = 10
@@ -72,7 +72,7 @@ export async function loadServedRows(
       served.maxRequests,
     )
     const append = appender(facts, usable, { columns, served, label: label.output, fills })
-    await ownReader(store, requestsAtOnce)(query, async ({ rows }) => {
+    await ownReader(store, requestBatchSize)(query, async ({ rows }) => {
       const into = await duck.connection.createAppender('asked')
       for (const row of rows) append(into, readServedRequest(row))
       into.closeSync()

@@ -45,11 +45,11 @@ export interface TrainingBeat {
 
 const silentMs = 120_000
 /** Another machine may have more memory, so running out of memory is retried this often. */
-const mostMemoryFailures = 3
+const maxMemoryFailures = 3
 /** An endless loop is silent in every attempt; a machine without time for a training is silent in few. */
-const mostSilentAttempts = 3
+const maxSilentAttempts = 3
 /** A program that fails, or whose packages cannot be installed, may succeed on another machine or later, so it is retried this often. */
-const mostFailedAttempts = 3
+const maxFailedAttempts = 3
 
 export const train =
   (deps: Deps, options: TrainOptions = {}) =>
@@ -158,7 +158,7 @@ async function judgeFailure(
   if (
     isError(error, 'training_interrupted') &&
     error.context['isSilent'] === true &&
-    attempts >= mostSilentAttempts
+    attempts >= maxSilentAttempts
   )
     return new DomainError(
       'training_failed',
@@ -167,7 +167,7 @@ async function judgeFailure(
   if (
     (isError(error, 'environment_failed') ||
       (isError(error, 'training_interrupted') && error.context['exitCode'] !== undefined)) &&
-    attempts >= mostFailedAttempts
+    attempts >= maxFailedAttempts
   )
     return new DomainError(
       'training_failed',
@@ -180,7 +180,7 @@ async function judgeFailure(
     )
   if (!isError(error, 'out_of_memory')) return error
   const times = await recordMemoryFailure(store, { id, attempt: attempts })
-  if (times === undefined || times < mostMemoryFailures) return error
+  if (times === undefined || times < maxMemoryFailures) return error
   return new DomainError(
     'training_failed',
     `the training ran out of memory ${times} times and is not retried; last: ${error.message}`,

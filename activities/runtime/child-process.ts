@@ -7,7 +7,7 @@ import { reservedForCodeMb, withMemoryLimit } from '../../store/memory-limit.ts'
 import { beginProcess, type ProcessSpan } from '../../telemetry/active-span.ts'
 import { launcher, trainerEnvironment } from '../../temporal.config.ts'
 import type { JobMessage } from './child-protocol.ts'
-import { keepChild, mostKeptMb, takeChild, type Child } from './kept-children.ts'
+import { keepChild, maxKeptMb, takeChild, type Child } from './kept-children.ts'
 import { countKernelKills, detectOutOfMemory, watchMemory } from './memory-limit.ts'
 
 const keptLines = 20
@@ -82,7 +82,7 @@ export async function runChild<Step, Result>(options: ChildOptions<Step>): Promi
   try {
     const { result, heldMb } = await converse<Step, Result>(child, { exited, span }, options)
     span?.end()
-    isKept = place !== undefined && !byUs && heldMb <= Math.min(mostKeptMb, (limitMb ?? Infinity) / 4)
+    isKept = place !== undefined && !byUs && heldMb <= Math.min(maxKeptMb, (limitMb ?? Infinity) / 4)
     if (place !== undefined && isKept) keepChild(child, place, options.idleMs)
     return result
   } catch (error) {

@@ -20,7 +20,7 @@ interface Place {
 }
 
 /** The memory limit of a kept child, in MiB. */
-export const mostKeptMb = 512
+export const maxKeptMb = 512
 const defaultIdleMs = 15_000
 
 const kept = new Map<string, { child: Child; serves: string; timer: NodeJS.Timeout }>()

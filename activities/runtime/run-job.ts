@@ -8,7 +8,7 @@ const silentMs = 120_000
 /** More than the gate takes per row without a report: it takes 9 µs on an idle core. */
 const silentMsPerRow = 0.06
 /** Another machine may have more memory, so running out of memory is retried this often. */
-const mostAttempts = 3
+const maxAttempts = 3
 
 /** Throws the child's own error by its code; any other error of the child can be retried. */
 export async function runJob<Result>({
@@ -29,7 +29,7 @@ export async function runJob<Result>({
     )
   } catch (error) {
     if (signal.aborted) await context.cancelled
-    if (isError(error, 'out_of_memory') && context.info.attempt >= mostAttempts)
+    if (isError(error, 'out_of_memory') && context.info.attempt >= maxAttempts)
       throw new DomainError('training_failed', `${what} ran out of memory: ${error.message}`)
     throw error
   }

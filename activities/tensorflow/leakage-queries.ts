@@ -128,7 +128,7 @@ async function findEntityOverlap(
 }
 
 /** Cells per query. For wide tables that is many columns, because one query costs as much as thousands of cells. */
-const mostCells = 4_000_000
+const maxCells = 4_000_000
 
 /**
  * Yields each number with each label. For classes from all rows, because a rare class has few test rows; otherwise from the test rows.
@@ -142,7 +142,7 @@ async function* numbersAndLabels(
   const [counted] = await duck.rows<{ n: number }>(`select count(*) as n from ${from}`)
   const numbers = featuresOf('number', definition)
   const labels = snapshotLabels(output)
-  const size = Math.max(1, Math.floor(mostCells / Math.max(1, counted!.n)))
+  const size = Math.max(1, Math.floor(maxCells / Math.max(1, counted!.n)))
   for (let first = 0; first < numbers.length; first += size) {
     const some = numbers.slice(first, first + size)
     const table = await readTable(duck, from, [...some, ...labels])
@@ -166,7 +166,7 @@ interface Counted {
 }
 
 /** The values with the most training rows; the others count as one value. */
-const mostValues = 10_000
+const maxValues = 10_000
 
 /** Counts the training and test rows of each class for each value of a category; a missing value is a value too. */
 async function countByValue(duck: Duck, feature: string): Promise<ClassCounts[]> {
@@ -175,7 +175,7 @@ async function countByValue(duck: Duck, feature: string): Promise<ClassCounts[]>
     with frequent as (
       select value, row_number() over () as place from (
         select ${name} as value from snapshot where ${part} = 'train'
-        group by 1 order by count(*) desc, 1 limit ${mostValues}))
+        group by 1 order by count(*) desc, 1 limit ${maxValues}))
     select f.place as place, s.${label} as label, s.${part} = 'test' as "isTest", count(*) as rows
     from snapshot s left join frequent f on s.${name} is not distinct from f.value
     where s.${part} in ('train', 'test') and s.${label} is not null group by all order by all`)
@@ -241,7 +241,7 @@ async function* categoryMeans(
         `(select s.${label} as y, coalesce(f.mean, (select favg(${label}) from snapshot where ${part} = 'train')) as score
           from snapshot s left join (
             select ${name} as value, favg(${label}) as mean from snapshot where ${part} = 'train'
-            group by 1 order by count(*) desc, 1 limit ${mostValues}) f
+            group by 1 order by count(*) desc, 1 limit ${maxValues}) f
           on s.${name} is not distinct from f.value
           where s.${part} = 'test' and s.${label} is not null)`,
         ['y', 'score'],

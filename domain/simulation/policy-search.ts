@@ -39,7 +39,7 @@ export const searchedScenarios = (
   })
 
 /** The approximate maximum number of ticks per simulation: longer plans get longer ticks. */
-const mostTicks = 1_440
+const maxTicks = 1_440
 const hourMs = 3_600_000
 
 export interface PolicyCandidate {
@@ -98,7 +98,7 @@ export function worldFor(
   const labelMs = probation?.coverLabels === true ? (labelTimeOf(world.labels) ?? 0) : 0
   const awaitedMs = Math.max(0, labelMs - (probation?.minMs ?? 0))
   const totalMs = parts.reduce((sum, part) => sum + (part?.minMs ?? 0), awaitedMs)
-  const factor = Math.max(1, Math.ceil(totalMs / mostTicks / world.tickMs))
+  const factor = Math.max(1, Math.ceil(totalMs / maxTicks / world.tickMs))
   const { recorded } = world
   const longer = recorded?.length
     ? Array.from({ length: Math.ceil(recorded.length / factor) }, (_, i) => {

@@ -150,7 +150,7 @@ export interface HeadKeeper {
 
 /** How often the table is checked for missed notifications. */
 const lookMs = 5_000
-const rowsAtOnce = 1_000
+const rowBatchSize = 1_000
 
 interface Look {
   /** The first breach, and the last valid row before it. */
@@ -198,7 +198,7 @@ export function keepHeads({
     const walk: ChainWalk = { head: last, isSigned: earlier?.signature !== undefined }
     const takeover = await findTakeover(store, isSigned)
     let why: string | undefined
-    for (const row of await readRows(store, last?.seq ?? 0, rowsAtOnce))
+    for (const row of await readRows(store, last?.seq ?? 0, rowBatchSize))
       if ((why ??= followRow(walk, row, row.seq < takeover ? undefined : isSigned)) !== undefined) break
     return { why, next: walk.head === last ? undefined : walk.head, more: newest.seq > (walk.head?.seq ?? 0) }
   }

@@ -31,7 +31,7 @@ const beside: Readonly<Record<ProcessKind, number>> = {
 export const maxConnectionsOf = (kind: ProcessKind): number => poolSizes[kind] + beside[kind]
 
 /** The rest is for users, backups and connections that are still closing. */
-const mostShare = 0.8
+const maxShare = 0.8
 
 export type Processes = Readonly<Record<ProcessKind, number>>
 
@@ -66,13 +66,13 @@ export async function expectRoomFor(database: Database, kind: ProcessKind): Prom
 export function connectionShortage(processes: Processes, most: number): DomainError | undefined {
   const each = Object.entries(processes) as [ProcessKind, number][]
   const sum = each.reduce((all, [kind, count]) => all + count * maxConnectionsOf(kind), 0)
-  const room = Math.floor(most * mostShare)
+  const room = Math.floor(most * maxShare)
   if (sum <= room) return undefined
   const parts = each.map(([kind, count]) => `${kinds[kind]} ${count} × ${maxConnectionsOf(kind)}`)
   return new DomainError(
     'configuration_invalid',
     `the processes may open ${sum} connections to Postgres (${parts.join(', ')}), and 80 % of its max_connections of ${most} are ` +
-      `${room}; start fewer processes, or set max_connections to ${Math.ceil(sum / mostShare)} and restart Postgres`,
+      `${room}; start fewer processes, or set max_connections to ${Math.ceil(sum / maxShare)} and restart Postgres`,
     { sum, most, room },
   )
 }

@@ -17,12 +17,12 @@ const batchRows = 20_000
 
 /** Reads a query of the project as the application role. Fetches fewer rows at once when a row may be large. */
 export const ownReader =
-  ({ pool }: Pick<Store, 'pool'>, rowsAtOnce = batchRows): ReadBatches =>
+  ({ pool }: Pick<Store, 'pool'>, batchSize = batchRows): ReadBatches =>
   async (query, take) => {
     const client = await pool.connect().catch(rethrow)
     let broken: Error | undefined
     try {
-      await readBatches(client, query, take, rowsAtOnce)
+      await readBatches(client, query, take, batchSize)
     } catch (error) {
       rethrow(error)
     } finally {
@@ -73,7 +73,7 @@ async function readBatches(
   client: pg.ClientBase,
   query: string,
   take: (batch: RowBatch) => Promise<void>,
-  rowsAtOnce = batchRows,
+  batchSize = batchRows,
 ): Promise<void> {
   await client.query('begin isolation level repeatable read read only')
   await client.query(`set local timezone = 'UTC'; set local datestyle = 'ISO'`)
@@ -82,16 +82,16 @@ async function readBatches(
     text: `declare batches no scroll cursor for ${query}`,
     queryMode: 'extended',
   } as pg.QueryConfig)
-  while ((await readBatch(client, take, rowsAtOnce)) === rowsAtOnce);
+  while ((await readBatch(client, take, batchSize)) === batchSize);
 }
 
 async function readBatch(
   client: pg.ClientBase,
   take: (batch: RowBatch) => Promise<void>,
-  rowsAtOnce: number,
+  batchSize: number,
 ): Promise<number> {
   const { fields, rows } = await client.query<(string | null)[]>({
-    text: `fetch ${rowsAtOnce} from batches`,
+    text: `fetch ${batchSize} from batches`,
     rowMode: 'array',
     types: { getTypeParser: () => (text: string) => text },
   })

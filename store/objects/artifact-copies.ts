@@ -128,10 +128,10 @@ export function withObjectStore(artifactRoot: string, objects: ObjectStore): Sha
       await share(area, stored.digest)
       return stored
     },
-    async get(area, digest, mostBytes) {
-      const copy = await copyOf(() => local.get(area, digest, mostBytes))
+    async get(area, digest, maxBytes) {
+      const copy = await copyOf(() => local.get(area, digest, maxBytes))
       if (copy !== undefined) return copy
-      const bytes = await objects.get(artifactKey(area, digest), mostBytes)
+      const bytes = await objects.get(artifactKey(area, digest), maxBytes)
       if (bytes === undefined) return corrupt(area, digest, 'there is no such object')
       const found = digestOf(bytes)
       return found === digest

@@ -48,7 +48,7 @@ const told = (alias: 'releases' | 'earned'): Sql => {
 }
 
 /** The maximum number of verdicts returned. */
-const mostDecisions = 50
+const maxDecisions = 50
 
 /** One statement, so that all facts are from one moment. */
 export async function findLiveAt(
@@ -66,7 +66,7 @@ export async function findLiveAt(
         select decisions.id, to_char(decisions.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, stage, kind,
           judge, reasons
         from decisions where decisions.release_id = change.release_id and decisions.at <= change.at
-        order by decisions.id desc limit ${mostDecisions}) as told) as decisions,
+        order by decisions.id desc limit ${maxDecisions}) as told) as decisions,
       told.audit
     from champion_history as change
       join versions on versions.version = change.version

@@ -295,7 +295,7 @@ function chooseTarget(
 }
 
 /** How many targets are checked before the first one without a known issue is used unchecked. */
-const mostTried = 3
+const maxTried = 3
 
 /**
  * The targets that cannot serve, each with the reason that `issueOf` finds. A version that every replica has loaded has passed its golden
@@ -312,7 +312,7 @@ export async function findUnfit(
   if (from === undefined) return unfit
   const targets = await listRollbackTargets(database, { model, from })
   const fit = targets.filter(({ issues }) => issues.length === 0)
-  for (const target of fit.slice(0, mostTried)) {
+  for (const target of fit.slice(0, maxTried)) {
     const { version } = target
     if (route?.standby === version || route?.arms.some((arm) => arm.version === version)) break
     const issue = await issueOf(target)

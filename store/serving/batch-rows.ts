@@ -74,8 +74,8 @@ export async function storeShard(store: Store, stored: StoredShard): Promise<boo
     if (rowCount === 0) return false
     const statement =
       'copy batch_predictions (batch_id, row, key, outputs, answer, review, problem, prediction_id) from stdin (format binary)'
-    for (let at = 0; at < rows.length; at += rowsAtOnce)
-      await copyIn(client, statement, [encoded(batch.id, rows.slice(at, at + rowsAtOnce))])
+    for (let at = 0; at < rows.length; at += rowBatchSize)
+      await copyIn(client, statement, [encoded(batch.id, rows.slice(at, at + rowBatchSize))])
     if (logged !== undefined) await storeLogged(client, stored, logged)
     if (rows.length > 0) await eraseShardRows(client, { batch: batch.id, shard: each.shard, key: subjectKey })
     await client.query('commit')
@@ -89,7 +89,7 @@ export async function storeShard(store: Store, stored: StoredShard): Promise<boo
   }
 }
 
-const rowsAtOnce = 20_000
+const rowBatchSize = 20_000
 
 /** The counts stay when a row is erased: they name no person. */
 async function storeLogged(
@@ -101,8 +101,8 @@ async function storeLogged(
   const origin = encodeOrigin({ model, version, arm: 'batch', release: undefined, generation: 0 })
   const atMs = Date.parse(startedAt)
   const erasureFilter = await findErasureFilter()
-  for (let at = 0; at < rows.length; at += rowsAtOnce) {
-    const tuples = rows.slice(at, at + rowsAtOnce).map((row) => loggedTuple(origin, atMs, row))
+  for (let at = 0; at < rows.length; at += rowBatchSize) {
+    const tuples = rows.slice(at, at + rowBatchSize).map((row) => loggedTuple(origin, atMs, row))
     if (at > 0) await client.query('drop table arrived')
     await insertPredictions(client, tuples, erasureFilter)
   }

@@ -32,7 +32,7 @@ interface CountsAnswer {
 
 type CountsOfHour = { at: string } & DriftWindow
 
-const mostNamed = 3
+const maxNamed = 3
 
 export const monitorGroup: CommandGroup = {
   name: 'monitor',
@@ -109,7 +109,7 @@ async function backtest({ terminal, api }: CommandSession, { args, options }: Co
 }
 
 function alarmTimes({ alarmedMs }: DriftBacktest['subjects'][number]): string {
-  const named = alarmedMs.slice(0, mostNamed).map((ms) => time(new Date(ms).toISOString()))
+  const named = alarmedMs.slice(0, maxNamed).map((ms) => time(new Date(ms).toISOString()))
   const more = alarmedMs.length - named.length
   return named.length === 0 ? '–' : `${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }

@@ -4,7 +4,12 @@ import { evidenceEffect } from '../../../domain/canary/policy.ts'
 import { percentText } from '../../../domain/figures.ts'
 import { isApproved } from '../../../domain/release/approval.ts'
 import { unexposedEnd } from '../../../domain/release/explain.ts'
-import { observedStage, stepsOf, type ReleaseState, type ReleaseStage } from '../../../domain/release/state.ts'
+import {
+  observedStage,
+  stepsOf,
+  type ReleaseState,
+  type ReleaseStage,
+} from '../../../domain/release/state.ts'
 import type { ReleaseAnswer } from '../../client/responses.ts'
 import { barOf, type Terminal } from '../../terminal.ts'
 import { coloured, share, time } from '../format.ts'
