@@ -64,7 +64,8 @@ interface Click {
   user?: string
   value?: string
   action?: string
-  at?: number
+  /** How far the clock of the sender is ahead. */
+  aheadMs?: number
   signedWith?: string
   responseUrl?: string
   once?: string
@@ -79,7 +80,7 @@ async function click(clicked: Click = {}): Promise<number> {
     actions: [{ type: 'button', action_id: action, block_id: 'b', action_ts: once, value }],
   }
   const body = new URLSearchParams({ payload: JSON.stringify(payload) }).toString()
-  const timestamp = String(Math.floor((clicked.at ?? Date.now()) / 1_000))
+  const timestamp = String(Math.floor((Date.now() + (clicked.aheadMs ?? 0)) / 1_000))
   const digest = createHmac('sha256', clicked.signedWith ?? secret)
     .update(`v0:${timestamp}:${body}`)
     .digest('hex')
@@ -108,8 +109,8 @@ const stage = async () => (await findRelease(dashboard.core.store, release))!.st
 
 it.each([
   ['another secret', { signedWith: 'x'.repeat(32) }, 401],
-  ['a recorded request of six minutes ago', { at: Date.now() - 360_000 }, 401],
-  ['a time that is still to come', { at: Date.now() + 360_000 }, 401],
+  ['a recorded request of six minutes ago', { aheadMs: -360_000 }, 401],
+  ['a time that is still to come', { aheadMs: 360_000 }, 401],
   ['an address of another host', { responseUrl: 'https://elsewhere.example/x' }, 400],
   ['an unknown button', { action: 'promoteNow' }, 400],
 ] as const)('a click with %s is refused', async (_what, clicked, status) => {
