@@ -234,9 +234,21 @@ function keyIn(authorization: string, browsed: boolean): string | undefined {
   return pair.slice(pair.indexOf(':') + 1)
 }
 
+export const actorOfKey = ({
+  id,
+  name,
+  role,
+  models,
+}: Pick<ActiveKey, 'id' | 'name' | 'role' | 'models'>): Actor => ({
+  id,
+  name,
+  role,
+  models: models && new Set(models),
+})
+
 function heldOf(key: ActiveKey, before: Pace | undefined): HeldKey[] {
-  const { id, name, role, models, hash, expiresAtMs = Infinity, previous, rate } = key
-  const actor: Actor = { id, name, role, models: models === undefined ? undefined : new Set(models) }
+  const { hash, expiresAtMs = Infinity, previous, rate } = key
+  const actor = actorOfKey(key)
   const pace = rate && paceOf(rate, before)
   const held = (hexadecimal: string, untilMs: number): HeldKey => ({
     actor,

@@ -17,7 +17,7 @@ import {
   type StartName,
 } from '../../store/release/command-outbox.ts'
 import { commandSignals, type Command } from '../../workflows/messages.ts'
-import { requireRole, type Actor } from '../auth/authentication.ts'
+import { actorOfKey, requireRole, type Actor } from '../auth/authentication.ts'
 import type { CommandDeps } from '../deps.ts'
 import { toWire } from '../http/schemas.ts'
 import { callTimeoutMs } from '../temporal/client.ts'
@@ -169,8 +169,7 @@ async function actorOf(
   if (isStale) throw new DomainError('forbidden', 'the command waited for more than a day')
   const key = (await findActiveKeys(store)).find(({ id }) => id === message.keyId)
   if (key === undefined) throw new DomainError('forbidden', `the key of ${message.by} is no longer valid`)
-  const { id, name, role, models } = key
-  const actor: Actor = { id, name, role, models: models && new Set(models) }
+  const actor = actorOfKey(key)
   requireRole(actor, roles, model)
   return actor
 }

@@ -11,7 +11,7 @@ import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import { readChannels } from '../../../store/monitoring/alert-channels.ts'
 import { outgoingFetch } from '../../../store/outgoing-fetch.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { requireRole, type Actor } from '../../auth/authentication.ts'
+import { actorOfKey, requireRole, type Actor } from '../../auth/authentication.ts'
 import type { CommandDeps } from '../../deps.ts'
 import { checkInput } from '../../http/schemas.ts'
 import { getReleaseInScope, sendReleaseCommand } from '../release-commands.ts'
@@ -104,8 +104,7 @@ async function actorOfUser(store: Store, { users = {} }: SlackTarget, user: stri
     throw new DomainError('forbidden', `the channel names no key for the Slack user ${user}`)
   const key = (await findActiveKeys(store)).find((each) => each.name === name)
   if (key === undefined) throw new DomainError('forbidden', `no active key is named ${name}`)
-  const { id, role, models } = key
-  return { id, name, role, ...(models && { models: new Set(models) }) }
+  return actorOfKey(key)
 }
 
 async function respond(url: string, text: string): Promise<void> {

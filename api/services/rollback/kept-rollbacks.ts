@@ -9,7 +9,7 @@ import { findKeyAt } from '../../../store/access/api-keys.ts'
 import { noteSubject } from '../../../store/access/idempotency.ts'
 import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import type { RoutingPlace } from '../../../store/serving/routing.ts'
-import { canAccessModel, type Actor } from '../../auth/authentication.ts'
+import { actorOfKey, canAccessModel, type Actor } from '../../auth/authentication.ts'
 import type { CommandDeps } from '../../deps.ts'
 import type { ApiFetch } from '../../../store/tls/api-fetch.ts'
 import { signOrder, type KeptRollback } from '../../serving/routing/kept-rollbacks.ts'
@@ -95,8 +95,7 @@ export async function settleKeptRollbacks(deps: CommandDeps): Promise<void> {
       const sender = serving.rollbacks.senderOf(order)
       const key = sender && (await findKeyAt(store, { id: sender.keyId, atMs: sender.signedMs }))
       const allowed = key !== undefined && commandRoles.rollback.includes(key.role)
-      const models = key?.models && new Set(key.models)
-      if (!allowed || !canAccessModel({ ...key, models }, model))
+      if (!allowed || !canAccessModel(actorOfKey(key), model))
         throw new DomainError(
           'forbidden',
           `the key of ${by} could not roll ${model} back when it ordered that`,
