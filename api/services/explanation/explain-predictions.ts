@@ -2,7 +2,6 @@
  * Explains the predictions of a version for rows, in a child process with limits on memory and time, so that predictions of this replica
  * are not slowed down.
  */
-import { createInterface } from 'node:readline'
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { ExplainedPredictions } from '../../../domain/explanation/explained-predictions.ts'
 import type { FeatureRow, Output } from '../../../domain/model/features.ts'
@@ -15,7 +14,7 @@ import { requireModelAccess } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { compileReader } from '../../serving/codec/row-reader.ts'
 import type { ExplainedRows } from '../../serving/explanation/attribute-rows.ts'
-import { startLimited } from '../../serving/runtime/limited-process.ts'
+import { askReader } from '../../serving/runtime/limited-process.ts'
 import { resolveVersion } from '../resolve-version.ts'
 
 export const explainLimits = {
@@ -139,25 +138,11 @@ type Reply = ({ ok: true } & ExplainedRows) | { ok: false; code: string; message
 
 async function explainInProcess(artifactRoot: string, question: object): Promise<ExplainedRows> {
   const { processMb, explainMs } = explainLimits
-  const reader = startLimited(['api/processes/artifact-reader.ts', artifactRoot], processMb)
-  let late: NodeJS.Timeout | undefined
-  let isLate = false
-  let reply: Reply | undefined
-  try {
-    for await (const line of createInterface(reader.output)) {
-      if (late === undefined) {
-        // The first line reports that the process is ready.
-        late = setTimeout(() => {
-          isLate = true
-          reader.kill()
-        }, explainMs)
-        reader.input.end(`${JSON.stringify({ kind: 'explain', ...question })}\n`)
-      } else reply = JSON.parse(line) as Reply
-    }
-  } finally {
-    clearTimeout(late)
-    await reader.end()
-  }
+  const { reply, isLate } = await askReader<Reply>(
+    artifactRoot,
+    { kind: 'explain', ...question },
+    { memoryMb: processMb, timeMs: explainMs },
+  )
   if (isLate)
     throw new DomainError(
       'deadline_exceeded',

@@ -1,5 +1,4 @@
 /** Accepts an artifact that was trained elsewhere: stores and checks its file. The retrain workflow then evaluates and releases it. */
-import { createInterface } from 'node:readline'
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
 import type { FileDigest } from '../../../domain/model/manifest.ts'
@@ -7,7 +6,7 @@ import { getModel } from '../../../store/registry/models.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { startLimited } from '../../serving/runtime/limited-process.ts'
+import { askReader } from '../../serving/runtime/limited-process.ts'
 import { fileNameOf } from '../../serving/formats/recognise.ts'
 
 export interface UploadedArtifact {
@@ -89,21 +88,11 @@ async function bindInProcess(
   request: BindRequest,
 ): Promise<Pick<CheckedArtifact, 'library' | 'unused' | 'byPlace'>> {
   const { processMb, readMs } = uploadLimits
-  const reader = startLimited(['api/processes/artifact-reader.ts', artifactRoot], processMb)
-  let late: NodeJS.Timeout | undefined
-  let reply: Reply | undefined
-  try {
-    for await (const line of createInterface(reader.output)) {
-      if (late === undefined) {
-        // The first line reports that the process runs.
-        late = setTimeout(reader.kill, readMs)
-        reader.input.end(`${JSON.stringify({ kind: 'bind', ...request })}\n`)
-      } else reply = JSON.parse(line) as Reply
-    }
-  } finally {
-    clearTimeout(late)
-    await reader.end()
-  }
+  const { reply } = await askReader<Reply>(
+    artifactRoot,
+    { kind: 'bind', ...request },
+    { memoryMb: processMb, timeMs: readMs },
+  )
   if (reply === undefined)
     throw new DomainError(
       'artifact_invalid',
