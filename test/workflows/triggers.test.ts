@@ -269,7 +269,11 @@ describe('a trigger on an upstream workflow', () => {
     return false
   }
   const run = (workflowId: string) =>
-    core.client.workflow.execute('warmUp', { workflowId, taskQueue: core.config.taskQueues.control, args: [] })
+    core.client.workflow.execute('warmUp', {
+      workflowId,
+      taskQueue: core.config.taskQueues.control,
+      args: [],
+    })
 
   it('fires when a run completes, and not for a failed or an earlier one', async () => {
     const upstream = uniqueName('upstream')
