@@ -74,8 +74,8 @@ export function createCounterRegistry(clock: Clock) {
   /** At most one bad event counts per routing key, metric and release, so that retries of one caller do not add up. */
   const isFirst = ({ release, arm }: ArmCounters, metric: Badness, routingKey: string): boolean => {
     if (release === undefined) return true
-    // A user may send some requests with the header of a target and some without it.
-    const counted = arm === 'targeted' ? `${release} targeted` : release
+    // A user may send some requests with the header of a target and some without it, and the shadow gets copies of answered requests.
+    const counted = arm === 'targeted' || arm === 'shadow' ? `${release} ${arm}` : release
     let seen = badKeys.get(counted)
     if (seen === undefined) {
       badKeys.set(counted, (seen = new Set()))

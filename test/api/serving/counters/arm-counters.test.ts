@@ -1,5 +1,7 @@
 /** Tests the counters of replicas, including the shadow's. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createClock } from '../../../../api/serving/clock.ts'
+import { createCounterRegistry, type ArmCounters } from '../../../../api/serving/counters/arm-counters.ts'
 import { findTicks } from '../../../../store/release/tick-counters.ts'
 import {
   openServingFixture,
@@ -17,6 +19,28 @@ beforeAll(async () => {
 afterAll(() => fixture.close())
 
 const replicaOf = () => replicaOfTest(fixture)
+
+/** Opens the counters of arms. `count` counts a slow response to the same caller. */
+function countedArms(releases: readonly string[], of: readonly ('champion' | 'canary' | 'shadow')[]) {
+  const registry = createCounterRegistry(createClock())
+  const arms = releases.flatMap((release) =>
+    of.map((arm) =>
+      registry.open({
+        model: `model of ${release}`,
+        version: `ver_${arm}`,
+        arm,
+        release,
+        generation: 1,
+        lengthMs: 10_000,
+        quiet: false,
+        slow95Us: 1_000,
+        slow99Us: Infinity,
+        answerBins: 0,
+      }),
+    ),
+  )
+  return { arms, count: (arm: ArmCounters) => registry.count(arm, 2_000, 'one caller') }
+}
 
 describe('the counters', () => {
   it('equal the responses, arm by arm, over generations and replicas', async () => {
@@ -71,6 +95,12 @@ describe('the counters', () => {
     const sum = (of: 'requests' | 'invalid' | 'errors') =>
       ticks.filter(({ version }) => version === candidate).reduce((total, tick) => total + tick[of], 0)
     expect([sum('requests'), sum('invalid'), sum('errors')]).toEqual([80, 51, 0])
+  })
+
+  it('count a slow response of the shadow although the champion has answered the same request slowly', () => {
+    const { arms, count } = countedArms(['rel_a'], ['champion', 'shadow'])
+    for (let i = 0; i < 3; i++) for (const arm of arms) count(arm)
+    expect(arms.map(({ slow95 }) => slow95)).toEqual([1, 1])
   })
 
   it('count a response as slow if it is slower than the champion before the release', async () => {
