@@ -58,9 +58,9 @@ export type Badness = 'errors' | 'invalid' | 'slow95' | 'slow99'
 
 export type CounterRegistry = ReturnType<typeof createCounterRegistry>
 
-/** Routing keys remembered per release; beyond it, every bad response counts. */
+/** Routing keys remembered per release, and for all together; beyond either, every bad response counts. */
 const maxBadKeys = 50_000
-const maxReleases = 16
+const maxAllBadKeys = 800_000
 /** Closed ticks kept while the database is unavailable: a day of three arms with ticks of ten seconds. */
 const maxClosed = 26_000
 
@@ -74,17 +74,16 @@ export function createCounterRegistry(clock: Clock) {
   /** At most one bad event counts per routing key, metric and release, so that retries of one caller do not add up. */
   const isFirst = ({ release, arm }: ArmCounters, metric: Badness, routingKey: string): boolean => {
     if (release === undefined) return true
-    // A user may send some requests with the header of a target and some without it, and the shadow gets copies of answered requests.
-    const counted = arm === 'targeted' || arm === 'shadow' ? `${release} ${arm}` : release
-    let seen = badKeys.get(counted)
+    let seen = badKeys.get(release)
     if (seen === undefined) {
-      badKeys.set(counted, (seen = new Set()))
-      const oldest = badKeys.keys().next()
-      if (badKeys.size > maxReleases && oldest.value !== undefined) badKeys.delete(oldest.value)
+      const current = new Set([...open.values()].map((counters) => counters.release))
+      for (const each of badKeys.keys()) if (!current.has(each)) badKeys.delete(each)
+      badKeys.set(release, (seen = new Set()))
     }
-    const key = `${metric} ${routingKey}`
+    // A user may send some requests with the header of a target and some without it, and the shadow gets copies of answered requests.
+    const key = `${arm === 'targeted' || arm === 'shadow' ? arm : ''} ${metric} ${routingKey}`
     if (seen.has(key)) return false
-    if (seen.size < maxBadKeys) seen.add(key)
+    if (seen.size < Math.min(maxBadKeys, maxAllBadKeys / badKeys.size)) seen.add(key)
     return true
   }
   const pushTick = (counters: ArmCounters): void => {

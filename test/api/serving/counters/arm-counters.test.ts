@@ -103,6 +103,15 @@ describe('the counters', () => {
     expect(arms.map(({ slow95 }) => slow95)).toEqual([1, 1])
   })
 
+  it('count repeated bad responses to one client once, however many releases are open', () => {
+    const { arms, count } = countedArms(
+      Array.from({ length: 40 }, (_, i) => `rel_${i}`),
+      ['canary'],
+    )
+    for (let i = 0; i < 3; i++) for (const arm of arms) count(arm)
+    expect(new Set(arms.map(({ slow95 }) => slow95))).toEqual(new Set([1]))
+  })
+
   it('count a response as slow if it is slower than the champion before the release', async () => {
     const { model, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
