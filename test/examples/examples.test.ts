@@ -192,7 +192,7 @@ describe('the examples in Python', () => {
       weekday: 'fri',
       recentLateShare: 0.3,
     }
-    const asOf = '2001-03-01T00:00:00Z'
+    const asOf = '2001-01-29T00:00:00Z'
     const schema = async () => {
       const response = await fetch(`${system.urls[0]}/v1/models/${name}`, {
         headers: { authorization: `Bearer ${key}` },
