@@ -213,7 +213,7 @@ describe('a champion of other numbers', () => {
     ).metrics[0]!
     expect([r2!.champion, r2!.beside, r2!.delta]).toEqual([alone.champion, alone.challenger, alone.delta])
     expect(r2!.challenger).not.toBe(r2!.beside)
-    expect(report.reasons[0]!.message).toContain(`r2 ${fourDigits(r2!.beside!)} vs champion`)
+    expect(report.reasons[0]!.message).toContain(`R² ${fourDigits(r2!.beside!)} vs champion`)
     const page = gateMarkdown(report, {
       model: 'm',
       challenger: 'c',
