@@ -71,7 +71,7 @@ describe('label drift', () => {
     ])
     const warned = await judged({ windowMs: 30 * hour })
     expect(warned).toMatchObject({ level: 'warn', drifted: [] })
-    expect(warned.reasons).toEqual([expect.stringMatching(/^label "label" has drifted: PSI 0\.\d+ on 1200/)])
+    expect(warned.reasons).toEqual([expect.stringMatching(/^label "label" has drifted: PSI 0\.\d+ on 1,200/)])
     expect(await openAlerts()).toMatchObject([{ kind: 'label_drift_warn', severity: 'warning' }])
     // The same window is evaluated once, whatever arrives later.
     await deps.store.query(sql`delete from outcomes`)
