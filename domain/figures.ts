@@ -7,6 +7,28 @@ export const fourDigits = (value: number | null, absent = 'undefined'): string =
 /** A whole number with a comma between thousands. */
 export const groupedDigits = (value: number): string => String(value).replace(/\B(?=(\d{3})+$)/g, ',')
 
+/** Formats a number with four significant digits, and with its sign when `signed`. */
+export function numberText(value: number | null | undefined, signed = false): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return '—'
+  const text =
+    Math.abs(value) >= 1_000 ? groupedDigits(Math.round(value)) : Number(value.toPrecision(4)).toString()
+  return signed && value > 0 ? `+${text}` : text.replace(/^-/, '−')
+}
+
+/** Formats the value of a metric with four decimals, as `gainText` does. */
+export function metricText(value: number | null | undefined): string {
+  const size = Math.abs(value ?? 0)
+  return value != null && size >= 0.001 && size < 10 ? value.toFixed(4).replace('-', '−') : numberText(value)
+}
+
+/** Formats a difference with its sign and four decimals. */
+export function gainText(value: number | null | undefined): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return '—'
+  const size = Math.abs(value)
+  if (size < 0.00005 || size >= 10) return numberText(Number(value.toPrecision(3)), true)
+  return `${value < 0 ? '−' : '+'}${size.toFixed(4)}`
+}
+
 /** A text that begins with a capital letter. */
 export const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 

@@ -1,17 +1,8 @@
 /** Renders parts of Markdown reports. */
-import { fourDigits } from './figures.ts'
 
 /** Escapes names from data, so that they cannot open a table cell, a tag or a link. */
 export const escapedText = (value: string): string =>
   value.replace(/\s+/g, ' ').replace(/[\\`*_{}[\]<>|#]/g, (sign) => `\\${sign}`)
-
-export const figureOrDash = (value: number | null): string => fourDigits(value, '–')
-
-/** With its sign, for differences. */
-export function signedFigure(value: number | null): string {
-  if (value === null) return '–'
-  return value > 0 ? `+${fourDigits(value)}` : value < 0 ? `−${fourDigits(-value)}` : '0'
-}
 
 /** A table under its heading; columns of numbers are aligned to the right. */
 export function titledTable(heading: string, head: string[], rows: string[][]): string {
@@ -21,4 +12,4 @@ export function titledTable(heading: string, head: string[], rows: string[][]): 
 }
 
 const isNumeric = (cells: readonly string[]): boolean =>
-  cells.some((cell) => /\d/.test(cell)) && cells.every((cell) => /^[-+−–]?[\d.,]*(?:e[-+−]?\d+)?$/.test(cell))
+  cells.some((cell) => /\d/.test(cell)) && cells.every((cell) => /^[-+−—]?[\d.,]*(?:e[-+−]?\d+)?$/.test(cell))

@@ -5,9 +5,17 @@ import { worstSlicesFirst } from './slices.ts'
 import { isGuard, challengerText, verdictText, type GateMetricRow } from './metric-table.ts'
 import type { GateReport, GateVerdict } from './gate.ts'
 import type { GatePolicy } from './policy.ts'
-import { groupedDigits, levelPercent, percentText } from '../figures.ts'
+import {
+  gainText,
+  groupedDigits,
+  levelPercent,
+  metricName,
+  metricText,
+  numberText,
+  percentText,
+} from '../figures.ts'
 import { coveredShare } from '../metrics/level-shares.ts'
-import { escapedText, figureOrDash, signedFigure, titledTable } from '../markdown.ts'
+import { escapedText, titledTable } from '../markdown.ts'
 import type { Reason } from '../verdict.ts'
 
 export interface ReportSubject {
@@ -88,14 +96,14 @@ function metricTable({ metrics, policy }: GateReport, percent: number): string {
     '## Metrics',
     columns,
     metrics.map((row) => [
-      `${escapedText(row.metric)}${role(row)}${row.higherIsBetter ? '' : ', lower is better'}`,
-      figureOrDash(row.champion),
-      challengerText(row, figureOrDash),
-      figureOrDash(row.baseline),
-      signedFigure(row.delta),
-      row.low === null ? '–' : `${signedFigure(row.low)} to ${signedFigure(row.high)}`,
-      figureOrDash(row.margin),
-      row.floor === null ? '–' : `${figureOrDash(row.floor)} ${row.floorMet === true ? 'met' : '**missed**'}`,
+      `${escapedText(metricName(row.metric))}${role(row)}${row.higherIsBetter ? '' : ', lower is better'}`,
+      metricText(row.champion),
+      challengerText(row, metricText),
+      metricText(row.baseline),
+      gainText(row.delta),
+      row.low === null ? '—' : `${gainText(row.low)} to ${gainText(row.high)}`,
+      numberText(row.margin),
+      row.floor === null ? '—' : `${numberText(row.floor)} ${row.floorMet === true ? 'met' : '**missed**'}`,
       verdictText(row),
     ]),
   )
@@ -111,7 +119,7 @@ function levelTable({ levels = [] }: GateReport): string {
       String(each.level),
       percentText(each.below),
       percentText(each.atOrBelow),
-      signedFigure(coveredShare(each) - each.level),
+      gainText(coveredShare(each) - each.level),
     ]),
   )
   return `${table}\n\nA level between both shares is right: of tied labels, such as many zeros, one number is the quantile of several levels.`
@@ -130,10 +138,10 @@ function sliceTable({
     worstSlicesFirst(slices, metric).map((row) => [
       escapedText(row.name),
       groupedDigits(row.rows),
-      figureOrDash(row.champion),
-      figureOrDash(row.challenger),
-      signedFigure(row.delta),
-      figureOrDash(row.adjustedP),
+      metricText(row.champion),
+      metricText(row.challenger),
+      gainText(row.delta),
+      numberText(row.adjustedP),
       row.verdict === 'blocked' || row.verdict === 'missing' ? `**${row.verdict}**` : row.verdict,
     ]),
   )
@@ -144,7 +152,7 @@ function calibrationTable({ calibration }: GateReport): string {
   const { champion, challenger, verdict } = calibration
   const line = (name: string, figures: typeof challenger | null) => {
     const { brier = null, ece = null, mce = null } = figures ?? {}
-    return [name, ...[brier, ece, mce].map(figureOrDash)]
+    return [name, ...[brier, ece, mce].map((value) => numberText(value))]
   }
   return titledTable(
     `## Calibration: ${verdict}`,
@@ -158,16 +166,16 @@ function fairnessTable(row: GateFairnessRow, policy: GatePolicy): string {
   const interval = ({ value, low, high }: GateFairnessRow['selectionRatio']) =>
     value === null
       ? 'undefined'
-      : `${figureOrDash(value)} (${percent} %: ${figureOrDash(low)} to ${figureOrDash(high)})`
+      : `${numberText(value)} (${percent} %: ${numberText(low)} to ${numberText(high)})`
   const table = titledTable(
     `## Fairness by ${escapedText(row.attribute)}: ${row.verdict}`,
     ['group', 'rows', 'selected', 'true positives', 'false positives', 'judged'],
     row.groups.map((group) => [
       escapedText(group.group),
       groupedDigits(group.rows),
-      figureOrDash(group.selectionRate),
-      figureOrDash(group.tpr),
-      figureOrDash(group.fpr),
+      numberText(group.selectionRate),
+      numberText(group.tpr),
+      numberText(group.fpr),
       group.judged ? 'yes' : 'too few rows',
     ]),
   )
@@ -201,7 +209,7 @@ function testTable(tests: readonly BehaviourRow[]): string {
       escapedText(name),
       kind,
       testVerdicts[challenger.verdict],
-      champion === undefined ? '–' : testVerdicts[champion.verdict],
+      champion === undefined ? '—' : testVerdicts[champion.verdict],
       escapedText(challenger.message),
     ]),
   )
@@ -215,8 +223,8 @@ function importanceTable(importance: GateReport['importance']): string {
     ['feature', `fall of ${escapedText(metric)}`, '95 % of the permutations'],
     features.map(({ feature, fall, low, high }) => [
       escapedText(feature),
-      signedFigure(fall),
-      low === null ? '–' : `${signedFigure(low)} to ${signedFigure(high)}`,
+      gainText(fall),
+      low === null ? '—' : `${gainText(low)} to ${gainText(high)}`,
     ]),
   )
   const left = unmeasured.length === 0 ? '' : ` The time was over before ${unmeasured.length} others.`

@@ -1,8 +1,8 @@
 /** Renders the card of a version as Markdown, for files and mail. */
 import { challengerText, verdictText } from '../evaluation/metric-table.ts'
 import { firstNames } from '../errors.ts'
-import { groupedDigits, metricName } from '../figures.ts'
-import { escapedText, figureOrDash, signedFigure, titledTable } from '../markdown.ts'
+import { gainText, groupedDigits, metricName, metricText, numberText } from '../figures.ts'
+import { escapedText, titledTable } from '../markdown.ts'
 import type { ModelCard } from './model-card.ts'
 
 export function cardMarkdown(card: ModelCard): string {
@@ -29,7 +29,7 @@ export function cardMarkdown(card: ModelCard): string {
       card.asks.map((each) => [
         escapedText(each.name) + (each.about === null ? '' : ` (${escapedText(each.about)})`),
         each.kind,
-        escapedText(each.unit ?? '–'),
+        escapedText(each.unit ?? '—'),
         escapedText(each.range ?? 'any'),
         each.missing,
       ]),
@@ -88,11 +88,11 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
       ['metric', 'champion', 'this version', 'gain', 'interval', 'floor', 'verdict'],
       evaluation.metrics.map((row) => [
         escapedText(metricName(row.metric)),
-        figureOrDash(row.champion),
-        challengerText(row, figureOrDash),
-        signedFigure(row.delta),
-        row.low === null ? '–' : `${signedFigure(row.low)} to ${signedFigure(row.high)}`,
-        figureOrDash(row.floor ?? null),
+        metricText(row.champion),
+        challengerText(row, metricText),
+        gainText(row.delta),
+        row.low === null ? '—' : `${gainText(row.low)} to ${gainText(row.high)}`,
+        numberText(row.floor),
         verdictText(row),
       ]),
     ),
@@ -101,22 +101,22 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
       ['slice', 'rows', 'champion', 'this version', 'gain', 'verdict'],
       evaluation.slices.map((row) => [
         escapedText(row.name),
-        whole(row.rows) ?? '–',
-        figureOrDash(row.champion),
-        figureOrDash(row.challenger),
-        signedFigure(row.delta),
+        whole(row.rows) ?? '—',
+        metricText(row.champion),
+        metricText(row.challenger),
+        gainText(row.delta),
         row.verdict,
       ]),
     ),
     evaluation.calibration === null
       ? ''
-      : `Calibration: Brier ${figureOrDash(evaluation.calibration.brier)}, expected error ${figureOrDash(evaluation.calibration.ece)}, ${evaluation.calibration.verdict}.`,
+      : `Calibration: Brier ${numberText(evaluation.calibration.brier)}, expected error ${numberText(evaluation.calibration.ece)}, ${evaluation.calibration.verdict}.`,
     table(
       'Fairness',
       ['attribute', 'smallest over largest selection rate', 'verdict'],
       evaluation.fairness.map((row) => [
         escapedText(row.attribute),
-        figureOrDash(row.selectionRatio),
+        numberText(row.selectionRatio),
         row.verdict,
       ]),
     ),
@@ -137,8 +137,8 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
           ['feature', 'fall', '95 % of the permutations'],
           evaluation.importance.features.map(({ feature, fall, low, high }) => [
             escapedText(feature),
-            signedFigure(fall),
-            low === null ? '–' : `${signedFigure(low)} to ${signedFigure(high)}`,
+            gainText(fall),
+            low === null ? '—' : `${gainText(low)} to ${gainText(high)}`,
           ]),
         ),
   ]

@@ -1,7 +1,7 @@
 /** Renders elements that several pages share. Texts from outside are only children or attributes, which the renderer escapes. */
 import type { Child } from 'hono/jsx'
 import { raw } from 'hono/html'
-import { countText } from '../../../charts/figures.ts'
+import { numberText } from '../../../domain/figures.ts'
 import type { PageElement } from '../page.ts'
 import { Term } from '../glossary.tsx'
 
@@ -65,27 +65,6 @@ export function durationText(ms: number): string {
 
 /** Formats basis points as per cent. */
 export const shareText = (basisPoints: number): string => `${basisPoints / 100} %`
-
-/** Formats a number with four significant digits, and with its sign when `signed`. */
-export function numberText(value: number | null | undefined, signed = false): string {
-  if (value === null || value === undefined || !Number.isFinite(value)) return '—'
-  const text = Math.abs(value) >= 1_000 ? countText(value) : Number(value.toPrecision(4)).toString()
-  return signed && value > 0 ? `+${text}` : text.replace(/^-/, '−')
-}
-
-/** Formats the value of a metric with four decimals, as `gainText` does. */
-export function metricText(value: number | null | undefined): string {
-  const size = Math.abs(value ?? 0)
-  return value != null && size >= 0.001 && size < 10 ? value.toFixed(4).replace('-', '−') : numberText(value)
-}
-
-/** Formats a difference with its sign and four decimals. */
-export function gainText(value: number | null | undefined): string {
-  if (value === null || value === undefined || !Number.isFinite(value)) return '—'
-  const size = Math.abs(value)
-  if (size < 0.00005 || size >= 10) return numberText(Number(value.toPrecision(3)), true)
-  return `${value < 0 ? '−' : '+'}${size.toFixed(4)}`
-}
 
 /** Formats a p-value. Below 0.001, its digits carry no information. */
 export const pText = (value: number | null): string =>

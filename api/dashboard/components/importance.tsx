@@ -1,11 +1,11 @@
 /** Shows how much a version needs each feature, as a chart and a table. */
 import { countText } from '../../../charts/figures.ts'
 import { importanceSvg } from '../../../charts/importance.ts'
-import { metricName } from '../../../domain/figures.ts'
+import { metricName, gainText } from '../../../domain/figures.ts'
 import type { ImportanceReport } from '../../../domain/explanation/importance.ts'
 import type { PageElement } from '../page.ts'
 import { ChartFigure, drawChartSizes, type ChartSizes } from './chart.tsx'
-import { DataTable, gainText } from './elements.tsx'
+import { DataTable } from './elements.tsx'
 
 /** Draws the chart; undefined when no importance was measured. */
 export const drawImportance = async (

@@ -12,8 +12,7 @@ import type {
 import { concernsOf } from '../../../domain/evaluation/reasons.ts'
 import type { BehaviourResult, BehaviourRow } from '../../../domain/behaviour/behaviour-test.ts'
 import { challengerText, verdictText } from '../../../domain/evaluation/metric-table.ts'
-import { levelPercent } from '../../../domain/figures.ts'
-import { signedFigure } from '../../../domain/markdown.ts'
+import { gainText, levelPercent } from '../../../domain/figures.ts'
 import type { AnswerEvidence } from '../../../store/release/answer-evidence.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
@@ -194,8 +193,8 @@ export function gateTable(
         ? figure(each.challenger)
         : challengerText(each, (value) => String(figure(value) ?? '–')),
     baseline: (each) => figure(each.baseline),
-    gain: (each) => signedFigure(each.delta),
-    [interval]: ({ low, high }) => (low === null ? null : `${signedFigure(low)} to ${signedFigure(high)}`),
+    gain: ({ delta }) => (delta === null ? null : gainText(delta)),
+    [interval]: ({ low, high }) => (low === null ? null : `${gainText(low)} to ${gainText(high)}`),
     ...(metrics.some(({ floor = null }) => floor !== null)
       ? {
           floor: ({ floor = null, floorMet }) =>

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { bestOf } from '../../../domain/evaluation/anchor.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
-import { fourDigits } from '../../../domain/figures.ts'
+import { fourDigits, metricText } from '../../../domain/figures.ts'
 import { comparedNumbers, naiveAnswers } from '../../../domain/evaluation/input.ts'
 import { pick, score, statisticOf } from '../../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy, issuesOfGate, type GatePolicy } from '../../../domain/evaluation/policy.ts'
@@ -221,7 +221,7 @@ describe('a champion of other numbers', () => {
       asOf: 'now',
       snapshot: 's',
     })
-    expect(page).toContain(`(${fourDigits(r2!.beside!)} of the compared numbers)`)
+    expect(page).toContain(`(${metricText(r2!.beside)} of the compared numbers)`)
     expect(page).toContain('not compared: arrival, taxi')
   })
 

@@ -140,9 +140,9 @@ describe('a card', () => {
     const card = cardMarkdown(
       modelCard({ ...bare, evaluation: { id: 'e1', verdict: 'insufficient', report: { metrics } } }),
     )
-    expect(card).toContain('| AUC | – | 0.81 | – | – | 0.7 | floor met |')
-    expect(card).toContain('| Brier score | – | 0.3 | – | – | 0.2 | floor missed |')
-    expect(card).toContain('| ece | – | 0.1 | – | – | – | reported |')
+    expect(card).toContain('| AUC | — | 0.8100 | — | — | 0.7 | floor met |')
+    expect(card).toContain('| Brier score | — | 0.3000 | — | — | 0.2 | floor missed |')
+    expect(card).toContain('| ece | — | 0.1000 | — | — | — | reported |')
   })
 
   it('of some numbers shows the value that was compared with the champion', () => {
@@ -157,7 +157,9 @@ describe('a card', () => {
     }
     const metrics = [{ ...metric, floor: null, verdict: 'better' }] as unknown as GateReport['metrics']
     const card = modelCard({ ...bare, evaluation: { id: 'e1', verdict: 'better', report: { metrics } } })
-    expect(cardMarkdown(card)).toContain('| RMSE | 2 | 5 (1.5 of the compared numbers) | +0.5 |')
+    expect(cardMarkdown(card)).toContain(
+      '| RMSE | 2.0000 | 5.0000 (1.5000 of the compared numbers) | +0.5000 |',
+    )
   })
 
   it('says why a version was not released', () => {

@@ -2,9 +2,9 @@
 import { countText } from '../../../../charts/figures.ts'
 import type { ComparedField, Section, VersionComparison } from '../../../../domain/registry/version-diff.ts'
 import type { PageElement } from '../../page.ts'
-import { Badge, numberText, DataTable } from '../../components/elements.tsx'
+import { Badge, DataTable } from '../../components/elements.tsx'
 import { versionHref } from '../../components/links.tsx'
-import { capitalized, metricName } from '../../../../domain/figures.ts'
+import { capitalized, metricName, numberText } from '../../../../domain/figures.ts'
 import { plain, readable, shortDigest } from '../../labels.ts'
 
 const titles: Readonly<Record<Section, string>> = {

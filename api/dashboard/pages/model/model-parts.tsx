@@ -1,11 +1,11 @@
 /** Renders the live quality, the drift and the champion history on a model's page. */
-import { metricName } from '../../../../domain/figures.ts'
+import { metricName, metricText, numberText } from '../../../../domain/figures.ts'
 import { sparkline } from '../../../../charts/sparkline.ts'
 import type { ChampionChange } from '../../../../store/registry/champions.ts'
 import type { DriftWindowLine, LastDrift } from '../../../../store/dashboard/drift-windows.ts'
 import type { PageElement } from '../../page.ts'
 import { ChartFigure, type ChartSizes } from '../../components/chart.tsx'
-import { Badge, metricText, numberText, DataTable, Time } from '../../components/elements.tsx'
+import { Badge, DataTable, Time } from '../../components/elements.tsx'
 import { ReleaseLink } from '../../components/links.tsx'
 import type { DatedPoint } from '../../components/quality-points.ts'
 import { levelText, levelTones, qualityTones, shortReason } from '../../labels.ts'

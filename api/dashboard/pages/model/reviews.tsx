@@ -1,6 +1,6 @@
 /** Lists predictions of a model that wait for a review, with one button for each label. */
 import { countText } from '../../../../charts/figures.ts'
-import { percentText } from '../../../../domain/figures.ts'
+import { percentText, numberText } from '../../../../domain/figures.ts'
 import type { ReviewStratum } from '../../../../domain/review/estimate.ts'
 import {
   listReviews,
@@ -10,7 +10,7 @@ import {
 } from '../../../services/review/review-queue.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
-import { DataTable, numberText, Time } from '../../components/elements.tsx'
+import { DataTable, Time } from '../../components/elements.tsx'
 import { ModelCrumbs } from '../../components/links.tsx'
 
 const shown = 50

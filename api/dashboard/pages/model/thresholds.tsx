@@ -1,9 +1,9 @@
 /** Shows the decisions of a binary model at its threshold and at other thresholds, on the latest outcomes. */
 import { countText } from '../../../../charts/figures.ts'
-import { percentText } from '../../../../domain/figures.ts'
+import { percentText, numberText } from '../../../../domain/figures.ts'
 import { confusionAt, type DecisionCounts } from '../../../../domain/metrics/confusion.ts'
 import type { PageElement } from '../../page.ts'
-import { Badge, DataTable, numberText } from '../../components/elements.tsx'
+import { Badge, DataTable } from '../../components/elements.tsx'
 import type { ScoredOutcomes } from '../../components/calibration.ts'
 
 const others = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9] as const

@@ -1,8 +1,9 @@
 /** Verifies the newest entries of the audit log and shows the result. */
+import { numberText } from '../../../../domain/figures.ts'
 import { countText } from '../../../../charts/figures.ts'
 import { verifyTail } from '../../../../store/audit/verify-tail.ts'
 import { definePage } from '../../page.ts'
-import { Facts, numberText } from '../../components/elements.tsx'
+import { Facts } from '../../components/elements.tsx'
 import { Crumbs } from '../../components/links.tsx'
 
 /** Time limit of the verification, so that the page loads and other requests are served. */

@@ -4,10 +4,10 @@ import { sparkline } from '../../../../charts/sparkline.ts'
 import type { OverviewRow, RecentTraffic } from '../../../../store/dashboard/overview.ts'
 import type { Release } from '../../../../store/release/releases.ts'
 import type { PageElement } from '../../page.ts'
-import { Badge, numberText, Since } from '../../components/elements.tsx'
+import { Badge, Since } from '../../components/elements.tsx'
 import { FirstVersion, modelHref } from '../../components/links.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
-import { metricName } from '../../../../domain/figures.ts'
+import { metricName, numberText } from '../../../../domain/figures.ts'
 import { levelText, levelTones, qualityTones, stageText, stageTone } from '../../labels.ts'
 
 /** The number of 30 s intervals in the traffic of the last 10 minutes. */

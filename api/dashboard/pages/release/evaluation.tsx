@@ -12,17 +12,17 @@ import {
 } from '../../../../domain/evaluation/metric-table.ts'
 import { worstSlicesFirst, type GateSliceRow } from '../../../../domain/evaluation/slices.ts'
 import type { PageElement } from '../../page.ts'
-import { levelPercent, metricName, percentText, worstCaseText } from '../../../../domain/figures.ts'
-import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
 import {
-  Badge,
+  levelPercent,
+  metricName,
+  percentText,
+  worstCaseText,
   gainText,
   metricText,
   numberText,
-  pText,
-  DataTable,
-  type Tone,
-} from '../../components/elements.tsx'
+} from '../../../../domain/figures.ts'
+import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
+import { Badge, pText, DataTable, type Tone } from '../../components/elements.tsx'
 import { Term } from '../../glossary.tsx'
 import { plain } from '../../labels.ts'
 

@@ -1,16 +1,9 @@
 /** Shows the validation and drift of a candidate's data, and its lineage. */
+import { numberText } from '../../../../domain/figures.ts'
 import { countText } from '../../../../charts/figures.ts'
 import { answerRows } from '../../../../domain/monitoring/drift.ts'
 import type { PageElement } from '../../page.ts'
-import {
-  Badge,
-  durationText,
-  type Fact,
-  Facts,
-  numberText,
-  DataTable,
-  Time,
-} from '../../components/elements.tsx'
+import { Badge, durationText, type Fact, Facts, DataTable, Time } from '../../components/elements.tsx'
 import { levelText, levelTones, shortDigest } from '../../labels.ts'
 import type { Candidate } from '../../../../store/dashboard/release-detail.ts'
 import type { ReleaseSubject } from './load.ts'

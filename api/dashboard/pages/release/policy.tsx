@@ -1,11 +1,12 @@
 /** Shows the rollout plan of a release: requirements and estimated time of each stage, and the limits that roll it back. */
+import { numberText } from '../../../../domain/figures.ts'
 import { countText } from '../../../../charts/figures.ts'
 import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
 import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { targetText } from '../../../../domain/serving/target.ts'
 import { sentenceCase } from '../../labels.ts'
 import type { PageElement } from '../../page.ts'
-import { Badge, durationText, Facts, numberText, shareText, DataTable } from '../../components/elements.tsx'
+import { Badge, durationText, Facts, shareText, DataTable } from '../../components/elements.tsx'
 import type { ReleaseSubject } from './load.ts'
 import { noStages, plannedStages } from './stages.ts'
 

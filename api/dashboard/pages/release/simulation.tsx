@@ -2,6 +2,7 @@
  * Simulates the policy of a release on the recorded traffic of its model, for a good candidate and for faulty ones. Uses the state machine
  * and the judge of real releases.
  */
+import { numberText } from '../../../../domain/figures.ts'
 import { countText } from '../../../../charts/figures.ts'
 import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
 import {
@@ -14,7 +15,7 @@ import type { SimulationSummary, Spread } from '../../../../domain/simulation/su
 import { readRecordedTraffic } from '../../../services/registry/recorded-traffic.ts'
 import { getReleaseInScope } from '../../../services/release-commands.ts'
 import { definePage } from '../../page.ts'
-import { durationText, numberText, DataTable } from '../../components/elements.tsx'
+import { durationText, DataTable } from '../../components/elements.tsx'
 import { Crumbs } from '../../components/links.tsx'
 import { simulatePolicy } from './simulate.ts'
 

@@ -1,22 +1,12 @@
 /** Shows the verdict of a release in one line with its reason, and the state of the rollout. */
 import { countText, spanText } from '../../../../charts/figures.ts'
-import { levelPercent, metricName } from '../../../../domain/figures.ts'
+import { levelPercent, metricName, gainText, metricText, numberText } from '../../../../domain/figures.ts'
 import { whyWaiting, withoutEvidence } from '../../../../domain/release/explain.ts'
 import { rollbackTime } from '../../../../domain/release/state.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import { comparedValue } from '../../../../domain/evaluation/metric-table.ts'
 import type { PageElement } from '../../page.ts'
-import {
-  Age,
-  Badge,
-  durationText,
-  gainText,
-  metricText,
-  numberText,
-  shareText,
-  Time,
-  type Tone,
-} from '../../components/elements.tsx'
+import { Age, Badge, durationText, shareText, Time, type Tone } from '../../components/elements.tsx'
 import {
   outcomeTones,
   plain,

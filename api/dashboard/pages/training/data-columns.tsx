@@ -1,7 +1,8 @@
 /** Summarises each column of a snapshot. */
+import { numberText } from '../../../../domain/figures.ts'
 import { countText } from '../../../../charts/figures.ts'
 import type { PageElement } from '../../page.ts'
-import { numberText, DataTable } from '../../components/elements.tsx'
+import { DataTable } from '../../components/elements.tsx'
 import type { ColumnSummary } from '../../../../domain/validation/expectations.ts'
 import { columnText, maxResults } from '../../components/validation-report.ts'
 

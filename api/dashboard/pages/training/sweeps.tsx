@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { runCurvesSvg } from '../../../../charts/history/run-curves.ts'
 import { higherIsBetter } from '../../../../domain/evaluation/metrics.ts'
 import type { GateMetric } from '../../../../domain/evaluation/policy.ts'
-import { counted, metricName } from '../../../../domain/figures.ts'
+import { counted, metricName, metricText, numberText } from '../../../../domain/figures.ts'
 import {
   findSweepRetraining,
   findSweepRows,
@@ -17,16 +17,7 @@ import { findInScope } from '../../../auth/authorization.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { ChartFigure, drawChartSizes } from '../../components/chart.tsx'
-import {
-  Badge,
-  DataTable,
-  Facts,
-  Live,
-  metricText,
-  numberText,
-  Time,
-  type Tone,
-} from '../../components/elements.tsx'
+import { Badge, DataTable, Facts, Live, Time, type Tone } from '../../components/elements.tsx'
 import { Crumbs, ModelLink } from '../../components/links.tsx'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
 import { EmptyList } from '../../components/pager.tsx'

@@ -1,4 +1,5 @@
 /** Shows a running stage: each metric of candidate and control with its evidence, and what promotes or rolls back the release. */
+import { numberText } from '../../../../../domain/figures.ts'
 import { countText, percentOf } from '../../../../../charts/figures.ts'
 import { bandText, bandTileSvg } from './band-tile.ts'
 import { evidenceTileSvg } from './evidence-tile.ts'
@@ -10,7 +11,7 @@ import { isBreakGlass, type ReleaseState } from '../../../../../domain/release/s
 import type { PageElement } from '../../../page.ts'
 import { Term } from '../../../glossary.tsx'
 import { sentenceCase } from '../../../labels.ts'
-import { Chart, durationText, numberText } from '../../../components/elements.tsx'
+import { Chart, durationText } from '../../../components/elements.tsx'
 import type { ReleaseSubject } from '../load.ts'
 import { runningStage, type StageRow } from '../stages.ts'
 
