@@ -1,5 +1,4 @@
 /** Words how the candidate's answers and effects compare with the champion's. */
-import { decisionName } from '../../domain/canary/disagreement.ts'
 import { fourDigits, percentText, ratioOf } from '../../domain/figures.ts'
 import { sumOf } from '../../domain/statistics/distributions.ts'
 import type { AnswerEvidence } from '../../store/release/answer-evidence.ts'
@@ -21,12 +20,7 @@ export function answersTable(
       interval: ({ low, high }) => `${percentText(low)} to ${percentText(high)}`,
       limit: ({ above }, { paint }) => (above ? paint('yellow', 'above') : 'not exceeded'),
     })
-    const changed = changes
-      .slice(0, 5)
-      .map(
-        ({ from, to, count }) =>
-          `${decisionName(from, answers?.names)} → ${decisionName(to, answers?.names)}: ${count}`,
-      )
+    const changed = changes.slice(0, 5).map(({ from, to, count }) => `${from} → ${to}: ${count}`)
     parts.push(`\n\n${terminal.paint('bold', title)}\n${table}\n${changed.join('\n')}`.trimEnd())
   }
   if (answers !== undefined) {

@@ -1,6 +1,6 @@
 /** Judges a behaviour test by the answers to its rows. An answer that could not be computed is neither a pass nor a failure. */
 import { fourDigits, groupedDigits, percentText } from '../figures.ts'
-import { likeliestClass, type FeatureRow, type Output } from '../model/features.ts'
+import { decisionText, likeliestClass, type FeatureRow, type Output } from '../model/features.ts'
 import { shown } from '../postgres-text.ts'
 import type { Reason } from '../verdict.ts'
 import type {
@@ -48,8 +48,7 @@ const noRows = (test: BehaviourTest): string =>
 
 /** The decision as responses name it; undefined for numbers. */
 function decisionOf(output: Output, answer: readonly number[]): string | undefined {
-  if (output.kind === 'probability')
-    return answer.at(-1)! >= output.threshold ? output.positive : `not ${output.positive}`
+  if (output.kind === 'probability') return decisionText(output, answer.at(-1)! >= output.threshold)
   return output.kind === 'classes' ? output.classes[likeliestClass([...answer])] : undefined
 }
 
@@ -107,7 +106,7 @@ function judgeExact(
 }
 
 const positiveOrNot = (output: Output, yes: boolean): string | undefined =>
-  output.kind !== 'probability' ? undefined : yes ? output.positive : `not ${output.positive}`
+  output.kind === 'probability' ? decisionText(output, yes) : undefined
 
 /** Tolerance of a comparison; predictors compute in 32 bits. */
 const slack = (value: number): number => 1e-6 * Math.max(1, Math.abs(value))

@@ -41,7 +41,7 @@ export interface DisagreementEvidence {
   measure: 'decisions' | 'distance'
   all: DisagreementPart
   slices: readonly DisagreementPart[]
-  /** The changed decisions, the most frequent first; `lower` and `higher` for numbers. */
+  /** The changed decisions by their labels, such as `late` and `not late`, the most frequent first. */
   changes: readonly { from: string; to: string; count: number }[]
 }
 
@@ -139,9 +139,3 @@ export function disagreementReason(report: DisagreementReport): Reason | null {
   }
   return { code: disagreementCode, message, values: { ...values, parts: parts.length, pairs: first.pairs } }
 }
-
-/** A decision as its answer is named: `true` is the second of two classes. */
-export const decisionName = (decision: string, names: readonly string[] = []): string =>
-  names.length === 2 && (decision === 'true' || decision === 'false')
-    ? names[Number(decision === 'true')]!
-    : decision

@@ -3,7 +3,7 @@
  * 10th, 50th and 90th percentile, for each number. The champion fixes them, so that a candidate cannot choose its own bins.
  */
 import { scorePlace } from './quantile-levels.ts'
-import { outputWidth, type Output } from './features.ts'
+import { decisionText, outputWidth, type Output } from './features.ts'
 import { answerProfiles, type ReferenceProfile } from './reference-profile.ts'
 
 export interface AnswerBins {
@@ -30,7 +30,7 @@ export function answerBins(
     case 'probability':
       return {
         kind: output.kind,
-        names: [`not ${output.positive}`, output.positive],
+        names: [decisionText(output, false), decisionText(output, true)],
         perAnswer: 1,
         numbers: [],
       }

@@ -73,6 +73,10 @@ export type Output =
   /** Several numbers per row: one per name, in this order. */
   | { kind: 'numbers'; names: readonly string[]; unit?: string; min?: number; max?: number }
 
+/** The decision on a probability as people read it: `late`, or `not late`. */
+export const decisionText = ({ positive }: { positive: string }, isPositive: boolean): string =>
+  isPositive ? positive : `not ${positive}`
+
 /** How many numbers one answer has. */
 export const outputWidth = (output: Output): number => outputNames(output).length || 1
 

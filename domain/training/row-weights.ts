@@ -1,6 +1,6 @@
 /** Computes the weight of each training row: a column of the source times the weight of its class. */
 import { DomainError } from '../errors.ts'
-import { isOfNumbers, type Output } from '../model/features.ts'
+import { decisionText, isOfNumbers, type Output } from '../model/features.ts'
 
 export interface RowWeights {
   /** The column of the source that holds the weight of a row. */
@@ -41,7 +41,7 @@ export function rowWeights(
 function classOf(output: Output, label: Cell): string {
   if (output.kind === 'classes') return String(label)
   if (isOfNumbers(output)) return ''
-  return Number(label) === 1 ? output.positive : `not ${output.positive}`
+  return decisionText(output, Number(label) === 1)
 }
 
 function balanced(names: readonly string[]): Map<string, number> {

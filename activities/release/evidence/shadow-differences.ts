@@ -3,7 +3,7 @@
  * changes, so the bounds of the judge hold at every look.
  */
 import { scoreRanges } from '../../../domain/model/reference-profile.ts'
-import { likeliestClass, outputWidth, placesIn } from '../../../domain/model/features.ts'
+import { decisionText, likeliestClass, outputWidth, placesIn } from '../../../domain/model/features.ts'
 import { scaledLoss } from '../../../domain/canary/holdback.ts'
 import type { DisagreementEvidence } from '../../../domain/canary/disagreement.ts'
 import type { SliceDefinition } from '../../../domain/model-definition.ts'
@@ -51,7 +51,7 @@ export function differenceReader(
     if (first.length > 0) {
       compared ??= await comparedBy(store, { model, baseline, shadow })
       const distances = first.map((pair) => distanceOf(pair, compared!))
-      counts.add(first, distances)
+      counts.add(first, distances, compared.manifest)
       if (compared.slices.length > 0) counts.addSlices(await membersOf(store, first, compared), distances)
     }
     return pairs.length === pagePairs
@@ -136,6 +136,11 @@ function decisionOf(output: Manifest['output'], outputs: readonly number[]): num
   return output.kind === 'classes' ? likeliestClass(outputs) : 0
 }
 
+const labelOf = (output: Manifest['output'] | undefined, decision: string | boolean): string =>
+  typeof decision === 'boolean' && output?.kind === 'probability'
+    ? decisionText(output, decision)
+    : String(decision)
+
 function createCounts() {
   const users = new Set<number>()
   const changes = new Map<string, DisagreementEvidence['changes'][number]>()
@@ -154,14 +159,22 @@ function createCounts() {
       users.add(entity)
       return true
     },
-    add(pairs: readonly ComparedPair[], distances: readonly (number | undefined)[]) {
+    add(
+      pairs: readonly ComparedPair[],
+      distances: readonly (number | undefined)[],
+      { output }: Partial<Manifest>,
+    ) {
       if (all === undefined) measure = pairs[0]!.served === null ? 'distance' : 'decisions'
       all ??= empty()
       for (const distance of distances) count(all, distance)
       for (const { served, shadow } of pairs) {
         if (served === null || shadow === null || served === shadow) continue
         const key = JSON.stringify([served, shadow])
-        const found = changes.get(key) ?? { from: String(served), to: String(shadow), count: 0 }
+        const found = changes.get(key) ?? {
+          from: labelOf(output, served),
+          to: labelOf(output, shadow),
+          count: 0,
+        }
         found.count++
         changes.set(key, found)
       }

@@ -5,11 +5,7 @@
 import { countText, percentOf } from '../../../../charts/figures.ts'
 import type { BusinessRow } from '../../../../domain/canary/business-metric.ts'
 import type { ExternalRow } from '../../../../domain/canary/external/external-metric.ts'
-import {
-  decisionName,
-  type DisagreementReport,
-  type DisagreementRow,
-} from '../../../../domain/canary/disagreement.ts'
+import type { DisagreementReport, DisagreementRow } from '../../../../domain/canary/disagreement.ts'
 import { fourDigits, ratioOf } from '../../../../domain/figures.ts'
 import { sumOf } from '../../../../domain/statistics/distributions.ts'
 import type { AnswerCounts, AnswerEvidence } from '../../../../store/release/answer-evidence.ts'
@@ -22,7 +18,7 @@ export const AnswersSection = ({ evidence }: { evidence: AnswerEvidence }): Page
   return (
     <section class="card" aria-labelledby="answers-heading">
       <h2 id="answers-heading">Answers beside the champion</h2>
-      {disagreement !== undefined && <Disagreement report={disagreement} names={answers?.names ?? []} />}
+      {disagreement !== undefined && <Disagreement report={disagreement} />}
       {answers !== undefined && <Shares answers={answers} />}
       {business !== undefined && <Business rows={business} />}
       {external !== undefined && <External rows={external} />}
@@ -30,13 +26,7 @@ export const AnswersSection = ({ evidence }: { evidence: AnswerEvidence }): Page
   )
 }
 
-const Disagreement = ({
-  report,
-  names,
-}: {
-  report: DisagreementReport
-  names: readonly string[]
-}): PageElement => {
+const Disagreement = ({ report }: { report: DisagreementReport }): PageElement => {
   const { measure, max, action, all, slices, changes } = report
   return (
     <>
@@ -73,7 +63,7 @@ const Disagreement = ({
         <ul>
           {changes.slice(0, 5).map(({ from, to, count }) => (
             <li>
-              {decisionName(from, names)} → {decisionName(to, names)}: {countText(count)}
+              {from} → {to}: {countText(count)}
             </li>
           ))}
         </ul>

@@ -58,3 +58,22 @@ it.each([
     ).toEqual(pairs === 0 ? [] : [[0, 1]])
   },
 )
+
+it('changed decisions have the labels of the output of the model', async () => {
+  const model = uniqueName('labels')
+  const units = { departure: 1 }
+  const options = { model, policy: releasePolicy, artifactRoot }
+  const { baseline, version } = await registerNumbers(store, options, [units, units])
+  const output = { kind: 'probability', positive: 'late', threshold: 0.5 }
+  await store.query(
+    sql`update versions set manifest = ${JSON.stringify({ output })}::jsonb where model = ${model}`,
+  )
+  const labels = { served: { label: true }, shadow: { label: false } }
+  const pair = { model, release: 'rel_2', servedVersion: baseline, shadowVersion: version, ...labels }
+  await insertPairs(store, [{ ...pair, predictionId: randomUUID(), entity: 1 }])
+  await store.query(sql`update shadow_pairs set at = at - interval '1 minute' where model = ${model}`)
+  const limits = { disagreement: 'rollback', alpha: { disagreement: 0.005 } }
+  const state = { id: 'rel_2', model, version, baseline, policy: { shadow: {}, limits } }
+  const evidence = await differenceReader(store, state as unknown as ReleaseState)?.rest()
+  expect(evidence?.changes).toEqual([{ from: 'late', to: 'not late', count: 1 }])
+})

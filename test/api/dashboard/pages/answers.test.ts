@@ -12,7 +12,7 @@ it('the approver sees the slices, worst first, the direction and the share of ea
         { name: 'morning', distances: [600, 0] },
         { name: '<evening>', distances: [20, 60] },
       ],
-      changes: [{ from: 'true', to: 'false', count: 60 }],
+      changes: [{ from: 'late', to: 'on time', count: 60 }],
     },
     defaultDisagreement,
     0.002,

@@ -17,7 +17,7 @@ it('lists the slices worst first, with the direction and the share of each answe
         { name: 'night', distances: [0, 0] },
         { name: 'evening', distances: [20, 60] },
       ],
-      changes: [{ from: 'true', to: 'false', count: 60 }],
+      changes: [{ from: 'late', to: 'on time', count: 60 }],
     },
     defaultDisagreement,
     0.002,
