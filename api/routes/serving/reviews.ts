@@ -44,7 +44,7 @@ const reviewsAnswer = schemaOfFields(
       pooled: nullable(numberField),
     }),
   },
-  { band: dataField },
+  { band: dataField, positive: textField },
 )
 
 export const reviewRoutes = (deps: ApiDeps): RouteDefinition[] => [

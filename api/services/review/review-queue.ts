@@ -34,6 +34,8 @@ export interface ReviewQueue {
   model: string
   /** The band of the model file; absent without one. Versions keep the band that they were trained with. */
   band?: ProbabilityBand | ClassBand
+  /** The name of true; absent for classes. */
+  positive?: string
   /** The possible answers; empty for true and false. */
   classes: readonly string[]
   waiting: (WaitingReview & { answer: OutcomeValue })[]
@@ -74,6 +76,7 @@ export async function listReviews(
   return {
     model,
     band: output.review,
+    positive: output.kind === 'probability' ? output.positive : undefined,
     classes: output.kind === 'classes' ? output.classes : [],
     waiting: waiting.map((each) => ({ ...each, answer: answerOf(output, each.outputs) })),
     strata,

@@ -1,5 +1,7 @@
 /** Tests reviews on a real replica: marked answers wait for a review or an outcome, and no judge reads reviews. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { reviewsPage } from '../../../api/dashboard/pages/model/reviews.tsx'
+import type { ReviewQueue } from '../../../api/services/review/review-queue.ts'
 import { listAnswered } from '../../../store/monitoring/matured-outcomes.ts'
 import { irisSpec, type ArtifactSpec } from '../../support/serving/artifact.ts'
 import {
@@ -133,6 +135,26 @@ describe('the review page', () => {
     expect(after).not.toContain(prediction)
     expect(after).toContain('each part weighed by its answers')
     expect((await posted(page, { token, value: 'setosa' }, cookie)).status).toBe(400)
+  })
+
+  it('of a probability has the label beside its probability, and a button named by its row', () => {
+    const at = '2026-03-01T12:00:00.000Z'
+    const waiting = [{ predictionId: ids[0]!, at, version, row: { hour: 7 }, outputs: [0.42], answer: false }]
+    const none = { predictions: 0, known: 0, right: 0 }
+    const asked = {
+      model: 'delays',
+      band: { from: 0.4, to: 0.6 },
+      positive: 'late',
+      classes: [],
+      waiting,
+      strata: { band: none, rest: none },
+      estimate: { accuracy: null, error: null, pooled: null },
+    } satisfies ReviewQueue
+    const html = String(reviewsPage.view(asked, { actor: { role: 'operator' }, token: 'x' } as never))
+    expect(html).toContain('a probability of late from 0.4 to 0.6')
+    expect(html).toMatch(/>not late<\/td>.*Probability of late">0\.42</s)
+    expect(html).toContain(`value="=true" aria-label="late, answered ${at}">late<`)
+    expect(html).toContain(`value="=false" aria-label="not late, answered ${at}">not late<`)
   })
 
   it('has no buttons for a viewer', async () =>

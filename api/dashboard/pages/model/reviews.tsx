@@ -1,6 +1,7 @@
 /** Lists predictions of a model that wait for a review, with one button for each label. */
 import { countText } from '../../../../charts/figures.ts'
 import { percentText, numberText } from '../../../../domain/figures.ts'
+import { decisionText } from '../../../../domain/model/features.ts'
 import type { ReviewStratum } from '../../../../domain/review/estimate.ts'
 import {
   listReviews,
@@ -30,8 +31,8 @@ export const reviewsPage = definePage({
       ) : (
         <>
           <p>
-            Answers with {bandText(queue.band)} of the last {reviewDays} days that have no outcome, the oldest
-            first.
+            Answers with {bandText(queue.band, queue.positive)} of the last {reviewDays} days that have no
+            outcome, the oldest first.
           </p>
           <section class="card" aria-labelledby="waiting-heading">
             <h2 id="waiting-heading">Waiting</h2>
@@ -44,10 +45,10 @@ export const reviewsPage = definePage({
   ),
 })
 
-const bandText = (band: NonNullable<ReviewQueue['band']>): string =>
+const bandText = (band: NonNullable<ReviewQueue['band']>, positive: string | undefined): string =>
   'below' in band
     ? `a largest probability below ${numberText(band.below)}`
-    : `a probability from ${numberText(band.from)} to ${numberText(band.to)}`
+    : `a probability of ${positive} from ${numberText(band.from)} to ${numberText(band.to)}`
 
 const Waiting = ({ queue, token }: { queue: ReviewQueue; token: string | undefined }): PageElement => (
   <DataTable
@@ -64,13 +65,15 @@ const Waiting = ({ queue, token }: { queue: ReviewQueue; token: string | undefin
             .map(([name, value]) => `${name} ${value ?? 'missing'}`)
             .join(', '),
       },
+      { head: 'Answer', cell: ({ answer }) => textOf(queue, answer) },
       {
-        head: 'Answer',
-        cell: ({ answer, outputs }) => `${textOf(answer)} (${numberText(Math.max(...outputs))})`,
+        head: queue.positive === undefined ? 'Probability' : `Probability of ${queue.positive}`,
+        numeric: true,
+        cell: ({ outputs }) => numberText(Math.max(...outputs)),
       },
       {
         head: 'Your answer',
-        cell: ({ predictionId }) =>
+        cell: ({ predictionId, at }) =>
           token === undefined ? (
             '—'
           ) : (
@@ -78,7 +81,7 @@ const Waiting = ({ queue, token }: { queue: ReviewQueue; token: string | undefin
               <TokenField token={token} />
               <input type="hidden" name="prediction" value={predictionId} />
               {choicesOf(queue).map(({ value, text }) => (
-                <button class="second" name="value" value={value}>
+                <button class="second" name="value" value={value} aria-label={`${text}, answered ${at}`}>
                   {text}
                 </button>
               ))}
@@ -89,16 +92,13 @@ const Waiting = ({ queue, token }: { queue: ReviewQueue; token: string | undefin
   />
 )
 
-const textOf = (answer: ReviewQueue['waiting'][number]['answer']): string =>
-  answer === true ? 'yes' : answer === false ? 'no' : String(answer)
+const textOf = ({ positive }: ReviewQueue, answer: ReviewQueue['waiting'][number]['answer']): string =>
+  positive !== undefined && typeof answer === 'boolean' ? decisionText({ positive }, answer) : String(answer)
 
-const choicesOf = ({ classes }: ReviewQueue): { value: string; text: string }[] =>
-  classes.length > 0
-    ? classes.map((name) => ({ value: name, text: name }))
-    : [
-        { value: '=true', text: 'yes' },
-        { value: '=false', text: 'no' },
-      ]
+const choicesOf = (queue: ReviewQueue): { value: string; text: string }[] =>
+  queue.positive === undefined
+    ? queue.classes.map((name) => ({ value: name, text: name }))
+    : [true, false].map((answer) => ({ value: `=${answer}`, text: textOf(queue, answer) }))
 
 const Estimate = ({ strata, estimate }: ReviewQueue): PageElement => {
   const share = (value: number | null) => (value === null ? '—' : percentText(value))
