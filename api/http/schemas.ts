@@ -85,6 +85,9 @@ export const modelName = z.string().min(1).max(100)
 /** The number of a row, before or after which a list continues. */
 export const rowNumber = z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER)
 
+/** `?page=`: the page of a numbered list. */
+export const pageNumber = z.coerce.number().int().min(1).max(4_000).default(1)
+
 /** `?limit=`: maximum number of rows. */
 export const limit = z.coerce.number().int().min(1).max(1_000).default(100)
 

@@ -16,7 +16,10 @@ export type SweepLine = Omit<Sweep, 'snapshotDigest'> & {
 }
 
 /** The newest first. */
-export const listSweepLines = (database: Database, { limit, ...filter }: ModelFilter & { limit: number }) =>
+export const listSweepLines = (
+  database: Database,
+  { limit, offset, ...filter }: ModelFilter & { limit: number; offset: number },
+) =>
   rowsFrom(database).list<SweepLine>(sql`
     select sweeps.id, sweeps.model, sweeps.requested_by, as_of, plan, winner, outcome, message, started_at, ended_at,
       counted.*
@@ -24,7 +27,7 @@ export const listSweepLines = (database: Database, { limit, ...filter }: ModelFi
       select count(*)::int as trials, count(score)::int as scored, max(score) as highest, min(score) as lowest
       from trials where sweep_id = sweeps.id
     ) as counted
-    where ${ofModels(filter, 'sweeps.model')} order by started_at desc, sweeps.id limit ${limit}`)
+    where ${ofModels(filter, 'sweeps.model')} order by started_at desc, sweeps.id desc limit ${limit} offset ${offset}`)
 
 export interface SweepTrial extends Pick<
   Trial,

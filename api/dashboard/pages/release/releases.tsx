@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { releaseOutcomes, type ReleaseOutcomeKind } from '../../../../domain/release/state.ts'
 import { findWithdrawals, type Withdrawal } from '../../../../store/registry/champions.ts'
 import { listReleaseLines, type ReleaseListItem } from '../../../../store/dashboard/release-detail.ts'
-import { modelName } from '../../../http/schemas.ts'
+import { modelName, pageNumber } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { ModelSelect, filterByModel } from '../../components/model-filter.tsx'
 import { EmptyList, listHref } from '../../components/pager.tsx'
@@ -16,7 +16,7 @@ const outcomes = ['open', ...(Object.keys(releaseOutcomes) as ReleaseOutcomeKind
 const filter = z.strictObject({
   model: modelName.optional(),
   outcome: z.enum(outcomes).optional(),
-  page: z.coerce.number().int().min(1).max(4_000).default(1),
+  page: pageNumber,
 })
 
 export const releasesPage = definePage({

@@ -1,7 +1,7 @@
 /** Lists retrainings page by page with their requester and outcome. */
 import { z } from 'zod'
 import { listRetrainingLines } from '../../../../store/dashboard/retraining-detail.ts'
-import { modelName } from '../../../http/schemas.ts'
+import { modelName, pageNumber } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
 import { EmptyList, listHref } from '../../components/pager.tsx'
@@ -11,10 +11,7 @@ import { plain, shortReason } from '../../labels.ts'
 const rowsAPage = 25
 
 export const retrainingsPage = definePage({
-  query: z.strictObject({
-    model: modelName.optional(),
-    page: z.coerce.number().int().min(1).max(4_000).default(1),
-  }),
+  query: z.strictObject({ model: modelName.optional(), page: pageNumber }),
   async load({ store }, { actor, query }) {
     const { models, asked } = await filterByModel(store, actor, query.model)
     const lines = await listRetrainingLines(store, {

@@ -14,26 +14,31 @@ import {
 import { getModel } from '../../../../store/registry/models.ts'
 import { findSweep } from '../../../../store/training/sweeps.ts'
 import { findInScope } from '../../../auth/authorization.ts'
-import { modelName } from '../../../http/schemas.ts'
+import { modelName, pageNumber } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { ChartFigure, drawChartSizes } from '../../components/chart.tsx'
-import { Badge, DataTable, Facts, Live, Time, type Tone } from '../../components/elements.tsx'
+import { Badge, DataTable, Facts, Live, Pager, Time, type Tone } from '../../components/elements.tsx'
 import { Crumbs, ModelLink } from '../../components/links.tsx'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
-import { EmptyList } from '../../components/pager.tsx'
+import { EmptyList, listHref } from '../../components/pager.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
 import { plain, withoutIds } from '../../labels.ts'
 
-const maxSweeps = 50
+const rowsAPage = 25
 
 export const sweepsPage = definePage({
-  query: z.strictObject({ model: modelName.optional() }),
+  query: z.strictObject({ model: modelName.optional(), page: pageNumber }),
   async load({ store }, { actor, query }) {
     const { models, asked } = await filterByModel(store, actor, query.model)
-    return { models, sweeps: await listSweepLines(store, { ...asked, limit: maxSweeps }) }
+    const sweeps = await listSweepLines(store, {
+      ...asked,
+      limit: rowsAPage + 1,
+      offset: (query.page - 1) * rowsAPage,
+    })
+    return { models, sweeps: sweeps.slice(0, rowsAPage), more: sweeps.length > rowsAPage }
   },
   title: () => 'Sweeps',
-  view: ({ models, sweeps }, { query }) => (
+  view: ({ models, sweeps, more }, { query }) => (
     <>
       <Crumbs to={[['/retrainings', 'Retrainings']]} />
       <h1>Sweeps</h1>
@@ -61,6 +66,11 @@ export const sweepsPage = definePage({
             { head: 'Started', cell: ({ startedAt }) => <Time at={startedAt} /> },
             { head: 'Requested by', cell: ({ requestedBy }) => requestedBy },
           ]}
+        />
+        <Pager
+          page={query.page}
+          more={more}
+          href={(page) => listHref('/sweeps', { model: query.model, page })}
         />
       </section>
     </>
