@@ -370,12 +370,15 @@ describe('an alert', () => {
     const id = await raise('acknowledged')
     const done = await post(`/alerts/${id}`, { action: 'acknowledge', reason: 'on it' }, 'operator')
     expect([done.status, done.headers.get('location')]).toEqual([303, `/alerts#a${id}`])
-    expect((await get('/alerts', 'admin')).text).toContain('Acknowledged by olga')
+    expect((await get('/alerts', 'admin')).text).toMatch(/Acknowledged by olga at .*: on it/s)
     const late = await post(`/alerts/${id}`, { action: 'acknowledge' }, 'admin')
     expect(late.status).toBe(409)
     expect(late.text).toContain(`Alert ${id} is acknowledged by olga.`)
     expect(late.text).not.toContain('Read the reason in the message')
-    expect((await post(`/alerts/${id}`, { action: 'resolve' }, 'admin')).status).toBe(303)
+    expect((await post(`/alerts/${id}`, { action: 'resolve', reason: 'fixed' }, 'admin')).status).toBe(303)
+    const resolved = /<caption>Resolved.*$/s.exec((await get('/alerts')).text)![0]
+    expect(resolved).toMatch(/Acknowledged by olga: on it<.*Resolved by root: fixed</)
+    expect(resolved).toContain('Resolved, because its cause has ended')
     expect((await post(`/alerts/${id}`, { action: 'resolve' }, 'admin')).text).toMatch(
       /Alert \d+ was resolved at \d{4}-\d\d-\d\d \d\d:\d\d UTC\./,
     )

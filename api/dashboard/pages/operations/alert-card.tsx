@@ -1,5 +1,6 @@
 /** Renders an open alert with its runbook link, its assignee and the form that acknowledges or resolves it. */
 import { isAlertKind, runbookPage } from '../../../../domain/monitoring/alert-kinds.ts'
+import type { ShownAlert } from '../../../../store/dashboard/alert-list.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import type { PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
@@ -28,13 +29,13 @@ export const releaseOf = ({ evidence }: Pick<Alert, 'evidence'>): string | undef
 }
 
 interface AlertParts {
-  alert: Alert
+  alert: ShownAlert
   nowMs: number
   token: string | undefined
 }
 
 export const AlertCard = ({ alert, nowMs, token }: AlertParts): PageElement => {
-  const { id, severity, kind, model, message, raisedAt, acknowledgedBy, acknowledgedAt } = alert
+  const { id, severity, kind, model, message, raisedAt, acknowledgedBy, acknowledgedAt, note } = alert
   const heading = `alert-${id}`
   return (
     <article class={`card ${severityTones[severity]}`} id={`a${id}`} aria-labelledby={heading}>
@@ -53,6 +54,7 @@ export const AlertCard = ({ alert, nowMs, token }: AlertParts): PageElement => {
         ) : (
           <>
             Acknowledged by {acknowledgedBy} at <Time at={acknowledgedAt} />
+            {note !== undefined && `: ${note}`}
           </>
         )}
         {releaseOf(alert) !== undefined && [' · ', <ReleaseLink id={releaseOf(alert)} />]}

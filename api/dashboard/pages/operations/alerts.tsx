@@ -1,6 +1,10 @@
 /** Lists open alerts with their actions, and resolved ones below. */
 import { z } from 'zod'
-import { listOpenAlerts, listResolvedAlerts } from '../../../../store/dashboard/alert-list.ts'
+import {
+  listOpenAlerts,
+  listResolvedAlerts,
+  type ResolvedAlert,
+} from '../../../../store/dashboard/alert-list.ts'
 import { modelName, rowNumber } from '../../../http/schemas.ts'
 import { definePage } from '../../page.ts'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
@@ -60,7 +64,10 @@ export const alertsPage = definePage({
             { head: 'Kind', names: true, cell: ({ kind }) => <RunbookLink kind={kind} /> },
             { head: 'Model', cell: (alert) => alert.model ?? '—' },
             { head: 'Alert', cell: ({ message }) => <span class="small">{message}</span> },
-            { head: 'Assignee', cell: ({ acknowledgedBy }) => acknowledgedBy ?? '—' },
+            {
+              head: 'Handled',
+              cell: (alert) => handlingOf(alert).map((line) => <div class="small">{line}</div>),
+            },
           ]}
         />
         <CursorPager
@@ -71,3 +78,13 @@ export const alertsPage = definePage({
     </>
   ),
 })
+
+function handlingOf({ acknowledgedBy, note, resolvedBy, resolvedNote }: ResolvedAlert): string[] {
+  const withNote = (text: string, given?: string) => (given === undefined ? text : `${text}: ${given}`)
+  return [
+    ...(acknowledgedBy === undefined ? [] : [withNote(`Acknowledged by ${acknowledgedBy}`, note)]),
+    resolvedBy === undefined
+      ? 'Resolved, because its cause has ended'
+      : withNote(`Resolved by ${resolvedBy}`, resolvedNote),
+  ]
+}
