@@ -29,6 +29,13 @@ const hrefOf = ({ kind, model, releaseId, retrainingId }: RecentChange): string 
   return kind === 'retraining' ? `/retrainings/${encodeURIComponent(retrainingId!)}` : modelHref(model)
 }
 
+/** The user and the reason; the reason alone where it names the user as an approver. */
+function partsOf({ actor, reason }: RecentChange): string[] {
+  const why = reason === undefined ? [] : [shortReason(reason).slice(0, 160)]
+  const approvers = /^approved by (.+)$/.exec(why[0] ?? '')?.[1]?.split(' and ') ?? []
+  return actor === undefined || approvers.includes(actor) ? why : [actor, ...why]
+}
+
 export const RecentChanges = ({
   changes,
   nowMs,
@@ -50,10 +57,9 @@ export const RecentChanges = ({
               <Age at={change.at} nowMs={nowMs} /> ago
             </span>{' '}
             <a href={hrefOf(change)}>{changeText(change)}</a>
-            {change.actor !== undefined && <span class="quiet small"> · {change.actor}</span>}
-            {change.reason !== undefined && (
-              <span class="quiet small"> · {shortReason(change.reason).slice(0, 160)}</span>
-            )}
+            {partsOf(change).map((part) => (
+              <span class="quiet small"> · {part}</span>
+            ))}
           </li>
         ))}
       </ul>

@@ -47,6 +47,16 @@ it('times in the reason of a change are written to the minute', () => {
   )
 })
 
+it('a promotion names its approvers once, and the user of another change', () => {
+  const textOf = (actor: string, reason: string) =>
+    String(RecentChanges({ changes: [{ ...change, kind: 'champion', actor, reason }], nowMs: Date.now() }))
+      .replaceAll(/<[^>]+>/g, '')
+      .replace(/^.*\(promoted\)/s, '')
+  expect(textOf('bob', 'release rel_1a, approved by anna and bob')).toBe(' · approved by anna and bob')
+  expect(textOf('ops', 'release rel_1a, approved by its policy')).toBe(' · ops · approved by its policy')
+  expect(textOf('bob', 'break-glass: fix')).toBe(' · bob · break-glass: fix')
+})
+
 it('the timeline of a young installation begins at its first event', async () => {
   const nowMs = Date.parse('2026-11-26T12:40:00Z')
   const span = { model: 'iris', kind: 'release', level: 'canary', name: 'iris_v1.0.0' } as const
