@@ -56,27 +56,23 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
   const ending = await runStages(request, progress, opened).catch(endingOf)
   const { snapshotDigest, version, releaseId } = progress
   const found = { snapshotDigest, version }
-  const { outcome, message, errorCode, alert } = ending
+  const { alert, ...told } = ending
   // A cancelled run records its end too.
-  await CancellationScope.nonCancellable(async () => {
-    if (alert)
-      await recording.alertRetraining({ model, kind: outcome, message, evidence: { retrainingId, ...alert } })
+  const recorded = await CancellationScope.nonCancellable(async () => {
+    if (alert) {
+      const { outcome: kind, message } = told
+      await recording.alertRetraining({ model, kind, message, evidence: { retrainingId, ...alert } })
+    }
     const isAlerted = alert !== undefined
-    await recording.endRetraining({
-      id: retrainingId,
-      model,
-      outcome,
-      message,
-      errorCode,
-      isAlerted,
-      releaseId,
-      ...found,
-    })
+    return recording.endRetraining({ id: retrainingId, model, ...told, isAlerted, releaseId, ...found })
   })
+  // An earlier build records the end as told, and returns nothing.
+  const { outcome, message } = recorded ?? told
   progress.stage = 'ended'
+  if (outcome !== 'released') delete progress.releaseId
   upsertSearchAttributes({ Outcome: [outcome] })
   setCurrentDetails(`**${outcome}**: ${message}`)
-  return { outcome, message, model, retrainingId, ...found, releaseId }
+  return { outcome, message, model, retrainingId, ...found, releaseId: progress.releaseId }
 }
 
 /** `openRetraining` has recorded the end already; no data was read. */

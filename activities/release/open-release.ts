@@ -31,6 +31,7 @@ import {
   findRelease,
   insertCommand,
   insertRelease,
+  refusalKeyOf,
   saveRelease,
   type ReleaseCommand,
 } from '../../store/release/releases.ts'
@@ -98,13 +99,13 @@ async function recordRefusal(
     await rejectQueued(database, { releaseId: id, turn, message: refused })
     if (drill === undefined)
       await upsertAlert(database, {
-        dedupeKey: turn === undefined ? `release-start/${id}` : `release-queue/${turn}`,
+        dedupeKey: turn === undefined ? refusalKeyOf(id) : `release-queue/${turn}`,
         model,
         kind: 'release_failed',
         severity: 'warning',
         message: `${what}: ${refused}`,
         // Names no release, whose page an alert would link to: it has none.
-        evidence: { version, queued: turn },
+        evidence: { version, queued: turn, reason: refused },
       })
   })
 }

@@ -34,13 +34,13 @@ import {
   type NewRetraining,
   type RetrainingEnd,
 } from '../../store/training/retrainings.ts'
-import { findRelease } from '../../store/release/releases.ts'
+import { findOpeningRefusal, findRelease } from '../../store/release/releases.ts'
 import { findVerdict } from '../../store/training/evaluations.ts'
 import { listSnapshotFloods } from '../../store/training/snapshots.ts'
 import { endAbandonedTrainings } from '../../store/training/trainings.ts'
 import { realOverrides, requireOverrides } from '../../domain/training/overrides.ts'
 import { idsOfRun } from '../../domain/training/run-ids.ts'
-import type { RetrainRequest } from '../../workflows/messages.ts'
+import type { RetrainOutcome, RetrainRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
@@ -207,30 +207,44 @@ async function brakeOf(
   return message
 }
 
-/** Time limit for a started release to record itself. It takes longer only if the release is refused or no worker is free. */
+/** Time limit for a started release to record itself or its refusal. It takes longer only if no worker is free. */
 const releaseMs = 10_000
 
-/** Waits for the row of a release, because a user who reads `released` follows the release. */
-async function awaitRelease(store: Deps['store'], release: string): Promise<void> {
+/**
+ * Waits for the row of a release, because a user who reads `released` follows the release. Returns why the release was refused; undefined
+ * when it is open.
+ */
+async function awaitRelease(store: Deps['store'], release: string): Promise<string | undefined> {
   const deadlineMs = performance.now() + releaseMs
-  while ((await findRelease(store, release)) === undefined && performance.now() < deadlineMs) await pause(50)
+  while ((await findRelease(store, release)) === undefined && performance.now() < deadlineMs) {
+    const refused = await findOpeningRefusal(store, release)
+    if (refused !== undefined) return refused
+    await pause(50)
+  }
+  return undefined
 }
 
+/** Records the end, and returns it as recorded: `registered` where the release of the version was refused. */
 export const endRetraining =
   ({ store, log }: Deps) =>
   async ({
     model,
     isAlerted = false,
     releaseId,
-    ...end
+    ...given
   }: RetrainingEnd & {
+    outcome: RetrainOutcome['outcome']
     model: string
     /** Whether the retraining has raised an alert about its end, which stays open then. */
     isAlerted?: boolean
     /** The release that the retraining has started. */
     releaseId?: string
-  }): Promise<void> => {
-    if (releaseId !== undefined) await awaitRelease(store, releaseId)
+  }): Promise<Pick<RetrainOutcome, 'outcome' | 'message'>> => {
+    const refused = releaseId === undefined ? undefined : await awaitRelease(store, releaseId)
+    const end: typeof given =
+      refused === undefined
+        ? given
+        : { ...given, outcome: 'registered', message: `${given.version} is registered: ${refused}` }
     const floods = end.snapshotDigest === undefined ? [] : await listSnapshotFloods(store, end.snapshotDigest)
     const told = { ...end, message: [end.message, ...floods].join('; ') }
     const closed = await store.transaction(async (database) => {
@@ -243,6 +257,7 @@ export const endRetraining =
       await resolveAlert(store, alertKeyOf(model))
     const { id: retraining, outcome, version, message } = end
     log.info({ retraining, outcome, version, message }, 'retraining ended')
+    return { outcome, message }
   }
 
 /** Records the end, with the verdict of the gate and the digest of its report where it has judged. */

@@ -215,3 +215,12 @@ export const listCommands = (
           or (at, id) < (select at, id from release_commands where id = ${before ?? null}))
       order by at desc, id desc limit ${limit}
     ) as page order by at, id`)
+
+/** The key of the alert about a release that could not open. */
+export const refusalKeyOf = (release: string): string => `release-start/${release}`
+
+/** Why a release could not open, from its open alert, because a refused release has no row; undefined for any other. */
+export const findOpeningRefusal = (database: Database, release: string) =>
+  rowsFrom(database).value<string>(sql`
+    select coalesce(evidence ->> 'reason', message) from alerts
+    where dedupe_key = ${refusalKeyOf(release)} and resolved_at is null`)

@@ -4,6 +4,7 @@ import sql from 'sql-template-tag'
 import { MockActivityEnvironment } from '@temporalio/testing'
 import type { Client } from '@temporalio/client'
 import { randomUUID } from 'node:crypto'
+import { openRelease } from '../../../activities/release/open-release.ts'
 import {
   endRetraining,
   openRetraining,
@@ -279,4 +280,23 @@ it('a retraining is released when the row of its release exists', async () => {
   await insertRelease(deps.store, { state, workflowId: 'w', runId: id })
   await ended
   expect((await findRetraining(deps.store, input.retrainingId))?.outcome).toBe('released')
+})
+
+it('a retraining whose release is refused at its opening is registered, with the reason', async () => {
+  const { input } = await ask('manual')
+  const version = await registry.register()
+  const id = `rel_${uniqueName('r')}` as const
+  const end = { id: input.retrainingId, model, version, outcome: 'released', message: 'as told' } as const
+  const lineage = JSON.stringify({ retrainingId: input.retrainingId })
+  await deps.store.query(
+    sql`update versions set drill = true, lineage = lineage || ${lineage}::jsonb where version = ${version}`,
+  )
+  const opening = { id, model, version, requestedBy: 'olga', workflowId: 'w', runId: id, atMs: 0 }
+  await openRelease(deps)({ ...opening, retraining: input.retrainingId })
+  const registered = {
+    outcome: 'registered',
+    message: `${version} is registered: ${version} was built for a drill and can only be released by it`,
+  }
+  expect(await endRetraining(deps)({ ...end, releaseId: id })).toEqual(registered)
+  expect(await findRetraining(deps.store, input.retrainingId)).toMatchObject(registered)
 })
