@@ -19,6 +19,12 @@ export const listRetrainingLines = (
     where ${ofModels(filter)}
     order by started_at desc, id desc limit ${limit} offset ${offset}`)
 
+/** Who cancelled a retraining first, and why, from the audit log. */
+export const findCancellation = (database: Database, id: string) =>
+  rowsFrom(database).find<{ actor: string; reason?: string }>(sql`
+    select actor, detail ->> 'reason' as reason from audit
+    where subject = ${id} and action = 'retraining.cancelled' order by seq limit 1`)
+
 /** The training of a retraining, as far as it has progressed. */
 export interface ShownTraining extends Pick<
   TrainingRecord,

@@ -1,24 +1,40 @@
 /** Renders and handles the form that cancels a running retraining. */
+import { z } from 'zod'
 import type { ApiDeps } from '../../../deps.ts'
 import type { RouteRequest, RouteResponse } from '../../../http/route.ts'
+import { checkInput, reasonText } from '../../../http/schemas.ts'
 import { cancelRetraining } from '../../../services/start-retraining.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
 import type { PageElement } from '../../page.ts'
 import { pageHeaders } from '../../security-headers.ts'
+
+const form = z.object({ reason: reasonText.optional() })
 
 const pathOf = (id: string): string => `/retrainings/${encodeURIComponent(id)}`
 
 export const CancelForm = ({ id, token }: { id: string; token: string }): PageElement => (
   <form class="filter" method="post" action={`${pathOf(id)}/cancel`} aria-label="Cancel the retraining">
     <TokenField token={token} />
+    <div class="wide-field">
+      <label for="reason">Reason</label>
+      <input
+        id="reason"
+        name="reason"
+        maxlength={2_000}
+        autocomplete="off"
+        placeholder="Add a reason (optional)"
+      />
+    </div>
     <button class="second">Cancel the retraining</button>
   </form>
 )
 
 export async function submitCancel(
   deps: ApiDeps,
-  { actor, params }: RouteRequest<unknown, unknown>,
+  { actor, body, params }: RouteRequest<unknown, unknown>,
 ): Promise<RouteResponse> {
-  const { id } = await cancelRetraining(deps, actor!, { id: params['id'] ?? '' })
+  const { reason } = checkInput(form, body, 'the form')
+  const asked = { id: params['id'] ?? '', reason: reason?.trim() || undefined }
+  const { id } = await cancelRetraining(deps, actor!, asked)
   return { status: 303, headers: { ...pageHeaders, location: pathOf(id) } }
 }

@@ -4,7 +4,11 @@ import { capitalized } from '../../../../domain/figures.ts'
 import { lossSvg, type Epoch } from '../../../../charts/loss.ts'
 import { findRetraining } from '../../../../store/training/retrainings.ts'
 import { findEvaluation } from '../../../../store/training/evaluations.ts'
-import { findTrainingOf, type ShownTraining } from '../../../../store/dashboard/retraining-detail.ts'
+import {
+  findCancellation,
+  findTrainingOf,
+  type ShownTraining,
+} from '../../../../store/dashboard/retraining-detail.ts'
 import { findInScope } from '../../../auth/authorization.ts'
 import { runOfRetraining, startRetraining } from '../../../services/start-retraining.ts'
 import { waitingOfRetraining } from '../../../services/training/waiting-training.ts'
@@ -22,13 +26,16 @@ export const retrainingPage = definePage({
   async load({ store, temporal }, { actor, params }) {
     const id = params['id']!
     const retraining = await findInScope(actor, { what: 'retraining', id }, findRetraining(store, id))
-    const training = await findTrainingOf(store, retraining)
+    const [training, cancellation] = await Promise.all([
+      findTrainingOf(store, retraining),
+      findCancellation(store, id),
+    ])
     const run = runOfRetraining(id)
     const waiting =
       retraining.endedAt !== undefined || run === undefined || (training?.epoch ?? 0) > 0
         ? undefined
         : await waitingOfRetraining({ store, temporal }, run)
-    if (training === undefined) return { retraining, waiting }
+    if (training === undefined) return { retraining, cancellation, waiting }
     const curve = training.curve.flatMap(({ loss, ...each }): Epoch[] =>
       typeof loss === 'number' ? [{ ...each, loss }] : [],
     )
@@ -41,10 +48,10 @@ export const retrainingPage = definePage({
         : drawChartSizes({ id: 'loss', title: 'Training loss', wide: 720 }, curve, lossSvg),
       report && drawGates(report),
     ])
-    return { retraining, waiting, training, loss, report, gates }
+    return { retraining, cancellation, waiting, training, loss, report, gates }
   },
   title: ({ retraining }) => `Retraining of ${retraining.model}`,
-  view({ retraining, waiting, training, loss, report, gates }, { target, token, actor }) {
+  view({ retraining, cancellation, waiting, training, loss, report, gates }, { target, token, actor }) {
     const isRefused = retraining.outcome === 'not_better' && report !== undefined
     const mayCancel = retraining.endedAt === undefined && startRetraining.roles.includes(actor.role)
     const content = (
@@ -73,6 +80,7 @@ export const retrainingPage = definePage({
             facts={[
               ['Requested by', `${retraining.requestedBy} (${retraining.reason})`],
               ...noteFacts(retraining.evidence),
+              ...cancellationFacts(cancellation),
               ['Data as of', <Time at={retraining.asOf} />],
               ['Started', <Time at={retraining.startedAt} />],
               ['Ended', <Time at={retraining.endedAt} />],
@@ -113,6 +121,9 @@ function stageOf(training: ShownTraining | undefined, waiting: string | undefine
   if (training.status === 'failed') return 'Training failed'
   return training.evaluation === undefined ? 'Evaluating against champion' : 'Registering and releasing'
 }
+
+const cancellationFacts = (by: { actor: string; reason?: string } | undefined): Fact[] =>
+  by === undefined ? [] : [['Cancelled by', by.reason === undefined ? by.actor : `${by.actor}: ${by.reason}`]]
 
 const noteFacts = ({ reason }: Record<string, unknown>): Fact[] =>
   typeof reason === 'string' ? [['Reason', reason]] : []

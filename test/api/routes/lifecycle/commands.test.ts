@@ -415,7 +415,7 @@ it('a reason keeps its line breaks, and a reason with other control characters i
   await reaches(id, 'ended')
 })
 
-it('the page of a running retraining has a button that cancels it', async () => {
+it('the page of a running retraining has a form that cancels it, and shows who did', async () => {
   const started = await say('olga', `/v1/models/${model}/retrainings`)
   const { id } = started.json as { id: string }
   await until(async () => (await findRetraining(fixture.store, id)) !== undefined, 'the retraining')
@@ -432,10 +432,11 @@ it('the page of a running retraining has a button that cancels it', async () => 
   const shown = await page()
   expect(shown).toContain('Cancel the retraining')
   const [, token = ''] = /name="token" value="([^"]+)"/.exec(shown) ?? []
-  const sent = await send(`${path}/cancel`, { token }, { cookie })
+  const sent = await send(`${path}/cancel`, { token, reason: 'wrong file' }, { cookie })
   expect([sent.status, sent.headers.get('location')]).toEqual([303, path])
   await until(async () => (await findRetraining(fixture.store, id))?.outcome === 'cancelled', 'the end')
   expect(await page()).not.toContain('Cancel the retraining')
+  expect(await page()).toMatch(/Cancelled by<.*olga: wrong file/s)
 })
 
 it('a command that no worker handles times out, and reports that it may still run', async () => {
