@@ -29,6 +29,9 @@ import { seedReviews, seedSweep, seedTriggers } from './training-rows.ts'
 import { signedStart } from '../commands/signed.ts'
 
 /** Sets `window.hurt` when a page runs it as markup. */
+/** A name of a model may have 63 letters, and no place to break. */
+const longestName = 'm'.repeat(63)
+
 export const hostileMarkup = `"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script><svg onload=window.hurt=1>`
 
 export interface DashboardFixture {
@@ -162,7 +165,7 @@ async function seedRows(
     model,
     severity: 'warning',
     kind: 'drift_warn',
-    message: `Input drift (warning): hour. ${hostile}`,
+    message: `Input drift (warning): hour of ${longestName}. ${hostile}`,
   })
   await store.query(sql`
     insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, snapshot_digest, version, started_at, ended_at)
