@@ -58,3 +58,7 @@ const foreignKeyViolation = '23503'
 /** Lists the models by name. */
 export const listModels = (database: Database) =>
   rowsFrom(database).list<StoredModel>(sql`select * from models order by name`)
+
+/** Ordered. */
+export const listModelNames = (database: Database) =>
+  rowsFrom(database).column<string>(sql`select name from models order by name`)

@@ -1,6 +1,6 @@
 /** Filters a list by model, within the models that a key may access. */
 import type { Database } from '../../../store/postgres.ts'
-import { listModels } from '../../../store/registry/models.ts'
+import { listModelNames } from '../../../store/registry/models.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { filterVisible } from '../../auth/authorization.ts'
 import type { PageElement } from '../page.ts'
@@ -17,7 +17,7 @@ export async function filterByModel(
   actor: Actor,
   model: string | undefined,
 ): Promise<FilteredModels> {
-  const models = filterVisible(actor, await listModels(store), ({ name }) => name).map(({ name }) => name)
+  const models = filterVisible(actor, await listModelNames(store), (name) => name)
   const asked = model === undefined ? actor.models && models : models.filter((name) => name === model)
   return { models, asked: asked && { models: asked } }
 }
