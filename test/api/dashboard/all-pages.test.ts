@@ -150,6 +150,14 @@ describe('the overview', () => {
     expect((await get('/alerts')).text).toMatch(/Approve it\?.*href="\/releases\/rel_01a2">View release/s)
     await resolveAlert(servers.store, 'of a release')
   })
+  it('shows a critical alert behind hundreds of newer ones', async () => {
+    await servers.store.query(sql`
+      insert into alerts (dedupe_key, model, severity, kind, message)
+      select 'many ' || i, ${model}, 'info', 'drift_warn', 'newer' from generate_series(1, 501) as i`)
+    const { text } = await get('/')
+    await servers.store.query(sql`delete from alerts where message = 'newer'`)
+    expect(/id="alerts".*?<\/section>/s.exec(text)![0]).toMatch(/critical.*<a href="\/alerts">All alerts</s)
+  })
   it('has the primary metric of the evaluation for a champion without outcomes', async () => {
     const rows = await listOverviewRows(servers.store, { limit: 10 })
     expect(rows.find((row) => row.model === model)?.evaluated).toMatchObject({ metric: 'auc', value: 0.64 })

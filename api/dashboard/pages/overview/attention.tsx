@@ -82,7 +82,7 @@ export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }
     />
     {alerts.length > maxAlerts && (
       <p>
-        <a href="/alerts">All {alerts.length} alerts</a>
+        <a href="/alerts">All alerts</a>
       </p>
     )}
   </section>

@@ -1,5 +1,5 @@
 /** Shows what is live and since when, what needs attention, what is at risk, and what changed in the last day. */
-import { listAlerts } from '../../../../store/monitoring/alerts.ts'
+import { listOpenAlerts } from '../../../../store/dashboard/alert-list.ts'
 import { listOverviewRows, readFleet, readTraffic } from '../../../../store/dashboard/overview.ts'
 import { listModelHistory, listRecentChanges } from '../../../../store/dashboard/model-history.ts'
 import { listReleases } from '../../../../store/release/releases.ts'
@@ -35,7 +35,7 @@ export const overviewPage = definePage({
       readTraffic(store, { parts: trafficParts, partMs: trafficPartMs }),
       listReleases(store, { ...held, open: true, limit: maxModels }),
       listQueued(store, { ...held, open: true, limit: 100 }),
-      listAlerts(store, { ...held, open: true, limit: maxModels }),
+      listOpenAlerts(store, { ...held, limit: maxModels }),
       readFleet(store),
       listRecentChanges(store, {
         ...held,

@@ -240,6 +240,8 @@ describe('a running stage', () => {
     expect(order).toEqual(['passed', 'passed', 'passed', 'passed', 'in_progress', 'upcoming'])
     expect(html).toMatch(/by ada, bob/)
     expect(html.match(/aria-current="step"/g)).toHaveLength(1)
+    const untimed = stages.map((row) => ({ ...row, requirements: { ...row.requirements, minMs: 0 } }))
+    expect(String(await StageTrack({ subject, stages: untimed }))).not.toMatch(/ (of|and) 0 s|0 s and/)
   })
 })
 

@@ -92,11 +92,12 @@ const beforeStages =
 
 function detailOf({ status, fromMs, toMs, observedMs, candidate, requirements }: StageRow): string {
   const { minMs, minRequests } = requirements
+  const isTimed = minMs > 0
   if (status === 'upcoming' || status === 'not_reached')
-    return `${durationText(minMs)} and ${countText(minRequests)} requests`
+    return `${isTimed ? `${durationText(minMs)} and ` : ''}${countText(minRequests)} requests`
   const requests = countText(candidate.requests)
   if (status === 'in_progress')
-    return `${durationText(observedMs)} of ${durationText(minMs)} · ${requests} of ${countText(minRequests)} requests`
+    return `${isTimed ? `${durationText(observedMs)} of ${durationText(minMs)} · ` : ''}${requests} of ${countText(minRequests)} requests`
   const took = fromMs === undefined || toMs === undefined ? '' : ` · ${durationText(toMs - fromMs)}`
   return `${fromMs === undefined ? '' : clock(new Date(fromMs).toISOString())}${took} · ${requests} requests`
 }
