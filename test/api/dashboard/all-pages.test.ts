@@ -386,7 +386,7 @@ describe('an alert', () => {
     expect((await post(`/alerts/${id}`, { action: 'resolve', reason: 'fixed' }, 'admin')).status).toBe(303)
     const resolved = /<caption>Resolved.*$/s.exec((await get('/alerts')).text)![0]
     expect(resolved).toMatch(/Acknowledged by olga: on it<.*Resolved by root: fixed</)
-    expect(resolved).toContain('Resolved, because its cause has ended')
+    expect(resolved).toContain('Resolved automatically')
     expect((await post(`/alerts/${id}`, { action: 'resolve' }, 'admin')).text).toMatch(
       /Alert \d+ was resolved at \d{4}-\d\d-\d\d \d\d:\d\d UTC\./,
     )

@@ -13,7 +13,7 @@ import { judgeGate, type GateReport } from '../../../domain/evaluation/gate.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { Role } from '../../../domain/roles.ts'
-import { upsertAlert } from '../../../store/monitoring/alerts.ts'
+import { resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { insertKey } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findRelease } from '../../../store/release/releases.ts'
@@ -160,13 +160,16 @@ async function seedRows(
   const report = gateReport(hostile)
   await describe(core, { model, version: champion, report: { ...report, metrics: [], slices: [] }, hostile })
   await describe(core, { model, version: candidate, against: champion, report, hostile })
-  await upsertAlert(store, {
+  const drifted = {
     dedupeKey: 'dashboard',
     model,
     severity: 'warning',
     kind: 'drift_warn',
     message: `Input drift (warning): hour of ${longestName}. ${hostile}`,
-  })
+  } as const
+  await upsertAlert(store, drifted)
+  await resolveAlert(store, drifted.dedupeKey)
+  await upsertAlert(store, drifted)
   await store.query(sql`
     insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, snapshot_digest, version, started_at, ended_at)
     values (${`retrain/${model}/1`}, ${model}, 'manual', 'olga', '2026-03-01T00:00:00Z', 'released',

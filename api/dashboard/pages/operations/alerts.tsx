@@ -62,11 +62,11 @@ export const alertsPage = definePage({
             { head: 'Resolved', cell: ({ resolvedAt }) => <Time at={resolvedAt} /> },
             { head: 'Severity', cell: ({ severity }) => <SeverityBadge severity={severity} /> },
             { head: 'Kind', names: true, cell: ({ kind }) => <RunbookLink kind={kind} /> },
-            { head: 'Model', cell: (alert) => alert.model ?? '—' },
-            { head: 'Alert', cell: ({ message }) => <span class="small">{message}</span> },
+            { head: 'Model', cell: (alert) => <span class="wrap">{alert.model ?? '—'}</span> },
+            { head: 'Alert', cell: ({ message }) => <span class="small wrap">{message}</span> },
             {
               head: 'Handled',
-              cell: (alert) => handlingOf(alert).map((line) => <div class="small">{line}</div>),
+              cell: (alert) => handlingOf(alert).map((line) => <div class="small wrap">{line}</div>),
             },
           ]}
         />
@@ -83,8 +83,6 @@ function handlingOf({ acknowledgedBy, note, resolvedBy, resolvedNote }: Resolved
   const withNote = (text: string, given?: string) => (given === undefined ? text : `${text}: ${given}`)
   return [
     ...(acknowledgedBy === undefined ? [] : [withNote(`Acknowledged by ${acknowledgedBy}`, note)]),
-    resolvedBy === undefined
-      ? 'Resolved, because its cause has ended'
-      : withNote(`Resolved by ${resolvedBy}`, resolvedNote),
+    resolvedBy === undefined ? 'Resolved automatically' : withNote(`Resolved by ${resolvedBy}`, resolvedNote),
   ]
 }
