@@ -139,9 +139,10 @@ describe('the replay', () => {
     await expect.poll(() => received.length).toBeGreaterThan(3)
     await replay.stop()
     const { requests, failures } = replay.counts()
+    const predictions = received.filter(({ path }) => path.endsWith('/predict')).length
     // On a busy machine a request may time out before this process, the server, has read it.
-    expect(received.length).toBeGreaterThanOrEqual(requests - (failures['timeout'] ?? 0))
-    expect(received.length).toBeLessThanOrEqual(requests)
+    expect(predictions).toBeGreaterThanOrEqual(requests - (failures['timeout'] ?? 0))
+    expect(predictions).toBeLessThanOrEqual(requests)
     expect(requests).toBeLessThan(1_000)
   })
 })
