@@ -326,7 +326,7 @@ it('a candidate that flips its decisions in one slice is held, the slice is name
   const { disagreement } = await findAnswerEvidence(system.store, release.id)
   expect(disagreement?.slices[0]).toMatchObject({ name: 'evening', above: true })
   expect(disagreement?.slices[1]).toMatchObject({ name: 'day', above: false, mean: 0 })
-  expect(disagreement?.changes).toEqual([{ from: 'false', to: 'true', count: expect.any(Number) as number }])
+  expect(disagreement?.changes).toEqual([{ from: 'not yes', to: 'yes', count: expect.any(Number) as number }])
   const shown = (await (
     await fetch(`${system.urls[0]}/v1/releases/${release.id}`, {
       headers: { authorization: `Bearer ${key}` },

@@ -78,7 +78,10 @@ describe('a release is refused', () => {
       { kind: 'release_failed', severity: 'warning', message: expect.stringMatching(reason) as string },
     ])
     // Its page would not exist.
-    expect(alerts[0]!.evidence).toEqual({ version: candidate })
+    expect(alerts[0]!.evidence).toEqual({
+      version: candidate,
+      reason: expect.stringMatching(reason) as string,
+    })
   })
 
   it('beside another release of the model, under any workflow id', async () => {

@@ -259,7 +259,7 @@ it('decisions that flip in one slice hold the release, and the slice is named', 
     ['day', [602, 0]],
     ['evening', expect.anything()],
   ])
-  expect(disagreement!.changes).toEqual([{ from: 'true', to: 'false', count: expect.any(Number) as number }])
+  expect(disagreement!.changes).toEqual([{ from: 'yes', to: 'not yes', count: expect.any(Number) as number }])
   const { verdict, inputs } = judge(state, observation)
   const asked = verdict.reasons.find(({ code }) => code === 'disagreement')
   expect(verdict.kind).not.toBe('fail')
