@@ -21,6 +21,9 @@ export function metricText(value: number | null | undefined): string {
   return value != null && size >= 0.001 && size < 10 ? value.toFixed(4).replace('-', '−') : numberText(value)
 }
 
+/** Formats a p-value. Below 0.001, its digits carry no information. */
+export const pValueText = (p: number | null): string => (p !== null && p < 0.001 ? '< 0.001' : numberText(p))
+
 /** Formats a difference with its sign and four decimals. */
 export function gainText(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return '—'

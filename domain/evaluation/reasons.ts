@@ -6,7 +6,16 @@ import type { GatePolicy } from './policy.ts'
 import { sliceLimitText, type GateSliceRow } from './slices.ts'
 import type { ClassShift } from './leakage.ts'
 import { comparedValue, type GateMetricRow } from './metric-table.ts'
-import { counted, fourDigits, levelPercent, metricName, percentText, worstCaseText } from '../figures.ts'
+import {
+  counted,
+  fourDigits,
+  levelPercent,
+  metricName,
+  metricText,
+  percentText,
+  pValueText,
+  worstCaseText,
+} from '../figures.ts'
 import type { Reason } from '../verdict.ts'
 
 /** The floors that the challenger misses. A first version must have at least one floor. */
@@ -44,8 +53,8 @@ export function sliceReasons(slices: readonly GateSliceRow[], policy: GatePolicy
     }
     if (slice.verdict !== 'blocked') return []
     const message =
-      `slice "${name}": ${metric} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}, worse by more than ` +
-      `${sliceLimitText(policy.slices)}: adjusted p ${fourDigits(adjustedP)} < ${alpha}`
+      `slice "${name}": ${metricName(metric)} ${metricText(challenger)} vs champion ${metricText(champion)}, worse by more than ` +
+      `${sliceLimitText(policy.slices)}: adjusted p ${pValueText(adjustedP)}, below ${alpha}`
     const values = { slice: name, metric, champion, challenger, delta, adjustedP }
     return [{ code: 'slice_worse', message, values }]
   })
@@ -57,8 +66,8 @@ export function calibrationReasons(calibration: GateCalibration | null, policy: 
   const before = calibration.champion?.ece ?? null
   const { ece: limit, overChampion } = policy.calibration
   const message =
-    `calibration error ${fourDigits(ece)} is above the limit ${limit}` +
-    (before === null ? '' : ` and more than ${overChampion} above the champion's ${fourDigits(before)}`)
+    `calibration error ${metricText(ece)} is above the limit ${limit}` +
+    (before === null ? '' : ` and more than ${overChampion} above the champion's ${metricText(before)}`)
   return [{ code: 'calibration', message, values: { ece, championEce: before, limit, overChampion } }]
 }
 

@@ -13,6 +13,7 @@ import {
   metricText,
   numberText,
   percentText,
+  pValueText,
 } from '../figures.ts'
 import { coveredShare } from '../metrics/level-shares.ts'
 import { escapedText, titledTable } from '../markdown.ts'
@@ -133,7 +134,7 @@ function sliceTable({
 }: GateReport): string {
   if (slices.length === 0) return ''
   return titledTable(
-    `## Slices by ${metric} (worst first)`,
+    `## Slices by ${metricName(metric)} (worst first)`,
     ['slice', 'rows', 'champion', 'challenger', 'gain', 'adjusted p', 'verdict'],
     worstSlicesFirst(slices, metric).map((row) => [
       escapedText(row.name),
@@ -141,7 +142,7 @@ function sliceTable({
       metricText(row.champion),
       metricText(row.challenger),
       gainText(row.delta),
-      numberText(row.adjustedP),
+      pValueText(row.adjustedP),
       row.verdict === 'blocked' || row.verdict === 'missing' ? `**${row.verdict}**` : row.verdict,
     ]),
   )

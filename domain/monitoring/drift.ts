@@ -3,7 +3,7 @@
  * (chi-square with Benjamini–Hochberg over the features and the numbers of an answer) and large (PSI). An alarm needs two consecutive
  * windows, or a sudden change that no count of the two windows before it shows.
  */
-import { groupedDigits } from '../figures.ts'
+import { groupedDigits, pValueText } from '../figures.ts'
 import { benjaminiHochberg } from '../statistics/multiple-testing.ts'
 import { chiSquareHomogeneity } from '../statistics/chi-square.ts'
 import {
@@ -316,7 +316,7 @@ function reasonsOf(row: DriftRow, what: 'feature' | 'score' | 'label', policy: D
     reasons.push({ code, message, values })
   if (level === 'warn' || level === 'alarm') {
     const message =
-      `${what} "${name}" has drifted: PSI ${figure(psi)} on ${groupedDigits(rows)} rows, adjusted p ${adjustedP !== null && adjustedP < 0.001 ? '< 0.001' : figure(adjustedP)}` +
+      `${what} "${name}" has drifted: PSI ${figure(psi)} on ${groupedDigits(rows)} rows, adjusted p ${pValueText(adjustedP)}` +
       (sudden
         ? ', suddenly: no count before was like it'
         : level === 'alarm'

@@ -1,7 +1,6 @@
 /** Renders elements that several pages share. Texts from outside are only children or attributes, which the renderer escapes. */
 import type { Child } from 'hono/jsx'
 import { raw } from 'hono/html'
-import { numberText } from '../../../domain/figures.ts'
 import type { PageElement } from '../page.ts'
 import { Term } from '../glossary.tsx'
 
@@ -65,10 +64,6 @@ export function durationText(ms: number): string {
 
 /** Formats basis points as per cent. */
 export const shareText = (basisPoints: number): string => `${basisPoints / 100} %`
-
-/** Formats a p-value. Below 0.001, its digits carry no information. */
-export const pText = (value: number | null): string =>
-  value !== null && value < 0.001 ? '< 0.001' : numberText(value)
 
 export interface TableColumn<Row> {
   head: string

@@ -43,7 +43,7 @@ describe("the gate's report in Markdown", () => {
   })
 
   it('has a table for each part, with as many cells in every line', () => {
-    for (const title of ['Metrics', 'Slices by auc (worst first)', 'Calibration', 'Fairness by origin']) {
+    for (const title of ['Metrics', 'Slices by AUC (worst first)', 'Calibration', 'Fairness by origin']) {
       expect(page).toContain(`## ${title}`)
     }
     const tables = page.split('\n\n').filter((part) => part.startsWith('|'))

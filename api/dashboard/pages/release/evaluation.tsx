@@ -20,9 +20,10 @@ import {
   gainText,
   metricText,
   numberText,
+  pValueText,
 } from '../../../../domain/figures.ts'
 import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
-import { Badge, pText, DataTable, type Tone } from '../../components/elements.tsx'
+import { Badge, DataTable, type Tone } from '../../components/elements.tsx'
 import { Term } from '../../glossary.tsx'
 import { plain } from '../../labels.ts'
 
@@ -244,7 +245,7 @@ export const Slices = ({ report }: { report: GateReport }): PageElement => (
         { head: 'Champion', numeric: true, cell: ({ champion }) => metricText(champion) },
         { head: 'Challenger', numeric: true, cell: ({ challenger }) => metricText(challenger) },
         { head: 'Δ', numeric: true, cell: ({ delta }) => gainText(delta) },
-        { head: 'Adjusted p', numeric: true, cell: ({ adjustedP }) => pText(adjustedP) },
+        { head: 'Adjusted p', numeric: true, cell: ({ adjustedP }) => pValueText(adjustedP) },
         { head: 'Verdict', cell: ({ verdict }) => <Badge tone={sliceTones[verdict]}>{verdict}</Badge> },
       ]}
     />
