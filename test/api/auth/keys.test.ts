@@ -408,10 +408,13 @@ describe('a replica that accepts local requests without a key', () => {
     ]
     expect((await open.request('POST', '/v1/outcomes', { body: { outcomes } })).status).toBe(200)
     expect((await open.request('GET', '/v1/models')).status).toBe(401)
-    // A key is still checked when it is sent.
-    expect(
-      (await open.request('POST', '/v1/models/iris/predict', { key: 'hunter2', body: predict })).status,
-    ).toBe(401)
+    // A key is still checked when it is sent, which the replica can do when it has loaded the keys.
+    await expect
+      .poll(async () => {
+        const sent = { key: 'hunter2', body: predict }
+        return (await open.request('POST', '/v1/models/iris/predict', sent)).status
+      })
+      .toBe(401)
     await open.stop()
   })
 })
