@@ -1,5 +1,6 @@
 /** Names and colours the states of releases, verdicts and versions in the same way on every page. */
 import type { ReleaseOutcomeKind, ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
+import { timesInSentence } from '../../domain/figures.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'
 import type { VerdictKind } from '../../domain/verdict.ts'
 import type { Tone } from './components/elements.tsx'
@@ -91,6 +92,5 @@ export function shortReason(reason: string): string {
   return others.length === 0 ? first : `${first} …`
 }
 
-/** Shortens the ISO 8601 times in a sentence to minutes, but not those of options, which are to be pasted. */
-export const readable = (sentence: string): string =>
-  sentence.replaceAll(/(?<!--[a-z-]+ )(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?Z/g, '$1 $2 UTC')
+/** Shortens the times in a sentence to minutes. */
+export const readable = (sentence: string): string => sentence.replaceAll(timesInSentence, '$1 $2 UTC')

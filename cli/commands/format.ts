@@ -1,4 +1,5 @@
 /** Formats values for tables and sentences in the same way for all commands. */
+import { timesInSentence } from '../../domain/figures.ts'
 import type { ReleaseAnswer } from '../client/responses.ts'
 import type { Terminal } from '../terminal.ts'
 
@@ -6,9 +7,9 @@ import type { Terminal } from '../terminal.ts'
 export const time = (iso: string | null | undefined): string =>
   iso === undefined || iso === null ? '–' : iso.slice(0, 19).replace('T', ' ')
 
-/** Formats a sentence of the API: its ISO 8601 times as `2001-02-03 14:05:09 UTC`, but not those of options, which are to be pasted. */
+/** Formats a sentence of the API: its times as `2001-02-03 14:05:09 UTC`. */
 export const prose = (sentence: string | null | undefined): string =>
-  orDash(sentence).replaceAll(/(?<!--[a-z-]+ )(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z/g, '$1 $2 UTC')
+  orDash(sentence).replaceAll(timesInSentence, '$1 $2$3 UTC')
 
 /** Formats basis points as a percentage. */
 export const share = (bp: number): string => `${Number((bp / 100).toFixed(2))} %`
