@@ -75,6 +75,9 @@ const reasonOf = (sent: z.ZodString) =>
     )
 export const reasonText = reasonOf(z.string().meta({ pattern: `^${allowed}$` }))
 
+/** The optional reason of a form. A blank field means no reason. */
+export const formReason = reasonText.optional().transform((text) => text?.trim() || undefined)
+
 /** A reason that must not be blank. */
 export const writtenReason = reasonOf(
   z.string().meta({ pattern: String.raw`^${allowed}[^\s${refused}]${allowed}$` }),

@@ -3,17 +3,16 @@ import { z } from 'zod'
 import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { alertActions, updateAlert } from '../../../services/alerts/update-alert.ts'
-import { checkInput, reasonText } from '../../../http/schemas.ts'
+import { checkInput, formReason } from '../../../http/schemas.ts'
 import { pageHeaders } from '../../security-headers.ts'
 
-const form = z.object({ action: z.enum(alertActions), reason: reasonText.optional() })
+const form = z.object({ action: z.enum(alertActions), reason: formReason })
 
 export async function submitAlertAction(
   deps: ApiDeps,
   { actor, body, params }: RouteRequest<unknown, unknown>,
 ): Promise<RouteResponse> {
   const { action, reason } = checkInput(form, body, 'the form')
-  const note = reason?.trim() || undefined
-  const { id } = await updateAlert(deps, actor!, { id: params['id'] ?? '', action, reason: note })
+  const { id } = await updateAlert(deps, actor!, { id: params['id'] ?? '', action, reason })
   return { status: 303, headers: { ...pageHeaders, location: `/alerts#a${id}` } }
 }

@@ -2,13 +2,13 @@
 import { z } from 'zod'
 import type { ApiDeps } from '../../../deps.ts'
 import type { RouteRequest, RouteResponse } from '../../../http/route.ts'
-import { checkInput, reasonText } from '../../../http/schemas.ts'
+import { checkInput, formReason } from '../../../http/schemas.ts'
 import { cancelRetraining } from '../../../services/start-retraining.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
 import type { PageElement } from '../../page.ts'
 import { pageHeaders } from '../../security-headers.ts'
 
-const form = z.object({ reason: reasonText.optional() })
+const form = z.object({ reason: formReason })
 
 const pathOf = (id: string): string => `/retrainings/${encodeURIComponent(id)}`
 
@@ -34,7 +34,6 @@ export async function submitCancel(
   { actor, body, params }: RouteRequest<unknown, unknown>,
 ): Promise<RouteResponse> {
   const { reason } = checkInput(form, body, 'the form')
-  const asked = { id: params['id'] ?? '', reason: reason?.trim() || undefined }
-  const { id } = await cancelRetraining(deps, actor!, asked)
+  const { id } = await cancelRetraining(deps, actor!, { id: params['id'] ?? '', reason })
   return { status: 303, headers: { ...pageHeaders, location: pathOf(id) } }
 }
