@@ -14,10 +14,10 @@ import type { TextsOf } from '../../runtime/runtime.ts'
 import type { ArtifactColumn, ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
 import { forestExplainer } from '../trees/tree-shap.ts'
 import { openForest } from '../trees/format.ts'
-import { onnxLimits, readGraph } from './graph.ts'
+import { onnxLimits, readGraph, type OnnxGraph } from './graph.ts'
 import { textsByInput } from './known-texts.ts'
 import type { OnnxColumn, OnnxLayout } from './layout.ts'
-import { openOnnx, type OnnxFile } from './open-onnx.ts'
+import { openGraph, openOnnx, type OnnxFile } from './open-onnx.ts'
 import { predictorOfRows, type RowGraph } from './rows/lower-rows.ts'
 import { createSessions, type Sessions } from './session-host.ts'
 import { withinShares } from './within-shares.ts'
@@ -30,12 +30,13 @@ export const onnxFormat: ArtifactFormat = {
   limits: { [fileName]: onnxLimits.fileBytes },
   async inspect(files, output) {
     const bytes = bytesOf(files)
-    const file = openOnnx(bytes)
+    const graph = readGraph(bytes)
+    const file = openGraph(graph)
     expectClasses(output, file.classes)
     const { library, layout } = file
     const outputs = await countOutputs(bytes, file)
     const isPair = isPairOf(output, outputs)
-    return { library, columns: columnsOf(layout, bytes), outputs: isPair ? 1 : outputs }
+    return { library, columns: columnsOf(layout, graph), outputs: isPair ? 1 : outputs }
   },
   open(manifest, files, deps) {
     const bytes = bytesOf(files)
@@ -57,9 +58,9 @@ export const onnxFormat: ArtifactFormat = {
 const bytesOf = (files: ArtifactFiles): Uint8Array =>
   files[fileName] ?? refuse(`the artifact lacks ${fileName}`)
 
-function columnsOf({ columns }: OnnxLayout, bytes: Uint8Array): ArtifactColumn[] {
+function columnsOf({ columns }: OnnxLayout, graph: OnnxGraph): ArtifactColumn[] {
   const isOfTexts = columns.some(({ isText }) => isText === true)
-  const textsOf = isOfTexts ? textsByInput(readGraph(bytes)) : undefined
+  const textsOf = isOfTexts ? textsByInput(graph) : undefined
   return columns.map(({ name, isText }) => {
     const texts = isText === true ? textsOf?.(name) : undefined
     // An input that no encoder reads has no texts to compare with.

@@ -6,7 +6,7 @@ import { refuse } from '../../network/layers-model.ts'
 import { buildForest, type Forest, type TreeInput } from '../trees/forest.ts'
 import type { LinkFunction } from '../trees/links.ts'
 import { attributesOf } from './attributes.ts'
-import { readGraph, type OnnxNode } from './graph.ts'
+import { readGraph, type OnnxGraph, type OnnxNode } from './graph.ts'
 import { onnxLayoutOf, type OnnxLayout } from './layout.ts'
 import { lowerRows, type RowGraph } from './rows/lower-rows.ts'
 import { classLabels, readEnsemble } from './tree-ensemble.ts'
@@ -24,8 +24,9 @@ export interface OnnxFile {
 }
 
 /** Opens a file. Throws `artifact_invalid` with what is wrong, before ONNX Runtime reads the file. */
-export function openOnnx(bytes: Uint8Array): OnnxFile {
-  const graph = readGraph(bytes)
+export const openOnnx = (bytes: Uint8Array): OnnxFile => openGraph(readGraph(bytes))
+
+export function openGraph(graph: OnnxGraph): OnnxFile {
   const layout = onnxLayoutOf(graph)
   const library = `ONNX${graph.producer === '' ? '' : ` of ${graph.producer.slice(0, 100)}`}`
   const makers = new Map(graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)))
