@@ -21,7 +21,7 @@ const verbs = {
   pause: 'Pause a release (automatic rollback stays on)',
   resume: 'Resume a release, or extend an inconclusive stage',
   abort: 'Abort a release or its queue entry; the champion stays',
-  'promote-now': 'Emergency promote: skip approvals, minimum times and all stages but one',
+  'promote-now': 'Promote by break-glass: skip approvals, minimum times and all stages but one',
 }
 
 /** Whether a command is refused when the release has moved to another stage since it was read. A pause and an abort apply at any stage. */

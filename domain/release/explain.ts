@@ -72,7 +72,7 @@ function watching(state: ReleaseState, untilMs: number | undefined, verdict: boo
   const requests = counted(minRequests, 'request')
   if (isBreakGlass(state))
     return (
-      `Emergency promotion by ${state.breakGlass?.by}: ${state.version} gets all traffic after ` +
+      `Break-glass promotion by ${state.breakGlass?.by}: ${state.version} gets all traffic after ` +
       `${requests} at ${share(state.shareBp)} without a regression${until}.`
     )
   const deadlineMs = (policy?.deadlineMs ?? 0) * (1 + state.extensions)

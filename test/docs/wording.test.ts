@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 
 const replaced: readonly string[] = [
+  'Emergency promot',
   'Waits for a person',
   'who asked for it, cannot give one',
   'waits for its turn; it begins when the open release of',
@@ -188,7 +189,7 @@ const shown: readonly string[] = [
   'logged with your name',
   'You requested this release; someone else must approve it',
   'This release has changed.',
-  'Emergency promote',
+  'Promote by break-glass',
   'Temporal is unreachable; your action runs when it is back',
   'Action not allowed',
   'Loading and validating data',
@@ -225,7 +226,7 @@ const shown: readonly string[] = [
   'Train a challenger and release it if it passes the gates',
   'Pause a release (automatic rollback stays on)',
   'Resume a release, or extend an inconclusive stage',
-  'Emergency promote: skip approvals, minimum times and all stages but one',
+  'Promote by break-glass: skip approvals, minimum times and all stages but one',
   'Show what was live at a given time, and why',
   'Audit log intact',
   'Shown once. The CLI on this machine is already signed in',

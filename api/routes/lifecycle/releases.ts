@@ -51,7 +51,7 @@ const commandSummaries: Readonly<Record<CommandName, string>> = {
   abort: 'Abort a release, or cancel a queued one. The champion stays.',
   rollback: 'Roll back the candidate of a release.',
   promoteNow:
-    'Promote in an emergency: skip approvals, minimum times and all stages but one. The probation stays. A reason is required.',
+    'Promote by break-glass: skip approvals, minimum times and all stages but one. The probation stays. A reason is required.',
 }
 
 const command = z.strictObject({

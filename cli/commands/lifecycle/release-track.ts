@@ -61,7 +61,7 @@ export function releaseTrack(state: ReleaseState): TrackStep[] {
 const placeOf = (planned: readonly Planned[], stage: ReleaseStage, stageIndex: number): number =>
   planned.findIndex((each) => each.stage === stage && each.stageIndex === stageIndex)
 
-/** Whether an emergency promotion has left the stage out, or an approval. */
+/** Whether a break-glass promotion has left the stage out, or an approval. */
 function isSkipped(state: ReleaseState, { stage, stageIndex }: Planned): boolean {
   if (state.breakGlass === undefined) return false
   if (stage === 'awaiting_approval') return !isApproved(state)

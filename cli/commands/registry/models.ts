@@ -119,7 +119,7 @@ async function showChampion(
     ['release', release && `${release.id}, requested by ${release.requestedBy}`],
     ...(earned && earned !== release ? [['promoted by', earned.id] as const] : []),
     ['approved by', orDash(earned?.approvals.map(said).join(', '))],
-    ...(earned?.breakGlass ? [['emergency promote by', said(earned.breakGlass)] as const] : []),
+    ...(earned?.breakGlass ? [['break-glass by', said(earned.breakGlass)] as const] : []),
     ['last verdict', verdict && `${verdict.kind} in ${verdict.stage}, ${decisions.length} in total`],
     ['audit', audit && `row ${audit.seq}, ${audit.action}, ${digestPrefix(audit.hash)}`],
   ])

@@ -108,7 +108,7 @@ describe('break-glass', () => {
     expect(nextEffect(paused)).toMatchObject({ hold: true, untilMs })
     expect(advanceAll(paused, late('timed_out', breakGlassMs)).rollbackOrder?.reason).toMatch(over)
     expect(whyWaiting(hurried)).toMatch(
-      /^Emergency promotion by root: .* 10 requests at 1 % .* at 1970-01-01T01/,
+      /^Break-glass promotion by root: .* 10 requests at 1 % .* at 1970-01-01T01/,
     )
   })
 

@@ -66,7 +66,7 @@ const buttons: Readonly<Record<CommandName, ButtonParts>> = {
     does: (state) =>
       `${isUnexposed(state) ? 'Ends the release' : `All traffic to ${championOf(state)}`}; can be released again`,
   },
-  promoteNow: { word: 'Emergency promote', look: 'danger', does: () => '' },
+  promoteNow: { word: 'Promote by break-glass', look: 'danger', does: () => '' },
 }
 
 /** Names a command as its button does. */
@@ -199,7 +199,7 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
             {commands.includes('promoteNow') && (
               <>
                 <p class="small">
-                  Emergency promotion skips approvals, minimum times and all stages but one: its requests,
+                  A break-glass promotion skips approvals, minimum times and all stages but one: its requests,
                   then 100 % if no regression, within 1 h, then the probation. A critical alert reports it.
                 </p>
                 <CommandButton name="promoteNow" />

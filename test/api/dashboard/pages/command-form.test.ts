@@ -36,7 +36,7 @@ describe('the form of a release', () => {
   it.each<[string, ReleaseState]>([
     ...Object.entries(stateAt),
     ['a first version', first],
-    ['an emergency promotion', advanceAll(waiting, commandEvent('promoteNow', 'root'))],
+    ['a break-glass promotion', advanceAll(waiting, commandEvent('promoteNow', 'root'))],
     ['a paused stage', advanceAll(routedCanary, commandEvent('pause'))],
     ['a verdict against it', { ...routedCanary, lastVerdict: { kind: 'fail', reason: 'bad', atMs: 1 } }],
     ['an undecided probation', { ...undecided, undecidedStage: 'probation' }],
@@ -45,7 +45,7 @@ describe('the form of a release', () => {
       expect(advance(state, { ...commandEvent(command, 'zoe'), role: 'admin' }).applied, command).toBe(true)
   })
 
-  it('offers no emergency promotion where the release refuses one', () => {
+  it('offers no break-glass promotion where the release refuses one', () => {
     expect(offered(waiting)).toContain('promoteNow')
     expect(offered(first)).not.toContain('promoteNow')
     expect(offered({ ...undecided, undecidedStage: 'probation' })).not.toContain('promoteNow')

@@ -138,22 +138,22 @@ describe('a stage', () => {
   })
 })
 
-describe('an emergency promotion', () => {
-  const emergency = advanceAll(waiting, commandEvent('promoteNow', 'root'), stepEvents.routed)
+describe('a break-glass promotion', () => {
+  const breakGlass = advanceAll(waiting, commandEvent('promoteNow', 'root'), stepEvents.routed)
 
   it('continues to 100 % and waits for no time', async () => {
-    const html = await shown(emergency)
+    const html = await shown(breakGlass)
     expect(html).toContain('Continues to probation')
     expect(html).not.toContain('Time observed')
     expect(html).toContain('or if inconclusive, the release rolls back')
     const { probation: _probation, ...policy } = releasePolicy
-    expect(await shown({ ...emergency, policy })).toContain('Continues to 100 %')
+    expect(await shown({ ...breakGlass, policy })).toContain('Continues to 100 %')
   })
 
   it('does not reach the other stages', () => {
     for (const state of [
-      advanceAll(emergency, judgedEvent('pass', false)),
-      advanceAll(emergency, judgedEvent('pass', false), stepEvents.promoted),
+      advanceAll(breakGlass, judgedEvent('pass', false)),
+      advanceAll(breakGlass, judgedEvent('pass', false), stepEvents.promoted),
     ]) {
       expect(rowOf(state, 'shadow').status).toBe('not_reached')
       expect(rowOf(state, 'canary 25').status).toBe('not_reached')
@@ -176,7 +176,7 @@ it.each<[string, ReleaseState, [preflight: string, approval: string]]>([
     ['passed', 'passed'],
   ],
   [
-    'is promoted in an emergency',
+    'is promoted by break-glass',
     advanceAll(waiting, commandEvent('promoteNow', 'root')),
     ['passed', 'not_reached'],
   ],

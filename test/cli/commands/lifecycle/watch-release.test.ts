@@ -30,7 +30,7 @@ const track = (state: ReleaseState): string => {
     .join(' ')
 }
 
-const emergency = advanceAll(waiting, commandEvent('promoteNow', 'root'), stepEvents.routed)
+const breakGlass = advanceAll(waiting, commandEvent('promoteNow', 'root'), stepEvents.routed)
 
 describe('the track of a release', () => {
   const all = ['pre-flight', 'approval', 'shadow 100 %', 'canary 1 %', 'canary 25 %', '100 %', 'probation']
@@ -44,10 +44,10 @@ describe('the track of a release', () => {
     ['did not pass its pre-flight checks', advanceAll(opened, stepEvents.disqualified), '✗○○○○○○'],
     ['was rejected', advanceAll(waiting, commandEvent('reject')), '✓✗○○○○○'],
     ['was approved and never routed', advanceAll(enteredShadow, stepEvents.stale), '✓✓✗○○○○'],
-    ['is promoted in an emergency', emergency, '✓——●—○○'],
+    ['is promoted by break-glass', breakGlass, '✓——●—○○'],
     [
-      'was promoted in an emergency',
-      advanceAll(emergency, judgedEvent('pass'), stepEvents.promoted),
+      'was promoted by break-glass',
+      advanceAll(breakGlass, judgedEvent('pass'), stepEvents.promoted),
       '✓——✓—✓●',
     ],
   ])('%s', (_name, state, marks) => {
