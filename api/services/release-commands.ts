@@ -122,6 +122,8 @@ const commandIdOf = (
 ): string => (once === undefined ? randomUUID() : `${id}/${command}/${once}`)
 
 export interface SignedSignal {
+  /** The namespace of the workflow. */
+  namespace: string
   workflowId: string
   /** The name of the signal. */
   signal: CommandName
@@ -131,14 +133,15 @@ export interface SignedSignal {
 
 /** Signs a command that the owner of the key sends as a signal. Throws `command_refused` for a release that has ended. */
 export async function signReleaseCommand(
-  deps: Pick<CommandDeps, 'store' | 'signer' | 'serving'>,
+  deps: Pick<CommandDeps, 'store' | 'signer' | 'serving' | 'temporal'>,
   actor: Actor,
   { release, ...input }: ReleaseCommandInput,
 ): Promise<SignedSignal> {
   const { state, workflowId } = await getReleaseInScope(deps.store, actor, release)
   if (state.stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, state.stage)
   requireStage(state, input)
-  return { workflowId, signal: input.command, payload: signerOf(deps, actor, state, input).signed() }
+  const payload = signerOf(deps, actor, state, input).signed()
+  return { namespace: deps.temporal.namespace, workflowId, signal: input.command, payload }
 }
 
 /** Written to the database at once; the release receives the command for its records. */

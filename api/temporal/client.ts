@@ -13,6 +13,7 @@ import type { Config } from '../../temporal.config.ts'
 export interface TemporalClient {
   /** The task queue of the control workers. */
   taskQueue: string
+  namespace: string
   /** Calls the server. Throws `temporal_unavailable` when it does not respond within `withinMs`. */
   call<T>(withinMs: number, work: (client: Client) => Promise<T>): Promise<T>
   /** Calls a workflow and waits for it, after a ping of the server. Throws `deadline_exceeded` when the workflow does not respond. */
@@ -105,6 +106,7 @@ export function createTemporalClient({
   }
   return {
     taskQueue: taskQueues.control,
+    namespace: temporal.namespace,
     async call(withinMs, work) {
       try {
         return await within(withinMs, work)

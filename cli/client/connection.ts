@@ -21,7 +21,6 @@ export interface Connection {
   certificate?: string
   databaseUrl: string
   temporalAddress: string
-  namespace: string
 }
 
 const fileOf = (stateDir: string) => join(stateDir, 'connection.json')
@@ -75,13 +74,11 @@ export function trustAt(
   return { ...config.trust, own: config.trust.own ?? own }
 }
 
-/** Returns the options with which the `temporal` command reaches the Temporal of this installation; empty when it is not known here. */
-export function temporalOptions(): string {
+/** Returns the option with which the `temporal` command reaches the Temporal of this installation; empty when it is not known here. */
+export function temporalAddressOption(): string {
   const config = readCommandConfig()
-  const found = findConnection(findStateDir(config))
-  const address = config.temporalAddress ?? found?.temporalAddress
-  const place = address === undefined ? '' : ` --address ${address}`
-  return found === undefined ? place : `${place} --namespace ${found.namespace}`
+  const address = config.temporalAddress ?? findConnection(findStateDir(config))?.temporalAddress
+  return address === undefined ? '' : ` --address ${address}`
 }
 
 /** Returns the addresses of Postgres and Temporal, for commands that bypass the API. */

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { commandProblemOf, path, usageError } from '../client/client.ts'
-import { temporalOptions } from '../client/connection.ts'
+import { temporalAddressOption } from '../client/connection.ts'
 import type { ModelAnswer, ReleaseAnswer } from '../client/responses.ts'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import type { CommandSession, CommandSpec } from '../program.ts'
@@ -148,6 +148,7 @@ function ignorePostgresOutage(error: unknown): undefined {
 }
 
 interface SignedAnswer {
+  namespace: string
   workflow_id: string
   signal: string
   payload: object
@@ -178,7 +179,7 @@ export const signalCommand: CommandSpec = {
     const input = JSON.stringify(answer.payload).replaceAll("'", String.raw`\u0027`)
     terminal.answer(
       answer,
-      `temporal workflow signal${temporalOptions()} --workflow-id ${answer.workflow_id} --name ${answer.signal} --input '${input}'`,
+      `temporal workflow signal${temporalAddressOption()} --namespace ${answer.namespace} --workflow-id ${answer.workflow_id} --name ${answer.signal} --input '${input}'`,
     )
   },
 }

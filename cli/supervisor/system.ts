@@ -120,10 +120,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       throw new Error(`${replicaName(0)} does not serve: ${error.message}`)
     })
     const { databaseUrl, temporalAddress } = core
-    const { namespace } = config.temporal
     const key = prepared.localKey
     const certificate = config.api.tls?.cert
-    const addresses = { url, databaseUrl, temporalAddress, namespace }
+    const addresses = { url, databaseUrl, temporalAddress }
     writeConnection(stateDir, { pid: process.pid, key, certificate, ...addresses })
     const say = (line: string) => log.write('tenure', line)
     const roll = () => void restartReplicas({ supervision, urls, say, call })

@@ -106,6 +106,7 @@ export const releaseStartedAnswer = {
   ],
 }
 export const signedCommandAnswer = schemaOfFields({
+  namespace: textField,
   workflow_id: textField,
   signal: textField,
   payload: dataField,

@@ -142,7 +142,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Sign a command to a release, to be sent as a signal to its workflow. The caller needs the role of the command.',
     answers: {
-      200: 'The workflow, the name of the signal and its input, which the release accepts once within 24 h',
+      200: 'The workflow and its namespace, the name of the signal and its input, which the release accepts once within 24 h',
     },
     answerSchema: signedCommandAnswer,
     body: command.extend({ command: z.enum(commandNames as [CommandName, ...CommandName[]]) }),

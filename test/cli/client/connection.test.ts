@@ -11,7 +11,7 @@ import {
   coreAddresses,
   findConnection,
   replaceStoredKey,
-  temporalOptions,
+  temporalAddressOption,
   writeConnection,
 } from '../../../cli/client/connection.ts'
 import { choosePort, wantedPorts } from '../../../cli/supervisor/ports.ts'
@@ -48,7 +48,6 @@ const written = (url: string) => ({
   key: 'tnr_local',
   databaseUrl: 'postgres://127.0.0.1/tenure',
   temporalAddress: '127.0.0.1:7233',
-  namespace: 'default',
 })
 
 describe('the connection of a command', () => {
@@ -74,11 +73,11 @@ describe('the connection of a command', () => {
   })
 
   it('tells where Temporal is, for commands of Temporal', () => {
-    expect(temporalOptions()).toBe('')
+    expect(temporalAddressOption()).toBe('')
     writeConnection(dir, { ...written('http://127.0.0.1:9'), temporalAddress: '127.0.0.1:17233' })
-    expect(temporalOptions()).toBe(' --address 127.0.0.1:17233 --namespace default')
+    expect(temporalAddressOption()).toBe(' --address 127.0.0.1:17233')
     vi.stubEnv('TEMPORAL_ADDRESS', 'temporal:7233')
-    expect(temporalOptions()).toBe(' --address temporal:7233 --namespace default')
+    expect(temporalAddressOption()).toBe(' --address temporal:7233')
   })
 
   it('names a damaged certificate of this machine, which is no reason to start the API again', async () => {

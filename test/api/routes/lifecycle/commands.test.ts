@@ -367,9 +367,10 @@ it('a retraining that is cancelled while its row is written ends as cancelled', 
 })
 
 it('a signed payload approves by `temporal workflow signal` and by a plain client, once, and for its command alone', async () => {
-  const { address, namespace } = core.config.temporal
+  const { address } = core.config.temporal
   const sign = async (id: string, command = 'approve') =>
     (await say('anna', `/v1/releases/${id}/sign`, { command, reason: 'looked at it\r\ntwice' })).json as {
+      namespace: string
       workflow_id: string
       signal: CommandName
       payload: Command
@@ -379,7 +380,7 @@ it('a signed payload approves by `temporal workflow signal` and by a plain clien
     await reaches(id, 'awaiting_approval')
     expect((await say('vera', `/v1/releases/${id}/sign`, { command: 'abort' })).status).toBe(403)
     expect((await say('olga', `/v1/releases/${id}/sign`, { command: 'approve' })).status).toBe(403)
-    const { workflow_id: workflowId, signal, payload } = await sign(id)
+    const { namespace, workflow_id: workflowId, signal, payload } = await sign(id)
     const handle = core.client.workflow.getHandle(workflowId)
     await handle.signal('reject', (await sign(id)).payload)
     if (by === 'a client') await handle.signal(signal, payload)

@@ -2,7 +2,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { releaseCommands } from '../../../../cli/commands/release-verbs.ts'
+import { releaseCommands, signalCommand } from '../../../../cli/commands/release-verbs.ts'
 import { runCommand } from '../../../support/command-line.ts'
 
 let server: Server
@@ -16,7 +16,11 @@ beforeAll(async () => {
     request.on('data', (chunk: Buffer) => (sent += chunk.toString()))
     request.on('end', () => {
       if (isOrder) ordered = JSON.parse(sent) as object
-      const body = isOrder ? { accepted: true, message: 'done', stage: shown.stage } : shown
+      const body = request.url?.endsWith('/sign')
+        ? { namespace: 'prod', workflow_id: 'release/iris', signal: 'approve', payload: { id: 'c_1' } }
+        : isOrder
+          ? { accepted: true, message: 'done', stage: shown.stage }
+          : shown
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
     })
   }).listen(0, '127.0.0.1')
@@ -41,4 +45,10 @@ it('a script names the stage, so that a job that runs again passes no other one'
 it.each(['pause', 'abort'])('%s is for any stage', async (verb) => {
   expect((await runCommand(releaseCommands, [verb, 'rel_1', '--url', url])).code).toBe(0)
   expect(ordered).not.toHaveProperty('stage')
+})
+
+it('the line for the temporal command names the namespace of the release', async () => {
+  const { code, out } = await runCommand([signalCommand], ['sign', 'approve', 'rel_1', '--url', url])
+  expect(code).toBe(0)
+  expect(out).toContain(` --namespace prod --workflow-id release/iris --name approve --input '{"id":"c_1"}'`)
 })
