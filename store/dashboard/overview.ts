@@ -18,6 +18,8 @@ export interface OverviewRow {
   about?: string
   /** Whether its model file has no `train`. */
   isBrought: boolean
+  /** The retraining that runs. */
+  running?: string
   champion?: {
     version: string
     since: string
@@ -42,7 +44,7 @@ export interface OverviewRow {
 export const listOverviewRows = (database: Database, { limit, ...filter }: ModelFilter & { limit: number }) =>
   rowsFrom(database).list<OverviewRow>(sql`
     select models.name as model, models.definition ->> 'about' as about,
-      models.definition -> 'isBrought' is not null as is_brought, champions.version as "champion.version",
+      models.definition -> 'isBrought' is not null as is_brought, running.id as running, champions.version as "champion.version",
       champions.since as "champion.since", champions.release_id as "champion.release_id", changed.actor as "champion.actor",
       changed.cause as "champion.cause", quality.report as quality,
       quality.to_at as "quality.to_at", evaluated.metric as "evaluated.metric", evaluated.value as "evaluated.value",
@@ -55,6 +57,7 @@ export const listOverviewRows = (database: Database, { limit, ...filter }: Model
       left join versions on versions.version = champions.version
       left join evaluations on evaluations.id = versions.evaluation_id
       left join kill_switches on kill_switches.model = models.name
+      left join retrainings as running on running.model = models.name and running.ended_at is null
       left join lateral (
         select actor, cause from champion_history
         where champion_history.model = models.name and champion_history.version = champions.version

@@ -145,6 +145,12 @@ export const closeAbandoned = (database: Database, ids: readonly string[], messa
 export const findRetraining = (database: Database, id: string) =>
   rowsFrom(database).find<Retraining>(sql`select * from retrainings where id = ${id}`)
 
+/** A model has at most one. */
+export const findRunningRetraining = (database: Database, model: string) =>
+  rowsFrom(database).value<string>(
+    sql`select id from retrainings where model = ${model} and ended_at is null`,
+  )
+
 /** Lists the retrainings, newest first. */
 export const listRetrainings = (
   database: Database,

@@ -1,10 +1,12 @@
-/** Links to the pages of models, versions and releases. */
+/** Links to the pages of models, versions, releases and retrainings. */
 import type { PageElement } from '../page.ts'
 
 export const modelHref = (model: string): string => `/models/${encodeURIComponent(model)}`
 
 export const versionHref = ({ model, version }: { model: string; version: string }): string =>
   `${modelHref(model)}/versions/${encodeURIComponent(version)}`
+
+export const retrainingHref = (id: string): string => `/retrainings/${encodeURIComponent(id)}`
 
 export const ModelLink = ({ model }: { model: string }): PageElement => <a href={modelHref(model)}>{model}</a>
 
@@ -37,9 +39,19 @@ export const ModelCrumbs = ({ model }: { model: string }): PageElement => (
   />
 )
 
-/** Explains how a model gets its first version. */
-export const FirstVersion = ({ model, isBrought }: { model: string; isBrought: boolean }): PageElement =>
-  isBrought ? (
+/** Explains how a model gets its first version, or links to the retraining that makes it. */
+export const FirstVersion = ({
+  model,
+  isBrought,
+  running,
+}: {
+  model: string
+  isBrought: boolean
+  running?: string | undefined
+}): PageElement =>
+  running !== undefined ? (
+    <a href={retrainingHref(running)}>A version is being trained</a>
+  ) : isBrought ? (
     <>
       Bring the first: <code>tenure versions register {model} --artifact FILE</code>
     </>

@@ -492,6 +492,14 @@ it('a model that no training feeds is told the command that brings its first ver
     text.split(bring).length - 1,
     text.split(train).length - 1,
   ])
+  await servers.store.query(sql`
+    insert into retrainings (id, model, reason, requested_by, as_of) values ('retrain/trained-here/1', 'trained-here', 'manual', 'anna', now())`)
+  const running = await Promise.all(['/', '/models/trained-here'].map((each) => get(each)))
+  for (const { text } of running) {
+    expect(text).toContain('<a href="/retrainings/retrain%2Ftrained-here%2F1">A version is being trained</a>')
+    expect(text).not.toContain(train)
+  }
+  await servers.store.query(sql`delete from retrainings where model = 'trained-here'`)
   await servers.store.query(sql`delete from models where name in ('fed-by-hand', 'trained-here')`)
   expect({ overview, brought, trained }).toEqual({ overview: [1, 1], brought: [2, 0], trained: [0, 2] })
 })

@@ -19,6 +19,7 @@ import {
 import { listRunCurves, type RunCurve } from '../../../../store/dashboard/sweep-detail.ts'
 import { listLatestOutcomes } from '../../../../store/monitoring/latest-outcomes.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
+import { findRunningRetraining } from '../../../../store/training/retrainings.ts'
 import { getModel } from '../../../../store/registry/models.ts'
 import { findVersions } from '../../../../store/registry/version-search.ts'
 import { cursorText } from '../../../http/page-cursor.ts'
@@ -83,13 +84,14 @@ export const modelPage = definePage({
         // Skips the loss curves on the page of a point in time, which shows the champion of that time first.
         at === undefined ? listRunCurves(store, { model: name, limit: maxRuns }) : [],
       ])
-    const [first, share, version, answered] = await Promise.all([
+    const [first, share, version, answered, running] = await Promise.all([
       at !== undefined && live === undefined ? findFirstChampion(store, name) : undefined,
       champion === undefined ? undefined : findPositiveShare(store, champion.version),
       champion === undefined ? undefined : getVersion(store, champion.version),
       champion === undefined
         ? []
         : listLatestOutcomes(store, { model: name, version: champion.version, limit: maxOutcomes }),
+      found.versions.length === 0 ? findRunningRetraining(store, name) : undefined,
     ])
     // An installation younger than three weeks has too few weeks, so the page shows windows.
     const weekly = byWeek.length >= 3
@@ -127,6 +129,7 @@ export const modelPage = definePage({
       name,
       definition,
       isBrought: definition.isBrought === true,
+      running,
       hasReviews: output !== undefined && 'review' in output && output.review !== undefined,
       champion,
       flag,
@@ -187,7 +190,8 @@ export const modelPage = definePage({
             primary={data.definition.evaluation?.policy?.primary}
             empty={
               <>
-                No versions yet. <FirstVersion model={data.name} isBrought={data.isBrought} />
+                No versions yet.{' '}
+                <FirstVersion model={data.name} isBrought={data.isBrought} running={data.running} />
               </>
             }
           />
@@ -255,6 +259,8 @@ interface LiveNow {
   /** Whether the model file sends predictions to review. */
   hasReviews: boolean
   isBrought: boolean
+  /** The retraining that runs, for a model without versions. */
+  running?: string | undefined
   versions: readonly unknown[]
 }
 
@@ -266,6 +272,7 @@ const Now = ({
   path,
   hasReviews,
   isBrought,
+  running,
   versions,
 }: LiveNow): PageElement => (
   <section class={`card ${champion === undefined ? '' : 'good'}`}>
@@ -274,7 +281,7 @@ const Now = ({
       <p>
         No live version.{' '}
         {versions.length === 0 ? (
-          <FirstVersion model={name} isBrought={isBrought} />
+          <FirstVersion model={name} isBrought={isBrought} running={running} />
         ) : (
           <a href={listHref('/releases', { model: name })}>View releases</a>
         )}

@@ -25,7 +25,7 @@ export const ModelCell = ({ model, about, serve }: OverviewRow): PageElement => 
 
 /** Shows which version is live, since when, and by whom or how. */
 export const ChampionCell = ({
-  row: { champion, model, isBrought },
+  row: { champion, model, isBrought, running },
   hasRelease,
   nowMs,
 }: {
@@ -37,7 +37,8 @@ export const ChampionCell = ({
   if (champion === undefined)
     return (
       <span class="quiet">
-        None yet{!hasRelease && ['. ', <FirstVersion model={model} isBrought={isBrought} />]}
+        None yet
+        {!hasRelease && ['. ', <FirstVersion model={model} isBrought={isBrought} running={running} />]}
       </span>
     )
   const short = shortVersion(model, champion.version)

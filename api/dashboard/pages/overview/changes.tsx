@@ -2,7 +2,7 @@
 import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
 import type { PageElement } from '../../page.ts'
 import { Age } from '../../components/elements.tsx'
-import { modelHref } from '../../components/links.tsx'
+import { modelHref, retrainingHref } from '../../components/links.tsx'
 import { plain, shortReason } from '../../labels.ts'
 import { shortVersion } from './cells.tsx'
 
@@ -26,7 +26,7 @@ export function changeText({ kind, what, model, version, previousVersion }: Rece
 
 const hrefOf = ({ kind, model, releaseId, retrainingId }: RecentChange): string => {
   if (releaseId !== undefined) return `/releases/${releaseId}`
-  return kind === 'retraining' ? `/retrainings/${encodeURIComponent(retrainingId!)}` : modelHref(model)
+  return kind === 'retraining' ? retrainingHref(retrainingId!) : modelHref(model)
 }
 
 /** The user and the reason; the reason alone where it names the user as an approver. */

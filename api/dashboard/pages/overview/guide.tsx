@@ -7,7 +7,7 @@ import { listReleases, type Release } from '../../../../store/release/releases.t
 import { listRetrainings, type Retraining } from '../../../../store/training/retrainings.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
-import { modelHref } from '../../components/links.tsx'
+import { modelHref, retrainingHref } from '../../components/links.tsx'
 import { Live } from '../../components/elements.tsx'
 import { plain, readable, stageText } from '../../labels.ts'
 
@@ -111,11 +111,7 @@ const Now = ({
   if (retraining !== undefined)
     return (
       <p>
-        Now:{' '}
-        <a href={`/retrainings/${encodeURIComponent(retraining.id)}`}>
-          a version of {retraining.model} is being trained
-        </a>
-        .
+        Now: <a href={retrainingHref(retraining.id)}>a version of {retraining.model} is being trained</a>.
       </p>
     )
   return (

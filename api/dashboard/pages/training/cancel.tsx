@@ -5,15 +5,19 @@ import type { RouteRequest, RouteResponse } from '../../../http/route.ts'
 import { checkInput, formReason } from '../../../http/schemas.ts'
 import { cancelRetraining } from '../../../services/start-retraining.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
+import { retrainingHref } from '../../components/links.tsx'
 import type { PageElement } from '../../page.ts'
 import { pageHeaders } from '../../security-headers.ts'
 
 const form = z.object({ reason: formReason })
 
-const pathOf = (id: string): string => `/retrainings/${encodeURIComponent(id)}`
-
 export const CancelForm = ({ id, token }: { id: string; token: string }): PageElement => (
-  <form class="filter" method="post" action={`${pathOf(id)}/cancel`} aria-label="Cancel the retraining">
+  <form
+    class="filter"
+    method="post"
+    action={`${retrainingHref(id)}/cancel`}
+    aria-label="Cancel the retraining"
+  >
     <TokenField token={token} />
     <div class="wide-field">
       <label for="reason">Reason</label>
@@ -35,5 +39,5 @@ export async function submitCancel(
 ): Promise<RouteResponse> {
   const { reason } = checkInput(form, body, 'the form')
   const { id } = await cancelRetraining(deps, actor!, { id: params['id'] ?? '', reason })
-  return { status: 303, headers: { ...pageHeaders, location: pathOf(id) } }
+  return { status: 303, headers: { ...pageHeaders, location: retrainingHref(id) } }
 }

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { listRetrainingLines } from '../../../../store/dashboard/retraining-detail.ts'
 import { modelName, pageNumber } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
+import { retrainingHref } from '../../components/links.tsx'
 import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
 import { EmptyList, listHref } from '../../components/pager.tsx'
 import { Badge, Live, Pager, DataTable, Time, type Tone } from '../../components/elements.tsx'
@@ -45,7 +46,7 @@ export const retrainingsPage = definePage({
               {
                 head: 'Model',
                 names: true,
-                cell: ({ id, model }) => <a href={`/retrainings/${encodeURIComponent(id)}`}>{model}</a>,
+                cell: ({ id, model }) => <a href={retrainingHref(id)}>{model}</a>,
               },
               { head: 'Outcome', cell: (line) => <RetrainingOutcome {...line} /> },
               { head: 'Requested by', cell: ({ reason, requestedBy }) => `${requestedBy} (${reason})` },

@@ -18,7 +18,7 @@ import { modelName, pageNumber } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { ChartFigure, drawChartSizes } from '../../components/chart.tsx'
 import { Badge, DataTable, Facts, Live, Pager, Time, type Tone } from '../../components/elements.tsx'
-import { Crumbs, ModelLink } from '../../components/links.tsx'
+import { Crumbs, ModelLink, retrainingHref } from '../../components/links.tsx'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
 import { EmptyList, listHref } from '../../components/pager.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
@@ -202,7 +202,7 @@ const GateLine = ({
   const { id, outcome, version, releaseId } = retraining
   return (
     <>
-      <a href={`/retrainings/${encodeURIComponent(id)}`}>{plain(outcome ?? 'running')}</a>
+      <a href={retrainingHref(id)}>{plain(outcome ?? 'running')}</a>
       {version !== undefined &&
         (releaseId === undefined
           ? ` · ${version}`

@@ -9,7 +9,7 @@ import { definePage, type PageElement } from '../../page.ts'
 import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
 import { EmptyList } from '../../components/pager.tsx'
 import { DataTable, Live, Time } from '../../components/elements.tsx'
-import { Crumbs, modelHref } from '../../components/links.tsx'
+import { Crumbs, modelHref, retrainingHref } from '../../components/links.tsx'
 import { RetrainingOutcome } from './retrainings.tsx'
 
 export const triggersPage = definePage({
@@ -65,7 +65,7 @@ export const triggersPage = definePage({
 function Started({ retraining, scoring, outcome }: ListedTrigger): PageElement {
   if (retraining !== undefined)
     return (
-      <a class="nowrap" href={`/retrainings/${encodeURIComponent(retraining)}`}>
+      <a class="nowrap" href={retrainingHref(retraining)}>
         retraining <RetrainingOutcome outcome={outcome} />
       </a>
     )

@@ -14,6 +14,16 @@ it('the row of a model without a champion names the first training only while no
   expect(told(true)).not.toContain('Train the first')
 })
 
+it.each([true, false])(
+  'the row of a model whose first version is being trained links to the retraining',
+  (isBrought) => {
+    const running = { ...row, isBrought, running: 'retrain/iris/1' }
+    const html = String(ChampionCell({ row: running, hasRelease: false, nowMs: 0 }))
+    expect(html).toContain('<a href="/retrainings/retrain%2Firis%2F1">A version is being trained</a>')
+    expect(html).not.toContain('the first')
+  },
+)
+
 it('both ends of an interval have as many decimals', () => {
   const evaluated = { metric: 'auc', value: 0.6985, rows: 25_000 }
   expect(String(QualityCell({ ...row, evaluated, positives: 0.19 }))).toMatch(/95 % CI 0\.690–0\.707/)
