@@ -45,7 +45,7 @@ export async function runDemo({ terminal, exit, replicas, open }: DemoOptions): 
     () => 'Starting Postgres, Temporal, the workers and the API …',
     starting,
   )
-  narrator.print(...welcome(system), '', `What you are looking at, as it happens: ${system.url}/guide`)
+  narrator.print(...welcome(system), '', `Guide to the demo: ${system.url}/guide`)
   openBrowser(`${system.url}/guide`, { wanted: open, interactive: terminal.interactive })
   let stopping = false
   const noteStop = () => void (stopping = true)
@@ -67,7 +67,7 @@ export async function runDemo({ terminal, exit, replicas, open }: DemoOptions): 
     world.flow(restingPace)
     narrator.print(
       '',
-      `Still running, with a few requests per second. What you have seen: ${system.url}/guide`,
+      `Still running, with a few requests per second. Guide: ${system.url}/guide`,
       '',
       ...nextSteps,
       '',

@@ -37,7 +37,7 @@ export async function awaitApproval(world: DemoWorld, version: string): Promise<
 export async function approveByApi(
   world: DemoWorld,
   { state }: Release,
-  reason = 'floors met',
+  reason = state.baseline === undefined ? 'floors met' : 'better on the same rows',
 ): Promise<void> {
   const { message } = await world.approver.post<{ message: string }>(`/v1/releases/${state.id}/approve`, {
     reason,
@@ -135,7 +135,7 @@ export function nameOf(state: ReleaseState): string {
     case 'shadow':
       return `shadow, ${share(state.shareBp)} of requests copied`
     case 'canary':
-      return `canary, ${share(state.shareBp)} of routes`
+      return `canary, ${share(state.shareBp)} of traffic`
     case 'probation':
       return `probation, ${share(state.policy.probation?.holdbackBp ?? 0)} held back`
     default:

@@ -15,6 +15,7 @@ import {
   percentText,
   pValueText,
   worstCaseText,
+  signedGain,
 } from '../figures.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -218,7 +219,7 @@ export function forReason(primary: GateMetricRow, first: boolean): Reason {
   const figures = `${metricName(metric)} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}`
   const shown =
     primary.verdict === 'better'
-      ? `gain in [${fourDigits(low)}, ${fourDigits(high)}], above 0`
+      ? `gain ${signedGain(low)} to ${signedGain(high)}, above 0`
       : worstCaseText(oneSidedLow, margin)
   const code = primary.verdict === 'better' ? 'better' : 'not_worse'
   return { code, message: `${figures}: ${shown}`, values }

@@ -41,7 +41,7 @@ export function timelineOf(release: ChartedRelease, nowMs: number): Timeline {
     const next = state.routings.slice(index + 1).find((each) => !isSame(each))
     const last = decisions.find((each) => each.stage === stage && each.stage_index === stageIndex)
     stages.push({
-      name: nameOf(state, stage, stageIndex),
+      name: stageName(state, stage, stageIndex),
       fromMs: startedMs,
       toMs: next?.startedMs ?? (endedAt === undefined ? null : Date.parse(endedAt)),
       shareBp: stage === 'shadow' ? 0 : shareOf(state, stage, stageIndex),
@@ -59,7 +59,7 @@ export function evidencePointsOf({ state, decisions }: ChartedRelease): Evidence
   return evidencePoints(
     oldestFirst(decisions).map(({ at, stage, stage_index: index, kind, reasons, statistics }) => ({
       atMs: Date.parse(at),
-      stage: nameOf(state, stage, index),
+      stage: stageName(state, stage, index),
       verdict: { kind: kind as Verdict['kind'], reasons, statistics: statistics ?? {} },
     })),
   )
@@ -74,7 +74,8 @@ function shareOf(state: ReleaseState, stage: string, stageIndex: number): number
   return step?.policy.shareBp ?? 10_000
 }
 
-function nameOf(state: ReleaseState, stage: string, stageIndex: number): string {
+/** Names a stage with its share: `canary 5 %`. */
+export function stageName(state: ReleaseState, stage: string, stageIndex: number): string {
   const shown = share(shareOf(state, stage, stageIndex))
   return stage === 'canary' || stage === 'shadow' ? `${stage} ${shown}` : stage.replace('_', ' ')
 }

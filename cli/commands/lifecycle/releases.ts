@@ -12,12 +12,12 @@ import type {
 import { concernsOf } from '../../../domain/evaluation/reasons.ts'
 import type { BehaviourResult, BehaviourRow } from '../../../domain/behaviour/behaviour-test.ts'
 import { challengerText, verdictText } from '../../../domain/evaluation/metric-table.ts'
-import { gainText, levelPercent } from '../../../domain/figures.ts'
+import { gainText, levelPercent, metricText } from '../../../domain/figures.ts'
 import type { AnswerEvidence } from '../../../store/release/answer-evidence.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { findReleaseId } from './find-release.ts'
-import { chartsSvg, chartsText, type ChartedRelease } from './release-charts.ts'
+import { chartsSvg, chartsText, stageName, type ChartedRelease } from './release-charts.ts'
 import { watchRelease } from './watch-release.ts'
 import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
@@ -182,7 +182,7 @@ export function gateTable(
   const { metrics = [], tests = [] } = report
   if (metrics.length === 0 && tests.length === 0) return ''
   const { paint } = terminal
-  const figure = (value: number | null) => (value === null ? null : Number(value.toPrecision(4)))
+  const figure = (value: number | null) => (value === null ? null : metricText(value))
   const interval =
     report.policy === undefined ? 'interval' : `${levelPercent(report.policy.confidence)} % interval`
   const table = tableBy(terminal, metrics, {
@@ -191,14 +191,14 @@ export function gateTable(
     challenger: (each) =>
       each.beside === undefined
         ? figure(each.challenger)
-        : challengerText(each, (value) => String(figure(value) ?? '–')),
+        : challengerText(each, (value) => figure(value) ?? '–'),
     baseline: (each) => figure(each.baseline),
     gain: ({ delta }) => (delta === null ? null : gainText(delta)),
     [interval]: ({ low, high }) => (low === null ? null : `${gainText(low)} to ${gainText(high)}`),
     ...(metrics.some(({ floor = null }) => floor !== null)
       ? {
           floor: ({ floor = null, floorMet }) =>
-            floor === null ? null : `${figure(floor)} ${floorMet ? 'met' : paint('red', 'missed')}`,
+            floor === null ? null : `${floor} ${floorMet ? 'met' : paint('red', 'missed')}`,
         }
       : {}),
     verdict: (each) => each.error ?? verdictText(each),
@@ -269,7 +269,7 @@ function detailOf(
   })
   const verdicts = table(release.decisions.slice(0, most.decisions), {
     at: (each) => time(each.at),
-    stage: (each) => (each.stage === 'canary' ? `canary ${each.stage_index + 1}` : each.stage),
+    stage: (each) => stageName(release.state, each.stage, each.stage_index),
     verdict: (each) => coloured(terminal, each.kind),
     reason: (each) => each.reasons.map(({ message }) => message).join('; '),
   })

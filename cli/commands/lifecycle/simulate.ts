@@ -1,6 +1,7 @@
 /** `tenure simulate`: simulates a release policy on synthetic or recorded traffic, without a running system. */
 import { readFile } from 'node:fs/promises'
 import { DomainError } from '../../../domain/errors.ts'
+import { countText, none, spanText } from '../../../charts/figures.ts'
 import { counted, groupedDigits } from '../../../domain/figures.ts'
 import { dayPolicy, issuesOfPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
 import { totalAlpha } from '../../../domain/sequential/alpha-split.ts'
@@ -158,9 +159,9 @@ function explain(
       (s) => spread(s.canaryRequestsToDetect),
       'from fault to rollback, p50 / p95',
     ],
-    ['minutes to detect', (s) => spread(s.minutesToDetect), 'p50 / p95'],
+    ['time to detect', (s) => times(s.minutesToDetect), 'p50 / p95'],
     ['excess failures', (s) => spread(s.excessBad), "above the champion's rate, p50 / p95"],
-    ['minutes to promote', (s) => spread(s.minutesToPromote), 'p50 / p95'],
+    ['time to promote', (s) => times(s.minutesToPromote), 'p50 / p95'],
   ]
   const headings = theirs ? ['', 'this policy', rule ?? '', ''] : ['', 'this policy', '']
   return [
@@ -183,10 +184,7 @@ function explain(
 const percent = (value: number): string => `${Number((value * 100).toPrecision(3))} %`
 const share = (count: number, { releases }: SimulationSummary): string =>
   `${groupedDigits(count)} (${percent(count / releases)})`
-const round = (value: number | null): string =>
-  value === null
-    ? '–'
-    : value >= 1_000
-      ? groupedDigits(Math.round(value))
-      : String(Number(value.toPrecision(4)))
-const spread = ({ p50, p95 }: Spread): string => (p50 === null ? '–' : `${round(p50)} / ${round(p95)}`)
+const spread = ({ p50, p95 }: Spread): string =>
+  p50 === null ? none : `${countText(p50)} / ${countText(p95)}`
+const times = ({ p50, p95 }: Spread): string =>
+  p50 === null ? none : `${spanText(60_000 * p50)} / ${spanText(p95 === null ? null : 60_000 * p95)}`

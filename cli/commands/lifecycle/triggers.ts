@@ -32,7 +32,7 @@ export const triggersGroup: CommandGroup = {
         'last fired (UTC)': (each) => time(each.fired_at),
         outcome: (each) => orDash(each.outcome),
         'next (UTC)': (each) => time(each.next_at),
-        'why not': (each, { paint }) => paint('yellow', orDash(each.problem)),
+        problem: (each, { paint }) => paint('yellow', orDash(each.problem)),
       },
       none: 'No model file has a schedule or a trigger. Add one: retrain: [cron(…), whenFile(…)]',
     }),

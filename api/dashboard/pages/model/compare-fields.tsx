@@ -4,7 +4,7 @@ import type { ComparedField, Section, VersionComparison } from '../../../../doma
 import type { PageElement } from '../../page.ts'
 import { Badge, DataTable } from '../../components/elements.tsx'
 import { versionHref } from '../../components/links.tsx'
-import { capitalized, metricName, numberText } from '../../../../domain/figures.ts'
+import { capitalized, gainText, metricName, metricText, numberText } from '../../../../domain/figures.ts'
 import { plain, readable, shortDigest } from '../../labels.ts'
 
 const titles: Readonly<Record<Section, string>> = {
@@ -100,30 +100,47 @@ const Fields = ({ caption, fields, names, empty }: FieldTable): PageElement => (
         {
           head: 'A',
           numeric: true,
-          cell: ({ one, better }) => <Value value={one} best={better === 'one'} />,
+          cell: ({ section, one, better }) => <Value section={section} value={one} best={better === 'one'} />,
         },
         {
           head: 'B',
           numeric: true,
-          cell: ({ other, better }) => <Value value={other} best={better === 'other'} />,
+          cell: ({ section, other, better }) => (
+            <Value section={section} value={other} best={better === 'other'} />
+          ),
         },
         {
           head: 'B − A',
           numeric: true,
-          cell: ({ difference }) => (difference === undefined ? '' : numberText(difference, true)),
+          cell: ({ difference, section }) =>
+            difference === undefined
+              ? ''
+              : section === 'metrics'
+                ? gainText(difference)
+                : numberText(difference, true),
         },
       ]}
     />
   </>
 )
 
-const Value = ({ value, best }: { value: ComparedField['one']; best: boolean }): PageElement => {
+interface ValueProps {
+  section: Section
+  value: ComparedField['one']
+  best: boolean
+}
+
+const Value = ({ section, value, best }: ValueProps): PageElement => {
   if (value === null) return <span class="quiet">—</span>
   if (typeof value === 'number')
     return (
       <>
         {best && [<Badge tone="good">better</Badge>, ' ']}
-        {Number.isInteger(value) && Math.abs(value) < 1e15 ? countText(value) : numberText(value)}
+        {section === 'metrics'
+          ? metricText(value)
+          : Number.isInteger(value) && Math.abs(value) < 1e15
+            ? countText(value)
+            : numberText(value)}
       </>
     )
   const text = readable(String(value))

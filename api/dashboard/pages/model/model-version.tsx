@@ -66,7 +66,7 @@ export const versionPage = definePage({
       <div class="grid">
         {gains !== undefined && (
           <section class="card">
-            <h2>vs champion at the time</h2>
+            <h2>Gain vs champion at the time</h2>
             <ChartFigure chart={gains} note="Right of dashed = no regression, right of 0 = better" />
           </section>
         )}

@@ -42,26 +42,26 @@ export function guideChapters(releases: readonly Release[]): Chapter[] {
   )
   const told: Omit<Chapter, 'status'>[] = [
     {
-      title: 'A first version earns its place',
+      title: 'The first version is promoted',
       about:
-        'A version is trained on data as it was known at a moment. It must meet the metric floors of its model file, and a person approves it: there is no champion to compare it with.',
-      look: 'its release: the offline gates, who approved it, and from which data it was made',
+        'A version is trained on the data known at a moment. There is no champion to compare it with, so it must meet the metric floors of its model file, and an approver decides.',
+      look: 'its release: the offline gates, the approval and the training data',
       command: 'retrain',
       release: first,
     },
     {
       title: 'A challenger is compared with the champion',
       about:
-        'A later training makes a challenger. On rows that neither has seen it must be better, or not worse where the policy asks for no more; then it answers copies of requests, then a rising share of the live traffic, and each stage needs evidence to continue.',
-      look: 'its release: the track of stages, and candidate against control while a stage runs',
+        'A later training makes a challenger. On held-out rows it must be better than the champion, or not worse by more than a margin. Then it answers copies of requests (shadow), and then a rising share of the traffic (canary). Each stage needs evidence to continue.',
+      look: 'its release: the stages, and the candidate beside the control',
       command: 'retrain',
       release: challenger,
     },
     {
-      title: 'A faulty version is rolled back by itself',
+      title: 'A faulty version is rolled back automatically',
       about:
-        'A version may pass the gates and then fail in production, for example with invalid responses. The judge proves it from the live traffic, and every replica returns to the champion.',
-      look: 'its release: what was seen, how many requests were harmed, and the draft of a post-mortem',
+        'A version may pass the gates and then fail in production, for example with invalid responses. The canary judge finds this in the live traffic, and every replica returns to the champion.',
+      look: 'its release: the timeline, the failed requests and the draft of a post-mortem',
       command: 'drills run',
       release: rolledBack,
     },
@@ -116,7 +116,7 @@ const Now = ({
     )
   return (
     <p class="quiet">
-      Now: live traffic. In the demonstration the next step begins by itself. In a project,{' '}
+      Now: live traffic. In the demo the next step begins by itself. In a project,{' '}
       <code>
         npx tenure {command} {model ?? '<model>'}
       </code>{' '}
@@ -155,16 +155,16 @@ const NextSteps = ({ model, isOver }: { model: string; isOver: boolean }): PageE
     <h2 id="next-heading">Three things to try next</h2>
     <ol class="next">
       <li>
-        <strong>Ask what a policy would do</strong> before you use it:{' '}
+        <strong>Simulate a release policy</strong> before you use it:{' '}
         <code>npx tenure simulate --scenario error:0.02 --releases 20</code>
       </li>
       <li>
-        <strong>Rehearse a rollback</strong> with a version that is known to be bad:{' '}
+        <strong>Rehearse a rollback</strong> with a deliberately faulty version:{' '}
         <code>npx tenure drills run {model}</code>. The page <a href="/drills">Drills</a> shows its result.
       </li>
       <li>
         <strong>Bring a model of your own</strong>: <code>npx tenure init ../my-project --from data.csv</code>{' '}
-        writes a model file from a table, and <code>npx tenure check</code> judges it without a server.
+        writes a model file for a CSV, and <code>npx tenure check</code> checks it without a server.
       </li>
     </ol>
   </section>
@@ -186,26 +186,26 @@ export const guidePage = definePage({
       retraining: latest?.model === model && latest?.endedAt === undefined ? latest : undefined,
     }
   },
-  title: () => 'What you are looking at',
+  title: () => 'Guide',
   view: (told, { target }) => {
     const { chapters, model } = told
     const isOver = chapters.every(({ status }) => status === 'passed')
     return (
       <>
-        <h1>What you are looking at</h1>
+        <h1>Guide</h1>
         <p>
           Tenure retrains models, releases each version in stages on live traffic, and rolls it back when the
-          evidence turns against it. This page follows that story as it happens
+          evidence turns against it. This page follows these steps live
           {model !== undefined && (
             <>
               {' '}
-              to <a href={modelHref(model)}>{model}</a>
+              for <a href={modelHref(model)}>{model}</a>
             </>
           )}
           .
         </p>
         <Live id="story" target={target} over={isOver}>
-          <ol class="track story card" aria-label="The story">
+          <ol class="track story card" aria-label="Steps">
             {chapters.map((chapter) => (
               <ChapterItem chapter={chapter} told={told} />
             ))}
@@ -219,16 +219,16 @@ export const guidePage = definePage({
               <a href="/">Overview</a>: what is live, what needs a decision, what is at risk
             </li>
             <li>
-              <a href="/releases">Releases</a>: each with its decision, its evidence and its buttons
+              <a href="/releases">Releases</a>: evidence, decisions and commands
             </li>
             <li>
-              <a href="/models">Models</a>: versions, quality in use, drift, and who was champion when
+              <a href="/models">Models</a>: versions, live quality, drift and champion history
             </li>
             <li>
-              <a href="/audit">Audit</a>: every change to production, in a hash chain that reveals edits
+              <a href="/audit">Audit</a>: the tamper-evident log of every production change
             </li>
             <li>
-              <a href="/glossary">Glossary</a>: what the terms of releases and statistics mean for a decision
+              <a href="/glossary">Glossary</a>: the terms of releases and statistics
             </li>
           </ul>
         </section>

@@ -91,9 +91,7 @@ const share = (count: number, { releases: of }: SimulationSummary): string =>
   of === 0 ? '—' : `${numberText((100 * count) / of)} %`
 
 const spread = ({ p50, p95 }: Spread): string =>
-  p50 === null
-    ? '—'
-    : `${numberText(Number(p50.toPrecision(3)))} / ${numberText(p95 === null ? null : Number(p95.toPrecision(3)))}`
+  p50 === null ? '—' : `${countText(p50)} / ${countText(p95)}`
 
 const times = ({ p50, p95 }: Spread): string =>
   p50 === null ? '—' : `${durationText(60_000 * p50)} / ${durationText(60_000 * (p95 ?? p50))}`

@@ -23,7 +23,7 @@ export const triggersPage = definePage({
     <>
       <Crumbs to={[['/retrainings', 'Retrainings']]} />
       <h1>Triggers</h1>
-      <p>What starts retrainings and batches, as the model files say. Drift and lost quality start others.</p>
+      <p>The schedules and triggers of the model files. Drift and lost quality start retrainings too.</p>
       <ModelFilterForm path="/triggers" label="Triggers" models={models} chosen={query.model} />
       <Live id="triggers" target={target} everyMs={5_000}>
         <section class="card">
@@ -51,7 +51,7 @@ export const triggersPage = definePage({
               { head: 'Last fired', cell: ({ firedAt }) => <Time at={firedAt} /> },
               { head: 'Started', cell: (trigger) => <Started {...trigger} /> },
               { head: 'Next', cell: ({ nextAt }) => <Time at={nextAt} /> },
-              { head: 'Why not', cell: ({ problem }) => <span class="small wrap">{problem ?? ''}</span> },
+              { head: 'Problem', cell: ({ problem }) => <span class="small wrap">{problem ?? ''}</span> },
               { head: 'Reason', cell: ({ message }) => <span class="small wrap">{message ?? ''}</span> },
             ]}
           />

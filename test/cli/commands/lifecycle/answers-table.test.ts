@@ -38,7 +38,7 @@ it('the gains of the gate have signs, and their interval its level', () => {
   const report = { metrics, policy: { confidence: 0.975, slices: { metric: 'auc' } } }
   const text = gateTable(terminal, { id: 'evl_1', verdict: 'not_worse', report } as never)
   expect(text).toMatch(/gain +97\.5 % interval +verdict/)
-  expect(text).toMatch(/auc +0\.7 +0\.69 +0\.5 +−0\.0100 +−0\.0200 to \+0\.0040 +no regression/)
+  expect(text).toMatch(/auc +0\.7000 +0\.6900 +0\.5000 +−0\.0100 +−0\.0200 to \+0\.0040 +no regression/)
 })
 
 it('the shares of several numbers count users by number', () => {
