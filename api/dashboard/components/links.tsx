@@ -8,7 +8,11 @@ export const versionHref = ({ model, version }: { model: string; version: string
 
 export const retrainingHref = (id: string): string => `/retrainings/${encodeURIComponent(id)}`
 
-export const ModelLink = ({ model }: { model: string }): PageElement => <a href={modelHref(model)}>{model}</a>
+export const ModelLink = ({ model, about }: { model: string; about?: string | undefined }): PageElement => (
+  <a class="name" href={modelHref(model)} title={about}>
+    {model}
+  </a>
+)
 
 /** Links to a release; a dash without one. */
 export const ReleaseLink = ({ id }: { id: string | undefined }): PageElement =>

@@ -57,7 +57,15 @@ export function VersionTable({ versions, primary, empty }: VersionList): PageEle
       empty={empty}
       columns={[
         ...(comparable ? [choice('one', 1), choice('other', 0)] : []),
-        { head: 'Version', names: true, cell: (each) => <a href={versionHref(each)}>{each.version}</a> },
+        {
+          head: 'Version',
+          names: true,
+          cell: (each) => (
+            <a class="name" href={versionHref(each)}>
+              {each.version}
+            </a>
+          ),
+        },
         {
           head: 'Status',
           cell: ({ status, notReleased }) => (

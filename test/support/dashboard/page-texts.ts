@@ -82,7 +82,7 @@ export const addressesOf = ({
 const constantPages: readonly string[] = ['/runbooks/:page', '/glossary']
 
 /** A model with a model file but no data. */
-export const emptyModel = 'nothing-yet'
+export const emptyModel = 'nothing-yet'.padEnd(63, 'm')
 
 /** Where pages have nothing to show: those of no object, and those of a model. */
 export const emptyAddresses: readonly string[] = pageRegistry.flatMap(({ path, allow }) => {

@@ -11,7 +11,7 @@ import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure } from '../../components/chart.tsx'
 import { EmptyList, listHref, CursorPager } from '../../components/pager.tsx'
 import { Badge, DataTable, Time } from '../../components/elements.tsx'
-import { modelHref, ReleaseLink } from '../../components/links.tsx'
+import { ModelLink, ReleaseLink } from '../../components/links.tsx'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
 import { plain } from '../../labels.ts'
 
@@ -80,11 +80,7 @@ export const drillsPage = definePage({
             },
             {
               head: 'Model',
-              cell: (drill) => (
-                <a class="nowrap" href={modelHref(drill.model)}>
-                  {drill.model}
-                </a>
-              ),
+              cell: ({ model }) => <ModelLink model={model} />,
             },
             { head: 'Traffic', cell: ({ traffic }) => traffic },
             { head: 'Outcome', cell: (drill) => <Outcome drill={drill} /> },

@@ -63,7 +63,7 @@ export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }
       columns={[
         { head: 'Open for', cell: ({ raisedAt }) => <Age at={raisedAt} nowMs={nowMs} /> },
         { head: 'Severity', cell: ({ severity }) => <SeverityBadge severity={severity} /> },
-        { head: 'Model', cell: ({ model }) => <span class="nowrap">{model ?? '—'}</span> },
+        { head: 'Model', cell: ({ model }) => <span class="wrap">{model ?? '—'}</span> },
         {
           head: 'Alert',
           cell: (alert) => (

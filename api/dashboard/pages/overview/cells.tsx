@@ -5,7 +5,7 @@ import type { OverviewRow, RecentTraffic } from '../../../../store/dashboard/ove
 import type { Release } from '../../../../store/release/releases.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, Since } from '../../components/elements.tsx'
-import { FirstVersion, modelHref } from '../../components/links.tsx'
+import { FirstVersion, ModelLink } from '../../components/links.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
 import { metricName, numberText } from '../../../../domain/figures.ts'
 import { levelText, levelTones, qualityTones, stageText, stageTone } from '../../labels.ts'
@@ -16,9 +16,7 @@ export const trafficPartMs = 30_000
 
 export const ModelCell = ({ model, about, serve }: OverviewRow): PageElement => (
   <>
-    <a class="nowrap" href={modelHref(model)} title={about}>
-      {model}
-    </a>
+    <ModelLink model={model} about={about} />
     {serve !== 'normal' && [' ', <Badge tone="bad">pinned to {serve}</Badge>]}
   </>
 )

@@ -62,7 +62,7 @@ export const releasesPage = definePage({
               head: 'Version',
               names: true,
               cell: ({ id, version }) => (
-                <a class="nowrap" href={`/releases/${id}`}>
+                <a class="name" href={`/releases/${id}`}>
                   {version}
                 </a>
               ),

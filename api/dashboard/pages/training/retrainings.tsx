@@ -46,7 +46,11 @@ export const retrainingsPage = definePage({
               {
                 head: 'Model',
                 names: true,
-                cell: ({ id, model }) => <a href={retrainingHref(id)}>{model}</a>,
+                cell: ({ id, model }) => (
+                  <a class="name" href={retrainingHref(id)}>
+                    {model}
+                  </a>
+                ),
               },
               { head: 'Outcome', cell: (line) => <RetrainingOutcome {...line} /> },
               { head: 'Requested by', cell: ({ reason, requestedBy }) => `${requestedBy} (${reason})` },

@@ -9,7 +9,7 @@ import { definePage, type PageElement } from '../../page.ts'
 import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
 import { EmptyList } from '../../components/pager.tsx'
 import { DataTable, Live, Time } from '../../components/elements.tsx'
-import { Crumbs, modelHref, retrainingHref } from '../../components/links.tsx'
+import { Crumbs, ModelLink, retrainingHref } from '../../components/links.tsx'
 import { RetrainingOutcome } from './retrainings.tsx'
 
 export const triggersPage = definePage({
@@ -40,11 +40,7 @@ export const triggersPage = definePage({
             columns={[
               {
                 head: 'Model',
-                cell: ({ model }) => (
-                  <a class="nowrap" href={modelHref(model)}>
-                    {model}
-                  </a>
-                ),
+                cell: ({ model }) => <ModelLink model={model} />,
               },
               { head: 'Trigger', names: true, cell: ({ trigger }) => trigger },
               { head: 'Waits for', cell: ({ waitsFor }) => <span class="small wrap">{waitsFor}</span> },
