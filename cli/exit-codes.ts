@@ -36,6 +36,8 @@ export function exitCodeOf({ code, status }: CommandProblem): ExitCode {
   if (code in exitCodes) return exitCodes[code as keyof typeof exitCodes]
   if (code === 'configuration_invalid') return exitCodes.usage
   if (code === 'internal') return exitCodes.defect
+  // Its status is 503 for the callers of predictions, who may retry.
+  if (code === 'no_champion') return exitCodes.refused
   if (status === 404) return exitCodes.notFound
   if (status === 503 || status === 504) return exitCodes.unreachable
   return exitCodes.refused

@@ -100,7 +100,7 @@ export const errorTable = {
   /** The path or the named resource does not exist. */
   not_found: permanent(
     404,
-    'Check the address and the name; the lists of the pages and of `tenure`, such as `tenure models`, show the existing names.',
+    'Check the address or the name. Lists such as `tenure models` show the names that exist.',
   ),
   /** The path does not support this method. */
   method_not_allowed: permanent(405, 'Use one of the methods in the Allow header.'),
@@ -133,7 +133,7 @@ export const errorTable = {
   /** The release does not accept this command in its state, or not from this user. */
   command_refused: permanent(
     409,
-    'Read the reason in the message: the command is refused as long as it holds.',
+    'Read the reason in the message, and the state of the release with `tenure releases show <release>`.',
   ),
   /** A resource that the plan would change has changed since the plan was made. */
   plan_stale: permanent(409, 'Run `tenure plan` again, read what has changed, and apply that plan.'),
@@ -176,10 +176,10 @@ export const errorTable = {
   /** The object store does not respond, or it refuses the request. */
   object_store_unavailable: transient(
     503,
-    'Retry later; predictions continue, and work that waits for the store continues by itself. Check the store with `tenure doctor`.',
+    'Retry later; predictions continue, and work that waits for the store then resumes. Check the store with `tenure doctor`.',
   ),
   /** A disk of this installation is full. */
-  no_room: transient(503, 'Make room on the disk; work that waits for it continues by itself.'),
+  no_room: transient(503, 'Make room on the disk; work that waits for it then resumes.'),
   /** The prediction could not be logged in time, which durable mode requires. */
   prediction_log_unavailable: transient(
     503,

@@ -127,7 +127,7 @@ export async function rotateKey(
     select hash from api_keys
     where id = ${id} and revoked_at is null and (expires_at is null or expires_at > now())`)
   if (now === undefined)
-    throw new DomainError('not_found', `no key that opens has the id ${JSON.stringify(id)}`)
+    throw new DomainError('not_found', `there is no valid key with the id ${JSON.stringify(id)}`)
   const facts = await writeKey(
     database,
     sql`update api_keys set hash = ${hashOfKey(key)}, previous_until = now() + ${overlapMs} * interval '1 ms',

@@ -13,6 +13,7 @@ let url: string
 const answers: Record<string, { status: number; body: string; type?: string }> = {
   '/good': { status: 200, body: '{"rows":[1]}' },
   '/refused': { status: 409, body: problem('command_refused', 'it has ended') },
+  '/no-champion': { status: 503, body: problem('no_champion', 'iris has no champion') },
   '/missing': { status: 404, body: problem('release_not_found', 'no release rel_1') },
   '/down': { status: 503, body: problem('postgres_unavailable', 'Postgres did not answer') },
   '/back-soon': { status: 503, body: problem('postgres_unavailable', 'Postgres did not answer', true) },
@@ -101,6 +102,7 @@ describe('a command', () => {
 
   it.each([
     ['/refused', exitCodes.refused, 'it has ended (command_refused)'],
+    ['/no-champion', exitCodes.refused, 'iris has no champion (no_champion)'],
     ['/missing', exitCodes.notFound, 'no release rel_1 (release_not_found)'],
     ['/down', exitCodes.unreachable, 'Postgres did not answer (postgres_unavailable)'],
     ['/defect', exitCodes.defect, 'boom (internal)'],
