@@ -166,7 +166,7 @@ function isDoubtful({ kind }: Verdict, staleMs: number | null, { policy }: Relea
 const findBehind = async ({ store }: Deps, state: ReleaseState): Promise<string[]> =>
   laggingReplicas(await listReplicaProgress(store, state.model), state)
 
-/** Applies in probation too: an unwatched champion gives way to the last proven version. */
+/** Applies in probation too: an unwatched champion gives way to the last known good version. */
 function expose({ store }: Deps, state: ReleaseState, lookedMs: number): Promise<boolean> {
   const { id: release, model, epoch, generation, policy } = state
   const { exposureMs } = policy.watch

@@ -37,6 +37,12 @@ export const glossary: readonly GlossaryEntry[] = [
     meaning: 'Precision over all thresholds. It says more than AUC where positives are rare.',
   },
   {
+    term: 'Break-glass promotion',
+    words: ['break-glass promotion'],
+    meaning:
+      'A promotion by an admin without approvals, minimum times and all stages but one. A regression there still rolls back.',
+  },
+  {
     term: 'Brier score',
     words: ['Brier score'],
     meaning:
@@ -178,6 +184,12 @@ export const glossary: readonly GlossaryEntry[] = [
     words: [],
     meaning:
       'The time after a promotion in which the new champion is still watched and rolled back automatically.',
+  },
+  {
+    term: 'Proven',
+    words: ['proven'],
+    meaning:
+      'The status of a known good version: its release ended as promoted. A rollback returns to the newest one.',
   },
   {
     term: 'PSI',

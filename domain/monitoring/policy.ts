@@ -97,7 +97,7 @@ export interface MonitorPolicy {
   /** The limits of such retrainings. */
   cooldown: TriggerPolicy
   /**
-   * Whether a champion gives way to the last proven version when its responses fail, or when its quality is lost or its answers collapse
+   * Whether a champion gives way to the last known good version when its responses fail, or when its quality is lost or its answers collapse
    * while that version is better on the same rows.
    */
   rollback: boolean

@@ -88,7 +88,7 @@ export interface MonitorSpec {
   /** Whether findings may start a retraining. Default: true. */
   retrain?: boolean
   /**
-   * Whether to restore the last proven version automatically: when the champion's responses fail, or when its quality is lost or its
+   * Whether to restore the last known good version automatically: when the champion's responses fail, or when its quality is lost or its
    * predictions collapse while that version is better on the same rows. Default: true.
    */
   rollback?: boolean

@@ -17,6 +17,7 @@ import type { Actor } from '../../../auth/authentication.ts'
 import type { PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
 import { Badge, DataTable, Time } from '../../components/elements.tsx'
+import { Term } from '../../glossary.tsx'
 import { plain, sentenceCase, stepText } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 import { stageKey } from './verdict.tsx'
@@ -199,8 +200,9 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
             {commands.includes('promoteNow') && (
               <>
                 <p class="small">
-                  A break-glass promotion skips approvals, minimum times and all stages but one: its requests,
-                  then 100 % if no regression, within 1 h, then the probation. A critical alert reports it.
+                  A <Term word="break-glass promotion" /> skips approvals, minimum times and all stages but
+                  one: its requests, then 100 % if no regression, within 1 h, then the probation. A critical
+                  alert reports it.
                 </p>
                 <CommandButton name="promoteNow" />
               </>
