@@ -2,6 +2,7 @@
  * Counts the traffic of a canary: requests per stage, failures per share, and how old or one-sided the counts are. A dead control arm or
  * a dead counter must not look like a healthy canary.
  */
+import { groupedDigits } from '../figures.ts'
 import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
 import { excessBad, type ExposureCounts } from './harm-budget.ts'
 import { sumOf } from '../statistics/distributions.ts'
@@ -119,7 +120,7 @@ export function createCanaryCounts(): CanaryCounts {
         // The probability of this many consecutive requests to the other arm while this one is healthy.
         const chance = (arm === 'canary' ? 1 - share : share) ** alone
         if (inStage[arm] === 0 || (alone > 0 && chance < 0.001)) {
-          const message = `the ${arm} served 0 of the last ${alone} requests, the ${other} all of them`
+          const message = `the ${arm} served 0 of the last ${groupedDigits(alone)} requests, the ${other} all of them`
           return { code: 'one_sided', message, values: { arm, requests: alone, chance } }
         }
       }

@@ -213,6 +213,13 @@ describe('no data', () => {
     expect(codes(evidence)).toEqual(['no_data', code])
   })
 
+  it('names how many requests only the other arm served', () => {
+    const without = ticks(60).map((t, i) => (i < 40 ? t : { ...t, canary: arm(0) }))
+    expect(judge({ ticks: without }).reasons[0]?.message).toBe(
+      'the canary served 0 of the last 1,900 requests, the control all of them',
+    )
+  })
+
   it('is not reported for a small arm without requests by chance', () => {
     const sparse = ticks(360).map((tick, i) => (i > 358 ? { ...tick, canary: arm(0) } : tick))
     expect(codes({ ticks: sparse })).toEqual(['pass', 'stage_passed'])

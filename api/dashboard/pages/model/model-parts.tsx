@@ -24,7 +24,8 @@ export interface QualityPart {
 
 export type DriftPart = LastDrift & { chart: ChartSizes }
 
-const qualityNote = 'Line: value at release. Dashed: limit. Bars: 95 % intervals where the metric has one.'
+const qualityNote =
+  'Dots: the middle of each window. Line: value at release. Dashed: limit. Bars: 95 % intervals where the metric has one.'
 
 export const QualitySection = ({ points, metric, chart, weekly, known, dueAt }: QualityPart): PageElement => (
   <section class="card">
