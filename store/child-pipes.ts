@@ -8,6 +8,6 @@ import { DomainError } from '../domain/errors.ts'
  */
 export function requirePipes(child: ChildProcess, what: string): void {
   child.on('error', () => {})
-  if (child.stdin == null)
+  if ((child.stdio as ChildProcess['stdio'] | undefined) === undefined)
     throw new DomainError('overloaded', `${what} cannot be started: too many files are open`)
 }

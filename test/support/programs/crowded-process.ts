@@ -2,6 +2,7 @@
 import { openSync } from 'node:fs'
 import { runServingChild } from '../../../activities/runtime/serving-child.ts'
 import { runTrainingProgram } from '../../../activities/trainers/program.ts'
+import { createSessions } from '../../../api/serving/formats/onnx/session-host.ts'
 import { startLimited } from '../../../api/serving/runtime/limited-process.ts'
 
 const starts: (() => Promise<unknown>)[] = [
@@ -18,6 +19,10 @@ const starts: (() => Promise<unknown>)[] = [
       limitMs: 1_000,
       onLine: () => {},
     }),
+  () => {
+    const model = { bytes: new Uint8Array(), plan: { inputs: [], output: '' } }
+    return createSessions({ onError: () => {} }).open('crowded', model, { inputs: 1 })
+  },
 ]
 
 try {

@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { DomainError } from '../../../../domain/errors.ts'
+import { requirePipes } from '../../../../store/child-pipes.ts'
 import { withMemoryLimit } from '../../../../store/memory-limit.ts'
 import { checkout, launcher, systemEnvironment } from '../../../../temporal.config.ts'
 import { createCalls } from '../../runtime/pending-calls.ts'
@@ -68,22 +68,18 @@ function startProcess(
   })
   let cause = new Error('it has ended')
   child.on('error', (error) => (cause = error))
-  const socket = child.stdio?.[3] as Socket | undefined
-  if (child.stderr == null || socket === undefined)
-    throw new DomainError(
-      'model_unavailable',
-      'the process that computes the model cannot be started: too many files are open',
-    )
+  requirePipes(child, 'the process of ONNX Runtime')
+  const [socket, stderr] = [child.stdio[3] as Socket, child.stderr as Socket]
   // Without it the process works as well, so a machine that lacks it or refuses it does not matter.
   if (child.pid !== undefined)
     spawn(scheduler, ['--batch', '--all-tasks', '--pid', '0', String(child.pid)], { stdio: 'ignore' })
       .on('error', () => {})
       .unref()
   let complaint = ''
-  child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
+  stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
   const end = (): void => {
     // The reason is told when the process has ended, for which this process must wait although nothing else keeps it.
-    for (const each of [child, socket, child.stderr as Socket]) each.ref()
+    for (const each of [child, socket, stderr]) each.ref()
     child.kill('SIGKILL')
   }
   const calls = createCalls<Answer>('process', {
@@ -126,7 +122,7 @@ function startProcess(
   child.once('exit', () =>
     setTimeout(() => {
       socket.destroy()
-      child.stderr?.destroy()
+      stderr.destroy()
     }, lastWordsMs).unref(),
   )
   const ended = new Promise<void>((resolve) => {
@@ -164,6 +160,6 @@ function startProcess(
   // A replica exits when its sockets are closed, even during a computation.
   child.unref()
   socket.unref()
-  ;(child.stderr as Socket).unref()
+  stderr.unref()
   return host
 }
