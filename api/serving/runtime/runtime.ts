@@ -2,7 +2,7 @@
  * Runs the models of a format outside the event loop, in one thread or process that starts with the first model and ends with the last.
  * When it dies, waiting requests fail. It restarts with all models except those that have ended it several times.
  */
-import { DomainError } from '../../../domain/errors.ts'
+import { DomainError, isError } from '../../../domain/errors.ts'
 import type { Predictor, RowTexts, RunTicket } from '../predictor.ts'
 import { createBatcher, type ModelBatch, type BatcherOptions, type Lane, type TextRows } from './batcher.ts'
 
@@ -94,7 +94,11 @@ export function createRuntime<Model>(
       if (keys.has(model.key)) model.strikes++
     }
     onError(`the ${where} of ${library} has died and is started again`, cause)
-    again ??= setTimeout(revive, pauseMs)
+    reviveLater()
+  }
+  const reviveLater = (): void => {
+    if (again !== undefined) return
+    again = setTimeout(revive, pauseMs)
     pauseMs = Math.min(pauseMs * 2, maxPauseMs)
   }
   const revive = (): void => {
@@ -110,7 +114,11 @@ export function createRuntime<Model>(
           model.trouble = undefined
           pauseMs = firstPauseMs
         },
-        (error: unknown) => onError(`${model.key} could not be loaded again`, error),
+        (error: unknown) => {
+          onError(`${model.key} could not be loaded again`, error)
+          // It was not even started.
+          if (isError(error, 'overloaded') && !stopped) reviveLater()
+        },
       )
     }
   }
