@@ -15,6 +15,7 @@ import { applyBreakGlass, stillAhead } from './break-glass.ts'
 import type { Advance, CommandEvent } from './events.ts'
 import {
   commandRoles,
+  watchedStages,
   type CommandName,
   type ReleaseStage,
   type ReleaseState,
@@ -22,16 +23,15 @@ import {
 } from './state.ts'
 import { applied, endRelease, extended, nextStage, ignored, rollBack } from './transitions.ts'
 
-const exposed: readonly ReleaseStage[] = ['shadow', 'targeted', 'canary', 'probation']
 const decided: readonly ReleaseStage[] = ['awaiting_approval', 'awaiting_decision']
-const open: readonly ReleaseStage[] = ['qualifying', ...decided, 'promoting', ...exposed]
+const open: readonly ReleaseStage[] = ['qualifying', ...decided, 'promoting', ...watchedStages]
 
 /** The stages that accept each command. */
 export const commandStages: Readonly<Record<CommandName, readonly ReleaseStage[]>> = {
   approve: decided,
   reject: decided,
-  pause: exposed,
-  resume: [...exposed, 'awaiting_decision'],
+  pause: watchedStages,
+  resume: [...watchedStages, 'awaiting_decision'],
   abort: open,
   rollback: open,
   promoteNow: ['awaiting_approval', 'shadow', 'targeted', 'canary', 'awaiting_decision'],

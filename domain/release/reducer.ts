@@ -244,9 +244,14 @@ function stepFailed(state: ReleaseState, event: Step<'step_failed'>): Advance {
   return rollBack(state, event.atMs, 'failed', reason)
 }
 
-/** The stages before the first request to the candidate, and the stages before the promotion. */
-const unexposed: readonly ReleaseStage[] = ['qualifying', 'awaiting_approval']
-const exposed: readonly ReleaseStage[] = [...unexposed, 'shadow', 'targeted', 'canary', 'awaiting_decision']
+const beforeRequests: readonly ReleaseStage[] = ['qualifying', 'awaiting_approval']
+const beforePromotion: readonly ReleaseStage[] = [
+  ...beforeRequests,
+  'shadow',
+  'targeted',
+  'canary',
+  'awaiting_decision',
+]
 
 function superseded(state: ReleaseState, event: Step<'superseded'>): Advance {
   const { atMs, by, version, over, hotfix, reason } = event
@@ -254,7 +259,7 @@ function superseded(state: ReleaseState, event: Step<'superseded'>): Advance {
     return ignored(state, `${state.version} is already champion: a release on probation cannot be superseded`)
   if (state.hotfix !== undefined && !hotfix)
     return ignored(state, `${state.version} is a hotfix: only another hotfix supersedes it`)
-  if (!(over === 'unexposed' ? unexposed : exposed).includes(state.stage))
+  if (!(over === 'unexposed' ? beforeRequests : beforePromotion).includes(state.stage))
     return ignored(state, `a release in ${state.stage.replace('_', ' ')} cannot be superseded`)
   const said = `superseded by ${version}, requested by ${by}${reason === '' ? '' : `: ${reason}`}`
   return rollBack(state, atMs, 'superseded', said)

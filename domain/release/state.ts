@@ -33,7 +33,8 @@ export const releaseStages = {
 export type ReleaseStage = keyof typeof releaseStages
 
 /** The stages with a minimum time, minimum requests, a verdict and a deadline. */
-export type WatchedStage = 'shadow' | 'targeted' | 'canary' | 'probation'
+export const watchedStages = ['shadow', 'targeted', 'canary', 'probation'] as const
+export type WatchedStage = (typeof watchedStages)[number]
 
 /** Each outcome with its meaning. */
 export const releaseOutcomes = {

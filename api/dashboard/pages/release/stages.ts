@@ -2,6 +2,7 @@
 import { excessBad } from '../../../../domain/canary/harm-budget.ts'
 import type { StagePolicy } from '../../../../domain/release/policy.ts'
 import {
+  observedStage,
   stepsOf,
   watchedPolicy,
   type ReleaseStage,
@@ -66,7 +67,7 @@ export function plannedStages(state: ReleaseState): Planned[] {
 
 export function stageRows({ release, arms, verdicts, watches }: ReleaseSubject): StageRow[] {
   const { state } = release
-  const now = state.stage === 'awaiting_decision' ? (state.undecidedStage ?? 'canary') : state.stage
+  const now = { stage: observedStage(state), stageIndex: state.stageIndex }
   return plannedStages(state).map((planned) => {
     const { stage, stageIndex } = planned
     const isIt = (each: { stage: ReleaseStage; stageIndex: number }) =>
@@ -76,7 +77,7 @@ export function stageRows({ release, arms, verdicts, watches }: ReleaseSubject):
     const next = state.routings.find(
       (each) => first !== undefined && each.startedMs > routed.at(-1)!.startedMs && !isIt(each),
     )
-    const isNow = now === stage && (stage !== 'canary' || state.stageIndex === stageIndex)
+    const isNow = isIt(now)
     const endedMs = release.endedAt === undefined ? undefined : Date.parse(release.endedAt)
     const toMs = next?.startedMs ?? (isNow ? undefined : endedMs)
     const generations = new Set(routed.map(({ generation }) => generation))

@@ -2,7 +2,7 @@
 import { countText, spanText } from '../../../../charts/figures.ts'
 import { levelPercent, metricName, gainText, metricText, numberText } from '../../../../domain/figures.ts'
 import { whyWaiting, withoutEvidence } from '../../../../domain/release/explain.ts'
-import { rollbackTime } from '../../../../domain/release/state.ts'
+import { rollbackTime, watchedStages } from '../../../../domain/release/state.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import { comparedValue } from '../../../../domain/evaluation/metric-table.ts'
 import type { PageElement } from '../../page.ts'
@@ -63,7 +63,7 @@ function runningLine(subject: ReleaseSubject): Line | undefined {
   const { release, verdicts } = subject
   const { state } = release
   const { stage, stageIndex } = state
-  if (!['shadow', 'targeted', 'canary', 'probation'].includes(stage)) return undefined
+  if (!watchedStages.some((each) => each === stage)) return undefined
   const last = verdicts.findLast((each) => each.stage === stage && each.stageIndex === stageIndex)
   if (last === undefined)
     return { tone: 'info', word: 'collecting evidence', why: 'No verdict in this stage yet' }
