@@ -17,6 +17,7 @@ import {
   findTriggers,
   judgeTrigger,
   type Trigger,
+  type TriggerDecision,
   type TriggerPolicy,
 } from '../../domain/monitoring/retraining-triggers.ts'
 import { slowPoolSizes } from '../../store/database/connection-budget.ts'
@@ -104,7 +105,7 @@ function policyOf({ monitor: stored, evaluation: judge }: ModelDefinition): Moni
 
 interface StoredTrigger {
   trigger: Trigger
-  action: 'start' | 'queue' | 'skip'
+  action: TriggerDecision['action']
   said: string
 }
 
@@ -274,9 +275,8 @@ async function findTrigger(
   // Without its file, a retraining would fail.
   if (trigger === undefined || (await listRemovedModels(store)).includes(model)) return undefined
   const { nowMs, trainings } = await listPastTrainings(store, { model, except: '' })
-  const history = { trainings, queued: false, newRows, trainingRows }
-  const { action, message } = judgeTrigger(trigger, history, nowMs, cooldown)
-  return { trigger, action, said: action === 'queue' ? 'a training is running' : message }
+  const { action, message } = judgeTrigger(trigger, { trainings, newRows, trainingRows }, nowMs, cooldown)
+  return { trigger, action, said: message }
 }
 
 function summaryOf({ toMs, facts, findings, version }: MonitorWindow, found?: StoredTrigger): string {

@@ -115,7 +115,7 @@ export const openRetraining =
     const { approvers } = definition.release.approval
     const opened = { ...trainingQueues(deps, definition), approvers }
     const { cooldown } = definition.monitor ?? defaultMonitorPolicy
-    const throttled = await brakeOf(store, { id: retrainingId, ...input }, cooldown)
+    const throttled = await throttle(store, { id: retrainingId, ...input }, cooldown)
     if (throttled !== undefined) {
       log.info({ retraining: retrainingId, model, reason: input.reason, throttled }, 'retraining throttled')
       return { ...opened, throttled }
@@ -186,7 +186,7 @@ async function isOfSweep(store: Deps['store'], order: RetrainRequest): Promise<b
 }
 
 /** Why the request is throttled, recorded with its evidence; undefined when it may start. */
-async function brakeOf(
+async function throttle(
   store: Deps['store'],
   { id, ...input }: NewRetraining & { reason: TriggerReason },
   policy: TriggerPolicy,
@@ -197,13 +197,13 @@ async function brakeOf(
   const { nowMs, trainings } = await listPastTrainings(store, { model, except: id })
   const rows = await countNewRows(store, model)
   const trigger = { model, reason, dedupeKey, message: '', evidence: {} }
-  const judged = judgeTrigger(trigger, { trainings, queued: false, ...rows }, nowMs, policy)
+  const judged = judgeTrigger(trigger, { trainings, ...rows }, nowMs, policy)
   if (judged.action === 'start') return undefined
   const { retryAtMs } = judged
   const until = retryAtMs === undefined ? '' : `; possible again from ${new Date(retryAtMs).toISOString()}`
   const message = `${judged.message}${until}`
-  const brake = { ...judged, nowMs, ...rows, trainings, policy }
-  await insertThrottled(store, { id, ...input, evidence: { ...evidence, brake }, message })
+  const throttled = { ...judged, nowMs, ...rows, trainings, policy }
+  await insertThrottled(store, { id, ...input, evidence: { ...evidence, throttled }, message })
   return message
 }
 

@@ -159,8 +159,6 @@ export interface PastTraining {
 export interface TriggerHistory {
   /** In any order; at least those of the last seven days and all since the last one that registered a version. */
   trainings: readonly PastTraining[]
-  /** Whether a request is already queued behind the running training. */
-  queued: boolean
   /** New matured rows since the last training, and its training rows; null when unknown. */
   newRows: number | null
   trainingRows: number | null
@@ -168,12 +166,11 @@ export interface TriggerHistory {
 
 /**
  * - `start`: start now. The data is still validated first.
- * - `queue`: start when the running training ends.
  * - `skip`: record and drop the request; from `retryAtMs` on the same reason is accepted.
  */
 export interface TriggerDecision {
-  action: 'start' | 'queue' | 'skip'
-  code: 'clear' | 'running' | 'already_queued' | 'duplicate' | 'cool_down' | 'weekly_cap' | 'too_few_new_rows'
+  action: 'start' | 'skip'
+  code: 'clear' | 'running' | 'duplicate' | 'cool_down' | 'weekly_cap' | 'too_few_new_rows'
   message: string
   retryAtMs?: number
 }
@@ -192,12 +189,9 @@ export function judgeTrigger(
     ? throttle(trigger.reason, trainings, history, nowMs, policy)
     : null
   if (throttled !== null) return throttled
-  if (trainings.every(({ outcome }) => outcome !== null))
-    return { action: 'start', code: 'clear', message: 'no limit applies' }
-  if (!history.queued)
-    return { action: 'queue', code: 'running', message: 'a training is running; the request is queued' }
-  const message = 'one training is running and one request is already queued'
-  return { action: 'skip', code: 'already_queued', message }
+  if (trainings.some(({ outcome }) => outcome === null))
+    return { action: 'skip', code: 'running', message: 'a training is running' }
+  return { action: 'start', code: 'clear', message: 'no limit applies' }
 }
 
 type Automatic = 'drift' | 'quality' | 'labels'

@@ -128,7 +128,7 @@ describe('an automatic retraining request', () => {
       message: throttled,
       reason: 'drift',
       endedAt: expect.any(String) as unknown,
-      evidence: { psi: 0.3, brake: { code: 'cool_down', trainings: [{ outcome: 'released' }] } },
+      evidence: { psi: 0.3, throttled: { code: 'cool_down', trainings: [{ outcome: 'released' }] } },
     })
     expect((await ask('labels')).throttled).toMatch(/less than 24 h ago/)
     // Lost quality is more urgent.
@@ -191,7 +191,7 @@ describe('an automatic retraining request', () => {
     for (const hours of [160, 120, 80, 30]) await past(hours, 'released', { reason: 'drift' })
     const { throttled, row } = await ask('quality')
     expect(throttled).toContain('4 automatic trainings started in the last seven days, limit 4')
-    expect(row?.evidence['brake']).toMatchObject({ code: 'weekly_cap' })
+    expect(row?.evidence['throttled']).toMatchObject({ code: 'weekly_cap' })
   })
 
   it('is opened once for the same evidence, regardless of the requester', async () => {

@@ -34,7 +34,6 @@ const past = (
 })
 const history = (trainings: PastTraining[], more: Partial<TriggerHistory> = {}): TriggerHistory => ({
   trainings,
-  queued: false,
   newRows: null,
   trainingRows: null,
   ...more,
@@ -96,11 +95,10 @@ describe('a request', () => {
     })
   })
 
-  it('waits for a running training, and a second one is dropped', () => {
+  it('is dropped while a training runs', () => {
     const running = [past(hour, null)]
-    expect(decide('manual', running)).toEqual(['queue', 'running'])
-    expect(decide('manual', running, { queued: true })).toEqual(['skip', 'already_queued'])
-    expect(decide('schedule', running)).toEqual(['queue', 'running'])
+    expect(decide('manual', running)).toEqual(['skip', 'running'])
+    expect(decide('schedule', running)).toEqual(['skip', 'running'])
   })
 
   it.each([
@@ -214,14 +212,12 @@ describe('a request', () => {
 
   it('of a thousand in a minute starts one', () => {
     const trainings: PastTraining[] = []
-    let queued = false
     for (let i = 0; i < 1_000; i++) {
       const atMs = now + i * 60
-      const { action } = judgeTrigger(trigger('drift', `k${i}`), history(trainings, { queued }), atMs)
+      const { action } = judgeTrigger(trigger('drift', `k${i}`), history(trainings), atMs)
       if (action === 'start')
         trainings.push({ startedMs: atMs, reason: 'drift', dedupeKey: `k${i}`, outcome: null })
-      if (action === 'queue') queued = true
     }
-    expect([trainings.length, queued]).toEqual([1, false])
+    expect(trainings).toHaveLength(1)
   })
 })
