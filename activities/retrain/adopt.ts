@@ -1,15 +1,14 @@
 /** Adopts a brought artifact instead of training: gives it a manifest; evaluation and release are those of a trained one. */
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { bringCopies, shareArtifact } from '../../store/objects/artifact-copies.ts'
-import { beginTraining, endTraining, getTraining } from '../../store/training/trainings.ts'
+import { bringCopies } from '../../store/objects/artifact-copies.ts'
+import { beginTraining } from '../../store/training/trainings.ts'
 import type { AdopterJob } from '../artifact/adopter.ts'
 import type { StoredForeign } from '../artifact/store-foreign.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
-import { failAttempt } from '../trainers/attempt.ts'
+import { failAttempt, finishAttempt } from '../trainers/attempt.ts'
 import { runJob } from '../runtime/run-job.ts'
-import { untilStored } from '../runtime/until-stored.ts'
 
 export interface AdoptInput {
   /** Adopts an id once. */
@@ -25,10 +24,14 @@ export interface AdoptResult {
   artifactDigest: string
 }
 
+/** An artifact from elsewhere does not state what it was trained with. */
+const unknownCode = { codeDigest: 'unknown', dependenciesDigest: 'unknown' }
+
 /** Throws `artifact_invalid` for a file that does not fit the model, with the reason. */
 export const adopt =
-  ({ store, artifacts, config, log }: Deps) =>
+  (deps: Deps) =>
   async ({ trainingId: id, model, snapshotDigest, artifact }: AdoptInput): Promise<AdoptResult> => {
+    const { store, artifacts, config, log } = deps
     const { definition } = await getModel(store, model)
     const training = await beginTraining(store, {
       id,
@@ -36,11 +39,10 @@ export const adopt =
       snapshotDigest,
       seed: 0,
       hyperparameters: {},
-      codeDigest: 'unknown',
-      dependenciesDigest: 'unknown',
+      ...unknownCode,
       buildId: config.buildId,
     })
-    const { attempts: attempt, status, artifactDigest: before } = training
+    const { status, artifactDigest: before } = training
     if (status === 'done' && before !== undefined) return { trainingId: id, artifactDigest: before }
     const job: AdopterJob = {
       definition,
@@ -62,21 +64,13 @@ export const adopt =
         job,
         limitMb: config.trainingMemoryMb,
       })
-      await withHeartbeat(() =>
-        untilStored(log, `the artifact of ${model}`, () => shareArtifact(artifacts, artifactDigest)),
-      )
+      log.info({ training: id, model, library, unused }, 'artifact read')
       const [name = library, version = 'unknown'] = library.split(' ')
-      const origin = {
-        codeDigest: 'unknown',
-        dependenciesDigest: 'unknown',
-        dependencies: { [name]: version },
-      }
-      await endTraining(store, { id, attempt, status: 'done', artifactDigest, ...origin })
-      log.info({ training: id, model, artifact: artifactDigest, library, unused }, 'adopted')
-      const ended = await getTraining(store, id)
-      return { trainingId: id, artifactDigest: ended.artifactDigest ?? artifactDigest }
+      const result = { artifactDigest, ...unknownCode, dependencies: { [name]: version } }
+      await withHeartbeat(() => finishAttempt(deps, training, result))
+      return { trainingId: id, artifactDigest }
     } catch (error) {
-      await failAttempt({ store }, training, error)
+      await failAttempt(deps, training, error)
       throw error
     }
   }

@@ -1,4 +1,4 @@
-/** Begins and ends the attempts of a training, on the training workers and on the user's own task queue alike. */
+/** Begins and ends the attempts of a training: on the training workers, on the user's own task queue, and of a brought artifact. */
 import { DomainError, isError, type ErrorCode } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { withOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
@@ -61,7 +61,7 @@ export async function finishAttempt(
   await untilStored(log, `the artifact of ${id}`, () => shareArtifact(artifacts, artifact))
   if (!(await endTraining(store, { id, attempt, status: 'done', ...result }))) throw superseded(training)
   await removeAttempts(config.artifactRoot, id)
-  log.info({ training: id, model, artifact }, 'trained')
+  log.info({ training: id, model, artifact }, 'training ended')
 }
 
 const final: readonly ErrorCode[] = ['training_failed', 'artifact_invalid', 'invalid_model_file']
