@@ -45,6 +45,9 @@ export interface EffectFindings {
   pending: Reason[]
 }
 
+/** What a test says of one metric. A loss is against the candidate, or a question where the metric asks. */
+export type MetricFindings = Partial<Pick<EffectFindings, 'questions' | 'pending'>> & { loss?: Reason }
+
 /** Whether nothing but the answer of an approver is missing, so that the stage need not wait for its deadline. */
 export const needsApprover = ({ kind, reasons, questions }: Verdict): boolean =>
   kind === 'inconclusive' &&

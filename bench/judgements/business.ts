@@ -3,7 +3,7 @@
  * and the number of users that it needs to detect a candidate whose users buy less. `npm run bench:business -- <releases> <seed> [releases
  * | users]`.
  */
-import { judgeBusiness } from '../../domain/canary/business-metric.ts'
+import { judgeBusiness } from '../../domain/canary/effects.ts'
 import type { BusinessMetric } from '../../domain/canary/business-policy.ts'
 import { businessAlpha, totalAlpha } from '../../domain/sequential/alpha-split.ts'
 import { businessTraffic } from '../../domain/simulation/business-traffic.ts'

@@ -6,9 +6,9 @@
  * the bounds hold at every look.
  */
 import { percentText, fourDigits } from '../figures.ts'
-import { thresholdFor } from '../sequential/alpha-split.ts'
+import { sharedThreshold, thresholdFor } from '../sequential/alpha-split.ts'
 import { meanAboveZero } from '../sequential/bounded-mean.ts'
-import type { EffectFindings, Reason, Verdict } from '../verdict.ts'
+import type { MetricFindings, Reason } from '../verdict.ts'
 import type { AbFinding, AbPolicy } from './ab-test.ts'
 import type { BusinessMetric } from './business-policy.ts'
 
@@ -115,31 +115,19 @@ function blockMatcher(shareBp: number, compare: (canary: number, control: number
   }
 }
 
-/** Pending reasons are proofs that a promotion still lacks. All metrics share `alpha`. */
-export function judgeBusiness(
-  evidence: BusinessEvidence,
-  metrics: Readonly<Record<string, BusinessMetric>>,
-  alpha: number,
-  statistics: Verdict['statistics'],
-): EffectFindings {
-  const names = Object.keys(metrics)
-  const threshold = thresholdFor(alpha / names.length)
-  const found: EffectFindings = { against: [], questions: [], pending: [] }
-  let worst = 0
-  for (const name of names) {
-    const metric = metrics[name]!
-    const figures = evidence[name]
-    const { worseLogE = 0 } = figures ?? {}
-    worst = Math.max(worst, worseLogE)
-    if (figures !== undefined && worseLogE >= threshold && -gainOf(figures, metric) >= minRelativeDelta) {
-      const reason = reasonOf(businessCode, name, figures, { logE: worseLogE, threshold })
-      found[metric.action === 'ask' ? 'questions' : 'against'].push(reason)
-    }
-    found.pending.push(...proofsOf(name, metric, figures))
+/** What the judge says of one metric: a proven loss, and the proofs that a promotion still lacks. */
+export function judgeBusinessMetric(
+  name: string,
+  metric: BusinessMetric,
+  figures: BusinessFigures | undefined,
+  threshold: number,
+): MetricFindings {
+  const isLost =
+    figures !== undefined && figures.worseLogE >= threshold && -gainOf(figures, metric) >= minRelativeDelta
+  return {
+    loss: isLost ? lossReason(name, figures, threshold) : undefined,
+    pending: proofsOf(name, metric, figures),
   }
-  statistics['businessLogE'] = worst
-  statistics['businessThreshold'] = threshold
-  return found
 }
 
 function proofsOf(name: string, metric: BusinessMetric, figures: BusinessFigures | undefined): Reason[] {
@@ -194,14 +182,9 @@ export function gainOf(
   return means.control > 0 ? gain / means.control : Math.sign(gain)
 }
 
-function reasonOf(
-  code: string,
-  name: string,
-  figures: BusinessFigures,
-  { logE, threshold }: { logE: number; threshold: number },
-): Reason {
+function lossReason(name: string, figures: BusinessFigures, threshold: number): Reason {
+  const { users, blocks, means, worseLogE: logE } = figures
   const message = `${name} is worse: ${shownFigures(figures)}, logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}`
-  const { users, blocks, means } = figures
   const values = {
     metric: name,
     canaryUsers: users.canary,
@@ -212,7 +195,7 @@ function reasonOf(
     logE,
     threshold,
   }
-  return { code, message, values }
+  return { code: businessCode, message, values }
 }
 
 function shownFigures(figures: BusinessFigures | undefined): string {
@@ -243,6 +226,6 @@ export const businessRows = (
     const figures = evidence[name]
     if (figures === undefined) return []
     const gain = figures.means === null ? null : gainOf(figures, metric)
-    const threshold = thresholdFor(alpha / Object.keys(metrics).length)
+    const threshold = sharedThreshold(alpha, metrics)
     return [{ ...figures, name, event: metric.event, gain, threshold }]
   })

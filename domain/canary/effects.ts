@@ -2,11 +2,12 @@
  * Judges the effects of a candidate beyond its answers: what users do (business metrics) and what other systems measure (external
  * metrics).
  */
-import { judgeBusiness } from './business-metric.ts'
-import { judgeExternal } from './external/external-metric.ts'
+import { sharedThreshold } from '../sequential/alpha-split.ts'
+import { judgeBusinessMetric } from './business-metric.ts'
+import { judgeExternalMetric } from './external/external-metric.ts'
 import type { CanaryEvidence } from './evidence.ts'
 import type { CanaryPolicy } from './policy.ts'
-import { isAnswered, type EffectFindings, type Verdict } from '../verdict.ts'
+import { isAnswered, type EffectFindings, type MetricFindings, type Verdict } from '../verdict.ts'
 
 export function effectsOf(
   { business, external, stage, accepted = [] }: Omit<CanaryEvidence, 'ticks'>,
@@ -29,3 +30,39 @@ export function effectsOf(
     add(judgeExternal(external, asked, alpha.external, statistics), true)
   return found
 }
+
+/** Judges each metric of a policy. All of them share `alpha`. */
+const judgeEach =
+  <Metric extends { action: 'rollback' | 'ask' }, Figures extends { worseLogE: number }>(
+    kind: 'business' | 'external',
+    judgeOne: (
+      name: string,
+      metric: Metric,
+      figures: Figures | undefined,
+      threshold: number,
+    ) => MetricFindings,
+  ) =>
+  (
+    evidence: Readonly<Record<string, Figures>>,
+    metrics: Readonly<Record<string, Metric>>,
+    alpha: number,
+    statistics: Verdict['statistics'],
+  ): EffectFindings => {
+    const threshold = sharedThreshold(alpha, metrics)
+    const found: EffectFindings = { against: [], questions: [], pending: [] }
+    let worst = 0
+    for (const [name, metric] of Object.entries(metrics)) {
+      const figures = evidence[name]
+      worst = Math.max(worst, figures?.worseLogE ?? 0)
+      const { loss, questions = [], pending = [] } = judgeOne(name, metric, figures, threshold)
+      if (loss !== undefined) found[metric.action === 'ask' ? 'questions' : 'against'].push(loss)
+      found.questions.push(...questions)
+      found.pending.push(...pending)
+    }
+    statistics[`${kind}LogE`] = worst
+    statistics[`${kind}Threshold`] = threshold
+    return found
+  }
+
+export const judgeBusiness = judgeEach('business', judgeBusinessMetric)
+export const judgeExternal = judgeEach('external', judgeExternalMetric)

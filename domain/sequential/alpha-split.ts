@@ -98,3 +98,7 @@ export const breakerAlpha = (split: Pick<AlphaSplit, 'guard'>): number => guardA
 
 /** The log evidence at which a test with this α acts (Ville's inequality). */
 export const thresholdFor = (alpha: number): number => Math.log(1 / alpha)
+
+/** The log evidence at which one of several metrics acts that share this α. */
+export const sharedThreshold = (alpha: number, metrics: Readonly<Record<string, unknown>>): number =>
+  thresholdFor(alpha / Object.keys(metrics).length)

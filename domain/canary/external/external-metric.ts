@@ -6,9 +6,9 @@
  * evidence against the model.
  */
 import { counted, fourDigits } from '../../figures.ts'
-import { thresholdFor } from '../../sequential/alpha-split.ts'
+import { sharedThreshold } from '../../sequential/alpha-split.ts'
 import { eProcess, geometric } from '../../sequential/e-process.ts'
-import type { EffectFindings, Reason, Verdict } from '../../verdict.ts'
+import type { MetricFindings, Reason } from '../../verdict.ts'
 import type { ExternalMetric } from './external-policy.ts'
 
 /** The result of reading one window. */
@@ -118,33 +118,19 @@ function lossOf(metric: ExternalMetric, canary: number | null, control: number |
     : ((1 - tolerance) * base - value) / (max - (1 - tolerance) * min)
 }
 
-/** A failing source holds the stage or raises a question; it is never evidence against the candidate. All metrics share `alpha`. */
-export function judgeExternal(
-  evidence: ExternalEvidence,
-  metrics: Readonly<Record<string, ExternalMetric>>,
-  alpha: number,
-  statistics: Verdict['statistics'],
-): EffectFindings {
-  const names = Object.keys(metrics)
-  const threshold = thresholdFor(alpha / names.length)
-  const found: EffectFindings = { against: [], questions: [], pending: [] }
-  let worst = 0
-  for (const name of names) {
-    const metric = metrics[name]!
-    const figures = evidence[name]
-    worst = Math.max(worst, figures?.worseLogE ?? 0)
-    if (figures !== undefined && figures.worseLogE >= threshold)
-      found[metric.action === 'ask' ? 'questions' : 'against'].push(
-        lossReason(name, metric, figures, threshold),
-      )
-    const silent = silenceReason(name, metric, figures)
-    if (silent === null || metric.onError === 'ignore') continue
-    const isAsked = metric.onError === 'ask' && (figures?.failed ?? 0) >= askAfter
-    found[isAsked ? 'questions' : 'pending'].push(silent)
-  }
-  statistics['externalLogE'] = worst
-  statistics['externalThreshold'] = threshold
-  return found
+/** What the judge says of one metric. A failing source holds the stage or raises a question; it is never evidence against the candidate. */
+export function judgeExternalMetric(
+  name: string,
+  metric: ExternalMetric,
+  figures: ExternalFigures | undefined,
+  threshold: number,
+): MetricFindings {
+  const isLost = figures !== undefined && figures.worseLogE >= threshold
+  const loss = isLost ? lossReason(name, metric, figures, threshold) : undefined
+  const silent = silenceReason(name, metric, figures)
+  if (silent === null || metric.onError === 'ignore') return { loss }
+  const isAsked = metric.onError === 'ask' && (figures?.failed ?? 0) >= askAfter
+  return { loss, [isAsked ? 'questions' : 'pending']: [silent] }
 }
 
 function lossReason(
@@ -207,6 +193,6 @@ export const externalRows = (
 ): ExternalRow[] =>
   Object.entries(metrics).flatMap(([name, { source, limit = null }]) => {
     const figures = evidence[name]
-    const threshold = thresholdFor(alpha / Object.keys(metrics).length)
+    const threshold = sharedThreshold(alpha, metrics)
     return figures === undefined ? [] : [{ ...figures, name, source, limit, threshold }]
   })

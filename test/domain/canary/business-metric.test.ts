@@ -1,11 +1,7 @@
 /** Tests how user events are compared between the arms: which users count, the bounds of values, and each verdict with its arithmetic. */
 import { describe, expect, it } from 'vitest'
-import {
-  abOfBusiness,
-  businessRows,
-  businessTest,
-  judgeBusiness,
-} from '../../../domain/canary/business-metric.ts'
+import { judgeBusiness } from '../../../domain/canary/effects.ts'
+import { abOfBusiness, businessRows, businessTest } from '../../../domain/canary/business-metric.ts'
 import { issuesOfBusiness, valueOfUser, type BusinessMetric } from '../../../domain/canary/business-policy.ts'
 import { meanAboveZero } from '../../../domain/sequential/bounded-mean.ts'
 import { logMeanExp } from '../../../domain/statistics/distributions.ts'

@@ -3,10 +3,10 @@
  * nothing.
  */
 import { describe, expect, it } from 'vitest'
+import { judgeExternal } from '../../../../domain/canary/effects.ts'
 import {
   externalRows,
   externalTest,
-  judgeExternal,
   type ExternalFigures,
   type ExternalReading,
 } from '../../../../domain/canary/external/external-metric.ts'
