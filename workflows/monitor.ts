@@ -3,7 +3,6 @@
  * the end of the last processed window, so that it can continue as new at any time.
  */
 import {
-  ParentClosePolicy,
   condition,
   continueAsNew,
   proxyActivities,
@@ -14,11 +13,10 @@ import {
   setWorkflowOptions,
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
-import { triggeredRetraining, type Trigger } from '../domain/monitoring/retraining-triggers.ts'
-import { modelChangedSignal, retrainWorkflowId, type MonitorRequest } from './messages.ts'
-import type { retrain } from './retrain.ts'
+import { triggeredRetraining } from '../domain/monitoring/retraining-triggers.ts'
+import { modelChangedSignal, type MonitorRequest } from './messages.ts'
 import { field, optional, parseInput } from './input/parse-input.ts'
-import { startUnlessRunning } from './start-child.ts'
+import { startRetrainChild } from './start-child.ts'
 import { whereVersioned } from './worker-versioning.ts'
 
 /** Retried without limit, because a skipped window would leave a gap in the model's record. */
@@ -53,17 +51,9 @@ export async function monitor(given: MonitorRequest): Promise<void> {
     if (seen.gone) return
     after = seen.toMs
     setCurrentDetails(seen.summary)
-    if (seen.ask !== undefined) await startRetraining(seen.ask)
+    // Its result is not awaited. While another one runs, the next window raises the trigger again if it still holds.
+    if (seen.ask !== undefined) await startRetrainChild(triggeredRetraining(seen.ask))
     if (seen.waitMs > 0) await condition(() => changed, Math.min(seen.waitMs, maxSleepMs))
   }
   await continueAsNew<typeof monitor>({ model, afterMs: after })
-}
-
-/** Does not wait for the result. When one runs already, the next window raises the trigger again if it still holds. */
-async function startRetraining(trigger: Trigger): Promise<void> {
-  await startUnlessRunning<typeof retrain>('retrain', {
-    workflowId: retrainWorkflowId(trigger.model),
-    parentClosePolicy: ParentClosePolicy.ABANDON,
-    args: [triggeredRetraining(trigger)],
-  })
 }

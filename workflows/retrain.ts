@@ -30,7 +30,7 @@ import { recording, training } from './retrain/activities.ts'
 import { parseRetrainRequest, type CheckedRequest } from './retrain/parse-request.ts'
 import { takeRows, trainOn } from './retrain/stages.ts'
 import { trainingQueueOf } from './retrain/train-on-queue.ts'
-import { notifyQueue, startReleaseChild, startUnlessRunning } from './start-child.ts'
+import { notifyQueue, startReleaseChild, startRetrainChild, startUnlessRunning } from './start-child.ts'
 import type { releaseQueue } from './release-queue.ts'
 
 type Ending = Pick<RetrainOutcome, 'outcome' | 'message'> & {
@@ -187,12 +187,8 @@ async function delegateToModelWorkflow(
   { model }: CheckedRequest,
   given: RetrainRequest,
 ): Promise<RetrainOutcome> {
-  const child = await startUnlessRunning<typeof retrain>('retrain', {
-    workflowId: retrainWorkflowId(model),
-    parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
-    // Unchanged, because its signature covers it.
-    args: [given],
-  })
+  // Unchanged, because its signature covers it.
+  const child = await startRetrainChild(given, ParentClosePolicy.REQUEST_CANCEL)
   if (child === undefined)
     throw ApplicationFailure.nonRetryable(`a retraining of ${model} is running`, 'retraining_in_progress')
   return await child.result()

@@ -12,8 +12,11 @@ import {
   queueWorkflowId,
   releaseIdOf,
   releaseWorkflowId,
+  retrainWorkflowId,
   type ReleaseOutcome,
   type ReleaseRequest,
+  type RetrainOutcome,
+  type RetrainRequest,
 } from './messages.ts'
 
 /** Undefined while another run holds the workflow id. */
@@ -44,6 +47,19 @@ export async function startReleaseChild(
   })
   return child && { child, releaseId: releaseIdOf(child.firstExecutionRunId) }
 }
+
+type RetrainWorkflow = (request: RetrainRequest) => Promise<RetrainOutcome>
+
+/** Undefined while another retraining of the model runs. Outlives its parent unless another close policy is given. */
+export const startRetrainChild = (
+  request: RetrainRequest,
+  parentClosePolicy: ParentClosePolicy = ParentClosePolicy.ABANDON,
+) =>
+  startUnlessRunning<RetrainWorkflow>('retrain', {
+    workflowId: retrainWorkflowId(request.model),
+    parentClosePolicy,
+    args: [request],
+  })
 
 /** Signals the release queue of the model. No queue runs while no release is queued, so a missing workflow is no error. */
 export async function notifyQueue(model: string): Promise<void> {

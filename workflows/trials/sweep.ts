@@ -28,8 +28,7 @@ import { openRow } from '../open-row.ts'
 import { messageOf } from '../release/activities.ts'
 import { recording } from '../retrain/activities.ts'
 import { takeRows } from '../retrain/stages.ts'
-import { startUnlessRunning } from '../start-child.ts'
-import type { retrain } from '../retrain.ts'
+import { startRetrainChild } from '../start-child.ts'
 
 const candidates: FieldCheck = (value) =>
   Array.isArray(value) && value.every((each) => field.object(each) === undefined)
@@ -89,11 +88,7 @@ async function runSweep(request: SweepRequest, asOf: string, progress: SweepProg
     overrides: winner,
     sweep: id,
   }
-  const child = await startUnlessRunning<typeof retrain>('retrain', {
-    workflowId: retrainWorkflowId(model),
-    parentClosePolicy: ParentClosePolicy.ABANDON,
-    args: [order],
-  })
+  const child = await startRetrainChild(order)
   if (child === undefined)
     return {
       outcome: 'chosen',

@@ -11,10 +11,9 @@ import {
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../../activities/control-activities.ts'
 import type { batchPredict } from '../batch.ts'
-import { batchWorkflowId, retrainWorkflowId } from '../messages.ts'
+import { batchWorkflowId } from '../messages.ts'
 import { field, optional, parseInput } from '../input/parse-input.ts'
-import type { retrain } from '../retrain.ts'
-import { startUnlessRunning } from '../start-child.ts'
+import { startRetrainChild, startUnlessRunning } from '../start-child.ts'
 import type { FireTriggersOutcome, FireTriggersRequest } from './messages.ts'
 
 const { lookAtTriggers } = proxyActivities<Pick<ControlActivities, 'lookAtTriggers'>>({
@@ -35,13 +34,7 @@ export async function fireTriggers(given: FireTriggersRequest): Promise<FireTrig
     model,
     due: due === undefined ? undefined : { batch: due, id: `fir_${workflowInfo().firstExecutionRunId}` },
   })
-  const started =
-    start &&
-    (await startUnlessRunning<typeof retrain>('retrain', {
-      workflowId: retrainWorkflowId(model),
-      parentClosePolicy: ParentClosePolicy.ABANDON,
-      args: [start],
-    }))
+  const started = start && (await startRetrainChild(start))
   for (const batch of batches)
     await startUnlessRunning<typeof batchPredict>('batchPredict', {
       workflowId: batchWorkflowId(batch.id),
