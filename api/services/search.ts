@@ -39,5 +39,7 @@ function pathOf({ kind, id, model }: SearchRow): string {
       return `/sweeps/${name}`
     case 'audit':
       return `/audit?before=${Number(id) + 1}`
+    default:
+      return kind satisfies never
   }
 }

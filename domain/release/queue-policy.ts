@@ -17,13 +17,16 @@ export interface QueueFacts {
 /** The releases it may supersede while it waits; `refuse` when it may not wait. */
 export function queuePolicy({ policy, byPerson, hotfix }: QueueFacts): Preemption | 'refuse' {
   if (hotfix) return 'exposed'
-  switch (policy.whenBusy ?? 'queue') {
+  const { whenBusy = 'queue' } = policy
+  switch (whenBusy) {
     case 'refuse':
       return 'refuse'
     case 'supersede':
       return 'exposed'
-    default:
+    case 'queue':
       return byPerson ? 'unexposed' : 'none'
+    default:
+      return whenBusy satisfies never
   }
 }
 
