@@ -2,8 +2,13 @@
  * Simulates the outage of a replica or of a watching worker during a drill, and records when the system detected it and recovered. The
  * crash tests cover real process kills.
  */
-import sql from 'sql-template-tag'
-import { findDrill, markDetected, markRecovered, silenceReplica } from '../../store/release/drills.ts'
+import {
+  findDrill,
+  isWatchTakenOver,
+  markDetected,
+  markRecovered,
+  silenceReplica,
+} from '../../store/release/drills.ts'
 import { findRelease } from '../../store/release/releases.ts'
 import { findRouting, laggingReplicas, listReplicaProgress } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
@@ -50,12 +55,7 @@ export const simulateWorkerLoss =
       const { store } = deps
       const within = untilOver(beat, withinMs)
       if (!(await within(async () => (await findDrill(store, id))?.beganAt !== undefined))) return
-      const isTakenOver = async () => {
-        const [row] = await store.query(sql`
-          select id from drills join stage_clocks on stage_clocks.release_id = ${releaseId}
-          where drills.id = ${id} and stage_clocks.observed_at > drills.silenced_at`)
-        return row !== undefined
-      }
+      const isTakenOver = () => isWatchTakenOver(store, { id, releaseId })
       const isNoticed = async () => {
         const exposureMs = (await findRouting(store, model))?.exposureMs
         return (exposureMs !== undefined && exposureMs <= 0) || isTakenOver()

@@ -5,13 +5,13 @@
 import type { CommandName, ReleaseBasis } from '../../domain/release/state.ts'
 import type { Role } from '../../domain/roles.ts'
 import { findActiveKeys } from '../../store/access/api-keys.ts'
+import { readNow } from '../../store/database/clock.ts'
 import { findReleaseBasis } from '../../store/release/basis.ts'
 import { findAnswers } from '../../store/release/releases.ts'
 import { verifyCommand, type SignedCommand } from '../../store/signing/command-signatures.ts'
 import type { CommandResult } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { openVerifier } from '../runtime/open-verifier.ts'
-import { databaseTime } from './await-replicas.ts'
 
 export interface CommandIdentity {
   /** The id of the command. */
@@ -47,6 +47,7 @@ export const authorize =
   (deps: Deps) =>
   async ({ model, release, version, commands }: AuthorizationRequest): Promise<CommandIdentity[]> => {
     const { store } = deps
+    const nowMs = await readNow(store)
     const keys = await findActiveKeys(store)
     const standing = version === undefined ? undefined : await findReleaseBasis(store, { model, version })
     const ids = commands.map(({ id }) => id)
@@ -61,7 +62,6 @@ export const authorize =
         reject(keys.some((each) => each.name === name) ? unsigned(name) : undefined)
         continue
       }
-      const nowMs = await databaseTime({ store })
       const keyId = verifyCommand(openVerifier(deps), { ...command, model, release }, { signature, nowMs })
       const key = keys.find((each) => each.id === keyId && each.name === name)
       if (key === undefined) reject(keyId === undefined ? invalidSignature(name) : undefined)

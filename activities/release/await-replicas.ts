@@ -2,14 +2,13 @@
  * Waits until every live replica acknowledges a route. A replica without a lease is not awaited, because it has returned to the last
  * known good version by itself. A new worker cannot know yet whether a silent replica's lease has ended, so it waits for that replica.
  */
-import sql from 'sql-template-tag'
+import { readNow } from '../../store/database/clock.ts'
 import {
   laggingReplicas,
   listRecentReplicas,
   type RoutingPlace,
   type SilentReplica,
 } from '../../store/serving/routing.ts'
-import type { Database } from '../../store/postgres.ts'
 import type { Deps } from '../deps.ts'
 import type { Beat } from '../runtime/heartbeat.ts'
 
@@ -36,19 +35,11 @@ export async function awaitAcknowledgements(
 ): Promise<AcknowledgementReport> {
   const startedAt = performance.now()
   for (let pauseMs = pollMs.first; ; pauseMs = Math.min(pauseMs * 2, pollMs.longest)) {
-    const atMs = await databaseTime({ store })
+    const atMs = await readNow(store)
     const { live, silent, gone } = await listRecentReplicas(store, place.model)
     const problems = live.length === 0 && atLeastOne ? ['no replica is live'] : laggingReplicas(live, place)
     const leftMs = withinMs - (performance.now() - startedAt)
     if (problems.length === 0 || leftMs <= 0) return { problems, silent: [...silent, ...gone], atMs }
     await beat.sleep(Math.min(pauseMs, leftMs))
   }
-}
-
-/** The time of the database, in milliseconds. Counters, leases and routing all use this clock. */
-export async function databaseTime({ store }: { store: Database }): Promise<number> {
-  const [row] = await store.query<{ ms: number }>(
-    sql`select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms`,
-  )
-  return row?.ms ?? 0
 }

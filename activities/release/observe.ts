@@ -4,14 +4,12 @@ import { isAbMetric, type AbCohort } from '../../domain/canary/ab-test.ts'
 import { cohortsOf, type AbPrediction, type CohortQuestion } from '../../domain/canary/ab-cohorts.ts'
 import { answerBins, sharedBins } from '../../domain/model/answer-bins.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import type { BreakerCounts } from '../../domain/serving/circuit-breaker.ts'
 import { holdbackEvidence, scoredAlike, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
 import type { CountedTick, Observation } from '../../domain/release/evidence-builder.ts'
 import { observedStage, type ReleaseState } from '../../domain/release/state.ts'
 import { hasHoldbackOutcome, listReleaseAnswers } from '../../store/release/ab-answers.ts'
-import { findTicks } from '../../store/release/tick-counters.ts'
+import { findReplicaReports, findTicks } from '../../store/release/tick-counters.ts'
 import { countPairs, type PairCounts } from '../../store/release/shadow-pairs.ts'
-import { prepared } from '../../store/database/prepared.ts'
 import type { Database } from '../../store/postgres.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
@@ -50,7 +48,7 @@ export function createObserver(
     }
     const [recent, { staleMs, breakers }, paired, matured, disagreement, holdback, done] = await Promise.all([
       findTicks(store, id, { model, sinceMs: settledMs }),
-      findReports(store, state),
+      findReplicaReports(store, state),
       pairs(whole),
       cohorts?.(whole),
       differences?.(whole),
@@ -212,29 +210,4 @@ function holdbackReader(
     const { nowMs, answered } = await readArms(store, { release, model, version, baseline, outputs, fromMs })
     return holdbackEvidence(answered, { by, nowMs, block })
   })
-}
-
-/**
- * What the live replicas report. `staleMs`: how long the most silent replica has written no counters, counted at the earliest from its
- * start and from the last route, because a live but silent replica may hide failures; null without a live replica. `breakers`: how many
- * replicas have stopped sending requests to the candidate.
- */
-async function findReports(
-  database: Database,
-  { id, model }: Pick<ReleaseState, 'id' | 'model'>,
-): Promise<{ staleMs: number | null; breakers: BreakerCounts }> {
-  const [row] = await database.query<{ silence_ms: number | null } & BreakerCounts>(prepared`
-    select max(extract(epoch from clock_timestamp() - greatest(started_at, routed.at, written.at)) * 1000)::float8
-        as silence_ms,
-      count(*) filter (where written.candidate)::integer as replicas,
-      count(*) filter (where written.open)::integer as open
-    from replicas
-      cross join (select max(updated_at) as at from routing where model = ${model}) as routed
-      left join lateral (
-        select max(flushed_at) as at, bool_or(arm in ('canary', 'targeted')) as candidate, bool_or(breaker_open) as open
-        from tick_counters
-        where tick_counters.model = ${model} and release_id = ${id} and replica_id = replicas.id) as written on true
-    where lease_until > clock_timestamp()`)
-  const { silence_ms: silence = null, open = 0, replicas = 0 } = row ?? {}
-  return { staleMs: silence === null ? null : Math.max(0, silence), breakers: { open, replicas } }
 }

@@ -3,9 +3,11 @@
  * because the history row names the release.
  */
 import { isError } from '../../domain/errors.ts'
+import { breakGlassExpired } from '../../domain/release/break-glass.ts'
 import { pinReason } from '../../domain/serving/kill-switch.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
+import { readNow } from '../../store/database/clock.ts'
 import { findPromotion, moveChampion } from '../../store/registry/champions.ts'
 import { listDecisions } from '../../store/release/decisions.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
@@ -13,7 +15,6 @@ import { findReleasable } from '../../store/release/releases.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
-import { databaseTime } from './await-replicas.ts'
 import { auditStaleWrite, staleReport } from './audit-fenced-write.ts'
 import { failureOf } from './decide.ts'
 import { exposureOf, recordedState, routeOf, type Untimed } from './route.ts'
@@ -99,7 +100,6 @@ async function refusalOfPromotion(
     return { reason: `${version} was built for a drill and cannot be promoted` }
   const failed = await failureOf(database, state)
   if (failed !== undefined) return { reason: `a verdict is against the candidate: ${failed}` }
-  if (breakGlass?.untilMs !== undefined && (await databaseTime({ store: database })) > breakGlass.untilMs)
-    return { reason: `the break-glass order of ${breakGlass.by} expired after 1 h`, expired: true }
-  return undefined
+  const expired = breakGlass && breakGlassExpired(state, await readNow(database))
+  return expired === undefined ? undefined : { reason: expired, expired: true }
 }

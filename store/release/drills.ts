@@ -121,6 +121,15 @@ export const readSimulatedOutage = (database: Database, releaseId: string) =>
     update drills set silenced_at = clock_timestamp(), began_at = clock_timestamp()
     where release_id = ${releaseId} and kind = 'dead-worker' and silenced_at is null and ended_at is null returning id`)
 
+/** Whether the stage of a silenced watch has been observed since. */
+export const isWatchTakenOver = (
+  database: Database,
+  { id, releaseId }: { id: string; releaseId: string },
+): Promise<boolean> =>
+  rowsFrom(database).any(sql`
+    select id from drills join stage_clocks on stage_clocks.release_id = ${releaseId}
+    where drills.id = ${id} and stage_clocks.observed_at > drills.silenced_at`)
+
 /** Records the detection on the database's clock; the first call counts. */
 export async function markDetected(
   database: Database,

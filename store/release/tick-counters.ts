@@ -3,6 +3,7 @@
  * failure.
  */
 import sql, { empty } from 'sql-template-tag'
+import type { BreakerCounts } from '../../domain/serving/circuit-breaker.ts'
 import type { Arm } from '../../domain/serving/route.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
@@ -97,6 +98,31 @@ function sumOfAnswers(counted: readonly (number[] | null)[]): number[] {
   const [first = []] = counted
   if (!counted.every((each) => each?.length === first?.length)) return []
   return (first ?? []).map((_, i) => counted.reduce((sum, each) => sum + Number(each![i]), 0))
+}
+
+/**
+ * What the live replicas report. `staleMs`: how long the most silent replica has written no counters, counted at the earliest from its
+ * start and from the last route, because a live but silent replica may hide failures; null without a live replica. `breakers`: how many
+ * replicas have stopped sending requests to the candidate.
+ */
+export async function findReplicaReports(
+  database: Database,
+  { id, model }: { id: string; model: string },
+): Promise<{ staleMs: number | null; breakers: BreakerCounts }> {
+  const [row] = await database.query<{ silence_ms: number | null } & BreakerCounts>(prepared`
+    select max(extract(epoch from clock_timestamp() - greatest(started_at, routed.at, written.at)) * 1000)::float8
+        as silence_ms,
+      count(*) filter (where written.candidate)::integer as replicas,
+      count(*) filter (where written.open)::integer as open
+    from replicas
+      cross join (select max(updated_at) as at from routing where model = ${model}) as routed
+      left join lateral (
+        select max(flushed_at) as at, bool_or(arm in ('canary', 'targeted')) as candidate, bool_or(breaker_open) as open
+        from tick_counters
+        where tick_counters.model = ${model} and release_id = ${id} and replica_id = replicas.id) as written on true
+    where lease_until > clock_timestamp()`)
+  const { silence_ms: silence = null, open = 0, replicas = 0 } = row ?? {}
+  return { staleMs: silence === null ? null : Math.max(0, silence), breakers: { open, replicas } }
 }
 
 /** The latency quantiles of a version over the last `windowMs`, inside and outside releases; undefined when it served no request. */

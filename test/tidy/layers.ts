@@ -61,15 +61,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'scripts/setup/lock.mjs',
     ],
     types: ['workflows'],
-    packages: [
-      'node:*',
-      '@temporalio/activity',
-      '@temporalio/client',
-      'arquero',
-      '@duckdb/node-api',
-      'pino',
-      'sql-template-tag',
-    ],
+    packages: ['node:*', '@temporalio/activity', '@temporalio/client', 'arquero', '@duckdb/node-api', 'pino'],
     typePackages: ['@tensorflow/tfjs'],
     only: {
       '@tensorflow/tfjs-node': ['activities/tensorflow/tfjs.ts'],

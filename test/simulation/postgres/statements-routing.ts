@@ -354,7 +354,7 @@ export const routingStatements: Statements = {
   cd8bbb45: ['hasHoldbackOutcome, of none', () => [{ known: false }]],
   ef5487df: ['countPairs, of none', () => [{ b: 0, c: 0, same: 0 }]],
   cb39ec3d: [
-    'findReports',
+    'findReplicaReports',
     (query, [model, tickModel, release]) => {
       const routed =
         (query.find('routing', model as string)?.['updated_at'] as number | undefined) ?? -Infinity
@@ -410,7 +410,6 @@ export const routingStatements: Statements = {
     },
   ],
   '7a356d1d': ['readSilence, without a drill', () => [{ ms: 0 }]],
-  '74301950': ['databaseTime', (query) => [{ ms: query.clockMs }]],
 }
 
 function ticks(query: Query, release: unknown, model: unknown, sinceMs: number): Row[] {
