@@ -7,7 +7,7 @@ import type { Deps } from '../../activities/deps.ts'
 import { startScorer } from '../../activities/runtime/scoring-child.ts'
 import { takeSnapshot } from '../../activities/retrain/snapshot.ts'
 import { train } from '../../activities/retrain/train.ts'
-import { binaryMetrics } from '../../domain/metrics/metrics.ts'
+import { binaryMetrics } from '../../scripts/reference/model-metrics.ts'
 import { getTraining } from '../../store/training/trainings.ts'
 import type { Week } from './traffic.ts'
 
@@ -54,6 +54,8 @@ export async function baselineProbabilities(
 }
 
 export function qualityOf(outcomes: readonly number[], answers: readonly (number | null)[]): BaselineQuality {
-  const { rows, auc, brier } = binaryMetrics(outcomes, answers)
+  const answered = outcomes.flatMap((y, i) => (answers[i] == null ? [] : [{ y, p: answers[i] }]))
+  const [labels, probabilities] = [answered.map(({ y }) => y), answered.map(({ p }) => p)]
+  const { rows, auc, brier } = binaryMetrics(labels, probabilities, 0.5)
   return { rows, auc, brier }
 }

@@ -12,7 +12,7 @@ import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../m
 import { coveredShare } from '../metrics/level-shares.ts'
 import { middlePlace, pinballLoss } from '../model/quantile-levels.ts'
 import { metricScales, type GateMetric, type GatePolicy, type Task } from './policy.ts'
-import { surprise } from '../metrics/metrics.ts'
+import { surprise } from '../metrics/surprise.ts'
 
 export interface ScoredRows {
   task: Task

@@ -3,7 +3,7 @@
  * so it never promotes.
  */
 import { orderOf } from './auc.ts'
-import { nullsOf } from './metrics.ts'
+import { nullsOf } from './nulls.ts'
 import { ratioOf } from '../figures.ts'
 
 const names = ['tp', 'fp', 'fn', 'tn', 'accuracy', 'precision', 'recall', 'f1', 'auc'] as const

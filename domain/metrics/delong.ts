@@ -3,7 +3,7 @@
  * their correlation would have the wrong width.
  */
 import { midranks } from './auc.ts'
-import { nullsOf } from './metrics.ts'
+import { nullsOf } from './nulls.ts'
 import { ownersOf, sumByUnit } from '../statistics/bootstrap.ts'
 import { pickInto } from '../statistics/pick-into.ts'
 import { normalQuantile, normalTwoSided, studentTwoSided, sumOf } from '../statistics/distributions.ts'

@@ -16,10 +16,10 @@ import { fairness } from './group-fairness.ts'
 import { jensenShannon } from './jensen-shannon.ts'
 import { kolmogorovSmirnov } from './kolmogorov-smirnov.ts'
 import { mcnemar } from '../../domain/metrics/mcnemar.ts'
-import { binaryMetrics, regressionMetrics } from '../../domain/metrics/metrics.ts'
 import { countBins, numberProfile } from '../../domain/model/reference-profile.ts'
 import { populationStability } from '../../domain/statistics/psi.ts'
 import { quantiles } from '../../domain/statistics/quantiles.ts'
+import { binaryMetrics, regressionMetrics } from './model-metrics.ts'
 import { wasserstein } from './wasserstein.ts'
 
 type Missing = number | null
@@ -132,10 +132,14 @@ const functions: Record<string, (read: ReturnType<typeof reader>) => Output> = {
     const value = auc(y, s)
     return { status: value !== null ? 'ok' : y.length === 0 ? 'no_data' : 'one_class', auc: value }
   },
-  binaryMetrics: (read) => ({
-    ...binaryMetrics(read.numbers('y'), read.numbers('p'), read.number('threshold', 0.5)),
-  }),
-  regressionMetrics: (read) => ({ ...regressionMetrics(read.numbers('y'), read.numbers('yhat')) }),
+  binaryMetrics: (read) => {
+    const [y, p] = read.rows('y', 'p') as [number[], number[]]
+    return binaryMetrics(y, p, read.number('threshold', 0.5))
+  },
+  regressionMetrics: (read) => {
+    const [y, predicted] = read.rows('y', 'yhat') as [number[], number[]]
+    return regressionMetrics(y, predicted)
+  },
   quantiles: (read) => {
     const values = read.numbers('x')
     const empty = values.every((value) => value === null)
