@@ -25,12 +25,12 @@ export function psiText(value: number | null | undefined): string {
 }
 
 /** With its sign, for differences. */
-export function signedText(value: number | null | undefined, digits = 4): string {
+export function signedText(value: number | null | undefined): string {
   const known = finiteOrNull(value)
   if (known === null) return none
   if (known === 0) return '0'
   const size = Math.abs(known)
-  const shown = size >= 0.5 * 10 ** -digits && size < 1e6 ? size.toFixed(digits) : size.toExponential(1)
+  const shown = size >= 0.5e-4 && size < 1e6 ? size.toFixed(4) : size.toExponential(1)
   return `${known > 0 ? '+' : '−'}${shown.replace('-', '−')}`
 }
 

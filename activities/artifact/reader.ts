@@ -62,8 +62,8 @@ export async function withArtifactReader<T>(
   }
 }
 
-export function openArtifactReader(artifactRoot: string, signal?: AbortSignal): ArtifactReader {
-  const { child, last } = spawnServing(['api/processes/artifact-reader.ts', artifactRoot], heapMb, { signal })
+export function openArtifactReader(artifactRoot: string): ArtifactReader {
+  const { child, last } = spawnServing(['api/processes/artifact-reader.ts', artifactRoot], heapMb)
   const waiting: { resolve: (line: string) => void; reject: (error: Error) => void }[] = []
   let broken: Error | undefined
   const fail = (error: Error) => {

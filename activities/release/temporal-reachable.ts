@@ -9,12 +9,12 @@ import { setTimeout as pause } from 'node:timers/promises'
 const freshMs = 900
 
 /** Returns a check that tells whether Temporal answered recently, asking it when needed. */
-export function createTemporalReachability(ask = askTemporal): () => Promise<boolean> {
+export function createTemporalReachability(): () => Promise<boolean> {
   let answeredAt = -Infinity
   return async () => {
     const askedAt = performance.now()
     if (askedAt - answeredAt <= freshMs) return true
-    const answer = ask().then(
+    const answer = askTemporal().then(
       () => true,
       () => false,
     )

@@ -13,7 +13,11 @@ export interface NotServed {
 }
 
 /** Starts a source file of the checkout with pipes. `last` returns the last line of its error output. */
-export function spawnServing(argv: readonly string[], heapMb: number, options: Omit<SpawnOptions, 'stdio'>) {
+export function spawnServing(
+  argv: readonly string[],
+  heapMb: number,
+  options: Omit<SpawnOptions, 'stdio'> = {},
+) {
   const child = spawn(process.execPath, [`--max-old-space-size=${heapMb}`, launcher, ...argv], {
     ...options,
     cwd: checkout,

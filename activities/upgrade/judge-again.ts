@@ -9,9 +9,9 @@ import { createObserver } from '../release/observe.ts'
 
 const maxReleases = 50
 
-export async function judgeAgain(store: Store, limit = maxReleases): Promise<JudgedAgain> {
+export async function judgeAgain(store: Store): Promise<JudgedAgain> {
   const result: JudgedAgain = { releases: 0, notComparable: [], differs: [] }
-  for (const decided of await findTerminalDecisions(store, limit)) {
+  for (const decided of await findTerminalDecisions(store, maxReleases)) {
     result.releases++
     const { id, releaseId: release, stage } = decided
     const again = await judgeOnce(store, decided)

@@ -3,15 +3,16 @@ import type { ApiLog } from '../deps.ts'
 
 const everyMs = 10_000
 
-export function createThrottledLog(log: ApiLog, now: () => number = () => performance.now()) {
+export function createThrottledLog(log: ApiLog) {
   const logged = new Map<string, { at: number; repeated: number }>()
   return (what: string, error?: unknown): void => {
     const last = logged.get(what)
-    if (last !== undefined && now() - last.at < everyMs) {
+    const at = performance.now()
+    if (last !== undefined && at - last.at < everyMs) {
       last.repeated++
       return
     }
-    logged.set(what, { at: now(), repeated: 0 })
+    logged.set(what, { at, repeated: 0 })
     const cause = error instanceof Error ? error.message : undefined
     log.warn({ cause, repeated: last?.repeated ?? 0 }, what)
   }

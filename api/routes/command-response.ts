@@ -1,6 +1,11 @@
 /** Translates the result of a use case that may be deferred into a response. */
-import { runOrDefer, type DeferredCommand, type KeepDeferred } from '../services/deferred-commands.ts'
-import type { StartCommand, StartInput } from '../services/deferred-commands.ts'
+import {
+  runOrDefer,
+  type DeferredCommand,
+  type KeepDeferred,
+  type StartCommand,
+  type StartInput,
+} from '../services/deferred-commands.ts'
 import type { ApiDeps } from '../deps.ts'
 import type { RouteRequest, RouteResponse } from '../http/route.ts'
 import { toWire } from '../http/schemas.ts'
@@ -16,10 +21,9 @@ export async function respondToStart<Input extends StartInput>(
   start: StartCommand<Input, object>,
   { actor, command, keep }: Request,
   input: Input,
-  status = 202,
 ): Promise<RouteResponse> {
   const outcome = await runOrDefer(deps, start, actor!, input, { id: command, keep: keepDeferred(keep) })
-  return respondToCommand(outcome, status)
+  return respondToCommand(outcome, 202)
 }
 
 export function respondToCommand(

@@ -38,13 +38,12 @@ export const deliveryPolicy = {
   minResendMs: 15_000,
   maxResendMs: 300_000,
 }
-export type DeliveryPolicy = typeof deliveryPolicy
+type DeliveryPolicy = typeof deliveryPolicy
 
 /** Delivers until the returned function is called. */
 export function startDelivery(
   deps: CommandDeps,
   onError: (what: string, error?: unknown) => void,
-  policy: DeliveryPolicy = deliveryPolicy,
 ): () => Promise<void> {
   const stopping = new AbortController()
   const { signal } = stopping
@@ -53,11 +52,11 @@ export function startDelivery(
       await settleKeptRollbacks(deps).catch((error: unknown) =>
         onError('a kept rollback could not be carried out', error),
       )
-      const isMore = await deliverDue(deps, policy).catch((error: unknown) => {
+      const isMore = await deliverDue(deps, deliveryPolicy).catch((error: unknown) => {
         onError('the outbox of deferred commands could not be read', error)
         return false
       })
-      if (!isMore) await pause(policy.lookMs, undefined, { signal }).catch(() => {})
+      if (!isMore) await pause(deliveryPolicy.lookMs, undefined, { signal }).catch(() => {})
     }
   }
   const done = deliver()

@@ -17,10 +17,15 @@ export interface AuditVerification extends AuditReport {
 /** How long the report of one request also answers other requests, in milliseconds. */
 const reportMs = 60_000
 
-export function createAuditVerification(
-  { store, heads, isSigned }: { store: Database; heads: HeadReader; isSigned: IsSigned },
-  now: () => number = () => performance.now(),
-): (actor: Actor | undefined) => Promise<AuditVerification> {
+export function createAuditVerification({
+  store,
+  heads,
+  isSigned,
+}: {
+  store: Database
+  heads: HeadReader
+  isSigned: IsSigned
+}): (actor: Actor | undefined) => Promise<AuditVerification> {
   let running: Promise<AuditVerification> | undefined
   let last: { report: AuditVerification; atMs: number } | undefined
   const verify = async (): Promise<AuditVerification> => {
@@ -30,11 +35,12 @@ export function createAuditVerification(
     const signedHead = head && { seq: head.seq, hash: head.hash, at: head.at }
     const verifiedAt = new Date().toISOString()
     const verification = { ...report, breach: report.breach ?? issues[0], signedHead, verifiedAt }
-    last = { report: verification, atMs: now() }
+    last = { report: verification, atMs: performance.now() }
     return verification
   }
   return async (actor) => {
-    if (actor?.role !== 'admin' && last !== undefined && now() - last.atMs < reportMs) return last.report
+    if (actor?.role !== 'admin' && last !== undefined && performance.now() - last.atMs < reportMs)
+      return last.report
     running ??= verify().finally(() => (running = undefined))
     return running
   }

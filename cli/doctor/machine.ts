@@ -66,7 +66,8 @@ export function checkMemory(text = readText('/proc/meminfo') ?? ''): Finding {
 }
 
 /** Checks shared memory: Postgres and the served-request counters of replicas use it. */
-export function checkSharedMemory(directory = '/dev/shm'): Finding {
+export function checkSharedMemory(): Finding {
+  const directory = '/dev/shm'
   try {
     accessSync(directory, constants.W_OK)
     const { bavail, bsize } = statfsSync(directory)

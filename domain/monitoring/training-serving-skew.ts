@@ -40,8 +40,10 @@ export const isSkewDue = (
   championSinceMs: number,
 ): boolean => Math.floor(toMs / dayMs) > Math.floor(fromMs / dayMs) || championSinceMs >= fromMs
 
+const tolerance = 1e-6
+
 /** Numbers differ when |Δ| > tolerance·max(1, |x|); other values, including a column on one side only, when not equal. */
-export function findSkew(rows: readonly ReplayedRow[], tolerance = 1e-6): SkewReport {
+export function findSkew(rows: readonly ReplayedRow[]): SkewReport {
   const columns = new Map<string, SkewColumn>()
   let [compared, mismatchedRows] = [0, 0]
   for (const { predictionId, served, replayed } of rows) {
@@ -50,7 +52,7 @@ export function findSkew(rows: readonly ReplayedRow[], tolerance = 1e-6): SkewRe
     let differs = false
     for (const name of new Set([...Object.keys(served), ...Object.keys(replayed)])) {
       const [a, b] = [served[name], replayed[name]]
-      if (isSame(a, b, tolerance)) continue
+      if (isSame(a, b)) continue
       differs = true
       const column = columns.get(name) ?? { name, mismatches: 0, maxDifference: null, example: predictionId }
       column.mismatches++
@@ -70,7 +72,7 @@ export function findSkew(rows: readonly ReplayedRow[], tolerance = 1e-6): SkewRe
   }
 }
 
-function isSame(a: SkewValue | undefined, b: SkewValue | undefined, tolerance: number): boolean {
+function isSame(a: SkewValue | undefined, b: SkewValue | undefined): boolean {
   if (typeof a === 'number' && typeof b === 'number') {
     return Object.is(a, b) || Math.abs(a - b) <= tolerance * Math.max(1, Math.abs(a))
   }

@@ -72,14 +72,16 @@ export function totalAlpha(split: AlphaSplit): number {
   return Object.values(split).reduce((sum: number, alpha: number | undefined) => sum + (alpha ?? 0), 0)
 }
 
-/** The issues of a split; empty when it is valid and sums to at most `limit`. */
-export function checkAlpha(split: AlphaSplit, limit = 0.05): string[] {
+const maxTotalAlpha = 0.05
+
+/** The issues of a split; empty when it is valid. */
+export function checkAlpha(split: AlphaSplit): string[] {
   const issues = ([...Object.keys(businessAlpha), 'external'] as (keyof AlphaSplit)[])
     .filter((name) => !(split[name] === undefined && optional.includes(name)))
     .filter((name) => !(split[name]! > 0 && split[name]! < 1))
     .map((name) => `alpha.${name} is ${split[name]}, it must lie between 0 and 1`)
   const total = totalAlpha(split)
-  if (!(total <= limit + 1e-12)) issues.push(`the split sums to ${total}, more than ${limit}`)
+  if (!(total <= maxTotalAlpha + 1e-12)) issues.push(`the split sums to ${total}, more than ${maxTotalAlpha}`)
   return issues
 }
 

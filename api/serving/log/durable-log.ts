@@ -76,14 +76,15 @@ interface Group {
   isOver: boolean
 }
 
-/** Groups that wait for a connection, and the maximum number of groups with one. */
+/** Groups that wait for a connection, and the number of groups with one. */
 interface Lane {
   waiting: Group[]
   running: number
-  maxRunning: number
   attempt: (group: Group, isFirst: boolean) => Promise<void>
 }
 
+/** Groups of a lane that have a connection at the same time. */
+const maxRunningGroups = 2
 const groupBytes = 1_048_576
 const firstBytes = 16_384
 const retryMs = 50
@@ -101,7 +102,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     counts.commits++
     postgres.markAvailable()
   }
-  const plain = createLane(2, async (group, isFirst) => {
+  const plain = createLane(async (group, isFirst) => {
     const refused = await withClient(store, async (client) => {
       if (!isFirst) return storePredictions(client, bytesOf(group))
       await copyPredictions(client, [bytesOf(group)])
@@ -111,7 +112,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     markCommitted()
     for (const row of group.rows) settle(group, row, undefined)
   })
-  const repeatable = createLane(2, async (group) => {
+  const repeatable = createLane(async (group) => {
     const ids = group.rows.map(({ id }) => id)
     const known = await withClient(store, (client) => storeOnce(client, bytesOf(group), ids))
     markCommitted()
@@ -147,7 +148,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     }
   }
   const send = (lane: Lane): void => {
-    while (lane.running < lane.maxRunning && lane.waiting.length > 0) {
+    while (lane.running < maxRunningGroups && lane.waiting.length > 0) {
       const group = lane.waiting.shift()!
       if (group.isOver) continue
       lane.running++
@@ -285,10 +286,9 @@ function watchPostgres({ store, onError }: DurableLogOptions) {
   }
 }
 
-const createLane = (maxRunning: number, attempt: Lane['attempt']): Lane => ({
+const createLane = (attempt: Lane['attempt']): Lane => ({
   waiting: [],
   running: 0,
-  maxRunning,
   attempt,
 })
 
