@@ -51,7 +51,7 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
   roles: startRoles.release,
   async run(deps, actor, input, command) {
     const { store, log } = deps
-    const { request, candidate } = await requestOf(deps, actor, input)
+    const { request, candidate, policy } = await requestOf(deps, actor, input)
     const { model, version, requestedBy } = request
     const queueId = `que_${command.id.replaceAll('-', '')}` as const
     // An earlier attempt may have queued this release, and the release may have started since.
@@ -65,7 +65,6 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
       requireNotRolledBack(candidate)
       await requireReleasable(deps, request)
     }
-    const policy = input.policy ?? (await getModel(store, model)).definition.release
     const stale = await issueOfDrills(store, { model, policy })
     if (stale !== undefined) throw new DomainError('drill_stale', stale, { model })
     const started = await startUnlessBusy(deps, actor, request, command.id)
@@ -149,9 +148,9 @@ async function notesOfGate({ store }: CommandDeps, { evaluationId }: Version): P
 
 async function requestOf(
   { store }: CommandDeps,
-  actor: Parameters<typeof startRelease.run>[1],
+  actor: Actor,
   { model, version, policy, hotfix }: StartReleaseInput,
-): Promise<{ request: ReleaseRequest; candidate: Version }> {
+): Promise<{ request: ReleaseRequest; candidate: Version; policy: ReleasePolicy }> {
   requireModelAccess(actor, model)
   if (hotfix !== undefined && !hotfixRoles.includes(actor.role))
     throw new DomainError(
@@ -165,8 +164,10 @@ async function requestOf(
       'version_not_found',
       `${version} is a version of ${candidate.model}, not of ${model}`,
     )
-  if (policy !== undefined) requireSoundPolicy(policy, (await getModel(store, model)).definition.release)
-  return { request: { model, version, requestedBy: actor.name, policy, hotfix }, candidate }
+  const own = (await getModel(store, model)).definition.release
+  if (policy !== undefined) requireSoundPolicy(policy, own)
+  const request = { model, version, requestedBy: actor.name, policy, hotfix }
+  return { request, candidate, policy: policy ?? own }
 }
 
 /** Throws `invalid_policy` with every issue of the policy, and of using it instead of the model's own. */
