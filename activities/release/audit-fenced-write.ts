@@ -8,23 +8,26 @@ import { findRouting } from '../../store/serving/routing.ts'
 
 export type StaleWrite = 'exposure' | 'routing' | 'promotion'
 
-/** Skipped when the release itself has moved on, because a watch that ends with its stage is normal. */
+/** Audits the write, and returns its report. */
 export async function auditStaleWrite(
   { store }: { store: Store },
-  { id, model, stage, stageIndex, epoch, generation }: ReleaseState,
+  state: ReleaseState,
   write: StaleWrite,
   reason: string,
-): Promise<void> {
-  if (await hasMovedItself(store, id, model)) return
-  await store.transaction((database) =>
-    appendAudit(database, {
-      actor: 'release',
-      action: 'write.fenced',
-      subject: id,
-      model,
-      detail: { write, stage, stageIndex, knew: { epoch, generation }, reason },
-    }),
-  )
+) {
+  const { id, model, stage, stageIndex, epoch, generation } = state
+  // A watch that ends with its stage is normal.
+  if (!(await hasMovedItself(store, id, model)))
+    await store.transaction((database) =>
+      appendAudit(database, {
+        actor: 'release',
+        action: 'write.fenced',
+        subject: id,
+        model,
+        detail: { write, stage, stageIndex, knew: { epoch, generation }, reason },
+      }),
+    )
+  return staleReport({ store }, state, reason)
 }
 
 /** Reports that the release may write no more, with the order of the user who rolled its candidate back, if there is one. */

@@ -31,8 +31,7 @@ export const promote =
       return report.kind === 'stale' ? await staleReport({ store }, state, report.reason) : report
     } catch (error) {
       if (!isError(error, 'stale_generation')) throw error
-      await auditStaleWrite({ store }, state, 'promotion', error.message)
-      return await staleReport({ store }, state, error.message)
+      return await auditStaleWrite({ store }, state, 'promotion', error.message)
     }
   }
 

@@ -113,8 +113,7 @@ async function writeStage(
     })
   } catch (error) {
     if (!isError(error, 'stale_generation')) throw error
-    await auditStaleWrite(deps, given, 'routing', error.message)
-    return { kind: 'stale', reason: error.message }
+    return await auditStaleWrite(deps, given, 'routing', error.message)
   }
 }
 

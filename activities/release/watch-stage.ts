@@ -23,7 +23,7 @@ import {
   withDrillBudget,
 } from './decide.ts'
 import type { Deps } from '../deps.ts'
-import { auditStaleWrite, staleReport } from './audit-fenced-write.ts'
+import { auditStaleWrite } from './audit-fenced-write.ts'
 import { findAlarm, withMonitorAlarm } from './monitor-alarm.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { createTemporalReachability } from './temporal-reachable.ts'
@@ -43,6 +43,8 @@ export type WatchReport =
   | { kind: 'judged'; verdict: VerdictKind; reason: string; due: boolean; questions?: string[] }
   | Untimed<'stale'>
 
+const otherWriter = 'another writer has changed the routing'
+
 export const watch =
   (deps: Deps) =>
   async ({ state: given, hold, deadlineMs }: WatchRequest): Promise<WatchReport> =>
@@ -57,11 +59,7 @@ export const watch =
       const before = await verdictAgainst()
       if (before !== undefined) return before
       const state = await routedState(deps, given)
-      if (state === undefined) {
-        const reason = 'another writer has changed the routing'
-        await auditStaleWrite(deps, given, 'exposure', reason)
-        return staleReport(deps, given, reason)
-      }
+      if (state === undefined) return auditStaleWrite(deps, given, 'exposure', otherWriter)
       const { everyMs } = state.policy.watch
       const stage = observedStage(state)
       const observe = createObserver(deps, state, externalReader(deps, state))
@@ -115,11 +113,8 @@ export const watch =
         const meanwhile = await verdictAgainst()
         if (meanwhile !== undefined) return meanwhile
         const exposed = mayBeExposed(verdict, observation.staleMs, state) && (await isTemporalReachable())
-        if (exposed && !(await expose(deps, state, lookedMs))) {
-          const reason = 'another writer has changed the routing'
-          await auditStaleWrite(deps, state, 'exposure', reason)
-          return staleReport(deps, state, reason)
-        }
+        if (exposed && !(await expose(deps, state, lookedMs)))
+          return auditStaleWrite(deps, state, 'exposure', otherWriter)
         await beat.sleep(everyMs)
       }
     })
