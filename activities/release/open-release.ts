@@ -1,8 +1,7 @@
-/** Opens, records and closes the database rows of a release. */
+/** Opens the row of a release. */
 import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
-import { issueOfEnd } from '../../domain/release/permission.ts'
 import { hotfixPolicy } from '../../domain/release/derived-policy.ts'
 import { issuesOfPolicy } from '../../domain/release/policy.ts'
 import { issuesOfReplacement } from '../../domain/release/rules/replacement.ts'
@@ -23,29 +22,23 @@ import { findChampion } from '../../store/registry/champions.ts'
 import { findLabelTime } from '../../store/monitoring/quality-judgements.ts'
 import { findLatency } from '../../store/release/tick-counters.ts'
 import { findDrillOrder, issueOfDrills, type DrillOrder } from '../../store/release/drills.ts'
-import { findActiveKeys } from '../../store/access/api-keys.ts'
+import { findActiveKeys, type ActiveKey } from '../../store/access/api-keys.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import {
   findReleasable,
   findOpenRelease,
   findRelease,
-  insertCommand,
   insertRelease,
   refusalKeyOf,
-  saveRelease,
-  type ReleaseCommand,
 } from '../../store/release/releases.ts'
-import { findRouting, findRoutingPlace, firstEpoch } from '../../store/serving/routing.ts'
+import { findRoutingPlace, firstEpoch } from '../../store/serving/routing.ts'
 import { findQueueEntry, rejectQueued, type QueuedRelease } from '../../store/release/release-queue.ts'
 import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
-import { close, endInterrupted } from '../../store/release/close-release.ts'
-import { awaitAcknowledgements } from './await-replicas.ts'
+import { endInterrupted } from '../../store/release/close-release.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
-import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
 import { findRetrained } from '../../store/training/retrainings.ts'
-import { supportedState } from './supported-state.ts'
 
 export interface Opening extends ReleaseRequest {
   id: ReleaseId
@@ -224,12 +217,12 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
   const isReplaced = opening.drill === undefined && opening.policy?.approval !== undefined
   const taken = isReplaced ? issuesOfReplacement(whole, candidate.policy) : []
   if (taken.length > 0) return { refused: `the release cannot open: ${taken.join('; ')}` }
-  const hotfix = await hotfixOf(database, opening)
+  const requester = (await findActiveKeys(database)).find(({ name }) => name === requestedBy)
+  const hotfix = hotfixOf(opening, requester)
   if (hotfix !== undefined && 'refused' in hotfix) return hotfix
   const policy = hotfix === undefined ? whole : hotfixPolicy(whole)
   const stale = opening.drill === undefined ? await issueOfDrills(database, { model, policy }) : undefined
   if (stale !== undefined) return { refused: stale }
-  const requester = (await findActiveKeys(database)).find(({ name }) => name === requestedBy)
   const place = await findRoutingPlace(database, model)
   const latency =
     baseline === undefined
@@ -260,91 +253,14 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
 }
 
 /** Checks the requester of a hotfix like the sender of a command. Undefined without a hotfix. */
-async function hotfixOf(
-  database: Database,
+function hotfixOf(
   { hotfix, requestedBy, model, atMs }: Opening,
-): Promise<Statement | { refused: string } | undefined> {
+  key: ActiveKey | undefined,
+): Statement | { refused: string } | undefined {
   if (hotfix === undefined) return undefined
   const reason = String(hotfix.reason ?? '').trim()
   if (reason === '') return { refused: 'a hotfix needs a reason' }
-  const key = (await findActiveKeys(database)).find(({ name }) => name === requestedBy)
   if (key === undefined || !hotfixRoles.includes(key.role) || (key.models && !key.models.includes(model)))
     return { refused: `${requestedBy} cannot start a hotfix: it needs the role ${hotfixRoles.join(' or ')}` }
   return { by: requestedBy, atMs, reason }
-}
-
-/** Stores the state and the commands with their results. Idempotent. */
-export const recordRelease =
-  ({ store, log }: Deps) =>
-  async ({ state, commands }: { state: ReleaseState; commands: ReleaseCommand[] }): Promise<void> => {
-    await store.transaction(async (database) => {
-      await saveRelease(database, state)
-      for (const command of commands) {
-        if (!(await insertCommand(database, command))) continue
-        const { id, releaseId, actor, reason = null, accepted, message, stage, sent } = command
-        // An unsigned command proves only a name; a signed one is stored as it was signed.
-        const proof = { signed: sent !== undefined, sent: sent ?? null }
-        await appendAudit(database, {
-          actor,
-          action: `release.${command.command}`,
-          subject: releaseId,
-          model: state.model,
-          detail: { id, accepted, message, stage, reason, ...proof, ...boundTo(state, command) },
-        })
-        if (command.command === 'promoteNow' && accepted) await alertBreakGlass(database, state, command)
-      }
-    })
-    for (const { command, actor, accepted, message } of commands)
-      log.info({ release: state.id, command, actor, accepted, stage: state.stage }, message)
-  }
-
-/** The digests and the key that an approval or a rejection is bound to. The state keeps the last statement of each user. */
-function boundTo({ approvals, rejections, breakGlass, digests }: ReleaseState, command: ReleaseCommand) {
-  const { actor, accepted } = command
-  if (!accepted || !['approve', 'reject', 'promoteNow'].includes(command.command)) return { digests }
-  const said = [...approvals, ...rejections, breakGlass].filter((each) => each?.by === actor)
-  const { key = null, digests: given = digests } = said.at(-1) ?? {}
-  return { digests: given, key }
-}
-
-/** Raises an alert at once, because break-glass skips safeguards. */
-async function alertBreakGlass(
-  database: Database,
-  { id, model, version, breakGlass }: ReleaseState,
-  { actor, reason }: ReleaseCommand,
-): Promise<void> {
-  await upsertAlert(database, {
-    dedupeKey: `break_glass/${id}`,
-    model,
-    severity: 'critical',
-    kind: 'break_glass',
-    message: `Break-glass promotion of ${version} by ${actor}: ${reason ?? ''}`,
-    evidence: { release: id, version, breakGlass: breakGlass ?? null },
-  })
-}
-
-/** Closes the release: marks a promoted version as proven and detaches the routing. */
-export const closeReleaseRow =
-  (deps: Deps) =>
-  async (given: ReleaseState): Promise<Pick<ReleaseState, 'outcome' | 'reason'>> =>
-    withHeartbeat(async (beat) => {
-      const state = await endingState(deps, given)
-      const { id, version, model, policy } = state
-      const end = await deps.store.transaction((database) => close(database, state))
-      const now = await findRouting(deps.store, model)
-      if (now && end.outcome === 'promoted')
-        await awaitAcknowledgements(deps, beat, now.route, policy.watch.acknowledgeMs)
-      deps.log.info({ release: id, version, outcome: end.outcome }, `release ended: ${end.reason ?? ''}`)
-      return end
-    })
-
-/**
- * Requires the rows of a promotion before a release ends as promoted. Without them the release fails and its candidate is rolled back.
- */
-async function endingState(deps: Deps, given: ReleaseState): Promise<ReleaseState> {
-  const found = await supportedState(deps, deps.store, given)
-  const state = found?.state ?? given
-  const issue = found && state.outcome === 'promoted' ? issueOfEnd(state, found.record) : undefined
-  if (issue === undefined) return state
-  return { ...state, outcome: 'failed', reason: `it cannot end as promoted: ${issue}`, shareBp: 0 }
 }

@@ -168,7 +168,7 @@ export const plants: readonly Plant[] = [
   plant(
     'second-audit-row',
     'a retry writes its audit row again',
-    'activities/release/open-release.ts',
+    'activities/release/record-release.ts',
     'if (!(await insertCommand(database, command))) continue',
     'await insertCommand(database, command)',
   ),

@@ -5,7 +5,7 @@
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { closeReleaseRow, recordRelease } from '../../../activities/release/open-release.ts'
+import { closeReleaseRow, recordRelease } from '../../../activities/release/record-release.ts'
 import { promote } from '../../../activities/release/promote.ts'
 import { rollBackCandidate } from '../../../activities/release/rollback.ts'
 import { route } from '../../../activities/release/route.ts'
