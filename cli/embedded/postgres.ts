@@ -21,7 +21,7 @@ import { readText } from '../read-text.ts'
 import { readParts } from './binaries.ts'
 import { requireFreePort, freePort, startEmbedded } from './process.ts'
 import type { ProcessSpec, EmbeddedServer } from './process.ts'
-import { serverUser } from './state-dir.ts'
+import { serverUser, sharedRoot } from './state-dir.ts'
 
 export interface PostgresOptions {
   /** Data directory, reused by the next start and readable by the user of Postgres only. */
@@ -54,13 +54,13 @@ export interface RunningPostgres extends EmbeddedServer {
   port: number
 }
 
-const NAME = 'tenure'
-const COPY_ROOT = '/var/lib/tenure'
+/** The database, and the role that owns it. */
+const databaseName = 'tenure'
 /** Time limit for the helper processes of a killed server to end. */
-const ORPHANS_MS = 10_000
+const orphansMs = 10_000
 
 /** Sized for several API replicas and workers on two cores; acknowledged rows are durable. */
-const SETTINGS = {
+const defaultSettings = {
   max_connections: '120',
   shared_buffers: '128MB',
   max_wal_size: '1GB',
@@ -75,7 +75,7 @@ const SETTINGS = {
 }
 
 /** For servers of tests, whose data is discarded. */
-const FAST = {
+const fastSettings = {
   fsync: 'off',
   full_page_writes: 'off',
   synchronous_commit: 'off',
@@ -99,8 +99,8 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresSe
   const password = initialise({ native, dataDir, durable, user })
   const port = options.port ?? (await freePort())
   const settings = {
-    ...SETTINGS,
-    ...(durable ? {} : FAST),
+    ...defaultSettings,
+    ...(durable ? {} : fastSettings),
     ...(options.archiveTo === undefined ? {} : archiving(options.archiveTo, user)),
     ...options.settings,
     port: String(port),
@@ -118,13 +118,13 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresSe
     isReady: async (pid) => statusOf(dataDir, pid) === 'ready',
     applicationPassword: password === undefined ? undefined : rolePassword(dataDir, 'app', user),
     readerPassword: password === undefined ? undefined : rolePassword(dataDir, 'reader', user),
-    url: `postgres://${NAME}${password === undefined ? '' : `:${password}`}@127.0.0.1:${port}/${NAME}`,
+    url: `postgres://${databaseName}${password === undefined ? '' : `:${password}`}@127.0.0.1:${port}/${databaseName}`,
     port,
   }
 }
 
 /** Postgres completes a log file at least this often, so losing the machine loses at most this much time. */
-const ARCHIVE_SECONDS = 30
+const archiveSeconds = 30
 
 /**
  * Returns the settings that archive the log. A file gets its final name after its bytes are on disk. An existing file must have the same
@@ -137,7 +137,7 @@ function archiving(directory: string, user: number | undefined): Record<string, 
   const copied = `cp "%p" "$f.part" && sync "$f.part" && mv "$f.part" "$f" && sync ${place}`
   return {
     archive_mode: 'on',
-    archive_timeout: `${ARCHIVE_SECONDS}s`,
+    archive_timeout: `${archiveSeconds}s`,
     archive_command: `f=${place}/%f; if [ -e "$f" ]; then cmp -s "%p" "$f"; else ${copied}; fi`,
   }
 }
@@ -152,7 +152,7 @@ export function renewOwnerPassword(dataDir: string): void {
     stdio: 'pipe',
     uid: user,
     gid: user,
-    input: `alter role ${NAME} password '${password}';\n`,
+    input: `alter role ${databaseName} password '${password}';\n`,
   })
 }
 
@@ -170,11 +170,11 @@ function readableBinaries(native: string, user: number | undefined): string {
   if (runs(native, user)) return native
   const version = execFileSync(join(native, 'bin', 'postgres'), ['--version'], { encoding: 'utf8' }).trim()
   const digest = createHash('sha256').update(version).digest('hex').slice(0, 8)
-  const copy = join(COPY_ROOT, `postgres-${digest}`)
+  const copy = join(sharedRoot, `postgres-${digest}`)
   if (runs(copy, user)) return copy
   const draft = `${copy}.${process.pid}`
-  mkdirSync(COPY_ROOT, { recursive: true })
-  chmodSync(COPY_ROOT, 0o711)
+  mkdirSync(sharedRoot, { recursive: true })
+  chmodSync(sharedRoot, 0o711)
   cpSync(native, draft, { recursive: true, verbatimSymlinks: true })
   openToAll(draft)
   rmSync(copy, { recursive: true, force: true })
@@ -182,7 +182,7 @@ function readableBinaries(native: string, user: number | undefined): string {
   if (runs(copy, user)) return copy
   throw new DomainError(
     'configuration_invalid',
-    `the user of Postgres (id ${user}) cannot run ${copy}/bin/postgres; check whether ${COPY_ROOT} is mounted noexec`,
+    `the user of Postgres (id ${user}) cannot run ${copy}/bin/postgres; check whether ${sharedRoot} is mounted noexec`,
   )
 }
 
@@ -217,12 +217,18 @@ function initialise(server: {
   rmSync(draft, { recursive: true, force: true })
   mkdirSync(draft, { recursive: true, mode: 0o700 })
   if (user !== undefined) chownSync(draft, user, user)
-  const flags = ['--no-sync', '--locale=C.UTF-8', '--encoding=UTF8', '--auth=trust', `--username=${NAME}`]
+  const flags = [
+    '--no-sync',
+    '--locale=C.UTF-8',
+    '--encoding=UTF8',
+    '--auth=trust',
+    `--username=${databaseName}`,
+  ]
   execFileSync(join(native, 'bin', 'initdb'), [...flags, '-D', draft], as)
   const password = durable ? randomBytes(24).toString('hex') : undefined
   const statements = [
-    `create database ${NAME}`,
-    ...(durable ? [`alter role ${NAME} password '${password}'`] : []),
+    `create database ${databaseName}`,
+    ...(durable ? [`alter role ${databaseName} password '${password}'`] : []),
   ]
   execFileSync(join(native, 'bin', 'postgres'), ['--single', '-D', draft, 'postgres'], {
     ...as,
@@ -239,7 +245,7 @@ function initialise(server: {
 /** Returns the owner's address of a running server; undefined if this user cannot read the password. */
 export function embeddedOwnerUrl(dataDir: string, port: number): string | undefined {
   const password = readText(join(dataDir, 'tenure.password'))
-  return password && `postgres://${NAME}:${password}@127.0.0.1:${port}/${NAME}`
+  return password && `postgres://${databaseName}:${password}@127.0.0.1:${port}/${databaseName}`
 }
 
 /** Reads the password of a role, and creates it at the first start. */
@@ -260,7 +266,7 @@ function writeOwned(path: string, text: string, user: number | undefined): void 
  */
 async function clearLeftovers(dataDir: string): Promise<void> {
   const postmaster = Number(pidFile(dataDir)[0])
-  const deadline = performance.now() + ORPHANS_MS
+  const deadline = performance.now() + orphansMs
   for (let left = processesIn(dataDir); left.length > 0; left = processesIn(dataDir)) {
     if (left.includes(postmaster))
       throw new DomainError(

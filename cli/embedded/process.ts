@@ -56,12 +56,12 @@ export interface EmbeddedServer {
   stop(): Promise<void>
 }
 
-const READY_POLL_MS = 25
-const DEFAULT_GRACE_MS = 10_000
+const readyPollMs = 25
+const defaultGraceMs = 10_000
 /** Time limit for reading the last lines of a server that has ended. */
-const LAST_LINES_MS = 2_000
+const lastLinesMs = 2_000
 /** Part of util-linux; sets the signal that the kernel sends when the parent dies. */
-const SETPRIV = '/usr/bin/setpriv'
+const setpriv = '/usr/bin/setpriv'
 
 export async function spawnProcess(
   spec: ProcessSpec,
@@ -71,8 +71,8 @@ export async function spawnProcess(
   const stopSignal = spec.stopSignal ?? 'SIGTERM'
   const own = [spec.command, ...spec.args]
   const tied =
-    spec.outlives !== true && existsSync(SETPRIV)
-      ? [SETPRIV, '--pdeathsig', stopSignal.slice('SIG'.length), '--', ...own]
+    spec.outlives !== true && existsSync(setpriv)
+      ? [setpriv, '--pdeathsig', stopSignal.slice('SIG'.length), '--', ...own]
       : own
   const child = spawn(tied[0] ?? spec.command, tied.slice(1), {
     cwd: spec.cwd,
@@ -108,7 +108,7 @@ export async function spawnProcess(
     kill,
     async stop() {
       child.kill(stopSignal)
-      const deadline = setTimeout(() => kill('SIGKILL'), spec.graceMs ?? DEFAULT_GRACE_MS)
+      const deadline = setTimeout(() => kill('SIGKILL'), spec.graceMs ?? defaultGraceMs)
       const exit = await exited
       clearTimeout(deadline)
       kill('SIGKILL')
@@ -131,7 +131,7 @@ export async function whenReady(
       throw new Error(`${spec.name} ended with ${ended.signal ?? `exit code ${ended.code}`} while starting`)
     if (performance.now() > deadline)
       throw new Error(`${spec.name} did not become ready within ${timeoutMs} ms`)
-    await sleep(READY_POLL_MS)
+    await sleep(readyPollMs)
   }
 }
 
@@ -149,7 +149,7 @@ export async function startEmbedded(
   })
   await whenReady(spec, running, readyMs).catch(async (error: Error) => {
     running.kill('SIGKILL')
-    await Promise.race([running.outputEnded, sleep(LAST_LINES_MS)])
+    await Promise.race([running.outputEnded, sleep(lastLinesMs)])
     throw new DomainError(code, `${error.message}: ${lines.slice(-5).join(' | ')}`)
   })
   return { pid: running.pid, stop: async () => void (await running.stop()) }

@@ -10,13 +10,14 @@ import { DomainError } from '../../domain/errors.ts'
 import { projectFolder } from '../../temporal.config.ts'
 
 /** The unprivileged user id of Linux. Postgres runs as this user when started by root. */
-const UNPRIVILEGED_USER = 65_534
+const unprivilegedUser = 65_534
 
-const SHARED_ROOT = '/var/lib/tenure'
+/** Readable by the user of Postgres, unlike the home of root. */
+export const sharedRoot = '/var/lib/tenure'
 
 /** Returns the user id for Postgres; undefined for the current user. */
 export function serverUser(): number | undefined {
-  return process.getuid?.() === 0 ? UNPRIVILEGED_USER : undefined
+  return process.getuid?.() === 0 ? unprivilegedUser : undefined
 }
 
 /** Returns the data directory of the embedded Postgres. */
@@ -28,7 +29,7 @@ export const archivedLogOf = (stateDir: string): string => join(stateDir, 'postg
 export function stateDirsOf(requested?: string, root: string = projectFolder): [string, ...string[]] {
   if (requested !== undefined) return [resolve(requested)]
   const digest = createHash('sha256').update(root).digest('hex').slice(0, 8)
-  return [join(root, '.tenure'), join(SHARED_ROOT, `${basename(root)}-${digest}`)]
+  return [join(root, '.tenure'), join(sharedRoot, `${basename(root)}-${digest}`)]
 }
 
 /** Creates and returns the state directory. Throws `configuration_invalid` if Postgres' user cannot enter the requested one. */

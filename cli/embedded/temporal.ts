@@ -30,15 +30,15 @@ export interface RunningTemporal extends EmbeddedServer {
   uiUrl?: string
 }
 
-const NAMESPACE = 'default'
-const PROBE_MS = 1_000
-const START = ['server', 'start-dev', '--ip', '127.0.0.1', '--log-level', 'error']
+const defaultNamespace = 'default'
+const probeMs = 1_000
+const startArguments = ['server', 'start-dev', '--ip', '127.0.0.1', '--log-level', 'error']
 
 /**
  * One partition per task queue avoids forwarding on one machine. With the larger event buffer, the server does not discard a workflow task
  * that receives more than 100 signals.
  */
-const DYNAMIC = [
+const dynamicConfig = [
   'matching.numTaskqueueReadPartitions=1',
   'matching.numTaskqueueWritePartitions=1',
   'system.enableActivityEagerExecution=true',
@@ -78,11 +78,11 @@ export async function planTemporal(options: TemporalServerOptions = {}): Promise
     name: 'temporal',
     command: readParts().temporal,
     args: [
-      ...START,
+      ...startArguments,
       `--port=${port}`,
       ...(uiPort === undefined ? ['--headless'] : ['--ui-port', String(uiPort)]),
       ...(dbFile === undefined ? [] : ['--db-filename', dbFile, ...pragmas.flatMap(flag('--sqlite-pragma'))]),
-      ...DYNAMIC.flatMap(flag('--dynamic-config-value')),
+      ...dynamicConfig.flatMap(flag('--dynamic-config-value')),
       ...searchAttributes.map((name) => `${name}=Keyword`).flatMap(flag('--search-attribute')),
     ],
     cwd: '/',
@@ -115,10 +115,10 @@ const flag = (name: string) => (value: string) => [name, value]
 
 /** Whether the namespace exists. The server creates it last, after it accepts connections. */
 async function serves(address: string): Promise<boolean> {
-  const connection = Connection.lazy({ address, connectTimeout: PROBE_MS })
+  const connection = Connection.lazy({ address, connectTimeout: probeMs })
   try {
-    await connection.withDeadline(Date.now() + PROBE_MS, () =>
-      connection.workflowService.describeNamespace({ namespace: NAMESPACE }),
+    await connection.withDeadline(Date.now() + probeMs, () =>
+      connection.workflowService.describeNamespace({ namespace: defaultNamespace }),
     )
     return true
   } finally {

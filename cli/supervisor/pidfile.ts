@@ -30,14 +30,17 @@ export interface StateDirLock {
   release(): void
 }
 
-const POLL_MS = 50
-const GRACE_MS = 20_000
+const pollMs = 50
+const defaultGraceMs = 20_000
 
 /**
  * Locks the file for this process after ending the orphans of a dead holder. Spares orphans marked `outlives` if `spare` is set. Throws
  * `configuration_invalid` while a holder lives.
  */
-export async function claim(path: string, { graceMs = GRACE_MS, spare = false } = {}): Promise<StateDirLock> {
+export async function claim(
+  path: string,
+  { graceMs = defaultGraceMs, spare = false } = {},
+): Promise<StateDirLock> {
   const holder = entryOf(process.pid)
   let spared: Entry[] = []
   let noted: Entry[] = []
@@ -112,7 +115,7 @@ async function end(group: Entry, graceMs: number): Promise<void> {
   if (isAlive(group)) signal(group.pid, 'SIGTERM')
   while (isAlive(group)) {
     if (performance.now() > deadline) signal(group.pid, 'SIGKILL')
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+    await new Promise((resolve) => setTimeout(resolve, pollMs))
   }
 }
 

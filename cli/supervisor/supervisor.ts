@@ -53,13 +53,13 @@ interface Child {
   done: Promise<void>
 }
 
-const READY_MS = 60_000
-const PAUSE_MS = { min: 100, max: 10_000 }
+const defaultReadyMs = 60_000
+const defaultPauseMs = { min: 100, max: 10_000 }
 /** After this uptime, the backoff starts from its minimum again. */
-const STEADY_MS = 30_000
+const steadyMs = 30_000
 /** Ctrl-C may deliver the signal twice, from the terminal and from npm; a second signal counts only after this time. */
-const ECHO_MS = 500
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+const echoMs = 500
+const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** The state that the children of one supervisor share. */
 interface Group {
@@ -75,7 +75,7 @@ interface Group {
 /** Starts all children and resolves when all are ready. If one cannot start, all are stopped and its error is thrown. */
 export async function supervise(
   specs: readonly ChildSpec[],
-  { log, stateDir, readyMs = READY_MS, pauseMs = PAUSE_MS, signals = true }: SuperviseOptions,
+  { log, stateDir, readyMs = defaultReadyMs, pauseMs = defaultPauseMs, signals = true }: SuperviseOptions,
 ): Promise<Supervision> {
   const pidfile = await claim(join(stateDir, 'supervisor.json'), { spare: true })
   const children = new Map<string, Child>()
@@ -106,7 +106,7 @@ export async function supervise(
     const ends = [stopChildren(children), ...(spare ? [] : [pidfile.endSpared()])]
     void Promise.allSettled(ends).finally(() => {
       process.off('exit', killTied)
-      SIGNALS.forEach((name) => process.off(name, onSignal))
+      stopSignals.forEach((name) => process.off(name, onSignal))
       pidfile.release()
       resolveStopped()
     })
@@ -116,7 +116,7 @@ export async function supervise(
   let received: { by: NodeJS.Signals; atMs: number } | undefined
   const onSignal = (by: NodeJS.Signals) => {
     if (received === undefined) log('tenure', `${by}: stopping everything; send it again to kill`)
-    else if (performance.now() - received.atMs > ECHO_MS) {
+    else if (performance.now() - received.atMs > echoMs) {
       killAll()
       void pidfile.endSpared({ graceMs: 0 })
     }
@@ -125,7 +125,7 @@ export async function supervise(
   }
 
   process.on('exit', killTied)
-  if (signals) SIGNALS.forEach((name) => process.on(name, onSignal))
+  if (signals) stopSignals.forEach((name) => process.on(name, onSignal))
   for (const spec of specs) children.set(spec.name, begin(group, spec))
   try {
     await Promise.all([...children.values()].map(({ ready }) => ready))
@@ -193,7 +193,7 @@ async function keep(group: Group, child: Child): Promise<void> {
       recalled?.reject(stoppedBefore(spec))
       return
     }
-    if (performance.now() - since > STEADY_MS) deaths = 0
+    if (performance.now() - since > steadyMs) deaths = 0
     if (recalled !== undefined) log('tenure', `restarting ${spec.name}`)
     else {
       log('tenure', `${spec.name} ended (${exit?.signal ?? `exit code ${exit?.code ?? '?'}`}), restarting it`)
