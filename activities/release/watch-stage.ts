@@ -21,6 +21,7 @@ import {
   withReplicaCheck,
   withKillSwitch,
   withDrillBudget,
+  type Judgement,
 } from './decide.ts'
 import type { Deps } from '../deps.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
@@ -79,24 +80,7 @@ export const watch =
           paused: hold || pinned !== undefined,
           maxGapMs: 2 * everyMs,
         })
-        let observation = { ...(await observe()), watchedMs }
-        let judged = judge(state, observation)
-        // No stage passes while shadow pairs, outcomes or users are unread; a busy machine reads them rarely. A pass that is held back for
-        // hours reads nothing more.
-        const mayPass = judged.verdict.kind === 'pass' && !hold && pinned === undefined
-        const late = mayPass ? await findBehind(deps, state) : []
-        if (mayPass && late.length === 0) {
-          observation = { ...(await observe(true)), watchedMs }
-          judged = judge(state, observation)
-        }
-        const seen = withKillSwitch(withDrillBudget(state, judged), pinned)
-        const alarmed = withMonitorAlarm(seen, await findAlarm(deps, state, observation.holdback))
-        // A replica that has followed since does not make up for what was not read.
-        const behind =
-          late.length === 0 && isDoubtful(alarmed.verdict, observation.staleMs, state)
-            ? await findBehind(deps, state)
-            : late
-        const judgement = withReplicaCheck(alarmed, behind)
+        const { judgement, behind, staleMs } = await look(deps, state, observe, { hold, pinned, watchedMs })
         const { verdict, reason } = judgement
         const isLate = flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs
         const due = !hold && (isLate || needsApprover(verdict))
@@ -112,12 +96,45 @@ export const watch =
         // evidence.
         const meanwhile = await verdictAgainst()
         if (meanwhile !== undefined) return meanwhile
-        const exposed = mayBeExposed(verdict, observation.staleMs, state) && (await isTemporalReachable())
+        const exposed = mayBeExposed(verdict, staleMs, state) && (await isTemporalReachable())
         if (exposed && !(await expose(deps, state, lookedMs)))
           return auditStaleWrite(deps, state, 'exposure', otherWriter)
         await beat.sleep(everyMs)
       }
     })
+
+interface Look {
+  judgement: Judgement
+  /** The replicas that lag, each with its reason. */
+  behind: string[]
+  staleMs: number | null
+}
+
+/** Judges the present evidence. */
+async function look(
+  deps: Deps,
+  state: ReleaseState,
+  observe: ReturnType<typeof createObserver>,
+  { hold, pinned, watchedMs }: { hold: boolean; pinned: string | undefined; watchedMs: number },
+): Promise<Look> {
+  let observation = { ...(await observe()), watchedMs }
+  let judged = judge(state, observation)
+  // No stage passes while shadow pairs, outcomes or users are unread; a busy machine reads them rarely. A pass that is held back for
+  // hours reads nothing more.
+  const mayPass = judged.verdict.kind === 'pass' && !hold && pinned === undefined
+  const late = mayPass ? await findBehind(deps, state) : []
+  if (mayPass && late.length === 0) {
+    observation = { ...(await observe(true)), watchedMs }
+    judged = judge(state, observation)
+  }
+  const { staleMs, holdback } = observation
+  const seen = withKillSwitch(withDrillBudget(state, judged), pinned)
+  const alarmed = withMonitorAlarm(seen, await findAlarm(deps, state, holdback))
+  // A replica that has followed since does not make up for what was not read.
+  const mayLag = late.length === 0 && isDoubtful(alarmed.verdict, staleMs, state)
+  const behind = mayLag ? await findBehind(deps, state) : late
+  return { judgement: withReplicaCheck(alarmed, behind), behind, staleMs }
+}
 
 /** The state that the rows support; undefined when the present route is not the route of its stage. */
 async function routedState(deps: Deps, given: ReleaseState): Promise<ReleaseState | undefined> {
