@@ -123,7 +123,7 @@ async function openArtifact(path: string): Promise<Answering> {
   if (file !== undefined) await countOutputs(bytes, file, loadMs)
   if (file !== undefined && file.forest === undefined) return openGraph(bytes, file)
   const { columns, outputs, predictOne } =
-    file?.forest === undefined ? openModelFile(path) : modelOfForest('onnx', file.forest)
+    file?.forest === undefined ? openModelFile(path, bytes) : modelOfForest('onnx', file.forest)
   const [input, output] = [new Float64Array(columns.length), new Float64Array(outputs)]
   return {
     columns,

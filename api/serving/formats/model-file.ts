@@ -31,9 +31,8 @@ export interface OpenedModel {
   predictOne(rows: Float64Array, at: number, into: Float64Array, to: number): void
 }
 
-/** Opens a file. Throws `artifact_invalid` with what is wrong with the file. */
-export function openModelFile(path: string): OpenedModel {
-  const bytes = readBounded(path, forestLimits.fileBytes)
+/** Opens a file. Throws `artifact_invalid` with what is wrong with the file. `bytes`: its content, if it has been read before. */
+export function openModelFile(path: string, bytes = readBounded(path, forestLimits.fileBytes)): OpenedModel {
   if (isOnnx(bytes)) {
     const { forest } = openOnnx(bytes)
     if (forest === undefined) refuse('the ONNX graph holds more than trees')
@@ -156,6 +155,10 @@ export function readBounded(path: string, most: number): Buffer {
     if (!stats.isFile()) refuse(`${basename(path)} is not a regular file`)
     if (size > most) refuse(`${basename(path)} has ${size} bytes, more than ${most}`)
     return readFileSync(file)
+  } catch (error) {
+    // Some files of the system allow to be opened, but not to be read.
+    if (isError(error)) throw error
+    return refuse(`${basename(path)} cannot be read: ${(error as Error).message}`)
   } finally {
     closeSync(file)
   }

@@ -25,19 +25,23 @@ export function parseModelJson(bytes: Uint8Array): unknown {
 }
 
 /**
- * Counts the values by their commas, and the names. Throws for too many lists and objects, and for an object with too many names, which
- * takes ten times the memory of its text.
+ * Counts the values by their commas, and the names. Throws for too many lists and objects, for too many or too long texts, and for an
+ * object with too many names, which takes ten times the memory of its text.
  */
 function countTokens(bytes: Uint8Array): { values: number; names: number } {
-  let [lists, values, names] = [0, 0, 0]
+  let [lists, values, names, texts] = [0, 0, 0, 0]
   /** The number of names in the open object, and in those around it. */
   let own = 0
   const around: number[] = []
   for (let at = 0; at < bytes.length; at++)
     switch (bytes[at]!) {
-      case quote:
+      case quote: {
+        const from = at
         for (at++; at < bytes.length && bytes[at] !== quote; at++) if (bytes[at] === backslash) at++
+        expectAtMost(at - from, forestLimits.textBytes, 'bytes in one text')
+        expectAtMost(++texts, forestLimits.texts, 'texts')
         break
+      }
       case colon:
         names++
         expectAtMost(++own, forestLimits.names, 'names in one object')

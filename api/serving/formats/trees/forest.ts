@@ -23,8 +23,11 @@ export const forestLimits = {
   values: 10_000_000,
   /** The maximum number of names in one object. */
   names: 10_000,
+  /** The maximum number of texts and names in a JSON file, and the maximum bytes of one. */
+  texts: 3_000_000,
+  textBytes: 8_000_000,
   /** The maximum number of UBJSON values outside typed lists. */
-  looseValues: 2_000_000,
+  looseValues: 1_000_000,
 } as const
 
 /** A column of the model, in the model's order. Trees read the hash of a text. */

@@ -6,7 +6,7 @@
  */
 import { refuse } from '../../network/layers-model.ts'
 import { parseModelJson } from './bounded-json.ts'
-import type { Column } from './forest.ts'
+import { expectAtMost, forestLimits, type Column } from './forest.ts'
 
 type CategoryList = NonNullable<Column['categories']>
 
@@ -38,6 +38,14 @@ function jsonOfLine(line: string): unknown {
 
 /** Returns the columns, with the categories that are certain, and those that are possible. Throws `artifact_invalid` if a list fits none. */
 export function assignPandasLists({ names, infos, lists }: PandasLists): Column[] {
+  if (lists.length === 0) return names.map((name) => ({ name }))
+  // Reading more codes would take a gigabyte.
+  for (const info of infos)
+    expectAtMost(
+      info.split(':', forestLimits.categories + 1).length,
+      forestLimits.categories,
+      'codes of a column',
+    )
   const ranges = names.map((_, column) => codeRangeOf(infos[column] ?? ''))
   const fits = (column: number, place: number): boolean => {
     const range = ranges[column]

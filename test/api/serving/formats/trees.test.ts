@@ -239,6 +239,9 @@ describe('a file that is not a model', () => {
     expect(() => openModelFile(path)).toThrow(message)
   })
 
+  it('that the system does not let read: is refused with the reason', () =>
+    expect(() => openModelFile('/proc/self/mem')).toThrow('mem cannot be read: EIO'))
+
   it('too large: is refused before it is read', () => {
     const path = join(folder, 'large')
     const file = openSync(path, 'w')

@@ -85,6 +85,8 @@ const lightgbmHead = (name: string, text: Buffer): Buffer => {
     .split(new RegExp(`(?<=\n${name}=)`))
   return Buffer.concat([Buffer.from(before!), text, Buffer.from(after!)])
 }
+const pandasList = (...parts: (string | Buffer)[]): Buffer =>
+  Buffer.concat(['\npandas_categorical:[[', ...parts, ']]\n'].map((part) => Buffer.from(part)))
 const distinctFields = (count: number): Buffer =>
   Buffer.from(`\n${Array.from({ length: count }, (_, at) => at.toString(36)).join('\n')}\n`)
 
@@ -130,9 +132,29 @@ export const hostileModels: readonly HostileFile[] = [
     /20001 trees, more than/,
   ],
   [
+    'lightgbm-lines.txt',
+    () => lightgbmHead('objective', repeated('\n', 4 * million)),
+    /more than 1000 lines/,
+  ],
+  [
+    'lightgbm-sizes.txt',
+    () => lightgbmHead('tree_sizes', repeated('1 ', 6 * million)),
+    /has 60000\d\d of \d+ values of tree_sizes/,
+  ],
+  [
+    'lightgbm-infos.txt',
+    () => Buffer.concat([lightgbmHead('feature_infos', repeated('0:', 4 * million)), pandasList('"a"')]),
+    /1000001 codes of a column, more than/,
+  ],
+  [
+    'lightgbm-pandas-texts.txt',
+    () => Buffer.concat([bytesOfModel('lightgbm-binary'), pandasList(repeated('"a",', 3 * million), '"a"')]),
+    /3000001 texts, more than/,
+  ],
+  [
     'lightgbm-lost-tree.txt',
     () => changedModel('lightgbm-binary', /Tree=1\n[^]*?(?=Tree=2\n)/, ''),
-    /the file has \d+ trees and the tree_sizes of \d+/,
+    /the file of \d+ trees has \d+ of \d+ values of tree_sizes/,
   ],
   [
     'lightgbm-tree-again.txt',
@@ -188,6 +210,11 @@ export const hostileModels: readonly HostileFile[] = [
     'xgboost-objective-null.json',
     () => changedModel('xgboost-binary', /"name":"binary:logistic"/, '"name":"reg:bogus"'),
     /the objective "reg:bogus" is not known: train with one of binary:logistic/,
+  ],
+  [
+    'xgboost-text.json',
+    () => Buffer.concat([Buffer.from('{"learner":"'), repeated('a', 10 * million), Buffer.from('"}')]),
+    /bytes in one text, more than 8000000/,
   ],
   [
     'xgboost-weights.json',
