@@ -28,7 +28,7 @@ export function expectKnownCategories(
   const known: KnownTexts | undefined = vocabulary.length > 0 ? new Set(vocabulary) : own
   if (known === undefined) return
   const isForeign = (taken: readonly string[] = []): boolean =>
-    taken.length > 0 && !taken.some((text) => known.has(text))
+    taken.length > 0 && !taken.some((text) => known.has(text)) && countTexts(taken) > (known.untold ?? 0)
   const listed = vocabulary.length > 0 ? vocabulary : known.listed
   const examples = listed === undefined ? '' : `, such as ${shown(listed)}`
   const relist =
@@ -44,5 +44,8 @@ export function expectKnownCategories(
       `no value of ${quotedName(name)} in the training rows, such as ${shown(texts!)}, is a category that the model knows${examples}: write the values in the source as the model has them${relist}`,
     )
 }
+
+/** Counts different texts. A missing one, which is empty, counts where there is no other. */
+const countTexts = (texts: readonly string[]): number => Math.max(1, new Set(texts.filter(Boolean)).size)
 
 const shown = (texts: readonly string[]): string => texts.slice(0, 5).map(quotedName).join(', ')

@@ -18,6 +18,8 @@ export type ArtifactFiles = Readonly<Record<string, Uint8Array>>
 /** The texts that a model tells apart in a column. */
 export interface KnownTexts {
   has(text: string): boolean
+  /** How many texts the model may know that the file does not tell. Default: 0. */
+  untold?: number
   /** Some of them; undefined for a file that holds only their hashes. */
   listed?: readonly string[]
 }

@@ -74,10 +74,12 @@ export function readCatboost(document: JsonObject): Forest {
     ctrs,
     columns: columns.length,
     floats: floatColumnsOf(floats),
+    oneHotSize: oneHotSizeOf(trainings),
   })
   for (const { feature_index: index, flat_feature_index: at } of categories) {
-    const isKnown = known.get(index)
-    if (isKnown !== undefined) columns[at]!.knownTexts = { has: (text) => isKnown(hashOfText(text)) }
+    const texts = known.get(index)
+    if (texts !== undefined)
+      columns[at]!.knownTexts = { has: (text) => texts.has(hashOfText(text)), untold: texts.untold }
   }
   const test = testsOf(floats, splits)
   const oblivious = document['oblivious_trees']
@@ -267,6 +269,15 @@ function trainingOf(document: JsonObject): { trainings: readonly unknown[]; loss
   const loss = params?.loss_function ?? (parsed(info?.loss_function) as { type?: string } | undefined)
   const summed = entriesIn(info).filter(([name]) => /^(model\d+:)+params$/.test(name))
   return { trainings: [params, ...summed.map(([, value]) => parsed(value))], loss: loss?.type ?? '' }
+}
+
+/** Returns the maximum number of categories of a column with one-hot splits; undefined where the file does not tell. */
+function oneHotSizeOf(trainings: readonly unknown[]): number | undefined {
+  const sizes = trainings.map((training) => {
+    const { cat_feature_params: settings } = (training ?? {}) as { cat_feature_params?: unknown }
+    return (settings as { one_hot_max_size?: unknown } | undefined)?.one_hot_max_size
+  })
+  return sizes.every((size) => Number.isInteger(size)) ? Math.max(...(sizes as number[])) : undefined
 }
 
 function linkOf(loss: string, width: number): LinkFunction {

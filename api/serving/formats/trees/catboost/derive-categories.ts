@@ -26,12 +26,14 @@ export interface CategoryInfo {
   columns: number
   /** By index. */
   floats: ReadonlyMap<number, FloatColumn>
+  /** The maximum number of categories of a column with one-hot splits, if the file tells it. */
+  oneHotSize: number | undefined
 }
 
 /** Plans the derived columns, which a model without splits on categories lacks. Throws `artifact_invalid`. */
 export function deriveCategories(
   document: JsonObject,
-  { categories, ctrs, columns, floats }: CategoryInfo,
+  { categories, ctrs, columns, floats, oneHotSize }: CategoryInfo,
 ): { derived: DerivedColumns | undefined; splits: CategorySplits; known: KnownHashes } {
   const byIndex = new Map(categories.map((feature) => [feature.feature_index, feature]))
   const coded = categories.filter(({ values }) => values.length > 0)
@@ -76,7 +78,7 @@ export function deriveCategories(
   return {
     derived: steps.length === 0 ? undefined : { count, steps, memoryBytes },
     splits: categorySplitsOf(categories, ctrs, { codes, firstCtr }),
-    known: knownHashesOf(alone, codes),
+    known: knownHashesOf(alone, { codes, oneHotSize }),
   }
 }
 
@@ -87,22 +89,35 @@ function onlyCategoryOf(elements: unknown): number | undefined {
   return element['cat_feature_index'] as number
 }
 
-/**
- * By the index of a feature, whether training has seen a category. A feature without a table of its own has no function: its splits name
- * some categories only.
- */
-type KnownHashes = ReadonlyMap<number, (hash: number) => boolean>
+interface KnownCategories {
+  /** Whether training has seen the category of a hash. */
+  has(hash: number): boolean
+  /** How many categories training may have seen beside those. */
+  untold: number
+}
 
-function knownHashesOf(alone: ReadonlyMap<number, HashPlaces>, codes: CategoryCodes): KnownHashes {
-  return new Map(
-    Array.from(alone, ([index, places]) => [
-      index,
-      (hash: number) => {
-        startFolding()
-        foldHash(hash)
-        const isSeen = places.find(foldedHigh(), foldedLow()) < places.count
-        return isSeen || codes.get(index)?.codeOf.has(hash) === true
-      },
-    ]),
-  )
+/**
+ * By the index of a feature. A feature without a table of its own has one-hot splits, which name some of its few categories; it is left out
+ * where the file does not tell how few they are.
+ */
+type KnownHashes = ReadonlyMap<number, KnownCategories>
+
+function knownHashesOf(
+  alone: ReadonlyMap<number, HashPlaces>,
+  { codes, oneHotSize }: { codes: CategoryCodes; oneHotSize: number | undefined },
+): KnownHashes {
+  const known = new Map<number, KnownCategories>()
+  if (oneHotSize !== undefined)
+    for (const [index, { codeOf }] of codes)
+      known.set(index, { has: (hash) => codeOf.has(hash), untold: oneHotSize - codeOf.size })
+  for (const [index, places] of alone) {
+    const has = (hash: number): boolean => {
+      startFolding()
+      foldHash(hash)
+      const isSeen = places.find(foldedHigh(), foldedLow()) < places.count
+      return isSeen || codes.get(index)?.codeOf.has(hash) === true
+    }
+    known.set(index, { has, untold: 0 })
+  }
+  return known
 }

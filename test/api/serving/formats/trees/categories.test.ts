@@ -61,7 +61,7 @@ describe('a model of CatBoost with categories', () => {
     ['7', -17943309],
   ])('hashes %s to %d', (text, hash) => expect(hashOfText(text)).toBe(hash))
 
-  it('knows the texts of a category with a table of its own, and not of one whose splits name only some', () => {
+  it('knows the texts of a category with a table of its own, and how many the splits of another do not name', () => {
     const { columns } = readForest(categoryModel('ctrs'))!
     const seen = new Set(cases.find(({ name }) => name === 'catboost-ctrs-0')!.rows.map((row) => row[2]))
     const colour = columns.find(({ name }) => name === 'colour')!.knownTexts!
@@ -69,8 +69,10 @@ describe('a model of CatBoost with categories', () => {
       true,
     )
     expect(['Red', 'red ', 'nan', 'never seen'].some((text) => colour.has(text))).toBe(false)
-    const { columns: flags } = readForest(categoryModel('one-hot'))!
-    expect(flags.filter(({ isText }) => isText).map(({ knownTexts }) => knownTexts)).toContain(undefined)
+    expect(columns.find(({ name }) => name === 'store')!.knownTexts).toBeUndefined()
+    const { has, untold } = columns.find(({ name }) => name === 'flag')!.knownTexts!
+    // The default: at most two categories have splits of their own.
+    expect([has('no'), has('False'), untold]).toEqual([true, false, 1])
   })
 
   it('reads FeatureFreq, the counter of a training on a GPU', () => {
