@@ -18,6 +18,9 @@ export interface XgboostVersion {
   minor: number
 }
 
+/** JavaScript also reads an empty text and hexadecimal numbers. */
+const decimal = /^\s*[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?\s*$/i
+
 /**
  * Reads the starts of the sums: `[0.5]`, or a number as text. Objectives with a logistic or logarithmic link store them on the scale of
  * the prediction.
@@ -32,7 +35,7 @@ export function xgboostStarts(
   const scores = String(text)
     .replaceAll(/[[\]]/g, '')
     .split(',')
-    .map((each) => (each.trim() === '' ? NaN : Number(each)))
+    .map((each) => (decimal.test(each) ? Number(each) : NaN))
   if (
     scores.some((score) => !Number.isFinite(Math.fround(score))) ||
     (scores.length !== 1 && scores.length !== outputs)

@@ -294,11 +294,11 @@ export const hostileModels: readonly HostileFile[] = [
       Buffer.from(changedModel('xgboost-binary', /"learner":/, '"süß":1,"learner":').toString(), 'latin1'),
     /is not UTF-8/,
   ],
-  [
-    'xgboost-base.json',
-    () => changedModel('xgboost-binary', /"base_score":"[^"]*"/, '"base_score":""'),
-    /base_score is ""/,
-  ],
+  ...['', '0x1', '.', '1e'].map((score): HostileFile => [
+    `xgboost-base-${score}.json`,
+    () => changedModel('xgboost-binary', /"base_score":"[^"]*"/, `"base_score":"${score}"`),
+    /base_score is ".{0,3}", not a finite number/,
+  ]),
   [
     'xgboost-names.json',
     () => changedModel('xgboost-binary', /"feature_names":\[[^\]]*\]/, '"feature_names":["a"]'),
