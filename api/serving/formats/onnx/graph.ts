@@ -214,9 +214,10 @@ function isFalse(tensor: WireSpan): boolean {
 /** Suggests what to do about an operator that only ONNX Runtime has. */
 function insteadOf({ op, domain }: Pick<OnnxNode, 'op' | 'domain'>): string {
   if (domain !== 'com.microsoft') return ''
-  return op === 'Tokenizer'
-    ? ': count the words before, and bring the model of their numbers'
-    : ': bring the graph that ONNX Runtime has not optimized, quantized with QuantFormat.QDQ'
+  if (op === 'Tokenizer') return ': count the words before, and bring the model of their numbers'
+  if (op === 'Solve')
+    return ', and no ONNX Runtime has it: train another model than GaussianProcessClassifier'
+  return ': bring the graph that ONNX Runtime has not optimized, quantized with QuantFormat.QDQ'
 }
 
 const refuseSparse = () => refuse('the ONNX file has sparse tensors: save them as dense ones')

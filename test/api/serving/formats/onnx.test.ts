@@ -265,6 +265,11 @@ describe('a file that is refused', () => {
       /Tokenizer belongs to com.microsoft; .*: count the words before/,
     ],
     [
+      'of a Gaussian process of classes',
+      withNode(node({ op: 'Solve', domain: 'com.microsoft', inputs: ['x'], outputs: ['y'] })),
+      /Solve belongs to com.microsoft; .*: train another model than GaussianProcessClassifier/,
+    ],
+    [
       'with random numbers',
       withNode(node({ op: 'RandomNormalLike', inputs: ['x'], outputs: ['y'] })),
       /RandomNormalLike is refused: its answers are random/,
