@@ -131,6 +131,8 @@ function readOpset(set: WireSpan, versions: Map<string, number>): void {
   const known = opsets.get(domain)
   // Converters list domains that no operator of the graph uses. An operator of an unknown domain is refused on its own.
   if (known === undefined) return
+  if ((versions.get(domain) ?? version) !== version)
+    refuse(`the ONNX file uses operators of two versions of ${domain}: convert it again`)
   versions.set(domain, version)
   const [oldest, newest] = known
   if (!(version >= oldest && version <= newest))

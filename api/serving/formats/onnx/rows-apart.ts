@@ -24,7 +24,8 @@ export interface TriedInputs {
 export async function countApart(tried: TriedInputs, answer: AnswerRows): Promise<number> {
   const first = await findAnswered(tried, answer)
   const { outputs } = first
-  if (outputs === 0 || outputs > maxOutputs) throw new Error(`it gives ${outputs} numbers a row`)
+  if (outputs === 0 || outputs > maxOutputs)
+    throw new Error(`it gives ${outputs} numbers a row, not 1 to ${maxOutputs}`)
   await expectRowsApart(tried, answer, first)
   return outputs
 }

@@ -285,6 +285,11 @@ describe('a file that is refused', () => {
       /zipmap=False; save a CatBoost with format='json'/,
     ],
     [
+      'of two versions of operators',
+      model(graph({ nodes: [plain] }), { '': 18, 'ai.onnx': 9 }),
+      /operators of two versions of ai.onnx: convert it again/,
+    ],
+    [
       'of a newer version of operators',
       model(graph({ nodes: [plain] }), { '': 99 }),
       /operators of version 99 of ai.onnx; 7 to/,

@@ -124,3 +124,18 @@ it.each([
   expect(predictor.outputs).toBe(1)
   predictor.close!()
 })
+
+it('a graph of too many numbers a row is refused with the limit', () =>
+  expect(
+    open(
+      [
+        node({
+          op: 'Concat',
+          inputs: Array.from({ length: 1_001 }, () => 'x'),
+          outputs: ['y'],
+          attributes: { axis: 1 },
+        }),
+      ],
+      [value('x', [0, 1])],
+    ),
+  ).rejects.toThrow('it gives 1001 numbers a row, not 1 to 1000'))
