@@ -18,6 +18,8 @@ export const forestLimits = {
   /** The size of all sets, in words of 32 categories. */
   setWords: 8_000_000,
   outputs: 1_000,
+  /** The maximum number of lines in a file of LightGBM, which writes about 25 a tree. */
+  lines: 1_000_000,
   /** The maximum number of lists in a JSON or UBJSON file. */
   lists: 1_000_000,
   values: 10_000_000,

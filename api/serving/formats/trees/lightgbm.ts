@@ -95,7 +95,9 @@ function sectionsOf(text: string): Sections {
   let ends: number | undefined
   let categories: string | undefined
   let missing: string | undefined = 'feature_importances:'
+  let lines = 0
   for (let at = 0; at < text.length;) {
+    expectAtMost(++lines, forestLimits.lines, 'lines')
     const next = lineEnd(text, at, text.length)
     if (ends === undefined && text.startsWith('Tree=', at))
       expectAtMost(starts.push(at), forestLimits.trees, 'trees')
