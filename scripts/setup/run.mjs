@@ -1,6 +1,7 @@
 // @ts-check
 // Runs an external command for the set-up. Each command has its own process group, which ends with the set-up. The kernel ends the command
-// even if the set-up is killed; an interrupted `npm start` would otherwise leave a compiler running in the background.
+// even if the set-up is killed, by a signal that it cannot defer: `npm ci` goes on after SIGTERM, and would write into the `node_modules` of the
+// next set-up.
 import { spawn } from 'node:child_process'
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
@@ -30,7 +31,7 @@ process.on('exit', () => {
 export function run(command, args, { cwd, env = process.env, onLine } = {}) {
   return new Promise((resolve, reject) => {
     const tie = findOnPath('setpriv', env)
-    const tied = tie === undefined ? [command, ...args] : [tie, '--pdeathsig', 'TERM', '--', command, ...args]
+    const tied = tie === undefined ? [command, ...args] : [tie, '--pdeathsig', 'KILL', '--', command, ...args]
     const child = spawn(tied[0] ?? command, tied.slice(1), {
       cwd,
       env,

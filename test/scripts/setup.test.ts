@@ -362,7 +362,7 @@ describe('the whole set-up', () => {
     ['SIGINT', 130],
     ['SIGKILL', 'SIGKILL'],
   ] as const)('goes on after %s, and what it had started is gone', async (signal, code) => {
-    goThat(`echo $$ >${home}/go-pid; exec sleep 1000`)
+    goThat(`trap '' TERM; echo $$ >${home}/go-pid; exec sleep 1000`)
     const first = begin()
     await expect.poll(() => existsSync(join(home, 'go-pid'))).toBe(true)
     await expect.poll(first.output).toContain('✓ postgres')
