@@ -4,8 +4,11 @@
  */
 
 export interface Outage {
-  /** `full`: the disk is full, and only reads succeed. `away`: the server does not respond. */
-  kind: 'full' | 'away'
+  /**
+   * `full`: the disk is full, and only reads succeed. `read_only`: a standby, or a server that refuses writes. `away`: the server does not
+   * respond.
+   */
+  kind: 'full' | 'read_only' | 'away'
   /** The message of the server or the driver. */
   why: string
   /** The duration of the outage, without a pause longer than `quietMs`. */
@@ -25,7 +28,7 @@ export function createOutageTracker(now: () => number = () => performance.now())
       const atMs = now()
       const continues = last !== undefined && atMs - last.atMs <= quietMs
       last = {
-        kind: isFull(error) ? 'full' : 'away',
+        kind: outageKindOf(error),
         why: error.message,
         firstMs: continues ? last!.firstMs : atMs,
         atMs,
@@ -38,6 +41,15 @@ export function createOutageTracker(now: () => number = () => performance.now())
     },
   }
 }
+
+export const outageKindOf = (error: unknown): Outage['kind'] => {
+  if (isFull(error)) return 'full'
+  return isReadOnly(error) ? 'read_only' : 'away'
+}
+
+/** SQLSTATE read_only_sql_transaction. Of a query from outside, whose transaction is read-only, it means that the query writes. */
+export const isReadOnly = (error: unknown): error is Error =>
+  error instanceof Error && (error as { code?: unknown }).code === '25006'
 
 /** SQLSTATE disk_full, or the errors of the system, DuckDB and SQLite; a Temporal client has them only in the cause. */
 export const isFull = (error: unknown): boolean =>

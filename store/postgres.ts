@@ -8,7 +8,7 @@ import { DomainError, isError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import type { SignRow } from './audit/row-signatures.ts'
 import { isOutdatedPlan, named, preparedName, renamePlan } from './database/prepared.ts'
-import { isFull, createOutageTracker, type Outage } from './outage.ts'
+import { createOutageTracker, type Outage, isReadOnly, outageKindOf } from './outage.ts'
 import { createObservedLeases, type ObservedLeases } from './serving/observed-leases.ts'
 import { tlsIssueOfPostgres } from './tls/failure.ts'
 
@@ -97,7 +97,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
   pool.on('error', onError)
   const outages = createOutageTracker()
   const saw = (error: unknown): void => {
-    if (isOutage(error)) outages.saw(error)
+    if (isReadOnly(error) || isOutage(error)) outages.saw(error)
   }
   /** Waiting for a connection counts towards the time limit: the first statement gets the remaining time. */
   const connect = async () => {
@@ -214,7 +214,8 @@ async function run<T extends object>(
     if (isOutdatedPlan(error)) renamePlan(statement)
     const told = isCancelled(error) ? new Error(`timeout: ${error.message}`, { cause: error }) : error
     saw(told)
-    return rethrow(told)
+    // Closes the connection: after a failover the next one may reach the new primary.
+    return isReadOnly(told) ? unavailable(told) : rethrow(told)
   }
 }
 
@@ -275,9 +276,14 @@ function isOutage(error: unknown): error is Error {
 
 function unavailable(error: unknown): never {
   const said = tlsIssueOfPostgres(error) ?? (error instanceof Error ? error.message : String(error))
-  const what = isFull(error) ? 'Postgres has no room on its disk' : 'Postgres did not answer'
-  throw new DomainError('postgres_unavailable', `${what}: ${said}`)
+  throw new DomainError('postgres_unavailable', `Postgres ${whatOf[outageKindOf(error)]}: ${said}`)
 }
+
+const whatOf = {
+  full: 'has no room on its disk',
+  read_only: 'is read-only',
+  away: 'did not answer',
+} as const
 
 /** How long a server may take to close a connection; a frozen server never closes it. */
 const closeTimeoutMs = 500

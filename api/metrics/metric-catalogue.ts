@@ -107,7 +107,7 @@ export const metricTable = {
     ['model'],
   ),
   tenure_postgres_trouble: gauge(
-    '1 when Postgres failed in the last five seconds: full (no disk space), away (no response)',
+    '1 when Postgres failed in the last five seconds: full (no disk space), read_only (a standby, or writes are refused), away (no response)',
     ['kind'],
   ),
   tenure_routing_age_seconds: gauge(

@@ -163,7 +163,11 @@ export function createMetrics(
   })
   expose('tenure_postgres_trouble', (add) => {
     const now = serving.outage()?.kind
-    each(add, 'kind', { full: Number(now === 'full'), away: Number(now === 'away') })
+    each(add, 'kind', {
+      full: Number(now === 'full'),
+      read_only: Number(now === 'read_only'),
+      away: Number(now === 'away'),
+    })
   })
   // Counted from the last renewal of the lease.
   expose('tenure_routing_age_seconds', (add) => {

@@ -110,7 +110,7 @@ function databaseOf({ serving }: HealthDeps) {
   const outage = serving.outage()
   if (outage === undefined) return {}
   const { kind, why, forMs } = outage
-  const what = kind === 'full' ? 'has no room on its disk' : 'does not respond'
+  const what = { full: 'has no room on its disk', read_only: 'is read-only', away: 'does not respond' }[kind]
   return { database: { trouble: kind, detail: redacted(`Postgres ${what}: ${why}`), for_ms: forMs } }
 }
 

@@ -20,7 +20,8 @@ export function findingsOfDatabase(
     ...findingsOfServer(url, server, migrations),
     ...findingsOfMigrations(migrations),
     findingOfClock(server),
-    ...(replicas === undefined ? [] : findingsOfReplicas(replicas, running)),
+    // Where replicas cannot record that they are alive, their rows do not tell.
+    ...(replicas === undefined || server.isReadOnly ? [] : findingsOfReplicas(replicas, running)),
     ...(alerts === undefined ? [] : [findingOfAlerts(alerts)]),
     ...roleWeaknesses.map((each) =>
       warning('roles', each, 'Follow the advice, or accept the weaker protection.'),
@@ -117,7 +118,8 @@ function partsOf(url: string): { host: string; role: string; database: string } 
 }
 
 export function findingsOfServer(url: string, server: ServerFacts, migrations: MigrationFacts): Finding[] {
-  const { versionNumber, role, database, mayCreate, foreignTables, connections, mostConnections } = server
+  const { versionNumber, role, database, mayCreate, foreignTables, isReadOnly } = server
+  const { connections, mostConnections } = server
   const version = `${Math.floor(versionNumber / 10_000)}.${versionNumber % 10_000}`
   const findings = [
     versionNumber < minVersion
@@ -139,6 +141,12 @@ export function findingsOfServer(url: string, server: ServerFacts, migrations: M
         'database',
         `${role} may not create tables in ${database}, but log partitions are created at run time`,
         `Run as the owner: grant usage, create on schema public to ${role}`,
+      ),
+    isReadOnly &&
+      broken(
+        'database',
+        'Postgres is read-only: predictions continue from memory, and commands, outcomes and retrainings wait',
+        'Let DATABASE_URL name the primary (select pg_is_in_recovery()), or end the read-only mode (show default_transaction_read_only), which a service may set when its disk is nearly full.',
       ),
     connections > mostConnections * 0.8 &&
       warning(

@@ -19,6 +19,8 @@ export interface ServerFacts {
   mayCreate: boolean
   /** Tables in the schema that no migration of Tenure created. */
   foreignTables: string[]
+  /** Whether it refuses writes: a standby, or a server that is set so. */
+  isReadOnly: boolean
   /**
    * The database's clock minus this machine's, in milliseconds, and the duration of the query. The offset may be wrong by half of that
    * duration.
@@ -127,6 +129,7 @@ async function serverFacts(database: Database): Promise<ServerFacts> {
       current_setting('server_version_num')::int as "versionNumber",
       coalesce(has_schema_privilege(to_regnamespace('public'), 'create'), has_database_privilege(current_database(), 'create'))
         as "mayCreate",
+      current_setting('transaction_read_only')::boolean as "isReadOnly",
       current_setting('max_connections')::int as "mostConnections",
       (select count(*)::int from pg_stat_activity where backend_type = 'client backend') as connections`)
   const own = await ownTables()

@@ -26,6 +26,7 @@ describe('an outage', () => {
     ['full', full],
     ['full', new Error('could not write to file "pg_wal/xlogtemp.7": No space left on device')],
     ['away', Object.assign(new Error('too many connections'), { code: '53300' })],
+    ['read_only', Object.assign(new Error('cannot execute INSERT'), { code: '25006' })],
     ['away', new Error('Query read timeout')],
   ] as const)('is of the kind %s: %s', (kind, error) => {
     const outages = createOutageTracker()

@@ -103,6 +103,21 @@ it('a server at a round trip of 300 ms is reached although opening a connection 
   }
 })
 
+it('a server that refuses writes is unavailable, and the next connection writes again', async () => {
+  await store.query(sql`create database standby`)
+  await store.query(sql`alter database standby set default_transaction_read_only = on`)
+  const standby = openPatientStore(postgres.url.replace(/[^/]*$/, 'standby'), { max: 1 })
+  const write = () => standby.query(sql`create table written ()`)
+  await expect(write()).rejects.toMatchObject({
+    code: 'postgres_unavailable',
+    message: expect.stringContaining('Postgres is read-only'),
+  })
+  expect(standby.outage()).toMatchObject({ kind: 'read_only' })
+  await store.query(sql`alter database standby set default_transaction_read_only = off`)
+  await write()
+  await standby.close()
+})
+
 it('an idle transaction releases its locks', async () => {
   const impatient = openStore(postgres.url, { idleMs: 2_000, onError: (error) => errors.push(error.message) })
   try {

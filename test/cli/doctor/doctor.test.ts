@@ -7,7 +7,7 @@ import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import sql from 'sql-template-tag'
+import sql, { Sql } from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { doctorCommand } from '../../../cli/commands/admin/doctor.ts'
 import {
@@ -16,13 +16,7 @@ import {
   findingsOfDatabase,
   findingsOfServer,
 } from '../../../cli/doctor/database.ts'
-import {
-  checkChampions,
-  checkDataDirectory,
-  checkKeys,
-  checkModels,
-  checkRoot,
-} from '../../../cli/doctor/files.ts'
+import { checkChampions, checkDataDirectory, checkModels, checkRoot } from '../../../cli/doctor/files.ts'
 import type { Finding } from '../../../cli/doctor/finding.ts'
 import { checkMemory, checkNode, checkPort } from '../../../cli/doctor/machine.ts'
 import { checkParts, findingOfPart } from '../../../cli/doctor/set-up.ts'
@@ -32,10 +26,14 @@ import { exitCodes } from '../../../cli/exit-codes.ts'
 import { runProgram } from '../../../cli/program.ts'
 import { diagnose, type Diagnosis } from '../../../store/maintenance/diagnostics.ts'
 import { noteMigrations } from '../../../store/database/migration-status.ts'
-import { privateFile, trustedFile } from '../../../store/signing/key-files.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { openPublicKeys, openSigner } from '../../../store/signing/signing-key.ts'
-import { applicationUrl, freshDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import {
+  applicationUrl,
+  freshDatabase,
+  openPatientStore,
+  temporalAddress,
+} from '../../support/servers/servers.ts'
 import {
   openServingFixture,
   threeVersions,
@@ -180,6 +178,20 @@ describe('the database check', () => {
     findingsOfDatabase(url, await diagnose(url, 'test'), { running: false }).filter(
       ({ state }) => state !== 'ok',
     )
+
+  it('reports a server that refuses writes, and not that no replica is alive', async () => {
+    const url = await freshDatabase()
+    const store = openPatientStore(url)
+    await store.query(
+      new Sql([`alter database ${url.split('/').at(-1)} set default_transaction_read_only = on`], []),
+    )
+    await store.close()
+    const findings = findingsOfDatabase(url, await diagnose(url, 'test'), { running: true })
+    expect(findings).toContainEqual(
+      expect.objectContaining({ state: 'broken', found: expect.stringContaining('read-only') }),
+    )
+    expect(findings.map(({ check }) => check)).not.toContain('replicas')
+  })
 
   it('names a missing database', async () => {
     const url = fixture.databaseUrl.replace(/[^/]+$/, 'elsewhere')
@@ -336,38 +348,6 @@ describe('the file checks', () => {
       { state: 'broken', found: expect.stringContaining(champion) },
     ])
     writeFileSync(path, bytes)
-  })
-
-  it('report a signing key that is missing, readable by others, or invalid', async () => {
-    const state = (keys: string, versions = 3) =>
-      checkKeys(keyPlacesIn(join(dir, keys)), { versions }).finding
-    expect(state('none')).toMatchObject({
-      state: 'broken',
-      next: expect.stringContaining('--re-sign'),
-    })
-    expect(state('none', 0)).toMatchObject({ state: 'ok' })
-    // A key of the version with one key, which the next start takes over.
-    mkdirSync(join(dir, 'one-key'))
-    writeFileSync(join(dir, 'one-key', 'signing.pem'), 'a key')
-    expect(state('one-key')).toMatchObject({ state: 'ok', found: expect.stringContaining('next start') })
-    const places = keyPlacesIn(join(dir, 'present'))
-    await openSigner(places, 'artifacts')
-    expect(state('present')).toMatchObject({ state: 'ok' })
-    const file = privateFile(places, 'artifacts')
-    chmodSync(file, 0o644)
-    expect(state('present')).toMatchObject({ state: 'warning' })
-    writeFileSync(file, 'not a key', { mode: 0o600 })
-    expect(state('present')).toMatchObject({ state: 'broken' })
-    await openSigner(keyPlacesIn(join(dir, 'listed')), 'artifacts')
-    const list = trustedFile(keyPlacesIn(join(dir, 'listed')), 'commands')
-    await openSigner(keyPlacesIn(join(dir, 'listed')), 'commands')
-    expect(state('listed')).toMatchObject({ state: 'ok' })
-    writeFileSync(list, 'no list')
-    expect(state('listed')).toMatchObject({ state: 'broken' })
-    rmSync(list)
-    expect(state('listed')).toMatchObject({ state: 'ok' })
-    writeFileSync(trustedFile(keyPlacesIn(join(dir, 'listed')), 'artifacts'), 'no list')
-    expect(state('listed')).toMatchObject({ state: 'broken' })
   })
 
   it('report problems of artifacts, model files and embedded data', async () => {
