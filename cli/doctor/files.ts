@@ -11,10 +11,13 @@ import type { ChampionFacts } from '../../store/maintenance/diagnostics.ts'
 import {
   keyPurposes,
   listTrusted,
+  nextFile,
   parseKey,
   privateFile,
+  publicPemOf,
   trustedFile,
   type KeyPlaces,
+  type KeyPurpose,
 } from '../../store/signing/key-files.ts'
 import { openPublicKeys, type Verifier } from '../../store/signing/signing-key.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
@@ -56,23 +59,21 @@ export function checkKeys(
             ),
     }
   try {
-    const files = keyPurposes
-      .map((purpose) => privateFile(places, purpose))
-      .filter((file) => existsSync(file))
-    for (const file of files) parseKey(file, readFileSync(file, 'utf8'))
+    const unfit = keyPurposes
+      .map((purpose) => compareKeys(places, purpose))
+      .find((each) => each !== undefined)
     const verifier = openPublicKeys(places, 'artifacts')
-    for (const purpose of keyPurposes) listTrusted(places, purpose)
-    const open = files.filter((file) => (statSync(file).mode & 0o077) !== 0)
+    const open = keyPurposes
+      .map((purpose) => privateFile(places, purpose))
+      .filter((file) => existsSync(file) && (statSync(file).mode & 0o077) !== 0)
+    const readable = warning(
+      'signing keys',
+      `${open.join(' and ')} can be read by other users`,
+      `Run: chmod 600 ${open.join(' ')}`,
+    )
     return {
       verifier,
-      finding:
-        open.length > 0
-          ? warning(
-              'signing keys',
-              `${open.join(' and ')} can be read by other users`,
-              `Run: chmod 600 ${open.join(' ')}`,
-            )
-          : ok('signing keys', places.keys),
+      finding: unfit ?? (open.length > 0 ? readable : ok('signing keys', places.keys)),
     }
   } catch (error) {
     return {
@@ -83,6 +84,32 @@ export function checkKeys(
       ),
     }
   }
+}
+
+/** Compares the private key of a purpose with the list of trusted keys; undefined where they agree. Throws for an invalid file. */
+function compareKeys(places: KeyPlaces, purpose: KeyPurpose): Finding | undefined {
+  const trusted = listTrusted(places, purpose)
+  const pemIn = (file: string) =>
+    existsSync(file) ? publicPemOf(parseKey(file, readFileSync(file, 'utf8'))) : undefined
+  const [file, list] = [privateFile(places, purpose), trustedFile(places, purpose)]
+  const [own, next] = [pemIn(file), pemIn(nextFile(places, purpose))]
+  if (own === undefined) return undefined
+  const until = trusted.find(({ publicPem }) => publicPem === own)?.until
+  if (until !== undefined)
+    return broken(
+      'signing keys',
+      `${file} signs, but ${list} retires it at ${until}: later signatures are refused`,
+      next === undefined
+        ? 'Copy the private key that the other machines sign with to this machine.'
+        : `The rotation was interrupted. Run \`tenure keys rotate-signing ${purpose}\` again.`,
+    )
+  const others = trusted.filter((each) => each.until === undefined && ![own, next].includes(each.publicPem))
+  if (others.length === 0) return undefined
+  return warning(
+    'signing keys',
+    `${list} trusts ${counted(others.length, 'other key')} without an end, whose private key is not on this machine; other machines may refuse what ${file} signs`,
+    `If another machine signs with that key, copy its private.pem here. If that key is lost, run \`tenure keys rotate-signing ${purpose}\`, copy the list to the other machines, then set "until" of that key.`,
+  )
 }
 
 /** Reads and verifies every byte of each champion. */
