@@ -1,4 +1,5 @@
 /** Replaces a signing key while processes sign and verify with it. Signatures of the previous key stay valid for an overlap. */
+import { sign } from 'node:crypto'
 import { rename } from 'node:fs/promises'
 import { DomainError } from '../../domain/errors.ts'
 import {
@@ -14,7 +15,7 @@ import {
   type KeyPlaces,
   type KeyPurpose,
 } from './key-files.ts'
-import { openSigner } from './signing-key.ts'
+import { openPublicKeys, openSigner, type Signer } from './signing-key.ts'
 
 /** Longer than a session, and as long as a signed command may be in transit. */
 export const defaultOverlapMs = 24 * 3_600_000
@@ -31,10 +32,10 @@ export interface Rotation {
 }
 
 /**
- * Publishes the next key of this purpose, so that it can be copied to verifying machines before anything is signed with it. Throws
+ * Publishes the next key of this purpose and returns it, so that it can be copied to verifying machines before anything is signed with it. Throws
  * `configuration_invalid` on a machine without the current key, where a rotation would retire no key.
  */
-export async function prepareRotation(places: KeyPlaces, purpose: KeyPurpose): Promise<string> {
+export async function prepareRotation(places: KeyPlaces, purpose: KeyPurpose): Promise<Signer> {
   if (readKeyFile(privateFile(places, purpose)) === undefined)
     throw new DomainError(
       'configuration_invalid',
@@ -44,9 +45,10 @@ export async function prepareRotation(places: KeyPlaces, purpose: KeyPurpose): P
   const file = nextFile(places, purpose)
   await makeKey(file)
   await keepOwner(file, privateFile(places, purpose))
-  const publicPem = publicPemOf(parseKey(file, readKeyFile(file) ?? ''))
+  const key = parseKey(file, readKeyFile(file) ?? '')
+  const publicPem = publicPemOf(key)
   await trustKey(places, purpose, { publicPem })
-  return publicPem
+  return { ...openPublicKeys(places, purpose), publicPem, sign: (bytes) => sign(null, bytes, key) }
 }
 
 /**
@@ -58,7 +60,7 @@ export async function rotateSigningKey(
   purpose: KeyPurpose,
   { overlapMs, nowMs = Date.now() }: { overlapMs: number; nowMs?: number },
 ): Promise<Rotation> {
-  const publicPem = await prepareRotation(places, purpose)
+  const { publicPem } = await prepareRotation(places, purpose)
   const former = (await openSigner(places, purpose)).publicPem
   const formerUntil = new Date(nowMs + (purpose === 'heads' ? headGraceMs : overlapMs)).toISOString()
   // Retired keys stay in the list, because rows and heads of the audit log are verified for the time at which they were signed.

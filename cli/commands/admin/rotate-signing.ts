@@ -55,7 +55,7 @@ export const rotateSigningCommand: CommandSpec = {
     const store = openStore(place.databaseUrl, { name: 'tenure keys', max: 1, queryMs: statementMs })
     try {
       if (options['prepare'] === true) {
-        const publicKey = await prepareRotation(signing, purpose)
+        const { publicPem: publicKey } = await prepareRotation(signing, purpose)
         const next = nextFile(signing, purpose)
         return terminal.answer(
           { purpose, prepared: publicKey, list, next },
@@ -66,6 +66,7 @@ export const rotateSigningCommand: CommandSpec = {
       // Fails before the rotation if the database is unreachable.
       await findLinks(store, 0)
       const overlapMs = Math.max(overlapS * 1_000, purpose === 'artifacts' ? minArtifactOverlapMs : 0)
+      if (purpose === 'artifacts') await signAhead(store, signing)
       const { publicPem, formerUntil } = await rotateSigningKey(signing, purpose, { overlapMs })
       const resigned = await record(store, signing, purpose, { publicKey: publicPem, formerUntil })
       terminal.answer(
@@ -86,7 +87,17 @@ export const rotateSigningCommand: CommandSpec = {
   },
 }
 
-/** Signs the versions again and records the rotation in the audit log. Returns the number of versions. */
+/**
+ * Signs the versions with the next key while the current one still counts, so that a rotation that is interrupted leaves none whose signature
+ * ends.
+ */
+async function signAhead(store: Store, places: KeyPlaces): Promise<void> {
+  const next = await prepareRotation(places, 'artifacts')
+  await sleep(readMs)
+  await store.transaction((database) => resignArtifacts(database, next, { keys: next }))
+}
+
+/** Signs the versions that were registered meanwhile and records the rotation in the audit log. Returns the number of versions. */
 async function record(
   store: Store,
   places: KeyPlaces,

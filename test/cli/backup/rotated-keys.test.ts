@@ -121,6 +121,22 @@ it('every version loads after the key of versions was rotated without an overlap
   await replica.stop()
 })
 
+it('versions load after the overlap of a rotation that was interrupted before its last transaction', async () => {
+  await fixture.store.query(
+    sql`create function interrupt() returns trigger language plpgsql as 'begin raise exception ''interrupted''; end'`,
+  )
+  await fixture.store.query(
+    sql`create trigger interrupt before insert on audit for each row execute function interrupt()`,
+  )
+  const { publicPem: former } = await openSigner(places(), 'artifacts')
+  const { code, err } = await tenure('keys', 'rotate-signing', 'artifacts')
+  expect([code === exitCodes.done, err]).toEqual([false, expect.stringContaining('interrupted')])
+  await fixture.store.query(sql`drop function interrupt cascade`)
+  expect((await openSigner(places(), 'artifacts')).publicPem).not.toBe(former)
+  await endOverlap()
+  expect(await verifyVersions()).toBe(2)
+})
+
 it.each(keyPurposes)('the rotation of the key of %s is a signed row of the audit log', async (purpose) => {
   const { code } = await tenure('keys', 'rotate-signing', purpose, '--json')
   expect(code).toBe(exitCodes.done)

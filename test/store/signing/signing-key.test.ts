@@ -216,8 +216,8 @@ describe('a rotation', () => {
     const at = places('prepared')
     const signer = await openSigner(at, 'artifacts')
     const before = signer.publicPem
-    const prepared = await prepareRotation(at, 'artifacts')
-    expect(await prepareRotation(at, 'artifacts')).toBe(prepared)
+    const { publicPem: prepared } = await prepareRotation(at, 'artifacts')
+    expect((await prepareRotation(at, 'artifacts')).publicPem).toBe(prepared)
     expect(signer.publicPem).toBe(before)
     // A machine that copied the list before the rotation.
     const copied = { keys: join(directory, 'none'), trust: join(directory, 'copied') }
