@@ -4,7 +4,7 @@
  */
 import { verifyAudit, type AuditReport } from '../../store/audit/audit-log.ts'
 import type { IsSigned } from '../../store/audit/row-signatures.ts'
-import type { HeadReader } from '../../store/audit/signed-heads.ts'
+import { compareWithHeads, type HeadReader } from '../../store/audit/signed-heads.ts'
 import type { Database } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 
@@ -29,12 +29,11 @@ export function createAuditVerification({
   let running: Promise<AuditVerification> | undefined
   let last: { report: AuditVerification; atMs: number } | undefined
   const verify = async (): Promise<AuditVerification> => {
-    const { heads: known, issues } = await heads.read()
-    const report = await verifyAudit(store, { heads: known, isSigned })
+    const report = await compareWithHeads(heads, (known) => verifyAudit(store, { heads: known, isSigned }))
     const head = await heads.last()
     const signedHead = head && { seq: head.seq, hash: head.hash, at: head.at }
     const verifiedAt = new Date().toISOString()
-    const verification = { ...report, breach: report.breach ?? issues[0], signedHead, verifiedAt }
+    const verification = { ...report, signedHead, verifiedAt }
     last = { report: verification, atMs: performance.now() }
     return verification
   }

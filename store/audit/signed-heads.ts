@@ -94,6 +94,20 @@ export function readHeads(files: readonly string[], verifier: Verifier): HeadRea
   }
 }
 
+/** Compares rows with the heads. A breach is looked for again, because a restore replaces rows and heads between the two reads. */
+export async function compareWithHeads<Report extends { breach?: string }>(
+  heads: Pick<HeadReader, 'read'>,
+  verify: (known: KnownHead[]) => Promise<Report>,
+): Promise<Report> {
+  const look = async () => {
+    const { heads: known, issues } = await heads.read()
+    const report = await verify(known)
+    return { ...report, breach: report.breach ?? issues[0] }
+  }
+  const report = await look()
+  return report.breach === undefined ? report : look()
+}
+
 const bytesOf = ({ seq, hash, at }: AuditHead & { at: string }): Buffer =>
   Buffer.from(`tenure-audit-head@1\n${seq}\n${hash}\n${at}`)
 

@@ -1,6 +1,7 @@
 /** Tests the verification of the newest rows of the audit log. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { appendAudit, hashOf, listAudit } from '../../../store/audit/audit-log.ts'
+import { compareWithHeads } from '../../../store/audit/signed-heads.ts'
 import { verifyTail } from '../../../store/audit/verify-tail.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
@@ -30,4 +31,15 @@ it('finds missing newest rows, and a signed head that does not match', async () 
   expect((await tail(newest!.seq, 'x')).breach).toMatch(/is not the one whose hash was kept/)
   expect((await tail(newest!.seq, 'x', () => false)).breach).toMatch(/is not signed by this installation/)
   expect(await tail(newest!.seq, hashOf(newest!))).toMatchObject({ heads: 1, stopped: false })
+})
+
+it('finds no breach where a restore replaces rows and heads between the two reads, and keeps one that stays', async () => {
+  const [newest] = await listAudit(store, { limit: 1 })
+  const lost = [{ seq: newest!.seq + 5, hash: 'x' }]
+  const verified = (...reads: (typeof lost)[]) =>
+    compareWithHeads({ read: async () => ({ heads: reads.shift()!, issues: [] }) }, (heads) =>
+      verifyTail(store, { heads, withinMs: 60_000, now: () => 0 }),
+    )
+  expect((await verified(lost, [])).breach).toBeUndefined()
+  expect((await verified(lost, lost)).breach).toMatch(/are missing, there were/)
 })

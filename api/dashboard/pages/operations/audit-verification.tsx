@@ -1,6 +1,7 @@
 /** Verifies the newest entries of the audit log and shows the result. */
 import { numberText } from '../../../../domain/figures.ts'
 import { countText } from '../../../../charts/figures.ts'
+import { compareWithHeads } from '../../../../store/audit/signed-heads.ts'
 import { verifyTail } from '../../../../store/audit/verify-tail.ts'
 import { definePage } from '../../page.ts'
 import { Facts } from '../../components/elements.tsx'
@@ -12,19 +13,16 @@ const withinMs = 5_000
 export const verificationPage = definePage({
   async load({ store, heads, isSigned }) {
     const fromMs = performance.now()
-    const [{ heads: known, issues }, last] = await Promise.all([heads.read(), heads.last()])
-    const report = await verifyTail(store, {
-      heads: known,
-      isSigned,
-      withinMs,
-      now: () => performance.now(),
-    })
-    return { report, issues, tookMs: performance.now() - fromMs, signedUpTo: last?.seq }
+    const now = () => performance.now()
+    const [report, last] = await Promise.all([
+      compareWithHeads(heads, (known) => verifyTail(store, { heads: known, isSigned, withinMs, now })),
+      heads.last(),
+    ])
+    return { report, tookMs: performance.now() - fromMs, signedUpTo: last?.seq }
   },
   title: () => 'Audit verification',
-  view: ({ report, tookMs, signedUpTo, issues }) => {
-    const { rows, newest, oldest, heads, stopped } = report
-    const breach = report.breach ?? issues[0]
+  view: ({ report, tookMs, signedUpTo }) => {
+    const { rows, newest, oldest, heads, stopped, breach } = report
     const range = rows === 0 ? '—' : `entry ${newest} back to entry ${oldest}`
     const signed =
       signedUpTo === undefined
