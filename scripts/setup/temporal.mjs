@@ -50,9 +50,11 @@ export function temporal({ root, cache, env, arch, ready = Promise.resolve() }) 
           lacks.length > 0 ? remedy(lacks) : await troubleOf(buildPrograms([PROGRAM], { draft, env, update }))
         if (trouble === undefined) return
         how = `${DOWNLOAD_VERSION} downloaded`
-        update('cannot be built here, waiting for the npm packages to download it')
+        // The last line of a failed build says why: no network, a full disk.
+        const why = lacks[0]?.what ?? trouble.split('\n').at(-1)?.trim()
+        update(`cannot be built here (${why}), waiting for the npm packages to download it`)
         await ready
-        update('cannot be built here, downloading')
+        update(`cannot be built here (${why}), downloading`)
         const second = await troubleOf(download({ root, draft, env }))
         if (second !== undefined) throw new Error(`${trouble}\n  The vendor's download failed too: ${second}`)
       })

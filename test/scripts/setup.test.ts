@@ -229,8 +229,12 @@ describe('the Temporal server', () => {
       'go',
       'if [ "$1" = version ]; then echo go version go1.25.0; else echo no route to host >&2; exit 1; fi',
     )
-    await expect(temporal(context()).make(() => {})).rejects.toThrow(
+    const told: string[] = []
+    await expect(temporal(context()).make((line) => void told.push(line))).rejects.toThrow(
       /no route to host[^]*download failed too/,
+    )
+    expect(told.at(-2)).toBe(
+      'cannot be built here (no route to host), waiting for the npm packages to download it',
     )
   })
 })
