@@ -17,6 +17,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
+import { isFull } from '../../store/outage.ts'
 import { readText } from '../read-text.ts'
 import { readParts } from './binaries.ts'
 import { requireFreePort, freePort, startEmbedded } from './process.ts'
@@ -224,22 +225,44 @@ function initialise(server: {
     '--auth=trust',
     `--username=${databaseName}`,
   ]
-  execFileSync(join(native, 'bin', 'initdb'), [...flags, '-D', draft], as)
+  const run = (program: string, args: string[], input?: string) => {
+    try {
+      execFileSync(join(native, 'bin', program), args, { ...as, input })
+    } catch (error) {
+      throw notCreated(dataDir, program, error as Error & { stderr?: Buffer })
+    }
+  }
+  run('initdb', [...flags, '-D', draft])
   const password = durable ? randomBytes(24).toString('hex') : undefined
   const statements = [
     `create database ${databaseName}`,
     ...(durable ? [`alter role ${databaseName} password '${password}'`] : []),
   ]
-  execFileSync(join(native, 'bin', 'postgres'), ['--single', '-D', draft, 'postgres'], {
-    ...as,
-    input: statements.map((statement) => `${statement};\n`).join(''),
-  })
+  run(
+    'postgres',
+    ['--single', '-D', draft, 'postgres'],
+    statements.map((statement) => `${statement};\n`).join(''),
+  )
   const method = durable ? 'scram-sha-256' : 'trust'
   writeOwned(join(draft, 'pg_hba.conf'), `host all all 127.0.0.1/32 ${method}\n`, user)
   if (password !== undefined) writeOwned(join(draft, 'tenure.password'), password, user)
   rmSync(dataDir, { recursive: true, force: true })
   renameSync(draft, dataDir)
   return password
+}
+
+/** An error with what the program has said, such as of a full disk, or of a user id without an entry in /etc/passwd. */
+function notCreated(dataDir: string, program: string, error: Error & { stderr?: Buffer }): DomainError {
+  const said = new Error(
+    error.stderr
+      ?.toString()
+      .trim()
+      .replaceAll(/\s*\n\s*/g, '; ') || error.message,
+  )
+  return new DomainError(
+    isFull(said) ? 'no_room' : 'configuration_invalid',
+    `${program} cannot create ${dataDir}: ${said.message}`,
+  )
 }
 
 /** Returns the owner's address of a running server; undefined if this user cannot read the password. */

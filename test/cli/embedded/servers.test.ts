@@ -71,6 +71,14 @@ describe('Postgres', () => {
     await second.stop()
   })
 
+  it('says why its data cannot be created', async () => {
+    const dataDir = join(home, ...Array.from({ length: 5 }, () => 'longer-than-postgres-knows'.repeat(9)))
+    await expect(planPostgres({ dataDir })).rejects.toMatchObject({
+      code: 'configuration_invalid',
+      message: expect.stringMatching(/^initdb cannot create .*: .*could not/),
+    })
+  })
+
   it('names a port in use', async () => {
     const holder = createServer().listen(0, '127.0.0.1')
     await new Promise((resolve) => holder.once('listening', resolve))
