@@ -1,6 +1,7 @@
 // @ts-check
 // Builds programs with Go from modules that a go.sum pins by hash: the modules of Temporal in this folder, or others.
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { run } from '../run.mjs'
@@ -51,5 +52,7 @@ export async function buildPrograms(
       )
     },
   })
-  rmSync(own, { recursive: true, force: true })
+  update('removing what the build no longer needs')
+  // Takes minutes on a busy disk. The lock of this set-up must be kept alive meanwhile.
+  await rm(own, { recursive: true, force: true })
 }
