@@ -7,6 +7,7 @@ import type { Sql } from 'sql-template-tag'
 import { DomainError, isError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import type { SignRow } from './audit/row-signatures.ts'
+import { withIsoDates } from './database/connection-options.ts'
 import { isOutdatedPlan, named, preparedName, renamePlan } from './database/prepared.ts'
 import { createOutageTracker, type Outage, isReadOnly, outageKindOf } from './outage.ts'
 import { createObservedLeases, type ObservedLeases } from './serving/observed-leases.ts'
@@ -75,9 +76,6 @@ function defaultReaderUrl(url: string): string | undefined {
 // bigint columns here are counters and generations far below 2^53.
 pg.types.setTypeParser(pg.types.builtins.INT8, (text) => Number(text))
 
-/** A database or role may write dates in another style, which the driver reads as null and another server with day and month exchanged. */
-export const isoDates = '-c datestyle=ISO'
-
 /** Opens a pool; nothing is sent before the first query. */
 export function openStore(url: string, options: StoreOptions = {}): Store {
   const { signAudit, watchStatement: watch } = options
@@ -85,12 +83,11 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
   const queryMs = options.queryMs ?? 10_000
   const connectMs = options.connectMs ?? 2_000
   const connection: pg.ClientConfig = {
-    connectionString: url,
+    ...withIsoDates(url),
     connectionTimeoutMillis: Math.max(connectMs, openMs),
     query_timeout: queryMs,
     statement_timeout: queryMs,
     keepAlive: true,
-    options: isoDates,
     application_name: options.name ?? 'tenure',
   }
   const pool = new pg.Pool({ ...connection, max: options.max ?? 8, idleTimeoutMillis: maxIdleMs })

@@ -6,11 +6,12 @@ import pg from 'pg'
 import sql from 'sql-template-tag'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { findLinks, type AuditHead } from '../audit/audit-log.ts'
+import { withIsoDates } from '../database/connection-options.ts'
 import { copyOut } from '../database/table-copy.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { listMigrations, readMigration } from '../database/migrate.ts'
 import { isMigrated, listRunMigrations } from '../database/migration-status.ts'
-import { databaseOf, isoDates, rethrow, type Database } from '../postgres.ts'
+import { databaseOf, rethrow, type Database } from '../postgres.ts'
 
 export interface DumpedTable {
   name: string
@@ -60,10 +61,9 @@ export async function findTransientTables(database: Database): Promise<Set<strin
 /** Opens a connection without a statement timeout, because a dump may take longer than any statement of the system. */
 export async function connectUnlimited(url: string, name: string): Promise<pg.Client> {
   const client = new pg.Client({
-    connectionString: url,
+    ...withIsoDates(url),
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
-    options: isoDates,
     application_name: name,
   })
   client.on('error', () => {})

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { startPostgres, type RunningPostgres } from '../../cli/embedded/postgres.ts'
 import { connectUnlimited } from '../../store/maintenance/dump.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
@@ -58,6 +58,23 @@ it('times are read and dumped in ISO from a database that writes dates in anothe
     { at: new Date('2026-03-04T05:06:07.008Z') },
   ])
   await styled.close()
+})
+
+it.each([
+  ['PGOPTIONS', '', '-c work_mem=7MB -c datestyle=German'],
+  [
+    'its address',
+    `?options=${encodeURIComponent('-c work_mem=7MB -c datestyle=German')}&`,
+    '-c work_mem=8MB',
+  ],
+])('a connection has the options of %s, and dates in ISO all the same', async (_what, query, variable) => {
+  vi.stubEnv('PGOPTIONS', variable)
+  const opened = openPatientStore(postgres.url + query)
+  expect(await opened.query(sql`select current_setting('work_mem') as memory, now() as at`)).toEqual([
+    { memory: '7MB', at: expect.any(Date) as Date },
+  ])
+  vi.unstubAllEnvs()
+  await opened.close()
 })
 
 it('a backend that dies during a transaction, even between two statements, ends no process', async () => {
