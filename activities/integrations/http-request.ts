@@ -3,6 +3,7 @@
  * unreachable system ends the round.
  */
 import { redactedOf } from '../../domain/redact.ts'
+import { percentDecoded } from '../../domain/validation/source-address.ts'
 import type { Mirror } from '../../temporal.config.ts'
 import { boundedText } from '../../store/bounded-text.ts'
 import { outgoingFetch } from '../../store/outgoing-fetch.ts'
@@ -39,7 +40,7 @@ export async function sendRequest<T>(
   const text = await boundedText(answer, maxBytes)
   if (answer.ok) return parsed(text) as T
   const { error_code: code, message } = (parsed(text) ?? {}) as { error_code?: unknown; message?: unknown }
-  const secrets = [token, authorization?.split(' ')[1], decodeURIComponent(new URL(url).password)]
+  const secrets = [token, authorization?.split(' ')[1], percentDecoded(new URL(url).password)]
   const refusal: Refusal = {
     refused: true,
     status: answer.status,
@@ -60,7 +61,7 @@ function addressOf(url: string, token: string | undefined): { address: string; a
   const address = parsedUrl.toString().replace(/\/+$/, '')
   if (token !== undefined) return { address, authorization: `Bearer ${token}` }
   if (username === '') return { address }
-  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  const pair = `${percentDecoded(username)}:${percentDecoded(password)}`
   return { address, authorization: `Basic ${Buffer.from(pair).toString('base64')}` }
 }
 

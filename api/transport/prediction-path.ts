@@ -1,4 +1,5 @@
 /** Parses the path of a prediction request. Clients use few paths many times, so each path is parsed once. */
+import { percentDecoded } from '../../domain/validation/source-address.ts'
 import type { RouteCount } from '../metrics/http-requests.ts'
 import type { Protocol } from '../serving/request/protocol.ts'
 
@@ -46,7 +47,7 @@ const origin = /^https?:\/\/[^/?]*/i
 function targetOf(path: string): Target | undefined {
   const [plain = ''] = path.replace(origin, '').split('?')
   if (plain === '/invocations') return { protocol: 'mlflow', model: '' }
-  const [start, root, models, model, ...rest] = plain.split('/').map(decoded)
+  const [start, root, models, model, ...rest] = plain.split('/').map(percentDecoded)
   if (start !== '' || models !== 'models' || model === undefined || model === '') return undefined
   const [first, version, last] = rest
   if (rest.length === 0 && root === 'v1' && model.endsWith(kserveSuffix) && model !== kserveSuffix)
@@ -56,12 +57,4 @@ function targetOf(path: string): Target | undefined {
   if (rest.length === 1 && root === 'v2' && first === 'infer') return { protocol: 'infer', model }
   if (rest.length !== 3 || root !== 'v2' || first !== 'versions' || last !== 'infer') return undefined
   return version ? { protocol: 'infer', model, version } : undefined
-}
-
-function decoded(name: string): string {
-  try {
-    return decodeURIComponent(name)
-  } catch {
-    return name
-  }
 }

@@ -27,12 +27,13 @@ export function partitionColumnsOf(place: string): Record<string, string | null>
   return Object.fromEntries(
     found.map(([, column = '', value = '']) => [
       column,
-      value === '__HIVE_DEFAULT_PARTITION__' ? null : decoded(value),
+      value === '__HIVE_DEFAULT_PARTITION__' ? null : percentDecoded(value),
     ]),
   )
 }
 
-function decoded(text: string): string {
+/** Decodes the percent escapes of a part of an address. A part with an invalid escape, such as a bare `%`, stays as it is. */
+export function percentDecoded(text: string): string {
   try {
     return decodeURIComponent(text)
   } catch {

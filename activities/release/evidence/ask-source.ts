@@ -5,6 +5,7 @@
 import type { ExternalMetric } from '../../../domain/canary/external/external-policy.ts'
 import { reasonOf } from '../../../domain/errors.ts'
 import { redactedOf } from '../../../domain/redact.ts'
+import { percentDecoded } from '../../../domain/validation/source-address.ts'
 import { askPostgres } from '../../../store/integrations/ask-postgres.ts'
 import type { MetricSource } from '../../../store/integrations/metric-sources.ts'
 import { sendRequest } from '../../integrations/http-request.ts'
@@ -38,7 +39,7 @@ export async function askSource(
   } catch (error) {
     const secrets = [
       'token' in source ? source.token : undefined,
-      decodeURIComponent(new URL(source.url).password),
+      percentDecoded(new URL(source.url).password),
     ]
     throw new Error(redactedOf(reasonOf(error), secrets).slice(0, maxProblem), { cause: undefined })
   }

@@ -136,6 +136,22 @@ describe('Prometheus', () => {
     expect(String(error)).toContain(issue)
     expect(String(error)).not.toContain(token)
   })
+
+  it.each([
+    ['an escape', 'p%40ss-word', 'p@ss-word'],
+    ['a bare percent sign', '100%-secret', '100%-secret'],
+  ])('gets a password with %s of its address, which no error shows', async (_what, written, password) => {
+    const source: MetricSource = { kind: 'promql', url: base.replace('//', `//prom:${written}@`) }
+    let pair: string | undefined
+    answer = ({ headers }) => {
+      pair = Buffer.from(headers.authorization!.slice('Basic '.length), 'base64').toString()
+      return { status: 401, text: `{"error":"wrong: ${password}"}` }
+    }
+    await expect(
+      askSource({ [promql.source]: source }, { ...promql, kind: 'promql' }, window),
+    ).rejects.toThrow(/responded 401: .*wrong: \[redacted\]/)
+    expect(pair).toBe(`prom:${password}`)
+  })
 })
 
 describe('another Postgres', () => {
