@@ -20,7 +20,10 @@ interface Call extends CallOptions {
 }
 
 const firstPauseMs = 100
+/** The longest pause. An error with a longer Retry-After is thrown. */
 const maxPauseMs = 10_000
+/** Predictions take a key of their caller only (`idempotencyKey`). */
+const predictionPath = /[/:](predict|explain|infer|invocations)(\?|$)/
 const dayMs = 86_400_000
 
 export function createTenure(options: TenureOptions): TenureClient {
@@ -28,7 +31,13 @@ export function createTenure(options: TenureOptions): TenureClient {
   const base = options.url.replace(/\/+$/, '')
   const send = options.fetch ?? fetch
 
-  const attempt = async (method: string, path: string, body: unknown, call: Call): Promise<Response> => {
+  /** Sends a request and reads its response. */
+  const attempt = async (
+    method: string,
+    path: string,
+    body: unknown,
+    call: Call,
+  ): Promise<{ answer: Response; text: string }> => {
     const timeout = AbortSignal.timeout(timeoutMs)
     const headers: Record<string, string> = { accept: 'application/json' }
     if (key !== undefined) headers['authorization'] = `Bearer ${key}`
@@ -37,16 +46,19 @@ export function createTenure(options: TenureOptions): TenureClient {
     for (const [name, value] of Object.entries(call.headers ?? {}))
       if (value !== undefined) headers[name] = value
     try {
-      return await send(`${base}${path}`, {
+      const answer = await send(`${base}${path}`, {
         method,
         headers,
         body: body === undefined ? undefined : JSON.stringify(body),
         signal: call.signal === undefined ? timeout : AbortSignal.any([timeout, call.signal]),
       })
+      return { answer, text: await answer.text() }
     } catch (error) {
       if (call.signal?.aborted === true) throw error
       throw timeout.aborted
-        ? failure('timeout', `${method} ${path} had no response within ${timeoutMs} ms`, { retryable: true })
+        ? failure('timeout', `${method} ${path} had no complete response within ${timeoutMs} ms`, {
+            retryable: true,
+          })
         : failure('unreachable', `${base} is not reachable: ${causeOf(error)}`, { retryable: true })
     }
   }
@@ -56,23 +68,27 @@ export function createTenure(options: TenureOptions): TenureClient {
       let error: TenureError
       let waitMs = 0
       try {
-        const answer = await attempt(method, path, body, call)
-        const text = await answer.text()
-        if (answer.ok) return (text === '' ? undefined : JSON.parse(text)) as T
+        const { answer, text } = await attempt(method, path, body, call)
+        if (answer.ok) return resultOf(answer, text) as T
         error = problemOf(answer, text)
         waitMs = 1_000 * (Number(answer.headers.get('retry-after')) || 0)
       } catch (thrown) {
         if (!isTenureError(thrown)) throw thrown
         error = thrown
       }
-      if (!error.retryable || repeats >= maxRetries) throw error
+      if (!error.retryable || repeats >= maxRetries || waitMs > maxPauseMs) throw error
       const backoffMs = firstPauseMs * 2 ** repeats * (0.5 + Math.random())
       await pause(Math.min(maxPauseMs, Math.max(waitMs, backoffMs)), call.signal)
     }
   }
-  /** Sends a command with an idempotency key, so that a retry runs it once. */
-  const command = <T>(path: string, body: unknown, call: CallOptions): Promise<T> =>
-    request<T>('POST', path, body, { ...call, headers: { 'idempotency-key': crypto.randomUUID() } })
+  /** Sends commands with an idempotency key, so that a retry runs them once. */
+  const call = <T>(method: string, path: string, body?: unknown, given: CallOptions = {}): Promise<T> => {
+    const isCommand = method !== 'GET' && !predictionPath.test(path)
+    const headers = isCommand ? { 'idempotency-key': crypto.randomUUID() } : undefined
+    return request<T>(method, path, body, { ...given, headers })
+  }
+  const command = <T>(path: string, body: unknown, given: CallOptions): Promise<T> =>
+    call<T>('POST', path, body, given)
   const releaseCommand =
     (name: string) =>
     (release: string, given: CommandOptions = {}) => {
@@ -132,7 +148,7 @@ export function createTenure(options: TenureOptions): TenureClient {
         await pause(everyMs, call.signal)
       }
     },
-    call: request,
+    call,
   }
 }
 
@@ -151,6 +167,18 @@ function pathOf(id: string): string {
 
 const hasEnded = (id: string, { outcome, state }: WaitState): boolean =>
   id.startsWith('cmd_') ? state !== 'waiting' : outcome !== undefined
+
+/** Parses a response. A proxy may answer in the place of the API, and not in JSON. */
+function resultOf(answer: Response, text: string): unknown {
+  try {
+    return text === '' ? undefined : (JSON.parse(text) as unknown)
+  } catch {
+    throw failure('unknown', `status ${answer.status} without JSON`, {
+      status: answer.status,
+      retryable: false,
+    })
+  }
+}
 
 /** Builds the error of a response, for every protocol of the API. */
 function problemOf(answer: Response, text: string): TenureError {

@@ -82,7 +82,9 @@ class ClientTest(unittest.TestCase):
         client.retrain("iris", reason="why", hyperparameters={"units": 4})
         client.approve("rel_1", reason="good", artifact_digest="sha256:a")
         client.reject("rel_1")
-        client.call("GET", "/v1/models")
+        client.call("GET", "/v1/search?q=a b%20é")
+        client.call("POST", "/v1/batches", {"model": "iris"}, headers={"Idempotency-Key": "own"})
+        client.call("POST", "/v1/models/iris:predict", {"instances": []})
         observed = {"prediction_id": "p", "value": 1, "observed_at": "2026-01-01T00:00:00Z"}
         bought = {"routing_key": "u", "name": "buy", "value": 2, "occurred_at": "2026-01-01T00:00:00Z"}
         infer = {"inputs": [], "outputs": [{"name": "label"}], "parameters": {"routing_key": "u"}}
@@ -97,7 +99,9 @@ class ClientTest(unittest.TestCase):
                 ("POST", "/v1/models/iris/retrainings", {"reason": "why", "hyperparameters": {"units": 4}}),
                 ("POST", "/v1/releases/rel_1/approve", {"reason": "good", "artifact_digest": "sha256:a"}),
                 ("POST", "/v1/releases/rel_1/reject", {}),
-                ("GET", "/v1/models", None),
+                ("GET", "/v1/search?q=a%20b%20%C3%A9", None),
+                ("POST", "/v1/batches", {"model": "iris"}),
+                ("POST", "/v1/models/iris:predict", {"instances": []}),
             ],
         )
         first = self.sent[0][2]
@@ -105,6 +109,7 @@ class ClientTest(unittest.TestCase):
         self.assertEqual((first["x-deadline-ms"], first["x-request-id"], first["idempotency-key"]), ("50", "r", "i"))
         keys = {headers["idempotency-key"] for _method, _path, headers, _body in self.sent[5:8]}
         self.assertEqual(len(keys), 3)
+        self.assertEqual([headers.get("idempotency-key") for _m, _p, headers, _b in self.sent[8:]], [None, "own", None])
         self.assertNotIn("idempotency-key", self.sent[1][2])
 
     def test_repeats_while_a_retry_can_help_with_the_same_idempotency_key(self) -> None:
@@ -118,6 +123,15 @@ class ClientTest(unittest.TestCase):
         began = time.monotonic()
         self.client.call("GET", "/v1/models")
         self.assertGreaterEqual(time.monotonic() - began, 1)
+
+    def test_does_not_repeat_before_a_distant_retry_after_and_ignores_a_date(self) -> None:
+        self.replies = [problem("overloaded", 503, True, retry_after="60"), reply({})]
+        with self.assertRaises(TenureError):
+            self.client.call("GET", "/v1/models")
+        self.assertEqual(len(self.sent), 1)
+        self.replies = [reply({}), problem("overloaded", 503, True, retry_after="Wed, 21 Oct 2065 07:28:00 GMT"), reply({})]
+        self.assertEqual(self.client.call("GET", "/v1/models"), {})
+        self.assertEqual(len(self.sent), 3)
 
     def test_gives_up_after_the_retries_and_at_once_where_none_helps(self) -> None:
         self.replies = [problem("overloaded", 503, True)]
@@ -138,6 +152,7 @@ class ClientTest(unittest.TestCase):
             (reply({"message": "no", "code": "invalid_request"}, 400), "invalid_request", "no", False),
             (reply(b"<html>", 502), "unknown", "status 502", False),
             (reply(b"", 503), "unknown", "status 503", True),
+            (reply(b"<html>"), "unknown", "status 200 without JSON", False),
         ):
             self.sent.clear()
             self.replies = [given]

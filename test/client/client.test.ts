@@ -64,6 +64,8 @@ describe('a call', () => {
     await client.approve('rel_1', { reason: 'good', artifactDigest: 'sha256:a' })
     await client.reject('rel_1')
     await client.call('GET', '/v1/models')
+    await client.call('POST', '/v1/batches', { model: 'iris' })
+    await client.call('POST', '/v1/models/iris:predict', { instances: [] })
     expect(sent.map(({ method, path, body }) => [method, path, body])).toEqual([
       ['POST', '/v1/models/a%20b/predict', { instances: [{ x: 1 }], routing_key: 'u' }],
       ['POST', '/v1/models/iris/predict', { instances: [{ x: 1 }, { x: null }] }],
@@ -90,6 +92,8 @@ describe('a call', () => {
       ['POST', '/v1/releases/rel_1/approve', { reason: 'good', artifact_digest: 'sha256:a' }],
       ['POST', '/v1/releases/rel_1/reject', {}],
       ['GET', '/v1/models', undefined],
+      ['POST', '/v1/batches', { model: 'iris' }],
+      ['POST', '/v1/models/iris:predict', { instances: [] }],
     ])
     expect(sent[0]!.headers).toMatchObject({
       authorization: 'Bearer tnr_a',
@@ -97,9 +101,11 @@ describe('a call', () => {
       'x-request-id': 'r',
       'idempotency-key': 'i',
     })
-    const keys = sent.slice(4, 7).map(({ headers }) => headers['idempotency-key'])
-    expect(new Set(keys).size).toBe(3)
-    expect(sent[1]!.headers).not.toHaveProperty('idempotency-key')
+    const keys = sent.map(({ headers }) => headers['idempotency-key'])
+    const commands = [5, 6, 7, 9].map((at) => keys[at])
+    expect(new Set(commands).size).toBe(4)
+    expect(commands).not.toContain(undefined)
+    expect(keys.filter((key) => key !== undefined)).toEqual(['i', ...commands])
   })
 
   it('is repeated while the API says that a retry can help, with the same idempotency key', async () => {
@@ -124,6 +130,35 @@ describe('a call', () => {
     const began = performance.now()
     await client.call('GET', '/v1/models')
     expect(performance.now() - began).toBeGreaterThanOrEqual(990)
+  })
+
+  it('is not repeated before a distant Retry-After, and after its own pause where that is a date', async () => {
+    const unavailable = (after: string) =>
+      json({ code: 'overloaded', detail: 'full', retryable: true }, 503, { 'retry-after': after })
+    const distant = stub([unavailable('60'), json({})])
+    expect(await thrownBy(distant.client.call('GET', '/v1/models'))).toMatchObject({ code: 'overloaded' })
+    expect(distant.sent).toHaveLength(1)
+    const dated = stub([unavailable('Wed, 21 Oct 2065 07:28:00 GMT'), json({ models: [] })])
+    expect(await dated.client.call('GET', '/v1/models')).toEqual({ models: [] })
+  })
+
+  it('is repeated when its response is cut off, and fails like one without a response', async () => {
+    const cut = () =>
+      new Response(new ReadableStream({ start: (body) => body.error(new TypeError('terminated')) }))
+    const mended = stub([cut(), json({ models: [] })])
+    expect(await mended.client.call('GET', '/v1/models')).toEqual({ models: [] })
+    const broken = stub([cut()], { maxRetries: 0 })
+    expect(await thrownBy(broken.client.call('GET', '/v1/models'))).toMatchObject({
+      code: 'unreachable',
+      retryable: true,
+    })
+    const fetch: typeof globalThis.fetch = (_address, init) => {
+      const start = (body: ReadableStreamDefaultController) =>
+        init?.signal?.addEventListener('abort', () => body.error(init.signal?.reason))
+      return Promise.resolve(new Response(new ReadableStream({ start })))
+    }
+    const endless = stub([], { fetch, timeoutMs: 20, maxRetries: 0 })
+    expect(await thrownBy(endless.client.call('GET', '/v1/models'))).toMatchObject({ code: 'timeout' })
   })
 
   it('gives up after the retries, and at once where a retry cannot help', async () => {
@@ -156,6 +191,7 @@ describe('a call', () => {
       ],
       [new Response('<html>', { status: 502 }), 'unknown', 'status 502', false],
       [new Response('', { status: 503 }), 'unknown', 'status 503', true],
+      [new Response('<html>'), 'unknown', 'status 200 without JSON', false],
     ] as const) {
       const { client } = stub([response], { maxRetries: 0 })
       expect(await thrownBy(client.infer('iris', []))).toMatchObject({

@@ -130,6 +130,18 @@ describe.each([
   )
 })
 
+it('the examples of the page typescript.md have the types of the client', async () => {
+  const files = pageOf('typescript.md').filter(({ language }) => language === 'ts')
+  const names = files.map(({ text }, at) => {
+    writeFileSync(join(folder, `typed-${at}.mts`), text)
+    return `typed-${at}.mts`
+  })
+  const tsc = join(checkout, 'node_modules', 'typescript', 'bin', 'tsc')
+  const types = join(checkout, 'node_modules', '@types')
+  const options = `--noEmit --strict --skipLibCheck --module nodenext --target es2023 --types node --typeRoots ${types}`
+  expect(await run(process.execPath, [tsc, ...options.split(' '), ...names], 'predict')).toBe('')
+})
+
 it.each([
   ['http.md', { predictions: [{ label: 'setosa' }], version: 'iris_v1.0.0' }],
   ['kserve-and-mlflow.md', { predictions: ['setosa', expect.any(String)], model_version: 'iris_v1.0.0' }],

@@ -9,6 +9,7 @@ import asyncio
 import http.client
 import json
 import random
+import re
 import socket
 import ssl
 import threading
@@ -24,7 +25,10 @@ Row = Mapping[str, Value]
 T = TypeVar("T")
 
 _FIRST_PAUSE_S = 0.1
+# The longest pause. An error with a longer Retry-After is raised.
 _MAX_PAUSE_S = 10.0
+# Predictions take a key of their caller only (``idempotency_key``).
+_PREDICTION_PATH = re.compile(r"[/:](predict|explain|infer|invocations)(\?|$)")
 _MAX_IDLE_CONNECTIONS = 16
 
 
@@ -179,7 +183,7 @@ class _Connections:
 class Client:
     """Calls the API at ``url``. Threads can share one client.
 
-    :param timeout_s: Timeout of one attempt, in seconds.
+    :param timeout_s: Timeout of each wait for the server, in seconds.
     :param max_retries: Maximum retries after a retryable failure.
     """
 
@@ -272,7 +276,8 @@ class Client:
     ) -> dict[str, Any]:
         """Starts a retraining. Pass the returned ``id`` to :meth:`wait`."""
         body = _without_none({"reason": reason, "as_of": as_of, "hyperparameters": hyperparameters})
-        return self._command(f"/v1/models/{_quoted(model)}/retrainings", body)
+        found: dict[str, Any] = self.call("POST", f"/v1/models/{_quoted(model)}/retrainings", body)
+        return found
 
     def approve(
         self,
@@ -290,11 +295,14 @@ class Client:
             "evaluation_digest": evaluation_digest,
             "policy_digest": policy_digest,
         }
-        return self._command(f"/v1/releases/{_quoted(release)}/approve", _without_none(body))
+        found: dict[str, Any] = self.call("POST", f"/v1/releases/{_quoted(release)}/approve", _without_none(body))
+        return found
 
     def reject(self, release: str, *, reason: Optional[str] = None) -> dict[str, Any]:
         """Rejects a release."""
-        return self._command(f"/v1/releases/{_quoted(release)}/reject", _without_none({"reason": reason}))
+        path = f"/v1/releases/{_quoted(release)}/reject"
+        found: dict[str, Any] = self.call("POST", path, _without_none({"reason": reason}))
+        return found
 
     def wait(
         self,
@@ -326,22 +334,23 @@ class Client:
         *,
         headers: Optional[Mapping[str, str]] = None,
     ) -> Any:
-        """Calls any other route of the API, with the same retries."""
+        """Calls any other route of the API, with the same retries and idempotency keys."""
+        is_command = method != "GET" and _PREDICTION_PATH.search(path) is None
+        sent = {"idempotency-key": str(uuid.uuid4())} if is_command else {}
+        sent.update((name.lower(), value) for name, value in (headers or {}).items())
+        # As a browser does: http.client refuses spaces and other letters.
+        target = quote(path, safe="!#$%&'()*+,/:;=?@[]~")
         repeats = 0
         while True:
             try:
-                return self._attempt(method, path, body, headers or {})
+                return self._attempt(method, target, body, sent)
             except _Refused as refused:
                 error, wait_s = refused.error, refused.wait_s
-            if not error.retryable or repeats >= self._max_retries:
+            if not error.retryable or repeats >= self._max_retries or wait_s > _MAX_PAUSE_S:
                 raise error
             backoff_s = _FIRST_PAUSE_S * 2**repeats * (0.5 + random.random())
             time.sleep(min(_MAX_PAUSE_S, max(wait_s, backoff_s)))
             repeats += 1
-
-    def _command(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = self.call("POST", path, body, headers={"idempotency-key": str(uuid.uuid4())})
-        return found
 
     def _attempt(self, method: str, path: str, body: Optional[Any], headers: Mapping[str, str]) -> Any:
         sent = {"accept": "application/json", **headers}
@@ -363,7 +372,7 @@ class Client:
                 answer, text = self._exchange(connection, method, path, data, sent)
         except (TimeoutError, socket.timeout) as error:
             connection.close()
-            detail = f"{method} {path} had no response within {self._timeout_s:g} s"
+            detail = f"{method} {path} had no complete response within {self._timeout_s:g} s"
             raise _Refused(TenureError("timeout", detail, retryable=True)) from error
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -375,8 +384,8 @@ class Client:
         else:
             self._connections.give(connection)
         if 200 <= answer.status < 300:
-            return json.loads(text) if text else None
-        raise _Refused(_problem_of(answer, text), float(answer.headers.get("retry-after") or 0))
+            return _result_of(answer, text)
+        raise _Refused(_problem_of(answer, text), _seconds_of(answer.headers.get("retry-after")))
 
     def _exchange(
         self,
@@ -550,6 +559,20 @@ class _Refused(Exception):
 
 async def _in_thread(work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def _result_of(answer: http.client.HTTPResponse, text: bytes) -> Any:
+    """Parses a response. A proxy may answer in the place of the API, and not in JSON."""
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        detail = f"status {answer.status} without JSON"
+        raise _Refused(TenureError("unknown", detail, status=answer.status)) from None
+
+
+def _seconds_of(retry_after: Optional[str]) -> float:
+    """The delay that the server requests. A proxy may send a date, for which the own pause is kept."""
+    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else 0.0
 
 
 def _problem_of(answer: http.client.HTTPResponse, text: bytes) -> TenureError:
