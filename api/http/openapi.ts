@@ -123,18 +123,22 @@ const isText = (media: string): boolean => /^text\/|json/.test(media)
 /** Returns the statuses of `errorTable` that this route can have. */
 function statusesOfErrors(route: RouteDefinition): number[] {
   const { method, path, allow, query, body, rawBytes, streaming, answers } = route
-  const isHealth = allow === 'public' && query === undefined && method === 'get'
+  const isRead = method === 'get'
+  const isHealth = allow === 'public' && query === undefined && isRead
   const takesBody = body !== undefined || rawBytes !== undefined || streaming === true
   const takesInput = takesBody || query !== undefined || path.includes(':')
   const declared = Object.keys(answers).map(Number)
   const found = [
     ...declared.filter((status) => status >= 400),
-    ...(takesInput ? [400, 404] : []),
+    // Escapes of every path and query are checked.
+    400,
+    ...(takesInput ? [404] : []),
     ...(allow === 'public' ? [] : [401, 429]),
     // A request of another site's page without a key is rejected.
-    ...(allow === 'public' && method === 'get' ? [] : [403]),
-    ...(takesBody ? [413, 415, 422] : []),
-    ...(method === 'get' ? [] : [409, 504]),
+    ...(allow === 'public' && isRead ? [] : [403]),
+    ...(takesBody ? [422] : []),
+    // A body is read and checked also where a command takes none.
+    ...(isRead ? [] : [409, 413, 415, 504]),
     421,
     ...(isHealth && !path.includes('ready') ? [] : [500, 503]),
   ]

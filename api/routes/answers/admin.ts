@@ -172,7 +172,7 @@ export const readyAnswer = schemaOfFields(
     database: dataField,
     temporal: dataField,
     stale: flagField,
-    pinned: arrayOf(textField),
+    pinned: arrayOf(schemaOfFields({ model: textField, serve: textField })),
     unavailable: arrayOf(dataField),
     models: arrayOf(dataField),
   },

@@ -2,6 +2,7 @@
 import { Registry } from 'prom-client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createApp } from '../../../api/app.ts'
+import { describe as describeApi } from '../../../api/http/openapi.ts'
 import {
   openServingFixture,
   startApi,
@@ -99,6 +100,21 @@ it('a form and a path with percent-encoded bytes that are not UTF-8 are refused'
     status: 400,
     detail: 'the path has %FC, which is not UTF-8',
   })
+})
+
+it('every route declares the refusal of an address that is not UTF-8, and of a body of an unknown type', async () => {
+  const { paths } = describeApi(api.routes) as {
+    paths: Record<string, Record<string, { responses: Record<string, object> }>>
+  }
+  for (const [path, operations] of Object.entries(paths))
+    for (const [method, { responses }] of Object.entries(operations)) {
+      const address = path.replaceAll(/\{\w+\}/g, 'x')
+      const sent = { key, body: method === 'get' ? undefined : 'x', headers: { 'content-type': 'image/png' } }
+      const typed = await api.request(method.toUpperCase(), address, sent)
+      const escaped = await api.request(method.toUpperCase(), `${address}?%FC`, { key })
+      expect(Object.keys(responses), `${method} ${path}`).toContain(String(typed.status))
+      expect(Object.keys(responses), `${method} ${path}`).toContain(String(escaped.status))
+    }
 })
 
 describe('an erasure request is refused for', () => {

@@ -61,6 +61,8 @@ describe('a kill switch set to the champion', () => {
     const shown = () => other.serving.shadow.counts().answered + other.serving.shadow.counts().waiting
     const before = shown()
     for (const replica of [api, other]) expect(versionsOf(replica, model)).toEqual(new Set([champion]))
+    const ready = await api.request('GET', '/readyz', { key })
+    expect(ready.json['pinned']).toContainEqual({ model, serve: 'champion' })
     expect(shown()).toBe(before)
     // A route that is written meanwhile does not change the responses.
     const next = await fixture.route(model, canary(9_000), 60_000)
