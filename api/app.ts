@@ -133,7 +133,6 @@ async function answerTo(
   if (form !== undefined && !safe)
     requireOwnForm(route.allow === 'public' ? undefined : session, header, form['token'])
   const reply = await executeIdempotent(deps, route, {
-    path: req.path,
     target: pathname + search,
     address: addressOf(context),
     actor,

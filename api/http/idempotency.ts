@@ -42,7 +42,7 @@ export const mayRepeat = ({ method, allow, page }: RouteDefinition): boolean =>
 export async function executeIdempotent(
   { store }: { store: Store },
   route: RouteDefinition,
-  asked: Omit<RouteRequest<unknown, unknown>, 'command'> & { path: string },
+  asked: Omit<RouteRequest<unknown, unknown>, 'command'>,
 ): Promise<RouteResponse> {
   const ask = { ...asked, command: randomUUID() as string }
   const name = ask.header(idempotencyHeader)
@@ -50,7 +50,7 @@ export async function executeIdempotent(
   if (!/^[\x21-\x7e]{1,150}$/.test(name))
     throw new DomainError('invalid_request', `${idempotencyHeader} must be 1 to 150 visible ASCII characters`)
   const request: RequestName = { keyId: ask.actor.id, name }
-  const hash = createHash('sha256').update(`${route.method} ${ask.path}\n`).update(ask.bytes).digest()
+  const hash = createHash('sha256').update(`${route.method} ${ask.target}\n`).update(ask.bytes).digest()
   const holder = randomUUID()
   const untilMs = performance.now() + waitMs
   // Derived from the request, so that a repeated request gets the same id while Postgres is unavailable.

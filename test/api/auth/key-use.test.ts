@@ -246,7 +246,7 @@ describe('a command with an Idempotency-Key', () => {
     ).toHaveLength(1)
   })
 
-  it('is refused if the key was used with another body, path or method', async () => {
+  it('is refused if the key was used with another body, path, query or method', async () => {
     await command('POST', '/v1/keys', 'taken', { name: 'admin', role: 'viewer' })
     for (const [method, path, body] of [
       ['POST', '/v1/keys', { name: 'viewer', role: 'viewer' }],
@@ -260,6 +260,10 @@ describe('a command with an Idempotency-Key', () => {
     expect(
       (await command('POST', '/v1/keys', 'taken', { name: 'viewer', role: 'viewer' })).json,
     ).toMatchObject({ code: 'idempotency_conflict', status: 409 })
+    expect((await command('DELETE', '/v1/keys/none?note=one', 'noted')).json['code']).toBe('not_found')
+    expect((await command('DELETE', '/v1/keys/none?note=two', 'noted')).json['code']).toBe(
+      'idempotency_conflict',
+    )
   })
 
   it('is separate for each API key', async () => {
