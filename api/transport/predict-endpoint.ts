@@ -64,8 +64,6 @@ export function createPredictEndpoint(
   const { authentication, serving, log, tracing } = deps
   const infer = createInfer(serving)
   const protocols = { predict: serving.native, ...createRowProtocols(serving.maxInstances) }
-  const modelOf = ({ model }: Target): string =>
-    model === '' ? defaultModel(serving, deps.invocationsModel) : model
   const queue = createWorkQueue(limits.maxHeldBytes)
   const throttle = createReadThrottle(queue.isIdle)
   const bodies = createBodyReader(limits)
@@ -100,12 +98,13 @@ export function createPredictEndpoint(
     if (waitedMs <= limits.maxWaitMs) return undefined
     return new DomainError('overloaded', `requests wait for more than ${limits.maxWaitMs} ms`)
   }
-  /** Returns the id of the key. Throws unless the key may predict with this model. */
-  const permittedKey = (target: Target, { headers }: SharedExchange): string => {
+  /** Returns the id of the key, and the model. Throws unless the key may predict with it. */
+  const permit = (target: Target, { headers }: SharedExchange): Permitted => {
     const actor = authentication.callerOf(headers.authorization)
     requireRole(actor, predictors)
-    requireRole(actor, predictors, modelOf(target))
-    return actor.id
+    const model = target.model === '' ? defaultModel(serving, deps.invocationsModel, actor) : target.model
+    requireRole(actor, predictors, model)
+    return { keyId: actor.id, model }
   }
   const answer = (
     target: Target,
@@ -118,8 +117,7 @@ export function createPredictEndpoint(
     const { caller, headers } = exchange
     const span = tracing?.begin(target, headers, waitedMs)
     try {
-      const keyId = permitted ?? permittedKey(target, exchange)
-      const model = modelOf(target)
+      const { keyId, model } = permitted ?? permit(target, exchange)
       const withinMs = remainingMs(headers[deadlineHeader], waitedMs)
       const late = tooLate(waitedMs, withinMs)
       if (late !== undefined) return refuseLate(target, exchange, late)
@@ -168,7 +166,7 @@ export function createPredictEndpoint(
       (error: unknown) => void (exchange.closed || refuse(target, exchange, error, span)),
     )
   }
-  const enqueue = (target: Target, exchange: SharedExchange, body: Buffer, permitted?: string): void => {
+  const enqueue = (target: Target, exchange: SharedExchange, body: Buffer, permitted?: Permitted): void => {
     const work = (waitedMs: number): void => answer(target, exchange, body, { waitedMs, permitted })
     if (queue.enqueue(body.byteLength, work)) return
     const refusal = `more than ${limits.maxHeldBytes} bytes of requests are queued`
@@ -178,17 +176,17 @@ export function createPredictEndpoint(
     answer: enqueue,
     collect(target, request, response) {
       const exchange = exchangeOf(request, response)
-      let keyId: string
+      let permitted: Permitted
       try {
         // Checked before the body is read, so that an unauthenticated client cannot fill the memory with bodies.
-        keyId = permittedKey(target, exchange)
+        permitted = permit(target, exchange)
         requireOwnSender((name) => request.headers[name] as string | undefined)
       } catch (error) {
         return refuse(target, exchange, error)
       }
       bodies.collect(
         request,
-        (body) => enqueue(target, exchange, body, keyId),
+        (body) => enqueue(target, exchange, body, permitted),
         (refusal) => {
           exchange.shouldKeepAlive = false
           refuse(target, exchange, refusal)
@@ -198,10 +196,15 @@ export function createPredictEndpoint(
   }
 }
 
+interface Permitted {
+  keyId: string
+  model: string
+}
+
 interface Queued {
   waitedMs: number
-  /** The id of the key, if it was checked before the body was read. */
-  permitted: string | undefined
+  /** Present if the key was checked before the body was read. */
+  permitted: Permitted | undefined
 }
 
 const jsonHeaders = ['content-type', 'application/json']

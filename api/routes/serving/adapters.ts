@@ -44,8 +44,8 @@ export function adapterRoutes(deps: ApiDeps): RouteDefinition[] {
       answerSchema: plainPredictedSchema,
       headers: predictionHeaders,
       handle({ params, bytes, header, actor }) {
-        const model = params['name'] ?? defaultModel(serving, invocationsModel)
-        if (actor !== undefined) requireRole(actor, predictors, model)
+        const model = params['name'] ?? defaultModel(serving, invocationsModel, actor!)
+        requireRole(actor!, predictors, model)
         const request = {
           model,
           body: bytes,

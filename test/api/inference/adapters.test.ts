@@ -215,7 +215,16 @@ describe('MLflow', () => {
   it('without a model in the path uses the configured model, and names the setting while several are served', async () => {
     const refused = await ask('/invocations', { inputs: [row] })
     expect(refused).toMatchObject({ status: 404, json: { error_code: 'RESOURCE_DOES_NOT_EXIST' } })
-    expect(refused.json.message).toMatch(/serves 2: set TENURE_INVOCATIONS_MODEL/)
+    expect(refused.json.message).toMatch(/serves 2 to the key \S+: set TENURE_INVOCATIONS_MODEL/)
+    const gardener = await fixture.key({ role: 'predictor', models: ['iris'] })
+    const stranger = await fixture.key({ role: 'predictor', models: ['tulip'] })
+    await api.deps.authentication.refresh()
+    expect((await ask('/invocations', { inputs: [row] }, { key: gardener })).json).toMatchObject({
+      model_name: 'iris',
+    })
+    expect((await ask('/invocations', { inputs: [row] }, { key: stranger })).json.message).toMatch(
+      /serves 0 to/,
+    )
     const targetOf = createTargetParser()
     expect(targetOf('POST', '/invocations?a')).toEqual({ protocol: 'mlflow', model: '' })
     const other = await startApi(fixture, { invocationsModel: 'iris' })
@@ -227,6 +236,7 @@ describe('MLflow', () => {
       await other.deps.authentication.refresh()
       const denied = await other.request('POST', '/invocations', { key: outsider, body: { inputs: [row] } })
       expect(denied).toMatchObject({ status: 403, json: { error_code: 'PERMISSION_DENIED' } })
+      expect(denied.text).not.toContain('iris')
     } finally {
       await other.stop()
     }
