@@ -2,7 +2,7 @@
  * Signs users in with an OpenID Connect provider: authorization code with PKCE (RFC 7636), state and nonce. The ID token must carry a
  * signature of the issuer, although TLS already authenticates the token endpoint.
  */
-import type { Configuration, IDToken } from 'openid-client'
+import type { Configuration, IDToken, TokenEndpointResponse } from 'openid-client'
 import { DomainError } from '../../domain/errors.ts'
 import type { SsoIdentity } from '../../store/access/sso-keys.ts'
 import type { Signer } from '../../store/signing/signing-key.ts'
@@ -79,10 +79,27 @@ export async function finishSignIn(
   const checks = { expectedState: state, expectedNonce: nonce, pkceCodeVerifier: verifier }
   try {
     const tokens = await authorizationCodeGrant(client, returned, { ...checks, idTokenExpected: true })
-    return identityOf(config, tokens.claims()!)
+    const claims = tokens.claims()!
+    return identityOf(config, { ...(await profileOf(config, client, { claims, tokens })), ...claims })
   } catch (error) {
     throw failureOf(error)
   }
+}
+
+/**
+ * Returns what the provider tells at its UserInfo endpoint, where the ID token lacks a claim. Providers may put the claims of a scope there
+ * alone (OpenID Connect Core, 5.4). Throws when it tells of another subject.
+ */
+async function profileOf(
+  { nameClaim, roleClaim }: OidcConfig,
+  client: Configuration,
+  { claims, tokens }: { claims: IDToken; tokens: TokenEndpointResponse },
+): Promise<object> {
+  const used = [nameClaim, roleClaim, ...(nameClaim === 'email' ? ['email_verified'] : [])]
+  const isComplete = used.every((claim) => claims[claim] !== undefined)
+  if (isComplete || client.serverMetadata().userinfo_endpoint === undefined) return {}
+  const { fetchUserInfo } = await import('openid-client')
+  return fetchUserInfo(client, tokens.access_token, claims.sub)
 }
 
 async function clientOf(config: OidcConfig, nowMs: number): Promise<Configuration> {

@@ -38,6 +38,7 @@ afterAll(async () => {
 beforeEach(() => {
   provider.claims = { email: 'ada@example.org', email_verified: true, groups: ['employees', 'ml-approvers'] }
   provider.cheat = {}
+  provider.userInfoOf = undefined
 })
 
 const environment = (issuer: string): Record<string, string> => ({
@@ -213,6 +214,15 @@ it.each<[string, () => void, RegExp]>([
   expect(refused.status).toBe(403)
   expect(refused.headers.get('set-cookie')).toBeNull()
   expect(await refused.text()).toMatch(why)
+})
+
+it('an identity is read from the UserInfo endpoint where the token lacks it, for the same subject only', async () => {
+  Object.assign(provider.claims, { email: 'uma@example.org' })
+  provider.userInfoOf = 'subject'
+  const { status, headers } = await signIn()
+  expect([status, headers.get('location')]).toEqual([303, '/releases'])
+  provider.userInfoOf = 'another'
+  expect(await (await signIn()).text()).toMatch(/does not verify: .*sub/)
 })
 
 it('a response for another attempt, without an attempt, or used twice is refused', async () => {

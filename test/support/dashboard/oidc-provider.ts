@@ -9,6 +9,8 @@ export interface TestProvider {
   claims: Record<string, unknown>
   /** Defects of the next token. */
   cheat: Partial<{ issuer: string; audience: string; nonce: string; expired: boolean; unknownKey: boolean }>
+  /** The subject for which the UserInfo endpoint has the claims, which the token then lacks. */
+  userInfoOf?: string | undefined
   /** Logs in like a browser and returns the path that the provider redirects to. */
   logIn(address: string): Promise<string>
   close(): Promise<void>
@@ -42,9 +44,14 @@ export async function startProvider(): Promise<TestProvider> {
         issuer,
         authorization_endpoint: `${issuer}/authorize`,
         token_endpoint: `${issuer}/token`,
+        userinfo_endpoint: `${issuer}/userinfo`,
         jwks_uri: `${issuer}/keys`,
         id_token_signing_alg_values_supported: ['ES256'],
       }
+    if (pathname === '/userinfo')
+      return request.headers.authorization === 'Bearer of-the-user'
+        ? { sub: 'subject', ...provider.claims, ...(provider.userInfoOf && { sub: provider.userInfoOf }) }
+        : undefined
     const parts: Buffer[] = []
     for await (const part of request) parts.push(part as Buffer)
     const form = new URLSearchParams(Buffer.concat(parts).toString())
@@ -58,11 +65,12 @@ export async function startProvider(): Promise<TestProvider> {
     const pair = new URLSearchParams(Buffer.from(basic, 'base64').toString().replace(':', '='))
     const known = pair.get(clientId) === clientSecret
     if (asked === undefined || challenge !== asked.get('code_challenge') || !known) return undefined
-    return { access_token: 'unused', token_type: 'Bearer', id_token: await tokenFor(asked) }
+    return { access_token: 'of-the-user', token_type: 'Bearer', id_token: await tokenFor(asked) }
   }
 
   const tokenFor = (asked: URLSearchParams): Promise<string> => {
-    const { cheat, claims } = provider
+    const { cheat, userInfoOf } = provider
+    const claims = userInfoOf === undefined ? provider.claims : {}
     return new SignJWT({ nonce: cheat.nonce ?? asked.get('nonce'), ...claims })
       .setProtectedHeader({ alg: 'ES256', kid: 'one' })
       .setIssuer(cheat.issuer ?? issuer)
