@@ -88,7 +88,7 @@ async function bindInProcess(
   request: BindRequest,
 ): Promise<Pick<CheckedArtifact, 'library' | 'unused' | 'byPlace'>> {
   const { processMb, readMs } = uploadLimits
-  const { reply } = await askReader<Reply>(
+  const { reply, isLate } = await askReader<Reply>(
     artifactRoot,
     { kind: 'bind', ...request },
     { memoryMb: processMb, timeMs: readMs },
@@ -96,7 +96,9 @@ async function bindInProcess(
   if (reply === undefined)
     throw new DomainError(
       'artifact_invalid',
-      `reading the file takes more than ${processMb} MiB or ${readMs / 1_000} s`,
+      isLate
+        ? `reading the file takes more than ${readMs / 1_000} s. Try again if the machine is busy; else simplify the model`
+        : `reading the file takes more than ${processMb} MiB`,
     )
   if (!reply.ok) throw new DomainError(isError(reply) ? reply.code : 'artifact_invalid', reply.message)
   const { library, unused, byPlace } = reply

@@ -29,12 +29,14 @@ export const onnxFormat: ArtifactFormat = {
   fileSets: [[fileName]],
   limits: { [fileName]: onnxLimits.fileBytes },
   async inspect(files, output) {
+    const startedMs = performance.now()
     const bytes = bytesOf(files)
     const graph = readGraph(bytes)
     const file = openGraph(graph)
     expectClasses(output, file.classes)
     const { library, layout } = file
-    const outputs = await countOutputs(bytes, file)
+    const leftMs = Math.max(1, Math.round(inspectMs - (performance.now() - startedMs)))
+    const outputs = await countOutputs(bytes, file, leftMs)
     const isPair = isPairOf(output, outputs)
     return { library, columns: columnsOf(layout, graph), outputs: isPair ? 1 : outputs }
   },
@@ -69,8 +71,11 @@ function columnsOf({ columns }: OnnxLayout, graph: OnnxGraph): ArtifactColumn[] 
   })
 }
 
-/** How long ONNX Runtime may take to load a graph and answer a few rows: less than the 5 s in which a file is refused by name. */
-const inspectMs = 4_500
+/**
+ * How long reading a graph may take until ONNX Runtime has loaded it and answered a few rows. Less than the 5 s in which a registration refuses
+ * a file, so that the refusal names ONNX Runtime.
+ */
+const inspectMs = 4_000
 
 /**
  * Returns the number of outputs of a graph. ONNX Runtime loads every graph for this except trees, which are completely checked here. It
