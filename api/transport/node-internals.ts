@@ -41,15 +41,19 @@ export const hasStartedResponse = (socket: Duplex): boolean =>
 
 /**
  * Sends `100 Continue` when the body is first read, and not for a request that is refused before. Node then closes the connection,
- * because the body may never be sent. Relies on the stream calling `_read` when it is read.
+ * because the body may never be sent. Relies on the stream calling `_read` when it is read, except where it already has the whole body.
  */
 export function continueOnRead(request: IncomingMessage, response: ServerResponse): void {
   let hasContinued = false
-  request._read = (size) => {
+  const proceed = (): void => {
     if (!hasContinued && !response.headersSent) response.writeContinue()
     hasContinued = true
+  }
+  request._read = (size) => {
+    proceed()
     IncomingMessage.prototype._read.call(request, size)
   }
+  request.once('end', proceed)
 }
 
 interface Handle {

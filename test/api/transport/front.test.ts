@@ -247,6 +247,10 @@ describe.each(modes)('with the fast path %s, a request', (mode) => {
       await until(() => caller.got() === 'HTTP/1.1 100 Continue\r\n\r\n', '100 Continue')
       caller.socket.write('{}')
       await until(() => /HTTP\/1\.1 [24]\d\d /.test(caller.got().slice(20)), 'the response')
+      // A body may arrive with its head.
+      const eager = dial(mode, `${head(`Authorization: Bearer ${key}\r\n`)}{}`)
+      await until(() => /HTTP\/1\.1 [24]\d\d [^]*\r\n\r\n/.test(eager.got()), 'the response')
+      expect(eager.got()).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\n[^]*\r\nConnection: keep-alive\r\n/i)
     },
   )
 })
