@@ -46,7 +46,7 @@ export async function ingestView(
     afterMs: passedMs === undefined ? undefined : Math.min(passedMs - definition.lateMs, fromMs ?? Infinity),
     untilMs,
   })
-  const run = { viewId: id, lateAt: watermark, asOf: new Date(untilMs).toISOString() }
+  const run = { viewId: id, asOf: new Date(untilMs).toISOString() }
   return withDuck(async (duck) => {
     const total = { read: 0, added: 0, late: 0 }
     const keep = async (rows: readonly ViewRow[], last: string | undefined): Promise<void> => {

@@ -16,25 +16,27 @@ export interface ViewRow {
 
 /**
  * Adds rows, updates the newest values, and advances the watermark to the given time or to just before the last row. A stored row stays
- * unchanged. `lateAt` is the watermark at the start of the run: a row that was usable by then came late and is usable only from `asOf`
- * on, because no earlier training could have used it.
+ * unchanged. A row that was usable by the watermark came late: it is usable from `asOf` on, and after the watermark, because a training as of
+ * the watermark may have read the view without it. The watermark is read with a lock, because a concurrent run may have advanced it.
  */
 export async function insertValues(
   database: Database,
-  run: { viewId: number; lateAt: string | undefined; asOf: string; watermark: string | undefined },
+  run: { viewId: number; asOf: string; watermark: string | undefined },
   rows: readonly ViewRow[],
 ): Promise<{ added: number; late: number }> {
   const [counted] = await database.query<{ added: number; late: number }>(sql`
     with sent as (
       select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         as sent (entity text, "eventAt" timestamptz, "knownAt" timestamptz, "usableAt" timestamptz, features jsonb)
+    ), view as (
+      select watermark from feature_views where id = ${run.viewId} for update
     ), added as (
       insert into feature_history (view_id, entity, event_at, known_at, usable_at, features)
       select ${run.viewId}, entity, "eventAt", "knownAt",
-        case when "usableAt" <= ${run.lateAt ?? null}::timestamptz then greatest("usableAt", ${run.asOf}::timestamptz)
+        case when "usableAt" <= watermark then greatest(watermark + interval '1 microsecond', ${run.asOf}::timestamptz)
           else "usableAt" end,
         features
-      from sent
+      from view cross join sent
       on conflict do nothing returning entity, event_at, known_at, usable_at, features
     ), moved as (
       insert into feature_latest as newest (view_id, entity, event_at, known_at, features)

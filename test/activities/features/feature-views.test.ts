@@ -7,7 +7,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
-import { ingestViewUntil } from '../../../activities/features/ingest-view.ts'
+import { ingestView, ingestViewUntil } from '../../../activities/features/ingest-view.ts'
 import { entityKey, keyOfText, valueAt } from '../../../domain/model/feature-view.ts'
 import {
   byTime,
@@ -306,6 +306,19 @@ describe('a feature view over Postgres', () => {
     await see(['hill', '11:20:00', '11:25:00', 12])
     await ingestViewUntil(store, views, Date.parse(at('12:10:00')))
     expect(await online('hill')).toBe(10)
+  })
+
+  it('dates a row that appears between the reads of two ingestions after both, whichever ends first', async () => {
+    const began = (await findView(store, digest))!
+    await ingestViewUntil(store, views, Date.parse(at('12:40:00')))
+    await see(['fen', '12:35:00', '12:36:00', 13])
+    const { added, late } = await ingestView(store, began, { untilMs: Date.parse(at('12:38:00')) })
+    expect([added, late]).toEqual([1, 1])
+    const knownAt = async (time: string) =>
+      (await listValues(store, { viewId: began.id, entity: 'fen', at: at(time), limit: 1 })).map(
+        ({ features }) => features['height'],
+      )
+    expect([await knownAt('12:40:00'), await knownAt('12:40:00.001')]).toEqual([[], [13]])
   })
 
   it('keeps the values of the old definition while live versions use it after the file changes', async () => {

@@ -75,7 +75,7 @@ const looking = (more: Partial<FeatureOrigin> = {}): ArtifactSpec => {
 const tell = async (entity: string, features: Record<string, FeatureValue>, ageMs = 0) => {
   const at = new Date(Date.now() - ageMs - 1_000).toISOString()
   const { id } = (await findView(fixture.store, view.digest))!
-  const run = { viewId: id, lateAt: undefined, asOf: at, watermark: undefined }
+  const run = { viewId: id, asOf: at, watermark: undefined }
   await insertValues(fixture.store, run, [{ entity, eventAt: at, knownAt: at, usableAt: at, features }])
 }
 const start = async (spec: ArtifactSpec): Promise<string> => {
