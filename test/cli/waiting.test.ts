@@ -1,7 +1,9 @@
-/** Tests that a long request names on a terminal what it waits for, and leaves nothing behind. */
+/** Tests that a long request names on a terminal what it waits for and leaves nothing behind, and that a followed state survives an outage. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
+import { failure } from '../../cli/client/client.ts'
+import { follow } from '../../cli/commands/follow.ts'
 import { runProgram, type CommandSpec } from '../../cli/program.ts'
 import { openTerminal } from '../../cli/terminal.ts'
 
@@ -53,4 +55,29 @@ it('a spinner does not replace what is shown already, and is not for a pipe', as
   expect(out).not.toContain(' a')
   const piped = openTerminal({ out: { write: () => expect.unreachable() }, err: { write: () => 0 } })
   piped.waiting('c')()
+})
+
+const unreachable = failure({ code: 'unreachable', detail: 'Tenure does not respond', remedy: 'Start it.' })
+
+it('a followed state is read again after an outage, and not after another error', async () => {
+  const starting = failure({ code: 'postgres_unavailable', detail: 'Postgres did not answer', status: 503 })
+  const gone = failure({ code: 'not_found', detail: 'there is no sweep', status: 404 })
+  const read = vi
+    .fn<() => Promise<string>>()
+    .mockRejectedValueOnce(unreachable)
+    .mockRejectedValueOnce(starting)
+    .mockResolvedValueOnce('ended')
+    .mockRejectedValueOnce(gone)
+  expect(await follow(read, (state) => state === 'ended')).toBe('ended')
+  await expect(follow(read, () => true)).rejects.toBe(gone)
+})
+
+it('an outage of more than two minutes ends a command, which says that the work continues', async () => {
+  const clock = vi.spyOn(performance, 'now').mockReturnValueOnce(0).mockReturnValueOnce(120_001)
+  const read = () => Promise.reject(unreachable)
+  const problem = {
+    remedy: 'Do not start it again: what was started continues, and its page shows its end. Start it.',
+  }
+  await expect(follow(read, () => true)).rejects.toMatchObject({ problem })
+  clock.mockRestore()
 })
