@@ -1,5 +1,5 @@
 /** Ingests the new rows of a feature view into Postgres. Serving and training read the same stored values, so they cannot differ. */
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, reasonOf } from '../../domain/errors.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { deleteOldValues } from '../../store/features/feature-values.ts'
 import { readNow } from '../../store/database/clock.ts'
@@ -47,18 +47,27 @@ export const materialiseView =
       const used = found.filter(isUsed)
       const total: MaterialiseResult = { definitions: used.length, read: 0, added: 0, late: 0, forgotten: 0 }
       const untilMs = Math.floor(await readNow(store))
+      const failures: unknown[] = []
       for (const each of used) {
-        const counted = await ingestView(store, each, {
-          untilMs,
-          fromMs: from === undefined ? undefined : Date.parse(from),
-          onBatch: () => beat.check(),
-        })
-        total.read += counted.read
-        total.added += counted.added
-        total.late += counted.late
-        total.forgotten += await forgetOld(store, each, { untilMs, beat })
-        await recordRun(store, { id: each.id })
+        try {
+          const counted = await ingestView(store, each, {
+            untilMs,
+            fromMs: from === undefined ? undefined : Date.parse(from),
+            onBatch: () => beat.check(),
+          })
+          total.read += counted.read
+          total.added += counted.added
+          total.late += counted.late
+          total.forgotten += await forgetOld(store, each, { untilMs, beat })
+          await recordRun(store, { id: each.id })
+        } catch (error) {
+          beat.check()
+          // A changed definition that cannot be ingested must not keep the one of the live versions from it.
+          failures.push(error)
+          await recordRun(store, { id: each.id, problem: reasonOf(error) })
+        }
       }
+      if (failures.length > 0) throw failures[0]
       if (used.length > 0) total.watermark = new Date(untilMs).toISOString()
       await resolveAlert(store, alertOf(name))
       if (total.added + total.forgotten > 0) log.info({ view: name, ...total }, 'feature view ingested')
@@ -72,7 +81,10 @@ export const failView =
   ({ store, log }: Deps) =>
   async ({ view, message }: { view: string; message: string }): Promise<void> => {
     const found = await listViews(store, { name: view })
-    for (const { id } of found.filter(isUsed)) await recordRun(store, { id, problem: message })
+    const used = found.filter(isUsed)
+    // A run that was ended from outside has recorded nothing.
+    if (used.every(({ problem }) => problem === undefined))
+      for (const { id } of used) await recordRun(store, { id, problem: message })
     const [model] = found.flatMap(({ models }) => models)
     if (model !== undefined)
       await upsertAlert(store, {

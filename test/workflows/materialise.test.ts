@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { FeatureView } from '../../domain/model/feature-view.ts'
 import { featuresGroup } from '../../cli/commands/registry/features.ts'
 import { exitCodes } from '../../cli/exit-codes.ts'
 import { syncViews } from '../../cli/sync/sync-views.ts'
@@ -20,7 +21,7 @@ import {
   yesNo,
 } from '../../models/define.ts'
 import { listValues } from '../../store/features/feature-history.ts'
-import { listViews } from '../../store/features/feature-views.ts'
+import { findView, upsertView } from '../../store/features/feature-views.ts'
 import { upsertModels } from '../../store/registry/models.ts'
 import { materialiseWorkflowId, type MaterialiseOutcome } from '../../workflows/messages.ts'
 import { startCore, type Core } from '../support/release/core.ts'
@@ -102,7 +103,8 @@ const sync = () =>
     { client: core.client, store: core.store, taskQueue: core.config.taskQueues.control },
     definition.views ?? [],
   )
-const stored = async () => (await listViews(core.store, { name }))[0]
+const { digest } = definition.views![0]!
+const stored = () => findView(core.store, digest)
 const ask = (method: string, path: string, who = 'olga', body?: object) =>
   api.request(method, path, { key: keys[who]!, body })
 const ran = () => until(async () => (await stored())?.watermark !== undefined, 'the first run')
@@ -248,7 +250,7 @@ it('a feature view ingests rows beyond the lateness bound on request', async () 
   ).toEqual([])
 })
 
-it('a failing feature view raises an alert until a run succeeds', async () => {
+it('a failing definition of a feature view raises an alert until a run succeeds, and keeps no other from it', async () => {
   const alerts = () =>
     core.store.query<{ resolved: boolean; message: string }>(
       sql`select resolved_at is not null as resolved, message from alerts where kind = 'features_late'`,
@@ -259,13 +261,26 @@ it('a failing feature view raises an alert until a run succeeds', async () => {
       taskQueue: core.config.taskQueues.control,
       args: [{ view: name }],
     })
+  // As a version that serves was trained on the view before its file changed.
+  const before = { ...definition.views![0]!, digest: 'sha256:before', values: { heat: 'number' as const } }
+  const former = uniqueName('former')
+  const use = (views: FeatureView[]) =>
+    upsertModels(core.store, [{ name: former, definition: { ...definition, views }, codeDigest: 'c' }])
+  await use([before])
+  await upsertView(core.store, before)
+  await core.store.query(
+    sql`update feature_views set synced_at = now() - interval '1 day' where digest = ${before.digest}`,
+  )
   await core.store.query(sql`alter table said rename column warmth to heat`)
   await expect(run()).rejects.toThrow()
+  const { watermark, problem } = (await findView(core.store, before.digest))!
+  expect([watermark, problem]).toEqual([expect.any(String), undefined])
   expect(await alerts()).toMatchObject([
     { resolved: false, message: expect.stringContaining('warmth') as unknown },
   ])
   expect((await stored())?.problem).toContain('there is no column "warmth"')
   await core.store.query(sql`alter table said rename column heat to warmth`)
+  await use([])
   await run()
   expect(await alerts()).toMatchObject([{ resolved: true }])
   expect((await stored())?.problem).toBeUndefined()
