@@ -25,6 +25,8 @@ export interface ListSpec<Row> extends Pick<CommandSpec, 'summary' | 'options' |
   field: string
   /** Whether its rows belong to models, so that the list can be filtered by model. */
   ofModels?: true
+  /** Whether the route answers in pages. */
+  isPaged?: true
   /** Query parameters without an option. */
   query?: Readonly<Record<string, number | boolean>>
   columns: Columns<Row>
@@ -37,19 +39,31 @@ export async function requireModel(client: Client, model: unknown): Promise<void
   if (model !== undefined) await client.get(requestPath`/v1/models/${model}`)
 }
 
+const pageOptions: NonNullable<CommandSpec['options']> = [
+  ['--limit <n>', 'Number of rows (default: 100, at most 1,000)'],
+  ['--cursor <cursor>', 'Continue after the previous page'],
+]
+
 export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
-  const { path, field, query, columns, none, ofModels, options = [], ...spec } = list
+  const { path, field, query, columns, none, ofModels, isPaged, options: own = [], ...spec } = list
   const { options: modelOptions, ...form } = listOfModels
+  const options = [...own, ...(isPaged ? pageOptions : [])]
   return {
     ...spec,
     ...form,
     ...(ofModels ? { options: [...modelOptions, ...options] } : { name: 'list', options }),
     async run({ terminal, api }, input) {
       const asked = listQuery(input)
-      const answer = await api().get<Record<string, Row[]>>(path, { ...query, ...asked })
-      const rows = answer[field] ?? []
+      const answer = await api().get<Record<string, unknown>>(path, { ...query, ...asked })
+      const { [field]: found, next_cursor: next } = answer
+      const rows = (found ?? []) as Row[]
       if (rows.length === 0) await requireModel(api(), asked['model'])
-      terminal.answer(answer, rows.length === 0 ? none : tableBy(terminal, rows, columns))
+      const table = rows.length === 0 ? none : tableBy(terminal, rows, columns)
+      const more =
+        next === undefined
+          ? ''
+          : `\n\nMore ${field}: raise --limit, or continue with --cursor ${String(next)}`
+      terminal.answer(answer, `${table}${more}`)
     },
   }
 }

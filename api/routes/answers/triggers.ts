@@ -1,23 +1,22 @@
 /** Describes the responses of triggers. */
-import { arrayOf, schemaOfFields, textField, timeField } from './fields.ts'
+import { pagedListOf, schemaOfFields, textField, timeField } from './fields.ts'
 
-export const triggersAnswer = schemaOfFields({
-  triggers: arrayOf(
-    schemaOfFields(
-      { model: textField, trigger: textField, kind: textField, waits_for: textField },
-      {
-        fired_at: timeField,
-        message: textField,
-        retraining: textField,
-        scoring: textField,
-        outcome: textField,
-        looked_at: timeField,
-        next_at: timeField,
-        problem: textField,
-      },
-    ),
+export const triggersAnswer = pagedListOf(
+  'triggers',
+  schemaOfFields(
+    { model: textField, trigger: textField, kind: textField, waits_for: textField },
+    {
+      fired_at: timeField,
+      message: textField,
+      retraining: textField,
+      scoring: textField,
+      outcome: textField,
+      looked_at: timeField,
+      next_at: timeField,
+      problem: textField,
+    },
   ),
-})
+)
 
 export const triggerFiredAnswer = schemaOfFields({
   id: textField,

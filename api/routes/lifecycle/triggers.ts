@@ -6,7 +6,8 @@ import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { fireTrigger } from '../../services/triggers/fire-trigger.ts'
 import { listTriggerStates } from '../../services/triggers/list-triggers.ts'
-import { modelName, toWire } from '../../http/schemas.ts'
+import { cursorText } from '../../http/page-cursor.ts'
+import { limit, modelName, toWire } from '../../http/schemas.ts'
 
 const parameters = z
   .record(z.string().min(1).max(100), z.union([z.number(), z.string().max(1_000)]))
@@ -16,11 +17,12 @@ export const triggerRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/triggers', viewers, {
     summary:
       'List triggers of retrainings and batches with their last firing, their next check and the reason for not firing.',
-    answers: { 200: 'The triggers' },
+    answers: { 200: 'The triggers, and next_cursor when there are more' },
     answerSchema: triggersAnswer,
-    query: z.strictObject({ model: modelName.optional() }),
+    query: z.strictObject({ model: modelName.optional(), cursor: cursorText.optional(), limit }),
     async handle({ actor, query }) {
-      return { json: { triggers: (await listTriggerStates(deps, actor, query)).map(toWire) } }
+      const { triggers, next } = await listTriggerStates(deps, actor, query)
+      return { json: { triggers: triggers.map(toWire), next_cursor: next } }
     },
   }),
   defineRoute('post', '/v1/models/:name/triggers/:trigger', startRoles.retrain, {

@@ -1,10 +1,11 @@
 /** Lists the triggers of models with their last firing, their next check, and why one does not fire. */
+import { z } from 'zod'
 import { counted, limitText } from '../../../domain/figures.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { batchScheduleName, isFired, type BatchDefinition } from '../../../domain/triggers/partitions.ts'
 import { waitsFor, type StartSchedule, type TriggerDefinition } from '../../../domain/triggers/trigger.ts'
 import { listPartitionActivity, type PartitionActivity } from '../../../store/triggers/partitions.ts'
-import { listModels } from '../../../store/registry/models.ts'
+import { listModels, type StoredModel } from '../../../store/registry/models.ts'
 import { listTriggerActivity, type TriggerActivity } from '../../../store/triggers/firings.ts'
 import type { ListedSchedule, ListedSchedules } from '../../../temporal/schedules.ts'
 import { retrainWorkflowId } from '../../../workflows/messages.ts'
@@ -12,6 +13,7 @@ import { batchScheduleWorkflowId, triggersWorkflowId } from '../../../workflows/
 import type { Actor } from '../../auth/authentication.ts'
 import { filterVisible } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
+import { decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
 import { callTimeoutMs } from '../../temporal/client.ts'
 
 export interface ListedTrigger {
@@ -33,17 +35,39 @@ export interface ListedTrigger {
   problem?: string
 }
 
-/** Lists triggers by model, the schedule first. A schedule has the id of its workflow. */
+/** The model of the last row of a page, and how many of its rows have been listed. */
+const cursorKey = z.tuple([z.string(), z.number().int().min(0)])
+
+/** Lists triggers by model, the schedule first, and the cursor of the next page. A schedule has the id of its workflow. */
 export async function listTriggerStates(
-  { store, temporal }: Pick<ApiDeps, 'store' | 'temporal'>,
+  deps: Pick<ApiDeps, 'store' | 'temporal'>,
   actor: Actor | undefined,
-  { model }: { model?: string } = {},
+  { model, cursor, limit }: { model?: string; cursor?: string; limit: number },
+): Promise<{ triggers: ListedTrigger[]; next?: string }> {
+  const [from, listed] = cursor === undefined ? ['', 0] : decodeCursor(cursor, 'model', cursorKey)
+  const models = filterVisible(actor, await listModels(deps.store), ({ name }) => name)
+    .filter(({ name, definition }) => {
+      const { retrain, triggers = [], batches = [] } = definition
+      const hasRows = retrain !== undefined || triggers.length + batches.length > 0
+      return hasRows && name >= from && (model === undefined || name === model)
+    })
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    // The rows of `from` may all be listed, and one more model tells whether there is a next page.
+    .slice(0, limit + 2)
+  const rows = await rowsOf(deps, models)
+  const start = Math.min(listed, rows.filter((row) => row.model === from).length)
+  const end = start + limit
+  const triggers = rows.slice(start, end)
+  const last = triggers.at(-1)
+  if (last === undefined || rows.length <= end) return { triggers }
+  const first = rows.findIndex((row) => row.model === last.model)
+  return { triggers, next: encodeCursor('model', [last.model, end - first]) }
+}
+
+async function rowsOf(
+  { store, temporal }: Pick<ApiDeps, 'store' | 'temporal'>,
+  models: readonly StoredModel[],
 ): Promise<ListedTrigger[]> {
-  const models = filterVisible(actor, await listModels(store), ({ name }) => name).filter(
-    ({ name, definition }) =>
-      (model === undefined || name === model) &&
-      (definition.retrain ?? definition.triggers ?? definition.batches) !== undefined,
-  )
   if (models.length === 0) return []
   const done = await listTriggerActivity(store, { models: models.map(({ name }) => name) })
   const scored = await listPartitionActivity(store, { models: models.map(({ name }) => name) })

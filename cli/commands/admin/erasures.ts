@@ -27,6 +27,7 @@ export const erasuresGroup: CommandGroup = {
     listCommand<ErasureAnswer>({
       summary: 'List erasures',
       ofModels: true,
+      isPaged: true,
       examples: ['erasures', 'erasures iris'],
       path: '/v1/erasures',
       field: 'erasures',

@@ -22,6 +22,7 @@ export const triggersGroup: CommandGroup = {
     listCommand<TriggerAnswer>({
       summary: 'List the triggers of model files',
       ofModels: true,
+      isPaged: true,
       examples: ['triggers', 'triggers flight-delay --json'],
       path: '/v1/triggers',
       field: 'triggers',

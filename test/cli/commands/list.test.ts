@@ -11,7 +11,8 @@ const asked: string[] = []
 const server = createServer(({ url = '' }, response) => {
   asked.push(url)
   const [, field = ''] = /^\/v1\/([a-z-]+)(?:\?|$)/.exec(url) ?? []
-  const body = { [field]: [], models: [{ name: 'iris' }] }
+  const next = url.includes('cursor=now') ? { next_cursor: 'later' } : {}
+  const body = { [field]: [], models: [{ name: 'iris' }], ...next }
   response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 })
 beforeAll(() => once(server.listen(0, '127.0.0.1'), 'listening'))
@@ -35,6 +36,12 @@ it('releases, versions and what else is listed by model', () => {
   expect(ofModels.map(({ name }) => name).sort()).toEqual(
     ['alerts', 'audit', 'batch', 'drills', 'erasures', 'releases', 'triggers', 'versions'].sort(),
   )
+})
+
+it.each(['erasures', 'triggers'])('%s says how its next page is read', async (group) => {
+  const page = await tenure(group, '--limit', '1', '--cursor', 'now')
+  expect(page.first).toMatch(/limit=1&cursor=now/)
+  expect(page.out).toContain(`More ${group}: raise --limit, or continue with --cursor later`)
 })
 
 it('releases says whether it lacks any release or an open one', async () => {

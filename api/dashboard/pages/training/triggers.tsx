@@ -3,23 +3,26 @@
  * fire.
  */
 import { z } from 'zod'
+import { cursorText } from '../../../http/page-cursor.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { listTriggerStates, type ListedTrigger } from '../../../services/triggers/list-triggers.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
-import { EmptyList } from '../../components/pager.tsx'
+import { CursorPager, EmptyList, listHref } from '../../components/pager.tsx'
 import { DataTable, Live, Time } from '../../components/elements.tsx'
 import { Crumbs, ModelLink, retrainingHref } from '../../components/links.tsx'
 import { RetrainingOutcome } from './retrainings.tsx'
 
+const rowsAPage = 100
+
 export const triggersPage = definePage({
-  query: z.strictObject({ model: modelName.optional() }),
+  query: z.strictObject({ model: modelName.optional(), cursor: cursorText.optional() }),
   async load(deps, { actor, query }) {
     const { models } = await filterByModel(deps.store, actor, query.model)
-    return { models, triggers: await listTriggerStates(deps, actor, query) }
+    return { models, ...(await listTriggerStates(deps, actor, { ...query, limit: rowsAPage })) }
   },
   title: () => 'Triggers',
-  view: ({ models, triggers }, { query, target }) => (
+  view: ({ models, triggers, next }, { query: { cursor, ...query }, target }) => (
     <>
       <Crumbs to={[['/retrainings', 'Retrainings']]} />
       <h1>Triggers</h1>
@@ -50,6 +53,10 @@ export const triggersPage = definePage({
               { head: 'Problem', cell: ({ problem }) => <span class="small wrap">{problem ?? ''}</span> },
               { head: 'Reason', cell: ({ message }) => <span class="small wrap">{message ?? ''}</span> },
             ]}
+          />
+          <CursorPager
+            first={cursor === undefined ? undefined : listHref('/triggers', query)}
+            next={next === undefined ? undefined : listHref('/triggers', { ...query, cursor: next })}
           />
         </section>
       </Live>

@@ -169,6 +169,16 @@ it('keeps a request for later while Temporal is away or the triggers are paused,
     // A look has found why the trigger can see no files.
     expect.stringMatching(/^Temporal does not answer(; data\/ready: there is no such folder.*)?$/),
   ])
+  const pages: unknown[] = []
+  for (let cursor: unknown = ''; cursor !== undefined;) {
+    const query = `limit=2&model=${model}${cursor === '' ? '' : `&cursor=${String(cursor)}`}`
+    const { json } = await api.request('GET', `/v1/triggers?${query}`, { key: keys['vera']! })
+    pages.push((json['triggers'] as { trigger: string }[]).map(({ trigger }) => trigger))
+    cursor = json['next_cursor']
+  }
+  expect(pages).toEqual([['schedule', 'webhook'], ['file']])
+  const wrong = await api.request('GET', '/v1/triggers?cursor=x', { key: keys['vera']! })
+  expect([wrong.status, wrong.json['code']]).toEqual([400, 'invalid_request'])
   const forOthers = await api.request('GET', '/v1/triggers', { key: keys['otto']! })
   expect(forOthers.json).toEqual({ triggers: [] })
 })
