@@ -1,6 +1,7 @@
 /** Opens and closes a sweep, scores its trials on the validation rows and chooses the best trial. */
 import { DomainError } from '../../domain/errors.ts'
 import { higherIsBetter } from '../../domain/evaluation/metrics.ts'
+import { counted, metricName } from '../../domain/figures.ts'
 import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
 import { issuesOfOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { requireValidation } from '../../domain/training/require-validation.ts'
@@ -115,7 +116,7 @@ export const chooseWinner =
     await recordWinner(store, { id, winner: best.overrides })
     const { winner = best.overrides } = (await findSweep(store, id)) ?? {}
     const named = Object.entries(winner).map(([name, value]) => `${name} ${value}`)
-    const message = `${named.join(', ')}: ${primary} ${best.score?.toPrecision(4)} on the validation rows, the best of ${scored} scored among ${trials.length} trials`
+    const message = `${named.join(', ')}: ${metricName(primary)} ${best.score?.toPrecision(4)} on the validation rows, the best of ${scored} scored among ${counted(trials.length, 'trial')}`
     log.info({ sweep: id, model, winner }, message)
     return { winner, message }
   }

@@ -56,7 +56,7 @@ it('trains each trial, chooses by validation rows and releases the winner, whose
   const ended = await (await start()).result()
   expect(ended).toMatchObject({ outcome: 'chosen', version: `${model}_v1.0.0` })
   expect(ended.message).toMatch(
-    /^learningRate 0\.05: auc 0\.\d+ on the validation rows, the best of 2 scored among 2 trials; /,
+    /^learningRate 0\.05: AUC 0\.\d+ on the validation rows, the best of 2 scored among 2 trials; /,
   )
   const trials = await listTrialsOf(store, ended.id)
   expect(trials.map(({ outcome }) => outcome)).toEqual(['scored', 'scored'])
