@@ -49,6 +49,11 @@ export async function fireTrigger(
   const batch = batches.find((each) => each.triggers?.some(({ name: own }) => own === trigger))
   const declared = [...triggers, ...(batch?.triggers ?? [])].find((each) => each.name === trigger)
   if (declared === undefined) {
+    // The list of triggers names it too.
+    if (trigger === 'schedule' && definition.retrain !== undefined)
+      throw new DomainError('invalid_request', `the schedule of ${model} fires by the clock alone`, {
+        remedy: `Start a retraining with \`tenure retrain ${model}\`.`,
+      })
     const ofBatches = batches.flatMap((each) => [
       ...(each.partition === undefined ? [] : [each]),
       ...(each.triggers ?? []),

@@ -94,6 +94,10 @@ it('fires a webhook by role and model, with the parameters that the model file d
   expect((await fire({ region: 'eu' }, { by: 'vera' })).status).toBe(403)
   expect((await fire({ region: 'eu' }, { by: 'otto' })).status).toBe(403)
   expect((await fire({ region: 'eu' }, { trigger: 'nothing' })).json).toMatchObject({ code: 'not_found' })
+  expect((await fire({}, { trigger: 'schedule' })).json).toMatchObject({
+    code: 'invalid_request',
+    remedy: `Start a retraining with \`tenure retrain ${model}\`.`,
+  })
   expect(JSON.stringify(await issuesOf({}))).toContain('region is missing')
   expect(JSON.stringify(await issuesOf({ region: 'asia' }))).toContain('region is one of eu, us')
   expect(JSON.stringify(await issuesOf({ region: 'eu', epochs: 51 }))).toContain(
