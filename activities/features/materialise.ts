@@ -1,7 +1,7 @@
 /** Ingests the new rows of a feature view into Postgres. Serving and training read the same stored values, so they cannot differ. */
 import { DomainError, reasonOf } from '../../domain/errors.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
-import { deleteOldValues } from '../../store/features/feature-values.ts'
+import { countValues, deleteOldValues } from '../../store/features/feature-values.ts'
 import { readNow } from '../../store/database/clock.ts'
 import { isUsed, listViews, recordRun, type StoredView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
@@ -58,7 +58,7 @@ export const materialiseView =
           total.read += counted.read
           total.added += counted.added
           total.late += counted.late
-          total.forgotten += await forgetOld(store, each, { untilMs, beat })
+          total.forgotten += await forgetOld(store, each, beat)
           await recordRun(store, { id: each.id })
         } catch (error) {
           beat.check()
@@ -98,12 +98,15 @@ export const failView =
     log.warn({ view }, `feature view not ingested: ${message}`)
   }
 
+/** Counts from the newest event: the values of a history that has ended are still needed by trainings as of that time. */
 async function forgetOld(
   store: Store,
   { id, definition: { keepMs } }: StoredView,
-  { untilMs, beat }: { untilMs: number; beat: Beat },
+  beat: Beat,
 ): Promise<number> {
-  const before = new Date(untilMs - keepMs).toISOString()
+  const { newest } = await countValues(store, id)
+  if (newest === undefined) return 0
+  const before = new Date(Date.parse(newest) - keepMs).toISOString()
   let forgotten = 0
   for (;;) {
     const deleted = await deleteOldValues(store, { viewId: id, before })

@@ -25,7 +25,7 @@ export interface FeatureView {
   everyMs: number
   /** How far back each ingestion searches for late rows. */
   lateMs: number
-  /** The retention of values. */
+  /** How much older than the newest event stored values are. */
   keepMs: number
 }
 

@@ -286,6 +286,37 @@ it('a failing definition of a feature view raises an alert until a run succeeds,
   expect((await stored())?.problem).toBeUndefined()
 })
 
+it('a history that has ended is kept as long as a current one, by two runs at once', async () => {
+  const ended = uniqueName('ended')
+  const views = view(ended, {
+    entity: 'room',
+    source: postgres({
+      rows: `select 'r' as room, timestamptz '2001-01-01' + day * interval '1 day' as at from generate_series(1, 90) as day`,
+      eventTime: 'at',
+    }),
+    knownAt: 'at',
+    values: { at: category() },
+    timeToLive: '1 h',
+    keep: '30 d',
+  })
+  const using = { ...definition, name: uniqueName('historian'), views: [views.definition] }
+  await upsertView(core.store, views.definition)
+  await upsertModels(core.store, [{ name: using.name, definition: using, codeDigest: 'c' }])
+  const runs = ['one', 'two'].map((which) =>
+    core.client.workflow.execute('materialise', {
+      workflowId: uniqueName(which),
+      taskQueue: core.config.taskQueues.control,
+      args: [{ view: ended }],
+    }),
+  )
+  await Promise.all(runs)
+  const { id, lateRows } = (await findView(core.store, views.definition.digest))!
+  const [kept] = await core.store.query(sql`
+    select count(*)::integer as n, min(usable_at)::date::text as first, max(usable_at)::date::text as last
+    from feature_history where view_id = ${id}`)
+  expect([kept, lateRows]).toEqual([{ n: 31, first: '2001-03-02', last: '2001-04-01' }, 0])
+})
+
 it('an unused feature view loses its schedule and is not ingested', async () => {
   await upsertModels(core.store, [{ name: model, definition: { ...definition, views: [] }, codeDigest: 'd' }])
   await syncViews({ client: core.client, store: core.store, taskQueue: core.config.taskQueues.control }, [])

@@ -17,7 +17,7 @@ export interface ViewPlan {
 
 /** Builds the queries for the rows of a view that became usable after one moment and not after another. */
 export function planView(
-  { source, entity, eventTime, knownAt, values }: FeatureView,
+  { source, entity, eventTime, knownAt, values, keepMs }: FeatureView,
   { afterMs, untilMs }: { afterMs: number | undefined; untilMs: number },
 ): ViewPlan {
   const [event, known] = [quotedIdentifier(eventTime), quotedIdentifier(knownAt)]
@@ -35,12 +35,13 @@ export function planView(
     select ${entityColumn(entity)} as entity, ${eventAt} as event_at, ${knownSince} as known_at,
       greatest(${eventAt}, ${knownSince}) as usable_at, ${columns.join(', ')}
     from known`
-  // Of several rows for the same event that became known at once, the greatest values win.
+  // Of several rows for the same event that became known at once, the greatest values win. What the retention deletes is not stored anew.
   return {
     known: `select * from (${source.rows}) as given where ${conditions.join(' and ')}`,
     rows: `
     select * from (${shaped}) as shaped where entity is not null
     qualify row_number() over (partition by entity, event_at, known_at order by ${names.map((name) => `${name} desc nulls last`).join(', ')}) = 1
+      and usable_at >= max(event_at) over () - to_milliseconds(${keepMs})
     order by usable_at, entity, event_at, known_at`,
   }
 }

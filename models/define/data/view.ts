@@ -27,7 +27,7 @@ export interface ViewFile<V extends Features> {
   every?: Duration
   /** How late a row may arrive after its `knownAt`. Default: 1 h. It is usable from its ingestion. */
   late?: Duration
-  /** The retention of values. Default: 400 d. */
+  /** How much older than the newest event values are kept. Default: 400 d. */
   keep?: Duration
 }
 
