@@ -26,14 +26,15 @@ const dateType = 1082
 
 /**
  * DuckDB's Postgres extension would need a download, so rows are copied as texts and cast here. `names`: the columns that name something;
- * a double would merge two long numbers, and a timestamp would give a date another text.
+ * a double would merge two long numbers, and a timestamp would give a date another text. Returns those
+ * whose numbers it keeps exact.
  */
 export async function loadFromPostgres(
   duck: Duck,
   query: string,
   read: ReadBatches,
   { names: naming = [] }: { names?: readonly string[] } = {},
-): Promise<void> {
+): Promise<string[]> {
   let casts: string[] = []
   const exact: string[] = []
   await read(query, async ({ columns, rows }) => {
@@ -42,7 +43,7 @@ export async function loadFromPostgres(
       await duck.run(`create temp table texts (${names.map((name) => `${name} varchar`).join(', ')})`)
       casts = columns.map(({ name, type }, index) => {
         const isExact = naming.includes(name) && type === numericType
-        if (isExact) exact.push(names[index]!)
+        if (isExact) exact.push(name)
         const duckType = naming.includes(name) && type === dateType ? 'date' : duckTypes[type]
         return `cast(${names[index]} as ${isExact ? 'varchar' : (duckType ?? 'varchar')}) as ${names[index]}`
       })
@@ -60,10 +61,11 @@ export async function loadFromPostgres(
   await duck.run(`create temp table known as select ${casts.join(', ')} from texts`)
   await duck.run('drop table texts')
   // SQL over the rows may compute with whole numbers. Parquet has no longer integers.
-  for (const name of exact) {
+  for (const name of exact.map(quotedIdentifier)) {
     const [found] = await duck.rows<{ whole: boolean }>(
       `select coalesce(bool_and(regexp_full_match(${name}, '-?[0-9]{1,38}')), true) as whole from known`,
     )
     if (found?.whole === true) await duck.run(`alter table known alter ${name} type decimal(38, 0)`)
   }
+  return exact
 }

@@ -4,6 +4,7 @@
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError, isError } from '../../domain/errors.ts'
+import { canonicalNumberSql, numberTypes } from '../../domain/privacy/canonical-number.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { listErasedSubjects, lockErasedSubjects } from '../../store/privacy/erased-subjects.ts'
@@ -18,48 +19,65 @@ import { openSubjectKey, type SubjectKey } from '../../store/signing/subject-has
 import { insertSnapshot, type Snapshot } from '../../store/training/snapshots.ts'
 import type { Deps } from '../deps.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
+import { columnTypes } from '../data/rows.ts'
 
-/** Returns the digest of the list; undefined for a model without a subject column. Changes the table `known`. */
+export interface SettledSubjects {
+  /** The digest of the list. */
+  subjects: string
+  /** Whether the column is a number, which has other spellings elsewhere. */
+  subjectIsNumber: boolean
+}
+
+/**
+ * Undefined for a model without a subject column. Changes the table `known`. `exactNumbers`: columns of it with numbers, whatever their
+ * type.
+ */
 export async function settleSubjects(
   duck: Duck,
   { store, artifacts }: { store: Database; artifacts: Artifacts },
   { name: model, subject }: ModelDefinition,
-  subjectKey: SubjectKey | undefined,
-): Promise<string | undefined> {
+  { subjectKey, exactNumbers }: { subjectKey: SubjectKey | undefined; exactNumbers: readonly string[] },
+): Promise<SettledSubjects | undefined> {
   if (subject === undefined) return undefined
   if (subjectKey === undefined)
     throw new DomainError('internal', `the rows of ${model} have data subjects, but no signing key is set`)
-  await expectColumn(duck, model, subject)
+  const type = await typeOf(duck, model, subject)
+  const subjectIsNumber = exactNumbers.includes(subject) || new RegExp(numberTypes).test(type)
   const column = quotedIdentifier(subject)
-  const hashOf = (value: string) => `sha256(${textLiteral(subjectKey.key)} || cast(${value} as varchar))`
-  const hash = hashOf(column)
-  const erased = await listErasedSubjects(store, { model, subjectKey })
-  // An earlier build read the texts of a CSV as numbers, and an erasure then named 1001.50 as 1001.5.
-  const text = `cast(${column} as varchar)`
-  const spellings = [column, `try_cast(${text} as bigint)`, `try_cast(${text} as double)`]
-  if (erased.length > 0) {
+  const text = 'cast(person as varchar)'
+  const name = subjectIsNumber && !/INT/.test(type) ? canonicalNumberSql('person') : text
+  const hashOf = (value: string) => `sha256(${textLiteral(subjectKey.key)} || ${value})`
+  // Each person is hashed once, however many rows there are.
+  const persons = `(select distinct ${column} as person from known where ${column} is not null)`
+  const remove = async (isFormer: boolean, spellings: readonly string[]): Promise<void> => {
+    const erased = await listErasedSubjects(store, { model, subjectKey, isFormer })
+    if (erased.length === 0) return
     const list = erased.map(textLiteral).join(', ')
-    await duck.run(
-      `delete from known where ${spellings.map((each) => `${hashOf(each)} in (${list})`).join(' or ')}`,
-    )
+    const named = spellings.map((each) => `${hashOf(each)} in (${list})`).join(' or ')
+    await duck.run(`delete from known where ${column} in (select person from ${persons} where ${named})`)
   }
+  await remove(false, [...new Set([name, text])])
+  // An erasure of an earlier build named a number as the column wrote it, and 1001.50 in a CSV as 1001.5.
+  const asNumbers = ['bigint', 'double'].map((each) => `cast(try_cast(${text} as ${each}) as varchar)`)
+  await remove(true, [text, ...asNumbers])
   const draft = await artifacts.draft('.parquet')
   await duck.run(
-    `copy (select distinct ${hash} as subject from known where ${column} is not null order by subject)
+    `copy (select distinct ${hashOf(name)} as subject from ${persons} where ${name} is not null order by subject)
      to ${textLiteral(draft)} (format parquet, compression zstd)`,
   )
-  return (await artifacts.take('snapshots', draft)).digest
+  return { subjects: (await artifacts.take('snapshots', draft)).digest, subjectIsNumber }
 }
 
-async function expectColumn(duck: Duck, model: string, subject: string): Promise<void> {
-  const columns = await duck.rows<{ name: string }>('select column_name as name from (describe known)')
-  const names = columns.map(({ name }) => name)
-  if (!names.includes(subject))
-    throw new DomainError(
-      'invalid_model_file',
-      `subject: the rows of ${model} have no column ${JSON.stringify(subject)}; they have ${names.slice(0, 50).join(', ')}`,
-      { model, subject },
-    )
+/** Throws `invalid_model_file` without the column. */
+async function typeOf(duck: Duck, model: string, subject: string): Promise<string> {
+  const types = await columnTypes(duck, 'known')
+  const type = types.get(subject)
+  if (type !== undefined) return type
+  throw new DomainError(
+    'invalid_model_file',
+    `subject: the rows of ${model} have no column ${JSON.stringify(subject)}; they have ${[...types.keys()].slice(0, 50).join(', ')}`,
+    { model, subject },
+  )
 }
 
 /**
@@ -98,7 +116,7 @@ export async function insertUnlessErased(
  */
 export async function findSnapshotsOf(
   { store, artifacts }: Pick<Deps, 'store' | 'artifacts'>,
-  { model, subjectHash }: { model: string; subjectHash: string },
+  { model, hashes }: { model: string; hashes: readonly string[] },
 ): Promise<{ digest: string; holds: 'yes' | 'unknown' }[]> {
   const found: { digest: string; holds: 'yes' | 'unknown' }[] = []
   const snapshots = await listModelSnapshots(store, model)
@@ -108,7 +126,7 @@ export async function findSnapshotsOf(
         found.push({ digest, holds: 'unknown' })
         continue
       }
-      const holds = await holdsAny(duck, artifacts, subjects, [subjectHash]).catch(async (error: unknown) => {
+      const holds = await holdsAny(duck, artifacts, subjects, hashes).catch(async (error: unknown) => {
         if (!isError(error, 'artifact_corrupt')) throw error
         if (!(await hasFiles(artifacts))) throw error
         return undefined

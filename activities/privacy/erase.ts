@@ -9,6 +9,7 @@ import { slowPoolSizes } from '../../store/database/connection-budget.ts'
 import { listOutstanding } from '../../store/privacy/erasure-acknowledgements.ts'
 import {
   getErasure,
+  listSubjectHashes,
   noteErasure,
   reachStage,
   type Erasure,
@@ -152,11 +153,12 @@ async function eraseElsewhere({ slow, key }: Scene, { id, model }: Erasure): Pro
   if (batches.length > 0) await noteErasure(slow, { id, note })
 }
 
-async function keepSnapshots(scene: Scene, { id, model, subjectHash }: Erasure): Promise<void> {
+async function keepSnapshots(scene: Scene, { id, model }: Erasure): Promise<void> {
   const { store, config } = scene
   const { definition } = await getModel(store, model)
   const note = 'the model file declares no `subject`, so its snapshots cannot be searched'
   if (definition.subject === undefined) return noteErasure(store, { id, note })
-  const snapshots = await findSnapshotsOf(scene, { model, subjectHash })
+  const hashes = await listSubjectHashes(store, id)
+  const snapshots = await findSnapshotsOf(scene, { model, hashes })
   await keepErasedSnapshots(store, { id, snapshots, days: config.retention.erasedSnapshotDays })
 }

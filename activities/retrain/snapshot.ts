@@ -66,7 +66,7 @@ async function takeOnce(
   }
   const written = await withHeartbeat(() => withSourceCopies({ artifacts, config }, definition.source, take))
   const { digest, bytes, parts: rows, columns, subjects, leftOut, source, served } = written
-  const { newestEvent, firstTestEvent } = written
+  const { subjectIsNumber, newestEvent, firstTestEvent } = written
   await withHeartbeat(() =>
     untilStored(log, `the snapshot of ${name}`, async () => {
       await artifacts.share('snapshots', digest)
@@ -88,6 +88,7 @@ async function takeOnce(
       served,
       floods: leftOut.floods?.map(floodSentence),
       subjects,
+      subjectIsNumber,
       views: views?.map(({ name, digest }) => ({ name, digest })),
     },
   }

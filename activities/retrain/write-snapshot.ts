@@ -31,8 +31,9 @@ export interface WrittenSnapshot {
   newestEvent?: string
   /** ISO 8601: when the first test event happened; absent without event times. */
   firstTestEvent?: string
-  /** The digest of the list of data subjects, for a model with a subject column. */
+  /** The digest of the list of data subjects, and whether their column is a number; for a model with a subject column. */
   subjects?: string
+  subjectIsNumber?: boolean
   leftOut: LeftOut
   /** Facts about the logged predictions that the rows came from. */
   served?: ServedFacts
@@ -57,10 +58,13 @@ export async function writeSnapshot(options: {
     const plan = planRows(definition, { asOfMs, sinceMs })
     if (served === undefined) await loadHistory(duck, store, definition, { sinceMs, asOfMs })
     const rows = await openRows(duck, definition)
+    let exactNumbers: string[] = []
     if (definition.source.kind === 'postgres')
-      await loadFromPostgres(duck, plan.known, foreignReader(store), { names: namingColumns(definition) })
+      exactNumbers = await loadFromPostgres(duck, plan.known, foreignReader(store), {
+        names: namingColumns(definition),
+      })
     else await rows.load(plan.known)
-    const subjects = await settleSubjects(duck, { store, artifacts }, definition, subjectKey)
+    const settled = await settleSubjects(duck, { store, artifacts }, definition, { subjectKey, exactNumbers })
     await rows.shape(plan.rows)
     const leftOut = await countLeftOut(duck, store, definition, asOfMs)
     const draft = await artifacts.draft('.parquet')
@@ -90,7 +94,7 @@ export async function writeSnapshot(options: {
       parts,
       columns,
       ...events,
-      subjects,
+      ...settled,
       leftOut: { ...leftOut, ...flooded.found },
       served,
     }

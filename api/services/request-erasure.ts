@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { DomainError } from '../../domain/errors.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { insertErasure } from '../../store/privacy/erasures.ts'
+import { findSubjectHashes } from '../../store/privacy/subject-hashes.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { eraseWorkflowId, type EraseRequest } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
@@ -25,14 +26,13 @@ export async function requestErasure(
 ): Promise<{ id: string; model: string; isNew: boolean }> {
   requireModelAccess(actor, input.model)
   const { name: model } = await getModel(store, input.model)
-  const { hashOf, digest: keyDigest } = subjects
-  const subjectHash = hashOf(subject)
   const { id, isNew } = await store.transaction(async (database) => {
+    const hashes = await findSubjectHashes(database, subjects, { model, subject })
     const erasure = await insertErasure(database, {
       id: `era_${randomUUID()}`,
       model,
-      subjectHash,
-      keyDigest,
+      ...hashes,
+      keyDigest: subjects.digest,
       predictionIds,
       requestedBy: actor.name,
     })
@@ -41,7 +41,7 @@ export async function requestErasure(
       action: 'erasure.requested',
       subject: erasure.id,
       model,
-      detail: { subjectHash, predictions: predictionIds.length },
+      detail: { subjectHash: hashes.subjectHash, predictions: predictionIds.length },
     })
     return erasure
   })

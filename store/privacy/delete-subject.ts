@@ -38,7 +38,7 @@ export async function eraseSpan(
 ): Promise<void> {
   await database.query(sql`
     with erasure as materialized (
-      select erasures.model, subject_hash, models.definition ->> 'subject' as subject
+      select erasures.model, subject_hash, is_number, models.definition ->> 'subject' as subject
       from erasures join models on models.name = erasures.model where erasures.id = ${id}
     ), logged as materialized (
       select version, fits from erasure, lateral (${loggedVersions(sql`erasure.model`)}) as each
@@ -46,7 +46,7 @@ export async function eraseSpan(
       delete from predictions using erasure, logged
       where predictions.model = erasure.model and predictions.at >= ${fromAt} and predictions.at < ${toAt}
         and logged.version = predictions.version
-        and belongs_to_subject(${key}, subject_hash, subject, fits,
+        and belongs_to_subject(${key}, subject_hash, is_number, subject, fits,
           predictions.routing_key, predictions.features, predictions.instances)
       returning predictions.id
     ), ${hanging(sql`select id from gone`)}
@@ -113,7 +113,7 @@ export async function eraseBatchRows(
 export async function eraseRest(database: Database, { id, key }: { id: string; key: string }): Promise<void> {
   await database.query(sql`
     with erasure as materialized (
-      select erasures.model, subject_hash, models.definition ->> 'subject' as subject, models.definition -> 'views' as views
+      select erasures.model, subject_hash, is_number, models.definition ->> 'subject' as subject, models.definition -> 'views' as views
       from erasures join models on models.name = erasures.model where erasures.id = ${id}
     ), views as materialized (
       select feature_views.id from erasure, feature_views
@@ -121,14 +121,14 @@ export async function eraseRest(database: Database, { id, key }: { id: string; k
         and feature_views.name in (select each ->> 'name' from jsonb_array_elements(coalesce(erasure.views, '[]')) as each)
     ), gone_history as (
       delete from feature_history using erasure, views
-      where view_id = views.id and subject_hash_of(${key}, entity) = subject_hash returning 1
+      where view_id = views.id and subject_hash = any(subject_hashes_of(${key}, entity, is_number)) returning 1
     ), gone_newest as (
       delete from feature_latest using erasure, views
-      where view_id = views.id and subject_hash_of(${key}, entity) = subject_hash returning 1
+      where view_id = views.id and subject_hash = any(subject_hashes_of(${key}, entity, is_number)) returning 1
     ), gone_events as (
       delete from events using erasure
       where routing_key is not null and (events.model is null or events.model = erasure.model)
-        and subject_hash_of(${key}, routing_key) = subject_hash
+        and subject_hash = any(subject_hashes_of(${key}, routing_key, is_number))
       returning 1
     )
     update erasures set counts = counts || jsonb_build_object(

@@ -25,8 +25,9 @@ export async function findErasureFilter(
       `with dated as materialized (
          select arrived.*, least(arrived.at, (select ${scoredDay} from batch_partitions where id = $2)) as known_at from arrived
        ), late as materialized (
-         select dated.* from dated
-           join (select model, max(requested_at) as newest from erasures group by model) as erased using (model)
+         select dated.*, is_number from dated
+           join (select model, max(requested_at) as newest, bool_or(is_number) as is_number from erasures group by model) as erased
+             using (model)
          where known_at < newest + interval '1 minute'
        ), identifying as materialized (
          select version, definition ->> 'subject' as subject, manifest -> 'preprocessing' as fits
@@ -35,9 +36,10 @@ export async function findErasureFilter(
            select from jsonb_array_elements(manifest -> 'preprocessing') as fit
            where fit ->> 'name' = definition ->> 'subject' and fit ->> 'kind' <> 'number')
        ), hashed as materialized (
-         select id, model, known_at, subject_hash_of($1, routing_key) as subject_hash from late
+         select id, model, known_at, unnest(subject_hashes_of($1, routing_key, is_number)) as subject_hash from late
          union all
-         select id, model, known_at, subject_hash_of($1, instance_of(features, fits, instances, instance) ->> subject)
+         select id, model, known_at,
+           unnest(subject_hashes_of($1, instance_of(features, fits, instances, instance) ->> subject, is_number))
          from late join identifying using (version), generate_series(0, instances - 1) as instance
          where features <> ''
        ), requested as materialized (

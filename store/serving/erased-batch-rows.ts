@@ -47,17 +47,20 @@ export function blanking(
     counts = sql`counts`,
   }: Record<'model' | 'erasures' | 'rows', Sql> & { also?: Sql; counts?: Sql },
 ): Sql {
-  const hash = sql`subject_hash_of(${key}, key ->> (select definition ->> 'subject' from models where name = ${model}))`
+  const subject = sql`key ->> (select definition ->> 'subject' from models where name = ${model})`
+  const hasNumbers = sql`(select coalesce(bool_or(is_number), false) from erasing)`
+  const isErased = (text: Sql) => sql`subject_hash_of(${key}, ${text}) in (select subject_hash from erasing)`
   return sql`
   with erasing as materialized (
-    select id, subject_hash from erasures where ${erasures}
+    select id, subject_hash, is_number from erasures where ${erasures}
   ), hit as materialized (
-    select batch_id, row, ${hash} as hash, problem is null as answered, coalesce(review, false) as for_review, prediction_id, started_at
+    select batch_id, row, subject_hashes_of(${key}, ${subject}, ${hasNumbers}) as hashes, problem is null as answered, coalesce(review, false) as for_review, prediction_id, started_at
     from batches join batch_predictions on batch_id = batches.id
     -- Within a case, Postgres looks the hash up in a table; as a join, it would hash each row for each erasure.
-    where batches.model = ${model} and ${rows} and case when key is not null then ${hash} in (select subject_hash from erasing) end
+    where batches.model = ${model} and ${rows} and case when key is not null then ${isErased(subject)}
+      or ${hasNumbers} and canonical_number(${subject}) <> ${subject} and ${isErased(sql`canonical_number(${subject})`)} end
   ), named as materialized (
-    select distinct on (batch_id, row) id, hit.* from hit join erasing on subject_hash = hash
+    select distinct on (batch_id, row) id, hit.* from hit join erasing on subject_hash = any(hashes)
   ), blanked as (
     update batch_predictions set key = null, outputs = null, answer = null, review = null, prediction_id = null, problem = 'erased'
     from named where batch_predictions.batch_id = named.batch_id and batch_predictions.row = named.row and ${rows}

@@ -320,6 +320,8 @@ it('an erasure goes through the log again for predictions that are named while i
       id: `era_${randomUUID()}`,
       model: 'iris',
       subjectHash: hashOf('eve'),
+      formerHashes: [],
+      isNumber: false,
       keyDigest,
       predictionIds,
       requestedBy: 'root',
@@ -408,19 +410,19 @@ describe('snapshots after an erasure', () => {
       code: 'artifact_corrupt',
     })
     const { hashOf } = await openSubjectKey(deps.config.signing.subjectKey)
-    const find = () => findSnapshotsOf(deps, { model: 'iris', subjectHash: hashOf('600') })
+    const find = () => findSnapshotsOf(deps, { model: 'iris', hashes: [hashOf('600')] })
     expect(await find()).toContainEqual({ digest: 'sha256:of-another-model', holds: 'yes' })
     // A list that is lost does not stop an erasure, also where its snapshot is lost; a store without any file does, for a while.
     await deps.artifacts.remove('snapshots', list)
     expect(await find()).toContainEqual({ digest: 'sha256:of-another-model', holds: 'unknown' })
     const missing = { ...deps, artifacts: openArtifacts(`${deps.config.stateDir}/unmounted`) }
-    await expect(
-      findSnapshotsOf(missing, { model: 'iris', subjectHash: hashOf('600') }),
-    ).rejects.toMatchObject({ code: 'artifact_corrupt' })
+    await expect(findSnapshotsOf(missing, { model: 'iris', hashes: [hashOf('600')] })).rejects.toMatchObject({
+      code: 'artifact_corrupt',
+    })
     await store.query(sql`
       update snapshots set source = source || ${JSON.stringify({ subjects: list })}::jsonb where digest = ${after.digest}`)
     await store.query(sql`update snapshots set dropped_at = now() where digest like '%lists'`)
-    expect(await findSnapshotsOf(deps, { model: 'roses', subjectHash: hashOf('600') })).toEqual([
+    expect(await findSnapshotsOf(deps, { model: 'roses', hashes: [hashOf('600')] })).toEqual([
       { digest: after.digest, holds: 'unknown' },
     ])
     await store.query(sql`update snapshots set dropped_at = now() where digest = 'sha256:of-another-model'`)
