@@ -17,6 +17,7 @@ import {
 } from '../../store/privacy/erasures.ts'
 import {
   eraseBatchRows,
+  eraseLate,
   eraseNamed,
   eraseRest,
   eraseSpan,
@@ -148,6 +149,7 @@ async function awaitReplicas({ store, replicaTimeoutMs }: Scene, { id }: Erasure
 async function eraseElsewhere({ slow, key }: Scene, { id, model }: Erasure): Promise<void> {
   await eraseBatchRows(slow, { id, key })
   await eraseRest(slow, { id, key })
+  await eraseLate(slow, id)
   const batches = await listFileBatches(slow, model)
   const note = `files of these batches may contain the subject and are not changed: ${batches.join(', ')}`
   if (batches.length > 0) await noteErasure(slow, { id, note })

@@ -109,22 +109,47 @@ export async function eraseBatchRows(
   )
 }
 
+/**
+ * Deletes what was being stored while its request was erased: outcomes, reviews and events that had found the request, and pairs that a
+ * replica still held. Later ones are refused.
+ */
+export async function eraseLate(database: Database, id: string): Promise<void> {
+  await database.query(sql`
+    with late as materialized (
+      select id from erased_requests where erased_at > now() - interval '1 day'
+    ), gone as (
+      select from late where false
+    ), ${hanging(sql`select id from late`)}
+    update erasures set counts = ${added()} where id = ${id}`)
+}
+
 /** Removes the subject's values from the feature store and the events of its routing key, including events that belong to every model. */
 export async function eraseRest(database: Database, { id, key }: { id: string; key: string }): Promise<void> {
   await database.query(sql`
     with erasure as materialized (
-      select erasures.model, subject_hash, is_number, models.definition ->> 'subject' as subject, models.definition -> 'views' as views
+      select erasures.model, subject_hash, is_number, models.definition ->> 'subject' as subject, models.definition
       from erasures join models on models.name = erasures.model where erasures.id = ${id}
+    ), looked_up as (
+      select feature.value -> 'from' as origin from erasure, jsonb_each(definition -> 'features') as feature
+      union
+      select feature.value -> 'from' from erasure join versions using (model), jsonb_each(manifest -> 'features') as feature
     ), views as materialized (
-      select feature_views.id from erasure, feature_views
-      where feature_views.definition -> 'entity' = jsonb_build_array(erasure.subject)
-        and feature_views.name in (select each ->> 'name' from jsonb_array_elements(coalesce(erasure.views, '[]')) as each)
+      -- With the place of the subject in the keys. A model may name the entity of a view otherwise than the view does.
+      select feature_views.id, field.place::integer
+      from erasure, looked_up join feature_views on digest = origin ->> 'digest',
+        jsonb_array_elements_text(origin -> 'by') with ordinality as field (name, place)
+      where field.name = subject
+      union
+      select feature_views.id, field.place::integer
+      from erasure, jsonb_array_elements(definition -> 'views') as used join feature_views on feature_views.name = used ->> 'name',
+        jsonb_array_elements_text(feature_views.definition -> 'entity') with ordinality as field (name, place)
+      where field.name = subject
     ), gone_history as (
       delete from feature_history using erasure, views
-      where view_id = views.id and subject_hash = any(subject_hashes_of(${key}, entity, is_number)) returning 1
+      where view_id = views.id and subject_hash = any(subject_hashes_of(${key}, split_part(entity, chr(31), place), is_number)) returning 1
     ), gone_newest as (
       delete from feature_latest using erasure, views
-      where view_id = views.id and subject_hash = any(subject_hashes_of(${key}, entity, is_number)) returning 1
+      where view_id = views.id and subject_hash = any(subject_hashes_of(${key}, split_part(entity, chr(31), place), is_number)) returning 1
     ), gone_events as (
       delete from events using erasure
       where routing_key is not null and (events.model is null or events.model = erasure.model)

@@ -350,6 +350,13 @@ it('an erasure goes through the log again for predictions that are named while i
   expect(
     await fixture.store.query(sql`select from erased_requests where id = request_of(${late}::uuid)`),
   ).toHaveLength(1)
+  // An outcome that was being stored while its request was erased.
+  await fixture.store.query(sql`update erasures set stage = 'rest' where id = ${id}`)
+  await fixture.store.query(
+    sql`insert into outcomes (prediction_id, value, observed_at) values (${late}, '1', now())`,
+  )
+  expect(await new MockActivityEnvironment().run(eraseStage(deps), { id })).toBe('snapshots')
+  expect(await count(sql`select count(*) as n from outcomes where prediction_id = ${late}`)).toBe(0)
 })
 
 describe('snapshots after an erasure', () => {

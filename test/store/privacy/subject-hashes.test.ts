@@ -130,8 +130,14 @@ async function scene(type: string, persons: readonly string[], routingKeys: read
     release: direct(),
   })
   const views = [{ name: model }]
+  // Another view has other names for the keys.
+  const visits = `${model} visits`
+  const features = {
+    ...definition.features,
+    seen: { kind: 'number', from: { digest: visits, by: ['shop', 'person'] } },
+  }
   await store.query(sql`
-    update models set definition = ${JSON.stringify({ ...definition, views })} where name = ${model}`)
+    update models set definition = ${JSON.stringify({ ...definition, features, views })} where name = ${model}`)
   const keep = ({ digest, bytes, columns, subjects, subjectIsNumber }: WrittenSnapshot) =>
     insertSnapshot(store, {
       digest,
@@ -189,10 +195,12 @@ async function scene(type: string, persons: readonly string[], routingKeys: read
     select gen_random_uuid(), now(), ${model}, ${fallbackName(model)}, 'champion', 1, routing_key, 1, '', '{0}', 1
     from unnest(${[...routingKeys]}::text[]) as routing_key`)
   await store.query(sql`
-    insert into feature_views (name, digest, definition) values (${model}, ${model}, '{"entity":["person"]}')`)
+    insert into feature_views (name, digest, definition)
+    values (${model}, ${model}, '{"entity":["person"]}'), (${visits}, ${visits}, '{"entity":["place","customer"]}')`)
   await store.query(sql`
     insert into feature_latest (view_id, entity, event_at, known_at, features)
-    select id, entity, now(), now(), '{}' from feature_views, unnest(${entities}::text[]) as entity where name = ${model}`)
+    select id, case name when ${model} then entity else 'berlin' || chr(31) || entity end, now(), now(), '{}'
+    from feature_views, unnest(${entities}::text[]) as entity where name in (${model}, ${visits})`)
   const texts = (query: ReturnType<typeof sql>) =>
     store.query<{ text: string }>(query).then((rows) => rows.map(({ text }) => text).toSorted())
   return {
@@ -241,7 +249,8 @@ async function scene(type: string, persons: readonly string[], routingKeys: read
         ],
         log: await texts(sql`select routing_key as text from predictions where model = ${model}`),
         features: await texts(sql`
-          select entity as text from feature_latest join feature_views on id = view_id where name = ${model}`),
+          select distinct regexp_replace(entity, '^berlin.', '') as text from feature_latest join feature_views on id = view_id
+          where name in (${model}, ${visits})`),
       }
     },
     /** How many of these rows of a returning replica are kept out of the log. */
