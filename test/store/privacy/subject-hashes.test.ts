@@ -1,10 +1,11 @@
 /** Tests that a subject whose column is a number is found in every spelling of the number, and texts only as they are written. */
 import { mkdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { MockActivityEnvironment } from '@temporalio/testing'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { readKeys } from '../../../activities/batch/read-keys.ts'
+import { eraseStage } from '../../../activities/privacy/erase.ts'
 import { findSnapshotsOf } from '../../../activities/privacy/data-subjects.ts'
 import { writeSnapshot, type WrittenSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import { canonicalNumber, canonicalNumberSql } from '../../../domain/privacy/canonical-number.ts'
@@ -12,31 +13,36 @@ import { fallbackName } from '../../../domain/serving/kill-switch.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
 import { defineModel, direct, number, parquet, postgres, random, yesNo } from '../../../models/define.ts'
 import { entityColumn } from '../../../models/define/data/view-rows.ts'
-import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
+import type { Artifacts } from '../../../store/artifacts.ts'
 import { eraseBatchRows, eraseRest, eraseSpan } from '../../../store/privacy/delete-subject.ts'
 import { findErasureFilter } from '../../../store/privacy/erasure-filter.ts'
-import { insertErasure, listSubjectHashes } from '../../../store/privacy/erasures.ts'
+import { getErasure, insertErasure, listSubjectHashes } from '../../../store/privacy/erasures.ts'
 import { findSubjectHashes } from '../../../store/privacy/subject-hashes.ts'
 import { insertBatch } from '../../../store/serving/batches.ts'
 import { openSubjectKey, type SubjectKey } from '../../../store/signing/subject-hash.ts'
 import { insertSnapshot } from '../../../store/training/snapshots.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
-import { openServingFixture, type ServingFixture } from '../../support/serving/serving-fixture.ts'
+import { servingFixtureOn, type ServingFixture } from '../../support/serving/serving-fixture.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 
 /** A source is a file of the project. */
 const folder = `.tenure/people-${process.pid}`
+let deps: ActivityDeps
 let fixture: ServingFixture
 let artifacts: Artifacts
 let subjectKey: SubjectKey
 beforeAll(async () => {
   await mkdir(folder, { recursive: true })
-  fixture = await openServingFixture()
-  artifacts = openArtifacts(fixture.artifactRoot)
-  subjectKey = await openSubjectKey(join(fixture.directory(), 'subjects.key'))
+  deps = await openActivityDeps()
+  artifacts = deps.artifacts
+  const { databaseUrl, artifactRoot, signing } = deps.config
+  fixture = servingFixtureOn({ databaseUrl, artifactRoot })
+  subjectKey = await openSubjectKey(signing.subjectKey)
 })
 afterAll(async () => {
   await fixture.close()
+  await deps.close()
   await rm(folder, { recursive: true })
 })
 
@@ -203,20 +209,19 @@ async function scene(type: string, persons: readonly string[], routingKeys: read
     from feature_views, unnest(${entities}::text[]) as entity where name in (${model}, ${visits})`)
   const texts = (query: ReturnType<typeof sql>) =>
     store.query<{ text: string }>(query).then((rows) => rows.map(({ text }) => text).toSorted())
+  const request = async (subject: string): Promise<string> => {
+    const id = uniqueName('era')
+    const hashes = await findSubjectHashes(store, subjectKey, { model, subject })
+    const by = { keyDigest: subjectKey.digest, predictionIds: [], requestedBy: 'olga' }
+    await insertErasure(store, { id, model, ...hashes, ...by })
+    return id
+  }
   return {
+    model,
+    request,
     /** Erases a person; returns the snapshots that hold the person. */
     async erase(subject: string): Promise<string[]> {
-      const id = uniqueName('era')
-      const hashes = await findSubjectHashes(store, subjectKey, { model, subject })
-      const erasure = {
-        id,
-        model,
-        ...hashes,
-        keyDigest: subjectKey.digest,
-        predictionIds: [],
-        requestedBy: 'olga',
-      }
-      await insertErasure(store, erasure)
+      const id = await request(subject)
       const { key } = subjectKey
       const span = { fromAt: '2000-01-01T00:00:00Z', toAt: '2100-01-01T00:00:00Z' }
       await eraseSpan(store, { id, key, ...span })
@@ -328,4 +333,16 @@ it('the erasure of a text that looks like a number leaves other texts of the sam
   const left = ['007', '1001', '7.50']
   expect(await persons()).toEqual({ snapshot: left, batch: left, log: left, features: left })
   expect(await filtered(['7', '7.0', '007', '7.50'])).toBe(1)
+})
+
+it('an erasure of a model that names no subject any more finds the lists of earlier snapshots', async () => {
+  const { store } = fixture
+  const { model, request } = await scene('bigint', ['4711'], [])
+  await store.query(sql`update models set definition = definition - 'subject' where name = ${model}`)
+  const id = await request('4711')
+  await store.query(sql`update erasures set stage = 'snapshots' where id = ${id}`)
+  expect(await new MockActivityEnvironment().run(eraseStage(deps), { id })).toBe('done')
+  const { snapshots, notes } = await getErasure(store, id)
+  expect(snapshots.map(({ holds }) => holds)).toEqual(['yes', 'yes'])
+  expect(notes).toEqual([expect.stringContaining('declares no `subject`')])
 })
