@@ -72,11 +72,15 @@ export async function eraseNamed(database: Database, id: string): Promise<void> 
     where id = ${id}`)
 }
 
-/** The outcomes, reviews, events and pairs of requests, and the record that they were erased. */
+/** Deletes what hangs on requests, and records that they were erased. */
 const hanging = (requests: Sql): Sql => sql`
     remembered as (
       insert into erased_requests (id) ${requests} on conflict do nothing
-    ), gone_outcomes as (
+    ), ${dependent(requests)}`
+
+/** The outcomes, reviews, events and pairs of requests. */
+const dependent = (requests: Sql): Sql => sql`
+    gone_outcomes as (
       delete from outcomes where request_id in (${requests}) returning 1
     ), gone_reviews as (
       delete from reviews where request_id in (${requests}) returning 1
@@ -111,15 +115,16 @@ export async function eraseBatchRows(
 
 /**
  * Deletes what was being stored while its request was erased: outcomes, reviews and events that had found the request, and pairs that a
- * replica still held. Later ones are refused.
+ * replica still held. Later ones are refused. An earlier stage may have waited for days; a repeated request of an erasure moves its start.
  */
 export async function eraseLate(database: Database, id: string): Promise<void> {
   await database.query(sql`
     with late as materialized (
-      select id from erased_requests where erased_at > now() - interval '1 day'
+      select id from erased_requests
+      where erased_at > least(now() - interval '1 day', (select requested_at from erasures where id = ${id}))
     ), gone as (
       select from late where false
-    ), ${hanging(sql`select id from late`)}
+    ), ${dependent(sql`select id from late`)}
     update erasures set counts = ${added()} where id = ${id}`)
 }
 

@@ -350,8 +350,13 @@ it('an erasure goes through the log again for predictions that are named while i
   expect(
     await fixture.store.query(sql`select from erased_requests where id = request_of(${late}::uuid)`),
   ).toHaveLength(1)
-  // An outcome that was being stored while its request was erased.
-  await fixture.store.query(sql`update erasures set stage = 'rest' where id = ${id}`)
+  // An outcome that was being stored while its request was erased, by an erasure that then waited for days.
+  await fixture.store.query(
+    sql`update erasures set stage = 'rest', requested_at = now() - interval '3 days' where id = ${id}`,
+  )
+  await fixture.store.query(
+    sql`update erased_requests set erased_at = now() - interval '2 days' where id = request_of(${late}::uuid)`,
+  )
   await fixture.store.query(
     sql`insert into outcomes (prediction_id, value, observed_at) values (${late}, '1', now())`,
   )
