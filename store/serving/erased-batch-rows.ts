@@ -47,18 +47,22 @@ export function blanking(
     counts = sql`counts`,
   }: Record<'model' | 'erasures' | 'rows', Sql> & { also?: Sql; counts?: Sql },
 ): Sql {
-  const subject = sql`key ->> (select definition ->> 'subject' from models where name = ${model})`
   const hasNumbers = sql`(select coalesce(bool_or(is_number), false) from erasing)`
   const isErased = (text: Sql) => sql`subject_hash_of(${key}, ${text}) in (select subject_hash from erasing)`
   return sql`
   with erasing as materialized (
     select id, subject_hash, is_number from erasures where ${erasures}
   ), hit as materialized (
-    select batch_id, row, subject_hashes_of(${key}, ${subject}, ${hasNumbers}) as hashes, problem is null as answered, coalesce(review, false) as for_review, prediction_id, started_at
-    from batches join batch_predictions on batch_id = batches.id
+    select batch_id, row, subject_hashes_of(${key}, subject, ${hasNumbers}) as hashes, problem is null as answered,
+      coalesce(review, false) as for_review, prediction_id, started_at
+    from (
+      select batch_predictions.*, started_at, key ->> (select definition ->> 'subject' from models where name = ${model}) as subject
+      from batches join batch_predictions on batch_id = batches.id
+      -- The offset keeps Postgres from reading the key once for each use of the subject.
+      where batches.model = ${model} and key is not null and ${rows} offset 0) as keyed
     -- Within a case, Postgres looks the hash up in a table; as a join, it would hash each row for each erasure.
-    where batches.model = ${model} and ${rows} and case when key is not null then ${isErased(subject)}
-      or ${hasNumbers} and canonical_number(${subject}) <> ${subject} and ${isErased(sql`canonical_number(${subject})`)} end
+    where case when subject is not null then ${isErased(sql`subject`)}
+      or ${hasNumbers} and canonical_number(subject) <> subject and ${isErased(sql`canonical_number(subject)`)} end
   ), named as materialized (
     select distinct on (batch_id, row) id, hit.* from hit join erasing on subject_hash = any(hashes)
   ), blanked as (
