@@ -211,8 +211,7 @@ async function run<T extends object>(
     if (isOutdatedPlan(error)) renamePlan(statement)
     const told = isCancelled(error) ? new Error(`timeout: ${error.message}`, { cause: error }) : error
     saw(told)
-    // Closes the connection: after a failover the next one may reach the new primary.
-    return isReadOnly(told) ? unavailable(told) : rethrow(told)
+    return rethrowWrite(told)
   }
 }
 
@@ -238,6 +237,13 @@ export function rethrow(error: unknown): never {
     throw new DomainError('invalid_request', 'a text has NUL or half a character, which cannot be kept')
   throw isOutage(error) ? unavailable(error) : error
 }
+
+/**
+ * For writes: a server that refuses them is an outage too. The connection must be closed, because after a failover the next one may reach the
+ * new primary.
+ */
+export const rethrowWrite = (error: unknown): never =>
+  isReadOnly(error) ? unavailable(error) : rethrow(error)
 
 /** Runs statements in a connection that the caller has, inside its transaction. */
 export const databaseOf = (client: pg.ClientBase): Database => ({

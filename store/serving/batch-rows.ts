@@ -12,7 +12,8 @@ import {
   type ErasureFilter,
 } from './prediction-log.ts'
 import { copyIn } from '../database/binary-copy.ts'
-import { databaseOf, rethrow, type Store } from '../postgres.ts'
+import { isReadOnly } from '../outage.ts'
+import { databaseOf, rethrow, rethrowWrite, type Store } from '../postgres.ts'
 
 export interface BatchRow {
   /** The index of the row in the input. */
@@ -81,7 +82,8 @@ export async function storeShard(store: Store, stored: StoredShard): Promise<boo
     await client.query('commit')
     return true
   } catch (error) {
-    return rethrow(error)
+    if (isReadOnly(error)) broken = error
+    return rethrowWrite(error)
   } finally {
     // After a commit, Postgres reports that there is nothing to roll back.
     await client.query('rollback').catch((failure: Error) => (broken = failure))

@@ -13,7 +13,7 @@ import { findBatch, insertBatch, listShards, type Batch } from '../../../store/s
 import { insertPartition } from '../../../store/triggers/partitions.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import { openServingFixture, type ServingFixture } from '../../support/serving/serving-fixture.ts'
-import { uniqueName } from '../../support/servers/servers.ts'
+import { openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 const subjectKey = 'secret'
 const model = uniqueName('iris')
@@ -41,7 +41,7 @@ const begin = (): Promise<Batch> =>
  * Stores a part with a row of Anna, one of hers that was refused, and one of Bob. All answers are for review and in the log. `isFile`: of a
  * batch that writes a file.
  */
-const storePart = (batch: Batch, shard: number, isFile = false) => {
+const storePart = (batch: Batch, shard: number, { isFile = false, store = fixture.store } = {}) => {
   const rows = ['anna', 'anna', 'bob'].map((who, index): BatchRow => {
     const problem = index === 1 ? 'x is missing' : null
     const answered = problem === null ? { outputs: [1], answer: 'a', review: true } : undefined
@@ -57,7 +57,7 @@ const storePart = (batch: Batch, shard: number, isFile = false) => {
     outputs: Float32Array.of(1),
   }))
   const counted = { shard, rows: 3, refused: 1, forReview: 2 }
-  return storeShard(fixture.store, {
+  return storeShard(store, {
     batch,
     subjectKey,
     shard: counted,
@@ -158,7 +158,7 @@ it('are blanked in a batch of the day of the erasure or an earlier one, also whe
     expect(await namesOf(batch), partition).toEqual([first, first, 'bob'])
     const logged = first === 'anna' ? 2 : 1
     expect((await loggedOf(batch)).all, partition).toBe(before + logged)
-    await storePart(batch, 1, true)
+    await storePart(batch, 1, { isFile: true })
     expect((await loggedOf(batch)).all, partition).toBe(before + 2 * logged)
   }
 })
@@ -252,4 +252,14 @@ it('a part whose logged rows take several copies logs each of them', async () =>
     select count(*)::integer as rows from predictions
     where model = ${model} and id = any(${[0, count - 1].map((index) => uuidText(idOf(batch, 0, index)))}::uuid[])`)
   expect(stored).toEqual({ rows: 2 })
+})
+
+it('a part that a read-only server refuses is stored later, over another connection', async () => {
+  const readOnly = '?options=-c%20default_transaction_read_only%3Don'
+  const standby = openPatientStore(`${fixture.databaseUrl}${readOnly}`)
+  const batch = await begin()
+  await expect(storePart(batch, 0, { store: standby })).rejects.toMatchObject({ code: 'postgres_unavailable' })
+  expect(standby.pool.totalCount).toBe(0)
+  await standby.close()
+  expect(await storePart(batch, 0)).toBe(true)
 })
