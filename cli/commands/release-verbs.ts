@@ -82,6 +82,7 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
 async function awaitEnd({ terminal, api }: CommandSession, id: string): Promise<ExitCode> {
   let shown = ''
   const ended = await follow(
+    terminal,
     () => api().get<ReleaseAnswer>(path`/v1/releases/${id}`),
     ({ outcome }) => outcome !== undefined,
     ({ stage, why = '' }) => {

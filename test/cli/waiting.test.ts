@@ -59,17 +59,27 @@ it('a spinner does not replace what is shown already, and is not for a pipe', as
 
 const unreachable = failure({ code: 'unreachable', detail: 'Tenure does not respond', remedy: 'Start it.' })
 
-it('a followed state is read again after an outage, and not after another error', async () => {
+it('a followed state is read again after an outage, which is reported once, and not after another error', async () => {
   const starting = failure({ code: 'postgres_unavailable', detail: 'Postgres did not answer', status: 503 })
   const gone = failure({ code: 'not_found', detail: 'there is no sweep', status: 404 })
+  const refused = failure({ code: 'unauthenticated', detail: 'the key is not valid', status: 401 })
   const read = vi
-    .fn<() => Promise<string>>()
+    .fn<() => Promise<string | undefined>>()
+    .mockResolvedValueOnce(undefined)
     .mockRejectedValueOnce(unreachable)
     .mockRejectedValueOnce(starting)
     .mockResolvedValueOnce('ended')
     .mockRejectedValueOnce(gone)
-  expect(await follow(read, (state) => state === 'ended')).toBe('ended')
-  await expect(follow(read, () => true)).rejects.toBe(gone)
+    .mockRejectedValueOnce(refused)
+  const complain = vi.fn()
+  const show = vi.fn()
+  expect(await follow({ complain }, read, (state) => state === 'ended', show)).toBe('ended')
+  // A run that has not opened yet has no state, and is shown as such.
+  expect(show.mock.calls).toEqual([[undefined]])
+  expect(complain.mock.calls).toEqual([['Tenure does not respond. Trying again for 2 min …']])
+  for (const error of [gone, refused])
+    await expect(follow({ complain }, read, () => true)).rejects.toBe(error)
+  expect(complain).toHaveBeenCalledOnce()
 })
 
 it('an outage of more than two minutes ends a command, which says that the work continues', async () => {
@@ -78,6 +88,6 @@ it('an outage of more than two minutes ends a command, which says that the work 
   const problem = {
     remedy: 'Do not start it again: what was started continues, and its page shows its end. Start it.',
   }
-  await expect(follow(read, () => true)).rejects.toMatchObject({ problem })
+  await expect(follow({ complain: () => {} }, read, () => true)).rejects.toMatchObject({ problem })
   clock.mockRestore()
 })

@@ -98,6 +98,7 @@ async function createErasure(
       `Erasure ${started.id} started. Follow it: \`tenure erasures show ${started.id}\``,
     )
   const ended = await follow(
+    terminal,
     () => getErasure(api(), started.id),
     ({ status }) => status === 'done',
     ({ stage, counts }) => terminal.progress(`${stage}, ${counts['requests'] ?? 0} requests erased`),

@@ -30,6 +30,7 @@ export async function cancelRunning(
   for (const { id } of running)
     ended.push(
       await follow(
+        terminal,
         () => api().get<Run>(`${list}${path`/${id}`}`),
         ({ outcome }) => outcome !== undefined,
       ),

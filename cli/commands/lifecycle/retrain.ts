@@ -117,9 +117,9 @@ export async function printFollowed(
 }
 
 /** Waits until a queued start is delivered, and returns the id of the started retraining. Throws `command_refused` if none was started. */
-async function deliveredId({ api }: CommandSession, command: string): Promise<string> {
+async function deliveredId({ terminal, api }: CommandSession, command: string): Promise<string> {
   const read = () => api().get<RecordedAnswer>(path`/v1/commands/${command}`)
-  const { started, message } = await follow(read, ({ state }) => state !== 'waiting')
+  const { started, message } = await follow(terminal, read, ({ state }) => state !== 'waiting')
   if (started?.id === undefined) throw failure({ code: 'command_refused', detail: message })
   return started.id
 }
@@ -177,7 +177,7 @@ export async function followTraining(
       seen.curve.push({ epoch, loss })
     terminal.live(linesOf(terminal, now, seen))
   }
-  const ended = await follow(read, ({ outcome }) => outcome !== undefined, show)
+  const ended = await follow(terminal, read, ({ outcome }) => outcome !== undefined, show)
   // A short retraining ends before the first poll.
   note(ended)
   terminal.live([])

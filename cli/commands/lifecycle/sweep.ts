@@ -91,6 +91,7 @@ export const sweepCommand: CommandSpec = {
       trials: [],
     })
     const ended = await follow(
+      terminal,
       read,
       ({ outcome }) => outcome !== undefined,
       (now) => terminal.live([lineOf(now)]),

@@ -17,6 +17,7 @@ export const watchRelease: CommandSpec = {
     const id = await findReleaseId(api(), String(args[0]))
     let said = ''
     const ended = await follow(
+      terminal,
       () => api().get<WatchedRelease>(path`/v1/releases/${id}`, { limit: readVerdicts }),
       ({ outcome }) => outcome !== undefined,
       (release) => {

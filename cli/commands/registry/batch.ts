@@ -67,6 +67,7 @@ export const batchGroup: CommandGroup = {
         if (deferred !== undefined || options['watch'] !== true)
           return terminal.answer(started, deferred ?? `Started ${started.id}. Follow it: \`tenure batch\``)
         const ended = await follow(
+          terminal,
           readOpening<BatchAnswer | undefined>(
             () => api().get<BatchAnswer>(path`/v1/batches/${started.id}`),
             undefined,
