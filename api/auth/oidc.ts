@@ -99,7 +99,9 @@ async function profileOf(
   const isComplete = used.every((claim) => claims[claim] !== undefined)
   if (isComplete || client.serverMetadata().userinfo_endpoint === undefined) return {}
   const { fetchUserInfo } = await import('openid-client')
-  return fetchUserInfo(client, tokens.access_token, claims.sub)
+  const { email_verified, ...told } = await fetchUserInfo(client, tokens.access_token, claims.sub)
+  // It belongs to the address beside it, which may not be the one of the token.
+  return claims['email'] === undefined || claims['email'] === told.email ? { ...told, email_verified } : told
 }
 
 async function clientOf(config: OidcConfig, nowMs: number): Promise<Configuration> {

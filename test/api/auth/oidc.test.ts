@@ -38,7 +38,7 @@ afterAll(async () => {
 beforeEach(() => {
   provider.claims = { email: 'ada@example.org', email_verified: true, groups: ['employees', 'ml-approvers'] }
   provider.cheat = {}
-  provider.userInfoOf = undefined
+  provider.userInfo = {}
 })
 
 const environment = (issuer: string): Record<string, string> => ({
@@ -217,12 +217,21 @@ it.each<[string, () => void, RegExp]>([
 })
 
 it('an identity is read from the UserInfo endpoint where the token lacks it, for the same subject only', async () => {
-  Object.assign(provider.claims, { email: 'uma@example.org' })
-  provider.userInfoOf = 'subject'
+  provider.userInfo = { ...provider.claims, email: 'uma@example.org' }
+  provider.claims = {}
   const { status, headers } = await signIn()
   expect([status, headers.get('location')]).toEqual([303, '/releases'])
-  provider.userInfoOf = 'another'
+  provider.userInfo['sub'] = 'another'
   expect(await (await signIn()).text()).toMatch(/does not verify: .*sub/)
+})
+
+it('the UserInfo endpoint verifies the address that it tells, and no other of the token', async () => {
+  const { email, groups } = provider.claims
+  provider.claims = { email, groups }
+  provider.userInfo = { email: 'other@example.org', email_verified: true }
+  expect(await (await signIn()).text()).toContain('email address of the identity is not verified')
+  provider.userInfo = { email, email_verified: true }
+  expect((await signIn()).status).toBe(303)
 })
 
 it('a response for another attempt, without an attempt, or used twice is refused', async () => {

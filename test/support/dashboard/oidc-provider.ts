@@ -9,8 +9,8 @@ export interface TestProvider {
   claims: Record<string, unknown>
   /** Defects of the next token. */
   cheat: Partial<{ issuer: string; audience: string; nonce: string; expired: boolean; unknownKey: boolean }>
-  /** The subject for which the UserInfo endpoint has the claims, which the token then lacks. */
-  userInfoOf?: string | undefined
+  /** What the UserInfo endpoint tells, beside the subject of the token. */
+  userInfo: Record<string, unknown>
   /** Logs in like a browser and returns the path that the provider redirects to. */
   logIn(address: string): Promise<string>
   close(): Promise<void>
@@ -50,7 +50,7 @@ export async function startProvider(): Promise<TestProvider> {
       }
     if (pathname === '/userinfo')
       return request.headers.authorization === 'Bearer of-the-user'
-        ? { sub: 'subject', ...provider.claims, ...(provider.userInfoOf && { sub: provider.userInfoOf }) }
+        ? { sub: 'subject', ...provider.userInfo }
         : undefined
     const parts: Buffer[] = []
     for await (const part of request) parts.push(part as Buffer)
@@ -69,8 +69,7 @@ export async function startProvider(): Promise<TestProvider> {
   }
 
   const tokenFor = (asked: URLSearchParams): Promise<string> => {
-    const { cheat, userInfoOf } = provider
-    const claims = userInfoOf === undefined ? provider.claims : {}
+    const { cheat, claims } = provider
     return new SignJWT({ nonce: cheat.nonce ?? asked.get('nonce'), ...claims })
       .setProtectedHeader({ alg: 'ES256', kid: 'one' })
       .setIssuer(cheat.issuer ?? issuer)
@@ -84,6 +83,7 @@ export async function startProvider(): Promise<TestProvider> {
   const provider: TestProvider = {
     issuer,
     claims: {},
+    userInfo: {},
     cheat: {},
     async logIn(address) {
       const asked = new URL(address).searchParams
