@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises'
 import { matchesGlob, relative, resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
-import { splitPattern } from '../../domain/validation/source-address.ts'
+import { splitPattern } from '../../domain/addresses/source-address.ts'
 import { projectFolder } from '../../temporal.config.ts'
 
 export interface MatchingFile {

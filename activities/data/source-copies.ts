@@ -12,7 +12,7 @@ import {
   isRemoteFile,
   parseS3Address,
   splitPattern,
-} from '../../domain/validation/source-address.ts'
+} from '../../domain/addresses/source-address.ts'
 import { openS3Store } from '../../store/objects/s3/s3-store.ts'
 import { isFull } from '../../store/outage.ts'
 import type { Deps } from '../deps.ts'

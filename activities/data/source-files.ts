@@ -24,7 +24,7 @@ import {
   type DeclaredKind,
 } from '../../domain/validation/source-issue.ts'
 import { breaks, type BadValue } from '../../models/define/data/read-values.ts'
-import { isPattern, splitPattern } from '../../domain/validation/source-address.ts'
+import { isPattern, splitPattern } from '../../domain/addresses/source-address.ts'
 import { textLiteral } from '../../domain/sql-text.ts'
 import { projectFolder } from '../../temporal.config.ts'
 import type { Duck } from './duckdb.ts'

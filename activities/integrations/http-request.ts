@@ -3,7 +3,7 @@
  * unreachable system ends the round.
  */
 import { redactedOf } from '../../domain/redact.ts'
-import { percentDecoded } from '../../domain/validation/source-address.ts'
+import { percentDecoded } from '../../domain/addresses/percent-decoded.ts'
 import type { Mirror } from '../../temporal.config.ts'
 import { boundedText } from '../../store/bounded-text.ts'
 import { outgoingFetch } from '../../store/outgoing-fetch.ts'

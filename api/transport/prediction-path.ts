@@ -1,5 +1,5 @@
 /** Parses the path of a prediction request. Clients use few paths many times, so each path is parsed once. */
-import { percentDecoded } from '../../domain/validation/source-address.ts'
+import { percentDecoded } from '../../domain/addresses/percent-decoded.ts'
 import type { RouteCount } from '../metrics/http-requests.ts'
 import type { Protocol } from '../serving/request/protocol.ts'
 

@@ -1,7 +1,7 @@
 /** Reads the settings of the object store from a given environment. */
 import { isAbsolute, resolve } from 'node:path'
 import { readSecret } from '../secret-files.ts'
-import { parseS3Address } from '../../domain/validation/source-address.ts'
+import { parseS3Address } from '../../domain/addresses/source-address.ts'
 import type { ObjectStoreSettings, S3Credentials, S3Settings } from './object-store.ts'
 
 type Environment = Record<string, string | undefined>

@@ -5,7 +5,7 @@
 import type { ExternalMetric } from '../../../domain/canary/external/external-policy.ts'
 import { reasonOf } from '../../../domain/errors.ts'
 import { redactedOf } from '../../../domain/redact.ts'
-import { percentDecoded } from '../../../domain/validation/source-address.ts'
+import { percentDecoded } from '../../../domain/addresses/percent-decoded.ts'
 import { askPostgres } from '../../../store/integrations/ask-postgres.ts'
 import type { MetricSource } from '../../../store/integrations/metric-sources.ts'
 import { sendRequest } from '../../integrations/http-request.ts'

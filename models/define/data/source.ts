@@ -1,6 +1,6 @@
 /** Defines the source of a model's rows, and which of its columns hold times. */
 import type { SourceDefinition } from '../../../domain/model-definition.ts'
-import { issueOfSourceFile } from '../../../domain/validation/source-address.ts'
+import { issueOfSourceFile } from '../../../domain/addresses/source-address.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'

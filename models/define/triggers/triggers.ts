@@ -2,7 +2,7 @@
 import { sourceNamePattern } from '../../../domain/canary/external/external-policy.ts'
 import type { Features } from '../../../domain/model/features.ts'
 import type { TriggerDefinition } from '../../../domain/triggers/trigger.ts'
-import { isRemoteFile, issueOfSourceFile } from '../../../domain/validation/source-address.ts'
+import { isRemoteFile, issueOfSourceFile } from '../../../domain/addresses/source-address.ts'
 import { checkFeatures } from '../data/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'

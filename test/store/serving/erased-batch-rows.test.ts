@@ -258,7 +258,9 @@ it('a part that a read-only server refuses is stored later, over another connect
   const readOnly = '?options=-c%20default_transaction_read_only%3Don'
   const standby = openPatientStore(`${fixture.databaseUrl}${readOnly}`)
   const batch = await begin()
-  await expect(storePart(batch, 0, { store: standby })).rejects.toMatchObject({ code: 'postgres_unavailable' })
+  await expect(storePart(batch, 0, { store: standby })).rejects.toMatchObject({
+    code: 'postgres_unavailable',
+  })
   expect(standby.pool.totalCount).toBe(0)
   await standby.close()
   expect(await storePart(batch, 0)).toBe(true)

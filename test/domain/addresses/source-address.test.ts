@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { isRemoteFile, issueOfSourceFile, parseS3Address } from '../../../domain/validation/source-address.ts'
+import { isRemoteFile, issueOfSourceFile, parseS3Address } from '../../../domain/addresses/source-address.ts'
 
 describe('a file of a source', () => {
   it.each([

@@ -1,4 +1,5 @@
 /** Tells the addresses of source files from paths of the project, and says what is wrong with one. */
+import { percentDecoded } from './percent-decoded.ts'
 
 /** `s3://bucket/key`; undefined for another text. A bucket has 3 to 63 small letters, digits, dots and hyphens. */
 export function parseS3Address(address: string): { bucket: string; key: string } | undefined {
@@ -30,15 +31,6 @@ export function partitionColumnsOf(place: string): Record<string, string | null>
       value === '__HIVE_DEFAULT_PARTITION__' ? null : percentDecoded(value),
     ]),
   )
-}
-
-/** Decodes the percent escapes of a part of an address. A part with an invalid escape, such as a bare `%`, stays as it is. */
-export function percentDecoded(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
 }
 
 /** Why a file of a source cannot be read: neither a path inside the project nor an address; undefined when it can. */
