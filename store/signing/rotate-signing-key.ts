@@ -32,8 +32,8 @@ export interface Rotation {
 }
 
 /**
- * Publishes the next key of this purpose and returns it, so that it can be copied to verifying machines before anything is signed with it. Throws
- * `configuration_invalid` on a machine without the current key, where a rotation would retire no key.
+ * Publishes the next key of this purpose and returns it, so that it can be copied to verifying machines before anything is signed with
+ * it. Throws `configuration_invalid` on a machine without the current key, where a rotation would retire no key.
  */
 export async function prepareRotation(places: KeyPlaces, purpose: KeyPurpose): Promise<Signer> {
   if (readKeyFile(privateFile(places, purpose)) === undefined)

@@ -28,7 +28,7 @@ export function expectKnownCategories(
   const known: KnownTexts | undefined = vocabulary.length > 0 ? new Set(vocabulary) : own
   if (known === undefined) return
   const isForeign = (taken: readonly string[] = []): boolean =>
-    taken.length > 0 && !taken.some((text) => known.has(text)) && countTexts(taken) > (known.untold ?? 0)
+    taken.length > 0 && !taken.some((text) => known.has(text)) && countTexts(taken) > (known.maxUnlisted ?? 0)
   const listed = vocabulary.length > 0 ? vocabulary : known.listed
   const examples = listed === undefined ? '' : `, such as ${shown(listed)}`
   const relist =

@@ -18,8 +18,8 @@ export type ArtifactFiles = Readonly<Record<string, Uint8Array>>
 /** The texts that a model tells apart in a column. */
 export interface KnownTexts {
   has(text: string): boolean
-  /** How many texts the model may know that the file does not tell. Default: 0. */
-  untold?: number
+  /** The maximum number of texts that the model may know and the file does not list. Default: 0. */
+  maxUnlisted?: number
   /** Some of them; undefined for a file that holds only their hashes. */
   listed?: readonly string[]
 }

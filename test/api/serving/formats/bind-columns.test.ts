@@ -166,7 +166,7 @@ describe('columns', () => {
     expect(() => bound(['BERN'], undefined, ['Bern'])).toThrow(/model knows, such as "Bern": write/)
     for (const texts of [['BERN', 'Bern'], []]) expect(bound(texts, isBern).fits).toHaveLength(3)
     expect(bound(['BERN']).fits).toHaveLength(3)
-    const isOneOfTwo = { ...isBern, untold: 1 }
+    const isOneOfTwo = { ...isBern, maxUnlisted: 1 }
     expect(() => bound(['BERN', 'OSLO'], isOneOfTwo)).toThrow(/is a category that the model knows: write/)
     expect(bound(['OSLO', '', 'OSLO'], isOneOfTwo).fits).toHaveLength(3)
   })

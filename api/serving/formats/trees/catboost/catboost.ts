@@ -79,7 +79,7 @@ export function readCatboost(document: JsonObject): Forest {
   for (const { feature_index: index, flat_feature_index: at } of categories) {
     const texts = known.get(index)
     if (texts !== undefined)
-      columns[at]!.knownTexts = { has: (text) => texts.has(hashOfText(text)), untold: texts.untold }
+      columns[at]!.knownTexts = { has: (text) => texts.has(hashOfText(text)), maxUnlisted: texts.maxUnlisted }
   }
   const test = testsOf(floats, splits)
   const oblivious = document['oblivious_trees']

@@ -92,8 +92,8 @@ function onlyCategoryOf(elements: unknown): number | undefined {
 interface KnownCategories {
   /** Whether training has seen the category of a hash. */
   has(hash: number): boolean
-  /** How many categories training may have seen beside those. */
-  untold: number
+  /** The maximum number of categories that training may have seen beside those. */
+  maxUnlisted: number
 }
 
 /**
@@ -109,7 +109,7 @@ function knownHashesOf(
   const known = new Map<number, KnownCategories>()
   if (oneHotSize !== undefined)
     for (const [index, { codeOf }] of codes)
-      known.set(index, { has: (hash) => codeOf.has(hash), untold: oneHotSize - codeOf.size })
+      known.set(index, { has: (hash) => codeOf.has(hash), maxUnlisted: oneHotSize - codeOf.size })
   for (const [index, places] of alone) {
     const has = (hash: number): boolean => {
       startFolding()
@@ -117,7 +117,7 @@ function knownHashesOf(
       const isSeen = places.find(foldedHigh(), foldedLow()) < places.count
       return isSeen || codes.get(index)?.codeOf.has(hash) === true
     }
-    known.set(index, { has, untold: 0 })
+    known.set(index, { has, maxUnlisted: 0 })
   }
   return known
 }

@@ -70,9 +70,9 @@ describe('a model of CatBoost with categories', () => {
     )
     expect(['Red', 'red ', 'nan', 'never seen'].some((text) => colour.has(text))).toBe(false)
     expect(columns.find(({ name }) => name === 'store')!.knownTexts).toBeUndefined()
-    const { has, untold } = columns.find(({ name }) => name === 'flag')!.knownTexts!
+    const { has, maxUnlisted } = columns.find(({ name }) => name === 'flag')!.knownTexts!
     // The default: at most two categories have splits of their own.
-    expect([has('no'), has('False'), untold]).toEqual([true, false, 1])
+    expect([has('no'), has('False'), maxUnlisted]).toEqual([true, false, 1])
   })
 
   it('reads FeatureFreq, the counter of a training on a GPU', () => {
