@@ -111,19 +111,20 @@ export async function insertUnlessErased(
 }
 
 /**
- * Finds the snapshots of a model that contain a subject. Snapshots without a readable list are returned as unknown. Throws
- * `artifact_corrupt` while the store has no file at all: its disk is then missing, and every snapshot would be listed for deletion.
+ * Finds the snapshots of a model that contain a subject. Those whose list cannot be read are returned as unknown, and with `isDeclared`
+ * those without a list. Throws `artifact_corrupt` while the store has no file at all: its disk is then missing, and every snapshot would be
+ * listed for deletion.
  */
 export async function findSnapshotsOf(
   { store, artifacts }: Pick<Deps, 'store' | 'artifacts'>,
-  { model, hashes }: { model: string; hashes: readonly string[] },
+  { model, hashes, isDeclared }: { model: string; hashes: readonly string[]; isDeclared: boolean },
 ): Promise<{ digest: string; holds: 'yes' | 'unknown' }[]> {
   const found: { digest: string; holds: 'yes' | 'unknown' }[] = []
   const snapshots = await listModelSnapshots(store, model)
   await withDuck(async (duck) => {
     for (const { digest, subjects } of snapshots) {
       if (subjects === undefined) {
-        found.push({ digest, holds: 'unknown' })
+        if (isDeclared) found.push({ digest, holds: 'unknown' })
         continue
       }
       const holds = await holdsAny(duck, artifacts, subjects, hashes).catch(async (error: unknown) => {

@@ -159,10 +159,9 @@ async function keepSnapshots(scene: Scene, { id, model }: Erasure): Promise<void
   const { store, config } = scene
   const { definition } = await getModel(store, model)
   const hashes = await listSubjectHashes(store, id)
-  const found = await findSnapshotsOf(scene, { model, hashes })
   const isDeclared = definition.subject !== undefined
+  const snapshots = await findSnapshotsOf(scene, { model, hashes, isDeclared })
   const note = 'the model file declares no `subject`, so only snapshots from when it did can be searched'
   if (!isDeclared) await noteErasure(store, { id, note })
-  const snapshots = isDeclared ? found : found.filter(({ holds }) => holds === 'yes')
   await keepErasedSnapshots(store, { id, snapshots, days: config.retention.erasedSnapshotDays })
 }

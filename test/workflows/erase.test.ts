@@ -351,15 +351,10 @@ it('an erasure goes through the log again for predictions that are named while i
     await fixture.store.query(sql`select from erased_requests where id = request_of(${late}::uuid)`),
   ).toHaveLength(1)
   // An outcome that was being stored while its request was erased, by an erasure that then waited for days.
-  await fixture.store.query(
-    sql`update erasures set stage = 'rest', requested_at = now() - interval '3 days' where id = ${id}`,
-  )
-  await fixture.store.query(
-    sql`update erased_requests set erased_at = now() - interval '2 days' where id = request_of(${late}::uuid)`,
-  )
-  await fixture.store.query(
-    sql`insert into outcomes (prediction_id, value, observed_at) values (${late}, '1', now())`,
-  )
+  await fixture.store.query(sql`
+    with waited as (update erasures set stage = 'rest', requested_at = now() - interval '3 days' where id = ${id}),
+      gone as (update erased_requests set erased_at = now() - interval '2 days' where id = request_of(${late}::uuid))
+    insert into outcomes (prediction_id, value, observed_at) values (${late}, '1', now())`)
   expect(await new MockActivityEnvironment().run(eraseStage(deps), { id })).toBe('snapshots')
   expect(await count(sql`select count(*) as n from outcomes where prediction_id = ${late}`)).toBe(0)
 })
@@ -422,19 +417,18 @@ describe('snapshots after an erasure', () => {
       code: 'artifact_corrupt',
     })
     const { hashOf } = await openSubjectKey(deps.config.signing.subjectKey)
-    const find = () => findSnapshotsOf(deps, { model: 'iris', hashes: [hashOf('600')] })
+    const asked = { model: 'iris', hashes: [hashOf('600')], isDeclared: true }
+    const find = () => findSnapshotsOf(deps, asked)
     expect(await find()).toContainEqual({ digest: 'sha256:of-another-model', holds: 'yes' })
     // A list that is lost does not stop an erasure, also where its snapshot is lost; a store without any file does, for a while.
     await deps.artifacts.remove('snapshots', list)
     expect(await find()).toContainEqual({ digest: 'sha256:of-another-model', holds: 'unknown' })
     const missing = { ...deps, artifacts: openArtifacts(`${deps.config.stateDir}/unmounted`) }
-    await expect(findSnapshotsOf(missing, { model: 'iris', hashes: [hashOf('600')] })).rejects.toMatchObject({
-      code: 'artifact_corrupt',
-    })
+    await expect(findSnapshotsOf(missing, asked)).rejects.toMatchObject({ code: 'artifact_corrupt' })
     await store.query(sql`
       update snapshots set source = source || ${JSON.stringify({ subjects: list })}::jsonb where digest = ${after.digest}`)
     await store.query(sql`update snapshots set dropped_at = now() where digest like '%lists'`)
-    expect(await findSnapshotsOf(deps, { model: 'roses', hashes: [hashOf('600')] })).toEqual([
+    expect(await findSnapshotsOf(deps, { ...asked, model: 'roses' })).toEqual([
       { digest: after.digest, holds: 'unknown' },
     ])
     await store.query(sql`update snapshots set dropped_at = now() where digest = 'sha256:of-another-model'`)
