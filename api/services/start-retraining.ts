@@ -4,7 +4,6 @@ import { notTrainedHere, type BroughtArtifact } from '../../domain/model/brought
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { startRoles } from '../../domain/roles.ts'
 import { requireOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
-import { appendAudit } from '../../store/audit/audit-log.ts'
 import { requireModelFile } from '../../store/maintenance/duties.ts'
 import type { Database } from '../../store/postgres.ts'
 import { getModel, type StoredModel } from '../../store/registry/models.ts'
@@ -12,12 +11,11 @@ import { findRetraining } from '../../store/training/retrainings.ts'
 import { retrainWorkflowId, type RetrainRequest } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
-import type { CommandDeps } from '../deps.ts'
-import { cancelWorkflow } from '../temporal/running-workflow.ts'
 import { authorised } from '../temporal/authorise-start.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
 import type { StartCommand } from './deferred-commands.ts'
 import { requireSoundPolicy } from './start-release.ts'
+import { cancelTraining, type CancelDeps } from './training/cancel-training.ts'
 
 export interface StartRetrainingInput {
   model: string
@@ -98,7 +96,7 @@ export function runOfRetraining(id: string): { model: string; runId: string } | 
  * Cancels a retraining. The run records its end as `cancelled` when its processes have exited. Throws `command_refused` when it has ended.
  */
 export async function cancelRetraining(
-  { store, temporal, log }: Pick<CommandDeps, 'store' | 'temporal' | 'log'>,
+  deps: CancelDeps,
   actor: Actor,
   { id, reason }: CancelRetrainingInput,
 ): Promise<{ id: string; model: string }> {
@@ -107,23 +105,11 @@ export async function cancelRetraining(
     throw new DomainError('not_found', `there is no retraining ${JSON.stringify(id.slice(0, 200))}`)
   const { model, runId } = run
   requireModelAccess(actor, model)
-  const ended = (await findRetraining(store, id))?.outcome
+  const ended = (await findRetraining(deps.store, id))?.outcome
   if (ended !== undefined)
     throw new DomainError('command_refused', `the retraining of ${model} has ended as ${ended}`)
-  await cancelWorkflow(
-    temporal,
-    { workflowId: retrainWorkflowId(model), runId },
-    `the retraining of ${model}`,
-  )
-  await store.transaction((database) =>
-    appendAudit(database, {
-      actor: actor.name,
-      action: 'retraining.cancelled',
-      subject: id,
-      model,
-      detail: { reason: reason ?? null },
-    }),
-  )
-  log.info({ retraining: id, by: actor.name }, 'retraining cancelled')
+  const workflow = { workflowId: retrainWorkflowId(model), runId }
+  const what = `the retraining of ${model}`
+  await cancelTraining(deps, actor, { kind: 'retraining', id, model, workflow, what, reason })
   return { id, model }
 }

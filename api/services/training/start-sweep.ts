@@ -8,9 +8,9 @@ import type { Actor } from '../../auth/authentication.ts'
 import { findInScope } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
 import { authorised } from '../../temporal/authorise-start.ts'
-import { cancelWorkflow } from '../../temporal/running-workflow.ts'
 import { startWorkflow } from '../../temporal/start-workflow.ts'
 import { getTrainable } from '../start-retraining.ts'
+import { cancelTraining, type CancelDeps } from './cancel-training.ts'
 
 export interface StartSweepInput {
   model: string
@@ -60,17 +60,17 @@ export async function startSweep(
 
 /** Cancels a sweep. It ends as `cancelled` with its trials. Throws `command_refused` when it has ended. */
 export async function cancelSweep(
-  { store, temporal, log }: Pick<CommandDeps, 'store' | 'temporal' | 'log'>,
+  deps: CancelDeps,
   actor: Actor,
   id: string,
 ): Promise<{ id: string; model: string }> {
-  const { model, outcome } = await findInScope(actor, { what: 'sweep', id }, findSweep(store, id))
+  const { model, outcome } = await findInScope(actor, { what: 'sweep', id }, findSweep(deps.store, id))
   if (outcome !== undefined) throw new DomainError('command_refused', `the sweep has ended as ${outcome}`)
   // The workflow id belongs to the model. After the workflow was ended from outside, the id may belong to another sweep.
-  const [latest] = await listSweeps(store, { model, limit: 1 })
+  const [latest] = await listSweeps(deps.store, { model, limit: 1 })
   if (latest?.id !== id)
     throw new DomainError('command_refused', `the sweep ${id} is not running: ${latest?.id} came after it`)
-  await cancelWorkflow(temporal, { workflowId: sweepWorkflowId(model) }, `the sweep ${id}`)
-  log.info({ sweep: id, by: actor.name }, 'sweep cancelled')
+  const workflow = { workflowId: sweepWorkflowId(model) }
+  await cancelTraining(deps, actor, { kind: 'sweep', id, model, workflow, what: `the sweep ${id}` })
   return { id, model }
 }

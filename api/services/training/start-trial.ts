@@ -7,9 +7,9 @@ import type { Actor } from '../../auth/authentication.ts'
 import { findInScope } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
 import { authorised } from '../../temporal/authorise-start.ts'
-import { cancelWorkflow } from '../../temporal/running-workflow.ts'
 import { startWorkflow } from '../../temporal/start-workflow.ts'
 import { getTrainable } from '../start-retraining.ts'
+import { cancelTraining, type CancelDeps } from './cancel-training.ts'
 
 export interface StartTrialInput {
   model: string
@@ -45,13 +45,13 @@ export async function startTrial(
 
 /** Cancels a trial. It ends as `cancelled` when its process has exited. Throws `command_refused` when it has ended. */
 export async function cancelTrial(
-  { store, temporal, log }: Pick<CommandDeps, 'store' | 'temporal' | 'log'>,
+  deps: CancelDeps,
   actor: Actor,
   id: string,
 ): Promise<{ id: string; model: string }> {
-  const { model, outcome } = await findInScope(actor, { what: 'trial', id }, findTrial(store, id))
+  const { model, outcome } = await findInScope(actor, { what: 'trial', id }, findTrial(deps.store, id))
   if (outcome !== undefined) throw new DomainError('command_refused', `the trial has ended as ${outcome}`)
-  await cancelWorkflow(temporal, { workflowId: trialWorkflowId(id) }, `the trial ${id}`)
-  log.info({ trial: id, by: actor.name }, 'trial cancelled')
+  const workflow = { workflowId: trialWorkflowId(id) }
+  await cancelTraining(deps, actor, { kind: 'trial', id, model, workflow, what: `the trial ${id}` })
   return { id, model }
 }

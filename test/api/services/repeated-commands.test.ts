@@ -10,6 +10,7 @@ import { startDrill } from '../../../api/services/start-drill.ts'
 import { startRelease } from '../../../api/services/start-release.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
 import { findActiveKeys } from '../../../store/access/api-keys.ts'
+import { listAudit } from '../../../store/audit/audit-log.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import { findKillSwitch, writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import {
@@ -22,6 +23,8 @@ import {
 import { endQueued, listQueued } from '../../../store/release/release-queue.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
 import { insertSweep } from '../../../store/training/sweeps.ts'
+import { insertTrial } from '../../../store/training/trials.ts'
+import { trialWorkflowId } from '../../../workflows/messages.ts'
 import { firstFacts } from '../../support/release/releases.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import { writeChampion } from '../../support/serving/registration.ts'
@@ -159,6 +162,23 @@ it('the cancellation of a sweep that was ended from outside does not reach the n
     },
   })
   expect((await cancel(ids[1]!)).status).toBe(202)
+  expect(await listAudit(fixture.store, { model })).toContainEqual(
+    expect.objectContaining({ action: 'sweep.cancelled', actor: 'root', subject: ids[1] }),
+  )
+})
+
+it('the cancellation of a trial is in the audit log', async () => {
+  const { model } = await modelWith(1)
+  const trial = { model, requestedBy: 'root', asOf: new Date().toISOString(), overrides: {} }
+  const id = `try_${randomUUID()}`
+  await insertTrial(fixture.store, { id, ...trial, trainingId: `trn_${id}` })
+  await api.deps.temporal.call(5_000, (client) =>
+    client.workflow.start('trial', { workflowId: trialWorkflowId(id), taskQueue: 'no worker' }),
+  )
+  expect((await api.request('POST', `/v1/trials/${id}/cancel`, { key })).status).toBe(202)
+  expect(await listAudit(fixture.store, { model })).toContainEqual(
+    expect.objectContaining({ action: 'trial.cancelled', actor: 'root', subject: id }),
+  )
 })
 
 it('a kill switch that was set in the meantime is not replaced, by a user or by a monitor', async () => {
