@@ -3,7 +3,7 @@ import { ApplicationFailure, isCancellation, proxyActivities, setCurrentDetails 
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { MaterialiseOutcome, MaterialiseRequest } from './messages.ts'
 import { field, optional, parseInput } from './input/parse-input.ts'
-import { messageOf } from './release/activities.ts'
+import { errorCodeOf, messageOf } from './release/activities.ts'
 
 const { materialiseView } = proxyActivities<Pick<ControlActivities, 'materialiseView'>>({
   startToCloseTimeout: '1 h',
@@ -33,6 +33,6 @@ export async function materialise(given: MaterialiseRequest): Promise<Materialis
     if (isCancellation(error)) throw error
     const message = messageOf(error)
     await failView({ view, message })
-    throw ApplicationFailure.nonRetryable(message, 'view_not_taken_in')
+    throw ApplicationFailure.nonRetryable(message, errorCodeOf(error) ?? 'internal')
   }
 }

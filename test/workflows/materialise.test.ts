@@ -272,7 +272,7 @@ it('a failing definition of a feature view raises an alert until a run succeeds,
     sql`update feature_views set synced_at = now() - interval '1 day' where digest = ${before.digest}`,
   )
   await core.store.query(sql`alter table said rename column warmth to heat`)
-  await expect(run()).rejects.toThrow()
+  await expect(run()).rejects.toMatchObject({ cause: { type: 'source_unreadable' } })
   const { watermark, problem } = (await findView(core.store, before.digest))!
   expect([watermark, problem]).toEqual([expect.any(String), undefined])
   expect(await alerts()).toMatchObject([
