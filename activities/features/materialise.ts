@@ -1,7 +1,7 @@
 /** Ingests the new rows of a feature view into Postgres. Serving and training read the same stored values, so they cannot differ. */
 import { DomainError, reasonOf } from '../../domain/errors.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
-import { countValues, deleteOldValues } from '../../store/features/feature-values.ts'
+import { deleteOldValues } from '../../store/features/feature-values.ts'
 import { readNow } from '../../store/database/clock.ts'
 import { isUsed, listViews, recordRun, type StoredView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
@@ -10,6 +10,7 @@ import type { Deps } from '../deps.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { ingestView } from './ingest-view.ts'
+import { findKeptSince } from './kept-since.ts'
 
 export interface MaterialiseInput {
   view: string
@@ -98,18 +99,13 @@ export const failView =
     log.warn({ view }, `feature view not ingested: ${message}`)
   }
 
-/** Counts from the newest event: the values of a history that has ended are still needed by trainings as of that time. */
-async function forgetOld(
-  store: Store,
-  { id, definition: { keepMs } }: StoredView,
-  beat: Beat,
-): Promise<number> {
-  const { newest } = await countValues(store, id)
-  if (newest === undefined) return 0
-  const before = new Date(Date.parse(newest) - keepMs).toISOString()
+async function forgetOld(store: Store, view: StoredView, beat: Beat): Promise<number> {
+  const sinceMs = await findKeptSince(store, view)
+  if (sinceMs === undefined) return 0
+  const before = new Date(sinceMs).toISOString()
   let forgotten = 0
   for (;;) {
-    const deleted = await deleteOldValues(store, { viewId: id, before })
+    const deleted = await deleteOldValues(store, { viewId: view.id, before })
     forgotten += deleted
     beat.check()
     if (deleted === 0 || forgotten >= maxForgotten) return forgotten

@@ -8,7 +8,9 @@ import {
 } from '../../domain/model-definition.ts'
 import type {
   ColumnSummary,
+  Expectation,
   ExpectationResult,
+  KeptValues,
   LeftOut,
   ValidationVerdict,
 } from '../../domain/validation/expectations.ts'
@@ -33,6 +35,8 @@ export interface SnapshotToJudge {
   /** The row counts of earlier snapshots. */
   earlierRows: number[]
   leftOut?: LeftOut
+  /** Of the views that the rows are joined to. */
+  kept?: KeptValues[]
 }
 
 export interface JudgedSnapshot {
@@ -43,13 +47,14 @@ export interface JudgedSnapshot {
 }
 
 export async function judgeSnapshot(options: SnapshotToJudge): Promise<JudgedSnapshot> {
-  const { definition, path, asOf, champion, earlierRows, leftOut } = options
+  const { definition, path, asOf, champion, earlierRows, leftOut, kept = [] } = options
   const expectations = [
     ...impliedExpectations(definition),
     ...(champion === undefined ? [] : expectedOfChampion(definition, champion)),
     ...definition.expectations,
     ...expectedOfLeftOut(definition, leftOut),
     ...expectedOfFloods(leftOut?.floods),
+    ...kept.map((each): Expectation => ({ check: 'values_kept', ...each, severity: 'warn' })),
   ]
   const context = { asOfMs: Date.parse(asOf), eventAt: snapshotColumns.eventAt, earlierRows }
   const summarised = [...Object.keys(definition.features), ...snapshotLabels(definition.label.output)]

@@ -10,6 +10,7 @@ import { listEarlierRows } from '../../store/training/snapshots.ts'
 import { findValidation, insertValidation, type ValidationRecord } from '../../store/training/validations.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
+import { listKept } from '../features/kept-since.ts'
 import { memoryOfJobMb } from '../runtime/memory-limit.ts'
 import { runJob } from '../runtime/run-job.ts'
 import type { JudgedSnapshot } from './judge-snapshot.ts'
@@ -48,7 +49,8 @@ export const validate =
     const earlierRows = await listEarlierRows(store, { model: name, except: snapshotDigest })
     const serving = await findChampion(store, name)
     const champion = serving && (await getVersion(store, serving.version)).manifest
-    const job: RowsJob = { kind: 'validate', definition, path, asOf, champion, earlierRows, leftOut }
+    const kept = await listKept(store, definition)
+    const job: RowsJob = { kind: 'validate', definition, path, asOf, champion, earlierRows, leftOut, kept }
     const report = await runJob<JudgedSnapshot>({
       what: `the validation of ${name}`,
       file: 'activities/retrain/rows-child.ts',

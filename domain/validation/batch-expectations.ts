@@ -6,6 +6,7 @@ import type {
   ExpectationContext,
   ExpectationResult,
   BatchTable,
+  KeptValues,
 } from './expectations.ts'
 import { isPresent, isWithin } from './row-expectations.ts'
 import { quantiles } from '../statistics/quantiles.ts'
@@ -49,6 +50,8 @@ function findingOf(
       return judgeTypicalRowCount(expectation, table.rows, context.earlierRows)
     case 'fresh':
       return judgeAge(expectation.withinMs, table, context)
+    case 'values_kept':
+      return judgeKept(expectation, table, context)
     case 'not_empty':
       return onColumn(judgeEmpty)
     case 'distinct':
@@ -142,6 +145,21 @@ function judgeAge(withinMs: number, table: BatchTable, { asOfMs, eventAt }: Expe
   const hours = (ms: number) => Number((ms / 3_600_000).toFixed(2))
   const message = `the newest row is ${hours(asOfMs - newest)} h old, at most ${hours(withinMs)} h is required`
   return { passed: asOfMs - newest <= withinMs, observed: asOfMs - newest, message }
+}
+
+function judgeKept(
+  { view, keepMs, sinceMs }: KeptValues,
+  table: BatchTable,
+  { eventAt = '' }: ExpectationContext,
+): Finding & { failing: number } {
+  let older = 0
+  for (const time of numbersOf(table.columns[eventAt] ?? [])) if (time < sinceMs) older++
+  const kept = `those of the feature view ${view} from ${new Date(sinceMs).toISOString().slice(0, 16)}Z on (keep: ${Number((keepMs / 86_400_000).toFixed(2))} d)`
+  const message =
+    older === 0
+      ? `no row is older than the values kept: ${kept}`
+      : `${groupedDigits(older)} of ${groupedDigits(table.rows)} rows are older than the values kept, ${kept}, and look up nothing: raise keep, and rename the view so that it reads its source again`
+  return { passed: older === 0, observed: older, failing: older, message }
 }
 
 function judgeClasses(classes: readonly (string | number)[], min: number, cells: Cells): Finding {

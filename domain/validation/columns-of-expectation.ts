@@ -19,6 +19,7 @@ export function columnsOfExpectation(
     case 'not_swapped':
       return expectation.references.map(({ name }) => name)
     case 'fresh':
+    case 'values_kept':
       return eventAt === undefined ? [] : [eventAt]
     case 'rows':
     case 'rows_as_usual':

@@ -44,6 +44,8 @@ export type Check =
   | { check: 'left_out'; leftOut: LeftOut }
   /** No value of a category floods some periods. */
   | { check: 'no_flood'; flood: Flood }
+  /** No row is older than the values that a feature view keeps. */
+  | ({ check: 'values_kept' } & KeptValues)
 
 export type Expectation = Check & {
   severity: ExpectationSeverity
@@ -65,6 +67,14 @@ export interface LeftOut {
   later: number
   /** Rows of flooded values, which the policy of the model file leaves out; absent without floods. */
   floods?: Flood[]
+}
+
+/** The values of a feature view that its retention keeps. */
+export interface KeptValues {
+  view: string
+  keepMs: number
+  /** Earlier values are deleted. */
+  sinceMs: number
 }
 
 /** A series of periods in which one value of a category has far more rows than in the others. */

@@ -5,6 +5,10 @@ import { rm } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { validate, type ValidateResult } from '../../../activities/retrain/validate.ts'
+import type { FeatureView } from '../../../domain/model/feature-view.ts'
+import { insertValues } from '../../../store/features/feature-values.ts'
+import { findView, upsertView } from '../../../store/features/feature-views.ts'
+import { getModel, upsertModels } from '../../../store/registry/models.ts'
 import { insertSnapshot } from '../../../store/training/snapshots.ts'
 import { findValidation, insertValidation } from '../../../store/training/validations.ts'
 import { exampleDay, exampleModelDirectory, syncExampleModel } from '../../support/training/example-model.ts'
@@ -60,6 +64,32 @@ describe('a validation', () => {
     expect(failures).toEqual([])
     const stored = await findValidation(deps.store, 'val_big')
     expect(stored?.report).toMatchObject({ rows: 250_000, verdict: 'pass' })
+  })
+
+  it('warns of rows that are older than the values that a feature view keeps', async () => {
+    const { store } = deps
+    const { definition } = await getModel(store, 'roses')
+    const digest = 'sha256:heights'
+    const source = { kind: 'postgres' as const, files: {}, rows: '' }
+    const columns = { entity: ['id'], eventTime: 'at', knownAt: 'at', values: {} }
+    const periods = { everyMs: 1, lateMs: 1, keepMs: 86_400_000 }
+    const heights: FeatureView = { name: 'heights', digest, source, ...columns, ...periods }
+    await upsertView(store, heights)
+    await upsertModels(store, [
+      { name: 'tulips', definition: { ...definition, name: 'tulips', views: [heights] }, codeDigest: 'c' },
+    ])
+    const { id: viewId } = (await findView(store, digest))!
+    const at = '2024-03-02T00:01:00Z'
+    const row = { entity: 'a', eventAt: at, knownAt: at, usableAt: at, features: {} }
+    await insertValues(store, { viewId, asOf: at, watermark: at }, [row])
+    const snapshotDigest = await snapshotOf(500)
+    const input = { validationId: 'val_kept', model: 'tulips', snapshotDigest, asOf: exampleDay(35) }
+    expect(await new MockActivityEnvironment().run(validate(deps), input)).toMatchObject({
+      verdict: 'warn',
+      failures: [
+        'values_kept of batch (warn): 60 of 500 rows are older than the values kept, those of the feature view heights from 2024-03-01T00:01Z on (keep: 1 d), and look up nothing: raise keep, and rename the view so that it reads its source again',
+      ],
+    })
   })
 
   it('that is repeated returns its stored result', async () => {
