@@ -107,7 +107,8 @@ export const sweepCommand: CommandSpec = {
       outcome: ({ outcome }) => outcome ?? 'running',
       ...(scored.some(({ outcome }) => outcome === 'failed') ? { reason: reasonOf } : {}),
     })
-    terminal.answer(ended, `${table}\n${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}`)
+    const listed = scored.length === 0 ? '' : `${table}\n`
+    terminal.answer(ended, `${listed}${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}`)
     return /ended as (released|registered)/.test(ended.message ?? '') ? exitCodes.done : exitCodes.otherwise
   },
 }

@@ -37,7 +37,10 @@ it('a sweep prints the last line of why a trial has failed', async () => {
   await new Promise((resolve) => server.once('listening', resolve))
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const { out } = await runCommand([sweepCommand], ['sweep', 'iris', '--grid', 'kind=gbdt,foo', '--url', url])
-  server.close()
   expect(out).toMatch(/kind=foo +– +failed +ValueError: no boosting type foo\n/)
   expect(out).not.toMatch(/line 3|accuracy 0\.8/)
+  sweep.trials = []
+  const without = await runCommand([sweepCommand], ['sweep', 'iris', '--grid', 'kind=gbdt,foo', '--url', url])
+  server.close()
+  expect(without.out).toBe('chosen: kind gbdt; its retraining ended as registered\n')
 })
