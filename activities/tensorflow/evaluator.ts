@@ -268,7 +268,7 @@ async function metricFunctionsOf({ definition, modelsDirectory }: EvaluatorJob):
   if (digestOfJson(present) !== digestOfJson(definition))
     throw new DomainError(
       'training_failed',
-      `${file} has changed since it was registered: run \`tenure models sync\` and retrain`,
+      `${file} differs from the definition that the training began with: retrain, after \`tenure models sync\` where the change is not synced yet`,
     )
   return metrics
 }

@@ -60,7 +60,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   if (digestOfJson(model.definition) !== job.definitionDigest)
     throw new DomainError(
       'training_failed',
-      `${model.file} has changed since it was registered: run \`tenure models sync\` and retrain`,
+      `${model.file} differs from the definition that the training began with: retrain, after \`tenure models sync\` where the change is not synced yet`,
     )
   const { definition } = model
   const { hyperparameters } = job

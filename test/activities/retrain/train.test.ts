@@ -261,7 +261,7 @@ describe('a training', () => {
     await sync(other)
     await expect(run('trn_i')).rejects.toMatchObject({
       code: 'training_failed',
-      message: expect.stringContaining('tenure models sync') as unknown,
+      message: expect.stringContaining(': retrain, after `tenure models sync` where') as unknown,
     })
     expect(await getTraining(deps.store, 'trn_i')).toMatchObject({ status: 'failed' })
     await sync(models)
