@@ -21,7 +21,7 @@ import {
   yesNo,
 } from '../../models/define.ts'
 import { listValues } from '../../store/features/feature-history.ts'
-import { findView, upsertView } from '../../store/features/feature-views.ts'
+import { findView, recordRun, upsertView } from '../../store/features/feature-views.ts'
 import { upsertModels } from '../../store/registry/models.ts'
 import { materialiseWorkflowId, type MaterialiseOutcome } from '../../workflows/messages.ts'
 import { startCore, type Core } from '../support/release/core.ts'
@@ -196,7 +196,8 @@ it('a feature view and the values of an entity are visible to keys that cover th
   }
 })
 
-it('the command line shows a feature view and starts its ingestion', async () => {
+/** Runs a command against the API. */
+async function run(...words: string[]): Promise<{ code: number; said: string }> {
   const server = createServer((request, response) => {
     let body = ''
     request.on('data', (chunk: Buffer) => (body += chunk.toString()))
@@ -211,10 +212,12 @@ it('the command line shows a feature view and starts its ingestion', async () =>
   }).listen(0, '127.0.0.1')
   await new Promise((resolve) => server.once('listening', resolve))
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const run = async (...words: string[]) => {
-    const { code, out, err } = await runCommand([featuresGroup], ['features', ...words, '--url', url])
-    return { code, said: out + err }
-  }
+  const { code, out, err } = await runCommand([featuresGroup], ['features', ...words, '--url', url])
+  server.close()
+  return { code, said: out + err }
+}
+
+it('the command line shows a feature view and starts its ingestion', async () => {
   expect(await run()).toMatchObject({ code: exitCodes.done, said: expect.stringContaining(name) as unknown })
   const shown = await run('show', name)
   expect(shown.said).toMatch(/What the sensors said last\.[^]*room, floor[^]*postgres: select \* from said/)
@@ -223,7 +226,6 @@ it('the command line shows a feature view and starts its ingestion', async () =>
   expect((await run('show', 'none')).code).toBe(exitCodes.notFound)
   expect((await run('materialise', name)).said).toMatch(/Started|already running/)
   await core.client.workflow.getHandle(materialiseWorkflowId(name)).result()
-  server.close()
 })
 
 it('a feature view ingests rows beyond the lateness bound on request', async () => {
@@ -255,7 +257,7 @@ it('a failing definition of a feature view raises an alert until a run succeeds,
     core.store.query<{ resolved: boolean; message: string }>(
       sql`select resolved_at is not null as resolved, message from alerts where kind = 'features_late'`,
     )
-  const run = () =>
+  const ingest = () =>
     core.client.workflow.execute('materialise', {
       workflowId: uniqueName('run'),
       taskQueue: core.config.taskQueues.control,
@@ -272,7 +274,7 @@ it('a failing definition of a feature view raises an alert until a run succeeds,
     sql`update feature_views set synced_at = now() - interval '1 day' where digest = ${before.digest}`,
   )
   await core.store.query(sql`alter table said rename column warmth to heat`)
-  await expect(run()).rejects.toMatchObject({ cause: { type: 'source_unreadable' } })
+  await expect(ingest()).rejects.toMatchObject({ cause: { type: 'source_unreadable' } })
   const { watermark, problem } = (await findView(core.store, before.digest))!
   expect([watermark, problem]).toEqual([expect.any(String), undefined])
   expect(await alerts()).toMatchObject([
@@ -280,8 +282,14 @@ it('a failing definition of a feature view raises an alert until a run succeeds,
   ])
   expect((await stored())?.problem).toContain('there is no column "warmth"')
   await core.store.query(sql`alter table said rename column heat to warmth`)
+  const both = (await run('show', name, '--entity', 'r7 / 1')).said
+  expect(both).toMatch(/current .*(warmth|heat) \d+[^]*current .*(warmth|heat) \d+/)
+  await recordRun(core.store, { id: (await findView(core.store, before.digest))!.id, problem: 'no heat' })
+  expect((await run()).said).toContain('no heat')
   await use([])
-  await run()
+  const listed = (await run()).said
+  expect([listed.includes('not used'), listed.includes('no heat')]).toEqual([true, false])
+  await ingest()
   expect(await alerts()).toMatchObject([{ resolved: true }])
   expect((await stored())?.problem).toBeUndefined()
 })

@@ -39,7 +39,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
   defineRoute('get', '/v1/features/:name/values', viewers, {
     summary:
-      'List the values of an entity as known at `at`: the valid value first, then earlier ones. Join several entity columns as "a / b".',
+      'List the values of an entity as known at `at`, for each definition in use: the valid value first, then earlier ones. Join several entity columns as "a / b".',
     answers: { 200: 'The values' },
     answerSchema: valuesAnswer,
     query: z.strictObject({
@@ -48,11 +48,15 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
       limit: limit.default(10),
     }),
     async handle({ actor, params, query }) {
-      const [newest] = await viewsOf(deps, actor, params['name']!)
-      const { id: viewId, definition } = newest!
+      const found = await viewsOf(deps, actor, params['name']!)
+      const used = found.filter(isUsed)
       const { entity, limit, at = new Date(deps.serving.wall()).toISOString() } = query
-      const values = await listValues(deps.store, { viewId, entity: keyOfText(entity), at, limit })
-      return { json: { view: definition.name, entity, at, values: values.map(toWire) } }
+      const key = { entity: keyOfText(entity), at, limit }
+      const values: object[] = []
+      for (const { id: viewId, digest } of used.length > 0 ? used : found.slice(0, 1))
+        for (const each of await listValues(deps.store, { viewId, ...key }))
+          values.push({ digest, ...toWire(each) })
+      return { json: { view: found[0]!.name, entity, at, values } }
     },
   }),
   defineRoute('post', '/v1/features/:name/materialise', operators, {
@@ -82,8 +86,9 @@ async function viewsOf(deps: ApiDeps, actor: Actor | undefined, name: string): P
   return found
 }
 
-const shown = ({ id: _id, definition, ...stored }: StoredView): Record<string, unknown> => {
-  const { name, digest, ...rest } = stored
+const shown = (view: StoredView): Record<string, unknown> => {
+  const { id: _id, definition, problem, ...stored } = view
+  const { name, digest, ...rest } = { ...stored, problem: isUsed(view) ? problem : undefined }
   const { source, digest: _digest, name: _name, ...said } = definition
   return { name, digest, ...toWire(rest), ...toWire(said), source }
 }

@@ -26,6 +26,7 @@ interface ViewAnswer {
 }
 
 interface ValueAnswer {
+  digest: string
   event_at: string
   known_at: string
   usable_at: string
@@ -48,8 +49,10 @@ export const featuresGroup: CommandGroup = {
         values: (each) => Object.keys(each.values).join(', '),
         models: (each) => orDash(each.models.join(', ')),
         'watermark (UTC)': (each) => time(each.watermark),
-        '': ({ problem }, { paint }) =>
-          problem === undefined ? paint('green', 'ok') : paint('red', problem),
+        '': ({ problem, models, versions }, { paint }) => {
+          if (models.length + versions.length === 0) return paint('dim', 'not used')
+          return problem === undefined ? paint('green', 'ok') : paint('red', problem)
+        },
       },
     }),
     {
@@ -72,15 +75,16 @@ export const featuresGroup: CommandGroup = {
             entity,
             at: options['at'],
           })
-          const [current] = answer.values
+          const current = new Map(answer.values.toReversed().map((each) => [each.digest, each]))
           const table = tableBy(terminal, answer.values, {
-            '': (each, { paint }) => (each === current ? paint('green', 'current') : ''),
+            '': (each, { paint }) => (each === current.get(each.digest) ? paint('green', 'current') : ''),
+            ...(current.size > 1 ? { definition: (each: ValueAnswer) => digestPrefix(each.digest) } : {}),
             'event (UTC)': (each) => time(each.event_at),
             known: (each) => time(each.known_at),
             usable: (each) => time(each.usable_at),
             values: (each) => pairs(each.features, (name, value) => `${name} ${orDash(value)}`),
           })
-          return terminal.answer(answer, current === undefined ? `No values for ${entity}.` : table)
+          return terminal.answer(answer, current.size === 0 ? `No values for ${entity}.` : table)
         }
         const answer = await api().get<{ definitions: ViewAnswer[] }>(path`/v1/features/${args[0]}`)
         const blocks = answer.definitions.map((each) =>
