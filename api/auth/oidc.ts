@@ -45,7 +45,7 @@ export async function beginSignIn(
   }
   const location = oidc.buildAuthorizationUrl(client, {
     redirect_uri: config.redirect,
-    scope: 'openid email profile',
+    scope: config.scope,
     state: attempt.state,
     nonce: attempt.nonce,
     code_challenge: await oidc.calculatePKCECodeChallenge(attempt.verifier),

@@ -9,6 +9,8 @@ export interface OidcConfig {
   clientSecret?: string
   /** The URL of `/sign-in/callback` as browsers reach it. */
   redirect: string
+  /** The scopes to ask for, separated by spaces. */
+  scope: string
   nameClaim: string
   roleClaim: string
   /** Claim value → role; the first match counts. */
@@ -27,6 +29,7 @@ export function parseOidc(
   const clientId = environment['TENURE_OIDC_CLIENT_ID'] ?? ''
   const clientSecret = environment['TENURE_OIDC_CLIENT_SECRET'] || undefined
   const redirect = environment['TENURE_OIDC_REDIRECT'] ?? ''
+  const scope = environment['TENURE_OIDC_SCOPE'] ?? 'openid email profile'
   const nameClaim = environment['TENURE_OIDC_NAME_CLAIM'] ?? 'email'
   const roleClaim = environment['TENURE_OIDC_ROLE_CLAIM'] ?? 'groups'
   const mapped = environment['TENURE_OIDC_ROLES'] ?? ''
@@ -36,8 +39,12 @@ export function parseOidc(
   if (clientId === '') issues.push('TENURE_OIDC_CLIENT_ID is missing')
   if (!safe(redirect) || !redirect.endsWith('/sign-in/callback'))
     issues.push('TENURE_OIDC_REDIRECT is the https:// address of /sign-in/callback')
+  // Of a response without the scope openid, no ID token tells who has signed in (OpenID Connect Core, 3.1.2.1).
+  const scopes = scope.split(' ')
+  if (!scopes.includes('openid') || !scopes.every((each) => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(each)))
+    issues.push('TENURE_OIDC_SCOPE is a list of scopes with openid, such as "openid email profile groups"')
   const pairs = mapped.split(',').map((pair) => pair.trim().split('=') as [string, Role])
   if (!pairs.every(([group, role]) => group !== '' && roles.includes(role) && !programRoles.includes(role)))
     issues.push('TENURE_OIDC_ROLES is a list such as ml-approvers=approver,all-staff=viewer')
-  return { issuer, clientId, clientSecret, redirect, nameClaim, roleClaim, roles: pairs, keyDays }
+  return { issuer, clientId, clientSecret, redirect, scope, nameClaim, roleClaim, roles: pairs, keyDays }
 }

@@ -194,6 +194,10 @@ export const variables: Readonly<Record<string, Meanings>> = {
     TENURE_OIDC_CLIENT_SECRET: ['Client secret; absent for a public client.'],
     TENURE_OIDC_CLIENT_SECRET_FILE: ['… or a file that holds it; read at the start.'],
     TENURE_OIDC_REDIRECT: ['The address of `/sign-in/callback` as browsers reach it.'],
+    TENURE_OIDC_SCOPE: [
+      'Scopes that a sign-in asks for, separated by spaces. Some providers give `groups` only for a scope of that name.',
+      '`openid email profile`',
+    ],
     TENURE_OIDC_NAME_CLAIM: [
       'Claim with the user name; prefixed with `sso.` in the audit log. An email address counts only where `email_verified` is true. The user is identified by issuer and subject.',
       '`email`',

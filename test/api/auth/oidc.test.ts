@@ -2,6 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { createApp } from '../../../api/app.ts'
+import { beginSignIn } from '../../../api/auth/oidc.ts'
 import { createMetrics } from '../../../api/metrics/registry.ts'
 import { listKeys, revokeKey } from '../../../store/access/api-keys.ts'
 import { readConfig } from '../../../temporal.config.ts'
@@ -63,6 +64,22 @@ const signIn = async (): Promise<Response> => {
   const { back, cookie } = await wayBack()
   return get(back, cookie)
 }
+
+it('a sign-in asks for the scopes of TENURE_OIDC_SCOPE, of which openid is one', async () => {
+  const scopeOf = async (set: Record<string, string>) => {
+    const { oidc } = readConfig({ ...environment(provider.issuer), ...set })
+    const attempt = { next: '/', nowMs: Date.now() }
+    const { location } = await beginSignIn(oidc!, api.deps.signer, attempt)
+    return new URL(location).searchParams.get('scope')
+  }
+  expect(await scopeOf({})).toBe('openid email profile')
+  const groups = 'openid email groups'
+  expect(await scopeOf({ TENURE_OIDC_SCOPE: groups })).toBe(groups)
+  for (const wrong of ['', 'email groups', 'openid  groups', 'openid,groups', 'openid "groups"'])
+    await expect(scopeOf({ TENURE_OIDC_SCOPE: wrong })).rejects.toThrow(
+      'TENURE_OIDC_SCOPE is a list of scopes',
+    )
+})
 
 it('sign-in redirects to the provider with a state bound to the browser, and returns with the identity of the provider', async () => {
   expect(await (await get('/sign-in')).text()).toContain('href="/sign-in/sso"')
