@@ -27,6 +27,13 @@ const verbs = {
 /** Whether a command is refused when the release has moved to another stage since it was read. A pause and an abort apply at any stage. */
 const isForStage = (verb: string): boolean => verb !== 'pause' && verb !== 'abort'
 
+/** Commands that require a reason, as on the page of a release, with an example of one. */
+const needsReason: ReadonlyMap<string, string> = new Map([
+  ['reject', 'the test rows lack March'],
+  ['promote-now', 'the champion answers nonsense'],
+])
+const reasonQuestion = 'Reason, for the audit log: '
+
 const waitOption = [
   '--wait, --watch',
   'Wait until the release has ended; exit code 6 unless the version is promoted',
@@ -36,17 +43,22 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
   name: `${name} <release>`,
   summary,
   options: [
-    ['--reason <text>', `Reason, ${name === 'promote-now' ? 'required, ' : ''}stored in the audit log`],
+    ['--reason <text>', `Reason, ${needsReason.has(name) ? 'required, ' : ''}stored in the audit log`],
     ['--stage <stage>', 'Refuse the command unless the release is at this stage'],
     ...(name === 'approve' ? [waitOption] : []),
     ...(name === 'promote-now' ? [yesOption] : []),
   ],
   examples: [
-    `${name} rel_01h…${name === 'promote-now' ? ' --reason "the champion answers nonsense"' : ''}`,
+    `${name} rel_01h…${needsReason.has(name) ? ` --reason "${needsReason.get(name)}"` : ''}`,
     `${name} flight-delay --reason "checked with operations"`,
   ],
   async run({ terminal, api }, { args, options }) {
-    const reason = { reason: options['reason'] }
+    const isRequired = needsReason.has(name)
+    const given =
+      options['reason'] ?? (isRequired ? await askOnTerminal(terminal, reasonQuestion) : undefined)
+    if (isRequired && String(given ?? '').trim() === '')
+      throw usageError(`tenure ${name} requires a reason; use --reason "…"`)
+    const reason = { reason: given }
     const headers = { 'idempotency-key': randomUUID() }
     const named = String(args[0])
     if (named.startsWith('que_')) {
@@ -131,8 +143,7 @@ export const rollbackCommand: CommandSpec = {
         ? `Roll back ${named} from ${champion ?? 'no champion'} to its last known good version, for all traffic?`
         : `Roll back ${version}, so that ${champion ?? 'no version'} serves all traffic?`
     })
-    const reason =
-      options['reason'] ?? (await askOnTerminal(terminal, 'Reason, for the audit log: ')) ?? undefined
+    const reason = options['reason'] ?? (await askOnTerminal(terminal, reasonQuestion)) ?? undefined
     const body = { reason: reason === '' ? undefined : reason, version }
     const headers = { 'idempotency-key': randomUUID() }
     const answer = await api().post<CommandReply>(`${target}/rollback`, body, headers)

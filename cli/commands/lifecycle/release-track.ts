@@ -151,6 +151,6 @@ function evidenceLines({ paint }: Terminal, release: WatchedRelease): string[] {
 function nextLines({ id, stage, outcome }: WatchedRelease): string[] {
   if (outcome !== undefined) return [`tenure releases show ${id}`]
   if (stage === 'awaiting_approval' || stage === 'awaiting_decision')
-    return [`Needs a decision: tenure approve ${id}, or tenure reject ${id}`]
+    return [`Needs a decision: tenure approve ${id}, or tenure reject ${id} --reason "…"`]
   return [`tenure pause ${id} · tenure rollback ${id}`]
 }

@@ -134,10 +134,8 @@ const asking: readonly (readonly string[])[] = [
   ['releases'],
   ['releases', 'show', 'iris'],
   ['releases', 'start', 'iris_v1.0.0'],
-  ...['approve', 'reject', 'pause', 'resume', 'abort', 'promote-now', 'rollback'].map((name) => [
-    name,
-    'rel_1',
-  ]),
+  ...['approve', 'pause', 'resume', 'abort', 'rollback'].map((name) => [name, 'rel_1']),
+  ...['reject', 'promote-now'].map((name) => [name, 'rel_1', '--reason', 'x']),
   ['drills', 'run', 'iris'],
   ['drills'],
   ['versions'],

@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { releaseCommands, signalCommand } from '../../../../cli/commands/release-verbs.ts'
+import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { runCommand } from '../../../support/command-line.ts'
 
 let server: Server
@@ -30,8 +31,18 @@ beforeAll(async () => {
 afterAll(() => void server.close())
 
 it.each(['approve', 'reject', 'resume', 'promote-now'])('%s is for the stage that was read', async (verb) => {
-  expect((await runCommand(releaseCommands, [verb, 'rel_1', '--url', url])).code).toBe(0)
+  const order = [verb, 'rel_1', '--reason', 'checked', '--url', url]
+  expect((await runCommand(releaseCommands, order)).code).toBe(0)
   expect(ordered).toMatchObject({ stage: 'awaiting_approval', artifact_digest: 'sha256:a' })
+})
+
+it.each(['reject', 'promote-now'])('%s without a reason is sent nowhere', async (verb) => {
+  ordered = {}
+  for (const words of [[], ['--reason', ' ']]) {
+    const { code, err } = await runCommand(releaseCommands, [verb, 'rel_1', ...words, '--url', url])
+    expect([code, err]).toEqual([exitCodes.usage, expect.stringContaining('requires a reason; use --reason')])
+  }
+  expect(ordered).toEqual({})
 })
 
 it('a script names the stage, so that a job that runs again passes no other one', async () => {
