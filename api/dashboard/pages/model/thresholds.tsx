@@ -1,6 +1,6 @@
 /** Shows the decisions of a binary model at its threshold and at other thresholds, on the latest outcomes. */
 import { countText } from '../../../../charts/figures.ts'
-import { percentText, numberText } from '../../../../domain/figures.ts'
+import { numberText } from '../../../../domain/figures.ts'
 import { confusionAt, type DecisionCounts } from '../../../../domain/metrics/confusion.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, DataTable } from '../../components/elements.tsx'
@@ -14,7 +14,8 @@ export const thresholdTable = (scored: ScoredOutcomes, threshold: number): Decis
     .toSorted((one, other) => one - other)
     .map((each) => confusionAt(scored, each))
 
-const share = (value: number | null): string => (value === null ? '—' : percentText(value))
+/** One form in a column, so that its values can be compared. */
+const share = (value: number | null): string => (value === null ? '—' : `${(100 * value).toFixed(1)} %`)
 
 export const ThresholdSection = ({
   scored,
