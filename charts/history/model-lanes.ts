@@ -18,6 +18,8 @@ export interface LaneData {
   spans: readonly LaneSpan[]
   fromMs: number
   nowMs: number
+  /** The end of the axis. Default: now. */
+  endMs?: number
 }
 
 const laneNames = { release: 'releases', drift: 'drift', quality: 'quality', incident: 'incidents' } as const
@@ -99,12 +101,12 @@ function merged(spans: readonly LaneSpan[], gapMs: number): LaneSpan[] {
   return kept.slice(-maxBars)
 }
 
-function barsOf({ spans, fromMs, nowMs }: LaneData): Bar[] {
+function barsOf({ spans, fromMs, nowMs, endMs }: Required<LaneData>): Bar[] {
   // A short span stays visible.
-  const least = Math.max(1, (nowMs - fromMs) / 300)
+  const least = Math.max(1, (endMs - fromMs) / 300)
   return merged(spans, least).map((span): Bar => {
     const start = Math.max(fromMs, span.fromMs)
-    const end = Math.min(nowMs, Math.max(span.toMs ?? nowMs, start + least))
+    const end = Math.min(Math.max(nowMs, start), Math.max(span.toMs ?? nowMs, start + least))
     return {
       ...span,
       lane: laneOf(span),
@@ -118,11 +120,12 @@ function barsOf({ spans, fromMs, nowMs }: LaneData): Bar[] {
 const laneOf = ({ model, kind }: Pick<LaneSpan, 'model' | 'kind'>): string => `${model} ${kind}`
 
 export async function modelLanesSvg(data: LaneData, frame: ChartPlace): Promise<string> {
+  const { endMs = data.nowMs } = data
   const spans = data.spans.filter(
-    ({ fromMs, toMs }) => fromMs <= data.nowMs && (toMs === undefined || Number.isFinite(toMs)),
+    ({ fromMs, toMs }) => fromMs <= endMs && (toMs === undefined || Number.isFinite(toMs)),
   )
   if (spans.length === 0) return drawEmptyChart(frame, 'Nothing has happened yet')
-  const bars = barsOf({ ...data, spans })
+  const bars = barsOf({ ...data, endMs, spans })
   const lanes = [...new Set(spans.map(({ model }) => model))].flatMap((model) =>
     kinds.flatMap((kind) =>
       bars.some((bar) => bar.model === model && bar.kind === kind) ? [{ model, kind }] : [],
@@ -141,7 +144,7 @@ export async function modelLanesSvg(data: LaneData, frame: ChartPlace): Promise<
     marginRight: 24,
     marginTop: 4,
     marginBottom: 24,
-    x: timeAxis([new Date(data.fromMs), new Date(data.nowMs)], narrow ? 4 : 8),
+    x: timeAxis([new Date(data.fromMs), new Date(endMs)], narrow ? 4 : 8),
     y: { type: 'band', domain: rows, axis: null, paddingInner: 0.3 },
     color: { type: 'identity' },
     marks: [

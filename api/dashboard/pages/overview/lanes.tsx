@@ -33,9 +33,13 @@ export const drawModelLanes = ({ spans, fromMs, nowMs }: LaneData): Promise<Char
   const first = Math.min(...spans.map((span) => span.fromMs))
   // In a young installation, the axis starts at its first data.
   const startMs = Math.max(fromMs, Math.min(endMs - leastSpanMs, first))
+  const axisMs = Math.floor(startMs / stepMs) * stepMs
+  // What lasts ends now, in steps of less than a hundredth of the axis.
+  const openMs = Math.min(stepMs, (endMs - axisMs) / 120)
+  const lastMs = Math.floor(nowMs / openMs) * openMs
   return drawChartSizes(
     { id: 'lanes', title: 'Releases, drift, quality and incidents of the last 7 days', wide: 1_240 },
-    { spans, fromMs: Math.floor(startMs / stepMs) * stepMs, nowMs: endMs },
+    { spans, fromMs: axisMs, nowMs: lastMs, endMs },
     modelLanesSvg,
   )
 }

@@ -67,6 +67,18 @@ it('a promotion names its approvers once, and the user of another change', () =>
   expect(textOf('bob', 'break-glass: fix')).toBe(' · bob · break-glass: fix')
 })
 
+it('the bar of an open alert ends now, and the axis of the timeline up to five minutes later', async () => {
+  const nowMs = Date.parse('2026-11-26T12:41:00Z')
+  const alert = { model: 'iris', kind: 'incident', level: 'critical', name: 'quality' } as const
+  const spans = [{ ...alert, fromMs: nowMs - 60_000 }]
+  const { wide } = await drawModelLanes({ spans, fromMs: nowMs - 7 * 86_400_000, nowMs })
+  const [, width, x] = /<rect [^>]*width="([\d.]+)" x="([\d.]+)"/.exec(wide)!.map(Number)
+  const at = (time: string) =>
+    Number(new RegExp(`translate\\(([\\d.]+),24\\)" y="0.71em">${time}<`).exec(wide)?.[1])
+  expect(x! + width!).toBeCloseTo(at('12:41'))
+  expect(at('12:45')).toBeGreaterThan(at('12:41'))
+})
+
 it('the timeline of a young installation begins at its first event', async () => {
   const nowMs = Date.parse('2026-11-26T12:40:00Z')
   const span = { model: 'iris', kind: 'release', level: 'canary', name: 'iris_v1.0.0' } as const
