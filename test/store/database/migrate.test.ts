@@ -54,6 +54,7 @@ const pinned: Record<string, string> = {
   '0046_logged_batch_rows.sql': '75a5e9dc5dd88262c58fd5b6e9ed116604915d9f45ced9638dc365b1158f8fe4',
   '0047_request_fields.sql': '30e990fad11a3681516b75817e3c8b2a9113ae678a9d02ffb9c573a5a2f4ff04',
   '0048_number_subjects.sql': '5aa3f3849b09ae64bc8b6cd5d57c92d6d383a53d9b35fbcf2768b9bd129dcd35',
+  '0049_unread_columns.sql': 'e59e87a992d962d76e36facf0ffb617858965107569b27a444db7689e3c86b66',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {
