@@ -120,7 +120,7 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
    * from: '2026-11-01' }) } }`.
    */
   batches?: Readonly<Record<string, ScheduledBatchSpec>>
-  /** The source column that identifies the person of a row, such as a customer number, for erasures. */
+  /** The source column that identifies the person of a row, such as a customer number, for erasures. It is no number feature. */
   subject?: string
   /** The monitoring policy. Default: the default limits. */
   monitor?: MonitorSpec
@@ -233,6 +233,12 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     report('owner', 'a person or a team, of up to 200 characters')
   if (subject !== undefined && (typeof subject !== 'string' || subject === '' || subject.length > 100))
     report('subject', 'the name of a column of the source, of up to 100 characters')
+  // The log keeps numbers with 32 bits, so 16777217 and 16777216 would be one person.
+  else if (subject !== undefined && isObject(features) && features[subject]?.kind === 'number')
+    report(
+      'subject',
+      `${subject} is a number among the features, and the prediction log rounds numbers, so a person cannot be found by it: declare it as category(), or leave it out of the features and send it as the routing key`,
+    )
   part('floods', ['source'], () => checkFloods(report, file.floods, source))
   part('features', ['features'], () => checkFeatures(report, features))
   part('label', ['features', 'label'], () => checkLabel(report, label, features))

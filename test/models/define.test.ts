@@ -290,6 +290,7 @@ describe('a model file', () => {
     ['seed', { seed: 1.5 }, 'seed: a whole number'],
     ['subject', { subject: '' }, 'subject: the name of a column'],
     ['subject that is not a text', { subject: 7 }, 'subject: the name of a column'],
+    ['subject that is a number', { subject: 'size' }, 'subject: size is a number among the features'],
     ['hyperparameter', { hyperparameters: { rate: NaN } }, 'hyperparameters.rate: a finite'],
     ['primary', { evaluation: { primary: 'f2', floors: { auc: 1 } } }, 'evaluation.primary: a binary model'],
     ['guard', { evaluation: { guards: ['r2'], floors: { auc: 1 } } }, 'evaluation.guards: a binary model'],
