@@ -140,7 +140,7 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
   await bringCopies(artifacts, { artifacts: [artifactDigest] })
   const scorer = startScorer([config.artifactRoot, artifactDigest, batch.version], beat.signal)
   try {
-    const { path, rows, notFound } = await freezeBatch(deps, reader, { batch, manifest })
+    const { path, rows, notFound } = await freezeBatch(deps, reader, { batch, manifest, subjectKey })
     const done = await listShards(store, id)
     const layout = batchLayoutOf(manifest.features, manifest.preprocessing)
     const end = async (part: ShardRange, pieces: Promise<ScoredColumns>[]): Promise<void> => {

@@ -8,6 +8,7 @@ import type { Manifest } from '../../domain/model/manifest.ts'
 import { counted } from '../../domain/figures.ts'
 import { compileReview } from '../../domain/review/band.ts'
 import { freezeInput, type Batch } from '../../store/serving/batches.ts'
+import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Deps } from '../deps.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
 import type { Duck } from '../data/duckdb.ts'
@@ -24,7 +25,7 @@ import { readCsv as readCsvFile, type SourceFile } from '../data/source-views.ts
 export async function freezeBatch(
   { store, artifacts, config }: Deps,
   duck: Duck,
-  { batch, manifest }: { batch: Batch; manifest: Manifest },
+  { batch, manifest, subjectKey }: { batch: Batch; manifest: Manifest; subjectKey: SubjectKey | undefined },
 ): Promise<{ path: string; rows: number; notFound?: NotFound[] }> {
   const { inputDigest, rows: frozenRows } = batch
   if (inputDigest !== undefined && frozenRows !== undefined)
@@ -47,7 +48,7 @@ export async function freezeBatch(
   }
   const write = async (known: string): Promise<void> => {
     await duck.run(`create temp view given as ${known}`).catch(refuse)
-    notFound = await joinLookups(store, duck, manifest).catch(explain)
+    notFound = await joinLookups(store, duck, manifest, subjectKey).catch(explain)
     await checkColumns(duck, { manifest, output: batch.output })
     await duck
       .run(`copy (select * from given) to ${textLiteral(draft)} (format parquet, compression zstd)`)
@@ -70,7 +71,7 @@ export async function freezeBatch(
     await duck
       .run(`create temp view given as select * from read_parquet(${textLiteral(draft)})`)
       .catch(refuse)
-    notFound = await joinLookups(store, duck, manifest)
+    notFound = await joinLookups(store, duck, manifest, subjectKey)
     await checkColumns(duck, { manifest, output: batch.output })
     if (notFound !== undefined)
       await duck.run(`copy (select * from given) to ${textLiteral(draft)} (format parquet, compression zstd)`)

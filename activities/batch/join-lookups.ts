@@ -8,6 +8,7 @@ import { withLookups } from '../../models/define/data/as-of-join.ts'
 import { readNow } from '../../store/database/clock.ts'
 import { findView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
+import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Duck } from '../data/duckdb.ts'
 import { loadHistory } from '../features/feature-history.ts'
 
@@ -24,6 +25,7 @@ export async function joinLookups(
   store: Store,
   duck: Duck,
   { features }: Pick<Manifest, 'features'>,
+  subjectKey: SubjectKey | undefined,
 ): Promise<NotFound[] | undefined> {
   const looked = Object.entries(features).filter(([, { from }]) => from !== undefined)
   if (looked.length === 0) return undefined
@@ -65,7 +67,7 @@ export async function joinLookups(
     await duck.run('alter table known rename to _given')
     await duck.run('create temp view given as select * from _given')
   }
-  await loadHistory(duck, store, definition, { sinceMs: asOfMs - oldestMs, asOfMs })
+  await loadHistory(duck, store, definition, { sinceMs: asOfMs - oldestMs, asOfMs, subjectKey })
   const asked = `select *, row_number() over () as ${place}, make_timestamp(${asOfMs}000) as ${askedAt} from given`
   await duck.run(
     `create temp table _joined as select * exclude (${askedAt}, ${place}) from (${withLookups(definition, asked)}) order by ${place}`,

@@ -5,6 +5,7 @@ import { historyQuery } from '../../store/features/feature-history.ts'
 import { ownReader } from '../../store/database/cursor.ts'
 import { findView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
+import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Duck } from '../data/duckdb.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 import { ingestViewUntil } from './ingest-view.ts'
@@ -14,11 +15,15 @@ export async function loadHistory(
   duck: Duck,
   store: Store,
   definition: ModelDefinition,
-  { sinceMs, asOfMs }: { sinceMs: number | undefined; asOfMs: number },
+  {
+    sinceMs,
+    asOfMs,
+    subjectKey,
+  }: { sinceMs: number | undefined; asOfMs: number; subjectKey: SubjectKey | undefined },
 ): Promise<void> {
   const { views = [] } = definition
   if (views.length === 0) return
-  await ingestViewUntil(store, views, asOfMs)
+  await ingestViewUntil(store, views, { asOfMs, subjectKey })
   for (const { digest, values } of views) {
     // A value that is too old for the earliest row cannot be joined to any row.
     const oldestMs = Math.max(

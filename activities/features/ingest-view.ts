@@ -8,7 +8,9 @@ import { planView } from '../../models/define/data/view-rows.ts'
 import { insertValues, type ViewRow } from '../../store/features/feature-values.ts'
 import { readNow } from '../../store/database/clock.ts'
 import { findView, upsertView, type StoredView } from '../../store/features/feature-views.ts'
+import { findErasedEntities, lockView } from '../../store/privacy/subject-views.ts'
 import type { Store } from '../../store/postgres.ts'
+import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { requireColumns } from '../data/explain-rows.ts'
@@ -23,7 +25,7 @@ const batchRows = 5_000
 export async function ingestViewUntil(
   store: Store,
   views: readonly FeatureView[],
-  asOfMs: number,
+  { asOfMs, subjectKey }: { asOfMs: number; subjectKey: SubjectKey | undefined },
 ): Promise<void> {
   // A watermark in the future would make all rows until then late.
   const untilMs = Math.floor(Math.min(asOfMs, await readNow(store)))
@@ -31,15 +33,23 @@ export async function ingestViewUntil(
     await upsertView(store, view)
     const stored = (await findView(store, view.digest))!
     if (stored.watermark === undefined || Date.parse(stored.watermark) < untilMs)
-      await ingestView(store, stored, { untilMs })
+      await ingestView(store, stored, { untilMs, subjectKey })
   }
 }
 
-/** Ingests rows that became usable after the watermark, or after `fromMs`, and up to `untilMs`. */
+/**
+ * Ingests rows that became usable after the watermark, or after `fromMs`, and up to `untilMs`. Leaves out erased subjects. `subjectKey`: is
+ * needed where subjects are erased.
+ */
 export async function ingestView(
   store: Store,
   { id, definition, watermark }: Pick<StoredView, 'id' | 'definition' | 'watermark'>,
-  { untilMs, fromMs, onBatch }: { untilMs: number; fromMs?: number; onBatch?: () => void },
+  {
+    untilMs,
+    fromMs,
+    subjectKey,
+    onBatch,
+  }: { untilMs: number; fromMs?: number; subjectKey: SubjectKey | undefined; onBatch?: () => void },
 ): Promise<{ read: number; added: number; late: number }> {
   const passedMs = watermark === undefined ? undefined : Date.parse(watermark)
   const plan = planView(definition, {
@@ -50,7 +60,13 @@ export async function ingestView(
   return withDuck(async (duck) => {
     const total = { read: 0, added: 0, late: 0 }
     const keep = async (rows: readonly ViewRow[], last: string | undefined): Promise<void> => {
-      const { added, late } = await insertValues(store, { ...run, watermark: last }, rows)
+      const { added, late } = await store.transaction(async (database) => {
+        await lockView(database, id)
+        const entities = rows.map(({ entity }) => entity)
+        const erased = await findErasedEntities(database, { viewId: id, entities, subjectKey })
+        const kept = rows.filter(({ entity }) => !erased.has(entity))
+        return insertValues(database, { ...run, watermark: last }, kept)
+      })
       total.added += added
       total.late += late
       onBatch?.()

@@ -5,6 +5,7 @@ import { deleteOldValues } from '../../store/features/feature-values.ts'
 import { readNow } from '../../store/database/clock.ts'
 import { isUsed, listViews, recordRun, type StoredView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
+import { openSubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Authorisation } from '../../domain/roles.ts'
 import type { Deps } from '../deps.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
@@ -38,7 +39,7 @@ export const materialiseView =
   (deps: Deps) =>
   (order: MaterialiseInput): Promise<MaterialiseResult> =>
     withHeartbeat(async (beat) => {
-      const { store, log } = deps
+      const { store, config, log } = deps
       const { view: name, from } = order
       // A run without `from` does what the schedule of the view does, so it needs no signature.
       if (from !== undefined) await requireAuthorised(deps, store, { type: 'materialise', order })
@@ -48,11 +49,13 @@ export const materialiseView =
       const used = found.filter(isUsed)
       const total: MaterialiseResult = { definitions: used.length, read: 0, added: 0, late: 0, forgotten: 0 }
       const untilMs = Math.floor(await readNow(store))
+      const subjectKey = await openSubjectKey(config.signing.subjectKey)
       const failures: unknown[] = []
       for (const each of used) {
         try {
           const counted = await ingestView(store, each, {
             untilMs,
+            subjectKey,
             fromMs: from === undefined ? undefined : Date.parse(from),
             onBatch: () => beat.check(),
           })

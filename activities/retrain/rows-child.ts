@@ -40,7 +40,7 @@ async function takeRows({
   const store = openStore(databaseUrl, { readerUrl })
   try {
     const source = await digestOfSource(definition.source, copies)
-    const subjectKey = definition.subject === undefined ? undefined : await openSubjectKey(subjectFile)
+    const subjectKey = await openSubjectKey(subjectFile)
     const artifacts = openArtifacts(artifactRoot)
     const local = { ...definition, source: withCopiedFiles(definition.source, copies) }
     const written = await writeSnapshot({ definition: local, asOf, store, artifacts, subjectKey })

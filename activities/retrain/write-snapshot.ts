@@ -45,7 +45,7 @@ export async function writeSnapshot(options: {
   asOf: string
   store: Store
   artifacts: Artifacts
-  /** Required for a model with a subject column. */
+  /** Required for a model with a subject column, and for one of feature views from which subjects were erased. */
   subjectKey?: SubjectKey
 }): Promise<WrittenSnapshot> {
   const { asOf, store, artifacts, subjectKey } = options
@@ -56,7 +56,7 @@ export async function writeSnapshot(options: {
     const definition = maturedAlike(options.definition, served)
     const sinceMs = firstNeededMs(definition, asOfMs)
     const plan = planRows(definition, { asOfMs, sinceMs })
-    if (served === undefined) await loadHistory(duck, store, definition, { sinceMs, asOfMs })
+    if (served === undefined) await loadHistory(duck, store, definition, { sinceMs, asOfMs, subjectKey })
     const rows = await openRows(duck, definition)
     let exactNumbers: string[] = []
     if (definition.source.kind === 'postgres')

@@ -7,6 +7,7 @@ import { fallbackSuffix } from '../../domain/serving/kill-switch.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import { blanking } from '../serving/erased-batch-rows.ts'
+import { awaitIngestion, subjectViews } from './subject-views.ts'
 
 /**
  * The names in the log of a model, with the layout of their features. That of a constant fallback is unknown: it has the features of the
@@ -130,31 +131,18 @@ export async function eraseLate(database: Database, id: string): Promise<void> {
 
 /** Removes the subject's values from the feature store and the events of its routing key, including events that belong to every model. */
 export async function eraseRest(database: Database, { id, key }: { id: string; key: string }): Promise<void> {
+  await awaitIngestion(database, id)
   await database.query(sql`
     with erasure as materialized (
-      select erasures.model, subject_hash, is_number, models.definition ->> 'subject' as subject, models.definition
-      from erasures join models on models.name = erasures.model where erasures.id = ${id}
-    ), looked_up as (
-      select feature.value -> 'from' as origin from erasure, jsonb_each(definition -> 'features') as feature
-      union
-      select feature.value -> 'from' from erasure join versions using (model), jsonb_each(manifest -> 'features') as feature
+      select model, subject_hash, is_number from erasures where id = ${id}
     ), views as materialized (
-      -- With the place of the subject in the keys. A model may name the entity of a view otherwise than the view does.
-      select feature_views.id, field.place::integer
-      from erasure, looked_up join feature_views on digest = origin ->> 'digest',
-        jsonb_array_elements_text(origin -> 'by') with ordinality as field (name, place)
-      where field.name = subject
-      union
-      select feature_views.id, field.place::integer
-      from erasure, jsonb_array_elements(definition -> 'views') as used join feature_views on feature_views.name = used ->> 'name',
-        jsonb_array_elements_text(feature_views.definition -> 'entity') with ordinality as field (name, place)
-      where field.name = subject
+      ${subjectViews(sql`select model from erasures where id = ${id}`)}
     ), gone_history as (
       delete from feature_history using erasure, views
-      where view_id = views.id and subject_hash = any(subject_hashes_of(${key}, split_part(entity, chr(31), place), is_number)) returning 1
+      where feature_history.view_id = views.view_id and subject_hash = any(subject_hashes_of(${key}, split_part(entity, chr(31), place), is_number)) returning 1
     ), gone_newest as (
       delete from feature_latest using erasure, views
-      where view_id = views.id and subject_hash = any(subject_hashes_of(${key}, split_part(entity, chr(31), place), is_number)) returning 1
+      where feature_latest.view_id = views.view_id and subject_hash = any(subject_hashes_of(${key}, split_part(entity, chr(31), place), is_number)) returning 1
     ), gone_events as (
       delete from events using erasure
       where routing_key is not null and (events.model is null or events.model = erasure.model)

@@ -43,7 +43,7 @@ export async function requireKeyOfErasures(
   if (isOfOther) throw underAnotherKey(model)
 }
 
-const underAnotherKey = (model: string) =>
+export const underAnotherKey = (model: string) =>
   new DomainError(
     'configuration_invalid',
     `persons were erased from ${model} under another secret (TENURE_SUBJECT_KEY) and could not be told from others: set that key again, or erase them anew and remove the old rows from erasures`,

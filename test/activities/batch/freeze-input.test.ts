@@ -40,7 +40,11 @@ const freeze = (path: string, vocabulary: string[] = [], output: object = { kind
     output: { ...output, key: ['id'] },
   } as unknown as Batch
   return withDuck(async (duck) => {
-    const frozen = await freezeBatch(deps, duck, { batch, manifest: manifest(vocabulary) })
+    const frozen = await freezeBatch(deps, duck, {
+      batch,
+      manifest: manifest(vocabulary),
+      subjectKey: undefined,
+    })
     return {
       ...(await duck.table(`select id, member, release, size from read_parquet(${textLiteral(frozen.path)})`))
         .columns,

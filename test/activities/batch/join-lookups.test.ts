@@ -60,7 +60,7 @@ async function frozen(input: BatchInput, of = manifest): Promise<Record<string, 
   const deps = { store, artifacts: openArtifacts(folder), config: { batchDir: folder } } as unknown as Deps
   const batch = { id: `b${batches++}`, input, output: { key: ['id'] } } as unknown as Batch
   return withDuck(async (duck) => {
-    const { path, notFound } = await freezeBatch(deps, duck, { batch, manifest: of })
+    const { path, notFound } = await freezeBatch(deps, duck, { batch, manifest: of, subjectKey: undefined })
     reported = notFound
     return duck.rows(
       `select * from read_parquet(${textLiteral(path)}, file_row_number = true) order by file_row_number`,

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import { ingestView, ingestViewUntil } from '../../../activities/features/ingest-view.ts'
-import { entityKey, keyOfText, valueAt } from '../../../domain/model/feature-view.ts'
+import { entityKey, keyOfText, valueAt, type FeatureView } from '../../../domain/model/feature-view.ts'
 import {
   byTime,
   category,
@@ -25,9 +25,13 @@ import {
 import { entityColumn } from '../../../models/define/data/view-rows.ts'
 import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import { listValues } from '../../../store/features/feature-history.ts'
-import { findLatestValues, deleteOldValues } from '../../../store/features/feature-values.ts'
+import { findLatestValues, deleteOldValues, insertValues } from '../../../store/features/feature-values.ts'
 import { findView, upsertView } from '../../../store/features/feature-views.ts'
 import type { Store } from '../../../store/postgres.ts'
+import { eraseRest } from '../../../store/privacy/delete-subject.ts'
+import { insertErasure } from '../../../store/privacy/erasures.ts'
+import { lockView } from '../../../store/privacy/subject-views.ts'
+import { openSubjectKey, type SubjectKey } from '../../../store/signing/subject-hash.ts'
 import { checkout } from '../../../temporal.config.ts'
 import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
@@ -57,6 +61,9 @@ const rest = {
   evaluation: { floors: { auc: 0.5 } },
   release: direct({ approval: { by: 1, within: '1 h' } }),
 } as const
+
+const ingestUntil = (views: readonly FeatureView[], time: string) =>
+  ingestViewUntil(store, views, { asOfMs: Date.parse(time), subjectKey: undefined })
 
 const snapshotOf = async <T extends object>(
   { definition }: ReturnType<typeof defineModel>,
@@ -280,11 +287,11 @@ describe('a feature view over Postgres', () => {
     await store.query(
       sql`update feature_views set watermark = watermark - interval '30 min' where digest = ${digest}`,
     )
-    await ingestViewUntil(store, views, Date.parse(at('11:00:00')))
+    await ingestUntil(views, at('11:00:00'))
     expect(await stored()).toEqual(before)
     // It claims to be known at 10:50, but is only found at 12:00.
     await see(['hill', '10:45:00', '10:50:00', 10], ['hill', '10:40:00', '09:00:00', 11])
-    await ingestViewUntil(store, views, Date.parse(at('12:00:00')))
+    await ingestUntil(views, at('12:00:00'))
     const { id, lateRows } = (await findView(store, digest))!
     expect(lateRows).toBe(2)
     const values = await listValues(store, { viewId: id, entity: 'hill', at: at('12:00:00'), limit: 2 })
@@ -304,15 +311,18 @@ describe('a feature view over Postgres', () => {
     ])
     // A later one is not found automatically, and existing values do not change.
     await see(['hill', '11:20:00', '11:25:00', 12])
-    await ingestViewUntil(store, views, Date.parse(at('12:10:00')))
+    await ingestUntil(views, at('12:10:00'))
     expect(await online('hill')).toBe(10)
   })
 
   it('dates a row that appears between the reads of two ingestions after both, whichever ends first', async () => {
     const began = (await findView(store, digest))!
-    await ingestViewUntil(store, views, Date.parse(at('12:40:00')))
+    await ingestUntil(views, at('12:40:00'))
     await see(['fen', '12:35:00', '12:36:00', 13])
-    const { added, late } = await ingestView(store, began, { untilMs: Date.parse(at('12:38:00')) })
+    const { added, late } = await ingestView(store, began, {
+      untilMs: Date.parse(at('12:38:00')),
+      subjectKey: undefined,
+    })
     expect([added, late]).toEqual([1, 1])
     const knownAt = async (time: string) =>
       (await listValues(store, { viewId: began.id, entity: 'fen', at: at(time), limit: 1 })).map(
@@ -332,7 +342,7 @@ describe('a feature view over Postgres', () => {
       values: { height: number(), colour: category() },
       timeToLive: '2 h',
     })
-    await ingestViewUntil(store, [other.definition], Date.parse(at('12:10:00')))
+    await ingestUntil([other.definition], at('12:10:00'))
     const asked = [digest, other.definition.digest].map((each) => ({ digest: each, entity: 'hill' }))
     const found = await findLatestValues(store, asked)
     expect(
@@ -342,12 +352,48 @@ describe('a feature view over Postgres', () => {
     expect((await findView(store, other.definition.digest))?.definition.everyMs).toBe(1_000)
   })
 
+  it('leaves erased subjects out of rows that are read again', async () => {
+    await store.query(
+      sql`insert into models (name, definition, code_digest) values ('hills', ${JSON.stringify({ ...model().definition, subject: 'place' })}, 'c')`,
+    )
+    const found = (await findView(store, digest))!
+    const subjectKey = await openSubjectKey(join(root, 'subjects.key'))
+    const { key, digest: keyDigest, hashOf } = subjectKey
+    const by = { keyDigest, formerHashes: [], isNumber: false, predictionIds: [], requestedBy: 'olga' }
+    await insertErasure(store, { id: 'era_1', model: 'hills', subjectHash: hashOf('hill'), ...by })
+    // Values that are being stored by an ingestion that did not know of the erasure.
+    const [time, run] = [at('12:00:00'), { viewId: found.id, asOf: at('12:40:00'), watermark: undefined }]
+    const row = { entity: 'hill', eventAt: time, knownAt: time, usableAt: time, features: { height: 1 } }
+    let erased: Promise<void> | undefined
+    await store.transaction(async (database) => {
+      await lockView(database, found.id)
+      await insertValues(database, run, [row])
+      erased = eraseRest(store, { id: 'era_1', key })
+      const waiting = sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+      await expect.poll(() => store.query(waiting)).toHaveLength(1)
+    })
+    await erased
+    const left = sql`select distinct entity from feature_history where view_id = ${found.id} order by 1`
+    const others = (await store.query(left)) as object[]
+    expect(others).not.toContainEqual({ entity: 'hill' })
+    const read = (subjectKey: SubjectKey | undefined) =>
+      ingestView(store, found, { untilMs: Date.parse(at('12:40:00')), fromMs: 0, subjectKey })
+    expect(await read(subjectKey)).toMatchObject({ added: 0 })
+    expect([await store.query(left), await online('hill')]).toEqual([others, undefined])
+    const other = openSubjectKey(join(root, 'other.key'))
+    await expect(read(await other)).rejects.toMatchObject({ code: 'configuration_invalid' })
+    await expect(read(undefined)).rejects.toMatchObject({ code: 'internal' })
+    await store.query(sql`delete from erasures`)
+    expect(await read(undefined)).toMatchObject({ added: expect.any(Number) })
+    expect(await online('hill')).toBe(12)
+  })
+
   it('deletes values older than the retention', async () => {
     const { id } = (await findView(store, digest))!
     expect(await deleteOldValues(store, { viewId: id, before: at('08:30:00'), limit: 2 })).toBe(2)
     while ((await deleteOldValues(store, { viewId: id, before: at('08:30:00') })) > 0);
     expect(await online('dale')).toBeUndefined()
-    expect(await online('hill')).toBe(10)
+    expect(await online('hill')).toBe(12)
   })
 
   it('rejects invalid SQL with the message of Postgres', async () => {
@@ -358,7 +404,7 @@ describe('a feature view over Postgres', () => {
       values: { height: number() },
       timeToLive: '2 h',
     })
-    await expect(ingestViewUntil(store, [broken.definition], Date.parse(at('12:10:00')))).rejects.toThrow(
+    await expect(ingestUntil([broken.definition], at('12:10:00'))).rejects.toThrow(
       /the feature view broken cannot be read: .*sightings_of_nobody/,
     )
   })
@@ -371,7 +417,7 @@ describe('a feature view over Postgres', () => {
       values: { Elevation: number() },
       timeToLive: '2 h',
     })
-    await expect(ingestViewUntil(store, [broken.definition], Date.parse(at('12:10:00')))).rejects.toThrow(
+    await expect(ingestUntil([broken.definition], at('12:10:00'))).rejects.toThrow(
       'the rows of the source: there is no column "Elevation", a value, among place, seen_at, told_at, height, colour',
     )
   })
@@ -388,7 +434,7 @@ describe('a feature view over Postgres', () => {
       values: { z: number(), apex: number() },
       timeToLive: '2 h',
     })
-    await ingestViewUntil(store, [tied.definition], Date.parse(at('12:10:00')))
+    await ingestUntil([tied.definition], at('12:10:00'))
     const [found] = await findLatestValues(store, [{ digest: tied.definition.digest, entity: 'x' }])
     expect(found?.values).toEqual({ apex: 2, z: 8 })
   })
@@ -406,7 +452,7 @@ describe('a feature view over a CSV', () => {
   })
   const ingest = async (...lines: string[]) => {
     await writeFile(join(checkout, path), ['shop,at,known,size,grade', ...lines, ''].join('\n'))
-    await ingestViewUntil(store, [sizes.definition], Date.parse('2024-05-02T00:00:00Z'))
+    await ingestUntil([sizes.definition], '2024-05-02T00:00:00Z')
   }
   const latest = async (entity: string) =>
     (await findLatestValues(store, [{ digest: sizes.definition.digest, entity }]))[0]?.values
