@@ -21,7 +21,7 @@ export interface Pair {
   entity?: number
 }
 
-/** Stores pairs. An existing pair stays unchanged. */
+/** Stores pairs. An existing pair stays unchanged, and those of erased requests are left out: a replica may hold them for minutes. */
 export async function insertPairs(database: Database, pairs: readonly Pair[]): Promise<void> {
   await database.query(sql`
     insert into shadow_pairs
@@ -36,7 +36,8 @@ export async function insertPairs(database: Database, pairs: readonly Pair[]): P
       ${pairs.map((pair) => JSON.stringify(pair.shadow))}::jsonb[],
       ${pairs.map((pair) => pair.difference ?? null)}::double precision[],
       ${pairs.map((pair) => pair.entity ?? null)}::bigint[]
-    )
+    ) as sent (model, release_id, prediction_id)
+    where not exists (select from erased_requests where erased_requests.id = request_of(sent.prediction_id))
     on conflict (release_id, prediction_id) do nothing`)
 }
 

@@ -138,3 +138,18 @@ it('pairs of other releases and versions are excluded', async () => {
   expect(await counts({ release: 'rel_2' })).toEqual({ b: 0, c: 0, same: 0 })
   expect(await counts({ served: shadow, shadow: served })).toEqual({ b: 0, c: 0, same: 0 })
 })
+
+it('a pair of an erased request is not stored', async () => {
+  const [predictionId, other] = [`${randomUUID().slice(0, -4)}0001`, randomUUID()]
+  await store.query(sql`insert into erased_requests (id) select request_of(${predictionId}::uuid)`)
+  const versions = { servedVersion: served, shadowVersion: shadow, served: {}, shadow: {} }
+  const pairs = [predictionId, other].map((each) => ({
+    model,
+    release: 'rel_1',
+    predictionId: each,
+    ...versions,
+  }))
+  await insertPairs(store, pairs)
+  const stored = await store.query(sql`select prediction_id as id from shadow_pairs where model = ${model}`)
+  expect(stored).toEqual([{ id: other }])
+})
