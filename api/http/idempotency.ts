@@ -12,6 +12,7 @@ import {
   type RequestName,
 } from '../../store/access/idempotency.ts'
 import type { Database, Store } from '../../store/postgres.ts'
+import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { RouteResponse, RouteRequest, RouteDefinition } from './route.ts'
 
 /**
@@ -40,7 +41,7 @@ export const mayRepeat = ({ method, allow, page }: RouteDefinition): boolean =>
  * contained a secret.
  */
 export async function executeIdempotent(
-  { store }: { store: Store },
+  { store, subjects }: { store: Store; subjects: SubjectKey },
   route: RouteDefinition,
   asked: Omit<RouteRequest<unknown, unknown>, 'command'>,
 ): Promise<RouteResponse> {
@@ -50,7 +51,11 @@ export async function executeIdempotent(
   if (!/^[\x21-\x7e]{1,150}$/.test(name))
     throw new DomainError('invalid_request', `${idempotencyHeader} must be 1 to 150 visible ASCII characters`)
   const request: RequestName = { keyId: ask.actor.id, name }
-  const hash = createHash('sha256').update(`${route.method} ${ask.target}\n`).update(ask.bytes).digest()
+  const secret = route.namesPerson === true ? subjects.key : ''
+  const hash = createHash('sha256')
+    .update(`${secret}${route.method} ${ask.target}\n`)
+    .update(ask.bytes)
+    .digest()
   const holder = randomUUID()
   const untilMs = performance.now() + waitMs
   // Derived from the request, so that a repeated request gets the same id while Postgres is unavailable.

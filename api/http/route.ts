@@ -139,6 +139,8 @@ export interface RouteSpec<Body, Query> {
   withoutPostgres?: true
   /** The response contains a secret: it is shown once and never stored, not even for a repetition. */
   secretResponse?: true
+  /** The body names a person: the hash that is kept for a repetition needs the secret of the installation, as that of an erasure does. */
+  namesPerson?: true
   handle: (ask: RouteRequest<Body, Query>) => RouteResponse | Promise<RouteResponse>
 }
 

@@ -17,6 +17,7 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary: `Erase a data subject from the prediction log, outcomes, batches and features of a model, and from every later snapshot. \`subject\` is the key in the subject column of the model file, and the routing_key of requests. \`prediction_ids\` (at most ${maxPredictions}) name further requests of the subject. A repetition returns the open erasure of the same subject.`,
     answers: { 202: 'The erasure has started, or is running' },
     answerSchema: erasureStartedAnswer,
+    namesPerson: true,
     body: z.strictObject({
       model: modelName,
       subject: z.string().min(1).regex(/\S/, 'is blank').max(1_000),

@@ -1,5 +1,7 @@
 /** Tests bodies that no route may parse: JSON that blocks the process or is ambiguous, and bytes that are not UTF-8. */
+import { createHash } from 'node:crypto'
 import { Registry } from 'prom-client'
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createApp } from '../../../api/app.ts'
 import { describe as describeApi } from '../../../api/http/openapi.ts'
@@ -139,4 +141,16 @@ describe('an erasure request is refused for', () => {
       code: 'invalid_request',
     })
   })
+})
+
+it('the hash of an erasure request that is kept for its repetition needs the secret of the installation', async () => {
+  const body = JSON.stringify({ model: 'tulip', subject: '4711' })
+  const headers = { 'idempotency-key': 'erase-4711', 'content-type': 'application/json' }
+  const { status } = await api.request('POST', '/v1/erasures', { key, body, headers })
+  expect(status).toBe(404)
+  const hash = createHash('sha256').update(`post /v1/erasures\n${body}`).digest()
+  const kept = await fixture.store.query<{ request_hash: Buffer }>(
+    sql`select request_hash from idempotent_requests where name = 'erase-4711'`,
+  )
+  expect(kept.map((row) => row.request_hash.equals(hash))).toEqual([false])
 })
