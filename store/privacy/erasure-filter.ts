@@ -20,7 +20,7 @@ export async function findErasureFilter(
 ): Promise<ErasureFilter | undefined> {
   if (!(await hasErasures(database))) return undefined
   return async (client: pg.ClientBase) => {
-    const { rowCount } = await client.query(
+    const { rows } = await client.query<{ id: string; first: string }>(
       // Each row is hashed once, however many erasures there are.
       `with dated as materialized (
          select arrived.*, least(arrived.at, (select ${scoredDay} from batch_partitions where id = $2)) as known_at from arrived
@@ -51,7 +51,7 @@ export async function findErasureFilter(
          select id from late join requested using (model, id)
          where known_at < requested_at + interval '1 minute'
        ), gone as (
-         delete from arrived using hit where arrived.id = hit.id returning arrived.id
+         delete from arrived using hit where arrived.id = hit.id returning arrived.id, arrived.at
        ), gone_outcomes as (
          delete from outcomes where request_id in (select id from gone)
        ), gone_reviews as (
@@ -61,9 +61,15 @@ export async function findErasureFilter(
        ), remembered as (
          insert into erased_requests (id) select id from gone on conflict do nothing
        )
-       select from gone`,
+       select id, (min(at) over ())::text as first from gone`,
       [key, batch],
     )
-    return rowCount ?? 0
+    // A replica may have stored the pairs before the requests.
+    if (rows.length > 0)
+      await client.query(
+        `delete from shadow_pairs where request_of(prediction_id) = any($1::uuid[]) and at > $2::timestamptz - interval '1 minute'`,
+        [rows.map(({ id }) => id), rows[0]!.first],
+      )
+    return rows.length
   }
 }

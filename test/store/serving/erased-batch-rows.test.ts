@@ -200,14 +200,22 @@ it('a request that names an erased person in one of its instances is left out of
   ])
     await client.query(
       `insert into arrived (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
-       values (gen_random_uuid(), now(), $1, $1 || '_v1.1.0', 'champion', 1, 2, $2, '{0,0}', 1)`,
+       values (request_of(gen_random_uuid()), now(), $1, $1 || '_v1.1.0', 'champion', 1, 2, $2, '{0,0}', 1)`,
       [model, features(...names)],
     )
-  expect(await removeErased!(client)).toBe(1)
+  // A replica may store the pairs of its requests before it stores the requests.
+  await client.query(`
+    insert into shadow_pairs (model, release_id, prediction_id, served_version, shadow_version, served, shadow)
+    select model, 'rel_1', (left(id::text, 32) || '0001')::uuid, version, version, '{}', '{}' from arrived`)
+  const removed = await removeErased!(client)
   const { rows } = await client.query<{ features: Buffer }>('select features from arrived')
-  expect(rows).toEqual([{ features: features('bob', 'carl') }])
+  const pairs = await client.query(`
+    select arrived.id is null as erased from shadow_pairs left join arrived on arrived.id = request_of(prediction_id)`)
   await client.query('rollback')
   client.release()
+  expect(removed).toBe(1)
+  expect(rows).toEqual([{ features: features('bob', 'carl') }])
+  expect(pairs.rows).toEqual([{ erased: false }])
 })
 
 it('are found by hashing each row of a part once, however many persons were erased', async () => {
