@@ -120,7 +120,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const { fastPath, predict } = servePredictions(parts, config.api.fastPath)
   const grpcDeps = { authentication, serving, stopping, log: logger, certificate }
   const grpc = await startGrpc(config.api, grpcDeps, predict)
-  const streams = await startStreams(config, { authentication, serving, store, log: logger }, onError)
+  const streams = await startStreams(config, { ...replica, store, log: logger }, onError)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
   // Loaded only when predictions are served, because it is most of the code.
   const [{ createApplication }, { startDelivery }, { standInForDelivery }] = await Promise.all([

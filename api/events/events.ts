@@ -8,8 +8,9 @@ import { eventNamePattern } from '../../domain/canary/business-policy.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { findModelNames, insertEvents, type UserEvent } from '../../store/monitoring/events.ts'
 import { awaitAnswered } from '../../store/monitoring/outcomes.ts'
-import { findErased } from '../../store/privacy/erased-subjects.ts'
+import { findErased, findErasedEvents } from '../../store/privacy/erased-subjects.ts'
 import type { Store } from '../../store/postgres.ts'
+import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import { canAccessModel, type Actor } from '../auth/authentication.ts'
 import { labellers } from '../http/route.ts'
 import { checkEntry, modelName, pastTime } from '../http/schemas.ts'
@@ -76,11 +77,17 @@ function sentEvent(
   return { ...fields, place, id: id ?? `sha256:${digest}`, digest }
 }
 
+export interface EventDeps {
+  store: Store
+  actor: Actor
+  subjects: SubjectKey
+}
+
 export interface EventResult {
   /** Events that are stored now or were stored before. */
   accepted: number
   stored: number
-  /** Events of predictions that are not in the prediction log. */
+  /** Events of predictions that are not in the prediction log, and of persons who were erased afterwards. */
   unknown: number
   refused: { place: string; message: string; code: 'invalid_request' | 'forbidden' }[]
 }
@@ -88,16 +95,21 @@ export interface EventResult {
 /**
  * Stores events. The caller must ensure that given events with the same id are equal. A predictor may send only events of its own
  * predictions, because a routing key is shared by all services. Events of unknown predictions are stored, because the log may be more than
- * a second behind. This applies only to keys that may send events of all models, and not to erased requests.
+ * a second behind. This applies only to keys that may send events of all models, and not to erased
+ * requests. Events of a routing key that occurred before its person was erased are not stored.
  */
 export async function storeEvents(
-  { store, actor }: { store: Store; actor: Actor },
+  { store, actor, subjects }: EventDeps,
   sent: readonly SentEvent[],
 ): Promise<EventResult> {
   const ids = sent.flatMap(({ predictionId }) => (predictionId === undefined ? [] : [predictionId]))
   const answered = ids.length === 0 ? new Map() : await awaitAnswered(store, ids)
   const unlogged = ids.filter((id) => !answered.has(id))
   const erased = unlogged.length === 0 ? new Set() : await findErased(store, unlogged)
+  const keyed = sent.flatMap(({ routingKey, ...each }) =>
+    routingKey === undefined ? [] : [{ ...each, routingKey }],
+  )
+  const gone = await findErasedEvents(store, subjects, keyed)
   const named = new Set(sent.flatMap(({ model }) => (model === undefined ? [] : [model])))
   const models = named.size === 0 ? named : await findModelNames(store, [...named])
   const mayLabelAll = labellers.includes(actor.role)
@@ -120,6 +132,7 @@ export async function storeEvents(
         )
       else if (model === undefined && actor.models !== undefined)
         refuse('forbidden', `the key ${actor.name} is limited to some models; name the model of the event`)
+      else if (gone.has(each.id)) unknown++
       else kept.push(each)
     } else {
       const found = answered.get(predictionId)

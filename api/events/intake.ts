@@ -4,10 +4,8 @@
  */
 import { isError } from '../../domain/errors.ts'
 import { parseJsonBody } from '../../domain/json-body.ts'
-import type { Store } from '../../store/postgres.ts'
-import type { Actor } from '../auth/authentication.ts'
 import { linesOf, requireLines } from '../outcomes/line-reader.ts'
-import { createEventCheck, storeEvents, type EventResult, type SentEvent } from './events.ts'
+import { createEventCheck, storeEvents, type EventDeps, type EventResult, type SentEvent } from './events.ts'
 
 export interface EventIntakeCounts extends Omit<EventResult, 'refused'> {
   received: number
@@ -24,12 +22,12 @@ const maxLineBytes = 16_384
 /** The maximum number of JSON values in a line. An event has seven. */
 const maxLineValues = 100
 
-export function openEventIntake(deps: {
-  store: Store
-  actor: Actor
-  /** Returns the database's time in milliseconds. */
-  nowMs: () => number
-}) {
+export function openEventIntake(
+  deps: EventDeps & {
+    /** Returns the database's time in milliseconds. */
+    nowMs: () => number
+  },
+) {
   const counts: EventIntakeCounts = {
     received: 0,
     accepted: 0,

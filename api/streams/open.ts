@@ -19,7 +19,7 @@ export interface RunningStreams {
   stop(): Promise<void>
 }
 
-export type StreamDeps = Pick<ApiDeps, 'authentication' | 'serving' | 'store' | 'log'>
+export type StreamDeps = Pick<ApiDeps, 'authentication' | 'serving' | 'store' | 'subjects' | 'log'>
 
 export interface StreamPlace {
   /** The name of this process among the members of its group; the same after a restart. */
@@ -41,7 +41,7 @@ interface Work {
 const retryMs = 250
 
 export function openStreams(
-  { authentication, serving, store, log }: StreamDeps,
+  { authentication, serving, store, subjects, log }: StreamDeps,
   { stream, settings }: { stream: Stream; settings: StreamSettings },
   { member, source, onError }: StreamPlace,
 ): RunningStreams {
@@ -104,7 +104,9 @@ export function openStreams(
   const readers = [
     ...settings.predictions.map(answering),
     ...settings.outcomes.map((each) => storing(each, outcomeRecords(store, serving.wall), 'outcomes')),
-    ...settings.events.map((each) => storing(each, eventRecords(store, serving.wall), 'events')),
+    ...settings.events.map((each) =>
+      storing(each, eventRecords({ store, subjects }, serving.wall), 'events'),
+    ),
   ].map(read)
   const { audit, releases, alerts, predictions } = settings.out
   const sent = { store, stream, source, onError }

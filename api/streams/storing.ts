@@ -7,7 +7,7 @@ import { DomainError, errorTable, isError, type ErrorCode } from '../../domain/e
 import { parseJsonBody } from '../../domain/json-body.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
-import { createEventCheck, storeEvents } from '../events/events.ts'
+import { createEventCheck, storeEvents, type EventDeps } from '../events/events.ts'
 import { createOutcomeCheck, storeOutcomes } from '../outcomes/outcomes.ts'
 import type { StreamCount } from './counts.ts'
 import { deadLetter } from './dead-letter.ts'
@@ -33,11 +33,11 @@ export const outcomeRecords = (store: Store, nowMs: () => number) =>
     store: (actor, sent) => storeOutcomes({ store, actor }, sent, { atomic: false }),
   }) satisfies RecordKind<Parameters<typeof storeOutcomes>[1][number]>
 
-export const eventRecords = (store: Store, nowMs: () => number) =>
+export const eventRecords = (deps: Omit<EventDeps, 'actor'>, nowMs: () => number) =>
   ({
     check: createEventCheck(nowMs),
     idOf: ({ id }) => id,
-    store: (actor, sent) => storeEvents({ store, actor }, sent),
+    store: (actor, sent) => storeEvents({ ...deps, actor }, sent),
   }) satisfies RecordKind<Parameters<typeof storeEvents>[1][number]>
 
 export interface StoringOptions {

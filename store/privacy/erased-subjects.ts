@@ -13,6 +13,45 @@ export async function findErased(database: Database, predictionIds: readonly str
   return new Set(rows.map(({ id }) => id))
 }
 
+/** An event, by the routing key of its user. */
+interface KeyedEvent {
+  id: string
+  /** Default: every model. */
+  model?: string
+  routingKey: string
+  /** ISO 8601. */
+  occurredAt: string
+}
+
+/**
+ * Returns the ids of the events of a person that occurred before the person was erased. Each routing key is hashed once, however many
+ * erasures there are.
+ */
+export async function findErasedEvents(
+  database: Database,
+  { key }: Pick<SubjectKey, 'key'>,
+  events: readonly KeyedEvent[],
+): Promise<Set<string>> {
+  if (events.length === 0 || !(await hasErasures(database))) return new Set()
+  const rows = await database.query<{ id: string }>(sql`
+    with sent as (
+      select * from unnest(
+        ${events.map(({ id }) => id)}::text[],
+        ${events.map(({ model }) => model ?? null)}::text[],
+        ${events.map(({ routingKey }) => routingKey)}::text[],
+        ${events.map(({ occurredAt }) => occurredAt)}::timestamptz[]
+      ) as sent (id, model, routing_key, occurred_at)
+    ), hashed as materialized (
+      select routing_key, is_number, subject_hashes_of(${key}, routing_key, is_number) as hashes
+      from (select distinct routing_key from sent) as named, (select distinct is_number from erasures) as way
+    )
+    select distinct sent.id
+    from sent join (select routing_key, is_number, unnest(hashes) as subject_hash from hashed) as named using (routing_key)
+      join erasures using (is_number, subject_hash)
+    where (sent.model is null or sent.model = erasures.model) and occurred_at < requested_at + interval '1 minute'`)
+  return new Set(rows.map(({ id }) => id))
+}
+
 export const hasErasures = (database: Database): Promise<boolean> =>
   rowsFrom(database).any(sql`select from erasures limit 1`)
 

@@ -3,14 +3,12 @@ import { buffer } from 'node:stream/consumers'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { parseJsonBody } from '../../../domain/json-body.ts'
-import type { Actor } from '../../auth/authentication.ts'
-import { createEventCheck, eventSchema, storeEvents } from '../../events/events.ts'
+import { createEventCheck, eventSchema, storeEvents, type EventDeps } from '../../events/events.ts'
 import { openEventIntake, takeEventLines, type EventIntakeCounts } from '../../events/intake.ts'
 import { json, requireMediaType } from '../../http/content-type.ts'
 import { limited } from '../../http/read-body.ts'
 import { predictBytes, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import { requireNoneRefused } from '../../outcomes/outcomes.ts'
-import type { Store } from '../../../store/postgres.ts'
 import type { ApiDeps } from '../../deps.ts'
 
 const maxEvents = 10_000
@@ -46,7 +44,7 @@ const counts = {
   additionalProperties: false,
 }
 
-export const eventRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
+export const eventRoutes = ({ store, subjects, serving }: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/events', 'labellers', {
     summary: `Store events of users: what happened after a prediction, by its prediction_id or by the routing_key of its requests. The body is one event, {"events": […]} with at most ${maxEvents}, or NDJSON. An event that is sent again, with the same id or without an id and with the same fields, changes nothing. Refused events of a list are reported and do not affect the others; a single refused event is an error. A predictor may send those of predictions that were made with its own key.`,
     answers: {
@@ -58,7 +56,7 @@ export const eventRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
     streaming: true,
     async handle({ actor, stream, header }) {
       const type = requireMediaType(header('content-type'), media) ?? json
-      const intake = openEventIntake({ store, actor: actor!, nowMs: serving.wall })
+      const intake = openEventIntake({ store, subjects, actor: actor!, nowMs: serving.wall })
       if (lines.includes(type)) {
         await takeEventLines(stream(), intake)
         return { json: await intake.end() }
@@ -66,7 +64,7 @@ export const eventRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
       const body = parseJsonBody(await buffer(limited(stream(), predictBytes)), { maxValues: 12 * maxEvents })
       const listed = listOf(body)
       if (listed === undefined)
-        return { json: await takeOne(body, { store, actor: actor!, nowMs: serving.wall }) }
+        return { json: await takeOne(body, { store, subjects, actor: actor!, nowMs: serving.wall }) }
       for (const [index, each] of listed.entries()) await intake.take(each, `events.${index}`)
       return { json: await intake.end() }
     },
@@ -74,10 +72,7 @@ export const eventRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
 ]
 
 /** Stores a single event. Throws when the event is refused. */
-async function takeOne(
-  body: unknown,
-  deps: { store: Store; actor: Actor; nowMs: () => number },
-): Promise<EventIntakeCounts> {
+async function takeOne(body: unknown, deps: EventDeps & { nowMs: () => number }): Promise<EventIntakeCounts> {
   const event = createEventCheck(deps.nowMs)(body, 'the event')
   if (typeof event === 'string') throw new DomainError('invalid_request', event)
   const taken = await storeEvents(deps, [event])

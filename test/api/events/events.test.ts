@@ -100,11 +100,12 @@ describe('an event', () => {
       },
     }
     const actor = { id: 'k', name: 'k', role: 'labeller' } as const
-    const intake = openEventIntake({ store, actor, nowMs: Date.now })
+    const intake = openEventIntake({ store, actor, subjects: api.deps.subjects, nowMs: Date.now })
     for (let place = 0; place < 500; place++)
       await intake.take(bought({ name: 'repeated' }), `events.${place}`)
     expect(await intake.end()).toEqual(counts(500, 500, 1))
-    expect(statements).toBe(1)
+    // The other looks for erasures.
+    expect(statements).toBe(2)
   })
 
   it('is stored once by its id, and refused with other fields', async () => {
@@ -158,6 +159,20 @@ describe('an event', () => {
       'model: the prediction is of the model iris, not tulip',
     )
     expect(await rowsOf('click')).toHaveLength(2)
+  })
+
+  it('of a person who was erased afterwards is not stored, and a later one is', async () => {
+    await fixture.store.pool.query(
+      `insert into erasures (id, model, subject_hash, key_digest, requested_by)
+       values ('era_1', 'iris', subject_hash_of($1, 'eve'), $2, 'olga')`,
+      [api.deps.subjects.key, api.deps.subjects.digest],
+    )
+    const of = (more: object) => bought({ routing_key: 'eve', name: 'refund', ...more })
+    const sent = [of({}), of({ model: 'iris' }), of({ model: 'tulip' }), of({ routing_key: 'Eve' })]
+    expect((await send({ events: sent })).json).toEqual(counts(4, 2, 2, { unknown: 2 }))
+    await fixture.store.pool.query(`update erasures set requested_at = '2025-12-31'`)
+    expect((await send(of({}))).json).toEqual(counts(1, 1, 1))
+    expect(await rowsOf('refund')).toHaveLength(3)
   })
 })
 

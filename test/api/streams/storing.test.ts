@@ -130,7 +130,10 @@ describe('outcomes of a topic', () => {
 
 describe('events of a topic', () => {
   it('are stored like those of a request, once', async () => {
-    const kind = eventRecords(replica.store, replica.serving.wall)
+    const kind = eventRecords(
+      { store: replica.store, subjects: { key: '', digest: '', hashOf: String } },
+      replica.serving.wall,
+    )
     const event = { id: 'order-1', prediction_id: ids[0], name: 'purchase', value: 3, occurred_at: at }
     const values = [event, { ...event, id: 'order-2' }, { ...event, value: 4 }, { ...event, name: '' }]
     const handled = await storing(kind)(batchOf(values), actor)
