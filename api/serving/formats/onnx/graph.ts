@@ -17,6 +17,8 @@ export const onnxLimits = {
   attributes: 100_000,
   /** The maximum number of inputs and outputs of all nodes. */
   names: 200_000,
+  /** The maximum number of fields of the file and its graphs, such as opsets, metadata and value_info, which ONNX Runtime reads. */
+  entries: 300_000,
   columns: 10_000,
   outputs: 1_000,
   depth: 8,
@@ -86,7 +88,9 @@ export function readGraph(bytes: Uint8Array): OnnxGraph {
   let graph: WireSpan | undefined
   let [producer, version] = ['', '']
   const versions = new Map<string, number>()
+  const counts = { nodes: 0, tensors: 0, attributes: 0, names: 0, entries: 0, quantizers: 0 }
   eachField(file, (field) => {
+    count(counts, 'entries')
     const content = spanOf(bytes, field)
     if (field.number === 2) producer = wireText(content)
     else if (field.number === 3) version = wireText(content)
@@ -97,22 +101,16 @@ export function readGraph(bytes: Uint8Array): OnnxGraph {
       refuse('the ONNX file defines functions of its own: inline them (onnx.inliner.inline_local_functions)')
   })
   if (graph === undefined) refuse('the ONNX file has no graph')
-  const counts = { nodes: 0, tensors: 0, attributes: 0, names: 0, quantizers: 0 }
   const found = graphOf(graph, counts, 0)
   for (const node of found.nodes) expectVersion(node, versions)
   return { producer: `${producer} ${version}`.trim(), ...found, isScaledByBatch: counts.quantizers > 0 }
 }
 
-interface Counts {
-  nodes: number
-  tensors: number
-  attributes: number
-  names: number
-  /** The number of DynamicQuantizeLinear operators. */
-  quantizers: number
-}
+type Limited = 'nodes' | 'tensors' | 'attributes' | 'names' | 'entries'
+/** `quantizers`: the number of DynamicQuantizeLinear operators. */
+type Counts = Record<Limited | 'quantizers', number>
 
-function count(counts: Counts, what: Exclude<keyof Counts, 'quantizers'>): void {
+function count(counts: Counts, what: Limited): void {
   if (++counts[what] > onnxLimits[what])
     refuse(`the ONNX file has more than ${onnxLimits[what]} ${what} (initializers are tensors)`)
 }
@@ -165,6 +163,7 @@ function graphOf(
   const outputs: OnnxValue[] = []
   const initializers = new Map<string, WireSpan>()
   eachField(graph, (field) => {
+    count(counts, 'entries')
     const content = spanOf(graph.bytes, field)
     if (field.number === 1) nodes.push(nodeOf(content, counts, depth))
     else if (field.number === 5) {

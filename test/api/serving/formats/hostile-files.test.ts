@@ -204,6 +204,16 @@ const files: readonly HostileFile[] = [
     () => fileOf(repeated(Buffer.from([0x5a, 0]), 30 * million)),
     /more than 10000 inputs/,
   ],
+  [
+    'million-opsets.onnx',
+    () => Buffer.concat([treeModel(), repeated(field(8, message({ 1: 'ab', 2: 1 })), 7 * million)]),
+    /more than 300000 entries/,
+  ],
+  [
+    'million-shapes.onnx',
+    () => fileOf(repeated(field(13, Buffer.alloc(0)), 30 * million)),
+    /more than 300000 entries/,
+  ],
   ['cycle.onnx', () => treeModel({ nodes_truenodeids: [0, 0, 0, 1, 0, 0] }), /has a cycle/],
   [
     'nan.onnx',
