@@ -7,7 +7,7 @@ import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { askReader } from '../../serving/runtime/limited-process.ts'
-import { fileNameOf } from '../../serving/formats/recognise.ts'
+import { fileNameOf, formatOfFiles } from '../../serving/formats/recognise.ts'
 
 export interface UploadedArtifact {
   model: string
@@ -35,6 +35,8 @@ export const uploadLimits = {
   /** The memory limit of the reading process, and its time limit after its start. */
   processMb: 768,
   readMs: 5_000,
+  /** The same for an ONNX file. ONNX Runtime has less than `readMs` for it, but takes longer to start on a busy machine. */
+  readOnnxMs: 35_000,
 }
 
 let reading = 0
@@ -87,17 +89,18 @@ async function bindInProcess(
   artifactRoot: string,
   request: BindRequest,
 ): Promise<Pick<CheckedArtifact, 'library' | 'unused' | 'byPlace'>> {
-  const { processMb, readMs } = uploadLimits
+  const { processMb, readMs, readOnnxMs } = uploadLimits
+  const timeMs = formatOfFiles(request.files) === 'onnx' ? readOnnxMs : readMs
   const { reply, isLate } = await askReader<Reply>(
     artifactRoot,
     { kind: 'bind', ...request },
-    { memoryMb: processMb, timeMs: readMs },
+    { memoryMb: processMb, timeMs },
   )
   if (reply === undefined)
     throw new DomainError(
       'artifact_invalid',
       isLate
-        ? `reading the file takes more than ${readMs / 1_000} s. Try again if the machine is busy; else simplify the model`
+        ? `reading the file takes more than ${timeMs / 1_000} s. Try again if the machine is busy; else simplify the model`
         : `reading the file takes more than ${processMb} MiB`,
     )
   if (!reply.ok) throw new DomainError(isError(reply) ? reply.code : 'artifact_invalid', reply.message)

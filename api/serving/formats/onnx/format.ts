@@ -72,8 +72,8 @@ function columnsOf({ columns }: OnnxLayout, graph: OnnxGraph): ArtifactColumn[] 
 }
 
 /**
- * How long reading a graph may take until ONNX Runtime has loaded it and answered a few rows. Less than the 5 s in which a registration
- * refuses a file, so that the refusal names ONNX Runtime.
+ * How long reading a graph may take until ONNX Runtime has loaded it and answered a few rows, without the start of its process. A hostile file
+ * is refused within 5 s.
  */
 const inspectMs = 4_000
 

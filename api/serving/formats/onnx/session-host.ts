@@ -45,6 +45,9 @@ const tie = '/usr/bin/setpriv'
 /** Makes a process one that computes in the background: it keeps its share of the processors, and does not interrupt a replica when it wakes. */
 const scheduler = '/usr/bin/chrt'
 
+/** How long the process may take until it is ready. On a busy machine this takes longer than loading a graph. */
+const startMs = 30_000
+
 /** How long the complaint of a process that has ended may still arrive. */
 const lastWordsMs = 500
 
@@ -89,6 +92,9 @@ function startProcess(
       end()
     },
   })
+  // The process replies to this first call, of which it receives no message, when it is ready.
+  const ready = calls.call('its start', startMs, () => {})
+  ready.catch(() => {})
   /** The number of each model. */
   const models = new Map<string, number>()
   let loaded = 0
@@ -98,6 +104,7 @@ function startProcess(
     { head, file }: { head: SessionCall; file?: Uint8Array },
   ): Promise<SessionReply> => {
     const bodies = file === undefined ? [] : [file]
+    await ready
     const answer = await calls.call(key, limitMs, (id) => socket.write(encodeMessage({ id, head }, bodies)))
     return answer.head ?? {}
   }

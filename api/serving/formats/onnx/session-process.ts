@@ -242,12 +242,17 @@ function readWhole(into: Uint8Array): boolean {
   return true
 }
 
+function reply(message: Buffer): void {
+  for (let sent = 0; sent < message.byteLength;) sent += writeSync(socketFd, message, sent)
+}
+
+// The first call waits until the process is ready.
+reply(encodeMessage({ id: 0, head: {} }))
 const header = Buffer.alloc(headerBytes)
 while (readWhole(header)) {
   const call = decodeHeader(header)
   const body = new Uint8Array(call.bytes)
   if (!readWhole(body)) break
-  const reply = await answer(call, body)
-  for (let sent = 0; sent < reply.byteLength;) sent += writeSync(socketFd, reply, sent)
+  reply(await answer(call, body))
 }
 process.exit()

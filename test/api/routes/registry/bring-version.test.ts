@@ -4,7 +4,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { uploadLimits } from '../../../../api/services/registry/check-artifact.ts'
 import type { Role } from '../../../../domain/roles.ts'
 import { openArtifacts } from '../../../../store/artifacts.ts'
-import { demandingModel } from '../../../support/formats/onnx-writer.ts'
+import {
+  demandingModel,
+  graph,
+  model as onnxModel,
+  node,
+  value,
+} from '../../../support/formats/onnx-writer.ts'
 import { readRosesModel } from '../../../support/formats/roses-lightgbm.ts'
 import {
   openServingFixture,
@@ -134,6 +140,15 @@ describe('an artifact', () => {
     const { status, json } = await send(bytesOf(model), { query: '?trained_on=roses%20of%20March' })
     expect(status).toBe(202)
     expect(json['artifact']).toMatchObject({ trained_on: 'roses of March' })
+  })
+
+  it('of ONNX is read within a limit of its own, which contains the start of ONNX Runtime', async () => {
+    const { readMs } = uploadLimits
+    uploadLimits.readMs = 1
+    const sigmoid = node({ op: 'Sigmoid', inputs: ['size'], outputs: ['y'] })
+    const file = onnxModel(graph({ nodes: [sigmoid], inputs: [value('size', [0, 1])] }))
+    const { json } = await send(new Uint8Array(file)).finally(() => (uploadLimits.readMs = readMs))
+    expect(json).toMatchObject({ artifact: { file: 'model.onnx' } })
   })
 
   it.each([
