@@ -113,14 +113,11 @@ interface Answering {
   stop(): Promise<void>
 }
 
-/** Longer than at a registration, which limits the files of others: here a busy machine need not refuse a graph. */
-const loadMs = 30_000
-
-/** Opens a model file. Throws `artifact_invalid` with the fault of the file. */
+/** Opens a model file. Throws `artifact_invalid` with the fault of the file, also for a graph that a registration refuses as too slow. */
 async function openArtifact(path: string): Promise<Answering> {
   const bytes = readBounded(path, onnxLimits.fileBytes)
   const file = isOnnx(bytes) ? openOnnx(bytes) : undefined
-  if (file !== undefined) await countOutputs(bytes, file, loadMs)
+  if (file !== undefined) await countOutputs(bytes, file)
   if (file !== undefined && file.forest === undefined) return openGraph(bytes, file)
   const { columns, outputs, predictOne } =
     file?.forest === undefined ? openModelFile(path, bytes) : modelOfForest('onnx', file.forest)
