@@ -44,6 +44,8 @@ interface FirstRow {
 const tryMs = 1_000
 /** How many rows of numbers are tried of a slow graph, too. */
 const leastNumbers = 4
+/** How many rows are tried together, unless the graph is slow. */
+const mostTogether = 64
 
 async function findAnswered(tried: TriedInputs, answer: AnswerRows): Promise<FirstRow> {
   const until = performance.now() + tryMs
@@ -93,7 +95,8 @@ async function expectRowsApart(
     alone.push(found)
     return true
   }
-  const until = performance.now() + tryMs
+  const beganMs = performance.now()
+  const until = beganMs + tryMs
   for (const texts of textsOf(tried)) {
     if (rows.length > maxTexts || performance.now() > until) break
     if (texts.join('\n') !== first.texts.join('\n')) await add({ ...first, texts })
@@ -105,7 +108,11 @@ async function expectRowsApart(
     const texts = answered[place % answered.length]!
     if (!(await add({ numbers, texts }))) await add({ ...first, numbers })
   }
-  const forth = await expectAnswer(rows, 'rows alone, but not together')
+  const rowMs = (performance.now() - beganMs) / rows.length
+  const together = Math.max(rows.length, Math.min(mostTogether, Math.floor(tryMs / rowMs)))
+  const many = Array.from({ length: together }, (_, at) => rows[at % rows.length]!)
+  // As many rows may need more memory than there is here.
+  const forth = await answer(many).catch(() => expectAnswer(rows, 'rows alone, but not together'))
   const back = await expectAnswer(rows.toReversed(), 'rows alone, but not together')
   // Small answers, such as probabilities of rare events, are compared by their own size.
   const size = Math.max(
