@@ -72,10 +72,12 @@ function columnsOf({ columns }: OnnxLayout, graph: OnnxGraph): ArtifactColumn[] 
 }
 
 /**
- * How long reading a graph may take until ONNX Runtime has loaded it and answered a few rows, without the start of its process. A hostile file
- * is refused within 5 s.
+ * How long reading a graph may take until ONNX Runtime has loaded it and answered a few rows. With the start of the processes, which does not
+ * count, a hostile file is refused within 5 s.
  */
 const inspectMs = 4_000
+/** The memory limit of ONNX Runtime for this: that of the process that reads the file at a registration. */
+const inspectMb = 768
 
 /**
  * Returns the number of outputs of a graph. ONNX Runtime loads every graph for this except trees, which are completely checked here. It
@@ -88,7 +90,7 @@ export async function countOutputs(
   loadMs = inspectMs,
 ): Promise<number> {
   if (forest !== undefined) return forest.starts.length
-  const sessions = createSessions({ onError: () => {}, loadMs })
+  const sessions = createSessions({ onError: () => {}, loadMs, memoryMb: inspectMb })
   try {
     const { outputs } = await openSessionOf(sessions, { name: 'inspected', bytes, layout })
     return rows === undefined || rows.outputs === outputs

@@ -1,12 +1,19 @@
-/** Tests that the process of ONNX Runtime may start slowly, and that it does not outlive its sessions. */
+/** Tests when the process of ONNX Runtime starts and ends, and its memory at a registration. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, vi } from 'vitest'
-import { openSessionOf } from '../../../../../api/serving/formats/onnx/format.ts'
+import { countOutputs, openSessionOf } from '../../../../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../../../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../../../../api/serving/formats/onnx/session-host.ts'
-import { demandingModel } from '../../../../support/formats/onnx-writer.ts'
+import {
+  demandingModel,
+  graph,
+  model,
+  node,
+  tensor,
+  wholes,
+} from '../../../../support/formats/onnx-writer.ts'
 
 const bytes = demandingModel(1)
 const file = { name: 'session', bytes, layout: openOnnx(bytes).layout }
@@ -45,4 +52,25 @@ it('may start more slowly than the limit of a graph, which begins when the proce
   const { outputs } = await opening
   expect(outputs).toBe(1)
   await sessions.stop()
+})
+
+/** A graph that computes with as many numbers for each row. */
+function wideModel(numbers: number): Buffer {
+  const nodes = [
+    node({ op: 'ConstantOfShape', inputs: ['shape'], outputs: ['zeros'] }),
+    node({ op: 'Add', inputs: ['x', 'zeros'], outputs: ['wide'] }),
+    node({ op: 'ReduceMax', inputs: ['wide'], outputs: ['y'], attributes: { axes: [1] } }),
+  ]
+  const initializers = [tensor('shape', [2], 7, wholes([1, numbers]))]
+  return model(graph({ nodes, initializers }), { '': 17 })
+}
+
+it.each([
+  [5_000_000, 'also where 64 rows together need more memory than it has', 1],
+  [200_000_000, 'but not beyond 768 MB', /alloc/],
+])('inspects a graph of %i numbers a row, %s', async (numbers, _, wanted) => {
+  const large = wideModel(numbers)
+  const outputs = countOutputs(large, openOnnx(large))
+  if (typeof wanted === 'number') expect(await outputs).toBe(wanted)
+  else await expect(outputs).rejects.toThrow(wanted)
 })
