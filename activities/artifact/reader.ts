@@ -44,8 +44,8 @@ type Reply = { ok: true; width: number; outputs: (number | null)[] } & BoundArti
 type Refusal = { ok: false; code: string; message: string }
 
 const heapMb = 512
-/** Limits the time that a hostile file can take. Longer than at a registration, which has read the same file before. */
-const bindMs = 40_000
+/** Limits the time that a hostile file can take. Twice that of a registration, which has read the same file before. */
+const bindMs = 20_000
 /** Rows per request to the process, and the time limit of one request. */
 const pieceRows = 2_000
 const pieceMs = 120_000

@@ -120,7 +120,7 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
    * from: '2026-11-01' }) } }`.
    */
   batches?: Readonly<Record<string, ScheduledBatchSpec>>
-  /** The source column that identifies the person of a row, such as a customer number, for erasures. It is no number feature. */
+  /** The source column that identifies the person of a row, such as a customer number, for erasures. It must not be a number among the features. */
   subject?: string
   /** The monitoring policy. Default: the default limits. */
   monitor?: MonitorSpec

@@ -36,7 +36,7 @@ export const uploadLimits = {
   processMb: 768,
   readMs: 5_000,
   /** The same for an ONNX file. ONNX Runtime has less than `readMs` for it, but takes longer to start on a busy machine. */
-  readOnnxMs: 35_000,
+  readOnnxMs: 10_000,
 }
 
 let reading = 0
