@@ -3,7 +3,7 @@
  * non-finite result of a function is reported instead of compared.
  */
 import { bootstrap, percentileInterval } from '../statistics/bootstrap.ts'
-import { fourDigits, worstCaseText } from '../figures.ts'
+import { metricText, worstCaseText } from '../figures.ts'
 import { answeredRows, answerReader, type ModelAnswers } from '../metrics/answers.ts'
 import type { Reason } from '../verdict.ts'
 import { rowsOfTruths } from './metrics.ts'
@@ -185,6 +185,6 @@ function reasonOf(row: GateMetricRow, { guard = false }: CustomMetricPolicy): Re
   const values = { metric, challenger, reference: champion, delta, low, oneSidedLow, margin }
   if (verdict === 'error') return { code: 'metric_error', message: row.error ?? metric, values: { metric } }
   if (!guard || !failsMargin(row)) return undefined
-  const message = `${metric} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}: ${worstCaseText(oneSidedLow, margin)}`
+  const message = `${metric} ${metricText(challenger)} vs champion ${metricText(champion)}: ${worstCaseText(oneSidedLow, margin)}`
   return { code: 'guard_not_better', message, values }
 }

@@ -2,7 +2,7 @@
  * Builds the metric table of the gate: each metric for champion and challenger with the interval of the gain, and the objections that
  * follow.
  */
-import { fourDigits, metricName, signedGain, worstCaseText } from '../figures.ts'
+import { metricName, metricText, signedGain, worstCaseText } from '../figures.ts'
 import { pointValue } from '../statistics/bootstrap.ts'
 import { gains, type Gain, type ScoredPair } from './paired-gain.ts'
 import { higherIsBetter, isMean, metricsFor, sharedScores, statisticOf, type ScoredRows } from './metrics.ts'
@@ -211,7 +211,7 @@ function notBetter(
     const message = `${metricName(metric)} against the ${who} is undefined on these rows`
     return { code: `${what}_undefined`, message, values }
   }
-  const figures = `${metricName(metric)} ${fourDigits(challenger)} vs ${who} ${fourDigits(reference)}`
+  const figures = `${metricName(metric)} ${metricText(challenger)} vs ${who} ${metricText(reference)}`
   const worst =
     what === 'baseline' ? `worst case ${signedGain(low)}, limit 0` : worstCaseText(oneSidedLow, margin)
   const ending = what === 'primary' || what === 'guard' ? 'not_better' : 'not_met'

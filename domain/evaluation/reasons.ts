@@ -39,7 +39,7 @@ export function floorReasons(
       .filter((row) => row.floorMet === false && row.verdict !== 'error')
       .map(({ metric, challenger, floor, higherIsBetter }) => ({
         code: 'floor_missed',
-        message: `${metricName(metric)} ${fourDigits(challenger)} misses its floor: ${higherIsBetter ? '≥' : '≤'} ${floor} required`,
+        message: `${metricName(metric)} ${metricText(challenger)} misses its floor: ${higherIsBetter ? '≥' : '≤'} ${floor} required`,
         values: { metric, challenger, floor },
       }))
   )
@@ -213,10 +213,10 @@ export function forReason(primary: GateMetricRow, first: boolean): Reason {
   const challenger = comparedValue(primary)
   const values = { metric, champion, challenger, delta, low, oneSidedLow, margin }
   if (first) {
-    const message = `first version: meets its floors and beats the baseline, ${metricName(metric)} ${fourDigits(challenger)}`
+    const message = `first version: meets its floors and beats the baseline, ${metricName(metric)} ${metricText(challenger)}`
     return { code: 'first_version', message, values }
   }
-  const figures = `${metricName(metric)} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}`
+  const figures = `${metricName(metric)} ${metricText(challenger)} vs champion ${metricText(champion)}`
   const shown =
     primary.verdict === 'better'
       ? `gain ${signedGain(low)} to ${signedGain(high)}, above 0`
