@@ -58,7 +58,7 @@ function edits(clock: SteppedClock, { trainRows, testRows }: Sizes): (readonly [
     ["probation: { holdback: 5, soak: '1 h', requests: 2_000, deadline: '1 d' },", probation],
     ["approval: { by: 1, within: '2 d' },", "approval: { by: 0, within: '1 min' },"],
     [
-      '  // No calendar:',
+      '  release: canary({',
       `  monitor: {
     every: ${days(1)},
     settle: '1 s',
@@ -75,7 +75,7 @@ function edits(clock: SteppedClock, { trainRows, testRows }: Sizes): (readonly [
       newRows: 1,
     },
   },
-  // No calendar:`,
+  release: canary({`,
     ],
   ]
 }
