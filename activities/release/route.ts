@@ -47,8 +47,7 @@ export const route =
       const pinned = await pinnedFor(deps, beat, state)
       if (pinned !== undefined) return unwritten(pinned)
       const written = await writeStage(deps, state)
-      if ('kind' in written)
-        return written.kind === 'stale' ? staleReport(deps, state, written.reason) : written
+      if ('kind' in written) return written
       if ('problem' in written) {
         await beat.sleep(acknowledgeMs)
         return unwritten(written.problem)
@@ -73,13 +72,12 @@ async function pinnedFor({ store }: Deps, beat: Beat, state: ReleaseState): Prom
   }
 }
 
+type WrittenStage = Routing | Untimed<'stale'> | Untimed<'refused'> | { problem: string }
+
 /** Writes the route of the stage, or finds the one that an earlier attempt wrote. */
-async function writeStage(
-  deps: Deps,
-  given: ReleaseState,
-): Promise<Routing | Untimed<'stale'> | Untimed<'refused'> | { problem: string }> {
+async function writeStage(deps: Deps, given: ReleaseState): Promise<WrittenStage> {
   try {
-    return await deps.store.transaction(async (database) => {
+    const written = await deps.store.transaction<WrittenStage>(async (database) => {
       const recorded = await recordedState(deps, database, given)
       if ('reason' in recorded) return { kind: 'stale', ...recorded }
       const { state, issue } = recorded
@@ -111,6 +109,8 @@ async function writeStage(
       })
       return written
     })
+    const isStale = 'kind' in written && written.kind === 'stale'
+    return isStale ? await staleReport(deps, given, written.reason) : written
   } catch (error) {
     if (!isError(error, 'stale_generation')) throw error
     return await auditStaleWrite(deps, given, 'routing', error.message)
