@@ -17,7 +17,8 @@ export interface ViewRow {
 /**
  * Adds rows, updates the newest values, and advances the watermark to the given time or to just before the last row. A stored row stays
  * unchanged. A row that was usable by the watermark came late: it is usable from `asOf` on, and after the watermark, because a training as of
- * the watermark may have read the view without it. The watermark is read with a lock, because a concurrent run may have advanced it.
+ * the watermark may have read the view without it. The caller holds the lock of the view (`lockView`), because a concurrent run may otherwise
+ * advance the watermark meanwhile.
  */
 export async function insertValues(
   database: Database,
@@ -29,7 +30,7 @@ export async function insertValues(
       select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         as sent (entity text, "eventAt" timestamptz, "knownAt" timestamptz, "usableAt" timestamptz, features jsonb)
     ), view as (
-      select watermark from feature_views where id = ${run.viewId} for update
+      select watermark from feature_views where id = ${run.viewId}
     ), added as (
       insert into feature_history (view_id, entity, event_at, known_at, usable_at, features)
       select ${run.viewId}, entity, "eventAt", "knownAt",
