@@ -276,8 +276,7 @@ class Client:
     ) -> dict[str, Any]:
         """Starts a retraining. Pass the returned ``id`` to :meth:`wait`."""
         body = _without_none({"reason": reason, "as_of": as_of, "hyperparameters": hyperparameters})
-        found: dict[str, Any] = self.call("POST", f"/v1/models/{_quoted(model)}/retrainings", body)
-        return found
+        return self._command(f"/v1/models/{_quoted(model)}/retrainings", body)
 
     def approve(
         self,
@@ -295,14 +294,11 @@ class Client:
             "evaluation_digest": evaluation_digest,
             "policy_digest": policy_digest,
         }
-        found: dict[str, Any] = self.call("POST", f"/v1/releases/{_quoted(release)}/approve", _without_none(body))
-        return found
+        return self._command(f"/v1/releases/{_quoted(release)}/approve", _without_none(body))
 
     def reject(self, release: str, *, reason: Optional[str] = None) -> dict[str, Any]:
         """Rejects a release."""
-        path = f"/v1/releases/{_quoted(release)}/reject"
-        found: dict[str, Any] = self.call("POST", path, _without_none({"reason": reason}))
-        return found
+        return self._command(f"/v1/releases/{_quoted(release)}/reject", _without_none({"reason": reason}))
 
     def wait(
         self,
@@ -351,6 +347,10 @@ class Client:
             backoff_s = _FIRST_PAUSE_S * 2**repeats * (0.5 + random.random())
             time.sleep(min(_MAX_PAUSE_S, max(wait_s, backoff_s)))
             repeats += 1
+
+    def _command(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self.call("POST", path, body)
+        return found
 
     def _attempt(self, method: str, path: str, body: Optional[Any], headers: Mapping[str, str]) -> Any:
         sent = {"accept": "application/json", **headers}
