@@ -113,16 +113,20 @@ const Fields = ({ caption, fields, names, empty }: FieldTable): PageElement => (
           head: 'B − A',
           numeric: true,
           cell: ({ difference, section }) =>
-            difference === undefined
-              ? ''
-              : section === 'metrics'
-                ? gainText(difference)
-                : numberText(difference, true),
+            difference === undefined ? '' : differenceText(section, difference),
         },
       ]}
     />
   </>
 )
+
+const differenceText = (section: Section, difference: number): string =>
+  section === 'metrics' ? gainText(difference) : numberText(difference, true)
+
+function valueText(section: Section, value: number): string {
+  if (section === 'metrics') return metricText(value)
+  return Number.isInteger(value) && Math.abs(value) < 1e15 ? countText(value) : numberText(value)
+}
 
 interface ValueProps {
   section: Section
@@ -136,11 +140,7 @@ const Value = ({ section, value, best }: ValueProps): PageElement => {
     return (
       <>
         {best && [<Badge tone="good">better</Badge>, ' ']}
-        {section === 'metrics'
-          ? metricText(value)
-          : Number.isInteger(value) && Math.abs(value) < 1e15
-            ? countText(value)
-            : numberText(value)}
+        {valueText(section, value)}
       </>
     )
   const text = readable(String(value))
