@@ -7,7 +7,7 @@
  * `--json` stores the figures; `--from FILE` writes the page from such a file.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { checkout } from '../../temporal.config.ts'
 import { readOptions } from '../harness/options.ts'
 import { createSteppedClock } from './clock.ts'
@@ -31,10 +31,13 @@ const startedMs = Date.now()
 const say = (line: string) =>
   console.log(`${String(Math.round((Date.now() - startedMs) / 1_000)).padStart(4)} s  ${line}`)
 const kept = options.from === '' ? await live() : read(options.from)
-mkdirSync(dirname(options.out), { recursive: true })
-const chart = options.out.replace(/\.md$/, '.svg')
+const chart = join(dirname(options.out), 'images', `${basename(options.out, '.md')}.svg`)
+mkdirSync(dirname(chart), { recursive: true })
 writeFileSync(chart, chartOf(kept.lived))
-writeFileSync(options.out, reportPage(kept.lived, { tookMs: kept.tookMs, chart: basename(chart) }))
+writeFileSync(
+  options.out,
+  reportPage(kept.lived, { tookMs: kept.tookMs, chart: relative(dirname(options.out), chart) }),
+)
 if (options.json !== '') writeFileSync(options.json, JSON.stringify(kept))
 say(`${options.out} is written`)
 
