@@ -8,7 +8,7 @@ import type { CertificateCheck } from '../auth/client-certificate.ts'
 import { createBodyAssemblers, type BodyAssembler, type BodyAssemblerLimits } from './body-assembler.ts'
 import { closeIfIdle, createConnectionReaper, type CloseLater } from './connection-reaper.ts'
 import { correlationHeader, type Exchange, type ReadHeaders } from './exchange.ts'
-import { refuseConnection } from './http-server.ts'
+import { idleTimeoutOf, refuseConnection } from './http-server.ts'
 import { interceptConnections, startKernelReads, stopKernelReads, type HandToNode } from './node-internals.ts'
 import { headerIn, headOf, parseHead, type RequestHead } from './request-head.ts'
 import { createEndOfHead, startOfHead, type EndOfHead } from './response-head.ts'
@@ -64,8 +64,6 @@ const maxBodyBytes = 1_048_576
 const defaultLimits: BodyAssemblerLimits = { withinMs: 1_000, maxHeldBytes: 67_108_864 }
 /** The number of responses written together. With more, the first one waits longer and the throughput stays the same. */
 const maxWrites = 8
-/** Added to the timeout announced in `Keep-Alive`, as in Node's server, so that a request sent at the last moment is served. */
-const marginMs = 1_000
 
 /** Takes over the connections of a server, including those that a shared port hands to it. */
 export function openFastPath<Target>(
@@ -77,7 +75,7 @@ export function openFastPath<Target>(
     connections: new Set(),
     handler,
     limits,
-    idleMs: server.keepAliveTimeout + marginMs,
+    idleMs: idleTimeoutOf(server),
     silentMs: server.headersTimeout,
     endOfHead: createEndOfHead(server.keepAliveTimeout),
     atTurnEnd: createTurnEnd(maxWrites),

@@ -17,8 +17,13 @@ export interface SocketLimits {
   /** Time limits in milliseconds: for the headers of a request, and for the complete request. */
   headersTimeout: number
   requestTimeout: number
-  /** How long a connection may stay idle between two requests. */
+  /** How long a connection may stay idle between two requests, as clients are told in `Keep-Alive`. */
   keepAliveTimeout: number
+  /**
+   * How long the server waits beyond it. A client that was busy for seconds sends its next requests on connections it would have closed;
+   * they would all fail if the server had closed them first. Node before 24.6 closes at `keepAliveTimeout`.
+   */
+  keepAliveTimeoutBuffer: number
   /** The interval of the check for late requests. With Node's default of 30 s, a late request could stay open for 30 s longer. */
   connectionsCheckingInterval: number
   /** Each connection has one request at a time, so this limits the waiting requests. */
@@ -29,6 +34,7 @@ export const socketLimits: SocketLimits = {
   headersTimeout: 10_000,
   requestTimeout: 30_000,
   keepAliveTimeout: 65_000,
+  keepAliveTimeoutBuffer: 10_000,
   connectionsCheckingInterval: 500,
   maxConnections: 8_192,
 }
@@ -49,6 +55,7 @@ export function createHttpServer(
   certificate?: CertificateWatch,
 ): Server {
   const { maxConnections, ...timeouts } = limits
+  const { keepAliveTimeoutBuffer } = timeouts
   // A missing Host header gets a problem document, and is allowed in HTTP/1.0.
   const options = { ...timeouts, requireHostHeader: false }
   const server = certificate === undefined ? createServer(options) : openSecure(options, certificate)
@@ -64,7 +71,7 @@ export function createHttpServer(
       new DomainError('expectation_failed', `the expectation ${expected} is not supported`),
     )
   })
-  server.maxConnections = maxConnections
+  Object.assign(server, { maxConnections, keepAliveTimeoutBuffer })
   server.on('drop', onFull)
   const [closeIdleLater, closeLateLater] = [createConnectionReaper(), createConnectionReaper()]
   const requestsOf = watchRequests(server)
@@ -75,6 +82,12 @@ export function createHttpServer(
     closeLateLater(socket, () => void (hasCompleted() || refuseConnection(socket, error)))
   })
   return server
+}
+
+/** How long a server leaves an idle connection open, in milliseconds. */
+export const idleTimeoutOf = (server: Server): number => {
+  const { keepAliveTimeout, keepAliveTimeoutBuffer } = server as Server & Partial<SocketLimits>
+  return keepAliveTimeout + (keepAliveTimeoutBuffer ?? 0)
 }
 
 /**

@@ -38,6 +38,7 @@ it('slow headers, slow bodies and idle connections are closed after their timeou
     headersTimeout: 300,
     requestTimeout: 600,
     keepAliveTimeout: 300,
+    keepAliveTimeoutBuffer: 0,
     connectionsCheckingInterval: 50,
   })
   const port = portOf(server)
@@ -52,7 +53,7 @@ it('slow headers, slow bodies and idle connections are closed after their timeou
 })
 
 it('an idle connection that sends a request before it is closed stays open', async () => {
-  const server = await listen({ keepAliveTimeout: 100 })
+  const server = await listen({ keepAliveTimeout: 100, keepAliveTimeoutBuffer: 0 })
   const idle = Array.from({ length: 100 }, () => hold(portOf(server), quick, false))
   await until(() => idle.filter(({ closed }) => closed()).length >= 30, 'the end of some')
   const speaker = idle[60]!
