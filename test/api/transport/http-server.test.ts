@@ -2,6 +2,8 @@
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
+import type { Exchange } from '../../../api/transport/exchange.ts'
+import { openFastPath } from '../../../api/transport/fast-path.ts'
 import { createHttpServer, socketLimits, type SocketLimits } from '../../../api/transport/http-server.ts'
 import { connectSocket, serve, type RawConnection } from '../../support/servers/sockets.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
@@ -32,6 +34,7 @@ function hold(port: number, beginning: string, trickles = true): RawConnection {
 const slowHeaders = 'POST / HTTP/1.1\r\nhost: x\r\nx-slow: '
 const slowBody = 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4000\r\n\r\n{'
 const quick = 'GET / HTTP/1.1\r\nhost: x\r\n\r\n'
+const complete = 'POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}'
 
 it('slow headers, slow bodies and idle connections are closed after their timeouts; other requests are served meanwhile', async () => {
   const server = await listen({
@@ -51,6 +54,27 @@ it('slow headers, slow bodies and idle connections are closed after their timeou
     expect(got()).toContain('request_timeout')
   }
 })
+
+it.each(['on', 'off'])(
+  'an idle connection stays open for longer than is announced, fast path %s',
+  async (mode) => {
+    const dial = async (keepAliveTimeoutBuffer: number): Promise<RawConnection> => {
+      const server = await listen({ keepAliveTimeout: 100, keepAliveTimeoutBuffer })
+      const answer = (_: string, exchange: Exchange): void => exchange.send(200, [], 'well')
+      if (mode === 'on') openFastPath(server, { targetOf: (path) => path, answer })
+      return connectSocket(portOf(server))
+    }
+    const responses = ({ got }: RawConnection): number => got().split('well').length - 1
+    const [patient, strict] = [await dial(600_000), await dial(0)]
+    patient.socket.write(complete)
+    await until(() => responses(patient) === 1, 'the first response')
+    strict.socket.write(complete)
+    await until(() => strict.closed(), 'the end of the connection that is kept as announced')
+    expect(responses(strict)).toBe(1)
+    patient.socket.write(complete)
+    await until(() => responses(patient) === 2, 'a response after the announced time')
+  },
+)
 
 it('an idle connection that sends a request before it is closed stays open', async () => {
   const server = await listen({ keepAliveTimeout: 100, keepAliveTimeoutBuffer: 0 })

@@ -8,6 +8,7 @@ import type { Socket } from 'node:net'
 import { requirePipes } from '../../../../store/child-pipes.ts'
 import { withMemoryLimit } from '../../../../store/memory-limit.ts'
 import { checkout, launcher, systemEnvironment } from '../../../../temporal.config.ts'
+import { useLongSlices } from '../../runtime/long-slices.ts'
 import { createCalls } from '../../runtime/pending-calls.ts'
 import {
   createRuntime,
@@ -42,8 +43,6 @@ export const createSessions = ({ memoryMb = 2_048, batches, ...options }: Sessio
 
 /** Ends the process with the replica, even while it computes. */
 const tie = '/usr/bin/setpriv'
-/** Makes a process one that computes in the background: it keeps its share of the processors, and does not interrupt a replica when it wakes. */
-const scheduler = '/usr/bin/chrt'
 
 /** How long the process may take until it is ready. On a busy machine this takes longer than loading a graph. */
 const startMs = 30_000
@@ -73,11 +72,7 @@ function startProcess(
   child.on('error', (error) => (cause = error))
   requirePipes(child, 'the process of ONNX Runtime')
   const [socket, stderr] = [child.stdio[3] as Socket, child.stderr as Socket]
-  // Without it the process works as well, so a machine that lacks it or refuses it does not matter.
-  if (child.pid !== undefined)
-    spawn(scheduler, ['--batch', '--all-tasks', '--pid', '0', String(child.pid)], { stdio: 'ignore' })
-      .on('error', () => {})
-      .unref()
+  useLongSlices(child)
   let complaint = ''
   stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
   const end = (): void => {
