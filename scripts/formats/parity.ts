@@ -16,7 +16,9 @@ import { compareGraphs } from './compare-graphs.ts'
 
 const libraries = [
   'lightgbm==4.7.0',
-  'xgboost==3.4.1',
+  "xgboost==3.4.1; python_version >= '3.12'",
+  // The newest for Python 3.11, which Debian 12 has.
+  "xgboost==3.2.0; python_version < '3.12'",
   'catboost==1.2.10',
   'scikit-learn==1.9.1',
   'onnx==1.23.2',
@@ -39,7 +41,8 @@ const { values } = parseArgs({
 
 /** Returns the Python of the virtual environment, which the first run creates. */
 function preparePython(): string {
-  const place = join(cacheOf(), `parity-${libraries.map((each) => each.split('==')[1]).join('-')}`)
+  const versions = libraries.map((each) => /==([\d.]+)/.exec(each)?.[1])
+  const place = join(cacheOf(), `parity-${versions.join('-')}`)
   const python = join(place, 'bin', 'python')
   if (existsSync(join(place, 'done'))) return python
   process.stderr.write(`installing ${libraries.join(', ')} into ${place}\n`)
