@@ -224,10 +224,10 @@ export async function openSessionOf(
     width?: number
   },
 ): Promise<Predictor> {
-  const { inputs, output, isAlone, knownTexts } = layout
+  const { inputs, output, isAlone, isTriedTogether, knownTexts } = layout
   const textsOf = textsOfCategories(takesText ?? ownTextsOf(layout))
   const shape = { inputs: width ?? shapeOf(layout).inputs, textsOf }
-  const plan = { inputs, output, isAlone, knownTexts, positiveOfTwo }
+  const plan = { inputs, output, isAlone, isTriedTogether, knownTexts, positiveOfTwo }
   return withWholes(withRefusals(await sessions.open(name, { bytes, plan }, shape)), layout)
 }
 

@@ -72,8 +72,8 @@ export interface OnnxGraph {
   /** The inputs without initializers. */
   inputs: readonly OnnxValue[]
   outputs: readonly OnnxValue[]
-  /** Whether an operator, also in a nested graph, scales its numbers by all rows of a batch. */
-  isScaledByBatch: boolean
+  /** The names of the operators, also of those in nested graphs. */
+  operators: ReadonlySet<string>
 }
 
 export const isOnnx = (bytes: Uint8Array): boolean =>
@@ -88,7 +88,8 @@ export function readGraph(bytes: Uint8Array): OnnxGraph {
   let graph: WireSpan | undefined
   let [producer, version] = ['', '']
   const versions = new Map<string, number>()
-  const counts = { nodes: 0, tensors: 0, attributes: 0, names: 0, entries: 0, quantizers: 0 }
+  const operators = new Set<string>()
+  const counts = { nodes: 0, tensors: 0, attributes: 0, names: 0, entries: 0, operators }
   eachField(file, (field) => {
     count(counts, 'entries')
     const content = spanOf(bytes, field)
@@ -103,12 +104,11 @@ export function readGraph(bytes: Uint8Array): OnnxGraph {
   if (graph === undefined) refuse('the ONNX file has no graph')
   const found = graphOf(graph, counts, 0)
   for (const node of found.nodes) expectVersion(node, versions)
-  return { producer: `${producer} ${version}`.trim(), ...found, isScaledByBatch: counts.quantizers > 0 }
+  return { producer: `${producer} ${version}`.trim(), ...found, operators }
 }
 
 type Limited = 'nodes' | 'tensors' | 'attributes' | 'names' | 'entries'
-/** `quantizers`: the number of DynamicQuantizeLinear operators. */
-type Counts = Record<Limited | 'quantizers', number>
+type Counts = Record<Limited, number> & { operators: Set<string> }
 
 function count(counts: Counts, what: Limited): void {
   if (++counts[what] > onnxLimits[what])
@@ -152,11 +152,7 @@ function expectVersion({ op, domain }: OnnxNode, versions: ReadonlyMap<string, n
 /** The version of ai.onnx.ml from which all trees have one operator. */
 const newestTrees = 5
 
-function graphOf(
-  graph: WireSpan,
-  counts: Counts,
-  depth: number,
-): Omit<OnnxGraph, 'producer' | 'isScaledByBatch'> {
+function graphOf(graph: WireSpan, counts: Counts, depth: number): Omit<OnnxGraph, 'producer' | 'operators'> {
   if (depth > onnxLimits.depth) refuse(`the ONNX file nests graphs more than ${onnxLimits.depth} deep`)
   const nodes: OnnxNode[] = []
   const inputs: OnnxValue[] = []
@@ -245,7 +241,7 @@ function nodeOf(node: WireSpan, counts: Counts, depth: number): OnnxNode {
     refuse(
       `the operator ${op} belongs to ${domain}; those of ai.onnx and ai.onnx.ml are read${insteadOf(found)}`,
     )
-  if (op === 'DynamicQuantizeLinear') counts.quantizers++
+  counts.operators.add(op)
   const why = refusedOperators.get(op)
   if (why !== undefined) refuse(`the operator ${op} is refused: ${why}`)
   return { ...found, attributes }

@@ -36,15 +36,21 @@ export interface OnnxLayout {
   isNamed: boolean
   /** The output that is requested. */
   output: string
-  /** Whether ONNX Runtime gets one row at a time, because a batch would quantize each row by the scale of the others. */
+  /** Whether ONNX Runtime gets one row at a time, because it may answer a row otherwise in a batch. */
   isAlone: boolean
+  /** Whether rows must not change each other's answers in a batch, except those with NaN of a graph that is given one row at a time. */
+  isTriedTogether: boolean
   /** The texts that the graph knows, for a graph that takes texts. */
   knownTexts?: readonly (readonly string[])[]
 }
 
+/** The operators that keep or drop NaN by the place of its row in the batch. */
+const placingNaN = ['ReduceMax', 'ReduceMin', 'Hardmax']
+
 /** Returns the layout. Throws `artifact_invalid` with the input or output and what to change. */
 export function onnxLayoutOf(graph: OnnxGraph): OnnxLayout {
-  const { inputs, outputs, isScaledByBatch } = graph
+  const { inputs, outputs, operators } = graph
+  const isScaledByBatch = operators.has('DynamicQuantizeLinear')
   expectNoConstants(inputs)
   const taken = inputs.map(inputOf)
   const [first] = taken
@@ -67,7 +73,8 @@ export function onnxLayoutOf(graph: OnnxGraph): OnnxLayout {
     columns,
     isNamed: wide === undefined,
     output: outputOf(outputs),
-    isAlone: isScaledByBatch,
+    isAlone: isScaledByBatch || placingNaN.some((op) => operators.has(op)),
+    isTriedTogether: !isScaledByBatch,
     knownTexts: taken.some(({ type }) => type === 'string') ? knownTextsOf(graph) : undefined,
   }
 }

@@ -18,6 +18,10 @@ export interface TriedInputs {
   inputs: readonly OnnxInput[]
   /** The texts that the graph knows, as lists. */
   knownTexts?: readonly (readonly string[])[]
+  /** Whether each row is computed separately when it is served. */
+  isAlone?: boolean
+  /** Whether rows are tried together nevertheless. Those with NaN are not tried then. */
+  isTriedTogether?: boolean
 }
 
 /** Returns the number of outputs of a row, which only an answer shows because files do not state it reliably. */
@@ -155,7 +159,13 @@ const numberRows: readonly [number: (at: number) => number, whole: (at: number) 
   [(at) => 5.5 - (at % 11), (at) => 1_000 * (1 + (at % 5))],
 ]
 
-function numbersOf({ inputs }: TriedInputs): Float64Array[] {
+function numbersOf(tried: TriedInputs): Float64Array[] {
+  const all = allNumbersOf(tried)
+  if (!(tried.isAlone === true && tried.isTriedTogether === true)) return all
+  return all.filter((numbers) => !numbers.includes(NaN))
+}
+
+function allNumbersOf({ inputs }: TriedInputs): Float64Array[] {
   const numbers = inputs.filter(({ type }) => type !== 'string')
   if (numbers.length === 0) return [new Float64Array(0)]
   return numberRows.map(([number, whole], place) =>

@@ -21,8 +21,6 @@ export interface SessionPlan extends TriedInputs {
   output: string
   /** Whether only the second of two outputs is returned: the probability of the positive class. */
   positiveOfTwo?: boolean
-  /** Whether each row is computed separately. */
-  isAlone?: boolean
 }
 
 /**
@@ -63,9 +61,10 @@ async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promis
   }).catch(({ message }: Error) => {
     throw new Error(reasonOf(message))
   })
+  const tried = { session, plan: plan.isTriedTogether === true ? { ...plan, isAlone: false } : plan }
   const answer: AnswerRows = (rows) =>
     compute(
-      { session, plan },
+      tried,
       rows.length,
       Float64Array.from(rows.flatMap(({ numbers }) => [...numbers])),
       textInputsOf(plan).map((_, at) => rows.map(({ texts }) => texts[at]!)),

@@ -150,3 +150,31 @@ it('a graph of too many numbers a row is refused with the limit', () =>
       [value('x', [0, 1])],
     ),
   ).rejects.toThrow('it gives 1001 numbers a row, not 1 to 1000'))
+
+it.each(['ReduceMax', 'ReduceMin'])(
+  'a graph with %s answers a row with NaN in a batch as alone',
+  async (op) => {
+    const bytes = model(
+      graph({
+        inputs: [value('x', [0, 5])],
+        outputs: [value('y', [0, 1])],
+        nodes: [node({ op, inputs: ['x'], outputs: ['y'], attributes: { axes: [1] } })],
+      }),
+      { '': 13 },
+    )
+    const predictor = await openSessionOf(sessions, { name: op, bytes, layout: openOnnx(bytes).layout })
+    const row = [NaN, 2.5, NaN, 2.5, NaN]
+    const answersOf = async (rows: number): Promise<number[]> => {
+      const output = new Float32Array(rows)
+      await predictor.run(
+        Float64Array.from({ length: rows * 5 }, (_, at) => row[at % 5]!),
+        rows,
+        output,
+      )
+      return [...output]
+    }
+    const [alone] = await answersOf(1)
+    expect(await answersOf(64)).toEqual(Array<number>(64).fill(alone!))
+    predictor.close!()
+  },
+)
