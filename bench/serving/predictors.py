@@ -1,7 +1,8 @@
 """Makes the models of the bench of predictors, and calls LightGBM as a C program would, one row at a time.
 
 prepare FOLDER: for each size NAME.txt of LightGBM, NAME.onnx of the same trees and NAME.json, the answers to the first rows; rows.bin (doubles);
-logistic.onnx, a scaler before a logistic regression of three classes; network.onnx and wide.onnx, networks with two hidden layers of 64 and of 256.
+logistic.onnx, a scaler before a logistic regression of three classes; network.onnx and wide.onnx, networks with two hidden layers of 64 and of 256; vectors.onnx, a regression by 200 support vectors; embedding.onnx, a
+network with embeddings of 4 columns, layer normalization and GELU.
 serve FOLDER: for each line "NAME ROWS" on standard input, predicts so many rows and prints the microseconds of the thread per row.
 """
 
@@ -14,7 +15,7 @@ import time
 import lightgbm
 import numpy as np
 
-COLUMNS, ROWS, ANSWERED = 30, 2000, 20
+COLUMNS, ROWS, ANSWERED, VECTORS = 30, 2000, 20, 200
 SIZES = {"300x31": (300, 31), "1000x64": (1000, 64)}
 
 
@@ -89,6 +90,22 @@ def prepare(folder):
             intercepts=numbers(3), multi_class=1, post_transform="SOFTMAX"),
         helper.make_node("Normalizer", ["p"], ["y"], domain="ai.onnx.ml", norm="L1"),
     ])
+    save("vectors", [helper.make_node(
+        "SVMRegressor", ["x"], ["y"], domain="ai.onnx.ml", kernel_type="RBF", kernel_params=[0.03, 0.0, 3.0], n_supports=VECTORS,
+        support_vectors=numbers(VECTORS * COLUMNS), coefficients=numbers(VECTORS), rho=[0.1])])
+    floats = lambda name, *shape: numpy_helper.from_array(rng.normal(0, 0.3, shape).astype(np.float32), name)
+    single = lambda name, value: numpy_helper.from_array(np.array(value, np.float32), name)
+    whole = lambda name, values: numpy_helper.from_array(np.array(values, np.int64), name)
+    steps = [
+        ("Split", ["x", "sizes"], ["codes", "rest"], {"axis": 1}), ("IsNaN", ["codes"], ["lost"], {}), ("Where", ["lost", "zero", "codes"], ["known"], {}),
+        ("Clip", ["known", "zero", "nine"], ["bounded"], {}), ("Cast", ["bounded"], ["at"], {"to": TensorProto.INT64}), ("Gather", ["table", "at"], ["found"], {}),
+        ("Flatten", ["found"], ["embedded"], {}), ("Concat", ["embedded", "rest"], ["all"], {"axis": 1}), ("LayerNormalization", ["all", "scale", "shift"], ["n"], {}),
+        ("Gemm", ["n", "w0", "b0"], ["g0"], {}), ("Gelu", ["g0"], ["a0"], {}), ("Gemm", ["a0", "w1", "b1"], ["g1"], {}), ("Sigmoid", ["g1"], ["y"], {}),
+    ]
+    width = COLUMNS - 4 + 4 * 8
+    save("embedding", [helper.make_node(op, inputs, outputs, **given) for op, inputs, outputs, given in steps], [
+        whole("sizes", [4, COLUMNS - 4]), single("zero", 0), single("nine", 9), floats("table", 10, 8), floats("scale", width), floats("shift", width),
+        floats("w0", width, 64), floats("b0", 64), floats("w1", 64, 1), floats("b1", 1)])
 
 
 def fast_call(path, rows):

@@ -3,7 +3,7 @@
  * turn of the request and in the process of ONNX Runtime, against direct calls of the library. All contenders take turns in each round, so
  * that other load affects them alike; only ratios within a round count.
  *
- * `npm run bench:predictors -- --python PYTHON [--rounds 40] [--only trees|sessions] [--models DIR] [--out FILE]`. PYTHON needs lightgbm
+ * `npm run bench:predictors -- --python PYTHON [--rounds 40] [--only trees|sessions] [--graphs vectors,embedding] [--models DIR] [--out FILE]`. PYTHON needs lightgbm
  * and onnx.
  */
 import { execFileSync, spawn } from 'node:child_process'
@@ -26,6 +26,8 @@ const options = readOptions({
   python: 'python3',
   rounds: 40,
   only: '',
+  /** The names of the graphs, with commas; all when it is empty. */
+  graphs: '',
   /** Directory of models that were prepared before; they are made when it is empty. */
   models: '',
   out: join(checkout, 'bench', 'serving', 'predictors.md'),
@@ -129,7 +131,9 @@ async function measureSessions(file: (name: string) => string, rows: Float64Arra
     '',
   )
   try {
-    for (const name of ['logistic', 'network', 'wide', '300x31', '1000x64']) {
+    for (const name of (options.graphs || 'logistic,network,wide,vectors,embedding,300x31,1000x64').split(
+      ',',
+    )) {
       const bytes = readFileSync(file(`${name}.onnx`))
       const { layout, rows: lowered } = openOnnx(bytes)
       const hosted = await openSessionOf(sessions, { name, bytes, layout })

@@ -75,8 +75,26 @@ def axis_of(g, value):
 
 
 def unary(g, x):
-    op = str(g.rng.choice("Abs Neg Reciprocal Sqrt Exp Log Softsign Sigmoid Softplus Tanh Relu Identity Dropout Floor".split()))
+    op = str(g.rng.choice("Abs Neg Reciprocal Sqrt Exp Log Softsign Sigmoid Softplus Tanh Relu Identity Dropout Floor Ceil Sign Erf".split()))
+    if op in ("Sign", "Erf") and g.opset < 9:
+        op = "Ceil"
     return g.node(op, [x.name], x.kind, x.tail)
+
+
+def gelu(g, x):
+    """Adds GELU, which is written out in versions without the operator."""
+    if g.opset >= 20:
+        given = {} if g.chance(0.3) else {"approximate": str(g.rng.choice(["none", "tanh"]))}
+        return g.node("Gelu", [x.name], x.kind, x.tail, **given)
+    if g.opset < 9:
+        return unary(g, x)
+    # ONNX Runtime fuses the operators, so that their products do not overflow.
+    x = g.node("Tanh", [x.name], x.kind, x.tail)
+    inner = g.node("Div", [x.name, g.constant(np.float32(np.sqrt(2)))], x.kind, x.tail)
+    inner = g.node("Erf", [inner.name], x.kind, x.tail)
+    inner = g.node("Add", [inner.name, g.constant(np.float32(1))], x.kind, x.tail)
+    inner = g.node("Mul", [x.name, inner.name], x.kind, x.tail)
+    return g.node("Mul", [inner.name, g.constant(np.float32(0.5))], x.kind, x.tail)
 
 
 def shaped(g, x):
@@ -122,7 +140,7 @@ def prelu(g, x):
 
 
 def pair(g, x, others):
-    op = str(g.rng.choice(["Add", "Sub", "Mul", "Div", "Min", "Max", "Pow"], p=[0.24, 0.24, 0.24, 0.22, 0.02, 0.02, 0.02]))
+    op = str(g.rng.choice(["Add", "Sub", "Mul", "Div", "Min", "Max"], p=[0.22, 0.22, 0.22, 0.22, 0.06, 0.06]))
     beside = [each for each in others if each.kind == x.kind and (each.tail == x.tail or each.width == 1 == len(each.tail) == len(x.tail))]
     if beside and g.chance(0.5):
         other = beside[g.rng.integers(len(beside))]
@@ -138,15 +156,27 @@ def pair(g, x, others):
     return g.node(op, inputs, x.kind, tail)
 
 
+def power(g, x):
+    """Raises to a constant power, or a constant to the power of the numbers."""
+    exponent = np.float32(g.rng.choice([2, 3, 0.5, -1, 1.5, 0, 1]))
+    if g.opset >= 12 and g.chance(0.3):
+        exponent = np.int64(g.rng.integers(-1, 4))
+    if g.chance(0.1):
+        exponent = g.floats(x.tail[-1])
+    shape = [(), (1,), (1, 1)][g.rng.integers(3)] if np.ndim(exponent) == 0 else np.shape(exponent)
+    inputs = [x.name, g.constant(np.reshape(exponent, shape))]
+    return g.node("Pow", inputs if exponent.dtype == np.int64 or g.chance(0.9) else inputs[::-1], x.kind, x.tail)
+
+
 def several(g, x, others):
-    op = str(g.rng.choice(["Sum", "Mean", "Max"], p=[0.8, 0.1, 0.1]))
+    op = str(g.rng.choice(["Sum", "Mean", "Max", "Min"], p=[0.4, 0.2, 0.2, 0.2]))
     beside = [each for each in others if each.kind == x.kind and each.tail == x.tail] or [x]
     names = [x.name, *(beside[g.rng.integers(len(beside))].name for _ in range(g.rng.integers(0, 3)))]
     return g.node(op, names, x.kind, x.tail)
 
 
 def reduction(g, x):
-    op = str(g.rng.choice(["ReduceSum", "ReduceMean", "ReduceMax", "ReduceL2"], p=[0.4, 0.4, 0.1, 0.1]))
+    op = str(g.rng.choice(["ReduceSum", "ReduceMean", "ReduceMax", "ReduceL1", "ReduceL2", "ReduceSumSquare"], p=[0.3, 0.3, 0.1, 0.1, 0.1, 0.1]))
     axis = axis_of(g, x) if g.opset >= 11 else len(x.tail)
     keep = int(g.chance(0.5))
     tail = (*x.tail[:-1], 1) if keep else x.tail[:-1]
@@ -280,6 +310,57 @@ def cast(g, x):
     return g.node("Cast", [found.name], "float", x.tail, to=1) if kind == "half" or (kind != "float" and g.chance(0.7)) else found
 
 
+def layer_normalization(g, x):
+    if g.opset < 17:
+        return batch_normalization(g, x) if flat(x) else unary(g, x)
+    wide = x.tail[-1] + int(g.mistake())
+    lists = [g.floats(wide) for _ in range(1 + int(g.chance(0.7)))]
+    given = {} if g.chance(0.5) else {"axis": axis_of(g, x)}
+    if g.chance(0.5):
+        given["epsilon"] = 0.01
+    return g.node("LayerNormalization", [x.name, *map(g.constant, lists)], x.kind, x.tail, **given)
+
+
+def choice(g, x):
+    """Compares with a constant, and chooses between two numbers or turns the truth into a number."""
+    names = ["Less", "Greater", "Equal"] + (["LessOrEqual", "GreaterOrEqual"] if g.opset >= 16 else [])
+    bounds = lambda: g.constant(np.float32(g.rng.choice([0, 0.1, -1])) if g.chance(0.5) else g.floats(x.tail[-1]))
+    compare = lambda: g.node(str(g.rng.choice(names if g.opset >= 11 else names[:2])), [x.name, bounds()], "bool", x.tail)
+    found = compare() if g.opset < 9 or g.chance(0.8) else g.node("IsNaN", [x.name], "bool", x.tail)
+    if g.chance(0.3):
+        found = g.node("Not", [found.name], "bool", x.tail)
+    if g.chance(0.3):
+        found = g.node(str(g.rng.choice(["And", "Or", "Xor"])), [found.name, compare().name], "bool", x.tail)
+    if g.opset < 9 or g.chance(0.3):
+        return g.node("Cast", [found.name], "float", x.tail, to=1)
+    sides = [x.name, bounds()]
+    return g.node("Where", [found.name, *(sides if g.chance(0.5) else sides[::-1])], x.kind, x.tail)
+
+
+def embedding(g, x):
+    """Chooses rows of a table, by numbers that are whole within it."""
+    count, wide = int(g.rng.integers(2, 7)), int(g.rng.integers(1, 5))
+    whole = x
+    if x.kind == "float":
+        if g.opset < 13:
+            return unary(g, x)
+        bound = g.node("Clip", [x.name, g.constant(np.float32(-count if g.chance(0.5) else 0)), g.constant(np.float32(count - 1))], "float", x.tail)
+        # NaN is in no table.
+        known = g.node("Where", [g.node("IsNaN", [x.name], "bool", x.tail).name, g.constant(np.float32(0)), bound.name], "float", x.tail)
+        whole = g.node("Cast", [known.name], "int64", x.tail, to=7)
+    return g.node("Gather", [g.constant(g.floats(count, wide)), whole.name], "float", (*x.tail, wide), axis=0)
+
+
+def support_vectors(g, x):
+    count = int(g.rng.integers(1, 8))
+    kernel = str(g.rng.choice(["LINEAR", "RBF", "POLY", "SIGMOID"]))
+    given = {"kernel_type": kernel, "kernel_params": [0.3, float(g.rng.choice([0, 0.5])), 3.0]}
+    lists = {"support_vectors": g.floats(count * x.width).tolist(), "coefficients": g.floats(count).tolist(), "rho": g.floats(1).tolist()}
+    if g.chance(0.1):
+        given["one_class"] = 1
+    return g.node("SVMRegressor", [x.name], "float", (1,), ML, n_supports=count, **given, **lists)
+
+
 def foreign(g, x):
     """Adds operators that Tenure leaves to ONNX Runtime."""
     which = int(g.rng.integers(4))
@@ -365,7 +446,8 @@ OPERATORS = [
     (unary, 5, ANY), (shaped, 3, ANY), (softmax, 2, LISTED), (clip, 2, ANY), (prelu, 1, LISTED), (pair, 6, ANY), (several, 1, ANY),
     (reduction, 2, LISTED), (product, 3, LISTED), (gemm, 3, ROW), (batch_normalization, 2, ROW), (concat, 2, lambda x: x.tail and x.kind != "string"),
     (cut, 2, LISTED), (split, 2, LISTED), (gather, 2, LISTED), (reshape, 2, lambda x: x.kind != "string"), (squeezed, 2, ANY), (flatten, 1, ANY),
-    (cast, 1, ANY), (foreign, 0.4, LISTED), (scaler, 1, ROW), (normalizer, 1, ROW), (imputer, 1, ROW), (linear, 1, ROW), (extractor, 1, ROW),
+    (cast, 1, ANY), (foreign, 0.4, LISTED), (gelu, 1, ANY), (power, 1, LISTED), (layer_normalization, 1, LISTED), (choice, 1.5, LISTED),
+    (embedding, 1, LISTED), (support_vectors, 0.5, ROW), (scaler, 1, ROW), (normalizer, 1, ROW), (imputer, 1, ROW), (linear, 1, ROW), (extractor, 1, ROW),
     (one_hot, 1, lambda x: x.tail == (1,) and x.kind != "bool"), (label, 4, lambda x: x.kind == "string"),
     (cast, 6, lambda x: x.kind not in ("float", "string")), (one_hot, 4, lambda x: x.kind == "string"),
 ]  # fmt: skip

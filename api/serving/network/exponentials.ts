@@ -12,7 +12,7 @@ const partPowers = Float64Array.from({ length: parts }, (_, part) => 2 ** (part 
 const [smallest, largest] = [-160, 130]
 const wholePowers = Float64Array.from({ length: largest - smallest + 1 }, (_, at) => 2 ** (at + smallest))
 
-function exponential(x: number): number {
+export function exponentialOf(x: number): number {
   if (!(x > -104)) return x <= -104 ? 0 : NaN
   if (x > 89) return Infinity
   const near = Math.floor(x * partsOfLn2 + 0.5)
@@ -28,18 +28,18 @@ function exponential(x: number): number {
 type Numbers = Float32Array
 
 export function exponentials(values: Numbers, offset: number, count: number): void {
-  for (let i = offset; i < offset + count; i++) values[i] = exponential(values[i]!)
+  for (let i = offset; i < offset + count; i++) values[i] = exponentialOf(values[i]!)
 }
 
 export function sigmoids(values: Numbers, offset: number, count: number): void {
-  for (let i = offset; i < offset + count; i++) values[i] = 1 / (1 + exponential(-values[i]!))
+  for (let i = offset; i < offset + count; i++) values[i] = 1 / (1 + exponentialOf(-values[i]!))
 }
 
 export function hyperbolicTangents(values: Numbers, offset: number, count: number): void {
   for (let i = offset; i < offset + count; i++) {
     const x = values[i]!
     // The difference loses digits near 0, where tanh(x) is x.
-    values[i] = x < 1e-4 && x > -1e-4 ? x : 1 - 2 / (1 + exponential(2 * x))
+    values[i] = x < 1e-4 && x > -1e-4 ? x : 1 - 2 / (1 + exponentialOf(2 * x))
   }
 }
 
@@ -47,7 +47,7 @@ export function softmaxes(values: Numbers, offset: number, count: number): void 
   let [most, sum] = [-Infinity, 0]
   for (let i = offset; i < offset + count; i++) if (values[i]! > most) most = values[i]!
   for (let i = offset; i < offset + count; i++) {
-    const power = exponential(values[i]! - most)
+    const power = exponentialOf(values[i]! - most)
     values[i] = power
     sum += power
   }
@@ -63,6 +63,6 @@ export const exponentialUnits =
   (values: Numbers, offset: number, count: number): void => {
     for (let i = offset; i < offset + count; i++) {
       const x = values[i]!
-      values[i] = scale * (x < 0 || (ofZero && x === 0) ? alpha * (exponential(x / rate) - 1) : x)
+      values[i] = scale * (x < 0 || (ofZero && x === 0) ? alpha * (exponentialOf(x / rate) - 1) : x)
     }
   }

@@ -92,6 +92,41 @@ export function addPairs(
   return buffer
 }
 
+/** Computes a number from one to three numbers. */
+export type ColumnFunction = (a: number, b: number, c: number) => number
+
+/** Combines one to three views column by column. A view of one column counts for all columns. */
+export function addCombination(
+  program: RowProgram,
+  parts: readonly RowView[],
+  of: ColumnFunction,
+): RowBuffer {
+  const width = Math.max(...parts.map((part) => part.width))
+  const buffer = addBuffer(program, width)
+  addStep(program, width * 4, ({ floats }) => {
+    const [a, b, c] = [parts[0]!, parts[1] ?? parts[0]!, parts[2] ?? parts[0]!].map((part) => ({
+      from: firstFloat(part),
+      stride: part.buffer.stride,
+      next: part.width === 1 ? 0 : 1,
+    })) as [Operand, Operand, Operand]
+    return (rows) => {
+      for (let row = 0; row < rows; row++) {
+        const [atA, atB, atC] = [a.from + row * a.stride, b.from + row * b.stride, c.from + row * c.stride]
+        const to = buffer.at + row * buffer.stride
+        for (let k = 0; k < width; k++)
+          floats[to + k] = of(floats[atA + k * a.next]!, floats[atB + k * b.next]!, floats[atC + k * c.next]!)
+      }
+    }
+  })
+  return buffer
+}
+
+interface Operand {
+  from: number
+  stride: number
+  next: 0 | 1
+}
+
 /** Concatenates columns. */
 export function addCopy(program: RowProgram, parts: readonly RowView[]): RowBuffer {
   const width = parts.reduce((sum, part) => sum + part.width, 0)
@@ -121,9 +156,10 @@ export function addReduction(
   program: RowProgram,
   from: RowView,
   of: (values: Float32Array, offset: number, count: number) => number,
+  work = from.width,
 ): RowBuffer {
   const buffer = addBuffer(program, 1)
-  addStep(program, from.width, ({ floats }) => {
+  addStep(program, work, ({ floats }) => {
     const [first, stride] = [firstFloat(from), from.buffer.stride]
     return (rows) => {
       for (let row = 0; row < rows; row++)

@@ -9,12 +9,16 @@ import { onnxLimits, type OnnxGraph, type OnnxNode } from '../graph.ts'
 import type { OnnxLayout } from '../layout.ts'
 import { categoryOperators } from './category-operators.ts'
 import { constantOfNode, readConstant, type Constant } from './constants.ts'
+import { comparisonOperators } from './comparison-operators.ts'
 import { denseOperators } from './dense-operators.ts'
 import { doubleOperators, inMemory } from './double-operators.ts'
 import { numberOperators } from './number-operators.ts'
+import { pairOperators } from './pair-operators.ts'
+import { reductionOperators } from './reduction-operators.ts'
 import { addInputs } from './row-inputs.ts'
 import { maxRowWork, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
 import { shapeOperators } from './shape-operators.ts'
+import { supportVectorOperators } from './support-vectors.ts'
 
 /** A graph that does not need ONNX Runtime. */
 export interface RowGraph {
@@ -24,7 +28,16 @@ export interface RowGraph {
 }
 
 const operators: ReadonlyMap<string, RowOperator> = new Map(
-  Object.entries({ ...denseOperators, ...numberOperators, ...shapeOperators, ...categoryOperators }),
+  Object.entries({
+    ...denseOperators,
+    ...numberOperators,
+    ...pairOperators,
+    ...reductionOperators,
+    ...comparisonOperators,
+    ...shapeOperators,
+    ...categoryOperators,
+    ...supportVectorOperators,
+  }),
 )
 
 /** Lowers a graph; undefined when it needs ONNX Runtime. Throws `artifact_invalid` for damaged trees. */
@@ -63,8 +76,11 @@ interface Lowering {
   uses: ReadonlyMap<string, number>
 }
 
+/** Operators whose small answers ONNX Runtime computes by an approximation, or rounds to 0. */
+const coarse = new Set(['Sigmoid', 'LinearClassifier', 'Erf', 'Gelu'])
+
 /** Operators that magnify the differences between small numbers. */
-const magnifying = new Set(['Log', 'Sqrt', 'Reciprocal'])
+const magnifying = new Set(['Log', 'Sqrt', 'Reciprocal', 'Pow'])
 
 /** Lowers a node; returns false when it needs ONNX Runtime. */
 function lowerNode(node: OnnxNode, { program, values, constants, uses }: Lowering): boolean {
@@ -77,10 +93,11 @@ function lowerNode(node: OnnxNode, { program, values, constants, uses }: Lowerin
     if (constant !== undefined) constants.set(outputs[0] ?? '', constant)
     return constant !== undefined
   }
-  const isCoarse = op === 'Sigmoid' || inputs.some((name) => values.get(name)?.isCoarse)
-  if (isCoarse && magnifying.has(op)) return false
+  const isCoarse = coarse.has(op) || inputs.some((name) => values.get(name)?.isCoarse)
+  const dividesByCoarse = op === 'Div' && values.get(inputs[1] ?? '')?.isCoarse === true
+  if (dividesByCoarse || (isCoarse && magnifying.has(op))) return false
   const isOfDoubles = inputs.some((name) => values.get(name)?.type === 'double') || op === 'Where'
-  const operator = (isOfDoubles && doubleOperators[`${domain}:${op}`]) || operators.get(`${domain}:${op}`)
+  const name = `${domain}:${op}`
   const context: OperatorContext = {
     node,
     attributes,
@@ -89,7 +106,7 @@ function lowerNode(node: OnnxNode, { program, values, constants, uses }: Lowerin
     constant: (input) => constants.get(inputs[input] ?? ''),
     isLastUse: (input) => uses.get(inputs[input] ?? '') === 1,
   }
-  const made = operator?.(context)
+  const made = (isOfDoubles ? doubleOperators[name]?.(context) : undefined) ?? operators.get(name)?.(context)
   if (made === undefined) return false
   for (const [place, name] of outputs.entries()) {
     const value = made[place]

@@ -1,6 +1,7 @@
 /** Lowers the operators that compute numbers of a row from numbers of the same row, without weights. */
 import { activations } from '../../../network/activations.ts'
 import { refuse } from '../../../network/layers-model.ts'
+import { approximateGaussianUnits, errorFunctions, gaussianUnits } from '../../../network/error-function.ts'
 import {
   exponentials,
   exponentialUnits,
@@ -8,17 +9,13 @@ import {
   sigmoids,
   softmaxes,
 } from '../../../network/exponentials.ts'
-import { addConstant } from '../../../network/row-program.ts'
-import { addPairs, addReduction, exponentialWork, type RowFunction } from '../../../network/row-steps.ts'
+import { exponentialWork, type RowFunction } from '../../../network/row-steps.ts'
 import type { Attributes } from '../attributes.ts'
-import { floatType, type Constant } from './constants.ts'
+import { floatType } from './constants.ts'
 import {
   columnNumbers,
-  finiteNumbers,
-  givenList,
   isRowOfFloats,
   replaced,
-  valueIn,
   type OperatorContext,
   type Replacement,
   type RowOperator,
@@ -63,6 +60,9 @@ const functions: Readonly<Record<string, (attributes: Attributes) => (x: number)
   },
   Softsign: () => (x) => x / (1 + Math.abs(x)),
   HardSwish: () => (x) => x * Math.min(1, Math.max(0, x / 6 + 0.5)),
+  Sign: () => (x) => (x === 0 ? 0 : Math.sign(x)),
+  Floor: () => Math.floor,
+  Ceil: () => Math.ceil,
 }
 
 /** The functions with an exponential or a logarithm. */
@@ -72,6 +72,9 @@ const exponentialFunctions: Readonly<Record<string, (attributes: Attributes) => 
   Sigmoid: () => sigmoids,
   Softplus: () => activations.get('softplus')!,
   Tanh: () => hyperbolicTangents,
+  Erf: () => errorFunctions,
+  Gelu: (attributes) =>
+    attributes.text('approximate') === 'tanh' ? approximateGaussianUnits : gaussianUnits,
   Elu: (attributes) => exponentialUnits(attributes.number('alpha') ?? 1),
   Celu(attributes) {
     const alpha = attributes.number('alpha') ?? 1
@@ -170,6 +173,8 @@ const imputer: RowOperator = (context) => {
   const given = attributes.numbers('imputed_value_floats')
   const replaced = attributes.number('replaced_value_float')
   if (!isRowOfFloats(from) || given.length === 0 || replaced === undefined) return undefined
+  // Another last bit would not be replaced.
+  if (!(from.isExact || Number.isNaN(replaced))) return undefined
   const fills = given.length === from.width ? given : new Float32Array(from.width).fill(given[0]!)
   const isNaN = Number.isNaN(replaced)
   return mapped(context, {
@@ -183,105 +188,9 @@ const imputer: RowOperator = (context) => {
   })
 }
 
-type Pair = (a: number, b: number) => number
-
-/** Returns two lists of numbers of a row, or a list and a constant. Undefined for a shape that would broadcast over rows. */
-function pairOf(
-  context: OperatorContext,
-  [first, second]: readonly [number, number],
-  of: Pair,
-): RowValue | undefined {
-  const completed = withBias(context, [first, second], of)
-  if (completed !== undefined) return completed
-  const { value, constant } = context
-  const tails = [value(first), value(second)].flatMap((each) => (each === undefined ? [] : [each.tail]))
-  const [tail] = tails
-  if (tail === undefined || tails.some(({ length }) => length !== tail.length)) return undefined
-  const operandOf = (input: number): RowValue | undefined =>
-    value(input) ?? constantRow(context, constant(input), tail.length + 1)
-  return computed(context, [operandOf(first), operandOf(second)], of)
-}
-
-function computed(
-  { program }: OperatorContext,
-  [a, b]: readonly [RowValue | undefined, RowValue | undefined],
-  of: Pair,
-): RowValue | undefined {
-  if (a?.type !== 'float' || b?.type !== 'float') return undefined
-  const rank = Math.max(a.tail.length, b.tail.length)
-  const width = Math.max(a.width, b.width)
-  if (rank > 1 || (rank === 0 && width > 1)) return undefined
-  if ([a, b].some((side) => side.width !== width && side.width !== 1)) return undefined
-  const buffer = addPairs(program, { a, b }, of)
-  return valueIn(buffer, width, { tail: rank === 0 ? [] : [width], isExact: a.isExact && b.isExact })
-}
-
-/** Returns a constant that is the same for every row, for values with this many dimensions. */
-function constantRow(
-  { program }: OperatorContext,
-  given: Constant | undefined,
-  maxRank: number,
-): RowValue | undefined {
-  if (given?.type !== floatType || given.dims.length > maxRank) return undefined
-  const width = given.dims.at(-1) ?? 1
-  const values = given.size === width && width >= 1 ? finiteNumbers(given, maxColumns) : undefined
-  const buffer = values && addConstant(program, Float32Array.from(values))
-  return buffer && valueIn(buffer, width, { tail: maxRank === 1 ? [] : [width], isExact: true, isOwn: false })
-}
-const maxColumns = 10_000
-
-/** Adds a constant to the bias of a dense layer. */
-function withBias(
-  { value, constant, isLastUse }: OperatorContext,
-  [first, second]: readonly [number, number],
-  of: Pair,
-): RowValue | undefined {
-  const [sums, bias] = value(first) === undefined ? [second, first] : [first, second]
-  const from = value(sums)
-  if (of !== add || from?.dense === undefined || from.tail.length !== 1 || !isLastUse(sums)) return undefined
-  const numbers = columnNumbers(constant(bias), from.width)
-  if (numbers === undefined || from.dense.bias.some((each) => each !== 0)) return undefined
-  from.dense.bias.set(numbers)
-  return from
-}
-
-const add: Pair = (a, b) => a + b
-const pairs: Readonly<Record<string, Pair>> = {
-  Add: add,
-  Sub: (a, b) => a - b,
-  Mul: (a, b) => a * b,
-  Div: (a, b) => a / b,
-}
-
-/** Adds the inputs one after the other. */
-const sum: RowOperator = (context) => {
-  const [first, ...others] = context.node.inputs.map((_, input) => context.value(input))
-  let total = first
-  for (const other of others) {
-    if (total === undefined || other?.tail.length !== total.tail.length) return undefined
-    total = computed(context, [total, other], add)
-  }
-  return total?.type === 'float' && others.length > 0 ? [total] : undefined
-}
-
-/** Reduces the numbers of a row to one. */
-const reduction =
-  (of: (sum: number, count: number) => number): RowOperator =>
-  (context) => {
-    const { attributes, value, program } = context
-    const from = value(0)
-    const axes = givenList(context, 'axes', 1)
-    if (!isRowOfFloats(from) || axes?.length !== 1 || (axes[0] !== 1 && axes[0] !== -1)) return undefined
-    const buffer = addReduction(program, from, (values, offset, count) => {
-      // Starts with the first number, so that a single −0 keeps its sign.
-      let total = values[offset]!
-      for (let i = offset + 1; i < offset + count; i++) total += values[i]!
-      return of(Math.fround(total), count)
-    })
-    return [valueIn(buffer, 1, { tail: attributes.whole('keepdims') === 0 ? [] : [1] })]
-  }
-
-const exactFunctions = new Set(['Abs', 'Neg', 'Reciprocal', 'Sqrt', 'LeakyRelu'])
+/** Functions that jump, so that a difference in the last bit would be a whole one. */
+const jumpingFunctions = new Set(['Sign', 'Floor', 'Ceil'])
+const exactFunctions = new Set(['Abs', 'Neg', 'Reciprocal', 'Sqrt', 'LeakyRelu', 'Sign', 'Floor', 'Ceil'])
 
 /** Returns the operators of a table under their names in ai.onnx. */
 function named<Entry>(
@@ -299,22 +208,17 @@ export const numberOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:PRelu': prelu,
   'ai.onnx:Softmax': alongRow(softmaxes),
   'ai.onnx:LogSoftmax': alongRow(logSoftmax),
-  'ai.onnx:ReduceSum': reduction((total) => total),
-  'ai.onnx:ReduceMean': reduction((total, count) => total / count),
-  'ai.onnx:Sum': sum,
   'ai.onnx.ml:Normalizer': normalizer,
   'ai.onnx.ml:Imputer': imputer,
   ...named(
     functions,
     (of, name) => (context) =>
-      mapped(context, { apply: each(of(context.attributes)), isExact: exactFunctions.has(name) }),
+      jumpingFunctions.has(name) && context.value(0)?.isExact !== true
+        ? undefined
+        : mapped(context, { apply: each(of(context.attributes)), isExact: exactFunctions.has(name) }),
   ),
   ...named(
     exponentialFunctions,
     (of) => (context) => mapped(context, { apply: of(context.attributes), work: exponentialWork }),
   ),
-  ...named(pairs, (of) => (context) => {
-    const found = pairOf(context, [0, 1], of)
-    return found && [found]
-  }),
 }

@@ -1,6 +1,12 @@
 /** Describes the values of a graph that have numbers for each row, and the context in which an operator computes one. */
 import { addFunction, type DenseStep, type RowFunction } from '../../../network/row-steps.ts'
-import type { RowBuffer, RowMachine, RowProgram, RowView } from '../../../network/row-program.ts'
+import {
+  addConstant,
+  type RowBuffer,
+  type RowMachine,
+  type RowProgram,
+  type RowView,
+} from '../../../network/row-program.ts'
 import type { Attributes } from '../attributes.ts'
 import type { OnnxNode } from '../graph.ts'
 import { floatType, type Constant } from './constants.ts'
@@ -126,3 +132,21 @@ export function columnNumbers(constant: Constant | undefined, width: number): Fl
   const values = finiteNumbers(constant, width)
   return values?.length === 1 ? new Float64Array(width).fill(values[0]!) : values
 }
+
+/** Returns an input: a value, or a constant as a row for values with this many dimensions. */
+export const operandOf = (context: OperatorContext, input: number, rank: number): RowValue | undefined =>
+  context.value(input) ?? constantRow(context, context.constant(input), rank + 1)
+
+/** Returns a constant that is the same for every row, for values with this many dimensions. */
+function constantRow(
+  { program }: OperatorContext,
+  given: Constant | undefined,
+  maxRank: number,
+): RowValue | undefined {
+  if (given?.type !== floatType || given.dims.length > maxRank) return undefined
+  const width = given.dims.at(-1) ?? 1
+  const values = given.size === width && width >= 1 ? finiteNumbers(given, maxColumns) : undefined
+  const buffer = values && addConstant(program, Float32Array.from(values))
+  return buffer && valueIn(buffer, width, { tail: maxRank === 1 ? [] : [width], isExact: true, isOwn: false })
+}
+const maxColumns = 10_000

@@ -1,11 +1,13 @@
 /** Lowers the operators that rename, select and arrange the columns of a row. Operators that do not move numbers take no time. */
 import type { RowView } from '../../../network/row-program.ts'
-import { addCopy } from '../../../network/row-steps.ts'
+import { addCopy, type RowFunction } from '../../../network/row-steps.ts'
 import { doublesIn, inMemory, valueOfDoubles } from './double-operators.ts'
+import { embedding } from './embedding-operators.ts'
 import {
   givenList,
   isRowOfFloats,
   noBuffer,
+  replaced,
   shortList,
   valueIn,
   type OperatorContext,
@@ -29,6 +31,14 @@ const identity: RowOperator = (context) => {
 
 const [toFloat, toInt64, toDouble] = [1, 7, 11]
 
+const [leastWhole, wholeLimit] = [-(2 ** 63), 2 ** 63]
+const cutOff: RowFunction = (values, offset, count) => {
+  for (let i = offset; i < offset + count; i++) {
+    const x = values[i]!
+    values[i] = Math.abs(x) < wholeLimit ? Math.trunc(x) : leastWhole
+  }
+}
+
 const cast: RowOperator = (context) => {
   const from = context.value(0)
   const to = context.attributes.whole('to')
@@ -37,6 +47,9 @@ const cast: RowOperator = (context) => {
     return renamed(context, inMemory(context.program, from), { type: 'float', doubles: undefined })
   // Integer columns, which scikit-learn encodes as categories.
   if (to === toInt64 && from.type === 'whole') return renamed(context, from)
+  // Cut off as the processor does, which turns what has no whole number of 64 bits into the least one. Only what is exact keeps its whole number.
+  if (to === toInt64 && from.type === 'float' && from.isExact)
+    return replaced(context, from, { apply: cutOff, isExact: true }).map((cut) => ({ ...cut, type: 'whole' }))
   if (to !== toDouble || !(from.type === 'float' || from.type === 'whole')) return undefined
   return renamed(context, from, { type: 'double', doubles: from.doubles ?? doublesIn(from) })
 }
@@ -165,9 +178,11 @@ function placesOf(given: ArrayLike<number> | undefined, width: number): number[]
   return places.every((place) => place >= 0 && place < width) ? places : undefined
 }
 
-const gather: RowOperator = ({ attributes, value, constant, program }) => {
+const gather: RowOperator = (context) => {
+  const { attributes, value, constant, program } = context
   const [from, indices] = [value(0), constant(1)]
-  if (from === undefined || indices === undefined || indices.dims.length > 1) return undefined
+  if (from === undefined) return embedding(context)
+  if (indices === undefined || indices.dims.length > 1) return undefined
   if (!isLastAxis(from, attributes.whole('axis') ?? 0)) return undefined
   const places = placesOf(shortList(indices), from.width)
   const found = places && chosen(program, from, places)

@@ -1,0 +1,130 @@
+/** Lowers the operators that compute numbers of a row from those of two or more values, column by column. */
+import { addPairs, exponentialWork } from '../../../network/row-steps.ts'
+import {
+  columnNumbers,
+  operandOf,
+  replaced,
+  valueIn,
+  type OperatorContext,
+  type RowOperator,
+  type RowValue,
+} from './row-value.ts'
+
+type Pair = (a: number, b: number) => number
+
+/** Returns two lists of numbers of a row, or a list and a constant. Undefined for a shape that would broadcast over rows. */
+function pairOf(
+  context: OperatorContext,
+  [first, second]: readonly [number, number],
+  of: Pair,
+): RowValue | undefined {
+  const completed = withBias(context, [first, second], of)
+  if (completed !== undefined) return completed
+  const { value } = context
+  const tails = [value(first), value(second)].flatMap((each) => (each === undefined ? [] : [each.tail]))
+  const [tail] = tails
+  if (tail === undefined || tails.some(({ length }) => length !== tail.length)) return undefined
+  return computed(
+    context,
+    [operandOf(context, first, tail.length), operandOf(context, second, tail.length)],
+    of,
+  )
+}
+
+function computed(
+  { program }: OperatorContext,
+  [a, b]: readonly [RowValue | undefined, RowValue | undefined],
+  of: Pair,
+): RowValue | undefined {
+  if (a?.type !== 'float' || b?.type !== 'float') return undefined
+  const rank = Math.max(a.tail.length, b.tail.length)
+  const width = Math.max(a.width, b.width)
+  if (rank > 1 || (rank === 0 && width > 1)) return undefined
+  if ([a, b].some((side) => side.width !== width && side.width !== 1)) return undefined
+  const buffer = addPairs(program, { a, b }, of)
+  return valueIn(buffer, width, { tail: rank === 0 ? [] : [width], isExact: a.isExact && b.isExact })
+}
+
+/** Adds a constant to the bias of a dense layer. */
+function withBias(
+  { value, constant, isLastUse }: OperatorContext,
+  [first, second]: readonly [number, number],
+  of: Pair,
+): RowValue | undefined {
+  const [sums, bias] = value(first) === undefined ? [second, first] : [first, second]
+  const from = value(sums)
+  if (of !== add || from?.dense === undefined || from.tail.length !== 1 || !isLastUse(sums)) return undefined
+  const numbers = columnNumbers(constant(bias), from.width)
+  if (numbers === undefined || from.dense.bias.some((each) => each !== 0)) return undefined
+  from.dense.bias.set(numbers)
+  return from
+}
+
+const add: Pair = (a, b) => a + b
+const pairs: Readonly<Record<string, Pair>> = {
+  Add: add,
+  Sub: (a, b) => a - b,
+  Mul: (a, b) => a * b,
+  Div: (a, b) => a / b,
+}
+
+const unchanged = (total: number): number => total
+
+/** Combines all inputs, one after the other. `end` is applied to the result. */
+const several =
+  (of: Pair, end: (total: number, count: number) => number = unchanged): RowOperator =>
+  (context) => {
+    const count = context.node.inputs.length
+    const rank = context.node.inputs.flatMap((_, input) => context.value(input)?.tail.length ?? [])[0]
+    if (rank === undefined || count < 2) return undefined
+    const operands = context.node.inputs.map((_, input) => operandOf(context, input, rank))
+    const [first, ...others] = operands
+    let total = first
+    for (const [at, other] of others.entries()) {
+      if (total === undefined || other?.tail.length !== total.tail.length) return undefined
+      const isLast = at === others.length - 1
+      total = computed(context, [total, other], isLast ? (a, b) => end(of(a, b), count) : of)
+    }
+    // A quotient may differ in the last bit.
+    return total?.type === 'float' ? [{ ...total, isExact: total.isExact && end === unchanged }] : undefined
+  }
+
+/** NaN wins, as in ONNX Runtime. */
+const [least, most]: readonly [Pair, Pair] = [(a, b) => Math.min(a, b), (a, b) => Math.max(a, b)]
+
+/** Raises numbers to constant powers. ONNX Runtime multiplies for the powers 2 and 3. */
+const power: RowOperator = (context) => {
+  const [from, constant] = [context.value(0), context.constant(1)]
+  if (from?.type !== 'float' || constant?.size !== 1 || constant.dims.length > from.tail.length + 1)
+    return undefined
+  const exponent = constant.values()?.[0]
+  if (exponent === undefined || !Number.isFinite(exponent)) return undefined
+  const isProduct = exponent === 2 || exponent === 3
+  return replaced(context, from, {
+    work: isProduct ? 2 : exponentialWork,
+    isExact: isProduct,
+    apply(values, offset, count) {
+      for (let i = offset; i < offset + count; i++) {
+        const x = values[i]!
+        values[i] = exponent === 2 ? x * x : exponent === 3 ? Math.fround(x * x) * x : x ** exponent
+      }
+    },
+  })
+}
+
+export const pairOperators: Readonly<Record<string, RowOperator>> = {
+  'ai.onnx:Sum': several(add),
+  'ai.onnx:Mean': several(add, (total, count) => Math.fround(total) / count),
+  'ai.onnx:Min': several(least),
+  'ai.onnx:Max': several(most),
+  'ai.onnx:Pow': power,
+  ...Object.fromEntries(
+    Object.entries(pairs).map(([name, of]): [string, RowOperator] => [
+      `ai.onnx:${name}`,
+      (context) => {
+        const found = pairOf(context, [0, 1], of)
+        return found && [found]
+      },
+    ]),
+  ),
+}

@@ -1,0 +1,76 @@
+/** Lowers the operators that reduce the numbers of a row to one, or normalize them. */
+import { addReduction } from '../../../network/row-steps.ts'
+import { floatType } from './constants.ts'
+import { finiteNumbers, givenList, isRowOfFloats, replaced, valueIn, type RowOperator } from './row-value.ts'
+
+type Reduction = (values: Float32Array, offset: number, count: number) => number
+
+/** Reduces the numbers of a row to one. */
+const reduction =
+  (of: Reduction): RowOperator =>
+  (context) => {
+    const { attributes, value, program } = context
+    const from = value(0)
+    const axes = givenList(context, 'axes', 1)
+    if (!isRowOfFloats(from) || axes?.length !== 1 || (axes[0] !== 1 && axes[0] !== -1)) return undefined
+    const buffer = addReduction(program, from, of)
+    const tail = attributes.whole('keepdims') === 0 ? [] : [1]
+    return [valueIn(buffer, 1, { tail })]
+  }
+
+/** Sums what `of` gives. Starts with the first number, so that a single −0 keeps its sign. */
+const sumOf =
+  (of: (x: number) => number, end: (sum: number, count: number) => number = (sum) => sum): Reduction =>
+  (values, offset, count) => {
+    let total = of(values[offset]!)
+    for (let i = offset + 1; i < offset + count; i++) total += of(values[i]!)
+    return end(Math.fround(total), count)
+  }
+
+/** Normalizes the numbers along the last axis. Sums overflow as those of ONNX Runtime. */
+const layerNormalization: RowOperator = (context) => {
+  const { node, attributes, value, constant } = context
+  const from = value(0)
+  const axis = attributes.whole('axis') ?? -1
+  if (from?.type !== 'float' || from.tail.length === 0 || (axis !== -1 && axis !== from.tail.length))
+    return undefined
+  const width = from.tail.at(-1)!
+  const listOf = (input: number): Float64Array | undefined => {
+    const list = constant(input)
+    return list?.type === floatType && list.size === width && list.dims.at(-1) === width
+      ? finiteNumbers(list, width)
+      : undefined
+  }
+  const hasBias = (node.inputs[2] ?? '') !== ''
+  const [scale, bias] = [listOf(1), hasBias ? listOf(2) : new Float64Array(width)]
+  if (scale === undefined || bias === undefined) return undefined
+  const epsilon = attributes.number('epsilon') ?? Math.fround(1e-5)
+  return replaced(context, from, {
+    work: 6,
+    apply(values, offset, count) {
+      for (let first = offset; first < offset + count; first += width) {
+        let [sum, squares] = [0, 0]
+        for (let k = first; k < first + width; k++) sum += values[k]!
+        const mean = Math.fround(sum) / width
+        for (let k = first; k < first + width; k++) squares += (values[k]! - mean) ** 2
+        const spread = Math.sqrt(Math.fround(squares) / width + epsilon)
+        for (let k = 0; k < width; k++)
+          values[first + k] = ((values[first + k]! - mean) / spread) * scale[k]! + bias[k]!
+      }
+    },
+  })
+}
+
+export const reductionOperators: Readonly<Record<string, RowOperator>> = {
+  'ai.onnx:ReduceSum': reduction(sumOf((x) => x)),
+  'ai.onnx:ReduceMean': reduction(
+    sumOf(
+      (x) => x,
+      (total, count) => total / count,
+    ),
+  ),
+  'ai.onnx:ReduceL1': reduction(sumOf(Math.abs)),
+  'ai.onnx:ReduceL2': reduction(sumOf((x) => x * x, Math.sqrt)),
+  'ai.onnx:ReduceSumSquare': reduction(sumOf((x) => x * x)),
+  'ai.onnx:LayerNormalization': layerNormalization,
+}
