@@ -95,7 +95,12 @@ function bash(
   })
 }
 
-const tenure = `node ${join(checkout, 'cli', 'tenure.mjs')}`
+/** The command in a folder without spaces, since the variable may hold several words. */
+const tenureCommand = (): string => {
+  const path = join(folder, 'tenure')
+  writeFileSync(path, `#!/bin/sh\nexec node '${join(checkout, 'cli', 'tenure.mjs')}' "$@"\n`, { mode: 0o700 })
+  return path
+}
 const github = () => ({
   GITHUB_ACTION_PATH: deploy('github'),
   GITHUB_API_URL: url,
@@ -129,7 +134,7 @@ async function makeProject(): Promise<string> {
 
 it('the action checks a project, simulates its policies, and keeps one comment of a pull request', async () => {
   const [check, comment] = stepsOf({
-    'inputs.tenure': tenure,
+    'inputs.tenure': tenureCommand(),
     'inputs.models': 'iris',
     'inputs.scenarios': 'error:0.02',
     'inputs.token': 'tok',
@@ -156,8 +161,8 @@ it('a project with a wrong type fails the job, and the report names its line', a
   const project = join(folder, 'project')
   writeFileSync(join(project, 'policies', 'wrong-type.ts'), 'export const one: number = "one"\n')
   const report = join(folder, 'wrong-type-report')
-  const env = { TENURE: tenure, CI_REPORT: report, TENURE_URL: '' }
-  const { code, text } = await bash(`bash ${deploy('ci', 'check.sh')}`, env, project)
+  const env = { TENURE: tenureCommand(), CI_REPORT: report, TENURE_URL: '' }
+  const { code, text } = await bash(`bash "${deploy('ci', 'check.sh')}"`, env, project)
   expect(code, text).toBe(6)
   expect(text).toContain('policies/wrong-type.ts(1,')
 })
@@ -168,8 +173,8 @@ it('a project with a wrong model file fails the job, and the comment names the i
   writeFileSync(join(project, 'tenure.config.json'), '{"models": "models"}')
   writeFileSync(join(project, 'models', 'bad.ts'), 'export default 1\n')
   const report = join(folder, 'wrong-report')
-  const env = { TENURE: tenure, CI_REPORT: report, TENURE_PROJECT: project, TENURE_URL: '' }
-  const { code, text } = await bash(`bash ${deploy('ci', 'check.sh')}`, env, project)
+  const env = { TENURE: tenureCommand(), CI_REPORT: report, TENURE_PROJECT: project, TENURE_URL: '' }
+  const { code, text } = await bash(`bash "${deploy('ci', 'check.sh')}"`, env, project)
   expect(code, text).toBe(6)
   expect(text).toContain('## Check: something is wrong')
   expect(text).toContain('| bad |')
@@ -194,7 +199,7 @@ it('the report of an evaluation has the paired gain with its interval, the slice
       evaluation: { verdict: report.verdict, baseline_version: 'iris_v1.0.0', report },
     }),
   )
-  const { text, code } = await bash(`node ${deploy('ci', 'report.mjs')} ${made}`, {})
+  const { text, code } = await bash(`node "${deploy('ci', 'report.mjs')}" ${made}`, {})
   expect(code, text).toBe(0)
   expect(text).toContain(`## iris: ${report.verdict} against iris_v1.0.0`)
   expect(text).toMatch(/\| \w+ \| 0\.\d+ \| 0\.\d+ \| \+0\.\d+ \| \+0\.\d+ to \+0\.\d+ \|/)

@@ -292,7 +292,7 @@ describe('the whole set-up', () => {
     }
     writeFileSync(join(root(), 'package-lock.json'), JSON.stringify(lock))
     const copies = kept.map(
-      (name) => `mkdir -p ${dirname(name)}; cp -r ${join(checkout, name)} ${dirname(name)}`,
+      (name) => `mkdir -p '${dirname(name)}'; cp -r '${join(checkout, name)}' '${dirname(name)}'`,
     )
     program(
       'npm',

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { offerListener, offerPath } from '../../../api/transport/shared-port.ts'
 import { birthOf } from '../../../cli/embedded/process.ts'
@@ -46,7 +47,7 @@ it('the port of a listener is received with its queue, and only if it is the req
 })
 
 it('a replica whose supervisor was killed ends when its file does not name it', async () => {
-  const module = new URL('../../../api/transport/shared-port.ts', import.meta.url).pathname
+  const module = fileURLToPath(new URL('../../../api/transport/shared-port.ts', import.meta.url))
   const script = join(directory, 'replica.ts')
   writeFileSync(
     script,

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { birthOf } from '../../../cli/embedded/process.ts'
 import { claim, findOutliving } from '../../../cli/supervisor/pidfile.ts'
@@ -152,7 +153,7 @@ describe('the supervisor', () => {
 /** Starts a supervisor in a separate process, which can be signalled and killed. Its worker prints its pid when it runs. */
 async function beginOutside(body = '', { ready = true, outlives = false } = {}) {
   const script = join(stateDir, 'supervisor.ts')
-  const module = new URL('../../../cli/supervisor/supervisor.ts', import.meta.url).pathname
+  const module = fileURLToPath(new URL('../../../cli/supervisor/supervisor.ts', import.meta.url))
   const work = `${body}; setInterval(() => {}, 1000); console.log(process.pid)`
   writeFileSync(
     script,

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { answer, withoutNaN } from '../../../scripts/reference/answer.ts'
 
@@ -236,7 +237,7 @@ describe('the responses to invalid lines', () => {
   })
 
   it('a pipe gives one line of JSON for each line and nothing else', async () => {
-    const path = new URL('../../../scripts/reference.ts', import.meta.url).pathname
+    const path = fileURLToPath(new URL('../../../scripts/reference.ts', import.meta.url))
     const output = await new Promise<string>((resolve, reject) => {
       const child = execFile(process.execPath, ['--import', 'tsx', path], (error, stdout, stderr) =>
         error || stderr ? reject(error ?? new Error(stderr)) : resolve(stdout),
