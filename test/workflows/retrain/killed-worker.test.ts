@@ -120,7 +120,8 @@ it('a training program whose worker is killed ends with it, and another worker r
 
 it('a training whose worker is stopped is handed back at once', async () => {
   const other = uniqueName('roses')
-  await syncExampleModel(pipeline.store, pipeline.models, { name: other, epochs, batchSize: 32, seed: 7 })
+  // More than the training finishes before the signal arrives.
+  await syncExampleModel(pipeline.store, pipeline.models, { name: other, epochs: 30, batchSize: 32, seed: 7 })
   const first = await runningWorker()
   const handle = await pipeline.start({ model: other, asOf: exampleDay(35), requestedBy: 'olga' })
   const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
