@@ -20,7 +20,8 @@ export const embedding: RowOperator = ({ node, attributes, value, constant, prog
   if (values === undefined) return undefined
   const rowsOfTable = addConstant(program, Float32Array.from(values))
   const buffer = addBuffer(program, indices.width * width)
-  addStep(program, indices.width * (width + choiceWork), ({ floats, firstRow }) => {
+  addStep(program, indices.width * (width + choiceWork), (machine) => {
+    const { floats } = machine
     const [first, stride] = [firstFloat(indices), indices.buffer.stride]
     return (rows) => {
       for (let row = 0; row < rows; row++)
@@ -30,7 +31,7 @@ export const embedding: RowOperator = ({ node, attributes, value, constant, prog
           if (!(place >= 0 && place < count))
             throw new DomainError(
               'wrong_type',
-              `instance ${firstRow + row}: ${node.inputs[0]} of the graph has ${count} rows, and none at ${index}`,
+              `instance ${machine.firstRow + row}: ${node.inputs[0]} of the graph has ${count} rows, and none at ${index}`,
             )
           const from = rowsOfTable.at + place * width
           const to = buffer.at + row * buffer.stride + k * width

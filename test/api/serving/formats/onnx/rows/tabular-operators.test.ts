@@ -212,6 +212,12 @@ describe('an embedding', () => {
     },
   )
 
+  it('names a refused row beyond the first block of rows', () => {
+    const numbers = Array.from({ length: 3 * 700 }, (_, at) => (at === 3 * 650 ? 9 : 1))
+    const bytes = graphOf(nodesOf(float), table)
+    expect(() => loweredAnswers(bytes, { count: 700, numbers })).toThrow(/^instance 650: .* none at 9/)
+  })
+
   it('of a table that is too large is left to ONNX Runtime', () => {
     const large = { table: { dims: [2_000_001, 2], floats: Array<number>(4_000_002).fill(0.5) } }
     expect(openOnnx(graphOf(nodesOf(int64), large, int64)).rows).toBeUndefined()
