@@ -3,7 +3,7 @@
  * fast as scalar loops. The order of each sum does not depend on the batch, so a row gets the same bits alone and in a batch.
  */
 import * as wasm from './wasm-encoder.ts'
-import { instantiate, type Run } from './wasm-instance.ts'
+import { compileFused, inTwoSteps, instantiate, type MultiplyAdd, type Run } from './wasm-instance.ts'
 import type { Code } from './wasm-encoder.ts'
 
 /**
@@ -48,9 +48,6 @@ export function packedWeights(kernel: Float32Array, inputs: number, units: numbe
   }
   return packed
 }
-
-type MultiplyAdd = (sum: Code, a: Code, b: Code) => Code
-const inTwoSteps: MultiplyAdd = (total, a, b) => wasm.addFloats(total, wasm.multiplyFloats(a, b))
 
 /** Writes the code for the sums of some rows and some groups of four units, over all inputs. */
 function tile(rowCount: number, groupCount: number, multiplyAdd: MultiplyAdd): Code {
@@ -131,12 +128,6 @@ export function denseKernelOn(memory: WebAssembly.Memory): Run {
  * takes 0.7 of the time.
  */
 export function fusedKernelOn(memory: WebAssembly.Memory): Run {
-  fused ??= compileFused()
+  fused ??= compileFused(moduleWith)
   return instantiate(fused, memory)
-}
-
-function compileFused(): WebAssembly.Module {
-  const code = moduleWith(wasm.multiplyAddFloats)
-  // Node 20 does not know the instruction.
-  return new WebAssembly.Module(WebAssembly.validate(code) ? code : moduleWith(inTwoSteps))
 }

@@ -21,29 +21,8 @@ export function exponentialOf(x: number): number {
   return power * (1 + rest * (1 + rest * (1 / 2 + rest * (1 / 6))))
 }
 
-/*
- * Each replaces `count` numbers from `offset` on, in a loop of its own, in which the exponential is compiled: a function that is handed in would
- * take a call and an allocation for each number.
- */
-type Numbers = Float32Array
-
-export function exponentials(values: Numbers, offset: number, count: number): void {
-  for (let i = offset; i < offset + count; i++) values[i] = exponentialOf(values[i]!)
-}
-
-export function sigmoids(values: Numbers, offset: number, count: number): void {
-  for (let i = offset; i < offset + count; i++) values[i] = 1 / (1 + exponentialOf(-values[i]!))
-}
-
-export function hyperbolicTangents(values: Numbers, offset: number, count: number): void {
-  for (let i = offset; i < offset + count; i++) {
-    const x = values[i]!
-    // The difference loses digits near 0, where tanh(x) is x.
-    values[i] = x < 1e-4 && x > -1e-4 ? x : 1 - 2 / (1 + exponentialOf(2 * x))
-  }
-}
-
-export function softmaxes(values: Numbers, offset: number, count: number): void {
+/** Replaces `count` numbers from `offset` on by their softmax. */
+export function softmaxes(values: Float32Array, offset: number, count: number): void {
   let [most, sum] = [-Infinity, 0]
   for (let i = offset; i < offset + count; i++) if (values[i]! > most) most = values[i]!
   for (let i = offset; i < offset + count; i++) {
@@ -53,16 +32,3 @@ export function softmaxes(values: Numbers, offset: number, count: number): void 
   }
   for (let i = offset; i < offset + count; i++) values[i] = values[i]! / sum
 }
-
-/**
- * Returns an exponential unit such as ELU or SELU. `rate` divides negative numbers first. `ofZero`: whether -0 becomes 0, as ONNX Runtime
- * does for some units.
- */
-export const exponentialUnits =
-  (alpha: number, { rate = 1, scale = 1, ofZero = false } = {}) =>
-  (values: Numbers, offset: number, count: number): void => {
-    for (let i = offset; i < offset + count; i++) {
-      const x = values[i]!
-      values[i] = scale * (x < 0 || (ofZero && x === 0) ? alpha * (exponentialOf(x / rate) - 1) : x)
-    }
-  }

@@ -24,6 +24,7 @@ export interface RowView {
 
 /** The state that steps work on. */
 export interface RowMachine {
+  memory: WebAssembly.Memory
   floats: Float32Array
   dense: Run
   /** The rows of the caller, with `inputs` numbers each. The block begins at `firstRow`. */
@@ -52,6 +53,7 @@ export interface RowProgram {
   otherBytes: number
 }
 
+const vectorFloats = 4
 /** The fixed work of a step, in multiplications. */
 const stepWork = 32
 
@@ -104,10 +106,12 @@ export function compileRows(
     buffer.at = end
     end += buffer.stride * blockRows
   }
-  const memory = memoryFor(end * 4)
+  // A step that reads four numbers at a time reads beyond the last one.
+  const memory = memoryFor((end + vectorFloats) * 4)
   const floats = new Float32Array(memory.buffer)
   for (const { buffer, values } of constants) floats.set(values, buffer.at)
   const machine: RowMachine = {
+    memory,
     floats,
     dense: fusedKernelOn(memory),
     input: new Float64Array(0),

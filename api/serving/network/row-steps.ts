@@ -68,30 +68,6 @@ export function addFunction(
   return buffer
 }
 
-/** Applies a function to two numbers, column by column. One side may be a single number for all columns. */
-export function addPairs(
-  program: RowProgram,
-  { a, b }: { a: RowView; b: RowView },
-  of: (a: number, b: number) => number,
-): RowBuffer {
-  const width = Math.max(a.width, b.width)
-  const buffer = addBuffer(program, width)
-  addStep(program, width * 2, ({ floats }) => {
-    const [firstA, firstB, to] = [firstFloat(a), firstFloat(b), buffer.at]
-    const [strideA, strideB, stride] = [a.buffer.stride, b.buffer.stride, buffer.stride]
-    const [nextA, nextB] = [a.width === 1 ? 0 : 1, b.width === 1 ? 0 : 1]
-    return (rows) => {
-      for (let row = 0; row < rows; row++) {
-        let [atA, atB] = [firstA + row * strideA, firstB + row * strideB]
-        const at = to + row * stride
-        for (let k = 0; k < width; k++, atA += nextA, atB += nextB)
-          floats[at + k] = of(floats[atA]!, floats[atB]!)
-      }
-    }
-  })
-  return buffer
-}
-
 /** Computes a number from one to three numbers. */
 export type ColumnFunction = (a: number, b: number, c: number) => number
 

@@ -1,8 +1,9 @@
 /** Lowers the operators that multiply the numbers of a row by weights, and trees that follow other operators. */
 import { affineOf } from '../../../network/batch-norm.ts'
-import { sigmoids, softmaxes } from '../../../network/exponentials.ts'
+import { softmaxes } from '../../../network/exponentials.ts'
 import { addBuffer, addStep } from '../../../network/row-program.ts'
-import { addDense, addFunction, exponentialWork, type RowFunction } from '../../../network/row-steps.ts'
+import { addDense, exponentialWork } from '../../../network/row-steps.ts'
+import { vectorFunctions } from '../../../network/vector-functions.ts'
 import { refuse } from '../../../network/layers-model.ts'
 import { buildForest } from '../../trees/forest.ts'
 import { predictorOf } from '../../trees/predictor.ts'
@@ -10,6 +11,7 @@ import { readEnsemble } from '../tree-ensemble.ts'
 import { floatType } from './constants.ts'
 import { doublesIn } from './double-operators.ts'
 import {
+  addReplacement,
   columnNumbers,
   finiteNumbers,
   isRowOfFloats,
@@ -17,6 +19,7 @@ import {
   replaced,
   valueIn,
   type OperatorContext,
+  type Replacement,
   type RowOperator,
   type RowValue,
 } from './row-value.ts'
@@ -97,8 +100,8 @@ const linearRegressor: RowOperator = (context) => {
 }
 
 /** The functions for the scores of a classifier, by their names in ai.onnx.ml. */
-const scoreFunctions: ReadonlyMap<string, RowFunction> = new Map([
-  ['LOGISTIC', sigmoids],
+const scoreFunctions: ReadonlyMap<string, Replacement['apply']> = new Map<string, Replacement['apply']>([
+  ['LOGISTIC', { of: vectorFunctions.sigmoid }],
   ['SOFTMAX', softmaxes],
 ])
 
@@ -122,7 +125,7 @@ const linearClassifier: RowOperator = (context) => {
     return undefined
   const sums = linearSums(context, from, units)
   if (sums === undefined || apply === undefined) return sums && [undefined, sums]
-  addFunction(program, sums, { apply, work: exponentialWork, inPlace: true })
+  addReplacement(program, sums, { apply, work: exponentialWork, inPlace: true })
   return [undefined, { ...sums, dense: undefined }]
 }
 

@@ -1,15 +1,9 @@
 /** Lowers the operators that compute numbers of a row from numbers of the same row, without weights. */
 import { activations } from '../../../network/activations.ts'
+import { softmaxes } from '../../../network/exponentials.ts'
 import { refuse } from '../../../network/layers-model.ts'
-import { approximateGaussianUnits, errorFunctions, gaussianUnits } from '../../../network/error-function.ts'
-import {
-  exponentials,
-  exponentialUnits,
-  hyperbolicTangents,
-  sigmoids,
-  softmaxes,
-} from '../../../network/exponentials.ts'
 import { exponentialWork, type RowFunction } from '../../../network/row-steps.ts'
+import { vectorFunctions } from '../../../network/vector-functions.ts'
 import type { Attributes } from '../attributes.ts'
 import { floatType } from './constants.ts'
 import {
@@ -20,6 +14,7 @@ import {
   type Replacement,
   type RowOperator,
   type RowValue,
+  type VectorOf,
 } from './row-value.ts'
 
 const each =
@@ -41,19 +36,11 @@ const relu: RowOperator = (context) => {
     from.dense.isRelu = true
     return [{ ...from, dense: undefined }]
   }
-  return mapped(context, { apply: activations.get('relu')!, isExact: true })
+  return mapped(context, { apply: { of: vectorFunctions.rectifiedUnit }, isExact: true })
 }
 
 /** The functions of one number. NaN stays NaN, because every comparison with it fails. */
 const functions: Readonly<Record<string, (attributes: Attributes) => (x: number) => number>> = {
-  Abs: () => Math.abs,
-  Neg: () => (x) => -x,
-  Reciprocal: () => (x) => 1 / x,
-  Sqrt: () => Math.sqrt,
-  LeakyRelu(attributes) {
-    const alpha = attributes.number('alpha') ?? Math.fround(0.01)
-    return (x) => (x < 0 ? alpha * x : x)
-  },
   HardSigmoid(attributes) {
     const [alpha, beta] = [attributes.number('alpha') ?? 0.2, attributes.number('beta') ?? 0.5]
     return (x) => Math.min(1, Math.max(0, alpha * x + beta))
@@ -65,27 +52,48 @@ const functions: Readonly<Record<string, (attributes: Attributes) => (x: number)
   Ceil: () => Math.ceil,
 }
 
+/** The functions that are computed four numbers at a time, with the bits of ONNX Runtime. */
+const exactVectors: Readonly<Record<string, (attributes: Attributes) => VectorOf>> = {
+  Abs: () => ({ of: vectorFunctions.absoluteValue }),
+  Neg: () => ({ of: vectorFunctions.negative }),
+  Reciprocal: () => ({ of: vectorFunctions.reciprocal }),
+  Sqrt: () => ({ of: vectorFunctions.squareRoot }),
+  LeakyRelu: (attributes) => ({
+    of: vectorFunctions.leakyUnit,
+    constants: [attributes.number('alpha') ?? 0.01],
+  }),
+}
+
 /** The functions with an exponential or a logarithm. */
-const exponentialFunctions: Readonly<Record<string, (attributes: Attributes) => RowFunction>> = {
-  Exp: () => exponentials,
+const exponentialFunctions: Readonly<Record<string, (attributes: Attributes) => RowFunction | VectorOf>> = {
+  Exp: () => ({ of: vectorFunctions.exponential }),
   Log: () => each(Math.log),
-  Sigmoid: () => sigmoids,
+  Sigmoid: () => ({ of: vectorFunctions.sigmoid }),
   Softplus: () => activations.get('softplus')!,
-  Tanh: () => hyperbolicTangents,
-  Erf: () => errorFunctions,
-  Gelu: (attributes) =>
-    attributes.text('approximate') === 'tanh' ? approximateGaussianUnits : gaussianUnits,
-  Elu: (attributes) => exponentialUnits(attributes.number('alpha') ?? 1),
+  Tanh: () => ({ of: vectorFunctions.hyperbolicTangent }),
+  Erf: () => ({ of: vectorFunctions.errorFunction }),
+  Gelu: (attributes) => ({
+    of:
+      attributes.text('approximate') === 'tanh'
+        ? vectorFunctions.approximateGaussianUnit
+        : vectorFunctions.gaussianUnit,
+  }),
+  Elu: (attributes) => ({
+    of: vectorFunctions.exponentialUnit,
+    constants: [attributes.number('alpha') ?? 1],
+  }),
   Celu(attributes) {
     const alpha = attributes.number('alpha') ?? 1
     if (alpha === 0) refuse('the operator Celu divides by its alpha, which is 0')
-    return exponentialUnits(alpha, { rate: alpha, ofZero: true })
+    return { of: vectorFunctions.continuousExponentialUnit, constants: [alpha] }
   },
-  Selu: (attributes) =>
-    exponentialUnits(attributes.number('alpha') ?? 1.6732632423543772, {
-      scale: attributes.number('gamma') ?? 1.0507009873554805,
-      ofZero: true,
-    }),
+  Selu: (attributes) => ({
+    of: vectorFunctions.scaledExponentialUnit,
+    constants: [
+      attributes.number('alpha') ?? 1.6732632423543772,
+      attributes.number('gamma') ?? 1.0507009873554805,
+    ],
+  }),
 }
 
 const largestFloat = (2 - 2 ** -23) * 2 ** 127
@@ -190,7 +198,6 @@ const imputer: RowOperator = (context) => {
 
 /** Functions that jump, so that a difference in the last bit would be a whole one. */
 const jumpingFunctions = new Set(['Sign', 'Floor', 'Ceil'])
-const exactFunctions = new Set(['Abs', 'Neg', 'Reciprocal', 'Sqrt', 'LeakyRelu', 'Sign', 'Floor', 'Ceil'])
 
 /** Returns the operators of a table under their names in ai.onnx. */
 function named<Entry>(
@@ -215,7 +222,11 @@ export const numberOperators: Readonly<Record<string, RowOperator>> = {
     (of, name) => (context) =>
       jumpingFunctions.has(name) && context.value(0)?.isExact !== true
         ? undefined
-        : mapped(context, { apply: each(of(context.attributes)), isExact: exactFunctions.has(name) }),
+        : mapped(context, { apply: each(of(context.attributes)), isExact: jumpingFunctions.has(name) }),
+  ),
+  ...named(
+    exactVectors,
+    (of) => (context) => mapped(context, { apply: of(context.attributes), isExact: true }),
   ),
   ...named(
     exponentialFunctions,

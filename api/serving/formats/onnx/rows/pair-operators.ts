@@ -1,5 +1,8 @@
 /** Lowers the operators that compute numbers of a row from those of two or more values, column by column. */
-import { addPairs, exponentialWork } from '../../../network/row-steps.ts'
+import { addConstant } from '../../../network/row-program.ts'
+import { exponentialWork } from '../../../network/row-steps.ts'
+import { vectorFunctions, type VectorFunction } from '../../../network/vector-functions.ts'
+import { addVectors } from '../../../network/vector-steps.ts'
 import {
   columnNumbers,
   operandOf,
@@ -10,13 +13,11 @@ import {
   type RowValue,
 } from './row-value.ts'
 
-type Pair = (a: number, b: number) => number
-
 /** Returns two lists of numbers of a row, or a list and a constant. Undefined for a shape that would broadcast over rows. */
 function pairOf(
   context: OperatorContext,
   [first, second]: readonly [number, number],
-  of: Pair,
+  of: VectorFunction,
 ): RowValue | undefined {
   const completed = withBias(context, [first, second], of)
   if (completed !== undefined) return completed
@@ -34,14 +35,14 @@ function pairOf(
 function computed(
   { program }: OperatorContext,
   [a, b]: readonly [RowValue | undefined, RowValue | undefined],
-  of: Pair,
+  of: VectorFunction,
 ): RowValue | undefined {
   if (a?.type !== 'float' || b?.type !== 'float') return undefined
   const rank = Math.max(a.tail.length, b.tail.length)
   const width = Math.max(a.width, b.width)
   if (rank > 1 || (rank === 0 && width > 1)) return undefined
   if ([a, b].some((side) => side.width !== width && side.width !== 1)) return undefined
-  const buffer = addPairs(program, { a, b }, of)
+  const buffer = addVectors(program, [a, b], { of, work: 2 })
   return valueIn(buffer, width, { tail: rank === 0 ? [] : [width], isExact: a.isExact && b.isExact })
 }
 
@@ -49,48 +50,54 @@ function computed(
 function withBias(
   { value, constant, isLastUse }: OperatorContext,
   [first, second]: readonly [number, number],
-  of: Pair,
+  of: VectorFunction,
 ): RowValue | undefined {
   const [sums, bias] = value(first) === undefined ? [second, first] : [first, second]
   const from = value(sums)
-  if (of !== add || from?.dense === undefined || from.tail.length !== 1 || !isLastUse(sums)) return undefined
+  if (of !== vectorFunctions.sum || from?.dense === undefined || from.tail.length !== 1 || !isLastUse(sums))
+    return undefined
   const numbers = columnNumbers(constant(bias), from.width)
   if (numbers === undefined || from.dense.bias.some((each) => each !== 0)) return undefined
   from.dense.bias.set(numbers)
   return from
 }
 
-const add: Pair = (a, b) => a + b
-const pairs: Readonly<Record<string, Pair>> = {
-  Add: add,
-  Sub: (a, b) => a - b,
-  Mul: (a, b) => a * b,
-  Div: (a, b) => a / b,
+const pairs: Readonly<Record<string, VectorFunction>> = {
+  Add: vectorFunctions.sum,
+  Sub: vectorFunctions.difference,
+  Mul: vectorFunctions.product,
+  Div: vectorFunctions.quotient,
 }
 
-const unchanged = (total: number): number => total
+/** Combines all inputs, one after the other. */
+function combined(context: OperatorContext, of: VectorFunction): RowValue | undefined {
+  const rank = context.node.inputs.flatMap((_, input) => context.value(input)?.tail.length ?? [])[0]
+  if (rank === undefined || context.node.inputs.length < 2) return undefined
+  const [first, ...others] = context.node.inputs.map((_, input) => operandOf(context, input, rank))
+  let total = first
+  for (const other of others) {
+    if (total === undefined || other?.tail.length !== total.tail.length) return undefined
+    total = computed(context, [total, other], of)
+  }
+  return total?.type === 'float' ? total : undefined
+}
 
-/** Combines all inputs, one after the other. `end` is applied to the result. */
 const several =
-  (of: Pair, end: (total: number, count: number) => number = unchanged): RowOperator =>
+  (of: VectorFunction): RowOperator =>
   (context) => {
-    const count = context.node.inputs.length
-    const rank = context.node.inputs.flatMap((_, input) => context.value(input)?.tail.length ?? [])[0]
-    if (rank === undefined || count < 2) return undefined
-    const operands = context.node.inputs.map((_, input) => operandOf(context, input, rank))
-    const [first, ...others] = operands
-    let total = first
-    for (const [at, other] of others.entries()) {
-      if (total === undefined || other?.tail.length !== total.tail.length) return undefined
-      const isLast = at === others.length - 1
-      total = computed(context, [total, other], isLast ? (a, b) => end(of(a, b), count) : of)
-    }
-    // A quotient may differ in the last bit.
-    return total?.type === 'float' ? [{ ...total, isExact: total.isExact && end === unchanged }] : undefined
+    const total = combined(context, of)
+    return total && [total]
   }
 
-/** NaN wins, as in ONNX Runtime. */
-const [least, most]: readonly [Pair, Pair] = [(a, b) => Math.min(a, b), (a, b) => Math.max(a, b)]
+const mean: RowOperator = (context) => {
+  const total = combined(context, vectorFunctions.sum)
+  if (total === undefined) return undefined
+  const count = addConstant(context.program, Float32Array.of(context.node.inputs.length))
+  const parts = [total, { buffer: count, column: 0, width: 1 }]
+  addVectors(context.program, parts, { of: vectorFunctions.quotient, work: 2, inPlace: true })
+  // A quotient may differ in the last bit.
+  return [{ ...total, isExact: false }]
+}
 
 /** Raises numbers to constant powers. ONNX Runtime multiplies for the powers 2 and 3. */
 const power: RowOperator = (context) => {
@@ -113,10 +120,10 @@ const power: RowOperator = (context) => {
 }
 
 export const pairOperators: Readonly<Record<string, RowOperator>> = {
-  'ai.onnx:Sum': several(add),
-  'ai.onnx:Mean': several(add, (total, count) => Math.fround(total) / count),
-  'ai.onnx:Min': several(least),
-  'ai.onnx:Max': several(most),
+  'ai.onnx:Sum': several(vectorFunctions.sum),
+  'ai.onnx:Mean': mean,
+  'ai.onnx:Min': several(vectorFunctions.minimum),
+  'ai.onnx:Max': several(vectorFunctions.maximum),
   'ai.onnx:Pow': power,
   ...Object.fromEntries(
     Object.entries(pairs).map(([name, of]): [string, RowOperator] => [

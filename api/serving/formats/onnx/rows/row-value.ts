@@ -1,5 +1,7 @@
 /** Describes the values of a graph that have numbers for each row, and the context in which an operator computes one. */
 import { addFunction, type DenseStep, type RowFunction } from '../../../network/row-steps.ts'
+import type { VectorFunction } from '../../../network/vector-functions.ts'
+import { addVectors } from '../../../network/vector-steps.ts'
 import {
   addConstant,
   type RowBuffer,
@@ -79,21 +81,39 @@ export const valueIn = (
 
 /** A function that replaces the numbers of a row. It is exact if it gives the bits of ONNX Runtime for the same numbers. */
 export interface Replacement {
-  apply: RowFunction
+  /** A function of the whole row, or of each number. */
+  apply: RowFunction | VectorOf
   work?: number
   isExact?: boolean
+}
+
+/** A function of each number, and of constants. */
+export interface VectorOf {
+  of: VectorFunction
+  constants?: readonly number[]
 }
 
 /** Returns the first input with its numbers replaced, in place when no other node reads them. */
 export function replaced(
   { program, isLastUse }: OperatorContext,
   from: RowValue,
-  { apply, work = 1, isExact = false }: Replacement,
+  { isExact = false, ...how }: Replacement,
 ): RowValue[] {
-  const inPlace = from.isOwn && isLastUse(0)
-  const buffer = addFunction(program, from, { apply, work, inPlace })
+  const buffer = addReplacement(program, from, { ...how, inPlace: from.isOwn && isLastUse(0) })
   return [valueIn(buffer, from.width, { tail: from.tail, isExact: isExact && from.isExact })]
 }
+
+export function addReplacement(
+  program: RowProgram,
+  from: RowView,
+  { apply, work = 1, inPlace }: Omit<Replacement, 'isExact'> & { inPlace: boolean },
+): RowBuffer {
+  if (typeof apply === 'function') return addFunction(program, from, { apply, work, inPlace })
+  return addVectors(program, [from, ...constantsOf(program, apply)], { of: apply.of, work, inPlace })
+}
+
+const constantsOf = (program: RowProgram, { constants = [] }: VectorOf): RowView[] =>
+  constants.map((each) => ({ buffer: addConstant(program, Float32Array.of(each)), column: 0, width: 1 }))
 
 /** Whether a value is one list of 32-bit numbers per row. */
 export const isRowOfFloats = (value: RowValue | undefined): value is RowValue =>

@@ -1,0 +1,95 @@
+/** Creates the steps of a row program that apply a function to each number, four at a time in WebAssembly. */
+import {
+  addBuffer,
+  addStep,
+  firstFloat,
+  type RowBuffer,
+  type RowProgram,
+  type RowView,
+} from './row-program.ts'
+import type { VectorFunction, VectorWriter } from './vector-functions.ts'
+import * as wasm from './wasm-encoder.ts'
+import { compileFused, instantiate } from './wasm-instance.ts'
+import type { Code } from './wasm-encoder.ts'
+
+/** The parameters of a module: the rows, the bytes of a row, and an address and a stride in bytes for the results and for each input. */
+const [rows, width, y, yStride] = [0, 1, 2, 3] as const
+const parametersWith = (inputs: number): number => 4 + 2 * inputs
+const addressOf = (input: number): number => parametersWith(input)
+const strideOf = (input: number): number => parametersWith(input) + 1
+const vectorBytes = 16
+const { get, set, add, constant } = wasm
+
+/** Encodes a function over rows. An input of a single number per row counts for all columns. */
+function moduleWith(
+  of: VectorFunction,
+  isSingle: readonly boolean[],
+  multiplyAdd: VectorWriter['multiplyAdd'],
+): Uint8Array<ArrayBuffer> {
+  const parameters = parametersWith(isSingle.length)
+  const column = parameters
+  let vectors = parameters + 1 + isSingle.length
+  const inputs = isSingle.map((_, input) => parameters + 1 + input)
+  const kept: Code[] = []
+  const keep = (value: Code): Code => {
+    const local = vectors++
+    kept.push(set(local, value))
+    return get(local)
+  }
+  const result = of(inputs.map(get), { keep, multiplyAdd })
+  const body = wasm.loopWhile(get(rows), [
+    ...inputs.flatMap((local, input) =>
+      isSingle[input]! ? set(local, wasm.loadSplat(get(addressOf(input)))) : [],
+    ),
+    ...set(column, constant(0)),
+    ...wasm.loopWhile(wasm.isMore(get(width), get(column)), [
+      ...inputs.flatMap((local, input) =>
+        isSingle[input]! ? [] : set(local, wasm.load(add(get(addressOf(input)), get(column)))),
+      ),
+      ...kept.flat(),
+      ...wasm.store(add(get(y), get(column)), 0, result),
+      ...set(column, add(get(column), constant(vectorBytes))),
+    ]),
+    ...inputs.flatMap((_, input) => set(addressOf(input), add(get(addressOf(input)), get(strideOf(input))))),
+    ...set(y, add(get(y), get(yStride))),
+    ...set(rows, wasm.subtract(get(rows), constant(1))),
+  ])
+  return wasm.moduleOf({ parameters, numbers: 1, vectors: vectors - parameters - 1 }, body)
+}
+
+const modules = new WeakMap<VectorFunction, Map<string, WebAssembly.Module>>()
+
+function moduleOf(of: VectorFunction, isSingle: readonly boolean[]): WebAssembly.Module {
+  const variants = modules.get(of) ?? new Map<string, WebAssembly.Module>()
+  modules.set(of, variants)
+  const key = isSingle.join()
+  const module = variants.get(key) ?? compileFused((multiplyAdd) => moduleWith(of, isSingle, multiplyAdd))
+  variants.set(key, module)
+  return module
+}
+
+/**
+ * Applies a function to the numbers of one or more views, column by column. A view of one column counts for all columns. `inPlace`: the results
+ * replace the first view, which is a whole buffer.
+ */
+export function addVectors(
+  program: RowProgram,
+  parts: readonly RowView[],
+  { of, work, inPlace = false }: { of: VectorFunction; work: number; inPlace?: boolean },
+): RowBuffer {
+  const columns = Math.max(...parts.map((part) => part.width))
+  const buffer = inPlace ? parts[0]!.buffer : addBuffer(program, columns)
+  const isSingle = parts.map((part) => part.width === 1 && columns > 1)
+  addStep(program, work * columns, ({ memory }) => {
+    const run = instantiate(moduleOf(of, isSingle), memory)
+    const addresses = parts.flatMap((part) => [firstFloat(part) * 4, part.buffer.stride * 4])
+    const [to, stride] = [buffer.at * 4, buffer.stride * 4]
+    // Whole buffers are one long row.
+    const isOneRow = parts.every((part, at) =>
+      isSingle[at]! ? part.buffer.stride === 0 : part.column === 0 && part.buffer.stride === buffer.stride,
+    )
+    if (isOneRow) return (count) => run(1, count * stride, to, 0, ...addresses)
+    return (count) => run(count, columns * 4, to, stride, ...addresses)
+  })
+  return buffer
+}
