@@ -48,7 +48,7 @@ export function configurationPage(): string {
       ),
       '',
     ]),
-    '## Only while it is set up',
+    '## Only during the set-up',
     '',
     markdownTable(
       ['variable', 'default', 'meaning'],

@@ -9,9 +9,9 @@ export function errorsPage(): string {
   return [
     '# Errors',
     '',
-    'What the API answers as `application/problem+json` (RFC 9457) with `code`, `detail`, `remedy` and `retryable`, and what the',
-    'command line tells. Match the code, never the sentence. "Again" says whether the same call may succeed later as it is; such',
-    'answers of 429 and 5xx have `Retry-After`. Under `/v2/` the body is that of the Open Inference Protocol, with the code.',
+    'The API responds to an error with `application/problem+json` (RFC 9457), which has `code`, `detail`, `remedy` and `retryable`;',
+    'the command line prints the same. Match the code, never the sentence. "Again" says whether the same call may succeed later;',
+    'such responses with 429 or 5xx have `Retry-After`. Under `/v2/` the body is that of the Open Inference Protocol, with the code.',
     '',
     ...headings.flatMap((heading) => [
       `## ${heading.replace(/\.$/, '')}`,

@@ -56,7 +56,7 @@ const parts: readonly Part[] = [
     calls: ['yesNo', 'oneOf', 'quantity', 'quantities', 'quantiles', 'pinball'],
     isCalledWith: true,
     types: [
-      ['LabelOptions', 'All labels take (`quantities` no `column`):'],
+      ['LabelOptions', 'All labels take these options (`quantities` has no `column`):'],
       ['yesNo()', '`yesNo` also:'],
       ['oneOf()', '`oneOf` also:'],
       ['NumberOptions', '`quantity`, `quantities` and `quantiles` also:'],
@@ -67,7 +67,7 @@ const parts: readonly Part[] = [
     about: 'All times are UTC. Paths are relative to the project.',
     file: define('data/source'),
     calls: ['csv', 'parquet', 'postgres', 'served'],
-    types: [['SourceOptions', 'Each but `served` takes as its last argument:']],
+    types: [['SourceOptions', 'Each except `served` takes as its last argument:']],
   },
   {
     title: 'Served rows',
@@ -139,7 +139,7 @@ const parts: readonly Part[] = [
     calls: ['canary', 'blueGreen', 'rolling', 'ab', 'shadow', 'direct', 'percent'],
     types: [
       ['CommonSpec', 'Every strategy takes:'],
-      ['CanarySpec', '`canary`, `rolling`, and the others but for the stages:'],
+      ['CanarySpec', '`canary`, `rolling`, and the others except the stages:'],
       ['StageOptions', 'A stage, as the second argument of `percent`:'],
       ['ProbationSpec', '`probation`, besides `soak`, `requests` and `deadline` as in a stage:'],
       ['ApprovalSpec', '`approval`:'],

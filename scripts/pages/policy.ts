@@ -182,9 +182,9 @@ export function policyPage(): string {
   return [
     '# Policies',
     '',
-    'Every field of what a model is judged, released and watched by. All times are milliseconds, shares are basis points or',
-    'numbers from 0 to 1, as the name says. A data scientist writes [the words of a model file](model-file.md) instead, from',
-    'which these are made. "Range" is what the check asks of the field; without one its type is all that is asked.',
+    'Every field of the policies by which a model is evaluated, released and monitored. [Model files](model-file.md) have words of',
+    'their own, which `tenure models sync` compiles to these fields. All times are milliseconds; shares are basis points or',
+    'numbers from 0 to 1, as the name says. "Range" is what the check accepts; of a field without a range it checks the type only.',
     '',
     ...chapters.flatMap(({ title, about, whole, sections }) => [
       `## ${title}`,

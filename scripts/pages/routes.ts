@@ -60,9 +60,9 @@ export function routesPage(): string {
   return [
     '# HTTP',
     '',
-    'Every route, from its declaration in `api/routes/`. `/openapi.json` tells the same to programs, and `/docs` lets one try it.',
-    'Send `Authorization: Bearer <key>`; keys are made by `tenure keys create`. What can go wrong stands in [errors](errors.md).',
-    'Lists answer at most `limit` rows: 1 to 1,000, by default 100 (10 values of an entity; 5 of a search, at most 20).',
+    'Every route, from its declaration in `api/routes/`. `/openapi.json` has the same for programs, and `/docs` sends requests from a browser.',
+    'Send `Authorization: Bearer <key>`; `tenure keys create` creates a key. [Errors](errors.md) lists every code.',
+    'Lists have at most `limit` rows: 1 to 1,000, by default 100 (10 values of an entity; 5 of a search, at most 20).',
     '',
     markdownTable(['header', 'of', 'meaning'], headers),
     '',

@@ -80,7 +80,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
       '`$TENURE_STATE/metric-sources.json`',
     ],
     TENURE_PUBLIC_URL: [
-      'The address of the pages as people reach it, such as `https://tenure.example.com`; alerts link to it.',
+      'The public address of the pages, such as `https://tenure.example.com`; alerts link to it.',
       'the origin of `TENURE_OIDC_REDIRECT`; the address that `tenure up` listens on',
     ],
     TENURE_RUNBOOKS: [
@@ -127,7 +127,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
       'callers need no certificate',
     ],
     TENURE_TLS_CA: [
-      'An authority that commands and replicas accept for the certificate of the API, as a file in PEM, beside those of Node.',
+      'An authority that commands and replicas accept for the certificate of the API, as a file in PEM, in addition to those of Node.',
     ],
     TENURE_ALLOWED_HOSTS: [
       'Names under which the API is reached, such as `tenure.example.com,.internal`. Addresses, `localhost`, TENURE_HOST and the host of TENURE_OIDC_REDIRECT are allowed too; any other name is answered with 421.',
@@ -183,7 +183,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
       'Retention of snapshots that hold an erased subject; `0` deletes them within the hour.',
     ],
     TENURE_KEEP_ARTIFACTS_MB: [
-      'How many MiB of artifacts and snapshots are kept. Beyond it the oldest go that nothing needs: first snapshots without a model, candidates that came to nothing, versions that were never released, then old champions. The input of a batch is not counted: its file goes a day after it was written, once the batch has ended.',
+      'How many MiB of artifacts and snapshots are kept. Beyond it the oldest that nothing needs are deleted: first snapshots without a model, then artifacts that are no version, versions that were never released, and old champions. The input of a batch is not counted: its file is deleted a day after it was written, once the batch has ended.',
     ],
   },
   'Signing in with an identity provider': {
@@ -261,7 +261,9 @@ export const variables: Readonly<Record<string, Meanings>> = {
     TENURE_URL: ['Address of the API for commands.', 'what `tenure up` runs here'],
     TENURE_KEY: ['Who asks.', 'the key of this machine'],
     TENURE_KEY_FILE: ['… or a file that holds it; read at the start.'],
-    TENURE_CLIENT_CERT: ['What a command shows to an API that asks for a certificate, as a file in PEM.'],
+    TENURE_CLIENT_CERT: [
+      'The client certificate of commands, for an API that asks for one, as a file in PEM.',
+    ],
     TENURE_CLIENT_KEY: ['Its private key, as a file in PEM.'],
     TENURE_POSTGRES_PORT: ['Port of the embedded Postgres; a free port is used if it is taken.'],
     TENURE_TEMPORAL_PORT: ['Port of the embedded Temporal.'],
