@@ -115,7 +115,7 @@ function makeCache() {
   } catch (error) {
     throw new Error(
       `The cache ${context.cache} cannot be written (${/** @type {NodeJS.ErrnoException} */ (error).code}); ` +
-        'set TENURE_CACHE to a directory of yours with 3 GB of room.',
+        'set TENURE_CACHE to a writable directory with 3 GB free.',
     )
   }
 }

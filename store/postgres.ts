@@ -234,7 +234,10 @@ function kept(value: unknown): unknown {
  */
 export function rethrow(error: unknown): never {
   if (isUnstorable(error))
-    throw new DomainError('invalid_request', 'a text has NUL or half a character, which cannot be kept')
+    throw new DomainError(
+      'invalid_request',
+      'a text has NUL or an incomplete character, which Postgres cannot store',
+    )
   throw isOutage(error) ? unavailable(error) : error
 }
 

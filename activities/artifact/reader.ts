@@ -85,7 +85,7 @@ export function openArtifactReader(artifactRoot: string): ArtifactReader {
   })
   const ended = new Promise<void>((resolve) => {
     child.on('close', (code, how) => {
-      const why = `reading the artifact ended its process with ${how ?? code} (${heapMb} MB are its limit) ${last()}`
+      const why = `the process that reads the artifact ended with ${how ?? code}; it may take ${heapMb} MB ${last()}`
       fail(new DomainError('artifact_invalid', why.trim()))
       resolve()
     })

@@ -151,7 +151,7 @@ async function requireOrdered(deps: Deps, opening: Opening): Promise<void> {
   if (rows.includes(false))
     throw new DomainError(
       'forbidden',
-      'the release cannot open: no stored row asks for it with this version, requester and policy',
+      'the release cannot open: no stored row requests it with this version, requester and policy',
     )
 }
 

@@ -62,7 +62,7 @@ async function sweepOf(store: Deps['store'], order: TrialRequest, asOf: string):
     found?.snapshotDigest === snapshotDigest &&
     snapshotDigest !== undefined &&
     canonicalJson(wanted) === canonicalJson({ ...asked, asOf })
-  if (!isAsked) throw new DomainError('forbidden', `the sweep ${sweep.id} asks for no such trial`)
+  if (!isAsked) throw new DomainError('forbidden', `the sweep ${sweep.id} has requested no such trial`)
   return sweep.id
 }
 

@@ -94,7 +94,7 @@ async function askFor(deps: Deps, asked: Asked): Promise<void> {
     if (open >= maxWaiting) return
     open++
     if (await insertPartition(store, next))
-      log.info({ batch: next.id, model, reason: next.reason }, 'partition asked for')
+      log.info({ batch: next.id, model, reason: next.reason }, 'partition requested')
   }
   for (const each of known)
     if (each.status === 'done' && each.withdrawn && each.version !== champion)

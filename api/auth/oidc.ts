@@ -71,7 +71,7 @@ export async function finishSignIn(
   answer: URLSearchParams,
 ): Promise<SsoIdentity> {
   if (attempt === undefined || answer.get('state') !== attempt.state)
-    throw refused('the response belongs to no attempt of this browser')
+    throw refused('the response belongs to no sign-in of this browser')
   const client = await clientOf(config, nowMs)
   const { authorizationCodeGrant } = await import('openid-client')
   const returned = new URL(`${config.redirect}?${answer}`)
@@ -154,7 +154,7 @@ function failureOf(error: unknown): Error {
   if (code === 'OAUTH_AUTHORIZATION_RESPONSE_ERROR')
     return refused(`the identity provider says ${JSON.stringify(reason?.slice(0, 100))}`)
   if (httpStatus !== undefined) return refused(`the identity provider refuses with ${httpStatus}`)
-  return refused(`the identity does not verify: ${cause instanceof Error ? cause.message : message}`)
+  return refused(`the identity cannot be verified: ${cause instanceof Error ? cause.message : message}`)
 }
 
 interface LibraryError extends Error {

@@ -17,7 +17,7 @@ export const glossary: readonly GlossaryEntry[] = [
   {
     term: 'Accuracy',
     words: ['accuracy', 'Accuracy'],
-    meaning: 'The share of right decisions. It hides what a rare class loses: read recall beside it.',
+    meaning: 'The share of correct decisions. Errors in a rare class hardly change it: read recall as well.',
   },
   {
     term: 'Adjusted p',
@@ -46,7 +46,7 @@ export const glossary: readonly GlossaryEntry[] = [
     term: 'Brier score',
     words: ['Brier score'],
     meaning:
-      'The mean squared error of the probabilities; lower is better. It rises when probabilities are not honest.',
+      'The mean squared error of the probabilities; lower is better. It rises when probabilities are too high or too low.',
   },
   {
     term: 'Business metrics',

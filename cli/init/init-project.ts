@@ -74,7 +74,8 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
     throw usageError(
       `--name must be up to 63 lower-case letters, digits and hyphens, beginning with a letter, not ${model}`,
     )
-  if (otherFiles.includes(model)) throw usageError(`--name ${model} is the name of another file of models`)
+  if (otherFiles.includes(model))
+    throw usageError(`--name ${model} is taken by another file of the folder for models`)
   const { names, rows, cut } = readCsvTable(csv)
   const inferred = inferColumns(names, rows)
   const found = options.label === undefined ? inferLabel(inferred) : undefined

@@ -13,8 +13,7 @@ export function schemaIssues(now: Partial<Schema>, target: Partial<Schema>): str
   const issues: string[] = []
   // Imported artifacts may lack features; two such artifacts are assumed to be compatible.
   if (now.features === undefined && target.features === undefined) return issues
-  if (now.features === undefined || target.features === undefined)
-    return ['its manifest says nothing of its features']
+  if (now.features === undefined || target.features === undefined) return ['its manifest lists no features']
   if (!requestsStillFit(now.features, target.features)) {
     const sent = now.features
     const unsent = Object.entries(target.features).flatMap(([name, feature]) =>
@@ -23,11 +22,9 @@ export function schemaIssues(now: Partial<Schema>, target: Partial<Schema>): str
     if (unsent.length > 0) issues.push(`it needs ${unsent.join(', ')}, which callers need not send now`)
     if (issues.length === 0) issues.push('it refuses values that are sent now')
   }
-  if (now.output === undefined || target.output === undefined) issues.push('its output is not known')
+  if (now.output === undefined || target.output === undefined) issues.push('its output is unknown')
   else if (formOf(now.output) !== formOf(target.output))
-    issues.push(
-      `it answers ${describeForm(target.output)}, in another form than ${describeForm(now.output)}, which is answered now`,
-    )
+    issues.push(`it answers ${describeForm(target.output)} instead of ${describeForm(now.output)}`)
   return issues
 }
 

@@ -86,7 +86,7 @@ function notesOf(one: ComparedVersion, other: ComparedVersion): string[] {
   const notes: string[] = []
   if (one.version === other.version) notes.push('this is one version, compared with itself')
   if (one.model !== other.model)
-    notes.push(`they answer different questions: ${one.model} and ${other.model}`)
+    notes.push(`they are versions of different models: ${one.model} and ${other.model}`)
   const [data, otherData] = [one.lineage.snapshot, other.lineage.snapshot]
   if (data !== otherData) notes.push('different test sets: differences may not be meaningful')
   return notes

@@ -7,11 +7,11 @@ import type { GateMetric, Task } from '../evaluation/policy.ts'
 export const versionStatuses = {
   /** Made for a drill; never promoted. */
   drill: 'made for a drill',
-  champion: 'answers its model’s callers now',
-  withdrawn: 'was rolled back, and is never routed again',
+  champion: 'serves by default now',
+  withdrawn: 'was rolled back, and never serves again',
   releasing: 'a release of it is open',
-  proven: 'has been champion to the end of a probation, and could be again',
-  registered: 'stands in the registry; nothing else has come of it',
+  proven: 'has passed a release; a rollback may return to it',
+  registered: 'is registered, and has passed no release',
 } as const
 export type VersionStatus = keyof typeof versionStatuses
 

@@ -110,7 +110,7 @@ export const scenarioForms: Record<string, string> = {
   'worse:PART':
     'the canary is wrong on PART (0..1) of the requests that the champion answers rightly; outcomes come as recorded, or at once',
   'stale-feature:PART@HOURSh':
-    'a feature of the canary stands still: it is wrong on ever more of what the champion answers rightly, up to PART after HOURS hours; outcomes come as recorded, or at once',
+    'a feature of the canary is no longer updated: it is wrong on ever more of what the champion answers rightly, up to PART after HOURS hours; outcomes come as recorded, or at once',
   'slice:NAME:PART':
     'in the slice NAME, a tenth of the requests, the canary decides otherwise on PART (0..1); no outcome is known',
   'storm:USERS': '500 failing requests of USERS users reach the canary within a minute',

@@ -190,7 +190,7 @@ async function expectHash(path, sha256) {
   const found = await sha256Of(path)
   if (found !== sha256) {
     throw new Error(
-      `The download is not what it should be and was thrown away.\n    expected sha256 ${sha256}\n    found    sha256 ${found}\n` +
+      `The hash of the download is wrong, so the file was deleted.\n    expected sha256 ${sha256}\n    found    sha256 ${found}\n` +
         '    Start again; if it stays so, the package index this machine uses holds a different file.',
     )
   }

@@ -220,7 +220,8 @@ export async function verifyAudit(
       const issue = followRow(walk, row, row.seq < takeover ? undefined : isSigned)
       if (issue !== undefined) return broken(issue)
       const other = known.get(row.seq)?.find(({ hash }) => hash !== row.hash)
-      if (other) return broken(unmatchedHead(other, `row ${row.seq} is not the one whose hash was kept`))
+      if (other)
+        return broken(unmatchedHead(other, `row ${row.seq} differs from the row whose hash was signed`))
       rows++
     }
     if (found.length < page) break
@@ -245,4 +246,4 @@ export async function verifyAudit(
  * A head that does not match proves a change of the rows when this installation signed the head; otherwise the head itself is invalid.
  */
 const unmatchedHead = ({ seq, isGenuine }: KnownHead, breach: string): string =>
-  isGenuine?.() === false ? `the head that is kept of row ${seq} is not signed by this installation` : breach
+  isGenuine?.() === false ? `the stored head of row ${seq} is not signed by this installation` : breach

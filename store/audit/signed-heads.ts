@@ -207,7 +207,7 @@ export function keepHeads({
     if (last && (newest === undefined || newest.seq < last.seq))
       return { why: `the rows after ${newest?.seq ?? 0} are missing, there were ${last.seq}` }
     if (last && earlier?.hash !== last.hash)
-      return { why: `row ${last.seq} is not the one whose hash was kept` }
+      return { why: `row ${last.seq} differs from the row whose hash was signed` }
     if (newest === undefined || newest.seq === last?.seq) return {}
     const walk: ChainWalk = { head: last, isSigned: earlier?.signature !== undefined }
     const takeover = await findTakeover(store, isSigned)

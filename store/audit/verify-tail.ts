@@ -84,6 +84,6 @@ function breachOf(
   if (row.hash !== hashOf(row)) return `row ${row.seq} has been changed`
   if (head === undefined || head.hash === row.hash) return undefined
   return head.isGenuine?.() === false
-    ? `the head that is kept of row ${row.seq} is not signed by this installation`
-    : `row ${row.seq} is not the one whose hash was kept`
+    ? `the stored head of row ${row.seq} is not signed by this installation`
+    : `row ${row.seq} differs from the row whose hash was signed`
 }

@@ -49,7 +49,7 @@ async function findReaderWeakness(database: Database): Promise<string | undefine
   if (role === undefined)
     return `the role ${readerRole} does not exist, so that no batch and no source can run a query; create it, or name another role in TENURE_READER_DATABASE_URL`
   if (role.super || role.keys)
-    return `the role ${readerRole} reads more than was granted to it: it can read api_keys`
+    return `the role ${readerRole} can read api_keys, which must not be granted to it`
   return role.locks
     ? `queries of batches and sources may take locks that Tenure waits for; let a superuser run deploy/postgres/include/reader.sql in this database`
     : undefined
@@ -65,9 +65,9 @@ async function findAuditWeakness(database: Database): Promise<string | undefined
       exists (select from pg_trigger where tgrelid = 'audit'::regclass and tgname = 'audit_is_append_only' and tgenabled = 'A')
         as guarded`)
   if (found === undefined || (!found.may && found.guarded)) return undefined
-  if (!found.guarded) return 'the trigger that keeps the audit from being rewritten is gone or switched off'
+  if (!found.guarded) return 'the trigger that protects the audit log from changes is missing or disabled'
   return (
-    `the role ${found.role} of the processes could take the trigger away that keeps the audit from being rewritten; ` +
+    `the role ${found.role} of the processes could drop the trigger that protects the audit log from changes; ` +
     `give them ${applicationRole} in DATABASE_URL, and the owner in TENURE_OWNER_DATABASE_URL`
   )
 }

@@ -45,7 +45,7 @@ export const foreignReader =
     if (readerUrl === undefined)
       throw new DomainError(
         'configuration_invalid',
-        'no role reads queries from outside; set TENURE_READER_DATABASE_URL',
+        'no role is set for queries of batches and sources; set TENURE_READER_DATABASE_URL',
       )
     const client = new pg.Client({
       connectionString: readerUrl,

@@ -135,7 +135,10 @@ export async function countRows(url: string, tables: readonly DumpedTable[]): Pr
 
 async function factsOf(database: Database): Promise<DumpFacts> {
   if (!(await isMigrated(database)))
-    throw new DomainError('configuration_invalid', 'there is nothing of Tenure in this database to back up')
+    throw new DomainError(
+      'configuration_invalid',
+      'this database has no table of Tenure, so there is nothing to back up',
+    )
   const own = await ownTables()
   const notKept = await findTransientTables(database)
   const tables = await database.query<DumpedTable>(sql`

@@ -47,7 +47,7 @@ export async function loadDump(url: string, load: Load): Promise<void> {
       if (code === '42501')
         throw new DomainError(
           'configuration_invalid',
-          `this role may not put a schema in the place of what is there (${(error as Error).message}): name the owner of the database in TENURE_OWNER_DATABASE_URL`,
+          `this role may not replace the schema (${(error as Error).message}): name the owner of the database in TENURE_OWNER_DATABASE_URL`,
         )
       if ((code !== '40P01' && code !== '55P03') || attempt === attempts) throw error
     } finally {
@@ -153,7 +153,7 @@ async function clear(client: pg.Client, replace: boolean): Promise<Kept> {
   if (filled.length > 0 && !replace)
     throw new DomainError(
       'configuration_invalid',
-      `the database is not empty (${filled.join(', ')} have rows); --replace puts the backup in the place of all of it`,
+      `the database is not empty (${filled.join(', ')} have rows); --replace replaces all of it with the backup`,
     )
   const keys = there.has('api_keys')
     ? await database.query<Kept['keys'][number]>(

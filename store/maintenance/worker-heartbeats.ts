@@ -158,7 +158,7 @@ function alertOf({ kind, process, ageMs, isLast }: SilentWorker): NewAlert {
     severity: isLast ? 'critical' : 'warning',
     message: isLast
       ? `No ${kind} worker has ${silence}; the last one was ${process}. ${consequence[kind]} Restart it.`
-      : `The ${kind} worker ${process} has not ${silence}, others have. What it works on waits until a timeout passes it on. End it, if it still exists.`,
+      : `The ${kind} worker ${process} has not ${silence}, others have. Its tasks wait until a timeout hands them to another worker. End the process, if it still exists.`,
     evidence: { worker: kind, process },
   }
 }
@@ -174,7 +174,7 @@ function temporalAlerts(heartbeats: readonly WorkerHeartbeat[], afterMs: number)
       dedupeKey: 'temporal_unavailable',
       kind: 'temporal_unavailable',
       severity: 'critical',
-      message: `Temporal has not answered the control worker ${process} for ${Math.round(temporalSilentMs / 1_000)} s. No release, retraining or monitor goes on. Start Temporal, or mend the way to it: \`tenure doctor\` names its address.`,
+      message: `Temporal has not answered the control worker ${process} for ${Math.round(temporalSilentMs / 1_000)} s. No release, retraining or monitor goes on. Start Temporal, or restore the connection to it: \`tenure doctor\` names its address.`,
       evidence: { process },
     },
   ]

@@ -30,7 +30,7 @@ export function verifyArtifact(
   if (!signer.verify(bytesOf(artifact), signature))
     throw new DomainError(
       'artifact_untrusted',
-      `the signature of ${version} is not one of this installation's keys over its manifest`,
+      `no key of this installation has made the signature of ${version} over this manifest`,
       { version },
     )
 }

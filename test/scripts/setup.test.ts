@@ -165,7 +165,9 @@ with zipfile.ZipFile(wheel, 'w') as archive:
 
   it('is refused and discarded if its hash differs', async () => {
     const refused = await step('0'.repeat(64))
-    await expect(refused.make(() => {})).rejects.toThrow(/not what it should be.*\n.*expected sha256 0000/)
+    await expect(refused.make(() => {})).rejects.toThrow(
+      /hash of the download is wrong.*\n.*expected sha256 0000/,
+    )
     expect(await refused.missing({ deep: false })).toBe('not there yet')
     expect(readdirSync(join(home, 'cache', 'partial'))).toEqual([])
   })

@@ -178,7 +178,7 @@ describe('a start by a client of Temporal alone', () => {
       { ...order, retraining },
     ]
     for (const request of forged)
-      expect(await refusal('release', request), JSON.stringify(request)).toMatch(/no stored row asks for it/)
+      expect(await refusal('release', request), JSON.stringify(request)).toMatch(/no stored row requests it/)
     expect(await recorded()).toBe(before)
     expect(await findQueueEntry(fixture.store, waiting.id)).toMatchObject({ state: 'waiting' })
     await fixture.store.query(
@@ -231,17 +231,17 @@ describe('the release of a retraining', () => {
   it('opens once, for its requester and its policy', async () => {
     const order = await retrained(true)
     for (const other of [{ requestedBy: 'root' }, { policy: quickPolicy }, { hotfix: { reason: 'now' } }])
-      expect(await refusal('release', { ...order, ...other })).toMatch(/no stored row asks for it/)
+      expect(await refusal('release', { ...order, ...other })).toMatch(/no stored row requests it/)
     const handle = await start('release', order)
     const release = fixtureRelease(fixture, handle as never)
     await release.reaches('awaiting_approval')
     await handle.terminate()
-    expect(await refusal('release', order)).toMatch(/no stored row asks for it/)
+    expect(await refusal('release', order)).toMatch(/no stored row requests it/)
   })
 
   it('does not open without an approver where the gate asks for an operator', async () => {
     const order = await retrained(true, { ...quickPolicy, approval: { approvers: 0, withinMs: 1 } })
-    expect(await refusal('release', order)).toMatch(/no stored row asks for it/)
+    expect(await refusal('release', order)).toMatch(/no stored row requests it/)
   })
 })
 

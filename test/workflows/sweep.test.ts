@@ -96,7 +96,7 @@ it('authorises only its own trials and its own retraining', async () => {
     const error = await handle.result().catch((thrown: unknown) => thrown as Error)
     return `${String((error as Error).cause)} ${String(((error as Error).cause as Error | undefined)?.cause)}`
   }
-  expect(await refused('trial', trialWorkflowId(order.id), order)).toContain('asks for no such trial')
+  expect(await refused('trial', trialWorkflowId(order.id), order)).toContain('has requested no such trial')
   expect((await findTrial(store, order.id))?.overrides).toEqual({ learningRate: 0.000001 })
   const retraining = { model, requestedBy: 'olga', asOf: exampleDay(35), reason: 'manual', sweep: sweep!.id }
   const forged = { ...retraining, overrides: { learningRate: 0.05 } }

@@ -74,7 +74,7 @@ export async function acceptClick(deps: SlackDeps, request: SlackRequest): Promi
   return async () => {
     const text = await execute(deps, target, clicked).catch((error: unknown) => `Refused: ${reasonOf(error)}`)
     await respond(clicked.response_url, text).catch((error: unknown) =>
-      deps.log.warn({ problem: reasonOf(error) }, 'Slack was not told of the result'),
+      deps.log.warn({ problem: reasonOf(error) }, 'the result was not sent to Slack'),
     )
   }
 }

@@ -110,7 +110,7 @@ async function scoreDayAgain(
       await auditFiring(database, actor, { id: asked.id, model, trigger: batch.name, parameters })
     return asked.id
   })
-  log.info({ batch: id, model, by: actor.name }, 'partition asked for')
+  log.info({ batch: id, model, by: actor.name }, 'partition requested')
   return { id, model, trigger: batch.name, message: await wake(deps, model) }
 }
 

@@ -291,7 +291,7 @@ async function complete(
   const { actor, onProgress } = options
   const dump = await openDump(databaseUrl)
   await dump.close()
-  onProgress?.('bringing the artifacts back')
+  onProgress?.('restoring the artifacts')
   const { brought, missing } = await downloadArtifacts(dump.references, {
     artifacts: openSharedArtifacts(config),
     store,

@@ -210,11 +210,11 @@ it('wrong keys are slowed down, and the right one signs in all the same, althoug
 })
 
 it.each<[string, () => void, RegExp]>([
-  ['of another issuer', () => (provider.cheat.issuer = 'https://evil.example'), /does not verify: .*iss/],
-  ['for another client', () => (provider.cheat.audience = 'other'), /does not verify: .*aud/],
-  ['that is over', () => (provider.cheat.expired = true), /does not verify: .*exp/],
-  ['signed with an unknown key', () => (provider.cheat.unknownKey = true), /does not verify: .*signature/],
-  ['for another attempt', () => (provider.cheat.nonce = 'x'.repeat(43)), /does not verify: .*nonce/],
+  ['of another issuer', () => (provider.cheat.issuer = 'https://evil.example'), /cannot be verified: .*iss/],
+  ['for another client', () => (provider.cheat.audience = 'other'), /cannot be verified: .*aud/],
+  ['that is over', () => (provider.cheat.expired = true), /cannot be verified: .*exp/],
+  ['signed with an unknown key', () => (provider.cheat.unknownKey = true), /cannot be verified: .*signature/],
+  ['for another attempt', () => (provider.cheat.nonce = 'x'.repeat(43)), /cannot be verified: .*nonce/],
   ['without a name', () => (provider.claims = { groups: ['employees'] }), /no email that could be a name/],
   ['with markup for a name', () => (provider.claims['email'] = '<b>'), /no email that could be a name/],
   ['with an unverified email address', () => (provider.claims['email_verified'] = false), /not verified/],
@@ -239,7 +239,7 @@ it('an identity is read from the UserInfo endpoint where the token lacks it, for
   const { status, headers } = await signIn()
   expect([status, headers.get('location')]).toEqual([303, '/releases'])
   provider.userInfo['sub'] = 'another'
-  expect(await (await signIn()).text()).toMatch(/does not verify: .*sub/)
+  expect(await (await signIn()).text()).toMatch(/cannot be verified: .*sub/)
 })
 
 it('the UserInfo endpoint verifies the address that it tells, and no other of the token', async () => {
@@ -253,9 +253,9 @@ it('the UserInfo endpoint verifies the address that it tells, and no other of th
 
 it('a response for another attempt, without an attempt, or used twice is refused', async () => {
   const [one, other] = [await wayBack(), await wayBack()]
-  expect(await (await get(one.back, other.cookie)).text()).toContain('no attempt of this browser')
-  expect(await (await get(one.back)).text()).toContain('no attempt of this browser')
-  expect(await (await get(one.back, `${one.cookie}x`)).text()).toContain('no attempt of this browser')
+  expect(await (await get(one.back, other.cookie)).text()).toContain('no sign-in of this browser')
+  expect(await (await get(one.back)).text()).toContain('no sign-in of this browser')
+  expect(await (await get(one.back, `${one.cookie}x`)).text()).toContain('no sign-in of this browser')
   expect((await get(other.back, other.cookie)).status).toBe(303)
   expect(await (await get(other.back, other.cookie)).text()).toContain('refuses with 400')
   const denied = other.back.replace(/code=[^&]+/, 'error=access_denied')

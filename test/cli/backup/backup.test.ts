@@ -206,7 +206,7 @@ describe('tenure backup', () => {
 })
 
 it.each<[string, () => Promise<string> | string, number, RegExp]>([
-  ['that is empty', freshDatabase, exitCodes.usage, /nothing of Tenure/],
+  ['that is empty', freshDatabase, exitCodes.usage, /no table of Tenure/],
   [
     'that does not exist',
     () => fixture.databaseUrl.replace(/[^/]+$/, 'elsewhere'),
@@ -389,7 +389,7 @@ describe('tenure restore', () => {
     const { code, err } = await tenure(['restore', file, '--replace'])
     headFiles(other).forEach((path, index) => writeFileSync(path, saved[index]!))
     expect(code).toBe(exitCodes.otherwise)
-    expect(err).toContain('row 1 is not the one whose hash was kept')
+    expect(err).toContain('row 1 differs from the row whose hash was signed')
   })
 })
 

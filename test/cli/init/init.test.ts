@@ -402,7 +402,11 @@ describe('refuses', () => {
     ],
     ['a label that is not a column', { label: 'colour' }, '--label must be one of sepalLength'],
     ['a column without times for the time', { time: 'species' }, '--time species holds no times'],
-    ['a name of another file', { name: 'index' }, '--name index is the name of another file of models'],
+    [
+      'a name of another file',
+      { name: 'index' },
+      '--name index is taken by another file of the folder for models',
+    ],
     ['a wrong name', { name: 'My Model' }, '--name must be up to 63 lower-case letters'],
   ])('%s', async (_, options, message) => {
     await expect(init(options)).rejects.toThrow(message)

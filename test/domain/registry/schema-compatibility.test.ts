@@ -26,20 +26,20 @@ describe('a version is not a rollback target', () => {
       { ...now, features: { ...features, x: { kind: 'category' } } },
       /refuses values/,
     ],
-    ['that answers otherwise', { ...now, output: { kind: 'number' } }, /another form/],
+    ['that answers otherwise', { ...now, output: { kind: 'number' } }, /instead of/],
     [
       'that answers its numbers in another order',
       { ...now, output: { kind: 'numbers', names: ['rent', 'price'] } },
-      /it answers the numbers rent, price, in another form than the probability of /,
+      /it answers the numbers rent, price instead of the probability of /,
     ],
-    ['that names another class', { ...now, output: { ...output, positive: 'no' } as Output }, /another form/],
+    ['that names another class', { ...now, output: { ...output, positive: 'no' } as Output }, /instead of/],
     [
       'that answers very many classes',
       { ...now, output: { kind: 'classes', classes: Array.from({ length: 23 }, (_, k) => `c${k}`) } },
-      /for each of c0, .*, c19 and 3 more, in another form than the probability of \w+, which is answered now$/,
+      /for each of c0, .*, c19 and 3 more instead of the probability of \w+$/,
     ],
-    ['of which nothing is known', {}, /says nothing of its features/],
-    ['whose answers are not known', { features }, /output is not known/],
+    ['of which nothing is known', {}, /its manifest lists no features/],
+    ['whose answers are not known', { features }, /its output is unknown/],
   ])('%s', (_name, target, issue) => {
     expect(schemaIssues(now, target).join('; ')).toMatch(issue)
   })

@@ -89,7 +89,7 @@ describe('two versions', () => {
 it('a diff has notes for differences that are not comparable', () => {
   const elsewhere = { ...other, model: 'rose', lineage: { ...other.lineage, snapshot: 'sha256:bb' } }
   expect(compareVersions(one, elsewhere).notes).toEqual([
-    'they answer different questions: iris and rose',
+    'they are versions of different models: iris and rose',
     expect.stringContaining('different test sets'),
   ])
   expect(compareVersions(one, one)).toMatchObject({

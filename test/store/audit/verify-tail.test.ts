@@ -28,7 +28,7 @@ it('finds missing newest rows, and a signed head that does not match', async () 
   const tail = (seq: number, hash: string, isGenuine = () => true) =>
     verifyTail(store, { heads: [{ seq, hash, isGenuine }], withinMs: 60_000, now: () => 0 })
   expect((await tail(newest!.seq + 5, 'x')).breach).toMatch(/are missing, there were/)
-  expect((await tail(newest!.seq, 'x')).breach).toMatch(/is not the one whose hash was kept/)
+  expect((await tail(newest!.seq, 'x')).breach).toMatch(/differs from the row whose hash was signed/)
   expect((await tail(newest!.seq, 'x', () => false)).breach).toMatch(/is not signed by this installation/)
   expect(await tail(newest!.seq, hashOf(newest!))).toMatchObject({ heads: 1, stopped: false })
 })

@@ -105,7 +105,7 @@ it('the reader has no privilege on any table of Tenure, and a start names excess
   expect(readable).toEqual([{ name: 'granted' }])
   expect(await findRoleWeaknesses(application)).toEqual([])
   await owner.query(sql`grant select on api_keys to tenure_reader`)
-  expect(await findRoleWeaknesses(application)).toEqual([expect.stringContaining('it can read api_keys')])
+  expect(await findRoleWeaknesses(application)).toEqual([expect.stringContaining('can read api_keys')])
   await owner.query(sql`revoke select on api_keys from tenure_reader`)
   await owner.query(sql`${raw('grant execute on function pg_advisory_lock(bigint) to tenure_reader')}`)
   expect(await findRoleWeaknesses(application)).toEqual([

@@ -328,7 +328,7 @@ describe('tenure backup verify', () => {
       await openSigner(installation.config.signing, 'heads'),
     )
     await list.append({ seq: 1, hash: 'f'.repeat(64) })
-    await expect(rehearse()).rejects.toThrow('row 1 is not the one whose hash was kept')
+    await expect(rehearse()).rejects.toThrow('row 1 differs from the row whose hash was signed')
     rmSync(join(dir, 'audit'), { recursive: true })
   })
 
