@@ -11,6 +11,7 @@ import { maxRowWork } from '../../api/serving/formats/onnx/rows/row-value.ts'
 import { defaultMaxInstances } from '../../api/serving/replica-assembly.ts'
 import { reviewDays } from '../../api/services/review/review-queue.ts'
 import { defaultLimits } from '../../api/transport/predict-endpoint.ts'
+import { alphaFor, defaultAlpha } from '../../domain/sequential/alpha-split.ts'
 import { maxExposed } from '../../store/dashboard/release-detail.ts'
 import { searchedAudit } from '../../store/dashboard/search.ts'
 import { connectionShortage, maxConnectionsOf } from '../../store/database/connection-budget.ts'
@@ -30,6 +31,7 @@ const enough = Array.from({ length: 1_000 }, (_, most) => most).find(
 )
 const written = (figure: number) => figure.toLocaleString('en-US')
 const hourMs = 3_600_000
+const { business = 0, external = 0 } = alphaFor({ business: true, external: true })
 
 it.each([
   ['how-to/machines/kubernetes.md', `may open ${connections} connections`],
@@ -48,6 +50,22 @@ it.each([
   ['how-to/onnx-models.md', `at most ${written(maxRowWork)} multiplications`],
   ['outcomes.md', `${written(maxTableRows)} rows a call`],
   ['runbooks/worker-silent.md', `a heartbeat for ${silentMs / 1_000} seconds`],
+  ['judgements.md', `| \`error_rate\` | ${defaultAlpha.errors.toFixed(3)} |`],
+  ['judgements.md', `| \`invalid_rate\` | ${defaultAlpha.invalid.toFixed(3)} |`],
+  ['judgements.md', `\`slow95_rate\`, \`slow99_rate\` | ${defaultAlpha.slow95.toFixed(3)} each |`],
+  ['judgements.md', `\`slow95_rate\`, \`slow99_rate\` | ${defaultAlpha.slow99.toFixed(3)} each |`],
+  ['judgements.md', `| \`paired_quality\` | ${defaultAlpha.paired.toFixed(3)} |`],
+  ['judgements.md', `| \`holdback_quality\`, \`ab_worse\` | ${defaultAlpha.quality.toFixed(3)} |`],
+  [
+    'judgements.md',
+    `| conversions of an A/B release are rarer | \`ab_worse\` | ${defaultAlpha.conversion.toFixed(3)} |`,
+  ],
+  ['judgements.md', `| \`score_shift\` | ${defaultAlpha.scoreShift.toFixed(3)} |`],
+  ['judgements.md', `| \`disagreement\` | ${defaultAlpha.disagreement.toFixed(3)} |`],
+  ['judgements.md', `| \`business_worse\` | ${business.toFixed(3)}, from the reserve |`],
+  ['judgements.md', `| \`external_worse\` | ${external.toFixed(3)}, from the reserve |`],
+  ['judgements.md', `| \`guard\`, \`breaker\` | ${defaultAlpha.guard.toFixed(3)} |`],
+  ['judgements.md', `| \`harm_budget\` | ${defaultAlpha.reserve.toFixed(3)} |`],
 ])('the page %s says "%s"', (page, sentence) =>
   expect(readFileSync(join(checkout, 'docs', page), 'utf8').replaceAll(/\s+/g, ' ')).toContain(sentence),
 )
