@@ -104,8 +104,7 @@ file, the line, the column and the value, and what to write instead. \`tenure re
   in a warning of the validation, beside the rows that became known later.
 - **Columns that have changed places** since the champion was trained are blocked.
 
-The CSV of a feature view and of a batch prediction is read in the same way, and the entities of a view as texts. A view whose values were stored by an
-earlier build, by the types that its file shares, is kept for the versions that look it up; the next \`tenure models sync\` adds the view anew.
+The CSV of a feature view and of a batch prediction is read in the same way, and the entities of a view as texts.
 
 ## Sentences
 
