@@ -26,59 +26,59 @@ export interface ModelDefinition {
   features: Features
   /**
    * The names of the features as the model file lists them, for artifacts that do not name their columns: Postgres keeps `features` in an order
-   * of its own. Absent in definitions that were stored before.
+   * of its own. Absent in definitions without an order.
    */
   featureOrder?: string[]
   label: LabelDefinition
   source: SourceDefinition
   expectations: Expectation[]
   split: SplitDefinition
-  /** What becomes of rows of flooded values; as usual when absent. */
+  /** The handling of rows with flooded values. Default: they are thinned. */
   floods?: FloodPolicy
-  /** How much training rows count; alike when absent. */
+  /** The weights of the training rows. Default: all rows have equal weight. */
   weights?: RowWeights
   hyperparameters: Record<string, number | string | boolean>
   seed: number
-  /** The program that trains it; the function of the model file when absent. */
+  /** The program that trains the model. Default: the function of the model file. */
   trainer?: Trainer
-  /** Nothing trains it here: its versions are brought. */
+  /** The model is not trained here: its versions are brought. */
   isBrought?: true
   evaluation: EvaluationDefinition
-  /** Answers that every version must give; absent without any. */
+  /** Answers that every version must give. */
   tests?: BehaviourTest[]
   release: ReleasePolicy
   retrain?: StartSchedule
-  /** What starts a retraining besides the schedule; absent without any. */
+  /** The triggers that start a retraining besides the schedule. */
   triggers?: TriggerDefinition[]
-  /** Rows that the champion scores day by day or when a trigger fires; absent without any. */
+  /** Rows that the champion scores day by day or when a trigger fires. */
   batches?: BatchDefinition[]
-  /** The monitoring policy; the default limits when absent. */
+  /** The monitoring policy. Default: the default limits. */
   monitor?: MonitorPolicy
   /** The fallback of the kill switch. */
   fallback?: Fallback
   /** The column of the source that identifies the person of a row, for erasures. */
   subject?: string
-  /** The views from which features are looked up; absent without any. */
+  /** The views from which features are looked up. */
   views?: FeatureView[]
-  /** Rows whose predictions every predictor must reproduce; chosen from the training rows when empty. */
+  /** Rows whose predictions every predictor must reproduce. Empty: they are chosen from the training rows. */
   golden: FeatureRow[]
 }
 
-/** The features in the order of the model file; definitions that were stored before it was kept have that of Postgres. */
+/** The features in the order of the model file; without `featureOrder`, in the order in which Postgres stores them. */
 export const featureNames = ({
   features,
   featureOrder,
 }: Pick<ModelDefinition, 'features' | 'featureOrder'>): string[] => featureOrder ?? Object.keys(features)
 
 export type LabelDefinition = {
-  /** The column of the source that holds it; of several numbers the first. */
+  /** The column of the source that holds the label; for several numbers, the first. */
   column: string
-  /** The column with the time at which the label became known; known with its event when absent. */
+  /** The column with the time at which the label became known. Default: it became known with its event. */
   knownAt?: string
   output: Output
 }
 
-/** The columns of the source that hold the label: of several numbers one for each. */
+/** The columns of the source that hold the label: one, or one per number. */
 export const labelColumns = ({ column, output }: LabelDefinition): readonly string[] =>
   output.kind === 'numbers' ? output.names : [column]
 
@@ -87,41 +87,41 @@ export interface SourceDefinition {
   kind: 'csv' | 'parquet' | 'postgres' | 'served'
   /** View name → path inside the checkout; empty for Postgres and for served rows. */
   files: Record<string, string>
-  /** One row an event, in the SQL of the source (DuckDB, or Postgres). */
+  /** SQL of the source (DuckDB or Postgres) that gives one row per event. */
   rows: string
   /**
-   * DuckDB SQL over `known`, the rows of `rows` that were known at `asOf`; adds derived features. Whatever it
-   * joins, it cannot see a row from the future.
+   * DuckDB SQL over `known`, the rows of `rows` that were known at `asOf`; adds derived features. A join in it
+   * cannot read a row from the future.
    */
   derive?: string
-  /** The column with the time of the event; without it every row is always known. */
+  /** The column with the time of the event. Absent: every row is always known. */
   eventTime?: string
-  /** How much longer than the split the history is that `derive` looks back on. */
+  /** How far before the split `derive` reads rows. */
   lookbackMs: number
-  /** The columns that name a row; all of them when empty. */
+  /** The columns that identify a row. Empty: all columns. */
   key: string[]
-  /** Which answered requests are rows; of the kind `served`. */
+  /** The answered requests that are rows, for the kind `served`. */
   served?: ServedSource
 }
 
 /** The answered requests that are training rows, and from when on their outcomes count. */
 export interface ServedSource {
-  /** Older requests are left out; the whole log counts when absent. */
+  /** Leaves out older requests. Default: the whole log counts. */
   sinceMs?: number
-  /** The age from which a request counts; learnt from the delays of outcomes when absent. */
+  /** The age from which a request counts. Default: estimated from the delays of outcomes. */
   maturedMs?: number
   /** Whether an outcome was known when it arrived here, or when it was observed. */
   knownAt: 'arrived' | 'observed'
-  /** At most this many requests, chosen by a hash of their ids. */
+  /** The maximum number of requests, chosen by a hash of their ids. */
   maxRequests: number
-  /** Fewer rows with an outcome are refused. */
+  /** The minimum number of rows with an outcome. */
   minRows: number
 }
 
 export type SplitDefinition =
   /** Rows go to one side by a hash of their key, in the same proportion for each class when stratified. */
   | { kind: 'hash'; test: number; stratified: boolean; /** A share of all rows. */ validation?: number }
-  /** The last `testMs` of what is known are the test rows. Those of the `trainMs` before them are the training rows. */
+  /** The known rows of the last `testMs` are the test rows, those of the `trainMs` before are the training rows. */
   | {
       kind: 'time'
       trainMs: number
@@ -130,7 +130,7 @@ export type SplitDefinition =
       validationMs?: number
       /** Each part leaves out events that were younger than this when the next part began: their early labels are a biased sample. */
       maturedMs: number
-      /** At most this many rows of each part, sampled by a hash of their key. */
+      /** The maximum number of rows of each part, sampled by a hash of their key. */
       maxTrain?: number
       maxTest?: number
     }
@@ -145,11 +145,11 @@ export interface EvaluationDefinition {
   slices: SliceDefinition[]
   /** Columns whose values are compared for fairness. */
   groups: string[]
-  /** The column of who or what a row belongs to, when one has several rows. */
+  /** The column that identifies the entity of a row, when an entity has several rows. */
   entity?: string
   /** A column that answers without a model, such as the last value; every challenger must beat it. */
   baseline?: string
-  /** How the importance of features is measured; as usual when absent. */
+  /** How the importance of features is measured. Default: the default rows and permutations. */
   importance?: ImportancePolicy | 'off'
 }
 
@@ -159,7 +159,7 @@ export interface SliceDefinition {
   where: string
 }
 
-/** The columns that every snapshot has beside the features. */
+/** The columns that every snapshot has in addition to the features. */
 export const snapshotColumns = {
   /** 0 or 1, the class, or the number, by the kind of the output. */
   label: '_label',
@@ -170,7 +170,7 @@ export const snapshotColumns = {
   part: '_part',
 } as const
 
-/** The columns of a snapshot that hold the label: of several numbers one for each. */
+/** The columns of a snapshot that hold the label: one, or one per number. */
 export const snapshotLabels = (output: Output): string[] =>
   Array.from({ length: truthWidth(output) }, (_, k) => (k === 0 ? snapshotColumns.label : `_label_${k + 1}`))
 

@@ -49,8 +49,8 @@ export const collectArtifacts = (deps: Deps) => (): Promise<CollectionReport> =>
 /** Changes rows only. Returns the number of artifacts and snapshots given up. */
 async function giveUp({ store, artifacts, config, log }: Deps, beat: Beat): Promise<number> {
   const budgetBytes = config.retention.artifactsMb * 1_048_576
-  const lots = await findLots({ store, artifacts })
-  const { given, beforeBytes, afterBytes } = selectForDeletion(lots, budgetBytes)
+  const groups = await findGroups({ store, artifacts })
+  const { given, beforeBytes, afterBytes } = selectForDeletion(groups, budgetBytes)
   if (afterBytes > budgetBytes)
     log.warn({ beforeBytes, afterBytes, budgetBytes }, 'artifacts in use exceed their budget')
   let count = 0
@@ -66,19 +66,19 @@ async function giveUp({ store, artifacts, config, log }: Deps, beat: Beat): Prom
 
 type Sources = Pick<Deps, 'store' | 'artifacts'>
 
-async function findLots({ store, artifacts }: Sources): Promise<ArtifactGroup[]> {
+async function findGroups({ store, artifacts }: Sources): Promise<ArtifactGroup[]> {
   const files = await listAll(artifacts, 'artifacts')
   const tables = await listAll(artifacts, 'snapshots')
   const sized = (digests: readonly string[], among: Map<string, StoredFile>): Map<string, number> =>
     new Map(digests.flatMap((digest) => (among.has(digest) ? [[digest, among.get(digest)!.bytes]] : [])))
-  const lots: ArtifactGroup[] = []
+  const groups: ArtifactGroup[] = []
   for (const named of await listArtifacts(store))
-    lots.push({ ...named, files: sized(await filesOf(artifacts, named, files), files) })
+    groups.push({ ...named, files: sized(await filesOf(artifacts, named, files), files) })
   for (const { subjects, ...named } of await listKeptSnapshots(store)) {
     const digests = [named.digest, subjects].filter((digest) => digest !== undefined)
-    lots.push({ ...named, kind: 'snapshot', files: sized(digests, tables) })
+    groups.push({ ...named, kind: 'snapshot', files: sized(digests, tables) })
   }
-  return lots
+  return groups
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
  * Tests sequentially whether the candidate of an A/B release is better or worse than the champion on one metric that was declared before
- * the release. May be evaluated after every outcome: K1 on cohorts of the same period, against H0 "no worse" and H0 "no better".
+ * the release. May be evaluated after every outcome: the two-arm rate test on cohorts of the same period, against H0 "no worse" and H0 "no better".
  */
 import { isRateTick, rateTest } from '../sequential/two-arm-rate-test.ts'
 import { inverseGrid, ratioGrid } from '../sequential/e-process.ts'

@@ -155,7 +155,7 @@ export interface PromotionProof {
 }
 
 /**
- * Evidence that a metric is better than the policy forbids: the mean of two e-values, K1 with inverse ratios against "the ratio is at
+ * Evidence that a metric is better than the policy forbids: the mean of two e-values, the two-arm test with inverse ratios against "the ratio is at
  * least `ratio`", and the inverse guard against "the rate is at least `negligibleRate`". A mean of e-values for one claim is an e-value.
  */
 export function promotionProof(metric: RateMetric, promotion: PromotionPolicy): PromotionProof {

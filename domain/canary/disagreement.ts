@@ -107,7 +107,7 @@ export function reportDisagreement(
   }
 }
 
-/** K2 with r = 1 in both directions; the mean of two e-values is an e-value. */
+/** The paired test with r = 1 in both directions; the mean of two e-values is an e-value. */
 function directionOf(changes: DisagreementEvidence['changes']): number | null {
   const [one, other] = changes
   if (changes.length > 2 || one === undefined) return null

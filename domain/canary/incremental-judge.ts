@@ -42,7 +42,7 @@ export interface IncrementalJudge {
 type StageEvidence = Omit<CanaryEvidence, 'ticks'>
 type Statistics = Verdict['statistics']
 
-/** The harm budget must stop small but lasting damage, so its bets begin lower than those of K1. */
+/** The harm budget must stop small but lasting damage, so its bets begin lower than those of the two-arm rate test. */
 const harmGrid = geometric(1.05, 4, 16)
 
 export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): IncrementalJudge {
@@ -170,7 +170,7 @@ export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): Incre
   }
 }
 
-/** J2: the versions answer the same requests too differently. */
+/** Disagreement: the versions answer the same requests too differently. */
 function differenceOf(
   { disagreement }: StageEvidence,
   { disagreement: limits, alpha }: CanaryPolicy,
@@ -216,7 +216,7 @@ function statisticsOf(
 const compared = (logE: number, sign: '≥' | '<', threshold: number): string =>
   `logE ${fourDigits(logE)} ${sign} ${fourDigits(threshold)}`
 
-/** K4: the failure rate of the canary is above the absolute limit. */
+/** Absolute guard: the failure rate of the canary is above the absolute limit. */
 function guardReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, atMs: number): Reason | null {
   const threshold = thresholdFor(guardAlpha(policy.alpha))
   if (logE < threshold) return null
@@ -228,7 +228,7 @@ function guardReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, a
   return { code: 'guard', message, values: { bad, requests, limit: policy.guardRate, logE, threshold, atMs } }
 }
 
-/** K2: the champion alone is right more often than the canary alone. */
+/** Paired quality: the champion alone is right more often than the canary alone. */
 function pairedReason({ policy, paired, statistics }: Judged): Reason | null {
   if (paired === undefined) return null
   const { b, c } = paired
@@ -302,7 +302,7 @@ function promotionReasons({ policy, stage }: Judged, proofs: readonly PromotionP
   })
 }
 
-/** K3: the last stage needs proof that the accuracy is not lower by more than the margin, when the policy requires it. */
+/** Non-inferiority: the last stage needs proof that the accuracy is not lower by more than the margin, when the policy requires it. */
 function qualityReason({ policy, stage, paired, statistics }: Judged): Reason | null {
   const { nonInferiority } = policy
   if (!nonInferiority || !stage.last) return null

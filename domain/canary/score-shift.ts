@@ -1,5 +1,5 @@
 /**
- * Compares the answers of canary and control without outcomes: the share of each answer, by K1 in both directions. A model whose output
+ * Compares the answers of canary and control without outcomes: the share of each answer, by the two-arm rate test in both directions. A model whose output
  * is off by a factor of ten fails no request, so failure counts cannot detect it.
  *
  * A routing key counts once per stage, because the requests of one user are not independent. At the next share it counts again: stage j
@@ -119,7 +119,7 @@ function reasonOf(shift: Shift | undefined, names: readonly string[] | undefined
   return { code: scoreShiftCode, message, values: { ...values, answer: name } }
 }
 
-/** K1 against one ratio for every answer of a stage. The bets of all answers use the realised share of a tick. */
+/** The two-arm rate test against one ratio for every answer of a stage. The bets of all answers use the realised share of a tick. */
 function rateTests(ratio: number, grid: readonly number[], bins: number) {
   const bets = grid.length
   const logGrid = grid.map(Math.log)
@@ -139,7 +139,7 @@ function rateTests(ratio: number, grid: readonly number[], bins: number) {
   }
 }
 
-/** The answers of one stage: for each level, K1 on each answer in both directions. The mean of their e-values is an e-value. */
+/** The answers of one stage: for each level, the two-arm rate test on each answer in both directions. The mean of their e-values is an e-value. */
 function compareStage(bins: number, levels: readonly { ratio: number }[], perKey: number) {
   const tests = levels.map(({ ratio }) => [
     rateTests(ratio, shiftGrid, bins),

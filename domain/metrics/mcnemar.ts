@@ -1,6 +1,6 @@
 /**
- * McNemar's test: two classifiers on the same rows. Only the rows they disagree about speak; comparing two
- * accuracies as if they came from two samples would need several times the rows.
+ * Computes McNemar's test for two classifiers on the same rows. It uses only the rows on which they disagree; a comparison of two
+ * accuracies as of two samples would need several times the rows.
  */
 
 import { binomialCdf, binomialPmf, chiSquareUpperTail } from '../statistics/distributions.ts'

@@ -1,3 +1,3 @@
-/** Null for each name: metrics that are undefined, where 0 would pass for a measured value. */
+/** Returns null for each name: undefined metrics, where 0 would look like a measured value. */
 export const nullsOf = <Name extends string>(list: readonly Name[]): Record<Name, null> =>
   Object.fromEntries(list.map((name) => [name, null])) as Record<Name, null>

@@ -1,19 +1,19 @@
 /**
- * What a probability has been worth: a logistic curve through matured outcomes. A model that promises 90 % and keeps 70 % would
- * otherwise be believed by everything that computes with its promises.
+ * Recalibrates probabilities by a logistic curve through matured outcomes. Without it, an estimate would take the 90 % of an
+ * overconfident model, of which 70 % come true, at face value.
  */
 
 export interface Recalibration {
-  /** The odds of a promise p are exp(slope · ln(p / (1 − p)) + offset). */
+  /** The odds of a predicted probability p are exp(slope · ln(p / (1 − p)) + offset). */
   slope: number
   offset: number
 }
 
 const max = 1e-6
 
-/** Maximum likelihood, by Newton's steps. Null when one of the outcomes is missing, or the promises tell them apart without fail. */
+/** Maximum likelihood by Newton's method. Null when only one outcome occurs, or when the probabilities separate the outcomes perfectly. */
 export function fitRecalibration(y: readonly number[], p: readonly number[]): Recalibration | null {
-  let [slope, offset] = [0, 0] // From further out, full steps may leave for good.
+  let [slope, offset] = [0, 0] // From a start further away, full steps may diverge.
   for (let step = 0; step < 50; step++) {
     let [gradient, gradientOffset, h00, h01, h11] = [0, 0, 0, 0, 0]
     for (let row = 0; row < y.length; row++) {

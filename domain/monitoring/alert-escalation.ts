@@ -85,7 +85,7 @@ export function dueNotifications(
     if (!concerns(channel, alert)) return []
     // A channel that was unreachable gets one notification when it is back, not one per missed repetition.
     if (told.some(({ waits }) => waits === true)) return []
-    // Who was told of a warning is told again when it has become critical.
+    // A channel that received the warning receives the alert again when it becomes critical.
     const raised = told.filter((message) => isOfWorst(message, alert)).map(arrivalOf)
     const dueMs = nextRaised(alert, channel, raised)
     if (dueMs !== undefined && dueMs <= nowMs) return [{ channel: channel.name, about: 'raised', dueMs }]

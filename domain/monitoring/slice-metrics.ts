@@ -184,7 +184,7 @@ const namesOfSlice = (
 /** A finding, or without a severity one that may be chance. */
 type Judged = Omit<BreakdownFinding, 'code' | 'severity'> & Partial<Pick<BreakdownFinding, 'severity'>>
 
-/** An open alert goes on naming what does not hold yet, so that a new finding beside it does not resolve it later. */
+/** An open alert keeps the names of what is not within its limits yet, so that a new finding beside it does not resolve it later. */
 const withOpen = (
   found: Judged | undefined,
   left: readonly (readonly [name: string, value: number | null])[],

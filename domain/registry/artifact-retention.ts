@@ -24,40 +24,42 @@ export interface Choice {
 }
 
 /** Selects the least valuable groups first, then the oldest, until the rest fits the budget. */
-export function selectForDeletion(lots: readonly ArtifactGroup[], budgetBytes: number): Choice {
+export function selectForDeletion(groups: readonly ArtifactGroup[], budgetBytes: number): Choice {
   const held = new Map<string, { bytes: number; by: number }>()
-  for (const { files } of lots)
+  for (const { files } of groups)
     for (const [digest, bytes] of files) {
       const file = held.get(digest)
       if (file) file.by++
       else held.set(digest, { bytes, by: 1 })
     }
   const standing = new Map<string, number>()
-  for (const { standsOn = [] } of lots)
+  for (const { standsOn = [] } of groups)
     for (const digest of standsOn) standing.set(digest, (standing.get(digest) ?? 0) + 1)
-  const snapshots = new Map(lots.filter(({ kind }) => kind === 'snapshot').map((lot) => [lot.digest, lot]))
+  const snapshots = new Map(
+    groups.filter(({ kind }) => kind === 'snapshot').map((group) => [group.digest, group]),
+  )
   const beforeBytes = [...held.values()].reduce((sum, { bytes }) => sum + bytes, 0)
   const given: ArtifactGroup[] = []
   let afterBytes = beforeBytes
-  const give = (lot: ArtifactGroup): void => {
-    given.push(lot)
-    for (const digest of lot.files.keys()) {
+  const give = (group: ArtifactGroup): void => {
+    given.push(group)
+    for (const digest of group.files.keys()) {
       const file = held.get(digest)
       if (file && --file.by === 0) afterBytes -= file.bytes
     }
-    for (const digest of lot.standsOn ?? []) {
+    for (const digest of group.standsOn ?? []) {
       const left = (standing.get(digest) ?? 0) - 1
       standing.set(digest, left)
       const snapshot = snapshots.get(digest)
       if (left === 0 && snapshot && !snapshot.inUse) give(snapshot)
     }
   }
-  const order = lots
+  const order = groups
     .filter(({ inUse, digest }) => !inUse && !standing.has(digest))
     .toSorted((a, b) => worth.indexOf(a.kind) - worth.indexOf(b.kind) || a.madeMs - b.madeMs)
-  for (const lot of order) {
+  for (const group of order) {
     if (afterBytes <= budgetBytes) break
-    give(lot)
+    give(group)
   }
   return { given, beforeBytes, afterBytes }
 }

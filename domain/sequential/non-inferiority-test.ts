@@ -1,5 +1,5 @@
 /**
- * Tests non-inferiority by betting (K3): evidence that the challenger is worse than the champion by less than a margin, because no
+ * Tests non-inferiority by betting: evidence that the challenger is worse than the champion by less than a margin, because no
  * visible difference does not prove equality.
  * D = correct(challenger) − correct(champion) ∈ {−1, 0, 1}; H0: E[D] ≤ −margin; each bet multiplies its capital by 1 + λ(D + margin).
  */

@@ -1,5 +1,5 @@
 /**
- * Tests the absolute guard (K4): whether the canary's failure rate is above `limit`, without control traffic. It also runs as the
+ * Tests the absolute guard: whether the canary's failure rate is above `limit`, without control traffic. It also runs as the
  * circuit breaker in the serving process, and fires after three requests when all of them fail.
  */
 import { eProcess, ratioGrid, type EProcess } from './e-process.ts'

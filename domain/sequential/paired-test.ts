@@ -1,5 +1,5 @@
 /**
- * Tests paired quality (K2) on requests with predictions of both models and a label. Only disagreements count: if the challenger is
+ * Tests paired quality on requests with predictions of both models and a label. Only disagreements count: if the challenger is
  * no worse, it wins at least half of them. It needs 8 to 32 times fewer labels than a comparison of two arms.
  */
 import { ratioGrid } from './e-process.ts'

@@ -1,5 +1,5 @@
 /**
- * Tests two arms (K1): whether the canary's event rate is above `ratio` times the control's. It may be evaluated after every tick at
+ * Tests two arms: whether the canary's event rate is above `ratio` times the control's. It may be evaluated after every tick at
  * the same false-alarm probability, and it uses the realised share of each tick, because a drifting router would otherwise roll back
  * good releases.
  *

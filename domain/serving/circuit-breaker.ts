@@ -1,6 +1,6 @@
 /**
  * Stops the candidate inside the serving process. Counts one replica's own requests to the candidate and opens when its failures are
- * statistically certain (K4). The judge runs only every few seconds, in which a failing candidate would harm hundreds of requests. A
+ * statistically certain (`one-arm-rate-test.ts`). The judge runs only every few seconds, in which a failing candidate would harm hundreds of requests. A
  * replica that has dropped the candidate sends it no more requests, so the judge gets the states of the breakers too.
  */
 import { thresholdFor } from '../sequential/alpha-split.ts'

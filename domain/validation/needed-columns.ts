@@ -1,4 +1,4 @@
-/** Names the columns that a model needs of its source, and what a file without one is told. */
+/** Names the columns that a model needs from its source, with the message for a file that lacks one. */
 import { labelColumns, type ModelDefinition } from '../model-definition.ts'
 import { shown } from '../postgres-text.ts'
 import type { CsvLayout } from './csv-scan.ts'

@@ -153,7 +153,7 @@ export function otherFormat(head: Uint8Array): OtherFormat | undefined {
   return undefined
 }
 
-/** The names that lack from what is there, with the ones that differ in spelling alone. */
+/** The names that are missing, each with the present name that differs in spelling only. */
 export function missingColumn(
   wanted: string,
   uses: string,

@@ -32,7 +32,7 @@ export function configurationPage(): string {
     '# Configuration',
     '',
     'Every variable is read in `temporal.config.ts`, and wrong ones are reported together. On one machine none is needed:',
-    '`tenure up` chooses and hands on what its processes need.',
+    '`tenure up` chooses what its processes need and passes it on.',
     '',
     ...Object.entries(variables).flatMap(([group, members]) => [
       `## ${group}`,

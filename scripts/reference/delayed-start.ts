@@ -1,5 +1,5 @@
 /**
- * Computes K1 with delayed starts one by one: the same test begins again at each of `starts`, so that it detects a fault that appears after
+ * Computes the two-arm rate test with delayed starts one by one: the same test begins again at each of `starts`, so that it detects a fault that appears after
  * twelve hours within minutes. Checks the folded form in domain/sequential/e-process.ts.
  */
 import { logAddExp } from '../../domain/statistics/distributions.ts'

@@ -12,7 +12,7 @@ type RateEvidence =
   | { status: 'ok'; logE: number[]; maxLogE: number }
   | { status: 'no_data' | 'invalid'; logE: number[]; maxLogE: null }
 
-/** The log evidence of K1 after each tick, without restarts. */
+/** The log evidence of the two-arm rate test after each tick, without restarts. */
 export function rateEvidence(ticks: readonly RateTick[], options: RateTestOptions = {}): RateEvidence {
   const { ratio = 1, grid = ratioGrid } = options
   const readable =
@@ -27,7 +27,7 @@ export function rateEvidence(ticks: readonly RateTick[], options: RateTestOption
   return { status: 'ok', logE, maxLogE: Math.max(...logE) }
 }
 
-/** The log evidence of K4 after `events` failures in `total` requests; null unless 0 ≤ events ≤ total and 0 < limit < 0.95. */
+/** The log evidence of the one-arm rate test after `events` failures in `total` requests; null unless 0 ≤ events ≤ total and 0 < limit < 0.95. */
 export function guardEvidence(total: number, events: number, limit: number): number | null {
   const readable = Number.isFinite(total) && events >= 0 && events <= total && limit > 0 && limit < 0.95
   if (!readable) return null

@@ -146,8 +146,8 @@ export function watchWorkers(
 }
 
 const consequence: Record<WorkerKind, string> = {
-  control: 'No release, monitor or rollback of a workflow goes on.',
-  train: 'No training or batch prediction goes on.',
+  control: 'No release, monitor or rollback of a workflow continues.',
+  train: 'No training or batch prediction continues.',
 }
 
 function alertOf({ kind, process, ageMs, isLast }: SilentWorker): NewAlert {
@@ -174,7 +174,7 @@ function temporalAlerts(heartbeats: readonly WorkerHeartbeat[], afterMs: number)
       dedupeKey: 'temporal_unavailable',
       kind: 'temporal_unavailable',
       severity: 'critical',
-      message: `Temporal has not answered the control worker ${process} for ${Math.round(temporalSilentMs / 1_000)} s. No release, retraining or monitor goes on. Start Temporal, or restore the connection to it: \`tenure doctor\` names its address.`,
+      message: `Temporal has not answered the control worker ${process} for ${Math.round(temporalSilentMs / 1_000)} s. No release, retraining or monitor continues. Start Temporal, or restore the connection to it: \`tenure doctor\` names its address.`,
       evidence: { process },
     },
   ]
