@@ -14,6 +14,8 @@ import {
   findMissingWorkflows,
   inspectSchedules,
   listOpenWorkflows,
+  type BlockedWorkflow,
+  type ScheduleStates,
 } from '../../temporal/inspect.ts'
 import { callMs, schedulesOf, upsertSchedule } from '../../temporal/schedules.ts'
 import { standingWorkflows, startStanding } from '../../temporal/standing-workflows.ts'
@@ -51,74 +53,31 @@ export function createKeeper(
   client: Client,
   { maxDescribed = defaultMaxDescribed } = {},
 ): () => Promise<Round> {
-  const { store, config, log } = deps
-  const taskQueue = config.taskQueues.control
+  const { store } = deps
   let suspected = new Set<string>()
   let described = 0
 
-  const round = async (): Promise<Round> => {
-    const duties = await readDuties(store)
-    const removed = new Set(duties.removed)
-    const wanted = {
-      workflows: standingWorkflows({ ...duties, models: duties.models.map(({ name }) => name) }),
-      schedules: schedulesOf(
-        { ...duties, models: duties.models.filter(({ name }) => !removed.has(name)) },
-        taskQueue,
-      ),
-    }
-    const models = new Set(duties.models.map(({ name }) => name))
-    const open = await listOpenWorkflows(client, taskQueue)
-    const workflows = await findMissingWorkflows(client, wanted.workflows, open)
-    const schedules = await inspectSchedules(client, wanted.schedules)
-    const idle = await findMissingWorkflows(client, await listOpenRuns(store), open)
+  /** The workflows to describe in this round: those with an alert, and the next ones in turn. */
+  const chooseDescribed = (open: readonly string[], alerts: readonly string[]): string[] => {
+    const alerted = alerts.flatMap((key) =>
+      key.startsWith(blockedPrefix) ? [key.slice(blockedPrefix.length)] : [],
+    )
+    const next = [...open.slice(described), ...open.slice(0, described)].slice(0, maxDescribed)
+    described = open.length <= maxDescribed ? 0 : (described + maxDescribed) % open.length
+    return [...new Set([...alerted, ...next])]
+  }
 
+  return async () => {
+    const { open, missing, paused, idle, models } = await inspect(deps, client)
     const absent = new Set<string>()
     const isCertain = (key: string): boolean => {
       absent.add(key)
       return suspected.has(key)
     }
-    const problems: Problem[] = []
-    const done: Round = { restored: [], paused: [], blocked: [], closed: [] }
-    const restore = async (what: string, id: string, again: () => Promise<void>): Promise<void> => {
-      if (!isCertain(`${what} ${id}`)) return
-      const failed = await client.withDeadline(Date.now() + callMs, again).then(
-        () => undefined,
-        (error: unknown) => reasonOf(error),
-      )
-      problems.push({
-        kind: 'workflow_missing',
-        id: `${what}/${id}`,
-        severity: 'warning',
-        message:
-          `The ${what} ${id} was not there, although it must be. ` +
-          (failed === undefined
-            ? 'It has been started again. Find out what ended or deleted it.'
-            : `It cannot be started again: ${failed}. Run \`tenure models sync\`.`),
-        evidence: { id },
-      })
-      done.restored.push(id)
-    }
-    await inParallel(workflows, (each) =>
-      restore('workflow', each.workflowId, () => startStanding(client, each, taskQueue)),
-    )
-    await inParallel(schedules.missing, (each) =>
-      restore('schedule', each.scheduleId, () => upsertSchedule(client, each)),
-    )
-    for (const { scheduleId, note } of schedules.paused) {
-      problems.push({
-        kind: 'schedule_paused',
-        id: scheduleId,
-        severity: 'warning',
-        message: `The schedule ${scheduleId} is paused (${note || 'no note'}), so it starts nothing. Resume it: temporal schedule toggle --schedule-id ${scheduleId} --unpause --reason "…"`,
-        evidence: { schedule: scheduleId, note },
-      })
-      done.paused.push(scheduleId)
-    }
-    for (const run of idle)
-      if (isCertain(`row ${run.id}`)) {
-        await closeRow(deps, run)
-        done.closed.push(run.id)
-      }
+    const restored = missing.filter(({ what, id }) => isCertain(`${what} ${id}`))
+    const restorations = await inParallel(restored, (each) => restore(client, each))
+    const closed = idle.filter(({ id }) => isCertain(`row ${id}`))
+    for (const run of closed) await closeRow(deps, run)
     suspected = absent
 
     const earlier = await listOpenAlertKeys(store, [
@@ -126,35 +85,101 @@ export function createKeeper(
       'schedule_paused',
       'workflow_blocked',
     ])
-    const alerted = earlier.flatMap((key) =>
-      key.startsWith(blockedPrefix) ? [key.slice(blockedPrefix.length)] : [],
-    )
-    const next = [...open.slice(described), ...open.slice(0, described)].slice(0, maxDescribed)
-    described = open.length <= maxDescribed ? 0 : (described + maxDescribed) % open.length
-    const looked = [...new Set([...alerted, ...next])]
-    for (const { workflowId, runId, attempts, cause } of await findBlocked(client, looked)) {
-      problems.push({
-        kind: 'workflow_blocked',
-        id: workflowId,
-        severity: 'critical',
-        message: `The workflow ${workflowId} cannot go on and answers nothing: its task has failed ${attempts} times (${cause}). If no worker of another build can run it, end it: temporal workflow terminate --workflow-id ${workflowId} --reason "…"`,
-        evidence: { workflow: workflowId, run: runId, attempts, cause },
-      })
-      done.blocked.push(workflowId)
-    }
-    for (const { kind, id, ...problem } of problems) {
-      const name = modelOf(id)
-      const model = name !== undefined && models.has(name) ? name : undefined
-      await upsertAlert(store, { ...problem, kind, model, dedupeKey: `${kind}/${id}` })
-      // A problem lasts for many rounds.
-      if (!earlier.includes(`${kind}/${id}`)) log.warn({ kind, id }, problem.message)
-    }
+    const blocked = await findBlocked(client, chooseDescribed(open, earlier))
+    const problems = [...restorations, ...paused.map(pausedProblem), ...blocked.map(blockedProblem)]
+    await raiseAlerts(deps, { problems, earlier, models })
     await reportChangedByHand(store)
-    const raised = new Set(problems.map(({ kind, id }) => `${kind}/${id}`))
-    for (const key of earlier) if (!raised.has(key)) await resolveAlert(store, key)
-    return done
+    return {
+      restored: restored.map(({ id }) => id),
+      paused: paused.map(({ scheduleId }) => scheduleId),
+      blocked: blocked.map(({ workflowId }) => workflowId),
+      closed: closed.map(({ id }) => id),
+    }
   }
-  return round
+}
+
+/** What must run and is not there. */
+interface Missing {
+  what: 'workflow' | 'schedule'
+  id: string
+  again: () => Promise<void>
+}
+
+/** Compares what must run with what Temporal runs. */
+async function inspect({ store, config }: Deps, client: Client) {
+  const taskQueue = config.taskQueues.control
+  const duties = await readDuties(store)
+  const removed = new Set(duties.removed)
+  const names = duties.models.map(({ name }) => name)
+  const kept = duties.models.filter(({ name }) => !removed.has(name))
+  const open = await listOpenWorkflows(client, taskQueue)
+  const workflows = await findMissingWorkflows(client, standingWorkflows({ ...duties, models: names }), open)
+  const schedules = await inspectSchedules(client, schedulesOf({ ...duties, models: kept }, taskQueue))
+  const idle = await findMissingWorkflows(client, await listOpenRuns(store), open)
+  const missing: Missing[] = [
+    ...workflows.map((each) => ({
+      what: 'workflow' as const,
+      id: each.workflowId,
+      again: () => startStanding(client, each, taskQueue),
+    })),
+    ...schedules.missing.map((each) => ({
+      what: 'schedule' as const,
+      id: each.scheduleId,
+      again: () => upsertSchedule(client, each),
+    })),
+  ]
+  return { open, missing, paused: schedules.paused, idle, models: new Set(names) }
+}
+
+/** Starts a workflow or creates a schedule again. Returns what to report. */
+async function restore(client: Client, { what, id, again }: Missing): Promise<Problem> {
+  const failed = await client.withDeadline(Date.now() + callMs, again).then(
+    () => undefined,
+    (error: unknown) => reasonOf(error),
+  )
+  return {
+    kind: 'workflow_missing',
+    id: `${what}/${id}`,
+    severity: 'warning',
+    message:
+      `The ${what} ${id} was not there, although it must be. ` +
+      (failed === undefined
+        ? 'It has been started again. Find out what ended or deleted it.'
+        : `It cannot be started again: ${failed}. Run \`tenure models sync\`.`),
+    evidence: { id },
+  }
+}
+
+const pausedProblem = ({ scheduleId, note }: ScheduleStates['paused'][number]): Problem => ({
+  kind: 'schedule_paused',
+  id: scheduleId,
+  severity: 'warning',
+  message: `The schedule ${scheduleId} is paused (${note || 'no note'}), so it starts nothing. Resume it: temporal schedule toggle --schedule-id ${scheduleId} --unpause --reason "…"`,
+  evidence: { schedule: scheduleId, note },
+})
+
+const blockedProblem = ({ workflowId, runId, attempts, cause }: BlockedWorkflow): Problem => ({
+  kind: 'workflow_blocked',
+  id: workflowId,
+  severity: 'critical',
+  message: `The workflow ${workflowId} cannot continue and answers nothing: its task has failed ${attempts} times (${cause}). If no worker of another build can run it, end it: temporal workflow terminate --workflow-id ${workflowId} --reason "…"`,
+  evidence: { workflow: workflowId, run: runId, attempts, cause },
+})
+
+/** Raises an alert for each problem, and resolves the alerts of earlier rounds whose problem is gone. */
+async function raiseAlerts(
+  { store, log }: Deps,
+  { problems, earlier, models }: { problems: Problem[]; earlier: string[]; models: ReadonlySet<string> },
+): Promise<void> {
+  for (const { kind, id, ...problem } of problems) {
+    const name = modelOf(id)
+    const model = name !== undefined && models.has(name) ? name : undefined
+    await upsertAlert(store, { ...problem, kind, model, dedupeKey: `${kind}/${id}` })
+    // A problem lasts for many rounds.
+    if (!earlier.includes(`${kind}/${id}`)) log.warn({ kind, id }, problem.message)
+  }
+  const raised = new Set(problems.map(({ kind, id }) => `${kind}/${id}`))
+  for (const key of earlier) if (!raised.has(key)) await resolveAlert(store, key)
 }
 
 const blockedPrefix = 'workflow_blocked/' satisfies `${AlertKind}/`
