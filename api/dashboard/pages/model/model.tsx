@@ -1,5 +1,6 @@
 /** Shows one model: its champion now and at a point in time, its versions, live quality, calibration and drift. */
 import { metricName, numberText } from '../../../../domain/figures.ts'
+import type { Calibration } from '../../../../domain/metrics/calibration.ts'
 import { z } from 'zod'
 import { driftSvg } from '../../../../charts/drift.ts'
 import { runCurvesSvg } from '../../../../charts/history/run-curves.ts'
@@ -33,7 +34,7 @@ import { Badge, Facts, Since, type Fact } from '../../components/elements.tsx'
 import { Term } from '../../glossary.tsx'
 import { Crumbs, FirstVersion, modelHref, ReleaseLink } from '../../components/links.tsx'
 import { calibrationOf, scoredOutcomes } from '../../components/calibration.ts'
-import { qualityPoints } from '../../components/quality-points.ts'
+import { qualityPoints, type DatedPoint } from '../../components/quality-points.ts'
 import { VersionTable } from '../../components/version-table.tsx'
 import { ChampionHistory, DriftSection, QualitySection } from './model-parts.tsx'
 import { ThresholdSection } from './thresholds.tsx'
@@ -101,29 +102,10 @@ export const modelPage = definePage({
     const calibrated = calibrationOf(answered, version?.manifest.output)
     const output = version?.manifest.output
     const [qualityChart, driftChart, calibration, curves] = await Promise.all([
-      drawChartSizes(
-        { id: 'quality', title: `Live ${metricName(metric)} of ${name}` },
-        points,
-        (data, frame) => qualitySvg(data, { ...frame, metric }),
-      ),
+      drawQuality(name, metric, points),
       lastDrift && drawDrift(name, lastDrift),
-      calibrated &&
-        drawChartSizes(
-          { id: 'calibration', title: `Live calibration of ${name}` },
-          calibrated,
-          reliabilitySvg,
-        ),
-      runs.length === 0
-        ? undefined
-        : drawChartSizes(
-            { id: 'runs', title: `Training loss of the last runs of ${name}` },
-            runs.map(({ version: made, startedAt, curve }) => ({
-              name: made ?? `run of ${startedAt.slice(0, 10)}`,
-              points: curve,
-              marked: made !== undefined && made === champion?.version,
-            })),
-            runCurvesSvg,
-          ),
+      calibrated && drawCalibration(name, calibrated),
+      runs.length === 0 ? undefined : drawRuns(name, runs, champion),
     ])
     return {
       name,
@@ -248,6 +230,30 @@ const drawDrift = (model: string, { report, policy: { warn, alarm } }: LastDrift
     { id: 'drift', title: `Drift of ${model} by feature` },
     { rows: report.features.map(({ name, psi, level }) => ({ name, psi, level })), warn, alarm },
     ({ rows, ...limits }, frame) => driftSvg(rows, { ...frame, ...limits }),
+  )
+
+const drawQuality = (model: string, metric: string, points: readonly DatedPoint[]): Promise<ChartSizes> =>
+  drawChartSizes({ id: 'quality', title: `Live ${metricName(metric)} of ${model}` }, points, (data, frame) =>
+    qualitySvg(data, { ...frame, metric }),
+  )
+
+const drawCalibration = (model: string, calibrated: Calibration): Promise<ChartSizes> =>
+  drawChartSizes({ id: 'calibration', title: `Live calibration of ${model}` }, calibrated, reliabilitySvg)
+
+/** The loss of each run, with that of the champion marked. */
+const drawRuns = (
+  model: string,
+  runs: readonly RunCurve[],
+  champion: Champion | undefined,
+): Promise<ChartSizes> =>
+  drawChartSizes(
+    { id: 'runs', title: `Training loss of the last runs of ${model}` },
+    runs.map(({ version, startedAt, curve }) => ({
+      name: version ?? `run of ${startedAt.slice(0, 10)}`,
+      points: curve,
+      marked: version !== undefined && version === champion?.version,
+    })),
+    runCurvesSvg,
   )
 
 interface LiveNow {
