@@ -35,10 +35,10 @@ import { digestOfJson } from '../../store/artifacts.ts'
 import { loadModel } from '../../models/index.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
-import { runTests, type TestedVersion } from './behaviour-tests.ts'
+import { runTests } from './behaviour-tests.ts'
 import { measureImportance } from './importance.ts'
 import { findLeaks } from './leakage-queries.ts'
-import { askFor, openVersionAnswers, type VersionAnswers } from './version-answers.ts'
+import { askFor, openVersionAnswers, testedVersion, type VersionAnswers } from './version-answers.ts'
 import { judgedLabels, readDoubles, readPart, type LabelledRows } from '../data/rows.ts'
 
 export interface EvaluatorJob {
@@ -119,27 +119,9 @@ async function evaluateBy(
   ])
   await parent.yieldToEventLoop()
   const y = judgedLabels(test.labels, output)
-  const released = []
-  for (const { version, artifactDigest } of job.anchors) {
-    const answers = await askReleased(versions, artifactDigest, test, shared ?? output)
-    await parent.yieldToEventLoop()
-    // A release that cannot score these rows is skipped; for the champion this is an error.
-    if (typeof answers === 'string') continue
-    const { output: own } = await versions.manifestOf(artifactDigest)
-    released.push({ version, answers, threshold: thresholdOf(own) })
-  }
+  const released = await scoreAnchors(versions, job, { test, output: shared ?? output, parent })
   const { slices, leakage, tests } = await withDuck(async (duck) => {
     await duck.run(`create view snapshot as select * from ${textLiteral(path)}`)
-    const tested = async (digest: string, wanted = output): Promise<TestedVersion> => {
-      const manifest = await versions.manifestOf(digest)
-      if (wanted.kind !== 'numbers' || manifest.output.kind !== 'numbers')
-        return { manifest, answer: (table) => versions.ask(digest, table) }
-      // Test rows list the numbers in the order of the model file.
-      return {
-        manifest: { ...manifest, output: wanted },
-        answer: (table) => askFor(versions, digest, table, wanted),
-      }
-    }
     return {
       slices: await sliceRows(duck, definition),
       leakage: await findLeaks(duck, definition),
@@ -151,8 +133,11 @@ async function evaluateBy(
         seed: policy.seed,
         // Reports outlive erasures, so they may not show rows of data subjects.
         showsRows: definition.subject === undefined,
-        challenger: await tested(job.challenger),
-        champion: job.champion === undefined ? undefined : await tested(job.champion, shared ?? given),
+        challenger: await testedVersion(versions, job.challenger, output),
+        champion:
+          job.champion === undefined
+            ? undefined
+            : await testedVersion(versions, job.champion, shared ?? given ?? output),
       }),
     }
   })
@@ -210,6 +195,23 @@ async function evaluateBy(
       anchorsAsked: released.map(({ version }) => version),
     },
   }
+}
+
+/** The answers of earlier releases to the test rows. Skips a release that cannot score them; for the champion this is an error. */
+async function scoreAnchors(
+  versions: VersionAnswers,
+  { anchors }: EvaluatorJob,
+  { test, output, parent }: { test: LabelledRows; output: Output; parent: Parent<never> },
+) {
+  const released = []
+  for (const { version, artifactDigest } of anchors) {
+    const answers = await askReleased(versions, artifactDigest, test, output)
+    await parent.yieldToEventLoop()
+    if (typeof answers === 'string') continue
+    const { output: own } = await versions.manifestOf(artifactDigest)
+    released.push({ version, answers, threshold: thresholdOf(own) })
+  }
+  return released
 }
 
 async function runScore(job: ScoreJob, parent: Parent<never>): Promise<TrialScore> {

@@ -11,6 +11,7 @@ import { sortQuantiles } from '../../domain/model/quantile-levels.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import { openArtifactReader, type ArtifactReader } from '../artifact/reader.ts'
 import { whileAlive, type Parent } from '../runtime/child-protocol.ts'
+import type { TestedVersion } from './behaviour-tests.ts'
 import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from './tfjs.ts'
 
 export interface VersionAnswers {
@@ -99,4 +100,19 @@ export async function askFor(
   const answers = await versions.ask(digest, rows)
   const isSame = places.length === outputWidth(output) && places.every((place, at) => place === at)
   return isSame ? answers : withOutputs(answers, places)
+}
+
+/** A version for behaviour tests. Their rows list several numbers in the order of the model file. */
+export async function testedVersion(
+  versions: VersionAnswers,
+  digest: string,
+  output: Output,
+): Promise<TestedVersion> {
+  const manifest = await versions.manifestOf(digest)
+  if (output.kind !== 'numbers' || manifest.output.kind !== 'numbers')
+    return { manifest, answer: (table) => versions.ask(digest, table) }
+  return {
+    manifest: { ...manifest, output },
+    answer: (table) => askFor(versions, digest, table, output),
+  }
 }
