@@ -1,5 +1,5 @@
 /** Generates the shell completion of `tenure` from the commands: words, options and their descriptions. */
-import type { CommandGroup, CommandSpec } from './program.ts'
+import { typedWord, type CommandSpec, type CommandSpecs } from './program.ts'
 
 export const shells = ['bash', 'zsh', 'fish'] as const
 export type Shell = (typeof shells)[number]
@@ -15,10 +15,6 @@ interface Place {
   words: Word[]
 }
 
-type Specs = readonly (CommandSpec | CommandGroup)[]
-
-const wordOf = ({ name }: { name: string }): string => name.split(' ')[0] ?? name
-
 const everywhere: readonly (readonly [string, string])[] = [
   ['--json', 'Print one JSON document'],
   ['--url <url>', 'Address of the API'],
@@ -31,10 +27,10 @@ const optionsOf = ({ options = [] }: Pick<CommandSpec, 'options'>): Word[] =>
     (flags.match(/--[\w-]+/g) ?? []).map((word) => ({ word, about })),
   )
 
-export function completionPlaces(specs: Specs): Place[] {
+export function completionPlaces(specs: CommandSpecs): Place[] {
   const leaf = (path: string, spec: CommandSpec): Place => ({ path, words: optionsOf(spec) })
   const named = (each: { name: string; summary: string }): Word => ({
-    word: wordOf(each),
+    word: typedWord(each),
     about: each.summary,
   })
   return [
@@ -47,13 +43,13 @@ export function completionPlaces(specs: Specs): Place[] {
       ],
     },
     ...specs.flatMap((spec) => {
-      const name = wordOf(spec)
+      const name = typedWord(spec)
       if (!('commands' in spec)) return [leaf(name, spec)]
       const byDefault = spec.commands.find(({ isDefault }) => isDefault === true)
       const words = [...spec.commands.map(named), ...(byDefault === undefined ? [] : optionsOf(byDefault))]
       return [spec.name, ...(spec.alias === undefined ? [] : [spec.alias])].flatMap((group) => [
         { path: group, words },
-        ...spec.commands.map((each) => leaf(`${group} ${wordOf(each)}`, each)),
+        ...spec.commands.map((each) => leaf(`${group} ${typedWord(each)}`, each)),
       ])
     }),
     {
@@ -64,7 +60,7 @@ export function completionPlaces(specs: Specs): Place[] {
 }
 
 /** Returns the script for a shell to evaluate. */
-export function completionScript(shell: Shell, specs: Specs): string {
+export function completionScript(shell: Shell, specs: CommandSpecs): string {
   // The last place of a path wins, because the place of `completion` knows its argument.
   const places = [...new Map(completionPlaces(specs).map((place) => [place.path, place])).values()]
   switch (shell) {

@@ -152,31 +152,32 @@ function configure(command: Command, { out }: Streams): Command {
 const examplesOf = (examples: readonly string[]): string =>
   `\nExamples:\n${examples.map((each) => `  ${/\btenure /.test(each) ? each : `tenure ${each}`}`).join('\n')}`
 
-type Specs = readonly (CommandSpec | CommandGroup)[]
+export type CommandSpecs = readonly (CommandSpec | CommandGroup)[]
 
-const wordOf = ({ name }: { name: string }): string => name.split(' ')[0] ?? name
+/** Returns the word that names a command, without its arguments. */
+export const typedWord = ({ name }: { name: string }): string => name.split(' ')[0] ?? name
 
-const findSpec = (specs: Specs, word: string | undefined) =>
-  specs.find((each) => wordOf(each) === word || ('alias' in each && each.alias === word))
+const findSpec = (specs: CommandSpecs, word: string | undefined) =>
+  specs.find((each) => typedWord(each) === word || ('alias' in each && each.alias === word))
 
 /** Returns the words that name the command, such as `releases show`. */
-function pathOf(specs: Specs, [first = '', second = '']: readonly string[]): string[] {
+function pathOf(specs: CommandSpecs, [first = '', second = '']: readonly string[]): string[] {
   const spec = findSpec(specs, first)
   if (spec === undefined) return []
   if (!('commands' in spec)) return [first]
-  return spec.commands.some((each) => wordOf(each) === second) ? [first, second] : [first]
+  return spec.commands.some((each) => typedWord(each) === second) ? [first, second] : [first]
 }
 
 /** Inserts the default command of a group if none is named, so that commander reports an unknown one with a suggestion. */
-function withDefault(specs: Specs, words: readonly string[]): readonly string[] {
+function withDefault(specs: CommandSpecs, words: readonly string[]): readonly string[] {
   const [first, second = ''] = words
   const spec = findSpec(specs, first)
   if (first === undefined || spec === undefined || !('commands' in spec)) return words
   const byDefault = spec.commands.find(({ isDefault }) => isDefault === true)
-  const isNamed = ['-h', '--help', ...spec.commands.map(wordOf)].includes(second)
+  const isNamed = ['-h', '--help', ...spec.commands.map(typedWord)].includes(second)
   if (byDefault === undefined || isNamed) return words
   return second === '' || second.startsWith('-') || isArgumentOf(byDefault, spec, words.slice(1))
-    ? [first, wordOf(byDefault), ...words.slice(1)]
+    ? [first, typedWord(byDefault), ...words.slice(1)]
     : words
 }
 
@@ -186,7 +187,9 @@ const isArgumentOf = (
   { commands }: CommandGroup,
   [word = '', next = '-']: readonly string[],
 ) =>
-  command.name.includes(' ') && next.startsWith('-') && didYouMean(commands.map(wordOf), word) === undefined
+  command.name.includes(' ') &&
+  next.startsWith('-') &&
+  didYouMean(commands.map(typedWord), word) === undefined
 
 function describe(error: unknown, path: readonly string[]): CommandProblem {
   const known = commandProblemOf(error)

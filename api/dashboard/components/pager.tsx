@@ -1,6 +1,5 @@
 /** Renders the links of keyset-paged lists. Page numbers would repeat rows when a row is added. */
 import type { Child } from 'hono/jsx'
-import { DomainError } from '../../../domain/errors.ts'
 import type { PageElement } from '../page.ts'
 
 interface Pages {
@@ -49,12 +48,4 @@ export function listHref(path: string, query: Readonly<Record<string, string | n
   for (const [name, value] of Object.entries(query)) if (value !== undefined) sent.set(name, String(value))
   const text = sent.toString()
   return text === '' ? path : `${path}?${text}`
-}
-
-/** Splits the cursor of a list. Throws `invalid_request` for an invalid cursor. */
-export function cursorParts(text: string, count: number): string[] {
-  const parts = text.split('~')
-  if (parts.length !== count || parts.some((part) => part === ''))
-    throw new DomainError('invalid_request', 'after: not a cursor of this list')
-  return parts
 }

@@ -1,16 +1,16 @@
 /** Lists the training snapshots with their validation. */
 import { z } from 'zod'
+import { DomainError } from '../../../../domain/errors.ts'
 import { listSnapshotLines, type SnapshotLine } from '../../../../store/dashboard/data-lists.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { definePage } from '../../page.ts'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
-import { EmptyList, listHref, cursorParts, CursorPager } from '../../components/pager.tsx'
+import { EmptyList, listHref, CursorPager } from '../../components/pager.tsx'
 import { Badge, DataTable, Time, type TableColumn } from '../../components/elements.tsx'
 import { ModelLink, versionHref } from '../../components/links.tsx'
 import { levelText, shortDigest } from '../../labels.ts'
 import { bytesText, countText } from '../../../../charts/figures.ts'
 import { verdictToneOf } from './data-validation.tsx'
-import { cursorTime } from '../../components/cursor-time.ts'
 
 const rowsAPage = 50
 
@@ -18,10 +18,9 @@ export const snapshotsPage = definePage({
   query: z.strictObject({ model: modelName.optional(), after: z.string().max(300).optional() }),
   async load({ store }, { actor, query: { model, after } }) {
     const { models, asked } = await filterByModel(store, actor, model)
-    const [at, digest] = after === undefined ? [] : cursorParts(after, 2)
     const lines = await listSnapshotLines(store, {
       ...asked,
-      after: at === undefined || digest === undefined ? undefined : { at: cursorTime(at), digest },
+      after: after === undefined ? undefined : parseCursor(after),
       limit: rowsAPage + 1,
     })
     return { models, lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage }
@@ -94,3 +93,17 @@ const columns: TableColumn<SnapshotLine>[] = [
   },
   { head: 'Created', cell: ({ createdAt }) => <Time at={createdAt} /> },
 ]
+
+/** Parses the cursor of the list. Throws `invalid_request` for any other text, so that none reaches a statement. */
+function parseCursor(cursor: string): { at: string; digest: string } {
+  const [at = '', digest = '', ...rest] = cursor.split('~')
+  const isTime = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/.test(at)
+  if (
+    !isTime ||
+    Number.isNaN(Date.parse(`${at.slice(0, 19).replace(' ', 'T')}Z`)) ||
+    digest === '' ||
+    rest.length > 0
+  )
+    throw new DomainError('invalid_request', 'after: not a cursor of this list')
+  return { at, digest }
+}
