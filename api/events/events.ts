@@ -103,52 +103,25 @@ export async function storeEvents(
   sent: readonly SentEvent[],
 ): Promise<EventResult> {
   const ids = sent.flatMap(({ predictionId }) => (predictionId === undefined ? [] : [predictionId]))
-  const answered = ids.length === 0 ? new Map() : await awaitAnswered(store, ids)
+  const answered: KnownFacts['answered'] = ids.length === 0 ? new Map() : await awaitAnswered(store, ids)
   const unlogged = ids.filter((id) => !answered.has(id))
-  const erased = unlogged.length === 0 ? new Set() : await findErased(store, unlogged)
+  const erased = unlogged.length === 0 ? new Set<string>() : await findErased(store, unlogged)
   const keyed = sent.flatMap(({ routingKey, ...each }) =>
     routingKey === undefined ? [] : [{ ...each, routingKey }],
   )
   const gone = await findErasedEvents(store, subjects, keyed)
   const named = new Set(sent.flatMap(({ model }) => (model === undefined ? [] : [model])))
   const models = named.size === 0 ? named : await findModelNames(store, [...named])
-  const mayLabelAll = labellers.includes(actor.role)
+  const known = { actor, models, answered, erased, gone }
   const refused: EventResult['refused'] = []
   const kept: SentEvent[] = []
   let unknown = 0
   for (const each of sent) {
-    const { place, predictionId, model } = each
-    const refuse = (code: 'invalid_request' | 'forbidden', message: string) =>
-      refused.push({ place, code, message })
-    if (model !== undefined && !canAccessModel(actor, model))
-      refuse('forbidden', `the key ${actor.name} has no access to the model ${model}`)
-    else if (model !== undefined && !models.has(model))
-      refuse('invalid_request', `model: there is no model ${model}`)
-    else if (predictionId === undefined) {
-      if (!mayLabelAll)
-        refuse(
-          'forbidden',
-          `the key ${actor.name} may send events of its own predictions only; name them by prediction_id, or use a key with the role labeller`,
-        )
-      else if (model === undefined && actor.models !== undefined)
-        refuse('forbidden', `the key ${actor.name} is limited to some models; name the model of the event`)
-      else if (gone.has(each.id)) unknown++
-      else kept.push(each)
-    } else {
-      const found = answered.get(predictionId)
-      if (found === undefined) {
-        unknown++
-        if (mayLabelAll && actor.models === undefined && !erased.has(predictionId)) kept.push(each)
-      } else if (!canAccessModel(actor, found.model))
-        refuse('forbidden', `the key ${actor.name} has no access to the model ${found.model}`)
-      else if (!mayLabelAll && found.keyId !== actor.id)
-        refuse(
-          'forbidden',
-          `the prediction was not made with the key ${actor.name}; use a key with the role labeller`,
-        )
-      else if (model !== undefined && model !== found.model)
-        refuse('invalid_request', `model: the prediction is of the model ${found.model}, not ${model}`)
-      else kept.push(each)
+    const admission = admit(each, known)
+    if (typeof admission === 'object') refused.push({ place: each.place, ...admission })
+    else {
+      if (admission !== 'known') unknown++
+      if (admission !== 'unknown') kept.push(each)
     }
   }
   if (kept.length === 0) return { accepted: 0, stored: 0, unknown, refused }
@@ -162,4 +135,55 @@ export async function storeEvents(
       message: `id: ${id} was stored with other fields; send a correction as another event`,
     })
   return { accepted: kept.length - others.length, stored, unknown, refused }
+}
+
+/**
+ * - `known`: the event is stored.
+ * - `early`: it is stored, although its prediction is not in the log yet.
+ * - `unknown`: it is not stored, because its prediction is unknown or its person was erased.
+ */
+type Admission = 'known' | 'early' | 'unknown' | Omit<EventResult['refused'][number], 'place'>
+
+interface KnownFacts {
+  actor: Actor
+  models: ReadonlySet<string>
+  /** By prediction id. */
+  answered: ReadonlyMap<string, { model: string; keyId?: string | undefined }>
+  /** Ids of predictions whose requests were erased. */
+  erased: ReadonlySet<string>
+  /** Ids of events of persons who were erased afterwards. */
+  gone: ReadonlySet<string>
+}
+
+function admit(
+  { id, predictionId, model }: SentEvent,
+  { actor, models, answered, erased, gone }: KnownFacts,
+): Admission {
+  const mayLabelAll = labellers.includes(actor.role)
+  const forbidden = (message: string) => ({ code: 'forbidden' as const, message })
+  const invalid = (message: string) => ({ code: 'invalid_request' as const, message })
+  if (model !== undefined && !canAccessModel(actor, model))
+    return forbidden(`the key ${actor.name} has no access to the model ${model}`)
+  if (model !== undefined && !models.has(model)) return invalid(`model: there is no model ${model}`)
+  if (predictionId === undefined) {
+    if (!mayLabelAll)
+      return forbidden(
+        `the key ${actor.name} may send events of its own predictions only; name them by prediction_id, or use a key with the role labeller`,
+      )
+    if (model === undefined && actor.models !== undefined)
+      return forbidden(`the key ${actor.name} is limited to some models; name the model of the event`)
+    return gone.has(id) ? 'unknown' : 'known'
+  }
+  const found = answered.get(predictionId)
+  if (found === undefined)
+    return mayLabelAll && actor.models === undefined && !erased.has(predictionId) ? 'early' : 'unknown'
+  if (!canAccessModel(actor, found.model))
+    return forbidden(`the key ${actor.name} has no access to the model ${found.model}`)
+  if (!mayLabelAll && found.keyId !== actor.id)
+    return forbidden(
+      `the prediction was not made with the key ${actor.name}; use a key with the role labeller`,
+    )
+  if (model !== undefined && model !== found.model)
+    return invalid(`model: the prediction is of the model ${found.model}, not ${model}`)
+  return 'known'
 }

@@ -77,10 +77,8 @@ export function backtestDrift(
         const subject = subjects.get(name) ?? { name, warnings: 0, alarms: 0, alarmedMs: [] }
         subjects.set(name, subject)
         if (level === 'warn') subject.warnings += 1
-        else {
-          subject.alarms += 1
-          if (last.get(name) !== 'alarm') subject.alarmedMs.push(toMs)
-        }
+        else subject.alarms += 1
+        if (level === 'alarm' && last.get(name) !== 'alarm') subject.alarmedMs.push(toMs)
       }
       last.set(name, level)
     }
