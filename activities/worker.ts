@@ -88,7 +88,7 @@ try {
       queue: config.taskQueues[kind],
       payloadKeys: marksOf(config.temporal.payloadKeys),
     },
-    (error) => log.warn({ error: reasonOf(error) }, 'the sign of life was not stored'),
+    (error) => log.warn({ error: reasonOf(error) }, 'the heartbeat was not stored'),
     hasTemporal,
   )
   const connection = (temporal = await untilDone('Temporal', () => connect(config)))

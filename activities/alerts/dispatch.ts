@@ -1,6 +1,6 @@
 /**
- * Delivers alert notifications for the workflow `alerts` and records a sign of life. Replicas deliver the notifications while the sign of
- * life is stale.
+ * Delivers alert notifications for the workflow `alerts` and records a heartbeat. Replicas deliver the notifications while the heartbeat
+ * is stale.
  */
 import { deliverAlerts } from '../../alerts/deliver.ts'
 import { writeDeliverySign } from '../../store/monitoring/notifications.ts'

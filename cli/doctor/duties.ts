@@ -123,7 +123,7 @@ export function findingsOfDuties({
     findings.push(warning('workers', found, remedy))
   }
   for (const { kind, process, ageMs, isLast } of silentWorkers(heartbeats)) {
-    const silence = `given a sign of life for ${Math.round(ageMs / 1_000)} s (limit ${silentMs / 1_000} s)`
+    const silence = `sent a heartbeat for ${Math.round(ageMs / 1_000)} s (limit ${silentMs / 1_000} s)`
     findings.push(
       (isLast ? broken : warning)(
         'workers',

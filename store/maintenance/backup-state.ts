@@ -33,7 +33,7 @@ export interface FoundBackups extends BackupState {
   ageMs: number
   /** The age of the newest moment that can be restored; absent when the log is not archived. */
   logAgeMs?: number
-  /** The time since the last sign of life of the backup process. */
+  /** The time since the last heartbeat of the backup process. */
   silentMs: number
 }
 
@@ -99,7 +99,7 @@ export function alertsOfBackups(found: FoundBackups | undefined): NewAlert[] {
   }
   if (silentMs > silentAfterMs)
     late(
-      `The process that writes backups to ${to} has given no sign of life for ${Math.round(silentMs / 1_000)} s. No backup is taken. Start it: \`tenure up\`, or \`tenure backup run\`.`,
+      `The process that writes backups to ${to} has sent no heartbeat for ${Math.round(silentMs / 1_000)} s. No backup is taken. Start it: \`tenure up\`, or \`tenure backup run\`.`,
     )
   else if (ageMs > lateAfterMs(found))
     late(

@@ -1,5 +1,5 @@
 /**
- * Stores a sign of life of each worker process. Raises an alert when no worker of a kind gives one, when one of several does not, or when
+ * Stores a heartbeat of each worker process. Raises an alert when no worker of a kind sends one, when one of several does not, or when
  * none reaches Temporal. Temporal cannot tell: it lists a frozen worker as polling for minutes.
  */
 import { isProcess } from '../process-identity.ts'
@@ -33,7 +33,7 @@ export const silentMs = 30_000
 const goneMs = 600_000
 const prefix = 'worker/'
 
-/** The newest sign of life of each worker process of the last day. */
+/** The newest heartbeat of each worker process of the last day. */
 export const listHeartbeats = (database: Database) =>
   rowsFrom(database).list<WorkerHeartbeat>(sql`
     select value ->> 'kind' as kind, value ->> 'process' as process, value ->> 'queue' as queue, coalesce((value ->> 'ended')::boolean, false) as ended,
@@ -57,7 +57,7 @@ export const hasLiveWorker = (heartbeats: readonly WorkerHeartbeat[], queue: str
   )
 
 export interface SilentWorker extends Pick<WorkerHeartbeat, 'kind' | 'process' | 'ageMs'> {
-  /** Whether no other worker of its kind gives a sign of life. */
+  /** Whether no other worker of its kind sends a heartbeat. */
   isLast: boolean
 }
 
@@ -78,7 +78,7 @@ export interface Repeated {
   stop(): Promise<void>
 }
 
-/** Writes a sign of life now and periodically, and a final one at the end. */
+/** Writes a heartbeat now and periodically, and a final one at the end. */
 export function keepHeartbeat(
   store: Store,
   { kind, process, queue, payloadKeys }: Pick<WorkerHeartbeat, 'kind' | 'process' | 'queue' | 'payloadKeys'>,
@@ -151,7 +151,7 @@ const consequence: Record<WorkerKind, string> = {
 }
 
 function alertOf({ kind, process, ageMs, isLast }: SilentWorker): NewAlert {
-  const silence = `given a sign of life for ${Math.round(ageMs / 1_000)} s`
+  const silence = `sent a heartbeat for ${Math.round(ageMs / 1_000)} s`
   return {
     dedupeKey: isLast ? `worker_silent/${kind}` : `worker_silent/${kind}/${process}`,
     kind: 'worker_silent',

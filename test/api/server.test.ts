@@ -221,7 +221,7 @@ describe('the process', () => {
     const marks = marksOf([{ id: 'a', secret: Buffer.alloc(32, 1) }])
     const workerOf = { kind: 'control', process: 'elsewhere/1', payloadKeys: marks } as const
     const worker = keepHeartbeat(fixture.store, workerOf, () => {})
-    await until(async () => (await listHeartbeats(fixture.store)).length > 0, 'a sign of life')
+    await until(async () => (await listHeartbeats(fixture.store)).length > 0, 'a heartbeat')
     const { url, lines } = await startProcess()
     const issue =
       'the worker elsewhere/1 encrypts with the payload key "a", and it is missing in TENURE_PAYLOAD_KEYS of this process'

@@ -10,7 +10,7 @@ export async function endSchedule(store: Store): Promise<string | undefined> {
   if (found.silentMs <= silentAfterMs)
     throw failure({
       code: 'refused',
-      detail: `the process that writes backups to ${found.to} gave a sign of life ${Math.round(found.silentMs / 1_000)} s ago`,
+      detail: `the process that writes backups to ${found.to} sent a heartbeat ${Math.round(found.silentMs / 1_000)} s ago`,
       remedy: `Remove TENURE_BACKUP_TO, stop that process, and try again after ${silentAfterMs / 1_000} s.`,
     })
   await forgetBackupState(store)

@@ -36,7 +36,7 @@ export interface KeeperOptions {
 }
 
 const defaultRetryMs = 300_000
-/** Interval at which the state is written, as a sign of life. */
+/** Interval at which the state is written, as a heartbeat. */
 const beatMs = 15_000
 /** One round of copying the log costs two short queries. */
 const defaultShipMs = 5_000

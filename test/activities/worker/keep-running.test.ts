@@ -210,7 +210,7 @@ it('closes the rows of a sweep and its trial that were ended from outside', asyn
   expect(await findTrial(store, trial)).toMatchObject(ended)
 })
 
-it('raises an alert for workers without a sign of life until they give one', async () => {
+it('raises an alert for workers without a heartbeat until they send one', async () => {
   const beat = () => keepHeartbeat(store, { kind: 'control', process: 'here/1' }, () => {})
   const watch = watchWorkers(store, () => {}, { everyMs: 50, afterMs: 300 })
   await beat().stop()
@@ -255,7 +255,7 @@ it('raises an alert for one silent worker beside live ones, but not for one that
   expect(silentWorkers([sign('a/1', 50_000), sign('b/1', 40_000, true)])).toEqual([
     { ...sign('b/1', 40_000, true), isLast: true },
   ])
-  // The process of the second sign of life does not exist.
+  // The process of the second heartbeat does not exist.
   const gone = spawnSync(process.execPath, ['-e', '']).pid
   for (const pid of [process.pid, gone])
     await store.query(sql`
@@ -266,7 +266,7 @@ it('raises an alert for one silent worker beside live ones, but not for one that
   await expect.poll(openAlerts).toContain(`worker_silent/train/here/${process.pid}`)
   expect((await listHeartbeats(store)).map((each) => each.process)).not.toContain(`here/${gone}`)
   expect(await problems()).toEqual(
-    expect.arrayContaining([expect.stringContaining(`here/${process.pid} has not given a sign of life`)]),
+    expect.arrayContaining([expect.stringContaining(`here/${process.pid} has not sent a heartbeat`)]),
   )
   await store.query(sql`delete from service_state where name = ${`worker/train/here/${process.pid}`}`)
   await expect.poll(openAlerts).not.toContain(`worker_silent/train/here/${process.pid}`)

@@ -185,7 +185,7 @@ describe('a schedule of backups', () => {
 
   it('is ended by a person once its process has stopped, and nothing is late then', async () => {
     await keepUntil({ store: openPlace('ended'), verify: () => Promise.resolve() }, () => true)
-    await expect(endSchedule(fixture.store)).rejects.toThrow(/gave a sign of life \d+ s ago/)
+    await expect(endSchedule(fixture.store)).rejects.toThrow(/sent a heartbeat \d+ s ago/)
     await fixture.store.query(
       sql`update service_state set at = at - interval '61 seconds' where name = 'backups'`,
     )
@@ -241,7 +241,7 @@ it.each<[string, Partial<FoundBackups>, RegExp | undefined]>([
     { ageMs: 5_500_000 },
     /is 1\.5 h old, and one is due every 1\.0 h/,
   ],
-  ['is taken by a process that is silent', { silentMs: 61_000 }, /no sign of life for 61 s/],
+  ['is taken by a process that is silent', { silentMs: 61_000 }, /no heartbeat for 61 s/],
   [
     'lacks the last minutes of the log',
     { logAgeMs: 150_000 },

@@ -97,7 +97,7 @@ it.each(conditions)(
       await raise(name)
       const { seconds } = await arrived(`raised ${name}`)
       const silence = await arrived(`raised ${about}`)
-      expect(silence.text).toMatch(/^No control worker has given a sign of life .* Restart it\.$/)
+      expect(silence.text).toMatch(/^No control worker has sent a heartbeat .* Restart it\.$/)
       reached(
         'F53',
         `control worker ${name}: another alert delivered after ${seconds} s, its own after ${seconds + silence.seconds} s`,
