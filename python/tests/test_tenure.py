@@ -16,7 +16,7 @@ from typing import Any
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 sys.path.insert(0, str(SOURCE))
 
-from tenure import Job  # noqa: E402
+from tenure import Column, Job  # noqa: E402
 from tenure._onnx import first_lines  # noqa: E402
 from tenure._checkpoints import newest_checkpoint, write_checkpoint  # noqa: E402
 from tenure._rows import has  # noqa: E402
@@ -446,6 +446,20 @@ class Replay(unittest.TestCase):
 
     def test_has_no_odd_rows_without_rows(self) -> None:
         self.assertEqual(odd_rows([], [], {}, True), [])
+
+    def test_changes_every_value_of_thousands_of_columns_in_a_bounded_number_of_cells(self) -> None:
+        columns = [Column(f"x{place}", "number", None, True) for place in range(3_000)]
+        rows = [[0.25 + place for place in range(3_000)], [0.75 + place for place in range(3_000)]]
+        made = odd_rows(rows, columns, {}, True)
+        self.assertLess(len(made) * len(columns), 1_100_000)
+        for place in range(3_000):
+            low, high = 0.25 + place, 0.75 + place
+            wanted = {None, low, high, low - 1.0, high + 1.0, 0.0, (low + high) / 2, math.inf, -math.inf}
+            self.assertEqual({row[place] for row in made}, wanted)
+
+    def test_changes_one_value_in_a_row_of_few_columns(self) -> None:
+        made = odd_rows([[1.0, "red"]], [Column("x", "number", None, False), Column("colour", "category", None, True)], {"colour": ["blue"]}, False)
+        self.assertEqual({sum(cell != known for cell, known in zip(row, [1.0, "red"])) for row in made[:-1]}, {0, 1})
 
     def test_writes_what_json_lacks(self) -> None:
         cells = [cell_of(value) for value in (None, float("nan"), float("inf"), float("-inf"), 1.5, "inf")]

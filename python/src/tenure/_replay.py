@@ -9,6 +9,8 @@ from typing import Any, Mapping, Sequence
 #: The number of training rows to replay; the contract requires 200.
 SPREAD = 240
 _VALUES = 30
+#: The maximum number of values in all odd rows. Tenure refuses a replay.json above 64 MiB.
+_MOST_CELLS = 1_000_000
 
 Row = list[Any]
 
@@ -26,33 +28,33 @@ def odd_rows(
     categories: Mapping[str, Sequence[str]],
     infinite: bool,
 ) -> list[Row]:
-    """Returns copies of a row with one value changed (missing, extreme, each category), and one with every optional value missing."""
+    """
+    Returns copies of a row with one value changed (missing, extreme, each category), and one with every optional value missing. With
+    hundreds of columns, a copy has values of several columns changed.
+    """
     if not rows:
         return []
     base = rows[0]
-    made: list[Row] = []
-
-    def change(place: int, value: Any) -> None:
-        row = list(base)
-        row[place] = value
-        made.append(row)
-
+    changes: list[list[Any]] = []
     for place, column in enumerate(columns):
-        if column.nullable:
-            change(place, None)
-        if column.kind == "category":
-            for text in list(categories.get(column.name, []))[:_VALUES]:
-                change(place, text)
-            continue
+        values: list[Any] = [None] if column.nullable else []
         known = [row[place] for row in rows if row[place] is not None]
-        if not known:
-            continue
-        low, high = min(known), max(known)
-        for value in (low, high, low - 1.0, high + 1.0, 0.0, -0.0, (low + high) / 2):
-            change(place, value)
-        if infinite:
-            change(place, math.inf)
-            change(place, -math.inf)
+        if column.kind == "category":
+            values += list(categories.get(column.name, []))[:_VALUES]
+        elif known:
+            low, high = min(known), max(known)
+            values += [low, high, low - 1.0, high + 1.0, 0.0, -0.0, (low + high) / 2]
+            values += [math.inf, -math.inf] if infinite else []
+        changes.append(values)
+    per_row = math.ceil(sum(map(len, changes)) * len(columns) / _MOST_CELLS)
+    made: list[Row] = []
+    for nth in range(max(map(len, changes), default=0)):
+        changed = [(place, values[nth]) for place, values in enumerate(changes) if nth < len(values)]
+        for start in range(0, len(changed), per_row):
+            row = list(base)
+            for place, value in changed[start : start + per_row]:
+                row[place] = value
+            made.append(row)
     missing = [None if column.nullable else value for column, value in zip(columns, base)]
     made.append(missing)
     return made
