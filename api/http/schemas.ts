@@ -183,6 +183,8 @@ function issueText(issue: RawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
       return mistypedText(issue)
+    case 'invalid_union':
+      return unionText(issue)
     case 'invalid_value':
       if (issue.input === undefined) return 'is missing'
       return `is not ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map((each) => JSON.stringify(each)).join(', ')}`
@@ -224,14 +226,34 @@ function mistypedText({ expected, input }: Extract<RawIssue, { code: 'invalid_ty
   if (input === undefined) return 'is missing'
   const wanted = kinds[expected]
   if (wanted === undefined) return undefined
-  const given = input === null ? 'null' : Array.isArray(input) ? 'array' : typeof input
+  const given = kindOfInput(input)
   // A number of the wrong kind, such as 1.5, and a text of a query that is no number.
   if (given === 'number' && (expected === 'number' || expected === 'int')) return `is not ${wanted}`
   return `is ${kinds[given] ?? given}, not ${wanted}`
 }
 
+const kindOfInput = (input: unknown): string =>
+  input === null ? 'null' : Array.isArray(input) ? 'array' : typeof input
+
+/** Tells what is wrong with a value of the right type, or else every type that the field takes. */
+function unionText({ errors, input }: Extract<RawIssue, { code: 'invalid_union' }>): string | undefined {
+  if (input === undefined) return 'is missing'
+  const mistyped = errors.map((issues) =>
+    issues.find(({ code, path }) => code === 'invalid_type' && path.length === 0),
+  )
+  const rightType = errors.find((issues, at) => issues.length > 0 && mistyped[at] === undefined)
+  if (rightType !== undefined) return textOfIssues({ issues: rightType })
+  const wanted = mistyped.flatMap((issue) => kinds[(issue as { expected: string }).expected] ?? [])
+  if (wanted.length === 0) return undefined
+  const given = kindOfInput(input)
+  const types = new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(wanted)
+  return given === 'number' && wanted.includes(kinds['number']!)
+    ? `is not ${types}`
+    : `is ${kinds[given] ?? given}, not ${types}`
+}
+
 /** Joins the issues of a schema into one sentence, each with the path of its field. */
-export const textOfIssues = ({ issues }: z.ZodError): string =>
+export const textOfIssues = ({ issues }: Pick<z.ZodError, 'issues'>): string =>
   issues
     .map(({ path, message }) => (path.length === 0 ? message : `${path.map(String).join('.')}: ${message}`))
     .join('; ')

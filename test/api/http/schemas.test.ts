@@ -37,6 +37,8 @@ const body = z.strictObject({
   role: z.enum(['viewer', 'admin']).optional(),
   ids: z.array(z.string()).min(1).max(2).optional(),
   at: z.object({ day: z.string() }).optional(),
+  value: z.union([z.number(), z.string().max(3), z.boolean()]).optional(),
+  range: z.union([z.array(z.number()).min(1), z.strictObject({ low: z.number() })]).optional(),
 })
 
 it.each<[unknown, string]>([
@@ -55,6 +57,13 @@ it.each<[unknown, string]>([
   [{ ids: ['a', 'b', 'c'] }, 'ids: has more than 2 entries'],
   [{ ids: ['a', 1] }, 'ids.1: is a number, not a text'],
   [{ at: {} }, 'at.day: is missing'],
+  [{ value: [] }, 'value: is a list, not a number, a text or true or false'],
+  [{ value: null }, 'value: is null, not a number, a text or true or false'],
+  [{ value: Infinity }, 'value: is not a number, a text or true or false'],
+  [{ value: 'abcd' }, 'value: has more than 3 characters'],
+  [{ range: 5 }, 'range: is a number, not a list or an object'],
+  [{ range: [null] }, 'range: 0: is null, not a number'],
+  [{ range: { low: 'a' } }, 'range: low: is a text, not a number'],
   [{ sub: 1, ject: 2 }, 'the body: has the unknown fields "sub", "ject"'],
 ])('says in plain English what is wrong with %j: %s', (sent, message) => {
   expect(() => checkInput(body, sent, 'the body')).toThrow(message)
