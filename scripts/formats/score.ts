@@ -188,6 +188,9 @@ async function answerTo(
 const printed = (value: number): number | string =>
   Number.isFinite(value) ? value : String(value).toLowerCase().replace('infinity', 'inf')
 
+// A reader such as `head` closes the pipe when it has enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+
 let opened: Answering | undefined
 try {
   const { values } = parseArgs({

@@ -20,6 +20,20 @@ it('answers that are not finite are printed as rows hold them, not as missing', 
   }
 })
 
+it('a reader that closes its pipe ends the answers without an error', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tenure-score-'))
+  try {
+    const [artifact, rows] = [join(folder, 'model.onnx'), join(folder, 'rows.json')]
+    writeFileSync(artifact, model(graph({ nodes: [node({ op: 'Log', inputs: ['x'], outputs: ['y'] })] })))
+    writeFileSync(rows, JSON.stringify(Array.from({ length: 20_000 }, (_each, at) => [at + 1])))
+    const score = `'${process.execPath}' --import tsx scripts/formats/score.ts --artifact '${artifact}' --rows '${rows}'`
+    const { stdout, stderr } = spawnSync('sh', ['-c', `${score} | head -1`], { encoding: 'utf8' })
+    expect({ stdout, stderr }).toEqual({ stdout: '0\n', stderr: '' })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
 it('rows that cannot be answered are refused with their number and what to write', () => {
   const folder = mkdtempSync(join(tmpdir(), 'tenure-score-'))
   try {
