@@ -76,7 +76,10 @@ function namesOf({ columns, features, order, declared }: ColumnsToBind): {
     )
   }
   const strangers = given.filter((name) => !Object.hasOwn(features, name))
-  return refuse(`no feature is called ${listed(strangers)}: ${lists}`)
+  const remedy = `; if features have these columns under other names, name the feature of each column in columns.json, in the order of the file`
+  return refuse(
+    `no feature is called ${listed(strangers)}: ${lists}${declared === undefined && columns.length <= known.length ? remedy : ''}`,
+  )
 }
 
 /** Refuses an order that differs from the names in the file, which are always right. */

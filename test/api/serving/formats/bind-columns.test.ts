@@ -184,7 +184,13 @@ describe('columns', () => {
       'an unknown name',
       [{ name: 'age' }, { name: 'height' }],
       undefined,
-      /no feature is called "height": columns "age", "height"; features "age", "city", "size"/,
+      /no feature is called "height": columns "age", "height"; features "age", "city", "size"; if features have these columns under other names, name the feature of each column in columns\.json, in the order of the file$/,
+    ],
+    [
+      'an unknown name of columns.json',
+      [{ name: 'age' }],
+      [{ name: 'height' }],
+      /no feature is called "height": columns "height"; features "age", "city", "size"$/,
     ],
     [
       'another number of unnamed columns',
