@@ -120,7 +120,7 @@ async function requireReleasable(deps: CommandDeps, request: ReleaseRequest): Pr
   if (issue === undefined || (await findOpenRelease(deps.store, model)) !== undefined) return
   throw new DomainError('command_refused', `${version} cannot be released: ${issue}`, {
     model,
-    remedy: `Retrain the model (\`tenure retrain ${model}\`), so that a version is compared with the present champion, or roll back to a known good version.`,
+    remedy: `Retrain the model (\`tenure retrain ${model}\`), or register the file of a brought version again (\`tenure versions register ${model} --artifact FILE\`), so that a version is compared with the present champion; or roll back to a known good version.`,
   })
 }
 
