@@ -10,11 +10,16 @@ interface HeldSnapshot {
   subjects?: string
 }
 
-/** The snapshots whose file still exists. */
+/**
+ * The snapshots whose file still exists. Equal rows are one snapshot, of the model that took it first: a list of data subjects is that of
+ * its model, which may name another column.
+ */
 export const listModelSnapshots = (database: Database, model: string) =>
   rowsFrom(database).list<HeldSnapshot>(sql`
-    select digest, source ->> 'subjects' as subjects from snapshots
-    where model = ${model} and dropped_at is null order by created_at, digest`)
+    select digest, case when model = ${model} then source ->> 'subjects' end as subjects from snapshots
+    where dropped_at is null and (model = ${model} or exists (
+      select from validations where validations.snapshot_digest = snapshots.digest and validations.model = ${model}))
+    order by created_at, digest`)
 
 /** Sets the deletion deadline of snapshots. A repeated call keeps the first deadline. */
 export async function keepErasedSnapshots(

@@ -21,6 +21,7 @@ import { findSubjectHashes } from '../../../store/privacy/subject-hashes.ts'
 import { insertBatch } from '../../../store/serving/batches.ts'
 import { openSubjectKey, type SubjectKey } from '../../../store/signing/subject-hash.ts'
 import { insertSnapshot } from '../../../store/training/snapshots.ts'
+import { insertValidation } from '../../../store/training/validations.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import { servingFixtureOn, type ServingFixture } from '../../support/serving/serving-fixture.ts'
@@ -352,4 +353,24 @@ it('an erasure of a model that names no subject any more finds the lists of earl
   const { snapshots, notes } = await getErasure(store, id)
   expect(snapshots.map(({ holds }) => holds).toSorted()).toEqual(['unknown', 'yes'])
   expect(notes).toEqual([expect.stringContaining('declares no `subject`')])
+})
+
+it('an erasure finds the snapshot that another model had taken of equal rows before', async () => {
+  const { store } = fixture
+  const { model, request } = await scene('bigint', ['4711'], [])
+  const other = uniqueName('other')
+  await fixture.register(irisSpec(other))
+  const facts = { asOf: '2026-01-01T00:00:00Z', rows: 1, bytes: 1, columns: {}, source: {} }
+  const [shared, foreign] = [`sha256:shared-${model}`, `sha256:foreign-${model}`]
+  for (const digest of [shared, foreign]) {
+    await insertSnapshot(store, { ...facts, digest, model: other })
+    const validation = { id: uniqueName('val'), snapshotDigest: digest, verdict: 'pass' as const, report: {} }
+    await insertValidation(store, { ...validation, model: digest === shared ? model : other })
+  }
+  const id = await request('4711')
+  await store.query(sql`update erasures set stage = 'snapshots' where id = ${id}`)
+  expect(await new MockActivityEnvironment().run(eraseStage(deps), { id })).toBe('done')
+  const { snapshots } = await getErasure(store, id)
+  expect(snapshots).toContainEqual(expect.objectContaining({ digest: shared, holds: 'unknown' }))
+  expect(snapshots.map(({ digest }) => digest)).not.toContain(foreign)
 })
