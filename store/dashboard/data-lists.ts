@@ -13,8 +13,8 @@ export interface SnapshotLine extends Pick<Snapshot, 'digest' | 'model' | 'asOf'
   key: string
   /** The verdict of the last validation; absent before the first one. */
   verdict?: ValidationVerdict
-  /** A few of the versions trained on the snapshot. */
-  versions: string[]
+  /** A few of the versions trained on the snapshot, perhaps of other models with equal rows. */
+  versions: { model: string; version: string }[]
 }
 
 export interface SnapshotFilter extends ModelFilter {
@@ -32,22 +32,25 @@ export const listSnapshotLines = (database: Database, { after, limit, ...filter 
       order by created_at desc, digest desc limit ${limit}
     )
     select page.*, page.created_at::text as key,
-      (select verdict from validations where snapshot_digest = page.digest order by created_at desc limit 1) as verdict,
-      array(select version from versions where lineage ->> 'snapshot' = page.digest and not drill
-        order by created_at desc limit 3) as versions
+      (select verdict from validations where snapshot_digest = page.digest and validations.model = page.model
+        order by created_at desc limit 1) as verdict,
+      array(select jsonb_build_object('model', versions.model, 'version', version) from versions
+        where lineage ->> 'snapshot' = page.digest and not drill
+        order by versions.created_at desc limit 3) as versions
     from page order by created_at desc, digest desc`)
 
 export interface StoredValidation extends Pick<ValidationRecord, 'id' | 'verdict' | 'report'> {
   createdAt: string
 }
 
-/** The newest validations first. */
+/** The validations for a model, the newest first. */
 export const listValidations = (
   database: Database,
-  { snapshotDigest, limit }: { snapshotDigest: string; limit: number },
+  { snapshotDigest, model, limit }: { snapshotDigest: string; model: string; limit: number },
 ) =>
   rowsFrom(database).list<StoredValidation>(sql`
-    select id, verdict, report, created_at from validations where snapshot_digest = ${snapshotDigest}
+    select id, verdict, report, created_at from validations
+    where snapshot_digest = ${snapshotDigest} and model = ${model}
     order by created_at desc limit ${limit}`)
 
 /** The newest versions trained on a snapshot. */

@@ -16,7 +16,7 @@ export const snapshotPage = definePage({
     const id = params['digest']!
     const snapshot = await findInScope(actor, { what: 'snapshot', id }, getSnapshot(store, id))
     const [validations, versions] = await Promise.all([
-      listValidations(store, { snapshotDigest: snapshot.digest, limit: 5 }),
+      listValidations(store, { snapshotDigest: snapshot.digest, model: snapshot.model, limit: 5 }),
       listVersionsOf(store, { snapshotDigest: snapshot.digest, limit: 20 }),
     ])
     return { snapshot, validations, versions }

@@ -84,9 +84,11 @@ const columns: TableColumn<SnapshotLine>[] = [
         <span class="quiet">—</span>
       ) : (
         <span>
-          {versions.map((version, i) => [
+          {versions.map((each, i) => [
             i > 0 && ', ',
-            <a href={versionHref({ model, version })}>{version.replace(/^.*_v/, 'v')}</a>,
+            <a href={versionHref(each)}>
+              {each.model === model ? each.version.replace(/^.*_v/, 'v') : each.version}
+            </a>,
           ])}
         </span>
       ),
