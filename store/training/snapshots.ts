@@ -58,11 +58,13 @@ export async function mayTestTrained(
   return found?.differ === true
 }
 
-/** Row counts of the model's other snapshots, the latest first. */
+/** Row counts of the model's other snapshots, and of those that another model had taken of equal rows before; the latest first. */
 export const listEarlierRows = (
   database: Database,
   { model, except, limit = 7 }: { model: string; except: string; limit?: number },
 ) =>
   rowsFrom(database).column<number>(sql`
-    select rows from snapshots where model = ${model} and digest <> ${except}
+    select rows from snapshots
+    where digest <> ${except} and (model = ${model} or exists (
+      select from validations where validations.snapshot_digest = snapshots.digest and validations.model = ${model}))
     order by created_at desc limit ${limit}`)

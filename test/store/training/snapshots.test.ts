@@ -1,6 +1,7 @@
-/** Tests when test rows of a snapshot may be among the training rows of an earlier one. */
+/** Tests when test rows of a snapshot may be among the training rows of an earlier one, and which snapshots count as earlier ones. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { insertSnapshot, mayTestTrained } from '../../../store/training/snapshots.ts'
+import { insertSnapshot, listEarlierRows, mayTestTrained } from '../../../store/training/snapshots.ts'
+import { insertValidation } from '../../../store/training/validations.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
@@ -49,4 +50,21 @@ it.each<[string, Record<string, unknown>, boolean, Record<string, unknown>?]>([
   })
   await insertSnapshot(store, { ...facts, digest: snapshot, asOf: '2026-04-01T00:00:00Z', source })
   expect(await mayTestTrained(store, { snapshot, earlier })).toBe(wanted)
+})
+
+it('a snapshot that another model had taken of equal rows counts as an earlier one of each model that validated it', async () => {
+  for (const model of ['lilies', 'tulips'])
+    await insertModel(store, { model, policy: releasePolicy, artifactRoot })
+  const facts = { model: 'lilies', bytes: 9, columns: {}, asOf: '2026-03-01T00:00:00Z', source: {} }
+  for (const [digest, rows] of [
+    ['shared', 700],
+    ['of lilies', 800],
+  ] as const)
+    await insertSnapshot(store, { ...facts, digest, rows })
+  const validation = { snapshotDigest: 'shared', verdict: 'pass', report: {} } as const
+  await insertValidation(store, { ...validation, id: 'val_tulips', model: 'tulips' })
+  // Each model has a first snapshot of two rows.
+  expect(await listEarlierRows(store, { model: 'tulips', except: 'new' })).toEqual([700, 2])
+  expect(await listEarlierRows(store, { model: 'lilies', except: 'new' })).toEqual([800, 700, 2])
+  expect(await listEarlierRows(store, { model: 'tulips', except: 'shared' })).toEqual([2])
 })
