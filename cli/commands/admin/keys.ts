@@ -6,7 +6,7 @@ import { replaceStoredKey } from '../../client/connection.ts'
 import { confirm, yesOption } from '../confirm.ts'
 import type { CommandGroup } from '../../program.ts'
 import type { Terminal } from '../../terminal.ts'
-import { orDash, time } from '../format.ts'
+import { time } from '../format.ts'
 import { listCommand } from '../list.ts'
 import { rotateSigningCommand } from './rotate-signing.ts'
 import { numberOption } from '../../number-option.ts'
@@ -49,7 +49,11 @@ export const keysGroup: CommandGroup = {
       async run({ terminal, api }, { args, options }) {
         const { role, models, expires } = options
         if (!roles.some((each) => each === role))
-          throw usageError(`--role must be one of ${roles.join(', ')}, not ${orDash(role as string)}`)
+          throw usageError(
+            role === undefined
+              ? `--role is missing: one of ${roles.join(', ')} is required`
+              : `--role must be one of ${roles.join(', ')}, not ${String(role)}`,
+          )
         const client = api()
         const wanted = models === undefined ? undefined : String(models).split(',')
         const answer = await client.post<KeyAnswer & { key: string }>('/v1/keys', {

@@ -248,6 +248,7 @@ it.each([
     ['sweep', 'iris', '--grid', 'units=1', '--parallel', '17'],
     '--parallel must be a whole number from 1 to 16',
   ],
+  [['keys', 'create', 'x'], '--role is missing'],
   [['keys', 'create', 'x', '--role', 'king'], '--role must be one of'],
   [['keys', 'create', 'x', '--role', 'viewer', '--rate', 'fast'], '--rate must be a whole number'],
   [['drills', 'run', 'iris', '--harm-budget', ''], '--harm-budget must be a whole number'],
