@@ -6,6 +6,10 @@ export const modelHref = (model: string): string => `/models/${encodeURIComponen
 export const versionHref = ({ model, version }: { model: string; version: string }): string =>
   `${modelHref(model)}/versions/${encodeURIComponent(version)}`
 
+/** The page of a snapshot, as the model used it. */
+export const snapshotHref = ({ digest, model }: { digest: string; model: string }): string =>
+  `/data/${encodeURIComponent(digest)}?model=${encodeURIComponent(model)}`
+
 export const retrainingHref = (id: string): string => `/retrainings/${encodeURIComponent(id)}`
 
 export const ModelLink = ({ model, about }: { model: string; about?: string | undefined }): PageElement => (

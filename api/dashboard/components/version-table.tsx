@@ -6,7 +6,7 @@ import type { PageElement } from '../page.ts'
 import { Badge, DataTable, Time } from './elements.tsx'
 import { inMetricOrder, metricName, metricText } from '../../../domain/figures.ts'
 import { shortDigest } from '../labels.ts'
-import { versionHref } from './links.tsx'
+import { snapshotHref, versionHref } from './links.tsx'
 
 export const statusTones: Readonly<Record<VersionStatus, Tone>> = {
   champion: 'good',
@@ -84,11 +84,15 @@ export function VersionTable({ versions, primary, empty }: VersionList): PageEle
         { head: 'Reason', cell: ({ lineage }) => lineage.reason ?? '—' },
         {
           head: 'Data',
-          cell: ({ lineage }) =>
+          cell: ({ model, lineage }) =>
             lineage.snapshot === undefined ? (
               '—'
             ) : (
-              <a class="code" href={`/data/${encodeURIComponent(lineage.snapshot)}`} title={lineage.snapshot}>
+              <a
+                class="code"
+                href={snapshotHref({ digest: lineage.snapshot, model })}
+                title={lineage.snapshot}
+              >
                 {shortDigest(lineage.snapshot)}
               </a>
             ),

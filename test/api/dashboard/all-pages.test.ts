@@ -314,19 +314,6 @@ describe('a list', () => {
   )
   it('of snapshots is filtered by one of the models', async () =>
     expect((await get(`/data?model=${model}`)).text).toContain(`<option value="${model}" selected="">`))
-  it('of snapshots links a version of another model with equal rows, and leaves out its verdict', async () => {
-    const digest = `snapshot ${champion}`
-    await servers.store.query(sql`
-      update versions set lineage = lineage || jsonb_build_object('snapshot', ${digest}::text) where model = 'other'`)
-    await servers.store.query(sql`
-      insert into validations (id, model, snapshot_digest, verdict, report)
-      values ('val-other', 'other', ${digest}, 'block', '{"results":[]}')`)
-    const { text } = await get(`/data?model=${model}`)
-    const row = text.split('<tr').find((each) => each.includes(`title="${digest}"`))
-    expect(row).toContain('<a href="/models/other/versions/other_v1.0.0">other_v1.0.0</a>')
-    expect(row).not.toContain('blocked')
-    expect((await get(`/data/${encodeURIComponent(digest)}`)).text).toContain('Not validated yet')
-  })
   it('of snapshots has each row once across its pages', async () => {
     const seen = await follow(`/data?model=${model}`, /class="code" href="(\/data\/[^"]+)"/g)
     expect(new Set(seen).size).toBe(45)

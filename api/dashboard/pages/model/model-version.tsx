@@ -12,7 +12,7 @@ import { definePage, type PageRequest, type PageElement } from '../../page.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { drawChartSizes, ChartFigure } from '../../components/chart.tsx'
 import { drawImportance, ImportanceSection } from '../../components/importance.tsx'
-import { ModelCrumbs } from '../../components/links.tsx'
+import { ModelCrumbs, snapshotHref } from '../../components/links.tsx'
 import { readable } from '../../labels.ts'
 import { gateIntervals } from '../release/evaluation.tsx'
 import { Markdown } from '../../components/markdown.tsx'
@@ -117,7 +117,7 @@ const Links = ({ card }: { card: ModelCard }): PageElement => {
       Card as <a href={`${address}?format=markdown`}>Markdown</a> or <a href={address}>JSON</a>
       {card.data.snapshot !== null && [
         ' · ',
-        <a href={`/data/${encodeURIComponent(card.data.snapshot)}`}>Training data</a>,
+        <a href={snapshotHref({ digest: card.data.snapshot, model: card.model })}>Training data</a>,
       ]}
       {against != null && [
         ' · ',

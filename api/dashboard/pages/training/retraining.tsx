@@ -16,7 +16,7 @@ import { definePage, type PageElement } from '../../page.ts'
 import { BehaviourTests } from '../../components/behaviour-tests.tsx'
 import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
 import { Facts, Live, Time, withCode, type Fact } from '../../components/elements.tsx'
-import { Crumbs } from '../../components/links.tsx'
+import { Crumbs, snapshotHref } from '../../components/links.tsx'
 import { plain, withoutIds } from '../../labels.ts'
 import { drawGates, Gates, refusalText, Slices } from '../release/evaluation.tsx'
 import { CancelForm } from './cancel.tsx'
@@ -90,7 +90,7 @@ export const retrainingPage = definePage({
         </section>
         {report !== undefined && <Gates report={report} chart={gates} />}
         {report !== undefined && <Slices report={report} />}
-        {training !== undefined && <Training training={training} loss={loss} />}
+        {training !== undefined && <Training model={retraining.model} training={training} loss={loss} />}
         <BehaviourTests tests={training?.tests} />
       </>
     )
@@ -139,9 +139,11 @@ function evaluationFacts(evaluation: ShownTraining['evaluation']): Fact[] {
 }
 
 const Training = ({
+  model,
   training,
   loss,
 }: {
+  model: string
   training: ShownTraining
   loss: ChartSizes | undefined
 }): PageElement => {
@@ -152,7 +154,7 @@ const Training = ({
       <p>
         {epochs === undefined ? `${epoch} epochs` : `Epoch ${epoch} of ${epochs}`}
         {attempts > 1 ? `, attempt ${attempts} (resumed from checkpoint)` : ''} · {countText(rows)} rows ·{' '}
-        <a href={`/data/${encodeURIComponent(snapshotDigest)}`}>View snapshot</a>
+        <a href={snapshotHref({ digest: snapshotDigest, model })}>View snapshot</a>
       </p>
       {epochs !== undefined && <progress value={Math.min(epoch, epochs)} max={epochs} aria-label="epochs" />}
       {message !== undefined && <p>{message}</p>}

@@ -1,28 +1,39 @@
-/** Shows one snapshot: its validation, its columns, its source, and the versions trained on it. */
-import { listValidations, listVersionsOf } from '../../../../store/dashboard/data-lists.ts'
+/** Shows a snapshot as one model used it: its validation, its columns, its source, and the versions trained on it. */
+import { z } from 'zod'
+import {
+  listSnapshotModels,
+  listValidations,
+  listVersionsOf,
+} from '../../../../store/dashboard/data-lists.ts'
 import { getSnapshot, type Snapshot } from '../../../../store/training/snapshots.ts'
 import { bytesText, countText } from '../../../../charts/figures.ts'
-import { findInScope } from '../../../auth/authorization.ts'
+import { filterVisible, findInScope } from '../../../auth/authorization.ts'
+import { modelName } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { Badge, DataTable, Facts, Time } from '../../components/elements.tsx'
-import { Crumbs, ModelLink, versionHref } from '../../components/links.tsx'
+import { Crumbs, ModelLink, snapshotHref, versionHref } from '../../components/links.tsx'
 import { reportOf } from '../../components/validation-report.ts'
 import { levelText, shortDigest } from '../../labels.ts'
 import { ColumnSummaries } from './data-columns.tsx'
 import { ValidationSection, verdictToneOf } from './data-validation.tsx'
 
 export const snapshotPage = definePage({
-  async load({ store }, { actor, params }) {
+  query: z.strictObject({ model: modelName.optional() }),
+  async load({ store }, { actor, params, query: { model: chosen } }) {
     const id = params['digest']!
-    const snapshot = await findInScope(actor, { what: 'snapshot', id }, getSnapshot(store, id))
+    const models = filterVisible(actor, await listSnapshotModels(store, id), (name) => name)
+    const model = chosen === undefined ? models[0] : models.find((name) => name === chosen)
+    const found = model === undefined ? undefined : { ...(await getSnapshot(store, id)), model }
+    const snapshot = await findInScope(actor, { what: 'snapshot', id }, Promise.resolve(found))
+    const use = { snapshotDigest: snapshot.digest, model: snapshot.model }
     const [validations, versions] = await Promise.all([
-      listValidations(store, { snapshotDigest: snapshot.digest, model: snapshot.model, limit: 5 }),
-      listVersionsOf(store, { snapshotDigest: snapshot.digest, limit: 20 }),
+      listValidations(store, { ...use, limit: 5 }),
+      listVersionsOf(store, { ...use, limit: 20 }),
     ])
-    return { snapshot, validations, versions }
+    return { snapshot, validations, versions, others: models.filter((name) => name !== model) }
   },
   title: ({ snapshot }) => `Snapshot ${shortDigest(snapshot.digest)}`,
-  view: ({ snapshot, validations, versions }) => {
+  view: ({ snapshot, validations, versions, others }) => {
     const [latest, ...earlier] = validations
     return (
       <>
@@ -39,11 +50,20 @@ export const snapshotPage = definePage({
                 'Used by',
                 versions.length === 0
                   ? '—'
-                  : versions.map((each, i) => [
+                  : versions.map((version, i) => [
                       i > 0 && ', ',
-                      <a href={versionHref(each)}>{each.version}</a>,
+                      <a href={versionHref({ model: snapshot.model, version })}>{version}</a>,
                     ]),
               ],
+              others.length === 0
+                ? undefined
+                : [
+                    'Also used by',
+                    others.map((model, i) => [
+                      i > 0 && ', ',
+                      <a href={snapshotHref({ digest: snapshot.digest, model })}>{model}</a>,
+                    ]),
+                  ],
             ]}
           />
         </section>

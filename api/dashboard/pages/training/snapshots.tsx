@@ -7,7 +7,7 @@ import { definePage } from '../../page.ts'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
 import { EmptyList, listHref, CursorPager } from '../../components/pager.tsx'
 import { Badge, DataTable, Time, type TableColumn } from '../../components/elements.tsx'
-import { ModelLink, versionHref } from '../../components/links.tsx'
+import { ModelLink, snapshotHref, versionHref } from '../../components/links.tsx'
 import { levelText, shortDigest } from '../../labels.ts'
 import { bytesText, countText } from '../../../../charts/figures.ts'
 import { verdictToneOf } from './data-validation.tsx'
@@ -23,7 +23,9 @@ export const snapshotsPage = definePage({
       after: after === undefined ? undefined : parseCursor(after),
       limit: rowsAPage + 1,
     })
-    return { models, lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage }
+    const digests = [...new Set(lines.map(({ digest }) => digest))]
+    const next = digests[rowsAPage]
+    return { models, lines: lines.filter(({ digest }) => digest !== next), more: next !== undefined }
   },
   title: () => 'Data',
   view: ({ models, lines, more }, { query: { model, after } }) => (
@@ -58,9 +60,9 @@ const columns: TableColumn<SnapshotLine>[] = [
   {
     head: 'Snapshot',
     names: true,
-    cell: ({ digest }) => (
-      <a class="code" href={`/data/${encodeURIComponent(digest)}`} title={digest}>
-        {shortDigest(digest)}
+    cell: (line) => (
+      <a class="code" href={snapshotHref(line)} title={line.digest}>
+        {shortDigest(line.digest)}
       </a>
     ),
   },
@@ -84,11 +86,9 @@ const columns: TableColumn<SnapshotLine>[] = [
         <span class="quiet">—</span>
       ) : (
         <span>
-          {versions.map((each, i) => [
+          {versions.map((version, i) => [
             i > 0 && ', ',
-            <a href={versionHref(each)}>
-              {each.model === model ? each.version.replace(/^.*_v/, 'v') : each.version}
-            </a>,
+            <a href={versionHref({ model, version })}>{version.replace(/^.*_v/, 'v')}</a>,
           ])}
         </span>
       ),
