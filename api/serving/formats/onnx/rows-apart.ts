@@ -50,6 +50,7 @@ const tryMs = 1_000
 const leastNumbers = 4
 /** How many rows are tried together, unless the graph is slow. */
 const mostTogether = 64
+const notTogether = 'rows alone, but not together'
 
 async function findAnswered(tried: TriedInputs, answer: AnswerRows): Promise<FirstRow> {
   const until = performance.now() + tryMs
@@ -113,22 +114,26 @@ async function expectRowsApart(
     if (!(await add({ numbers, texts }))) await add({ ...first, numbers })
   }
   const rowMs = (performance.now() - beganMs) / rows.length
-  const together = Math.max(rows.length, Math.min(mostTogether, Math.floor(tryMs / rowMs)))
-  const many = Array.from({ length: together }, (_, at) => rows[at % rows.length]!)
-  // As many rows may need more memory than there is here.
-  const forth = await answer(many).catch(() => expectAnswer(rows, 'rows alone, but not together'))
-  const back = await expectAnswer(rows.toReversed(), 'rows alone, but not together')
+  const most = Math.max(rows.length, Math.min(mostTogether, Math.floor(tryMs / rowMs)))
+  const { count, forth } = await answerMost([most, rows.length, Math.ceil(rows.length / 2), 2], (together) =>
+    expectAnswer(
+      Array.from({ length: together }, (_, at) => rows[at % rows.length]!),
+      notTogether,
+    ),
+  )
+  const compared = rows.slice(0, count)
+  const back = await expectAnswer(compared.toReversed(), notTogether)
   // Small answers, such as probabilities of rare events, are compared by their own size.
   const size = Math.max(
     ...alone.flatMap((values) => [...values].map(Math.abs)).filter(Number.isFinite),
     leastSize,
   )
   const isNear = nearBy(Math.min(1, size))
-  const isMixed = alone.some((values, row) =>
-    values.some(
+  const isMixed = compared.some((_, row) =>
+    alone[row]!.some(
       (value, at) =>
         !isNear(forth[row * outputs + at]!, value) ||
-        !isNear(back[(alone.length - 1 - row) * outputs + at]!, value) ||
+        !isNear(back[(compared.length - 1 - row) * outputs + at]!, value) ||
         (row === 0 && !isNear(inPair[at]!, value)),
     ),
   )
@@ -137,6 +142,21 @@ async function expectRowsApart(
       'its answer to a row depends on the other rows: export it for inference (PyTorch: model.eval())',
     )
 }
+
+/** Computes the first number of rows for which there is memory. */
+async function answerMost(
+  [count = 2, ...smaller]: readonly number[],
+  answer: (count: number) => Promise<Float32Array>,
+): Promise<{ count: number; forth: Float32Array }> {
+  try {
+    return { count, forth: await answer(count) }
+  } catch (error) {
+    const rest = smaller.filter((each) => each < count)
+    if (rest.length === 0 || !lacksMemory.test((error as Error).message)) throw error
+    return answerMost(rest, answer)
+  }
+}
+const lacksMemory = /alloc/i
 
 /** Returns whether two numbers are equal up to rounding, among numbers of this size. NaN equals NaN. */
 const nearBy =

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { openSessionOf } from '../../../../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../../../../api/serving/formats/onnx/open-onnx.ts'
+import { countApart, type TriedRow } from '../../../../../api/serving/formats/onnx/rows-apart.ts'
 import { createSessions, type Sessions } from '../../../../../api/serving/formats/onnx/session-host.ts'
 import {
   floats,
@@ -176,5 +177,28 @@ it.each(['ReduceMax', 'ReduceMin'])(
     const [alone] = await answersOf(1)
     expect(await answersOf(64)).toEqual(Array<number>(64).fill(alone!))
     predictor.close!()
+  },
+)
+
+it.each([64, 12, 5, 3])(
+  'a graph is compared in batches of the rows that memory suffices for: %i',
+  async (most) => {
+    const inputs = [{ name: 'x', type: 'float32', width: 3 }] as const
+    const sums = (rows: readonly TriedRow[]): Float32Array => {
+      if (rows.length > most) throw new Error('std::bad_alloc')
+      return Float32Array.from(rows, ({ numbers }) => numbers.reduce((sum, each) => sum + each, 0))
+    }
+    const apart = (rows: readonly TriedRow[]) => Promise.resolve().then(() => sums(rows))
+    // A batch of three equal rows is tried before.
+    if (most === 2)
+      await expect(countApart({ inputs }, apart)).rejects.toThrow('two equal rows, but not three')
+    else expect(await countApart({ inputs }, apart)).toBe(1)
+    const mixed = async (rows: readonly TriedRow[]) => {
+      const found = await apart(rows)
+      return found.map((each) => each - Math.max(...found))
+    }
+    await expect(countApart({ inputs }, mixed)).rejects.toThrow(
+      most === 2 ? 'not three' : 'depends on the other',
+    )
   },
 )
