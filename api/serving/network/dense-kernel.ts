@@ -116,6 +116,7 @@ const moduleWith = (multiplyAdd: MultiplyAdd): Uint8Array<ArrayBuffer> =>
 
 let separate: WebAssembly.Module | undefined
 let fused: WebAssembly.Module | undefined
+let distances: WebAssembly.Module | undefined
 
 /** Returns the kernel that rounds each product and each sum, as `scalar-predictor.ts` does with 32 bits. */
 export function denseKernelOn(memory: WebAssembly.Memory): Run {
@@ -130,4 +131,12 @@ export function denseKernelOn(memory: WebAssembly.Memory): Run {
 export function fusedKernelOn(memory: WebAssembly.Memory): Run {
   fused ??= compileFused(moduleWith)
   return instantiate(fused, memory)
+}
+
+/** Returns the kernel that adds the squares of differences instead of the products: the squared distances from the weights of each unit. */
+export function distanceKernelOn(memory: WebAssembly.Memory): Run {
+  distances ??= compileFused((multiplyAdd) =>
+    moduleWith((total, a, b) => multiplyAdd(total, wasm.subtractFloats(a, b), wasm.subtractFloats(a, b))),
+  )
+  return instantiate(distances, memory)
 }

@@ -8,7 +8,7 @@ import {
   type RowProgram,
   type RowView,
 } from './row-program.ts'
-import { packedWeights, padded } from './dense-kernel.ts'
+import { distanceKernelOn, packedWeights, padded } from './dense-kernel.ts'
 
 /** The work of an exponential or a similar function, in multiplications. */
 export const exponentialWork = 16
@@ -19,11 +19,14 @@ export interface DenseStep {
   isRelu: boolean
 }
 
-/** Adds a dense layer and a buffer of `units` sums. Row-major: the weight from input i to unit j is at i * units + j of `kernel`. */
+/**
+ * Adds a dense layer and a buffer of `units` sums. Row-major: the weight from input i to unit j is at i * units + j of `kernel`.
+ * `isDistance`: computes the squared distance from the weights of each unit instead.
+ */
 export function addDense(
   program: RowProgram,
   from: RowView,
-  { kernel, units }: { kernel: Float32Array; units: number },
+  { kernel, units, isDistance = false }: { kernel: Float32Array; units: number; isDistance?: boolean },
 ): { buffer: RowBuffer; step: DenseStep } {
   const inputs = from.width
   const stride = padded(units)
@@ -31,11 +34,12 @@ export function addDense(
   const step: DenseStep = { bias: new Float32Array(stride), isRelu: false }
   const [weightBuffer, biasBuffer] = [addConstant(program, weights), addConstant(program, step.bias)]
   const buffer = addBuffer(program, units)
-  addStep(program, inputs * stride, ({ dense }) => {
+  addStep(program, inputs * stride, ({ dense, memory }) => {
+    const run = isDistance ? distanceKernelOn(memory) : dense
     const [x, xStride] = [firstFloat(from) * 4, from.buffer.stride * 4]
     const [w, b, y, yStride] = [weightBuffer.at * 4, biasBuffer.at * 4, buffer.at * 4, stride * 4]
     const isRelu = step.isRelu ? 1 : 0
-    return (rows) => dense(x, w, b, y, rows, inputs, xStride, yStride, isRelu)
+    return (rows) => run(x, w, b, y, rows, inputs, xStride, yStride, isRelu)
   })
   return { buffer, step }
 }
@@ -127,11 +131,14 @@ export function addCopy(program: RowProgram, parts: readonly RowView[]): RowBuff
   return buffer
 }
 
+/** Computes one number from `count` numbers, starting at `offset`. */
+export type RowReduction = (values: Float32Array, offset: number, count: number) => number
+
 /** Computes one number per row. */
 export function addReduction(
   program: RowProgram,
   from: RowView,
-  of: (values: Float32Array, offset: number, count: number) => number,
+  of: RowReduction,
   work = from.width,
 ): RowBuffer {
   const buffer = addBuffer(program, 1)

@@ -76,6 +76,10 @@ function exponentialLess1(x: Code, writer: VectorWriter): Code {
 const exponential: VectorFunction = ([x], writer) =>
   exponentialOfSmall(wasm.minimumOfFloats(x!, splat(mostExponent)), writer)
 
+/** Exponentials of the products of numbers with the second input. */
+const scaledExponential: VectorFunction = ([x, factor], writer) =>
+  exponential([writer.keep(times(x!, factor!))], writer)
+
 /** 1 / (1 + e⁻ˣ). The exponential of −|x| does not overflow. */
 const sigmoid: VectorFunction = ([x], writer) => {
   const power = writer.keep(exponentialOfSmall(wasm.negatedFloats(wasm.absoluteFloats(x!)), writer))
@@ -87,6 +91,22 @@ const hyperbolicTangent: VectorFunction = ([x], writer) => {
   const double = wasm.minimumOfFloats(times(wasm.absoluteFloats(x!), two), splat(40))
   const power = writer.keep(exponentialLess1(double, writer))
   return withSignOf(x!, over(power, plus(power, two)))
+}
+
+/** tanh(a · x + b), of numbers, a and b. */
+const tangentOfLine: VectorFunction = ([x, a, b], writer) =>
+  hyperbolicTangent([writer.keep(writer.multiplyAdd(b!, a!, x!))], writer)
+
+/** (a · x + b)², of numbers, a and b. */
+const squareOfLine: VectorFunction = ([x, a, b], writer) => {
+  const line = writer.keep(writer.multiplyAdd(b!, a!, x!))
+  return times(line, line)
+}
+
+/** (a · x + b)³, of numbers, a and b. */
+const cubeOfLine: VectorFunction = ([x, a, b], writer) => {
+  const line = writer.keep(writer.multiplyAdd(b!, a!, x!))
+  return times(times(line, line), line)
 }
 
 /** erf(x) / x as a polynomial of x², for |x| < 0.9. */
@@ -174,6 +194,10 @@ const maximum: VectorFunction = ([a, b]) => wasm.maximumOfFloats(a!, b!)
 
 export const vectorFunctions = {
   exponential,
+  scaledExponential,
+  tangentOfLine,
+  squareOfLine,
+  cubeOfLine,
   sigmoid,
   hyperbolicTangent,
   errorFunction,

@@ -1,13 +1,11 @@
 /** Lowers the operators that reduce the numbers of a row to one, or normalize them. */
-import { addReduction } from '../../../network/row-steps.ts'
+import { addReduction, type RowReduction } from '../../../network/row-steps.ts'
 import { floatType } from './constants.ts'
 import { finiteNumbers, givenList, isRowOfFloats, replaced, valueIn, type RowOperator } from './row-value.ts'
 
-type Reduction = (values: Float32Array, offset: number, count: number) => number
-
 /** Reduces the numbers of a row to one. */
 const reduction =
-  (of: Reduction): RowOperator =>
+  (of: RowReduction): RowOperator =>
   (context) => {
     const { attributes, value, program } = context
     const from = value(0)
@@ -20,7 +18,7 @@ const reduction =
 
 /** Sums what `of` gives. Starts with the first number, so that a single −0 keeps its sign. */
 const sumOf =
-  (of: (x: number) => number, end: (sum: number, count: number) => number = (sum) => sum): Reduction =>
+  (of: (x: number) => number, end: (sum: number, count: number) => number = (sum) => sum): RowReduction =>
   (values, offset, count) => {
     let total = of(values[offset]!)
     for (let i = offset + 1; i < offset + count; i++) total += of(values[i]!)

@@ -1,19 +1,23 @@
 /**
- * Lowers regressions by support vectors. Sums are computed with 64 bits, where ONNX Runtime has 32, so that answers differ by its rounding.
- * Classifiers are left to ONNX Runtime: it finds their probabilities in steps until a limit, and a last bit may add a step.
+ * Lowers regressions by support vectors. The last sum is computed with 64 bits, where ONNX Runtime has 32, so that answers differ by its
+ * rounding. Classifiers are left to ONNX Runtime: it finds their probabilities in steps until a limit, and a last bit may add a step.
  */
-import { exponentialOf } from '../../../network/exponentials.ts'
-import { addReduction, exponentialWork } from '../../../network/row-steps.ts'
+import { addDense, addReduction, exponentialWork, type RowReduction } from '../../../network/row-steps.ts'
+import { vectorFunctions } from '../../../network/vector-functions.ts'
 import type { Attributes } from '../attributes.ts'
-import { isRowOfFloats, maxRowWork, valueIn, type RowOperator } from './row-value.ts'
+import {
+  addReplacement,
+  isRowOfFloats,
+  maxRowWork,
+  valueIn,
+  type Replacement,
+  type RowOperator,
+} from './row-value.ts'
 
-/** The work of a multiplication outside the kernel of dense layers. */
-const scalarWork = 8
-
-/** A kernel of LIBSVM: first all vectors are compared with the row, then a function is applied to each result. */
+/** A kernel of LIBSVM: each vector is compared with the row, then a function is applied to each result. */
 interface SupportKernel {
   isDistance: boolean
-  apply(found: Float64Array): void
+  apply?: Replacement['apply']
 }
 
 /** Returns a kernel by its name in ai.onnx.ml. */
@@ -22,48 +26,37 @@ function kernelOf(attributes: Attributes): SupportKernel | undefined {
   const [gamma = 0, coef0 = 0, degree = 0] = params
   if (!(params.length === 0 || params.length === 3) || !params.every((each) => Number.isFinite(each)))
     return undefined
-  const of = (isDistance: boolean, change: (found: number) => number): SupportKernel => ({
-    isDistance,
-    apply(found) {
-      for (let i = 0; i < found.length; i++) found[i] = change(found[i]!)
-    },
-  })
   switch (attributes.text('kernel_type') ?? 'LINEAR') {
     case 'LINEAR':
-      return of(false, (sum) => sum)
+      return { isDistance: false }
     case 'POLY':
-      return of(false, (sum) => Math.fround((gamma * sum + coef0) ** degree))
+      return { isDistance: false, apply: raisedSums(gamma, coef0, degree) }
     case 'SIGMOID':
-      return of(false, (sum) => Math.tanh(gamma * sum + coef0))
+      return { isDistance: false, apply: { of: vectorFunctions.tangentOfLine, constants: [gamma, coef0] } }
     case 'RBF':
-      return of(true, (sum) => exponentialOf(-gamma * sum))
+      return { isDistance: true, apply: { of: vectorFunctions.scaledExponential, constants: [-gamma] } }
     default:
       return undefined
   }
 }
 
-/** Writes the product of the row with each vector. */
-function multiply(row: Float32Array, offset: number, vectors: Float32Array, found: Float64Array): void {
-  const width = vectors.length / found.length
-  for (let i = 0, at = 0; i < found.length; i++) {
-    let sum = 0
-    for (let k = offset; k < offset + width; k++) sum += row[k]! * vectors[at++]!
-    // Overflows as in ONNX Runtime.
-    found[i] = Math.fround(sum)
+/** Returns (gamma · x + coef0) raised to a power. The powers 2 and 3 are products. */
+function raisedSums(gamma: number, coef0: number, degree: number): Replacement['apply'] {
+  const constants = [gamma, coef0]
+  if (degree === 2) return { of: vectorFunctions.squareOfLine, constants }
+  if (degree === 3) return { of: vectorFunctions.cubeOfLine, constants }
+  return (values, offset, count) => {
+    for (let i = offset; i < offset + count; i++) values[i] = (gamma * values[i]! + coef0) ** degree
   }
 }
 
-/** Writes the squared distance of the row from each vector. */
-function measure(row: Float32Array, offset: number, vectors: Float32Array, found: Float64Array): void {
-  const width = vectors.length / found.length
-  for (let i = 0, at = 0; i < found.length; i++) {
-    let sum = 0
-    for (let k = offset; k < offset + width; k++) {
-      const difference = row[k]! - vectors[at++]!
-      sum += difference * difference
-    }
-    found[i] = sum
-  }
+/** Arranges the vectors, one after the other, as the weights of a layer with a unit for each. */
+function weightsOf(vectors: Float32Array, count: number): Float32Array {
+  const width = vectors.length / count
+  const weights = new Float32Array(vectors.length)
+  for (let unit = 0; unit < count; unit++)
+    for (let k = 0; k < width; k++) weights[k * count + unit] = vectors[unit * width + k]!
+  return weights
 }
 
 const svmRegressor: RowOperator = ({ attributes, value, program }) => {
@@ -75,7 +68,7 @@ const svmRegressor: RowOperator = ({ attributes, value, program }) => {
   if ((attributes.whole('one_class') ?? 0) !== 0 || (attributes.text('post_transform') ?? 'NONE') !== 'NONE')
     return undefined
   const { width } = from
-  const work = count * (width * scalarWork + exponentialWork)
+  const work = count * (width + exponentialWork + 1)
   if (program.work + work > maxRowWork) return undefined
   const listOf = (name: string, size: number): Float32Array | undefined => {
     if (attributes.count(name) !== size) return undefined
@@ -86,17 +79,18 @@ const svmRegressor: RowOperator = ({ attributes, value, program }) => {
   const coefficients = listOf('coefficients', count)
   const rho = listOf('rho', 1)
   if (vectors === undefined || coefficients === undefined || rho === undefined) return undefined
-  const found = new Float64Array(count)
-  const compare = kernel.isDistance ? measure : multiply
-  program.otherBytes += vectors.byteLength + coefficients.byteLength + found.byteLength
-  const sumOf = (row: Float32Array, offset: number): number => {
-    compare(row, offset, vectors, found)
-    kernel.apply(found)
+  const layer = { kernel: weightsOf(vectors, count), units: count, isDistance: kernel.isDistance }
+  const { buffer } = addDense(program, from, layer)
+  const compared = { buffer, column: 0, width: count }
+  if (kernel.apply !== undefined)
+    addReplacement(program, compared, { apply: kernel.apply, work: exponentialWork, inPlace: true })
+  program.otherBytes += coefficients.byteLength
+  const sumOf: RowReduction = (values, offset) => {
     let sum = rho[0]!
-    for (let i = 0; i < count; i++) sum += coefficients[i]! * found[i]!
+    for (let i = 0; i < count; i++) sum += coefficients[i]! * values[offset + i]!
     return sum
   }
-  return [valueIn(addReduction(program, from, sumOf, work), 1)]
+  return [valueIn(addReduction(program, compared, sumOf), 1)]
 }
 
 export const supportVectorOperators: Readonly<Record<string, RowOperator>> = {
