@@ -25,6 +25,7 @@ export interface RowView {
 /** The state that steps work on. */
 export interface RowMachine {
   floats: Float32Array
+  memory: WebAssembly.Memory
   dense: Run
   /** The rows of the caller, with `inputs` numbers each. The block begins at `firstRow`. */
   input: Float64Array
@@ -50,6 +51,8 @@ export interface RowProgram {
   work: number
   /** The bytes that steps hold outside the WebAssembly memory. */
   otherBytes: number
+  /** The length of all lists of places. */
+  placeCount: number
 }
 
 /** The fixed work of a step, in multiplications. */
@@ -61,6 +64,7 @@ export const createRowProgram = (): RowProgram => ({
   steps: [],
   work: 0,
   otherBytes: 0,
+  placeCount: 0,
 })
 
 /** Adds a buffer for the outputs of a step. */
@@ -90,7 +94,7 @@ export interface CompiledRows {
 
 /** Lays out the memory of a program. `output`: the columns with the outputs. `inputs` and `takesText`: see `RowMachine`. */
 export function compileRows(
-  { buffers, constants, steps, otherBytes }: RowProgram,
+  { buffers, constants, steps, otherBytes, placeCount }: RowProgram,
   { output, inputs, takesText }: { output: RowView; inputs: number; takesText: readonly boolean[] },
 ): CompiledRows {
   const rowFloats = buffers.reduce((sum, { stride }) => sum + stride, 0)
@@ -109,6 +113,7 @@ export function compileRows(
   for (const { buffer, values } of constants) floats.set(values, buffer.at)
   const machine: RowMachine = {
     floats,
+    memory,
     dense: fusedKernelOn(memory),
     input: new Float64Array(0),
     inputs,
@@ -122,7 +127,7 @@ export function compileRows(
   const { stride } = output.buffer
   const from = firstFloat(output)
   return {
-    memoryBytes: memory.buffer.byteLength + otherBytes,
+    memoryBytes: memory.buffer.byteLength + otherBytes + placeCount * 4,
     run(input, rows, into, texts) {
       machine.input = input
       machine.texts = texts

@@ -15,6 +15,7 @@ export const exponentialWork = 16
 
 /** A dense layer that later steps may still extend. */
 export interface DenseStep {
+  units: number
   bias: Float32Array
   isRelu: boolean
 }
@@ -28,7 +29,7 @@ export function addDense(
   const inputs = from.width
   const stride = padded(units)
   const weights = packedWeights(kernel, inputs, units)
-  const step: DenseStep = { bias: new Float32Array(stride), isRelu: false }
+  const step: DenseStep = { units, bias: new Float32Array(stride), isRelu: false }
   const [weightBuffer, biasBuffer] = [addConstant(program, weights), addConstant(program, step.bias)]
   const buffer = addBuffer(program, units)
   addStep(program, inputs * stride, ({ dense }) => {

@@ -96,6 +96,26 @@ export const multiplyAddFloats = (sum: Code, a: Code, b: Code): Code => [...a, .
 /** `a < b ? b : a` for each lane; NaN in `a` stays NaN. */
 export const larger = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xeb)]
 
+export const subtractFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe5)]
+export const divideFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe7)]
+export const shiftWordsLeft = (a: Code, bits: number): Code => [...a, ...constant(bits), ...vector(0xab)]
+/** All ones in each lane in which `a` is less than `b`, otherwise 0, also for NaN. */
+export const areLess = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x43)]
+/** The bits of `a` that are not in `b`. */
+export const without = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x4f)]
+/** Pushes a vector of four equal floats. */
+export const splatFloat = (value: number): Code => [
+  ...vector(12),
+  ...new Uint8Array(Float32Array.of(value, value, value, value).buffer),
+]
+/** Pushes the lanes of `a` in another order. */
+export const inLanes = (a: Code, lanes: readonly number[]): Code => [
+  ...a,
+  ...a,
+  ...vector(13),
+  ...lanes.flatMap((lane) => [0, 1, 2, 3].map((byte) => lane * 4 + byte)),
+]
+
 /** Pushes a vector of 16 equal bytes. */
 export const splatByte = (value: number): Code => [...vector(12), ...Array.from({ length: 16 }, () => value)]
 export const addBytes = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x6e)]

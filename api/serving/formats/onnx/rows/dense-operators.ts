@@ -9,12 +9,12 @@ import { predictorOf } from '../../trees/predictor.ts'
 import { readEnsemble } from '../tree-ensemble.ts'
 import { floatType } from './constants.ts'
 import { doublesIn } from './double-operators.ts'
+import { replaced } from './replacement.ts'
 import {
   columnNumbers,
   finiteNumbers,
   isRowOfFloats,
   maxRowWork,
-  replaced,
   valueIn,
   type OperatorContext,
   type RowOperator,
@@ -33,7 +33,7 @@ function multiply(
 }
 
 /** Arranges a matrix that has one row per input, or one per unit. */
-function kernelOf(
+export function kernelOf(
   values: Float64Array,
   { inputs, units, isByUnit }: { inputs: number; units: number; isByUnit: boolean },
   factor = 1,

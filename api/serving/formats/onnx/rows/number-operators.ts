@@ -12,12 +12,11 @@ import {
 import { exponentialWork, type RowFunction } from '../../../network/row-steps.ts'
 import type { Attributes } from '../attributes.ts'
 import { floatType } from './constants.ts'
+import { replaced, type Replacement } from './replacement.ts'
 import {
   columnNumbers,
   isRowOfFloats,
-  replaced,
   type OperatorContext,
-  type Replacement,
   type RowOperator,
   type RowValue,
 } from './row-value.ts'

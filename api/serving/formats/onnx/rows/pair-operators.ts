@@ -1,9 +1,9 @@
 /** Lowers the operators that compute numbers of a row from those of two or more values, column by column. */
 import { addPairs, exponentialWork } from '../../../network/row-steps.ts'
+import { replaced } from './replacement.ts'
 import {
   columnNumbers,
   operandOf,
-  replaced,
   valueIn,
   type OperatorContext,
   type RowOperator,
@@ -54,6 +54,8 @@ function withBias(
   const [sums, bias] = value(first) === undefined ? [second, first] : [first, second]
   const from = value(sums)
   if (of !== add || from?.dense === undefined || from.tail.length !== 1 || !isLastUse(sums)) return undefined
+  // Sums of several tokens that were made one row have a bias for each token.
+  if (from.dense.units !== from.width) return undefined
   const numbers = columnNumbers(constant(bias), from.width)
   if (numbers === undefined || from.dense.bias.some((each) => each !== 0)) return undefined
   from.dense.bias.set(numbers)

@@ -1,9 +1,18 @@
 /** Lowers the operators that reduce the numbers of a row to one, or normalize them. */
 import { addReduction } from '../../../network/row-steps.ts'
 import { floatType } from './constants.ts'
-import { finiteNumbers, givenList, isRowOfFloats, replaced, valueIn, type RowOperator } from './row-value.ts'
+import { replaced } from './replacement.ts'
+import {
+  finiteNumbers,
+  givenList,
+  isRowOfFloats,
+  valueIn,
+  type OperatorContext,
+  type RowOperator,
+  type RowValue,
+} from './row-value.ts'
 
-type Reduction = (values: Float32Array, offset: number, count: number) => number
+export type Reduction = (values: Float32Array, offset: number, count: number) => number
 
 /** Reduces the numbers of a row to one. */
 const reduction =
@@ -27,14 +36,21 @@ const sumOf =
     return end(Math.fround(total), count)
   }
 
-/** Normalizes the numbers along the last axis. Sums overflow as those of ONNX Runtime. */
 const layerNormalization: RowOperator = (context) => {
-  const { node, attributes, value, constant } = context
-  const from = value(0)
-  const axis = attributes.whole('axis') ?? -1
+  const from = context.value(0)
+  const axis = context.attributes.whole('axis') ?? -1
   if (from?.type !== 'float' || from.tail.length === 0 || (axis !== -1 && axis !== from.tail.length))
     return undefined
-  const width = from.tail.at(-1)!
+  return layerNormalizationOf(context, from, from.tail.at(-1)!)
+}
+
+/** Normalizes each `width` numbers of a value. Sums overflow as those of ONNX Runtime. */
+export function layerNormalizationOf(
+  context: OperatorContext,
+  from: RowValue,
+  width: number,
+): RowValue[] | undefined {
+  const { node, attributes, constant } = context
   const listOf = (input: number): Float64Array | undefined => {
     const list = constant(input)
     return list?.type === floatType && list.size === width && list.dims.at(-1) === width
@@ -61,16 +77,19 @@ const layerNormalization: RowOperator = (context) => {
   })
 }
 
-export const reductionOperators: Readonly<Record<string, RowOperator>> = {
-  'ai.onnx:ReduceSum': reduction(sumOf((x) => x)),
-  'ai.onnx:ReduceMean': reduction(
-    sumOf(
-      (x) => x,
-      (total, count) => total / count,
-    ),
+/** The reductions by their names in ai.onnx. */
+export const reductions: Readonly<Record<string, Reduction>> = {
+  ReduceSum: sumOf((x) => x),
+  ReduceMean: sumOf(
+    (x) => x,
+    (total, count) => total / count,
   ),
-  'ai.onnx:ReduceL1': reduction(sumOf(Math.abs)),
-  'ai.onnx:ReduceL2': reduction(sumOf((x) => x * x, Math.sqrt)),
-  'ai.onnx:ReduceSumSquare': reduction(sumOf((x) => x * x)),
+  ReduceL1: sumOf(Math.abs),
+  ReduceL2: sumOf((x) => x * x, Math.sqrt),
+  ReduceSumSquare: sumOf((x) => x * x),
+}
+
+export const reductionOperators: Readonly<Record<string, RowOperator>> = {
+  ...Object.fromEntries(Object.entries(reductions).map(([name, of]) => [`ai.onnx:${name}`, reduction(of)])),
   'ai.onnx:LayerNormalization': layerNormalization,
 }

@@ -3,11 +3,11 @@ import type { RowView } from '../../../network/row-program.ts'
 import { addCopy, type RowFunction } from '../../../network/row-steps.ts'
 import { doublesIn, inMemory, valueOfDoubles } from './double-operators.ts'
 import { embedding } from './embedding-operators.ts'
+import { replaced } from './replacement.ts'
 import {
   givenList,
   isRowOfFloats,
   noBuffer,
-  replaced,
   shortList,
   valueIn,
   type OperatorContext,
