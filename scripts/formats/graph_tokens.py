@@ -181,3 +181,27 @@ def whole_embedding(g, x):
         return g.node("Gather", [g.constant(g.floats(count + 2, 3)), places.name], "float", (*x.tail, 3), axis=0)
     truth = g.node(str(g.rng.choice(["Equal", "Less", "Greater"])), [places.name, g.constant(np.int64(3))], "bool", x.tail)
     return g.node("Cast", [truth.name], "float", x.tail, to=1)
+
+
+def double_layer(g, x):
+    """Adds an operator on numbers of 64 bits."""
+    wide = x.tail[-1]
+    doubles = lambda *shape: g.constant(g.rng.normal(size=shape))
+    way = int(g.rng.integers(6))
+    if way == 0:
+        units = int(g.rng.integers(1, 5))
+        return g.node("MatMul", [x.name, doubles(wide, units)], "double", (units,))
+    if way == 1 and g.opset >= 11:
+        units, turned = int(g.rng.integers(1, 5)), int(g.chance(0.5))
+        inputs = [x.name, doubles(*((units, wide) if turned else (wide, units)))] + ([doubles(units)] if g.chance(0.7) else [])
+        return g.node("Gemm", inputs, "double", (units,), **({"transB": 1} if turned else {}))
+    if way == 2 and g.opset >= 18:
+        op = str(g.rng.choice(["ReduceSum", "ReduceMean", "ReduceL2", "ReduceSumSquare"]))
+        total = g.node(op, [x.name, g.constant(np.array([1]))], "double", (1,))
+        return g.node("Div", [x.name, total.name], "double", x.tail) if g.chance(0.5) else total
+    if way == 3 and g.opset >= 13:
+        return g.node("Softmax", [x.name], "double", x.tail, axis=-1)
+    if way == 4 and g.opset >= 14:
+        op = str(g.rng.choice("Abs Neg Sqrt Reciprocal Relu Exp Log Sigmoid Tanh".split()))
+        return g.node(op, [x.name], "double", x.tail)
+    return g.node(str(g.rng.choice(["Add", "Sub", "Mul", "Div"])), [x.name, doubles(wide) if g.chance(0.6) else doubles()], "double", x.tail)

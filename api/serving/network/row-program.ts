@@ -25,6 +25,8 @@ export interface RowView {
 /** The state that steps work on. */
 export interface RowMachine {
   floats: Float32Array
+  /** The same memory as 64-bit numbers. */
+  doubles: Float64Array
   memory: WebAssembly.Memory
   dense: Run
   /** The rows of the caller, with `inputs` numbers each. The block begins at `firstRow`. */
@@ -74,6 +76,10 @@ export function addBuffer(program: RowProgram, width: number): RowBuffer {
   return buffer
 }
 
+/** Adds a buffer of 64-bit numbers, each in the place of two floats. */
+export const addDoubleBuffer = (program: RowProgram, width: number): RowBuffer =>
+  addBuffer(program, width * 2)
+
 export function addConstant(program: RowProgram, values: Float32Array): RowBuffer {
   const buffer = { stride: 0, at: 0 }
   program.constants.push({ buffer, values })
@@ -113,6 +119,7 @@ export function compileRows(
   for (const { buffer, values } of constants) floats.set(values, buffer.at)
   const machine: RowMachine = {
     floats,
+    doubles: new Float64Array(memory.buffer),
     memory,
     dense: fusedKernelOn(memory),
     input: new Float64Array(0),

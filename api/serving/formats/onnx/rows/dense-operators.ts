@@ -8,7 +8,7 @@ import { buildForest } from '../../trees/forest.ts'
 import { predictorOf } from '../../trees/predictor.ts'
 import { readEnsemble } from '../tree-ensemble.ts'
 import { floatType } from './constants.ts'
-import { doublesIn } from './double-operators.ts'
+import { doublesIn } from './doubles/double-operators.ts'
 import { replaced } from './replacement.ts'
 import {
   columnNumbers,

@@ -14,7 +14,8 @@ import { computedConstant } from './known/constant-operators.ts'
 import { constantOfNode, readConstant, type Constant, type SizeList } from './constants.ts'
 import { comparisonOperators } from './comparison-operators.ts'
 import { denseOperators } from './dense-operators.ts'
-import { doubleOperators, inMemory } from './double-operators.ts'
+import { doubleLayerOperators } from './doubles/double-layers.ts'
+import { doubleOperators, inMemory } from './doubles/double-operators.ts'
 import { constantOf, knownOutput } from './known/known-values.ts'
 import { numberOperators } from './number-operators.ts'
 import { pairOperators } from './pair-operators.ts'
@@ -53,6 +54,8 @@ const operators: ReadonlyMap<string, RowOperator> = new Map(
 const wideOperators: ReadonlyMap<string, RowOperator> = new Map(
   Object.entries({ ...arrangingOperators, ...tokenOperators, ...productOperators }),
 )
+
+const doubles: Readonly<Record<string, RowOperator>> = { ...doubleOperators, ...doubleLayerOperators }
 
 /** The operators of single numbers, for which the shape of a value does not count. */
 const shapelessOperators = new Set(
@@ -172,7 +175,7 @@ function madeBy(context: OperatorContext): ReturnType<RowOperator> {
   const given = node.inputs.map((_, input) => context.value(input)).filter((value) => value !== undefined)
   const plain = (of: OperatorContext): ReturnType<RowOperator> => {
     const isOfDoubles = given.some(({ type }) => type === 'double') || node.op === 'Where'
-    return (isOfDoubles ? doubleOperators[name]?.(of) : undefined) ?? operators.get(name)?.(of)
+    return (isOfDoubles ? doubles[name]?.(of) : undefined) ?? operators.get(name)?.(of)
   }
   if (given.every(isOrdinaryRow))
     return plain(context) ?? wideOperators.get(name)?.(context) ?? wholeOperators[name]?.(context)

@@ -44,6 +44,9 @@ const layerNormalization: RowOperator = (context) => {
   return layerNormalizationOf(context, from, from.tail.at(-1)!)
 }
 
+/** Returns a sum with all its digits, so that equal numbers have themselves as mean; infinity beyond 32 bits. */
+const inRange = (sum: number): number => (Number.isFinite(Math.fround(sum)) ? sum : Math.fround(sum))
+
 /** Normalizes each `width` numbers of a value. Sums overflow as those of ONNX Runtime. */
 export function layerNormalizationOf(
   context: OperatorContext,
@@ -67,9 +70,9 @@ export function layerNormalizationOf(
       for (let first = offset; first < offset + count; first += width) {
         let [sum, squares] = [0, 0]
         for (let k = first; k < first + width; k++) sum += values[k]!
-        const mean = Math.fround(sum) / width
+        const mean = inRange(sum) / width
         for (let k = first; k < first + width; k++) squares += (values[k]! - mean) ** 2
-        const spread = Math.sqrt(Math.fround(squares) / width + epsilon)
+        const spread = Math.sqrt(inRange(squares) / width + epsilon)
         for (let k = 0; k < width; k++)
           values[first + k] = ((values[first + k]! - mean) / spread) * scale[k]! + bias[k]!
       }

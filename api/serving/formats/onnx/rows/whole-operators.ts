@@ -3,7 +3,7 @@
  * comparisons. They are computed with 64 bits, so that numbers beyond 32 bits keep their last digits.
  */
 import { int64Type } from './constants.ts'
-import { doublesIn, inMemory, valueOfDoubles } from './double-operators.ts'
+import { doublesIn, inMemory, storedDoubles } from './doubles/double-operators.ts'
 import {
   finiteNumbers,
   type DoubleColumn,
@@ -51,8 +51,8 @@ const combined =
       const [read, constant] = [column(machine), constants[k]!]
       return (row) => apply(read(row), constant)
     })
-    const stored = inMemory(program, valueOfDoubles(columns, { tail: from.tail }))
-    return [{ ...stored, type, isExact: true, doubles: columns }]
+    const stored = storedDoubles(program, columns, { tail: from.tail })
+    return [{ ...inMemory(program, stored), type, isExact: true, doubles: stored.doubles }]
   }
 
 const compared = (of: (x: number, constant: number) => boolean): RowOperator =>

@@ -208,6 +208,12 @@ const mapped =
     return { ...from, values: numbers.map((each) => known(Math.fround(of(each)))) }
   }
 
+/** Of whole numbers the remainder has the sign of the divisor; of others ONNX Runtime rounds it. */
+const remainder: KnownOperator = (context) =>
+  context.attributes.whole('fmod') === 1 || context.roundedConstant(0)?.type === floatType
+    ? undefined
+    : calculated(sum((a, b) => a - b * Math.floor(a / b)))(context)
+
 const identity: KnownOperator = (context) => context.sizes(0)
 
 const operators: ReadonlyMap<string, KnownOperator> = new Map(
@@ -226,6 +232,7 @@ const operators: ReadonlyMap<string, KnownOperator> = new Map(
     Sub: calculated(sum((a, b) => a - b)),
     Mul: calculated(product),
     Div: calculated(quotient),
+    Mod: remainder,
     Equal: calculated(equal, { type: boolType }),
     Where: where,
     Pow: calculated(

@@ -189,7 +189,7 @@ const softmax: RowOperator = (context) => {
   const runs = { view: value, starts }
   if (isEven) addSoftmaxes(context.program, runs, { count, pitch })
   else addRunFunction(context.program, runs, { apply: softmaxes, work: exponentialWork, count })
-  return [{ ...value, isExact: false, ...shaped(shape!) }]
+  return [{ ...value, isExact: false, isCoarse: true, ...shaped(shape!) }]
 }
 
 const layerNormalization: RowOperator = (context) => {
