@@ -13,7 +13,8 @@ import {
   type RowView,
 } from './row-program.ts'
 import { exponentialWork, type DenseStep, type RowFunction } from './row-steps.ts'
-import { softmaxKernelOn } from './softmax-kernel.ts'
+import { gaussianKernelOn, type GaussianKernel } from './kernels/gaussian-kernel.ts'
+import { softmaxKernelOn } from './kernels/softmax-kernel.ts'
 
 /** Columns of a buffer, and where the numbers of a row begin from there. */
 interface Runs {
@@ -58,8 +59,8 @@ export function addRunFunction(
   })
 }
 
-/** Four exponentials at a time. */
-const softmaxWork = exponentialWork / 4
+/** Exponentials of four numbers at a time. */
+const vectorWork = exponentialWork / 2
 
 /**
  * Applies the softmax to runs that are `pitch` floats apart, in place. The kernel reads whole vectors, so the numbers between two runs are set
@@ -71,7 +72,7 @@ export function addSoftmaxes(
   { count, pitch }: { count: number; pitch: number },
 ): void {
   const vectorFloats = padded(count)
-  addStep(program, (softmaxWork * vectorFloats + 8) * starts.length, ({ floats, memory }) => {
+  addStep(program, (vectorWork * vectorFloats + 8) * starts.length, ({ floats, memory }) => {
     const softmaxes = softmaxKernelOn(memory)
     const first = view.buffer.at + view.column + starts[0]!
     return (rows) => {
@@ -83,6 +84,14 @@ export function addSoftmaxes(
         softmaxes(at * 4, starts.length, vectorFloats * 4, pitch * 4)
       }
     }
+  })
+}
+
+/** Applies a kernel to all numbers of a buffer that holds one value alone, in place. */
+export function addGaussians(program: RowProgram, buffer: RowBuffer, name: GaussianKernel): void {
+  addStep(program, vectorWork * buffer.stride, ({ memory }) => {
+    const run = gaussianKernelOn(memory, name)
+    return (rows) => run(buffer.at * 4, rows * buffer.stride * 4)
   })
 }
 
@@ -196,6 +205,21 @@ export function addSharedDense(
   addStep(program, starts.length * workOf(count, inputs, units), ({ dense }) => {
     const [from, stride] = [view.buffer.at + view.column, view.buffer.stride]
     const isRelu = step.isRelu ? 1 : 0
+    // Rows that follow each other at the same distance are as further rows of one matrix.
+    const isOne = starts.length === 1 && stride === count * pitch && buffer.stride === count * yStride
+    if (isOne)
+      return (rows) =>
+        dense(
+          (from + starts[0]!) * 4,
+          weights.at * 4,
+          bias.at * 4,
+          buffer.at * 4,
+          rows * count,
+          inputs,
+          pitch * 4,
+          yStride * 4,
+          isRelu,
+        )
     return (rows) => {
       for (let row = 0; row < rows; row++)
         for (let matrix = 0; matrix < starts.length; matrix++) {

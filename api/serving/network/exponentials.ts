@@ -66,3 +66,13 @@ export const exponentialUnits =
       values[i] = scale * (x < 0 || (ofZero && x === 0) ? alpha * (exponentialOf(x / rate) - 1) : x)
     }
   }
+
+const gaussianRate = 2 * Math.sqrt(2 / Math.PI)
+
+/** GELU by its approximation with a hyperbolic tangent: 0.5 · (1 + tanh(y)) is 1 / (1 + exp(−2 y)). */
+export function approximateGaussianUnits(values: Numbers, offset: number, count: number): void {
+  for (let i = offset; i < offset + count; i++) {
+    const x = values[i]!
+    values[i] = x / (1 + exponentialOf(-gaussianRate * (x + 0.044715 * x * x * x)))
+  }
+}

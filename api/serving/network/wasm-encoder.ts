@@ -101,6 +101,12 @@ export const divideFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0
 export const shiftWordsLeft = (a: Code, bits: number): Code => [...a, ...constant(bits), ...vector(0xab)]
 /** All ones in each lane in which `a` is less than `b`, otherwise 0, also for NaN. */
 export const areLess = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x43)]
+/** The absolute number of each lane. */
+export const sizes = (a: Code): Code => [...a, ...vector(0xe0)]
+/** The numbers of `a`, which are not negative, with the signs of `b`. */
+export const withSigns = (a: Code, b: Code): Code => orBytes(a, [...b, ...splatFloat(-0), ...vector(0x4e)])
+/** The bits of `a` where `which` has ones, and otherwise those of `b`. */
+export const choose = (a: Code, b: Code, which: Code): Code => [...a, ...b, ...which, ...vector(0x52)]
 /** The bits of `a` that are not in `b`. */
 export const without = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x4f)]
 /** Pushes a vector of four equal floats. */

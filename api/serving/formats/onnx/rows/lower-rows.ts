@@ -26,7 +26,7 @@ import { isOrdinaryRow } from './tokens/row-shape.ts'
 import { maxRowWork, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
 import { shapeOperators } from './shape-operators.ts'
 import { supportVectorOperators } from './support-vectors.ts'
-import { withNormalizations } from './tokens/written-out.ts'
+import { withFoundNodes } from './tokens/written-out.ts'
 import { wholeOperators } from './whole-operators.ts'
 import { tokenOperators } from './tokens/token-operators.ts'
 
@@ -69,7 +69,7 @@ const shapelessOperators = new Set(
 export function lowerRows(graph: OnnxGraph, layout: OnnxLayout): RowGraph | undefined {
   const initializers = new Map<string, Constant>()
   for (const [name, span] of graph.initializers) if (name !== '') initializers.set(name, readConstant(span))
-  const nodes = withNormalizations(graph.nodes, initializers)
+  const nodes = withFoundNodes(graph.nodes, initializers)
   const found = lowerNodes(nodes, layout, initializers)
   return found === undefined && nodes !== graph.nodes ? lowerNodes(graph.nodes, layout, initializers) : found
 }

@@ -1,18 +1,19 @@
 /** Lowers the operators that compute numbers of a row from numbers of the same row, without weights. */
 import { activations } from '../../../network/activations.ts'
 import { refuse } from '../../../network/layers-model.ts'
-import { approximateGaussianUnits, errorFunctions, gaussianUnits } from '../../../network/error-function.ts'
 import {
+  approximateGaussianUnits,
   exponentials,
   exponentialUnits,
   hyperbolicTangents,
   sigmoids,
   softmaxes,
 } from '../../../network/exponentials.ts'
+import type { GaussianKernel } from '../../../network/kernels/gaussian-kernel.ts'
 import { exponentialWork, type RowFunction } from '../../../network/row-steps.ts'
 import type { Attributes } from '../attributes.ts'
 import { floatType } from './constants.ts'
-import { replaced, type Replacement } from './replacement.ts'
+import { replaced, replacedByKernel, type Replacement } from './replacement.ts'
 import {
   columnNumbers,
   isRowOfFloats,
@@ -71,9 +72,6 @@ const exponentialFunctions: Readonly<Record<string, (attributes: Attributes) => 
   Sigmoid: () => sigmoids,
   Softplus: () => activations.get('softplus')!,
   Tanh: () => hyperbolicTangents,
-  Erf: () => errorFunctions,
-  Gelu: (attributes) =>
-    attributes.text('approximate') === 'tanh' ? approximateGaussianUnits : gaussianUnits,
   Elu: (attributes) => exponentialUnits(attributes.number('alpha') ?? 1),
   Celu(attributes) {
     const alpha = attributes.number('alpha') ?? 1
@@ -86,6 +84,17 @@ const exponentialFunctions: Readonly<Record<string, (attributes: Attributes) => 
       ofZero: true,
     }),
 }
+
+/** The error function, and GELU that is computed with it or approximated by an exponential. */
+const gaussian =
+  (name: GaussianKernel): RowOperator =>
+  (context) => {
+    const from = context.value(0)
+    if (from?.type !== 'float') return undefined
+    return name === 'gelu' && context.attributes.text('approximate') === 'tanh'
+      ? replaced(context, from, { apply: approximateGaussianUnits, work: exponentialWork })
+      : replacedByKernel(context, from, name)
+  }
 
 const largestFloat = (2 - 2 ** -23) * 2 ** 127
 
@@ -203,6 +212,8 @@ function named<Entry>(
 
 export const numberOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:Relu': relu,
+  'ai.onnx:Erf': gaussian('erf'),
+  'ai.onnx:Gelu': gaussian('gelu'),
   'ai.onnx:Clip': clip,
   'ai.onnx:PRelu': prelu,
   'ai.onnx:Softmax': alongRow(softmaxes),

@@ -1,5 +1,6 @@
 /** Replaces the numbers of a value by a function of each, or of each run along the last dimension. */
-import { addRunFunction } from '../../../network/arranged-steps.ts'
+import { addGaussians, addRunFunction } from '../../../network/arranged-steps.ts'
+import type { GaussianKernel } from '../../../network/kernels/gaussian-kernel.ts'
 import { addFunction, type RowFunction } from '../../../network/row-steps.ts'
 import { inRuns } from './tokens/arrangement.ts'
 import { isOrdinaryRow } from './tokens/row-shape.ts'
@@ -26,4 +27,15 @@ export function replaced(
   const inPlace = from.isOwn && isLastUse(0)
   const buffer = addFunction(program, from, { apply, work, inPlace })
   return [valueIn(buffer, from.width, { tail: from.tail, isExact: isExact && from.isExact })]
+}
+
+/** Returns the first input with its numbers replaced four at a time. */
+export function replacedByKernel(
+  { program, isLastUse }: OperatorContext,
+  from: RowValue,
+  name: GaussianKernel,
+): RowValue[] {
+  const { value } = inRuns(program, from, { isFree: isLastUse(0) })
+  addGaussians(program, value.buffer, name)
+  return [{ ...value, isExact: false }]
 }

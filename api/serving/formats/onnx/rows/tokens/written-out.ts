@@ -1,6 +1,6 @@
 /**
- * Finds layer normalizations that exporters write out as single operators, and makes them one, as ONNX Runtime does. Their square roots would
- * otherwise magnify how coarsely ONNX Runtime computes the activations before them.
+ * Finds layer normalizations and GELU that exporters write out as single operators, and makes each of them one, as ONNX Runtime does. The
+ * square roots of normalizations would otherwise magnify how coarsely ONNX Runtime computes the activations before them.
  */
 import { attributesOf } from '../../attributes.ts'
 import type { OnnxNode } from '../../graph.ts'
@@ -12,15 +12,16 @@ interface Finder {
   constants: ReadonlyMap<string, Constant>
 }
 
-/** Returns the nodes with every normalization that was found as one node; the same list without any. */
-export function withNormalizations(
+/** Returns the nodes with what was found as one node each; the same list without any. */
+export function withFoundNodes(
   nodes: readonly OnnxNode[],
   constants: ReadonlyMap<string, Constant>,
 ): readonly OnnxNode[] {
-  // Each begins with this operator, which few other graphs have.
-  if (!nodes.some(({ op }) => op === 'ReduceMean')) return nodes
+  // Each begins with one of these operators, which few other graphs have.
+  if (!nodes.some(({ op }) => op === 'ReduceMean' || op === 'Erf')) return nodes
   const makers = new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)))
-  const found = nodes.map((node) => normalizationAt(node, { makers, constants }) ?? node)
+  const finder = { makers, constants }
+  const found = nodes.map((node) => normalizationAt(node, finder) ?? gaussianUnitAt(node, finder) ?? node)
   return found.every((node, at) => node === nodes[at]) ? nodes : found
 }
 
@@ -48,6 +49,24 @@ function normalizationAt(node: OnnxNode, finder: Finder): OnnxNode | undefined {
     outputs: node.outputs,
     attributes: new Map([['epsilon', floatAttribute(epsilon)]]),
   }
+}
+
+/** Returns the GELU that ends with a node: `x * (erf(x / √2) + 1) * 0.5`. */
+function gaussianUnitAt(node: OnnxNode, finder: Finder): OnnxNode | undefined {
+  const half = node.op === 'Mul' ? withConstant(node, finder, 'Mul') : undefined
+  const product = half && finder.makers.get(half.value)
+  if (product?.op !== 'Mul' || numberOf(half!.constant, finder) !== 0.5) return undefined
+  const [x = '', sum = ''] = product.inputs
+  const raised = withConstant(finder.makers.get(sum), finder, 'Add')
+  const erf = raised && finder.makers.get(raised.value)
+  if (erf?.op !== 'Erf' || numberOf(raised!.constant, finder) !== 1) return undefined
+  const quotient = finder.makers.get(erf.inputs[0] ?? '')
+  const divisor = numberOf(quotient?.inputs[1] ?? '', finder)
+  const isScaled =
+    (quotient?.op === 'Div' && divisor === Math.fround(Math.SQRT2)) ||
+    (quotient?.op === 'Mul' && divisor === Math.fround(Math.SQRT1_2))
+  if (!isScaled || quotient!.inputs[0] !== x) return undefined
+  return { op: 'Gelu', domain: 'ai.onnx', inputs: [x], outputs: node.outputs, attributes: new Map() }
 }
 
 /** Returns the inputs of a node of a value and a constant. */

@@ -1,9 +1,9 @@
 /** Tests that the softmax kernel answers as the function of single numbers, in place, and leaves other numbers as they are. */
 import { expect, it } from 'vitest'
-import { softmaxes } from '../../../../api/serving/network/exponentials.ts'
-import { softmaxKernelOn } from '../../../../api/serving/network/softmax-kernel.ts'
-import { memoryFor } from '../../../../api/serving/network/wasm-instance.ts'
-import { seededRandom } from '../../../../domain/statistics/random.ts'
+import { softmaxes } from '../../../../../api/serving/network/exponentials.ts'
+import { softmaxKernelOn } from '../../../../../api/serving/network/kernels/softmax-kernel.ts'
+import { memoryFor } from '../../../../../api/serving/network/wasm-instance.ts'
+import { seededRandom } from '../../../../../domain/statistics/random.ts'
 
 const [runs, count, pitch, first] = [200, 12, 20, 8] as const
 
