@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from graph_tokens import attention, double_layer, moved, whole_embedding
+
 ML = "ai.onnx.ml"
 
 
@@ -449,6 +451,7 @@ OPERATORS = [
     (cast, 1, ANY), (foreign, 0.4, LISTED), (gelu, 1, ANY), (power, 1, LISTED), (layer_normalization, 1, LISTED), (choice, 1.5, LISTED),
     (embedding, 1, LISTED), (support_vectors, 0.5, ROW), (scaler, 1, ROW), (normalizer, 1, ROW), (imputer, 1, ROW), (linear, 1, ROW), (extractor, 1, ROW),
     (one_hot, 1, lambda x: x.tail == (1,) and x.kind != "bool"), (label, 4, lambda x: x.kind == "string"),
+    (attention, 3, ROW), (moved, 2, LISTED), (whole_embedding, 3, lambda x: x.kind == "int64" and flat(x)), (double_layer, 8, lambda x: x.kind == "double" and flat(x)),
     (cast, 6, lambda x: x.kind not in ("float", "string")), (one_hot, 4, lambda x: x.kind == "string"),
 ]  # fmt: skip
 

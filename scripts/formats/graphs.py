@@ -57,12 +57,14 @@ def feeds_of(rng, inputs, rows):
     }
 
 
-def neighbours(feeds):
-    """Returns the same rows with every number changed to the next value of its type."""
-    return {
+def neighbours(feeds, single=False):
+    """Returns the same rows with every number changed to the next value of its type. With `single`, doubles change to the next float."""
+    as_read = {name: values.astype(np.float32) if single and values.dtype == np.float64 else values for name, values in feeds.items()}
+    moved = {
         name: np.nextafter(values, np.asarray(np.inf, values.dtype)) if values.dtype in (np.float32, np.float64) else moved_whole(values)
-        for name, values in feeds.items()
+        for name, values in as_read.items()
     }
+    return {name: values.astype(feeds[name].dtype) for name, values in moved.items()}
 
 
 def moved_whole(values):
@@ -100,7 +102,7 @@ def answer(seed, rows):
         opset_imports=[helper.make_opsetid("", graph.opset), helper.make_opsetid(ML, graph.ml)],
         ir_version=int(rng.choice([7, 8, 10])),
     )
-    found = line_of(made.SerializeToString(), feeds_of(rng, inputs, rows), output.name)
+    found = line_of(made.SerializeToString(), feeds_of(rng, inputs, rows), output.name, single=not has_trees)
     return {"name": f"graph-{seed}", "operators": [node.op_type for node in graph.nodes], "opset": graph.opset, **found}
 
 
@@ -115,7 +117,7 @@ def with_moved_constants(data):
     return made.SerializeToString()
 
 
-def line_of(data, feeds, output):
+def line_of(data, feeds, output, single=False):
     """Returns a graph with rows and their predictions. The inputs are in the order of the graph."""
     table = np.concatenate([values.astype(object) for values in feeds.values()], 1)
     found = {"model": base64.b64encode(data).decode(), "rows": [[plain(v) for v in row] for row in table]}
@@ -127,7 +129,7 @@ def line_of(data, feeds, output):
         session = onnxruntime.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
         given = session.run([output], feeds)[0].astype(np.float64).reshape(count, -1)
         with np.errstate(all="ignore"):
-            moved = session.run([output], neighbours(feeds))[0].astype(np.float64).reshape(count, -1)
+            moved = session.run([output], neighbours(feeds, single))[0].astype(np.float64).reshape(count, -1)
             other = onnxruntime.InferenceSession(with_moved_constants(data), settings, providers=["CPUExecutionProvider"])
             weighed = other.run([output], feeds)[0].astype(np.float64).reshape(count, -1)
             spread = np.fmax(np.abs(moved - given), np.abs(weighed - given))

@@ -24,8 +24,10 @@ export interface RowView {
 
 /** The state that steps work on. */
 export interface RowMachine {
-  memory: WebAssembly.Memory
   floats: Float32Array
+  /** The same memory as 64-bit numbers. */
+  doubles: Float64Array
+  memory: WebAssembly.Memory
   dense: Run
   /** The rows of the caller, with `inputs` numbers each. The block begins at `firstRow`. */
   input: Float64Array
@@ -51,6 +53,8 @@ export interface RowProgram {
   work: number
   /** The bytes that steps hold outside the WebAssembly memory. */
   otherBytes: number
+  /** The length of all lists of places. */
+  placeCount: number
 }
 
 const vectorFloats = 4
@@ -63,6 +67,7 @@ export const createRowProgram = (): RowProgram => ({
   steps: [],
   work: 0,
   otherBytes: 0,
+  placeCount: 0,
 })
 
 /** Adds a buffer for the outputs of a step. */
@@ -71,6 +76,10 @@ export function addBuffer(program: RowProgram, width: number): RowBuffer {
   program.buffers.push(buffer)
   return buffer
 }
+
+/** Adds a buffer of 64-bit numbers, each in the place of two floats. */
+export const addDoubleBuffer = (program: RowProgram, width: number): RowBuffer =>
+  addBuffer(program, width * 2)
 
 export function addConstant(program: RowProgram, values: Float32Array): RowBuffer {
   const buffer = { stride: 0, at: 0 }
@@ -92,7 +101,7 @@ export interface CompiledRows {
 
 /** Lays out the memory of a program. `output`: the columns with the outputs. `inputs` and `takesText`: see `RowMachine`. */
 export function compileRows(
-  { buffers, constants, steps, otherBytes }: RowProgram,
+  { buffers, constants, steps, otherBytes, placeCount }: RowProgram,
   { output, inputs, takesText }: { output: RowView; inputs: number; takesText: readonly boolean[] },
 ): CompiledRows {
   const rowFloats = buffers.reduce((sum, { stride }) => sum + stride, 0)
@@ -111,8 +120,9 @@ export function compileRows(
   const floats = new Float32Array(memory.buffer)
   for (const { buffer, values } of constants) floats.set(values, buffer.at)
   const machine: RowMachine = {
-    memory,
     floats,
+    doubles: new Float64Array(memory.buffer),
+    memory,
     dense: fusedKernelOn(memory),
     input: new Float64Array(0),
     inputs,
@@ -126,7 +136,7 @@ export function compileRows(
   const { stride } = output.buffer
   const from = firstFloat(output)
   return {
-    memoryBytes: memory.buffer.byteLength + otherBytes,
+    memoryBytes: memory.buffer.byteLength + otherBytes + placeCount * 4,
     run(input, rows, into, texts) {
       machine.input = input
       machine.texts = texts

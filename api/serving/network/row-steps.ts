@@ -12,9 +12,12 @@ import { distanceKernelOn, packedWeights, padded } from './dense-kernel.ts'
 
 /** The work of an exponential or a similar function, in multiplications. */
 export const exponentialWork = 16
+/** The same, of four numbers at a time. */
+export const vectorWork = exponentialWork / 2
 
 /** A dense layer that later steps may still extend. */
 export interface DenseStep {
+  units: number
   bias: Float32Array
   isRelu: boolean
 }
@@ -31,7 +34,7 @@ export function addDense(
   const inputs = from.width
   const stride = padded(units)
   const weights = packedWeights(kernel, inputs, units)
-  const step: DenseStep = { bias: new Float32Array(stride), isRelu: false }
+  const step: DenseStep = { units, bias: new Float32Array(stride), isRelu: false }
   const [weightBuffer, biasBuffer] = [addConstant(program, weights), addConstant(program, step.bias)]
   const buffer = addBuffer(program, units)
   addStep(program, inputs * stride, ({ dense, memory }) => {

@@ -5,12 +5,13 @@
  */
 import * as wasm from './wasm-encoder.ts'
 import type { Code } from './wasm-encoder.ts'
+import type { MultiplyAdd } from './wasm-instance.ts'
 
 export interface VectorWriter {
   /** Stores what a code gives in a variable, so that it is computed once, and returns the code that reads it. */
   keep(value: Code): Code
   /** a · b + sum, with one rounding where the processor can. */
-  multiplyAdd(sum: Code, a: Code, b: Code): Code
+  multiplyAdd: MultiplyAdd
 }
 
 /** Returns the code of four results. `inputs` are the codes of four numbers each. */
@@ -75,6 +76,14 @@ function exponentialLess1(x: Code, writer: VectorWriter): Code {
 
 const exponential: VectorFunction = ([x], writer) =>
   exponentialOfSmall(wasm.minimumOfFloats(x!, splat(mostExponent)), writer)
+
+/** Exponentials of differences from the largest number of a softmax. Those below e⁻⁸⁰ are 0: numbers without an exponent of their own take long. */
+const softmaxTerm: VectorFunction = ([x, most], writer) => {
+  const distance = writer.keep(minus(x!, most!))
+  const least = splat(-80)
+  const power = exponentialOfSmall(wasm.maximumOfFloats(distance, least), writer)
+  return wasm.selectBits(wasm.areFloatsLess(distance, least), wasm.zeros, power)
+}
 
 /** Exponentials of the products of numbers with the second input. */
 const scaledExponential: VectorFunction = ([x, factor], writer) =>
@@ -194,6 +203,7 @@ const maximum: VectorFunction = ([a, b]) => wasm.maximumOfFloats(a!, b!)
 
 export const vectorFunctions = {
   exponential,
+  softmaxTerm,
   scaledExponential,
   tangentOfLine,
   squareOfLine,
@@ -218,4 +228,20 @@ export const vectorFunctions = {
   quotient,
   minimum,
   maximum,
+}
+
+/** Writes a function with variables from `local` on: what is computed first, the result, and the number of variables. */
+export function writeFunction(
+  of: VectorFunction,
+  inputs: readonly Code[],
+  { local, multiplyAdd }: { local: number; multiplyAdd: MultiplyAdd },
+): { before: Code; result: Code; variables: number } {
+  const kept: Code[] = []
+  const keep = (value: Code): Code => {
+    const variable = local + kept.length
+    kept.push(wasm.set(variable, value))
+    return wasm.get(variable)
+  }
+  const result = of(inputs, { keep, multiplyAdd })
+  return { before: kept.flat(), result, variables: kept.length }
 }

@@ -7,10 +7,9 @@ import {
   type RowProgram,
   type RowView,
 } from './row-program.ts'
-import type { VectorFunction, VectorWriter } from './vector-functions.ts'
+import { writeFunction, type VectorFunction } from './vector-functions.ts'
 import * as wasm from './wasm-encoder.ts'
-import { compileFused, instantiate } from './wasm-instance.ts'
-import type { Code } from './wasm-encoder.ts'
+import { compileFused, instantiate, type MultiplyAdd } from './wasm-instance.ts'
 
 /** The parameters of a module: the rows, the bytes of a row, and an address and a stride in bytes for the results and for each input. */
 const [rows, width, y, yStride] = [0, 1, 2, 3] as const
@@ -24,19 +23,15 @@ const { get, set, add, constant } = wasm
 function moduleWith(
   of: VectorFunction,
   isSingle: readonly boolean[],
-  multiplyAdd: VectorWriter['multiplyAdd'],
+  multiplyAdd: MultiplyAdd,
 ): Uint8Array<ArrayBuffer> {
   const parameters = parametersWith(isSingle.length)
   const column = parameters
-  let vectors = parameters + 1 + isSingle.length
   const inputs = isSingle.map((_, input) => parameters + 1 + input)
-  const kept: Code[] = []
-  const keep = (value: Code): Code => {
-    const local = vectors++
-    kept.push(set(local, value))
-    return get(local)
-  }
-  const result = of(inputs.map(get), { keep, multiplyAdd })
+  const { before, result, variables } = writeFunction(of, inputs.map(get), {
+    local: parameters + 1 + inputs.length,
+    multiplyAdd,
+  })
   const body = wasm.loopWhile(get(rows), [
     ...inputs.flatMap((local, input) =>
       isSingle[input]! ? set(local, wasm.loadSplat(get(addressOf(input)))) : [],
@@ -46,7 +41,7 @@ function moduleWith(
       ...inputs.flatMap((local, input) =>
         isSingle[input]! ? [] : set(local, wasm.load(add(get(addressOf(input)), get(column)))),
       ),
-      ...kept.flat(),
+      ...before,
       ...wasm.store(add(get(y), get(column)), 0, result),
       ...set(column, add(get(column), constant(vectorBytes))),
     ]),
@@ -54,7 +49,7 @@ function moduleWith(
     ...set(y, add(get(y), get(yStride))),
     ...set(rows, wasm.subtract(get(rows), constant(1))),
   ])
-  return wasm.moduleOf({ parameters, numbers: 1, vectors: vectors - parameters - 1 }, body)
+  return wasm.moduleOf({ parameters, numbers: 1, vectors: inputs.length + variables }, body)
 }
 
 const modules = new WeakMap<VectorFunction, Map<string, WebAssembly.Module>>()

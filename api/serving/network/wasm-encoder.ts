@@ -124,6 +124,13 @@ export const areFloatsAtMost = (a: Code, b: Code): Code => [...a, ...b, ...vecto
 /** Takes each bit from `a` where `mask` is 1, otherwise from `b`. */
 export const selectBits = (mask: Code, a: Code, b: Code): Code => [...a, ...b, ...mask, ...vector(0x52)]
 export const andBits = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x4e)]
+/** Pushes the lanes of `a` in another order. */
+export const inLanes = (a: Code, lanes: readonly number[]): Code => [
+  ...a,
+  ...a,
+  ...vector(13),
+  ...lanes.flatMap((lane) => [0, 1, 2, 3].map((byte) => lane * 4 + byte)),
+]
 /** The whole number of each float; 0 for NaN. */
 export const integersOfFloats = (a: Code): Code => [...a, ...vector(0xf8)]
 export const addIntegers = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xae)]

@@ -75,7 +75,8 @@ export async function judgeGraph(given: GraphCase, sessions?: Sessions): Promise
     predictor.close?.()
   }
   const has = (ops: readonly string[]): boolean => ops.some((op) => given.operators.includes(op))
-  const tolerance = has(coarse) ? coarseLimit : has(magnifying) ? magnifiedLimit : limit
+  const isAttention = has(['Softmax']) && has(['Transpose', 'Einsum'])
+  const tolerance = has(coarse) ? coarseLimit : has(magnifying) || isAttention ? magnifiedLimit : limit
   const skipsNaN = has(placingNaN)
   for (const [row, wanted] of given.answers!.entries()) {
     if (skipsNaN && rows[row]!.includes(null)) continue

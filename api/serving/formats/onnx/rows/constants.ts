@@ -7,18 +7,35 @@ export interface Constant {
   type: number
   dims: readonly number[]
   size: number
+  /** Whether it was computed and may differ from ONNX Runtime's in the last bit. */
+  isRounded?: boolean
   /** Reads the values row by row, when called. Undefined for values that are not numbers of 32 or 64 bits. */
   values(): Float64Array | undefined
 }
 
+/** A number, or a number times the rows. */
+export interface Dim {
+  times: number
+  hasRows: boolean
+}
+
+/** A small tensor of which some numbers count the rows. */
+export interface SizeList {
+  type: number
+  dims: readonly number[]
+  values: readonly Dim[]
+  /** As of a constant. */
+  isRounded?: boolean
+}
+
 export const floatType = 1
 export const doubleType = 11
-const [int32, int64] = [6, 7] as const
+export const [int32Type, int64Type, boolType] = [6, 7, 9] as const
 /** For each type: the field with its numbers, their wire type, and the bytes of a number. */
 const numberTypes: Readonly<Record<number, readonly [field: number, wire: 0 | 1 | 5, bytes: 4 | 8]>> = {
   [floatType]: [4, 5, 4],
-  [int32]: [5, 0, 4],
-  [int64]: [7, 0, 8],
+  [int32Type]: [5, 0, 4],
+  [int64Type]: [7, 0, 8],
   [doubleType]: [10, 1, 8],
 }
 
@@ -50,7 +67,7 @@ function rawNumbers({ bytes, from, to }: WireSpan, type: number, size: 4 | 8): F
     const at = index * size
     if (type === floatType) return view.getFloat32(at, true)
     if (type === doubleType) return view.getFloat64(at, true)
-    return type === int32 ? view.getInt32(at, true) : Number(view.getBigInt64(at, true))
+    return type === int32Type ? view.getInt32(at, true) : Number(view.getBigInt64(at, true))
   })
 }
 
@@ -65,10 +82,10 @@ export function constantOfNode(attributes: Attributes, span: WireSpan | undefine
   }
   const [number, whole] = [attributes.number('value_float'), attributes.whole('value_int')]
   if (number !== undefined) return single(floatType, number)
-  if (whole !== undefined) return single(int64, whole)
+  if (whole !== undefined) return single(int64Type, whole)
   const [numbers, wholes] = [attributes.count('value_floats'), attributes.count('value_ints')]
   if (numbers > 0) return listed(floatType, numbers, () => attributes.numbers('value_floats'))
-  return wholes > 0 ? listed(int64, wholes, () => attributes.longs('value_ints')) : undefined
+  return wholes > 0 ? listed(int64Type, wholes, () => attributes.longs('value_ints')) : undefined
 }
 
 const single = (type: number, value: number): Constant => ({

@@ -9,17 +9,15 @@ import { buildForest } from '../../trees/forest.ts'
 import { predictorOf } from '../../trees/predictor.ts'
 import { readEnsemble } from '../tree-ensemble.ts'
 import { floatType } from './constants.ts'
-import { doublesIn } from './double-operators.ts'
+import { doublesIn } from './doubles/double-operators.ts'
+import { addReplacement, replaced, type Replacement } from './replacement.ts'
 import {
-  addReplacement,
   columnNumbers,
   finiteNumbers,
   isRowOfFloats,
   maxRowWork,
-  replaced,
   valueIn,
   type OperatorContext,
-  type Replacement,
   type RowOperator,
   type RowValue,
 } from './row-value.ts'
@@ -36,7 +34,7 @@ function multiply(
 }
 
 /** Arranges a matrix that has one row per input, or one per unit. */
-function kernelOf(
+export function kernelOf(
   values: Float64Array,
   { inputs, units, isByUnit }: { inputs: number; units: number; isByUnit: boolean },
   factor = 1,

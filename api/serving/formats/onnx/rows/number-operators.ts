@@ -2,19 +2,17 @@
 import { activations } from '../../../network/activations.ts'
 import { softmaxes } from '../../../network/exponentials.ts'
 import { refuse } from '../../../network/layers-model.ts'
-import { exponentialWork, type RowFunction } from '../../../network/row-steps.ts'
+import { exponentialWork, vectorWork, type RowFunction } from '../../../network/row-steps.ts'
 import { vectorFunctions } from '../../../network/vector-functions.ts'
 import type { Attributes } from '../attributes.ts'
 import { floatType } from './constants.ts'
+import { replaced, type Replacement, type VectorOf } from './replacement.ts'
 import {
   columnNumbers,
   isRowOfFloats,
-  replaced,
   type OperatorContext,
-  type Replacement,
   type RowOperator,
   type RowValue,
-  type VectorOf,
 } from './row-value.ts'
 
 const each =
@@ -228,8 +226,8 @@ export const numberOperators: Readonly<Record<string, RowOperator>> = {
     exactVectors,
     (of) => (context) => mapped(context, { apply: of(context.attributes), isExact: true }),
   ),
-  ...named(
-    exponentialFunctions,
-    (of) => (context) => mapped(context, { apply: of(context.attributes), work: exponentialWork }),
-  ),
+  ...named(exponentialFunctions, (of) => (context) => {
+    const apply = of(context.attributes)
+    return mapped(context, { apply, work: typeof apply === 'function' ? exponentialWork : vectorWork })
+  }),
 }

@@ -3,10 +3,10 @@ import { addConstant } from '../../../network/row-program.ts'
 import { exponentialWork } from '../../../network/row-steps.ts'
 import { vectorFunctions, type VectorFunction } from '../../../network/vector-functions.ts'
 import { addVectors } from '../../../network/vector-steps.ts'
+import { replaced } from './replacement.ts'
 import {
   columnNumbers,
   operandOf,
-  replaced,
   valueIn,
   type OperatorContext,
   type RowOperator,
@@ -56,6 +56,8 @@ function withBias(
   const from = value(sums)
   if (of !== vectorFunctions.sum || from?.dense === undefined || from.tail.length !== 1 || !isLastUse(sums))
     return undefined
+  // Sums of several tokens that were made one row have a bias for each token.
+  if (from.dense.units !== from.width) return undefined
   const numbers = columnNumbers(constant(bias), from.width)
   if (numbers === undefined || from.dense.bias.some((each) => each !== 0)) return undefined
   from.dense.bias.set(numbers)

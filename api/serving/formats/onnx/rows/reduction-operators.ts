@@ -1,7 +1,16 @@
 /** Lowers the operators that reduce the numbers of a row to one, or normalize them. */
 import { addReduction, type RowReduction } from '../../../network/row-steps.ts'
 import { floatType } from './constants.ts'
-import { finiteNumbers, givenList, isRowOfFloats, replaced, valueIn, type RowOperator } from './row-value.ts'
+import { replaced } from './replacement.ts'
+import {
+  finiteNumbers,
+  givenList,
+  isRowOfFloats,
+  valueIn,
+  type OperatorContext,
+  type RowOperator,
+  type RowValue,
+} from './row-value.ts'
 
 /** Reduces the numbers of a row to one. */
 const reduction =
@@ -25,14 +34,24 @@ const sumOf =
     return end(Math.fround(total), count)
   }
 
-/** Normalizes the numbers along the last axis. Sums overflow as those of ONNX Runtime. */
 const layerNormalization: RowOperator = (context) => {
-  const { node, attributes, value, constant } = context
-  const from = value(0)
-  const axis = attributes.whole('axis') ?? -1
+  const from = context.value(0)
+  const axis = context.attributes.whole('axis') ?? -1
   if (from?.type !== 'float' || from.tail.length === 0 || (axis !== -1 && axis !== from.tail.length))
     return undefined
-  const width = from.tail.at(-1)!
+  return layerNormalizationOf(context, from, from.tail.at(-1)!)
+}
+
+/** Returns a sum with all its digits, so that equal numbers have themselves as mean; infinity beyond 32 bits. */
+const inRange = (sum: number): number => (Number.isFinite(Math.fround(sum)) ? sum : Math.fround(sum))
+
+/** Normalizes each `width` numbers of a value. Sums overflow as those of ONNX Runtime. */
+export function layerNormalizationOf(
+  context: OperatorContext,
+  from: RowValue,
+  width: number,
+): RowValue[] | undefined {
+  const { node, attributes, constant } = context
   const listOf = (input: number): Float64Array | undefined => {
     const list = constant(input)
     return list?.type === floatType && list.size === width && list.dims.at(-1) === width
@@ -49,9 +68,9 @@ const layerNormalization: RowOperator = (context) => {
       for (let first = offset; first < offset + count; first += width) {
         let [sum, squares] = [0, 0]
         for (let k = first; k < first + width; k++) sum += values[k]!
-        const mean = Math.fround(sum) / width
+        const mean = inRange(sum) / width
         for (let k = first; k < first + width; k++) squares += (values[k]! - mean) ** 2
-        const spread = Math.sqrt(Math.fround(squares) / width + epsilon)
+        const spread = Math.sqrt(inRange(squares) / width + epsilon)
         for (let k = 0; k < width; k++)
           values[first + k] = ((values[first + k]! - mean) / spread) * scale[k]! + bias[k]!
       }
@@ -59,16 +78,19 @@ const layerNormalization: RowOperator = (context) => {
   })
 }
 
-export const reductionOperators: Readonly<Record<string, RowOperator>> = {
-  'ai.onnx:ReduceSum': reduction(sumOf((x) => x)),
-  'ai.onnx:ReduceMean': reduction(
-    sumOf(
-      (x) => x,
-      (total, count) => total / count,
-    ),
+/** The reductions by their names in ai.onnx. */
+export const reductions: Readonly<Record<string, RowReduction>> = {
+  ReduceSum: sumOf((x) => x),
+  ReduceMean: sumOf(
+    (x) => x,
+    (total, count) => total / count,
   ),
-  'ai.onnx:ReduceL1': reduction(sumOf(Math.abs)),
-  'ai.onnx:ReduceL2': reduction(sumOf((x) => x * x, Math.sqrt)),
-  'ai.onnx:ReduceSumSquare': reduction(sumOf((x) => x * x)),
+  ReduceL1: sumOf(Math.abs),
+  ReduceL2: sumOf((x) => x * x, Math.sqrt),
+  ReduceSumSquare: sumOf((x) => x * x),
+}
+
+export const reductionOperators: Readonly<Record<string, RowOperator>> = {
+  ...Object.fromEntries(Object.entries(reductions).map(([name, of]) => [`ai.onnx:${name}`, reduction(of)])),
   'ai.onnx:LayerNormalization': layerNormalization,
 }

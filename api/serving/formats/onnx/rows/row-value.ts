@@ -1,7 +1,5 @@
 /** Describes the values of a graph that have numbers for each row, and the context in which an operator computes one. */
-import { addFunction, type DenseStep, type RowFunction } from '../../../network/row-steps.ts'
-import type { VectorFunction } from '../../../network/vector-functions.ts'
-import { addVectors } from '../../../network/vector-steps.ts'
+import type { DenseStep } from '../../../network/row-steps.ts'
 import {
   addConstant,
   type RowBuffer,
@@ -11,7 +9,8 @@ import {
 } from '../../../network/row-program.ts'
 import type { Attributes } from '../attributes.ts'
 import type { OnnxNode } from '../graph.ts'
-import { floatType, type Constant } from './constants.ts'
+import { floatType, type Constant, type SizeList } from './constants.ts'
+import { isOrdinaryRow, type RowShape } from './tokens/row-shape.ts'
 
 /** The element types. All are stored as floats: the other types are casts of inputs, or the codes of texts. */
 type RowType = 'float' | 'double' | 'whole' | 'bool' | 'text'
@@ -26,6 +25,10 @@ export interface RowValue extends RowView {
   type: RowType
   /** The dimensions after the rows. */
   tail: readonly number[]
+  /** The shape of a value whose rows are not its first dimension alone; its `tail` is empty. Most operators need ordinary values. */
+  shape?: RowShape
+  /** The places of the numbers in the buffer from `column` on, when they are not consecutive. Most operators need consecutive numbers. */
+  places?: Int32Array
   /** Whether the value equals ONNX Runtime's bit for bit, which comparisons of trees need. */
   isExact: boolean
   /**
@@ -49,7 +52,12 @@ export interface OperatorContext {
   program: RowProgram
   /** Returns the value of an input; undefined for a constant and for an omitted input. */
   value(input: number): RowValue | undefined
+  /** Returns a constant that is known to the last bit. */
   constant(input: number): Constant | undefined
+  /** Returns a constant that may differ from ONNX Runtime's in the last bit, and the others. */
+  roundedConstant(input: number): Constant | undefined
+  /** Returns sizes of which some count the rows. */
+  sizes(input: number): SizeList | undefined
   /** Whether no other node reads this input. */
   isLastUse(input: number): boolean
 }
@@ -79,45 +87,9 @@ export const valueIn = (
   ...more,
 })
 
-/** A function that replaces the numbers of a row. It is exact if it gives the bits of ONNX Runtime for the same numbers. */
-export interface Replacement {
-  /** A function of the whole row, or of each number. */
-  apply: RowFunction | VectorOf
-  work?: number
-  isExact?: boolean
-}
-
-/** A function of each number, and of constants. */
-export interface VectorOf {
-  of: VectorFunction
-  constants?: readonly number[]
-}
-
-/** Returns the first input with its numbers replaced, in place when no other node reads them. */
-export function replaced(
-  { program, isLastUse }: OperatorContext,
-  from: RowValue,
-  { isExact = false, ...how }: Replacement,
-): RowValue[] {
-  const buffer = addReplacement(program, from, { ...how, inPlace: from.isOwn && isLastUse(0) })
-  return [valueIn(buffer, from.width, { tail: from.tail, isExact: isExact && from.isExact })]
-}
-
-export function addReplacement(
-  program: RowProgram,
-  from: RowView,
-  { apply, work = 1, inPlace }: Omit<Replacement, 'isExact'> & { inPlace: boolean },
-): RowBuffer {
-  if (typeof apply === 'function') return addFunction(program, from, { apply, work, inPlace })
-  return addVectors(program, [from, ...constantsOf(program, apply)], { of: apply.of, work, inPlace })
-}
-
-const constantsOf = (program: RowProgram, { constants = [] }: VectorOf): RowView[] =>
-  constants.map((each) => ({ buffer: addConstant(program, Float32Array.of(each)), column: 0, width: 1 }))
-
 /** Whether a value is one list of 32-bit numbers per row. */
 export const isRowOfFloats = (value: RowValue | undefined): value is RowValue =>
-  value?.type === 'float' && value.tail.length === 1
+  value?.type === 'float' && value.tail.length === 1 && isOrdinaryRow(value)
 
 /** Returns a constant list of finite numbers; otherwise undefined. `most` is the maximum size. */
 export function finiteNumbers(constant: Constant | undefined, most: number): Float64Array | undefined {

@@ -1,13 +1,13 @@
 /** Lowers the operators that rename, select and arrange the columns of a row. Operators that do not move numbers take no time. */
 import type { RowView } from '../../../network/row-program.ts'
 import { addCopy, type RowFunction } from '../../../network/row-steps.ts'
-import { doublesIn, inMemory, valueOfDoubles } from './double-operators.ts'
+import { doublesIn, inMemory, valueOfDoubles } from './doubles/double-operators.ts'
 import { embedding } from './embedding-operators.ts'
+import { replaced } from './replacement.ts'
 import {
   givenList,
   isRowOfFloats,
   noBuffer,
-  replaced,
   shortList,
   valueIn,
   type OperatorContext,

@@ -5,14 +5,8 @@
 import { addDense, addReduction, exponentialWork, type RowReduction } from '../../../network/row-steps.ts'
 import { vectorFunctions } from '../../../network/vector-functions.ts'
 import type { Attributes } from '../attributes.ts'
-import {
-  addReplacement,
-  isRowOfFloats,
-  maxRowWork,
-  valueIn,
-  type Replacement,
-  type RowOperator,
-} from './row-value.ts'
+import { addReplacement, type Replacement } from './replacement.ts'
+import { isRowOfFloats, maxRowWork, valueIn, type RowOperator } from './row-value.ts'
 
 /** A kernel of LIBSVM: each vector is compared with the row, then a function is applied to each result. */
 interface SupportKernel {

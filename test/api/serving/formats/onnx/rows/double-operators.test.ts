@@ -47,8 +47,11 @@ const constants = [
   doublesOf('scales', [1, 2], [1.7, 0.3]),
   doublesOf('one', [1], [0.1]),
   doublesOf('weights', [2, 1], [0.1, 2]),
+  doublesOf('square', [2, 2], [0.1, 2, -0.3, 0.7]),
+  ...[2, 3, 0.5].map((exponent) => doublesOf(`power${exponent}`, [], [exponent])),
   ...initializersOf({
     swapped: { dims: [2], wholes: [1, 0] },
+    last: { dims: [1], wholes: [-1] },
     flat: { dims: [2], wholes: [-1, 2] },
     single: { dims: [2], wholes: [-1, 1] },
   }),
@@ -113,6 +116,32 @@ it.each<[string, Buffer]>([
     'their rounding before trees',
     graphOf([cast('x', 'f', float), cast('f', 'z', double), trees('z', 'y')], float),
   ],
+  ['weights', graphOf([...filled, ...scaled, of('MatMul', ['z', 'weights'], 'y')])],
+  [
+    'weights and a bias',
+    graphOf([...filled, of('Gemm', ['known', 'weights', 'one'], 'h'), of('Sigmoid', ['h'], 'y')]),
+  ],
+  [
+    'weights unit by unit',
+    graphOf([
+      ...filled,
+      of('Gemm', ['known', 'square'], 'h', { attributes: { transB: 1 } }),
+      of('Relu', ['h'], 'y'),
+    ]),
+  ],
+  ['a softmax', graphOf([...filled, of('Softmax', ['known'], 'y', { attributes: { axis: 1 } })])],
+  ...['Abs', 'Neg', 'Sqrt', 'Reciprocal', 'Exp', 'Log', 'Tanh'].map((op): [string, Buffer] => [
+    op,
+    graphOf([...filled, of(op, ['known'], 'y')]),
+  ]),
+  ...[2, 3, 0.5].map((exponent): [string, Buffer] => [
+    `the power ${exponent}`,
+    graphOf([...filled, of('Pow', ['known', `power${exponent}`], 'y')]),
+  ]),
+  ...['ReduceSum', 'ReduceMean', 'ReduceL2', 'ReduceSumSquare'].map((op): [string, Buffer] => [
+    `${op} as a divisor`,
+    graphOf([...filled, of(op, ['known', 'last'], 's'), of('Div', ['known', 's'], 'y')]),
+  ]),
   ['no trees', graphOf([...filled, ...scaled, of('Identity', ['z'], 'y')])],
 ])('numbers of 64 bits: %s', async (_name, bytes) => {
   const { layout } = openOnnx(bytes)
@@ -216,6 +245,30 @@ it('concatenates them with the categories of a text', async () => {
   expect(answersOf(bytes, asked)).toEqual(await bareAnswers(bytes, openOnnx(bytes).layout, asked))
 })
 
+it('adds a number to itself many times, and takes the time of each sum once', async () => {
+  const sums = Array.from({ length: 60 }, (_, at) =>
+    of('Add', [at === 0 ? 'x' : `s${at - 1}`, at === 0 ? 'x' : `s${at - 1}`], at === 59 ? 'y' : `s${at}`),
+  )
+  const bytes = graphOf(sums)
+  const asked = { count: 2, numbers: [1, -0.1, NaN, 1e-300] }
+  const wanted = await bareAnswers(bytes, openOnnx(bytes).layout, asked)
+  expect(answersOf(bytes, asked)).toEqual(Array.from(Float32Array.from(wanted)))
+})
+
+it('more weights of 64 bits than a row has time for are left to ONNX Runtime', () => {
+  const weighted = (units: number): Buffer =>
+    model(
+      graph({
+        inputs: [value('x', [0, 2], double)],
+        outputs: [value('y', [0, 0], double)],
+        initializers: [doublesOf('wide', [2, units], Array<number>(units * 2).fill(0.5)), ...constants],
+        nodes: [of('MatMul', ['x', 'wide'], 'z'), of('ReduceSum', ['z', 'last'], 'y')],
+      }),
+    )
+  expect(openOnnx(weighted(10_000)).rows).toBeDefined()
+  expect(openOnnx(weighted(30_000)).rows).toBeUndefined()
+})
+
 const sigmoid = [cast('x', 'f', float), of('Sigmoid', ['f'], 'p'), cast('p', 's', double)]
 
 it.each<[string, Buffer]>([
@@ -232,7 +285,6 @@ it.each<[string, Buffer]>([
       float,
     ),
   ],
-  ['weights of 64 bits', graphOf([of('MatMul', ['x', 'weights'], 'y')])],
 ])('%s is left to ONNX Runtime', (_name, bytes) => expect(openOnnx(bytes).rows).toBeUndefined())
 
 function answersOf(bytes: Buffer, asked: AskedRows): number[] {

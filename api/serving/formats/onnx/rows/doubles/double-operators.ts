@@ -1,9 +1,13 @@
-/**
- * Lowers the operators on 64-bit numbers before trees, such as a scaler of scikit-learn. The memory of a row program stores 32 bits, so
- * these numbers are computed for each row when trees need them.
- */
-import { addBuffer, addStep, firstFloat, type RowProgram } from '../../../network/row-program.ts'
-import { doubleType, type Constant } from './constants.ts'
+/** Lowers the operators on 64-bit numbers column by column, such as a scaler of scikit-learn before trees or weights. */
+import {
+  addBuffer,
+  addDoubleBuffer,
+  addStep,
+  firstFloat,
+  type RowBuffer,
+  type RowProgram,
+} from '../../../../network/row-program.ts'
+import { doubleType, type Constant } from '../constants.ts'
 import {
   finiteNumbers,
   noBuffer,
@@ -12,9 +16,9 @@ import {
   type OperatorContext,
   type RowOperator,
   type RowValue,
-} from './row-value.ts'
+} from '../row-value.ts'
 
-/** Returns a value of computed 64-bit numbers, with one dimension. */
+/** Returns a value of 64-bit numbers that are not in the 32-bit memory, with one dimension. */
 export const valueOfDoubles = (doubles: readonly DoubleColumn[], more: Partial<RowValue> = {}): RowValue =>
   valueIn(noBuffer, doubles.length, { type: 'double', isExact: true, isOwn: false, doubles, ...more })
 
@@ -40,18 +44,54 @@ export function inMemory(program: RowProgram, value: RowValue): RowValue {
   return valueIn(buffer, width, { tail, isExact })
 }
 
+/** The work of a 64-bit number, in multiplications. */
+export const doubleWork = 4
+
+/**
+ * Stores computed numbers with 64 bits. Without it, a number that two operators read would be computed twice, and so would each number before
+ * it.
+ */
+export function storedDoubles(
+  program: RowProgram,
+  columns: readonly DoubleColumn[],
+  more: Partial<RowValue> = {},
+): RowValue {
+  const width = columns.length
+  const buffer = addDoubleBuffer(program, width)
+  addStep(program, width * doubleWork, (machine) => {
+    const read = columns.map((column) => column(machine))
+    const { doubles } = machine
+    return (rows) => {
+      const [first, stride] = [buffer.at / 2, buffer.stride / 2]
+      for (let row = 0; row < rows; row++)
+        for (let k = 0; k < width; k++) doubles[first + row * stride + k] = read[k]!(row)
+    }
+  })
+  return valueOfDoubles(columnsInBuffer(buffer, width), more)
+}
+
+/** Returns the columns of a buffer of 64-bit numbers. */
+export const columnsInBuffer = (buffer: RowBuffer, width: number): DoubleColumn[] =>
+  Array.from({ length: width }, (_, k): DoubleColumn => ({ doubles }) => {
+    const [first, stride] = [buffer.at / 2 + k, buffer.stride / 2]
+    return (row) => doubles[first + row * stride]!
+  })
+
 type Pair = (a: number, b: number) => number
 
 const maxColumns = 10_000
 
-/** Returns one side of an operator: the columns of a value, or a constant for each of `width` columns. Undefined for any other shape. */
+/** Returns one side of an operator: the columns of a value or a constant for each of `width` columns, or one for all. Undefined for any other shape. */
 function sideOf(
   { value, constant }: OperatorContext,
   input: number,
   width: number,
 ): readonly DoubleColumn[] | undefined {
   const from = value(input)
-  if (from !== undefined) return isRowOfDoubles(from) && from.width === width ? from.doubles : undefined
+  if (from !== undefined) {
+    if (!isRowOfDoubles(from) || !(from.width === width || from.width === 1)) return undefined
+    return from.width === width ? from.doubles : Array.from({ length: width }, () => from.doubles![0]!)
+  }
   return constantColumns(constant(input), width)
 }
 
@@ -64,7 +104,7 @@ function constantColumns(constant: Constant | undefined, width: number): DoubleC
   )
 }
 
-const isRowOfDoubles = (value: RowValue | undefined): value is RowValue =>
+export const isRowOfDoubles = (value: RowValue | undefined): value is RowValue =>
   value?.type === 'double' && value.tail.length === 1 && value.doubles !== undefined
 
 const areExact = ({ node, value }: OperatorContext): boolean =>
@@ -74,25 +114,26 @@ const areExact = ({ node, value }: OperatorContext): boolean =>
 const pair =
   (of: Pair): RowOperator =>
   (context) => {
-    const from = [context.value(0), context.value(1)].find((each) => each !== undefined)
-    if (!isRowOfDoubles(from)) return undefined
-    const [left, right] = [sideOf(context, 0, from.width), sideOf(context, 1, from.width)]
+    const given = [context.value(0), context.value(1)].filter((each) => each !== undefined)
+    const width = Math.max(...given.map((each) => each.width))
+    if (!given.every(isRowOfDoubles)) return undefined
+    const [left, right] = [sideOf(context, 0, width), sideOf(context, 1, width)]
     if (left === undefined || right === undefined) return undefined
     const doubles = left.map((column, k): DoubleColumn => (machine) => {
       const [a, b] = [column(machine), right[k]!(machine)]
       return (row) => of(a(row), b(row))
     })
-    return [valueOfDoubles(doubles, { isExact: areExact(context) })]
+    return [storedDoubles(context.program, doubles, { isExact: areExact(context) })]
   }
 
-const isNaNOf: RowOperator = ({ value }) => {
+const isNaNOf: RowOperator = ({ value, program }) => {
   const from = value(0)
   if (!isRowOfDoubles(from)) return undefined
   const doubles = from.doubles!.map((column): DoubleColumn => (machine) => {
     const read = column(machine)
     return (row) => (Number.isNaN(read(row)) ? 1 : 0)
   })
-  return [valueOfDoubles(doubles, { type: 'bool', isExact: from.isExact })]
+  return [storedDoubles(program, doubles, { type: 'bool', isExact: from.isExact })]
 }
 
 /** Chooses between a number and its replacement, as an imputer does. */
@@ -107,7 +148,7 @@ const where: RowOperator = (context) => {
     const [chooses, a, b] = [column(machine), yes[k]!(machine), no[k]!(machine)]
     return (row) => (chooses(row) === 0 ? b(row) : a(row))
   })
-  return [valueOfDoubles(doubles, { isExact: areExact(context) })]
+  return [storedDoubles(context.program, doubles, { isExact: areExact(context) })]
 }
 
 export const doubleOperators: Readonly<Record<string, RowOperator>> = {
