@@ -14,6 +14,7 @@ import {
 } from './row-program.ts'
 import { exponentialWork, type DenseStep, type RowFunction } from './row-steps.ts'
 import { gaussianKernelOn, type GaussianKernel } from './kernels/gaussian-kernel.ts'
+import { hasPairKernel, pairKernelOn, type PairKernel } from './kernels/pair-kernel.ts'
 import { softmaxKernelOn } from './kernels/softmax-kernel.ts'
 
 /** Columns of a buffer, and where the numbers of a row begin from there. */
@@ -95,6 +96,48 @@ export function addGaussians(program: RowProgram, buffer: RowBuffer, name: Gauss
   })
 }
 
+/** The work of a number in a vector of four, in multiplications. */
+const vectorNumberWork = 0.5
+const vectorBytes = 16
+
+/** Combines all numbers of a buffer that holds one value alone with one number, in place. */
+export function addScaling(
+  program: RowProgram,
+  buffer: RowBuffer,
+  { name, by }: { name: PairKernel; by: number },
+): void {
+  const constant = addConstant(program, new Float32Array(vectorBytes / 4).fill(by))
+  addStep(program, vectorNumberWork * buffer.stride, ({ memory }) => {
+    const run = pairKernelOn(memory, name)
+    const at = buffer.at * 4
+    return (rows) => run(at, constant.at * 4, at, rows * buffer.stride * 4, vectorBytes, 0)
+  })
+}
+
+/** Combines two lists of as many consecutive numbers. */
+function addPairOfLists(
+  program: RowProgram,
+  [a, b]: readonly [Runs, Runs],
+  { name, count }: { name: PairKernel; count: number },
+): RowBuffer {
+  const buffer = addBuffer(program, count)
+  addStep(program, vectorNumberWork * count, ({ memory }) => {
+    const run = pairKernelOn(memory, name)
+    const [firstA, firstB] = [a, b].map(({ view, starts }) => view.buffer.at + view.column + starts[0]!) as [
+      number,
+      number,
+    ]
+    return (rows) => {
+      for (let row = 0; row < rows; row++) {
+        const [atA, atB] = [firstA + row * a.view.buffer.stride, firstB + row * b.view.buffer.stride]
+        const to = buffer.at + row * buffer.stride
+        run(atA * 4, atB * 4, to * 4, buffer.stride * 4, vectorBytes, vectorBytes)
+      }
+    }
+  })
+  return buffer
+}
+
 /** Computes one number for each run of `count` numbers. */
 export function addRunReduction(
   program: RowProgram,
@@ -157,6 +200,8 @@ export function addRunPairs(
   { name, count }: { name: PairName; count: number },
 ): RowBuffer {
   const runs = a.starts.length
+  if (runs === 1 && a.step + b.step === 2 && hasPairKernel(name))
+    return addPairOfLists(program, [a, b], { name, count })
   const buffer = addBuffer(program, runs * count)
   const loop = pairLoops[name]
   addStep(program, (count * 2 + 4) * runs, ({ floats }) => {

@@ -106,8 +106,9 @@ export const shiftWordsLeft = (a: Code, bits: number): Code => [...a, ...constan
 export const areLess = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x43)]
 /** The absolute number of each lane. */
 export const sizes = (a: Code): Code => [...a, ...vector(0xe0)]
-/** The numbers of `a`, which are not negative, with the signs of `b`. */
-export const withSigns = (a: Code, b: Code): Code => orBytes(a, [...b, ...splatFloat(-0), ...vector(0x4e)])
+/** The numbers of `a`, which are not negative, with the signs of `b`. `negativeZeros`: a vector of -0. */
+export const withSigns = (a: Code, b: Code, negativeZeros: Code): Code =>
+  orBytes(a, [...b, ...negativeZeros, ...vector(0x4e)])
 /** The bits of `a` where `which` has ones, and otherwise those of `b`. */
 export const choose = (a: Code, b: Code, which: Code): Code => [...a, ...b, ...which, ...vector(0x52)]
 /** The bits of `a` that are not in `b`. */

@@ -5,7 +5,12 @@
 import * as wasm from '../wasm-encoder.ts'
 import type { Code } from '../wasm-encoder.ts'
 import { instantiate, type Run } from '../wasm-instance.ts'
-import { exponentialCode, polynomial } from './vector-exponential.ts'
+import {
+  exponentialCode,
+  polynomial,
+  vectorConstantsFrom,
+  type VectorConstants,
+} from './vector-exponential.ts'
 
 /** The parameters of the kernel: an address, and the bytes from there on, which are whole vectors. */
 const [x, length] = [0, 1] as const
@@ -38,50 +43,63 @@ const farCoefficients = [
 const nearest = 0.927734375
 
 /** Sets `near` to the error function of `number`. */
-const errorFunction: Code = [
+const errorFunction = (constants: VectorConstants): Code => [
   ...set(size, wasm.sizes(get(number))),
   ...set(square, wasm.multiplyFloats(get(number), get(number))),
   ...set(
     near,
-    wasm.addFloats(wasm.multiplyFloats(polynomial(nearCoefficients, square), get(number)), get(number)),
+    wasm.addFloats(
+      wasm.multiplyFloats(polynomial(nearCoefficients, square, constants), get(number)),
+      get(number),
+    ),
   ),
-  ...exponentialCode(wasm.subtractFloats(polynomial(farCoefficients, size), get(size)), power),
-  ...set(power, wasm.subtractFloats(wasm.splatFloat(1), get(power))),
-  ...set(power, wasm.withSigns(get(power), get(number))),
-  ...set(near, wasm.choose(get(power), get(near), wasm.areLess(wasm.splatFloat(nearest), get(size)))),
+  ...exponentialCode(
+    wasm.subtractFloats(polynomial(farCoefficients, size, constants), get(size)),
+    power,
+    constants,
+  ),
+  ...set(power, wasm.subtractFloats(constants.of(1), get(power))),
+  ...set(power, wasm.withSigns(get(power), get(number), constants.of(-0))),
+  ...set(near, wasm.choose(get(power), get(near), wasm.areLess(constants.of(nearest), get(size)))),
 ]
 
-const moduleWith = (before: Code, after: Code): Uint8Array<ArrayBuffer> =>
-  wasm.moduleOf({ parameters: parameterCount, numbers: numberCount, vectors: vectorCount }, [
-    ...set(end, add(get(x), get(length))),
-    ...wasm.loopWhile(wasm.isMore(get(end), get(x)), [
-      ...set(given, wasm.load(get(x))),
-      ...set(number, before),
-      ...errorFunction,
-      ...wasm.store(get(x), 0, after),
-      ...set(x, add(get(x), constant(vectorBytes))),
-    ]),
-  ])
-
-/** The code before and after the error function. */
+/** What a kernel computes before and after the error function. */
 const kernels = {
-  erf: () => moduleWith(get(given), get(near)),
-  gelu: () =>
-    moduleWith(
-      wasm.multiplyFloats(get(given), wasm.splatFloat(Math.SQRT1_2)),
+  erf: { before: () => get(given), after: () => get(near) },
+  gelu: {
+    before: (constants: VectorConstants) => wasm.multiplyFloats(get(given), constants.of(Math.SQRT1_2)),
+    after: (constants: VectorConstants) =>
       wasm.multiplyFloats(
-        wasm.multiplyFloats(get(given), wasm.splatFloat(0.5)),
-        wasm.addFloats(get(near), wasm.splatFloat(1)),
+        wasm.multiplyFloats(get(given), constants.of(0.5)),
+        wasm.addFloats(get(near), constants.of(1)),
       ),
-    ),
+  },
 }
+
+function moduleWith({ before, after }: (typeof kernels)[GaussianKernel]): Uint8Array<ArrayBuffer> {
+  const constants = vectorConstantsFrom(firstVector + vectorCount)
+  const body = wasm.loopWhile(wasm.isMore(get(end), get(x)), [
+    ...set(given, wasm.load(get(x))),
+    ...set(number, before(constants)),
+    ...errorFunction(constants),
+    ...wasm.store(get(x), 0, after(constants)),
+    ...set(x, add(get(x), constant(vectorBytes))),
+  ])
+  const vectors = vectorCount + constants.count()
+  return wasm.moduleOf({ parameters: parameterCount, numbers: numberCount, vectors }, [
+    ...constants.setup(),
+    ...set(end, add(get(x), get(length))),
+    ...body,
+  ])
+}
+
 export type GaussianKernel = keyof typeof kernels
 
 const compiled = new Map<GaussianKernel, WebAssembly.Module>()
 
 /** Returns a kernel on a memory: `run(address, bytes)`. */
 export function gaussianKernelOn(memory: WebAssembly.Memory, name: GaussianKernel): Run {
-  const module = compiled.get(name) ?? new WebAssembly.Module(kernels[name]())
+  const module = compiled.get(name) ?? new WebAssembly.Module(moduleWith(kernels[name]))
   compiled.set(name, module)
   return instantiate(module, memory)
 }

@@ -5,7 +5,7 @@
 import * as wasm from '../wasm-encoder.ts'
 import type { Code } from '../wasm-encoder.ts'
 import { instantiate, type Run } from '../wasm-instance.ts'
-import { exponentialCode } from './vector-exponential.ts'
+import { exponentialCode, vectorConstantsFrom } from './vector-exponential.ts'
 
 /** The parameters of the kernel: addresses and lengths are in bytes, `length` whole vectors. */
 const [x, runs, length, pitch] = [0, 1, 2, 3] as const
@@ -35,26 +35,30 @@ const eachVector = (body: Code): Code => [
   ]),
 ]
 
-const moduleBytes = (): Uint8Array<ArrayBuffer> =>
-  wasm.moduleOf(
-    { parameters: parameterCount, numbers: numberCount, vectors: vectorCount },
-    wasm.loopWhile(wasm.isAtMost(constant(1), get(runs)), [
-      ...set(end, add(get(x), get(length))),
-      ...set(most, wasm.splatFloat(-Infinity)),
-      ...eachVector(set(most, wasm.larger(get(most), wasm.load(get(at))))),
-      ...acrossLanes(wasm.larger, most),
-      ...set(sum, wasm.zeros),
-      ...eachVector([
-        ...exponentialCode(wasm.subtractFloats(wasm.load(get(at)), get(most)), power),
-        ...wasm.store(get(at), 0, get(power)),
-        ...set(sum, wasm.addFloats(get(sum), get(power))),
-      ]),
-      ...acrossLanes(wasm.addFloats, sum),
-      ...eachVector(wasm.store(get(at), 0, wasm.divideFloats(wasm.load(get(at)), get(sum)))),
-      ...set(x, add(get(x), get(pitch))),
-      ...set(runs, wasm.subtract(get(runs), constant(1))),
+function moduleBytes(): Uint8Array<ArrayBuffer> {
+  const constants = vectorConstantsFrom(firstVector + vectorCount)
+  const body = wasm.loopWhile(wasm.isAtMost(constant(1), get(runs)), [
+    ...set(end, add(get(x), get(length))),
+    ...set(most, constants.of(-Infinity)),
+    ...eachVector(set(most, wasm.larger(get(most), wasm.load(get(at))))),
+    ...acrossLanes(wasm.larger, most),
+    ...set(sum, wasm.zeros),
+    ...eachVector([
+      ...exponentialCode(wasm.subtractFloats(wasm.load(get(at)), get(most)), power, constants),
+      ...wasm.store(get(at), 0, get(power)),
+      ...set(sum, wasm.addFloats(get(sum), get(power))),
     ]),
-  )
+    ...acrossLanes(wasm.addFloats, sum),
+    ...eachVector(wasm.store(get(at), 0, wasm.divideFloats(wasm.load(get(at)), get(sum)))),
+    ...set(x, add(get(x), get(pitch))),
+    ...set(runs, wasm.subtract(get(runs), constant(1))),
+  ])
+  const vectors = vectorCount + constants.count()
+  return wasm.moduleOf({ parameters: parameterCount, numbers: numberCount, vectors }, [
+    ...constants.setup(),
+    ...body,
+  ])
+}
 
 let compiled: WebAssembly.Module | undefined
 

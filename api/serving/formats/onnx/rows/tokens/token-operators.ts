@@ -6,17 +6,18 @@ import {
   addRunFunction,
   addRunPairs,
   addRunReduction,
+  addScaling,
   addSoftmaxes,
   type PairName,
 } from '../../../../network/arranged-steps.ts'
 import { padded } from '../../../../network/dense-kernel.ts'
+import { hasPairKernel } from '../../../../network/kernels/pair-kernel.ts'
 import { softmaxes } from '../../../../network/exponentials.ts'
 import { addConstant } from '../../../../network/row-program.ts'
-import { exponentialWork, type RowFunction } from '../../../../network/row-steps.ts'
+import { exponentialWork } from '../../../../network/row-steps.ts'
 import { inRuns, readableRuns, takesPlaces, transposed } from './arrangement.ts'
 import { floatType } from '../constants.ts'
 import { layerNormalizationOf, reductions, type Reduction } from '../reduction-operators.ts'
-import { replaced } from '../replacement.ts'
 import {
   axisOf,
   broadcast,
@@ -72,23 +73,10 @@ function byNumber(context: OperatorContext, name: PairName): RowValue[] | undefi
   if (!isOfFloats || constant.size !== 1 || constant.dims.length > shapeOfRows(from).dims.length)
     return undefined
   const number = finiteNumbers(constant, 1)?.[0]
-  if (number === undefined || name === 'least' || name === 'most') return undefined
-  return replaced(context, from, { apply: scalings[name](number), isExact: constant.isRounded !== true })
-}
-
-const scalings: Readonly<Record<'add' | 'subtract' | 'multiply' | 'divide', (by: number) => RowFunction>> = {
-  add: (by) => (values, offset, count) => {
-    for (let k = offset; k < offset + count; k++) values[k] = values[k]! + by
-  },
-  subtract: (by) => (values, offset, count) => {
-    for (let k = offset; k < offset + count; k++) values[k] = values[k]! - by
-  },
-  multiply: (by) => (values, offset, count) => {
-    for (let k = offset; k < offset + count; k++) values[k] = values[k]! * by
-  },
-  divide: (by) => (values, offset, count) => {
-    for (let k = offset; k < offset + count; k++) values[k] = values[k]! / by
-  },
+  if (number === undefined || !hasPairKernel(name)) return undefined
+  const { value } = inRuns(context.program, from, { isFree: context.isLastUse(0) })
+  addScaling(context.program, value.buffer, { name, by: number })
+  return [{ ...value, isExact: from.isExact && constant.isRounded !== true }]
 }
 
 function constantShape(context: OperatorContext, value: RowValue | undefined): RowShape | undefined {
