@@ -2,7 +2,7 @@
 
 prepare FOLDER: for each size NAME.txt of LightGBM, NAME.onnx of the same trees and NAME.json, the answers to the first rows; rows.bin (doubles);
 logistic.onnx, a scaler before a logistic regression of three classes; network.onnx and wide.onnx, networks with two hidden layers of 64 and of 256; vectors.onnx, a regression by 200 support vectors; embedding.onnx, a
-network with embeddings of 4 columns, layer normalization and GELU.
+network with embeddings of 4 columns, layer normalization and GELU; transformer.onnx, attention among the columns; doubles.onnx, a network of 64 bits.
 serve FOLDER: for each line "NAME ROWS" on standard input, predicts so many rows and prints the microseconds of the thread per row.
 """
 
@@ -106,6 +106,46 @@ def prepare(folder):
     save("embedding", [helper.make_node(op, inputs, outputs, **given) for op, inputs, outputs, given in steps], [
         whole("sizes", [4, COLUMNS - 4]), single("zero", 0), single("nine", 9), floats("table", 10, 8), floats("scale", width), floats("shift", width),
         floats("w0", width, 64), floats("b0", 64), floats("w1", 64, 1), floats("b1", 1)])
+    transformer(save, floats, single, whole)
+    double = lambda name, *shape: numpy_helper.from_array(rng.normal(0, 0.1, shape), name)
+    steps = [("Cast", ["x"], ["d"], {"to": TensorProto.DOUBLE}), ("Gemm", ["d", "w0", "b0"], ["g0"], {}), ("Relu", ["g0"], ["a0"], {}), ("Gemm", ["a0", "w1", "b1"], ["g1"], {}),
+        ("Relu", ["g1"], ["a1"], {}), ("Gemm", ["a1", "w2", "b2"], ["g2"], {}), ("Sigmoid", ["g2"], ["p"], {}), ("Cast", ["p"], ["y"], {"to": TensorProto.FLOAT})]
+    save("doubles", [helper.make_node(op, inputs, outputs, **given) for op, inputs, outputs, given in steps], [
+        double("w0", COLUMNS, 64), double("b0", 64), double("w1", 64, 64), double("b1", 64), double("w2", 64, 1), double("b2", 1)])
+
+
+def transformer(save, floats, single, whole, width=32, heads=4, blocks=2):
+    """Saves an FT-Transformer: a token for each column and one for the class, and blocks of attention and GELU, as PyTorch exports them."""
+    from onnx import helper
+
+    tokens, size = COLUMNS + 1, width // heads
+    values = [
+        floats("weight", COLUMNS, width), floats("shift", 1, COLUMNS, width), floats("class", width), floats("ones", width), floats("zeros", width), floats("head", width, 1),
+        whole("first", 0), whole("axis0", [0]), whole("axis1", [1]), whole("axis2", [2]), whole("token", [1, width]), single("root", size**0.5),
+        whole("split", [-1, tokens, heads, size]), whole("joined", [-1, tokens, width]),
+    ]
+    nodes = [
+        ("IsNaN", ["x"], ["lost"], {}), ("Where", ["lost", "none", "x"], ["known"], {}), ("Unsqueeze", ["known", "axis2"], ["column"], {}), ("Mul", ["column", "weight"], ["scaled"], {}),
+        ("Add", ["scaled", "shift"], ["columns"], {}), ("Shape", ["x"], ["shape"], {}), ("Slice", ["shape", "axis0", "axis1"], ["rows"], {}),
+        ("Concat", ["rows", "token"], ["sizes"], {"axis": 0}), ("Expand", ["class", "sizes"], ["every"], {}), ("Concat", ["every", "columns"], ["t0"], {"axis": 1}),
+    ]
+    values.append(single("none", 0))
+    for at in range(blocks):
+        of = lambda name: f"{name}{at}"
+        for name, inputs, units in (("q", width, width), ("k", width, width), ("v", width, width), ("o", width, width), ("f", width, 2 * width), ("g", 2 * width, width)):
+            values += [floats(f"w_{name}{at}", inputs, units), floats(f"b_{name}{at}", units)]
+        dense = lambda name, given: [("MatMul", [given, f"w_{name}{at}"], [f"m_{name}{at}"], {}), ("Add", [f"m_{name}{at}", f"b_{name}{at}"], [f"{name}{at}"], {})]
+        nodes.append(("LayerNormalization", [of("t"), "ones", "zeros"], [of("n")], {}))
+        for name, order in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
+            nodes += [*dense(name, of("n")), ("Reshape", [of(name), "split"], [f"r_{name}{at}"], {}), ("Transpose", [f"r_{name}{at}"], [f"h_{name}{at}"], {"perm": order})]
+        nodes += [
+            ("MatMul", [f"h_q{at}", f"h_k{at}"], [of("products")], {}), ("Div", [of("products"), "root"], [of("scores")], {}), ("Softmax", [of("scores")], [of("shares")], {"axis": -1}),
+            ("MatMul", [of("shares"), f"h_v{at}"], [of("mixed")], {}), ("Transpose", [of("mixed")], [of("turned")], {"perm": [0, 2, 1, 3]}), ("Reshape", [of("turned"), "joined"], [of("flat")], {}),
+            *dense("o", of("flat")), ("Add", [of("t"), of("o")], [of("u")], {}), ("LayerNormalization", [of("u"), "ones", "zeros"], [of("l")], {}),
+            *dense("f", of("l")), ("Gelu", [of("f")], [of("a")], {}), *dense("g", of("a")), ("Add", [of("u"), of("g")], [f"t{at + 1}"], {}),
+        ]
+    nodes += [("Gather", [f"t{blocks}", "first"], ["chosen"], {"axis": 1}), ("MatMul", ["chosen", "head"], ["score"], {}), ("Sigmoid", ["score"], ["y"], {})]
+    save("transformer", [helper.make_node(op, inputs, outputs, **given) for op, inputs, outputs, given in nodes], values)
 
 
 def fast_call(path, rows):

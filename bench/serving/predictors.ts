@@ -131,9 +131,9 @@ async function measureSessions(file: (name: string) => string, rows: Float64Arra
     '',
   )
   try {
-    for (const name of (options.graphs || 'logistic,network,wide,vectors,embedding,300x31,1000x64').split(
-      ',',
-    )) {
+    for (const name of (
+      options.graphs || 'logistic,network,wide,vectors,embedding,transformer,doubles,300x31,1000x64'
+    ).split(',')) {
       const bytes = readFileSync(file(`${name}.onnx`))
       const { layout, rows: lowered } = openOnnx(bytes)
       const hosted = await openSessionOf(sessions, { name, bytes, layout })

@@ -250,7 +250,7 @@ def split(g, x):
         sizes = np.full(count, wide // count)
         if g.opset >= 18:
             given["num_outputs"] = count
-    elif g.opset >= 18 and g.chance(0.2):
+    elif g.opset >= 18 and g.chance(0.2) and -(-wide // count) * (count - 1) < wide:
         given["num_outputs"], size = count, -(-wide // count)
         sizes = np.array([size] * (count - 1) + [wide - size * (count - 1)])
     elif g.opset >= 13:

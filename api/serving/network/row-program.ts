@@ -87,6 +87,10 @@ export function addConstant(program: RowProgram, values: Float32Array): RowBuffe
   return buffer
 }
 
+/** Adds constants of 64 bits, each in the place of two floats. */
+export const addDoubleConstant = (program: RowProgram, values: Float64Array): RowBuffer =>
+  addConstant(program, new Float32Array(values.buffer, values.byteOffset, values.length * 2))
+
 export function addStep(program: RowProgram, work: number, make: RowStepMaker): void {
   program.work += stepWork + work
   program.steps.push(make)

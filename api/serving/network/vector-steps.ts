@@ -28,11 +28,11 @@ function moduleWith(
   const parameters = parametersWith(isSingle.length)
   const column = parameters
   const inputs = isSingle.map((_, input) => parameters + 1 + input)
-  const { before, result, variables } = writeFunction(of, inputs.map(get), {
+  const { once, before, result, variables } = writeFunction(of, inputs.map(get), {
     local: parameters + 1 + inputs.length,
     multiplyAdd,
   })
-  const body = wasm.loopWhile(get(rows), [
+  const loop = wasm.loopWhile(get(rows), [
     ...inputs.flatMap((local, input) =>
       isSingle[input]! ? set(local, wasm.loadSplat(get(addressOf(input)))) : [],
     ),
@@ -49,7 +49,7 @@ function moduleWith(
     ...set(y, add(get(y), get(yStride))),
     ...set(rows, wasm.subtract(get(rows), constant(1))),
   ])
-  return wasm.moduleOf({ parameters, numbers: 1, vectors: inputs.length + variables }, body)
+  return wasm.moduleOf({ parameters, numbers: 1, vectors: inputs.length + variables }, [...once, ...loop])
 }
 
 const modules = new WeakMap<VectorFunction, Map<string, WebAssembly.Module>>()

@@ -86,6 +86,9 @@ export const store = (at: Code, offset: number, value: Code): Code => [
 export const zeros: Code = [...vector(12), ...Array.from({ length: 16 }, () => 0)]
 /** Loads a double into the first lane, and 0 into the second one. */
 export const loadDouble = (at: Code): Code => [...at, ...vector(0x5d), 0, 0]
+/** Loads one double into both lanes. */
+export const loadDoubleSplat = (at: Code): Code => [...at, ...vector(10), 0, 0]
+export const multiplyDoubles = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xf2)]
 export const addDoubles = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xf0)]
 /** Stores the first lane. */
 export const storeDouble = (at: Code, value: Code): Code => [...at, ...value, ...vector(0x5b), 0, 0, 0]

@@ -36,30 +36,33 @@ const eachVector = (body: Code): Code => [
 ]
 
 function moduleWith(multiplyAdd: MultiplyAdd): Uint8Array<ArrayBuffer> {
-  const { before, result, variables } = writeFunction(
+  const { once, before, result, variables } = writeFunction(
     vectorFunctions.softmaxTerm,
     [wasm.load(get(at)), get(most)],
     { local: firstVariable, multiplyAdd },
   )
   return wasm.moduleOf(
     { parameters: parameterCount, numbers: numberCount, vectors: firstVariable - firstVector + variables },
-    wasm.loopWhile(wasm.isAtMost(constant(1), get(runs)), [
-      ...set(end, add(get(x), get(length))),
-      ...set(most, wasm.splatFloat(-Infinity)),
-      ...eachVector(set(most, wasm.larger(get(most), wasm.load(get(at))))),
-      ...acrossLanes(wasm.larger, most),
-      ...set(sum, wasm.zeros),
-      ...eachVector([
-        ...before,
-        ...set(power, result),
-        ...wasm.store(get(at), 0, get(power)),
-        ...set(sum, wasm.addFloats(get(sum), get(power))),
+    [
+      ...once,
+      ...wasm.loopWhile(wasm.isAtMost(constant(1), get(runs)), [
+        ...set(end, add(get(x), get(length))),
+        ...set(most, wasm.splatFloat(-Infinity)),
+        ...eachVector(set(most, wasm.larger(get(most), wasm.load(get(at))))),
+        ...acrossLanes(wasm.larger, most),
+        ...set(sum, wasm.zeros),
+        ...eachVector([
+          ...before,
+          ...set(power, result),
+          ...wasm.store(get(at), 0, get(power)),
+          ...set(sum, wasm.addFloats(get(sum), get(power))),
+        ]),
+        ...acrossLanes(wasm.addFloats, sum),
+        ...eachVector(wasm.store(get(at), 0, wasm.divideFloats(wasm.load(get(at)), get(sum)))),
+        ...set(x, add(get(x), get(pitch))),
+        ...set(runs, wasm.subtract(get(runs), constant(1))),
       ]),
-      ...acrossLanes(wasm.addFloats, sum),
-      ...eachVector(wasm.store(get(at), 0, wasm.divideFloats(wasm.load(get(at)), get(sum)))),
-      ...set(x, add(get(x), get(pitch))),
-      ...set(runs, wasm.subtract(get(runs), constant(1))),
-    ]),
+    ],
   )
 }
 

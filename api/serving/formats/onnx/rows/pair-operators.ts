@@ -42,7 +42,7 @@ function computed(
   const width = Math.max(a.width, b.width)
   if (rank > 1 || (rank === 0 && width > 1)) return undefined
   if ([a, b].some((side) => side.width !== width && side.width !== 1)) return undefined
-  const buffer = addVectors(program, [a, b], { of, work: 2 })
+  const buffer = addVectors(program, [a, b], { of, work: 1 })
   return valueIn(buffer, width, { tail: rank === 0 ? [] : [width], isExact: a.isExact && b.isExact })
 }
 
@@ -96,7 +96,7 @@ const mean: RowOperator = (context) => {
   if (total === undefined) return undefined
   const count = addConstant(context.program, Float32Array.of(context.node.inputs.length))
   const parts = [total, { buffer: count, column: 0, width: 1 }]
-  addVectors(context.program, parts, { of: vectorFunctions.quotient, work: 2, inPlace: true })
+  addVectors(context.program, parts, { of: vectorFunctions.quotient, work: 1, inPlace: true })
   // A quotient may differ in the last bit.
   return [{ ...total, isExact: false }]
 }

@@ -70,9 +70,9 @@ export function layerNormalizationOf(
         for (let k = first; k < first + width; k++) sum += values[k]!
         const mean = inRange(sum) / width
         for (let k = first; k < first + width; k++) squares += (values[k]! - mean) ** 2
-        const spread = Math.sqrt(inRange(squares) / width + epsilon)
+        const factor = 1 / Math.sqrt(inRange(squares) / width + epsilon)
         for (let k = 0; k < width; k++)
-          values[first + k] = ((values[first + k]! - mean) / spread) * scale[k]! + bias[k]!
+          values[first + k] = (values[first + k]! - mean) * factor * scale[k]! + bias[k]!
       }
     },
   })

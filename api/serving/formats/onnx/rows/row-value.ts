@@ -40,6 +40,8 @@ export interface RowValue extends RowView {
   isOwn: boolean
   /** Reads or computes each column with 64 bits: present for doubles, for integer inputs, and for comparisons of them. */
   doubles?: readonly DoubleColumn[]
+  /** The buffer of 64-bit numbers that holds all `doubles`, if one does. */
+  stored?: RowBuffer
   /** The dense layer without an activation whose output this is. */
   dense?: DenseStep
   /** For texts: the code of each text, to which operators add. Texts are bytes as Latin-1. */

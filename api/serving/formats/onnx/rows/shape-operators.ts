@@ -222,6 +222,7 @@ const partOf = (from: RowValue, first: number, width: number): RowValue => ({
   isOwn: false,
   dense: undefined,
   doubles: from.doubles?.slice(first, first + width),
+  stored: undefined,
 })
 
 const split: RowOperator = (context) => {

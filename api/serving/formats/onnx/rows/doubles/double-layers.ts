@@ -2,7 +2,8 @@
  * Lowers the layers of networks and linear models of 64-bit numbers: products by weights, functions of the numbers and reductions. They are
  * computed with 64 bits, as by ONNX Runtime.
  */
-import { addDoubleBuffer, addStep } from '../../../../network/row-program.ts'
+import { doubleKernelOn, paddedUnits } from '../../../../network/kernels/double-kernel.ts'
+import { addDoubleBuffer, addDoubleConstant, addStep } from '../../../../network/row-program.ts'
 import { exponentialWork } from '../../../../network/row-steps.ts'
 import type { Attributes } from '../../attributes.ts'
 import { doubleType, type Constant } from '../constants.ts'
@@ -10,21 +11,14 @@ import {
   finiteNumbers,
   givenList,
   maxRowWork,
-  type DoubleColumn,
   type OperatorContext,
   type RowOperator,
   type RowValue,
 } from '../row-value.ts'
-import {
-  columnsInBuffer,
-  doubleWork,
-  isRowOfDoubles,
-  storedDoubles,
-  valueOfDoubles,
-} from './double-operators.ts'
+import { bufferOfDoubles, doubleWork, isRowOfDoubles, valueStored } from './double-operators.ts'
 
-/** The work of a multiplication of 64 bits outside the kernel of dense layers. */
-const productWork = 8
+/** The work of a multiplication of 64 bits, of which a vector has two. */
+const productWork = 4
 
 /** Replaces the numbers of a row, which are all of the list. */
 type ListFunction = (numbers: Float64Array) => void
@@ -39,59 +33,67 @@ function computed(
     apply,
   }: { width: number; work: number; apply: (numbers: Float64Array, answer: Float64Array) => void },
 ): RowValue {
-  const columns = from.doubles!
+  const given = bufferOfDoubles(program, from)
   const buffer = addDoubleBuffer(program, width)
-  addStep(program, columns.length * doubleWork + work, (machine) => {
-    const read = columns.map((column) => column(machine))
-    const [numbers, answer] = [new Float64Array(columns.length), new Float64Array(width)]
-    const { doubles } = machine
+  addStep(program, from.width * doubleWork + work, ({ doubles }) => {
+    const [numbers, answer] = [new Float64Array(from.width), new Float64Array(width)]
     return (rows) => {
       for (let row = 0; row < rows; row++) {
-        for (let k = 0; k < numbers.length; k++) numbers[k] = read[k]!(row)
+        const first = given.at / 2 + row * (given.stride / 2)
+        for (let k = 0; k < numbers.length; k++) numbers[k] = doubles[first + k]!
         apply(numbers, answer)
         doubles.set(answer, buffer.at / 2 + row * (buffer.stride / 2))
       }
     }
   })
-  return valueOfDoubles(columnsInBuffer(buffer, width), { isExact: false })
+  return valueStored(buffer, width, { isExact: false })
 }
 
-/** Returns the weights of `units` sums, input by input; undefined for a matrix of another shape. */
+/** Weights from input i to unit j at `i * paddedUnits(units) + j`. */
+interface DoubleWeights {
+  weights: Float64Array
+  units: number
+}
+
+/** Returns the weights of a matrix; undefined for one of another shape. */
 function weightsOf(
   matrix: Constant | undefined,
   inputs: number,
   isByUnit: boolean,
-): { weights: Float64Array; units: number } | undefined {
+): DoubleWeights | undefined {
   if (matrix?.type !== doubleType || matrix.dims.length !== 2) return undefined
   const [count, units] = (isByUnit ? matrix.dims.toReversed() : matrix.dims) as [number, number]
   // The work of the products limits the memory for them.
-  const values = finiteNumbers(matrix, Math.floor(maxRowWork / productWork))
-  if (count !== inputs || !(units >= 1) || values === undefined) return undefined
-  if (!isByUnit) return { weights: values, units }
-  const weights = new Float64Array(values.length)
-  for (let j = 0; j < units; j++)
-    for (let i = 0; i < inputs; i++) weights[i * units + j] = values[j * inputs + i]!
+  if (count !== inputs || !(units >= 1 && inputs * paddedUnits(units) <= maxRowWork / productWork))
+    return undefined
+  const values = finiteNumbers(matrix, maxRowWork)
+  if (values === undefined) return undefined
+  const weights = new Float64Array(inputs * paddedUnits(units))
+  for (let i = 0; i < inputs; i++)
+    for (let j = 0; j < units; j++)
+      weights[i * paddedUnits(units) + j] = values[isByUnit ? j * inputs + i : i * units + j]!
   return { weights, units }
 }
 
-/** Multiplies the numbers of a row by weights, after a bias. */
+/** Multiplies the numbers of a row by weights, and adds a bias. */
 function sums(
-  context: OperatorContext,
+  { program }: OperatorContext,
   from: RowValue,
-  { weights, units, bias }: { weights: Float64Array; units: number; bias?: Float64Array },
+  { weights, units, bias = new Float64Array(0) }: DoubleWeights & { bias?: Float64Array },
 ): RowValue {
-  return computed(context, from, {
-    width: units,
-    work: weights.length * productWork,
-    apply(numbers, answer) {
-      answer.fill(0)
-      for (let i = 0; i < numbers.length; i++) {
-        const x = numbers[i]!
-        for (let j = 0; j < units; j++) answer[j] = answer[j]! + x * weights[i * units + j]!
-      }
-      if (bias !== undefined) for (let j = 0; j < units; j++) answer[j] = answer[j]! + bias[j]!
-    },
+  const inputs = from.width
+  const stored = bufferOfDoubles(program, from)
+  const biases = new Float64Array(paddedUnits(units))
+  biases.set(bias)
+  const [matrix, summands] = [addDoubleConstant(program, weights), addDoubleConstant(program, biases)]
+  const buffer = addDoubleBuffer(program, biases.length)
+  addStep(program, weights.length * productWork, ({ memory }) => {
+    const run = doubleKernelOn(memory)
+    const [x, y] = [stored.at * 4, buffer.at * 4]
+    return (rows) =>
+      run(x, matrix.at * 4, summands.at * 4, y, rows, inputs, stored.stride * 4, biases.length * 8)
   })
+  return valueStored(buffer, units, { isExact: false })
 }
 
 const matMul: RowOperator = (context) => {
@@ -128,34 +130,39 @@ const functions: Readonly<Record<string, (attributes: Attributes) => (x: number)
 }
 const exact = new Set(['Abs', 'Neg', 'Sqrt', 'Reciprocal', 'Relu'])
 
+/** Replaces each number of a row. */
+function replacedDoubles(
+  context: OperatorContext,
+  from: RowValue,
+  { apply, work = 0, isExact }: { apply: (x: number) => number; work?: number; isExact: boolean },
+): RowValue[] {
+  const found = computed(context, from, {
+    width: from.width,
+    work: from.width * work,
+    apply(numbers, answer) {
+      for (let k = 0; k < numbers.length; k++) answer[k] = apply(numbers[k]!)
+    },
+  })
+  return [{ ...found, isExact: isExact && from.isExact }]
+}
+
 const mapped =
   (name: string, of: (attributes: Attributes) => (x: number) => number): RowOperator =>
-  ({ value, attributes, program }) => {
-    const from = value(0)
+  (context) => {
+    const from = context.value(0)
     if (!isRowOfDoubles(from)) return undefined
-    const apply = of(attributes)
-    const columns = from.doubles!.map((column): DoubleColumn => (machine) => {
-      const read = column(machine)
-      return (row) => apply(read(row))
-    })
-    if (!exact.has(name)) program.work += columns.length * exponentialWork
-    return [storedDoubles(program, columns, { isExact: exact.has(name) && from.isExact })]
+    const isExact = exact.has(name)
+    const work = isExact ? 0 : exponentialWork
+    return replacedDoubles(context, from, { apply: of(context.attributes), work, isExact })
   }
 
-const power: RowOperator = ({ value, constant, program }) => {
-  const [from, exponent] = [value(0), constant(1)]
+const power: RowOperator = (context) => {
+  const [from, exponent] = [context.value(0), context.constant(1)]
   if (!isRowOfDoubles(from) || exponent?.size !== 1 || exponent.dims.length > 2) return undefined
   const by = finiteNumbers(exponent, 1)?.[0]
   if (by === undefined) return undefined
-  const columns = from.doubles!.map((column): DoubleColumn => (machine) => {
-    const read = column(machine)
-    return (row) => {
-      const x = read(row)
-      return by === 2 ? x * x : x ** by
-    }
-  })
-  program.work += columns.length * exponentialWork
-  return [storedDoubles(program, columns, { isExact: from.isExact && by === 2 })]
+  const apply = by === 2 ? (x: number) => x * x : (x: number) => x ** by
+  return replacedDoubles(context, from, { apply, work: exponentialWork, isExact: by === 2 })
 }
 
 const softmax: ListFunction = (numbers) => {

@@ -51,11 +51,18 @@ export const doubleWork = 4
  * Stores computed numbers with 64 bits. Without it, a number that two operators read would be computed twice, and so would each number before
  * it.
  */
-export function storedDoubles(
+export const storedDoubles = (
   program: RowProgram,
   columns: readonly DoubleColumn[],
   more: Partial<RowValue> = {},
-): RowValue {
+): RowValue => valueStored(storedIn(program, columns), columns.length, more)
+
+/** Returns the value of a buffer of 64-bit numbers. */
+export const valueStored = (stored: RowBuffer, width: number, more: Partial<RowValue> = {}): RowValue =>
+  valueOfDoubles(columnsInBuffer(stored, width), { stored, ...more })
+
+/** Computes numbers into a buffer of 64 bits. */
+function storedIn(program: RowProgram, columns: readonly DoubleColumn[]): RowBuffer {
   const width = columns.length
   const buffer = addDoubleBuffer(program, width)
   addStep(program, width * doubleWork, (machine) => {
@@ -67,11 +74,15 @@ export function storedDoubles(
         for (let k = 0; k < width; k++) doubles[first + row * stride + k] = read[k]!(row)
     }
   })
-  return valueOfDoubles(columnsInBuffer(buffer, width), more)
+  return buffer
 }
 
+/** Returns the buffer of a value, whose numbers are computed into one if necessary. */
+export const bufferOfDoubles = (program: RowProgram, value: RowValue): RowBuffer =>
+  value.stored ?? storedIn(program, value.doubles!)
+
 /** Returns the columns of a buffer of 64-bit numbers. */
-export const columnsInBuffer = (buffer: RowBuffer, width: number): DoubleColumn[] =>
+const columnsInBuffer = (buffer: RowBuffer, width: number): DoubleColumn[] =>
   Array.from({ length: width }, (_, k): DoubleColumn => ({ doubles }) => {
     const [first, stride] = [buffer.at / 2 + k, buffer.stride / 2]
     return (row) => doubles[first + row * stride]!

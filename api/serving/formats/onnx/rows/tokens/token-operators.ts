@@ -137,7 +137,7 @@ function paired(
     width: runs * count,
   })
   const buffer = isWhole
-    ? addVectors(program, [wholeView(left), wholeView(right)], { of: pairFunctions[name], work: 2 })
+    ? addVectors(program, [wholeView(left), wholeView(right)], { of: pairFunctions[name], work: 1 })
     : addRunPairs(program, [left, right], { name, count })
   return [valueIn(buffer, runs * count, { ...shaped(shape), isExact: left.isExact && right.isExact })]
 }

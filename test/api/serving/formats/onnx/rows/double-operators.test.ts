@@ -266,7 +266,7 @@ it('more weights of 64 bits than a row has time for are left to ONNX Runtime', (
       }),
     )
   expect(openOnnx(weighted(10_000)).rows).toBeDefined()
-  expect(openOnnx(weighted(30_000)).rows).toBeUndefined()
+  expect(openOnnx(weighted(70_000)).rows).toBeUndefined()
 })
 
 const sigmoid = [cast('x', 'f', float), of('Sigmoid', ['f'], 'p'), cast('p', 's', double)]
