@@ -108,8 +108,8 @@ export async function syncModels(core: {
         return names
       })
       await inParallel(applied, async ({ name, definition }) => {
-        const before = stored.get(name)?.definition.monitor?.everyMs
-        if (before !== undefined && before !== definition.monitor?.everyMs)
+        const known = stored.get(name)
+        if (known !== undefined && known.definition.monitor?.everyMs !== definition.monitor?.everyMs)
           await startOrWakeMonitor(client, name, taskQueue)
         else if (!open.has(monitorWorkflowId(name))) await startMonitor(client, name, taskQueue)
         if (removed.has(name) || hasPausedSchedule(listed, name)) await resumeReturned(client, name, listed)
