@@ -434,6 +434,12 @@ class Results(Folder):
         with self.assertRaisesRegex(ValueError, "not finite"):
             job.write_result(lambda rows: [float("nan") for _ in rows])
 
+    def test_names_the_classes_that_a_model_cannot_have_learnt(self) -> None:
+        label = {"column": "_label", "kind": "classes", "classes": ["0.0", "1.0", "rare"]}
+        job = PlainJob(given_job(self.folder, label=label), io.StringIO())
+        with self.assertRaisesRegex(ValueError, "with 3, .*; no training row has the class 'rare'$"):
+            job.write_result(lambda rows: [[0.1, 0.9] for _ in rows])
+
     def test_refuses_a_job_of_another_contract(self) -> None:
         with self.assertRaisesRegex(ValueError, "contract 2"):
             PlainJob(given_job(self.folder, contract=2), io.StringIO())

@@ -522,10 +522,17 @@ class Job:
             found = len(rows[0]) if rows else 0
             raise ValueError(
                 f"the model answers {len(rows)} rows with {found} numbers each, expected {count} with {width}, as the label of the model file has"
+                + self._absent_classes()
             )
         if any(not math.isfinite(cell) for row in rows for cell in row):
             raise ValueError("the model answers a training row, or one with a changed value, with a number that is not finite")
         return rows
+
+    def _absent_classes(self) -> str:
+        """Names the classes without a training row: a library does not learn them, and gives no number for them."""
+        seen = {str(value) for value in self._read()[self._label_columns[0]]} if self.classes else set()
+        absent = [text for text in self.classes if text not in seen]
+        return f"; no training row has the class {', '.join(map(repr, absent[:10]))}" if absent else ""
 
     def _write(self, name: str, value: Any) -> None:
         (self.output / name).write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
