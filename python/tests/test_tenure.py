@@ -440,6 +440,20 @@ class Results(Folder):
         with self.assertRaisesRegex(ValueError, "with 3, .*; no training row has the class 'rare'$"):
             job.write_result(lambda rows: [[0.1, 0.9] for _ in rows])
 
+    @unittest.skipUnless(has("onnxruntime"), "no onnxruntime")
+    def test_compares_a_pipeline_of_many_columns_at_fewer_rows(self) -> None:
+        import numpy
+
+        names = [f"x{place}" for place in range(800)]
+        label = {"column": "_label", "kind": "number"}
+        job = Job(given_job(self.folder, columns=[{"name": name, "kind": "number"} for name in names], label=label), io.StringIO())
+        job._rows = {name: numpy.arange(6_000.0) for name in names}
+        compared: list[int] = []
+        job._rows_at = lambda places: compared.append(len(places)) or [[0.0] * 800]  # type: ignore[method-assign, func-returns-value]
+        job._source = lambda pipeline: lambda rows: [0.0 for _ in range(len(rows))]  # type: ignore[method-assign]
+        job._differences(None)
+        self.assertEqual(compared, [5_000])
+
     def test_refuses_a_job_of_another_contract(self) -> None:
         with self.assertRaisesRegex(ValueError, "contract 2"):
             PlainJob(given_job(self.folder, contract=2), io.StringIO())

@@ -28,6 +28,8 @@ SCRIPT_FAULT = 2
 #: The maximum number of training rows on which a converted ONNX model is compared with its source. As many rows between their values are
 #: added.
 _MOST_COMPARED = 20_000
+#: The maximum number of values in these rows, each of which takes about 150 bytes while they are compared.
+_MOST_COMPARED_CELLS = 4_000_000
 
 Answers = Sequence[Sequence[float]]
 
@@ -418,7 +420,7 @@ class Job:
 
         rows = self._read()
         count = len(rows[self.columns[0].name])
-        places = spread(count, min(count, _MOST_COMPARED))
+        places = spread(count, min(count, _MOST_COMPARED, max(1_000, _MOST_COMPARED_CELLS // len(self.columns))))
         chosen = self._rows_at(places)
         numbers = {column.name: numpy.unique(rows[column.name][places]).tolist() for column in self.columns if column.kind == "number"}
         source = self._source(pipeline)
