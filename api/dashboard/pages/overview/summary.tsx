@@ -56,6 +56,9 @@ export const OverviewSummary = (seen: Seen): PageElement => {
   const newest = live.toSorted((one, other) => other.since.localeCompare(one.since))[0]
   const asking = open.filter(({ state }) => needsCommand(state))
   const risks = risksOf(seen)
+  // The list of decisions is absent while it is empty.
+  const [only] = asking.length === 1 ? asking : []
+  const decisions = asking.length + waiting.length === 0 ? '/releases' : '#attention'
   return (
     <nav class="summary" aria-label="Summary">
       <Answer href="#models" name="Live" tone={live.length < models.length ? 'warn' : 'good'}>
@@ -69,7 +72,7 @@ export const OverviewSummary = (seen: Seen): PageElement => {
         </span>
       </Answer>
       <Answer
-        href={asking.length === 1 ? `/releases/${asking[0]!.state.id}` : '#attention'}
+        href={only === undefined ? decisions : `/releases/${only.state.id}`}
         name="Needs a decision"
         tone={asking.length > 0 ? 'warn' : 'good'}
       >

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest'
 import { ChampionCell, QualityCell } from '../../../../api/dashboard/pages/overview/cells.tsx'
 import { changeCount, RecentChanges } from '../../../../api/dashboard/pages/overview/changes.tsx'
+import { OverviewSummary } from '../../../../api/dashboard/pages/overview/summary.tsx'
 import { drawModelLanes } from '../../../../api/dashboard/pages/overview/lanes.tsx'
 import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
 import type { OverviewRow } from '../../../../store/dashboard/overview.ts'
@@ -23,6 +24,16 @@ it.each([true, false])(
     expect(html).not.toContain('the first')
   },
 )
+
+it('the count of decisions links to the list of releases while none is open', () => {
+  const seen = { models: [], open: [], alerts: [], changes: [], nowMs: 0 }
+  const decisions = (waiting: object[]) =>
+    /<a[^>]*href="([^"]*)"[^>]*>\s*<span[^>]*>Needs a decision/.exec(
+      String(OverviewSummary({ ...seen, waiting: waiting as never })),
+    )?.[1]
+  expect(decisions([])).toBe('/releases')
+  expect(decisions([{ version: 'iris_v1.0.0' }])).toBe('#attention')
+})
 
 it('both ends of an interval have as many decimals', () => {
   const evaluated = { metric: 'auc', value: 0.6985, rows: 25_000 }
