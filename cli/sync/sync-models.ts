@@ -3,7 +3,7 @@
  * model.
  */
 import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client'
-import { isError } from '../../domain/errors.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
 import { textsOfChange } from '../../domain/installation/model-change.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { BrokenModel } from '../../models/index.ts'
@@ -212,7 +212,7 @@ const maxCallMs = 30_000
 const withDeadline: Interceptor = (options, nextCall) =>
   nextCall({ ...options, deadline: options.deadline ?? Date.now() + maxCallMs }) as ReturnType<Interceptor>
 
-/** Runs `work` with a Temporal client and closes it. */
+/** Runs `work` with a Temporal client and closes it. Throws `temporal_unavailable` where no server responds. */
 export async function withTemporal<T>(
   config: Config,
   work: (client: Client, connection: Connection) => Promise<T>,
@@ -221,6 +221,12 @@ export async function withTemporal<T>(
     ...connectionOf(config.temporal),
     connectTimeout: callMs,
     interceptors: [withDeadline, makeGrpcRetryInterceptor(defaultGrpcRetryOptions())],
+  }).catch((error: Error) => {
+    if (!error.message.includes('Failed to connect before the deadline')) throw error
+    const { address } = config.temporal
+    throw new DomainError('temporal_unavailable', `Temporal does not respond at ${address}`, {
+      remedy: 'Start it (`tenure up` starts the embedded one), or correct TEMPORAL_ADDRESS.',
+    })
   })
   try {
     const { namespace, payloadKeys: keys } = config.temporal
