@@ -89,7 +89,6 @@ export async function openUpgradeStage(former: FormerBuild, policy: ReleasePolic
         cwd: project,
         env: {
           ...systemEnvironment(),
-          TENURE_PROJECT: project,
           TENURE_STATE: config.stateDir,
           DATABASE_URL: config.databaseUrl,
           TENURE_OWNER_DATABASE_URL: ownerDatabaseUrl,

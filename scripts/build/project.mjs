@@ -90,8 +90,21 @@ function nearest(from) {
   }
 }
 
+/**
+ * Reads the project that TENURE_PROJECT names, or else that of the present folder. A misspelt name is an issue, because a command would
+ * read, change or delete the project of the checkout in its place.
+ * @param {string | undefined} named @param {string} present @returns {Project}
+ */
+export function findProject(named, present) {
+  const found = readProject(named || present)
+  if (!named || nearest(named) !== undefined || `${resolve(named)}/`.startsWith(`${home}/`)) return found
+  if (!isPackage || !existsSync(named))
+    found.issues.push(`TENURE_PROJECT is a folder with ${projectFile}, or below one, not "${named}"`)
+  return found
+}
+
 /** The project of this process. Child processes receive its folder, because they run in the folder of the code. */
-export const project = readProject(process.env['TENURE_PROJECT'] || process.cwd())
+export const project = findProject(process.env['TENURE_PROJECT'], process.cwd())
 export const modelsDirectory = `${join(project.folder, project.settings.models)}/`
 
 if (project.folder !== home) {

@@ -43,7 +43,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
   },
   'This machine': {
     TENURE_PROJECT: [
-      'The folder of the model files, the data and the settings. Its file `tenure.config.json` sets `models` (a folder), `state`, `alertChannels`, `port`, and `temporal` and `postgres` (`embedded` or `external`); its `.env` sets any variable of this page. A variable that is set already counts first, then `.env`, then the file.',
+      'The folder of the model files, the data and the settings. Its file `tenure.config.json` sets `models` (a folder), `state`, `alertChannels`, `port`, and `temporal` and `postgres` (`embedded` or `external`); its `.env` sets any variable of this page. In a checkout, a folder without that file in it or above it is refused. A variable that is set already counts first, then `.env`, then the file.',
       'the nearest folder upwards with `tenure.config.json`, else the checkout, or with the package the present folder',
     ],
     TENURE_STATE: [

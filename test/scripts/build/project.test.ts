@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { loadModelsInChild } from '../../../cli/sync/load-models.ts'
-import { readProject } from '../../../scripts/build/project.mjs'
+import { findProject, readProject } from '../../../scripts/build/project.mjs'
 import { checkout } from '../../../temporal.config.ts'
 
 let folder: string
@@ -32,6 +32,18 @@ describe('the project', () => {
     expect(readProject(join(folder, 'a', 'b')).folder).toBe(folder)
     write('a/tenure.config.json', {})
     expect(readProject(join(folder, 'a', 'b')).folder).toBe(join(folder, 'a'))
+  })
+
+  it('that a variable names must have the file: the checkout does not take its place', () => {
+    const issue = (named: string) =>
+      `TENURE_PROJECT is a folder with tenure.config.json, or below one, not "${named}"`
+    const misspelt = join(folder, 'misspelt')
+    for (const named of [folder, misspelt])
+      expect(findProject(named, checkout).issues).toEqual([issue(named)])
+    write('tenure.config.json', {})
+    expect(findProject(folder, checkout)).toMatchObject({ folder, issues: [] })
+    for (const named of [checkout, join(checkout, 'models'), undefined, ''])
+      expect(findProject(named, checkout)).toMatchObject({ folder: checkout, issues: [] })
   })
 
   it('takes its settings from the file, with paths below it', () => {
