@@ -72,6 +72,11 @@ export async function readUpload(
         'invalid_request',
         `the form has ${JSON.stringify(name.slice(0, 60))} ${form.getAll(name).length} times`,
       )
+    else if (typeof value === 'string' && (name === 'artifact' || name === 'columns'))
+      throw new DomainError(
+        'invalid_request',
+        `the form has "${name}" as a text: send it as a file, like curl -F ${name}=@FILE`,
+      )
     else if (typeof value === 'string') texts[name] = redacted(value)
     else files[name] = Buffer.from(await value.arrayBuffer())
   const { artifact, columns, ...more } = files

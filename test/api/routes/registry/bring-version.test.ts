@@ -188,6 +188,11 @@ describe('an artifact', () => {
       })(),
       /the form has "artifact" 2 times/,
     ],
+    [
+      'with its columns as a text',
+      formOf({ artifact: new Blob(['x']), columns: '[]' }),
+      /the form has "columns" as a text: send it as a file, like curl -F columns=@FILE/,
+    ],
     ['with another field', formOf({ artifact: new Blob(['x']), about: 'x' }), /about/i],
   ])('in a form %s is refused', async (_what, form, why) => {
     const { status, json } = await send(form)
