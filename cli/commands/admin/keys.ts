@@ -28,7 +28,7 @@ export const keysGroup: CommandGroup = {
         models: (each) => each.models?.join(', ') ?? 'all',
         created: (each) => time(each.created_at),
         expires: (each) => time(each.expires_at),
-        state: (each) => (each.revoked_at === undefined ? 'active' : `revoked ${time(each.revoked_at)}`),
+        state: stateOf,
       },
     }),
     {
@@ -115,6 +115,11 @@ async function warnOfUnknown(terminal: Terminal, client: Client, wanted: readonl
     terminal.say(
       `There is no model ${unknown.join(', ')} yet; the models are ${known.join(', ') || 'none'}. Revoke the key if a name is misspelt.`,
     )
+}
+
+function stateOf({ revoked_at: revokedAt, expires_at: expiresAt }: KeyAnswer): string {
+  if (revokedAt !== undefined) return `revoked ${time(revokedAt)}`
+  return expiresAt !== undefined && Date.parse(expiresAt) <= Date.now() ? 'expired' : 'active'
 }
 
 /** Finds a key by its id, or an active key by its name. */

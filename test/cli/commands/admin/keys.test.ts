@@ -1,4 +1,4 @@
-/** Tests `tenure keys create` against a stub of the API. */
+/** Tests `tenure keys` against a stub of the API. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -6,11 +6,23 @@ import { keysGroup } from '../../../../cli/commands/admin/keys.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { runCommand } from '../../../support/command-line.ts'
 
+const made = { role: 'viewer', created_at: '2026-01-01T00:00:00.000Z' }
+const keys = [
+  { ...made, id: 'k1', name: 'forever' },
+  { ...made, id: 'k2', name: 'later', expires_at: '2999-01-01T00:00:00.000Z' },
+  { ...made, id: 'k3', name: 'over', expires_at: '2026-02-01T00:00:00.000Z' },
+  { ...made, id: 'k4', name: 'gone', expires_at: made.created_at, revoked_at: '2026-01-02T00:00:00.000Z' },
+]
 let server: Server
 let url: string
 beforeAll(async () => {
   server = createServer((request, response) => {
-    const answer = request.url === '/v1/models' ? { models: [{ name: 'iris' }] } : { key: 'the secret' }
+    const answer =
+      request.url === '/v1/models'
+        ? { models: [{ name: 'iris' }] }
+        : request.method === 'GET'
+          ? { keys }
+          : { key: 'the secret' }
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
   }).listen(0, '127.0.0.1')
   await new Promise((resolve) => server.once('listening', resolve))
@@ -27,4 +39,15 @@ it.each([
   expect([code, out]).toEqual([exitCodes.done, expect.stringContaining('the secret')])
   expect(out + err).toContain(said)
   expect((out + err).includes('There is no model')).toBe(said !== '')
+})
+
+it('a key whose time is over is listed as expired, which no request accepts', async () => {
+  const { out } = await runCommand([keysGroup], ['keys', 'list', '--url', url])
+  const states = out.matchAll(/^k\d .* (active|expired|revoked 2026-01-02 00:00:00)$/gm)
+  expect(Array.from(states, ([, state]) => state)).toEqual([
+    'active',
+    'active',
+    'expired',
+    'revoked 2026-01-02 00:00:00',
+  ])
 })
