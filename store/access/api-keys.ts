@@ -56,7 +56,7 @@ export function idOfKey(key: string): string | undefined {
   return /^tnr_([0-9a-f]{12})_[0-9a-f]{48}$/.exec(key)?.[1]
 }
 
-/** Returns the key itself, which cannot be read again. Throws `invalid_request` when an active key or a system actor has the name. */
+/** Returns the key itself, which cannot be read again. Throws `invalid_request` when a key that is not revoked, or a system actor, has the name. */
 export async function insertKey(
   database: Database,
   input: NewKey,
@@ -73,7 +73,13 @@ export async function insertKey(
       on conflict (name) where revoked_at is null do nothing`,
   )
   if (facts === undefined)
-    throw new DomainError('invalid_request', `an active key is named ${JSON.stringify(input.name)} already`)
+    throw new DomainError(
+      'invalid_request',
+      `a key that is not revoked is named ${JSON.stringify(input.name)} already`,
+      {
+        remedy: `Choose another name, or revoke that key, which may have expired: \`tenure keys revoke ${input.name}\`.`,
+      },
+    )
   return { key, facts }
 }
 
@@ -127,7 +133,14 @@ export async function rotateKey(
     select hash from api_keys
     where id = ${id} and revoked_at is null and (expires_at is null or expires_at > now())`)
   if (now === undefined)
-    throw new DomainError('not_found', `there is no valid key with the id ${JSON.stringify(id)}`)
+    throw new DomainError(
+      'not_found',
+      `there is no key with the id ${JSON.stringify(id)} that is neither revoked nor expired`,
+      {
+        remedy:
+          'Read the state of the keys with `tenure keys`; in place of an expired key, revoke it and create another.',
+      },
+    )
   const facts = await writeKey(
     database,
     sql`update api_keys set hash = ${hashOfKey(key)}, previous_until = now() + ${overlapMs} * interval '1 ms',

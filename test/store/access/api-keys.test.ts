@@ -8,6 +8,7 @@ import {
   insertKey,
   listKeys,
   revokeKey,
+  rotateKey,
 } from '../../../store/access/api-keys.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import type { Store } from '../../../store/postgres.ts'
@@ -77,6 +78,24 @@ describe('a key', () => {
   it('is refused after it expires', async () => {
     await insertKey(store, { name: 'old', role: 'viewer', expiresAt: '2020-01-01T00:00:00Z' })
     expect((await findActiveKeys(store)).map(({ name }) => name)).not.toContain('old')
+  })
+
+  it('keeps its name after it expires until it is revoked, and says so', async () => {
+    const { facts } = await insertKey(store, {
+      name: 'over',
+      role: 'viewer',
+      expiresAt: '2020-01-01T00:00:00Z',
+    })
+    await expect(insertKey(store, { name: 'over', role: 'viewer' })).rejects.toMatchObject({
+      message: 'a key that is not revoked is named "over" already',
+      context: { remedy: expect.stringContaining('`tenure keys revoke over`') as string },
+    })
+    await expect(rotateKey(store, { id: facts.id, overlapMs: 0 })).rejects.toMatchObject({
+      message: expect.stringContaining('neither revoked nor expired') as string,
+      context: { remedy: expect.stringContaining('revoke it and create another') as string },
+    })
+    await revokeKey(store, facts.id)
+    await insertKey(store, { name: 'over', role: 'viewer' })
   })
 
   it('cannot be revoked if it does not exist', async () => {
