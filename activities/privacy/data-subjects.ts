@@ -49,17 +49,13 @@ export async function settleSubjects(
   const hashOf = (value: string) => `sha256(${textLiteral(subjectKey.key)} || ${value})`
   // Each person is hashed once, however many rows there are.
   const persons = `(select distinct ${column} as person from known where ${column} is not null)`
-  const remove = async (isFormer: boolean, spellings: readonly string[]): Promise<void> => {
-    const erased = await listErasedSubjects(store, { model, subjectKey, isFormer })
-    if (erased.length === 0) return
+  const erased = await listErasedSubjects(store, { model, subjectKey })
+  if (erased.length > 0) {
     const list = erased.map(textLiteral).join(', ')
-    const named = spellings.map((each) => `${hashOf(each)} in (${list})`).join(' or ')
+    // A person may have been erased while the column was a text.
+    const named = [...new Set([name, text])].map((each) => `${hashOf(each)} in (${list})`).join(' or ')
     await duck.run(`delete from known where ${column} in (select person from ${persons} where ${named})`)
   }
-  await remove(false, [...new Set([name, text])])
-  // An erasure of an earlier build named a number as the column wrote it, and 1001.50 in a CSV as 1001.5.
-  const asNumbers = ['bigint', 'double'].map((each) => `cast(try_cast(${text} as ${each}) as varchar)`)
-  await remove(true, [text, ...asNumbers])
   const draft = await artifacts.draft('.parquet')
   await duck.run(
     `copy (select distinct ${hashOf(name)} as subject from ${persons} where ${name} is not null order by subject)
@@ -117,7 +113,7 @@ export async function insertUnlessErased(
  */
 export async function findSnapshotsOf(
   { store, artifacts }: Pick<Deps, 'store' | 'artifacts'>,
-  { model, hashes, isDeclared }: { model: string; hashes: readonly string[]; isDeclared: boolean },
+  { model, subjectHash, isDeclared }: { model: string; subjectHash: string; isDeclared: boolean },
 ): Promise<{ digest: string; holds: 'yes' | 'unknown' }[]> {
   const found: { digest: string; holds: 'yes' | 'unknown' }[] = []
   const snapshots = await listModelSnapshots(store, model)
@@ -127,7 +123,7 @@ export async function findSnapshotsOf(
         if (isDeclared) found.push({ digest, holds: 'unknown' })
         continue
       }
-      const holds = await holdsAny(duck, artifacts, subjects, hashes).catch(async (error: unknown) => {
+      const holds = await holdsAny(duck, artifacts, subjects, [subjectHash]).catch(async (error: unknown) => {
         if (!isError(error, 'artifact_corrupt')) throw error
         if (!(await hasFiles(artifacts))) throw error
         return undefined

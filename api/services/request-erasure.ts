@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { DomainError } from '../../domain/errors.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { insertErasure } from '../../store/privacy/erasures.ts'
-import { findSubjectHashes } from '../../store/privacy/subject-hashes.ts'
+import { findSubjectHash } from '../../store/privacy/hashed-subject.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { eraseWorkflowId, type EraseRequest } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
@@ -27,7 +27,7 @@ export async function requestErasure(
   requireModelAccess(actor, input.model)
   const { name: model } = await getModel(store, input.model)
   const { id, isNew } = await store.transaction(async (database) => {
-    const hashes = await findSubjectHashes(database, subjects, { model, subject })
+    const hashes = await findSubjectHash(database, subjects, { model, subject })
     const erasure = await insertErasure(database, {
       id: `era_${randomUUID()}`,
       model,

@@ -7,7 +7,6 @@
 export const numberTypes = '^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*)$'
 
 const maxLength = 400
-const maxDecimals = 37
 
 /** Undefined for a text that is no finite number. */
 export function canonicalNumber(given: string): string | undefined {
@@ -33,16 +32,4 @@ export function canonicalNumberSql(column: string): string {
     else rpad(${digits}, ${exponent} + 1, '0') end`
   const short = `regexp_replace(regexp_replace(${text}, '\\.0*$|(\\.[0-9]*[1-9])0+$', '\\1'), '^-0$', '0')`
   return `case when contains(${text}, 'e') then ${plain} when regexp_full_match(${text}, '-?[0-9.]+') then ${short} end`
-}
-
-/** Returns how columns of DuckDB and Postgres write a number: earlier builds hashed these spellings. */
-export function columnTextsOf(number: string): string[] {
-  const [, decimals = ''] = number.split('.')
-  const scales = Array.from({ length: maxDecimals + 1 - decimals.length }, (_, more) => more).slice(1)
-  const fixed = scales.map((more) => `${number}${decimals === '' ? '.' : ''}${'0'.repeat(more)}`)
-  const [, mantissa, sign, exponent] = /^(.*)e([+-])(\d+)$/.exec(Number(number).toExponential()) ?? []
-  const places = Number(`${sign}${exponent}`)
-  const long = places >= 16 || places < -4 ? `${mantissa}e${sign}${exponent!.padStart(2, '0')}` : ''
-  // A double would round another number to it.
-  return canonicalNumber(long) === number ? [...fixed, long] : fixed
 }

@@ -57,16 +57,15 @@ export const hasErasures = (database: Database): Promise<boolean> =>
 
 /**
  * Returns the hashes of the subjects whose rows are excluded from a model. Throws `configuration_invalid` if they were made with another
- * key. `isFormer`: only of erasures that an earlier build requested, or only of the others.
+ * key.
  */
 export async function listErasedSubjects(
   database: Database,
-  { model, subjectKey, isFormer }: { model: string; subjectKey: SubjectKey; isFormer?: boolean },
+  { model, subjectKey }: { model: string; subjectKey: SubjectKey },
 ): Promise<string[]> {
   const rows = await database.query<{ subject_hash: string; key_digest: string }>(sql`
     select distinct subject_hash, key_digest from erasures
-    where model = ${model} and (former_hashes is null) = coalesce(${isFormer ?? null}::boolean, former_hashes is null)
-    order by subject_hash`)
+    where model = ${model} order by subject_hash`)
   if (rows.some(({ key_digest: digest }) => digest !== subjectKey.digest)) throw underAnotherKey(model)
   return rows.map(({ subject_hash: hash }) => hash)
 }

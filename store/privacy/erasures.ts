@@ -6,7 +6,7 @@ import { DomainError } from '../../domain/errors.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
-import type { SubjectHashes } from './subject-hashes.ts'
+import type { HashedSubject } from './hashed-subject.ts'
 
 export const erasureStages = ['logs', 'replicas', 'again', 'rest', 'snapshots', 'done'] as const
 export type ErasureStage = (typeof erasureStages)[number]
@@ -31,7 +31,7 @@ export interface Erasure {
 }
 
 export interface NewErasure
-  extends Pick<Erasure, 'id' | 'model' | 'keyDigest' | 'requestedBy'>, SubjectHashes {
+  extends Pick<Erasure, 'id' | 'model' | 'keyDigest' | 'requestedBy'>, HashedSubject {
   predictionIds: readonly string[]
 }
 
@@ -44,11 +44,11 @@ export async function insertErasure(
   each: NewErasure,
 ): Promise<{ id: string; isNew: boolean }> {
   const [row] = await database.query<{ id: string; isNew: boolean }>(sql`
-    insert into erasures (id, model, subject_hash, former_hashes, is_number, key_digest, requests, requested_by)
-    values (${each.id}, ${each.model}, ${each.subjectHash}, ${each.formerHashes}, ${each.isNumber}, ${each.keyDigest},
+    insert into erasures (id, model, subject_hash, is_number, key_digest, requests, requested_by)
+    values (${each.id}, ${each.model}, ${each.subjectHash}, ${each.isNumber}, ${each.keyDigest},
       (select coalesce(array_agg(distinct request_of(id)), '{}') from unnest(${[...each.predictionIds]}::uuid[]) as id), ${each.requestedBy})
     on conflict (model, subject_hash) where ended_at is null
-    do update set is_number = excluded.is_number, former_hashes = excluded.former_hashes,
+    do update set is_number = excluded.is_number,
       requests = array(select distinct unnest(erasures.requests || excluded.requests)),
       requested_at = clock_timestamp(),
       -- Replicas acknowledge the newer request, and the log is read again after them.
@@ -69,12 +69,6 @@ export async function getErasure(database: Database, id: string): Promise<Erasur
     throw new DomainError('not_found', `there is no erasure ${JSON.stringify(id.slice(0, 80))}`)
   return found
 }
-
-/** The hashes under which lists of data subjects may hold the subject. */
-export const listSubjectHashes = (database: Database, id: string) =>
-  rowsFrom(database).column<string>(
-    sql`select unnest(subject_hash || coalesce(former_hashes, '{}')) from erasures where id = ${id}`,
-  )
 
 /** The newest first, after the given row. */
 export const listErasures = (

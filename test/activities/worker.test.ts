@@ -94,7 +94,7 @@ it('a control worker ends on SIGTERM although an activity does not', async () =>
   await store.query(sql`insert into models (name, definition, code_digest) values ('iris', '{}', 'c')`)
   const { hashOf, digest } = await openSubjectKey(join(stateDir, 'keys', 'subjects.key'))
   const id = uniqueName('era')
-  const hashes = { subjectHash: hashOf('x'), formerHashes: [], isNumber: false }
+  const hashes = { subjectHash: hashOf('x'), isNumber: false }
   const erasure = { model: 'iris', ...hashes, keyDigest: digest, requestedBy: 'a' }
   await insertErasure(store, { id, ...erasure, predictionIds: [] })
   const holder = await store.pool.connect()

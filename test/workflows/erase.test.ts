@@ -320,7 +320,6 @@ it('an erasure goes through the log again for predictions that are named while i
       id: `era_${randomUUID()}`,
       model: 'iris',
       subjectHash: hashOf('eve'),
-      formerHashes: [],
       isNumber: false,
       keyDigest,
       predictionIds,
@@ -417,7 +416,7 @@ describe('snapshots after an erasure', () => {
       code: 'artifact_corrupt',
     })
     const { hashOf } = await openSubjectKey(deps.config.signing.subjectKey)
-    const asked = { model: 'iris', hashes: [hashOf('600')], isDeclared: true }
+    const asked = { model: 'iris', subjectHash: hashOf('600'), isDeclared: true }
     const find = () => findSnapshotsOf(deps, asked)
     expect(await find()).toContainEqual({ digest: 'sha256:of-another-model', holds: 'yes' })
     // A list that is lost does not stop an erasure, also where its snapshot is lost; a store without any file does, for a while.

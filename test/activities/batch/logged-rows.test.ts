@@ -312,7 +312,6 @@ it('a batch is refused under another key than that of the erasures of its model'
     id: 'era_other',
     model,
     subjectHash: 'h',
-    formerHashes: [],
     isNumber: false,
     keyDigest: 'of another key',
     requestedBy: 'ada',

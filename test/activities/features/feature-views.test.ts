@@ -359,7 +359,7 @@ describe('a feature view over Postgres', () => {
     const found = (await findView(store, digest))!
     const subjectKey = await openSubjectKey(join(root, 'subjects.key'))
     const { key, digest: keyDigest, hashOf } = subjectKey
-    const by = { keyDigest, formerHashes: [], isNumber: false, predictionIds: [], requestedBy: 'olga' }
+    const by = { keyDigest, isNumber: false, predictionIds: [], requestedBy: 'olga' }
     await insertErasure(store, { id: 'era_1', model: 'hills', subjectHash: hashOf('hill'), ...by })
     // Values that are being stored by an ingestion that did not know of the erasure.
     const [time, run] = [at('12:00:00'), { viewId: found.id, asOf: at('12:40:00'), watermark: undefined }]

@@ -110,11 +110,6 @@ describe('a CSV with ids and subjects', () => {
     expect(people).toEqual(ids.filter((_, at) => at !== 1).toSorted())
   })
 
-  it('leaves out a person who was erased under the number that an earlier build made of the id', async () => {
-    const ids = numbered((at) => `${1000 + at}.50`)
-    expect((await snapshotOf(ids, ['1001.5'])).people).toEqual(ids.filter((_, at) => at !== 1))
-  })
-
   it.each<[string, string, string[]]>([
     ['whole numbers', 'BIGINT', numbered((at) => String(1000 + at))],
     ['dates', 'DATE', numbered((at) => `2026-03-${String(at + 1).padStart(2, '0')}`)],

@@ -71,7 +71,6 @@ it('an erasure that is requested again waits until a replica has stored what it 
       id: 'era_2',
       model: 'm',
       subjectHash: 'h',
-      formerHashes: [],
       isNumber: false,
       keyDigest: 'k',
       predictionIds: [],

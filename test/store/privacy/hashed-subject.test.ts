@@ -16,8 +16,8 @@ import { entityColumn } from '../../../models/define/data/view-rows.ts'
 import type { Artifacts } from '../../../store/artifacts.ts'
 import { eraseBatchRows, eraseRest, eraseSpan } from '../../../store/privacy/delete-subject.ts'
 import { findErasureFilter } from '../../../store/privacy/erasure-filter.ts'
-import { getErasure, insertErasure, listSubjectHashes } from '../../../store/privacy/erasures.ts'
-import { findSubjectHashes } from '../../../store/privacy/subject-hashes.ts'
+import { getErasure, insertErasure } from '../../../store/privacy/erasures.ts'
+import { findSubjectHash } from '../../../store/privacy/hashed-subject.ts'
 import { insertBatch } from '../../../store/serving/batches.ts'
 import { openSubjectKey, type SubjectKey } from '../../../store/signing/subject-hash.ts'
 import { insertSnapshot } from '../../../store/training/snapshots.ts'
@@ -164,26 +164,13 @@ async function scene(type: string, persons: readonly string[], routingKeys: read
     const found = await duck.rows<{ entity: string }>(
       `select distinct ${entityColumn(['person'])} as entity from ${textLiteral(path)} order by 1`,
     )
-    // As an earlier build wrote it.
-    const list = await artifacts.draft('.parquet')
-    await duck.run(`copy (
-      select distinct sha256(${textLiteral(subjectKey.key)} || cast(person as varchar)) as subject from ${textLiteral(path)}
-    ) to ${textLiteral(list)} (format parquet)`)
-    const { digest } = await artifacts.take('snapshots', list)
-    await keep({
-      ...(await take()),
-      digest: `sha256:former-${model}`,
-      subjects: digest,
-      subjectIsNumber: undefined!,
-    })
     const range = { shard: 0, from: 0, to: persons.length * 6 }
     return {
       keys: await readKeys(duck, path, ['person'], range),
       entities: found.map(({ entity }) => entity),
     }
   })
-  const now = await take()
-  await keep(now)
+  await keep(await take())
   const output = { kind: 'table' as const, key: ['person'] }
   const input = { kind: 'sql' as const, query: '' }
   const batch = await insertBatch(store, {
@@ -212,7 +199,7 @@ async function scene(type: string, persons: readonly string[], routingKeys: read
     store.query<{ text: string }>(query).then((rows) => rows.map(({ text }) => text).toSorted())
   const request = async (subject: string): Promise<string> => {
     const id = uniqueName('era')
-    const hashes = await findSubjectHashes(store, subjectKey, { model, subject })
+    const hashes = await findSubjectHash(store, subjectKey, { model, subject })
     const by = { keyDigest: subjectKey.digest, predictionIds: [], requestedBy: 'olga' }
     await insertErasure(store, { id, model, ...hashes, ...by })
     return id
@@ -220,8 +207,8 @@ async function scene(type: string, persons: readonly string[], routingKeys: read
   return {
     model,
     request,
-    /** Erases a person; returns the snapshots that hold the person. */
-    async erase(subject: string): Promise<string[]> {
+    /** Erases a person; returns whether the snapshot holds the person. */
+    async erase(subject: string): Promise<boolean> {
       const id = await request(subject)
       const { key } = subjectKey
       const span = { fromAt: '2000-01-01T00:00:00Z', toAt: '2100-01-01T00:00:00Z' }
@@ -230,11 +217,10 @@ async function scene(type: string, persons: readonly string[], routingKeys: read
       await eraseRest(store, { id, key })
       const held = await findSnapshotsOf(
         { store, artifacts },
-        { model, hashes: await listSubjectHashes(store, id), isDeclared: true },
+        { model, subjectHash: (await getErasure(store, id)).subjectHash, isDeclared: true },
       )
       // The model has a snapshot without a list, of its first version.
-      const listed = held.filter(({ holds }) => holds === 'yes')
-      return listed.map(({ digest }) => (digest === now.digest ? 'now' : 'former')).toSorted()
+      return held.some(({ holds }) => holds === 'yes')
     },
     /** The persons in each place. */
     async persons() {
@@ -294,7 +280,7 @@ describe('the erasure of a number', () => {
     ['numeric(18,2)', '4711', ofDecimals],
   ])('of a %s as %s finds each of its spellings, and no other number', async (type, subject, persons) => {
     const { erase, filtered, persons: found } = await scene(type, ['4711', '4712'], [...spellings, '4712.0'])
-    expect(await erase(subject)).toEqual(['former', 'now'])
+    expect(await erase(subject)).toBe(true)
     expect(await found()).toEqual(persons)
     expect(await filtered(['4711', '4711.000', '4712'])).toBe(2)
   })
@@ -305,21 +291,21 @@ describe('the erasure of a number', () => {
       ['1e21', '1e-7', '0.1'],
       ['1e+21', '1e-7', '1000000000000000000000'],
     )
-    expect(await erase('1e+21')).toEqual(['former', 'now'])
-    expect(await erase('0.0000001')).toEqual(['former', 'now'])
+    expect(await erase('1e+21')).toBe(true)
+    expect(await erase('0.0000001')).toBe(true)
     expect(await persons()).toEqual({ snapshot: ['0.1'], batch: ['0.1'], log: [], features: ['0.1'] })
   })
 
   it('of a float with decimals finds the digits of the float', async () => {
     const { erase, persons } = await scene('float', ['0.1', '0.2'], ['0.1'])
-    expect(await erase('0.10')).toEqual(['former', 'now'])
+    expect(await erase('0.10')).toBe(true)
     expect(await persons()).toEqual({ snapshot: ['0.2'], batch: ['0.2'], log: [], features: ['0.2'] })
   })
 
   it('of a bigint above 2⁵³ erases none of its neighbours', async () => {
     const near = ['9007199254740992', '9007199254740993', '9007199254740994']
     const { erase, persons } = await scene('bigint', near, near)
-    expect(await erase('9007199254740993')).toEqual(['former', 'now'])
+    expect(await erase('9007199254740993')).toBe(true)
     const left = near.filter((_, at) => at !== 1)
     expect(await persons()).toEqual({ snapshot: left, batch: left, log: left, features: left })
   })
@@ -328,9 +314,9 @@ describe('the erasure of a number', () => {
 it('the erasure of a text that looks like a number leaves other texts of the same number', async () => {
   const given = ['007', '7', '7.5', '7.50', '1001']
   const { erase, filtered, persons } = await scene('varchar', given, given)
-  expect(await erase('7')).toEqual(['former', 'now'])
-  expect(await erase('7.5')).toEqual(['former', 'now'])
-  expect(await erase('1001.0')).toEqual([])
+  expect(await erase('7')).toBe(true)
+  expect(await erase('7.5')).toBe(true)
+  expect(await erase('1001.0')).toBe(false)
   const left = ['007', '1001', '7.50']
   expect(await persons()).toEqual({ snapshot: left, batch: left, log: left, features: left })
   expect(await filtered(['7', '7.0', '007', '7.50'])).toBe(1)
@@ -340,13 +326,13 @@ it('an erasure of a model that names no subject any more finds the lists of earl
   const { store } = fixture
   const { model, request } = await scene('bigint', ['4711'], [])
   await store.query(sql`update models set definition = definition - 'subject' where name = ${model}`)
-  // One list is lost, and another snapshot is from before there were lists.
-  await store.query(sql`
-    update snapshots set source = source || ${JSON.stringify({ subjects: `sha256:${'0'.repeat(64)}` })}::jsonb
-    where digest = ${`sha256:former-${model}`}`)
-  await store.query(sql`
-    insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
-    select digest || '-first', model, as_of, rows, bytes, columns, '{}' from snapshots where digest = ${`sha256:former-${model}`}`)
+  // The list of another snapshot is lost, and a third one is from before the model named a subject.
+  const sources = [{ subjects: `sha256:${'0'.repeat(64)}`, subjectIsNumber: true }, {}]
+  for (const [at, source] of sources.entries())
+    await store.query(sql`
+      insert into snapshots (digest, model, as_of, rows, bytes, columns, source, created_at)
+      select digest || ${`-${at}`}, model, as_of, rows, bytes, columns, ${JSON.stringify(source)}, created_at - interval '1 hour'
+      from snapshots where model = ${model} and source ? 'subjects' order by created_at desc limit 1`)
   const id = await request('4711')
   await store.query(sql`update erasures set stage = 'snapshots' where id = ${id}`)
   expect(await new MockActivityEnvironment().run(eraseStage(deps), { id })).toBe('done')
