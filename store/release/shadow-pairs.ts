@@ -18,7 +18,7 @@ export interface Pair {
   /** 0 if both predictions are equal; absent if one version predicts more numbers than the other. */
   difference?: number
   /** A hash of the routing key, because the pairs of one user count once. */
-  entity?: number
+  entity: number
 }
 
 /** Stores pairs. An existing pair stays unchanged, and those of erased requests are left out: a replica may hold them for minutes. */
@@ -35,7 +35,7 @@ export async function insertPairs(database: Database, pairs: readonly Pair[]): P
       ${pairs.map((pair) => JSON.stringify(pair.served))}::jsonb[],
       ${pairs.map((pair) => JSON.stringify(pair.shadow))}::jsonb[],
       ${pairs.map((pair) => pair.difference ?? null)}::double precision[],
-      ${pairs.map((pair) => pair.entity ?? null)}::bigint[]
+      ${pairs.map((pair) => pair.entity)}::bigint[]
     ) as sent (model, release_id, prediction_id)
     where not exists (select from erased_requests where erased_requests.id = request_of(sent.prediction_id))
     on conflict (release_id, prediction_id) do nothing`)
@@ -44,7 +44,7 @@ export async function insertPairs(database: Database, pairs: readonly Pair[]): P
 /** A pair, reduced to its difference. */
 export interface ComparedPair {
   predictionId: string
-  entity: number | null
+  entity: number
   /** The decisions; null for a number. */
   served: string | boolean | null
   shadow: string | boolean | null
@@ -143,11 +143,11 @@ export async function countPairs(
       from arrivals
     ),
     firsts as (
-      select distinct on (coalesce(entity::text, prediction_id::text)) prediction_id, served, shadow, at
+      select distinct on (entity) prediction_id, served, shadow, at
       from shadow_pairs cross join mature
       where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
         and served ? 'label' and shadow ? 'label' and at <= mature.until
-      order by coalesce(entity::text, prediction_id::text), at, prediction_id
+      order by entity, at, prediction_id
     ),
     known as (
       select pairs.served -> 'label' as served, pairs.shadow -> 'label' as shadow,

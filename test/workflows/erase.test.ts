@@ -150,8 +150,8 @@ describe('the erasure of a subject', () => {
       insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
       values (${named}, now() - interval '3 hours', 'iris', 'iris_v1.1.0', 'champion', 1, 2, ${features}, '{0,0}', 1)`)
     await fixture.store.query(sql`
-      insert into shadow_pairs (model, release_id, prediction_id, served_version, shadow_version, served, shadow)
-      values ('iris', 'rel_x', ${hers[0]}, ${version}, ${version}, '{}', '{}')`)
+      insert into shadow_pairs (model, release_id, prediction_id, served_version, shadow_version, served, shadow, entity)
+      values ('iris', 'rel_x', ${hers[0]}, ${version}, ${version}, '{}', '{}', 1)`)
     // Reviews of an answer to the subject, and of an answer to another subject.
     await fixture.store.query(sql`
       insert into reviews (prediction_id, model, value, reviewed_by)

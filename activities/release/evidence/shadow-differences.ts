@@ -152,9 +152,8 @@ function createCounts() {
     if (distance !== undefined) into[Math.round(distance * (into.length - 1))]!++
   }
   return {
-    /** Whether the pair is the first of its user; a pair of an earlier build names no user. */
+    /** Whether the pair is the first of its user. */
     isFirst({ entity }: ComparedPair): boolean {
-      if (entity === null) return true
       if (users.has(entity)) return false
       users.add(entity)
       return true

@@ -38,7 +38,7 @@ beforeAll(async () => {
   await store.query(sql`
     insert into predictions (id, at, model, version, release_id, arm, generation, instances, features, outputs, latency_us)
     values (${id}, ${at(-60)}, ${model}, ${version}, 'rel_1', 'champion', 1, 1, '', '{0.5}', 1)`)
-  const pair = { model, release: 'rel_1', predictionId: id, difference: 0 }
+  const pair = { model, release: 'rel_1', predictionId: id, difference: 0, entity: 1 }
   await insertPairs(store, [
     {
       ...pair,

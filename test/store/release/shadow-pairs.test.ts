@@ -33,16 +33,12 @@ beforeEach(async () => {
 })
 
 type Value = number | string | boolean
-/** Inserts a request that both versions answered; each further value is a later revision of its outcome. */
+let users = 1_000
+/** Inserts a request of a new user that both versions answered; each further value is a later revision of its outcome. */
 const pair = (first: Value, second: Value, ...outcomes: Value[]) =>
-  pairOf(undefined, first, second, ...outcomes)
+  pairOf(users++, first, second, ...outcomes)
 
-async function pairOf(
-  entity: number | undefined,
-  first: Value,
-  second: Value,
-  ...outcomes: Value[]
-): Promise<void> {
+async function pairOf(entity: number, first: Value, second: Value, ...outcomes: Value[]): Promise<void> {
   const predictionId = randomUUID()
   await insertPairs(store, [
     {
@@ -54,7 +50,7 @@ async function pairOf(
       served: { label: first },
       shadow: { label: second },
       difference: 0,
-      ...(entity !== undefined && { entity }),
+      entity,
     },
   ])
   for (const value of outcomes)
@@ -143,10 +139,11 @@ it('a pair of an erased request is not stored', async () => {
   const [predictionId, other] = [`${randomUUID().slice(0, -4)}0001`, randomUUID()]
   await store.query(sql`insert into erased_requests (id) select request_of(${predictionId}::uuid)`)
   const versions = { servedVersion: served, shadowVersion: shadow, served: {}, shadow: {} }
-  const pairs = [predictionId, other].map((each) => ({
+  const pairs = [predictionId, other].map((each, entity) => ({
     model,
     release: 'rel_1',
     predictionId: each,
+    entity,
     ...versions,
   }))
   await insertPairs(store, pairs)

@@ -205,8 +205,8 @@ it('a request that names an erased person in one of its instances is left out of
     )
   // A replica may store the pairs of its requests before it stores the requests.
   await client.query(`
-    insert into shadow_pairs (model, release_id, prediction_id, served_version, shadow_version, served, shadow)
-    select model, 'rel_1', (left(id::text, 32) || '0001')::uuid, version, version, '{}', '{}' from arrived`)
+    insert into shadow_pairs (model, release_id, prediction_id, served_version, shadow_version, served, shadow, entity)
+    select model, 'rel_1', (left(id::text, 32) || '0001')::uuid, version, version, '{}', '{}', 1 from arrived`)
   const removed = await removeErased!(client)
   const { rows } = await client.query<{ features: Buffer }>('select features from arrived')
   const pairs = await client.query(`

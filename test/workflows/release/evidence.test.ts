@@ -189,7 +189,7 @@ describe('evidence against a candidate rolls it back', () => {
     const ids = Array.from({ length: 60 }, () => randomUUID())
     await insertPairs(
       fixture.store,
-      ids.map((predictionId) => ({
+      ids.map((predictionId, entity) => ({
         model: fixtureModel.name,
         release: release.id,
         predictionId,
@@ -198,6 +198,7 @@ describe('evidence against a candidate rolls it back', () => {
         served: { label: true },
         shadow: { label: false },
         difference: 1,
+        entity,
       })),
     )
     const observedAt = new Date().toISOString()

@@ -177,7 +177,7 @@ describe('strategy shadow', () => {
     const ids = Array.from({ length: count }, () => `${randomUUID().slice(0, 32)}0000`)
     await insertPairs(
       fixture.store,
-      ids.map((predictionId) => ({
+      ids.map((predictionId, entity) => ({
         model: fixtureModel.name,
         release: release.id,
         predictionId,
@@ -186,6 +186,7 @@ describe('strategy shadow', () => {
         served: { label: right.champion },
         shadow: { label: right.candidate },
         difference: 0,
+        entity,
       })),
     )
     await fixture.store.query(sql`
