@@ -121,14 +121,8 @@ function disagreementOf(
   { disagreement }: CanaryEvidence,
   state: ReleaseState,
 ): DisagreementReport | undefined {
-  const { disagreement: policy = 'off', alpha } = state.policy.limits
-  if (
-    observedStage(state) !== 'shadow' ||
-    disagreement === undefined ||
-    policy === 'off' ||
-    alpha.disagreement === undefined
-  )
-    return undefined
+  const { disagreement: policy, alpha } = state.policy.limits
+  if (observedStage(state) !== 'shadow' || disagreement === undefined || policy === 'off') return undefined
   const report = reportDisagreement(disagreement, policy, alpha.disagreement)
   return { ...report, slices: report.slices.slice(0, maxSlices) }
 }
@@ -201,8 +195,7 @@ function abFinding(
   if (state.strategy !== 'ab' || ab === undefined || observedStage(state) !== 'canary') return undefined
   const { metric } = ab
   if (!isAbMetric(metric)) return abOfBusiness(metric, business?.[metric], ab)
-  // A policy of an earlier build has no α of its own for quality.
-  const quality = limits.alpha.quality === undefined ? limits.alpha.paired : limits.alpha.quality / 2
+  const quality = limits.alpha.quality / 2
   const { alpha } = ab
   if (metric !== 'errors')
     return judgeAb(cohorts, { metric, alpha }, metric === 'accuracy' ? quality : limits.alpha.conversion)

@@ -193,10 +193,9 @@ function holdbackReader(
   state: ReleaseState,
 ): ((whole: boolean) => Promise<HoldbackEvidence | undefined>) | undefined {
   const { id: release, model, version, baseline, policy, routings } = state
-  const { probation, limits } = policy
+  const { probation } = policy
   const since = routings.find((each) => each.stage === 'probation')
   if (observedStage(state) !== 'probation' || !probation || !since || baseline === undefined) return undefined
-  if (limits.alpha.quality === undefined) return undefined
   const { holdbackBp } = probation
   // Compares each holdback user with as many champion users as the shares give.
   const block = Math.max(1, Math.floor((10_000 - holdbackBp) / holdbackBp))

@@ -16,7 +16,7 @@ import {
   type CanaryCounts,
   type StageCounts,
 } from './counts.ts'
-import { checkCanaryPolicy, isOn, rateMetrics, type CanaryPolicy } from './policy.ts'
+import { checkCanaryPolicy, rateMetrics, type CanaryPolicy } from './policy.ts'
 import { guardTest } from '../sequential/one-arm-rate-test.ts'
 import { breakerReason } from '../serving/circuit-breaker.ts'
 import { nonInferiorityEvidence } from '../sequential/non-inferiority-test.ts'
@@ -55,7 +55,7 @@ export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): Incre
       ? []
       : promotion.metrics.map((metric) => promotionProof(metric, promotion))
   const shift =
-    problems.length > 0 || !isOn(policy.scoreShift) || policy.alpha.scoreShift === undefined
+    problems.length > 0 || policy.scoreShift === 'off'
       ? undefined
       : scoreShift(policy.scoreShift, policy.alpha.scoreShift, answersPerKey)
   const guard = guardTest(policy.guardRate)
@@ -138,7 +138,7 @@ export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): Incre
         dropped?.isCertain ? dropped.reason : null,
         pairedReason(judged),
         shift?.finding(evidence.answerNames) ?? null,
-        isOn(policy.disagreement) && policy.disagreement.action === 'rollback' ? differing : null,
+        policy.disagreement !== 'off' && policy.disagreement.action === 'rollback' ? differing : null,
         ...effects.against,
       ].filter((reason) => reason !== null)
       if (against.length > 0)
@@ -176,7 +176,7 @@ function differenceOf(
   { disagreement: limits, alpha }: CanaryPolicy,
   statistics: Statistics,
 ): Reason | null {
-  if (disagreement === undefined || !isOn(limits) || alpha.disagreement === undefined) return null
+  if (disagreement === undefined || limits === 'off') return null
   const report = reportDisagreement(disagreement, limits, alpha.disagreement)
   statistics['disagreement'] = report.all.mean
   statistics['disagreementLow'] = report.all.low

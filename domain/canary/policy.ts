@@ -73,10 +73,10 @@ export interface CanaryPolicy {
   }
   /** How the realised shares are compared with the configured ones. */
   srm: SrmPolicy | 'off'
-  /** How far the answers of the arms may differ without outcomes. Absent: they are not compared. */
-  scoreShift?: ScoreShiftPolicy | 'off'
-  /** How often the versions may answer one request differently, in a shadow. Absent: it is not judged. */
-  disagreement?: DisagreementPolicy | 'off'
+  /** How far the answers of the arms may differ without outcomes. `'off'`: they are not compared. */
+  scoreShift: ScoreShiftPolicy | 'off'
+  /** How often the versions may answer one request differently, in a shadow. `'off'`: it is not judged. */
+  disagreement: DisagreementPolicy | 'off'
   /**
    * Business metrics by name: what users do after their first request. A loss rolls back. Needs `alpha.business`. Absent: events are not
    * judged.
@@ -112,17 +112,12 @@ export const defaultCanaryPolicy: CanaryPolicy = {
   disagreement: defaultDisagreement,
 }
 
-/** A policy of an earlier build lacks this part. */
-export function isOn<Part extends object>(part: Part | 'off' | undefined): part is Part {
-  return part !== undefined && part !== 'off'
-}
-
 /** What the evidence against the candidate does at its threshold. Business and external metrics have one figure for all, of the worst. */
 export function evidenceEffect(policy: CanaryPolicy, metric: string): string {
   const { scoreShift, disagreement, business = {}, external = {} } = policy
   const actions: Readonly<Record<string, readonly unknown[]>> = {
-    scoreShift: isOn(scoreShift) ? [scoreShift.action] : [],
-    disagreement: isOn(disagreement) ? [disagreement.action] : [],
+    scoreShift: scoreShift !== 'off' ? [scoreShift.action] : [],
+    disagreement: disagreement !== 'off' ? [disagreement.action] : [],
     business: Object.values(business).map(({ action }) => action),
     external: Object.values(external).map(({ action }) => action),
   }
@@ -174,7 +169,7 @@ export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
     atLeast('srm.tolerance', srm.tolerance, 0)
     atLeast('srm.designEffect', srm.designEffect, 1)
   }
-  checkAnswers(policy, { need, above, between })
+  checkAnswers(policy, { issues, need, above, between })
   if (isGiven(policy.business)) {
     part('business', issuesOfBusiness(policy.business))
     need(
@@ -198,15 +193,17 @@ type Check = (field: string, value: number, low: number) => void
 function checkAnswers(
   { scoreShift, disagreement }: CanaryPolicy,
   checks: {
+    issues: string[]
     need: (holds: boolean, issue: string) => void
     above: Check
     between: (field: string, value: number, low: number, high: number) => void
   },
 ): void {
-  const { need, above, between } = checks
+  const { issues, need, above, between } = checks
   const action = (field: string, value: string) =>
     need(['ask', 'rollback'].includes(value), `${field}.action is one of ask, rollback, not ${value}`)
-  if (isGiven(scoreShift) && scoreShift !== 'off') {
+  if (!isGiven(scoreShift)) issues.push('scoreShift is missing; set it to "off" to compare no answers')
+  else if (scoreShift !== 'off') {
     const { tolerance, minDelta, rollbackRatio } = scoreShift
     above('scoreShift.tolerance', tolerance, 0)
     need(minDelta >= 0 && minDelta < 1, `scoreShift.minDelta is ${minDelta}, it must lie between 0 and 1`)
@@ -216,7 +213,9 @@ function checkAnswers(
       `scoreShift.rollbackRatio is ${rollbackRatio}, it must be above 1 + tolerance, or be null`,
     )
   }
-  if (isGiven(disagreement) && disagreement !== 'off') {
+  if (!isGiven(disagreement))
+    issues.push('disagreement is missing; set it to "off" to compare no answers of the shadow')
+  else if (disagreement !== 'off') {
     between('disagreement.max', disagreement.max, 0, 1)
     action('disagreement', disagreement.action)
   }

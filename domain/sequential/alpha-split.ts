@@ -3,8 +3,7 @@
  * per cent, and a good release observed long enough would always be rolled back.
  */
 /**
- * The probability, for each test, that it acts (rolls back or asks an approver) on a candidate that is no worse than its champion. A test
- * without an α is off.
+ * The probability, for each test, that it acts (rolls back or asks an approver) on a candidate that is no worse than its champion.
  */
 export interface AlphaSplit {
   /** Requests that failed. */
@@ -20,11 +19,11 @@ export interface AlphaSplit {
   /** Paired predictions that only the champion got right. */
   paired: number
   /** Matured outcomes of the two arms: an A/B release by accuracy or errors, and a probation. */
-  quality?: number
+  quality: number
   /** The shares of the answers of the two arms. */
-  scoreShift?: number
+  scoreShift: number
   /** Requests that the two versions answer differently. */
-  disagreement?: number
+  disagreement: number
   /** Conversions of an A/B release. */
   conversion: number
   /** What users do after their first request, over all business metrics together. */
@@ -35,7 +34,7 @@ export interface AlphaSplit {
   reserve: number
 }
 
-export const defaultAlpha: Required<Omit<AlphaSplit, 'business' | 'external'>> = {
+export const defaultAlpha: Omit<AlphaSplit, 'business' | 'external'> = {
   errors: 0.01,
   guard: 0.001,
   slow95: 0.005,
@@ -64,8 +63,8 @@ export function alphaFor({ business, external }: { business: boolean; external: 
   return external ? { ...split, external: externalShare, reserve: split.reserve - externalShare } : split
 }
 
-/** Tests that a policy of an earlier build lacks, or that need their own metrics. */
-const optional: readonly string[] = ['quality', 'scoreShift', 'disagreement', 'business', 'external']
+/** Tests that need their own metrics. */
+const optional: readonly string[] = ['business', 'external']
 
 /** Σα: the maximum probability of rolling back a good release, over all metrics, stages and looks. */
 export function totalAlpha(split: AlphaSplit): number {

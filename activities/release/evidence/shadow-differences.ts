@@ -34,8 +34,7 @@ export function differenceReader(
   store: Database,
   { id: release, model, version: shadow, baseline, policy }: ReleaseState,
 ): DifferenceReader | undefined {
-  const { disagreement = 'off', alpha } = policy.limits
-  const isRead = policy.shadow !== undefined && disagreement !== 'off' && alpha.disagreement !== undefined
+  const isRead = policy.shadow !== undefined && policy.limits.disagreement !== 'off'
   if (baseline === undefined || !isRead) return undefined
   const counts = createCounts()
   let compared: Compared | undefined

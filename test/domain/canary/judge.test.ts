@@ -366,7 +366,7 @@ describe('a policy', () => {
       for (const external of [false, true]) expect(checkAlpha(alphaFor({ business, external }))).toEqual([])
     expect(checkAlpha({ ...defaultAlpha, errors: 0.02 })[0]).toContain('sums to')
     expect(checkAlpha({ ...defaultAlpha, guard: NaN })[0]).toContain('alpha.guard')
-    expect(checkAlpha({} as never)).toHaveLength(8)
+    expect(checkAlpha({} as never)).toHaveLength(11)
   })
 
   it('is checked field by field', () => {
@@ -415,10 +415,12 @@ describe('a policy', () => {
 
   it('without a required field is refused, and does not throw', () => {
     expect(checkCanaryPolicy(null as never)).toEqual(['alpha is missing'])
-    const { promotion: _, srm: __, ...rest } = defaultCanaryPolicy
+    const { promotion: _, srm: __, scoreShift: ___, disagreement: ____, ...rest } = defaultCanaryPolicy
     expect(checkCanaryPolicy(rest as never)).toEqual([
       expect.stringContaining('promotion is missing'),
       expect.stringContaining('srm is missing'),
+      expect.stringContaining('scoreShift is missing'),
+      expect.stringContaining('disagreement is missing'),
     ])
   })
 })

@@ -125,7 +125,7 @@ function disagreementTile(
   verdicts: ReleaseSubject['verdicts'],
   { disagreement }: CanaryPolicy,
 ): Pick<MetricTile, 'band'> {
-  if (disagreement === undefined || disagreement === 'off') return {}
+  if (disagreement === 'off') return {}
   const points = verdicts.flatMap(({ at, statistics }): BandPoint[] => {
     const [low, mean, high] = ['disagreementLow', 'disagreement', 'disagreementHigh'].map(
       (name) => statistics[name],
