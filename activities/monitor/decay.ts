@@ -175,7 +175,6 @@ async function compareSpread(
   }
   const rows = await listLogged(deps.store, asked, maxRows)
   const { output, profile } = target.manifest
-  // By position: the profile of an earlier build is that of the first number and has no name.
   const place = number === undefined || output.kind !== 'numbers' ? 0 : output.names.indexOf(number)
   const score = answerProfiles(profile)[place]
   const answers = (await answersOf(deps, target, rows)).filter((each) => each !== null)

@@ -38,7 +38,6 @@ export interface CategoryProfile {
  * without numbers.
  */
 export const scoreRanges = (profile: ReferenceProfile | undefined): number[] =>
-  profile?.ranges ??
   answerProfiles(profile).flatMap((each) => (each.kind === 'number' ? [rangeOf(each)] : []))
 
 const rangeOf = ({ edges }: NumberProfile): number => (edges.length > 1 ? edges.at(-1)! - edges[0]! : 0)
@@ -54,8 +53,6 @@ export interface ReferenceProfile {
   /** For several numbers per row, replaces `score` and `label`: one profile per number, in their order and with its name. */
   scores?: NumberProfile[]
   labels?: NumberProfile[]
-  /** For versions with several numbers whose `score` and `label` are of the first number only: the range of each number. */
-  ranges?: number[]
 }
 
 /** The profiles of the answers: one, or one per number. */

@@ -116,7 +116,7 @@ export function judgeDecay(
 
 const nameOf = ({ number = '' }: TopAnswer): string => number
 
-/** The state of an earlier build has no counts by number. */
+/** 0 for a number that was not counted before, also for one named as what objects inherit. */
 const windowsOf = ({ collapsed }: Pick<DecayState, 'collapsed'>, top: TopAnswer): number =>
   Object.hasOwn(collapsed, nameOf(top)) ? collapsed[nameOf(top)]! : 0
 

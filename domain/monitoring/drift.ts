@@ -144,8 +144,7 @@ export function judgeDrift(given: DriftEvidence, policy: DriftPolicy = defaultDr
     return rows.map((row, i): DriftRow => {
       if (row.level === 'alarm' && old[i]!.level === 'alarm') return row
       const profile = profiles[i]!
-      // The evidence of earlier builds has answers by their names.
-      const before = newest?.before[keyOf(profile.name)] ?? newest?.before[profile.name]
+      const before = newest?.before[keyOf(profile.name)]
       const sudden = newest && suddenRow(profile, newestOf[profile.name], before, policy)
       if (sudden !== undefined) return sudden
       return row.level === 'alarm' ? { ...row, level: 'warn' } : row

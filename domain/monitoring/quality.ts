@@ -56,8 +56,8 @@ export interface QualityReport {
   metric: GateMetric
   higherIsBetter: boolean
   value: number | null
-  /** The standard error of the value; null when undefined, absent in reports of earlier builds. */
-  standardError?: number | null
+  /** The standard error of the value; null when undefined. */
+  standardError: number | null
   baseline: number | null
   margin: number
   rows: number
@@ -82,6 +82,7 @@ export function judgeQuality(
     metric,
     higherIsBetter: higherIsBetter(metric),
     value: null,
+    standardError: null,
     baseline,
     margin,
     rows: rows.length,
@@ -155,7 +156,7 @@ export function judgeFloor(
   quality: Pick<QualityReport, 'level' | 'metric' | 'value' | 'standardError' | 'higherIsBetter' | 'rows'>,
   floors: NonNullable<MonitorPolicy['quality']>,
 ): FloorReport | undefined {
-  const { level, metric, value, standardError: error = null, higherIsBetter, rows } = quality
+  const { level, metric, value, standardError: error, higherIsBetter, rows } = quality
   if (value === null || level === 'insufficient') return undefined
   const errorAt = (limit: number) => errorAtLimit(error, { isShare: isShare(metric), value, limit, rows })
   const { text, ...found } = compareFloors({ value, errorAt }, { ...floors, higherIsBetter })

@@ -231,8 +231,7 @@ function judgeSlices(
     if (typeof members === 'string') return [{ ...unmeasured(name), level: 'unreadable', problem: members }]
     const part = pick(scored, members)
     const keys = members.map((row) => routingKeys[row]!)
-    // A version of an earlier build was evaluated by the mean of its numbers.
-    if (targets.length === 0 || Object.hasOwn(baseline, name)) return [measure(name, part, keys)]
+    if (targets.length === 0) return [measure(name, part, keys)]
     return scoresOfNumbers(part).map((each, k) => measure(sliceNameOf(name, targets[k]!), each, keys))
   })
   const adjusted = holm(measured.map(({ p }) => p))

@@ -123,12 +123,6 @@ describe('answers of a champion that have become one', () => {
     })
   })
 
-  it('begin to count anew after an update from a release that did not tell numbers apart', () => {
-    const { collapsed: _, ...earlier } = { ...last(), collapseWindows: 1 }
-    const found = judgeDecay(facts({ tops: [top] }), earlier as unknown as DecayState, limits)
-    expect(found).toMatchObject({ finding: undefined, state: { collapsed: { '': 1 } } })
-  })
-
   it.each([
     [0.4, true],
     [0.9, false],

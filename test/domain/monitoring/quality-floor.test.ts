@@ -117,7 +117,8 @@ describe('the floors of a model', () => {
   })
 
   it('are in doubt without a standard error, and not compared without a measured quality', () => {
-    const given = { level: 'held', metric: 'accuracy', value: 0.1, higherIsBetter: true, rows } as const
+    const measured = { metric: 'accuracy', value: 0.1, standardError: null } as const
+    const given = { ...measured, level: 'held', higherIsBetter: true, rows } as const
     expect(judgeFloor(given, floors)).toMatchObject({ level: 'doubtful', alarm: 'doubtful' })
     expect(judgeFloor({ ...given, level: 'insufficient' }, floors)).toBeUndefined()
     expect(judgeFloor({ ...given, value: null }, floors)).toBeUndefined()

@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest'
 import {
   countBins,
   numberProfile,
-  scoreRanges,
   type NumberProfile,
   type ReferenceProfile,
 } from '../../../domain/model/reference-profile.ts'
@@ -94,25 +93,6 @@ describe('drift of several numbers', () => {
       previous: null,
     })
     expect(report.reasons).toMatchObject([{ code: 'score_unreadable', values: { name: 'arrival' } }])
-  })
-
-  it('of a version that has the profile of the first number alone is judged as before', () => {
-    const [first] = profiles
-    const old: ReferenceProfile = {
-      rows: 5_000,
-      features: [],
-      score: { ...first!, name: 'score' },
-      label: { ...first!, name: 'label' },
-      ranges: [2, 3, 4],
-    }
-    const shifted = countBins(first!, values(600, 0.8))
-    const window = { features: {}, score: shifted, label: shifted }
-    const report = judgeDrift({ reference: old, current: window, previous: window })
-    expect(report).toMatchObject({ score: { name: 'score', level: 'alarm' }, label: { name: 'label' } })
-    expect(report).not.toHaveProperty('scores')
-    expect(report).not.toHaveProperty('labels')
-    expect(scoreRanges(old)).toEqual([2, 3, 4])
-    expect(scoreRanges(reference).map((range) => Math.round(range))).toEqual([3, 3, 3])
   })
 })
 

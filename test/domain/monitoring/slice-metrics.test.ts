@@ -70,11 +70,6 @@ describe('the slices of several numbers', () => {
     expect(clearedOf('night (near)')).toEqual([])
     expect(clearedOf('evening (near)')).toEqual(['quality_slice'])
   })
-
-  it('are judged by their mean for a version that the gate has judged so', () => {
-    expect(levels(given(1.5, { evening: 50.5 }))).toEqual(['evening: held'])
-    expect(levels(given(50, { evening: 50.5 }))).toEqual(['evening: lost'])
-  })
 })
 
 describe('the slices of a window', () => {
