@@ -26,9 +26,9 @@ export interface ModelDefinition {
   features: Features
   /**
    * The names of the features as the model file lists them, for artifacts that do not name their columns: Postgres keeps `features` in an order
-   * of its own. Absent in definitions without an order.
+   * of its own.
    */
-  featureOrder?: string[]
+  featureOrder: string[]
   label: LabelDefinition
   source: SourceDefinition
   expectations: Expectation[]
@@ -63,12 +63,6 @@ export interface ModelDefinition {
   /** Rows whose predictions every predictor must reproduce. Empty: they are chosen from the training rows. */
   golden: FeatureRow[]
 }
-
-/** The features in the order of the model file; without `featureOrder`, in the order in which Postgres stores them. */
-export const featureNames = ({
-  features,
-  featureOrder,
-}: Pick<ModelDefinition, 'features' | 'featureOrder'>): string[] => featureOrder ?? Object.keys(features)
 
 export type LabelDefinition = {
   /** The column of the source that holds the label; for several numbers, the first. */

@@ -25,7 +25,6 @@ import { servedText, type ServedFacts } from '../../domain/training/served-facts
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getSnapshot, type Snapshot } from '../../store/training/snapshots.ts'
 import { signArtifact } from '../../store/signing/artifact-signatures.ts'
-import type { FeatureFit } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { Deps } from '../deps.ts'
 
@@ -130,16 +129,9 @@ function servedOf({ source }: Snapshot): string | undefined {
 }
 
 /** The number follows code changes; for a brought artifact without known code, it follows file changes. */
-const numberedBy = ({
+const numberedBy = ({ features, featureOrder, output, training, files }: Manifest): Numbered => ({
   features,
-  featureOrder,
-  preprocessing,
-  output,
-  training,
-  files,
-}: Manifest): Numbered => ({
-  features,
-  order: featureOrder ?? (preprocessing as FeatureFit[] | undefined)?.map(({ name }) => name),
+  order: featureOrder,
   output,
   snapshot: training.snapshot,
   code: training.origin === 'brought' ? digestOfJson(files) : training.code,

@@ -3,7 +3,7 @@
  * they get the job of the contract, and write checkpoints and result to the store.
  */
 import { Context } from '@temporalio/activity'
-import { featureNames, type ModelDefinition } from '../../domain/model-definition.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { jobOfDefinition, type ProgramJob } from '../../domain/training/program-job.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
@@ -55,7 +55,7 @@ export const prepareTraining =
     const limitMs = definition.trainer?.limitMs ?? defaultLimitMs
     if (training.status === 'done') return { limitMs }
     const path = await withHeartbeat(() => artifacts.locate('snapshots', snapshotDigest))
-    const columns = featureNames(definition)
+    const columns = definition.featureOrder
     const of = digestOfJson({ codeDigest, snapshotDigest, seed, hyperparameters, columns })
     const { checkpoints, output } = await openAttempt(config.artifactRoot, {
       trainingId: id,

@@ -4,7 +4,7 @@
  */
 import { basename, dirname, join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
-import { featureNames, type ModelDefinition } from '../../domain/model-definition.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { parseProgressLine, type TrainingProgress } from '../../domain/training/progress-line.ts'
 import { jobOfDefinition, type ProgramJob } from '../../domain/training/program-job.ts'
 import { traceparentVariable } from '../../domain/tracing/trace-context.ts'
@@ -51,7 +51,7 @@ export async function trainByProgram(
   } = await commandOf(trainer, models, config.cacheDir, signal)
   const path = await artifacts.locate('snapshots', training.snapshotDigest)
   const { seed, snapshotDigest, hyperparameters } = training
-  const columns = featureNames(definition)
+  const columns = definition.featureOrder
   const of = digestOfJson({
     codeDigest,
     dependenciesDigest,

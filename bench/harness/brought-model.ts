@@ -31,6 +31,7 @@ export async function registerBrought(
     format: 'tenure-artifact@1',
     ...facts,
     features,
+    featureOrder: [...names],
     output,
     preprocessing: names.map((name) => ({ name, kind: 'number', mean: 0, std: 1, fill: null })),
     files: { [file.name]: await artifacts.put('artifacts', file.bytes) },

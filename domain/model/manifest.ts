@@ -23,10 +23,9 @@ export interface Manifest {
   library?: string
   features: Features
   /**
-   * The feature order of rows without names, as the model file lists them. Older artifacts lack it and use the order of `preprocessing`.
-   * The keys of `features` are sorted when a manifest is stored.
+   * The feature order of rows without names, as the model file lists them. The keys of `features` are sorted when a manifest is stored.
    */
-  featureOrder?: string[]
+  featureOrder: string[]
   output: Output
   /** In the order of the model's inputs. */
   preprocessing: FeatureFit[]

@@ -6,7 +6,6 @@ import type { FeatureFit, Features, Output } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
 import { worstSlicesFirst } from '../evaluation/slices.ts'
 import { firstNames } from '../errors.ts'
-import { featureNames } from '../model-definition.ts'
 import { totalBytesOf, type Manifest } from '../model/manifest.ts'
 import type { VersionLineage } from './version.ts'
 
@@ -89,8 +88,8 @@ export function modelCard(source: CardSource) {
   }
 }
 
-const asksOf = ({ features = {}, featureOrder, preprocessing = [] }: Partial<Manifest>) =>
-  featureNames({ features, featureOrder }).map((name) => {
+const asksOf = ({ features = {}, featureOrder = [], preprocessing = [] }: Partial<Manifest>) =>
+  featureOrder.map((name) => {
     const feature = features[name]!
     const fit = preprocessing.find((each) => each.name === name)
     return {

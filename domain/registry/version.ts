@@ -52,7 +52,7 @@ export interface VersionLineage {
 export interface Numbered {
   features: Features
   /** The feature order of rows without names. */
-  order?: readonly string[]
+  order: readonly string[]
   output: Output
   snapshot: string
   code: string
@@ -137,7 +137,7 @@ export function formOf(output: Output): string {
 
 /** Rows without feature names would get another meaning. */
 const isOtherOrder = (before: Numbered['order'], after: Numbered['order']): boolean =>
-  before !== undefined && after !== undefined && before.join('\n') !== after.join('\n')
+  before.join('\n') !== after.join('\n')
 
 function sameParameters(before: Numbered['hyperparameters'], after: Numbered['hyperparameters']): boolean {
   const names = new Set([...Object.keys(before), ...Object.keys(after)])

@@ -2,13 +2,7 @@
  * Defines the contract with a program that trains a model: a job as JSON on standard input, progress as JSON lines on standard output,
  * a result folder, and the exit code.
  */
-import {
-  featureNames,
-  hasValidation,
-  snapshotColumns,
-  snapshotLabels,
-  type ModelDefinition,
-} from '../model-definition.ts'
+import { hasValidation, snapshotColumns, snapshotLabels, type ModelDefinition } from '../model-definition.ts'
 import type { RowWeights } from './row-weights.ts'
 
 /** The exit code of a program with a fault in its script, which is not retried. 0 is success; all other codes are retried. */
@@ -76,7 +70,7 @@ export function jobOfDefinition(
   return {
     contract: contractVersion,
     model,
-    columns: featureNames({ features, featureOrder }).map((name) => {
+    columns: featureOrder.map((name) => {
       const feature = features[name]!
       return {
         name,

@@ -269,7 +269,7 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     about: file.about === undefined ? undefined : String(file.about).trim(),
     owner,
     features,
-    featureOrder: isObject(features) ? Object.keys(features) : undefined,
+    featureOrder: isObject(features) ? Object.keys(features) : [],
     label: known,
     source: part('source', ['source'], () => compileSource(report, source)),
     expectations: part('expect', ['features', 'label'], () =>

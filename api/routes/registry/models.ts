@@ -8,7 +8,6 @@ import {
 } from '../answers/registry.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
-import { featureNames } from '../../../domain/model-definition.ts'
 import { defaultCountMs } from '../../../domain/model/reference-profile.ts'
 import type { CountedHour } from '../../../domain/monitoring/drift-history.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
@@ -82,7 +81,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
           json: {
             ...(await summariesOf([model]))[0]!,
             features: Object.fromEntries(
-              featureNames(model.definition).map((each) => [each, features[each]!]),
+              model.definition.featureOrder.map((each) => [each, features[each]!]),
             ),
             output: label.output,
             release_policy: release,

@@ -11,6 +11,7 @@ it('names the limits beyond which a number is missing, and no others', () => {
       size: { kind: 'number', min: 1, max: 9 },
       colour: { kind: 'category' },
     },
+    featureOrder: ['miles', 'size', 'colour'],
     label: { column: 'label', output: { kind: 'number' } },
     split: { kind: 'hash', test: 0.2, stratified: false },
   } as unknown as ModelDefinition

@@ -73,6 +73,7 @@ export async function seedHalfYear(
         [line.name]: { kind: 'category', values: ['North', 'South', 'West'] },
         distance: { kind: 'number', unit: 'km', missing: 'fill' },
       },
+      featureOrder: ['hour', line.name, 'distance'],
       output: { kind: 'probability', positive: 'late', threshold: 0.5 },
       profile,
     })}::jsonb || manifest where version = ${champion}`)

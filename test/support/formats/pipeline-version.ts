@@ -38,6 +38,7 @@ export async function putPipeline(
       income: { kind: 'number', missing: 'fill' },
       visits: { kind: 'number', missing: 'fill' },
     },
+    featureOrder: ['age', 'income', 'visits', 'city'],
     output,
     preprocessing: [
       number('age'),

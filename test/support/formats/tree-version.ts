@@ -54,6 +54,7 @@ export async function treeVersion(
     artifact: 'trees',
     library,
     features: numbers,
+    featureOrder: columns.map(({ name }) => name),
     output,
     preprocessing,
     files: { [file]: { digest: `sha256:${'0'.repeat(64)}`, bytes: found.bytes.byteLength } },

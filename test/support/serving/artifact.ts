@@ -233,6 +233,7 @@ export function artifactManifest(
     format: 'tenure-artifact@1',
     model,
     features,
+    featureOrder: preprocessing.map(({ name }) => name),
     output,
     preprocessing,
     files,

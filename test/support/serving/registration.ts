@@ -33,6 +33,7 @@ export async function registerDigest(
   const definition = {
     name: model,
     features: artifact.features,
+    featureOrder: Object.keys(artifact.features),
     label: { output: artifact.output },
     evaluation: { policy: defaultGatePolicy(taskOf[artifact.output.kind]), slices: [], groups: [] },
     release: dayPolicy,

@@ -125,6 +125,7 @@ describe('a version of CatBoost with categories', () => {
       artifact: 'trees',
       library,
       features,
+      featureOrder: fits.map(({ name }) => name),
       output,
       preprocessing: fits,
       files: { 'model.json': { digest: `sha256:${'0'.repeat(64)}`, bytes: found.bytes.byteLength } },
