@@ -16,11 +16,6 @@ export interface FeatureView {
   eventTime: string
   knownAt: string
   values: Record<string, 'number' | 'category'>
-  /**
-   * Whether the columns of a CSV are read with their declared types. Absent in definitions of earlier builds, which use the types that
-   * the files share.
-   */
-  declaredTypes?: true
   /** The period of the ingestion. */
   everyMs: number
   /** How far back each ingestion searches for late rows. */

@@ -82,7 +82,7 @@ export function namingColumns(definition: ModelDefinition): string[] {
 }
 
 /** Returns the same for a feature view, with the use of each column. An entity is read as text: `007` differs from `7`. */
-export function columnsOfView({ entity, eventTime, knownAt, values, declaredTypes }: FeatureView): {
+export function columnsOfView({ source, entity, eventTime, knownAt, values }: FeatureView): {
   declared: Record<string, DeclaredKind>
   needed: Record<string, string>
 } {
@@ -97,8 +97,8 @@ export function columnsOfView({ entity, eventTime, knownAt, values, declaredType
     [knownAt, 'time', 'which knownAt names'],
   ]
   return {
-    // Values of a definition without this flag were stored with the types of their files.
-    declared: declaredTypes ? Object.fromEntries(columns.map(([name, kind]) => [name, kind])) : {},
+    // Other sources have types of their own.
+    declared: source.kind === 'csv' ? Object.fromEntries(columns.map(([name, kind]) => [name, kind])) : {},
     needed: Object.fromEntries(columns.map(([name, , use]) => [name, use])),
   }
 }

@@ -93,7 +93,6 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
     eventTime: String(file.source?.options?.eventTime),
     knownAt: String(file.knownAt),
     values: Object.fromEntries(Object.entries(features).map(([value, { kind }]) => [value, kind])),
-    ...(source.kind === 'csv' ? { declaredTypes: true as const } : {}),
   }
   const digest = createHash('sha256')
     .update(canonicalJson({ name, ...definition }))
