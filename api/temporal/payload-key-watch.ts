@@ -27,8 +27,7 @@ export function watchPayloadKeys(
   let issue: string | undefined
   const look = async () => {
     const found = (await listHeartbeats(store)).flatMap(({ process, payloadKeys, ended, ageMs }) =>
-      // A worker of an earlier build does not report its payload keys.
-      payloadKeys === undefined || ended || ageMs > silentMs
+      ended || ageMs > silentMs
         ? []
         : (payloadKeyIssue(own, { process: `the worker ${process}`, keys: payloadKeys }) ?? []),
     )[0]

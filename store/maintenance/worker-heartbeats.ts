@@ -15,15 +15,15 @@ export interface WorkerHeartbeat {
   kind: WorkerKind
   /** `host/pid` */
   process: string
-  /** The task queue that it polls; absent for a worker of an earlier build. */
-  queue?: string
+  /** The task queue that it polls. */
+  queue: string
   ageMs: number
   /** Whether it was stopped on purpose. */
   ended: boolean
   /** How long Temporal has not responded to it. */
   temporalSilentMs: number
-  /** The fingerprints of its payload keys, the newest first; absent for a worker of an earlier build. */
-  payloadKeys?: readonly { id: string; mark: string }[]
+  /** The fingerprints of its payload keys, the newest first. */
+  payloadKeys: readonly { id: string; mark: string }[]
 }
 
 const beatMs = 5_000
@@ -81,7 +81,7 @@ export interface Repeated {
 /** Writes a heartbeat now and periodically, and a final one at the end. */
 export function keepHeartbeat(
   store: Store,
-  { kind, process, queue, payloadKeys }: Pick<WorkerHeartbeat, 'kind' | 'process' | 'queue' | 'payloadKeys'>,
+  worker: Pick<WorkerHeartbeat, 'kind' | 'process' | 'queue' | 'payloadKeys'>,
   onError: (error: unknown) => void,
   hasTemporal: () => Promise<boolean> = () => Promise.resolve(true),
 ): Repeated {
@@ -89,24 +89,18 @@ export function keepHeartbeat(
   const beat = async () => {
     if (await hasTemporal()) answeredAt = performance.now()
     const temporalSilentMs = Math.round(performance.now() - answeredAt)
-    await writeServiceState(store, nameOf({ kind, process }), {
-      kind,
-      process,
-      queue,
-      temporalSilentMs,
-      payloadKeys,
-    })
+    await writeServiceState(store, nameOf(worker), { ...worker, temporalSilentMs })
     await store.query(
       sql`delete from service_state where name like ${`${prefix}%`} and at < now() - interval '1 day'`,
     )
   }
-  const forgotten = forgetKilled(store, process).catch(onError)
+  const forgotten = forgetKilled(store, worker.process).catch(onError)
   const beats = repeatRounds(beat, { everyMs: beatMs, atOnce: true, onError })
   return {
     async stop() {
       await forgotten
       await beats.stop()
-      await writeServiceState(store, nameOf({ kind, process }), { kind, process, ended: true }).catch(onError)
+      await writeServiceState(store, nameOf(worker), { ...worker, ended: true }).catch(onError)
     },
   }
 }

@@ -219,7 +219,7 @@ describe('the process', () => {
 
   it('serves without the payload key of the workers, and says at its start that commands fail', async () => {
     const marks = marksOf([{ id: 'a', secret: Buffer.alloc(32, 1) }])
-    const workerOf = { kind: 'control', process: 'elsewhere/1', payloadKeys: marks } as const
+    const workerOf = { kind: 'control', process: 'elsewhere/1', queue: 'q', payloadKeys: marks } as const
     const worker = keepHeartbeat(fixture.store, workerOf, () => {})
     await until(async () => (await listHeartbeats(fixture.store)).length > 0, 'a heartbeat')
     const { url, lines } = await startProcess()

@@ -210,8 +210,10 @@ it('closes the rows of a sweep and its trial that were ended from outside', asyn
   expect(await findTrial(store, trial)).toMatchObject(ended)
 })
 
+const idle = { queue: 'tenure', payloadKeys: [] }
+
 it('raises an alert for workers without a heartbeat until they send one', async () => {
-  const beat = () => keepHeartbeat(store, { kind: 'control', process: 'here/1' }, () => {})
+  const beat = () => keepHeartbeat(store, { ...idle, kind: 'control', process: 'here/1' }, () => {})
   const watch = watchWorkers(store, () => {}, { everyMs: 50, afterMs: 300 })
   await beat().stop()
   expect(await listHeartbeats(store)).toMatchObject([{ kind: 'control', process: 'here/1', ended: true }])
@@ -226,7 +228,7 @@ it('raises an alert while no control worker reaches Temporal', async () => {
   const beat = (process: string, hasTemporal: boolean) =>
     keepHeartbeat(
       store,
-      { kind: 'control', process },
+      { ...idle, kind: 'control', process },
       () => {},
       () => pause(400).then(() => hasTemporal),
     )
@@ -242,6 +244,7 @@ it('raises an alert while no control worker reaches Temporal', async () => {
 
 it('raises an alert for one silent worker beside live ones, but not for one that was stopped or killed', async () => {
   const sign = (process: string, ageMs: number, ended = false) => ({
+    ...idle,
     kind: 'train' as const,
     process,
     ageMs,
@@ -260,8 +263,8 @@ it('raises an alert for one silent worker beside live ones, but not for one that
   for (const pid of [process.pid, gone])
     await store.query(sql`
       insert into service_state (name, value, at)
-      values (${`worker/train/here/${pid}`}, ${JSON.stringify({ kind: 'train', process: `here/${pid}` })}, now() - interval '1 minute')`)
-  const beats = keepHeartbeat(store, { kind: 'train', process: 'here/1' }, () => {})
+      values (${`worker/train/here/${pid}`}, ${JSON.stringify({ ...idle, kind: 'train', process: `here/${pid}` })}, now() - interval '1 minute')`)
+  const beats = keepHeartbeat(store, { ...idle, kind: 'train', process: 'here/1' }, () => {})
   const watch = watchWorkers(store, () => {}, { everyMs: 50 })
   await expect.poll(openAlerts).toContain(`worker_silent/train/here/${process.pid}`)
   expect((await listHeartbeats(store)).map((each) => each.process)).not.toContain(`here/${gone}`)

@@ -40,15 +40,18 @@ it('a difference is logged once and reported until the workers have the key, and
   const lines: [string, string][] = []
   const say = (level: string) => (_fields: object, message: string) => void lines.push([level, message])
   const log = { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') }
-  const beat = (payloadKeys?: ReturnType<typeof marksOf>) =>
-    keepHeartbeat(store, { kind: 'control', process: 'here/1', payloadKeys }, () => {})
+  const beat = (payloadKeys: ReturnType<typeof marksOf>) =>
+    keepHeartbeat(
+      store,
+      { kind: 'control', process: 'here/1', queue: 'tenure-control', payloadKeys },
+      () => {},
+    )
   const stopOf = (process: string, value: object, age: string) =>
     store.query(sql`
       insert into service_state (name, value, at)
       values (${`worker/train/${process}`}, ${JSON.stringify({ kind: 'train', process, ...value })}, now() - ${age}::interval)`)
   await stopOf('here/2', { payloadKeys: marksOf([b]), ended: true }, '1 second')
   await stopOf('here/3', { payloadKeys: marksOf([b]) }, '5 minutes')
-  await stopOf('here/4', {}, '1 second')
   const watch = watchPayloadKeys({ store, log, keys: [a] }, () => {}, { everyMs: 20 })
   const wrong = beat(marksOf([b]))
   await expect.poll(watch.issue).toContain('the worker here/1 encrypts with the payload key "b"')

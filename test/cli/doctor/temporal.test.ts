@@ -42,7 +42,13 @@ describe('the Temporal check', () => {
 
   it('takes a train worker that is busy for one that polls, and no silent, ended or foreign one', async () => {
     const { temporal, taskQueues } = config('default')
-    const busy = { kind: 'train', process: 'a/1', queue: taskQueues.train, ageMs: 4_000 } as const
+    const busy = {
+      kind: 'train',
+      process: 'a/1',
+      queue: taskQueues.train,
+      payloadKeys: [],
+      ageMs: 4_000,
+    } as const
     const workers = async (changed: Partial<WorkerHeartbeat>) => {
       const heartbeats = [{ ...busy, ended: false, temporalSilentMs: 0, ...changed }]
       const findings = await checkTemporal({ temporal, taskQueues }, { workersExpected: true, heartbeats })

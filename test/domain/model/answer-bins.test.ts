@@ -81,12 +81,4 @@ describe('each of several numbers', () => {
     )!
     expect([many.perAnswer, many.names.length]).toEqual([16, 64])
   })
-
-  it('is only the first one for a version that has a profile only for it', () => {
-    const old = answerBins(champion, { score: evenProfile('score', 1) })!
-    expect(countedIn(old, champion, [5, 2_000, 60, 99], 2)).toEqual([['near below 10'], ['near from 50']])
-    expect(old.perAnswer).toBe(1)
-    const other: Output = { kind: 'numbers', names: ['far', 'near'] }
-    expect(countedIn(old, other, [2_000, 5], 1)).toEqual([['near below 10']])
-  })
 })

@@ -105,7 +105,7 @@ const copiesOf = (stages: readonly StageRow[]): number =>
 const received = ({ stage, candidate, targeted }: StageRow): StageArm[] =>
   stage === 'targeted' ? [candidate] : [candidate, targeted]
 
-/** Returns the number of requests in a reason. A reason of an earlier build also counts the copied requests of the shadow. */
+/** Returns the number of requests in a reason, which may also count the copied requests of the shadow. */
 const countedIn = (reason = ''): number =>
   Number((/ of ([\d,]+) canary requests/.exec(reason)?.[1] ?? '0').replaceAll(',', ''))
 

@@ -31,7 +31,7 @@ const said = (isOwn: boolean) =>
 
 it('a training waits for a busy worker, for one that is missing, or for one of its own queue', async () => {
   expect(await said(false)).toMatch(/^no worker polls tenure-train for activities\. Start one/)
-  const worker = { kind: 'train', process: 'here/1', queue: 'tenure-train' } as const
+  const worker = { kind: 'train', process: 'here/1', queue: 'tenure-train', payloadKeys: [] } as const
   const beats = keepHeartbeat(store, worker, () => {})
   await expect.poll(() => listHeartbeats(store)).toHaveLength(1)
   expect(await said(false)).toBe('every worker of tenure-train is busy; the training begins when one is free')
