@@ -66,7 +66,7 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
     const isAlerted = alert !== undefined
     return recording.endRetraining({ id: retrainingId, model, ...told, isAlerted, releaseId, ...found })
   })
-  // An earlier build records the end as told, and returns nothing.
+  // In the recorded history of a retraining, `endRetraining` returned nothing.
   const { outcome, message } = recorded ?? told
   progress.stage = 'ended'
   if (outcome !== 'released') delete progress.releaseId

@@ -12,21 +12,21 @@ import { findPromotion } from '../registry/champions.ts'
 import { verifyCommand, type SignedCommand } from '../signing/command-signatures.ts'
 import type { Verifier } from '../signing/signing-key.ts'
 
-/** Undefined without a row, and for a release from before facts were recorded. */
+/** Undefined without a row. */
 export async function findReleaseRecord(
   database: Database,
   verifier: Verifier,
   id: string,
 ): Promise<ReleaseRecord | undefined> {
   const opened = await rowsFrom(database).find<{
-    facts?: OpenedFacts
+    facts: OpenedFacts
     artifactDigest: string
     policyDigest: string
     rolledBack: boolean
   }>(sql`
     select facts, artifact_digest, policy_digest, rolled_back_at is not null as rolled_back
     from releases where id = ${id}`)
-  if (opened?.facts === undefined) return undefined
+  if (opened === undefined) return undefined
   const { facts, artifactDigest: artifact, policyDigest: policy, rolledBack } = opened
   return {
     facts,

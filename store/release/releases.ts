@@ -82,8 +82,7 @@ export async function insertRelease(
 }
 
 /** The state that a workflow reports, with the facts recorded at the opening. */
-const stored = (state: ReleaseState) =>
-  sql`(${JSON.stringify(state)}::jsonb - ${factNames}::text[]) || coalesce(facts, '{}')`
+const stored = (state: ReleaseState) => sql`(${JSON.stringify(state)}::jsonb - ${factNames}::text[]) || facts`
 
 /** The stages in which a release neither routes nor promotes any more. */
 const endingStages = sql`('rolling_back', 'ended')`

@@ -251,7 +251,7 @@ export const releaseStatements: Statements = {
     },
   ],
   '112912fc': ['insertRelease, other', (query, [model]) => openOf(query, model).map(({ id }) => ({ id }))],
-  '5293bae8': [
+  '5719d5f1': [
     'saveRelease',
     (
       query,
@@ -279,7 +279,7 @@ export const releaseStatements: Statements = {
       return []
     },
   ],
-  '7c7fd864': [
+  '77aaa668': [
     'closeRelease',
     (query, [stage_index, share_bp, state, names, outcome, reason, id]) =>
       change(

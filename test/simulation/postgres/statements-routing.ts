@@ -352,7 +352,7 @@ export const routingStatements: Statements = {
   ],
   '232d0742': ['listPairs, of none', () => []],
   cd8bbb45: ['hasHoldbackOutcome, of none', () => [{ known: false }]],
-  ef5487df: ['countPairs, of none', () => [{ b: 0, c: 0, same: 0 }]],
+  dd7123d8: ['countPairs, of none', () => [{ b: 0, c: 0, same: 0 }]],
   cb39ec3d: [
     'findReplicaReports',
     (query, [model, tickModel, release]) => {

@@ -55,7 +55,7 @@ const pinned: Record<string, string> = {
   '0047_request_fields.sql': '30e990fad11a3681516b75817e3c8b2a9113ae678a9d02ffb9c573a5a2f4ff04',
   '0048_number_subjects.sql': '5aa3f3849b09ae64bc8b6cd5d57c92d6d383a53d9b35fbcf2768b9bd129dcd35',
   '0049_unread_columns.sql': 'e59e87a992d962d76e36facf0ffb617858965107569b27a444db7689e3c86b66',
-  '0050_always_written.sql': 'e21959ebf59d99c8a57ab3dbd7ec691cfa9cef9064158adbd6ab0a1e99e7faee',
+  '0050_always_written.sql': '0c2f175e26521064c6e48faf073b2dd95e392cf1cbfd239d57614c2582e1d224',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {
