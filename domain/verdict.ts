@@ -20,7 +20,7 @@ export interface Reason {
 export const questionOf = ({ code, values: { metric } }: Reason): string =>
   metric === undefined ? code : `${code}/${metric}`
 
-/** Whether an approver has answered the question of a reason. A code alone answers for every metric. */
+/** Whether an approver has answered the question of a reason. A code alone, as of a break-glass order, answers for every metric. */
 export const isAnswered = (reason: Reason, accepted: readonly string[]): boolean =>
   accepted.includes(reason.code) || accepted.includes(questionOf(reason))
 

@@ -124,8 +124,7 @@ async function partsOf(
   models: { definition: ModelDefinition; manifest: Manifest; policy: MonitorPolicy; predicted: Uint16Array },
 ) {
   const { business } = models.policy
-  // Older rows may lack these fields.
-  const { slices = [], groups = [] } = models.definition.evaluation as Partial<ModelDefinition['evaluation']>
+  const { slices, groups } = models.definition.evaluation
   if (slices.length + groups.length === 0 && business === undefined) return { slices: [], groups: [] }
   return withDuck(async (duck) => {
     const { manifest, predicted } = models

@@ -61,7 +61,7 @@ export interface ReleaseAnswer {
 /** What the gate has judged besides its metrics. */
 export type JudgedParts = Pick<GateReport, 'slices' | 'fairness' | 'calibration' | 'policy'>
 
-/** The offline evaluation; older reports may lack tables. */
+/** The offline evaluation. The report of a version that was not judged lacks tables. */
 export interface EvaluationAnswer {
   id: string
   verdict: string

@@ -61,8 +61,8 @@ export interface DisagreementRow {
 export interface DisagreementReport {
   measure: DisagreementEvidence['measure']
   max: number
-  /** What a mean distance above the limit does; absent in reports of an earlier build. */
-  action?: DisagreementPolicy['action']
+  /** What a mean distance above the limit does. */
+  action: DisagreementPolicy['action']
   all: DisagreementRow
   /** The evidence at which all requests together are above the limit. Half of the α; the slices share the other half. */
   threshold: number

@@ -35,10 +35,10 @@ export interface GateFairnessRow {
   tprDifference: Estimate
   /** Largest minus smallest false-positive rate. */
   fprDifference: Estimate
-  /** The groups with too few rows to judge, by rate; absent in older reports. */
-  fewRows?: Record<Rate, string[]>
-  /** The level of each interval, corrected for their number (Bonferroni); absent in older reports. */
-  confidence?: number
+  /** The groups with too few rows to judge, by rate. */
+  fewRows: Record<Rate, string[]>
+  /** The level of each interval, corrected for their number (Bonferroni). */
+  confidence: number
   /**
    * - `doubtful`: groups differ with certainty, and by more than a limit perhaps by chance.
    * - `insufficient`: groups with too few rows are beyond a limit by chance, and no others can be judged.

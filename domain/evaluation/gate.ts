@@ -65,7 +65,7 @@ export interface GateReport {
   /** Null when the task has no positive class. */
   positives: number | null
   metrics: GateMetricRow[]
-  /** Quantiles: the shares of labels below each level of the challenger, and at or below it; absent in others and in older reports. */
+  /** Quantiles: the shares of labels below each level of the challenger, and at or below it; absent in others. */
   levels?: LevelShares[]
   slices: GateSliceRow[]
   calibration: GateCalibration | null

@@ -85,7 +85,7 @@ export function fairnessReasons(
     .map((row) => ({
       code: verdict === 'blocked' ? 'fairness' : 'fairness_doubtful',
       message:
-        `fairness by "${row.attribute}", intervals of ${levelPercent(row.confidence ?? policy.confidence)} %: selection ratio ${text(row.selectionRatio)} (≥ ${selectionRatio} required), ` +
+        `fairness by "${row.attribute}", intervals of ${levelPercent(row.confidence)} %: selection ratio ${text(row.selectionRatio)} (≥ ${selectionRatio} required), ` +
         `true-positive rates differ by ${text(row.tprDifference)} and false-positive rates by ` +
         `${text(row.fprDifference)} (≤ ${rateDifference} required)`,
       values: {
@@ -188,7 +188,6 @@ export const splitReasons = (championSplitDiffers = false): Reason[] =>
 
 /**
  * What an approver has to weigh: what needs a check by a user, and the warnings, without the facts that the intervals take into account.
- * Reports of other builds may lack the lists.
  */
 export const concernsOf = ({ needsPerson, reasons = [], warnings = [] }: ReportedConcerns): string[] =>
   [...(needsPerson ? reasons : []), ...warnings]

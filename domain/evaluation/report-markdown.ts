@@ -4,7 +4,6 @@ import type { GateFairnessRow } from './fairness.ts'
 import { worstSlicesFirst } from './slices.ts'
 import { isGuard, challengerText, verdictText, type GateMetricRow } from './metric-table.ts'
 import type { GateReport, GateVerdict } from './gate.ts'
-import type { GatePolicy } from './policy.ts'
 import {
   gainText,
   groupedDigits,
@@ -44,7 +43,7 @@ export function gateMarkdown(report: GateReport, subject: ReportSubject): string
     levelTable(report),
     sliceTable(report),
     calibrationTable(report),
-    ...report.fairness.map((row) => fairnessTable(row, policy)),
+    ...report.fairness.map((row) => fairnessTable(row)),
     testTable(report.tests ?? []),
     importanceTable(report.importance),
     decided(report, subject),
@@ -162,8 +161,8 @@ function calibrationTable({ calibration }: GateReport): string {
   )
 }
 
-function fairnessTable(row: GateFairnessRow, policy: GatePolicy): string {
-  const percent = levelPercent(row.confidence ?? policy.confidence)
+function fairnessTable(row: GateFairnessRow): string {
+  const percent = levelPercent(row.confidence)
   const interval = ({ value, low, high }: GateFairnessRow['selectionRatio']) =>
     value === null
       ? 'undefined'
@@ -187,7 +186,6 @@ function fairnessTable(row: GateFairnessRow, policy: GatePolicy): string {
 }
 
 function fewRowsLine({ fewRows }: GateFairnessRow): string {
-  if (fewRows === undefined) return ''
   const named = [
     ['selection rate', fewRows.selectionRate],
     ['true-positive rate', fewRows.tpr],

@@ -174,7 +174,7 @@ function evaluationOf({ verdict, baselineVersion, report }: CardSource['evaluati
     against: baselineVersion ?? null,
     rows: report.rows ?? null,
     metrics: metrics.map((row) => fieldsOf(row, metricFields)),
-    /** The metric that compares slices; null in older reports. */
+    /** The metric that compares slices; null for a report without a policy. */
     sliceMetric: report.policy?.slices.metric ?? null,
     /** The worst slices first. */
     slices: worstSlicesFirst(slices, report.policy?.slices.metric).map((row) => fieldsOf(row, sliceFields)),

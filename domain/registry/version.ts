@@ -25,7 +25,7 @@ export interface VersionLineage {
   /** Metric → value on the frozen test rows. */
   metrics: Record<string, number | null>
   rows: { train?: number; test: number }
-  /** ISO 8601: when the newest training event happened. Absent without event times, and for versions of an earlier build. */
+  /** ISO 8601: when the newest training event happened. Absent without event times. */
   newestEvent?: string
   /** One sentence for each flood whose rows were left out; absent without floods. */
   floods?: string[]

@@ -196,7 +196,7 @@ export interface ReleaseState {
   /** The break-glass order of an admin; it expires at `untilMs`. */
   breakGlass?: Statement & { untilMs?: number }
   lastVerdict?: { kind: VerdictKind; reason: string; atMs: number; questions?: string[] }
-  /** The questions that an approver has answered by passing the stage; codes alone in releases of earlier builds. */
+  /** The questions that an approver has answered by passing the stage. */
   accepted?: string[]
   /** The stage that `awaiting_decision` returns to. */
   undecidedStage?: WatchedStage

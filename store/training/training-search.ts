@@ -7,7 +7,7 @@ import { startOf } from '../registry/version-search.ts'
 import type { TrainingRecord } from './trainings.ts'
 
 export interface FoundTraining extends Omit<TrainingRecord, 'curve' | 'checkpointDigest'> {
-  /** The revision of the checkout; absent for older trainings. */
+  /** The revision of the checkout. */
   buildId?: string
   dependencies: Record<string, string>
   /** The loss of the last epoch. */

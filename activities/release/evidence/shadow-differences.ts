@@ -82,11 +82,9 @@ async function comparedBy(
 ): Promise<Compared> {
   const { definition } = await getModel(store, model)
   const { manifest } = await getVersion(store, baseline)
-  const candidate: Partial<Manifest> = (await getVersion(store, shadow)).manifest
-  // Older rows may lack these fields.
-  const { slices = [] } = (definition.evaluation ?? {}) as Partial<typeof definition.evaluation>
-  const { output }: Partial<Manifest> = manifest
-  const places = output && candidate.output ? placesIn(candidate.output, output) : []
+  const { manifest: candidate } = await getVersion(store, shadow)
+  const { slices } = definition.evaluation
+  const places = placesIn(candidate.output, manifest.output)
   const scales = scoreRanges(manifest.profile).map((range, k) => (places[k] === -1 ? 0 : range))
   return { manifest, slices, scales, places }
 }

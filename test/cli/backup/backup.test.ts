@@ -81,12 +81,8 @@ beforeAll(async () => {
   await fixture.store.query(sql`
     insert into service_state (name, value) select 'filler ' || n, to_jsonb(repeat(md5(n::text), 20))
     from generate_series(1, 4000) as n`)
-  await writeServiceState(fixture.store, 'worker/train/gone/1', {
-    kind: 'train',
-    process: 'gone/1',
-    queue: 'q',
-    payloadKeys: [],
-  })
+  const gone = { kind: 'train', process: 'gone/1', queue: 'q', payloadKeys: [] }
+  await writeServiceState(fixture.store, 'worker/train/gone/1', gone)
   await fixture.store.query(sql`
     insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
     select gen_random_uuid(), now() - n * interval '1 day', ${model}, ${made.old}, 'champion', 1, 1, '\\x00', '{0.5}', 9

@@ -63,6 +63,6 @@ it('a question about a metric asks an approver at once', () => {
   expect(needsApprover(judge([]))).toBe(true)
 })
 
-it('an answer that an earlier build has stored counts for every metric', () => {
+it('a code alone answers for every metric', () => {
   expect(judge(['business_worse']).kind).toBe('pass')
 })

@@ -88,7 +88,7 @@ export async function insertModel(
   const artifacts = openArtifacts(artifactRoot)
   await store.query(sql`
     insert into models (name, definition, code_digest)
-    values (${model}, ${JSON.stringify({ name: model, features, featureOrder: ['x', 'y'], label: { output }, release: policy, hyperparameters: {} })}, 'c')`)
+    values (${model}, ${JSON.stringify({ name: model, features, featureOrder: ['x', 'y'], label: { output }, evaluation: { slices: [], groups: [] }, release: policy, hyperparameters: {} })}, 'c')`)
   await store.query(sql`
     insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
     values (${`snapshot-${model}`}, ${model}, now(), 2, 10, '[]', '{}')`)

@@ -61,7 +61,7 @@ const metricVerdicts: Readonly<Record<GateMetricRow['verdict'], string>> = {
   error: 'error',
 }
 
-/** The gains with an interval; a metric that decides nothing is drawn without a verdict. Older reports have no policy. */
+/** The gains with an interval; a metric that decides nothing is drawn without a verdict. */
 export const gateIntervals = ({ metrics = [], policy }: Partial<GateReport>): IntervalRow[] =>
   metrics
     .filter(({ low }) => low !== null)
