@@ -14,7 +14,7 @@ const withoutServers = [
   'test/api/metrics/promlint.test.ts',
   'test/api/serving/{formats,explanation,network}/**/*.test.ts',
   'test/activities/artifact/**/*.test.ts',
-  'test/store/{artifacts,signing/*,objects/*}.test.ts',
+  'test/store/{artifacts,schema-issues,signing/*,objects/*}.test.ts',
   'test/alerts/{send,formats}.test.ts',
   'test/telemetry/*.test.ts',
   'test/bench/**/*.test.ts',

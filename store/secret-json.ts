@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import type { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
 import { withoutExcerpt } from '../domain/redact.ts'
+import { issueText, listIssues } from './schema-issues.ts'
 
 /** Undefined without the file. Throws `configuration_invalid` with every issue. */
 export async function readSecretJson<Schema extends z.ZodType>(
@@ -22,8 +23,8 @@ export async function readSecretJson<Schema extends z.ZodType>(
     const why = withoutExcerpt((error as Error).message)
     throw new DomainError('configuration_invalid', `${file} is not valid JSON: ${why}`)
   }
-  const parsed = schema.safeParse(found)
+  const parsed = schema.safeParse(found, { error: issueText })
   if (parsed.success) return parsed.data
-  const issues = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+  const issues = listIssues(parsed.error)
   throw new DomainError('configuration_invalid', `${file}: ${issues.join('; ')}`, { issues })
 }

@@ -7,6 +7,7 @@ import { DomainError } from '../../domain/errors.ts'
 import { isStorable } from '../../domain/postgres-text.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { parseMoment, type Parsed } from '../../domain/registry/version-query.ts'
+import { issueText, textOfIssues } from '../../store/schema-issues.ts'
 
 export function toWire<T extends object>(value: T): Record<string, unknown> {
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [snake(name), each]))
@@ -172,91 +173,6 @@ export function checkEntry<T>(schema: z.ZodType<T>, value: unknown): { data: T }
   const { data, error } = schema.safeParse(value, { error: issueText })
   return error === undefined ? { data } : { issue: textOfIssues(error) }
 }
-
-type RawIssue = Parameters<z.core.$ZodErrorMap>[0]
-
-/**
- * Words the common issues of a schema in plain English, as the end of a sentence that begins with the place. Other issues keep the text of
- * the schema library.
- */
-function issueText(issue: RawIssue): string | undefined {
-  switch (issue.code) {
-    case 'invalid_type':
-      return mistypedText(issue)
-    case 'invalid_union':
-      return unionText(issue)
-    case 'invalid_value':
-      if (issue.input === undefined) return 'is missing'
-      return `is not ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map((each) => JSON.stringify(each)).join(', ')}`
-    case 'unrecognized_keys':
-      return `has the unknown ${issue.keys.length > 1 ? 'fields' : 'field'} ${issue.keys.map((key) => JSON.stringify(key)).join(', ')}`
-    case 'too_small': {
-      const limit = String(issue.minimum)
-      const noun = nouns[issue.origin]
-      if (noun !== undefined) return limit === '1' ? 'is empty' : `has fewer than ${limit} ${noun}`
-      return issue.inclusive === false ? `is not more than ${limit}` : `is less than ${limit}`
-    }
-    case 'too_big': {
-      const limit = String(issue.maximum)
-      const noun = nouns[issue.origin]
-      if (noun !== undefined) return `has more than ${limit} ${noun}`
-      return issue.inclusive === false ? `is not less than ${limit}` : `is more than ${limit}`
-    }
-    default:
-      return undefined
-  }
-}
-
-/** What a text, a list or an object is counted in. */
-const nouns: Readonly<Record<string, string>> = { string: 'characters', array: 'entries', record: 'fields' }
-
-const kinds: Readonly<Record<string, string>> = {
-  string: 'a text',
-  number: 'a number',
-  int: 'a whole number',
-  boolean: 'true or false',
-  array: 'a list',
-  tuple: 'a list',
-  object: 'an object',
-  record: 'an object',
-  null: 'null',
-}
-
-function mistypedText({ expected, input }: Extract<RawIssue, { code: 'invalid_type' }>): string | undefined {
-  if (input === undefined) return 'is missing'
-  const wanted = kinds[expected]
-  if (wanted === undefined) return undefined
-  const given = kindOfInput(input)
-  // A number of the wrong kind, such as 1.5, and a text of a query that is no number.
-  if (given === 'number' && (expected === 'number' || expected === 'int')) return `is not ${wanted}`
-  return `is ${kinds[given] ?? given}, not ${wanted}`
-}
-
-const kindOfInput = (input: unknown): string =>
-  input === null ? 'null' : Array.isArray(input) ? 'array' : typeof input
-
-/** Tells what is wrong with a value of the right type, or else every type that the field takes. */
-function unionText({ errors, input }: Extract<RawIssue, { code: 'invalid_union' }>): string | undefined {
-  if (input === undefined) return 'is missing'
-  const mistyped = errors.map((issues) =>
-    issues.find(({ code, path }) => code === 'invalid_type' && path.length === 0),
-  )
-  const rightType = errors.find((issues, at) => issues.length > 0 && mistyped[at] === undefined)
-  if (rightType !== undefined) return textOfIssues({ issues: rightType })
-  const wanted = mistyped.flatMap((issue) => kinds[(issue as { expected: string }).expected] ?? [])
-  if (wanted.length === 0) return undefined
-  const given = kindOfInput(input)
-  const types = new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(wanted)
-  return given === 'number' && wanted.includes(kinds['number']!)
-    ? `is not ${types}`
-    : `is ${kinds[given] ?? given}, not ${types}`
-}
-
-/** Joins the issues of a schema into one sentence, each with the path of its field. */
-export const textOfIssues = ({ issues }: Pick<z.ZodError, 'issues'>): string =>
-  issues
-    .map(({ path, message }) => (path.length === 0 ? message : `${path.map(String).join('.')}: ${message}`))
-    .join('; ')
 
 const notStorable = 'contains NUL or an unpaired surrogate, which Postgres cannot store'
 

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { DomainError, reasonOf } from '../../domain/errors.ts'
-import { textOfIssues } from '../http/schemas.ts'
+import { issueText, textOfIssues } from '../../store/schema-issues.ts'
 import { brokerTls, readBrokerTls, type BrokerCertificates } from './broker-tls.ts'
 
 const topic = z.string().regex(/^[\w.-]{1,200}$/, { error: 'is a name of letters, digits, dots, _ and -' })
@@ -109,7 +109,7 @@ export async function readStreamSettings(path: string): Promise<StreamSettings> 
     // The message of a syntax error quotes the file, which contains keys.
     throw invalid(error instanceof SyntaxError ? 'is not JSON' : reasonOf(error))
   }
-  const { data, error } = settings.safeParse(given)
+  const { data, error } = settings.safeParse(given, { error: issueText })
   if (data === undefined) throw invalid(textOfIssues(error))
   const streams = [...data.predictions, ...data.outcomes, ...data.events]
   const names = streams.map(({ from, group }) => `${from} ${group ?? ''}`)

@@ -7,6 +7,7 @@ import { roles } from '../../domain/roles.ts'
 import { killSwitchModes, type KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import { channelName } from '../monitoring/alert-channels.ts'
 import { storedChannel } from '../monitoring/stored-channels.ts'
+import { issueText, listIssues } from '../schema-issues.ts'
 
 const instant = z.iso
   .datetime({ offset: true, error: 'is not an ISO 8601 time with a zone, such as 2027-03-01T12:00:00Z' })
@@ -72,13 +73,9 @@ export interface StateOfFile extends DesiredState {
 
 /** Throws `configuration_invalid` with every issue. `file`: the name of the file in messages. */
 export function parseStateFile(given: unknown, file: string): StateOfFile {
-  const parsed = stateFile.partial().safeParse(given)
+  const parsed = stateFile.partial().safeParse(given, { error: issueText })
   if (!parsed.success) {
-    const issues = parsed.error.issues.map(
-      (issue) =>
-        // Of a key, only the inner issue says what it must be.
-        `${issue.path.join('.') || 'the file'}: ${issue.code === 'invalid_key' ? issue.issues[0]?.message : issue.message}`,
-    )
+    const issues = listIssues(parsed.error)
     throw new DomainError('configuration_invalid', `${file}: ${issues.join('; ')}`, { issues })
   }
   const { models = [], keys = {}, channels = {}, killSwitches = {}, schedules = {} } = parsed.data

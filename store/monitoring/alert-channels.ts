@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { severities, type Channel } from '../../domain/monitoring/alert-escalation.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { readSecretJson } from '../secret-json.ts'
+import { issueText, listIssues } from '../schema-issues.ts'
 
 const url = z.url({ protocol: /^https?$/ })
 const target = z.discriminatedUnion('kind', [
@@ -71,8 +72,8 @@ const toChannel = ({ afterMinutes, repeatMinutes, ...rest }: z.infer<typeof chan
 
 /** Throws `configuration_invalid` without the value, because a misplaced secret may be in it. */
 export function parseChannel(given: unknown, name: string): Channel {
-  const parsed = channel.safeParse(given)
+  const parsed = channel.safeParse(given, { error: issueText })
   if (parsed.success) return toChannel(parsed.data)
-  const issues = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+  const issues = listIssues(parsed.error)
   throw new DomainError('configuration_invalid', `the channel ${name}: ${issues.join('; ')}`, { issues })
 }

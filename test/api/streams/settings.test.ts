@@ -46,8 +46,7 @@ describe('the streams file', () => {
       await issueOf({ ...good, kafka: { brokers: ['kafka'] }, topics: 1, predictions: [{ model: 'iris' }] }),
     ).toBe(
       'configuration_invalid kafka.brokers.0: is a host and a port, such as kafka-1:9092; ' +
-        'predictions.0.from: Invalid input: expected string, received undefined; ' +
-        'predictions.0.to: Invalid input: expected string, received undefined; Unrecognized key: "topics"',
+        'predictions.0.from: is missing; predictions.0.to: is missing; has the unknown field "topics"',
     )
     const broken = await issueOf(`{"key":"${key}",`)
     expect(broken).toBe('configuration_invalid is not JSON')
