@@ -31,6 +31,12 @@ function hrefOf(href: string): string | undefined {
   return /^https:\/\/[\w.-]+(?:[/?#][\w./?#=&%-]*)?$/.test(href) ? href : undefined
 }
 
+/**
+ * The column names of the table that is rendered, by the tokens of its page. A search for them from each cell would block the replica for
+ * seconds at thousands of rows.
+ */
+const headsOf = new WeakMap<readonly object[], string[]>()
+
 // Wide code and tables scroll inside the page, so keyboard users need to focus them.
 rules.fence = rules.code_block = (tokens, at) =>
   `<pre tabindex="0">${escapeHtml(tokens[at]!.content)}</pre>\n`
@@ -40,6 +46,7 @@ rules.table_open = (tokens, at) => {
     tokens.findIndex((token, i) => i > at && token.type === 'thead_close'),
   )
   const names = head.filter(({ type }) => type === 'inline').map(({ content }) => content)
+  headsOf.set(tokens, names)
   return `<div class="scroll" role="group" aria-label="${escapeHtml(`Table: ${names.join(', ')}`.slice(0, 200))}" tabindex="0"><table>\n`
 }
 rules.table_close = () => '</table></div>\n'
@@ -48,7 +55,7 @@ rules.th_open = (tokens, at) => `<th scope="col"${aligned(tokens[at]!)}>`
 // A phone shows a row as lines with the column names, and folds a long list of values.
 rules.td_open = (tokens, at) => {
   const text = tokens[at + 1]!.content
-  const name = headsOf(tokens, at)[columnOf(tokens, at)] ?? ''
+  const name = headsOf.get(tokens)?.[columnOf(tokens, at)] ?? ''
   const fold =
     text.length > maxCell ? `<details><summary>${escapeHtml(text.slice(0, shownOfCell))}…</summary>` : ''
   return `<td${aligned(tokens[at]!)} data-head="${escapeHtml(name)}">${fold}`
@@ -62,13 +69,6 @@ function columnOf(tokens: readonly { type: string }[], at: number): number {
   let column = 0
   for (let i = at - 1; tokens[i]!.type !== 'tr_open'; i--) if (tokens[i]!.type === 'td_open') column++
   return column
-}
-
-/** Returns the column names of the table around a cell. */
-function headsOf(tokens: readonly { type: string; content: string }[], at: number): string[] {
-  const end = tokens.findLastIndex(({ type }, i) => i < at && type === 'thead_close')
-  const start = tokens.findLastIndex(({ type }, i) => i < end && type === 'thead_open')
-  return tokens.slice(start, end).flatMap(({ type, content }) => (type === 'inline' ? [content] : []))
 }
 
 const aligned = ({ attrs }: { attrs: unknown }): string => (attrs === null ? '' : ' class="number"')

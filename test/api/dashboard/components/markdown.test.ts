@@ -64,3 +64,22 @@ it('folds a cell with a long list of values', async () => {
   expect(html).toContain('<td data-head="b">short</td>')
   expect(html).not.toContain('<b')
 })
+
+it('names the column of each cell by the heads of its own table', () => {
+  const cells = html('| a | b |\n| --- | --- |\n| 1 | 2 |\n\n| c |\n| --- |\n| 3 |').matchAll(
+    /data-head="(.)">(\d)/g,
+  )
+  expect(Array.from(cells, ([, head, cell]) => `${head}${cell}`)).toEqual(['a1', 'b2', 'c3'])
+})
+
+it('renders a table of thousands of rows in a time that is proportional to them', () => {
+  const table = (rows: number) => `| a | b | c |\n| --- | --- | --- |\n${'| 1 | 2 | 3 |\n'.repeat(rows)}`
+  const msOf = (rows: number) => {
+    const began = performance.now()
+    html(table(rows))
+    return performance.now() - began
+  }
+  msOf(1_000)
+  const fewest = (rows: number) => Math.min(...Array.from({ length: 3 }, () => msOf(rows)))
+  expect(fewest(8_000) / fewest(1_000)).toBeLessThan(24)
+})
