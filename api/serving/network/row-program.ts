@@ -48,6 +48,8 @@ export type RowStepMaker = (machine: RowMachine) => RowStep
 export interface RowProgram {
   buffers: RowBuffer[]
   constants: { buffer: RowBuffer; values: Float32Array }[]
+  /** The numbers of all constants. */
+  constantCount: number
   steps: RowStepMaker[]
   /** The work per row, in multiplications. */
   work: number
@@ -64,6 +66,7 @@ const stepWork = 32
 export const createRowProgram = (): RowProgram => ({
   buffers: [],
   constants: [],
+  constantCount: 0,
   steps: [],
   work: 0,
   otherBytes: 0,
@@ -84,6 +87,7 @@ export const addDoubleBuffer = (program: RowProgram, width: number): RowBuffer =
 export function addConstant(program: RowProgram, values: Float32Array): RowBuffer {
   const buffer = { stride: 0, at: 0 }
   program.constants.push({ buffer, values })
+  program.constantCount += values.length
   return buffer
 }
 

@@ -86,7 +86,7 @@ function lowerNodes(
   const uses = new Map<string, number>([[layout.output, 1]])
   for (const node of neededNodes(nodes, uses)) {
     if (!lowerNode(node, { program, values, constants, sizes, uses })) return undefined
-    if (program.work > maxRowWork) return undefined
+    if (program.work > maxRowWork || program.constantCount > maxConstants) return undefined
   }
   const given = values.get(layout.output)
   if (given === undefined || !(given.type === 'float' || given.type === 'double')) return undefined
@@ -117,6 +117,12 @@ interface Lowering {
   sizes: Map<string, SizeList>
   uses: ReadonlyMap<string, number>
 }
+
+/**
+ * The maximum numbers of all constants of a program: 80 MB, more than a file has. Several nodes may read one constant, and each has a copy of
+ * it.
+ */
+const maxConstants = 20_000_000
 
 /** Operators whose small answers ONNX Runtime computes by an approximation, or rounds to 0. */
 const coarse = new Set(['Sigmoid', 'LinearClassifier', 'Erf', 'Gelu'])
