@@ -27,6 +27,8 @@ export interface CheckedModel {
 export interface CheckedProject {
   ok: boolean
   project: string
+  /** Where model files are looked for. */
+  folder: string
   settings: { issues: string[] }
   models: CheckedModel[]
   types: { checked: boolean; issues: string[] }
@@ -68,7 +70,7 @@ export async function checkProject({
     models.length > 0 &&
     settings.issues.length + types.issues.length === 0 &&
     models.every(({ issues }) => issues.length === 0)
-  return { ok, project: projectFolder, settings, models, types }
+  return { ok, project: projectFolder, folder: modelsDirectory, settings, models, types }
 }
 
 async function issuesOfChannels(): Promise<string[]> {

@@ -101,6 +101,14 @@ function requirePermitted(actor: Actor, { kind, name, before, after }: ResourceC
     )
   if (kind === 'killSwitch') requireModelAccess(actor, name)
   if (kind === 'model' || kind === 'schedule') requireUnscoped(actor, `changing a ${kindNames[kind]}`)
+  // An installation may hold keys that have expired.
+  const isExpired =
+    kind === 'key' && before === undefined && Date.parse(String(after?.['expiresAt'])) <= Date.now()
+  if (isExpired)
+    throw new DomainError(
+      'command_refused',
+      `the new key ${name} has expired already, at ${String(after?.['expiresAt'])}; give it a later expiresAt, or take it out of the state file`,
+    )
   const losesItself = kind === 'key' && name === actor.name && before?.['role'] !== after?.['role']
   if (losesItself)
     throw new DomainError(

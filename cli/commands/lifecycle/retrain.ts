@@ -133,7 +133,11 @@ async function cancel(session: CommandSession, model: string, reason: unknown): 
     path`/v1/retrainings?model=${model}&limit=20`,
   )
   const running = retrainings.find(({ outcome }) => outcome === undefined)
-  if (running === undefined) throw usageError(`No retraining of ${model} is running`)
+  if (running === undefined) {
+    // Fails for an unknown model.
+    await api().get(path`/v1/models/${model}`)
+    throw usageError(`No retraining of ${model} is running`)
+  }
   await api().post(path`/v1/retrainings/${running.id}/cancel`, { reason })
   const { ended } = await followRetraining(session, running.id)
   terminal.answer(

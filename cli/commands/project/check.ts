@@ -24,7 +24,11 @@ export const checkCommand: CommandSpec = {
     const { settings, types, models, ok } = checked
     const wrong = terminal.paint('red', '✗')
     const lines = [
-      ...(models.length === 0 ? [`${wrong} no model file`] : []),
+      ...(models.length === 0
+        ? [
+            `${wrong} no model file in ${checked.folder}: write one, or let \`tenure init --from rows.csv\` write it`,
+          ]
+        : []),
       ...settings.issues.map((issue) => `${wrong} ${issue}`),
       ...types.issues.map((issue) => `${wrong} ${issue}`),
       ...(types.checked

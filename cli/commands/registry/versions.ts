@@ -282,6 +282,12 @@ async function versionNamed(api: Client, named: string): Promise<string> {
   } else if (alias === undefined || alias === 'champion') {
     const { champion } = await api.get<ModelAnswer>(path`/v1/models/${model}`)
     if (champion !== undefined) return champion.version
+    throw failure({
+      code: 'version_not_found',
+      status: 404,
+      detail: `The model ${model} has no champion yet`,
+      remedy: `Use ${versionForms}; list versions with \`tenure versions\`.`,
+    })
   }
   throw failure({
     code: 'version_not_found',

@@ -80,6 +80,17 @@ it('finds rows that cannot be read, with the line', () => {
   }
 })
 
+it('names the folder that has no model file', () => {
+  rmSync(join(folder, 'models', 'iris.ts'))
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    [join(checkout, 'cli', 'tenure.mjs'), 'check', '--no-training'],
+    { cwd: folder, encoding: 'utf8' },
+  )
+  expect(status).toBe(6)
+  expect(stdout).toContain(`no model file in ${join(folder, 'models')}/: write one`)
+})
+
 it('finds bad model files, policies, settings and alert channels, and trains nothing when that is asked for', () => {
   const settings = readFileSync(join(folder, 'tenure.config.json'), 'utf8')
   const policy = readFileSync(join(folder, 'policies', 'release.ts'), 'utf8')

@@ -237,6 +237,12 @@ describe('a plan', () => {
     ['stale', { name: 'ada', before: { role: 'viewer' }, after: { role: 'admin' } }, 409, 'plan_stale'],
     ['without a value', { name: 'ada' }, 400, 'invalid_request'],
     ['with an unknown role', { name: 'bob', after: { role: 'king' } }, 400, 'invalid_request'],
+    [
+      'with a time that is past',
+      { name: 'bob', after: { role: 'viewer', expiresAt: '2020-01-01T00:00:00Z' } },
+      409,
+      'command_refused',
+    ],
     ['with a burst alone', { name: 'bob', after: { role: 'viewer', burst: 5 } }, 400, 'invalid_request'],
   ])('that is sent %s is refused by the API', async (_name, change, status, code) => {
     const sent = await send('admin', { ...change, kind: 'key' })

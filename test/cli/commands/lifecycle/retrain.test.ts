@@ -111,7 +111,11 @@ it('retrain --cancel is refused when no retraining runs', async () => {
   running = [{ id, outcome: 'released' }]
   const { code, err } = await retrain('--cancel')
   expect([code, err]).toEqual([exitCodes.usage, expect.stringContaining('No retraining of iris is running')])
-  expect(asked).toHaveLength(1)
+  // A model that does not exist is told first.
+  expect(asked.map(({ url: path }) => path)).toEqual([
+    '/v1/retrainings?model=iris&limit=20',
+    '/v1/models/iris',
+  ])
 })
 
 it('retrain --watch prints the metrics and the id of the evaluation of a refused retraining', async () => {

@@ -46,3 +46,15 @@ it('a search for the text of a condition that finds nothing names the option for
   expect(outs[0]).toContain('`tenure versions search --metric "auc>0.7"`')
   expect(outs.slice(1)).toEqual(['No versions match.\n', 'No versions match.\n'])
 })
+
+it('the card of a model without a champion says that it has none', async () => {
+  const server = createServer((_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' }).end('{"name":"iris"}')
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { code, err } = await runCommand([versionsGroup], ['versions', 'card', 'iris', '--url', url])
+  server.close()
+  expect(code).toBe(exitCodes.notFound)
+  expect(err).toContain('The model iris has no champion yet')
+})
