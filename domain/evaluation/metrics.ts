@@ -339,7 +339,10 @@ function explained({ y, score }: ScoredRows): Statistic {
     columns: [score.map((value, i) => (value - y[i]!) ** 2), centred, centred.map((value) => value ** 2)],
     value: (sums, weight) => {
       const spread = sums[2]! - sums[1]! ** 2 / weight
-      return spread > 1e-12 * sums[2]! ? 1 - sums[0]! / spread : null
+      if (!(spread > 1e-12 * sums[2]!)) return null
+      const share = 1 - sums[0]! / spread
+      // Of a model that answers the mean, only rounding is left.
+      return Math.abs(share) < 1e-12 ? 0 : share
     },
   }
 }

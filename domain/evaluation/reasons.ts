@@ -67,9 +67,15 @@ export function calibrationReasons(calibration: GateCalibration | null, policy: 
   const before = calibration.champion?.ece ?? null
   const { ece: limit, overChampion } = policy.calibration
   const message =
-    `calibration error ${metricText(ece)} is above the limit ${limit}` +
+    `calibration error ${aboveText(ece, limit)} is above the limit ${limit}` +
     (before === null ? '' : ` and more than ${overChampion} above the champion's ${metricText(before)}`)
   return [{ code: 'calibration', message, values: { ece, championEce: before, limit, overChampion } }]
+}
+
+/** Formats a metric above a limit with as many digits as show that it is. */
+function aboveText(value: number | null, limit: number): string {
+  const text = metricText(value)
+  return value !== null && Number(text) <= limit ? String(Number(value.toPrecision(8))) : text
 }
 
 export function fairnessReasons(

@@ -40,3 +40,12 @@ it('the medians of several numbers do not beat the baseline in MAE', () => {
     'baseline_not_met',
   ])
 })
+
+it('the R² of a model that answers the mean is 0, and no rest of rounding', () => {
+  for (const y of labels) {
+    const answers = y.map(() => [meanOf(y)])
+    const policy = { ...defaultGatePolicy('regression'), resamples: 100 }
+    const { metrics } = judgeGate({ y, challenger: answers, champion: null }, policy)
+    expect(metrics.find(({ metric }) => metric === 'r2')!.challenger).toBe(0)
+  }
+})
