@@ -23,8 +23,8 @@ const options = readOptions({
   away: 600,
   /** Seconds of a canary stage in which all hosts are upgraded. */
   upgrade: 90,
-  /** The last commit before callers were targeted and predictions were sent to topics. */
-  from: '1f9e92dd',
+  /** The commit that all hosts start with. Default: the first one whose databases this build can migrate. */
+  from: '',
   temporal: 'cluster',
   orders: 60,
   ordersCut: 5,

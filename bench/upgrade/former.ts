@@ -17,8 +17,19 @@ export interface FormerBuild {
   load<Module>(path: string): Promise<Module>
 }
 
-/** Throws when the clone does not hold the commit. */
-export async function prepareFormer(revision: string): Promise<FormerBuild> {
+/** A file of the first commit whose databases this build can migrate. */
+const oldestMigration = 'migrations/0020_roles.sql'
+
+async function findOldest(): Promise<string> {
+  const { stdout } = await run('git', ['log', '--format=%h', '--diff-filter=A', '--', oldestMigration], {
+    cwd: checkout,
+  })
+  return stdout.trim().split('\n').at(-1)!
+}
+
+/** Default: the first commit whose databases this build can migrate. Throws when the clone does not hold the commit. */
+export async function prepareFormer(given: string): Promise<FormerBuild> {
+  const revision = given || (await findOldest())
   const said = await run('git', ['log', '-1', '--format=%h %cs', `${revision}^{commit}`], {
     cwd: checkout,
   }).catch(() => {

@@ -11,8 +11,8 @@ import { prepareFormer } from './former.ts'
 import { runUpgrade, type UpgradeCandidate, type StoryReport } from './story.ts'
 
 const options = readOptions({
-  /** The last commit before models were kept in an object store, served over TLS and packed as a package. */
-  from: '50ce0927',
+  /** Default: the first commit whose databases this build can migrate. */
+  from: '',
   canary: 120,
   side: 3,
   rate: 200,

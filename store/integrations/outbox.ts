@@ -1,7 +1,7 @@
 /**
  * Claims and settles the outbox items for MLflow and OpenLineage. Triggers write the items in the transaction of the change:
  * `trainings_enqueue_*`, `evaluations_enqueue_insert`, `versions_enqueue_*`, `champions_enqueue_change` and `releases_enqueue_*`
- * (migrations/0010_integrations.sql). A lease on each item lets another worker take over after a crash.
+ * (migrations/0018_integrations.sql). A lease on each item lets another worker take over after a crash.
  */
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'

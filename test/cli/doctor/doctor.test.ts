@@ -258,12 +258,12 @@ describe('the database check', () => {
         .join()
     await noteMigrations(store)
     expect(await found()).toBe('')
-    await store.query(sql`update migrations set name = '0008_other' where name = '0008_audit'`)
-    expect(await found()).toMatch(/0008_other, unknown to this build.*pending migrations: 0008_audit/)
-    await store.query(sql`update migrations set name = '0008_audit' where name = '0008_other'`)
+    await store.query(sql`update migrations set name = '0019_other' where name = '0019_audit'`)
+    expect(await found()).toMatch(/0019_other, unknown to this build.*pending migrations: 0019_audit/)
+    await store.query(sql`update migrations set name = '0019_audit' where name = '0019_other'`)
     await store.query(sql`
-      update service_state set value = value || '{"0001_registry": "another text"}' where name = 'migration_files'`)
-    expect(await found()).toMatch(/edited after they ran: 0001_registry/)
+      update service_state set value = value || '{"0001_models": "another text"}' where name = 'migration_files'`)
+    expect(await found()).toMatch(/edited after they ran: 0001_models/)
     await store.query(sql`delete from service_state where name = 'migration_files'`)
     expect(
       of(

@@ -130,12 +130,12 @@ describe('a pending migration', () => {
   it('of this build runs on a database of an older one', async () => {
     const own = await listMigrations()
     const older = mkdtempSync(join(folder, 'older-'))
-    for (const name of own.slice(0, -2))
+    for (const name of own.slice(0, -1))
       cpSync(join(migrationsDir, `${name}.sql`), join(older, `${name}.sql`))
     const database = await freshDatabase()
     await migrate(database, older)
     const found = await dryMigrate(database)
-    expect([found.pending, found.unknown, found.problem]).toEqual([own.slice(-2), [], undefined])
+    expect([found.pending, found.unknown, found.problem]).toEqual([own.slice(-1), [], undefined])
   })
 
   it('that only fails on the rows that are there is told, and the copy is deleted', async () => {

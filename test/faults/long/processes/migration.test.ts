@@ -3,7 +3,7 @@
  * Replicas of the code before and after respond throughout, no change is half applied, and the next start finishes the migration.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { appendFileSync, chmodSync, cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql, { type Sql } from 'sql-template-tag'
@@ -27,17 +27,19 @@ import { keyPlacesOf } from '../../../support/serving/sign-versions.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-migration-'))
 chmodSync(root, 0o711)
-const files = readdirSync(migrationsDir)
-  .filter((name) => name.endsWith('.sql'))
-  .sort()
-/** Migrations that the database does not have when the test begins. */
-const pending = files.slice(-2)
 const nameOf = (file: string): string => file.replace('.sql', '')
+/** Migrations that the database does not have when the test begins. */
+const newest = {
+  '8001_notes.sql': 'create table notes (id text primary key);',
+  '8002_colours.sql': 'alter table external_readings add column colour text;',
+}
+const pending = Object.keys(newest).map(nameOf)
 
-/** Creates a directory with these migrations of Tenure. */
-function copyOf(name: string, which: readonly string[]): string {
+/** Creates a directory with the migrations of Tenure and these. */
+function copyOf(name: string, planted: Record<string, string>): string {
   const directory = join(root, name)
-  for (const file of which) cpSync(join(migrationsDir, file), join(directory, file))
+  cpSync(migrationsDir, directory, { recursive: true })
+  for (const [file, text] of Object.entries(planted)) writeFileSync(join(directory, file), text)
   return directory
 }
 
@@ -49,7 +51,7 @@ let load: ClosedLoad
 
 beforeAll(async () => {
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })
-  await migrate(postgres.url, copyOf('before', files.slice(0, -2)))
+  await migrate(postgres.url)
   store = openStore(postgres.url, { max: 2, connectMs: 500, queryMs: 1_000, onError: () => {} })
   const artifacts = join(root, 'artifacts')
   await nextRoute(store, 'iris', { proven: await registerFixtureVersion(store, artifacts, irisSpec()) })
@@ -180,8 +182,12 @@ async function killTwice(directory: string): Promise<number> {
 }
 
 it('killed newest migrations: replicas run before and after them, and the next start finishes them', async () => {
-  const slow = copyOf('slow', files)
-  appendFileSync(join(slow, pending.at(-1)!), '\n;select pg_sleep(600);\n')
+  const before = await applied()
+  const whole = copyOf('newest', newest)
+  const slow = copyOf('slow', {
+    ...newest,
+    '8002_colours.sql': `${newest['8002_colours.sql']} select pg_sleep(600);`,
+  })
   const answered = load.answered()
   const forgottenMs = await killTwice(slow)
   // A replica that starts during the migration.
@@ -191,12 +197,12 @@ it('killed newest migrations: replicas run before and after them, and the next s
   third.child.kill('SIGKILL')
   expect(await third.ended).toBe('SIGKILL')
 
-  const last = startMigrator(migrationsDir)
-  expect(await last.ended).toBe(`0 ran ${pending.map(nameOf).join()}`)
-  expect(await applied()).toEqual(files.map(nameOf))
-  const newest = await startApi('new')
+  const last = startMigrator(whole)
+  expect(await last.ended).toBe(`0 ran ${pending.join()}`)
+  expect(await applied()).toEqual([...before, ...pending])
+  const after = await startApi('new')
   await askAll()
-  expect(newest.child.exitCode).toBeNull()
+  expect(after.child.exitCode).toBeNull()
   expect(load.failed()).toBe(0)
   expect(load.answered()).toBeGreaterThan(answered)
   reached(
@@ -206,7 +212,7 @@ it('killed newest migrations: replicas run before and after them, and the next s
 }, 300_000)
 
 it('a future migration: the current code runs before, during and after it, and its log loses no row', async () => {
-  const next = copyOf('next', files)
+  const next = copyOf('next', newest)
   const file = join(next, '9001_next.sql')
   const change = `alter table predictions add column next integer not null default 7;
     create table nexts (id integer primary key);

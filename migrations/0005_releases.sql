@@ -1,4 +1,4 @@
--- Releases, their commands, decisions and clocks, the champion of each model, and drills.
+-- Releases with their commands, decisions and clocks.
 
 create table releases (
   id text primary key,
@@ -14,7 +14,7 @@ create table releases (
   workflow_id text not null,
   run_id text not null,
   stage text not null check (stage in
-    ('qualifying', 'awaiting_approval', 'shadow', 'canary', 'awaiting_decision', 'promoting', 'probation', 'rolling_back', 'ended')),
+    ('qualifying', 'awaiting_approval', 'shadow', 'targeted', 'canary', 'awaiting_decision', 'promoting', 'probation', 'rolling_back', 'ended')),
   stage_index integer not null default 0,
   share_bp integer not null default 0,
   paused boolean not null default false,
@@ -27,6 +27,8 @@ create table releases (
   -- Set with the rollback order. From then on no route to the candidate and no promotion of it is accepted for this release.
   rolled_back_at timestamptz,
   ended_at timestamptz,
+  -- What the release was opened with. Never updated: a client of Temporal can write the state of a workflow, and not this.
+  facts jsonb not null,
   check ((outcome is null) = (ended_at is null))
 );
 create unique index releases_one_open on releases (model) where ended_at is null;
@@ -42,7 +44,9 @@ create table release_commands (
   accepted boolean not null,
   message text not null,
   stage text not null,
-  at timestamptz not null default now()
+  at timestamptz not null default now(),
+  -- The command as its sender has signed it. A route and a promotion verify it again.
+  sent jsonb
 );
 create index release_commands_by_release on release_commands (release_id, at);
 
@@ -103,6 +107,8 @@ create table release_queue (
 );
 create unique index release_queue_one_waiting on release_queue (model) where state = 'waiting';
 create index release_queue_by_release on release_queue (release_id);
+-- The page of versions asks for the last turn of each one.
+create index release_queue_by_version on release_queue (version, at);
 
 create table decisions (
   id bigint generated always as identity primary key,
@@ -118,6 +124,8 @@ create table decisions (
   at timestamptz not null default now()
 );
 create index decisions_by_release on decisions (release_id, id);
+-- The verdicts against candidates are looked for at every look of a release, which may have stored a hundred thousand others.
+create index decisions_against on decisions (release_id) where kind = 'fail';
 
 -- How long each stage has been watched. The clock runs only between observations, so that an outage of the worker does not
 -- shorten a window.
@@ -131,60 +139,3 @@ create table stage_clocks (
   observed_at timestamptz not null,
   primary key (release_id, stage, stage_index)
 );
-
--- At most one champion per model, at every instant.
-create table champions (
-  model text primary key references models (name),
-  version text not null references versions (version),
-  release_id text references releases (id),
-  since timestamptz not null default now(),
-  drill boolean not null default false check (not drill),
-  constraint champions_are_no_drills foreign key (version, drill) references versions (version, drill)
-);
-
-create table champion_history (
-  id bigint generated always as identity primary key,
-  model text not null references models (name),
-  version text not null references versions (version),
-  previous_version text references versions (version),
-  release_id text references releases (id),
-  cause text not null check (cause in ('promotion', 'rollback')),
-  actor text not null,
-  reason text not null,
-  at timestamptz not null default now()
-);
-create index champion_history_by_model on champion_history (model, at);
-
-create table drills (
-  id text primary key,
-  model text not null references models (name),
-  kind text not null check (kind in ('bad', 'nan', 'slow', 'silent', 'lost-replica', 'dead-worker')),
-  traffic text not null check (traffic in ('mirrored', 'live')),
-  requested_by text not null,
-  harm_budget integer not null,
-  version text references versions (version),
-  release_id text,
-  -- For `lost-replica`: the replica that stops renewing its lease, and until when.
-  replica_id text,
-  silent_until timestamptz,
-  -- For `dead-worker`: when the stage watch was stopped. It is stopped once.
-  silenced_at timestamptz,
-  -- When the simulated failure began, was detected, and had recovered.
-  began_at timestamptz,
-  detected_at timestamptz,
-  recovered_at timestamptz,
-  detected_by text,
-  -- Requests that reached the candidate, and requests with a bad response from it.
-  exposed bigint,
-  harmed bigint,
-  passed boolean,
-  message text,
-  evidence jsonb not null default '{}',
-  started_at timestamptz not null default clock_timestamp(),
-  ended_at timestamptz,
-  check ((passed is null) = (ended_at is null))
-);
-create unique index drills_one_running on drills (model) where ended_at is null;
-create index drills_by_model on drills (model, started_at desc);
-create index drills_by_release on drills (release_id);
-create index drills_by_start on drills (started_at, id);

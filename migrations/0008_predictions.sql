@@ -1,4 +1,4 @@
--- The prediction log, partitioned by day so that retention drops tables instead of rows, and batch predictions.
+-- The prediction log, partitioned by day so that retention drops tables instead of rows.
 
 -- One row per request: the instances of one request share arm, version, routing key and latency.
 create table predictions (
@@ -19,6 +19,10 @@ create table predictions (
   -- The outputs of the network, instance by instance.
   outputs real[] not null,
   latency_us integer not null,
+  -- The key that asked; `public` for a request without one, where predictions are public. Null for a row of a batch.
+  key_id text,
+  -- The transaction that stored the row, plus `prediction_numbering.ahead`; null while no topic is sent the log, and in rows from before.
+  stored_in bigint,
   primary key (id, at)
 ) partition by range (at);
 -- Large batches are stored out of line and uncompressed, because compression costs more than the space; a row of a few
@@ -140,51 +144,6 @@ create table prediction_log_accounts (
   -- Set when the process has ended and its spool is empty; then served = stored + dropped.
   served bigint,
   dropped bigint,
-  opened_at timestamptz not null default now(),
   settled_at timestamptz,
   check (settled_at is null or served = stored + dropped)
-);
-
--- Batch predictions: all rows are scored by the version that was champion when the batch started.
-create table batches (
-  id text primary key,
-  model text not null references models (name),
-  version text not null references versions (version),
-  input jsonb not null,
-  output jsonb not null,
-  requested_by text not null,
-  -- SHA-256 of the Parquet file that holds the frozen input, and its row count; null until it is frozen.
-  input_digest text,
-  rows bigint,
-  status text not null default 'running' check (status in ('running', 'done', 'failed')),
-  message text,
-  started_at timestamptz not null default now(),
-  ended_at timestamptz,
-  check ((status = 'running') = (ended_at is null))
-);
-create index batches_by_version on batches (version);
-
--- Each shard of a batch is stored once, so that a retry after a crash finds it here.
-create table batch_shards (
-  batch_id text not null references batches (id) on delete cascade,
-  shard integer not null,
-  rows bigint not null,
-  -- Rows that the model cannot read; the output says why for each.
-  refused bigint not null,
-  -- The Parquet file with the answers; null when they are in `batch_predictions`.
-  digest text,
-  at timestamptz not null default now(),
-  primary key (batch_id, shard)
-);
-
-create table batch_predictions (
-  batch_id text not null references batches (id) on delete cascade,
-  -- The row number in the frozen input, from 0.
-  row bigint not null,
-  -- The key of the row, as in the input.
-  key jsonb,
-  outputs real[],
-  answer jsonb,
-  problem text,
-  primary key (batch_id, row)
 );

@@ -1,4 +1,4 @@
--- Routes, replicas and what they acknowledge, kill switches, and the counters of served requests.
+-- Routes, replicas and what they acknowledge, kill switches, and what replicas report of themselves.
 
 create table routing_epochs (
   -- Raised when a database is restored from a backup. Replicas compare (epoch, generation).
@@ -25,7 +25,12 @@ create table replicas (
   url text not null,
   build_id text not null,
   started_at timestamptz not null default now(),
-  lease_until timestamptz not null
+  lease_until timestamptz not null,
+  -- The machine and the process, so that the next replica on the machine can end the lease of one that was killed.
+  machine text,
+  process text,
+  -- How long a lease lasts. One that reaches further was written before the clock of the database was set back.
+  lease_ms double precision
 );
 
 create table routing_acknowledgements (
@@ -80,57 +85,3 @@ create table replica_fallbacks (
   at timestamptz not null default now(),
   primary key (replica_id, model)
 );
-
--- Counters are absolute for their key, so that storing one twice changes nothing.
-create table tick_counters (
-  model text not null,
-  release_id text not null default '',
-  replica_id text not null,
-  version text not null,
-  arm text not null check (arm in ('canary', 'champion', 'control', 'shadow')),
-  tick timestamptz not null,
-  tick_ms integer not null,
-  generation bigint not null,
-  requests bigint not null,
-  errors bigint not null default 0,
-  invalid bigint not null default 0,
-  slow95 bigint not null default 0,
-  slow99 bigint not null default 0,
-  -- Upper bounds in microseconds → counts, for charts and for the latency quantiles before a release.
-  latency jsonb not null default '{}',
-  flushed_at timestamptz not null default now(),
-  primary key (model, release_id, version, arm, tick, replica_id, generation)
-);
-create index tick_counters_by_time on tick_counters (model, tick);
-create index tick_counters_by_tick on tick_counters using brin (tick);
-
--- Counts per hour and bin of the version's reference profile, for each feature and for the scores. These are all that serving
--- keeps of its inputs for drift. Counts are absolute for their key; counts of several replicas and hours add up.
-create table feature_counts (
-  model text not null,
-  version text not null,
-  hour timestamptz not null,
-  -- `feature`: values of a feature; `score`: outputs of the network; `range`: values of a number feature within and outside its limits.
-  kind text not null check (kind in ('feature', 'score', 'range')),
-  name text not null,
-  replica_id text not null,
-  counts bigint[] not null,
-  flushed_at timestamptz not null default now(),
-  primary key (model, version, hour, kind, name, replica_id)
-);
-create index feature_counts_by_hour on feature_counts using brin (hour);
-
--- Responses of the shadow version beside those that were served, for the paired test.
-create table shadow_pairs (
-  model text not null,
-  release_id text not null,
-  prediction_id uuid not null,
-  served_version text not null,
-  shadow_version text not null,
-  served jsonb not null,
-  shadow jsonb not null,
-  difference double precision,
-  at timestamptz not null default now(),
-  primary key (release_id, prediction_id)
-);
-create index shadow_pairs_by_time on shadow_pairs (at);

@@ -1,9 +1,23 @@
--- What of the prediction log has been sent to topics of a message broker. Rows are sent in the order of the transactions that stored them: an
--- identity or a time would be skipped where a smaller one is committed after a greater one.
+-- What has been sent to topics of a message broker: the audit log, alerts, and the prediction log.
 
--- The transaction that stored the row, plus `ahead` below; null while no topic is sent the log, and in rows that were written before.
-alter table predictions add column stored_in bigint;
+-- How far the audit log has been sent.
+create table stream_positions (
+  -- What is sent, and the topic.
+  name text primary key,
+  -- The last row of the audit log that the broker has confirmed.
+  seq bigint not null
+);
 
+-- What of the alerts has been sent. Rows go once everything of an alert is sent.
+create table sent_alerts (
+  topic text not null,
+  alert_id bigint not null references alerts (id) on delete cascade,
+  about text not null check (about in ('raised', 'acknowledged', 'resolved')),
+  primary key (topic, alert_id, about)
+);
+
+-- What of the prediction log has been sent. Rows are sent in the order of the transactions that stored them: an identity or a time would
+-- be skipped where a smaller one is committed after a greater one.
 create table prediction_topics (
   topic text primary key,
   -- Requests of earlier days are not sent, nor what earlier transactions have stored.

@@ -8,7 +8,7 @@ create table api_keys (
   -- The secret before the last renewal, valid until then.
   previous_hash bytea unique,
   previous_until timestamptz,
-  role text not null check (role in ('viewer', 'predictor', 'operator', 'approver', 'admin')),
+  role text not null check (role in ('viewer', 'predictor', 'labeller', 'operator', 'approver', 'admin')),
   -- The models this key may access; all models when null.
   models text[],
   -- Rate limit and burst size; unlimited when null.
@@ -17,10 +17,15 @@ create table api_keys (
   created_at timestamptz not null default now(),
   expires_at timestamptz,
   revoked_at timestamptz,
+  -- The identity at an identity provider. A person is an issuer and its subject; names and email addresses change owners.
+  sso_issuer text,
+  sso_subject text,
   check ((previous_hash is null) = (previous_until is null)),
-  check ((requests_per_second is null) = (burst is null))
+  check ((requests_per_second is null) = (burst is null)),
+  constraint api_keys_sso check ((sso_issuer is null) = (sso_subject is null))
 );
 create unique index api_keys_active_name on api_keys (name) where revoked_at is null;
+create unique index api_keys_active_identity on api_keys (sso_issuer, sso_subject) where revoked_at is null;
 
 -- Dashboard sessions that a user has ended. A session is a signed cookie without a row; a copy of the cookie would stay valid
 -- after sign-out.
@@ -51,4 +56,16 @@ create table service_state (
   name text primary key,
   value jsonb not null,
   at timestamptz not null default now()
+);
+
+-- What `tenure apply` has set last of every resource.
+create table applied_state (
+  kind text not null check (kind in ('model', 'key', 'channel', 'killSwitch', 'schedule')),
+  name text not null,
+  -- Of a model the digest of its code only.
+  value jsonb not null,
+  -- The key that has applied it.
+  actor text not null,
+  at timestamptz not null default now(),
+  primary key (kind, name)
 );

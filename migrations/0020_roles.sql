@@ -1,33 +1,4 @@
--- The audit log, and the role of the application, which may read and append it but not change it.
-
--- Hash-chained: each row's hash covers its content and the hash before it.
-create table audit (
-  seq bigint primary key,
-  at timestamptz not null,
-  actor text not null,
-  action text not null,
-  subject text not null,
-  model text,
-  detail jsonb not null,
-  previous_hash bytea not null,
-  hash bytea not null
-);
-create index audit_by_model on audit (model, seq);
-create index audit_by_actor on audit (actor, seq);
-create index audit_by_action on audit (action, seq);
-create index audit_by_subject on audit (subject, seq);
-
--- Trigger audit_is_append_only: refuses every update, delete and truncate for every role. It is the second line of defence; the
--- first are the privileges below.
-create function forbid_update() returns trigger language plpgsql as $$
-begin
-  raise exception 'the audit log is append-only: % is refused', lower(tg_op)
-    using errcode = 'insufficient_privilege', hint = 'Correct a wrong row by appending another one.';
-end $$;
-create trigger audit_is_append_only before update or delete or truncate on audit
-  for each statement execute function forbid_update();
--- Also for a session that disables triggers as replication does.
-alter table audit enable always trigger audit_is_append_only;
+-- The roles of the application and of queries from outside.
 
 -- The role of workers, replicas and commands. It has access to every table; of the audit log it may only read and append rows.
 -- Where the owner may not create roles, all processes share the owner's role, and only the trigger protects the audit log.
@@ -65,4 +36,37 @@ begin
   exception
     when insufficient_privilege then raise notice 'partitions stay with the owner: %', sqlerrm;
   end;
+end $$;
+
+-- The role that reads queries from outside: of batches, of sources of models and views, and of tables with outcomes. It reads what is
+-- granted to it, none of Tenure's own tables, and it takes no locks, sends no notices and ends no sessions.
+do $$
+declare
+  each record;
+begin
+  if not exists (select from pg_roles where rolname = 'tenure_reader') then
+    begin
+      -- It may log in, but has no password until one is given to it.
+      create role tenure_reader login;
+    exception
+      when duplicate_object or unique_violation then null;
+      when insufficient_privilege then
+        raise notice 'no role of its own for queries from outside: %', sqlerrm;
+        return;
+    end;
+  end if;
+  execute format('grant connect on database %I to tenure_reader', current_database());
+  -- Postgres grants these functions to every role, and only a superuser can take them back; the command at start names what is left.
+  -- A query could otherwise hold a lock that every audited change waits for, or lift its own deadline.
+  if (select rolsuper from pg_roles where rolname = current_user) then
+    for each in select oid::regprocedure as name from pg_proc
+      where pronamespace = 'pg_catalog'::regnamespace and (proname ~ '^pg_(try_)?advisory_'
+        or proname in ('pg_notify', 'pg_terminate_backend', 'pg_cancel_backend', 'set_config', 'pg_logical_emit_message'))
+    loop
+      execute format('revoke execute on function %s from public', each.name);
+      if exists (select from pg_roles where rolname = 'tenure_app') then
+        execute format('grant execute on function %s to tenure_app', each.name);
+      end if;
+    end loop;
+  end if;
 end $$;

@@ -20,6 +20,9 @@ create table erasures (
   outstanding text[] not null default '{}',
   notes text[] not null default '{}',
   ended_at timestamptz,
+  -- Whether the subject column is a number, which is 4711 in one place and 4711.0 in another: then texts that write the same number name
+  -- the subject.
+  is_number boolean not null default false,
   check ((stage = 'done') = (ended_at is not null))
 );
 create unique index erasures_one_open on erasures (model, subject_hash) where ended_at is null;
@@ -54,14 +57,29 @@ create index erasure_snapshots_by_time on erasure_snapshots (drop_after);
 create function subject_hash_of(key text, subject text) returns text language sql immutable strict parallel safe
   return encode(sha256(convert_to(key || subject, 'UTF8')), 'hex');
 
+-- The one text of a number, as domain/privacy/canonical-number.ts writes it; null for another text. Neither function is strict, because Postgres
+-- would not inline it.
+create function canonical_number(given text) returns text language sql immutable parallel safe as $$
+  select case when length(given) > 400 then null
+    when given ~ '^(0|-?[1-9][0-9]*)$' then given
+    when given ~ '^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$' then trim_scale(given::numeric)::text end
+$$;
+
+-- The hashes under which a text may be erased: as it is written, and as the number that it is.
+create function subject_hashes_of(key text, subject text, is_number boolean) returns text[] language sql immutable parallel safe as $$
+  select case when is_number and canonical_number(subject) <> subject
+    then array[subject_hash_of(key, subject), subject_hash_of(key, canonical_number(subject))]
+    else array[subject_hash_of(key, subject)] end
+$$;
+
 -- Whether a request belongs to a subject: by its routing key, or by the subject feature of one of its instances.
 create function belongs_to_subject(
-  key text, hash text, subject text, fits jsonb, routing_key text, features bytea, instances integer
+  key text, hash text, is_number boolean, subject text, fits jsonb, routing_key text, features bytea, instances integer
 ) returns boolean language plpgsql immutable parallel safe as $$
 declare
   instance integer;
 begin
-  if subject_hash_of(key, routing_key) = hash then
+  if hash = any(subject_hashes_of(key, routing_key, is_number)) then
     return true;
   end if;
   if subject is null or features = '' or not exists (
@@ -69,7 +87,7 @@ begin
     return false;
   end if;
   for instance in 0 .. instances - 1 loop
-    if subject_hash_of(key, instance_of(features, fits, instances, instance) ->> subject) = hash then
+    if hash = any(subject_hashes_of(key, instance_of(features, fits, instances, instance) ->> subject, is_number)) then
       return true;
     end if;
   end loop;

@@ -1,20 +1,4 @@
--- Outcomes of predictions, the judgements of served traffic, and alerts.
-
-create table outcomes (
-  id bigint generated always as identity primary key,
-  prediction_id uuid not null,
-  -- Joins predictions.id; the answer is in `outputs` from instance_index * width + 1.
-  request_id uuid not null generated always as (request_of(prediction_id)) stored,
-  value jsonb not null,
-  observed_at timestamptz not null,
-  arrived_at timestamptz not null default now(),
-  source text not null default 'api',
-  -- A later value for the same prediction is another row; the highest revision counts.
-  revision integer not null default 1,
-  unique (prediction_id, revision)
-);
-create index outcomes_by_request on outcomes (request_id);
-create index outcomes_by_arrival on outcomes (arrived_at);
+-- The judgements of served traffic.
 
 -- The drift verdict for a window of served traffic, or of its outcomes, with its counts.
 create table drift_judgements (
@@ -89,48 +73,3 @@ create table monitor_windows (
   primary key (model, to_at),
   check (from_at < to_at)
 );
-
-create table alerts (
-  id bigint generated always as identity primary key,
-  dedupe_key text not null,
-  model text,
-  severity text not null check (severity in ('info', 'warning', 'critical')),
-  kind text not null,
-  message text not null,
-  evidence jsonb not null default '{}',
-  raised_at timestamptz not null default now(),
-  acknowledged_at timestamptz,
-  acknowledged_by text,
-  resolved_at timestamptz
-);
-create unique index alerts_open on alerts (dedupe_key) where resolved_at is null;
-
--- The notifications of each alert: sent, pending and abandoned.
-create table alert_notifications (
-  id bigint generated always as identity primary key,
-  alert_id bigint not null references alerts (id) on delete cascade,
-  channel text not null,
-  about text not null check (about in ('raised', 'resolved')),
-  due_at timestamptz not null,
-  attempts integer not null default 0,
-  -- The next attempt; null after it is sent or abandoned.
-  next_at timestamptz default now(),
-  sent_at timestamptz,
-  given_up_at timestamptz,
-  -- Why the last attempt failed.
-  problem text,
-  unique (alert_id, channel, about, due_at)
-);
-create index alert_notifications_pending on alert_notifications (next_at) where next_at is not null;
-
--- Triggers alerts_notify_insert and alerts_notify_update: wake the alert dispatch through the channel `tenure_alerts`. An alert
--- whose evidence alone changes sends no notice.
-create function notify_alert() returns trigger language plpgsql as $$
-begin
-  perform pg_notify('tenure_alerts', new.id::text);
-  return null;
-end $$;
-create trigger alerts_notify_insert after insert on alerts for each row execute function notify_alert();
-create trigger alerts_notify_update after update on alerts for each row
-  when ((old.severity, old.acknowledged_at, old.resolved_at) is distinct from (new.severity, new.acknowledged_at, new.resolved_at))
-  execute function notify_alert();

@@ -1,3 +1,15 @@
+-- Models, and the fields that their requests may carry.
+-- In every table: time comes from the database, a state is a text with a check, and each write that may be repeated has a
+-- key that makes the repetition harmless.
+
+create table models (
+  name text primary key,
+  -- The model file as data: features, label, gates, release policy, schedule.
+  definition jsonb not null,
+  code_digest text not null,
+  synced_at timestamptz not null default now()
+);
+
 -- Which fields requests of a model may carry: what its model files and its versions have named. A field stays when a later file drops it,
 -- because callers may go on sending it.
 create table request_fields (
@@ -17,8 +29,7 @@ create function insert_request_fields(model text, features jsonb) returns void l
     on conflict do nothing
 $$;
 
--- Triggers models_insert_fields and versions_insert_fields: add the features of a model file or a version, and the fields by which they are
--- looked up.
+-- Trigger models_insert_fields: adds the features of a model file, and the fields by which they are looked up.
 create function insert_model_fields() returns trigger language plpgsql as $$
 begin
   perform insert_request_fields(new.name, new.definition -> 'features');
@@ -26,13 +37,3 @@ begin
 end $$;
 create trigger models_insert_fields after insert or update of definition on models
   for each row execute function insert_model_fields();
-
-create function insert_version_fields() returns trigger language plpgsql as $$
-begin
-  perform insert_request_fields(new.model, new.manifest -> 'features');
-  return null;
-end $$;
-create trigger versions_insert_fields after insert on versions for each row execute function insert_version_fields();
-
-select insert_request_fields(name, definition -> 'features') from models;
-select insert_request_fields(model, manifest -> 'features') from versions;
