@@ -30,7 +30,7 @@ create table replicas (
   machine text,
   process text,
   -- How long a lease lasts. One that reaches further was written before the clock of the database was set back.
-  lease_ms double precision
+  lease_ms double precision not null
 );
 
 create table routing_acknowledgements (

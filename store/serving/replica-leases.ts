@@ -57,9 +57,7 @@ export async function observePeers(store: Store, id: string): Promise<PeerReplic
 /** Shortens each lease that ends later than a renewal at this moment could. */
 export async function shortenLeases(database: Database): Promise<void> {
   const reach = sql`clock_timestamp() + coalesce(nullif(lease_ms, 0), ${-silentForMs}) * interval '1 millisecond'`
-  await database.query(
-    sql`update replicas set lease_until = ${reach} where lease_ms is not null and lease_until > ${reach}`,
-  )
+  await database.query(sql`update replicas set lease_until = ${reach} where lease_until > ${reach}`)
 }
 
 /** A starting process need not wait for a replica that another process has observed to be gone. */

@@ -296,7 +296,7 @@ describe('the database check', () => {
 
   it('finds live replicas', async () => {
     await fixture.store.query(sql`
-      insert into replicas (id, host, pid, url, build_id, lease_until) values ('r9', 'h', 1, 'u', 'b', now() + interval '1 hour')`)
+      insert into replicas (id, host, pid, url, build_id, lease_ms, lease_until) values ('r9', 'h', 1, 'u', 'b', 0, now() + interval '1 hour')`)
     await fixture.store.query(sql`insert into routing (model, epoch, generation, route)
       select model, 3, 4, '{}' from champions on conflict do nothing`)
     const { replicas } = await diagnosisOf(fixture.databaseUrl)

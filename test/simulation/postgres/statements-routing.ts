@@ -217,7 +217,7 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
-  '0cfe1b86': [
+  '55252510': [
     'shortenLeases',
     (query, [endedMs]) => {
       for (const { id } of query.all('replicas')) {

@@ -16,7 +16,7 @@ const pinned: Record<string, string> = {
   '0004_retrainings.sql': 'de107f8c3988bc84a574c6e60f2df12238b38733dee4ebfc4341d23c84e15a3c',
   '0005_releases.sql': 'f3fd87164b8d8529c9acbb614a0d25d691d234593255e5bf5ecb1d9333015def',
   '0006_champions.sql': '011aa5e9a2352f32a4005aa85347cc7327d2637e860df18e4618a645c668d9e1',
-  '0007_serving.sql': '3d2a3c574cc6bac7af11e81f1d49681597b7d96e7e7aa22341609e13ba43b47b',
+  '0007_serving.sql': '1b7285127f0ae8da1de4c18ab8f3ca137871cb4324735a33ab055952a30f2534',
   '0008_predictions.sql': '6669f36f262ecc183aceb75cb8cd9aa7e48c0771e328d111e23ffd2acb844562',
   '0009_evidence.sql': 'd68d276c7793d42557de3284ec876fe403d3ff9d21ecd7d7d1c0ba9d568c5132',
   '0010_batches.sql': 'd1399493ba8c7bca6b6183cdbf3423da94a7e6708f80dcdcc2bdcc9a4469b30b',
