@@ -49,3 +49,12 @@ it('the R² of a model that answers the mean is 0, and no rest of rounding', () 
     expect(metrics.find(({ metric }) => metric === 'r2')!.challenger).toBe(0)
   }
 })
+
+it('a calibration error just above its limit is shown with the digits that are above it', () => {
+  const y = Array.from({ length: rows }, (_, row) => (row % 4 === 0 ? 1 : 0))
+  const calibration = { ece: 0.05, overChampion: 0.02 }
+  const policy = { ...defaultGatePolicy('binary'), resamples: 100, calibration }
+  const { reasons } = judgeGate({ y, challenger: y.map(() => [0.3000004]), champion: null }, policy)
+  const told = reasons.map(({ message }) => message)
+  expect(told).toContain('calibration error 0.0500004 is above the limit 0.05')
+})

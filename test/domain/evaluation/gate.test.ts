@@ -286,11 +286,6 @@ describe('a challenger is stopped', () => {
     expect(judge({ challenger: sharp }, { calibration }).reasons[0]!.message).toMatch(
       /^calibration error 0\.\d+ is above the limit 0\.05 and more than 0\.02 above the champion's 0\.\d+$/,
     )
-    const { ece } = judge({ challenger: sharp }, { calibration }).calibration!.challenger
-    const near = { ece: Math.round(ece! * 1e6) / 1e6 - 1e-6, overChampion: 0.02 }
-    expect(judge({ challenger: sharp }, { calibration: near }).reasons[0]!.message).toContain(
-      `calibration error ${Number(ece!.toPrecision(8))} is above the limit ${near.ece}`,
-    )
     expect(told({ challenger: sharp, champion: sharp }, { calibration })).toEqual(['not_worse', 'not_worse'])
     expect(told({ challenger: good }, { calibration })).toEqual(['better', 'better'])
   })
