@@ -66,6 +66,6 @@ describe('the rollback of a model', () => {
     )
     const outcome = await rollBack(fixtureModel)
     expect(outcome).toMatchObject({ outcome: 'rolled_back', from: third, to: first })
-    expect(outcome.passedOver.join()).toMatch(new RegExp(`${second}: the signature`))
+    expect(outcome.passedOver.join()).toMatch(new RegExp(`${second}: no key of this installation`))
   })
 })
