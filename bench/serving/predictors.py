@@ -1,7 +1,7 @@
 """Makes the models of the bench of predictors, and calls LightGBM as a C program would, one row at a time.
 
 prepare FOLDER: for each size NAME.txt of LightGBM, NAME.onnx of the same trees and NAME.json, the answers to the first rows; rows.bin (doubles);
-logistic.onnx, a scaler before a logistic regression of three classes; network.onnx and wide.onnx, networks with two hidden layers of 64 and of 256; vectors.onnx, a regression by 200 support vectors; embedding.onnx, a
+logistic.onnx, a scaler before a logistic regression of three classes; network.onnx and wide.onnx, networks with two hidden layers of 64 and of 256; tanh.onnx, as network.onnx with tanh; vectors.onnx, a regression by 200 support vectors; embedding.onnx, a
 network with embeddings of 4 columns, layer normalization and GELU; transformer.onnx, attention among the columns; doubles.onnx, a network of 64 bits.
 serve FOLDER: for each line "NAME ROWS" on standard input, predicts so many rows and prints the microseconds of the thread per row.
 """
@@ -72,7 +72,7 @@ def prepare(folder):
             nodes_missing_value_tracks_true=lost, target_treeids=[leaf[0] for leaf in leaves], target_nodeids=[leaf[1] for leaf in leaves],
             target_ids=[0] * len(leaves), target_weights=[leaf[2] for leaf in leaves],
         )])
-    for name, hidden in (("network", 64), ("wide", 256)):
+    for name, hidden, unit in (("network", 64, "Relu"), ("wide", 256, "Relu"), ("tanh", 64, "Tanh")):
         widths = [COLUMNS, hidden, hidden, 1]
         values, nodes, last = [], [], "x"
         for at, (inputs, outputs) in enumerate(zip(widths, widths[1:])):
@@ -80,7 +80,7 @@ def prepare(folder):
             values.append(numpy_helper.from_array(np.zeros(outputs, np.float32), f"b{at}"))
             nodes.append(helper.make_node("Gemm", [last, f"w{at}", f"b{at}"], [f"g{at}"]))
             last = "y" if outputs == 1 else f"r{at}"
-            nodes.append(helper.make_node("Sigmoid" if outputs == 1 else "Relu", [f"g{at}"], [last]))
+            nodes.append(helper.make_node("Sigmoid" if outputs == 1 else unit, [f"g{at}"], [last]))
         save(name, nodes, values)
     numbers = lambda count: rng.normal(size=count).tolist()
     save("logistic", [

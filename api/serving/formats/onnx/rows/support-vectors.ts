@@ -2,7 +2,7 @@
  * Lowers regressions by support vectors. The last sum is computed with 64 bits, where ONNX Runtime has 32, so that answers differ by its
  * rounding. Classifiers are left to ONNX Runtime: it finds their probabilities in steps until a limit, and a last bit may add a step.
  */
-import { addDense, addReduction, exponentialWork, type RowReduction } from '../../../network/row-steps.ts'
+import { addDense, addReduction, vectorWork, type RowReduction } from '../../../network/row-steps.ts'
 import { vectorFunctions } from '../../../network/vector-functions.ts'
 import type { Attributes } from '../attributes.ts'
 import { addReplacement, type Replacement } from './replacement.ts'
@@ -62,7 +62,7 @@ const svmRegressor: RowOperator = ({ attributes, value, program }) => {
   if ((attributes.whole('one_class') ?? 0) !== 0 || (attributes.text('post_transform') ?? 'NONE') !== 'NONE')
     return undefined
   const { width } = from
-  const work = count * (width + exponentialWork + 1)
+  const work = count * (width + vectorWork + 1)
   if (program.work + work > maxRowWork) return undefined
   const listOf = (name: string, size: number): Float32Array | undefined => {
     if (attributes.count(name) !== size) return undefined
@@ -77,7 +77,7 @@ const svmRegressor: RowOperator = ({ attributes, value, program }) => {
   const { buffer } = addDense(program, from, layer)
   const compared = { buffer, column: 0, width: count }
   if (kernel.apply !== undefined)
-    addReplacement(program, compared, { apply: kernel.apply, work: exponentialWork, inPlace: true })
+    addReplacement(program, compared, { apply: kernel.apply, work: vectorWork, inPlace: true })
   program.otherBytes += coefficients.byteLength
   const sumOf: RowReduction = (values, offset) => {
     let sum = rho[0]!

@@ -299,7 +299,7 @@ it('more support vectors than a row has time for are left to ONNX Runtime', () =
         rho: { floats: [0] },
       },
     })
-  const most = Math.floor(maxRowWork / 20)
+  const most = Math.floor(maxRowWork / 12)
   expect(openOnnx(withVectors(most - 10)).rows).toBeDefined()
   expect(openOnnx(withVectors(most)).rows).toBeUndefined()
 })
