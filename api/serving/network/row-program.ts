@@ -104,7 +104,15 @@ export const firstFloat = ({ buffer, column }: RowView): number => buffer.at + c
 
 export interface CompiledRows {
   memoryBytes: number
-  run(input: Float64Array, rows: number, output: Float32Array, texts?: RowTexts): void
+  /** Computes the rows from `first` to before `end`, of which the texts begin at `textAt`. Returns where the texts of the next row begin. */
+  run(
+    input: Float64Array,
+    end: number,
+    output: Float32Array,
+    texts?: RowTexts,
+    first?: number,
+    textAt?: number,
+  ): number
 }
 
 /** Lays out the memory of a program. `output`: the columns with the outputs. `inputs` and `takesText`: see `RowMachine`. */
@@ -145,18 +153,19 @@ export function compileRows(
   const from = firstFloat(output)
   return {
     memoryBytes: memory.buffer.byteLength + otherBytes + placeCount * 4,
-    run(input, rows, into, texts) {
+    run(input, end, into, texts, first = 0, textAt = 0) {
       machine.input = input
       machine.texts = texts
-      machine.textAt = 0
-      for (let row = 0; row < rows; row += blockRows) {
-        const count = Math.min(blockRows, rows - row)
+      machine.textAt = textAt
+      for (let row = first; row < end; row += blockRows) {
+        const count = Math.min(blockRows, end - row)
         machine.firstRow = row
         for (let step = 0; step < made.length; step++) made[step]!(count)
         for (let i = 0; i < count; i++)
           for (let k = 0; k < width; k++) into[(row + i) * width + k] = floats[from + i * stride + k]!
       }
       machine.texts = undefined
+      return machine.textAt
     },
   }
 }

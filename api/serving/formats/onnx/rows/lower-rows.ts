@@ -2,6 +2,7 @@
  * Lowers a graph to a row program when it supports every operator that the output needs; any other graph needs ONNX Runtime. A row program
  * answers within the turn of the request, and equals ONNX Runtime up to 32-bit rounding.
  */
+import { setImmediate as otherEvents } from 'node:timers/promises'
 import type { Predictor } from '../../../predictor.ts'
 import { compileRows, createRowProgram, type RowProgram } from '../../../network/row-program.ts'
 import { attributesOf } from '../attributes.ts'
@@ -191,6 +192,9 @@ function madeBy(context: OperatorContext): ReturnType<RowOperator> {
   return plain({ ...context, value: (input) => ordered.get(context.value(input)!) })
 }
 
+/** The maximum work of a turn of the event loop, about a millisecond. The rows of a larger request let other requests in between. */
+const maxTurnWork = 10 * maxRowWork
+
 /**
  * Returns a predictor of rows with `width` inputs, of which the graph takes the first. `takesText`: for each text column, whether the graph
  * takes it.
@@ -200,12 +204,22 @@ export function predictorOfRows(
   { inputs, takesText }: { inputs: number; takesText: readonly boolean[] },
 ): { predictor: Predictor; memoryBytes: number } {
   const { run, memoryBytes } = compileRows(program, { output, inputs, takesText })
+  const rowsAtOnce = Math.max(1, Math.floor(maxTurnWork / program.work))
+  const runInTurns: Predictor['run'] = async (input, rows, into, order, texts) => {
+    if (order !== undefined) order.begunMs ||= performance.now()
+    let textAt = 0
+    for (let row = 0; row < rows; row += rowsAtOnce) {
+      if (row > 0) await otherEvents()
+      textAt = run(input, Math.min(rows, row + rowsAtOnce), into, texts, row, textAt)
+    }
+  }
   return {
     memoryBytes,
     predictor: {
       inputs,
       outputs,
-      run(input, rows, into, _order, texts) {
+      run(input, rows, into, order, texts) {
+        if (rows > rowsAtOnce) return runInTurns(input, rows, into, order, texts)
         run(input, rows, into, texts)
         return undefined
       },
