@@ -3,6 +3,7 @@ import sql from 'sql-template-tag'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import { snapshotsBeingRead } from '../registry/artifact-retention.ts'
+import { isUsedBy } from '../training/snapshots.ts'
 
 interface HeldSnapshot {
   digest: string
@@ -17,8 +18,7 @@ interface HeldSnapshot {
 export const listModelSnapshots = (database: Database, model: string) =>
   rowsFrom(database).list<HeldSnapshot>(sql`
     select digest, case when model = ${model} then source ->> 'subjects' end as subjects from snapshots
-    where dropped_at is null and (model = ${model} or exists (
-      select from validations where validations.snapshot_digest = snapshots.digest and validations.model = ${model}))
+    where dropped_at is null and ${isUsedBy(model)}
     order by created_at, digest`)
 
 /** Sets the deletion deadline of snapshots. A repeated call keeps the first deadline. */

@@ -1,5 +1,5 @@
 /** Stores the facts of each snapshot. Its rows are in a Parquet file of the same digest. */
-import sql from 'sql-template-tag'
+import sql, { type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
@@ -16,6 +16,10 @@ export interface Snapshot {
   /** The source of the rows: queries, and the digests of files. */
   source: Record<string, unknown>
 }
+
+/** The condition for the snapshots that a model took or validated. Models with equal rows share one, which belongs to the first. */
+export const isUsedBy = (model: string): Sql => sql`(snapshots.model = ${model} or exists (
+  select from validations where validations.snapshot_digest = snapshots.digest and validations.model = ${model}))`
 
 /** Stores a snapshot unless its digest is stored. */
 export async function insertSnapshot(database: Database, each: Snapshot): Promise<void> {
@@ -65,6 +69,5 @@ export const listEarlierRows = (
 ) =>
   rowsFrom(database).column<number>(sql`
     select rows from snapshots
-    where digest <> ${except} and (model = ${model} or exists (
-      select from validations where validations.snapshot_digest = snapshots.digest and validations.model = ${model}))
+    where digest <> ${except} and ${isUsedBy(model)}
     order by created_at desc limit ${limit}`)

@@ -23,11 +23,10 @@ const weight = (group: number): number => firstVector + 16 + group
 const spread = firstVector + 20
 const vectorCount = 21
 
-const vectorBytes = 16
 /** The units of a panel, whose weights are stored together. */
 const panelUnits = 8
 const panelGroups = 2
-const { get, set, constant, add } = wasm
+const { get, set, constant, add, vectorBytes } = wasm
 
 /** Rounds a number of floats up to whole vectors. */
 export const padded = (count: number): number => (count + 3) & ~3

@@ -16,8 +16,7 @@ const [rows, width, y, yStride] = [0, 1, 2, 3] as const
 const parametersWith = (inputs: number): number => 4 + 2 * inputs
 const addressOf = (input: number): number => parametersWith(input)
 const strideOf = (input: number): number => parametersWith(input) + 1
-const vectorBytes = 16
-const { get, set, add, constant } = wasm
+const { get, set, add, constant, vectorBytes } = wasm
 
 /** Encodes a function over rows. An input of a single number per row counts for all columns. */
 function moduleWith(

@@ -72,6 +72,7 @@ export const isDoubleBeyond = (at: Code, bound: Code): Code => [
   0x45,
 ]
 
+export const vectorBytes = 16
 /** Loads four floats, or 16 bytes, from an address. */
 export const load = (at: Code, offset = 0): Code => [...at, ...vector(0), 0, ...leb(offset)]
 /** Loads one float into all four lanes. */

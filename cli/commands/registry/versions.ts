@@ -282,17 +282,15 @@ async function versionNamed(api: Client, named: string): Promise<string> {
   } else if (alias === undefined || alias === 'champion') {
     const { champion } = await api.get<ModelAnswer>(path`/v1/models/${model}`)
     if (champion !== undefined) return champion.version
-    throw failure({
-      code: 'version_not_found',
-      status: 404,
-      detail: `The model ${model} has no champion yet`,
-      remedy: `Use ${versionForms}; list versions with \`tenure versions\`.`,
-    })
+    throw unknownVersion(`The model ${model} has no champion yet`)
   }
-  throw failure({
+  throw unknownVersion(`Unknown version "${named}"`)
+}
+
+const unknownVersion = (detail: string) =>
+  failure({
     code: 'version_not_found',
     status: 404,
-    detail: `Unknown version "${named}"`,
+    detail,
     remedy: `Use ${versionForms}; list versions with \`tenure versions\`.`,
   })
-}

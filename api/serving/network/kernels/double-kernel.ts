@@ -3,6 +3,8 @@ import * as wasm from '../wasm-encoder.ts'
 import type { Code } from '../wasm-encoder.ts'
 import { instantiate, type Run } from '../wasm-instance.ts'
 
+const { get, set, constant, add, vectorBytes } = wasm
+
 /** The parameters of the kernel. Addresses and strides are in bytes; those of `weights` and `y` are whole groups of units. */
 const [x, weights, bias, y, rows, inputs, xStride, yStride] = [0, 1, 2, 3, 4, 5, 6, 7] as const
 const parameterCount = 8
@@ -11,12 +13,10 @@ const [unit, left, xAt, weightAt] = [8, 9, 10, 11] as const
 const numberCount = 4
 const firstVector = parameterCount + numberCount
 const groupVectors = 4
-const vectorBytes = 16
 const groupBytes = groupVectors * vectorBytes
 const sum = (at: number): number => firstVector + at
 const spread = firstVector + groupVectors
 const vectorCount = groupVectors + 1
-const { get, set, constant, add } = wasm
 
 /** The units whose sums are computed together. */
 const groupUnits = 8

@@ -17,8 +17,7 @@ const numberCount = 2
 const firstVector = parameterCount + numberCount
 const [most, sum, power] = [firstVector, firstVector + 1, firstVector + 2] as const
 const firstVariable = firstVector + 3
-const vectorBytes = 16
-const { get, set, constant, add } = wasm
+const { get, set, constant, add, vectorBytes } = wasm
 
 /** Sets all lanes of a vector to what two of them give, and those again. */
 const acrossLanes = (of: (a: Code, b: Code) => Code, vector: number): Code =>

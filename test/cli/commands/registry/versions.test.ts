@@ -7,6 +7,15 @@ import { versionsGroup } from '../../../../cli/commands/registry/versions.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { runCommand } from '../../../support/command-line.ts'
 
+/** Starts an API that answers every request with a body. */
+async function answering(body: string) {
+  const server = createServer((_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' }).end(body)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
+}
+
 it('versions shows the primary metric, and below the table why a version was not released', async () => {
   const version = (minor: number, more: object) => ({
     version: `iris_v1.${minor}.0`,
@@ -19,11 +28,7 @@ it('versions shows the primary metric, and below the table why a version was not
   })
   const metrics = { brier: 0.2, calibration: 0.1, logLoss: 0.6, auc: 0.7 }
   const versions = [version(1, { not_released: 'the champion has changed', metrics }), version(0, {})]
-  const server = createServer((_request, response) => {
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ versions }))
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { server, url } = await answering(JSON.stringify({ versions }))
   const { code, out } = await runCommand([versionsGroup], ['versions', 'list', 'iris', '--url', url])
   server.close()
   expect(code).toBe(exitCodes.done)
@@ -34,11 +39,7 @@ it('versions shows the primary metric, and below the table why a version was not
 })
 
 it('a search for the text of a condition that finds nothing names the option for metrics', async () => {
-  const server = createServer((_request, response) => {
-    response.writeHead(200, { 'content-type': 'application/json' }).end('{"versions":[]}')
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { server, url } = await answering('{"versions":[]}')
   const search = async (...words: string[]) =>
     (await runCommand([versionsGroup], ['versions', 'search', ...words, '--url', url])).out
   const outs = [await search('auc>0.7'), await search('dropout'), await search('--metric', 'auc>0.7')]
@@ -48,11 +49,7 @@ it('a search for the text of a condition that finds nothing names the option for
 })
 
 it('the card of a model without a champion says that it has none', async () => {
-  const server = createServer((_request, response) => {
-    response.writeHead(200, { 'content-type': 'application/json' }).end('{"name":"iris"}')
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { server, url } = await answering('{"name":"iris"}')
   const { code, err } = await runCommand([versionsGroup], ['versions', 'card', 'iris', '--url', url])
   server.close()
   expect(code).toBe(exitCodes.notFound)

@@ -10,6 +10,7 @@ import { replaced, type Replacement, type VectorOf } from './replacement.ts'
 import {
   columnNumbers,
   isRowOfFloats,
+  operatorsOf,
   type OperatorContext,
   type RowOperator,
   type RowValue,
@@ -197,16 +198,6 @@ const imputer: RowOperator = (context) => {
 /** Functions that jump, so that a difference in the last bit would be a whole one. */
 const jumpingFunctions = new Set(['Sign', 'Floor', 'Ceil'])
 
-/** Returns the operators of a table under their names in ai.onnx. */
-function named<Entry>(
-  table: Readonly<Record<string, Entry>>,
-  operatorOf: (entry: Entry, name: string) => RowOperator,
-): Record<string, RowOperator> {
-  return Object.fromEntries(
-    Object.entries(table).map(([name, entry]) => [`ai.onnx:${name}`, operatorOf(entry, name)]),
-  )
-}
-
 export const numberOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:Relu': relu,
   'ai.onnx:Clip': clip,
@@ -215,18 +206,18 @@ export const numberOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:LogSoftmax': alongRow(logSoftmax),
   'ai.onnx.ml:Normalizer': normalizer,
   'ai.onnx.ml:Imputer': imputer,
-  ...named(
+  ...operatorsOf(
     functions,
     (of, name) => (context) =>
       jumpingFunctions.has(name) && context.value(0)?.isExact !== true
         ? undefined
         : mapped(context, { apply: each(of(context.attributes)), isExact: jumpingFunctions.has(name) }),
   ),
-  ...named(
+  ...operatorsOf(
     exactVectors,
     (of) => (context) => mapped(context, { apply: of(context.attributes), isExact: true }),
   ),
-  ...named(exponentialFunctions, (of) => (context) => {
+  ...operatorsOf(exponentialFunctions, (of) => (context) => {
     const apply = of(context.attributes)
     return mapped(context, { apply, work: typeof apply === 'function' ? exponentialWork : vectorWork })
   }),

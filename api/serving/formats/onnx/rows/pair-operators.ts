@@ -7,6 +7,7 @@ import { replaced } from './replacement.ts'
 import {
   columnNumbers,
   operandOf,
+  operatorsOf,
   valueIn,
   type OperatorContext,
   type RowOperator,
@@ -127,13 +128,8 @@ export const pairOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:Min': several(vectorFunctions.minimum),
   'ai.onnx:Max': several(vectorFunctions.maximum),
   'ai.onnx:Pow': power,
-  ...Object.fromEntries(
-    Object.entries(pairs).map(([name, of]): [string, RowOperator] => [
-      `ai.onnx:${name}`,
-      (context) => {
-        const found = pairOf(context, [0, 1], of)
-        return found && [found]
-      },
-    ]),
-  ),
+  ...operatorsOf(pairs, (of) => (context) => {
+    const found = pairOf(context, [0, 1], of)
+    return found && [found]
+  }),
 }

@@ -6,6 +6,7 @@ import {
   finiteNumbers,
   givenList,
   isRowOfFloats,
+  operatorsOf,
   valueIn,
   type OperatorContext,
   type RowOperator,
@@ -91,6 +92,6 @@ export const reductions: Readonly<Record<string, RowReduction>> = {
 }
 
 export const reductionOperators: Readonly<Record<string, RowOperator>> = {
-  ...Object.fromEntries(Object.entries(reductions).map(([name, of]) => [`ai.onnx:${name}`, reduction(of)])),
+  ...operatorsOf(reductions, reduction),
   'ai.onnx:LayerNormalization': layerNormalization,
 }

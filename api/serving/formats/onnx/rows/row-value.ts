@@ -89,6 +89,15 @@ export const valueIn = (
   ...more,
 })
 
+/** Returns the operators of a table under their names in ai.onnx. */
+export const operatorsOf = <Entry>(
+  table: Readonly<Record<string, Entry>>,
+  operatorOf: (entry: Entry, name: string) => RowOperator,
+): Record<string, RowOperator> =>
+  Object.fromEntries(
+    Object.entries(table).map(([name, entry]) => [`ai.onnx:${name}`, operatorOf(entry, name)]),
+  )
+
 /** Whether a value is one list of 32-bit numbers per row. */
 export const isRowOfFloats = (value: RowValue | undefined): value is RowValue =>
   value?.type === 'float' && value.tail.length === 1 && isOrdinaryRow(value)

@@ -13,7 +13,7 @@ import { binOf, binsOf, byteOf, type RowBins } from './row-bins.ts'
 import { planSums, summedLeaves } from './leaf-sums.ts'
 import { planSearch, searchCode, searchLocals } from './row-search.ts'
 
-const vectorBytes = 16
+const { vectorBytes } = wasm
 const maxVectors = 4
 /** The maximum size of all blocks, which take up to four times the memory of the nodes. */
 const maxBlockBytes = 16_777_216

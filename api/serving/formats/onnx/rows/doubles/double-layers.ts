@@ -11,6 +11,7 @@ import {
   finiteNumbers,
   givenList,
   maxRowWork,
+  operatorsOf,
   type OperatorContext,
   type RowOperator,
   type RowValue,
@@ -147,7 +148,7 @@ function replacedDoubles(
 }
 
 const mapped =
-  (name: string, of: (attributes: Attributes) => (x: number) => number): RowOperator =>
+  (of: (attributes: Attributes) => (x: number) => number, name: string): RowOperator =>
   (context) => {
     const from = context.value(0)
     if (!isRowOfDoubles(from)) return undefined
@@ -225,19 +226,11 @@ const reduction =
     return [{ ...found, tail: context.attributes.whole('keepdims') === 0 ? [] : [1] }]
   }
 
-const named = <Entry>(
-  table: Readonly<Record<string, Entry>>,
-  operatorOf: (name: string, entry: Entry) => RowOperator,
-): Record<string, RowOperator> =>
-  Object.fromEntries(
-    Object.entries(table).map(([name, entry]) => [`ai.onnx:${name}`, operatorOf(name, entry)]),
-  )
-
 export const doubleLayerOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:MatMul': matMul,
   'ai.onnx:Gemm': gemm,
   'ai.onnx:Pow': power,
   'ai.onnx:Softmax': alongRow,
-  ...named(functions, mapped),
-  ...named(reductions, (_, of) => reduction(of)),
+  ...operatorsOf(functions, mapped),
+  ...operatorsOf(reductions, reduction),
 }

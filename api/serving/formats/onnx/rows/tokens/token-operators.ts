@@ -34,6 +34,7 @@ import {
   finiteNumbers,
   givenList,
   maxRowWork,
+  operatorsOf,
   valueIn,
   type OperatorContext,
   type RowOperator,
@@ -230,5 +231,5 @@ export const tokenOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:Max': pair('most'),
   'ai.onnx:Softmax': softmax,
   'ai.onnx:LayerNormalization': layerNormalization,
-  ...Object.fromEntries(Object.entries(reductions).map(([name, of]) => [`ai.onnx:${name}`, reduction(of)])),
+  ...operatorsOf(reductions, reduction),
 }
