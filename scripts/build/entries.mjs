@@ -52,7 +52,7 @@ export const groups = [
     ],
   },
   // ONNX Runtime has native code too; its process starts faster without the packages of the workers.
-  { name: 'onnx', packages: 'outside', entries: ['api/serving/formats/onnx/session-process.ts'] },
+  { name: 'onnx', packages: 'outside', entries: ['api/serving/formats/onnx/session/session-process.ts'] },
 ]
 
 /** Returns the group of an entry. An entry that no group lists, such as a test's process, forms its own group. @param {string} entry */

@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
-import { createSessions } from '../../api/serving/formats/onnx/session-host.ts'
+import { createSessions } from '../../api/serving/formats/onnx/session/session-host.ts'
 import { judgeGraph, type GraphCase } from '../../test/support/formats/graph-parity.ts'
 
 export interface GraphComparison {

@@ -16,7 +16,7 @@ import {
 import { countOutputs, openRowsOf, openSessionOf } from '../../api/serving/formats/onnx/format.ts'
 import { isOnnx, onnxLimits } from '../../api/serving/formats/onnx/graph.ts'
 import { openOnnx, type OnnxFile } from '../../api/serving/formats/onnx/open-onnx.ts'
-import { createSessions } from '../../api/serving/formats/onnx/session-host.ts'
+import { createSessions } from '../../api/serving/formats/onnx/session/session-host.ts'
 import { settleCategories } from '../../api/serving/formats/settle-categories.ts'
 import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
 import { noText } from '../../domain/model/batch-spec.ts'

@@ -4,7 +4,7 @@
  */
 import type { RuntimeOptions } from '../runtime/runtime.ts'
 import { createTensors, type Tensors } from '../tensorflow/tfjs-models.ts'
-import { createSessions, type Sessions } from './onnx/session-host.ts'
+import { createSessions, type Sessions } from './onnx/session/session-host.ts'
 
 export interface Runtimes {
   tensors: Tensors

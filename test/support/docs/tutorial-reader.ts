@@ -129,7 +129,7 @@ function copyCheckout(directory: string): void {
   for (const name of readdirSync(join(checkout, 'node_modules')))
     if (!own.includes(name)) symlinkSync(join(checkout, 'node_modules', name), join(packages, name))
   // Compiling the same sources again takes 15 s of CPU. Setup of the copy compiles only what is omitted here: one process.
-  const compiled = manifestOf(checkout, 'api/serving/formats/onnx/session-process.ts')
+  const compiled = manifestOf(checkout, 'api/serving/formats/onnx/session/session-process.ts')
   cpSync(join(checkout, 'dist'), join(directory, 'dist'), {
     recursive: true,
     // A process that runs at the same time first writes a file under a temporary name.

@@ -2,7 +2,7 @@
 import { openSync } from 'node:fs'
 import { runServingChild } from '../../../activities/runtime/serving-child.ts'
 import { runTrainingProgram } from '../../../activities/trainers/program.ts'
-import { createSessions } from '../../../api/serving/formats/onnx/session-host.ts'
+import { createSessions } from '../../../api/serving/formats/onnx/session/session-host.ts'
 import { startLimited } from '../../../api/serving/runtime/limited-process.ts'
 
 const starts: (() => Promise<unknown>)[] = [

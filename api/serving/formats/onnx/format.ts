@@ -19,7 +19,7 @@ import { textsByInput } from './known-texts.ts'
 import type { OnnxColumn, OnnxLayout } from './layout.ts'
 import { openGraph, openOnnx, type OnnxFile } from './open-onnx.ts'
 import { predictorOfRows, type RowGraph } from './rows/lower-rows.ts'
-import { createSessions, type Sessions } from './session-host.ts'
+import { createSessions, type Sessions } from './session/session-host.ts'
 import { withinShares } from './within-shares.ts'
 
 const fileName = 'model.onnx'

@@ -7,7 +7,7 @@ import { openRowsOf, openSessionOf } from '../../../../api/serving/formats/onnx/
 import { readGraph } from '../../../../api/serving/formats/onnx/graph.ts'
 import { textsByInput } from '../../../../api/serving/formats/onnx/known-texts.ts'
 import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
-import { createSessions } from '../../../../api/serving/formats/onnx/session-host.ts'
+import { createSessions } from '../../../../api/serving/formats/onnx/session/session-host.ts'
 import { runRows } from '../../../../api/serving/run-rows.ts'
 import {
   bareAnswers,

@@ -8,7 +8,7 @@ import {
   createSessions,
   type Sessions,
   type SessionsOptions,
-} from '../../../../api/serving/formats/onnx/session-host.ts'
+} from '../../../../api/serving/formats/onnx/session/session-host.ts'
 import { createRuntimes, type Runtimes } from '../../../../api/serving/formats/runtimes.ts'
 import type { Predictor } from '../../../../api/serving/predictor.ts'
 import { openVersion } from '../../../../api/serving/version/loaded-version.ts'

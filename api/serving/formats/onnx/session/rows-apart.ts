@@ -2,8 +2,8 @@
  * Checks that the answer of a graph to a row does not depend on the other rows, because rows of several callers are computed together. Tries
  * rows of various numbers and texts. A graph may refuse some of them, such as a text that is not a number.
  */
-import { seededRandom } from '../../../../domain/statistics/random.ts'
-import type { OnnxInput } from './layout.ts'
+import { seededRandom } from '../../../../../domain/statistics/random.ts'
+import type { OnnxInput } from '../layout.ts'
 
 export interface TriedRow {
   numbers: Float64Array

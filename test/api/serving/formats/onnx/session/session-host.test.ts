@@ -3,9 +3,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, vi } from 'vitest'
-import { countOutputs, openSessionOf } from '../../../../../api/serving/formats/onnx/format.ts'
-import { openOnnx } from '../../../../../api/serving/formats/onnx/open-onnx.ts'
-import { createSessions } from '../../../../../api/serving/formats/onnx/session-host.ts'
+import { countOutputs, openSessionOf } from '../../../../../../api/serving/formats/onnx/format.ts'
+import { openOnnx } from '../../../../../../api/serving/formats/onnx/open-onnx.ts'
+import { createSessions } from '../../../../../../api/serving/formats/onnx/session/session-host.ts'
 import {
   demandingModel,
   graph,
@@ -13,7 +13,7 @@ import {
   node,
   tensor,
   wholes,
-} from '../../../../support/formats/onnx-writer.ts'
+} from '../../../../../support/formats/onnx-writer.ts'
 
 const bytes = demandingModel(1)
 const file = { name: 'session', bytes, layout: openOnnx(bytes).layout }

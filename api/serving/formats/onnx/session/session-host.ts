@@ -5,18 +5,18 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { requirePipes } from '../../../../store/child-pipes.ts'
-import { withMemoryLimit } from '../../../../store/memory-limit.ts'
-import { checkout, launcher, systemEnvironment } from '../../../../temporal.config.ts'
-import { useLongSlices } from '../../runtime/long-slices.ts'
-import { createCalls } from '../../runtime/pending-calls.ts'
+import { requirePipes } from '../../../../../store/child-pipes.ts'
+import { withMemoryLimit } from '../../../../../store/memory-limit.ts'
+import { checkout, launcher, systemEnvironment } from '../../../../../temporal.config.ts'
+import { useLongSlices } from '../../../runtime/long-slices.ts'
+import { createCalls } from '../../../runtime/pending-calls.ts'
 import {
   createRuntime,
   type HostOptions,
   type ModelHost,
   type Runtime,
   type RuntimeOptions,
-} from '../../runtime/runtime.ts'
+} from '../../../runtime/runtime.ts'
 import { createMessages, encodeMessage, errorOf, splitMessage } from './session-messages.ts'
 import type { SessionCall, SessionPlan, SessionReply } from './session-process.ts'
 
@@ -61,7 +61,7 @@ function startProcess(
   memoryMb: number,
 ): ModelHost<SessionModel> {
   const { execPath = process.execPath, execArgv } = withMemoryLimit(memoryMb)
-  const command = [execPath, ...execArgv, launcher, 'api/serving/formats/onnx/session-process.ts']
+  const command = [execPath, ...execArgv, launcher, 'api/serving/formats/onnx/session/session-process.ts']
   const [file = '', ...args] = existsSync(tie) ? [tie, '--pdeathsig', 'KILL', '--', ...command] : command
   const child = spawn(file, args, {
     cwd: checkout,

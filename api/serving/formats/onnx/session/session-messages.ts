@@ -2,7 +2,7 @@
  * Encodes the messages between a replica and the process of ONNX Runtime: a header of integers, then a head as JSON or the numbers of a
  * run. A run and its outputs have no head, because JSON takes as long as a small graph.
  */
-import { onnxLimits } from './graph.ts'
+import { onnxLimits } from '../graph.ts'
 
 export interface SessionHeader {
   /** The number of bytes after the header. */

@@ -5,8 +5,8 @@
  */
 import { readSync, writeSync } from 'node:fs'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { noText } from '../../../../domain/model/batch-spec.ts'
-import type { OnnxInput } from './layout.ts'
+import { noText } from '../../../../../domain/model/batch-spec.ts'
+import type { OnnxInput } from '../layout.ts'
 import { countApart, type AnswerRows, type TriedInputs } from './rows-apart.ts'
 import {
   decodeHeader,
