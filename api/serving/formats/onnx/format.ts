@@ -19,6 +19,7 @@ import { textsByInput } from './known-texts.ts'
 import type { OnnxColumn, OnnxLayout } from './layout.ts'
 import { openGraph, openOnnx, type OnnxFile } from './open-onnx.ts'
 import { predictorOfRows, type RowGraph } from './rows/lower-rows.ts'
+import { secondOf } from './second-output.ts'
 import { createSessions, type Sessions } from './session/session-host.ts'
 import { withinShares } from './within-shares.ts'
 
@@ -119,20 +120,6 @@ function* openTrees(manifest: Manifest, { forest }: OnnxFile): Generator<void, O
   const isPair = isPairOf(manifest.output, forest!.starts.length)
   const predictor = isPair ? secondOf(opened.predictor) : opened.predictor
   return { ...opened, predictor: withinShares(predictor, manifest.output) }
-}
-
-function secondOf({ inputs, outputs, run }: Predictor): Predictor {
-  let all = new Float32Array(outputs)
-  return {
-    inputs,
-    outputs: 1,
-    run(input, rows, output, order, texts) {
-      if (all.length < rows * outputs) all = new Float32Array(rows * outputs)
-      void run(input, rows, all, order, texts)
-      for (let row = 0; row < rows; row++) output[row] = all[row * outputs + 1]!
-      return undefined
-    },
-  }
 }
 
 function* openRows(
