@@ -11,7 +11,7 @@ import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { createInputBuffer, resetInput, writeRow } from '../serving/codec/input-buffer.ts'
 import { maxBytesOf } from '../serving/formats/all-formats.ts'
 import { createRuntimes } from '../serving/formats/runtimes.ts'
-import { openVersion } from '../serving/version/loaded-version.ts'
+import { goldenTolerance, openVersion } from '../serving/version/loaded-version.ts'
 
 interface LoggedRow {
   predictionId: string
@@ -79,13 +79,13 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
   }
 }
 
-/** Returns the tolerance of each output for the rounding of the logged inputs. */
+/** Returns the tolerance of each output: how exactly a predictor computes, and the rounding of the logged inputs. */
 async function slackOf(
   row: FeatureRow,
   outputs: Float32Array,
   answer: (row: FeatureRow) => Promise<Float32Array>,
 ): Promise<number[]> {
-  const slack = Array.from(outputs, () => 0)
+  const slack = Array.from(outputs, (value) => goldenTolerance * Math.max(1, Math.abs(value)))
   for (const [name, value] of Object.entries(row)) {
     if (typeof value !== 'number') continue
     for (const nudged of [value * (1 - rounding), value * (1 + rounding)])

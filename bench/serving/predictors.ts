@@ -127,7 +127,7 @@ async function measureSessions(file: (name: string) => string, rows: Float64Arra
   lines.push(
     '## Graphs beside ONNX Runtime called bare',
     '',
-    "Wall time until all requests of a cell are answered; all are sent at once. *Bare* calls `run` of ONNX Runtime once for each request, one after the other, on the thread of the caller. *In the request's turn* is a graph that Tenure lowers to its own operators and computes on the event loop. *In its process* is ONNX Runtime in a separate process.",
+    "Wall time until all requests of a cell are answered; all are sent at once. *Bare* calls `run` of ONNX Runtime once for each request, one after the other, on the thread of the caller. *In the request's turn* is a graph that Tenure lowers to its own operators and computes on the event loop, large requests with ONNX Runtime. *In its process* is ONNX Runtime in a separate process.",
     '',
   )
   try {
@@ -137,7 +137,8 @@ async function measureSessions(file: (name: string) => string, rows: Float64Arra
       const bytes = readFileSync(file(`${name}.onnx`))
       const { layout, rows: lowered } = openOnnx(bytes)
       const hosted = await openSessionOf(sessions, { name, bytes, layout })
-      const turn = lowered && openRowsOf(lowered, layout).predictor
+      const onError = (message: string): boolean => process.stderr.write(`${message}\n`)
+      const turn = lowered && openRowsOf(lowered, layout, { large: { bytes, onError } }).predictor
       const bare = await InferenceSession.create(bytes, single)
       // Concurrent requests, rows of each, and repetitions per round.
       for (const [requests, each, times] of [

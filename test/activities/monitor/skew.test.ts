@@ -124,6 +124,16 @@ describe('the training-serving skew check', () => {
     expect(await found('far')).toMatchObject({ status: 'ok', compared: 20 })
   })
 
+  it('tolerates what a predictor may differ from the golden rows', async () => {
+    const shift = (by: number) =>
+      fixture.store.query(
+        sql`update predictions set outputs = array(select each + ${by}::real from unnest(outputs) each) where model = 'flight'`,
+      )
+    await shift(5e-6)
+    expect(await found('flight')).toMatchObject({ status: 'ok', compared: 60 })
+    await shift(-5e-6)
+  })
+
   it('raises an alert for one different prediction, and resolves it when predictions are equal', async () => {
     const [request] = await fixture.store.query<{ id: string; outputs: number[] }>(
       sql`select id, outputs from predictions where model = 'flight' order by id limit 1`,

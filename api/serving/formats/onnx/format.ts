@@ -19,6 +19,7 @@ import { textsByInput } from './known-texts.ts'
 import type { OnnxColumn, OnnxLayout } from './layout.ts'
 import { openGraph, openOnnx, type OnnxFile } from './open-onnx.ts'
 import { predictorOfRows, type RowGraph } from './rows/lower-rows.ts'
+import { withLargeRequests, type LargeRequestOptions } from './session/large-requests.ts'
 import { secondOf } from './second-output.ts'
 import { createSessions, type Sessions } from './session/session-host.ts'
 import { withinShares } from './within-shares.ts'
@@ -46,9 +47,9 @@ export const onnxFormat: ArtifactFormat = {
     const file = openOnnx(bytes)
     expectClasses(manifest.output, file.classes)
     if (file.forest !== undefined) return openTrees(manifest, file)
-    const opening = deps && (() => openSession(manifest, bytes, file, deps))
-    if (file.rows !== undefined) return openRows(manifest, { ...file, rows: file.rows }, opening)
-    return opening?.() ?? refuse('the graph needs ONNX Runtime, which answers in a process of its own')
+    if (file.rows !== undefined) return openRows(manifest, { ...file, rows: file.rows, bytes }, deps)
+    if (deps === undefined) refuse('the graph needs ONNX Runtime, which answers in a process of its own')
+    return openSession(manifest, bytes, file.layout, deps)
   },
   explain({ output }, files) {
     const { forest } = openOnnx(bytesOf(files))
@@ -124,33 +125,49 @@ function* openTrees(manifest: Manifest, { forest }: OnnxFile): Generator<void, O
 
 function* openRows(
   manifest: Manifest,
-  { layout, rows }: OnnxFile & { rows: RowGraph },
-  elsewhere: (() => Promise<OpenedArtifact>) | undefined,
+  { layout, rows, bytes }: OnnxFile & { rows: RowGraph; bytes: Uint8Array },
+  deps: OpenDeps | undefined,
 ): Generator<void, OpenedArtifact> {
-  const { takesText, width } = boundRows(manifest, layout)
+  const shape = boundRows(manifest, layout)
   yield
-  const bound = openRowsOf(rows, layout, { takesText, width })
+  const large = deps && { bytes, onError: deps.runtimes.onError }
+  const bound = openRowsOf(rows, layout, { ...shape, large })
   const predictor = isPairOf(manifest.output, rows.outputs) ? secondOf(bound.predictor) : bound.predictor
+  const elsewhere = deps && (() => openSession(manifest, bytes, layout, deps))
   return { ...bound, predictor: withinShares(predictor, manifest.output), elsewhere }
 }
 
-/** Opens a lowered graph. `width` and `takesText`: rows may have more inputs and texts than the graph uses. */
+/**
+ * Opens a lowered graph. `width` and `takesText`: rows may have more inputs and texts than the graph uses. `large`: ONNX Runtime computes
+ * large requests.
+ */
 export function openRowsOf(
   rows: RowGraph,
   layout: OnnxLayout,
-  { takesText, width }: { takesText?: readonly boolean[]; width?: number } = {},
+  {
+    takesText,
+    width,
+    large,
+  }: {
+    takesText?: readonly boolean[]
+    width?: number
+    large?: Pick<LargeRequestOptions, 'bytes' | 'onError'>
+  } = {},
 ): OpenedArtifact {
   const { predictor, memoryBytes } = predictorOfRows(rows, {
     inputs: width ?? shapeOf(layout).inputs,
     takesText: takesText ?? ownTextsOf(layout),
   })
-  return { predictor: withWholes(predictor, layout), memoryBytes }
+  if (large === undefined) return { predictor: withWholes(predictor, layout), memoryBytes }
+  const both = withLargeRequests(predictor, { program: rows.program, layout, ...large })
+  // ONNX Runtime holds the weights twice: as in the file, and in the order in which it reads them.
+  return { predictor: withWholes(both, layout), memoryBytes: memoryBytes + 2 * large.bytes.byteLength }
 }
 
 async function openSession(
   manifest: Manifest,
   bytes: Uint8Array,
-  { layout }: OnnxFile,
+  layout: OnnxLayout,
   { version, runtimes }: OpenDeps,
 ): Promise<OpenedArtifact> {
   const positiveOfTwo = manifest.output.kind === 'probability'

@@ -2,7 +2,6 @@
  * Lowers a graph to a row program when it supports every operator that the output needs; any other graph needs ONNX Runtime. A row program
  * answers within the turn of the request, and equals ONNX Runtime up to 32-bit rounding.
  */
-import { setImmediate as otherEvents } from 'node:timers/promises'
 import type { Predictor } from '../../../predictor.ts'
 import { compileRows, createRowProgram, type RowProgram } from '../../../network/row-program.ts'
 import { attributesOf } from '../attributes.ts'
@@ -30,6 +29,7 @@ import { supportVectorOperators } from './support-vectors.ts'
 import { withFoundNodes } from './tokens/written-out.ts'
 import { wholeOperators } from './whole-operators.ts'
 import { tokenOperators } from './tokens/token-operators.ts'
+import { inTurns, maxTurnWork } from './turns.ts'
 
 /** A graph that does not need ONNX Runtime. */
 export interface RowGraph {
@@ -98,7 +98,7 @@ function lowerNodes(
 }
 
 /** Returns the nodes that the output needs, in the order of the file. Counts how often each value is read. */
-function neededNodes(nodes: readonly OnnxNode[], uses: Map<string, number>): OnnxNode[] {
+export function neededNodes(nodes: readonly OnnxNode[], uses: Map<string, number>): OnnxNode[] {
   const needed: OnnxNode[] = []
   for (const node of nodes.toReversed()) {
     if (!node.outputs.some((name) => uses.has(name))) continue
@@ -192,9 +192,6 @@ function madeBy(context: OperatorContext): ReturnType<RowOperator> {
   return plain({ ...context, value: (input) => ordered.get(context.value(input)!) })
 }
 
-/** The maximum work of a turn of the event loop, about a millisecond. The rows of a larger request let other requests in between. */
-const maxTurnWork = 10 * maxRowWork
-
 /**
  * Returns a predictor of rows with `width` inputs, of which the graph takes the first. `takesText`: for each text column, whether the graph
  * takes it.
@@ -205,13 +202,11 @@ export function predictorOfRows(
 ): { predictor: Predictor; memoryBytes: number } {
   const { run, memoryBytes } = compileRows(program, { output, inputs, takesText })
   const rowsAtOnce = Math.max(1, Math.floor(maxTurnWork / program.work))
-  const runInTurns: Predictor['run'] = async (input, rows, into, order, texts) => {
-    if (order !== undefined) order.begunMs ||= performance.now()
+  const runInTurns: Predictor['run'] = (input, rows, into, order, texts) => {
     let textAt = 0
-    for (let row = 0; row < rows; row += rowsAtOnce) {
-      if (row > 0) await otherEvents()
-      textAt = run(input, Math.min(rows, row + rowsAtOnce), into, texts, row, textAt)
-    }
+    return inTurns({ rows, rowsAtOnce, order }, (from, to) => {
+      textAt = run(input, to, into, texts, from, textAt)
+    })
   }
   return {
     memoryBytes,

@@ -79,6 +79,7 @@ const svmRegressor: RowOperator = ({ attributes, value, program }) => {
   if (kernel.apply !== undefined)
     addReplacement(program, compared, { apply: kernel.apply, work: vectorWork, inPlace: true })
   program.otherBytes += coefficients.byteLength
+  program.isFastest ||= kernel.isDistance
   const sumOf: RowReduction = (values, offset) => {
     let sum = rho[0]!
     for (let i = 0; i < count; i++) sum += coefficients[i]! * values[offset + i]!

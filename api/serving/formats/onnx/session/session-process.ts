@@ -4,9 +4,9 @@
  * system call `read`, which takes less time than waiting in the event loop.
  */
 import { readSync, writeSync } from 'node:fs'
-import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { noText } from '../../../../../domain/model/batch-spec.ts'
 import type { OnnxInput } from '../layout.ts'
+import { computeRows, createGraphSession, type GraphEnds, type GraphSession } from './graph-session.ts'
 import { countApart, type AnswerRows, type TriedInputs } from './rows-apart.ts'
 import {
   decodeHeader,
@@ -16,9 +16,7 @@ import {
   type SessionHeader,
 } from './session-messages.ts'
 
-export interface SessionPlan extends TriedInputs {
-  /** The output that is requested. */
-  output: string
+export interface SessionPlan extends TriedInputs, GraphEnds {
   /** Whether only the second of two outputs is returned: the probability of the positive class. */
   positiveOfTwo?: boolean
 }
@@ -38,7 +36,7 @@ export interface SessionReply {
 }
 
 interface Loaded {
-  session: InferenceSession
+  session: GraphSession
   plan: SessionPlan
   /** The index of the only output that is returned; all outputs when absent. */
   column?: number
@@ -51,14 +49,7 @@ const sessions = new Map<number, Loaded>()
 const textInputsOf = ({ inputs }: SessionPlan): OnnxInput[] => inputs.filter(({ type }) => type === 'string')
 
 async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promise<SessionReply> {
-  const session = await InferenceSession.create(bytes, {
-    executionProviders: ['cpu'],
-    executionMode: 'sequential',
-    intraOpNumThreads: 1,
-    interOpNumThreads: 1,
-    // Errors are reported where they are thrown, so ONNX Runtime need not log them.
-    logSeverityLevel: 4,
-  }).catch(({ message }: Error) => {
+  const session = await createGraphSession(bytes).catch(({ message }: Error) => {
     throw new Error(reasonOf(message))
   })
   const tried = { session, plan: plan.isTriedTogether === true ? { ...plan, isAlone: false } : plan }
@@ -124,65 +115,11 @@ async function computeTogether(
   numbers: Float64Array,
   texts: readonly string[][],
 ): Promise<Float32Array> {
-  const feeds: Record<string, Tensor> = {}
-  const width = numbers.length / rows
-  let [column, text] = [0, 0]
-  for (const input of plan.inputs) {
-    const shape = [rows, input.width]
-    if (input.type === 'string') feeds[input.name] = new Tensor('string', texts[text++]!, shape)
-    else {
-      feeds[input.name] = tensorOf(
-        input,
-        partOf(numbers, { rows, width, from: column, count: input.width }),
-        shape,
-      )
-      column += input.width
-    }
-  }
-  const found = (await session.run(feeds, [plan.output]))[plan.output]!
-  if (found.dims[0] !== rows) throw new Error(`it gives ${found.dims[0]} rows for ${rows}`)
-  const all = found.data as Float32Array | Float64Array
+  const all = await computeRows(session, plan, { rows, numbers, texts })
   const outputs = all.length / rows
   if (wanted === undefined) return all instanceof Float32Array ? all : Float32Array.from(all)
   if (wanted >= outputs) throw new Error(`it gives ${outputs} numbers a row, not ${wanted + 1}`)
   return Float32Array.from({ length: rows }, (_, row) => all[row * outputs + wanted]!)
-}
-
-/** Returns the columns of an input, row by row. */
-function partOf(
-  numbers: Float64Array,
-  { rows, width, from, count }: { rows: number; width: number; from: number; count: number },
-): Float64Array {
-  if (count === width) return numbers
-  const part = new Float64Array(rows * count)
-  for (let row = 0; row < rows; row++)
-    for (let at = 0; at < count; at++) part[row * count + at] = numbers[row * width + from + at]!
-  return part
-}
-
-function tensorOf({ name, type }: OnnxInput, values: Float64Array, shape: number[]): Tensor {
-  switch (type) {
-    case 'float64':
-      return new Tensor('float64', values, shape)
-    case 'int64':
-      return new Tensor(
-        'int64',
-        BigInt64Array.from(values, (value) => BigInt(value)),
-        shape,
-      )
-    case 'int32':
-      return new Tensor('int32', new Int32Array(values), shape)
-    case 'bool':
-      return new Tensor(
-        'bool',
-        Uint8Array.from(values, (value) => (value === 0 ? 0 : 1)),
-        shape,
-      )
-    case 'float32':
-      return new Tensor('float32', new Float32Array(values), shape)
-    default:
-      throw new Error(`the input ${name} is not a number`)
-  }
 }
 
 /** Returns the texts of a batch by input. Null becomes the empty text. */
