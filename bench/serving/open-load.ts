@@ -15,6 +15,11 @@ export interface OpenPlan {
   /** Deadline of a request, sent to the server; none by default. */
   deadlineMs?: number
   mostConnections: number
+  /**
+   * Times requests from when they are sent instead of from when they are due: without the delay of this process, whose timers have a
+   * resolution of a millisecond and which may wait for a processor itself.
+   */
+  isFromSending?: boolean
   /** Sequential phases; without a rate, a closed loop on `connections` connections. */
   phases: { name: string; rate?: number; connections?: number; seconds: number }[]
 }
@@ -44,6 +49,7 @@ export interface OpenLoadResult {
 interface Connection {
   socket: Socket
   dueAt: number
+  sentAt: number
   phase: Counting | undefined
   got: Buffer | undefined
 }
@@ -73,11 +79,11 @@ let open = 0
 let whenFree: ((connection: Connection) => void) | undefined
 
 function answered(connection: Connection): void {
-  const { got, phase, dueAt } = connection
+  const { got, phase, dueAt, sentAt } = connection
   connection.got = undefined
   if (phase === undefined || got === undefined) return
   connection.phase = undefined
-  const tookMs = performance.now() - dueAt
+  const tookMs = performance.now() - (plan.isFromSending === true ? sentAt : dueAt)
   const status = got.toString('latin1', 9, 12)
   if (status === '503' || status === '504') phase.refused++
   else if (status !== '200') phase.failed++
@@ -95,7 +101,7 @@ function openConnection(): Connection {
   open++
   const socket = connect(Number(port), hostname)
   socket.setNoDelay(true)
-  const connection: Connection = { socket, dueAt: 0, phase: undefined, got: undefined }
+  const connection: Connection = { socket, dueAt: 0, sentAt: 0, phase: undefined, got: undefined }
   let failed = false
   const gone = (): void => {
     if (failed) return
@@ -126,6 +132,7 @@ function openConnection(): Connection {
 function send(connection: Connection, phase: Counting, dueAt: number): void {
   connection.phase = phase
   connection.dueAt = dueAt
+  connection.sentAt = performance.now()
   connection.socket.write(request)
 }
 

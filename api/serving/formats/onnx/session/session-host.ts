@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 import { requirePipes } from '../../../../../store/child-pipes.ts'
 import { withMemoryLimit } from '../../../../../store/memory-limit.ts'
 import { checkout, launcher, systemEnvironment } from '../../../../../temporal.config.ts'
-import { useLongSlices } from '../../../runtime/long-slices.ts'
+import { runInBackground } from '../../../runtime/background-process.ts'
 import { createCalls } from '../../../runtime/pending-calls.ts'
 import {
   createRuntime,
@@ -72,7 +72,7 @@ function startProcess(
   child.on('error', (error) => (cause = error))
   requirePipes(child, 'the process of ONNX Runtime')
   const [socket, stderr] = [child.stdio[3] as Socket, child.stderr as Socket]
-  useLongSlices(child)
+  runInBackground(child)
   let complaint = ''
   stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
   const end = (): void => {
