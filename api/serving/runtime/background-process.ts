@@ -12,9 +12,9 @@ const systemCalls: Partial<Record<NodeJS.Architecture, number>> = { x64: 314, ar
 
 /**
  * Gives all threads the policy for batches (SCHED_BATCH of sched(7)), with long slices, and leaves their niceness. Then gives the first
- * thread the policy `SCHED_IDLE`, until it starves: it then has the policy for batches for 0.2 s. Only a privileged process may leave
- * `SCHED_IDLE`, which the script tries on itself first. It ends with the process. The fields are those of `struct sched_attr`. Linux before
- * 6.12 ignores the slice. Neither Node nor the command `chrt` before 2.41 can set it.
+ * thread the policy `SCHED_IDLE`, until it starves: it then has the policy for batches for 0.2 s. Only a process with CAP_SYS_NICE or the
+ * limit RLIMIT_NICE may leave `SCHED_IDLE`, which the script tries on itself first. It ends with the process. The fields are those of
+ * `struct sched_attr`. Linux before 6.12 ignores the slice. Neither Node nor the command `chrt` before 2.41 can set it.
  */
 const script = `
 my ($call, $slice, $pid) = @ARGV;

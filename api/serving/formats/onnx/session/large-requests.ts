@@ -3,6 +3,7 @@
  * WebAssembly. The other graphs run in a process of their own. A lowered one may run here: all its operators are known, and the work of a
  * row and the size of every value are limited.
  */
+import { setImmediate as otherEvents } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import type { Predictor, RunTicket } from '../../../predictor.ts'
 import type { RowProgram } from '../../../network/row-program.ts'
@@ -13,6 +14,8 @@ import { neededPart } from './needed-part.ts'
 
 /** The least work of a large request, in multiplications: about as long as a call of ONNX Runtime takes besides its computation. */
 export const largeWork = 250_000
+/** The largest file that ONNX Runtime loads on the event loop, which takes 20 ms. */
+export const largestFile = 16_777_216
 /** ONNX Runtime computes about twice as much in the same time. */
 const rowsOfTurn = (work: number): number => Math.max(1, Math.floor((2 * maxTurnWork) / work))
 
@@ -27,14 +30,17 @@ export interface LargeRequestOptions {
 
 type GraphRun = (numbers: Float64Array, rows: number) => Promise<Float32Array | Float64Array>
 
-/** Returns a predictor that computes small requests as the one given. A graph of texts has no large requests. */
+/**
+ * Returns a predictor that computes small requests as the one given. Graphs of texts and of large files have no large requests, nor those
+ * that are given one row at a time.
+ */
 export function withLargeRequests(
   predictor: Predictor,
   { program, layout, bytes, onError }: LargeRequestOptions,
 ): Predictor {
   const { inputs, outputs } = predictor
   const isOfTexts = layout.inputs.some(({ type }) => type === 'string')
-  if (program.isFastest || isOfTexts || layout.isAlone) return predictor
+  if (program.isFastest || isOfTexts || layout.isAlone || bytes.byteLength > largestFile) return predictor
   const rowsAtOnce = rowsOfTurn(program.work)
   let opening: Promise<GraphRun | undefined> | undefined
   const runLarge = async (
@@ -70,6 +76,7 @@ export function withLargeRequests(
 
 async function openGraph(bytes: Uint8Array, layout: OnnxLayout): Promise<GraphRun> {
   const part = neededPart(bytes, layout.output)
+  await otherEvents()
   const { createGraphSession, computeRows } = await (library ??= loadLibrary(part))
   const session = await createGraphSession(part)
   return (numbers, rows) => computeRows(session, layout, { rows, numbers, texts: [] })

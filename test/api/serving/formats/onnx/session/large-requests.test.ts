@@ -3,6 +3,7 @@ import { expect, it } from 'vitest'
 import { openRowsOf } from '../../../../../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../../../../../api/serving/formats/onnx/open-onnx.ts'
 import {
+  largestFile,
   largeWork,
   withLargeRequests,
 } from '../../../../../../api/serving/formats/onnx/session/large-requests.ts'
@@ -209,15 +210,17 @@ const supportVectors = (kernel: string): Buffer =>
     rho: { floats: [0] },
   })
 
-it('leaves a graph as it is that takes texts, is given one row at a time, or is faster than ONNX Runtime', () => {
+it('leaves a graph as it is that takes texts, is given one row at a time, has a large file, or is faster than ONNX Runtime', () => {
   const predictor: Predictor = { inputs: 1, outputs: 1, run: () => undefined }
-  const isLeft = (bytes: Buffer, isAlone = false): boolean => {
+  const isLeft = (bytes: Buffer, { isAlone = false, file = bytes } = {}): boolean => {
     const { layout, rows } = openOnnx(bytes)
-    const given = { program: rows!.program, bytes, layout: { ...layout, isAlone }, onError: () => {} }
+    const given = { program: rows!.program, bytes: file, layout: { ...layout, isAlone }, onError: () => {} }
     return withLargeRequests(predictor, given) === predictor
   }
   expect(isLeft(layers(20))).toBe(false)
-  expect(isLeft(layers(20), true)).toBe(true)
+  expect(isLeft(layers(20), { isAlone: true })).toBe(true)
+  expect(isLeft(layers(20), { file: Buffer.alloc(largestFile) })).toBe(false)
+  expect(isLeft(layers(20), { file: Buffer.alloc(largestFile + 1) })).toBe(true)
   expect(isLeft(ofTexts())).toBe(true)
   expect(isLeft(supportVectors('LINEAR'))).toBe(false)
   expect(isLeft(supportVectors('RBF'))).toBe(true)
