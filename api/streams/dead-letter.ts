@@ -11,15 +11,22 @@ export function deadLetter(topic: string, group: string, record: StreamRecord, e
   const [code, reason] = isError(error)
     ? [error.code, error.message]
     : ['internal', 'an unexpected error occurred']
+  const headers = {
+    'tenure-source': place,
+    'tenure-error': code,
+    'tenure-reason': redacted(reason).slice(0, maxReason),
+  }
+  const id = idOfSent(group, record)
+  // With its reason, the record may be larger than the topic allows. Without an end, the stream would try to send it.
+  const bare = { 'tenure-reason': `too large for this topic, so left out: ${headers['tenure-reason']}` }
   return {
     topic,
     key,
     value,
-    headers: {
-      'tenure-source': place,
-      'tenure-error': code,
-      'tenure-reason': redacted(reason).slice(0, maxReason),
-    },
-    id: idOfSent(group, record),
+    headers,
+    id,
+    instead: () => ({ topic, key: undefined, value: empty, headers: { ...headers, ...bare }, id }),
   }
 }
+
+const empty = Buffer.alloc(0)

@@ -15,7 +15,9 @@ import {
   type MessagesStream,
 } from '@platformatic/kafka'
 import { setTimeout as pause } from 'node:timers/promises'
+import { assignPartitions } from './kafka/assign-partitions.ts'
 import { createCommittedConsumer } from './kafka/committed-consumer.ts'
+import { createSizeLimits, type SizeLimits } from './kafka/size-limits.ts'
 import type { KafkaSettings } from './settings.ts'
 import { createReceived } from './received.ts'
 import type { SentRecord, StreamSource, Stream, StreamBatch, StreamRecord, Subscription } from './stream.ts'
@@ -38,14 +40,17 @@ export function openKafka(settings: KafkaSettings): Stream {
     ...(settings.tls === undefined ? {} : { tls: settings.tls }),
     ...(settings.sasl === undefined ? {} : { sasl: settings.sasl }),
   }
+  const sizes = createSizeLimits()
   let producer: Producer | undefined
   return {
-    subscribe: (source) => subscribe({ base, hint, sessionMs: settings.sessionMs }, source),
+    subscribe: (source) => subscribe({ base, hint, sizes, sessionMs: settings.sessionMs }, source),
     async produce(records) {
-      producer ??= new Producer({ ...base, idempotent: true })
-      await producer.send({ messages: records.map(messageOf) }).catch((error: unknown) => {
-        throw failureOf(error, hint)
-      })
+      const open = (producer ??= new Producer({ ...base, idempotent: true }))
+      await sizes
+        .send(records, (batch) => open.send({ messages: batch.map(messageOf) }))
+        .catch((error: unknown) => {
+          throw failureOf(error, hint)
+        })
     },
     async close() {
       if (producer !== undefined) await ended(producer.close(true))
@@ -109,10 +114,14 @@ interface KafkaBatch extends StreamBatch {
 interface Connecting {
   base: Base
   hint: string | undefined
+  sizes: SizeLimits
   sessionMs: number
 }
 
-async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSource): Promise<Subscription> {
+async function subscribe(
+  { base, hint, sizes, sessionMs }: Connecting,
+  source: StreamSource,
+): Promise<Subscription> {
   const { topic, group, member } = source
   const consumer = createCommittedConsumer({
     ...base,
@@ -120,6 +129,7 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
     sessionTimeout: sessionMs,
     rebalanceTimeout: 2 * sessionMs,
     heartbeatInterval: Math.ceil(sessionMs / 4),
+    partitionAssigner: assignPartitions,
     autocommit: false,
     maxBytes: fetchBytes,
     maxBytesPerPartition: fetchBytes,
@@ -230,7 +240,7 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
         // The group's coordinator takes the offsets while the partition leaders take the records. Both must end before the transaction
         // does.
         const ends = await Promise.allSettled([
-          records.length > 0 ? producerSend(transaction, records) : undefined,
+          sizes.send(records, (part) => transaction.send({ messages: part.map(messageOf) })),
           addOffsets(transaction, lasts),
         ])
         for (const end of ends) if (end.status === 'rejected') throw end.reason
@@ -247,6 +257,7 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
       if (!batch.isLost()) for (const { partition, offset } of lasts) positions.set(partition, offset + 1n)
       return true
     },
+    takes: sizes.takes,
     async lag() {
       const partitions = consumer.assignments?.find((each) => each.topic === topic)?.partitions ?? []
       if (partitions.length === 0) return 0
@@ -259,9 +270,6 @@ async function subscribe({ base, hint, sessionMs }: Connecting, source: StreamSo
 }
 
 type KafkaTransaction = Awaited<ReturnType<Producer['beginTransaction']>>
-
-const producerSend = (transaction: KafkaTransaction, records: readonly SentRecord[]) =>
-  transaction.send({ messages: records.map(messageOf) })
 
 async function addOffsets(transaction: KafkaTransaction, lasts: readonly KafkaMessage[]): Promise<void> {
   for (const last of lasts) await transaction.addOffset(last)

@@ -8,7 +8,15 @@ import { AckPolicy, jetstream, jetstreamManager, type JsMsg } from '@nats-io/jet
 import { connect, headers as createHeaders, nanos, type NatsConnection } from '@nats-io/transport-node'
 import { createReceived } from './received.ts'
 import type { NatsSettings } from './settings.ts'
-import type { SentRecord, Stream, StreamBatch, StreamRecord, StreamSource, Subscription } from './stream.ts'
+import {
+  sizeOfRecord,
+  type SentRecord,
+  type Stream,
+  type StreamBatch,
+  type StreamRecord,
+  type StreamSource,
+  type Subscription,
+} from './stream.ts'
 
 /** The header for the key of a record, because NATS records have no key. */
 const keyHeader = 'tenure-key'
@@ -86,8 +94,15 @@ async function subscribe(
     ack_wait: nanos(sessionMs),
     max_ack_pending: 10 * maxBuffered,
   }
-  // An existing consumer gets the present settings.
-  await manager.consumers.add(name, config).catch(() => manager.consumers.update(name, durable, config))
+  // An existing consumer gets the present settings. One with another topic would stop to deliver the records of that topic.
+  await manager.consumers.add(name, config).catch(async () => {
+    const { filter_subject: other } = (await manager.consumers.info(name, durable)).config
+    if (other !== topic)
+      throw new Error(
+        `NATS: the group ${group} reads ${other} of the stream ${name}: give the stream of ${topic} another group`,
+      )
+    await manager.consumers.update(name, durable, config)
+  })
   const consumer = await jetstream(connection).consumers.get(name, durable)
   const received = createReceived<JsMsg>()
   const held = new Set<JsMsg>()
@@ -125,6 +140,7 @@ async function subscribe(
         throw fail(error as Error)
       }
     },
+    takes: (record) => sizeOfRecord(record) <= (connection.info?.max_payload ?? Infinity),
     async lag() {
       const { num_pending, num_ack_pending } = await consumer.info()
       return num_pending + num_ack_pending

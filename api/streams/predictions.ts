@@ -76,7 +76,14 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
     const take = (place: number, value: Buffer): void => {
       const record = records[place]!
       const headers = { 'tenure-source': record.place }
-      sent[place] = { topic: to, key: record.key, value, headers, id: idOfSent(group, record) }
+      sent[place] = {
+        topic: to,
+        key: record.key,
+        value,
+        headers,
+        id: idOfSent(group, record),
+        instead: () => deadLetter(dead, group, record, answerTooLarge(value, to)),
+      }
     }
     /** Repeats a request while the error may be temporary. */
     const settle = async (place: number, first: () => ByteWriter | Promise<ByteWriter>): Promise<void> => {
@@ -171,6 +178,12 @@ function createQueue() {
 }
 
 const bytesOf = ({ bytes, at }: ByteWriter): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, at)
+
+const answerTooLarge = ({ byteLength }: Buffer, topic: string): DomainError =>
+  new DomainError(
+    'body_too_large',
+    `the topic ${topic} takes no answer of ${byteLength} bytes: send fewer instances in a record, or raise max.message.bytes of the topic`,
+  )
 
 /** Whether the same record may succeed later. The stream then waits, as a caller would retry. */
 function mayPass(code: keyof typeof errorTable, attempt: number): boolean {

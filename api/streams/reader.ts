@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { reasonOf } from '../../domain/errors.ts'
 import type { StreamCount } from './counts.ts'
 import type { AnsweredBatch } from './predictions.ts'
-import type { StreamSource, Stream, StreamBatch } from './stream.ts'
+import { fitting, type StreamSource, type Stream, type StreamBatch } from './stream.ts'
 
 export interface ReaderOptions {
   stream: Stream
@@ -51,8 +51,11 @@ async function readOnce({ stream, source, count, handle, stopping, onError }: Re
       () => undefined,
     )
   const timer = setInterval(measure, lagMs)
-  const commit = async (batch: StreamBatch, { sent, dead }: AnsweredBatch): Promise<void> => {
+  const commit = async (batch: StreamBatch, answered: AnsweredBatch): Promise<void> => {
+    const sent = answered.sent.map((record) => fitting(subscription, record))
     if (!(await subscription.commit(batch, sent))) return
+    // An answer that is too large has become a dead letter.
+    const dead = answered.dead + sent.filter(({ topic }, at) => topic !== answered.sent[at]!.topic).length
     count.dead += dead
     count.done += batch.records.length - dead
   }

@@ -16,10 +16,8 @@ import type { Database } from '../../store/postgres.ts'
 import { instanceSuffix } from '../serving/prediction-ids.ts'
 import { streamCountOf } from './counts.ts'
 import { cloudEvent, startSendingLoop, type Sender, type SendingOptions } from './sending.ts'
-import type { SentRecord } from './stream.ts'
+import { defaultBatchBytes, type SentRecord } from './stream.ts'
 
-/** Brokers refuse a message or a batch of more than a megabyte. */
-const maxBatchBytes = 800_000
 const maxVersions = 500
 /** The interval at which waiting rows are counted, and the limit of the count. */
 const countMs = 5_000
@@ -43,7 +41,7 @@ export function startSendingPredictions(options: Omit<SendingOptions, 'actions'>
     const sent = await sendPredictions(store, topic, async (rows, database) => {
       await learn(database, rows)
       const records = rows.map((row) => predictionRecord(row, known.get(row.version), { topic, source }))
-      for (const batch of batchesOf(records)) await stream.produce(batch)
+      await stream.produce(records)
     })
     if (sent === undefined) return false
     count.done += sent
@@ -54,21 +52,6 @@ export function startSendingPredictions(options: Omit<SendingOptions, 'actions'>
     }
     return sent > 0
   })
-}
-
-function* batchesOf(records: readonly SentRecord[]): Generator<SentRecord[]> {
-  let batch: SentRecord[] = []
-  let bytes = 0
-  for (const record of records) {
-    if (batch.length > 0 && bytes + record.value.byteLength > maxBatchBytes) {
-      yield batch
-      batch = []
-      bytes = 0
-    }
-    batch.push(record)
-    bytes += record.value.byteLength
-  }
-  yield batch
 }
 
 function predictionRecord(
@@ -99,7 +82,7 @@ function predictionRecord(
     })
   const full = event({ predictions: predictionsOf(row, fits) })
   // Readers find the predictions of an event without them in the log, under the id.
-  return full.value.byteLength > maxBatchBytes ? event({ predictions: [], isTooLarge: true }) : full
+  return full.value.byteLength > defaultBatchBytes ? event({ predictions: [], isTooLarge: true }) : full
 }
 
 /** Returns the predictions of a request. Features are absent when they were erased or the version is unknown. */

@@ -77,13 +77,15 @@ const settings = z
     if ((file.kafka === undefined) === (file.nats === undefined))
       context.addIssue({ code: 'custom', message: 'has either kafka or nats' })
     for (const kind of ['predictions', 'outcomes', 'events'] as const)
-      for (const [place, stream] of file[kind].entries())
-        if ((stream.key ?? file.key) === undefined)
-          context.addIssue({
-            code: 'custom',
-            path: [kind, place, 'key'],
-            message: 'is missing, and the file has none',
-          })
+      for (const [place, stream] of file[kind].entries()) {
+        const add = (field: string, message: string): void =>
+          context.addIssue({ code: 'custom', path: [kind, place, field], message })
+        if ((stream.key ?? file.key) === undefined) add('key', 'is missing, and the file has none')
+        // The stream would read what it sends, and send it again, without an end.
+        for (const field of ['dead', 'to'] as const)
+          if ((stream as Partial<PredictionStream>)[field] === stream.from)
+            add(field, 'is the topic that is read: name another one')
+      }
   })
 
 /** The broker's settings with the contents of the certificate files. Without `tls`, the connection is not encrypted. */

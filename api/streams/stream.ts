@@ -32,6 +32,8 @@ export interface Subscription {
    * records now or they are delivered here again. Rejects when the connection is lost.
    */
   commit(batch: StreamBatch, records: readonly SentRecord[]): Promise<boolean>
+  /** Whether the broker takes a record of this size; true until it has refused one. */
+  takes(record: SentRecord): boolean
   /** Returns the number of records that the group has not committed, in the partitions of this member. */
   lag(): Promise<number>
   close(): Promise<void>
@@ -59,8 +61,32 @@ export interface SentRecord {
   headers: Readonly<Record<string, string>>
   /** The id of the record; the same when it is sent again. */
   id: string
+  /** What is sent in its place when the broker takes no record of this size. */
+  instead?: () => SentRecord
 }
 
 /** Returns the id of an answer: the same at each delivery of the record, and another one in a topic that is created again. */
 export const idOfSent = (group: string, { place, atMs }: Pick<StreamRecord, 'place' | 'atMs'>): string =>
   `${group}/${place}/${atMs}`
+
+/** Brokers refuse a message or a batch of more than a megabyte, unless they are configured otherwise. */
+export const defaultBatchBytes = 800_000
+
+/** The bytes around a record and around a header, at most. */
+const [frameBytes, headerBytes] = [100, 4]
+
+/** The size of a record on its way to the broker, rounded up. */
+export function sizeOfRecord({ key, value, headers, id }: SentRecord): number {
+  const fields = Object.entries(headers).reduce(
+    (sum, [name, text]) => sum + name.length + Buffer.byteLength(text) + headerBytes,
+    0,
+  )
+  return frameBytes + value.byteLength + (key?.byteLength ?? 0) + id.length + fields
+}
+
+/** Returns the record, or what is sent in its place when the broker takes no record of its size. */
+export function fitting({ takes }: Pick<Subscription, 'takes'>, record: SentRecord): SentRecord {
+  let sent = record
+  while (sent.instead !== undefined && !takes(sent)) sent = sent.instead()
+  return sent
+}

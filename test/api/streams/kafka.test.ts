@@ -64,6 +64,32 @@ describe.skipIf(missing !== undefined)(
         restart: broker.restart,
       })))
 
+    it('delivers the records of every topic to a group that reads several', async () => {
+      const topics = kafkaTopics(broker.address)
+      const names = [uniqueName('one'), uniqueName('two'), uniqueName('three')]
+      await topics.create(2, ...names)
+      const stream = topics.open()
+      await stream.produce(
+        names.flatMap((topic) => ['a', 'b', 'c', 'd', 'e', 'f'].map((value) => sentRecord(topic, value))),
+      )
+      const ends = AbortSignal.timeout(30_000)
+      const read = await Promise.all(
+        names.map(async (topic) => {
+          const subscription = await stream.subscribe({ topic, group: `g-${names[0]}`, member: topic })
+          const values: string[] = []
+          while (values.length < 6 && !ends.aborted) {
+            const batch = await subscription.next(10, ends)
+            const isCommitted = batch.records.length > 0 && (await subscription.commit(batch, []))
+            if (isCommitted) values.push(...batch.records.map(({ value }) => String(value)))
+          }
+          return { subscription, values: values.sort().join('') }
+        }),
+      )
+      expect(read.map(({ values }) => values)).toEqual(['abcdef', 'abcdef', 'abcdef'])
+      for (const { subscription } of read) await subscription.close()
+      await stream.close()
+    })
+
     it('accepts SASL, and a wrong password is reported', async () => {
       const { create } = kafkaTopics(broker.address)
       const topic = uniqueName('topic')

@@ -1,7 +1,11 @@
 /** Tests streams on a real NATS server with JetStream. */
+import { jetstreamManager } from '@nats-io/jetstream'
+import { connect } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { BrokerCertificates } from '../../../api/streams/broker-tls.ts'
+import { deadLetter } from '../../../api/streams/dead-letter.ts'
 import { openNats } from '../../../api/streams/nats.ts'
+import { fitting } from '../../../api/streams/stream.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 import { sentRecord, testConformance } from '../../support/streams/conformance.ts'
 import { natsTopics, startNats, whyNoNats, type NatsServer } from '../../support/streams/nats-server.ts'
@@ -58,6 +62,46 @@ describe.skipIf(missing !== undefined)(
         await (await stream.subscribe({ topic, group: 'g', member: 'm' })).close()
         await stream.close()
       }
+    })
+
+    it('rejects a group that reads another topic of the same stream, whose records it would no longer get', async () => {
+      const [one, other, name] = [uniqueName('one'), uniqueName('other'), uniqueName('stream')]
+      const connection = await connect({ servers: [server.address] })
+      await (await jetstreamManager(connection)).streams.add({ name, subjects: [one, other] })
+      await connection.close()
+      const stream = natsTopics(server.address).open()
+      const subscription = await stream.subscribe({ topic: one, group: 'g', member: 'm' })
+      await expect(stream.subscribe({ topic: other, group: 'g', member: 'm' })).rejects.toThrow(
+        `the group g reads ${one} of the stream ${name}: give the stream of ${other} another group`,
+      )
+      await stream.produce([sentRecord(one, 'a')])
+      const { records } = await subscription.next(1, new AbortController().signal)
+      expect(records.map(({ value }) => String(value))).toEqual(['a'])
+      await subscription.close()
+      await stream.close()
+    })
+
+    it('takes no record that is larger than a message of the server, and a dead letter without its value', async () => {
+      const [topic, dead] = [uniqueName('topic'), uniqueName('dead')]
+      const topics = natsTopics(server.address)
+      await topics.create(1, topic, dead)
+      const stream = topics.open()
+      await stream.produce([{ ...sentRecord(topic, 'a'), value: Buffer.alloc(1_048_000, 'x') }])
+      const subscription = await stream.subscribe({ topic, group: `group-${topic}`, member: 'm' })
+      const batch = await subscription.next(1, new AbortController().signal)
+      const [record] = batch.records
+      const letter = deadLetter(dead, 'group', record!, new Error('w'))
+      const sent = fitting(subscription, {
+        ...letter,
+        value: Buffer.concat([record!.value, Buffer.alloc(600)]),
+      })
+      expect(subscription.takes(sentRecord(topic, 'a'))).toBe(true)
+      expect(await subscription.commit(batch, [sent])).toBe(true)
+      expect((await topics.read(dead)).map(({ value, headers }) => [value, headers['tenure-error']])).toEqual(
+        [['', 'internal']],
+      )
+      await subscription.close()
+      await stream.close()
     })
 
     it('rejects a topic that no stream of the server holds', async () => {

@@ -61,7 +61,7 @@ describe('a batch of records', () => {
     const batch = batchOf([request(), { instances: [irisRow, irisRow] }], (place) => `k${place}`)
     const { sent, dead } = (await answering('iris')(batch, 'key'))!
     expect(dead).toBe(0)
-    expect(sent.map(({ value: _value, ...rest }) => rest)).toEqual(
+    expect(sent.map(({ value: _value, instead: _instead, ...rest }) => rest)).toEqual(
       [0, 1].map((place) => ({
         topic: 'out',
         key: Buffer.from(`k${place}`),
@@ -115,6 +115,15 @@ describe('a batch of records', () => {
     expect(String(sent[0]!.value)).toBe('no JSON')
     expect(sent[2]!.headers['tenure-reason']).toContain('petalWidth')
     expect(String(sent[2]!.key)).toBe('k2')
+    const [bare, unsent] = [sent[0]!.instead!(), sent[6]!.instead!()]
+    expect([bare.topic, bare.headers['tenure-error'], bare.value.byteLength]).toEqual([
+      'dead',
+      'body_not_json',
+      0,
+    ])
+    expect([unsent.topic, unsent.headers['tenure-error']]).toEqual(['dead', 'body_too_large'])
+    expect(unsent.headers['tenure-reason']).toContain(`no answer of ${sent[6]!.value.byteLength} bytes`)
+    expect(unsent.value).toEqual(batchOf([request()]).records[0]!.value)
   })
 
   it('reaches the arm of the key of each record, or of the routing key in its body, as over HTTP', async () => {

@@ -38,6 +38,7 @@ async function read({ batches, commit, handle = () => undefined }: Script) {
       passed.add(batch)
       return committed
     },
+    takes: () => true,
     lag: async () => 0,
     async close() {
       events.push('closed')

@@ -74,6 +74,20 @@ describe('the streams file', () => {
     )
   })
 
+  it('is refused when a stream would read its own answers or dead letters', async () => {
+    const [stream] = good.predictions
+    expect(
+      await issueOf({
+        ...good,
+        predictions: [{ ...stream, to: 'flowers' }],
+        outcomes: [{ from: 'labels', dead: 'labels' }],
+      }),
+    ).toBe(
+      'configuration_invalid predictions.0.to: is the topic that is read: name another one; ' +
+        'outcomes.0.dead: is the topic that is read: name another one',
+    )
+  })
+
   it('names the certificates of the connection, whose files are next to it', async () => {
     const authority = createAuthority(directory)
     const [one, other] = [authority.issue('one'), authority.issue('other')]

@@ -25,6 +25,18 @@ export const kafkaTopics = (address: string, session = testSessionMs): TestTopic
   read: (topic) => readCommitted(createCommittedConsumer, address, topic),
 })
 
+/** Creates topics of one partition that take no larger message. */
+export async function createLimited(
+  address: string,
+  topics: string[],
+  maxMessageBytes: number,
+): Promise<void> {
+  const admin = new Admin({ clientId: 'test', bootstrapBrokers: [address] })
+  const configs = [{ name: 'max.message.bytes', value: String(maxMessageBytes) }]
+  await admin.createTopics({ topics, partitions: 1, replicas: 1, configs })
+  await admin.close()
+}
+
 /** The header of the marker records that end a read. */
 const mark = 'test-mark'
 
