@@ -64,7 +64,7 @@ export function readConfig(variables: Environment = process.env) {
   const invocationsModel = given('TENURE_INVOCATIONS_MODEL')
   if (invocationsModel !== undefined && !/^[a-z][\w-]{0,99}$/i.test(invocationsModel))
     issues.push(`TENURE_INVOCATIONS_MODEL is the name of a model, not "${invocationsModel}"`)
-  if (!/^[\w-]{1,40}$/.test(environment['TENURE_REPLICA'] ?? '1'))
+  if (!/^[\w-]{1,40}$/.test(given('TENURE_REPLICA') ?? '1'))
     issues.push('TENURE_REPLICA is a short name of letters, digits, - and _')
   const config = {
     databaseUrl,
@@ -95,7 +95,7 @@ export function readConfig(variables: Environment = process.env) {
       /** Host names of the API, besides addresses and localhost. */
       allowedHosts: [
         ...listOf('TENURE_ALLOWED_HOSTS', /^\.?[\w-]+(\.[\w-]+)*$/, 'names such as tenure.example.com'),
-        environment['TENURE_HOST'] ?? '',
+        given('TENURE_HOST') ?? '',
         hostOf(environment['TENURE_OIDC_REDIRECT']),
       ],
       /** Origins whose pages may call the API from a browser. */
@@ -334,7 +334,7 @@ export function trainerEnvironment(environment: Environment = process.env): Envi
 
 /** Returns the cache directory of downloads and Python environments. */
 export function cacheDir(environment: Environment = process.env): string {
-  return environment['TENURE_CACHE'] ?? join(environment['HOME'] ?? homedir(), '.cache', 'tenure')
+  return environment['TENURE_CACHE']?.trim() || join(environment['HOME'] ?? homedir(), '.cache', 'tenure')
 }
 
 function gitRevision(): string {

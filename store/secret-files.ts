@@ -20,9 +20,9 @@ export const secretNames = [
 export function withSecretFiles(environment: Environment, issues: string[]): Environment {
   const read: Environment = {}
   for (const name of secretNames) {
-    const file = environment[`${name}_FILE`]
+    const file = environment[`${name}_FILE`]?.trim()
     if (!file) continue
-    if (environment[name]) issues.push(`${name} and ${name}_FILE are both set: keep one of them`)
+    if (environment[name]?.trim()) issues.push(`${name} and ${name}_FILE are both set: keep one of them`)
     read[name] = readSecret(file)
     if (read[name] === undefined)
       issues.push(`${name}_FILE is a file that can be read and is not empty, not "${file}"`)

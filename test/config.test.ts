@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { reservedForCodeMb, withMemoryLimit } from '../store/memory-limit.ts'
+import { namesRead } from '../cli/unknown-variables.ts'
 import { secretNames } from '../store/secret-files.ts'
 import {
   cacheDir,
@@ -25,15 +26,17 @@ describe('the configuration', () => {
   })
 
   it('takes an empty or blank variable for an absent one, whatever its kind', () => {
-    const blank = {
-      TENURE_PORT: '',
-      TENURE_GRPC_PORT: ' ',
-      LOG_LEVEL: '',
-      TENURE_HOST: '',
-      TENURE_KEEP_ERASED_SNAPSHOTS_DAYS: '',
+    const given = { ...good, TENURE_BUILD_ID: 'b' }
+    const names = [...namesRead(given)].filter((name) => !(name in given) && !name.startsWith('TEMPORAL_'))
+    expect(names).toEqual(
+      expect.arrayContaining(['TENURE_REPLICA', 'TENURE_BACKUP_KEEP', 'TENURE_OIDC_SCOPE']),
+    )
+    for (const text of ['', ' ']) {
+      const blank = { ...Object.fromEntries(names.map((name) => [name, text])), ...given }
+      expect(readConfig(blank)).toEqual(readConfig(given))
+      expect(readCommandConfig(blank)).toEqual(readCommandConfig(given))
+      expect(cacheDir(blank)).toBe(cacheDir(given))
     }
-    const plain = readConfig({ ...good, TENURE_BUILD_ID: 'b' })
-    expect(readConfig({ ...good, ...blank, TENURE_BUILD_ID: 'b' })).toEqual(plain)
     expect(readConfig({ ...good, TENURE_BUILD_ID: '' }).buildId).not.toBe('')
   })
 

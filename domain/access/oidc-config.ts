@@ -25,15 +25,21 @@ export function parseOidc(
   issues: string[],
   keyDays: number,
 ): OidcConfig | undefined {
-  const issuer = environment['TENURE_OIDC_ISSUER'] ?? ''
-  const clientId = environment['TENURE_OIDC_CLIENT_ID'] ?? ''
-  const clientSecret = environment['TENURE_OIDC_CLIENT_SECRET'] || undefined
-  const redirect = environment['TENURE_OIDC_REDIRECT'] ?? ''
-  const scope = environment['TENURE_OIDC_SCOPE'] ?? 'openid email profile'
-  const nameClaim = environment['TENURE_OIDC_NAME_CLAIM'] ?? 'email'
-  const roleClaim = environment['TENURE_OIDC_ROLE_CLAIM'] ?? 'groups'
-  const mapped = environment['TENURE_OIDC_ROLES'] ?? ''
-  if (issuer === '') return undefined
+  /** A blank value counts as absent. */
+  const given = (name: string, fallback = ''): string => environment[name]?.trim() || fallback
+  const issuer = given('TENURE_OIDC_ISSUER')
+  const clientId = given('TENURE_OIDC_CLIENT_ID')
+  const clientSecret = given('TENURE_OIDC_CLIENT_SECRET') || undefined
+  const redirect = given('TENURE_OIDC_REDIRECT')
+  const scope = given('TENURE_OIDC_SCOPE', 'openid email profile')
+  const nameClaim = given('TENURE_OIDC_NAME_CLAIM', 'email')
+  const roleClaim = given('TENURE_OIDC_ROLE_CLAIM', 'groups')
+  const mapped = given('TENURE_OIDC_ROLES')
+  if (issuer === '') {
+    if (clientId !== '' || mapped !== '')
+      issues.push('TENURE_OIDC_ISSUER is missing: TENURE_OIDC_CLIENT_ID and TENURE_OIDC_ROLES need it')
+    return undefined
+  }
   const safe = (address: string) => /^https:\/\/.|^http:\/\/(127\.|localhost[:/]|\[::1\])/.test(address)
   if (!safe(issuer)) issues.push('TENURE_OIDC_ISSUER is an https:// address')
   if (clientId === '') issues.push('TENURE_OIDC_CLIENT_ID is missing')

@@ -24,7 +24,7 @@ export function readObjectStore(
   environment: Environment,
   issues: string[],
 ): { objectStore?: ObjectStoreSettings; s3?: S3Access } {
-  const given = (name: string): string | undefined => environment[name] || undefined
+  const given = (name: string): string | undefined => environment[name]?.trim() || undefined
   const address = given('TENURE_OBJECT_STORE')
   const s3 = readAccess(given, issues)
   if (address === undefined) return { s3 }
@@ -56,11 +56,11 @@ export function readBackups(
   environment: Environment,
   issues: string[],
 ): { s3?: S3Access; backups?: BackupSettings } {
-  const given = (name: string): string | undefined => environment[name] || undefined
+  const given = (name: string): string | undefined => environment[name]?.trim() || undefined
   const whole = (name: string, fallback: number, max: number): number => {
-    const value = Number(environment[name] ?? fallback)
+    const value = Number(given(name) ?? fallback)
     if (!Number.isInteger(value) || value < 1 || value > max)
-      issues.push(`${name} is a whole number from 1 to ${max}, not "${environment[name]}"`)
+      issues.push(`${name} is a whole number from 1 to ${max}, not "${given(name)}"`)
     return value
   }
   const to = given('TENURE_BACKUP_TO')
@@ -69,7 +69,7 @@ export function readBackups(
   const s3 = readAccess(given, issues)
   if (to === undefined) return { s3 }
   if (to.includes('://') ? parseS3Address(to) === undefined : !isAbsolute(to))
-    issues.push(`TENURE_BACKUP_TO is the path of a directory or s3://bucket/prefix, not "${to}"`)
+    issues.push(`TENURE_BACKUP_TO is the absolute path of a directory or s3://bucket/prefix, not "${to}"`)
   else if (to.endsWith('.tar')) issues.push('TENURE_BACKUP_TO names a place of many backups, not one file')
   else if (to.includes('://') && s3 === undefined)
     issues.push('TENURE_BACKUP_TO needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or both as _FILE')

@@ -82,5 +82,7 @@ function isReadable(path: string): boolean {
   }
 }
 
-const fileAt = (environment: Environment, name: string): string | undefined =>
-  environment[name] ? resolve(environment[name]) : undefined
+const fileAt = (environment: Environment, name: string): string | undefined => {
+  const file = environment[name]?.trim()
+  return file ? resolve(file) : undefined
+}

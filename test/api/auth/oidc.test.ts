@@ -75,7 +75,8 @@ it('a sign-in asks for the scopes of TENURE_OIDC_SCOPE, of which openid is one',
   expect(await scopeOf({})).toBe('openid email profile')
   const groups = 'openid email groups'
   expect(await scopeOf({ TENURE_OIDC_SCOPE: groups })).toBe(groups)
-  for (const wrong of ['', 'email groups', 'openid  groups', 'openid,groups', 'openid "groups"'])
+  expect(await scopeOf({ TENURE_OIDC_SCOPE: '' })).toBe('openid email profile')
+  for (const wrong of ['email groups', 'openid  groups', 'openid,groups', 'openid "groups"'])
     await expect(scopeOf({ TENURE_OIDC_SCOPE: wrong })).rejects.toThrow(
       'TENURE_OIDC_SCOPE is a list of scopes',
     )
@@ -275,6 +276,7 @@ it('sign-in is absent without a provider, and reports an unreachable provider', 
 
 it.each([
   ['TENURE_OIDC_ISSUER', 'http://elsewhere.example'],
+  ['TENURE_OIDC_ISSUER', ''],
   ['TENURE_OIDC_CLIENT_ID', ''],
   ['TENURE_OIDC_REDIRECT', 'https://tenure.example/'],
   ['TENURE_OIDC_ROLES', 'employees=king'],
