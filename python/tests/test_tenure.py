@@ -504,11 +504,19 @@ class Scripts(Folder):
         self.assertIn("hello", done.stderr)
         self.assertIn("from C", done.stderr)
 
-    def test_ends_with_2_for_its_own_fault_and_with_1_for_a_lack_of_memory(self) -> None:
+    def test_ends_with_2_for_its_own_fault_and_with_1_for_a_lack_of_memory_a_server_or_a_device(self) -> None:
         fault = self.run_script("raise KeyError('colour')\n")
         self.assertEqual(fault.returncode, 2)
         self.assertIn("KeyError: 'colour'", fault.stderr)
-        self.assertEqual(self.run_script("raise MemoryError()\n").returncode, 1)
+        for passing in (
+            "raise MemoryError()",
+            "raise OSError(28, 'No space left on device')",
+            "import urllib.error; raise urllib.error.URLError('no route to host')",
+            "import socket; raise socket.gaierror('Temporary failure in name resolution')",
+        ):
+            self.assertEqual(self.run_script(f"{passing}\n").returncode, 1, passing)
+        for lasting in ("open('/no/such/file')", "open('/')", "raise PermissionError('of the user')"):
+            self.assertEqual(self.run_script(f"{lasting}\n").returncode, 2, lasting)
 
 
 @unittest.skipUnless(importlib.util.find_spec("pyarrow") and importlib.util.find_spec("numpy"), "needs pyarrow")

@@ -31,6 +31,9 @@ _MOST_COMPARED = 20_000
 #: The maximum number of values in these rows, each of which takes about 150 bytes while they are compared.
 _MOST_COMPARED_CELLS = 4_000_000
 
+#: Errors of the system that the same script meets again: a wrong path, or a missing permission.
+_LASTING = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+
 Answers = Sequence[Sequence[float]]
 
 #: The labels whose models predict with ``predict``; the others use ``predict_proba``.
@@ -587,7 +590,7 @@ def job() -> Job:
 def _fail(kind: type[BaseException], error: BaseException, trace: Any) -> NoReturn:
     traceback.print_exception(kind, error, trace)
     sys.stderr.flush()
-    # A shortage of memory or an unreachable server may pass, so these errors are retried. The same script would fail again on any other
-    # error.
-    passing = (MemoryError, ConnectionError, TimeoutError, KeyboardInterrupt)
-    os._exit(1 if issubclass(kind, passing) else SCRIPT_FAULT)
+    # A shortage of memory, an unreachable server or an error of a device may pass, so these errors are retried. The same script would fail
+    # again on any other error.
+    may_pass = issubclass(kind, (MemoryError, KeyboardInterrupt, OSError)) and not issubclass(kind, _LASTING)
+    os._exit(1 if may_pass else SCRIPT_FAULT)
