@@ -73,6 +73,10 @@ const categoriesMissing = ({ hasCutNames }: ScoredColumn): string =>
 
 type Cell = number | string | null
 
+/** Returns the value of a row by its name; every object inherits others, such as `constructor`. */
+const ownValue = (row: object, name: string): unknown =>
+  Object.hasOwn(row, name) ? (row as Record<string, unknown>)[name] : undefined
+
 /** Returns the values of a row by column: numbers (NaN if missing) and texts. */
 function cellsOf(row: unknown, index: number, columns: readonly ScoredColumn[]): Cell[] {
   const where = `row ${index}`
@@ -94,7 +98,7 @@ function cellsOf(row: unknown, index: number, columns: readonly ScoredColumn[]):
       `${where}: the model has no column ${quotedName(unknown)}; it has ${firstNames([...named], 10)}`,
     )
   return columns.map((column, at) => {
-    const given: unknown = Array.isArray(row) ? row[at] : (row as Record<string, unknown>)[column.name]
+    const given = Array.isArray(row) ? (row[at] as unknown) : ownValue(row, column.name)
     if (column.isText === true && (typeof given === 'string' || (given ?? null) === null))
       return (given as string | undefined) ?? null
     const value = column.isText === true ? undefined : columnValue(column, given)

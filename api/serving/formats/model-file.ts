@@ -133,7 +133,10 @@ const foreign: readonly [heads: string[], what: string][] = [
   [['<?xml', '<PMML'], 'XML: export the model as ONNX in place of PMML'],
   [['\xef\xbb\xbf', '\xff\xfe', '\xfe\xff'], 'a text with a byte order mark: save it as UTF-8 without one'],
   [['booster[', '[\n  { "nodeid"'], 'a dump of XGBoost: save the model with save_model'],
-  [['{"name": "tree"', '{"name":"tree"'], 'a dump of LightGBM: save the model with save_model'],
+  [
+    ['{"name": "tree"', '{"name":"tree"', '{\n  "name": "tree"', '{\n    "name": "tree"'],
+    'a dump of LightGBM: save the model with save_model',
+  ],
   [['CBM1'], "in CatBoost's binary format: save the model with format='json'"],
 ]
 

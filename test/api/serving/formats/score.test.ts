@@ -55,6 +55,25 @@ it('rows that cannot be answered are refused with their number and what to write
   }
 })
 
+it('a column that a row lacks is missing, also one with the name of something that every object has', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tenure-score-'))
+  try {
+    const [artifact, rows] = [join(folder, 'model.txt'), join(folder, 'rows.json')]
+    const { model: roses } = readRosesModel()
+    writeFileSync(
+      artifact,
+      roses.replace('feature_names=size colour age', 'feature_names=constructor colour age'),
+    )
+    writeFileSync(rows, '[{"colour": "red", "age": 3}, [null, "red", 3]]')
+    const options = ['--import', 'tsx', 'scripts/formats/score.ts', '--artifact', artifact, '--rows', rows]
+    const { stdout, stderr } = spawnSync(process.execPath, options, { encoding: 'utf8', timeout: 60_000 })
+    const [byName, inOrder] = stdout.trim().split('\n')
+    expect({ byName, stderr }).toEqual({ byName: inOrder, stderr: '' })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
 it('columns.json names the columns, lists their categories and fills missing numbers', () => {
   const folder = mkdtempSync(join(tmpdir(), 'tenure-score-'))
   try {

@@ -137,6 +137,7 @@ describe('a file that is not a model', () => {
     ['a dump of XGBoost', () => Buffer.from('booster[0]:\n0:[f0<1]'), /a dump of XGBoost.*save_model/],
     ['a dump of XGBoost as JSON', () => Buffer.from('[\n  { "nodeid": 0'), /a dump of XGBoost.*save_model/],
     ['a dump of LightGBM', () => Buffer.from('{"name": "tree", "version"'), /a dump of LightGBM.*save_model/],
+    ['an indented dump of LightGBM', () => Buffer.from('{\n  "name": "tree",\n'), /a dump of LightGBM/],
     ['layers without weights', () => Buffer.from('{"modelTopology":{}}'), /no weights.bin beside them/],
     ['a zip archive', () => Buffer.from('PK\x03\x04'), /export the model as ONNX/],
     ['an HDF5 file', () => Buffer.from('\x89HDF\r\n', 'latin1'), /HDF5/],
