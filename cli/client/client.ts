@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { isError } from '../../domain/errors.ts'
 import { parseJson } from '../../domain/parse-json.ts'
 import type { ApiFetch } from '../../store/tls/api-fetch.ts'
-import { isUntrusted } from '../../store/tls/failure.ts'
+import { isPlain, isUntrusted } from '../../store/tls/failure.ts'
 import type { CommandProblem } from '../exit-codes.ts'
 
 /** Query parameters; undefined ones are omitted. */
@@ -136,10 +136,19 @@ function unreachable(base: string, error: unknown) {
       remedy:
         'Set TENURE_TLS_CA to the file of the authority that signed it, and use a name that the certificate holds.',
     })
+  if (isPlain(reason))
+    return failure({
+      code: 'unreachable',
+      detail: `${base} does not speak HTTPS (${reason})`,
+      remedy: 'Write http:// in TENURE_URL, or set TENURE_TLS_CERT and TENURE_TLS_KEY on its machine.',
+    })
   return failure({
     code: 'unreachable',
     detail: `Tenure does not respond at ${base} (${reason})`,
-    remedy: 'Start it with `tenure up`, or set TENURE_URL to its address.',
+    remedy:
+      reason === 'UND_ERR_SOCKET' && base.startsWith('http:')
+        ? 'Write https:// in TENURE_URL if it has a certificate; else start it with `tenure up`.'
+        : 'Start it with `tenure up`, or set TENURE_URL to its address.',
   })
 }
 

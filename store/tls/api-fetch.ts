@@ -1,8 +1,9 @@
 /** `fetch` for calls to an API of Tenure, which may use a private certificate authority and may require a client certificate. */
 import { X509Certificate } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import * as tls from 'node:tls'
 import { DomainError } from '../../domain/errors.ts'
+import { readAuthority, readPair, readPem } from './certificate.ts'
 import type { TrustSettings } from './settings.ts'
 
 /** The options of the global `fetch`. */
@@ -23,17 +24,21 @@ export function createApiFetch(trust: TrustSettings = {}): ApiFetch {
 async function secureFetch({ ca, own, cert, key }: TrustSettings): Promise<ApiFetch> {
   const undici = await import('../undici.ts')
   const served = own === undefined ? undefined : certificateIn(own)
+  const shownPair =
+    cert === undefined || key === undefined
+      ? undefined
+      : readPair({ variable: 'TENURE_CLIENT_CERT', file: cert }, { variable: 'TENURE_CLIENT_KEY', file: key })
   const dispatcher = new undici.Agent({
     connect: {
       ca: [
         ...authorities(),
-        ...(ca === undefined ? [] : [read('TENURE_TLS_CA', ca)]),
+        ...(ca === undefined ? [] : [readAuthority({ variable: 'TENURE_TLS_CA', file: ca })]),
         ...(served === undefined ? [] : [served.toString()]),
       ],
       // The certificate of this machine is trusted although its authority is unknown here.
       allowPartialTrustChain: true,
-      cert: cert === undefined ? undefined : read('TENURE_CLIENT_CERT', cert),
-      key: key === undefined ? undefined : read('TENURE_CLIENT_KEY', key),
+      cert: shownPair?.cert,
+      key: shownPair?.key,
       checkServerIdentity: (name: string, shown: tls.PeerCertificate) =>
         shown.raw !== undefined && served?.raw.equals(shown.raw)
           ? undefined
@@ -65,24 +70,13 @@ function copyForm<To extends { append(name: string, value: unknown, fileName?: s
 }
 
 function certificateIn(file: string): X509Certificate {
-  const bytes = read('TENURE_TLS_CERT', file)
+  const bytes = readPem({ variable: 'TENURE_TLS_CERT', file })
   try {
     return new X509Certificate(bytes)
   } catch {
     throw new DomainError(
       'configuration_invalid',
       `TENURE_TLS_CERT: ${file}, by which this machine knows its API, is not a certificate: put the right file there; the API keeps using the one before`,
-    )
-  }
-}
-
-function read(name: string, file: string): Buffer {
-  try {
-    return readFileSync(file)
-  } catch (error) {
-    throw new DomainError(
-      'configuration_invalid',
-      `${name}: ${file} cannot be read: ${(error as Error).message}`,
     )
   }
 }

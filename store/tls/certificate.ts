@@ -21,15 +21,14 @@ export interface ServerCertificate {
 
 /** Throws `configuration_invalid` for files that are unreadable, do not belong together, or are not valid at this time. */
 export function readCertificate(settings: TlsSettings, nowMs: number = Date.now()): ServerCertificate {
-  const cert = readPem('TENURE_TLS_CERT', settings.cert)
-  const key = readPem('TENURE_TLS_KEY', settings.key)
-  const ca = settings.clientCa === undefined ? undefined : readPem('TENURE_TLS_CLIENT_CA', settings.clientCa)
-  const leaf = parseCertificate('TENURE_TLS_CERT', settings.cert, cert)
-  if (ca !== undefined) parseCertificate('TENURE_TLS_CLIENT_CA', settings.clientCa!, ca)
-  if (!leaf.checkPrivateKey(parseKey(settings.key, key)))
-    throw invalid(
-      `TENURE_TLS_KEY: the key in ${settings.key} does not belong to the first certificate in ${settings.cert}`,
-    )
+  const { cert, key, leaf } = readPair(
+    { variable: 'TENURE_TLS_CERT', file: settings.cert },
+    { variable: 'TENURE_TLS_KEY', file: settings.key },
+  )
+  const ca =
+    settings.clientCa === undefined
+      ? undefined
+      : readAuthority({ variable: 'TENURE_TLS_CLIENT_CA', file: settings.clientCa })
   const [fromMs, endsMs] = [Date.parse(leaf.validFrom), Date.parse(leaf.validTo)]
   if (nowMs >= endsMs)
     throw invalid(`TENURE_TLS_CERT: the certificate in ${settings.cert} ended on ${dayOf(endsMs)}`)
@@ -41,6 +40,30 @@ export function readCertificate(settings: TlsSettings, nowMs: number = Date.now(
     throw invalid(`TENURE_TLS_CERT: OpenSSL refuses ${settings.cert}: ${(error as Error).message}`)
   }
   return { cert, key, ca, endsMs, names: leaf.subjectAltName ?? leaf.subject }
+}
+
+/** A file in PEM, and the variable that names it. */
+export interface NamedPem {
+  variable: string
+  file: string
+}
+
+/** Reads a certificate and its key. Throws `configuration_invalid` for files that are unreadable or do not belong together. */
+export function readPair(certificate: NamedPem, privateKey: NamedPem) {
+  const [cert, key] = [readPem(certificate), readPem(privateKey)]
+  const leaf = parseCertificate(certificate, cert)
+  if (!leaf.checkPrivateKey(parseKey(privateKey, key)))
+    throw invalid(
+      `${privateKey.variable}: the key in ${privateKey.file} does not belong to the first certificate in ${certificate.file}`,
+    )
+  return { cert, key, leaf }
+}
+
+/** Reads a file of authorities. Throws `configuration_invalid` for one without a certificate. */
+export function readAuthority(named: NamedPem): Buffer {
+  const pem = readPem(named)
+  parseCertificate(named, pem)
+  return pem
 }
 
 export interface CertificateWatch {
@@ -99,28 +122,28 @@ function stampOf({ cert, key, clientCa }: TlsSettings): string {
   return stamps.join(' ')
 }
 
-function readPem(name: string, file: string): Buffer {
+export function readPem({ variable, file }: NamedPem): Buffer {
   try {
     return readFileSync(file)
   } catch (error) {
-    throw invalid(`${name}: ${file} cannot be read: ${(error as Error).message}`)
+    throw invalid(`${variable}: ${file} cannot be read: ${(error as Error).message}`)
   }
 }
 
 /** The first certificate of a file. */
-function parseCertificate(name: string, file: string, pem: Buffer): X509Certificate {
+function parseCertificate({ variable, file }: NamedPem, pem: Buffer): X509Certificate {
   try {
     return new X509Certificate(pem)
   } catch {
-    throw invalid(`${name}: ${file} does not hold a certificate in PEM`)
+    throw invalid(`${variable}: ${file} does not hold a certificate in PEM`)
   }
 }
 
-function parseKey(file: string, pem: Buffer): KeyObject {
+function parseKey({ variable, file }: NamedPem, pem: Buffer): KeyObject {
   try {
     return createPrivateKey(pem)
   } catch {
-    throw invalid(`TENURE_TLS_KEY: ${file} does not hold a private key in PEM without a passphrase`)
+    throw invalid(`${variable}: ${file} does not hold a private key in PEM without a passphrase`)
   }
 }
 

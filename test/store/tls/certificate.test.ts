@@ -1,6 +1,7 @@
 /** Tests certificate files: the messages of refusals, and reloading. */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer as createPlainServer } from 'node:http'
 import { createServer } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -124,6 +125,28 @@ describe('a call to the API by HTTPS', () => {
       message: expect.stringMatching(/is not trusted \(UNABLE_TO_VERIFY_LEAF_SIGNATURE\)/),
       problem: { code: 'unreachable', remedy: expect.stringContaining('TENURE_TLS_CA') },
     })
+  })
+
+  it('names a file that holds no certificate, a key of another certificate, and an address of the other kind', async () => {
+    const url = await start(used)
+    const problemOf = (at: string, trust: Parameters<typeof createApiFetch>[0]) =>
+      answerOf(at, trust).then(
+        () => 'answered',
+        ({ message, problem }: { message: string; problem?: { remedy: string } }) =>
+          `${message}. ${problem?.remedy ?? ''}`,
+      )
+    expect(await problemOf(url, { ca: used.key })).toContain(
+      `TENURE_TLS_CA: ${used.key} does not hold a certificate in PEM`,
+    )
+    expect(await problemOf(url, { ca: authority.ca, cert: used.cert, key: other.key })).toContain(
+      `TENURE_CLIENT_KEY: the key in ${other.key} does not belong to the first certificate in ${used.cert}`,
+    )
+    expect(await problemOf(url, { ca: authority.ca, cert: used.cert, key: used.cert })).toContain(
+      `TENURE_CLIENT_KEY: ${used.cert} does not hold a private key`,
+    )
+    expect(await problemOf(url.replace('https:', 'http:'), {})).toContain('Write https:// in TENURE_URL')
+    const plain = `https://127.0.0.1:${await serve(createPlainServer((_, response) => response.end('{}')))}`
+    expect(await problemOf(plain, { ca: authority.ca })).toMatch(/does not speak HTTPS .*Write http:\/\//)
   })
 
   it('is made by a compiled command', async () => {
