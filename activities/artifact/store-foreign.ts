@@ -99,7 +99,13 @@ export async function checkReplay(
   if (rows.length !== outputs.length)
     throw new DomainError('artifact_invalid', `${rows.length} rows to replay have ${outputs.length} answers`)
   const given = await answer(rows)
-  for (const [row, wanted] of outputs.entries())
+  for (const [row, wanted] of outputs.entries()) {
+    const width = given[row]?.length ?? 0
+    if (wanted.length !== width)
+      throw new DomainError(
+        'artifact_invalid',
+        `row ${row} of the replayed answers has ${wanted.length} outputs, the model gives ${width}`,
+      )
     for (const [k, value] of wanted.entries()) {
       const found = given[row]?.[k] ?? NaN
       if (!(Math.abs(found - value) <= replayTolerance * Math.max(1, Math.abs(value))))
@@ -108,4 +114,5 @@ export async function checkReplay(
           `row ${row} of the replayed answers gives ${found} at output ${k}, its library gave ${value}: ${JSON.stringify(rows[row]).slice(0, 500)}`,
         )
     }
+  }
 }

@@ -27,8 +27,10 @@ export interface ProgramResult {
   environment: Record<string, string>
 }
 
-/** Size limits in MiB. The artifact has the limit of its format. */
+/** Size limits in MiB. */
 const maxMb = { 'columns.json': 16, 'replay.json': 64, 'curve.json': 16, 'environment.json': 1 } as const
+/** The limit of every format, checked before the file is digested. */
+const maxArtifactMb = 64
 const maxEpochs = 1_000
 const maxPackages = 1_000
 export const minReplayRows = 200
@@ -46,7 +48,10 @@ export async function readResultFolder(folder: string): Promise<ProgramResult> {
         : `has several artifacts, ${[name, ...others].join(', ')}: one is required`,
     )
   const path = join(folder, name)
-  await (await openFile(path)).close()
+  const artifact = await openFile(path)
+  const { size } = await artifact.stat().finally(() => artifact.close())
+  if (size > maxArtifactMb * 1_048_576)
+    throw failed(`has a ${name} of ${size} bytes, more than ${maxArtifactMb} MiB`)
   const columns = names.includes('columns.json')
     ? parseDeclaredColumns(await readJson(folder, 'columns.json'))
     : undefined

@@ -55,7 +55,7 @@ export const keysGroup: CommandGroup = {
               : `--role must be one of ${roles.join(', ')}, not ${String(role)}`,
           )
         const client = api()
-        const wanted = models === undefined ? undefined : String(models).split(',')
+        const wanted = models === undefined ? undefined : namesIn(String(models))
         const answer = await client.post<KeyAnswer & { key: string }>('/v1/keys', {
           name: args[0],
           role,
@@ -105,6 +105,8 @@ export const keysGroup: CommandGroup = {
     rotateSigningCommand,
   ],
 }
+
+const namesIn = (list: string): string[] => list.split(',').map((name) => name.trim())
 
 /** A key may be created before its model, so an unknown name is only a warning. */
 async function warnOfUnknown(terminal: Terminal, client: Client, wanted: readonly string[]): Promise<void> {

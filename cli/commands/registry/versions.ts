@@ -167,6 +167,7 @@ async function readUnchanged(path: string): Promise<{ bytes: Buffer; isSame: boo
   try {
     const before = await file.stat()
     if (before.isCharacterDevice()) throw new Error('it is a device')
+    if (before.isDirectory()) throw new Error('it is a folder: name the file of the model in it')
     if (before.size > maxFileBytes)
       throw new Error(`it has ${before.size} bytes, more than the ${maxFileBytes} that are accepted`)
     const bytes = await file.readFile()

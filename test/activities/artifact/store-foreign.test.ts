@@ -80,6 +80,16 @@ describe('a model of another library', () => {
     })
   })
 
+  it('is refused with answers of another number of outputs, of which the first alone would be compared', async () => {
+    for (const more of [[], [0.5, 0.5]]) {
+      const outputs = trees.answers.map(([p = 0], row) => (row === 3 ? more : [p]))
+      await expect(foreign({ replay: { rows: trees.rows, outputs } })).rejects.toMatchObject({
+        code: 'artifact_invalid',
+        message: `row 3 of the replayed answers has ${more.length} outputs, the model gives 1`,
+      })
+    }
+  })
+
   it('is refused where no value of a category in the training rows is one that it knows', async () => {
     const { model: text, rows } = readRosesModel()
     const features: ModelDefinition['features'] = {

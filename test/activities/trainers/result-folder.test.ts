@@ -150,6 +150,10 @@ describe('the result of a training program', () => {
     await refuse((folder) => symlink('/etc/passwd', join(folder, 'model.txt')), /cannot be read: ELOOP/)
     await refuse((folder) => mkdir(join(folder, 'model.txt')), /is not a file/)
     await refuse(async (folder) => {
+      await writeFile(join(folder, 'model.onnx'), '')
+      await truncate(join(folder, 'model.onnx'), 65 * 1_048_576)
+    }, /has a model\.onnx of 68157440 bytes, more than 64 MiB/)
+    await refuse(async (folder) => {
       await writeFile(join(folder, 'model.txt'), 'tree')
       await writeFile(join(folder, 'columns.json'), '')
       await truncate(join(folder, 'columns.json'), 20 * 1_048_576)

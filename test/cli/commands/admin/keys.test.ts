@@ -32,6 +32,7 @@ afterAll(() => void server.close())
 
 it.each([
   ['iris', ''],
+  ['iris, iris', ''],
   ['iris,irs', 'There is no model irs yet; the models are iris.'],
 ])('a key of the models %s is created, and unknown ones are named: %s', async (models, said) => {
   const words = ['keys', 'create', 'shop', '--role', 'predictor', '--models', models]
