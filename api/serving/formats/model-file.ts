@@ -93,6 +93,8 @@ function jsonOf(bytes: Buffer, head: string): unknown {
  * refused. Undefined for a file without NaN.
  */
 function withoutNaN(bytes: Buffer): Buffer | undefined {
+  // Most damaged files have none, and a text of 64 MiB takes that much again.
+  if (!['NaN', 'nan', 'inf', 'Inf'].some((word) => bytes.includes(word))) return undefined
   const text = bytes.toString('utf8')
   const plain = text.replaceAll(/([[,:])-?(?:NaN|nan|Infinity|inf)(?=[,\]}])/g, '$1null')
   return plain === text ? undefined : Buffer.from(plain)

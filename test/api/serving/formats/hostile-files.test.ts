@@ -146,6 +146,7 @@ const files: readonly HostileFile[] = [
     /columns, more than/,
   ],
   ['xgboost-cut.json', () => half(Buffer.from(textOf('xgboost-binary'))), /not complete JSON/],
+  ['blank.json', () => Buffer.concat([Buffer.from('{'), Buffer.alloc(60 * million)]), /not complete JSON/],
   ['xgboost-deep.json', () => deep('{"learner":', '}'), /gradient_booster|not complete JSON/],
   ['xgboost-cut.ubj', () => half(cases.find(({ name }) => name === 'xgboost-binary-ubj-0')!.bytes), /UBJSON/],
   [
