@@ -253,7 +253,7 @@ export const errorTable = {
   /** The training ended without a model. */
   training_failed: permanent(
     500,
-    'Read the reason and the last lines of the trainer, correct the model file, then retrain.',
+    'Read the reason and the last lines of the trainer, correct the model file or the program that it names, then retrain.',
   ),
   /** The training process was killed. */
   training_interrupted: transient(

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { isError } from '../../domain/errors.ts'
 import { parseJson } from '../../domain/parse-json.ts'
 import type { ApiFetch } from '../../store/tls/api-fetch.ts'
-import { isPlain, isUntrusted } from '../../store/tls/failure.ts'
+import { speaksPlain, isUntrusted } from '../../store/tls/failure.ts'
 import type { CommandProblem } from '../exit-codes.ts'
 
 /** Query parameters; undefined ones are omitted. */
@@ -136,7 +136,7 @@ function unreachable(base: string, error: unknown) {
       remedy:
         'Set TENURE_TLS_CA to the file of the authority that signed it, and use a name that the certificate holds.',
     })
-  if (isPlain(reason))
+  if (speaksPlain(reason))
     return failure({
       code: 'unreachable',
       detail: `${base} does not speak HTTPS (${reason})`,

@@ -5,7 +5,8 @@ export const isUntrusted = (code: string): boolean =>
   /^(ERR_TLS_CERT|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|CERT_)/.test(code)
 
 /** Whether a code of Node or OpenSSL means a server that answers a TLS handshake in plain text. */
-export const isPlain = (code: string): boolean => code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'EPROTO'
+export const speaksPlain = (code: string): boolean =>
+  code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'EPROTO'
 
 /** Returns why TLS to Postgres failed, by the demands of the address or of the server; undefined for other failures. */
 export function tlsIssueOfPostgres(error: unknown): string | undefined {
