@@ -79,6 +79,7 @@ export async function openSite(network: HostNetwork, { temporal, former }: SiteO
     const env = { ...environmentOf(name, build), TENURE_OWNER_DATABASE_URL: data.roles.ownerDatabaseUrl }
     await runOn(network, name, processOf(build, env)('tenure', 'cli/tenure.mjs', ...words))
   }
+  for (const name of ['api1', 'api2', 'work1', 'work2'] as const) writeProject(hosts[name].directory)
   const ofFirst = await modulesOf(former)
   await ofFirst.migrateAsOwner(data.databaseUrl, data.roles)
   const store = openStore(data.databaseUrl, { max: 4, onError: () => {} })
@@ -135,10 +136,31 @@ export const urlOf = (name: HostName): string => `http://${hostAddress(name)}:${
 const placesOf = (directory: string) => ({
   TMPDIR: join(directory, 'tmp'),
   TENURE_STATE: join(directory, 'state'),
+  TENURE_PROJECT: join(directory, 'project'),
   TENURE_KEYS: join(directory, 'keys'),
   TENURE_TRUST: join(directory, 'trust'),
   TENURE_SUBJECT_KEY: join(directory, 'subject', 'subjects.key'),
 })
+
+/**
+ * Writes the project of a host: the shipped model with a wide margin. All retrainings of the story are judged on the same test rows, and
+ * each of them widens the intervals of the next ones, so that the last releases would find no version within the shipped margin.
+ */
+function writeProject(directory: string): void {
+  const { TENURE_PROJECT: folder } = placesOf(directory)
+  const models = join(checkout, 'models')
+  let text = readFileSync(join(models, `${siteModel}.ts`), 'utf8')
+  for (const [from, to] of [
+    ["from './define.ts'", "from 'tenure'"],
+    ['margin: 0.1,', 'margin: 0.5,'],
+  ] as const) {
+    if (!text.includes(from)) throw new Error(`models/${siteModel}.ts has no longer ${from}`)
+    text = text.replace(from, to)
+  }
+  cpSync(join(models, 'data', `${siteModel}.csv`), join(folder, 'models', 'data', `${siteModel}.csv`))
+  writeFileSync(join(folder, 'models', `${siteModel}.ts`), text)
+  writeFileSync(join(folder, 'tenure.config.json'), '{}\n')
+}
 
 /** Copies keys that a host has made: private keys to the host with the same processes; public keys and the subject key to all. */
 async function distribute({ hosts }: HostNetwork, from: 'work1' | 'api1'): Promise<void> {
