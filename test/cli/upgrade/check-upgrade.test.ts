@@ -31,7 +31,9 @@ let ended: FixtureRelease
 
 async function startRelease(): Promise<FixtureRelease> {
   const model = await fixture.model()
-  const started = await model.start(await model.register(await model.champion()))
+  // One of the releases waits until all tests have ended.
+  const approval = { approvers: 1, withinMs: 3_600_000 }
+  const started = await model.start(await model.register(await model.champion()), { approval })
   await started.reaches('awaiting_approval')
   return started
 }

@@ -13,7 +13,7 @@ import {
   type Route,
 } from '../../../domain/serving/route.ts'
 import { writeTicks, type CountedArm, type TickCounts } from '../../../store/release/tick-counters.ts'
-import type { Store } from '../../../store/postgres.ts'
+import type { Database, Store } from '../../../store/postgres.ts'
 import { acknowledge, renewLease, type RoutingRow } from '../../../store/serving/replicas.ts'
 
 /** The traffic of one model and the responses of its versions. */
@@ -165,16 +165,23 @@ export function startFleet(
   const step = async () => {
     const { databaseMs, rows } = await readRoutes(store, followed)
     const at = Math.floor(databaseMs / tickMs)
-    for (const id of replicas.filter((each) => !dead.has(each))) {
+    const living = replicas.filter((each) => !dead.has(each))
+    for (const id of living) {
       await renew(id)
       for (const row of rows) await follow(id, row)
-      const ended =
-        tick === 0
-          ? []
-          : Array.from({ length: Math.max(0, Math.min(at - tick, maxTicks)) }, (_, i) => at - 1 - i)
-      const ticks = ended.flatMap((each) => rows.flatMap((row) => countsOf(id, row, each * tickMs)))
-      if (ticks.length > 0) await writeTicks(store, { replica: id, ticks })
     }
+    const ended =
+      tick === 0
+        ? []
+        : Array.from({ length: Math.max(0, Math.min(at - tick, maxTicks)) }, (_, i) => at - 1 - i)
+    const write = async (database: Database): Promise<void> => {
+      for (const id of living) {
+        const ticks = ended.flatMap((each) => rows.flatMap((row) => countsOf(id, row, each * tickMs)))
+        if (ticks.length > 0) await writeTicks(database, { replica: id, ticks })
+      }
+    }
+    // A verdict that has seen the late ticks of one replica alone could not be repeated from the stored ones.
+    await (ended.length > 1 ? store.transaction(write) : write(store))
     for (const { model, epoch, generation } of rows) {
       const follows = (id: string) => {
         const now = following.get(`${id} ${model}`)
