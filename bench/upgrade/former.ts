@@ -58,17 +58,19 @@ interface Part {
 /** Uses today's packages if they match the older lockfile; a separate installation takes minutes and the network. */
 async function setUp(folder: string): Promise<void> {
   const packages = join(folder, 'node_modules')
-  const setup = async (...options: string[]) => {
+  const setup = async (cwd: string, ...options: string[]) => {
     const { stdout } = await run(process.execPath, ['scripts/setup.mjs', ...options], {
-      cwd: folder,
+      cwd,
       env: systemEnvironment(),
       maxBuffer: 1 << 24,
     })
     return stdout
   }
   if (!existsSync(packages)) symlinkSync(join(checkout, 'node_modules'), packages)
-  const parts = JSON.parse(await setup('--report')) as Part[]
+  const parts = JSON.parse(await setup(folder, '--report')) as Part[]
   // npm would empty the folder to which the link points.
   if (parts.some(({ name, fault }) => name === 'packages' && fault !== undefined)) rmSync(packages)
-  await setup()
+  await setup(folder)
+  // That set-up has written paths of its folder into packages that both may share.
+  await setup(checkout)
 }
