@@ -5,20 +5,18 @@
 import { join } from 'node:path'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { findErasureFilter } from '../../store/privacy/erasure-filter.ts'
-import { findArtifact, type Replica } from '../../store/serving/replicas.ts'
+import type { Replica } from '../../store/serving/replicas.ts'
 import type { Signer, Verifier } from '../../store/signing/signing-key.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
-import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
-import { DomainError, isError } from '../../domain/errors.ts'
+import { DomainError } from '../../domain/errors.ts'
 import { mayServe, servingVersion, successorOf, type Route } from '../../domain/serving/route.ts'
 import { createFeatureHistograms } from './counters/feature-histograms.ts'
-import { openCache, type VersionOrigin } from './routing/disk-cache.ts'
+import { openCache } from './routing/disk-cache.ts'
 import { createClock, type Clock } from './clock.ts'
 import { openDurableLog, type DurableLog } from './log/durable-log.ts'
 import { followErasures } from './routing/erasure-acknowledgement.ts'
 import { createIds, maxInstancesOfId } from './prediction-ids.ts'
-import { withInjectedFault } from './version/drill-fault.ts'
 import { createFeatureCache, type FeatureCache } from './features/feature-cache.ts'
 import { openPredictionLog, type PredictionLog } from './log/prediction-log.ts'
 import { createLookups, type Lookups } from './features/lookup.ts'
@@ -28,9 +26,9 @@ import { createPredictProtocol } from './request/native-protocol.ts'
 import type { Protocol } from './request/protocol.ts'
 import { processIdentity } from '../../store/process-identity.ts'
 import { startReplicaSync } from './routing/replica-sync.ts'
-import type { Held } from './routing/route-follower.ts'
 import type { ActiveRoute } from './routing/route-table.ts'
-import { createRouting, type Lease, type RoutingProblem, type ReplicaRouting } from './routing/routing.ts'
+import type { RoutingProblem } from './routing/route-rows.ts'
+import { createRouting, type Lease, type ReplicaRouting } from './routing/routing.ts'
 import { createRequestFields } from './routing/request-fields.ts'
 import { createShadow, type Shadow } from './routing/shadow.ts'
 import { startMeter } from './counters/process-stats.ts'
@@ -41,7 +39,7 @@ import { createCounterRegistry, type CounterRegistry } from './counters/arm-coun
 import { createRuntimes } from './formats/runtimes.ts'
 import type { BatcherOptions } from './runtime/batcher.ts'
 import type { Tensors } from './tensorflow/tfjs-models.ts'
-import { openVersion, takesTexts } from './version/loaded-version.ts'
+import { createVersionLoader } from './routing/version-loader.ts'
 
 export interface Serving extends Answering {
   /** The protocol of the route `/v1/models/{name}/predict`. */
@@ -150,40 +148,17 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const { remembered, isEmpty, refusals } = await cache.recall()
   // The first start has nothing to reject; /readyz reports it when the database does not respond either.
   if (!isEmpty) for (const refusal of refusals) events.forgotten(refusal)
-  const known = new Map(Object.entries(remembered?.versions ?? {}))
   const fields = createRequestFields()
-
-  const originOf = async (version: string): Promise<VersionOrigin> => {
-    try {
-      const { model, artifactDigest, signature } = await findArtifact(store, version)
-      return { model, artifactDigest, signature: signature?.toString('base64') ?? '' }
-    } catch (error) {
-      const before = known.get(version)
-      if (before !== undefined && isError(error, 'postgres_unavailable')) return before
-      throw error
-    }
-  }
-  const load = async (version: string, recalled: boolean): Promise<Held> => {
-    const origin = (recalled ? known.get(version) : undefined) ?? (await originOf(version))
-    const signature = origin.signature === '' ? undefined : Buffer.from(origin.signature, 'base64')
-    verifyArtifact(deps.artifactKeys, { ...origin, version, signature })
-    const { manifest, files } = await cache.fetch(origin.artifactDigest)
-    const loaded = await openVersion(version, manifest, files, runtimes)
-    // Only a model in a worker thread has `trouble`, and only such a model is slow enough for a cache. The keys of the cache hold no texts.
-    if (predictionCache !== undefined && loaded.predictor.trouble !== undefined && !takesTexts(loaded))
-      loaded.predictor = predictionCache.cached(loaded.predictor)
-    fields.addFeatures(manifest.model, manifest.features)
-    loaded.ignores = (field) => fields.isKnown(manifest.model, field)
-    loaded.maxFields = () => fields.count(manifest.model)
-    known.set(version, origin)
-    // The key of the stored signature may have been rotated since.
-    if (recalled)
-      void originOf(version)
-        .then((fresh) => known.set(version, fresh))
-        .catch(() => {})
-    lookups.knows(loaded)
-    return { origin, loaded: withInjectedFault(loaded) }
-  }
+  const load = createVersionLoader({
+    store,
+    artifactKeys: deps.artifactKeys,
+    cache,
+    runtimes,
+    predictionCache,
+    fields,
+    origins: remembered?.versions,
+    onLoaded: (loaded) => lookups.knows(loaded),
+  })
   const switches = createKillSwitches(counters)
   const kept = await openKeptRollbacks(join(deps.stateDir, 'cache', 'rollbacks'), {
     signer,

@@ -67,7 +67,7 @@ export const plants: readonly Plant[] = [
   plant(
     'no-exposure-expiry',
     'a candidate once exposed stays exposed',
-    'api/serving/routing/routing.ts',
+    'api/serving/routing/route-rows.ts',
     'remainingMs === null ? 0 : sentAt + Math.min(',
     'remainingMs === null ? 0 : Infinity + Math.min(',
   ),
@@ -82,8 +82,8 @@ export const plants: readonly Plant[] = [
     'exposure-from-arrival',
     'the exposure counts from the arrival of the answer',
     'api/serving/routing/routing.ts',
-    'remainingMs === null ? 0 : sentAt + Math.min(',
-    'remainingMs === null ? 0 : clock.now() + Math.min(',
+    'rows.take(row, sentAt)',
+    'rows.take(row, clock.now())',
   ),
   plant(
     'exposure-from-now',
@@ -294,7 +294,7 @@ export const plants: readonly Plant[] = [
     plant(
       'exposed-by-the-database-clock',
       'a replica that starts exposes the candidate for as long as the clock of the database was set back',
-      'api/serving/routing/routing.ts',
+      'api/serving/routing/route-rows.ts',
       'sentAt + Math.min(remainingMs, exposureMs ?? Infinity)',
       'sentAt + remainingMs',
     ),
@@ -441,8 +441,8 @@ export const plants: readonly Plant[] = [
     plant(
       'lost-route-kept',
       'a replica serves on the route that a restore has lost',
-      'api/serving/routing/routing.ts',
-      '      routes.drop(model)\n',
+      'api/serving/routing/route-rows.ts',
+      '        routes.drop(model)\n',
       '',
     ),
   ),

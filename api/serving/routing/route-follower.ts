@@ -39,6 +39,8 @@ export interface FollowerOptions {
   beforeFollow: (model: string) => void
 }
 
+export type RouteFollower = ReturnType<typeof createRouteFollower>
+
 export function createRouteFollower(options: FollowerOptions) {
   const { replica, clock, counters, switches, load, beforeFollow } = options
   const live = new Map<string, ActiveRoute>()

@@ -1,0 +1,121 @@
+/**
+ * Applies the rows of routes that a replica has read from the database, and the routes that it recalls. A row is refused, with its problem,
+ * when its route is invalid, cannot be loaded, or contradicts the route in force, which then stays.
+ */
+import { canonicalJson } from '../../../domain/canonical-json.ts'
+import { hasCandidate, isNewer, type Route } from '../../../domain/serving/route.ts'
+import type { RoutingRead, RoutingRow } from '../../../store/serving/replicas.ts'
+import { parseRow } from './parse-route.ts'
+import type { RouteFollower } from './route-follower.ts'
+import type { ActiveRoute } from './route-table.ts'
+
+export interface RoutingProblem {
+  epoch: number
+  generation: number
+  text: string
+}
+
+export interface RouteRowsOptions {
+  onFollow: (route: Route, cause: 'followed' | 'recalled' | 'dropped') => void
+  onProblem: (model: string, problem: RoutingProblem) => void
+}
+
+export interface RouteRows {
+  /** Why the newest row of a model was refused, by model. */
+  problems: ReadonlyMap<string, RoutingProblem>
+  /** Follows the route of a row that a query sent at `sentAt` has read, and renews the exposure of its candidate. */
+  take(row: RoutingRow, sentAt: number): Promise<void>
+  /** Follows a route from before the start of this process, with its candidate unexposed. */
+  recall(route: Route): Promise<void>
+  /**
+   * Drops the routes that a restored database has lost: those of models that were first released after the backup. Their versions are no
+   * longer served, because nothing there could roll them back.
+   */
+  dropLost(read: RoutingRead): void
+}
+
+export function createRouteRows(routes: RouteFollower, { onFollow, onProblem }: RouteRowsOptions): RouteRows {
+  const { live } = routes
+  const problems = new Map<string, RoutingProblem>()
+
+  const refuse = (row: RoutingRow, text: string): void => {
+    const before = problems.get(row.model)
+    const problem = { epoch: row.epoch, generation: row.generation, text }
+    problems.set(row.model, problem)
+    if (before?.text !== text || before.generation !== row.generation) onProblem(row.model, problem)
+  }
+  const follow = async (route: Route, cause: 'followed' | 'recalled'): Promise<ActiveRoute> => {
+    const model = await routes.follow(route, cause === 'recalled')
+    problems.delete(route.model)
+    onFollow(route, cause)
+    return model
+  }
+  return {
+    problems,
+    async take(row, sentAt) {
+      const current = live.get(row.model)
+      if (current !== undefined && !isNewer(row, current.route)) {
+        const lost = lostRoute(current, row)
+        if (lost !== undefined) return refuse(row, lost)
+        renewExposure(current, row, sentAt)
+        problems.delete(row.model)
+        return
+      }
+      const parsed = parseRow(row)
+      if ('problem' in parsed) return refuse(row, parsed.problem)
+      try {
+        renewExposure(await follow(parsed.route, 'followed'), row, sentAt)
+      } catch (error) {
+        // A newer route exists, so the exposure of the old one is no longer renewed.
+        if (current !== undefined) current.exposedUntil = 0
+        refuse(row, (error as Error).message)
+      }
+    },
+    async recall(route) {
+      const row = { ...route, route, remainingMs: null, exposedUntilMs: null, exposureMs: null }
+      const parsed = parseRow(row)
+      if ('problem' in parsed) return
+      await follow(parsed.route, 'recalled').catch((error: Error) => refuse(row, error.message))
+    },
+    dropLost({ epoch, rows }) {
+      const routed = new Set(rows.map(({ model }) => model))
+      for (const [model, { route }] of live) {
+        if (routed.has(model) || route.epoch >= epoch) continue
+        routes.drop(model)
+        problems.delete(model)
+        onFollow(route, 'dropped')
+      }
+    },
+  }
+}
+
+function renewExposure(model: ActiveRoute, row: RoutingRow, sentAt: number): void {
+  const { remainingMs, exposedUntilMs, exposureMs } = row
+  // Counted from the time of the query, so that a slow response shortens the exposure and never prolongs it. More time than a renewal
+  // gives is left only when the database's clock was set back.
+  const until = remainingMs === null ? 0 : sentAt + Math.min(remainingMs, exposureMs ?? Infinity)
+  // An exposure that was not renewed cannot grow, unless the clock of the database was set back.
+  const isRenewed = exposedUntilMs !== model.renewedTo
+  if (!hasCandidate(model.route)) model.exposedUntil = Infinity
+  else model.exposedUntil = isRenewed ? until : Math.min(model.exposedUntil, until)
+  model.renewedTo = exposedUntilMs
+}
+
+/**
+ * Why this database lacks the route that this replica follows: it was restored, or has lost its last writes. The generation of such a
+ * route is not acknowledged, because it would count as a newer one.
+ */
+function lostRoute(current: ActiveRoute, row: RoutingRow): string | undefined {
+  const { epoch, generation } = current.route
+  const remedy = 'the database has lost what it knew: tenure restore --after-point-in-time raises its epoch'
+  if (isNewer(current.route, row))
+    return `this replica follows generation ${generation} of epoch ${epoch}, which is newer; ${remedy}`
+  const text = JSON.stringify(row.route)
+  if (current.readText === text) return undefined
+  const parsed = parseRow(row)
+  if ('problem' in parsed) return parsed.problem
+  if (canonicalJson(parsed.route) !== canonicalJson(current.route))
+    return `this replica follows another route of generation ${generation}; ${remedy}`
+  current.readText = text
+  return undefined
+}
