@@ -1,0 +1,285 @@
+/** Defines a model from its file: `defineModel` checks every part, reports all issues at once, and returns the definition as data. */
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { higherIsBetter, metricsFor } from '../../domain/evaluation/metrics.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { counted } from '../../domain/figures.ts'
+import type { Features } from '../../domain/model/features.ts'
+import { floodPolicies } from '../../domain/validation/floods.ts'
+import { isStorable } from '../../domain/postgres-text.ts'
+import { compileTests } from './behaviour/tests.ts'
+import { metricFunctions } from './custom-metrics.ts'
+import { fieldNames, reportUnknown } from './fields.ts'
+import { compileExpectations } from './data/expect.ts'
+import { compileFallback } from './fallback.ts'
+import { checkFeatures, issuesOfRow } from './data/features.ts'
+import { compileEvaluation } from './evaluation.ts'
+import { checkLabel } from './label.ts'
+import { compileViews } from './data/lookup.ts'
+import type { Hyperparameters, Model, ModelFile } from './model.ts'
+import { compileMonitor } from './monitor.ts'
+import { compileRelease } from './release.ts'
+import { collectIssues, type IssueCollector } from './issues.ts'
+import { compileRetrain } from './triggers/retrain.ts'
+import { labelOfServed } from './data/served.ts'
+import { compileSource, type SourceSpec } from './data/source.ts'
+import { compileSplit } from './split.ts'
+import { compileWeights } from './data/weights.ts'
+import { compileBatches } from './triggers/batches.ts'
+import { compileTrainer } from './trainer.ts'
+
+/** Defines a model. Throws `invalid_model_file` with all issues in `context.issues`; each begins with its place. */
+export function defineModel<const F extends Features, const H extends Hyperparameters = Record<never, never>>(
+  file: ModelFile<F, H>,
+): Model {
+  const { report, issues } = collectIssues()
+  if (!isObject(file))
+    throw new DomainError('invalid_model_file', 'defineModel takes one object', {
+      issues: [
+        `defineModel: one object is required, with name, features, label and more, not ${String(file)}`,
+      ],
+    })
+  const definition = compileModel(report, file as unknown as AnyModelFile)
+  if (issues.length > 0)
+    throw new DomainError(
+      'invalid_model_file',
+      `the model ${file.name} has ${counted(issues.length, 'issue')}: ${issues.join('; ')}`,
+      { model: file.name, issues },
+    )
+  const train = typeof file.train === 'function' ? (file.train as unknown as Model['train']) : undefined
+  return { kind: 'tenure-model', definition, train, metrics: metricFunctions(file.evaluation.metrics) }
+}
+
+type AnyModelFile = ModelFile<Features, Hyperparameters>
+
+/** The required parts, each with the function that makes it. */
+const wantedParts = {
+  features: 'names with number(…) and category(…)',
+  label: 'yesNo(…), oneOf(…), quantity(…), quantities(…) or quantiles(…)',
+  source: 'csv(…), parquet(…), postgres(…) or served(…)',
+  split: 'byTime(…), random(…) or stratified(…)',
+  evaluation: 'an object such as { floors: { auc: 0.8 } }',
+  release: 'canary(…), direct() or another strategy',
+} as const
+type Part = keyof typeof wantedParts
+
+const fields = fieldNames<AnyModelFile>({
+  name: 0,
+  about: 0,
+  owner: 0,
+  risk: 0,
+  features: 0,
+  label: 0,
+  source: 0,
+  expect: 0,
+  split: 0,
+  floods: 0,
+  weights: 0,
+  hyperparameters: 0,
+  seed: 0,
+  train: 0,
+  evaluation: 0,
+  tests: 0,
+  release: 0,
+  retrain: 0,
+  batches: 0,
+  subject: 0,
+  monitor: 0,
+  fallback: 0,
+  golden: 0,
+})
+
+function compileModel(report: IssueCollector, file: AnyModelFile): ModelDefinition {
+  checkName(report, file.name)
+  const isBrought = !('train' in file)
+  const trainer = isBrought ? undefined : compileTrainer(report, file.train)
+  if (isBrought && file.retrain !== undefined)
+    report('retrain', 'a schedule and triggers need train: without it, versions are brought')
+  reportUnknown(report, file.name, file, fields)
+  const compilers = compilersOf(report, reportMissing(report, file))
+  checkParts(report, file, compilers)
+  const definition: ModelDefinition = {
+    ...compileParts(report, file, compilers),
+    trainer,
+    isBrought: isBrought || undefined,
+  }
+  checkBatchNames(report, definition)
+  checkQualityLimits(report, definition)
+  if (!isStorable(definition))
+    report('model', 'a text has NUL or an incomplete character, which cannot be stored')
+  return definition
+}
+
+/** Reports the required parts that are missing or no objects, and returns them. */
+function reportMissing(report: IssueCollector, file: AnyModelFile): ReadonlySet<Part> {
+  const missing = new Set<Part>()
+  for (const [name, made] of Object.entries(wantedParts) as [Part, string][]) {
+    const given: unknown = file[name]
+    if (isObject(given)) continue
+    missing.add(name)
+    report(
+      name,
+      given === undefined || given === null
+        ? 'is missing'
+        : `${made} is required, not ${JSON.stringify(given)}`,
+    )
+  }
+  return missing
+}
+
+interface Compilers {
+  /** Compiles or checks a part, unless one that it needs is missing. */
+  part<T>(place: string, needs: readonly Part[], compile: () => T): T
+  /** The same of a part that may be absent. */
+  optional<S, T>(
+    place: string,
+    needs: readonly Part[],
+    spec: S | undefined,
+    compile: (spec: S) => T,
+  ): T | undefined
+}
+
+/** Model files run without type checks, so a part of the wrong shape must not hide the issues of the other parts. */
+function compilersOf(report: IssueCollector, missing: ReadonlySet<Part>): Compilers {
+  const part: Compilers['part'] = <T>(place: string, needs: readonly Part[], compile: () => T): T => {
+    if (needs.some((name) => missing.has(name))) return undefined as T
+    try {
+      return compile()
+    } catch (error) {
+      report(place, `has the wrong shape: ${error instanceof Error ? error.message : error}`)
+      return undefined as T
+    }
+  }
+  return {
+    part,
+    optional: (place, needs, spec, compile) =>
+      spec === undefined ? undefined : part(place, needs, () => compile(spec)),
+  }
+}
+
+/** Checks the parts that the definition takes over as they are. */
+function checkParts(report: IssueCollector, file: AnyModelFile, { part }: Compilers): void {
+  const { features, label, source, seed = 1, hyperparameters = {}, golden = [] } = file
+  checkOwner(report, file.owner)
+  checkSubject(report, file)
+  part('floods', ['source'], () => checkFloods(report, file.floods, source))
+  part('features', ['features'], () => checkFeatures(report, features))
+  part('label', ['features', 'label'], () => checkLabel(report, label, features))
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    report('seed', `a whole number from 0 is required, not ${seed}`)
+  part('hyperparameters', [], () => checkHyperparameters(report, hyperparameters))
+  part('golden', ['features'], () =>
+    golden.forEach((row, index) =>
+      issuesOfRow(features, row).forEach((issue) => report(`golden[${index}]`, issue)),
+    ),
+  )
+}
+
+function compileParts(
+  report: IssueCollector,
+  file: AnyModelFile,
+  { part, optional }: Compilers,
+): Omit<ModelDefinition, 'trainer' | 'isBrought'> {
+  const { features, label, source, seed = 1, hyperparameters = {}, subject, owner } = file
+  const views =
+    part('features', ['features', 'source'], () => compileViews(report, features, source.options)) ?? []
+  const known = part('label', ['features', 'label', 'source'], () =>
+    source.kind === 'served'
+      ? labelOfServed(report, { label, features, derive: source.options.derive })
+      : label,
+  )
+  return {
+    name: file.name,
+    about: file.about === undefined ? undefined : String(file.about).trim(),
+    owner,
+    features,
+    featureOrder: isObject(features) ? Object.keys(features) : [],
+    label: known,
+    source: part('source', ['source'], () => compileSource(report, source)),
+    expectations: part('expect', ['features', 'label'], () =>
+      compileExpectations(file.expect ?? [], { report, features, label }),
+    ),
+    split: part('split', ['split', 'source'], () =>
+      compileSplit(report, file.split, source.options.eventTime !== undefined),
+    ),
+    floods: file.floods,
+    weights: optional('weights', ['label'], file.weights, (spec) => compileWeights(report, spec, label)),
+    hyperparameters,
+    seed,
+    evaluation: part('evaluation', ['evaluation', 'label'], () =>
+      compileEvaluation(report, file.evaluation, label),
+    ),
+    tests: optional('tests', ['features', 'label'], file.tests, (specs) =>
+      compileTests(report, specs, { features, label }),
+    ),
+    release: part('release', ['release'], () =>
+      compileRelease(report, file.release, file.risk, isObject(features) ? features : undefined),
+    ),
+    ...optional('retrain', [], file.retrain, (spec) => compileRetrain(report, spec)),
+    batches: optional('batches', [], file.batches, (specs) => compileBatches(report, specs)),
+    monitor: optional('monitor', ['features'], file.monitor, (spec) =>
+      compileMonitor(report, spec, Object.keys(features)),
+    ),
+    fallback: optional('fallback', ['label'], file.fallback, (spec) => compileFallback(report, spec, label)),
+    subject,
+    views: views.length === 0 ? undefined : views,
+    golden: (file.golden ?? []) as ModelDefinition['golden'],
+  }
+}
+
+function checkName(report: IssueCollector, name: unknown): void {
+  if (typeof name !== 'string' || !/^[a-z][a-z0-9-]{0,62}$/.test(name))
+    report('name', 'up to 63 lower-case letters, digits and hyphens, beginning with a letter')
+}
+
+function checkOwner(report: IssueCollector, owner: unknown): void {
+  if (owner !== undefined && (typeof owner !== 'string' || owner.trim() === '' || owner.length > 200))
+    report('owner', 'a person or a team, of up to 200 characters')
+}
+
+function checkSubject(report: IssueCollector, { subject, features }: AnyModelFile): void {
+  if (subject === undefined) return
+  if (typeof subject !== 'string' || subject === '' || subject.length > 100)
+    report('subject', 'the name of a column of the source, of up to 100 characters')
+  // The log keeps numbers with 32 bits, so 16777217 and 16777216 would be one person.
+  else if (isObject(features) && features[subject]?.kind === 'number')
+    report(
+      'subject',
+      `${subject} is a number among the features, and the prediction log rounds numbers, so a person cannot be found by it: declare it as category(), or leave it out of the features and send it as the routing key`,
+    )
+}
+
+function checkBatchNames(report: IssueCollector, { batches, triggers }: ModelDefinition): void {
+  for (const { name } of batches ?? [])
+    if (triggers?.some((trigger) => trigger.name === name))
+      report('batches', `${name} is a trigger too: give one of them another name`)
+}
+
+/** A warning that comes after the alarm never comes. */
+function checkQualityLimits(report: IssueCollector, { evaluation, monitor }: Partial<ModelDefinition>): void {
+  const { quality } = monitor ?? {}
+  if (!quality || !evaluation) return
+  const { task, primary } = evaluation.policy
+  if (!metricsFor(task).includes(primary)) return
+  const isHigher = higherIsBetter(primary)
+  if (isHigher ? quality.alarm > quality.warn : quality.alarm < quality.warn)
+    report(
+      'monitor.quality',
+      `of ${primary}, a ${isHigher ? 'lower' : 'higher'} value is worse, so alarm (${quality.alarm}) is not ${isHigher ? 'above' : 'below'} warn (${quality.warn})`,
+    )
+}
+
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null
+
+function checkFloods(report: IssueCollector, floods: unknown, { kind, options }: SourceSpec): void {
+  if (floods === undefined) return
+  if (!floodPolicies.some((policy) => policy === floods))
+    report('floods', `one of ${floodPolicies.join(', ')} is required, not ${JSON.stringify(floods)}`)
+  if (kind !== 'served' && options.eventTime === undefined)
+    report('floods', 'needs the eventTime of the source')
+}
+
+function checkHyperparameters(report: IssueCollector, hyperparameters: Hyperparameters): void {
+  for (const [name, value] of Object.entries(hyperparameters))
+    if (typeof value === 'number' ? !Number.isFinite(value) : !['string', 'boolean'].includes(typeof value))
+      report(`hyperparameters.${name}`, 'a finite number, a text, true or false is required')
+}
