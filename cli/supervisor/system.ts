@@ -49,6 +49,60 @@ export interface System {
 
 /** Starts all processes and resolves when all serve. If one cannot start, stops all and throws its error. */
 export async function startSystem(options: SystemOptions): Promise<System> {
+  const plan = await planSystem(options)
+  const { config, core, stateDir, urls } = plan
+  const log = openMergedLog(stateDir, options.echo)
+  const sharedPort = plan.inherited ?? bindSharedPort({ host: config.api.host, port: plan.ports.shared })
+  const url = apiUrlAt(config.api, sharedPort.port)
+  const preparation = prepareOnce(plan, options.say)
+  const processes = planProcesses({
+    config,
+    servers: core.servers,
+    // Alerts link to the pages on the shared port unless another URL is configured.
+    environment: { ...plan.environment, ...(config.publicUrl === undefined && { TENURE_PUBLIC_URL: url }) },
+    apiPorts: plan.ports.api,
+    sharedPort,
+    supervisor: plan.supervisor,
+    ...(plan.command.backups && { backups: { TENURE_OWNER_DATABASE_URL: core.ownerDatabaseUrl } }),
+    prepare: preparation.run,
+  })
+  const interruption = watchInterruption()
+  let started: Supervision | undefined
+  try {
+    const supervision = await supervise([...core.servers, ...processes], { log: log.write, stateDir })
+    started = supervision
+    if (interruption.received()) await supervision.stop()
+    const prepared = preparation.found()
+    if (prepared === undefined || interruption.received())
+      throw new Error('the processes started before their database was prepared')
+    await awaitReplicas(plan, supervision, url)
+    publishConnection(plan, prepared, url)
+    const stopRolling = rollOnSignal(plan, supervision, log)
+    const stop = async () => {
+      stopRolling()
+      await supervision.stop()
+      sharedPort.close()
+      await log.close()
+    }
+    const { temporalUi } = core
+    return { config, stateDir, url, urls, temporalUi, log, prepared, supervision, stop }
+  } catch (error) {
+    firstKey(preparation.found() ?? {}).forEach(options.say)
+    await started?.stop()
+    sharedPort.close()
+    await log.close()
+    if (interruption.received())
+      throw failure({ code: 'interrupted', detail: 'interrupted during the start' })
+    throw explained(error, log)
+  } finally {
+    interruption.end()
+  }
+}
+
+type SystemPlan = Awaited<ReturnType<typeof planSystem>>
+
+/** Reads the settings, takes over or chooses the ports, and plans the servers. Starts nothing. */
+async function planSystem(options: SystemOptions) {
   const command = readCommandConfig()
   const stateDir = openStateDir(command.stateDir)
   // Checked before the ports, because a running system holds the default ports.
@@ -69,87 +123,75 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     TENURE_STATE: stateDir,
   }
   const config = readConfig(environmentWith(environment))
-  const plainText = plainTextIssue(config)
-  if (plainText !== undefined) options.say(`Warning: ${plainText}`)
-  for (const name of findUnknownVariables())
-    options.say(`Warning: ${name} is set, and nothing reads it; see docs/reference/configuration.md`)
+  warnOfSettings(config, options.say)
   // Fails before the servers start; the replicas would fail much later.
   if (config.api.tls !== undefined) readCertificate(config.api.tls)
   const call = createApiFetch(config.trust)
   const urls = ports.api.map((port) => apiUrlAt(config.api, port))
-  const log = openMergedLog(stateDir, options.echo)
+  return { command, stateDir, supervisor, inherited, ports, core, environment, config, call, urls }
+}
+
+function warnOfSettings(config: Config, say: SystemOptions['say']): void {
+  const plainText = plainTextIssue(config)
+  if (plainText !== undefined) say(`Warning: ${plainText}`)
+  for (const name of findUnknownVariables())
+    say(`Warning: ${name} is set, and nothing reads it; see docs/reference/configuration.md`)
+}
+
+/** Prepares the database when the first process that needs it starts. */
+function prepareOnce({ core, config, ports, stateDir, command }: SystemPlan, say: SystemOptions['say']) {
   let prepared: Prepared | undefined
-  const prepare = async () => {
-    prepared = await prepareCore({
-      ...core,
-      config,
-      replicas: ports.api.length,
-      localKey: findConnection(stateDir)?.key,
-      hasBackups: command.backups !== undefined,
-    })
-    for (const warning of prepared.warnings) options.say(`Warning: ${warning}`)
+  return {
+    found: () => prepared,
+    async run() {
+      prepared = await prepareCore({
+        ...core,
+        config,
+        replicas: ports.api.length,
+        localKey: findConnection(stateDir)?.key,
+        hasBackups: command.backups !== undefined,
+      })
+      for (const warning of prepared.warnings) say(`Warning: ${warning}`)
+    },
   }
-  const { host } = config.api
-  const sharedPort = inherited ?? bindSharedPort({ host, port: ports.shared })
-  const url = apiUrlAt(config.api, sharedPort.port)
-  const { servers } = core
-  const processes = planProcesses({
-    config,
-    servers,
-    // Alerts link to the pages on the shared port unless another URL is configured.
-    environment: { ...environment, ...(config.publicUrl === undefined && { TENURE_PUBLIC_URL: url }) },
-    apiPorts: ports.api,
-    sharedPort,
-    supervisor,
-    ...(command.backups && { backups: { TENURE_OWNER_DATABASE_URL: core.ownerDatabaseUrl } }),
-    prepare,
+}
+
+/** Waits until the replicas serve on the shared port, and ends those of a killed supervisor once their successors are ready. */
+async function awaitReplicas({ inherited, urls, call }: SystemPlan, supervision: Supervision, url: string) {
+  if (inherited !== undefined) {
+    await untilOk(`${urls[0]}/readyz`, { maxMs: joinMs, call }).catch(() => {})
+    await supervision.endSpared()
+  }
+  await untilOk(`${url}/livez`, { maxMs: joinMs, call }).catch((error: Error) => {
+    throw new Error(`${replicaName(0)} does not serve: ${error.message}`)
   })
-  const interruption = watchInterruption()
-  let started: Supervision | undefined
-  try {
-    const supervision = await supervise([...servers, ...processes], { log: log.write, stateDir })
-    started = supervision
-    if (interruption.received()) await supervision.stop()
-    if (prepared === undefined || interruption.received())
-      throw new Error('the processes started before their database was prepared')
-    if (inherited !== undefined) {
-      await untilOk(`${urls[0]}/readyz`, { maxMs: joinMs, call }).catch(() => {})
-      await supervision.endSpared()
-    }
-    await untilOk(`${url}/livez`, { maxMs: joinMs, call }).catch((error: Error) => {
-      throw new Error(`${replicaName(0)} does not serve: ${error.message}`)
-    })
-    const { databaseUrl, temporalAddress } = core
-    const key = prepared.localKey
-    const certificate = config.api.tls?.cert
-    const addresses = { url, databaseUrl, temporalAddress }
-    writeConnection(stateDir, { pid: process.pid, key, certificate, ...addresses })
-    const say = (line: string) => log.write('tenure', line)
-    const roll = () => void restartReplicas({ supervision, urls, say, call })
-    process.on(rollSignal, roll)
-    const stop = async () => {
-      process.off(rollSignal, roll)
-      await supervision.stop()
-      sharedPort.close()
-      await log.close()
-    }
-    const { temporalUi } = core
-    return { config, stateDir, url, urls, temporalUi, log, prepared, supervision, stop }
-  } catch (error) {
-    firstKey(prepared ?? {}).forEach(options.say)
-    await started?.stop()
-    sharedPort.close()
-    await log.close()
-    if (interruption.received())
-      throw failure({ code: 'interrupted', detail: 'interrupted during the start' })
-    throw explained(error, log)
-  } finally {
-    interruption.end()
-  }
+}
+
+/** Tells the commands on this machine where the system is, and with which key they may call it. */
+function publishConnection({ core, config, stateDir }: SystemPlan, { localKey }: Prepared, url: string) {
+  const { databaseUrl, temporalAddress } = core
+  const certificate = config.api.tls?.cert
+  writeConnection(stateDir, {
+    pid: process.pid,
+    key: localKey,
+    certificate,
+    url,
+    databaseUrl,
+    temporalAddress,
+  })
+}
+
+/** Restarts the API replicas one by one at each signal. Returns a function that ends this. */
+function rollOnSignal({ urls, call }: SystemPlan, supervision: Supervision, log: MergedLog): () => void {
+  const say = (line: string) => log.write('tenure', line)
+  const roll = () => void restartReplicas({ supervision, urls, say, call })
+  process.on(rollSignal, roll)
+  return () => void process.off(rollSignal, roll)
 }
 
 /** A ready replica joins the shared port at once, an unready one after 5 s. */
 const joinMs = 15_000
+const rollSignal = 'SIGUSR2'
 const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 function watchInterruption() {
@@ -164,8 +206,6 @@ function watchInterruption() {
   }
 }
 
-/** Restarts the API replicas one by one. */
-const rollSignal = 'SIGUSR2'
 /** Adds the last log lines of the process that failed to start to the error. */
 function explained(error: unknown, log: MergedLog): unknown {
   if (!(error instanceof Error) || isError(error)) return error
