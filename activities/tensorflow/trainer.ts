@@ -9,7 +9,7 @@ import { DomainError, isError } from '../../domain/errors.ts'
 import { listCells, listRows } from '../../domain/model/columns.ts'
 import { outputWidth, inputWidthOf, type FeatureRow } from '../../domain/model/features.ts'
 import { compileColumnEncoder, fitFeatures } from '../../domain/model/preprocessing.ts'
-import { hasValidation } from '../../domain/model-definition.ts'
+import { hasValidation, type ModelDefinition } from '../../domain/model-definition.ts'
 import { rowWeights } from '../../domain/training/row-weights.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { codeDigest } from '../../models/define/code-digest.ts'
@@ -56,57 +56,112 @@ export interface TrainerResult {
 
 async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promise<TrainerResult> {
   const artifacts = openArtifacts(job.artifactRoot)
-  const model = await loadModel(job.model, job.modelsDirectory)
-  if (digestOfJson(model.definition) !== job.definitionDigest)
+  const model = await loadUnchanged(job)
+  const { definition } = model
+  const { snapshotDigest: snapshot, seed, hyperparameters } = job
+  const code = await codeDigest(model.file, fileURLToPath(import.meta.url))
+  const dependencies = await dependenciesDigest()
+  const basis = { code, dependencies, snapshot, seed, hyperparameters }
+  const rows = await parent.part('load data', () => readRows(artifacts, job, definition))
+  await parent.yieldToEventLoop()
+  const fits = fitFeatures(rows.data, definition.features)
+  const tf = await loadTensorflow()
+  const of = digestOfJson(basis)
+  const resume = await findCheckpoint(artifacts, job.checkpoint, of)
+  // Makes unseeded random numbers of a model file repeatable.
+  Math.random = seededRandom(seed)
+  const training = trainingOf({ tf, job, definition, rows, fits, parent, artifacts, of, resume })
+  const network = await parent.part('fit', () => trainNetwork(model, training))
+  const { data } = rows
+  const facts = { ...basis, rows: data.rows }
+  const artifactDigest = await parent.part('write artifact', () =>
+    storeNetwork(tf, artifacts, { definition, network, fits, data, training: facts }),
+  )
+  return {
+    artifactDigest,
+    codeDigest: code,
+    dependenciesDigest: dependencies,
+    dependencies: await dependenciesOf(),
+    rows: data.rows,
+  }
+}
+
+async function loadUnchanged({ model: name, modelsDirectory, definitionDigest }: TrainerJob) {
+  const model = await loadModel(name, modelsDirectory)
+  if (digestOfJson(model.definition) !== definitionDigest)
     throw new DomainError(
       'training_failed',
       `${model.file} differs from the definition that the training began with: retrain, after \`tenure models sync\` where the change is not synced yet`,
     )
-  const { definition } = model
-  const { hyperparameters } = job
-  const code = await codeDigest(model.file, fileURLToPath(import.meta.url))
-  const dependencies = await dependenciesDigest()
-  const of = digestOfJson({
-    code,
-    dependencies,
-    snapshot: job.snapshotDigest,
-    seed: job.seed,
-    hyperparameters,
-  })
-  const path = await artifacts.locate('snapshots', job.snapshotDigest)
+  return model
+}
+
+interface TrainingRows {
+  data: LabelledRows
+  /** The validation rows; absent without validation. */
+  held: LabelledRows | undefined
+  /** The weight of each row of `data`; absent if all weigh the same. */
+  weights: Float32Array | undefined
+}
+
+async function readRows(
+  artifacts: Artifacts,
+  { snapshotDigest }: TrainerJob,
+  definition: ModelDefinition,
+): Promise<TrainingRows> {
+  const path = await artifacts.locate('snapshots', snapshotDigest)
   const names = Object.keys(definition.features)
-  const { weights: weighing } = definition
-  const { output } = definition.label
+  const { weights: weighing, label } = definition
+  const { output } = label
   const column = weighing?.column
-  const [data, held] = await parent.part('load data', async () => [
-    await readPart(path, 'train', { names, optional: column === undefined ? [] : [column], output }),
-    hasValidation(definition) ? await readPart(path, 'validation', { names, output }) : undefined,
-  ])
+  const data = await readPart(path, 'train', {
+    names,
+    optional: column === undefined ? [] : [column],
+    output,
+  })
+  const held = hasValidation(definition) ? await readPart(path, 'validation', { names, output }) : undefined
   const weights =
     weighing &&
     rowWeights(weighing, output, {
       labels: listCells(data.labels[0]),
       cells: column === undefined ? undefined : data.columns[column] && listCells(data.columns[column]),
     })
-  await parent.yieldToEventLoop()
-  const fits = fitFeatures(data, definition.features)
-  const tf = await loadTensorflow()
+  return { data, held, weights }
+}
+
+interface TrainingParts {
+  tf: Training['tf']
+  job: TrainerJob
+  definition: ModelDefinition
+  rows: TrainingRows
+  fits: ReturnType<typeof fitFeatures>
+  parent: Parent<TrainerStep>
+  artifacts: Artifacts
+  /** The digest that the checkpoints of this training carry. */
+  of: string
+  resume: Checkpoint | undefined
+}
+
+/** Makes the argument of `train`. */
+function trainingOf({ tf, job, definition, rows, fits, parent, ...stored }: TrainingParts): Training {
+  const { features, label } = definition
+  const { artifacts, of, resume } = stored
+  const { data, held, weights } = rows
+  const { seed, hyperparameters } = job
+  const names = Object.keys(features)
   const inputs = inputWidthOf(fits)
-  const outputs = outputWidth(output)
-  const encoded = (rows: LabelledRows): EncodedRows => ({
-    rows: rows.rows,
+  const outputs = outputWidth(label.output)
+  const encoded = (part: LabelledRows): EncodedRows => ({
+    rows: part.rows,
     inputs,
     outputs,
-    encode: compileColumnEncoder(rows, definition.features, fits),
-    targets: targetsOf(rows.labels, output),
+    encode: compileColumnEncoder(part, features, fits),
+    targets: targetsOf(part.labels, label.output),
   })
-  const resume = await findCheckpoint(artifacts, job.checkpoint, of)
   // Built only for a model file that reads them.
   let objects: FeatureRow[] | undefined
   let heldObjects: FeatureRow[] | undefined
-  // Makes unseeded random numbers of a model file repeatable.
-  Math.random = seededRandom(job.seed)
-  const training: Training = {
+  return {
     tf,
     get rows() {
       return (objects ??= listRows(data, names)) as unknown as Training['rows']
@@ -119,41 +174,22 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
     weights,
     inputs,
     outputs,
-    seed: job.seed,
+    seed,
     hyperparameters,
     progress: (step) => void parent.report(step),
     fit: makeFit({
       tf,
-      seed: job.seed,
+      seed,
       of,
       data: { ...encoded(data), weights },
       validation: held && encoded(held),
       resume,
       onBatch: parent.yieldToEventLoop,
       onEpoch: async (step, checkpoint) => {
-        const stored = await artifacts.put('checkpoints', encodeCheckpoint(checkpoint))
-        await parent.report({ ...step, checkpoint: stored.digest })
+        const { digest } = await artifacts.put('checkpoints', encodeCheckpoint(checkpoint))
+        await parent.report({ ...step, checkpoint: digest })
       },
     }),
-  }
-  const network = await parent.part('fit', () => trainNetwork(model, training))
-  const facts = {
-    snapshot: job.snapshotDigest,
-    seed: job.seed,
-    code,
-    dependencies,
-    hyperparameters,
-    rows: data.rows,
-  }
-  const artifactDigest = await parent.part('write artifact', () =>
-    storeNetwork(tf, artifacts, { definition, network, fits, data, training: facts }),
-  )
-  return {
-    artifactDigest,
-    codeDigest: code,
-    dependenciesDigest: dependencies,
-    dependencies: await dependenciesOf(),
-    rows: data.rows,
   }
 }
 
