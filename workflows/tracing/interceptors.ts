@@ -11,6 +11,7 @@ import {
   type Headers,
   type Next,
   type Sinks,
+  type WorkflowInboundCallsInterceptor,
   type WorkflowInterceptors,
   type WorkflowOutboundCallsInterceptor,
 } from '@temporalio/workflow'
@@ -78,164 +79,171 @@ function read(headers: Headers): Carried | undefined {
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 export const interceptors = (): WorkflowInterceptors => {
-  const { firstExecutionRunId: run, runId, workflowId, workflowType, startTime } = workflowInfo()
-  const own: TraceContext = { traceId: traceIdOfRun(run), spanId: spanIdOfRun(run, 0), sampled: true }
-  let chain: Chain = { startMs: startTime.getTime(), place: 0, commands: [] }
-  const attributes = {
-    temporalWorkflowID: workflowId,
-    temporalRunID: runId,
-    'tenure.workflow': workflowType,
-  }
-  const record = (
-    span: Pick<TraceSpan, 'spanId' | 'name' | 'startMs' | 'endMs'> & Partial<TraceSpan>,
-  ): void => {
-    if (!own.sampled) return
-    const { attributes: more, ...rest } = span
-    tracing.record({
-      traceId: own.traceId,
-      state: own.state,
-      kind: 'internal',
-      attributes: { ...attributes, ...more },
-      ...rest,
-    })
-  }
-  const nextSpanId = (): string => spanIdOfRun(run, ++chain.place)
-  const withTrace = (headers: Headers, spanId: string, more: Partial<Carried> = {}): Headers => {
-    const carried: Carried = { traceparent: traceparentOf({ ...own, spanId }), ...more }
-    if (own.state !== undefined) carried.tracestate = own.state
-    return { ...headers, [traceHeader]: defaultPayloadConverter.toPayload(carried) }
-  }
-  const current = (): string => chain.stage?.spanId ?? own.spanId
-  const received = (name: string, headers: Headers): void => {
-    const sender = read(headers)
-    const context = parseTraceparent(sender?.traceparent, sender?.tracestate)
-    if (context === undefined) return
-    const { traceId, spanId } = context
-    chain.commands = [...chain.commands, { traceId, spanId, name }].slice(-maxLinks)
-    const nowMs = Date.now()
-    const links = [{ traceId, spanId, attributes: { 'tenure.command': name } }]
-    record({
-      spanId: nextSpanId(),
-      parentId: current(),
-      name: `command ${name}`,
-      startMs: nowMs,
-      endMs: nowMs,
-      links,
-    })
-  }
-  /** Ends the span of the previous stage when the release has entered another one. */
-  const enter = (state: ReleaseState): void => {
-    const { stage: kind, shareBp, enteredMs, outcome, reason, version, model, lastVerdict } = state
-    const name = kind === 'canary' ? `canary ${shareBp / 100} %` : kind
-    const previous = chain.stage
-    if (previous?.name === name || chain.hasEnded) return
-    const release = { 'tenure.release': state.id, 'tenure.model': model, 'tenure.version': version }
-    const endMs = Math.max(enteredMs, previous?.startMs ?? 0)
-    if (previous !== undefined)
-      record({
-        ...previous,
-        parentId: own.spanId,
-        endMs,
-        attributes: { ...release, 'tenure.next': name, 'tenure.verdict': lastVerdict?.reason },
+  const trace = beginTrace()
+  return { inbound: [inboundOf(trace)], outbound: [outboundOf(trace)] }
+}
+
+/** Interceptors must not await: one more microtask would change the order of commands in the history and break replays. */
+const inboundOf = (trace: RunTrace): WorkflowInboundCallsInterceptor => ({
+  execute(input, next) {
+    trace.continueFrom(read(input.headers))
+    const end = (error?: unknown): void => {
+      if (error instanceof ContinueAsNew) return
+      trace.record({
+        spanId: trace.own.spanId,
+        parentId: trace.chain().parentId,
+        name: workflowInfo().workflowType,
+        startMs: trace.chain().startMs,
+        endMs: Date.now(),
+        error: error === undefined ? undefined : messageOf(error),
       })
-    const spanId = nextSpanId()
-    if (kind !== 'ended' && kind !== 'rolling_back') {
-      chain.stage = { spanId, name, startMs: enteredMs }
-      chain.commands = []
-      return
     }
-    // Links the end to its causes: the previous stage and the commands received during it.
-    const causes = [
-      ...(previous === undefined
-        ? []
-        : [{ traceId: own.traceId, spanId: previous.spanId, attributes: { 'tenure.stage': previous.name } }]),
-      ...chain.commands.map(({ name: command, ...link }) => ({
-        ...link,
-        attributes: { 'tenure.command': command },
-      })),
-    ]
-    if (kind === 'rolling_back') {
-      record({
-        spanId,
-        parentId: own.spanId,
-        name: 'rollback ordered',
-        startMs: endMs,
-        endMs,
-        links: causes,
-        attributes: { ...release, 'tenure.reason': state.rollbackOrder?.reason },
-      })
-      chain.stage = { spanId: nextSpanId(), name, startMs: enteredMs }
-      return
-    }
-    record({
-      spanId,
-      parentId: own.spanId,
-      name: `ended ${outcome ?? ''}`,
-      startMs: endMs,
-      endMs,
-      links: causes,
-      attributes: { ...release, 'tenure.outcome': outcome, 'tenure.reason': reason },
-    })
-    delete chain.stage
-    chain.hasEnded = true
-  }
+    const running = next(input)
+    running.then(() => end(), end)
+    return running
+  },
+  handleUpdate(input, next) {
+    recordCommand(trace, input.name, input.headers)
+    return next(input)
+  },
+  handleSignal(input, next) {
+    recordCommand(trace, input.signalName, input.headers)
+    return next(input)
+  },
+})
+
+const outboundOf = (trace: RunTrace): WorkflowOutboundCallsInterceptor => {
   const opened = (answer: unknown): void => {
     const { state } = answer as { state?: ReleaseState }
-    if (state !== undefined) enter(state)
+    if (state !== undefined) enterStage(trace, state)
   }
-  const outbound: WorkflowOutboundCallsInterceptor = {
+  return {
     scheduleActivity(input, next: Next<WorkflowOutboundCallsInterceptor, 'scheduleActivity'>) {
       const [argument] = input.args as { state?: ReleaseState }[]
-      if (input.activityType === 'recordRelease' && argument?.state !== undefined) enter(argument.state)
-      const running = next({ ...input, headers: withTrace(input.headers, current()) })
+      if (input.activityType === 'recordRelease' && argument?.state !== undefined)
+        enterStage(trace, argument.state)
+      const running = next({ ...input, headers: trace.withTrace(input.headers, trace.current()) })
       // Its result is the first state; later states arrive with `recordRelease`.
       if (input.activityType === 'openRelease') void running.then(opened, () => {})
       return running
     },
     startChildWorkflowExecution: (input, next) =>
-      next({ ...input, headers: withTrace(input.headers, current()) }),
+      next({ ...input, headers: trace.withTrace(input.headers, trace.current()) }),
     continueAsNew: (input, next) =>
-      next({ ...input, headers: withTrace(input.headers, own.spanId, { chain }) }),
+      next({ ...input, headers: trace.withTrace(input.headers, trace.own.spanId, { chain: trace.chain() }) }),
   }
+}
+
+type RunTrace = ReturnType<typeof beginTrace>
+
+/** Begins the trace of this run. `own` is the context of its span, and `chain` what the next run after continue-as-new receives. */
+function beginTrace() {
+  const { firstExecutionRunId: run, runId, workflowId, workflowType, startTime } = workflowInfo()
+  const own: TraceContext = { traceId: traceIdOfRun(run), spanId: spanIdOfRun(run, 0), sampled: true }
+  const attributes = {
+    temporalWorkflowID: workflowId,
+    temporalRunID: runId,
+    'tenure.workflow': workflowType,
+  }
+  let chain: Chain = { startMs: startTime.getTime(), place: 0, commands: [] }
   return {
-    inbound: [
-      {
-        // Interceptors must not await: one more microtask would change the order of commands in the history and break replays.
-        execute(input, next) {
-          const starter = read(input.headers)
-          const parent = parseTraceparent(starter?.traceparent, starter?.tracestate)
-          if (starter?.chain !== undefined) chain = starter.chain
-          else if (parent !== undefined) chain.parentId = parent.spanId
-          if (parent !== undefined) {
-            own.traceId = parent.traceId
-            own.sampled = parent.sampled
-            if (parent.state !== undefined) own.state = parent.state
-          }
-          const end = (error?: unknown): void => {
-            if (error instanceof ContinueAsNew) return
-            record({
-              spanId: own.spanId,
-              parentId: chain.parentId,
-              name: workflowType,
-              startMs: chain.startMs,
-              endMs: Date.now(),
-              error: error === undefined ? undefined : messageOf(error),
-            })
-          }
-          const running = next(input)
-          running.then(() => end(), end)
-          return running
-        },
-        handleUpdate(input, next) {
-          received(input.name, input.headers)
-          return next(input)
-        },
-        handleSignal(input, next) {
-          received(input.signalName, input.headers)
-          return next(input)
-        },
-      },
-    ],
-    outbound: [outbound],
+    own,
+    chain: () => chain,
+    /** Continues the trace of the run before or of the starter. */
+    continueFrom(starter: Carried | undefined): void {
+      const parent = parseTraceparent(starter?.traceparent, starter?.tracestate)
+      if (starter?.chain !== undefined) chain = starter.chain
+      else if (parent !== undefined) chain.parentId = parent.spanId
+      if (parent === undefined) return
+      own.traceId = parent.traceId
+      own.sampled = parent.sampled
+      if (parent.state !== undefined) own.state = parent.state
+    },
+    nextSpanId: () => spanIdOfRun(run, ++chain.place),
+    /** The span of the stage, or else of the run. */
+    current: () => chain.stage?.spanId ?? own.spanId,
+    record(span: Pick<TraceSpan, 'spanId' | 'name' | 'startMs' | 'endMs'> & Partial<TraceSpan>): void {
+      if (!own.sampled) return
+      const { attributes: more, ...rest } = span
+      tracing.record({
+        traceId: own.traceId,
+        state: own.state,
+        kind: 'internal',
+        attributes: { ...attributes, ...more },
+        ...rest,
+      })
+    },
+    /** Returns the headers of a call with the trace context, whose span is `spanId`. */
+    withTrace(headers: Headers, spanId: string, more: Partial<Carried> = {}): Headers {
+      const carried: Carried = { traceparent: traceparentOf({ ...own, spanId }), ...more }
+      if (own.state !== undefined) carried.tracestate = own.state
+      return { ...headers, [traceHeader]: defaultPayloadConverter.toPayload(carried) }
+    },
   }
+}
+
+/** Records a span of no length that links to the sender of the command. */
+function recordCommand(trace: RunTrace, name: string, headers: Headers): void {
+  const sender = read(headers)
+  const context = parseTraceparent(sender?.traceparent, sender?.tracestate)
+  if (context === undefined) return
+  const chain = trace.chain()
+  const { traceId, spanId } = context
+  chain.commands = [...chain.commands, { traceId, spanId, name }].slice(-maxLinks)
+  const nowMs = Date.now()
+  trace.record({
+    spanId: trace.nextSpanId(),
+    parentId: trace.current(),
+    name: `command ${name}`,
+    startMs: nowMs,
+    endMs: nowMs,
+    links: [{ traceId, spanId, attributes: { 'tenure.command': name } }],
+  })
+}
+
+/** Ends the span of the previous stage when the release has entered another one. */
+function enterStage(trace: RunTrace, state: ReleaseState): void {
+  const { own } = trace
+  const chain = trace.chain()
+  const { stage: kind, shareBp, enteredMs, outcome, reason, version, model, lastVerdict } = state
+  const name = kind === 'canary' ? `canary ${shareBp / 100} %` : kind
+  const previous = chain.stage
+  if (previous?.name === name || chain.hasEnded) return
+  const release = { 'tenure.release': state.id, 'tenure.model': model, 'tenure.version': version }
+  const endMs = Math.max(enteredMs, previous?.startMs ?? 0)
+  if (previous !== undefined)
+    trace.record({
+      ...previous,
+      parentId: own.spanId,
+      endMs,
+      attributes: { ...release, 'tenure.next': name, 'tenure.verdict': lastVerdict?.reason },
+    })
+  const spanId = trace.nextSpanId()
+  if (kind !== 'ended' && kind !== 'rolling_back') {
+    chain.stage = { spanId, name, startMs: enteredMs }
+    chain.commands = []
+    return
+  }
+  const end = { spanId, parentId: own.spanId, startMs: endMs, endMs, links: causesOf(trace) }
+  if (kind === 'rolling_back') {
+    const attributes = { ...release, 'tenure.reason': state.rollbackOrder?.reason }
+    trace.record({ ...end, name: 'rollback ordered', attributes })
+    chain.stage = { spanId: trace.nextSpanId(), name, startMs: enteredMs }
+    return
+  }
+  const attributes = { ...release, 'tenure.outcome': outcome, 'tenure.reason': reason }
+  trace.record({ ...end, name: `ended ${outcome ?? ''}`, attributes })
+  delete chain.stage
+  chain.hasEnded = true
+}
+
+/** The causes of an end: the stage before it and the commands that were received during it. */
+function causesOf({ own, chain }: RunTrace): TraceSpan['links'] {
+  const { stage, commands } = chain()
+  return [
+    ...(stage === undefined
+      ? []
+      : [{ traceId: own.traceId, spanId: stage.spanId, attributes: { 'tenure.stage': stage.name } }]),
+    ...commands.map(({ name, ...link }) => ({ ...link, attributes: { 'tenure.command': name } })),
+  ]
 }
