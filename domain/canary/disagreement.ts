@@ -14,7 +14,7 @@ import { pairedEvidence } from '../sequential/paired-test.ts'
 import { thresholdFor } from '../sequential/alpha-split.ts'
 import { logMeanExp } from '../statistics/distributions.ts'
 import { eBenjaminiHochberg } from '../statistics/multiple-testing.ts'
-import type { Reason } from '../verdict.ts'
+import type { Reason, Verdict } from '../verdict.ts'
 
 export interface DisagreementPolicy {
   /**
@@ -138,4 +138,23 @@ export function disagreementReason(report: DisagreementReport): Reason | null {
     logE: first.logE,
   }
   return { code: disagreementCode, message, values: { ...values, parts: parts.length, pairs: first.pairs } }
+}
+
+/** Judges the evidence of a stage, and adds its figures to the statistics. */
+export function judgeDisagreement(
+  { disagreement }: { disagreement?: DisagreementEvidence },
+  {
+    disagreement: limits,
+    alpha,
+  }: { disagreement: DisagreementPolicy | 'off'; alpha: { disagreement: number } },
+  statistics: Verdict['statistics'],
+): Reason | null {
+  if (disagreement === undefined || limits === 'off') return null
+  const report = reportDisagreement(disagreement, limits, alpha.disagreement)
+  statistics['disagreement'] = report.all.mean
+  statistics['disagreementLow'] = report.all.low
+  statistics['disagreementHigh'] = report.all.high
+  statistics['disagreementLogE'] = report.all.logE
+  statistics['disagreementThreshold'] = report.threshold
+  return disagreementReason(report)
 }

@@ -17,7 +17,7 @@ import {
   type StageCounts,
 } from './counts.ts'
 import { checkCanaryPolicy, rateMetrics, type CanaryPolicy } from './policy.ts'
-import { guardTest } from '../sequential/one-arm-rate-test.ts'
+import { guardTest, type GuardTest } from '../sequential/one-arm-rate-test.ts'
 import { breakerReason } from '../serving/circuit-breaker.ts'
 import { nonInferiorityEvidence } from '../sequential/non-inferiority-test.ts'
 import { pairedEvidence } from '../sequential/paired-test.ts'
@@ -25,8 +25,8 @@ import { geometric } from '../sequential/e-process.ts'
 import { rateTest } from '../sequential/two-arm-rate-test.ts'
 import { harmReason, nextShareBp } from './harm-budget.ts'
 import { effectsOf } from './effects.ts'
-import { disagreementReason, reportDisagreement } from './disagreement.ts'
-import { scoreShift } from './score-shift.ts'
+import { judgeDisagreement } from './disagreement.ts'
+import { scoreShift, type ScoreShift } from './score-shift.ts'
 import { srmEvidence } from '../sequential/sample-ratio-mismatch.ts'
 import { isAnswered, questionOf, type Reason, type Verdict, type VerdictKind } from '../verdict.ts'
 
@@ -107,83 +107,83 @@ export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): Incre
     },
 
     judge(evidence) {
-      const { stage, staleMs, paired } = evidence
       const errors = [...problems, ...unreadableStage(evidence)]
-      if (errors.length > 0) {
-        const reasons = errors.map((message) => ({ code: 'unreadable', message, values: {} }))
-        return { kind: 'error', reasons, statistics: {}, judge: canaryJudge }
-      }
-      const inStage = counts.since(stage.startedMs)
-      const statistics = statisticsOf(evidence, counts, inStage)
-      const judged: Judged = { policy, stage, inStage, counts, paired, statistics }
-      const differing = differenceOf(evidence, policy, statistics)
-      const { accepted = [] } = evidence
-      const effects = effectsOf(evidence, policy, statistics)
-      const dropped = breakerReason(evidence.breakers)
-      shift?.describe(statistics)
-      statistics['guardLogE'] = guard.logE()
-      statistics['harmLogE'] = harm.plainLogE()
-      for (const each of comparisons) each.describe(statistics)
-      for (const each of proofs) statistics[`${each.metric}PromotionLogE`] = each.logE()
-      const verdict = (kind: VerdictKind, reasons: Reason[]): Verdict => ({
-        kind,
-        reasons,
-        statistics,
-        judge: canaryJudge,
-      })
-
-      const against = [
-        ...found.values(),
-        ...comparisons.map((each) => each.finding()),
-        dropped?.isCertain ? dropped.reason : null,
-        pairedReason(judged),
-        shift?.finding(evidence.answerNames) ?? null,
-        policy.disagreement !== 'off' && policy.disagreement.action === 'rollback' ? differing : null,
-        ...effects.against,
-      ].filter((reason) => reason !== null)
-      if (against.length > 0)
-        return verdict('fail', inOrderFound(stage.shadow === true ? against.map(ofShadow) : against))
-      const missing = counts.missing(stage, staleMs, policy.maxStaleMs)
-      if (missing !== null) return verdict('no_data', [missing])
-      const pending = [
-        dropped?.reason ?? null,
-        shareReason(judged),
-        timeReason(judged),
-        requestsReason(judged),
-        ...promotionReasons(judged, proofs),
-        qualityReason(judged),
-        ...effects.pending,
-      ].filter((reason) => reason !== null)
-      const questions = [
-        shift?.question(evidence.answerNames) ?? null,
-        differing,
-        ...effects.questions,
-      ].filter((reason) => reason !== null && !isAnswered(reason, accepted)) as Reason[]
-      if (questions.length > 0)
-        return {
-          ...verdict('inconclusive', [...questions, ...pending]),
-          questions: [...new Set(questions.map(questionOf))],
-        }
-      if (pending.length > 0) return verdict('inconclusive', pending)
-      return verdict('pass', [passReason(judged)])
+      if (errors.length === 0)
+        return judgeStage(evidence, policy, counts, { found, comparisons, proofs, shift, guard, harm })
+      const reasons = errors.map((message) => ({ code: 'unreadable', message, values: {} }))
+      return { kind: 'error', reasons, statistics: {}, judge: canaryJudge }
     },
   }
 }
 
-/** Disagreement: the versions answer the same requests too differently. */
-function differenceOf(
-  { disagreement }: StageEvidence,
-  { disagreement: limits, alpha }: CanaryPolicy,
-  statistics: Statistics,
-): Reason | null {
-  if (disagreement === undefined || limits === 'off') return null
-  const report = reportDisagreement(disagreement, limits, alpha.disagreement)
-  statistics['disagreement'] = report.all.mean
-  statistics['disagreementLow'] = report.all.low
-  statistics['disagreementHigh'] = report.all.high
-  statistics['disagreementLogE'] = report.all.logE
-  statistics['disagreementThreshold'] = report.threshold
-  return disagreementReason(report)
+/** The tests with the evidence of all ticks so far. */
+interface Tests {
+  /** The reasons of the guard and of the harm budget, each from the first tick that proved it. */
+  found: ReadonlyMap<string, Reason>
+  comparisons: readonly ReturnType<typeof compareArms>[]
+  proofs: readonly PromotionProof[]
+  shift: ScoreShift | undefined
+  guard: Pick<GuardTest, 'logE'>
+  harm: Pick<ReturnType<typeof rateTest>, 'plainLogE'>
+}
+
+function judgeStage(
+  evidence: StageEvidence,
+  policy: CanaryPolicy,
+  counts: CanaryCounts,
+  { found, comparisons, proofs, shift, guard, harm }: Tests,
+): Verdict {
+  const { stage, staleMs, paired, accepted = [], answerNames } = evidence
+  const inStage = counts.since(stage.startedMs)
+  const statistics = statisticsOf(evidence, counts, inStage)
+  const judged: Judged = { policy, stage, inStage, counts, paired, statistics }
+  const differing = judgeDisagreement(evidence, policy, statistics)
+  const effects = effectsOf(evidence, policy, statistics)
+  const dropped = breakerReason(evidence.breakers)
+  shift?.describe(statistics)
+  statistics['guardLogE'] = guard.logE()
+  statistics['harmLogE'] = harm.plainLogE()
+  for (const each of comparisons) each.describe(statistics)
+  for (const each of proofs) statistics[`${each.metric}PromotionLogE`] = each.logE()
+  const verdict = (kind: VerdictKind, reasons: Reason[]): Verdict => ({
+    kind,
+    reasons,
+    statistics,
+    judge: canaryJudge,
+  })
+
+  const against = [
+    ...found.values(),
+    ...comparisons.map((each) => each.finding()),
+    dropped?.isCertain ? dropped.reason : null,
+    pairedReason(judged),
+    shift?.finding(answerNames) ?? null,
+    policy.disagreement !== 'off' && policy.disagreement.action === 'rollback' ? differing : null,
+    ...effects.against,
+  ].filter((reason) => reason !== null)
+  if (against.length > 0)
+    return verdict('fail', inOrderFound(stage.shadow === true ? against.map(ofShadow) : against))
+  const missing = counts.missing(stage, staleMs, policy.maxStaleMs)
+  if (missing !== null) return verdict('no_data', [missing])
+  const pending = [
+    dropped?.reason ?? null,
+    shareReason(judged),
+    timeReason(judged),
+    requestsReason(judged),
+    ...promotionReasons(judged, proofs),
+    qualityReason(judged),
+    ...effects.pending,
+  ].filter((reason) => reason !== null)
+  const questions = [shift?.question(answerNames) ?? null, differing, ...effects.questions]
+    .filter((reason) => reason !== null)
+    .filter((reason) => !isAnswered(reason, accepted))
+  if (questions.length > 0)
+    return {
+      ...verdict('inconclusive', [...questions, ...pending]),
+      questions: [...new Set(questions.map(questionOf))],
+    }
+  if (pending.length > 0) return verdict('inconclusive', pending)
+  return verdict('pass', [passReason(judged)])
 }
 
 /** The evidence of one verdict. Each reason adds its figures to the statistics. */
