@@ -85,19 +85,6 @@ export function createPredictEndpoint(
     if (shouldKeepAlive && socket !== undefined) exchange.onSent(() => throttle.pause(socket))
     refuse(target, exchange, refusal)
   }
-  /** Returns how many more milliseconds the caller waits; undefined without a deadline. */
-  const remainingMs = (deadline: string | undefined, waitedMs: number): number | undefined => {
-    if (deadline === undefined) return undefined
-    const withinMs = Number(deadline)
-    if (!(withinMs > 0)) throw new DomainError('invalid_request', `${deadlineHeader} is not a number above 0`)
-    return Math.min(withinMs - waitedMs, maxDeadlineMs)
-  }
-  const tooLate = (waitedMs: number, leftMs: number | undefined): DomainError | undefined => {
-    if (leftMs !== undefined && leftMs < 0)
-      return new DomainError('deadline_exceeded', `the request has waited for ${Math.round(waitedMs)} ms`)
-    if (waitedMs <= limits.maxWaitMs) return undefined
-    return new DomainError('overloaded', `requests wait for more than ${limits.maxWaitMs} ms`)
-  }
   /** Returns the id of the key, and the model. Throws unless the key may predict with it. */
   const permit = (target: Target, { headers }: SharedExchange): Permitted => {
     const actor = authentication.callerOf(headers.authorization)
@@ -119,7 +106,7 @@ export function createPredictEndpoint(
     try {
       const { keyId, model } = permitted ?? permit(target, exchange)
       const withinMs = remainingMs(headers[deadlineHeader], waitedMs)
-      const late = tooLate(waitedMs, withinMs)
+      const late = tooLate(waitedMs, withinMs, limits)
       if (late !== undefined) return refuseLate(target, exchange, late)
       const plain = decompressed(body, headers['content-encoding'], limits.maxBytes)
       requireNoKey(plain)
@@ -194,6 +181,25 @@ export function createPredictEndpoint(
       )
     },
   }
+}
+
+/** Returns how many more milliseconds the caller waits; undefined without a deadline. */
+function remainingMs(deadline: string | undefined, waitedMs: number): number | undefined {
+  if (deadline === undefined) return undefined
+  const withinMs = Number(deadline)
+  if (!(withinMs > 0)) throw new DomainError('invalid_request', `${deadlineHeader} is not a number above 0`)
+  return Math.min(withinMs - waitedMs, maxDeadlineMs)
+}
+
+function tooLate(
+  waitedMs: number,
+  leftMs: number | undefined,
+  { maxWaitMs }: EndpointLimits,
+): DomainError | undefined {
+  if (leftMs !== undefined && leftMs < 0)
+    return new DomainError('deadline_exceeded', `the request has waited for ${Math.round(waitedMs)} ms`)
+  if (waitedMs <= maxWaitMs) return undefined
+  return new DomainError('overloaded', `requests wait for more than ${maxWaitMs} ms`)
 }
 
 interface Permitted {

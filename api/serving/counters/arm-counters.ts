@@ -19,7 +19,6 @@ export interface ArmCounters extends Omit<TickCounts, 'latency' | 'keys' | 'answ
   readonly isDropped?: () => boolean
   /** Counts the answer of a row in its bins; absent when the answers of the arms cannot be compared. */
   readonly countAnswer?: AnswerCounter
-  /** The number of bins. */
   readonly answerBins: number
   keys: number
   answers: number[]
@@ -66,47 +65,14 @@ const maxClosed = 26_000
 
 export function createCounterRegistry(clock: Clock) {
   const open = new Map<string, ArmCounters>()
-  const badKeys = new Map<string, Set<string>>()
+  const isFirst = createBadKeys(open)
   const closed: TickCounts[] = []
   const totals = new Map<string, ArmTotals>()
   let dropped = 0
 
-  /** At most one bad event counts per routing key, metric and release, so that retries of one caller do not add up. */
-  const isFirst = ({ release, arm }: ArmCounters, metric: Badness, routingKey: string): boolean => {
-    if (release === undefined) return true
-    let seen = badKeys.get(release)
-    if (seen === undefined) {
-      const current = new Set([...open.values()].map((counters) => counters.release))
-      for (const each of badKeys.keys()) if (!current.has(each)) badKeys.delete(each)
-      badKeys.set(release, (seen = new Set()))
-    }
-    // A user may send some requests with the header of a target and some without it, and the shadow gets copies of answered requests.
-    const key = `${arm === 'targeted' || arm === 'shadow' ? arm : ''} ${metric} ${routingKey}`
-    if (seen.has(key)) return false
-    if (seen.size < Math.min(maxBadKeys, maxAllBadKeys / badKeys.size)) seen.add(key)
-    return true
-  }
   const pushTick = (counters: ArmCounters): void => {
     if (counters.requests === 0 && (counters.quiet || counters.release === undefined)) return
-    const { model, release, version, arm, generation, tickMs, lengthMs } = counters
-    const { requests, errors, invalid, slow95, slow99, isDropped } = counters
-    closed.push({
-      model,
-      release,
-      version,
-      arm,
-      generation,
-      tickMs,
-      lengthMs,
-      requests,
-      errors,
-      invalid,
-      slow95,
-      slow99,
-      ...(release !== undefined && { keys: counters.keys, answers: [...counters.answers] }),
-      breakerOpen: isDropped?.(),
-      latency: sparse(counters.latency),
-    })
+    closed.push(tickOf(counters))
     if (closed.length > maxClosed) {
       closed.shift()
       dropped++
@@ -131,19 +97,7 @@ export function createCounterRegistry(clock: Clock) {
       const key = `${arm.model} ${arm.generation} ${arm.arm} ${arm.version} ${arm.release ?? ''}`
       const found = open.get(key)
       if (found !== undefined) return found
-      const fresh: ArmCounters = {
-        ...arm,
-        tickMs: begin(arm.lengthMs),
-        requests: 0,
-        errors: 0,
-        invalid: 0,
-        slow95: 0,
-        slow99: 0,
-        keys: 0,
-        answers: Array.from({ length: arm.answerBins }, () => 0),
-        latency: new Uint32Array(bucketCount),
-        totals: totalsOf(arm),
-      }
+      const fresh = emptyCounters(arm, begin(arm.lengthMs), totalsOf(arm))
       open.set(key, fresh)
       return fresh
     },
@@ -200,5 +154,60 @@ export function createCounterRegistry(clock: Clock) {
         counters.latency.fill(0)
       }
     },
+  }
+}
+
+const emptyCounters = (arm: CountedArmOf, tickMs: number, totals: ArmTotals): ArmCounters => ({
+  ...arm,
+  tickMs,
+  requests: 0,
+  errors: 0,
+  invalid: 0,
+  slow95: 0,
+  slow99: 0,
+  keys: 0,
+  answers: Array.from({ length: arm.answerBins }, () => 0),
+  latency: new Uint32Array(bucketCount),
+  totals,
+})
+
+function tickOf(counters: ArmCounters): TickCounts {
+  const { model, release, version, arm, generation, tickMs, lengthMs } = counters
+  const { requests, errors, invalid, slow95, slow99, keys, answers } = counters
+  return {
+    model,
+    release,
+    version,
+    arm,
+    generation,
+    tickMs,
+    lengthMs,
+    requests,
+    errors,
+    invalid,
+    slow95,
+    slow99,
+    ...(release !== undefined && { keys, answers: [...answers] }),
+    breakerOpen: counters.isDropped?.(),
+    latency: sparse(counters.latency),
+  }
+}
+
+/** At most one bad event counts per routing key, metric and release, so that retries of one caller do not add up. */
+function createBadKeys(open: ReadonlyMap<string, ArmCounters>) {
+  const badKeys = new Map<string, Set<string>>()
+  return ({ release, arm }: ArmCounters, metric: Badness, routingKey: string): boolean => {
+    if (release === undefined) return true
+    let seen = badKeys.get(release)
+    if (seen === undefined) {
+      const current = new Set([...open.values()].map((counters) => counters.release))
+      for (const each of badKeys.keys()) if (!current.has(each)) badKeys.delete(each)
+      badKeys.set(release, (seen = new Set()))
+    }
+    // A user may send some requests with the header of a target and some without it, and the shadow gets copies of answered requests.
+    const key = `${arm === 'targeted' || arm === 'shadow' ? arm : ''} ${metric} ${routingKey}`
+    if (seen.has(key)) return false
+    if (seen.size < Math.min(maxBadKeys, maxAllBadKeys / badKeys.size)) seen.add(key)
+    return true
   }
 }

@@ -54,27 +54,11 @@ interface PendingRequest extends StoredRequest {
 }
 
 export function createDeferredRequests(deps: DeferredRequestsDeps) {
-  const { clock, slotsFor, durable, ids, routing, steps } = deps
+  const { clock, slotsFor, durable, ids, steps } = deps
+  const chooser = createArmChooser(deps)
+  const storing = createStoring(deps, chooser)
   let abandoned = 0
 
-  /** Returns the arm that serves now. Also makes the id of the request the current one, until the next await. */
-  const chooseArmNow = ({ request, slot, arm }: StoredRequest): { table: RouteTable; arm: LiveArm } => {
-    ids.use(slot.id)
-    const live = liveOf(routing, request.model)
-    const table = routing.tableOf(live, clock.now())
-    const { input } = slot
-    const read = { input, loaded: arm.loaded, key: input.routingKey ?? ids.prefix() }
-    return { table, arm: rechooseArm(table, live, request, read) }
-  }
-  /** Returns the arm to count for, because counts of a replaced generation would be lost. */
-  const chargedArm = (pending: PendingRequest): LiveArm => {
-    try {
-      const { arm } = chooseArmNow(pending)
-      return arm.loaded === pending.arm.loaded ? arm : pending.arm
-    } catch {
-      return pending.arm
-    }
-  }
   const abandon = (pending: PendingRequest, why: DeadlineOutcome): DomainError => {
     const { arm, slot, running } = pending
     slot.order.cancelled = true
@@ -85,7 +69,7 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
         ? `the client disconnected after ${waitedMs} ms`
         : `${arm.loaded.version} did not respond within ${waitedMs} ms`,
     )
-    if (why === 'timeout') return steps.failed(chargedArm(pending), slot, error)
+    if (why === 'timeout') return steps.failed(chooser.charged(pending), slot, error)
     abandoned++
     if (slot.order.begunMs > 0)
       void running?.then(
@@ -98,16 +82,13 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
    * Calls `proceed` once the slot holds the outputs of the arm that serves now. Calls it in the same turn, because the current id and the
    * route may change between two turns.
    */
-  const computed = async <T>(
-    pending: PendingRequest,
-    proceed: (now: { table: RouteTable; arm: LiveArm }) => T,
-  ): Promise<T> => {
+  const computed = async <T>(pending: PendingRequest, proceed: (now: ChosenArm) => T): Promise<T> => {
     const { protocol, request, slot, deadline } = pending
     for (;;) {
       let failure: unknown
       const why = await deadline.wait(pending.running!).catch((error: unknown) => void (failure = error))
       if (why !== undefined) throw abandon(pending, why)
-      const now = chooseArmNow(pending)
+      const now = chooser.now(pending)
       const isSame = now.arm.loaded === pending.arm.loaded
       if (isSame && failure !== undefined) {
         if (isError(failure, 'overloaded')) throw failure
@@ -124,35 +105,6 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
       if (pending.running === undefined) return proceed(now)
     }
   }
-  /** Returns the answer after the row was stored, now or by an `earlier` request with the same id. Valid until the next call. */
-  const answerStored = (waiting: StoredRequest, earlier: StoredPrediction | undefined): ByteWriter => {
-    const { protocol, request, slot, arm } = waiting
-    ids.use(slot.id)
-    if (earlier !== undefined) return steps.write(protocol, replayAnswer(earlier, arm, slot), slot)
-    const now = chooseArmNow(waiting)
-    if (now.arm.loaded !== arm.loaded)
-      throw new DomainError('prediction_log_unavailable', 'the route changed while the prediction was stored')
-    // The response equals the stored row; it counts for the current generation.
-    const { generation, head } = arm
-    const served = now.arm === arm ? arm : { ...now.arm, arm: arm.arm, generation, head }
-    return steps.finish(protocol, request, now.table, served, slot, true)
-  }
-  /** Resolves when the row is stored, now or by an earlier request with the same id. */
-  const stored = async (pending: PendingRequest, log: DurableLog): Promise<ByteWriter> => {
-    const { arm, request, slot, deadline } = pending
-    let earlier: StoredPrediction | undefined
-    ids.use(slot.id)
-    // Invalid outputs are not stored; `finish` refuses them.
-    if (steps.issueOf(arm, slot) === undefined) {
-      const storing = log.append(arm.origin, steps.recordOf(arm, slot), request.requestId !== undefined)
-      const why = await deadline.wait(storing)
-      // The row may be stored nevertheless. The failure does not count against the model.
-      if (why !== undefined)
-        throw new DomainError('deadline_exceeded', 'the prediction log did not respond within the deadline')
-      earlier = await storing
-    }
-    return copyOf(answerStored(pending, earlier))
-  }
   const proceed = async (pending: PendingRequest): Promise<ByteWriter> => {
     const { protocol, request, slot } = pending
     if (durable === undefined)
@@ -160,31 +112,11 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
         copyOf(steps.finish(protocol, request, table, arm, slot, false)),
       )
     if (pending.running !== undefined) await computed(pending, () => {})
-    return stored(pending, durable)
+    return storing.answer(pending, durable)
   }
   return {
     abandoned: () => abandoned,
-    /**
-     * Stores the computed row of a record, then passes its answer to `take`. Uses no promise and no deadline of its own, which would take
-     * longer than the prediction; the log refuses a row that waits too long.
-     */
-    store(stored: StoredRequest, log: DurableLog, take: TakeAnswer): undefined {
-      const { request, slot, arm } = stored
-      if (slot.key === '') slot.key = ids.prefix()
-      const settle: Settle = (outcome) => {
-        let answer: ByteWriter | Error
-        try {
-          answer = isError(outcome) ? outcome : answerStored(stored, outcome)
-        } catch (error) {
-          answer = error as Error
-        }
-        slotsFor(request).release(slot)
-        take(answer)
-      }
-      // Invalid outputs are not stored; `finish` refuses them.
-      if (steps.issueOf(arm, slot) !== undefined) settle(undefined)
-      else log.store(arm.origin, steps.recordOf(arm, slot), request.requestId !== undefined, settle)
-    },
+    store: storing.store,
     /** Completes a request whose network is running, or has finished when `running` is absent. Releases the slot. */
     async answer(
       protocol: Protocol,
@@ -205,6 +137,94 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
         if (pending.running === undefined) leave()
         else void pending.running.then(leave, leave)
       }
+    },
+  }
+}
+
+interface ChosenArm {
+  table: RouteTable
+  arm: LiveArm
+}
+
+interface ArmChooser {
+  /** Returns the arm that serves now. Also makes the id of the request the current one, until the next await. */
+  now(waiting: StoredRequest): ChosenArm
+  /** Returns the arm to count for, because counts of a replaced generation would be lost. */
+  charged(waiting: StoredRequest): LiveArm
+}
+
+function createArmChooser({ clock, ids, routing }: DeferredRequestsDeps): ArmChooser {
+  const now = ({ request, slot, arm }: StoredRequest): ChosenArm => {
+    ids.use(slot.id)
+    const live = liveOf(routing, request.model)
+    const table = routing.tableOf(live, clock.now())
+    const { input } = slot
+    const read = { input, loaded: arm.loaded, key: input.routingKey ?? ids.prefix() }
+    return { table, arm: rechooseArm(table, live, request, read) }
+  }
+  return {
+    now,
+    charged(waiting) {
+      try {
+        const { arm } = now(waiting)
+        return arm.loaded === waiting.arm.loaded ? arm : waiting.arm
+      } catch {
+        return waiting.arm
+      }
+    },
+  }
+}
+
+/** Stores computed rows before their answers are sent. Invalid outputs are not stored; `finish` refuses them. */
+function createStoring({ slotsFor, ids, steps }: DeferredRequestsDeps, chooser: ArmChooser) {
+  /** Returns the answer after the row was stored, now or by an `earlier` request with the same id. Valid until the next call. */
+  const answerStored = (waiting: StoredRequest, earlier: StoredPrediction | undefined): ByteWriter => {
+    const { protocol, request, slot, arm } = waiting
+    ids.use(slot.id)
+    if (earlier !== undefined) return steps.write(protocol, replayAnswer(earlier, arm, slot), slot)
+    const now = chooser.now(waiting)
+    if (now.arm.loaded !== arm.loaded)
+      throw new DomainError('prediction_log_unavailable', 'the route changed while the prediction was stored')
+    // The response equals the stored row; it counts for the current generation.
+    const { generation, head } = arm
+    const served = now.arm === arm ? arm : { ...now.arm, arm: arm.arm, generation, head }
+    return steps.finish(protocol, request, now.table, served, slot, true)
+  }
+  return {
+    /** Resolves when the row is stored, now or by an earlier request with the same id. */
+    async answer(pending: PendingRequest, log: DurableLog): Promise<ByteWriter> {
+      const { arm, request, slot, deadline } = pending
+      let earlier: StoredPrediction | undefined
+      ids.use(slot.id)
+      if (steps.issueOf(arm, slot) === undefined) {
+        const storing = log.append(arm.origin, steps.recordOf(arm, slot), request.requestId !== undefined)
+        const why = await deadline.wait(storing)
+        // The row may be stored nevertheless. The failure does not count against the model.
+        if (why !== undefined)
+          throw new DomainError('deadline_exceeded', 'the prediction log did not respond within the deadline')
+        earlier = await storing
+      }
+      return copyOf(answerStored(pending, earlier))
+    },
+    /**
+     * Stores the computed row of a record, then passes its answer to `take`. Uses no promise and no deadline of its own, which would take
+     * longer than the prediction; the log refuses a row that waits too long.
+     */
+    store(stored: StoredRequest, log: DurableLog, take: TakeAnswer): undefined {
+      const { request, slot, arm } = stored
+      if (slot.key === '') slot.key = ids.prefix()
+      const settle: Settle = (outcome) => {
+        let answer: ByteWriter | Error
+        try {
+          answer = isError(outcome) ? outcome : answerStored(stored, outcome)
+        } catch (error) {
+          answer = error as Error
+        }
+        slotsFor(request).release(slot)
+        take(answer)
+      }
+      if (steps.issueOf(arm, slot) !== undefined) settle(undefined)
+      else log.store(arm.origin, steps.recordOf(arm, slot), request.requestId !== undefined, settle)
     },
   }
 }
