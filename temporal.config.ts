@@ -10,7 +10,8 @@ import { parseOidc } from './domain/access/oidc-config.ts'
 import { isPackage, issuesOfServers, project } from './scripts/build/project.mjs'
 import { readBackups, readObjectStore } from './store/objects/settings.ts'
 import { issuesOfPostgresUrl, readTls, readTrust } from './store/tls/settings.ts'
-import { replacedFiles, withSecretFiles } from './store/secret-files.ts'
+import { replacedFiles } from './store/secret-files.ts'
+import { settingsReader, type SettingsReader } from './store/settings-reader.ts'
 import { readTemporal } from './temporal/settings.ts'
 import { readTelemetry } from './telemetry/settings.ts'
 
@@ -42,7 +43,8 @@ type Environment = Record<string, string | undefined>
 
 /** Reads and checks the variables of a system process. Throws `configuration_invalid` with every issue. */
 export function readConfig(variables: Environment = process.env) {
-  const { environment, issues, given, text, whole, oneOf, listOf, mirrorOf } = readerOf(variables)
+  const reader = settingsReader(variables, [...project.issues])
+  const { environment, issues, given, text, whole, oneOf } = reader
   const databaseUrl = text('DATABASE_URL')
   const readerUrl = given('TENURE_READER_DATABASE_URL')
   issues.push(...issuesOfPostgresUrl('DATABASE_URL', databaseUrl))
@@ -54,18 +56,7 @@ export function readConfig(variables: Environment = process.env) {
     issues.push(
       'TENURE_SIGNING_KEY is replaced by TENURE_KEYS: put the file there as signing.pem (docs/how-to/rotate-keys.md)',
     )
-  const publicUrl = (given('TENURE_PUBLIC_URL') ?? originOf(environment['TENURE_OIDC_REDIRECT']))?.replace(
-    /\/+$/,
-    '',
-  )
-  if (publicUrl !== undefined && (!/^https?:\/\/./.test(publicUrl) || !URL.canParse(publicUrl)))
-    issues.push(`TENURE_PUBLIC_URL is an http:// or https:// address, not "${publicUrl}"`)
   const keys = resolve(text('TENURE_KEYS', join(stateDir, 'keys')))
-  const invocationsModel = given('TENURE_INVOCATIONS_MODEL')
-  if (invocationsModel !== undefined && !/^[a-z][\w-]{0,99}$/i.test(invocationsModel))
-    issues.push(`TENURE_INVOCATIONS_MODEL is the name of a model, not "${invocationsModel}"`)
-  if (!/^[\w-]{1,40}$/.test(given('TENURE_REPLICA') ?? '1'))
-    issues.push('TENURE_REPLICA is a short name of letters, digits, - and _')
   const config = {
     databaseUrl,
     /** Connects as the role that runs the queries of batches, sources and outcome tables. Default: `tenure_reader` of DATABASE_URL. */
@@ -87,57 +78,8 @@ export function readConfig(variables: Environment = process.env) {
       /** The secret that hashes erased subjects, used by workers and replicas. */
       subjectKey: resolve(text('TENURE_SUBJECT_KEY', join(keys, 'subjects.key'))),
     },
-    api: {
-      host: text('TENURE_HOST', '127.0.0.1'),
-      port: whole('TENURE_PORT', 7400, 0, 65_535),
-      /** The certificate of HTTPS and gRPC; absent for plain HTTP. */
-      tls: readTls(environment, issues),
-      /** Host names of the API, besides addresses and localhost. */
-      allowedHosts: [
-        ...listOf('TENURE_ALLOWED_HOSTS', /^\.?[\w-]+(\.[\w-]+)*$/, 'names such as tenure.example.com'),
-        given('TENURE_HOST') ?? '',
-        hostOf(environment['TENURE_OIDC_REDIRECT']),
-      ],
-      /** Origins whose pages may call the API from a browser. */
-      corsOrigins: listOf(
-        'TENURE_CORS_ORIGINS',
-        /^https?:\/\/[\w.-]+(:\d{1,5})?$/,
-        'origins such as https://app.example.com',
-      ),
-      publicPredictions: oneOf('TENURE_PUBLIC_PREDICTIONS', 'off', ['on', 'off']) === 'on',
-      drills: oneOf('TENURE_DRILLS', 'off', ['on', 'off']) === 'on',
-      /** Whether a response waits until its prediction is committed. */
-      predictionLog: oneOf('TENURE_PREDICTION_LOG', 'best-effort', ['best-effort', 'durable']),
-      /** The number of cached predictions for models that are not compiled. */
-      predictionCache: whole('TENURE_PREDICTION_CACHE', 0, 0, 1_000_000),
-      /** Whether predictions are read directly from their sockets. Otherwise Node's HTTP server parses every request. */
-      fastPath: oneOf('TENURE_FAST_PATH', 'on', ['on', 'off']) === 'on',
-      /** Port of the Open Inference Protocol over gRPC; absent if disabled. */
-      grpcPort: whole('TENURE_GRPC_PORT', undefined, 0, 65_535),
-      /** Path of the file that configures streams; absent without streams. */
-      streams: given('TENURE_STREAMS'),
-      /** The model of `/invocations`. Default: the only served model. */
-      invocationsModel,
-      replicaLeaseMs: whole('TENURE_REPLICA_LEASE_MS', 5_000, 100, 600_000),
-      /** The index of this API process on its machine. */
-      slot: text('TENURE_REPLICA', '1'),
-      /** The file descriptor of the shared port; absent without one. */
-      sharedFd: whole('TENURE_SHARED_FD', undefined, 3, 1_023),
-      /** Path of the pid file of the supervisor that started this process. */
-      supervisor: given('TENURE_SUPERVISOR'),
-    },
-    /**
-     * Retention in days of predictions, decisions, snapshots with an erased subject, and scored batch days; the size budget of artifacts
-     * and snapshots.
-     */
-    retention: {
-      predictionDays: whole('TENURE_KEEP_PREDICTIONS_DAYS', 90, 1, 36_500),
-      judgementDays: whole('TENURE_KEEP_JUDGEMENTS_DAYS', 400, 1, 36_500),
-      erasedSnapshotDays: whole('TENURE_KEEP_ERASED_SNAPSHOTS_DAYS', 30, 0, 36_500),
-      // Deleting a day of the last 400 would score it again.
-      partitionDays: whole('TENURE_KEEP_PARTITIONS_DAYS', 800, 402, 36_500),
-      artifactsMb: whole('TENURE_KEEP_ARTIFACTS_MB', 51_200, 1, 1_000_000_000),
-    },
+    api: readApi(reader),
+    retention: readRetention(reader),
     /** Cache of this machine for downloads and Python environments. */
     cacheDir: cacheDir(environment),
     /** Memory limit of a training process in MiB. Default: unlimited. */
@@ -150,7 +92,7 @@ export function readConfig(variables: Environment = process.env) {
     /** The directory of batch files. */
     batchDir: resolve(text('TENURE_BATCHES', join(stateDir, 'batches'))),
     /** Base URL of the dashboard, without a trailing slash; absent if unknown. */
-    publicUrl,
+    publicUrl: readPublicUrl(reader),
     /** How calls to other replicas, and calls of `tenure up` to its own replicas, verify the API's certificate. */
     trust: readTrust(environment, issues),
     /**
@@ -162,7 +104,10 @@ export function readConfig(variables: Environment = process.env) {
     secrets: resolve(text('TENURE_SECRETS', join(stateDir, 'secrets'))),
     runbooks: text('TENURE_RUNBOOKS', join(checkout, 'docs', 'runbooks')),
     /** Systems that receive trainings, versions and releases; absent if not configured. */
-    mirrors: { mlflow: mirrorOf('TENURE_MLFLOW'), openlineage: mirrorOf('TENURE_OPENLINEAGE') },
+    mirrors: {
+      mlflow: readMirror(reader, 'TENURE_MLFLOW'),
+      openlineage: readMirror(reader, 'TENURE_OPENLINEAGE'),
+    },
     /** The single sign-on provider; absent if not configured. */
     oidc: parseOidc(environment, issues, whole('TENURE_OIDC_KEY_DAYS', 30, 1, 3_650)),
     /** Destinations of traces, metrics and logs; absent if OpenTelemetry is disabled. */
@@ -174,9 +119,82 @@ export function readConfig(variables: Environment = process.env) {
   return config
 }
 
+/** The settings of the API processes. */
+function readApi({ environment, issues, given, text, whole, oneOf, listOf }: SettingsReader) {
+  const invocationsModel = given('TENURE_INVOCATIONS_MODEL')
+  if (invocationsModel !== undefined && !/^[a-z][\w-]{0,99}$/i.test(invocationsModel))
+    issues.push(`TENURE_INVOCATIONS_MODEL is the name of a model, not "${invocationsModel}"`)
+  if (!/^[\w-]{1,40}$/.test(given('TENURE_REPLICA') ?? '1'))
+    issues.push('TENURE_REPLICA is a short name of letters, digits, - and _')
+  return {
+    host: text('TENURE_HOST', '127.0.0.1'),
+    port: whole('TENURE_PORT', 7400, 0, 65_535),
+    /** The certificate of HTTPS and gRPC; absent for plain HTTP. */
+    tls: readTls(environment, issues),
+    /** Host names of the API, besides addresses and localhost. */
+    allowedHosts: [
+      ...listOf('TENURE_ALLOWED_HOSTS', /^\.?[\w-]+(\.[\w-]+)*$/, 'names such as tenure.example.com'),
+      given('TENURE_HOST') ?? '',
+      hostOf(environment['TENURE_OIDC_REDIRECT']),
+    ],
+    /** Origins whose pages may call the API from a browser. */
+    corsOrigins: listOf(
+      'TENURE_CORS_ORIGINS',
+      /^https?:\/\/[\w.-]+(:\d{1,5})?$/,
+      'origins such as https://app.example.com',
+    ),
+    publicPredictions: oneOf('TENURE_PUBLIC_PREDICTIONS', 'off', ['on', 'off']) === 'on',
+    drills: oneOf('TENURE_DRILLS', 'off', ['on', 'off']) === 'on',
+    /** Whether a response waits until its prediction is committed. */
+    predictionLog: oneOf('TENURE_PREDICTION_LOG', 'best-effort', ['best-effort', 'durable']),
+    /** The number of cached predictions for models that are not compiled. */
+    predictionCache: whole('TENURE_PREDICTION_CACHE', 0, 0, 1_000_000),
+    /** Whether predictions are read directly from their sockets. Otherwise Node's HTTP server parses every request. */
+    fastPath: oneOf('TENURE_FAST_PATH', 'on', ['on', 'off']) === 'on',
+    /** Port of the Open Inference Protocol over gRPC; absent if disabled. */
+    grpcPort: whole('TENURE_GRPC_PORT', undefined, 0, 65_535),
+    /** Path of the file that configures streams; absent without streams. */
+    streams: given('TENURE_STREAMS'),
+    /** The model of `/invocations`. Default: the only served model. */
+    invocationsModel,
+    replicaLeaseMs: whole('TENURE_REPLICA_LEASE_MS', 5_000, 100, 600_000),
+    /** The index of this API process on its machine. */
+    slot: text('TENURE_REPLICA', '1'),
+    /** The file descriptor of the shared port; absent without one. */
+    sharedFd: whole('TENURE_SHARED_FD', undefined, 3, 1_023),
+    /** Path of the pid file of the supervisor that started this process. */
+    supervisor: given('TENURE_SUPERVISOR'),
+  }
+}
+
+/**
+ * Retention in days of predictions, decisions, snapshots with an erased subject, and scored batch days; the size budget of artifacts and
+ * snapshots.
+ */
+function readRetention({ whole }: SettingsReader) {
+  return {
+    predictionDays: whole('TENURE_KEEP_PREDICTIONS_DAYS', 90, 1, 36_500),
+    judgementDays: whole('TENURE_KEEP_JUDGEMENTS_DAYS', 400, 1, 36_500),
+    erasedSnapshotDays: whole('TENURE_KEEP_ERASED_SNAPSHOTS_DAYS', 30, 0, 36_500),
+    // Deleting a day of the last 400 would score it again.
+    partitionDays: whole('TENURE_KEEP_PARTITIONS_DAYS', 800, 402, 36_500),
+    artifactsMb: whole('TENURE_KEEP_ARTIFACTS_MB', 51_200, 1, 1_000_000_000),
+  }
+}
+
+function readPublicUrl({ environment, issues, given }: SettingsReader): string | undefined {
+  const url = (given('TENURE_PUBLIC_URL') ?? originOf(environment['TENURE_OIDC_REDIRECT']))?.replace(
+    /\/+$/,
+    '',
+  )
+  if (url !== undefined && (!/^https?:\/\/./.test(url) || !URL.canParse(url)))
+    issues.push(`TENURE_PUBLIC_URL is an http:// or https:// address, not "${url}"`)
+  return url
+}
+
 /** Reads and checks the variables of the `tenure` command. Throws `configuration_invalid` with every issue. */
 export function readCommandConfig(variables: Environment = process.env) {
-  const { environment, issues, given, text, whole, oneOf } = readerOf(variables)
+  const { environment, issues, given, text, whole, oneOf } = settingsReader(variables, [...project.issues])
   issues.push(...issuesOfServers(environment))
   const url = given('TENURE_URL')
   if (url !== undefined && !/^https?:\/\/./.test(url))
@@ -237,52 +255,14 @@ export function environmentWith(changes: Environment, environment: Environment =
   return { ...environment, ...replacedFiles(changes), ...changes }
 }
 
-function readerOf(variables: Environment) {
-  const issues = [...project.issues]
-  const environment = withSecretFiles(variables, issues)
-  /** An empty value counts as absent. */
-  const given = (name: string): string | undefined => {
-    const value = environment[name]
-    return value === undefined || value.trim() === '' ? undefined : value
-  }
-  return {
-    environment,
-    issues,
-    given,
-    text(name: string, fallback?: string): string {
-      const value = given(name) ?? fallback
-      if (value === undefined) issues.push(`${name} is missing`)
-      return value ?? ''
-    },
-    whole<T extends number | undefined>(name: string, fallback: T, min: number, max: number): number | T {
-      const text = given(name)
-      if (text === undefined) return fallback
-      const value = Number(text)
-      if (!Number.isInteger(value) || value < min || value > max)
-        issues.push(`${name} is a whole number from ${min} to ${max}, not "${text}"`)
-      return value
-    },
-    oneOf<T extends string>(name: string, fallback: T, values: readonly T[]): T {
-      const value = (given(name) ?? fallback) as T
-      if (!values.includes(value)) issues.push(`${name} is one of ${values.join(', ')}, not "${value}"`)
-      return value
-    },
-    listOf(name: string, pattern: RegExp, what: string): string[] {
-      const entries = (given(name) ?? '').split(',').map((entry) => entry.trim())
-      const named = entries.filter((entry) => entry !== '')
-      if (!named.every((entry) => pattern.test(entry))) issues.push(`${name} is a list of ${what}`)
-      return named
-    },
-    /** Reads the address in `…_URL` and an optional key in `…_TOKEN`. */
-    mirrorOf(name: string): Mirror | undefined {
-      const url = given(`${name}_URL`)
-      const token = given(`${name}_TOKEN`)
-      if (url === undefined) return undefined
-      if (!/^https?:\/\/./.test(url) || !URL.canParse(url))
-        issues.push(`${name}_URL is an http:// or https:// address`)
-      return { url, token }
-    },
-  }
+/** Reads the address in `…_URL` and an optional key in `…_TOKEN`. */
+function readMirror({ issues, given }: SettingsReader, name: string): Mirror | undefined {
+  const url = given(`${name}_URL`)
+  const token = given(`${name}_TOKEN`)
+  if (url === undefined) return undefined
+  if (!/^https?:\/\/./.test(url) || !URL.canParse(url))
+    issues.push(`${name}_URL is an http:// or https:// address`)
+  return { url, token }
 }
 
 function refuse(issues: string[]): void {

@@ -158,6 +158,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'domain',
       'store/objects/settings.ts',
       'store/secret-files.ts',
+      'store/settings-reader.ts',
       'store/tls/settings.ts',
       'telemetry/settings.ts',
       'temporal/settings.ts',
