@@ -56,9 +56,29 @@ export function createMetrics(
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 20 })
   for (const name of misnamed) registry.removeSingleMetric(name)
-  const { counters, log, shadow, routing, durable, predictionCache, switches } = serving
+  const expose = exposeIn(registry)
+  expose('tenure_build_info', (add) => {
+    if (build !== undefined) add({ version: build.version, build: build.buildId }, 1)
+  })
+  exposePredictions(expose, registry, serving, telemetry?.exemplars)
+  exposeRequests(expose, registry, serving, refusals)
+  exposeStreams(expose)
+  expose('tenure_telemetry_total', (add) => {
+    for (const [signal, counts] of Object.entries(telemetry?.counts ?? {}))
+      addEach(add, 'state', { ...counts }, { signal })
+  })
+  exposeLogs(expose, serving)
+  exposeCaches(expose, serving)
+  exposeRouting(expose, serving)
+  exposeBackups(expose, backups)
+  return registry
+}
 
-  const expose = (name: MetricName, fill: (add: Add) => void): void => {
+type Expose = (name: MetricName, fill: (add: Add) => void) => void
+
+const exposeIn =
+  (registry: Registry): Expose =>
+  (name, fill) => {
     const { type, help, labels } = metricTable[name]
     void new (type === 'gauge' ? Gauge : Counter)({
       name,
@@ -71,28 +91,42 @@ export function createMetrics(
       },
     })
   }
-  const each = (add: Add, label: string, values: Record<string, number>, others: Labels = {}): void => {
-    for (const [value, count] of Object.entries(values)) add({ ...others, [label]: value }, count)
-  }
-  const live = (add: Add, value: (live: ActiveRoute) => number | boolean): void => {
-    for (const active of routing.live()) add({ model: active.route.model }, Number(value(active)))
-  }
 
+function addEach(add: Add, label: string, values: Record<string, number>, others: Labels = {}): void {
+  for (const [value, count] of Object.entries(values)) add({ ...others, [label]: value }, count)
+}
+
+function exposePredictions(
+  expose: Expose,
+  registry: Registry,
+  { counters, shadow }: Serving,
+  exemplars: Exemplars | undefined,
+): void {
   expose('tenure_predictions_total', (add) => {
     for (const { model, version, arm, answered, errors, invalid } of armsOf(counters.totals()))
-      each(add, 'result', { answered, error: errors, invalid }, { model, version, arm })
+      addEach(add, 'result', { answered, error: errors, invalid }, { model, version, arm })
   })
   exposeHistogram(registry, 'tenure_prediction_seconds', () =>
     armsOf(counters.totals()).map(({ model, version, arm, latency, latencyUs }) => ({
       labels: { model, version, arm },
-      exemplarOf: (bound) => telemetry?.exemplars.find({ model, version, arm }, bound),
+      exemplarOf: (bound) => exemplars?.find({ model, version, arm }, bound),
       counts: [...latencyBounds, Infinity].map((bound) => [bound, countUpTo(latency, bound * 1e6)]),
       sum: latencyUs / 1e6,
     })),
   )
-  expose('tenure_build_info', (add) => {
-    if (build !== undefined) add({ version: build.version, build: build.buildId }, 1)
+  expose('tenure_shadow_total', (add) => {
+    const { answered, dropped, droppedPairs } = shadow.counts()
+    addEach(add, 'result', { answered, dropped, pair_dropped: droppedPairs })
   })
+  expose('tenure_ticks_dropped_total', (add) => add({}, counters.dropped()))
+}
+
+function exposeRequests(
+  expose: Expose,
+  registry: Registry,
+  serving: Serving,
+  refusals: ReadonlyMap<string, number>,
+): void {
   expose('tenure_http_requests_total', (add) => {
     for (const { requests, ...count } of httpRequests.list()) add(labelsOf(count), requests)
   })
@@ -105,8 +139,14 @@ export function createMetrics(
         sum: seconds,
       })),
   )
+  expose('tenure_refusals_total', (add) => addEach(add, 'code', Object.fromEntries(refusals)))
+  expose('tenure_waiting_requests', (add) => add({}, serving.waiting().waiting))
+  expose('tenure_abandoned_total', (add) => add({}, serving.waiting().abandoned))
+}
+
+function exposeStreams(expose: Expose): void {
   expose('tenure_stream_records_total', (add) => {
-    for (const { topic, done, dead } of listStreamCounts()) each(add, 'result', { done, dead }, { topic })
+    for (const { topic, done, dead } of listStreamCounts()) addEach(add, 'result', { done, dead }, { topic })
   })
   expose('tenure_stream_lag', (add) => {
     for (const { topic, lag } of listStreamCounts()) add({ topic }, lag)
@@ -115,43 +155,52 @@ export function createMetrics(
     for (const { topic, waitsFor: code } of listStreamCounts())
       if (code !== undefined) add({ topic, code }, 1)
   })
-  expose('tenure_telemetry_total', (add) => {
-    for (const [signal, counts] of Object.entries(telemetry?.counts ?? {}))
-      each(add, 'state', { ...counts }, { signal })
-  })
-  expose('tenure_refusals_total', (add) => each(add, 'code', Object.fromEntries(refusals)))
-  expose('tenure_waiting_requests', (add) => add({}, serving.waiting().waiting))
-  expose('tenure_abandoned_total', (add) => add({}, serving.waiting().abandoned))
+}
+
+function exposeLogs(expose: Expose, { log, durable, outage }: Serving): void {
   expose('tenure_prediction_log_total', (add) => {
     const { served, stored, dropped, recovered, lost } = log.counts()
-    each(add, 'state', { served, stored, dropped, recovered, lost })
+    addEach(add, 'state', { served, stored, dropped, recovered, lost })
   })
   expose('tenure_prediction_log_rows', (add) => {
     const { spooled, waiting } = log.counts()
-    each(add, 'state', { spooled, waiting })
+    addEach(add, 'state', { spooled, waiting })
   })
   expose('tenure_prediction_log_spool_bytes', (add) => add({}, log.counts().spoolBytes))
   expose('tenure_durable_log_total', (add) => {
     const { stored = 0, repeated = 0, refused = 0, commits = 0 } = durable?.counts() ?? {}
-    each(add, 'state', { stored, repeated, refused, commits })
+    addEach(add, 'state', { stored, repeated, refused, commits })
   })
+  expose('tenure_postgres_trouble', (add) => {
+    const now = outage()?.kind
+    addEach(add, 'kind', {
+      full: Number(now === 'full'),
+      read_only: Number(now === 'read_only'),
+      away: Number(now === 'away'),
+    })
+  })
+}
+
+function exposeCaches(expose: Expose, { predictionCache, lookups, features }: Serving): void {
   expose('tenure_prediction_cache_total', (add) => {
     const { hits = 0, misses = 0 } = predictionCache?.counts() ?? {}
-    each(add, 'result', { hit: hits, miss: misses })
+    addEach(add, 'result', { hit: hits, miss: misses })
   })
   expose('tenure_prediction_cache_entries', (add) => add({}, predictionCache?.counts().entries ?? 0))
   expose('tenure_prediction_cache_bytes', (add) => add({}, predictionCache?.counts().bytes ?? 0))
   expose('tenure_feature_lookups_total', (add) => {
-    for (const [view, results] of serving.lookups.counts()) each(add, 'result', results, { view })
+    for (const [view, results] of lookups.counts()) addEach(add, 'result', results, { view })
   })
-  expose('tenure_feature_cache_entries', (add) => add({}, serving.features.counts().entries))
-  expose('tenure_feature_cache_bytes', (add) => add({}, serving.features.counts().bytes))
-  expose('tenure_shadow_total', (add) => {
-    const { answered, dropped, droppedPairs } = shadow.counts()
-    each(add, 'result', { answered, dropped, pair_dropped: droppedPairs })
-  })
+  expose('tenure_feature_cache_entries', (add) => add({}, features.counts().entries))
+  expose('tenure_feature_cache_bytes', (add) => add({}, features.counts().bytes))
+}
+
+function exposeRouting(expose: Expose, serving: Serving): void {
+  const { routing, switches, lease, leaseMs, now } = serving
+  const live = (add: Add, value: (live: ActiveRoute) => number | boolean): void => {
+    for (const active of routing.live()) add({ model: active.route.model }, Number(value(active)))
+  }
   expose('tenure_breaker_open', (add) => live(add, ({ guard }) => guard?.isOpen() === true))
-  expose('tenure_ticks_dropped_total', (add) => add({}, counters.dropped()))
   expose('tenure_routing_generation', (add) => live(add, ({ route }) => route.generation))
   expose('tenure_routing_refused', (add) => live(add, ({ route }) => routing.problems().has(route.model)))
   expose('tenure_model_pinned', (add) => {
@@ -161,19 +210,14 @@ export function createMetrics(
   expose('tenure_model_fallback_level', (add) => {
     for (const { model, level } of routing.fallbackLevels()) add({ model }, levelRank(level))
   })
-  expose('tenure_postgres_trouble', (add) => {
-    const now = serving.outage()?.kind
-    each(add, 'kind', {
-      full: Number(now === 'full'),
-      read_only: Number(now === 'read_only'),
-      away: Number(now === 'away'),
-    })
-  })
   // Counted from the last renewal of the lease.
   expose('tenure_routing_age_seconds', (add) => {
-    if (serving.lease.until > 0)
-      add({}, Math.max(0, serving.now() - serving.lease.until + serving.leaseMs) / 1_000)
+    if (lease.until > 0) add({}, Math.max(0, now() - lease.until + leaseMs) / 1_000)
   })
+  expose('tenure_lease_seconds', (add) => add({}, (lease.until - now()) / 1_000))
+}
+
+function exposeBackups(expose: Expose, backups: () => FoundBackups | undefined): void {
   expose('tenure_backup_age_seconds', (add) => {
     const found = backups()
     if (found !== undefined) add({}, found.ageMs / 1_000)
@@ -187,8 +231,6 @@ export function createMetrics(
     if (found === undefined) return
     for (const part of backupParts) add({ part }, Number(found.failures[part] !== undefined))
   })
-  expose('tenure_lease_seconds', (add) => add({}, (serving.lease.until - serving.now()) / 1_000))
-  return registry
 }
 
 /** Returns the latest arms individually, and the older ones as one sum. */

@@ -8,19 +8,15 @@ import {
 } from '../answers/registry.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
-import { defaultCountMs } from '../../../domain/model/reference-profile.ts'
-import type { CountedHour } from '../../../domain/monitoring/drift-history.ts'
-import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
+import { readFeatureCounts } from '../../services/registry/feature-counts.ts'
 import { readRecordedTraffic } from '../../services/registry/recorded-traffic.ts'
 import { digestOfJson } from '../../../store/artifacts.ts'
-import { findChampion, listChampions } from '../../../store/registry/champions.ts'
+import { listChampions } from '../../../store/registry/champions.ts'
 import { findFirstChampion, findLiveAt } from '../../../store/registry/champion-at.ts'
 import { listUnmeasured } from '../../../store/monitoring/monitor-windows.ts'
 import { listListedModels } from '../../../store/maintenance/duties.ts'
 import { getModel, type StoredModel } from '../../../store/registry/models.ts'
-import { getVersion } from '../../../store/registry/versions.ts'
-import { listHours } from '../../../store/serving/feature-counts.ts'
-import { listReferenceHours } from '../../../store/serving/reference-hours.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { listOpenReleaseIds } from '../../../store/release/releases.ts'
 import { findRollbackSubject } from '../../../store/release/rollback.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
@@ -28,185 +24,138 @@ import type { ApiDeps } from '../../deps.ts'
 import { filterVisible } from '../../auth/authorization.ts'
 import { pastSearchedTime, toWire } from '../../http/schemas.ts'
 
-const dayMs = 86_400_000
 /** About a quarter; the response for a longer time would have several megabytes. */
 const maxCountedDays = 92
 
-export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
-  /** Reads all models at once: one statement each would wait for a connection where there are many. */
-  const summariesOf = async (models: readonly StoredModel[]) => {
-    const names = models.map(({ name }) => name)
-    const [champions, releases, windows] = await Promise.all([
-      listChampions(store, names).then(byModel),
-      listOpenReleaseIds(store, names).then(byModel),
-      listUnmeasured(store, names).then(byModel),
-    ])
-    return models.map(({ name, definition, syncedAt }) => {
-      const champion = champions.get(name)
-      const unmeasured = windows.get(name)
+export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
+  defineRoute('get', '/v1/models', viewers, {
+    summary:
+      'List models with their champions and open releases. A model whose file was removed is listed while it has a version.',
+    answers: { 200: 'The models' },
+    answerSchema: modelsAnswer,
+    async handle({ actor }) {
+      const models = filterVisible(actor, await listListedModels(store), ({ name }) => name)
+      return { json: { models: await summariesOf(store, models) } }
+    },
+  }),
+  defineRoute('get', '/v1/models/:name', viewers, {
+    summary: 'Show a model: features, output, release policy, and the route on this replica.',
+    answers: { 200: 'The model' },
+    answerSchema: modelAnswer,
+    async handle({ params }) {
+      const model = await getModel(store, params['name']!)
+      const { features, label, release } = model.definition
       return {
-        name,
-        about: definition.about,
-        champion: champion && {
-          version: champion.version,
-          since: champion.since,
-          release_id: champion.releaseId,
+        json: {
+          ...(await summariesOf(store, [model]))[0]!,
+          features: Object.fromEntries(model.definition.featureOrder.map((each) => [each, features[each]!])),
+          output: label.output,
+          release_policy: release,
+          code_digest: model.codeDigest,
+          // `tenure` compares the digest with the model file.
+          definition_digest: digestOfJson(model.definition),
+          // The user confirms this version, and the rollback order names it.
+          rolls_back: await findRollbackSubject(store, model.name),
+          route: serving.routing.find(model.name)?.route,
+          // Read by clients of KServe version 1.
+          ready: serving.routing.find(model.name) !== undefined,
         },
-        open_release: releases.get(name)?.id,
-        quality_unmeasured: unmeasured?.quality,
-        parts_unmeasured: unmeasured?.parts ?? [],
-        synced_at: syncedAt,
       }
-    })
-  }
-  return [
-    defineRoute('get', '/v1/models', viewers, {
-      summary:
-        'List models with their champions and open releases. A model whose file was removed is listed while it has a version.',
-      answers: { 200: 'The models' },
-      answerSchema: modelsAnswer,
-      async handle({ actor }) {
-        const models = filterVisible(actor, await listListedModels(store), ({ name }) => name)
-        return { json: { models: await summariesOf(models) } }
-      },
+    },
+  }),
+  defineRoute('get', '/v1/models/:name/traffic', viewers, {
+    summary:
+      'Show the requests and failures of the champion in the last day, tick by tick, how often it gave each answer, how late and complete its outcomes are, and how many answers were right.',
+    answers: {
+      200: 'The ticks since the first request of the day, oldest first, with those without a request; answers and outcomes; what simulations repeat',
+    },
+    answerSchema: trafficAnswer,
+    async handle({ params }) {
+      const { name, definition } = await getModel(store, params['name']!)
+      const { tickMs } = definition.release.watch
+      const nowMs = serving.wall()
+      const { recorded, answers, labels } = await readRecordedTraffic(store, { model: name, tickMs, nowMs })
+      return {
+        json: {
+          model: name,
+          tick_ms: tickMs,
+          ticks: recorded,
+          answers,
+          labels: labels && toWire(labels),
+        },
+      }
+    },
+  }),
+  defineRoute('get', '/v1/models/:name/feature-counts', viewers, {
+    summary:
+      'Show how often values of features and scores fell into the bins of a version’s training profile; with `before`, also in earlier periods.',
+    answers: { 200: 'The profile and the counts, oldest first' },
+    answerSchema: featureCountsAnswer,
+    query: z.strictObject({
+      version: z.string().optional(),
+      days: z.coerce.number().positive().max(maxCountedDays).default(30),
+      /** Offsets in milliseconds, separated by commas. The response adds the same period shifted back by each offset. */
+      before: z
+        .string()
+        .regex(/^[1-9]\d{0,11}(,[1-9]\d{0,11}){0,9}$/)
+        .optional(),
     }),
-    defineRoute('get', '/v1/models/:name', viewers, {
-      summary: 'Show a model: features, output, release policy, and the route on this replica.',
-      answers: { 200: 'The model' },
-      answerSchema: modelAnswer,
-      async handle({ params }) {
-        const model = await getModel(store, params['name']!)
-        const { features, label, release } = model.definition
-        return {
-          json: {
-            ...(await summariesOf([model]))[0]!,
-            features: Object.fromEntries(
-              model.definition.featureOrder.map((each) => [each, features[each]!]),
-            ),
-            output: label.output,
-            release_policy: release,
-            code_digest: model.codeDigest,
-            // `tenure` compares the digest with the model file.
-            definition_digest: digestOfJson(model.definition),
-            // The user confirms this version, and the rollback order names it.
-            rolls_back: await findRollbackSubject(store, model.name),
-            route: serving.routing.find(model.name)?.route,
-            // Read by clients of KServe version 1.
-            ready: serving.routing.find(model.name) !== undefined,
-          },
-        }
+    async handle({ params, query }) {
+      const model = await getModel(store, params['name']!)
+      const asked = { ...query, before: offsetsOf(query.before), toMs: serving.wall() }
+      return { json: await readFeatureCounts(store, model, asked) }
+    },
+  }),
+  defineRoute('get', '/v1/models/:name/champion', viewers, {
+    summary: 'Show the champion at a given time, with the release, evidence and approvals behind it.',
+    answers: { 200: 'The change that made it champion, with its release, verdicts and audit row' },
+    answerSchema: championAnswer,
+    query: z.strictObject({ at: pastSearchedTime(serving.wall).optional() }),
+    async handle({ params, query }) {
+      const model = params['name']!
+      await getModel(store, model)
+      const at = query.at ?? new Date(serving.wall()).toISOString()
+      const live = await findLiveAt(store, { model, at })
+      if (live === undefined) {
+        const first = await findFirstChampion(store, model)
+        const since = first
+          ? `; its first champion was ${first.version}, since ${first.at}`
+          : ' and never had one'
+        throw new DomainError('not_found', `${model} had no champion at ${at}${since}`)
+      }
+      return { json: { ...toWire(live), at: live.since } }
+    },
+  }),
+]
+
+/** Reads all models at once: one statement each would wait for a connection where there are many. */
+async function summariesOf(store: Store, models: readonly StoredModel[]) {
+  const names = models.map(({ name }) => name)
+  const [champions, releases, windows] = await Promise.all([
+    listChampions(store, names).then(byModel),
+    listOpenReleaseIds(store, names).then(byModel),
+    listUnmeasured(store, names).then(byModel),
+  ])
+  return models.map(({ name, definition, syncedAt }) => {
+    const champion = champions.get(name)
+    const unmeasured = windows.get(name)
+    return {
+      name,
+      about: definition.about,
+      champion: champion && {
+        version: champion.version,
+        since: champion.since,
+        release_id: champion.releaseId,
       },
-    }),
-    defineRoute('get', '/v1/models/:name/traffic', viewers, {
-      summary:
-        'Show the requests and failures of the champion in the last day, tick by tick, how often it gave each answer, how late and complete its outcomes are, and how many answers were right.',
-      answers: {
-        200: 'The ticks since the first request of the day, oldest first, with those without a request; answers and outcomes; what simulations repeat',
-      },
-      answerSchema: trafficAnswer,
-      async handle({ params }) {
-        const { name, definition } = await getModel(store, params['name']!)
-        const { tickMs } = definition.release.watch
-        const nowMs = serving.wall()
-        const { recorded, answers, labels } = await readRecordedTraffic(store, { model: name, tickMs, nowMs })
-        return {
-          json: {
-            model: name,
-            tick_ms: tickMs,
-            ticks: recorded,
-            answers,
-            labels: labels && toWire(labels),
-          },
-        }
-      },
-    }),
-    defineRoute('get', '/v1/models/:name/feature-counts', viewers, {
-      summary:
-        'Show how often values of features and scores fell into the bins of a version’s training profile; with `before`, also in earlier periods.',
-      answers: { 200: 'The profile and the counts, oldest first' },
-      answerSchema: featureCountsAnswer,
-      query: z.strictObject({
-        version: z.string().optional(),
-        days: z.coerce.number().positive().max(maxCountedDays).default(30),
-        /** Offsets in milliseconds, separated by commas. The response adds the same period shifted back by each offset. */
-        before: z
-          .string()
-          .regex(/^[1-9]\d{0,11}(,[1-9]\d{0,11}){0,9}$/)
-          .optional(),
-      }),
-      async handle({ params, query }) {
-        const { name, definition } = await getModel(store, params['name']!)
-        const named = query.version ?? (await findChampion(store, name))?.version
-        if (named === undefined) throw new DomainError('not_found', `${name} has no champion; name a version`)
-        const { version, model, manifest } = await getVersion(store, named)
-        if (model !== name)
-          throw new DomainError('not_found', `${version} is a version of ${model}, not of ${name}`)
-        const { profile } = manifest
-        if (profile === undefined) throw new DomainError('not_found', `${version} has no training profile`)
-        const toMs = serving.wall()
-        const fromMs = toMs - query.days * dayMs
-        const { spanMs } = completeMonitorPolicy(definition.monitor)
-        const hours = await listHours(store, { model, version, fromMs, toMs })
-        const spans = spansBefore({ fromMs: fromMs - spanMs, toMs }, query.before)
-        const earlier = await listReferenceHours(store, { model, version, profile }, spans)
-        const counted = ({ hourMs, counts }: CountedHour) => ({
-          at: new Date(hourMs).toISOString(),
-          ...counts,
-        })
-        return {
-          json: {
-            model,
-            version,
-            profile,
-            count_ms: profile.everyMs ?? defaultCountMs,
-            span_ms: spanMs,
-            counts: hours.map(counted),
-            ...(query.before && { earlier: earlier.filter(({ hourMs }) => hourMs < fromMs).map(counted) }),
-          },
-        }
-      },
-    }),
-    defineRoute('get', '/v1/models/:name/champion', viewers, {
-      summary: 'Show the champion at a given time, with the release, evidence and approvals behind it.',
-      answers: { 200: 'The change that made it champion, with its release, verdicts and audit row' },
-      answerSchema: championAnswer,
-      query: z.strictObject({ at: pastSearchedTime(serving.wall).optional() }),
-      async handle({ params, query }) {
-        const model = params['name']!
-        await getModel(store, model)
-        const at = query.at ?? new Date(serving.wall()).toISOString()
-        const live = await findLiveAt(store, { model, at })
-        if (live === undefined) {
-          const first = await findFirstChampion(store, model)
-          const since = first
-            ? `; its first champion was ${first.version}, since ${first.at}`
-            : ' and never had one'
-          throw new DomainError('not_found', `${model} had no champion at ${at}${since}`)
-        }
-        return { json: { ...toWire(live), at: live.since } }
-      },
-    }),
-  ]
+      open_release: releases.get(name)?.id,
+      quality_unmeasured: unmeasured?.quality,
+      parts_unmeasured: unmeasured?.parts ?? [],
+      synced_at: syncedAt,
+    }
+  })
 }
 
 const byModel = <T extends { model: string }>(rows: readonly T[]): Map<string, T> =>
   new Map(rows.map((row) => [row.model, row]))
 
-/** Returns the period shifted back by each of the offsets in `before`; overlapping periods are merged. */
-function spansBefore({ fromMs, toMs }: Spanned, before = ''): Spanned[] {
-  const spans = before
-    .split(',')
-    .filter((text) => text !== '')
-    .map((text) => ({ fromMs: fromMs - Number(text), toMs: toMs - Number(text) }))
-    .sort((a, b) => a.fromMs - b.fromMs)
-  return spans.reduce<Spanned[]>((joined, span) => {
-    const last = joined.at(-1)
-    if (last === undefined || span.fromMs > last.toMs) return [...joined, span]
-    return [...joined.slice(0, -1), { ...last, toMs: Math.max(last.toMs, span.toMs) }]
-  }, [])
-}
-
-interface Spanned {
-  fromMs: number
-  toMs: number
-}
+const offsetsOf = (before: string | undefined): number[] | undefined => before?.split(',').map(Number)
