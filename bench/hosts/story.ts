@@ -63,83 +63,10 @@ const links: readonly [HostName, HostName][] = [
 const invalidShare = 0.5
 
 export async function playStory(site: Site, options: HostsStoryOptions): Promise<HostsStoryReport> {
-  const { network, store } = site
-  const { stageMs, upgradeMs, say } = options
+  const { store } = site
+  const { stageMs, say } = options
   const random = seededRandom(options.seed)
-  const report: Pick<HostsStoryReport, 'releases' | 'cuts' | 'upgrades'> = {
-    releases: [],
-    cuts: 0,
-    upgrades: [],
-  }
-
-  const cutEachLink = async (): Promise<void> => {
-    for (const [one, other] of shuffled(links, random)) {
-      const [from, to] = random() < 0.5 ? [one, other] : [other, one]
-      const cut: Cut = { from, to, bothWays: random() < 0.7 }
-      network.cut(cut)
-      await pause(options.cutMs)
-      network.heal(cut)
-      report.cuts++
-    }
-  }
-  let promoted = ''
-  const scenes: Record<StoryScene, () => Promise<void>> = {
-    upgrade: () =>
-      release(
-        'every host upgraded in mid-canary',
-        'promoted',
-        async (id) => {
-          await releaseAt(site, id, 'canary')
-          await site.command('work1', 'upgrade', '--check')
-          await site.command('work1', 'models', 'sync')
-          for (const name of ['work1', 'api1', 'work2', 'api2'] as const) {
-            await site.upgrade(name)
-            const { state } = await releaseAt(site, id, 'canary', 'probation', 'ended')
-            report.upgrades.push({ host: name, stage: state.stage })
-            say(`${name} runs this build, the release is in ${state.stage} ${state.stageIndex + 1}`)
-          }
-        },
-        undefined,
-        upgradeMs,
-      ),
-    cuts: () =>
-      release(
-        'each link cut at each stage',
-        'promoted',
-        async (id) => {
-          for (const stage of ['shadow', 'canary', 'probation']) {
-            await releaseAt(site, id, stage)
-            await cutEachLink()
-          }
-        },
-        cutEachLink,
-      ),
-    bad: () =>
-      release('a bad version, each link cut', 'rolled_back', async (id, version) => {
-        await releaseAt(site, id, 'canary')
-        await Promise.all([cutEachLink(), writeFaults(store, { [version]: { invalidShare } })])
-      }),
-    lost: () =>
-      release('the hosts of a replica and of a worker lost', 'promoted', async (id) => {
-        for (const [stage, name] of [
-          ['canary', 'api1'],
-          ['probation', 'work1'],
-        ] as const) {
-          await releaseAt(site, id, stage)
-          await network.hosts[name].lose()
-          await pause(stageMs)
-          await network.hosts[name].boot()
-          await site.start(name)
-        }
-      }),
-    away: () =>
-      release(`the data host away for ${options.awayMs / 1_000} s`, 'promoted', async (id) => {
-        await releaseAt(site, id, 'canary')
-        network.unplug('data')
-        await pause(options.awayMs)
-        network.plug('data')
-      }),
-  }
+  const report: SceneReport = { releases: [], cuts: 0, upgrades: [] }
   const first = await trainRelease(site, hostsPolicy(stageMs))
   await approve(site, first.state.id)
   const { outcome, reason } = await releaseEnd(site, first.state.id)
@@ -147,7 +74,14 @@ export async function playStory(site: Site, options: HostsStoryOptions): Promise
   await followed(site)
   say(`${first.state.version} serves`)
   const predictions = askAllTheTime(site, options.pauseMs)
+  let promoted = ''
+  const release: PlayRelease = async (scene) => {
+    const ended = await playRelease(site, predictions, { stageMs, say, ...scene })
+    report.releases.push(ended.figures)
+    if (ended.figures.outcome === 'promoted') promoted = ended.version
+  }
   try {
+    const scenes = scenesOf(site, options, { random, report, release })
     for (const scene of options.scenes) await scenes[scene]()
     await followed(site)
     const versions: [string, string] = [first.state.version, promoted]
@@ -170,36 +104,148 @@ export async function playStory(site: Site, options: HostsStoryOptions): Promise
   } finally {
     await predictions.stop()
   }
+}
 
-  /** Runs a release from the training to the end. */
-  async function release(
-    what: string,
-    wanted: string,
-    meanwhile: (id: string, version: string) => Promise<void>,
-    whileTraining?: () => Promise<void>,
-    firstCanaryMs = stageMs,
-  ): Promise<void> {
-    const before = counts(predictions)
-    const [{ state }] = await Promise.all([
-      trainRelease(site, hostsPolicy(stageMs, firstCanaryMs)),
-      whileTraining?.(),
-    ])
-    const { id, version } = state
-    say(`${what}: ${version} is trained`)
-    await approve(site, id)
-    await meanwhile(id, version)
-    const { outcome = 'none' } = await releaseEnd(site, id)
-    const generation = await followed(site)
-    if (outcome !== 'promoted') predictions.forbid(version)
-    predictions.require(generation)
-    const after = counts(predictions)
-    const figures = { predictions: after.answered - before.answered, failed: after.failed - before.failed }
-    report.releases.push({ what, wanted, outcome, ...figures })
-    say(
-      `${what}: ${version} ${outcome}, ${figures.predictions} predictions, failed so far: ${reasonsOf(predictions)}`,
-    )
-    if (outcome === 'promoted') promoted = version
+type SceneReport = Pick<HostsStoryReport, 'releases' | 'cuts' | 'upgrades'>
+
+/** A release of a new version, and what happens while it runs. */
+interface ReleaseScene {
+  what: string
+  wanted: string
+  meanwhile: (id: string, version: string) => Promise<void>
+  whileTraining?: () => Promise<void>
+  /** Default: `stageMs`. */
+  firstCanaryMs?: number
+}
+
+type PlayRelease = (scene: ReleaseScene) => Promise<void>
+
+interface SceneDeps {
+  random: () => number
+  report: SceneReport
+  release: PlayRelease
+}
+
+function scenesOf(
+  site: Site,
+  { stageMs, cutMs, awayMs, upgradeMs, say }: HostsStoryOptions,
+  { random, report, release }: SceneDeps,
+): Record<StoryScene, () => Promise<void>> {
+  const { network, store } = site
+  const cutEachLink = async (): Promise<void> => {
+    for (const [one, other] of shuffled(links, random)) {
+      const [from, to] = random() < 0.5 ? [one, other] : [other, one]
+      const cut: Cut = { from, to, bothWays: random() < 0.7 }
+      network.cut(cut)
+      await pause(cutMs)
+      network.heal(cut)
+      report.cuts++
+    }
   }
+  const upgradeAll = async (id: string): Promise<void> => {
+    await releaseAt(site, id, 'canary')
+    await site.command('work1', 'upgrade', '--check')
+    await site.command('work1', 'models', 'sync')
+    for (const name of ['work1', 'api1', 'work2', 'api2'] as const) {
+      await site.upgrade(name)
+      const { state } = await releaseAt(site, id, 'canary', 'probation', 'ended')
+      report.upgrades.push({ host: name, stage: state.stage })
+      say(`${name} runs this build, the release is in ${state.stage} ${state.stageIndex + 1}`)
+    }
+  }
+  return {
+    upgrade: () =>
+      release({
+        what: 'every host upgraded in mid-canary',
+        wanted: 'promoted',
+        meanwhile: upgradeAll,
+        firstCanaryMs: upgradeMs,
+      }),
+    cuts: () =>
+      release({
+        what: 'each link cut at each stage',
+        wanted: 'promoted',
+        whileTraining: cutEachLink,
+        async meanwhile(id) {
+          for (const stage of ['shadow', 'canary', 'probation']) {
+            await releaseAt(site, id, stage)
+            await cutEachLink()
+          }
+        },
+      }),
+    bad: () =>
+      release({
+        what: 'a bad version, each link cut',
+        wanted: 'rolled_back',
+        async meanwhile(id, version) {
+          await releaseAt(site, id, 'canary')
+          await Promise.all([cutEachLink(), writeFaults(store, { [version]: { invalidShare } })])
+        },
+      }),
+    lost: () =>
+      release({
+        what: 'the hosts of a replica and of a worker lost',
+        wanted: 'promoted',
+        async meanwhile(id) {
+          for (const [stage, name] of [
+            ['canary', 'api1'],
+            ['probation', 'work1'],
+          ] as const) {
+            await releaseAt(site, id, stage)
+            await network.hosts[name].lose()
+            await pause(stageMs)
+            await network.hosts[name].boot()
+            await site.start(name)
+          }
+        },
+      }),
+    away: () =>
+      release({
+        what: `the data host away for ${awayMs / 1_000} s`,
+        wanted: 'promoted',
+        async meanwhile(id) {
+          await releaseAt(site, id, 'canary')
+          network.unplug('data')
+          await pause(awayMs)
+          network.plug('data')
+        },
+      }),
+  }
+}
+
+/** Runs a release from the training to the end. */
+async function playRelease(
+  site: Site,
+  predictions: Predictions,
+  {
+    what,
+    wanted,
+    meanwhile,
+    whileTraining,
+    stageMs,
+    firstCanaryMs = stageMs,
+    say,
+  }: ReleaseScene & Pick<HostsStoryOptions, 'stageMs' | 'say'>,
+): Promise<{ version: string; figures: HostsStoryReport['releases'][number] }> {
+  const before = counts(predictions)
+  const [{ state }] = await Promise.all([
+    trainRelease(site, hostsPolicy(stageMs, firstCanaryMs)),
+    whileTraining?.(),
+  ])
+  const { id, version } = state
+  say(`${what}: ${version} is trained`)
+  await approve(site, id)
+  await meanwhile(id, version)
+  const { outcome = 'none' } = await releaseEnd(site, id)
+  const generation = await followed(site)
+  if (outcome !== 'promoted') predictions.forbid(version)
+  predictions.require(generation)
+  const after = counts(predictions)
+  const figures = { predictions: after.answered - before.answered, failed: after.failed - before.failed }
+  say(
+    `${what}: ${version} ${outcome}, ${figures.predictions} predictions, failed so far: ${reasonsOf(predictions)}`,
+  )
+  return { version, figures: { what, wanted, outcome, ...figures } }
 }
 
 const reasonsOf = (of: Predictions): string =>

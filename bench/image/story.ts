@@ -8,7 +8,7 @@ import { freePort } from '../../cli/embedded/process.ts'
 import { startTemporal } from '../../cli/embedded/temporal.ts'
 import { untilOk } from '../../cli/supervisor/rolling-restart.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
-import { openStore } from '../../store/postgres.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
 import { findOpenRelease, findRelease } from '../../store/release/releases.ts'
 import { checkout, searchAttributes } from '../../temporal.config.ts'
 import { sayTo, untilHolds } from '../fleet/fixture.ts'
@@ -85,81 +85,21 @@ export async function tellImageStory(
     const syncedMs = performance.now()
     await podman('run', '--rm', ...given, images.api, 'cli/tenure.mjs', 'models', 'sync')
     const syncSeconds = (performance.now() - syncedMs) / 1_000
-    const readyMs: number[] = []
-    let api = ''
-    let stopMs = 0
-    for (let start = 0; start < starts; start++) {
-      if (start > 0) {
-        const stoppedMs = performance.now()
-        await podman('stop', '--time', '30', api)
-        stopMs = performance.now() - stoppedMs
-      }
-      const startedMs = performance.now()
-      api = await begin('api', { name: `api-${start}` })
-      await untilOk(`${url}/readyz`)
-      readyMs.push(performance.now() - startedMs)
-    }
+    const { api, ...started } = await measureStarts(
+      (start) => begin('api', { name: `api-${start}` }),
+      url,
+      starts,
+    )
     for (const kind of ['control', 'train'] as const)
       await begin(kind, { command: ['scripts/launch.mjs', 'activities/worker.ts', kind] })
-    const operator = (await insertKey(store, { name: 'olga', role: 'operator' })).key
-    const approver = (await insertKey(store, { name: 'anna', role: 'approver' })).key
-    const trainedMs = performance.now()
-    // A replica may not have read the new key yet.
-    await untilHolds(
-      () => sayTo(url, operator)<{ code?: string }>('POST', `/v1/models/${model}/retrainings`, {}),
-      (response) => response.code === undefined,
-      { what: 'the retraining is accepted', everyMs: 500 },
+    const trained = await trainAndRelease(url, store)
+    const answer = await untilHolds(
+      () => ask(url),
+      (found) => found.version === trained.version,
+      { what: `${trained.version} answers`, withinMs: 60_000 },
     )
-    const open = await untilHolds(
-      () => findOpenRelease(store, model),
-      (found) => found?.state.stage === 'awaiting_approval',
-      { what: 'the trained version awaits its approval', everyMs: 200, withinMs: 300_000 },
-    )
-    const trainSeconds = (performance.now() - trainedMs) / 1_000
-    const { id, version } = open!.state
-    await sayTo(url, approver)('POST', `/v1/releases/${id}/approve`, {})
-    await untilHolds(
-      () => findRelease(store, id),
-      (found) => found?.outcome === 'promoted',
-      { what: 'the release is promoted', everyMs: 200, withinMs: 120_000 },
-    )
-    const ask = async () => {
-      const response = await fetch(`${url}/v1/models/${model}/predict`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ instances: [row] }),
-      })
-      return (await response.json()) as { version?: string }
-    }
-    const answer = await untilHolds(ask, (found) => found.version === version, {
-      what: `${version} answers`,
-      withinMs: 60_000,
-    })
-    // The status of the first process of the container, as this machine sees it.
-    const pid = await podman('inspect', '--format', '{{.State.Pid}}', api)
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-    const valueOf = (field: string) => new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? ''
-    const write =
-      "try { require('node:fs').writeFileSync('/opt/tenure/new', ''); console.log('allowed') } catch ({ code }) { console.log(code) }"
-    const written = await podman('run', '--rm', ...given, images.api, '-e', write)
-    const hoard = 'const held = []; for (;;) held.push(Buffer.alloc(8_000_000, 1))'
-    const beyondLimit = await podman('run', '--rm', '--memory=128m', ...given, images.api, '-e', hoard).then(
-      () => 'ended',
-      ({ code }: { code?: number }) => `code ${code}`,
-    )
-    return {
-      readyMs,
-      stopMs,
-      user: valueOf('Uid'),
-      written,
-      memoryMb: Number(valueOf('VmRSS')) / 1_024,
-      isFiltered: valueOf('Seccomp') === '2',
-      beyondLimit,
-      syncSeconds,
-      trainSeconds,
-      version,
-      answer,
-    }
+    const confinement = await inspectConfinement(api, given, images.api)
+    return { ...started, ...confinement, syncSeconds, ...trained, answer }
   } catch (error) {
     for (const name of begun)
       process.stderr.write(`${name}: ${await podman('logs', '--tail', '20', name).catch(String)}\n`)
@@ -172,5 +112,93 @@ export async function tellImageStory(
     rmSync(home, { recursive: true, force: true })
     // The monitor of a container notes there that the kernel killed it for memory.
     rmSync(join(checkout, 'oom'), { force: true })
+  }
+}
+
+/** Starts the API `starts` times, each after the previous one has stopped. Returns the container of the last. */
+async function measureStarts(
+  begin: (start: number) => Promise<string>,
+  url: string,
+  starts: number,
+): Promise<Pick<ImageStory, 'readyMs' | 'stopMs'> & { api: string }> {
+  const readyMs: number[] = []
+  let api = ''
+  let stopMs = 0
+  for (let start = 0; start < starts; start++) {
+    if (start > 0) {
+      const stoppedMs = performance.now()
+      await podman('stop', '--time', '30', api)
+      stopMs = performance.now() - stoppedMs
+    }
+    const startedMs = performance.now()
+    api = await begin(start)
+    await untilOk(`${url}/readyz`)
+    readyMs.push(performance.now() - startedMs)
+  }
+  return { api, readyMs, stopMs }
+}
+
+async function trainAndRelease(
+  url: string,
+  store: Store,
+): Promise<Pick<ImageStory, 'trainSeconds' | 'version'>> {
+  const operator = (await insertKey(store, { name: 'olga', role: 'operator' })).key
+  const approver = (await insertKey(store, { name: 'anna', role: 'approver' })).key
+  const trainedMs = performance.now()
+  // A replica may not have read the new key yet.
+  await untilHolds(
+    () => sayTo(url, operator)<{ code?: string }>('POST', `/v1/models/${model}/retrainings`, {}),
+    (response) => response.code === undefined,
+    { what: 'the retraining is accepted', everyMs: 500 },
+  )
+  const open = await untilHolds(
+    () => findOpenRelease(store, model),
+    (found) => found?.state.stage === 'awaiting_approval',
+    { what: 'the trained version awaits its approval', everyMs: 200, withinMs: 300_000 },
+  )
+  const trainSeconds = (performance.now() - trainedMs) / 1_000
+  const { id, version } = open!.state
+  await sayTo(url, approver)('POST', `/v1/releases/${id}/approve`, {})
+  await untilHolds(
+    () => findRelease(store, id),
+    (found) => found?.outcome === 'promoted',
+    { what: 'the release is promoted', everyMs: 200, withinMs: 120_000 },
+  )
+  return { trainSeconds, version }
+}
+
+async function ask(url: string): Promise<{ version?: string }> {
+  const response = await fetch(`${url}/v1/models/${model}/predict`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ instances: [row] }),
+  })
+  return (await response.json()) as { version?: string }
+}
+
+/** Reads the user, the memory and the filter of the API's process, and tries to write and to use more memory than allowed. */
+async function inspectConfinement(
+  api: string,
+  given: readonly string[],
+  image: string,
+): Promise<Pick<ImageStory, 'user' | 'written' | 'memoryMb' | 'isFiltered' | 'beyondLimit'>> {
+  // The status of the first process of the container, as this machine sees it.
+  const pid = await podman('inspect', '--format', '{{.State.Pid}}', api)
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const valueOf = (field: string) => new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? ''
+  const write =
+    "try { require('node:fs').writeFileSync('/opt/tenure/new', ''); console.log('allowed') } catch ({ code }) { console.log(code) }"
+  const written = await podman('run', '--rm', ...given, image, '-e', write)
+  const hoard = 'const held = []; for (;;) held.push(Buffer.alloc(8_000_000, 1))'
+  const beyondLimit = await podman('run', '--rm', '--memory=128m', ...given, image, '-e', hoard).then(
+    () => 'ended',
+    ({ code }: { code?: number }) => `code ${code}`,
+  )
+  return {
+    user: valueOf('Uid'),
+    written,
+    memoryMb: Number(valueOf('VmRSS')) / 1_024,
+    isFiltered: valueOf('Seccomp') === '2',
+    beyondLimit,
   }
 }
