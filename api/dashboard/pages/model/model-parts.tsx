@@ -18,7 +18,8 @@ export interface QualityPart {
   weekly: boolean
   /** The number of known outcomes of the champion's predictions. */
   known: number
-  /** ISO 8601: when outcomes of the champion's first predictions are due; absent without a champion. */
+  hasChampion: boolean
+  /** ISO 8601: when outcomes of the champion's first predictions are due; absent from then on. */
   dueAt?: string
 }
 
@@ -27,7 +28,23 @@ export type DriftPart = LastDrift & { chart: ChartSizes }
 const qualityNote =
   'Dots: the middle of each window. Line: value at release. Dashed: limit. Bars: 95 % intervals where the metric has one.'
 
-export const QualitySection = ({ points, metric, chart, weekly, known, dueAt }: QualityPart): PageElement => (
+const NoQuality = ({
+  known,
+  hasChampion,
+  dueAt,
+}: Pick<QualityPart, 'known' | 'hasChampion' | 'dueAt'>): PageElement => (
+  <>
+    {known === 0 ? 'No outcomes yet. Send them to POST /v1/outcomes' : 'Not enough outcomes yet'}
+    {hasChampion && '. Quality is measured as soon as four in five predictions have theirs, at least 100'}
+    {dueAt !== undefined && (
+      <>
+        , or from <Time at={dueAt} /> on (<code>monitor.outcomesWithin</code>)
+      </>
+    )}
+  </>
+)
+
+export const QualitySection = ({ points, metric, chart, weekly, ...coming }: QualityPart): PageElement => (
   <section class="card">
     <h2>Live quality{weekly && ' by week'}</h2>
     <div class="beside">
@@ -35,17 +52,7 @@ export const QualitySection = ({ points, metric, chart, weekly, known, dueAt }: 
       <DataTable
         caption={weekly ? 'Last weeks' : 'Last windows'}
         rows={points.slice(-8).toReversed()}
-        empty={
-          <>
-            {known === 0 ? 'No outcomes yet. Send them to POST /v1/outcomes' : 'Not enough outcomes yet'}
-            {dueAt !== undefined && (
-              <>
-                . Quality is measured as soon as four in five predictions have theirs, at least 100, or from{' '}
-                <Time at={dueAt} /> on (<code>monitor.outcomesWithin</code>)
-              </>
-            )}
-          </>
-        }
+        empty={<NoQuality {...coming} />}
         columns={[
           {
             head: 'To',

@@ -48,9 +48,15 @@ const windows = 60
 const maxOutcomes = 3_000
 const maxRuns = 8
 
-/** Returns when outcomes of the champion's first predictions are due, in ISO 8601. */
-const outcomesDueAt = (since: string, monitor?: MonitorPolicy): string =>
-  new Date(Date.parse(since) + completeMonitorPolicy(monitor).observedMs).toISOString()
+/** Returns when outcomes of the champion's first predictions are due, in ISO 8601; undefined from then on. */
+export function outcomesDueAt(
+  { since }: Pick<Champion, 'since'>,
+  monitor: MonitorPolicy | undefined,
+  nowMs: number,
+): string | undefined {
+  const dueMs = Date.parse(since) + completeMonitorPolicy(monitor).observedMs
+  return dueMs > nowMs ? new Date(dueMs).toISOString() : undefined
+}
 
 /** Accepts a time also as the field shows it: `2026-03-01 12:00` or with seconds, in UTC. */
 export const typedTime = z.preprocess(
@@ -134,7 +140,8 @@ export const modelPage = definePage({
         chart: qualityChart,
         weekly,
         known: answered.length,
-        dueAt: champion && outcomesDueAt(champion.since, definition.monitor),
+        hasChampion: champion !== undefined,
+        dueAt: champion && outcomesDueAt(champion, definition.monitor, Date.now()),
       },
       drift: lastDrift && driftChart && { ...lastDrift, chart: driftChart },
       nowMs: Date.now(),
