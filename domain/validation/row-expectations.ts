@@ -118,8 +118,10 @@ export function judgeRows(expectation: Expectation, table: BatchTable): Expectat
     if (each && columns.length > 1)
       for (const name of columns)
         if (!each(table.columns[name]?.at(row))) culprits.set(name, (culprits.get(name) ?? 0) + 1)
-    if (examples.length < maxExamples)
-      examples.push(columns.map((name) => shown(table.columns[name]?.at(row) ?? null)).join(', '))
+    const cells = columns.map((name) => table.columns[name]?.at(row) ?? null)
+    // A row without any of the values is no example of one.
+    if (examples.length < maxExamples && cells.some((cell) => cell !== null))
+      examples.push(cells.map(shown).join(', '))
   }
   if (tested === 0) {
     const passed = expectation.check === 'complete_when'
@@ -132,7 +134,7 @@ export function judgeRows(expectation: Expectation, table: BatchTable): Expectat
     passed,
     observed: share,
     failing,
-    ...(failing > 0 ? { examples } : {}),
+    ...(examples.length > 0 && { examples }),
     message: `${groupedDigits(tested - failing)} of ${groupedDigits(tested)} rows comply: ${percent(share)} ${passed ? '≥' : '<'} ${percent(result.mostly)}${listed(culprits)}${passed ? '' : advice(expectation, examples)}`,
   }
 }

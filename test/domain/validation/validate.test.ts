@@ -97,6 +97,18 @@ describe('an expectation of single rows', () => {
     })
   })
 
+  it('shows no row without a value as an example of a value', () => {
+    const some: BatchTable = {
+      rows: 4,
+      columns: { size: [null, 1, null, null], colour: ['red', null, null, 'blue'] },
+    }
+    expect(judge({ check: 'complete', columns: ['size'] }, {}, some)).not.toHaveProperty('examples')
+    expect(judge({ check: 'complete', columns: ['size', 'colour'] }, {}, some)).toMatchObject({
+      failing: 4,
+      examples: ['null, red', '1, null', 'null, blue'],
+    })
+  })
+
   it('keeps a few examples only', () => {
     const many: BatchTable = { rows: 100, columns: { size: Array.from({ length: 100 }, (_, row) => row) } }
     expect(judge({ check: 'between', column: 'size', max: -1 }, {}, many)).toMatchObject({
