@@ -1,4 +1,5 @@
 /** Words what the gate has judged besides its metrics: fairness, the worst slice and the calibration, with their figures. */
+import { fairnessText } from '../../domain/evaluation/fairness.ts'
 import { worstSlicesFirst } from '../../domain/evaluation/slices.ts'
 import { counted, fourDigits } from '../../domain/figures.ts'
 import type { JudgedParts } from '../client/responses.ts'
@@ -11,10 +12,11 @@ export function gateParts({
   policy,
 }: Partial<JudgedParts>): string[] {
   const figure = (value: number | null | undefined) => fourDigits(value ?? null, '–')
-  const lines = fairness.map(
-    ({ attribute, verdict, selectionRatio, tprDifference, fprDifference }) =>
-      `fairness by ${attribute}: ${verdict}; smallest over largest selection rate ${figure(selectionRatio.value)}, true-positive rates differ by ${figure(tprDifference.value)}, false-positive rates by ${figure(fprDifference.value)}`,
-  )
+  const lines = fairness.map((row) => {
+    const { selectionRatio, tprDifference, fprDifference } = row
+    const figures = `; smallest over largest selection rate ${figure(selectionRatio.value)}, true-positive rates differ by ${figure(tprDifference.value)}, false-positive rates by ${figure(fprDifference.value)}`
+    return `fairness by ${row.attribute}: ${fairnessText(row)}${row.verdict === 'undefined' ? '' : figures}`
+  })
   const metric = policy?.slices.metric
   const [worst] = worstSlicesFirst(slices, metric)
   if (worst !== undefined && metric !== undefined)

@@ -105,6 +105,17 @@ interface Share {
   entities?: number
 }
 
+/** The verdict in words; where nothing could be compared, with the reason. */
+export function fairnessText({ verdict, groups }: GateFairnessRow): string {
+  if (verdict !== 'undefined') return verdict
+  if (groups.length === 0)
+    return 'not judged, because no test row has both a group and an answer of yes or no'
+  const judged = groups.filter((group) => group.judged)
+  if (judged.length < 2)
+    return `not judged, because ${judged.length === 0 ? 'no group has' : `only ${judged[0]!.group} has`} enough test rows`
+  return 'not judged, because no two groups have rates that can be compared'
+}
+
 /** The rates of the judged groups: selection, true positives, false positives. */
 function countRates(
   values: readonly (string | null)[],

@@ -1,6 +1,6 @@
 /** Renders the report of the gate as Markdown: the verdict in one sentence, the reasons, and every figure. */
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
-import type { GateFairnessRow } from './fairness.ts'
+import { fairnessText, type GateFairnessRow } from './fairness.ts'
 import { worstSlicesFirst } from './slices.ts'
 import { isGuard, challengerText, verdictText, type GateMetricRow } from './metric-table.ts'
 import type { GateReport, GateVerdict } from './gate.ts'
@@ -165,10 +165,10 @@ function fairnessTable(row: GateFairnessRow): string {
   const percent = levelPercent(row.confidence)
   const interval = ({ value, low, high }: GateFairnessRow['selectionRatio']) =>
     value === null
-      ? 'undefined'
+      ? 'not comparable'
       : `${numberText(value)} (${percent} %: ${numberText(low)} to ${numberText(high)})`
   const table = titledTable(
-    `## Fairness by ${escapedText(row.attribute)}: ${row.verdict}`,
+    `## Fairness by ${escapedText(row.attribute)}: ${escapedText(fairnessText(row))}`,
     ['group', 'rows', 'selected', 'true positives', 'false positives', 'judged'],
     row.groups.map((group) => [
       escapedText(group.group),

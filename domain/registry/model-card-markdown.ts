@@ -117,7 +117,7 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
       evaluation.fairness.map((row) => [
         escapedText(row.attribute),
         numberText(row.selectionRatio),
-        row.verdict,
+        escapedText(row.finding),
       ]),
     ),
     table(

@@ -4,6 +4,7 @@
  */
 import type { FeatureFit, Features, Output } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
+import { fairnessText } from '../evaluation/fairness.ts'
 import { worstSlicesFirst } from '../evaluation/slices.ts'
 import { firstNames } from '../errors.ts'
 import { totalBytesOf, type Manifest } from '../model/manifest.ts'
@@ -176,13 +177,13 @@ function evaluationOf({ verdict, baselineVersion, report }: CardSource['evaluati
     metrics: metrics.map((row) => fieldsOf(row, metricFields)),
     /** The metric that compares slices; null for a report without a policy. */
     sliceMetric: report.policy?.slices.metric ?? null,
-    /** The worst slices first. */
     slices: worstSlicesFirst(slices, report.policy?.slices.metric).map((row) => fieldsOf(row, sliceFields)),
     calibration: calibration
       ? { ...fieldsOf(calibration.challenger, ['brier', 'ece']), verdict: calibration.verdict }
       : null,
     fairness: fairness.map((row) => ({
       ...fieldsOf(row, ['attribute', 'verdict']),
+      finding: fairnessText(row),
       selectionRatio: row.selectionRatio.value,
     })),
     /** The behaviour tests of the model file. */

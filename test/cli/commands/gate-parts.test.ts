@@ -41,6 +41,14 @@ it('an approver reads each judged attribute, the worst slice and the calibration
   expect(gateParts({})).toEqual([])
 })
 
+it('fairness that was not judged has a reason and no figures', () => {
+  const [row] = report([]).fairness
+  const fairness = [{ ...row!, verdict: 'undefined' as const }]
+  expect(gateParts({ fairness })).toEqual([
+    'fairness by age_group: not judged, because no test row has both a group and an answer of yes or no',
+  ])
+})
+
 it('a blocked slice is the worst one, and without a champion the one with the worst value', () => {
   const nameIn = (slices: object[]) => /: (\w+):/.exec(gateParts(report(slices))[1]!)?.[1]
   expect(nameIn([slice('evening', -0.02, 0.81), slice('night', -0.01, 0.82, 'blocked')])).toBe('night')

@@ -1,6 +1,6 @@
 /** Shows by simulation that a fair model is refused at most at the declared rate, and an unfair one is found. */
 import { describe, expect, it } from 'vitest'
-import { judgeFairness, type GateFairnessRow } from '../../../domain/evaluation/fairness.ts'
+import { fairnessText, judgeFairness, type GateFairnessRow } from '../../../domain/evaluation/fairness.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { score } from '../../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
@@ -202,4 +202,24 @@ it('a report names the pair that breaks the limit, though a small group may diff
   expect(row?.selectionRatio.high).toBeLessThan(0.8)
   // Three pairs of selection and false-positive rates; the small group has fewer than ten positives.
   expect(row?.confidence).toBeCloseTo(1 - 0.05 / 7, 10)
+})
+
+it.each<[why: string, values: (string | null)[], minRows?: number]>([
+  ['no test row has both a group and an answer of yes or no', Array.from({ length: 600 }, () => null)],
+  ['no group has enough test rows', Array.from({ length: 600 }, (_, i) => `g${i}`)],
+  ['only b has enough test rows', Array.from({ length: 600 }, (_, i) => (i < 50 ? 'a' : 'b'))],
+  ['no two groups have rates that can be compared', ['a', 'a', 'b', 'b'], 1],
+])('fairness that cannot be judged says why: %s', (why, values, minRows = policy.fairness.minRows) => {
+  const y = values.map((_, i) => i % 2)
+  const scored = score(
+    'binary',
+    y,
+    y.map(() => [0.1]),
+    policy,
+  )
+  const limits = { ...policy, fairness: { ...policy.fairness, minRows } }
+  const [row] = judgeFairness([{ attribute: 'x', values }], scored, limits)
+  expect(row?.verdict).toBe('undefined')
+  expect(fairnessText(row!)).toBe(`not judged, because ${why}`)
+  expect(fairnessText({ ...row!, verdict: 'ok' })).toBe('ok')
 })

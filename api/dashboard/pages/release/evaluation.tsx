@@ -10,6 +10,7 @@ import {
   verdictText,
   type GateMetricRow,
 } from '../../../../domain/evaluation/metric-table.ts'
+import { fairnessText } from '../../../../domain/evaluation/fairness.ts'
 import { worstSlicesFirst, type GateSliceRow } from '../../../../domain/evaluation/slices.ts'
 import type { PageElement } from '../../page.ts'
 import {
@@ -216,7 +217,7 @@ const Notes = ({ report }: { report: GateReport }): PageElement => {
         `Level ${level}: ${percentText(below)} of labels below, ${percentText(atOrBelow)} at or below`,
     ),
     ...(calibration === null ? [] : [`Calibration: ${plain(calibration.verdict)}`]),
-    ...fairness.map(({ attribute, verdict }) => `Fairness by ${attribute}: ${plain(verdict)}`),
+    ...fairness.map((row) => `Fairness by ${row.attribute}: ${fairnessText(row)}`),
   ]
   if (notes.length === 0) return <></>
   return (
