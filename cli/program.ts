@@ -1,6 +1,6 @@
 /** Runs the command line: builds the commands with their options and help, and prints every error in one format. */
 import { Command, CommanderError, Option } from 'commander'
-import { errorTable, isError, remedyOf } from '../domain/errors.ts'
+import { errorTable, isError, remedyOf, type ErrorCode } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { readVersion } from '../temporal.config.ts'
 import { commandProblemOf, type Client } from './client/client.ts'
@@ -206,7 +206,8 @@ function describe(error: unknown, path: readonly string[]): CommandProblem {
   }
   if (isError(error)) {
     const { status } = errorTable[error.code]
-    return { code: error.code, detail: error.message, remedy: remedyOf(error), status }
+    const remedy = startRemedy(error.code, path) ?? remedyOf(error)
+    return { code: error.code, detail: error.message, remedy, status }
   }
   const reason = error instanceof Error ? error.message : ''
   if (/\b(ENOSPC|EDQUOT)\b|no space left on device/i.test(reason))
@@ -220,6 +221,15 @@ function describe(error: unknown, path: readonly string[]): CommandProblem {
     detail: error instanceof Error ? (error.stack ?? error.message) : String(error),
     remedy: 'Report this defect with the lines above; check the installation with `tenure doctor`.',
   }
+}
+
+/** The remedy of a command that asks a server itself. That of the API tells callers whose predictions continue to retry later. */
+function startRemedy(code: ErrorCode, [command]: readonly string[]): string | undefined {
+  const variable = { postgres_unavailable: 'DATABASE_URL', temporal_unavailable: 'TEMPORAL_ADDRESS' }[
+    code as string
+  ]
+  if (variable === undefined || command === 'up') return undefined
+  return `Start the installation with \`tenure up\`, or set ${variable} to a server that runs; \`tenure doctor\` finds the cause.`
 }
 
 /** Redacts what was typed: it may hold a password or a key, and CI keeps the output. */

@@ -67,6 +67,8 @@ const specs = [
   breaks('defect', new TypeError('x is undefined')),
   breaks('full', new Error('ENOSPC: no space left on device, write')),
   breaks('misconfigured', new DomainError('configuration_invalid', '2 issues')),
+  breaks('direct', new DomainError('postgres_unavailable', 'Postgres did not answer')),
+  breaks('up', new DomainError('postgres_unavailable', 'Postgres did not answer')),
   breaks('unlike', failure({ code: 'otherwise', detail: 'it was rolled back' })),
   {
     name: 'group',
@@ -135,6 +137,15 @@ describe('a command', () => {
   ])('names the help of the command where the remedy of the API names fields: %s', async (path, remedy) =>
     expect((await run('fetch', path, '--url', url)).err).toContain(`(invalid_request)\n      ${remedy}\n`),
   )
+
+  it.each([
+    ['direct', 'Start the installation with `tenure up`, or set DATABASE_URL to a server that runs'],
+    ['up', errorTable.postgres_unavailable.remedy],
+  ])('%s has the remedy of a command that asks a server itself', async (name, remedy) => {
+    const { code, err } = await run(name)
+    expect(code).toBe(exitCodes.unreachable)
+    expect(err).toContain(`(postgres_unavailable)\n      ${remedy}`)
+  })
 
   it('prints errors as JSON in JSON mode', async () => {
     const result = await run('fetch', '/refused', '--json', '--url', url)
