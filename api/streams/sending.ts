@@ -26,7 +26,7 @@ export interface SendingOptions {
 }
 
 /** The prefixes of the actions in the topic of releases. */
-export const releaseActions = ['release.', 'champion.', 'routing.', 'flag.'] as const
+export const releaseActions = ['release.', 'champion.', 'routing.', 'kill_switch.'] as const
 
 /** A poll costs one statement; listening would cost each replica a connection per topic. */
 const everyMs = 1_000

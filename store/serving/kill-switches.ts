@@ -34,7 +34,7 @@ export async function writeKillSwitch(store: Store, write: KillSwitchWrite): Pro
     const flag = fromRow<Flag>(row)
     await appendAudit(database, {
       actor,
-      action: 'flag.set',
+      action: 'kill_switch.set',
       subject: model,
       model,
       detail: { serve, reason, revision: flag.revision },

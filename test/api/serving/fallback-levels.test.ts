@@ -182,7 +182,7 @@ describe('the monitor', () => {
     }, 'the previous one')
     expect(await give(model, version, automatic)).toBe(false)
     const rows = await fixture.store.query(
-      sql`select from audit where action = 'flag.set' and model = ${model}`,
+      sql`select from audit where action = 'kill_switch.set' and model = ${model}`,
     )
     expect(rows).toHaveLength(1)
   })

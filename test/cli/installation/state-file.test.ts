@@ -123,8 +123,8 @@ describe('the page', () => {
       'key.created by admin',
       'key.created by admin',
       'channel.added by admin',
-      'flag.set by admin',
-      'flag.set by admin',
+      'kill_switch.set by admin',
+      'kill_switch.set by admin',
     ])
     expect((await verifyAudit(fixture.store)).breach).toBeUndefined()
   })

@@ -239,7 +239,7 @@ async function writeRecords(
       { reason: `fewer late trains are missed ${hostile}`.trim() },
     ],
     ['release', 'champion.promoted', champion, { from: null, share: 10_000 }],
-    [`ben ${hostile}`.trim(), 'flag.written', model, { serve: 'champion', reason: 'calls from Graz' }],
+    [`ben ${hostile}`.trim(), 'kill_switch.set', model, { serve: 'champion', reason: 'calls from Graz' }],
     ['olga', 'alert.acknowledged', 'alert/1', { kind: 'drift_warn', reason: null }],
   ]
   for (const [actor, action, subject, detail] of rows)

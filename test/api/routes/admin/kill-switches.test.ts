@@ -77,7 +77,7 @@ describe('a kill switch set to the champion', () => {
     await put(model, 'champion')
     await put(model, 'normal')
     const rows = await fixture.store.query<{ actor: string; detail: unknown }>(
-      sql`select actor, detail from audit where action = 'flag.set' and model = ${model} order by seq`,
+      sql`select actor, detail from audit where action = 'kill_switch.set' and model = ${model} order by seq`,
     )
     expect(rows).toEqual([
       { actor: 'olga', detail: { serve: 'champion', reason: 'it looks wrong', revision: 1 } },
