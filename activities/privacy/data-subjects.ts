@@ -14,6 +14,7 @@ import {
   listModelSnapshots,
   markSnapshotDropped,
 } from '../../store/privacy/erased-snapshots.ts'
+import type { HashedSubject } from '../../store/privacy/hashed-subject.ts'
 import type { Database } from '../../store/postgres.ts'
 import { openSubjectKey, type SubjectKey } from '../../store/signing/subject-hash.ts'
 import { insertSnapshot, type Snapshot } from '../../store/training/snapshots.ts'
@@ -45,24 +46,40 @@ export async function settleSubjects(
   const subjectIsNumber = exactNumbers.includes(subject) || new RegExp(numberTypes).test(type)
   const column = quotedIdentifier(subject)
   const text = 'cast(person as varchar)'
-  const name = subjectIsNumber && !/INT/.test(type) ? canonicalNumberSql('person') : text
+  const number = canonicalNumberSql('person')
+  const name = subjectIsNumber && !/INT/.test(type) ? number : text
   const hashOf = (value: string) => `sha256(${textLiteral(subjectKey.key)} || ${value})`
   // Each person is hashed once, however many rows there are.
   const persons = `(select distinct ${column} as person from known where ${column} is not null)`
   const erased = await listErasedSubjects(store, { model, subjectKey })
   if (erased.length > 0) {
-    const list = erased.map(textLiteral).join(', ')
-    // A person may have been erased while the column was a text.
-    const named = [...new Set([name, text])].map((each) => `${hashOf(each)} in (${list})`).join(' or ')
-    await duck.run(`delete from known where ${column} in (select person from ${persons} where ${named})`)
+    // A person may have been erased while the column was a text, or while it was a number.
+    const named = [...new Set([name, text])].map((each) => isOneOf(hashOf(each), erased))
+    if (!subjectIsNumber)
+      named.push(
+        isOneOf(
+          hashOf(number),
+          erased.filter(({ isNumber }) => isNumber),
+        ),
+      )
+    await duck.run(
+      `delete from known where ${column} in (select person from ${persons} where ${named.join(' or ')})`,
+    )
   }
   const draft = await artifacts.draft('.parquet')
+  // Where the column becomes a number later, a text is also found by the number that it writes.
+  const written = subjectIsNumber ? 'cast(null as varchar)' : hashOf(number)
   await duck.run(
-    `copy (select distinct ${hashOf(name)} as subject from ${persons} where ${name} is not null order by subject)
+    `copy (select distinct ${hashOf(name)} as subject, ${written} as number from ${persons} where ${name} is not null order by subject)
      to ${textLiteral(draft)} (format parquet, compression zstd)`,
   )
   return { subjects: (await artifacts.take('snapshots', draft)).digest, subjectIsNumber }
 }
+
+const isOneOf = (hash: string, erased: readonly HashedSubject[]): string =>
+  erased.length === 0
+    ? 'false'
+    : `${hash} in (${erased.map(({ subjectHash }) => textLiteral(subjectHash)).join(', ')})`
 
 /** Throws `invalid_model_file` without the column. */
 async function typeOf(duck: Duck, model: string, subject: string): Promise<string> {
@@ -93,12 +110,12 @@ export async function insertUnlessErased(
   const subjectKey = await openSubjectKey(config.signing.subjectKey)
   for (;;) {
     const erased = await listErasedSubjects(store, { model, subjectKey })
-    if (await withDuck((duck) => holdsAny(duck, artifacts, subjects, erased))) return false
+    if (await withDuck((duck) => holdsAny(duck, artifacts, { subjects }, erased))) return false
     // An erasure that follows the transaction lists this snapshot; one that came before it is searched for.
     const isStored = await store.transaction(async (database) => {
       await lockErasedSubjects(database, model)
       const now = await listErasedSubjects(database, { model, subjectKey })
-      if (now.join() !== erased.join()) return false
+      if (JSON.stringify(now) !== JSON.stringify(erased)) return false
       await insertSnapshot(database, snapshot)
       return true
     })
@@ -107,23 +124,24 @@ export async function insertUnlessErased(
 }
 
 /**
- * Finds the snapshots of a model that contain a subject. Those whose list cannot be read are returned as unknown, and with `isDeclared`
- * those without a list. Throws `artifact_corrupt` while the store has no file at all: its disk is then missing, and every snapshot would be
+ * Finds the snapshots of a model that contain a subject. Those whose list cannot be read or does not tell are returned as unknown, and with
+ * `isDeclared` those without a list. Throws `artifact_corrupt` while the store has no file at all: its disk is then missing, and every snapshot would be
  * listed for deletion.
  */
 export async function findSnapshotsOf(
   { store, artifacts }: Pick<Deps, 'store' | 'artifacts'>,
-  { model, subjectHash, isDeclared }: { model: string; subjectHash: string; isDeclared: boolean },
+  { model, subject, isDeclared }: { model: string; subject: HashedSubject; isDeclared: boolean },
 ): Promise<{ digest: string; holds: 'yes' | 'unknown' }[]> {
   const found: { digest: string; holds: 'yes' | 'unknown' }[] = []
   const snapshots = await listModelSnapshots(store, model)
   await withDuck(async (duck) => {
-    for (const { digest, subjects } of snapshots) {
+    for (const { digest, subjects, isNumber } of snapshots) {
       if (subjects === undefined) {
         if (isDeclared) found.push({ digest, holds: 'unknown' })
         continue
       }
-      const holds = await holdsAny(duck, artifacts, subjects, [subjectHash]).catch(async (error: unknown) => {
+      const list = { subjects, isNumber }
+      const holds = await holdsAny(duck, artifacts, list, [subject]).catch(async (error: unknown) => {
         if (!isError(error, 'artifact_corrupt')) throw error
         if (!(await hasFiles(artifacts))) throw error
         return undefined
@@ -140,16 +158,19 @@ async function hasFiles(artifacts: Artifacts): Promise<boolean> {
   return false
 }
 
+/** Undefined if the list has texts of numbers and was stored without the numbers, as it was in the past. */
 async function holdsAny(
   duck: Duck,
   artifacts: Artifacts,
-  subjects: string,
-  hashes: readonly string[],
-): Promise<boolean> {
-  if (hashes.length === 0) return false
+  { subjects, isNumber: isOfNumbers = false }: { subjects: string; isNumber?: boolean },
+  erased: readonly HashedSubject[],
+): Promise<boolean | undefined> {
   const list = `read_parquet(${textLiteral(await artifacts.locate('snapshots', subjects))})`
-  const wanted = hashes.map(textLiteral).join(', ')
-  return (await duck.rows(`select 1 from ${list} where subject in (${wanted}) limit 1`)).length > 0
+  const numbers = isOfNumbers ? [] : erased.filter(({ isNumber }) => isNumber)
+  const hasNumbers = (await columnTypes(duck, list)).has('number')
+  const named = [isOneOf('subject', erased), ...(hasNumbers ? [isOneOf('number', numbers)] : [])]
+  const found = await duck.rows(`select 1 from ${list} where ${named.join(' or ')} limit 1`)
+  return found.length > 0 || (numbers.length > 0 && !hasNumbers ? undefined : false)
 }
 
 /** Deletes snapshots past their deadline; a running training keeps its snapshot for another hour. Returns their number. */

@@ -154,11 +154,11 @@ async function eraseElsewhere({ slow, key }: Scene, { id, model }: Erasure): Pro
   if (batches.length > 0) await noteErasure(slow, { id, note })
 }
 
-async function keepSnapshots(scene: Scene, { id, model, subjectHash }: Erasure): Promise<void> {
+async function keepSnapshots(scene: Scene, { id, model, ...subject }: Erasure): Promise<void> {
   const { store, config } = scene
   const { definition } = await getModel(store, model)
   const isDeclared = definition.subject !== undefined
-  const snapshots = await findSnapshotsOf(scene, { model, subjectHash, isDeclared })
+  const snapshots = await findSnapshotsOf(scene, { model, subject, isDeclared })
   const note = 'the model file declares no `subject`, so only snapshots from when it did can be searched'
   if (!isDeclared) await noteErasure(store, { id, note })
   await keepErasedSnapshots(store, { id, snapshots, days: config.retention.erasedSnapshotDays })

@@ -21,15 +21,18 @@ export function canonicalNumber(given: string): string | undefined {
   return sign === '-' && text !== '0' ? `-${text}` : text
 }
 
-/** Returns DuckDB SQL for the same of a column of numbers, or of their texts; null for NaN and infinity. */
+/** Returns DuckDB SQL for the same of a column of numbers, or of texts; null for one that is no finite number. */
 export function canonicalNumberSql(column: string): string {
   const text = `lower(cast(${column} as varchar))`
-  const sign = `case when starts_with(${text}, '-') then '-' else '' end`
-  const digits = `replace(regexp_extract(${text}, '[0-9.]+'), '.', '')`
-  const exponent = `cast(regexp_extract(${text}, 'e(.*)$', 1) as integer)`
-  // DuckDB writes an exponent from 16 on and below -4; a number has at most 17 digits.
-  const plain = `${sign} || case when ${exponent} < 0 then '0.' || repeat('0', -${exponent} - 1) || ${digits}
-    else rpad(${digits}, ${exponent} + 1, '0') end`
-  const short = `regexp_replace(regexp_replace(${text}, '\\.0*$|(\\.[0-9]*[1-9])0+$', '\\1'), '^-0$', '0')`
-  return `case when contains(${text}, 'e') then ${plain} when regexp_full_match(${text}, '-?[0-9.]+') then ${short} end`
+  const partOf = (group: number) =>
+    `regexp_extract(${text}, '^([+-]?)([0-9]*)\\.?([0-9]*)(?:e([+-]?[0-9]+))?$', ${group})`
+  const digits = `(${partOf(2)} || ${partOf(3)})`
+  const point = `(length(${partOf(2)}) + coalesce(try_cast(${partOf(4)} as integer), 0))`
+  const whole = `cast(greatest(${point}, 0) as integer)`
+  const before = `ltrim(rpad(left(${digits}, ${whole}), ${whole}, '0'), '0')`
+  const after = `rtrim(repeat('0', greatest(-${point}, 0)) || substr(${digits}, ${whole} + 1), '0')`
+  const sign = `case when ${partOf(1)} = '-' and ${before} || ${after} <> '' then '-' else '' end`
+  const isNumber = `regexp_full_match(${text}, '[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)(e[+-]?[0-9]{1,3})?')`
+  return `case when length(${text}) <= ${maxLength} and ${isNumber}
+    then ${sign} || coalesce(nullif(${before}, ''), '0') || coalesce('.' || nullif(${after}, ''), '') end`
 }

@@ -11,13 +11,19 @@ interface HeldSnapshot {
   subjects?: string
 }
 
+interface ModelSnapshot extends HeldSnapshot {
+  /** Whether the subject column is a number. */
+  isNumber?: boolean
+}
+
 /**
  * The snapshots whose file still exists. Equal rows are one snapshot, of the model that took it first: a list of data subjects is that of
  * its model, which may name another column.
  */
 export const listModelSnapshots = (database: Database, model: string) =>
-  rowsFrom(database).list<HeldSnapshot>(sql`
-    select digest, case when model = ${model} then source ->> 'subjects' end as subjects from snapshots
+  rowsFrom(database).list<ModelSnapshot>(sql`
+    select digest, (source ->> 'subjectIsNumber')::boolean as is_number,
+      case when model = ${model} then source ->> 'subjects' end as subjects from snapshots
     where dropped_at is null and ${isUsedBy(model)}
     order by created_at, digest`)
 

@@ -4,6 +4,7 @@ import { DomainError } from '../../domain/errors.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { SubjectKey } from '../signing/subject-hash.ts'
+import type { HashedSubject } from './hashed-subject.ts'
 
 /** Returns which of these predictions belong to an erased request. */
 export async function findErased(database: Database, predictionIds: readonly string[]): Promise<Set<string>> {
@@ -55,19 +56,16 @@ export async function findErasedEvents(
 export const hasErasures = (database: Database): Promise<boolean> =>
   rowsFrom(database).any(sql`select from erasures limit 1`)
 
-/**
- * Returns the hashes of the subjects whose rows are excluded from a model. Throws `configuration_invalid` if they were made with another
- * key.
- */
+/** Returns the subjects whose rows are excluded from a model. Throws `configuration_invalid` if they were hashed with another key. */
 export async function listErasedSubjects(
   database: Database,
   { model, subjectKey }: { model: string; subjectKey: SubjectKey },
-): Promise<string[]> {
-  const rows = await database.query<{ subject_hash: string; key_digest: string }>(sql`
-    select distinct subject_hash, key_digest from erasures
-    where model = ${model} order by subject_hash`)
-  if (rows.some(({ key_digest: digest }) => digest !== subjectKey.digest)) throw underAnotherKey(model)
-  return rows.map(({ subject_hash: hash }) => hash)
+): Promise<HashedSubject[]> {
+  const rows = await rowsFrom(database).list<HashedSubject & { keyDigest: string }>(sql`
+    select distinct subject_hash, is_number, key_digest from erasures
+    where model = ${model} order by subject_hash, is_number`)
+  if (rows.some(({ keyDigest }) => keyDigest !== subjectKey.digest)) throw underAnotherKey(model)
+  return rows
 }
 
 /** Throws `configuration_invalid` if persons were erased from the model under another key: they would not be recognised. */

@@ -16,6 +16,8 @@ export interface Erasure {
   model: string
   /** The hash of the subject's key; the key itself is not stored. */
   subjectHash: string
+  /** Whether texts that write the same number name the subject. */
+  isNumber: boolean
   keyDigest: string
   requestedBy: string
   /** ISO 8601. */
@@ -100,7 +102,7 @@ export async function noteErasure(
 }
 
 const selected: Sql = sql`
-  select id, model, subject_hash, key_digest, requested_by, requested_at, stage, reached_at, counts, outstanding, notes, (
+  select id, model, subject_hash, is_number, key_digest, requested_by, requested_at, stage, reached_at, counts, outstanding, notes, (
     select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('digest', held.digest, 'holds', holds, 'dropAfter', drop_after,
       'droppedAt', dropped_at)) order by held.digest), '[]')
     from erasure_snapshots as held join snapshots on snapshots.digest = held.digest where erasure_id = erasures.id

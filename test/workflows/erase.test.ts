@@ -416,7 +416,8 @@ describe('snapshots after an erasure', () => {
       code: 'artifact_corrupt',
     })
     const { hashOf } = await openSubjectKey(deps.config.signing.subjectKey)
-    const asked = { model: 'iris', subjectHash: hashOf('600'), isDeclared: true }
+    const subject = { subjectHash: hashOf('600'), isNumber: false }
+    const asked = { model: 'iris', subject, isDeclared: true }
     const find = () => findSnapshotsOf(deps, asked)
     expect(await find()).toContainEqual({ digest: 'sha256:of-another-model', holds: 'yes' })
     // A list that is lost does not stop an erasure, also where its snapshot is lost; a store without any file does, for a while.

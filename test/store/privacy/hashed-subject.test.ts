@@ -78,6 +78,18 @@ it.each<[type: string, value: string, expected: string | null]>([
   // As Postgres writes its numerics, which DuckDB keeps as texts.
   ['varchar', '4711.50', '4711.5'],
   ['varchar', 'NaN', null],
+  ['varchar', '007', '7'],
+  ['varchar', '+7.', '7'],
+  ['varchar', '-.50', '-0.5'],
+  ['varchar', '-0.00', '0'],
+  ['varchar', '4.711E3', '4711'],
+  ['varchar', '4711e-2', '47.11'],
+  ['varchar', '47110e-1', '4711'],
+  ['varchar', '12345678901234567890123.450', '12345678901234567890123.45'],
+  ['varchar', 'e5', null],
+  ['varchar', '.', null],
+  ['varchar', '7 ', null],
+  ['varchar', 'a-4711', null],
 ])('a %s of %s has the same text in DuckDB, TypeScript and Postgres', async (type, value, expected) => {
   const [row] = await withDuck((duck) =>
     duck.rows<{ given: string | null; number: string | null }>(
@@ -215,10 +227,8 @@ async function scene(type: string, persons: readonly string[], routingKeys: read
       await eraseSpan(store, { id, key, ...span })
       await eraseBatchRows(store, { id, key })
       await eraseRest(store, { id, key })
-      const held = await findSnapshotsOf(
-        { store, artifacts },
-        { model, subjectHash: (await getErasure(store, id)).subjectHash, isDeclared: true },
-      )
+      const hashed = await getErasure(store, id)
+      const held = await findSnapshotsOf({ store, artifacts }, { model, subject: hashed, isDeclared: true })
       // The model has a snapshot without a list, of its first version.
       return held.some(({ holds }) => holds === 'yes')
     },
@@ -320,6 +330,44 @@ it('the erasure of a text that looks like a number leaves other texts of the sam
   const left = ['007', '1001', '7.50']
   expect(await persons()).toEqual({ snapshot: left, batch: left, log: left, features: left })
   expect(await filtered(['7', '7.0', '007', '7.50'])).toBe(1)
+})
+
+describe('the erasure of a number whose column was a text before', () => {
+  /** Stores a newer snapshot with a number in the column, whose list is lost. */
+  const becomesNumber = (model: string) =>
+    fixture.store.query(sql`
+      insert into snapshots (digest, model, as_of, rows, bytes, columns, source, created_at)
+      select digest || '-number', model, as_of, rows, bytes, columns,
+        ${JSON.stringify({ subjects: `sha256:${'0'.repeat(64)}`, subjectIsNumber: true })}, created_at + interval '1 hour'
+      from snapshots where model = ${model} and source ? 'subjects'`)
+
+  it.each(['4711', '4711.00', '4.711e3'])(
+    'as %s finds the snapshot with the text 4711.00',
+    async (subject) => {
+      const { model, erase, persons } = await scene('varchar', ['4711.00', '4712', 'none'], [])
+      await becomesNumber(model)
+      expect(await erase('4713')).toBe(false)
+      expect(await erase(subject)).toBe(true)
+      expect((await persons()).snapshot).toEqual(['4712', 'none'])
+    },
+  )
+
+  it('does not know whether a list that was stored without numbers holds it', async () => {
+    const { store } = fixture
+    const { model, request } = await scene('varchar', ['4712'], [])
+    const draft = await artifacts.draft('.parquet')
+    await withDuck((duck) =>
+      duck.run(`copy (select 'a hash' as subject) to ${textLiteral(draft)} (format parquet)`),
+    )
+    const { digest } = await artifacts.take('snapshots', draft)
+    await store.query(sql`
+      update snapshots set source = jsonb_set(source, '{subjects}', to_jsonb(${digest}::text))
+      where model = ${model} and source ? 'subjects'`)
+    await becomesNumber(model)
+    const subject = await getErasure(store, await request('4711'))
+    const held = await findSnapshotsOf({ store, artifacts }, { model, subject, isDeclared: false })
+    expect(held.map(({ holds }) => holds)).toEqual(['unknown', 'unknown'])
+  })
 })
 
 it('an erasure of a model that names no subject any more finds the lists of earlier snapshots', async () => {
