@@ -14,9 +14,6 @@ import type { Deps } from '../deps.ts'
 import { openVerifier } from '../runtime/open-verifier.ts'
 
 export interface CommandIdentity {
-  /** The id of the command. */
-  id: string
-  name: string
   /** Absent when the key is unknown or revoked, or the signature is rejected. */
   role?: Role
   /** The id of the key. */
@@ -55,7 +52,7 @@ export const authorize =
     const identities: CommandIdentity[] = []
     for (const { signature, ...command } of commands) {
       const { id, by: name } = command
-      const known = { id, name, standing, answered: answers?.get(id) }
+      const known = { standing, answered: answers?.get(id) }
       const reject = (rejectedBecause?: string) =>
         identities.push({ ...known, inScope: false, rejectedBecause })
       if (signature === undefined) {

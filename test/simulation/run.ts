@@ -159,7 +159,7 @@ export async function simulate(
           }
           properties.applied(
             state.id,
-            commands.map((each) => ({ ...each, id: each.id.slice(each.id.indexOf('/') + 1) })),
+            commands.map((each) => ({ ...each, id: each.id.replace(/^[^/]+\/(forged\/)?/, '') })),
           )
           // The command was accepted in the turn that received a verdict: the release watches again and finds the verdict stored.
           if (nextEffect(state).kind === 'watch' && commands.some(({ accepted }) => accepted))

@@ -47,7 +47,7 @@ const maxBatchSize = 100
 export function receiveCommands({ state, dispatch, carried }: ReleaseHandle): Commands {
   const inbox = createInbox(carried)
   // Results of this run; the store holds those of earlier runs.
-  const answers = new Map<string, CommandResult>()
+  const answers = new Map<string, Answered>()
   let recording: Promise<void> = Promise.resolve()
   let busy = false
   let closing = false
@@ -153,35 +153,47 @@ async function findSenders(
   }
 }
 
+interface Answered {
+  result: CommandResult
+  isForged: boolean
+}
+
 interface BatchContext {
   releaseId: string
+  /** One for each message, in order; empty when the senders could not be verified. */
   senders: readonly CommandIdentity[]
   /** Results of this run by command id; new ones are added. */
-  answers: Map<string, CommandResult>
+  answers: Map<string, Answered>
   apply(message: InboxMessage, sender: CommandIdentity | undefined): CommandResult
 }
 
-/** Applies each command in order and returns its result and its row. A repeated command gets its first result and no second row. */
+/**
+ * Applies each command in order and returns its result and its row. A repeated command gets its first result and no second row. A forged
+ * command does not use up the id of the command that it imitates.
+ */
 function answerBatch(
   messages: readonly InboxMessage[],
   { releaseId, senders, answers, apply }: BatchContext,
 ) {
   const replies: { message: InboxMessage; result: CommandResult }[] = []
   const records: Parameters<typeof control.recordRelease>[0]['commands'] = []
-  for (const message of messages) {
+  for (const [place, message] of messages.entries()) {
     const { name, command } = message
     const { id, by: actor, reason, signature } = command
-    const sender = senders.find((each) => each.id === id && each.name === actor)
-    const earlier = answers.get(id) ?? sender?.answered
+    const sender = senders[place]
+    const isForged = sender !== undefined && sender.key === undefined
+    const before = answers.get(id)
+    const earlier = before?.isForged && !isForged ? undefined : (before?.result ?? sender?.answered)
     if (earlier) {
       replies.push({ message, result: earlier })
       continue
     }
     const result = apply(message, sender)
-    answers.set(id, result)
+    answers.set(id, { result, isForged })
     replies.push({ message, result })
     const sent = signature === undefined ? undefined : { ...command, signature }
-    records.push({ id: `${releaseId}/${id}`, releaseId, command: name, actor, sent, reason, ...result })
+    const row = `${releaseId}/${isForged ? 'forged/' : ''}${id}`
+    records.push({ id: row, releaseId, command: name, actor, sent, reason, ...result })
   }
   return { replies, records }
 }

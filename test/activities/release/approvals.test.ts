@@ -198,13 +198,12 @@ async function speak(
     kind === 'none' || ids[by] === undefined ? undefined : signatureOf(kind, { state, command, said })
   const asked = { ...said, command, signature }
   const { model: name, version, id: release } = state
-  const found = await authorize(deps)({
+  const [who] = await authorize(deps)({
     model: name,
     release,
     version,
     commands: [asked],
   })
-  const who = found.find((each) => each.id === id && each.name === by)
   const {
     applied,
     message,

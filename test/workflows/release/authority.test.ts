@@ -200,6 +200,26 @@ describe('a signal', () => {
     for (const { release } of [one, other]) await release.handle.terminate()
   })
 
+  it.each([true, false])(
+    'counts after a forged one with its id (recorded before: %s)',
+    async (isRecorded) => {
+      const { release } = await unapproved()
+      const said = await signed(fixture, release.handle, 'approve', { by: 'anna', id: 'once' })
+      const answers = async () => await listCommands(fixture.store, release.id)
+      await release.handle.signal('approve', { by: 'anna', id: 'once', reason: 'forged' })
+      if (isRecorded) await expect.poll(answers).toHaveLength(1)
+      await release.handle.signal('approve', said)
+      await release.reaches('shadow')
+      await expect.poll(answers).toMatchObject([{ accepted: false, reason: 'forged' }, { accepted: true }])
+      // A repetition of either gets its first result and no second row.
+      await release.handle.signal('approve', said)
+      await release.handle.signal('approve', { by: 'anna', id: 'once', reason: 'forged' })
+      await release.say('abort', 'olga')
+      await release.result()
+      expect(await answers()).toHaveLength(3)
+    },
+  )
+
   it('with a line break in its reason counts as it was signed', async () => {
     const { release } = await unapproved()
     await release.signal('approve', { by: 'anna', id: 'lines', reason: 'looked at it\r\nand at the slices' })
