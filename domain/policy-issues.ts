@@ -2,7 +2,6 @@
 export interface PolicyIssues {
   issues: string[]
   need(holds: boolean, issue: string): void
-  /** A whole number from `min` to `max`. */
   integer(field: string, value: number, min: number, max?: number): void
   /** Whole milliseconds from `min` to ten years: dates and timers cannot hold every number. */
   duration(field: string, value: number, min: number): void

@@ -39,7 +39,6 @@ export interface Artifacts {
    * removed.
    */
   removeListed(area: Area, file: StoredFile): Promise<boolean>
-  /** Lists the files of an area. */
   list(area: Area): AsyncIterable<StoredFile>
   /** Removes drafts older than this age. Returns the number removed. */
   clearDrafts(olderThanMs: number): Promise<number>
@@ -61,7 +60,6 @@ export function digestOf(content: Uint8Array | string): string {
   return `sha256:${createHash('sha256').update(content).digest('hex')}`
 }
 
-/** The digest of a value's canonical JSON. */
 export const digestOfJson = (value: unknown): string => digestOf(canonicalJson(value))
 
 /** The path of a file below the root of a store, or of an area. Throws `artifact_corrupt` for a text that is not a digest. */

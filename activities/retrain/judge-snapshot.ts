@@ -30,7 +30,6 @@ export interface SnapshotToJudge {
   path: string
   /** ISO 8601. */
   asOf: string
-  /** The manifest of the champion. */
   champion?: Manifest
   /** The row counts of earlier snapshots. */
   earlierRows: number[]

@@ -45,7 +45,6 @@ export const policyBody = z
   .custom<ReleasePolicy>((value) => typeof value === 'object' && value !== null, 'is a policy as an object')
   .meta({ type: 'object', additionalProperties: true, description: 'A complete release policy.' })
 
-/** The value of a hyperparameter. */
 export const hyperparameterValue = z.union([z.number(), z.string().max(1_000), z.boolean()])
 
 /** Hyperparameters that replace those of the model file. The use case checks them against the model file. */

@@ -33,7 +33,6 @@ const protocolOf = (rows: ParseRows): Protocol => ({
   write,
 })
 
-/** Writes the value of one row. */
 type WriteValue = (writer: ByteWriter, outputs: Float32Array, row: number) => void
 
 interface PlainFrame {

@@ -125,7 +125,6 @@ export interface SignedSignal {
   /** The namespace of the workflow. */
   namespace: string
   workflowId: string
-  /** The name of the signal. */
   signal: CommandName
   /** The input of the signal. The release accepts it within 24 h, once. */
   payload: OutboxMessage

@@ -10,7 +10,6 @@ interface RowBlock {
   input: Float64Array
   rows: number
   texts?: RowTexts
-  /** The number of text columns of a row. */
   textColumns: number
 }
 

@@ -1,7 +1,6 @@
 import type { ConnectionOptions } from '@temporalio/client'
 import type { Config } from '../../temporal.config.ts'
 
-/** Returns the options of a connection to the configured Temporal. */
 export function connectionOf({ address, apiKey, tls }: Config['temporal']): ConnectionOptions {
   return { address, apiKey, tls: tls as ConnectionOptions['tls'] }
 }

@@ -20,7 +20,6 @@ export function serverUser(): number | undefined {
   return process.getuid?.() === 0 ? unprivilegedUser : undefined
 }
 
-/** Returns the data directory of the embedded Postgres. */
 export const embeddedDataDir = (stateDir: string): string => join(stateDir, 'postgres')
 /** Returns the directory to which Postgres archives its log while backups are scheduled. Files stay there until they are copied. */
 export const archivedLogOf = (stateDir: string): string => join(stateDir, 'postgres-log')

@@ -36,7 +36,6 @@ export interface ScoredVersion {
 }
 
 export interface HoldbackQuestion {
-  /** The versions of the arms. */
   by: Readonly<Record<AbPrediction['arm'], ScoredVersion>>
   nowMs: number
   /** How many users of the larger arm one user of the smaller is compared with, fixed by the shares. */

@@ -12,7 +12,6 @@ import type { Reason } from '../verdict.ts'
 export interface GateMetricRow {
   /** A metric of the task, or a metric function of the model file. */
   metric: string
-  /** Whether higher is better. */
   higherIsBetter: boolean
   champion: number | null
   challenger: number | null

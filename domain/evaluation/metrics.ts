@@ -224,7 +224,6 @@ export function correctness({ y, predicted }: ScoredRows): Uint8Array {
 /** The metrics that are a mean over rows, or the root of such a mean. */
 type RowMetric = 'accuracy' | 'brier' | 'logLoss' | 'rmse' | 'mae' | 'pinball'
 
-/** The loss of each row for these metrics. */
 const lossesOf: Record<RowMetric, (scored: ScoredRows) => Float64Array> = {
   accuracy: (scored) => new Float64Array(correctness(scored)),
   brier: ({ task, y, score, squares }) =>

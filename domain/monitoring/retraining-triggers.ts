@@ -26,7 +26,6 @@ export interface OwnRetraining {
   evidence?: Record<string, number | string | null>
 }
 
-/** The retraining that the schedule of a model starts. */
 export const scheduledRetraining = (model: string): OwnRetraining => ({
   model,
   reason: 'schedule',

@@ -31,7 +31,6 @@ export interface SignedStatement extends Statement {
   untilMs?: number
 }
 
-/** The verdicts on one stage. */
 export interface StageVerdicts {
   stage: ReleaseStage
   stageIndex: number

@@ -5,7 +5,6 @@
 import { keyPurposes, type KeyPlaces } from '../signing/key-files.ts'
 import { openPublicKeys, type Signer, type Verifier } from '../signing/signing-key.ts'
 
-/** Signs the hash of a row. */
 export type SignRow = (hash: string) => Uint8Array
 
 export const rowSigner =

@@ -27,7 +27,6 @@ const beside: Readonly<Record<ProcessKind, number>> = {
   commands: 0,
 }
 
-/** The maximum number of connections of one process of a kind. */
 export const maxConnectionsOf = (kind: ProcessKind): number => poolSizes[kind] + beside[kind]
 
 /** The rest is for users, backups and connections that are still closing. */

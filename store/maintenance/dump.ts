@@ -116,7 +116,6 @@ export async function openDump(url: string): Promise<Dump> {
   }
 }
 
-/** The number of rows of each table. */
 export async function countRows(url: string, tables: readonly DumpedTable[]): Promise<number[]> {
   const client = await connectUnlimited(url, 'tenure backup')
   try {

@@ -88,7 +88,6 @@ interface StageTimes {
   observedMs: number
 }
 
-/** Records an observation of a stage. */
 export async function recordObservation(database: Database, look: StageObservation): Promise<StageTimes> {
   const { releaseId, stage, stageIndex, paused, maxGapMs } = look
   const counted = await rowsFrom(database).find<StageTimes>(prepared`

@@ -55,6 +55,5 @@ export async function waitingOfRetraining(
   return progress && waitingFor(deps, workflow, model, progress)
 }
 
-/** Returns the remedy of the error that ended a training. */
 export const remedyOfEnd = ({ errorCode }: { errorCode?: string }): { remedy?: string } =>
   isErrorCode(errorCode) ? { remedy: errorTable[errorCode].remedy } : {}

@@ -16,7 +16,6 @@ export interface ModelBatch {
 
 export type Compute = (batch: ModelBatch) => Promise<Float32Array>
 
-/** The texts of rows. */
 export interface TextRows {
   bytes: Buffer
   /** The position at which the texts of each row begin, and at last the end of the last row. */

@@ -70,7 +70,6 @@ const buttons: Readonly<Record<CommandName, ButtonParts>> = {
   promoteNow: { word: 'Promote by break-glass', look: 'danger', does: () => '' },
 }
 
-/** Names a command as its button does. */
 export const commandWord = (name: CommandName): string => buttons[name].word
 
 function firstStep(state: ReleaseState): string {

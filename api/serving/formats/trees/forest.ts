@@ -108,7 +108,6 @@ export function isIn({ bits, missing, truncates }: CategorySet, value: number): 
   return code >= 0 && code < bits.length * 32 && ((bits[code >>> 5]! >>> (code & 31)) & 1) === 1
 }
 
-/** Returns the value of a slot for the value of a column. */
 export function slotValue({ missing, negated, single }: Slot, value: number): number {
   let read = single ? Math.fround(value) : value
   if (missing === 'none' && Number.isNaN(read)) read = 0
