@@ -26,7 +26,7 @@ import { signedStart } from '../../../support/commands/signed.ts'
 
 const model = 'night'
 /** Longer than the test, so that neither a verdict nor an expired lease rolls the candidate back. */
-const long = { minMs: 600_000, minRequests: 20, deadlineMs: 600_000 }
+const long = { minMs: 600_000, minRequests: 20, deadlineMs: 1_200_000 }
 const policy: ReleasePolicy = {
   ...quickPolicy,
   strategy: 'blue_green',
