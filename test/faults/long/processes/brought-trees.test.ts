@@ -38,7 +38,7 @@ beforeAll(async () => {
   await syncExampleModel(system.store, models, { epochs: 2 })
   await insertExampleRows(system.store, { from: 0, to: 40 })
   trainer = await spawnTrainWorker({ config: system.config, models } as Pipeline)
-}, 180_000)
+})
 afterAll(async () => {
   trainer?.kill('SIGKILL')
   await system?.stop()
@@ -63,10 +63,7 @@ async function releaseOf(started: { id: string }): Promise<{ release: FixtureRel
   const path = `/v1/retrainings/${encodeURIComponent(started.id)}`
   let ended: Retraining = {}
   await expect
-    .poll(async () => (ended = await call<Retraining>('GET', path)).outcome, {
-      timeout: 90_000,
-      interval: 200,
-    })
+    .poll(async () => (ended = await call<Retraining>('GET', path)).outcome, { interval: 200 })
     .toBeDefined()
   expect(ended.outcome, ended.message).toBe('released')
   const handle = system.client.workflow.getHandle<typeof releaseWorkflow>(releaseWorkflowId('roses'))
@@ -160,4 +157,4 @@ it('a LightGBM challenger replaces a TensorFlow.js champion by canary, and is ro
   } finally {
     await asking.stop()
   }
-}, 300_000)
+})
