@@ -140,13 +140,20 @@ const foreign: readonly [heads: string[], what: string][] = [
     'a dump of LightGBM: save the model with save_model',
   ],
   [['CBM1'], "in CatBoost's binary format: save the model with format='json'"],
+  [
+    ['\x08\x01\x12'],
+    'a SavedModel of TensorFlow: export the model as ONNX (tf2onnx) or TensorFlow.js layers',
+  ],
 ]
+/** The length of the header in eight bytes, and the beginning of its JSON. */
+const safetensors = /^[^]{4}\0{4}\{"/
 
 /** Throws `artifact_invalid`, with the name of the format, for a known format that is not supported. */
 export function refuseForeign(bytes: Buffer, head: string): void {
   if (bytes.byteLength === 0) refuse('the file is empty')
   const found = foreign.find(([heads]) => heads.some((each) => head.startsWith(each)))
   if (found !== undefined) refuse(`the file is ${found[1]}`)
+  if (safetensors.test(head)) refuse('the file has weights alone (safetensors): export the model as ONNX')
   if (bytes.at(-1) === '.'.charCodeAt(0) && textPickle.test(bytes.toString('latin1', 0, 300)))
     refuse(`the file is ${pickle}`)
 }

@@ -77,8 +77,8 @@ export interface OnnxGraph {
 }
 
 export const isOnnx = (bytes: Uint8Array): boolean =>
-  // The version of the format comes first, as every library writes it.
-  bytes[0] === 8 && bytes[1]! > 0 && bytes[1]! < 32
+  // The version of the format comes first, as every library writes it, from 3 on for the operators that are read. The next field has a number.
+  bytes[0] === 8 && bytes[1]! > 2 && bytes[1]! < 32 && bytes[2] !== 0
 
 /** Reads a file. Throws `artifact_invalid` with what is wrong. */
 export function readGraph(bytes: Uint8Array): OnnxGraph {
