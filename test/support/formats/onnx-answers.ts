@@ -1,9 +1,10 @@
 /** Computes the outputs of an ONNX graph with ONNX Runtime in this process, and with the row program that the graph is lowered to. */
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { openRowsOf } from '../../../api/serving/formats/onnx/format.ts'
+import { readGraph } from '../../../api/serving/formats/onnx/graph.ts'
 import type { OnnxLayout } from '../../../api/serving/formats/onnx/layout.ts'
 import { openOnnx } from '../../../api/serving/formats/onnx/open-onnx.ts'
-import { eachField, spanOf, wireText, type WireSpan } from '../../../api/serving/formats/onnx/wire.ts'
+import { rewritten } from '../../../api/serving/formats/onnx/session/needed-part.ts'
 import { noText } from '../../../domain/model/batch-spec.ts'
 import { message, node, value } from './onnx-writer.ts'
 
@@ -100,39 +101,15 @@ export function worstDifference(given: readonly number[], wanted: readonly numbe
 /** Returns the same graph with an operator appended that keeps the numbers but prevents lowering. */
 export function throughProcess(bytes: Buffer): Buffer {
   const { output } = openOnnx(bytes).layout
+  const { outputs } = readGraph(bytes)
   const last = node({ op: 'Max', inputs: [output], outputs: ['through'] })
+  let outputAt = 0
   return rewritten({ bytes, from: 0, to: bytes.byteLength }, (number, content) => {
-    if (number !== 7) return [content]
-    const graph = rewritten(content as WireSpan, (part, inner) =>
-      part === 12 && nameOf(inner as WireSpan) === output ? [] : [inner],
+    if (number !== 7) return undefined
+    const graph = rewritten(content, (part) =>
+      part === 12 && outputs[outputAt++]!.name === output ? [] : undefined,
     )
-    return [Buffer.concat([graph, message({ 1: last, 12: value('through', [0, 0]) })])]
+    const more = message({ 1: last, 12: value('through', [0, 0]) })
+    return [message({ 7: Buffer.concat([graph, more]) })]
   })
-}
-
-type FieldContent = number | WireSpan
-
-/** Returns a message with some fields replaced. */
-function rewritten(
-  span: WireSpan,
-  change: (number: number, content: FieldContent) => readonly (FieldContent | Buffer)[],
-): Buffer {
-  const parts: Buffer[] = []
-  eachField(span, (field) => {
-    const content = field.wire === 0 ? field.value : spanOf(span.bytes, field)
-    for (const each of change(field.number, content)) {
-      const written =
-        typeof each === 'number' || Buffer.isBuffer(each) ? each : each.bytes.subarray(each.from, each.to)
-      parts.push(message({ [field.number]: written }))
-    }
-  })
-  return Buffer.concat(parts)
-}
-
-function nameOf(span: WireSpan): string {
-  let name = ''
-  eachField(span, (field) => {
-    if (field.number === 1) name = wireText(spanOf(span.bytes, field))
-  })
-  return name
 }

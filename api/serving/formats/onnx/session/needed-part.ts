@@ -1,24 +1,21 @@
 /** Writes the part of an ONNX file that one output needs, so that ONNX Runtime loads and computes nothing else. */
 import { readGraph } from '../graph.ts'
 import { neededNodes } from '../rows/lower-rows.ts'
-import { eachField, spanOf, wireText, type WireSpan } from '../wire.ts'
+import { eachField, spanOf, type WireSpan } from '../wire.ts'
 
 /** The numbers of fields in onnx.proto. */
 const [graphOfModel, nodesOfGraph, outputsOfGraph] = [7, 1, 12]
 
 /** Returns a file without the nodes and outputs that the output does not need. Weights that only those nodes read stay in it. */
 export function neededPart(bytes: Uint8Array, output: string): Uint8Array {
-  const { nodes } = readGraph(bytes)
+  const { nodes, outputs } = readGraph(bytes)
   const needed = new Set(neededNodes(nodes, new Map([[output, 1]])))
-  let place = 0
+  let [nodeAt, outputAt] = [0, 0]
   return rewritten({ bytes, from: 0, to: bytes.byteLength }, (number, content) => {
     if (number !== graphOfModel) return undefined
-    const graph = rewritten(content, (part, of) => {
-      const isNeeded =
-        part === nodesOfGraph
-          ? needed.has(nodes[place++]!)
-          : part !== outputsOfGraph || nameOfValue(of) === output
-      return isNeeded ? undefined : []
+    const graph = rewritten(content, (part) => {
+      if (part === nodesOfGraph) return needed.has(nodes[nodeAt++]!) ? undefined : []
+      return part === outputsOfGraph && outputs[outputAt++]!.name !== output ? [] : undefined
     })
     return [tagOf(graphOfModel), lengthOf(graph), graph]
   })
@@ -27,10 +24,10 @@ export function neededPart(bytes: Uint8Array, output: string): Uint8Array {
 type Parts = readonly Uint8Array[]
 
 /** Copies a message field by field. `change` returns what replaces a field; undefined leaves it. */
-function rewritten(
+export function rewritten(
   message: WireSpan,
   change: (number: number, content: WireSpan) => Parts | undefined,
-): Uint8Array {
+): Buffer {
   const parts: Uint8Array[] = []
   let at = message.from
   eachField(message, (field) => {
@@ -39,14 +36,6 @@ function rewritten(
     parts.push(...(change(field.number, spanOf(message.bytes, field)) ?? [whole]))
   })
   return Buffer.concat(parts)
-}
-
-function nameOfValue(value: WireSpan): string {
-  let name = ''
-  eachField(value, (field) => {
-    if (field.number === 1) name = wireText(spanOf(value.bytes, field))
-  })
-  return name
 }
 
 /** The tag of a field with a length. */
