@@ -4,19 +4,26 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { openRoles } from '../../../store/database/application-role.ts'
+import { migrate } from '../../../store/database/migrate.ts'
 import { dropPartitions, deleteExpiredRows, createPartitions } from '../../../store/serving/log-partitions.ts'
 import { settleAccount } from '../../../store/serving/log-accounts.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
+import { freshDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let store: Store
+const dayMs = 86_400_000
 beforeAll(async () => {
-  store = openPatientStore(await migratedDatabase())
+  // Migrated here, because the copied databases of a run that began before midnight have the partitions of the day before.
+  const url = await freshDatabase()
+  await migrate(url)
+  await openRoles(url)
+  store = openPatientStore(url)
 })
 afterAll(() => store.close())
 
-const dayMs = 86_400_000
-const midnight = (days: number): number => (Math.floor(Date.now() / dayMs) + days) * dayMs
+const today = Math.floor(Date.now() / dayMs)
+const midnight = (days: number): number => (today + days) * dayMs
 const nameOf = (ms: number): string =>
   `predictions_${new Date(ms).toISOString().slice(0, 10).replaceAll('-', '')}`
 const days = async (): Promise<string[]> => {
