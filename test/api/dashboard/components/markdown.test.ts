@@ -3,7 +3,8 @@ import MarkdownIt from 'markdown-it'
 import { expect, it, vi } from 'vitest'
 import { Markdown } from '../../../../api/dashboard/components/markdown.tsx'
 
-const renderer = Object.getPrototypeOf(new MarkdownIt().renderer) as MarkdownIt['renderer']
+const own = new MarkdownIt().renderer
+const renderer = Object.getPrototypeOf(own) as typeof own
 
 const html = (source: string): string => String(Markdown({ source }))
 const tagsOf = (source: string): string[] => [...html(source).matchAll(/<[^>]*>/g)].map(([tag]) => tag)
