@@ -178,7 +178,8 @@ def several(g, x, others):
 
 
 def reduction(g, x):
-    op = str(g.rng.choice(["ReduceSum", "ReduceMean", "ReduceMax", "ReduceL1", "ReduceL2", "ReduceSumSquare"], p=[0.3, 0.3, 0.1, 0.1, 0.1, 0.1]))
+    names = ["ReduceSum", "ReduceMean", "ReduceMax", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceProd", "ReduceLogSumExp"]
+    op = str(g.rng.choice(names, p=[0.25, 0.25, 0.1, 0.1, 0.1, 0.05, 0.05, 0.1]))
     axis = axis_of(g, x) if g.opset >= 11 else len(x.tail)
     keep = int(g.chance(0.5))
     tail = (*x.tail[:-1], 1) if keep else x.tail[:-1]
@@ -363,6 +364,49 @@ def support_vectors(g, x):
     return g.node("SVMRegressor", [x.name], "float", (1,), ML, n_supports=count, **given, **lists)
 
 
+def classified_vectors(g, x):
+    """Adds a classifier by support vectors, with probabilities or, of two classes, with scores."""
+    classes = int(g.rng.integers(2, 5))
+    counts = g.rng.integers(1, 4, classes).tolist()
+    count, pairs = sum(counts), classes * (classes - 1) // 2
+    given = {"kernel_type": str(g.rng.choice(["LINEAR", "RBF", "POLY", "SIGMOID"])), "kernel_params": [0.3, float(g.rng.choice([0, 0.5])), 3.0]}
+    lists = {"support_vectors": g.floats(count * x.width).tolist(), "coefficients": g.floats((classes - 1) * count).tolist(), "rho": g.floats(pairs).tolist()}
+    if classes > 2 or g.chance(0.7):
+        lists |= {"prob_a": (-np.abs(g.floats(pairs)) - 0.1).tolist(), "prob_b": g.floats(pairs).tolist()}
+    if g.mistake():
+        lists["rho"] = [*lists["rho"], 0.5]
+    labels = {"classlabels_ints": list(range(classes))} if g.chance(0.5) else {"classlabels_strings": [f"k{at}" for at in range(classes)]}
+    return g.node("SVMClassifier", [x.name], "float", (classes,), ML, place=1, outputs=2, vectors_per_class=counts, post_transform="NONE", **given, **lists, **labels)
+
+
+def shares(g, x):
+    """Adds what skl2onnx writes for probabilities that were scored one by one."""
+    if g.opset < 13:
+        return normalizer(g, x)
+    p = g.node(str(g.rng.choice(["Exp", "Sigmoid", "Abs"], p=[0.2, 0.2, 0.6])), [x.name], x.kind, x.tail)
+    total = g.node("ReduceSum", [p.name, g.constant(np.array([1]))], x.kind, (1,))
+    truth = g.node("Cast", [total.name], "bool", (1,), to=9)
+    none = g.node("Cast", [g.node("Not", [truth.name], "bool", (1,)).name], x.kind, (1,), to=1)
+    scaled = g.node("Mul", [none.name, g.constant(np.float32(x.width))], x.kind, (1,))
+    divisor = g.node("Add", [total.name, scaled.name], x.kind, (1,))
+    return g.node("Div", [g.node("Add", [p.name, none.name], x.kind, x.tail).name, divisor.name], x.kind, x.tail)
+
+
+def equal_numbers(g, x):
+    """Adds equal numbers beside those of a row."""
+    if g.opset < 9:
+        return unary(g, x)
+    shape = g.node("Shape", [x.name], "int64", (2,))
+    given = {} if g.chance(0.3) else {"value": numpy_helper.from_array(g.floats(1), "")}
+    equal = g.node("ConstantOfShape", [shape.name], "float", x.tail, **given)
+    return g.node("Concat", [x.name, equal.name], "float", (2 * x.width,), axis=1)
+
+
+def lp_normalization(g, x):
+    given = {} if g.chance(0.3) else {"p": int(g.rng.choice([1, 2]))}
+    return g.node("LpNormalization", [x.name], x.kind, x.tail, **given, **({} if g.chance(0.3) else {"axis": axis_of(g, x)}))
+
+
 def foreign(g, x):
     """Adds operators that Tenure leaves to ONNX Runtime."""
     which = int(g.rng.integers(4))
@@ -449,7 +493,7 @@ OPERATORS = [
     (reduction, 2, LISTED), (product, 3, LISTED), (gemm, 3, ROW), (batch_normalization, 2, ROW), (concat, 2, lambda x: x.tail and x.kind != "string"),
     (cut, 2, LISTED), (split, 2, LISTED), (gather, 2, LISTED), (reshape, 2, lambda x: x.kind != "string"), (squeezed, 2, ANY), (flatten, 1, ANY),
     (cast, 1, ANY), (foreign, 0.4, LISTED), (gelu, 1, ANY), (power, 1, LISTED), (layer_normalization, 1, LISTED), (choice, 1.5, LISTED),
-    (embedding, 1, LISTED), (support_vectors, 0.5, ROW), (scaler, 1, ROW), (normalizer, 1, ROW), (imputer, 1, ROW), (linear, 1, ROW), (extractor, 1, ROW),
+    (embedding, 1, LISTED), (support_vectors, 0.5, ROW), (classified_vectors, 0.7, ROW), (shares, 0.7, ROW), (equal_numbers, 0.5, ROW), (lp_normalization, 0.7, ROW), (scaler, 1, ROW), (normalizer, 1, ROW), (imputer, 1, ROW), (linear, 1, ROW), (extractor, 1, ROW),
     (one_hot, 1, lambda x: x.tail == (1,) and x.kind != "bool"), (label, 4, lambda x: x.kind == "string"),
     (attention, 3, ROW), (moved, 2, LISTED), (whole_embedding, 3, lambda x: x.kind == "int64" and flat(x)), (double_layer, 8, lambda x: x.kind == "double" and flat(x)),
     (cast, 6, lambda x: x.kind not in ("float", "string")), (one_hot, 4, lambda x: x.kind == "string"),

@@ -187,7 +187,15 @@ def double_layer(g, x):
     """Adds an operator on numbers of 64 bits."""
     wide = x.tail[-1]
     doubles = lambda *shape: g.constant(g.rng.normal(size=shape))
-    way = int(g.rng.integers(6))
+    way = int(g.rng.integers(8))
+    if way == 6:
+        summands = [x.name, *(doubles(wide) if g.chance(0.5) else x.name for _ in range(g.rng.integers(0, 3)))]
+        return g.node("Sum", summands, "double", x.tail)
+    if way == 7 and g.opset >= 13:
+        bounds = [g.constant(np.float64(each)) for each in np.sort(g.rng.normal(size=2))]
+        return g.node("Clip", [x.name, *bounds], "double", x.tail) if g.chance(0.5) else g.node("LpNormalization", [x.name], "double", x.tail, axis=1, p=int(g.rng.choice([1, 2])))
+    if way == 0 and g.chance(0.2):
+        return g.node("Unsqueeze", [g.node("MatMul", [x.name, doubles(wide)], "double", ()).name, g.constant(np.array([1]))], "double", (1,)) if g.opset >= 13 else x
     if way == 0:
         units = int(g.rng.integers(1, 5))
         return g.node("MatMul", [x.name, doubles(wide, units)], "double", (units,))

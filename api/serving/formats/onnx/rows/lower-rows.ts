@@ -4,7 +4,7 @@
  */
 import type { Predictor } from '../../../predictor.ts'
 import { compileRows, createRowProgram, type RowProgram } from '../../../network/row-program.ts'
-import { attributesOf } from '../attributes.ts'
+import { attributesOf, type Attributes } from '../attributes.ts'
 import { onnxLimits, type OnnxGraph, type OnnxNode } from '../graph.ts'
 import type { OnnxLayout } from '../layout.ts'
 import { arrangingOperators } from './tokens/arranging-operators.ts'
@@ -25,8 +25,8 @@ import { addInputs } from './row-inputs.ts'
 import { isOrdinaryRow } from './tokens/row-shape.ts'
 import { maxRowWork, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
 import { shapeOperators } from './shape-operators.ts'
-import { supportVectorOperators } from './support-vectors.ts'
-import { withFoundNodes } from './tokens/written-out.ts'
+import { supportVectorOperators } from './support-vectors/support-vectors.ts'
+import { withFoundNodes } from './found/written-out.ts'
 import { wholeOperators } from './whole-operators.ts'
 import { tokenOperators } from './tokens/token-operators.ts'
 import { inTurns, maxTurnWork } from './turns.ts'
@@ -125,8 +125,23 @@ interface Lowering {
  */
 const maxConstants = 20_000_000
 
-/** Operators whose small answers ONNX Runtime computes by an approximation, or rounds to 0. */
-const coarse = new Set(['Sigmoid', 'LinearClassifier', 'Erf', 'Gelu'])
+/** Operators whose small answers ONNX Runtime computes by an approximation, or rounds to 0; with 64 bits they are computed alike. */
+const coarse = new Set(['Sigmoid', 'Erf', 'Gelu', 'SVMClassifier'])
+
+/** Whether a node answers small numbers otherwise than ONNX Runtime, or passes such numbers on. */
+function isCoarseNode({ op, inputs }: OnnxNode, attributes: Attributes, values: Lowering['values']): boolean {
+  const given = inputs.flatMap((name) => values.get(name) ?? [])
+  if (given.some(({ isCoarse }) => isCoarse)) return true
+  if (op === 'LinearClassifier') return (attributes.text('post_transform') ?? 'NONE') !== 'NONE'
+  return coarse.has(op) && (op === 'SVMClassifier' || given.some(({ type }) => type !== 'double'))
+}
+
+/** The input by whose numbers an operator divides. */
+const divisors: ReadonlyMap<string, number> = new Map([
+  ['Div', 1],
+  ['LpNormalization', 0],
+  ['Shares', 0],
+])
 
 /** Operators that magnify the differences between small numbers. */
 const magnifying = new Set(['Log', 'Sqrt', 'Reciprocal', 'Pow'])
@@ -162,8 +177,9 @@ function lowerNode(node: OnnxNode, { program, values, constants, sizes, uses }: 
     else if (known !== undefined) sizes.set(outputs[0]!, known)
     if (known !== undefined || constant !== undefined) return true
   }
-  const isCoarse = coarse.has(op) || inputs.some((name) => values.get(name)?.isCoarse)
-  const dividesByCoarse = op === 'Div' && values.get(inputs[1] ?? '')?.isCoarse === true
+  const isCoarse = isCoarseNode(node, attributes, values)
+  const divisor = divisors.get(op)
+  const dividesByCoarse = divisor !== undefined && values.get(inputs[divisor] ?? '')?.isCoarse === true
   if (dividesByCoarse || (isCoarse && magnifying.has(op))) return false
   const made = madeBy(context)
   if (made === undefined) return false

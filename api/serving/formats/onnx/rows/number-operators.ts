@@ -2,10 +2,16 @@
 import { activations } from '../../../network/activations.ts'
 import { softmaxes } from '../../../network/exponentials.ts'
 import { refuse } from '../../../network/layers-model.ts'
-import { exponentialWork, vectorWork, type RowFunction } from '../../../network/row-steps.ts'
+import {
+  exponentialWork,
+  vectorWork,
+  type RowFunction,
+  type RowReduction,
+} from '../../../network/row-steps.ts'
 import { vectorFunctions } from '../../../network/vector-functions.ts'
 import type { Attributes } from '../attributes.ts'
 import { floatType } from './constants.ts'
+import { foundDomain } from './found/shares.ts'
 import { replaced, type Replacement, type VectorOf } from './replacement.ts'
 import {
   columnNumbers,
@@ -174,14 +180,57 @@ const normalizer: RowOperator = (context) => {
   return mapped(context, { apply: norms[norm], work: 4 })
 }
 
+const lpNormalization: RowOperator = (context) => {
+  const { attributes, value } = context
+  const axis = attributes.whole('axis') ?? -1
+  const norm = { 1: sumNorm, 2: rootNorm }[attributes.whole('p') ?? 2]
+  if (norm === undefined || !isRowOfFloats(value(0)) || (axis !== 1 && axis !== -1)) return undefined
+  return mapped(context, {
+    work: 4,
+    apply(values, offset, count) {
+      const divisor = norm(values, offset, count)
+      for (let i = offset; i < offset + count; i++) values[i] = divisor === 0 ? 0 : values[i]! / divisor
+    },
+  })
+}
+
+const sumNorm: RowReduction = (values, offset, count) => {
+  let sum = 0
+  for (let i = offset; i < offset + count; i++) sum += Math.abs(values[i]!)
+  return Math.fround(sum)
+}
+
+const rootNorm: RowReduction = (values, offset, count) => {
+  let sum = 0
+  for (let i = offset; i < offset + count; i++) sum += values[i]! * values[i]!
+  return Math.sqrt(Math.fround(sum))
+}
+
+/** Divides by the sum of the row; where that is 0, each number plus 1 is divided by a constant. */
+const shares: RowOperator = (context) => {
+  const [from, count] = [context.value(0), context.constant(1)]
+  const equal = count?.size === 1 && count.type === floatType ? count.values()?.[0] : undefined
+  if (!isRowOfFloats(from) || equal === undefined) return undefined
+  return mapped(context, {
+    work: 4,
+    apply(values, offset, count) {
+      let sum = 0
+      for (let i = offset; i < offset + count; i++) sum += values[i]!
+      const divisor = Math.fround(sum)
+      for (let i = offset; i < offset + count; i++)
+        values[i] = divisor === 0 ? (values[i]! + 1) / equal : values[i]! / divisor
+    },
+  })
+}
+
 const imputer: RowOperator = (context) => {
   const { attributes, value } = context
   const from = value(0)
   const given = attributes.numbers('imputed_value_floats')
   const replaced = attributes.number('replaced_value_float')
   if (!isRowOfFloats(from) || given.length === 0 || replaced === undefined) return undefined
-  // Another last bit would not be replaced.
-  if (!(from.isExact || Number.isNaN(replaced))) return undefined
+  // A number with another last bit would not be replaced.
+  if (!(from.isExact || !Number.isFinite(replaced))) return undefined
   const fills = given.length === from.width ? given : new Float32Array(from.width).fill(given[0]!)
   const isNaN = Number.isNaN(replaced)
   return mapped(context, {
@@ -204,7 +253,9 @@ export const numberOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:PRelu': prelu,
   'ai.onnx:Softmax': alongRow(softmaxes),
   'ai.onnx:LogSoftmax': alongRow(logSoftmax),
+  'ai.onnx:LpNormalization': lpNormalization,
   'ai.onnx.ml:Normalizer': normalizer,
+  [`${foundDomain}:Shares`]: shares,
   'ai.onnx.ml:Imputer': imputer,
   ...operatorsOf(
     functions,

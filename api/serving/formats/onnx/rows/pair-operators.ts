@@ -3,9 +3,11 @@ import { addConstant } from '../../../network/row-program.ts'
 import { exponentialWork } from '../../../network/row-steps.ts'
 import { vectorFunctions, type VectorFunction } from '../../../network/vector-functions.ts'
 import { addVectors } from '../../../network/vector-steps.ts'
+import type { Constant } from './constants.ts'
 import { replaced } from './replacement.ts'
 import {
   columnNumbers,
+  isRowOfFloats,
   operandOf,
   operatorsOf,
   valueIn,
@@ -102,11 +104,12 @@ const mean: RowOperator = (context) => {
   return [{ ...total, isExact: false }]
 }
 
-/** Raises numbers to constant powers. ONNX Runtime multiplies for the powers 2 and 3. */
+/** Raises numbers to constant powers, one for all or one for each column. ONNX Runtime multiplies where all have the power 2 or 3. */
 const power: RowOperator = (context) => {
   const [from, constant] = [context.value(0), context.constant(1)]
-  if (from?.type !== 'float' || constant?.size !== 1 || constant.dims.length > from.tail.length + 1)
+  if (from?.type !== 'float' || constant === undefined || constant.dims.length > from.tail.length + 1)
     return undefined
+  if (constant.size > 1) return powers(context, from, constant)
   const exponent = constant.values()?.[0]
   if (exponent === undefined || !Number.isFinite(exponent)) return undefined
   const isProduct = exponent === 2 || exponent === 3
@@ -120,6 +123,19 @@ const power: RowOperator = (context) => {
       }
     },
   })
+}
+
+function powers(context: OperatorContext, from: RowValue, constant: Constant): RowValue[] | undefined {
+  const exponents = isRowOfFloats(from) ? columnNumbers(constant, from.width) : undefined
+  return (
+    exponents &&
+    replaced(context, from, {
+      work: exponentialWork,
+      apply(values, offset, count) {
+        for (let k = 0; k < count; k++) values[offset + k] = values[offset + k]! ** exponents[k]!
+      },
+    })
+  )
 }
 
 export const pairOperators: Readonly<Record<string, RowOperator>> = {

@@ -1,5 +1,5 @@
-/** Lowers the operators that reduce the numbers of a row to one, or normalize them. */
-import { addReduction, type RowReduction } from '../../../network/row-steps.ts'
+/** Lowers the operators that reduce the numbers of a row to one, or normalize them by their mean. */
+import { addReduction, exponentialWork, type RowReduction } from '../../../network/row-steps.ts'
 import { floatType } from './constants.ts'
 import { replaced } from './replacement.ts'
 import {
@@ -13,18 +13,34 @@ import {
   type RowValue,
 } from './row-value.ts'
 
-/** Reduces the numbers of a row to one. */
+/** Reduces the numbers of a row to one. `work`: of each number. */
 const reduction =
-  (of: RowReduction): RowOperator =>
+  (of: RowReduction, work = 1): RowOperator =>
   (context) => {
     const { attributes, value, program } = context
     const from = value(0)
     const axes = givenList(context, 'axes', 1)
     if (!isRowOfFloats(from) || axes?.length !== 1 || (axes[0] !== 1 && axes[0] !== -1)) return undefined
-    const buffer = addReduction(program, from, of)
+    const buffer = addReduction(program, from, of, from.width * work)
     const tail = attributes.whole('keepdims') === 0 ? [] : [1]
     return [valueIn(buffer, 1, { tail })]
   }
+
+/** Returns the place of the largest number. It needs exact numbers, because a difference in the last bit may lead to another place. */
+const argMax: RowOperator = ({ attributes, value, program }) => {
+  const from = value(0)
+  const axis = attributes.whole('axis') ?? 0
+  if (!isRowOfFloats(from) || !from.isExact || (axis !== 1 && axis !== -1)) return undefined
+  const takesLast = (attributes.whole('select_last_index') ?? 0) !== 0
+  const placeOf: RowReduction = (values, offset, count) => {
+    let place = offset
+    for (let i = offset + 1; i < offset + count; i++)
+      if (values[i]! > values[place]! || (takesLast && values[i] === values[place])) place = i
+    return place - offset
+  }
+  const tail = attributes.whole('keepdims') === 0 ? [] : [1]
+  return [valueIn(addReduction(program, from, placeOf), 1, { type: 'whole', tail, isExact: true })]
+}
 
 /** Sums what `of` gives. Starts with the first number, so that a single −0 keeps its sign. */
 const sumOf =
@@ -79,6 +95,21 @@ export function layerNormalizationOf(
   })
 }
 
+const product: RowReduction = (values, offset, count) => {
+  let total = values[offset]!
+  for (let i = offset + 1; i < offset + count; i++) total = Math.fround(total * values[i]!)
+  return total
+}
+
+/** Returns the logarithm of a sum of exponentials, which are taken of the distances from the largest number, if that is finite. */
+const logSumExp: RowReduction = (values, offset, count) => {
+  let [most, sum] = [-Infinity, 0]
+  for (let i = offset; i < offset + count; i++) if (values[i]! > most) most = values[i]!
+  if (!Number.isFinite(most)) most = 0
+  for (let i = offset; i < offset + count; i++) sum += Math.exp(values[i]! - most)
+  return Math.log(sum) + most
+}
+
 /** The reductions by their names in ai.onnx. */
 export const reductions: Readonly<Record<string, RowReduction>> = {
   ReduceSum: sumOf((x) => x),
@@ -89,9 +120,12 @@ export const reductions: Readonly<Record<string, RowReduction>> = {
   ReduceL1: sumOf(Math.abs),
   ReduceL2: sumOf((x) => x * x, Math.sqrt),
   ReduceSumSquare: sumOf((x) => x * x),
+  ReduceProd: product,
 }
 
 export const reductionOperators: Readonly<Record<string, RowOperator>> = {
-  ...operatorsOf(reductions, reduction),
+  ...operatorsOf(reductions, (of) => reduction(of)),
+  'ai.onnx:ReduceLogSumExp': reduction(logSumExp, exponentialWork),
+  'ai.onnx:ArgMax': argMax,
   'ai.onnx:LayerNormalization': layerNormalization,
 }

@@ -1,6 +1,7 @@
 /** Lowers the operators that rename, select and arrange the columns of a row. Operators that do not move numbers take no time. */
-import type { RowView } from '../../../network/row-program.ts'
+import { addConstant, type RowView } from '../../../network/row-program.ts'
 import { addCopy, type RowFunction } from '../../../network/row-steps.ts'
+import { constantOfNode, floatType } from './constants.ts'
 import { doublesIn, inMemory, valueOfDoubles } from './doubles/double-operators.ts'
 import { embedding } from './embedding-operators.ts'
 import { replaced } from './replacement.ts'
@@ -50,7 +51,8 @@ const cast: RowOperator = (context) => {
   // Cut off as the processor does, which turns what has no whole number of 64 bits into the least one. Only what is exact keeps its whole number.
   if (to === toInt64 && from.type === 'float' && from.isExact)
     return replaced(context, from, { apply: cutOff, isExact: true }).map((cut) => ({ ...cut, type: 'whole' }))
-  if (to !== toDouble || !(from.type === 'float' || from.type === 'whole')) return undefined
+  if (to !== toDouble || from.type === 'bool') return undefined
+  if (from.type === 'double') return renamed(context, from)
   return renamed(context, from, { type: 'double', doubles: from.doubles ?? doublesIn(from) })
 }
 
@@ -243,6 +245,21 @@ const split: RowOperator = (context) => {
   })
 }
 
+/** Makes a list of equal numbers for each row, of the shape of another value. */
+const constantOfShape: RowOperator = ({ node, attributes, sizes, program }) => {
+  const [rows, columns, ...others] = sizes(0)?.values ?? []
+  if (rows?.hasRows !== true || rows.times !== 1 || columns === undefined || others.length > 0)
+    return undefined
+  const width = columns.times
+  if (columns.hasRows || !(width >= 1 && width <= maxEqual)) return undefined
+  const given = constantOfNode(attributes, node.attributes.get('value'))
+  if (!(given === undefined || (given.type === floatType && given.size === 1))) return undefined
+  const number = given?.values()?.[0] ?? 0
+  const buffer = addConstant(program, new Float32Array(width).fill(number))
+  return [valueIn(buffer, width, { isExact: true, isOwn: false })]
+}
+const maxEqual = 10_000
+
 export const shapeOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:Identity': identity,
   // Dropout does nothing outside training.
@@ -257,5 +274,6 @@ export const shapeOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:Slice': slice,
   'ai.onnx:Split': split,
   'ai.onnx:Gather': gather,
+  'ai.onnx:ConstantOfShape': constantOfShape,
   'ai.onnx.ml:ArrayFeatureExtractor': arrayFeatureExtractor,
 }

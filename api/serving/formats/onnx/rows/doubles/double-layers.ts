@@ -7,6 +7,7 @@ import { addDoubleBuffer, addDoubleConstant, addStep } from '../../../../network
 import { exponentialWork } from '../../../../network/row-steps.ts'
 import type { Attributes } from '../../attributes.ts'
 import { doubleType, type Constant } from '../constants.ts'
+import { foundDomain } from '../found/shares.ts'
 import {
   finiteNumbers,
   givenList,
@@ -16,7 +17,7 @@ import {
   type RowOperator,
   type RowValue,
 } from '../row-value.ts'
-import { bufferOfDoubles, doubleWork, isRowOfDoubles, valueStored } from './double-operators.ts'
+import { areDoubles, bufferOfDoubles, doubleWork, isRowOfDoubles, valueStored } from './double-operators.ts'
 
 /** The work of a multiplication of 64 bits, of which a vector has two. */
 const productWork = 4
@@ -47,7 +48,7 @@ function computed(
       }
     }
   })
-  return valueStored(buffer, width, { isExact: false })
+  return valueStored(buffer, width, { isExact: false, tail: width === from.width ? from.tail : [width] })
 }
 
 /** Weights from input i to unit j at `i * paddedUnits(units) + j`. */
@@ -62,7 +63,7 @@ function weightsOf(
   inputs: number,
   isByUnit: boolean,
 ): DoubleWeights | undefined {
-  if (matrix?.type !== doubleType || matrix.dims.length !== 2) return undefined
+  if (matrix?.type !== doubleType) return undefined
   const [count, units] = (isByUnit ? matrix.dims.toReversed() : matrix.dims) as [number, number]
   // The work of the products limits the memory for them.
   if (count !== inputs || !(units >= 1 && inputs * paddedUnits(units) <= maxRowWork / productWork))
@@ -98,10 +99,14 @@ function sums(
 }
 
 const matMul: RowOperator = (context) => {
-  const from = context.value(0)
-  if (!isRowOfDoubles(from)) return undefined
-  const found = weightsOf(context.constant(1), from.width, false)
-  return found && [sums(context, from, found)]
+  const [from, matrix] = [context.value(0), context.constant(1)]
+  if (!isRowOfDoubles(from) || matrix === undefined || matrix.dims.length > 2) return undefined
+  // A vector gives one number, without a dimension.
+  const isVector = matrix.dims.length === 1
+  const found = weightsOf(isVector ? { ...matrix, dims: [matrix.size, 1] } : matrix, from.width, false)
+  if (found === undefined) return undefined
+  const made = sums(context, from, found)
+  return [isVector ? { ...made, tail: [] } : made]
 }
 
 const gemm: RowOperator = (context) => {
@@ -109,6 +114,7 @@ const gemm: RowOperator = (context) => {
   const from = value(0)
   if (!isRowOfDoubles(from) || (attributes.whole('transA') ?? 0) !== 0) return undefined
   if (['alpha', 'beta'].some((name) => (attributes.number(name) ?? 1) !== 1)) return undefined
+  if (constant(1)?.dims.length !== 2) return undefined
   const found = weightsOf(constant(1), from.width, (attributes.whole('transB') ?? 0) !== 0)
   if (found === undefined || (node.inputs[2] ?? '') === '') return found && [sums(context, from, found)]
   const summand = constant(2)
@@ -126,7 +132,11 @@ const functions: Readonly<Record<string, (attributes: Attributes) => (x: number)
   Relu: () => (x) => (x < 0 ? 0 : x),
   Exp: () => Math.exp,
   Log: () => Math.log,
-  Sigmoid: () => (x) => 1 / (1 + Math.exp(-x)),
+  // As ONNX Runtime computes it, which gives 0 below -37.
+  Sigmoid: () => (x) => {
+    const positive = 1 / (1 + Math.exp(-Math.abs(x)))
+    return x < 0 ? 1 - positive : positive
+  },
   Tanh: () => Math.tanh,
 }
 const exact = new Set(['Abs', 'Neg', 'Sqrt', 'Reciprocal', 'Relu'])
@@ -151,15 +161,32 @@ const mapped =
   (of: (attributes: Attributes) => (x: number) => number, name: string): RowOperator =>
   (context) => {
     const from = context.value(0)
-    if (!isRowOfDoubles(from)) return undefined
+    if (!areDoubles(from)) return undefined
     const isExact = exact.has(name)
     const work = isExact ? 0 : exponentialWork
     return replacedDoubles(context, from, { apply: of(context.attributes), work, isExact })
   }
 
+/** Clips numbers between constants. Version 6 and older have the limits as attributes, of 32 bits. */
+const clip: RowOperator = (context) => {
+  const { node, attributes, value, constant } = context
+  const from = value(0)
+  if (!areDoubles(from) || ['min', 'max'].some((name) => attributes.number(name) !== undefined))
+    return undefined
+  const [low, high] = [-Number.MAX_VALUE, Number.MAX_VALUE].map((none, place) => {
+    if ((node.inputs[place + 1] ?? '') === '') return none
+    const limit = constant(place + 1)
+    return limit?.size === 1 && limit.type === doubleType ? finiteNumbers(limit, 1)?.[0] : undefined
+  })
+  if (low === undefined || high === undefined) return undefined
+  const apply = (x: number): number => Math.min(high, Math.max(low, x))
+  return replacedDoubles(context, from, { apply, isExact: true })
+}
+
 const power: RowOperator = (context) => {
   const [from, exponent] = [context.value(0), context.constant(1)]
-  if (!isRowOfDoubles(from) || exponent?.size !== 1 || exponent.dims.length > 2) return undefined
+  if (!areDoubles(from) || exponent?.size !== 1 || exponent.dims.length > from.tail.length + 1)
+    return undefined
   const by = finiteNumbers(exponent, 1)?.[0]
   if (by === undefined) return undefined
   const apply = by === 2 ? (x: number) => x * x : (x: number) => x ** by
@@ -176,20 +203,55 @@ const softmax: ListFunction = (numbers) => {
   for (let k = 0; k < numbers.length; k++) numbers[k] = numbers[k]! / sum
 }
 
-const alongRow: RowOperator = (context) => {
+/** Divides by the sum of absolute values, or by the root of the sum of squares. */
+const normalization =
+  (of: (x: number) => number, end: (sum: number) => number): ListFunction =>
+  (numbers) => {
+    let sum = 0
+    for (const each of numbers) sum += of(each)
+    const divisor = end(sum)
+    for (let k = 0; k < numbers.length; k++) numbers[k] = divisor === 0 ? 0 : numbers[k]! / divisor
+  }
+const normalizations: Readonly<Record<number, ListFunction>> = {
+  1: normalization(Math.abs, (sum) => sum),
+  2: normalization((x) => x * x, Math.sqrt),
+}
+
+/** Replaces the numbers of a row by a function of all of them. */
+function listed(context: OperatorContext, apply: ListFunction, work: number): RowValue[] | undefined {
   const from = context.value(0)
-  const axis = context.attributes.whole('axis') ?? 1
-  if (!isRowOfDoubles(from) || (axis !== 1 && axis !== -1)) return undefined
-  return [
-    computed(context, from, {
-      width: from.width,
-      work: from.width * exponentialWork,
-      apply(numbers, answer) {
-        softmax(numbers)
-        answer.set(numbers)
-      },
-    }),
-  ]
+  if (!isRowOfDoubles(from)) return undefined
+  const found = computed(context, from, {
+    width: from.width,
+    work: from.width * work,
+    apply(numbers, answer) {
+      apply(numbers)
+      answer.set(numbers)
+    },
+  })
+  return [found]
+}
+
+/** Applies a function along the columns; undefined for any other axis. */
+const alongRow =
+  (of: (attributes: Attributes) => ListFunction | undefined, usualAxis: number, work: number): RowOperator =>
+  (context) => {
+    const axis = context.attributes.whole('axis') ?? usualAxis
+    const apply = axis === 1 || axis === -1 ? of(context.attributes) : undefined
+    return apply && listed(context, apply, work)
+  }
+
+/** Divides by the sum of the row; where that is 0, each number plus 1 is divided by a constant. */
+const shares: RowOperator = (context) => {
+  const count = context.constant(1)
+  const equal = count?.size === 1 && count.type === doubleType ? count.values()?.[0] : undefined
+  if (equal === undefined) return undefined
+  const apply: ListFunction = (numbers) => {
+    const sum = numbers.reduce((total, each) => total + each, 0)
+    for (let k = 0; k < numbers.length; k++)
+      numbers[k] = sum === 0 ? (numbers[k]! + 1) / equal : numbers[k]! / sum
+  }
+  return listed(context, apply, doubleWork)
 }
 
 const totalOf =
@@ -229,8 +291,15 @@ const reduction =
 export const doubleLayerOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:MatMul': matMul,
   'ai.onnx:Gemm': gemm,
+  'ai.onnx:Clip': clip,
   'ai.onnx:Pow': power,
-  'ai.onnx:Softmax': alongRow,
+  'ai.onnx:Softmax': alongRow(() => softmax, 1, exponentialWork),
+  'ai.onnx:LpNormalization': alongRow(
+    (attributes) => normalizations[attributes.whole('p') ?? 2],
+    -1,
+    doubleWork,
+  ),
+  [`${foundDomain}:Shares`]: shares,
   ...operatorsOf(functions, mapped),
   ...operatorsOf(reductions, reduction),
 }

@@ -92,22 +92,37 @@ type Pair = (a: number, b: number) => number
 
 const maxColumns = 10_000
 
-/** Returns one side of an operator: the columns of a value or a constant for each of `width` columns, or one for all. Undefined for any other shape. */
+/** The shape of what an operator gives: its columns, and the dimensions after the rows. */
+type Extent = Pick<RowValue, 'width' | 'tail'>
+
+/** Returns the shape of the values of 64 bits among the inputs; undefined when they differ in their dimensions. */
+function extentOf({ node, value }: OperatorContext): Extent | undefined {
+  const given = node.inputs.flatMap((_, input) => value(input) ?? [])
+  const widest = given.reduce((most, each) => (each.width > most.width ? each : most), given[0]!)
+  return given.every((each) => areDoubles(each) && each.tail.length === widest.tail.length)
+    ? widest
+    : undefined
+}
+
+/** Returns one side of an operator: the columns of a value or a constant for each column of the answer, or one for all. Undefined for any other shape. */
 function sideOf(
   { value, constant }: OperatorContext,
   input: number,
-  width: number,
+  { width, tail }: Extent,
 ): readonly DoubleColumn[] | undefined {
   const from = value(input)
   if (from !== undefined) {
-    if (!isRowOfDoubles(from) || !(from.width === width || from.width === 1)) return undefined
+    if (!areDoubles(from) || !(from.width === width || from.width === 1)) return undefined
     return from.width === width ? from.doubles : Array.from({ length: width }, () => from.doubles![0]!)
   }
-  return constantColumns(constant(input), width)
+  const given = constant(input)
+  return given !== undefined && given.dims.length <= tail.length + 1
+    ? constantColumns(given, width)
+    : undefined
 }
 
-function constantColumns(constant: Constant | undefined, width: number): DoubleColumn[] | undefined {
-  if (constant?.type !== doubleType || constant.dims.length > 2) return undefined
+function constantColumns(constant: Constant, width: number): DoubleColumn[] | undefined {
+  if (constant.type !== doubleType) return undefined
   if (!(constant.size === 1 || (constant.size === width && constant.dims.at(-1) === width))) return undefined
   const numbers = finiteNumbers(constant, maxColumns)
   return (
@@ -115,26 +130,34 @@ function constantColumns(constant: Constant | undefined, width: number): DoubleC
   )
 }
 
+/** Whether a value is a number, or a list of numbers, of 64 bits for each row. */
+export const areDoubles = (value: RowValue | undefined): value is RowValue =>
+  value?.type === 'double' && value.tail.length <= 1 && value.doubles !== undefined
+
 export const isRowOfDoubles = (value: RowValue | undefined): value is RowValue =>
-  value?.type === 'double' && value.tail.length === 1 && value.doubles !== undefined
+  areDoubles(value) && value.tail.length === 1
 
 const areExact = ({ node, value }: OperatorContext): boolean =>
   node.inputs.every((_, input) => value(input)?.isExact !== false)
 
-/** Combines two values, or a value and a constant. */
-const pair =
+/** Combines the inputs, which are values and constants, one after the other. */
+const combined =
   (of: Pair): RowOperator =>
   (context) => {
-    const given = [context.value(0), context.value(1)].filter((each) => each !== undefined)
-    const width = Math.max(...given.map((each) => each.width))
-    if (!given.every(isRowOfDoubles)) return undefined
-    const [left, right] = [sideOf(context, 0, width), sideOf(context, 1, width)]
-    if (left === undefined || right === undefined) return undefined
-    const doubles = left.map((column, k): DoubleColumn => (machine) => {
-      const [a, b] = [column(machine), right[k]!(machine)]
-      return (row) => of(a(row), b(row))
+    const extent = extentOf(context)
+    if (extent === undefined) return undefined
+    const sides = context.node.inputs.map((_, input) => sideOf(context, input, extent))
+    const [first, ...others] = sides.filter((side) => side !== undefined)
+    if (first === undefined || others.length !== sides.length - 1) return undefined
+    const doubles = first.map((column, k): DoubleColumn => (machine) => {
+      let read = column(machine)
+      for (const other of others) {
+        const [a, b] = [read, other[k]!(machine)]
+        read = (row) => of(a(row), b(row))
+      }
+      return read
     })
-    return [storedDoubles(context.program, doubles, { isExact: areExact(context) })]
+    return [storedDoubles(context.program, doubles, { isExact: areExact(context), tail: extent.tail })]
   }
 
 const isNaNOf: RowOperator = ({ value, program }) => {
@@ -152,8 +175,7 @@ const where: RowOperator = (context) => {
   const condition = context.value(0)
   if (condition?.type !== 'bool' || condition.doubles === undefined || condition.tail.length !== 1)
     return undefined
-  const { width } = condition
-  const [yes, no] = [sideOf(context, 1, width), sideOf(context, 2, width)]
+  const [yes, no] = [sideOf(context, 1, condition), sideOf(context, 2, condition)]
   if (yes === undefined || no === undefined) return undefined
   const doubles = condition.doubles.map((column, k): DoubleColumn => (machine) => {
     const [chooses, a, b] = [column(machine), yes[k]!(machine), no[k]!(machine)]
@@ -163,10 +185,11 @@ const where: RowOperator = (context) => {
 }
 
 export const doubleOperators: Readonly<Record<string, RowOperator>> = {
-  'ai.onnx:Add': pair((a, b) => a + b),
-  'ai.onnx:Sub': pair((a, b) => a - b),
-  'ai.onnx:Mul': pair((a, b) => a * b),
-  'ai.onnx:Div': pair((a, b) => a / b),
+  'ai.onnx:Add': combined((a, b) => a + b),
+  'ai.onnx:Sum': combined((a, b) => a + b),
+  'ai.onnx:Sub': combined((a, b) => a - b),
+  'ai.onnx:Mul': combined((a, b) => a * b),
+  'ai.onnx:Div': combined((a, b) => a / b),
   'ai.onnx:IsNaN': isNaNOf,
   'ai.onnx:Where': where,
 }

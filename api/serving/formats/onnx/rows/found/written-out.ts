@@ -1,16 +1,14 @@
 /**
- * Finds layer normalizations and GELU that exporters write out as single operators, and makes each of them one, as ONNX Runtime does. The
- * square roots of normalizations would otherwise magnify how coarsely ONNX Runtime computes the activations before them.
+ * Finds layer normalizations, GELU and shares of a sum that exporters write out as single operators, and makes each of them one, as ONNX
+ * Runtime does for the first two. The square roots of normalizations would otherwise magnify how coarsely ONNX Runtime computes the activations
+ * before them.
  */
 import { attributesOf } from '../../attributes.ts'
 import type { OnnxNode } from '../../graph.ts'
 import type { WireSpan } from '../../wire.ts'
-import { constantOfNode, floatType, type Constant } from '../constants.ts'
-
-interface Finder {
-  makers: ReadonlyMap<string, OnnxNode>
-  constants: ReadonlyMap<string, Constant>
-}
+import type { Constant } from '../constants.ts'
+import { constantNamed, numberOf, withConstant, type Finder } from './finder.ts'
+import { sharesAt } from './shares.ts'
 
 /** Returns the nodes with what was found as one node each; the same list without any. */
 export function withFoundNodes(
@@ -18,10 +16,12 @@ export function withFoundNodes(
   constants: ReadonlyMap<string, Constant>,
 ): readonly OnnxNode[] {
   // Each begins with one of these operators, which few other graphs have.
-  if (!nodes.some(({ op }) => op === 'ReduceMean' || op === 'Erf')) return nodes
+  if (!nodes.some(({ op }) => ['ReduceMean', 'Erf', 'Not'].includes(op))) return nodes
   const makers = new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)))
   const finder = { makers, constants }
-  const found = nodes.map((node) => normalizationAt(node, finder) ?? gaussianUnitAt(node, finder) ?? node)
+  const found = nodes.map(
+    (node) => normalizationAt(node, finder) ?? gaussianUnitAt(node, finder) ?? sharesAt(node, finder) ?? node,
+  )
   return found.every((node, at) => node === nodes[at]) ? nodes : found
 }
 
@@ -67,30 +67,6 @@ function gaussianUnitAt(node: OnnxNode, finder: Finder): OnnxNode | undefined {
     (quotient?.op === 'Mul' && divisor === Math.fround(Math.SQRT1_2))
   if (!isScaled || quotient!.inputs[0] !== x) return undefined
   return { op: 'Gelu', domain: 'ai.onnx', inputs: [x], outputs: node.outputs, attributes: new Map() }
-}
-
-/** Returns the inputs of a node of a value and a constant. */
-function withConstant(
-  node: OnnxNode | undefined,
-  finder: Finder,
-  op = 'Add',
-): { value: string; constant: string } | undefined {
-  if (node?.op !== op || node.inputs.length !== 2) return undefined
-  const [a, b] = node.inputs as [string, string]
-  if (constantNamed(b, finder) !== undefined) return { value: a, constant: b }
-  return constantNamed(a, finder) === undefined ? undefined : { value: b, constant: a }
-}
-
-function constantNamed(name: string, { makers, constants }: Finder): Constant | undefined {
-  const node = makers.get(name)
-  if (node?.op === 'Constant') return constantOfNode(attributesOf(node), node.attributes.get('value'))
-  return constants.get(node?.op === 'Identity' ? (node.inputs[0] ?? '') : name)
-}
-
-/** Returns a constant of one number. */
-function numberOf(name: string, finder: Finder): number | undefined {
-  const constant = constantNamed(name, finder)
-  return constant?.size === 1 && constant.type === floatType ? constant.values()?.[0] : undefined
 }
 
 /** Returns the input of a mean along the last dimension, which it keeps. */
