@@ -1,7 +1,14 @@
 /** Copies the rows of a request into the memory of a row program: their numbers, and the codes of their texts. */
 import { noText } from '../../../../../domain/model/batch-spec.ts'
-import { addBuffer, addStep, type RowMachine, type RowProgram } from '../../../network/row-program.ts'
+import {
+  addBuffer,
+  addDoubleBuffer,
+  addStep,
+  type RowMachine,
+  type RowProgram,
+} from '../../../network/row-program.ts'
 import type { OnnxInput, OnnxLayout } from '../layout.ts'
+import { columnsInBuffer } from './doubles/double-operators.ts'
 import { valueIn, type DoubleColumn, type RowValue } from './row-value.ts'
 
 const typeOf = {
@@ -24,8 +31,11 @@ export function addInputs(program: RowProgram, { inputs }: OnnxLayout): Map<stri
     let column = 0
     for (const input of numbers) {
       const more = { type: typeOf[input.type], isExact: true, isOwn: false }
-      const doubles = input.type === 'float32' ? undefined : doublesOf(column, input.width)
-      values.set(input.name, { ...valueIn(buffer, input.width, more), column, doubles })
+      values.set(input.name, {
+        ...valueIn(buffer, input.width, more),
+        column,
+        ...doublesOfInput(program, input, column),
+      })
       column += input.width
     }
   }
@@ -39,6 +49,28 @@ export function addInputs(program: RowProgram, { inputs }: OnnxLayout): Map<stri
       })
   }
   return values
+}
+
+/** Returns the numbers of an input of more than 32 bits. Those of 64 bits are stored, because most operators read all of them. */
+function doublesOfInput(
+  program: RowProgram,
+  { type, width }: OnnxInput,
+  first: number,
+): Pick<RowValue, 'doubles' | 'stored'> {
+  if (type === 'float32') return {}
+  if (type !== 'float64') return { doubles: doublesOf(first, width) }
+  const stored = addDoubleBuffer(program, width)
+  addStep(program, width, (machine) => {
+    const { doubles, inputs } = machine
+    return (rows) => {
+      const { input, firstRow } = machine
+      for (let row = 0; row < rows; row++) {
+        const [from, to] = [(firstRow + row) * inputs + first, stored.at / 2 + row * (stored.stride / 2)]
+        for (let k = 0; k < width; k++) doubles[to + k] = input[from + k]!
+      }
+    }
+  })
+  return { doubles: columnsInBuffer(stored, width), stored }
 }
 
 /** Reads numbers as they were sent, before the memory rounds them. An input of 32 bits is rounded for the graph as well. */

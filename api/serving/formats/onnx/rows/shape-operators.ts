@@ -45,7 +45,11 @@ const cast: RowOperator = (context) => {
   const to = context.attributes.whole('to')
   if (from === undefined || from.type === 'text') return undefined
   if (to === toFloat)
-    return renamed(context, inMemory(context.program, from), { type: 'float', doubles: undefined })
+    return renamed(context, inMemory(context.program, from), {
+      type: 'float',
+      doubles: undefined,
+      stored: undefined,
+    })
   // Integer columns, which scikit-learn encodes as categories.
   if (to === toInt64 && from.type === 'whole') return renamed(context, from)
   // Cut off as the processor does, which turns what has no whole number of 64 bits into the least one. Only what is exact keeps its whole number.

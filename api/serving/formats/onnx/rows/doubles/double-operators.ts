@@ -2,6 +2,7 @@
 import {
   addBuffer,
   addDoubleBuffer,
+  addDoubleConstant,
   addStep,
   firstFloat,
   type RowBuffer,
@@ -82,13 +83,11 @@ export const bufferOfDoubles = (program: RowProgram, value: RowValue): RowBuffer
   value.stored ?? storedIn(program, value.doubles!)
 
 /** Returns the columns of a buffer of 64-bit numbers. */
-const columnsInBuffer = (buffer: RowBuffer, width: number): DoubleColumn[] =>
+export const columnsInBuffer = (buffer: RowBuffer, width: number): DoubleColumn[] =>
   Array.from({ length: width }, (_, k): DoubleColumn => ({ doubles }) => {
     const [first, stride] = [buffer.at / 2 + k, buffer.stride / 2]
     return (row) => doubles[first + row * stride]!
   })
-
-type Pair = (a: number, b: number) => number
 
 const maxColumns = 10_000
 
@@ -116,18 +115,18 @@ function sideOf(
     return from.width === width ? from.doubles : Array.from({ length: width }, () => from.doubles![0]!)
   }
   const given = constant(input)
-  return given !== undefined && given.dims.length <= tail.length + 1
-    ? constantColumns(given, width)
-    : undefined
-}
-
-function constantColumns(constant: Constant, width: number): DoubleColumn[] | undefined {
-  if (constant.type !== doubleType) return undefined
-  if (!(constant.size === 1 || (constant.size === width && constant.dims.at(-1) === width))) return undefined
-  const numbers = finiteNumbers(constant, maxColumns)
+  const numbers =
+    given !== undefined && given.dims.length <= tail.length + 1 ? columnConstants(given, width) : undefined
   return (
     numbers && Array.from({ length: width }, (_, k) => () => () => numbers[numbers.length === 1 ? 0 : k]!)
   )
+}
+
+/** Returns a constant of one number for each column, or of one for all; undefined for any other. */
+function columnConstants(constant: Constant, width: number): Float64Array | undefined {
+  if (constant.type !== doubleType) return undefined
+  if (!(constant.size === 1 || (constant.size === width && constant.dims.at(-1) === width))) return undefined
+  return finiteNumbers(constant, maxColumns)
 }
 
 /** Whether a value is a number, or a list of numbers, of 64 bits for each row. */
@@ -142,23 +141,90 @@ const areExact = ({ node, value }: OperatorContext): boolean =>
 
 /** Combines the inputs, which are values and constants, one after the other. */
 const combined =
-  (of: Pair): RowOperator =>
+  (loop: PairLoop): RowOperator =>
   (context) => {
+    const { node, program } = context
     const extent = extentOf(context)
-    if (extent === undefined) return undefined
-    const sides = context.node.inputs.map((_, input) => sideOf(context, input, extent))
-    const [first, ...others] = sides.filter((side) => side !== undefined)
-    if (first === undefined || others.length !== sides.length - 1) return undefined
-    const doubles = first.map((column, k): DoubleColumn => (machine) => {
-      let read = column(machine)
-      for (const other of others) {
-        const [a, b] = [read, other[k]!(machine)]
-        read = (row) => of(a(row), b(row))
-      }
-      return read
-    })
-    return [storedDoubles(context.program, doubles, { isExact: areExact(context), tail: extent.tail })]
+    const sides = extent && node.inputs.map((_, input) => storedSideOf(context, input, extent))
+    const makers = sides?.filter((side) => side !== undefined) ?? []
+    if (extent === undefined || makers.length !== node.inputs.length || makers.length < 2) return undefined
+    const [first, ...others] = makers.map((make) => make())
+    const { width, tail } = extent
+    const buffer = addDoubleBuffer(program, width)
+    let left = first!
+    for (const right of others) {
+      addPair(program, [left, right, { buffer, width }], loop)
+      left = { buffer, width }
+    }
+    return [valueStored(buffer, width, { isExact: areExact(context), tail })]
   }
+
+/** Numbers of 64 bits in the memory. */
+interface Stored {
+  buffer: RowBuffer
+  width: number
+}
+
+/** Combines numbers from the places `a` and `b` on into those from `to` on. A step of 0 takes one number for all. */
+type PairLoop = (
+  x: Float64Array,
+  a: { at: number; step: number },
+  b: { at: number; step: number },
+  to: number,
+  count: number,
+) => void
+
+/** Adds a step that combines two lists of each row. */
+function addPair(program: RowProgram, [left, right, answer]: [Stored, Stored, Stored], loop: PairLoop): void {
+  const { width } = answer
+  addStep(program, width * doubleWork, ({ doubles }) => {
+    const [a, b] = [left, right].map((side) => ({ at: 0, step: side.width === 1 ? 0 : 1 })) as [
+      { at: number; step: number },
+      { at: number; step: number },
+    ]
+    const rowOf = ({ buffer }: Stored, row: number): number => buffer.at / 2 + row * (buffer.stride / 2)
+    return (rows) => {
+      for (let row = 0; row < rows; row++) {
+        a.at = rowOf(left, row)
+        b.at = rowOf(right, row)
+        loop(doubles, a, b, rowOf(answer, row), width)
+      }
+    }
+  })
+}
+
+/** The four loops are written out, so that none calls a function for each number. */
+const pairLoops: Readonly<Record<'add' | 'subtract' | 'multiply' | 'divide', PairLoop>> = {
+  add(x, a, b, to, count) {
+    for (let k = 0; k < count; k++) x[to + k] = x[a.at + k * a.step]! + x[b.at + k * b.step]!
+  },
+  subtract(x, a, b, to, count) {
+    for (let k = 0; k < count; k++) x[to + k] = x[a.at + k * a.step]! - x[b.at + k * b.step]!
+  },
+  multiply(x, a, b, to, count) {
+    for (let k = 0; k < count; k++) x[to + k] = x[a.at + k * a.step]! * x[b.at + k * b.step]!
+  },
+  divide(x, a, b, to, count) {
+    for (let k = 0; k < count; k++) x[to + k] = x[a.at + k * a.step]! / x[b.at + k * b.step]!
+  },
+}
+
+/** Returns a function that stores one side of an operator: a list for the columns of the answer, or a number for all. Undefined for any other shape. */
+function storedSideOf(
+  { program, value, constant }: OperatorContext,
+  input: number,
+  { width, tail }: Extent,
+): (() => Stored) | undefined {
+  const from = value(input)
+  if (from !== undefined)
+    return areDoubles(from) && (from.width === width || from.width === 1)
+      ? () => ({ buffer: bufferOfDoubles(program, from), width: from.width })
+      : undefined
+  const given = constant(input)
+  const numbers =
+    given !== undefined && given.dims.length <= tail.length + 1 ? columnConstants(given, width) : undefined
+  return numbers && (() => ({ buffer: addDoubleConstant(program, numbers), width: numbers.length }))
+}
 
 const isNaNOf: RowOperator = ({ value, program }) => {
   const from = value(0)
@@ -185,11 +251,11 @@ const where: RowOperator = (context) => {
 }
 
 export const doubleOperators: Readonly<Record<string, RowOperator>> = {
-  'ai.onnx:Add': combined((a, b) => a + b),
-  'ai.onnx:Sum': combined((a, b) => a + b),
-  'ai.onnx:Sub': combined((a, b) => a - b),
-  'ai.onnx:Mul': combined((a, b) => a * b),
-  'ai.onnx:Div': combined((a, b) => a / b),
+  'ai.onnx:Add': combined(pairLoops.add),
+  'ai.onnx:Sum': combined(pairLoops.add),
+  'ai.onnx:Sub': combined(pairLoops.subtract),
+  'ai.onnx:Mul': combined(pairLoops.multiply),
+  'ai.onnx:Div': combined(pairLoops.divide),
   'ai.onnx:IsNaN': isNaNOf,
   'ai.onnx:Where': where,
 }
