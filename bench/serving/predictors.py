@@ -1,8 +1,8 @@
 """Makes the models of the bench of predictors, and calls LightGBM as a C program would, one row at a time.
 
 prepare FOLDER: for each size NAME.txt of LightGBM, NAME.onnx of the same trees and NAME.json, the answers to the first rows; rows.bin (doubles);
-logistic.onnx, a scaler before a logistic regression of three classes; network.onnx and wide.onnx, networks with two hidden layers of 64 and of 256; tanh.onnx, as network.onnx with tanh; vectors.onnx, a regression by 200 support vectors; embedding.onnx, a
-network with embeddings of 4 columns, layer normalization and GELU; transformer.onnx, attention among the columns; doubles.onnx, a network of 64 bits.
+logistic.onnx, a scaler before a logistic regression of three classes; network.onnx and wide.onnx, networks with two hidden layers of 64 and of 256; tanh.onnx, as network.onnx with tanh; vectors.onnx, a regression by 200 support vectors; classes.onnx, a classifier of three classes by
+200 support vectors; embedding.onnx, a network with embeddings of 4 columns, layer normalization and GELU; transformer.onnx, attention among the columns; doubles.onnx, a network of 64 bits.
 serve FOLDER: for each line "NAME ROWS" on standard input, predicts so many rows and prints the microseconds of the thread per row.
 """
 
@@ -93,6 +93,10 @@ def prepare(folder):
     save("vectors", [helper.make_node(
         "SVMRegressor", ["x"], ["y"], domain="ai.onnx.ml", kernel_type="RBF", kernel_params=[0.03, 0.0, 3.0], n_supports=VECTORS,
         support_vectors=numbers(VECTORS * COLUMNS), coefficients=numbers(VECTORS), rho=[0.1])])
+    save("classes", [helper.make_node(
+        "SVMClassifier", ["x"], ["label", "y"], domain="ai.onnx.ml", kernel_type="RBF", kernel_params=[0.03, 0.0, 3.0], classlabels_ints=[0, 1, 2],
+        vectors_per_class=[VECTORS // 4, VECTORS // 2, VECTORS // 4], support_vectors=numbers(VECTORS * COLUMNS), coefficients=numbers(2 * VECTORS),
+        rho=numbers(3), prob_a=[-1.5, -0.7, -2.0], prob_b=numbers(3), post_transform="NONE")])
     floats = lambda name, *shape: numpy_helper.from_array(rng.normal(0, 0.3, shape).astype(np.float32), name)
     single = lambda name, value: numpy_helper.from_array(np.array(value, np.float32), name)
     whole = lambda name, values: numpy_helper.from_array(np.array(values, np.int64), name)

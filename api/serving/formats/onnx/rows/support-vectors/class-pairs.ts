@@ -17,7 +17,7 @@ export interface ClassPairs {
 export type WriteScores = (values: Float32Array, from: number, to: number) => void
 
 /** The work of a pair of classes in the steps that find probabilities, in multiplications. */
-const pairWork = 64
+const pairWork = 160
 
 /** Returns the function that answers a row, and its work in multiplications. */
 export function createClassScores(pairs: ClassPairs): { work: number; write: WriteScores } {
