@@ -132,7 +132,8 @@ async function measureSessions(file: (name: string) => string, rows: Float64Arra
   )
   try {
     for (const name of (
-      options.graphs || 'logistic,network,wide,tanh,vectors,classes,embedding,transformer,doubles,300x31,1000x64'
+      options.graphs ||
+      'logistic,network,wide,tanh,vectors,classes,embedding,transformer,doubles,300x31,1000x64'
     ).split(',')) {
       const bytes = readFileSync(file(`${name}.onnx`))
       const { layout, rows: lowered } = openOnnx(bytes)
