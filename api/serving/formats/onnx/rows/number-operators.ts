@@ -223,6 +223,21 @@ const shares: RowOperator = (context) => {
   })
 }
 
+/**
+ * Divides probabilities of linear models by their sum. ONNX Runtime computes those below 0.5 as 1 - p in 32 bits, so that less than 3e-8 is 0;
+ * where all are, so are the shares.
+ */
+const linearShares: RowOperator = (context) =>
+  mapped(context, {
+    work: 6,
+    apply(values, offset, count) {
+      for (let i = offset; i < offset + count; i++)
+        if (values[i]! < 0.5) values[i] = 1 - Math.fround(1 - values[i]!)
+      const divisor = sumNorm(values, offset, count)
+      for (let i = offset; i < offset + count; i++) values[i] = divisor === 0 ? 0 : values[i]! / divisor
+    },
+  })
+
 const imputer: RowOperator = (context) => {
   const { attributes, value } = context
   const from = value(0)
@@ -256,6 +271,7 @@ export const numberOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:LpNormalization': lpNormalization,
   'ai.onnx.ml:Normalizer': normalizer,
   [`${foundDomain}:Shares`]: shares,
+  [`${foundDomain}:LinearShares`]: linearShares,
   'ai.onnx.ml:Imputer': imputer,
   ...operatorsOf(
     functions,

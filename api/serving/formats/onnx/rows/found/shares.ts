@@ -1,11 +1,11 @@
 /**
- * Finds what skl2onnx writes for the probabilities of several classes that were scored one by one: the share of each in their sum, and equal
- * shares where the sum is 0.
+ * Finds what skl2onnx writes for the probabilities of several classes that were scored one by one: the share of each in their sum. Where the
+ * sum is 0, either all shares are equal, or all are 0.
  */
 import { attributesOf } from '../../attributes.ts'
 import type { OnnxNode } from '../../graph.ts'
 import { boolType } from '../constants.ts'
-import { constantNamed, withConstant, type Finder } from './finder.ts'
+import { constantNamed, numberOf, withConstant, type Finder } from './finder.ts'
 
 /** Returns the shares that end with a node: `(p + isNone) / (sum(p) + isNone * classes)`, where `isNone` is 1 if the sum is 0. */
 export function sharesAt(node: OnnxNode, finder: Finder): OnnxNode | undefined {
@@ -23,6 +23,37 @@ export function sharesAt(node: OnnxNode, finder: Finder): OnnxNode | undefined {
     inputs: [p, scaled.constant],
     outputs: node.outputs,
     attributes: new Map(),
+  }
+}
+
+/** Returns the shares that end with a norm, of probabilities by one linear model for each class. */
+export function linearSharesAt(node: OnnxNode, finder: Finder): OnnxNode | undefined {
+  if (node.op !== 'LpNormalization') return undefined
+  const attributes = attributesOf(node)
+  if (attributes.whole('p') !== 1 || attributes.whole('axis') !== 1) return undefined
+  const joined = finder.makers.get(node.inputs[0] ?? '')
+  const areLinear = joined?.op === 'Concat' && joined.inputs.every((name) => isLinear(name, finder, 0))
+  if (!areLinear) return undefined
+  const { inputs, outputs } = node
+  return { op: 'LinearShares', domain: foundDomain, inputs, outputs, attributes: new Map() }
+}
+
+/** Whether a value holds probabilities of linear models, or what is left of them to 1. */
+function isLinear(name: string, finder: Finder, depth: number): boolean {
+  const node = finder.makers.get(name)
+  if (node === undefined || depth > 3) return false
+  const isNext = (input: string | undefined): boolean => isLinear(input ?? '', finder, depth + 1)
+  switch (node.op) {
+    case 'LinearClassifier':
+      return node.outputs[1] === name && attributesOf(node).text('post_transform') === 'LOGISTIC'
+    case 'Slice':
+      return isNext(node.inputs[0])
+    case 'Concat':
+      return node.inputs.length === 1 && isNext(node.inputs[0])
+    case 'Sub':
+      return numberOf(node.inputs[0] ?? '', finder) === 1 && isNext(node.inputs[1])
+    default:
+      return false
   }
 }
 

@@ -8,7 +8,7 @@ import type { OnnxNode } from '../../graph.ts'
 import type { WireSpan } from '../../wire.ts'
 import type { Constant } from '../constants.ts'
 import { constantNamed, numberOf, withConstant, type Finder } from './finder.ts'
-import { sharesAt } from './shares.ts'
+import { linearSharesAt, sharesAt } from './shares.ts'
 
 /** Returns the nodes with what was found as one node each; the same list without any. */
 export function withFoundNodes(
@@ -16,14 +16,14 @@ export function withFoundNodes(
   constants: ReadonlyMap<string, Constant>,
 ): readonly OnnxNode[] {
   // Each begins with one of these operators, which few other graphs have.
-  if (!nodes.some(({ op }) => ['ReduceMean', 'Erf', 'Not'].includes(op))) return nodes
+  if (!nodes.some(({ op }) => ['ReduceMean', 'Erf', 'Not', 'LpNormalization'].includes(op))) return nodes
   const makers = new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)))
   const finder = { makers, constants }
-  const found = nodes.map(
-    (node) => normalizationAt(node, finder) ?? gaussianUnitAt(node, finder) ?? sharesAt(node, finder) ?? node,
-  )
+  const found = nodes.map((node) => finders.map((find) => find(node, finder)).find((made) => made) ?? node)
   return found.every((node, at) => node === nodes[at]) ? nodes : found
 }
+
+const finders = [normalizationAt, gaussianUnitAt, sharesAt, linearSharesAt]
 
 /** Returns the normalization that ends with a node: `(x - mean) / sqrt(mean of squares + epsilon) * scale + bias`. */
 function normalizationAt(node: OnnxNode, finder: Finder): OnnxNode | undefined {

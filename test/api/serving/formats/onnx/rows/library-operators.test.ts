@@ -149,6 +149,36 @@ const sharesOf = (p: string, type: number, classes: string): WrittenNode[] => [
 ]
 const scores = { tensors: { three: { dims: [], floats: [3] }, big: { dims: [], floats: [60] } } }
 
+/** The probability of a class by a linear model of its own, from `x`. */
+const linearModel = (name: string, ...coefficients: number[]): WrittenNode[] => [
+  {
+    op: 'LinearClassifier',
+    domain: ml,
+    inputs: ['x'],
+    outputs: [`label ${name}`, `p ${name}`],
+    attributes: {
+      classlabels_ints: [0, 1],
+      coefficients: listOf(...coefficients.map((each) => -each), ...coefficients),
+      intercepts: listOf(0.5, -0.5),
+      post_transform: 'LOGISTIC',
+    },
+  },
+  step('Slice', [`p ${name}`, 'columns', 'end', 'columns'], name),
+]
+const norm = (of: string): WrittenNode => step('LpNormalization', [of], 'y', { p: 1, axis: 1 })
+const end = { tensors: { end: { dims: [1], wholes: [2] }, unit: { dims: [], floats: [1] } } }
+
+const linearShares = graphOf(
+  [
+    ...linearModel('a', 0.5, 0.3, -0.2),
+    ...linearModel('b', 0.4, 0.9, 0.2),
+    ...linearModel('c', 0.7, -0.1, -0.2),
+    step('Concat', ['a', 'b', 'c'], 'p', { axis: 1 }),
+    norm('p'),
+  ],
+  end,
+)
+
 const graphs: [what: string, bytes: Buffer][] = [
   [
     'powers that are infinite, and replaced',
@@ -202,6 +232,20 @@ const graphs: [what: string, bytes: Buffer][] = [
     graphOf(
       [step('Mul', ['x', 'big'], 'm'), step('Exp', ['m'], 'p'), ...sharesOf('p', float, 'three')],
       scores,
+    ),
+  ],
+  ['shares of linear models, one for each class', linearShares],
+  [
+    'shares of a linear model for one of two classes',
+    graphOf(
+      [
+        ...linearModel('a', 5, 3, -2),
+        step('Concat', ['a'], 'one', { axis: 1 }),
+        step('Sub', ['unit', 'one'], 'other'),
+        step('Concat', ['other', 'one'], 'p', { axis: 1 }),
+        norm('p'),
+      ],
+      end,
     ),
   ],
   [
@@ -266,6 +310,21 @@ it.each(graphs)('a graph with %s answers as ONNX Runtime', async (_, bytes) => {
   expect(await difference(bytes, false)).toBeLessThanOrEqual(5e-6)
 })
 
+it('shares of linear models are 0 where ONNX Runtime rounds all their probabilities to 0', async () => {
+  const rows = { count: 1, numbers: [-60, 0, 0] }
+  const wanted = await bareAnswers(linearShares, openOnnx(linearShares).layout, rows)
+  expect(wanted).toEqual([0, 0, 0])
+  expect(loweredAnswers(linearShares, rows)).toEqual(wanted)
+})
+
+it('a sigmoid of 64 bits is 0 where it is so by ONNX Runtime', async () => {
+  const bytes = graphOf([step('Sigmoid', ['x'], 'p'), step('Log', ['p'], 'y')], { type: double })
+  const rows = { count: 1, numbers: [-40, -3, 40] }
+  const wanted = await bareAnswers(bytes, openOnnx(bytes).layout, rows)
+  expect(wanted[0]).toBe(-Infinity)
+  expect(worstDifference(loweredAnswers(bytes, rows)!, wanted)).toBeLessThan(1e-6)
+})
+
 it.each<[string, Buffer]>([
   [
     'a norm of probabilities that ONNX Runtime rounds to 0',
@@ -288,6 +347,37 @@ it.each<[string, Buffer]>([
       step('Cast', ['sum'], 'is', { to: bool }),
       step('Cast', ['is'], 'y', { to: float }),
     ]),
+  ],
+  [
+    'shares of another sum',
+    graphOf(
+      [
+        step('Exp', ['x'], 'q'),
+        step('Abs', ['x'], 'p'),
+        ...sharesOf('p', float, 'three').map((each) =>
+          each.op === 'ReduceSum' ? { ...each, inputs: ['q', 'columns'] } : each,
+        ),
+      ],
+      scores,
+    ),
+  ],
+  [
+    'another norm of linear models',
+    graphOf(
+      [
+        ...linearModel('a', 0.5, 0.3, -0.2),
+        step('Concat', ['a'], 'p', { axis: 1 }),
+        step('LpNormalization', ['p'], 'y', { p: 2, axis: 1 }),
+      ],
+      end,
+    ),
+  ],
+  [
+    'equal numbers for twice as many rows',
+    graphOf(
+      [step('Shape', ['x'], 's'), step('Mul', ['s', 'twice'], 't'), step('ConstantOfShape', ['t'], 'y')],
+      { tensors: { twice: { dims: [2], wholes: [2, 1] } } },
+    ),
   ],
   [
     'shares whose truth is of another sum',
