@@ -19,7 +19,7 @@ export function cardMarkdown(card: ModelCard): string {
       ['Registered', `${card.created.at} by ${escapedText(card.created.by)}`],
       ['Requested by', requester === null || requester === card.created.by ? null : escapedText(requester)],
       ['Reason', card.created.reason === null ? null : escapedText(withNote(card.created))],
-      ['Known good', card.knownGoodAt],
+      ['Proven', card.knownGoodAt],
       ['Rolled back', card.rolledBackAt],
     ]),
     `## Limitations\n\n${bullets(card.limits.length === 0 ? ['No known limitations'] : card.limits)}`,
@@ -49,19 +49,22 @@ export function cardMarkdown(card: ModelCard): string {
       ['Dependencies', code(training.dependencies)],
       ...runtimeOf(training.packages),
       ['Seed', training.seed === null ? null : String(training.seed)],
-      ...Object.entries(training.hyperparameters).map(
-        ([name, value]) =>
-          [
-            escapedText(name),
-            `${escapedText(String(value))}${Object.hasOwn(training.overrides, name) ? ' (set by the request)' : ''}`,
-          ] as const,
-      ),
+      ['Hyperparameters', hyperparametersOf(training)],
       ['Artifact', code(artifact.digest)],
       ['Library', artifact.library === null ? null : escapedText(artifact.library)],
       ['Size', bytes === null ? null : sizeOf(artifact)],
     ]),
   ]
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`
+}
+
+/** `units 16, epochs 3 (set by the request)`; null without hyperparameters. */
+function hyperparametersOf({ hyperparameters, overrides }: ModelCard['training']): string | null {
+  const shown = Object.entries(hyperparameters).map(
+    ([name, value]) =>
+      `${name} ${String(value)}${Object.hasOwn(overrides, name) ? ' (set by the request)' : ''}`,
+  )
+  return shown.length === 0 ? null : escapedText(shown.join(', '))
 }
 
 const maxPackages = 30

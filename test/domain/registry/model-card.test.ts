@@ -49,6 +49,14 @@ describe('a card', () => {
     expect(cardMarkdown(card)).toContain('2023-05-02T00:00:00Z')
   })
 
+  it('lists the hyperparameters in one line, with those that a request set', () => {
+    const lineage = { hyperparameters: { units: 16, epochs: 3 }, overrides: { epochs: 3 } }
+    expect(cardMarkdown(modelCard({ ...bare, lineage }))).toContain(
+      '- Hyperparameters: units 16, epochs 3 (set by the request)',
+    )
+    expect(cardMarkdown(modelCard(bare))).not.toContain('Hyperparameters')
+  })
+
   it('names rows of a flood that its training left out', () => {
     const flood = '9 of 9 rows from 2024-03-08T00:00Z to 2024-03-11T00:00Z are left out: a flood of one value'
     expect(modelCard({ ...bare, lineage: { floods: [flood] } }).limits).toContain(`${flood}.`)

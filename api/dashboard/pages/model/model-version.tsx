@@ -3,17 +3,19 @@ import { intervalsSvg } from '../../../../charts/intervals.ts'
 import { lossSvg } from '../../../../charts/loss.ts'
 import type { ModelCard } from '../../../../domain/registry/model-card.ts'
 import { cardMarkdown } from '../../../../domain/registry/model-card-markdown.ts'
+import { listReleasesOfVersion, type Release } from '../../../../store/release/releases.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { readCard } from '../../../services/model-card.ts'
 import { findInScope, requireModelAccess } from '../../../auth/authorization.ts'
-import { durationText } from '../../components/elements.tsx'
+import { Badge, durationText, type Tone } from '../../components/elements.tsx'
 import { definePage, type PageRequest, type PageElement } from '../../page.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { drawChartSizes, ChartFigure } from '../../components/chart.tsx'
 import { drawImportance, ImportanceSection } from '../../components/importance.tsx'
 import { ModelCrumbs, snapshotHref } from '../../components/links.tsx'
-import { readable } from '../../labels.ts'
+import { statusTones } from '../../components/version-table.tsx'
+import { plain, readable } from '../../labels.ts'
 import { gateIntervals } from '../release/evaluation.tsx'
 import { Markdown } from '../../components/markdown.tsx'
 
@@ -37,7 +39,10 @@ async function versionOf({ store }: ApiDeps, { actor, params }: PageRequest) {
 export const versionPage = definePage({
   async load(deps, ask) {
     const version = await versionOf(deps, ask)
-    const { card, source, training } = await readCard(deps.store, version)
+    const [{ card, source, training }, releases] = await Promise.all([
+      readCard(deps.store, version),
+      listReleasesOfVersion(deps.store, version.version),
+    ])
     const rows = gateIntervals(source.evaluation?.report ?? {})
     const [importance, gains, loss] = await Promise.all([
       drawImportance(card.version, card.evaluation?.importance),
@@ -56,13 +61,17 @@ export const versionPage = definePage({
             lossSvg,
           ),
     ])
-    return { card, importance, gains, loss, training }
+    return { card, releases, importance, gains, loss, training }
   },
   title: ({ card }) => card.version,
-  view: ({ card, importance, gains, loss, training }) => (
+  view: ({ card, releases, importance, gains, loss, training }) => (
     <>
       <ModelCrumbs model={card.model} />
-      <h1>{card.version}</h1>
+      <h1>
+        {card.version} <Badge tone={toneOf(card.status)}>{plain(card.status)}</Badge>
+      </h1>
+      {card.about !== null && <p class="lead">{card.about}</p>}
+      <Links card={card} releases={releases} />
       <div class="grid">
         {gains !== undefined && (
           <section class="card">
@@ -86,11 +95,20 @@ export const versionPage = definePage({
       </div>
       <ImportanceSection importance={card.evaluation?.importance} chart={importance} />
       <section class="card">
-        <Markdown source={readable(cardMarkdown(card)).replace(/^# .*\n/, '')} />
+        <Markdown source={readable(cardMarkdown(withoutShown(card))).replace(/^# .*\n/, '')} />
       </section>
-      <Links card={card} />
     </>
   ),
+})
+
+const toneOf = (status: string): Tone =>
+  Object.entries(statusTones).find(([name]) => name === status)?.[1] ?? 'quiet'
+
+/** The card without what the page shows above it. */
+const withoutShown = (card: ModelCard): ModelCard => ({
+  ...card,
+  about: null,
+  evaluation: card.evaluation && { ...card.evaluation, importance: null },
 })
 
 export const cardPage = definePage({
@@ -109,11 +127,25 @@ export const cardPage = definePage({
   ),
 })
 
-const Links = ({ card }: { card: ModelCard }): PageElement => {
+/** Names a release by what became of it: `Release (rolled back)`. */
+const releaseText = ({ outcome, state }: Release): string =>
+  `Release (${plain(outcome ?? state.outcome ?? state.stage)})`
+
+interface LinksParts {
+  card: ModelCard
+  /** The releases of the version, the newest first. */
+  releases?: readonly Release[]
+}
+
+const Links = ({ card, releases = [] }: LinksParts): PageElement => {
   const address = `/v1/versions/${encodeURIComponent(card.version)}/card`
   const against = card.evaluation?.against
   return (
     <p class="small">
+      {releases.map((release) => [
+        <a href={`/releases/${encodeURIComponent(release.state.id)}`}>{releaseText(release)}</a>,
+        ' · ',
+      ])}
       Card as <a href={`${address}?format=markdown`}>Markdown</a> or <a href={address}>JSON</a>
       {card.data.snapshot !== null && [
         ' · ',
