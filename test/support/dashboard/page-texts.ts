@@ -20,6 +20,7 @@ export function pagesOf({ model, champion }: Record<'model' | 'champion', string
     [at('/features'), 'hour: live vs training data'],
     [at('/reviews'), 'has no band for review'],
     [at(`/versions/${champion}`), 'Limitations'],
+    [at(`/versions/${champion}`), '<span class="badge good">champion</span>'],
     [at(`/versions/${champion}/card`), 'Inputs'],
     [at(''), 'What another threshold would do'],
     [at(''), 'Training loss of the last runs'],
@@ -39,6 +40,7 @@ export function pagesOf({ model, champion }: Record<'model' | 'champion', string
     ['/runbooks/quality-lost', 'Quality lost'],
     ['/runbooks/overloaded', 'What to do'],
     ['/drills', 'lost-replica'],
+    ['/drills', 'returns values that are not finite'],
     ['/audit', 'champion.promoted'],
   ]
 }

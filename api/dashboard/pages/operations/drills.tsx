@@ -10,7 +10,7 @@ import { modelName } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure } from '../../components/chart.tsx'
 import { EmptyList, listHref, CursorPager } from '../../components/pager.tsx'
-import { Badge, DataTable, Time } from '../../components/elements.tsx'
+import { Badge, DataTable, Facts, Time, type Fact } from '../../components/elements.tsx'
 import { ModelLink, ReleaseLink } from '../../components/links.tsx'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
 import { plain } from '../../labels.ts'
@@ -32,6 +32,7 @@ export const drillsPage = definePage({
       .slice(0, barsDrawn)
       .map(({ kind, model: of, startedAt, detectionMs, recoveryMs, passed }) => ({
         label: `${plain(kind)}${several ? ` ${of}` : ''}, ${startedAt.slice(5, 16).replace('T', ' ')}`,
+        short: `${plain(kind)}${several ? ` ${of}` : ''}`,
         detectionMs: detectionMs ?? null,
         recoveryMs: recoveryMs ?? null,
         failed: passed !== true,
@@ -50,7 +51,10 @@ export const drillsPage = definePage({
   view: ({ models, drills: found, more, chart }, { query: { model, before } }) => (
     <>
       <h1>Drills</h1>
-      <p>Rehearse a rollback with a deliberately faulty version (never promoted)</p>
+      <p>
+        A drill rehearses a rollback with a deliberately faulty version, which is never promoted. Start one:{' '}
+        <code>tenure drills run &lt;model&gt;</code>
+      </p>
       <ModelFilterForm path="/drills" label="Drills" models={models} chosen={model} />
       {chart !== undefined && (
         <section class="card">
@@ -68,7 +72,7 @@ export const drillsPage = definePage({
           rows={found}
           empty={
             <EmptyList rows="drills" path="/drills" query={{ model, before }}>
-              No drills yet. Start one: <code>tenure drills run &lt;model&gt;</code>
+              No drills yet
             </EmptyList>
           }
           columns={[
@@ -104,10 +108,31 @@ export const drillsPage = definePage({
           first={before === undefined ? undefined : listHref('/drills', { model })}
           next={more ? listHref('/drills', { model, before: found.at(-1)!.id }) : undefined}
         />
+        <Meanings />
       </section>
     </>
   ),
 })
+
+const traffics = {
+  mirrored: 'The candidate answers copies of requests, and no caller receives its responses.',
+  live: 'The candidate answers a share of the requests.',
+} as const
+
+/** Explains the words of the table. */
+const Meanings = (): PageElement => (
+  <details>
+    <summary>Kinds, traffic and columns</summary>
+    <Facts
+      facts={[
+        ...Object.entries(drillKinds).map(([kind, about]): Fact => [plain(kind), about]),
+        ...Object.entries(traffics).map(([name, about]): Fact => [`Traffic: ${name}`, about]),
+        ['Exposed', 'Requests that the candidate answered'],
+        ['Affected', 'Failed requests of callers, and how many the drill may cause'],
+      ]}
+    />
+  </details>
+)
 
 const Outcome = ({ drill: { held, passed, endedAt } }: { drill: Drill }): PageElement =>
   endedAt === undefined ? (
