@@ -47,6 +47,12 @@ export const listReleaseLines = (
       and (${outcome ?? null}::text is null or outcome = ${outcome ?? null} or (${outcome ?? null} = 'open' and ended_at is null))
     order by started_at desc, id desc limit ${limit} offset ${offset}`)
 
+/** The versions of those of these ids that are releases. */
+export const listVersionsOfReleases = (database: Database, ids: readonly string[]) =>
+  rowsFrom(database).list<{ id: string; version: string }>(
+    sql`select id, version from releases where id = any(${ids}::text[])`,
+  )
+
 /** The provenance and evaluation of a version before its release. */
 export interface Candidate {
   artifactDigest: string

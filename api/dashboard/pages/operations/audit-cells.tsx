@@ -6,6 +6,7 @@ import type { AuditRow } from '../../../../store/audit/audit-log.ts'
 import { modelName, rowNumber } from '../../../http/schemas.ts'
 import type { PageElement } from '../../page.ts'
 import { TextField } from '../../components/elements.tsx'
+import { retrainingHref } from '../../components/links.tsx'
 import { listHref } from '../../components/pager.tsx'
 
 const word = z.string().min(1).max(200)
@@ -36,6 +37,25 @@ export const FilterLink = ({ asked, field, value }: FilterParts): PageElement =>
     {value.length > 60 ? `${value.slice(0, 59)}…` : value}
   </a>
 )
+
+interface TargetParts extends Pick<AuditRow, 'action' | 'subject' | 'detail'> {
+  /** The version of a release. */
+  version: string | undefined
+}
+
+/** Names what an id is of, with a link to its page: the version of a release, a retraining, or a key. */
+export const TargetLink = ({ action, subject, detail, version }: TargetParts): PageElement => {
+  if (action.startsWith('key.') && typeof detail['name'] === 'string')
+    return <div class="small">Key of {detail['name']}</div>
+  const model = /^retrain\/(.+)\/[^/]+$/.exec(subject)?.[1]
+  if (version === undefined && model === undefined) return <></>
+  const href = version === undefined ? retrainingHref(subject) : `/releases/${encodeURIComponent(subject)}`
+  return (
+    <div class="small">
+      <a href={href}>{version === undefined ? `Retraining of ${model}` : `Release of ${version}`}</a>
+    </div>
+  )
+}
 
 const maxDetailLength = 4_000
 

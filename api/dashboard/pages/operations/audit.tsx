@@ -1,10 +1,11 @@
 /** Lists the entries of the audit log, newest first. */
 import { listAudit } from '../../../../store/audit/audit-log.ts'
+import { listVersionsOfReleases } from '../../../../store/dashboard/release-detail.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
 import { EmptyList, listHref, CursorPager } from '../../components/pager.tsx'
 import { DataTable, Time } from '../../components/elements.tsx'
-import { auditQuery, Detail, AuditFilterForm, FilterLink } from './audit-cells.tsx'
+import { auditQuery, Detail, AuditFilterForm, FilterLink, TargetLink } from './audit-cells.tsx'
 
 const rowsAPage = 50
 
@@ -12,10 +13,19 @@ export const auditPage = definePage({
   query: auditQuery,
   async load({ store }, { actor, query }) {
     const rows = await listAudit(store, { ...query, ...modelFilter(actor), limit: rowsAPage + 1 })
-    return { rows: rows.slice(0, rowsAPage), more: rows.length > rowsAPage }
+    const shown = rows.slice(0, rowsAPage)
+    const versions = await listVersionsOfReleases(
+      store,
+      shown.map(({ subject }) => subject),
+    )
+    return {
+      rows: shown,
+      more: rows.length > rowsAPage,
+      versionOf: new Map(versions.map(({ id, version }) => [id, version])),
+    }
   },
   title: () => 'Audit',
-  view: ({ rows, more }, { query, actor }) => {
+  view: ({ rows, more, versionOf }, { query, actor }) => {
     const { before, ...asked } = query
     const filterLink = (field: keyof typeof asked, value: string) => (
       <FilterLink asked={asked} field={field} value={value} />
@@ -49,7 +59,15 @@ export const auditPage = definePage({
               { head: 'Time', cell: ({ at }) => <Time at={at} /> },
               { head: 'Actor', cell: (row) => filterLink('actor', row.actor) },
               { head: 'Action', names: true, cell: (row) => filterLink('action', row.action) },
-              { head: 'Target', cell: (row) => filterLink('subject', row.subject) },
+              {
+                head: 'Target',
+                cell: (row) => (
+                  <>
+                    {filterLink('subject', row.subject)}
+                    <TargetLink {...row} version={versionOf.get(row.subject)} />
+                  </>
+                ),
+              },
               {
                 head: 'Model',
                 cell: ({ model }) => (model === undefined ? '—' : filterLink('model', model)),
