@@ -30,8 +30,12 @@ export const laneModels = (models: readonly ModelLine[]): string[] =>
 
 export const drawModelLanes = ({ spans, fromMs, nowMs }: LaneData): Promise<ChartSizes> => {
   const endMs = Math.ceil(nowMs / stepMs) * stepMs
-  const first = Math.min(...spans.map((span) => span.fromMs))
-  // In a young installation, the axis starts at its first data.
+  // In a young installation, the axis starts at its first event. A window of drift or quality begins before the data in it.
+  const first = Math.min(
+    ...spans.map(({ kind, fromMs: beganMs, toMs }) =>
+      kind === 'drift' || kind === 'quality' ? (toMs ?? nowMs) : beganMs,
+    ),
+  )
   const startMs = Math.max(fromMs, Math.min(endMs - leastSpanMs, first))
   const axisMs = Math.floor(startMs / stepMs) * stepMs
   // What lasts ends now, in steps of less than a hundredth of the axis.

@@ -115,7 +115,7 @@ export const overviewPage = definePage({
             {new Date(data.nowMs).toISOString().slice(11, 19)} UTC
           </p>
         </section>
-        <div class="beside equal">
+        <div class="beside lists">
           <OpenAlerts {...data} />
           <RecentChanges {...data} />
         </div>

@@ -40,6 +40,22 @@ it('both ends of an interval have as many decimals', () => {
   expect(String(QualityCell({ ...row, evaluated, positives: 0.19 }))).toMatch(/95 % CI 0\.690–0\.707/)
 })
 
+it('the axis of a young installation starts at its first event, and not a day before it at the start of a window', async () => {
+  const hourMs = 3_600_000
+  const nowMs = 500 * 24 * hourMs
+  const lanes = await drawModelLanes({
+    nowMs,
+    fromMs: nowMs - 7 * 24 * hourMs,
+    spans: [
+      { model: 'iris', kind: 'drift', fromMs: nowMs - 24 * hourMs, toMs: nowMs, level: 'warn', name: 'v1' },
+      { model: 'iris', kind: 'release', fromMs: nowMs - 120_000, level: 'canary', name: 'v1' },
+    ],
+  })
+  const hours = [...lanes.wide.matchAll(/>(\d\d:\d\d)</g)].map(([, at]) => at)
+  expect(hours.length).toBeGreaterThan(2)
+  expect(hours.every((at) => at! >= '23:50' || at === '00:00')).toBe(true)
+})
+
 const change: RecentChange = {
   at: '2026-11-26T05:06:00.000Z',
   model: 'iris',
