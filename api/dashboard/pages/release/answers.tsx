@@ -46,16 +46,17 @@ const Disagreement = ({ report }: { report: DisagreementReport }): PageElement =
           {
             head: measure === 'decisions' ? 'Other decision' : 'Mean distance',
             numeric: true,
-            cell: ({ mean }) => percentOf(mean),
+            cell: ({ mean, pairs }) => (pairs === 0 ? '—' : percentOf(mean)),
           },
           {
             head: '95 % interval',
             numeric: true,
-            cell: ({ low, high }) => `${percentOf(low)} to ${percentOf(high)}`,
+            cell: ({ low, high, pairs }) => (pairs === 0 ? '—' : `${percentOf(low)} to ${percentOf(high)}`),
           },
           {
             head: 'Limit',
-            cell: ({ above }) => (above ? <Badge tone="warn">above</Badge> : 'not exceeded'),
+            cell: ({ above, pairs }) =>
+              above ? <Badge tone="warn">above</Badge> : pairs === 0 ? 'no users yet' : 'not exceeded',
           },
         ]}
       />

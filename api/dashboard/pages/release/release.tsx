@@ -64,7 +64,7 @@ export const releasePage = definePage({
       <>
         <Crumbs to={[[`/releases?model=${encodeURIComponent(state.model)}`, `Releases of ${state.model}`]]} />
         <h1>
-          {state.version} <Badge tone="quiet">{plain(state.strategy)}</Badge>{' '}
+          {state.version} <Badge tone="quiet">{plain(state.strategy)} release</Badge>{' '}
           {state.policy.risk === 'high' && <Badge tone="warn">high risk</Badge>}{' '}
           {state.drill !== undefined && <Badge tone="warn">drill: {state.drill}</Badge>}
           {state.hotfix !== undefined && <Badge tone="warn">hotfix: {state.hotfix.reason ?? ''}</Badge>}

@@ -154,11 +154,14 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
         of traffic
         {champion !== undefined &&
           (champion.version === state.version ? ' as champion' : ` · champion ${champion.version}`)}{' '}
-        · started <Age at={release.startedAt} nowMs={nowMs} /> ago
-        {release.endedAt !== undefined && (
+        ·{' '}
+        {release.endedAt === undefined ? (
           <>
-            {' '}
-            · ended <Time at={release.endedAt} />
+            started <Age at={release.startedAt} nowMs={nowMs} /> ago
+          </>
+        ) : (
+          <>
+            started <Time at={release.startedAt} /> · ended <Time at={release.endedAt} />
           </>
         )}
         {withdrawal !== undefined && (

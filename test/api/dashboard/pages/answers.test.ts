@@ -28,6 +28,22 @@ it('the approver sees the slices, worst first, the direction and the share of ea
   expect(String(await AnswersSection({ evidence: {} }))).toBe('')
 })
 
+it('a slice that no user has met yet has neither a share nor an interval', async () => {
+  const evidence = {
+    measure: 'decisions' as const,
+    all: { name: 'all requests', distances: [9, 1] },
+    slices: [{ name: 'evening', distances: [0, 0] }],
+    changes: [],
+  }
+  const html = String(
+    await AnswersSection({
+      evidence: { disagreement: reportDisagreement(evidence, defaultDisagreement, 0.002) },
+    }),
+  )
+  expect(html).toMatch(/evening<\/th>.*>0<.*>—<.*>—<.*>no users yet</s)
+  expect(html).not.toContain('0 % to 100 %')
+})
+
 it('a disagreement that rolls back is not said to be decided by an approver', async () => {
   const evidence = {
     measure: 'decisions' as const,
