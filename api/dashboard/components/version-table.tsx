@@ -5,7 +5,7 @@ import type { TableColumn, Tone } from './elements.tsx'
 import type { PageElement } from '../page.ts'
 import { Badge, DataTable, Time } from './elements.tsx'
 import { inMetricOrder, metricName, metricText } from '../../../domain/figures.ts'
-import { shortDigest } from '../labels.ts'
+import { plain, shortDigest } from '../labels.ts'
 import { snapshotHref, versionHref } from './links.tsx'
 
 export const statusTones: Readonly<Record<VersionStatus, Tone>> = {
@@ -81,19 +81,15 @@ export function VersionTable({ versions, primary, empty }: VersionList): PageEle
           cell: ({ lineage }: FoundVersion) => metricText(lineage.metrics?.[metric]),
         })),
         { head: 'Registered', cell: ({ createdAt }) => <Time at={createdAt} /> },
-        { head: 'Reason', cell: ({ lineage }) => lineage.reason ?? '—' },
+        { head: 'Trigger', cell: ({ lineage }) => plain(lineage.reason ?? '—') },
         {
-          head: 'Data',
+          head: 'Data as of',
           cell: ({ model, lineage }) =>
             lineage.snapshot === undefined ? (
               '—'
             ) : (
-              <a
-                class="code"
-                href={snapshotHref({ digest: lineage.snapshot, model })}
-                title={lineage.snapshot}
-              >
-                {shortDigest(lineage.snapshot)}
+              <a href={snapshotHref({ digest: lineage.snapshot, model })} title={lineage.snapshot}>
+                {lineage.asOf === undefined ? shortDigest(lineage.snapshot) : <Time at={lineage.asOf} />}
               </a>
             ),
         },

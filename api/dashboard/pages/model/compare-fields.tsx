@@ -121,10 +121,14 @@ const Fields = ({ caption, fields, names, empty }: FieldTable): PageElement => (
 )
 
 const differenceText = (section: Section, difference: number): string =>
-  section === 'metrics' ? gainText(difference) : numberText(difference, true)
+  isMeasure(section, difference) ? gainText(difference) : numberText(difference, true)
+
+/** Whether a number is a metric or a loss, which have four decimals. */
+const isMeasure = (section: Section, value: number): boolean =>
+  section === 'metrics' || (section === 'training' && !Number.isInteger(value))
 
 function valueText(section: Section, value: number): string {
-  if (section === 'metrics') return metricText(value)
+  if (isMeasure(section, value)) return metricText(value)
   return Number.isInteger(value) && Math.abs(value) < 1e15 ? countText(value) : numberText(value)
 }
 

@@ -15,7 +15,7 @@ import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { Badge } from '../../components/elements.tsx'
 import { ModelCrumbs } from '../../components/links.tsx'
-import { levelText, levelTones } from '../../labels.ts'
+import { levelText, levelTones, sentenceCase } from '../../labels.ts'
 
 /** The maximum number of features that the page shows; those with the highest PSI come first. */
 const maxFeatures = 24
@@ -24,6 +24,9 @@ const hours = 24
 
 interface FeaturePart {
   name: string
+  /** The description in the model file. */
+  about?: string
+  unit?: string
   chart: ChartSizes
   legend: string
   psi?: number | null
@@ -52,7 +55,7 @@ export const featuresPage = definePage({
       findWindow(store, { model, version, fromMs: nowMs - hours * hourMs, toMs: nowMs + hourMs }),
       findLastDrift(store, model),
     ])
-    const { profile } = manifest
+    const { profile, features } = manifest
     if (profile === undefined) return { model, version, parts: none, total: 0 }
     const report = drift?.version === version ? drift.report : undefined
     const largest = (profiles: readonly Profile[], rows: readonly DriftRow[] = []) => {
@@ -81,11 +84,13 @@ export const featuresPage = definePage({
       shown.map(async ({ name, reference, row, counts }, i): Promise<FeaturePart> => {
         const chart = await drawChartSizes(
           { id: `feature-${i}`, title: `${name}: live vs training data`, wide: 350 },
-          inOrder(profileBins(reference, counts), manifest.features?.[name]),
+          inOrder(profileBins(reference, counts), features[name]),
           (data, frame) => profileSvg(data, { ...frame, subject: name }),
         )
         const legend = profileLegend(sum(reference.counts), counts === undefined ? null : sum(counts))
-        return { name, chart, legend, psi: row?.psi, level: row?.level }
+        const feature = features[name]
+        const unit = feature?.kind === 'number' ? feature.unit : undefined
+        return { name, about: feature?.about, unit, chart, legend, psi: row?.psi, level: row?.level }
       }),
     )
     return { model, version, parts, total: profile.features.length }
@@ -116,10 +121,10 @@ export const featuresPage = definePage({
   ),
 })
 
-const Part = ({ name, chart, legend, psi, level }: FeaturePart): PageElement => (
+const Part = ({ name, about, unit, chart, legend, psi, level }: FeaturePart): PageElement => (
   <section class="card">
     <h2>
-      {name}{' '}
+      {name} {unit !== undefined && <span class="quiet">in {unit} </span>}
       {level !== undefined && (
         <Badge tone={levelTones[level] ?? 'quiet'}>
           {levelText(level)}
@@ -127,6 +132,7 @@ const Part = ({ name, chart, legend, psi, level }: FeaturePart): PageElement => 
         </Badge>
       )}
     </h2>
+    {about !== undefined && <p class="quiet small">{sentenceCase(about)}</p>}
     <ChartFigure chart={chart} note={legend} />
   </section>
 )

@@ -34,11 +34,20 @@ const NoQuality = ({
   dueAt,
 }: Pick<QualityPart, 'known' | 'hasChampion' | 'dueAt'>): PageElement => (
   <>
-    {known === 0 ? 'No outcomes yet. Send them to POST /v1/outcomes' : 'Not enough outcomes yet'}
-    {hasChampion && '. Quality is measured as soon as four in five predictions have theirs, at least 100'}
-    {dueAt !== undefined && (
+    {known === 0 ? 'No outcomes yet. Send them to POST /v1/outcomes.' : 'Not measured yet.'}
+    {hasChampion && (
       <>
-        , or from <Time at={dueAt} /> on (<code>monitor.outcomesWithin</code>)
+        {' '}
+        The monitor measures quality once four in five predictions that are old enough have an outcome, at
+        least 100
+        {dueAt !== undefined && [
+          ', or after ',
+          <Time at={dueAt} />,
+          ' (',
+          <code>monitor.outcomesWithin</code>,
+          ')',
+        ]}
+        .
       </>
     )}
   </>
@@ -96,7 +105,7 @@ export const DriftSection = ({ drift, windows, path }: DriftParts): PageElement 
       <p class="empty">
         Not enough traffic yet (a few hundred requests in whole hours). After a day of traffic a sudden change
         alarms within an hour or two. A gradual one needs two periods in a row: two days, unless{' '}
-        <code>monitor.span</code> is shorter than 24 h
+        <code>monitor.span</code> is shorter than 24 h.
       </p>
     ) : (
       <>

@@ -1,5 +1,5 @@
 /** Shows one model: its champion now and at a point in time, its versions, live quality, calibration and drift. */
-import { metricName, numberText } from '../../../../domain/figures.ts'
+import { metricName, metricText } from '../../../../domain/figures.ts'
 import type { Calibration } from '../../../../domain/metrics/calibration.ts'
 import { z } from 'zod'
 import { driftSvg } from '../../../../charts/drift.ts'
@@ -220,7 +220,7 @@ export const modelPage = definePage({
   },
 })
 
-/** Lists the last loss of each run, in the order in which the lines end: `v1.2.0 0.489, v1.1.0 0.4574`. */
+/** Lists the last loss of each run, in the order in which the lines end: `v1.2.0 0.4890, v1.1.0 0.4574`. */
 const lastLosses = (runs: readonly RunCurve[], model: string): string =>
   runs
     .flatMap(({ version, startedAt, curve }) => {
@@ -229,7 +229,7 @@ const lastLosses = (runs: readonly RunCurve[], model: string): string =>
       return typeof loss === 'number' ? [{ name, loss }] : []
     })
     .toSorted((one, other) => other.loss - one.loss)
-    .map(({ name, loss }) => `${name} ${numberText(loss)}`)
+    .map(({ name, loss }) => `${name} ${metricText(loss)}`)
     .join(', ')
 
 const drawDrift = (model: string, { report, policy: { warn, alarm } }: LastDrift): Promise<ChartSizes> =>
@@ -322,7 +322,7 @@ function liveFacts(
   return [
     ['Champion', champion],
     ['Live since', <Since at={since} nowMs={nowMs} />],
-    releaseId === undefined ? undefined : ['Released by', <ReleaseLink id={releaseId} />],
+    releaseId === undefined ? undefined : ['Release', <ReleaseLink id={releaseId} />],
     ['Inputs', <a href={`${path}/features`}>Live vs training data</a>],
     hasReviews ? ['Reviews', <a href={`${path}/reviews`}>Answers for review</a>] : undefined,
   ]

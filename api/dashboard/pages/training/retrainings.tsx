@@ -3,11 +3,12 @@ import { z } from 'zod'
 import { listRetrainingLines } from '../../../../store/dashboard/retraining-detail.ts'
 import { modelName, pageNumber } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
-import { retrainingHref } from '../../components/links.tsx'
+import { retrainingHref, versionHref } from '../../components/links.tsx'
 import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
 import { EmptyList, listHref } from '../../components/pager.tsx'
 import { Badge, Live, Pager, DataTable, Time, type Tone } from '../../components/elements.tsx'
 import { plain, shortReason } from '../../labels.ts'
+import { shortVersion } from '../overview/cells.tsx'
 
 const rowsAPage = 25
 
@@ -27,7 +28,7 @@ export const retrainingsPage = definePage({
     <>
       <h1>Retrainings</h1>
       <p class="small">
-        <a href={listHref('/sweeps', { model: query.model })}>Sweeps</a>{' '}
+        <a href={listHref('/sweeps', { model: query.model })}>Sweeps</a> ·{' '}
         <a href={listHref('/triggers', { model: query.model })}>Triggers</a>
       </p>
       <ModelFilterForm path="/retrainings" label="Retrainings" models={models} chosen={query.model} />
@@ -44,11 +45,12 @@ export const retrainingsPage = definePage({
             }
             columns={[
               {
-                head: 'Model',
+                head: 'Retraining of',
                 names: true,
-                cell: ({ id, model }) => (
+                cell: ({ id, model, startedAt }) => (
                   <a class="name" href={retrainingHref(id)}>
                     {model}
+                    <span class="aloud"> retraining of {startedAt.slice(0, 16).replace('T', ' ')} UTC</span>
                   </a>
                 ),
               },
@@ -59,7 +61,14 @@ export const retrainingsPage = definePage({
               { head: 'Ended', cell: ({ endedAt }) => <Time at={endedAt} /> },
               {
                 head: 'Version',
-                cell: ({ version }) => <span class="nowrap">{version?.replace(/^.*_v/, 'v') ?? '—'}</span>,
+                cell: ({ model, version }) =>
+                  version === undefined ? (
+                    '—'
+                  ) : (
+                    <a class="nowrap" href={versionHref({ model, version })}>
+                      {shortVersion(model, version)}
+                    </a>
+                  ),
               },
               {
                 head: 'Reason',

@@ -23,9 +23,17 @@ it('names when quality is measured at the latest, until then', async () => {
   for (const nowMs of [dueMs, dueMs + 86_400_000]) {
     const html = await shown(nowMs)
     expect(html).not.toContain(at)
-    expect(html).toContain('as soon as four in five predictions have theirs, at least 100')
-    expect(html).not.toContain('or from')
+    expect(html).toMatch(
+      /once four in five predictions that are old enough have an outcome, at least\s+100\./,
+    )
+    expect(html).not.toContain('or after')
   }
+})
+
+it('does not call outcomes too few that the page counts below', async () => {
+  const known = String(await QualitySection({ ...parts, known: 2_995, hasChampion: true }))
+  expect(known).toContain('Not measured yet.')
+  expect(known).not.toContain('Not enough outcomes')
 })
 
 it('names no time without a champion', async () =>
