@@ -70,6 +70,9 @@ export async function findMaturity(
   return { late: known, ...maturedSpan(nowMs, Math.ceil(known.horizonMs), windowMs) }
 }
 
+/** The shortest age to try, as a fraction of the age after which no outcome is expected. */
+const shortestAge = 1 / 1_024
+
 /** Says that the delay is unknown, with the outcomes of the first requests of the period, and what is missing. */
 export async function unknownDelayText(
   database: Database,
@@ -79,11 +82,9 @@ export async function unknownDelayText(
   const { requests, answered } = await countAnswered(database, { ...span, nowMs })
   const { minDelays, minCoverage } = defaultLabelPolicy
   const found = `${groupedDigits(answered)} of the first ${counted(requests, 'request')} to ${version} since ${iso(span.fromMs)} have an outcome (${percentText(answered / Math.max(1, requests))})`
-  return `the delay of outcomes is unknown: ${found}; it is learnt from ${minDelays} of predictions that are ${ageText(observedMs)} old, or earlier, once ${percentText(minCoverage)} of predictions have one`
+  const [youngest, oldest] = [observedMs * shortestAge, observedMs].map(ageText)
+  return `the delay of outcomes is unknown: ${found}; it is learnt from ${minDelays} outcomes, once ${percentText(minCoverage)} of the predictions of an age from ${youngest} on have one, or from predictions that are ${oldest} old`
 }
-
-/** The shortest age to try, as a fraction of the age after which no outcome is expected. */
-const shortestAge = 1 / 1_024
 
 /**
  * The maturity age of a model that is younger than its longest outcome delay. An age is mature when four in five predictions of that age

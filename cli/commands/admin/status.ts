@@ -46,8 +46,8 @@ export const unmeasuredLines = (
   models: readonly Pick<ModelAnswer, 'name' | 'quality_unmeasured' | 'parts_unmeasured'>[],
 ): string[] =>
   models.flatMap(({ name, quality_unmeasured: why, parts_unmeasured: parts = [] }) => [
-    ...(why === undefined ? [] : [`\n${name}: quality is not measured: ${why}`]),
-    ...parts.map((part) => `\n${name}: not measured in use: ${part}`),
+    ...(why === undefined ? [] : [`\n${name}: quality is not measured: ${prose(why)}`]),
+    ...parts.map((part) => `\n${name}: not measured in use: ${prose(part)}`),
   ])
 
 export const statusCommand: CommandSpec = {

@@ -148,7 +148,7 @@ describe('the measured quality of a serving version', () => {
     expect(await judged({ windowMs: hour })).toBeUndefined()
     const asked = { model, version, nowMs: now, windowMs: hour, observedMs: 5 * hour }
     expect(await unknownDelayText(deps.store, asked)).toMatch(
-      /^the delay of outcomes is unknown: 41 of the first 120 requests to \S+ since \S+Z have an outcome \(34\.2 %\); it is learnt from 100 /,
+      /^the delay of outcomes is unknown: 41 of the first 120 requests to \S+ since \S+Z have an outcome \(34\.2 %\); it is learnt from 100 outcomes, once 80 % of the predictions of an age from 18 s on have one, or from predictions that are 5 h old$/,
     )
     // A longer period is read no further.
     expect(await unknownDelayText(deps.store, { ...asked, observedMs: 71 * hour })).toContain(
