@@ -34,7 +34,7 @@ export const commandsGroup: CommandGroup = {
       async run({ terminal, api }, { args }) {
         const answer = await api().get<RecordedAnswer>(path`/v1/commands/${args[0]}`)
         const { state, command, model, release = model, message, recorded_at: at } = answer
-        terminal.answer(answer, `${state}: ${command} of ${time(at)} to ${release}: ${message}`)
+        terminal.answer(answer, `${state}: ${command} of ${time(at)} UTC to ${release}: ${message}`)
       },
     },
   ],

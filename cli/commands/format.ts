@@ -47,7 +47,7 @@ export const releaseStage = ({ stage, paused, drill }: ReleaseAnswer): string =>
 /** Returns the outcome, and when the promoted version was rolled back since. */
 export const releaseOutcome = ({ outcome, withdrawn_at: at }: ReleaseAnswer, terminal: Terminal): string =>
   coloured(terminal, outcome) +
-  (at === undefined ? '' : terminal.paint('red', `, rolled back since ${time(at)}`))
+  (at === undefined ? '' : terminal.paint('red', `, rolled back since, at ${time(at)} UTC`))
 
 /** The default primary metrics of the tasks. */
 const primaries = ['auc', 'accuracy', 'rmse', 'r2', 'pinball']

@@ -26,8 +26,8 @@ export const keysGroup: CommandGroup = {
         name: 'name',
         role: 'role',
         models: (each) => each.models?.join(', ') ?? 'all',
-        created: (each) => time(each.created_at),
-        expires: (each) => time(each.expires_at),
+        'created (UTC)': (each) => time(each.created_at),
+        'expires (UTC)': (each) => time(each.expires_at),
         state: stateOf,
       },
     }),
@@ -120,7 +120,7 @@ async function warnOfUnknown(terminal: Terminal, client: Client, wanted: readonl
 }
 
 function stateOf({ revoked_at: revokedAt, expires_at: expiresAt }: KeyAnswer): string {
-  if (revokedAt !== undefined) return `revoked ${time(revokedAt)}`
+  if (revokedAt !== undefined) return `revoked ${time(revokedAt)} UTC`
   return expiresAt !== undefined && Date.parse(expiresAt) <= Date.now() ? 'expired' : 'active'
 }
 

@@ -32,7 +32,7 @@ export const killSwitchesGroup: CommandGroup = {
         model: 'model',
         serves: 'serve',
         by: 'actor',
-        since: (each) => time(each.at),
+        'since (UTC)': (each) => time(each.at),
         reason: 'reason',
         'followed by': ({ problems }) => (problems.length === 0 ? 'all replicas' : problems.join('; ')),
       },

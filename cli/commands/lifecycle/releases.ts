@@ -156,7 +156,7 @@ const releaseColumns: Columns<ReleaseAnswer> = {
   stage: releaseStage,
   serves: (each) => trafficOf(each),
   outcome: releaseOutcome,
-  started: (each) => time(each.started_at),
+  'started (UTC)': (each) => time(each.started_at),
   reason: (each, { paint }) => paint('dim', prose(each.withdrawn_reason ?? each.reason)),
 }
 
@@ -164,7 +164,7 @@ const queueColumns: Columns<WaitingAnswer> = {
   'queue id': 'queue_id',
   version: 'version',
   'requested by': 'requested_by',
-  since: (each) => time(each.at),
+  'since (UTC)': (each) => time(each.at),
   hotfix: 'hotfix',
 }
 
@@ -242,8 +242,8 @@ function detailOf(
     ['outcome', releaseOutcome(release, terminal)],
     ['why', prose(release.withdrawn_reason ?? release.reason ?? release.why)],
     ['requested by', release.requested_by],
-    ['started', time(release.started_at)],
-    ['ended', time(release.ended_at)],
+    ['started (UTC)', time(release.started_at)],
+    ['ended (UTC)', time(release.ended_at)],
     ['artifact', digestPrefix(release.artifact_digest)],
     ['evaluation', digestPrefix(release.evaluation_digest)],
     ['policy', digestPrefix(release.policy_digest)],
@@ -254,21 +254,21 @@ function detailOf(
   const hidden = release.next_cursor !== undefined || shown.length < release.commands.length
   const earlier = hidden && shown.length > 0 ? `\n${paint('dim', 'Earlier commands: --commands <n>')}` : ''
   const commands = table(shown, {
-    at: (each) => time(each.at),
+    'at (UTC)': (each) => time(each.at),
     actor: 'actor',
     command: 'command',
     result: (each) => (each.accepted ? paint('green', 'accepted') : paint('yellow', 'rejected')),
     message: 'message',
   })
   const recorded = table(release.recorded ?? [], {
-    at: (each) => time(each.recorded_at),
+    'at (UTC)': (each) => time(each.recorded_at),
     actor: 'actor',
     'queued command': 'command',
     state: (each) => paint('yellow', each.state),
     id: 'id',
   })
   const verdicts = table(release.decisions.slice(0, most.decisions), {
-    at: (each) => time(each.at),
+    'at (UTC)': (each) => time(each.at),
     stage: (each) => stageName(release.state, each.stage, each.stage_index),
     verdict: (each) => coloured(terminal, each.kind),
     reason: (each) => each.reasons.map(({ message }) => message).join('; '),

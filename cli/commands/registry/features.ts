@@ -80,8 +80,8 @@ export const featuresGroup: CommandGroup = {
             '': (each, { paint }) => (each === current.get(each.digest) ? paint('green', 'current') : ''),
             ...(current.size > 1 ? { definition: (each: ValueAnswer) => digestPrefix(each.digest) } : {}),
             'event (UTC)': (each) => time(each.event_at),
-            known: (each) => time(each.known_at),
-            usable: (each) => time(each.usable_at),
+            'known (UTC)': (each) => time(each.known_at),
+            'usable (UTC)': (each) => time(each.usable_at),
             values: (each) => pairs(each.features, (name, value) => `${name} ${orDash(value)}`),
           })
           return terminal.answer(answer, current.size === 0 ? `No values for ${entity}.` : table)
@@ -95,10 +95,13 @@ export const featuresGroup: CommandGroup = {
             ['values', pairs(each.values, (name, kind) => `${name}: ${kind}`)],
             ['times', `event ${each.event_time}, known ${each.known_at}`],
             ['refresh', `every ${each.every_ms / 1_000} s, watermark ${time(each.watermark)} (UTC)`],
-            ['entities', `${orDash(each.entities)}, newest event ${time(each.newest)}`],
+            ['entities', `${orDash(each.entities)}, newest event ${time(each.newest)} (UTC)`],
             ['late rows', each.late_rows],
             ['used by', orDash([...each.models, ...each.versions].join(', '))],
-            ['last run', `${time(each.ran_at)}${each.problem === undefined ? '' : `: ${each.problem}`}`],
+            [
+              'last run (UTC)',
+              `${time(each.ran_at)}${each.problem === undefined ? '' : `: ${each.problem}`}`,
+            ],
             ['source', `${each.source.kind}: ${each.source.rows.replaceAll(/\s+/g, ' ').trim()}`],
           ]),
         )

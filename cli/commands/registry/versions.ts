@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import type { ComparedField, VersionComparison } from '../../../domain/registry/version-diff.ts'
 import type { ModelCard } from '../../../domain/registry/model-card.ts'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
+import { metricText } from '../../../domain/figures.ts'
 import { versionStatuses } from '../../../domain/registry/version-query.ts'
 import type { ModelAnswer, VersionAnswer } from '../../client/responses.ts'
 import { failure, path, usageError, type Client, type QueryParameters } from '../../client/client.ts'
@@ -203,7 +204,7 @@ function pageText(
   }
   // The first row names the columns, because all versions of a model have the same metrics.
   const metrics = shownMetrics(Object.keys(versions[0]?.metrics ?? {}))
-  const figureOf = (name: string) => (each: VersionAnswer) => figure(each.metrics?.[name])
+  const figureOf = (name: string) => (each: VersionAnswer) => metricText(each.metrics?.[name])
   const reasons = versions.flatMap(({ version, not_released: why }) =>
     why === undefined ? [] : [`${version} was not released: ${why}`],
   )
@@ -214,8 +215,8 @@ function pageText(
     'requested by': 'created_by',
     ...Object.fromEntries(metrics.map((name) => [name, figureOf(name)])),
     artifact: (each) => digestPrefix(each.artifact_digest),
-    proven: (each) => time(each.known_good_at),
-    withdrawn: (each) => time(each.rolled_back_at),
+    'proven (UTC)': (each) => time(each.known_good_at),
+    'withdrawn (UTC)': (each) => time(each.rolled_back_at),
   })
   const table = reasons.length === 0 ? rows : [rows, '', ...reasons].join('\n')
   if (next === undefined) return table

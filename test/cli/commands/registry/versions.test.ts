@@ -55,3 +55,17 @@ it('the card of a model without a champion says that it has none', async () => {
   expect(code).toBe(exitCodes.notFound)
   expect(err).toContain('The model iris has no champion yet')
 })
+
+it('the figures of a list have as many decimals, and its times their zone', async () => {
+  const version = {
+    version: 'iris_v1.0.0',
+    status: 'champion',
+    created_at: '2026-11-27T00:57:15Z',
+    metrics: { accuracy: 0.803, brier: 0.1505 },
+  }
+  const { server, url } = await answering(JSON.stringify({ versions: [version] }))
+  const { out } = await runCommand([versionsGroup], ['versions', 'list', '--url', url])
+  server.close()
+  expect(out).toMatch(/0\.8030 +0\.1505/)
+  expect(out).toMatch(/created \(UTC\).*proven \(UTC\).*withdrawn \(UTC\)/)
+})
