@@ -1,7 +1,7 @@
 /** `tenure drills`: rehearses rollbacks and lists their detection and recovery times. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { drillKindNames } from '../../../domain/drill.ts'
-import type { Client } from '../../client/client.ts'
+import { usageError, type Client } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
 import { tableBy, type Columns, type Terminal } from '../../terminal.ts'
@@ -32,7 +32,7 @@ const beginMs = 60_000
 
 const none = 'No drills yet. Start one: `tenure drills run <model>`'
 const columns: Columns<DrillAnswer> = {
-  started: (each) => time(each.started_at),
+  'started (UTC)': (each) => time(each.started_at),
   model: 'model',
   drill: 'kind',
   traffic: 'traffic',
@@ -61,7 +61,10 @@ export const drillsGroup: CommandGroup = {
       name: 'run <model>',
       summary: 'Rehearse a rollback with a deliberately faulty version (never promoted)',
       options: [
-        ['--kind <kind>', `One of ${drillKindNames.join(', ')} (default: the kinds of the model's policy)`],
+        [
+          '--kind <kind>',
+          "Fault: bad (failed requests), nan (values that are not finite), slow, silent (requests that are not counted), lost-replica or dead-worker (default: the kinds of the model's policy)",
+        ],
         ['--live', 'Use live traffic, within the harm budget (default: as the policy says)'],
         [
           '--harm-budget <n>',
@@ -86,6 +89,8 @@ async function runDrills(
 ): Promise<ExitCode> {
   const model = String(args[0])
   const { kind, live } = options
+  if (kind !== undefined && !drillKindNames.some((each) => each === kind))
+    throw usageError(`--kind must be one of ${drillKindNames.join(', ')}, not ${String(kind)}`)
   const withinS = numberOption(options, 'within', { min: 0.001, max: 86_400 })
   const harmBudget = numberOption(options, 'harm-budget', { min: 0, max: 1_000_000, whole: true })
   const since = new Set((await drillsOf(api(), model)).map(({ id }) => id))

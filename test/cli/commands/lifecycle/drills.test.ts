@@ -37,3 +37,9 @@ it('waits for a drill that begins after five seconds, and for its end', async ()
   server.close()
   expect([code, out]).toEqual([0, expect.stringContaining('passed')])
 })
+
+it('an unknown kind is named with its option and those that exist', async () => {
+  const { code, err } = await runCommand([drillsGroup], ['drills', 'run', 'iris', '--kind', 'foo'])
+  expect(code).toBe(2)
+  expect(err).toContain('--kind must be one of bad, nan, slow, silent, lost-replica, dead-worker, not foo')
+})
