@@ -1,6 +1,7 @@
 /** `tenure retrain`: starts a retraining and optionally follows it to its end. */
 import { lossText } from '../../../charts/loss.ts'
 import type {
+  ReleaseAnswer,
   EvaluationAnswer,
   RecordedAnswer,
   RetrainingAnswer,
@@ -105,15 +106,24 @@ export async function printFollowed(
   const chart = curve.length > 1 ? `${lossText(curve, { width: Math.min(terminal.columns, 76) })}\n` : ''
   const gate = await findGate(session, seen)
   const next =
-    ended.outcome === 'released' && ended.model !== undefined
-      ? `Follow the release: \`tenure releases show ${ended.model}\``
-      : ''
+    ended.outcome === 'released' && ended.model !== undefined ? await nextStep(session, ended.model) : ''
   const last = [note, next].filter((line) => line !== '').map((line) => `\n${line}`)
   terminal.answer(
     { ...ended, curve, ...(note === '' ? {} : { evaluation: gate }) },
     `${chart}${coloured(terminal, ended.outcome)}: ${ended.message === undefined ? '' : prose(ended.message)}${ended.remedy === undefined ? '' : `\n      ${ended.remedy}`}${gate === undefined ? '' : gateTable(terminal, gate)}${last.join('')}`,
   )
   return { verdict: gate?.verdict }
+}
+
+/** Names the command that follows a release: the approval, where the release waits for one already. */
+async function nextStep({ api }: CommandSession, model: string): Promise<string> {
+  const { releases } = await api()
+    .get<{ releases: ReleaseAnswer[] }>('/v1/releases', { model, open: true })
+    .catch(() => ({ releases: [] }))
+  const waits = releases.find(({ stage }) => stage === 'awaiting_approval')
+  return waits === undefined
+    ? `Follow the release: \`tenure releases show ${model}\``
+    : `${prose(waits.why)} Approve it: \`tenure approve ${model}\``
 }
 
 /** Waits until a queued start is delivered, and returns the id of the started retraining. Throws `command_refused` if none was started. */

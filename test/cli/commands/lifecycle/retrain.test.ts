@@ -10,6 +10,8 @@ let server: Server
 let url: string
 let asked: { method: string | undefined; url: string; body: string }[]
 let running: object[]
+/** The open releases. */
+let open: object[]
 /** The response to a start, and the result of a queued start. */
 let begun: object
 let fate: object
@@ -66,18 +68,20 @@ beforeAll(async () => {
       const asking = { method: request.method, url: request.url ?? '', body }
       asked.push(asking)
       const isCancelled = asked.some((each) => each.url.endsWith('/cancel'))
-      const answer = asking.url.startsWith('/v1/retrainings?')
-        ? { retrainings: running }
-        : request.method === 'POST'
-          ? begun
-          : asking.url === '/v1/commands/cmd_1'
-            ? asked.filter(({ url: each }) => each === asking.url).length > 1
-              ? fate
-              : { state: 'waiting' }
-            : (asking.url.startsWith('/v1/retrainings/') && states.shift()) || {
-                ...answers[asking.url],
-                ...(isCancelled ? { outcome: 'cancelled', message: 'cancelled by ada' } : {}),
-              }
+      const answer = asking.url.startsWith('/v1/releases?')
+        ? { releases: open }
+        : asking.url.startsWith('/v1/retrainings?')
+          ? { retrainings: running }
+          : request.method === 'POST'
+            ? begun
+            : asking.url === '/v1/commands/cmd_1'
+              ? asked.filter(({ url: each }) => each === asking.url).length > 1
+                ? fate
+                : { state: 'waiting' }
+              : (asking.url.startsWith('/v1/retrainings/') && states.shift()) || {
+                  ...answers[asking.url],
+                  ...(isCancelled ? { outcome: 'cancelled', message: 'cancelled by ada' } : {}),
+                }
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
     })
   }).listen(0, '127.0.0.1')
@@ -87,6 +91,7 @@ beforeAll(async () => {
 beforeEach(() => {
   asked = []
   running = []
+  open = []
   states = []
   begun = { id, workflow_id: 'retrain/iris' }
 })
@@ -155,6 +160,13 @@ it('retrain --watch ends with the command that shows the release', async () => {
       /released: iris_v1\.1\.0 is being released\nFollow the release: `tenure releases show iris`\n$/,
     ),
   ])
+})
+
+it('retrain --watch ends with the command that approves a release that waits for it', async () => {
+  states = [{ id, model: 'iris', outcome: 'released', message: 'iris_v1.1.0 is being released' }]
+  open = [{ stage: 'awaiting_approval', why: 'Needs 1 approval by 2026-12-04T00:58:31.000Z.' }]
+  const { out } = await retrain('--watch')
+  expect(out).toContain('Needs 1 approval by 2026-12-04 00:58:31 UTC. Approve it: `tenure approve iris`')
 })
 
 it('retrain says that the model file has changed since it was synced', async () => {
