@@ -9,6 +9,7 @@ import {
   type RecordedAnswers,
   type RecordedLabels,
 } from './recorded-answers.ts'
+import { percentText } from '../figures.ts'
 import { normalCdf, normalQuantile } from '../statistics/distributions.ts'
 import { seededRandom } from '../statistics/random.ts'
 import { binomial, poisson, type Uniform } from '../statistics/random-variates.ts'
@@ -95,8 +96,8 @@ export function worldAt(
 /** The syntax of each scenario with its effect. */
 export const scenarioForms: Record<string, string> = {
   good: 'the canary is exactly as good as the champion',
-  'error:RATE': 'the canary fails at RATE (0..1) from its first request',
-  'error-at:RATE@HOURSh': 'the canary begins to fail at RATE after HOURS hours',
+  'error:RATE': 'the canary fails RATE (0..1) of its requests, from the first on',
+  'error-at:RATE@HOURSh': 'the canary fails RATE (0..1) of its requests, from HOURS hours on',
   'earns:PART':
     'the users of the canary buy more often by PART (relative; negative is less often), as the business metrics of the policy count it',
   'measured:PART':
@@ -129,16 +130,20 @@ export function scenarioForm(text: string): string | undefined {
   return Object.keys(scenarioForms).find((each) => word(each) === word(text))
 }
 
-/** Describes a scenario with its values: "the canary fails at 0.02 from its first request". */
+/** Describes a scenario with its values: "the canary fails 2 % of its requests, from the first on". */
 export function describeScenario(text: string): string {
   const form = scenarioForm(text) ?? ''
   const [, ...values] = new RegExp(`^${form.replaceAll(/[A-Z]+/g, '(.+)')}$`).exec(text) ?? []
   const words = form.match(/[A-Z]+/g) ?? []
   return words.reduce(
-    (described, word, at) => described.replaceAll(word, values[at] ?? word),
+    (described, word, at) => described.replaceAll(word, valueText(word, values[at])),
     (scenarioForms[form] ?? text).replace(' (0..1)', ''),
   )
 }
+
+/** A rate as a percentage; other values as they are typed. */
+const valueText = (word: string, value: string | undefined): string =>
+  word === 'RATE' && Number.isFinite(Number(value)) ? percentText(Number(value)) : (value ?? word)
 
 /** Parses a scenario; undefined for an unknown syntax. */
 export function parseScenario(text: string): TrafficScenario | undefined {

@@ -220,7 +220,7 @@ it.each([
   [['simulate', '--scenario', 'odd'], 'unknown --scenario "odd"'],
   [
     ['simulate', '--scenario', 'error:2'],
-    '--scenario "error:2" is not of the form error:RATE: the canary fails at RATE (0..1)',
+    '--scenario "error:2" is not of the form error:RATE: the canary fails RATE (0..1) of its requests',
   ],
   [['simulate', '--traffic', '/nowhere/at/all'], '/nowhere/at/all'],
   [['policy', 'suggest', 'iris', '--hours', '1,long'], '--hours is a list of numbers from 0.01 to 1000'],

@@ -215,8 +215,8 @@ describe('a scenario', () => {
 
 it.each([
   ['good', 'the canary is exactly as good as the champion'],
-  ['error:0.02', 'the canary fails at 0.02 from its first request'],
-  ['error-at:0.02@12h', 'the canary begins to fail at 0.02 after 12 hours'],
+  ['error:0.02', 'the canary fails 2 % of its requests, from the first on'],
+  ['error-at:0.02@12h', 'the canary fails 2 % of its requests, from 12 hours on'],
   [
     'slice:night:0.5',
     'in the slice night, a tenth of the requests, the canary decides otherwise on 0.5; no outcome is known',
