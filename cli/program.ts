@@ -92,9 +92,12 @@ export async function runProgram(
     }
   }
   try {
-    await program.parseAsync(words.length === 0 ? ['--help'] : [...withDefault(specs, words)], {
-      from: 'user',
-    })
+    await program.parseAsync(
+      words.length === 0 ? ['--help'] : [...withDefault(specs, withKnownHelp(specs, words))],
+      {
+        from: 'user',
+      },
+    )
     return exitCode
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.done
@@ -166,6 +169,13 @@ function pathOf(specs: CommandSpecs, [first = '', second = '']: readonly string[
   if (spec === undefined) return []
   if (!('commands' in spec)) return [first]
   return spec.commands.some((each) => typedWord(each) === second) ? [first, second] : [first]
+}
+
+/** Drops `--help` behind an unknown command, so that commander reports the command instead of the help of all. */
+function withKnownHelp(specs: CommandSpecs, words: readonly string[]): readonly string[] {
+  const [first = '-'] = words
+  if (first.startsWith('-') || findSpec(specs, first) !== undefined) return words
+  return words.filter((word) => word !== '--help' && word !== '-h')
 }
 
 /** Inserts the default command of a group if none is named, so that commander reports an unknown one with a suggestion. */

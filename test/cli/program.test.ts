@@ -174,6 +174,7 @@ describe('a command', () => {
 describe('wrong usage', () => {
   it.each([
     ['an unknown command', ['nothing']],
+    ['the help of an unknown command', ['nothing', '--help']],
     ['a missing argument', ['fetch']],
     ['an unknown option', ['fetch', '/good', '--quiet']],
     ['one argument too many', ['fetch', 'a', 'b', 'c']],

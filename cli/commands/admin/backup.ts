@@ -1,9 +1,19 @@
 /** `tenure backup`: writes the installation to one file, verifies such a file, and runs the scheduled backups. */
+import { existsSync } from 'node:fs'
 import { readCommandConfig } from '../../../temporal.config.ts'
 import { usageError } from '../../client/client.ts'
 import type { CommandGroup, CommandSpec } from '../../program.ts'
 import { tableBy } from '../../terminal.ts'
 import { time } from '../format.ts'
+
+/** Refuses a single word, which may be a mistyped command, such as `list`. A directory may have such a name. */
+function requireBackupPath(to: string): void {
+  if (!/^[a-z]+$/.test(to) || existsSync(to)) return
+  throw usageError(
+    `${to} is no command of backup and no directory`,
+    `Write ./${to} for a file of that name; see \`tenure backup --help\`.`,
+  )
+}
 
 const createCommand: CommandSpec = {
   name: 'create <to>',
@@ -20,6 +30,7 @@ const createCommand: CommandSpec = {
     'backup nightly.tar --without-snapshots --json',
   ],
   async run({ terminal }, { args, options }) {
+    requireBackupPath(String(args[0]))
     const { openInstallation } = await import('../../backup/installation.ts')
     const { makeBackup } = await import('../../backup/create.ts')
     const { openBackupPlace, writeBackup } = await import('../../backup/backup-place.ts')
