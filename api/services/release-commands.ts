@@ -57,14 +57,16 @@ export async function sendReleaseCommand(
   const { id: release, stage, model } = state
   if (stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, stage)
   requireStage(state, input)
-  const { id, signed } = signerOf(deps, actor, state, input)
+  const signed = signerOf(deps, actor, state, input)
   const isOwn = command === 'approve' && isRequester(state, { by: actor.name, key: actor.id })
   try {
+    const said = signed()
     const result = await deps.temporal.command(commandMs, (client) =>
       client.workflow
         // Without a run id, so that the update reaches the run that is open now.
         .getHandle(workflowId, undefined, { firstExecutionRunId: runId })
-        .executeUpdate(commandUpdates[command], { args: [signed()], updateId: id }),
+        // Temporal answers a second update with the same id itself. A forged update cannot have the signature as its id.
+        .executeUpdate(commandUpdates[command], { args: [said], updateId: said.signature }),
     )
     deps.log.info({ release, command, by: actor.name, ...result }, 'command')
     if (!result.accepted)
@@ -91,7 +93,7 @@ function requireStage({ stage }: ReleaseState, { stage: seen = stage }: Pick<Rel
     throw refused(`the release is in the stage ${stage} now; the command was given in ${seen}`, stage)
 }
 
-/** Signs a command to this release for the owner of the key. */
+/** Returns a function that signs a command to this release for the owner of the key. */
 function signerOf(
   { signer, serving }: Pick<CommandDeps, 'signer' | 'serving'>,
   actor: Actor,
@@ -107,12 +109,11 @@ function signerOf(
     evaluationDigest: seen.evaluation ?? digests.evaluation,
     policyDigest: seen.policy ?? digests.policy,
   }
-  const signed = (until?: string): OutboxMessage => {
+  return (until?: string): OutboxMessage => {
     const complete = { ...message, until }
     const claim = { ...complete, command, model, release }
     return { ...complete, signature: signCommand(signer, claim, { keyId: actor.id, nowMs: serving.wall() }) }
   }
-  return { id: message.id, signed }
 }
 
 /** Two keys may choose the same idempotency key, and the form of a page sends any of its commands with one. */
@@ -139,8 +140,8 @@ export async function signReleaseCommand(
   const { state, workflowId } = await getReleaseInScope(deps.store, actor, release)
   if (state.stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, state.stage)
   requireStage(state, input)
-  const payload = signerOf(deps, actor, state, input).signed()
-  return { namespace: deps.temporal.namespace, workflowId, signal: input.command, payload }
+  const signed = signerOf(deps, actor, state, input)
+  return { namespace: deps.temporal.namespace, workflowId, signal: input.command, payload: signed() }
 }
 
 /** Written to the database at once; the release receives the command for its records. */

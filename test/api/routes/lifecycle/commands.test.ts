@@ -4,12 +4,14 @@ import { promisify } from 'node:util'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { readParts } from '../../../../cli/embedded/binaries.ts'
+import { findActiveKeys } from '../../../../store/access/api-keys.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
 import { insertQueued } from '../../../../store/release/release-queue.ts'
 import { recordRemovedModels } from '../../../../store/maintenance/duties.ts'
 import { findRetraining } from '../../../../store/training/retrainings.ts'
 import {
   commandUpdates,
+  releaseWorkflowId,
   retrainWorkflowId,
   type Command,
   type CommandName,
@@ -224,6 +226,21 @@ it('a command with the same idempotency key runs once', async () => {
   expect((await say('olga', `/v1/releases/${id}/abort`, { reason: 'changed my mind' })).status).toBe(200)
   await reaches(id, 'ended')
   expect(await show(id)).toMatchObject({ outcome: 'aborted' })
+})
+
+it('a command counts after a forged update with its id', async () => {
+  const id = await start(await registry.register(champion))
+  await reaches(id, 'awaiting_approval')
+  const key = (await findActiveKeys(fixture.store)).find(({ name }) => name === 'olga')!
+  const updateId = `${key.id}/abort/once`
+  const forged = await core.client.workflow
+    .getHandle(releaseWorkflowId(model))
+    .executeUpdate(commandUpdates.abort, { args: [{ by: 'olga', id: updateId }], updateId })
+  expect(forged).toMatchObject({ accepted: false, message: expect.stringMatching('no signature') as string })
+  const path = `/v1/releases/${id}/abort`
+  const aborted = await say('olga', path, { reason: 'not now' }, { 'idempotency-key': 'once' })
+  expect(aborted).toMatchObject({ status: 200, json: { accepted: true } })
+  await reaches(id, 'ended')
 })
 
 it('a queued release is cancelled once, by a key with the role', async () => {
