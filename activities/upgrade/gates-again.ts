@@ -49,12 +49,24 @@ export async function evaluateAgain(
   return result
 }
 
+/** A row that the gate did not write may have an empty report and empty inputs. */
+const isComplete = ({
+  report,
+  inputs,
+}: {
+  report: Partial<Evaluation['report']>
+  inputs: Partial<Evaluation['inputs']>
+}): boolean => ![report.policy, report.reasons, inputs.anchorsAsked, inputs.slices].includes(undefined)
+
 /** The job of the stored evaluation. Throws when it cannot be rebuilt; a changed model file is not a fault of the build. */
 async function jobOf(
   { store, artifacts, config }: GateDeps,
-  { model, artifactDigest, snapshotDigest, baselineVersion, report, inputs }: Evaluation,
+  evaluation: Evaluation,
   models: string,
 ): Promise<EvaluatorJob> {
+  const { model, artifactDigest, snapshotDigest, baselineVersion, report, inputs } = evaluation
+  if (!isComplete(evaluation))
+    throw new Error('its row has no report of the gate, or not its inputs, so its verdict cannot be repeated')
   const { definition } = await getModel(store, model)
   const { policy, slices } = definition.evaluation
   const digestOf = async (version: string) => {

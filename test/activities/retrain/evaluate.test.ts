@@ -1,7 +1,7 @@
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import sql from 'sql-template-tag'
+import sql, { raw } from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { evaluate, type EvaluateResult } from '../../../activities/retrain/evaluate.ts'
 import { evaluateAgain } from '../../../activities/upgrade/gates-again.ts'
@@ -113,6 +113,25 @@ describe('an evaluation', () => {
     expect(differs?.after).toMatch(new RegExp(`^${verdict}`))
     await deps.store.query(sql`update evaluations set verdict = ${verdict} where id = 'evl_b'`)
   })
+
+  it.each(['report', 'inputs'])(
+    'is not comparable for the check of an upgrade where its row has no %s',
+    async (column) => {
+      const kept = await getEvaluation(deps.store, 'evl_b')
+      const store = (value: unknown) =>
+        deps.store.query(sql`
+          update evaluations set ${raw(column)} = ${JSON.stringify(value)} where id = 'evl_b'`)
+      await store({})
+      const found = await evaluateAgain(deps, { models, limit: 1 })
+      await store(kept[column as 'report' | 'inputs'])
+      const why = 'its row has no report of the gate, or not its inputs, so its verdict cannot be repeated'
+      expect(found).toEqual({
+        judged: 0,
+        notComparable: [`roses_v2.0.0 (evaluation evl_b): ${why}`],
+        differs: [],
+      })
+    },
+  )
 
   it('warns that a champion of another split may have been trained on the test rows', async () => {
     const warnings = async (id: string) =>
