@@ -22,6 +22,8 @@ export interface S3Request {
 export interface S3Response {
   status: number
   headers: Headers
+  /** Whether the request was sent before. The store may have carried it out then, and its response was lost. */
+  isRepeated: boolean
   /** Reads the body. A transfer that stalls or ends early is an error. */
   bytes(): AsyncIterable<Uint8Array>
   /** The `<Code>` and `<Message>` of an error. */
@@ -62,7 +64,7 @@ export function createS3Requests(settings: S3Settings, limits: RequestLimits = d
     return base.toString()
   }
 
-  const once = async (request: S3Request): Promise<S3Response> => {
+  const once = async (request: S3Request, isRepeated: boolean): Promise<S3Response> => {
     const { method, headers = {}, body } = request
     const hash = body === undefined ? emptyHash : createHash('sha256').update(body).digest('hex')
     const signed = await new AwsV4Signer({
@@ -98,7 +100,7 @@ export function createS3Requests(settings: S3Settings, limits: RequestLimits = d
           clearTimeout(timer)
         }
       }
-      const answer = { status: response.status, headers: response.headers, bytes: read }
+      const answer = { status: response.status, headers: response.headers, isRepeated, bytes: read }
       if (response.status >= 200 && response.status < 300) {
         if (method !== 'GET' && method !== 'POST') await drained(read())
         return answer
@@ -118,10 +120,10 @@ export function createS3Requests(settings: S3Settings, limits: RequestLimits = d
   }
 
   /** Retries `work` after network failures and after responses that allow a retry. Finally throws `object_store_unavailable`. */
-  const repeat = async <T>(work: () => Promise<T>): Promise<T> => {
+  const repeat = async <T>(work: (isRepeated: boolean) => Promise<T>): Promise<T> => {
     for (let attempt = 1; ; attempt++)
       try {
-        return await work()
+        return await work(attempt > 1)
       } catch (error) {
         // A rejection, which no retry changes, or a failure of the local disk.
         if (isError(error) || isLocal(error)) throw error
@@ -131,8 +133,12 @@ export function createS3Requests(settings: S3Settings, limits: RequestLimits = d
       }
   }
 
-  const send = async (request: S3Request, expected: readonly number[]): Promise<S3Response> => {
-    const answer = await once(request)
+  const send = async (
+    request: S3Request,
+    expected: readonly number[],
+    isRepeated: boolean,
+  ): Promise<S3Response> => {
+    const answer = await once(request, isRepeated)
     const { status, error } = answer
     // A missing bucket gets the same response as a missing object.
     if (error?.code === 'NoSuchBucket')
@@ -155,7 +161,7 @@ export function createS3Requests(settings: S3Settings, limits: RequestLimits = d
       request: S3Request,
       expected: readonly number[],
       take: (answer: S3Response) => Promise<T>,
-    ): Promise<T> => repeat(async () => take(await send(request, expected))),
+    ): Promise<T> => repeat(async (isRepeated) => take(await send(request, expected, isRepeated))),
   }
 }
 

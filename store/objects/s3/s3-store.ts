@@ -3,6 +3,7 @@
  * part has arrived.
  */
 import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import {
   requireKey,
@@ -44,9 +45,9 @@ export function openS3Store(
       const bytes = 'path' in body ? (await stat(body.path)).size : body.byteLength
       if (bytes > partBytes) return putParts(requests, { path, body, bytes, partBytes, headers })
       const whole = 'path' in body ? await readWhole(body.path, bytes) : body
-      return requests.request({ method: 'PUT', path, headers, body: whole }, [412], ({ status }) =>
-        Promise.resolve(status !== 412),
-      )
+      const answer = await requests.request({ method: 'PUT', path, headers, body: whole }, [412], itself)
+      if (answer.status !== 412) return true
+      return answer.isRepeated && (await isStored(requests, { path, body, bytes }))
     },
     get: (key, maxBytes = Infinity) =>
       requests.request({ method: 'GET', path: pathOf(key) }, [404], async (answer) => {
@@ -91,6 +92,8 @@ export function openS3Store(
       requests.request({ method: 'DELETE', path: pathOf(key) }, [404], () => Promise.resolve()),
   }
 }
+
+const itself = <T>(answer: T): Promise<T> => Promise.resolve(answer)
 
 const lengthOf = ({ headers }: S3Response): number => Number(headers.get('content-length') ?? 0)
 
@@ -142,7 +145,7 @@ interface PartedObject {
 
 /** Aborts an upload that fails, because the bucket would keep its parts. */
 async function putParts(requests: S3Requests, object: PartedObject): Promise<boolean> {
-  const { path, headers, body, bytes } = object
+  const { path, body, bytes } = object
   const partBytes = Math.max(object.partBytes, Math.ceil(bytes / maxParts))
   const id = await requests.request({ method: 'POST', path, query: { uploads: '' } }, [], async (answer) =>
     elementText(await textIn(answer), 'UploadId'),
@@ -161,7 +164,7 @@ async function putParts(requests: S3Requests, object: PartedObject): Promise<boo
         ),
       )
     }
-    return await completeParts(requests, { path, headers, id, tags })
+    return await completeParts(requests, object, { id, tags })
   } catch (error) {
     await abortParts(requests, path, id).catch(() => {})
     throw error
@@ -172,29 +175,55 @@ async function putParts(requests: S3Requests, object: PartedObject): Promise<boo
 
 async function completeParts(
   requests: S3Requests,
-  upload: { path: string; headers: Record<string, string>; id: string; tags: readonly string[] },
+  object: PartedObject,
+  { id, tags }: { id: string; tags: readonly string[] },
 ): Promise<boolean> {
-  const { path, headers, id, tags } = upload
+  const { path, headers } = object
   const listed = tags.map(
     (tag, at) => `<Part><PartNumber>${at + 1}</PartNumber><ETag>${escaped(tag)}</ETag></Part>`,
   )
   const body = Buffer.from(`<CompleteMultipartUpload>${listed.join('')}</CompleteMultipartUpload>`)
-  const written = await requests.request(
+  const { status, isRepeated } = await requests.request(
     { method: 'POST', path, query: { uploadId: id }, headers, body },
-    [412],
+    [404, 412],
     async (answer) => {
-      if (answer.status === 412) return false
-      // S3 may respond with 200 first and write an error into the document.
-      const text = await textIn(answer)
-      if (text.includes('<Error>'))
-        throw requests.unavailable(
-          `completed no upload: ${elementText(text, 'Code')}: ${elementText(text, 'Message')}`,
-        )
-      return true
+      // After a completion whose response was lost, some stores no longer know the upload.
+      if (answer.status === 412 || (answer.status === 404 && answer.isRepeated)) return answer
+      const { code, message } = answer.error ?? (await errorIn(answer))
+      if (code !== undefined) throw requests.unavailable(`completed no upload: ${code}: ${message}`)
+      return answer
     },
   )
-  if (!written) await abortParts(requests, path, id)
-  return written
+  if (status < 300) return true
+  const isWritten = isRepeated && (await isStored(requests, object))
+  if (status === 404 && !isWritten) throw requests.unavailable('has lost the upload before it was complete')
+  await abortParts(requests, path, id)
+  return isWritten
+}
+
+/** S3 may respond with 200 first and write an error into the document. */
+async function errorIn(answer: S3Response): Promise<{ code?: string; message?: string }> {
+  const text = await textIn(answer)
+  return text.includes('<Error>')
+    ? { code: elementText(text, 'Code') ?? 'an error', message: elementText(text, 'Message') }
+    : {}
+}
+
+/** Whether the object has the content of this body: then an earlier attempt has written it, and its response was lost. */
+async function isStored(
+  requests: S3Requests,
+  { path, body, bytes }: Pick<PartedObject, 'path' | 'body' | 'bytes'>,
+): Promise<boolean> {
+  const there = await requests.request({ method: 'HEAD', path }, [404], itself)
+  if (there.status === 404 || lengthOf(there) !== bytes) return false
+  const digest = await requests.request({ method: 'GET', path }, [404], (answer) => digestOf(answer.bytes()))
+  return digest === (await digestOf('path' in body ? createReadStream(body.path) : [body]))
+}
+
+async function digestOf(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of chunks) hash.update(chunk)
+  return hash.digest('hex')
 }
 
 const abortParts = (requests: S3Requests, path: string, uploadId: string): Promise<void> =>

@@ -12,6 +12,7 @@ import { runProgram } from '../../../cli/program.ts'
 import { openDirectoryStore } from '../../../store/objects/directory.ts'
 import type { ObjectStore } from '../../../store/objects/object-store.ts'
 import { environmentOf, openTestStore, sharedMoto } from '../../support/objects/moto-server.ts'
+import { openCuttableLink } from '../../support/servers/cuttable-link.ts'
 import {
   openServingFixture,
   threeVersions,
@@ -159,6 +160,16 @@ function changed(bytes: Buffer): Buffer {
   for (let at = middle; at < middle + 600; at++) copy[at]! ^= 1
   return copy
 }
+
+it.skipIf(moto === undefined)('a backup whose upload loses its response is done', async () => {
+  const settings = await moto!.bucket()
+  const loses = { text: /^PUT /m, what: 'answer' } as const
+  const link = await openCuttableLink(settings.endpoint, { loses })
+  const { TENURE_OBJECT_STORE: address, ...environment } = environmentOf({ ...settings, endpoint: link.url })
+  const { code, err } = await tenure(['backup', `${address}/nightly.tar`], environment)
+  expect([code, err]).toEqual([exitCodes.done, ''])
+  await link.close()
+})
 
 describe('an address', () => {
   const credentials = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'a-secret-of-the-tests' }

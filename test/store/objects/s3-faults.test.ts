@@ -203,4 +203,20 @@ describe('an upload in parts', () => {
     expect(asked.map(({ method }) => method)).toEqual(['POST', 'PUT', 'PUT', 'PUT', 'POST', 'DELETE'])
     expect(asked[4]?.headers['if-none-match']).toBe('*')
   })
+
+  it.each([
+    { what: 'the same content', there: bytes, result: true },
+    { what: 'other content', there: Buffer.alloc(25, 'y'), result: expect.any(Error) as unknown },
+  ])(
+    'that the store no longer knows after a lost response is compared with the object: $what',
+    async ({ there, result }) => {
+      const lost: Answer = (request) => void request.socket.destroy()
+      const length = { 'content-length': '25' }
+      const object = [ok('', length), ok(there.toString(), length)]
+      answers = [begun, part, part, part, lost, failing(404, 'NoSuchUpload'), ...object, ok()]
+      const put = inParts().put('key', bytes, { ifAbsent: true })
+      expect(await put.catch((error: unknown) => error)).toEqual(result)
+      expect(asked.slice(4, 8).map(({ method }) => method)).toEqual(['POST', 'POST', 'HEAD', 'GET'])
+    },
+  )
 })
