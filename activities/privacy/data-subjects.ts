@@ -54,14 +54,9 @@ export async function settleSubjects(
   const erased = await listErasedSubjects(store, { model, subjectKey })
   if (erased.length > 0) {
     // A person may have been erased while the column was a text, or while it was a number.
-    const named = [...new Set([name, text])].map((each) => isOneOf(hashOf(each), erased))
-    if (!subjectIsNumber)
-      named.push(
-        isOneOf(
-          hashOf(number),
-          erased.filter(({ isNumber }) => isNumber),
-        ),
-      )
+    const hashes = hashesIn(erased, { isNumber: subjectIsNumber })
+    const named = [...new Set([name, text])].map((each) => isOneOf(hashOf(each), hashes))
+    if (!subjectIsNumber) named.push(isOneOf(hashOf(number), numbersOf(erased)))
     await duck.run(
       `delete from known where ${column} in (select person from ${persons} where ${named.join(' or ')})`,
     )
@@ -76,10 +71,18 @@ export async function settleSubjects(
   return { subjects: (await artifacts.take('snapshots', draft)).digest, subjectIsNumber }
 }
 
-const isOneOf = (hash: string, erased: readonly HashedSubject[]): string =>
-  erased.length === 0
-    ? 'false'
-    : `${hash} in (${erased.map(({ subjectHash }) => textLiteral(subjectHash)).join(', ')})`
+/** The hashes of erased persons in a column: those of their keys, and in a column of numbers also those of the numbers that these write. */
+const hashesIn = (erased: readonly HashedSubject[], { isNumber }: { isNumber: boolean }): string[] =>
+  erased.flatMap(({ subjectHash, numberHash }) =>
+    isNumber && numberHash !== undefined ? [subjectHash, numberHash] : [subjectHash],
+  )
+
+/** The hashes of the persons who were erased as numbers. */
+const numbersOf = (erased: readonly HashedSubject[]): string[] =>
+  erased.filter(({ isNumber }) => isNumber).map(({ subjectHash }) => subjectHash)
+
+const isOneOf = (hash: string, hashes: readonly string[]): string =>
+  hashes.length === 0 ? 'false' : `${hash} in (${hashes.map(textLiteral).join(', ')})`
 
 /** Throws `invalid_model_file` without the column. */
 async function typeOf(duck: Duck, model: string, subject: string): Promise<string> {
@@ -100,7 +103,7 @@ async function typeOf(duck: Duck, model: string, subject: string): Promise<strin
 export async function insertUnlessErased(
   { store, artifacts, config }: Pick<Deps, 'store' | 'artifacts' | 'config'>,
   snapshot: Snapshot,
-  subjects: string | undefined,
+  { subjects, subjectIsNumber: isNumber }: Partial<SettledSubjects>,
 ): Promise<boolean> {
   if (subjects === undefined) {
     await insertSnapshot(store, snapshot)
@@ -110,7 +113,7 @@ export async function insertUnlessErased(
   const subjectKey = await openSubjectKey(config.signing.subjectKey)
   for (;;) {
     const erased = await listErasedSubjects(store, { model, subjectKey })
-    if (await withDuck((duck) => holdsAny(duck, artifacts, { subjects }, erased))) return false
+    if (await withDuck((duck) => holdsAny(duck, artifacts, { subjects, isNumber }, erased))) return false
     // An erasure that follows the transaction lists this snapshot; one that came before it is searched for.
     const isStored = await store.transaction(async (database) => {
       await lockErasedSubjects(database, model)
@@ -166,9 +169,10 @@ async function holdsAny(
   erased: readonly HashedSubject[],
 ): Promise<boolean | undefined> {
   const list = `read_parquet(${textLiteral(await artifacts.locate('snapshots', subjects))})`
-  const numbers = isOfNumbers ? [] : erased.filter(({ isNumber }) => isNumber)
+  const numbers = isOfNumbers ? [] : numbersOf(erased)
   const hasNumbers = (await columnTypes(duck, list)).has('number')
-  const named = [isOneOf('subject', erased), ...(hasNumbers ? [isOneOf('number', numbers)] : [])]
+  const hashes = hashesIn(erased, { isNumber: isOfNumbers })
+  const named = [isOneOf('subject', hashes), ...(hasNumbers ? [isOneOf('number', numbers)] : [])]
   const found = await duck.rows(`select 1 from ${list} where ${named.join(' or ')} limit 1`)
   return found.length > 0 || (numbers.length > 0 && !hasNumbers ? undefined : false)
 }

@@ -92,7 +92,7 @@ async function takeOnce(
       views: views?.map(({ name, digest }) => ({ name, digest })),
     },
   }
-  if (!(await withHeartbeat(() => insertUnlessErased(deps, row, subjects)))) return undefined
+  if (!(await withHeartbeat(() => insertUnlessErased(deps, row, written)))) return undefined
   log.info({ model: name, asOf, snapshot: digest, rows, bytes, leftOut, served }, 'snapshot taken')
   return { digest, rows, leftOut }
 }

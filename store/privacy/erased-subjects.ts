@@ -62,8 +62,8 @@ export async function listErasedSubjects(
   { model, subjectKey }: { model: string; subjectKey: SubjectKey },
 ): Promise<HashedSubject[]> {
   const rows = await rowsFrom(database).list<HashedSubject & { keyDigest: string }>(sql`
-    select distinct subject_hash, is_number, key_digest from erasures
-    where model = ${model} order by subject_hash, is_number`)
+    select distinct subject_hash, is_number, number_hash, key_digest from erasures
+    where model = ${model} order by subject_hash, is_number, number_hash`)
   if (rows.some(({ keyDigest }) => keyDigest !== subjectKey.digest)) throw underAnotherKey(model)
   return rows
 }

@@ -18,6 +18,8 @@ export interface Erasure {
   subjectHash: string
   /** Whether texts that write the same number name the subject. */
   isNumber: boolean
+  /** The hash of the number that the subject's key writes. */
+  numberHash?: string
   keyDigest: string
   requestedBy: string
   /** ISO 8601. */
@@ -46,11 +48,11 @@ export async function insertErasure(
   each: NewErasure,
 ): Promise<{ id: string; isNew: boolean }> {
   const [row] = await database.query<{ id: string; isNew: boolean }>(sql`
-    insert into erasures (id, model, subject_hash, is_number, key_digest, requests, requested_by)
-    values (${each.id}, ${each.model}, ${each.subjectHash}, ${each.isNumber}, ${each.keyDigest},
+    insert into erasures (id, model, subject_hash, is_number, number_hash, key_digest, requests, requested_by)
+    values (${each.id}, ${each.model}, ${each.subjectHash}, ${each.isNumber}, ${each.numberHash ?? null}, ${each.keyDigest},
       (select coalesce(array_agg(distinct request_of(id)), '{}') from unnest(${[...each.predictionIds]}::uuid[]) as id), ${each.requestedBy})
     on conflict (model, subject_hash) where ended_at is null
-    do update set is_number = excluded.is_number,
+    do update set is_number = excluded.is_number, number_hash = excluded.number_hash,
       requests = array(select distinct unnest(erasures.requests || excluded.requests)),
       requested_at = clock_timestamp(),
       -- Replicas acknowledge the newer request, and the log is read again after them.
@@ -102,7 +104,7 @@ export async function noteErasure(
 }
 
 const selected: Sql = sql`
-  select id, model, subject_hash, is_number, key_digest, requested_by, requested_at, stage, reached_at, counts, outstanding, notes, (
+  select id, model, subject_hash, is_number, number_hash, key_digest, requested_by, requested_at, stage, reached_at, counts, outstanding, notes, (
     select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('digest', held.digest, 'holds', holds, 'dropAfter', drop_after,
       'droppedAt', dropped_at)) order by held.digest), '[]')
     from erasure_snapshots as held join snapshots on snapshots.digest = held.digest where erasure_id = erasures.id

@@ -9,6 +9,8 @@ export interface HashedSubject {
   subjectHash: string
   /** Whether texts that write the same number name the subject. */
   isNumber: boolean
+  /** The hash of the number that the key writes, which names the subject where the column is a number; absent for another key. */
+  numberHash?: string
 }
 
 /** In a column of texts, 007 and 7 and 7.0 are three subjects; in one of numbers, they are one. Without a snapshot, it counts as text. */
@@ -18,9 +20,9 @@ export async function findSubjectHash(
   { model, subject }: { model: string; subject: string },
 ): Promise<HashedSubject> {
   const number = canonicalNumber(subject)
-  if (number === undefined || !(await hasNumbers(database, model)))
-    return { subjectHash: hashOf(subject), isNumber: false }
-  return { subjectHash: hashOf(number), isNumber: true }
+  if (number === undefined) return { subjectHash: hashOf(subject), isNumber: false }
+  const isNumber = await hasNumbers(database, model)
+  return { subjectHash: hashOf(isNumber ? number : subject), isNumber, numberHash: hashOf(number) }
 }
 
 const hasNumbers = (database: Database, model: string): Promise<boolean> =>

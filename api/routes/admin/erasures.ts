@@ -63,7 +63,7 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
 ]
 
-const receiptOf = ({ snapshots, isNumber: _isNumber, ...erasure }: Erasure) => ({
+const receiptOf = ({ snapshots, isNumber: _isNumber, numberHash: _numberHash, ...erasure }: Erasure) => ({
   ...toWire(erasure),
   status: erasure.endedAt === undefined ? 'running' : 'done',
   snapshots: snapshots.map(toWire),

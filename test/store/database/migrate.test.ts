@@ -30,6 +30,7 @@ const pinned: Record<string, string> = {
   '0018_integrations.sql': 'e408c1c0e2eff6703bbdbb3569e164785b03a8831521fe66737cc1d83366c5b7',
   '0019_audit.sql': '250fb2151aaf5b13a14fb59ef7f257d0e93b7c4cc25fe76ad2da67892fda5e7d',
   '0020_roles.sql': 'd5904f0023ee53dfa8a47bc1b109707b1ce701a96257e1e67818932ac21a226d',
+  '0021_erased_numbers.sql': 'dbf18ae8ad915626ad1a4ac45f240ab825117459ab22410784fdf9fb2ff4213d',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

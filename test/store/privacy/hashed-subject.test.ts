@@ -370,6 +370,35 @@ describe('the erasure of a number whose column was a text before', () => {
   })
 })
 
+describe('the erasure of a text that writes a number', () => {
+  it.each([
+    ['decimal(18,2)', '4712.00'],
+    ['double', '4712.0'],
+    ['bigint', '4712'],
+  ])('keeps the person out once the column is a %s', async (type, left) => {
+    const { model, erase, persons } = await scene('varchar', ['4711.0', '4712'], [])
+    expect(await erase('4711.0')).toBe(true)
+    await withDuck((duck) =>
+      duck.run(`copy (
+        select cast(person as ${type}) as person, size, size % 2 as late from (values (4711), (4712)) as given (person), range(6) as sizes (size)
+      ) to ${textLiteral(`${folder}/${model}.parquet`)} (format parquet)`),
+    )
+    expect((await persons()).snapshot).toEqual([left])
+  })
+
+  it.each([
+    ['4711.0', true],
+    ['4713.0', false],
+  ])('as %s finds the snapshot from when the column was a number: %s', async (subject, isFound) => {
+    const { model, erase } = await scene('double', ['4711', '4712'], [])
+    await fixture.store.query(sql`
+      insert into snapshots (digest, model, as_of, rows, bytes, columns, source, created_at)
+      select digest || '-text', model, as_of, rows, bytes, columns, source || '{"subjectIsNumber": false}', created_at + interval '1 hour'
+      from snapshots where model = ${model} and source ? 'subjects'`)
+    expect(await erase(subject)).toBe(isFound)
+  })
+})
+
 it('an erasure of a model that names no subject any more finds the lists of earlier snapshots', async () => {
   const { store } = fixture
   const { model, request } = await scene('bigint', ['4711'], [])
