@@ -273,7 +273,9 @@ function runtimeLogger(to: ActivityLog & { trace: ActivityLog['debug'] }) {
     trace: say('trace'),
     debug: say('debug'),
     info: say('debug'),
-    warn: say('warn'),
+    // The train worker runs activities alone.
+    warn: (message: string, fields?: Record<string, unknown>) =>
+      say(message.startsWith('No workflows registered') ? 'debug' : 'warn')(message, fields),
     error: say('error'),
   }
   return {
