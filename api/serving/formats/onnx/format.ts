@@ -1,6 +1,6 @@
 /**
  * Opens ONNX files. Graphs of trees, and graphs of operators on the numbers of a row, answer within the turn of the request. All others run
- * in a child process with ONNX Runtime. The model takes one matrix of numbers, or named columns of numbers and texts.
+ * in a child process with ONNX Runtime. The model takes matrices of numbers, or named columns of numbers and texts.
  */
 import { DomainError, isError } from '../../../../domain/errors.ts'
 import { inputWidthOf, type Output } from '../../../../domain/model/features.ts'
@@ -310,16 +310,12 @@ const shownNumber = (value: number): string =>
 /** Refuses rows with other values in integer or boolean columns, which ONNX Runtime would not accept. */
 function withWholes(predictor: Predictor, layout: OnnxLayout): Predictor {
   const columns: { at: number; type: WholeType; column: OnnxColumn | undefined }[] = []
-  let at = 0
-  for (const [place, { type, width }] of layout.inputs.entries()) {
+  let [at, columnAt] = [0, 0]
+  for (const { type, width } of layout.inputs) {
     if (isWholeType(type))
-      for (let k = 0; k < width; k++)
-        columns.push({
-          at: at + k,
-          type,
-          column: layout.columns[layout.isNamed ? place : k],
-        })
+      for (let k = 0; k < width; k++) columns.push({ at: at + k, type, column: layout.columns[columnAt + k] })
     if (type !== 'string') at += width
+    columnAt += width
   }
   if (columns.length === 0) return predictor
   const { inputs } = predictor

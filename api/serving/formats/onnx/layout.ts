@@ -1,6 +1,6 @@
 /**
- * Determines the inputs and the output of a graph. The inputs are one matrix of numbers, or named columns of numbers and texts. The output
- * is one matrix of numbers.
+ * Determines the inputs and the output of a graph. The inputs are matrices of numbers, or named columns of numbers and texts. The output is one
+ * matrix of numbers.
  */
 import { refuse } from '../../network/layers-model.ts'
 import { elementType, elementTypeName } from './element-types.ts'
@@ -31,7 +31,7 @@ export interface OnnxColumn {
 
 export interface OnnxLayout {
   inputs: readonly OnnxInput[]
-  /** The columns of all inputs, in order. The columns of a matrix have no names. */
+  /** The columns of all inputs, in order. Where an input is a matrix, they have no names. */
   columns: readonly OnnxColumn[]
   isNamed: boolean
   /** The output that is requested. */
@@ -58,16 +58,8 @@ export function onnxLayoutOf(graph: OnnxGraph): OnnxLayout {
   if (new Set(taken.map(({ name }) => name)).size < taken.length)
     refuse('two inputs of the ONNX graph have the same name')
   const wide = taken.find(({ width }) => width > 1)
-  if (wide !== undefined && taken.length > 1)
-    refuse(
-      `the input ${wide.name} has ${wide.width} columns beside other inputs: make one input of all columns, or one of shape [None, 1] for each`,
-    )
-  if (wide?.type === 'string')
-    refuse(`the input ${wide.name} is a matrix of texts: make an input of shape [None, 1] for each column`)
-  const columns =
-    wide === undefined
-      ? taken.map(({ name, type }) => (type === 'string' ? { name, isText: true } : { name }))
-      : Array.from({ length: wide.width }, (_, at) => ({ name: `f${at}` }))
+  if (wide !== undefined) expectNumbers(wide, taken)
+  const columns = wide === undefined ? taken.map(namedColumn) : unnamedColumns(taken)
   return {
     inputs: taken,
     columns,
@@ -77,6 +69,28 @@ export function onnxLayoutOf(graph: OnnxGraph): OnnxLayout {
     isTriedTogether: !isScaledByBatch,
     knownTexts: taken.some(({ type }) => type === 'string') ? knownTextsOf(graph) : undefined,
   }
+}
+
+/** Refuses texts, alone or in a matrix, where one of the inputs is a matrix. */
+function expectNumbers(wide: OnnxInput, inputs: readonly OnnxInput[]): void {
+  const texts = inputs.find(({ type }) => type === 'string')
+  if (texts === undefined) return
+  if (texts.width > 1)
+    refuse(`the input ${texts.name} is a matrix of texts: make an input of shape [None, 1] for each column`)
+  refuse(
+    `the input ${wide.name} has ${wide.width} columns beside the text ${texts.name}: make an input of shape [None, 1] for each column`,
+  )
+}
+
+const namedColumn = ({ name, type }: OnnxInput): OnnxColumn =>
+  type === 'string' ? { name, isText: true } : { name }
+
+/** The columns of matrices have no names. They follow each other in the order of the inputs. */
+function unnamedColumns(inputs: readonly OnnxInput[]): OnnxColumn[] {
+  const count = inputs.reduce((sum, { width }) => sum + width, 0)
+  if (count > onnxLimits.columns)
+    refuse(`the inputs have ${count} columns together, more than ${onnxLimits.columns}`)
+  return Array.from({ length: count }, (_, at) => ({ name: `f${at}` }))
 }
 
 /** Refuses constants that a converter left open as inputs, such as the mean and deviation of a Keras `Normalization`. */

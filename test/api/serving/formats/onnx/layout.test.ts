@@ -1,6 +1,9 @@
-/** Tests that inputs and outputs of an ONNX graph that cannot be served are refused with what to export instead. */
-import { expect, it } from 'vitest'
+/** Tests the inputs and outputs of ONNX graphs: several matrices, and what is refused with what to export instead. */
+import { describe, expect, it } from 'vitest'
+import { openRowsOf, openSessionOf } from '../../../../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../../../../api/serving/formats/onnx/open-onnx.ts'
+import { createSessions } from '../../../../../api/serving/formats/onnx/session/session-host.ts'
+import { bareAnswers, loweredAnswers, throughProcess } from '../../../../support/formats/onnx-answers.ts'
 import { graph, message, model, node, value } from '../../../../support/formats/onnx-writer.ts'
 
 const plain = node({ op: 'Identity', inputs: ['x'], outputs: ['y'] })
@@ -51,9 +54,14 @@ it.each<[string, Buffer, RegExp]>([
   ],
   ['with a matrix of texts', withValues([value('x', [0, 4], 8)]), /matrix of texts/],
   [
-    'with a matrix beside a column',
-    withValues([value('x', [0, 4]), value('z', [0, 1])]),
-    /x has 4 columns beside other inputs/,
+    'with a matrix beside a text',
+    withValues([value('x', [0, 4]), value('z', [0, 1], 8)]),
+    /x has 4 columns beside the text z: make an input of shape \[None, 1\] for each column/,
+  ],
+  [
+    'with too many columns in several matrices',
+    withValues([value('x', [0, 6_000]), value('z', [0, 6_000])]),
+    /the inputs have 12000 columns together, more than 10000/,
   ],
   [
     'with two inputs of a name',
@@ -81,3 +89,47 @@ it.each<[string, Buffer, RegExp]>([
     /the output y has the shape \[any, 3, 8\]/,
   ],
 ])('a graph %s is refused', (_, bytes, message) => expect(() => openOnnx(bytes)).toThrow(message))
+
+describe('a graph with several matrices', () => {
+  const bytes = model(
+    graph({
+      inputs: [value('x', [0, 2]), value('c', [0, 2], 7), value('z', [0, 1])],
+      outputs: [value('y', [0, 5])],
+      nodes: [
+        node({ op: 'Cast', inputs: ['c'], outputs: ['d'], attributes: { to: 1 } }),
+        node({ op: 'Concat', inputs: ['z', 'd', 'x'], outputs: ['y'], attributes: { axis: 1 } }),
+      ],
+    }),
+    { '': 18 },
+  )
+  const rows = { count: 2, numbers: [0.5, NaN, 3, -7, 2, 1, 2, 0, 5, -1] }
+
+  it('has their columns without names, in the order of the inputs', async () => {
+    const { layout } = openOnnx(bytes)
+    expect(layout.isNamed).toBe(false)
+    expect(layout.columns.map(({ name }) => name)).toEqual(['f0', 'f1', 'f2', 'f3', 'f4'])
+    const answers = loweredAnswers(bytes, rows)
+    expect(answers).toEqual([2, 3, -7, 0.5, NaN, -1, 0, 5, 1, 2])
+    expect(await bareAnswers(bytes, layout, rows)).toEqual(answers)
+  })
+
+  it('answers in the process of ONNX Runtime alike', async () => {
+    const other = throughProcess(bytes)
+    const { layout, rows: lowered } = openOnnx(other)
+    expect(lowered).toBeUndefined()
+    const sessions = createSessions({ onError: (message) => expect.fail(message) })
+    const predictor = await openSessionOf(sessions, { name: 'matrices', bytes: other, layout })
+    const output = new Float32Array(10)
+    await predictor.run(Float64Array.from(rows.numbers), 2, output)
+    expect([...output]).toEqual(loweredAnswers(bytes, rows))
+    await sessions.stop()
+  })
+
+  it('names the column of a value that is not whole', () => {
+    const { rows: lowered, layout } = openOnnx(bytes)
+    const { predictor } = openRowsOf(lowered!, layout)
+    expect(() => predictor.run(Float64Array.of(0, 0, 1, 2.5, 0), 1, new Float32Array(5))).toThrow(
+      'instance 0: the model takes whole numbers between -2^53 and 2^53 as f3, not 2.5',
+    )
+  })
+})
