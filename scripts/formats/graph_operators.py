@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from graph_tokens import attention, double_layer, moved, whole_embedding
+from graph_tokens import attention, double_layer, moved, own_weights, whole_embedding
 
 ML = "ai.onnx.ml"
 
@@ -77,8 +77,8 @@ def axis_of(g, value):
 
 
 def unary(g, x):
-    op = str(g.rng.choice("Abs Neg Reciprocal Sqrt Exp Log Softsign Sigmoid Softplus Tanh Relu Identity Dropout Floor Ceil Sign Erf".split()))
-    if op in ("Sign", "Erf") and g.opset < 9:
+    op = str(g.rng.choice("Abs Neg Reciprocal Sqrt Exp Log Softsign Sigmoid Softplus Tanh Relu Identity Dropout Floor Ceil Sign Erf Sin Cos Mish".split()))
+    if (op in ("Sign", "Erf") and g.opset < 9) or (op == "Mish" and g.opset < 18):
         op = "Ceil"
     return g.node(op, [x.name], x.kind, x.tail)
 
@@ -329,7 +329,8 @@ def choice(g, x):
     names = ["Less", "Greater", "Equal"] + (["LessOrEqual", "GreaterOrEqual"] if g.opset >= 16 else [])
     bounds = lambda: g.constant(np.float32(g.rng.choice([0, 0.1, -1])) if g.chance(0.5) else g.floats(x.tail[-1]))
     compare = lambda: g.node(str(g.rng.choice(names if g.opset >= 11 else names[:2])), [x.name, bounds()], "bool", x.tail)
-    found = compare() if g.opset < 9 or g.chance(0.8) else g.node("IsNaN", [x.name], "bool", x.tail)
+    odd = lambda: g.node(str(g.rng.choice(["IsNaN"] + (["IsInf"] if g.opset >= 10 else []))), [x.name], "bool", x.tail)
+    found = compare() if g.opset < 9 or g.chance(0.8) else odd()
     if g.chance(0.3):
         found = g.node("Not", [found.name], "bool", x.tail)
     if g.chance(0.3):
@@ -405,6 +406,13 @@ def equal_numbers(g, x):
 def lp_normalization(g, x):
     given = {} if g.chance(0.3) else {"p": int(g.rng.choice([1, 2]))}
     return g.node("LpNormalization", [x.name], x.kind, x.tail, **given, **({} if g.chance(0.3) else {"axis": axis_of(g, x)}))
+
+
+def running_sum(g, x):
+    if g.opset < 11:
+        return unary(g, x)
+    given = {} if g.chance(0.8) else {str(g.rng.choice(["exclusive", "reverse"])): 1}
+    return g.node("CumSum", [x.name, g.constant(np.array(axis_of(g, x)))], x.kind, x.tail, **given)
 
 
 def foreign(g, x):
@@ -493,7 +501,7 @@ OPERATORS = [
     (reduction, 2, LISTED), (product, 3, LISTED), (gemm, 3, ROW), (batch_normalization, 2, ROW), (concat, 2, lambda x: x.tail and x.kind != "string"),
     (cut, 2, LISTED), (split, 2, LISTED), (gather, 2, LISTED), (reshape, 2, lambda x: x.kind != "string"), (squeezed, 2, ANY), (flatten, 1, ANY),
     (cast, 1, ANY), (foreign, 0.4, LISTED), (gelu, 1, ANY), (power, 1, LISTED), (layer_normalization, 1, LISTED), (choice, 1.5, LISTED),
-    (embedding, 1, LISTED), (support_vectors, 0.5, ROW), (classified_vectors, 0.7, ROW), (shares, 0.7, ROW), (equal_numbers, 0.5, ROW), (lp_normalization, 0.7, ROW), (scaler, 1, ROW), (normalizer, 1, ROW), (imputer, 1, ROW), (linear, 1, ROW), (extractor, 1, ROW),
+    (embedding, 1, LISTED), (support_vectors, 0.5, ROW), (classified_vectors, 0.7, ROW), (shares, 0.7, ROW), (equal_numbers, 0.5, ROW), (lp_normalization, 0.7, ROW), (running_sum, 0.5, ROW), (own_weights, 1, ROW), (scaler, 1, ROW), (normalizer, 1, ROW), (imputer, 1, ROW), (linear, 1, ROW), (extractor, 1, ROW),
     (one_hot, 1, lambda x: x.tail == (1,) and x.kind != "bool"), (label, 4, lambda x: x.kind == "string"),
     (attention, 3, ROW), (moved, 2, LISTED), (whole_embedding, 3, lambda x: x.kind == "int64" and flat(x)), (double_layer, 8, lambda x: x.kind == "double" and flat(x)),
     (cast, 6, lambda x: x.kind not in ("float", "string")), (one_hot, 4, lambda x: x.kind == "string"),

@@ -183,6 +183,28 @@ def whole_embedding(g, x):
     return g.node("Cast", [truth.name], "float", x.tail, to=1)
 
 
+def own_weights(g, x):
+    """Multiplies each of several tokens by weights of its own."""
+    if g.opset < 13:
+        return moved(g, x)
+    wide, count, units, way = x.width, int(g.rng.integers(1, 4)), int(g.rng.integers(1, 4)), int(g.rng.integers(3))
+    ints = lambda *numbers: g.constant(np.array(numbers, np.int64))
+    tokens = g.node("Unsqueeze", [x.name, ints(1)], "float", (1, wide))
+    tokens = g.node("Mul", [tokens.name, g.constant(g.floats(count, wide))], "float", (count, wide))
+    if way == 0:
+        made = g.node("Einsum", [tokens.name, g.constant(g.floats(count, wide, units))], "float", (count, units), equation="nkh,kho->nko")
+    elif way == 1:
+        turned = g.node("Transpose", [tokens.name], "float", (wide,), perm=[1, 0, 2])
+        made = g.node("MatMul", [turned.name, g.constant(g.floats(count, wide, units))], "float", (units,))
+        made = g.node("Transpose", [made.name], "float", (count, units), perm=[1, 0, 2])
+    else:
+        single = g.node("Unsqueeze", [tokens.name, ints(2)], "float", (count, 1, wide))
+        shape = (1, count, wide, units) if g.chance(0.5) else (count, wide, units)
+        made = g.node("MatMul", [single.name, g.constant(g.floats(*shape))], "float", (count, 1, units))
+        made = g.node("Squeeze", [made.name, ints(2)], "float", (count, units))
+    return g.node("Flatten", [made.name], "float", (count * units,))
+
+
 def double_layer(g, x):
     """Adds an operator on numbers of 64 bits."""
     wide = x.tail[-1]

@@ -227,7 +227,7 @@ it('a row of a batch whose text ONNX Runtime would cut off is refused, and the o
 it('a row of a batch that an operator of ONNX Runtime cannot compute is refused, and the other rows are answered', async () => {
   const nodes = [
     node({ op: 'Cast', inputs: ['size'], outputs: ['number'], attributes: { to: 1 } }),
-    node({ op: 'Sin', inputs: ['number'], outputs: ['y'] }),
+    node({ op: 'Atan', inputs: ['number'], outputs: ['y'] }),
   ]
   const bytes = model(graph({ nodes, inputs: [value('size', [0, 1], 8)], outputs: [value('y', [0, 1])] }))
   const sessions = createSessions({ onError: () => {} })
@@ -239,7 +239,7 @@ it('a row of a batch that an operator of ONNX Runtime cannot compute is refused,
     isLeftOut: () => false,
     refuse: (row, { message }) => refused.push([row, message]),
   })
-  expect([...output]).toEqual([0, NaN, Math.fround(Math.sin(0.5))])
+  expect([...output]).toEqual([0, NaN, Math.fround(Math.atan(0.5))])
   expect(refused).toEqual([[1, expect.stringMatching(/^the graph refuses a value of the row: .* Cast node/)]])
   await sessions.stop()
 })
@@ -323,7 +323,7 @@ it.each([
 
 describe('a graph is left to ONNX Runtime', () => {
   const left: [why: string, op: string, given: OperatorCase][] = [
-    ['with an operator that is not known', 'Sin', {}],
+    ['with an operator that is not known', 'Atan', {}],
     ['with an operator of the name in another domain', 'Relu', { domain: ml }],
     ['that reads other rows', 'Softmax', { attributes: { axis: 0 } }],
     ['that sums over all rows', 'ReduceSum', {}],

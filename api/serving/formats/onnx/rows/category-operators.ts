@@ -62,7 +62,8 @@ const oneHot: RowOperator = ({ node, attributes, value, program }) => {
   const from = value(0)
   if (from === undefined || from.width !== 1 || from.tail.length !== 1) return undefined
   const isText = from.type === 'text'
-  if (!(isText || from.type === 'whole' || from.type === 'float')) return undefined
+  // Numbers are cut off, so that another last bit may be another category.
+  if (!(isText || from.type === 'whole' || (from.type === 'float' && from.isExact))) return undefined
   const refusesOthers = attributes.whole('zeros') === 0
   const [texts, wholes] = [attributes.count('cats_strings'), attributes.count('cats_int64s')]
   const [count, others] = isText ? [texts, wholes] : [wholes, texts]

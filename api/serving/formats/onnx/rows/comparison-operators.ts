@@ -3,7 +3,16 @@
  * choice.
  */
 import { addCombination, type ColumnFunction } from '../../../network/row-steps.ts'
-import { operandOf, valueIn, type OperatorContext, type RowOperator, type RowValue } from './row-value.ts'
+import { inMemory } from './doubles/double-operators.ts'
+import {
+  infinitiesOf,
+  noBuffer,
+  operandOf,
+  valueIn,
+  type OperatorContext,
+  type RowOperator,
+  type RowValue,
+} from './row-value.ts'
 
 /** Combines values and constants column by column. A single number counts for all columns. `types`: of each operand. */
 function combined(
@@ -13,7 +22,7 @@ function combined(
   const tails = types.flatMap((_, input) => context.value(input)?.tail ?? [])
   const rank = tails.length === 0 ? 0 : 1
   const parts = types.map((wanted, input) => {
-    const part = operandOf(context, input, rank)
+    const part = inFloats(context, operandOf(context, input, rank))
     return part?.type === wanted && part.tail.length === rank ? part : undefined
   })
   const found = parts.filter((part) => part !== undefined)
@@ -25,6 +34,10 @@ function combined(
   const buffer = addCombination(context.program, found, of)
   return [valueIn(buffer, width, { type, tail: rank === 0 ? [] : [width], isExact })]
 }
+
+/** Writes truths about numbers of 64 bits to the memory, where these operators read. */
+const inFloats = ({ program }: OperatorContext, part: RowValue | undefined): RowValue | undefined =>
+  part?.buffer === noBuffer ? { ...inMemory(program, part), type: part.type } : part
 
 const compared =
   (of: (a: number, b: number) => boolean): RowOperator =>
@@ -48,6 +61,14 @@ export const comparisonOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:Not': (context) => combined(context, { types: ['bool'], type: 'bool', of: (a) => 1 - a }),
   'ai.onnx:IsNaN': (context) =>
     combined(context, { types: ['float'], type: 'bool', of: (a) => (Number.isNaN(a) ? 1 : 0) }),
+  'ai.onnx:IsInf': (context) => {
+    const [above, below] = infinitiesOf(context.attributes)
+    return combined(context, {
+      types: ['float'],
+      type: 'bool',
+      of: (a) => ((above && a === Infinity) || (below && a === -Infinity) ? 1 : 0),
+    })
+  },
   'ai.onnx:Where': (context) =>
     combined(context, {
       types: ['bool', 'float', 'float'],

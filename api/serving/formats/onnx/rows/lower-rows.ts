@@ -62,7 +62,7 @@ const doubles: Readonly<Record<string, RowOperator>> = { ...doubleOperators, ...
 const shapelessOperators = new Set(
   [
     'Abs Neg Reciprocal Sqrt LeakyRelu HardSigmoid Softsign HardSwish Sign Floor Ceil Exp Log Sigmoid Softplus Tanh Erf Gelu Elu Celu',
-    'Selu Relu Clip Pow Identity',
+    'Selu Relu Clip Pow Sin Cos Mish Identity',
   ].flatMap((names) => names.split(' ').map((name) => `ai.onnx:${name}`)),
 )
 

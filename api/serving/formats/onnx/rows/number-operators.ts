@@ -73,6 +73,9 @@ const exactVectors: Readonly<Record<string, (attributes: Attributes) => VectorOf
 const exponentialFunctions: Readonly<Record<string, (attributes: Attributes) => RowFunction | VectorOf>> = {
   Exp: () => ({ of: vectorFunctions.exponential }),
   Log: () => each(Math.log),
+  Sin: () => each(Math.sin),
+  Cos: () => each(Math.cos),
+  Mish: () => each((x) => x * Math.tanh(Math.log1p(Math.exp(x)))),
   Sigmoid: () => ({ of: vectorFunctions.sigmoid }),
   Softplus: () => activations.get('softplus')!,
   Tanh: () => ({ of: vectorFunctions.hyperbolicTangent }),
@@ -259,6 +262,21 @@ const imputer: RowOperator = (context) => {
   })
 }
 
+/** Adds up the numbers of a row, each rounded to 32 bits. */
+const cumulativeSum: RowOperator = (context) => {
+  const { attributes, value, constant } = context
+  const axis = constant(1)?.size === 1 ? constant(1)?.values()?.[0] : undefined
+  const from = value(0)
+  const isPlain = ['exclusive', 'reverse'].every((name) => (attributes.whole(name) ?? 0) === 0)
+  if (!isRowOfFloats(from) || !(axis === 1 || axis === -1) || !isPlain) return undefined
+  return mapped(context, {
+    isExact: true,
+    apply(values, offset, count) {
+      for (let i = offset + 1; i < offset + count; i++) values[i] = values[i]! + values[i - 1]!
+    },
+  })
+}
+
 /** Functions that jump, so that a difference in the last bit would be a whole one. */
 const jumpingFunctions = new Set(['Sign', 'Floor', 'Ceil'])
 
@@ -269,6 +287,7 @@ export const numberOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:Softmax': alongRow(softmaxes),
   'ai.onnx:LogSoftmax': alongRow(logSoftmax),
   'ai.onnx:LpNormalization': lpNormalization,
+  'ai.onnx:CumSum': cumulativeSum,
   'ai.onnx.ml:Normalizer': normalizer,
   [`${foundDomain}:Shares`]: shares,
   [`${foundDomain}:LinearShares`]: linearShares,

@@ -153,3 +153,9 @@ function constantRow(
   return buffer && valueIn(buffer, width, { tail: maxRank === 1 ? [] : [width], isExact: true, isOwn: false })
 }
 const maxColumns = 10_000
+
+/** Whether IsInf finds the positive and the negative infinity. */
+export const infinitiesOf = (attributes: Attributes): [above: boolean, below: boolean] => [
+  attributes.whole('detect_positive') !== 0,
+  attributes.whole('detect_negative') !== 0,
+]

@@ -30,7 +30,7 @@ const identity: RowOperator = (context) => {
   return from && renamed(context, from)
 }
 
-const [toFloat, toInt64, toDouble] = [1, 7, 11]
+const [toFloat, toInt64, toBool, toDouble] = [1, 7, 9, 11]
 
 const [leastWhole, wholeLimit] = [-(2 ** 63), 2 ** 63]
 const cutOff: RowFunction = (values, offset, count) => {
@@ -52,6 +52,7 @@ const cast: RowOperator = (context) => {
     })
   // Integer columns, which scikit-learn encodes as categories.
   if (to === toInt64 && from.type === 'whole') return renamed(context, from)
+  if (to === toBool && from.type === 'bool') return renamed(context, from)
   // Cut off as the processor does, which turns what has no whole number of 64 bits into the least one. Only what is exact keeps its whole number.
   if (to === toInt64 && from.type === 'float' && from.isExact)
     return replaced(context, from, { apply: cutOff, isExact: true }).map((cut) => ({ ...cut, type: 'whole' }))

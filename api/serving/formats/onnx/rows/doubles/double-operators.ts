@@ -8,9 +8,11 @@ import {
   type RowBuffer,
   type RowProgram,
 } from '../../../../network/row-program.ts'
+import type { Attributes } from '../../attributes.ts'
 import { doubleType, type Constant } from '../constants.ts'
 import {
   finiteNumbers,
+  infinitiesOf,
   noBuffer,
   valueIn,
   type DoubleColumn,
@@ -226,15 +228,19 @@ function storedSideOf(
   return numbers && (() => ({ buffer: addDoubleConstant(program, numbers), width: numbers.length }))
 }
 
-const isNaNOf: RowOperator = ({ value, program }) => {
-  const from = value(0)
-  if (!isRowOfDoubles(from)) return undefined
-  const doubles = from.doubles!.map((column): DoubleColumn => (machine) => {
-    const read = column(machine)
-    return (row) => (Number.isNaN(read(row)) ? 1 : 0)
-  })
-  return [storedDoubles(program, doubles, { type: 'bool', isExact: from.isExact })]
-}
+/** Returns for each number whether something is true of it. */
+const truth =
+  (of: (attributes: Attributes) => (x: number) => boolean): RowOperator =>
+  ({ value, program, attributes }) => {
+    const from = value(0)
+    if (!isRowOfDoubles(from)) return undefined
+    const isTrue = of(attributes)
+    const doubles = from.doubles!.map((column): DoubleColumn => (machine) => {
+      const read = column(machine)
+      return (row) => (isTrue(read(row)) ? 1 : 0)
+    })
+    return [storedDoubles(program, doubles, { type: 'bool', isExact: from.isExact })]
+  }
 
 /** Chooses between a number and its replacement, as an imputer does. */
 const where: RowOperator = (context) => {
@@ -256,6 +262,10 @@ export const doubleOperators: Readonly<Record<string, RowOperator>> = {
   'ai.onnx:Sub': combined(pairLoops.subtract),
   'ai.onnx:Mul': combined(pairLoops.multiply),
   'ai.onnx:Div': combined(pairLoops.divide),
-  'ai.onnx:IsNaN': isNaNOf,
+  'ai.onnx:IsNaN': truth(() => Number.isNaN),
+  'ai.onnx:IsInf': truth((attributes) => {
+    const [above, below] = infinitiesOf(attributes)
+    return (x) => (above && x === Infinity) || (below && x === -Infinity)
+  }),
   'ai.onnx:Where': where,
 }

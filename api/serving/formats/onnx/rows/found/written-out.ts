@@ -1,5 +1,5 @@
 /**
- * Finds layer normalizations, GELU and shares of a sum that exporters write out as single operators, and makes each of them one, as ONNX
+ * Finds layer normalizations, GELU, softplus and shares of a sum that exporters write out as single operators, and makes each of them one, as ONNX
  * Runtime does for the first two. The square roots of normalizations would otherwise magnify how coarsely ONNX Runtime computes the activations
  * before them.
  */
@@ -16,14 +16,15 @@ export function withFoundNodes(
   constants: ReadonlyMap<string, Constant>,
 ): readonly OnnxNode[] {
   // Each begins with one of these operators, which few other graphs have.
-  if (!nodes.some(({ op }) => ['ReduceMean', 'Erf', 'Not', 'LpNormalization'].includes(op))) return nodes
+  if (!nodes.some(({ op }) => ['ReduceMean', 'Erf', 'Not', 'LpNormalization', 'Softplus'].includes(op)))
+    return nodes
   const makers = new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)))
   const finder = { makers, constants }
   const found = nodes.map((node) => finders.map((find) => find(node, finder)).find((made) => made) ?? node)
   return found.every((node, at) => node === nodes[at]) ? nodes : found
 }
 
-const finders = [normalizationAt, gaussianUnitAt, sharesAt, linearSharesAt]
+const finders = [normalizationAt, gaussianUnitAt, softplusAt, sharesAt, linearSharesAt]
 
 /** Returns the normalization that ends with a node: `(x - mean) / sqrt(mean of squares + epsilon) * scale + bias`. */
 function normalizationAt(node: OnnxNode, finder: Finder): OnnxNode | undefined {
@@ -67,6 +68,17 @@ function gaussianUnitAt(node: OnnxNode, finder: Finder): OnnxNode | undefined {
     (quotient?.op === 'Mul' && divisor === Math.fround(Math.SQRT1_2))
   if (!isScaled || quotient!.inputs[0] !== x) return undefined
   return { op: 'Gelu', domain: 'ai.onnx', inputs: [x], outputs: node.outputs, attributes: new Map() }
+}
+
+/** Returns the softplus that ends with a node: PyTorch takes the number itself above 20, where softplus has the same 32 bits. */
+function softplusAt(node: OnnxNode, finder: Finder): OnnxNode | undefined {
+  if (node.op !== 'Where') return undefined
+  const [is, x = '', softplus] = node.inputs
+  const [greater, other] = [is, softplus].map((name) => finder.makers.get(name ?? ''))
+  if (other?.op !== 'Softplus' || other.inputs[0] !== x) return undefined
+  const limit = numberOf(greater?.inputs[1] ?? '', finder) ?? 0
+  if (greater?.op !== 'Greater' || greater.inputs[0] !== x || limit < 20) return undefined
+  return { ...other, outputs: node.outputs }
 }
 
 /** Returns the input of a mean along the last dimension, which it keeps. */

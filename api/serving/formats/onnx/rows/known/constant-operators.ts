@@ -1,6 +1,6 @@
 /** Computes constants from constants of any size: under another name, with other dimensions, or transposed. */
 import { takesPlaces } from '../tokens/arrangement.ts'
-import type { Constant } from '../constants.ts'
+import { floatType, type Constant } from '../constants.ts'
 import { placesBy, elementsIn, stridesOf } from '../tokens/row-shape.ts'
 import { givenList, shortList, type OperatorContext } from '../row-value.ts'
 
@@ -36,7 +36,19 @@ const reshape: ConstantOperator = (context, from) => {
   return elementsIn([...dims]) === from.size ? { ...from, dims: [...dims] } : undefined
 }
 
+/** Squares numbers of 32 bits. Other powers may differ in the last bit. */
+const square: ConstantOperator = (context, from) => {
+  const exponent = context.constant(1)
+  const values = from.type === floatType && from.size <= maxConstantSize ? from.values() : undefined
+  if (exponent?.size !== 1 || exponent.values()?.[0] !== 2 || exponent.dims.length > from.dims.length)
+    return undefined
+  const squares = values?.map((each) => Math.fround(each * each))
+  return squares && { ...from, values: () => squares }
+}
+const maxConstantSize = 100_000
+
 const operators: Readonly<Record<string, ConstantOperator>> = {
+  Pow: square,
   Identity: (_, from) => from,
   Transpose: transpose,
   Unsqueeze: unsqueeze,

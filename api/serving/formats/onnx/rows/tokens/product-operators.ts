@@ -9,11 +9,21 @@ import {
   packedPlaces,
   type Matrices,
 } from '../../../../network/arranged-steps.ts'
-import { padded } from '../../../../network/dense-kernel.ts'
+import { packedWeights, padded } from '../../../../network/dense-kernel.ts'
+import { addConstant, type RowView } from '../../../../network/row-program.ts'
 import { arranged, inOrder, readableRuns, takesPlaces, transposed } from './arrangement.ts'
-import { floatType } from '../constants.ts'
+import { floatType, type Constant } from '../constants.ts'
 import { kernelOf } from '../dense-operators.ts'
-import { broadcast, placesBy, repeatedStrides, shapeOfRows, elementsIn, type RowShape } from './row-shape.ts'
+import {
+  broadcast,
+  broadcastConstant,
+  elementsIn,
+  placesBy,
+  repeatedStrides,
+  shaped,
+  shapeOfRows,
+  type RowShape,
+} from './row-shape.ts'
 import {
   finiteNumbers,
   maxRowWork,
@@ -74,6 +84,7 @@ const matMul: RowOperator = (context) => {
   const { value, constant } = context
   const [from, matrix] = [value(0), constant(1)]
   if (value(1) !== undefined) return from && multiplied(context, from, value(1)!)
+  if (from !== undefined && (matrix?.dims.length ?? 0) > 2) return byMatrices(context, from, matrix)
   const [inputs, units = 0] = matrix?.dims ?? []
   if (from?.type !== 'float' || matrix?.type !== floatType || matrix.dims.length !== 2) return undefined
   const { dims, axis } = shapeOfRows(from)
@@ -109,32 +120,93 @@ const gemm: RowOperator = (context) => {
 function multiplied(context: OperatorContext, a: RowValue, b: RowValue): RowValue[] | undefined {
   const { program } = context
   const [left, right] = [shapeOfRows(a), shapeOfRows(b)]
-  if (a.type !== 'float' || b.type !== 'float' || left.dims.length < 3 || right.dims.length < 3)
-    return undefined
+  if (b.type !== 'float' || left.dims.length < 3 || right.dims.length < 3) return undefined
   if (left.axis > left.dims.length - 3 || right.axis > right.dims.length - 3) return undefined
-  const [rows, inputs] = left.dims.slice(-2) as [number, number]
   const [count, units] = right.dims.slice(-2) as [number, number]
-  const batch = broadcast(
-    { ...left, dims: left.dims.slice(0, -2) },
-    { ...right, dims: right.dims.slice(0, -2) },
-  )
-  if (count !== inputs || batch === undefined) return undefined
-  const products = elementsIn(batch.dims)
-  // Both sides and the sums are checked before memory is taken.
-  if (!takesPlaces(program, a.width) || !takesPlaces(program, (b.width / units) * padded(units)))
-    return undefined
-  if (!takesPlaces(program, products * rows * padded(units))) return undefined
+  const batch = broadcast(batchOf(left), batchOf(right))
+  if (!takesPlaces(program, (b.width / units) * padded(units))) return undefined
+  const weightsOf = (): RowView => packed(context, b)
+  return batch && products(context, a, { batch, dims: batchOf(right).dims, count, units, weightsOf })
+}
+
+const batchOf = (shape: RowShape): RowShape => ({ ...shape, dims: shape.dims.slice(0, -2) })
+
+/** The matrices of the second side, of `count` rows and `units` columns. */
+interface SecondSide {
+  batch: RowShape
+  dims: readonly number[]
+  count: number
+  units: number
+  weightsOf(): RowView
+}
+
+function products(
+  context: OperatorContext,
+  a: RowValue,
+  { batch, dims, count, units, weightsOf }: SecondSide,
+): RowValue[] | undefined {
+  const { program } = context
+  const left = shapeOfRows(a)
+  const [rows, inputs] = left.dims.slice(-2) as [number, number]
+  if (a.type !== 'float' || count !== inputs) return undefined
+  // All is checked before memory is taken.
+  const sums = elementsIn(batch.dims) * rows * padded(units)
+  if (!takesPlaces(program, a.width) || !takesPlaces(program, sums)) return undefined
   const matrices = matricesOf(program, a, rows)
-  const placesOf = (shape: RowShape): Int32Array =>
-    placesBy(batch.dims, repeatedStrides(shape.dims.slice(0, -2), batch.dims.length))
-  const starts = placesOf(left).map((place) => matrices.starts[place]!)
+  const placesOf = (given: readonly number[]): Int32Array =>
+    placesBy(batch.dims, repeatedStrides(given, batch.dims.length))
+  const starts = placesOf(batchOf(left).dims).map((place) => matrices.starts[place]!)
   const size = inputs * padded(units)
-  const buffer = addProducts(
-    program,
-    { ...matrices, starts },
-    { weights: packed(context, b), places: placesOf(right).map((place) => place * size), units },
-  )
+  const places = placesOf(dims).map((place) => place * size)
+  const buffer = addProducts(program, { ...matrices, starts }, { weights: weightsOf(), places, units })
   return [sumsOf(buffer, { shape: { ...batch, dims: [...batch.dims, rows, units] }, units })]
+}
+
+/** Multiplies the matrices of a value by constant ones, of which each has its own, as for the columns of a table. */
+function byMatrices(
+  context: OperatorContext,
+  a: RowValue,
+  given: Constant | undefined,
+): RowValue[] | undefined {
+  const { program } = context
+  const shape = shapeOfRows(a)
+  const { dims, axis } = shape
+  if (given?.type !== floatType || given.dims.length < 3 || dims.length < 3) return undefined
+  if (axis === dims.length - 2) return byMatricesOfRows(context, a, given)
+  const [count, units] = given.dims.slice(-2) as [number, number]
+  const all = given.dims.slice(0, -2)
+  const batch = axis < dims.length - 2 ? broadcastConstant(batchOf(shape), all) : undefined
+  const values = units >= 1 ? finiteNumbers(given, maxRowWork) : undefined
+  if (batch === undefined || values === undefined) return undefined
+  if (!takesPlaces(program, (given.size / units) * padded(units))) return undefined
+  const weightsOf = (): RowView => packedConstants(program, values, { count, units })
+  return products(context, a, { batch, dims: all, count, units, weightsOf })
+}
+
+/** The same, where the rows of the batch are those of the matrices: each is then a matrix of one row. */
+function byMatricesOfRows(context: OperatorContext, a: RowValue, given: Constant): RowValue[] | undefined {
+  const { dims, axis } = shapeOfRows(a)
+  if (dims[axis] !== 1) return undefined
+  const first = { dims: [1, ...dims.slice(0, axis), 1, dims.at(-1)!], axis: 0, before: 1 }
+  const [found] = byMatrices(context, { ...a, ...shaped(first) }, given) ?? []
+  if (found === undefined) return undefined
+  const [, ...made] = shapeOfRows(found).dims
+  return [{ ...found, ...shaped({ dims: made, axis: made.length - 2, before: 1 }) }]
+}
+
+/** Arranges constant matrices in the order in which the kernel reads weights. */
+function packedConstants(
+  program: OperatorContext['program'],
+  values: Float64Array,
+  { count, units }: { count: number; units: number },
+): RowView {
+  const size = count * units
+  const matrices = Array.from({ length: values.length / size }, (_, at) =>
+    packedWeights(Float32Array.from(values.subarray(at * size, (at + 1) * size)), count, units),
+  )
+  const all = new Float32Array(matrices.length * count * padded(units))
+  for (const [at, matrix] of matrices.entries()) all.set(matrix, at * count * padded(units))
+  return { buffer: addConstant(program, all), column: 0, width: all.length }
 }
 
 /** Copies matrices to the order in which the kernel reads weights. */
@@ -159,10 +231,9 @@ function lettersOf(equation: string): [string, string, string] | undefined {
 /** Multiplies matrices as an equation says, of which one letter is summed. */
 const einsum: RowOperator = (context) => {
   const { program, attributes, node } = context
-  const [a, b] = [context.value(0), context.value(1)]
+  const [a, b, constant] = [context.value(0), context.value(1), context.constant(1)]
   const letters = lettersOf(attributes.text('equation') ?? '')
-  if (node.inputs.length !== 2 || a?.type !== 'float' || b?.type !== 'float' || letters === undefined)
-    return undefined
+  if (node.inputs.length !== 2 || a?.type !== 'float' || letters === undefined) return undefined
   const [left, right, given] = letters
   const shared = Array.from(left).filter((letter) => right.includes(letter))
   const batch = shared.filter((letter) => given.includes(letter))
@@ -174,17 +245,41 @@ const einsum: RowOperator = (context) => {
   const order = [...batch, ...rows, ...units]
   if (order.length !== given.length || !order.every((letter) => given.includes(letter))) return undefined
   const turnedA = turned(program, a, { from: left, to: [...batch, ...rows, ...summed].join('') })
-  const turnedB = turned(program, b, { from: right, to: [...batch, ...summed, ...units].join('') })
-  const [found] = (turnedA && turnedB && multiplied(context, turnedA, turnedB)) ?? []
+  const second = { from: right, to: [...batch, ...summed, ...units].join('') }
+  if (turnedA === undefined) return undefined
+  const [found] =
+    (b === undefined
+      ? timesConstant(context, turnedA, constant, second)
+      : timesValue(context, turnedA, b, second)) ?? []
   const answer = found && turned(program, found, { from: order.join(''), to: given })
   return answer && [answer]
 }
+
+/** Dimensions named by letters, and their order for a product. */
+interface Turn {
+  from: string
+  to: string
+}
+
+function timesValue(context: OperatorContext, a: RowValue, b: RowValue, turn: Turn): RowValue[] | undefined {
+  const turnedB = b.type === 'float' ? turned(context.program, b, turn) : undefined
+  return turnedB && multiplied(context, a, turnedB)
+}
+
+/** Multiplies by constant matrices whose dimensions are in order. */
+const timesConstant = (
+  context: OperatorContext,
+  a: RowValue,
+  constant: Constant | undefined,
+  { from, to }: Turn,
+): RowValue[] | undefined =>
+  from === to && constant?.dims.length === from.length ? byMatrices(context, a, constant) : undefined
 
 /** Returns a value with its dimensions, which are named by letters, in another order. */
 function turned(
   program: OperatorContext['program'],
   value: RowValue,
-  { from, to }: { from: string; to: string },
+  { from, to }: Turn,
 ): RowValue | undefined {
   const { dims, axis, before } = shapeOfRows(value)
   if (dims.length !== from.length || !takesPlaces(program, value.width)) return undefined

@@ -289,6 +289,65 @@ const graphs: [what: string, bytes: Buffer][] = [
     ),
   ],
   [
+    'truths about numbers of 64 bits that are joined with others',
+    graphOf(
+      [
+        step('Cast', ['x'], 'd', { to: double }),
+        step('IsInf', ['d'], 'infinite', { detect_negative: 0 }),
+        step('IsNaN', ['d'], 'missing'),
+        step('Cast', ['missing'], 'lost', { to: bool }),
+        step('Not', ['lost'], 'known'),
+        step('Or', ['infinite', 'lost'], 'odd'),
+        step('And', ['known', 'infinite'], 'large'),
+        step('Where', ['odd', 'nothing', 'x'], 'z'),
+        step('Where', ['large', 'most', 'z'], 'y'),
+      ],
+      { tensors: { nothing: { dims: [], floats: [0] }, most: { dims: [], floats: [9] } } },
+    ),
+  ],
+  [
+    'infinite numbers of both signs',
+    graphOf([step('IsInf', ['x'], 'is'), step('Where', ['is', 'nothing', 'x'], 'y')], {
+      tensors: { nothing: { dims: [], floats: [0] } },
+    }),
+  ],
+  [
+    'waves of large and small numbers',
+    graphOf([
+      step('Sin', ['x'], 's'),
+      step('Cos', ['x'], 'c'),
+      step('Mish', ['x'], 'm'),
+      step('Concat', ['s', 'c', 'm'], 'y', { axis: 1 }),
+    ]),
+  ],
+  [
+    'running sums',
+    graphOf([step('CumSum', ['x', 'last'], 'y')], {
+      tensors: { last: { dims: [1], wholes: [-1] } },
+    }),
+  ],
+  [
+    'softplus as PyTorch writes it',
+    graphOf(
+      [
+        step('Mul', ['x', 'ten'], 'm'),
+        step('Softplus', ['m'], 's'),
+        step('Greater', ['m', 'twenty'], 'is'),
+        step('Where', ['is', 'm', 's'], 'y'),
+      ],
+      { tensors: { ten: { dims: [], floats: [7.3] }, twenty: { dims: [], floats: [20] } } },
+    ),
+  ],
+  [
+    'squared weights',
+    graphOf([step('Pow', ['w', 'two'], 'v'), step('MatMul', ['x', 'v'], 'y')], {
+      tensors: {
+        w: { dims: [3, 2], floats: [0.1, -0.3, 0.7, 1.3, -2.1, 0.9] },
+        two: { dims: [], floats: [2] },
+      },
+    }),
+  ],
+  [
     'numbers of 64 bits that were rounded to 32 before',
     graphOf(
       [
@@ -378,6 +437,30 @@ it.each<[string, Buffer]>([
       [step('Shape', ['x'], 's'), step('Mul', ['s', 'twice'], 't'), step('ConstantOfShape', ['t'], 'y')],
       { tensors: { twice: { dims: [2], wholes: [2, 1] } } },
     ),
+  ],
+  [
+    'running sums that leave out the number itself',
+    graphOf([step('CumSum', ['x', 'last'], 'y', { exclusive: 1 })], {
+      tensors: { last: { dims: [1], wholes: [-1] } },
+    }),
+  ],
+  [
+    'another limit of softplus',
+    graphOf(
+      [
+        step('Exp', ['x'], 'm'),
+        step('Softplus', ['m'], 's'),
+        step('Greater', ['m', 'three'], 'is'),
+        step('Where', ['is', 'm', 's'], 'y'),
+      ],
+      scores,
+    ),
+  ],
+  [
+    'weights to another power',
+    graphOf([step('Pow', ['w', 'three'], 'v'), step('MatMul', ['x', 'v'], 'y')], {
+      tensors: { w: { dims: [3, 1], floats: [0.1, -0.3, 0.7] }, three: { dims: [], floats: [3] } },
+    }),
   ],
   [
     'shares whose truth is of another sum',

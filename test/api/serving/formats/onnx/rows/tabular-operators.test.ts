@@ -303,3 +303,29 @@ it('more support vectors than a row has time for are left to ONNX Runtime', () =
   expect(openOnnx(withVectors(most - 10)).rows).toBeDefined()
   expect(openOnnx(withVectors(most)).rows).toBeUndefined()
 })
+
+it.each([
+  ['exact', 'Floor', true],
+  ['rounded', 'Exp', false],
+])('categories are taken from %s numbers (%s) only if a last bit cannot change them', (_, op, isLowered) => {
+  const bytes = graphOf(
+    [
+      step('Slice', ['x', 'first', 'last', 'columns'], 's'),
+      step(op, ['s'], 'n'),
+      {
+        op: 'OneHotEncoder',
+        domain: ml,
+        inputs: ['n'],
+        outputs: ['h'],
+        attributes: { cats_int64s: [0, 1, 2] },
+      },
+      step('Flatten', ['h'], 'y'),
+    ],
+    {
+      first: { dims: [1], wholes: [0] },
+      last: { dims: [1], wholes: [1] },
+      columns: { dims: [1], wholes: [1] },
+    },
+  )
+  expect(openOnnx(bytes).rows !== undefined).toBe(isLowered)
+})

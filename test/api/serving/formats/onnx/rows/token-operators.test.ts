@@ -19,37 +19,46 @@ import {
 import { ramp, rowsOf, type Initializers } from '../../../../../support/formats/onnx-graphs.ts'
 import type { WrittenNode } from '../../../../../support/formats/onnx-writer.ts'
 
-/** A graph of PyTorch, as `scripts/formats/tabular_transformers.py` exported it. */
+/** A graph of PyTorch, as a script exported it. Numbers that JSON lacks are texts: nan, inf and -inf. */
 interface Exported {
   name: string
   model: string
-  rows: number[][]
+  rows: (number | string)[][]
   answers: number[][]
 }
 
-const exports = JSON.parse(
-  gunzipSync(
-    readFileSync(
-      new URL('../../../../../support/formats/graphs/tabular-transformers.json.gz', import.meta.url),
-    ),
-  ).toString(),
-) as Exported[]
+const exportsIn = (file: string): Exported[] =>
+  JSON.parse(
+    gunzipSync(
+      readFileSync(new URL(`../../../../../support/formats/graphs/${file}`, import.meta.url)),
+    ).toString(),
+  ) as Exported[]
 
-describe('a transformer for tables', () => {
-  it.each(exports.map((each) => [each.name, each] as const))(
+/** Of `scripts/formats/tabular/tabular_transformers.py` and of `scripts/formats/tabular/tabular_networks.py`. */
+const transformers = exportsIn('tabular-transformers.json.gz')
+const networks = exportsIn('tabular-networks.json.gz')
+
+const numberOf = (cell: number | string): number => Number(String(cell).replace('inf', 'Infinity'))
+const numbersOf = (rows: Exported['rows']): number[] => rows.flat().map(numberOf)
+
+describe('a network for tables', () => {
+  it.each([...transformers, ...networks].map((each) => [each.name, each] as const))(
     'as PyTorch exports it answers as ONNX Runtime: %s',
     (_, { model: file, rows, answers }) => {
-      const given = loweredAnswers(Buffer.from(file, 'base64'), { count: rows.length, numbers: rows.flat() })
+      const given = loweredAnswers(Buffer.from(file, 'base64'), {
+        count: rows.length,
+        numbers: numbersOf(rows),
+      })
       expect(given).toBeDefined()
       expect(worstDifference(given!, answers.flat())).toBeLessThanOrEqual(1e-6)
     },
   )
 
   it('gives a row the same bits alone and in a batch', () => {
-    for (const { model: file, rows } of exports.slice(0, 6)) {
+    for (const { model: file, rows } of [...transformers.slice(0, 6), ...networks]) {
       const bytes = Buffer.from(file, 'base64')
-      const together = loweredAnswers(bytes, { count: rows.length, numbers: rows.flat() })
-      const alone = rows.flatMap((row) => loweredAnswers(bytes, { count: 1, numbers: row })!)
+      const together = loweredAnswers(bytes, { count: rows.length, numbers: numbersOf(rows) })
+      const alone = rows.flatMap((row) => loweredAnswers(bytes, { count: 1, numbers: numbersOf([row]) })!)
       expect(alone).toEqual(together)
     }
   })
