@@ -32,8 +32,6 @@ export interface ColumnsToBind {
 /** Binds the columns. Throws `artifact_invalid`. */
 export function bindColumns({ columns, features, order, declared, texts }: ColumnsToBind): BoundColumns {
   const { names, isByPlace } = namesOf({ columns, features, order, declared })
-  const twice = names.find((name, index) => names.indexOf(name) !== index)
-  if (twice !== undefined) refuse(`two columns have the name ${quoted(twice)}`)
   const settled = settleCategories(
     columns.map((column, index) => ({ ...column, name: names[index]! })),
     { features, declared },

@@ -9,11 +9,15 @@ import type { ArtifactColumn } from './format.ts'
 
 type CategoryList = NonNullable<ArtifactColumn['categories']>
 
-/** Returns the columns with the categories that are settled. Throws `artifact_invalid` for a column whose categories stay open. */
+/**
+ * Returns the columns with the categories that are settled. Throws `artifact_invalid` for two columns of one name, whose values a row cannot
+ * tell apart, and for a column whose categories stay open.
+ */
 export function settleCategories(
   columns: readonly ArtifactColumn[],
   { features, declared }: { features: Features; declared?: readonly DeclaredColumn[] },
 ): readonly ArtifactColumn[] {
+  requireOwnNames(columns)
   if (columns.every(({ possibleCategories }) => possibleCategories === undefined)) return columns
   const settled = columns.map((column, index): ArtifactColumn => {
     const { name, possibleCategories } = column
@@ -41,6 +45,17 @@ export function settleCategories(
       if (!list.every((value, code) => Number(value) === code))
         if ((claims.get(textOf(list)) ?? 0) < counts.get(textOf(list))!) refuseOpen(columns)
   return settled
+}
+
+function requireOwnNames(columns: readonly ArtifactColumn[]): void {
+  const names = new Set<string>()
+  for (const { name } of columns) {
+    if (names.has(name))
+      refuse(
+        `two columns have the name ${JSON.stringify(name.slice(0, 80))}: give each column a name of its own in columns.json, in the order of the file`,
+      )
+    names.add(name)
+  }
 }
 
 /** Finds the one list that has all values which the feature takes. */

@@ -106,3 +106,37 @@ it('columns.json names the columns, lists their categories and fills missing num
     rmSync(folder, { recursive: true })
   }
 })
+
+it('columns of one name are refused, and columns.json may name them apart', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tenure-score-'))
+  try {
+    const [artifact, rows, columns] = ['model.txt', 'rows.json', 'columns.json'].map((name) =>
+      join(folder, name),
+    )
+    const { model: roses, rows: features, answers } = readRosesModel()
+    writeFileSync(artifact!, roses.replace('feature_names=size colour age', 'feature_names=size colour size'))
+    const { size, colour, age } = features[0]!
+    const score = (row: unknown, declared?: readonly string[]) => {
+      writeFileSync(rows!, JSON.stringify([row]))
+      if (declared !== undefined) writeFileSync(columns!, JSON.stringify(declared))
+      const given = declared === undefined ? [] : ['--columns', columns!]
+      const options = ['scripts/formats/score.ts', '--artifact', artifact!, '--rows', rows!, ...given]
+      return spawnSync(process.execPath, ['--import', 'tsx', ...options], {
+        encoding: 'utf8',
+        timeout: 60_000,
+      })
+    }
+    const refused = {
+      stdout: '',
+      stderr:
+        'two columns have the name "size": give each column a name of its own in columns.json, in the order of the file\n',
+    }
+    expect(score({ size, colour })).toMatchObject(refused)
+    expect(score({ size, colour }, ['size', 'colour', 'size'])).toMatchObject(refused)
+    const { stdout, stderr } = score({ size, colour, age }, ['size', 'colour', 'age'])
+    expect(stderr).toBe('')
+    expect(Number(stdout)).toBeCloseTo(answers[0]!, 6)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
