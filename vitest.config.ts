@@ -11,6 +11,7 @@ const withoutServers = [
   'test/activities/data/**/*.test.ts',
   'test/activities/privacy/**/*.test.ts',
   'test/api/http/{openapi,model-openapi,compression,schemas}.test.ts',
+  'test/api/routes/registry/artifact-upload.test.ts',
   'test/api/metrics/promlint.test.ts',
   'test/api/serving/{formats,explanation,network}/**/*.test.ts',
   'test/activities/artifact/**/*.test.ts',

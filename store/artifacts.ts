@@ -8,6 +8,7 @@ import { access, mkdir, open, readFile, rename, rm, stat, utimes, type FileHandl
 import { basename, dirname, join, relative } from 'node:path'
 import { canonicalJson } from '../domain/canonical-json.ts'
 import { DomainError } from '../domain/errors.ts'
+import { updateInTurns } from './objects/slices.ts'
 import { absentFile } from './absent-file.ts'
 import { walkFiles } from './files-below.ts'
 import type { FileDigest, Manifest } from '../domain/model/manifest.ts'
@@ -116,7 +117,9 @@ export function openArtifacts(root: string): Artifacts {
       return { digest, bytes: size }
     },
     async put(area, bytes) {
-      const digest = digestOf(bytes)
+      const hash = createHash('sha256')
+      await updateInTurns(hash, bytes)
+      const digest = `sha256:${hash.digest('hex')}`
       const path = await draft('')
       const target = place(area, digest)
       await mkdir(dirname(target), ownDirectory)

@@ -13,6 +13,7 @@ import {
 } from '../../store/access/idempotency.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
+import { updateInTurns } from '../../store/objects/slices.ts'
 import type { RouteResponse, RouteRequest, RouteDefinition } from './route.ts'
 
 /**
@@ -52,10 +53,9 @@ export async function executeIdempotent(
     throw new DomainError('invalid_request', `${idempotencyHeader} must be 1 to 150 visible ASCII characters`)
   const request: RequestName = { keyId: ask.actor.id, name }
   const secret = route.namesPerson === true ? subjects.key : ''
-  const hash = createHash('sha256')
-    .update(`${secret}${route.method} ${ask.target}\n`)
-    .update(ask.bytes)
-    .digest()
+  const hashed = createHash('sha256').update(`${secret}${route.method} ${ask.target}\n`)
+  await updateInTurns(hashed, ask.bytes)
+  const hash = hashed.digest()
   const holder = randomUUID()
   const untilMs = performance.now() + waitMs
   // Derived from the request, so that a repeated request gets the same id while Postgres is unavailable.

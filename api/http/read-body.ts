@@ -4,6 +4,7 @@
  */
 import { DomainError } from '../../domain/errors.ts'
 import { decodeUtf8, parseJsonBody } from '../../domain/json-body.ts'
+import { joinInTurns } from '../../store/objects/slices.ts'
 import { shown } from '../../domain/postgres-text.ts'
 import { redacted } from '../../domain/redact.ts'
 import { commandLimits } from './route.ts'
@@ -19,7 +20,7 @@ export async function readBody(request: Request, limit: number): Promise<Buffer>
     if (bytes > limit) throw tooLarge(limit)
     parts.push(part)
   }
-  return Buffer.concat(parts)
+  return joinInTurns(parts, bytes)
 }
 
 /** Yields the chunks of a body. Throws `body_too_large` as soon as more than `limit` bytes are received. */

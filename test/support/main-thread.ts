@@ -1,4 +1,4 @@
-/** Measures the CPU time of the main thread, so that a test of a blocked event loop does not depend on the load of the machine. */
+/** Measures the CPU time of the main thread, or counts the turns of the event loop, so that a test of a blocked event loop does not depend on the load of the machine. */
 import { readFileSync } from 'node:fs'
 
 /** Returns the CPU time of this thread in milliseconds. Returns wall-clock time on systems that do not count it. */
@@ -27,4 +27,17 @@ export async function longestTurnMs(work: () => Promise<unknown>): Promise<numbe
     clearInterval(timer)
   }
   return longest
+}
+
+/** Runs `work` and returns how often other events could run meanwhile. */
+export async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
+  let turns = 0
+  let isRunning = true
+  const count = () => {
+    turns++
+    if (isRunning) setImmediate(count)
+  }
+  setImmediate(count)
+  await work().finally(() => (isRunning = false))
+  return turns
 }

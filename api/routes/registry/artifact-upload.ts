@@ -7,6 +7,7 @@ import { requireMediaType } from '../../http/content-type.ts'
 import { tooLarge } from '../../http/read-body.ts'
 import type { RouteRequest } from '../../http/route.ts'
 import { checkInput, pastTimeInUtc, reasonText } from '../../http/schemas.ts'
+import { parseMultipart, type FormPart } from './multipart.ts'
 import { uploadLimits } from '../../services/registry/check-artifact.ts'
 
 const binary = 'application/octet-stream'
@@ -59,26 +60,18 @@ export async function readUpload(
 ): Promise<Upload> {
   const type = header('content-type')
   if (requireMediaType(type, uploadTypes) !== multipart) return uploadWith({ artifact: bytes }, { ...query })
-  const form = await new Response(new Uint8Array(bytes), { headers: { 'content-type': type! } })
-    .formData()
-    .catch((error: Error) => {
-      throw new DomainError('invalid_request', `the form cannot be read: ${error.message}`)
-    })
+  const parts = await parseMultipart(bytes, type!)
   const files: Record<string, Buffer> = {}
   const texts: Record<string, string> = { ...query }
-  for (const [name, value] of form)
-    if (form.getAll(name).length > 1)
-      throw new DomainError(
-        'invalid_request',
-        `the form has ${JSON.stringify(name.slice(0, 60))} ${form.getAll(name).length} times`,
-      )
-    else if (typeof value === 'string' && (name === 'artifact' || name === 'columns'))
+  requireOnce(parts)
+  for (const { name, value } of parts)
+    if (typeof value === 'string' && (name === 'artifact' || name === 'columns'))
       throw new DomainError(
         'invalid_request',
         `the form has "${name}" as a text: send it as a file, like curl -F ${name}=@FILE`,
       )
     else if (typeof value === 'string') texts[name] = redacted(value)
-    else files[name] = Buffer.from(await value.arrayBuffer())
+    else files[name] = value
   const { artifact, columns, ...more } = files
   const [unknown] = Object.keys(more)
   if (unknown !== undefined)
@@ -88,6 +81,18 @@ export async function readUpload(
     )
   if (artifact === undefined) throw new DomainError('invalid_request', 'the form has no file "artifact"')
   return uploadWith({ artifact, columns }, checkInput(notes, texts, 'the form'))
+}
+
+/** Throws for a name that occurs again. */
+function requireOnce(parts: readonly FormPart[]): void {
+  const counts = new Map<string, number>()
+  for (const { name } of parts) counts.set(name, (counts.get(name) ?? 0) + 1)
+  for (const [name, count] of counts)
+    if (count > 1)
+      throw new DomainError(
+        'invalid_request',
+        `the form has ${JSON.stringify(name.slice(0, 60))} ${count} times`,
+      )
 }
 
 function uploadWith(
