@@ -123,7 +123,7 @@ async function nextStep({ api }: CommandSession, model: string): Promise<string>
   const waits = releases.find(({ stage }) => stage === 'awaiting_approval')
   return waits === undefined
     ? `Follow the release: \`tenure releases show ${model}\``
-    : `${prose(waits.why)} Approve it: \`tenure approve ${model}\``
+    : `${prose(waits.why)} Approve it as another user: \`tenure approve ${model}\``
 }
 
 /** Waits until a queued start is delivered, and returns the id of the started retraining. Throws `command_refused` if none was started. */

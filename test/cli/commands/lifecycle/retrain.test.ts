@@ -166,7 +166,9 @@ it('retrain --watch ends with the command that approves a release that waits for
   states = [{ id, model: 'iris', outcome: 'released', message: 'iris_v1.1.0 is being released' }]
   open = [{ stage: 'awaiting_approval', why: 'Needs 1 approval by 2026-12-04T00:58:31.000Z.' }]
   const { out } = await retrain('--watch')
-  expect(out).toContain('Needs 1 approval by 2026-12-04 00:58:31 UTC. Approve it: `tenure approve iris`')
+  expect(out).toContain(
+    'Needs 1 approval by 2026-12-04 00:58:31 UTC. Approve it as another user: `tenure approve iris`',
+  )
 })
 
 it('retrain says that the model file has changed since it was synced', async () => {
