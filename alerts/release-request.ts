@@ -5,7 +5,7 @@
 import type { GateReport } from '../domain/evaluation/gate.ts'
 import { gateWarnings, type ReportedConcerns } from '../domain/evaluation/reasons.ts'
 import { worstSlicesFirst } from '../domain/evaluation/slices.ts'
-import { levelPercent, metricName, signedGain } from '../domain/figures.ts'
+import { capitalized, levelPercent, metricName, signedGain } from '../domain/figures.ts'
 import { nextEffect } from '../domain/release/next-effect.ts'
 import type { ReleaseState } from '../domain/release/state.ts'
 
@@ -41,20 +41,22 @@ export function releaseRequest(state: ReleaseState, evidence: RequestEvidence): 
   const question = isApproval ? `Approve ${version}?` : `Decide on ${version}?`
   const gain = gainOf(state, evidence)
   const parts = [
-    ...(isApproval ? [] : [`${placeOf(state)}: ${state.lastVerdict?.reason ?? 'not enough evidence'}`]),
-    gain.whole,
+    ...(isApproval
+      ? []
+      : [`${capitalized(placeOf(state))}: ${state.lastVerdict?.reason ?? 'not enough evidence'}`]),
+    capitalized(gain.whole),
     worstSlice(evidence),
-    ...gateWarnings(evidence.report),
+    ...gateWarnings(evidence.report).map(capitalized),
     harmOf(state, evidence),
-    `${isApproval ? 'expires' : 'rolls back'} ${minuteText(untilMs)} without an answer`,
+    `${isApproval ? 'Expires' : 'Rolls back'} ${minuteText(untilMs)} without an answer`,
     ...refusedApprovers(state),
-    ...(evidence.owner === undefined ? [] : [`owner: ${evidence.owner}`]),
+    ...(evidence.owner === undefined ? [] : [`Owner: ${evidence.owner}`]),
   ]
   return {
     kind: isApproval ? 'approval_needed' : 'decision_needed',
     dedupeKey: `request/${id}/${stage}/${enteredMs}`,
     headline: `${question} ${gain.short}`,
-    message: `${question} ${parts.join('; ')}.`,
+    message: `${question} ${parts.join('. ')}.`,
     untilMs,
   }
 }
@@ -81,14 +83,14 @@ function gainOf({ baseline }: ReleaseState, { report }: RequestEvidence): { shor
 
 function worstSlice({ report }: RequestEvidence): string {
   const worst = worstSlicesFirst(report?.slices ?? []).find(({ delta }) => delta !== null)
-  return worst === undefined ? 'no slice measured' : `worst slice ${worst.name} ${signedGain(worst.delta)}`
+  return worst === undefined ? 'No slice measured' : `Worst slice ${worst.name} ${signedGain(worst.delta)}`
 }
 
 /** Describes the bound of the failure budget, because the actual harm is unknown before the release. */
 function harmOf({ policy, stage, baseline }: ReleaseState, { excess }: RequestEvidence): string {
   const { harmBudget } = policy.limits
-  if (baseline === undefined) return 'a first version, which has no control to count failures against'
-  if (stage === 'awaiting_approval') return `at most ${harmBudget} failed requests above control`
+  if (baseline === undefined) return 'No control to count failures against'
+  if (stage === 'awaiting_approval') return `At most ${harmBudget} failed requests above control`
   return `${Number((excess ?? 0).toPrecision(3))} of ${harmBudget} failed requests above control`
 }
 
@@ -99,9 +101,9 @@ const placeOf = ({ undecidedStage = 'canary', shareBp }: ReleaseState): string =
 function refusedApprovers({ requestedBy, approvals, stage, policy: { approval } }: ReleaseState): string[] {
   const given = stage === 'awaiting_approval' ? approvals.map(({ by }) => by) : []
   return [
-    `${requestedBy} requested it and cannot approve`,
-    ...(given.length > 0 ? [`approved so far by ${given.join(', ')}`] : []),
-    ...(approval.from === undefined ? [] : [`only ${approval.from.join(', ')} may approve`]),
+    `Requested by ${requestedBy}, who cannot approve`,
+    ...(given.length > 0 ? [`Approved so far by ${given.join(', ')}`] : []),
+    ...(approval.from === undefined ? [] : [`Only ${approval.from.join(', ')} may approve`]),
   ]
 }
 

@@ -52,9 +52,9 @@ describe('a request for approval', () => {
       dedupeKey: `request/rel_1/awaiting_approval/${asking.enteredMs}`,
       headline: 'Approve m_v1.1.0? AUC +0.0137',
       message:
-        `Approve m_v1.1.0? AUC +0.0137 against m_v1.0.0 (95 % interval +0.0090 to +0.0183); worst slice short haul −0.0066; ` +
-        `at most ${releaseFacts.policy.limits.harmBudget} failed requests above control; ` +
-        `expires 2026-11-28 05:34 UTC without an answer; olga requested it and cannot approve; owner: flight team.`,
+        `Approve m_v1.1.0? AUC +0.0137 against m_v1.0.0 (95 % interval +0.0090 to +0.0183). Worst slice short haul −0.0066. ` +
+        `At most ${releaseFacts.policy.limits.harmBudget} failed requests above control. ` +
+        `Expires 2026-11-28 05:34 UTC without an answer. Requested by olga, who cannot approve. Owner: flight team.`,
       untilMs: Date.parse('2026-11-28T05:34:00Z'),
     })
   })
@@ -73,14 +73,14 @@ describe('a request for approval', () => {
     }
     const { message } = releaseRequest(asking, { report: { ...report, ...concerns } })!
     expect(message).toContain(
-      'short haul −0.0066; the gate warns: auc rose by 0.3; the gate warns: most test rows repeat; at most',
+      'short haul −0.0066. The gate warns: auc rose by 0.3. The gate warns: most test rows repeat. At most',
     )
     expect(message).not.toMatch(/0\.9 vs 0\.6|30 trials/)
   })
 
   it('speaks of no control for a first version', () => {
     const { message } = releaseRequest({ ...asking, baseline: undefined }, { report })!
-    expect(message).toContain('; a first version, which has no control to count failures against; expires ')
+    expect(message).toContain('. No control to count failures against. Expires ')
     expect(message).not.toContain('above control')
   })
 
@@ -93,14 +93,14 @@ describe('a request for approval', () => {
       { ...asking, policy, approvals: [{ by: 'ada', atMs: 1 }] },
       { report },
     )?.message
-    expect(message).toContain('approved so far by ada; only ada, bob may approve.')
+    expect(message).toContain('Approved so far by ada. Only ada, bob may approve.')
   })
 
   it('of a first version names its value and floor, and says when no evaluation can be read', () => {
     const first: ReleaseState = { ...asking, ...firstFacts, baseline: undefined }
     const only = { ...report, metrics: [{ ...row, delta: null, low: null, high: null }], slices: [] }
     expect(releaseRequest(first, { report: only })?.message).toContain(
-      'first version: AUC 0.6957, floor 0.58; no slice measured;',
+      'First version: AUC 0.6957, floor 0.58. No slice measured.',
     )
     expect(releaseRequest(asking, {})).toMatchObject({ headline: 'Approve m_v1.1.0? No evaluation' })
   })
@@ -123,7 +123,7 @@ it('a request for a decision names the stage, what is missing, the harm so far a
   const request = releaseRequest(state, { report, excess: 3 })
   expect(request).toMatchObject({ kind: 'decision_needed', headline: 'Decide on m_v1.1.0? AUC +0.0137' })
   expect(request?.message).toMatch(
-    /^Decide on m_v1\.1\.0\? canary 5 %: 212 of at least 500 requests; AUC .*; 3 of \d+ failed requests above control; rolls back 20.* without an answer; olga requested it/,
+    /^Decide on m_v1\.1\.0\? Canary 5 %: 212 of at least 500 requests\. AUC .*\. 3 of \d+ failed requests above control\. Rolls back 20.* without an answer\. Requested by olga, /,
   )
 })
 
