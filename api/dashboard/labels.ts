@@ -94,3 +94,13 @@ export function shortReason(reason: string): string {
 
 /** Shortens the times in a sentence to minutes. */
 export const readable = (sentence: string): string => sentence.replaceAll(timesInSentence, '$1 $2 UTC')
+
+/** The parts of a page: code and fields as they are, tags, and a space between a digit and its unit. */
+const spacedUnits =
+  /<(code|pre|textarea|script|title)\b[^>]*>[^]*?<\/\1>|<[^>]*>|(\d) (?=(?:%|ms|s|min|h|d|[kMGT]?B)(?![\p{L}\d]))/gu
+
+/** Keeps a number and its unit on one line, in the texts of a page. Code stays as it is, because it is copied. */
+export const withUnbrokenUnits = (html: string): string =>
+  html.replaceAll(spacedUnits, (part: string, _tag: string | undefined, digit: string | undefined) =>
+    digit === undefined ? part : `${digit}\u00a0`,
+  )

@@ -7,6 +7,7 @@ import type { ApiDeps } from '../deps.ts'
 import { assetPaths } from './assets.ts'
 import { countStatements } from './query-counter.ts'
 import type { AnyPage, PageRequest, PageEntry, PageElement } from './page.ts'
+import { withUnbrokenUnits } from './labels.ts'
 import { html, pageHeaders } from './security-headers.ts'
 import { PageLayout, type PageFrame, type NavItem } from './layout.tsx'
 
@@ -49,7 +50,7 @@ export async function renderPage(
           token: session?.token,
           children: body,
         })
-      : `<main id="main">${String(await body)}</main>`
+      : withUnbrokenUnits(`<main id="main">${String(await body)}</main>`)
   const timing = [
     `statements;desc="${counted.statements()}"`,
     `load;dur=${(loadedMs - fromMs).toFixed(1)}`,
@@ -62,7 +63,7 @@ export async function renderPage(
 export async function pageText(frame: Omit<PageFrame, 'assets'>): Promise<string> {
   const assets = await assetPaths()
   const view: PageElement = <PageLayout {...frame} assets={assets} />
-  return `<!doctype html>${String(await view)}`
+  return withUnbrokenUnits(`<!doctype html>${String(await view)}`)
 }
 
 /** Validates the query of a page; a page without a schema ignores it. */

@@ -31,8 +31,10 @@ const apiKeys = {} as Record<Name | 'predictor', string>
 const sessions = {} as Record<Name, { cookie: string; token: string }>
 
 const browser = { accept: 'text/html', host: 'localhost' }
-const get = (path: string, as: Name = 'viewer') =>
-  api.request('GET', path, { headers: { ...browser, cookie: sessions[as].cookie } })
+const get = async (path: string, as: Name = 'viewer') => {
+  const page = await api.request('GET', path, { headers: { ...browser, cookie: sessions[as].cookie } })
+  return { ...page, text: page.text.replaceAll('\u00a0', ' ') }
+}
 const post = (path: string, form: Record<string, string>, as: Name, token = sessions[as].token) =>
   api.request('POST', path, {
     body: new URLSearchParams({ ...form, token }).toString(),
@@ -132,7 +134,7 @@ describe('the overview', () => {
     expect(summary).toMatch(/Needs a decision\s+Nothing/)
     expect(summary).toMatch(/At risk\s+[1-9] findings\s+1 critical alert and \d more/)
     expect(summary).toMatch(/Changed in 24 h\s+2 changes\s+late-trains retraining: not better and 1 more/)
-    expect(text).toMatch(/since.*· by anna/s)
+    expect(text).toMatch(/since.*>by anna</s)
     expect(text).toContain('tenure retrain other')
     expect(text).toMatch(/<desc id="lanes-1240-desc">late-trains: [^<]*drift/)
   })

@@ -52,8 +52,12 @@ export const ChampionCell = ({
       )}{' '}
       <span class="quiet">
         since <Since at={champion.since} nowMs={nowMs} />
-        {actor !== undefined && ` · ${cause === 'rollback' ? 'rolled back by' : 'by'} ${actor}`}
       </span>
+      {actor !== undefined && (
+        <div class="quiet">
+          {cause === 'rollback' ? 'rolled back by' : 'by'} {actor}
+        </div>
+      )}
     </>
   )
 }
