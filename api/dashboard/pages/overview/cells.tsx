@@ -92,9 +92,11 @@ export const QualityCell = ({ champion, quality, evaluated, positives }: Overvie
     const interval = qualityInterval(quality, positives)
     return (
       <>
-        <span class="nowrap">
-          {metricName(quality.metric)} {numberText(quality.value)}
-          {interval && <span class="quiet"> ({intervalText(interval)})</span>}
+        <span>
+          <span class="nowrap">
+            {metricName(quality.metric)} {numberText(quality.value)}
+          </span>
+          {interval && [' ', <span class="quiet nowrap">({intervalText(interval)})</span>]}
         </span>{' '}
         <Badge tone={qualityTones[quality.level]}>{quality.level}</Badge>
       </>
@@ -104,9 +106,13 @@ export const QualityCell = ({ champion, quality, evaluated, positives }: Overvie
     return <span class="quiet nowrap">{champion === undefined ? '—' : 'No data yet'}</span>
   const interval = qualityInterval({ ...evaluated, value: evaluated.value }, positives)
   return (
-    <span class="nowrap">
-      {metricName(evaluated.metric)} {numberText(evaluated.value)}{' '}
-      <span class="quiet">offline{interval && ` (${intervalText(interval)})`}</span>
+    <span>
+      <span class="nowrap">
+        {metricName(evaluated.metric)} {numberText(evaluated.value)}
+      </span>{' '}
+      <span class="quiet">
+        offline{interval && [' ', <span class="nowrap">({intervalText(interval)})</span>]}
+      </span>
     </span>
   )
 }

@@ -56,6 +56,22 @@ it('the axis of a young installation starts at its first event, and not a day be
   expect(hours.every((at) => at! >= '23:50' || at === '00:00')).toBe(true)
 })
 
+it('a narrow column may break a line before the interval of a metric, which would cut the table off', () => {
+  const evaluated = { metric: 'accuracy', value: 0.9556, rows: 45 }
+  const quality = {
+    ...evaluated,
+    metric: 'accuracy' as const,
+    level: 'held' as const,
+    baseline: null,
+    margin: 0.1,
+    toAt: '',
+  }
+  for (const cell of [{ evaluated }, { quality }])
+    expect(String(QualityCell({ ...row, ...cell }))).not.toMatch(
+      /nowrap">[^<]*Accuracy[^<]*(<[^/][^>]*>)?[^<]*CI/,
+    )
+})
+
 const change: RecentChange = {
   at: '2026-11-26T05:06:00.000Z',
   model: 'iris',
