@@ -116,7 +116,9 @@ const Now = ({
     )
   return (
     <p class="quiet">
-      Now: live traffic. In the demo the next step begins automatically. In a project,{' '}
+      {model === undefined
+        ? 'No version has been trained yet. In a project,'
+        : 'Now: live traffic. In the demo the next step begins automatically. In a project,'}{' '}
       <code>
         npx tenure {command} {model ?? '<model>'}
       </code>{' '}

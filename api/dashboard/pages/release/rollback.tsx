@@ -119,7 +119,7 @@ export const RollbackSection = ({
   stages: readonly StageRow[]
 }): PageElement => {
   const { release, candidate } = subject
-  const { id, model, version, baseline } = release.state
+  const { id, model, version, baseline, drill } = release.state
   const isBrought = candidate?.lineage.origin === 'brought'
   if ((release.outcome ?? release.state.outcome) !== 'rolled_back') return <></>
   const { requests, bad } = exposedCounts(stages)
@@ -154,12 +154,19 @@ export const RollbackSection = ({
         </a>
         <RunbookLink kind="release_rolled_back" text="Runbook" />
       </p>
-      <p class="small">
-        Try again after a fix:{' '}
-        <code>
-          {isBrought ? `tenure versions register ${model} --artifact FILE` : `tenure retrain ${model}`}
-        </code>
-      </p>
+      {drill === undefined ? (
+        <p class="small">
+          Try again after a fix:{' '}
+          <code>
+            {isBrought ? `tenure versions register ${model} --artifact FILE` : `tenure retrain ${model}`}
+          </code>
+        </p>
+      ) : (
+        <p class="small">
+          A drill: the candidate was faulty on purpose, and this rollback was expected.{' '}
+          <a href={`/drills?model=${encodeURIComponent(model)}`}>All drills</a>
+        </p>
+      )}
       <DataTable
         caption="Timeline"
         rows={rollbackSteps(subject, stages)}

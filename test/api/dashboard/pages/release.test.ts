@@ -240,6 +240,15 @@ describe('a running stage', () => {
     expect(order).toEqual(['passed', 'passed', 'passed', 'passed', 'in_progress', 'upcoming'])
     expect(html).toMatch(/by ada, bob/)
     expect(html.match(/aria-current="step"/g)).toHaveLength(1)
+    const beyond = stages.map((row) => ({
+      ...row,
+      observedMs: 240_000,
+      candidate: { ...row.candidate, requests: 1_500 },
+      requirements: { ...row.requirements, minMs: 60_000, minRequests: 1_000 },
+    }))
+    expect(String(await StageTrack({ subject, stages: beyond }))).toContain(
+      '4 min (needs 1 min) · 1,500 requests (needs 1,000)',
+    )
     const untimed = stages.map((row) => ({ ...row, requirements: { ...row.requirements, minMs: 0 } }))
     expect(String(await StageTrack({ subject, stages: untimed }))).not.toMatch(/ (of|and) 0 s|0 s and/)
   })

@@ -102,6 +102,18 @@ describe('a rollback', () => {
     expect(postMortem(subject)).toContain('46 responses of the candidate reached callers, 10 of them failed')
   })
 
+  it('of a drill was expected, and there is nothing to mend', async () => {
+    const state: ReleaseState = { ...rollingBackState, stage: 'ended', outcome: 'rolled_back' }
+    const told = async (of: ReleaseState) => {
+      const subject = subjectOf(of)
+      return String(await RollbackSection({ subject, stages: stageRows(subject) }))
+    }
+    expect(await told(state)).toContain('Try again after a fix')
+    const drill = await told({ ...state, drill: 'nan' })
+    expect(drill).toContain('this rollback was expected')
+    expect(drill).not.toContain('Try again after a fix')
+  })
+
   it('has in its first line the counts of the callers, and every other reason', () => {
     const counts = '3 of 71 canary requests failed (4.2 %), control 0 %: logE 7.9 ≥ 4.6'
     const cutOff = 'replica r9 on h9 is cut off and serves m_v1.1.0 if it still runs'

@@ -148,7 +148,10 @@ const Quota = ({ name, have, need, textOf, bad }: QuotaParts): PageElement => (
       <Term word={name} />
     </h3>
     <p class="figure">
-      {textOf(have)} <span class="quiet small">of {textOf(need)}</span>
+      {textOf(have)}{' '}
+      <span class="quiet small">
+        {bad !== true && have > need ? `(needs ${textOf(need)})` : `of ${textOf(need)}`}
+      </span>
     </p>
     <progress
       class={bad ? 'bad' : undefined}

@@ -96,10 +96,20 @@ function detailOf({ status, fromMs, toMs, observedMs, candidate, requirements }:
   if (status === 'upcoming' || status === 'not_reached')
     return `${isTimed ? `${durationText(minMs)} and ` : ''}${countText(minRequests)} requests`
   const requests = countText(candidate.requests)
-  if (status === 'in_progress')
-    return `${isTimed ? `${durationText(observedMs)} of ${durationText(minMs)} · ` : ''}${requests} of ${countText(minRequests)} requests`
+  if (status === 'in_progress') {
+    const time = partOf(observedMs, minMs, durationText)
+    const counted =
+      candidate.requests > minRequests
+        ? `${requests} requests (needs ${countText(minRequests)})`
+        : `${requests} of ${countText(minRequests)} requests`
+    return `${isTimed ? `${time} · ` : ''}${counted}`
+  }
   const took = fromMs === undefined || toMs === undefined ? '' : ` · ${durationText(toMs - fromMs)}`
   return `${fromMs === undefined ? '' : clock(new Date(fromMs).toISOString())}${took} · ${requests} requests`
 }
+
+/** `25 s of 1 min`, and beyond it `4 min (needs 1 min)`. */
+const partOf = (have: number, need: number, textOf: (value: number) => string): string =>
+  have > need ? `${textOf(have)} (needs ${textOf(need)})` : `${textOf(have)} of ${textOf(need)}`
 
 const clock = (at: string): string => `${at.slice(11, 19)} UTC`
