@@ -17,6 +17,17 @@ export interface ModelAnswer {
   rolls_back?: string
 }
 
+export interface KillSwitchAnswer {
+  model: string
+  serve: string
+  reason: string
+  actor: string
+  revision: number
+  at: string
+  means: string
+  problems: string[]
+}
+
 export interface VersionAnswer {
   version: string
   model: string

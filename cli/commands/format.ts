@@ -14,6 +14,9 @@ export const prose = (sentence: string | null | undefined): string =>
 /** Formats basis points as a percentage. */
 export const share = (bp: number): string => `${Number((bp / 100).toFixed(2))} %`
 
+/** Shown in place of a list of models. */
+export const noModels = 'No models. Add a model file, then run `tenure models sync`.'
+
 export const orDash = (text: string | number | null | undefined): string =>
   text === undefined || text === null || text === '' ? '–' : String(text)
 

@@ -1,22 +1,12 @@
 /** `tenure kill-switches`: sets the kill switch of a model. It works during a release and while Temporal is down. */
 import { path, usageError } from '../../client/client.ts'
+import type { KillSwitchAnswer } from '../../client/responses.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import { flagNames } from '../../../domain/serving/kill-switch.ts'
 import { confirm, yesOption } from '../confirm.ts'
 import type { CommandGroup } from '../../program.ts'
 import { time } from '../format.ts'
 import { listCommand } from '../list.ts'
-
-interface KillSwitchAnswer {
-  model: string
-  serve: string
-  reason: string
-  actor: string
-  revision: number
-  at: string
-  means: string
-  problems: string[]
-}
 
 export const killSwitchesGroup: CommandGroup = {
   name: 'kill-switches',

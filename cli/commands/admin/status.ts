@@ -1,10 +1,10 @@
 /** `tenure status`: shows readiness, live versions, waiting releases and open alerts. */
-import type { AlertAnswer, ModelAnswer, ReleaseAnswer } from '../../client/responses.ts'
+import type { AlertAnswer, KillSwitchAnswer, ModelAnswer, ReleaseAnswer } from '../../client/responses.ts'
 import { commandProblemOf } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import { tableBy, type Terminal } from '../../terminal.ts'
-import { orDash, prose, share, releaseStage, time } from '../format.ts'
+import { noModels, orDash, prose, share, releaseStage, time } from '../format.ts'
 
 /** A replica is ready without the database, because predictions continue. */
 const isDatabaseDown = (ready: object): ready is { database: { detail: string } } => 'database' in ready
@@ -67,16 +67,26 @@ export const statusCommand: CommandSpec = {
     const { models } = await client.get<{ models: ModelAnswer[] }>('/v1/models')
     const { releases } = await client.get<{ releases: ReleaseAnswer[] }>('/v1/releases', { open: true })
     const { alerts } = await client.get<{ alerts: AlertAnswer[] }>('/v1/alerts', openAlertsQuery)
+    const { kill_switches: switches = [] } = await client.get<{ kill_switches?: KillSwitchAnswer[] }>(
+      '/v1/kill-switches',
+    )
     const { paint } = terminal
     const lines = [
       `${client.url} ${ready.ok ? paint('green', 'ready') : paint('yellow', `not ready: ${orDash(String('detail' in ready ? ready.detail : ''))}`)}`,
       ...(isDatabaseDown(ready) ? [paint('yellow', ready.database.detail)] : []),
       '',
-      tableBy(terminal, models, {
-        model: 'name',
-        champion: (each) => each.champion?.version,
-        'since (UTC)': (each) => time(each.champion?.since),
-      }),
+      models.length === 0
+        ? noModels
+        : tableBy(terminal, models, {
+            model: 'name',
+            champion: (each) => each.champion?.version,
+            'since (UTC)': (each) => time(each.champion?.since),
+          }),
+      ...switches
+        .filter(({ serve }) => serve !== 'normal')
+        .map(({ model, serve, actor, at, reason }) =>
+          paint('yellow', `\n${model}: pinned to ${serve} by ${actor} since ${time(at)} UTC: ${reason}`),
+        ),
       ...unmeasuredLines(models),
       ...releases.map(
         (each) =>
@@ -84,7 +94,10 @@ export const statusCommand: CommandSpec = {
       ),
       ...alertLines(terminal, alerts, client.url),
     ]
-    terminal.answer({ url: client.url, ready, models, releases, alerts }, lines.join('\n'))
+    terminal.answer(
+      { url: client.url, ready, models, kill_switches: switches, releases, alerts },
+      lines.join('\n'),
+    )
     return ready.ok ? exitCodes.done : exitCodes.unreachable
   },
 }

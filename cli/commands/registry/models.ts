@@ -4,7 +4,7 @@ import { exitCodes } from '../../exit-codes.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
 import { path } from '../../client/client.ts'
 import { factsTable } from '../../terminal.ts'
-import { orDash, digestPrefix, time } from '../format.ts'
+import { noModels, orDash, digestPrefix, time } from '../format.ts'
 import { listCommand } from '../list.ts'
 
 export const modelsGroup: CommandGroup = {
@@ -16,7 +16,7 @@ export const modelsGroup: CommandGroup = {
       examples: ['models', 'models list --json'],
       path: '/v1/models',
       field: 'models',
-      none: 'No models. Add a model file, then run `tenure models sync`.',
+      none: noModels,
       columns: {
         model: 'name',
         champion: (each) => each.champion?.version,
@@ -53,7 +53,8 @@ export const modelsGroup: CommandGroup = {
             (name) => `${name.padEnd(24)} file removed: deleted, because it had recorded nothing`,
           ),
         ]
-        terminal.answer({ models, broken, gone, deleted }, lines.join('\n'))
+        const said = lines.length === 0 ? 'There are no model files to sync.' : lines.join('\n')
+        terminal.answer({ models, broken, gone, deleted }, said)
         return broken.length === 0 ? exitCodes.done : exitCodes.otherwise
       },
     },

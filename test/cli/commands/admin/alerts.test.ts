@@ -28,7 +28,14 @@ beforeAll(async () => {
       asked.push(`${request.method} ${request.url} ${body}`)
       response.writeHead(200, { 'content-type': 'application/json' })
       const limit = Number(new URL(request.url!, url).searchParams.get('limit') ?? 100)
-      const lists = { alerts: [...warnings, alert].slice(0, limit), models: [], releases: [drill] }
+      const pinned = { model: 'iris', serve: 'champion', actor: 'ada', at: alert.raised_at, reason: 'slow' }
+      const kill_switches = [pinned, { ...pinned, model: 'rain', serve: 'normal' }]
+      const lists = {
+        kill_switches,
+        alerts: [...warnings, alert].slice(0, limit),
+        models: [],
+        releases: [drill],
+      }
       response.end(JSON.stringify(request.method === 'GET' ? lists : alert))
     })
   }).listen(0, '127.0.0.1')
@@ -69,5 +76,8 @@ it('an alert that is older than a hundred warnings is listed, and is the first o
   warnings = []
   expect(status.out).toMatch(/✗ critical iris .*: iris lost quality/)
   expect(status.out).toContain('and 116 more')
+  expect(status.out).toContain('No models. Add a model file')
+  expect(status.out).toContain('iris: pinned to champion by ada since 2026-03-01 12:00:00 UTC: slow')
+  expect(status.out).not.toContain('rain')
   expect(status.out).toContain('rel_1 iris_v0.0.1: shadow (drill: bad), 10 %')
 })
