@@ -68,7 +68,10 @@ export const ValidationSection = ({ validation }: { validation: StoredValidation
             numeric: true,
             cell: ({ failing }) => (failing === undefined ? '—' : countText(failing)),
           },
-          { head: 'Examples', cell: ({ examples }) => (examples ?? []).slice(0, 3).join(', ') },
+          {
+            head: 'Examples',
+            cell: ({ examples }) => <span class="brief">{(examples ?? []).slice(0, 3).join(', ')}</span>,
+          },
         ]}
       />
     </section>
