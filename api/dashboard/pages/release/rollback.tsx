@@ -22,10 +22,12 @@ export function rollbackSteps(
   const { state, startedAt, endedAt } = release
   const { rollbackResult: result } = state
   const failing = verdicts.findLast(({ kind }) => kind === 'fail')
+  const reason = release.reason ?? state.reason ?? ''
   const steps: RollbackStep[] = [
     { atMs: Date.parse(startedAt), what: `release of ${state.version} started by ${state.requestedBy}` },
     ...commands
-      .filter(({ accepted }) => accepted)
+      // The order below has the words of the command that caused it.
+      .filter(({ accepted, message }) => accepted && (result === undefined || message !== reason))
       .map(({ at, message }) => ({ atMs: Date.parse(at), what: message })),
     ...stages.flatMap(({ fromMs, name }) =>
       fromMs === undefined ? [] : [{ atMs: fromMs, what: `${name} began` }],
@@ -37,7 +39,7 @@ export function rollbackSteps(
       what: `verdict fail: ${withoutEvidence(release.reason ?? failing.reasons.map(({ message }) => message).join('; '))}`,
     })
   if (result !== undefined) {
-    const why = failing === undefined ? `: ${release.reason ?? state.reason ?? ''}` : ''
+    const why = failing === undefined ? `: ${reason}` : ''
     steps.push({ atMs: result.orderedMs, what: `rollback ordered${why}` })
     const champion = result.champion === undefined ? 'no champion' : `${result.champion} serves all traffic`
     const { unacknowledged } = result

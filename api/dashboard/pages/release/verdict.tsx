@@ -39,7 +39,10 @@ export function verdictLine(subject: ReleaseSubject): Line {
     return {
       tone: outcomeTones[outcome],
       word: plain(outcome),
-      why: seenByCallers(release.reason ?? state.reason ?? '', stageRows(subject)),
+      why: withoutFirst(
+        plain(outcome),
+        seenByCallers(release.reason ?? state.reason ?? '', stageRows(subject)),
+      ),
     }
   const running = runningLine(subject)
   if (running !== undefined) return running
@@ -57,6 +60,10 @@ export function verdictLine(subject: ReleaseSubject): Line {
   if (candidate?.report === undefined) return { tone: 'quiet', word: 'no data yet', why: '' }
   return gateLine(candidate.report, state.baseline)
 }
+
+/** Leaves out the words that the badge says: `rolled back by ada` → `by ada`. */
+const withoutFirst = (words: string, why: string): string =>
+  why.startsWith(`${words} `) ? why.slice(words.length + 1) : why
 
 /** Returns the newest verdict of the running stage, and not of an earlier one. */
 function runningLine(subject: ReleaseSubject): Line | undefined {

@@ -77,6 +77,21 @@ describe('a rollback', () => {
     expect(stepsOf(state, { verdicts })).not.toContain('verdict')
   })
 
+  it('by a user is told once in the timeline, and without the words of the badge in the first line', () => {
+    const order = commandEvent('rollback', 'ada')
+    const state = advanceAll(routedCanary, order, rolledBackEvent(false), stepEvents.closed)
+    expect(verdictLine(subjectOf(state))).toMatchObject({ word: 'rolled back', why: 'by ada: because' })
+    const command = {
+      actor: 'ada',
+      command: 'rollback',
+      stage: 'canary',
+      accepted: true,
+      message: state.reason,
+    }
+    const commands = [{ id: 'c1', at: releaseTime(5), ...command }]
+    expect(stepsOf(state, { commands }).match(/rolled back by ada/g)).toHaveLength(1)
+  })
+
   it('counts what targeted callers received in later stages', async () => {
     const target = { header: { name: 'x-preview', value: 'on' } }
     const state: ReleaseState = {
