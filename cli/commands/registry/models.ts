@@ -122,7 +122,7 @@ async function showChampion(
     ['approved by', orDash(earned?.approvals.map(said).join(', '))],
     ...(earned?.breakGlass ? [['break-glass by', said(earned.breakGlass)] as const] : []),
     ['last verdict', verdict && `${verdict.kind} in ${verdict.stage}, ${decisions.length} in total`],
-    ['audit', audit && `row ${audit.seq}, ${audit.action}, ${digestPrefix(audit.hash)}`],
+    ['audit', audit && `entry ${audit.seq}, ${audit.action}, ${digestPrefix(audit.hash)}`],
   ])
   terminal.answer(answer, text)
 }
