@@ -10,6 +10,7 @@ import type {
   TenureCommandResult,
   TenureError,
   TenureOptions,
+  WaitOptions,
   WaitState,
 } from './types.ts'
 
@@ -19,6 +20,8 @@ interface Call extends CallOptions {
   headers?: Record<string, string | undefined>
 }
 
+type SendRequest = <T>(method: string, path: string, body?: unknown, call?: Call) => Promise<T>
+
 const firstPauseMs = 100
 /** The longest pause. An error with a longer Retry-After is thrown. */
 const maxPauseMs = 10_000
@@ -27,43 +30,73 @@ const predictionPath = /[/:](predict|explain|infer|invocations)(\?|$)/
 const dayMs = 86_400_000
 
 export function createTenure(options: TenureOptions): TenureClient {
-  const { key, timeoutMs = 10_000, maxRetries = 3 } = options
-  const base = options.url.replace(/\/+$/, '')
-  const send = options.fetch ?? fetch
-
-  /** Sends a request and reads its response. */
-  const attempt = async (
-    method: string,
+  const request = createRequests(options)
+  const predict = <T>(
     path: string,
     body: unknown,
-    call: Call,
-  ): Promise<{ answer: Response; text: string }> => {
-    const timeout = AbortSignal.timeout(timeoutMs)
-    const headers: Record<string, string> = { accept: 'application/json' }
-    if (key !== undefined) headers['authorization'] = `Bearer ${key}`
-    if (body !== undefined) headers['content-type'] = 'application/json'
-    if (call.requestId !== undefined) headers['x-request-id'] = call.requestId
-    for (const [name, value] of Object.entries(call.headers ?? {}))
-      if (value !== undefined) headers[name] = value
-    try {
-      const answer = await send(`${base}${path}`, {
-        method,
-        headers,
-        body: body === undefined ? undefined : JSON.stringify(body),
-        signal: call.signal === undefined ? timeout : AbortSignal.any([timeout, call.signal]),
-      })
-      return { answer, text: await answer.text() }
-    } catch (error) {
-      if (call.signal?.aborted === true) throw error
-      throw timeout.aborted
-        ? failure('timeout', `${method} ${path} had no complete response within ${timeoutMs} ms`, {
-            retryable: true,
-          })
-        : failure('unreachable', `${base} is not reachable: ${causeOf(error)}`, { retryable: true })
-    }
+    { deadlineMs, idempotencyKey, ...call }: PredictOptions,
+  ) => {
+    const deadline = deadlineMs === undefined ? undefined : String(deadlineMs)
+    const headers = { 'x-deadline-ms': deadline, 'idempotency-key': idempotencyKey }
+    return request<T>('POST', path, body, { ...call, headers })
   }
+  /** Sends commands with an idempotency key, so that a retry runs them once. */
+  const call = <T>(method: string, path: string, body?: unknown, given: CallOptions = {}): Promise<T> => {
+    const isCommand = method !== 'GET' && !predictionPath.test(path)
+    const headers = isCommand ? { 'idempotency-key': crypto.randomUUID() } : undefined
+    return request<T>(method, path, body, { ...given, headers })
+  }
+  const releaseCommand =
+    (name: string) =>
+    (release: string, given: CommandOptions = {}) => {
+      const { reason, artifactDigest, evaluationDigest, policyDigest, ...callOptions } = given
+      const digests = {
+        artifact_digest: artifactDigest,
+        evaluation_digest: evaluationDigest,
+        policy_digest: policyDigest,
+      }
+      const path = `/v1/releases/${encodeURIComponent(release)}/${name}`
+      return call<TenureCommandResult>('POST', path, { reason, ...digests }, callOptions)
+    }
 
-  const request = async <T>(method: string, path: string, body?: unknown, call: Call = {}): Promise<T> => {
+  return {
+    predict(model, rows, { routingKey, ...call } = {}) {
+      const instances = Array.isArray(rows) ? rows : [rows]
+      const path = `/v1/models/${encodeURIComponent(model)}/predict`
+      return predict(path, { instances, routing_key: routingKey }, call)
+    },
+    infer(model, inputs, { routingKey, version, id, outputs, ...call } = {}) {
+      const pinned = version === undefined ? '' : `/versions/${encodeURIComponent(version)}`
+      const parameters = routingKey === undefined ? undefined : { routing_key: routingKey }
+      const path = `/v2/models/${encodeURIComponent(model)}${pinned}/infer`
+      return predict(path, { id, parameters, inputs, outputs }, call)
+    },
+    outcomes(outcomes, call) {
+      const now = new Date().toISOString()
+      const sent = outcomes.map((outcome) => ({ ...outcome, observed_at: outcome.observed_at ?? now }))
+      return request('POST', '/v1/outcomes', { outcomes: sent }, call)
+    },
+    events(events, call) {
+      const now = new Date().toISOString()
+      const sent = events.map((event) => ({ ...event, occurred_at: event.occurred_at ?? now }))
+      return request('POST', '/v1/events', { events: sent }, call)
+    },
+    retrain(model, { reason, asOf, hyperparameters, ...callOptions } = {}) {
+      const path = `/v1/models/${encodeURIComponent(model)}/retrainings`
+      return call('POST', path, { reason, as_of: asOf, hyperparameters }, callOptions)
+    },
+    approve: releaseCommand('approve'),
+    reject: releaseCommand('reject'),
+    wait: (id, options = {}) => waitForEnd(request, id, options),
+    call,
+  }
+}
+
+/** Returns a function that sends a request, and sends it again after an error that is retryable. */
+function createRequests(options: TenureOptions): SendRequest {
+  const { maxRetries = 3 } = options
+  const attempt = createAttempts(options)
+  return async <T>(method: string, path: string, body?: unknown, call: Call = {}): Promise<T> => {
     for (let repeats = 0; ; repeats++) {
       let error: TenureError
       let waitMs = 0
@@ -81,74 +114,56 @@ export function createTenure(options: TenureOptions): TenureClient {
       await pause(Math.min(maxPauseMs, Math.max(waitMs, backoffMs)), call.signal)
     }
   }
-  /** Sends commands with an idempotency key, so that a retry runs them once. */
-  const call = <T>(method: string, path: string, body?: unknown, given: CallOptions = {}): Promise<T> => {
-    const isCommand = method !== 'GET' && !predictionPath.test(path)
-    const headers = isCommand ? { 'idempotency-key': crypto.randomUUID() } : undefined
-    return request<T>(method, path, body, { ...given, headers })
-  }
-  const command = <T>(path: string, body: unknown, given: CallOptions): Promise<T> =>
-    call<T>('POST', path, body, given)
-  const releaseCommand =
-    (name: string) =>
-    (release: string, given: CommandOptions = {}) => {
-      const { reason, artifactDigest, evaluationDigest, policyDigest, ...call } = given
-      const digests = {
-        artifact_digest: artifactDigest,
-        evaluation_digest: evaluationDigest,
-        policy_digest: policyDigest,
-      }
-      const path = `/v1/releases/${encodeURIComponent(release)}/${name}`
-      return command<TenureCommandResult>(path, { reason, ...digests }, call)
-    }
-  const predictionCall = ({ deadlineMs, idempotencyKey, ...call }: PredictOptions): Call => ({
-    ...call,
-    headers: {
-      'x-deadline-ms': deadlineMs === undefined ? undefined : String(deadlineMs),
-      'idempotency-key': idempotencyKey,
-    },
-  })
+}
 
-  return {
-    predict(model, rows, { routingKey, ...call } = {}) {
-      const instances = Array.isArray(rows) ? rows : [rows]
-      const path = `/v1/models/${encodeURIComponent(model)}/predict`
-      return request('POST', path, { instances, routing_key: routingKey }, predictionCall(call))
-    },
-    infer(model, inputs, { routingKey, version, id, outputs, ...call } = {}) {
-      const pinned = version === undefined ? '' : `/versions/${encodeURIComponent(version)}`
-      const parameters = routingKey === undefined ? undefined : { routing_key: routingKey }
-      const path = `/v2/models/${encodeURIComponent(model)}${pinned}/infer`
-      return request('POST', path, { id, parameters, inputs, outputs }, predictionCall(call))
-    },
-    outcomes(outcomes, call) {
-      const now = new Date().toISOString()
-      const sent = outcomes.map((outcome) => ({ ...outcome, observed_at: outcome.observed_at ?? now }))
-      return request('POST', '/v1/outcomes', { outcomes: sent }, call)
-    },
-    events(events, call) {
-      const now = new Date().toISOString()
-      const sent = events.map((event) => ({ ...event, occurred_at: event.occurred_at ?? now }))
-      return request('POST', '/v1/events', { events: sent }, call)
-    },
-    retrain(model, { reason, asOf, hyperparameters, ...call } = {}) {
-      const path = `/v1/models/${encodeURIComponent(model)}/retrainings`
-      return command(path, { reason, as_of: asOf, hyperparameters }, call)
-    },
-    approve: releaseCommand('approve'),
-    reject: releaseCommand('reject'),
-    async wait(id, { everyMs = 1_000, timeoutMs = dayMs, until, ...call } = {}) {
-      const path = pathOf(id)
-      const endMs = Date.now() + timeoutMs
-      for (;;) {
-        const state = await request<WaitState>('GET', path, undefined, call)
-        if (hasEnded(id, state) || until?.(state) === true) return state
-        if (Date.now() + everyMs > endMs)
-          throw failure('timeout', `${id} has not ended within ${timeoutMs} ms`, { retryable: false })
-        await pause(everyMs, call.signal)
-      }
-    },
-    call,
+/** Returns a function that sends a request once and reads its response. */
+function createAttempts({ key, url, timeoutMs = 10_000, fetch: send = fetch }: TenureOptions) {
+  const base = url.replace(/\/+$/, '')
+  return async (method: string, path: string, body: unknown, call: Call) => {
+    const timeout = AbortSignal.timeout(timeoutMs)
+    try {
+      const answer = await send(`${base}${path}`, {
+        method,
+        headers: headersOf(key, body, call),
+        body: body === undefined ? undefined : JSON.stringify(body),
+        signal: call.signal === undefined ? timeout : AbortSignal.any([timeout, call.signal]),
+      })
+      return { answer, text: await answer.text() }
+    } catch (error) {
+      if (call.signal?.aborted === true) throw error
+      throw timeout.aborted
+        ? failure('timeout', `${method} ${path} had no complete response within ${timeoutMs} ms`, {
+            retryable: true,
+          })
+        : failure('unreachable', `${base} is not reachable: ${causeOf(error)}`, { retryable: true })
+    }
+  }
+}
+
+function headersOf(key: string | undefined, body: unknown, call: Call): Record<string, string> {
+  const headers: Record<string, string> = { accept: 'application/json' }
+  if (key !== undefined) headers['authorization'] = `Bearer ${key}`
+  if (body !== undefined) headers['content-type'] = 'application/json'
+  if (call.requestId !== undefined) headers['x-request-id'] = call.requestId
+  for (const [name, value] of Object.entries(call.headers ?? {}))
+    if (value !== undefined) headers[name] = value
+  return headers
+}
+
+/** Asks for the state of a release, retraining or command until it has ended. */
+async function waitForEnd(
+  request: SendRequest,
+  id: string,
+  { everyMs = 1_000, timeoutMs = dayMs, until, ...call }: WaitOptions,
+): Promise<WaitState> {
+  const path = pathOf(id)
+  const endMs = Date.now() + timeoutMs
+  for (;;) {
+    const state = await request<WaitState>('GET', path, undefined, call)
+    if (hasEnded(id, state) || until?.(state) === true) return state
+    if (Date.now() + everyMs > endMs)
+      throw failure('timeout', `${id} has not ended within ${timeoutMs} ms`, { retryable: false })
+    await pause(everyMs, call.signal)
   }
 }
 
