@@ -94,31 +94,21 @@ interface Queue {
 
 export function createBatcher(options: BatcherOptions = {}, now = () => performance.now()) {
   const { waitMs = 2, maxRows = 256, batchMs = 20, maxPending = 16_384 } = options
+  const limits = { waitMs, maxRows, batchMs }
   const queues = new Set<Queue>()
-  const sizes: Record<number, number> = {}
-  const counts = { batches: 0, rows: 0 }
+  const counts = { batches: 0, rows: 0, sizes: {} as Record<number, number> }
   let busy = false
   let scheduled = false
   let timer: NodeJS.Timeout | undefined
   /** The time used by the last model. An idle model starts here and does not catch up. */
   let floorMs = 0
 
-  const roomOf = ({ rowMs }: Queue): number =>
-    rowMs === 0 ? Math.min(8, maxRows) : Math.max(1, Math.min(maxRows, Math.floor(batchMs / rowMs)))
-  /** Returns when the batch of a queue starts. */
-  const dueAt = (queue: Queue): number => {
-    const [first] = queue.waits
-    if (first === undefined) return queue.later.length > 0 ? 0 : Infinity
-    if (!queue.isCrowded) return 0
-    const waiting = queue.waits.reduce((sum, { rows, sent }) => sum + rows - sent, 0)
-    return waiting >= roomOf(queue) ? 0 : first.sinceMs + waitMs
-  }
   const pick = (): Queue | undefined => {
     let best: Queue | undefined
     let soonest = Infinity
     const at = now()
     for (const queue of queues) {
-      const due = dueAt(queue)
+      const due = dueAt(queue, limits)
       if (due > at) soonest = Math.min(soonest, due)
       else if (best === undefined || isBefore(queue, best)) best = queue
     }
@@ -133,34 +123,21 @@ export function createBatcher(options: BatcherOptions = {}, now = () => performa
   }
   const send = async (queue: Queue, parts: readonly Part[]): Promise<void> => {
     const began = now()
-    const rows = rowsOf(parts)
     try {
       await computeParts(queue, parts)
     } catch (error) {
-      // A row that the model cannot compute fails alone; the other requests of the batch are computed without it.
-      if (parts.length === 1 || error instanceof DomainError)
-        for (const part of parts) rejectPart(queue, part, error as Error)
-      else
-        for (const part of parts)
-          await computeParts(queue, [part]).catch((failure: unknown) =>
-            rejectPart(queue, part, failure as Error),
-          )
+      await computeApart(queue, parts, error as Error)
     }
     const tookMs = now() - began
-    queue.usedMs += tookMs
-    queue.rowMs = queue.rowMs === 0 ? tookMs / rows : queue.rowMs * 0.8 + (tookMs / rows) * 0.2
-    queue.isCrowded = parts.length > 1
+    learn(queue, parts, tookMs)
+    countBatch(counts, rowsOf(parts))
     floorMs = Math.max(floorMs, queue.usedMs - tookMs)
-    counts.batches++
-    counts.rows += rows
-    const size = 2 ** Math.ceil(Math.log2(rows))
-    sizes[size] = (sizes[size] ?? 0) + 1
   }
   const go = (): void => {
     if (busy) return
     const queue = pick()
     if (queue === undefined) return
-    const parts = takeParts(queue, roomOf(queue))
+    const parts = takeParts(queue, roomOf(queue, limits))
     if (parts.length === 0) return go()
     busy = true
     void send(queue, parts).finally(() => {
@@ -216,9 +193,38 @@ export function createBatcher(options: BatcherOptions = {}, now = () => performa
     counts: (): BatchCounts => ({
       ...counts,
       waiting: [...queues].reduce((sum, { rows }) => sum + rows, 0),
-      sizes,
     }),
   }
+}
+
+type BatchLimits = Required<Pick<BatcherOptions, 'waitMs' | 'maxRows' | 'batchMs'>>
+
+/** Returns how many rows of a queue one batch takes. */
+const roomOf = ({ rowMs }: Queue, { maxRows, batchMs }: BatchLimits): number =>
+  rowMs === 0 ? Math.min(8, maxRows) : Math.max(1, Math.min(maxRows, Math.floor(batchMs / rowMs)))
+
+/** Returns when the batch of a queue starts. */
+function dueAt(queue: Queue, limits: BatchLimits): number {
+  const [first] = queue.waits
+  if (first === undefined) return queue.later.length > 0 ? 0 : Infinity
+  if (!queue.isCrowded) return 0
+  const waiting = queue.waits.reduce((sum, { rows, sent }) => sum + rows - sent, 0)
+  return waiting >= roomOf(queue, limits) ? 0 : first.sinceMs + limits.waitMs
+}
+
+/** Updates the estimates of a model from a batch. */
+function learn(queue: Queue, parts: readonly Part[], tookMs: number): void {
+  const rowMs = tookMs / rowsOf(parts)
+  queue.usedMs += tookMs
+  queue.rowMs = queue.rowMs === 0 ? rowMs : queue.rowMs * 0.8 + rowMs * 0.2
+  queue.isCrowded = parts.length > 1
+}
+
+function countBatch(counts: { batches: number; rows: number; sizes: Record<number, number> }, rows: number) {
+  const size = 2 ** Math.ceil(Math.log2(rows))
+  counts.batches++
+  counts.rows += rows
+  counts.sizes[size] = (counts.sizes[size] ?? 0) + 1
 }
 
 /** Orders queues: those with requests before those with shadow rows, then the model that has used less time. */
@@ -276,6 +282,14 @@ async function computeParts({ shape, compute }: Queue, parts: readonly Part[]): 
     wait.done += count
     if (wait.done === wait.rows || (wait.order.cancelled && wait.done === wait.sent)) wait.resolve()
   }
+}
+
+/** Computes the parts of a failed batch one by one, so that a row that the model cannot compute fails alone. */
+async function computeApart(queue: Queue, parts: readonly Part[], error: Error): Promise<void> {
+  const isFinal = parts.length === 1 || error instanceof DomainError
+  for (const part of parts)
+    if (isFinal) rejectPart(queue, part, error)
+    else await computeParts(queue, [part]).catch((failure: Error) => rejectPart(queue, part, failure))
 }
 
 function rejectPart(queue: Queue, { wait }: Part, error: Error): void {

@@ -66,91 +66,29 @@ interface HostedModel<Model> {
 const maxStrikes = 3
 const firstPauseMs = 100
 const maxPauseMs = 5_000
+const defaultRunMs = 10_000
 
 const noOrder: RunTicket = { background: false, cancelled: false, begunMs: 0 }
 
-export function createRuntime<Model>(
-  { name: library, where, start }: RuntimeKind<Model>,
-  options: RuntimeOptions,
-) {
-  const { onError, loadMs = 30_000, runMs = 10_000 } = options
+export function createRuntime<Model>(kind: RuntimeKind<Model>, options: RuntimeOptions) {
+  const { runMs = defaultRunMs } = options
   const batcher = createBatcher(options.batches)
   const models = new Set<HostedModel<Model>>()
-  let host: ModelHost<Model> | undefined
+  const supervisor = superviseHost(kind, models, options)
   let opened = 0
-  let deaths = 0
-  let pauseMs = firstPauseMs
-  let again: NodeJS.Timeout | undefined
-  let stopped = false
 
-  const running = (): ModelHost<Model> => (host ??= start({ onError, onDeath }))
-  const onDeath: HostOptions<Model>['onDeath'] = (dead, error, keys, cause) => {
-    if (host !== dead) return
-    host = undefined
-    if (stopped || models.size === 0) return
-    deaths++
-    for (const model of models) {
-      model.trouble = error.message
-      if (keys.has(model.key)) model.strikes++
-    }
-    onError(`the ${where} of ${library} has died and is started again`, cause)
-    reviveLater()
-  }
-  const reviveLater = (): void => {
-    if (again !== undefined) return
-    again = setTimeout(revive, pauseMs)
-    pauseMs = Math.min(pauseMs * 2, maxPauseMs)
-  }
-  const revive = (): void => {
-    again = undefined
-    for (const model of models) {
-      if (model.strikes >= maxStrikes) {
-        model.trouble = `the ${where} has died ${model.strikes} times with it; release another version`
-        onError(`${model.key} is not loaded again: ${model.trouble}`)
-        continue
-      }
-      load(model).then(
-        () => {
-          model.trouble = undefined
-          pauseMs = firstPauseMs
-        },
-        (error: unknown) => {
-          onError(`${model.key} could not be loaded again`, error)
-          // It was not even started.
-          if (isError(error, 'overloaded') && !stopped) reviveLater()
-        },
-      )
-    }
-  }
-  /** Loads a model and returns the number of outputs of a row. */
-  const load = async ({ key, model, outputs: expected }: HostedModel<Model>): Promise<number> => {
-    const { error, refusal, outputs = expected ?? 0 } = await running().load(key, model, loadMs)
-    if (error !== undefined)
-      throw new DomainError('artifact_invalid', `${library} does not load the model: ${error}`)
-    if (refusal !== undefined)
-      throw new DomainError('artifact_invalid', `${library} loads the model, but ${refusal}`)
-    return outputs
-  }
   const compute = async (model: HostedModel<Model>, batch: ModelBatch): Promise<Float32Array> => {
-    if (!models.has(model)) throw new DomainError('model_unavailable', `${model.key} is no longer loaded`)
+    if (!models.has(model)) throw unloaded(model)
     if (model.trouble !== undefined) throw new DomainError('model_unavailable', model.trouble)
-    const { output, error } = await running().run(model.key, batch, runMs)
+    const { output, error } = await supervisor.running().run(model.key, batch, runMs)
     if (output === undefined) throw new Error(error)
     model.strikes = 0
     return output
   }
   const drop = (model: HostedModel<Model>): void => {
     if (!models.delete(model)) return
-    model.lane?.close(new DomainError('model_unavailable', `${model.key} is no longer loaded`))
-    if (models.size === 0) void end()
-    else host?.drop(model.key, runMs).catch(() => {})
-  }
-  const end = async (): Promise<void> => {
-    clearTimeout(again)
-    again = undefined
-    const ending = host
-    host = undefined
-    await ending?.end()
+    model.lane?.close(unloaded(model))
+    supervisor.drop(model)
   }
 
   return {
@@ -161,22 +99,15 @@ export function createRuntime<Model>(
     async open(
       name: string,
       model: Model,
-      shape: { inputs: number; outputs?: number; textsOf?: TextsOf },
+      { inputs, outputs: expected, textsOf }: { inputs: number; outputs?: number; textsOf?: TextsOf },
     ): Promise<Predictor> {
       // The same version may be loaded again while the old one still serves.
       const key = `${name} ${opened++}`
-      const { inputs, textsOf } = shape
-      const hosted: HostedModel<Model> = {
-        key,
-        model,
-        lane: undefined,
-        outputs: shape.outputs,
-        trouble: undefined,
-        strikes: 0,
-      }
+      const idle = { lane: undefined, trouble: undefined, strikes: 0 }
+      const hosted: HostedModel<Model> = { key, model, outputs: expected, ...idle }
       models.add(hosted)
       try {
-        hosted.outputs = await load(hosted)
+        hosted.outputs = await supervisor.load(hosted)
       } catch (error) {
         drop(hosted)
         throw error
@@ -195,14 +126,107 @@ export function createRuntime<Model>(
         close: () => drop(hosted),
       }
     },
-    counts: () => ({ ...batcher.counts(), models: models.size, deaths }),
+    counts: () => ({ ...batcher.counts(), models: models.size, deaths: supervisor.deaths() }),
     async stop(): Promise<void> {
-      stopped = true
       for (const model of models) drop(model)
-      await end()
+      await supervisor.end()
     },
   }
 }
+
+/** Starts the host with its first model, ends it with its last, and starts it again with its models after it has died. */
+function superviseHost<Model>(
+  { name: library, where, start }: RuntimeKind<Model>,
+  models: ReadonlySet<HostedModel<Model>>,
+  { onError, loadMs = 30_000, runMs = defaultRunMs }: RuntimeOptions,
+) {
+  let host: ModelHost<Model> | undefined
+  let deaths = 0
+
+  const running = (): ModelHost<Model> => (host ??= start({ onError, onDeath }))
+  const onDeath: HostOptions<Model>['onDeath'] = (dead, error, keys, cause) => {
+    if (host !== dead) return
+    host = undefined
+    if (models.size === 0) return
+    deaths++
+    for (const model of models) {
+      model.trouble = error.message
+      if (keys.has(model.key)) model.strikes++
+    }
+    onError(`the ${where} of ${library} has died and is started again`, cause)
+    revival.schedule()
+  }
+  /** Loads a model and returns the number of outputs of a row. */
+  const load = async ({ key, model, outputs: expected = 0 }: HostedModel<Model>): Promise<number> => {
+    const { error, refusal, outputs = expected } = await running().load(key, model, loadMs)
+    if (error !== undefined)
+      throw new DomainError('artifact_invalid', `${library} does not load the model: ${error}`)
+    if (refusal !== undefined)
+      throw new DomainError('artifact_invalid', `${library} loads the model, but ${refusal}`)
+    return outputs
+  }
+  const reload = async (model: HostedModel<Model>): Promise<void> => {
+    try {
+      await load(model)
+      model.trouble = undefined
+      revival.reset()
+    } catch (error) {
+      onError(`${model.key} could not be loaded again`, error)
+      // It was not even started.
+      if (isError(error, 'overloaded') && models.size > 0) revival.schedule()
+    }
+  }
+  const revival = createBackoff(() => {
+    for (const model of models) {
+      if (model.strikes < maxStrikes) void reload(model)
+      else {
+        model.trouble = `the ${where} has died ${model.strikes} times with it; release another version`
+        onError(`${model.key} is not loaded again: ${model.trouble}`)
+      }
+    }
+  })
+  const end = async (): Promise<void> => {
+    revival.cancel()
+    const ending = host
+    host = undefined
+    await ending?.end()
+  }
+
+  return {
+    running,
+    load,
+    drop({ key }: HostedModel<Model>): void {
+      if (models.size === 0) void end()
+      else host?.drop(key, runMs).catch(() => {})
+    },
+    deaths: () => deaths,
+    end,
+  }
+}
+
+/** Runs work after a pause that doubles each time until it is reset. */
+function createBackoff(work: () => void) {
+  let pauseMs = firstPauseMs
+  let timer: NodeJS.Timeout | undefined
+  return {
+    schedule(): void {
+      if (timer !== undefined) return
+      timer = setTimeout(() => {
+        timer = undefined
+        work()
+      }, pauseMs)
+      pauseMs = Math.min(pauseMs * 2, maxPauseMs)
+    },
+    reset: (): void => void (pauseMs = firstPauseMs),
+    cancel(): void {
+      clearTimeout(timer)
+      timer = undefined
+    },
+  }
+}
+
+const unloaded = ({ key }: { key: string }) =>
+  new DomainError('model_unavailable', `${key} is no longer loaded`)
 
 /** Extracts from the texts of rows those that a model needs. */
 export type TextsOf = (texts: RowTexts, rows: number) => TextRows
