@@ -46,9 +46,9 @@ export const plants: readonly Plant[] = [
   plant(
     'acknowledged-too-early',
     'a replica acknowledges a route before it follows it',
-    'api/serving/routing/replica-sync.ts',
+    'api/serving/routing/route-reader.ts',
     'await routing.take(await readRouting(store), sentAt)',
-    'const early = await readRouting(store)\n    for (const row of early.rows) if (registered) await acknowledge(store, { replica: replica.id, model: row.model, epoch: row.epoch, generation: row.generation })\n    await routing.take(early, sentAt)',
+    'const early = await readRouting(store)\n    for (const row of early.rows) if (renewal.isRegistered()) await acknowledge(store, { replica: deps.replica.id, model: row.model, epoch: row.epoch, generation: row.generation })\n    await routing.take(early, sentAt)',
   ),
   plant(
     'wall-clock-lease',
@@ -264,9 +264,9 @@ export const plants: readonly Plant[] = [
     plant(
       'lease-before-routes',
       'a replica that comes back believes its lease before it has read the routes',
-      'api/serving/routing/replica-sync.ts',
-      'if (newLease.at < lease.until) lease.until',
-      'if (!isFirst) lease.until',
+      'api/serving/routing/replica-lease.ts',
+      'if (renewed.at < lease.until) lease.until',
+      'if (lease.until > 0) lease.until',
     ),
   ),
   scripted(
