@@ -54,28 +54,6 @@ export function createRouteFollower(options: FollowerOptions) {
     const held = versionsOf(route).map((version) => [version, versions.get(version)!.loaded] as const)
     return { ...buildLive(routeAt(route, replica), new Map(held), counters, guard, championGuard), route }
   }
-  /**
-   * Returns the table without rolled-back versions; undefined unless a stored rollback concerns a version of the route. All rollbacks
-   * count, so that none restores a version that another one rolls back.
-   */
-  const rolledBackTable = (route: Route): RouteTable | 'none' | undefined => {
-    const rolledBack = new Set(options.rollbacks?.of(route.model).map(({ version }) => version))
-    if (![...rolledBack].some((version) => mayServe(route, version))) return undefined
-    const successor = successorOf(route, rolledBack)
-    const loaded = successor === undefined ? undefined : versions.get(successor)?.loaded
-    if (loaded === undefined) return 'none'
-    const alone = championAlone(route, loaded.version)
-    return buildTable(alone, { versions: new Map([[loaded.version, loaded]]), counters })
-  }
-  const applyOverride = (model: ActiveRoute): ActiveRoute => {
-    const { route } = model
-    const champion = versions.get(championOf(route))!.loaded
-    const proven = versions.get(route.proven)!.loaded
-    model.override = switches.overrideOf(route, { champion, proven })
-    model.fallback = switches.fallbackOverrideOf(route, champion)
-    model.rolledBack = rolledBackTable(route)
-    return model
-  }
   const guardOfChampion = (route: Route): ChampionGuard | undefined => {
     const revision = switches.revisionOf(route.model)
     if (revision === undefined) return undefined
@@ -83,15 +61,14 @@ export function createRouteFollower(options: FollowerOptions) {
   }
   const applySwitches = (): void => {
     for (const model of live.values()) {
-      applyOverride(model)
+      applyOverrides(model, versions, options)
       // Setting the kill switch resets the champion's circuit breaker.
       const guard = guardOfChampion(model.route)
       if (guard === model.championGuard) continue
       Object.assign(model, build(model.route, model.guard, guard))
     }
   }
-  /** Unloads versions that no route names. */
-  const forget = (): void => {
+  const unloadUnnamed = (): void => {
     const named = new Set(switches.kept())
     for (const { route } of live.values()) {
       for (const version of versionsOf(route)) named.add(version)
@@ -116,13 +93,14 @@ export function createRouteFollower(options: FollowerOptions) {
           throw new Error(`${version} is of the model ${held.loaded.model}`)
         wanted.set(version, held)
       }
-      // Together, because `forget` unloads versions that no followed route names.
+      // Together, because versions that no followed route names are unloaded.
       for (const [version, held] of wanted) versions.set(version, held)
       beforeFollow(route.model)
       counters.close(route.model)
       const built = { ...build(route, guardOf(route), guardOfChampion(route)), exposedUntil: 0 }
-      live.set(route.model, applyOverride(built))
-      forget()
+      applyOverrides(built, versions, options)
+      live.set(route.model, built)
+      unloadUnnamed()
       return built
     },
     /** Stops serving a model. */
@@ -130,7 +108,7 @@ export function createRouteFollower(options: FollowerOptions) {
       beforeFollow(model)
       counters.close(model)
       live.delete(model)
-      forget()
+      unloadUnnamed()
     },
     /** Loads fallback versions ahead of need; a failure does not delay a route. */
     async prepareSwitches(recalled: boolean): Promise<void> {
@@ -139,7 +117,7 @@ export function createRouteFollower(options: FollowerOptions) {
         versions.set(version, held)
         return held.loaded
       })
-      forget()
+      unloadUnnamed()
       applySwitches()
     },
     /** Loads the version that a rollback would need; a failure is retried and delays nothing. */
@@ -160,4 +138,34 @@ export function createRouteFollower(options: FollowerOptions) {
       }
     },
   }
+}
+
+/** Sets what serves in place of a route: under its kill switch, with an open circuit breaker, and after a stored rollback. */
+function applyOverrides(
+  model: ActiveRoute,
+  versions: ReadonlyMap<string, Held>,
+  { switches, counters, rollbacks }: FollowerOptions,
+): void {
+  const { route } = model
+  const champion = versions.get(championOf(route))!.loaded
+  const proven = versions.get(route.proven)!.loaded
+  model.override = switches.overrideOf(route, { champion, proven })
+  model.fallback = switches.fallbackOverrideOf(route, champion)
+  // All rollbacks count, so that none restores a version that another one rolls back.
+  const rolledBack = new Set(rollbacks?.of(route.model).map(({ version }) => version))
+  model.rolledBack = tableWithout(rolledBack, route, { versions, counters })
+}
+
+/** Returns the table without rolled-back versions; undefined when the route names none of them. */
+function tableWithout(
+  rolledBack: ReadonlySet<string>,
+  route: Route,
+  { versions, counters }: { versions: ReadonlyMap<string, Held>; counters: CounterRegistry },
+): RouteTable | 'none' | undefined {
+  if (![...rolledBack].some((version) => mayServe(route, version))) return undefined
+  const successor = successorOf(route, rolledBack)
+  const loaded = successor === undefined ? undefined : versions.get(successor)?.loaded
+  if (loaded === undefined) return 'none'
+  const alone = championAlone(route, loaded.version)
+  return buildTable(alone, { versions: new Map([[loaded.version, loaded]]), counters })
 }

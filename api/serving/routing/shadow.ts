@@ -44,26 +44,21 @@ const background: RunTicket = { background: true, cancelled: false, begunMs: 0 }
 const turnMs = 1
 
 export function createShadow(counters: CounterRegistry) {
-  const queue: ShadowRequest[] = []
+  const queue = createBoundedQueue()
   const pairs: Pair[] = []
   let scheduled = false
   const counts = { answered: 0, dropped: 0, droppedPairs: 0 }
   let input = createInputBuffer()
-  let heldBytes = 0
   let inWorker = 0
 
   const turn = (): void => {
     scheduled = false
     const until = performance.now() + turnMs
-    while (queue.length > 0 && inWorker < maxInWorker && performance.now() < until) {
-      const request = queue.shift()!
-      heldBytes -= request.body.byteLength
-      answer(request)
-    }
+    while (queue.size() > 0 && inWorker < maxInWorker && performance.now() < until) answer(queue.take())
     schedule()
   }
   const schedule = (): void => {
-    if (scheduled || queue.length === 0 || inWorker >= maxInWorker) return
+    if (scheduled || queue.size() === 0 || inWorker >= maxInWorker) return
     scheduled = true
     setImmediate(turn)
   }
@@ -105,10 +100,9 @@ export function createShadow(counters: CounterRegistry) {
   const judge = (request: ShadowRequest, began: number, outputs: Float32Array, rows: number): void => {
     const { loaded } = request.arm
     if (loaded.invalidShare > 0) injectFault(loaded, outputs)
-    for (let i = 0; i < rows; i++)
-      if (loaded.format.issueOf(outputs, i) !== undefined) return settle(request, began, 'invalid')
+    if (hasInvalid(loaded, outputs, rows)) return settle(request, began, 'invalid')
     settle(request, began, undefined, outputs)
-    compare(request, outputs, rows)
+    if (isComparable(request)) compare(request, outputs, rows)
   }
   const settle = (
     { arm, routingKey }: ShadowRequest,
@@ -120,51 +114,79 @@ export function createShadow(counters: CounterRegistry) {
     const latencyUs = Math.round((performance.now() - began) * 1_000)
     counters.count(arm.counters, latencyUs, routingKey, bad, outputs)
   }
-  const compare = (request: ShadowRequest, shadow: Float32Array, rows: number): void => {
-    const { served, outputs, idPrefix, routingKey } = request
-    const { release, loaded } = request.arm
-    const isAlike = served.format.width === loaded.format.width
-    // Predictions of several numbers are compared by name later.
-    if (release === undefined || (!isAlike && served.manifest.output.kind !== 'numbers')) return
-    for (let i = 0; i < rows; i++) {
-      if (pairs.length >= maxPairs) {
-        counts.droppedPairs++
-        continue
-      }
-      pairs.push({
-        model: loaded.model,
-        release,
-        predictionId: idPrefix + instanceSuffix(i),
-        servedVersion: served.version,
-        shadowVersion: loaded.version,
-        served: served.format.answer(outputs, i),
-        shadow: loaded.format.answer(shadow, i),
-        difference: isAlike ? loaded.format.difference(outputs, shadow, i) : undefined,
-        entity: hash32(routingKey),
-      })
-    }
+  const compare = (request: ShadowRequest, outputs: Float32Array, rows: number): void => {
+    const added = Math.min(rows, maxPairs - pairs.length)
+    counts.droppedPairs += rows - added
+    for (let i = 0; i < added; i++) pairs.push(pairOf(request, outputs, i))
   }
   return {
     /** Pairs not yet stored. */
     pairs,
-    counts: () => ({ waiting: queue.length, ...counts }),
+    counts: () => ({ waiting: queue.size(), ...counts }),
     /** Queues a copy, or counts it as dropped. */
     offer(request: ShadowRequest): void {
-      const { byteLength } = request.body
-      if (queue.length >= maxPendingShadows || heldBytes + byteLength > maxBytes) {
-        counts.dropped++
-        return
-      }
-      heldBytes += byteLength
-      queue.push(request)
-      schedule()
+      if (queue.offer(request)) schedule()
+      else counts.dropped++
     },
     /** Drops the queued copies of a model whose route is replaced, and counts them. */
-    discard(model: string): void {
-      const kept = queue.filter(({ arm }) => arm.loaded.model !== model)
-      counts.dropped += queue.length - kept.length
-      queue.splice(0, queue.length, ...kept)
-      heldBytes = kept.reduce((sum, { body }) => sum + body.byteLength, 0)
+    discard: (model: string): void => void (counts.dropped += queue.discard(model)),
+  }
+}
+
+/** A queue that refuses a copy when it holds too many or too large ones. */
+function createBoundedQueue() {
+  const requests: ShadowRequest[] = []
+  let heldBytes = 0
+  return {
+    size: () => requests.length,
+    /** Returns whether the copy is queued. */
+    offer(request: ShadowRequest): boolean {
+      const { byteLength } = request.body
+      if (requests.length >= maxPendingShadows || heldBytes + byteLength > maxBytes) return false
+      heldBytes += byteLength
+      requests.push(request)
+      return true
     },
+    take(): ShadowRequest {
+      const request = requests.shift()!
+      heldBytes -= request.body.byteLength
+      return request
+    },
+    /** Removes the copies of a model and returns their number. */
+    discard(model: string): number {
+      const kept = requests.filter(({ arm }) => arm.loaded.model !== model)
+      const removed = requests.length - kept.length
+      requests.splice(0, requests.length, ...kept)
+      heldBytes = kept.reduce((sum, { body }) => sum + body.byteLength, 0)
+      return removed
+    },
+  }
+}
+
+function hasInvalid({ format }: LoadedVersion, outputs: Float32Array, rows: number): boolean {
+  for (let i = 0; i < rows; i++) if (format.issueOf(outputs, i) !== undefined) return true
+  return false
+}
+
+const isAlike = ({ served, arm }: ShadowRequest): boolean => served.format.width === arm.loaded.format.width
+
+/** Whether a release compares the outputs of both versions. Predictions of several numbers are compared by name later. */
+const isComparable = (request: ShadowRequest): boolean =>
+  request.arm.release !== undefined && (isAlike(request) || request.served.manifest.output.kind === 'numbers')
+
+/** Returns the outputs of both versions for a row. */
+function pairOf(request: ShadowRequest, shadow: Float32Array, row: number): Pair {
+  const { served, outputs, idPrefix, routingKey } = request
+  const { release, loaded } = request.arm
+  return {
+    model: loaded.model,
+    release: release!,
+    predictionId: idPrefix + instanceSuffix(row),
+    servedVersion: served.version,
+    shadowVersion: loaded.version,
+    served: served.format.answer(outputs, row),
+    shadow: loaded.format.answer(shadow, row),
+    difference: isAlike(request) ? loaded.format.difference(outputs, shadow, row) : undefined,
+    entity: hash32(routingKey),
   }
 }
