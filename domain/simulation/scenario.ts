@@ -1,18 +1,6 @@
-/** Generates the traffic of a simulated release: requests, shares and failures of each arm, under a scenario. */
-import type { ArmCounts, CanaryTick } from '../canary/evidence.ts'
-import {
-  answerShares,
-  otherShares,
-  maturingPairs,
-  rightShare,
-  type DiscordantPairs,
-  type RecordedAnswers,
-  type RecordedLabels,
-} from './recorded-answers.ts'
+/** Defines the scenarios of simulated releases and the world in which they happen. */
 import { percentText } from '../figures.ts'
-import { normalCdf, normalQuantile } from '../statistics/distributions.ts'
-import { seededRandom } from '../statistics/random.ts'
-import { binomial, poisson, type Uniform } from '../statistics/random-variates.ts'
+import { rightShare, type RecordedAnswers, type RecordedLabels } from './recorded-answers.ts'
 
 export type TrafficScenario =
   | { kind: 'good' | 'router-drift' | 'no-traffic' | 'control-gone' | 'label-shift' }
@@ -194,134 +182,9 @@ export function parseScenario(text: string): TrafficScenario | undefined {
   }
 }
 
-/** The standard deviation of log latency: a factor of 1.5 then makes one request in five slower than the old 95th percentile. */
-const logLatencySpread = 0.5
-const slowShare = (quantile: number, factor: number): number =>
-  1 - (normalCdf((normalQuantile(quantile) ?? 0) - Math.log(factor) / logLatencySpread) ?? 0)
-
-const none: ArmCounts = { requests: 0, errors: 0, invalid: 0, slow95: 0, slow99: 0 }
-const stormRequests = 500
-/** Late enough that the evidence so far favours the canary. */
-const stormAtMs = 600_000
-
 /** The share of all requests that only the champion predicts correctly, at this time. */
 export function wrongShare(scenario: TrafficScenario, atMs: number, labels?: RecordedLabels): number {
   const right = rightShare(labels)
   if (scenario.kind === 'worse') return scenario.by * right
   return scenario.kind === 'stale-feature' ? scenario.by * right * Math.min(1, atMs / scenario.overMs) : 0
-}
-
-export interface SimulatedTraffic {
-  /** The counters of the tick that starts now; undefined when the counters have stopped. */
-  tick(startMs: number, shareBp: number): CanaryTick | undefined
-  /** The discordant pairs whose outcomes are due: b against the canary, c for it. */
-  paired(nowMs: number): DiscordantPairs
-}
-
-/** The traffic of one release under a scenario, drawn from `uniform`. Times count from the start of the canary. */
-export function trafficOf(
-  scenario: TrafficScenario,
-  world: SimulatedWorld,
-  given: Uniform,
-): SimulatedTraffic {
-  // Answers have their own random numbers, so that a policy that ignores answers gets the same traffic.
-  let first: number | undefined
-  const uniform = (): number => {
-    const drawn = given()
-    first ??= drawn
-    return drawn
-  }
-  let answering: Uniform | undefined
-  const failed = new Set<number>()
-  const pairs = maturingPairs(world.labels)
-
-  const slowness = (factor: number) => {
-    const share95 = slowShare(0.95, factor)
-    return { share95, nested: slowShare(0.99, factor) / share95 }
-  }
-  const defaultSlowness = slowness(1)
-  const canarys = scenario.kind === 'latency' ? slowness(scenario.factor) : defaultSlowness
-
-  const arm = (
-    requests: number,
-    errorRate: number,
-    invalidRate: number,
-    { share95, nested } = defaultSlowness,
-  ): ArmCounts => {
-    const errors = binomial(uniform, requests, errorRate)
-    const slow95 = binomial(uniform, requests, share95)
-    return {
-      requests,
-      errors,
-      invalid: binomial(uniform, requests - errors, invalidRate),
-      slow95,
-      slow99: binomial(uniform, slow95, nested),
-    }
-  }
-
-  const shares = answerShares(world, {
-    shift: scenario.kind === 'shift' ? scenario.by : 0,
-    factor: scenario.kind === 'scale' ? scenario.factor : undefined,
-  })
-  const others = otherShares(world.answers)
-  /** The answers to the requests that did not fail, each from another user. */
-  const countAnswers = ({ requests, errors, invalid }: ArmCounts, each: readonly number[]): number[] => {
-    let [left, rest] = [requests - errors - invalid, 1]
-    answering ??= seededRandom(Math.floor((first ?? 0) * 2 ** 32))
-    const drawing = answering
-    return each.map((share, i) => {
-      const count =
-        i === each.length - 1 ? left : binomial(drawing, left, Math.min(1, Math.max(0, share / rest)))
-      left -= count
-      rest -= share
-      return count
-    })
-  }
-
-  const answersOf = (counts: ArmCounts, shares: readonly number[]): number[] =>
-    [shares, ...others].flatMap((each) => countAnswers(counts, each))
-
-  return {
-    tick(startMs, shareBp) {
-      if (scenario.kind === 'stale' && startMs >= scenario.fromMs) return undefined
-      const rates = worldAt(world, startMs)
-      const total = scenario.kind === 'no-traffic' ? 0 : poisson(uniform, rates.requests)
-      const drift = scenario.kind === 'router-drift' ? 1.6 : 1
-      const canaryRequests = binomial(uniform, total, Math.min(1, (shareBp / 10_000) * drift))
-      const broken = scenario.kind === 'error' && startMs >= scenario.fromMs
-      const canary = arm(canaryRequests, broken ? scenario.rate : rates.errorRate, rates.invalidRate, canarys)
-      canary.keys = canary.requests
-      canary.answers = answersOf(canary, shares.canary)
-      if (scenario.kind === 'storm' && startMs >= stormAtMs && startMs < stormAtMs + 60_000) {
-        const now = Math.ceil((stormRequests * world.tickMs) / 60_000)
-        canary.requests += now
-        for (let i = 0; i < now; i++) {
-          // At most one failure per routing key, as in serving.
-          const user = Math.floor(uniform() * scenario.users)
-          if (!failed.has(user)) {
-            canary.errors++
-            canary.keys++
-          }
-          failed.add(user)
-        }
-      }
-      const shifted = scenario.kind === 'label-shift' && startMs >= 6 * hourMs ? 2 : 1
-      const judged = canaryRequests * pairs.coverage
-      const disagreeing = judged * 0.02 * shifted
-      const drawn = { b: poisson(uniform, disagreeing), c: poisson(uniform, disagreeing) }
-      const wrong = wrongShare(scenario, startMs, world.labels)
-      if (wrong > 0) drawn.b += poisson(uniform, judged * wrong)
-      pairs.add(startMs, drawn)
-      const control =
-        scenario.kind === 'control-gone'
-          ? none
-          : arm(total - canaryRequests, rates.errorRate, rates.invalidRate)
-      if (control !== none) {
-        control.keys = control.requests
-        control.answers = answersOf(control, shares.champion)
-      }
-      return { startMs, shareBp, canary, control }
-    },
-    paired: (nowMs) => pairs.known(nowMs),
-  }
 }

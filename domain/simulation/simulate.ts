@@ -16,7 +16,8 @@ import { businessTraffic } from './business-traffic.ts'
 import { externalTraffic } from './external-traffic.ts'
 import { shadowPairs } from './shadow-pairs.ts'
 import { labelTimeOf, recordedNumbers } from './recorded-answers.ts'
-import { trafficOf, worldAt, type TrafficScenario, type SimulatedWorld } from './scenario.ts'
+import { worldAt, type TrafficScenario, type SimulatedWorld } from './scenario.ts'
+import { trafficOf } from './traffic.ts'
 import { needsApprover, type VerdictKind } from '../verdict.ts'
 
 export interface SimulatedRelease {

@@ -78,6 +78,18 @@ export function binomial(uniform: Uniform, n: number, p: number): number {
   }
 }
 
+/** The counts of `n` trials over shares that sum to 1: a binomial count of each share among the trials that are left. */
+export function multinomial(uniform: Uniform, n: number, shares: readonly number[]): number[] {
+  let [left, rest] = [n, 1]
+  return shares.map((share, i) => {
+    const isLast = i === shares.length - 1
+    const count = isLast ? left : binomial(uniform, left, Math.min(1, Math.max(0, share / rest)))
+    left -= count
+    rest -= share
+    return count
+  })
+}
+
 /** A draw of the standard normal distribution (Box and Muller 1958), from two of `uniform`. */
 export const standardNormal = (uniform: Uniform): number =>
   Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())

@@ -10,9 +10,9 @@ import {
   describeScenario,
   parseScenario,
   scenarioForms,
-  trafficOf,
   worldAt,
 } from '../../../domain/simulation/scenario.ts'
+import { trafficOf } from '../../../domain/simulation/traffic.ts'
 import { simulateRelease } from '../../../domain/simulation/simulate.ts'
 import { summarizeReleases } from '../../../domain/simulation/summary.ts'
 import type { BaselineRuleName } from '../../../domain/simulation/baseline-rules.ts'
