@@ -4,21 +4,16 @@
  */
 import { judge } from '../../../activities/release/decide.ts'
 import { withMonitorAlarm } from '../../../activities/release/monitor-alarm.ts'
-import { holdbackEvidence, type HoldbackEvidence } from '../../../domain/canary/holdback.ts'
-import type { DisagreementEvidence } from '../../../domain/canary/disagreement.ts'
-import type { AbPrediction } from '../../../domain/canary/ab-cohorts.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { defaultWatch, type ReleasePolicy } from '../../../domain/release/policy.ts'
-import type { CountedTick } from '../../../domain/release/evidence-builder.ts'
 import type { CommandEvent, StepEvent } from '../../../domain/release/events.ts'
 import { advance } from '../../../domain/release/reducer.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../../../domain/release/state.ts'
 import { hash32 } from '../../../domain/serving/route.ts'
-import { findSkew, type ReplayedRow } from '../../../domain/monitoring/training-serving-skew.ts'
-import { needsApprover, type Reason } from '../../../domain/verdict.ts'
+import { needsApprover } from '../../../domain/verdict.ts'
 import type { PlayedDay, PlayingVersion } from '../contenders.ts'
 import type { YearStream, StreamRow } from '../streams.ts'
-import { yesNoOutput } from './gate.ts'
+import { collectEvidence } from './evidence.ts'
 
 const holdbackBp = 1_000
 
@@ -70,15 +65,8 @@ export function playRelease(
 ): PlayedRelease {
   const policy = releasePolicyOf(stream)
   const hourMs = policy.watch.tickMs
-  const counted: CountedTick[] = []
-  const answered: (AbPrediction & { version: string })[] = []
-  /** Rows that the monitor scores again after the promotion. */
-  let logged: ReplayedRow[] = []
   const [candidateId, baselineId] = [candidate.version.id, baseline.version.id]
-  let disagreement: DisagreementEvidence | undefined
-  let holdback: HoldbackEvidence | undefined
-  let ticks = 0
-
+  const evidence = collectEvidence(stream, { candidate, baseline }, { hourMs, holdbackBp })
   const opened = openingState(
     {
       id: `rel_${candidateId}`,
@@ -97,9 +85,21 @@ export function playRelease(
     state: advance(opened, { kind: 'qualified', atMs }).state,
     candidate,
     baseline,
-    hour,
+    hour(day, rows, toMs) {
+      const { state } = played
+      if (state.stage === 'ended') return rows.map(() => (state.promoted ? candidate : baseline))
+      const where = state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage
+      const share = where === 'shadow' ? 0 : state.shareBp
+      const chosen = rows.map((row) =>
+        hash32(`${candidateId}/${day.requests[row]!.id}`) % 10_000 < share ? candidate : baseline,
+      )
+      const { generation } = state
+      evidence.count(day, { rows, chosen }, { where, generation, startMs: toMs - hourMs })
+      if (state.stage !== 'awaiting_decision') look(toMs)
+      return chosen
+    },
     decide(approved, at) {
-      const command: CommandEvent = {
+      dispatch({
         kind: 'command',
         command: approved ? 'approve' : 'reject',
         by: 'person',
@@ -107,8 +107,7 @@ export function playRelease(
         inScope: true,
         atMs: at,
         reason: 'as the outcomes of yesterday say',
-      }
-      dispatch(command)
+      })
       settle(at)
     },
   }
@@ -132,72 +131,16 @@ export function playRelease(
       else return
     }
   }
-  settle(atMs)
 
-  function hour(day: PlayedDay, rows: readonly number[], toMs: number): PlayingVersion[] {
-    const { state } = played
-    if (state.stage === 'ended') return rows.map(() => (state.promoted ? candidate : baseline))
-    const where = state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage
-    const share = where === 'shadow' ? 0 : state.shareBp
-    const chosen = rows.map((row) =>
-      hash32(`${candidateId}/${day.requests[row]!.id}`) % 10_000 < share ? candidate : baseline,
-    )
-    count(day, rows, chosen, { where, startMs: toMs - hourMs })
-    if (state.stage !== 'awaiting_decision') look(toMs)
-    return chosen
-  }
-
-  function count(
-    day: PlayedDay,
-    rows: readonly number[],
-    chosen: readonly PlayingVersion[],
-    { where, startMs }: { where: string | undefined; startMs: number },
-  ): void {
-    const { generation } = played.state
-    const answers = { candidate: day.answers(candidate), baseline: day.answers(baseline) }
-    const tick = (version: string, probabilities: readonly number[]) => {
-      const yes = probabilities.filter((p) => p >= stream.threshold).length
-      const requests = probabilities.length
-      const arm = { requests, errors: 0, invalid: 0, slow95: 0, slow99: 0, keys: requests }
-      const counts = { ...arm, answers: [requests - yes, yes] }
-      counted.push({ version, generation, tickMs: startMs, lengthMs: hourMs, ...counts })
-    }
-    const by = (served: PlayingVersion) => rows.filter((_, place) => chosen[place] === served)
-    const of = (which: keyof typeof answers, some: readonly number[]) =>
-      some.map((row) => answers[which][row]!)
-    if (where === 'shadow') {
-      tick(candidateId, of('candidate', rows))
-      tick(baselineId, of('baseline', rows))
-      disagreement = paired(stream, disagreement, day, rows, answers)
-      return
-    }
-    tick(candidateId, of('candidate', by(candidate)))
-    tick(baselineId, of('baseline', by(baseline)))
-    logged = replayed(candidate, day, by(candidate), answers.candidate)
-    if (where !== 'probation') return
-    rows.forEach((row, place) => {
-      const request = day.requests[row]!
-      const isCandidate = chosen[place] === candidate
-      answered.push({
-        version: isCandidate ? candidateId : baselineId,
-        arm: isCandidate ? 'canary' : 'control',
-        outputs: [answers[isCandidate ? 'candidate' : 'baseline'][row]!],
-        atMs: request.atMs,
-        value: request.told,
-        arrivedMs: request.knownAtMs,
-      })
-    })
-  }
-
+  /** Judges the evidence so far. */
   function look(nowMs: number): void {
     const { state } = played
     const limits = watchedPolicy(state)
     if (limits === undefined) return
+    const isProbation = state.stage === 'probation'
     const watchedMs = nowMs - state.enteredMs
-    if (state.stage === 'probation' && ticks++ % 3 === 0) holdback = maturedAt(nowMs)
-    const observation = { counted, staleMs: 0, watchedMs, disagreement, holdback }
-    const judged = judge(state, { ...observation, answerNames: ['no', 'yes'] })
-    const { verdict, reason } = withMonitorAlarm(judged, state.stage === 'probation' ? skewOf() : undefined)
+    const judged = judge(state, evidence.observe({ nowMs, watchedMs, isProbation }))
+    const { verdict, reason } = withMonitorAlarm(judged, isProbation ? evidence.skew() : undefined)
     const due = watchedMs >= limits.deadlineMs || needsApprover(verdict)
     if (verdict.kind !== 'pass' && verdict.kind !== 'fail' && !due) return
     const { kind, questions } = verdict
@@ -205,76 +148,8 @@ export function playRelease(
     settle(nowMs)
   }
 
-  /**
-   * Returns the finding of the skew check: the monitor scores rows of a new champion again at the end of its first window, and once a day.
-   */
-  function skewOf(): Reason | undefined {
-    const { status, compared, mismatchedRows } = findSkew(logged)
-    const message = `serving skew: ${mismatchedRows} of ${compared} rows differ from training`
-    const values = { compared, mismatchedRows }
-    return status === 'skew' ? { code: 'monitor_alarm', message, values } : undefined
-  }
-
-  function maturedAt(nowMs: number): HoldbackEvidence | undefined {
-    const known = answered.map((each) =>
-      each.arrivedMs! <= nowMs ? each : { ...each, value: null, arrivedMs: null },
-    )
-    const block = Math.floor((10_000 - holdbackBp) / holdbackBp)
-    const output = yesNoOutput(stream)
-    return holdbackEvidence(known, { by: { canary: { output }, control: { output } }, nowMs, block })
-  }
-
+  settle(atMs)
   return played
-}
-
-/** Returns the answers as they were served, and those of the training path for the logged rows. */
-function replayed(
-  { version }: PlayingVersion,
-  { requests }: PlayedDay,
-  rows: readonly number[],
-  served: Float32Array,
-): ReplayedRow[] {
-  const again = version.answer(rows.map((row) => requests[row]!.features))
-  return rows.map((row, place) => ({
-    predictionId: requests[row]!.id,
-    served: { score: served[row]! },
-    replayed: { score: again[place]! },
-  }))
-}
-
-/** Adds the pairs of an hour of shadow: whether both versions decide alike, overall and in each slice. */
-function paired(
-  { threshold, slices }: YearStream,
-  before: DisagreementEvidence | undefined,
-  { requests }: PlayedDay,
-  rows: readonly number[],
-  answers: { candidate: Float32Array; baseline: Float32Array },
-): DisagreementEvidence {
-  const up = (row: number, which: keyof typeof answers) => answers[which][row]! >= threshold
-  const differs = (row: number) => Number(up(row, 'candidate') !== up(row, 'baseline'))
-  const add = (name: string, known: readonly number[] | undefined, some: readonly number[]) => {
-    const distances = [...(known ?? [0, 0])]
-    for (const row of some) distances[differs(row)]!++
-    return { name, distances }
-  }
-  const changed = rows.filter((row) => differs(row) === 1)
-  const toYes = changed.filter((row) => up(row, 'candidate')).length
-  const earlier = (from: string) => before?.changes.find((each) => each.from === from)?.count ?? 0
-  return {
-    measure: 'decisions',
-    all: add('all requests', before?.all.distances, rows),
-    slices: slices.map(({ name, holds }, place) =>
-      add(
-        name,
-        before?.slices[place]?.distances,
-        rows.filter((row) => holds(requests[row]!.features)),
-      ),
-    ),
-    changes: [
-      { from: 'no', to: 'yes', count: earlier('no') + toYes },
-      { from: 'yes', to: 'no', count: earlier('yes') + changed.length - toYes },
-    ],
-  }
 }
 
 /** Returns what a release shows its approver: whether the candidate loses less on requests whose outcomes are known. */
