@@ -68,34 +68,22 @@ export function createTemporalClient({
     if (isDoubted && (await isRefused(temporal.address)))
       throw new Error(`failed to connect: connection refused at ${temporal.address}`)
     const client = await open()
-    // The gRPC deadline starts only after the connection is open.
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error(`deadline of ${withinMs} ms`)), withinMs)
-    })
     try {
       const asked = client.connection.withDeadline(Date.now() + withinMs, async () => {
-        if (!isReadable) await requireReadable(client)
+        if (!isReadable) await requireReadable(client, { temporal, taskQueues })
         isReadable = true
         return work(client)
       })
       underway.add(asked)
       const over = () => void underway.delete(asked)
       asked.then(over, over)
-      const done = await Promise.race([asked, late])
+      const done = await orLate(asked, withinMs)
       isDoubted = false
       return done
     } catch (error) {
       isDoubted = isSilence(error)
       throw error
-    } finally {
-      clearTimeout(timer)
     }
-  }
-  const requireReadable = async ({ workflowService: service }: Client): Promise<void> => {
-    const { requireReadablePayloads } = await import('./sdk.ts')
-    const { namespace, payloadKeys: keys } = temporal
-    await requireReadablePayloads({ service, namespace, taskQueues: Object.values(taskQueues), keys })
   }
   const ping = async (): Promise<void> => {
     try {
@@ -141,15 +129,39 @@ export function createTemporalClient({
     async close() {
       const client = await opened?.catch(() => undefined)
       // The SDK retries on a closed connection, and its rejection could not be caught.
-      const waiting = new AbortController()
-      await Promise.race([
-        Promise.allSettled(underway),
-        pause(settleMs, undefined, { signal: waiting.signal }).catch(() => {}),
-      ])
-      waiting.abort()
+      await settled(underway)
       await client?.connection.close()
     },
   }
+}
+
+/** Rejects after `withinMs`: the gRPC deadline starts only after the connection is open. */
+async function orLate<T>(asked: Promise<T>, withinMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`deadline of ${withinMs} ms`)), withinMs)
+  })
+  return Promise.race([asked, late]).finally(() => clearTimeout(timer))
+}
+
+/** Resolves when all calls have ended, or after a while. */
+async function settled(underway: ReadonlySet<Promise<unknown>>): Promise<void> {
+  const waiting = new AbortController()
+  await Promise.race([
+    Promise.allSettled(underway),
+    pause(settleMs, undefined, { signal: waiting.signal }).catch(() => {}),
+  ])
+  waiting.abort()
+}
+
+/** Throws unless the keys of this process can read the payloads of open workflows. */
+async function requireReadable(
+  { workflowService: service }: Client,
+  { temporal, taskQueues }: Pick<Config, 'temporal' | 'taskQueues'>,
+): Promise<void> {
+  const { requireReadablePayloads } = await import('./sdk.ts')
+  const { namespace, payloadKeys: keys } = temporal
+  await requireReadablePayloads({ service, namespace, taskQueues: Object.values(taskQueues), keys })
 }
 
 async function connect(
