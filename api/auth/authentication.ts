@@ -1,16 +1,10 @@
-/**
- * Authenticates keys. Keys are cached in memory and refreshed on notification and every few seconds, because a prediction must not wait for
- * Postgres; a revoked key therefore works for a few seconds more at worst.
- */
+/** Authenticates keys, which are held in memory, and limits the rate of each. */
 import { timingSafeEqual } from 'node:crypto'
-import { readFile, rename, mkdir, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import type { Role } from '../../domain/roles.ts'
-import { findActiveKeys, hashOfKey, idOfKey } from '../../store/access/api-keys.ts'
+import { hashOfKey, idOfKey } from '../../store/access/api-keys.ts'
 import type { ActiveKey, KeyRate } from '../../store/access/api-keys.ts'
-import type { Store } from '../../store/postgres.ts'
-import { startLoop } from '../serving/poll-loop.ts'
+import { followActiveKeys, type ActiveKeyOptions } from './active-keys.ts'
 import type { SessionKey } from './session.ts'
 
 /** The authenticated caller. */
@@ -46,17 +40,11 @@ export interface Authentication {
   stop(): Promise<void>
 }
 
-export interface AuthenticationOptions {
-  store: Store
-  /** The file that caches the key hashes for a start without Postgres. */
-  cacheFile: string
+export interface AuthenticationOptions extends ActiveKeyOptions {
   /** Whether predictions and outcomes are accepted without a key. */
   publicPredictions: boolean
   /** Returns the database's time, so that a key expires on every replica at the same moment. */
   nowMs: () => number
-  /** The interval between two reads of the keys without a notification, in milliseconds. */
-  everyMs?: number
-  onError: (what: string, error: unknown) => void
 }
 
 /** A valid secret. A key has two during its rotation. */
@@ -77,58 +65,28 @@ interface Pace {
   aheadMs: number
 }
 
-const refreshMs = 4_000
 /** The maximum number of cached authorization headers. The cache saves hashing the key at each request. */
 const maxCachedHeaders = 10_000
 const anonymous: Actor = { id: 'public', name: 'public', role: 'predictor' }
 
 export async function openAuthentication(options: AuthenticationOptions): Promise<Authentication> {
-  const { store, cacheFile, nowMs } = options
+  const { nowMs } = options
   let keys = new Map<string, HeldKey[]>()
   const opened = new Map<string, HeldKey>()
-  let text = await readFile(cacheFile, 'utf8').catch(() => undefined)
-  let ready = false
-  /** Whether the last read of the keys failed. An unknown key may then be a new one. */
-  let isBehind = false
-  const hold = (active: readonly ActiveKey[]): void => {
+  const following = await followActiveKeys(options, (active) => {
     const before = keys
     // A key keeps its rate limiter when another key changes.
     keys = new Map(active.map((key) => [key.id, heldOf(key, before.get(key.id)?.[0]?.pace)]))
     opened.clear()
-    ready = true
-  }
-  try {
-    if (text !== undefined) hold(JSON.parse(text) as ActiveKey[])
-  } catch (error) {
-    options.onError('the cached keys could not be read', error)
-  }
-  const refresh = async (): Promise<void> => {
-    const active = await findActiveKeys(store)
-    isBehind = false
-    const now = JSON.stringify(active)
-    if (now === text && ready) return
-    hold(active)
-    text = now
-    await mkdir(dirname(cacheFile), { recursive: true })
-    await writeFile(`${cacheFile}.${process.pid}`, now, { mode: 0o600 })
-    await rename(`${cacheFile}.${process.pid}`, cacheFile)
-  }
-  const loop = startLoop(refresh, {
-    everyMs: options.everyMs ?? refreshMs,
-    onError(error) {
-      isBehind = true
-      options.onError('the keys could not be read', error)
-    },
   })
-  const unlisten = store.listen('tenure_keys', () => void loop.wake())
 
   const requireReady = (): void => {
-    if (!ready) throw new DomainError('not_ready', 'this replica has not loaded the keys yet')
+    if (!following.isReady()) throw new DomainError('not_ready', 'this replica has not loaded the keys yet')
   }
   /** Throws unless every valid key is known, so that an unknown key is an invalid one. */
   const requireCurrent = (): void => {
     requireReady()
-    if (isBehind)
+    if (following.isBehind())
       throw new DomainError(
         'postgres_unavailable',
         'this replica does not know the key, and cannot read the keys',
@@ -175,12 +133,9 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
     sessionOf,
     callerOf: (authorization) =>
       authorization === undefined && options.publicPredictions ? anonymous : actorOf(authorization),
-    refresh: () => loop.wake(),
-    isReady: () => ready || options.publicPredictions,
-    async stop() {
-      await unlisten()
-      await loop.stop()
-    },
+    refresh: following.refresh,
+    isReady: () => following.isReady() || options.publicPredictions,
+    stop: following.stop,
   }
 }
 
