@@ -7,7 +7,6 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
 import { judgeGate, type GateReport } from '../../domain/evaluation/gate.ts'
-import { defaultImportance } from '../../domain/explanation/importance.ts'
 import {
   rowsOfTruths,
   score,
@@ -16,7 +15,7 @@ import {
   unreadableAnswers,
 } from '../../domain/evaluation/metrics.ts'
 import { pointValue } from '../../domain/statistics/bootstrap.ts'
-import { answerWidth, type ModelAnswers } from '../../domain/metrics/answers.ts'
+import { answerWidth } from '../../domain/metrics/answers.ts'
 import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import {
   comparedNumbers,
@@ -30,15 +29,20 @@ import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { listCells, type ColumnTable } from '../../domain/model/columns.ts'
 import { sharedOutput, type Output } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { describeForm } from '../../domain/registry/model-card.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { loadModel } from '../../models/index.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
 import { runTests } from './behaviour-tests.ts'
-import { measureImportance } from './importance.ts'
+import { withImportance } from './importance.ts'
 import { findLeaks } from './leakage-queries.ts'
-import { askFor, openVersionAnswers, testedVersion, type VersionAnswers } from './version-answers.ts'
+import {
+  askChampion,
+  askReleased,
+  openVersionAnswers,
+  testedVersion,
+  type VersionAnswers,
+} from './version-answers.ts'
 import { judgedLabels, readDoubles, readPart, type LabelledRows } from '../data/rows.ts'
 
 export interface EvaluatorJob {
@@ -91,63 +95,22 @@ async function evaluateBy(
   parent: Parent<never>,
 ): Promise<EvaluatorResult> {
   const { definition, testSetUses, championSplitDiffers, search } = job
-  const { output } = definition.label
+  const { policy, baseline } = definition.evaluation
   const path = await versions.artifacts.locate('snapshots', job.snapshotDigest)
-  const { entity, groups, policy, baseline } = definition.evaluation
-  const known = [job.challenger, job.champion, ...job.anchors.map(({ artifactDigest }) => artifactDigest)]
-  const manifests = await Promise.all(known.filter((digest) => digest !== undefined).map(versions.manifestOf))
-  const test = await parent.part('load data', () =>
-    readPart(path, 'test', {
-      names: Object.keys(definition.features),
-      optional: [
-        ...manifests.flatMap(({ features }) => Object.keys(features)),
-        ...[entity, baseline, ...groups].filter((name) => name !== undefined),
-      ],
-      output,
-    }),
-  )
+  const test = await parent.part('load data', async () => readTestRows(versions, job, path))
   await parent.yieldToEventLoop()
-  const given = job.champion === undefined ? undefined : (await versions.manifestOf(job.champion)).output
-  const shared = given === undefined ? output : sharedOutput(output, given)
+  const outputs = await outputsOf(versions, job)
   const [challenger, champion] = await parent.part('predict', async () => [
     await versions.ask(job.challenger, test),
-    job.champion === undefined
-      ? null
-      : shared === undefined
-        ? otherAnswers(given!, output)
-        : await askReleased(versions, job.champion, test, shared),
+    job.champion === undefined ? null : await askChampion(versions, job.champion, test, outputs),
   ])
   await parent.yieldToEventLoop()
-  const y = judgedLabels(test.labels, output)
-  const released = await scoreAnchors(versions, job, { test, output: shared ?? output, parent })
-  const { slices, leakage, tests } = await withDuck(async (duck) => {
-    await duck.run(`create view snapshot as select * from ${textLiteral(path)}`)
-    return {
-      slices: await sliceRows(duck, definition),
-      leakage: await findLeaks(duck, definition),
-      tests: await runTests({
-        tests: definition.tests ?? [],
-        features: definition.features,
-        rows: featuresOnly(test, manifests),
-        rowsWhere: (where) => rowsWhere(duck, where),
-        seed: policy.seed,
-        // Reports outlive erasures, so they may not show rows of data subjects.
-        showsRows: definition.subject === undefined,
-        challenger: await testedVersion(versions, job.challenger, output),
-        champion:
-          job.champion === undefined
-            ? undefined
-            : await testedVersion(versions, job.champion, shared ?? given ?? output),
-      }),
-    }
-  })
-  const column = (name: string) => {
-    const found = test.columns[name]
-    return found === undefined ? [] : listCells(found)
-  }
+  const y = judgedLabels(test.labels, outputs.own)
+  const released = await askAnchors(versions, job, { test, output: outputs.shared ?? outputs.own, parent })
+  const checks = await checkRows(versions, job, { path, test, outputs })
   // Nothing is compared with a champion that cannot score the rows.
-  const numbers =
-    given === undefined || typeof champion === 'string' ? undefined : comparedNumbers(output, given)
+  const isComparable = typeof champion !== 'string'
+  const numbers = isComparable && outputs.given ? comparedNumbers(outputs.own, outputs.given) : undefined
   const anchor = bestOf(released, truthsOf(y, policy, numbers?.compared), {
     ...policy,
     targets: numbers?.compared ?? policy.targets,
@@ -155,38 +118,32 @@ async function evaluateBy(
   const input: GateInput = {
     y,
     challenger,
-    champion: typeof champion === 'string' ? null : champion,
+    champion: isComparable ? champion : null,
     anchor: anchor?.answers ?? null,
-    thresholds: { champion: given && thresholdOf(given), anchor: anchor?.threshold },
+    thresholds: { champion: outputs.given && thresholdOf(outputs.given), anchor: anchor?.threshold },
     numbers,
-    baseline:
-      baseline === undefined
-        ? undefined
-        : columnAnswers(column(baseline), naiveAnswers(y, policy, answerWidth(challenger) || 1)),
-    slices,
-    groups: groups.map((attribute) => ({
-      attribute,
-      values: column(attribute).map((cell) => (cell === null ? null : String(cell))),
-    })),
-    entities:
-      entity === undefined
-        ? undefined
-        : column(entity).map((cell) => (typeof cell === 'number' ? cell : String(cell))),
-    leakage,
-    tests,
+    ...columnsOf(test, definition, () => naiveAnswers(y, policy, answerWidth(challenger) || 1)),
+    ...checks,
     testSetUses,
     championSplitDiffers,
     search,
   }
   const report = await parent.part('evaluate', async () =>
-    withImportance(judgeGate(input, policy, await metricFunctionsOf(job)), { versions, job, test, y }),
+    withImportance(judgeGate(input, policy, await metricFunctionsOf(job)), {
+      names: Object.keys((await versions.manifestOf(job.challenger)).features),
+      answer: (table) => versions.ask(job.challenger, table),
+      rows: test,
+      y,
+      policy,
+      importance: definition.evaluation.importance,
+    }),
   )
   return {
-    report: typeof champion === 'string' ? incomparable(report, champion) : report,
+    report: isComparable ? report : incomparable(report, champion),
     inputs: {
       rows: report.rows,
-      slices: slices.map(({ name, rows }) => ({ name, rows: rows.length })),
-      leakage,
+      slices: checks.slices.map(({ name, rows }) => ({ name, rows: rows.length })),
+      leakage: checks.leakage,
       testSetUses,
       championSplitDiffers,
       search,
@@ -197,8 +154,101 @@ async function evaluateBy(
   }
 }
 
+/** What a version answers: the challenger, the champion, and what both can be compared by. */
+interface Outputs {
+  own: Output
+  given: Output | undefined
+  shared: Output | undefined
+}
+
+async function outputsOf(versions: VersionAnswers, { definition, champion }: EvaluatorJob): Promise<Outputs> {
+  const own = definition.label.output
+  const given = champion === undefined ? undefined : (await versions.manifestOf(champion)).output
+  return { own, given, shared: given === undefined ? own : sharedOutput(own, given) }
+}
+
+const manifestsOf = (versions: VersionAnswers, { challenger, champion, anchors }: EvaluatorJob) =>
+  Promise.all(
+    [challenger, champion, ...anchors.map(({ artifactDigest }) => artifactDigest)]
+      .filter((digest) => digest !== undefined)
+      .map(versions.manifestOf),
+  )
+
+/** Reads the columns that the definition names, and those that an earlier version needs, if they are there. */
+async function readTestRows(
+  versions: VersionAnswers,
+  job: EvaluatorJob,
+  path: string,
+): Promise<LabelledRows> {
+  const { features, label, evaluation } = job.definition
+  const { entity, groups, baseline } = evaluation
+  const manifests = await manifestsOf(versions, job)
+  return readPart(path, 'test', {
+    names: Object.keys(features),
+    optional: [
+      ...manifests.flatMap((manifest) => Object.keys(manifest.features)),
+      ...[entity, baseline, ...groups].filter((name) => name !== undefined),
+    ],
+    output: label.output,
+  })
+}
+
+/** Finds the rows of each slice and columns that leak the label, and runs the behaviour tests. */
+async function checkRows(
+  versions: VersionAnswers,
+  job: EvaluatorJob,
+  { path, test, outputs: { own, given, shared } }: { path: string; test: LabelledRows; outputs: Outputs },
+) {
+  const { definition, challenger, champion } = job
+  const manifests = await manifestsOf(versions, job)
+  return withDuck(async (duck) => {
+    await duck.run(`create view snapshot as select * from ${textLiteral(path)}`)
+    return {
+      slices: await sliceRows(duck, definition),
+      leakage: await findLeaks(duck, definition),
+      tests: await runTests({
+        tests: definition.tests ?? [],
+        features: definition.features,
+        rows: featuresOnly(test, manifests),
+        rowsWhere: (where) => rowsWhere(duck, where),
+        seed: definition.evaluation.policy.seed,
+        // Reports outlive erasures, so they may not show rows of data subjects.
+        showsRows: definition.subject === undefined,
+        challenger: await testedVersion(versions, challenger, own),
+        champion:
+          champion === undefined
+            ? undefined
+            : await testedVersion(versions, champion, shared ?? given ?? own),
+      }),
+    }
+  })
+}
+
+/** Reads from the test rows what the gate needs beside predictions. */
+function columnsOf(
+  test: LabelledRows,
+  { evaluation: { baseline, groups, entity } }: ModelDefinition,
+  naive: () => readonly number[][],
+): Pick<GateInput, 'baseline' | 'groups' | 'entities'> {
+  const column = (name: string) => {
+    const found = test.columns[name]
+    return found === undefined ? [] : listCells(found)
+  }
+  return {
+    baseline: baseline === undefined ? undefined : columnAnswers(column(baseline), naive()),
+    groups: groups.map((attribute) => ({
+      attribute,
+      values: column(attribute).map((cell) => (cell === null ? null : String(cell))),
+    })),
+    entities:
+      entity === undefined
+        ? undefined
+        : column(entity).map((cell) => (typeof cell === 'number' ? cell : String(cell))),
+  }
+}
+
 /** The answers of earlier releases to the test rows. Skips a release that cannot score them; for the champion this is an error. */
-async function scoreAnchors(
+async function askAnchors(
   versions: VersionAnswers,
   { anchors }: EvaluatorJob,
   { test, output, parent }: { test: LabelledRows; output: Output; parent: Parent<never> },
@@ -231,38 +281,6 @@ async function runScore(job: ScoreJob, parent: Parent<never>): Promise<TrialScor
   }
 }
 
-/** Adds feature importance to a report. A failure is noted in the report, because importance decides nothing. */
-async function withImportance(
-  report: GateReport,
-  {
-    versions,
-    job,
-    test,
-    y,
-  }: { versions: VersionAnswers; job: EvaluatorJob; test: LabelledRows; y: number[] },
-): Promise<GateReport> {
-  const { policy, importance = defaultImportance } = job.definition.evaluation
-  // Without readable rows or answers, the gate has no metric.
-  if (importance === 'off' || report.metrics.length === 0) return report
-  try {
-    const measured = await measureImportance({
-      names: Object.keys((await versions.manifestOf(job.challenger)).features),
-      answer: (table) => versions.ask(job.challenger, table),
-      rows: test,
-      y,
-      policy,
-      importance,
-    })
-    return { ...report, importance: measured }
-  } catch (error) {
-    const message = `the importance of features could not be measured: ${error instanceof Error ? error.message : String(error)}`
-    return {
-      ...report,
-      warnings: [...report.warnings, { code: 'importance_not_measured', message, values: {} }],
-    }
-  }
-}
-
 /** Throws `training_failed` when the file has changed since it was registered. */
 async function metricFunctionsOf({ definition, modelsDirectory }: EvaluatorJob): Promise<MetricFunctions> {
   if (definition.evaluation.policy.custom === undefined) return {}
@@ -279,28 +297,6 @@ async function metricFunctionsOf({ definition, modelsDirectory }: EvaluatorJob):
 function columnAnswers(cells: readonly BatchCell[], naive: readonly number[][]): number[][] {
   return cells.map((cell, row) => (cell === null ? naive[row]! : [Number(cell)]))
 }
-
-/**
- * The predictions of a released version, with its numbers in the order of `wanted`; or why it cannot score: the snapshot lacks one of its
- * features.
- */
-async function askReleased(
-  versions: VersionAnswers,
-  digest: string,
-  rows: LabelledRows,
-  wanted: Output,
-): Promise<ModelAnswers | string> {
-  try {
-    return await askFor(versions, digest, rows, wanted)
-  } catch (error) {
-    if (error instanceof RangeError)
-      return `the champion cannot score these rows: ${error.message}; keep its columns in the source query`
-    throw error
-  }
-}
-
-const otherAnswers = (given: Output, wanted: Output): string =>
-  `the champion answers ${describeForm(given)}, and the label is ${describeForm(wanted)}, which cannot be compared: keep what it answers, or give the model another name`
 
 /** Without predictions of the champion the comparison is undefined, however good the challenger is. */
 function incomparable(report: GateReport, message: string): GateReport {

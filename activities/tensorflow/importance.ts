@@ -1,9 +1,11 @@
 /** Measures permutation importance: predicts test rows with the values of one column shuffled, within a time limit. */
 import { sampleOf } from '../../domain/behaviour/probes.ts'
 import { higherIsBetter, rowsOfTruths, score, statisticOf } from '../../domain/evaluation/metrics.ts'
+import type { GateReport } from '../../domain/evaluation/gate.ts'
 import type { GatePolicy } from '../../domain/evaluation/policy.ts'
 import { pointValue } from '../../domain/statistics/bootstrap.ts'
 import {
+  defaultImportance,
   importanceOf,
   permutationOf,
   type ImportancePolicy,
@@ -28,6 +30,29 @@ export interface Measuring {
 /** The most rows and cells per prediction, to bound its memory. */
 const most = { rows: 20_000, cells: 2_000_000 }
 const defaultLimitMs = 10_000
+
+/** Adds feature importance to a report. A failure is noted in the report, because importance decides nothing. */
+export async function withImportance(
+  report: GateReport,
+  {
+    importance = defaultImportance,
+    ...question
+  }: Omit<Measuring, 'importance'> & {
+    importance?: ImportancePolicy | 'off' | undefined
+  },
+): Promise<GateReport> {
+  // Without readable rows or answers, the gate has no metric.
+  if (importance === 'off' || report.metrics.length === 0) return report
+  try {
+    return { ...report, importance: await measureImportance({ ...question, importance }) }
+  } catch (error) {
+    const message = `the importance of features could not be measured: ${error instanceof Error ? error.message : String(error)}`
+    return {
+      ...report,
+      warnings: [...report.warnings, { code: 'importance_not_measured', message, values: {} }],
+    }
+  }
+}
 
 /** Undefined when the metric of the rows is undefined. */
 export async function measureImportance({

@@ -8,6 +8,7 @@ import { inputWidthOf, outputNames, outputWidth, placesIn, type Output } from '.
 import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
 import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
 import { sortQuantiles } from '../../domain/model/quantile-levels.ts'
+import { describeForm } from '../../domain/registry/model-card.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import { openArtifactReader, type ArtifactReader } from '../artifact/reader.ts'
 import { whileAlive, type Parent } from '../runtime/child-protocol.ts'
@@ -100,6 +101,36 @@ export async function askFor(
   const answers = await versions.ask(digest, rows)
   const isSame = places.length === outputWidth(output) && places.every((place, at) => place === at)
   return isSame ? answers : withOutputs(answers, places)
+}
+
+/** The predictions of the champion, with the numbers that both versions answer; or why they cannot be compared. */
+export async function askChampion(
+  versions: VersionAnswers,
+  digest: string,
+  rows: ColumnTable,
+  { own, given, shared }: { own: Output; given?: Output | undefined; shared: Output | undefined },
+): Promise<ModelAnswers | string> {
+  if (shared !== undefined) return askReleased(versions, digest, rows, shared)
+  return `the champion answers ${describeForm(given!)}, and the label is ${describeForm(own)}, which cannot be compared: keep what it answers, or give the model another name`
+}
+
+/**
+ * The predictions of a released version, with its numbers in the order of `wanted`; or why it cannot score: the snapshot lacks one of its
+ * features.
+ */
+export async function askReleased(
+  versions: VersionAnswers,
+  digest: string,
+  rows: ColumnTable,
+  wanted: Output,
+): Promise<ModelAnswers | string> {
+  try {
+    return await askFor(versions, digest, rows, wanted)
+  } catch (error) {
+    if (error instanceof RangeError)
+      return `the champion cannot score these rows: ${error.message}; keep its columns in the source query`
+    throw error
+  }
 }
 
 /** A version for behaviour tests. Their rows list several numbers in the order of the model file. */
