@@ -94,53 +94,26 @@ const probeMs = 500
 export function openDurableLog(options: DurableLogOptions): DurableLog {
   const { store, maxWaitMs = 1_000, maxBytes = 16_777_216 } = options
   const groups = createGroups(maxWaitMs)
-  const { counts, settle, close, refuse } = groups
+  const { counts } = groups
   const postgres = watchPostgres(options)
-  let scheduled = false
-
-  const markCommitted = (): void => {
+  const writers = createWriters(store, groups, () => {
     counts.commits++
     postgres.markAvailable()
-  }
-  const plain = createLane(async (group, isFirst) => {
-    const refused = await withClient(store, async (client) => {
-      if (!isFirst) return storePredictions(client, bytesOf(group))
-      await copyPredictions(client, [bytesOf(group)])
-      return 0
-    })
-    if (refused > 0) return oneByOne(group)
-    markCommitted()
-    for (const row of group.rows) settle(group, row, undefined)
   })
-  const repeatable = createLane(async (group) => {
-    const ids = group.rows.map(({ id }) => id)
-    const known = await withClient(store, (client) => storeOnce(client, bytesOf(group), ids))
-    markCommitted()
-    for (const row of group.rows) settle(group, row, known.get(row.id.hex))
-  })
-  /** Inserts rows one by one after Postgres has rejected the content of one, so that only that row is refused. */
-  const oneByOne = async (group: Group): Promise<void> => {
-    for (const row of group.rows) {
-      const bytes = group.buffer.subarray(row.start, row.end)
-      const refused = await withClient(store, (client) => storePredictions(client, bytes))
-      const error = new DomainError(
-        'invalid_request',
-        'the request contains a value that Postgres cannot store',
-      )
-      settle(group, row, refused > 0 ? error : undefined)
-    }
-    markCommitted()
-  }
+  const plain = createLane(writers.plain)
+  const repeatable = createLane(writers.repeatable)
+  let scheduled = false
+
   const commit = async (lane: Lane, group: Group): Promise<void> => {
     for (let isFirst = true; !group.isOver; isFirst = false) {
       try {
         await lane.attempt(group, isFirst)
-        return close(group)
+        return groups.close(group)
       } catch (error) {
         if (isRefusal(error))
-          return oneByOne(group).then(
-            () => close(group),
-            () => refuse(group),
+          return writers.oneByOne(group).then(
+            () => groups.close(group),
+            () => groups.refuse(group),
           )
         void postgres.markAway(error)
       }
@@ -206,6 +179,46 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     },
   }
 }
+
+/** Stores the rows of a group in one transaction, and settles each. */
+function createWriters(store: Store, { settle }: Groups, onCommit: () => void) {
+  /** Inserts rows one by one after Postgres has rejected the content of one, so that only that row is refused. */
+  const oneByOne = async (group: Group): Promise<void> => {
+    for (const row of group.rows) {
+      const bytes = group.buffer.subarray(row.start, row.end)
+      const refused = await withClient(store, (client) => storePredictions(client, bytes))
+      const error = new DomainError(
+        'invalid_request',
+        'the request contains a value that Postgres cannot store',
+      )
+      settle(group, row, refused > 0 ? error : undefined)
+    }
+    onCommit()
+  }
+  return {
+    oneByOne,
+    /** Copies rows that no request repeats. A later attempt skips those that an earlier one has stored. */
+    async plain(group: Group, isFirst: boolean): Promise<void> {
+      const refused = await withClient(store, async (client) => {
+        if (!isFirst) return storePredictions(client, bytesOf(group))
+        await copyPredictions(client, [bytesOf(group)])
+        return 0
+      })
+      if (refused > 0) return oneByOne(group)
+      onCommit()
+      for (const row of group.rows) settle(group, row, undefined)
+    },
+    /** Stores rows unless an earlier request with their id is in the log. */
+    async repeatable(group: Group): Promise<void> {
+      const ids = group.rows.map(({ id }) => id)
+      const known = await withClient(store, (client) => storeOnce(client, bytesOf(group), ids))
+      onCommit()
+      for (const row of group.rows) settle(group, row, known.get(row.id.hex))
+    },
+  }
+}
+
+type Groups = ReturnType<typeof createGroups>
 
 /** Rows that wait for their commit, in groups of one transaction. */
 function createGroups(maxWaitMs: number) {
