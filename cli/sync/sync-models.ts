@@ -5,7 +5,6 @@
 import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { textsOfChange } from '../../domain/installation/model-change.ts'
-import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { BrokenModel } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
@@ -18,7 +17,7 @@ import { environmentWith, readCommandConfig, readConfig, type Config } from '../
 import { connectionOf } from '../client/temporal-connection.ts'
 import { coreAddresses } from '../client/connection.ts'
 import { localActor } from '../local-actor.ts'
-import { loadModelsInChild } from './load-models.ts'
+import { loadModelsInChild, type DeclaredModel } from './load-models.ts'
 import { hasPausedSchedule, pauseGone, resumeReturned, type RemovedModels } from './removed-models.ts'
 import { inParallel } from '../../temporal/in-parallel.ts'
 import { listOpenWorkflows } from '../../temporal/inspect.ts'
@@ -69,85 +68,128 @@ export async function syncModels(core: {
   selection?: SyncSelection
 }): Promise<Synced> {
   const { config, store, directory, selection } = core
-  const taskQueue = config.taskQueues.control
   const loaded = await loadModelsInChild({ directory })
   const isSelected = (name: string) => selection === undefined || selection.models.has(name)
   const models = loaded.models.filter(({ name }) => isSelected(name))
-  const broken = loaded.broken.filter(({ file }) => isSelected(file.replace(/\.ts$/, '')))
+  const broken = loaded.broken.filter(({ file }) => isSelected(nameOfFile(file)))
   return withTemporal(config, async (client) => {
-    const changedBeforeMs = Date.now() - listLagMs
-    const listed = await readSchedules(client)
-    const open = new Set(await listOpenWorkflows(client, taskQueue))
-    const stored = new Map((await listModels(store)).map((model) => [model.name, model]))
-    const removed = new Set(await listRemovedModels(store))
-    await startAlerts(client, taskQueue)
-    await syncRetention(client, taskQueue, listed)
-    const synced: Synced['models'] = []
+    const system = await readSystem(client, store, config.taskQueues.control)
+    await startAlerts(client, system.taskQueue)
+    await syncRetention(client, system.taskQueue, system.listed)
+    const synced: SyncedModel[] = []
     for (let from = 0; from < models.length; from += batchSize) {
-      const batch = await inParallel(models.slice(from, from + batchSize), async (model) => {
-        const { name, definition, codeDigest, note } = model
-        // Temporal's list may predate a recent change of the model.
-        const known = stored.get(name)
-        const isListed =
-          known === undefined ||
-          known.codeDigest === codeDigest ||
-          Date.parse(known.syncedAt) < changedBeforeMs
-        const schedule = await syncSchedules(client, definition, taskQueue, isListed ? listed : undefined)
-        if (typeof schedule === 'string') return [{ name, definition, codeDigest, schedule, note }]
-        broken.push({ file: `${name}.ts`, issues: schedule })
-        return []
-      })
-      const applied = batch.flat()
-      const changed = await store.transaction(async (database) => {
-        const names = await upsertModels(database, applied)
-        const noted = applied.filter(({ name }) => names.includes(name))
-        await noteModelChanges(
-          database,
-          noted.map((model) => changeOf(stored.get(model.name), model)),
-        )
-        return names
-      })
-      await inParallel(applied, async ({ name, definition }) => {
-        const known = stored.get(name)
-        if (known !== undefined && known.definition.monitor?.everyMs !== definition.monitor?.everyMs)
-          await startOrWakeMonitor(client, name, taskQueue)
-        else if (!open.has(monitorWorkflowId(name))) await startMonitor(client, name, taskQueue)
-        if (removed.has(name) || hasPausedSchedule(listed, name)) await resumeReturned(client, name, listed)
-      })
-      for (const { name, schedule, note } of applied) {
-        const change = changed.includes(name) ? 'changed' : 'unchanged'
-        synced.push({ name, change: stored.has(name) ? change : 'new', schedule, note })
-      }
+      const applied = await syncBatch(system, models.slice(from, from + batchSize))
+      synced.push(...applied.synced)
+      broken.push(...applied.broken)
     }
     await syncViews(
-      { client, store, taskQueue, listed },
+      system,
       models.flatMap(({ definition }) => definition.views ?? []),
     )
-    const spared =
-      selection === undefined
-        ? []
-        : [...stored.keys()].filter((name) => !selection.gone.includes(name) && !removed.has(name))
     // An invalid file still counts as present.
-    const present = new Set([
-      ...spared,
-      ...models.map(({ name }) => name),
-      ...broken.map(({ file }) => file.replace(/\.ts$/, '')),
-    ])
-    const withoutFile = await pauseGone(client, store, present, listed)
-    const { gone, deleted } = withoutFile
-    const left = [...gone.filter((name) => !removed.has(name)), ...deleted]
-    await noteModelChanges(
-      store,
-      left.map((model) => ({
-        actor: localActor(),
-        action: 'model.removed' as const,
-        model,
-        detail: { isDeleted: deleted.includes(model) },
-      })),
-    )
-    await resolveAlertsOfLeftTriggers(store, await listRemovedModels(store))
+    const present = [...models.map(({ name }) => name), ...broken.map(({ file }) => nameOfFile(file))]
+    const withoutFile = await pauseRemoved(system, present, selection)
     return { models: synced, broken, ...withoutFile }
   })
+}
+
+const nameOfFile = (file: string): string => file.replace(/\.ts$/, '')
+
+/** The system before a sync. */
+interface ReadSystem {
+  client: Client
+  store: Store
+  taskQueue: string
+  listed: ListedSchedules
+  /** Changes after this time may be missing from the list of schedules. */
+  listedMs: number
+  /** The ids of open workflows. */
+  open: ReadonlySet<string>
+  stored: ReadonlyMap<string, StoredModel>
+  removed: ReadonlySet<string>
+}
+
+async function readSystem(client: Client, store: Store, taskQueue: string): Promise<ReadSystem> {
+  return {
+    client,
+    store,
+    taskQueue,
+    listedMs: Date.now() - listLagMs,
+    listed: await readSchedules(client),
+    open: new Set(await listOpenWorkflows(client, taskQueue)),
+    stored: new Map((await listModels(store)).map((model) => [model.name, model])),
+    removed: new Set(await listRemovedModels(store)),
+  }
+}
+
+/** Writes the schedules of models, stores those that Temporal accepts, and starts what must run for them. */
+async function syncBatch(
+  system: ReadSystem,
+  batch: readonly DeclaredModel[],
+): Promise<{ synced: SyncedModel[]; broken: BrokenModel[] }> {
+  const { store, stored } = system
+  const broken: BrokenModel[] = []
+  const scheduled = await inParallel(batch, async (model) => {
+    const { name, definition, codeDigest, note } = model
+    const schedule = await syncSchedules(system, model)
+    if (typeof schedule === 'string') return [{ name, definition, codeDigest, schedule, note }]
+    broken.push({ file: `${name}.ts`, issues: schedule })
+    return []
+  })
+  const applied = scheduled.flat()
+  const changed = await store.transaction(async (database) => {
+    const names = await upsertModels(database, applied)
+    const noted = applied.filter(({ name }) => names.includes(name))
+    await noteModelChanges(
+      database,
+      noted.map((model) => changeOf(stored.get(model.name), model)),
+    )
+    return names
+  })
+  await inParallel(applied, (model) => keepMonitored(system, model))
+  const synced = applied.map(({ name, schedule, note }): SyncedModel => {
+    const change = changed.includes(name) ? 'changed' : 'unchanged'
+    return { name, change: stored.has(name) ? change : 'new', schedule, note }
+  })
+  return { synced, broken }
+}
+
+/** Starts the monitor of a model, wakes it when its interval has changed, and resumes schedules that were paused. */
+async function keepMonitored(
+  { client, taskQueue, listed, open, stored, removed }: ReadSystem,
+  { name, definition }: Pick<StoredModel, 'name' | 'definition'>,
+): Promise<void> {
+  const known = stored.get(name)
+  if (known !== undefined && known.definition.monitor?.everyMs !== definition.monitor?.everyMs)
+    await startOrWakeMonitor(client, name, taskQueue)
+  else if (!open.has(monitorWorkflowId(name))) await startMonitor(client, name, taskQueue)
+  if (removed.has(name) || hasPausedSchedule(listed, name)) await resumeReturned(client, name, listed)
+}
+
+/** Pauses the models without a file, of a selection only those that it names, and notes each that is newly removed. */
+async function pauseRemoved(
+  { client, store, listed, stored, removed }: ReadSystem,
+  present: readonly string[],
+  selection: SyncSelection | undefined,
+): Promise<RemovedModels> {
+  const spared =
+    selection === undefined
+      ? []
+      : [...stored.keys()].filter((name) => !selection.gone.includes(name) && !removed.has(name))
+  const withoutFile = await pauseGone(client, store, new Set([...spared, ...present]), listed)
+  const { gone, deleted } = withoutFile
+  const left = [...gone.filter((name) => !removed.has(name)), ...deleted]
+  await noteModelChanges(
+    store,
+    left.map((model) => ({
+      actor: localActor(),
+      action: 'model.removed' as const,
+      model,
+      detail: { isDeleted: deleted.includes(model) },
+    })),
+  )
+  await resolveAlertsOfLeftTriggers(store, await listRemovedModels(store))
+  return withoutFile
 }
 
 function changeOf(
@@ -168,11 +210,13 @@ function changeOf(
 
 /** Returns the issues of schedules that Temporal refuses. A refused schedule must not stop the sync of the other models. */
 async function syncSchedules(
-  client: Client,
-  definition: ModelDefinition,
-  taskQueue: string,
-  listed?: ListedSchedules,
+  { client, taskQueue, stored, ...system }: ReadSystem,
+  { name, definition, codeDigest }: DeclaredModel,
 ) {
+  const known = stored.get(name)
+  const isListed =
+    known === undefined || known.codeDigest === codeDigest || Date.parse(known.syncedAt) < system.listedMs
+  const listed = isListed ? system.listed : undefined
   try {
     const schedule = await syncSchedule(client, definition, taskQueue, listed)
     await syncDrills(client, definition, taskQueue, listed)
