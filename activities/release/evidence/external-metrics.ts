@@ -36,18 +36,23 @@ interface ReadMetric {
   unread: number
 }
 
+/** The arms that are compared. */
+interface ComparedArms {
+  model: string
+  version: string
+  baseline: string
+}
+
+type ReaderDeps = Pick<Deps, 'store' | 'config' | 'log'>
+
 /** Undefined when no other system is configured, or while the arms do not serve side by side. */
-export function externalReader(
-  deps: Pick<Deps, 'store' | 'config' | 'log'>,
-  { id, model, version, baseline, policy, routings }: ReleaseState,
-): ExternalReader | undefined {
-  const { external, alpha, restartMs } = policy.limits
-  if (external === undefined || alpha.external === undefined || baseline === undefined) return undefined
-  const split = routings.filter(
-    ({ stage, shareBp }) => (stage === 'canary' || stage === 'probation') && shareBp < 10_000,
-  )
-  if (split.length === 0) return undefined
-  const fromMs = Math.min(...split.map(({ startedMs }) => startedMs))
+export function externalReader(deps: ReaderDeps, state: ReleaseState): ExternalReader | undefined {
+  const { id, model, version, baseline } = state
+  const { external, alpha, restartMs } = state.policy.limits
+  const fromMs = splitSince(state)
+  if (external === undefined || alpha.external === undefined) return undefined
+  if (baseline === undefined || fromMs === undefined) return undefined
+  const arms = { model, version, baseline }
   const metrics = Object.entries(external).map(([name, metric]): ReadMetric => ({
     name,
     metric,
@@ -61,57 +66,20 @@ export function externalReader(
     found.test.add(reading)
     found.nextMs = Math.max(found.nextMs, reading.fromMs + found.metric.everyMs)
   }
-  const ask = async (metric: ExternalMetric, atMs: number): Promise<ExternalReading> => {
-    const window = { model, fromMs: atMs, toMs: atMs + metric.everyMs }
-    try {
-      const sources = await readMetricSources(deps.config.metricSources)
-      const [canary, control] = await Promise.all([
-        askSource(sources, metric, { ...window, version, arm: 'canary' }),
-        metric.limit === undefined
-          ? askSource(sources, metric, { ...window, version: baseline, arm: 'control' })
-          : null,
-      ])
-      return { fromMs: atMs, canary, control }
-    } catch (error) {
-      return { fromMs: atMs, canary: null, control: null, problem: reasonOf(error) }
+  const readMetric = async (each: ReadMetric, starts: readonly number[]): Promise<void> => {
+    each.unread = starts.length
+    for (const atMs of starts.slice(0, maxWindows)) {
+      const answered = await askArms(deps, each.metric, arms, atMs)
+      add(await insertReading(deps.store, id, { ...answered, metric: each.name }))
+      each.unread--
     }
   }
-  /** The windows that are complete and in which each requested arm had enough requests. */
-  const due = (each: ReadMetric, counted: readonly CountedTick[], nowMs: number): number[] => {
-    const { everyMs, delayMs, minRequests, limit } = each.metric
-    const starts: number[] = []
-    for (let atMs = each.nextMs; atMs + everyMs + delayMs <= nowMs; atMs += everyMs) {
-      const inWindow = counted.filter(({ tickMs }) => tickMs >= atMs && tickMs < atMs + everyMs)
-      const requests = (by: string) =>
-        inWindow.reduce(
-          (sum, tick) => sum + (tick.version === by && tick.arm !== 'targeted' ? tick.requests : 0),
-          0,
-        )
-      const isServed = requests(version) >= minRequests
-      if (isServed && (limit !== undefined || requests(baseline) >= minRequests)) starts.push(atMs)
-      // A replica may not have reported the end of this window yet.
-      else if (!counted.some(({ tickMs }) => tickMs >= atMs + everyMs)) break
-      // Skips a window with too few requests. Windows after the first due one are checked again at the next look.
-      else if (starts.length === 0) each.nextMs = atMs + everyMs
-    }
-    return starts
+  const read = async (counted: readonly CountedTick[]): Promise<void> => {
+    const nowMs = await readNow(deps.store)
+    await Promise.all(metrics.map((each) => readMetric(each, dueWindows(each, arms, { counted, nowMs }))))
   }
   let begun: Promise<void> | undefined
   let reading: Promise<void> | undefined
-  const read = async (counted: readonly CountedTick[]): Promise<void> => {
-    const nowMs = await readNow(deps.store)
-    await Promise.all(
-      metrics.map(async (each) => {
-        const starts = due(each, counted, nowMs)
-        each.unread = starts.length
-        for (const atMs of starts.slice(0, maxWindows)) {
-          const answered = await ask(each.metric, atMs)
-          add(await insertReading(deps.store, id, { ...answered, metric: each.name }))
-          each.unread--
-        }
-      }),
-    )
-  }
   return async (counted) => {
     begun ??= listReadings(deps.store, id).then((stored) => stored.forEach(add))
     await begun
@@ -121,9 +89,69 @@ export function externalReader(
         deps.log.warn({ release: id, error: reasonOf(error) }, 'external metrics were not read'),
       )
       .finally(() => (reading = undefined))
-    let timer: NodeJS.Timeout | undefined
-    const grace = new Promise<void>((done) => (timer = setTimeout(done, graceMs)))
-    await Promise.race([reading, grace]).finally(() => clearTimeout(timer))
+    await orGrace(reading)
     return Object.fromEntries(metrics.map(({ name, test, unread }) => [name, test.figures(unread)]))
   }
+}
+
+/** Returns when the arms began to serve side by side; undefined before. */
+function splitSince({ routings }: ReleaseState): number | undefined {
+  const split = routings.filter(
+    ({ stage, shareBp }) => (stage === 'canary' || stage === 'probation') && shareBp < 10_000,
+  )
+  return split.length === 0 ? undefined : Math.min(...split.map(({ startedMs }) => startedMs))
+}
+
+/** Asks the source of a metric for the window that begins at `atMs`. A metric with a limit needs no control. */
+async function askArms(
+  { config }: ReaderDeps,
+  metric: ExternalMetric,
+  { model, version, baseline }: ComparedArms,
+  atMs: number,
+): Promise<ExternalReading> {
+  const window = { model, fromMs: atMs, toMs: atMs + metric.everyMs }
+  try {
+    const sources = await readMetricSources(config.metricSources)
+    const [canary, control] = await Promise.all([
+      askSource(sources, metric, { ...window, version, arm: 'canary' }),
+      metric.limit === undefined
+        ? askSource(sources, metric, { ...window, version: baseline, arm: 'control' })
+        : null,
+    ])
+    return { fromMs: atMs, canary, control }
+  } catch (error) {
+    return { fromMs: atMs, canary: null, control: null, problem: reasonOf(error) }
+  }
+}
+
+/** The windows that are complete and in which each requested arm had enough requests. */
+function dueWindows(
+  each: ReadMetric,
+  { version, baseline }: ComparedArms,
+  { counted, nowMs }: { counted: readonly CountedTick[]; nowMs: number },
+): number[] {
+  const { everyMs, delayMs, minRequests, limit } = each.metric
+  const starts: number[] = []
+  for (let atMs = each.nextMs; atMs + everyMs + delayMs <= nowMs; atMs += everyMs) {
+    const inWindow = counted.filter(({ tickMs }) => tickMs >= atMs && tickMs < atMs + everyMs)
+    const requests = (by: string) =>
+      inWindow.reduce(
+        (sum, tick) => sum + (tick.version === by && tick.arm !== 'targeted' ? tick.requests : 0),
+        0,
+      )
+    const isServed = requests(version) >= minRequests
+    if (isServed && (limit !== undefined || requests(baseline) >= minRequests)) starts.push(atMs)
+    // A replica may not have reported the end of this window yet.
+    else if (!counted.some(({ tickMs }) => tickMs >= atMs + everyMs)) break
+    // Skips a window with too few requests. Windows after the first due one are checked again at the next look.
+    else if (starts.length === 0) each.nextMs = atMs + everyMs
+  }
+  return starts
+}
+
+/** Waits for a reading, and not longer than a look may. */
+async function orGrace(reading: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const grace = new Promise<void>((done) => (timer = setTimeout(done, graceMs)))
+  await Promise.race([reading, grace]).finally(() => clearTimeout(timer))
 }
