@@ -1,6 +1,13 @@
 /** Simulates a year of a stream for all contenders at once, day by day, and counts the answers of each. */
 import { auc } from '../../domain/metrics/auc.ts'
-import { contendersOf, type Period, type PlayedDay, type PlayingVersion, type Trained } from './contenders.ts'
+import {
+  contendersOf,
+  type Period,
+  type PlayedDay,
+  type PlayingVersion,
+  type Trained,
+  type YearContender,
+} from './contenders.ts'
 import { daysAWeek, incidentOf, playDayMs, playWeek, type PlayedWeek } from './incidents.ts'
 import { leadWeeks, type YearStream, type StreamRow } from './streams.ts'
 import {
@@ -68,32 +75,33 @@ interface Plan {
   keep: (year: YearResult) => void
 }
 
+/** A contender with its results. */
+interface Entry {
+  contender: YearContender
+  weeks: WeekResult[]
+  /** All versions that have answered. */
+  versions: Map<string, BadVersion>
+}
+
 export async function playYear(
   stream: YearStream,
   { withIncidents, reference, floods, say, keep }: Plan,
 ): Promise<YearResult> {
   const began = performance.now()
-  const { weeks, weekMs } = stream
-  const dayMs = playDayMs(stream)
-  const contenders = [...contendersOf(), tenure()]
-  const results = new Map(contenders.map((each) => [each, [] as WeekResult[]]))
+  const { weeks } = stream
+  const entries = [...contendersOf(), tenure()].map((contender): Entry => ({
+    contender,
+    weeks: [],
+    versions: new Map(),
+  }))
   const played = new Map<number, PlayedWeek>()
   for (let week = -leadWeeks; week < 0; week++) played.set(week, playWeek(stream, week, undefined))
-  const judged = new Map(contenders.map((each) => [each, new Map<string, BadVersion>()]))
 
   const yearSoFar = (): YearResult => ({
     stream: stream.name,
     withIncidents,
     planned: weeks,
-    contenders: contenders.map((each) => ({
-      name: each.name,
-      weeks: results.get(each)!,
-      trainings: each.trainings,
-      seconds: each.seconds,
-      asked: each.asked,
-      log: each.log,
-      versions: [...judged.get(each)!.values()],
-    })),
+    contenders: entries.map(resultOf),
     seconds: (performance.now() - began) / 1_000,
   })
 
@@ -104,66 +112,80 @@ export async function playYear(
     played.delete(week - Math.ceil(stream.split.train + stream.split.test) - 2)
     const table = [...played.values()].flatMap((each) => each.table)
     const clean = stream.week(week)
-    const answered = new Map(contenders.map((each) => [each, emptyWeek()]))
+    const answered = entries.map(emptyWeek)
     for (let place = 0; place < daysAWeek; place++) {
-      const atMs = week * weekMs + place * dayMs
-      const requests = now.requests.filter((row) => row.atMs >= atMs && row.atMs < atMs + dayMs)
-      const unguarded = (leftOut: readonly Period[] = []) => snapshotOf(without(table, leftOut), atMs, stream)
-      const snapshot = (leftOut: readonly Period[]) => withoutFloods(stream, unguarded(leftOut), floods)
-      const shared = once(() => trainOn(stream, unguarded(), `v${week}.${place}`))
-      const trainGuarded = async (leftOut: readonly Period[]): Promise<Trained> => {
-        const rows = await snapshot(leftOut)
-        const isShared = leftOut.length === 0 && rows.floods.length === 0 && !hasOutside(stream, rows)
-        const trained = isShared
-          ? await shared()
-          : await trainOn({ ...stream, features: guardedFeatures(stream) }, rows, `v${week}.${place}-clean`)
-        return { ...trained, version: trained.version.guarded() }
-      }
-      const day: PlayedDay = {
-        stream,
-        week,
-        place,
-        atMs,
-        requests,
-        incident,
-        snapshot,
-        train: shared,
-        trainGuarded,
-        answers: answersOf(stream, requests),
-      }
-      for (const contender of contenders) {
-        await contender.morning(day)
-      }
+      const day = dayOf(stream, { week, place, incident, table, requests: now.requests }, floods)
+      for (const { contender } of entries) await contender.morning(day)
       if (place === 0 && !reference.has(week))
         reference.set(week, await playCalmWeek(stream, { week, table, clean }, (await day.train()).version))
-      for (const contender of contenders) count(answered.get(contender)!, day, contender.serve(day))
+      for (const [at, { contender }] of entries.entries()) count(answered[at]!, day, contender.serve(day))
     }
-    const wrongAtBest = wrongOf(clean, reference.get(week)!.weekly, stream)
-    for (const contender of contenders) {
-      const { y, p, versions, wrong } = answered.get(contender)!
-      const bad = { thanOne: 0, thanMean: 0, certain: 0 }
-      for (const [{ version, bug }, answers] of versions) {
-        const id = bug === undefined ? version.id : `${version.id} with a bug`
-        const known = judged.get(contender)!
-        const found = known.get(id) ?? {
-          id,
-          answers: 0,
-          ...judgeVersion(version, clean, reference.get(week)!),
-        }
-        known.set(id, { ...found, answers: found.answers + answers })
-        for (const by of Object.keys(bad) as BadBy[]) if (bug !== undefined || found[by]) bad[by] += answers
-      }
-      // A wave adds rows, so the wrong decisions are compared as shares.
-      const harmed = wrong - (wrongAtBest * y.length) / clean.length
-      results.get(contender)!.push({ auc: auc(y, p) ?? 0, answers: y.length, harmed, bad })
-    }
+    for (const [at, entry] of entries.entries())
+      entry.weeks.push(scoreWeek(entry, answered[at]!, stream, { clean, calm: reference.get(week)! }))
     say(
       `${stream.name}${withIncidents ? ' with incidents' : ''} week ${week}${incident === undefined ? '' : ` (${incident.name})`}: ` +
-        contenders.map((each) => `${each.name} ${results.get(each)!.at(-1)!.auc.toFixed(4)}`).join(', '),
+        entries.map((each) => `${each.contender.name} ${each.weeks.at(-1)!.auc.toFixed(4)}`).join(', '),
     )
     keep(yearSoFar())
   }
   return yearSoFar()
+}
+
+const resultOf = ({ contender, weeks, versions }: Entry): ContenderResult => ({
+  name: contender.name,
+  weeks,
+  trainings: contender.trainings,
+  seconds: contender.seconds,
+  asked: contender.asked,
+  log: contender.log,
+  versions: [...versions.values()],
+})
+
+/** Returns a day of a week, whose trainings are shared by the contenders. */
+function dayOf(
+  stream: YearStream,
+  {
+    table,
+    ...played
+  }: Pick<PlayedDay, 'week' | 'place' | 'incident' | 'requests'> & { table: readonly StreamRow[] },
+  floods: FloodPolicy,
+): PlayedDay {
+  const { week, place } = played
+  const dayMs = playDayMs(stream)
+  const atMs = week * stream.weekMs + place * dayMs
+  const requests = played.requests.filter((row) => row.atMs >= atMs && row.atMs < atMs + dayMs)
+  const unguarded = (leftOut: readonly Period[] = []) => snapshotOf(without(table, leftOut), atMs, stream)
+  const snapshot = (leftOut: readonly Period[]) => withoutFloods(stream, unguarded(leftOut), floods)
+  const train = once(() => trainOn(stream, unguarded(), `v${week}.${place}`))
+  const trainGuarded = async (leftOut: readonly Period[]): Promise<Trained> => {
+    const rows = await snapshot(leftOut)
+    const isShared = leftOut.length === 0 && rows.floods.length === 0 && !hasOutside(stream, rows)
+    const trained = isShared
+      ? await train()
+      : await trainOn({ ...stream, features: guardedFeatures(stream) }, rows, `v${week}.${place}-clean`)
+    return { ...trained, version: trained.version.guarded() }
+  }
+  const answers = answersOf(stream, requests)
+  return { ...played, stream, atMs, requests, snapshot, train, trainGuarded, answers }
+}
+
+/** Scores the answers of a week, and judges each version that has answered. */
+function scoreWeek(
+  { versions: known }: Entry,
+  { y, p, versions, wrong }: Answered,
+  stream: YearStream,
+  { clean, calm }: { clean: readonly StreamRow[]; calm: CalmWeek },
+): WeekResult {
+  const bad = { thanOne: 0, thanMean: 0, certain: 0 }
+  for (const [{ version, bug }, answers] of versions) {
+    const id = bug === undefined ? version.id : `${version.id} with a bug`
+    const found = known.get(id) ?? { id, answers: 0, ...judgeVersion(version, clean, calm) }
+    known.set(id, { ...found, answers: found.answers + answers })
+    for (const by of Object.keys(bad) as BadBy[]) if (bug !== undefined || found[by]) bad[by] += answers
+  }
+  // A wave adds rows, so the wrong decisions are compared as shares.
+  const harmed = wrong - (wrongOf(clean, calm.weekly, stream) * y.length) / clean.length
+  return { auc: auc(y, p) ?? 0, answers: y.length, harmed, bad }
 }
 
 const without = (table: readonly StreamRow[], leftOut: readonly Period[]): readonly StreamRow[] =>
