@@ -16,7 +16,7 @@ import { forestExplainer } from '../trees/tree-shap.ts'
 import { openForest } from '../trees/format.ts'
 import { onnxLimits, readGraph, type OnnxGraph } from './graph.ts'
 import { textsByInput } from './known-texts.ts'
-import type { OnnxColumn, OnnxLayout } from './layout.ts'
+import type { OnnxLayout } from './layout.ts'
 import { openGraph, openOnnx, type OnnxFile } from './open-onnx.ts'
 import { predictorOfRows, type RowGraph } from './rows/lower-rows.ts'
 import { withLargeRequests, type LargeRequestOptions } from './session/large-requests.ts'
@@ -137,20 +137,26 @@ function* openRows(
   return { ...bound, predictor: withinShares(predictor, manifest.output), elsewhere }
 }
 
-/**
- * Opens a lowered graph. `width` and `takesText`: rows may have more inputs and texts than the graph uses. `large`: ONNX Runtime computes
- * large requests.
- */
+/** How the rows of a model hold what a graph takes. By default they hold this alone. */
+interface BoundRows {
+  /** For each category column of the rows, whether the graph takes its text. */
+  takesText?: readonly boolean[]
+  /** The inputs of a row, of which the graph takes the first. */
+  width?: number
+  /** The features of the columns. By default, messages name the columns of the file. */
+  names?: readonly string[]
+}
+
+/** Opens a lowered graph. `large`: ONNX Runtime computes large requests. */
 export function openRowsOf(
   rows: RowGraph,
   layout: OnnxLayout,
   {
     takesText,
     width,
+    names,
     large,
-  }: {
-    takesText?: readonly boolean[]
-    width?: number
+  }: BoundRows & {
     large?: Pick<LargeRequestOptions, 'bytes' | 'onError'>
   } = {},
 ): OpenedArtifact {
@@ -158,10 +164,10 @@ export function openRowsOf(
     inputs: width ?? shapeOf(layout).inputs,
     takesText: takesText ?? ownTextsOf(layout),
   })
-  if (large === undefined) return { predictor: withWholes(predictor, layout), memoryBytes }
+  if (large === undefined) return { predictor: withWholes(predictor, layout, names), memoryBytes }
   const both = withLargeRequests(predictor, { program: rows.program, layout, ...large })
   // ONNX Runtime holds the weights twice: as in the file, and in the order in which it reads them.
-  return { predictor: withWholes(both, layout), memoryBytes: memoryBytes + 2 * large.bytes.byteLength }
+  return { predictor: withWholes(both, layout, names), memoryBytes: memoryBytes + 2 * large.bytes.byteLength }
 }
 
 async function openSession(
@@ -177,10 +183,7 @@ async function openSession(
 }
 
 /** Returns how the rows of a manifest contain the inputs of the graph. Throws `artifact_invalid` when they do not. */
-function boundRows(
-  { preprocessing }: Manifest,
-  layout: OnnxLayout,
-): { takesText: readonly boolean[]; width: number } {
+function boundRows({ preprocessing }: Manifest, layout: OnnxLayout): BoundRows {
   // The features that the graph does not use come last.
   const taken = preprocessing.slice(0, layout.columns.length)
   const takes = preprocessing.map(
@@ -202,14 +205,10 @@ function boundRows(
       `the graph takes ${layout.columns.map(({ name }) => name).join(', ')}, in another order than the manifest`,
     )
   const takesText = preprocessing.flatMap((fit, at) => (fit.kind === 'category' ? [takes[at]!] : []))
-  return { takesText, width: inputWidthOf(preprocessing) }
+  return { takesText, width: inputWidthOf(preprocessing), names: taken.map(({ name }) => name) }
 }
 
-/**
- * Opens a graph in a process of ONNX Runtime. With `positiveOfTwo`, only the second of two outputs is returned. `takesText`: for each
- * category column of the rows, whether the graph takes its text; by default the rows only have the graph's texts. `width`: rows may have
- * more inputs, of which the graph takes the first.
- */
+/** Opens a graph in a process of ONNX Runtime. With `positiveOfTwo`, only the second of two outputs is returned. */
 export async function openSessionOf(
   sessions: Sessions,
   {
@@ -219,20 +218,14 @@ export async function openSessionOf(
     positiveOfTwo,
     takesText,
     width,
-  }: {
-    name: string
-    bytes: Uint8Array
-    layout: OnnxLayout
-    positiveOfTwo?: boolean
-    takesText?: readonly boolean[]
-    width?: number
-  },
+    names,
+  }: BoundRows & { name: string; bytes: Uint8Array; layout: OnnxLayout; positiveOfTwo?: boolean },
 ): Promise<Predictor> {
   const { inputs, output, isAlone, isTriedTogether, knownTexts } = layout
   const textsOf = textsOfCategories(takesText ?? ownTextsOf(layout))
   const shape = { inputs: width ?? shapeOf(layout).inputs, textsOf }
   const plan = { inputs, output, isAlone, isTriedTogether, knownTexts, positiveOfTwo }
-  return withWholes(withRefusals(await sessions.open(name, { bytes, plan }, shape)), layout)
+  return withWholes(withRefusals(await sessions.open(name, { bytes, plan }, shape)), layout, names)
 }
 
 /** ONNX Runtime's message about an operator that cannot compute a value, such as a text that is no number. */
@@ -308,24 +301,25 @@ const shownNumber = (value: number): string =>
   Number.isNaN(value) ? 'null' : Math.abs(value) >= 2 ** 53 ? 'one beyond' : String(value)
 
 /** Refuses rows with other values in integer or boolean columns, which ONNX Runtime would not accept. */
-function withWholes(predictor: Predictor, layout: OnnxLayout): Predictor {
-  const columns: { at: number; type: WholeType; column: OnnxColumn | undefined }[] = []
+function withWholes(predictor: Predictor, layout: OnnxLayout, names: readonly string[] = []): Predictor {
+  const columns: { at: number; type: WholeType; name: string | undefined }[] = []
   let [at, columnAt] = [0, 0]
   for (const { type, width } of layout.inputs) {
     if (isWholeType(type))
-      for (let k = 0; k < width; k++) columns.push({ at: at + k, type, column: layout.columns[columnAt + k] })
+      for (let k = 0; k < width; k++)
+        columns.push({ at: at + k, type, name: names[columnAt + k] ?? layout.columns[columnAt + k]?.name })
     if (type !== 'string') at += width
     columnAt += width
   }
   if (columns.length === 0) return predictor
   const { inputs } = predictor
   const refusalOf = (input: Float64Array, row: number): DomainError | undefined => {
-    for (const { at: place, type, column } of columns) {
+    for (const { at: place, type, name } of columns) {
       const value = input[row * inputs + place]!
       if (!wholeTypes[type].has(value))
         return new DomainError(
           'wrong_type',
-          `instance ${row}: the model takes ${wholeTypes[type].what} as ${column?.name}, not ${shownNumber(value)}`,
+          `instance ${row}: the model takes ${wholeTypes[type].what} as ${name}, not ${shownNumber(value)}`,
         )
     }
     return undefined

@@ -125,11 +125,14 @@ describe('a graph with several matrices', () => {
     await sessions.stop()
   })
 
-  it('names the column of a value that is not whole', () => {
+  it.each([
+    ['column', undefined, 'f3'],
+    ['feature', ['a', 'b', 'c', 'colour', 'e'], 'colour'],
+  ])('names the %s of a value that is not whole', (_, names, named) => {
     const { rows: lowered, layout } = openOnnx(bytes)
-    const { predictor } = openRowsOf(lowered!, layout)
+    const { predictor } = openRowsOf(lowered!, layout, { names })
     expect(() => predictor.run(Float64Array.of(0, 0, 1, 2.5, 0), 1, new Float32Array(5))).toThrow(
-      'instance 0: the model takes whole numbers between -2^53 and 2^53 as f3, not 2.5',
+      `instance 0: the model takes whole numbers between -2^53 and 2^53 as ${named}, not 2.5`,
     )
   })
 })
