@@ -74,14 +74,7 @@ export const evaluate =
       log.info({ model, training: trainingId, artifact: artifactDigest }, unchanged)
       return { evaluationId, verdict: 'unchanged', needsPerson: false, reasons: [unchanged] }
     }
-    const champion = await findChampion(store, model)
-    const baseline = champion && (await getVersion(store, champion.version))
-    const anchors =
-      champion === undefined
-        ? []
-        : await listReleased(store, { model, days: anchorDays, except: champion.version, limit: maxAnchors })
-    const signer = openPublicKeys(config.signing, 'artifacts')
-    for (const each of baseline === undefined ? anchors : [baseline, ...anchors]) verifyArtifact(signer, each)
+    const { baseline, anchors } = await findReferences({ store, config }, model)
     const job: EvaluatorJob = {
       definition,
       snapshotDigest,
@@ -141,6 +134,18 @@ export const evaluate =
     log.info({ model, evaluation: evaluationId, verdict, baseline: result.baseline, reasons }, 'evaluated')
     return result
   }
+
+/** Returns the champion, and the recent releases of which the best is the anchor; all with verified signatures. */
+async function findReferences({ store, config }: Pick<Deps, 'store' | 'config'>, model: string) {
+  const keys = openPublicKeys(config.signing, 'artifacts')
+  const champion = await findChampion(store, model)
+  if (champion === undefined) return { baseline: undefined, anchors: [] }
+  const baseline = await getVersion(store, champion.version)
+  const recent = { model, days: anchorDays, except: champion.version, limit: maxAnchors }
+  const anchors = await listReleased(store, recent)
+  for (const version of [baseline, ...anchors]) verifyArtifact(keys, version)
+  return { baseline, anchors }
+}
 
 /** How many trials of its sweep, and how many challengers on these test rows, preceded the challenger; undefined for none. */
 async function searchOf(

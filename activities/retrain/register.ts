@@ -7,13 +7,14 @@ import {
   formatVersion,
   nextVersion,
   type VersionLineage,
+  type VersionNumber,
   type Numbered,
 } from '../../domain/registry/version.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { digestOfJson, getManifest } from '../../store/artifacts.ts'
-import { getEvaluation } from '../../store/training/evaluations.ts'
-import { findRetraining, noteOf } from '../../store/training/retrainings.ts'
-import { getTraining } from '../../store/training/trainings.ts'
+import { getEvaluation, type Evaluation } from '../../store/training/evaluations.ts'
+import { findRetraining, noteOf, type Retraining } from '../../store/training/retrainings.ts'
+import { getTraining, type TrainingRecord } from '../../store/training/trainings.ts'
 import {
   findLatestVersion,
   findVersionOfTraining,
@@ -22,6 +23,7 @@ import {
 } from '../../store/registry/versions.ts'
 import { findGivenNumbers } from '../../store/registry/given-numbers.ts'
 import { servedText, type ServedFacts } from '../../domain/training/served-facts.ts'
+import type { Database } from '../../store/postgres.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getSnapshot, type Snapshot } from '../../store/training/snapshots.ts'
 import { signArtifact } from '../../store/signing/artifact-signatures.ts'
@@ -53,37 +55,13 @@ export const register =
     // The signature requires that the bytes are read and verified once more.
     for (const { digest } of Object.values(manifest.files)) await artifacts.get('artifacts', digest)
     const signer = await openSigner(config.signing, 'artifacts')
-    const { report, artifactDigest } = evaluation
-    const { code, dependencies, hyperparameters, seed, origin, trainedOn, bundle } = manifest.training
-    const lineage: VersionLineage = {
-      ...ids,
-      snapshot: training.snapshotDigest,
-      asOf: retraining?.asOf ?? snapshot.asOf,
-      code,
-      dependencies,
-      hyperparameters,
-      overrides: retraining?.overrides,
-      seed,
-      origin,
-      trainedOn: trainedOn ?? servedOf(snapshot),
-      bundle,
-      metrics: Object.fromEntries(report.metrics.map(({ metric, challenger }) => [metric, challenger])),
-      rows: { train: manifest.training.rows, test: report.rows },
-      newestEvent: snapshot.source['newestEvent'] as string | undefined,
-      floods: snapshot.source['floods'] as string[] | undefined,
-      baseline: evaluation.baselineVersion,
-      requestedBy: retraining?.requestedBy ?? 'unknown',
-      reason: retraining?.reason ?? 'manual',
-      note: noteOf(retraining?.evidence),
-    }
+    const { artifactDigest } = evaluation
+    const lineage = lineageOf(ids, { training, evaluation, retraining, snapshot, manifest })
     const registered = await store.transaction(async (database) => {
       await lockVersions(database, model)
       const known = await findVersionOfTraining(database, trainingId)
       if (known !== undefined) return known
-      const latest = await findLatestVersion(database, model)
-      const previous = latest && { number: latest, of: numberedBy(latest.manifest) }
-      const given = (await findGivenNumbers(database))[model]
-      const number = aboveGiven(nextVersion(previous, numberedBy(manifest)), given)
+      const number = await numberOf(database, model, manifest)
       const version = formatVersion(model, number)
       const stored = await insertVersion(database, {
         version,
@@ -106,7 +84,7 @@ export const register =
           trigger: lineage.reason,
           reason: lineage.note,
           retraining: retrainingId,
-          origin,
+          origin: lineage.origin,
           artifact: artifactDigest,
           snapshot: lineage.snapshot,
           evaluation: evaluationId,
@@ -121,6 +99,50 @@ export const register =
     log.info({ model, version, artifact, training: trainingId }, 'registered')
     return { version, artifactDigest: artifact }
   }
+
+/** Returns the next number of a model, above those of versions that were given a number. */
+async function numberOf(database: Database, model: string, manifest: Manifest): Promise<VersionNumber> {
+  const latest = await findLatestVersion(database, model)
+  const previous = latest && { number: latest, of: numberedBy(latest.manifest) }
+  const given = (await findGivenNumbers(database))[model]
+  return aboveGiven(nextVersion(previous, numberedBy(manifest)), given)
+}
+
+interface LineageSources {
+  training: TrainingRecord
+  evaluation: Evaluation
+  retraining: Retraining | undefined
+  snapshot: Snapshot
+  manifest: Manifest
+}
+
+/** Returns what a version came from. */
+function lineageOf(ids: Omit<RegisterInput, 'model'>, sources: LineageSources): VersionLineage {
+  const { training, evaluation, retraining, snapshot, manifest } = sources
+  const { code, dependencies, hyperparameters, seed, origin, trainedOn, bundle, rows } = manifest.training
+  const { report, baselineVersion: baseline } = evaluation
+  return {
+    ...ids,
+    snapshot: training.snapshotDigest,
+    asOf: retraining?.asOf ?? snapshot.asOf,
+    code,
+    dependencies,
+    hyperparameters,
+    overrides: retraining?.overrides,
+    seed,
+    origin,
+    trainedOn: trainedOn ?? servedOf(snapshot),
+    bundle,
+    metrics: Object.fromEntries(report.metrics.map(({ metric, challenger }) => [metric, challenger])),
+    rows: { train: rows, test: report.rows },
+    newestEvent: snapshot.source['newestEvent'] as string | undefined,
+    floods: snapshot.source['floods'] as string[] | undefined,
+    baseline,
+    requestedBy: retraining?.requestedBy ?? 'unknown',
+    reason: retraining?.reason ?? 'manual',
+    note: noteOf(retraining?.evidence),
+  }
+}
 
 /** A sentence on the logged predictions that became the rows; undefined when the rows came from elsewhere. */
 function servedOf({ source }: Snapshot): string | undefined {
