@@ -51,11 +51,8 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
   const judge = incrementalJudge(policy.limits, recordedNumbers(world.answers))
   const other = rule === undefined ? undefined : baselineRule(rule)
   const guard = breaker(policy.limits.guardRate, breakerAlpha(policy.limits.alpha))
-  const faultMs = faultStart(scenario)
-  const harm = harmCounts(world, faultMs)
-  const business = policy.limits.business && businessTraffic(policy.limits.business, scenario, uniform)
-  const external = policy.limits.external && externalTraffic(policy.limits, scenario, uniform)
-  const pairs = shadowPairs(scenario, world, uniform)
+  const harm = harmCounts(world, faultStart(scenario))
+  const beside = evidenceBeside(plan)
   let state = opened(policy, world)
   let atMs = 0
   let lastTickMs: number | null = null
@@ -69,12 +66,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     byVerdict,
     minutes: atMs / 60_000,
     canaryRequests: harm.requests(),
-    ...(byVerdict &&
-      faultMs !== undefined &&
-      atMs >= faultMs && {
-        canaryRequestsToDetect: harm.requestsSinceFault(),
-        minutesToDetect: (atMs - faultMs) / 60_000,
-      }),
+    ...(byVerdict && harm.detection(atMs)),
     excessBad: harm.excessBad(),
   })
 
@@ -102,12 +94,8 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     if (tick) {
       const counted = other ? tick : stoppedByBreaker(tick, guard, uniform)
       lastTickMs = atMs
-      if (state.stage === 'shadow') pairs?.add(counted.canary.requests, atMs)
-      else {
-        harm.add(counted)
-        business?.add(counted, { index: state.routings.length, shareBp: exposedBp(state) }, atMs)
-        external?.add(counted, atMs)
-      }
+      if (state.stage !== 'shadow') harm.add(counted)
+      beside.add(counted, state, atMs)
       if (!other) judge.add(state.stage === 'shadow' ? { ...counted, shadow: true } : counted)
       else if (other.add(counted)) {
         dispatch(judged(atMs, 'fail', `${rule} rolls back`))
@@ -127,9 +115,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
       stage: stageOf(state, limits, elapsedMs),
       staleMs: lastTickMs === null ? null : atMs - lastTickMs,
       paired: traffic.paired(atMs),
-      disagreement: pairs?.evidence(),
-      business: business?.evidence(atMs),
-      external: state.stage === 'shadow' ? undefined : external?.evidence(),
+      ...beside.evidence(state, atMs),
       // The simulated system has one replica.
       breakers: { open: guard.isOpen() ? 1 : 0, replicas: 1 },
     })
@@ -151,7 +137,30 @@ function harmCounts(world: SimulatedWorld, faultMs = Infinity) {
     },
     excessBad: () => Math.max(0, bad - expectedBad),
     requests: () => requests,
-    requestsSinceFault: () => requestsSinceFault,
+    /** Canary requests and minutes from the fault to a rollback at `atMs`; undefined before the fault. */
+    detection: (atMs: number) =>
+      atMs < faultMs
+        ? undefined
+        : { canaryRequestsToDetect: requestsSinceFault, minutesToDetect: (atMs - faultMs) / 60_000 },
+  }
+}
+
+/** What the judge reads beside the ticks: pairs of the shadow, and what users and other systems tell of the arms. */
+function evidenceBeside({ policy: { limits }, scenario, world, uniform }: Simulated) {
+  const business = limits.business && businessTraffic(limits.business, scenario, uniform)
+  const external = limits.external && externalTraffic(limits, scenario, uniform)
+  const pairs = shadowPairs(scenario, world, uniform)
+  return {
+    add(tick: CanaryTick, state: ReleaseState, atMs: number): void {
+      if (state.stage === 'shadow') return pairs?.add(tick.canary.requests, atMs)
+      business?.add(tick, { index: state.routings.length, shareBp: exposedBp(state) }, atMs)
+      external?.add(tick, atMs)
+    },
+    evidence: ({ stage }: ReleaseState, atMs: number) => ({
+      disagreement: pairs?.evidence(),
+      business: business?.evidence(atMs),
+      external: stage === 'shadow' ? undefined : external?.evidence(),
+    }),
   }
 }
 
