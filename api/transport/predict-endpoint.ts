@@ -54,10 +54,12 @@ const routeOf = ({ protocol, model, version }: Target): string => {
   return version === undefined ? '/v2/models/:name/infer' : '/v2/models/:name/versions/:version/infer'
 }
 
+interface EndpointDeps extends Pick<ApiDeps, 'authentication' | 'serving' | 'log' | 'invocationsModel'> {
+  tracing?: PredictionTracing | undefined
+}
+
 export function createPredictEndpoint(
-  deps: Pick<ApiDeps, 'authentication' | 'serving' | 'log' | 'invocationsModel'> & {
-    tracing?: PredictionTracing | undefined
-  },
+  deps: EndpointDeps,
   refusals: Map<string, number>,
   limits: EndpointLimits = defaultLimits,
 ): PredictEndpoint {
@@ -68,17 +70,7 @@ export function createPredictEndpoint(
   const throttle = createReadThrottle(queue.isIdle)
   const bodies = createBodyReader(limits)
 
-  const refuse = (target: Target, exchange: SharedExchange, thrown: unknown, span?: PredictionSpan): void => {
-    const { headers, path } = exchange
-    const problem = problemOf(thrown, requestIdFrom(headers[correlationHeader]), (defect, id) =>
-      log.error({ requestId: id, err: defect }, 'defect'),
-    )
-    refusals.set(problem.code, (refusals.get(problem.code) ?? 0) + 1)
-    if (span !== undefined) tracing!.end(span, problem.status, problem.code)
-    httpRequests.of('POST', routeOf(target), problem.status).requests++
-    const text = Buffer.from(textOfProblem(problem, path)).toString('latin1')
-    exchange.send(problem.status, Object.entries(headersOf(problem, path)).flat(), text)
-  }
+  const refuse = createRefusal({ log, tracing }, refusals)
   /** Refuses an overdue request and stops reading from its connection for a while. */
   const refuseLate = (target: Target, exchange: SharedExchange, refusal: DomainError): void => {
     const { socket, shouldKeepAlive } = exchange
@@ -108,11 +100,7 @@ export function createPredictEndpoint(
       const withinMs = remainingMs(headers[deadlineHeader], waitedMs)
       const late = tooLate(waitedMs, withinMs, limits)
       if (late !== undefined) return refuseLate(target, exchange, late)
-      const plain = decompressed(body, headers['content-encoding'], limits.maxBytes)
-      requireNoKey(plain)
-      const type = headers['content-type']
-      if (type !== json && type !== undefined)
-        requireMediaType(type, protocol === 'infer' ? inferMedia : undefined)
+      const plain = plainBody(target, headers, body, limits)
       const requestId = headers[requestIdHeader]
       const request = {
         model,
@@ -181,6 +169,39 @@ export function createPredictEndpoint(
       )
     },
   }
+}
+
+/** Returns a function that answers a request with the problem that was thrown, and counts it. */
+function createRefusal(
+  { log, tracing }: Pick<EndpointDeps, 'log' | 'tracing'>,
+  refusals: Map<string, number>,
+) {
+  return (target: Target, exchange: SharedExchange, thrown: unknown, span?: PredictionSpan): void => {
+    const { headers, path } = exchange
+    const problem = problemOf(thrown, requestIdFrom(headers[correlationHeader]), (defect, id) =>
+      log.error({ requestId: id, err: defect }, 'defect'),
+    )
+    refusals.set(problem.code, (refusals.get(problem.code) ?? 0) + 1)
+    if (span !== undefined) tracing!.end(span, problem.status, problem.code)
+    httpRequests.of('POST', routeOf(target), problem.status).requests++
+    const text = Buffer.from(textOfProblem(problem, path)).toString('latin1')
+    exchange.send(problem.status, Object.entries(headersOf(problem, path)).flat(), text)
+  }
+}
+
+/** Returns the body without its compression. Throws for a body that holds a key or is of another media type. */
+function plainBody(
+  { protocol }: Target,
+  headers: SharedExchange['headers'],
+  body: Buffer,
+  { maxBytes }: EndpointLimits,
+): Buffer {
+  const plain = decompressed(body, headers['content-encoding'], maxBytes)
+  requireNoKey(plain)
+  const type = headers['content-type']
+  if (type !== json && type !== undefined)
+    requireMediaType(type, protocol === 'infer' ? inferMedia : undefined)
+  return plain
 }
 
 /** Returns how many more milliseconds the caller waits; undefined without a deadline. */
