@@ -24,7 +24,7 @@ const ranMs = ({ pid }: ChildProcess): number =>
   Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6
 
 const expectPolicy = (child: ChildProcess, policy: number) =>
-  expect.poll(() => fieldOf(child, 'policy'), { timeout: 20_000 }).toBe(policy)
+  expect.poll(() => fieldOf(child, 'policy')).toBe(policy)
 
 /** Whether this process has the capability to leave the policy `SCHED_IDLE`. */
 const isPrivileged = (): boolean => {
@@ -43,7 +43,7 @@ it.runIf(isPrivileged())(
     runInBackground(child)
     const beganMs = ranMs(child)
     // With SCHED_IDLE alone it would have 0.3 % of the processor, and need a minute.
-    await expect.poll(() => ranMs(child) - beganMs, { timeout: 20_000 }).toBeGreaterThan(200)
+    await expect.poll(() => ranMs(child) - beganMs).toBeGreaterThan(200)
     await expectPolicy(child, batch)
     // A process that wants no processor does not starve, also on a busy machine.
     child.kill('SIGSTOP')
@@ -65,9 +65,9 @@ it('has the policy of batches, with the longest slice, where the system would no
   expect(fieldOf(child, 'prio')).toBe(125)
   const [major = 0, minor = 0] = release().split('.').map(Number)
   if (major > 6 || (major === 6 && minor >= 12)) expect(fieldOf(child, 'se\\.slice')).toBe(100_000_000)
-  await expect.poll(() => watching.exitCode, { timeout: 10_000 }).toBe(0)
+  await expect.poll(() => watching.exitCode).toBe(0)
   const beganMs = ranMs(child)
-  await expect.poll(() => ranMs(child) - beganMs, { timeout: 10_000 }).toBeGreaterThan(200)
+  await expect.poll(() => ranMs(child) - beganMs).toBeGreaterThan(200)
   expect(fieldOf(child, 'policy')).toBe(batch)
 })
 
