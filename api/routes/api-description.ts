@@ -1,6 +1,6 @@
 /** `/openapi.json` and `/docs`: describes the API, generated from the declared routes. */
 import { DomainError, errorTable } from '../../domain/errors.ts'
-import { defineRoute, viewers, type RouteDefinition } from '../http/route.ts'
+import { defineRoute, rolesOf, viewers, type RouteDefinition } from '../http/route.ts'
 import { explorerHeaders, explorerPage, findSwaggerAsset } from '../http/swagger-ui.ts'
 import { describe } from '../http/openapi.ts'
 import type { ApiDeps } from '../deps.ts'
@@ -79,7 +79,7 @@ function docs(routes: readonly RouteDefinition[]): string {
   const rows = routes.map(({ method, path, allow, summary }) => [
     method.toUpperCase(),
     path,
-    typeof allow === 'string' ? (allow === 'public' ? 'public' : 'predictor, admin') : allow.join(', '),
+    allow === 'public' ? 'public' : rolesOf(allow).join(', '),
     summary,
   ])
   const errors = Object.entries(errorTable).map(([code, kind]) => [
@@ -91,6 +91,7 @@ function docs(routes: readonly RouteDefinition[]): string {
   return htmlDocument(
     'Tenure: the API',
     [
+      '<p><a href="/">Dashboard</a> · <a href="/docs">Try the API</a></p>',
       `<p>${escapeHtml('Send "Authorization: Bearer <key>". As OpenAPI 3.1: ')}<a href="/openapi.json">/openapi.json</a></p>`,
       htmlTable(['Method', 'Path', 'Roles', 'Summary'], rows),
       '<h2>Errors</h2>',

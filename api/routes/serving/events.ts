@@ -1,4 +1,5 @@
 /** `POST /v1/events`: stores the actions of users after predictions: one event, a list of events or NDJSON. */
+import { groupedDigits } from '../../../domain/figures.ts'
 import { buffer } from 'node:stream/consumers'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
@@ -46,7 +47,7 @@ const counts = {
 
 export const eventRoutes = ({ store, subjects, serving }: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/events', 'labellers', {
-    summary: `Store events of users: what happened after a prediction, by its prediction_id or by the routing_key of its requests. The body is one event, {"events": […]} with at most ${maxEvents}, or NDJSON. An event that is sent again, with the same id or without an id and with the same fields, changes nothing. Refused events of a list are reported and do not affect the others; a single refused event is an error. A predictor may send those of predictions that were made with its own key.`,
+    summary: `Store events of users: what happened after a prediction, by its prediction_id or by the routing_key of its requests. The body is one event, {"events": […]} with at most ${groupedDigits(maxEvents)}, or NDJSON. An event that is sent again, with the same id or without an id and with the same fields, changes nothing. Refused events of a list are reported and do not affect the others; a single refused event is an error. A predictor may send those of predictions that were made with its own key.`,
     answers: {
       200: 'The number of events received, accepted, newly stored, of unknown predictions, and refused, and the first refused ones',
     },

@@ -1,4 +1,5 @@
 /** `POST /v1/outcomes` and `/v1/outcomes/bulk`: stores observed outcomes of predictions, from a list, a file or a table. */
+import { groupedDigits } from '../../../domain/figures.ts'
 import { bulkOutcomesAnswer, outcomesAnswer } from '../answers/admin.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
@@ -52,7 +53,7 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
     },
   }),
   defineRoute('post', '/v1/outcomes/bulk', 'labellers', {
-    summary: `Store many outcomes with the columns prediction_id, value, observed_at: streamed NDJSON or CSV; a Parquet file of at most ${parquetLimits.fileBytes / 1_048_576} MiB and ${parquetLimits.rows} rows; or, for an admin, the first ${maxTableRows} rows of a table or view of this database, named as JSON {"schema"?, "table", "columns"?, "since"?}. Refused outcomes are reported and do not affect the others. The request can be repeated.`,
+    summary: `Store many outcomes with the columns prediction_id, value, observed_at: streamed NDJSON or CSV; a Parquet file of at most ${parquetLimits.fileBytes / 1_048_576} MiB and ${groupedDigits(parquetLimits.rows)} rows; or, for an admin, the first ${groupedDigits(maxTableRows)} rows of a table or view of this database, named as JSON {"schema"?, "table", "columns"?, "since"?}. Refused outcomes are reported and do not affect the others. The request can be repeated.`,
     answers: { 200: 'The counts, and the first refused outcomes; next_since when a table has more rows' },
     answerSchema: bulkOutcomesAnswer,
     contentTypes: allMedia,

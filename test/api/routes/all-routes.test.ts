@@ -460,6 +460,8 @@ describe('the state of the process', () => {
     expect(page.headers.get('content-type')).toMatch(/^text\/html/)
     expect(page.text).toContain('/v1/models/:name/predict')
     expect(page.text).toContain('missing_feature')
+    expect(page.text).toMatch(/\/v1\/outcomes<\/td><td data-head="Roles">predictor, labeller, admin</)
+    expect(page.text).toContain('name="viewport"')
     expect((await get('/')).text).toContain('iris_v1.0.0')
   })
 })
