@@ -92,6 +92,10 @@ export function shortReason(reason: string): string {
   return others.length === 0 ? first : `${first} …`
 }
 
+/** Leaves out the words that stand before a reason: `rolled back by ada` → `by ada`. */
+export const withoutFirst = (words: string, reason: string): string =>
+  reason.startsWith(`${words} `) ? reason.slice(words.length + 1) : reason
+
 /** Shortens the times in a sentence to minutes. */
 export const readable = (sentence: string): string => sentence.replaceAll(timesInSentence, '$1 $2 UTC')
 

@@ -15,6 +15,7 @@ import {
   stageText,
   stageTone,
   verdictTones,
+  withoutFirst,
 } from '../../labels.ts'
 import { gateTones } from './evaluation.tsx'
 import type { ShownVerdict } from '../../../../store/dashboard/release-detail.ts'
@@ -60,10 +61,6 @@ export function verdictLine(subject: ReleaseSubject): Line {
   if (candidate?.report === undefined) return { tone: 'quiet', word: 'no data yet', why: '' }
   return gateLine(candidate.report, state.baseline)
 }
-
-/** Leaves out the words that the badge says: `rolled back by ada` → `by ada`. */
-const withoutFirst = (words: string, why: string): string =>
-  why.startsWith(`${words} `) ? why.slice(words.length + 1) : why
 
 /** Returns the newest verdict of the running stage, and not of an earlier one. */
 function runningLine(subject: ReleaseSubject): Line | undefined {

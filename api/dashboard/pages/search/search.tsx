@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { maxSearchLength, searchEverything, type SearchResult } from '../../../services/search.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { Age, Badge, TextField } from '../../components/elements.tsx'
-import { plain, shortReason } from '../../labels.ts'
+import { plain, shortReason, withoutFirst } from '../../labels.ts'
 
 const maxOfAKind = 5
 
@@ -34,9 +34,14 @@ export const searchPage = definePage({
 /** Shows a retraining by the name of its model, because its id has no meaning for the reader. */
 const nameText = (name: string): string => /^retrain\/([^/]+)\//.exec(name)?.[1] ?? name
 
-/** Converts identifiers to words: `rolled_back: 7 of 533 …` → `rolled back: 7 of 533 …`. */
-const detailText = (detail: string): string =>
-  shortReason(detail.replace(/^[a-z_]+(?=:|$)/, (state) => plain(state)))
+/** Converts identifiers to words: `rolled_back: 7 of 533 …` → `rolled back: 7 of 533 …`, and `rolled_back: rolled back by ada` once. */
+export function detailText(detail: string): string {
+  const [, state = '', reason] = /^([a-z_]+)(?:: (.*))?$/s.exec(detail) ?? []
+  if (state === '') return shortReason(detail)
+  return shortReason(
+    reason === undefined ? plain(state) : `${plain(state)}: ${withoutFirst(plain(state), reason)}`,
+  )
+}
 
 const Results = ({
   text,
