@@ -6,6 +6,7 @@ import { readVersion } from '../temporal.config.ts'
 import { commandProblemOf, type Client } from './client/client.ts'
 import { connectToApi } from './client/connection.ts'
 import { didYouMean } from './client/did-you-mean.ts'
+import { prose } from './commands/format.ts'
 import { suggestModel } from './client/suggest-model.ts'
 import { exitCodeHelp, exitCodeOf, exitCodes, type ExitCode, type CommandProblem } from './exit-codes.ts'
 import { openTerminal, type Streams, type Terminal } from './terminal.ts'
@@ -248,6 +249,8 @@ const withoutSecrets = (problem: CommandProblem): CommandProblem =>
 
 function printProblem(terminal: Terminal, problem: CommandProblem): void {
   if (terminal.json) return terminal.complain(JSON.stringify(problem))
-  terminal.complain(`${terminal.paint('red', 'error')} ${problem.detail} (${problem.code})`)
+  // A usage error repeats what was typed.
+  const detail = problem.code === 'usage' ? problem.detail : prose(problem.detail)
+  terminal.complain(`${terminal.paint('red', 'error')} ${detail} (${problem.code})`)
   if (problem.remedy !== undefined) terminal.complain(`      ${problem.remedy}`)
 }

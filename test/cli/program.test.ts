@@ -13,6 +13,7 @@ let url: string
 const answers: Record<string, { status: number; body: string; type?: string }> = {
   '/good': { status: 200, body: '{"rows":[1]}' },
   '/refused': { status: 409, body: problem('command_refused', 'it has ended') },
+  '/ended': { status: 409, body: problem('command_refused', 'it ended at 2026-11-27T01:37:04.280Z') },
   '/no-champion': { status: 503, body: problem('no_champion', 'iris has no champion') },
   '/missing': { status: 404, body: problem('release_not_found', 'no release rel_1') },
   '/down': { status: 503, body: problem('postgres_unavailable', 'Postgres did not answer') },
@@ -104,6 +105,7 @@ describe('a command', () => {
 
   it.each([
     ['/refused', exitCodes.refused, 'it has ended (command_refused)'],
+    ['/ended', exitCodes.refused, 'it ended at 2026-11-27 01:37:04 UTC (command_refused)'],
     ['/no-champion', exitCodes.refused, 'iris has no champion (no_champion)'],
     ['/missing', exitCodes.notFound, 'no release rel_1 (release_not_found)'],
     ['/down', exitCodes.unreachable, 'Postgres did not answer (postgres_unavailable)'],
