@@ -377,7 +377,7 @@ describe('an alert of a release that awaits an answer', () => {
     await arrived(2)
     expect(new Set(got.map(({ path }) => path))).toEqual(new Set(['/chat', '/night']))
     expect(got[0]?.text).toContain(`*Approve ${version}? `)
-    expect(got[0]?.text).toContain('olga requested it and cannot approve')
+    expect(got[0]?.text).toContain('Requested by olga, who cannot approve')
     expect(got[0]?.text).toContain(`<https://tenure.example/releases/${state.id}|Open release>`)
 
     // More than half of the time has passed since both were recorded as sent, which happens after they have arrived.
@@ -428,7 +428,7 @@ describe('an alert of a release that awaits an answer', () => {
     const [decision] = await listAlerts(deps.store, { models: [state.model], open: true })
     expect(decision).toMatchObject({
       kind: 'decision_needed',
-      message: expect.stringContaining(`Decide on ${version}? canary 1 %: 3 of 10 requests`) as string,
+      message: expect.stringContaining(`Decide on ${version}? Canary 1 %: 3 of 10 requests`) as string,
     })
     await save({ stage: 'probation', promoted: true, enteredMs: Date.now() })
     await report()

@@ -156,7 +156,7 @@ it('the feature counts of a model are those that the monitor judges, and tenure 
   }
   const counted = (shift: number) => `{${countBins(profile.features[0]!, lengths(shift)).join()}}`
   await fixture.store
-    .query(sql`update versions set manifest = manifest || ${JSON.stringify({ profile })}::jsonb
+    .query(sql`update versions set manifest = manifest || ${JSON.stringify({ features: {}, profile })}::jsonb
     where version = 'iris_v1.0.0'`)
   await fixture.store
     .query(sql`insert into feature_counts (model, version, hour, replica_id, kind, name, counts)
