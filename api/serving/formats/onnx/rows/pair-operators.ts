@@ -112,15 +112,13 @@ const power: RowOperator = (context) => {
   if (constant.size > 1) return powers(context, from, constant)
   const exponent = constant.values()?.[0]
   if (exponent === undefined || !Number.isFinite(exponent)) return undefined
-  const isProduct = exponent === 2 || exponent === 3
+  const product = { 2: vectorFunctions.squareOfLine, 3: vectorFunctions.cubeOfLine }[exponent]
+  if (product !== undefined)
+    return replaced(context, from, { apply: { of: product, constants: [1, 0] }, work: 2, isExact: true })
   return replaced(context, from, {
-    work: isProduct ? 2 : exponentialWork,
-    isExact: isProduct,
+    work: exponentialWork,
     apply(values, offset, count) {
-      for (let i = offset; i < offset + count; i++) {
-        const x = values[i]!
-        values[i] = exponent === 2 ? x * x : exponent === 3 ? Math.fround(x * x) * x : x ** exponent
-      }
+      for (let i = offset; i < offset + count; i++) values[i] = values[i]! ** exponent
     },
   })
 }
