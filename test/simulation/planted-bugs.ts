@@ -79,11 +79,11 @@ export const plants: readonly Plant[] = [
     'const { shadow: _shadow, release: _release, ...rest } = route\n  const kept',
   ),
   plant(
-    'exposure-from-arrival',
-    'the exposure counts from the arrival of the answer',
+    'exposure-from-loading',
+    'the exposure counts from when the versions of the route are loaded',
     'api/serving/routing/routing.ts',
     'rows.take(row, sentAt)',
-    'rows.take(row, clock.now())',
+    'rows.take(row, { valueOf: () => clock.now() })',
   ),
   plant(
     'exposure-from-now',
