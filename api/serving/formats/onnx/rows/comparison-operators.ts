@@ -6,7 +6,6 @@ import { addCombination, type ColumnFunction } from '../../../network/row-steps.
 import { inMemory } from './doubles/double-operators.ts'
 import {
   infinitiesOf,
-  noBuffer,
   operandOf,
   valueIn,
   type OperatorContext,
@@ -22,8 +21,8 @@ function combined(
   const tails = types.flatMap((_, input) => context.value(input)?.tail ?? [])
   const rank = tails.length === 0 ? 0 : 1
   const parts = types.map((wanted, input) => {
-    const part = inFloats(context, operandOf(context, input, rank))
-    return part?.type === wanted && part.tail.length === rank ? part : undefined
+    const part = operandOf(context, input, rank)
+    return part?.type === wanted && part.tail.length === rank ? inMemory(context.program, part) : undefined
   })
   const found = parts.filter((part) => part !== undefined)
   const width = Math.max(...found.map((part) => part.width))
@@ -34,10 +33,6 @@ function combined(
   const buffer = addCombination(context.program, found, of)
   return [valueIn(buffer, width, { type, tail: rank === 0 ? [] : [width], isExact })]
 }
-
-/** Writes truths about numbers of 64 bits to the memory, where these operators read. */
-const inFloats = ({ program }: OperatorContext, part: RowValue | undefined): RowValue | undefined =>
-  part?.buffer === noBuffer ? { ...inMemory(program, part), type: part.type } : part
 
 const compared =
   (of: (a: number, b: number) => boolean): RowOperator =>

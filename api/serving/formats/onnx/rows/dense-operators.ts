@@ -9,7 +9,7 @@ import { buildForest } from '../../trees/forest.ts'
 import { predictorOf } from '../../trees/predictor.ts'
 import { readEnsemble } from '../tree-ensemble.ts'
 import { floatType } from './constants.ts'
-import { doublesIn } from './doubles/double-operators.ts'
+import { doublesIn, rowCastToFloats } from './doubles/double-operators.ts'
 import { addReplacement, replaced, type Replacement } from './replacement.ts'
 import {
   columnNumbers,
@@ -104,11 +104,9 @@ const scoreFunctions: ReadonlyMap<string, Replacement['apply']> = new Map<string
 ])
 
 const linearClassifier: RowOperator = (context) => {
-  const { attributes, value, program } = context
-  const from = value(0)
-  // The operator first casts every number to 32 bits.
-  if (from === undefined || from.type === 'text' || from.type === 'bool' || from.tail.length !== 1)
-    return undefined
+  const { attributes, program } = context
+  const from = rowCastToFloats(context)
+  if (from === undefined) return undefined
   const post = attributes.text('post_transform') ?? 'NONE'
   const apply = scoreFunctions.get(post)
   const units = attributes.count('intercepts')

@@ -32,9 +32,13 @@ export const doublesIn = (view: RowValue): DoubleColumn[] =>
     return (row) => floats[first + row * stride]!
   })
 
-/** Writes computed numbers to the memory, rounded to 32 bits; returns other values unchanged. */
+/**
+ * Writes computed numbers to the memory, rounded to 32 bits, and truths about them; returns other values unchanged. Operators of 32 bits that
+ * take other types than floats need it.
+ */
 export function inMemory(program: RowProgram, value: RowValue): RowValue {
   const { doubles, width, tail, isExact } = value
+  const type = value.type === 'double' ? 'float' : value.type
   if (value.buffer !== noBuffer || doubles === undefined) return value
   const buffer = addBuffer(program, width)
   addStep(program, width * 4, (machine) => {
@@ -44,7 +48,15 @@ export function inMemory(program: RowProgram, value: RowValue): RowValue {
         for (let k = 0; k < width; k++) machine.floats[buffer.at + row * buffer.stride + k] = read[k]!(row)
     }
   })
-  return valueIn(buffer, width, { tail, isExact })
+  return valueIn(buffer, width, { type, tail, isExact })
+}
+
+/** Returns the first input as classifiers of ai.onnx.ml read it: one list per row, cast to 32 bits. Undefined for texts, truths and other shapes. */
+export function rowCastToFloats({ value, program }: OperatorContext): RowValue | undefined {
+  const from = value(0)
+  if (from === undefined || from.type === 'text' || from.type === 'bool' || from.tail.length !== 1)
+    return undefined
+  return inMemory(program, from)
 }
 
 /** The work of a 64-bit number, in multiplications. */

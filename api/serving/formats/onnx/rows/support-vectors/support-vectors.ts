@@ -6,7 +6,7 @@ import { addBuffer, addStep, firstFloat, type RowView } from '../../../../networ
 import { addDense, addReduction, vectorWork, type RowReduction } from '../../../../network/row-steps.ts'
 import { vectorFunctions } from '../../../../network/vector-functions.ts'
 import type { Attributes } from '../../attributes.ts'
-import { inMemory } from '../doubles/double-operators.ts'
+import { rowCastToFloats } from '../doubles/double-operators.ts'
 import { createClassScores, type ClassPairs } from './class-pairs.ts'
 import { addReplacement, type Replacement } from '../replacement.ts'
 import {
@@ -138,19 +138,13 @@ function classPairsOf(attributes: Attributes): ClassPairs | undefined {
 const maxClasses = 100
 
 const svmClassifier: RowOperator = (context) => {
-  const { attributes, value, program } = context
-  const given = value(0)
-  // The operator first casts every number to 32 bits.
-  if (given === undefined || !['float', 'double', 'whole'].includes(given.type)) return undefined
+  const { attributes, program } = context
   const pairs =
     (attributes.text('post_transform') ?? 'NONE') === 'NONE' ? classPairsOf(attributes) : undefined
-  if (pairs === undefined || given.tail.length !== 1) return undefined
+  const from = pairs && rowCastToFloats(context)
+  if (pairs === undefined || from === undefined) return undefined
   const { counts, coefficients } = pairs
-  const compared = comparedVectors(
-    context,
-    inMemory(program, given),
-    coefficients.length / (counts.length - 1),
-  )
+  const compared = comparedVectors(context, from, coefficients.length / (counts.length - 1))
   if (compared === undefined) return undefined
   program.otherBytes += coefficients.byteLength
   const buffer = addBuffer(program, counts.length)

@@ -129,6 +129,28 @@ it.each<[string, Buffer]>([
       of('Relu', ['h'], 'y'),
     ]),
   ],
+  [
+    'the scores of a linear classifier',
+    graphOf(
+      [
+        ...filled,
+        of('Sub', ['known', 'means'], 'z'),
+        node({
+          op: 'LinearClassifier',
+          domain: ml,
+          inputs: ['z'],
+          outputs: ['label', 'y'],
+          attributes: {
+            classlabels_ints: [0, 1],
+            coefficients: { floats: [1, 2, -3, 4] },
+            intercepts: { floats: [0.1, 0.2] },
+            post_transform: 'NONE',
+          },
+        }),
+      ],
+      float,
+    ),
+  ],
   ['a softmax', graphOf([...filled, of('Softmax', ['known'], 'y', { attributes: { axis: 1 } })])],
   ...['Abs', 'Neg', 'Sqrt', 'Reciprocal', 'Exp', 'Log', 'Tanh'].map((op): [string, Buffer] => [
     op,
