@@ -12,6 +12,7 @@ import { vectorFunctions } from '../../../network/vector-functions.ts'
 import type { Attributes } from '../attributes.ts'
 import { floatType } from './constants.ts'
 import { foundDomain } from './found/shares.ts'
+import { reductions } from './reduction-operators.ts'
 import { replaced, type Replacement, type VectorOf } from './replacement.ts'
 import {
   columnNumbers,
@@ -144,11 +145,11 @@ const logSoftmax: RowFunction = (values, offset, count) => {
 
 /** Applies a function along the numbers of a row; undefined for any other axis. */
 const alongRow =
-  (apply: RowFunction): RowOperator =>
+  (apply: RowFunction, { usualAxis = 1, work = exponentialWork } = {}): RowOperator =>
   (context) => {
-    const axis = context.attributes.whole('axis') ?? 1
+    const axis = context.attributes.whole('axis') ?? usualAxis
     if (!isRowOfFloats(context.value(0)) || (axis !== 1 && axis !== -1)) return undefined
-    return mapped(context, { apply, work: exponentialWork })
+    return mapped(context, { apply, work })
   }
 
 /** The norms as ONNX Runtime computes them: in 32 bits, and MAX by the largest number instead of the largest absolute value. */
@@ -183,30 +184,20 @@ const normalizer: RowOperator = (context) => {
   return mapped(context, { apply: norms[norm], work: 4 })
 }
 
+/** Divides the numbers of a row by what `of` gives of them. Where that is 0, `otherwise` gives each number. */
+const dividedBy =
+  (of: RowReduction, otherwise: (x: number) => number = () => 0): RowFunction =>
+  (values, offset, count) => {
+    const divisor = of(values, offset, count)
+    for (let i = offset; i < offset + count; i++)
+      values[i] = divisor === 0 ? otherwise(values[i]!) : values[i]! / divisor
+  }
+
+const shareOfSum = dividedBy(reductions.ReduceL1)
+
 const lpNormalization: RowOperator = (context) => {
-  const { attributes, value } = context
-  const axis = attributes.whole('axis') ?? -1
-  const norm = { 1: sumNorm, 2: rootNorm }[attributes.whole('p') ?? 2]
-  if (norm === undefined || !isRowOfFloats(value(0)) || (axis !== 1 && axis !== -1)) return undefined
-  return mapped(context, {
-    work: 4,
-    apply(values, offset, count) {
-      const divisor = norm(values, offset, count)
-      for (let i = offset; i < offset + count; i++) values[i] = divisor === 0 ? 0 : values[i]! / divisor
-    },
-  })
-}
-
-const sumNorm: RowReduction = (values, offset, count) => {
-  let sum = 0
-  for (let i = offset; i < offset + count; i++) sum += Math.abs(values[i]!)
-  return Math.fround(sum)
-}
-
-const rootNorm: RowReduction = (values, offset, count) => {
-  let sum = 0
-  for (let i = offset; i < offset + count; i++) sum += values[i]! * values[i]!
-  return Math.sqrt(Math.fround(sum))
+  const apply = { 1: shareOfSum, 2: dividedBy(reductions.ReduceL2) }[context.attributes.whole('p') ?? 2]
+  return apply && alongRow(apply, { usualAxis: -1, work: 4 })(context)
 }
 
 /** Divides by the sum of the row; where that is 0, each number plus 1 is divided by a constant. */
@@ -214,16 +205,7 @@ const shares: RowOperator = (context) => {
   const [from, count] = [context.value(0), context.constant(1)]
   const equal = count?.size === 1 && count.type === floatType ? count.values()?.[0] : undefined
   if (!isRowOfFloats(from) || equal === undefined) return undefined
-  return mapped(context, {
-    work: 4,
-    apply(values, offset, count) {
-      let sum = 0
-      for (let i = offset; i < offset + count; i++) sum += values[i]!
-      const divisor = Math.fround(sum)
-      for (let i = offset; i < offset + count; i++)
-        values[i] = divisor === 0 ? (values[i]! + 1) / equal : values[i]! / divisor
-    },
-  })
+  return mapped(context, { work: 4, apply: dividedBy(reductions.ReduceSum, (x) => (x + 1) / equal) })
 }
 
 /**
@@ -236,8 +218,7 @@ const linearShares: RowOperator = (context) =>
     apply(values, offset, count) {
       for (let i = offset; i < offset + count; i++)
         if (values[i]! < 0.5) values[i] = 1 - Math.fround(1 - values[i]!)
-      const divisor = sumNorm(values, offset, count)
-      for (let i = offset; i < offset + count; i++) values[i] = divisor === 0 ? 0 : values[i]! / divisor
+      shareOfSum(values, offset, count)
     },
   })
 

@@ -111,7 +111,7 @@ const logSumExp: RowReduction = (values, offset, count) => {
 }
 
 /** The reductions by their names in ai.onnx. */
-export const reductions: Readonly<Record<string, RowReduction>> = {
+export const reductions = {
   ReduceSum: sumOf((x) => x),
   ReduceMean: sumOf(
     (x) => x,
@@ -121,7 +121,7 @@ export const reductions: Readonly<Record<string, RowReduction>> = {
   ReduceL2: sumOf((x) => x * x, Math.sqrt),
   ReduceSumSquare: sumOf((x) => x * x),
   ReduceProd: product,
-}
+} satisfies Readonly<Record<string, RowReduction>>
 
 export const reductionOperators: Readonly<Record<string, RowOperator>> = {
   ...operatorsOf(reductions, (of) => reduction(of)),

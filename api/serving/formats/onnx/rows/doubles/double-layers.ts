@@ -203,20 +203,6 @@ const softmax: ListFunction = (numbers) => {
   for (let k = 0; k < numbers.length; k++) numbers[k] = numbers[k]! / sum
 }
 
-/** Divides by the sum of absolute values, or by the root of the sum of squares. */
-const normalization =
-  (of: (x: number) => number, end: (sum: number) => number): ListFunction =>
-  (numbers) => {
-    let sum = 0
-    for (const each of numbers) sum += of(each)
-    const divisor = end(sum)
-    for (let k = 0; k < numbers.length; k++) numbers[k] = divisor === 0 ? 0 : numbers[k]! / divisor
-  }
-const normalizations: Readonly<Record<number, ListFunction>> = {
-  1: normalization(Math.abs, (sum) => sum),
-  2: normalization((x) => x * x, Math.sqrt),
-}
-
 /** Replaces the numbers of a row by a function of all of them. */
 function listed(context: OperatorContext, apply: ListFunction, work: number): RowValue[] | undefined {
   const from = context.value(0)
@@ -241,19 +227,6 @@ const alongRow =
     return apply && listed(context, apply, work)
   }
 
-/** Divides by the sum of the row; where that is 0, each number plus 1 is divided by a constant. */
-const shares: RowOperator = (context) => {
-  const count = context.constant(1)
-  const equal = count?.size === 1 && count.type === doubleType ? count.values()?.[0] : undefined
-  if (equal === undefined) return undefined
-  const apply: ListFunction = (numbers) => {
-    const sum = numbers.reduce((total, each) => total + each, 0)
-    for (let k = 0; k < numbers.length; k++)
-      numbers[k] = sum === 0 ? (numbers[k]! + 1) / equal : numbers[k]! / sum
-  }
-  return listed(context, apply, doubleWork)
-}
-
 const totalOf =
   (of: (x: number) => number, end: (total: number, count: number) => number = (total) => total) =>
   (numbers: Float64Array): number => {
@@ -262,7 +235,7 @@ const totalOf =
     return end(total, numbers.length)
   }
 
-const reductions: Readonly<Record<string, (numbers: Float64Array) => number>> = {
+const reductions = {
   ReduceSum: totalOf((x) => x),
   ReduceMean: totalOf(
     (x) => x,
@@ -270,6 +243,31 @@ const reductions: Readonly<Record<string, (numbers: Float64Array) => number>> = 
   ),
   ReduceL2: totalOf((x) => x * x, Math.sqrt),
   ReduceSumSquare: totalOf((x) => x * x),
+}
+
+/** Divides the numbers of a row by what `of` gives of them. Where that is 0, `otherwise` gives each number. */
+const dividedBy =
+  (of: (numbers: Float64Array) => number, otherwise: (x: number) => number = () => 0): ListFunction =>
+  (numbers) => {
+    const divisor = of(numbers)
+    for (let k = 0; k < numbers.length; k++)
+      numbers[k] = divisor === 0 ? otherwise(numbers[k]!) : numbers[k]! / divisor
+  }
+const normalizations: Readonly<Record<number, ListFunction>> = {
+  1: dividedBy(totalOf(Math.abs)),
+  2: dividedBy(reductions.ReduceL2),
+}
+
+/** Divides by the sum of the row; where that is 0, each number plus 1 is divided by a constant. */
+const shares: RowOperator = (context) => {
+  const count = context.constant(1)
+  const equal = count?.size === 1 && count.type === doubleType ? count.values()?.[0] : undefined
+  if (equal === undefined) return undefined
+  return listed(
+    context,
+    dividedBy(reductions.ReduceSum, (x) => (x + 1) / equal),
+    doubleWork,
+  )
 }
 
 const reduction =

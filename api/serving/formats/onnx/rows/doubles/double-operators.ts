@@ -117,25 +117,6 @@ function extentOf({ node, value }: OperatorContext): Extent | undefined {
     : undefined
 }
 
-/** Returns one side of an operator: the columns of a value or a constant for each column of the answer, or one for all. Undefined for any other shape. */
-function sideOf(
-  { value, constant }: OperatorContext,
-  input: number,
-  { width, tail }: Extent,
-): readonly DoubleColumn[] | undefined {
-  const from = value(input)
-  if (from !== undefined) {
-    if (!areDoubles(from) || !(from.width === width || from.width === 1)) return undefined
-    return from.width === width ? from.doubles : Array.from({ length: width }, () => from.doubles![0]!)
-  }
-  const given = constant(input)
-  const numbers =
-    given !== undefined && given.dims.length <= tail.length + 1 ? columnConstants(given, width) : undefined
-  return (
-    numbers && Array.from({ length: width }, (_, k) => () => () => numbers[numbers.length === 1 ? 0 : k]!)
-  )
-}
-
 /** Returns a constant of one number for each column, or of one for all; undefined for any other. */
 function columnConstants(constant: Constant, width: number): Float64Array | undefined {
   if (constant.type !== doubleType) return undefined
@@ -159,7 +140,7 @@ const combined =
   (context) => {
     const { node, program } = context
     const extent = extentOf(context)
-    const sides = extent && node.inputs.map((_, input) => storedSideOf(context, input, extent))
+    const sides = extent && node.inputs.map((_, input) => sideOf(context, input, extent))
     const makers = sides?.filter((side) => side !== undefined) ?? []
     if (extent === undefined || makers.length !== node.inputs.length || makers.length < 2) return undefined
     const [first, ...others] = makers.map((make) => make())
@@ -180,22 +161,18 @@ interface Stored {
 }
 
 /** Combines numbers from the places `a` and `b` on into those from `to` on. A step of 0 takes one number for all. */
-type PairLoop = (
-  x: Float64Array,
-  a: { at: number; step: number },
-  b: { at: number; step: number },
-  to: number,
-  count: number,
-) => void
+type PairLoop = (x: Float64Array, a: Run, b: Run, to: number, count: number) => void
+
+interface Run {
+  at: number
+  step: number
+}
 
 /** Adds a step that combines two lists of each row. */
 function addPair(program: RowProgram, [left, right, answer]: [Stored, Stored, Stored], loop: PairLoop): void {
   const { width } = answer
   addStep(program, width * doubleWork, ({ doubles }) => {
-    const [a, b] = [left, right].map((side) => ({ at: 0, step: side.width === 1 ? 0 : 1 })) as [
-      { at: number; step: number },
-      { at: number; step: number },
-    ]
+    const [a, b] = [left, right].map((side) => ({ at: 0, step: side.width === 1 ? 0 : 1 })) as [Run, Run]
     const rowOf = ({ buffer }: Stored, row: number): number => buffer.at / 2 + row * (buffer.stride / 2)
     return (rows) => {
       for (let row = 0; row < rows; row++) {
@@ -224,7 +201,7 @@ const pairLoops: Readonly<Record<'add' | 'subtract' | 'multiply' | 'divide', Pai
 }
 
 /** Returns a function that stores one side of an operator: a list for the columns of the answer, or a number for all. Undefined for any other shape. */
-function storedSideOf(
+function sideOf(
   { program, value, constant }: OperatorContext,
   input: number,
   { width, tail }: Extent,
@@ -238,6 +215,12 @@ function storedSideOf(
   const numbers =
     given !== undefined && given.dims.length <= tail.length + 1 ? columnConstants(given, width) : undefined
   return numbers && (() => ({ buffer: addDoubleConstant(program, numbers), width: numbers.length }))
+}
+
+/** Returns a column for each of `width`, from as many or from one. */
+function columnsOf(stored: Stored, width: number): DoubleColumn[] {
+  const columns = columnsInBuffer(stored.buffer, stored.width)
+  return stored.width === width ? columns : Array.from({ length: width }, () => columns[0]!)
 }
 
 /** Returns for each number whether something is true of it. */
@@ -259,8 +242,10 @@ const where: RowOperator = (context) => {
   const condition = context.value(0)
   if (condition?.type !== 'bool' || condition.doubles === undefined || condition.tail.length !== 1)
     return undefined
-  const [yes, no] = [sideOf(context, 1, condition), sideOf(context, 2, condition)]
-  if (yes === undefined || no === undefined) return undefined
+  const { width } = condition
+  const sides = [1, 2].map((input) => sideOf(context, input, condition))
+  if (sides.includes(undefined)) return undefined
+  const [yes, no] = sides.map((store) => columnsOf(store!(), width)) as [DoubleColumn[], DoubleColumn[]]
   const doubles = condition.doubles.map((column, k): DoubleColumn => (machine) => {
     const [chooses, a, b] = [column(machine), yes[k]!(machine), no[k]!(machine)]
     return (row) => (chooses(row) === 0 ? b(row) : a(row))
