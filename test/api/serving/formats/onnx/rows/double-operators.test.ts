@@ -10,18 +10,15 @@ import {
 import { initializersOf, ml } from '../../../../../support/formats/onnx-graphs.ts'
 import { treeAttributes } from '../../../../../support/formats/onnx-trees.ts'
 import {
+  doubleTensor,
   graph,
   model,
   node,
-  tensor,
   value,
   type WrittenNode,
 } from '../../../../../support/formats/onnx-writer.ts'
 
 const [float, int64, text, double]: [number, number, number, number] = [1, 7, 8, 11]
-
-const doublesOf = (name: string, dims: readonly number[], values: readonly number[]): Buffer =>
-  tensor(name, dims, double, Buffer.from(Float64Array.from(values).buffer))
 
 /** Two trees: one compares the first column with 4.7 in 64 bits, the other the second column with -1. */
 const { nodes_values: _, target_weights: weights, ...shared } = treeAttributes
@@ -33,8 +30,8 @@ const trees = (from: string, to: string): Buffer =>
     outputs: [to],
     attributes: {
       ...shared,
-      nodes_values_as_tensor: { tensor: doublesOf('v', [6], [4.7, 0, 0, -1, 0, 0]) },
-      target_weights_as_tensor: { tensor: doublesOf('w', [4], weights.floats) },
+      nodes_values_as_tensor: { tensor: doubleTensor('v', [6], [4.7, 0, 0, -1, 0, 0]) },
+      target_weights_as_tensor: { tensor: doubleTensor('w', [4], weights.floats) },
     },
   })
 
@@ -42,13 +39,13 @@ const cast = (from: string, to: string, type: number): Buffer =>
   node({ op: 'Cast', inputs: [from], outputs: [to], attributes: { to: type } })
 
 const constants = [
-  doublesOf('fills', [1, 2], [4.7, 0.1]),
-  doublesOf('means', [2], [0.3, -0.1]),
-  doublesOf('scales', [1, 2], [1.7, 0.3]),
-  doublesOf('one', [1], [0.1]),
-  doublesOf('weights', [2, 1], [0.1, 2]),
-  doublesOf('square', [2, 2], [0.1, 2, -0.3, 0.7]),
-  ...[2, 3, 0.5].map((exponent) => doublesOf(`power${exponent}`, [], [exponent])),
+  doubleTensor('fills', [1, 2], [4.7, 0.1]),
+  doubleTensor('means', [2], [0.3, -0.1]),
+  doubleTensor('scales', [1, 2], [1.7, 0.3]),
+  doubleTensor('one', [1], [0.1]),
+  doubleTensor('weights', [2, 1], [0.1, 2]),
+  doubleTensor('square', [2, 2], [0.1, 2, -0.3, 0.7]),
+  ...[2, 3, 0.5].map((exponent) => doubleTensor(`power${exponent}`, [], [exponent])),
   ...initializersOf({
     swapped: { dims: [2], wholes: [1, 0] },
     last: { dims: [1], wholes: [-1] },
@@ -217,7 +214,7 @@ it.each<[string, Buffer[]]>([
     graph({
       inputs: [value('a', [0, 1], int64), value('b', [0, 1], int64)],
       outputs: [value('y', [0, 0])],
-      initializers: [...constants, doublesOf('from', [1], [from])],
+      initializers: [...constants, doubleTensor('from', [1], [from])],
       nodes: [...nodes, cast('w', 'd', double), of('Sub', ['d', 'from'], 'z'), trees('z', 'y')],
     }),
   )
@@ -283,7 +280,7 @@ it('more weights of 64 bits than a row has time for are left to ONNX Runtime', (
       graph({
         inputs: [value('x', [0, 2], double)],
         outputs: [value('y', [0, 0], double)],
-        initializers: [doublesOf('wide', [2, units], Array<number>(units * 2).fill(0.5)), ...constants],
+        initializers: [doubleTensor('wide', [2, units], Array<number>(units * 2).fill(0.5)), ...constants],
         nodes: [of('MatMul', ['x', 'wide'], 'z'), of('ReduceSum', ['z', 'last'], 'y')],
       }),
     )

@@ -12,10 +12,10 @@ import {
   type OperatorCase,
 } from '../../../../../support/formats/onnx-graphs.ts'
 import {
+  doubleTensor,
   graph,
   model,
   node,
-  tensor,
   value,
   type WrittenNode,
 } from '../../../../../support/formats/onnx-writer.ts'
@@ -107,9 +107,6 @@ const step = (
   domain = '',
 ): WrittenNode => ({ op, inputs, outputs: [output], attributes, domain })
 
-const doublesOf = (name: string, dims: readonly number[], ...values: number[]): Buffer =>
-  tensor(name, dims, double, Buffer.from(Float64Array.from(values).buffer))
-
 /** A graph from `x`, of three columns, to `y`. */
 function graphOf(
   nodes: readonly WrittenNode[],
@@ -117,13 +114,13 @@ function graphOf(
 ): Buffer {
   const initializers = [
     ...initializersOf({ columns: { dims: [1], wholes: [1] }, ...tensors }),
-    doublesOf('low', [], -0.7),
-    doublesOf('high', [], 1.1),
-    doublesOf('vector', [3], 0.3, -2, 0.7),
-    doublesOf('square', [3, 3], 0.3, -2, 0.7, 9, 1.5, -3, 0.2, 4, -6),
-    doublesOf('summand', [1], 0.25),
-    doublesOf('classes', [], 3),
-    doublesOf('billion', [], 1e9),
+    doubleTensor('low', [], [-0.7]),
+    doubleTensor('high', [], [1.1]),
+    doubleTensor('vector', [3], [0.3, -2, 0.7]),
+    doubleTensor('square', [3, 3], [0.3, -2, 0.7, 9, 1.5, -3, 0.2, 4, -6]),
+    doubleTensor('summand', [1], [0.25]),
+    doubleTensor('classes', [], [3]),
+    doubleTensor('billion', [], [1e9]),
   ]
   return model(
     graph({
