@@ -8,7 +8,7 @@ import { access, mkdir, open, readFile, rename, rm, stat, utimes, type FileHandl
 import { basename, dirname, join, relative } from 'node:path'
 import { canonicalJson } from '../domain/canonical-json.ts'
 import { DomainError } from '../domain/errors.ts'
-import { updateInTurns } from './objects/slices.ts'
+import { digestOfChunks, updateInTurns } from './objects/slices.ts'
 import { absentFile } from './absent-file.ts'
 import { walkFiles } from './files-below.ts'
 import type { FileDigest, Manifest } from '../domain/model/manifest.ts'
@@ -217,11 +217,7 @@ function corrupt(digest: string, why: string): never {
   throw new DomainError('artifact_corrupt', `${digest} cannot be used: ${why}`, { digest })
 }
 
-async function digestOfFile(path: string): Promise<string> {
-  const hash = createHash('sha256')
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer)
-  return `sha256:${hash.digest('hex')}`
-}
+const digestOfFile = (path: string): Promise<string> => digestOfChunks(createReadStream(path))
 
 async function withFile(
   path: string,

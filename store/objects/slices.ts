@@ -1,5 +1,5 @@
 /** Works on large contents in slices and lets other events run between them, because each step takes tens of milliseconds at 64 MiB. */
-import type { Hash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
 import { setImmediate as otherEvents } from 'node:timers/promises'
 
 /** Hashing and searching this takes about a millisecond. */
@@ -27,4 +27,13 @@ export async function joinInTurns(parts: readonly Uint8Array[], bytes: number): 
     await otherEvents()
   }
   return joined
+}
+
+/** Returns the digest of a content that arrives in chunks. */
+export async function digestOfChunks(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of chunks) hash.update(chunk)
+  return `sha256:${hash.digest('hex')}`
 }

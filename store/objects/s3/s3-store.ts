@@ -14,6 +14,7 @@ import {
   type S3Settings,
 } from '../object-store.ts'
 import { createS3Requests, type RequestLimits, type S3Requests, type S3Response } from './requests.ts'
+import { digestOfChunks } from '../slices.ts'
 import { elementsOf, elementText } from './xml.ts'
 
 export interface S3StoreOptions {
@@ -216,14 +217,10 @@ async function isStored(
 ): Promise<boolean> {
   const there = await requests.request({ method: 'HEAD', path }, [404], itself)
   if (there.status === 404 || lengthOf(there) !== bytes) return false
-  const digest = await requests.request({ method: 'GET', path }, [404], (answer) => digestOf(answer.bytes()))
-  return digest === (await digestOf('path' in body ? createReadStream(body.path) : [body]))
-}
-
-async function digestOf(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<string> {
-  const hash = createHash('sha256')
-  for await (const chunk of chunks) hash.update(chunk)
-  return hash.digest('hex')
+  const digest = await requests.request({ method: 'GET', path }, [404], (answer) =>
+    digestOfChunks(answer.bytes()),
+  )
+  return digest === (await digestOfChunks('path' in body ? createReadStream(body.path) : [body]))
 }
 
 const abortParts = (requests: S3Requests, path: string, uploadId: string): Promise<void> =>
