@@ -9,13 +9,14 @@ import { worstSlicesFirst } from '../evaluation/slices.ts'
 import { firstNames } from '../errors.ts'
 import { totalBytesOf, type Manifest } from '../model/manifest.ts'
 import type { VersionLineage } from './version.ts'
+import type { VersionStatus } from './version-query.ts'
 
 export interface CardSource {
   version: string
   model: string
   /** The description in the model file. */
   about?: string
-  status: string
+  status: VersionStatus
   /** Why its turn in the release queue came to nothing. */
   notReleased?: string
   createdAt: string

@@ -8,7 +8,7 @@ import { getVersion } from '../../../../store/registry/versions.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { readCard } from '../../../services/model-card.ts'
 import { findInScope, requireModelAccess } from '../../../auth/authorization.ts'
-import { Badge, durationText, type Tone } from '../../components/elements.tsx'
+import { Badge, durationText } from '../../components/elements.tsx'
 import { definePage, type PageRequest, type PageElement } from '../../page.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { drawChartSizes, ChartFigure } from '../../components/chart.tsx'
@@ -68,7 +68,7 @@ export const versionPage = definePage({
     <>
       <ModelCrumbs model={card.model} />
       <h1>
-        {card.version} <Badge tone={toneOf(card.status)}>{plain(card.status)}</Badge>
+        {card.version} <Badge tone={statusTones[card.status]}>{plain(card.status)}</Badge>
       </h1>
       {card.about !== null && <p class="lead">{card.about}</p>}
       <Links card={card} releases={releases} />
@@ -100,9 +100,6 @@ export const versionPage = definePage({
     </>
   ),
 })
-
-const toneOf = (status: string): Tone =>
-  Object.entries(statusTones).find(([name]) => name === status)?.[1] ?? 'quiet'
 
 /** The card without what the page shows above it. */
 const withoutShown = (card: ModelCard): ModelCard => ({

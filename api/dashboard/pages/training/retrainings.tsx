@@ -7,7 +7,7 @@ import { retrainingHref, versionHref } from '../../components/links.tsx'
 import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
 import { EmptyList, listHref } from '../../components/pager.tsx'
 import { Badge, Live, Pager, DataTable, Time, type Tone } from '../../components/elements.tsx'
-import { plain, shortReason } from '../../labels.ts'
+import { plain, readable, shortReason } from '../../labels.ts'
 import { shortVersion } from '../overview/cells.tsx'
 
 const rowsAPage = 25
@@ -50,7 +50,7 @@ export const retrainingsPage = definePage({
                 cell: ({ id, model, startedAt }) => (
                   <a class="name" href={retrainingHref(id)}>
                     {model}
-                    <span class="aloud"> retraining of {startedAt.slice(0, 16).replace('T', ' ')} UTC</span>
+                    <span class="aloud"> retraining of {readable(startedAt)}</span>
                   </a>
                 ),
               },
