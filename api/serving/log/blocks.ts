@@ -18,6 +18,8 @@ export function createBlockBuffer(blockBytes: number) {
     /** Blocks that wait to be sent, oldest first, and their bytes. */
     full: full as readonly LogBlock[],
     fullBytes: 0,
+    /** The bytes of all blocks but the current one, including those that are being sent. */
+    heldBytes: 0,
     /** Starts a block of another size, for a row that is larger than a block. The current block must be empty. */
     start(bytes: number): void {
       blocks.current = emptyBlock(Buffer.allocUnsafeSlow(bytes))
@@ -28,6 +30,7 @@ export function createBlockBuffer(blockBytes: number) {
       if (current.rows === 0) return false
       full.push(current)
       blocks.fullBytes += current.used
+      blocks.heldBytes += current.used
       blocks.current = emptyBlock(free.pop() ?? Buffer.allocUnsafeSlow(blockBytes))
       return true
     },
@@ -35,6 +38,11 @@ export function createBlockBuffer(blockBytes: number) {
       const taken = full.splice(0, count)
       blocks.fullBytes -= taken.reduce((sum, { used }) => sum + used, 0)
       return taken
+    },
+    /** Reverts `takeOldest` for blocks that could not be written. */
+    returnOldest(kept: readonly LogBlock[]): void {
+      full.unshift(...kept)
+      blocks.fullBytes += kept.reduce((sum, { used }) => sum + used, 0)
     },
     takeNewest(): LogBlock | undefined {
       const block = full.pop()
@@ -47,7 +55,8 @@ export function createBlockBuffer(blockBytes: number) {
       blocks.fullBytes += block.used
     },
     /** Reuses the memory of a block whose rows are stored, spooled or dropped. */
-    recycle({ buffer }: LogBlock): void {
+    recycle({ buffer, used }: LogBlock): void {
+      blocks.heldBytes -= used
       if (buffer.byteLength === blockBytes && free.length < maxFree) free.push(buffer)
     },
   }

@@ -1,6 +1,7 @@
 /**
  * Logs the predictions of a replica in best-effort mode: a response never waits for the log. Rows are encoded into blocks and copied
- * to Postgres in the background; while Postgres is unavailable they go to disk, and when that is full they are dropped and counted.
+ * to Postgres in the background. While Postgres takes none they go to disk, and while the disk takes none they wait in memory. A row is
+ * dropped, and counted, only when `maxBytes` of rows wait.
  *
  * Counts are exact:
  * - In a living process, at every moment: served = stored + spooled + waiting + dropped, in rows, as `counts` reports.
@@ -13,6 +14,7 @@ import { withClient } from '../../../store/database/binary-copy.ts'
 import {
   copyPredictions,
   encodePrediction,
+  isKnown,
   isRefusal,
   sizeOf,
   storePredictions,
@@ -26,9 +28,9 @@ export interface PredictionLog {
   append(origin: Uint8Array, record: PredictionRecord): void
   /** Rows so far; a row is one served request. */
   counts(): LogCounts
-  /** Resolves when everything appended so far is stored, spooled or dropped. */
-  flush(): Promise<void>
-  /** Stores what can be stored at once, spools the rest, and ends. */
+  /** Tries to store or spool everything appended so far. Resolves with whether none of it waits in memory. */
+  flush(): Promise<boolean>
+  /** Stores what can be stored at once, spools the rest, counts what neither takes as dropped, and ends. */
   close(): Promise<void>
 }
 
@@ -42,7 +44,7 @@ export interface LogCounts extends RecoveryCounts {
 /** `onError` is called when Postgres becomes unavailable or available to the log, and for refused rows. */
 export interface LogOptions extends Omit<RecoveryOptions, 'counts'> {
   blockBytes?: number
-  /** The maximum number of bytes that wait in memory. */
+  /** The maximum number of bytes that wait in memory. Default: `defaultMaxWaitingBytes`. */
   maxBytes?: number
   flushMs?: number
 }
@@ -50,16 +52,27 @@ export interface LogOptions extends Omit<RecoveryOptions, 'counts'> {
 const uncounted =
   'the disk does not store how many rows of the prediction log are served: after a kill the number of lost rows is unknown'
 
+/** A row of ten numbers takes about 300 bytes, so that a replica holds about 110,000 of them: three hours of ten requests a second. */
+export const defaultMaxWaitingBytes = 33_554_432
 /** How long the log does not call Postgres after a failure. */
 const retryMs = 500
 const blockBatchSize = 4
 
 export function openPredictionLog(options: LogOptions): PredictionLog {
-  const { store, spool, onError, findErasureFilter, maxBytes = 33_554_432, flushMs = 100 } = options
+  const {
+    store,
+    spool,
+    onError,
+    findErasureFilter,
+    maxBytes = defaultMaxWaitingBytes,
+    flushMs = 100,
+  } = options
   const blocks = createBlockBuffer(options.blockBytes ?? 262_144)
   const counts = { served: 0, stored: 0, spooled: 0, dropped: 0, recovered: 0, lost: 0 }
   const recovery = createSpoolRecovery({ store, spool, counts, findErasureFilter, onError })
   const writer = createBlockWriter(options, counts)
+  /** While neither Postgres nor the disk takes rows: when the next attempt is made. */
+  let heldUntil: number | undefined
   let spoolFullUntil = 0
   let spilling = 0
   let spillRun: Promise<void> | undefined
@@ -69,20 +82,29 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
 
   const rotate = (): void => {
     if (!blocks.rotate()) return
-    wake()
+    if (heldUntil === undefined) wake()
     if (blocks.fullBytes > maxBytes / 2) spillRun ??= spill().finally(() => (spillRun = undefined))
   }
   const wake = (): void => {
     running ??= pump().finally(() => {
       running = undefined
-      if (blocks.full.length > 0) wake()
+      if (blocks.full.length > 0 && heldUntil === undefined) wake()
     })
   }
   const pump = async (): Promise<void> => {
     while (blocks.full.length > 0) {
       const batch = blocks.takeOldest(blockBatchSize)
-      await writer.write(batch)
-      for (const block of batch) blocks.recycle(block)
+      const kept = await writer.write(batch)
+      for (const block of batch) if (!kept.includes(block)) blocks.recycle(block)
+      if (kept.length > 0) {
+        blocks.returnOldest(kept)
+        writer.release()
+        heldUntil = performance.now() + retryMs
+        return
+      }
+      // The rows that came meanwhile are in the current block.
+      if (heldUntil !== undefined) blocks.rotate()
+      heldUntil = undefined
     }
   }
   /**
@@ -102,7 +124,7 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
       } else {
         blocks.returnNewest(block)
         spoolFullUntil = performance.now() + retryMs
-        wake()
+        if (heldUntil === undefined) wake()
       }
     }
   }
@@ -114,12 +136,20 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
       .catch(writer.markAway)
       .finally(() => (draining = undefined))
   }
-  const flush = async (): Promise<void> => {
-    rotate()
+  /** Tries the waiting blocks again. Starts no block, because many that are nearly empty would exceed the memory limit. */
+  const retry = (): void => {
+    if (blocks.full.length === 0) blocks.rotate()
+    wake()
+  }
+  const flush = async (): Promise<boolean> => {
+    if (heldUntil === undefined) rotate()
+    else retry()
     while ((running ?? spillRun) !== undefined) await (running ?? spillRun)
+    return heldUntil === undefined
   }
   const timer = setInterval(() => {
-    rotate()
+    if (heldUntil === undefined) rotate()
+    else if (performance.now() >= heldUntil) retry()
     drain()
   }, flushMs)
 
@@ -130,10 +160,10 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
       const need = sizeOf(origin, record)
       if (blocks.current.used + need > blocks.current.buffer.byteLength) {
         rotate()
-        if (need > blocks.current.buffer.byteLength && blocks.fullBytes + need <= maxBytes) blocks.start(need)
+        if (need > blocks.current.buffer.byteLength && blocks.heldBytes + need <= maxBytes) blocks.start(need)
       }
       const { current } = blocks
-      if (blocks.fullBytes + current.used + need > maxBytes || need > current.buffer.byteLength) {
+      if (blocks.heldBytes + current.used + need > maxBytes || need > current.buffer.byteLength) {
         counts.dropped++
         return
       }
@@ -151,6 +181,8 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
       clearInterval(timer)
       await flush()
       await draining
+      blocks.rotate()
+      counts.dropped += rowsOfBlocks(blocks.takeOldest(blocks.full.length))
       await recovery
         .settleOwn()
         .catch((error: unknown) => onError('the account of the prediction log stays open', error))
@@ -186,10 +218,12 @@ function createBlockWriter({ store, spool, onError }: LogOptions, counts: Recove
       settle(inFlight, 0)
       return true
     } catch (error) {
-      if (!isRefusal(error)) return markAway(error)
+      if (!isRefusal(error) && !isKnown(error)) return markAway(error)
     }
+    // One row is refused, or an earlier copy was committed although its answer was lost.
     try {
       for (const block of batch) {
+        if (block.rows === 0) continue
         const refused = await withClient(store, (client) =>
           storePredictions(client, bytesOfBlock(block), spool.account),
         )
@@ -207,15 +241,21 @@ function createBlockWriter({ store, spool, onError }: LogOptions, counts: Recove
     markAway,
     /** Returns the number of rows that are being written. */
     inFlight: () => inFlight,
-    async write(batch: LogBlock[]): Promise<void> {
+    /** Resolves with the blocks that neither Postgres nor the disk took. */
+    async write(batch: LogBlock[]): Promise<LogBlock[]> {
       inFlight = rowsOfBlocks(batch)
-      if (!isAway() && (await storeBlocks(batch))) return
+      if (!isAway() && (await storeBlocks(batch))) return []
+      const kept: LogBlock[] = []
       for (const block of batch) {
         if (block.rows === 0) continue
-        const onDisk = await spool.append({ rows: block.rows, bytes: bytesOfBlock(block) })
-        counts[onDisk ? 'spooled' : 'dropped'] += block.rows
-        inFlight -= block.rows
+        if (await spool.append({ rows: block.rows, bytes: bytesOfBlock(block) })) {
+          counts.spooled += block.rows
+          inFlight -= block.rows
+        } else kept.push(block)
       }
+      return kept
     },
+    /** Reports that no rows are being written, once the kept blocks wait again. */
+    release: () => void (inFlight = 0),
   }
 }

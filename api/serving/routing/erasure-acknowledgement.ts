@@ -30,7 +30,7 @@ export function followErasures(deps: {
       const settled = open.filter((each) => before.has(keyOf(each)))
       before = new Set(open.map(keyOf))
       if (settled.length === 0) return
-      await log.flush()
+      if (!(await log.flush())) return
       const { spooled, spoolBytes } = log.counts()
       if (spooled === 0 && spoolBytes === 0) await acknowledgeErasures(store, { replica, settled })
     },
