@@ -217,7 +217,9 @@ function describe(error: unknown, path: readonly string[]): CommandProblem {
   }
   if (isError(error)) {
     const { status } = errorTable[error.code]
-    const remedy = startRemedy(error.code, path) ?? remedyOf(error)
+    const own = remedyOf(error)
+    // What Postgres has said about itself is worth more than how to start it.
+    const remedy = (own === errorTable[error.code].remedy && startRemedy(error.code, path)) || own
     return { code: error.code, detail: error.message, remedy, status }
   }
   const reason = error instanceof Error ? error.message : ''

@@ -3,7 +3,7 @@
  * not reveal an outage and it must be reported here.
  */
 
-export interface Outage {
+export interface Outage extends OutageMeaning {
   /**
    * `full`: the disk is full, and only reads succeed. `read_only`: a standby, or a server that refuses writes. `away`: the server does not
    * respond.
@@ -21,30 +21,91 @@ export interface Outage {
  */
 const quietMs = 5_000
 
+/** What a failure of Postgres means, and its remedy. */
+export interface OutageMeaning {
+  kind: Outage['kind']
+  /** Continues a sentence whose subject is Postgres. */
+  what: string
+  /** Begins with an imperative. */
+  remedy: string
+}
+
+const later = 'predictions continue, and what waits for the database then continues'
+
+/**
+ * The failures of Postgres, by SQLSTATE (PostgreSQL manual, appendix A); the first that matches counts. Commands, pages, `/readyz`, `tenure
+ * doctor` and alerts describe an outage by this table.
+ */
+export const outageMeanings = [
+  {
+    matches: /^(53100|ENOSPC|EDQUOT)$/,
+    kind: 'full',
+    what: 'has no room on its disk',
+    remedy: `Free space on the disk of the database, or enlarge it; ${later}.`,
+  },
+  {
+    matches: /^25006$/,
+    kind: 'read_only',
+    what: 'is read-only',
+    remedy: `Let DATABASE_URL name the primary (select pg_is_in_recovery()), or end the read-only mode (show default_transaction_read_only), which a service may set when its disk is nearly full; ${later}.`,
+  },
+  {
+    matches: /^53200$/,
+    kind: 'away',
+    what: 'has no memory left',
+    remedy: 'Give the machine of Postgres more memory, or lower work_mem and max_connections.',
+  },
+  {
+    matches: /^53300$/,
+    kind: 'away',
+    what: 'has no free connection',
+    remedy: 'Raise max_connections, or close sessions: select * from pg_stat_activity.',
+  },
+  {
+    matches: /^53/,
+    kind: 'away',
+    what: 'has reached a limit',
+    remedy: 'Raise the limit of Postgres that the message names.',
+  },
+  {
+    matches: /^57P0[1-5]$/,
+    kind: 'away',
+    what: 'is starting or stopping',
+    remedy: `Wait until Postgres has started, and read its log where it does not: on a full disk it restarts repeatedly; ${later}.`,
+  },
+  {
+    matches: /^/,
+    kind: 'away',
+    what: 'did not answer',
+    remedy: 'Retry later; predictions continue. Find the cause with `tenure doctor`.',
+  },
+] as const satisfies readonly (OutageMeaning & { matches: RegExp })[]
+
+export function meaningOfOutage(error: unknown): OutageMeaning {
+  const { code } = (error ?? {}) as { code?: unknown }
+  const key = isFull(error) ? '53100' : String(code ?? '')
+  return outageMeanings.find(({ matches }) => matches.test(key)) ?? outageMeanings.at(-1)!
+}
+
 export function createOutageTracker(now: () => number = () => performance.now()) {
-  let last: { kind: Outage['kind']; why: string; firstMs: number; atMs: number } | undefined
+  let last: (Omit<Outage, 'forMs'> & { firstMs: number; atMs: number }) | undefined
   return {
     saw(error: Error): void {
       const atMs = now()
       const continues = last !== undefined && atMs - last.atMs <= quietMs
-      last = {
-        kind: outageKindOf(error),
-        why: error.message,
-        firstMs: continues ? last!.firstMs : atMs,
-        atMs,
-      }
+      const { kind, what, remedy } = meaningOfOutage(error)
+      const said = { kind, what, remedy, why: error.message }
+      // On a full disk, Postgres restarts repeatedly, and most failures say only that it is away.
+      const isSame = continues && last!.kind === 'full' && kind === 'away'
+      last = { ...(isSame ? last! : said), firstMs: continues ? last!.firstMs : atMs, atMs }
     },
     /** Undefined without an outage. */
     outage(): Outage | undefined {
       if (last === undefined || now() - last.atMs > quietMs) return undefined
-      return { kind: last.kind, why: last.why, forMs: Math.round(now() - last.firstMs) }
+      const { firstMs, atMs: _at, ...said } = last
+      return { ...said, forMs: Math.round(now() - firstMs) }
     },
   }
-}
-
-export const outageKindOf = (error: unknown): Outage['kind'] => {
-  if (isFull(error)) return 'full'
-  return isReadOnly(error) ? 'read_only' : 'away'
 }
 
 /** SQLSTATE read_only_sql_transaction. Of a query from outside, whose transaction is read-only, it means that the query writes. */

@@ -9,7 +9,7 @@ import { redacted } from '../domain/redact.ts'
 import type { SignRow } from './audit/row-signatures.ts'
 import { withIsoDates } from './database/connection-options.ts'
 import { isOutdatedPlan, named, preparedName, renamePlan } from './database/prepared.ts'
-import { createOutageTracker, type Outage, isReadOnly, outageKindOf } from './outage.ts'
+import { createOutageTracker, type Outage, isReadOnly, meaningOfOutage } from './outage.ts'
 import { createObservedLeases, type ObservedLeases } from './serving/observed-leases.ts'
 import { tlsIssueOfPostgres } from './tls/failure.ts'
 
@@ -282,14 +282,9 @@ function isOutage(error: unknown): error is Error {
 
 function unavailable(error: unknown): never {
   const said = tlsIssueOfPostgres(error) ?? (error instanceof Error ? error.message : String(error))
-  throw new DomainError('postgres_unavailable', `Postgres ${whatOf[outageKindOf(error)]}: ${said}`)
+  const { kind, what, remedy } = meaningOfOutage(error)
+  throw new DomainError('postgres_unavailable', `Postgres ${what}: ${said}`, { database: kind, remedy })
 }
-
-const whatOf = {
-  full: 'has no room on its disk',
-  read_only: 'is read-only',
-  away: 'did not answer',
-} as const
 
 /** How long a server may take to close a connection; a frozen server never closes it. */
 const closeTimeoutMs = 500

@@ -116,7 +116,9 @@ const remedies: Readonly<Record<string, string>> = {
 const sentence = (text: string): string =>
   `${text.replace(/^(?:the|there|this|a|an|no|it|alert) /, capitalized)}.`
 
-function headingOf({ status, code, title }: Problem): string {
+function headingOf({ status, code, title, database }: Problem): string {
+  if (code === 'postgres_unavailable' && database === 'full') return 'The disk of the database is full'
+  if (code === 'postgres_unavailable' && database === 'read_only') return 'The database is read-only'
   if (code === 'postgres_unavailable') return 'Database unreachable'
   if (code === 'temporal_unavailable') return 'Temporal unreachable'
   switch (status) {

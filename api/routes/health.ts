@@ -109,9 +109,8 @@ export function issuesOf({ serving, authentication, stopping }: HealthDeps): str
 function databaseOf({ serving }: HealthDeps) {
   const outage = serving.outage()
   if (outage === undefined) return {}
-  const { kind, why, forMs } = outage
-  const what = { full: 'has no room on its disk', read_only: 'is read-only', away: 'does not respond' }[kind]
-  return { database: { trouble: kind, detail: redacted(`Postgres ${what}: ${why}`), for_ms: forMs } }
+  const { kind, what, why, remedy, forMs } = outage
+  return { database: { trouble: kind, detail: redacted(`Postgres ${what}: ${why}`), remedy, for_ms: forMs } }
 }
 
 /** Reports that Temporal cannot take the commands of this replica. The replica stays ready, because it still serves. */

@@ -1,6 +1,7 @@
 /** Checks Postgres: connection, role, version, clock, and the schema of this build. */
 import type { CriticalAlert, Diagnosis, ServerFacts, Unreached } from '../../store/maintenance/diagnostics.ts'
 import type { MigrationFacts } from '../../store/database/migration-status.ts'
+import { meaningOfOutage } from '../../store/outage.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
 import { findingsOfReplicas } from './replicas.ts'
 
@@ -95,16 +96,14 @@ export function findingOfUnreached(url: string, { code, message }: Unreached): F
       `${role} lacks a privilege: ${message}`,
       `Grant ${role} connect on the database and usage on the schema public.`,
     ],
-    '53300': [
-      'no connection is free',
-      'Raise max_connections, or close sessions: select * from pg_stat_activity.',
-    ],
-    '57P03': [`not ready yet: ${message}`, 'Wait until it has started, then run `tenure doctor` again.'],
   }
-  const [found, next] = known[code] ?? [
-    `no valid response from Postgres (${[code, message].filter(Boolean).join(': ')})`,
-    'Check host, port and firewall for DATABASE_URL.',
-  ]
+  const said = [code, message].filter(Boolean).join(': ')
+  const { what, remedy } = meaningOfOutage(Object.assign(new Error(message), { code }))
+  const [found, next] =
+    known[code] ??
+    (what === 'did not answer'
+      ? [`no valid response from Postgres (${said})`, 'Check host, port and firewall for DATABASE_URL.']
+      : [`Postgres ${what} (${said})`, remedy])
   return broken('database', `${withoutPassword(url)}: ${found}`, next)
 }
 

@@ -216,8 +216,8 @@ describe('the database check', () => {
 
   it.each([
     ['28P01', /the password of ada is wrong/],
-    ['53300', /no connection is free/],
-    ['57P03', /not ready yet/],
+    ['53300', /has no free connection/],
+    ['57P03', /is starting or stopping/],
     ['ENOTFOUND', /unknown host/],
   ])('explains the error %s', (code, pattern) => {
     const finding = findingOfUnreached('postgres://ada:pw@db:5432/tenure', { code, message: 'm' })
