@@ -96,6 +96,14 @@ export interface SourceDefinition {
   key: string[]
   /** The answered requests that are rows, for the kind `served`. */
   served?: ServedSource
+  /** The program that writes the one file of the source, for the kind `parquet`. */
+  program?: SourceProgram
+}
+
+/** A program that writes the rows of a source, by the contract of training programs. */
+export type SourceProgram = Exclude<Trainer, { kind: 'queue' }> & {
+  /** The variables of the worker's environment that the program gets. */
+  secrets: string[]
 }
 
 /** The answered requests that are training rows, and from when on their outcomes count. */

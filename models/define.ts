@@ -4,7 +4,7 @@ export type { Training } from './define/model.ts'
 export { category, number, type RowOf } from './define/data/features.ts'
 export { always, previousChampion } from './define/fallback.ts'
 export { oneOf, pinball, quantiles, quantities, quantity, yesNo } from './define/label.ts'
-export { csv, parquet, postgres, served } from './define/data/source.ts'
+export { csv, parquet, postgres, program, served } from './define/data/source.ts'
 export {
   between,
   complete,

@@ -12,7 +12,7 @@ import { modelsDirectory } from '../scripts/build/project.mjs'
 import { invalid, readCode } from './define/code-digest.ts'
 import { checkBytes, explainLoadError, withoutExit } from './define/load-error.ts'
 import type { Model } from './define/model.ts'
-import { digestWithProgram } from './define/program-files.ts'
+import { digestWithPrograms } from './define/program-files.ts'
 
 export { modelsDirectory }
 
@@ -113,8 +113,7 @@ async function loadFile(path: string, name: string): Promise<LoadedModel> {
     const issue = `"${definition.name}" must be in ${definition.name}.ts, not in ${name}.ts`
     throw new DomainError('invalid_model_file', `the model ${issue}`, { issues: [`name: ${issue}`] })
   }
-  const { trainer } = definition
-  const codeDigest = trainer === undefined ? digest : await digestWithProgram(digest, dirname(path), trainer)
+  const codeDigest = await digestWithPrograms(digest, dirname(path), definition)
   return { name, file: path, codeDigest, definition, train, metrics }
 }
 

@@ -23,6 +23,7 @@ except (SyntaxError, ValueError) as error:
 export async function compileScript(
   models: string,
   { file, interpreter = 'python3' }: Extract<Trainer, { kind: 'python' }>,
+  part: 'train' | 'source' = 'train',
 ): Promise<boolean> {
   const found = await promisify(execFile)(
     interpreter,
@@ -30,9 +31,9 @@ export async function compileScript(
     { env: systemEnvironment(), timeout: compileMs },
   ).catch(({ code, stderr = '', message }: Error & { code?: unknown; stderr?: string }) => {
     if (code === 'ENOENT') return undefined
-    throw invalid(`train: ${interpreter} cannot compile ${file}: ${stderr.trim() || message}`)
+    throw invalid(`${part}: ${interpreter} cannot compile ${file}: ${stderr.trim() || message}`)
   })
   const issue = found?.stdout.trim() ?? ''
-  if (issue !== '') throw invalid(`train: ${issue}`)
+  if (issue !== '') throw invalid(`${part}: ${issue}`)
   return found !== undefined
 }

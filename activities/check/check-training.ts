@@ -42,6 +42,8 @@ const asOfMs = Date.parse('9000-01-01T00:00:00Z')
 
 async function checkTraining({ model, modelsDirectory }: CheckJob): Promise<CheckedTraining> {
   const { definition, train } = await loadModel(model, modelsDirectory)
+  if (definition.source.program?.kind === 'python')
+    await compileScript(modelsDirectory, definition.source.program, 'source')
   const untrained = train === undefined ? await checkProgram(definition, modelsDirectory) : undefined
   const unread = reasonNotToRead(definition)
   if (unread !== undefined) return { skipped: untrained === undefined ? unread : `${untrained}; ${unread}` }
@@ -86,6 +88,7 @@ async function checkProgram({ trainer }: ModelDefinition, modelsDirectory: strin
 /** Returns why no rows can be read without a server. */
 function reasonNotToRead({ source, views }: ModelDefinition): string | undefined {
   if (source.kind === 'postgres' || source.kind === 'served') return 'its rows come from a database'
+  if (source.program !== undefined) return 'a program writes its rows; the first retraining runs it'
   if (Object.values(source.files).some(isRemoteFile)) return 'its rows come from another server'
   return views === undefined || views.length === 0 ? undefined : 'its feature views come from a database'
 }

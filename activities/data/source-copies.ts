@@ -1,6 +1,6 @@
 /**
- * Downloads the remote files of a source: S3 objects and files of web servers. A process without a key of the object store then reads,
- * checks and digests the copies like files of the project.
+ * Brings the files of a source that lie elsewhere: S3 objects, files of web servers, and those that a program writes. A process without a
+ * key of the object store then reads, checks and digests the copies like files of the project.
  */
 import { mkdir, open, rm } from 'node:fs/promises'
 import { dirname, extname, join, matchesGlob } from 'node:path'
@@ -25,6 +25,12 @@ export type SourceCopies = Record<string, string>
 
 type Place = Pick<Deps, 'artifacts'> & { config: Pick<Deps['config'], 's3'> }
 
+export interface CopiedSource {
+  source: Pick<SourceDefinition, 'files' | 'program'>
+  /** Runs the program of the source, which writes Parquet files into `folder/output`. */
+  writeRows: (folder: string) => Promise<void>
+}
+
 const attempts = 4
 const firstPauseMs = 250
 /** A download fails after this time without a byte. */
@@ -36,7 +42,7 @@ const silentMs = 20_000
  */
 export async function withSourceCopies<T>(
   place: Place,
-  { files }: Pick<SourceDefinition, 'files'>,
+  { source: { files, program }, writeRows }: CopiedSource,
   work: (copies: SourceCopies) => Promise<T>,
 ): Promise<T> {
   const copies: SourceCopies = {}
@@ -56,6 +62,12 @@ export async function withSourceCopies<T>(
         await (address.startsWith('s3:') ? downloadObject(place, address, path) : downloadFile(address, path))
       }
     }
+    if (program === undefined) return await work(copies)
+    const folder = await place.artifacts.draft('')
+    const [address = ''] = Object.values(files)
+    drafts.push([`${folder}/output`, address], [folder, address])
+    copies[address] = `${folder}/output/*.parquet`
+    await writeRows(folder)
     return await work(copies)
   } catch (error) {
     throw namingAddresses(error, drafts)

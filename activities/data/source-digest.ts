@@ -21,7 +21,7 @@ export async function digestOfSource(
     for (const { file, place } of found.filter((each) => each.name === name))
       digests[place] = await digestOfFile(file)
     // The digest of a pattern covers the names and digests of its files.
-    files[name] = isPattern(path)
+    files[name] = isPattern(copies[path] ?? path)
       ? { path, digest: digestOfJson(digests), files: digests }
       : { path, digest: Object.values(digests)[0]! }
   }

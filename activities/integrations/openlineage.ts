@@ -103,5 +103,9 @@ function sourcesOf(model: string, source: SourceDefinition | undefined): Lineage
   if (source.kind === 'postgres') return [{ kind: 'source', namespace: 'postgres', name: `${model}.rows` }]
   if (source.kind === 'served')
     return [{ kind: 'source', namespace: 'postgres', name: `${model}.predictions` }]
-  return Object.values(source.files).map((path) => ({ kind: 'source', namespace: 'file', name: path }))
+  return Object.values(source.files).map((path) => ({
+    kind: 'source',
+    namespace: source.program === undefined ? 'file' : 'program',
+    name: path,
+  }))
 }

@@ -13,6 +13,7 @@ import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { memoryOfJobMb } from '../runtime/memory-limit.ts'
 import { runJob } from '../runtime/run-job.ts'
 import { untilStored } from '../runtime/until-stored.ts'
+import { runSourceProgram, type SourceProgramFacts } from '../trainers/source-program.ts'
 import type { RowsJob } from './rows-child.ts'
 import type { WrittenSnapshot } from './write-snapshot.ts'
 
@@ -33,10 +34,10 @@ export interface SnapshotResult {
  * rows.
  */
 export const takeSnapshot =
-  (deps: Deps) =>
+  (deps: Deps, options: { models?: string } = {}) =>
   async (input: SnapshotInput): Promise<SnapshotResult> => {
     for (;;) {
-      const taken = await takeOnce(deps, input)
+      const taken = await takeOnce(deps, input, options)
       if (taken !== undefined) return taken
       deps.log.info({ ...input }, 'snapshot is taken again: it holds a subject erased in the meantime')
     }
@@ -46,12 +47,14 @@ export const takeSnapshot =
 async function takeOnce(
   deps: Deps,
   { model: name, asOf }: SnapshotInput,
+  { models }: { models?: string | undefined },
 ): Promise<SnapshotResult | undefined> {
   const { store, artifacts, config, log } = deps
   const { definition } = await getModel(store, name)
   const { split, views } = definition
   const { databaseUrl, readerUrl, artifactRoot, signing } = config
   const { subjectKey } = signing
+  let program: SourceProgramFacts | undefined
   const take = (copies: SourceCopies) => {
     const places = { databaseUrl, readerUrl, artifactRoot, subjectKey }
     const job: RowsJob = { kind: 'snapshot', definition, asOf, copies, ...places }
@@ -64,7 +67,12 @@ async function takeOnce(
       keptFor: digestOfJson(definition),
     })
   }
-  const written = await withHeartbeat(() => withSourceCopies({ artifacts, config }, definition.source, take))
+  const written = await withHeartbeat(({ signal }) => {
+    const writeRows = async (folder: string) => {
+      program = await runSourceProgram(deps, { definition, asOf, folder, signal, models })
+    }
+    return withSourceCopies({ artifacts, config }, { source: definition.source, writeRows }, take)
+  })
   const { digest, bytes, parts: rows, columns, subjects, leftOut, source, served } = written
   const { subjectIsNumber, newestEvent, firstTestEvent } = written
   await withHeartbeat(() =>
@@ -82,6 +90,7 @@ async function takeOnce(
     columns,
     source: {
       ...source,
+      program,
       split,
       newestEvent,
       firstTestEvent,

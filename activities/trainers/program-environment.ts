@@ -1,6 +1,9 @@
-/** Chooses the environment variables of training programs and of package installers. */
+/** Prepares the programs that train a model or write its rows: their environment variables, their packages and their command. */
 import { join } from 'node:path'
+import type { Trainer } from '../../domain/training/trainer.ts'
+import { digestOfJson } from '../../store/artifacts.ts'
 import { checkout, environmentWith, systemEnvironment } from '../../temporal.config.ts'
+import { preparePython } from './python-environment.ts'
 
 type Variables = Record<string, string | undefined>
 
@@ -20,4 +23,24 @@ const installerSettings =
 export function installerEnvironment(): Variables {
   const settings = Object.entries(environmentWith({})).filter(([name]) => installerSettings.test(name))
   return { ...systemEnvironment(), ...Object.fromEntries(settings) }
+}
+
+/** Makes the environment of a program if it has none yet. Returns its command, its packages and the digest of what it depends on. */
+export async function prepareProgram(
+  program: Exclude<Trainer, { kind: 'queue' }>,
+  { models, cache, signal }: { models: string; cache: string; signal: AbortSignal },
+): Promise<{ argv: string[]; digest: string; packages: Record<string, string> }> {
+  if (program.kind === 'command')
+    return { argv: program.command, digest: digestOfJson(program.command), packages: {} }
+  const requirements = program.requirements === undefined ? undefined : join(models, program.requirements)
+  const { interpreter } = program
+  const environment = await preparePython({
+    requirements,
+    interpreter,
+    cache,
+    env: installerEnvironment(),
+    signal,
+  })
+  const { python, digest, packages } = environment
+  return { argv: [python, join(models, program.file)], digest, packages }
 }

@@ -10,15 +10,14 @@ import { jobOfDefinition, type ProgramJob } from '../../domain/training/program-
 import { traceparentVariable } from '../../domain/tracing/trace-context.ts'
 import type { ProgramLimits, Trainer } from '../../domain/training/trainer.ts'
 import { readCode } from '../../models/define/code-digest.ts'
-import { digestWithFiles, programFiles, type ProgramFiles } from '../../models/define/program-files.ts'
+import { digestWithFiles, filesOfPrograms, type ProgramFiles } from '../../models/define/program-files.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import type { TrainingRecord, TrainingResult } from '../../store/training/trainings.ts'
 import { beginProcess } from '../../telemetry/active-span.ts'
 import type { Deps } from '../deps.ts'
 import { openAttempt, type AttemptFolder } from './attempt-folder.ts'
-import { installerEnvironment, programEnvironment } from './program-environment.ts'
+import { prepareProgram, programEnvironment } from './program-environment.ts'
 import { runTrainingProgram } from './program.ts'
-import { preparePython } from './python-environment.ts'
 import { storeResult } from './store-result.ts'
 
 export interface ProgramTraining {
@@ -42,13 +41,13 @@ export async function trainByProgram(
 ): Promise<TrainingResult> {
   const { name: model } = definition
   const { id, attempts: attempt } = training
-  const code = await codeOf(models, model, trainer)
+  const code = await codeOf(models, definition)
   const codeDigest = code.digest
   const {
     argv,
     digest: dependenciesDigest,
     packages,
-  } = await commandOf(trainer, models, config.cacheDir, signal)
+  } = await prepareProgram(trainer, { models, cache: config.cacheDir, signal })
   const path = await artifacts.locate('snapshots', training.snapshotDigest)
   const { seed, snapshotDigest, hyperparameters } = training
   const columns = definition.featureOrder
@@ -100,7 +99,7 @@ export async function trainByProgram(
   } finally {
     if (badLines.length > 0) log.warn({ training: id, model, lines: badLines }, 'output that is not progress')
   }
-  const now = await codeOf(models, model, trainer)
+  const now = await codeOf(models, definition)
   if (now.digest !== codeDigest) throw new DomainError('training_failed', changedText(model, code, now))
   const facts = { codeDigest, dependenciesDigest, packages, seed, snapshotDigest, hyperparameters }
   return storeResult(
@@ -124,10 +123,10 @@ interface Code {
   files: ProgramFiles
 }
 
-/** Digests the model file and the program with its files. */
-async function codeOf(models: string, model: string, trainer: Trainer): Promise<Code> {
-  const { digest } = await readCode(join(models, `${model}.ts`))
-  const files = await programFiles(models, trainer)
+/** Digests the model file and its programs with their files. */
+async function codeOf(models: string, definition: ModelDefinition): Promise<Code> {
+  const { digest } = await readCode(join(models, `${definition.name}.ts`))
+  const files = (await filesOfPrograms(models, definition)) ?? []
   return { digest: digestWithFiles(digest, files), files }
 }
 
@@ -143,27 +142,6 @@ function changedText(model: string, before: Code, now: Code): string {
   const listed = changed.slice(0, maxChanged).join(', ') || `${model}.ts or a file that it imports`
   const more = changed.length > maxChanged ? ` and ${changed.length - maxChanged} more` : ''
   return `files of the training program changed while it ran: ${listed}${more}. If the program wrote them, delete them and let it write into "output" of its job or a temporary folder; if they were edited, retrain ${model}`
-}
-
-async function commandOf(
-  trainer: ProgramTraining['trainer'],
-  models: string,
-  cache: string,
-  signal: AbortSignal,
-): Promise<{ argv: string[]; digest: string; packages: Record<string, string> }> {
-  if (trainer.kind === 'command')
-    return { argv: trainer.command, digest: digestOfJson(trainer.command), packages: {} }
-  const requirements = trainer.requirements === undefined ? undefined : join(models, trainer.requirements)
-  const { interpreter } = trainer
-  const environment = await preparePython({
-    requirements,
-    interpreter,
-    cache,
-    env: installerEnvironment(),
-    signal,
-  })
-  const { python, digest, packages } = environment
-  return { argv: [python, join(models, trainer.file)], digest, packages }
 }
 
 function jobOf(

@@ -12,6 +12,9 @@ export function parseS3Address(address: string): { bucket: string; key: string }
 /** Whether a file of a source lies elsewhere and is downloaded. */
 export const isRemoteFile = (file: string): boolean => /^(?:s3|https?):\/\//.test(file)
 
+/** The name that stands in `files` for the rows of a program. */
+export const programAddress = (file: string): string => `program:${file}`
+
 /** The folder in which a pattern begins, and the rest, from the first part with a wildcard on. Without one the rest is the name of the file. */
 export function splitPattern(pattern: string): { folder: string; rest: string } {
   const parts = pattern.split('/')

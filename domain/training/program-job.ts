@@ -50,6 +50,15 @@ export interface ProgramJob {
   traceparent?: string | undefined
 }
 
+/** What a program that writes the rows of a source reads from its standard input. */
+export interface SourceJob extends Pick<ProgramJob, 'contract' | 'model' | 'limits'> {
+  kind: 'source'
+  /** ISO 8601. The program writes the rows that were known at this moment; later ones are left out of the snapshot by their times. */
+  asOf: string
+  /** The empty folder for the Parquet files. */
+  output: string
+}
+
 export interface JobColumn {
   name: string
   kind: 'number' | 'category'

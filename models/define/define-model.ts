@@ -55,7 +55,7 @@ type AnyModelFile = ModelFile<Features, Hyperparameters>
 const wantedParts = {
   features: 'names with number(…) and category(…)',
   label: 'yesNo(…), oneOf(…), quantity(…), quantities(…) or quantiles(…)',
-  source: 'csv(…), parquet(…), postgres(…) or served(…)',
+  source: 'csv(…), parquet(…), postgres(…), program(…) or served(…)',
   split: 'byTime(…), random(…) or stratified(…)',
   evaluation: 'an object such as { floors: { auc: 0.8 } }',
   release: 'canary(…), direct() or another strategy',

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile, realpath, stat } from 'node:fs/promises'
 import { dirname, extname, join, relative, sep } from 'node:path'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { Trainer } from '../../domain/training/trainer.ts'
 import { invalid } from './code-digest.ts'
 
@@ -20,16 +21,36 @@ const omitted = new Set([
 ])
 
 /**
- * Returns `sha256:…` over `digest` and the files of the program: its script, its requirements and all files beside the script, at any
- * depth; for a command, its arguments and `files` that are files or folders. If the script lies in the folder of the model files, only
- * files with its extension count. Throws `invalid_model_file` for a missing file, for a file or link that leads out of the folder of the
- * model file, and for a command that names no file.
+ * Returns `sha256:…` over `digest` and the files of the programs that train the model and write its rows; `digest` itself without any.
+ * Of each program count its script, its requirements and all files beside the script, at any depth; for a command, its arguments and
+ * `files` that are files or folders. If the script lies in the folder of the model files, only files with its extension count. Throws
+ * `invalid_model_file` for a missing file, for a file or link that leads out of the folder of the model file, and for a command that names
+ * no file.
  */
-export const digestWithProgram = async (digest: string, folder: string, trainer: Trainer): Promise<string> =>
-  digestWithFiles(digest, await programFiles(folder, trainer))
+export async function digestWithPrograms(
+  digest: string,
+  folder: string,
+  { trainer, source }: Pick<ModelDefinition, 'trainer' | 'source'>,
+): Promise<string> {
+  return digestWithFiles(digest, await filesOfPrograms(folder, { trainer, source }))
+}
+
+/** The files of both programs; undefined where the model has none. */
+export async function filesOfPrograms(
+  folder: string,
+  { trainer, source: { program } }: Pick<ModelDefinition, 'trainer' | 'source'>,
+): Promise<ProgramFiles | undefined> {
+  if (trainer === undefined && program === undefined) return undefined
+  const files = [
+    ...(trainer === undefined ? [] : await programFiles(folder, trainer)),
+    ...(program === undefined ? [] : await programFiles(folder, program, 'source')),
+  ]
+  return [...new Map(files)]
+}
 
 /** Returns the same digest for files that are already read. */
-export function digestWithFiles(digest: string, files: ProgramFiles): string {
+export function digestWithFiles(digest: string, files: ProgramFiles | undefined): string {
+  if (files === undefined) return digest
   const hash = createHash('sha256').update(`${digest}\n`)
   for (const [path, found] of files) hash.update(`${found}  ${path}\n`)
   return `sha256:${hash.digest('hex')}`
@@ -38,7 +59,11 @@ export function digestWithFiles(digest: string, files: ProgramFiles): string {
 export type ProgramFiles = readonly (readonly [path: string, digest: string])[]
 
 /** Returns path → digest of the files of a program, relative to the folder of the model file. */
-export async function programFiles(folder: string, trainer: Trainer): Promise<ProgramFiles> {
+export async function programFiles(
+  folder: string,
+  trainer: Trainer,
+  part: 'train' | 'source' = 'train',
+): Promise<ProgramFiles> {
   const root = await realpath(folder)
   const files = new Map<string, string>()
   let bytes = 0
@@ -49,11 +74,11 @@ export async function programFiles(folder: string, trainer: Trainer): Promise<Pr
     bytes += content.byteLength
     if (files.size >= maxFiles || bytes > maxBytes)
       throw invalid(
-        `train: the files beside ${named(trainer).join(', ')} are more than ${maxFiles} or larger than ${maxBytes / 1_048_576} MB: move data out of this folder`,
+        `${part}: the files beside ${named(trainer).join(', ')} are more than ${maxFiles} or larger than ${maxBytes / 1_048_576} MB: move data out of this folder`,
       )
     files.set(name, createHash('sha256').update(content).digest('hex'))
   }
-  const within = { root, ofProgram: named(trainer).join(', ') }
+  const within = { root, part, ofProgram: named(trainer).join(', ') }
   for (const name of named(trainer)) {
     const path = join(folder, name)
     const real = await realpath(path).catch(() => undefined)
@@ -62,10 +87,10 @@ export async function programFiles(folder: string, trainer: Trainer): Promise<Pr
     if (found?.isFile() !== true && !isFolder) {
       // An argument of a command need not be a file.
       if (trainer.kind === 'command' && trainer.files?.includes(name) !== true) continue
-      throw invalid(`train: there is no file ${name} in the folder of the model file: correct the path`)
+      throw invalid(`${part}: there is no file ${name} in the folder of the model file: correct the path`)
     }
     if (!real!.startsWith(root + sep))
-      throw invalid(`train: ${name} leads out of the folder of the model file: move it there`)
+      throw invalid(`${part}: ${name} leads out of the folder of the model file: move it there`)
     if (isFolder) await addBelow(path, { ...within, isDeep: true }, add)
     else await add(path)
     if (isFolder || (trainer.kind === 'python' && name === trainer.requirements)) continue
@@ -78,7 +103,7 @@ export async function programFiles(folder: string, trainer: Trainer): Promise<Pr
   }
   if (trainer.kind === 'command' && trainer.files === undefined && files.size === 0)
     throw invalid(
-      "train: no argument of the command is a file in the folder of the model file, so a change of the program would go unnoticed: name its files or folders, as in command([…], { files: ['trainer'] }), or files: [] for an installed program",
+      `${part}: no argument of the command is a file in the folder of the model file, so a change of the program would go unnoticed: name its files or folders, as in { files: ['trainer'] }, or files: [] for an installed program`,
     )
   return [...files].sort(([a], [b]) => (a < b ? -1 : 1))
 }
@@ -95,6 +120,8 @@ function named(trainer: Trainer): string[] {
 }
 
 interface Below {
+  /** The part of the model file that names the program. */
+  part: 'train' | 'source'
   /** The folder of the model files, which no link may leave. */
   root: string
   /** The files that the program names, for messages. */
@@ -108,7 +135,7 @@ interface Below {
 
 /** Adds the files of a folder. Links are followed, because a program reads what they lead to. */
 async function addBelow(folder: string, below: Below, add: (path: string) => Promise<void>): Promise<void> {
-  const { root, ofProgram, isDeep, extension, above = [] } = below
+  const { root, part, ofProgram, isDeep, extension, above = [] } = below
   const here = await realpath(folder)
   if (above.includes(here)) return
   for (const entry of await readdir(folder, { withFileTypes: true })) {
@@ -116,7 +143,7 @@ async function addBelow(folder: string, below: Below, add: (path: string) => Pro
     if (name.startsWith('.') || name.endsWith('.pyc') || omitted.has(name)) continue
     const path = join(folder, name)
     const shown = relative(root, join(here, name))
-    if (name.includes('\uFFFD')) throw invalid(`train: the name of ${shown} is not UTF-8: rename the file`)
+    if (name.includes('\uFFFD')) throw invalid(`${part}: the name of ${shown} is not UTF-8: rename the file`)
     const real = await realpath(path).catch(() => undefined)
     const found = real === undefined ? undefined : await stat(real)
     const isCode = found?.isDirectory()
@@ -125,7 +152,7 @@ async function addBelow(folder: string, below: Below, add: (path: string) => Pro
     if (!isCode) continue
     if (!real!.startsWith(root + sep))
       throw invalid(
-        `train: ${shown} beside ${ofProgram} is a link out of the folder of the model file, so a change behind it would go unnoticed: move the files there or, if they are no code, let the name of the link begin with a dot`,
+        `${part}: ${shown} beside ${ofProgram} is a link out of the folder of the model file, so a change behind it would go unnoticed: move the files there or, if they are no code, let the name of the link begin with a dot`,
       )
     if (found!.isDirectory()) await addBelow(path, { ...below, above: [...above, here] }, add)
     else await add(path)

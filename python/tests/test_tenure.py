@@ -16,7 +16,7 @@ from typing import Any
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 sys.path.insert(0, str(SOURCE))
 
-from tenure import Column, Job  # noqa: E402
+from tenure import Column, Job, Source  # noqa: E402
 from tenure._onnx import first_lines  # noqa: E402
 from tenure._checkpoints import newest_checkpoint, write_checkpoint  # noqa: E402
 from tenure._rows import has  # noqa: E402
@@ -45,6 +45,41 @@ def given_job(folder: Path, **changes: Any) -> dict[str, Any]:
         "limits": {"memoryMb": None, "seconds": None},
         **changes,
     }
+
+
+class Frame:
+    """What a data frame of pandas has."""
+
+    def to_parquet(self, path: Path, index: bool) -> None:
+        path.write_text(f"rows without index: {not index}")
+
+
+class SourceTest(unittest.TestCase):
+    def test_writes_each_part_of_the_rows_as_a_file_of_its_own(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            given = {"contract": 1, "kind": "source", "model": "roses", "asOf": "2024-04-05T00:00:00.000Z", "output": folder, "limits": {}}
+            source = Source(given)
+            self.assertEqual(source.as_of.isoformat(), "2024-04-05T00:00:00+00:00")
+            names = [source.write(Frame()).name for _ in range(2)]
+            self.assertEqual(names, ["rows-000001.parquet", "rows-000002.parquet"])
+
+    def test_refuses_the_job_of_a_training(self) -> None:
+        with self.assertRaisesRegex(ValueError, "this package knows the contract 1 and the kind source"):
+            Source({"contract": 1, "model": "roses"})
+
+    @unittest.skipUnless(importlib.util.find_spec("pyarrow"), "pyarrow is missing")
+    def test_writes_tables_and_batches_of_pyarrow(self) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        with tempfile.TemporaryDirectory() as folder:
+            given = {"contract": 1, "kind": "source", "model": "roses", "asOf": "2024-04-05T00:00:00Z", "output": folder}
+            source = Source(given)
+            table = pyarrow.table({"id": [1, 2, 3]})
+            for rows in (table, iter(table.to_batches(1)), pyarrow.RecordBatchReader.from_batches(table.schema, table.to_batches(2))):
+                self.assertEqual(pyarrow.parquet.read_table(source.write(rows)), table)
+            with self.assertRaisesRegex(ValueError, "their columns are unknown"):
+                source.write(iter([]))
 
 
 class PlainJob(Job):

@@ -66,7 +66,7 @@ const parts: readonly Part[] = [
     title: 'Source',
     about: 'All times are UTC. Paths are relative to the project.',
     file: define('data/source'),
-    calls: ['csv', 'parquet', 'postgres', 'served'],
+    calls: ['csv', 'parquet', 'postgres', 'program', 'served'],
     types: [['SourceOptions', 'Each except `served` takes as its last argument:']],
   },
   {

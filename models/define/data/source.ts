@@ -1,9 +1,10 @@
 /** Defines the source of a model's rows, and which of its columns hold times. */
-import type { SourceDefinition } from '../../../domain/model-definition.ts'
-import { issueOfSourceFile } from '../../../domain/addresses/source-address.ts'
+import type { SourceDefinition, SourceProgram } from '../../../domain/model-definition.ts'
+import { issueOfSourceFile, programAddress } from '../../../domain/addresses/source-address.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
+import { compileTrainer, type CommandTrainerOptions, type PythonOptions } from '../trainer.ts'
 import { compileServed, servedColumns, servedTable, type ServedOptions } from './served.ts'
 
 export interface SourceOptions {
@@ -27,6 +28,12 @@ export interface SourceSpec {
   files: Record<string, string>
   options: SourceOptions
   served?: ServedOptions
+  program?: { run: string | readonly string[]; options: ProgramSourceOptions }
+}
+
+export interface ProgramSourceOptions extends SourceOptions, PythonOptions, CommandTrainerOptions {
+  /** The variables of the worker's environment that the program gets: `['WAREHOUSE_PASSWORD']`. It gets no others. */
+  secrets?: readonly string[]
 }
 
 /**
@@ -54,6 +61,24 @@ export function postgres(options: SourceOptions & { rows: string }): SourceSpec 
 }
 
 /**
+ * Reads the Parquet files that a program writes: `program('extract.py', { requirements: 'requirements.txt' })` for a Python script, or
+ * `program(['Rscript', 'extract.R'])`. The program gets the moment of the snapshot and writes the rows known then, so that
+ * [the client of any warehouse](../how-to/projects/rows-by-program.md) can read them.
+ */
+export function program(
+  run: string | readonly string[],
+  { rows, derive, eventTime, lookback, key, ...options }: ProgramSourceOptions = {},
+): SourceSpec {
+  const file = typeof run === 'string' ? run : run.join(' ')
+  return {
+    kind: 'parquet',
+    files: { source: programAddress(file) },
+    options: { rows, derive, eventTime, lookback, key },
+    program: { run, options },
+  }
+}
+
+/**
  * Reads the served requests of this model with their outcomes: `served({ since: '90 d' })`, with `label: yesNo({ column: 'outcome', … })`.
  */
 export function served({ derive, ...options }: ServedOptions = {}): SourceSpec {
@@ -78,10 +103,35 @@ const optionNames = fieldNames<SourceOptions>({
 /** The name of a column or a view. */
 export const identifier = /^[A-Za-z][A-Za-z0-9_]*$/
 
+/** Variables that only Tenure itself needs. */
+const ownVariable = /^(?:TENURE_|TEMPORAL_|DATABASE_URL$)/
+
+function compileSourceProgram(
+  report: IssueCollector,
+  { run, options: { secrets = [], ...options } }: NonNullable<SourceSpec['program']>,
+): SourceProgram | undefined {
+  const place = (where: string, message: string) => report(where.replace(/^train/, 'source'), message)
+  const compiled = compileTrainer(
+    place,
+    typeof run === 'string'
+      ? { kind: 'python', file: run, options }
+      : { kind: 'command', command: run, options },
+  )
+  if (compiled === undefined || compiled.kind === 'queue') return undefined
+  const names: readonly unknown[] = Array.isArray(secrets) ? secrets : [secrets]
+  for (const name of names)
+    if (typeof name !== 'string' || !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || ownVariable.test(name))
+      report(
+        'source.secrets',
+        `the name of a variable of the worker is required, such as 'WAREHOUSE_PASSWORD', and none of Tenure itself, not ${JSON.stringify(name)}`,
+      )
+  return { ...compiled, secrets: names.map(String) }
+}
+
 export function compileSource(report: IssueCollector, spec: SourceSpec): SourceDefinition {
-  const { kind, files, options, served: asked } = spec
+  const { kind, files, options, served: asked, program: asProgram } = spec
   reportUnknown(report, 'source', options, optionNames)
-  for (const [name, path] of Object.entries(files)) {
+  for (const [name, path] of Object.entries(asProgram === undefined ? files : {})) {
     if (!identifier.test(name)) report(`source.${name}`, 'a view name has letters, digits and _ only')
     const issue = issueOfSourceFile(path)
     if (issue !== undefined) report(`source.${name}`, issue)
@@ -102,5 +152,6 @@ export function compileSource(report: IssueCollector, spec: SourceSpec): SourceD
     lookbackMs: options.lookback === undefined ? 0 : durationAt(report, 'source.lookback', options.lookback),
     key: [...(options.key ?? [])],
     served: asked && compileServed(report, asked),
+    ...(asProgram !== undefined && { program: compileSourceProgram(report, asProgram) }),
   }
 }

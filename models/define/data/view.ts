@@ -115,7 +115,9 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
 }
 
 function compileRows(report: IssueCollector, spec: SourceSpec): FeatureView['source'] {
-  const { kind, files, rows } = compileSource(report, spec)
+  const { kind, files, rows, program } = compileSource(report, spec)
+  if (program !== undefined)
+    report('source', 'program(…) is for models only: write csv(…), parquet(…) or postgres(…)')
   if (kind === 'served') {
     report('source', 'served(…) is for models only: write csv(…), parquet(…) or postgres(…)')
     return { kind: 'postgres', files, rows }

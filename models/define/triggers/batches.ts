@@ -162,10 +162,10 @@ function checkParameters(
 }
 
 function compileRows(report: IssueCollector, place: string, rows: SourceSpec): BatchSpec['input'] {
-  const { kind, files, options } = rows
+  const { kind, files, options, program } = rows
   const [path = '', ...more] = Object.values(files)
   if (kind === 'postgres') return { kind: 'sql', query: options.rows ?? '' }
-  if (kind === 'served' || more.length > 0 || Object.keys(options).length > 0)
+  if (kind === 'served' || program !== undefined || more.length > 0 || Object.keys(options).length > 0)
     report(`${place}.rows`, 'one file without options, or postgres({ rows }), is required')
   return { kind: 'file', path }
 }

@@ -1,4 +1,4 @@
-"""Trains models for Tenure (:func:`job`) and calls its API (:class:`Client`)."""
+"""Trains models for Tenure (:func:`job`), writes their rows (:func:`source`) and calls its API (:class:`Client`)."""
 
 from ._checkpoints import Checkpoint
 from ._client import (
@@ -13,7 +13,7 @@ from ._client import (
     TenureError,
     Tensor,
 )
-from ._job import Column, Job, job
+from ._job import Column, Job, Source, job, source
 
 __all__ = [
     "AsyncClient",
@@ -27,8 +27,10 @@ __all__ = [
     "OutcomeCounts",
     "Prediction",
     "Predictions",
+    "Source",
     "TenureError",
     "Tensor",
     "job",
+    "source",
 ]
 __version__ = "0.1.0"

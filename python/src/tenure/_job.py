@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import importlib.metadata
+import itertools
 import json
 import math
 import os
@@ -585,6 +587,62 @@ def job() -> Job:
         sys.excepthook = _fail
         _current = Job(given, out)
     return _current
+
+
+class Source:
+    """The job of a program that writes the rows of a source, as :func:`source` reads it."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        if given.get("contract") != CONTRACT or given.get("kind") != "source":
+            raise ValueError(
+                f"the job has the contract {given.get('contract')} and the kind {given.get('kind')}; "
+                f"this package knows the contract {CONTRACT} and the kind source"
+            )
+        self.model: str = given["model"]
+        #: The moment of the snapshot, with UTC as its zone: write the rows that were known then.
+        self.as_of = datetime.datetime.fromisoformat(given["asOf"].replace("Z", "+00:00"))
+        self.output = Path(given["output"])
+        self.limits: dict[str, Any] = dict(given.get("limits") or {})
+        self._files = 0
+
+    def write(self, rows: Any) -> Path:
+        """Writes rows as the next Parquet file and returns its path.
+
+        ``rows`` is a data frame of pandas or Polars, or a table, a record batch reader or an iterable of record batches of pyarrow. Call it
+        again for further rows, for example once for each chunk of a large table.
+        """
+        self._files += 1
+        path = self.output / f"rows-{self._files:06d}.parquet"
+        if hasattr(rows, "to_parquet"):
+            rows.to_parquet(path, index=False)
+        elif hasattr(rows, "write_parquet"):
+            rows.write_parquet(path)
+        else:
+            import pyarrow
+            import pyarrow.parquet
+
+            if isinstance(rows, pyarrow.Table):
+                batches, schema = rows.to_batches(), rows.schema
+            else:
+                found = iter(rows)
+                first = next(found, None)
+                schema = getattr(rows, "schema", None) or (None if first is None else first.schema)
+                if schema is None:
+                    raise ValueError("there are no rows, and their columns are unknown: write a table with its schema")
+                batches = itertools.chain(() if first is None else (first,), found)
+            with pyarrow.parquet.ParquetWriter(path, schema) as file:
+                for batch in batches:
+                    file.write_batch(batch)
+        return path
+
+
+def source() -> Source:
+    """Reads the job of this script, which writes the rows of a model, from standard input.
+
+    An exception ends the script as with :func:`job`.
+    """
+    sys.excepthook = _fail
+    return Source(json.load(sys.stdin))
 
 
 def _fail(kind: type[BaseException], error: BaseException, trace: Any) -> NoReturn:

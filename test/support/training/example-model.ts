@@ -23,6 +23,8 @@ export interface ExampleModelFile {
   layers?: string
   /** Additional source text of the model file. */
   more?: string
+  /** The source, as source text. Default: a query of Postgres. */
+  source?: string
   /** Whether the file has a `train` section. Default: true. */
   trains?: boolean
   /** Whether an evaluation measures feature importance, which takes 0.2 s. Default: false. */
@@ -56,6 +58,7 @@ export async function syncExampleModel(
     learningRate = 0.05,
     layers = plainLayers,
     more = '',
+    source = `postgres({ rows: 'select id, planted_at, known_at, size, colour, age, blooms from roses', eventTime: 'planted_at', key: ['id'] })`,
     trains = true,
     importance = false,
   } = file
@@ -71,12 +74,12 @@ export async function syncExampleModel(
   await writeFile(
     join(directory, `${name}.ts`),
     `
-import { afterWorkflow, byTime, canary, category, command, complete, cron, csv, daily, defineModel, direct, direction, exact, invariance, number, onWebhook, parquet, percent, pinball, positiveRate, postgres, python, quantiles, quantities, quantity, queue, random, rowCount, served, stratified, warn, whenFile, whenWatermark, yesNo, between, fresh, labelAfterEvent, unique } from '${modelsDirectory}define.ts'
+import { afterWorkflow, byTime, canary, category, command, complete, cron, csv, daily, defineModel, direct, direction, exact, invariance, number, onWebhook, parquet, percent, pinball, positiveRate, postgres, program, python, quantiles, quantities, quantity, queue, random, rowCount, served, stratified, warn, whenFile, whenWatermark, yesNo, between, fresh, labelAfterEvent, unique } from '${modelsDirectory}define.ts'
 export const roses = defineModel({
   name: '${name}',
   features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']), age: number({ missing: 'fill' }) },
   label: yesNo({ column: 'blooms', positive: 'blooms', knownAt: 'known_at' }),
-  source: postgres({ rows: 'select id, planted_at, known_at, size, colour, age, blooms from roses', eventTime: 'planted_at', key: ['id'] }),
+  source: ${source},
   expect: [rowCount({ min: 500 }), positiveRate({ min: 0.2, max: 0.8 }), labelAfterEvent(), unique(), warn(between('age', { max: 90 }))],
   split: byTime({ train: '20 d', test: '10 d', matured: '1 d' }),
   seed: ${seed},
