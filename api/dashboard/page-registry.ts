@@ -1,6 +1,7 @@
 /** Registers every page and form with its roles. A page that is missing here is not served. */
 import { admins, viewers } from '../http/route.ts'
 import { reviewers } from '../services/review/review-queue.ts'
+import { modelActionNames, modelActions } from './pages/model/action-roles.ts'
 import { alertHandlers } from './pages/operations/alert-roles.ts'
 import type { FormEntry, PageEntry } from './page.ts'
 
@@ -125,6 +126,12 @@ export const pageRegistry: readonly PageEntry[] = [
       find: async () => (await import('./pages/operations/audit.tsx')).auditPage,
     },
   }),
+  ...modelActionNames.map((name) => ({
+    path: `/models/:name/${name}`,
+    allow: modelActions[name].allow,
+    summary: `${modelActions[name].does} of a model: shows what changes, and asks.`,
+    find: async () => (await import('./pages/model/actions.tsx')).actionPage(name),
+  })),
   ...pagesFor(admins, {
     '/audit/verification': {
       summary: 'Verify the newest entries of the audit log.',
@@ -163,6 +170,12 @@ export const formRegistry: readonly FormEntry[] = [
     summary: 'Cancel a running retraining.',
     find: async () => (await import('./pages/training/cancel.tsx')).submitCancel,
   },
+  ...modelActionNames.map((name) => ({
+    path: `/models/:name/${name}`,
+    allow: modelActions[name].allow,
+    summary: `${modelActions[name].does} of a model.`,
+    find: async () => (await import('./pages/model/actions.tsx')).submitAction(name),
+  })),
   {
     path: '/models/:name/reviews',
     allow: reviewers,

@@ -50,7 +50,7 @@ export interface PageEntry {
   find: () => Promise<AnyPage>
 }
 
-type FormHandler = (
+export type FormHandler = (
   deps: ApiDeps,
   ask: RouteRequest<unknown, unknown>,
   /** All pages, for the navigation of a page that explains a refusal. */

@@ -49,12 +49,14 @@ export const descriptionRoutes = (
     },
   }),
   defineRoute('get', '/docs', viewers, {
+    page: true,
     summary: 'Explore and try the API in a browser. The page loads nothing from other hosts.',
     answers: { 200: 'A page' },
     answerMedia: 'text/html',
     handle: () => ({ text: explorerPage, type: html, headers: explorerHeaders }),
   }),
   defineRoute('get', '/docs/errors', viewers, {
+    page: true,
     summary: 'List the routes and the errors as a page.',
     answers: { 200: 'A page' },
     answerMedia: 'text/html',

@@ -156,6 +156,26 @@ export async function listRollbackTargets(
   }))
 }
 
+/** The newest target without an issue, and the newer ones with their issues. */
+export function chooseRollbackTarget(
+  { model, from }: { model: string; from: string },
+  targets: readonly { version: string; issues: readonly string[] }[],
+  unfit: ReadonlyMap<string, string>,
+): { to?: string; passedOver: string[]; refusal?: string } {
+  const passedOver: string[] = []
+  for (const { version, issues } of targets) {
+    const broken = unfit.get(version)
+    const all = broken === undefined ? issues : [...issues, broken]
+    if (all.length === 0) return { to: version, passedOver }
+    passedOver.push(`${version}: ${all.join(', ')}`)
+  }
+  const refusal =
+    passedOver.length === 0
+      ? `${from} is the only proven version of ${model}, so no rollback target exists`
+      : `no proven version of ${model} can serve now: ${passedOver.join('; ')}`
+  return { passedOver, refusal }
+}
+
 /** Why callers of one version could not use another, whether or not it is a target; empty when they could. */
 export async function findIncompatibilities(
   database: Database,

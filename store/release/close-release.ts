@@ -85,7 +85,7 @@ async function wasPromoted(database: Database, state: ReleaseState): Promise<boo
 }
 
 /** The baseline of the release; if that was rolled back, the last proven version before it. */
-async function targetOf(
+export async function targetOf(
   database: Database,
   { model, version, baseline }: ReleaseState,
 ): Promise<string | undefined> {

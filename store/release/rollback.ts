@@ -11,6 +11,7 @@ import { appendAudit } from '../audit/audit-log.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
 import type { Database } from '../postgres.ts'
 import {
+  chooseRollbackTarget,
   findChampion,
   findRecentRollback,
   lockChampion,
@@ -22,7 +23,7 @@ import {
   type RollbackTarget,
 } from '../registry/champions.ts'
 import { findRouting, findRoutingPlace, type RoutingPlace } from '../serving/routing.ts'
-import { returnToBaseline, routeCompletely } from './close-release.ts'
+import { returnToBaseline, routeCompletely, targetOf } from './close-release.ts'
 import { recordCommand, type OutboxMessage } from './command-outbox.ts'
 import { findOpenRelease, findReleasable, lockRelease, type Release } from './releases.ts'
 
@@ -164,6 +165,41 @@ export async function findRollbackSubject(database: Database, model: string): Pr
   return recent === undefined || recent === open?.state.version ? champion?.version : recent
 }
 
+/** What an order to roll a model back would do now. */
+export interface RollbackPlan {
+  from?: string
+  to?: string
+  /** The open release whose candidate would be rolled back. */
+  release?: string
+  passedOver: string[]
+  /** Why nothing can be rolled back. */
+  refusal?: string
+}
+
+/** Plans for the version that serves now: a version that was rolled back already is not meant. */
+export async function findRollbackPlan(
+  database: Database,
+  model: string,
+  issueOf: (target: RollbackTarget) => Promise<string | undefined>,
+): Promise<RollbackPlan> {
+  const open = await findOpenRelease(database, model)
+  const champion = await findChampion(database, model)
+  const route = (await findRouting(database, model))?.route
+  if (open && open.rolledBackAt === undefined && isExposed(open, { champion, route })) {
+    const { id: release, version: from } = open.state
+    const to = champion?.version === from ? await targetOf(database, open.state) : champion?.version
+    const refusal = to === undefined ? `${from} is champion and the model has no earlier version` : undefined
+    return { from, to, release, passedOver: [], refusal }
+  }
+  if (!champion || !route) return { passedOver: [], refusal: `${model} has no champion` }
+  const from = champion.version
+  const unfit = await findUnfit(database, model, issueOf)
+  return {
+    from,
+    ...chooseRollbackTarget({ model, from }, await listRollbackTargets(database, { model, from }), unfit),
+  }
+}
+
 /**
  * Whether callers get the candidate of an open release, or got it before it was rolled back, so that a second order in the same minute
  * does not roll back the baseline too. Callers never see drills, shadows and waiting releases.
@@ -227,14 +263,9 @@ export async function rollBackChampion(
   const from = champion.version
   if (meant !== undefined && meant !== from)
     return refused('command_refused', `${meant} is champion no more: ${from} is`)
-  const { to, passedOver } = chooseTarget(await listRollbackTargets(database, { model, from }), unfit)
-  if (to === undefined)
-    return refused(
-      'no_rollback_target',
-      passedOver.length === 0
-        ? `${from} is the only proven version of ${model}, so no rollback target exists`
-        : `no proven version of ${model} can serve now: ${passedOver.join('; ')}`,
-    )
+  const targets = await listRollbackTargets(database, { model, from })
+  const { to, passedOver, refusal = '' } = chooseRollbackTarget({ model, from }, targets, unfit)
+  if (to === undefined) return refused('no_rollback_target', refusal)
   await moveChampion(database, { model, from, to, cause: 'rollback', actor: by, reason })
   await markVersionRolledBack(database, from)
   const { route } = await routeCompletely(database, { version: to, now: now.route })
@@ -277,21 +308,6 @@ export async function resolveChampionRollbacks(database: Database, model: string
     update alerts set resolved_at = now()
     where model = ${model} and kind = 'champion_rolled_back' and resolved_at is null and exists (
       select from champions where champions.model = alerts.model and release_id is not null and since > raised_at)`)
-}
-
-/** The newest target without an issue, and the newer ones with their issues. */
-function chooseTarget(
-  targets: readonly { version: string; issues: readonly string[] }[],
-  unfit: ReadonlyMap<string, string>,
-): { to?: string; passedOver: string[] } {
-  const passedOver: string[] = []
-  for (const { version, issues } of targets) {
-    const broken = unfit.get(version)
-    const all = broken === undefined ? issues : [...issues, broken]
-    if (all.length === 0) return { to: version, passedOver }
-    passedOver.push(`${version}: ${all.join(', ')}`)
-  }
-  return { passedOver }
 }
 
 /** How many targets are checked before the first one without a known issue is used unchecked. */

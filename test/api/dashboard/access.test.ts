@@ -55,6 +55,18 @@ describe('sign-in', () => {
     expect(back.headers.get('location')).toBe('/?x=1')
   })
 
+  it('links only to what a browser can read: a page, or the sign-in that leads to it', async () => {
+    const { text } = await get('/sign-in')
+    const links = [...text.matchAll(/<a [^>]*href="(\/[^"#]*)"/g)].map(([, href]) => href!)
+    expect(links.length).toBeGreaterThan(3)
+    for (const link of links) {
+      const { status, headers } = await get(link)
+      const leads = headers.get('location')?.startsWith('/sign-in') === true
+      const isPage = status === 200 && headers.get('content-type')?.startsWith('text/html')
+      expect(isPage === true || leads, `${link}: ${status}`).toBe(true)
+    }
+  })
+
   it.each(['//evil.example', 'https://evil.example', '/\\evil.example', '/a\\b', '/\n/evil.example', 'x'])(
     'does not redirect to %j',
     async (next) => {

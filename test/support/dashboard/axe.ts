@@ -48,6 +48,7 @@ const issuesOf = (
     resultTypes: ['violations'],
     // axe preloads stylesheets and media by default. None of the enabled rules needs stylesheets, and the only rule for media checks sound.
     preload: { assets: ['media'] },
-    rules: but === undefined ? {} : { [but]: { enabled: false } },
+    // axe leaves out this rule of WCAG 2.2 by default.
+    rules: { 'target-size': { enabled: true }, ...(but !== undefined && { [but]: { enabled: false } }) },
   })}).then(({ violations }) => violations.flatMap(({ id, nodes }) =>
     nodes.map(({ target, failureSummary = '' }) => id + ': ' + target.join(' ') + ' ' + failureSummary)))`)

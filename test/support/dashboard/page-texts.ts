@@ -1,4 +1,5 @@
 /** Lists the pages of the dashboard with one text that each page shows and with its address, for the tests that visit every page. */
+import { modelActionNames } from '../../../api/dashboard/pages/model/action-roles.ts'
 import { pageRegistry } from '../../../api/dashboard/page-registry.ts'
 
 /** Returns the concrete path of each page with a text on it, for the rows of `all-pages.test.ts`. */
@@ -50,6 +51,9 @@ export const pagesWithTests = {
   '/releases/:id': 'test/api/dashboard/approver.test.ts',
   '/releases/:id/simulation': 'test/api/dashboard/pages/simulate.test.ts',
   '/retrainings/:id': 'test/api/dashboard/approver.test.ts',
+  ...Object.fromEntries(
+    modelActionNames.map((name) => [`/models/:name/${name}`, 'test/api/dashboard/model-actions.test.ts']),
+  ),
   '/audit/verification': 'test/api/dashboard/all-pages.test.ts',
 }
 
@@ -70,6 +74,9 @@ export const addressesOf = ({
   '/sweeps/:id': '/sweeps/swp_1',
   '/models/:name': `/models/${model}`,
   '/models/:name/features': `/models/${model}/features`,
+  ...Object.fromEntries(
+    modelActionNames.map((name) => [`/models/:name/${name}`, `/models/${model}/${name}`]),
+  ),
   '/models/:name/reviews': `/models/${model}/reviews`,
   '/models/:name/versions/:version': `/models/${model}/versions/${candidate}`,
   '/models/:name/versions/:version/card': `/models/${model}/versions/${candidate}/card`,

@@ -38,6 +38,7 @@ import { qualityPoints, type DatedPoint } from '../../components/quality-points.
 import { VersionTable } from '../../components/version-table.tsx'
 import { ChampionHistory, DriftSection, QualitySection } from './model-parts.tsx'
 import { ThresholdSection } from './thresholds.tsx'
+import { ModelActions } from './actions.tsx'
 import { LiveAtForm } from './champion-at.tsx'
 import { shortVersion } from '../overview/cells.tsx'
 
@@ -148,7 +149,7 @@ export const modelPage = definePage({
     }
   },
   title: ({ name }) => name,
-  view: (data, { query: { at, cursor } }) => {
+  view: (data, { actor, token, query: { at, cursor } }) => {
     const path = modelHref(data.name)
     return (
       <>
@@ -161,6 +162,7 @@ export const modelPage = definePage({
           </p>
         )}
         {data.definition.about !== undefined && <p class="lead">{data.definition.about}</p>}
+        {token !== undefined && <ModelActions model={data.name} actor={actor} />}
         <div class="grid">
           <Now {...data} path={path} />
           {(at !== undefined || data.changes.length > 0) && (
