@@ -65,6 +65,7 @@ const tracing = await telemetryOf(config.telemetry)
 const store = openStore(config.databaseUrl, {
   signAudit: rowSigner(signer),
   readerUrl: config.readerUrl,
+  metricSources: config.metricSources,
   name: nameOfProcess(kind, randomBytes(6).toString('hex')),
   max: poolSizes[kind],
   onError: (error) => log.warn({ error: error.message }, 'Postgres connection lost'),

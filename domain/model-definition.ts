@@ -96,6 +96,8 @@ export interface SourceDefinition {
   key: string[]
   /** The answered requests that are rows, for the kind `served`. */
   served?: ServedSource
+  /** The name of a Postgres other than Tenure's own, for the kind `postgres`. */
+  database?: string
   /** The program that writes the one file of the source, for the kind `parquet`. */
   program?: SourceProgram
 }

@@ -35,6 +35,8 @@ export interface Store extends Database {
   saw(error: unknown): void
   /** The connection URL of the role that runs external queries. */
   readerUrl: string | undefined
+  /** The path of the file that names other sources. */
+  metricSources: string | undefined
   /** For COPY and other direct uses of the driver. */
   pool: pg.Pool
   close(): Promise<void>
@@ -57,6 +59,8 @@ export interface StoreOptions {
   watchStatement?: (text: string) => ((error?: unknown) => void) | undefined
   /** Default: the same server, as `tenure_reader` without a password. */
   readerUrl?: string
+  /** The path of the file that names other sources. Default: queries read no other source. */
+  metricSources?: string
 }
 
 /** A role that can read only what was granted to it. */
@@ -112,6 +116,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
     saw,
     signAudit,
     readerUrl: options.readerUrl ?? defaultReaderUrl(url),
+    metricSources: options.metricSources,
     leases: createObservedLeases(),
     outage: outages.outage,
     async query<T extends object>(statement: Sql) {

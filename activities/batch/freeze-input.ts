@@ -10,7 +10,7 @@ import { compileReview } from '../../domain/review/band.ts'
 import { freezeInput, type Batch } from '../../store/serving/batches.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Deps } from '../deps.ts'
-import { foreignReader } from '../../store/database/cursor.ts'
+import { queryReader } from '../../store/integrations/metric-sources.ts'
 import type { Duck } from '../data/duckdb.ts'
 import { badValueOf, readAs } from '../../models/define/data/read-values.ts'
 import { joinLookups } from './join-lookups.ts'
@@ -56,7 +56,7 @@ export async function freezeBatch(
       .catch(refuse)
   }
   if (input.kind === 'sql') {
-    await loadFromPostgres(duck, input.query, foreignReader(store), {
+    await loadFromPostgres(duck, input.query, queryReader(store, input.database), {
       names: namesOf(batch, manifest),
     }).catch(refuseQuery)
     await write('select * from known')

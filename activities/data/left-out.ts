@@ -4,7 +4,7 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { ageText } from '../../domain/training/served-facts.ts'
 import type { LeftOut } from '../../domain/validation/expectations.ts'
 import { immatureQuery, lastKnownQuery, leftOutQuery } from '../../models/define/data/query.ts'
-import { foreignReader } from '../../store/database/cursor.ts'
+import { queryReader } from '../../store/integrations/metric-sources.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Duck } from './duckdb.ts'
 
@@ -20,7 +20,7 @@ export async function countLeftOut(
   if (query === undefined) return none
   const row =
     definition.source.kind === 'postgres'
-      ? await countInPostgres(store, query)
+      ? await countInPostgres(store, query, definition.source.database)
       : (await duck.rows<Record<string, unknown>>(query))[0]
   return {
     rows: Number(row?.['rows']),
@@ -57,9 +57,13 @@ export async function emptyPartText(
   return `; its last row became known at ${row?.last}: train as of a moment that the rows reach, such as --as-of ${after}`
 }
 
-async function countInPostgres(store: Store, query: string): Promise<Record<string, unknown>> {
+async function countInPostgres(
+  store: Store,
+  query: string,
+  database: string | undefined,
+): Promise<Record<string, unknown>> {
   const counts: Record<string, unknown> = {}
-  await foreignReader(store)(query, async ({ columns, rows }) => {
+  await queryReader(store, database)(query, async ({ columns, rows }) => {
     columns.forEach(({ name }, place) => (counts[name] = rows[0]?.[place]))
   })
   return counts

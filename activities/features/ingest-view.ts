@@ -11,7 +11,7 @@ import { findView, upsertView, type StoredView } from '../../store/features/feat
 import { findErasedEntities, lockView } from '../../store/privacy/subject-views.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
-import { foreignReader } from '../../store/database/cursor.ts'
+import { queryReader } from '../../store/integrations/metric-sources.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { requireColumns } from '../data/explain-rows.ts'
 import { asRefused } from '../data/source-errors.ts'
@@ -75,7 +75,9 @@ export async function ingestView(
       const { source } = definition
       const columns = columnsOfView(definition)
       if (source.kind === 'postgres') {
-        await loadFromPostgres(duck, plan.known, foreignReader(store), { names: definition.entity })
+        await loadFromPostgres(duck, plan.known, queryReader(store, source.database), {
+          names: definition.entity,
+        })
         await requireColumns({ duck, source, files: [] }, 'known', columns.needed)
       } else {
         const { load } = await openFiles(duck, source, columns)

@@ -21,6 +21,8 @@ export type RowsJob =
       asOf: string
       databaseUrl: string
       readerUrl?: string
+      /** The path of the file of sources. */
+      metricSources?: string | undefined
       artifactRoot: string
       /** The path of the key file. */
       subjectKey: string
@@ -33,17 +35,24 @@ async function takeRows({
   asOf,
   databaseUrl,
   readerUrl,
+  metricSources,
   artifactRoot,
   subjectKey: subjectFile,
   copies,
 }: Extract<RowsJob, { kind: 'snapshot' }>): Promise<WrittenSnapshot & { source: Record<string, unknown> }> {
-  const store = openStore(databaseUrl, { readerUrl })
+  const store = openStore(databaseUrl, { readerUrl, metricSources })
   try {
     const source = await digestOfSource(definition.source, copies)
     const subjectKey = await openSubjectKey(subjectFile)
     const artifacts = openArtifacts(artifactRoot)
     const local = { ...definition, source: withCopiedFiles(definition.source, copies) }
-    const written = await writeSnapshot({ definition: local, asOf, store, artifacts, subjectKey })
+    const written = await writeSnapshot({
+      definition: local,
+      asOf,
+      store,
+      artifacts,
+      subjectKey,
+    })
     return { ...written, source }
   } catch (error) {
     throw asUnreadable(definition.name, error)

@@ -53,10 +53,11 @@ async function takeOnce(
   const { definition } = await getModel(store, name)
   const { split, views } = definition
   const { databaseUrl, readerUrl, artifactRoot, signing } = config
+  const { metricSources } = store
   const { subjectKey } = signing
   let program: SourceProgramFacts | undefined
   const take = (copies: SourceCopies) => {
-    const places = { databaseUrl, readerUrl, artifactRoot, subjectKey }
+    const places = { databaseUrl, readerUrl, metricSources, artifactRoot, subjectKey }
     const job: RowsJob = { kind: 'snapshot', definition, asOf, copies, ...places }
     return runJob<WrittenSnapshot & { source: Record<string, unknown> }>({
       what: `the snapshot of ${name}`,

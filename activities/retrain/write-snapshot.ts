@@ -10,7 +10,7 @@ import { namingColumns } from '../../models/define/data/read-values.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
-import { foreignReader } from '../../store/database/cursor.ts'
+import { queryReader } from '../../store/integrations/metric-sources.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { requireSlices } from '../data/check-sql.ts'
 import { leaveOutFloods } from '../data/leave-out-floods.ts'
@@ -60,9 +60,14 @@ export async function writeSnapshot(options: {
     const rows = await openRows(duck, definition)
     let exactNumbers: string[] = []
     if (definition.source.kind === 'postgres')
-      exactNumbers = await loadFromPostgres(duck, plan.known, foreignReader(store), {
-        names: namingColumns(definition),
-      })
+      exactNumbers = await loadFromPostgres(
+        duck,
+        plan.known,
+        queryReader(store, definition.source.database),
+        {
+          names: namingColumns(definition),
+        },
+      )
     else await rows.load(plan.known)
     const settled = await settleSubjects(duck, { store, artifacts }, definition, { subjectKey, exactNumbers })
     await rows.shape(plan.rows)

@@ -24,9 +24,12 @@ export async function withSlowStore<T>(
 ): Promise<T> {
   const byName = shared.get(store) ?? new Map<string, SharedStore>()
   shared.set(store, byName)
-  const { signAudit, readerUrl, leases } = store
+  const { signAudit, readerUrl, metricSources, leases } = store
   const opened = byName.get(name) ?? {
-    slow: { ...openStore(config.databaseUrl, { name, ...options, connectMs, signAudit, readerUrl }), leases },
+    slow: {
+      ...openStore(config.databaseUrl, { name, ...options, connectMs, signAudit, readerUrl, metricSources }),
+      leases,
+    },
     users: 0,
   }
   byName.set(name, opened)

@@ -2,21 +2,17 @@
 import { DomainError } from '../../domain/errors.ts'
 import { quotedIdentifier } from '../../domain/sql-text.ts'
 import { isFiniteMark, isLaterMark, type WatermarkSensor } from '../../domain/triggers/trigger.ts'
-import { foreignReader } from '../../store/database/cursor.ts'
-import { readMetricSources } from '../../store/integrations/metric-sources.ts'
-import type { Deps } from '../deps.ts'
+import { queryReader } from '../../store/integrations/metric-sources.ts'
 import type { Look } from './sensor.ts'
 
 export const lookAtWatermark: Look<WatermarkSensor, { mark: string | null }> = async (
-  deps,
-  sensor,
+  { store },
+  { table, column, source },
   before,
 ) => {
-  const { table, column } = sensor
   const from = table.split('.').map(quotedIdentifier).join('.')
-  const readerUrl = await addressOf(deps, sensor)
   const found: (string | null)[] = []
-  await foreignReader({ readerUrl })(
+  await queryReader(store, source)(
     `select max(${quotedIdentifier(column)})::text from ${from}`,
     async ({ rows }) => void found.push(...rows.flat()),
   )
@@ -31,15 +27,4 @@ export const lookAtWatermark: Look<WatermarkSensor, { mark: string | null }> = a
   if (mark === null || !isLaterMark(mark, before.mark)) return { seen: before }
   const message = `${table}.${column} has risen from ${before.mark ?? 'nothing'} to ${mark}`
   return { seen: { mark }, news: { message, evidence: { watermark: mark, before: before.mark } } }
-}
-
-async function addressOf({ store, config }: Deps, { source }: WatermarkSensor): Promise<string | undefined> {
-  if (source === undefined) return store.readerUrl
-  const sources = await readMetricSources(config.metricSources)
-  const named = sources[source]
-  if (named?.kind === 'sql') return named.url
-  throw new DomainError(
-    'configuration_invalid',
-    `there is no source ${source} of the kind sql: add it to ${config.metricSources}`,
-  )
 }

@@ -4,8 +4,11 @@ import type { FeatureFit, Features, Output } from './features.ts'
 export type BatchInput =
   /** A file below the directory for batches, with the extension .parquet or .csv. */
   | { kind: 'file'; path: string }
-  /** A query of Tenure's database, run as `tenure_reader` in a read-only transaction. */
-  | { kind: 'sql'; query: string }
+  /**
+   * A query in a read-only transaction: of Tenure's database, run as `tenure_reader`, or of the Postgres that `database` names, which a model
+   * file may do.
+   */
+  | { kind: 'sql'; query: string; database?: string }
 
 export type BatchOutput =
   /** A Parquet file below the directory for batches. */

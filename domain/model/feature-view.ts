@@ -30,6 +30,8 @@ export interface ViewSource {
   /** View name → path inside the checkout; empty for Postgres. */
   files: Record<string, string>
   rows: string
+  /** The name of a Postgres other than Tenure's own. */
+  database?: string
 }
 
 /** The origin of a looked-up feature. It is stored with the artifact, so that an edited file changes no live version. */

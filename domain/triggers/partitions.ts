@@ -93,7 +93,7 @@ export function batchWith(
     input:
       input.kind === 'file'
         ? { kind: 'file', path: filled(input.path, values) }
-        : { kind: 'sql', query: filled(input.query, values) },
+        : { ...input, query: filled(input.query, values) },
     output: output.kind === 'file' ? { kind: 'file', path: filled(output.path, values) } : output,
     key: [...key],
     ...(log !== undefined && { log }),

@@ -76,7 +76,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
       '`$TENURE_STATE/secrets`',
     ],
     TENURE_METRIC_SOURCES: [
-      'Addresses and keys of the systems that external metrics ask, for the control worker; read for every question.',
+      'Addresses and keys of the systems that external metrics, watermarks and queries of model files ask, for the workers; read for every question.',
       '`$TENURE_STATE/metric-sources.json`',
     ],
     TENURE_PUBLIC_URL: [

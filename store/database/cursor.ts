@@ -105,7 +105,7 @@ function refuseLogin(role: string, error: unknown): never {
   if (!/^(28|42501)/.test(code) && !message.startsWith('SASL')) throw error
   throw new DomainError(
     'configuration_invalid',
-    `queries of batches and sources run as the role ${role}, which cannot connect: ${message}; set TENURE_READER_DATABASE_URL`,
+    `queries of batches and sources run as the role ${role}, which cannot connect: ${message}; set TENURE_READER_DATABASE_URL, or correct the address of the named source`,
   )
 }
 

@@ -28,7 +28,7 @@ export async function openActivityDeps({
     TENURE_BUILD_ID: 'test',
     ...environment,
   })
-  const store = openPatientStore(config.databaseUrl)
+  const store = openPatientStore(config.databaseUrl, { metricSources: config.metricSources })
   return {
     store,
     artifacts: openArtifacts(config.artifactRoot),

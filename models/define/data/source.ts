@@ -1,5 +1,6 @@
 /** Defines the source of a model's rows, and which of its columns hold times. */
 import type { SourceDefinition, SourceProgram } from '../../../domain/model-definition.ts'
+import { sourceNamePattern } from '../../../domain/canary/external/external-policy.ts'
 import { issueOfSourceFile, programAddress } from '../../../domain/addresses/source-address.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
@@ -28,6 +29,7 @@ export interface SourceSpec {
   files: Record<string, string>
   options: SourceOptions
   served?: ServedOptions
+  database?: string
   program?: { run: string | readonly string[]; options: ProgramSourceOptions }
 }
 
@@ -55,10 +57,19 @@ export function parquet(files: Files, options: SourceOptions = {}): SourceSpec {
   return { kind: 'parquet', files: named(files), options }
 }
 
-/** Runs a query on the project's own Postgres as `tenure_reader`, to which [tables are granted](../how-to/projects/tables.md). */
-export function postgres(options: SourceOptions & { rows: string }): SourceSpec {
-  return { kind: 'postgres', files: {}, options }
+/**
+ * Runs a query on Tenure's own Postgres as `tenure_reader`, to which [tables are granted](../how-to/projects/tables.md):
+ * `postgres({ rows: 'select * from shop.orders' })`. `postgres('warehouse', { rows: … })` reads
+ * [another Postgres](../how-to/projects/tables.md#another-postgres).
+ */
+export function postgres(
+  ...given: [options: QueryOptions] | [database: string, options: QueryOptions]
+): SourceSpec {
+  const [database, options] = given.length === 1 ? [undefined, given[0]] : given
+  return { kind: 'postgres', files: {}, options, ...(database !== undefined && { database }) }
 }
+
+type QueryOptions = SourceOptions & { rows: string }
 
 /**
  * Reads the Parquet files that a program writes: `program('extract.py', { requirements: 'requirements.txt' })` for a Python script, or
@@ -103,6 +114,16 @@ const optionNames = fieldNames<SourceOptions>({
 /** The name of a column or a view. */
 export const identifier = /^[A-Za-z][A-Za-z0-9_]*$/
 
+/** Checks the name of a Postgres of the file of sources. */
+export function databaseAt(report: IssueCollector, place: string, name: string): string {
+  if (!sourceNamePattern.test(name))
+    report(
+      place,
+      `the name of a source in metric-sources.json is required, such as 'shop', not ${JSON.stringify(name)}`,
+    )
+  return name
+}
+
 /** Variables that only Tenure itself needs. */
 const ownVariable = /^(?:TENURE_|TEMPORAL_|DATABASE_URL$)/
 
@@ -129,7 +150,7 @@ function compileSourceProgram(
 }
 
 export function compileSource(report: IssueCollector, spec: SourceSpec): SourceDefinition {
-  const { kind, files, options, served: asked, program: asProgram } = spec
+  const { kind, files, options, served: asked, database, program: asProgram } = spec
   reportUnknown(report, 'source', options, optionNames)
   for (const [name, path] of Object.entries(asProgram === undefined ? files : {})) {
     if (!identifier.test(name)) report(`source.${name}`, 'a view name has letters, digits and _ only')
@@ -152,6 +173,7 @@ export function compileSource(report: IssueCollector, spec: SourceSpec): SourceD
     lookbackMs: options.lookback === undefined ? 0 : durationAt(report, 'source.lookback', options.lookback),
     key: [...(options.key ?? [])],
     served: asked && compileServed(report, asked),
+    ...(database !== undefined && { database: databaseAt(report, 'source', database) }),
     ...(asProgram !== undefined && { program: compileSourceProgram(report, asProgram) }),
   }
 }

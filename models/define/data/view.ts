@@ -115,7 +115,7 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
 }
 
 function compileRows(report: IssueCollector, spec: SourceSpec): FeatureView['source'] {
-  const { kind, files, rows, program } = compileSource(report, spec)
+  const { kind, files, rows, database, program } = compileSource(report, spec)
   if (program !== undefined)
     report('source', 'program(…) is for models only: write csv(…), parquet(…) or postgres(…)')
   if (kind === 'served') {
@@ -127,7 +127,7 @@ function compileRows(report: IssueCollector, spec: SourceSpec): FeatureView['sou
       report('source', `a feature view reads files of the project, not ${JSON.stringify(file)}`)
   for (const word of ['derive', 'lookback', 'key'] as const)
     if (spec.options[word] !== undefined) report(`source.${word}`, 'is for models only: use rows')
-  return { kind, files, rows }
+  return { kind, files, rows, ...(database !== undefined && { database }) }
 }
 
 function checkValues<V extends Features>(report: IssueCollector, values: V): V {

@@ -10,7 +10,7 @@ import {
   type BatchDefinition,
   type DailyPartition,
 } from '../../../domain/triggers/partitions.ts'
-import type { SourceSpec } from '../data/source.ts'
+import { databaseAt, type SourceSpec } from '../data/source.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
@@ -162,9 +162,14 @@ function checkParameters(
 }
 
 function compileRows(report: IssueCollector, place: string, rows: SourceSpec): BatchSpec['input'] {
-  const { kind, files, options, program } = rows
+  const { kind, files, options, program, database } = rows
   const [path = '', ...more] = Object.values(files)
-  if (kind === 'postgres') return { kind: 'sql', query: options.rows ?? '' }
+  if (kind === 'postgres') {
+    const query = { kind: 'sql', query: options.rows ?? '' } as const
+    return database === undefined
+      ? query
+      : { ...query, database: databaseAt(report, `${place}.rows`, database) }
+  }
   if (kind === 'served' || program !== undefined || more.length > 0 || Object.keys(options).length > 0)
     report(`${place}.rows`, 'one file without options, or postgres({ rows }), is required')
   return { kind: 'file', path }

@@ -161,6 +161,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
       throw new Error('the database in memory has no pool')
     },
     readerUrl: undefined,
+    metricSources: undefined,
     close: () => Promise.resolve(),
   }
 }

@@ -57,6 +57,7 @@ export async function startCore(servers: Servers, environment: Record<string, st
   const facts = { kind: 'control', version: 'test', onError: () => {} }
   const tracing = config.telemetry && openWorkerTracing(config.telemetry, facts)
   const store = openStore(config.databaseUrl, {
+    metricSources: config.metricSources,
     watchStatement: tracing?.watchStatement,
     max: 12,
     connectMs: 60_000,
