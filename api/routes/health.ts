@@ -1,5 +1,6 @@
 /** `/livez`, `/readyz`, `/metrics`: reports liveness, readiness and metrics to supervisors, load balancers and Prometheus. */
 import { aliveAnswer, readyAnswer } from './answers/admin.ts'
+import { sharesOf, type ActiveRoute } from '../serving/routing/route-table.ts'
 import { goldenIssueOf } from '../serving/version/loaded-version.ts'
 import { openMetricsText, openMetricsType, readMetrics, wantsOpenMetrics } from '../metrics/open-metrics.ts'
 import type { Actor } from '../auth/authentication.ts'
@@ -120,18 +121,19 @@ function temporalOf({ payloadKeyIssue }: HealthDeps) {
 }
 
 function stateOf({ serving }: HealthDeps, actor: Actor) {
+  const armsInForce = (live: ActiveRoute) => sharesOf(serving.routing.tableOf(live, serving.now()))
   const visible = <T extends { model: string }>(rows: Iterable<T>) =>
     filterVisible(actor, [...rows], ({ model }) => model)
-  const models = visible([...serving.routing.live()].map(({ route }) => route)).map(
-    ({ model, epoch, generation, proven, arms }) => ({
-      model,
-      epoch,
-      generation,
-      proven,
-      arms,
-      problem: serving.routing.problems().get(model)?.text,
-    }),
-  )
+  const models = visible(
+    [...serving.routing.live()].map((live) => ({ ...live.route, arms: armsInForce(live) })),
+  ).map(({ model, epoch, generation, proven, arms }) => ({
+    model,
+    epoch,
+    generation,
+    proven,
+    arms,
+    problem: serving.routing.problems().get(model)?.text,
+  }))
   return {
     stale: serving.now() >= serving.lease.until,
     pinned: visible(serving.switches.pinned()),

@@ -53,6 +53,8 @@ export interface ReleaseAnswer {
   share_bp: number
   /** Share of traffic that the version serves now, in basis points. */
   traffic_bp?: number
+  /** What a reader must know before the share and the stage: the candidate is not watched, or nothing can be judged. */
+  warning?: string
   drill?: string
   paused: boolean
   requested_by: string

@@ -47,6 +47,21 @@ export function coloured(terminal: Terminal, outcome: string | null | undefined)
 export const releaseStage = ({ stage, paused, drill }: ReleaseAnswer): string =>
   `${stage}${paused ? ' (paused)' : ''}${drill ? ` (drill: ${drill})` : ''}`
 
+/**
+ * Formats the share of traffic that the version serves now, also after a release that promoted it; in shadow, the copied share. A candidate
+ * that does not serve as its stage says is named with no share of it.
+ */
+export const servesText = ({
+  stage,
+  traffic_bp: serves = 0,
+  share_bp: planned,
+  warning,
+}: ReleaseAnswer): string => {
+  if (warning === undefined && stage === 'targeted') return 'targeted callers'
+  if (warning === undefined && stage === 'shadow') return `${share(planned)} copied`
+  return `${share(serves)} of traffic`
+}
+
 /** Returns the outcome, and when the promoted version was rolled back since. */
 export const releaseOutcome = ({ outcome, withdrawn_at: at }: ReleaseAnswer, terminal: Terminal): string =>
   coloured(terminal, outcome) +

@@ -1,7 +1,10 @@
 /** Explains in one sentence what an open release waits for. Reads only the state, so the sentence is never out of date. */
 import { capitalized, counted, groupedDigits, limitText } from '../figures.ts'
 import { missingApprovals, missingSidesText } from './approval.ts'
+import { isOnProbation } from '../serving/route.ts'
+import type { ServedShares } from '../serving/served.ts'
 import { targetText } from '../serving/target.ts'
+import type { Verdict } from '../verdict.ts'
 import { nextEffect } from './next-effect.ts'
 import { isBreakGlass, isWarming, releaseStages, watchedPolicy, type ReleaseState } from './state.ts'
 
@@ -40,6 +43,48 @@ export function whyWaiting(state: ReleaseState, { verdict = true } = {}): string
     default:
       return effect satisfies never
   }
+}
+
+/** Whether a release has a route that gives callers or copies to its candidate. */
+const isExposing = ({ stage, routed }: ReleaseState): boolean =>
+  routed && stage !== 'rolling_back' && stage !== 'ended'
+
+/** The problem of an open release whose candidate does not serve as its stage says; undefined when it does. */
+export function servingProblem(state: ReleaseState, served: ServedShares | undefined): string | undefined {
+  if (served === undefined || served.route.release !== state.id || !isExposing(state)) return undefined
+  if (served.lapsedMs !== undefined) {
+    const { route } = served
+    const serves = isOnProbation(route) ? `${route.proven} serves` : 'champion serves'
+    const unwatchedMs = served.lapsedMs + state.policy.watch.exposureMs
+    return `Not watched for ${remainingText(unwatchedMs)}: candidate withdrawn, ${serves}`
+  }
+  return served.problems.length === 0 ? undefined : capitalized(served.problems.join('; '))
+}
+
+/**
+ * What a running stage lacks to be judged at all, and when it is rolled back for that: "No requests yet. Rolls back in 25 s". Undefined when
+ * the newest verdict of the stage rests on data.
+ */
+export function missingEvidence(
+  state: ReleaseState,
+  { kind, reasons }: Pick<Verdict, 'kind' | 'reasons'>,
+  watchedMs: number,
+): string | undefined {
+  const effect = nextEffect(state)
+  if (kind !== 'no_data' || effect.kind !== 'watch') return undefined
+  const what = reasons.map(({ code, message }) => missingWords[code] ?? capitalized(message)).join('; ')
+  if (effect.hold) return what
+  const leftMs = Math.max(0, effect.deadlineMs - watchedMs)
+  return `${what}. Rolls back in ${remainingText(leftMs)}`
+}
+
+const missingWords: Readonly<Record<string, string>> = { no_traffic: 'No requests yet' }
+
+/** `25 s`, `12 min`, `3 h`, rounded up: nothing happens earlier. */
+export const remainingText = (ms: number): string => {
+  const seconds = Math.ceil(ms / 1_000)
+  if (seconds < 120) return `${seconds} s`
+  return seconds < 7_200 ? `${Math.ceil(seconds / 60)} min` : `${Math.ceil(seconds / 3_600)} h`
 }
 
 /**

@@ -71,6 +71,24 @@ export const findFailVerdict = (database: Database, releaseId: string): Promise<
       where release_id = ${releaseId} and kind = 'fail' order by id desc limit 1`,
   )
 
+/** The newest verdict of the running stage of each open release, and how long the stage has been observed, by release. */
+export async function findRunningVerdicts(
+  database: Database,
+  releases: readonly string[],
+): Promise<ReadonlyMap<string, Pick<Verdict, 'kind' | 'reasons'> & { watchedMs: number }>> {
+  const rows = await rowsFrom(database).list<
+    Pick<Verdict, 'kind' | 'reasons'> & { id: string; watchedMs: number }
+  >(sql`
+    select releases.id, newest.kind, newest.reasons, coalesce(watched_ms, 0) as watched_ms
+    from releases join lateral (
+      select kind, reasons from decisions where release_id = releases.id and stage = releases.state ->> 'stage'
+        and stage_index = (releases.state ->> 'stageIndex')::int order by id desc limit 1) as newest on true
+      left join stage_clocks as clock on clock.release_id = releases.id and clock.stage = releases.state ->> 'stage'
+        and clock.stage_index = (releases.state ->> 'stageIndex')::int
+    where releases.id = any(${releases}::text[]) and ended_at is null`)
+  return new Map(rows.map(({ id, ...each }) => [id, each]))
+}
+
 export interface StageObservation {
   releaseId: string
   stage: ReleaseStage

@@ -5,6 +5,7 @@
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import { isNewer, issuesOfRoute, type Route } from '../../domain/serving/route.ts'
+import { servedShares, type ServedShares, type ServingModel } from '../../domain/serving/served.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database, Store } from '../postgres.ts'
@@ -225,10 +226,27 @@ export function laggingReplicas(replicas: readonly ReplicaProgress[], place: Rou
   })
 }
 
-/** Version → the share of its model's callers that it serves by the present routes. */
-export async function findShares(database: Database): Promise<Map<string, number>> {
-  const rows = await database.query<{ version: string; bp: number }>(sql`
-    select arm ->> 'version' as version, sum((arm ->> 'shareBp')::int)::int as bp
-    from routing cross join jsonb_array_elements(route -> 'arms') as arm group by 1`)
-  return new Map(rows.map(({ version, bp }) => [version, bp]))
+/**
+ * What serves each model now, by the leases and acknowledgements of its replicas and the exposure of its candidate. Every page, command and
+ * response that names a share reads it here. Without models, of all.
+ */
+export async function readServedShares(
+  database: Database,
+  models?: readonly string[],
+): Promise<ReadonlyMap<string, ServedShares>> {
+  const rows = await rowsFrom(database).list<ServingModel & RoutingPlace & { model: string }>(sql`
+    select routing.model, routing.epoch, routing.generation, route, kill_switches.serve,
+      (extract(epoch from exposed_until - clock_timestamp()) * 1000)::float8 as exposure_ms,
+      coalesce((
+        select jsonb_agg(jsonb_strip_nulls(jsonb_build_object('id', id, 'epoch', told.epoch, 'generation', told.generation, 'problem', problem)))
+        from replicas left join routing_acknowledgements as told on replica_id = id and told.model = routing.model
+        where lease_until > clock_timestamp()), '[]') as replicas
+    from routing left join kill_switches on kill_switches.model = routing.model
+    where ${models === undefined} or routing.model = any(${models ?? []})`)
+  return new Map(
+    rows.map(({ epoch, generation, route, ...rest }) => [
+      rest.model,
+      servedShares({ ...rest, route: { ...route, epoch, generation } }),
+    ]),
+  )
 }

@@ -46,6 +46,7 @@ const endOfRelease = {
   baseline_version: textField,
   hotfix: textField,
   drill: textField,
+  warning: textField,
   outcome: textField,
   reason: textField,
   ended_at: timeField,

@@ -10,14 +10,15 @@ import {
 import { z } from 'zod'
 import { pinReason } from '../../../domain/serving/kill-switch.ts'
 import { commandRoles, releaseStages, type ReleaseStage } from '../../../domain/release/state.ts'
-import { whyWaiting } from '../../../domain/release/explain.ts'
+import { missingEvidence, servingProblem, whyWaiting } from '../../../domain/release/explain.ts'
 import { listRecorded } from '../../../store/release/command-outbox.ts'
 import { findWithdrawals, type Withdrawal } from '../../../store/registry/champions.ts'
 import { findAnswerEvidence } from '../../../store/release/answer-evidence.ts'
-import { listDecisions } from '../../../store/release/decisions.ts'
+import { findRunningVerdicts, listDecisions } from '../../../store/release/decisions.ts'
 import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { listCommands, listReleases, type Release } from '../../../store/release/releases.ts'
-import { findShares } from '../../../store/serving/routing.ts'
+import type { ServedShares } from '../../../domain/serving/served.ts'
+import { readServedShares } from '../../../store/serving/routing.ts'
 import { listQueued } from '../../../store/release/release-queue.ts'
 import { commandNames, type CommandName } from '../../../workflows/messages.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
@@ -80,14 +81,18 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const filter = { ...query, ...modelFilter(actor) }
       const found = await listReleases(deps.store, filter)
       const waiting = await listQueued(deps.store, { ...filter, open: query.open || undefined })
-      const shares = await findShares(deps.store)
+      const served = await readServedShares(deps.store, [...new Set(found.map(({ state }) => state.model))])
+      const running = await findRunningVerdicts(
+        deps.store,
+        found.map(({ state }) => state.id),
+      )
       const withdrawals = await findWithdrawals(
         deps.store,
         found.map(({ state }) => state.version),
       )
       return {
         json: {
-          releases: found.map((each) => briefOf(each, shares, withdrawals)),
+          releases: found.map((each) => briefOf(each, { served, running, withdrawals })),
           waiting: waiting.map((each) => toWire(queuedSummary(each))),
         },
       }
@@ -103,18 +108,19 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const release = await getReleaseInScope(deps.store, actor, params['id']!)
       const { id, version } = release.state
       const [before] = query.cursor === undefined ? [] : decodeCursor(query.cursor, 'commands', commandKey)
-      const [evidence, decisions, found, recorded, flag, shares, withdrawals] = await Promise.all([
+      const [evidence, decisions, found, recorded, flag, served, running, withdrawals] = await Promise.all([
         findAnswerEvidence(deps.store, id),
         listDecisions(deps.store, id, query.limit),
         listCommands(deps.store, id, { limit: query.limit + 1, before }),
         listRecorded(deps.store, id, query.limit),
         findKillSwitch(deps.store, release.state.model),
-        findShares(deps.store),
+        readServedShares(deps.store, [release.state.model]),
+        findRunningVerdicts(deps.store, [id]),
         findWithdrawals(deps.store, [version]),
       ])
       const commands = found.slice(-query.limit)
       const first = found.length > query.limit ? commands[0] : undefined
-      const brief = briefOf(release, shares, withdrawals)
+      const brief = briefOf(release, { served, running, withdrawals })
       const pin = brief.outcome === undefined ? pinReason(flag) : undefined
       return {
         json: {
@@ -180,10 +186,23 @@ function commandInput({ reason, stage, ...digests }: z.infer<typeof command>) {
 
 function briefOf(
   { state, outcome, reason, startedAt, updatedAt, endedAt }: Release,
-  shares: ReadonlyMap<string, number>,
-  withdrawals: ReadonlyMap<string, Withdrawal>,
+  {
+    served: servedOf,
+    running,
+    withdrawals,
+  }: {
+    served: ReadonlyMap<string, ServedShares>
+    running: Awaited<ReturnType<typeof findRunningVerdicts>>
+    withdrawals: ReadonlyMap<string, Withdrawal>
+  },
 ) {
   const withdrawn = outcome === 'promoted' ? withdrawals.get(state.version) : undefined
+  const served = servedOf.get(state.model)
+  const seen = running.get(state.id)
+  const problem =
+    endedAt !== undefined
+      ? undefined
+      : (servingProblem(state, served) ?? (seen && missingEvidence(state, seen, seen.watchedMs)))
   return {
     id: state.id,
     model: state.model,
@@ -193,10 +212,10 @@ function briefOf(
     stage: state.stage,
     stage_index: state.stageIndex,
     share_bp: state.shareBp,
-    // Read from the present routes, because a later release may have replaced a promoted version. Another release of the version may
+    // What replicas serve now, because a later release may have replaced a promoted version. Another release of the version may
     // have made it live, after this one was rejected.
     traffic_bp: [undefined, 'promoted'].includes(outcome ?? state.outcome)
-      ? (shares.get(state.version) ?? 0)
+      ? (served?.shares.get(state.version) ?? 0)
       : 0,
     hotfix: state.hotfix?.reason,
     drill: state.drill,
@@ -205,7 +224,8 @@ function briefOf(
     artifact_digest: state.digests.artifact,
     evaluation_digest: state.digests.evaluation,
     policy_digest: state.digests.policy,
-    why: whyWaiting(state),
+    why: problem ?? whyWaiting(state),
+    warning: problem,
     // The state is updated a moment before the row is closed.
     outcome: outcome ?? state.outcome,
     reason: reason ?? state.reason,

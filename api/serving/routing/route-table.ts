@@ -2,14 +2,8 @@
  * Builds the tables of a route: its arms with their loaded versions, complete, without the candidate, and with an expired lease. All
  * three are built together, so that an expiry costs only a comparison.
  */
-import {
-  fenced,
-  hash32,
-  withoutCandidate,
-  totalBp,
-  type Arm,
-  type Route,
-} from '../../../domain/serving/route.ts'
+import { hash32, totalBp, type Arm, type Route, type RouteArm } from '../../../domain/serving/route.ts'
+import { routeInForce } from '../../../domain/serving/served.ts'
 import { targetMatcher, type TargetMatcher } from '../../../domain/serving/target.ts'
 import { answerBins, answerCounter } from '../../../domain/model/answer-bins.ts'
 import type { FallbackLevel } from '../../../domain/serving/fallback-level.ts'
@@ -195,8 +189,14 @@ export function buildLive(
     guard,
     championGuard,
     complete: buildTable(route, { ...options, guard }),
-    withoutCandidate: buildTable(withoutCandidate(route), { ...options, quiet: true }),
-    expiredLease: buildTable(fenced(route), { ...options, quiet: true }),
+    withoutCandidate: buildTable(routeInForce(route, { leased: true, exposed: false }), {
+      ...options,
+      quiet: true,
+    }),
+    expiredLease: buildTable(routeInForce(route, { leased: false, exposed: false }), {
+      ...options,
+      quiet: true,
+    }),
   }
 }
 
@@ -216,6 +216,14 @@ export function armOf({ arms, seed }: RouteTable, routingKey: string): LiveArm {
   for (let i = 0; i < arms.length - 1; i++) if (place < arms[i]!.belowBp) return arms[i]!
   return arms.at(-1)!
 }
+
+/** The arms of a table with their shares. */
+export const sharesOf = ({ arms }: RouteTable): RouteArm[] =>
+  arms.map(({ arm, loaded: { version }, belowBp }, index) => ({
+    arm: arm as RouteArm['arm'],
+    version,
+    shareBp: belowBp - (arms[index - 1]?.belowBp ?? 0),
+  }))
 
 export function isShadowedRequest(shadow: NonNullable<RouteTable['shadow']>, routingKey: string): boolean {
   return placeOf(shadow.seed, routingKey) < shadow.belowBp

@@ -4,7 +4,7 @@ import { commandProblemOf } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import { tableBy, type Terminal } from '../../terminal.ts'
-import { noModels, orDash, prose, share, releaseStage, time } from '../format.ts'
+import { noModels, orDash, prose, releaseStage, time, servesText } from '../format.ts'
 
 /** A replica is ready without the database, because predictions continue. */
 const isDatabaseDown = (ready: object): ready is { database: { detail: string } } => 'database' in ready
@@ -90,7 +90,7 @@ export const statusCommand: CommandSpec = {
       ...unmeasuredLines(models),
       ...releases.map(
         (each) =>
-          `\n${each.id} ${each.version}: ${releaseStage(each)}, ${share(each.share_bp)}\n  ${prose(each.why)}`,
+          `\n${each.id} ${each.version}: ${releaseStage(each)}, ${servesText(each)}\n  ${each.warning === undefined ? prose(each.why) : paint('yellow', `! ${each.warning}`)}`,
       ),
       ...alertLines(terminal, alerts, client.url),
     ]

@@ -92,8 +92,8 @@ const marks: Record<TrackStatus, readonly [mark: string, style: Parameters<Termi
 export interface WatchedRelease extends ReleaseAnswer, Pick<ChartedRelease, 'state' | 'decisions'> {}
 
 /** Describes the stage of a release in one line, for an output that is not redrawn. */
-export const stageLine = ({ stage, share_bp: bp, paused, why = '' }: WatchedRelease): string =>
-  `${stage.replaceAll('_', ' ')}${bp > 0 ? ` ${share(bp)}` : ''}${paused ? ' (paused)' : ''}: ${why}`
+export const stageLine = ({ stage, share_bp: bp, paused, why = '', warning }: WatchedRelease): string =>
+  `${stage.replaceAll('_', ' ')}${bp > 0 && warning === undefined ? ` ${share(bp)}` : ''}${paused ? ' (paused)' : ''}: ${why}`
 
 const barWidth = 20
 

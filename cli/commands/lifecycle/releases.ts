@@ -23,7 +23,7 @@ import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { answersTable } from '../answers-table.ts'
 import { gateParts } from '../gate-parts.ts'
-import { coloured, digestPrefix, prose, releaseOutcome, share, releaseStage, time } from '../format.ts'
+import { coloured, digestPrefix, prose, releaseOutcome, releaseStage, time, servesText } from '../format.ts'
 import { listOfModels, listQuery, requireModel } from '../list.ts'
 import { numberOption } from '../../number-option.ts'
 
@@ -154,7 +154,7 @@ const releaseColumns: Columns<ReleaseAnswer> = {
   release: 'id',
   version: 'version',
   stage: releaseStage,
-  serves: (each) => trafficOf(each),
+  serves: (each) => servesText(each),
   outcome: releaseOutcome,
   'started (UTC)': (each) => time(each.started_at),
   reason: (each, { paint }) => paint('dim', prose(each.withdrawn_reason ?? each.reason)),
@@ -166,12 +166,6 @@ const queueColumns: Columns<WaitingAnswer> = {
   'requested by': 'requested_by',
   'since (UTC)': (each) => time(each.at),
   hotfix: 'hotfix',
-}
-
-/** Formats the share of traffic that the version serves now, also after a release that promoted it; in shadow, the copied share. */
-const trafficOf = (each: ReleaseAnswer): string => {
-  if (each.stage === 'targeted') return 'targeted callers'
-  return each.stage === 'shadow' ? `${share(each.share_bp)} copied` : share(each.traffic_bp ?? each.share_bp)
 }
 
 /** Returns the table of the gate's metrics with their intervals, and the id of the evaluation; empty without metrics. */
@@ -234,11 +228,8 @@ function detailOf(
     ['version', release.version],
     ['replaces', release.baseline_version],
     ['strategy', release.strategy],
-    ['stage', `${releaseStage(release)}, ${share(release.share_bp)}`],
-    [
-      'serves now',
-      release.stage === 'targeted' ? trafficOf(release) : `${share(release.traffic_bp ?? 0)} of traffic`,
-    ],
+    ['stage', releaseStage(release)],
+    ['serves now', servesText(release)],
     ['outcome', releaseOutcome(release, terminal)],
     ['why', prose(release.withdrawn_reason ?? release.reason ?? release.why)],
     ['requested by', release.requested_by],

@@ -1,7 +1,8 @@
 /** Reads all data of a release page with a fixed number of statements. */
 import { pinReason } from '../../../../domain/serving/kill-switch.ts'
-import type { Routing } from '../../../../store/serving/routing.ts'
-import { findRouting, laggingReplicas, listReplicaProgress } from '../../../../store/serving/routing.ts'
+import { servingProblem } from '../../../../domain/release/explain.ts'
+import type { ServedShares } from '../../../../domain/serving/served.ts'
+import { laggingReplicas, listReplicaProgress, readServedShares } from '../../../../store/serving/routing.ts'
 import {
   findChampion,
   findWithdrawals,
@@ -42,7 +43,10 @@ export interface ReleaseSubject {
   champion?: Champion
   /** The rollback of the version after this release had promoted it. */
   withdrawal?: Withdrawal
-  routing?: Routing
+  /** What the replicas serve now; absent before the first route. */
+  served?: ServedShares
+  /** Why the candidate does not serve as its stage says. */
+  problem?: string
   /** The replicas that have not applied the route, each with its reason. */
   behind: string[]
   /** The reason of a kill switch that keeps traffic from the candidate. */
@@ -69,13 +73,14 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
     listWatches(store, id),
     lastDrift(store, { model, versions: baseline === undefined ? [version] : [version, baseline] }),
     findChampion(store, model),
-    findRouting(store, model),
+    readServedShares(store, [model]),
     isOpen ? listReplicaProgress(store, model) : [],
     findKillSwitch(store, model),
     release.outcome === 'promoted' ? findWithdrawals(store, [version]) : undefined,
     isOpen ? readRequestRate(store, model) : 0,
   ])
-  const [routing, followers, flag, withdrawals, rate] = now
+  const [servedOf, followers, flag, withdrawals, rate] = now
+  const served = servedOf.get(model)
   return {
     release,
     candidate,
@@ -87,8 +92,9 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
     drift,
     champion,
     withdrawal: withdrawals?.get(version),
-    routing,
-    behind: routing === undefined ? [] : laggingReplicas(followers, routing.route),
+    served,
+    problem: isOpen ? servingProblem(release.state, served) : undefined,
+    behind: served === undefined ? [] : laggingReplicas(followers, served.route),
     rate,
     pinned: isOpen ? pinReason(flag) : undefined,
     nowMs: Date.now(),

@@ -1,7 +1,7 @@
 /** Shows the verdict of a release in one line with its reason, and the state of the rollout. */
 import { countText, spanText } from '../../../../charts/figures.ts'
 import { levelPercent, metricName, gainText, metricText, numberText } from '../../../../domain/figures.ts'
-import { whyWaiting, withoutEvidence } from '../../../../domain/release/explain.ts'
+import { missingEvidence, whyWaiting, withoutEvidence } from '../../../../domain/release/explain.ts'
 import { rollbackTime, watchedStages } from '../../../../domain/release/state.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import { comparedValue } from '../../../../domain/evaluation/metric-table.ts'
@@ -67,6 +67,8 @@ function runningLine(subject: ReleaseSubject): Line | undefined {
   const { release, verdicts } = subject
   const { state } = release
   const { stage, stageIndex } = state
+  if (subject.problem !== undefined)
+    return { tone: 'warn', word: 'not serving as planned', why: subject.problem }
   if (!watchedStages.some((each) => each === stage)) return undefined
   const last = verdicts.findLast((each) => each.stage === stage && each.stageIndex === stageIndex)
   if (last === undefined)
@@ -74,11 +76,24 @@ function runningLine(subject: ReleaseSubject): Line | undefined {
   const why = withoutEvidence(last.reasons.map(({ message }) => message).join('; '))
   const found = stage === 'targeted' ? 'no harm' : 'no regression'
   if (last.kind === 'pass') return { tone: 'good', word: found, why }
-  if (last.kind === 'inconclusive' || last.kind === 'no_data')
+  const now = runningStage(stageRows(subject))
+  const missing = missingEvidence(state, last, now?.observedMs ?? 0)
+  if (missing !== undefined) {
+    const isSuperseded = last.reasons.some(({ code }) => code === 'no_traffic')
+    const requests = now?.candidate.requests ?? 0
+    if (isSuperseded && requests > 0)
+      return {
+        tone: 'info',
+        word: 'collecting evidence',
+        why: `${countText(requests)} requests, no verdict on them yet`,
+      }
+    return { tone: 'warn', word: 'no evidence', why: missing }
+  }
+  if (last.kind === 'inconclusive')
     return {
       tone: 'info',
       word: 'collecting evidence',
-      why: `${sentenceCase(found)} so far${gathered(last, runningStage(stageRows(subject)))}`,
+      why: `${sentenceCase(found)} so far${gathered(last, now)}`,
     }
   return { tone: verdictTones[last.kind], word: plain(last.kind), why }
 }
@@ -95,8 +110,6 @@ const gathered = ({ reasons }: ShownVerdict, now: StageRow | undefined): string 
         const enough = have >= Number(minRequests) ? ', enough for the next verdict' : ''
         return ` · ${countText(have)} of ${countText(Number(minRequests))} requests${enough}`
       }
-      if (code === 'no_traffic' && now !== undefined && now.candidate.requests > 0)
-        return ` · ${countText(now.candidate.requests)} requests, no verdict on them yet`
       return ` · ${withoutEvidence(message)}`
     })
     .join('')
@@ -123,7 +136,7 @@ function gateLine(report: GateReport, baseline: string | undefined): Line {
 }
 
 export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageElement => {
-  const { release, pinned, behind, routing, champion, nowMs, candidate, withdrawal } = subject
+  const { release, pinned, behind, served, problem, champion, nowMs, candidate, withdrawal } = subject
   const { state } = release
   const { rollbackResult: recovery } = state
   const dropped =
@@ -131,15 +144,13 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
   const outcome = release.outcome ?? state.outcome
   const { tone, word, why } = verdictLine(subject)
   const isOpen = release.endedAt === undefined
-  const serves = (routing?.route.arms ?? [])
-    .filter(({ version }) => version === state.version)
-    .reduce((sum, { shareBp }) => sum + shareBp, 0)
+  const serves = served?.shares.get(state.version) ?? 0
   return (
     <section class={`card ${tone}`} aria-label="Verdict" data-stage={stageKey(subject)}>
       <p class="lead">
         <Badge tone={tone}>{word}</Badge> {why}
       </p>
-      {isOpen && (
+      {isOpen && (pinned !== undefined || problem === undefined) && (
         <p>{pinned === undefined ? readable(whyWaiting(state, { verdict: false })) : `${pinned}.`}</p>
       )}
       {isOpen && candidate?.report?.needsPerson === true && (
@@ -154,8 +165,10 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
         </p>
       )}
       <p class="quiet small">
-        <Badge tone={stageTone({ ...state, outcome })}>{stageText(state)}</Badge> Serving {shareText(serves)}{' '}
-        of traffic
+        <Badge tone={stageTone({ ...state, outcome })}>
+          {problem === undefined ? stageText(state) : plain(state.stage)}
+        </Badge>{' '}
+        Serving {shareText(serves)} of traffic
         {champion !== undefined &&
           (champion.version === state.version ? ' as champion' : ` · champion ${champion.version}`)}{' '}
         ·{' '}

@@ -213,8 +213,8 @@ describe('a running stage', () => {
         verdicts: [last],
         arms: [arm(6, state.version, 'canary', count, 0)],
       } as ReleaseSubject).why
-    expect(why(0)).toBe('No regression so far · no traffic in this stage')
-    expect(why(525)).toBe('No regression so far · 525 requests, no verdict on them yet')
+    expect(why(0)).toBe('No requests yet. Rolls back in 1 s')
+    expect(why(525)).toBe('525 requests, no verdict on them yet')
   })
 
   it.each([
