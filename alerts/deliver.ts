@@ -74,7 +74,10 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
         if (target === undefined)
           throw new Error(areAll ? 'the channel is no longer configured' : 'the channels cannot be read')
         await send(target, message)
-        await markNotificationSent(store, { id, sentAs: { kind: alert.kind, severity: alert.severity } })
+        await markNotificationSent(store, {
+          id,
+          sentAs: { kind: alert.kind, severity: alert.severity, cause: alert.cause },
+        })
         return true
       } catch (error) {
         const secrets = target === undefined ? [] : secretsOf(target)
@@ -107,20 +110,22 @@ async function channelsOf({
   problems.push(...stored.problems)
   if (twice !== undefined)
     problems.push(`the channel ${twice.name} is in ${config.alertChannels} and was applied: the file counts`)
-  if (problems.length === 0) await resolveAlert(store, dedupeKey)
+  if (problems.length === 0) await resolveAlert(store, dedupeKey, 'all channels can be read')
   else
     await upsertAlert(store, {
       dedupeKey,
       severity: 'critical',
       kind: 'alert_channels',
+      cause: problems.join('; '),
       message: problems.join('; '),
     })
   const channels = [...ofFile, ...stored.channels.filter(({ name }) => !names.has(name))]
   return { channels, areAll: problems.length === 0 }
 }
 
-const factsOf = ({ severity, model, kind, evidence, ...times }: Alert): AlertFacts => ({
+const factsOf = ({ severity, model, kind, evidence, cause, ...times }: Alert): AlertFacts => ({
   severity,
+  cause,
   model,
   raisedMs: Date.parse(times.raisedAt),
   worst: times.worst,

@@ -1,5 +1,5 @@
 /** Builds the notification of an alert, equal for every channel: summary, severity, times, evidence and links. */
-import { runbookPage } from '../domain/monitoring/alert-kinds.ts'
+import { findKindOfAlert, runbookPage } from '../domain/monitoring/alert-kinds.ts'
 import type { About } from '../domain/monitoring/alert-escalation.ts'
 import type { Alert } from '../store/monitoring/alerts.ts'
 import type { SentAs } from '../store/monitoring/notifications.ts'
@@ -35,15 +35,23 @@ export function linkOf({ publicUrl }: Addresses, { id, evidence }: Alert): strin
     : `${publicUrl}/alerts#a${id}`
 }
 
-/** Returns the request of a release; for other alerts, the severity, model and kind. */
+/** Returns the request of a release; for other alerts, the severity, the model with its version, and what has happened. */
 export function titleOf({ about, alert }: Message): string {
   const headline = alert.evidence?.['headline']
   if (typeof headline !== 'string') {
     const state = about === 'raised' ? alert.severity : about
-    return `${state.toUpperCase()} ${alert.model ?? 'tenure'}: ${alert.kind.replaceAll('_', ' ')}`
+    const kind = findKindOfAlert(alert.kind)?.title ?? alert.kind.replaceAll('_', ' ')
+    return `${state.toUpperCase()} ${subjectOf(alert)}: ${kind}`
   }
   if (about === 'resolved') return `CLOSED ${alert.message}`.slice(0, 200)
   return about === 'reminder' ? `REMINDER ${headline}` : headline
+}
+
+/** "iris v1.2.0 on replica api-1": what the alert is about, as far as it knows. */
+function subjectOf({ model, evidence }: Pick<Alert, 'model' | 'evidence'>): string {
+  const { version, replica } = evidence ?? {}
+  const short = typeof version === 'string' ? ` ${version.replace(`${model}_`, '')}` : ''
+  return `${model ?? 'tenure'}${short}${typeof replica === 'string' ? ` on replica ${replica}` : ''}`
 }
 
 export interface MessageLine {
@@ -52,26 +60,56 @@ export interface MessageLine {
   url?: string
 }
 
-export function messageLines(message: Message): MessageLine[] {
+/** The parts of a message: the title, what it says, its times, and its links. */
+export interface MessageParts {
+  title: string
+  body: string[]
+  times: string
+  links: Required<MessageLine>[]
+}
+
+export function alertParts(message: Message): MessageParts {
   const { about, alert, link, runbook } = message
   const until = alert.evidence?.['until']
   const isOpen = about !== 'resolved' && typeof until === 'string'
   const hasRelease = typeof alert.evidence?.['release'] === 'string'
-  return [
-    { text: titleOf(message) },
-    { text: alert.message },
-    {
-      text: [
-        `since ${minute(alert.raisedAt)}`,
-        ...(isOpen ? [`until ${minute(until)}`] : []),
-        ...(about === 'resolved' && alert.resolvedAt !== undefined
-          ? [`resolved at ${minute(alert.resolvedAt)}`]
-          : []),
-      ].join(', '),
-    },
-    ...(link === undefined ? [] : [{ text: hasRelease ? 'Open release' : 'Open alert', url: link }]),
-    { text: 'Runbook', url: runbook },
-  ]
+  return {
+    title: titleOf(message),
+    body: about === 'resolved' ? endOf(alert) : [alert.message, ...guidanceOf(alert)],
+    times: [
+      `since ${minute(alert.raisedAt)}`,
+      ...(isOpen ? [`until ${minute(until)}`] : []),
+      ...(about === 'resolved' && alert.resolvedAt !== undefined
+        ? [`resolved at ${minute(alert.resolvedAt)}`]
+        : []),
+    ].join(', '),
+    links: [
+      ...(link === undefined ? [] : [{ text: hasRelease ? 'Open release' : 'Open alert', url: link }]),
+      { text: 'Runbook', url: runbook },
+    ],
+  }
+}
+
+/** What callers notice, and the next step with the names of the alert. */
+export function guidanceOf({ kind, model, evidence }: Pick<Alert, 'kind' | 'model' | 'evidence'>): string[] {
+  const known = findKindOfAlert(kind)
+  if (known === undefined) return []
+  const names: Readonly<Record<string, unknown>> = { ...evidence, model }
+  const next = known.next.replaceAll(/<(model|version|release)>/g, (placeholder, name: string) => {
+    const value = names[name]
+    return typeof value === 'string' ? value : placeholder
+  })
+  return [`Callers: ${known.callers}`, `Next: ${next}`]
+}
+
+const endOf = ({ resolution, message }: Alert): string[] =>
+  resolution === undefined || resolution === message
+    ? [message]
+    : [`Resolved: ${resolution}.`, `Was: ${message}`]
+
+export function messageLines(message: Message): MessageLine[] {
+  const { title, body, times, links } = alertParts(message)
+  return [...[title, ...body, times].map((text) => ({ text })), ...links]
 }
 
 export const alertText = (message: Message): string =>

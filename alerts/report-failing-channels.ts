@@ -18,12 +18,13 @@ export async function reportFailingChannels(
     byName.has(channel),
   )
   const isUrgent = failing.some(({ channel }) => byName.get(channel)?.severities.includes('critical'))
-  if (failing.length === 0) await resolveAlert(store, dedupeKey)
+  if (failing.length === 0) await resolveAlert(store, dedupeKey, 'each channel has delivered a message since')
   else
     await upsertAlert(store, {
       dedupeKey,
       severity: isUrgent ? 'critical' : 'warning',
       kind: 'channel_failing',
+      cause: failing.map(({ channel }) => channel).join(', '),
       message: failing.map(textOf).join('; '),
       evidence: Object.fromEntries(failing.map(({ channel, since }) => [channel, since])),
     })

@@ -1,21 +1,64 @@
 /** Raises an alert for each active fallback, and resolves the alerts of ended fallbacks. */
 import { fallbackAlerts, fallbackLevels } from '../domain/serving/fallback-level.ts'
-import { resolveAlert, upsertAlert } from '../store/monitoring/alerts.ts'
+import { resolveAlert, upsertAlert, type NewAlert } from '../store/monitoring/alerts.ts'
 import type { Store } from '../store/postgres.ts'
-import { listFallbacks, listReportedFallbacks } from '../store/serving/replica-fallbacks.ts'
+import {
+  listFallbacks,
+  listReportedFallbacks,
+  type FleetFallback,
+} from '../store/serving/replica-fallbacks.ts'
 
-/** Keeps one alert per model and fallback level. A lower level resolves the alert of the level above. */
+/**
+ * Keeps one alert per model and fallback level. A lower level resolves the alert of the level above. Replicas that cannot load a version
+ * while others serve have an alert of their own.
+ */
 export async function reportFallbacks(store: Store): Promise<void> {
   const standing = await listFallbacks(store)
   if (standing === undefined) return
   const open = new Set(await listReportedFallbacks(store))
-  for (const { model, level, reason, replicas } of standing) {
-    if (level === 'champion') continue
-    const dedupeKey = `fallback/${model}/${level}`
-    open.delete(dedupeKey)
-    const { kind, severity } = fallbackAlerts[level]
-    const message = `${fallbackLevels[level]} On ${replicas} ${replicas === 1 ? 'replica' : 'replicas'}: ${reason}`
-    await upsertAlert(store, { dedupeKey, model, severity, kind, message, evidence: { level, replicas } })
+  for (const found of standing) {
+    if (found.level === 'champion') continue
+    const alert = fallbackAlert(found, found.level)
+    open.delete(alert.dedupeKey)
+    await upsertAlert(store, alert)
   }
-  for (const dedupeKey of open) await resolveAlert(store, dedupeKey)
+  for (const dedupeKey of open)
+    await resolveAlert(store, dedupeKey, 'each replica with a lease serves the model without this fallback')
 }
+
+function fallbackAlert(
+  { model, reason, version, replicas, live }: FleetFallback,
+  level: Exclude<FleetFallback['level'], 'champion'>,
+): NewAlert {
+  const ofLive = `${replicas.length} of ${live} ${live === 1 ? 'replica' : 'replicas'}`
+  const evidence = { level, replicas: replicas.length, live, replica: replicas.join(', '), version }
+  if (level === 'refused' && version !== undefined && replicas.length < live) {
+    const others = live - replicas.length
+    return {
+      dedupeKey: `fallback/${model}/replica`,
+      model,
+      severity: 'warning',
+      kind: 'replica_cannot_load',
+      message: `${ofLive} cannot load ${version}: ${problemOf(reason)} ${others === 1 ? 'The other replica serves' : `The other ${others} replicas serve`} all traffic.`,
+      evidence,
+      cause: `${version}: ${reason}`,
+    }
+  }
+  const { kind, severity } = fallbackAlerts[level]
+  const message = `${fallbackLevels[level]} On ${ofLive}: ${version === undefined ? reason : `${version} cannot be loaded: ${problemOf(reason)}`}`
+  return {
+    dedupeKey: `fallback/${model}/${level}`,
+    model,
+    severity,
+    kind,
+    message,
+    evidence,
+    cause: `${kind}: ${reason}`,
+  }
+}
+
+/** Bytes with another digest than their name are corrupt, which a digest does not tell a reader. */
+const problemOf = (reason: string): string =>
+  /^sha256:\S+ cannot be used: its (?:\d+ )?bytes have the digest /.test(reason)
+    ? `the artifact is corrupt (${reason}). Restore the file from a backup of the artifacts and restart the replica.`
+    : `${reason}.`

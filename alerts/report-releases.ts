@@ -1,5 +1,11 @@
-/** Raises alerts for releases that wait for an approval or a decision, resolves the answered ones, and reports promotions. */
+/**
+ * Raises alerts for releases that wait for an approval or a decision, resolves the answered ones, and reports promotions. Resolves the
+ * alerts of rollbacks once the version that serves answers well.
+ */
 import type { GateReport } from '../domain/evaluation/gate.ts'
+import { completeMonitorPolicy } from '../domain/monitoring/policy.ts'
+import { servedWellText } from '../domain/monitoring/service-level.ts'
+import { listServedSince, resolveServed } from '../store/monitoring/alerts.ts'
 import { promotionNotice, releaseRequest } from './release-request.ts'
 import {
   insertNotice,
@@ -12,6 +18,10 @@ import {
 import type { Store } from '../store/postgres.ts'
 
 export async function reportReleases(store: Store): Promise<void> {
+  for (const { id, monitor, ...served } of await listServedSince(store)) {
+    const measured = servedWellText(served, completeMonitorPolicy(monitor).service)
+    if (measured !== undefined) await resolveServed(store, { id, measured })
+  }
   for (const { id, version, answer } of await listClosedRequests(store))
     await resolveRequest(store, { id, message: `${version}: ${answer ?? 'the release has moved on'}` })
   for (const { state, report, excess, owner } of await listAsking(store)) {

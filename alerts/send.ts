@@ -4,7 +4,7 @@ import { Webhook } from 'standardwebhooks'
 import { noticeKinds } from '../domain/monitoring/alert-kinds.ts'
 import type { ChannelTarget } from '../domain/monitoring/alert-escalation.ts'
 import { boundedText } from '../store/bounded-text.ts'
-import { alertText, titleOf, type Message } from './message.ts'
+import { alertText, guidanceOf, alertParts, titleOf, type Message } from './message.ts'
 import { opsgenieAlert } from './channels/opsgenie.ts'
 import { pagerdutyEvent } from './channels/pagerduty.ts'
 import { slackMessage } from './channels/slack.ts'
@@ -54,7 +54,8 @@ async function postSigned(
   message: Message,
 ): Promise<void> {
   const { about, alert, link, runbook } = message
-  const body = JSON.stringify({ about, alert, link, runbook, title: titleOf(message) })
+  const { title, body: lines } = alertParts(message)
+  const body = JSON.stringify({ about, alert, link, runbook, title, text: lines.join('\n') })
   const sentAt = new Date()
   const id = messageId(message)
   const headers = {
@@ -79,7 +80,7 @@ function alertmanagerAlerts({ alert, former, link, runbook }: Message): object[]
   })
   const current = {
     labels: labelsOf(alert),
-    annotations: { summary: message, runbook_url: runbook },
+    annotations: { summary: message, description: guidanceOf(alert).join(' '), runbook_url: runbook },
     startsAt: raisedAt,
     // A notice gets no end time: Alertmanager would drop an ended alert.
     endsAt: noticeKinds.has(kind) ? undefined : resolvedAt,

@@ -82,6 +82,8 @@ create table replica_fallbacks (
   model text not null,
   level text not null check (level in ('champion', 'previous', 'rule', 'refused')),
   reason text not null,
+  -- The version that the replica cannot load; null for another reason.
+  version text,
   at timestamptz not null default now(),
   primary key (replica_id, model)
 );

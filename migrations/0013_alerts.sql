@@ -12,15 +12,19 @@ create table alerts (
   acknowledged_at timestamptz,
   acknowledged_by text,
   resolved_at timestamptz,
-  -- The highest severity that an open alert has had, and since when; null while it has the severity with which it was raised. When it
-  -- rises, the acknowledgement of the lower severity ends, and every channel is told again.
+  -- What ended it: what a check has measured since, or who has closed it.
+  resolution text,
+  -- What identifies the cause. An open alert with another cause is no longer acknowledged, and every channel is told again.
+  cause text not null default '',
+  -- The highest severity that an open alert has had; null while it has the severity and the cause with which it was raised. When the
+  -- severity rises or the cause changes, the acknowledgement ends, and every channel is told again: of `worst_since`.
   worst text,
   worst_since timestamptz
 );
 create unique index alerts_open on alerts (dedupe_key) where resolved_at is null;
 -- One request or promotion is told once, also when an operator has closed its alert and several processes report it.
 create unique index alerts_of_releases on alerts (dedupe_key)
-  where kind in ('approval_needed', 'decision_needed', 'release_promoted');
+  where kind in ('approval_needed', 'decision_needed', 'release_promoted', 'release_aborted');
 
 -- The notifications of each alert: sent, pending and abandoned.
 create table alert_notifications (
@@ -58,7 +62,8 @@ begin
 end $$;
 create trigger alerts_notify_insert after insert on alerts for each row execute function notify_alert();
 create trigger alerts_notify_update after update on alerts for each row
-  when ((old.severity, old.acknowledged_at, old.resolved_at) is distinct from (new.severity, new.acknowledged_at, new.resolved_at))
+  when ((old.severity, old.cause, old.acknowledged_at, old.resolved_at)
+    is distinct from (new.severity, new.cause, new.acknowledged_at, new.resolved_at))
   execute function notify_alert();
 
 -- Trigger releases_notify: wakes the alert dispatch through `tenure_alerts` when a release enters a stage.

@@ -249,6 +249,7 @@ async function giveUp({ store, log }: Deps, drill: NewDrill, why: string): Promi
       model,
       severity: 'warning',
       kind: 'drill_not_held',
+      cause: why,
       message: `The drill "${kind}" of ${model} was not held: ${why}`,
       evidence: { drill: id },
     })
@@ -262,9 +263,9 @@ const notHeldKey = ({ model, kind }: Pick<Drill, 'model' | 'kind'>): string =>
 /** A failed drill means that a safeguard does not work. */
 async function tell(store: Deps['store'], drill: Drill): Promise<void> {
   const { id, model, kind, passed, message = '' } = drill
-  await resolveAlert(store, notHeldKey(drill))
+  await resolveAlert(store, notHeldKey(drill), `the drill ${id} was held to its end`)
   const dedupeKey = `drill/${model}/${kind}`
-  if (passed === true) return resolveAlert(store, dedupeKey)
+  if (passed === true) return resolveAlert(store, dedupeKey, `the drill ${id} passed: ${message}`)
   await upsertAlert(store, {
     dedupeKey,
     model,

@@ -73,7 +73,7 @@ export const materialiseView =
       }
       if (failures.length > 0) throw failures[0]
       if (used.length > 0) total.watermark = new Date(untilMs).toISOString()
-      await resolveAlert(store, alertOf(name))
+      await resolveAlert(store, alertOf(name), `ingested until ${new Date(untilMs).toISOString()}`)
       if (total.added + total.forgotten > 0) log.info({ view: name, ...total }, 'feature view ingested')
       return total
     })
@@ -96,6 +96,7 @@ export const failView =
         model,
         severity: 'warning',
         kind: 'features_late',
+        cause: message,
         message: `The feature view ${view} cannot be ingested: ${message}`,
         evidence: { view, watermark: found[0]?.watermark, models: found.flatMap(({ models }) => models) },
       })

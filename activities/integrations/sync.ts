@@ -118,7 +118,8 @@ async function tellOfBacklog(
 ): Promise<void> {
   const { waiting, oldestMs, givenUp } = await countBacklog(store, target)
   const dedupeKey = `mirror/${target}`
-  if (oldestMs < lateMs && givenUp === 0) return resolveAlert(store, dedupeKey)
+  if (oldestMs < lateMs && givenUp === 0)
+    return resolveAlert(store, dedupeKey, `${waiting} changes wait, none dropped in the last day`)
   const minutes = Math.round(oldestMs / 60_000)
   await upsertAlert(store, {
     dedupeKey,

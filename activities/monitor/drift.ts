@@ -182,7 +182,7 @@ async function tell(
 ): Promise<void> {
   const dedupeKey = `${subject === 'label' ? 'label_drift' : 'drift'}/${model}`
   if (reasons.length === 0) {
-    if (level === 'stable') await resolveAlert(store, dedupeKey)
+    if (level === 'stable') await resolveAlert(store, dedupeKey, `${version}: no drift in the last window`)
     return
   }
   await upsertAlert(store, {

@@ -23,7 +23,6 @@ import {
 import { slowPoolSizes } from '../../store/database/connection-budget.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion, type Champion } from '../../store/registry/champions.ts'
-import { resolveChampionRollbacks } from '../../store/release/rollback.ts'
 import { listRemovedModels } from '../../store/maintenance/duties.ts'
 import { findModel } from '../../store/registry/models.ts'
 import {
@@ -178,7 +177,6 @@ async function lookAt(
   const failing = report?.findings.find(({ severity, code }) => severity === 'critical' && code === 'errors')
   const broken = failing?.message ?? (floor?.level === 'critical' ? floor.reasons[0] : undefined)
   if (broken !== undefined) await activateFallback(deps, { definition, champion: version, reason: broken })
-  await resolveChampionRollbacks(deps.store, model)
   const decay = policy.rollback
     ? await said(
         'decay',
@@ -223,7 +221,7 @@ function alarmOf(
 
 async function tellOfFailures({ store }: Deps, model: string, failed: string[]): Promise<void> {
   const dedupeKey = `monitor/${model}`
-  if (failed.length === 0) return resolveAlert(store, dedupeKey)
+  if (failed.length === 0) return resolveAlert(store, dedupeKey, 'the last window was checked completely')
   const message = `Monitoring incomplete: ${failed.join('; ')}`
   await upsertAlert(store, { dedupeKey, model, severity: 'warning', kind: 'monitor_error', message })
 }
@@ -237,12 +235,13 @@ async function checkFloor(
 ): Promise<FloorReport | undefined> {
   const dedupeKey = `quality_floor/${model}`
   // The model file may have had floors before.
-  if (floors === undefined) await resolveAlert(store, dedupeKey)
+  if (floors === undefined) await resolveAlert(store, dedupeKey, 'the model file declares no floor')
   const floor = floors && judgeFloor(measured, floors)
   if (floor === undefined) return undefined
   const { level, alarm, limit, reasons } = floor
   const { version, metric, value, judgementId } = measured
-  if (level === 'held') await resolveAlert(store, dedupeKey)
+  if (level === 'held')
+    await resolveAlert(store, dedupeKey, `${version}: ${metric} ${value}, above the floor`)
   if (level === 'held' || level === 'doubtful') return floor
   // An open alarm stays one until it is certainly over.
   const isOpen = (await listOpenAlertKeys(store, ['quality_floor'], { model })).length > 0

@@ -66,7 +66,8 @@ export const estimateQuality =
     const reasons = statistic.reasons.map(({ message }) => message)
     const result = { status: verdict, version, judgementId: id, metrics, reasons }
     const dedupeKey = `estimated_quality/${model}`
-    if (verdict === 'held') await resolveAlert(store, dedupeKey)
+    if (verdict === 'held')
+      await resolveAlert(store, dedupeKey, `${version}: the estimate is within the margin`)
     if (verdict === 'lower')
       await upsertAlert(store, {
         dedupeKey,

@@ -52,7 +52,12 @@ export const checkQuality =
     const figures = { metric, value, standardError, rows, baseline: report.baseline, margin, higherIsBetter }
     const result = { level, ...figures, version, judgementId: id, fromMs, toMs, reasons }
     const dedupeKey = `quality/${model}`
-    if (isWithinMargin(report)) await resolveAlert(store, dedupeKey)
+    if (isWithinMargin(report))
+      await resolveAlert(
+        store,
+        dedupeKey,
+        `${version}: ${metric} ${value} of ${rows} rows, within the margin`,
+      )
     if (level === 'lost')
       await upsertAlert(store, {
         dedupeKey,

@@ -2,6 +2,7 @@
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { defaultCountMs, type ReferenceProfile } from '../../domain/model/reference-profile.ts'
 import {
+  clearedText,
   costOf,
   judgeService as judge,
   type ServiceFacts,
@@ -45,7 +46,8 @@ export async function checkServiceLevel(
       message: `${version}: ${message}`,
       evidence: { version, from: iso(fromMs), to: iso(toMs), ...values },
     })
-  for (const code of report.cleared) await resolveAlert(store, `service/${model}/${code}`)
+  for (const code of report.cleared)
+    await resolveAlert(store, `service/${model}/${code}`, `${version}: ${clearedText(code, facts)}`)
   const { cost } = policy
   if (cost === undefined) return { facts, report }
   return { facts: { ...facts, cost: { ...costOf(facts, cost), unit: cost.unit } }, report }

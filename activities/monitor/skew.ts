@@ -84,7 +84,8 @@ export const checkServingSkew =
       const differing = columns.map(
         ({ name, mismatches, example }) => `${name} in ${mismatches}, as in ${example}`,
       )
-      if (status === 'ok') await resolveAlert(store, dedupeKey)
+      if (status === 'ok')
+        await resolveAlert(store, dedupeKey, `${version}: ${compared} rows compared, all as in training`)
       if (status === 'skew')
         await upsertAlert(store, {
           dedupeKey,

@@ -115,7 +115,8 @@ async function tell(
       message: `${version}: ${message}`,
       evidence: { version, ...values },
     })
-  for (const code of cleared) await resolveAlert(store, keyOf(code))
+  for (const code of cleared)
+    await resolveAlert(store, keyOf(code), `${version}: within the limit in the last window`)
 }
 
 /** Computes the declared metrics on the rows. A metric that cannot be computed reports why and does not stop the others. */

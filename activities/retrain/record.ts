@@ -254,7 +254,7 @@ export const endRetraining =
     })
     if (closed) await endAbandonedTrainings(store, { ids: [trainingOf(end.id)], message: end.message })
     if (!isAlerted && ['released', 'registered', 'unchanged'].includes(end.outcome))
-      await resolveAlert(store, alertKeyOf(model))
+      await resolveAlert(store, alertKeyOf(model), `a retraining ended as ${end.outcome}: ${end.message}`)
     const { id: retraining, outcome, version, message } = end
     log.info({ retraining, outcome, version, message }, 'retraining ended')
     return { outcome, message }
@@ -277,6 +277,10 @@ async function auditEnd(
   })
 }
 
+/** The kind and the message without figures and names, which differ from retraining to retraining with the same cause. */
+const causeText = ({ kind, message }: { kind: string; message: string }): string =>
+  `${kind}: ${message.replaceAll(/\b\w*\d[\w.:-]*/g, '#')}`
+
 /** Raises an alert with the reason why a retraining produced no release. */
 export const alertRetraining =
   ({ store, log }: Deps) =>
@@ -290,6 +294,7 @@ export const alertRetraining =
     const id = await upsertAlert(store, {
       ...alert,
       kind: isAlertKind(alert.kind) ? alert.kind : 'failed',
+      cause: causeText(alert),
       dedupeKey: alertKeyOf(alert.model),
       severity: alert.kind === 'failed' ? 'critical' : 'warning',
     })

@@ -19,7 +19,7 @@ export async function resolveIfOpen(
   open: OpenTriggerAlerts,
   key: string,
 ): Promise<void> {
-  if (open.has(key)) await resolveAlert(store, key)
+  if (open.has(key)) await resolveAlert(store, key, 'the last look has found it in order')
 }
 
 /** Resolves the alerts of triggers and batches that the model file no longer declares. */
@@ -34,7 +34,8 @@ export async function resolveLeftAlerts(
     ),
     ...batches.map((each) => partitionAlertKey(name, each.name)),
   ])
-  for (const key of open) if (!kept.has(key)) await resolveAlert(deps.store, key)
+  for (const key of open)
+    if (!kept.has(key)) await resolveAlert(deps.store, key, 'the model file declares it no longer')
 }
 
 /** Logs the problem once, when its alert opens: a missing folder is looked for again and again. */
@@ -49,6 +50,7 @@ export async function reportUnreadable(
     model,
     severity: 'warning',
     kind: 'trigger_unreadable',
+    cause: problem,
     message: `The trigger ${trigger} of ${model} cannot look at what it waits for: ${problem}`,
     evidence: { trigger, problem },
   })

@@ -21,7 +21,7 @@ export async function reportChangedByHand(store: Store): Promise<string[]> {
   const found = changedSince(applied, live)
   const changed = found.map(addressOf)
   if (changed.length === 0) {
-    await resolveAlert(store, dedupeKey)
+    await resolveAlert(store, dedupeKey, 'all resources are as the last `tenure apply` wrote them')
     return []
   }
   const more = changed.length > maxNamed ? `, and ${changed.length - maxNamed} more` : ''
@@ -29,6 +29,7 @@ export async function reportChangedByHand(store: Store): Promise<string[]> {
     dedupeKey,
     severity: 'warning',
     kind: 'changed_by_hand',
+    cause: changed.join(', '),
     message: `Changed since the last \`tenure apply\`: ${found.slice(0, maxNamed).map(textOfChanged).join(', ')}${more}. \`tenure plan\` shows how. Take the change into the state file or the model file and run \`tenure apply\`, or apply them as they are.`,
     evidence: { changed },
   })

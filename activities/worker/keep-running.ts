@@ -179,7 +179,9 @@ async function raiseAlerts(
     if (!earlier.includes(`${kind}/${id}`)) log.warn({ kind, id }, problem.message)
   }
   const raised = new Set(problems.map(({ kind, id }) => `${kind}/${id}`))
-  for (const key of earlier) if (!raised.has(key)) await resolveAlert(store, key)
+  for (const key of earlier)
+    if (!raised.has(key))
+      await resolveAlert(store, key, 'the last check of workflows and schedules has found it as it must be')
 }
 
 const blockedPrefix = 'workflow_blocked/' satisfies `${AlertKind}/`

@@ -17,7 +17,7 @@ export function opsgenieAlert(message: Message): { path: string; body: object } 
   if (about === 'resolved')
     return {
       path: `/v2/alerts/${encodeURIComponent(alias)}/close?identifierType=alias`,
-      body: { source, note: alert.message.slice(0, maxDescription) },
+      body: { source, note: (alert.resolution ?? alert.message).slice(0, maxDescription) },
     }
   return {
     path: '/v2/alerts',

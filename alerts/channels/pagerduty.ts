@@ -3,7 +3,7 @@
  * never resolved, such as a promotion, becomes a change event, which pages no one.
  */
 import { noticeKinds } from '../../domain/monitoring/alert-kinds.ts'
-import { messageLines, titleOf, type Message } from '../message.ts'
+import { guidanceOf, messageLines, titleOf, type Message } from '../message.ts'
 
 const maxSummary = 1_024
 const maxKey = 255
@@ -41,7 +41,7 @@ export function pagerdutyEvent(routingKey: string, message: Message): { path: st
         timestamp: raisedAt,
         component: model,
         class: kind,
-        custom_details: evidence,
+        custom_details: { ...evidence, guidance: guidanceOf(alert) },
       },
     },
   }

@@ -2,7 +2,7 @@
  * Formats a message in Slack's Block Kit: https://docs.slack.dev/reference/block-kit/. With a signing secret, a request of a release gets
  * buttons.
  */
-import { messageLines, type Message } from '../message.ts'
+import { messageLines, alertParts, type Message } from '../message.ts'
 import { slackActions, type SlackCard } from './slack-card.ts'
 
 const maxHeader = 150
@@ -17,20 +17,20 @@ const plain = (text: string) => ({ type: 'plain_text', text })
 const mrkdwn = (text: string) => ({ type: 'mrkdwn', text })
 
 export function slackMessage(message: Message, hasButtons: boolean): object {
-  const [title, text, times, ...links] = messageLines(message)
+  const { title, body, times, links } = alertParts(message)
   const linked = links.map(({ text: label, url }) =>
-    url?.startsWith('http') === true ? `<${url}|${label}>` : escaped(`${label}: ${url}`),
+    url.startsWith('http') ? `<${url}|${label}>` : escaped(`${label}: ${url}`),
   )
   const buttons = hasButtons ? buttonsOf(message) : []
   return {
     // Slack shows this text in notifications. Other servers that accept Slack's messages show only this text.
     text: wholeText(message),
     blocks: [
-      { type: 'header', text: plain(title!.text.slice(0, maxHeader)) },
-      { type: 'section', text: mrkdwn(escaped(text!.text).slice(0, maxSection)) },
+      { type: 'header', text: plain(title.slice(0, maxHeader)) },
+      { type: 'section', text: mrkdwn(escaped(body.join('\n')).slice(0, maxSection)) },
       {
         type: 'context',
-        elements: [mrkdwn([escaped(times!.text), ...linked].join('  ·  ').slice(0, maxSection))],
+        elements: [mrkdwn([escaped(times), ...linked].join('  ·  ').slice(0, maxSection))],
       },
       ...(buttons.length === 0 ? [] : [{ type: 'actions', elements: buttons }]),
     ],

@@ -2,24 +2,24 @@
  * Formats a message as an Adaptive Card for a webhook of Microsoft Teams Workflows: https://adaptivecards.io/explorer/. Its buttons are
  * links.
  */
-import { messageLines, type Message } from '../message.ts'
+import { alertParts, type Message } from '../message.ts'
 
 const version = '1.4'
 
 export function teamsMessage(message: Message): object {
-  const [title, text, times, ...links] = messageLines(message)
+  const { title, body, times, links } = alertParts(message)
   const block = (each: string, more: object = {}) => ({ type: 'TextBlock', text: each, wrap: true, ...more })
   const actions = links
-    .filter(({ url }) => url?.startsWith('http') === true)
+    .filter(({ url }) => url.startsWith('http'))
     .map(({ text: label, url }) => ({ type: 'Action.OpenUrl', title: label, url }))
   const content = {
     $schema: 'http://adaptivecards.io/schemas/adaptive-card.json',
     type: 'AdaptiveCard',
     version,
     body: [
-      block(title!.text, { weight: 'Bolder', size: 'Medium' }),
-      block(text!.text),
-      block(times!.text, { isSubtle: true, spacing: 'Small' }),
+      block(title, { weight: 'Bolder', size: 'Medium' }),
+      ...body.map((each) => block(each)),
+      block(times, { isSubtle: true, spacing: 'Small' }),
     ],
     actions,
   }

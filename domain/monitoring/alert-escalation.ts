@@ -32,7 +32,9 @@ export interface AlertFacts {
   severity: Severity
   model?: string
   raisedMs: number
-  /** The highest severity that it has had, and since when; absent when it was raised with it. */
+  /** What identifies its cause. */
+  cause?: string
+  /** The highest severity that it has had, and when it rose or the cause changed; absent while both are those with which it was raised. */
   worst?: Severity
   worstMs?: number
   acknowledgedMs?: number
@@ -63,6 +65,8 @@ export interface DeliveryRecord {
   /** The time of the delivery, and the severity that the alert had in it. */
   sentMs?: number | null
   sentSeverity?: Severity | null
+  /** The cause that the alert had in it. */
+  sentCause?: string | null
 }
 
 /** Alertmanager resolves an alert that is not repeated. */
@@ -85,8 +89,8 @@ export function dueNotifications(
     if (!concerns(channel, alert)) return []
     // A channel that was unreachable gets one notification when it is back, not one per missed repetition.
     if (told.some(({ waits }) => waits === true)) return []
-    // A channel that received the warning receives the alert again when it becomes critical.
-    const raised = told.filter((message) => isOfWorst(message, alert)).map(arrivalOf)
+    // A channel that received the warning receives the alert again when it becomes critical or has another cause.
+    const raised = told.filter((message) => isOfNow(message, alert)).map(arrivalOf)
     const dueMs = nextRaised(alert, channel, raised)
     if (dueMs !== undefined && dueMs <= nowMs) return [{ channel: channel.name, about: 'raised', dueMs }]
     const remindMs = raised.length === 0 ? undefined : reminderOf(alert, channel, nowMs)
@@ -98,11 +102,13 @@ export function dueNotifications(
 const arrivalOf = ({ dueMs, sentMs }: DeliveryRecord): number => Math.max(dueMs, sentMs ?? dueMs)
 
 /**
- * Whether the channel was told of the alert at its highest severity. The time of arrival does not decide: a message may leave as a warning
- * and arrive after the alert has become critical.
+ * Whether the channel was told of the alert at its highest severity and with its cause. The time of arrival does not decide: a message may
+ * leave as a warning and arrive after the alert has become critical.
  */
-const isOfWorst = ({ dueMs, sentSeverity }: DeliveryRecord, alert: AlertFacts): boolean =>
-  alert.worstMs === undefined || dueMs >= alert.worstMs || sentSeverity === alert.worst
+const isOfNow = ({ dueMs, sentSeverity, sentCause }: DeliveryRecord, alert: AlertFacts): boolean =>
+  alert.worstMs === undefined ||
+  dueMs >= alert.worstMs ||
+  (sentSeverity === alert.worst && (sentCause ?? alert.cause) === alert.cause)
 
 const sinceMsOf = ({ raisedMs, worstMs }: AlertFacts): number => worstMs ?? raisedMs
 

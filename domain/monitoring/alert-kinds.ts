@@ -1,84 +1,236 @@
 /**
- * Lists the kinds of alerts. Each kind has a runbook in docs/runbooks with the name of the kind, so that an alert always leads to
- * instructions.
+ * Defines the kinds of alerts: the words of the title, what ends an alert, what callers notice, and the next step. Each kind has a runbook in
+ * docs/runbooks with its name, so that an alert always leads to instructions.
  */
-export const alertKinds = [
+
+/**
+ * What ends an alert. A person may close every one of them.
+ * - `cleared`: a later check of the same condition has measured that it is gone. A promotion or a rollback alone is no such check.
+ * - `served`: the version that serves now has answered a window of requests within the error limit of the model.
+ * - `answered`: its release asks no longer.
+ * - `closed`: a person closes it.
+ * - `notice`: an event that is stored as resolved and sent once, without a later resolution.
+ */
+export type AlertEnd = 'cleared' | 'served' | 'answered' | 'closed' | 'notice'
+
+export interface KindOfAlert {
+  /** What has happened, after the name of the model: "flight-delay: retraining failed". */
+  title: string
+  ends: AlertEnd
+  /** What the callers of the model notice. */
+  callers: string
+  /** The step that leads on; it begins with an imperative. `<model>`, `<version>` and `<release>` become the names of the alert. */
+  next: string
+}
+
+const unaffected = 'Nothing: the champion serves as before.'
+const scored = 'Answers as before; they may be worse than the evaluation promised.'
+const seesRelease = 'See the evidence: `tenure releases show <release>`.'
+const seesModel = 'See the state of the model: `tenure status`.'
+const retrains = 'Retrain when the cause is found: `tenure retrain <model> --watch`.'
+
+const kind =
+  (ends: AlertEnd) =>
+  (title: string, callers: string, next: string): KindOfAlert => ({ title, ends, callers, next })
+const [cleared, served, answered, closed, notice] = [
+  kind('cleared'),
+  kind('served'),
+  kind('answered'),
+  kind('closed'),
+  kind('notice'),
+]
+
+/** Each kind by title, what callers notice, and next step. */
+export const kindsOfAlerts = {
   // Retrainings without a release.
-  'not_better',
-  'insufficient',
-  'quarantined',
-  'failed',
-  'registered',
+  not_better: cleared(
+    'challenger refused, not better',
+    unaffected,
+    'Compare the two versions: `tenure versions compare <champion> <version>`.',
+  ),
+  insufficient: cleared('challenger refused, too few test rows', unaffected, retrains),
+  quarantined: cleared(
+    'training data blocked',
+    unaffected,
+    `Correct the rows or the expectation that the message names. ${retrains}`,
+  ),
+  failed: cleared('retraining failed', unaffected, retrains),
+  registered: cleared(
+    'version registered, not released',
+    unaffected,
+    'Release it: `tenure releases start <version>`.',
+  ),
   // Releases that need a person, and their promotions.
-  'approval_needed',
-  'decision_needed',
-  'release_promoted',
+  approval_needed: answered(
+    'approval needed',
+    unaffected,
+    'Answer: `tenure approve <release>` or `tenure reject <release> --reason "…"`.',
+  ),
+  decision_needed: answered(
+    'decision needed',
+    'Some get answers of the candidate while it waits.',
+    'Go on or stop: `tenure approve <release>` or `tenure abort <release> --reason "…"`.',
+  ),
+  release_promoted: notice('promoted', 'Answers of the new champion.', seesRelease),
   // Releases that did not end in a promotion.
-  'release_rolled_back',
-  'release_expired',
-  'release_superseded',
-  'release_failed',
-  'rollback_dropped',
-  'break_glass',
-  'drill_failed',
-  'drill_not_held',
+  release_rolled_back: served('rolled back', 'Answers of the former champion again.', seesRelease),
+  release_aborted: notice('release ended by a person', unaffected, seesRelease),
+  release_expired: closed('approval expired', unaffected, retrains),
+  release_superseded: closed('release superseded', unaffected, seesModel),
+  release_failed: closed(
+    'release failed',
+    'Nothing: the candidate gets no traffic.',
+    'List its releases: `tenure releases list <model>`.',
+  ),
+  rollback_dropped: closed(
+    'ordered rollback not carried out',
+    'Answers of the version that was to be rolled back, if it serves.',
+    'Order it again: `tenure rollback <model> --from <version>`.',
+  ),
+  break_glass: closed(
+    'promoted without approval',
+    'Answers of a version that has passed no canary.',
+    'Watch it: `tenure releases watch <release>`. Take it back: `tenure rollback <model> --from <version>`.',
+  ),
+  drill_failed: cleared('drill failed', unaffected, 'Repeat it: `tenure drills run <model>`.'),
+  drill_not_held: cleared('drill skipped', unaffected, 'Start it: `tenure drills run <model>`.'),
   // Models in production.
-  'drift_warn',
-  'drift_alarm',
-  'drift_unreadable',
-  'new_category',
-  'label_drift_warn',
-  'label_drift_alarm',
-  'quality_lost',
-  'quality_floor',
-  'champion_rolled_back',
-  'quality_slice',
-  'quality_calibration',
-  'quality_fairness',
-  'business_value',
-  'estimated_quality',
-  'serving_skew',
-  'service_errors',
-  'service_latency',
-  'service_missing',
-  'service_outside',
-  'service_silent',
-  'service_outcomes',
-  'service_replicas',
-  'service_resources',
-  'service_cost',
-  // Serving without the champion: one kind for each fallback level.
-  'fallback_previous',
-  'fallback_rule',
-  'fallback_refused',
-  'features_late',
+  drift_warn: cleared('input drift', scored, retrains),
+  drift_alarm: cleared('strong input drift', scored, retrains),
+  drift_unreadable: cleared('drift not measurable', 'Nothing.', retrains),
+  new_category: cleared('values unseen in training', scored, retrains),
+  label_drift_warn: cleared('outcome drift', scored, retrains),
+  label_drift_alarm: cleared('strong outcome drift', scored, retrains),
+  quality_lost: cleared('quality lost', 'Worse answers.', retrains),
+  quality_floor: cleared('quality below the floor', 'Worse answers.', retrains),
+  champion_rolled_back: served('champion rolled back', 'Answers of an earlier version.', retrains),
+  quality_slice: cleared('quality of a slice lost', 'Worse answers for a part of the rows.', retrains),
+  quality_calibration: cleared('calibration lost', 'Probabilities that are off.', retrains),
+  quality_fairness: cleared('fairness limit exceeded', 'Worse answers for a group.', retrains),
+  business_value: cleared('business value below the limit', scored, retrains),
+  estimated_quality: cleared('estimated quality lower', scored, retrains),
+  serving_skew: cleared(
+    'answers differ from training',
+    'Answers that training would not give.',
+    'Return to the last proven version: `tenure rollback <model>`.',
+  ),
+  service_errors: cleared(
+    'predictions fail',
+    'Failed or invalid answers.',
+    'Return to the last proven version: `tenure rollback <model>`.',
+  ),
+  service_latency: cleared('predictions are slow', 'Slow answers.', seesModel),
+  service_missing: cleared('features missing', scored, 'Tell the callers which features they must send.'),
+  service_outside: cleared('values out of range', scored, 'Tell the callers which values the model accepts.'),
+  service_silent: cleared(
+    'no traffic',
+    'Nothing: none has asked.',
+    'Ask the callers; check their keys: `tenure keys list`.',
+  ),
+  service_outcomes: cleared(
+    'no outcomes',
+    'Nothing.',
+    'Check the process that sends outcomes: `tenure doctor`.',
+  ),
+  service_replicas: cleared(
+    'no replica has a lease',
+    'Failed requests, or answers of a replica that Postgres does not hear.',
+    'Find the cause: `tenure doctor`.',
+  ),
+  service_resources: cleared('replica exceeds its resources', 'Slow answers.', seesModel),
+  service_cost: cleared('prediction cost above the limit', 'Nothing.', seesModel),
+  // Serving without the champion: one kind for each fallback level, of the whole model; and one for a part of the replicas.
+  fallback_previous: cleared(
+    'a previous version serves',
+    'Answers of a previous champion.',
+    'Find the cause: `tenure doctor`.',
+  ),
+  fallback_rule: cleared(
+    'the constant response serves',
+    'The constant response of the model file.',
+    'Find the cause: `tenure doctor`.',
+  ),
+  fallback_refused: cleared(
+    'every request is refused',
+    'Status 503 for every request.',
+    'Find the cause: `tenure doctor`.',
+  ),
+  replica_cannot_load: cleared(
+    'replica cannot load a version',
+    'Nothing while they ask another replica; this one answers 503 and is not ready.',
+    'Find the cause: `tenure doctor`.',
+  ),
+  features_late: cleared(
+    'feature view is late',
+    'Answers from older feature values.',
+    'List the views: `tenure features list`.',
+  ),
   // Monitoring and delivery.
-  'monitor_error',
-  'alert_channels',
-  'channel_failing',
-  'mirror_behind',
+  monitor_error: cleared('monitoring incomplete', 'Nothing.', 'Find the cause: `tenure doctor`.'),
+  alert_channels: cleared(
+    'alert channels unreadable',
+    'Nothing.',
+    'Correct the file of channels that the message names.',
+  ),
+  channel_failing: cleared(
+    'alert channel failing',
+    'Nothing.',
+    'Correct the address or the secret of the channel.',
+  ),
+  mirror_behind: cleared('integration is behind', 'Nothing.', 'Check the other system: `tenure doctor`.'),
   // What must run, in Temporal and as processes.
-  'workflow_blocked',
-  'workflow_missing',
-  'schedule_paused',
-  'trigger_unreadable',
-  'partition_failed',
-  'start_refused',
-  'worker_silent',
-  'temporal_unavailable',
+  workflow_blocked: cleared(
+    'workflow blocked',
+    unaffected,
+    'Start a worker of a build that can run it, or end the workflow as the message says.',
+  ),
+  workflow_missing: cleared(
+    'workflow or schedule missing',
+    unaffected,
+    'Check the control worker: `tenure doctor`.',
+  ),
+  schedule_paused: cleared('schedule paused', unaffected, 'Resume it as the message says.'),
+  trigger_unreadable: cleared(
+    'trigger unreadable',
+    unaffected,
+    'List the triggers: `tenure triggers list <model>`.',
+  ),
+  partition_failed: cleared(
+    'partition failed',
+    'No answers for the partitions that the message names.',
+    'List the batches: `tenure batch list <model>`.',
+  ),
+  start_refused: closed(
+    'start refused',
+    unaffected,
+    'Start it again with a valid key; list the keys: `tenure keys list`.',
+  ),
+  worker_silent: cleared('worker silent', unaffected, 'Find the cause: `tenure doctor`.'),
+  temporal_unavailable: cleared(
+    'Temporal does not answer',
+    'Nothing: replicas serve the champion; a candidate gets no traffic.',
+    'Find the cause: `tenure doctor`.',
+  ),
   // The state file.
-  'changed_by_hand',
+  changed_by_hand: cleared('changed since the last apply', 'Nothing.', 'See the difference: `tenure plan`.'),
   // Scheduled backups.
-  'backup_failed',
-  'backup_late',
+  backup_failed: cleared('backup failed', 'Nothing.', 'Find the cause: `tenure doctor`.'),
+  backup_late: cleared('backups are late', 'Nothing.', 'Find the cause: `tenure doctor`.'),
   // Audit log.
-  'audit_broken',
-] as const
+  audit_broken: closed('audit log broken', 'Nothing.', 'Find the row: `tenure audit verify`.'),
+} satisfies Record<string, KindOfAlert>
 
-export type AlertKind = (typeof alertKinds)[number]
+export type AlertKind = keyof typeof kindsOfAlerts
+export const alertKinds = Object.keys(kindsOfAlerts) as AlertKind[]
 
-export const isAlertKind = (kind: string): kind is AlertKind =>
-  (alertKinds as readonly string[]).includes(kind)
+export const isAlertKind = (kind: string): kind is AlertKind => Object.hasOwn(kindsOfAlerts, kind)
+
+/** An alert of another build may have a kind that this one does not know. */
+export const findKindOfAlert = (kind: string): KindOfAlert | undefined =>
+  isAlertKind(kind) ? kindsOfAlerts[kind] : undefined
+
+export const kindsThatEnd = (...ends: AlertEnd[]): AlertKind[] =>
+  alertKinds.filter((kind) => ends.includes(kindsOfAlerts[kind].ends))
 
 /** Kinds that every channel of the model receives whatever its severities, unless the channel excludes releases. */
 export const releaseNews: ReadonlySet<string> = new Set<AlertKind>([
@@ -86,11 +238,11 @@ export const releaseNews: ReadonlySet<string> = new Set<AlertKind>([
   'decision_needed',
   'release_promoted',
   'release_rolled_back',
+  'release_aborted',
   'champion_rolled_back',
 ])
 
-/** Kinds that report an event. Such an alert is stored as resolved and sent once, without a later resolution. */
-export const noticeKinds: ReadonlySet<string> = new Set<AlertKind>(['release_promoted'])
+export const noticeKinds: ReadonlySet<string> = new Set(kindsThatEnd('notice'))
 
 /** The file name of the runbook. */
 export const runbookPage = (kind: string): string => `${kind.replaceAll('_', '-')}.md`

@@ -84,12 +84,55 @@ export function judgeService(facts: ServiceFacts, limits: ServiceLimits, cost?: 
     Object.values(features).some(({ rows }) => rows >= limits.minRequests)
   if (isMeasured(facts.missing)) report(tooMuchMissing(facts, limits), 'missing')
   if (isMeasured(facts.outside)) report(tooMuchOutside(facts, limits), 'outside')
-  report(silence(facts, limits), 'silent')
-  report(noOutcomes(facts, limits), 'outcomes')
+  // A champion that is new is no evidence of requests.
+  const silent = silence(facts, limits)
+  if (silent !== undefined || facts.requestAgeMs !== null) report(silent, 'silent')
+  const late = noOutcomes(facts, limits)
+  if (late !== undefined || (facts.outcomeAgeMs ?? Infinity) < limits.outcomesMs) report(late, 'outcomes')
   report(noReplica(facts), 'replicas')
   if (facts.resources !== null) report(tooMuchNeeded(facts.resources, limits), 'resources')
   if (cost !== undefined) report(tooDear(facts, cost), 'cost')
   return { findings, cleared, judge: serviceJudge }
+}
+
+/**
+ * What the version that serves has answered in the shortest window with enough requests, if that is within the error limit; undefined
+ * otherwise.
+ */
+export function servedWellText(
+  {
+    version,
+    windows,
+  }: { version: string; windows: readonly { minutes: number; requests: number; bad: number }[] },
+  { minRequests, errorWarn }: Pick<ServiceLimits, 'minRequests' | 'errorWarn'>,
+): string | undefined {
+  const window = windows.find(({ requests }) => requests >= minRequests)
+  if (window === undefined || window.bad / window.requests > errorWarn) return undefined
+  const { minutes, requests, bad } = window
+  return `${groupedDigits(bad)} of ${groupedDigits(requests)} requests to ${version} failed in the last ${minutes} min`
+}
+
+/** What a window has measured of a matter without a finding. */
+export function clearedText(matter: ServiceMatter, facts: ServiceFacts): string {
+  switch (matter) {
+    case 'errors':
+      return `${groupedDigits(facts.champion.bad)} of ${groupedDigits(facts.champion.requests)} requests failed in the last window`
+    case 'latency':
+      return `latency p95 ${fourDigits((facts.latencyUs?.p95 ?? 0) / 1_000)} ms in the last window`
+    case 'silent':
+      return `the last request came ${hours(facts.requestAgeMs ?? 0)} ago`
+    case 'outcomes':
+      return `the last outcome came ${hours(facts.outcomeAgeMs ?? 0)} ago`
+    case 'replicas':
+      return `${facts.replicas} replicas hold a lease`
+    case 'missing':
+    case 'outside':
+    case 'resources':
+    case 'cost':
+      return 'within the limit in the last window'
+    default:
+      return matter satisfies never
+  }
 }
 
 function tooManyErrors(

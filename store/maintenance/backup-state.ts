@@ -136,7 +136,8 @@ export function watchBackups(
     for (const alert of alerts) await upsertAlert(store, alert)
     const raised = new Set(alerts.map(({ dedupeKey }) => dedupeKey))
     for (const key of await listOpenAlertKeys(store, kinds))
-      if (!raised.has(key)) await resolveAlert(store, key)
+      if (!raised.has(key))
+        await resolveAlert(store, key, 'the last check has found the backups in time and verified')
   }
   return { ...repeatRounds(look, { everyMs, atOnce: false, onError }), found: () => found }
 }

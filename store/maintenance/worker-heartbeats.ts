@@ -134,7 +134,7 @@ export function watchWorkers(
     for (const alert of alerts) await upsertAlert(store, alert)
     const raised = new Set(alerts.map(({ dedupeKey }) => dedupeKey))
     for (const key of await listOpenAlertKeys(store, ['worker_silent', 'temporal_unavailable']))
-      if (!raised.has(key)) await resolveAlert(store, key)
+      if (!raised.has(key)) await resolveAlert(store, key, 'heartbeats arrive again')
   }
   return repeatRounds(look, { everyMs, atOnce: false, onError })
 }

@@ -3,7 +3,8 @@
  * `alerts_notify_update` wake the dispatch through `tenure_alerts`.
  */
 import sql, { raw } from 'sql-template-tag'
-import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
+import { kindsThatEnd, type AlertKind } from '../../domain/monitoring/alert-kinds.ts'
+import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
@@ -17,47 +18,92 @@ export interface NewAlert {
   kind: AlertKind
   message: string
   evidence?: Record<string, unknown>
+  /** What identifies the cause, without figures that differ from check to check. Default: the kind and the version of the evidence. */
+  cause?: string
 }
 
 export interface Alert extends NewAlert {
   id: number
   raisedAt: string
-  /** The highest severity that it has had, and since when; absent while it has the one with which it was raised. */
+  /** The highest severity that it has had, and when it rose or the cause changed; absent while both are those with which it was raised. */
   worst?: NewAlert['severity']
   worstSince?: string
   acknowledgedAt?: string
   acknowledgedBy?: string
   resolvedAt?: string
+  /** What ended it. */
+  resolution?: string
 }
 
 const severityOf = (column: string) => `array_position(array['info', 'warning', 'critical'], ${column})`
-const rises = raw(
-  `${severityOf('excluded.severity')} > ${severityOf('coalesce(alerts.worst, alerts.severity)')}`,
-)
+const rises = `${severityOf('excluded.severity')} > ${severityOf('coalesce(alerts.worst, alerts.severity)')}`
+const isNews = raw(`(${rises} or excluded.cause <> alerts.cause)`)
 
 /**
- * Raises an alert, or updates the open one with the same key. An alert that becomes more severe than it ever was is no longer acknowledged.
- * Returns its id.
+ * Raises an alert, or updates the open one with the same key. An alert that becomes more severe than it ever was, or has another
+ * cause, is no longer acknowledged and is sent again. Returns its id.
  */
 export async function upsertAlert(database: Database, alert: NewAlert): Promise<number> {
   const found = await rowsFrom(database).value<number>(sql`
-    insert into alerts (dedupe_key, model, severity, kind, message, evidence)
+    insert into alerts (dedupe_key, model, severity, kind, message, evidence, cause)
     values (${alert.dedupeKey}, ${alert.model ?? null}, ${alert.severity}, ${alert.kind}, ${alert.message},
-      ${JSON.stringify(alert.evidence ?? {})})
+      ${JSON.stringify(alert.evidence ?? {})}, ${causeOf(alert)})
     on conflict (dedupe_key) where resolved_at is null
     do update set kind = excluded.kind, severity = excluded.severity, message = excluded.message, evidence = excluded.evidence,
-      worst = case when ${rises} then excluded.severity else coalesce(alerts.worst, alerts.severity) end,
-      worst_since = case when ${rises} then now() else alerts.worst_since end,
-      acknowledged_at = case when not (${rises}) then alerts.acknowledged_at end,
-      acknowledged_by = case when not (${rises}) then alerts.acknowledged_by end
+      cause = excluded.cause,
+      worst = case when ${isNews} then excluded.severity else coalesce(alerts.worst, alerts.severity) end,
+      worst_since = case when ${isNews} then now() else alerts.worst_since end,
+      acknowledged_at = case when not ${isNews} then alerts.acknowledged_at end,
+      acknowledged_by = case when not ${isNews} then alerts.acknowledged_by end
     returning id`)
   return found ?? 0
 }
 
-/** Resolves the open alert with this key, if there is one, because its cause is gone. */
-export async function resolveAlert(database: Database, dedupeKey: string): Promise<void> {
+export const causeOf = ({ kind, evidence, cause }: Pick<NewAlert, 'kind' | 'evidence' | 'cause'>): string => {
+  const version = evidence?.['version']
+  return cause ?? (typeof version === 'string' ? `${kind}/${version}` : kind)
+}
+
+/**
+ * Resolves the open alert with this key, if there is one, because a check of its condition has measured that it is gone. `measured`: what
+ * the check has seen, such as "0 of 412 requests failed". An alert of another end (`AlertEnd`) stays open.
+ */
+export async function resolveAlert(database: Database, dedupeKey: string, measured: string): Promise<void> {
+  await database.query(sql`
+    update alerts set resolved_at = now(), resolution = ${measured}
+    where dedupe_key = ${dedupeKey} and kind = any(${kindsThatEnd('cleared')}) and resolved_at is null`)
+}
+
+export interface ServedSince {
+  id: number
+  /** The version that serves the model by default now. */
+  version: string
+  monitor?: MonitorPolicy
+  /** What it has answered in the last minutes and since the alert, the shortest window first. */
+  windows: { minutes: number; requests: number; bad: number }[]
+}
+
+/** The open alerts of events that are at least five minutes old and end once the serving version answers well. */
+export const listServedSince = (database: Database) =>
+  rowsFrom(database).list<ServedSince>(sql`
+    select alerts.id, champions.version, models.definition -> 'monitor' as monitor, (
+      select jsonb_agg(jsonb_build_object('minutes', minutes, 'requests', requests, 'bad', bad) order by minutes)
+      from (values (5), (60)) as given (minutes), lateral (
+        select coalesce(sum(requests), 0)::float8 as requests, coalesce(sum(errors + invalid), 0)::float8 as bad
+        from tick_counters
+        where model = alerts.model and version = champions.version and arm <> 'shadow'
+          and tick >= greatest(now() - minutes * interval '1 minute', raised_at)) as counted
+    ) as windows
+    from alerts join champions on champions.model = alerts.model join models on models.name = alerts.model
+    where kind = any(${kindsThatEnd('served')}) and resolved_at is null and raised_at < now() - interval '5 minutes'`)
+
+/** Resolves an alert with what was measured. */
+export async function resolveServed(
+  database: Database,
+  { id, measured }: { id: number; measured: string },
+): Promise<void> {
   await database.query(
-    sql`update alerts set resolved_at = now() where dedupe_key = ${dedupeKey} and resolved_at is null`,
+    sql`update alerts set resolved_at = now(), resolution = ${measured} where id = ${id} and resolved_at is null`,
   )
 }
 
@@ -67,7 +113,7 @@ export async function resolveAlertsOfLeftTriggers(
   removed: readonly string[],
 ): Promise<void> {
   await database.query(sql`
-    update alerts set resolved_at = now()
+    update alerts set resolved_at = now(), resolution = 'the model file declares it no longer'
     where kind in ('trigger_unreadable', 'partition_failed') and resolved_at is null and not exists (
       select from models, lateral jsonb_array_elements(coalesce(definition -> 'batches', '[]')
         || case kind when 'trigger_unreadable' then coalesce(definition -> 'triggers', '[]')
@@ -82,10 +128,9 @@ export const acknowledgeAlert = (database: Database, { id, by }: { id: number; b
     where id = ${id} and acknowledged_at is null and resolved_at is null returning *`)
 
 /** Undefined when the alert is already resolved. */
-export const resolveAlertById = (database: Database, id: number) =>
-  rowsFrom(database).find<Alert>(
-    sql`update alerts set resolved_at = now() where id = ${id} and resolved_at is null returning *`,
-  )
+export const resolveAlertById = (database: Database, { id, by }: { id: number; by: string }) =>
+  rowsFrom(database).find<Alert>(sql`
+    update alerts set resolved_at = now(), resolution = ${`closed by ${by}`} where id = ${id} and resolved_at is null returning *`)
 
 export const findAlert = (database: Database, id: number) =>
   rowsFrom(database).find<Alert>(sql`select * from alerts where id = ${id}`)

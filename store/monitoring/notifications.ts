@@ -17,7 +17,7 @@ export async function listNotifiable(
       select coalesce(jsonb_agg(jsonb_build_object(
         'channel', channel, 'about', about, 'dueMs', (extract(epoch from due_at) * 1000)::float8,
         'waits', next_at is not null, 'sentMs', (extract(epoch from sent_at) * 1000)::float8,
-        'sentSeverity', sent_as ->> 'severity')), '[]')
+        'sentSeverity', sent_as ->> 'severity', 'sentCause', sent_as ->> 'cause')), '[]')
       from alert_notifications where alert_id = alerts.id
     ) as told
     from alerts where resolved_at is null or resolved_at > now() - interval '2 days' order by id`)
@@ -60,7 +60,7 @@ export async function giveUpOutdated(
     from alerts as alert
     where alert.id = alert_id and next_at <= clock_timestamp() and case about
       when 'resolved' then exists (select from ${ofLaterAlert} and later.sent_at is not null
-        and (message.channel <> all(${relays}) or later.sent_as = jsonb_build_object('kind', alert.kind, 'severity', alert.severity)))
+        and (message.channel <> all(${relays}) or later.sent_as - 'cause' = jsonb_build_object('kind', alert.kind, 'severity', alert.severity)))
       else kind <> all(${noticeKinds}) and (resolved_at is not null or (acknowledged_at is not null and channel <> all(${relays}))) end`)
 }
 
@@ -83,7 +83,7 @@ export interface PendingNotification {
   former?: SentAs
 }
 
-export type SentAs = Pick<Alert, 'kind' | 'severity'>
+export type SentAs = Pick<Alert, 'kind' | 'severity' | 'cause'>
 
 /**
  * Claims the notifications to send now from other processes for `forMs`, the oldest first. The end of an alert waits while a later alert

@@ -51,8 +51,8 @@ export async function upsertRequest(database: Database, alert: NewAlert): Promis
   const evidence = JSON.stringify(alert.evidence)
   await database.query(sql`
     with raised as (
-      insert into alerts (dedupe_key, model, severity, kind, message, evidence)
-      values (${dedupeKey}, ${model}, ${severity}, ${kind}, ${message}, ${evidence})
+      insert into alerts (dedupe_key, model, severity, kind, message, evidence, cause)
+      values (${dedupeKey}, ${model}, ${severity}, ${kind}, ${message}, ${evidence}, ${dedupeKey})
       on conflict do nothing)
     update alerts set message = ${message}, evidence = ${evidence}
     where dedupe_key = ${dedupeKey} and resolved_at is null and message <> ${message}`)
@@ -61,9 +61,10 @@ export async function upsertRequest(database: Database, alert: NewAlert): Promis
 /** Stores an event as a resolved alert, once. */
 export async function insertNotice(database: Database, alert: NewAlert): Promise<void> {
   await database.query(sql`
-    insert into alerts (dedupe_key, model, severity, kind, message, evidence, resolved_at)
-    values (${alert.dedupeKey}, ${alert.model}, ${alert.severity}, ${alert.kind}, ${alert.message}, ${JSON.stringify(alert.evidence)}, now())
-    on conflict (dedupe_key) where kind in ('approval_needed', 'decision_needed', 'release_promoted') do nothing`)
+    insert into alerts (dedupe_key, model, severity, kind, message, evidence, cause, resolved_at)
+    values (${alert.dedupeKey}, ${alert.model}, ${alert.severity}, ${alert.kind}, ${alert.message}, ${JSON.stringify(alert.evidence)},
+      ${alert.dedupeKey}, now())
+    on conflict (dedupe_key) where kind in ('approval_needed', 'decision_needed', 'release_promoted', 'release_aborted') do nothing`)
 }
 
 export interface AnsweredRequest {
@@ -95,6 +96,6 @@ export async function resolveRequest(
   { id, message }: { id: number; message: string },
 ): Promise<void> {
   await database.query(
-    sql`update alerts set resolved_at = now(), message = ${message} where id = ${id} and resolved_at is null`,
+    sql`update alerts set resolved_at = now(), message = ${message}, resolution = ${message} where id = ${id} and resolved_at is null`,
   )
 }

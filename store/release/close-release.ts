@@ -2,14 +2,16 @@
  * Ends a release in the database: reverts to the baseline, closes its rows, and ends interrupted releases. Each is one transaction,
  * because half of one would leave a route without a watcher.
  */
-import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
+import { noticeKinds, type AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import type { ReleaseOutcomeKind, ReleaseState } from '../../domain/release/state.ts'
 import { totalBp, type Route } from '../../domain/serving/route.ts'
 import { incompatibilityReason } from '../../domain/registry/schema-compatibility.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'
 import { end } from '../../domain/release/transitions.ts'
 import { rollbackReason } from '../../domain/release/commands.ts'
+import { noDataPrefix } from '../../domain/verdict.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
+import { insertNotice } from '../monitoring/release-requests.ts'
 import { appendAudit } from '../audit/audit-log.ts'
 import {
   findChampion,
@@ -104,15 +106,15 @@ export async function routeCompletely(
   return writeRoute(database, { route: { model, salt, arms, proven: version, standby }, replaces: now })
 }
 
-/** The alerts by outcome. Rejections and aborts raise none, because a user has just ordered them. */
+/** The alerts by outcome. A rejection answers the request of its release, whose alert says so. */
 const alertsOf: Readonly<
-  Record<ReleaseOutcomeKind, { kind: AlertKind; severity: 'warning' | 'critical' } | undefined>
+  Record<ReleaseOutcomeKind, { kind: AlertKind; severity: 'info' | 'warning' | 'critical' } | undefined>
 > = {
   promoted: undefined,
   rolled_back: { kind: 'release_rolled_back', severity: 'critical' },
   rejected: undefined,
   expired: { kind: 'release_expired', severity: 'warning' },
-  aborted: undefined,
+  aborted: { kind: 'release_aborted', severity: 'info' },
   superseded: { kind: 'release_superseded', severity: 'warning' },
   failed: { kind: 'release_failed', severity: 'critical' },
 }
@@ -125,6 +127,14 @@ const endWords: Readonly<Record<ReleaseOutcomeKind, string>> = {
   aborted: 'was aborted',
   superseded: 'was superseded',
   failed: 'failed',
+}
+
+/** " by bob: complaints; ada had approved" for an order, ": " with the reason otherwise. */
+function whyOf({ reason = '', approvals }: ReleaseState): string {
+  const ordered = /^(?:aborted|rolled back) (by .*)$/s.exec(reason)?.[1]
+  if (ordered === undefined) return `: ${withoutEvidence(reason)}`
+  const names = [...new Set(approvals.map(({ by }) => by))]
+  return ` ${ordered}${names.length === 0 ? '' : `; approved by ${names.join(' and ')}`}`
 }
 
 /** The last stage in which the candidate got requests. */
@@ -162,12 +172,15 @@ export async function close(
   if (alert !== undefined) {
     // The user who has ordered it knows; channels are told of every rollback.
     const isOrdered = outcome === 'rolled_back' && (await isEndedByUser(database, id))
-    await upsertAlert(database, {
+    // Without data there is nothing against the version.
+    const isWithoutData = reason?.startsWith(noDataPrefix) === true
+    const write = noticeKinds.has(alert.kind) ? insertNotice : upsertAlert
+    await write(database, {
       dedupeKey: `release/${id}`,
       model,
       ...alert,
-      severity: isOrdered ? 'warning' : alert.severity,
-      message: `${version} ${endWords[outcome ?? 'failed']}${placeOf(state)}: ${withoutEvidence(reason ?? '')}.${champion === undefined ? '' : ` ${champion} serves.`}`,
+      severity: isOrdered || isWithoutData ? 'warning' : alert.severity,
+      message: `${version} ${endWords[outcome ?? 'failed']}${placeOf(state)}${whyOf(state)}.${champion === undefined ? '' : ` ${champion} served all traffic then.`}`,
       evidence: { release: id, version, rollbackResult, breakGlass },
     })
   }

@@ -2,7 +2,6 @@
  * Rolls a version back by the order of a user, in one transaction: champion, route, audit row, and the command for the workflow of an
  * open release. Needs no worker and no Temporal, because a rollback that waited for them would fail when they are the problem.
  */
-import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { rollbackReason } from '../../domain/release/commands.ts'
@@ -300,14 +299,6 @@ export async function alertChampionRollback(
     message: `${from} is rolled back to ${to} ${why}`,
     evidence: { version: from, to, ...evidence },
   })
-}
-
-/** Resolves such alerts when a release has promoted a champion since. */
-export async function resolveChampionRollbacks(database: Database, model: string): Promise<void> {
-  await database.query(sql`
-    update alerts set resolved_at = now()
-    where model = ${model} and kind = 'champion_rolled_back' and resolved_at is null and exists (
-      select from champions where champions.model = alerts.model and release_id is not null and since > raised_at)`)
 }
 
 /** How many targets are checked before the first one without a known issue is used unchecked. */

@@ -87,7 +87,7 @@ describe('a channel that was unavailable', () => {
     isAway = true
     await raise()
     await deliver()
-    await resolveAlert(deps.store, key)
+    await resolveAlert(deps.store, key, 'measured')
     await deliver()
     isAway = false
     expect(await deliver()).toEqual([`${pages} resolve`])
@@ -100,7 +100,7 @@ describe('a channel that was unavailable', () => {
     await acknowledgeAlert(deps.store, { id, by: 'anna' })
     isAway = false
     expect(await deliver()).toEqual([])
-    await resolveAlert(deps.store, key)
+    await resolveAlert(deps.store, key, 'measured')
     expect(await deliver()).toEqual([`${pages} resolve`])
   })
 
@@ -108,13 +108,13 @@ describe('a channel that was unavailable', () => {
     await raise()
     expect(await deliver()).toEqual([`${pages} trigger`])
     isAway = true
-    await resolveAlert(deps.store, key)
+    await resolveAlert(deps.store, key, 'measured')
     await deliver()
     await raise()
     await deliver()
     isAway = false
     expect(await deliver()).toEqual([`${pages} trigger`, `${pages} trigger`])
-    await resolveAlert(deps.store, key)
+    await resolveAlert(deps.store, key, 'measured')
     expect((await deliver()).slice(2)).toEqual([`${pages} resolve`])
   })
 
@@ -122,18 +122,18 @@ describe('a channel that was unavailable', () => {
     await raise()
     await deliver()
     isAway = true
-    await resolveAlert(deps.store, key)
+    await resolveAlert(deps.store, key, 'measured')
     await deliver()
     await raise()
     await deliver()
-    await resolveAlert(deps.store, key)
+    await resolveAlert(deps.store, key, 'measured')
     await deliver()
     isAway = false
     expect(new Set((await deliver()).slice(1))).toEqual(new Set([`${pages} resolve`]))
     await raise()
     await deliver()
     got = []
-    await resolveAlert(deps.store, key)
+    await resolveAlert(deps.store, key, 'measured')
     await raise('info')
     expect((await deliver()).filter((each) => each.startsWith(pages))).toEqual([`${pages} resolve`])
   })
@@ -153,7 +153,7 @@ it('an Alertmanager gets the end of an alert under the severity that it had befo
   await deliver()
   await raise('warning')
   await deliver()
-  await resolveAlert(deps.store, key)
+  await resolveAlert(deps.store, key, 'measured')
   expect((await deliver()).map((each) => each.slice('/api/v2/alerts '.length))).toEqual([
     'info firing',
     'warning firing',
@@ -166,7 +166,7 @@ it('an Alertmanager that was unavailable gets the end of an alert that was raise
   await raise('info')
   await deliver()
   isAway = true
-  await resolveAlert(deps.store, key)
+  await resolveAlert(deps.store, key, 'measured')
   await deliver()
   await raise('warning')
   await deliver()

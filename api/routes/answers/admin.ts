@@ -31,6 +31,8 @@ const alert = schemaOfFields(
     resolved_at: timeField,
     worst: textField,
     worst_since: timeField,
+    cause: textField,
+    resolution: textField,
   },
 )
 export const alertAnswer = alert

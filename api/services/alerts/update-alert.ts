@@ -7,7 +7,6 @@ import {
   resolveAlertById,
   type Alert,
 } from '../../../store/monitoring/alerts.ts'
-import type { Database } from '../../../store/postgres.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { findInScope } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
@@ -23,10 +22,7 @@ export interface UpdateAlertInput {
 
 const updates = {
   acknowledge: { audited: 'alert.acknowledged', update: acknowledgeAlert },
-  resolve: {
-    audited: 'alert.resolved',
-    update: (database: Database, { id }: { id: number }) => resolveAlertById(database, id),
-  },
+  resolve: { audited: 'alert.resolved', update: resolveAlertById },
 } as const
 
 /**

@@ -13,6 +13,8 @@ export interface RoutingProblem {
   epoch: number
   generation: number
   text: string
+  /** The version that serves by default, which cannot be loaded; absent when the row itself is refused. */
+  version?: string
 }
 
 export interface RouteRowsOptions {
@@ -38,9 +40,9 @@ export function createRouteRows(routes: RouteFollower, { onFollow, onProblem }: 
   const { live } = routes
   const problems = new Map<string, RoutingProblem>()
 
-  const refuse = (row: RoutingRow, text: string): void => {
+  const refuse = (row: RoutingRow, text: string, version?: string): void => {
     const before = problems.get(row.model)
-    const problem = { epoch: row.epoch, generation: row.generation, text }
+    const problem = { epoch: row.epoch, generation: row.generation, text, version }
     problems.set(row.model, problem)
     if (before?.text !== text || before.generation !== row.generation) onProblem(row.model, problem)
   }
@@ -68,7 +70,8 @@ export function createRouteRows(routes: RouteFollower, { onFollow, onProblem }: 
       } catch (error) {
         // A newer route exists, so the exposure of the old one is no longer renewed.
         if (current !== undefined) current.exposedUntil = 0
-        refuse(row, (error as Error).message)
+        const champion = parsed.route.arms.find(({ arm }) => arm === 'champion')?.version
+        refuse(row, (error as Error).message, champion)
       }
     },
     async recall(route) {

@@ -124,7 +124,12 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
       ...[...live.values()].map(fallbackLevelOf),
       ...[...problems]
         .filter(([model]) => !live.has(model))
-        .map(([model, { text }]): StandingFallback => ({ model, level: 'refused', reason: text })),
+        .map(([model, { text, version }]): StandingFallback => ({
+          model,
+          level: 'refused',
+          reason: text,
+          version,
+        })),
     ],
     isFilled: () => filled,
     remembered: () => ({

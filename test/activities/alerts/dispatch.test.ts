@@ -116,12 +116,14 @@ describe('alert dispatch', () => {
     await raise()
     await arrived(1)
     await raise({ message: 'auc on 970 matured outcomes is 0.6' })
-    await resolveAlert(deps.store, 'quality/iris')
+    await resolveAlert(deps.store, 'quality/iris', 'measured')
     await arrived(2)
     const texts = got.map(({ text }) => (JSON.parse(text) as { text: string }).text.split('\n'))
     expect(texts[0]).toEqual([
       '*CRITICAL iris: quality lost*',
       'auc on 960 matured outcomes is 0.6',
+      'Callers: Worse answers.',
+      'Next: Retrain when the cause is found: `tenure retrain iris --watch`.',
       expect.stringMatching(/^since 20.* UTC$/) as unknown,
       expect.stringMatching(/^<https:\/\/tenure\.example\/alerts#a\d+\|Open alert>$/) as unknown,
       '<https://runbooks.example/quality-lost.md|Runbook>',
@@ -166,7 +168,7 @@ describe('alert dispatch', () => {
     tell({ name: 'relay', target: { kind: 'alertmanager', url: `${url}/am/` } })
     await raise()
     await arrived(1)
-    await resolveAlert(deps.store, 'quality/iris')
+    await resolveAlert(deps.store, 'quality/iris', 'measured')
     await arrived(2)
     const sent = got.map(({ text }) => (JSON.parse(text) as { labels: object; endsAt?: string }[])[0]!)
     expect(got[0]?.path).toBe('/am/api/v2/alerts')
@@ -412,7 +414,7 @@ describe('an alert of a release that awaits an answer', () => {
     const mine = async () => (await listAlerts(deps.store, { models: [state.model] })).map(({ kind }) => kind)
     expect(await mine()).toEqual(['approval_needed'])
     const [{ id } = { id: 0 }] = await listAlerts(deps.store, { models: [state.model] })
-    await resolveAlertById(deps.store, id)
+    await resolveAlertById(deps.store, { id: id, by: 'anna' })
     await report()
     expect(await mine()).toEqual(['approval_needed'])
 

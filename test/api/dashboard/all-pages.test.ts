@@ -150,7 +150,7 @@ describe('the overview', () => {
     const alerts = /id="alerts".*?<\/section>/s.exec((await get('/')).text)![0]
     expect(alerts).toMatch(/critical.*warning.*Approve it\?.*href="\/releases\/rel_01a2">View release/s)
     expect((await get('/alerts')).text).toMatch(/Approve it\?.*href="\/releases\/rel_01a2">View release/s)
-    await resolveAlert(servers.store, 'of a release')
+    await resolveAlert(servers.store, 'of a release', 'measured')
   })
   it('shows a critical alert behind hundreds of newer ones', async () => {
     await servers.store.query(sql`

@@ -63,7 +63,7 @@ it('alert events are sent once by several processes, in order, although the brok
   await acknowledgeAlert(store, { id: second, by: 'anna' })
   // An unchanged alert is not an event; another alert with the same key is.
   await upsertAlert(store, alertOf('m0'))
-  await resolveAlert(store, 'service/m0/errors')
+  await resolveAlert(store, 'service/m0/errors', 'measured')
   const third = await upsertAlert(store, alertOf('m0'))
   await expect.poll(() => events.length).toBe(5)
   // All events of an old alert are sent, so the alert is forgotten and not sent again.

@@ -451,7 +451,8 @@ export const releaseStatements: Statements = {
       return row ? [{ watched_ms: row['watched_ms'], observed_ms: row['observed_at'] }] : []
     },
   ],
-  dd1dd82d: [
+  '5b3b6034': ['insertNotice, not read here', () => []],
+  '62d86906': [
     'upsertAlert',
     (query, [dedupe_key, model, severity, kind, message, evidence]) => {
       query.lock('alerts', dedupe_key as string)

@@ -392,7 +392,7 @@ export const routingStatements: Statements = {
     },
   ],
   b6027493: ['listAlarmsAgainst, nothing', () => []],
-  d41aa055: ['writeFallbacks, not read here', () => []],
+  '470ffbb9': ['writeFallbacks, not read here', () => []],
   ff9270b0: [
     'acknowledgeFlag',
     (query, [replica_id, model, revision, problem]) => {

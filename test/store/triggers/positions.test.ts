@@ -56,7 +56,7 @@ it('a trigger that could never look is listed with the reason', async () => {
   const listed = async () =>
     (await listTriggerActivity(store, { models: [model] })).filter((each) => each.trigger === trigger)
   expect(await listed()).toEqual([{ model, trigger, problem: 'relation "orders" does not exist' }])
-  await resolveAlert(store, alert.dedupeKey)
+  await resolveAlert(store, alert.dedupeKey, 'measured')
   expect(await listed()).toEqual([])
 })
 

@@ -168,7 +168,7 @@ async function seedRows(
     message: `Input drift (warning): hour of ${longestName}. ${hostile}`,
   } as const
   await upsertAlert(store, drifted)
-  await resolveAlert(store, drifted.dedupeKey)
+  await resolveAlert(store, drifted.dedupeKey, 'measured')
   await upsertAlert(store, drifted)
   await store.query(sql`
     insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, snapshot_digest, version, started_at, ended_at)

@@ -216,7 +216,7 @@ async function writeRecords(
       'not_better',
       `A challenger of week ${past} was not better: AUC 0.684 against 0.691`,
     )
-    await resolveAlert(store, `past${past}/${model}`)
+    await resolveAlert(store, `past${past}/${model}`, 'measured')
   }
   await alert(
     'drift',

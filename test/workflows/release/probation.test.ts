@@ -139,7 +139,7 @@ it.each([
     alarm(fixtureModel.name, candidate, { ...change, ...key, severity: 'warning' }),
   )
   await upsertAlert(fixture.store, alarm(fixtureModel.name, champion, { ...change, ...key }))
-  await resolveAlert(fixture.store, alarm(fixtureModel.name, candidate, key).dedupeKey)
+  await resolveAlert(fixture.store, alarm(fixtureModel.name, candidate, key).dedupeKey, 'measured')
   const before = (await listDecisions(fixture.store, release.id)).length
   await expect
     .poll(async () => (await listDecisions(fixture.store, release.id)).length)

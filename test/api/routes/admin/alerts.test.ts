@@ -62,7 +62,7 @@ describe('an alert', () => {
       json: { code: 'command_refused', detail: expect.stringContaining('is acknowledged by anna') as string },
     })
     expect(await audited('alert.acknowledged', id)).toMatchObject([{ actor: 'anna' }])
-    await resolveAlert(fixture.store, 'm/wine')
+    await resolveAlert(fixture.store, 'm/wine', 'measured')
   })
 
   it('is not acknowledged by a viewer, nor by a key of another model, and an unknown alert is not found', async () => {

@@ -10,11 +10,11 @@ import { openingState, type ReleaseState } from '../../../../domain/release/stat
 import { end } from '../../../../domain/release/transitions.ts'
 import type { Route } from '../../../../domain/serving/route.ts'
 import { findActiveKeys } from '../../../../store/access/api-keys.ts'
+import { reportReleases } from '../../../../alerts/report-releases.ts'
 import { listAlerts } from '../../../../store/monitoring/alerts.ts'
 import type { Store } from '../../../../store/postgres.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { close, returnToBaseline } from '../../../../store/release/close-release.ts'
-import { resolveChampionRollbacks } from '../../../../store/release/rollback.ts'
 import { insertRelease } from '../../../../store/release/releases.ts'
 import { firstFacts } from '../../../support/release/releases.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
@@ -145,16 +145,35 @@ it('each rollback of a champion raises a warning that names who ordered it', asy
     ['champion_rolled_back', 'warning', `${second} is rolled back to ${first} by olga: no reason given`],
     ['champion_rolled_back', 'warning', `${third} is rolled back to ${second} by olga: complaints`],
   ])
-  const open = () => listAlerts(fixture.store, { model, open: true })
-  await resolveChampionRollbacks(fixture.store, model)
-  expect(await open()).toHaveLength(2)
-  // A release promotes the next version.
-  const { id } = await release('canary', () => ({}))
-  await fixture.store.query(
-    sql`update champions set release_id = ${id}, since = clock_timestamp() where model = ${model}`,
+})
+
+it('the alert of a rollback resolves once the version that serves answers well, not by time or a promotion', async () => {
+  const { store } = fixture
+  const { json } = await order()
+  const open = async () => {
+    await reportReleases(store)
+    return (await listAlerts(store, { model, open: true })).map(({ kind }) => kind)
+  }
+  await store.query(sql`update alerts set raised_at = now() - interval '6 minutes'`)
+  await store.query(sql`update champions set since = clock_timestamp() where model = ${model}`)
+  expect(await open()).toContain('champion_rolled_back')
+  const { to } = json as { to: string }
+  const answer = (requests: number, errors: number) =>
+    store.query(sql`
+      insert into tick_counters (model, replica_id, version, arm, tick, tick_ms, generation, requests, errors)
+      values (${model}, ${String(requests)}, ${to}, 'champion', now() - interval '1 minute', 500, 1, ${requests}, ${errors})`)
+  await answer(199, 0)
+  expect(await open()).toContain('champion_rolled_back')
+  await answer(213, 60)
+  expect(await open()).toContain('champion_rolled_back')
+  await store.query(sql`update tick_counters set errors = 0 where model = ${model}`)
+  expect(await open()).not.toContain('champion_rolled_back')
+  expect(await listAlerts(store, { model })).toContainEqual(
+    expect.objectContaining({
+      kind: 'champion_rolled_back',
+      resolution: `0 of 412 requests to ${to} failed in the last 5 min`,
+    }),
   )
-  await resolveChampionRollbacks(fixture.store, model)
-  expect(await open()).toEqual([])
 })
 
 it('an order that Postgres executed without a response rolls one version back', async () => {

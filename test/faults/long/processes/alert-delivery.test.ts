@@ -106,7 +106,7 @@ it.each(conditions)(
       heal()
     }
     await arrived(`resolved ${about}`)
-    await resolveAlert(system.store, name)
+    await resolveAlert(system.store, name, 'measured')
     await arrived(`resolved ${name}`)
     expectEachOnce()
   },
