@@ -98,7 +98,7 @@ export function issuesOf({ serving, authentication, stopping }: HealthDeps): str
     issues.push(['the routes are not loaded yet', ...serving.unrecalled].join(': '))
   for (const [model, { text }] of serving.routing.problems())
     if (serving.routing.find(model) === undefined)
-      issues.push(`no version of ${model} can be served: ${text}`)
+      issues.push(`this replica can serve no version of ${model}: ${text}`)
   for (const loaded of serving.routing.loaded()) {
     const issue = goldenIssueOf(loaded)
     if (issue !== undefined) issues.push(`${loaded.version}: ${issue}`)

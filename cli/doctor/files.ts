@@ -131,7 +131,7 @@ export async function checkChampions(
           `${version} cannot be loaded: ${(error as Error).message}`,
           untrusted
             ? 'Set TENURE_TRUST to the key of the installation that registered it.'
-            : `Restore the file from a backup, or run \`tenure rollback ${model}\`; check TENURE_ARTIFACTS.`,
+            : 'Copy the file from a backup of the folder TENURE_ARTIFACTS, and restart the replicas that could not load it.',
         ),
       )
     }

@@ -136,11 +136,16 @@ function differenceReason(
   return { code, message, values: { ...counts, ...values } }
 }
 
-/** A finding is worded at its tick, before the stage is known. In a shadow it counts copied requests. */
-export const ofShadow = ({ message, ...reason }: Reason): Reason => ({
-  ...reason,
-  message: message.replace(' canary requests ', ' shadow requests '),
-})
+/**
+ * A finding is worded at its tick, before the stage is known. In a shadow it counts copied requests; in probation those of the version
+ * that is champion by now.
+ */
+export const wordedFor =
+  (noun: string) =>
+  ({ message, ...reason }: Reason): Reason => ({
+    ...reason,
+    message: message.replace(' canary requests ', ` ${noun} `),
+  })
 
 /** Sorts the earliest finding first, because it is shown as the cause of a rollback. */
 export function inOrderFound(reasons: readonly Reason[]): Reason[] {

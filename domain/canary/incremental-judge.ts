@@ -6,7 +6,13 @@
 import { guardAlpha, thresholdFor } from '../sequential/alpha-split.ts'
 import { fourDigits, groupedDigits, percentText, ratioOf } from '../figures.ts'
 import type { CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
-import { compareArms, inOrderFound, ofShadow, promotionProof, type PromotionProof } from './arm-comparison.ts'
+import {
+  compareArms,
+  inOrderFound,
+  promotionProof,
+  wordedFor,
+  type PromotionProof,
+} from './arm-comparison.ts'
 import {
   failedRequests,
   servedIn,
@@ -161,8 +167,7 @@ function judgeStage(
     policy.disagreement !== 'off' && policy.disagreement.action === 'rollback' ? differing : null,
     ...effects.against,
   ].filter((reason) => reason !== null)
-  if (against.length > 0)
-    return verdict('fail', inOrderFound(stage.shadow === true ? against.map(ofShadow) : against))
+  if (against.length > 0) return verdict('fail', inOrderFound(against.map(wordedFor(armNoun(stage)))))
   const missing = counts.missing(stage, staleMs, policy.maxStaleMs)
   if (missing !== null) return verdict('no_data', [missing])
   const pending = [
@@ -270,9 +275,14 @@ function timeReason(judged: Judged): Reason | null {
 const requestsOf = ({ stage, inStage }: Judged): number =>
   stage.targeted === true ? inStage.targeted : inStage.canary
 
-function requestsNoun({ targeted, shadow }: CanaryStage): string {
+function requestsNoun({ targeted, shadow, promoted }: CanaryStage): string {
   if (targeted === true) return 'requests of targeted callers'
-  return shadow === true ? 'shadow requests' : 'canary requests'
+  return armNoun({ shadow, promoted })
+}
+
+function armNoun({ shadow, promoted }: Pick<CanaryStage, 'shadow' | 'promoted'>): string {
+  if (shadow === true) return 'shadow requests'
+  return promoted === true ? 'requests of the new champion' : 'canary requests'
 }
 
 function requestsReason(judged: Judged): Reason | null {

@@ -51,9 +51,9 @@ const codes = (...args: Parameters<typeof judge>) => {
 }
 const every = (n: number, counts: Partial<ArmCounts>) => (i: number) => (i % n === 0 ? counts : {})
 
-it('a shadow that fails is told with shadow requests, a canary with canary requests', () => {
-  const said = (shadow: boolean) =>
-    judge({ stage: { ...stage, shadow }, ticks: ticks(360, () => ({ invalid: 5 })) }).reasons.map(
+it('a shadow that fails is told with shadow requests, a canary with canary requests, a champion in probation with its own', () => {
+  const said = (shadow: boolean, promoted = false) =>
+    judge({ stage: { ...stage, shadow, promoted }, ticks: ticks(360, () => ({ invalid: 5 })) }).reasons.map(
       ({ message }) => message,
     )
   expect(said(false)).toEqual([
@@ -61,7 +61,9 @@ it('a shadow that fails is told with shadow requests, a canary with canary reque
     expect.stringMatching(/^\d+ of \d+ canary requests invalid \(100 %\), control/),
     expect.stringContaining(' excess failures, budget'),
   ])
-  expect(said(true)).toEqual(said(false).map((each) => each.replace('canary requests', 'shadow requests')))
+  const worded = (noun: string) => said(false).map((each) => each.replace('canary requests', noun))
+  expect(said(true)).toEqual(worded('shadow requests'))
+  expect(said(false, true)).toEqual(worded('requests of the new champion'))
 })
 
 it('copies that fail in a shadow are no harm: they roll back by their rate, and spend nothing of the harm budget', () => {
