@@ -102,6 +102,8 @@ export function readConfig(variables: Environment = process.env) {
     metricSources: resolve(text('TENURE_METRIC_SOURCES', join(stateDir, 'metric-sources.json'))),
     alertChannels: resolve(text('TENURE_ALERT_CHANNELS', join(stateDir, 'alert-channels.json'))),
     secrets: resolve(text('TENURE_SECRETS', join(stateDir, 'secrets'))),
+    /** How long Postgres is away before a process tells the channels of it. */
+    outageAlertMs: whole('TENURE_OUTAGE_ALERT_MS', 30_000, 1_000, 3_600_000),
     runbooks: text('TENURE_RUNBOOKS', join(checkout, 'docs', 'runbooks')),
     /** Systems that receive trainings, versions and releases; absent if not configured. */
     mirrors: {

@@ -10,7 +10,13 @@ import { setTimeout as pause } from 'node:timers/promises'
 import pino from 'pino'
 import { openSharedArtifacts } from '../store/objects/artifact-copies.ts'
 import { migrate } from '../store/database/migrate.ts'
-import { keepHeartbeat, type Repeated } from '../store/maintenance/worker-heartbeats.ts'
+import { watchOutages, type Symptom } from '../alerts/outage-watch.ts'
+import {
+  keepHeartbeat,
+  silentMs,
+  temporalAlert,
+  type Repeated,
+} from '../store/maintenance/worker-heartbeats.ts'
 import { isError, reasonOf } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { openRowVerifier, rowSigner } from '../store/audit/row-signatures.ts'
@@ -74,6 +80,12 @@ const store = openStore(config.databaseUrl, {
 const artifacts = openSharedArtifacts(config)
 const deps: Deps = { store, artifacts, config, log, tracing }
 
+/** When Temporal has last answered this process. */
+let temporalAnsweredMs = performance.now()
+const processName = `${hostname()}/${process.pid}`
+// Started before the wait for Postgres: a worker that restarts while it is away tells of it too.
+const outages =
+  kind === 'control' ? watchOutages({ store, config, log, symptoms: temporalSymptoms }) : undefined
 let keeper: HeadKeeper | undefined
 let heartbeat: Repeated | undefined
 let temporal: NativeConnection | undefined
@@ -85,7 +97,7 @@ try {
     store,
     {
       kind,
-      process: `${hostname()}/${process.pid}`,
+      process: processName,
       queue: config.taskQueues[kind],
       payloadKeys: marksOf(config.temporal.payloadKeys),
     },
@@ -138,6 +150,7 @@ function endWith(error: unknown): never {
 }
 
 async function endAll(): Promise<void> {
+  await outages?.stop()
   await heartbeat?.stop()
   await keeper?.stop()
   await store.close()
@@ -248,7 +261,16 @@ async function hasTemporal(): Promise<boolean> {
   const asked = temporal?.withDeadline(Date.now() + temporalAnswersMs, () =>
     temporal!.workflowService.describeNamespace({ namespace }),
   )
-  return (await asked?.catch(() => undefined)) !== undefined
+  const hasAnswered = (await asked?.catch(() => undefined)) !== undefined
+  if (hasAnswered) temporalAnsweredMs = performance.now()
+  return hasAnswered
+}
+
+/** Replicas read from the heartbeats that Temporal is silent; without the database, only this process knows it. */
+function temporalSymptoms(): Symptom[] {
+  const temporalSilentMs = performance.now() - temporalAnsweredMs
+  if (temporal === undefined || temporalSilentMs <= silentMs) return []
+  return [{ ...temporalAlert({ process: processName, temporalSilentMs }), isRaisedElsewhere: true }]
 }
 
 /** Throws when the payload keys cannot decrypt the open workflows. */

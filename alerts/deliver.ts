@@ -56,7 +56,7 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
     store,
     alerts.flatMap(({ alert, told }) => {
       const given = { channels: alert.kind === 'channel_failing' ? working : channels, told, nowMs }
-      return dueNotifications(factsOf(alert), given).map((message) => ({ ...message, alertId: alert.id }))
+      return dueNotifications(alertFactsOf(alert), given).map((message) => ({ ...message, alertId: alert.id }))
     }),
   )
   const relays = channels.filter(({ target }) => target.kind === 'alertmanager').map(({ name }) => name)
@@ -80,8 +80,7 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
         })
         return true
       } catch (error) {
-        const secrets = target === undefined ? [] : secretsOf(target)
-        const problem = redactedOf(reasonOf(error), secrets).slice(0, maxResponseCharacters)
+        const problem = problemOfSending(error, target)
         const isGone = target === undefined && areAll
         const againMs = isGone ? undefined : retryDelayMs(attempts + 1, ageMs)
         await markNotificationFailed(store, { id, problem, againMs })
@@ -123,7 +122,7 @@ async function channelsOf({
   return { channels, areAll: problems.length === 0 }
 }
 
-const factsOf = ({ severity, model, kind, evidence, cause, ...times }: Alert): AlertFacts => ({
+export const alertFactsOf = ({ severity, model, kind, evidence, cause, ...times }: Alert): AlertFacts => ({
   severity,
   cause,
   model,
@@ -138,6 +137,10 @@ const factsOf = ({ severity, model, kind, evidence, cause, ...times }: Alert): A
 })
 
 const msOf = (at: unknown): number | undefined => (typeof at === 'string' ? Date.parse(at) : undefined)
+
+/** Returns why a message was not delivered, without the secrets of its channel. */
+export const problemOfSending = (error: unknown, target: ChannelTarget | undefined): string =>
+  redactedOf(reasonOf(error), target === undefined ? [] : secretsOf(target)).slice(0, maxResponseCharacters)
 
 /** Returns the values to redact: for some channels, the address alone permits writing. */
 function secretsOf(target: ChannelTarget): (string | undefined)[] {

@@ -145,7 +145,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const artifacts = openSharedArtifacts(config)
   const { heads } = replica
   const more = { heads, refusals, oidc, stopping, build, artifactRoot, artifacts, invocationsModel }
-  const { stop: stopWatches, ...watched } = startWatches({ store, log: logger, config }, onError)
+  const { stop: stopWatches, ...watched } = startWatches({ ...deps, config }, onError)
   const files = { signersFolder: signersFolder(config.signing), alertChannels }
   const traces = { traced: telemetry?.traced, telemetry: telemetry?.sources }
   const { listener, metrics } = createApplication({ ...deps, ...more, ...watched, ...files, ...traces })

@@ -1,9 +1,14 @@
-/** Watches workers, backups and payload keys for a replica, because none of them reports its own failure. */
+/** Watches workers, backups, payload keys, the database and the prediction log for a replica, because none of them reports its own failure. */
+import { hostname } from 'node:os'
+import { watchOutages, type Symptom } from '../alerts/outage-watch.ts'
+import { droppedRowsAlert } from '../domain/monitoring/outage-alerts.ts'
 import { watchBackups, type BackupWatch } from '../store/maintenance/backup-state.ts'
 import { watchWorkers } from '../store/maintenance/worker-heartbeats.ts'
 import type { Store } from '../store/postgres.ts'
+import type { ApiFetch } from '../store/tls/api-fetch.ts'
 import type { Config } from '../temporal.config.ts'
 import type { ApiLog } from './deps.ts'
+import type { Serving } from './serving/replica-assembly.ts'
 import { watchPayloadKeys, type PayloadKeyWatch } from './temporal/payload-key-watch.ts'
 
 export interface Watches {
@@ -12,8 +17,21 @@ export interface Watches {
   stop(): Promise<unknown>
 }
 
+interface WatchDeps {
+  store: Store
+  log: ApiLog
+  config: Config
+  serving: Pick<Serving, 'log' | 'replica' | 'peers'>
+  callReplica: ApiFetch
+}
+
+/** How long rows of the prediction log must not be dropped until the alert about them ends. */
+const droppedMs = 60_000
+/** How long a replica waits for the answer of another one. */
+const peerMs = 2_000
+
 export function startWatches(
-  { store, log, config }: { store: Store; log: ApiLog; config: Pick<Config, 'temporal'> },
+  { store, log, config, serving, callReplica }: WatchDeps,
   onError: (what: string, error: unknown) => void,
 ): Watches {
   const failed = (what: string) => (error: unknown) => onError(`${what} cannot be watched`, error)
@@ -21,9 +39,52 @@ export function startWatches(
   const workers = watchWorkers(store, failed('the workers'))
   const keys = config.temporal.payloadKeys
   const payloadKeys = watchPayloadKeys({ store, log, keys }, failed('the payload keys'))
+  const replica = `${hostname()}/${config.api.slot}`
+  const outages = watchOutages({
+    store,
+    log,
+    config,
+    symptoms: droppedRows(serving.log, replica),
+    isToldByOther: () => hasEarlierPeer(serving, callReplica),
+    standInMs: config.outageAlertMs / 2,
+    keys: [`log_rows_dropped/${replica}`],
+  })
   return {
     backups: backups.found,
     payloadKeyIssue: payloadKeys.issue,
-    stop: () => Promise.all([workers.stop(), backups.stop(), payloadKeys.stop()]),
+    stop: () => Promise.all([workers.stop(), backups.stop(), payloadKeys.stop(), outages.stop()]),
   }
+}
+
+/** Returns what reports the rows that the prediction log drops, until it has dropped none for a minute. */
+export function droppedRows(log: Serving['log'], replica: string): () => Symptom[] {
+  let before = 0
+  let episode: { rows: number; since: string; lastMs: number } | undefined
+  return () => {
+    const { dropped } = log.counts()
+    const rows = dropped - before
+    before = dropped
+    const nowMs = Date.now()
+    if (rows > 0)
+      episode = {
+        rows: rows + (episode?.rows ?? 0),
+        since: episode?.since ?? new Date(nowMs).toISOString(),
+        lastMs: nowMs,
+      }
+    if (episode !== undefined && nowMs - episode.lastMs > droppedMs) episode = undefined
+    return episode === undefined ? [] : [droppedRowsAlert({ replica, ...episode })]
+  }
+}
+
+/** Whether another replica that lives comes first, so that one of the fleet tells of the database. */
+async function hasEarlierPeer({ replica, peers }: WatchDeps['serving'], call: ApiFetch): Promise<boolean> {
+  const asked = peers()
+    .filter(({ id }) => id < replica.id)
+    .map(({ url }) =>
+      call(`${url}/livez`, { signal: AbortSignal.timeout(peerMs) }).then(
+        ({ ok }) => ok,
+        () => false,
+      ),
+    )
+  return (await Promise.all(asked)).some(Boolean)
 }

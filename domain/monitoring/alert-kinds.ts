@@ -211,6 +211,22 @@ export const kindsOfAlerts = {
     'Nothing: replicas serve the champion; a candidate gets no traffic.',
     'Find the cause: `tenure doctor`.',
   ),
+  // Sent by the process that sees it, also while the database is away.
+  postgres_unavailable: cleared(
+    'Postgres does not answer',
+    'Nothing: replicas serve from memory.',
+    'Find the cause: `tenure doctor`.',
+  ),
+  disk_full: cleared(
+    'a disk is full',
+    'Nothing: replicas serve from memory.',
+    'Free space on the disk that the message names; find it: `tenure doctor`.',
+  ),
+  log_rows_dropped: cleared(
+    'log rows are lost',
+    'Nothing: their requests were answered.',
+    'Free space on the disks of Postgres and of the replica; find the cause: `tenure doctor`.',
+  ),
   // The state file.
   changed_by_hand: cleared('changed since the last apply', 'Nothing.', 'See the difference: `tenure plan`.'),
   // Scheduled backups.

@@ -83,6 +83,9 @@ export const variables: Readonly<Record<string, Meanings>> = {
       'The public address of the pages, such as `https://tenure.example.com`; alerts link to it.',
       'the origin of `TENURE_OIDC_REDIRECT`; the address that `tenure up` listens on',
     ],
+    TENURE_OUTAGE_ALERT_MS: [
+      'How long Postgres is away before the control worker tells the alert channels; replicas tell half as much later if it has not.',
+    ],
     TENURE_RUNBOOKS: [
       'Location of the runbooks that alerts link to: a directory or a URL.',
       '`docs/runbooks` in the checkout',

@@ -162,17 +162,19 @@ function temporalAlerts(heartbeats: readonly WorkerHeartbeat[], afterMs: number)
   const live = heartbeats.filter(({ kind, ended, ageMs }) => kind === 'control' && !ended && ageMs <= afterMs)
   const [longest] = live.toSorted((a, b) => b.temporalSilentMs - a.temporalSilentMs)
   if (longest === undefined || live.some(({ temporalSilentMs }) => temporalSilentMs <= afterMs)) return []
-  const { process, temporalSilentMs } = longest
-  return [
-    {
-      dedupeKey: 'temporal_unavailable',
-      kind: 'temporal_unavailable',
-      severity: 'critical',
-      message: `Temporal has not answered the control worker ${process} for ${Math.round(temporalSilentMs / 1_000)} s. No release, retraining or monitor continues. Start Temporal, or restore the connection to it: \`tenure doctor\` names its address.`,
-      evidence: { process },
-    },
-  ]
+  return [temporalAlert(longest)]
 }
+
+export const temporalAlert = ({
+  process,
+  temporalSilentMs,
+}: Pick<WorkerHeartbeat, 'process' | 'temporalSilentMs'>): NewAlert => ({
+  dedupeKey: 'temporal_unavailable',
+  kind: 'temporal_unavailable',
+  severity: 'critical',
+  message: `Temporal has not answered the control worker ${process} for ${Math.round(temporalSilentMs / 1_000)} s. No release, retraining or monitor continues. Start Temporal, or restore the connection to it: \`tenure doctor\` names its address.`,
+  evidence: { process },
+})
 
 /** Runs rounds one after another; each waits for the end of the previous one. */
 export function repeatRounds(

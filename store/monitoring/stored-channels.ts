@@ -2,8 +2,8 @@
  * Stores the alert channels of `tenure apply`. A stored channel only names its secrets; each process reads them from its folder of
  * secrets, so that neither the database nor a diff contains one.
  */
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import sql from 'sql-template-tag'
 import { z } from 'zod'
 import { DomainError, reasonOf } from '../../domain/errors.ts'
@@ -11,6 +11,7 @@ import type { Channel } from '../../domain/monitoring/alert-escalation.ts'
 import { redacted } from '../../domain/redact.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
+import { readSecretJson } from '../secret-json.ts'
 import { channelName, channelTimes, parseChannel } from './alert-channels.ts'
 
 /** A file in the folder of secrets. */
@@ -75,16 +76,38 @@ export async function deleteChannel(database: Database, name: string): Promise<v
 }
 
 /** The channels with their secrets. A channel whose secret is missing is reported as a problem and does not affect the others. */
-export async function readStoredChannels(
-  database: Database,
+export const readStoredChannels = async (database: Database, secretsDir: string) =>
+  channelsWithSecrets(await listStoredChannels(database), secretsDir)
+
+/** The file with the last read channels, so that a process can send alerts while Postgres is away. It holds no secret. */
+const copyOf = (stateDir: string): string => join(stateDir, 'cache', 'alert-channels.json')
+
+/** Writes the stored channels to the disk of this process if they have changed. */
+export async function copyStoredChannels(database: Database, stateDir: string): Promise<void> {
+  const text = JSON.stringify(await listStoredChannels(database))
+  const file = copyOf(stateDir)
+  if ((await readFile(file, 'utf8').catch(() => '')) === text) return
+  await mkdir(dirname(file), { recursive: true })
+  await writeFile(`${file}.${process.pid}`, text, { mode: 0o600 })
+  await rename(`${file}.${process.pid}`, file)
+}
+
+/** The channels of the last copy, with their secrets. */
+export async function readCopiedChannels(stateDir: string, secretsDir: string): Promise<Channel[]> {
+  const copied = await readSecretJson(copyOf(stateDir), z.array(storedChannel.extend({ name: channelName })))
+  return (await channelsWithSecrets(copied ?? [], secretsDir)).channels
+}
+
+async function channelsWithSecrets(
+  stored: readonly StoredChannel[],
   secretsDir: string,
 ): Promise<{ channels: Channel[]; problems: string[] }> {
   const problems: string[] = []
   const channels: Channel[] = []
-  for (const stored of await listStoredChannels(database))
+  for (const each of stored)
     try {
-      const target = await withSecrets(stored.target, secretsDir)
-      channels.push(parseChannel({ ...stored, target }, stored.name))
+      const target = await withSecrets(each.target, secretsDir)
+      channels.push(parseChannel({ ...each, target }, each.name))
     } catch (error) {
       problems.push(reasonOf(error))
     }

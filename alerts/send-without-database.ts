@@ -1,0 +1,67 @@
+/** Sends an alert to the channels of the file and of the last copy, as the delivery of rows decides and formats it. */
+import {
+  dueNotifications,
+  retryDelayMs,
+  type Channel,
+  type DeliveryRecord,
+} from '../domain/monitoring/alert-escalation.ts'
+import { readChannels } from '../store/monitoring/alert-channels.ts'
+import type { Alert } from '../store/monitoring/alerts.ts'
+import { readCopiedChannels } from '../store/monitoring/stored-channels.ts'
+import type { ToldAlert } from '../store/monitoring/told-alerts.ts'
+import { crc32 } from 'node:zlib'
+import { factsOf, problemOfSending } from './deliver.ts'
+import { runbookOf } from './message.ts'
+import type { OutageWatchDeps } from './outage-watch.ts'
+import { send } from './send.ts'
+
+/** Failed attempts by alert and channel. */
+const failed = new Map<string, { attempts: number; nextMs: number }>()
+
+/** Resolves with the notifications that have arrived. */
+export async function sendWithoutDatabase(
+  { config, log }: Pick<OutageWatchDeps, 'config' | 'log'>,
+  { alert: plain, sinceMs, told }: ToldAlert,
+): Promise<DeliveryRecord[]> {
+  const alert: Alert = { ...plain, id: 0, raisedAt: new Date(sinceMs).toISOString() }
+  const channels = await channelsOnDisk(config)
+  const nowMs = Date.now()
+  const due = dueNotifications(factsOf(alert), { channels, told, nowMs })
+  const sent = await Promise.all(
+    due.map(async (record): Promise<DeliveryRecord[]> => {
+      const { target } = channels.find(({ name }) => name === record.channel)!
+      const key = `${alert.dedupeKey} ${record.channel}`
+      const { attempts, nextMs } = failed.get(key) ?? { attempts: 0, nextMs: 0 }
+      if (nowMs < nextMs) return []
+      try {
+        await send(target, {
+          // There is no row yet, so the key of the alert identifies the message.
+          id: crc32(alert.dedupeKey),
+          about: record.about,
+          alert,
+          runbook: runbookOf(config, alert.kind),
+        })
+        failed.delete(key)
+        return [{ ...record, sentMs: Date.now(), sentSeverity: alert.severity }]
+      } catch (error) {
+        const problem = problemOfSending(error, target)
+        const againMs = retryDelayMs(attempts + 1, 0) ?? 0
+        failed.set(key, { attempts: attempts + 1, nextMs: Date.now() + againMs })
+        log.warn({ alert: alert.dedupeKey, channel: record.channel, problem }, 'alert not delivered')
+        return []
+      }
+    }),
+  )
+  return sent.flat()
+}
+
+async function channelsOnDisk({
+  alertChannels,
+  stateDir,
+  secrets,
+}: OutageWatchDeps['config']): Promise<Channel[]> {
+  const ofFile = await readChannels(alertChannels).catch(() => [])
+  const copied = await readCopiedChannels(stateDir, secrets).catch(() => [])
+  const names = new Set(ofFile.map(({ name }) => name))
+  return [...ofFile, ...copied.filter(({ name }) => !names.has(name))]
+}

@@ -1,0 +1,69 @@
+/** Words the alerts that processes send while the database is away, and the line that follows when it is back. */
+import { counted } from '../figures.ts'
+import type { AlertKind } from './alert-kinds.ts'
+import type { Severity } from './alert-escalation.ts'
+
+/** An alert without its times. */
+export interface OutageAlert {
+  dedupeKey: string
+  severity: Severity
+  kind: AlertKind
+  message: string
+  evidence?: Record<string, unknown>
+}
+
+export interface DatabaseOutage {
+  kind: 'full' | 'read_only' | 'away'
+  /** Continues a sentence whose subject is Postgres. */
+  what: string
+  why: string
+  remedy: string
+  forMs: number
+}
+
+const seconds = (ms: number): string => `${Math.round(ms / 1_000)} s`
+
+const waits = 'Predictions continue from memory; commands, releases and retrainings wait.'
+
+export const databaseAlert = ({ kind, what, why, remedy, forMs }: DatabaseOutage): OutageAlert => ({
+  dedupeKey: kind === 'full' ? 'disk_full/database' : 'postgres_unavailable',
+  severity: 'critical',
+  kind: kind === 'full' ? 'disk_full' : 'postgres_unavailable',
+  message: `Postgres ${what} for ${seconds(forMs)}: ${why}. ${waits} ${remedy}`,
+  evidence: { trouble: kind },
+})
+
+export interface OutageLosses {
+  forMs: number
+  failedRequests: number
+  lostRows: number
+}
+
+/** The line after an outage. */
+export function outageEndText(kind: AlertKind, { forMs, failedRequests, lostRows }: OutageLosses): string {
+  const was = kind === 'disk_full' ? 'The disk of Postgres was full for' : 'Postgres was away'
+  return `${was} ${seconds(forMs)}, ${counted(failedRequests, 'request')} failed, ${counted(lostRows, 'log row')} lost.`
+}
+
+export const stateDiskAlert = (host: string, folder: string): OutageAlert => ({
+  dedupeKey: `disk_full/state/${host}`,
+  severity: 'critical',
+  kind: 'disk_full',
+  message: `The disk of ${folder} on ${host} is full. Rows of the prediction log wait in memory, and a restarted replica may serve older routes. Free space on this disk.`,
+  evidence: { host, folder },
+})
+
+export interface DroppedRows {
+  /** The host and the index of the replica. */
+  replica: string
+  rows: number
+  since: string
+}
+
+export const droppedRowsAlert = ({ replica, rows, since }: DroppedRows): OutageAlert => ({
+  dedupeKey: `log_rows_dropped/${replica}`,
+  severity: 'critical',
+  kind: 'log_rows_dropped',
+  message: `Replica ${replica} has lost ${counted(rows, 'row')} of the prediction log since ${since.slice(0, 19).replace('T', ' ')} UTC: neither Postgres nor its disk takes rows, and its memory for them is full. Their requests were answered. Restore Postgres, or free space on its disk or that of the replica.`,
+  evidence: { replica, rows, since },
+})

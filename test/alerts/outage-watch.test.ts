@@ -1,0 +1,209 @@
+/** Tests what a process tells the channels by itself, with Postgres and the spool on one small disk that is full. */
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { json } from 'node:stream/consumers'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { watchOutages, type OutageWatchDeps, type Symptom } from '../../alerts/outage-watch.ts'
+import { createClock } from '../../api/serving/clock.ts'
+import { openPredictionLog, type PredictionLog } from '../../api/serving/log/prediction-log.ts'
+import { openSpool } from '../../api/serving/log/spool.ts'
+import { createIds } from '../../api/serving/prediction-ids.ts'
+import { droppedRows } from '../../api/watches.ts'
+import { startPostgres, type RunningPostgres } from '../../cli/embedded/postgres.ts'
+import { migrate } from '../../store/database/migrate.ts'
+import { listAlerts } from '../../store/monitoring/alerts.ts'
+import { claimAlert } from '../../store/monitoring/told-alerts.ts'
+import { openStore, type Store } from '../../store/postgres.ts'
+import { encodeOrigin } from '../../store/serving/prediction-log.ts'
+import { mountSmallDisk } from '../support/servers/small-disk.ts'
+import { until } from '../support/serving/serving-fixture.ts'
+
+interface Told {
+  about: string
+  alert: { dedupeKey: string; kind: string; message: string }
+}
+
+const disk = mountSmallDisk(200)
+const ids = createIds(createClock())
+const origin = encodeOrigin({ model: 'm', version: 'v', arm: 'champion', release: undefined, generation: 1 })
+const bytes = 1_000
+function serve(log: PredictionLog, count: number): void {
+  for (let i = 0; i < count; i++) {
+    ids.next()
+    log.append(origin, {
+      id: ids.bytes,
+      atMs: Date.now(),
+      routingKey: 'key',
+      instances: 1,
+      numbers: new Uint8Array(bytes),
+      numberBytes: bytes,
+      texts: new Uint8Array(0),
+      textBytes: 0,
+      outputs: Float32Array.of(0.5),
+      outputCount: 1,
+      latencyUs: 5,
+      keyId: '0123456789ab',
+    })
+  }
+}
+
+describe.runIf(disk !== undefined)('on a full disk, a process', () => {
+  const state = mkdtempSync(join(tmpdir(), 'tenure-told-'))
+  const told: Told[] = []
+  let receiver: Server
+  let postgres: RunningPostgres
+  let store: Store
+  let log: PredictionLog | undefined
+  let watch: ReturnType<typeof watchOutages> | undefined
+  let config: OutageWatchDeps['config']
+
+  beforeAll(async () => {
+    chmodSync(state, 0o711)
+    receiver = createServer((request, response) => {
+      void json(request).then((body) => {
+        told.push(body as Told)
+        response.end()
+      })
+    }).listen(0, '127.0.0.1')
+    await once(receiver, 'listening')
+    const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`
+    const alertChannels = join(state, 'alert-channels.json')
+    writeFileSync(alertChannels, JSON.stringify([{ name: 'hook', target: { kind: 'webhook', url } }]))
+    config = {
+      alertChannels,
+      secrets: join(state, 'secrets'),
+      publicUrl: undefined,
+      runbooks: 'docs/runbooks',
+      stateDir: join(disk!.path, 'state'),
+      outageAlertMs: 2_000,
+    }
+    postgres = await startPostgres({ dataDir: join(disk!.path, 'postgres') })
+    await migrate(postgres.url)
+    store = openStore(postgres.url, { connectMs: 500, queryMs: 1_000, onError: () => {} })
+  }, 60_000)
+  afterEach(async () => {
+    await watch?.stop()
+    await log?.close()
+    watch = log = undefined
+    told.length = 0
+  })
+  afterAll(async () => {
+    await store?.close()
+    await postgres?.stop()
+    receiver?.close()
+    disk?.close()
+    rmSync(state, { recursive: true, force: true })
+  })
+
+  const begin = async (
+    maxBytes?: number,
+    symptoms: (opened: PredictionLog) => () => Symptom[] = () => () => [],
+  ) => {
+    const spool = await openSpool(join(config.stateDir, 'spool'), 100_000_000)
+    log = openPredictionLog({ store, spool, onError: () => {}, flushMs: 20, maxBytes })
+    watch = watchOutages({ store, config, log: { warn: () => {} }, symptoms: symptoms(log), everyMs: 100 })
+    return log
+  }
+  const revive = async () => {
+    const answers = () =>
+      store.pool.query('select 1').then(
+        () => true,
+        () => false,
+      )
+    // Postgres stops when it cannot write its own log, and its supervisor restarts it.
+    await until(answers, 'Postgres', 5_000).catch(async () => {
+      postgres = await startPostgres({ dataDir: join(disk!.path, 'postgres'), port: postgres.port })
+    })
+  }
+  const ofKey = (key: string, about: string) =>
+    told.filter(({ alert, about: each }) => alert.dedupeKey === key && each === about)
+
+  it('tells of the disk of Postgres once, loses no row below the limit, and records the alert afterwards', async () => {
+    const open = await begin()
+    serve(open, 10)
+    await until(() => open.counts().stored === 10, 'the first rows')
+    disk!.fill()
+    await until(
+      () => {
+        if (open.counts().waiting < 10_000) serve(open, 200)
+        return ofKey('disk_full/database', 'raised').length > 0
+      },
+      'the alert',
+      60_000,
+    )
+    expect(ofKey('disk_full/database', 'raised')[0]?.alert.message).toMatch(
+      /^Postgres has no room on its disk for \d+ s: .* Free space on the disk of the database/,
+    )
+    const { served, dropped } = open.counts()
+    expect(dropped).toBe(0)
+    disk!.free()
+    await revive()
+    await until(() => open.counts().stored === served, 'every row in the table', 30_000)
+    await until(
+      async () =>
+        (await listAlerts(store, {})).some(
+          ({ kind, resolvedAt, message }) =>
+            kind === 'disk_full' &&
+            resolvedAt !== undefined &&
+            /^The disk of Postgres was full for \d+ s, 0 requests failed, 0 log rows lost\.$/.test(message),
+        ),
+      'the line about the outage',
+      60_000,
+    )
+    expect(ofKey('disk_full/database', 'raised')).toHaveLength(1)
+  }, 240_000)
+
+  it('tells of lost rows of the prediction log with their number, and the line afterwards counts them', async () => {
+    const open = await begin(200_000, (each) => droppedRows(each, 'host/1'))
+    serve(open, 10)
+    await until(() => open.counts().stored === 10, 'the first rows')
+    disk!.fill()
+    await until(
+      () => {
+        if (open.counts().dropped < 500) serve(open, 200)
+        return (
+          ofKey('log_rows_dropped/host/1', 'raised').length > 0 &&
+          ofKey('disk_full/database', 'raised').length > 0
+        )
+      },
+      'both alerts',
+      60_000,
+    )
+    expect(ofKey('log_rows_dropped/host/1', 'raised')).toMatchObject([
+      {
+        alert: {
+          kind: 'log_rows_dropped',
+          message: expect.stringMatching(/^Replica host\/1 has lost [\d,]+ rows of the prediction log since/),
+        },
+      },
+    ])
+    const { dropped, served } = open.counts()
+    disk!.free()
+    await revive()
+    await until(() => open.counts().stored + dropped === served, 'the other rows in the table', 30_000)
+    await until(
+      async () =>
+        (await listAlerts(store, {})).some(
+          ({ kind, message }) =>
+            kind === 'disk_full' && message.endsWith(`${dropped.toLocaleString('en')} log rows lost.`),
+        ),
+      'the line about the outage',
+      60_000,
+    )
+  }, 240_000)
+
+  it('does not tell what another process of the machine has claimed', async () => {
+    const alert = {
+      dedupeKey: 'log_rows_dropped/host/2',
+      kind: 'log_rows_dropped',
+      severity: 'critical',
+      message: 'rows',
+    } as const
+    expect(await claimAlert(state, { alert, sinceMs: Date.now() })).toBeDefined()
+    expect(await claimAlert(state, { alert, sinceMs: Date.now() })).toBeUndefined()
+  })
+})
