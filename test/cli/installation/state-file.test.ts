@@ -1,6 +1,6 @@
 /** Runs docs/how-to/projects/state-file.md against a whole replica, and triggers each refusal of a plan. */
 import { Client } from '@temporalio/client'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
@@ -15,7 +15,11 @@ import { insertKey, listKeys } from '../../../store/access/api-keys.ts'
 import { listAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
 import { listApplied } from '../../../store/installation/applied-state.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
-import { readStoredChannels } from '../../../store/monitoring/stored-channels.ts'
+import {
+  copyStoredChannels,
+  readCopiedChannels,
+  readStoredChannels,
+} from '../../../store/monitoring/stored-channels.ts'
 import { checkout, readConfig } from '../../../temporal.config.ts'
 import { runCommand } from '../../support/command-line.ts'
 import { blocksOf } from '../../support/docs/markdown.ts'
@@ -297,7 +301,7 @@ it('a sync of unchanged model files is no change by hand', async () => {
   expect(await reportChangedByHand(fixture.store)).not.toContain('model iris')
 })
 
-it('a stored channel reads its secret from the folder, and reports when it is missing', async () => {
+it('a stored channel reads its secret from the folder, also from a copy that holds none, and reports when it is missing', async () => {
   const empty = await readStoredChannels(fixture.store, join(folder, 'secrets'))
   expect(empty).toEqual({
     channels: [],
@@ -308,6 +312,14 @@ it('a stored channel reads its secret from the folder, and reports when it is mi
     channels: [{ name: 'on-call', target: { kind: 'slack', url: 'https://chat.example/hooks/1' } }],
     problems: [],
   })
+  await copyStoredChannels(fixture.store, folder)
+  const copy = join(folder, 'cache', 'alert-channels.json')
+  expect(readFileSync(copy, 'utf8')).toContain('slack-url')
+  expect(readFileSync(copy, 'utf8')).not.toContain('hooks/1')
+  expect(statSync(copy).mode & 0o777).toBe(0o600)
+  expect(await readCopiedChannels(folder, folder)).toMatchObject([
+    { name: 'on-call', target: { kind: 'slack', url: 'https://chat.example/hooks/1' } },
+  ])
   writeFileSync(join(folder, 'slack-url'), 'no address\n')
   expect((await readStoredChannels(fixture.store, folder)).problems).toEqual([
     expect.stringMatching(/^the channel on-call: target.url/),
