@@ -56,7 +56,10 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
     store,
     alerts.flatMap(({ alert, told }) => {
       const given = { channels: alert.kind === 'channel_failing' ? working : channels, told, nowMs }
-      return dueNotifications(alertFactsOf(alert), given).map((message) => ({ ...message, alertId: alert.id }))
+      return dueNotifications(alertFactsOf(alert), given).map((message) => ({
+        ...message,
+        alertId: alert.id,
+      }))
     }),
   )
   const relays = channels.filter(({ target }) => target.kind === 'alertmanager').map(({ name }) => name)

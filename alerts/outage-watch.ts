@@ -7,26 +7,26 @@
  * file that only one can create. Machines without a database cannot agree further: when the control worker has sent an alert and runs on
  * another machine than the replica with the lowest id, that replica sends it too. PagerDuty, Opsgenie and Alertmanager join both by its key.
  */
-import { hostname } from 'node:os'
-import { statfs } from 'node:fs/promises'
-import sql from 'sql-template-tag'
 import {
   databaseAlert,
   outageEndText,
   stateDiskAlert,
   type DatabaseOutage,
-} from '../domain/monitoring/outage-alerts.ts'
+} from '../domain/serving/outage-alerts.ts'
 import { meaningOfOutage } from '../store/outage.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert, type NewAlert } from '../store/monitoring/alerts.ts'
 import { copyStoredChannels } from '../store/monitoring/stored-channels.ts'
 import {
   adoptTold,
+  askDatabase,
   claimAlert,
   countLosses,
+  isDiskFull,
   keepTold,
+  machineName,
   recordTold,
   type ToldAlert,
-} from '../store/monitoring/told-alerts.ts'
+} from '../store/maintenance/told-alerts.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Config } from '../temporal.config.ts'
 
@@ -57,8 +57,6 @@ const settleMs = 3_000
 /** A full disk is told after this time: a query may fill it for a moment. */
 const maxFullMs = 10_000
 const copyMs = 10_000
-/** Below this, a write of a block of the prediction log fails. */
-const minFreeBytes = 1_048_576
 
 interface Trouble extends DatabaseOutage {
   sinceMs: number
@@ -80,10 +78,7 @@ export function watchOutages(deps: OutageWatchDeps): { stop(): Promise<void> } {
 
   /** Resolves with whether the database answers and nothing has failed in it for a while. */
   const isSound = async (): Promise<boolean> => {
-    const failure = await store.query(sql`select 1`).then(
-      () => undefined,
-      (error: Error) => error,
-    )
+    const failure = await askDatabase(store)
     const outage = store.outage()
     const nowMs = Date.now()
     if (failure === undefined && outage === undefined)
@@ -97,15 +92,14 @@ export function watchOutages(deps: OutageWatchDeps): { stop(): Promise<void> } {
   }
 
   const seen = async (): Promise<Symptom[]> => {
-    const free = await statfs(stateDir).catch(() => undefined)
-    const isFull = free !== undefined && free.bavail * free.bsize < minFreeBytes
-    return [...(isFull ? [stateDiskAlert(hostname(), stateDir)] : []), ...(deps.symptoms?.() ?? [])]
+    const isFull = await isDiskFull(stateDir)
+    return [...(isFull ? [stateDiskAlert(machineName(), stateDir)] : []), ...(deps.symptoms?.() ?? [])]
   }
 
   const keepRows = async (symptoms: readonly Symptom[]): Promise<void> => {
     if (!hasLooked) {
       const left = await listOpenAlertKeys(store, ['log_rows_dropped', 'disk_full'])
-      const keys = [stateDiskAlert(hostname(), stateDir).dedupeKey, ...(deps.keys ?? [])]
+      const keys = [stateDiskAlert(machineName(), stateDir).dedupeKey, ...(deps.keys ?? [])]
       for (const key of left) if (keys.includes(key)) raised.set(key, '')
       hasLooked = true
     }
@@ -125,7 +119,8 @@ export function watchOutages(deps: OutageWatchDeps): { stop(): Promise<void> } {
     }
     for (const key of raised.keys()) {
       if (standing.has(key)) continue
-      if (!symptoms.some(({ dedupeKey }) => dedupeKey === key)) await resolveAlert(store, key)
+      if (!symptoms.some(({ dedupeKey }) => dedupeKey === key))
+        await resolveAlert(store, key, 'this process sees it no longer')
       raised.delete(key)
     }
   }

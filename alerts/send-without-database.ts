@@ -8,25 +8,29 @@ import {
 import { readChannels } from '../store/monitoring/alert-channels.ts'
 import type { Alert } from '../store/monitoring/alerts.ts'
 import { readCopiedChannels } from '../store/monitoring/stored-channels.ts'
-import type { ToldAlert } from '../store/monitoring/told-alerts.ts'
-import { crc32 } from 'node:zlib'
-import { factsOf, problemOfSending } from './deliver.ts'
+import { messageNumber, type ToldAlert } from '../store/maintenance/told-alerts.ts'
+import { alertFactsOf, problemOfSending } from './deliver.ts'
 import { runbookOf } from './message.ts'
-import type { OutageWatchDeps } from './outage-watch.ts'
+import type { Config } from '../temporal.config.ts'
 import { send } from './send.ts'
+
+export interface SendingDeps {
+  config: Pick<Config, 'alertChannels' | 'secrets' | 'publicUrl' | 'runbooks' | 'stateDir'>
+  log: { warn(fields: Record<string, unknown>, message: string): void }
+}
 
 /** Failed attempts by alert and channel. */
 const failed = new Map<string, { attempts: number; nextMs: number }>()
 
 /** Resolves with the notifications that have arrived. */
 export async function sendWithoutDatabase(
-  { config, log }: Pick<OutageWatchDeps, 'config' | 'log'>,
+  { config, log }: SendingDeps,
   { alert: plain, sinceMs, told }: ToldAlert,
 ): Promise<DeliveryRecord[]> {
   const alert: Alert = { ...plain, id: 0, raisedAt: new Date(sinceMs).toISOString() }
   const channels = await channelsOnDisk(config)
   const nowMs = Date.now()
-  const due = dueNotifications(factsOf(alert), { channels, told, nowMs })
+  const due = dueNotifications(alertFactsOf(alert), { channels, told, nowMs })
   const sent = await Promise.all(
     due.map(async (record): Promise<DeliveryRecord[]> => {
       const { target } = channels.find(({ name }) => name === record.channel)!
@@ -36,7 +40,7 @@ export async function sendWithoutDatabase(
       try {
         await send(target, {
           // There is no row yet, so the key of the alert identifies the message.
-          id: crc32(alert.dedupeKey),
+          id: messageNumber(alert),
           about: record.about,
           alert,
           runbook: runbookOf(config, alert.kind),
@@ -59,7 +63,7 @@ async function channelsOnDisk({
   alertChannels,
   stateDir,
   secrets,
-}: OutageWatchDeps['config']): Promise<Channel[]> {
+}: SendingDeps['config']): Promise<Channel[]> {
   const ofFile = await readChannels(alertChannels).catch(() => [])
   const copied = await readCopiedChannels(stateDir, secrets).catch(() => [])
   const names = new Set(ofFile.map(({ name }) => name))

@@ -1,7 +1,7 @@
 /** Watches workers, backups, payload keys, the database and the prediction log for a replica, because none of them reports its own failure. */
 import { hostname } from 'node:os'
 import { watchOutages, type Symptom } from '../alerts/outage-watch.ts'
-import { droppedRowsAlert } from '../domain/monitoring/outage-alerts.ts'
+import { droppedRowsAlert } from '../domain/serving/outage-alerts.ts'
 import { watchBackups, type BackupWatch } from '../store/maintenance/backup-state.ts'
 import { watchWorkers } from '../store/maintenance/worker-heartbeats.ts'
 import type { Store } from '../store/postgres.ts'

@@ -3,8 +3,10 @@
  * created by one process only, so that the processes of a machine send each alert once.
  */
 import { createHash } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import sql from 'sql-template-tag'
 import { parseJson } from '../../domain/parse-json.ts'
 import type { DeliveryRecord } from '../../domain/monitoring/alert-escalation.ts'
@@ -12,8 +14,8 @@ import { rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import { isAlive, thisProcess } from '../process-identity.ts'
 import type { Database, Store } from '../postgres.ts'
-import { resolveAlert, upsertAlert, type NewAlert } from './alerts.ts'
-import { iso } from './span.ts'
+import { resolveAlert, upsertAlert, type NewAlert } from '../monitoring/alerts.ts'
+import { iso } from '../monitoring/span.ts'
 
 export interface ToldAlert {
   /** The process that sends the alert, as `thisProcess` names it. */
@@ -26,6 +28,26 @@ export interface ToldAlert {
 
 /** How long a process may take from its claim to its first message, before another one takes the alert over. */
 const unsentMs = 30_000
+
+/** The name of this machine. */
+export const machineName = hostname
+
+/** Whether the disk of a folder has no room for a block of the prediction log. */
+export async function isDiskFull(folder: string): Promise<boolean> {
+  const free = await statfs(folder).catch(() => undefined)
+  return free !== undefined && free.bavail * free.bsize < minFreeBytes
+}
+const minFreeBytes = 1_048_576
+
+/** Identifies the message of an alert that has no row. */
+export const messageNumber = ({ dedupeKey }: Pick<NewAlert, 'dedupeKey'>): number => crc32(dedupeKey)
+
+/** Resolves with the failure of a statement that needs no table; undefined when the database answers. */
+export const askDatabase = (database: Database): Promise<Error | undefined> =>
+  database.query(sql`select 1`).then(
+    () => undefined,
+    (error: Error) => error,
+  )
 
 const folderOf = (stateDir: string): string => join(stateDir, 'cache', 'told')
 
@@ -115,7 +137,7 @@ export async function recordTold(
       select ${id}, channel, 'raised', due, 1, null, sent, ${JSON.stringify({ kind: alert.kind, severity: alert.severity })}
       from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as row (channel text, due timestamptz, sent timestamptz)
       on conflict do nothing`)
-    if (endText !== undefined) await resolveAlert(database, alert.dedupeKey)
+    if (endText !== undefined) await resolveAlert(database, alert.dedupeKey, endText)
   })
   await rm(path, { force: true })
 }

@@ -1,7 +1,7 @@
 /** Words the alerts that processes send while the database is away, and the line that follows when it is back. */
 import { counted } from '../figures.ts'
-import type { AlertKind } from './alert-kinds.ts'
-import type { Severity } from './alert-escalation.ts'
+import type { AlertKind } from '../monitoring/alert-kinds.ts'
+import type { Severity } from '../monitoring/alert-escalation.ts'
 
 /** An alert without its times. */
 export interface OutageAlert {
