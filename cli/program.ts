@@ -2,8 +2,9 @@
 import { Command, CommanderError, Option } from 'commander'
 import { errorTable, isError, remedyOf, type ErrorCode } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
+import { parseMoment } from '../domain/registry/version-query.ts'
 import { readVersion } from '../temporal.config.ts'
-import { commandProblemOf, type Client } from './client/client.ts'
+import { commandProblemOf, usageError, type Client } from './client/client.ts'
 import { connectToApi } from './client/connection.ts'
 import { didYouMean } from './client/did-you-mean.ts'
 import { prose } from './commands/format.ts'
@@ -35,6 +36,8 @@ export interface CommandSpec {
   options?: readonly (readonly [flags: string, description: string])[]
   /** Written without `tenure`, except in a pipe: `cat rows | tenure …`. */
   examples: readonly string[]
+  /** Its heading in `tenure --help`. */
+  section?: string
   /** The default command of its group. */
   isDefault?: true
   /** Runs the command and returns the exit code; undefined means `done`. */
@@ -43,6 +46,8 @@ export interface CommandSpec {
 
 export interface CommandGroup {
   name: string
+  /** Its heading in `tenure --help`. */
+  section?: string
   /** Another name for the group. */
   alias?: string
   summary: string
@@ -55,7 +60,10 @@ export async function runProgram(
   words: readonly string[],
   streams: Streams,
 ): Promise<ExitCode> {
-  const terminal = openTerminal(streams, { json: words.includes('--json') })
+  const terminal = openTerminal(streams, {
+    json: words.includes('--json'),
+    wide: words.includes('--wide'),
+  })
   let exitCode: ExitCode = exitCodes.done
   let client: Client | undefined
   const program = configure(new Command('tenure'), streams)
@@ -67,13 +75,20 @@ export async function runProgram(
     const command = configure(parent.command(spec.name), streams)
       .summary(spec.summary)
       .description(spec.summary)
+    if (spec.section !== undefined) command.helpGroup(`${spec.section}:`)
     for (const [flags, description] of spec.options ?? []) command.addOption(optionOf(flags, description))
     command
       .option('--json', 'Print one JSON document')
+      .option('--wide', 'Print tables in full width')
       .option('--url <url>', 'Address of the API (default: TENURE_URL, or the local system)')
       .addHelpText('after', examplesOf(spec.examples))
       .action(async () => {
-        const { url, json: _, ...options } = command.opts<{ url?: string; json?: true }>()
+        const {
+          url,
+          json: _,
+          wide: _wide,
+          ...options
+        } = command.opts<{ url?: string; json?: true; wide?: true }>()
         const { options: single, lists } = splitLists(options)
         const api = () => (client ??= withWaiting(connectToApi({ url }), terminal))
         exitCode =
@@ -89,6 +104,7 @@ export async function runProgram(
         .description(spec.summary)
         .addHelpText('after', examplesOf(spec.commands.flatMap(({ examples }) => examples.slice(0, 1))))
       if (spec.alias !== undefined) group.alias(spec.alias)
+      if (spec.section !== undefined) group.helpGroup(`${spec.section}:`)
       for (const each of spec.commands) add(group, each)
     }
   }
@@ -129,9 +145,18 @@ function withWaiting(client: Client, terminal: Terminal): Client {
 }
 
 function optionOf(flags: string, description: string): Option {
+  if (flags.endsWith('<time>'))
+    return new Option(flags, description).argParser((text) => parseTime(flags, text))
   if (!flags.endsWith('…>')) return new Option(flags, description)
   const option = new Option(flags.replace('…>', '>'), `${description}; may be repeated`)
   return option.argParser<readonly string[] | undefined>((value, before) => [...(before ?? []), value])
+}
+
+/** Returns the time as ISO 8601 in UTC. A day begins at midnight UTC; any other time names its zone. */
+function parseTime(flags: string, text: string): string {
+  const parsed = parseMoment(text)
+  if ('issue' in parsed) throw usageError(`${flags.split(' ')[0]}: ${parsed.issue}`)
+  return parsed.value
 }
 
 function splitLists(given: Record<string, unknown>): Pick<CommandInput, 'options' | 'lists'> {
@@ -145,7 +170,9 @@ function splitLists(given: Record<string, unknown>): Pick<CommandInput, 'options
 
 /** Makes commander throw errors and write its help to the given stream. */
 function configure(command: Command, { out }: Streams): Command {
+  const width = Math.min(out.columns ?? 80, 100)
   return command
+    .configureHelp({ helpWidth: width, minWidthToWrap: 24, subcommandTerm: (each) => each.name() })
     .exitOverride()
     .showHelpAfterError(false)
     .configureOutput({ writeOut: (text) => void out.write(text), writeErr: () => {}, outputError: () => {} })

@@ -22,6 +22,8 @@ export interface Terminal {
   waiting(what: string): () => void
   paint(style: Style, text: string): string
   columns: number
+  /** The width that tables keep; absent for a pipe, and with `--wide`. */
+  tableColumns?: number
   interactive: boolean
   json: boolean
 }
@@ -36,7 +38,7 @@ const frameMs = 100
 /** A shorter wait is not shown, in ms. */
 const silentWaitMs = 400
 
-export function openTerminal({ out, err }: Streams, { json = false } = {}): Terminal {
+export function openTerminal({ out, err }: Streams, { json = false, wide = false } = {}): Terminal {
   const interactive = out.isTTY === true && !json
   const coloured = interactive && out.hasColors?.() === true
   /** Escape codes that this terminal writes itself. */
@@ -62,7 +64,7 @@ export function openTerminal({ out, err }: Streams, { json = false } = {}): Term
     if (!interactive) return
     clear()
     if (lines.length === 0) return
-    // Cut to the width, because a wrapped line could not be erased completely.
+    // No line is wider, because a line that the terminal wraps could not be erased completely.
     out.write(lines.map((line) => shown(cut(line, columns - 1))).join('\n'))
     overwritable = lines.length
   }
@@ -70,6 +72,7 @@ export function openTerminal({ out, err }: Streams, { json = false } = {}): Term
     interactive,
     json,
     columns,
+    tableColumns: wide ? undefined : out.columns,
     say(...lines) {
       if (json) return
       clear()
@@ -84,7 +87,7 @@ export function openTerminal({ out, err }: Streams, { json = false } = {}): Term
       err.write(`${shown(text)}\n`)
     },
     progress: (line) => overwrite(line === undefined ? [] : [line]),
-    live: overwrite,
+    live: (lines) => overwrite(lines.flatMap((line) => wrapped(line, columns - 1))),
     waiting(what) {
       if (!interactive) return () => {}
       const since = performance.now()
@@ -116,6 +119,21 @@ const styleCode = /(\u001b\[[\d;]+m)/g
 function cut(line: string, columns: number): string {
   const plain = stripVTControlCharacters(line)
   return Array.from(plain).length <= columns ? line : Array.from(plain).slice(0, columns).join('')
+}
+
+/** Breaks a line that is too wide between its words, so that a command at its end stays whole; a broken line loses its colours. */
+function wrapped(line: string, columns: number): string[] {
+  const plain = stripVTControlCharacters(line)
+  if (plain.length <= columns) return [line]
+  const indent = `${/^\s*/.exec(plain)![0]}  `
+  const lines: string[] = []
+  for (const word of plain.trimStart().split(' ')) {
+    const last = lines.at(-1)
+    if (last !== undefined && last.length + 1 + word.length <= columns)
+      lines[lines.length - 1] = `${last} ${word}`
+    else lines.push((last === undefined ? indent.slice(2) : indent) + word)
+  }
+  return lines
 }
 
 /** The content of a table cell; an absent one is shown as a dash. */
@@ -153,14 +171,82 @@ export type Columns<Row> = Readonly<
   Record<string, (keyof Row & string) | ((row: Row, terminal: Terminal) => Cell)>
 >
 
-/** Formats a table of rows with the same fields. */
-export function tableBy<Row>(terminal: Terminal, rows: readonly Row[], columns: Columns<Row>): string {
-  const cells = Object.values(columns)
-  return tableOf(
-    Object.keys(columns),
-    rows.map((row) => cells.map((of) => (typeof of === 'string' ? (row[of] as Cell) : of(row, terminal)))),
+/**
+ * Formats a table of rows with the same fields. On a terminal it keeps the width: the columns of `droppable` go first, in this order, then
+ * the widest cells are cut. The first column names the row and stays whole.
+ */
+export function tableBy<Row>(
+  terminal: Terminal,
+  rows: readonly Row[],
+  columns: Columns<Row>,
+  droppable: readonly string[] = [],
+): string {
+  const cells = rows.map((row) =>
+    Object.entries(columns).map(([, of]) =>
+      String((typeof of === 'string' ? (row[of] as Cell) : of(row, terminal)) ?? '–'),
+    ),
   )
+  const { tableColumns: most } = terminal
+  const all = Object.keys(columns).map((heading, place) => ({
+    heading,
+    place,
+    width: Math.max(textWidth(heading), ...cells.map((row) => widthOfLines(row[place]!))),
+  }))
+  const kept = most === undefined ? all : fitted(all, most, droppable)
+  const hidden = all.filter(({ place }) => kept.every((each) => each.place !== place))
+  const table = tableOf(
+    kept.map(({ heading, width }) => shortened(heading, width)),
+    cells.map((row) => kept.map(({ place, width }) => shortened(row[place]!, width))),
+  )
+  if (hidden.length === 0 || rows.length === 0) return table
+  const names = hidden.map(({ heading }) => heading || 'state').join(', ')
+  return `${table}\n${terminal.paint('dim', shortened(`--wide also shows: ${names}`, most!))}`
 }
+
+interface TableColumn {
+  heading: string
+  place: number
+  width: number
+}
+
+/** A column is cut to no fewer characters. */
+const minColumn = 12
+
+function fitted(all: readonly TableColumn[], most: number, droppable: readonly string[]): TableColumn[] {
+  let kept = [...all]
+  const sum = (widthOf: (column: TableColumn) => number) =>
+    kept.reduce((total, each) => total + widthOf(each) + columnGap, -columnGap)
+  const least = ({ place, width }: TableColumn) => (place === 0 ? width : Math.min(width, minColumn * 2))
+  const order = [
+    ...droppable,
+    ...all
+      .slice(1)
+      .map(({ heading }) => heading)
+      .reverse(),
+  ]
+  for (const heading of order) {
+    if (sum(least) <= most) break
+    if (kept.length > 2) kept = kept.filter((each) => each.place === 0 || each.heading !== heading)
+  }
+  for (let over = sum(({ width }) => width) - most; over > 0; over = sum(({ width }) => width) - most) {
+    const widest = kept.slice(1).toSorted((one, other) => other.width - one.width)[0] ?? kept[0]!
+    const next = widest.width > minColumn ? widest : kept[0]!
+    if (next.width <= minColumn) break
+    kept = kept.map((each) =>
+      each === next ? { ...each, width: Math.max(minColumn, each.width - 1) } : each,
+    )
+  }
+  return kept
+}
+
+const widthOfLines = (text: string): number => Math.max(...text.split('\n').map(textWidth))
+
+/** Cuts each line of a cell to the width; a cut line loses its colours. */
+const shortened = (text: string, width: number): string =>
+  text
+    .split('\n')
+    .map((line) => (textWidth(line) <= width ? line : `${cut(line, width - 1)}…`))
+    .join('\n')
 
 /** Formats names and values of one subject, one pair per line. */
 export function factsTable({ paint }: Terminal, facts: readonly (readonly [string, Cell])[]): string {

@@ -1,4 +1,4 @@
-/** Lists every command of `tenure`, in the order of `tenure --help`, for the program and the generated reference page. */
+/** Lists every command of `tenure`, in the sections and the order of `tenure --help`, for the program and the generated reference page. */
 import type { CommandGroup, CommandSpec } from '../program.ts'
 import { alertsGroup } from './admin/alerts.ts'
 import { auditGroup } from './admin/audit.ts'
@@ -38,45 +38,42 @@ import { upCommand } from './admin/up.ts'
 import { reviewsGroup } from './registry/reviews.ts'
 import { versionsGroup } from './registry/versions.ts'
 
-export const commands: readonly (CommandSpec | CommandGroup)[] = [
-  initCommand,
-  setupCommand,
-  checkCommand,
-  upCommand,
-  upgradeCommand,
-  statusCommand,
-  alertsGroup,
-  retrainCommand,
-  tryCommand,
-  sweepCommand,
-  triggersGroup,
-  releasesGroup,
-  ...releaseCommands,
-  rollbackCommand,
-  signalCommand,
-  commandsGroup,
-  drillsGroup,
-  modelsGroup,
-  planCommand,
-  applyCommand,
-  versionsGroup,
-  bundleGroup,
-  batchGroup,
-  featuresGroup,
-  explainCommand,
-  reviewsGroup,
-  exportCommand,
-  erasuresGroup,
-  killSwitchesGroup,
-  keysGroup,
-  auditGroup,
-  codecCommand,
-  simulateCommand,
-  policyGroup,
-  monitorGroup,
-  doctorCommand,
-  backupCommand,
-  restoreCommand,
-  resetCommand,
-  completionCommand(() => commands),
-]
+/** The commands by the heading of `tenure --help`. */
+const sections: Readonly<Record<string, readonly (CommandSpec | CommandGroup)[]>> = {
+  Operate: [
+    upCommand,
+    statusCommand,
+    alertsGroup,
+    rollbackCommand,
+    killSwitchesGroup,
+    monitorGroup,
+    drillsGroup,
+    doctorCommand,
+  ],
+  Release: [releasesGroup, ...releaseCommands, signalCommand, commandsGroup, policyGroup, simulateCommand],
+  Train: [
+    retrainCommand,
+    tryCommand,
+    sweepCommand,
+    triggersGroup,
+    modelsGroup,
+    versionsGroup,
+    bundleGroup,
+    exportCommand,
+  ],
+  Data: [featuresGroup, batchGroup, explainCommand, reviewsGroup, erasuresGroup],
+  Project: [initCommand, setupCommand, checkCommand, planCommand, applyCommand, upgradeCommand],
+  Admin: [
+    keysGroup,
+    auditGroup,
+    codecCommand,
+    backupCommand,
+    restoreCommand,
+    resetCommand,
+    completionCommand(() => commands),
+  ],
+}
+
+export const commands: readonly (CommandSpec | CommandGroup)[] = Object.entries(sections).flatMap(
+  ([section, specs]) => specs.map((spec) => ({ ...spec, section })),
+)

@@ -1,7 +1,8 @@
 /** Makes the `list` command of a group, which shows the rows of one response as a table. */
 import { path as requestPath, usageError, type Client } from '../client/client.ts'
 import type { CommandInput, CommandSpec } from '../program.ts'
-import { tableBy, type Columns } from '../terminal.ts'
+import { numberOption } from '../number-option.ts'
+import { tableBy, type Columns, type Terminal } from '../terminal.ts'
 
 /** The arguments of every list whose rows belong to models: `releases list iris`, or `--model iris`. */
 export const listOfModels = {
@@ -25,13 +26,19 @@ export interface ListSpec<Row> extends Pick<CommandSpec, 'summary' | 'options' |
   field: string
   /** Whether its rows belong to models, so that the list can be filtered by model. */
   ofModels?: true
-  /** Whether the route answers in pages. */
-  isPaged?: true
+  /** How the route limits its rows: in pages with a cursor, by a limit, or not at all. */
+  pages: 'cursor' | 'limit' | 'all'
+  /** The default of `--limit`. */
+  limit?: number
   /** Query parameters without an option. */
   query?: Readonly<Record<string, number | boolean>>
   columns: Columns<Row>
+  /** The columns that a narrow terminal lacks, in the order in which they go. */
+  droppable?: readonly string[]
   /** Printed if there are no rows. */
-  none: string
+  none: string | ((options: CommandInput['options']) => string)
+  /** Printed below the rows. */
+  below?: (terminal: Terminal, answer: Readonly<Record<string, unknown>>) => string
 }
 
 /** Throws `model_not_found` if an empty list is due to a mistyped model. */
@@ -39,31 +46,54 @@ export async function requireModel(client: Client, model: unknown): Promise<void
   if (model !== undefined) await client.get(requestPath`/v1/models/${model}`)
 }
 
-const pageOptions: NonNullable<CommandSpec['options']> = [
-  ['--limit <n>', 'Number of rows (default: 100, at most 1,000)'],
-  ['--cursor <cursor>', 'Continue after the previous page'],
-]
+/** The API's limit. */
+const maxLimit = 1_000
+const limitOption = (limit: number) =>
+  ['--limit <n>', `Number of rows (default: ${limit}, at most 1,000)`] as const
+const cursorOption = ['--cursor <cursor>', 'Continue after the previous page'] as const
 
+/** Lists rows up to a limit, and says when there are more. */
 export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
-  const { path, field, query, columns, none, ofModels, isPaged, options: own = [], ...spec } = list
+  const { path, field, query, columns, droppable, none, below, ofModels, pages, ...rest } = list
+  const { options: own = [], limit: byDefault = 100, ...spec } = rest
   const { options: modelOptions, ...form } = listOfModels
-  const options = [...own, ...(isPaged ? pageOptions : [])]
+  const options = [...own, limitOption(byDefault), ...(pages === 'cursor' ? [cursorOption] : [])]
   return {
     ...spec,
     ...form,
     ...(ofModels ? { options: [...modelOptions, ...options] } : { name: 'list', options }),
     async run({ terminal, api }, input) {
-      const asked = listQuery(input)
-      const answer = await api().get<Record<string, unknown>>(path, { ...query, ...asked })
+      const { limit: _, ...asked } = listQuery(input)
+      const limit = numberOption(input.options, 'limit', { min: 1, max: maxLimit, whole: true }) ?? byDefault
+      // One more than is shown tells whether there are more.
+      const sent = { cursor: limit, limit: Math.min(limit + 1, maxLimit), all: undefined }[pages]
+      const answer = await api().get<Record<string, unknown>>(path, { ...query, ...asked, limit: sent })
       const { [field]: found, next_cursor: next } = answer
-      const rows = (found ?? []) as Row[]
+      const all = (found ?? []) as Row[]
+      const rows = all.slice(0, limit)
       if (rows.length === 0) await requireModel(api(), asked['model'])
-      const table = rows.length === 0 ? none : tableBy(terminal, rows, columns)
+      const isFull = rows.length === maxLimit && pages === 'limit'
+      const word = field.replaceAll('_', ' ')
       const more =
-        next === undefined
-          ? ''
-          : `\n\nMore ${field}: raise --limit, or continue with --cursor ${String(next)}`
-      terminal.answer(answer, `${table}${more}`)
+        next !== undefined
+          ? `More ${word}: raise --limit, or continue with --cursor ${String(next)}`
+          : all.length > rows.length
+            ? `${rows.length} of ${pages === 'all' ? '' : 'more than '}${pages === 'all' ? all.length : rows.length} ${word}: raise --limit`
+            : isFull
+              ? `The ${maxLimit} ${word} that one request shows; there may be more`
+              : ''
+      const empty = typeof none === 'string' ? none : none(input.options)
+      const parts = [
+        rows.length === 0 ? empty : tableBy(terminal, rows, columns, droppable),
+        below?.(terminal, answer) ?? '',
+        more,
+      ]
+      // A document keeps what a route without pages answers, unless a limit is named.
+      const isWhole = pages === 'all' && input.options['limit'] === undefined
+      terminal.answer(
+        isWhole ? answer : { ...answer, [field]: rows },
+        parts.filter((part) => part !== '').join('\n\n'),
+      )
     },
   }
 }

@@ -14,7 +14,7 @@ export function commandsPage(): string {
     '# The command line',
     '',
     'Type `npx tenure …` in the checkout, or `npm run tenure -- …`; `npm link` puts `tenure` on the PATH. Every command takes',
-    '`--json` (one JSON document on the standard output and nothing else), `--url <url>` (the API, else `TENURE_URL`, else what',
+    '`--json` (one JSON document on the standard output and nothing else), `--wide` (tables in full width on a terminal), `--url <url>` (the API, else `TENURE_URL`, else what',
     'runs on this machine) and `--help`. Colours appear on a terminal only.',
     '',
     '## Exit codes',

@@ -4,7 +4,7 @@ import type { AlertAnswer } from '../../client/responses.ts'
 import type { CommandGroup, CommandSpec } from '../../program.ts'
 import { orDash, time } from '../format.ts'
 import { listCommand } from '../list.ts'
-import { openAlertsQuery, severityStyles } from './status.ts'
+import { severityStyles } from './status.ts'
 
 export const alertsGroup: CommandGroup = {
   name: 'alerts',
@@ -16,7 +16,11 @@ export const alertsGroup: CommandGroup = {
       examples: ['alerts', 'alerts flight-delay', 'alerts list --json'],
       path: '/v1/alerts',
       field: 'alerts',
-      query: openAlertsQuery,
+      query: { open: true },
+      pages: 'limit',
+      // All that the API answers: a critical alert may be older than a hundred warnings.
+      limit: 1_000,
+      droppable: ['acknowledged by', 'since (UTC)', 'severity'],
       none: 'No open alerts',
       columns: {
         id: 'id',

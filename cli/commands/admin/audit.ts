@@ -36,12 +36,13 @@ export const auditGroup: CommandGroup = {
     listCommand<AuditAnswer>({
       summary: 'List production changes, newest first',
       ofModels: true,
-      options: [['--limit <n>', 'Number of rows (default: 20)']],
+      pages: 'limit',
+      limit: 20,
+      droppable: ['hash', 'actor'],
       examples: ['audit', 'audit iris --limit 100'],
       path: '/v1/audit',
       field: 'audit',
       none: 'No entries',
-      query: { limit: 20 },
       columns: {
         '#': 'seq',
         'at (UTC)': (each) => time(each.at),

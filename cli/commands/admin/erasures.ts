@@ -27,7 +27,8 @@ export const erasuresGroup: CommandGroup = {
     listCommand<ErasureAnswer>({
       summary: 'List erasures',
       ofModels: true,
-      isPaged: true,
+      pages: 'cursor',
+      droppable: ['requested (UTC)', 'outcomes', 'requests'],
       examples: ['erasures', 'erasures iris'],
       path: '/v1/erasures',
       field: 'erasures',

@@ -21,6 +21,8 @@ export const keysGroup: CommandGroup = {
       path: '/v1/keys',
       field: 'keys',
       none: 'No keys',
+      pages: 'all',
+      droppable: ['created (UTC)', 'expires (UTC)', 'models'],
       columns: {
         id: 'id',
         name: 'name',

@@ -18,6 +18,8 @@ export const killSwitchesGroup: CommandGroup = {
       path: '/v1/kill-switches',
       field: 'kill_switches',
       none: 'No kill switch has been set.',
+      pages: 'all',
+      droppable: ['since (UTC)', 'followed by'],
       columns: {
         model: 'model',
         serves: 'serve',

@@ -17,7 +17,7 @@ export const restoreCommand: CommandSpec = {
   options: [
     ['--replace', 'Replace a database that is not empty'],
     [
-      '--at <time>',
+      '--at <time|latest>',
       'Restore the Postgres of `tenure up` to a moment, such as 2026-03-01T12:00:00Z, or to the `latest`, from TENURE_BACKUP_TO or the place named',
     ],
     ['--re-sign', 'Sign the versions of the backup with the signing key of this installation'],

@@ -15,6 +15,8 @@ export const severityStyles = {
   info: ['dim', '·'],
 } as const
 const maxAlerts = 5
+/** How many models `status` lists, so that alerts stay on the screen. */
+const maxModels = 20
 /** All that the API answers: a critical alert may be older than a hundred warnings. */
 export const openAlertsQuery = { open: true, limit: 1_000 } as const
 
@@ -74,25 +76,28 @@ export const statusCommand: CommandSpec = {
     const lines = [
       `${client.url} ${ready.ok ? paint('green', 'ready') : paint('yellow', `not ready: ${orDash(String('detail' in ready ? ready.detail : ''))}`)}`,
       ...(isDatabaseDown(ready) ? [paint('yellow', ready.database.detail)] : []),
-      '',
-      models.length === 0
-        ? noModels
-        : tableBy(terminal, models, {
-            model: 'name',
-            champion: (each) => each.champion?.version,
-            'since (UTC)': (each) => time(each.champion?.since),
-          }),
+      ...alertLines(terminal, alerts, client.url),
       ...switches
         .filter(({ serve }) => serve !== 'normal')
         .map(({ model, serve, actor, at, reason }) =>
           paint('yellow', `\n${model}: pinned to ${serve} by ${actor} since ${time(at)} UTC: ${reason}`),
         ),
-      ...unmeasuredLines(models),
       ...releases.map(
         (each) =>
           `\n${each.id} ${each.version}: ${releaseStage(each)}, ${servesText(each)}\n  ${each.warning === undefined ? prose(each.why) : paint('yellow', `! ${each.warning}`)}`,
       ),
-      ...alertLines(terminal, alerts, client.url),
+      '',
+      models.length === 0
+        ? noModels
+        : tableBy(terminal, models.slice(0, maxModels), {
+            model: 'name',
+            champion: (each) => each.champion?.version,
+            'since (UTC)': (each) => time(each.champion?.since),
+          }),
+      ...(models.length > maxModels
+        ? [paint('dim', `${maxModels} of ${models.length} models: tenure models`)]
+        : []),
+      ...unmeasuredLines(models).slice(0, maxModels),
     ]
     terminal.answer(
       { url: client.url, ready, models, kill_switches: switches, releases, alerts },

@@ -1,7 +1,4 @@
 /** The option `--as-of`. */
-import { parseMoment } from '../../../domain/registry/version-query.ts'
-import { usageError } from '../../client/client.ts'
-
 const forms = '(a day, or ISO 8601 with its zone; default: now)'
 
 /** Of commands that train. */
@@ -11,11 +8,3 @@ export const evaluateAsOfOption = [
   '--as-of <time>',
   `Evaluate on the data known at this time ${forms}`,
 ] as const
-
-/** Returns the time as ISO 8601 in UTC; undefined without the option. A day begins at midnight UTC; any other time names its zone. */
-export function isoTime(given: string | boolean | undefined): string | undefined {
-  if (given === undefined) return undefined
-  const parsed = parseMoment(String(given))
-  if ('issue' in parsed) throw usageError(`--as-of: ${parsed.issue}`)
-  return parsed.value
-}

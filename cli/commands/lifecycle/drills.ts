@@ -56,6 +56,8 @@ export const drillsGroup: CommandGroup = {
       field: 'drills',
       columns,
       none,
+      pages: 'limit',
+      droppable: ['exposed', 'affected', 'traffic', 'recovered in', 'started (UTC)'],
     }),
     {
       name: 'run <model>',

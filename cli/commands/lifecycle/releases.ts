@@ -15,7 +15,7 @@ import { challengerText, verdictText } from '../../../domain/evaluation/metric-t
 import { gainText, levelPercent, metricText } from '../../../domain/figures.ts'
 import type { AnswerEvidence } from '../../../store/release/answer-evidence.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
-import type { CommandGroup } from '../../program.ts'
+import type { CommandGroup, CommandInput } from '../../program.ts'
 import { findReleaseId } from './find-release.ts'
 import { chartsSvg, chartsText, stageName, type ChartedRelease } from './release-charts.ts'
 import { watchRelease } from './watch-release.ts'
@@ -24,43 +24,55 @@ import { deferredText, type CommandReply } from '../deferred.ts'
 import { answersTable } from '../answers-table.ts'
 import { gateParts } from '../gate-parts.ts'
 import { coloured, digestPrefix, prose, releaseOutcome, releaseStage, time, servesText } from '../format.ts'
-import { listOfModels, listQuery, requireModel } from '../list.ts'
+import { listCommand } from '../list.ts'
 import { numberOption } from '../../number-option.ts'
 
-const noReleases = (isOpenAsked: boolean): string =>
-  isOpenAsked ? 'No release is open.' : 'No releases yet. Start one: `tenure retrain <model>`'
+const noReleases = ({ open }: CommandInput['options']): string =>
+  open === true ? 'No release is open.' : 'No releases yet. Start one: `tenure retrain <model>`'
+
+const releaseColumns: Columns<ReleaseAnswer> = {
+  release: 'id',
+  version: 'version',
+  outcome: ({ outcome, withdrawn_at: at }, terminal) =>
+    at === undefined ? coloured(terminal, outcome) : terminal.paint('red', 'withdrawn since'),
+  stage: releaseStage,
+  serves: (each) => servesText(each),
+  'started (UTC)': (each) => time(each.started_at),
+  reason: (each, { paint }) => paint('dim', prose(each.withdrawn_reason ?? each.reason)),
+}
+
+const queueColumns: Columns<WaitingAnswer> = {
+  'queue id': 'queue_id',
+  version: 'version',
+  'requested by': 'requested_by',
+  'since (UTC)': (each) => time(each.at),
+  hotfix: 'hotfix',
+}
+
+function queueBelow(terminal: Terminal, { waiting = [] }: { waiting?: unknown }): string {
+  const queue = (waiting as WaitingAnswer[]).filter(({ state }) => state === 'waiting')
+  if (queue.length === 0) return ''
+  return `${terminal.paint('bold', 'Release queue')}\n${tableBy(terminal, queue, queueColumns)}`
+}
 
 export const releasesGroup: CommandGroup = {
   name: 'releases',
   alias: 'release',
   summary: 'List, start and show releases',
   commands: [
-    {
-      ...listOfModels,
+    listCommand<ReleaseAnswer>({
       summary: 'List releases, newest first, and the release queue',
-      options: [...listOfModels.options, ['--open', 'Only releases that have not ended']],
+      ofModels: true,
+      options: [['--open', 'Only releases that have not ended']],
       examples: ['releases', 'releases iris --open', 'releases --json'],
-      async run({ terminal, api }, input) {
-        const asked = listQuery(input)
-        const answer = await api().get<{ releases: ReleaseAnswer[]; waiting?: WaitingAnswer[] }>(
-          '/v1/releases',
-          asked,
-        )
-        if (answer.releases.length === 0) await requireModel(api(), asked['model'])
-        const queue = (answer.waiting ?? []).filter(({ state }) => state === 'waiting')
-        terminal.answer(
-          answer,
-          [
-            answer.releases.length === 0
-              ? noReleases(input.options['open'] === true)
-              : tableBy(terminal, answer.releases, releaseColumns),
-            ...(queue.length === 0
-              ? []
-              : ['', terminal.paint('bold', 'Release queue'), tableBy(terminal, queue, queueColumns)]),
-          ].join('\n'),
-        )
-      },
-    },
+      path: '/v1/releases',
+      field: 'releases',
+      pages: 'limit',
+      none: noReleases,
+      columns: releaseColumns,
+      droppable: ['started (UTC)', 'reason', 'serves', 'stage'],
+      below: queueBelow,
+    }),
     {
       name: 'start <version>',
       summary: 'Start a release of a registered version, or queue it behind the open one',
@@ -148,24 +160,6 @@ interface ReleaseDetail extends ReleaseAnswer, AnswerEvidence, Pick<ChartedRelea
   recorded?: RecordedAnswer[]
   /** Present if there are earlier commands. */
   next_cursor?: string
-}
-
-const releaseColumns: Columns<ReleaseAnswer> = {
-  release: 'id',
-  version: 'version',
-  stage: releaseStage,
-  serves: (each) => servesText(each),
-  outcome: releaseOutcome,
-  'started (UTC)': (each) => time(each.started_at),
-  reason: (each, { paint }) => paint('dim', prose(each.withdrawn_reason ?? each.reason)),
-}
-
-const queueColumns: Columns<WaitingAnswer> = {
-  'queue id': 'queue_id',
-  version: 'version',
-  'requested by': 'requested_by',
-  'since (UTC)': (each) => time(each.at),
-  hotfix: 'hotfix',
 }
 
 /** Returns the table of the gate's metrics with their intervals, and the id of the evaluation; empty without metrics. */

@@ -15,7 +15,7 @@ import { deferredText, type CommandReply } from '../deferred.ts'
 import { follow } from '../follow.ts'
 import { hintOfChangedFile } from '../../sync/changed-file.ts'
 import { coloured, prose } from '../format.ts'
-import { asOfOption, isoTime } from './as-of.ts'
+import { asOfOption } from './as-of.ts'
 import { readOverrides } from './hyperparameters.ts'
 import { gateTable } from './releases.ts'
 
@@ -45,7 +45,7 @@ export const retrainCommand: CommandSpec = {
   async run(session, { args, options, lists }) {
     const { api } = session
     const model = String(args[0])
-    const asOf = isoTime(options['asOf'])
+    const asOf = options['asOf']
     if (options['cancel'] === true) return cancel(session, model, options['reason'])
     const started = await api().post<StartedReply>(path`/v1/models/${model}/retrainings`, {
       as_of: asOf,

@@ -5,7 +5,7 @@ import type { CommandSpec } from '../../program.ts'
 import { follow, readOpening } from '../follow.ts'
 import { coloured } from '../format.ts'
 import { tableBy } from '../../terminal.ts'
-import { asOfOption, isoTime } from './as-of.ts'
+import { asOfOption } from './as-of.ts'
 import { cancelRunning } from './cancel-running.ts'
 import { warnOfChangedFile } from './retrain.ts'
 import { parseHyperparameter, readPairs, type HyperparameterOption } from './hyperparameters.ts'
@@ -81,7 +81,7 @@ export const sweepCommand: CommandSpec = {
       hyperparameters: readGrid(lists['grid']),
       random: numberOption(options, 'random', { min: 1, max: maxSweepTrials, whole: true }),
       parallel: numberOption(options, 'parallel', { min: 1, max: maxSweepParallel, whole: true }),
-      as_of: isoTime(options['asOf']),
+      as_of: options['asOf'],
     }
     const { id } = await api().post<{ id: string }>(path`/v1/models/${model}/sweeps`, body)
     await warnOfChangedFile(session, model)

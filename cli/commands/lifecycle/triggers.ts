@@ -22,7 +22,8 @@ export const triggersGroup: CommandGroup = {
     listCommand<TriggerAnswer>({
       summary: 'List the triggers of model files',
       ofModels: true,
-      isPaged: true,
+      pages: 'cursor',
+      droppable: ['last fired (UTC)', 'outcome'],
       examples: ['triggers', 'triggers flight-delay --json'],
       path: '/v1/triggers',
       field: 'triggers',

@@ -4,7 +4,7 @@ import type { RetrainingAnswer } from '../../client/responses.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import { readOpening } from '../follow.ts'
-import { asOfOption, isoTime } from './as-of.ts'
+import { asOfOption } from './as-of.ts'
 import { cancelRunning } from './cancel-running.ts'
 import { readOverrides } from './hyperparameters.ts'
 import { printFollowed, followTraining, warnOfChangedFile } from './retrain.ts'
@@ -30,7 +30,7 @@ export const tryCommand: CommandSpec = {
     const model = String(args[0])
     if (options['cancel'] === true) return cancelRunning(session, 'trial', model)
     const { id } = await api().post<{ id: string }>(path`/v1/models/${model}/trials`, {
-      as_of: isoTime(options['asOf']),
+      as_of: options['asOf'],
       hyperparameters: readOverrides(lists['set']),
     })
     await warnOfChangedFile(session, model)

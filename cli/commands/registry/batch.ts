@@ -90,6 +90,8 @@ export const batchGroup: CommandGroup = {
       examples: ['batch', 'batch flight-delay', 'batch list --withdrawn'],
       path: '/v1/batches',
       field: 'batches',
+      pages: 'limit',
+      droppable: ['for review', 'refused', 'started (UTC)', 'message'],
       none: 'No batches. Start one: `tenure batch run <model>`',
       columns: {
         batch: 'id',

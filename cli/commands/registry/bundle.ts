@@ -7,7 +7,7 @@ import { counted } from '../../../domain/figures.ts'
 import { usageError } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { shownMetrics } from '../format.ts'
-import { evaluateAsOfOption, isoTime } from '../lifecycle/as-of.ts'
+import { evaluateAsOfOption } from '../lifecycle/as-of.ts'
 import { printStarted, type StartedReply } from '../lifecycle/retrain.ts'
 
 type ImportReply = StartedReply & { model: string; bundle: BundleOrigin }
@@ -55,7 +55,7 @@ export const bundleGroup: CommandGroup = {
         const form = new FormData()
         form.set('artifact', new Blob([new Uint8Array(bytes)]), 'bundle')
         if (options['reason'] !== undefined) form.set('note', String(options['reason']))
-        if (options['asOf'] !== undefined) form.set('as_of', isoTime(options['asOf'])!)
+        if (options['asOf'] !== undefined) form.set('as_of', String(options['asOf']))
         const started = await session.api().postForm<ImportReply>('/v1/bundles', form)
         session.terminal.say(...linesOf(started.bundle))
         return printStarted(session, {

@@ -42,6 +42,8 @@ export const featuresGroup: CommandGroup = {
       examples: ['features', 'features list --json'],
       path: '/v1/features',
       field: 'features',
+      pages: 'limit',
+      droppable: ['values', 'watermark (UTC)'],
       none: 'No feature views. See docs/features.md to declare one in a model file.',
       columns: {
         view: 'name',

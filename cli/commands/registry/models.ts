@@ -17,6 +17,8 @@ export const modelsGroup: CommandGroup = {
       path: '/v1/models',
       field: 'models',
       none: noModels,
+      pages: 'all',
+      droppable: ['about', 'since (UTC)'],
       columns: {
         model: 'name',
         champion: (each) => each.champion?.version,

@@ -12,7 +12,7 @@ import type { CommandGroup, CommandSession } from '../../program.ts'
 import { tableBy, tableOf, type Terminal } from '../../terminal.ts'
 import { orDash, digestPrefix, shownMetrics, time } from '../format.ts'
 import { listOfModels, listQuery, requireModel } from '../list.ts'
-import { evaluateAsOfOption, isoTime } from '../lifecycle/as-of.ts'
+import { evaluateAsOfOption } from '../lifecycle/as-of.ts'
 import { printStarted, warnOfChangedFile, type StartedReply } from '../lifecycle/retrain.ts'
 
 type BroughtReply = StartedReply & { artifact: { library: string; unused: string[]; by_place?: string[] } }
@@ -31,7 +31,11 @@ export const versionsGroup: CommandGroup = {
     {
       ...listOfModels,
       summary: 'List registered versions, highest first',
-      options: [...listOfModels.options, ['--limit <n>', 'Number of versions (default: 50)']],
+      options: [
+        ...listOfModels.options,
+        ['--limit <n>', 'Number of versions (default: 50)'],
+        ['--cursor <cursor>', 'Continue after the previous page'],
+      ],
       examples: ['versions', 'versions iris --json', 'versions iris --limit 200'],
       async run(session, input) {
         await printPage(session, { limit: 50, ...listQuery(input) })
@@ -105,7 +109,7 @@ export const versionsGroup: CommandGroup = {
         if (options['columns'] !== undefined)
           form.set('columns', await fileOf(String(options['columns'])), 'columns.json')
         if (options['trainedOn'] !== undefined) form.set('trained_on', String(options['trainedOn']))
-        if (options['asOf'] !== undefined) form.set('as_of', isoTime(options['asOf'])!)
+        if (options['asOf'] !== undefined) form.set('as_of', String(options['asOf']))
         if (options['reason'] !== undefined) form.set('note', String(options['reason']))
         const started = await session.api().postForm<BroughtReply>(path`/v1/models/${model}/versions`, form)
         const { library, unused, by_place: byPlace } = started.artifact
@@ -208,16 +212,21 @@ function pageText(
   const reasons = versions.flatMap(({ version, not_released: why }) =>
     why === undefined ? [] : [`${version} was not released: ${why}`],
   )
-  const rows = tableBy(terminal, versions, {
-    version: 'version',
-    status: (each) => coloured(terminal, each.status),
-    'created (UTC)': (each) => time(each.created_at),
-    'requested by': 'created_by',
-    ...Object.fromEntries(metrics.map((name) => [name, figureOf(name)])),
-    artifact: (each) => digestPrefix(each.artifact_digest),
-    'proven (UTC)': (each) => time(each.known_good_at),
-    'withdrawn (UTC)': (each) => time(each.rolled_back_at),
-  })
+  const rows = tableBy(
+    terminal,
+    versions,
+    {
+      version: 'version',
+      status: (each) => coloured(terminal, each.status),
+      'created (UTC)': (each) => time(each.created_at),
+      'requested by': 'created_by',
+      ...Object.fromEntries(metrics.map((name) => [name, figureOf(name)])),
+      artifact: (each) => digestPrefix(each.artifact_digest),
+      'proven (UTC)': (each) => time(each.known_good_at),
+      'withdrawn (UTC)': (each) => time(each.rolled_back_at),
+    },
+    ['artifact', 'withdrawn (UTC)', 'proven (UTC)', 'requested by', 'created (UTC)'],
+  )
   const table = reasons.length === 0 ? rows : [rows, '', ...reasons].join('\n')
   if (next === undefined) return table
   return `${table}\n\nMore versions: raise --limit, or continue with \`versions search … --cursor ${next}\`.`

@@ -340,7 +340,9 @@ next\u000dline\u009b31m\u202ebackwards\u0007`
     terminal.live(['one', 'a line that is longer than the terminal is wide'])
     terminal.live(['two'])
     terminal.answer({}, 'done')
-    expect(out()).toBe('one\na line that is long\r\u001b[1A\u001b[0Jtwo\r\u001b[0Jdone\n')
+    expect(out()).toBe(
+      'one\na line that is\n  longer than the\n  terminal is wide\r\u001b[3A\u001b[0Jtwo\r\u001b[0Jdone\n',
+    )
     const piped = opened(undefined)
     piped.terminal.live(['one'])
     piped.terminal.progress('two')

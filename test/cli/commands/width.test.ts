@@ -1,0 +1,161 @@
+/** Tests that lists and helps keep the width of a terminal, and that lists say where they stop. The API is a server that answers wide rows. */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { stripVTControlCharacters } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { commands } from '../../../cli/commands/all-commands.ts'
+import { runProgram } from '../../../cli/program.ts'
+
+const at = '2026-11-27T05:29:03.123Z'
+const wide =
+  'a reason of an operator with so many words that no terminal has a line for all of them, whatever it is'
+/** A row with every field of every list. */
+const row = {
+  id: 'rel_01a21cbe62ae708c807640329916c679',
+  model: 'flight-delay',
+  name: 'flight-delay',
+  seq: 1_234,
+  version: 'flight-delay_v1.10.0',
+  stage: 'awaiting_approval',
+  share_bp: 2_500,
+  outcome: 'rolled_back',
+  reason: wide,
+  message: wide,
+  about: wide,
+  problem: wide,
+  waits_for: wide,
+  actor: 'ada',
+  role: 'operator',
+  severity: 'critical',
+  kind: 'bad',
+  serve: 'champion',
+  problems: [wide],
+  status: 'running',
+  scored: 1,
+  entity: ['airport'],
+  values: { late: 'number' },
+  models: ['flight-delay'],
+  versions: [],
+  counts: {},
+  detail: { reason: wide },
+  action: 'champion.rolled_back',
+  subject: 'flight-delay_v1.10.0',
+  hash: 'f'.repeat(64),
+  digest: 'f'.repeat(64),
+  trigger: 'webhook',
+  traffic: 'mirrored',
+  held: true,
+  passed: true,
+  harm_budget: 50,
+  harmed: 1,
+  detection_ms: 1_234,
+  champion: { version: 'v', since: at },
+  started_at: at,
+  raised_at: at,
+  at,
+  created_at: at,
+  requested_at: at,
+  known_good_at: at,
+  next_at: at,
+  requested_by: 'ada',
+  created_by: 'ada',
+  metrics: { auc: 0.7 },
+  artifact_digest: 'f'.repeat(64),
+}
+let count = 1
+const asked: string[] = []
+const server = createServer(({ url = '' }, response) => {
+  asked.push(url)
+  const field = /^\/v1\/([a-z-]+)/.exec(url)![1]!.replaceAll('-', '_')
+  const limit = Number(/limit=(\d+)/.exec(url)?.[1] ?? count)
+  const rows = Array.from({ length: Math.min(limit, count) }, (_, i) => ({ ...row, name: `model-${i}` }))
+  const isPaged = ['erasures', 'triggers', 'versions'].includes(field) && limit < count
+  const body = { [field]: rows, ...(isPaged && { next_cursor: 'later' }) }
+  response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+})
+beforeAll(() => once(server.listen(0, '127.0.0.1'), 'listening'))
+afterAll(() => void server.close())
+
+/** Runs a command on a terminal of this width, or in a pipe. */
+async function run(words: readonly string[], columns?: number) {
+  asked.length = 0
+  const written: string[] = []
+  const stream = { write: (text: string) => written.push(text) }
+  const out = columns === undefined ? stream : { ...stream, columns, isTTY: true, hasColors: () => true }
+  const code = await runProgram(commands, words, { out, err: stream })
+  const text = written.join('')
+  return { code, text, lines: stripVTControlCharacters(text).trimEnd().split('\n') }
+}
+const tenure = (words: readonly string[], columns?: number) =>
+  run([...words, '--url', `http://127.0.0.1:${(server.address() as AddressInfo).port}`], columns)
+const tooWide = (lines: readonly string[]) => lines.filter((line) => line.length > 80)
+
+const lists = commands.flatMap((group) =>
+  'commands' in group
+    ? group.commands.filter(({ name }) => /^list\b/.test(name) && !name.includes('<')).map(() => group.name)
+    : [],
+)
+
+it('the groups with a list are known', () =>
+  expect(lists.toSorted()).toEqual([
+    'alerts',
+    'audit',
+    'batch',
+    'drills',
+    'erasures',
+    'features',
+    'keys',
+    'kill-switches',
+    'models',
+    'releases',
+    'triggers',
+    'versions',
+  ]))
+
+describe.each(lists)('the list of %s', (group) => {
+  it('has no line wider than a terminal of 80 columns, and is whole in a pipe and with --wide', async () => {
+    count = 3
+    const narrow = await tenure([group], 80)
+    expect([narrow.code, tooWide(narrow.lines)]).toEqual([0, []])
+    // Its first column names a row, and is whole.
+    const whole = await tenure([group, '--wide'], 80)
+    const first = whole.lines[1]!.split(/ {2,}/)[0]!
+    expect(narrow.lines[1]!.startsWith(first)).toBe(true)
+    const piped = await tenure([group])
+    expect(piped.lines).toEqual(whole.lines)
+    expect(piped.text).toBe(stripVTControlCharacters(piped.text))
+  })
+  it('shows as many rows as --limit says, and says that there are more', async () => {
+    count = 9
+    const { lines } = await tenure([group, '--limit', '3'], 80)
+    const said = lines.slice(lines.indexOf('') + 1).join('\n')
+    expect(said).toMatch(/--limit/)
+    const json = JSON.parse((await tenure([group, '--limit', '3', '--json'])).text) as Record<
+      string,
+      unknown[]
+    >
+    expect(Object.values(json).find(Array.isArray)).toHaveLength(3)
+    const { lines: all } = await tenure([group, '--limit', '9'], 80)
+    expect(all.join('\n')).not.toMatch(/--limit/)
+  })
+})
+
+const helps = commands.flatMap((each) =>
+  'commands' in each
+    ? [[each.name], ...each.commands.map(({ name }) => [each.name, name.split(' ')[0]!])]
+    : [[each.name.split(' ')[0]!]],
+)
+
+it('the help of the program and of every command fits 80 columns, but for examples, which are lines to copy', async () => {
+  for (const words of [[], ...helps]) {
+    const { code, lines } = await run([...words, '--help'], 80)
+    expect(code).toBe(0)
+    const end = lines.indexOf('Examples:')
+    expect(tooWide(end < 0 ? lines : lines.slice(0, end)), words.join(' ')).toEqual([])
+  }
+  const { lines } = await run(['--help'], 80)
+  expect(tooWide(lines)).toEqual([])
+  for (const heading of ['Operate:', 'Release:', 'Train:', 'Data:', 'Project:', 'Admin:'])
+    expect(lines).toContain(heading)
+})
