@@ -40,7 +40,7 @@ export const doctorCommand: CommandSpec = {
 }
 
 /** Checks without which an installation is not known to work. */
-const ofServers = ['database', 'temporal', 'workflows', 'replicas']
+const ofServers = ['database', 'temporal', 'workflows']
 
 const styles = { ok: 'green', warning: 'yellow', broken: 'red', skipped: 'dim' } as const
 
