@@ -35,6 +35,7 @@ import { claimWhenNone } from './worker/worker-versioning.ts'
 import type { Deps, ActivityLog } from './deps.ts'
 import { warmUpWorker } from './worker/warm-up.ts'
 import { syncIntegrations } from './integrations/sync.ts'
+import { watchChampions } from './monitor/champion-watch.ts'
 import { createKeeper } from './worker/keep-running.ts'
 import { findRunIn } from './runtime/find-run.ts'
 import { observeLeases } from './worker/observe-leases.ts'
@@ -121,6 +122,7 @@ try {
           sweepAgain(connection),
           syncIntegrations(deps, stopping.signal),
           observeLeases(deps, stopping.signal),
+          watchChampions(deps, stopping.signal),
           warmUp(connection),
         ]
       : []),

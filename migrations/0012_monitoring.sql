@@ -73,3 +73,20 @@ create table monitor_windows (
   primary key (model, to_at),
   check (from_at < to_at)
 );
+
+-- The watch of each champion: one row a model, of the version that is champion.
+create table champion_watch (
+  model text primary key references models (name),
+  version text not null references versions (version),
+  -- The end of the last judged tick.
+  judged_at timestamptz not null,
+  -- The detectors, as `WatchState`.
+  state jsonb not null,
+  is_failing boolean not null,
+  -- The 99th percentile of the latency of the week, and when it was measured; null while it is unknown.
+  slow_us bigint,
+  measured_at timestamptz,
+  -- Until when a control worker decides about a failing champion, and when one has decided.
+  claimed_until timestamptz,
+  decided_at timestamptz
+);

@@ -32,6 +32,7 @@ import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
 import { listMaturedRows, type MaturedRow } from '../../store/monitoring/matured-rows.ts'
 import { countVersionRequests, findMonitorWindow } from '../../store/monitoring/monitor-windows.ts'
 import type { Span } from '../../store/monitoring/span.ts'
+import { isKeptByWatch } from '../../store/registry/champion-watch.ts'
 import { findRollbackTarget, listChampionHistory, type Champion } from '../../store/registry/champions.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { getVersion, type Version } from '../../store/registry/versions.ts'
@@ -79,6 +80,8 @@ export async function returnIfDecayed(
   const kept = (why: string): DecayResult => ({ ...said, level: 'kept', reasons: [finding.message, why] })
   const issue = await issueOfReturn(deps, served)
   if (issue !== undefined) return kept(issue)
+  if (finding.matter === 'errors' && (await isKeptByWatch(store, { model, version })))
+    return kept('the watch at the tick has decided to keep it')
   const target = await findRollbackTarget(store, { model, from: version })
   if (target === undefined) return kept(`${model} has no earlier proven version`)
   const compared = await compareOn(deps, finding, { ...span, from: version, to: target }, policy)
@@ -86,7 +89,7 @@ export async function returnIfDecayed(
   const comparison = compared && { comparison: compared }
   if (compared?.isBetter === false) return { ...kept(compared.message), ...comparison }
   const reason = [finding.message, compared?.message].filter((text) => text !== undefined).join('; ')
-  const order = { model, by: actorOf(model), reason, from: version }
+  const order = { model, by: monitorActor(model), reason, from: version }
   // In one transaction with its alert: a repeated call finds another champion and would raise none.
   const done = await store.transaction(async (database) => {
     const moved = await rollBackChampion(database, order, new Map())
@@ -102,12 +105,12 @@ export async function returnIfDecayed(
   return { ...said, ...comparison, level: 'returned', to }
 }
 
-const actorOf = (model: string): string => `monitor/${model}`
+export const monitorActor = (model: string): string => `monitor/${model}`
 
 /** Why no rollback may be tried now; undefined when one may. */
-async function issueOfReturn(
+export async function issueOfReturn(
   { store }: Pick<Deps, 'store'>,
-  { model, version, toMs }: Span & { version: string },
+  { model, version, toMs }: { model: string; version: string; toMs: number },
 ): Promise<string | undefined> {
   const release = await findOpenRelease(store, model)
   if (release?.state.version === version) return 'its release is still open, and decides by itself'
@@ -115,7 +118,7 @@ async function issueOfReturn(
   if (flag !== undefined && flag.serve !== 'normal') return 'a kill switch is set'
   const earlier = (await listChampionHistory(store, model, 20)).find(
     ({ cause, actor, at }) =>
-      cause === 'rollback' && actor === actorOf(model) && toMs - Date.parse(at) < rollbackCooldownMs,
+      cause === 'rollback' && actor === monitorActor(model) && toMs - Date.parse(at) < rollbackCooldownMs,
   )
   return earlier && `the monitor has rolled ${model} back at ${earlier.at}`
 }

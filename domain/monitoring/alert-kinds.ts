@@ -103,6 +103,11 @@ export const kindsOfAlerts = {
   label_drift_alarm: cleared('strong outcome drift', scored, retrains),
   quality_lost: cleared('quality lost', 'Worse answers.', retrains),
   quality_floor: cleared('quality below the floor', 'Worse answers.', retrains),
+  champion_failing: cleared(
+    'the champion fails',
+    'HTTP 500 for the failing share of requests.',
+    'Roll back: `tenure rollback <model>`. Without a version to return to: `tenure kill-switches set <model> fallback --reason …`.',
+  ),
   champion_rolled_back: served('champion rolled back', 'Answers of an earlier version.', retrains),
   quality_slice: cleared('quality of a slice lost', 'Worse answers for a part of the rows.', retrains),
   quality_calibration: cleared('calibration lost', 'Probabilities that are off.', retrains),

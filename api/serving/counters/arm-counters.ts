@@ -2,6 +2,7 @@
  * Counts the responses of each arm in ticks, which are stored when they end. The canary judge sees only these counts. An arm of a release
  * also writes empty ticks, so that silence differs from idleness.
  */
+import { watchTickMs } from '../../../domain/sequential/champion-watch.ts'
 import type { AnswerCounter } from '../../../domain/model/answer-bins.ts'
 import type { TickCounts } from '../../../store/release/tick-counters.ts'
 import type { Clock } from '../clock.ts'
@@ -10,6 +11,7 @@ import { bucketCount, bucketOf, sparse } from './latency-histogram.ts'
 
 /** The counts of one arm of one route in the current tick. */
 export interface ArmCounters extends Omit<TickCounts, 'latency' | 'keys' | 'answers' | 'breakerOpen'> {
+  failedCallers: number
   /** Responses slower than this, in microseconds, count as slow. */
   readonly slow95Us: number
   readonly slow99Us: number
@@ -30,7 +32,7 @@ export interface ArmCounters extends Omit<TickCounts, 'latency' | 'keys' | 'answ
 /** The parameters that open the counters of an arm. */
 export type CountedArmOf = Omit<
   ArmCounters,
-  'tickMs' | Badness | 'requests' | 'latency' | 'totals' | 'keys' | 'answers' | 'firstKeys'
+  'tickMs' | Badness | 'requests' | 'failedCallers' | 'latency' | 'totals' | 'keys' | 'answers' | 'firstKeys'
 >
 
 type CountedFor = Pick<ArmCounters, 'model' | 'version' | 'arm'>
@@ -60,12 +62,16 @@ export type CounterRegistry = ReturnType<typeof createCounterRegistry>
 /** Routing keys remembered per release, and for all together; beyond either, every bad response counts. */
 const maxBadKeys = 50_000
 const maxAllBadKeys = 800_000
+/** How long the failures of one caller count once for the watch of champions, and the callers remembered in that time. */
+const callerMs = watchTickMs
+const maxFailedCallers = 50_000
 /** Closed ticks kept while the database is unavailable: a day of three arms with ticks of ten seconds. */
 const maxClosed = 26_000
 
 export function createCounterRegistry(clock: Clock) {
   const open = new Map<string, ArmCounters>()
   const isFirst = createBadKeys(open)
+  const isNewCaller = createFailedCallers(clock)
   const closed: TickCounts[] = []
   const totals = new Map<string, ArmTotals>()
   let dropped = 0
@@ -121,6 +127,7 @@ export function createCounterRegistry(clock: Clock) {
       sum[bad ?? 'answered']++
       const counted = bad !== undefined && isFirst(counters, bad, routingKey)
       if (counted) counters[bad]++
+      if (bad !== undefined && isNewCaller(counters, routingKey)) counters.failedCallers++
       if (counters.release !== undefined) {
         counters.firstKeys ??= createFirstKeys()
         if (counters.firstKeys.isFirst(routingKey)) {
@@ -149,6 +156,7 @@ export function createCounterRegistry(clock: Clock) {
         pushTick(counters)
         counters.tickMs = begin(counters.lengthMs)
         counters.requests = counters.errors = counters.invalid = counters.slow95 = counters.slow99 = 0
+        counters.failedCallers = 0
         counters.keys = 0
         counters.answers.fill(0)
         counters.latency.fill(0)
@@ -165,6 +173,7 @@ const emptyCounters = (arm: CountedArmOf, tickMs: number, totals: ArmTotals): Ar
   invalid: 0,
   slow95: 0,
   slow99: 0,
+  failedCallers: 0,
   keys: 0,
   answers: Array.from({ length: arm.answerBins }, () => 0),
   latency: new Uint32Array(bucketCount),
@@ -173,7 +182,7 @@ const emptyCounters = (arm: CountedArmOf, tickMs: number, totals: ArmTotals): Ar
 
 function tickOf(counters: ArmCounters): TickCounts {
   const { model, release, version, arm, generation, tickMs, lengthMs } = counters
-  const { requests, errors, invalid, slow95, slow99, keys, answers } = counters
+  const { requests, errors, invalid, slow95, slow99, failedCallers, keys, answers } = counters
   return {
     model,
     release,
@@ -187,9 +196,28 @@ function tickOf(counters: ArmCounters): TickCounts {
     invalid,
     slow95,
     slow99,
+    failedCallers,
     ...(release !== undefined && { keys, answers: [...answers] }),
     breakerOpen: counters.isDropped?.(),
     latency: sparse(counters.latency),
+  }
+}
+
+/** A request without a routing key is a caller of its own. */
+function createFailedCallers(clock: Clock) {
+  let seen = new Set<string>()
+  let windowAt = 0
+  return ({ model, version }: ArmCounters, routingKey: string): boolean => {
+    if (routingKey === '') return true
+    const now = Math.floor(clock.wall() / callerMs)
+    if (now !== windowAt) {
+      seen = new Set()
+      windowAt = now
+    }
+    const key = `${model} ${version} ${routingKey}`
+    if (seen.has(key)) return false
+    if (seen.size < maxFailedCallers) seen.add(key)
+    return true
   }
 }
 

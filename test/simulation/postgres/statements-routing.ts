@@ -292,12 +292,18 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
-  '910d2a9c': [
+  '8232a307': [
     'writeTicks',
     (query, [replica_id, sent]) => {
       for (const tick of parse<Row[]>(sent)) {
         const { model, release, version, arm, generation, tickMs, lengthMs, ...rest } = tick
-        const { keys: _keys, answers: _answers, breakerOpen = false, ...counted } = rest
+        const {
+          keys: _keys,
+          answers: _answers,
+          failedCallers: _callers,
+          breakerOpen = false,
+          ...counted
+        } = rest
         const key = [model, release, version, arm, tickMs, replica_id, generation].join(' ')
         query.lock('tick_counters', key)
         const known = query.find('tick_counters', key)

@@ -1,0 +1,253 @@
+/**
+ * Watches every champion at the tick while the control worker runs: raises `champion_failing`, and rolls a failing champion back to the
+ * last proven version that can serve. Outside of Temporal, because an activity for each model and tick would cost more than the models.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { reasonOf } from '../../domain/errors.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import {
+  freshWatch,
+  isHealthy,
+  judgeFormer,
+  minuteText,
+  watchTick,
+  watchTickMs,
+  type FailingComparison,
+} from '../../domain/sequential/champion-watch.ts'
+import { completeMonitorPolicy, defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
+import { groupedDigits, percentText } from '../../domain/figures.ts'
+import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import {
+  claimFailing,
+  listWatched,
+  lockWatch,
+  markDecided,
+  measureSlow,
+  readLastMinute,
+  storeWatched,
+  type FailingChampion,
+  type Judged,
+  type Watched,
+} from '../../store/registry/champion-watch.ts'
+import type { Database } from '../../store/postgres.ts'
+import { listRollbackTargets } from '../../store/registry/champions.ts'
+import { findModel } from '../../store/registry/models.ts'
+import { alertChampionRollback, rollBackChampion } from '../../store/release/rollback.ts'
+import type { Deps } from '../deps.ts'
+import { issueOfReturn, monitorActor } from './decay.ts'
+import { activateFallback } from './fallback.ts'
+
+/** How often a new tick is looked for. */
+const lookMs = 2_000
+/** Champions about which one control worker decides at once; each may start a process. */
+const maxDeciding = 2
+/** How many former versions are tried. */
+const maxTargets = 3
+
+type WatchDeps = Pick<Deps, 'store' | 'artifacts' | 'config' | 'log'>
+
+/** Answers the last failing requests of `from` by `to`. */
+export type CompareFailing = (
+  deps: WatchDeps,
+  subject: { model: string; from: string; to: string },
+) => Promise<FailingComparison>
+
+const keepsNone: CompareFailing = () => Promise.resolve({ rows: 0, formerFailed: 0 })
+
+/** Ends with the signal, and after the decisions that are under way. */
+export async function watchChampions(
+  deps: WatchDeps,
+  signal: AbortSignal,
+  compare: CompareFailing = keepsNone,
+): Promise<void> {
+  const { store, log } = deps
+  const deciding = new Set<Promise<void>>()
+  const failed = (error: unknown) => log.warn({ error: reasonOf(error) }, 'champions were not watched')
+  let lastTick = 0
+  while (!signal.aborted) {
+    const tick = Math.floor(Date.now() / watchTickMs)
+    try {
+      await judgeChampions(deps)
+      for (const failing of await claimFailing(store, maxDeciding - deciding.size)) {
+        const decided: Promise<void> = decide(deps, failing, compare)
+          .catch(failed)
+          .finally(() => deciding.delete(decided))
+        deciding.add(decided)
+      }
+      if (tick !== lastTick) await measureSlow(store)
+      lastTick = tick
+    } catch (error) {
+      failed(error)
+    }
+    await pause(lookMs, undefined, { signal, ref: false }).catch(() => {})
+  }
+  await Promise.all(deciding)
+}
+
+/** Judges the new ticks of all champions, by a number of statements that does not grow with the models that do not fail. */
+export async function judgeChampions({ store, log }: Pick<Deps, 'store' | 'log'>): Promise<void> {
+  await store.transaction(async (database) => {
+    if (!(await lockWatch(database))) return
+    const watched = await listWatched(database)
+    if (watched.length === 0) return
+    const judged = watched.map((each) => ({ each, ...judgedBy(each) }))
+    await storeWatched(
+      database,
+      judged.map(({ each: { model, version }, ...found }) => ({ model, version, ...found })),
+    )
+    for (const { each, state } of judged) {
+      const { model, version } = each
+      if (state.isFailing && each.state?.isFailing !== true) {
+        log.warn({ model, version, requests: state.requests, failed: state.failed }, 'the champion fails')
+        await tellFailing(database, { ...each, state }, await planOf(database, each))
+      }
+      if (state.isSlow && each.state?.isSlow !== true) await tellSlow(database, each)
+    }
+    const open = new Set(await listOpenAlertKeys(database, ['champion_failing', 'service_latency']))
+    for (const { each, state, judgedMs } of judged) {
+      const { model } = each
+      // A rollback resolves nothing: only requests of the version that serves now do.
+      const isOver = !state.isFailing && isHealthy(state, judgedMs)
+      if (isOver && open.has(failingKey(model)))
+        await resolveAlert(
+          database,
+          failingKey(model),
+          `${each.version}: its failures have been within the limit for three minutes`,
+        )
+      if (!state.isSlow && open.has(slowKey(model)))
+        await resolveAlert(database, slowKey(model), `${each.version}: as fast as in its week`)
+    }
+  })
+}
+
+function judgedBy({ ticks, limit, state: before }: Watched): Pick<Judged, 'state' | 'judgedMs'> {
+  let state = before
+  let judgedMs = 0
+  for (const tick of ticks) {
+    judgedMs = tick.endMs
+    state = watchTick(state ?? freshWatch(judgedMs), tick, limitOf(limit))
+  }
+  return { state: state ?? freshWatch(judgedMs), judgedMs }
+}
+
+const limitOf = (declared = defaultMonitorPolicy.service.errorAlarm): number => declared
+const failingKey = (model: string): string => `champion_failing/${model}`
+const slowKey = (model: string): string => `champion_slow/${model}`
+
+/** What happens next, and the command for a person. Known before the decision, so that the first message says it. */
+async function planOf(
+  database: Database,
+  { model, version }: Pick<Watched, 'model' | 'version'>,
+): Promise<string> {
+  const found = await findModel(database, model)
+  const byHand = `\`tenure kill-switches set ${model} ${found?.definition.fallback === undefined ? 'refuse' : 'fallback'} --reason …\``
+  const target = (await listRollbackTargets(database, { model, from: version })).find(
+    ({ issues }) => issues.length === 0,
+  )
+  if (completeMonitorPolicy(found?.definition.monitor).rollback && target !== undefined)
+    return `Tenure now tries to roll back to ${target.version}. If ${version} still serves in 30 s: \`tenure rollback ${model}\`, or ${byHand}`
+  if (target !== undefined)
+    return `The model file permits no automatic rollback: \`tenure rollback ${model}\` returns to ${target.version}`
+  if (found?.definition.fallback?.automatic === true)
+    return `There is no proven version to return to, so the fallback takes over. If ${version} still serves in 30 s: ${byHand}`
+  return `There is no proven version to return to and no automatic fallback. Next: ${byHand}`
+}
+
+async function tellFailing(
+  database: Database,
+  { model, version, limit, state: { requests, failed } }: FailingChampion & Pick<Watched, 'limit'>,
+  next: string,
+): Promise<void> {
+  const minute = (await readLastMinute(database, [model])).get(model) ?? { requests: 0, failed: 0 }
+  const figures =
+    minute.failed > 0
+      ? minuteText(minute)
+      : `${groupedDigits(failed)} of ${groupedDigits(requests)} requests failed`
+  await upsertAlert(database, {
+    dedupeKey: failingKey(model),
+    model,
+    severity: 'critical',
+    kind: 'champion_failing',
+    message: `${version}: ${figures}, limit ${percentText(limitOf(limit))}; callers get HTTP 500. ${next}`,
+    evidence: { version, ...minute, limit: limitOf(limit) },
+  })
+}
+
+/** Told and never rolled back: what slows a champion is more often its machine or its load than its version. */
+async function tellSlow(database: Database, { model, version }: Watched): Promise<void> {
+  await upsertAlert(database, {
+    dedupeKey: slowKey(model),
+    model,
+    severity: 'warning',
+    kind: 'service_latency',
+    message: `${version} is slower than in the week before: in most ticks of ten seconds more of its requests than 1 in 100 exceed the 99th percentile of that week. Compare: \`tenure rollback ${model}\` returns to the former version`,
+    evidence: { version },
+  })
+}
+
+/** Rolls the champion back, activates the fallback, or keeps it and says why. */
+async function decide(deps: WatchDeps, failing: FailingChampion, compare: CompareFailing): Promise<void> {
+  const { store, log } = deps
+  const { model, version } = failing
+  const definition = (await findModel(store, model))?.definition
+  const kept = await whyKept(deps, failing, definition, compare)
+  await markDecided(store, failing)
+  if (kept === undefined) return
+  const { why, isAlike } = kept
+  const isFallbackUseful = definition !== undefined && !(isAlike && definition.fallback?.kind === 'previous')
+  const reason = `${version} fails, and is not rolled back: ${why}`
+  const hasFallback =
+    isFallbackUseful && (await activateFallback(deps, { definition, champion: version, reason }))
+  log.warn({ model, version, why, hasFallback }, 'the failing champion is kept')
+  const limit = completeMonitorPolicy(definition?.monitor).service.errorAlarm
+  const byHand = `\`tenure kill-switches set ${model} ${definition?.fallback === undefined ? 'refuse' : 'fallback'} --reason …\``
+  const next = hasFallback ? 'The fallback serves all traffic' : `Next: ${byHand}`
+  await tellFailing(store, { ...failing, limit }, `Not rolled back: ${why}. ${next}`)
+}
+
+interface Kept {
+  why: string
+  /** Whether the former version fails at the same requests. */
+  isAlike: boolean
+}
+
+/** Rolls back if nothing speaks against it; otherwise returns what does. */
+async function whyKept(
+  deps: WatchDeps,
+  { model, version, state }: FailingChampion,
+  definition: ModelDefinition | undefined,
+  compare: CompareFailing,
+): Promise<Kept | undefined> {
+  const { store, log } = deps
+  const keep = (why: string): Kept => ({ why, isAlike: false })
+  if (!completeMonitorPolicy(definition?.monitor).rollback)
+    return keep('the model file permits no automatic rollback')
+  const issue = await issueOfReturn(deps, { model, version, toMs: Date.now() })
+  if (issue !== undefined) return keep(issue)
+  const targets = await listRollbackTargets(store, { model, from: version })
+  const unfit = new Map<string, string>()
+  for (const { version: to } of targets.filter(({ issues }) => issues.length === 0).slice(0, maxTargets)) {
+    const compared = await compare(deps, { model, from: version, to }).catch((error: unknown) => {
+      unfit.set(to, reasonOf(error))
+    })
+    if (compared === undefined) continue
+    const former = judgeFormer(compared, { to, callers: state.callers })
+    if (!former.isBetter) return { why: former.message, isAlike: former.isAlike }
+    const reason = `${state.failed} of ${state.requests} requests failed; ${former.message}`
+    const order = { model, by: monitorActor(model), reason, from: version }
+    // In one transaction with its alert: a repeated decision finds another champion.
+    const done = await store.transaction(async (database) => {
+      const moved = await rollBackChampion(database, order, unfit)
+      if ('outcome' in moved) return moved
+      const facts = { matter: 'errors', harmed: state.failed, ...compared }
+      const alert = { model, ...moved, severity: 'critical' } as const
+      await alertChampionRollback(database, alert, `by its monitor: ${reason}`, facts)
+      return moved
+    })
+    if ('outcome' in done) return keep(done.message)
+    log.warn({ model, from: done.from, to: done.to, reason }, 'champion rolled back by its monitor')
+    return undefined
+  }
+  const broken = [...unfit].map(([to, why]) => `${to} cannot serve: ${why}`)
+  return keep(broken.length === 0 ? `no proven version to return to` : broken.join('; '))
+}

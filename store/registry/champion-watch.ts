@@ -1,0 +1,171 @@
+/**
+ * Stores what the watch of champions knows, one row a model. A tick is judged once: the row moves on in the transaction that stores the
+ * judgement, under a lock that one control worker holds.
+ */
+import sql from 'sql-template-tag'
+import {
+  watchTickMs,
+  type LastMinute,
+  type WatchedTick,
+  type WatchState,
+} from '../../domain/sequential/champion-watch.ts'
+import { rowsFrom } from '../database/from-row.ts'
+import type { Database } from '../postgres.ts'
+
+/** Replicas store a tick within this time after its end. */
+const settleMs = 1_500
+
+/** False while another control worker judges. */
+export async function lockWatch(database: Database): Promise<boolean> {
+  const [row] = await database.query<{ locked: boolean }>(
+    sql`select pg_try_advisory_xact_lock(hashtext('champion watch')) as locked`,
+  )
+  return row!.locked
+}
+
+export interface Watched {
+  model: string
+  version: string
+  /** The limit that the model file declares; absent without one. */
+  limit?: number
+  /** Absent when this version has not been judged since it became champion. */
+  state?: WatchState
+  /** The ticks that are not judged yet, the oldest first. */
+  ticks: WatchedTick[]
+}
+
+/**
+ * The champions with ticks that are not judged yet. A champion that is the candidate of an open release is left to the judge of that
+ * release. Ticks of more than an hour ago are evidence of the past.
+ */
+export const listWatched = (database: Database) =>
+  rowsFrom(database).list<Watched>(sql`
+    with span as (
+      select to_timestamp(floor((extract(epoch from clock_timestamp()) * 1000 - ${settleMs}::float8) / ${watchTickMs}::float8)
+        * ${watchTickMs}::float8 / 1000) as until
+    )
+    select champions.model, champions.version, (models.definition #>> '{monitor,service,errorAlarm}')::float8 as "limit",
+      watch.state, counted.ticks
+    from span cross join champions join models on models.name = champions.model
+      left join champion_watch as watch on watch.model = champions.model and watch.version = champions.version
+      cross join lateral (
+        select greatest(champions.since, watch.judged_at, until - interval '1 hour') as from_at
+      ) as judged
+      cross join lateral (
+        select jsonb_agg(jsonb_build_object('endMs', place * ${watchTickMs}::float8, 'requests', requests, 'failed', failed,
+          'callers', callers, 'slow', case when watch.slow_us is not null then slow end) order by place) as ticks
+        from (
+          select ceil(extract(epoch from ends_at) * 1000 / ${watchTickMs}::float8) as place, sum(requests) as requests,
+            sum(failed_callers) as failed, max(failed_callers) as callers, coalesce(sum(slow), 0) as slow
+          from (
+            select tick + tick_ms * interval '1 millisecond' as ends_at, requests, failed_callers, (
+                select sum(value::bigint) from jsonb_each_text(latency) where key::bigint > watch.slow_us
+              ) as slow
+            from tick_counters
+            where model = champions.model and version = champions.version and arm <> 'shadow' and requests > 0
+              and tick >= champions.since and tick > from_at - interval '10 minutes'
+          ) as ended
+          where ends_at > from_at and ends_at <= until
+          group by 1
+        ) as placed
+      ) as counted
+    where counted.ticks is not null and not exists (
+      select from releases
+      where releases.model = champions.model and releases.version = champions.version and ended_at is null)`)
+
+export interface Judged extends Pick<Watched, 'model' | 'version'> {
+  state: WatchState
+  /** The end of the last judged tick; the next round goes on there. */
+  judgedMs: number
+}
+
+/** Another champion, or one that fails no more, awaits no decision. */
+export async function storeWatched(database: Database, judged: readonly Judged[]): Promise<void> {
+  await database.query(sql`
+    insert into champion_watch as watch (model, version, judged_at, state, is_failing)
+    select model, version, to_timestamp("judgedMs" / 1000), state, (state ->> 'isFailing')::boolean
+    from jsonb_to_recordset(${JSON.stringify(judged)}::jsonb)
+      as judged (model text, version text, "judgedMs" float8, state jsonb)
+    on conflict (model) do update set version = excluded.version, judged_at = excluded.judged_at, state = excluded.state,
+      is_failing = excluded.is_failing,
+      slow_us = case when watch.version = excluded.version then watch.slow_us end,
+      measured_at = case when watch.version = excluded.version then watch.measured_at end,
+      claimed_until = case when watch.version = excluded.version and excluded.is_failing then watch.claimed_until end,
+      decided_at = case when watch.version = excluded.version and excluded.is_failing then watch.decided_at end`)
+}
+
+/** A failing champion that awaits a decision, or another one ten minutes after it was kept. */
+export interface FailingChampion {
+  model: string
+  version: string
+  state: WatchState
+}
+
+/** Claims them for a minute, so that one control worker decides. */
+export const claimFailing = (database: Database, limit: number) =>
+  rowsFrom(database).list<FailingChampion>(sql`
+    update champion_watch set claimed_until = clock_timestamp() + interval '90 seconds'
+    where model in (
+      select champion_watch.model from champion_watch join champions using (model, version)
+      where is_failing and (claimed_until is null or claimed_until < clock_timestamp())
+        and (decided_at is null or decided_at < clock_timestamp() - interval '10 minutes')
+      order by decided_at nulls first limit ${limit} for update of champion_watch skip locked)
+    returning model, version, state`)
+
+/** Whether the watch has found a failing champion and decided against its rollback. */
+export async function isKeptByWatch(
+  database: Database,
+  { model, version }: Pick<Watched, 'model' | 'version'>,
+): Promise<boolean> {
+  const rows = await database.query(sql`
+    select from champion_watch
+    where model = ${model} and version = ${version} and is_failing and decided_at is not null`)
+  return rows.length > 0
+}
+
+export async function markDecided(
+  database: Database,
+  { model, version }: Pick<Watched, 'model' | 'version'>,
+): Promise<void> {
+  await database.query(sql`
+    update champion_watch set decided_at = clock_timestamp(), claimed_until = null
+    where model = ${model} and version = ${version}`)
+}
+
+/**
+ * Measures the 99th percentile of the week of one champion, at most once a day each: of one tick in twenty, because a week has 60,000. The
+ * last ten minutes are left out, so that a fault does not set its own limit. Fewer than 1,000 requests set none.
+ */
+export async function measureSlow(database: Database): Promise<void> {
+  await database.query(sql`
+    with due as (
+      select model, version from champion_watch
+      where measured_at is null or measured_at < clock_timestamp() - interval '1 day'
+      order by measured_at nulls first limit 1
+    ), buckets as (
+      select key::bigint as bound, sum(value::bigint) as count
+      from due join tick_counters using (model, version), jsonb_each_text(latency)
+      where arm <> 'shadow' and tick > clock_timestamp() - interval '7 days' and tick < clock_timestamp() - interval '10 minutes'
+        and (floor(extract(epoch from tick) / 10)::bigint % 20 = 0 or tick > clock_timestamp() - interval '3 hours')
+      group by 1
+    ), running as (
+      select bound, sum(count) over (order by bound) as reached, sum(count) over () as total from buckets
+    )
+    update champion_watch set measured_at = clock_timestamp(),
+      slow_us = (select min(bound) filter (where reached >= 0.99 * total and total >= 1000) from running)
+    from due where champion_watch.model = due.model and champion_watch.version = due.version`)
+}
+
+/** The requests of the last minute of each of these models, of all versions that serve callers; the running tick is not counted yet. */
+export async function readLastMinute(
+  database: Database,
+  models: readonly string[],
+): Promise<Map<string, LastMinute>> {
+  const rows = await database.query<LastMinute & { model: string }>(sql`
+    select model, sum(requests)::float8 as requests, sum(errors + invalid)::float8 as failed
+    from tick_counters
+    where model = any(${[...models]}::text[]) and arm <> 'shadow' and requests > 0
+      and tick > clock_timestamp() - interval '70 seconds'
+    group by model`)
+  return new Map(rows.map(({ model, ...minute }) => [model, minute]))
+}
