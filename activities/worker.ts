@@ -39,6 +39,7 @@ import { watchChampions } from './monitor/champion-watch.ts'
 import { createKeeper } from './worker/keep-running.ts'
 import { findRunIn } from './runtime/find-run.ts'
 import { observeLeases } from './worker/observe-leases.ts'
+import { compareMs, createBasisWatch } from './worker/lost-basis.ts'
 import { createSweep, sweepMs } from './worker/orphaned-releases.ts'
 import { requireReadablePayloads } from '../temporal/payload-check.ts'
 import { marksOf } from '../temporal/payload-keys.ts'
@@ -120,6 +121,7 @@ try {
     ...(kind === 'control'
       ? [
           sweepAgain(connection),
+          watchBases(connection),
           syncIntegrations(deps, stopping.signal),
           observeLeases(deps, stopping.signal),
           watchChampions(deps, stopping.signal),
@@ -200,6 +202,21 @@ async function sweepAgain(connection: NativeConnection): Promise<void> {
     await sweep().catch(failed('check for orphaned releases'))
     await keep().catch(failed('check of what must run'))
     await auditModelChanges(store).catch(failed('audit of changed models'))
+  }
+}
+
+/** Ends waiting releases whose champion has changed, until the process stops. */
+async function watchBases(connection: NativeConnection): Promise<void> {
+  const { namespace } = config.temporal
+  const look = createBasisWatch(
+    deps,
+    new Client({ connection, namespace, dataConverter: dataConverterOf(config.temporal) }),
+  )
+  for (;;) {
+    await pause(compareMs, undefined, { signal: stopping.signal })
+    await look().catch((error: unknown) =>
+      log.warn({ error: reasonOf(error) }, 'check for changed champions failed'),
+    )
   }
 }
 

@@ -295,6 +295,8 @@ export const commandUpdates = forEachCommand((name) => defineUpdate<CommandResul
 /** A queued release may supersede this one. Its queue entry names the release and the rule. */
 export const supersedeSignal = defineSignal('supersede')
 
+/** The champion has changed; the rows say whether the release has lost its basis. */
+export const basisSignal = defineSignal('basis')
 export const releaseStatus = defineQuery<ReleaseState>('status')
 
 // release queue

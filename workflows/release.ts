@@ -23,6 +23,7 @@ import { whyWaiting } from '../domain/release/explain.ts'
 import { receiveCommands } from './release/command-handlers.ts'
 import type { CarriedCommands } from './release/inbox.ts'
 import {
+  basisSignal,
   releaseIdOf,
   releaseStatus,
   releaseWorkflowId,
@@ -68,6 +69,12 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
   setHandler(supersedeSignal, async () => {
     await condition(() => steps.find() !== undefined || ending)
     if (steps.find() !== undefined && !ending) await offerSupersede()
+  })
+  setHandler(basisSignal, async () => {
+    if (steps.find()?.stage !== 'awaiting_approval') return
+    const reason = await CancellationScope.nonCancellable(() => control.findLostBasis(steps.current()))
+    if (reason !== null && steps.current().stage === 'awaiting_approval')
+      steps.dispatch({ kind: 'stale', atMs: Date.now(), reason })
   })
   CancellationScope.current().cancelRequested.catch(() => {
     cancelled = true

@@ -1,4 +1,7 @@
 /** Queues releases behind the open one and records how each queue entry ends. */
+import { lostBasis } from '../../domain/release/approval.ts'
+import type { ReleaseState } from '../../domain/release/state.ts'
+import { findReleaseBasis } from '../../store/release/basis.ts'
 import { isError } from '../../domain/errors.ts'
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
@@ -55,3 +58,9 @@ export const markDequeued =
     })
     log.info({ model, version, waiting: id, release: releaseId }, 'queued release started')
   }
+
+/** Why the release can never be approved; null while it can. */
+export const findLostBasis =
+  ({ store }: Pick<Deps, 'store'>) =>
+  async (state: ReleaseState): Promise<string | null> =>
+    lostBasis(state, await findReleaseBasis(store, state)) ?? null

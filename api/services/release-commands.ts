@@ -3,8 +3,10 @@
  * is stored for later delivery.
  */
 import { randomUUID } from 'node:crypto'
+import { alreadyApproved } from '../../domain/release/commands.ts'
 import { isRequester } from '../../domain/release/approval.ts'
 import { DomainError, isError } from '../../domain/errors.ts'
+import { withoutEvidence } from '../../domain/release/explain.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
 import type { ReleaseDigests, ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
 import type { OutboxMessage } from '../../store/release/command-outbox.ts'
@@ -55,7 +57,7 @@ export async function sendReleaseCommand(
   if (command === 'rollback') return { result: await rollBackRelease(deps, actor, input) }
   const { state, workflowId, runId } = await getReleaseInScope(deps.store, actor, input.release)
   const { id: release, stage, model } = state
-  if (stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, stage)
+  if (stage === 'ended') throw hasEnded(state)
   requireStage(state, input)
   const signed = signerOf(deps, actor, state, input)
   const isOwn = command === 'approve' && isRequester(state, { by: actor.name, key: actor.id })
@@ -88,9 +90,17 @@ export async function sendReleaseCommand(
  * Throws when the release is at another stage than the sender saw, because a repeated approval must not pass a stage that waits for a
  * decision.
  */
-function requireStage({ stage }: ReleaseState, { stage: seen = stage }: Pick<ReleaseCommandInput, 'stage'>) {
-  if (seen !== stage)
-    throw refused(`the release is in the stage ${stage} now; the command was given in ${seen}`, stage)
+function requireStage(
+  state: ReleaseState,
+  { command, stage: seen = state.stage }: Pick<ReleaseCommandInput, 'command' | 'stage'>,
+) {
+  const { stage } = state
+  if (seen === stage) return
+  const approved = command === 'approve' ? alreadyApproved(state, Date.now()) : undefined
+  throw refused(
+    approved ?? `the release is in the stage ${stage} now; the command was given in ${seen}`,
+    stage,
+  )
 }
 
 /** Returns a function that signs a command to this release for the owner of the key. */
@@ -138,7 +148,7 @@ export async function signReleaseCommand(
   { release, ...input }: ReleaseCommandInput,
 ): Promise<SignedSignal> {
   const { state, workflowId } = await getReleaseInScope(deps.store, actor, release)
-  if (state.stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, state.stage)
+  if (state.stage === 'ended') throw hasEnded(state)
   requireStage(state, input)
   const signed = signerOf(deps, actor, state, input)
   return { namespace: deps.temporal.namespace, workflowId, signal: input.command, payload: signed() }
@@ -151,9 +161,8 @@ async function rollBackRelease(
   { release, reason = '', once, stage }: ReleaseCommandInput,
 ): Promise<ReleaseCommandResult> {
   const { state } = await getReleaseInScope(deps.store, actor, release)
-  if (state.stage === 'ended' && state.closed)
-    throw refused(`the release has ended: ${state.outcome}`, 'ended')
-  requireStage(state, { stage })
+  if (state.stage === 'ended' && state.closed) throw hasEnded(state)
+  requireStage(state, { command: 'rollback', stage })
   const id = commandIdOf(actor, { command: 'rollback', once })
   const { model, version } = state
   // With the version: replicas would apply a stored order to the champion while callers do not get the candidate.
@@ -181,6 +190,12 @@ export async function getReleaseInScope(
 
 const refused = (message: string, stage: string): DomainError =>
   new DomainError('command_refused', message, { stage })
+
+const hasEnded = ({ outcome, reason }: ReleaseState): DomainError =>
+  refused(
+    `the release has ended: ${outcome}${reason === undefined ? '' : ` (${withoutEvidence(reason)})`}`,
+    'ended',
+  )
 
 const selfApproved = (message: string, stage: string): DomainError =>
   new DomainError('command_refused', message, {

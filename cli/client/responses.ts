@@ -15,6 +15,8 @@ export interface ModelAnswer {
   parts_unmeasured?: string[]
   /** The version that a rollback of the model would roll back. */
   rolls_back?: string
+  /** The route of the replica that answers; `standby` is what a rollback returns to. */
+  route?: { standby?: string }
 }
 
 export interface KillSwitchAnswer {

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { commandProblemOf, path, usageError } from '../client/client.ts'
 import { temporalAddressOption } from '../client/connection.ts'
-import type { ModelAnswer, ReleaseAnswer } from '../client/responses.ts'
+import type { ModelAnswer, ReleaseAnswer, VersionAnswer } from '../client/responses.ts'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import type { CommandSession, CommandSpec } from '../program.ts'
 import { askOnTerminal, confirm, yesOption } from './confirm.ts'
@@ -54,20 +54,22 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
   ],
   async run({ terminal, api }, { args, options }) {
     const isRequired = needsReason.has(name)
+    const named = String(args[0])
+    const isQueued = named.startsWith('que_')
+    // Looks before it asks.
+    const id = isQueued ? named : await findReleaseId(api(), named)
+    const shown = isQueued ? undefined : await api().get<ReleaseAnswer>(path`/v1/releases/${id}`)
     const given =
       options['reason'] ?? (isRequired ? await askOnTerminal(terminal, reasonQuestion) : undefined)
     if (isRequired && String(given ?? '').trim() === '')
       throw usageError(`tenure ${name} requires a reason; use --reason "…"`)
     const reason = { reason: given }
     const headers = { 'idempotency-key': randomUUID() }
-    const named = String(args[0])
-    if (named.startsWith('que_')) {
+    if (shown === undefined) {
       if (options['stage'] !== undefined) throw usageError('--stage is for a release; a queue entry has none')
       const answer = await api().post<CommandReply>(path`/v1/releases/${named}/${name}`, reason, headers)
       return terminal.answer(answer, answer.message)
     }
-    const id = await findReleaseId(api(), named)
-    const shown = await api().get<ReleaseAnswer>(path`/v1/releases/${id}`)
     const { version, artifact_digest, evaluation_digest, policy_digest } = shown
     if (name === 'promote-now')
       await confirm(
@@ -139,6 +141,17 @@ export const rollbackCommand: CommandSpec = {
       // Rolls back the version that the user was shown.
       version ??= found.rolls_back
       const champion = found.champion?.version
+      const to = found.route?.standby ?? 'its last known good version'
+      if (version !== undefined && champion !== undefined && version !== champion) {
+        const known = await api().get<VersionAnswer>(path`/v1/versions/${version}`)
+        if (known.rolled_back_at !== undefined) {
+          const question = `${version} is rolled back already. Roll back ${champion} → ${to}?`
+          version = champion
+          return question
+        }
+      }
+      if (version === champion && champion !== undefined && found.route?.standby !== undefined)
+        return `Roll back ${champion} → ${to}, for all traffic?`
       return version === undefined || version === champion
         ? `Roll back ${named} from ${champion ?? 'no champion'} to its last known good version, for all traffic?`
         : `Roll back ${version}, so that ${champion ?? 'no version'} serves all traffic?`
@@ -146,11 +159,16 @@ export const rollbackCommand: CommandSpec = {
     const reason = options['reason'] ?? (await askOnTerminal(terminal, reasonQuestion)) ?? undefined
     const body = { reason: reason === '' ? undefined : reason, version }
     const headers = { 'idempotency-key': randomUUID() }
-    const answer = await api().post<CommandReply>(`${target}/rollback`, body, headers)
+    const answer = await api().post<CommandReply & { changed?: boolean }>(`${target}/rollback`, body, headers)
+    if (answer.changed === false) {
+      terminal.answer(answer, `Nothing changed: ${answer.message}`)
+      return exitCodes.otherwise
+    }
     terminal.answer(
       answer,
       deferredText(named, answer) ?? `${terminal.paint('green', '✓')} ${answer.message}`,
     )
+    return exitCodes.done
   },
 }
 

@@ -2,7 +2,7 @@
  * Decides whether an approval still counts: it belongs to the artifact, the evidence and the policy at the time it was given, so that no
  * approver answers for anything unseen.
  */
-import { basisIssues } from './basis.ts'
+import { basisIssues, type BasisIssue } from './basis.ts'
 import { approvalSides, type ApprovalSide } from './rules/approvals.ts'
 import type { ReleaseDigests, ReleaseState, ReleaseBasis, Statement } from './state.ts'
 import { end } from './transitions.ts'
@@ -46,6 +46,29 @@ export const isApproved = (state: Approvals): boolean => missingApprovals(state)
 export const isSamePerson = (one: Person, other: Person): boolean =>
   one.by === other.by || (one.key !== undefined && one.key === other.key)
 
+/**
+ * Why a release that awaits approval can never be released; undefined while it can. Another evaluation of the version can still be approved;
+ * another champion needs another evaluation, which only a retraining makes.
+ */
+export function lostBasis(state: ReleaseState, standing: ReleaseBasis): string | undefined {
+  const [issue] = issuesOf(state, standing)
+  if (issue === undefined || isReevaluated(issue, standing)) return undefined
+  const { kind, message } = issue
+  return kind === 'champion' || kind === 'comparison'
+    ? `Champion changed: ${message}. Retrain with \`tenure retrain ${state.model}\``
+    : message
+}
+
+const issuesOf = ({ version, baseline: champion, digests }: ReleaseState, standing: ReleaseBasis) =>
+  basisIssues({ version, champion, ...digests }, standing)
+
+const isReevaluated = ({ kind }: BasisIssue, { evaluation }: ReleaseBasis): boolean =>
+  kind === 'evaluation' && evaluation !== undefined
+
+/** Ends a release that awaits approval because its basis is gone. */
+export const endUnfounded = (state: ReleaseState, atMs: number, lost: string): ReleaseState =>
+  end(voided(state, lost), atMs, 'superseded', lost)
+
 /** The state after a change of the release's basis, and a sentence on the change; undefined when the basis is unchanged. */
 export function recheckBasis(
   state: ReleaseState,
@@ -53,23 +76,14 @@ export function recheckBasis(
   atMs: number,
 ): { state: ReleaseState; changed: string } | undefined {
   if (standing === undefined || state.stage !== 'awaiting_approval') return undefined
-  const { version, baseline: champion, digests } = state
-  const [issue] = basisIssues({ version, champion, ...digests }, standing)
+  const [issue] = issuesOf(state, standing)
   if (issue === undefined) return undefined
-  const { kind, message } = issue
-  if (kind === 'evaluation' && standing.evaluation !== undefined) {
-    const evaluated: ReleaseDigests = { ...digests, evaluation: standing.evaluation }
-    const changed = `${message}; ${voidWords(state)}; review it and approve again`
-    return { state: { ...voided(state, message), digests: evaluated }, changed }
-  }
-  // Another champion needs another evaluation, which needs a new release.
-  const remedy =
-    kind === 'champion' || kind === 'comparison'
-      ? ': evaluate the version against the current champion and release it again'
-      : ''
-  const lost = `${message}${remedy}`
-  const superseded = end(voided(state, lost), atMs, 'superseded', lost)
-  return { state: superseded, changed: `${lost}; ${voidWords(state)}` }
+  const lost = lostBasis(state, standing)
+  if (lost !== undefined)
+    return { state: endUnfounded(state, atMs, lost), changed: `${lost}; ${voidWords(state)}` }
+  const evaluated: ReleaseDigests = { ...state.digests, evaluation: standing.evaluation! }
+  const changed = `${issue.message}; ${voidWords(state)}; review it and approve again`
+  return { state: { ...voided(state, issue.message), digests: evaluated }, changed }
 }
 
 const voidWords = ({ approvals }: ReleaseState): string =>

@@ -12,6 +12,7 @@ import {
   withdrawn,
 } from './approval.ts'
 import { applyBreakGlass, stillAhead } from './break-glass.ts'
+import { remainingText } from './explain.ts'
 import type { Advance, CommandEvent } from './events.ts'
 import {
   commandRoles,
@@ -123,9 +124,19 @@ function outOfPlace(state: ReleaseState, event: CommandEvent): string | undefine
   if (state.stage === 'ended') return `the release has ended (${state.outcome ?? ''}): ${state.reason ?? ''}`
   if (state.stage === 'rolling_back')
     return `the release is being rolled back: ${state.rollbackOrder?.reason ?? ''}`
+  const approved = name === 'approve' ? alreadyApproved(state, atMs) : undefined
+  if (approved !== undefined) return approved
   if (!commandStages[name].includes(state.stage))
     return `${nothingToDo[name]}: release is in ${state.stage.replace('_', ' ')}`
   return undefined
+}
+
+/** Answers an approval that comes after the last one that was needed; undefined while one is needed. */
+export function alreadyApproved(state: ReleaseState, atMs: number): string | undefined {
+  const last = state.approvals.at(-1)
+  if (last === undefined || decided.includes(state.stage)) return undefined
+  const ago = remainingText(Math.max(0, atMs - last.atMs))
+  return `already approved by ${state.approvals.map(({ by }) => by).join(' and ')} ${ago} ago; the release is in ${state.stage.replace('_', ' ')}`
 }
 
 function approve(state: ReleaseState, given: Statement): Advance {

@@ -2,7 +2,7 @@
  * Advances a release: one pure function from a state and an event to the next state. Every order of events, such as an approval that
  * arrives late, twice or together with an abort, follows the same rules.
  */
-import { missingSidesText } from './approval.ts'
+import { missingSidesText, endUnfounded } from './approval.ts'
 import { breakGlassExpired } from './break-glass.ts'
 import { advanceByCommand, rollbackReason } from './commands.ts'
 import { DomainError } from '../errors.ts'
@@ -27,7 +27,7 @@ const observed: readonly StepKind[] = [...routing, 'refused', 'judged', 'timed_o
 /** The reports that each stage accepts. Any other report is a defect of the workflow. */
 export const legalSteps: Readonly<Record<ReleaseStage, readonly StepKind[]>> = {
   qualifying: ['qualified', 'disqualified', ...interrupted],
-  awaiting_approval: ['timed_out', 'superseded', 'cancelled'],
+  awaiting_approval: ['timed_out', 'stale', 'superseded', 'cancelled'],
   shadow: observed,
   targeted: observed,
   canary: observed,
@@ -65,6 +65,8 @@ function step(state: ReleaseState, event: StepEvent): Advance {
     case 'stale':
       if (event.order !== undefined)
         return rollBack(state, event.atMs, 'rolled_back', rollbackReason(event.order), true)
+      if (state.stage === 'awaiting_approval')
+        return applied(endUnfounded(state, event.atMs, event.reason), event.reason)
       return rollBack(state, event.atMs, 'superseded', event.reason)
     case 'judged':
       return judged(state, event)

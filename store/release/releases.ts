@@ -139,6 +139,20 @@ export const findOpenRelease = (database: Database, model: string) =>
     sql`select ${columns} from releases where model = ${model} and ended_at is null`,
   )
 
+/** The releases that await approval against a version that is champion no more. */
+export const listUnfounded = (database: Database) =>
+  rowsFrom(database).list<{
+    id: string
+    version: string
+    champion?: string
+    workflowId: string
+    runId: string
+  }>(sql`
+    select id, releases.version, champions.version as champion, workflow_id, run_id
+    from releases left join champions using (model)
+    where ended_at is null and state ->> 'stage' = 'awaiting_approval'
+      and state ->> 'baseline' is distinct from champions.version limit 1000`)
+
 /** The open releases of these models. */
 export const listOpenReleaseIds = (database: Database, models: readonly string[]) =>
   rowsFrom(database).list<{ model: string; id: string }>(

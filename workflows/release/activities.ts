@@ -28,6 +28,7 @@ export const control = proxyActivities<
     | 'promote'
     | 'enqueueRelease'
     | 'nextQueuedRelease'
+    | 'findLostBasis'
     | 'markDequeued'
   >
 >({ startToCloseTimeout: '20 s', retry, cancellationType })

@@ -143,6 +143,7 @@ export const rollbackAnswer = schemaOfFields(
   { model: textField, outcome: textField, message: textField },
   {
     version: textField,
+    changed: flagField,
     from: textField,
     to: textField,
     took_ms: numberField,

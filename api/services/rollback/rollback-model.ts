@@ -40,6 +40,7 @@ export async function orderRollback(
     const told = { from, to, releaseId, replicas, tookMs: Math.round(performance.now() - startedAt) }
     return {
       ...told,
+      changed: !done.repeated,
       version: to,
       outcome: 'rolled_back',
       model,

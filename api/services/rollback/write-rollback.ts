@@ -38,6 +38,8 @@ export interface RollbackResult {
   outcome: 'rolled_back' | 'kept'
   model: string
   from: string
+  /** False when the version had been rolled back before; absent for an order that replicas store. */
+  changed?: boolean
   to?: string
   /** The version that serves now; the same as `to`. */
   version?: string

@@ -82,11 +82,10 @@ async function createErasure(
   if (given === undefined)
     throw usageError('--subject is missing', 'Name the subject to erase with --subject.')
   const subject = given === '-' ? readFileSync(0, 'utf8').trim() : given
-  await confirm(
-    terminal,
-    options,
-    () => `Erase the subject from log, outcomes, batches and features of ${args[0]}, for good?`,
-  )
+  await confirm(terminal, options, async () => {
+    await api().get(path`/v1/models/${args[0]}`)
+    return `Erase the subject from log, outcomes, batches and features of ${args[0]}, for good?`
+  })
   const predictions = options['predictions'] as string | undefined
   const started = await api().post<{ id: string }>('/v1/erasures', {
     model: args[0],

@@ -1,7 +1,7 @@
 /** `tenure keys`: manages API keys. A secret is shown once, when it is created or rotated. */
 import { roles } from '../../../domain/roles.ts'
 import type { KeyAnswer } from '../../client/responses.ts'
-import { path, usageError, type Client } from '../../client/client.ts'
+import { failure, path, usageError, type Client } from '../../client/client.ts'
 import { replaceStoredKey } from '../../client/connection.ts'
 import { confirm, yesOption } from '../confirm.ts'
 import type { CommandGroup } from '../../program.ts'
@@ -99,7 +99,17 @@ export const keysGroup: CommandGroup = {
       async run({ terminal, api }, { args, options }) {
         const named = String(args[0])
         const id = await keyIdOf(api(), named)
-        await confirm(terminal, options, () => `Revoke the key ${named}, for its callers and its sessions?`)
+        await confirm(terminal, options, async () => {
+          const { keys } = await api().get<{ keys: KeyAnswer[] }>('/v1/keys')
+          if (!keys.some((key) => key.id === id))
+            throw failure({
+              code: 'not_found',
+              status: 404,
+              detail: `there is no key ${named}`,
+              remedy: 'List them with `tenure keys list`.',
+            })
+          return `Revoke the key ${named}, for its callers and its sessions?`
+        })
         const answer = await api().delete<KeyAnswer | undefined>(path`/v1/keys/${id}`)
         terminal.answer(answer ?? { id }, `Revoked ${named}.`)
       },

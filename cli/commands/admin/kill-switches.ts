@@ -46,6 +46,7 @@ export const killSwitchesGroup: CommandGroup = {
         if (typeof reason !== 'string' || reason === '') throw usageError('--reason is missing')
         let revision: number | undefined
         await confirm(terminal, options, async () => {
+          await api().get(path`/v1/models/${model}`)
           if (serve !== 'normal') return `All traffic of ${model}: serve ${serve}?`
           const { kill_switches: all } = await api().get<{ kill_switches: KillSwitchAnswer[] }>(
             '/v1/kill-switches',

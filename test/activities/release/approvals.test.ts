@@ -477,7 +477,7 @@ const rows: Row[] = [
     'anna',
     {},
     false,
-    'nothing to approve: release is in canary',
+    expect.stringMatching(/^already approved by .* ago; the release is in canary$/) as string,
     'canary',
   ],
   [
@@ -487,7 +487,7 @@ const rows: Row[] = [
     'anna',
     {},
     false,
-    'nothing to approve: release is in probation',
+    expect.stringMatching(/^already approved by .* ago; the release is in probation$/) as string,
     'probation',
   ],
   [
@@ -802,8 +802,8 @@ describe('an approval on a changed basis', () => {
       expect({ accepted, message }).toEqual({
         accepted: false,
         message:
-          `the champion is now ${rival}, the release was built on ${champion}: evaluate the version against the current champion and ` +
-          'release it again; approvals voided: ben',
+          `Champion changed: the champion is now ${rival}, the release was built on ${champion}. ` +
+          `Retrain with \`tenure retrain ${model}\`; approvals voided: ben`,
       })
       expect(after).toMatchObject({
         stage: 'ended',
