@@ -42,9 +42,9 @@ export async function freezeBatch(
   let notFound: NotFound[] | undefined
   let file: SourceFile | undefined
   const explain = async (error: unknown): Promise<never> => {
-    if (file === undefined || badValueOf(reasonOf(error)) === undefined) throw error
+    if (badValueOf(reasonOf(error)) === undefined) throw error
     const source = { kind: 'csv', files: { file: given }, rows: '' } as const
-    return refuse(await explainRows({ duck, source, files: [file] }, error))
+    return refuse(await explainRows({ duck, source, files: file === undefined ? [] : [file] }, error))
   }
   const write = async (known: string): Promise<void> => {
     await duck.run(`create temp view given as ${known}`).catch(refuse)
@@ -57,9 +57,9 @@ export async function freezeBatch(
   }
   if (input.kind === 'sql') {
     await loadFromPostgres(duck, input.query, queryReader(store, input.database), {
-      names: namesOf(batch, manifest),
-    }).catch(refuseQuery)
-    await write('select * from known')
+      texts: [...namesOf(batch, manifest), ...textsOf(manifest)],
+    }).catch((error: unknown) => (isError(error, 'source_unreadable') ? refuse(error) : refuseQuery(error)))
+    await write(await withNumbers(duck, manifest))
   } else if (input.path.endsWith('.csv')) {
     const columns = { names: namesOf(batch, manifest), key: batch.output.key }
     const read = await readCsv(duck, given, manifest, columns).catch(refuse)
@@ -92,6 +92,20 @@ const namesOf = ({ output }: Batch, { features }: Manifest): string[] =>
   [...output.key, ...Object.values(features).flatMap(({ from }) => from?.by ?? [])].filter(
     (name) => features[name]?.kind !== 'number',
   )
+
+/** The features of a batch that are read as texts. */
+const textsOf = ({ features }: Manifest): string[] =>
+  Object.keys(features).filter((name) => features[name]!.kind !== 'number')
+
+/** The rows of a query, with the numbers that Postgres has as texts read as those of files are. */
+async function withNumbers(duck: Duck, { features }: Manifest): Promise<string> {
+  const numbers = [...(await columnTypes(duck, 'known'))].flatMap(([name, type]) =>
+    type === 'VARCHAR' && features[name]?.kind === 'number'
+      ? [`${readAs('number', name)} as ${quotedIdentifier(name)}`]
+      : [],
+  )
+  return `select *${numbers.length === 0 ? '' : ` replace (${numbers.join(', ')})`} from known`
+}
 
 /** Opens a file in the directory for batches, or else a copy from the object store. Throws `invalid_request` when neither exists. */
 async function openInput(

@@ -1,7 +1,9 @@
 /** Loads the rows of a model's source that were known at a time into the DuckDB table `known`. */
 import { quotedIdentifier } from '../../domain/sql-text.ts'
+import { failure } from '../../models/define/data/read-values.ts'
 import type { ReadBatches } from '../../store/database/cursor.ts'
 import type { Duck } from './duckdb.ts'
+import { explainRows } from './explain-rows.ts'
 
 /** DuckDB types of these Postgres types (ids of pg_type.dat); all others stay texts. */
 const duckTypes: Record<number, string> = {
@@ -17,35 +19,43 @@ const duckTypes: Record<number, string> = {
   1184: 'timestamp',
 }
 
+/** The same where the model reads texts: these types have the text that a CSV or Parquet file would have. */
+const duckTypesOfTexts: Record<number, string> = {
+  ...duckTypes,
+  // A double would write its rounding: 0.10000000149.
+  700: 'float',
+  1082: 'date',
+  1184: 'timestamptz',
+}
+
+const numericType = 1700
+const byteaType = 17
+
 /** The rows of a query over the views of files. */
 export const loadRows = (duck: Duck, query: string): Promise<void> =>
   duck.run(`create or replace temp table known as ${query}`)
 
-const numericType = 1700
-const dateType = 1082
-
 /**
- * DuckDB's Postgres extension would need a download, so rows are copied as texts and cast here. `names`: the columns that name something;
- * a double would merge two long numbers, and a timestamp would give a date another text. Returns those
- * whose numbers it keeps exact.
+ * DuckDB's Postgres extension would need a download, so rows are copied as texts and cast here. `texts`: the columns whose values are read as
+ * texts, because they name something or are categories; a double would merge two long numbers, and a timestamp would give a date another text.
+ * Returns those whose numbers it keeps exact.
  */
 export async function loadFromPostgres(
   duck: Duck,
   query: string,
   read: ReadBatches,
-  { names: naming = [] }: { names?: readonly string[] } = {},
+  { texts = [] }: { texts?: readonly string[] } = {},
 ): Promise<string[]> {
   let casts: string[] = []
-  const exact: string[] = []
+  const exact: { name: string; decimal: string }[] = []
   await read(query, async ({ columns, rows }) => {
     if (casts.length === 0) {
       const names = columns.map(({ name }) => quotedIdentifier(name))
       await duck.run(`create temp table texts (${names.map((name) => `${name} varchar`).join(', ')})`)
-      casts = columns.map(({ name, type }, index) => {
-        const isExact = naming.includes(name) && type === numericType
-        if (isExact) exact.push(name)
-        const duckType = naming.includes(name) && type === dateType ? 'date' : duckTypes[type]
-        return `cast(${names[index]} as ${isExact ? 'varchar' : (duckType ?? 'varchar')}) as ${names[index]}`
+      casts = columns.map(({ name, type, modifier }) => {
+        const isText = texts.includes(name)
+        if (isText && type === numericType) exact.push({ name, decimal: decimalOf(modifier) })
+        return `${typed(name, isText ? typeOfText(type) : duckTypes[type])} as ${quotedIdentifier(name)}`
       })
     }
     const appender = await duck.connection.createAppender('texts')
@@ -58,14 +68,45 @@ export async function loadFromPostgres(
     }
     appender.closeSync()
   })
-  await duck.run(`create temp table known as select ${casts.join(', ')} from texts`)
+  const source = { kind: 'postgres', files: {}, rows: '' } as const
+  await duck
+    .run(`create temp table known as select ${casts.join(', ')} from texts`)
+    .catch(async (error: unknown) => {
+      throw await explainRows({ duck, source, files: [] }, error)
+    })
   await duck.run('drop table texts')
-  // SQL over the rows may compute with whole numbers. Parquet has no longer integers.
-  for (const name of exact.map(quotedIdentifier)) {
-    const [found] = await duck.rows<{ whole: boolean }>(
-      `select coalesce(bool_and(regexp_full_match(${name}, '-?[0-9]{1,38}')), true) as whole from known`,
+  // SQL over the rows may compute with the numbers. A decimal that writes each as Postgres does is kept.
+  for (const { name, decimal } of exact) {
+    const column = quotedIdentifier(name)
+    const [found] = await duck.rows<{ same: boolean }>(
+      `select coalesce(bool_and(cast(try_cast(${column} as ${decimal}) as varchar) is not distinct from ${column}), true) as same from known`,
     )
-    if (found?.whole === true) await duck.run(`alter table known alter ${name} type decimal(38, 0)`)
+    if (found?.same === true) await duck.run(`alter table known alter ${column} type ${decimal}`)
   }
-  return exact
+  return exact.map(({ name }) => name)
+}
+
+/** Undefined for a numeric: its text is kept. */
+const typeOfText = (type: number): string | undefined =>
+  type === numericType ? undefined : type === byteaType ? 'bytea' : duckTypesOfTexts[type]
+
+/** The decimal type of a numeric with this type modifier; whole numbers where the column declares no digits. Parquet has no wider ones. */
+function decimalOf(modifier: number): string {
+  const precision = ((modifier - 4) >> 16) & 0xffff
+  const scale = (modifier - 4) & 0x7ff
+  return modifier >= 4 && precision <= 38 && scale <= precision
+    ? `decimal(${precision}, ${scale})`
+    : 'decimal(38, 0)'
+}
+
+/** Returns SQL that reads the text of Postgres as this type. A value that the type does not hold raises an error that names both. */
+function typed(name: string, type: string | undefined): string {
+  const column = quotedIdentifier(name)
+  if (type === undefined) return column
+  const cast = `try_cast(${column} as ${type})`
+  if (type === 'bytea') return `coalesce(try(decode(unhex(substr(${column}, 3)))), ${failure('text', name)})`
+  if (type === 'boolean') return cast
+  if (!/^(date|time)/.test(type)) return `coalesce(${cast}, ${failure('number', name)})`
+  // DuckDB would read a year before Christ as one after.
+  return `coalesce(case when ${column} not like '% BC' then ${cast} end, ${failure('time', name)})`
 }

@@ -76,7 +76,7 @@ export async function ingestView(
       const columns = columnsOfView(definition)
       if (source.kind === 'postgres') {
         await loadFromPostgres(duck, plan.known, queryReader(store, source.database), {
-          names: definition.entity,
+          texts: columns.texts,
         })
         await requireColumns({ duck, source, files: [] }, 'known', columns.needed)
       } else {

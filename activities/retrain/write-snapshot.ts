@@ -6,7 +6,7 @@ import type { LeftOut } from '../../domain/validation/expectations.ts'
 import type { ServedFacts } from '../../domain/training/served-facts.ts'
 import { leftOutText } from '../../domain/validation/left-out.ts'
 import { firstNeededMs, planRows, snapshotQuery } from '../../models/define/data/query.ts'
-import { namingColumns } from '../../models/define/data/read-values.ts'
+import { textColumns } from '../../models/define/data/read-values.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
@@ -65,7 +65,7 @@ export async function writeSnapshot(options: {
         plan.known,
         queryReader(store, definition.source.database),
         {
-          names: namingColumns(definition),
+          texts: textColumns(definition),
         },
       )
     else await rows.load(plan.known)

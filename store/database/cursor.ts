@@ -4,9 +4,9 @@ import { DomainError } from '../../domain/errors.ts'
 import { rethrow, type Store } from '../postgres.ts'
 
 export interface RowBatch {
-  /** Name and Postgres type id of each column. */
-  columns: { name: string; type: number }[]
-  /** The values as Postgres writes them, in UTC and ISO format. */
+  /** Name, Postgres type id and type modifier of each column. */
+  columns: { name: string; type: number; modifier: number }[]
+  /** The values as Postgres writes them, in UTC and ISO format; those of `char(n)` without the spaces that fill them up. */
   rows: (string | null)[][]
 }
 
@@ -76,7 +76,9 @@ async function readBatches(
   batchSize = batchRows,
 ): Promise<void> {
   await client.query('begin isolation level repeatable read read only')
-  await client.query(`set local timezone = 'UTC'; set local datestyle = 'ISO'`)
+  await client.query(
+    `set local timezone = 'UTC'; set local datestyle = 'ISO'; set local bytea_output = 'hex'`,
+  )
   // The extended protocol accepts one statement only, so nothing can follow the query.
   await client.query({
     text: `declare batches no scroll cursor for ${query}`,
@@ -84,6 +86,11 @@ async function readBatches(
   } as pg.QueryConfig)
   while ((await readBatch(client, take, batchSize)) === batchSize);
 }
+
+/** `char(n)`: Postgres compares without the spaces at the end, and sends them. */
+const charType = 1042
+const withoutPadding = (text: string): string => text.replace(/ +$/, '')
+const asWritten = (text: string): string => text
 
 async function readBatch(
   client: pg.ClientBase,
@@ -93,9 +100,14 @@ async function readBatch(
   const { fields, rows } = await client.query<(string | null)[]>({
     text: `fetch ${batchSize} from batches`,
     rowMode: 'array',
-    types: { getTypeParser: () => (text: string) => text },
+    types: { getTypeParser: (type: number) => (type === charType ? withoutPadding : asWritten) },
   })
-  await take({ columns: fields.map(({ name, dataTypeID }) => ({ name, type: dataTypeID })), rows })
+  const columns = fields.map(({ name, dataTypeID: type, dataTypeModifier: modifier }) => ({
+    name,
+    type,
+    modifier,
+  }))
+  await take({ columns, rows })
   return rows.length
 }
 

@@ -14,8 +14,15 @@ const maxValueLength = 300
 /** Returns SQL that reads the column as a double, a timestamp in UTC, a text, or 1 and 0. */
 export function readAs(kind: DeclaredKind, column: string): string {
   const name = quotedIdentifier(column)
-  const fail = `case when ${name} is not null then error(concat(${textLiteral(mark)}, ${[textLiteral(column), textLiteral(kind), `left(cast(${name} as varchar), ${maxValueLength})`].map((part) => `${separator}, ${part}`).join(', ')})) end`
-  return kind === 'text' ? `cast(${name} as varchar)` : `coalesce(${converted(kind, name)}, ${fail})`
+  return kind === 'text'
+    ? `cast(${name} as varchar)`
+    : `coalesce(${converted(kind, name)}, ${failure(kind, column)})`
+}
+
+/** Returns SQL that raises an error with column, kind and value; null for null. */
+export function failure(kind: DeclaredKind, column: string): string {
+  const name = quotedIdentifier(column)
+  return `case when ${name} is not null then error(concat(${textLiteral(mark)}, ${[textLiteral(column), textLiteral(kind), `left(cast(${name} as varchar), ${maxValueLength})`].map((part) => `${separator}, ${part}`).join(', ')})) end`
 }
 
 /** Returns SQL that is null for an invalid value. */
@@ -81,10 +88,20 @@ export function namingColumns(definition: ModelDefinition): string[] {
   )
 }
 
+/** Returns the columns of a model's source whose values are texts: those that name something, categories, texts and classes. */
+export const textColumns = (definition: ModelDefinition): string[] => [
+  ...new Set([
+    ...namingColumns(definition),
+    ...Object.entries(declaredKinds(definition)).flatMap(([name, kind]) => (kind === 'text' ? [name] : [])),
+  ]),
+]
+
 /** Returns the same for a feature view, with the use of each column. An entity is read as text: `007` differs from `7`. */
 export function columnsOfView({ source, entity, eventTime, knownAt, values }: FeatureView): {
   declared: Record<string, DeclaredKind>
   needed: Record<string, string>
+  /** The columns whose values are texts. */
+  texts: string[]
 } {
   const columns: [string, DeclaredKind, string][] = [
     ...Object.entries(values).map(([name, kind]): [string, DeclaredKind, string] => [
@@ -100,6 +117,7 @@ export function columnsOfView({ source, entity, eventTime, knownAt, values }: Fe
     // Other sources have types of their own.
     declared: source.kind === 'csv' ? Object.fromEntries(columns.map(([name, kind]) => [name, kind])) : {},
     needed: Object.fromEntries(columns.map(([name, , use]) => [name, use])),
+    texts: columns.flatMap(([name, kind]) => (kind === 'text' ? [name] : [])),
   }
 }
 
