@@ -136,6 +136,28 @@ end $$;
 
 select make_prediction_day((now() at time zone 'UTC')::date + ahead) from generate_series(0, 7) as ahead;
 
+-- The newest requests that a version failed, with their inputs: for people, and to ask the former version the same before a rollback.
+-- A sample: a replica keeps at most some rows of an arm between two writes, and each version keeps its newest rows.
+create table failed_requests (
+  -- As predictions.id.
+  id uuid primary key,
+  at timestamptz not null,
+  model text not null,
+  version text not null,
+  arm text not null,
+  release_id text,
+  replica text not null,
+  -- The error code of the answer, and its message.
+  code text not null,
+  message text not null,
+  routing_key text,
+  instances integer not null,
+  -- As predictions.features.
+  features bytea not null,
+  latency_us integer not null
+);
+create index failed_requests_by_version on failed_requests (version, at desc);
+
 -- The number of rows each API process has stored in the prediction log. `stored` is written in the same transaction as the
 -- rows, so that it is exact across crashes, lost connections and lost responses.
 create table prediction_log_accounts (

@@ -155,7 +155,7 @@ async function compareQuality(
   const asked = { model, version: from, fromMs, toMs, nowMs, fits: manifest.preprocessing ?? [], width }
   const { rows } = await listMaturedRows(store, asked, maxRows)
   if (rows.length === 0) return 'no matured rows to compare on'
-  return judgeReturn(differencesOf(rows, champion, await answersOf(deps, target, rows)), target.version)
+  return judgeReturn(differencesOf(rows, champion, await answersBy(deps, target, rows)), target.version)
 }
 
 /** Whether the previous version still gives varied answers (or the one number of them) to the requests of the window. */
@@ -180,7 +180,7 @@ async function compareSpread(
   const { output, profile } = target.manifest
   const place = number === undefined || output.kind !== 'numbers' ? 0 : output.names.indexOf(number)
   const score = answerProfiles(profile)[place]
-  const answers = (await answersOf(deps, target, rows)).filter((each) => each !== null)
+  const answers = (await answersBy(deps, target, rows)).filter((each) => each !== null)
   if (score === undefined || answers.length === 0) return 'no logged rows to compare on'
   const counts = score.counts.map(() => 0)
   const binOf = binner(score)
@@ -216,7 +216,7 @@ async function findTops(
 }
 
 /** The answers of a version to logged rows; null for a row that the version refuses. */
-async function answersOf(
+export async function answersBy(
   { artifacts, config }: Pick<Deps, 'artifacts' | 'config'>,
   target: Version,
   rows: readonly Pick<MaturedRow, 'row'>[],

@@ -22,6 +22,7 @@ const withPredictions: readonly ExpiringTable[] = [
   'reviews',
   'events',
   'shadow_pairs',
+  'failed_requests',
   'tick_counters',
   'feature_counts',
   'erased_requests',

@@ -11,6 +11,7 @@ import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { mayServe, servingVersion, successorOf, type Route } from '../../domain/serving/route.ts'
+import { createFailedRequests, type FailedRequests } from './counters/failed-requests.ts'
 import { createFeatureHistograms } from './counters/feature-histograms.ts'
 import { openCache } from './routing/disk-cache.ts'
 import { createClock, type Clock } from './clock.ts'
@@ -57,6 +58,7 @@ export interface Serving extends Answering {
   features: Pick<FeatureCache, 'counts'>
   waiting(): WaitingCounts
   counters: CounterRegistry
+  failures: FailedRequests
   shadow: Shadow
   lease: Lease
   /** The duration of a renewed lease, in milliseconds. */
@@ -141,6 +143,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const clock = deps.clock ?? createClock()
   const lease: Lease = { until: 0 }
   const counters = createCounterRegistry(clock)
+  const failures = createFailedRequests()
   const shadow = createShadow(counters)
   const runtimes = createRuntimes({ onError: events.trouble, batches: deps.batches })
   const predictionCache = deps.remembered ? createPredictionCache({ entries: deps.remembered }) : undefined
@@ -195,8 +198,8 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     if ((error as { code?: unknown } | undefined)?.code === undefinedTable) lacksSchema = true
     events.trouble(what, error)
   }
-  const erasures = followErasures({ store, replica: replica.id, log, onError })
-  const shared = { clock, lease, routing, shadow, counters, histograms: createFeatureHistograms() }
+  const erasures = followErasures({ store, replica: replica.id, log, failures, onError })
+  const shared = { clock, lease, routing, shadow, counters, failures, histograms: createFeatureHistograms() }
   const running = startReplicaSync({
     ...shared,
     store,

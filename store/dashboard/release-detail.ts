@@ -9,6 +9,8 @@ import type { Verdict } from '../../domain/verdict.ts'
 import type { VersionLineage } from '../../domain/registry/version.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
+import { listFailedRequests, maxFailedRequests } from '../review/failed-requests.ts'
 import type { Database } from '../postgres.ts'
 import type { DriftJudgement } from '../monitoring/drift-judgements.ts'
 import type { StoredDecision } from '../release/decisions.ts'
@@ -185,12 +187,16 @@ export interface ExposedRequest {
   at: string
   instances: number
   latencyUs: number
-  /** Whether an output is not a finite number. */
-  invalid: boolean
+  routingKey?: string
+  /** The error code of a failed request; absent for an answered one. */
+  code?: string
+  message?: string
+  /** The rows of a failed request. */
+  inputs?: FeatureRow[]
 }
 
-/** The logged requests that the candidate served, newest first. A request that failed without outputs is not logged. */
-export const listExposed = (
+/** The requests that the candidate served or failed, newest first. */
+export async function listExposed(
   database: Database,
   {
     id,
@@ -199,11 +205,12 @@ export const listExposed = (
     fromAt,
     toAt,
   }: Pick<ReleaseState, 'id' | 'model' | 'version'> & { fromAt: string; toAt: string },
-) =>
-  rowsFrom(database).list<ExposedRequest>(sql`
-    select id, at, instances, latency_us,
-      exists (select from unnest(outputs) as output where output in ('NaN', 'Infinity', '-Infinity')) as invalid
-    from predictions
+): Promise<ExposedRequest[]> {
+  const answered = await rowsFrom(database).list<ExposedRequest>(sql`
+    select id, at, instances, latency_us, routing_key from predictions
     where model = ${model} and version = ${version} and release_id = ${id} and arm <> 'shadow'
       and at between ${fromAt}::timestamptz - interval '1 minute' and ${toAt}::timestamptz + interval '1 minute'
     order by at desc limit ${maxExposed}`)
+  const failed = await listFailedRequests(database, { model, version, release: id, limit: maxFailedRequests })
+  return [...failed, ...answered].sort((one, other) => (one.at < other.at ? 1 : -1)).slice(0, maxExposed)
+}

@@ -129,12 +129,24 @@ export async function eraseLate(database: Database, id: string): Promise<void> {
     update erasures set counts = ${added()} where id = ${id}`)
 }
 
-/** Removes the subject's values from the feature store and the events of its routing key, including events that belong to every model. */
+/**
+ * Removes the subject's values from the feature store, the failed requests with its values, and the events of its routing key, including
+ * events that belong to every model.
+ */
 export async function eraseRest(database: Database, { id, key }: { id: string; key: string }): Promise<void> {
   await awaitIngestion(database, id)
   await database.query(sql`
     with erasure as materialized (
-      select model, subject_hash, is_number from erasures where id = ${id}
+      select erasures.model, subject_hash, is_number, requests, models.definition ->> 'subject' as subject
+      from erasures join models on models.name = erasures.model where erasures.id = ${id}
+    ), logged as materialized (
+      select version, fits from erasure, lateral (${loggedVersions(sql`erasure.model`)}) as each
+    ), gone_failed as (
+      delete from failed_requests using erasure, logged
+      where failed_requests.model = erasure.model and logged.version = failed_requests.version
+        and (failed_requests.id = any(requests) or belongs_to_subject(${key}, subject_hash, is_number, subject, fits,
+          failed_requests.routing_key, failed_requests.features, failed_requests.instances))
+      returning 1
     ), views as materialized (
       ${subjectViews(sql`select model from erasures where id = ${id}`)}
     ), gone_history as (
@@ -150,6 +162,7 @@ export async function eraseRest(database: Database, { id, key }: { id: string; k
       returning 1
     )
     update erasures set counts = counts || jsonb_build_object(
+      'failed_requests', coalesce((counts ->> 'failed_requests')::bigint, 0) + (select count(*) from gone_failed),
       'feature_values', coalesce((counts ->> 'feature_values')::bigint, 0)
         + (select count(*) from gone_history) + (select count(*) from gone_newest),
       'events', coalesce((counts ->> 'events')::bigint, 0) + (select count(*) from gone_events))

@@ -38,6 +38,7 @@ const forgettable = {
   reviews: sql`case when prediction_time(prediction_id) is null then reviewed_at < before else prediction_id < first_id_at(before) end`,
   events: sql`arrived_at < before`,
   shadow_pairs: sql`at < before`,
+  failed_requests: sql`at < before`,
   // The judge of an open release reads the counters since its start. They name no request, unlike pairs and events.
   tick_counters: sql`tick < before and release_id not in (select id from releases where ended_at is null)`,
   feature_counts: sql`hour < before`,

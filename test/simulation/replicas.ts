@@ -4,6 +4,7 @@
  */
 import { createClock } from '../../api/serving/clock.ts'
 import type { RoutingSnapshot, VersionOrigin } from '../../api/serving/routing/disk-cache.ts'
+import { createFailedRequests } from '../../api/serving/counters/failed-requests.ts'
 import { startReplicaSync } from '../../api/serving/routing/replica-sync.ts'
 import { createRouting, type Lease, type ReplicaRouting } from '../../api/serving/routing/routing.ts'
 import { createKillSwitches } from '../../api/serving/routing/kill-switches.ts'
@@ -122,6 +123,7 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
       routing,
       switches,
       counters,
+      failures: createFailedRequests(),
       leaseMs,
       drills: false,
       replica: { id, host: machine.name, pid: machine.life, url: '', buildId: 'b' },

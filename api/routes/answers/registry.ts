@@ -140,6 +140,25 @@ export const versionAnswer = schemaOfFields(
     signature: textField,
   },
 )
+export const failuresAnswer = schemaOfFields({
+  failures: arrayOf(
+    schemaOfFields(
+      {
+        id: textField,
+        at: timeField,
+        version: textField,
+        arm: textField,
+        replica: textField,
+        code: textField,
+        message: textField,
+        instances: countField,
+        latency_us: countField,
+        inputs: arrayOf(dataField),
+      },
+      { release_id: textField, routing_key: textField },
+    ),
+  ),
+})
 export const comparisonAnswer = dataField
 export const cardAnswer = schemaOfFields({ format: textField, version: textField, model: textField })
 export const importedAnswer = { allOf: [retrainingStartedAnswer, schemaOfFields({ bundle: dataField })] }

@@ -1,6 +1,7 @@
 /** `/v1/versions`: searches, shows and compares registered versions. */
 import {
   comparisonAnswer,
+  failuresAnswer,
   importedAnswer,
   uploadedAnswer,
   versionAnswer,
@@ -8,6 +9,7 @@ import {
 } from '../answers/registry.ts'
 import { z } from 'zod'
 import { findStanding, findVersions } from '../../../store/registry/version-search.ts'
+import { listFailedRequests } from '../../../store/review/failed-requests.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
 import { compareNamed } from '../../services/version-diff.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
@@ -111,6 +113,20 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
         reason: upload.note,
       })
       return { ...started, json: { ...(started.json as object), model, bundle: toWire(bundle) } }
+    },
+  }),
+  defineRoute('get', '/v1/versions/:version/failures', viewers, {
+    summary:
+      'List the newest requests that a version failed, with their inputs, newest first. A sample: a replica keeps at most 50 a second of a version, and a version its newest 1,000.',
+    answers: { 200: 'The failed requests; without inputs where these are larger than 64 KiB' },
+    answerSchema: failuresAnswer,
+    query: z.strictObject({ limit }),
+    async handle({ actor, params, query }) {
+      const id = params['version']!
+      const named = { what: 'version', id, code: 'version_not_found' } as const
+      const { model, version } = await findInScope(actor, named, getVersion(deps.store, id))
+      const failures = await listFailedRequests(deps.store, { model, version, limit: query.limit })
+      return { json: { failures: failures.map((each) => ({ ...toWire(each), inputs: each.inputs })) } }
     },
   }),
   defineRoute('get', '/v1/versions/:version', viewers, {

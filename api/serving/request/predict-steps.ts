@@ -7,13 +7,14 @@ import type { PredictionRecord } from '../../../store/serving/prediction-log.ts'
 import type { FeatureHistograms } from '../counters/feature-histograms.ts'
 import type { Clock } from '../clock.ts'
 import type { RequestSlot } from './request-slot.ts'
-import type { Ids } from '../prediction-ids.ts'
+import { instanceSuffix, type Ids } from '../prediction-ids.ts'
 import { resetWriter, createByteWriter, type ByteWriter } from '../codec/byte-writer.ts'
 import type { PredictionLog } from '../log/prediction-log.ts'
 import type { Protocol, Request } from './protocol.ts'
 import type { Lease } from '../routing/routing.ts'
 import type { Shadow } from '../routing/shadow.ts'
 import { isShadowedRequest, type LiveArm, type RouteTable } from '../routing/route-table.ts'
+import type { FailedRequests } from '../counters/failed-requests.ts'
 import type { CounterRegistry } from '../counters/arm-counters.ts'
 import { injectFault } from '../version/loaded-version.ts'
 
@@ -25,23 +26,55 @@ export interface StepDeps {
   log: PredictionLog
   shadow: Shadow
   counters: CounterRegistry
+  failures: FailedRequests
 }
 
 export type Steps = ReturnType<typeof createSteps>
 
 /** Creates the steps. The slot holds the state of the request, whose id must be the current one. */
 export function createSteps(deps: StepDeps) {
-  const { histograms: bins, clock, ids, lease, log, shadow, counters } = deps
+  const { histograms: bins, clock, ids, lease, log, shadow, counters, failures } = deps
   const writer = createByteWriter()
   const record = emptyRecord(ids)
   const latencyOf = ({ began }: RequestSlot): number => Math.round((clock.now() - began) * 1_000)
 
+  /** Keeps a failed request with its inputs, unless enough of the version wait to be stored. */
+  const keep = (
+    { loaded, arm, counters: { model, release } }: LiveArm,
+    slot: RequestSlot,
+    error: DomainError,
+  ) => {
+    const { version } = loaded
+    if (!failures.takes(version)) return
+    const { input } = slot
+    const numberBytes = input.rows * loaded.columns.numbers * 4
+    failures.add({
+      id: `${ids.prefix()}${instanceSuffix(0)}`,
+      atMs: Math.floor(clock.wall()),
+      model,
+      version,
+      arm,
+      release,
+      code: error.code,
+      message: error.message,
+      routingKey: input.routingKey,
+      instances: input.rows,
+      features: Buffer.concat([
+        input.numberBytes.subarray(0, numberBytes),
+        input.texts.subarray(0, input.textBytes),
+      ]),
+      latencyUs: latencyOf(slot),
+    })
+  }
   /** Counts the failure of a model and returns the error for the response. */
   const failed = (live: LiveArm, slot: RequestSlot, error: unknown): DomainError => {
     const { loaded, arm, counters: armCounters, guard } = live
     if (counters.count(armCounters, latencyOf(slot), slot.key, 'errors')) guard?.count(true)
-    if (isError(error)) return error
-    return new DomainError('internal', `${loaded.version} failed: ${(error as Error).message}`, { arm })
+    const answer = isError(error)
+      ? error
+      : new DomainError('internal', `${loaded.version} failed: ${(error as Error).message}`, { arm })
+    keep(live, slot, answer)
+    return answer
   }
   /** Returns why the outputs are invalid; undefined when they are valid. */
   const issueOf = ({ loaded: { format } }: LiveArm, { input, outputs }: RequestSlot): string | undefined => {
@@ -132,7 +165,9 @@ export function createSteps(deps: StepDeps) {
       if (issue !== undefined) {
         const { version } = arm.loaded
         const what = `${version} returned an invalid prediction: ${issue}`
-        throw new DomainError('output_invalid', what, { version, arm: arm.arm })
+        const error = new DomainError('output_invalid', what, { version, arm: arm.arm })
+        keep(arm, slot, error)
+        throw error
       }
       fill(arm, slot, latencyUs)
       if (!isLogged) log.append(arm.origin, record)

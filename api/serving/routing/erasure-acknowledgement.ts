@@ -8,6 +8,7 @@ import {
   type RequestedErasure,
 } from '../../../store/privacy/erasure-acknowledgements.ts'
 import type { Store } from '../../../store/postgres.ts'
+import type { FailedRequests } from '../counters/failed-requests.ts'
 import type { PredictionLog } from '../log/prediction-log.ts'
 import { startLoop, type Loop } from '../poll-loop.ts'
 
@@ -19,9 +20,10 @@ export function followErasures(deps: {
   store: Store
   replica: string
   log: PredictionLog
+  failures: Pick<FailedRequests, 'waiting'>
   onError: (what: string, error?: unknown) => void
 }): Pick<Loop, 'stop'> {
-  const { store, replica, log } = deps
+  const { store, replica, log, failures } = deps
   let before = new Set<string>()
   return startLoop(
     async () => {
@@ -32,7 +34,8 @@ export function followErasures(deps: {
       if (settled.length === 0) return
       if (!(await log.flush())) return
       const { spooled, spoolBytes } = log.counts()
-      if (spooled === 0 && spoolBytes === 0) await acknowledgeErasures(store, { replica, settled })
+      if (spooled === 0 && spoolBytes === 0 && failures.waiting() === 0)
+        await acknowledgeErasures(store, { replica, settled })
     },
     { everyMs, onError: (error) => deps.onError('erasures were not read', error) },
   )

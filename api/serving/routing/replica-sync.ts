@@ -6,9 +6,11 @@ import { endLease } from '../../../store/serving/replicas.ts'
 import { observePeers, replicaStarted, type PeerReplica } from '../../../store/serving/replica-leases.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
+import { insertFailedRequests } from '../../../store/review/failed-requests.ts'
 import { insertPairs } from '../../../store/release/shadow-pairs.ts'
 import { writeResources } from '../../../store/serving/replica-resources.ts'
 import { isTimeout } from '../../../store/outage.ts'
+import type { FailedRequests } from '../counters/failed-requests.ts'
 import type { FeatureHistograms } from '../counters/feature-histograms.ts'
 import { startLoop, type Loop } from '../poll-loop.ts'
 import type { Meter } from '../counters/process-stats.ts'
@@ -24,6 +26,7 @@ export interface ReplicaDeps extends LeaseDeps, RouteReaderDeps {
   /** Which fields requests may carry. Default: the features of the version that answers. */
   fields?: Pick<RequestFields, 'read'>
   counters: CounterRegistry
+  failures: FailedRequests
   /** Measures the resources of this process. Default: none are reported. */
   meter?: Meter
   /** Called with the other replicas, which a rollback must reach while Postgres is unreachable. */
@@ -115,7 +118,7 @@ export function startReplicaSync(deps: ReplicaDeps) {
   }
 }
 
-function createCountWriter({ store, counters, shadow, histograms, clock, replica }: ReplicaDeps) {
+function createCountWriter({ store, counters, failures, shadow, histograms, clock, replica }: ReplicaDeps) {
   let lastPairs = 0
   return {
     async writeCounts() {
@@ -127,6 +130,7 @@ function createCountWriter({ store, counters, shadow, histograms, clock, replica
         const written = new Set(ticks)
         counters.closed.splice(0, counters.closed.findLastIndex((tick) => written.has(tick)) + 1)
       }
+      await failures.write((rows) => insertFailedRequests(store, { replica: replica.id, rows }))
       if (shadow.pairs.length === 0 || clock.now() - lastPairs < pairsMs) return
       lastPairs = clock.now()
       const pairs = shadow.pairs.slice(0, pairBatchSize)

@@ -17,6 +17,15 @@ import { printStarted, warnOfChangedFile, type StartedReply } from '../lifecycle
 
 type BroughtReply = StartedReply & { artifact: { library: string; unused: string[]; by_place?: string[] } }
 
+interface FailedRequestAnswer {
+  at: string
+  arm: string
+  code: string
+  message: string
+  routing_key?: string
+  inputs: Record<string, unknown>[]
+}
+
 interface VersionPage {
   versions: VersionAnswer[]
   next_cursor?: string
@@ -76,6 +85,28 @@ export const versionsGroup: CommandGroup = {
         const [one, other] = args
         const answer = await api().get<VersionComparison>('/v1/versions/compare', { one, other })
         terminal.answer(answer, comparisonText(terminal, answer, { all: options['all'] === true }))
+      },
+    },
+    {
+      name: 'failures <version-or-model>',
+      summary:
+        'List the newest requests that a version, or the champion of a model, failed, with their inputs',
+      options: [['--limit <n>', 'Number of requests (default: 10)']],
+      examples: ['versions failures iris', 'versions failures iris_v1.0.0 --limit 100 --json'],
+      async run({ terminal, api }, { args, options }) {
+        const version = await versionNamed(api(), String(args[0]))
+        const answer = await api().get<{ failures: FailedRequestAnswer[] }>(
+          path`/v1/versions/${version}/failures`,
+          { limit: 10, ...options },
+        )
+        const text = answer.failures.map(
+          ({ at, arm, code, message, routing_key: key, inputs }) =>
+            `${time(at)}  ${arm}  ${code}${key === undefined ? '' : `  key ${key}`}\n  ${message}\n  ${inputs.length === 0 ? 'its inputs were not kept' : JSON.stringify(inputs)}`,
+        )
+        terminal.answer(
+          answer,
+          text.length === 0 ? `No failed request of ${version} is kept.` : text.join('\n'),
+        )
       },
     },
     {

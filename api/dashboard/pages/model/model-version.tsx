@@ -4,6 +4,7 @@ import { lossSvg } from '../../../../charts/loss.ts'
 import type { ModelCard } from '../../../../domain/registry/model-card.ts'
 import { cardMarkdown } from '../../../../domain/registry/model-card-markdown.ts'
 import { listReleasesOfVersion, type Release } from '../../../../store/release/releases.ts'
+import { listFailedRequests } from '../../../../store/review/failed-requests.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { readCard } from '../../../services/model-card.ts'
@@ -12,6 +13,7 @@ import { Badge, durationText } from '../../components/elements.tsx'
 import { definePage, type PageRequest, type PageElement } from '../../page.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { drawChartSizes, ChartFigure } from '../../components/chart.tsx'
+import { FailedRequestsTable, shownFailedRequests } from '../../components/failed-requests.tsx'
 import { drawImportance, ImportanceSection } from '../../components/importance.tsx'
 import { ModelCrumbs, snapshotHref } from '../../components/links.tsx'
 import { statusTones } from '../../components/version-table.tsx'
@@ -39,8 +41,9 @@ async function versionOf({ store }: ApiDeps, { actor, params }: PageRequest) {
 export const versionPage = definePage({
   async load(deps, ask) {
     const version = await versionOf(deps, ask)
-    const [{ card, source, training }, releases] = await Promise.all([
+    const [{ card, source, training }, failed, releases] = await Promise.all([
       readCard(deps.store, version),
+      listFailedRequests(deps.store, { ...version, limit: shownFailedRequests }),
       listReleasesOfVersion(deps.store, version.version),
     ])
     const rows = gateIntervals(source.evaluation?.report ?? {})
@@ -61,10 +64,10 @@ export const versionPage = definePage({
             lossSvg,
           ),
     ])
-    return { card, releases, importance, gains, loss, training }
+    return { card, failed, releases, importance, gains, loss, training }
   },
   title: ({ card }) => card.version,
-  view: ({ card, releases, importance, gains, loss, training }) => (
+  view: ({ card, failed, releases, importance, gains, loss, training }) => (
     <>
       <ModelCrumbs model={card.model} />
       <h1>
@@ -93,6 +96,12 @@ export const versionPage = definePage({
           </section>
         )}
       </div>
+      {failed.length > 0 && (
+        <section class="card">
+          <h2>Failed requests</h2>
+          <FailedRequestsTable rows={failed} />
+        </section>
+      )}
       <ImportanceSection importance={card.evaluation?.importance} chart={importance} />
       <section class="card">
         <Markdown source={readable(cardMarkdown(withoutShown(card))).replace(/^# .*\n/, '')} />

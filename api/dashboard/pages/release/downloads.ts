@@ -27,7 +27,14 @@ export const downloadPostMortem: Download = async ({ store }, { actor, params })
   return file(postMortem(subject), 'text/markdown', `post-mortem-${state.version}.md`)
 }
 
-/** Returns at most `maxExposed` rows, newest first. */
+/** Quotes what would break a line, and disarms what a spreadsheet would run as a formula. */
+function csvCell(value: string | number | undefined): string {
+  if (typeof value !== 'string') return value === undefined ? '' : String(value)
+  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+}
+
+/** Returns at most `maxExposed` rows, newest first. A failed request has its error code, its message and its inputs. */
 export const downloadExposed: Download = async ({ store }, { actor, params }) => {
   const { state, startedAt, endedAt } = await getReleaseInScope(store, actor!, params['id']!)
   const rows = await listExposed(store, {
@@ -35,10 +42,17 @@ export const downloadExposed: Download = async ({ store }, { actor, params }) =>
     fromAt: startedAt,
     toAt: endedAt ?? new Date().toISOString(),
   })
-  const lines = rows.map(({ id, at, instances, latencyUs, invalid }) =>
-    [id, at, instances, latencyUs, invalid].join(','),
+  const lines = rows.map(({ id, at, instances, latencyUs, routingKey, code, message, inputs }) =>
+    [id, at, instances, latencyUs, routingKey, code, message, inputs && JSON.stringify(inputs)]
+      .map(csvCell)
+      .join(','),
   )
   const more = rows.length === maxExposed ? [`# the newest ${maxExposed} rows`] : []
-  const text = ['prediction_id,at,instances,latency_us,invalid', ...lines, ...more, ''].join('\n')
+  const text = [
+    'prediction_id,at,instances,latency_us,routing_key,failure,message,inputs',
+    ...lines,
+    ...more,
+    '',
+  ].join('\n')
   return file(text, 'text/csv', `exposed-${state.version}.csv`)
 }

@@ -26,10 +26,12 @@ import {
   type StageWatch,
 } from '../../../../store/dashboard/release-detail.ts'
 import { findAnswerEvidence, type AnswerEvidence } from '../../../../store/release/answer-evidence.ts'
+import { listFailedRequests, type VersionFailure } from '../../../../store/review/failed-requests.ts'
 import type { Database } from '../../../../store/postgres.ts'
 import type { Release } from '../../../../store/release/releases.ts'
 import type { Actor } from '../../../auth/authentication.ts'
 import { getReleaseInScope } from '../../../services/release-commands.ts'
+import { shownFailedRequests } from '../../components/failed-requests.tsx'
 
 export interface ReleaseSubject {
   release: Release
@@ -40,6 +42,8 @@ export interface ReleaseSubject {
   watches: StageWatch[]
   drift: ShownDrift[]
   answers: AnswerEvidence
+  /** The newest requests that the candidate failed in this release. */
+  failed: VersionFailure[]
   champion?: Champion
   /** The rollback of the version after this release had promoted it. */
   withdrawal?: Withdrawal
@@ -64,27 +68,30 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
   const release = await getReleaseInScope(store, actor, id)
   const { model, version, baseline } = release.state
   const isOpen = release.endedAt === undefined
-  const [candidate, answers, verdicts, commands, arms, watches, drift, champion, ...now] = await Promise.all([
-    findCandidate(store, version),
-    findAnswerEvidence(store, id),
-    sampleVerdicts(store, { release: id, most: maxVerdicts }),
-    recentCommands(store, { release: id, limit: maxCommands }),
-    sumArms(store, { model, release: id }),
-    listWatches(store, id),
-    lastDrift(store, { model, versions: baseline === undefined ? [version] : [version, baseline] }),
-    findChampion(store, model),
-    readServedShares(store, [model]),
-    isOpen ? listReplicaProgress(store, model) : [],
-    findKillSwitch(store, model),
-    release.outcome === 'promoted' ? findWithdrawals(store, [version]) : undefined,
-    isOpen ? readRequestRate(store, model) : 0,
-  ])
+  const [candidate, answers, failed, verdicts, commands, arms, watches, drift, champion, ...now] =
+    await Promise.all([
+      findCandidate(store, version),
+      findAnswerEvidence(store, id),
+      listFailedRequests(store, { model, version, release: id, limit: shownFailedRequests }),
+      sampleVerdicts(store, { release: id, most: maxVerdicts }),
+      recentCommands(store, { release: id, limit: maxCommands }),
+      sumArms(store, { model, release: id }),
+      listWatches(store, id),
+      lastDrift(store, { model, versions: baseline === undefined ? [version] : [version, baseline] }),
+      findChampion(store, model),
+      readServedShares(store, [model]),
+      isOpen ? listReplicaProgress(store, model) : [],
+      findKillSwitch(store, model),
+      release.outcome === 'promoted' ? findWithdrawals(store, [version]) : undefined,
+      isOpen ? readRequestRate(store, model) : 0,
+    ])
   const [servedOf, followers, flag, withdrawals, rate] = now
   const served = servedOf.get(model)
   return {
     release,
     candidate,
     answers,
+    failed,
     verdicts,
     commands,
     arms,

@@ -5,6 +5,7 @@ import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import type { Recovery } from '../../../../domain/release/state.ts'
 import type { PageElement } from '../../page.ts'
 import { DataTable } from '../../components/elements.tsx'
+import { FailedRequestsTable } from '../../components/failed-requests.tsx'
 import { RunbookLink } from '../operations/alert-card.tsx'
 import type { ReleaseSubject } from './load.ts'
 import { stageRows, type StageArm, type StageRow } from './stages.ts'
@@ -169,6 +170,7 @@ export const RollbackSection = ({
           <a href={`/drills?model=${encodeURIComponent(model)}`}>All drills</a>
         </p>
       )}
+      <FailedRequestsTable rows={subject.failed} />
       <DataTable
         caption="Timeline"
         rows={rollbackSteps(subject, stages)}
