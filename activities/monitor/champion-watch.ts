@@ -35,6 +35,7 @@ import { findModel } from '../../store/registry/models.ts'
 import { alertChampionRollback, rollBackChampion } from '../../store/release/rollback.ts'
 import type { Deps } from '../deps.ts'
 import { issueOfReturn, monitorActor } from './decay.ts'
+import { compareFailing } from './failing-inputs.ts'
 import { activateFallback } from './fallback.ts'
 
 /** How often a new tick is looked for. */
@@ -52,13 +53,11 @@ export type CompareFailing = (
   subject: { model: string; from: string; to: string },
 ) => Promise<FailingComparison>
 
-const keepsNone: CompareFailing = () => Promise.resolve({ rows: 0, formerFailed: 0 })
-
 /** Ends with the signal, and after the decisions that are under way. */
 export async function watchChampions(
   deps: WatchDeps,
   signal: AbortSignal,
-  compare: CompareFailing = keepsNone,
+  compare: CompareFailing = compareFailing,
 ): Promise<void> {
   const { store, log } = deps
   const deciding = new Set<Promise<void>>()
