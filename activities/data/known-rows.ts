@@ -1,6 +1,6 @@
 /** Loads the rows of a model's source that were known at a time into the DuckDB table `known`. */
 import { quotedIdentifier } from '../../domain/sql-text.ts'
-import { failure } from '../../models/define/data/read-values.ts'
+import { conversionError } from '../../models/define/data/read-values.ts'
 import type { ReadBatches } from '../../store/database/cursor.ts'
 import type { Duck } from './duckdb.ts'
 import { explainRows } from './explain-rows.ts'
@@ -104,9 +104,10 @@ function typed(name: string, type: string | undefined): string {
   const column = quotedIdentifier(name)
   if (type === undefined) return column
   const cast = `try_cast(${column} as ${type})`
-  if (type === 'bytea') return `coalesce(try(decode(unhex(substr(${column}, 3)))), ${failure('text', name)})`
+  if (type === 'bytea')
+    return `coalesce(try(decode(unhex(substr(${column}, 3)))), ${conversionError('text', name)})`
   if (type === 'boolean') return cast
-  if (!/^(date|time)/.test(type)) return `coalesce(${cast}, ${failure('number', name)})`
+  if (!/^(date|time)/.test(type)) return `coalesce(${cast}, ${conversionError('number', name)})`
   // DuckDB would read a year before Christ as one after.
-  return `coalesce(case when ${column} not like '% BC' then ${cast} end, ${failure('time', name)})`
+  return `coalesce(case when ${column} not like '% BC' then ${cast} end, ${conversionError('time', name)})`
 }

@@ -16,11 +16,11 @@ export function readAs(kind: DeclaredKind, column: string): string {
   const name = quotedIdentifier(column)
   return kind === 'text'
     ? `cast(${name} as varchar)`
-    : `coalesce(${converted(kind, name)}, ${failure(kind, column)})`
+    : `coalesce(${converted(kind, name)}, ${conversionError(kind, column)})`
 }
 
 /** Returns SQL that raises an error with column, kind and value; null for null. */
-export function failure(kind: DeclaredKind, column: string): string {
+export function conversionError(kind: DeclaredKind, column: string): string {
   const name = quotedIdentifier(column)
   return `case when ${name} is not null then error(concat(${textLiteral(mark)}, ${[textLiteral(column), textLiteral(kind), `left(cast(${name} as varchar), ${maxValueLength})`].map((part) => `${separator}, ${part}`).join(', ')})) end`
 }
