@@ -4,6 +4,8 @@ import type { ErrorCode } from '../domain/errors.ts'
 export const exitCodes = {
   done: 0,
   defect: 1,
+  /** Of `tenure status`. */
+  failing: 1,
   usage: 2,
   unreachable: 3,
   refused: 4,
@@ -16,7 +18,7 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
 
 export const exitCodeHelp = `Exit codes:
   0    success
-  1    a defect in Tenure
+  1    a defect in Tenure; for status, a model that fails
   2    wrong arguments or configuration
   3    the API, Postgres or Temporal does not respond
   4    refused: not allowed, not in this state, not valid

@@ -9,6 +9,8 @@ export interface ModelAnswer {
   about?: string
   champion?: { version: string; since: string }
   open_release?: string
+  /** The requests of all arms in the last minute, and whether more of them failed than the limit of the model permits. */
+  last_minute?: { requests: number; failed: number; is_failing: boolean }
   /** Why the last window of the monitor did not measure quality. */
   quality_unmeasured?: string
   /** The slices, groups and the business metric that it could not determine, each with the reason. */

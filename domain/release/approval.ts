@@ -47,7 +47,7 @@ export const isSamePerson = (one: Person, other: Person): boolean =>
   one.by === other.by || (one.key !== undefined && one.key === other.key)
 
 /**
- * Why a release that awaits approval can never be released; undefined while it can. Another evaluation of the version can still be approved;
+ * Why a release that waits for approval can never be released; undefined while it can. Another evaluation of the version can still be approved;
  * another champion needs another evaluation, which only a retraining makes.
  */
 export function lostBasis(state: ReleaseState, standing: ReleaseBasis): string | undefined {
@@ -65,7 +65,7 @@ const issuesOf = ({ version, baseline: champion, digests }: ReleaseState, standi
 const isReevaluated = ({ kind }: BasisIssue, { evaluation }: ReleaseBasis): boolean =>
   kind === 'evaluation' && evaluation !== undefined
 
-/** Ends a release that awaits approval because its basis is gone. */
+/** Ends a release that waits for approval because its basis is gone. */
 export const endUnfounded = (state: ReleaseState, atMs: number, lost: string): ReleaseState =>
   end(voided(state, lost), atMs, 'superseded', lost)
 

@@ -30,12 +30,12 @@ export interface Watched {
   limit?: number
   /** Absent when this version has not been judged since it became champion. */
   state?: WatchState
-  /** The ticks that are not judged yet, the oldest first. */
+  /** The ticks that are still to be judged, the oldest first. */
   ticks: WatchedTick[]
 }
 
 /**
- * The champions with ticks that are not judged yet. A champion that is the candidate of an open release is left to the judge of that
+ * The champions with ticks that are still to be judged. A champion that is the candidate of an open release is left to the judge of that
  * release. Ticks of more than an hour ago are evidence of the past.
  */
 export const listWatched = (database: Database) =>
@@ -94,7 +94,7 @@ export async function storeWatched(database: Database, judged: readonly Judged[]
       decided_at = case when watch.version = excluded.version and excluded.is_failing then watch.decided_at end`)
 }
 
-/** A failing champion that awaits a decision, or another one ten minutes after it was kept. */
+/** A failing champion that needs a decision, or another one ten minutes after it was kept. */
 export interface FailingChampion {
   model: string
   version: string

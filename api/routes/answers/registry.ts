@@ -17,10 +17,12 @@ import {
 } from './fields.ts'
 
 const model = { name: textField, synced_at: timeField }
+const minuteOfModel = schemaOfFields({ requests: countField, failed: countField, is_failing: flagField })
 const championOfModel = {
   about: textField,
   champion: schemaOfFields({ version: textField, since: timeField }, { release_id: textField }),
   open_release: textField,
+  last_minute: minuteOfModel,
   quality_unmeasured: textField,
   parts_unmeasured: arrayOf(textField),
 }

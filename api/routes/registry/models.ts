@@ -7,6 +7,8 @@ import {
   trafficAnswer,
 } from '../answers/registry.ts'
 import { z } from 'zod'
+import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
+import { isMinuteFailing } from '../../../domain/sequential/champion-watch.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import { readFeatureCounts } from '../../services/registry/feature-counts.ts'
 import { readRecordedTraffic } from '../../services/registry/recorded-traffic.ts'
@@ -17,6 +19,7 @@ import { listUnmeasured } from '../../../store/monitoring/monitor-windows.ts'
 import { listListedModels } from '../../../store/maintenance/duties.ts'
 import { getModel, type StoredModel } from '../../../store/registry/models.ts'
 import type { Store } from '../../../store/postgres.ts'
+import { readLastMinute } from '../../../store/registry/champion-watch.ts'
 import { listOpenReleaseIds } from '../../../store/release/releases.ts'
 import { findRollbackSubject } from '../../../store/release/rollback.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
@@ -131,14 +134,17 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
 /** Reads all models at once: one statement each would wait for a connection where there are many. */
 async function summariesOf(store: Store, models: readonly StoredModel[]) {
   const names = models.map(({ name }) => name)
-  const [champions, releases, windows] = await Promise.all([
+  const [champions, releases, windows, minutes] = await Promise.all([
     listChampions(store, names).then(byModel),
     listOpenReleaseIds(store, names).then(byModel),
     listUnmeasured(store, names).then(byModel),
+    readLastMinute(store, names),
   ])
   return models.map(({ name, definition, syncedAt }) => {
     const champion = champions.get(name)
     const unmeasured = windows.get(name)
+    const minute = minutes.get(name) ?? { requests: 0, failed: 0 }
+    const { errorAlarm } = completeMonitorPolicy(definition.monitor).service
     return {
       name,
       about: definition.about,
@@ -148,6 +154,7 @@ async function summariesOf(store: Store, models: readonly StoredModel[]) {
         release_id: champion.releaseId,
       },
       open_release: releases.get(name)?.id,
+      last_minute: { ...minute, is_failing: isMinuteFailing(minute, errorAlarm) },
       quality_unmeasured: unmeasured?.quality,
       parts_unmeasured: unmeasured?.parts ?? [],
       synced_at: syncedAt,

@@ -52,9 +52,22 @@ export const unmeasuredLines = (
     ...parts.map((part) => `\n${name}: not measured in use: ${prose(part)}`),
   ])
 
+/** One line for each model that fails: by its last minute, or by the alert of its champion, which ends only by good requests. */
+function failingModels(models: readonly ModelAnswer[], alerts: readonly AlertAnswer[]): string[] {
+  const alerted = new Set(alerts.flatMap(({ kind, model }) => (kind === 'champion_failing' ? [model] : [])))
+  return models.flatMap(({ name, champion, last_minute: minute }) =>
+    minute?.is_failing === true || alerted.has(name)
+      ? [
+          `${name} fails: ${minute === undefined || minute.requests === 0 ? 'no request in the last minute' : `${minute.failed} of ${minute.requests} requests failed in the last minute`}${champion === undefined ? '' : ` (${champion.version})`}`,
+        ]
+      : [],
+  )
+}
+
 export const statusCommand: CommandSpec = {
   name: 'status',
-  summary: 'Show health, live versions, alerts and pending approvals; exit code 3 if not ready',
+  summary:
+    'Show health, live versions, alerts and pending approvals; exit code 3 if not ready, 1 while a model fails',
   examples: ['status', 'status --json'],
   async run({ terminal, api }) {
     const client = api()
@@ -73,9 +86,11 @@ export const statusCommand: CommandSpec = {
       '/v1/kill-switches',
     )
     const { paint } = terminal
+    const failing = failingModels(models, alerts)
     const lines = [
-      `${client.url} ${ready.ok ? paint('green', 'ready') : paint('yellow', `not ready: ${orDash(String('detail' in ready ? ready.detail : ''))}`)}`,
+      `${client.url} ${ready.ok ? (failing.length === 0 ? paint('green', 'ready') : 'ready') : paint('yellow', `not ready: ${orDash(String('detail' in ready ? ready.detail : ''))}`)}`,
       ...(isDatabaseDown(ready) ? [paint('yellow', ready.database.detail)] : []),
+      ...failing.map((text) => paint('red', `✗ ${text}`)),
       ...alertLines(terminal, alerts, client.url),
       ...switches
         .filter(({ serve }) => serve !== 'normal')
@@ -93,6 +108,8 @@ export const statusCommand: CommandSpec = {
             model: 'name',
             champion: (each) => each.champion?.version,
             'since (UTC)': (each) => time(each.champion?.since),
+            'failed (last min)': ({ last_minute: minute }) =>
+              minute === undefined || minute.requests === 0 ? '–' : `${minute.failed} of ${minute.requests}`,
           }),
       ...(models.length > maxModels
         ? [paint('dim', `${maxModels} of ${models.length} models: tenure models`)]
@@ -103,6 +120,7 @@ export const statusCommand: CommandSpec = {
       { url: client.url, ready, models, kill_switches: switches, releases, alerts },
       lines.join('\n'),
     )
-    return ready.ok ? exitCodes.done : exitCodes.unreachable
+    if (!ready.ok) return exitCodes.unreachable
+    return failing.length === 0 ? exitCodes.done : exitCodes.failing
   },
 }

@@ -126,7 +126,7 @@ export const badModelFiles: BadModelFile[] = [
     [
       "train: a function is required, or python('train.py'), command(['Rscript', 'train.R']) or queue('gpu')",
       'label: yesNo(…), oneOf(…), quantity(…), quantities(…) or quantiles(…) is required, not "species"',
-      'source: csv(…), parquet(…), postgres(…) or served(…) is required, not "models/data/iris.csv"',
+      'source: csv(…), parquet(…), postgres(…), program(…) or served(…) is required, not "models/data/iris.csv"',
       'split: byTime(…), random(…) or stratified(…) is required, not 0.3',
       'evaluation: an object such as { floors: { auc: 0.8 } } is required, not 0.9',
       'release: canary(…), direct() or another strategy is required, not "direct"',

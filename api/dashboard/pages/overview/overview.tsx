@@ -2,6 +2,7 @@
 import { listOpenAlerts } from '../../../../store/dashboard/alert-list.ts'
 import { listOverviewRows, readFleet, readTraffic } from '../../../../store/dashboard/overview.ts'
 import { listModelHistory, listRecentChanges } from '../../../../store/dashboard/model-history.ts'
+import { readLastMinute } from '../../../../store/registry/champion-watch.ts'
 import { listReleases } from '../../../../store/release/releases.ts'
 import { listQueued } from '../../../../store/release/release-queue.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
@@ -44,9 +45,14 @@ export const overviewPage = definePage({
       }),
     ])
     const releaseOf = new Map(open.map((release) => [release.state.model, release]))
+    const minutes = await readLastMinute(
+      store,
+      rows.map(({ model }) => model),
+    )
     const models = rows.map((row) => ({
       row,
       traffic: traffic.get(row.model),
+      minute: minutes.get(row.model),
       release: releaseOf.get(row.model),
       alerts: alerts.filter(({ model }) => model === row.model).length,
     }))

@@ -7,12 +7,17 @@ import type { Release } from '../../../../store/release/releases.ts'
 import type { PageElement } from '../../page.ts'
 import { needsCommand, sentenceCase } from '../../labels.ts'
 import { durationText, type Tone } from '../../components/elements.tsx'
-import { counted } from '../../../../domain/figures.ts'
+import { counted, percentText } from '../../../../domain/figures.ts'
+import { isMinuteFailing, minuteText, type LastMinute } from '../../../../domain/sequential/champion-watch.ts'
 import { sumOf } from '../../../../domain/statistics/distributions.ts'
 import { changeCount, changeText } from './changes.tsx'
 
 interface Seen {
-  models: readonly { row: OverviewRow; traffic?: RecentTraffic | undefined }[]
+  models: readonly {
+    row: OverviewRow
+    traffic?: RecentTraffic | undefined
+    minute?: LastMinute | undefined
+  }[]
   open: readonly Release[]
   waiting: readonly QueuedRelease[]
   alerts: readonly Alert[]
@@ -23,22 +28,34 @@ interface Seen {
 /** A model whose share of failed requests is higher is at risk. */
 const maxFailedShare = 0.01
 
+interface Risk {
+  text: string
+  tone: Tone
+  /** How many findings it stands for. Default: 1. */
+  count?: number
+}
+
 /** Returns the reasons why models are at risk, the worst first. */
-export function risksOf({ models, alerts }: Pick<Seen, 'models' | 'alerts'>): { text: string; tone: Tone }[] {
-  const risks: { text: string; tone: Tone }[] = []
-  for (const { row, traffic } of models) {
+export function risksOf({ models, alerts }: Pick<Seen, 'models' | 'alerts'>): Risk[] {
+  const risks: Risk[] = []
+  for (const { row, traffic, minute } of models) {
     const add = (tone: Tone, what: string) => risks.push({ tone, text: `${row.model}: ${what}` })
     if (row.serve !== 'normal') add('bad', `pinned to ${row.serve}`)
     if (row.quality?.level === 'lost') add('bad', 'quality lost')
     const total = sumOf(traffic?.requests ?? [])
-    if (traffic !== undefined && total > 0 && traffic.bad / total > maxFailedShare)
-      add('bad', 'requests fail')
+    if (minute !== undefined && isMinuteFailing(minute, maxFailedShare)) add('bad', minuteText(minute))
+    else if (traffic !== undefined && total > 0 && traffic.bad / total > maxFailedShare)
+      add('warn', `${percentText(traffic.bad / total)} of the recent requests failed, not in the last minute`)
     if (row.drift?.level === 'alarm') add('bad', 'drift alarm')
     if (row.drift?.level === 'warn') add('warn', 'drift warning')
   }
   const critical = alerts.filter(({ severity }) => severity === 'critical').length
   if (critical > 0)
-    risks.unshift({ tone: 'bad', text: `${critical} critical ${critical === 1 ? 'alert' : 'alerts'}` })
+    risks.unshift({
+      count: critical,
+      tone: 'bad',
+      text: `${critical} critical ${critical === 1 ? 'alert' : 'alerts'}`,
+    })
   return risks.toSorted((one, other) => Number(other.tone === 'bad') - Number(one.tone === 'bad'))
 }
 
@@ -46,6 +63,21 @@ export function risksOf({ models, alerts }: Pick<Seen, 'models' | 'alerts'>): { 
 const firstOf = (texts: readonly string[], none: string): string => {
   const [first, ...rest] = texts
   return first === undefined ? none : rest.length === 0 ? first : `${first} and ${rest.length} more`
+}
+
+/** What is known to be within limits; names what was not measured. */
+export function calmText(models: Seen['models']): string {
+  const champions = models.filter(({ row }) => row.champion !== undefined)
+  if (champions.length === 0) return 'No version serves yet'
+  const isAsked = champions.some(({ minute }) => minute !== undefined && minute.requests > 0)
+  const errors = isAsked ? 'No errors above the limits in the last minute' : 'No requests in the last minute'
+  const unmeasured = [
+    ...(champions.some(({ row }) => row.drift === undefined) ? ['drift'] : []),
+    ...(champions.some(({ row }) => row.quality === undefined) ? ['quality'] : []),
+  ]
+  if (unmeasured.length === 0) return `${errors}; drift and quality within limits`
+  const share = champions.length === 1 ? '' : ' for every model'
+  return `${errors}; ${unmeasured.join(' and ')} not measured yet${share}`
 }
 
 export const OverviewSummary = (seen: Seen): PageElement => {
@@ -91,11 +123,13 @@ export const OverviewSummary = (seen: Seen): PageElement => {
         </span>
       </Answer>
       <Answer href="#alerts" name="At risk" tone={risks[0]?.tone ?? 'good'}>
-        <strong>{risks.length === 0 ? 'Nothing' : counted(risks.length, 'finding')}</strong>
+        <strong>
+          {risks.length === 0 ? 'Nothing' : counted(sumOf(risks.map(({ count = 1 }) => count)), 'finding')}
+        </strong>
         <span class="quiet small">
           {firstOf(
             risks.map(({ text }) => text),
-            'Drift, quality and errors are within limits',
+            calmText(models),
           )}
         </span>
       </Answer>

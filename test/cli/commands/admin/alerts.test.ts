@@ -17,6 +17,7 @@ const alert = {
 }
 /** Newer than the alert above. */
 let warnings: object[] = []
+let models: object[] = []
 let server: Server
 let url: string
 const asked: string[] = []
@@ -33,7 +34,7 @@ beforeAll(async () => {
       const lists = {
         kill_switches,
         alerts: [...warnings, alert].slice(0, limit),
-        models: [],
+        models,
         releases: [drill],
       }
       response.end(JSON.stringify(request.method === 'GET' ? lists : alert))
@@ -80,4 +81,33 @@ it('an alert that is older than a hundred warnings is listed, and is the first o
   expect(status.out).toContain('iris: pinned to champion by ada since 2026-03-01 12:00:00 UTC: slow')
   expect(status.out).not.toContain('rain')
   expect(status.out).toContain('rel_1 iris_v0.0.1: shadow (drill: bad), 10 %')
+})
+
+it.each([
+  [
+    'is 0 while the requests of the last minute succeed',
+    { requests: 400, failed: 3, is_failing: false },
+    'warning',
+    0,
+  ],
+  [
+    'is 1 while too many requests of the last minute fail',
+    { requests: 400, failed: 196, is_failing: true },
+    'warning',
+    1,
+  ],
+  [
+    'is 1 while the alert of a failing champion is open',
+    { requests: 0, failed: 0, is_failing: false },
+    'critical',
+    1,
+  ],
+] as const)('the exit code of the status %s', async (_, last_minute, severity, code) => {
+  models = [{ name: 'iris', champion: { version: 'iris_v1.0.0', since: alert.raised_at }, last_minute }]
+  if (severity === 'critical') warnings = [{ ...alert, severity, kind: 'champion_failing' }]
+  const status = await runCommand([statusCommand], ['status', '--url', url])
+  models = []
+  warnings = []
+  expect(status.code).toBe(code)
+  expect(/iris fails: .*\(iris_v1\.0\.0\)/.test(status.out)).toBe(code === 1)
 })
