@@ -454,7 +454,7 @@ describe('an approver', () => {
       /# Post-mortem: .* rolled back\n[^]*## What was seen\n\nrolled back by anna: because of Roll back\n/,
     )
     expect((await (await file('exposed.csv')).text()).split('\n')[0]).toBe(
-      'prediction_id,at,instances,latency_us,invalid',
+      'prediction_id,at,instances,latency_us,routing_key,failure,message,inputs',
     )
     expect(anna.problems).toEqual([])
     await anna.close()
