@@ -64,6 +64,18 @@ const subject = {
     arm(6, 'm_v1.0.0', 'champion', 400, 0),
   ],
   watches: [{ stage: 'canary', stageIndex: 1, watchedMs: 60 }],
+  failed: [
+    {
+      id: '0197',
+      at: '2026-01-01T00:00:24Z',
+      arm: 'canary',
+      code: 'output_invalid',
+      message: 'it returned an invalid prediction',
+      routingKey: 'ann <i>',
+      instances: 2,
+      inputs: [{ size: 1.5 }],
+    },
+  ],
   drift: [],
   answers: {},
   behind: [],
@@ -444,6 +456,9 @@ describe('a rollback', () => {
     )
     expect(html).toContain('/releases/rel_1/post-mortem.md')
     expect(html).toContain('/releases/rel_1/exposed.csv')
+    expect(html).toContain('it returned an invalid prediction')
+    expect(html).toContain('ann &lt;i&gt;')
+    expect(html).toContain('{&quot;size&quot;:1.5} and 1 more')
     expect(html).toContain('/compare?one=m_v1.0.0&amp;other=m_v1.1.0')
     expect(html).toContain('tenure retrain m')
     expect(html).not.toContain('<b>')
