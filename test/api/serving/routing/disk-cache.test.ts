@@ -253,7 +253,7 @@ describe('the disk cache of routes', () => {
       keys: keyPlacesOf(fixture.artifactRoot),
     })
     expect(() => replica.ask(model, request())).toThrow(expect.objectContaining({ code: 'not_ready' }))
-    expect(readiness(replica)).toMatch(new RegExp(`no version of ${model} can be served`))
+    expect(readiness(replica)).toMatch(new RegExp(`can serve no version of ${model}`))
   })
 
   it('has the newest route of each model, and all fields of requests, when several processes share a disk', async () => {
