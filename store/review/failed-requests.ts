@@ -86,8 +86,8 @@ export const listFailedRequests = (
       from failed_requests left join versions on versions.version = failed_requests.version
       where failed_requests.model = ${model} and failed_requests.version = ${version}
         ${release === undefined ? empty : sql`and release_id = ${release} and arm <> 'shadow'`}
-      order by at desc limit ${limit}
-    ) as newest order by at desc`)
+      order by at desc, id desc limit ${limit}
+    ) as newest order by at desc, id desc`)
 
 /** Of a request with more instances, the first ones are read. */
 const maxInstancesShown = 20

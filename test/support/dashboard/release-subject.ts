@@ -23,6 +23,7 @@ export const subjectOf = (state: ReleaseState, more: object = {}): ReleaseSubjec
     watches: [],
     drift: [],
     answers: {},
+    failed: [],
     behind: [],
     rate: 1,
     nowMs: Date.parse(releaseTime(30)),
