@@ -17,9 +17,7 @@ import { monitorWorkflowId } from '../../workflows/messages.ts'
 import { insertModel, type Registry } from '../support/release/candidates.ts'
 import { startCore, type Core } from '../support/release/core.ts'
 import { liveThrough } from '../support/serving/outcome-rows.ts'
-import { openingState, type ReleaseId } from '../../domain/release/state.ts'
-import { insertRelease } from '../../store/release/releases.ts'
-import { releaseFacts, releasePolicy as release } from '../support/release/releases.ts'
+import { releasePolicy as release } from '../support/release/releases.ts'
 import { ownServers, uniqueName } from '../support/servers/servers.ts'
 import { until } from '../support/serving/serving-fixture.ts'
 
@@ -192,16 +190,6 @@ describe('a monitor', () => {
     expect(await serves()).toBe(earlier)
     const isTold = async () => (await openAlerts()).some(({ kind }) => kind === 'champion_rolled_back')
     expect(await isTold()).toBe(true)
-    // A release promotes a version.
-    const id: ReleaseId = `rel_${uniqueName('r')}`
-    const facts = { ...releaseFacts, id, model, version, baseline: version }
-    await insertRelease(store, { state: openingState(facts, 0), workflowId: 'w', runId: 'r' })
-    await store.query(sql`
-      update releases set stage = 'ended', outcome = 'promoted', ended_at = now() where id = ${id}`)
-    await store.query(
-      sql`update champions set release_id = ${id}, since = clock_timestamp() where model = ${model}`,
-    )
-    await until(async () => !(await isTold()), 'the end of the alert')
     await handle().terminate('the end')
   })
 

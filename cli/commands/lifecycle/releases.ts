@@ -34,7 +34,7 @@ const releaseColumns: Columns<ReleaseAnswer> = {
   release: 'id',
   version: 'version',
   outcome: ({ outcome, withdrawn_at: at }, terminal) =>
-    at === undefined ? coloured(terminal, outcome) : terminal.paint('red', 'withdrawn since'),
+    at === undefined ? coloured(terminal, outcome) : terminal.paint('red', 'promoted, rolled back'),
   stage: releaseStage,
   serves: (each) => servesText(each),
   'started (UTC)': (each) => time(each.started_at),
