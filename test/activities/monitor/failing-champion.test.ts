@@ -10,20 +10,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { listAlerts } from '../../store/monitoring/alerts.ts'
-import { findChampion, markKnownGood, moveChampion } from '../../store/registry/champions.ts'
-import { writeFaults } from '../../store/serving/replicas.ts'
-import { findRouting, writeRoute } from '../../store/serving/routing.ts'
-import { insertModel, type Registry } from '../support/release/candidates.ts'
-import { releasePolicy } from '../support/release/releases.ts'
-import { seatChampion } from '../support/serving/seed-champion.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { findChampion, markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
+import { writeFaults } from '../../../store/serving/replicas.ts'
+import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
+import { insertModel, type Registry } from '../../support/release/candidates.ts'
+import { releasePolicy } from '../../support/release/releases.ts'
+import { seatChampion } from '../../support/serving/seed-champion.ts'
 import {
   startCallers,
   startRealSystem,
   type Callers,
   type RealSystem,
-} from '../support/servers/system-fixture.ts'
-import { until } from '../support/serving/serving-fixture.ts'
+} from '../../support/servers/system-fixture.ts'
+import { until } from '../../support/serving/serving-fixture.ts'
 
 const model = 'pulse'
 const told: string[] = []
