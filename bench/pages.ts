@@ -31,7 +31,7 @@ const firstPaint = `new Promise((resolve) => {
 })`
 
 await withServers(async (servers) => {
-  const dashboard = await openDashboard(servers)
+  const dashboard = await openDashboard(servers, { model: 'late-trains' })
   const browser = await startBrowser()
   try {
     const { store } = dashboard.core

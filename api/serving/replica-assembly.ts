@@ -198,7 +198,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     if ((error as { code?: unknown } | undefined)?.code === undefinedTable) lacksSchema = true
     events.trouble(what, error)
   }
-  const erasures = followErasures({ store, replica: replica.id, log, failures, onError })
+  const erasures = followErasures({ store, replica: replica.id, log, failures, clock, onError })
   const shared = { clock, lease, routing, shadow, counters, failures, histograms: createFeatureHistograms() }
   const running = startReplicaSync({
     ...shared,

@@ -160,9 +160,9 @@ function calmOf(
   return { evidence, sinceMs: calm === 0 ? endMs : calmSinceMs }
 }
 
-/** How the former version answered the last failing requests; no rows where the policy keeps no inputs. */
+/** How the former version answered the last failing requests; none where the policy keeps no inputs. */
 export interface FailingComparison {
-  rows: number
+  requests: number
   formerFailed: number
 }
 
@@ -171,16 +171,17 @@ export interface FailingComparison {
  * fault, and a rollback would help no caller.
  */
 export function judgeFormer(
-  { rows, formerFailed }: FailingComparison,
+  { requests, formerFailed }: FailingComparison,
   { to, callers }: { to: string; callers: number },
 ): { isBetter: boolean; isAlike: boolean; message: string } {
-  const failedAt = `${to} fails at ${groupedDigits(formerFailed)} of the ${groupedDigits(rows)} last failing requests`
-  const evidence = pairedEvidence(rows - formerFailed, formerFailed) ?? 0
-  if (rows > 0 && evidence >= Math.log(1 / pairedAlpha))
+  const failedAt = `${to} fails at ${groupedDigits(formerFailed)} of the ${groupedDigits(requests)} last failing requests`
+  const evidence = pairedEvidence(requests - formerFailed, formerFailed) ?? 0
+  if (requests > 0 && evidence >= Math.log(1 / pairedAlpha))
     return { isBetter: true, isAlike: false, message: failedAt }
-  if (2 * formerFailed > rows) return { isBetter: false, isAlike: true, message: `${failedAt} too` }
+  if (2 * formerFailed > requests) return { isBetter: false, isAlike: true, message: `${failedAt} too` }
   const isBetter = callers >= severalCallers
-  const kept = rows === 0 ? 'no failing request is kept' : `too few failing requests are kept: ${rows}`
+  const kept =
+    requests === 0 ? 'no failing request is kept' : `too few failing requests are kept: ${requests}`
   const message = isBetter
     ? `${kept}, and ${callers} callers failed in one tick`
     : `${kept}, and at most ${callers} of ${severalCallers} callers failed in one tick`

@@ -1,11 +1,15 @@
 /** Stores the newest requests that each version failed, with their inputs, and reads them. */
 import sql, { empty } from 'sql-template-tag'
+import { shown } from '../../domain/postgres-text.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 /** The newest failed requests that are kept of a version. */
 export const maxFailedRequests = 1_000
+
+/** The message of a model may have any length, and characters that Postgres cannot store. */
+const maxMessageLength = 1_000
 
 /** One failed request, as a replica keeps it until it is stored. */
 export interface FailedRequestRecord {
@@ -38,7 +42,7 @@ export async function insertFailedRequests(
     from unnest(${column(({ id }) => id)}::uuid[], ${column(({ atMs }) => atMs)}::float8[],
       ${column(({ model }) => model)}::text[], ${column(({ version }) => version)}::text[],
       ${column(({ arm }) => arm)}::text[], ${column(({ release }) => release ?? null)}::text[],
-      ${column(({ code }) => code)}::text[], ${column(({ message }) => message)}::text[],
+      ${column(({ code }) => code)}::text[], ${column(({ message }) => shown(message, maxMessageLength))}::text[],
       ${column(({ routingKey }) => routingKey ?? null)}::text[], ${column(({ instances }) => instances)}::integer[],
       ${column(({ features }) => features.toString('base64'))}::text[],
       ${column(({ latencyUs }) => latencyUs)}::integer[]

@@ -25,8 +25,8 @@ export const FailedRequestsTable = ({ rows }: { rows: readonly VersionFailure[] 
       empty=""
       columns={[
         { head: 'Time', names: true, cell: ({ at }) => <Time at={at} /> },
-        { head: 'Arm', cell: ({ arm }) => arm },
-        { head: 'Failure', cell: ({ code, message }) => <span title={code}>{message}</span> },
+        { head: 'Arm, replica', cell: ({ arm, replica }) => `${arm}, ${replica}` },
+        { head: 'Failure', cell: ({ code, message }) => `${code}: ${message}` },
         { head: 'Routing key', cell: ({ routingKey }) => routingKey ?? '–' },
         { head: 'Inputs', cell: (row) => <code>{inputsText(row)}</code> },
       ]}

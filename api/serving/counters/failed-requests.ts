@@ -6,7 +6,7 @@ import type { FailedRequestRecord } from '../../../store/review/failed-requests.
 
 export type FailedRequests = ReturnType<typeof createFailedRequests>
 
-/** Of a version, between two writes; the later ones are left out. */
+/** Of a version, until they are stored; the later ones are left out. */
 const maxOfVersion = 50
 /** The maximum number of bytes of inputs that wait while Postgres is away; the oldest requests are then left out. */
 const maxBytes = 4_194_304
@@ -17,27 +17,28 @@ export function createFailedRequests() {
   let rows: FailedRequestRecord[] = []
   let bytes = 0
   const waiting = new Map<string, number>()
+  const count = ({ version, features }: FailedRequestRecord, by: 1 | -1): void => {
+    waiting.set(version, (waiting.get(version) ?? 0) + by)
+    bytes += by * features.byteLength
+  }
   return {
     /** Whether a failed request of the version is still kept before the next write. */
     takes: (version: string): boolean => (waiting.get(version) ?? 0) < maxOfVersion,
     add(row: FailedRequestRecord): void {
-      waiting.set(row.version, (waiting.get(row.version) ?? 0) + 1)
       const kept = row.features.byteLength > maxInputBytes ? { ...row, features: Buffer.alloc(0) } : row
       rows.push(kept)
-      bytes += kept.features.byteLength
-      while (bytes > maxBytes) bytes -= rows.shift()!.features.byteLength
+      count(kept, 1)
+      while (bytes > maxBytes) count(rows.shift()!, -1)
     },
-    /** The number of requests that wait. */
-    waiting: (): number => rows.length,
+    /** The number of requests that wait and failed before a time of the replica's wall clock. */
+    waiting: (beforeMs = Infinity): number => rows.filter(({ atMs }) => atMs < beforeMs).length,
     /** Passes the waiting requests to `store`, and keeps them when it fails. */
     async write(store: (rows: readonly FailedRequestRecord[]) => Promise<void>): Promise<void> {
-      waiting.clear()
       if (rows.length === 0) return
-      const taken = rows
-      await store(taken)
-      const written = new Set(taken)
-      rows = rows.filter((row) => !written.has(row))
-      bytes = rows.reduce((sum, { features }) => sum + features.byteLength, 0)
+      const taken = new Set(rows)
+      await store([...taken])
+      for (const row of rows) if (taken.has(row)) count(row, -1)
+      rows = rows.filter((row) => !taken.has(row))
     },
   }
 }

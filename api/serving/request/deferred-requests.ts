@@ -73,8 +73,14 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
     abandoned++
     if (slot.order.begunMs > 0)
       void running?.then(
-        () => steps.countOnly(arm, slot),
-        (failure: unknown) => steps.failed(arm, slot, failure),
+        () => {
+          ids.use(slot.id)
+          steps.countOnly(arm, slot)
+        },
+        (failure: unknown) => {
+          ids.use(slot.id)
+          steps.failed(arm, slot, failure)
+        },
       )
     return error
   }

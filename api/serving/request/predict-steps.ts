@@ -84,10 +84,18 @@ export function createSteps(deps: StepDeps) {
     }
     return undefined
   }
-  const count = (arm: LiveArm, slot: RequestSlot, latencyUs: number, issue: string | undefined): void => {
+  /** Counts an answer, and keeps the request of an invalid one. Returns its error. */
+  const count = (live: LiveArm, slot: RequestSlot, latencyUs: number, issue: string | undefined) => {
     const bad = issue === undefined ? undefined : 'invalid'
-    const isBad = counters.count(arm.counters, latencyUs, slot.key, bad, slot.outputs)
-    if (issue === undefined || isBad) arm.guard?.count(isBad)
+    const isBad = counters.count(live.counters, latencyUs, slot.key, bad, slot.outputs)
+    if (issue === undefined || isBad) live.guard?.count(isBad)
+    if (issue === undefined) return undefined
+    const { arm, loaded } = live
+    const { version } = loaded
+    const what = `${version} returned an invalid prediction: ${issue}`
+    const error = new DomainError('output_invalid', what, { version, arm })
+    keep(live, slot, error)
+    return error
   }
   const fill = ({ loaded }: LiveArm, slot: RequestSlot, latencyUs: number): PredictionRecord => {
     const { input, outputs } = slot
@@ -129,7 +137,8 @@ export function createSteps(deps: StepDeps) {
     issueOf,
     write,
     /** Counts a prediction that is not sent. */
-    countOnly: (arm: LiveArm, slot: RequestSlot) => count(arm, slot, latencyOf(slot), issueOf(arm, slot)),
+    countOnly: (arm: LiveArm, slot: RequestSlot) =>
+      void count(arm, slot, latencyOf(slot), issueOf(arm, slot)),
     /** Returns the row for the log, valid until the next call. */
     recordOf: (arm: LiveArm, slot: RequestSlot) => fill(arm, slot, latencyOf(slot)),
     /** Runs the network, or starts it. A failure here counts against the model and not the caller. */
@@ -161,14 +170,8 @@ export function createSteps(deps: StepDeps) {
       const issue = issueOf(arm, slot)
       if (issue === undefined) write(protocol, arm, slot)
       const latencyUs = latencyOf(slot)
-      count(arm, slot, latencyUs, issue)
-      if (issue !== undefined) {
-        const { version } = arm.loaded
-        const what = `${version} returned an invalid prediction: ${issue}`
-        const error = new DomainError('output_invalid', what, { version, arm: arm.arm })
-        keep(arm, slot, error)
-        throw error
-      }
+      const error = count(arm, slot, latencyUs, issue)
+      if (error !== undefined) throw error
       fill(arm, slot, latencyUs)
       if (!isLogged) log.append(arm.origin, record)
       bins.count(arm.loaded, record.atMs, slot.input, slot.outputs)

@@ -10,6 +10,7 @@ import {
 import type { Store } from '../../../store/postgres.ts'
 import type { FailedRequests } from '../counters/failed-requests.ts'
 import type { PredictionLog } from '../log/prediction-log.ts'
+import type { Clock } from '../clock.ts'
 import { startLoop, type Loop } from '../poll-loop.ts'
 
 const everyMs = 1_200
@@ -21,20 +22,24 @@ export function followErasures(deps: {
   replica: string
   log: PredictionLog
   failures: Pick<FailedRequests, 'waiting'>
+  clock: Pick<Clock, 'wall'>
   onError: (what: string, error?: unknown) => void
 }): Pick<Loop, 'stop'> {
-  const { store, replica, log, failures } = deps
+  const { store, replica, log, failures, clock } = deps
   let before = new Set<string>()
+  let beforeMs = 0
   return startLoop(
     async () => {
       const open = await listUnacknowledged(store, replica)
       // In durable mode a row waits for at most a second, so after one round all earlier rows are stored or refused.
       const settled = open.filter((each) => before.has(keyOf(each)))
+      const [lookedMs, nowMs] = [beforeMs, clock.wall()]
       before = new Set(open.map(keyOf))
+      beforeMs = nowMs
       if (settled.length === 0) return
       if (!(await log.flush())) return
       const { spooled, spoolBytes } = log.counts()
-      if (spooled === 0 && spoolBytes === 0 && failures.waiting() === 0)
+      if (spooled === 0 && spoolBytes === 0 && failures.waiting(lookedMs) === 0)
         await acknowledgeErasures(store, { replica, settled })
     },
     { everyMs, onError: (error) => deps.onError('erasures were not read', error) },

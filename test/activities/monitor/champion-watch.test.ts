@@ -106,7 +106,7 @@ describe('a champion that fails', () => {
     const asked: object[] = []
     const compare: CompareFailing = (_deps, subject) => {
       asked.push(subject)
-      return Promise.resolve({ rows: 50, formerFailed: 0 })
+      return Promise.resolve({ requests: 50, formerFailed: 0 })
     }
     await watchUntil(async () => (await champions()) === before, 'the rollback', compare)
     expect(asked).toEqual([{ model, from: champion, to: before }])
@@ -128,7 +128,7 @@ describe('a champion that fails', () => {
 
   it('is kept when the former version fails at the same requests', async () => {
     await served(3, { failed: 50 })
-    await watchUntil(isDecided, 'the decision', () => Promise.resolve({ rows: 50, formerFailed: 50 }))
+    await watchUntil(isDecided, 'the decision', () => Promise.resolve({ requests: 50, formerFailed: 50 }))
     await until(
       async () => (await alertsOf('champion_failing'))[0]?.message.includes('Not rolled') === true,
       'why',

@@ -34,7 +34,7 @@ beforeAll(async () => {
   browser = started
   dashboard = await openDashboard(
     { databaseUrl, temporalAddress: temporalAddress() },
-    { hostile: hostileMarkup },
+    { model: 'late-trains', hostile: hostileMarkup },
   )
   release = await dashboard.release(dashboard.candidate)
 })

@@ -12,7 +12,10 @@ let release: string
 beforeAll(async () => {
   const [databaseUrl, started] = await Promise.all([migratedDatabase(), startBrowser()])
   browser = started
-  dashboard = await openDashboard({ databaseUrl, temporalAddress: temporalAddress() })
+  dashboard = await openDashboard(
+    { databaseUrl, temporalAddress: temporalAddress() },
+    { model: 'typed-trains' },
+  )
   release = await dashboard.release(dashboard.candidate)
 })
 afterAll(async () => {

@@ -108,11 +108,11 @@ describe('the failed requests of a version', () => {
   it('are answered again by a former version, which shows whose fault it is', async () => {
     const { model, champion, candidate } = await failing(['ann', 'bob', 'cem'])
     expect(await compareFailing(deps(), { model, from: candidate, to: champion })).toEqual({
-      rows: 3,
+      requests: 3,
       formerFailed: 0,
     })
     expect(await compareFailing(deps(), { model, from: champion, to: candidate })).toEqual({
-      rows: 0,
+      requests: 0,
       formerFailed: 0,
     })
   })
@@ -162,6 +162,23 @@ describe('the failed requests of a version', () => {
     expect(Date.parse(kept[0]!.at)).toBe(nowMs + 5_000)
   })
 
+  it('are stored with any message', async () => {
+    const version = 'texts_v1.0.0'
+    const message = `it failed at \u0000 and \ud800 ${'long '.repeat(1_000)}`
+    await insertFailedRequests(fixture.store, {
+      replica: 'r',
+      rows: [{ ...row(Date.now()), version, message }],
+    })
+    const [kept] = await listFailedRequests(fixture.store, { model: 'm', version, limit: 1 })
+    expect(kept!.message).toMatch(/^it failed at \\u0000 and \\ud800 long .*… \(\d+ characters\)$/)
+  })
+
+  it('count for an erasure only when they failed before it', () => {
+    const failures = createFailedRequests()
+    failures.add(row(1_000))
+    expect([failures.waiting(1_000), failures.waiting(1_001)]).toEqual([0, 1])
+  })
+
   it('wait in bounded memory while they cannot be stored, and are stored once afterwards', async () => {
     const failures = createFailedRequests()
     for (let at = 0; at < 50; at++) {
@@ -170,10 +187,13 @@ describe('the failed requests of a version', () => {
     }
     expect(failures.takes('m_v1.0.0')).toBe(false)
     await expect(failures.write(() => Promise.reject(new Error('away')))).rejects.toThrow('away')
-    for (let at = 0; at < 50; at++) failures.add(row(50 + at, 65_537))
-    for (let at = 0; at < 30; at++) failures.add(row(100 + at, 65_536))
+    expect(failures.takes('m_v1.0.0')).toBe(false)
+    const other = { version: 'm_v2.0.0' }
+    for (let at = 0; at < 50; at++) failures.add({ ...row(50 + at, 65_537), ...other })
+    for (let at = 0; at < 30; at++) failures.add({ ...row(100 + at, 65_536), ...other })
     // 64 requests with 64 KiB of inputs are 4 MiB; larger inputs are not kept.
     expect(failures.waiting()).toBe(64 + 50)
+    expect(failures.takes('m_v1.0.0')).toBe(true)
     const stored: FailedRequestRecord[] = []
     await failures.write(async (rows) => void stored.push(...rows))
     await failures.write(async (rows) => void stored.push(...rows))

@@ -107,8 +107,8 @@ describe('the watch of a champion', () => {
 })
 
 describe('the former version', () => {
-  const of = (rows: number, formerFailed: number, callers = 1) =>
-    judgeFormer({ rows, formerFailed }, { to: 'm_v1', callers })
+  const of = (requests: number, formerFailed: number, callers = 1) =>
+    judgeFormer({ requests, formerFailed }, { to: 'm_v1', callers })
 
   it('takes over when it answers the failing requests', () => {
     expect(of(16, 0)).toMatchObject({ isBetter: true, isAlike: false })

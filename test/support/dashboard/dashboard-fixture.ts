@@ -77,16 +77,16 @@ export const fixturePolicy: ReleasePolicy = {
 }
 
 export interface DashboardOptions {
-  model?: string
+  /** Its own in each file of tests: the files share Temporal, where a model has one release at a time. */
+  model: string
   /** Inserted into every text from outside. */
   hostile?: string
 }
 
 export async function openDashboard(
   servers: Servers,
-  options: DashboardOptions = {},
+  { model, hostile = '' }: DashboardOptions,
 ): Promise<DashboardFixture> {
-  const { model = 'late-trains', hostile = '' } = options
   const core = await startCore(servers)
   const { config, store } = core
   const registry = await insertModel(store, {

@@ -3,9 +3,9 @@ import { DomainError } from '../../../../domain/errors.ts'
 import { listExposed, maxExposed } from '../../../../store/dashboard/release-detail.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import type { RouteRequest, RouteResponse } from '../../../http/route.ts'
-import { getReleaseInScope } from '../../../services/release-commands.ts'
 import { readSubject } from './load.ts'
-import { postMortem } from './rollback.tsx'
+import { exposedCounts, postMortem } from './rollback.tsx'
+import { stageRows } from './stages.ts'
 
 type Download = (deps: ApiDeps, ask: RouteRequest<unknown, unknown>) => Promise<RouteResponse>
 
@@ -34,9 +34,13 @@ function csvCell(value: string | number | undefined): string {
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 
-/** Returns at most `maxExposed` rows, newest first. A failed request has its error code, its message and its inputs. */
+/**
+ * Returns at most `maxExposed` rows, newest first. A failed request has its error code, its message and its inputs; a last line says how
+ * many of the failed ones are kept.
+ */
 export const downloadExposed: Download = async ({ store }, { actor, params }) => {
-  const { state, startedAt, endedAt } = await getReleaseInScope(store, actor!, params['id']!)
+  const subject = await readSubject(store, actor!, params['id']!)
+  const { state, startedAt, endedAt } = subject.release
   const rows = await listExposed(store, {
     ...state,
     fromAt: startedAt,
@@ -47,7 +51,10 @@ export const downloadExposed: Download = async ({ store }, { actor, params }) =>
       .map(csvCell)
       .join(','),
   )
+  const kept = rows.filter(({ code }) => code !== undefined).length
+  const { bad } = exposedCounts(stageRows(subject))
   const more = rows.length === maxExposed ? [`# the newest ${maxExposed} rows`] : []
+  if (bad > kept) more.push(`# ${bad} requests failed; ${kept} of them are kept with their inputs`)
   const text = [
     'prediction_id,at,instances,latency_us,routing_key,failure,message,inputs',
     ...lines,

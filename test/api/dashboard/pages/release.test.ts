@@ -456,7 +456,7 @@ describe('a rollback', () => {
     )
     expect(html).toContain('/releases/rel_1/post-mortem.md')
     expect(html).toContain('/releases/rel_1/exposed.csv')
-    expect(html).toContain('it returned an invalid prediction')
+    expect(html).toContain('output_invalid: it returned an invalid prediction')
     expect(html).toContain('ann &lt;i&gt;')
     expect(html).toContain('{&quot;size&quot;:1.5} and 1 more')
     expect(html).toContain('/compare?one=m_v1.0.0&amp;other=m_v1.1.0')

@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { armOf } from '../../../../api/serving/routing/route-table.ts'
 import type { LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
+import { listFailedRequests } from '../../../../store/review/failed-requests.ts'
 import { writeKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import { flightSpec, irisRow, irisSpec, seeded } from '../../../support/serving/artifact.ts'
 import {
@@ -163,6 +164,28 @@ describe('a queued request', () => {
     await until(() => totalsOf(replica, champion).answered === 1, 'the count')
     expect(replica.serving.log.counts().served).toBe(before)
   })
+
+  it.each(['error', 'invalid'])(
+    'whose client disconnects and whose model then fails (%s) is kept under its own id',
+    async (failure) => {
+      const { model, champion, replica, held, loaded, body } = await heldChampion()
+      const { run } = loaded.predictor
+      if (failure === 'invalid') loaded.format.issueOf = () => 'out of range'
+      else
+        loaded.predictor.run = (...given) =>
+          Promise.resolve(run(...given)).then(() => Promise.reject(new Error('out of order')))
+      const caller = new EventEmitter()
+      const left = askLater(replica, model, body, { caller })
+      caller.emit('close')
+      await expect(left).rejects.toMatchObject({ code: 'deadline_exceeded' })
+      // The next request has the current id when the first one ends.
+      const next = askLater(replica, model, body).catch(() => {})
+      held.open()
+      await next
+      const kept = () => listFailedRequests(fixture.store, { model, version: champion, limit: 10 })
+      await expect.poll(kept).toHaveLength(2)
+    },
+  )
 
   it('gets the error of a failing model, counted against its arm', async () => {
     const { model, champion, replica, loaded, body } = await heldChampion()
