@@ -2,14 +2,23 @@
 import { isAbMetric, judgeAb, withAb, type AbCohort, type AbFinding } from '../../domain/canary/ab-test.ts'
 import { abOfBusiness, businessRows, type BusinessRow } from '../../domain/canary/business-metric.ts'
 import { externalRows, type ExternalRow } from '../../domain/canary/external/external-metric.ts'
-import type { CanaryEvidence } from '../../domain/canary/evidence.ts'
+import { rateMessage, slowNouns } from '../../domain/canary/arm-comparison.ts'
+import {
+  armNoun,
+  type ArmCounts,
+  type CanaryEvidence,
+  type CanaryStage,
+  type CanaryTick,
+} from '../../domain/canary/evidence.ts'
 import { reportDisagreement, type DisagreementReport } from '../../domain/canary/disagreement.ts'
-import { failedRequests, servedIn } from '../../domain/canary/counts.ts'
+import { failedRequests } from '../../domain/canary/counts.ts'
 import { judgeHoldback, meanLoss } from '../../domain/canary/holdback.ts'
 import { judgeCanary } from '../../domain/canary/judge.ts'
 import { budgetCode } from '../../domain/drill.ts'
-import { groupedDigits, percentText, ratioOf } from '../../domain/figures.ts'
+import { percentText } from '../../domain/figures.ts'
+import { withoutEvidence } from '../../domain/release/explain.ts'
 import { canaryEvidenceOf, canaryTicks, type Observation } from '../../domain/release/evidence-builder.ts'
+import { sumOf } from '../../domain/statistics/distributions.ts'
 import { isBreakGlass, observedStage, type ReleaseState } from '../../domain/release/state.ts'
 import type { Reason, Verdict, VerdictKind } from '../../domain/verdict.ts'
 import type { Database } from '../../store/postgres.ts'
@@ -30,7 +39,7 @@ export function judge(state: ReleaseState, observation: Observation): Judgement 
   const whole = judgeCanary(evidence, state.policy.limits)
   // A break-glass release must not be worse than the champion; it need not prove that it is better.
   const isOpen = finding === undefined || (isBreakGlass(state) && finding.kind !== 'worse')
-  const verdict = isOpen ? whole : withAb(whole, finding)
+  const verdict = withStageCounts(isOpen ? whole : withAb(whole, finding), evidence.stage, state, observation)
   return withHoldback(state, observation, judgementOf(state, evidence, observation, verdict))
 }
 
@@ -48,7 +57,7 @@ function judgementOf(
   }
   return {
     verdict,
-    reason: failuresInStage(verdict, state, observation) ?? reasonOf(verdict),
+    reason: reasonOf(verdict),
     inputs: {
       stage: evidence.stage,
       staleMs: evidence.staleMs,
@@ -67,43 +76,65 @@ function judgementOf(
   }
 }
 
-const failureCodes: ReadonlySet<string> = new Set(['error_rate', 'invalid_rate', 'guard'])
-
-/**
- * Describes the failures of this stage when failures decide the verdict. The verdict pools the earlier stages, so its rate differs from
- * the rate that callers of this stage saw; the pooled rate is stored with the evidence. A tick counts for the stage of its route, because
- * a tick may begin before the stage.
- */
-function failuresInStage(
-  { kind, reasons }: Verdict,
-  state: ReleaseState,
-  { counted }: Observation,
-): string | undefined {
-  if (kind !== 'fail' || !failureCodes.has(reasons[0]?.code ?? '')) return undefined
-  const since = state.routings.at(-1)?.generation ?? 0
-  const seen = { requests: 0, bad: 0, errors: 0, control: 0, controlBad: 0 }
-  const ticks = canaryTicks(
-    state,
-    counted.filter(({ generation }) => generation >= since),
-  )
-  for (const tick of ticks) {
-    const served = servedIn(tick)
-    seen.requests += served.requests
-    seen.bad += served.bad
-    seen.errors += tick.canary.errors + (tick.targeted?.errors ?? 0)
-    seen.control += tick.control.requests
-    seen.controlBad += failedRequests(tick.control)
-  }
-  const { requests, bad, errors, control, controlBad } = seen
-  if (bad === 0) return undefined
-  const whose = whoseRequests(state)
-  const beside = control === 0 ? '' : `, control ${percentText(ratioOf(controlBad, control))}`
-  return `${groupedDigits(bad)} of ${groupedDigits(requests)} ${whose} requests ${errors === 0 ? 'invalid' : 'failed'} (${percentText(ratioOf(bad, requests))})${beside}`
+/** What each rate of a failing verdict counts. */
+const countedBy: Readonly<Record<string, 'failures' | 'slow95' | 'slow99'>> = {
+  error_rate: 'failures',
+  invalid_rate: 'failures',
+  guard: 'failures',
+  slow95_rate: 'slow95',
+  slow99_rate: 'slow99',
 }
 
-const whoseRequests = ({ stage, routings }: ReleaseState): string => {
-  if (stage === 'shadow') return 'shadow'
-  return routings.some((each) => each.stage === 'targeted') ? 'candidate' : 'canary'
+/**
+ * Words each rate of a failing verdict with the counts of its stage, which are what its callers saw. The tests pool the earlier stages,
+ * with the copies of a shadow; those counts stay in the values of the reason. A tick counts for the stage of its route, because it may
+ * begin before the stage.
+ */
+function withStageCounts(
+  verdict: Verdict,
+  stage: CanaryStage,
+  state: ReleaseState,
+  seen: Observation,
+): Verdict {
+  if (verdict.kind !== 'fail') return verdict
+  const since = state.routings.at(-1)?.generation ?? 0
+  const counted = seen.counted.filter(({ generation }) => generation >= since)
+  const ticks = canaryTicks(state, counted)
+  const reasons = verdict.reasons.map((reason): Reason => {
+    const what = countedBy[reason.code]
+    const told = what === undefined ? undefined : stageRate(reason, what, ticks, armNoun(stage))
+    return told === undefined ? reason : { ...reason, message: told }
+  })
+  return { ...verdict, reasons }
+}
+
+/** Undefined when the stage has no such request. */
+function stageRate(
+  { values }: Reason,
+  what: 'failures' | 'slow95' | 'slow99',
+  ticks: readonly CanaryTick[],
+  whose: string,
+): string | undefined {
+  const eventsOf = (arm: ArmCounts) => (what === 'failures' ? failedRequests(arm) : arm[what])
+  const targeted = what === 'failures' ? ticks.flatMap((tick) => tick.targeted ?? []) : []
+  const served = [...ticks.map(({ canary }) => canary), ...targeted]
+  const control = ticks.map((tick) => tick.control)
+  const [events, requests] = [sumOf(served.map(eventsOf)), sumOf(served.map((arm) => arm.requests))]
+  const controlRequests = sumOf(control.map((arm) => arm.requests))
+  if (events === 0) return undefined
+  const noun =
+    what !== 'failures' ? slowNouns[what] : served.some(({ errors }) => errors > 0) ? 'failed' : 'invalid'
+  return rateMessage({
+    events,
+    requests,
+    what: `${targeted.length > 0 ? 'candidate requests' : whose} ${noun}`,
+    beside:
+      controlRequests === 0
+        ? undefined
+        : `control ${percentText(sumOf(control.map(eventsOf)) / controlRequests)}`,
+    logE: Number(values['logE']),
+    threshold: Number(values['threshold']),
+  })
 }
 
 /** The answer counts of both arms over the release; absent when answers are not counted. */
@@ -176,8 +207,13 @@ function withHoldback(
   return overruled(told, 'fail', reason ?? undefined)
 }
 
-const reasonOf = ({ kind, reasons }: Verdict): string =>
-  reasons.map(({ message }) => message).join('; ') || `the judge says ${kind}`
+/** A rate that fails comes alone: the reasons after it are of the same requests. */
+function reasonOf({ kind, reasons }: Verdict): string {
+  const [first] = reasons
+  if (first === undefined) return `the judge says ${kind}`
+  if (kind === 'fail' && first.code in countedBy) return withoutEvidence(first.message)
+  return reasons.map(({ message }) => message).join('; ')
+}
 
 /** Why an earlier look failed the candidate; undefined when none did. */
 export async function failureOf(database: Database, { id }: ReleaseState): Promise<string | undefined> {

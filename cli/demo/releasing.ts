@@ -123,7 +123,7 @@ export async function followRelease(
         () => (passed ? `${name}: ended after ${lapseText(Date.now() - enteredMs)}` : line),
         watched,
       )
-      await printVerdict(world, state, release.state.lastVerdict?.reason)
+      await printVerdict(world, state)
     }
     ended = release.endedAt !== undefined
   }
@@ -168,15 +168,12 @@ async function requestsIn({ store }: DemoWorld, state: ReleaseState): Promise<nu
 async function printVerdict(
   { narrator, store }: DemoWorld,
   { id, stage, stageIndex }: ReleaseState,
-  /** Counts the failures of this stage only. */
-  failure: string | undefined,
 ): Promise<void> {
   const decisions = await listDecisions(store, id)
   const last = decisions.find((each) => each.stage === stage && each.stageIndex === stageIndex)
   if (last === undefined) return
   const [reason] = last.verdict.reasons
-  const why = last.verdict.kind === 'fail' ? (failure ?? reason?.message) : reason?.message
-  const text = `${last.verdict.kind}${why === undefined ? '' : `: ${why}`}`
+  const text = `${last.verdict.kind}${reason === undefined ? '' : `: ${withoutEvidence(reason.message)}`}`
   if (last.verdict.kind === 'fail') narrator.wrong(text)
   else narrator.print(narrator.faint(`  ${text}`))
 }

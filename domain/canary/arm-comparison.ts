@@ -12,11 +12,16 @@ import { rateTest, type RateTick } from '../sequential/two-arm-rate-test.ts'
 import { logMeanExp } from '../statistics/distributions.ts'
 import type { Reason, Verdict } from '../verdict.ts'
 
+export const slowNouns = {
+  slow95: "slower than the champion's p95",
+  slow99: "slower than the champion's p99",
+} as const
+
 const kinds: Record<RateMetric, { code: string; alpha: keyof AlphaSplit; noun: string }> = {
   errors: { code: 'error_rate', alpha: 'errors', noun: 'failed' },
   invalid: { code: 'invalid_rate', alpha: 'invalid', noun: 'invalid' },
-  slow95: { code: 'slow95_rate', alpha: 'slow95', noun: "slower than the champion's p95" },
-  slow99: { code: 'slow99_rate', alpha: 'slow99', noun: "slower than the champion's p99" },
+  slow95: { code: 'slow95_rate', alpha: 'slow95', noun: slowNouns.slow95 },
+  slow99: { code: 'slow99_rate', alpha: 'slow99', noun: slowNouns.slow99 },
 }
 
 /**
@@ -129,11 +134,34 @@ function differenceReason(
   values: { logE: number; threshold: number } & Reason['values'],
 ): Reason {
   const { code, noun } = kinds[metric]
-  const message =
-    `${groupedDigits(canaryEvents)} of ${groupedDigits(canaryTotal)} canary requests ${noun} (${percentText(ratioOf(canaryEvents, canaryTotal))}), control ` +
-    `${percentText(ratioOf(controlEvents, controlTotal))}: logE ${fourDigits(values.logE)} ≥ ${fourDigits(values.threshold)}`
+  const message = rateMessage({
+    events: canaryEvents,
+    requests: canaryTotal,
+    what: `canary requests ${noun}`,
+    beside: `control ${percentText(ratioOf(controlEvents, controlTotal))}`,
+    ...values,
+  })
   const counts = { canaryEvents, canaryRequests: canaryTotal, controlEvents, controlRequests: controlTotal }
   return { code, message, values: { ...counts, ...values } }
+}
+
+interface ProvenRate {
+  events: number
+  requests: number
+  what: string
+  /** What the rate is compared with, such as "control 0.5 %"; absent without requests to the control. */
+  beside?: string | undefined
+  logE: number
+  threshold: number
+}
+
+/** Describes a rate that is proven to be too high: "41 of 1,000 canary requests failed (4.1 %), control 0.5 %: logE 7.9 ≥ 4.6". */
+export function rateMessage({ events, requests, what, beside, logE, threshold }: ProvenRate): string {
+  const compared = beside === undefined ? '' : `, ${beside}`
+  return (
+    `${groupedDigits(events)} of ${groupedDigits(requests)} ${what} (${percentText(ratioOf(events, requests))})${compared}: ` +
+    `logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}`
+  )
 }
 
 /**

@@ -64,6 +64,12 @@ export interface CanaryStage {
   shadow?: boolean
 }
 
+/** Names the requests of the candidate in a stage. */
+export function armNoun({ shadow, promoted }: Pick<CanaryStage, 'shadow' | 'promoted'>): string {
+  if (shadow === true) return 'shadow requests'
+  return promoted === true ? 'requests of the new champion' : 'canary requests'
+}
+
 export interface CanaryEvidence {
   /** All ticks since the canary began, over all stages, in order. Stages do not reset them. */
   ticks: CanaryTick[]

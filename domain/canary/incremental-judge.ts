@@ -5,11 +5,12 @@
 
 import { guardAlpha, thresholdFor } from '../sequential/alpha-split.ts'
 import { fourDigits, groupedDigits, percentText, ratioOf } from '../figures.ts'
-import type { CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
+import { armNoun, type CanaryEvidence, type CanaryStage, type CanaryTick } from './evidence.ts'
 import {
   compareArms,
   inOrderFound,
   promotionProof,
+  rateMessage,
   wordedFor,
   type PromotionProof,
 } from './arm-comparison.ts'
@@ -227,9 +228,14 @@ function guardReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, a
   if (logE < threshold) return null
   const { canaryBad: bad, canaryRequests: requests } = counts.served()
   const whose = counts.exposure().canaryRequests === requests ? 'canary' : 'candidate'
-  const message =
-    `${groupedDigits(bad)} of ${groupedDigits(requests)} ${whose} requests failed (${percentText(ratioOf(bad, requests))}), limit ` +
-    `${percentText(policy.guardRate)}: ${compared(logE, '≥', threshold)}`
+  const message = rateMessage({
+    events: bad,
+    requests,
+    what: `${whose} requests failed`,
+    beside: `limit ${percentText(policy.guardRate)}`,
+    logE,
+    threshold,
+  })
   return { code: 'guard', message, values: { bad, requests, limit: policy.guardRate, logE, threshold, atMs } }
 }
 
@@ -275,15 +281,8 @@ function timeReason(judged: Judged): Reason | null {
 const requestsOf = ({ stage, inStage }: Judged): number =>
   stage.targeted === true ? inStage.targeted : inStage.canary
 
-function requestsNoun({ targeted, shadow, promoted }: CanaryStage): string {
-  if (targeted === true) return 'requests of targeted callers'
-  return armNoun({ shadow, promoted })
-}
-
-function armNoun({ shadow, promoted }: Pick<CanaryStage, 'shadow' | 'promoted'>): string {
-  if (shadow === true) return 'shadow requests'
-  return promoted === true ? 'requests of the new champion' : 'canary requests'
-}
+const requestsNoun = (stage: CanaryStage): string =>
+  stage.targeted === true ? 'requests of targeted callers' : armNoun(stage)
 
 function requestsReason(judged: Judged): Reason | null {
   const { minRequests } = judged.stage

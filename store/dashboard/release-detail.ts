@@ -149,16 +149,17 @@ export interface ShownDrift extends Pick<DriftJudgement, 'version' | 'level' | '
   toAt: string
 }
 
-/** The last drift judgement of the requests to each of these versions. */
+/** The last drift judgement of the requests to each of these versions, of windows that were over at `until`. */
 export const lastDrift = (
   database: Database,
-  { model, versions }: { model: string; versions: readonly string[] },
+  { model, versions, until }: { model: string; versions: readonly string[]; until?: string | undefined },
 ) =>
   rowsFrom(database).list<ShownDrift>(sql`
     select asked.version, drift.level, drift.to_at, drift.report
     from unnest(${versions}::text[]) as asked (version), lateral (
       select level, to_at, report from drift_judgements
-      where model = ${model} and version = asked.version and subject = 'served' order by from_at desc, to_at desc limit 1
+      where model = ${model} and version = asked.version and subject = 'served'
+        and (${until ?? null}::timestamptz is null or to_at <= ${until ?? null}) order by from_at desc, to_at desc limit 1
     ) as drift`)
 
 /** How long a stage has been observed, without the time in which it was paused. */

@@ -8,9 +8,11 @@ import { judge, recordDecision, withDrillBudget } from '../../../activities/rele
 import { createObserver } from '../../../activities/release/observe.ts'
 import { incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
 import { budgetCode } from '../../../domain/drill.ts'
+import { withoutEvidence } from '../../../domain/release/explain.ts'
 import { canaryEvidenceOf } from '../../../domain/release/evidence-builder.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
+import type { Verdict } from '../../../domain/verdict.ts'
 import { writeTicks, type TickCounts } from '../../../store/release/tick-counters.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
 import { insertModel } from '../../support/release/candidates.ts'
@@ -88,6 +90,12 @@ function countsOf(state: ReleaseState, at: number, chance: () => number): TickCo
   }))
 }
 
+/** The judge words a rate with all of its counts, the decision with those of its stage. */
+const unworded = ({ reasons, ...verdict }: Verdict) => ({
+  ...verdict,
+  reasons: reasons.map(({ code, values }) => ({ code, values })),
+})
+
 it('a new worker, the old worker and the fold agree after every tick, across a change of stage', async () => {
   const chance = seededRandom(3)
   const old = { first: createObserver(deps, first), last: createObserver(deps, last) }
@@ -106,7 +114,7 @@ it('a new worker, the old worker and the fold agree after every tick, across a c
     expect(judge(replayed, read)).toEqual(verdict)
     const { ticks: all, ...evidence } = canaryEvidenceOf(state, seen)
     fold.add(all.at(-1)!)
-    expect(fold.judge(evidence)).toEqual(verdict.verdict)
+    expect(unworded(fold.judge(evidence))).toEqual(unworded(verdict.verdict))
     kinds.add(verdict.verdict.kind)
   }
   // It changed from too little evidence to a verdict, so the comparison was not of one constant.
@@ -114,7 +122,7 @@ it('a new worker, the old worker and the fold agree after every tick, across a c
   expect(kinds).toContain('fail')
 })
 
-it('the reason of a rollback counts the failures of its own stage, and the verdict all of them', () => {
+it('a rollback has the figure of its own stage, in its reason and in its verdict, whose values have all counts', () => {
   const current = last.routings.length - 1
   const row = (tick: number, by: string | undefined, generation: number, failures = {}) => ({
     version: by ?? '',
@@ -128,7 +136,7 @@ it('the reason of a rollback counts the failures of its own stage, and the verdi
     slow99: 0,
     ...failures,
   })
-  const judged = (failures: { errors?: number; invalid?: number }) => {
+  const judged = (failures: { errors?: number; invalid?: number; slow95?: number }, state = last) => {
     const counted = [...Array(turn + 1).keys()].flatMap((tick) => [
       row(tick, version, current - 1),
       row(tick, baseline, current - 1),
@@ -136,14 +144,24 @@ it('the reason of a rollback counts the failures of its own stage, and the verdi
     // The route of the stage arrives in the middle of a tick that began before the stage.
     for (const tick of [turn - 1, turn])
       counted.push(row(tick, version, current, failures), row(tick, baseline, current))
-    return judge(last, { counted, staleMs: 100, watchedMs: 1_000 })
+    return judge(state, { counted, staleMs: 100, watchedMs: 1_000 })
   }
   const { verdict, reason } = judged({ invalid: 30 })
   expect(verdict.kind).toBe('fail')
-  expect(verdict.reasons[0]!.message).toMatch(/^30 of 4,100 canary requests/)
-  expect(reason).toBe('60 of 200 canary requests invalid (30 %), control 0 %')
+  const figure = '60 of 200 canary requests invalid (30 %), control 0 %'
+  expect(reason).toBe(figure)
+  const rates = verdict.reasons.filter(({ code }) => code === 'guard' || code === 'invalid_rate')
+  expect(rates.map(({ message }) => withoutEvidence(message))).toEqual([figure, figure])
+  expect(rates[0]!.values).toMatchObject({ bad: 30, requests: 4_100 })
   expect(judged({ errors: 20, invalid: 10 }).reason).toBe(
     '60 of 200 canary requests failed (30 %), control 0 %',
+  )
+  expect(judged({ slow95: 60 }).reason).toBe(
+    "120 of 200 canary requests slower than the champion's p95 (60 %), control 0 %",
+  )
+  const promoted = { ...last, stage: 'probation' as const, promoted: true }
+  expect(judged({ invalid: 30 }, promoted).reason).toMatch(
+    /^60 of 200 requests of the new champion invalid \(30 %\)/,
   )
 })
 

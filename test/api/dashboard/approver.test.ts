@@ -404,7 +404,7 @@ describe('an approver', () => {
 
     const stopTraffic = dashboard.startTraffic()
     await page.getByText('promoted', { exact: true }).first().waitFor()
-    await page.getByText('Serving 100 % of traffic as champion').first().waitFor()
+    await page.getByText(/Left \S+ as champion/).waitFor()
     await stopTraffic()
     expect(await issuesOfLooks(page), 'promoted').toEqual([])
     expect([...anna.problems, ...ben.problems]).toEqual([])

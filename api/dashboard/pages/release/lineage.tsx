@@ -58,7 +58,11 @@ export const DataSection = ({ drift, candidate, release }: ReleaseSubject): Page
           </>
         )
       })}
-      {drift.length === 0 && <p class="empty">No drift data yet</p>}
+      {drift.length === 0 && (
+        <p class="empty">
+          {release.endedAt === undefined ? 'No drift data yet' : 'Ended before drift was measured'}
+        </p>
+      )}
     </section>
   )
 }

@@ -40,14 +40,16 @@ export interface ReleaseSubject {
   commands: ShownCommand[]
   arms: ArmTotal[]
   watches: StageWatch[]
+  /** The last judgement of each version; of an ended release, those of its time. */
   drift: ShownDrift[]
   answers: AnswerEvidence
   /** The newest requests that the candidate failed in this release. */
   failed: VersionFailure[]
+  /** The champion now; absent once the release has ended. */
   champion?: Champion
   /** The rollback of the version after this release had promoted it. */
   withdrawal?: Withdrawal
-  /** What the replicas serve now; absent before the first route. */
+  /** What the replicas serve now; absent before the first route, and once the release has ended. */
   served?: ServedShares
   /** Why the candidate does not serve as its stage says. */
   problem?: string
@@ -77,16 +79,20 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
       recentCommands(store, { release: id, limit: maxCommands }),
       sumArms(store, { model, release: id }),
       listWatches(store, id),
-      lastDrift(store, { model, versions: baseline === undefined ? [version] : [version, baseline] }),
-      findChampion(store, model),
-      readServedShares(store, [model]),
+      lastDrift(store, {
+        model,
+        versions: baseline === undefined ? [version] : [version, baseline],
+        until: release.endedAt,
+      }),
+      isOpen ? findChampion(store, model) : undefined,
+      isOpen ? readServedShares(store, [model]) : undefined,
       isOpen ? listReplicaProgress(store, model) : [],
       findKillSwitch(store, model),
       release.outcome === 'promoted' ? findWithdrawals(store, [version]) : undefined,
       isOpen ? readRequestRate(store, model) : 0,
     ])
   const [servedOf, followers, flag, withdrawals, rate] = now
-  const served = servedOf.get(model)
+  const served = servedOf?.get(model)
   return {
     release,
     candidate,

@@ -1,5 +1,5 @@
 /** Shows how a release was rolled back: the evidence, the steps with their times, the exposed callers, and a draft of the post-mortem. */
-import { countText, percentOf } from '../../../../charts/figures.ts'
+import { countText } from '../../../../charts/figures.ts'
 import { escapedText } from '../../../../domain/markdown.ts'
 import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import type { Recovery } from '../../../../domain/release/state.ts'
@@ -59,29 +59,6 @@ export function rollbackSteps(
 export const isComplete = ({ champion, unacknowledged }: Recovery, version: string): boolean =>
   unacknowledged === undefined && champion !== version
 
-const failures = /[\d,]+ of [\d,]+ (?:canary|candidate) requests (?:failed|invalid).*/
-
-/** Explains a rollback by the responses that callers received. The reason of the verdict also counts the copied requests of the shadow. */
-export function seenByCallers(reason: string, stages: readonly StageRow[]): string {
-  const { requests, bad } = exposedCounts(stages)
-  const met = stages.filter(({ stage }) => stage !== 'shadow')
-  const control = met.reduce((sum, row) => sum + row.control.requests, 0)
-  const controlBad = met.reduce((sum, row) => sum + row.control.bad, 0)
-  const share = control === 0 ? '' : `, control ${percentOf(controlBad / control)}`
-  const seen = `${countText(bad)} of ${countText(requests)} responses failed (${percentOf(bad / requests)})${share}`
-  let isSeen = false
-  const parts = reason.split('; ').flatMap((part) => {
-    if (bad > 0 && failures.test(part)) {
-      if (isSeen) return []
-      isSeen = true
-      return [part.replace(failures, () => seen)]
-    }
-    const isPooled = copiesOf(stages) > 0 && countedIn(part) > requests
-    return [isPooled ? part.replace(' canary requests', ' canary and shadow requests') : part]
-  })
-  return withoutEvidence(parts.join('; '))
-}
-
 /** Counts the candidate's responses to callers, and the failed ones among them. */
 export function exposedCounts(stages: readonly StageRow[]): {
   requests: number
@@ -100,17 +77,9 @@ export function exposedCounts(stages: readonly StageRow[]): {
   }
 }
 
-/** Counts the copied requests that the candidate answered in the shadow. */
-const copiesOf = (stages: readonly StageRow[]): number =>
-  stages.reduce((total, { stage, candidate }) => total + (stage === 'shadow' ? candidate.requests : 0), 0)
-
 /** The stage of targeted callers has them as its candidate; a later stage counts them apart. */
 const received = ({ stage, candidate, targeted }: StageRow): StageArm[] =>
   stage === 'targeted' ? [candidate] : [candidate, targeted]
-
-/** Returns the number of requests in a reason, which may also count the copied requests of the shadow. */
-const countedIn = (reason = ''): number =>
-  Number((/ of ([\d,]+) canary requests/.exec(reason)?.[1] ?? '0').replaceAll(',', ''))
 
 const second = (ms: number): string => new Date(ms).toISOString().slice(0, 23).replace('T', ' ')
 
@@ -126,16 +95,12 @@ export const RollbackSection = ({
   const isBrought = candidate?.lineage.origin === 'brought'
   if ((release.outcome ?? release.state.outcome) !== 'rolled_back') return <></>
   const { requests, bad } = exposedCounts(stages)
-  const copies = copiesOf(stages)
   return (
     <section class="card" aria-labelledby="rollback-heading">
       <h2 id="rollback-heading">What happened</h2>
       <p>
-        Callers received {countText(requests)} responses of the candidate; {countText(bad)} failed
-        {requests > 0 && ` (${percentOf(bad / requests)})`}.
-        {copies > 0 &&
-          countedIn(release.reason) > requests &&
-          ` The verdict in the timeline also counts ${countText(copies)} copies of the shadow, which no caller received.`}
+        In all stages, callers received {countText(requests)} responses of the candidate; {countText(bad)}{' '}
+        failed.
       </p>
       <p class="actions">
         <a class="button second" href={`/releases/${id}/post-mortem.md`} download>
@@ -208,11 +173,11 @@ export function postMortem(subject: ReleaseSubject): string {
 
 ## What was seen
 
-${escapedText(reason)}
+${escapedText(withoutEvidence(reason))}
 
 ## Impact
 
-${requests} responses of the candidate reached callers, ${bad} of them failed, ${Number(excess.toPrecision(3))} more than at the control's rate.
+In all stages, ${requests} responses of the candidate reached callers, ${bad} of them failed, ${Number(excess.toPrecision(3))} more than at the control's rate.
 
 | stage | result | candidate requests | failed | control requests | failed |
 |---|---|---|---|---|---|

@@ -20,7 +20,7 @@ import {
 import { gateTones } from './evaluation.tsx'
 import type { ShownVerdict } from '../../../../store/dashboard/release-detail.ts'
 import type { ReleaseSubject } from './load.ts'
-import { isComplete, seenByCallers } from './rollback.tsx'
+import { isComplete } from './rollback.tsx'
 import { runningStage, stageRows, type StageRow } from './stages.ts'
 
 interface Line {
@@ -40,10 +40,7 @@ export function verdictLine(subject: ReleaseSubject): Line {
     return {
       tone: outcomeTones[outcome],
       word: plain(outcome),
-      why: withoutFirst(
-        plain(outcome),
-        seenByCallers(release.reason ?? state.reason ?? '', stageRows(subject)),
-      ),
+      why: withoutFirst(plain(outcome), withoutEvidence(release.reason ?? state.reason ?? '')),
     }
   const running = runningLine(subject)
   if (running !== undefined) return running
@@ -144,6 +141,7 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
   const outcome = release.outcome ?? state.outcome
   const { tone, word, why } = verdictLine(subject)
   const isOpen = release.endedAt === undefined
+  const left = outcome === 'promoted' ? state.version : recovery?.champion
   const serves = served?.shares.get(state.version) ?? 0
   return (
     <section class={`card ${tone}`} aria-label="Verdict" data-stage={stageKey(subject)}>
@@ -168,17 +166,17 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
         <Badge tone={stageTone({ ...state, outcome })}>
           {problem === undefined ? stageText(state) : plain(state.stage)}
         </Badge>{' '}
-        Serving {shareText(serves)} of traffic
-        {champion !== undefined &&
-          (champion.version === state.version ? ' as champion' : ` · champion ${champion.version}`)}{' '}
-        ·{' '}
         {release.endedAt === undefined ? (
           <>
-            started <Age at={release.startedAt} nowMs={nowMs} /> ago
+            Serving {shareText(serves)} of traffic
+            {champion !== undefined &&
+              (champion.version === state.version ? ' as champion' : ` · champion ${champion.version}`)}{' '}
+            · started <Age at={release.startedAt} nowMs={nowMs} /> ago
           </>
         ) : (
           <>
-            started <Time at={release.startedAt} /> · ended <Time at={release.endedAt} />
+            {left !== undefined && `Left ${left} as champion · `}started <Time at={release.startedAt} /> ·
+            ended <Time at={release.endedAt} />
           </>
         )}
         {withdrawal !== undefined && (

@@ -5,6 +5,7 @@ import {
   RollbackSection,
   rollbackSteps,
 } from '../../../../api/dashboard/pages/release/rollback.tsx'
+import { shortReason } from '../../../../api/dashboard/labels.ts'
 import { stageRows } from '../../../../api/dashboard/pages/release/stages.ts'
 import { verdictLine, VerdictSection } from '../../../../api/dashboard/pages/release/verdict.tsx'
 import { rollbackLines } from '../../../../cli/demo/figures.ts'
@@ -113,8 +114,10 @@ describe('a rollback', () => {
     ]
     const subject = subjectOf(state, { arms })
     const html = String(await RollbackSection({ subject, stages: stageRows(subject) }))
-    expect(html).toContain('Callers received 46 responses of the candidate; 10 failed')
-    expect(postMortem(subject)).toContain('46 responses of the candidate reached callers, 10 of them failed')
+    expect(html).toContain('In all stages, callers received 46 responses of the candidate; 10 failed')
+    expect(postMortem(subject)).toContain(
+      'In all stages, 46 responses of the candidate reached callers, 10 of them failed',
+    )
   })
 
   it('of a drill was expected, and there is nothing to mend', async () => {
@@ -129,34 +132,45 @@ describe('a rollback', () => {
     expect(drill).not.toContain('Try again after a fix')
   })
 
-  it('has in its first line the counts of the callers, and every other reason', () => {
-    const counts = '3 of 71 canary requests failed (4.2 %), control 0 %: logE 7.9 ≥ 4.6'
-    const cutOff = 'replica r9 on h9 is cut off and serves m_v1.1.0 if it still runs'
+  it('has one figure, that of its stage, in the first line, the timeline, the lists and the post-mortem', async () => {
+    const figure = '5 of 19 canary requests invalid (26.3 %), control 0 %'
+    const verdicts = [
+      {
+        id: 1,
+        at: releaseTime(5),
+        stage: 'canary' as const,
+        stageIndex: 0,
+        kind: 'fail' as const,
+        reasons: [{ code: 'invalid_rate', message: `${figure}: logE 7.9 ≥ 4.6`, values: {} }],
+        statistics: {},
+      },
+    ]
     const state: ReleaseState = {
       ...rollingBackState,
       stage: 'ended',
       outcome: 'rolled_back',
-      reason: `${counts}; 2 of 71 canary requests invalid (2.8 %), control 0 %: logE 6 ≥ 4.6; ${cutOff}`,
+      reason: figure,
     }
-    const arms = [armTotal(4, 'm_v1.1.0', 'canary', 50, 3), armTotal(4, 'm_v1.0.0', 'champion', 900)]
-    const told = `3 of 50 responses failed (6 %), control 0 %; ${cutOff}`
-    expect(verdictLine(subjectOf(state, { arms })).why).toBe(told)
-    const many = { ...state, reason: state.reason!.replaceAll('of 71', 'of 7,100') }
-    expect(verdictLine(subjectOf(many, { arms })).why).toBe(told)
+    const arms = [armTotal(4, 'm_v1.1.0', 'canary', 35, 12), armTotal(4, 'm_v1.0.0', 'champion', 900)]
+    const subject = subjectOf(state, { arms, verdicts })
+    const shown = String(await RollbackSection({ subject, stages: stageRows(subject) }))
+    const draft = postMortem(subject)
+    expect(verdictLine(subject).why).toBe(figure)
+    expect(shortReason(state.reason!)).toBe(figure)
+    for (const text of [shown, draft]) {
+      expect(text).toContain(figure)
+      expect(text).not.toContain('34.3 %')
+    }
+    expect(shown).toContain('In all stages, callers received 35 responses of the candidate; 12 failed.')
+    expect(draft).toContain('In all stages, 35 responses of the candidate reached callers, 12 of them failed')
   })
+})
 
-  it('has in its first line no counts of the shadow as those of the canary, also in a second reason', () => {
-    const slow = "30 of 71 canary requests slower than the champion's p99 (42 %), control 1 %"
-    const state: ReleaseState = {
-      ...rollingBackState,
-      stage: 'ended',
-      outcome: 'rolled_back',
-      reason: `${slow}; 9 of 71 canary requests failed (13 %), control 0 %; the harm; 9 of 71 candidate requests failed (13 %), limit 5 %`,
-    }
-    const why = (errors: number) =>
-      verdictLine(subjectOf(state, { arms: [armTotal(4, 'm_v1.1.0', 'canary', 50, errors)] })).why
-    const pooled = slow.replace('canary', 'canary and shadow')
-    expect(why(3)).toBe(`${pooled}; 3 of 50 responses failed (6 %); the harm`)
-    expect(why(0)).toContain(`${pooled}; 9 of 71 canary and shadow requests failed`)
-  })
+it('a release that has ended says what it left as champion, and nothing of the present', async () => {
+  const shown = async (state: ReleaseState) => String(await VerdictSection({ subject: subjectOf(state) }))
+  const rolledBack = await shown(advanceAll(rollingBackState, rolledBackEvent(false), stepEvents.closed))
+  expect(rolledBack).toContain('Left m_v1.0.0 as champion')
+  const promoted = await shown(advanceAll(probated, judgedEvent('pass'), stepEvents.closed))
+  expect(promoted).toContain('Left m_v1.1.0 as champion')
+  for (const text of [rolledBack, promoted]) expect(text).not.toContain('Serving')
 })

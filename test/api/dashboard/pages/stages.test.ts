@@ -11,6 +11,7 @@ import { judgeCanary } from '../../../../domain/canary/judge.ts'
 import { defaultCanaryPolicy, evidenceEffect, type CanaryPolicy } from '../../../../domain/canary/policy.ts'
 import type { BusinessMetric } from '../../../../domain/canary/business-policy.ts'
 import type { Actor } from '../../../../api/auth/authentication.ts'
+import type { Candidate } from '../../../../store/dashboard/release-detail.ts'
 import { canaryEvidenceOf } from '../../../../domain/release/evidence-builder.ts'
 import { watchedPolicy, type ReleaseState } from '../../../../domain/release/state.ts'
 import { releaseTime, subjectOf } from '../../../support/dashboard/release-subject.ts'
@@ -125,7 +126,7 @@ describe('a stage', () => {
     const stage = { index: 0, startedMs: 0, elapsedMs: 10, minMs: 100, minRequests: 1, last: false }
     const shareOf = (differing: number) => {
       const verdicts = [
-        { id: 1, at: releaseTime(3), stage: 'shadow', stageIndex: 0, ...verdictOf(differing) },
+        { id: 1, at: releaseTime(3), stage: 'shadow' as const, stageIndex: 0, ...verdictOf(differing) },
       ]
       const subject = subjectOf(routedShadow, { verdicts })
       const tiles = metricTiles(subject, runningStage(stageRows(subject))!)
@@ -204,7 +205,9 @@ it('the first line has the confidence of its interval', () => {
     high: 0.6,
   }
   const policy = { primary: 'rmse', confidence: 0.99833 }
-  const candidate = { report: { verdict: 'better', metrics: [metric], policy, reasons: [] } }
+  const candidate = {
+    report: { verdict: 'better', metrics: [metric], policy, reasons: [] },
+  } as unknown as Candidate
   expect(verdictLine(subjectOf(opened, { candidate })).why).toContain('99.833 % CI')
 })
 
