@@ -17,6 +17,8 @@ create table tick_counters (
   slow99 bigint not null default 0,
   -- Callers with at least one failure in the ten seconds of the tick: the retries of one caller count once.
   failed_callers bigint not null default 0,
+  -- Further requests of those callers in these ten seconds, which say nothing new about the version.
+  repeats bigint not null default 0,
   -- Upper bounds in microseconds → counts, for charts and for the latency quantiles before a release.
   latency jsonb not null default '{}',
   flushed_at timestamptz not null default now(),

@@ -50,7 +50,7 @@ type WatchDeps = Pick<Deps, 'store' | 'artifacts' | 'config' | 'log'>
 /** Answers the last failing requests of `from` by `to`. */
 export type CompareFailing = (
   deps: WatchDeps,
-  subject: { model: string; from: string; to: string },
+  subject: { model: string; from: string; to: string; sinceMs: number },
 ) => Promise<FailingComparison>
 
 /** Ends with the signal, and after the decisions that are under way. */
@@ -226,7 +226,8 @@ async function whyKept(
   const targets = await listRollbackTargets(store, { model, from: version })
   const unfit = new Map<string, string>()
   for (const { version: to } of targets.filter(({ issues }) => issues.length === 0).slice(0, maxTargets)) {
-    const compared = await compare(deps, { model, from: version, to }).catch((error: unknown) => {
+    const { sinceMs } = state
+    const compared = await compare(deps, { model, from: version, to, sinceMs }).catch((error: unknown) => {
       unfit.set(to, reasonOf(error))
     })
     if (compared === undefined) continue

@@ -8,15 +8,16 @@ import { answersBy } from './decay.ts'
 const maxRequests = 200
 
 /**
- * Answers the newest failed requests of the version `from` by the version `to`, in a process of its own. Returns how many requests were
+ * Answers the newest failed requests of the version `from` since a time by the version `to`, in a process of its own. Older failures are
+ * of another cause: a champion with few failures by chance would be rolled back in an outage that hits every version. Returns how many requests were
  * asked, and for how many of them `to` refuses a row or gives an invalid answer. A request of which not every row is kept is not asked. No
  * requests: no inputs are kept. Throws `artifact_invalid` when `to` cannot be opened.
  */
 export async function compareFailing(
   deps: Pick<Deps, 'store' | 'artifacts' | 'config'>,
-  { model, from, to }: { model: string; from: string; to: string },
+  { model, from, to, sinceMs }: { model: string; from: string; to: string; sinceMs: number },
 ): Promise<FailingComparison> {
-  const failed = await listFailedRequests(deps.store, { model, version: from, limit: maxRequests })
+  const failed = await listFailedRequests(deps.store, { model, version: from, sinceMs, limit: maxRequests })
   const whole = failed.filter(({ inputs, instances }) => inputs.length === instances)
   const rows = whole.flatMap(({ inputs }) => inputs.map((row) => ({ row })))
   if (rows.length === 0) return { requests: 0, formerFailed: 0 }

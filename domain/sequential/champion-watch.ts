@@ -37,6 +37,11 @@ export interface WatchedTick {
   requests: number
   /** The callers with at least one failure, so that the retries of one caller count once in a tick. */
   failed: number
+  /**
+   * The requests of those callers after their first failure. Left out: a caller is watched in a tick until it fails, which is a stopping
+   * time, so that the bound holds, and a model with a single caller is judged too.
+   */
+  repeats: number
   /** The most of them that one replica has seen. */
   callers: number
   /** Requests above the champion's own 99th percentile; null where that is not known. */
@@ -51,7 +56,8 @@ export interface WatchState {
   slow: number[]
   isFailing: boolean
   isSlow: boolean
-  /** Since the rate was last proven to be within the limit. */
+  /** When the rate was last proven to be within the limit, or the first tick began. The following counts are those since then. */
+  sinceMs: number
   requests: number
   failed: number
   /** The most distinct callers with a failure in one tick since then. */
@@ -68,11 +74,13 @@ export interface WatchState {
 const alternativesOf = (limit: number): number[] =>
   [2 * limit, 5 * limit, 10 * limit, 0.5].map((rate) => Math.min(0.95, rate)).filter((rate) => rate > limit)
 
+/** `atMs`: the end of the first tick. */
 export const freshWatch = (atMs: number): WatchState => ({
   failing: [],
   slow: [],
   isFailing: false,
   isSlow: false,
+  sinceMs: atMs - watchTickMs,
   requests: 0,
   failed: 0,
   callers: 0,
@@ -84,14 +92,15 @@ export const freshWatch = (atMs: number): WatchState => ({
 
 /** Adds a tick with requests. `limit` is the tolerated share of failures, above 0. */
 export function watchTick(state: WatchState, tick: WatchedTick, limit: number): WatchState {
-  const failed = Math.min(tick.failed, tick.requests)
-  const failing = added(state.failing, { draws: tick.requests, events: failed, limit })
-  const calm = calmOf(state, { draws: tick.requests, events: failed, limit, endMs: tick.endMs })
+  const draws = tick.requests - tick.repeats
+  const failed = Math.min(tick.failed, draws)
+  const failing = added(state.failing, { draws, events: failed, limit })
+  const calm = calmOf(state, { draws, events: failed, limit, endMs: tick.endMs })
   const next: WatchState = {
     ...state,
     ...failing,
     isFailing: state.isFailing || failing.isAlarm,
-    requests: state.requests + tick.requests,
+    requests: state.requests + draws,
     failed: state.failed + failed,
     callers: Math.max(state.callers, tick.callers),
     calm: calm.evidence,
@@ -99,7 +108,7 @@ export function watchTick(state: WatchState, tick: WatchedTick, limit: number): 
   }
   const slowed = withSlow(next, tick)
   if (calm.evidence < calmThreshold) return slowed
-  const since = { requests: 0, failed: 0, callers: 0 }
+  const since = { sinceMs: tick.endMs, requests: 0, failed: 0, callers: 0 }
   if (!slowed.isFailing) return { ...slowed, ...since }
   return isHealthy(slowed, tick.endMs) ? { ...slowed, ...since, failing: [], isFailing: false } : slowed
 }

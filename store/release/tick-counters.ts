@@ -29,6 +29,8 @@ export interface TickCounts {
   slow99: number
   /** Callers with at least one failed request or invalid output in the tick; absent: every failure is one of another caller. */
   failedCallers?: number
+  /** Further requests in the tick of callers that had failed in it; the watch of champions leaves them out. Absent: none. */
+  repeats?: number
   /** Routing keys with their first request to the arm in this generation; absent outside a release. */
   keys?: number
   /** How many of those keys got each answer. */
@@ -46,25 +48,25 @@ export async function writeTicks(
   await database.query(prepared`
     insert into tick_counters
       (replica_id, model, release_id, version, arm, generation, tick, tick_ms, requests, errors, invalid, slow95, slow99, latency, keys, answers,
-        breaker_open, failed_callers)
+        breaker_open, failed_callers, repeats)
     select ${replica}, model, release, version, arm, generation, to_timestamp("tickMs" / 1000.0), "lengthMs",
       requests, errors, invalid, slow95, slow99, latency, keys, answers, coalesce("breakerOpen", false),
-      coalesce("failedCallers", errors + invalid)
+      coalesce("failedCallers", errors + invalid), coalesce(repeats, 0)
     from jsonb_to_recordset(${JSON.stringify(ticks.map((tick) => ({ ...tick, release: tick.release ?? '' })))}) as sent (
       model text, release text, version text, arm text, generation bigint, "tickMs" double precision, "lengthMs" integer,
       requests bigint, errors bigint, invalid bigint, slow95 bigint, slow99 bigint, latency jsonb,
-      keys bigint, answers bigint[], "breakerOpen" boolean, "failedCallers" bigint)
+      keys bigint, answers bigint[], "breakerOpen" boolean, "failedCallers" bigint, repeats bigint)
     on conflict (model, release_id, version, arm, tick, replica_id, generation) do update set
       requests = excluded.requests, errors = excluded.errors, invalid = excluded.invalid,
       slow95 = excluded.slow95, slow99 = excluded.slow99, latency = excluded.latency,
       keys = excluded.keys, answers = excluded.answers, breaker_open = excluded.breaker_open,
-      failed_callers = excluded.failed_callers, flushed_at = now()`)
+      failed_callers = excluded.failed_callers, repeats = excluded.repeats, flushed_at = now()`)
 }
 
 /** The counts of an arm over all replicas in one tick of one generation. */
 export interface ArmTick extends Omit<
   TickCounts,
-  'latency' | 'release' | 'model' | 'breakerOpen' | 'failedCallers'
+  'latency' | 'release' | 'model' | 'breakerOpen' | 'failedCallers' | 'repeats'
 > {
   /** How many replicas have reported the tick. */
   replicas: number

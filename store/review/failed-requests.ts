@@ -75,10 +75,16 @@ export interface VersionFailure {
   inputs: FeatureRow[]
 }
 
-/** Returns the newest failed requests of a version, newest first; of one release where `release` is given. */
+/** Returns the newest failed requests of a version, newest first; of one release, and only those since a time, where these are given. */
 export const listFailedRequests = (
   database: Database,
-  { model, version, release, limit }: { model: string; version: string; release?: string; limit: number },
+  {
+    model,
+    version,
+    release,
+    sinceMs,
+    limit,
+  }: { model: string; version: string; release?: string; sinceMs?: number; limit: number },
 ): Promise<VersionFailure[]> =>
   rowsFrom(database).list<VersionFailure>(sql`
     select id, at, version, arm, replica, release_id, code, message, routing_key, instances, latency_us,
@@ -90,6 +96,7 @@ export const listFailedRequests = (
       from failed_requests left join versions on versions.version = failed_requests.version
       where failed_requests.model = ${model} and failed_requests.version = ${version}
         ${release === undefined ? empty : sql`and release_id = ${release} and arm <> 'shadow'`}
+        ${sinceMs === undefined ? empty : sql`and at >= to_timestamp(${sinceMs}::float8 / 1000)`}
       order by at desc, id desc limit ${limit}
     ) as newest order by at desc, id desc`)
 

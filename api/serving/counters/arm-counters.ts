@@ -12,6 +12,7 @@ import { bucketCount, bucketOf, sparse } from './latency-histogram.ts'
 /** The counts of one arm of one route in the current tick. */
 export interface ArmCounters extends Omit<TickCounts, 'latency' | 'keys' | 'answers' | 'breakerOpen'> {
   failedCallers: number
+  repeats: number
   /** Responses slower than this, in microseconds, count as slow. */
   readonly slow95Us: number
   readonly slow99Us: number
@@ -32,7 +33,16 @@ export interface ArmCounters extends Omit<TickCounts, 'latency' | 'keys' | 'answ
 /** The parameters that open the counters of an arm. */
 export type CountedArmOf = Omit<
   ArmCounters,
-  'tickMs' | Badness | 'requests' | 'failedCallers' | 'latency' | 'totals' | 'keys' | 'answers' | 'firstKeys'
+  | 'tickMs'
+  | Badness
+  | 'requests'
+  | 'failedCallers'
+  | 'repeats'
+  | 'latency'
+  | 'totals'
+  | 'keys'
+  | 'answers'
+  | 'firstKeys'
 >
 
 type CountedFor = Pick<ArmCounters, 'model' | 'version' | 'arm'>
@@ -71,7 +81,7 @@ const maxClosed = 26_000
 export function createCounterRegistry(clock: Clock) {
   const open = new Map<string, ArmCounters>()
   const isFirst = createBadKeys(open)
-  const isNewCaller = createFailedCallers(clock)
+  const failedCallers = createFailedCallers(clock)
   const closed: TickCounts[] = []
   const totals = new Map<string, ArmTotals>()
   let dropped = 0
@@ -127,7 +137,11 @@ export function createCounterRegistry(clock: Clock) {
       sum[bad ?? 'answered']++
       const counted = bad !== undefined && isFirst(counters, bad, routingKey)
       if (counted) counters[bad]++
-      if (bad !== undefined && isNewCaller(counters, routingKey)) counters.failedCallers++
+      if (failedCallers.has(counters, routingKey)) counters.repeats++
+      else if (bad !== undefined) {
+        failedCallers.add(counters, routingKey)
+        counters.failedCallers++
+      }
       if (counters.release !== undefined) {
         counters.firstKeys ??= createFirstKeys()
         if (counters.firstKeys.isFirst(routingKey)) {
@@ -156,7 +170,7 @@ export function createCounterRegistry(clock: Clock) {
         pushTick(counters)
         counters.tickMs = begin(counters.lengthMs)
         counters.requests = counters.errors = counters.invalid = counters.slow95 = counters.slow99 = 0
-        counters.failedCallers = 0
+        counters.failedCallers = counters.repeats = 0
         counters.keys = 0
         counters.answers.fill(0)
         counters.latency.fill(0)
@@ -174,6 +188,7 @@ const emptyCounters = (arm: CountedArmOf, tickMs: number, totals: ArmTotals): Ar
   slow95: 0,
   slow99: 0,
   failedCallers: 0,
+  repeats: 0,
   keys: 0,
   answers: Array.from({ length: arm.answerBins }, () => 0),
   latency: new Uint32Array(bucketCount),
@@ -182,7 +197,7 @@ const emptyCounters = (arm: CountedArmOf, tickMs: number, totals: ArmTotals): Ar
 
 function tickOf(counters: ArmCounters): TickCounts {
   const { model, release, version, arm, generation, tickMs, lengthMs } = counters
-  const { requests, errors, invalid, slow95, slow99, failedCallers, keys, answers } = counters
+  const { requests, errors, invalid, slow95, slow99, failedCallers, repeats, keys, answers } = counters
   return {
     model,
     release,
@@ -197,27 +212,30 @@ function tickOf(counters: ArmCounters): TickCounts {
     slow95,
     slow99,
     failedCallers,
+    repeats,
     ...(release !== undefined && { keys, answers: [...answers] }),
     breakerOpen: counters.isDropped?.(),
     latency: sparse(counters.latency),
   }
 }
 
-/** A request without a routing key is a caller of its own. */
+/** The callers that have failed in the last ten seconds. A request without a routing key is a caller of its own. */
 function createFailedCallers(clock: Clock) {
   let seen = new Set<string>()
   let windowAt = 0
-  return ({ model, version }: ArmCounters, routingKey: string): boolean => {
-    if (routingKey === '') return true
-    const now = Math.floor(clock.wall() / callerMs)
-    if (now !== windowAt) {
+  const keyOf = ({ model, version }: ArmCounters, routingKey: string) => `${model} ${version} ${routingKey}`
+  return {
+    has(counters: ArmCounters, routingKey: string): boolean {
+      if (seen.size === 0 || routingKey === '') return false
+      if (Math.floor(clock.wall() / callerMs) === windowAt) return seen.has(keyOf(counters, routingKey))
       seen = new Set()
-      windowAt = now
-    }
-    const key = `${model} ${version} ${routingKey}`
-    if (seen.has(key)) return false
-    if (seen.size < maxFailedCallers) seen.add(key)
-    return true
+      return false
+    },
+    add(counters: ArmCounters, routingKey: string): void {
+      if (routingKey === '' || seen.size === maxFailedCallers) return
+      if (seen.size === 0) windowAt = Math.floor(clock.wall() / callerMs)
+      seen.add(keyOf(counters, routingKey))
+    },
   }
 }
 

@@ -109,7 +109,7 @@ describe('a champion that fails', () => {
       return Promise.resolve({ requests: 50, formerFailed: 0 })
     }
     await watchUntil(async () => (await champions()) === before, 'the rollback', compare)
-    expect(asked).toEqual([{ model, from: champion, to: before }])
+    expect(asked).toEqual([{ model, from: champion, to: before, sinceMs: expect.any(Number) }])
     const [rolledBack] = await alertsOf('champion_rolled_back')
     expect(rolledBack?.message).toContain(`${before} fails at 0 of the 50 last failing requests`)
   })

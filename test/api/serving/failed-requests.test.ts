@@ -107,14 +107,20 @@ describe('the failed requests of a version', () => {
 
   it('are answered again by a former version, which shows whose fault it is', async () => {
     const { model, champion, candidate } = await failing(['ann', 'bob', 'cem'])
-    expect(await compareFailing(deps(), { model, from: candidate, to: champion })).toEqual({
+    expect(await compareFailing(deps(), { model, from: candidate, to: champion, sinceMs: 0 })).toEqual({
       requests: 3,
       formerFailed: 0,
     })
-    expect(await compareFailing(deps(), { model, from: champion, to: candidate })).toEqual({
+    expect(await compareFailing(deps(), { model, from: champion, to: candidate, sinceMs: 0 })).toEqual({
       requests: 0,
       formerFailed: 0,
     })
+  })
+
+  it('of before the evidence are not answered again', async () => {
+    const { model, champion, candidate } = await failing(['ann'])
+    const later = { model, from: candidate, to: champion, sinceMs: Date.now() + 1 }
+    expect(await compareFailing(deps(), later)).toEqual({ requests: 0, formerFailed: 0 })
   })
 
   it('are erased with the person who sent them', async () => {

@@ -24,7 +24,14 @@ function run(
   state: WatchState = freshWatch(0),
 ) {
   for (let place = 0; place < ticks; place++) {
-    const given = { requests: 0, failed: 0, slow: null, endMs: (place + 1) * watchTickMs, ...tickOf(place) }
+    const given = {
+      requests: 0,
+      failed: 0,
+      repeats: 0,
+      slow: null,
+      endMs: (place + 1) * watchTickMs,
+      ...tickOf(place),
+    }
     const tick = { callers: given.failed, ...given }
     if (tick.requests > 0) state = watchTick(state, tick, limit)
     if (state.isFailing || state.isSlow) return { state, ticks: place + 1 }
@@ -65,6 +72,13 @@ describe('the watch of a champion', () => {
     expect(run(5_000, (i) => ({ requests: 60, failed: i % 100 === 0 ? 6 : 0 })).ticks).toBeUndefined()
   })
 
+  it('judges a model with one caller, who is watched until the first failure of a tick', () => {
+    // Half of 1,000 requests fail, all of one routing key: the first or the second of a tick.
+    const { ticks } = run(100, (i) => ({ requests: 1_000, failed: 1, repeats: i % 2 === 0 ? 998 : 999 }))
+    expect(ticks).toBeLessThan(12)
+    expect(run(5_000, () => ({ requests: 1_000, failed: 1, repeats: 400 })).ticks).toBeUndefined()
+  })
+
   it('raises a false alarm with the stated probability at a rate on the limit', () => {
     const uniform = seededRandom(11)
     let alarms = 0
@@ -80,7 +94,7 @@ describe('the watch of a champion', () => {
     const failing = run(10, () => ({ requests: 40, failed: 40 })).state
     expect(failing.isFailing).toBe(true)
     const at = (endMs: number, requests: number, state: WatchState, failed = 0) =>
-      watchTick(state, { endMs, requests, failed, callers: failed, slow: null }, limit)
+      watchTick(state, { endMs, requests, failed, repeats: 0, callers: failed, slow: null }, limit)
     const soon = at(1_000_000, 400, failing)
     expect(soon.isFailing).toBe(true)
     expect(at(2_000_000, 1, soon)).toMatchObject({ isFailing: false, failing: [], requests: 0, callers: 0 })
@@ -99,7 +113,7 @@ describe('the watch of a champion', () => {
   it('judges nothing where every request may fail', () => {
     const state = watchTick(
       freshWatch(0),
-      { endMs: 1, requests: 100, failed: 100, callers: 9, slow: null },
+      { endMs: 1, requests: 100, failed: 100, repeats: 0, callers: 9, slow: null },
       1,
     )
     expect(state.isFailing).toBe(false)

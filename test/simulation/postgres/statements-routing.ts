@@ -292,7 +292,7 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
-  '8232a307': [
+  e6f479ee: [
     'writeTicks',
     (query, [replica_id, sent]) => {
       for (const tick of parse<Row[]>(sent)) {
@@ -301,6 +301,7 @@ export const routingStatements: Statements = {
           keys: _keys,
           answers: _answers,
           failedCallers: _callers,
+          repeats: _repeats,
           breakerOpen = false,
           ...counted
         } = rest

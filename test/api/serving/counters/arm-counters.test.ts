@@ -43,6 +43,38 @@ function countedArms(releases: readonly string[], of: readonly ('champion' | 'ca
 }
 
 describe('the counters', () => {
+  it('count a caller once in ten seconds, and its requests after the first failure as repeats', () => {
+    let wallMs = 1_000_000
+    const registry = createCounterRegistry(
+      createClock(
+        () => wallMs,
+        () => wallMs,
+      ),
+    )
+    const arm = registry.open({
+      model: 'm',
+      version: 'm_v1.0.0',
+      arm: 'champion',
+      release: undefined,
+      generation: 1,
+      lengthMs: 10_000,
+      quiet: false,
+      slow95Us: Infinity,
+      slow99Us: Infinity,
+      answerBins: 0,
+    })
+    const ask = (key: string, bad?: 'errors') => registry.count(arm, 1, key, bad)
+    const counted = () => [arm.requests, arm.errors, arm.failedCallers, arm.repeats]
+    for (const bad of [undefined, 'errors', 'errors', undefined] as const) ask('ann', bad)
+    for (const bad of ['errors', 'errors', undefined] as const) ask('', bad)
+    ask('bob')
+    expect(counted()).toEqual([8, 4, 3, 2])
+    wallMs += 10_000
+    ask('ann')
+    ask('ann', 'errors')
+    expect(counted()).toEqual([10, 5, 4, 2])
+  })
+
   it('equal the responses, arm by arm, over generations and replicas', async () => {
     const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replicas = [await replicaOf(), await replicaOf()]

@@ -1,0 +1,129 @@
+/** Lets proven champions fail on real processes, and measures when a channel is told and when the former version answers. */
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { setTimeout as pause } from 'node:timers/promises'
+import { markKnownGood, moveChampion } from '../../store/registry/champions.ts'
+import { readFaults, writeFaults } from '../../store/serving/replicas.ts'
+import { findRouting, writeRoute } from '../../store/serving/routing.ts'
+import { insertModel } from '../../test/support/release/candidates.ts'
+import { releasePolicy } from '../../test/support/release/releases.ts'
+import { seatChampion } from '../../test/support/serving/seed-champion.ts'
+import {
+  startCallers,
+  startRealSystem,
+  type Callers,
+  type RealSystem,
+} from '../../test/support/servers/system-fixture.ts'
+
+export interface Incident {
+  share: number
+  /** Requests per second that were sent. */
+  rate: number
+  /** Seconds from the fault to the message in a channel, and to the first answer of the former version after it. */
+  told: number
+  back: number
+  /** The requests that callers sent meanwhile, and the failed ones among them. */
+  requests: number
+  failed: number
+}
+
+const replicas = 2
+/** So many requests of both versions are seen before the fault. */
+const warm = 20
+const longestMs = 900_000
+
+/** Runs the incidents of each group at the same time, and the groups one after another. */
+export async function runIncidents(
+  groups: readonly (readonly Pick<Incident, 'share' | 'rate'>[])[],
+): Promise<Incident[]> {
+  const told = new Map<string, number>()
+  const receiver = createServer((request, response) => {
+    void text(request).then((body) => {
+      const model = /"model":"([^"]+)"/.exec(body)?.[1]
+      if (body.includes('champion_failing') && model !== undefined && !told.has(model))
+        told.set(model, Date.now())
+      response.end('{}')
+    })
+  }).listen(0, '127.0.0.1')
+  await once(receiver, 'listening')
+  const folder = mkdtempSync(join(tmpdir(), 'tenure-watch-'))
+  const channels = join(folder, 'channels.json')
+  const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`
+  writeFileSync(channels, JSON.stringify([{ name: 'phone', target: { kind: 'webhook', url } }]))
+  const system = await startRealSystem({
+    replicas,
+    leaseMs: 5_000,
+    environment: { TENURE_ALERT_CHANNELS: channels },
+  })
+  try {
+    const found: Incident[] = []
+    for (const group of groups)
+      found.push(...(await Promise.all(group.map((each) => runIncident(system, each, told)))))
+    return found
+  } finally {
+    await system.stop()
+    receiver.close()
+    rmSync(folder, { recursive: true })
+  }
+}
+
+async function runIncident(
+  system: RealSystem,
+  { share, rate }: Pick<Incident, 'share' | 'rate'>,
+  told: ReadonlyMap<string, number>,
+): Promise<Incident> {
+  const { store } = system
+  const model = `fails-${share * 100}-at-${rate}`
+  const { first, second } = await seatTwo(system, model)
+  const callers = startCallers(system.urls, model, (1_000 * replicas) / rate)
+  try {
+    await until(() => (callers.answered.get(second) ?? 0) >= warm, `${model}: answers before the fault`)
+    callers.reset()
+    const faultMs = Date.now()
+    await writeFaults(store, { ...(await readFaults(store)), [second]: { invalidShare: share } })
+    await until(() => told.has(model), `${model}: the message`)
+    await until(() => (callers.answered.get(first) ?? 0) > 0, `${model}: an answer of the former version`)
+    const backMs = Date.now()
+    return {
+      share,
+      rate,
+      told: (told.get(model)! - faultMs) / 1_000,
+      back: (backMs - faultMs) / 1_000,
+      ...countsOf(callers),
+    }
+  } finally {
+    await callers.stop()
+  }
+}
+
+function countsOf({ answered, failures }: Callers): Pick<Incident, 'requests' | 'failed'> {
+  const answers = [...answered.values()].reduce((sum, each) => sum + each, 0)
+  return { requests: answers + failures.length, failed: failures.length }
+}
+
+/** Registers two proven versions of a model, of which the second serves. */
+async function seatTwo({ store, config }: RealSystem, model: string) {
+  const { artifactRoot } = config
+  const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
+  const first = await registry.register()
+  await seatChampion(store, model, first)
+  const second = await registry.register(first)
+  const promotion = { model, cause: 'promotion', actor: 'bench', reason: 'new' } as const
+  await moveChampion(store, { ...promotion, from: first, to: second })
+  await markKnownGood(store, second)
+  const replaces = (await findRouting(store, model))!.route
+  const arms = [{ arm: 'champion' as const, version: second, shareBp: 10_000 }]
+  const route = { model, salt: model, arms, proven: second, standby: first }
+  await store.transaction((database) => writeRoute(database, { route, replaces }))
+  return { first, second }
+}
+
+async function until(holds: () => boolean, what: string): Promise<void> {
+  for (const endMs = Date.now() + longestMs; !holds(); await pause(20))
+    if (Date.now() > endMs) throw new Error(`${what} did not come within ${longestMs / 60_000} minutes`)
+}
