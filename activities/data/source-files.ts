@@ -29,8 +29,10 @@ import { textLiteral } from '../../domain/sql-text.ts'
 import { projectFolder } from '../../temporal.config.ts'
 import type { Duck } from './duckdb.ts'
 import { listMatching, type MatchingFile } from './matching-files.ts'
+import { parquetColumns } from './parquet-files.ts'
 import {
   createViews,
+  columnNames,
   kindsIn,
   namesWrittenOtherwise,
   readCsv,
@@ -94,13 +96,14 @@ async function listFiles(pattern: string): Promise<MatchingFile[]> {
   )
 }
 
-/** A column that one file lacks would be missing in all of its rows. DuckDB checks Parquet files itself. */
+/** A column that one file lacks would be missing in all of its rows. */
 function requireSameColumns([first, ...others]: readonly SourceFile[]): void {
-  const has = (file: SourceFile | undefined, name: string) =>
-    file?.layout?.names.some((each) => each.toLowerCase() === name.toLowerCase()) ?? true
+  if (others.length === 0) return
+  const has = (file: SourceFile, name: string) =>
+    columnNames(file).some((each) => each.toLowerCase() === name.toLowerCase())
   for (const each of others) {
     const lacks = (a: SourceFile, b: SourceFile): void => {
-      const name = b.layout?.names.find((column) => !has(a, column))
+      const name = columnNames(b).find((column) => !has(a, column))
       if (name !== undefined)
         throw unreadable(
           `${a.file}: has no column "${name}", which ${b.file} has: export it again, or narrow the pattern`,
@@ -153,12 +156,22 @@ export async function openSourceFiles(
   const files = await inspectFiles(source)
   for (const each of files)
     if (each.layout !== undefined) each.rows = await checkRows(each.file, each.layout, declared)
-  await createViews(duck, files, source, declared)
+  if (source.kind === 'parquet') await readFooters(duck, files, Object.keys(source.files))
+  await createViews(duck, files, source, declared, { names })
   const texts = await namesWrittenOtherwise(duck, files, source, names)
   if (Object.keys(texts).length === 0) return { files, declared }
   const all = { ...declared, ...texts }
   await createViews(duck, files, source, all)
   return { files, declared: all }
+}
+
+async function readFooters(duck: Duck, files: SourceFile[], views: readonly string[]): Promise<void> {
+  const columns = await parquetColumns(
+    duck,
+    files.map(({ file }) => file),
+  )
+  for (const [at, each] of files.entries()) each.columns = columns[at]!
+  for (const name of views) requireSameColumns(files.filter((each) => each.name === name))
 }
 
 /** Scans one CSV. Throws `source_unreadable` for the first line that breaks its form, and for a file without rows. */
@@ -281,7 +294,7 @@ export async function findValue(
 > {
   for (const { file, layout } of files) {
     if (layout === undefined) continue
-    const direct = [...kindsIn({ layout }, source, { [column]: kind }).keys()]
+    const direct = [...kindsIn(layout.names, source, { [column]: kind }).keys()]
     for (const [place, each] of layout.names.entries()) {
       if (direct.length > 0 && !direct.includes(each)) continue
       const bad = direct.length > 0 ? breaks(kind, 'v') : `v = ${textLiteral(value)}`

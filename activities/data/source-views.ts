@@ -9,6 +9,7 @@ import type { DeclaredKind } from '../../domain/validation/source-issue.ts'
 import { readAs } from '../../models/define/data/read-values.ts'
 import { projectFolder } from '../../temporal.config.ts'
 import type { Duck } from './duckdb.ts'
+import { readParquet, type ParquetColumn } from './parquet-files.ts'
 
 export type FileSource = Pick<SourceDefinition, 'kind' | 'files' | 'rows'>
 
@@ -23,7 +24,13 @@ export interface SourceFile {
   layout?: CsvLayout
   /** Set for a CSV that has been scanned. */
   rows?: number
+  /** Set for a Parquet file whose footer has been read. */
+  columns?: readonly ParquetColumn[]
 }
+
+/** The names of the columns of a file, as it writes them. */
+export const columnNames = ({ layout, columns }: Pick<SourceFile, 'layout' | 'columns'>): readonly string[] =>
+  layout?.names ?? columns?.map(({ name }) => name) ?? []
 
 export const unreadable = (message: string): DomainError => new DomainError('source_unreadable', message)
 
@@ -33,18 +40,28 @@ export async function createViews(
   files: readonly SourceFile[],
   source: FileSource,
   declared: Readonly<Record<string, DeclaredKind>>,
-  { careful }: { careful: boolean } = { careful: false },
+  { names = [], careful = false }: { names?: readonly string[]; careful?: boolean } = {},
 ): Promise<void> {
+  const asTexts = Object.fromEntries(names.map((name) => [name, 'text' as const]))
   for (const name of Object.keys(source.files)) {
     const own = files.filter((each) => each.name === name)
     const partition = partitionColumns(own, declared)
     const rows =
       source.kind === 'parquet'
-        ? await withTimes(duck, readParquet(own, partition), source, declared)
+        ? await withTimes(
+            duck,
+            await readParquet(
+              duck,
+              own.map(({ file, columns = [] }) => ({ file, columns })),
+              { partition, texts: textsIn(own, source, { ...declared, ...asTexts }) },
+            ),
+            source,
+            declared,
+          )
         : own
             .map(
               (each, at) =>
-                `select ${partition[at]}rows.* from (${readRows(each, kindsIn(each, source, declared), careful)}) rows`,
+                `select ${partition[at]}rows.* from (${readRows(each, kindsIn(columnNames(each), source, declared), careful)}) rows`,
             )
             .join(' union all by name ')
     await duck.run(`create or replace temp view ${quotedIdentifier(name)} as ${rows}`)
@@ -94,14 +111,15 @@ function partitionValue(
   return isDate ? `make_timestamp(${Date.parse(value)}000)` : refuse('time, as in 2026-03-01')
 }
 
-/** Reads all files in one scan, so that DuckDB checks that their columns agree. */
-function readParquet(files: readonly SourceFile[], partition: readonly string[]): string {
-  const paths = files.map(({ file }) => textLiteral(resolve(projectFolder, file)))
-  const read = (more = '') => `read_parquet([${paths.join(', ')}], hive_partitioning = false${more})`
-  if (partition.every((columns) => columns === '')) return `select * from ${read()}`
-  const values = files.map((_, at) => `select ${partition[at]}${paths[at]} as "file of row"`)
-  return `select parts.* exclude ("file of row"), rows.* exclude ("path of row") from ${read(`, filename = 'path of row'`)} rows
-    join (${values.join(' union all ')}) parts on parts."file of row" = rows."path of row"`
+/** The columns of the files whose values are read as they are written. */
+function textsIn(
+  files: readonly SourceFile[],
+  source: FileSource,
+  declared: Readonly<Record<string, DeclaredKind>>,
+): Set<string> {
+  const names = [...new Set(files.flatMap(columnNames))]
+  const kinds = kindsIn(names, source, declared)
+  return new Set(names.filter((name) => kinds.get(name) === 'text'))
 }
 
 /** Reads the declared times that a Parquet file holds as texts or numbers as those of a CSV are read. */
@@ -113,7 +131,11 @@ async function withTimes(
 ): Promise<string> {
   const described = await duck.rows<{ column_name: string; column_type: string }>(`describe ${rows}`)
   const others = described.filter(({ column_type: type }) => !/^(TIMESTAMP|DATE)/.test(type))
-  const kinds = kindsIn({ layout: { names: others.map(({ column_name }) => column_name) } }, source, declared)
+  const kinds = kindsIn(
+    others.map(({ column_name }) => column_name),
+    source,
+    declared,
+  )
   const times = [...kinds].flatMap(([column, kind]) =>
     kind === 'time' ? [`${readAs(kind, column)} as ${quotedIdentifier(column)}`] : [],
   )
@@ -144,7 +166,7 @@ export async function namesWrittenOtherwise(
       types.set(view, new Map(described.map((each) => [each.column_name, each.column_type])))
     }
     const columns = names.flatMap((name) =>
-      [...kindsIn({ layout }, source, { [name]: 'text' }).keys()].flatMap((column) => {
+      [...kindsIn(layout.names, source, { [name]: 'text' }).keys()].flatMap((column) => {
         const type = types.get(view)!.get(column) ?? 'VARCHAR'
         return type === 'VARCHAR' || temporal.test(type) ? [] : [{ name, column, type }]
       }),
@@ -186,22 +208,22 @@ export const readCsv = (file: string, { delimiter, skippedLines }: CsvLayout, mo
 
 /** The declared columns of a file, in the spelling of the file, including columns that `rows` only renames. */
 export function kindsIn(
-  { layout }: { layout?: Pick<CsvLayout, 'names'> | undefined },
+  names: readonly string[],
   { rows }: FileSource,
   declared: Readonly<Record<string, DeclaredKind>>,
 ): Map<string, DeclaredKind> {
   // Collected in one pass: one regular expression per column and name would take minutes for a thousand columns.
   const namesOf = new Map<string, string[]>()
-  for (const name of layout?.names ?? []) {
+  for (const name of names) {
     if (name === '') continue
     const key = name.toLowerCase()
     namesOf.set(key, [...(namesOf.get(key) ?? []), name])
   }
-  const becoming = new Map([...namesOf].map(([key, names]) => [key, [...names]]))
+  const becoming = new Map([...namesOf].map(([key, own]) => [key, [...own]]))
   for (const [, quoted, bare, column] of rows.matchAll(renames)) {
-    const names = namesOf.get((quoted ?? bare!).toLowerCase()) ?? []
+    const renamed = namesOf.get((quoted ?? bare!).toLowerCase()) ?? []
     const key = column!.toLowerCase()
-    if (names.length > 0) becoming.set(key, [...(becoming.get(key) ?? []), ...names])
+    if (renamed.length > 0) becoming.set(key, [...(becoming.get(key) ?? []), ...renamed])
   }
   const kinds = new Map<string, DeclaredKind>()
   for (const [column, kind] of Object.entries(declared))

@@ -13,10 +13,11 @@ import type { Store } from '../../store/postgres.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import { queryReader } from '../../store/integrations/metric-sources.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
-import { requireColumns } from '../data/explain-rows.ts'
+import { explainRows, requireColumns } from '../data/explain-rows.ts'
 import { asRefused } from '../data/source-errors.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 import { openFiles } from '../data/open-rows.ts'
+import type { SourceFile } from '../data/source-views.ts'
 
 /** Rows per transaction. */
 const batchRows = 5_000
@@ -74,18 +75,22 @@ export async function ingestView(
     try {
       const { source } = definition
       const columns = columnsOfView(definition)
+      let files: readonly SourceFile[] = []
       if (source.kind === 'postgres') {
         await loadFromPostgres(duck, plan.known, queryReader(store, source.database), {
           texts: columns.texts,
         })
         await requireColumns({ duck, source, files: [] }, 'known', columns.needed)
       } else {
-        const { load } = await openFiles(duck, source, columns)
+        const { load, rows } = await openFiles(duck, source, columns)
+        files = rows.files
         await load(plan.known)
       }
-      await duck.run(
-        `create temp table usable as select row_number() over () - 1 as place, * from (${plan.rows})`,
-      )
+      await duck
+        .run(`create temp table usable as select row_number() over () - 1 as place, * from (${plan.rows})`)
+        .catch(async (error: unknown) => {
+          throw await explainRows({ duck, source, files }, error)
+        })
     } catch (error) {
       throw asRefused(`the feature view ${definition.name}`, error)
     }

@@ -10,14 +10,17 @@ export type DeclaredKind = 'number' | 'text' | 'time' | 'flag'
 export interface SourcePlace {
   file: string
   line?: number
+  /** Counted from 1; a Parquet file has no lines. */
+  row?: number
   column?: string
 }
 
 /** `models/data/roses.csv, line 7, column "size"` */
-export const placeText = ({ file, line, column }: SourcePlace): string =>
+export const placeText = ({ file, line, row, column }: SourcePlace): string =>
   [
     file,
     ...(line === undefined ? [] : [`line ${line}`]),
+    ...(row === undefined ? [] : [`row ${row}`]),
     ...(column === undefined ? [] : [`column "${shown(column)}"`]),
   ].join(', ')
 

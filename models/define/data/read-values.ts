@@ -114,8 +114,9 @@ export function columnsOfView({ source, entity, eventTime, knownAt, values }: Fe
     [knownAt, 'time', 'which knownAt names'],
   ]
   return {
-    // Other sources have types of their own.
-    declared: source.kind === 'csv' ? Object.fromEntries(columns.map(([name, kind]) => [name, kind])) : {},
+    // Postgres has types of its own.
+    declared:
+      source.kind === 'postgres' ? {} : Object.fromEntries(columns.map(([name, kind]) => [name, kind])),
     needed: Object.fromEntries(columns.map(([name, , use]) => [name, use])),
     texts: columns.flatMap(([name, kind]) => (kind === 'text' ? [name] : [])),
   }

@@ -1,6 +1,7 @@
 /** Builds the SQL for the rows of a feature view that have become usable: first in the SQL of its source, then in DuckDB's. */
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
 import { quotedIdentifier, timestampLiteral } from '../../../domain/sql-text.ts'
+import { readAs } from './read-values.ts'
 
 /** Returns SQL for the text that identifies an entity, equal to `entityKey`. A whole number has no decimals, whatever its type. */
 export const entityColumn = (columns: readonly string[]): string =>
@@ -25,12 +26,11 @@ export function planView(
   if (afterMs !== undefined)
     conditions.push(`(${event} > ${timestampLiteral(afterMs)} or ${known} > ${timestampLiteral(afterMs)})`)
   const columns = Object.entries(values).map(
-    ([name, kind]) =>
-      `cast(${quotedIdentifier(name)} as ${kind === 'number' ? 'double' : 'varchar'}) as ${quotedIdentifier(name)}`,
+    ([name, kind]) => `${readAs(kind === 'number' ? 'number' : 'text', name)} as ${quotedIdentifier(name)}`,
   )
   // Postgres does not keep the declared order.
   const names = Object.keys(values).sort().map(quotedIdentifier)
-  const [eventAt, knownSince] = [`cast(${event} as timestamp)`, `cast(${known} as timestamp)`]
+  const [eventAt, knownSince] = [readAs('time', eventTime), readAs('time', knownAt)]
   const shaped = `
     select ${entityColumn(entity)} as entity, ${eventAt} as event_at, ${knownSince} as known_at,
       greatest(${eventAt}, ${knownSince}) as usable_at, ${columns.join(', ')}

@@ -6,7 +6,6 @@ import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { kindsIn } from '../../../activities/data/source-views.ts'
-import type { CsvLayout } from '../../../domain/validation/csv-scan.ts'
 import { digestOfSource } from '../../../activities/data/source-digest.ts'
 import { judgeSnapshot } from '../../../activities/retrain/judge-snapshot.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
@@ -157,11 +156,11 @@ describe('a good file', () => {
   })
 
   it('has the declared kinds of the columns that the SQL renames, and of no column whose name ends theirs', () => {
-    const layout = { names: ['mean radius', 'radius', 'Area', 'a.b', 'other'] } as CsvLayout
+    const names = ['mean radius', 'radius', 'Area', 'a.b', 'other']
     const rows =
       'select "mean radius" as mean_radius, s.area AS "size",\n "a.b" as ab, cast(other as double) from source s'
     const declared = { mean_radius: 'number', size: 'text', ab: 'time' } as const
-    expect([...kindsIn({ layout }, { kind: 'csv', files: {}, rows }, declared)]).toEqual([
+    expect([...kindsIn(names, { kind: 'csv', files: {}, rows }, declared)]).toEqual([
       ['mean radius', 'number'],
       ['Area', 'text'],
       ['a.b', 'time'],

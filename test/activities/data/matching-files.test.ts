@@ -66,6 +66,13 @@ describe('a pattern', () => {
       [1, String(Date.UTC(2026, 0, 1))],
       [2, String(Date.UTC(2026, 0, 2))],
     ])
+    await putParquet('day=2026-01-02/b.parquet', `select 2.5::double as id`)
+    const more = await read('*/*.parquet', { kind: 'parquet', declared: { day: 'time' } })
+    expect(more.map((row) => [row['id'], Number(row['day'])])).toEqual([
+      [1, Date.UTC(2026, 0, 1)],
+      [2, Date.UTC(2026, 0, 2)],
+      [2.5, Date.UTC(2026, 0, 2)],
+    ])
     await putParquet('2026/a.parquet', `select 1 as id`)
     expect(await read('2026/*.parquet', { kind: 'parquet' })).toEqual([{ id: 1 }])
   })

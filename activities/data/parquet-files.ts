@@ -1,0 +1,182 @@
+/**
+ * Reads the Parquet files of a source as one table. DuckDB alone would read all of them with the types of the first, number the columns
+ * that stand twice, and read a decimal or a duration that it does not know as another number, so each footer is read first.
+ */
+import { resolve } from 'node:path'
+import { DomainError } from '../../domain/errors.ts'
+import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
+import { commonType, nameOfType, nullType, textType } from '../../domain/validation/parquet-types.ts'
+import { placeText } from '../../domain/validation/source-issue.ts'
+import { projectFolder } from '../../temporal.config.ts'
+import type { Duck } from './duckdb.ts'
+
+export interface ParquetColumn {
+  name: string
+  /** The type of DuckDB, or `NULL` for a column without values. */
+  type: string
+}
+
+export interface ParquetFile {
+  file: string
+  columns: readonly ParquetColumn[]
+}
+
+interface SchemaRow {
+  file_name: string
+  name: string
+  num_children: number | null
+  duckdb_type: string | null
+}
+
+/** Reads the columns of each file from its footer, with their names as they are written. */
+export async function parquetColumns(duck: Duck, files: readonly string[]): Promise<ParquetColumn[][]> {
+  const rows = await duck.rows<SchemaRow>(
+    `select file_name, name, num_children, duckdb_type from parquet_schema([${files.map(pathOf).join(', ')}])`,
+  )
+  const ofFile = new Map<string, SchemaRow[]>(files.map((file) => [resolve(projectFolder, file), []]))
+  for (const row of rows) ofFile.get(row.file_name)?.push(row)
+  return files.map((file) => topColumns(ofFile.get(resolve(projectFolder, file))!))
+}
+
+/** The columns of one file; a nested column stands before its parts. */
+function topColumns([root, ...rows]: readonly SchemaRow[]): ParquetColumn[] {
+  let place = 0
+  const typeOf = (): ParquetColumn => {
+    const { name, num_children: children, duckdb_type: type } = rows[place++]!
+    if (type !== null) return { name, type: type === '"NULL"' ? nullType : type }
+    const parts = Array.from({ length: children ?? 0 }, typeOf)
+    return { name, type: `STRUCT(${parts.map((part) => `${part.name} ${part.type}`).join(', ')})` }
+  }
+  return Array.from({ length: root?.num_children ?? 0 }, typeOf)
+}
+
+const pathOf = (file: string): string => textLiteral(resolve(projectFolder, file))
+const unreadable = (message: string): DomainError => new DomainError('source_unreadable', message)
+const remedy = 'export both with one type, or narrow the pattern'
+
+/**
+ * Returns SQL that reads the files, each column in the one type that holds the values of all. `partition` gives SQL for the columns before
+ * those of each file; `texts`: columns whose values are read as they are written. Throws `source_unreadable` with both files for a column
+ * that has no such type, or a value that would change.
+ */
+export async function readParquet(
+  duck: Duck,
+  files: readonly ParquetFile[],
+  { partition, texts }: { partition: readonly string[]; texts: ReadonlySet<string> },
+): Promise<string> {
+  const types = new Map<string, string>()
+  for (const { file, columns } of files)
+    for (const { name, type } of columns) {
+      const key = name.toLowerCase()
+      const common = commonType(types.get(key) ?? nullType, type)
+      if (common === undefined) throw otherTypes(files, { file, name, type })
+      types.set(key, common)
+    }
+  const groups: { files: ParquetFile[]; from: number; signature: string }[] = []
+  for (const [from, each] of files.entries()) {
+    const signature = JSON.stringify(
+      each.columns.map(({ name, type }) => `${name.toLowerCase()} ${type}`).sort(),
+    )
+    if (groups.at(-1)?.signature === signature) groups.at(-1)!.files.push(each)
+    else groups.push({ files: [each], from, signature })
+  }
+  const queries: string[] = []
+  for (const group of groups) {
+    const [first] = group.files
+    const cast = first!.columns.filter(({ name, type }) => types.get(name.toLowerCase()) !== type)
+    const casts = cast.map(({ name, type }) => ({ name, type, to: types.get(name.toLowerCase())! }))
+    await requireSameValues(duck, { files, group: group.files, casts, texts })
+    const replaced = casts.map(
+      ({ name, type, to }) =>
+        `cast(${type === nullType ? 'null' : quotedIdentifier(name)} as ${to}) as ${quotedIdentifier(name)}`,
+    )
+    queries.push(
+      scan(
+        group.files.map(({ file }) => pathOf(file)),
+        partition.slice(group.from, group.from + group.files.length),
+        replaced,
+      ),
+    )
+  }
+  return queries.join(' union all by name ')
+}
+
+/** Reads files of one schema in one scan. */
+function scan(paths: readonly string[], partition: readonly string[], replaced: readonly string[]): string {
+  const replace = replaced.length === 0 ? '' : ` replace (${replaced.join(', ')})`
+  const read = (more = '') => `read_parquet([${paths.join(', ')}], hive_partitioning = false${more})`
+  if (partition.every((columns) => columns === '')) return `select *${replace} from ${read()}`
+  const values = paths.map((path, at) => `select ${partition[at]}${path} as "file of row"`)
+  return `select parts.* exclude ("file of row"), rows.* exclude ("path of row") from
+    (select *${replace} from ${read(`, filename = 'path of row'`)}) rows
+    join (${values.join(' union all ')}) parts on parts."file of row" = rows."path of row"`
+}
+
+/** Names two files whose types of a column have no common type. */
+function otherTypes(
+  files: readonly ParquetFile[],
+  { file, name, type }: ParquetColumn & { file: string },
+): DomainError {
+  const other = findOther(files, name, (each) => commonType(each, type) === undefined)
+  return unreadable(
+    `${placeText({ file, column: name })}: has ${nameOfType(type)}, and ${other.file} has ${nameOfType(other.type)}: ${remedy}`,
+  )
+}
+
+function findOther(
+  files: readonly ParquetFile[],
+  name: string,
+  differs: (type: string) => boolean,
+): { file: string; type: string } {
+  for (const { file, columns } of files)
+    for (const each of columns)
+      if (each.name.toLowerCase() === name.toLowerCase() && differs(each.type))
+        return { file, type: each.type }
+  return { file: files[0]!.file, type: nullType }
+}
+
+/** Throws for the first value that its common type does not hold, such as 2^53 + 1 beside doubles, or would write otherwise in a text. */
+async function requireSameValues(
+  duck: Duck,
+  {
+    files,
+    group,
+    casts,
+    texts,
+  }: {
+    files: readonly ParquetFile[]
+    group: readonly ParquetFile[]
+    casts: readonly { name: string; type: string; to: string }[]
+    texts: ReadonlySet<string>
+  },
+): Promise<void> {
+  const tests = casts.flatMap(({ name, type, to }) => {
+    if (type === nullType || to === textType) return []
+    const column = quotedIdentifier(name)
+    const wide = `try_cast(${column} as ${to})`
+    const changes = texts.has(name)
+      ? `cast(${wide} as varchar) is distinct from cast(${column} as varchar)`
+      : `try_cast(${wide} as ${type}) is distinct from ${column}`
+    return [{ name, type, to, wide, changes: `${column} is not null and ${changes}` }]
+  })
+  if (tests.length === 0) return
+  for (const { file } of group) {
+    const [found] = await duck.rows<Record<string, boolean | null>>(
+      `select ${tests.map(({ changes }, at) => `bool_or(${changes}) as "${at}"`).join(', ')} from ${scanOne(file)}`,
+    )
+    const lost = tests.find((_, at) => found?.[at] === true)
+    if (lost === undefined) continue
+    const { name, type, wide, changes } = lost
+    const [first] = await duck.rows<{ row: number; value: string; becomes: string | null }>(
+      `select file_row_number + 1 as row, cast(${quotedIdentifier(name)} as varchar) as value, cast(${wide} as varchar) as becomes
+       from ${scanOne(file, ', file_row_number = true')} where ${changes} order by row limit 1`,
+    )
+    const other = findOther(files, name, (each) => ![type, undefined].includes(commonType(each, type)))
+    throw unreadable(
+      `${placeText({ file, row: first!.row, column: name })}: \`${first!.value}\` would become \`${first!.becomes ?? 'nothing'}\`, because ${other.file} has ${nameOfType(other.type)}: ${remedy}`,
+    )
+  }
+}
+
+const scanOne = (file: string, more = ''): string =>
+  `read_parquet(${pathOf(file)}, hive_partitioning = false${more})`
