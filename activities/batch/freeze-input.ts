@@ -12,11 +12,12 @@ import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Deps } from '../deps.ts'
 import { queryReader } from '../../store/integrations/metric-sources.ts'
 import type { Duck } from '../data/duckdb.ts'
-import { badValueOf, readAs } from '../../models/define/data/read-values.ts'
+import { badValueOf, readAs, refusedColumnIssue } from '../../models/define/data/read-values.ts'
 import { joinLookups } from './join-lookups.ts'
 import { asRefused, isQueryRefused, withoutPaths } from '../data/source-errors.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 import { explainRows } from '../data/explain-rows.ts'
+import { parquetColumns } from '../data/parquet-files.ts'
 import { columnTypes } from '../data/rows.ts'
 import { scanFile } from '../data/source-files.ts'
 import { readCsv as readCsvFile, type SourceFile } from '../data/source-views.ts'
@@ -42,7 +43,8 @@ export async function freezeBatch(
   let notFound: NotFound[] | undefined
   let file: SourceFile | undefined
   const explain = async (error: unknown): Promise<never> => {
-    if (badValueOf(reasonOf(error)) === undefined) throw error
+    const reason = reasonOf(error)
+    if (badValueOf(reason) === undefined && refusedColumnIssue(reason) === undefined) throw error
     const source = { kind: 'csv', files: { file: given }, rows: '' } as const
     return refuse(await explainRows({ duck, source, files: file === undefined ? [] : [file] }, error))
   }
@@ -66,15 +68,26 @@ export async function freezeBatch(
     file = read.file
     await write(read.query)
   } else {
-    // Copies the file unchanged, because rewriting it takes as long as scoring it.
-    await copyFile(given, draft).catch(refuse)
-    await duck
-      .run(`create temp view given as select * from read_parquet(${textLiteral(draft)})`)
-      .catch(refuse)
-    notFound = await joinLookups(store, duck, manifest, subjectKey)
-    await checkColumns(duck, { manifest, output: batch.output })
-    if (notFound !== undefined)
-      await duck.run(`copy (select * from given) to ${textLiteral(draft)} (format parquet, compression zstd)`)
+    const [columns = []] = await parquetColumns(duck, [given]).catch(refuse)
+    const needed = [...Object.keys(manifest.features), ...batch.output.key]
+    const read = columns.filter((each) => each.read !== undefined && needed.includes(each.name))
+    file = { name: 'file', file: given, place: given, columns }
+    if (read.length > 0) {
+      const replaced = read.map((each) => `${each.read} as ${quotedIdentifier(each.name)}`)
+      await write(`select * replace (${replaced.join(', ')}) from read_parquet(${textLiteral(given)})`)
+    } else {
+      // Copies the file unchanged, because rewriting it takes as long as scoring it.
+      await copyFile(given, draft).catch(refuse)
+      await duck
+        .run(`create temp view given as select * from read_parquet(${textLiteral(draft)})`)
+        .catch(refuse)
+      notFound = await joinLookups(store, duck, manifest, subjectKey)
+      await checkColumns(duck, { manifest, output: batch.output })
+      if (notFound !== undefined)
+        await duck.run(
+          `copy (select * from given) to ${textLiteral(draft)} (format parquet, compression zstd)`,
+        )
+    }
   }
   const [counted] = await duck
     .rows<{ n: number }>(`select count(*) as n from read_parquet(${textLiteral(draft)})`)

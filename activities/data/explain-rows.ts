@@ -2,7 +2,7 @@
 import type { SourceDefinition } from '../../domain/model-definition.ts'
 import { noColumn } from '../../domain/validation/needed-columns.ts'
 import { missingColumn, placeText, valueIssue } from '../../domain/validation/source-issue.ts'
-import { badValueOf, type BadValue } from '../../models/define/data/read-values.ts'
+import { badValueOf, refusedColumnIssue, type BadValue } from '../../models/define/data/read-values.ts'
 import type { Duck } from './duckdb.ts'
 import { firstLineOf } from './source-errors.ts'
 import { findValue } from './source-files.ts'
@@ -17,6 +17,8 @@ interface Rows {
 /** Converts the error of a statement over the rows to `source_unreadable`; returns other errors unchanged. */
 export async function explainRows({ duck, source, files }: Rows, error: unknown): Promise<unknown> {
   if (!(error instanceof Error)) return error
+  const refusal = refusedColumnIssue(error.message)
+  if (refusal !== undefined) return unreadable(refusal)
   const value = badValueOf(error.message) ?? converted(error.message)
   if (value !== undefined) {
     const found = await findValue(duck, files, source, value)

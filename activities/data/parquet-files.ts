@@ -5,8 +5,10 @@
 import { resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
-import { commonType, nameOfType, nullType, textType } from '../../domain/validation/parquet-types.ts'
-import { placeText } from '../../domain/validation/source-issue.ts'
+import { durationColumns } from '../../domain/parquet/arrow-schema.ts'
+import { commonType, maxDigits, nameOfType, nullType, textType } from '../../domain/parquet/column-types.ts'
+import { placeText, sameNames, sameNamesIssue } from '../../domain/validation/source-issue.ts'
+import { refusedColumn, textOfBytes } from '../../models/define/data/read-values.ts'
 import { projectFolder } from '../../temporal.config.ts'
 import type { Duck } from './duckdb.ts'
 
@@ -14,6 +16,8 @@ export interface ParquetColumn {
   name: string
   /** The type of DuckDB, or `NULL` for a column without values. */
   type: string
+  /** SQL that reads the column, where it is not read as it stands. */
+  read?: string
 }
 
 export interface ParquetFile {
@@ -26,28 +30,68 @@ interface SchemaRow {
   name: string
   num_children: number | null
   duckdb_type: string | null
+  precision: number | null
+  scale: number | null
 }
 
-/** Reads the columns of each file from its footer, with their names as they are written. */
+/** Reads the columns of each file from its footer. Throws `source_unreadable` for two columns of one name. */
 export async function parquetColumns(duck: Duck, files: readonly string[]): Promise<ParquetColumn[][]> {
+  const list = `[${files.map(pathOf).join(', ')}]`
   const rows = await duck.rows<SchemaRow>(
-    `select file_name, name, num_children, duckdb_type from parquet_schema([${files.map(pathOf).join(', ')}])`,
+    `select file_name, name, num_children, duckdb_type, precision, scale from parquet_schema(${list})`,
+  )
+  const schemas = await duck.rows<{ file_name: string; schema: string }>(
+    `select file_name, decode(value) as schema from parquet_kv_metadata(${list}) where decode(key) = 'ARROW:schema'`,
   )
   const ofFile = new Map<string, SchemaRow[]>(files.map((file) => [resolve(projectFolder, file), []]))
   for (const row of rows) ofFile.get(row.file_name)?.push(row)
-  return files.map((file) => topColumns(ofFile.get(resolve(projectFolder, file))!))
+  return files.map((file) => {
+    const path = resolve(projectFolder, file)
+    const arrow = schemas.find((each) => each.file_name === path)?.schema
+    const durations = new Set(arrow === undefined ? [] : durationColumns(arrow))
+    const columns = topColumns(file, ofFile.get(path)!, durations)
+    const same = sameNames(columns.map(({ name }) => name))
+    if (same !== undefined) throw unreadable(`${file}: ${sameNamesIssue(same)}`)
+    return columns
+  })
 }
 
 /** The columns of one file; a nested column stands before its parts. */
-function topColumns([root, ...rows]: readonly SchemaRow[]): ParquetColumn[] {
+function topColumns(
+  file: string,
+  [root, ...rows]: readonly SchemaRow[],
+  durations: ReadonlySet<string>,
+): ParquetColumn[] {
   let place = 0
-  const typeOf = (): ParquetColumn => {
-    const { name, num_children: children, duckdb_type: type } = rows[place++]!
-    if (type !== null) return { name, type: type === '"NULL"' ? nullType : type }
-    const parts = Array.from({ length: children ?? 0 }, typeOf)
-    return { name, type: `STRUCT(${parts.map((part) => `${part.name} ${part.type}`).join(', ')})` }
+  const typeOf = (): { row: SchemaRow; type: string } => {
+    const row = rows[place++]!
+    if (row.duckdb_type !== null) return { row, type: row.duckdb_type }
+    const parts = Array.from({ length: row.num_children ?? 0 }, typeOf)
+    return { row, type: `STRUCT(${parts.map((part) => `${part.row.name} ${part.type}`).join(', ')})` }
   }
-  return Array.from({ length: root?.num_children ?? 0 }, typeOf)
+  return Array.from({ length: root?.num_children ?? 0 }, (): ParquetColumn => {
+    const { row, type } = typeOf()
+    const { name, precision, scale } = row
+    const refused = (what: string): ParquetColumn => ({
+      name,
+      type: nullType,
+      read: refusedColumn(
+        name,
+        `${placeText({ file, column: name })}: ${what}, or leave the column out in \`rows\` of the source`,
+      ),
+    })
+    if (type === '"NULL"') return { name, type: nullType }
+    // Hive, Impala and fastparquet mark no bytes as text.
+    if (type === 'BLOB') return { name, type: textType, read: textOfBytes(name) }
+    // DuckDB takes the bytes of a longer decimal for a double.
+    if (Number(precision) > maxDigits)
+      return refused(
+        `decimal(${precision}, ${scale}) has more than ${maxDigits} digits: export it with fewer, or as a double`,
+      )
+    return durations.has(name) || type === 'INTERVAL'
+      ? refused('a duration is not a number: export it as the number of its seconds')
+      : { name, type }
+  })
 }
 
 const pathOf = (file: string): string => textLiteral(resolve(projectFolder, file))
@@ -82,14 +126,17 @@ export async function readParquet(
   }
   const queries: string[] = []
   for (const group of groups) {
-    const [first] = group.files
-    const cast = first!.columns.filter(({ name, type }) => types.get(name.toLowerCase()) !== type)
-    const casts = cast.map(({ name, type }) => ({ name, type, to: types.get(name.toLowerCase())! }))
+    const columns = group.files[0]!.columns.map((each) => ({
+      ...each,
+      to: types.get(each.name.toLowerCase())!,
+    }))
+    const casts = columns.filter(({ type, to }) => type !== to)
     await requireSameValues(duck, { files, group: group.files, casts, texts })
-    const replaced = casts.map(
-      ({ name, type, to }) =>
-        `cast(${type === nullType ? 'null' : quotedIdentifier(name)} as ${to}) as ${quotedIdentifier(name)}`,
-    )
+    const replaced = columns.flatMap(({ name, type, read, to }) => {
+      const given = read ?? (type === nullType ? 'null' : quotedIdentifier(name))
+      if (type === to) return read === undefined ? [] : [`${read} as ${quotedIdentifier(name)}`]
+      return [`cast(${given} as ${to}) as ${quotedIdentifier(name)}`]
+    })
     queries.push(
       scan(
         group.files.map(({ file }) => pathOf(file)),

@@ -21,11 +21,14 @@ import {
   looksLikeValues,
   otherFormat,
   placeText,
+  sameNames,
+  sameNamesIssue,
   type DeclaredKind,
+  type SourcePlace,
 } from '../../domain/validation/source-issue.ts'
 import { breaks, type BadValue } from '../../models/define/data/read-values.ts'
 import { isPattern, splitPattern } from '../../domain/addresses/source-address.ts'
-import { textLiteral } from '../../domain/sql-text.ts'
+import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
 import { projectFolder } from '../../temporal.config.ts'
 import type { Duck } from './duckdb.ts'
 import { listMatching, type MatchingFile } from './matching-files.ts'
@@ -73,12 +76,9 @@ export async function inspectFiles({ kind, files }: FileSource): Promise<SourceF
       }
       if (format !== undefined) throw unreadable(`${file}: ${formatIssue(format)}`)
       const layout = layoutOf(new TextDecoder().decode(head))
-      const names = layout.names.map((each) => each.toLowerCase()).filter((each) => each !== '')
-      const twice = names.find((each, place) => names.indexOf(each) < place)
-      if (twice !== undefined && !looksLikeValues(layout.names))
-        throw unreadable(
-          `${placeText({ file, line: layout.skippedLines + 1 })}: two columns are named "${twice}": rename one of them`,
-        )
+      const same = sameNames(layout.names)
+      if (same !== undefined && !looksLikeValues(layout.names))
+        throw unreadable(`${placeText({ file, line: layout.skippedLines + 1 })}: ${sameNamesIssue(same)}`)
       return { ...each, layout }
     }),
   )
@@ -289,24 +289,38 @@ export async function findValue(
   files: readonly SourceFile[],
   source: FileSource,
   { column, kind, value }: BadValue,
-): Promise<
-  { file: string; line: number | undefined; column: string; value: string; more: number } | undefined
-> {
-  for (const { file, layout } of files) {
-    if (layout === undefined) continue
-    const direct = [...kindsIn(layout.names, source, { [column]: kind }).keys()]
-    for (const [place, each] of layout.names.entries()) {
-      if (direct.length > 0 && !direct.includes(each)) continue
-      const bad = direct.length > 0 ? breaks(kind, 'v') : `v = ${textLiteral(value)}`
-      const types =
-        ', all_varchar=true, names=[' + layout.names.map((_, at) => textLiteral(`c${at}`)).join(', ') + ']'
+): Promise<(SourcePlace & { column: string; value: string; more: number }) | undefined> {
+  for (const each of files) {
+    const { file, layout } = each
+    const names = columnNames(each)
+    const direct = [...kindsIn(names, source, { [column]: kind }).keys()]
+    for (const [at, name] of names.entries()) {
+      if (direct.length > 0 && !direct.includes(name)) continue
+      // Only bytes can be no text.
+      if (kind === 'text' && each.columns?.[at]?.read === undefined) continue
+      const bad = direct.length > 0 ? breaks(kind, 'v') : `cast(v as varchar) = ${textLiteral(value)}`
       const [found] = await duck.rows<{ row: number | null; rows: number; value: string }>(
-        `select min(n) as row, count(*) as rows, arg_min(v, n) as value from (select row_number() over () as n, c${place} as v from ${readCsv(file, layout, types)}) where ${bad}`,
+        `select min(n) as row, count(*) as rows, arg_min(cast(v as varchar), n) as value from (${numbered(each, at, kind)}) where ${bad}`,
       )
       if (!found?.row) continue
-      const { lineOfRow: line } = await scan(file, layout, found.row)
-      return { file, line, column: each, value: found.value, more: found.rows - 1 }
+      const place = layout === undefined ? { row: found.row } : await lineOf(file, layout, found.row)
+      return { file, ...place, column: name, value: found.value, more: found.rows - 1 }
     }
   }
   return undefined
+}
+
+async function lineOf(file: string, layout: CsvLayout, row: number): Promise<{ line?: number }> {
+  const { lineOfRow: line } = await scan(file, layout, row)
+  return line === undefined ? {} : { line }
+}
+
+/** Selects the values of one column of a file as they stand, with the number of their row. */
+function numbered({ file, layout, columns = [] }: SourceFile, place: number, kind: DeclaredKind): string {
+  const { name, read } = columns[place] ?? { name: '' }
+  const value = quotedIdentifier(name)
+  if (layout === undefined)
+    return `select file_row_number + 1 as n, ${read === undefined || kind === 'text' ? value : `try(${read})`} as v from read_parquet(${textLiteral(resolve(projectFolder, file))}, file_row_number = true)`
+  const names = layout.names.map((_, at) => textLiteral(`c${at}`)).join(', ')
+  return `select row_number() over () as n, c${place} as v from ${readCsv(file, layout, `, all_varchar=true, names=[${names}]`)}`
 }

@@ -44,10 +44,13 @@ export function requireWithinLimits(
   { schema, num_rows: rows, row_groups: groups }: FileMetaData,
   limits: ParquetLimits,
 ): void {
-  const top = new Set(topColumns(schema))
-  const missing = outcomeColumns.filter((column) => !top.has(column))
+  const top = topColumns(schema)
+  const missing = outcomeColumns.filter((column) => !top.includes(column))
   if (missing.length > 0)
     throw new DomainError('invalid_request', `the file has no top-level scalar column ${missing.join(', ')}`)
+  const twice = outcomeColumns.find((column) => top.indexOf(column) < top.lastIndexOf(column))
+  if (twice !== undefined)
+    throw new DomainError('invalid_request', `two columns of the file are named ${twice}: rename one of them`)
   if (rows > limits.rows) throw tooLarge(`the file has ${rows} rows`, limits.rows)
   for (const { columns, num_rows: groupRows } of groups) {
     const bytes = columns.reduce(

@@ -7,6 +7,8 @@ import {
   formatIssue,
   looksLikeValues,
   otherFormat,
+  sameNames,
+  sameNamesIssue,
 } from '../../domain/validation/source-issue.ts'
 import { cellsOfLine, layoutOf, scanCsv } from '../../domain/validation/csv-scan.ts'
 import { failure, usageError } from '../client/client.ts'
@@ -49,15 +51,16 @@ export function readCsvTable(path: string): CsvTable {
     throw refused(`${path}: a line with the names of two columns or more is required, and rows below it`)
   if (looksLikeValues(names))
     throw refused(
-      `${path}: the first line holds values (${names.slice(0, 5).map(shown).join(', ')}) and no names: write the names of the columns above it`,
+      `${path}: the first line holds values (${names
+        .slice(0, 5)
+        .map((name) => shown(name))
+        .join(', ')}) and no names: write the names of the columns above it`,
     )
   const unnamed = names.indexOf('')
   // The index of a table written by pandas has no name and stands first.
   if (unnamed > 0) throw refused(`${path}: column ${unnamed + 1} has no name: name it in the first line`)
-  const bare = names.map((name) => name.toLowerCase())
-  const twice = names.find((name, at) => name !== '' && bare.indexOf(name.toLowerCase()) < at)
-  if (twice !== undefined)
-    throw refused(`${path}: two columns are named "${shown(twice)}": rename one of them`)
+  const same = sameNames(names)
+  if (same !== undefined) throw refused(`${path}: ${sameNamesIssue(same)}`)
   return { names, rows, cut }
 }
 

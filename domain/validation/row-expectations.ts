@@ -121,7 +121,7 @@ export function judgeRows(expectation: Expectation, table: BatchTable): Expectat
     const cells = columns.map((name) => table.columns[name]?.at(row) ?? null)
     // A row without any of the values is no example of one.
     if (examples.length < maxExamples && cells.some((cell) => cell !== null))
-      examples.push(cells.map(shown).join(', '))
+      examples.push(cells.map((cell) => shown(cell)).join(', '))
   }
   if (tested === 0) {
     const passed = expectation.check === 'complete_when'

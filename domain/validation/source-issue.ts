@@ -35,7 +35,7 @@ export function valueIssue(kind: DeclaredKind, value: string): string {
     case 'flag':
       return `${given} is neither true nor false: write true or false, yes or no, 1 or 0; oneOf([…]) declares a label of several classes`
     case 'text':
-      return `${given} is not a text`
+      return `${given} is not a text: encode it as UTF-8, or leave the column out`
   }
 }
 
@@ -107,6 +107,22 @@ function withHyphens(value: string): string | undefined {
   return written === value || Number.isNaN(Date.parse(written)) ? undefined : written
 }
 
+/** Two names of columns that differ at most in case, which SQL does not tell apart. */
+export function sameNames(names: readonly string[]): [string, string] | undefined {
+  const first = new Map<string, string>()
+  for (const name of names) {
+    const one = first.get(name.toLowerCase())
+    if (one !== undefined && name !== '') return [one, name]
+    first.set(name.toLowerCase(), name)
+  }
+  return undefined
+}
+
+export const sameNamesIssue = ([one, other]: readonly [string, string]): string =>
+  one === other
+    ? `two columns are named "${shown(one)}": rename one of them`
+    : `two columns are named "${shown(one)}" and "${shown(other)}", which SQL does not tell apart: rename one of them`
+
 /** What is wrong with the rows of a CSV whose header has `width` names. */
 export function csvIssueText(issue: CsvIssue, width: number, delimiter: string): string {
   const count = (n: number) => `${n} ${n === 1 ? 'value' : 'values'}`
@@ -165,7 +181,11 @@ export function missingColumn(
 ): string {
   const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, '')
   const alike = found.find((name) => plain(name) === plain(wanted))
-  const listed = found.slice(0, 20).map(shown).join(', ') + (found.length > 20 ? ', …' : '')
+  const listed =
+    found
+      .slice(0, 20)
+      .map((name) => shown(name))
+      .join(', ') + (found.length > 20 ? ', …' : '')
   const where = found.length === 0 ? 'and there are no columns at all' : `among ${listed}`
   const advice =
     kind === 'served'

@@ -25,6 +25,21 @@ export function conversionError(kind: DeclaredKind, column: string): string {
   return `case when ${name} is not null then error(concat(${textLiteral(mark)}, ${[textLiteral(column), textLiteral(kind), `left(cast(${name} as varchar), ${maxValueLength})`].map((part) => `${separator}, ${part}`).join(', ')})) end`
 }
 
+/** Returns SQL that reads bytes as the text that they are in UTF-8. */
+export const textOfBytes = (column: string): string =>
+  `coalesce(try(decode(${quotedIdentifier(column)})), ${conversionError('text', column)})`
+
+const refusal = 'tenure_refusal'
+
+/** Returns SQL for a column of which no value can be read. Reading one raises an error with the message. */
+export const refusedColumn = (column: string, message: string): string =>
+  // Without a part of the row, DuckDB would raise the error for a query that does not read the column.
+  `cast(case when ${quotedIdentifier(column)} is not null then error(concat(${textLiteral(refusal)}, ${separator}, ${textLiteral(message)}, left(cast(${quotedIdentifier(column)} as varchar), 0))) end as double)`
+
+/** Returns the message of a refused column; undefined for other errors. */
+export const refusedColumnIssue = (message: string): string | undefined =>
+  message.includes(refusal) ? message.slice(message.indexOf(refusal) + refusal.length + 1) : undefined
+
 /** Returns SQL that is null for an invalid value. */
 function converted(kind: Exclude<DeclaredKind, 'text'>, name: string): string {
   const text = `lower(trim(cast(${name} as varchar)))`
@@ -40,13 +55,15 @@ function converted(kind: Exclude<DeclaredKind, 'text'>, name: string): string {
   }
 }
 
-/** Returns SQL for whether the text column holds an invalid value. */
-export const breaks = (kind: Exclude<DeclaredKind, 'text'>, column: string): string =>
-  `(${quotedIdentifier(column)} is not null and ${converted(kind, quotedIdentifier(column))} is null)`
+/** Returns SQL for whether the column holds an invalid value; of a text, bytes that are not UTF-8. */
+export const breaks = (kind: DeclaredKind, column: string): string => {
+  const name = quotedIdentifier(column)
+  return `(${name} is not null and ${kind === 'text' ? `try(decode(${name}))` : converted(kind, name)} is null)`
+}
 
 export interface BadValue {
   column: string
-  kind: Exclude<DeclaredKind, 'text'>
+  kind: DeclaredKind
   value: string
 }
 

@@ -9,6 +9,7 @@ import { withDuck } from '../../../activities/data/duckdb.ts'
 import type { Deps } from '../../../activities/deps.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
+import { renameColumn } from '../../support/rename-column.ts'
 import type { Batch } from '../../../store/serving/batches.ts'
 
 let folder: string
@@ -124,6 +125,40 @@ it('a batch reads true and false beside numbers as 1 and 0', async () =>
   expect(await frozen('id,size,member,release\n1,true,yes,1.10\n2,0.5,no,2.0\n', [])).toMatchObject({
     size: [1, 0.5],
   }))
+
+const putParquet = (query: string) =>
+  withDuck((duck) =>
+    duck.run(`copy (${query}) to ${textLiteral(join(folder, 'input.parquet'))} (format parquet)`),
+  )
+
+it('a batch reads the texts of a Parquet file without a mark as texts', async () => {
+  await putParquet(
+    `select 1 as id, 2 as size, encode('süd') as member, '1.10' as release, '\\xFF'::blob as other`,
+  )
+  expect(await freeze('input.parquet')).toMatchObject({ member: ['süd'], size: [2] })
+})
+
+it.each([
+  [
+    `select 1 as id, 2 as size, '\\xFF'::blob as member, '1.10' as release`,
+    'input.parquet, row 1, column "member": `\\xFF` is not a text: encode it as UTF-8, or leave the column out',
+  ],
+  [
+    `select 1 as id, interval 2 days as size, 'yes' as member, '1.10' as release`,
+    'input.parquet, column "size": a duration is not a number: export it as the number of its seconds, or leave the column out in `rows` of the source',
+  ],
+])('a batch refuses the Parquet rows of %s', async (query, message) => {
+  await putParquet(query)
+  await expect(freeze('input.parquet')).rejects.toMatchObject({ code: 'invalid_request', message })
+})
+
+it('a batch refuses the Parquet rows with two columns of one name', async () => {
+  await putParquet(`select 1 as id, 2 as size, 3 as _ize, 'yes' as member, '1.10' as release`)
+  renameColumn(join(folder, 'input.parquet'), '_ize', 'Size')
+  await expect(freeze('input.parquet')).rejects.toThrow(
+    'input.parquet: two columns are named "size" and "Size", which SQL does not tell apart: rename one of them',
+  )
+})
 
 it.each(['absent.csv', 'absent.parquet', 'folder.csv/absent.csv'])(
   'a batch names the input %s that does not exist, and no path of this machine',

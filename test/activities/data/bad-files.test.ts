@@ -99,11 +99,16 @@ file, the line, the column and the value, and what to write instead. \`tenure re
 - **Times** are ISO 8601, in UTC or with an offset. Labels of \`yesNo()\` are true or false, yes or no, 1 or 0, in any case of letters.
 - **A CSV** is UTF-8, with the names of its columns in line 1 and delimited by commas, semicolons, tabs or \`|\`. Values with a delimiter, a line break or a
   quote stand in double quotes. Comments (\`#\`) may stand above the names, and lines may be empty.
+- **Parquet files** have types of their own. The files of a pattern are read with one type a column, which holds the values of all: whole numbers beside
+  decimals, dates beside times, columns without values. Other types beside each other (numbers and texts, times with and without a zone) and values that
+  would change (9007199254740993 beside doubles, or the text \`2\` that would become \`2.0\`) are refused with both files. Bytes without a mark are texts in UTF-8.
+  Decimals of more than 38 digits and durations are refused.
+- **Names of columns** that differ in case only, or stand twice, are refused.
 - **Nothing is left out silently.** Rows without the time of their event, or with a label but without the time at which it became known, are counted
   in a warning of the validation, beside the rows that became known later.
 - **Columns that have changed places** since the champion was trained are blocked.
 
-The CSV of a feature view and of a batch prediction is read in the same way, and the entities of a view as texts.
+The files of a feature view and of a batch prediction are read in the same way, and the entities of a view as texts.
 
 ## Sentences
 

@@ -100,6 +100,12 @@ export const badFiles: BadFile[] = [
     answer: 'models/data/roses.csv, line 1: two columns are named "size": rename one of them',
   },
   {
+    title: 'two columns whose names differ in case',
+    bytes: line(1, (text) => text.replace('id,', 'Size,')),
+    answer:
+      'models/data/roses.csv, line 1: two columns are named "Size" and "size", which SQL does not tell apart: rename one of them',
+  },
+  {
     title: 'Latin-1',
     bytes: Buffer.from(value('plot', 'süd'), 'latin1'),
     answer:

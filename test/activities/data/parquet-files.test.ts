@@ -1,11 +1,13 @@
 /** Tests that the Parquet files of one pattern are read with one type a column, which holds the values of all, or are refused with both. */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeEach, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
+import { openFiles } from '../../../activities/data/open-rows.ts'
 import { openSourceFiles } from '../../../activities/data/source-files.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
+import { renameColumn } from '../../support/rename-column.ts'
 import type { DeclaredKind } from '../../../domain/validation/source-issue.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-parquet-'))
@@ -14,6 +16,22 @@ beforeEach(() => {
   mkdirSync(root)
 })
 afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+/** A column `v` of decimal(39, 2) with the value 5.38, as Arrow writes it; DuckDB writes no such type. */
+const longDecimal = Buffer.from(
+  [
+    'UEFSMRUAFS4VLiwVAhUAFQYVBhwAAAACAAAAAgEAAAAAAAAAAAAAAAAAAAACGhUEGSw1ABgGc2NoZW1hFQIAFQ4VIhUCGAF2JQoVBBVOLFwVBB',
+    'VOAAAAFgIZHBkcJgAcFQ4ZJQYAGRgBdhUAFgIWVBZUJghJHBUAFQAVAgA8KQYZJgACAAAAFlQWAiYIFlQAKCBwYXJxdWV0LWNwcC1hcnJvdyB2',
+    'ZXJzaW9uIDI2LjAuMRkcHAAAAIoAAABQQVIx',
+  ].join(''),
+  'base64',
+)
+/** The schema of Arrow with a whole number `id`, and the durations `wait` in milliseconds and `v` in seconds. */
+const arrowSchema = [
+  '/////9gAAAAQAAAAAAAKAAwABgAFAAgACgAAAAABBAAMAAAACAAIAAAABAAIAAAABAAAAAMAAAB0AAAANAAAAAQAAACo////AAABEhAAAAAYAA',
+  'AABAAAAAAAAAABAAAAdgAGAAgABgAGAAAAAAAAANT///8AAAESEAAAABwAAAAEAAAAAAAAAAQAAAB3YWl0AAAAAAQABAAEAAAAEAAUAAgABgAH',
+  'AAwAAAAQABAAAAAAAAECEAAAABwAAAAEAAAAAAAAAAIAAABpZAAACAAMAAgABwAIAAAAAAAAAUAAAAA=',
+].join('')
 
 /** Writes one file for each value of the column `v`, and reads them as one source. */
 const read = (values: readonly string[], declared: Record<string, DeclaredKind> = {}) =>
@@ -107,4 +125,55 @@ it('reads columns of another order and case', async () => {
     { id: 1, v: 2 },
     { id: 2, v: 2.5 },
   ])
+})
+
+const source = { kind: 'parquet' as const, files: { source: join(root, 'a.parquet') }, rows: '' }
+const put = (query: string, options = '') =>
+  withDuck((duck) =>
+    duck.run(`copy (${query}) to ${textLiteral(source.files.source)} (format parquet${options})`),
+  )
+/** Loads a query over the file. */
+const load = (rows = 'select * from source', declared: Record<string, DeclaredKind> = {}) =>
+  withDuck(async (duck) => {
+    const opened = await openFiles(duck, { ...source, rows }, { declared, needed: {} })
+    await opened.load(rows)
+    return duck.rows('select * from known order by all')
+  }).catch((error: Error) => error.message.replaceAll(`${root}/`, ''))
+
+it('refuses decimals of more than 38 digits by the footer', async () => {
+  writeFileSync(source.files.source, longDecimal)
+  expect(await load()).toBe(
+    'a.parquet, column "v": decimal(39, 2) has more than 38 digits: export it with fewer, or as a double, or leave the column out in `rows` of the source',
+  )
+  expect(await load('select 1 as one from source')).toEqual([{ one: 1 }])
+})
+
+it('refuses durations, which Parquet writes as whole numbers without a unit', async () => {
+  await put('select 1 as id, 2::bigint as wait', `, kv_metadata {'ARROW:schema': '${arrowSchema}'}`)
+  expect(await load()).toBe(
+    'a.parquet, column "wait": a duration is not a number: export it as the number of its seconds, or leave the column out in `rows` of the source',
+  )
+  expect(await load('select id from source')).toEqual([{ id: 1 }])
+  await put('select interval 2 days as v')
+  expect(await load()).toContain('a duration is not a number')
+})
+
+it('reads bytes without a mark as texts, and refuses those that are no UTF-8 by row and value', async () => {
+  await put(`select unnest([encode('München'), encode('a\\b'), null, '7'::blob]) as v`)
+  expect(await load()).toEqual([{ v: '7' }, { v: 'München' }, { v: 'a\\b' }, { v: null }])
+  expect(await load(`select v from source where v = 'München'`)).toEqual([{ v: 'München' }])
+  await put(`select unnest([encode('München'), '\\xFF'::blob, '\\xFE'::blob]) as v, 1 as id`)
+  expect(await load()).toBe(
+    'a.parquet, row 2, column "v": `\\xFF` is not a text: encode it as UTF-8, or leave the column out (1 more such row)',
+  )
+  expect(await load('select id from source limit 1')).toEqual([{ id: 1 }])
+})
+
+it.each([
+  ['amount', 'two columns are named "amount"'],
+  ['Amount', 'two columns are named "amount" and "Amount"'],
+])('refuses a column beside amount that is named %s', async (name, message) => {
+  await put('select 1 as amount, 2 as "_mount"')
+  renameColumn(source.files.source, '_mount', name)
+  expect(await load()).toContain(message)
 })

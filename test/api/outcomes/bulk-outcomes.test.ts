@@ -12,6 +12,7 @@ import { createApp } from '../../../api/app.ts'
 import { ingestParquet } from '../../../api/outcomes/parquet-files.ts'
 import { parquetLimits } from '../../../api/outcomes/parquet-limits.ts'
 import { checkout, launcher } from '../../../temporal.config.ts'
+import { renameColumn } from '../../support/rename-column.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import { allFooter, hugePage } from '../../support/serving/hostile-parquet.ts'
 import {
@@ -122,6 +123,16 @@ describe('a Parquet file', () => {
     ])
     // The second outcome of a prediction is a correction.
     expect(await valuesOf([good])).toEqual(['setosa', 'virginica'])
+  })
+
+  it('with a column twice is refused', async () => {
+    const path = await file(`select 'a' as prediction_id, 1 as value, 2 as _alue, now() as observed_at`)
+    renameColumn(path, '_alue', 'value')
+    const { status, json } = await send(path)
+    expect([status, json['detail']]).toEqual([
+      400,
+      'two columns of the file are named value: rename one of them',
+    ])
   })
 
   it.each([

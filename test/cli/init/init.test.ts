@@ -437,7 +437,7 @@ describe('refuses', () => {
       '5.1,setosa\n4.9,setosa\n',
       'the first line holds values (5.1, setosa) and no names',
     ],
-    ['a name twice', 'a,A,y\n1,2,3\n', 'two columns are named "A": rename one of them'],
+    ['a name twice', 'a,A,y\n1,2,3\n', 'two columns are named "a" and "A"'],
     ['a column without a name', 'a,,y\n1,2,3\n', 'column 2 has no name: name it in the first line'],
     ['Latin-1', Buffer.from('größe,y\n1,2\n', 'latin1'), 'is not encoded as UTF-8'],
     [

@@ -20,8 +20,8 @@ const digits: Readonly<Record<string, number>> = {
 const texts = [textType, 'JSON']
 const approximate = ['FLOAT', 'DOUBLE']
 const naiveTimes = ['DATE', 'TIMESTAMP', 'TIMESTAMP_S', 'TIMESTAMP_MS', 'TIMESTAMP_NS']
-/** The most digits of a decimal. */
-const maxDigits = 38
+/** The most digits of a decimal that DuckDB reads. */
+export const maxDigits = 38
 
 /** Returns the type of DuckDB that both types are read in; undefined where no type holds the values of both. */
 export function commonType(one: string, other: string): string | undefined {
