@@ -68,6 +68,10 @@ export const plain = (word: string): string => word.replaceAll('_', ' ')
 export const sentenceCase = (word: string): string =>
   `${word.charAt(0).toUpperCase()}${plain(word.slice(1))}`.replace(/ warn$/, ' warning')
 
+/** Names the outcome of a retraining. Its version is released only at the end of the release that it started. */
+export const retrainingWords = (outcome: string): string =>
+  outcome === 'released' ? 'release started' : plain(outcome)
+
 export const levelTones: Readonly<Record<string, Tone>> = { stable: 'good', warn: 'warn', alarm: 'bad' }
 
 export const qualityTones = { held: 'good', lost: 'bad', insufficient: 'quiet' } as const

@@ -27,7 +27,6 @@ export const digestPrefix = (digest: string | null | undefined): string =>
 export function coloured(terminal: Terminal, outcome: string | null | undefined): string {
   switch (outcome) {
     case 'promoted':
-    case 'released':
     case 'pass':
       return terminal.paint('green', outcome)
     case 'rolled_back':
@@ -35,6 +34,9 @@ export function coloured(terminal: Terminal, outcome: string | null | undefined)
     case 'fail':
     case 'quarantined':
       return terminal.paint('red', outcome)
+    // The release that a retraining started may still end in any way.
+    case 'released':
+      return outcome
     case undefined:
     case null:
       return '–'

@@ -3,6 +3,7 @@
  * list of changes.
  */
 import sql from 'sql-template-tag'
+import { kindsThatEnd } from '../../domain/monitoring/alert-kinds.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
@@ -42,7 +43,7 @@ export const listModelHistory = (
         order by to_at desc limit ${limit})
       union all
       (select 'incident', raised_at, resolved_at, severity, alerts.kind from alerts
-        where model = asked.model and severity <> 'info' and coalesce(resolved_at, 'infinity') >= ${fromAt}::timestamptz
+        where model = asked.model and severity <> 'info' and alerts.kind <> all(${kindsThatEnd('answered')}::text[]) and coalesce(resolved_at, 'infinity') >= ${fromAt}::timestamptz
         order by raised_at desc limit ${limit})
     ) as spans
     order by asked.place, from_at`)
@@ -55,6 +56,7 @@ export interface RecentChange {
   what: string
   version?: string
   previousVersion?: string
+  /** Who changed it, or requested the retraining; absent for the end of a release, whose reason names the user. */
   actor?: string
   reason?: string
   releaseId?: string
@@ -71,7 +73,7 @@ export const listRecentChanges = (
       (select at, model, 'champion' as kind, cause as what, version, previous_version, actor, reason, release_id, null as retraining_id
         from champion_history where at >= ${fromAt}::timestamptz and ${ofModels(filter)} order by at desc limit ${limit})
       union all
-      (select ended_at, model, 'release', outcome, version, null, requested_by, reason, id, null
+      (select ended_at, model, 'release', outcome, version, null, null, reason, id, null
         from releases where ended_at >= ${fromAt}::timestamptz and ${ofModels(filter)} and not (state ? 'drill')
           and not exists (select from champion_history where champion_history.release_id = releases.id
             and champion_history.version = releases.version and releases.outcome = 'promoted')

@@ -153,14 +153,22 @@ export async function readDayTraffic(
   return latestFirst.toReversed()
 }
 
-/** The requests of a model per second: the mean of the last day, or since its first request if that is younger. Idle time counts. */
-export async function readRequestRate(database: Database, model: string): Promise<number> {
+export interface RequestRate {
+  perSecond: number
+  /** The time that it is the mean of; idle time counts. */
+  spanMs: number
+}
+
+/** The requests of a model per second over the last day, or since its first request if that is younger. */
+export async function readRequestRate(database: Database, model: string): Promise<RequestRate> {
   const answered = sql`from tick_counters where model = ${model} and arm <> 'shadow' and requests > 0`
-  const rate = await rowsFrom(database).value<number>(sql`
-    select sum(requests)::float8 / greatest(1, extract(epoch from clock_timestamp() - greatest(from_at, (select min(tick) ${answered}))))::float8
+  const found = await rowsFrom(database).find<{ requests: number; spanS: number }>(sql`
+    select sum(requests)::float8 as requests,
+      greatest(1, extract(epoch from clock_timestamp() - greatest(from_at, (select min(tick) ${answered}))))::float8 as span_s
     from (select clock_timestamp() - interval '1 day' as from_at) as span, lateral (select requests ${answered} and tick > from_at) as ticks
     group by from_at`)
-  return rate ?? 0
+  const { requests, spanS } = found ?? { requests: 0, spanS: 1 }
+  return { perSecond: requests / spanS, spanMs: 1_000 * spanS }
 }
 
 /** The number of live replicas, and the time of the database. */

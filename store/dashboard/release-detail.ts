@@ -130,18 +130,16 @@ export const recentCommands = (database: Database, { release, limit }: { release
     from release_commands where release_id = ${release} order by at desc, id limit ${limit}`)
 
 /** The requests to one version in one routing generation of one release. */
-export interface ArmTotal extends Pick<
+export type ArmTotal = Pick<
   TickCounts,
-  'generation' | 'version' | 'arm' | 'requests' | 'errors' | 'invalid'
-> {
-  slow: number
-}
+  'generation' | 'version' | 'arm' | 'requests' | 'errors' | 'invalid' | 'slow95' | 'slow99'
+>
 
 /** A generation has a few arms, and a release has a few dozen generations. */
 export const sumArms = (database: Database, { model, release }: { model: string; release: string }) =>
   database.query<ArmTotal>(sql`
     select generation, version, arm, sum(requests)::float8 as requests, sum(errors)::float8 as errors,
-      sum(invalid)::float8 as invalid, sum(slow95)::float8 as slow
+      sum(invalid)::float8 as invalid, sum(slow95)::float8 as slow95, sum(slow99)::float8 as slow99
     from tick_counters where model = ${model} and release_id = ${release}
     group by 1, 2, 3 order by 1, 2, 3 limit 500`)
 

@@ -130,7 +130,7 @@ describe('the overview', () => {
   it('shows the live version with its date and user, required actions, risks and recent changes', async () => {
     const { text } = await get('/')
     const summary = /<nav class="summary"[^]*?<\/nav>/.exec(text)![0].replaceAll(/<[^>]+>/g, ' ')
-    expect(summary).toMatch(/Live\s+1 of 2 models\s+Newest: late-trains_v1\.40\.0/)
+    expect(summary).toMatch(/Live\s+1 of 2 models\s+Changed last: late-trains_v1\.40\.0/)
     expect(summary).toMatch(/Needs a decision\s+Nothing/)
     expect(summary).toMatch(/At risk\s+[1-9] findings\s+1 critical alert and \d more/)
     expect(summary).toMatch(/Changed in 24 h\s+2 changes\s+late-trains retraining: not better and 1 more/)

@@ -26,7 +26,7 @@ export function subjectOf(state: ReleaseState, more: Partial<ReleaseSubject> = {
     answers: {},
     failed: [],
     behind: [],
-    rate: isEnded ? 0 : 1,
+    ...(!isEnded && { rate: { perSecond: 1, spanMs: 360_000 } }),
     nowMs: Date.parse(releaseTime(30)),
     ...more,
   }
@@ -39,5 +39,4 @@ export const armTotal = (
   arm: ArmTotal['arm'],
   requests: number,
   errors = 0,
-  slow = 0,
-): ArmTotal => ({ generation, version, arm, requests, errors, invalid: 0, slow })
+): ArmTotal => ({ generation, version, arm, requests, errors, invalid: 0, slow95: 2, slow99: 1 })

@@ -55,7 +55,7 @@ export const ChampionCell = ({
       </span>
       {actor !== undefined && (
         <div class="quiet">
-          {cause === 'rollback' ? 'rolled back by' : 'by'} {actor}
+          {cause === 'rollback' ? 'after a rollback by' : 'by'} {actor}
         </div>
       )}
     </>

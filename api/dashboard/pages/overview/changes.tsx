@@ -3,7 +3,7 @@ import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
 import type { PageElement } from '../../page.ts'
 import { Age } from '../../components/elements.tsx'
 import { modelHref, retrainingHref } from '../../components/links.tsx'
-import { plain, shortReason } from '../../labels.ts'
+import { plain, retrainingWords, shortReason } from '../../labels.ts'
 import { shortVersion } from './cells.tsx'
 
 /** Beyond this number, changes are not counted. */
@@ -18,7 +18,7 @@ export const changeCount = (changes: readonly RecentChange[]): string =>
 export function changeText({ kind, what, model, version, previousVersion }: RecentChange): string {
   const short = version === undefined ? '' : ` ${shortVersion(model, version)}`
   if (kind === 'pin') return what === 'normal' ? `${model} unpinned` : `${model} pinned to ${what}`
-  if (kind === 'retraining') return `${model} retraining: ${plain(what)}`
+  if (kind === 'retraining') return `${model} retraining: ${retrainingWords(what)}`
   if (kind === 'release') return `${model}${short}: ${plain(what)}`
   const from = previousVersion === undefined ? '' : ` ${shortVersion(model, previousVersion)} →`
   return `${model}${from}${short} (${what === 'rollback' ? 'rolled back' : 'promoted'})`
@@ -30,10 +30,12 @@ const hrefOf = ({ kind, model, releaseId, retrainingId }: RecentChange): string 
 }
 
 /** The user and the reason; the reason alone where it names the user as an approver. */
-function partsOf({ actor, reason }: RecentChange): string[] {
+function partsOf({ kind, actor, reason }: RecentChange): string[] {
   const why = reason === undefined ? [] : [shortReason(reason).slice(0, 160)]
   const approvers = /^approved by (.+)$/.exec(why[0] ?? '')?.[1]?.split(' and ') ?? []
-  return actor === undefined || approvers.includes(actor) ? why : [actor, ...why]
+  return actor === undefined || approvers.includes(actor)
+    ? why
+    : [kind === 'retraining' ? `requested by ${actor}` : actor, ...why]
 }
 
 export const RecentChanges = ({

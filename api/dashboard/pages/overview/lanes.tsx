@@ -36,6 +36,7 @@ export const drawModelLanes = ({ spans, fromMs, nowMs }: LaneData): Promise<Char
       kind === 'drift' || kind === 'quality' ? (toMs ?? nowMs) : beganMs,
     ),
   )
+  const begun = spans.map((span) => ({ ...span, fromMs: Math.max(span.fromMs, first) }))
   const startMs = Math.max(fromMs, Math.min(endMs - leastSpanMs, first))
   const axisMs = Math.floor(startMs / stepMs) * stepMs
   // What lasts ends now, in steps of less than a hundredth of the axis.
@@ -43,7 +44,7 @@ export const drawModelLanes = ({ spans, fromMs, nowMs }: LaneData): Promise<Char
   const lastMs = Math.floor(nowMs / openMs) * openMs
   return drawChartSizes(
     { id: 'lanes', title: 'Releases, drift, quality and incidents of the last 7 days', wide: 1_240 },
-    { spans, fromMs: axisMs, nowMs: lastMs, endMs },
+    { spans: begun, fromMs: axisMs, nowMs: lastMs, endMs },
     modelLanesSvg,
   )
 }

@@ -100,7 +100,7 @@ export const OverviewSummary = (seen: Seen): PageElement => {
         <span class="quiet small">
           {newest === undefined
             ? 'No version released yet'
-            : `Newest: ${newest.version}, ${durationText(nowMs - Date.parse(newest.since))} ago`}
+            : `Changed last: ${newest.version}, ${durationText(nowMs - Date.parse(newest.since))} ago`}
         </span>
       </Answer>
       <Answer

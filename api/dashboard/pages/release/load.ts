@@ -10,7 +10,7 @@ import {
   type Withdrawal,
 } from '../../../../store/registry/champions.ts'
 import { findKillSwitch } from '../../../../store/serving/kill-switches.ts'
-import { readRequestRate } from '../../../../store/dashboard/overview.ts'
+import { readRequestRate, type RequestRate } from '../../../../store/dashboard/overview.ts'
 import {
   findCandidate,
   lastDrift,
@@ -57,8 +57,8 @@ export interface ReleaseSubject {
   behind: string[]
   /** The reason of a kill switch that keeps traffic from the candidate. */
   pinned?: string
-  /** Requests of the model per second, the mean of the last day; 0 once the release has ended. */
-  rate: number
+  /** The requests of the model; absent once the release has ended. */
+  rate?: RequestRate
   nowMs: number
 }
 
@@ -89,7 +89,7 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
       isOpen ? listReplicaProgress(store, model) : [],
       findKillSwitch(store, model),
       release.outcome === 'promoted' ? findWithdrawals(store, [version]) : undefined,
-      isOpen ? readRequestRate(store, model) : 0,
+      isOpen ? readRequestRate(store, model) : undefined,
     ])
   const [servedOf, followers, flag, withdrawals, rate] = now
   const served = servedOf?.get(model)

@@ -10,8 +10,9 @@ import { Badge, durationText, Facts, shareText, DataTable } from '../../componen
 import type { ReleaseSubject } from './load.ts'
 import { noStages, plannedStages } from './stages.ts'
 
-export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubject): PageElement => {
-  const isOpen = endedAt === undefined
+export const RolloutPlan = ({ release: { state }, rate }: ReleaseSubject): PageElement => {
+  const isOpen = rate !== undefined
+  const { perSecond, spanMs } = rate ?? { perSecond: 0, spanMs: 0 }
   const plan = plannedStages(state)
   const rows = plan.map((planned) => {
     const { minMs, minRequests } = planned.requirements
@@ -19,16 +20,16 @@ export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubjec
     const needMs =
       minRequests === 0 || planned.stage === 'targeted'
         ? 0
-        : (1_000 * minRequests) / ((rate * planned.shareBp) / 10_000)
+        : (1_000 * minRequests) / ((perSecond * planned.shareBp) / 10_000)
     return { ...planned, expectedMs: Math.max(minMs, needMs) }
   })
   const totalMs = rows.reduce((sum, { expectedMs }) => sum + expectedMs, 0)
   const total = Number.isFinite(totalMs) ? `≥ ${durationText(totalMs)}` : 'No estimate'
   const estimate =
     // A first version meets no traffic before it is champion.
-    plan.length > 0 && rate === 0 && state.baseline !== undefined
+    plan.length > 0 && perSecond === 0 && state.baseline !== undefined
       ? 'No traffic: would time out and roll back'
-      : `${total} at ${numberText(Number(rate.toPrecision(3)))} req/s, the mean of the last day`
+      : `${total} at ${numberText(Number(perSecond.toPrecision(3)))} req/s, the mean of the last ${durationText(spanMs)}`
   const facts = planFacts(state.policy, isOpen ? estimate : undefined)
   return (
     <section class="card" aria-labelledby="policy-heading">

@@ -13,8 +13,8 @@ import { shareText } from '../../components/elements.tsx'
 import { stepText } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 
-/** Requests and failed requests of one arm. `slow` counts responses slower than the champion's p95. */
-export type StageArm = Record<'requests' | 'bad' | 'errors' | 'invalid' | 'slow', number>
+/** Requests and failed requests of one arm, and its responses slower than the champion's p95 and p99. */
+export type StageArm = Record<'requests' | 'bad' | 'errors' | 'invalid' | 'slow95' | 'slow99', number>
 
 export interface StageRow {
   name: string
@@ -147,8 +147,14 @@ function statusOf({ state, stage, isNow, begun, followed, verdict }: StagePositi
 }
 
 function sideOf(totals: readonly ArmTotal[]): StageArm {
-  const total = (name: 'requests' | 'errors' | 'invalid' | 'slow') =>
-    totals.reduce((sum, each) => sum + each[name], 0)
+  const total = (name: Exclude<keyof StageArm, 'bad'>) => totals.reduce((sum, each) => sum + each[name], 0)
   const [errors, invalid] = [total('errors'), total('invalid')]
-  return { requests: total('requests'), bad: errors + invalid, errors, invalid, slow: total('slow') }
+  return {
+    requests: total('requests'),
+    bad: errors + invalid,
+    errors,
+    invalid,
+    slow95: total('slow95'),
+    slow99: total('slow99'),
+  }
 }

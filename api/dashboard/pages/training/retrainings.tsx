@@ -7,7 +7,7 @@ import { retrainingHref, versionHref } from '../../components/links.tsx'
 import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
 import { EmptyList, listHref } from '../../components/pager.tsx'
 import { Badge, Live, Pager, DataTable, Time, type Tone } from '../../components/elements.tsx'
-import { plain, readable, shortReason } from '../../labels.ts'
+import { readable, retrainingWords, shortReason } from '../../labels.ts'
 import { shortVersion } from '../overview/cells.tsx'
 
 const rowsAPage = 25
@@ -88,7 +88,7 @@ export const retrainingsPage = definePage({
 })
 
 const tones: Readonly<Record<string, Tone>> = {
-  released: 'good',
+  released: 'info',
   registered: 'good',
   done: 'good',
   quarantined: 'bad',
@@ -101,5 +101,5 @@ export const RetrainingOutcome = ({ outcome }: { outcome?: string }): PageElemen
   outcome === undefined ? (
     <Badge tone="info">running</Badge>
   ) : (
-    <Badge tone={tones[outcome] ?? 'quiet'}>{plain(outcome)}</Badge>
+    <Badge tone={tones[outcome] ?? 'quiet'}>{retrainingWords(outcome)}</Badge>
   )

@@ -22,7 +22,7 @@ import { Crumbs, ModelLink, retrainingHref } from '../../components/links.tsx'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
 import { EmptyList, listHref } from '../../components/pager.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
-import { plain, withoutIds } from '../../labels.ts'
+import { plain, retrainingWords, withoutIds } from '../../labels.ts'
 
 const rowsAPage = 25
 
@@ -190,7 +190,7 @@ const outcomeTone: Readonly<Record<string, Tone>> = {
 }
 
 const OutcomeBadge = ({ outcome }: { outcome: string | undefined }): PageElement => (
-  <Badge tone={outcomeTone[outcome ?? ''] ?? 'quiet'}>{plain(outcome ?? 'running')}</Badge>
+  <Badge tone={outcomeTone[outcome ?? ''] ?? 'quiet'}>{retrainingWords(outcome ?? 'running')}</Badge>
 )
 
 const GateLine = ({

@@ -131,3 +131,28 @@ it('the timeline of a young installation begins at its first event', async () =>
   expect(times[0]).toBe('12:20')
   expect(times.at(-1)).toBe('12:40')
 })
+
+it('a window of drift is drawn from the first event of an installation, not from before it', async () => {
+  const nowMs = Date.parse('2026-11-26T12:40:00Z')
+  const release = { model: 'iris', kind: 'release', level: 'canary', name: 'iris_v1.0.0' } as const
+  const drift = { model: 'iris', kind: 'drift', level: 'stable', name: 'iris_v1.0.0' } as const
+  const spans = [
+    { ...drift, fromMs: nowMs - 60 * 60_000, toMs: nowMs - 3 * 60_000 },
+    { ...release, fromMs: nowMs - 5 * 60_000 },
+  ]
+  const { wide } = await drawModelLanes({ spans, fromMs: nowMs - 7 * 86_400_000, nowMs })
+  expect(wide).toContain('drift of iris_v1.0.0: stable, 2026-11-26 12:35 to 2026-11-26 12:37')
+})
+
+it('a retraining says who requested it and that its release has started', () => {
+  const textOf = (of: RecentChange) =>
+    String(RecentChanges({ changes: [of], nowMs: Date.now() })).replaceAll(/<[^>]+>/g, '')
+  const retraining = {
+    ...change,
+    kind: 'retraining',
+    what: 'released',
+    actor: 'cron',
+    retrainingId: 'r',
+  } as const
+  expect(textOf(retraining)).toContain('retraining: release started · requested by cron')
+})

@@ -110,6 +110,17 @@ describe('a running stage', () => {
     verdicts: [1, 2, 3].map((id) => verdict(id, { statistics: counts(id, 100 * id, 6 * id) })),
   } as ReleaseSubject
 
+  it('shows counts of the stage beside a chart of all stages, and says which is which', async () => {
+    const statistics = { slow99LogE: 1, slow99Threshold: 5, slow99Canary: 0.5, slow99Control: 0.2 }
+    const verdicts = [
+      verdict(1, { statistics: { ...statistics, canaryRequests: 100, controlRequests: 900 } }),
+    ]
+    const tiles = metricTiles({ ...subject, verdicts }, runningStage(stages)!)
+    expect(tiles).toMatchObject([{ key: 'slow99', candidate: '1 of 4 (25 %)', control: '1 of 400 (0.25 %)' }])
+    const html = String(await RunningStage({ subject, stages, tiles }))
+    expect(html).toMatch(/This stage: candidate <strong>1 of 4 .*All stages: 2\.5× control/s)
+  })
+
   it('draws the ratio to the control with the limits of its policy, from the verdicts alone', () => {
     const [{ ratio, rollsBackAt, proof }] = metricTiles(observed, runningStage(stages)!) as [MetricTile]
     expect(ratio).toMatchObject({ limit: 1, proof: 2 })

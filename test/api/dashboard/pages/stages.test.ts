@@ -249,6 +249,7 @@ it('the evidence of a metric names what it does at its threshold', async () => {
 })
 
 it('the plan of a release without stages names approvals alone, not limits that nothing compares', async () => {
+  expect(String(await RolloutPlan(subjectOf(waiting)))).toContain('at 1 req/s, the mean of the last 6 min')
   const plan = async (policy: ReleaseState['policy']) => {
     const { baseline: _, ...first } = waiting
     const html = String(await RolloutPlan(subjectOf({ ...first, policy })))

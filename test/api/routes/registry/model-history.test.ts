@@ -5,6 +5,9 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { commands } from '../../../../cli/commands/all-commands.ts'
 import { countBins, numberProfile } from '../../../../domain/model/reference-profile.ts'
+import type { AlertKind } from '../../../../domain/monitoring/alert-kinds.ts'
+import { listModelHistory } from '../../../../store/dashboard/model-history.ts'
+import { upsertAlert } from '../../../../store/monitoring/alerts.ts'
 import { readDayTraffic, readRequestRate } from '../../../../store/dashboard/overview.ts'
 import { insertQualityJudgement } from '../../../../store/monitoring/quality-judgements.ts'
 import { moveChampion } from '../../../../store/registry/champions.ts'
@@ -90,8 +93,21 @@ it('the traffic of a model contains the champion’s ticks of the last day', asy
   expect(ticks).toHaveLength(8_640)
   const [first, second] = [80, 40].map((requests) => ticks.findIndex((tick) => tick.requests === requests))
   expect(second! - first!).toBe(360)
-  expect(await readRequestRate(fixture.store, 'iris')).toBeCloseTo(160 / 86_400, 5)
+  const { perSecond, spanMs } = await readRequestRate(fixture.store, 'iris')
+  expect(perSecond).toBeCloseTo(160 / 86_400, 5)
+  expect(spanMs).toBeCloseTo(86_400_000, -3)
   expect((await get('/v1/models/nothing/traffic')).status).toBe(404)
+})
+
+it('the timeline has an alert as an incident and no request for an approval or a decision', async () => {
+  const { store } = fixture
+  const fromAt = new Date(Date.now() - 3_600_000).toISOString()
+  const raise = (kind: AlertKind) =>
+    upsertAlert(store, { dedupeKey: kind, model: 'iris', severity: 'warning', kind, message: kind })
+  for (const kind of ['approval_needed', 'decision_needed', 'drift_warn'] as const) await raise(kind)
+  const spans = await listModelHistory(store, { models: ['iris'], fromAt, limit: 10 })
+  expect(spans.map(({ name }) => name)).toEqual(['drift_warn'])
+  await store.query(sql`delete from alerts`)
 })
 
 it('a counted tick that is longer than the asked ones is spread over them', async () => {
@@ -107,7 +123,9 @@ it('a counted tick that is longer than the asked ones is spread over them', asyn
   expect(idle.length).toBeGreaterThan(55)
   expect(idle.every(({ requests }) => requests === 0)).toBe(true)
   const seconds = ticks.length
-  expect(await readRequestRate(store, 'tulip')).toBeCloseTo(62 / seconds, 1)
+  const { perSecond, spanMs } = await readRequestRate(store, 'tulip')
+  expect(perSecond).toBeCloseTo(62 / seconds, 1)
+  expect(Math.abs(spanMs / 1_000 - seconds)).toBeLessThan(3)
   expect(ticks.reduce((sum, { errors }) => sum + errors, 0)).toBe(2)
 })
 

@@ -30,11 +30,11 @@ import type { StageArm, StageRow } from '../stages.ts'
 import type { TilePoint } from './evidence-tile.ts'
 import type { RatioPoint, RatioTile } from './ratio-tile.ts'
 
-/** Each metric: its name, its key in the statistics of a verdict, and its count in a stage, if any. */
+/** Each metric: its name, its key in the statistics of a verdict, and its α. A rate has its counts in each stage under the same key. */
 const metrics = [
-  { name: 'Errors', key: 'errors', count: 'errors', alpha: 'errors' },
-  { name: 'Invalid outputs', key: 'invalid', count: 'invalid', alpha: 'invalid' },
-  { name: 'Slow responses (p95)', key: 'slow95', count: 'slow', alpha: 'slow95' },
+  { name: 'Errors', key: 'errors', alpha: 'errors' },
+  { name: 'Invalid outputs', key: 'invalid', alpha: 'invalid' },
+  { name: 'Slow responses (p95)', key: 'slow95', alpha: 'slow95' },
   { name: 'Slow responses (p99)', key: 'slow99', alpha: 'slow99' },
   { name: 'Score shift', key: 'scoreShift', alpha: 'scoreShift' },
   { name: 'Paired quality', key: 'paired', alpha: 'paired' },
@@ -46,7 +46,7 @@ const metrics = [
 export interface MetricTile {
   name: string
   key: string
-  /** The figures of the two arms; empty where the metric compares pairs or shares. */
+  /** The figures of the two arms: the counts of a rate in this stage, or a share of all stages. Empty without either. */
   candidate: string
   control: string
   points: TilePoint[]
@@ -54,7 +54,7 @@ export interface MetricTile {
   isSilent: boolean
   /** The latest evidence as a share of the threshold; at 1 or more it has its effect. */
   share: number
-  /** Absent for metrics that are not rates, and before the first event. */
+  /** Over all stages. Absent for metrics that are not rates, and before the first event. */
   ratio?: RatioTile
   /** In a shadow: how often the versions answer the same request differently. */
   band?: BandTile
@@ -100,9 +100,9 @@ export function metricTiles(
     const last = verdicts.at(-1)?.statistics
     if (points.length === 0 || last === undefined) return []
     const rateOf = (arm: StageArm, pooled: number | null | undefined) => {
-      if ('count' in metric && arm.requests > 0)
-        return `${countText(arm[metric.count])} of ${countText(arm.requests)} (${percentOf(arm[metric.count] / arm.requests)})`
-      return typeof pooled === 'number' ? percentOf(pooled) : ''
+      if (!isRate(key)) return typeof pooled === 'number' ? percentOf(pooled) : ''
+      const share = arm.requests === 0 ? '' : ` (${percentOf(arm[key] / arm.requests)})`
+      return `${countText(arm[key])} of ${countText(arm.requests)}${share}`
     }
     const tile: MetricTile = {
       name,
@@ -110,7 +110,7 @@ export function metricTiles(
       candidate: rateOf(now.candidate, last[`${key}Canary`]),
       control: rateOf(now.control, last[`${key}Control`]),
       points,
-      isSilent: 'count' in metric && now.candidate[metric.count] + now.control[metric.count] === 0,
+      isSilent: isRate(key) && now.candidate[key] + now.control[key] === 0,
       share: points.at(-1)!.share,
       effect: evidenceEffect(limits, key),
     }

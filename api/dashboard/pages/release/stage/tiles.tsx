@@ -97,7 +97,9 @@ const EvidenceTile = ({
     </h3>
     {candidate !== '' && (
       <p class="small">
-        Candidate <strong>{candidate}</strong>
+        {ratio !== undefined && 'This stage: candidate '}
+        {ratio === undefined && 'Candidate '}
+        <strong>{candidate}</strong>
         <br />
         Control {control}
       </p>
@@ -105,7 +107,7 @@ const EvidenceTile = ({
     {ratio !== undefined ? (
       <>
         <Chart svg={ratioTileSvg(ratio, { id: `tile-${key}`, title: `${name}: candidate ÷ control` })} />
-        <p class="small">{sentenceCase(ratioText(ratio))}</p>
+        <p class="small">All stages: {ratioText(ratio)}</p>
       </>
     ) : band !== undefined ? (
       <>
