@@ -17,6 +17,12 @@ create table api_keys (
   created_at timestamptz not null default now(),
   expires_at timestamptz,
   revoked_at timestamptz,
+  -- Within some seconds.
+  last_used_at timestamptz,
+  -- Requests with a secret of this key that opens nothing any more: the last one, and how many since when without ten minutes of silence.
+  refused_at timestamptz,
+  refused_since timestamptz,
+  refused bigint not null default 0,
   -- The identity at an identity provider. A person is an issuer and its subject; names and email addresses change owners.
   sso_issuer text,
   sso_subject text,

@@ -5,6 +5,7 @@ import type { Role } from '../../domain/roles.ts'
 import { hashOfKey, idOfKey } from '../../store/access/api-keys.ts'
 import type { ActiveKey, KeyRate } from '../../store/access/api-keys.ts'
 import { followActiveKeys, type ActiveKeyOptions } from './active-keys.ts'
+import { followKeyUse } from './key-use.ts'
 import type { SessionKey } from './session.ts'
 
 /** The authenticated caller. */
@@ -36,6 +37,8 @@ export interface Authentication {
   sessionOf(session: SessionKey): Actor | undefined
   /** Reloads the keys now. */
   refresh(): Promise<unknown>
+  /** Stores the use of the keys now. */
+  storeUse(): Promise<unknown>
   isReady(): boolean
   stop(): Promise<void>
 }
@@ -73,6 +76,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   const { nowMs } = options
   let keys = new Map<string, HeldKey[]>()
   const opened = new Map<string, HeldKey>()
+  const uses = followKeyUse(options.store, options.onError)
   const following = await followActiveKeys(options, (active) => {
     const before = keys
     // A key keeps its rate limiter when another key changes.
@@ -95,12 +99,18 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   const actorOf = (authorization: string | undefined, browsed = false): Actor => {
     if (authorization === undefined) throw refused('the request has no key')
     const known = opened.get(authorization)
-    const key = known ?? find(keys, keyIn(authorization, browsed))
+    const text = known === undefined ? keyIn(authorization, browsed) : undefined
+    const key = known ?? find(keys, text)
     if (key === undefined) {
       requireCurrent()
+      if (text !== undefined && idOfKey(text) !== undefined) uses.refused(hashOfKey(text))
       throw refused('invalid API key')
     }
-    if (key.expiresAtMs <= nowMs()) throw refused('the key has expired')
+    if (key.expiresAtMs <= nowMs()) {
+      uses.refused(key.hash)
+      throw refused('the key has expired')
+    }
+    uses.used(key.actor.id)
     keepPace(key)
     if (known === undefined && !browsed) {
       if (opened.size >= maxCachedHeaders) opened.clear()
@@ -112,6 +122,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
     const key = find(keys, text)
     if (key === undefined) requireCurrent()
     if (key === undefined || key.expiresAtMs <= nowMs()) throw refused('invalid API key')
+    uses.used(key.actor.id)
     keepPace(key)
     const { actor, hash, expiresAtMs } = key
     return { actor, session: { key: actor.id, mark: markOf(hash) }, expiresAtMs }
@@ -120,6 +131,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
     requireReady()
     const key = keys.get(session.key)?.find(({ hash }) => markOf(hash) === session.mark)
     if (key === undefined || key.expiresAtMs <= nowMs()) return undefined
+    uses.used(key.actor.id)
     keepPace(key)
     return key.actor
   }
@@ -135,7 +147,8 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
       authorization === undefined && options.publicPredictions ? anonymous : actorOf(authorization),
     refresh: following.refresh,
     isReady: () => following.isReady() || options.publicPredictions,
-    stop: following.stop,
+    storeUse: uses.wake,
+    stop: async () => void (await Promise.all([following.stop(), uses.stop()])),
   }
 }
 

@@ -20,7 +20,7 @@ import {
   type RealSystem,
 } from '../../test/support/servers/system-fixture.ts'
 
-export interface Incident {
+export interface FailingChampionRun {
   share: number
   /** Requests per second that were sent. */
   rate: number
@@ -39,8 +39,8 @@ const longestMs = 900_000
 
 /** Runs the incidents of each group at the same time, and the groups one after another. */
 export async function runIncidents(
-  groups: readonly (readonly Pick<Incident, 'share' | 'rate'>[])[],
-): Promise<Incident[]> {
+  groups: readonly (readonly Pick<FailingChampionRun, 'share' | 'rate'>[])[],
+): Promise<FailingChampionRun[]> {
   const told = new Map<string, number>()
   const receiver = createServer((request, response) => {
     void text(request).then((body) => {
@@ -61,7 +61,7 @@ export async function runIncidents(
     environment: { TENURE_ALERT_CHANNELS: channels },
   })
   try {
-    const found: Incident[] = []
+    const found: FailingChampionRun[] = []
     for (const group of groups)
       found.push(...(await Promise.all(group.map((each) => runIncident(system, each, told)))))
     return found
@@ -74,9 +74,9 @@ export async function runIncidents(
 
 async function runIncident(
   system: RealSystem,
-  { share, rate }: Pick<Incident, 'share' | 'rate'>,
+  { share, rate }: Pick<FailingChampionRun, 'share' | 'rate'>,
   told: ReadonlyMap<string, number>,
-): Promise<Incident> {
+): Promise<FailingChampionRun> {
   const { store } = system
   const model = `fails-${share * 100}-at-${rate}`
   const { first, second } = await seatTwo(system, model)
@@ -101,7 +101,7 @@ async function runIncident(
   }
 }
 
-function countsOf({ answered, failures }: Callers): Pick<Incident, 'requests' | 'failed'> {
+function countsOf({ answered, failures }: Callers): Pick<FailingChampionRun, 'requests' | 'failed'> {
   const answers = [...answered.values()].reduce((sum, each) => sum + each, 0)
   return { requests: answers + failures.length, failed: failures.length }
 }

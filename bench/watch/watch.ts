@@ -8,7 +8,7 @@ import { percentText } from '../../domain/figures.ts'
 import { figureTable, machine, quantileOf, roundedNumber } from '../harness/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 import { delaysOf, patterns, simulateYears, slowDelays } from './years.ts'
-import { runIncidents, type Incident } from './live.ts'
+import { runIncidents, type FailingChampionRun } from './live.ts'
 
 const options = readOptions({ years: 100, 'simulated-only': false, seed: 1, out: reportFile('watch.md') })
 const shares = [0.1, 0.3, 0.5, 1]
@@ -40,7 +40,7 @@ const delays = [
 ]
 writeFileSync(options.out, page(incidents))
 
-function page(live: readonly Incident[]): string {
+function page(live: readonly FailingChampionRun[]): string {
   const rows = live.map(({ share, rate, told, back, requests, failed }) => [
     `${percentText(share)} fail, ${rate} requests/s`,
     told.toFixed(1),

@@ -75,7 +75,7 @@ export interface Years {
 }
 
 /** Runs one champion. The former version answers what failed by chance, and fails where every version does. */
-export function simulate({ trafficOf }: Pattern, ticks: number, seed: number): Years {
+export function simulateChampion({ trafficOf }: Pattern, ticks: number, seed: number): Years {
   const uniform = seededRandom(seed)
   const found: Years = { told: 0, rolledBack: 0 }
   let state = freshWatch(0)
@@ -133,7 +133,7 @@ function newest(
 export function simulateYears(pattern: Pattern, years: number, seed: number): Years {
   const found: Years = { told: 0, rolledBack: 0 }
   for (let year = 0; year < years; year++) {
-    const { told, rolledBack } = simulate(pattern, ticksAYear, seed * 10_007 + year)
+    const { told, rolledBack } = simulateChampion(pattern, ticksAYear, seed * 10_007 + year)
     found.told += told
     found.rolledBack += rolledBack
   }

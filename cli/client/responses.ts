@@ -162,4 +162,5 @@ export interface KeyAnswer {
   created_at: string
   expires_at?: string
   revoked_at?: string
+  last_used_at?: string
 }

@@ -177,6 +177,11 @@ export const kindsOfAlerts = {
     'Nothing.',
     'Correct the file of channels that the message names.',
   ),
+  ended_key_used: cleared(
+    'a key that opens nothing is used',
+    'HTTP 401 for every request of that service.',
+    'Give the service a new key: `tenure keys create <name> --role predictor`.',
+  ),
   channel_failing: cleared(
     'alert channel failing',
     'Nothing.',

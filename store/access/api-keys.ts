@@ -22,6 +22,7 @@ export interface KeyFacts extends Partial<KeyRate> {
   revokedAt?: string
   /** Until when the secret before the last renewal is also valid. */
   previousUntil?: string
+  lastUsedAt?: string
 }
 
 /** A valid key, as replicas cache it. */
@@ -45,7 +46,7 @@ export interface NewKey extends Pick<KeyFacts, 'name' | 'role' | 'expiresAt'> {
   rate?: KeyRate
 }
 
-const factColumns = sql`id, name, role, models, created_at, expires_at, revoked_at, previous_until, requests_per_second, burst`
+const factColumns = sql`id, name, role, models, created_at, expires_at, revoked_at, previous_until, last_used_at, requests_per_second, burst`
 
 const newSecret = (id: string): string => `tnr_${id}_${randomBytes(24).toString('hex')}`
 

@@ -22,7 +22,7 @@ export const keysGroup: CommandGroup = {
       field: 'keys',
       none: 'No keys',
       pages: 'all',
-      droppable: ['created (UTC)', 'expires (UTC)', 'models'],
+      droppable: ['created (UTC)', 'expires (UTC)', 'models', 'last used (UTC)'],
       columns: {
         id: 'id',
         name: 'name',
@@ -30,6 +30,7 @@ export const keysGroup: CommandGroup = {
         models: (each) => each.models?.join(', ') ?? 'all',
         'created (UTC)': (each) => time(each.created_at),
         'expires (UTC)': (each) => time(each.expires_at),
+        'last used (UTC)': (each) => time(each.last_used_at),
         state: stateOf,
       },
     }),

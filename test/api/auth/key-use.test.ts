@@ -4,7 +4,8 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openAuthentication } from '../../../api/auth/authentication.ts'
 import { roles, type Role } from '../../../domain/roles.ts'
-import { insertKey, revokeKey, type NewKey } from '../../../store/access/api-keys.ts'
+import { insertKey, listKeys, revokeKey, rotateKey, type NewKey } from '../../../store/access/api-keys.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import {
   openServingFixture,
@@ -319,5 +320,67 @@ describe('a command with an Idempotency-Key', () => {
   it.each(['', ' ', 'ä', 'x'.repeat(151), 'two words'])('is not named %j', async (name) => {
     const { status } = await command('DELETE', '/v1/keys/unknown', name)
     expect(status).toBe(400)
+  })
+})
+
+describe('the use of a key', () => {
+  const alerts = async (name: string) =>
+    (await listAlerts(fixture.store, { open: true })).filter(
+      ({ kind, message }) => kind === 'ended_key_used' && message.includes(name),
+    )
+  const list = async (key: string) => (await api.request('GET', '/v1/models', { key })).status
+  const store = () => api.deps.authentication.storeUse()
+  const make = async (name: string) => {
+    const made = await insertKey(fixture.store, { name, role: 'viewer' })
+    await api.deps.authentication.refresh()
+    return { key: made.key, id: made.facts.id }
+  }
+  const ended = {
+    revoked: (id: string) => revokeKey(fixture.store, id),
+    expired: (id: string) =>
+      fixture.store.query(sql`update api_keys set expires_at = now() - interval '1 s' where id = ${id}`),
+    replaced: (id: string) => rotateKey(fixture.store, { id, overlapMs: 0 }),
+  }
+
+  it('is listed', async () => {
+    const { key, id } = await make('listed')
+    const found = async () => (await listKeys(fixture.store)).find((each) => each.id === id)!
+    expect((await found()).lastUsedAt).toBeUndefined()
+    expect(await list(key)).toBe(200)
+    await store()
+    expect(Date.now() - Date.parse((await found()).lastUsedAt!)).toBeLessThan(60_000)
+  })
+
+  it.each(Object.entries(ended))(
+    'raises an alert when the secret was %s, until ten minutes after the last request',
+    async (why, end) => {
+      const { key, id } = await make(`${why}-svc`)
+      await end(id)
+      await api.deps.authentication.refresh()
+      expect(await list(key)).toBe(401)
+      await store()
+      expect(await alerts(`${why}-svc`)).toMatchObject([
+        { severity: 'warning', message: expect.stringMatching(/still used: 1 requests? refused since/) },
+      ])
+      for (let asked = 0; asked < 100; asked++) await list(key)
+      await store()
+      expect(await alerts(`${why}-svc`)).toMatchObject([
+        { severity: 'critical', message: expect.stringContaining('101 requests refused since') },
+      ])
+      await fixture.store.query(
+        sql`update api_keys set refused_at = now() - interval '11 minutes' where id = ${id}`,
+      )
+      await store()
+      expect(await alerts(`${why}-svc`)).toEqual([])
+    },
+  )
+
+  it('raises none for a secret that was never issued, or with the id of a key', async () => {
+    const { key, id } = await make('guessed')
+    await revokeKey(fixture.store, id)
+    await api.deps.authentication.refresh()
+    expect(await list(`${key.slice(0, -4)}0000`)).toBe(401)
+    await store()
+    expect(await alerts('guessed')).toEqual([])
   })
 })

@@ -117,7 +117,7 @@ describe('the failed requests of a version', () => {
     })
   })
 
-  it('of before the evidence are not answered again', async () => {
+  it('that are older than the evidence are not answered again', async () => {
     const { model, champion, candidate } = await failing(['ann'])
     const later = { model, from: candidate, to: champion, sinceMs: Date.now() + 1 }
     expect(await compareFailing(deps(), later)).toEqual({ requests: 0, formerFailed: 0 })

@@ -8,7 +8,7 @@ import { idOfKey } from '../../../../store/access/api-keys.ts'
 import { revokeSession } from '../../../../store/access/revoked-sessions.ts'
 import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
-import { isSecure, sessionMs, setCookie } from '../../../auth/cookie.ts'
+import { isSecure, sessionIn, sessionMs, setCookie } from '../../../auth/cookie.ts'
 import { sealSession } from '../../../auth/session.ts'
 import { pageText } from '../../render-page.tsx'
 import { createAttempts } from '../../../auth/sign-in-limit.ts'
@@ -22,11 +22,16 @@ export const attempts = createAttempts()
 /** The answer to a form that was sent after its session had ended. */
 const unsentText = 'Your session has ended, and the form was not applied. Sign in and send it again.'
 
+/** The answer to a session that the server no longer accepts. */
+const endedText =
+  'You are signed out: the session is too old, or its key was revoked, has expired or has another secret. Sign in again.'
+
 export async function showSignIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
   const query = new URLSearchParams(ask.target.split('?')[1] ?? '')
   const next = nextOf(query.get('next'))
   if (ask.session !== undefined) return { status: 303, headers: { ...pageHeaders, location: next } }
-  const message = query.has('unsent') ? unsentText : undefined
+  const hadSession = sessionIn(ask.header('cookie'), isSecure(ask.header, deps.oidc?.redirect)) !== undefined
+  const message = query.has('unsent') ? unsentText : hadSession ? endedText : undefined
   return signInPage({ next, hasSso: deps.oidc !== undefined, message })
 }
 
