@@ -11,7 +11,7 @@ create table erasures (
   requests uuid[] not null default '{}',
   requested_by text not null,
   requested_at timestamptz not null default clock_timestamp(),
-  stage text not null default 'logs' check (stage in ('logs', 'replicas', 'again', 'rest', 'snapshots', 'done')),
+  stage text not null default 'logs' check (stage in ('logs', 'replicas', 'again', 'rest', 'snapshots', 'done', 'nothing_found')),
   -- The log is processed up to here in this stage.
   reached_at timestamptz,
   -- Erased rows, by place.
@@ -23,7 +23,7 @@ create table erasures (
   -- Whether the subject column is a number, which is 4711 in one place and 4711.0 in another: then texts that write the same number name
   -- the subject.
   is_number boolean not null default false,
-  check ((stage = 'done') = (ended_at is not null))
+  check ((stage in ('done', 'nothing_found')) = (ended_at is not null))
 );
 create unique index erasures_one_open on erasures (model, subject_hash) where ended_at is null;
 

@@ -25,9 +25,11 @@ export async function erase(given: EraseRequest): Promise<void> {
     replicaTimeoutMs: optional(field.number),
   })
   upsertSearchAttributes({ Outcome: ['open'] })
-  for (let stage = ''; stage !== 'done';) {
-    stage = await eraseStage(request)
+  for (;;) {
+    const stage = await eraseStage(request)
     setCurrentDetails(`${request.id}: ${stage}`)
+    if (stage !== 'done' && stage !== 'nothing_found') continue
+    upsertSearchAttributes({ Outcome: [stage] })
+    return
   }
-  upsertSearchAttributes({ Outcome: ['done'] })
 }

@@ -4,15 +4,19 @@
  */
 import { ApplicationFailure } from '@temporalio/activity'
 import { DomainError } from '../../domain/errors.ts'
+import { explainNothingFound } from '../../domain/privacy/nothing-found.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { slowPoolSizes } from '../../store/database/connection-budget.ts'
 import { listOutstanding } from '../../store/privacy/erasure-acknowledgements.ts'
 import {
+  endErasure,
+  findEarlierErasure,
   getErasure,
   noteErasure,
   reachStage,
   type Erasure,
   type ErasureStage,
+  type OpenStage,
 } from '../../store/privacy/erasures.ts'
 import {
   eraseBatchRows,
@@ -23,8 +27,10 @@ import {
   findLogSpan,
 } from '../../store/privacy/delete-subject.ts'
 import { keepErasedSnapshots, listFileBatches } from '../../store/privacy/erased-snapshots.ts'
+import { readSubjectColumn } from '../../store/privacy/hashed-subject.ts'
+import { upsertAlert } from '../../store/monitoring/alerts.ts'
 import { getModel } from '../../store/registry/models.ts'
-import type { Store } from '../../store/postgres.ts'
+import type { Database, Store } from '../../store/postgres.ts'
 import { openSubjectKey } from '../../store/signing/subject-hash.ts'
 import type { EraseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
@@ -47,14 +53,14 @@ interface Scene extends Deps {
 }
 
 const works: Record<
-  Exclude<ErasureStage, 'done'>,
-  { next: ErasureStage; work: (scene: Scene, erasure: Erasure, beat: Beat) => Promise<void> }
+  OpenStage,
+  { next: OpenStage | 'end'; work: (scene: Scene, erasure: Erasure, beat: Beat) => Promise<void> }
 > = {
   logs: { next: 'replicas', work: eraseLog },
   replicas: { next: 'again', work: awaitReplicas },
   again: { next: 'rest', work: eraseLog },
   rest: { next: 'snapshots', work: eraseElsewhere },
-  snapshots: { next: 'done', work: keepSnapshots },
+  snapshots: { next: 'end', work: keepSnapshots },
 }
 
 /**
@@ -93,34 +99,54 @@ async function runStage(
 ): Promise<ErasureStage> {
   const { store, config, log } = deps
   const erasure = await getErasure(store, id)
-  if (erasure.stage === 'done') return 'done'
+  const { stage: from } = erasure
+  if (from === 'done' || from === 'nothing_found') return from
   const { key, digest } = await openSubjectKey(config.signing.subjectKey)
   if (erasure.keyDigest !== digest)
     throw new DomainError(
       'configuration_invalid',
       `${id} was requested under another secret: restore it in TENURE_SUBJECT_KEY, or create the erasure again`,
     )
-  const { next, work } = works[erasure.stage]
+  const { next, work } = works[from]
   await withSlowStore(
     deps,
     { name: 'tenure-erase', max: slowPoolSizes.erase, queryMs: statementMs },
     (slow) => work({ ...deps, slow, key, replicaTimeoutMs }, erasure, beat),
   )
-  await finish(deps, erasure, next)
+  if (next === 'end') await finish(deps, { id, from })
+  else await reachStage(store, { id, from, to: next })
   // Another request may have sent the subject through the log again.
   const { stage } = await getErasure(store, id)
-  log.info({ erasure: id, model: erasure.model, ended: erasure.stage, stage }, 'erasure stage completed')
+  log.info({ erasure: id, model: erasure.model, ended: from, stage }, 'erasure stage completed')
   return stage
 }
 
-/** Records the end in the audit log, with counts and without the subject. */
-async function finish({ store }: Deps, { id, stage }: Erasure, next: ErasureStage): Promise<void> {
+/** Records the end in the audit log, with counts and without the subject. Raises an alert when the person was found nowhere. */
+async function finish({ store }: Deps, { id, from }: { id: string; from: OpenStage }): Promise<void> {
   await store.transaction(async (database) => {
-    if (!(await reachStage(database, { id, from: stage, to: next })) || next !== 'done') return
+    const end = await endErasure(database, { id, from })
+    if (end === undefined) return
+    if (end === 'nothing_found') await tellNothingFound(database, await getErasure(database, id))
     const { model, requestedBy: actor, snapshots, ...ended } = await getErasure(database, id)
     const { subjectHash, counts, outstanding, notes } = ended
     const detail = { subjectHash, counts, outstanding, notes, snapshots: snapshots.length }
-    await appendAudit(database, { actor, action: 'erasure.done', subject: id, model, detail })
+    await appendAudit(database, { actor, action: `erasure.${end}`, subject: id, model, detail })
+  })
+}
+
+async function tellNothingFound(database: Database, erasure: Erasure): Promise<void> {
+  const { id, model } = erasure
+  const earlier = await findEarlierErasure(database, erasure)
+  const note = explainNothingFound(model, await readSubjectColumn(database, model), earlier)
+  await noteErasure(database, { id, note })
+  if (earlier !== undefined) return
+  await upsertAlert(database, {
+    dedupeKey: `erasure/${id}`,
+    model,
+    kind: 'erasure_nothing_found',
+    severity: 'warning',
+    message: `${id}: ${note}`,
+    evidence: { erasure: id },
   })
 }
 

@@ -237,6 +237,12 @@ export const kindsOfAlerts = {
     'Nothing: their requests were answered.',
     'Free space on the disks of Postgres and of the replica; find the cause: `tenure doctor`.',
   ),
+  // Erasures.
+  erasure_nothing_found: closed(
+    'erasure found nothing',
+    'Nothing.',
+    'Check how the key is written, and repeat the erasure: `tenure erasures create <model> --subject - --watch`.',
+  ),
   // The state file.
   changed_by_hand: cleared('changed since the last apply', 'Nothing.', 'See the difference: `tenure plan`.'),
   // Scheduled backups.

@@ -29,7 +29,7 @@ export async function readDuties(database: Database): Promise<Duties> {
     // When two definitions are in use, the newest is scheduled.
     views: [...new Map(views.toReversed().map(({ name, definition }) => [name, definition])).values()],
     queued: await rows.column<string>(sql`select model from release_queue where state = 'waiting'`),
-    erasures: await rows.column<string>(sql`select id from erasures where stage <> 'done'`),
+    erasures: await rows.column<string>(sql`select id from erasures where ended_at is null`),
   }
 }
 

@@ -8,8 +8,13 @@ import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { HashedSubject } from './hashed-subject.ts'
 
-export const erasureStages = ['logs', 'replicas', 'again', 'rest', 'snapshots', 'done'] as const
-export type ErasureStage = (typeof erasureStages)[number]
+/**
+ * - `done`: rows were erased, or a snapshot that holds the subject is listed for deletion.
+ * - `nothing_found`: neither; the key may be written otherwise in the stored data.
+ */
+export type ErasureEnd = 'done' | 'nothing_found'
+export type OpenStage = 'logs' | 'replicas' | 'again' | 'rest' | 'snapshots'
+export type ErasureStage = OpenStage | ErasureEnd
 
 export interface Erasure {
   id: string
@@ -85,13 +90,32 @@ export const listErasures = (
     order by date_trunc('milliseconds', requested_at) desc, erasures.id desc limit ${limit}`)
 
 /** Records the next stage. A repeated call changes nothing. */
-export const reachStage = (
+export async function reachStage(
   database: Database,
-  { id, from, to }: { id: string; from: ErasureStage; to: ErasureStage },
+  { id, from, to }: { id: string; from: OpenStage; to: OpenStage },
+): Promise<void> {
+  await database.query(
+    sql`update erasures set stage = ${to}, reached_at = null where id = ${id} and stage = ${from}`,
+  )
+}
+
+/** Ends an erasure by what it has found. Rows of other models were not erased. Undefined when it has left that stage already. */
+export const endErasure = (database: Database, { id, from }: { id: string; from: OpenStage }) =>
+  rowsFrom(database).value<ErasureEnd>(sql`
+    update erasures set reached_at = null, ended_at = clock_timestamp(), stage = case
+      when exists (select from jsonb_each(counts - 'of_other_models') as counted where value::bigint > 0)
+        or exists (select from erasure_snapshots where erasure_id = ${id} and holds = 'yes')
+      then 'done' else 'nothing_found' end
+    where id = ${id} and stage = ${from} returning stage`)
+
+/** The newest erasure of the same key that has erased something. */
+export const findEarlierErasure = (
+  database: Database,
+  { model, subjectHash }: Pick<Erasure, 'model' | 'subjectHash'>,
 ) =>
-  rowsFrom(database).any(sql`
-    update erasures set stage = ${to}, reached_at = null, ended_at = case when ${to === 'done'}::boolean then clock_timestamp() end
-    where id = ${id} and stage = ${from} returning 1`)
+  rowsFrom(database).value<string>(sql`
+    select id from erasures where model = ${model} and subject_hash = ${subjectHash} and stage = 'done'
+    order by ended_at desc limit 1`)
 
 export async function noteErasure(
   database: Database,

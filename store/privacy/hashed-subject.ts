@@ -1,5 +1,6 @@
 /** Finds under which hash a subject is searched, from the type of its column in the newest snapshot. */
 import sql from 'sql-template-tag'
+import type { SubjectColumn } from '../../domain/privacy/nothing-found.ts'
 import { canonicalNumber } from '../../domain/privacy/canonical-number.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
@@ -21,13 +22,14 @@ export async function findSubjectHash(
 ): Promise<HashedSubject> {
   const number = canonicalNumber(subject)
   if (number === undefined) return { subjectHash: hashOf(subject), isNumber: false }
-  const isNumber = await hasNumbers(database, model)
+  const { isNumber = false } = await readSubjectColumn(database, model)
   return { subjectHash: hashOf(isNumber ? number : subject), isNumber, numberHash: hashOf(number) }
 }
 
-const hasNumbers = (database: Database, model: string): Promise<boolean> =>
-  rowsFrom(database).any(sql`
-    select from (
-      select (source ->> 'subjectIsNumber')::boolean as is_number from snapshots
+/** The column that the model file names, and whether it holds numbers in the newest snapshot. Absent is unknown. */
+export const readSubjectColumn = async (database: Database, model: string): Promise<SubjectColumn> =>
+  (await rowsFrom(database).find<SubjectColumn>(sql`
+    select definition ->> 'subject' as column, (
+      select (source ->> 'subjectIsNumber')::boolean from snapshots
       where model = ${model} and source ? 'subjects' order by created_at desc, digest desc limit 1
-    ) as newest where is_number`)
+    ) as is_number from models where name = ${model}`)) ?? {}

@@ -97,7 +97,7 @@ async function erase(body: object): Promise<TestResponse> {
 }
 const receipt = async (id: string) => (await api.request('GET', `/v1/erasures/${id}`, { key })).json
 const done = async (id: string) => {
-  await until(async () => (await receipt(id))['status'] === 'done', `${id} to be done`)
+  await until(async () => (await receipt(id))['status'] !== 'running', `${id} to end`)
   return receipt(id)
 }
 const count = async (statement: ReturnType<typeof sql>) => {
@@ -202,6 +202,7 @@ describe('the erasure of a subject', () => {
     const shown = await done(id)
     const beside = { shadow_pairs: 1, batch_rows: 1, feature_values: 1 }
     expect(shown).toMatchObject({
+      status: 'done',
       stage: 'done',
       counts: { requests: 4, outcomes: 5, reviews: 1, events: 2, ...beside },
       notes: [expect.stringMatching(/batches.*bat_2/)],
@@ -211,11 +212,8 @@ describe('the erasure of a subject', () => {
     expect(await count(sql`select count(*) as n from outcomes`)).toBe(3)
     expect(await count(sql`select count(*) as n from reviews`)).toBe(1)
     expect(await count(sql`select count(*) as n from events`)).toBe(1)
-    expect(
-      await count(
-        sql`select count(*) as n from batch_predictions where problem = 'erased' and key is null and answer is null`,
-      ),
-    ).toBe(1)
+    const isBlank = sql`problem = 'erased' and key is null and answer is null`
+    expect(await count(sql`select count(*) as n from batch_predictions where ${isBlank}`)).toBe(1)
     expect(await count(sql`select refused as n from batch_shards where batch_id = 'bat_1'`)).toBe(1)
     expect(await count(sql`select count(*) as n from feature_latest`)).toBe(1)
 
@@ -258,7 +256,10 @@ describe('the erasure of a subject', () => {
 
   it('runs once when requested twice, and finds no rows when requested again', async () => {
     const again = await done(String((await erase({ model: 'iris', subject: anna })).json['id']))
-    expect(again).toMatchObject({ counts: { requests: 0, outcomes: 0, batch_rows: 0 } })
+    expect(again).toMatchObject({
+      status: 'nothing_found',
+      counts: { requests: 0, outcomes: 0, batch_rows: 0 },
+    })
     const hold = await fixture.store.pool.connect()
     await hold.query('begin; lock table shadow_pairs in access exclusive mode')
     const [first, second] = [
@@ -386,7 +387,7 @@ describe('snapshots after an erasure', () => {
     expect(await look(after.digest, 'select id from snapshot where id = 601')).toHaveLength(1)
     // A subject in no snapshot.
     const absent = await done(String((await erase({ model: 'roses', subject: '999999' })).json['id']))
-    expect(absent['snapshots']).toMatchObject([{ holds: 'unknown' }])
+    expect(absent).toMatchObject({ status: 'nothing_found', snapshots: [{ holds: 'unknown' }] })
 
     await store.query(sql`update snapshots set dropped_at = now() where digest like '%lists'`)
     expect(await dropErasedSnapshots(deps)).toBe(0)

@@ -52,7 +52,8 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     },
   }),
   defineRoute('get', '/v1/erasures/:id', viewers, {
-    summary: 'Show an erasure: its progress, the erased rows by table, and when snapshots are deleted.',
+    summary:
+      'Show an erasure: its progress, the erased rows by table, and when snapshots are deleted. It ends as `done`, or as `nothing_found` when no row and no snapshot had the key; `notes` then say what to check.',
     answers: { 200: 'The receipt' },
     answerSchema: erasureAnswer,
     async handle({ actor, params }) {
@@ -65,6 +66,6 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
 
 const receiptOf = ({ snapshots, isNumber: _isNumber, numberHash: _numberHash, ...erasure }: Erasure) => ({
   ...toWire(erasure),
-  status: erasure.endedAt === undefined ? 'running' : 'done',
+  status: erasure.endedAt === undefined ? 'running' : erasure.stage,
   snapshots: snapshots.map(toWire),
 })

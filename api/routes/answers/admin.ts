@@ -84,7 +84,7 @@ const erasure = schemaOfFields(
     requested_by: textField,
     requested_at: timeField,
     stage: textField,
-    status: oneOfTexts('running', 'done'),
+    status: oneOfTexts('running', 'done', 'nothing_found'),
     counts: mapOf(countField),
     outstanding: arrayOf(textField),
     notes: arrayOf(textField),

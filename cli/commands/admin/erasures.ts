@@ -1,6 +1,7 @@
 /** `tenure erasures`: erases a subject from the stored data of a model, and shows the receipt. */
 import { readFileSync } from 'node:fs'
 import { path, usageError, type Client } from '../../client/client.ts'
+import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import { confirm, yesOption } from '../confirm.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
 import { follow } from '../follow.ts'
@@ -10,7 +11,7 @@ import { listCommand } from '../list.ts'
 interface ErasureAnswer {
   id: string
   model: string
-  status: 'running' | 'done'
+  status: 'running' | 'done' | 'nothing_found'
   stage: string
   requested_by: string
   requested_at: string
@@ -36,7 +37,7 @@ export const erasuresGroup: CommandGroup = {
       columns: {
         erasure: 'id',
         model: 'model',
-        stage: (each) => (each.status === 'done' ? 'done' : each.stage),
+        stage: (each) => each.stage.replaceAll('_', ' '),
         requests: (each) => each.counts['requests'] ?? 0,
         outcomes: (each) => each.counts['outcomes'] ?? 0,
         'requested by': 'requested_by',
@@ -62,7 +63,7 @@ export const erasuresGroup: CommandGroup = {
           'Key of the person, as data and requests name it; - reads it from standard input, to keep it out of the shell history',
         ],
         ['--predictions <ids>', 'Ids of further predictions of the person, separated by commas'],
-        ['--watch', 'Wait for the end and show the receipt'],
+        ['--watch', 'Wait for the end and show the receipt; exit code 6 if the key was found nowhere'],
         yesOption,
       ],
       examples: [
@@ -77,7 +78,7 @@ export const erasuresGroup: CommandGroup = {
 async function createErasure(
   { terminal, api }: CommandSession,
   { args, options }: CommandInput,
-): Promise<void> {
+): Promise<ExitCode> {
   const given = options['subject'] as string | undefined
   if (given === undefined)
     throw usageError('--subject is missing', 'Name the subject to erase with --subject.')
@@ -92,18 +93,21 @@ async function createErasure(
     subject,
     prediction_ids: predictions === undefined ? [] : predictions.split(',').map((id) => id.trim()),
   })
-  if (options['watch'] !== true)
-    return terminal.answer(
+  if (options['watch'] !== true) {
+    terminal.answer(
       started,
       `Erasure ${started.id} started. Follow it: \`tenure erasures show ${started.id}\``,
     )
+    return exitCodes.done
+  }
   const ended = await follow(
     terminal,
     () => getErasure(api(), started.id),
-    ({ status }) => status === 'done',
+    ({ status }) => status !== 'running',
     ({ stage, counts }) => terminal.progress(`${stage}, ${counts['requests'] ?? 0} requests erased`),
   )
   terminal.answer(ended, receiptOf(ended))
+  return ended.status === 'done' ? exitCodes.done : exitCodes.otherwise
 }
 
 const getErasure = (api: Client, id: string): Promise<ErasureAnswer> =>
@@ -127,7 +131,7 @@ function receiptOf({
       }`,
   )
   return [
-    `${id} of ${model}: ${status === 'done' ? 'done' : `at ${stage}`}`,
+    `${id} of ${model}: ${status === 'running' ? `at ${stage}` : status.replaceAll('_', ' ')}`,
     ...found,
     ...(held.length === 0 ? [] : ['snapshots:', ...held]),
     ...(outstanding.length === 0

@@ -24,7 +24,7 @@ const pinned: Record<string, string> = {
   '0012_monitoring.sql': '96d9f716343d5180a5f878e99b221a5387e2a27d5b0f20d37fa762e1a5476ab5',
   '0013_alerts.sql': '273a1915ccd2a61a7d95e1c960a3a22befc2b4410f20d72afc298567873c11b1',
   '0014_access.sql': '7c5f1d509eeb27e75d7e558ac2e8f1f10ced53fc9c2d7cb9b9045aca4479113c',
-  '0015_privacy.sql': 'f53288f27fdd4c8408b9e96a4e56f2b52524b7f347db10deb2ff5e1922e674fa',
+  '0015_privacy.sql': '3f8cbdba8e1b5ec5ae9b198bbe67c95e24d7f8915b43fcbd0bc00a1afbbb8c57',
   '0016_features.sql': '327f948e54a05e560998e1145e9307d19e133ce142b37cc16b6e2f193161973e',
   '0017_streams.sql': 'f90ca4e41696640ff464d4dc475278abd5bd48cac782b32f07d89eb6b2cabe54',
   '0018_integrations.sql': 'e408c1c0e2eff6703bbdbb3569e164785b03a8831521fe66737cc1d83366c5b7',

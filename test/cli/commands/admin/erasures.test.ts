@@ -9,6 +9,7 @@ import { runCommand } from '../../../support/command-line.ts'
 let server: Server
 let url: string
 let looks = 0
+let end = 'done'
 const asked: { method: string | undefined; url: string | undefined; body: string }[] = []
 const erasure = {
   id: 'era_1',
@@ -37,7 +38,7 @@ beforeAll(async () => {
     request.on('end', () => {
       asked.push({ method: request.method, url: request.url, body })
       const isOver = request.url === '/v1/erasures/era_1' && ++looks > 1
-      const one = isOver ? { ...erasure, status: 'done', stage: 'done' } : erasure
+      const one = isOver ? { ...erasure, status: end, stage: end } : erasure
       const answer =
         request.method === 'POST'
           ? { id: 'era_1', model: 'iris', is_new: true }
@@ -75,6 +76,14 @@ it('erasures create --watch waits for the end and prints the receipt without the
   expect(out).toMatch(/not acknowledge in time.*replica-2/)
   expect(out).toMatch(/a note/)
   expect(out).not.toContain('4711')
+})
+
+it('erasures create --watch ends with code 6 when the key was found nowhere', async () => {
+  end = 'nothing_found'
+  const { code, out } = await run('erasures', 'create', 'iris', '--subject', '4711.0', '--watch')
+  expect(code).toBe(exitCodes.otherwise)
+  expect(out).toMatch(/era_1 of iris: nothing found/)
+  expect(out).toMatch(/a note/)
 })
 
 it('erasures create refuses a missing --subject', async () => {
