@@ -234,12 +234,19 @@ function exampleRow(
   columns: readonly InferredColumn[],
   label: InferredColumn,
   values: readonly string[],
-): Record<string, string | number | null> {
-  const row: Record<string, string | number | null> = {}
+): Record<string, string | number | boolean | null> {
+  const row: Record<string, string | number | boolean | null> = {}
   for (const [place, each] of columns.entries()) {
     if (each === label || each.use === 'none' || each.use === 'time') continue
     const value = values[place]?.trim() ?? ''
-    row[each.name] = value === '' ? null : isNumber(each) ? Number(value) : value
+    row[each.name] =
+      value === ''
+        ? null
+        : !isNumber(each)
+          ? value
+          : /^(true|false)$/i.test(value)
+            ? value.toLowerCase() === 'true'
+            : Number(value)
   }
   return row
 }

@@ -119,10 +119,15 @@ function whyOmitted(column: InferredColumn, { time, knownAt }: ModelPlan): strin
 
 const epochsFor = (rows: number): number => (rows <= 1_000 ? 40 : rows <= 20_000 ? 10 : 3)
 
-/** Whether the column is a number. Zeros and ones are numbers; other yes/no values are sent as the text in the file. */
+/**
+ * Whether the column is a number. Zeros and ones are numbers, and True and False, which Parquet and requests write as true and false; other
+ * yes/no values are sent as the text in the file.
+ */
 export const isNumber = (column: InferredColumn): boolean =>
   column.use === 'number' ||
-  (column.use === 'flag' && column.values.every((value) => Number.isFinite(Number(value))))
+  (column.use === 'flag' &&
+    (column.values.every((value) => Number.isFinite(Number(value))) ||
+      column.values.every((value) => /^(true|false)$/i.test(value) && value !== value.toLowerCase())))
 
 const inComment = (text: string): string => text.replace(/\s+/g, ' ').replaceAll('*/', '* /')
 

@@ -1,6 +1,6 @@
 /** Infers from the rows of a CSV what each column contains, and which column a model could predict. */
 import { shown } from '../postgres-text.ts'
-import { isCode, isFlag, valueIssue } from '../validation/source-issue.ts'
+import { durationPattern, isCode, isFlag, valueIssue } from '../validation/source-issue.ts'
 import { plainName } from './feature-name.ts'
 
 export type ColumnUse =
@@ -50,6 +50,10 @@ const numberPattern = /^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$/
  * are measured, as a Reynolds number.
  */
 const keyWords = ['id', 'key', 'uuid', 'guid', 'index', 'number', 'nr', 'no', 'ref', 'reference']
+/** A code such as 00123 or 01067: as a number, it would lose its zeros. */
+const zeroCodePattern = /^0\d+$/
+/** Whether a double holds the whole number: above 2⁵³, neighbours become one. */
+const isExact = (value: string): boolean => !/^[-+]?\d+$/.test(value) || Number.isSafeInteger(Number(value))
 const decimalPattern = /^[-+]?\d*\.\d*[1-9]/
 const isKeyName = (column: string): boolean => {
   const words = column
@@ -100,7 +104,15 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
     isKeyName(column) &&
     !values.some((value) => numberPattern.test(value) && decimalPattern.test(value))
   if (isKey) return { use: 'none', why: 'it names the row', isKey }
-  if (values.every((value) => numberPattern.test(value))) {
+  const areDigits = values.every((value) => numberPattern.test(value))
+  const codes = !areDigits
+    ? undefined
+    : distinct.some((value) => zeroCodePattern.test(value))
+      ? 'codes with leading zeros'
+      : distinct.every(isExact)
+        ? undefined
+        : 'whole numbers above 2⁵³, which a number rounds'
+  if (areDigits && codes === undefined) {
     const numbers = values.map(Number)
     if (isCount(numbers)) return { use: 'none', why: 'it counts the rows', isKey: true }
     const mean = numbers.reduce((sum, each) => sum + each, 0) / numbers.length
@@ -116,16 +128,18 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
     )
     return { use: 'time', from, to, hasOffset: distinct.some((value) => offsetPattern.test(value)) }
   }
-  const otherwise = otherWriting(distinct)
+  if (distinct.every((value) => durationPattern.test(value)))
+    return { use: 'none', why: `${valueIssue('number', distinct[0]!)}${again}` }
+  const otherwise = areDigits ? undefined : otherWriting(distinct)
   if (otherwise !== undefined) return { use: 'none', why: otherwise }
   if (distinct.length === values.length && values.length > minCounted)
-    return { use: 'none', why: 'it has another text in each row' }
+    return { use: 'none', why: `it has another ${codes === undefined ? 'text' : 'code'} in each row` }
   if (distinct.length > maxCategories)
     return {
       use: 'none',
       why: isKeyName(column)
         ? `it has ${distinct.length.toLocaleString('en')} different ids. If they are of persons, select it in \`rows\` and name it as \`subject\`, so that persons can be erased`
-        : `it has ${distinct.length.toLocaleString('en')} different texts`,
+        : `it has ${distinct.length.toLocaleString('en')} different ${codes ?? 'texts'}`,
     }
   return { use: 'category', values: distinct.sort(), largest: largestShare(values, distinct) }
 }
@@ -153,9 +167,10 @@ const isTime = (value: string): boolean =>
 /** The time as JavaScript reads it: with hyphens, and minutes of its offset. */
 const inIsoForm = (value: string): string => value.replaceAll('/', '-').replace(/(:.*[+-]\d\d)$/, '$1:00')
 
+const again = '; then run `tenure init` again with --overwrite'
+
 /** What to write instead, when the values are times or numbers in a format that cannot be read. */
 function otherWriting(distinct: readonly string[]): string | undefined {
-  const again = '; then run `tenure init` again with --overwrite'
   if (distinct.every((value) => otherTimePattern.test(value)))
     return `${valueIssue(
       'time',

@@ -61,10 +61,31 @@ function numberIssue(value: string, given: string): string {
     return `${given} is not a number: write ${value.replaceAll('.', '').replace(',', '.')}`
   if (/^[-+]?\d+,\d+$/.test(value))
     return `${given} is not a number: write decimals with a point, ${value.replace(',', '.')}`
+  if (durationPattern.test(value)) {
+    const seconds = secondsOf(value)
+    return `${given} is a duration or a time of day and not a number: ${
+      seconds === undefined
+        ? 'write one number in one unit, such as minutes'
+        : `write its seconds, ${seconds}, or select them under another name in \`rows\` of the source, as epoch(…)`
+    }`
+  }
   const bare = /^[^\d+-]{0,3}\s*([-+]?\d+(?:\.\d+)?)\s*\D*$/.exec(value)?.[1]
   if (bare !== undefined && !isCode(value))
     return `${given} is not a number: write ${bare} without a unit or a sign`
   return `${given} is not a number: write digits such as 3.5, or declare the feature with category()`
+}
+
+/** As files, pandas and DuckDB write durations: `01:30:00`, `0 days 01:30:00`, `1 month 02:00:00`, `PT1H30M`. */
+export const durationPattern =
+  /^([-+]?(\d+ (year|month|day)s?,? )*[-+]?\d{1,6}:[0-5]\d(:[0-5]\d(\.\d+)?)?|-?P(?=\d|T\d)[\dYMWDTHS.]+)$/i
+
+/** Undefined for a duration that is not written in hours, minutes and seconds. */
+function secondsOf(value: string): number | undefined {
+  const [, days = '0', sign, hours, minutes, seconds] =
+    /^(?:(\d+) days?,? )?([-+]?)(\d+):(\d\d):(\d\d(?:\.\d+)?)$/i.exec(value) ?? []
+  if (hours === undefined) return undefined
+  const ofDay = Number(hours) * 3_600 + Number(minutes) * 60 + Number(seconds)
+  return Number(days) * 86_400 + (sign === '-' ? -ofDay : ofDay)
 }
 
 const twoDigits = (text: string | undefined) => String(text).padStart(2, '0')

@@ -14,7 +14,10 @@ import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { explainLimits, explainPredictions } from '../../services/explanation/explain-predictions.ts'
 
-const row = z.record(z.string(), z.union([z.number(), z.string().describe('A category.'), z.null()]))
+const row = z.record(
+  z.string(),
+  z.union([z.number(), z.string().describe('A category.'), z.boolean(), z.null()]),
+)
 
 /** Requires a key even where predictions are public, because an explanation starts a process. */
 const explainers: readonly Role[] = [...viewers, 'predictor']

@@ -31,9 +31,10 @@ export interface ExplainInput {
   model: string
   /** A version of the model. Default: the champion. */
   version?: string
-  instances: readonly FeatureRow[]
+  /** As in a prediction. */
+  instances: readonly unknown[]
   /** The rows whose mean answer is the base. Default: the golden rows of the version. */
-  background?: readonly FeatureRow[]
+  background?: readonly unknown[]
   /** The class, or the level of a quantile. */
   of?: string | number
 }
@@ -52,7 +53,7 @@ export async function explainPredictions(
     serving,
   }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot' | 'serving'>,
   actor: Actor | undefined,
-  { model, version: named, instances, background, of }: ExplainInput,
+  { model, version: named, of, ...input }: ExplainInput,
 ): Promise<ExplainedPredictions> {
   requireModelAccess(actor, model)
   const version = await resolveVersion(store, named ?? `${model}@champion`)
@@ -63,9 +64,14 @@ export async function explainPredictions(
     )
   const manifest = await getManifest(artifacts, version.artifactDigest)
   const fields = serving.fieldsOf(model)
-  checkRows(manifest, instances, { what: 'instances', max: explainLimits.rows, fields })
-  if (background !== undefined)
-    checkRows(manifest, background, { what: 'background', max: explainLimits.backgroundRows, fields })
+  const instances = readRows(manifest, input.instances, {
+    what: 'instances',
+    max: explainLimits.rows,
+    fields,
+  })
+  const background =
+    input.background &&
+    readRows(manifest, input.background, { what: 'background', max: explainLimits.backgroundRows, fields })
   const output = of === undefined ? undefined : outputOf(manifest.output, of)
   if (explaining >= explainLimits.maxConcurrent)
     throw new DomainError('overloaded', `this replica is explaining ${explaining} requests already`)
@@ -109,18 +115,18 @@ export async function explainPredictions(
   }
 }
 
-/** Checks rows as the predict route does. `fields`: those that requests may carry. */
-function checkRows(
+/** Reads rows as the predict route does. `fields`: those that requests may carry. */
+function readRows(
   { features, preprocessing }: Pick<Manifest, 'features' | 'preprocessing'>,
-  rows: readonly FeatureRow[],
+  rows: readonly unknown[],
   { what, max, fields }: { what: string; max: number; fields: readonly string[] },
-): void {
+): FeatureRow[] {
   if (rows.length === 0) throw new DomainError('no_instances', `"${what}" has no row`)
   if (rows.length > max)
     throw new DomainError('batch_too_large', `"${what}" has ${rows.length} rows, limit ${max}`)
   const read = compileReader(features, preprocessing)
   const into = new Float64Array(inputWidthOf(preprocessing))
-  for (const [index, row] of rows.entries()) read(row, index, into, 0, (field) => fields.includes(field))
+  return rows.map((row, index) => read(row, index, into, 0, (field) => fields.includes(field)))
 }
 
 function outputOf(output: Output, of: string | number): number {

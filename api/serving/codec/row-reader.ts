@@ -12,14 +12,17 @@ import {
 } from '../../../domain/model/features.ts'
 import { compileEncoder, fitsSingle, scaled, type InputNumbers } from '../../../domain/model/preprocessing.ts'
 
-/** Checks one row and writes its columns into `into`, starting at `offset`. Ignores a field that is no feature where `isIgnored` says so. */
+/**
+ * Checks one row and writes its columns into `into`, starting at `offset`. Ignores a field that is no feature where `isIgnored` says so.
+ * Returns the row with true and false as files are read: 1 and 0 for a number, the text for a category that knows it.
+ */
 export type InstanceReader = (
   instance: unknown,
   index: number,
   into: InputNumbers,
   offset: number,
   isIgnored?: (field: string) => boolean,
-) => void
+) => FeatureRow
 
 /**
  * Returns the reader of a version's rows. It throws the error of the first wrong value. A feature that is filled may be left out, unless it
@@ -28,18 +31,22 @@ export type InstanceReader = (
 export function compileReader(features: Features, fits: readonly FeatureFit[]): InstanceReader {
   const encode = compileEncoder(features, fits)
   const names = Object.keys(features)
-  const checks = names.map((name) => {
-    const fit = fits.find((each) => each.name === name)
-    return compileCheck(name, features[name]!, fit)
-  })
+  const fitOf = (name: string) => fits.find((each) => each.name === name)
+  const checks = names.map((name) => compileCheck(name, features[name]!, fitOf(name)))
+  const flags = names.map((name) => flagReader(features[name]!, fitOf(name)))
   const count = names.length
   return (instance, index, into, offset, isIgnored) => {
     if (typeof instance !== 'object' || instance === null || Array.isArray(instance))
       throw new DomainError('invalid_request', `instance ${index} is ${kindOf(instance)}, not an object`)
-    const row = instance as FeatureRow
+    let row = instance as FeatureRow
     let found = 0
     for (let i = 0; i < count; i++) {
-      const value = row[names[i]!]
+      let value: unknown = row[names[i]!]
+      if (typeof value === 'boolean' && flags[i] !== undefined) {
+        // The request may be read again for another version.
+        if (row === instance) row = { ...row }
+        value = row[names[i]!] = flags[i]!(value)
+      }
       checks[i]!(value, index)
       if (value !== undefined && typeof value !== 'function') found++
     }
@@ -47,7 +54,18 @@ export function compileReader(features: Features, fits: readonly FeatureFit[]): 
     for (const _name in row) sent++
     if (sent !== found) refuseUnknown(row, features, index, isIgnored)
     encode(row, into, offset)
+    return row
   }
+}
+
+/** How a feature reads true and false; undefined for a category without these texts. */
+function flagReader(
+  feature: Feature,
+  fit: FeatureFit | undefined,
+): ((flag: boolean) => number | string) | undefined {
+  if (feature.kind === 'number') return Number
+  const texts = feature.values ?? (fit?.kind === 'category' ? fit.vocabulary : [])
+  return texts.includes('true') || texts.includes('false') ? String : undefined
 }
 
 type Check = (value: unknown, index: number) => void

@@ -37,8 +37,8 @@ export interface LoadedVersion {
 
 /** Checks a row and writes it into the input buffer, both as sent and as the model reads it. */
 export function readRow(loaded: LoadedVersion, row: FeatureRow, index: number, input: InputBuffer): void {
-  loaded.read(row, index, input.input, index * loaded.columns.width, loaded.ignores)
-  writeRow(input, loaded.columns, row, index)
+  const read = loaded.read(row, index, input.input, index * loaded.columns.width, loaded.ignores)
+  writeRow(input, loaded.columns, read, index)
 }
 
 /** Whether the model takes texts, which are not among its inputs. */

@@ -96,6 +96,8 @@ file, the line, the column and the value, and what to write instead. \`tenure re
 - **Declared types decide.** A \`category()\` and the classes of a label are read as they are written: \`yes\` stays \`yes\`, \`1.10\` stays
   \`1.10\`, \`007\` stays \`007\`. A \`number()\` takes digits with a decimal point, and true or false as 1 or 0. A column that \`rows\` only renames
   (\`smoker as member\`) is read as the feature of that name. Other columns have the type that their values share.
+- **True and false** are the same in Parquet (BOOLEAN), in a CSV (\`true\`) and in the JSON of a request: 1 and 0 of a \`number()\`, and the texts
+  \`true\` and \`false\` of a \`category()\` that has them. A category of other texts, such as \`True\`, refuses \`true\` in a request.
 - **Times** are ISO 8601, in UTC or with an offset. Labels of \`yesNo()\` are true or false, yes or no, 1 or 0, in any case of letters.
 - **A CSV** is UTF-8, with the names of its columns in line 1 and delimited by commas, semicolons, tabs or \`|\`. Values with a delimiter, a line break or a
   quote stand in double quotes. Comments (\`#\`) may stand above the names, and lines may be empty.

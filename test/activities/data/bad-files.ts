@@ -179,6 +179,18 @@ export const badFiles: BadFile[] = [
       'models/data/roses.csv, line 7, column "size": `12.5 cm` is not a number: write 12.5 without a unit or a sign',
   },
   {
+    title: 'a duration',
+    bytes: value('size', '01:30:00'),
+    answer:
+      'models/data/roses.csv, line 7, column "size": `01:30:00` is a duration or a time of day and not a number: write its seconds, 5400, or select them under another name in `rows` of the source, as epoch(…)',
+  },
+  {
+    title: 'a duration without seconds',
+    bytes: value('size', '01:30'),
+    answer:
+      'models/data/roses.csv, line 7, column "size": `01:30` is a duration or a time of day and not a number: write one number in one unit, such as minutes',
+  },
+  {
     title: 'a decimal comma',
     bytes: semicolons(line(7, (row) => row)).replace(';0.5;', ';0,5;'),
     answer:

@@ -289,6 +289,15 @@ describe('a column', () => {
     )
   })
 
+  it('of codes with leading zeros and of True and False read them as requests send them', async () => {
+    const rows = repeated('01067,True,false,a', '10115,False,true,b', '04109,True,true,a')
+    const text = await modelOf('rows.csv', 'zip,member,paid,y', ...rows)
+    expect(text).toMatch(
+      /zip: category\(\['01067', '04109', '10115'\]\),\s+member: number\(\),\s+paid: category\(\['false', 'true'\]\)/,
+    )
+    expect(textOf('README.md')).toContain('{"zip":"01067","member":true,"paid":"false"}')
+  })
+
   it('of numbers with a cell of spaces, which no training would read, is left out', async () => {
     const text = await modelOf('rows.csv', 'x,kind,total,y', ...repeated('1,u,5.5,a', '2,v, ,b', '3, ,7.5,a'))
     expect(text).toContain('Left out: total: a cell holds spaces only: leave it empty.')

@@ -173,6 +173,53 @@ describe('a column', () => {
           },
         ] as const,
     ),
+    [
+      'codes with leading zeros',
+      'zip',
+      ['00123', '10115', '10115'],
+      { use: 'category', values: ['00123', '10115'] },
+    ],
+    ['hours with leading zeros', 'hour', ['00', '07', '23', '23'], { use: 'category' }],
+    ['zeros with decimals', 'size', ['0.5', '0', '00.5', '-0'], { use: 'number' }],
+    [
+      'many codes with leading zeros',
+      'zip',
+      Array.from({ length: 120 }, (_, row) => String(row % 60).padStart(5, '0')),
+      { use: 'none', why: 'it has 60 different codes with leading zeros' },
+    ],
+    [
+      'another code in each row',
+      'zip',
+      Array.from({ length: 30 }, (_, row) => String(row * 7).padStart(5, '0')),
+      { use: 'none', why: 'it has another code in each row' },
+    ],
+    [
+      'a few ids above 2⁵³',
+      'shop',
+      ['9007199254740993', '9007199254740992', '9007199254740992'],
+      { use: 'category', values: ['9007199254740992', '9007199254740993'] },
+    ],
+    [
+      'many ids above 2⁵³',
+      'account',
+      Array.from({ length: 120 }, (_, row) => `90071992547409${String(row % 60).padStart(3, '0')}`),
+      { use: 'none', why: 'it has 60 different whole numbers above 2⁵³, which a number rounds' },
+    ],
+    ['numbers up to 2⁵³', 'size', ['9007199254740991', '5', '5'], { use: 'number' }],
+    ...['01:30:00', '1:30:00', '0 days 01:30:00', '-01:30:00', '90:15', 'PT1H30M'].map(
+      (duration) =>
+        [
+          `durations such as ${duration}`,
+          'took',
+          [duration, '00:10:00', '00:10:00'],
+          {
+            use: 'none',
+            why: expect.stringMatching(
+              /is a duration or a time of day and not a number: write .*; then/,
+            ) as string,
+          },
+        ] as const,
+    ),
     ['numbers and a text', 'size', ['1', 'n/a', '2'], { use: 'category' }],
   ] as const)('of %s is inferred', (_, name, values, expected) =>
     expect(columnOf(name, values)).toMatchObject(expected),
