@@ -23,13 +23,13 @@ const stageWords: Readonly<Record<ReleaseStage, string>> = {
 export const stepText = (stage: ReleaseStage, shareBp: number): string =>
   stage === 'targeted' ? stageWords.targeted : `${stage} ${shareText(shareBp)}`
 
-/** Names the stage of a release with its share: `canary 5 %`, `shadow 25 %`. */
-export function stageText({
-  stage,
-  shareBp,
-  paused,
-}: Pick<ReleaseState, 'stage' | 'shareBp' | 'paused'>): string {
-  const share = stage === 'canary' || stage === 'shadow' ? ` ${shareText(shareBp)}` : ''
+/** Names the stage of a release: a canary with the share that it serves now, a shadow with the share of copied requests. */
+export function stageText(
+  { stage, shareBp, paused }: Pick<ReleaseState, 'stage' | 'shareBp' | 'paused'>,
+  servedNowBp: number,
+): string {
+  const share =
+    stage === 'canary' ? ` ${shareText(servedNowBp)}` : stage === 'shadow' ? ` ${shareText(shareBp)}` : ''
   return `${stageWords[stage]}${share}${paused ? ', paused' : ''}`
 }
 

@@ -78,6 +78,18 @@ export function missingEvidence(
   return `${what}. Rolls back in ${remainingText(leftMs)}`
 }
 
+/** What a reader of an open release must know before its stage: that its candidate is not served, or not judged, as the stage says. */
+export const warningOf = (
+  state: ReleaseState,
+  served: ServedShares | undefined,
+  seen: (Pick<Verdict, 'kind' | 'reasons'> & { watchedMs: number }) | undefined,
+): string | undefined =>
+  servingProblem(state, served) ?? (seen && missingEvidence(state, seen, seen.watchedMs))
+
+/** The share of traffic that the candidate serves now. */
+export const servedBp = ({ version }: ReleaseState, served: ServedShares | undefined): number =>
+  served?.shares.get(version) ?? 0
+
 const missingWords: Readonly<Record<string, string>> = { no_traffic: 'No requests yet' }
 
 /** `25 s`, `12 min`, `3 h`, rounded up: nothing happens earlier. */

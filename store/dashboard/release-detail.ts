@@ -20,13 +20,12 @@ import type { TickCounts } from '../release/tick-counters.ts'
 /** A row of the list of releases. */
 export interface ReleaseListItem
   extends
-    Pick<
-      ReleaseState,
-      'id' | 'model' | 'version' | 'strategy' | 'stage' | 'shareBp' | 'paused' | 'requestedBy'
-    >,
+    Pick<ReleaseState, 'id' | 'model' | 'version' | 'strategy' | 'requestedBy'>,
     Pick<Release, 'outcome' | 'reason' | 'startedAt' | 'endedAt'> {
   drill: boolean
   hotfix: boolean
+  /** The state of an open release. */
+  open?: ReleaseState
 }
 
 export interface ReleaseListFilter extends ModelFilter {
@@ -42,8 +41,8 @@ export const listReleaseLines = (
   { outcome, limit, offset, ...filter }: ReleaseListFilter,
 ) =>
   rowsFrom(database).list<ReleaseListItem>(sql`
-    select id, model, version, strategy, stage, share_bp, paused, outcome, reason, requested_by, state ? 'drill' as drill,
-      state ? 'hotfix' as hotfix, started_at, ended_at
+    select id, model, version, strategy, outcome, reason, requested_by, state ? 'drill' as drill,
+      state ? 'hotfix' as hotfix, started_at, ended_at, case when ended_at is null then state end as open
     from releases
     where ${ofModels(filter)}
       and (${outcome ?? null}::text is null or outcome = ${outcome ?? null} or (${outcome ?? null} = 'open' and ended_at is null))

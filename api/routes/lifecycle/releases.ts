@@ -10,7 +10,7 @@ import {
 import { z } from 'zod'
 import { pinReason } from '../../../domain/serving/kill-switch.ts'
 import { commandRoles, releaseStages, type ReleaseStage } from '../../../domain/release/state.ts'
-import { missingEvidence, servingProblem, whyWaiting } from '../../../domain/release/explain.ts'
+import { servedBp, warningOf, whyWaiting } from '../../../domain/release/explain.ts'
 import { listRecorded } from '../../../store/release/command-outbox.ts'
 import { findWithdrawals, type Withdrawal } from '../../../store/registry/champions.ts'
 import { findAnswerEvidence } from '../../../store/release/answer-evidence.ts'
@@ -198,11 +198,7 @@ function briefOf(
 ) {
   const withdrawn = outcome === 'promoted' ? withdrawals.get(state.version) : undefined
   const served = servedOf.get(state.model)
-  const seen = running.get(state.id)
-  const problem =
-    endedAt !== undefined
-      ? undefined
-      : (servingProblem(state, served) ?? (seen && missingEvidence(state, seen, seen.watchedMs)))
+  const problem = endedAt === undefined ? warningOf(state, served, running.get(state.id)) : undefined
   return {
     id: state.id,
     model: state.model,
@@ -214,9 +210,7 @@ function briefOf(
     share_bp: state.shareBp,
     // What replicas serve now, because a later release may have replaced a promoted version. Another release of the version may
     // have made it live, after this one was rejected.
-    traffic_bp: [undefined, 'promoted'].includes(outcome ?? state.outcome)
-      ? (served?.shares.get(state.version) ?? 0)
-      : 0,
+    traffic_bp: [undefined, 'promoted'].includes(outcome ?? state.outcome) ? servedBp(state, served) : 0,
     hotfix: state.hotfix?.reason,
     drill: state.drill,
     paused: state.paused,

@@ -2,13 +2,13 @@
 import { truncated } from '../../../../charts/figures.ts'
 import { whyWaiting } from '../../../../domain/release/explain.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
-import type { Release } from '../../../../store/release/releases.ts'
 import type { QueuedRelease } from '../../../../store/release/release-queue.ts'
 import type { PageElement } from '../../page.ts'
 import { Age, Badge, DataTable } from '../../components/elements.tsx'
 import { ReleaseLink } from '../../components/links.tsx'
 import { releaseOf, SeverityBadge } from '../operations/alert-card.tsx'
-import { needsCommand, readable, severityTones, stageText, stageTone } from '../../labels.ts'
+import { needsCommand, readable, severityTones } from '../../labels.ts'
+import { StageBadge, type StageNow } from '../../stage-badge.tsx'
 
 const maxAlerts = 20
 /** In characters: about six lines of the narrow column. */
@@ -16,22 +16,22 @@ const maxMessage = 140
 
 /** Lists releases that need an approval or a decision, and queued releases. */
 export const NeedsAttention = ({
-  open,
+  stages,
   waiting,
 }: {
-  open: Release[]
+  stages: ReadonlyMap<string, StageNow>
   waiting: QueuedRelease[]
 }): PageElement => {
-  const asking = open.filter(({ state }) => needsCommand(state))
+  const asking = [...stages.values()].filter(({ state }) => needsCommand(state))
   if (asking.length + waiting.length === 0) return <></>
   return (
     <section class="card warn" id="attention">
       <h2>Needs your attention ({asking.length + waiting.length})</h2>
       <ul class="plain-list">
-        {asking.map(({ state }) => (
+        {asking.map((stage) => (
           <li>
-            <a href={`/releases/${state.id}`}>{state.version}</a>{' '}
-            <Badge tone={stageTone(state)}>{stageText(state)}</Badge> {readable(whyWaiting(state))}
+            <a href={`/releases/${stage.state.id}`}>{stage.state.version}</a> <StageBadge {...stage} />{' '}
+            {readable(whyWaiting(stage.state))}
           </li>
         ))}
         {waiting.map((each) => (

@@ -2,13 +2,13 @@
 import { countText, percentOf } from '../../../../charts/figures.ts'
 import { sparkline } from '../../../../charts/sparkline.ts'
 import type { OverviewRow, RecentTraffic } from '../../../../store/dashboard/overview.ts'
-import type { Release } from '../../../../store/release/releases.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, Since } from '../../components/elements.tsx'
 import { FirstVersion, ModelLink } from '../../components/links.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
 import { metricName, numberText } from '../../../../domain/figures.ts'
-import { levelText, levelTones, qualityTones, stageText, stageTone } from '../../labels.ts'
+import { levelText, levelTones, qualityTones } from '../../labels.ts'
+import { StageBadge, type StageNow } from '../../stage-badge.tsx'
 
 /** The number of 30 s intervals in the traffic of the last 10 minutes. */
 export const trafficParts = 20
@@ -130,13 +130,13 @@ export const DriftCell = ({ drift }: OverviewRow): PageElement => {
   )
 }
 
-export const ReleaseCell = ({ release }: { release: Release | undefined }): PageElement =>
-  release === undefined ? (
+export const ReleaseCell = ({ stage }: { stage: StageNow | undefined }): PageElement =>
+  stage === undefined ? (
     <span class="quiet">—</span>
   ) : (
     <>
-      <a href={`/releases/${release.state.id}`}>{release.state.version.replace(/^.*_v/, 'v')}</a>{' '}
-      <Badge tone={stageTone(release.state)}>{stageText(release.state)}</Badge>
-      {release.state.drill !== undefined && [' ', <Badge tone="quiet">drill</Badge>]}
+      <a href={`/releases/${stage.state.id}`}>{stage.state.version.replace(/^.*_v/, 'v')}</a>{' '}
+      <StageBadge {...stage} />
+      {stage.state.drill !== undefined && [' ', <Badge tone="quiet">drill</Badge>]}
     </>
   )

@@ -9,7 +9,8 @@ import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { modelHref, retrainingHref } from '../../components/links.tsx'
 import { Live } from '../../components/elements.tsx'
-import { plain, readable, stageText } from '../../labels.ts'
+import { plain, readable } from '../../labels.ts'
+import { readStages, StageBadge, type StageNow } from '../../stage-badge.tsx'
 
 /** The maximum number of releases shown; enough for a first run. */
 const maxShown = 100
@@ -93,19 +94,19 @@ interface Told {
   chapters: Chapter[]
   model: string | undefined
   /** The release that is open now. */
-  release: Release | undefined
+  open: StageNow | undefined
   retraining: Retraining | undefined
 }
 
 const Now = ({
-  told: { model, release, retraining },
+  told: { model, open, retraining },
   command,
 }: { told: Told } & Pick<Chapter, 'command'>): PageElement => {
-  if (release !== undefined)
+  if (open !== undefined)
     return (
       <p>
-        Now: <a href={`/releases/${release.state.id}`}>{release.state.version}</a>, {stageText(release.state)}
-        . {readable(whyWaiting(release.state))}
+        Now: <a href={`/releases/${open.state.id}`}>{open.state.version}</a> <StageBadge {...open} />{' '}
+        {open.warning === undefined && readable(whyWaiting(open.state))}
       </p>
     )
   if (retraining !== undefined)
@@ -141,7 +142,7 @@ const ChapterItem = ({ chapter, told }: { chapter: Chapter; told: Told }): PageE
         {release !== undefined && (
           <span>
             <strong>{release.state.version}</strong>:{' '}
-            {release.outcome === undefined ? stageText(release.state) : plain(release.outcome)}. Look at{' '}
+            {release.outcome === undefined ? 'being released' : plain(release.outcome)}. Look at{' '}
             <a href={`/releases/${release.state.id}`}>{look}</a>.
           </span>
         )}
@@ -181,10 +182,12 @@ export const guidePage = definePage({
     ])
     const releases = furthestStory(all)
     const model = releases[0]?.state.model ?? latest?.model
+    const open = releases.filter(({ endedAt }) => endedAt === undefined).map(({ state }) => state)
+    const stages = await readStages(store, open)
     return {
       model,
       chapters: guideChapters(releases),
-      release: releases.find(({ endedAt }) => endedAt === undefined),
+      open: [...stages.values()][0],
       retraining: latest?.model === model && latest?.endedAt === undefined ? latest : undefined,
     }
   },

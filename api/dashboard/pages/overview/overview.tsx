@@ -1,4 +1,5 @@
 /** Shows what is live and since when, what needs attention, what is at risk, and what changed in the last day. */
+import { readStages } from '../../stage-badge.tsx'
 import { listOpenAlerts } from '../../../../store/dashboard/alert-list.ts'
 import { listOverviewRows, readFleet, readTraffic } from '../../../../store/dashboard/overview.ts'
 import { listModelHistory, listRecentChanges } from '../../../../store/dashboard/model-history.ts'
@@ -45,10 +46,16 @@ export const overviewPage = definePage({
       }),
     ])
     const releaseOf = new Map(open.map((release) => [release.state.model, release]))
-    const minutes = await readLastMinute(
-      store,
-      rows.map(({ model }) => model),
-    )
+    const [minutes, stages] = await Promise.all([
+      readLastMinute(
+        store,
+        rows.map(({ model }) => model),
+      ),
+      readStages(
+        store,
+        open.map(({ state }) => state),
+      ),
+    ])
     const models = rows.map((row) => ({
       row,
       traffic: traffic.get(row.model),
@@ -67,6 +74,7 @@ export const overviewPage = definePage({
     return {
       models,
       open,
+      stages,
       waiting,
       alerts,
       changes,
@@ -103,7 +111,10 @@ export const overviewPage = definePage({
               { head: 'Traffic (10 min)', cell: ({ traffic }) => <TrafficCell traffic={traffic} /> },
               { head: 'Quality', cell: ({ row }) => <QualityCell {...row} /> },
               { head: 'Drift', cell: ({ row }) => <DriftCell {...row} /> },
-              { head: 'Release', cell: ({ release }) => <ReleaseCell release={release} /> },
+              {
+                head: 'Release',
+                cell: ({ release }) => <ReleaseCell stage={release && data.stages.get(release.state.id)} />,
+              },
               {
                 head: 'Alerts',
                 numeric: true,

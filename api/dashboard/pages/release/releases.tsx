@@ -8,7 +8,8 @@ import { definePage, type PageElement } from '../../page.ts'
 import { ModelSelect, filterByModel } from '../../components/model-filter.tsx'
 import { EmptyList, listHref } from '../../components/pager.tsx'
 import { Badge, Pager, DataTable, Time } from '../../components/elements.tsx'
-import { outcomeTones, plain, shortReason, stageText, stageTone } from '../../labels.ts'
+import { outcomeTones, plain, shortReason } from '../../labels.ts'
+import { readStages, StageBadge, type StageNow } from '../../stage-badge.tsx'
 
 const rowsAPage = 25
 const outcomes = ['open', ...(Object.keys(releaseOutcomes) as ReleaseOutcomeKind[])] as const
@@ -29,14 +30,21 @@ export const releasesPage = definePage({
       limit: rowsAPage + 1,
       offset: (query.page - 1) * rowsAPage,
     })
-    const withdrawals = await findWithdrawals(
-      store,
-      lines.map(({ version }) => version),
-    )
+    const [withdrawals, stages] = await Promise.all([
+      findWithdrawals(
+        store,
+        lines.map(({ version }) => version),
+      ),
+      readStages(
+        store,
+        lines.flatMap(({ open }) => open ?? []),
+      ),
+    ])
     return {
       models,
       lines: lines.slice(0, rowsAPage).map((line) => ({
         ...line,
+        now: stages.get(line.id),
         withdrawal: line.outcome === 'promoted' ? withdrawals.get(line.version) : undefined,
       })),
       more: lines.length > rowsAPage,
@@ -86,13 +94,12 @@ export const releasesPage = definePage({
   ),
 })
 
-const Outcome = ({ line }: { line: ReleaseListItem & { withdrawal?: Withdrawal } }): PageElement => (
+type ShownLine = ReleaseListItem & { now: StageNow | undefined; withdrawal: Withdrawal | undefined }
+
+const Outcome = ({ line }: { line: ShownLine }): PageElement => (
   <>
-    {line.outcome === undefined ? (
-      <Badge tone={stageTone(line)}>{stageText(line)}</Badge>
-    ) : (
-      <Badge tone={outcomeTones[line.outcome]}>{plain(line.outcome)}</Badge>
-    )}
+    {line.now !== undefined && <StageBadge {...line.now} />}
+    {line.outcome !== undefined && <Badge tone={outcomeTones[line.outcome]}>{plain(line.outcome)}</Badge>}
     {line.withdrawal && [
       ' ',
       <Badge tone="bad">rolled back since</Badge>,

@@ -1,7 +1,14 @@
 /** Shows the verdict of a release in one line with its reason, and the state of the rollout. */
 import { countText, spanText } from '../../../../charts/figures.ts'
-import { levelPercent, metricName, gainText, metricText, numberText } from '../../../../domain/figures.ts'
-import { missingEvidence, whyWaiting, withoutEvidence } from '../../../../domain/release/explain.ts'
+import {
+  capitalized,
+  levelPercent,
+  metricName,
+  gainText,
+  metricText,
+  numberText,
+} from '../../../../domain/figures.ts'
+import { missingEvidence, servedBp, whyWaiting, withoutEvidence } from '../../../../domain/release/explain.ts'
 import { rollbackTime, watchedStages } from '../../../../domain/release/state.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import { comparedValue } from '../../../../domain/evaluation/metric-table.ts'
@@ -86,14 +93,25 @@ function runningLine(subject: ReleaseSubject): Line | undefined {
       }
     return { tone: 'warn', word: 'no evidence', why: missing }
   }
-  if (last.kind === 'inconclusive')
+  if (last.kind === 'inconclusive') {
+    const doubts = last.reasons.filter(({ code }) => doubtCodes.has(code))
+    if (doubts.length > 0)
+      return {
+        tone: 'warn',
+        word: 'no evidence',
+        why: capitalized(withoutEvidence(doubts.map(({ message }) => message).join('; '))),
+      }
     return {
       tone: 'info',
       word: 'collecting evidence',
       why: `${sentenceCase(found)} so far${gathered(last, now)}`,
     }
+  }
   return { tone: verdictTones[last.kind], word: plain(last.kind), why }
 }
+
+/** Reasons for which the requests of a stage are no evidence: the arms cannot be compared, or replicas have dropped the candidate. */
+const doubtCodes: ReadonlySet<string> = new Set(['srm', 'breaker'])
 
 /** Describes what a stage still needs: ` · 50 s of 10 min · 2 of 500 requests`, with the present figures, as the tiles below show them. */
 const gathered = ({ reasons }: ShownVerdict, now: StageRow | undefined): string =>
@@ -142,7 +160,7 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
   const { tone, word, why } = verdictLine(subject)
   const isOpen = release.endedAt === undefined
   const left = outcome === 'promoted' ? state.version : recovery?.champion
-  const serves = served?.shares.get(state.version) ?? 0
+  const serves = servedBp(state, served)
   return (
     <section class={`card ${tone}`} aria-label="Verdict" data-stage={stageKey(subject)}>
       <p class="lead">
@@ -163,9 +181,7 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
         </p>
       )}
       <p class="quiet small">
-        <Badge tone={stageTone({ ...state, outcome })}>
-          {problem === undefined ? stageText(state) : plain(state.stage)}
-        </Badge>{' '}
+        <Badge tone={stageTone({ ...state, outcome })}>{stageText(state, serves)}</Badge>{' '}
         {release.endedAt === undefined ? (
           <>
             Serving {shareText(serves)} of traffic

@@ -215,6 +215,16 @@ describe('a running stage', () => {
     expect(verdictLine({ ...subject, verdicts } as ReleaseSubject).why).toMatch(/control 3\.59 %$/)
   })
 
+  it.each(['srm', 'breaker'])('whose requests are no evidence says so in amber: %s', (code) => {
+    const reasons = [{ code, message: 'the arms cannot be compared', values: {} }]
+    const verdicts = [verdict(1, { kind: 'inconclusive', reasons }, 1)]
+    expect(verdictLine({ ...subject, verdicts })).toEqual({
+      tone: 'warn',
+      word: 'no evidence',
+      why: 'The arms cannot be compared',
+    })
+  })
+
   it('does not say that it has no traffic when requests have come since its verdict', () => {
     const reasons = [{ code: 'no_traffic', message: 'no traffic in this stage', values: {} }]
     const last = verdict(1, { kind: 'no_data', reasons }, 1)

@@ -1,5 +1,5 @@
 /**
- * Tests that every place that names the share of a candidate names what replicas serve: the page of a release, `tenure status`,
+ * Tests that every place that names the share of a candidate names what replicas serve: the pages, `tenure status`,
  * `tenure releases show`, the API and `/readyz`.
  */
 import { once } from 'node:events'
@@ -71,15 +71,19 @@ afterAll(async () => {
   await fixture.close()
 })
 
-const verdictOf = (page: string) =>
-  /<section[^>]*aria-label="Verdict"[^]*?<\/section>/
-    .exec(page)![0]
+/** The text of a part of a page. */
+const shownAt = async (path: string, part: RegExp) =>
+  part
+    .exec((await api.request('GET', path, { key })).text)![0]
     .replaceAll(/<[^>]*>/g, '')
     .replaceAll(/\s+/g, ' ')
 
 /** What each place says of the candidate. */
 const places: Record<string, () => Promise<string>> = {
-  page: async () => verdictOf((await api.request('GET', '/releases/rel_1', { key })).text),
+  page: () => shownAt('/releases/rel_1', /<section[^>]*aria-label="Verdict"[^]*?<\/section>/),
+  'list of releases': () => shownAt('/releases', /<tbody>[^]*<\/tbody>/),
+  overview: () => shownAt('/', /<section class="card" id="models"[^]*?<\/section>/),
+  guide: () => shownAt('/guide', /<main[^]*<\/main>/),
   status: async () => {
     const { out } = await runCommand([statusCommand], ['status', '--url', url])
     return out.slice(out.indexOf('rel_1')).split('\n\n')[0]!
