@@ -33,7 +33,7 @@ export function readCsvTable(path: string): CsvTable {
   // The cut may split a character in the last line, so the check ends before that line.
   if (!isUtf8(cut ? bytes.subarray(0, bytes.lastIndexOf(newlineByte) + 1) : bytes))
     throw refused(`${path}: the text is not encoded as UTF-8: save the file as UTF-8`)
-  const text = new TextDecoder().decode(bytes).replace(/^\ufeff/, '')
+  const text = new TextDecoder().decode(bytes)
   const layout = layoutOf(text)
   const { names, skippedLines } = layout
   const delimiter = String.fromCharCode(layout.delimiter)

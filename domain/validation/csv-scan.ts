@@ -9,6 +9,10 @@ export type CsvIssue =
   | { kind: 'open_quote'; line: number }
   /** The row has more bytes than `maxRowBytes`. */
   | { kind: 'too_long'; line: number }
+  /** The row ends with another sign than those above it. */
+  | { kind: 'line_end'; line: number; isCrlf: boolean }
+  /** A line break of the other kind stands in the row, outside of quotes. */
+  | { kind: 'stray_break'; line: number }
 
 export interface CsvLayout {
   /** Bytes. */
@@ -23,7 +27,7 @@ export interface CsvLayout {
 /** The limit of DuckDB's reader. */
 export const maxRowBytes = 2_000_000
 
-const [quoteByte, returnByte] = [0x22, 0x0d]
+const [quoteByte, returnByte, feedByte] = [0x22, 0x0d, 0x0a]
 
 export interface CsvScan {
   /** Scans whole lines. */
@@ -45,7 +49,9 @@ export function scanCsv(layout: CsvLayout, rowNumber?: number): CsvScan {
   const { delimiter, newline, skippedLines } = layout
   const width = layout.names.length
   const plain = new Uint8Array(256).fill(1)
-  for (const sign of [delimiter, newline, quoteByte]) plain[sign] = 0
+  for (const sign of [delimiter, returnByte, feedByte, quoteByte]) plain[sign] = 0
+  const otherBreak = newline === feedByte ? returnByte : feedByte
+  let endsCrlf: boolean | undefined
   let issue: CsvIssue | undefined
   let lineOfRow: number | undefined
   const suspects: { line: number; from: number; to: number }[] = []
@@ -89,6 +95,9 @@ export function scanCsv(layout: CsvLayout, rowNumber?: number): CsvScan {
       for (let place = 0; place < bytes.length && issue === undefined; place++) {
         const byte = bytes[place]!
         if (byte === newline) {
+          const isCrlf = bytes[place - 1] === returnByte
+          if (!quoted && skipping === 0 && newline === feedByte && (endsCrlf ??= isCrlf) !== isCrlf)
+            issue = { kind: 'line_end', line, isCrlf }
           endLine()
           if (quoted) continue
           const length = passed + place - start.at
@@ -112,6 +121,13 @@ export function scanCsv(layout: CsvLayout, rowNumber?: number): CsvScan {
             fresh = false
           }
         } else {
+          if (
+            byte === otherBreak &&
+            !quoted &&
+            skipping === 0 &&
+            ![newline, undefined].includes(bytes[place + 1])
+          )
+            issue = { kind: 'stray_break', line }
           if (closed && byte !== returnByte && byte !== 0x20) issue = { kind: 'open_quote', line: openedAt }
           fresh = false
           // Plain bytes are the most frequent; a tight loop takes a third of the time.
@@ -149,7 +165,9 @@ export const valuesOfLine = (text: string, delimiter: string): string[] =>
   cellsOfLine(text, delimiter).map((cell) => cell.trim())
 
 /** With the spaces around the values. */
-export function cellsOfLine(text: string, delimiter: string): string[] {
+export const cellsOfLine = (text: string, delimiter: string): string[] => splitLine(text, delimiter).cells
+
+function splitLine(text: string, delimiter: string): { cells: string[]; isOpen: boolean } {
   const values: string[] = []
   let value = ''
   let quoted = false
@@ -162,9 +180,18 @@ export function cellsOfLine(text: string, delimiter: string): string[] {
       value = ''
     } else value += sign
   }
-  return [...values, value]
+  return { cells: [...values, value], isOpen: quoted }
 }
 
+/** The lines that the first row spans: a quoted name may have a line break. */
+function firstRecord(lines: readonly string[], newline: string, delimiter: string): string {
+  const ofLines = (count: number) => lines.slice(0, count).join(newline).replace(/\r$/, '')
+  for (let count = 1; count <= Math.min(lines.length, maxHeaderLines); count++)
+    if (!splitLine(ofLines(count), delimiter).isOpen) return ofLines(count)
+  return ofLines(1)
+}
+
+const maxHeaderLines = 100
 const delimiters = [',', ';', '\t', '|']
 
 /** The layout of a file from its first lines; comments before the names are skipped. */
@@ -175,8 +202,11 @@ export function layoutOf(head: string): CsvLayout {
     0,
     lines.findIndex((line) => !line.startsWith('#') && line.trim() !== ''),
   )
-  const header = (lines[skippedLines] ?? '').replace(/\r$/, '')
-  const found = delimiters.map((delimiter) => ({ delimiter, names: valuesOfLine(header, delimiter) }))
+  const below = lines.slice(skippedLines)
+  const found = delimiters.map((delimiter) => ({
+    delimiter,
+    names: valuesOfLine(firstRecord(below, sign, delimiter), delimiter),
+  }))
   const { delimiter, names } = found.reduce((best, each) =>
     each.names.length > best.names.length ? each : best,
   )

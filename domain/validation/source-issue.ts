@@ -158,6 +158,10 @@ export function csvIssueText(issue: CsvIssue, width: number, delimiter: string):
     }
     case 'open_quote':
       return `a double quote is opened and not closed before the end of its value: close it, or write "" for a quote within a quoted value`
+    case 'line_end':
+      return `the line ends with ${issue.isCrlf ? 'CRLF' : 'LF'}, those above it with ${issue.isCrlf ? 'LF' : 'CRLF'}: save the file with one kind of line end`
+    case 'stray_break':
+      return `a line break of another kind stands within the row: put the value in double quotes, or save the file with one kind of line end`
     case 'too_long':
       return `the row is longer than ${maxRowBytes} bytes: shorten its text, or close the double quote that swallows the rows after it`
   }
@@ -170,6 +174,7 @@ const formatIssues = {
   utf16: 'is encoded as UTF-16: save it as UTF-8',
   json: 'holds JSON and not CSV: export it as CSV, with the names of the columns in line 1 and one row a line',
   html: 'is an HTML page and not a CSV: download the file itself; the page may be a sign-in or an error',
+  marks: 'begins with two byte order marks: save it with one, or with none',
   binary: 'is a binary file and not a CSV: export it as CSV (UTF-8)',
 } as const
 export type OtherFormat = keyof typeof formatIssues
@@ -180,6 +185,7 @@ export const formatIssue = (format: OtherFormat): string => `the file ${formatIs
 /** The format of a file by its first bytes; undefined for text that may be CSV. */
 export function otherFormat(head: Uint8Array): OtherFormat | undefined {
   const starts = (...bytes: number[]) => bytes.every((byte, place) => head[place] === byte)
+  if (starts(0xef, 0xbb, 0xbf, 0xef, 0xbb, 0xbf)) return 'marks'
   if (starts(0x1f, 0x8b)) return 'gzip'
   if (starts(0x50, 0x41, 0x52, 0x31)) return 'parquet'
   if (starts(0x50, 0x4b, 3, 4)) return 'zip'

@@ -208,6 +208,16 @@ describe('a good file', () => {
     expect(new Set(Array.from(plot!))).toEqual(new Set(texts))
   })
 
+  it('may have a line break in the name of a column', async () => {
+    put(goodFile.replace('size', '"size\n(cm)"'))
+    const { digest } = await take(
+      roses({ rows: 'select * exclude ("size\n(cm)"), "size\n(cm)" as size from source' }),
+    )
+    expect((await read(digest, 'select size from snapshot order by cast(id as int)')).columns).toEqual({
+      size: Array.from({ length: 40 }, (_, row) => row / 10),
+    })
+  })
+
   it('may have a column that is not declared and changes its type late', async () => {
     const rows = Array.from(
       { length: 30_000 },

@@ -122,6 +122,30 @@ export const badFiles: BadFile[] = [
     answer: 'models/data/roses.csv: the file is encoded as UTF-16: save it as UTF-8',
   },
   {
+    title: 'two byte order marks',
+    bytes: `\ufeff\ufeff${goodFile}`,
+    answer:
+      'models/data/roses.csv: the file begins with two byte order marks: save it with one, or with none',
+  },
+  {
+    title: 'line ends of two kinds',
+    bytes: line(7, (text) => `${text}\r`),
+    answer:
+      'models/data/roses.csv, line 7: the line ends with CRLF, those above it with LF: save the file with one kind of line end',
+  },
+  {
+    title: 'CRLF, then LF',
+    bytes: goodFile.replaceAll('\n', '\r\n').replace(/\r\n$/, '\n'),
+    answer:
+      'models/data/roses.csv, line 41: the line ends with LF, those above it with CRLF: save the file with one kind of line end',
+  },
+  {
+    title: 'a carriage return within a value',
+    bytes: value('plot', 'no\rth'),
+    answer:
+      'models/data/roses.csv, line 7: a line break of another kind stands within the row: put the value in double quotes, or save the file with one kind of line end',
+  },
+  {
     title: 'gzip',
     bytes: gzipSync(goodFile),
     answer: 'models/data/roses.csv: the file is compressed with gzip: unpack it with gunzip',
