@@ -49,7 +49,16 @@ export const isCode = (value: string): boolean => /^\p{L}+[-_]?\d+$/u.test(value
 /** Squares of larger numbers overflow. */
 export const maxNumber = 1e150
 
-function numberIssue(value: string, given: string): string {
+/** The minus of a number as tables of accounts and typesetters write it: (5), 5- and −5. */
+function withMinus(value: string): string {
+  const inner = /^\((.+)\)$/.exec(value)?.[1] ?? /^(.*\d.*)[-\u2212]$/.exec(value)?.[1]
+  if (inner !== undefined) return `-${inner.trim()}`
+  return value.replace(/[\u2212\u2013\uff0d](?=[^\d]{0,3}\d)/, '-')
+}
+
+function numberIssue(written: string, given: string): string {
+  const value = withMinus(written)
+  if (value !== written && Number.isFinite(Number(value))) return `${given} is not a number: write ${value}`
   if (Math.abs(Number(value)) > maxNumber)
     return `${given} is too large: write a number below 1e150, or leave the cell empty`
   if (/^(n\/?a\.?|#n\/a|null|none|nil|missing|unknown|-+|\?+|\.)$/i.test(value))
@@ -69,9 +78,10 @@ function numberIssue(value: string, given: string): string {
         : `write its seconds, ${seconds}, or select them under another name in \`rows\` of the source, as epoch(…)`
     }`
   }
-  const bare = /^[^\d+-]{0,3}\s*([-+]?\d+(?:\.\d+)?)\s*\D*$/.exec(value)?.[1]
+  const [, before = '', sign = '', bare] =
+    /^([-+]?)[^\d+-]{0,3}\s*([-+]?)(\d+(?:\.\d+)?)\s*\D*$/.exec(value) ?? []
   if (bare !== undefined && !isCode(value))
-    return `${given} is not a number: write ${bare} without a unit or a sign`
+    return `${given} is not a number: write ${before || sign}${bare} without a unit`
   return `${given} is not a number: write digits such as 3.5, or declare the feature with category()`
 }
 

@@ -111,7 +111,7 @@ it('a batch names the line, the column and the value of a CSV that is no number'
   await expect(refused).rejects.toMatchObject({
     code: 'invalid_request',
     message:
-      'input.csv, line 4, column "size": `3.5 cm` is not a number: write 3.5 without a unit or a sign (1 more such row)',
+      'input.csv, line 4, column "size": `3.5 cm` is not a number: write 3.5 without a unit (1 more such row)',
   })
 })
 

@@ -200,7 +200,34 @@ export const badFiles: BadFile[] = [
     title: 'a unit after a number',
     bytes: value('size', '12.5 cm'),
     answer:
-      'models/data/roses.csv, line 7, column "size": `12.5 cm` is not a number: write 12.5 without a unit or a sign',
+      'models/data/roses.csv, line 7, column "size": `12.5 cm` is not a number: write 12.5 without a unit',
+  },
+  {
+    title: 'a negative amount in parentheses',
+    bytes: value('size', '(€1834.30)'),
+    answer:
+      'models/data/roses.csv, line 7, column "size": `(€1834.30)` is not a number: write -1834.30 without a unit',
+  },
+  {
+    title: 'a negative amount with a currency',
+    bytes: value('size', '-€0.5'),
+    answer:
+      'models/data/roses.csv, line 7, column "size": `-€0.5` is not a number: write -0.5 without a unit',
+  },
+  {
+    title: 'a minus of typesetters',
+    bytes: value('size', '−0.5'),
+    answer: 'models/data/roses.csv, line 7, column "size": `−0.5` is not a number: write -0.5',
+  },
+  {
+    title: 'a minus behind the number',
+    bytes: value('size', '0.5-'),
+    answer: 'models/data/roses.csv, line 7, column "size": `0.5-` is not a number: write -0.5',
+  },
+  {
+    title: 'a negative number in parentheses',
+    bytes: value('size', '(0.5)'),
+    answer: 'models/data/roses.csv, line 7, column "size": `(0.5)` is not a number: write -0.5',
   },
   {
     title: 'a duration',
