@@ -108,6 +108,6 @@ function typed(name: string, type: string | undefined): string {
     return `coalesce(try(decode(unhex(substr(${column}, 3)))), ${conversionError('text', name)})`
   if (type === 'boolean') return cast
   if (!/^(date|time)/.test(type)) return `coalesce(${cast}, ${conversionError('number', name)})`
-  // DuckDB would read a year before Christ as one after.
-  return `coalesce(case when ${column} not like '% BC' then ${cast} end, ${conversionError('time', name)})`
+  // DuckDB would read a year before Christ as one after. Infinity is before or after every event.
+  return `coalesce(case when ${column} not like '% BC' and isfinite(${cast}) then ${cast} end, ${conversionError('time', name)})`
 }

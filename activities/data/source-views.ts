@@ -122,7 +122,10 @@ function textsIn(
   return new Set(names.filter((name) => kinds.get(name) === 'text'))
 }
 
-/** Reads the declared times that a Parquet file holds as texts or numbers as those of a CSV are read. */
+/**
+ * Reads the declared times that a Parquet file holds as texts or numbers as those of a CSV are read. Its own times stay as they are, so
+ * that older rows are skipped, unless one is infinite: reading it raises an error then.
+ */
 async function withTimes(
   duck: Duck,
   rows: string,
@@ -130,16 +133,19 @@ async function withTimes(
   declared: Readonly<Record<string, DeclaredKind>>,
 ): Promise<string> {
   const described = await duck.rows<{ column_name: string; column_type: string }>(`describe ${rows}`)
-  const others = described.filter(({ column_type: type }) => !/^(TIMESTAMP|DATE)/.test(type))
-  const kinds = kindsIn(
-    others.map(({ column_name }) => column_name),
-    source,
-    declared,
+  const typeOf = new Map(described.map((each) => [each.column_name, each.column_type]))
+  const times = [...kindsIn([...typeOf.keys()], source, declared)].flatMap(([column, kind]) =>
+    kind === 'time' ? [column] : [],
   )
-  const times = [...kinds].flatMap(([column, kind]) =>
-    kind === 'time' ? [`${readAs(kind, column)} as ${quotedIdentifier(column)}`] : [],
-  )
-  return times.length === 0 ? rows : `select * replace (${times.join(', ')}) from (${rows})`
+  const own = times.filter((column) => /^(TIMESTAMP|DATE)/.test(typeOf.get(column)!))
+  const infinite = own.map((column) => `not isfinite(${quotedIdentifier(column)})`)
+  const [found] =
+    own.length === 0
+      ? []
+      : await duck.rows(`select 1 as one from (${rows}) where ${infinite.join(' or ')} limit 1`)
+  const read = found === undefined ? times.filter((column) => !own.includes(column)) : times
+  const replaced = read.map((column) => `${readAs('time', column)} as ${quotedIdentifier(column)}`)
+  return replaced.length === 0 ? rows : `select * replace (${replaced.join(', ')}) from (${rows})`
 }
 
 /** Types whose values are distinct however they are written. */

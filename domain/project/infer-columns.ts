@@ -41,8 +41,9 @@ const minRowsOfCode = 3
 const otherTimePattern = /^(\d{1,2}[./-]\d{1,2}[./-]\d{4}|\d{4}[./-]\d{1,2}[./-]\d{1,2})(\D.*)?$/
 const otherNumberPattern = /^[^\d\s+-]{0,3}\s?[-+]?\d[\d.,']*\s?[^\d\s]{0,3}$/
 const missingWordPattern = /^(n\/?a\.?|#n\/a|null|none|nil|nan|missing|unknown|-+|\?+|\.)$/i
-/** What DuckDB casts to a time: a zone only behind seconds. */
-const timePattern = /^\d{4}([/-])\d\d\1\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?)?)?$/
+/** What is read as a time: a zone only behind seconds. */
+const timePattern =
+  /^\d{4}([/-])\d\d\1\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?(Z| UTC|[+-](0\d|1[0-5])(:?[0-5]\d)?)?)?)?$/
 const offsetPattern = /:.*[+-]\d\d(:?\d\d)?$/
 const numberPattern = /^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$/
 /**

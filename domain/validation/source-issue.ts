@@ -123,6 +123,9 @@ function timeIssue(value: string, given: string): string {
     const time = new Date(Number(value) * (inMs ? 1 : 1_000)).toISOString().replace('.000', '')
     return `${given} is not a time but seems to count ${inMs ? 'milliseconds' : 'seconds'} since 1970: write ${time}`
   }
+  if (/^-?infinity$/i.test(value)) return `${given} is not a time: leave the cell empty`
+  if (/^\d{4}-\d\d-\d\d[ T]\d\d:\d\d\S* ?[A-Za-z][\w/+-]*$/.test(value))
+    return `${given} is not a time: the name of a zone may stand for two offsets: write the offset, such as 2026-12-31T18:30:00+01:00`
   return `${given} is not a time: write one such as 2026-12-31 or 2026-12-31T18:30:00Z`
 }
 

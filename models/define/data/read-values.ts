@@ -40,6 +40,9 @@ export const refusedColumn = (column: string, message: string): string =>
 export const refusedColumnIssue = (message: string): string | undefined =>
   message.includes(refusal) ? message.slice(message.indexOf(refusal) + refusal.length + 1) : undefined
 
+/** DuckDB also reads a zone's name, which may be that of another zone (BST) or leave an hour that is twice open, and words such as epoch. */
+const timePattern = String.raw`\d{4}[-/]\d{1,2}[-/]\d{1,2}([ T]\d{1,2}:\d\d(:\d\d(\.\d+)?(Z| UTC|[+-](0\d|1[0-5])(:?[0-5]\d)?)?)?)?`
+
 /** Returns SQL that is null for an invalid value. */
 function converted(kind: Exclude<DeclaredKind, 'text'>, name: string): string {
   const text = `lower(trim(cast(${name} as varchar)))`
@@ -48,8 +51,11 @@ function converted(kind: Exclude<DeclaredKind, 'text'>, name: string): string {
     case 'number':
       return `case when abs(${double}) <= ${maxNumber} or not isfinite(${double}) then ${double} when ${text} = 'true' then 1 when ${text} = 'false' then 0 end`
     // Cast through a type with a time zone: a cast to a timestamp without one ignores the offset in a text.
-    case 'time':
-      return `cast(try_cast(${name} as timestamptz) as timestamp)`
+    case 'time': {
+      const time = `cast(try_cast(${name} as timestamptz) as timestamp)`
+      const isWritten = `typeof(${name}) <> 'VARCHAR' or regexp_full_match(cast(${name} as varchar), '${timePattern}')`
+      return `case when isfinite(${time}) and (${isWritten}) then ${time} end`
+    }
     case 'flag':
       return `cast(case when ${text} in ('true', 't', 'yes', 'y') or try_cast(${text} as double) = 1 then 1 when ${text} in ('false', 'f', 'no', 'n') or try_cast(${text} as double) = 0 then 0 end as double)`
   }

@@ -98,7 +98,8 @@ file, the line, the column and the value, and what to write instead. \`tenure re
   (\`smoker as member\`) is read as the feature of that name. Other columns have the type that their values share.
 - **True and false** are the same in Parquet (BOOLEAN), in a CSV (\`true\`) and in the JSON of a request: 1 and 0 of a \`number()\`, and the texts
   \`true\` and \`false\` of a \`category()\` that has them. A category of other texts, such as \`True\`, refuses \`true\` in a request.
-- **Times** are ISO 8601, in UTC or with an offset. Labels of \`yesNo()\` are true or false, yes or no, 1 or 0, in any case of letters.
+- **Times** are ISO 8601, in UTC or with an offset; names of zones (BST, Europe/Berlin) and infinite times are refused. Labels of
+  \`yesNo()\` are true or false, yes or no, 1 or 0, in any case of letters.
 - **A CSV** is UTF-8, with the names of its columns in line 1 and delimited by commas, semicolons, tabs or \`|\`. Values with a delimiter, a line break or a
   quote stand in double quotes. Comments (\`#\`) may stand above the names, and lines may be empty.
 - **Parquet files** have types of their own. The files of a pattern are read with one type a column, which holds the values of all: whole numbers beside
@@ -190,6 +191,7 @@ describe('a good file', () => {
     ['quoted values', goodFile.replaceAll('north', '"north"')],
     ['blanks after quotes', goodFile.replaceAll('north', '"north" ')],
     ['dates without times', goodFile.replaceAll('2026-02-01T10:00:00Z', '2026-02-01 10:00:00')],
+    ['the word UTC', goodFile.replaceAll('2026-02-01T10:00:00Z', '2026-02-01 10:00:00 UTC')],
     ['zones', goodFile.replaceAll('2026-02-01T10:00:00Z', '2026-02-01T15:00:00+05:00')],
     ['labels in numbers', goodFile.replaceAll('yes', '1.0').replaceAll(/,no$/gm, ',0')],
     ["labels in pandas' words", goodFile.replaceAll('yes', 'True').replaceAll(/,no$/gm, ',False')],

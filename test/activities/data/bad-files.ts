@@ -307,6 +307,35 @@ export const badFiles: BadFile[] = [
       'models/data/roses.csv, line 7, column "known": `tomorrow` is not a time: write one such as 2026-12-31 or 2026-12-31T18:30:00Z',
   },
   {
+    title: 'the name of a zone',
+    bytes: value('at', '2025-12-31 10:00:00 BST'),
+    answer:
+      'models/data/roses.csv, line 7, column "at": `2025-12-31 10:00:00 BST` is not a time: the name of a zone may stand for two offsets: write the offset, such as 2026-12-31T18:30:00+01:00',
+  },
+  {
+    title: 'an hour that is twice',
+    bytes: value('at', '2025-10-26 02:30:00 Europe/Berlin'),
+    answer:
+      'models/data/roses.csv, line 7, column "at": `2025-10-26 02:30:00 Europe/Berlin` is not a time: the name of a zone may stand for two offsets: write the offset, such as 2026-12-31T18:30:00+01:00',
+  },
+  {
+    title: 'an infinite time',
+    bytes: value('at', '-infinity'),
+    answer: 'models/data/roses.csv, line 7, column "at": `-infinity` is not a time: leave the cell empty',
+  },
+  {
+    title: 'the word epoch',
+    bytes: value('at', 'epoch'),
+    answer:
+      'models/data/roses.csv, line 7, column "at": `epoch` is not a time: write one such as 2026-12-31 or 2026-12-31T18:30:00Z',
+  },
+  {
+    title: 'an offset of a day',
+    bytes: value('at', '2025-12-31T10:00:00+24:00'),
+    answer:
+      'models/data/roses.csv, line 7, column "at": `2025-12-31T10:00:00+24:00` is not a time: write one such as 2026-12-31 or 2026-12-31T18:30:00Z',
+  },
+  {
     title: 'times known, but empty',
     bytes: line(7, (row) => row.replace('2026-02-01T10:00:00Z', '')),
     answer:

@@ -177,3 +177,18 @@ it.each([
   renameColumn(source.files.source, '_mount', name)
   expect(await load()).toContain(message)
 })
+
+it.each([
+  ['timestamp', 'infinity'],
+  ['timestamptz', '-infinity'],
+  ['date', 'infinity'],
+  ['varchar', '2026-06-01 00:00:00 BST'],
+  ['varchar', '2026-10-25 02:30:00 Europe/Berlin'],
+])('refuses a %s %s where a time is declared', async (type, value) => {
+  await put(`select unnest(['2026-01-03'::${type}, '${value}'::${type}]) as v`)
+  expect(await load('select * from source', { v: 'time' })).toContain(
+    `a.parquet, row 2, column "v": \`${value}\` is not a time: `,
+  )
+  await put(`select unnest(['2026-01-03'::${type}, null]) as v`)
+  expect(await load('select * from source', { v: 'time' })).toHaveLength(2)
+})

@@ -159,9 +159,14 @@ it.each(Object.entries(readings))(
   },
 )
 
-it('bytes that are no text and years before Christ are refused with their column and value', async () => {
+it('bytes that are no text, infinite times and years before Christ are refused with their column and value', async () => {
   await table('bytea', { values: ['\\xff', '\\x37'] })
   await expect(snapshotValues(category())).rejects.toThrow(/column "value": `\\xff` is not a text/)
   await table('date', { values: ['0044-03-15 BC', '2026-01-03'] })
   await expect(snapshotValues(category())).rejects.toThrow(/column "value": `0044-03-15 BC` is not a time/)
+  for (const type of ['date', 'timestamp', 'timestamptz'])
+    for (const value of ['infinity', '-infinity']) {
+      await table(type, { values: [value, '2026-01-03'] })
+      await expect(snapshotValues(category())).rejects.toThrow(`column "value": \`${value}\` is not a time`)
+    }
 })
