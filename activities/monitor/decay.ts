@@ -30,9 +30,8 @@ import { sumOf } from '../../domain/statistics/distributions.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
 import { listMaturedRows, type MaturedRow } from '../../store/monitoring/matured-rows.ts'
-import { countVersionRequests, findMonitorWindow } from '../../store/monitoring/monitor-windows.ts'
+import { findMonitorWindow } from '../../store/monitoring/monitor-windows.ts'
 import type { Span } from '../../store/monitoring/span.ts'
-import { isKeptByWatch } from '../../store/registry/champion-watch.ts'
 import { findRollbackTarget, listChampionHistory, type Champion } from '../../store/registry/champions.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { getVersion, type Version } from '../../store/registry/versions.ts'
@@ -68,33 +67,28 @@ export async function returnIfDecayed(
   const { store, log } = deps
   const { model, fromMs } = span
   const { decay } = (await findMonitorWindow(store, { model, toMs: fromMs }))?.findings ?? {}
-  const { errorAlarm, minRequests } = policy.service
-  const limits = { errorAlarm, minRequests, everyMs: policy.everyMs }
   const { version } = champion
   const served = { ...span, version }
-  const counts = await countVersionRequests(store, served)
-  const facts = { version, ...counts, qualityAlarm, tops: await findTops(store, served) }
-  const { state, finding } = judgeDecay(facts, decay as DecayState | undefined, limits)
+  const facts = { version, qualityAlarm, tops: await findTops(store, served) }
+  const { state, finding } = judgeDecay(facts, decay as DecayState | undefined, policy.service)
   if (finding === undefined) return { ...state, level: 'ok', reasons: [] }
   const said = { ...state, reasons: [finding.message] }
   const kept = (why: string): DecayResult => ({ ...said, level: 'kept', reasons: [finding.message, why] })
   const issue = await issueOfReturn(deps, served)
   if (issue !== undefined) return kept(issue)
-  if (finding.matter === 'errors' && (await isKeptByWatch(store, { model, version })))
-    return kept('the watch at the tick has decided to keep it')
   const target = await findRollbackTarget(store, { model, from: version })
   if (target === undefined) return kept(`${model} has no earlier proven version`)
   const compared = await compareOn(deps, finding, { ...span, from: version, to: target }, policy)
   if (typeof compared === 'string') return kept(compared)
-  const comparison = compared && { comparison: compared }
-  if (compared?.isBetter === false) return { ...kept(compared.message), ...comparison }
-  const reason = [finding.message, compared?.message].filter((text) => text !== undefined).join('; ')
+  const comparison = { comparison: compared }
+  if (!compared.isBetter) return { ...kept(compared.message), ...comparison }
+  const reason = `${finding.message}; ${compared.message}`
   const order = { model, by: monitorActor(model), reason, from: version }
   // In one transaction with its alert: a repeated call finds another champion and would raise none.
   const done = await store.transaction(async (database) => {
     const moved = await rollBackChampion(database, order, new Map())
     if ('outcome' in moved) return moved
-    const facts = { matter: finding.matter, harmed: Math.round(state.harmed) }
+    const facts = { matter: finding.matter }
     const alert = { model, ...moved, severity: 'critical' } as const
     await alertChampionRollback(database, alert, `by its monitor: ${reason}`, facts)
     return moved
@@ -123,17 +117,13 @@ export async function issueOfReturn(
   return earlier && `the monitor has rolled ${model} back at ${earlier.at}`
 }
 
-/**
- * Compares both versions on rows of the champion. Undefined for failing responses; a text with the reason when a comparison is
- * impossible.
- */
+/** Compares both versions on rows of the champion; a text with the reason when a comparison is impossible. */
 async function compareOn(
   deps: Pick<Deps, 'store' | 'artifacts' | 'config'>,
   { matter, number }: DecayFinding,
   { fromMs, toMs, from, to }: Span & { from: string; to: string },
   policy: MonitorPolicy,
-): Promise<ReturnReport | string | undefined> {
-  if (matter === 'errors') return undefined
+): Promise<ReturnReport | string> {
   const [champion, target] = await Promise.all([getVersion(deps.store, from), getVersion(deps.store, to)])
   return matter === 'quality'
     ? compareQuality(deps, { champion, target, nowMs: toMs }, policy)

@@ -174,8 +174,7 @@ async function lookAt(
   const measured = quality === undefined || 'error' in quality ? undefined : quality
   const floor = measured && (await checkFloor(deps, model, measured, policy))
   const { facts, report } = 'error' in service ? { facts: {}, report: undefined } : service
-  const failing = report?.findings.find(({ severity, code }) => severity === 'critical' && code === 'errors')
-  const broken = failing?.message ?? (floor?.level === 'critical' ? floor.reasons[0] : undefined)
+  const broken = floor?.level === 'critical' ? floor.reasons[0] : undefined
   if (broken !== undefined) await activateFallback(deps, { definition, champion: version, reason: broken })
   const decay = policy.rollback
     ? await said(

@@ -1,7 +1,7 @@
 /**
- * Simulates the judges that need no failures (score shift, disagreement, holdback), and the judge after the probation. Prints their false
- * alarms on good releases, evaluated after every tick, and how much data each needs to detect a worse model. `npm run bench:judgements --
- * <releases> <seed> [release | disagreement | holdback | decay]`.
+ * Simulates the judges that need no failures (score shift, disagreement, holdback). Prints their false alarms on good releases, evaluated after
+ * every tick, and how much data each needs to detect a worse model. `npm run bench:judgements -- <releases> <seed> [release |
+ * disagreement | holdback]`.
  */
 import {
   defaultDisagreement,
@@ -10,7 +10,6 @@ import {
 } from '../../domain/canary/disagreement.ts'
 import { defaultScoreShift } from '../../domain/canary/score-shift.ts'
 import { holdbackEvidence, judgeHoldback } from '../../domain/canary/holdback.ts'
-import { judgeDecay, type DecayState } from '../../domain/monitoring/decay.ts'
 import { defaultAlpha, totalAlpha } from '../../domain/sequential/alpha-split.ts'
 import { defaultWorld, parseScenario } from '../../domain/simulation/scenario.ts'
 import { simulateRelease } from '../../domain/simulation/simulate.ts'
@@ -21,7 +20,6 @@ import { atMostText, printRow, spreadText } from './table.ts'
 
 const [releases = 1_000, seed = 1] = process.argv.slice(2, 4).map(Number)
 const only = process.argv[4]
-const hourMs = 3_600_000
 
 console.log(`Σα = ${totalAlpha(defaultAlpha)}, seed ${seed}\n`)
 
@@ -188,65 +186,10 @@ function holdbackTable(): void {
   }
 }
 
-/** Returns the number of hourly windows until a champion after its probation is rolled back, at most as many as given. */
-function decayed(rate: number, requests: number, windows: number, uniform: () => number): number | undefined {
-  let state: DecayState | undefined
-  for (let window = 1; window <= windows; window++) {
-    const facts = {
-      version: 'v',
-      requests,
-      bad: binomial(uniform, requests, rate),
-      qualityAlarm: undefined,
-      tops: [],
-    }
-    const judged = judgeDecay(facts, state, { errorAlarm: 0.02, everyMs: hourMs, minRequests: 200 })
-    if (judged.finding !== undefined) return window
-    ;({ state } = judged)
-  }
-  return undefined
-}
-
-function decayTable(): void {
-  printRow(
-    'failing requests',
-    'requests an hour',
-    'runs of 1,000 hours',
-    'acted',
-    'at most (95 %)',
-    'hours to act',
-  )
-  printRow('--:', '--:', '--:', '--:', '--:', '--:')
-  for (const [rate, requests] of [
-    [0.01, 1_000],
-    [0.02, 1_000],
-    [0.02, 100],
-    [0.025, 1_000],
-    [0.03, 1_000],
-    [0.03, 100],
-    [0.05, 1_000],
-    [0.05, 100],
-    [0.1, 100],
-  ] as const) {
-    const uniform = seededRandom(seed + 41)
-    const hours = Array.from({ length: releases }, () => decayed(rate, requests, 1_000, uniform)).filter(
-      (each) => each !== undefined,
-    )
-    printRow(
-      `${100 * rate} %`,
-      requests,
-      releases,
-      hours.length,
-      atMostText(hours.length, releases),
-      spreadText(hours),
-    )
-  }
-}
-
 const tables = {
   release: releaseTable,
   disagreement: disagreementTable,
   holdback: holdbackTable,
-  decay: decayTable,
 }
 for (const [name, print] of Object.entries(tables)) {
   if (only !== undefined && only !== name) continue

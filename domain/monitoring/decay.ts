@@ -1,18 +1,11 @@
 /**
- * Decides when a champion past its probation is rolled back to the previous version. An e-detector (Shin, Ramdas and Rinaldo, 2022) finds
- * failing responses: for each bet, M = e·(1 + M of the previous window). The mean of M over the bets raises the alarm at c. While the rate is
- * within its limit, that happens at most once in c windows on average. Matured quality must be in alarm in two consecutive windows, and the previous version
- * must be better on the same rows.
+ * Decides when a champion past its probation is rolled back to the previous version for its answers: matured quality in alarm, or answers that
+ * have become one, in two consecutive windows, and a previous version that is better on the same rows. Failing responses are judged at the
+ * tick (`champion-watch.ts`).
  */
-import { guardGains } from '../sequential/one-arm-rate-test.ts'
 import { fourDigits, groupedDigits, percentText } from '../figures.ts'
 import { drawsOf, meanAboveEvidence, meanOf, type ValueCounts } from '../sequential/bounded-mean.ts'
-import { ratioGrid } from '../sequential/e-process.ts'
-import { logMeanExp } from '../statistics/distributions.ts'
 
-/** The mean time between false alarms of failing responses is at least this many years, at the model's own window length. */
-const years = 10
-const yearMs = 31_557_600_000
 /** The probability that a previous version that is no better seems better on the rows of a window. */
 const comparisonAlpha = 1e-4
 /** Consecutive windows with quality in alarm, or with collapsed answers. */
@@ -27,10 +20,6 @@ export const rollbackCooldownMs = 86_400_000
 /** The state that a window leaves for the next one. */
 export interface DecayState {
   version: string
-  /** log(1 + M) of the e-detector of failing responses, one for each bet on their rate. */
-  errors: number[]
-  /** Failed responses above the limit since the detector started to rise. */
-  harmed: number
   /** The number of consecutive windows in which quality was in alarm. */
   qualityWindows: number
   /**
@@ -52,9 +41,6 @@ export interface TopAnswer {
 
 export interface DecayFacts {
   version: string
-  requests: number
-  /** Failed requests and invalid outputs. */
-  bad: number
   /** Why the matured quality is in alarm; null when it is not, undefined when it is not measured. */
   qualityAlarm: string | null | undefined
   /** One per number of an answer; empty when answers are not counted. */
@@ -62,31 +48,20 @@ export interface DecayFacts {
 }
 
 export interface DecayFinding extends Pick<TopAnswer, 'number'> {
-  matter: 'errors' | 'quality' | 'collapse'
+  matter: 'quality' | 'collapse'
   message: string
 }
 
 export function judgeDecay(
-  { version, requests, bad, qualityAlarm, tops }: DecayFacts,
+  { version, qualityAlarm, tops }: DecayFacts,
   before: DecayState | undefined,
-  { errorAlarm, everyMs, minRequests }: { errorAlarm: number; everyMs: number; minRequests: number },
+  { minRequests }: { minRequests: number },
 ): { state: DecayState; finding: DecayFinding | undefined } {
   const last = before?.version === version ? before : undefined
   const state: DecayState = {
     version,
-    errors: last?.errors ?? ratioGrid.map(() => 0),
-    harmed: last?.harmed ?? 0,
     qualityWindows: last?.qualityWindows ?? 0,
     collapsed: last?.collapsed ?? {},
-  }
-  let logM = -Infinity
-  if (requests > 0) {
-    const gains = guardGains(errorAlarm)(requests, bad)
-    const logMs = Array.from(gains, (gain, k) => gain + (state.errors[k] ?? 0))
-    logM = logMeanExp(logMs)
-    state.errors = logMs.map((value) => Math.max(value, 0) + Math.log1p(Math.exp(-Math.abs(value))))
-    // The detector falls while the rate is within its limit.
-    state.harmed = bad > requests * errorAlarm ? state.harmed + bad - requests * errorAlarm : 0
   }
   const counted = tops.filter(({ answers }) => answers >= minRequests)
   state.collapsed = {
@@ -96,13 +71,6 @@ export function judgeDecay(
     ),
   }
   if (qualityAlarm !== undefined) state.qualityWindows = qualityAlarm === null ? 0 : state.qualityWindows + 1
-  const threshold = Math.log((years * yearMs) / everyMs)
-  if (logM >= threshold) {
-    const message =
-      `${groupedDigits(bad)} of ${groupedDigits(requests)} requests failed, limit ${percentText(errorAlarm)}: ` +
-      `log M ${fourDigits(logM)} ≥ ${fourDigits(threshold)}; ${groupedDigits(Math.round(state.harmed))} answers harmed`
-    return { state, finding: { matter: 'errors', message } }
-  }
   if (typeof qualityAlarm === 'string' && state.qualityWindows >= windowsInARow)
     return { state, finding: { matter: 'quality', message: qualityAlarm } }
   const worst = counted.find((top) => windowsOf(state, top) >= windowsInARow)

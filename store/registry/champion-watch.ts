@@ -112,17 +112,6 @@ export const claimFailing = (database: Database, limit: number) =>
       order by decided_at nulls first limit ${limit} for update of champion_watch skip locked)
     returning model, version, state`)
 
-/** Whether the watch has found a failing champion and decided against its rollback. */
-export async function isKeptByWatch(
-  database: Database,
-  { model, version }: Pick<Watched, 'model' | 'version'>,
-): Promise<boolean> {
-  const rows = await database.query(sql`
-    select from champion_watch
-    where model = ${model} and version = ${version} and is_failing and decided_at is not null`)
-  return rows.length > 0
-}
-
 export async function markDecided(
   database: Database,
   { model, version }: Pick<Watched, 'model' | 'version'>,

@@ -41,7 +41,7 @@ it.each([
   ['clients/http.md', `| time in the queue of a replica | ${defaultLimits.maxWaitMs} ms |`],
   ['dashboard.md', `A session ends after ${{ 8: 'eight' }[sessionMs / hourMs]} hours`],
   ['dashboard.md', `the newest ${written(searchedAudit)} audit entries`],
-  ['dashboard.md', `newest first, at most ${written(maxExposed)};`],
+  ['dashboard.md', `newest first, at most ${written(maxExposed)}.`],
   ['how-to/evaluation/reviews.md', `It reaches back ${{ 7: 'seven' }[reviewDays]} days`],
   ['how-to/durable-logging.md', `gets the first response for ${{ 48: 'two' }[repeatableHours]} days`],
   ['how-to/rotate-keys.md', `Its signatures count for another ${{ 24: 'day' }[defaultOverlapMs / hourMs]}`],

@@ -6,12 +6,11 @@ import { startMonitor, startOrWakeMonitor } from '../../temporal/standing-workfl
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { defaultMonitorPolicy, type MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'
-import { findChampion, markKnownGood, moveChampion } from '../../store/registry/champions.ts'
+import { moveChampion } from '../../store/registry/champions.ts'
 import { writeTicks } from '../../store/release/tick-counters.ts'
 import { recordRemovedModels } from '../../store/maintenance/duties.ts'
 import { listMonitorWindows } from '../../store/monitoring/monitor-windows.ts'
 import { renewLease } from '../../store/serving/replicas.ts'
-import { writeRoute } from '../../store/serving/routing.ts'
 import { listRetrainings } from '../../store/training/retrainings.ts'
 import { monitorWorkflowId } from '../../workflows/messages.ts'
 import { insertModel, type Registry } from '../support/release/candidates.ts'
@@ -150,46 +149,6 @@ describe('a monitor', () => {
     })
     await answer({})
     await until(async () => (await openAlerts()).length === 0, 'what is told')
-    await handle().terminate('the end')
-  })
-
-  it('rolls back a champion whose responses fail to the previous version, automatically and once', async () => {
-    const { store } = core
-    const earlier = version
-    await markKnownGood(store, earlier)
-    const arms = [{ arm: 'champion' as const, version: earlier, shareBp: 10_000 }]
-    const replaces = { epoch: 1, generation: 0 }
-    await store.transaction((database) =>
-      writeRoute(database, { route: { model, salt: model, arms, proven: earlier }, replaces }),
-    )
-    version = await registry.register(earlier)
-    await store.query(sql`
-      update versions set manifest = (select manifest from versions where version = ${earlier}) where version = ${version}`)
-    const move = {
-      model,
-      from: earlier,
-      to: version,
-      cause: 'promotion',
-      actor: 'anna',
-      reason: 'new',
-    } as const
-    await moveChampion(store, move)
-    await start()
-    await answer({ errors: 100 })
-    const serves = async () => (await findChampion(store, model))?.version
-    await until(async () => (await serves()) === earlier, 'the version before')
-    const returned = async () =>
-      (await windows()).filter(({ findings }) => levelOf(findings['decay']) === 'returned')
-    await until(async () => (await returned()).length > 0, 'the window')
-    expect((await openAlerts()).map(({ kind }) => kind)).toContain('champion_rolled_back')
-    version = earlier
-    await answer({ errors: 100 })
-    const kept = async () => (await windows()).some(({ findings }) => levelOf(findings['decay']) === 'kept')
-    await until(kept, 'the second finding')
-    expect(await returned()).toHaveLength(1)
-    expect(await serves()).toBe(earlier)
-    const isTold = async () => (await openAlerts()).some(({ kind }) => kind === 'champion_rolled_back')
-    expect(await isTold()).toBe(true)
     await handle().terminate('the end')
   })
 

@@ -140,7 +140,6 @@ export interface DecayLook {
 
 /** Returns whether quality was lost twice in a row while the previous version is better on the same rows. */
 export function judgeDay(
-  stream: YearStream,
   {
     champion,
     before,
@@ -149,17 +148,14 @@ export function judgeDay(
   }: { champion: PlayedVersion; before: PlayedVersion; log: readonly LoggedRow[]; nowMs: number },
   { state, quality }: { state: DecayState | undefined; quality: QualityReport | undefined },
 ): DecayLook {
-  const everyMs = stream.weekMs / 7
-  const own = log.filter(({ version, atMs }) => version === champion.id && atMs >= nowMs - everyMs)
   const qualityAlarm =
     quality === undefined || quality.level === 'insufficient'
       ? undefined
       : quality.level === 'lost'
         ? quality.reasons.map(({ message }) => message).join('; ')
         : null
-  const { errorAlarm, minRequests } = defaultMonitorPolicy.service
-  const facts = { version: champion.id, requests: own.length, bad: 0, qualityAlarm, tops: [] }
-  const judged = judgeDecay(facts, state, { errorAlarm, minRequests, everyMs })
+  const facts = { version: champion.id, qualityAlarm, tops: [] }
+  const judged = judgeDecay(facts, state, defaultMonitorPolicy.service)
   if (judged.finding === undefined) return { state: judged.state }
   const rows = log
     .filter(({ version, knownAtMs }) => version === champion.id && knownAtMs <= nowMs)

@@ -84,7 +84,6 @@ function hasRolledBack(model: PlayedModel, day: PlayedDay, quality: QualityRepor
   const { champion, before, log } = model
   if (model.release !== undefined || before === undefined) return false
   const looked = judgeDay(
-    day.stream,
     { champion: champion.version, before: before.version, log, nowMs: day.atMs },
     { state: model.decay, quality },
   )

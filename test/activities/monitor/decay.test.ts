@@ -17,7 +17,6 @@ import { findChampion, moveChampion } from '../../../store/registry/champions.ts
 import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
 import { rollBackChampion } from '../../../store/release/rollback.ts'
-import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
 import { insertModel, putNetwork } from '../../support/release/candidates.ts'
@@ -82,7 +81,7 @@ async function seat(first: () => Promise<string>, second: () => Promise<string>)
 
 /** Evaluates the window that ends so many hours from now, with the state of the previous window. */
 async function look(
-  found: { bad?: number; requests?: number; qualityAlarm?: string | null },
+  { qualityAlarm }: { qualityAlarm?: string | null },
   { hours = 0, left, releaseId }: { hours?: number; left?: DecayResult; releaseId?: string } = {},
 ): Promise<DecayResult> {
   const toMs = now + hours * hour
@@ -97,20 +96,6 @@ async function look(
       judge: 'service@1',
     })
   const serving = { ...(await findChampion(deps.store, model))!, releaseId }
-  const { bad = 0, requests = 1_000, qualityAlarm } = found
-  const tick = {
-    model,
-    release: undefined,
-    version: serving.version,
-    arm: 'champion' as const,
-    generation: 1,
-  }
-  const counts = { requests, errors: bad, invalid: 0, slow95: 0, slow99: 0, latency: {} }
-  await deps.store.query(sql`delete from tick_counters where model = ${model}`)
-  await writeTicks(deps.store, {
-    replica: 'r1',
-    ticks: [{ ...tick, ...counts, tickMs: span.fromMs, lengthMs: 1_000 }],
-  })
   return returnIfDecayed(deps, { ...span, champion: serving, qualityAlarm }, policy)
 }
 const serves = async () => (await findChampion(deps.store, model))?.version
@@ -159,10 +144,19 @@ async function live(
     from jsonb_to_recordset(${JSON.stringify(outcomes)}::jsonb) as r (id uuid, value jsonb, arrived timestamptz)`)
 }
 
-describe('a champion whose responses fail', () => {
-  it('is rolled back with an audit row and an alert that counts the harm', async () => {
-    expect(await look({ bad: 5 })).toMatchObject({ level: 'ok', reasons: [] })
-    const result = await look({ bad: 100 })
+const qualityAlarm = 'auc 0.1, 0.7 at evaluation'
+
+describe('a champion that is worse than the version before it', () => {
+  beforeEach(() => live(0.1))
+  /** Two windows in alarm, of which the second ends so many hours from now. */
+  const lose = async (hours = 0): Promise<DecayResult> => {
+    const left = await look({ qualityAlarm }, { hours: hours - 1 })
+    return look({ qualityAlarm }, { hours, left })
+  }
+
+  it('is rolled back with an audit row and an alert', async () => {
+    expect(await look({ qualityAlarm: null })).toMatchObject({ level: 'ok', reasons: [] })
+    const result = await lose()
     expect(result).toMatchObject({ level: 'returned', to: before })
     expect(await serves()).toBe(before)
     expect((await findRouting(deps.store, model))?.route.arms).toEqual([
@@ -172,22 +166,22 @@ describe('a champion whose responses fail', () => {
     expect(alert).toMatchObject({
       kind: 'champion_rolled_back',
       severity: 'critical',
-      evidence: { harmed: 80 },
+      evidence: { matter: 'quality' },
     })
-    expect(alert?.message).toMatch(/is rolled back to .*: 100 of 1,000 requests failed, limit 2 %/)
+    expect(alert?.message).toMatch(/is rolled back to .*: auc 0\.1, 0\.7 at evaluation; /)
     const [row] = await listAudit(deps.store, { model, limit: 1 })
     expect(row).toMatchObject({ actor: `monitor/${model}` })
-    expect(await look({ bad: 5 })).toMatchObject({ level: 'ok' })
+    expect(await look({})).toMatchObject({ level: 'ok' })
     expect(await listAlerts(deps.store, { model, open: true })).toHaveLength(1)
   })
 
   it('stays when there is nothing before it, and when the monitor has just rolled back', async () => {
-    await look({ bad: 100 })
-    expect(await look({ bad: 100 })).toMatchObject({
+    await lose()
+    expect(await lose(2)).toMatchObject({
       level: 'kept',
       reasons: [expect.any(String), expect.stringMatching(/^the monitor has rolled .* back at /)],
     })
-    expect(await look({ bad: 100 }, { hours: 25 })).toMatchObject({
+    expect(await lose(27)).toMatchObject({
       level: 'kept',
       reasons: [expect.any(String), `${model} has no earlier proven version`],
     })
@@ -198,7 +192,7 @@ describe('a champion whose responses fail', () => {
     const move = { model, actor: 'anna', reason: 'by hand' } as const
     await moveChampion(deps.store, { ...move, from: champion, to: before, cause: 'rollback' })
     await moveChampion(deps.store, { ...move, from: before, to: champion, cause: 'promotion' })
-    expect(await look({ bad: 100 })).toMatchObject({ level: 'returned', to: before })
+    expect(await lose()).toMatchObject({ level: 'returned', to: before })
   })
 
   it('stays rolled back once when a user rolls the model back meanwhile', async () => {
@@ -216,7 +210,7 @@ describe('a champion whose responses fail', () => {
       return store.transaction(work)
     }
     deps = { ...deps, store: { ...store, transaction } }
-    const said = await look({ bad: 100 }).finally(() => (deps = { ...deps, store }))
+    const said = await lose().finally(() => (deps = { ...deps, store }))
     expect(said).toMatchObject({
       level: 'kept',
       reasons: [expect.any(String), `${champion} is champion no more: ${before} is`],
@@ -231,7 +225,7 @@ describe('a champion whose responses fail', () => {
       throw new DomainError('postgres_unavailable', 'Postgres did not answer: Connection terminated')
     }
     deps = { ...deps, store: { ...store, transaction } }
-    const lost = look({ bad: 100 }).finally(() => (deps = { ...deps, store }))
+    const lost = lose().finally(() => (deps = { ...deps, store }))
     await expect(lost).rejects.toThrow('Postgres did not answer')
     expect(await serves()).toBe(before)
     expect(await listAlerts(store, { model })).toMatchObject([{ kind: 'champion_rolled_back' }])
@@ -241,7 +235,7 @@ describe('a champion whose responses fail', () => {
     const id = `rel_${uniqueName('r')}` as const
     const state = openingState({ ...firstFacts, id, model, version: champion, baseline: before }, 0)
     await insertRelease(deps.store, { state, workflowId: 'w', runId: 'r' })
-    expect(await look({ bad: 100 })).toMatchObject({
+    expect(await lose()).toMatchObject({
       level: 'kept',
       reasons: [expect.any(String), 'its release is still open, and decides by itself'],
     })
@@ -250,7 +244,7 @@ describe('a champion whose responses fail', () => {
 
   it('stays while a kill switch determines the serving version', async () => {
     await writeKillSwitch(deps.store, { model, serve: 'fallback', reason: 'a night', actor: 'olga' })
-    expect(await look({ bad: 100 })).toMatchObject({
+    expect(await lose()).toMatchObject({
       level: 'kept',
       reasons: [expect.any(String), 'a kill switch is set'],
     })
@@ -259,8 +253,6 @@ describe('a champion whose responses fail', () => {
 })
 
 describe('a champion whose quality is lost in two windows', () => {
-  const qualityAlarm = 'auc 0.1, 0.7 at evaluation'
-
   it('is rolled back to the previous version if that is better on the same rows', async () => {
     await live(0.1)
     const first = await look({ qualityAlarm }, { hours: -1 })
@@ -365,21 +357,6 @@ it.each([
     expect(second).toMatchObject({ level, comparison: { isBetter: level === 'returned' } })
   },
 )
-
-it('a failing canary does not count against the champion', async () => {
-  const tick = { model, release: 'rel_x', version: `${model}_v9.0.0`, arm: 'canary' as const, generation: 2 }
-  const counts = { requests: 1_000, errors: 900, invalid: 0, slow95: 0, slow99: 0, latency: {} }
-  await look({ bad: 1 })
-  await writeTicks(deps.store, {
-    replica: 'r1',
-    ticks: [{ ...tick, ...counts, tickMs: now - hour, lengthMs: 1_000 }],
-  })
-  const serving = (await findChampion(deps.store, model))!
-  const span = { model, fromMs: now - hour, toMs: now }
-  expect(
-    await returnIfDecayed(deps, { ...span, champion: serving, qualityAlarm: undefined }, policy),
-  ).toMatchObject({ level: 'ok', harmed: 0 })
-})
 
 it('a rollback of the monitor that meets a promotion rolls back nothing', async () => {
   const order = { model, by: `monitor/${model}`, reason: 'it failed', from: champion }

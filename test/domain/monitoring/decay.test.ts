@@ -1,4 +1,4 @@
-/** Tests when a champion after its probation is rolled back, and the false alarms at a rate on the limit. */
+/** Tests when a champion after its probation is rolled back. */
 import { describe, expect, it } from 'vitest'
 import {
   judgeDecay,
@@ -7,87 +7,19 @@ import {
   type DecayFacts,
   type DecayState,
 } from '../../../domain/monitoring/decay.ts'
-import { ratioGrid } from '../../../domain/sequential/e-process.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
-import { binomial } from '../../../domain/statistics/random-variates.ts'
 
-const limits = { errorAlarm: 0.02, everyMs: 3_600_000, minRequests: 200 }
+const limits = { minRequests: 200 }
 const facts = (change: Partial<DecayFacts> = {}): DecayFacts => ({
   version: 'm_v1.0.0',
-  requests: 1_000,
-  bad: 5,
   qualityAlarm: undefined,
   tops: [],
   ...change,
 })
 const last = (change: Partial<DecayState> = {}): DecayState => ({
   version: 'm_v1.0.0',
-  errors: ratioGrid.map(() => 0),
-  harmed: 0,
   qualityWindows: 0,
   collapsed: {},
   ...change,
-})
-
-describe('failing responses of a champion', () => {
-  it('are proven within one window when they are many, with the harmed answers', () => {
-    const { state, finding } = judgeDecay(facts({ bad: 80 }), undefined, limits)
-    expect(finding).toEqual({
-      matter: 'errors',
-      message: expect.stringMatching(
-        /^80 of 1,000 requests failed, limit 2 %: log M [\d.]+ ≥ 11\.38; 60 answers harmed$/,
-      ) as string,
-    })
-    expect(state.harmed).toBe(60)
-  })
-
-  it('add up over windows when they are few, and fade in windows without them', () => {
-    let state: DecayState | undefined
-    let windows = 0
-    for (; windows < 50; windows++) {
-      const seen = judgeDecay(facts({ requests: 300, bad: 10 }), state, limits)
-      ;({ state } = seen)
-      if (seen.finding !== undefined) break
-    }
-    expect(windows).toBeGreaterThan(2)
-    expect(windows).toBeLessThan(49)
-    const faded = judgeDecay(facts({ requests: 3_000, bad: 3 }), state, limits)
-    expect(faded.finding).toBeUndefined()
-    expect(faded.state).toMatchObject({ harmed: 0 })
-    expect(Math.max(...faded.state.errors)).toBeLessThan(2)
-  })
-
-  it('are not proven without traffic, and those of another version do not count', () => {
-    const before = last({ errors: ratioGrid.map(() => 11), harmed: 7 })
-    expect(judgeDecay(facts({ requests: 0, bad: 0 }), before, limits).state).toEqual(before)
-    const other = judgeDecay(facts({ version: 'm_v2.0.0', requests: 0, bad: 0 }), before, limits)
-    expect(other.state).toEqual(last({ version: 'm_v2.0.0' }))
-  })
-
-  it('are proven as fast after a year without them as in the first window', () => {
-    let state: DecayState | undefined
-    for (let window = 0; window < 8_766; window++) ({ state } = judgeDecay(facts({ bad: 0 }), state, limits))
-    expect(Math.min(...state!.errors)).toBeGreaterThanOrEqual(0)
-    expect(judgeDecay(facts({ bad: 80 }), state, limits).finding).toMatchObject({ matter: 'errors' })
-  })
-
-  it('raise a false alarm at most once in ten years at a rate on the limit', () => {
-    const uniform = seededRandom(5)
-    const [runs, windows] = [150, 1_000]
-    let alarms = 0
-    for (let run = 0; run < runs; run++) {
-      let state: DecayState | undefined
-      for (let window = 0; window < windows; window++) {
-        const seen = judgeDecay(facts({ requests: 500, bad: binomial(uniform, 500, 0.02) }), state, limits)
-        ;({ state } = seen)
-        if (seen.finding === undefined) continue
-        alarms++
-        break
-      }
-    }
-    // 1,000 of 87,660 windows: 1.14 % of the runs, plus chance.
-    expect(alarms).toBeLessThanOrEqual(6)
-  })
 })
 
 describe('answers of a champion that have become one', () => {
