@@ -1,6 +1,6 @@
 /**
  * Measures the watch of champions: false alarms in simulated years of good champions, the expected delay at quiet traffic, and incidents on
- * real processes; writes bench/watch.md. `npm run bench:watch -- [--years 100] [--simulated-only] [--seed 1] [--out FILE]`; the years are those
+ * real processes; writes bench/watch/watch.md. `npm run bench:watch -- [--years 100] [--simulated-only] [--seed 1] [--out FILE]`; the years are those
  * of each pattern.
  */
 import { writeFileSync } from 'node:fs'
@@ -10,7 +10,7 @@ import { readOptions, reportFile } from '../harness/options.ts'
 import { delaysOf, patterns, simulateYears, slowDelays } from './years.ts'
 import { runIncidents, type FailingChampionRun } from './live.ts'
 
-const options = readOptions({ years: 100, 'simulated-only': false, seed: 1, out: reportFile('watch.md') })
+const options = readOptions({ years: 100, 'simulated-only': false, seed: 1, out: reportFile('watch/watch.md') })
 const shares = [0.1, 0.3, 0.5, 1]
 const quietRates = [0.1, 1, 10, 100]
 const draws = 200
