@@ -1,5 +1,5 @@
 /** Raises an alert for each active fallback, and resolves the alerts of ended fallbacks. */
-import { fallbackAlerts, fallbackLevels } from '../domain/serving/fallback-level.ts'
+import { fallbackAlerts, fallbackLevels, loadProblemText } from '../domain/serving/fallback-level.ts'
 import { resolveAlert, upsertAlert, type NewAlert } from '../store/monitoring/alerts.ts'
 import type { Store } from '../store/postgres.ts'
 import {
@@ -39,13 +39,13 @@ function fallbackAlert(
       model,
       severity: 'warning',
       kind: 'replica_cannot_load',
-      message: `${ofLive} cannot load ${version}: ${problemOf(reason)} ${others === 1 ? 'The other replica serves' : `The other ${others} replicas serve`} all traffic.`,
+      message: `${ofLive} cannot load ${version}: ${loadProblemText(reason)} ${others === 1 ? 'The other replica serves' : `The other ${others} replicas serve`} all traffic.`,
       evidence,
       cause: `${version}: ${reason}`,
     }
   }
   const { kind, severity } = fallbackAlerts[level]
-  const message = `${fallbackLevels[level]} On ${ofLive}: ${version === undefined ? reason : `${version} cannot be loaded: ${problemOf(reason)}`}`
+  const message = `${fallbackLevels[level]} On ${ofLive}: ${version === undefined ? reason : `${version} cannot be loaded: ${loadProblemText(reason)}`}`
   return {
     dedupeKey: `fallback/${model}/${level}`,
     model,
@@ -56,9 +56,3 @@ function fallbackAlert(
     cause: `${kind}: ${reason}`,
   }
 }
-
-/** Bytes with another digest than their name are corrupt, which a digest does not tell a reader. */
-const problemOf = (reason: string): string =>
-  /^sha256:\S+ cannot be used: its (?:\d+ )?bytes have the digest /.test(reason)
-    ? `the artifact is corrupt (${reason}). Restore the file from a backup of the artifacts and restart the replica.`
-    : `${reason}.`

@@ -1,6 +1,7 @@
 /** Watches workers, backups, payload keys, the database and the prediction log for a replica, because none of them reports its own failure. */
 import { hostname } from 'node:os'
 import { watchOutages, type Symptom } from '../alerts/outage-watch.ts'
+import { loadProblemText } from '../domain/serving/fallback-level.ts'
 import { droppedRowsAlert } from '../domain/serving/outage-alerts.ts'
 import { watchBackups, type BackupWatch } from '../store/maintenance/backup-state.ts'
 import { watchWorkers } from '../store/maintenance/worker-heartbeats.ts'
@@ -21,7 +22,7 @@ interface WatchDeps {
   store: Store
   log: ApiLog
   config: Config
-  serving: Pick<Serving, 'log' | 'replica' | 'peers'>
+  serving: Pick<Serving, 'log' | 'replica' | 'peers' | 'routing'>
   callReplica: ApiFetch
 }
 
@@ -40,11 +41,13 @@ export function startWatches(
   const keys = config.temporal.payloadKeys
   const payloadKeys = watchPayloadKeys({ store, log, keys }, failed('the payload keys'))
   const replica = `${hostname()}/${config.api.slot}`
+  const dropped = droppedRows(serving.log, replica)
+  const unloadable = unloadableVersions(serving.routing, replica)
   const outages = watchOutages({
     store,
     log,
     config,
-    symptoms: droppedRows(serving.log, replica),
+    symptoms: () => [...dropped(), ...unloadable()],
     isToldByOther: () => hasEarlierPeer(serving, callReplica),
     standInMs: config.outageAlertMs / 2,
     keys: [`log_rows_dropped/${replica}`],
@@ -75,6 +78,28 @@ export function droppedRows(log: Serving['log'], replica: string): () => Symptom
     return episode === undefined ? [] : [droppedRowsAlert({ replica, ...episode })]
   }
 }
+
+/**
+ * Returns what reports the models that this replica refuses, because it cannot load their version. While the database answers, the control
+ * worker tells of them for the fleet.
+ */
+export const unloadableVersions =
+  (routing: Pick<Serving['routing'], 'fallbackLevels'>, replica: string) => (): Symptom[] =>
+    routing.fallbackLevels().flatMap(({ model, level, version, reason }) =>
+      level !== 'refused' || version === undefined
+        ? []
+        : [
+            {
+              dedupeKey: `fallback/${model}/replica`,
+              model,
+              severity: 'critical',
+              kind: 'replica_cannot_load',
+              message: `Replica ${replica} cannot load ${version}: ${loadProblemText(reason)} Whether another replica serves ${model} is not known without the database.`,
+              evidence: { replica, version },
+              isRaisedElsewhere: true,
+            },
+          ],
+    )
 
 /** Whether another replica that lives comes first, so that one of the fleet tells of the database. */
 async function hasEarlierPeer({ replica, peers }: WatchDeps['serving'], call: ApiFetch): Promise<boolean> {

@@ -10,7 +10,12 @@ import { readOptions, reportFile } from '../harness/options.ts'
 import { delaysOf, patterns, simulateYears, slowDelays } from './years.ts'
 import { runIncidents, type FailingChampionRun } from './live.ts'
 
-const options = readOptions({ years: 100, 'simulated-only': false, seed: 1, out: reportFile('watch/watch.md') })
+const options = readOptions({
+  years: 100,
+  'simulated-only': false,
+  seed: 1,
+  out: reportFile('watch/watch.md'),
+})
 const shares = [0.1, 0.3, 0.5, 1]
 const quietRates = [0.1, 1, 10, 100]
 const draws = 200

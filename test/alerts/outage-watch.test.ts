@@ -12,7 +12,7 @@ import { createClock } from '../../api/serving/clock.ts'
 import { openPredictionLog, type PredictionLog } from '../../api/serving/log/prediction-log.ts'
 import { openSpool } from '../../api/serving/log/spool.ts'
 import { createIds } from '../../api/serving/prediction-ids.ts'
-import { droppedRows } from '../../api/watches.ts'
+import { droppedRows, unloadableVersions } from '../../api/watches.ts'
 import { startPostgres, type RunningPostgres } from '../../cli/embedded/postgres.ts'
 import { migrate } from '../../store/database/migrate.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'
@@ -207,4 +207,30 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
     expect(await claimAlert(state, { alert, sinceMs: Date.now() })).toBeDefined()
     expect(await claimAlert(state, { alert, sinceMs: Date.now() })).toBeUndefined()
   })
+})
+
+it('a replica tells of a version that it cannot load, and of no other fallback', () => {
+  const standing = (level: 'refused' | 'rule', version?: string) => ({
+    model: 'iris',
+    level,
+    version,
+    reason: 'the file is missing',
+  })
+  const seen = unloadableVersions(
+    {
+      fallbackLevels: () => [
+        standing('refused', 'iris_v1.0.0'),
+        standing('rule', 'iris_v1.0.0'),
+        standing('refused'),
+      ],
+    },
+    'host/1',
+  )
+  expect(seen()).toMatchObject([
+    {
+      kind: 'replica_cannot_load',
+      isRaisedElsewhere: true,
+      message: expect.stringContaining('Replica host/1 cannot load iris_v1.0.0: the file is missing.'),
+    },
+  ])
 })
