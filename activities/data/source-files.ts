@@ -28,6 +28,7 @@ import {
 } from '../../domain/validation/source-issue.ts'
 import { breaks, type BadValue } from '../../models/define/data/read-values.ts'
 import { isPattern, splitPattern } from '../../domain/addresses/source-address.ts'
+import { textType } from '../../domain/parquet/column-types.ts'
 import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
 import { projectFolder } from '../../temporal.config.ts'
 import type { Duck } from './duckdb.ts'
@@ -317,10 +318,12 @@ async function lineOf(file: string, layout: CsvLayout, row: number): Promise<{ l
 
 /** Selects the values of one column of a file as they stand, with the number of their row. */
 function numbered({ file, layout, columns = [] }: SourceFile, place: number, kind: DeclaredKind): string {
-  const { name, read } = columns[place] ?? { name: '' }
-  const value = quotedIdentifier(name)
+  const { name, type, read } = columns[place] ?? { name: '' }
+  const column = quotedIdentifier(name)
+  const isBytes = read !== undefined && type === textType
+  const value = isBytes && kind !== 'text' ? `try(decode(${column}))` : column
   if (layout === undefined)
-    return `select file_row_number + 1 as n, ${read === undefined || kind === 'text' ? value : `try(${read})`} as v from read_parquet(${textLiteral(resolve(projectFolder, file))}, file_row_number = true)`
+    return `select file_row_number + 1 as n, ${value} as v from read_parquet(${textLiteral(resolve(projectFolder, file))}, file_row_number = true)`
   const names = layout.names.map((_, at) => textLiteral(`c${at}`)).join(', ')
   return `select row_number() over () as n, c${place} as v from ${readCsv(file, layout, `, all_varchar=true, names=[${names}]`)}`
 }

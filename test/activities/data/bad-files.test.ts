@@ -15,6 +15,7 @@ import { openArtifacts } from '../../../store/artifacts.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { markdownTable } from '../../../scripts/pages/markdown-table.ts'
 import { checkout } from '../../../temporal.config.ts'
+import { readingRows } from './type-readings.ts'
 import { badFiles, goodFile, goodRows, isDirectory, isMissing, type BadFile } from './bad-files.ts'
 
 /** Sources must be inside the checkout; this folder belongs to the test. */
@@ -112,6 +113,16 @@ file, the line, the column and the value, and what to write instead. \`tenure re
 - **Columns that have changed places** since the champion was trained are blocked.
 
 The files of a feature view and of a batch prediction are read in the same way, and the entities of a view as texts.
+
+## Types
+
+Two values of each type, and how each declaration reads them. A test puts all combinations through a snapshot. A request writes a category as the
+fourth column does.
+
+${markdownTable(
+  ['Type', 'Values', '`number()`', '`category()`', 'a time (UTC)', 'the label of `yesNo()`'],
+  readingRows(),
+)}
 
 ## Sentences
 

@@ -17,6 +17,8 @@ import { category, defineModel, direct, number, postgres, random, yesNo } from '
 import { openArtifacts } from '../../../store/artifacts.ts'
 import type { Batch } from '../../../store/serving/batches.ts'
 import type { Store } from '../../../store/postgres.ts'
+import { declaring, readingIn } from '../../support/training/declaring.ts'
+import { textsOf, typeReadings, type TypeReading } from '../data/type-readings.ts'
 import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let root: string
@@ -30,48 +32,11 @@ afterAll(async () => {
   await rm(root, { recursive: true })
 })
 
-interface Reading {
-  values: string[]
-  /** Absent where the texts are the values themselves. */
-  texts?: string[]
-  /** Absent where a value is no number. */
-  numbers?: number[]
-}
-
-const longIds = ['123456789012345678', '123456789012345679']
-const nullOf = '2.50'
-
-/** Every type that a column with a category or a number may have. */
-const readings: Record<string, Reading> = {
-  smallint: { values: ['2', '-3'], numbers: [2, -3] },
-  integer: { values: ['2', '30'], numbers: [2, 30] },
-  bigint: { values: longIds, numbers: longIds.map(Number) },
-  numeric: { values: ['2', nullOf], numbers: [2, 2.5] },
-  'numeric(10,0)': { values: ['2', '0'], numbers: [2, 0] },
-  'numeric(12,2)': { values: ['2.00', '-0.50'], numbers: [2, -0.5] },
-  'numeric(20,0)': { values: longIds, numbers: longIds.map(Number) },
-  'numeric(50,4)': { values: [`${'9'.repeat(44)}.1000`, '1.0000'], numbers: [1e44, 1] },
-  real: { values: ['0.1', '2.5'], numbers: [0.1, 2.5] },
-  'double precision': { values: ['0.1', '-2.5'], numbers: [0.1, -2.5] },
-  boolean: { values: ['true', 'false'], numbers: [1, 0] },
-  date: { values: ['2026-01-03', '1999-12-31'] },
-  timestamp: { values: ['2026-01-03 00:00:00', '2026-01-03 12:30:00.5'] },
-  timestamptz: {
-    values: ['2026-01-03 01:00:00+01', '2026-01-03 12:30:00+00'],
-    texts: ['2026-01-03 00:00:00+00', '2026-01-03 12:30:00+00'],
-  },
-  time: { values: ['12:30:00', '00:00:01'] },
-  uuid: { values: ['a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'] },
-  text: { values: ['München', ' a '] },
-  'varchar(10)': { values: ['007', '7.50'], numbers: [7, 7.5] },
-  'char(10)': { values: ['4711', 'München'] },
-  'char(8)': { values: ['4711', '7.5'], numbers: [4711, 7.5] },
-  bytea: { values: ['\\x4dc3bc6e6368656e', '\\x37'], texts: ['München', '7'] },
-}
+const readings = typeReadings.filter(({ container }) => container === 'Postgres')
 
 const select = 'select id, x, value, y from typed'
 
-async function table(type: string, { values }: Reading): Promise<void> {
+async function table(type: string, { values }: Pick<TypeReading, 'values'>): Promise<void> {
   await store.query(sql`drop table if exists typed`)
   await store.query(sql`
     create table typed as select i as id, sin(i)::float8 as x, (i % 3 = 0) as y,
@@ -132,30 +97,57 @@ const valuesOf = (path: string, kind?: 'number' | 'category'): Promise<unknown[]
     return rows.map(({ value }) => value)
   })
 
-it.each(Object.entries(readings))(
-  'a %s of Postgres is one text in snapshots and in batches with any key',
-  async (type, reading) => {
+it.each(readings)(
+  'a $type of Postgres is one text in snapshots and in batches with any key',
+  async ({ type, ...reading }) => {
     await table(type, reading)
-    const texts = byRow(reading.texts ?? reading.values)
+    const texts = byRow(textsOf(reading)!)
     expect(await snapshotValues(category({ missing: 'fill' }))).toEqual(texts)
     expect(await batchValues('category', ['id'])).toEqual(texts)
     expect(await batchValues('category', ['id', 'value'])).toEqual(texts)
   },
 )
 
-it.each(Object.entries(readings))(
-  'a %s of Postgres is one number in snapshots and in batches with any key, or is refused with its value',
-  async (type, reading) => {
+it.each(readings)(
+  'a $type of Postgres is one number in snapshots and in batches with any key, or is refused with its value',
+  async ({ type, ...reading }) => {
     await table(type, reading)
-    if (reading.numbers === undefined) {
+    if (reading.number === undefined) {
       await expect(snapshotValues(number({ missing: 'fill' }))).rejects.toThrow(/value/)
       await expect(batchValues('number', ['id'])).rejects.toThrow(/value/)
       return
     }
-    const numbers = byRow(reading.numbers)
+    const numbers = byRow(reading.number)
     expect(await snapshotValues(number({ missing: 'fill' }))).toEqual(numbers)
     expect(await batchValues('number', ['id'])).toEqual(numbers)
     expect(await batchValues('number', ['id', 'value'])).toEqual(numbers)
+  },
+)
+
+it.each(readings)(
+  'a $type of Postgres is one time and one truth value of a label, or is refused',
+  async ({ type, values, time, flag }) => {
+    await store.query(sql`drop table if exists typed`)
+    await store.query(sql`
+      create table typed as select i as id, i::float8 as x, i % 3 = 0 as y, timestamp '2026-01-01' as at,
+        case when i % 2 = 0 then ${values[0]} else ${values[1]} end::${raw(type)} as value
+      from generate_series(0, 59) as i`)
+    await store.query(sql`grant select on typed to tenure_reader`)
+    for (const [declared, expected] of [
+      ['time', time],
+      ['flag', flag],
+    ] as const) {
+      const eventTime = declared === 'time' ? 'value' : 'at'
+      const source = postgres({ rows: 'select * from typed', key: ['id'], eventTime })
+      const artifacts = openArtifacts(root)
+      const asOf = new Date().toISOString()
+      const taken = writeSnapshot({ ...declaring(declared, source), asOf, store, artifacts }).then(
+        async ({ digest }) => readingIn(await artifacts.locate('snapshots', digest), declared),
+      )
+      if (expected !== undefined) expect(await taken).toEqual(expected)
+      else if (declared === 'flag') await expect(taken).rejects.toThrow(/column "value": `/)
+      else await expect(taken).rejects.toMatchObject({ code: '42883' })
+    }
   },
 )
 
