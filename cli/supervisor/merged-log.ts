@@ -29,8 +29,9 @@ export interface MergedLog {
   close(): Promise<void>
 }
 
-/** Appends to `tenure.log` and rotates a large file. `echo` receives every line too. */
+/** Appends to `tenure.log` and rotates a large file. `echo` receives the lines too, but of many equal ones only the first. */
 export function openMergedLog(stateDir: string, echo?: (line: string) => void): MergedLog {
+  const show = echo && foldRepeated(echo)
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   const path = join(stateDir, 'tenure.log')
   const file = openRotatedFile(path)
@@ -42,7 +43,7 @@ export function openMergedLog(stateDir: string, echo?: (line: string) => void): 
       const readable = redacted(readableLine(process, line))
       file.append(readable)
       tails.set(process, [...(tails.get(process) ?? []), readable].slice(-tailLines))
-      echo?.(readable)
+      show?.(readable)
     },
     tail: (process) => tails.get(process) ?? [],
     close: file.close,
@@ -110,3 +111,30 @@ export function readableLine(process: string, line: string, now = new Date()): s
 
 /** Joins an entry into one line, so that a search finds a whole stack trace. */
 const oneLine = (text: string): string => visibleText(text.split(/\s*\n\s*/).join(' | '))
+
+/** So many lines that differ in numbers only are shown in that time; then their number follows. */
+const maxRepeats = 3
+const foldMs = 10_000
+const maxFolded = 1_000
+
+/** Passes lines on, but of more than three in ten seconds that differ in their numbers only, counts the rest and shows the last one. */
+export function foldRepeated(
+  echo: (line: string) => void,
+  nowMs: () => number = () => performance.now(),
+): (line: string) => void {
+  const seen = new Map<string, { sinceMs: number; count: number }>()
+  return (line) => {
+    const key = line.slice('09:14:07.312 '.length).replaceAll(/\d+/g, '0')
+    const now = nowMs()
+    const before = seen.get(key)
+    if (before !== undefined && now - before.sinceMs < foldMs) {
+      before.count++
+      if (before.count <= maxRepeats) echo(line)
+      return
+    }
+    const folded = (before?.count ?? 0) - maxRepeats
+    if (seen.size >= maxFolded) seen.clear()
+    seen.set(key, { sinceMs: now, count: 1 })
+    echo(folded > 0 ? `${line} (${folded} more like it before)` : line)
+  }
+}

@@ -186,6 +186,7 @@ async function keep(group: Group, child: Child): Promise<void> {
     const since = performance.now()
     const { running } = child
     const exit = await running?.exited
+    const endedAt = performance.now()
     running?.kill('SIGKILL')
     const { recalled } = child
     delete child.recalled
@@ -200,10 +201,16 @@ async function keep(group: Group, child: Child): Promise<void> {
       await pause(Math.min(pauseMs.min * 2 ** deaths, pauseMs.max), stopping.signal)
     }
     child.restarts += 1
-    await start(group, child).then(recalled?.resolve, (error: Error) => {
-      log('tenure', error.message)
-      recalled?.reject(error)
-    })
+    await start(group, child).then(
+      () => {
+        log('tenure', `${spec.name} is back after ${((performance.now() - endedAt) / 1_000).toFixed(1)} s`)
+        recalled?.resolve()
+      },
+      (error: Error) => {
+        log('tenure', error.message)
+        recalled?.reject(error)
+      },
+    )
     if (stopping.signal.aborted) return
   }
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, unlinkSync, w
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { openMergedLog, readableLine } from '../../../cli/supervisor/merged-log.ts'
+import { foldRepeated, openMergedLog, readableLine } from '../../../cli/supervisor/merged-log.ts'
 
 let dir: string
 beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), 'tenure-log-'))))
@@ -106,5 +106,28 @@ describe('the merged log', () => {
     expect(readFileSync(join(dir, 'tenure.log'), 'utf8')).toMatch(
       /tenure +1 lines were dropped: ENOSPC.*\n\S+ api +kept\n$/,
     )
+  })
+})
+
+describe('lines that repeat', () => {
+  it('are shown three times in ten seconds, then counted, and others pass', () => {
+    const shown: string[] = []
+    let now = 0
+    const show = foldRepeated(
+      (line) => shown.push(line),
+      () => now,
+    )
+    const lineAt = (at: number) => `09:14:07.${100 + at} postgres FATAL: no space, pid ${at}`
+    for (let at = 0; at < 500; at++) show(lineAt(at))
+    show('09:14:08.000 api      info  ready')
+    now = 10_000
+    show(lineAt(500))
+    expect(shown).toEqual([
+      lineAt(0),
+      lineAt(1),
+      lineAt(2),
+      '09:14:08.000 api      info  ready',
+      `${lineAt(500)} (497 more like it before)`,
+    ])
   })
 })

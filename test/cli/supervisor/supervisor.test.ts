@@ -92,6 +92,7 @@ describe('the supervisor', () => {
     await expect.poll(() => supervision.restartsOf('worker')).toBe(1)
     await expect.poll(() => supervision.pidOf('worker')).not.toBe(before)
     expect(lines.some((line) => line.startsWith('tenure: worker ended (SIGKILL)'))).toBe(true)
+    await expect.poll(() => lines.join('\n')).toMatch(/tenure: worker is back after \d\.\d s/)
   })
 
   it('retries a crashing child with backoff until the supervisor stops', async () => {
