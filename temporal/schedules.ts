@@ -35,8 +35,8 @@ type Duration = IntervalSpec['every']
 export interface ListedSchedule {
   paused: boolean
   note: string
-  /** ISO 8601. */
-  nextAt?: string
+  /** The next times, in ISO 8601; Temporal lists some. */
+  nextAt: string[]
   lastAt?: string
   /** The schedule as `upsertSchedule` created it, as text. */
   applied?: string
@@ -65,7 +65,7 @@ export async function readSchedules(client: Client): Promise<ListedSchedules> {
       listed.set(scheduleId ?? '', {
         paused: info?.paused === true,
         note: info?.notes ?? '',
-        nextAt: isoOf(info?.futureActionTimes?.[0]),
+        nextAt: (info?.futureActionTimes ?? []).flatMap((time) => isoOf(time) ?? []),
         lastAt: isoOf(info?.recentActions?.at(-1)?.actualTime),
         applied: typeof applied === 'string' ? applied : undefined,
         times: [
@@ -176,9 +176,11 @@ export const batchScheduleIds = (
 export const listedBatchSchedules = (listed: ListedSchedules, model: string): string[] =>
   [...listed.keys()].filter((id) => id.startsWith(batchScheduleWorkflowId(model, '')))
 
+export const retentionScheduleId = 'retention'
+
 /** Runs hourly. */
 const retentionSchedule = (taskQueue: string): WorkflowSchedule => ({
-  scheduleId: 'retention',
+  scheduleId: retentionScheduleId,
   times: { everyMs: 3_600_000 },
   workflowType: 'retention',
   workflowId: retentionWorkflowId,
@@ -316,7 +318,7 @@ const textOf = (schedule: WorkflowSchedule): string => JSON.stringify(schedule)
  * Whether the listed schedule is as wanted. Compares the listed times instead of the memo's: the memo keeps the times at creation, so a
  * schedule with changed times would be updated again at every start.
  */
-function isApplied({ applied, times }: ListedSchedule, schedule: WorkflowSchedule): boolean {
+export function isApplied({ applied, times }: ListedSchedule, schedule: WorkflowSchedule): boolean {
   const { cron, everyMs } = schedule.times
   return (
     withoutTimes(applied) === withoutTimes(textOf(schedule)) &&

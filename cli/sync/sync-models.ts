@@ -5,6 +5,7 @@
 import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { textsOfChange } from '../../domain/installation/model-change.ts'
+import { noteOfCron } from '../../models/define/triggers/cron.ts'
 import type { BrokenModel } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
@@ -30,6 +31,7 @@ import {
   syncTriggers,
   type ListedSchedules,
 } from '../../temporal/schedules.ts'
+import { readStarts, type NextStarts } from '../../temporal/next-starts.ts'
 import { startAlerts, startMonitor, startOrWakeMonitor } from '../../temporal/standing-workflows.ts'
 import { monitorWorkflowId } from '../../workflows/messages.ts'
 import { ensureSearchAttributes } from './search-attributes.ts'
@@ -41,6 +43,8 @@ interface SyncedModel {
   name: string
   change: 'new' | 'changed' | 'unchanged'
   schedule: 'scheduled' | 'unscheduled'
+  /** Of the schedules that the file names. */
+  starts: (NextStarts & { note?: string })[]
   note?: string
 }
 
@@ -147,9 +151,11 @@ async function syncBatch(
     return names
   })
   await inParallel(applied, (model) => keepMonitored(system, model))
-  const synced = applied.map(({ name, schedule, note }): SyncedModel => {
+  const synced = await inParallel(applied, async (model): Promise<SyncedModel> => {
+    const { name, schedule, note } = model
     const change = changed.includes(name) ? 'changed' : 'unchanged'
-    return { name, change: stored.has(name) ? change : 'new', schedule, note }
+    const starts = await startsOf(system, model)
+    return { name, change: stored.has(name) ? change : 'new', schedule, starts, note }
   })
   return { synced, broken }
 }
@@ -163,7 +169,34 @@ async function keepMonitored(
   if (known !== undefined && known.definition.monitor?.everyMs !== definition.monitor?.everyMs)
     await startOrWakeMonitor(client, name, taskQueue)
   else if (!open.has(monitorWorkflowId(name))) await startMonitor(client, name, taskQueue)
-  if (removed.has(name) || hasPausedSchedule(listed, name)) await resumeReturned(client, name, listed)
+  if (hasReturned({ listed, removed }, name)) await resumeReturned(client, name, listed)
+}
+
+const hasReturned = ({ listed, removed }: Pick<ReadSystem, 'listed' | 'removed'>, name: string): boolean =>
+  removed.has(name) || hasPausedSchedule(listed, name)
+
+async function startsOf(
+  system: ReadSystem,
+  model: Omit<StoredModel, 'syncedAt'>,
+): Promise<SyncedModel['starts']> {
+  const { client, taskQueue } = system
+  const listed = hasReturned(system, model.name) ? undefined : currentList(system, model)
+  const starts = await readStarts(client, model.definition, taskQueue, listed)
+  return starts.map((each) => ({
+    ...each,
+    note: each.cron === undefined ? undefined : noteOfCron(each.cron),
+  }))
+}
+
+/** The list of schedules; undefined for a model with a change that it may lack. */
+function currentList(
+  { stored, listed, listedMs }: ReadSystem,
+  { name, codeDigest }: Pick<DeclaredModel, 'name' | 'codeDigest'>,
+): ListedSchedules | undefined {
+  const known = stored.get(name)
+  const isListed =
+    known === undefined || known.codeDigest === codeDigest || Date.parse(known.syncedAt) < listedMs
+  return isListed ? listed : undefined
 }
 
 /** Pauses the models without a file, of a selection only those that it names, and notes each that is newly removed. */
@@ -209,14 +242,10 @@ function changeOf(
 }
 
 /** Returns the issues of schedules that Temporal refuses. A refused schedule must not stop the sync of the other models. */
-async function syncSchedules(
-  { client, taskQueue, stored, ...system }: ReadSystem,
-  { name, definition, codeDigest }: DeclaredModel,
-) {
-  const known = stored.get(name)
-  const isListed =
-    known === undefined || known.codeDigest === codeDigest || Date.parse(known.syncedAt) < system.listedMs
-  const listed = isListed ? system.listed : undefined
+async function syncSchedules(system: ReadSystem, model: DeclaredModel) {
+  const { client, taskQueue } = system
+  const { definition } = model
+  const listed = currentList(system, model)
   try {
     const schedule = await syncSchedule(client, definition, taskQueue, listed)
     await syncDrills(client, definition, taskQueue, listed)

@@ -196,7 +196,7 @@ function rowOf(
 }
 
 const nextOf = (schedule: ListedSchedule | undefined): string | undefined =>
-  schedule?.paused === true ? undefined : schedule?.nextAt
+  schedule?.paused === true ? undefined : schedule?.nextAt[0]
 
 function problemOf(schedule: ListedSchedule | undefined, isKnown: boolean): string | undefined {
   if (!isKnown) return 'Temporal does not answer'

@@ -35,8 +35,12 @@ export const modelsGroup: CommandGroup = {
         const { syncFromCheckout } = await import('../../sync/sync-models.ts')
         const { models, broken, gone, deleted } = await syncFromCheckout()
         const lines = [
-          ...models.flatMap(({ name, change, schedule, note }) => [
+          ...models.flatMap(({ name, change, schedule, starts, note }) => [
             `${name.padEnd(24)} ${change}, ${schedule}`,
+            ...starts.flatMap((each) => [
+              `  ${each.schedule}: ${nextText(each)}`,
+              ...(each.note === undefined ? [] : [terminal.paint('yellow', `  ${each.note}`)]),
+            ]),
             ...(note === undefined ? [] : [terminal.paint('yellow', `  ${note}`)]),
           ]),
           ...broken.flatMap(({ file, issues }) => [
@@ -69,6 +73,13 @@ export const modelsGroup: CommandGroup = {
     },
   ],
 }
+
+const nextText = ({ starts, paused }: { starts: readonly string[]; paused: boolean }): string =>
+  paused
+    ? 'paused'
+    : starts.length === 0
+      ? 'no start'
+      : `next starts ${starts.map((each) => time(each)).join(', ')} (UTC)`
 
 interface LiveStatement {
   by: string

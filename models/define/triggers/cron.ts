@@ -1,4 +1,4 @@
-/** Finds cron expressions that never fire. Temporal silently accepts `0 0 30 2 *`; it rejects an expression that it cannot parse. */
+/** Finds cron expressions that never fire, and those that Temporal reads otherwise than crontab. Temporal silently accepts `0 0 30 2 *`; it rejects an expression that it cannot parse. */
 
 const monthNames = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec']
 /** The maximum number of days of each month. */
@@ -20,6 +20,14 @@ export function issueOfCron(text: unknown): string | undefined {
   )
   // Temporal checks everything but numbers.
   return first > longest ? `${JSON.stringify(text)} never fires: no such month has a day ${first}` : undefined
+}
+
+/** Tells that both day fields must hold, where crontab starts when either does: when neither begins with `*`. */
+export function noteOfCron(text: string): string | undefined {
+  const [, , day = '*', , weekday = '*'] = text.trim().split(/\s+/)
+  return /^[*?]/.test(day) || /^[*?]/.test(weekday)
+    ? undefined
+    : `'${text}' starts only on days that are both ${day} in the month and ${weekday} in the week, where crontab starts on either: write * in one of the two fields`
 }
 
 function rangeOf(part: string, min: number, max: number): { from: number; to: number; step: number } {

@@ -51,7 +51,8 @@ it('applies many models though all calls together take longer than the deadline 
   const { models, broken } = await apply()
   expect(broken).toEqual([])
   expect(models.map(({ name }) => name)).toEqual(names.toSorted())
-  expect(calls.length).toBeLessThan(3 * count + around)
+  // A creation or an update is followed by a reading of the next starts, until the list is current.
+  expect(calls.length).toBeLessThan(5 * count + around)
   expect(calls.filter((call) => call === 'CreateSchedule').length).toBeGreaterThanOrEqual(2 * count)
 
   // Temporal's lists are updated a moment later.
@@ -66,7 +67,7 @@ it('applies many models though all calls together take longer than the deadline 
   await store.query(sql`update models set synced_at = now() - interval '1 hour'`)
   expect((await apply()).models.map(({ change }) => change)).toEqual(names.map(() => 'changed'))
   expect(calls.filter((call) => call === 'UpdateSchedule')).toHaveLength(count)
-  expect(calls.length).toBeLessThan(2 * count + around)
+  expect(calls.length).toBeLessThan(3 * count + around)
   await expect.poll(async () => (await apply(), calls.length)).toBeLessThan(around)
 
   const [first = '', second = ''] = names

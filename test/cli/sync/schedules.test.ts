@@ -3,9 +3,19 @@ import { rm } from 'node:fs/promises'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findingOfSchedules, listSchedules } from '../../../cli/doctor/schedules.ts'
-import { drillScheduleId, scheduleId, syncDrills, syncSchedule } from '../../../temporal/schedules.ts'
+import {
+  drillScheduleId,
+  readSchedules,
+  scheduleId,
+  syncDrills,
+  syncSchedule,
+  syncTriggers,
+} from '../../../temporal/schedules.ts'
+import { readStarts } from '../../../temporal/next-starts.ts'
 import { syncModels } from '../../../cli/sync/sync-models.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
+import { noteOfCron } from '../../../models/define/triggers/cron.ts'
+import type { BatchDefinition } from '../../../domain/triggers/partitions.ts'
 import { iris } from '../../../models/iris.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { auditModelChanges } from '../../../store/registry/model-changes.ts'
@@ -36,6 +46,14 @@ const model = (retrain: ModelDefinition['retrain']): ModelDefinition => {
   return { ...rest, name, ...(retrain === undefined ? {} : { retrain }) }
 }
 const sync = (retrain: ModelDefinition['retrain']) => syncSchedule(client, model(retrain), 'control')
+/** A batch of the model that scores by the clock. */
+const scheduledBatch: BatchDefinition = {
+  name: 'nightly',
+  input: { kind: 'sql', query: 'select 1' },
+  output: { kind: 'table' },
+  key: [],
+  schedule: { everyMs: dayMs, catchUpMs: 0 },
+}
 const described = () => client.schedule.getHandle(scheduleId(name)).describe()
 
 describe('the drill schedule of a model', () => {
@@ -135,19 +153,70 @@ describe('the schedule of a model', () => {
   })
 })
 
+describe('the next starts of a model', () => {
+  const sunday = /T03:00:00/
+  const weekday = (iso: string) => new Date(iso).getUTCDay()
+  const day = (iso: string) => new Date(iso).getUTCDate()
+
+  it('are three of each schedule, read from Temporal, and from its list once that is current', async () => {
+    const own = { ...model({ cron: '0 3 * * 0', catchUpMs: dayMs }), name: uniqueName('starts') }
+    const batches = [scheduledBatch]
+    const all = { ...own, batches }
+    await syncSchedule(client, all, 'control')
+    await syncDrills(client, all, 'control')
+    await syncTriggers(client, all, 'control')
+    const found = await readStarts(client, all, 'control')
+    expect(found.map(({ schedule, starts }) => [schedule, starts.length])).toEqual([
+      [scheduleId(own.name), 3],
+      [drillScheduleId(own.name), 3],
+      [`score/${own.name}/${scheduledBatch.name}`, 3],
+    ])
+    for (const start of found[0]!.starts) expect([weekday(start), sunday.test(start)]).toEqual([0, true])
+    await expect
+      .poll(async () => (await readSchedules(client)).get(scheduleId(own.name))?.nextAt.slice(0, 3))
+      .toEqual(found[0]!.starts)
+    await client.schedule.getHandle(scheduleId(own.name)).pause('holidays')
+    const [paused] = await readStarts(client, all, 'control')
+    expect(paused).toMatchObject({ paused: true, starts: [] })
+  })
+
+  it('of a cron with both day fields are days for which both hold, which a sentence tells', async () => {
+    const cron = '0 3 1,15 * 1'
+    const own = { ...model({ cron, catchUpMs: dayMs }), name: uniqueName('both') }
+    await syncSchedule(client, own, 'control')
+    const { drill: _drill, ...release } = own.release
+    const [found] = await readStarts(client, { ...own, release }, 'control')
+    expect(found!.starts).toHaveLength(3)
+    for (const start of found!.starts)
+      expect([weekday(start), [1, 15].includes(day(start))]).toEqual([1, true])
+    expect(noteOfCron(cron)).toBe(
+      `'0 3 1,15 * 1' starts only on days that are both 1,15 in the month and 1 in the week, where crontab starts on either: write * in one of the two fields`,
+    )
+    for (const other of ['0 3 * * 1', '0 3 1,15 * *', '0 3 */2 * 1', '0 3 ? * MON'])
+      expect(noteOfCron(other)).toBeUndefined()
+  })
+})
+
 it('a model file with impossible times is reported, and the others are applied', async () => {
   const directory = await exampleModelDirectory()
   const store = openPatientStore(await migratedDatabase())
   const [good, bad] = [uniqueName('good'), uniqueName('bad')]
   await syncExampleModel(store, directory, { name: bad, more: "retrain: { cron: '0 99 * * 1' }," })
-  await syncExampleModel(store, directory, { name: good })
+  await syncExampleModel(store, directory, { name: good, more: "retrain: { cron: '0 3 1,15 * 1' }," })
   await store.query(sql`delete from models`)
   const config = readConfig({
     DATABASE_URL: 'postgres://unused/here',
     TEMPORAL_ADDRESS: temporalAddress(),
   })
   const { models, broken } = await syncModels({ config, store, directory })
-  expect(models).toEqual([{ name: good, change: 'new', schedule: 'unscheduled' }])
+  const starts = Array(3).fill(expect.any(String)) as unknown
+  const both = {
+    schedule: scheduleId(good),
+    starts,
+    note: expect.stringMatching(/where crontab starts on either/) as unknown,
+  }
+  const drill = { schedule: drillScheduleId(good), starts, note: undefined }
+  expect(models).toMatchObject([{ name: good, change: 'new', schedule: 'scheduled', starts: [both, drill] }])
   expect(broken).toEqual([{ file: `${bad}.ts`, issues: [expect.stringMatching(/^retrain: /)] }])
   expect(await listModels(store)).toMatchObject([{ name: good }])
   await auditModelChanges(store)

@@ -4,9 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, it, vi } from 'vitest'
+import { modelsGroup } from '../../../cli/commands/registry/models.ts'
 import { syncFromCheckout } from '../../../cli/sync/sync-models.ts'
 import { listModels } from '../../../store/registry/models.ts'
 import { readSchedules } from '../../../temporal/schedules.ts'
+import { runCommand } from '../../support/command-line.ts'
 import {
   connectTemporal,
   freshDatabase,
@@ -30,6 +32,9 @@ it('models sync prepares an empty database and applies the models', async () => 
   const { models, broken } = await syncFromCheckout()
   expect(broken).toEqual([])
   expect(models.map(({ name }) => name)).toEqual(expect.arrayContaining(['flight-delay', 'iris']))
+  const { out } = await runCommand([modelsGroup], ['models', 'sync'])
+  const start = '\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d'
+  expect(out).toMatch(new RegExp(`retrain/iris: next starts ${start}, ${start}, ${start} \\(UTC\\)`))
   const store = openPatientStore(databaseUrl, { max: 1 })
   expect((await listModels(store)).map(({ name }) => name)).toEqual(models.map(({ name }) => name))
   const connection = await connectTemporal()
