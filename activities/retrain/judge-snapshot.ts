@@ -62,10 +62,13 @@ export async function judgeSnapshot(options: SnapshotToJudge): Promise<JudgedSna
     readCells(duck, textLiteral(path), [...new Set([...named, ...summarised])]),
   )
   const { verdict, results: judged } = judgeValidation(expectations, table, context)
-  const results = judged.map((each) => ({
+  const translate = (text: string) => inTheirWords(text, definition)
+  const results = judged.map(({ byColumn, ...each }) => ({
     ...each,
-    subject: inTheirWords(each.subject, definition),
-    message: inTheirWords(each.message, definition),
+    subject: translate(each.subject),
+    message: translate(each.message),
+    found: translate(each.found),
+    ...(byColumn && { byColumn: byColumn.map((one) => ({ ...one, column: translate(one.column) })) }),
   }))
   const columns = summarize(table, summarised)
   return { rows: table.rows, verdict, results, columns }

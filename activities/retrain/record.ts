@@ -277,9 +277,9 @@ async function auditEnd(
   })
 }
 
-/** The kind and the message without figures and names, which differ from retraining to retraining with the same cause. */
+/** The kind and the message without figures, names and examples, which differ from retraining to retraining with the same cause. */
 const causeText = ({ kind, message }: { kind: string; message: string }): string =>
-  `${kind}: ${message.replaceAll(/\b\w*\d[\w.:-]*/g, '#')}`
+  `${kind}: ${message.replaceAll(/`[^`]*`|\b\w*\d[\w.:-]*/g, '#')}`
 
 /** Raises an alert with the reason why a retraining produced no release. */
 export const alertRetraining =

@@ -7,9 +7,15 @@ import { digestOfJson } from '../../store/artifacts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { listEarlierRows } from '../../store/training/snapshots.ts'
-import { findValidation, insertValidation, type ValidationRecord } from '../../store/training/validations.ts'
+import {
+  findValidation,
+  insertValidation,
+  resultsOf,
+  type ValidationRecord,
+} from '../../store/training/validations.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
+import { failureSentences, withChampion } from '../../domain/validation/check-rows.ts'
 import { listKept } from '../features/kept-since.ts'
 import { memoryOfJobMb } from '../runtime/memory-limit.ts'
 import { runJob } from '../runtime/run-job.ts'
@@ -29,7 +35,7 @@ export interface ValidateInput {
 export interface ValidateResult {
   validationId: string
   verdict: ValidationVerdict
-  /** Why the batch is blocked, one sentence each. */
+  /** Why the batch is blocked: the first failed checks, one sentence each. */
   failures: string[]
 }
 
@@ -48,7 +54,8 @@ export const validate =
     const path = await artifacts.locate('snapshots', snapshotDigest)
     const earlierRows = await listEarlierRows(store, { model: name, except: snapshotDigest })
     const serving = await findChampion(store, name)
-    const champion = serving && (await getVersion(store, serving.version)).manifest
+    const version = serving && (await getVersion(store, serving.version))
+    const champion = version?.manifest
     const kept = await listKept(store, definition)
     const job: RowsJob = { kind: 'validate', definition, path, asOf, champion, earlierRows, leftOut, kept }
     const report = await runJob<JudgedSnapshot>({
@@ -59,22 +66,23 @@ export const validate =
       plainErrors: true,
       keptFor: digestOfJson(definition),
     })
+    const ofChampion = version && (await findValidation(store, version.lineage.validationId))
+    const results = withChampion(report.results, ofChampion === undefined ? [] : resultsOf(ofChampion))
     const { verdict } = report
     const stored = await insertValidation(store, {
       id: validationId,
       model: name,
       snapshotDigest,
       verdict,
-      report: { ...report },
+      report: { ...report, results },
     })
     const result = resultOf(stored)
     log.info({ model: name, snapshot: snapshotDigest, ...result }, 'validated')
     return result
   }
 
-function resultOf({ id, verdict, report }: ValidationRecord): ValidateResult {
-  const failures = (report as unknown as JudgedSnapshot).results
-    .filter(({ passed }) => !passed)
-    .map(({ check, subject, severity, message }) => `${check} of ${subject} (${severity}): ${message}`)
-  return { validationId: id, verdict, failures }
-}
+const resultOf = (stored: ValidationRecord): ValidateResult => ({
+  validationId: stored.id,
+  verdict: stored.verdict,
+  failures: failureSentences(resultsOf(stored)),
+})

@@ -2,19 +2,23 @@
 import type {
   BatchCell,
   Cells,
+  ColumnFinding,
   Expectation,
   ExpectationContext,
   ExpectationResult,
   BatchTable,
   KeptValues,
 } from './expectations.ts'
-import { isPresent, isWithin } from './row-expectations.ts'
+import { isPresent, isWithin, absentColumn } from './row-expectations.ts'
 import { quantiles } from '../statistics/quantiles.ts'
-import { groupedDigits } from '../figures.ts'
+import { counted, fourDigits, groupedDigits, percentText } from '../figures.ts'
 import { shown } from '../postgres-text.ts'
 
 type Range = { min?: number; max?: number }
-type Finding = Pick<ExpectationResult, 'passed' | 'observed' | 'message'> & { examples?: string[] }
+type Finding = Pick<
+  ExpectationResult,
+  'passed' | 'observed' | 'message' | 'found' | 'required' | 'byColumn' | 'failing'
+>
 
 /** The minimum earlier snapshots for a median. */
 const minRuns = 3
@@ -39,7 +43,8 @@ function findingOf(
   const onColumn = (judge: (cells: Cells) => Finding): Finding => {
     const name = 'column' in expectation ? expectation.column : ''
     const cells = table.columns[name]
-    return cells ? judge(cells) : { passed: false, observed: null, message: `there is no column ${name}` }
+    if (cells) return judge(cells)
+    return { passed: false, observed: null, message: `there is no column ${name}`, ...absentColumn }
   }
   switch (expectation.check) {
     case 'schema':
@@ -66,7 +71,7 @@ function findingOf(
         return range(`quantile ${expectation.q}`, value, expectation)
       })
     case 'share':
-      return onColumn((cells) => range('share', shareOf(cells), expectation))
+      return onColumn((cells) => judgeShare(expectation, cells))
     case 'every_class':
       return onColumn((cells) => judgeClasses(expectation.classes, expectation.min, cells))
     default:
@@ -75,13 +80,15 @@ function findingOf(
 }
 
 function judgeEmpty(cells: Cells): Finding {
+  const required = 'a value in some row'
+  const some = 'some rows have a value'
   for (const cell of cells)
-    if (isPresent(cell)) return { passed: true, observed: null, message: 'some rows have a value' }
+    if (isPresent(cell)) return { passed: true, observed: null, message: some, found: some, required }
   const message =
     cells.length === 0
       ? 'there are no rows'
       : `no row of ${groupedDigits(cells.length)} has a value: check the source of this feature`
-  return { passed: false, observed: null, message }
+  return { passed: false, observed: null, message, found: 'no row has a value', required }
 }
 
 function range(name: string, value: number | null, { min, max }: Range): Finding {
@@ -91,11 +98,15 @@ function range(name: string, value: number | null, { min, max }: Range): Finding
     max === undefined ? '' : `at most ${valueText(max)}`,
   ]
   const wanted = limits.filter((limit) => limit !== '').join(' and ')
-  if (value === null)
-    return { passed: false, observed: null, message: `${name}: undefined, ${wanted} is required` }
-  const required = wanted === '' ? '' : `, ${wanted} is required`
-  const message = `${name}: ${valueText(Number(value.toPrecision(6)))}${required}`
-  return { passed: isWithin(value, { min, max }), observed: value, message }
+  const required = wanted === '' ? 'any value' : wanted
+  if (value === null) {
+    const message = `${name}: undefined, ${wanted} is required`
+    return { passed: false, observed: null, message, found: `the ${name} is undefined`, required }
+  }
+  const text = valueText(Number(value.toPrecision(6)))
+  const message = `${name}: ${text}${wanted === '' ? '' : `, ${wanted} is required`}`
+  const found = valueText === groupedDigits ? `${text} ${name}` : `the ${name} is ${text}`
+  return { passed: isWithin(value, { min, max }), observed: value, message, found, required }
 }
 
 /** Only counts have their thousands apart: a mean may be a year. */
@@ -109,16 +120,34 @@ const kinds: Record<string, (cell: BatchCell) => boolean> = {
   flag: (cell) => typeof cell === 'boolean' || cell === 0 || cell === 1,
 }
 
+/** In percent, as shares are read. */
+function judgeShare({ min, max }: Range, cells: Cells): Finding {
+  const share = shareOf(cells)
+  const finding = range('share', share, { min, max })
+  const limits = [
+    ...(min === undefined ? [] : [`at least ${percentText(min)}`]),
+    ...(max === undefined ? [] : [`at most ${percentText(max)}`]),
+  ]
+  const found = share === null ? finding.found : `${percentText(share)} are true`
+  return { ...finding, found, required: limits.join(' and ') || finding.required }
+}
+
 function judgeSchema(columns: Record<string, string>, table: BatchTable): Finding {
-  const issues = Object.entries(columns).flatMap(([name, kind]) => {
+  const byColumn = Object.entries(columns).flatMap(([name, kind]): ColumnFinding[] => {
     const cells = table.columns[name]
-    if (cells === undefined) return [`${name} is missing`]
+    if (cells === undefined) return [{ column: name, found: 'missing', required: `a ${kind}` }]
     const strange = find(cells, (cell) => cell !== null && !kinds[kind]?.(cell))
-    return strange === undefined ? [] : [`${name} is not a ${kind}: ${shown(strange)}`]
+    if (strange === undefined) return []
+    return [{ column: name, found: `not a ${kind}: ${shown(strange)}`, required: `a ${kind}` }]
   })
   const count = Object.keys(columns).length
-  const message = issues.length === 0 ? `${count} columns are as declared` : issues.join('; ')
-  return { passed: issues.length === 0, observed: count - issues.length, message }
+  const found = `${count - byColumn.length} of ${count} columns are as declared`
+  const message =
+    byColumn.length === 0
+      ? `${count} columns are as declared`
+      : byColumn.map((each) => `${each.column} is ${each.found}`).join('; ')
+  const passed = byColumn.length === 0
+  return { passed, observed: count - byColumn.length, message, found, required: 'all', byColumn }
 }
 
 function judgeTypicalRowCount(
@@ -126,14 +155,17 @@ function judgeTypicalRowCount(
   rows: number,
   earlier: readonly number[],
 ): Finding {
-  const message = `${earlier.length} earlier snapshots are too few to compare with`
-  if (earlier.length < minRuns) return { passed: true, observed: null, message }
+  const few = `${earlier.length} earlier snapshots are too few to compare with`
+  const required = `at least ${minRatio} and at most ${maxRatio} of the median`
+  if (earlier.length < minRuns) return { passed: true, observed: null, message: few, found: few, required }
   const [median] = quantiles(earlier, [0.5])
   const ratio = median ? rows / median : null
   const finding = range('rows to the median of earlier snapshots', ratio, { min: minRatio, max: maxRatio })
   return {
     ...finding,
     message: `${finding.message} (${groupedDigits(rows)} to ${groupedDigits(median ?? 0)})`,
+    found: `${counted(rows, 'row')}, ${fourDigits(ratio)} of the median ${groupedDigits(median ?? 0)}`,
+    required,
   }
 }
 
@@ -141,25 +173,31 @@ function judgeAge(withinMs: number, table: BatchTable, { asOfMs, eventAt }: Expe
   const times = eventAt === undefined ? [] : numbersOf(table.columns[eventAt] ?? [])
   let newest = -Infinity
   for (const time of times) newest = Math.max(newest, time)
-  if (newest === -Infinity) return { passed: false, observed: null, message: 'no row has a time' }
   const hours = (ms: number) => Number((ms / 3_600_000).toFixed(2))
-  const message = `the newest row is ${hours(asOfMs - newest)} h old, at most ${hours(withinMs)} h is required`
-  return { passed: asOfMs - newest <= withinMs, observed: asOfMs - newest, message }
+  const required = `at most ${hours(withinMs)} h`
+  const timeless = 'no row has a time'
+  if (newest === -Infinity)
+    return { passed: false, observed: null, message: timeless, found: timeless, required }
+  const found = `the newest row is ${hours(asOfMs - newest)} h old`
+  const message = `${found}, ${required} is required`
+  return { passed: asOfMs - newest <= withinMs, observed: asOfMs - newest, message, found, required }
 }
 
 function judgeKept(
   { view, keepMs, sinceMs }: KeptValues,
   table: BatchTable,
   { eventAt = '' }: ExpectationContext,
-): Finding & { failing: number } {
+): Finding {
   let older = 0
   for (const time of numbersOf(table.columns[eventAt] ?? [])) if (time < sinceMs) older++
   const kept = `those of the feature view ${view} from ${new Date(sinceMs).toISOString().slice(0, 16)}Z on (keep: ${Number((keepMs / 86_400_000).toFixed(2))} d)`
-  const message =
+  const found =
     older === 0
       ? `no row is older than the values kept: ${kept}`
-      : `${groupedDigits(older)} of ${groupedDigits(table.rows)} rows are older than the values kept, ${kept}, and look up nothing: raise keep, and rename the view so that it reads its source again`
-  return { passed: older === 0, observed: older, failing: older, message }
+      : `${groupedDigits(older)} of ${groupedDigits(table.rows)} rows are older than the values kept, ${kept}, and look up nothing`
+  const remedy = ': raise keep, and rename the view so that it reads its source again'
+  const message = older === 0 ? found : `${found}${remedy}`
+  return { passed: older === 0, observed: older, failing: older, message, found, required: 'none older' }
 }
 
 function judgeClasses(classes: readonly (string | number)[], min: number, cells: Cells): Finding {
@@ -172,8 +210,10 @@ function judgeClasses(classes: readonly (string | number)[], min: number, cells:
   const listed = [...counts]
     .map(([name, count]) => `${String(name)}: ${count.toLocaleString('en-US')}`)
     .join(', ')
-  const message = `rows of each class: ${listed}; at least ${min} is required`
-  return { passed: minRows >= min, observed: minRows, message }
+  const found = `rows of each class: ${listed}`
+  const required = `at least ${min}`
+  const message = `${found}; ${required} is required`
+  return { passed: minRows >= min, observed: minRows, message, found, required: `${required} of each` }
 }
 
 function find(cells: Cells, holds: (cell: BatchCell) => boolean): BatchCell | undefined {

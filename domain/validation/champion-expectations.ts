@@ -14,6 +14,7 @@ import type {
 import { findBrokenPeriod } from './periods.ts'
 import type { Manifest } from '../model/manifest.ts'
 import type { Profile } from '../model/reference-profile.ts'
+import { absentColumn } from './row-expectations.ts'
 import { fourDigits } from '../figures.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 
@@ -59,20 +60,22 @@ export function judgeAsTrained(
   const cells = table.columns[column]
   if (cells === undefined) {
     const message = `there is no column ${column}`
-    return { check, subject: column, severity, passed: false, observed: null, message }
+    return { check, subject: column, severity, passed: false, observed: null, message, ...absentColumn }
   }
-  const { observed, issue } = judgeCells(cells, reference)
+  const { observed, issue, ...words } = judgeCells(cells, reference)
   const times = eventAt === undefined ? undefined : table.columns[eventAt]
   const period = times && findBrokenPeriod(cells, times, reference)
   // A change that may be real must not hide a certain error.
   if (period !== undefined && !(period.maybeReal && issue !== undefined)) {
     const { fromMs, toMs, maybeReal } = period
     const message = `from ${isoMinute(fromMs)} to ${isoMinute(toMs)}: ${period.issue}`
-    const found = { check, subject: column, passed: false, observed, message, period: { fromMs, toMs } }
-    return { ...found, severity: maybeReal ? 'warn' : severity }
+    const result = { check, subject: column, passed: false, observed, message, period: { fromMs, toMs } }
+    const { required } = period
+    return { ...result, severity: maybeReal ? 'warn' : severity, found: message, required }
   }
   const message = issue ?? 'as in the rows that the champion was trained on'
-  return { check, subject: column, severity, passed: issue === undefined, observed, message }
+  const passed = issue === undefined
+  return { check, subject: column, severity, passed, observed, message, found: message, ...words }
 }
 
 const isoMinute = (ms: number): string => `${new Date(ms).toISOString().slice(0, 16)}Z`
@@ -87,6 +90,10 @@ interface Found {
   observed: number | null
   /** The issue with its figures; absent without one. */
   issue?: string
+  /** The following as in `ExpectationResult`; `found` is absent where the issue says no more. */
+  found?: string
+  required: string
+  champion?: string
 }
 
 const percent = (share: number): string => `${Number((100 * share).toFixed(1))} %`
@@ -100,6 +107,9 @@ function judgeMissing(cells: Cells, { counts }: Profile): Found | undefined {
   if (now <= missingNow || before >= missingBefore) return undefined
   return {
     observed: now,
+    found: `${percent(now)} are null`,
+    required: `at most ${percent(missingNow)}`,
+    champion: percent(before),
     issue: `missing in ${percent(now)} of the rows, in ${percent(before)} of those that the champion was trained on`,
   }
 }
@@ -110,16 +120,21 @@ function judgeSpread(cells: Cells, edges: readonly number[]): Found {
   for (const cell of cells) if (typeof cell === 'number' && Number.isFinite(cell)) values.push(cell)
   const [low, high] = quantiles(values, [0.1, 0.9])
   const before = (edges.at(-1) ?? 0) - (edges[0] ?? 0)
-  if (typeof low !== 'number' || typeof high !== 'number' || !(before > 0)) return { observed: null }
+  const champion = `${fourDigits(edges[0] ?? 0)} to ${fourDigits(edges.at(-1) ?? 0)}`
+  const words = { required: `the champion's range within a factor of ${maxSpread}`, champion }
+  if (typeof low !== 'number' || typeof high !== 'number' || !(before > 0))
+    return { observed: null, ...words }
   const ratio = (high - low) / before
-  if (ratio <= maxSpread && ratio >= 1 / maxSpread) return { observed: ratio }
-  const spans = `from ${fourDigits(low)} to ${fourDigits(high)}, where the champion met ${fourDigits(edges[0] ?? 0)} to ${fourDigits(edges.at(-1) ?? 0)}`
-  return { observed: ratio, issue: `eight tenths of the rows lie ${spans}: another unit, or another column` }
+  if (ratio <= maxSpread && ratio >= 1 / maxSpread) return { observed: ratio, ...words }
+  const found = `eight tenths of the rows lie from ${fourDigits(low)} to ${fourDigits(high)}`
+  const issue = `${found}, where the champion met ${champion}: another unit, or another column`
+  return { observed: ratio, issue, found, ...words }
 }
 
 function judgeUnseen(cells: Cells, { categories, rare }: Extract<Profile, { kind: 'category' }>): Found {
   // The profile does not list all values, so unknown ones cannot be determined.
-  if (rare === null) return { observed: null }
+  const required = `at most ${percent(maxUnseenShare)}`
+  if (rare === null) return { observed: null, required }
   const known = new Set<BatchCell>([...categories, ...rare])
   let [present, strange] = [0, 0]
   for (const cell of cells) {
@@ -128,7 +143,7 @@ function judgeUnseen(cells: Cells, { categories, rare }: Extract<Profile, { kind
     if (!known.has(cell)) strange++
   }
   const unseen = strange / Math.max(1, present)
-  if (unseen <= maxUnseenShare) return { observed: unseen }
-  const issue = `${percent(unseen)} of the rows have a value that the champion has never seen, at most ${percent(maxUnseenShare)} is accepted`
-  return { observed: unseen, issue }
+  if (unseen <= maxUnseenShare) return { observed: unseen, required }
+  const found = `${percent(unseen)} of the rows have a value that the champion has never seen`
+  return { observed: unseen, issue: `${found}, ${required} is accepted`, found, required }
 }

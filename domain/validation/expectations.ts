@@ -132,6 +132,14 @@ export interface ExpectationResult {
   passed: boolean
   /** One sentence with the figures. */
   message: string
+  /** The observed value in words: `31 % are null`. */
+  found: string
+  /** The limits in words: `at most 5 %`. */
+  required: string
+  /** The value of the champion's rows in words; absent without a champion, and where its rows have none. */
+  champion?: string
+  /** The columns that do not comply, for checks of several columns. */
+  byColumn?: ColumnFinding[]
   /** The observed value; null when undefined. */
   observed: number | string | null
   /** The number of rows that did not comply, for checks of single rows. */
@@ -141,6 +149,17 @@ export interface ExpectationResult {
   examples?: string[]
   /** The period whose rows did not comply, when the others did. */
   period?: { fromMs: number; toMs: number }
+}
+
+export interface ColumnFinding {
+  column: string
+  found: string
+  /** Absent when those of the expectation apply. */
+  required?: string
+  champion?: string
+  /** The rows that did not comply, and their share of all rows. */
+  failing?: number
+  share?: number
 }
 
 /**

@@ -112,7 +112,8 @@ export function judgeFlood(expectation: Expectation): ExpectationResult | undefi
   const { column: subject, parts, rows, leftOut } = flood
   const period = { fromMs: parts[0]!.fromMs, toMs: parts.at(-1)!.toMs }
   const found = { check, subject, severity, passed: false, observed: rows, failing: leftOut, period }
-  return { ...found, message: floodSentence(flood) }
+  const message = floodSentence(flood)
+  return { ...found, message, found: message, required: 'no value that floods some periods' }
 }
 
 /** Rows stay by the last digits of their keys, because the first ones choose the rows of a sample. */

@@ -35,7 +35,7 @@ export function judgeLeftOut(expectation: Expectation): ExpectationResult | unde
     leftOut.noEventTime > 0 || leftOut.noKnownTime === 0 ? snapshotColumns.eventAt : snapshotColumns.knownAt
   const remedy = timeless === 0 ? '' : ': fill in the times of these rows, or remove the rows'
   const listed = leftOutText(leftOut).slice(2)
-  const message =
-    listed === '' ? `none of ${groupedDigits(leftOut.rows)} rows is left out` : `${listed}${remedy}`
-  return { check, subject, severity, passed: timeless === 0, observed: timeless, failing: timeless, message }
+  const found = listed === '' ? `none of ${groupedDigits(leftOut.rows)} rows is left out` : listed
+  const judged = { check, subject, severity, passed: timeless === 0, observed: timeless, failing: timeless }
+  return { ...judged, message: `${found}${remedy}`, found, required: 'none without a time' }
 }

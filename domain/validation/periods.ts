@@ -13,6 +13,8 @@ export interface BrokenPeriod {
   toMs: number
   /** What is wrong in it, with its figures. */
   issue: string
+  /** See `ExpectationResult`. */
+  required: string
   /** The rows may be real, such as those of a campaign. */
   maybeReal?: true
 }
@@ -64,13 +66,15 @@ export function findBrokenPeriod(cells: Cells, times: Cells, reference: Profile)
   const wasFull = missingShareOf(reference) < missingBefore
   const issues = columns.map((column) => {
     const missing = shareOf(column, (cell) => cell === null)
-    return wasFull && missing > brokenShare ? `missing in ${percent(missing)} of the rows` : issueOf(column)
+    return wasFull && missing > brokenShare
+      ? { issue: `missing in ${percent(missing)} of the rows`, required: `at most ${percent(brokenShare)}` }
+      : issueOf(column)
   })
   for (let from = 0; from < parts.length; from++) {
     let to = from
     while (to < parts.length && issues[to] !== undefined) to++
     if (to - from >= periodsInARow && to - from < parts.length)
-      return { fromMs: parts[from]!.fromMs, toMs: parts[to - 1]!.toMs, issue: issues[from]! }
+      return { fromMs: parts[from]!.fromMs, toMs: parts[to - 1]!.toMs, ...issues[from]! }
     from = to
   }
   const [flooded] = reference.kind === 'category' ? findFloodedRuns(columns.map(countTexts)) : []
@@ -80,11 +84,12 @@ export function findBrokenPeriod(cells: Cells, times: Cells, reference: Profile)
     fromMs: parts[from]!.fromMs,
     toMs: parts[to - 1]!.toMs,
     issue: floodText(flooded),
+    required: 'no value that floods some periods',
     maybeReal: true,
   }
 }
 
-type IssueOf = (column: readonly BatchCell[]) => string | undefined
+type IssueOf = (column: readonly BatchCell[]) => Pick<BrokenPeriod, 'issue' | 'required'> | undefined
 
 /** The range from the 10th to the 90th percentile, beside the champion's and that of the other periods. */
 function numberIssues(columns: readonly (readonly BatchCell[])[], edges: readonly number[]): IssueOf {
@@ -108,9 +113,11 @@ function numberIssues(columns: readonly (readonly BatchCell[])[], edges: readonl
     const isFrozen = (usual ?? 0) > 0 && spread < (usual ?? 0) / maxSpread
     if (!isWide && !isFrozen) return undefined
     const lies = `eight tenths of the rows lie from ${fourDigits(range.low)} to ${fourDigits(range.high)}`
-    return isWide
+    const issue = isWide
       ? `${lies}, where the champion met ${fourDigits(edges[0] ?? 0)} to ${fourDigits(edges.at(-1) ?? 0)}: another unit`
       : `${lies}, in most periods over a range of ${fourDigits(usual ?? 0)}: a frozen value`
+    const limit = isWide ? `at most ${maxSpread} times the champion's range` : `1/${maxSpread} of that range`
+    return { issue, required: limit }
   }
 }
 
@@ -123,7 +130,10 @@ function textIssues({ categories, rare }: Extract<Profile, { kind: 'category' }>
     const share = strange.length / Math.max(1, column.length)
     const texts = new Set(strange).size
     return share > brokenShare && texts >= minNewTexts
-      ? `${percent(share)} of the rows have one of ${texts} values that the champion has never seen`
+      ? {
+          issue: `${percent(share)} of the rows have one of ${texts} values that the champion has never seen`,
+          required: `at most ${percent(brokenShare)}`,
+        }
       : undefined
   }
 }

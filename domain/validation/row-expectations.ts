@@ -1,6 +1,6 @@
 /** Judges expectations of single rows against `mostly`. Missing values are left to `complete`; a column without values fails. */
 import type { BatchCell, Cells, Check, Expectation, ExpectationResult, BatchTable } from './expectations.ts'
-import { counted, groupedDigits } from '../figures.ts'
+import { counted, groupedDigits, percentText } from '../figures.ts'
 import { shown } from '../postgres-text.ts'
 
 type Complies = (row: number) => boolean | 'skip'
@@ -9,7 +9,12 @@ type RowCheck = Extract<
   'unique' | 'complete' | 'complete_when' | 'finite' | 'in_set' | 'between' | 'length' | 'matches' | 'ordered'
 >
 
+/** No control characters, of which Postgres cannot keep NUL, and no sign of a text that was read in the wrong encoding. */
+export const readablePattern = '^[^\\u0000-\\u0008\\u000E-\\u001F\\uFFFD]*$'
+
 const maxExamples = 5
+/** A smaller share says less than its number of rows. */
+const minShownShare = 0.001
 
 /**
  * The columns a check looks at, and how one row is tested, or each of its cells by itself; undefined for checks of another
@@ -104,7 +109,14 @@ export function judgeRows(expectation: Expectation, table: BatchTable): Expectat
   }
   const absent = columns.filter((name) => table.columns[name] === undefined)
   if (absent.length > 0)
-    return { ...result, passed: false, observed: null, message: `there is no column ${absent.join(', ')}` }
+    return {
+      ...result,
+      passed: false,
+      observed: null,
+      message: `there is no column ${absent.join(', ')}`,
+      ...absentColumn,
+      byColumn: absent.map((column) => ({ column, found: absentColumn.found })),
+    }
   let tested = 0
   let failing = 0
   const examples: string[] = []
@@ -125,8 +137,14 @@ export function judgeRows(expectation: Expectation, table: BatchTable): Expectat
   }
   if (tested === 0) {
     const passed = expectation.check === 'complete_when'
-    return { ...result, passed, observed: null, message: 'no row has a value to test' }
+    const message = 'no row has a value to test'
+    return { ...result, passed, observed: null, message, found: message, required: 'a value in some row' }
   }
+  const breach = breachOf(expectation)
+  const breaches = (rows: number) =>
+    rows === 0 || rows / tested >= minShownShare
+      ? `${percentText(rows / tested)} ${breach}`
+      : `${groupedDigits(rows)} of ${groupedDigits(tested)} rows ${breach}`
   const share = (tested - failing) / tested
   const passed = share >= result.mostly
   return {
@@ -134,18 +152,60 @@ export function judgeRows(expectation: Expectation, table: BatchTable): Expectat
     passed,
     observed: share,
     failing,
+    found: breaches(failing),
+    required: result.mostly === 1 ? 'none' : `at most ${percentText(Number((1 - result.mostly).toFixed(6)))}`,
+    ...(culprits.size > 0 && {
+      byColumn: [...culprits].map(([name, rows]) => ({
+        column: name,
+        found: breaches(rows),
+        failing: rows,
+        share: rows / tested,
+      })),
+    }),
     ...(examples.length > 0 && { examples }),
     message: `${groupedDigits(tested - failing)} of ${groupedDigits(tested)} rows comply: ${percent(share)} ${passed ? '≥' : '<'} ${percent(result.mostly)}${listed(culprits)}${passed ? '' : advice(expectation, examples)}`,
   }
 }
 
+/** Words what is wrong with a row that does not comply, as the end of `12 % …`. */
+function breachOf(expectation: Expectation): string {
+  switch (expectation.check) {
+    case 'unique':
+      return 'are repeated'
+    case 'complete':
+      return 'are null'
+    case 'complete_when':
+      return `are null where ${expectation.when} is ${expectation.is}`
+    case 'finite':
+      return 'are not finite'
+    case 'in_set':
+      return `are not one of ${firstOf(expectation.values)}`
+    case 'between':
+      return `are ${outside(expectation, 'below', 'above')}`
+    case 'length':
+      return `are ${outside(expectation, 'shorter than', 'longer than')} characters`
+    case 'matches':
+      if (expectation.pattern === readablePattern) return 'have unreadable characters'
+      return `do not match /${expectation.pattern}/${expectation.flags ?? 'u'}`
+    case 'ordered':
+      return `have ${expectation.low} above ${expectation.high}`
+    default:
+      return 'do not comply'
+  }
+}
+
+const outside = ({ min, max }: { min?: number; max?: number }, below: string, above: string): string =>
+  [...(min === undefined ? [] : [`${below} ${min}`]), ...(max === undefined ? [] : [`${above} ${max}`])].join(
+    ' or ',
+  )
+
+const firstOf = (values: readonly (string | number)[]): string =>
+  `${values.slice(0, 10).join(', ')}${values.length > 10 ? ', …' : ''}`
+
 /** The first value that does not comply, and what is accepted instead. */
 function advice(expectation: Expectation, [example]: readonly string[]): string {
-  if (expectation.check === 'in_set') {
-    const values = expectation.values.slice(0, 10).join(', ')
-    const more = expectation.values.length > 10 ? ', …' : ''
-    return `, such as \`${example}\`: write one of ${values}${more}`
-  }
+  if (expectation.check === 'in_set')
+    return `, such as \`${example}\`: write one of ${firstOf(expectation.values)}`
   if (['between', 'length', 'matches', 'ordered'].includes(expectation.check))
     return `, such as \`${example}\``
   return ''
@@ -156,6 +216,9 @@ const listed = (culprits: ReadonlyMap<string, number>): string =>
   culprits.size === 0
     ? ''
     : ` (${[...culprits].map(([name, rows]) => `${name}: ${counted(rows, 'row')}`).join(', ')})`
+
+/** The words of a result without its column. */
+export const absentColumn = { found: 'the column is missing', required: 'a column of this name' }
 
 const percent = (share: number): string => `${Number((share * 100).toFixed(3))} %`
 export const isPresent = (cell: BatchCell | undefined): cell is Exclude<BatchCell, null> =>

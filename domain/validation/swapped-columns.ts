@@ -27,17 +27,20 @@ export function judgeSwapped(expectation: Expectation, table: BatchTable): Expec
       )
       .map((other) => `${one.name} and ${other.name}`),
   )
-  const message =
+  const found =
     swapped.length === 0
       ? 'no two columns have changed places'
-      : `${swapped.join(', ')}: each has the values that the champion was trained on in the other: correct the order of the columns, or of their names`
+      : `${swapped.join(', ')}: each has the values that the champion was trained on in the other`
+  const remedy = swapped.length === 0 ? '' : ': correct the order of the columns, or of their names'
   return {
     check,
     subject: 'batch',
     severity,
     passed: swapped.length === 0,
     observed: swapped.length,
-    message,
+    message: `${found}${remedy}`,
+    found,
+    required: 'each column with its own values',
   }
 }
 

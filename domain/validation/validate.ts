@@ -4,7 +4,7 @@ import { judgeBatch } from './batch-expectations.ts'
 import { judgeFlood } from './floods.ts'
 import { judgeLeftOut } from './left-out.ts'
 import { judgeAsTrained } from './champion-expectations.ts'
-import { judgeRows } from './row-expectations.ts'
+import { judgeRows, readablePattern } from './row-expectations.ts'
 import { judgeSwapped } from './swapped-columns.ts'
 import {
   verdictOf,
@@ -44,8 +44,6 @@ export function impliedExpectations({ features, label, weights }: ModelDefinitio
 const mostlyInRange = 0.9
 /** In characters. */
 const maxCategoryLength = 1_000
-/** No control characters, of which Postgres cannot keep NUL, and no sign of a text that was read in the wrong encoding. */
-const readable = '^[^\\u0000-\\u0008\\u000E-\\u001F\\uFFFD]*$'
 
 function impliedByFeature(column: string, feature: Feature): Expectation[] {
   const severity = 'block'
@@ -59,7 +57,7 @@ function impliedByFeature(column: string, feature: Feature): Expectation[] {
   if (feature.values !== undefined) return [{ check: 'in_set', column, values: feature.values, severity }]
   return [
     { check: 'length', column, max: maxCategoryLength, severity },
-    { check: 'matches', column, pattern: readable, severity },
+    { check: 'matches', column, pattern: readablePattern, severity },
     // Further values are encoded as "other".
     { check: 'distinct', column, max: maxVocabulary, severity: 'warn' },
   ]
@@ -119,4 +117,6 @@ const unknown = ({ check, severity }: Expectation): ExpectationResult => ({
   passed: false,
   observed: null,
   message: `this build does not know the check ${check}`,
+  found: 'this build does not know the check',
+  required: 'a newer build',
 })

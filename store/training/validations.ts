@@ -1,6 +1,6 @@
 /** Stores the report of every validation, passed or failed. */
 import sql from 'sql-template-tag'
-import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
+import type { ExpectationResult, ValidationVerdict } from '../../domain/validation/expectations.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
@@ -22,6 +22,12 @@ export async function insertValidation(
     values (${each.id}, ${each.model}, ${each.snapshotDigest}, ${each.verdict}, ${JSON.stringify(each.report)})
     on conflict (id) do nothing`)
   return (await findValidation(database, each.id))!
+}
+
+/** The results of the expectations in a stored report. */
+export function resultsOf({ report }: Pick<ValidationRecord, 'report'>): ExpectationResult[] {
+  const { results } = report
+  return Array.isArray(results) ? (results as ExpectationResult[]) : []
 }
 
 export const findValidation = (database: Database, id: string) =>

@@ -1,5 +1,6 @@
 /** Reads the stored report of a validation. */
 import type { ColumnSummary, ExpectationResult } from '../../../domain/validation/expectations.ts'
+import { resultsOf } from '../../../store/training/validations.ts'
 import { snapshotColumns } from '../../../domain/model-definition.ts'
 import type { StoredValidation } from '../../../store/dashboard/data-lists.ts'
 
@@ -8,9 +9,9 @@ export interface ValidationReport {
   columns: ColumnSummary[]
 }
 
-export function reportOf({ report }: StoredValidation): ValidationReport {
-  const list = <T>(value: unknown): T[] => (Array.isArray(value) ? (value as T[]) : [])
-  return { results: list(report['results']), columns: list(report['columns']) }
+export function reportOf(stored: StoredValidation): ValidationReport {
+  const { columns } = stored.report
+  return { results: resultsOf(stored), columns: Array.isArray(columns) ? (columns as ColumnSummary[]) : [] }
 }
 
 /** The maximum number of results and columns that a page shows. */

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { kindsIn } from '../../../activities/data/source-views.ts'
 import { digestOfSource } from '../../../activities/data/source-digest.ts'
+import { checkRows, checkSentence } from '../../../domain/validation/check-rows.ts'
 import { judgeSnapshot } from '../../../activities/retrain/judge-snapshot.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
@@ -80,10 +81,7 @@ async function answerTo(each: BadFile): Promise<string> {
   const path = await artifacts.locate('snapshots', taken.digest)
   const { leftOut } = taken
   const { results } = await judgeSnapshot({ definition, path, asOf, leftOut, earlierRows: [] })
-  return results
-    .filter(({ passed }) => !passed)
-    .map(({ check, subject, severity, message }) => `${check} of ${subject} (${severity}): ${message}`)
-    .join('; ')
+  return checkRows(results).map(checkSentence).join('; ')
 }
 
 const documentation = (): string =>
@@ -91,6 +89,7 @@ const documentation = (): string =>
 
 A retraining never trains on rows that do not match the declarations of the model file; it fails and changes nothing in production. Its error message names the
 file, the line, the column and the value, and what to write instead. \`tenure retrain <model> --watch\`, the page of the retraining and the alert show the message.
+Rows that can be read and fail validation are quarantined: each failed check names the column, the observed value, the limit, and the value of the champion's rows.
 
 ## How a file is read
 

@@ -267,14 +267,12 @@ export const badFiles: BadFile[] = [
   {
     title: 'NaN',
     bytes: value('size', 'NaN'),
-    answer:
-      'complete of size, colour, plot, blooms (block): 39 of 40 rows comply: 97.5 % < 100 % (size: 1 row); finite of size (block): 39 of 40 rows comply: 97.5 % < 100 %',
+    answer: 'size: 2.5 % are null, none allowed; size: 2.5 % are not finite, such as `NaN`, none allowed',
   },
   {
     title: 'a missing number',
     bytes: value('size', ''),
-    answer:
-      'complete of size, colour, plot, blooms (block): 39 of 40 rows comply: 97.5 % < 100 % (size: 1 row)',
+    answer: 'size: 2.5 % are null, none allowed',
   },
   {
     title: 'the day first',
@@ -339,13 +337,12 @@ export const badFiles: BadFile[] = [
     title: 'times known, but empty',
     bytes: line(7, (row) => row.replace('2026-02-01T10:00:00Z', '')),
     answer:
-      'left_out of known (warn): left out of 40 rows: 1 with a label but without the time at which it became known: fill in the times of these rows, or remove the rows',
+      'known: left out of 40 rows: 1 with a label but without the time at which it became known, none without a time allowed',
   },
   {
     title: 'times of events, but empty',
     bytes: value('at', ''),
-    answer:
-      'left_out of at (warn): left out of 40 rows: 1 without the time of the event: fill in the times of these rows, or remove the rows',
+    answer: 'at: left out of 40 rows: 1 without the time of the event, none without a time allowed',
   },
   {
     title: 'the label 2',
@@ -362,20 +359,17 @@ export const badFiles: BadFile[] = [
   {
     title: 'a missing label',
     bytes: value('blooms', ''),
-    answer:
-      'complete of size, colour, plot, blooms (block): 39 of 40 rows comply: 97.5 % < 100 % (blooms: 1 row)',
+    answer: 'blooms: 2.5 % are null, none allowed',
   },
   {
     title: 'a category that is not declared',
     bytes: value('colour', 'purple'),
-    answer:
-      'in_set of colour (block): 39 of 40 rows comply: 97.5 % < 100 %, such as `purple`: write one of red, white',
+    answer: 'colour: 2.5 % are not one of red, white, such as `purple`, none allowed',
   },
   {
     title: 'a category in upper case',
     bytes: value('colour', 'RED'),
-    answer:
-      'in_set of colour (block): 39 of 40 rows comply: 97.5 % < 100 %, such as `RED`: write one of red, white',
+    answer: 'colour: 2.5 % are not one of red, white, such as `RED`, none allowed',
   },
   {
     title: 'a short row',
@@ -428,7 +422,7 @@ export const badFiles: BadFile[] = [
   {
     title: 'NUL in a text',
     bytes: value('plot', 'no\0rth'),
-    answer: 'matches of plot (block): 39 of 40 rows comply: 97.5 % < 100 %, such as `no\\u0000rth`',
+    answer: 'plot: 2.5 % have unreadable characters, such as `no\\u0000rth`, none allowed',
   },
   {
     title: 'a column that the SQL renames',

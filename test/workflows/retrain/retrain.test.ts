@@ -242,7 +242,7 @@ describe('a retraining', () => {
     await pipeline.store.query(sql`update roses set colour = 'red' where colour = 'blue'`)
     expect(bad).toMatchObject({
       outcome: 'quarantined',
-      message: expect.stringContaining('in_set of colour') as unknown,
+      message: expect.stringContaining('the data failed validation: colour: ') as unknown,
     })
     const validation = await findValidation(pipeline.store, `val_${runOf(bad)}`)
     expect(validation).toMatchObject({ verdict: 'block', snapshotDigest: bad.snapshotDigest })
