@@ -27,12 +27,19 @@ export function runbookOf({ publicUrl, runbooks }: Addresses, kind: string): str
   return `${publicUrl}/runbooks/${page.replace(/\.md$/, '')}`
 }
 
-export function linkOf({ publicUrl }: Addresses, { id, evidence }: Alert): string | undefined {
+export function linkOf({ publicUrl }: Addresses, alert: Alert): string | undefined {
   if (publicUrl === undefined) return undefined
-  const release = evidence?.['release']
-  return typeof release === 'string'
-    ? `${publicUrl}/releases/${encodeURIComponent(release)}`
-    : `${publicUrl}/alerts#a${id}`
+  const { kind, id } = pageOf(alert)
+  return kind === 'alert' ? `${publicUrl}/alerts#a${id}` : `${publicUrl}/${kind}s/${encodeURIComponent(id)}`
+}
+
+/** The page that shows most about an alert: its release, its retraining, or its own entry. */
+function pageOf({ id, evidence = {} }: Pick<Alert, 'id' | 'evidence'>): { kind: string; id: string } {
+  const { release, retrainingId } = evidence
+  if (typeof release === 'string') return { kind: 'release', id: release }
+  return typeof retrainingId === 'string'
+    ? { kind: 'retraining', id: retrainingId }
+    : { kind: 'alert', id: String(id) }
 }
 
 /** Returns the request of a release; for other alerts, the severity, the model with its version, and what has happened. */
@@ -72,7 +79,6 @@ export function alertParts(message: Message): MessageParts {
   const { about, alert, link, runbook } = message
   const until = alert.evidence?.['until']
   const isOpen = about !== 'resolved' && typeof until === 'string'
-  const hasRelease = typeof alert.evidence?.['release'] === 'string'
   return {
     title: titleOf(message),
     body: about === 'resolved' ? endOf(alert) : [alert.message, ...guidanceOf(alert)],
@@ -84,7 +90,7 @@ export function alertParts(message: Message): MessageParts {
         : []),
     ].join(', '),
     links: [
-      ...(link === undefined ? [] : [{ text: hasRelease ? 'Open release' : 'Open alert', url: link }]),
+      ...(link === undefined ? [] : [{ text: `Open ${pageOf(alert).kind}`, url: link }]),
       { text: 'Runbook', url: runbook },
     ],
   }

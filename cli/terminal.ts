@@ -122,7 +122,7 @@ function cut(line: string, columns: number): string {
 }
 
 /** Breaks a line that is too wide between its words, so that a command at its end stays whole; a broken line loses its colours. */
-function wrapped(line: string, columns: number): string[] {
+export function wrapped(line: string, columns: number): string[] {
   const plain = stripVTControlCharacters(line)
   if (plain.length <= columns) return [line]
   const indent = `${/^\s*/.exec(plain)![0]}  `

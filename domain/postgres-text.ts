@@ -14,7 +14,7 @@ const maxShownLength = 100
 const invisible = /[\u0000-\u001F\u007F]|\p{Surrogate}/gu
 
 /** A value as storable, readable text: truncated, with escapes for invisible characters. */
-export function shown(value: unknown, maxLength = maxShownLength): string {
+export function shown(value: unknown, { maxLength = maxShownLength } = {}): string {
   // Redacted before it is cut: of a secret that is cut, no pattern knows the rest.
   const text = redacted(String(value))
   const cut = text.length > maxLength ? `${text.slice(0, maxLength)}… (${text.length} characters)` : text

@@ -1,5 +1,6 @@
 /** Declares the fields of the API's responses that the command line reads. */
 import type { BehaviourRow } from '../../domain/behaviour/behaviour-test.ts'
+import type { CheckRow } from '../../domain/validation/check-rows.ts'
 import type { GateReport } from '../../domain/evaluation/gate.ts'
 import type { ReportedConcerns } from '../../domain/evaluation/reasons.ts'
 import type { GateMetricRow } from '../../domain/evaluation/metric-table.ts'
@@ -136,6 +137,8 @@ export interface RecordedAnswer {
 export interface RetrainingAnswer {
   id: string
   model?: string
+  requested_by?: string
+  started_at?: string
   stage?: string
   outcome?: string
   message?: string
@@ -148,6 +151,19 @@ export interface RetrainingAnswer {
   waiting?: string
   training_id?: string
   evaluation_id?: string
+  /** Present once the rows are validated. */
+  validation?: ValidationAnswer
+}
+
+export interface ValidationAnswer {
+  snapshot_digest: string
+  verdict: string
+  expectations: number
+  failed: number
+  checks: CheckRow[]
+  /** For quarantined rows: the path of the runbook, and what to do. */
+  runbook?: string
+  next?: string
 }
 
 export interface TrainingAnswer {

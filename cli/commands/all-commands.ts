@@ -27,6 +27,7 @@ import { commandsGroup } from './deferred.ts'
 import { releasesGroup } from './lifecycle/releases.ts'
 import { resetCommand } from './admin/reset.ts'
 import { retrainCommand } from './lifecycle/retrain.ts'
+import { retrainingsGroup } from './lifecycle/retrainings.ts'
 import { upgradeCommand } from './project/upgrade.ts'
 import { setupCommand } from './project/setup.ts'
 import { simulateCommand } from './lifecycle/simulate.ts'
@@ -53,6 +54,7 @@ const sections: Readonly<Record<string, readonly (CommandSpec | CommandGroup)[]>
   Release: [releasesGroup, ...releaseCommands, signalCommand, commandsGroup, policyGroup, simulateCommand],
   Train: [
     retrainCommand,
+    retrainingsGroup,
     tryCommand,
     sweepCommand,
     triggersGroup,

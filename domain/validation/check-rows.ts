@@ -1,5 +1,5 @@
 /** Turns the results of a validation into rows, in which a reader finds what is wrong, where, and by how much. */
-import { percentText } from '../figures.ts'
+import { counted, percentText } from '../figures.ts'
 import type { ColumnFinding, ExpectationResult } from './expectations.ts'
 
 /** An expectation that is not met, for one column where it names several. */
@@ -38,7 +38,8 @@ export function checkRows(results: readonly ExpectationResult[]): CheckRow[] {
 }
 
 function rowsOf(result: ExpectationResult): CheckRow[] {
-  const { check, subject, found, required, champion, failing, examples, byColumn = [] } = result
+  const { check, subject, found, required, champion, failing, byColumn = [] } = result
+  const examples = result.examples && [...new Set(result.examples)]
   const severity = result.severity === 'block' ? ('failed' as const) : ('warning' as const)
   if (byColumn.length === 0) {
     const column = ofAllRows.has(check) ? undefined : subject
@@ -54,6 +55,10 @@ function rowsOf(result: ExpectationResult): CheckRow[] {
     failing: each.failing,
   }))
 }
+
+/** How many expectations of a quarantined batch are not met: `the data failed 2 of 28 checks`. */
+export const failedText = ({ failed, expectations }: { failed: number; expectations: number }): string =>
+  `the data failed ${failed} of ${counted(expectations, 'check')}`
 
 /** A row as a sentence: `size: 31 % are null, at most 5 % allowed, 0.2 % of the champion's rows`. */
 export function checkSentence(row: CheckRow): string {

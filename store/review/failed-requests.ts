@@ -42,7 +42,7 @@ export async function insertFailedRequests(
     from unnest(${column(({ id }) => id)}::uuid[], ${column(({ atMs }) => atMs)}::float8[],
       ${column(({ model }) => model)}::text[], ${column(({ version }) => version)}::text[],
       ${column(({ arm }) => arm)}::text[], ${column(({ release }) => release ?? null)}::text[],
-      ${column(({ code }) => code)}::text[], ${column(({ message }) => shown(message, maxMessageLength))}::text[],
+      ${column(({ code }) => code)}::text[], ${column(({ message }) => shown(message, { maxLength: maxMessageLength }))}::text[],
       ${column(({ routingKey }) => routingKey ?? null)}::text[], ${column(({ instances }) => instances)}::integer[],
       ${column(({ features }) => features.toString('base64'))}::text[],
       ${column(({ latencyUs }) => latencyUs)}::integer[]

@@ -161,6 +161,27 @@ export const retrainingStartedAnswer = startedOrDeferred(
 export const cancelledAnswer = schemaOfFields({ id: textField, model: textField })
 
 const hyperparameters = mapOf({ anyOf: [textField, numberField, flagField] })
+const validation = schemaOfFields(
+  {
+    snapshot_digest: textField,
+    verdict: oneOfTexts('pass', 'warn', 'block'),
+    expectations: countField,
+    failed: countField,
+    checks: arrayOf(
+      schemaOfFields(
+        {
+          check: textField,
+          observed: textField,
+          required: textField,
+          severity: oneOfTexts('failed', 'warning'),
+        },
+        { column: textField, champion: textField, failing: countField, examples: arrayOf(textField) },
+      ),
+    ),
+  },
+  { runbook: textField, next: textField },
+)
+
 const retrainingFields = {
   stage: textField,
   reason: textField,
@@ -181,6 +202,7 @@ const retrainingFields = {
   epoch: countField,
   loss: numberField,
   waiting: textField,
+  validation,
 }
 export const retrainingAnswer = schemaOfFields({ id: textField, model: textField }, retrainingFields)
 export const retrainingsAnswer = schemaOfFields({ retrainings: arrayOf(retrainingAnswer) })
@@ -208,6 +230,7 @@ const endOfTrial = {
   epoch: countField,
   loss: numberField,
   waiting: textField,
+  validation,
 }
 export const trialAnswer = schemaOfFields(trial, endOfTrial)
 export const trialsAnswer = schemaOfFields({ trials: arrayOf(trialAnswer) })

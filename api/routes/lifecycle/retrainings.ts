@@ -14,6 +14,7 @@ import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { cancelRetraining, runOfRetraining, startRetraining } from '../../services/start-retraining.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
+import { findShownValidation, validationOfRetraining } from '../../services/training/shown-validation.ts'
 import { remedyOfEnd, waitingFor } from '../../services/training/waiting-training.ts'
 import { queryWorkflow } from '../../temporal/running-workflow.ts'
 import {
@@ -66,10 +67,12 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
       if (run === undefined)
         throw new DomainError('not_found', `there is no retraining ${JSON.stringify(id.slice(0, 200))}`)
       requireModelAccess(actor, run.model)
-      if (found?.outcome !== undefined) return { json: { ...toWire(found), ...remedyOfEnd(found) } }
-      return {
-        json: { id, model: run.model, ...(found && toWire(found)), ...(await progressOf(deps, id, run)) },
-      }
+      const shown = await findShownValidation(deps.store, validationOfRetraining(run))
+      const validation = shown && toWire(shown)
+      if (found?.outcome !== undefined)
+        return { json: { ...toWire(found), ...remedyOfEnd(found), validation } }
+      const progress = await progressOf(deps, id, run)
+      return { json: { id, model: run.model, ...(found && toWire(found)), ...progress, validation } }
     },
   }),
   defineRoute('post', '/v1/retrainings/:id/cancel', startRetraining.roles, {

@@ -10,6 +10,7 @@ import type { ApiDeps } from '../../deps.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import { limit, modelName, overridesBody, pastTimeInUtc, toWire } from '../../http/schemas.ts'
 import { cancelTrial, startTrial } from '../../services/training/start-trial.ts'
+import { findShownValidation, validationOfTrial } from '../../services/training/shown-validation.ts'
 import { remedyOfEnd, waitingFor } from '../../services/training/waiting-training.ts'
 import { queryWorkflow } from '../../temporal/running-workflow.ts'
 
@@ -46,8 +47,9 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findInScope(actor, { what: 'trial', id }, findTrial(deps.store, id))
-      if (found.outcome !== undefined) return { json: { ...toWire(found), ...remedyOfEnd(found) } }
-      return { json: { ...toWire(found), ...(await progressOf(deps, found)) } }
+      const shown = await findShownValidation(deps.store, validationOfTrial(found))
+      const more = found.outcome === undefined ? await progressOf(deps, found) : remedyOfEnd(found)
+      return { json: { ...toWire(found), ...more, validation: shown && toWire(shown) } }
     },
   }),
   defineRoute('post', '/v1/trials/:id/cancel', startRoles.trial, {

@@ -38,6 +38,6 @@ async function explainAbsence(client: Client, model: string): Promise<void> {
   throw failure({
     code: 'release_not_found',
     detail: `${model} has had no release; its last retraining (${last.id}) ${ended}`,
-    remedy: `\`tenure retrain ${model} --watch\` shows a new one with its gates.`,
+    remedy: `Its checks and gates: \`tenure retrainings show ${model}\`.`,
   })
 }

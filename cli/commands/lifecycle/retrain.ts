@@ -1,4 +1,5 @@
 /** `tenure retrain`: starts a retraining and optionally follows it to its end. */
+import { failedText } from '../../../domain/validation/check-rows.ts'
 import { lossText } from '../../../charts/loss.ts'
 import type {
   ReleaseAnswer,
@@ -12,6 +13,7 @@ import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandSpec, CommandSession } from '../../program.ts'
 import { barOf, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
+import { checksTable } from '../checks-table.ts'
 import { follow } from '../follow.ts'
 import { hintOfChangedFile } from '../../sync/changed-file.ts'
 import { coloured, prose } from '../format.ts'
@@ -81,7 +83,7 @@ export async function printStarted(
   if (!watch)
     return terminal.answer(
       started,
-      deferred ?? `${doing}. Status: \`tenure releases show ${model}\`; add --watch to follow ${what}.`,
+      deferred ?? `${doing}. Status: \`tenure retrainings show ${model}\`; add --watch to follow ${what}.`,
     )
   if (deferred !== undefined) terminal.say(deferred)
   const id = deferred === undefined ? started.id : await deliveredId(session, started.id)
@@ -110,10 +112,14 @@ export async function printFollowed(
   const last = [note, next].filter((line) => line !== '').map((line) => `\n${line}`)
   terminal.answer(
     { ...ended, curve, ...(note === '' ? {} : { evaluation: gate }) },
-    `${chart}${coloured(terminal, ended.outcome)}: ${ended.message === undefined ? '' : prose(ended.message)}${ended.remedy === undefined ? '' : `\n      ${ended.remedy}`}${gate === undefined ? '' : gateTable(terminal, gate)}${last.join('')}`,
+    `${chart}${coloured(terminal, ended.outcome)}: ${endText(ended)}${ended.remedy === undefined ? '' : `\n      ${ended.remedy}`}${checksTable(terminal, ended.validation)}${gate === undefined ? '' : gateTable(terminal, gate)}${last.join('')}`,
   )
   return { verdict: gate?.verdict }
 }
+
+/** The rows of a table tell why data was quarantined. */
+const endText = ({ message, validation }: RetrainingAnswer): string =>
+  validation?.verdict === 'block' ? failedText(validation) : message === undefined ? '' : prose(message)
 
 /** Names the command that follows a release: the approval, where the release waits for one already. */
 async function nextStep({ api }: CommandSession, model: string): Promise<string> {

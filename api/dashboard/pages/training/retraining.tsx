@@ -1,4 +1,5 @@
 /** Shows one retraining live: its progress, its loss and its result. */
+import { failedText } from '../../../../domain/validation/check-rows.ts'
 import { countText } from '../../../../charts/figures.ts'
 import { capitalized } from '../../../../domain/figures.ts'
 import { lossSvg, type Epoch } from '../../../../charts/loss.ts'
@@ -11,6 +12,7 @@ import {
 } from '../../../../store/dashboard/retraining-detail.ts'
 import { findInScope } from '../../../auth/authorization.ts'
 import { runOfRetraining, startRetraining } from '../../../services/start-retraining.ts'
+import { findShownValidation, validationOfRetraining } from '../../../services/training/shown-validation.ts'
 import { waitingOfRetraining } from '../../../services/training/waiting-training.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { BehaviourTests } from '../../components/behaviour-tests.tsx'
@@ -20,6 +22,7 @@ import { Crumbs, snapshotHref } from '../../components/links.tsx'
 import { plain, withoutIds } from '../../labels.ts'
 import { drawGates, Gates, refusalText, Slices } from '../release/evaluation.tsx'
 import { CancelForm } from './cancel.tsx'
+import { FailedChecks } from './failed-checks.tsx'
 import { RetrainingOutcome } from './retrainings.tsx'
 
 export const retrainingPage = definePage({
@@ -35,7 +38,8 @@ export const retrainingPage = definePage({
       retraining.endedAt !== undefined || run === undefined || (training?.epoch ?? 0) > 0
         ? undefined
         : await waitingOfRetraining({ store, temporal }, run)
-    if (training === undefined) return { retraining, cancellation, waiting }
+    const validation = run && (await findShownValidation(store, validationOfRetraining(run)))
+    if (training === undefined) return { retraining, cancellation, waiting, validation }
     const curve = training.curve.flatMap(({ loss, ...each }): Epoch[] =>
       typeof loss === 'number' ? [{ ...each, loss }] : [],
     )
@@ -48,10 +52,13 @@ export const retrainingPage = definePage({
         : drawChartSizes({ id: 'loss', title: 'Training loss', wide: 720 }, curve, lossSvg),
       report && drawGates(report),
     ])
-    return { retraining, cancellation, waiting, training, loss, report, gates }
+    return { retraining, cancellation, waiting, validation, training, loss, report, gates }
   },
   title: ({ retraining }) => `Retraining of ${retraining.model}`,
-  view({ retraining, cancellation, waiting, training, loss, report, gates }, { target, token, actor }) {
+  view(
+    { retraining, cancellation, waiting, validation, training, loss, report, gates },
+    { target, token, actor },
+  ) {
     const isRefused = retraining.outcome === 'not_better' && report !== undefined
     const mayCancel = retraining.endedAt === undefined && startRetraining.roles.includes(actor.role)
     const content = (
@@ -61,9 +68,12 @@ export const retrainingPage = definePage({
             <RetrainingOutcome {...retraining} />{' '}
             {isRefused
               ? `Not released: ${refusalText(report)}`
-              : withoutIds(
-                  retraining.message ?? (retraining.endedAt === undefined ? stageOf(training, waiting) : ''),
-                )}
+              : validation?.verdict === 'block'
+                ? `Not trained: ${failedText(validation)}`
+                : withoutIds(
+                    retraining.message ??
+                      (retraining.endedAt === undefined ? stageOf(training, waiting) : ''),
+                  )}
           </p>
           {waiting !== undefined && <p class="notice warn wrap">{withCode(capitalized(waiting))}</p>}
           {isRefused && report.reasons.length > 1 && (
@@ -88,6 +98,7 @@ export const retrainingPage = definePage({
             ]}
           />
         </section>
+        <FailedChecks model={retraining.model} validation={validation} />
         {report !== undefined && <Gates report={report} chart={gates} />}
         {report !== undefined && <Slices report={report} />}
         {training !== undefined && <Training model={retraining.model} training={training} loss={loss} />}

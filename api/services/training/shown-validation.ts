@@ -1,0 +1,54 @@
+/** Reads the validation of a retraining or a trial as its page, the API and the command line show it: the failed checks and the next step. */
+import { runbookPage } from '../../../domain/monitoring/alert-kinds.ts'
+import { idsOfRun } from '../../../domain/training/run-ids.ts'
+import { checkRows, type CheckRow } from '../../../domain/validation/check-rows.ts'
+import type { ValidationVerdict } from '../../../domain/validation/expectations.ts'
+import type { Trial } from '../../../store/training/trials.ts'
+import { findValidation, resultsOf } from '../../../store/training/validations.ts'
+import type { Database } from '../../../store/postgres.ts'
+
+export interface ShownValidation {
+  snapshotDigest: string
+  verdict: ValidationVerdict
+  /** The number of expectations, and how many of them quarantine the rows. */
+  expectations: number
+  failed: number
+  /** The failed checks and the warnings. */
+  checks: CheckRow[]
+  /** For quarantined rows: the path of the runbook, and what to do. */
+  runbook?: string
+  next?: string
+}
+
+export const validationOfRetraining = ({ model, runId }: { model: string; runId: string }) => ({
+  id: idsOfRun(runId).validationId,
+  command: `tenure retrain ${model} --watch`,
+})
+
+/** Trials of a sweep share the validation of the sweep. */
+export const validationOfTrial = ({ model, trainingId }: Pick<Trial, 'model' | 'trainingId'>) => ({
+  id: trainingId.replace(/^trn_/, 'val_'),
+  command: `tenure try ${model}`,
+})
+
+/** Returns undefined before the validation. `command`: what repeats the run when the rows are correct. */
+export async function findShownValidation(
+  database: Database,
+  { id, command }: { id: string; command: string },
+): Promise<ShownValidation | undefined> {
+  const stored = await findValidation(database, id)
+  if (stored === undefined) return undefined
+  const { snapshotDigest, verdict } = stored
+  const results = resultsOf(stored)
+  return {
+    snapshotDigest,
+    verdict,
+    expectations: results.length,
+    failed: results.filter(({ passed, severity }) => !passed && severity === 'block').length,
+    checks: checkRows(results),
+    ...(verdict === 'block' && {
+      runbook: `/runbooks/${runbookPage('quarantined').replace(/\.md$/, '')}`,
+      next: `Correct the rows or the expectation, then run \`${command}\``,
+    }),
+  }
+}
