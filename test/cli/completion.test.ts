@@ -38,7 +38,7 @@ const isInstalled = (shell: Shell): boolean => spawnSync(shell, ['-c', 'true']).
 
 describe.each<Shell>(['bash', 'zsh', 'fish'])('completion in %s', (shell) => {
   it.skipIf(!isInstalled(shell))('knows commands, those of a group, options and the shells', () => {
-    expect(completed(shell, 'retr')).toEqual(['retrain'])
+    expect(completed(shell, 'retr')).toEqual(['retrain', 'retrainings'])
     expect(completed(shell, 'releases', 'w')).toEqual(['watch'])
     expect(completed(shell, 'release', 'sh')).toEqual(['show'])
     expect(completed(shell, 'releases', 'show', 'rel_1', '--dec')).toEqual(['--decisions'])

@@ -23,7 +23,10 @@ export async function takeRows(
   reach('validate', { snapshotDigest })
   const { verdict, failures } = await reading.validate({ validationId, model, snapshotDigest, asOf, leftOut })
   if (verdict !== 'block') return { snapshotDigest }
-  return { snapshotDigest, blocked: { message: `the data failed validation: ${failures.join('; ')}`, failures } }
+  return {
+    snapshotDigest,
+    blocked: { message: `the data failed validation: ${failures.join('; ')}`, failures },
+  }
 }
 
 export async function trainOn(

@@ -17,8 +17,7 @@ import { checksTable } from '../checks-table.ts'
 import { follow } from '../follow.ts'
 import { hintOfChangedFile } from '../../sync/changed-file.ts'
 import { coloured, prose } from '../format.ts'
-import { asOfOption } from './as-of.ts'
-import { readOverrides } from './hyperparameters.ts'
+import { asOfOption, readOverrides } from './training-options.ts'
 import { gateTable } from './releases.ts'
 
 /** Outcomes that produce a new version. */

@@ -3,7 +3,7 @@ import { path } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { orDash, time } from '../format.ts'
 import { listCommand } from '../list.ts'
-import { readOverrides } from './hyperparameters.ts'
+import { readOverrides } from './training-options.ts'
 
 interface TriggerAnswer {
   model: string

@@ -4,9 +4,8 @@ import type { RetrainingAnswer } from '../../client/responses.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import { readOpening } from '../follow.ts'
-import { asOfOption } from './as-of.ts'
 import { cancelRunning } from './cancel-running.ts'
-import { readOverrides } from './hyperparameters.ts'
+import { asOfOption, readOverrides } from './training-options.ts'
 import { printFollowed, followTraining, warnOfChangedFile } from './retrain.ts'
 
 /** Verdicts for which a release would not be refused. */

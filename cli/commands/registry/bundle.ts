@@ -7,7 +7,7 @@ import { counted } from '../../../domain/figures.ts'
 import { usageError } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { shownMetrics } from '../format.ts'
-import { evaluateAsOfOption } from '../lifecycle/as-of.ts'
+import { evaluateAsOfOption } from '../lifecycle/training-options.ts'
 import { printStarted, type StartedReply } from '../lifecycle/retrain.ts'
 
 type ImportReply = StartedReply & { model: string; bundle: BundleOrigin }

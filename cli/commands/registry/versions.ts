@@ -12,7 +12,7 @@ import type { CommandGroup, CommandSession } from '../../program.ts'
 import { tableBy, tableOf, type Terminal } from '../../terminal.ts'
 import { orDash, digestPrefix, shownMetrics, time } from '../format.ts'
 import { listOfModels, listQuery, requireModel } from '../list.ts'
-import { evaluateAsOfOption } from '../lifecycle/as-of.ts'
+import { evaluateAsOfOption } from '../lifecycle/training-options.ts'
 import { printStarted, warnOfChangedFile, type StartedReply } from '../lifecycle/retrain.ts'
 
 type BroughtReply = StartedReply & { artifact: { library: string; unused: string[]; by_place?: string[] } }

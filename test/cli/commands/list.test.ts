@@ -34,7 +34,17 @@ const ofModels = groups.filter(({ commands: own }) =>
 
 it('releases, versions and what else is listed by model', () => {
   expect(ofModels.map(({ name }) => name).sort()).toEqual(
-    ['alerts', 'audit', 'batch', 'drills', 'erasures', 'releases', 'triggers', 'versions'].sort(),
+    [
+      'alerts',
+      'audit',
+      'batch',
+      'drills',
+      'erasures',
+      'releases',
+      'retrainings',
+      'triggers',
+      'versions',
+    ].sort(),
   )
 })
 

@@ -109,6 +109,7 @@ it('the groups with a list are known', () =>
     'kill-switches',
     'models',
     'releases',
+    'retrainings',
     'triggers',
     'versions',
   ]))

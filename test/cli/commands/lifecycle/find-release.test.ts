@@ -38,7 +38,7 @@ it('a model without a release names what its last retraining led to', async () =
       code: 'release_not_found',
       detail:
         'refused has had no release; its last retraining (retrain/refused/1) ended: auc 0.5 misses its floor',
-      remedy: expect.stringContaining('tenure retrain refused --watch') as unknown,
+      remedy: expect.stringContaining('tenure retrainings show refused') as unknown,
     },
   })
   asked.pop()

@@ -1,8 +1,7 @@
 /** Tests which times options read, and which values `--set` read. */
 import { describe, expect, it } from 'vitest'
 import { commands } from '../../../../cli/commands/all-commands.ts'
-import { asOfOption } from '../../../../cli/commands/lifecycle/as-of.ts'
-import { parseHyperparameter } from '../../../../cli/commands/lifecycle/hyperparameters.ts'
+import { asOfOption, parseHyperparameter } from '../../../../cli/commands/lifecycle/training-options.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import type { CommandSpec } from '../../../../cli/program.ts'
 import { runCommand } from '../../../support/command-line.ts'
