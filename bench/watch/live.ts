@@ -1,12 +1,11 @@
 /** Lets proven champions fail on real processes, and measures when a channel is told and when the former version answers. */
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
+import { json } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
+import { startAlerts } from '../../temporal/standing-workflows.ts'
 import { markKnownGood, moveChampion } from '../../store/registry/champions.ts'
 import { readFaults, writeFaults } from '../../store/serving/replicas.ts'
 import { findRouting, writeRoute } from '../../store/serving/routing.ts'
@@ -37,45 +36,62 @@ const replicas = 2
 const warm = 20
 const longestMs = 900_000
 
-/** Runs the incidents of each group at the same time, and the groups one after another. */
-export async function runIncidents(
-  groups: readonly (readonly Pick<FailingChampionRun, 'share' | 'rate'>[])[],
-): Promise<FailingChampionRun[]> {
-  const told = new Map<string, number>()
+/** A message that a channel received. */
+export interface Told {
+  atMs: number
+  about: 'raised' | 'resolved'
+  kind: string
+  model: string | undefined
+  message: string
+}
+
+/** Runs `work` with a real system and the messages of its channel. */
+export async function withSystem<T>(
+  work: (system: RealSystem, told: readonly Told[]) => Promise<T>,
+): Promise<T> {
+  const told: Told[] = []
   const receiver = createServer((request, response) => {
-    void text(request).then((body) => {
-      const model = /"model":"([^"]+)"/.exec(body)?.[1]
-      if (body.includes('champion_failing') && model !== undefined && !told.has(model))
-        told.set(model, Date.now())
+    void json(request).then((body) => {
+      const { about, alert } = body as Pick<Told, 'about'> & { alert: Omit<Told, 'about' | 'atMs'> }
+      told.push({ atMs: Date.now(), about, kind: alert.kind, model: alert.model, message: alert.message })
       response.end('{}')
     })
   }).listen(0, '127.0.0.1')
   await once(receiver, 'listening')
-  const folder = mkdtempSync(join(tmpdir(), 'tenure-watch-'))
-  const channels = join(folder, 'channels.json')
   const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`
-  writeFileSync(channels, JSON.stringify([{ name: 'phone', target: { kind: 'webhook', url } }]))
   const system = await startRealSystem({
     replicas,
     leaseMs: 5_000,
-    environment: { TENURE_ALERT_CHANNELS: channels },
+    prepare: ({ alertChannels }) => {
+      writeFileSync(alertChannels, JSON.stringify([{ name: 'phone', target: { kind: 'webhook', url } }]))
+      return Promise.resolve()
+    },
   })
   try {
-    const found: FailingChampionRun[] = []
-    for (const group of groups)
-      found.push(...(await Promise.all(group.map((each) => runIncident(system, each, told)))))
-    return found
+    await startAlerts(system.client, system.config.taskQueues.control)
+    return await work(system, told)
   } finally {
     await system.stop()
     receiver.close()
-    rmSync(folder, { recursive: true })
   }
 }
 
-async function runIncident(
+/** Runs the champions of each group at the same time, and the groups one after another. */
+export async function runFailing(
+  system: RealSystem,
+  told: readonly Told[],
+  groups: readonly (readonly Pick<FailingChampionRun, 'share' | 'rate'>[])[],
+): Promise<FailingChampionRun[]> {
+  const found: FailingChampionRun[] = []
+  for (const group of groups)
+    found.push(...(await Promise.all(group.map((each) => runOne(system, each, told)))))
+  return found
+}
+
+async function runOne(
   system: RealSystem,
   { share, rate }: Pick<FailingChampionRun, 'share' | 'rate'>,
-  told: ReadonlyMap<string, number>,
+  told: readonly Told[],
 ): Promise<FailingChampionRun> {
   const { store } = system
   const model = `fails-${share * 100}-at-${rate}`
@@ -86,13 +102,14 @@ async function runIncident(
     callers.reset()
     const faultMs = Date.now()
     await writeFaults(store, { ...(await readFaults(store)), [second]: { invalidShare: share } })
-    await until(() => told.has(model), `${model}: the message`)
+    const toldMs = () => told.find((each) => each.model === model && each.kind === 'champion_failing')?.atMs
+    await until(() => toldMs() !== undefined, `${model}: the message`)
     await until(() => (callers.answered.get(first) ?? 0) > 0, `${model}: an answer of the former version`)
     const backMs = Date.now()
     return {
       share,
       rate,
-      told: (told.get(model)! - faultMs) / 1_000,
+      told: (toldMs()! - faultMs) / 1_000,
       back: (backMs - faultMs) / 1_000,
       ...countsOf(callers),
     }
@@ -101,13 +118,13 @@ async function runIncident(
   }
 }
 
-function countsOf({ answered, failures }: Callers): Pick<FailingChampionRun, 'requests' | 'failed'> {
+export function countsOf({ answered, failures }: Callers): Pick<FailingChampionRun, 'requests' | 'failed'> {
   const answers = [...answered.values()].reduce((sum, each) => sum + each, 0)
   return { requests: answers + failures.length, failed: failures.length }
 }
 
 /** Registers two proven versions of a model, of which the second serves. */
-async function seatTwo({ store, config }: RealSystem, model: string) {
+export async function seatTwo({ store, config }: RealSystem, model: string) {
   const { artifactRoot } = config
   const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
   const first = await registry.register()
@@ -123,7 +140,7 @@ async function seatTwo({ store, config }: RealSystem, model: string) {
   return { first, second }
 }
 
-async function until(holds: () => boolean, what: string): Promise<void> {
+export async function until(holds: () => boolean, what: string): Promise<void> {
   for (const endMs = Date.now() + longestMs; !holds(); await pause(20))
     if (Date.now() > endMs) throw new Error(`${what} did not come within ${longestMs / 60_000} minutes`)
 }

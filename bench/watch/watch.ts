@@ -8,7 +8,8 @@ import { percentText } from '../../domain/figures.ts'
 import { figureTable, machine, quantileOf, roundedNumber } from '../harness/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 import { delaysOf, patterns, simulateYears, slowDelays } from './years.ts'
-import { runIncidents, type FailingChampionRun } from './live.ts'
+import { runIncidents, type IncidentRow } from './incidents.ts'
+import { runFailing, withSystem, type FailingChampionRun } from './live.ts'
 
 const options = readOptions({
   years: 100,
@@ -20,12 +21,15 @@ const shares = [0.1, 0.3, 0.5, 1]
 const quietRates = [0.1, 1, 10, 100]
 const draws = 200
 
-const incidents = !options['simulated-only']
-  ? await runIncidents([
-      ...[100, 10].flatMap((rate) => shares.map((share) => [{ share, rate }])),
-      shares.map((share) => ({ share, rate: 1 })),
-    ])
-  : []
+const live = options['simulated-only']
+  ? undefined
+  : await withSystem(async (system, told) => ({
+      failing: await runFailing(system, told, [
+        ...[100, 10].flatMap((rate) => shares.map((share) => [{ share, rate }])),
+        shares.map((share) => ({ share, rate: 1 })),
+      ]),
+      incidents: await runIncidents(system, told),
+    }))
 const years = patterns.map((pattern, place) => {
   const found = simulateYears(pattern, options.years, options.seed + place)
   console.log(pattern.name, JSON.stringify(found))
@@ -43,10 +47,16 @@ const delays = [
     ...quietRates.map((rate) => seconds(slowDelays({ rate, draws, seed: options.seed }))),
   ],
 ]
-writeFileSync(options.out, page(incidents))
+writeFileSync(options.out, page(live?.failing ?? [], live?.incidents ?? []))
 
-function page(live: readonly FailingChampionRun[]): string {
-  const rows = live.map(({ share, rate, told, back, requests, failed }) => [
+function page(failing: readonly FailingChampionRun[], incidents: readonly IncidentRow[]): string {
+  const broken = incidents.map(({ incident, told, message, requests, failed }) => [
+    incident,
+    told?.toFixed(1) ?? 'not told',
+    `${failed} of ${requests}`,
+    message.replaceAll('|', '/'),
+  ])
+  const rows = failing.map(({ share, rate, told, back, requests, failed }) => [
     `${percentText(share)} fail, ${rate} requests/s`,
     told.toFixed(1),
     back.toFixed(1),
@@ -65,6 +75,12 @@ function page(live: readonly FailingChampionRun[]): string {
     'same time.',
     '',
     ...figureTable('Fault | told, s | back, s | requests | failed', rows),
+    '',
+    '## Other incidents',
+    '',
+    'One part is broken after another, beside 20 requests/s of another model. An outage of Temporal or Postgres is told after 30 s (`TENURE_OUTAGE_ALERT_MS`).',
+    '',
+    ...figureTable('Incident | told, s | requests failed | message', broken),
     '',
     '## Quiet traffic',
     '',
