@@ -24,6 +24,9 @@ interface BatchAnswer {
   started_at: string
 }
 
+/** How long `batch run` without `--watch` waits for a batch that fails at once. */
+const openingMs = 3_000
+
 /** A train worker takes one task at a time, so a batch may wait for a training. Its rows are known once a worker has read them. */
 const isWaiting = ({ status, rows }: BatchAnswer): boolean => status === 'running' && rows === undefined
 
@@ -64,21 +67,28 @@ export const batchGroup: CommandGroup = {
           log: numberOption(options, 'log', { min: 0, max: maxLoggedRows, whole: true }),
         })
         const deferred = deferredText(String(args[0]), started)
-        if (deferred !== undefined || options['watch'] !== true)
-          return terminal.answer(started, deferred ?? `Started ${started.id}. Follow it: \`tenure batch\``)
+        if (deferred !== undefined) return terminal.answer(started, deferred)
+        const isWatching = options['watch'] === true
+        const untilMs = performance.now() + openingMs
         const ended = await follow(
           terminal,
           readOpening<BatchAnswer | undefined>(
             () => api().get<BatchAnswer>(path`/v1/batches/${started.id}`),
             undefined,
           ),
-          (batch) => batch !== undefined && batch.status !== 'running',
+          // A missing file or column is found at once; a batch whose rows were read goes on.
+          (batch) =>
+            (batch !== undefined && batch.status !== 'running') ||
+            (!isWatching && (batch?.rows !== undefined || performance.now() > untilMs)),
           (batch) => {
+            if (!isWatching) return
             if (batch?.rows === undefined)
               return terminal.progress('waiting for a train worker, or for the rows of its input')
             terminal.progress(`${barOf(batch.scored / batch.rows, 30)} ${batch.scored} of ${batch.rows} rows`)
           },
         )
+        if (!isWatching && ended?.status !== 'failed')
+          return terminal.answer(started, `Started ${started.id}. Follow it: \`tenure batch\``)
         terminal.answer(ended, `${coloured(terminal, ended?.status)}: ${ended?.message ?? ''}`)
         return ended?.status === 'done' ? exitCodes.done : exitCodes.otherwise
       },

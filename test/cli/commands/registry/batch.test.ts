@@ -71,3 +71,34 @@ it('lists a batch whose rows no worker has read as waiting, and a failed one wit
   expect(out).toMatch(/bat_500 .*running +0 of 500/)
   expect(out).toMatch(/bat_7 .*failed +0 of 7.* june\.csv has no column petal_width$/m)
 })
+
+it.each([
+  [
+    { status: 'failed', message: 'there is no file nope.csv' },
+    exitCodes.otherwise,
+    'failed: there is no file nope.csv',
+  ],
+  [{ status: 'running', rows: 5 }, exitCodes.done, 'Started bat_1. Follow it: `tenure batch`'],
+])('run without --watch tells of a batch that fails at once: %j', async (found, expected, said) => {
+  const server = createServer(({ method }, response) => {
+    response.writeHead(method === 'POST' ? 202 : 200, { 'content-type': 'application/json' })
+    response.end(
+      JSON.stringify({
+        id: 'bat_1',
+        model: 'iris',
+        version: 'iris_v1.0.0',
+        scored: 0,
+        ...(method === 'GET' && found),
+      }),
+    )
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { code, out } = await runCommand(
+    [batchGroup],
+    ['batch', 'run', 'iris', '--input', 'nope.csv', '--url', url],
+  )
+  server.close()
+  expect(code).toBe(expected)
+  expect(out).toContain(said)
+})
