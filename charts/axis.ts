@@ -21,14 +21,19 @@ export function timeDomain(times: readonly number[]): [Date, Date] {
   return [new Date(from - around), new Date(to + around)]
 }
 
-/** An axis of time in UTC. Labels with seconds are wide, so that a short span gets fewer. */
-export const timeAxis = (domain: [Date, Date], ticks: number) => ({
-  type: 'utc' as const,
-  domain,
-  label: null,
-  ticks: domain[1].getTime() - domain[0].getTime() < 3 * 60_000 ? Math.ceil(ticks / 2) : ticks,
-  tickFormat: timeFormat(domain[1].getTime() - domain[0].getTime()),
-})
+/** An axis of time in UTC, whose first time of day says so. Labels with seconds are wide, so that a short span gets fewer. */
+export function timeAxis(domain: [Date, Date], ticks: number) {
+  const spanMs = domain[1].getTime() - domain[0].getTime()
+  const text = timeFormat(spanMs)
+  return {
+    type: 'utc' as const,
+    domain,
+    label: null,
+    ticks: spanMs < 3 * 60_000 ? Math.ceil(ticks / 2) : ticks,
+    tickFormat: (at: Date | number, place: number) =>
+      place === 0 && text(at).includes(':') ? `${text(at)} UTC` : text(at),
+  }
+}
 
 /** An axis with one band per row, named by its key. */
 export const bandAxis = (

@@ -78,10 +78,10 @@ export function bytesText(value: number | null | undefined): string {
   return `${Number((known / 1000 ** step).toPrecision(3))} ${bytesUnits[step]}`
 }
 
-/** A time in UTC to the minute: 2026-03-01 12:00. */
+/** A time to the minute: 2026-03-01 12:00 UTC. */
 export const utcMinute = (ms: number): string =>
   Number.isFinite(ms) && Math.abs(ms) <= 8.64e15
-    ? new Date(ms).toISOString().slice(0, 16).replace('T', ' ')
+    ? `${new Date(ms).toISOString().slice(0, 16).replace('T', ' ')} UTC`
     : none
 
 /** Cuts a name to `most` characters with an ellipsis, and removes invisible characters. */

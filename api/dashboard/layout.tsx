@@ -77,7 +77,7 @@ export const PageLayout = ({
       </main>
       <footer class="bottom">
         <a href="/docs">API</a> · <a href="/docs/errors">Routes and errors</a> ·{' '}
-        <a href="/glossary">Glossary</a> · <a href="/guide">Guide</a> · <span id="zone">Times in UTC</span>
+        <a href="/glossary">Glossary</a> · <a href="/guide">Guide</a> · Times in UTC
       </footer>
     </body>
   </html>

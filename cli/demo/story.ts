@@ -81,7 +81,7 @@ async function firstChampion(world: DemoWorld, story: DemoResult): Promise<void>
   narrator.act(1, 'First champion')
   const champion = await findChampion(store, demoModel)
   if (champion !== undefined) {
-    narrator.print(`${champion.version} is champion since ${utcMinute(Date.parse(champion.since))} UTC`)
+    narrator.print(`${champion.version} is champion since ${utcMinute(Date.parse(champion.since))}`)
     return
   }
   const { retraining, evaluation } = await trainChallenger(world, progress.replayedToMs)

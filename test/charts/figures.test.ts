@@ -41,7 +41,7 @@ it.each([
   [bytesText(0), '0 B'],
   [bytesText(13_400_000), '13.4 MB'],
   [bytesText(-1), '–'],
-  [utcMinute(Date.UTC(2026, 2, 1, 12)), '2026-03-01 12:00'],
+  [utcMinute(Date.UTC(2026, 2, 1, 12)), '2026-03-01 12:00 UTC'],
   [utcMinute(1e18), '–'],
   [truncated('a\u0007 \n b\u202ec', 10), 'a b c'],
   [truncated('🛫🛬🛫🛬', 3), '🛫🛬…'],

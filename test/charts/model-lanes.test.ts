@@ -21,10 +21,10 @@ it('draws windows of one level that follow each other as one bar, and a release 
     { model: 'm', kind: 'release', fromMs: 90 * hourMs, level: 'canary', name: 'm_v1.1.0' },
   ])
   expect(titles(svg).toSorted((one, other) => one!.localeCompare(other!))).toEqual([
-    'drift of m_v1.0.0: alarm, 1970-01-01 03:00 to 1970-01-01 04:00',
-    'drift of m_v1.0.0: stable, 1970-01-01 00:00 to 1970-01-01 03:00',
-    'drift of m_v1.0.0: stable, 1970-01-03 02:00 to 1970-01-03 03:00',
-    'release of m_v1.1.0: canary, 1970-01-04 18:00 until now',
+    'drift of m_v1.0.0: alarm, 1970-01-01 03:00 UTC to 1970-01-01 04:00 UTC',
+    'drift of m_v1.0.0: stable, 1970-01-01 00:00 UTC to 1970-01-01 03:00 UTC',
+    'drift of m_v1.0.0: stable, 1970-01-03 02:00 UTC to 1970-01-03 03:00 UTC',
+    'release of m_v1.1.0: canary, 1970-01-04 18:00 UTC until now',
   ])
   expect(svg).toContain('m: 1 releases, 5 drift (1 alarm)')
 })

@@ -13,7 +13,7 @@ it.each([
 )
 
 it('a phone has the kind of a drill alone, and room for a long duration', async () => {
-  const bar = { label: 'dead-worker, 11-27 01:09', short: 'dead-worker', failed: false }
+  const bar = { label: 'dead-worker, 11-27 01:09 UTC', short: 'dead-worker', failed: false }
   const bars = [{ ...bar, detectionMs: 605_000, recoveryMs: 606_000 }]
   const narrow = await spansSvg(bars, { id: 'drills', title: 'Drills', width: 340 })
   expect(narrow).toMatch(/>dead-worker<\/text>/)

@@ -158,22 +158,26 @@
       setTimeout(() => delete meaning.dataset.pinned, 300)
     })
   }
-  // Times in the zone of the reader, as wide as in UTC; in the cells of a table, which keep their width, the last hour as the time since.
+  // Every time is in UTC, with that of the reader in its title; in the cells of a table the last hour is the time since.
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone
   const clock = new Intl.DateTimeFormat('sv-SE', { dateStyle: 'short', timeStyle: 'short' })
   const showTimes = () => {
     for (const time of document.querySelectorAll('time.clock')) {
       const at = Date.parse(time.dateTime)
       const minutes = Math.floor((Date.now() - at) / 60000)
-      const isRecent = minutes >= 0 && minutes < 60 && time.matches('td > .clock')
-      time.textContent = isRecent ? `${minutes || '< 1'} min ago` : clock.format(at)
+      const isRecent = minutes >= 0 && minutes < 60
+      const utc = new Date(at).toISOString()
+      if (time.matches('td > .clock'))
+        time.textContent = isRecent
+          ? `${minutes || '< 1'} min ago`
+          : `${utc.slice(0, 16).replace('T', '\u00a0')} UTC`
+      if (zone !== 'UTC')
+        time.title = `${utc.slice(0, 19).replace('T', ' ')} UTC, ${clock.format(at)} in ${zone}`
     }
   }
   showTimes()
   setInterval(showTimes, 30000)
   document.addEventListener('htmx:after:swap', showTimes)
-  if (zone !== 'UTC')
-    document.getElementById('zone').textContent = `Times in ${zone}, UTC on hover and in charts`
   document.addEventListener('submit', (event) => {
     if (event.target.method !== 'post') return
     // Deferred, because a disabled button is not part of the form data.

@@ -15,15 +15,31 @@ export const Badge = ({ tone, children }: { tone: Tone; children?: Child }): Pag
 export const withCode = (text: string): (string | PageElement)[] =>
   text.split('`').map((part, place) => (place % 2 === 1 ? <code>{part}</code> : part))
 
-/** Shows a time to the minute, in UTC. A script shows it in the reader's time zone, with UTC in its title. */
-export const Time = ({ at }: { at: string | undefined }): PageElement =>
+interface TimeParts {
+  /** ISO 8601 in UTC. */
+  at: string | undefined
+  /** Default: the date and the minute. `clock` is the time of the day to the second. */
+  shows?: 'milliseconds' | 'clock'
+}
+
+/**
+ * Shows a time in UTC, like every sentence, chart and message. Only the title, which a script writes, is in the reader's zone, so that no
+ * page has two clocks.
+ */
+export const Time = ({ at, shows }: TimeParts): PageElement =>
   at === undefined ? (
     <>—</>
   ) : (
     <time class="clock" datetime={at} title={`${at.slice(0, 19).replace('T', ' ')} UTC`}>
-      {`${at.slice(0, 10)} ${at.slice(11, 16)}`}
+      {utcText(at, shows)}
     </time>
   )
+
+const utcText = (at: string, shows: TimeParts['shows']): string => {
+  const [from, to] = shows === 'milliseconds' ? [0, 23] : shows === 'clock' ? [11, 19] : [0, 16]
+  // In a narrow table only the zone goes to the next line.
+  return `${at.slice(from, to).replace('T', '\u00a0')} UTC`
+}
 
 /** Shows the time since a moment. */
 export const Age = ({ at, nowMs }: { at: string | undefined; nowMs: number }): PageElement =>
@@ -35,7 +51,7 @@ export const Age = ({ at, nowMs }: { at: string | undefined; nowMs: number }): P
     </time>
   )
 
-/** Shows a time and the time since then: `2026-11-21 05:25 (51 min)`. */
+/** Shows a time and the time since then: `2026-11-21 05:25 UTC (51 min)`. */
 export const Since = ({ at, nowMs }: { at: string | undefined; nowMs: number }): PageElement =>
   at === undefined ? (
     <span class="quiet">—</span>

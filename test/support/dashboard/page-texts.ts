@@ -87,6 +87,22 @@ export const addressesOf = ({
   '/search': `/search?q=${model}`,
 })
 
+/**
+ * Returns the times of day on a page that do not name their zone, without fields and code to paste. In a chart one label names it for all.
+ */
+export function unzonedTimes(html: string): string[] {
+  const charts = html.match(/<svg[^]*?<\/svg>/g) ?? []
+  const text = html
+    .replaceAll(/<(svg|script|textarea)\b[^]*?<\/\1>/g, ' ')
+    .replaceAll(/<[^>]*>/g, '')
+    .replaceAll('\u00a0', ' ')
+  return [
+    ...charts.filter((chart) => /\d\d:\d\d</.test(chart) && !chart.includes('UTC<')),
+    ...(text.match(/.{0,40}(?<![\d:])\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?![\d:.]*(?:Z| UTC))(?![\d:]).{0,20}/g) ??
+      []),
+  ]
+}
+
 /** Pages with the same text for every key and model. */
 const constantPages: readonly string[] = ['/runbooks/:page', '/glossary']
 

@@ -39,7 +39,11 @@ export const LiveAtForm = ({ path, at, live, first, model }: LiveAtParts): PageE
       <p id="at-hint">
         {first === undefined
           ? `${model} has had no champion yet.`
-          : `${model} had no champion then; the first was ${first.version}, since ${first.at.slice(0, 16).replace('T', ' ')} UTC.`}
+          : [
+              `${model} had no champion then; the first was ${first.version}, since `,
+              <Time at={first.at} />,
+              '.',
+            ]}
       </p>
     ) : (
       <ChampionThen live={live} path={path} />

@@ -31,7 +31,7 @@ export const drillsPage = definePage({
       .filter(({ endedAt, held }) => endedAt !== undefined && held)
       .slice(0, barsDrawn)
       .map(({ kind, model: of, startedAt, detectionMs, recoveryMs, passed }) => ({
-        label: `${plain(kind)}${several ? ` ${of}` : ''}, ${startedAt.slice(5, 16).replace('T', ' ')}`,
+        label: `${plain(kind)}${several ? ` ${of}` : ''}, ${startedAt.slice(5, 16).replace('T', ' ')} UTC`,
         short: `${plain(kind)}${several ? ` ${of}` : ''}`,
         detectionMs: detectionMs ?? null,
         recoveryMs: recoveryMs ?? null,

@@ -22,7 +22,7 @@ import {
   trafficPartMs,
   TrafficCell,
 } from './cells.tsx'
-import { Live, DataTable } from '../../components/elements.tsx'
+import { Live, DataTable, Time } from '../../components/elements.tsx'
 
 const maxModels = 500
 const dayMs = 86_400_000
@@ -129,7 +129,7 @@ export const overviewPage = definePage({
           />
           <p class="quiet small">
             {data.replicas} {data.replicas === 1 ? 'replica' : 'replicas'} healthy · updated{' '}
-            {new Date(data.nowMs).toISOString().slice(11, 19)} UTC
+            <Time at={new Date(data.nowMs).toISOString()} shows="clock" />
           </p>
         </section>
         <div class="beside lists">

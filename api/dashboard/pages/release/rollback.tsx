@@ -4,7 +4,7 @@ import { escapedText } from '../../../../domain/markdown.ts'
 import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import type { Recovery } from '../../../../domain/release/state.ts'
 import type { PageElement } from '../../page.ts'
-import { DataTable } from '../../components/elements.tsx'
+import { DataTable, Time } from '../../components/elements.tsx'
 import { FailedRequestsTable } from '../../components/failed-requests.tsx'
 import { RunbookLink } from '../operations/alert-card.tsx'
 import type { ReleaseSubject } from './load.ts'
@@ -141,7 +141,11 @@ export const RollbackSection = ({
         rows={rollbackSteps(subject, stages)}
         empty="No step is recorded"
         columns={[
-          { head: 'Time (UTC)', names: true, cell: ({ atMs }) => <span class="nowrap">{second(atMs)}</span> },
+          {
+            head: 'Time',
+            names: true,
+            cell: ({ atMs }) => <Time at={new Date(atMs).toISOString()} shows="milliseconds" />,
+          },
           { head: 'Step', bare: true, cell: ({ what }) => what },
         ]}
       />

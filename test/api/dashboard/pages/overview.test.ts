@@ -51,7 +51,7 @@ it('the axis of a young installation starts at its first event, and not a day be
       { model: 'iris', kind: 'release', fromMs: nowMs - 120_000, level: 'canary', name: 'v1' },
     ],
   })
-  const hours = [...lanes.wide.matchAll(/>(\d\d:\d\d)</g)].map(([, at]) => at)
+  const hours = [...lanes.wide.matchAll(/>(\d\d:\d\d(?: UTC)?)</g)].map(([, at]) => at)
   expect(hours.length).toBeGreaterThan(2)
   expect(hours.every((at) => at! >= '23:50' || at === '00:00')).toBe(true)
 })
@@ -127,8 +127,8 @@ it('the timeline of a young installation begins at its first event', async () =>
   const span = { model: 'iris', kind: 'release', level: 'canary', name: 'iris_v1.0.0' } as const
   const spans = [{ ...span, fromMs: nowMs - 18 * 60_000 }]
   const { wide } = await drawModelLanes({ spans, fromMs: nowMs - 7 * 86_400_000, nowMs })
-  const times = [...wide.matchAll(/>(\d\d:\d\d)</g)].map(([, time]) => time)
-  expect(times[0]).toBe('12:20')
+  const times = [...wide.matchAll(/>(\d\d:\d\d(?: UTC)?)</g)].map(([, time]) => time)
+  expect(times[0]).toBe('12:20 UTC')
   expect(times.at(-1)).toBe('12:40')
 })
 
@@ -141,7 +141,7 @@ it('a window of drift is drawn from the first event of an installation, not from
     { ...release, fromMs: nowMs - 5 * 60_000 },
   ]
   const { wide } = await drawModelLanes({ spans, fromMs: nowMs - 7 * 86_400_000, nowMs })
-  expect(wide).toContain('drift of iris_v1.0.0: stable, 2026-11-26 12:35 to 2026-11-26 12:37')
+  expect(wide).toContain('drift of iris_v1.0.0: stable, 2026-11-26 12:35 UTC to 2026-11-26 12:37 UTC')
 })
 
 it('a retraining says who requested it and that its release has started', () => {

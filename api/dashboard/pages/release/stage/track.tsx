@@ -4,7 +4,7 @@ import { isApproved } from '../../../../../domain/release/approval.ts'
 import { unexposedEnd } from '../../../../../domain/release/explain.ts'
 import type { ReleaseState } from '../../../../../domain/release/state.ts'
 import type { PageElement } from '../../../page.ts'
-import { durationText } from '../../../components/elements.tsx'
+import { durationText, Time } from '../../../components/elements.tsx'
 import { sentenceCase } from '../../../labels.ts'
 import type { ReleaseSubject } from '../load.ts'
 import type { StageRow } from '../stages.ts'
@@ -14,7 +14,7 @@ type StepStatus = StageRow['status']
 interface TrackStep {
   name: string
   status: StepStatus
-  detail: string
+  detail: string | PageElement
 }
 
 const marks: Readonly<Record<StepStatus, [mark: string, word: string]>> = {
@@ -58,7 +58,7 @@ function trackSteps(
   const last = outcome === 'promoted' ? 'passed' : isOver ? 'not_reached' : 'upcoming'
   const probation = stages.some(({ stage }) => stage === 'probation')
   return [
-    { name: 'Pre-flight', status: before('qualifying'), detail: clock(startedAt) },
+    { name: 'Pre-flight', status: before('qualifying'), detail: <Time at={startedAt} shows="clock" /> },
     ...(needed === 0
       ? []
       : [
@@ -90,7 +90,14 @@ const beforeStages =
     return end !== undefined || isSkipped ? 'not_reached' : 'passed'
   }
 
-function detailOf({ status, fromMs, toMs, observedMs, candidate, requirements }: StageRow): string {
+function detailOf({
+  status,
+  fromMs,
+  toMs,
+  observedMs,
+  candidate,
+  requirements,
+}: StageRow): string | PageElement {
   const { minMs, minRequests } = requirements
   const isTimed = minMs > 0
   if (status === 'upcoming' || status === 'not_reached')
@@ -105,11 +112,14 @@ function detailOf({ status, fromMs, toMs, observedMs, candidate, requirements }:
     return `${isTimed ? `${time} · ` : ''}${counted}`
   }
   const took = fromMs === undefined || toMs === undefined ? '' : ` · ${durationText(toMs - fromMs)}`
-  return `${fromMs === undefined ? '' : clock(new Date(fromMs).toISOString())}${took} · ${requests} requests`
+  return (
+    <>
+      {fromMs !== undefined && <Time at={new Date(fromMs).toISOString()} shows="clock" />}
+      {`${took} · ${requests} requests`}
+    </>
+  )
 }
 
 /** `25 s of 1 min`, and beyond it `4 min (needs 1 min)`. */
 const partOf = (have: number, need: number, textOf: (value: number) => string): string =>
   have > need ? `${textOf(have)} (needs ${textOf(need)})` : `${textOf(have)} of ${textOf(need)}`
-
-const clock = (at: string): string => `${at.slice(11, 19)} UTC`
