@@ -18,6 +18,7 @@ import { checkDuties } from './duties.ts'
 import { checkChampions, checkDataDirectory, checkKeys } from './files.ts'
 import { skipped, type Note } from './finding.ts'
 import { checkObjectStore } from './object-store.ts'
+import { checkServing } from './serving.ts'
 import { checkTemporal } from './temporal.ts'
 
 /** The known facts of an installation before its servers are checked. */
@@ -96,7 +97,10 @@ async function checkDatabase(target: KnownServers, databaseUrl: string, note: No
   const diagnosis = await diagnose(databaseUrl, 'tenure doctor')
   note(...findingsOfDatabase(databaseUrl, diagnosis, { running: isExpected(target) }))
   if ('code' in diagnosis) return
-  if (diagnosis.migrations.pending.length === 0) note(...(await checkAppliedState(databaseUrl)))
+  if (diagnosis.migrations.pending.length === 0) {
+    note(...(await checkAppliedState(databaseUrl)))
+    note(...(await checkServing(databaseUrl)))
+  }
   if (isExpected(target)) note(checkBackups(diagnosis.backups))
   const { finding, verifier } = checkKeys(signing, { versions: diagnosis.versions ?? 0 })
   note(finding)

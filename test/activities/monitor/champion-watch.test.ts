@@ -1,4 +1,5 @@
 /** Tests on the real database what the watch of champions tells, rolls back and keeps, from counters that the test writes. */
+import { checkServing } from '../../../cli/doctor/serving.ts'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
@@ -112,6 +113,23 @@ describe('a champion that fails', () => {
     expect(asked).toEqual([{ model, from: champion, to: before, sinceMs: expect.any(Number) }])
     const [rolledBack] = await alertsOf('champion_rolled_back')
     expect(rolledBack?.message).toContain(`${before} fails at 0 of the 50 last failing requests`)
+  })
+
+  it('is broken for `tenure doctor`, and not when it fails within its limit', async () => {
+    const { databaseUrl } = deps.config
+    const mine = async () =>
+      (await checkServing(databaseUrl)).filter(
+        ({ state, found }) => state === 'broken' && found.includes(model),
+      )
+    await served(3, { failed: 1 })
+    expect(await mine()).toEqual([])
+    await served(4, { failed: 50 })
+    expect(await mine()).toMatchObject([
+      {
+        check: 'models',
+        found: `${model} fails: 51 of 200 requests failed in the last minute (25.5 %), limit 2 %`,
+      },
+    ])
   })
 
   it('is told once more only by evidence of the version that serves: the alert outlives the rollback', async () => {
