@@ -132,6 +132,20 @@ describe('drills on traffic', () => {
     expect(drills[0]!.harmed).toBeGreaterThan(0)
     expect(drills[0]!.harmed).toBeLessThanOrEqual(200)
     await nothingMoved(drills)
+    // Every request that the release counts as failed is in its file, with its inputs.
+    const file = `/releases/${drills[0]!.release_id}/exposed.csv`
+    const read = async () => {
+      const { text } = await api.request('GET', file, { key: keys['vera']! })
+      const failed = text.split('\n').filter((line) => line.includes(',output_invalid,'))
+      const counted = / requests failed; (\d+) of them are kept/.exec(text)
+      return { failed, note: counted?.[0] }
+    }
+    await expect.poll(async () => (await read()).failed.length).toBeGreaterThan(0)
+    const { failed, note } = await read()
+    if (note === undefined) expect(failed.length).toBeGreaterThanOrEqual(drills[0]!.harmed)
+    else expect(note).toContain(`; ${failed.length} of them are kept`)
+    for (const line of failed) expect(line).toContain('returned an invalid prediction')
+    for (const line of failed) expect(line).toMatch(/"\[\{""x"":/)
   })
 
   it('a budget spent before detection ends the drill as failed, with an alert', async () => {
