@@ -7,7 +7,7 @@ import { json } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import { startAlerts } from '../../temporal/standing-workflows.ts'
 import { markKnownGood, moveChampion } from '../../store/registry/champions.ts'
-import { readFaults, writeFaults } from '../../store/serving/replicas.ts'
+import { writeFaults } from '../../store/serving/replicas.ts'
 import { findRouting, writeRoute } from '../../store/serving/routing.ts'
 import { insertModel } from '../../test/support/release/candidates.ts'
 import { releasePolicy } from '../../test/support/release/releases.ts'
@@ -35,6 +35,7 @@ const replicas = 2
 /** So many requests of both versions are seen before the fault. */
 const warm = 20
 const longestMs = 900_000
+const faults: Record<string, { invalidShare: number }> = {}
 
 /** A message that a channel received. */
 export interface Told {
@@ -101,7 +102,9 @@ async function runOne(
     await until(() => (callers.answered.get(second) ?? 0) >= warm, `${model}: answers before the fault`)
     callers.reset()
     const faultMs = Date.now()
-    await writeFaults(store, { ...(await readFaults(store)), [second]: { invalidShare: share } })
+    // One row holds the faults of all versions.
+    faults[second] = { invalidShare: share }
+    await writeFaults(store, faults)
     const toldMs = () => told.find((each) => each.model === model && each.kind === 'champion_failing')?.atMs
     await until(() => toldMs() !== undefined, `${model}: the message`)
     await until(() => (callers.answered.get(first) ?? 0) > 0, `${model}: an answer of the former version`)
