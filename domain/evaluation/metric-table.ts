@@ -129,7 +129,7 @@ export function compareAll(
     const gain = all[versusAnchor]!
     const margin = marginOf(primary, gain.reference, policy)
     if (!(gain.oneSidedLow !== null && gain.oneSidedLow >= -margin))
-      against.push(notBetter({ ...row, margin }, 'anchor', 'anchor', gain))
+      against.push(notBetter({ ...row, margin }, 'anchor', 'best recent release', gain))
   }
   return { metrics, against }
 }
