@@ -97,6 +97,41 @@ class Steps(Folder):
             pipeline = make_pipeline(encode, searched).fit(train, targets)
             self.assertLess(self.worst(job, pipeline, asked), 1e-5, options)
 
+    def test_converts_rare_categories_of_several_columns_of_texts(self) -> None:
+        import itertools
+        import numpy
+        from sklearn.compose import make_column_transformer
+        from sklearn.linear_model import Ridge
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OneHotEncoder
+
+        columns = [{"name": name, "kind": "category", "nullable": True} for name in ("colour", "shape", "place")]
+        columns.append({"name": "size", "kind": "number", "nullable": False})
+        job = Job(given_job(self.folder, columns=columns, label={"column": "_label", "kind": "number"}), io.StringIO())
+        texts = {
+            "colour": ["red", "white", "white", "white", "blue", "green"] * 50,
+            "shape": ["round"] * 200 + ["flat"] * 90 + ["red"] * 10,
+            "place": ["Bern", "Oslo"] * 150,
+        }
+        job._categories = {name: sorted(set(values)) for name, values in texts.items()}
+        job._rows = {**{name: numpy.array(values) for name, values in texts.items()}, "size": numpy.arange(300) / 10}
+        train, targets = job._matrix(list(job._rows.values())), numpy.arange(300.0) % 7
+        asked = [[*row, 1.5] for row in itertools.product(*([*values, None] for values in job._categories.values()))]
+        frame = job.frame(asked)
+        for options, names in itertools.product(
+            (
+                {"handle_unknown": "infrequent_if_exist", "min_frequency": 60},
+                {"handle_unknown": "infrequent_if_exist", "max_categories": 2},
+                {"handle_unknown": "infrequent_if_exist", "max_categories": 2, "drop": "first"},
+                {"handle_unknown": "infrequent_if_exist"},
+                {"handle_unknown": "ignore", "min_frequency": 60},
+            ),
+            (["colour", "shape"], ["place", "shape", "colour"]),
+        ):
+            encode = make_column_transformer((OneHotEncoder(**options), names), ("passthrough", ["size"]))
+            pipeline = make_pipeline(encode, Ridge()).fit(train, targets)
+            self.assertLess(self.worst(job, pipeline, frame), 1e-5, (options, names))
+
     def test_answers_with_the_score_of_a_detector_of_outliers(self) -> None:
         import json
         from sklearn.ensemble import IsolationForest

@@ -428,10 +428,8 @@ def _groups_categories(model: Any) -> bool:
 def _add_groups(scope: Any, operator: Any, container: Any, categories: Sequence[Any]) -> None:
     """Encodes categories of which the rare ones share a column, which skl2onnx refuses."""
     from onnx import TensorProto
-    from skl2onnx.operator_converters.common import concatenate_variables
 
     model = operator.raw_operator
-    rows = concatenate_variables(scope, operator.inputs, container)
     dropped = getattr(model, "_drop_idx_after_grouping", None)
     drops = [None] * len(categories) if dropped is None else dropped
     parts = []
@@ -446,6 +444,10 @@ def _add_groups(scope: Any, operator: Any, container: Any, categories: Sequence[
         container.add_initializer(name, TensorProto.INT64, [len(values)], list(values))
         return name
 
+    # skl2onnx joins columns with FeatureVectorizer, which takes no texts.
+    rows = operator.inputs[0].full_name
+    if len(operator.inputs) > 1:
+        rows = made("Concat", [each.full_name for each in operator.inputs], op_version=13, axis=1)
     for place, (values, groups, drop) in enumerate(zip(categories, model._default_to_infrequent_mappings, drops)):
         codes = list(range(len(values))) if groups is None else [int(code) for code in groups]
         columns = list(range(max(codes) + 1))
