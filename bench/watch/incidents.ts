@@ -5,9 +5,10 @@ import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { artifactKey } from '../../store/artifacts.ts'
 import { insertKey, revokeKey } from '../../store/access/api-keys.ts'
+import { waitUntil } from '../../test/support/serving/api-process.ts'
 import { freeze } from '../../test/support/servers/freeze.ts'
 import { startCallers, type RealSystem } from '../../test/support/servers/system-fixture.ts'
-import { countsOf, seatTwo, until, type Told } from './live.ts'
+import { requestsOf, seatTwo, type Told } from './live.ts'
 
 export interface IncidentRow {
   incident: string
@@ -74,14 +75,14 @@ export async function runIncidents(system: RealSystem, told: readonly Told[]): P
   for (const { name, kind, lastsMs, cause } of incidents) {
     const callers = startCallers(system.urls, model, 100)
     const answers = () => (callers.answered.get(first) ?? 0) + (callers.answered.get(second) ?? 0)
-    await until(() => answers() > 20, `${name}: answers before it`)
+    await waitUntil(() => answers() > 20, `${name}: answers before it`)
     callers.reset()
     const seen = told.length
     const end = await cause(system)
     const beganMs = Date.now()
     const message = () => told.slice(seen).find((each) => each.about === 'raised' && each.kind === kind)
     if (kind === undefined) await pause(lastsMs)
-    else await until(() => message() !== undefined, `${name}: the message`)
+    else await waitUntil(() => message() !== undefined, `${name}: the message`)
     await end()
     await callers.stop()
     const found = message()
@@ -89,11 +90,11 @@ export async function runIncidents(system: RealSystem, told: readonly Told[]): P
       incident: name,
       ...(found && { told: (found.atMs - beganMs) / 1_000 }),
       message: found?.message ?? '',
-      ...countsOf(callers),
+      ...requestsOf(callers),
     })
     console.log(JSON.stringify(rows.at(-1)))
     // Both servers answer again before the next fault.
-    await until(
+    await waitUntil(
       () => system.processes.every((each) => system.supervision.pidOf(each) !== undefined),
       'all processes',
     )
@@ -115,7 +116,7 @@ async function useRevokedKey({ store, urls }: RealSystem): Promise<() => Promise
       await pause(200)
     }
   })()
-  await until(() => last === 200, 'the key is accepted')
+  await waitUntil(() => last === 200, 'the key is accepted')
   await revokeKey(store, facts.id)
   return () => {
     stopping.abort()

@@ -4,13 +4,13 @@ import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { json } from 'node:stream/consumers'
-import { setTimeout as pause } from 'node:timers/promises'
 import { startAlerts } from '../../temporal/standing-workflows.ts'
 import { markKnownGood, moveChampion } from '../../store/registry/champions.ts'
 import { writeFaults } from '../../store/serving/replicas.ts'
 import { findRouting, writeRoute } from '../../store/serving/routing.ts'
 import { insertModel } from '../../test/support/release/candidates.ts'
 import { releasePolicy } from '../../test/support/release/releases.ts'
+import { waitUntil } from '../../test/support/serving/api-process.ts'
 import { seatChampion } from '../../test/support/serving/seed-champion.ts'
 import {
   startCallers,
@@ -99,29 +99,29 @@ async function runOne(
   const { first, second } = await seatTwo(system, model)
   const callers = startCallers(system.urls, model, (1_000 * replicas) / rate)
   try {
-    await until(() => (callers.answered.get(second) ?? 0) >= warm, `${model}: answers before the fault`)
+    await waitUntil(() => (callers.answered.get(second) ?? 0) >= warm, `${model}: answers before the fault`)
     callers.reset()
     const faultMs = Date.now()
     // One row holds the faults of all versions.
     faults[second] = { invalidShare: share }
     await writeFaults(store, faults)
     const toldMs = () => told.find((each) => each.model === model && each.kind === 'champion_failing')?.atMs
-    await until(() => toldMs() !== undefined, `${model}: the message`)
-    await until(() => (callers.answered.get(first) ?? 0) > 0, `${model}: an answer of the former version`)
+    await waitUntil(() => toldMs() !== undefined, `${model}: the message`, longestMs)
+    await waitUntil(() => (callers.answered.get(first) ?? 0) > 0, `${model}: an answer of the former version`)
     const backMs = Date.now()
     return {
       share,
       rate,
       told: (toldMs()! - faultMs) / 1_000,
       back: (backMs - faultMs) / 1_000,
-      ...countsOf(callers),
+      ...requestsOf(callers),
     }
   } finally {
     await callers.stop()
   }
 }
 
-export function countsOf({ answered, failures }: Callers): Pick<FailingChampionRun, 'requests' | 'failed'> {
+export function requestsOf({ answered, failures }: Callers): Pick<FailingChampionRun, 'requests' | 'failed'> {
   const answers = [...answered.values()].reduce((sum, each) => sum + each, 0)
   return { requests: answers + failures.length, failed: failures.length }
 }
@@ -141,9 +141,4 @@ export async function seatTwo({ store, config }: RealSystem, model: string) {
   const route = { model, salt: model, arms, proven: second, standby: first }
   await store.transaction((database) => writeRoute(database, { route, replaces }))
   return { first, second }
-}
-
-export async function until(holds: () => boolean, what: string): Promise<void> {
-  for (const endMs = Date.now() + longestMs; !holds(); await pause(20))
-    if (Date.now() > endMs) throw new Error(`${what} did not come within ${longestMs / 60_000} minutes`)
 }

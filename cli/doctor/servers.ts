@@ -18,7 +18,7 @@ import { checkDuties } from './duties.ts'
 import { checkChampions, checkDataDirectory, checkKeys } from './files.ts'
 import { skipped, type Note } from './finding.ts'
 import { checkObjectStore } from './object-store.ts'
-import { checkServing } from './serving.ts'
+import { checkServing } from './replicas.ts'
 import { checkTemporal } from './temporal.ts'
 
 /** The known facts of an installation before its servers are checked. */

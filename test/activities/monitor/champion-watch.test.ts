@@ -1,5 +1,5 @@
 /** Tests on the real database what the watch of champions tells, rolls back and keeps, from counters that the test writes. */
-import { checkServing } from '../../../cli/doctor/serving.ts'
+import { checkServing } from '../../../cli/doctor/replicas.ts'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
