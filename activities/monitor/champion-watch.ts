@@ -143,6 +143,9 @@ async function planOf(
   const target = (await listRollbackTargets(database, { model, from: version })).find(
     ({ issues }) => issues.length === 0,
   )
+  const issue = await issueOfReturn({ store: database }, { model, version, toMs: Date.now() })
+  if (issue !== undefined && target !== undefined)
+    return `Not rolled back: ${issue}. \`tenure rollback ${model}\` returns to ${target.version}, or ${byHand}`
   if (completeMonitorPolicy(found?.definition.monitor).rollback && target !== undefined)
     return `Tenure now tries to roll back to ${target.version}. If ${version} still serves in 30 s: \`tenure rollback ${model}\`, or ${byHand}`
   if (target !== undefined)

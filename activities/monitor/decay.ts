@@ -41,6 +41,7 @@ import { alertChampionRollback, rollBackChampion } from '../../store/release/rol
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
+import type { Database } from '../../store/postgres.ts'
 import type { Deps } from '../deps.ts'
 import { runServingChild } from '../runtime/serving-child.ts'
 import { findMaturity } from './matured-window.ts'
@@ -103,7 +104,7 @@ export const monitorActor = (model: string): string => `monitor/${model}`
 
 /** Why no rollback may be tried now; undefined when one may. */
 export async function issueOfReturn(
-  { store }: Pick<Deps, 'store'>,
+  { store }: { store: Database },
   { model, version, toMs }: { model: string; version: string; toMs: number },
 ): Promise<string | undefined> {
   const release = await findOpenRelease(store, model)

@@ -177,7 +177,12 @@ describe('a champion that fails', () => {
     } as const
     await moveChampion(deps.store, again)
     await servedFor('1 hour')
+    await deps.store.query(sql`delete from champion_watch where model = ${model}`)
     await served(2, { failed: 60 })
+    await judgeChampions(deps)
+    const toldAtOnce = (await alertsOf('champion_failing'))[0]!.message
+    expect(toldAtOnce).toContain(`Not rolled back: the monitor has rolled ${model} back at `)
+    expect(toldAtOnce).toContain(`\`tenure rollback ${model}\` returns to ${before}`)
     await watchUntil(isDecided, 'the decision')
     expect(await champions()).toBe(champion)
   })
