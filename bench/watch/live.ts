@@ -36,6 +36,7 @@ const replicas = 2
 const warm = 20
 const longestMs = 900_000
 const faults: Record<string, { invalidShare: number }> = {}
+let writing: Promise<unknown> = Promise.resolve()
 
 /** A message that a channel received. */
 export interface Told {
@@ -102,9 +103,9 @@ async function runOne(
     await waitUntil(() => (callers.answered.get(second) ?? 0) >= warm, `${model}: answers before the fault`)
     callers.reset()
     const faultMs = Date.now()
-    // One row holds the faults of all versions.
     faults[second] = { invalidShare: share }
-    await writeFaults(store, faults)
+    // One row holds the faults of all versions, so the writes must not overtake each other.
+    await (writing = writing.then(() => writeFaults(store, faults)))
     const toldMs = () => told.find((each) => each.model === model && each.kind === 'champion_failing')?.atMs
     await waitUntil(() => toldMs() !== undefined, `${model}: the message`, longestMs)
     await waitUntil(() => (callers.answered.get(first) ?? 0) > 0, `${model}: an answer of the former version`)
