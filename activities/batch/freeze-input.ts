@@ -1,4 +1,5 @@
 /** Stores the rows of a batch once, so that every attempt scores the same rows. */
+import { textType } from '../../domain/parquet/column-types.ts'
 import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
 import { copyFile, rm, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
@@ -17,7 +18,7 @@ import { joinLookups } from './join-lookups.ts'
 import { asRefused, isQueryRefused, withoutPaths } from '../data/source-errors.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 import { explainRows } from '../data/explain-rows.ts'
-import { parquetColumns } from '../data/parquet-files.ts'
+import { parquetColumns, type ParquetColumn } from '../data/parquet-files.ts'
 import { columnTypes } from '../data/rows.ts'
 import { scanFile } from '../data/source-files.ts'
 import { readCsv as readCsvFile, type SourceFile } from '../data/source-views.ts'
@@ -48,8 +49,10 @@ export async function freezeBatch(
     const source = { kind: 'csv', files: { file: given }, rows: '' } as const
     return refuse(await explainRows({ duck, source, files: file === undefined ? [] : [file] }, error))
   }
-  const write = async (known: string): Promise<void> => {
-    await duck.run(`create temp view given as ${known}`).catch(refuse)
+  const write = async (rows: string): Promise<void> => {
+    await duck
+      .run(`create temp view given as ${await withNumbers(duck, `(${rows})`, manifest)}`)
+      .catch(refuse)
     notFound = await joinLookups(store, duck, manifest, subjectKey).catch(explain)
     await checkColumns(duck, { manifest, output: batch.output })
     await duck
@@ -61,7 +64,9 @@ export async function freezeBatch(
     await loadFromPostgres(duck, input.query, queryReader(store, input.database), {
       texts: [...namesOf(batch, manifest), ...textsOf(manifest)],
     }).catch((error: unknown) => (isError(error, 'source_unreadable') ? refuse(error) : refuseQuery(error)))
-    await write(await withNumbers(duck, manifest))
+    // The history of looked-up features is loaded through a table of this name.
+    await duck.run('alter table known rename to asked')
+    await write('select * from asked')
   } else if (input.path.endsWith('.csv')) {
     const columns = { names: namesOf(batch, manifest), key: batch.output.key }
     const read = await readCsv(duck, given, manifest, columns).catch(refuse)
@@ -72,9 +77,12 @@ export async function freezeBatch(
     const needed = [...Object.keys(manifest.features), ...batch.output.key]
     const read = columns.filter((each) => each.read !== undefined && needed.includes(each.name))
     file = { name: 'file', file: given, place: given, columns }
-    if (read.length > 0) {
+    const isNumberText = ({ name, type }: ParquetColumn) =>
+      type === textType && manifest.features[name]?.kind === 'number'
+    if (read.length > 0 || columns.some(isNumberText)) {
       const replaced = read.map((each) => `${each.read} as ${quotedIdentifier(each.name)}`)
-      await write(`select * replace (${replaced.join(', ')}) from read_parquet(${textLiteral(given)})`)
+      const replace = replaced.length === 0 ? '' : ` replace (${replaced.join(', ')})`
+      await write(`select *${replace} from read_parquet(${textLiteral(given)})`)
     } else {
       // Copies the file unchanged, because rewriting it takes as long as scoring it.
       await copyFile(given, draft).catch(refuse)
@@ -110,14 +118,14 @@ const namesOf = ({ output }: Batch, { features }: Manifest): string[] =>
 const textsOf = ({ features }: Manifest): string[] =>
   Object.keys(features).filter((name) => features[name]!.kind !== 'number')
 
-/** The rows of a query, with the numbers that Postgres has as texts read as those of files are. */
-async function withNumbers(duck: Duck, { features }: Manifest): Promise<string> {
-  const numbers = [...(await columnTypes(duck, 'known'))].flatMap(([name, type]) =>
+/** Rows whose texts in columns of numbers are read as training reads them. A text that is no number raises an error that names it. */
+async function withNumbers(duck: Duck, rows: string, { features }: Manifest): Promise<string> {
+  const numbers = [...(await columnTypes(duck, rows))].flatMap(([name, type]) =>
     type === 'VARCHAR' && features[name]?.kind === 'number'
       ? [`${readAs('number', name)} as ${quotedIdentifier(name)}`]
       : [],
   )
-  return `select *${numbers.length === 0 ? '' : ` replace (${numbers.join(', ')})`} from known`
+  return `select *${numbers.length === 0 ? '' : ` replace (${numbers.join(', ')})`} from ${rows}`
 }
 
 /** Opens a file in the directory for batches, or else a copy from the object store. Throws `invalid_request` when neither exists. */
@@ -140,29 +148,22 @@ async function openInput(
 }
 
 /**
- * Finds the types from all rows, because a key may become a text after a million numbers. Reads names as text, because `007` differs from
- * `7`, but keeps keys of whole numbers; and categories, because DuckDB would read yes and no as true and false. A version whose vocabulary
- * is true and false was trained on such booleans, so its categories are read the same way.
+ * Finds the types of numbers from all rows. Reads everything else as text, because `007` differs from `7`, and `yes` from `true`; but keeps
+ * keys of whole numbers.
  */
 async function readCsv(
   duck: Duck,
   path: string,
-  { features, preprocessing }: Manifest,
+  { features }: Manifest,
   { names, key }: { names: readonly string[]; key: readonly string[] },
 ): Promise<{ query: string; file: SourceFile }> {
   const numbers = Object.keys(features).filter((name) => features[name]!.kind === 'number')
   const file = await scanFile(path, Object.fromEntries(numbers.map((name) => [name, 'number'])))
   const { layout } = file
   const found = await columnTypes(duck, readCsvFile(path, layout, ', sample_size=-1'))
-  const isFlag = (name: string): boolean => {
-    const fit = preprocessing.find((each) => each.name === name)
-    const words = fit?.kind === 'category' ? fit.vocabulary : []
-    return words.length > 0 && words.every((word) => word === 'true' || word === 'false')
-  }
-  const isRead = (name: string, type: string): boolean =>
-    features[name]?.kind === 'number' ? numeric.test(type) : !names.includes(name) && isFlag(name)
   const types = [...found].map(
-    ([name, type]) => `${textLiteral(name)}: '${isRead(name, type) ? type : 'VARCHAR'}'`,
+    ([name, type]) =>
+      `${textLiteral(name)}: '${numbers.includes(name) && numberType.test(type) ? type : 'VARCHAR'}'`,
   )
   const rows = readCsvFile(path, layout, `, types={${types.join(', ')}}`)
   const whole = await wholeColumns(
@@ -170,12 +171,7 @@ async function readCsv(
     rows,
     key.filter((name) => names.includes(name) && layout.names.includes(name)),
   )
-  // Without a value, or with one that is no number: the statement that reads the rows fails with that value.
-  const others = numbers.filter((name) => found.has(name) && !isRead(name, found.get(name)!))
-  const casts = [
-    ...whole.map((name) => `cast(${quotedIdentifier(name)} as bigint) as ${quotedIdentifier(name)}`),
-    ...others.map((name) => `${readAs('number', name)} as ${quotedIdentifier(name)}`),
-  ]
+  const casts = whole.map((name) => `cast(${quotedIdentifier(name)} as bigint) as ${quotedIdentifier(name)}`)
   const replaced = casts.length === 0 ? '' : ` replace (${casts.join(', ')})`
   return { query: `select *${replaced} from ${rows}`, file }
 }
@@ -201,7 +197,7 @@ const refuseQuery = (error: unknown) => {
   throw isQueryRefused(error) ? asRefused('the query', error) : error
 }
 
-const numeric = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*|BOOLEAN)$/
+const numberType = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*)$/
 
 async function checkColumns(
   duck: Duck,
@@ -212,7 +208,7 @@ async function checkColumns(
   const issues = absent.map((name) => `the column ${JSON.stringify(name)} is missing`)
   for (const [name, { kind }] of Object.entries(manifest.features)) {
     const type = types.get(name)
-    if (kind === 'number' && type !== undefined && !numeric.test(type))
+    if (kind === 'number' && type !== undefined && type !== 'BOOLEAN' && !numberType.test(type))
       issues.push(`the column ${JSON.stringify(name)} has the type ${type}, expected a number`)
   }
   // A part with such a text could never be stored.

@@ -59,14 +59,6 @@ export async function joinLookups(
     source: { eventTime: askedAt },
     views,
   } as unknown as ModelDefinition
-  // The feature history is loaded through a table of this name.
-  const isQuery =
-    (await duck.rows("select table_name from duckdb_tables() where table_name = 'known'")).length > 0
-  if (isQuery) {
-    await duck.run('drop view given')
-    await duck.run('alter table known rename to _given')
-    await duck.run('create temp view given as select * from _given')
-  }
   await loadHistory(duck, store, definition, { sinceMs: asOfMs - oldestMs, asOfMs, subjectKey })
   const asked = `select *, row_number() over () as ${place}, make_timestamp(${asOfMs}000) as ${askedAt} from given`
   await duck.run(

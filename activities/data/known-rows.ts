@@ -11,7 +11,8 @@ const duckTypes: Record<number, string> = {
   20: 'bigint',
   21: 'bigint',
   23: 'bigint',
-  700: 'double',
+  // Widened by whatever reads it as a double, as a FLOAT of Parquet is. Its text stays 0.1.
+  700: 'float',
   701: 'double',
   1700: 'double',
   1082: 'timestamp',
@@ -22,8 +23,6 @@ const duckTypes: Record<number, string> = {
 /** The same where the model reads texts: these types have the text that a CSV or Parquet file would have. */
 const duckTypesOfTexts: Record<number, string> = {
   ...duckTypes,
-  // A double would write its rounding: 0.10000000149.
-  700: 'float',
   1082: 'date',
   1184: 'timestamptz',
 }

@@ -61,16 +61,19 @@ async function frozen(text: string, vocabulary: string[]): Promise<Record<string
 
 const text = 'id,size,member,release\n1,2,yes,1.10\n2,3.5,no,2.0\n'
 
-it('a batch reads the categories of a CSV as they are written', async () =>
-  expect(await frozen(text, ['no', 'yes'])).toMatchObject({
-    member: ['yes', 'no'],
-    release: ['1.10', '2.0'],
-  }))
+it.each([[['no', 'yes']], [['false', 'true']]])(
+  'a batch reads the categories of a CSV as they are written, for a version that knows %j',
+  async (vocabulary) =>
+    expect(await frozen(text, vocabulary)).toMatchObject({
+      member: ['yes', 'no'],
+      release: ['1.10', '2.0'],
+    }),
+)
 
-it('a batch reads yes and no as true and false for a version that was trained on those', async () =>
-  expect(await frozen(text, ['false', 'true'])).toMatchObject({
-    member: [true, false],
-    release: ['1.10', '2.0'],
+it('a batch refuses yes and no in a CSV as numbers', async () =>
+  expect(frozen('id,size,member,release\n1,yes,yes,1.10\n2,no,no,2.0\n', [])).rejects.toMatchObject({
+    code: 'invalid_request',
+    message: expect.stringContaining('input.csv, line 2, column "size": `yes` is not a number'),
   }))
 
 it('a batch finds the types of a CSV from all of its rows', async () => {
@@ -142,6 +145,10 @@ it.each([
   [
     `select 1 as id, 2 as size, '\\xFF'::blob as member, '1.10' as release`,
     'input.parquet, row 1, column "member": `\\xFF` is not a text: encode it as UTF-8, or leave the column out',
+  ],
+  [
+    `select 1 as id, '3.5 cm' as size, 'yes' as member, '1.10' as release`,
+    'input.parquet, row 1, column "size": `3.5 cm` is not a number: write 3.5 without a unit',
   ],
   [
     `select 1 as id, interval 2 days as size, 'yes' as member, '1.10' as release`,

@@ -104,6 +104,12 @@ it('joins to the rows of a query', async () => {
   expect(await frozen({ kind: 'sql', query })).toEqual(looked)
 })
 
+it('joins to the rows of a query that has numbers as texts', async () => {
+  const of = { features: { ...features, size: number() }, preprocessing: [] } as unknown as Manifest
+  const query = `select 1 as id, 'hall'::text as room, '2.5'::text as size`
+  expect(await frozen({ kind: 'sql', query }, of)).toMatchObject([{ size: 2.5, warmth: 20, mood: 'calm' }])
+})
+
 it('keeps a value that the input has', async () => {
   writeFileSync(join(folder, 'own.csv'), 'id,room,warmth\n1,hall,5.5\n')
   expect(await frozen({ kind: 'file', path: 'own.csv' })).toMatchObject([{ warmth: 5.5, mood: 'calm' }])

@@ -106,12 +106,15 @@ Rows that can be read and fail validation are quarantined: each failed check nam
   decimals, dates beside times, columns without values. Other types beside each other (numbers and texts, times with and without a zone) and values that
   would change (9007199254740993 beside doubles, or the text \`2\` that would become \`2.0\`) are refused with both files. Bytes without a mark are texts in UTF-8.
   Decimals of more than 38 digits and durations are refused.
+- **Numbers of 32 bits** (FLOAT of Parquet, \`real\` of Postgres) are the doubles that they are: 0.1 is 0.10000000149011612 as a \`number()\`, and \`0.1\` as a
+  \`category()\`.
 - **Names of columns** that differ in case only, or stand twice, are refused.
 - **Nothing is left out silently.** Rows without the time of their event, or with a label but without the time at which it became known, are counted
   in a warning of the validation, beside the rows that became known later.
 - **Columns that have changed places** since the champion was trained are blocked.
 
-The files of a feature view and of a batch prediction are read in the same way, and the entities of a view as texts.
+The rows of a feature view and of a batch prediction are read in the same way, and the entities of a view as texts. Drawn rows get one prediction from
+a request, a batch of each format and a feature view: [equal-answers.test.ts](../test/activities/batch/equal-answers.test.ts).
 
 ## Types
 
