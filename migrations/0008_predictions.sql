@@ -21,6 +21,8 @@ create table predictions (
   latency_us integer not null,
   -- The key that asked; `public` for a request without one, where predictions are public. Null for a row of a batch.
   key_id text,
+  -- The caller's name of what the request is about, such as an order number: an outcome of its predictions may name it.
+  reference text,
   -- The transaction that stored the row, plus `prediction_numbering.ahead`; null while no topic is sent the log, and in rows from before.
   stored_in bigint,
   primary key (id, at)
@@ -32,6 +34,7 @@ create table predictions_default partition of predictions default;
 alter table predictions_default alter column features set storage external, alter column outputs set storage external;
 alter table predictions_default set (toast_tuple_target = 8160);
 create index predictions_by_version on predictions (model, version, at);
+create index predictions_by_reference on predictions (reference, model) where reference is not null;
 
 -- The id under which the request of a prediction is stored.
 create function request_of(prediction_id uuid) returns uuid language sql immutable strict parallel safe

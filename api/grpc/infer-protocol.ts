@@ -3,10 +3,9 @@
  */
 import { writeId, writeText, reserve, type ByteWriter } from '../serving/codec/byte-writer.ts'
 import { unknownCategories } from '../serving/codec/unknown-categories.ts'
-import { DomainError } from '../../domain/errors.ts'
 import { chosenOutputs, outputTensors, type OutputTensor } from '../inference/output-tensors.ts'
 import { fillTensors } from '../inference/request-parser.ts'
-import { isRoutingKey, maxRoutingKeyLength } from '../serving/codec/request-parser.ts'
+import { callerTexts } from '../serving/codec/request-parser.ts'
 import type { Answered, Protocol } from '../serving/request/protocol.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
 import { decodeInfer, tensorsOf, type InferMessage } from './infer-request.ts'
@@ -29,14 +28,11 @@ export function createGrpcProtocol(maxInstances: number): Protocol {
       const message = (decoded ??= decodeInfer(body))
       const tensors = tensorsOf(message, maxInstances * loaded.maxFields())
       fillTensors(loaded, tensors, input, maxInstances)
-      const { id, routingKey, wanted } = message
-      if (routingKey !== undefined && !isRoutingKey(routingKey))
-        throw new DomainError(
-          'invalid_request',
-          `"routing_key" is not a text of 1 to ${maxRoutingKeyLength} characters without NUL`,
-        )
+      const { id, wanted } = message
+      const { routingKey, reference } = callerTexts(message.texts)
       input.callerId = id
       input.routingKey = routingKey
+      input.reference = reference
       if (wanted.length > 0) {
         input.wanted = wanted.map((name) => ({ name, binary: true }))
         chosenOutputs(outputTensors(loaded.manifest.output), input.wanted)

@@ -18,7 +18,8 @@ import {
 
 export interface InferMessage {
   id: string | undefined
-  routingKey: string | undefined
+  /** The parameters `routing_key` and `reference`, unchecked. */
+  texts: { routing_key?: string; reference?: string }
   /** The names of the requested outputs; empty requests all. */
   wanted: string[]
   inputs: InputMessage[]
@@ -53,7 +54,7 @@ export function decodeInfer(bytes: Buffer): InferMessage {
   const message = openMessage(bytes)
   const found: InferMessage = {
     id: undefined,
-    routingKey: undefined,
+    texts: {},
     wanted: [],
     inputs: [],
     raw: [],
@@ -78,10 +79,10 @@ function readParameter(entry: WireMessage, found: InferMessage): void {
     else if (tag === field.bytes(2)) value = readMessage(entry)
     else skipField(entry, tag)
   }
-  if (key !== 'routing_key') return
+  if (key !== 'routing_key' && key !== 'reference') return
   if (value === undefined || nextTag(value) !== field.bytes(3))
-    throw new DomainError('invalid_request', 'the parameter "routing_key" is not a string_param')
-  found.routingKey = readString(value)
+    throw new DomainError('invalid_request', `the parameter "${key}" is not a string_param`)
+  found.texts[key] = readString(value)
 }
 
 function nameIn(message: WireMessage): string {

@@ -6,7 +6,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { parseModestJson } from '../serving/codec/json-limits.ts'
 import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
-import { isRoutingKey, maxRoutingKeyLength } from '../serving/codec/request-parser.ts'
+import { callerTexts } from '../serving/codec/request-parser.ts'
 import { resetInput, type InputBuffer, type WantedOutput } from '../serving/codec/input-buffer.ts'
 import { readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
 import { fillMatrix } from './matrix-reader.ts'
@@ -128,10 +128,10 @@ function readEnvelope(request: Record<string, unknown>, input: InputBuffer): voi
   if (id !== undefined && (typeof id !== 'string' || id.length > maxIdLength))
     refuse(`"id" is not a text of at most ${maxIdLength} characters`)
   input.callerId = id
-  const { routing_key: routingKey, binary_data_output: allBinary } = parametersOf(request, '"parameters"')
-  if (routingKey !== undefined && !isRoutingKey(routingKey))
-    refuse(`"routing_key" is not a text of 1 to ${maxRoutingKeyLength} characters without NUL`)
+  const { binary_data_output: allBinary, ...parameters } = parametersOf(request, '"parameters"')
+  const { routingKey, reference } = callerTexts(parameters)
   input.routingKey = routingKey
+  input.reference = reference
   if (outputs !== undefined && !Array.isArray(outputs)) refuse('"outputs" is not a list')
   if (outputs !== undefined && outputs.length > 0)
     input.wanted = outputs.map((output) => wantedOf(output, allBinary === true))

@@ -6,14 +6,15 @@ import { DomainError, quotedName } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { parseModestJson } from '../serving/codec/json-limits.ts'
 import { resetInput, type InputBuffer } from '../serving/codec/input-buffer.ts'
-import { isRoutingKey, maxRoutingKeyLength, type PredictRequest } from '../serving/codec/request-parser.ts'
+import { callerTexts, type PredictRequest } from '../serving/codec/request-parser.ts'
 import { kindOf } from '../serving/codec/row-reader.ts'
 import { readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
 /** Parses a body. `width` is the number of values in a row. */
 export type ParseRows = (body: Buffer, width: number) => PredictRequest
 
-const kserveFields = new Set(['instances', 'routing_key'])
+const textFields = ['routing_key', 'reference']
+const kserveFields = new Set(['instances', ...textFields])
 
 /** Parses `{"instances": [{…} or […], …]}` of KServe version 1 and TensorFlow Serving. */
 export const kserveRows =
@@ -23,7 +24,7 @@ export const kserveRows =
     for (const name in request)
       if (!kserveFields.has(name)) refuse(`the body has an unknown field ${quotedName(name)}`)
     const instances = listOf(request['instances'], '"instances"')
-    return { instances: requireCount(instances, maxRows), routingKey: routingKeyIn(request) }
+    return { instances: requireCount(instances, maxRows), ...callerTexts(request) }
   }
 
 const mlflowForms = {
@@ -34,7 +35,7 @@ const mlflowForms = {
 }
 const formNames = Object.keys(mlflowForms) as (keyof typeof mlflowForms)[]
 
-/** Parses one of the four formats of MLflow, and `"params": {"routing_key"}`. */
+/** Parses one of the four formats of MLflow, and `"params": {"routing_key", "reference"}`. */
 export const mlflowRows =
   (maxRows: number): ParseRows =>
   (body, width) => {
@@ -48,14 +49,14 @@ export const mlflowRows =
     const instances = requireCount(mlflowForms[form](request[form]), maxRows)
     const params = objectOf(request['params'] ?? {}, '"params"')
     for (const name in params)
-      if (name !== 'routing_key') refuse(`"params" has an unknown field ${quotedName(name)}`)
-    return { instances, routingKey: routingKeyIn(params) }
+      if (!textFields.includes(name)) refuse(`"params" has an unknown field ${quotedName(name)}`)
+    return { instances, ...callerTexts(params) }
   }
 
 /** Fills the buffer with parsed rows. */
 export function fillRows(
   loaded: LoadedVersion,
-  { instances, routingKey }: PredictRequest,
+  { instances, routingKey, reference }: PredictRequest,
   input: InputBuffer,
 ): void {
   const { listed } = loaded.columns
@@ -65,6 +66,7 @@ export function fillRows(
     readRow(loaded, Array.isArray(row) ? namedRow(row, listed, i) : (row as FeatureRow), i, input)
   }
   input.routingKey = routingKey
+  input.reference = reference
 }
 
 function namedRow(row: readonly unknown[], columns: readonly { name: string }[], index: number): FeatureRow {
@@ -113,12 +115,6 @@ function requireCount(rows: unknown[], maxRows: number): FeatureRow[] {
       limit: maxRows,
     })
   return rows as FeatureRow[]
-}
-
-function routingKeyIn({ routing_key: key }: Record<string, unknown>): string | undefined {
-  if (key !== undefined && !isRoutingKey(key))
-    refuse(`"routing_key" is not a text of 1 to ${maxRoutingKeyLength} characters without NUL`)
-  return key
 }
 
 function objectOf(given: unknown, what: string): Record<string, unknown> {

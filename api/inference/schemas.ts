@@ -22,6 +22,11 @@ const tensorFields = {
   datatype: { enum: datatypeNames },
   shape: { type: 'array', items: { type: 'integer', minimum: -1 } },
 }
+const callerTexts = {
+  routing_key: { type: 'string', minLength: 1, maxLength: 256 },
+  reference: { type: 'string', minLength: 1, maxLength: 200 },
+}
+
 const tensorKeys = ['name', 'datatype', 'shape']
 const tensors = { type: 'array', items: object(tensorKeys, tensorFields) }
 
@@ -36,7 +41,7 @@ const inputTensor = object(['name', 'shape', 'datatype'], {
 export const inferSchema = object(['inputs'], {
   id: { type: ['string', 'null'], maxLength: 1_000, description: 'Given back with the answer.' },
   parameters: objectOrNull({
-    routing_key: { type: 'string', minLength: 1, maxLength: 256 },
+    ...callerTexts,
     binary_data_output: { type: 'boolean', description: 'All outputs behind the JSON.' },
   }),
   inputs: { type: 'array', minItems: 1, items: inputTensor },
@@ -104,10 +109,9 @@ export const repositorySchema = {
 /** An object with the features, or a list in the order of the model file. */
 const row = { anyOf: [anyObject, { type: 'array', ...elements }] }
 const rows = { type: 'array', minItems: 1, items: row }
-const routingKey = { type: 'string', minLength: 1, maxLength: 256 }
 
 export const kserveSchema = {
-  ...object(['instances'], { instances: rows, routing_key: routingKey }),
+  ...object(['instances'], { instances: rows, ...callerTexts }),
   additionalProperties: false,
 }
 
@@ -124,7 +128,7 @@ export const mlflowSchema = {
     inputs: {
       anyOf: [rows, { type: 'object', additionalProperties: { type: 'array', ...elements } }],
     },
-    params: object([], { routing_key: routingKey }),
+    params: object([], callerTexts),
   }),
   additionalProperties: false,
 }

@@ -59,7 +59,7 @@ function predictionRecord(
   fits: readonly FeatureFit[] | undefined,
   { topic, source }: { topic: string; source: string },
 ): SentRecord {
-  const { id, at, model, version, arm, releaseId, generation, routingKey, keyId, latencyUs, instances } = row
+  const { id, at, model, version, arm, releaseId, generation, latencyUs, instances } = row
   const event = (content: object): SentRecord =>
     cloudEvent(topic, model, {
       id,
@@ -73,8 +73,9 @@ function predictionRecord(
         arm,
         release: releaseId ?? null,
         generation,
-        routingKey: routingKey ?? null,
-        keyId: keyId ?? null,
+        routingKey: row.routingKey ?? null,
+        reference: row.reference ?? null,
+        keyId: row.keyId ?? null,
         latencyUs,
         instances,
         ...content,

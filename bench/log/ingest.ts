@@ -163,6 +163,7 @@ function batchOf({ width, outputs, instances }: Shape, bytes: number): Batch {
     outputCount: outputs * instances,
     latencyUs: 40,
     keyId: '0123456789ab',
+    reference: undefined,
   })
   const size = sizeOf(origin, record())
   const records = Array.from({ length: Math.max(1, Math.floor(bytes / size)) }, record)

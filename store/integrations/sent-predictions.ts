@@ -24,6 +24,7 @@ export interface LoggedRequest {
   outputs: number[]
   latencyUs: number
   keyId?: string
+  reference?: string
 }
 
 /** With the exact time of Postgres: rounded to milliseconds it would lie before the row, which would be sent again. */
@@ -77,7 +78,7 @@ interface Place {
 /** Rows after a position whose transactions have all ended, so that no earlier row can still appear. */
 const listUnsent = (database: Database, { storedIn, at, id, beginsAt }: Place) =>
   rowsFrom(database).list<SentRow>(sql`
-    select stored_in, at::text as exact_at, id, at, model, version, arm, release_id, generation, routing_key, instances, features, outputs, latency_us, key_id
+    select stored_in, at::text as exact_at, id, at, model, version, arm, release_id, generation, routing_key, instances, features, outputs, latency_us, key_id, reference
     from (
       select *, sum(octet_length(features)) over run as bytes, row_number() over run as place from predictions
       where stored_in >= ${storedIn} and at >= ${beginsAt}

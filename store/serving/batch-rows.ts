@@ -128,6 +128,7 @@ function loggedTuple(origin: Uint8Array, atMs: number, row: LoggedBatchRow): Uin
     outputCount: outputs.length,
     latencyUs: 0,
     keyId: undefined,
+    reference: undefined,
   }
   const tuple = Buffer.allocUnsafe(sizeOf(origin, record))
   return tuple.subarray(0, encodePrediction(tuple, 0, origin, record))

@@ -35,11 +35,12 @@ export interface PredictionRecord {
   latencyUs: number
   /** The id of the requesting key, in ASCII. */
   keyId: string | undefined
+  reference: string | undefined
 }
 
 const columns =
-  'model, version, arm, release_id, generation, id, at, routing_key, instances, features, outputs, latency_us, key_id'
-const columnCount = 13
+  'model, version, arm, release_id, generation, id, at, routing_key, instances, features, outputs, latency_us, key_id, reference'
+const columnCount = 14
 const copyText = `copy predictions (${columns}) from stdin (format binary)`
 const float4Oid = 700
 const fewBytes = 200
@@ -62,10 +63,10 @@ export function encodeOrigin(origin: Omit<PredictionOrigin, 'arm'> & { arm: Logg
 
 /** The maximum number of bytes of a record. */
 export function sizeOf(origin: Uint8Array, record: PredictionRecord): number {
-  const key = record.routingKey === undefined ? 0 : record.routingKey.length * 3
+  const texts = 3 * ((record.routingKey?.length ?? 0) + (record.reference?.length ?? 0))
   const keyId = record.keyId?.length ?? 0
   return (
-    origin.byteLength + key + keyId + record.numberBytes + record.textBytes + record.outputCount * 8 + 108
+    origin.byteLength + texts + keyId + record.numberBytes + record.textBytes + record.outputCount * 8 + 112
   )
 }
 
@@ -84,11 +85,7 @@ export function encodePrediction(
   const high = Math.floor(microseconds / 0x1_0000_0000)
   at = into.writeInt32BE(high, at)
   at = into.writeUInt32BE(microseconds - high * 0x1_0000_0000, at)
-  if (record.routingKey === undefined) at = into.writeInt32BE(-1, at)
-  else {
-    const length = into.write(record.routingKey, at + 4)
-    at = into.writeInt32BE(length, at) + length
-  }
+  at = encodeText(into, at, record.routingKey)
   at = into.writeInt32BE(4, at)
   at = into.writeInt32BE(record.instances, at)
   at = into.writeInt32BE(record.numberBytes + record.textBytes, at)
@@ -98,10 +95,15 @@ export function encodePrediction(
   at = into.writeInt32BE(4, at)
   at = into.writeInt32BE(record.latencyUs, at)
   const { keyId } = record
-  if (keyId === undefined) return into.writeInt32BE(-1, at)
-  at = into.writeInt32BE(keyId.length, at)
-  for (let i = 0; i < keyId.length; i++) into[at + i] = keyId.charCodeAt(i)
-  return at + keyId.length
+  at = into.writeInt32BE(keyId?.length ?? -1, at)
+  if (keyId !== undefined) for (let i = 0; i < keyId.length; i++) into[at++] = keyId.charCodeAt(i)
+  return encodeText(into, at, record.reference)
+}
+
+function encodeText(into: Buffer, at: number, text: string | undefined): number {
+  if (text === undefined) return into.writeInt32BE(-1, at)
+  const length = into.write(text, at + 4)
+  return into.writeInt32BE(length, at) + length
 }
 
 /** A few bytes are copied faster by a loop than by a call that first inspects both arrays. */

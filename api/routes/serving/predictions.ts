@@ -24,6 +24,13 @@ const predictSchema = {
       maxLength: 256,
       description: 'The same key gets the same arm.',
     },
+    reference: {
+      type: 'string',
+      minLength: 1,
+      maxLength: 200,
+      description:
+        'Your name of what the request is about, such as an order number. Its outcome may name it.',
+    },
   },
 }
 
@@ -84,7 +91,7 @@ const predictedSchema = {
 export const predictionRoutes = ({ serving }: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/models/:name/predict', 'callers', {
     summary:
-      'Predict for {"instances": [{…}], "routing_key"?}, with one prediction per instance. With a durable prediction log, a request repeated with the same idempotency-key (a UUID) gets the same response. x-deadline-ms sets the deadline.',
+      'Predict for {"instances": [{…}], "routing_key"?, "reference"?}, with one prediction per instance. With a durable prediction log, a request repeated with the same idempotency-key (a UUID) gets the same response. x-deadline-ms sets the deadline.',
     answers: { 200: 'The predictions, with version, arm and routing generation' },
     rawBytes: predictBytes,
     rawSchema: predictSchema,

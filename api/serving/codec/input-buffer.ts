@@ -9,6 +9,8 @@ import type { FeatureColumns } from './feature-columns.ts'
 export interface InputBuffer {
   rows: number
   routingKey: string | undefined
+  /** The caller's name of what the request is about, by which its outcomes may come. */
+  reference: string | undefined
   /** The caller's id of the request, in protocols that return it. */
   callerId: string | undefined
   /** The requested outputs, in protocols that select them; undefined for all. */
@@ -39,6 +41,7 @@ export function createInputBuffer(): InputBuffer {
   return {
     rows: 0,
     routingKey: undefined,
+    reference: undefined,
     callerId: undefined,
     wanted: undefined,
     input: new Float64Array(firstValues),
@@ -53,7 +56,7 @@ export function createInputBuffer(): InputBuffer {
 /** Clears the buffer and sizes it for this many rows of these columns. */
 export function resetInput(input: InputBuffer, columns: FeatureColumns, rows: number): void {
   input.rows = rows
-  input.routingKey = input.callerId = input.wanted = undefined
+  input.routingKey = input.reference = input.callerId = input.wanted = undefined
   input.textBytes = input.unknownTexts = 0
   reserveRows(input, columns, rows)
 }

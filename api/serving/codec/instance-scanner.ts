@@ -1,10 +1,11 @@
 /**
- * Reads `{"instances":[{…}],"routing_key"?}` in one pass from its bytes into the input buffer. Stops at anything unusual or wrong, which
+ * Reads `{"instances":[{…}],"routing_key"?,"reference"?}` in one pass from its bytes into the input buffer. Stops at anything unusual or wrong, which
  * request-parser.ts then reads or refuses. Both must read the same numbers, which a test checks.
  */
 import { fitsSingle, scaled } from '../../../domain/model/preprocessing.ts'
 import type { CategoryColumn, FeatureColumn, FeatureColumns, NumberColumn } from './feature-columns.ts'
 import { code, peek, scanNumber, scanText, take, takeBytes, asciiText, type Cursor } from './json-scanner.ts'
+import { maxReferenceLength, maxRoutingKeyLength } from './request-parser.ts'
 import { reserveRows, resetInput, writeTextValue, writeTextBytes, type InputBuffer } from './input-buffer.ts'
 
 /**
@@ -20,10 +21,10 @@ export type InstanceScanner = (
 
 const instancesKey = Buffer.from('"instances"')
 const routingKeyKey = Buffer.from('"routing_key"')
+const referenceKey = Buffer.from('"reference"')
 const nullBytes = Buffer.from('null')
 const trueBytes = Buffer.from('true')
 const falseBytes = Buffer.from('false')
-const longestRoutingKey = 256
 const space = 0x20
 
 interface Field {
@@ -123,13 +124,26 @@ export function compileScanner(columns: FeatureColumns): InstanceScanner {
     input.rows = rows
     return take(cursor, code.closeList)
   }
-  const scanRoutingKey = (input: InputBuffer): boolean => {
-    if (peek(cursor) !== code.quote) return false
+  /** Returns the text, or undefined for one that is missing, empty or too long. */
+  const scanCallerText = (maxLength: number): string | undefined => {
+    if (peek(cursor) !== code.quote) return undefined
     const start = scanText(cursor)
     const length = cursor.at - 1 - start
-    if (start < 0 || length < 1 || length > longestRoutingKey) return false
-    input.routingKey = asciiText(cursor.bytes, start, cursor.at - 1)
-    return true
+    if (start < 0 || length < 1 || length > maxLength) return undefined
+    return asciiText(cursor.bytes, start, cursor.at - 1)
+  }
+  const scanField = (input: InputBuffer, most: number): boolean => {
+    if (takeBytes(cursor, instancesKey))
+      return take(cursor, code.colon) && input.rows === 0 && scanRows(input, most)
+    if (takeBytes(cursor, routingKeyKey)) {
+      if (!take(cursor, code.colon) || input.routingKey !== undefined) return false
+      input.routingKey = scanCallerText(maxRoutingKeyLength)
+      return input.routingKey !== undefined
+    }
+    if (!takeBytes(cursor, referenceKey) || !take(cursor, code.colon)) return false
+    if (input.reference !== undefined) return false
+    input.reference = scanCallerText(maxReferenceLength)
+    return input.reference !== undefined
   }
 
   return (body, input, most, ignores = () => false) => {
@@ -140,12 +154,7 @@ export function compileScanner(columns: FeatureColumns): InstanceScanner {
     input.rows = 0
     if (!take(cursor, code.open)) return false
     do {
-      if (peek(cursor) !== code.quote) return false
-      const isInstances = takeBytes(cursor, instancesKey)
-      if (!isInstances && !takeBytes(cursor, routingKeyKey)) return false
-      if (!take(cursor, code.colon)) return false
-      if (isInstances ? input.rows > 0 : input.routingKey !== undefined) return false
-      if (!(isInstances ? scanRows(input, most) : scanRoutingKey(input))) return false
+      if (peek(cursor) !== code.quote || !scanField(input, most)) return false
     } while (take(cursor, code.comma))
     if (!take(cursor, code.close) || input.rows === 0) return false
     peek(cursor)

@@ -4,21 +4,28 @@ import type { FeatureRow } from '../../../domain/model/features.ts'
 import { parseModestJson } from './json-limits.ts'
 import { kindOf } from './row-reader.ts'
 
-export interface PredictRequest {
-  instances: FeatureRow[]
+/** The texts that a request may carry beside its rows. */
+export interface CallerTexts {
   routingKey: string | undefined
+  /** The caller's name of what the request is about, such as an order number, by which its outcomes may come. */
+  reference: string | undefined
+}
+
+export interface PredictRequest extends CallerTexts {
+  instances: FeatureRow[]
 }
 
 export const maxRoutingKeyLength = 256
+export const maxReferenceLength = 200
 
-const fields = new Set(['instances', 'routing_key'])
+const fields = new Set(['instances', 'routing_key', 'reference'])
 
 /** Parses the body. `width` is the number of values of an instance. */
 export function parsePredict(body: Buffer, maxInstances: number, width: number): PredictRequest {
   const parsed = parseModestJson(body, maxInstances, width)
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
     throw new DomainError('invalid_request', `the body is ${kindOf(parsed)}, not an object`)
-  const { instances, routing_key: routingKey } = parsed as Record<string, unknown>
+  const { instances, ...texts } = parsed as Record<string, unknown>
   for (const name in parsed)
     if (!fields.has(name))
       throw new DomainError('invalid_request', `the body has an unknown field ${quotedName(name)}`)
@@ -31,16 +38,26 @@ export function parsePredict(body: Buffer, maxInstances: number, width: number):
       `the request has ${instances.length} instances, more than ${maxInstances}`,
       { limit: maxInstances },
     )
-  if (routingKey !== undefined && !isRoutingKey(routingKey))
-    throw new DomainError(
-      'invalid_request',
-      `"routing_key" is not a text of 1 to ${maxRoutingKeyLength} characters without NUL`,
-    )
-  return { instances: instances as FeatureRow[], routingKey: routingKey as string | undefined }
+  return { instances: instances as FeatureRow[], ...callerTexts(texts) }
 }
 
-export function isRoutingKey(value: unknown): value is string {
-  return (
-    typeof value === 'string' && value !== '' && value.length <= maxRoutingKeyLength && !value.includes('\0')
+/** Throws `invalid_request` for a wrong `routing_key` or `reference`. */
+export function callerTexts({ routing_key: routingKey, reference }: Record<string, unknown>): CallerTexts {
+  return {
+    routingKey: textOf('routing_key', routingKey, maxRoutingKeyLength),
+    reference: textOf('reference', reference, maxReferenceLength),
+  }
+}
+
+export const isRoutingKey = (value: unknown): value is string => isText(value, maxRoutingKeyLength)
+
+function textOf(name: string, value: unknown, maxLength: number): string | undefined {
+  if (value === undefined || isText(value, maxLength)) return value
+  throw new DomainError(
+    'invalid_request',
+    `"${name}" is not a text of 1 to ${maxLength} characters without NUL`,
   )
 }
+
+const isText = (value: unknown, maxLength: number): value is string =>
+  typeof value === 'string' && value !== '' && value.length <= maxLength && !value.includes('\0')

@@ -38,7 +38,7 @@ export interface ReaderDeps {
 /** Returns a protocol for this one request. Every version that reads the request sees the same values. */
 export function readerOf(
   { protocol, cache, needsOf, count }: ReaderDeps,
-  { instances, routingKey }: PredictRequest,
+  { instances, routingKey, reference }: PredictRequest,
   { fields }: Needs,
   atMs: number,
 ): Protocol {
@@ -84,6 +84,7 @@ export function readerOf(
         readRow(loaded, row, index, input)
       })
       input.routingKey = routingKey
+      input.reference = reference
     },
     write(writer, answered) {
       protocol.write(writer, answered)

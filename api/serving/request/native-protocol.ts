@@ -1,4 +1,4 @@
-/** Reads and writes Tenure's own protocol: `{"instances":[{…}],"routing_key"?}`, and a prediction with its id for each instance. */
+/** Reads and writes Tenure's own protocol: `{"instances":[{…}],"routing_key"?,"reference"?}`, and a prediction with its id for each instance. */
 import { writeText, reserve } from '../codec/byte-writer.ts'
 import type { Protocol } from './protocol.ts'
 import { parsePredict } from '../codec/request-parser.ts'
@@ -39,8 +39,9 @@ export const createPredictProtocol = (maxInstances: number): Protocol => ({
 /** Parses with JSON.parse the bodies that the scanner does not read, and reports the exact error. */
 function readParsed(loaded: LoadedVersion, body: Buffer, input: InputBuffer, maxInstances: number): void {
   const { columns } = loaded
-  const { instances, routingKey } = parsePredict(body, maxInstances, loaded.maxFields())
+  const { instances, routingKey, reference } = parsePredict(body, maxInstances, loaded.maxFields())
   resetInput(input, columns, instances.length)
   for (let i = 0; i < instances.length; i++) readRow(loaded, instances[i]!, i, input)
   input.routingKey = routingKey
+  input.reference = reference
 }

@@ -100,6 +100,7 @@ export function createSteps(deps: StepDeps) {
   const fill = ({ loaded }: LiveArm, slot: RequestSlot, latencyUs: number): PredictionRecord => {
     const { input, outputs } = slot
     record.routingKey = input.routingKey
+    record.reference = input.reference
     record.instances = input.rows
     record.numbers = input.numberBytes
     record.numberBytes = input.rows * loaded.columns.numbers * 4
@@ -185,6 +186,7 @@ const emptyRecord = (ids: Ids): PredictionRecord => ({
   id: ids.bytes,
   atMs: 0,
   routingKey: undefined,
+  reference: undefined,
   instances: 0,
   numbers: ids.bytes,
   numberBytes: 0,

@@ -429,8 +429,13 @@ it('the decoder accepts messages of Triton’s client', () => {
   expect(peekModel(bytesOf(written.raw))).toEqual({ model: 'iris', version: undefined })
   expect(decodeInfer(bytesOf(written.raw))).toMatchObject({
     id: 'a1',
-    routingKey: 'u',
+    texts: { routing_key: 'u' },
     wanted: ['label'],
     inputs: [{ name: 'x', datatype: 'FP32', shape: [2, 4] }],
+  })
+  const referenced = protoMessage(4, protoText(1, 'reference'), protoMessage(2, protoText(3, 'A-7 ä')))
+  expect(decodeInfer(Buffer.concat([bytesOf(written.raw), referenced])).texts).toEqual({
+    routing_key: 'u',
+    reference: 'A-7 ä',
   })
 })

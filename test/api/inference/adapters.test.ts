@@ -72,6 +72,33 @@ async function ask(path: string, body: unknown, options: { key?: string; headers
   return { status: answer.status, json, type: answer.headers.get('content-type') }
 }
 
+it.each([
+  ['/v1/models/iris/predict', (reference: string) => ({ instances: [irisRow], reference })],
+  ['/v1/models/iris:predict', (reference: string) => ({ instances: [row], reference })],
+  [
+    '/v2/models/iris/infer',
+    (reference: string) => ({
+      inputs: [{ name: 'x', datatype: 'FP64', shape: [1, 4], data: row }],
+      parameters: { reference },
+    }),
+  ],
+  ['/v1/models/iris/invocations', (reference: string) => ({ inputs: [row], params: { reference } })],
+])('%s logs the reference of a request, and refuses one that is too long', async (path, bodyOf) => {
+  const reference = `${path} größe`
+  expect(await ask(path, bodyOf(reference))).toMatchObject({ status: 200 })
+  await api.serving.log.flush()
+  const { rows } = await fixture.store.pool.query<{ count: number }>(
+    'select count(*) from predictions where reference = $1',
+    [reference],
+  )
+  expect(rows).toEqual([{ count: 2 }])
+  const refused = await ask(path, bodyOf('x'.repeat(201)))
+  expect([refused.status, JSON.stringify(refused.json)]).toEqual([
+    400,
+    expect.stringContaining('\\"reference\\" is not a text of 1 to 200 characters without NUL'),
+  ])
+})
+
 const own = (model: string, instances: object[]) => api.ask(model, { instances }).predictions
 
 describe('KServe version 1', () => {

@@ -13,7 +13,7 @@ const plain = loadedOf(irisSpec())
 const iris = { ...plain, columns: columnsOf(irisFeatures, irisSpec().preprocessing, order) }
 const list = order.map((name) => irisRow[name] as number)
 const wanted = understood(plain, (input) =>
-  fillRows(plain, { instances: [irisRow, irisRow], routingKey: undefined }, input),
+  fillRows(plain, { instances: [irisRow, irisRow], routingKey: undefined, reference: undefined }, input),
 )
 const bodyOf = (data: unknown[]) =>
   Buffer.from(JSON.stringify({ inputs: [{ name: 'x', shape: [2, 4], datatype: 'FP64', data }] }))
@@ -22,7 +22,11 @@ describe('rows without names in the order of the model file', () => {
   it('equal rows with names, as lists', () =>
     expect(
       understood(iris, (input) =>
-        fillRows(iris, { instances: [list, list] as never[], routingKey: undefined }, input),
+        fillRows(
+          iris,
+          { instances: [list, list] as never[], routingKey: undefined, reference: undefined },
+          input,
+        ),
       ),
     ).toEqual(wanted))
 
@@ -39,7 +43,11 @@ describe('rows without names in the order of the model file', () => {
 
   it('name the features in this order when a row has another length', () =>
     expect(() =>
-      fillRows(iris, { instances: [[1, 2]] as never[], routingKey: undefined }, createInputBuffer()),
+      fillRows(
+        iris,
+        { instances: [[1, 2]] as never[], routingKey: undefined, reference: undefined },
+        createInputBuffer(),
+      ),
     ).toThrow('send one for each of petalWidth, sepalLength, petalLength, sepalWidth, in this order'))
 })
 

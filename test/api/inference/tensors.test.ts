@@ -189,9 +189,12 @@ describe('other features', () => {
 it('the envelope has id, routing key and outputs', () => {
   const inputs = [matrix([1, 2, 3, 4])]
   const outputs = [{ name: 'label', parameters: { binary_data: true } }, { name: 'probabilities' }]
-  expect(read(iris, { id: 'ä', inputs, parameters: { routing_key: 'k', other: 1 }, outputs })).toMatchObject({
+  expect(
+    read(iris, { id: 'ä', inputs, parameters: { routing_key: 'k', reference: 'A-7', other: 1 }, outputs }),
+  ).toMatchObject({
     callerId: 'ä',
     routingKey: 'k',
+    reference: 'A-7',
     wanted: [
       { name: 'label', binary: true },
       { name: 'probabilities', binary: false },

@@ -33,9 +33,9 @@ const oneRow = (): Buffer => Buffer.from(new Float32Array([5, 3, 1, 0.25]).buffe
 async function store(database: Database, { instances = 1, features = oneRow() } = {}): Promise<string> {
   const id = `${randomUUID().slice(0, -4)}0000`
   await database.query(sql`
-    insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+    insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us, reference)
     values (${id}, now(), 'iris', ${version}, 'champion', 1, ${instances}, ${features},
-      array(select 0.5::real from generate_series(1, ${3 * instances})), 10)`)
+      array(select 0.5::real from generate_series(1, ${3 * instances})), 10, 'A-7')`)
   return id
 }
 
@@ -120,7 +120,10 @@ it('a large request ends a batch, and one beyond the limit of brokers is sent wi
   const events = sent.flat().map(({ value }) => JSON.parse(String(value)) as { id: string; data: object })
   expect(events).toMatchObject([
     { id: large, data: { instances, predictions: [], isTooLarge: true } },
-    { id: erased, data: { instances: 1, predictions: [{ id: erased, outputs: [0.5, 0.5, 0.5] }] } },
+    {
+      id: erased,
+      data: { instances: 1, reference: 'A-7', predictions: [{ id: erased, outputs: [0.5, 0.5, 0.5] }] },
+    },
   ])
   expect(JSON.stringify(events[1])).not.toContain('features')
 })

@@ -53,6 +53,7 @@ function record(change: Partial<PredictionRecord> = {}): PredictionRecord {
     outputCount: 2,
     latencyUs: 17,
     keyId: '0123456789ab',
+    reference: 'größe 7',
     ...change,
   }
 }
@@ -95,15 +96,23 @@ describe('a row', () => {
         outputs: [0.25, 0.75],
         latency_us: 17,
         key_id: '0123456789ab',
+        reference: 'größe 7',
       },
     ])
   })
 
-  it('may have no release, no routing key and no key, and a date before 2000', async () => {
-    const odd = record({ routingKey: undefined, keyId: undefined, atMs: Date.UTC(1999, 0, 1) })
+  it('may have no release, no routing key, no key and no reference, and a date before 2000', async () => {
+    const none = { routingKey: undefined, keyId: undefined, reference: undefined }
+    const odd = record({ ...none, atMs: Date.UTC(1999, 0, 1) })
     await withClient(store, (client) => copyPredictions(client, [block([odd], bare)]))
     expect(await rows()).toMatchObject([
-      { release_id: null, routing_key: null, key_id: null, at: new Date('1999-01-01T00:00:00Z') },
+      {
+        release_id: null,
+        routing_key: null,
+        key_id: null,
+        reference: null,
+        at: new Date('1999-01-01T00:00:00Z'),
+      },
     ])
   })
 
@@ -135,7 +144,11 @@ describe('a row', () => {
   })
 
   it('never exceeds its reserved bytes', () => {
-    for (const each of [record(), record({ routingKey: '€'.repeat(256) }), record({ routingKey: undefined })])
+    for (const each of [
+      record(),
+      record({ routingKey: '€'.repeat(256), reference: '€'.repeat(200) }),
+      record({ routingKey: undefined }),
+    ])
       expect(block([each]).byteLength).toBeLessThanOrEqual(sizeOf(origin, each))
   })
 })

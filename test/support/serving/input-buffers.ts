@@ -32,6 +32,7 @@ export function said(input: InputBuffer, { columns }: LoadedVersion) {
   return {
     rows: input.rows,
     routingKey: input.routingKey,
+    reference: input.reference,
     callerId: input.callerId,
     wanted: input.wanted,
     input: [...input.input.subarray(0, input.rows * columns.width)],

@@ -68,13 +68,17 @@ const body = (row: fc.Arbitrary<object>) =>
     .tuple(
       fc.array(row, { minLength: 1, maxLength: most + 2 }),
       fc.option(fc.string({ minLength: 1, maxLength: 300 })),
+      fc.option(fc.string({ minLength: 1, maxLength: 240 })),
       fc.boolean(),
       fc.constantFrom(undefined, 1, '\t'),
       fc.integer(),
     )
-    .map(([rows, routingKey, keyFirst, indent, seed]) => {
+    .map(([rows, routingKey, reference, keyFirst, indent, seed]) => {
       const instances = rows.map((each, index) => shuffled(each, seed + (index % 3)))
-      const key = routingKey === null ? {} : { routing_key: routingKey }
+      const key = {
+        ...(routingKey !== null && { routing_key: routingKey }),
+        ...(reference !== null && { reference }),
+      }
       return JSON.stringify(keyFirst ? { ...key, instances } : { instances, ...key }, null, indent)
     })
 
@@ -136,7 +140,7 @@ it.each([
   ],
   [
     'in another order',
-    ' {"routing_key":"k","instances":[{"petalWidth":0.2,"petalLength":-1.4,"sepalWidth":3,"sepalLength":5.1},{"sepalLength":0,"sepalWidth":-0,"petalLength":1e5,"petalWidth":0.20}]}\n',
+    ' {"reference": "A-7","routing_key":"k","instances":[{"petalWidth":0.2,"petalLength":-1.4,"sepalWidth":3,"sepalLength":5.1},{"sepalLength":0,"sepalWidth":-0,"petalLength":1e5,"petalWidth":0.20}]}\n',
   ],
 ])('a plain body %s is scanned', (_name, text) => {
   const bytes = Buffer.from(text)
@@ -236,6 +240,9 @@ it.each([
   ['text beyond ASCII', `{"instances":[${one}],"routing_key":"ä"}`],
   ['an empty routing key', `{"instances":[${one}],"routing_key":""}`],
   ['a routing key that is too long', `{"instances":[${one}],"routing_key":"${'k'.repeat(257)}"}`],
+  ['a reference twice', `{"reference":"a","instances":[${one}],"reference":"b"}`],
+  ['an empty reference', `{"instances":[${one}],"reference":""}`],
+  ['a reference that is too long', `{"instances":[${one}],"reference":"${'k'.repeat(201)}"}`],
   ['too many rows', `{"instances":[${Array.from({ length: most + 1 }, () => one).join(',')}]}`],
   ['something behind', `{"instances":[${one}]} 1`],
   ['a comma too many', `{"instances":[${one},]}`],

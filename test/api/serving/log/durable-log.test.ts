@@ -76,6 +76,7 @@ function recordOf(change: Partial<PredictionRecord> = {}): PredictionRecord {
     outputCount: 1,
     latencyUs: 5,
     keyId: '0123456789ab',
+    reference: undefined,
     ...change,
   }
 }
@@ -218,7 +219,7 @@ describe('the durable log', () => {
 
 describe('a replica with a durable log', () => {
   const replicaOf = () => replicaOfTest(fixture, { durableLog: true, leaseMs: 60_000 })
-  const body = { instances: [irisRow, irisRow], routing_key: 'k' }
+  const body = { instances: [irisRow, irisRow], routing_key: 'k', reference: 'A-7 ä' }
   const rowsOf = async (id: string) =>
     (await store.pool.query('select * from predictions where id = $1', [id])).rows
   const totalOf = ({ serving }: TestReplica, of: string) =>
@@ -236,7 +237,13 @@ describe('a replica with a durable log', () => {
     await replica.follows(await fixture.route(spec.model, { proven: version }))
     const answer = await askLater(replica, spec.model, body)
     const [row] = await rowsOf(answer.predictions[0]!.id)
-    expect(row).toMatchObject({ model: spec.model, version, instances: 2, routing_key: 'k' })
+    expect(row).toMatchObject({
+      model: spec.model,
+      version,
+      instances: 2,
+      routing_key: 'k',
+      reference: 'A-7 ä',
+    })
     expect(totalOf(replica, version)).toBe(1)
     expect(replica.serving.durable!.counts()).toMatchObject({ stored: 1, refused: 0 })
     expect(replica.serving.log.counts().served).toBe(0)
@@ -303,7 +310,7 @@ describe('a replica with a durable log', () => {
     expect(first.predictions[0]!.id).toMatch(
       /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{8}0000$/,
     )
-    expect(await rowsOf(first.predictions[0]!.id)).toHaveLength(1)
+    expect(await rowsOf(first.predictions[0]!.id)).toMatchObject([{ reference: 'A-7 ä' }])
     expect(totalOf(two, versions[0]) + totalOf(two, versions[1])).toBe(0)
     const other = { instances: [{ ...irisRow, petalWidth: 9 }] }
     await expect(askLater(two, spec.model, other, { requestId })).rejects.toThrow(

@@ -50,6 +50,7 @@ function serve(log: PredictionLog, count: number): void {
       outputCount: 1,
       latencyUs: 5,
       keyId: '0123456789ab',
+      reference: undefined,
     })
   }
 }

@@ -92,6 +92,7 @@ const nextRecord = (key: string): PredictionRecord => {
     outputCount: 1,
     latencyUs: 5,
     keyId: '0123456789ab',
+    reference: 'größe 7',
   }
 }
 
@@ -220,6 +221,8 @@ describe('the log', () => {
     await until(() => log.counts().stored === 1_000, 'everything in the table')
     expect(log.counts()).toMatchObject({ served: 1_000, spooled: 0, waiting: 0, dropped: 0 })
     expect((await storedRows()) - before).toBe(1_000)
+    const kept = await store.pool.query('select distinct reference from predictions')
+    expect(kept.rows).toEqual([{ reference: 'größe 7' }])
   })
 
   it('drops a row only when the memory limit is reached, and counts what a process that ends still holds', async () => {
@@ -252,7 +255,7 @@ describe('the log', () => {
 
   it('spools rows to disk when Postgres is too slow, drops none, and stores them later', async () => {
     const before = await storedRows()
-    const { log } = await logOf({ maxBytes: 400_000, blockBytes: 16_384 })
+    const { log } = await logOf({ maxBytes: 500_000, blockBytes: 16_384 })
     let spooled = 0
     for (let i = 0; i < 100; i++) {
       serve(log, 200)

@@ -273,6 +273,14 @@ describe('an invalid request gets its own error', () => {
       400,
       /routing_key/,
     ],
+    ...[5, '', 'a\0', 'x'.repeat(201)].map((reference): (typeof cases)[number] => [
+      `the reference ${JSON.stringify(reference).slice(0, 9)}`,
+      'iris',
+      { ...many(1), reference },
+      'invalid_request',
+      400,
+      /"reference" is not a text of 1 to 200 characters without NUL/,
+    ]),
     ['an unknown model', 'tulip', many(1), 'model_not_found', 404, /"tulip"/],
     ['a model without champion', 'idle', many(1), 'no_champion', 503, /idle has no champion/],
   ]
