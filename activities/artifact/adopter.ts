@@ -29,7 +29,7 @@ async function adopt({
   brought,
 }: AdopterJob): Promise<StoredForeign> {
   const artifacts = openArtifacts(artifactRoot)
-  const { file, digest, bytes, columns, trainedOn, bundle } = brought
+  const { file, digest, bytes, columns, trainedOn, allowUnknownCategories, bundle } = brought
   const path = await artifacts.locate('snapshots', snapshotDigest)
   const data = await readPart(path, 'train', {
     names: Object.keys(definition.features),
@@ -61,6 +61,7 @@ async function adopt({
         ...broughtFacts,
         hyperparameters: {},
         trainedOn,
+        allowUnknownCategories,
       },
     }),
   )

@@ -4,6 +4,7 @@
  */
 import { DomainError, isError } from '../../domain/errors.ts'
 import { createFrames } from '../../domain/message-framing.ts'
+import type { UnknownRows } from '../../domain/model/brought-artifact.ts'
 import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import type { FeatureFit, FeatureRow, Features, Output } from '../../domain/model/features.ts'
 import type { ArtifactFormatName, Manifest } from '../../domain/model/manifest.ts'
@@ -21,6 +22,8 @@ export interface BoundArtifact {
   fits: FeatureFit[]
   /** Features that the model does not use. */
   unused: string[]
+  /** Empty for a model that takes numbers only, and without `texts`. */
+  unknown: UnknownRows[]
 }
 
 export interface ArtifactReader {
@@ -32,8 +35,8 @@ export interface ArtifactReader {
     order?: string[]
     output: Output
     declared?: DeclaredColumn[]
-    /** The texts of the training rows by feature, of which a category column of the file must know one. */
-    texts?: Readonly<Record<string, readonly string[]>>
+    /** The texts of the training rows by feature with their rows. A category column of the file must know one of them. */
+    texts?: Readonly<Record<string, readonly (readonly [text: string, rows: number])[]>>
   }): Promise<BoundArtifact>
   /** One list of outputs per row; NaN for a non-finite output. */
   answer(manifest: AnswerableManifest, rows: readonly FeatureRow[]): Promise<number[][]>
@@ -108,8 +111,8 @@ export function openArtifactReader(artifactRoot: string): ArtifactReader {
   }
   return {
     async bind(request) {
-      const { artifact, library, fits, unused } = await ask({ kind: 'bind', ...request }, bindMs)
-      return { artifact, library, fits, unused }
+      const { artifact, library, fits, unused, unknown } = await ask({ kind: 'bind', ...request }, bindMs)
+      return { artifact, library, fits, unused, unknown }
     },
     async answer({ artifact, files, features, output, preprocessing }, rows) {
       const manifest = { artifact, files, features, output, preprocessing }

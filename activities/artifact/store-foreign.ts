@@ -2,8 +2,16 @@
  * Stores a model of another library, brought by a user or written by a training program, as an artifact. Replays the library's own
  * answers first.
  */
+import {
+  maxUnknownShare,
+  unknownCategoriesText,
+  type UnknownCategories,
+  type UnknownRows,
+} from '../../domain/model/brought-artifact.ts'
+import { countsOf } from '../../domain/model/columns.ts'
 import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, quotedName } from '../../domain/errors.ts'
+import { percentText } from '../../domain/figures.ts'
 import type { FeatureRow, Features, Output } from '../../domain/model/features.ts'
 import type { Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
@@ -51,7 +59,7 @@ export async function storeForeign(
 ): Promise<StoredForeign> {
   const { features, label } = definition
   const { output } = label
-  const { artifact, library, fits, unused } = await reader.bind({
+  const { artifact, library, fits, unused, unknown } = await reader.bind({
     files,
     features,
     order,
@@ -59,29 +67,62 @@ export async function storeForeign(
     declared,
     texts: textsOf(features, data),
   })
+  // A training program has read these rows, and may leave categories out on purpose.
+  const isBrought = training.origin === 'brought'
+  if (isBrought && training.allowUnknownCategories === undefined) refuseUnknown(unknown, data.rows)
   const manifest = { artifact, files, features, output, preprocessing: fits }
   const answer = (rows: readonly FeatureRow[]) => reader.answer(manifest, rows)
   if (replay !== undefined) await checkReplay(inOrder(replay, output), answer)
-  const made = { definition, artifact, library, files, fits, data, training, answer }
+  const unknownCategories = isBrought ? sharesOf(unknown, { rows: data.rows, definition }) : undefined
+  const made = { definition, artifact, library, files, fits, data, unknownCategories, training, answer }
   return { artifactDigest: await storeArtifact(artifacts, made), library, unused }
 }
 
 /** The maximum number of characters that are compared with the categories of a model, which is done in a process of limited memory. */
 const maxComparedCharacters = 16_777_216
 
-/** Returns the texts of the features that have some, leaving out those that exceed the limit. */
-function textsOf(features: Features, { columns }: LabelledRows): Record<string, readonly string[]> {
-  const found: Record<string, readonly string[]> = {}
+/** Returns the texts of the features that have some, with their rows, leaving out those that exceed the limit. */
+function textsOf(features: Features, { columns }: LabelledRows): Record<string, [string, number][]> {
+  const found: Record<string, [string, number][]> = {}
   let left = maxComparedCharacters
   for (const name of Object.keys(features)) {
     const column = columns[name]
     if (column?.kind !== 'text') continue
-    const size = column.texts.reduce((sum, { length }) => sum + length, 0)
+    const counts = [...countsOf(column).counts]
+    const size = counts.reduce((sum, [{ length }]) => sum + length, 0)
     if (size > left) continue
     left -= size
-    found[name] = column.texts
+    found[name] = counts
   }
   return found
+}
+
+const shareOf = ({ feature, rows, examples }: UnknownRows, all: number): UnknownCategories => ({
+  feature,
+  share: rows / all,
+  examples,
+})
+
+/** Throws `artifact_invalid` for a feature of which the model does not know the categories of too many rows. */
+function refuseUnknown(unknown: readonly UnknownRows[], all: number): void {
+  const many = unknown.find(({ rows }) => rows > maxUnknownShare * all)
+  if (many === undefined) return
+  const own = many.known === undefined ? '' : `, such as ${many.known.map(quotedName).join(', ')}`
+  throw new DomainError(
+    'artifact_invalid',
+    `${unknownCategoriesText(shareOf(many, all))} (at most ${percentText(maxUnknownShare)}): write the values in the source as the model has them${own}, or allow it with --allow-unknown-categories REASON`,
+  )
+}
+
+/** Returns the shares for the manifest, the largest first; undefined without any. Values of data subjects are left out. */
+function sharesOf(
+  unknown: readonly UnknownRows[],
+  { rows, definition: { subject } }: { rows: number; definition: ModelDefinition },
+): UnknownCategories[] | undefined {
+  const shares = unknown
+    .map((each) => shareOf(subject === undefined ? each : { ...each, examples: [] }, rows))
+    .toSorted((one, other) => other.share - one.share)
+  return shares.length === 0 ? undefined : shares
 }
 
 /** A library may return crossing quantiles; predictions return them sorted. */

@@ -34,6 +34,7 @@ export interface MadeArtifact {
   files: Manifest['files']
   fits: FeatureFit[]
   data: LabelledRows
+  unknownCategories?: Manifest['unknownCategories']
   training: TrainingFacts
   /** Computes the answers of the model itself: one list of outputs per row. */
   answer: (rows: readonly FeatureRow[]) => number[][] | Promise<number[][]>
@@ -41,7 +42,7 @@ export interface MadeArtifact {
 
 /** Stores the manifest, with golden rows and profile, and returns its digest. Throws `artifact_invalid` for a model that cannot serve. */
 export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): Promise<string> {
-  const { definition, artifact, library, files, fits, data, training } = made
+  const { definition, artifact, library, files, fits, data, unknownCategories, training } = made
   const { output } = definition.label
   const answer = async (rows: readonly FeatureRow[]) => {
     const answers = await made.answer(rows)
@@ -66,6 +67,7 @@ export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): P
     files,
     golden: { instances, outputs },
     profile: profileOf(definition, data, await answer(spread(scoredRows))),
+    unknownCategories,
     training,
   })
 }

@@ -91,6 +91,7 @@ export const register =
           verdict: evaluation.verdict,
           reportDigest: evaluation.reportDigest,
           baseline: lineage.baseline,
+          allowUnknownCategories: manifest.training.allowUnknownCategories,
         },
       })
       return stored

@@ -127,6 +127,7 @@ async function evaluateBy(
     testSetUses,
     championSplitDiffers,
     search,
+    unknownCategories: (await versions.manifestOf(job.challenger)).unknownCategories,
   }
   const report = await parent.part('evaluate', async () =>
     withImportance(judgeGate(input, policy, await metricFunctionsOf(job)), {

@@ -37,8 +37,8 @@ type ReaderRequest =
       declared?: DeclaredColumn[]
       /** The file that holds the columns, instead of `declared`. */
       declaredIn?: FileDigest
-      /** The texts of the training rows by feature. */
-      texts?: Record<string, string[]>
+      /** The texts of the training rows by feature, each with the number of its rows. */
+      texts?: Record<string, [string, number][]>
     }
   | {
       kind: 'answer'

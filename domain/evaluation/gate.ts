@@ -32,6 +32,7 @@ import {
   repetitionReasons,
   shiftReasons,
   searchReasons,
+  unknownReasons,
   splitReasons,
   useReasons,
 } from './reasons.ts'
@@ -82,7 +83,7 @@ export interface GateReport {
 }
 
 const emptyReport = (
-  { y, numbers, testSetUses, championSplitDiffers, search, tests }: GateInput,
+  { y, numbers, testSetUses, championSplitDiffers, search, tests, unknownCategories }: GateInput,
   policy: GatePolicy,
 ): GateReport => ({
   verdict: 'insufficient',
@@ -93,6 +94,7 @@ const emptyReport = (
     ...searchReasons(search, policy),
     ...useReasons(testSetUses, policy),
     ...splitReasons(championSplitDiffers),
+    ...unknownReasons(unknownCategories),
   ],
   search,
   rows: rowsOfTruths(y, policy),

@@ -2,6 +2,7 @@
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import { limitsText, type Output } from '../model/features.ts'
+import type { UnknownCategories } from '../model/brought-artifact.ts'
 import type { LeakageFacts } from './leakage.ts'
 import { rowsOfTruths, unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
@@ -40,6 +41,8 @@ export interface GateInput {
   /** Whether the champion was trained on rows that were split by another rule. */
   championSplitDiffers?: boolean
   search?: GateSearch
+  /** The categories of the training rows that a brought challenger does not know. */
+  unknownCategories?: readonly UnknownCategories[]
 }
 
 /** How many candidates were tried before this challenger. */

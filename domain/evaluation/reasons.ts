@@ -1,4 +1,5 @@
 /** Builds the reasons of the gate: why a challenger was stopped, and what a user should check, each with its figures. */
+import { unknownCategoriesText, type UnknownCategories } from '../model/brought-artifact.ts'
 import type { GateCalibration } from './calibration.ts'
 import type { Estimate, GateFairnessRow } from './fairness.ts'
 import type { ComparedNumbers, GateSearch } from './input.ts'
@@ -178,6 +179,13 @@ export function useReasons(uses: number | undefined, policy: GatePolicy): Reason
   const message = `this test set has been used for ${uses} decisions (limit ${policy.testSetUses}); its verdicts may be overfitted`
   return [{ code: 'test_set_worn', message, values: { uses, limit: policy.testSetUses } }]
 }
+
+export const unknownReasons = (unknown: readonly UnknownCategories[] = []): Reason[] =>
+  unknown.map((each) => ({
+    code: 'unknown_categories',
+    message: unknownCategoriesText(each),
+    values: { feature: each.feature, share: each.share },
+  }))
 
 /** Test rows may be among the training rows of a champion of another split. */
 export const splitReasons = (championSplitDiffers = false): Reason[] =>

@@ -1,5 +1,6 @@
 /** Defines an artifact that was trained elsewhere and is evaluated and released here. */
-import { DomainError } from '../errors.ts'
+import { DomainError, quotedName } from '../errors.ts'
+import { percentText } from '../figures.ts'
 import { issueOfBundleOrigin, type BundleOrigin } from './bundle-origin.ts'
 
 /** A brought artifact, whose files are in the artifact store. */
@@ -12,6 +13,8 @@ export interface BroughtArtifact {
   columns?: string
   /** What the user who brought it states about its training rows. */
   trainedOn?: string
+  /** Why it may lack categories of more training rows than `maxUnknownShare`. */
+  allowUnknownCategories?: string
   /** What the source installation states about it, for a bundle. */
   bundle?: BundleOrigin
 }
@@ -19,21 +22,50 @@ export interface BroughtArtifact {
 export const bundleManifest = 'manifest.json'
 const files = ['model.txt', 'model.json', 'model.ubj', 'model.onnx', bundleManifest]
 
-export const maxTrainedOnLength = 500
+export const maxNoteLength = 500
+
+/** The training rows whose category a model does not know. */
+export interface UnknownRows {
+  feature: string
+  rows: number
+  /** The most frequent of these categories. */
+  examples: string[]
+  /** Some categories that the model knows; absent where its file holds only their hashes. */
+  known?: string[]
+}
+
+/** A feature of which the model does not know all categories of the training rows. */
+export interface UnknownCategories {
+  feature: string
+  /** The share of the training rows that have such a category. */
+  share: number
+  /** The most frequent of them; empty where the rows belong to data subjects. */
+  examples: string[]
+}
+
+/** The maximum share of training rows with unknown categories, unless the registration allows more. */
+export const maxUnknownShare = 0.02
+
+/** One sentence about a feature. */
+export const unknownCategoriesText = ({ feature, share, examples }: UnknownCategories): string =>
+  `the model does not know the category ${quotedName(feature)} of ${percentText(share)} of the training rows${examples.length === 0 ? '' : `, such as ${examples.map(quotedName).join(', ')}`}`
 
 const digestPattern = /^sha256:[0-9a-f]{64}$/
 
 /** Why a value is not a brought artifact; undefined when it is. */
 export function issueOfBrought(given: unknown): string | undefined {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) return 'must be an object'
-  const { file, digest, bytes, columns, trainedOn, bundle } = given as Record<string, unknown>
+  const { file, digest, bytes, columns, bundle, ...notes } = given as Record<string, unknown>
   if (typeof file !== 'string' || !files.includes(file)) return `must have a "file" of ${files.join(', ')}`
   if (typeof digest !== 'string' || !digestPattern.test(digest)) return 'must have a "digest" of 64 digits'
   if (!Number.isSafeInteger(bytes) || Number(bytes) < 1) return 'must have its "bytes"'
   if (columns !== undefined && (typeof columns !== 'string' || !digestPattern.test(columns)))
     return 'must have a digest as "columns"'
-  if (trainedOn !== undefined && (typeof trainedOn !== 'string' || trainedOn.length > maxTrainedOnLength))
-    return `must have a text of at most ${maxTrainedOnLength} characters as "trainedOn"`
+  for (const name of ['trainedOn', 'allowUnknownCategories']) {
+    const note = notes[name]
+    if (note !== undefined && (typeof note !== 'string' || note.length > maxNoteLength))
+      return `must have a text of at most ${maxNoteLength} characters as "${name}"`
+  }
   if ((file === bundleManifest) !== (bundle !== undefined)) return 'must have a "bundle" with its manifest'
   return bundle === undefined ? undefined : issueOfBundleOrigin(bundle)
 }

@@ -1,6 +1,7 @@
 /** Defines the manifest of an artifact. The artifact is this manifest plus its files, each stored by SHA-256; the digest of the manifest names the artifact. */
 import type { DrillFault } from '../drill.ts'
 import { DomainError } from '../errors.ts'
+import type { UnknownCategories } from './brought-artifact.ts'
 import type { BundleOrigin } from './bundle-origin.ts'
 import type { FeatureFit, Features, Output, FeatureRow } from './features.ts'
 import type { ReferenceProfile } from './reference-profile.ts'
@@ -35,6 +36,8 @@ export interface Manifest {
   golden: { instances: FeatureRow[]; outputs: number[][] }
   /** The profile of the training rows; absent for artifacts made elsewhere. */
   profile?: ReferenceProfile
+  /** Of a brought artifact, the largest share first; absent without any, or where its file does not tell the categories that it knows. */
+  unknownCategories?: UnknownCategories[]
   /** The injected fault of a drill's version. */
   drill?: DrillFault
   training: TrainingFacts
@@ -53,6 +56,8 @@ export interface TrainingFacts {
   rows?: number
   /** What the user who brought the artifact states about its data. */
   trainedOn?: string
+  /** Why the user who brought it allows unknown categories. */
+  allowUnknownCategories?: string
   /** What the source installation states about it, for an imported bundle. */
   bundle?: BundleOrigin
 }

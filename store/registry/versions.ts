@@ -88,7 +88,7 @@ export const listVersions = (
     order by model, major desc, minor desc, patch desc limit ${limit}`)
 
 /** The parts of a brought artifact's manifest that do not change its answers. */
-const fromSnapshot = ['golden', 'profile', 'training', 'library']
+const fromSnapshot = ['golden', 'profile', 'unknownCategories', 'training', 'library']
 
 /** A version with the same artifact that is champion, is being released, or was rolled back. */
 export interface Twin {

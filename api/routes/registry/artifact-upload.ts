@@ -1,7 +1,7 @@
 /** Reads an uploaded artifact: either its bytes alone, or a form with its file, its columns and notes about it. */
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
-import { maxTrainedOnLength } from '../../../domain/model/brought-artifact.ts'
+import { maxNoteLength } from '../../../domain/model/brought-artifact.ts'
 import { redacted } from '../../../domain/redact.ts'
 import { requireMediaType } from '../../http/content-type.ts'
 import { tooLarge } from '../../http/read-body.ts'
@@ -23,6 +23,7 @@ export const uploadForm = {
     artifact: file,
     columns: file,
     trained_on: { type: 'string' },
+    allow_unknown_categories: { type: 'string' },
     note: { type: 'string' },
     as_of: { type: 'string', format: 'date-time' },
   },
@@ -30,13 +31,19 @@ export const uploadForm = {
 }
 
 /** The fields of the form for a bundle. A bundle already contains its columns and a description of its training. */
-const { columns: _columns, trained_on: _trainedOn, ...ofBundle } = uploadForm.properties
+const {
+  columns: _columns,
+  trained_on: _trainedOn,
+  allow_unknown_categories: _allow,
+  ...ofBundle
+} = uploadForm.properties
 export const bundleForm = { ...uploadForm, properties: ofBundle }
 
 /** Notes about an artifact, in the query or in the form. */
 export const uploadNotes = (nowMs: () => number) =>
   z.strictObject({
-    trained_on: reasonText.pipe(z.string().max(maxTrainedOnLength)).optional(),
+    trained_on: reasonText.pipe(z.string().max(maxNoteLength)).optional(),
+    allow_unknown_categories: reasonText.pipe(z.string().max(maxNoteLength)).optional(),
     note: reasonText.optional(),
     as_of: pastTimeInUtc(nowMs).optional(),
   })
@@ -48,6 +55,8 @@ export interface Upload {
   /** The file `columns.json`. */
   columns?: Buffer
   trainedOn?: string
+  /** Why the model may lack categories of more training rows than the limit. */
+  allowUnknownCategories?: string
   note?: string
   /** ISO 8601. The evaluation uses the rows that were known at this time. */
   asOf?: string
@@ -97,11 +106,11 @@ function requireOnce(parts: readonly FormPart[]): void {
 
 function uploadWith(
   { artifact, columns }: Pick<Upload, 'artifact' | 'columns'>,
-  { trained_on: trainedOn, note, as_of: asOf }: Notes,
+  { trained_on: trainedOn, allow_unknown_categories: allowUnknownCategories, note, as_of: asOf }: Notes,
 ): Upload {
   if (artifact.byteLength > uploadLimits.artifactBytes)
     throw tooLarge(uploadLimits.artifactBytes, '', 'the artifact')
   if (columns !== undefined && columns.byteLength > uploadLimits.columnsBytes)
     throw tooLarge(uploadLimits.columnsBytes, '', 'columns.json')
-  return { artifact, columns, trainedOn, note, asOf }
+  return { artifact, columns, trainedOn, allowUnknownCategories, note, asOf }
 }

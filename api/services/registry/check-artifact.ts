@@ -15,6 +15,8 @@ export interface UploadedArtifact {
   /** The bytes of `columns.json`. */
   columns?: Buffer
   trainedOn?: string
+  /** Why it may lack categories of more training rows than the limit. */
+  allowUnknownCategories?: string
 }
 
 /** The facts that were read from the file. */
@@ -48,7 +50,7 @@ let reading = 0
 export async function checkArtifact(
   { store, artifacts, artifactRoot }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot'>,
   actor: Actor,
-  { model, artifact, columns, trainedOn }: UploadedArtifact,
+  { model, artifact, columns, trainedOn, allowUnknownCategories }: UploadedArtifact,
 ): Promise<CheckedArtifact> {
   requireModelAccess(actor, model)
   const { definition } = await getModel(store, model)
@@ -66,7 +68,8 @@ export async function checkArtifact(
       output: definition.label.output,
       declaredIn: named,
     })
-    return { brought: { file, ...stored, columns: named?.digest, trainedOn }, ...read }
+    const notes = { trainedOn, allowUnknownCategories }
+    return { brought: { file, ...stored, columns: named?.digest, ...notes }, ...read }
   } finally {
     reading--
   }

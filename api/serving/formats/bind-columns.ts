@@ -2,10 +2,11 @@
  * Binds the columns of an artifact to the features of a model: by name when the artifact names its columns, otherwise by the declared
  * order. Refuses a column that no feature fills, and a category without a vocabulary, with both lists.
  */
+import type { UnknownRows } from '../../../domain/model/brought-artifact.ts'
 import type { DeclaredColumn } from '../../../domain/model/declared-columns.ts'
 import type { Feature, FeatureFit, Features } from '../../../domain/model/features.ts'
 import { refuse } from '../network/layers-model.ts'
-import { expectKnownCategories } from './expect-categories.ts'
+import { expectKnownCategories, type TextCount } from './expect-categories.ts'
 import type { ArtifactColumn } from './format.ts'
 import { settleCategories } from './settle-categories.ts'
 
@@ -16,6 +17,8 @@ export interface BoundColumns {
   unused: string[]
   /** The features that were bound to columns only by position; absent when the columns have names. */
   byPlace?: string[]
+  /** By feature; empty for a model that takes numbers only, and without `texts`. */
+  unknown: UnknownRows[]
 }
 
 export interface ColumnsToBind {
@@ -25,8 +28,8 @@ export interface ColumnsToBind {
   order?: readonly string[]
   /** The names and vocabularies of `columns.json`, in the order of the artifact's columns. */
   declared?: readonly DeclaredColumn[]
-  /** The texts of the training rows by feature. */
-  texts?: Readonly<Record<string, readonly string[]>>
+  /** The texts of the training rows by feature, each with the number of its rows. */
+  texts?: Readonly<Record<string, readonly TextCount[]>>
 }
 
 /** Binds the columns. Throws `artifact_invalid`. */
@@ -36,19 +39,22 @@ export function bindColumns({ columns, features, order, declared, texts }: Colum
     columns.map((column, index) => ({ ...column, name: names[index]! })),
     { features, declared },
   )
+  const unknown: UnknownRows[] = []
   const fits = settled.map((column, index) => {
     const { name } = column
     refuseOtherCodes(name, column.categories, declared?.[index]?.vocabulary)
     const feature = features[name]!
     const fit = fitOf(name, feature, { ...column, ...vocabularyOf(declared?.[index]) })
     const values = feature.kind === 'category' ? feature.values : undefined
-    expectKnownCategories(fit, column.knownTexts, { values, texts: texts?.[name] })
+    const rows = expectKnownCategories(fit, column.knownTexts, { values, texts: texts?.[name] })
+    if (rows !== undefined) unknown.push(rows)
     return fit
   })
   const unused = Object.keys(features).filter((name) => !names.includes(name))
   return {
     fits: [...fits, ...unused.map((name) => unusedFit(name, features[name]!))],
     unused,
+    unknown,
     ...(isByPlace ? { byPlace: names } : {}),
   }
 }

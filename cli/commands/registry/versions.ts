@@ -123,6 +123,10 @@ export const versionsGroup: CommandGroup = {
           'columns.json, with the names and categories of the columns that the file of the model lacks',
         ],
         ['--trained-on <text>', 'What it was trained on; stored with the version'],
+        [
+          '--allow-unknown-categories <reason>',
+          'Why the model may lack categories of more than 2 % of the training rows; stored with the version and in the audit log',
+        ],
         ['--note, --reason <text>', 'Reason, stored with the version'],
         evaluateAsOfOption,
         ['--watch', 'Show the stages until the end; exit code 6 if there is no new version'],
@@ -139,9 +143,14 @@ export const versionsGroup: CommandGroup = {
         form.set('artifact', await fileOf(String(options['artifact'])), 'artifact')
         if (options['columns'] !== undefined)
           form.set('columns', await fileOf(String(options['columns'])), 'columns.json')
-        if (options['trainedOn'] !== undefined) form.set('trained_on', String(options['trainedOn']))
-        if (options['asOf'] !== undefined) form.set('as_of', String(options['asOf']))
-        if (options['reason'] !== undefined) form.set('note', String(options['reason']))
+        const notes = {
+          trained_on: 'trainedOn',
+          allow_unknown_categories: 'allowUnknownCategories',
+          as_of: 'asOf',
+          note: 'reason',
+        }
+        for (const [field, option] of Object.entries(notes))
+          if (options[option] !== undefined) form.set(field, String(options[option]))
         const started = await session.api().postForm<BroughtReply>(path`/v1/models/${model}/versions`, form)
         const { library, unused, by_place: byPlace } = started.artifact
         if (unused.length > 0)

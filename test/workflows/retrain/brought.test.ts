@@ -1,7 +1,9 @@
 /** Tests that a LightGBM model from elsewhere is evaluated and released like a trained one, on the real Temporal and Postgres. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import sql from 'sql-template-tag'
+import { readCard } from '../../../api/services/model-card.ts'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
+import { listAudit } from '../../../store/audit/audit-log.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { markVersionRolledBack } from '../../../store/registry/champions.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
@@ -174,6 +176,33 @@ describe('a model whose file has no train', () => {
     await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
   })
 
+  it('is refused where it does not know the colour of half of the rows, or tells it where the registration allows it', async () => {
+    const other = trees.model.replace('"red", "white"', '"red", "White"')
+    const told =
+      /^the model does not know the category "colour" of (?:4\d|5\d)(?:\.\d)? % of the training rows, such as "white"/
+    const ended = await bring(other, {}, 38)
+    expect(ended).toMatchObject({ outcome: 'failed', message: expect.stringMatching(told) as string })
+    const allowUnknownCategories = 'white roses are left out on purpose'
+    const allowed = await bring(other, { allowUnknownCategories }, 38)
+    expect(allowed).toMatchObject({ outcome: 'released' })
+    const { store } = pipeline
+    const { report } = await getEvaluation(store, `evl_${runOf(allowed)}`)
+    const message = expect.stringMatching(told) as string
+    expect(report.warnings).toContainEqual(
+      expect.objectContaining({ code: 'unknown_categories', message }) as unknown,
+    )
+    const { card } = await readCard(store, await getVersion(store, allowed.version!))
+    expect(card.evaluation!.warnings).toContainEqual(message)
+    const [registered] = await listAudit(store, {
+      action: 'version.registered',
+      subject: allowed.version!,
+    })
+    expect(registered).toMatchObject({ detail: { allowUnknownCategories } })
+    // Other rows give another share.
+    expect(await bring(other, { allowUnknownCategories }, 39)).toMatchObject({ outcome: 'unchanged' })
+    await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
+  })
+
   it.each([
     [
       'a column that is not a feature',
@@ -203,6 +232,7 @@ describe('a model whose file has no train', () => {
     [{ digest: 'sha256:1' }, /"artifact" must have a "digest"/],
     [{ bytes: -1 }, /"artifact" must have its "bytes"/],
     [{ columns: 'columns.json' }, /"artifact" must have a digest as "columns"/],
+    [{ allowUnknownCategories: 1 }, /must have a text of at most 500 characters as "allowUnknownCategories"/],
   ])('refuses the input %j', async (more, why) => {
     await expect(bring(trees.model, more)).rejects.toMatchObject({
       cause: { message: expect.stringMatching(why) as string },

@@ -82,6 +82,7 @@ describe('an artifact', () => {
       artifact: new Blob([model]),
       columns,
       trained_on: 'roses of March',
+      allow_unknown_categories: 'new colours',
       note: 'first try',
       as_of: '2026-01-01T00:00:00Z',
     })
@@ -105,7 +106,13 @@ describe('an artifact', () => {
       input: {
         model: 'roses',
         asOf: '2026-01-01T00:00:00.000Z',
-        artifact: { file: 'model.txt', digest, columns: named, trainedOn: 'roses of March' },
+        artifact: {
+          file: 'model.txt',
+          digest,
+          columns: named,
+          trainedOn: 'roses of March',
+          allowUnknownCategories: 'new colours',
+        },
       },
     })
   })

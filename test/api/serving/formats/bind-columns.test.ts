@@ -30,6 +30,7 @@ describe('columns', () => {
         number('age'),
       ],
       unused: [],
+      unknown: [],
     }))
 
   it.each(['Column_', 'f', 'x', 'feature_', ''])('called %s0 are bound by the declared order', (stem) =>
@@ -49,6 +50,7 @@ describe('columns', () => {
     expect(bindColumns({ columns, features: stored, order })).toEqual({
       fits: order.map(number),
       unused: [],
+      unknown: [],
       byPlace: order,
     })
     expect(bindColumns({ columns, features: stored }).byPlace).toEqual(['area', 'price', 'rooms'])
@@ -154,7 +156,7 @@ describe('columns', () => {
       bindColumns({
         columns: [{ name: 'city', isText: true, knownTexts }],
         features,
-        texts: { city: texts },
+        texts: { city: texts.map((text) => [text, 1]) },
         declared: vocabulary && [{ name: 'city', vocabulary }],
       })
     const isBern = { has: (text: string) => text === 'Bern' }
@@ -168,7 +170,11 @@ describe('columns', () => {
     expect(bound(['BERN']).fits).toHaveLength(3)
     const isOneOfTwo = { ...isBern, maxUnlisted: 1 }
     expect(() => bound(['BERN', 'OSLO'], isOneOfTwo)).toThrow(/is a category that the model knows: write/)
-    expect(bound(['OSLO', '', 'OSLO'], isOneOfTwo).fits).toHaveLength(3)
+    expect(bound(['OSLO', ''], isOneOfTwo).fits).toHaveLength(3)
+    const rows = ['OSLO', 'Bern', '', 'BERN', 'ROME', 'ULM', 'GRAZ']
+    expect(bound(rows, isOneOfTwo).unknown).toEqual([
+      { feature: 'city', rows: 4, examples: ['BERN', 'ROME', 'ULM'], known: undefined },
+    ])
   })
 
   it('of texts take the text itself', () =>

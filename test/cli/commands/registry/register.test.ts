@@ -67,6 +67,8 @@ it.each(['--reason', '--note'])(
       join(folder, 'columns.json'),
       '--trained-on',
       'roses of March',
+      '--allow-unknown-categories',
+      'new colours',
       reason,
       'first',
     )
@@ -78,7 +80,8 @@ it.each(['--reason', '--note'])(
     expect([method, path]).toEqual(['POST', '/v1/models/roses/versions'])
     expect(await (form!.get('artifact') as File).text()).toBe('tree\n')
     expect(await (form!.get('columns') as File).text()).toBe('["size"]')
-    expect([form!.get('trained_on'), form!.get('note')]).toEqual(['roses of March', 'first'])
+    const notes = ['trained_on', 'allow_unknown_categories', 'note'].map((name) => form!.get(name))
+    expect(notes).toEqual(['roses of March', 'new colours', 'first'])
   },
 )
 
