@@ -1,5 +1,5 @@
 /** Breaks one part after another on real processes, and measures when a channel is told and what callers meet. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
@@ -55,7 +55,7 @@ const incidents: readonly Incident[] = [
   { name: 'Postgres is frozen', kind: 'postgres_unavailable', cause: frozen('postgres') },
   { name: 'a revoked key is used', kind: 'ended_key_used', cause: useRevokedKey },
   {
-    name: 'an artifact is corrupt when one replica starts again',
+    name: 'an artifact is corrupt, without a copy, when one replica starts again',
     kind: 'replica_cannot_load',
     async cause(system) {
       const [row] = await system.store.query<{ digest: string }>(sql`
@@ -63,6 +63,8 @@ const incidents: readonly Incident[] = [
       const path = join(system.config.artifactRoot, artifactKey('artifacts', row!.digest))
       const whole = readFileSync(path)
       writeFileSync(path, 'corrupt')
+      // A replica starts from its own copy where it has one.
+      rmSync(join(system.config.stateDir, 'cache', 'files'), { recursive: true })
       system.signal('api-2', 'SIGKILL')
       return () => writeFileSync(path, whole)
     },

@@ -78,7 +78,7 @@ function page(failing: readonly FailingChampionRun[], incidents: readonly Incide
     '',
     '## Other incidents',
     '',
-    'One part is broken after another, beside 20 requests/s of another model. An outage of Temporal or Postgres is told after 30 s (`TENURE_OUTAGE_ALERT_MS`).',
+    'One part is broken after another, beside 20 requests/s of another model; the callers address each replica directly, so those of a killed one fail until it is back. An outage of Temporal or Postgres is told after 30 s (`TENURE_OUTAGE_ALERT_MS`).',
     '',
     ...figureTable('Incident | told, s | requests failed | message', broken),
     '',
