@@ -14,7 +14,7 @@ export interface ProfileBin {
   live: number | null
 }
 
-/** The bins in the order of the profile, without empty categories. */
+/** The bins in the order of the profile, without empty ones. */
 export function profileBins(profile: Profile, live?: readonly number[]): ProfileBin[] {
   const sum = (counts: readonly number[]) =>
     counts.reduce((total, each) => total + (finiteOrNull(each) ?? 0), 0)
@@ -28,10 +28,7 @@ export function profileBins(profile: Profile, live?: readonly number[]): Profile
       training: rows > 0 ? (finiteOrNull(profile.counts[i]) ?? 0) / rows : 0,
       live: fits ? (finiteOrNull(live[i]) ?? 0) / liveRows : null,
     }))
-    .filter(
-      ({ training, live: now }, i) =>
-        training > 0 || (now ?? 0) > 0 || (profile.kind === 'number' && i <= profile.edges.length),
-    )
+    .filter(({ training, live: now }) => training > 0 || (now ?? 0) > 0)
 }
 
 /** As few digits as keep the bins apart, because a range has to fit beside its bar. */

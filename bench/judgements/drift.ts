@@ -1,6 +1,6 @@
 /**
  * Counts the alarms of drift on simulated months in which nothing drifts, and the hours until a shift alarms:
- * `npm run bench:drift -- --months 30`.
+ * `npm run bench:drift -- --months 30`. With `--zeros 0.95`, this share of each feature is 0.
  */
 import { parseArgs } from 'node:util'
 import { backtestDrift } from '../../domain/monitoring/drift-backtest.ts'
@@ -10,8 +10,10 @@ import { quantileOfSorted } from '../../domain/statistics/quantiles.ts'
 import { standardNormal } from '../../domain/statistics/random-variates.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 
-const { values: given } = parseArgs({ options: { months: { type: 'string', default: '30' } } })
-const months = Number(given.months)
+const { values: given } = parseArgs({
+  options: { months: { type: 'string', default: '30' }, zeros: { type: 'string', default: '0' } },
+})
+const [months, zeros] = [Number(given.months), Number(given.zeros)]
 const hourMs = 3_600_000
 const hoursOfMonth = 720
 const features = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j']
@@ -24,7 +26,8 @@ function history(
 ): { profile: ReferenceProfile; hours: CountedHour[] } {
   const uniform = seededRandom(seed)
   const normal = () => standardNormal(uniform)
-  const values = (n: number, by = 0) => Array.from({ length: n }, () => normal() + by)
+  const value = () => (zeros > 0 && uniform() < zeros ? 0 : normal())
+  const values = (n: number, by = 0) => Array.from({ length: n }, () => value() + by)
   const profiles = features.map((name) => numberProfile(name, values(10_000)))
   const hours = Array.from({ length: hoursOfMonth }, (_, hour): CountedHour => {
     const by = (index: number) => (index === 0 && hour >= shiftAt ? shift : 0)

@@ -4,7 +4,13 @@
  */
 import { scorePlace } from './quantile-levels.ts'
 import { decisionText, outputWidth, type Output } from './features.ts'
-import { answerProfiles, type ReferenceProfile } from './reference-profile.ts'
+import {
+  answerProfiles,
+  edgeNear,
+  nextSingle,
+  type NumberProfile,
+  type ReferenceProfile,
+} from './reference-profile.ts'
 
 export interface AnswerBins {
   kind: Output['kind']
@@ -46,23 +52,29 @@ export function answerBins(
         .slice(0, maxNumbers)
         .map((score, at) => ({
           ...(output.kind === 'numbers' && { name: output.names[at] }),
-          edges: score.kind === 'number' ? comparedEdges(score.edges) : [],
+          edges: score.kind === 'number' ? comparedEdges(score) : [],
         }))
       if (numbers.length === 0 || numbers.some(({ edges }) => edges.length === 0)) return undefined
       const names = numbers.flatMap(({ name, edges }) =>
-        [`below ${edges[0]}`, ...edges.map((edge) => `from ${edge}`)].map((range) =>
-          name === undefined ? range : `${name} ${range}`,
-        ),
+        [
+          `below ${edges[0]}`,
+          ...edges.map((edge, i) => {
+            const before = edges[i - 1]
+            return before !== undefined && edge === nextSingle(before) ? `above ${before}` : `from ${edge}`
+          }),
+        ].map((range) => (name === undefined ? range : `${name} ${range}`)),
       )
       return { kind: output.kind, names, perAnswer: numbers.length, numbers }
     }
   }
 }
 
-function comparedEdges(deciles: readonly number[]): number[] {
-  if (deciles.length === 0) return []
-  const wanted = [deciles[0]!, deciles[deciles.length >> 1]!, deciles.at(-1)!]
-  return [...new Set(wanted.map(Math.fround))]
+/** Where percentiles are equal, a further edge keeps larger numbers apart from the last one. */
+function comparedEdges(profile: NumberProfile): number[] {
+  const wanted = [0.1, 0.5, 0.9].flatMap((share) => edgeNear(profile, share) ?? [])
+  const edges = [...new Set(wanted.map(Math.fround))]
+  const above = nextSingle(edges.at(-1) ?? NaN)
+  return edges.length < 3 && profile.edges.includes(above) ? [...edges, above] : edges
 }
 
 /** Counts an answer in its bins. */

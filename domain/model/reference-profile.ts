@@ -4,9 +4,10 @@
  */
 import { columnOf, countsOf } from './columns.ts'
 import { likeliestClass, type Output } from './features.ts'
-import { byFrequency } from './preprocessing.ts'
+import { byFrequency, maxVocabulary } from './preprocessing.ts'
 import { scorePlace } from './quantile-levels.ts'
-import { quantileOfSorted } from '../statistics/quantiles.ts'
+import { sumOf } from '../statistics/distributions.ts'
+import { firstPlace, quantileOfSorted } from '../statistics/quantiles.ts'
 
 /** The default period of the counters. */
 export const defaultCountMs = 3_600_000
@@ -16,7 +17,10 @@ export type Profile = NumberProfile | CategoryProfile
 export interface NumberProfile {
   name: string
   kind: 'number'
-  /** The unique type-7 deciles of the reference. The bin of a value is the number of edges ≤ the value. */
+  /**
+   * The unique type-7 deciles of the reference, ascending. A value that holds more than a bin's share has a bin of its own, which ends at
+   * the next 32-bit number; the other values share the remaining bins. The bin of a value is the number of edges ≤ the value.
+   */
   edges: number[]
   /** One count per bin; missing values last. */
   counts: number[]
@@ -27,9 +31,12 @@ export interface CategoryProfile {
   kind: 'category'
   /** The most frequent values, most frequent first. */
   categories: string[]
-  /** Values of training without their own bin; null when there are too many to list. */
-  rare: string[] | null
-  /** One count per category, then `__other__`, `__new__` (never seen in training) and `__missing__`. */
+  /** The next frequent values. With `categories` they are the vocabulary of a network; rarer values are not listed. */
+  rare: string[]
+  /**
+   * One count per category, then `__other__` (of `rare`), `__new__` (not listed) and `__missing__`. Training has the number of rows in
+   * `__new__` that fresh rows are expected to have there.
+   */
   counts: number[]
 }
 
@@ -40,7 +47,35 @@ export interface CategoryProfile {
 export const scoreRanges = (profile: ReferenceProfile | undefined): number[] =>
   answerProfiles(profile).flatMap((each) => (each.kind === 'number' ? [rangeOf(each)] : []))
 
-const rangeOf = ({ edges }: NumberProfile): number => (edges.length > 1 ? edges.at(-1)! - edges[0]! : 0)
+const rangeOf = (profile: NumberProfile): number =>
+  (edgeNear(profile, 0.9) ?? 0) - (edgeNear(profile, 0.1) ?? 0)
+
+/** The next 32-bit number, because serving compares 32-bit numbers. */
+export function nextSingle(value: number): number {
+  const single = Float32Array.of(value)
+  if (single[0] === 0) return 2 ** -149
+  new Int32Array(single.buffer)[0]! += single[0]! > 0 ? 1 : -1
+  return single[0]!
+}
+
+/** Whether the edge ends the bin of a single value, which is the edge before it. */
+const isAbove = (edges: readonly number[], at: number): boolean =>
+  at > 0 && at < edges.length && edges[at] === nextSingle(edges[at - 1]!)
+
+/** The edge nearest to a quantile of the reference: a decile, or a value with a bin of its own. Undefined without values. */
+export function edgeNear(
+  { edges, counts }: Pick<NumberProfile, 'edges' | 'counts'>,
+  share: number,
+): number | undefined {
+  const wanted = share * sumOf(counts.slice(0, -1))
+  let [bin, below] = [0, 0]
+  while (bin < edges.length && below + counts[bin]! < wanted) below += counts[bin++]!
+  const [low, high] = [edges[bin - 1], edges[bin]]
+  if (low === undefined || (high !== undefined && isAbove(edges, bin - 1))) return high
+  if (high === undefined) return isAbove(edges, bin - 1) ? edges[bin - 2] : low
+  if (isAbove(edges, bin)) return low
+  return wanted - below <= below + counts[bin]! - wanted ? low : high
+}
 
 /** The profile stored with a version. */
 export interface ReferenceProfile {
@@ -72,7 +107,8 @@ export const roundedProfile = (profile: Profile): Profile =>
   profile.kind === 'number' ? { ...profile, edges: profile.edges.map(Math.fround) } : profile
 
 const maxCategories = 30
-const maxRareCategories = 1000
+/** Fewer rows beside the values with bins of their own share one bin on each side. */
+const minRowsOfRest = 30
 
 /** NaN counts as missing. */
 export function numberProfile(name: string, values: ArrayLike<number | null>, bins = 10): NumberProfile {
@@ -83,10 +119,20 @@ export function numberProfile(name: string, values: ArrayLike<number | null>, bi
     if (value !== null && Number.isFinite(value)) finite[count++] = value
   }
   const sorted = finite.subarray(0, count).sort()
-  const deciles = Array.from({ length: bins - 1 }, (_, i) => quantileOfSorted(sorted, (i + 1) / bins))
-  const edges = [...new Set(deciles.filter((q): q is number => q !== null))]
-  const profile: NumberProfile = { name, kind: 'number', edges, counts: [] }
+  const profile: NumberProfile = { name, kind: 'number', edges: edgesOf(sorted, bins), counts: [] }
   return { ...profile, counts: countBins(profile, values) }
+}
+
+function edgesOf(sorted: Float64Array, bins: number): number[] {
+  const quantiles = Array.from({ length: bins - 1 }, (_, i) => quantileOfSorted(sorted, (i + 1) / bins))
+  const edges = [...new Set(quantiles.filter((q): q is number => q !== null))]
+  const share = Math.max(1, sorted.length / bins)
+  const heavy = edges.filter((edge) => sorted[firstPlace(sorted, edge) + Math.floor(share)] === edge)
+  if (heavy.length === 0) return edges
+  const rest = sorted.filter((value) => !heavy.includes(value))
+  const others = rest.length < minRowsOfRest ? [] : edgesOf(rest, bins - heavy.length)
+  const own = heavy.flatMap((value) => [value, nextSingle(value)]).filter(Number.isFinite)
+  return [...new Set([...own, ...others])].sort((a, b) => a - b)
 }
 
 export function categoryProfile(name: string, values: readonly (string | null)[]): CategoryProfile {
@@ -100,20 +146,33 @@ export function countedProfile(
 ): CategoryProfile {
   const sorted = byFrequency(counts)
   const categories = sorted.slice(0, maxCategories)
-  const others = sorted.slice(maxCategories)
-  const rare = others.length > maxRareCategories ? null : others
-  const profile: CategoryProfile = { name, kind: 'category', categories, rare, counts: [] }
-  const bins = Array.from({ length: binNames(profile).length }, () => 0)
-  const bin = binner(profile)
-  for (const [value, count] of counts) bins[bin(value)]! += count
-  bins[bin(null)]! += missing
-  return { ...profile, counts: bins }
+  const rare = sorted.slice(maxCategories, maxVocabulary)
+  const others = sumOf(sorted.slice(maxCategories).map((value) => counts.get(value)!))
+  const unlisted = expectedUnlisted(sorted, counts)
+  const own = categories.map((value) => counts.get(value)!)
+  return { name, kind: 'category', categories, rare, counts: [...own, others - unlisted, unlisted, missing] }
+}
+
+/**
+ * The rows, as many as in training, that are expected to have a value outside the list (leave-one-out, as Good–Turing). To count the rows
+ * of training themselves would find too few, because the list was made from them: a row counts when its value would not be listed
+ * without it.
+ */
+function expectedUnlisted(sorted: readonly string[], counts: ReadonlyMap<string, number>): number {
+  const least = sorted.length > maxVocabulary ? counts.get(sorted[maxVocabulary - 1]!)! : 0
+  const tied = sorted.flatMap((value, place) => (counts.get(value) === least ? [place] : []))
+  const tiedOut = tied.length === 0 ? 1 : tied.filter((place) => place >= maxVocabulary).length / tied.length
+  const rows = sorted.slice(maxCategories).map((value) => {
+    const count = counts.get(value)!
+    return count <= least ? count : count === least + 1 ? count * tiedOut : 0
+  })
+  return Math.round(sumOf(rows))
 }
 
 /** A map, because a category may have the name of a property of every object, such as "constructor". */
 const binWords: ReadonlyMap<string, string> = new Map([
   ['__other__', 'other'],
-  ['__new__', 'never seen'],
+  ['__new__', 'unknown'],
   ['__missing__', 'missing'],
 ])
 
@@ -129,12 +188,19 @@ export function shownBins(
   const names = binNames(profile).map((name) => binWords.get(name) ?? name)
   if (profile.kind === 'category') return names
   const { edges } = profile
-  const digits = digitsApart(edges, least)
-  const [first, ...others] = edges.map((edge) => edgeText(edge, digits))
-  if (first === undefined) return names
-  const texts = [first, ...others]
-  const between = others.map((text, i) => `${texts[i]} – ${text}`)
-  return [`< ${first}`, ...between, `≥ ${texts.at(-1)}`, names.at(-1)!]
+  if (edges.length === 0) return names
+  const digits = digitsApart(
+    edges.filter((_, at) => !isAbove(edges, at)),
+    least,
+  )
+  const texts = edges.map((edge, at) => edgeText(isAbove(edges, at) ? edges[at - 1]! : edge, digits))
+  const ranges = texts.map((text, at) => {
+    const next = texts[at + 1]
+    if (isAbove(edges, at + 1)) return text
+    if (isAbove(edges, at)) return next === undefined ? `> ${text}` : `> ${text}, < ${next}`
+    return next === undefined ? `≥ ${text}` : `${text} – ${next}`
+  })
+  return [`< ${texts[0]}`, ...ranges, names.at(-1)!]
 }
 
 function digitsApart(edges: readonly number[], least: number): number {
@@ -172,9 +238,8 @@ export function binner(profile: Profile): (value: number | string | null | undef
   const { categories, rare } = profile
   const [other, fresh, missing] = [categories.length, categories.length + 1, categories.length + 2]
   const index = new Map(categories.map((category, i) => [category, i]))
-  for (const value of rare ?? []) index.set(value, other)
-  const unseen = rare === null ? other : fresh
-  return (value) => (value === null || value === undefined ? missing : (index.get(String(value)) ?? unseen))
+  for (const value of rare) index.set(value, other)
+  return (value) => (value === null || value === undefined ? missing : (index.get(String(value)) ?? fresh))
 }
 
 export function countBins(profile: Profile, values: ArrayLike<number | string | null | undefined>): number[] {

@@ -13,7 +13,16 @@ import {
   type ReferenceProfile,
 } from '../model/reference-profile.ts'
 import { populationStability } from '../statistics/psi.ts'
-import { foldedCounts, movedText } from './moved-bins.ts'
+import {
+  figure,
+  foldedCounts,
+  isNewCategory,
+  movedText,
+  newCategoryText,
+  newShares,
+  noNewShares,
+  type NewShares,
+} from './moved-bins.ts'
 import { answerCounts, labelCounts, type DriftWindow, type NamedCounts } from './drift-window.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -35,7 +44,7 @@ export interface DriftPolicy extends DriftLimits {
   /** The minimum rows of the window and of the reference: this number, or `rowsPerBin` times the bins when that is more. */
   minRows: number
   rowsPerBin: number
-  /** A larger share of rows with values unknown in training is reported as a new category, 0..1. */
+  /** Above the expected share, a larger share of rows with values unknown in training is reported as a new category, 0..1. */
   newCategoryShare: number
   /** The whole input has drifted when the summed importance of the drifted features reaches this share, 0..1. */
   datasetShare: number
@@ -87,7 +96,7 @@ const answerKey = (name: string): string => `answer ${name}`
  */
 export type DriftLevel = 'stable' | 'warn' | 'alarm' | 'insufficient' | 'unreadable'
 
-export interface DriftRow {
+export interface DriftRow extends NewShares {
   name: string
   level: DriftLevel
   rows: number
@@ -96,8 +105,6 @@ export interface DriftRow {
   nullPsi: number | null
   p: number | null
   adjustedP: number | null
-  /** The share of values unknown in training; null when it cannot be determined. */
-  newShare: number | null
   /** The bins whose shares have moved most, of a row that warns or alarms. */
   moved?: string
   /** Whether the newest count alone alarms; the figures are then those of the count. */
@@ -254,7 +261,7 @@ function compare(profile: Profile, counts: number[] | undefined, policy: DriftPo
     nullPsi: null,
     p: null,
     adjustedP: null,
-    newShare: null,
+    ...noNewShares,
   }
   if (counts === undefined) return row
   const readable =
@@ -277,7 +284,7 @@ function compare(profile: Profile, counts: number[] | undefined, policy: DriftPo
     psi,
     nullPsi: nullMean,
     p: test.p,
-    newShare: profile.kind === 'category' && profile.rare !== null && rows > 0 ? counts.at(-2)! / rows : null,
+    ...(profile.kind === 'category' && newShares(profile.counts, counts)),
   }
 }
 
@@ -306,10 +313,8 @@ function worst(levels: readonly DriftLevel[]): DriftLevel {
   return levels.reduce((a, b) => (order.indexOf(b) > order.indexOf(a) ? b : a), 'insufficient')
 }
 
-const figure = (value: number | null): string => (value === null ? '?' : String(Number(value.toPrecision(3))))
-
 function reasonsOf(row: DriftRow, what: 'feature' | 'score' | 'label', policy: DriftPolicy): Reason[] {
-  const { name, level, rows, psi, adjustedP, newShare, sudden, moved } = row
+  const { name, level, rows, psi, adjustedP, newShare, expectedNewShare, sudden, moved } = row
   const reasons: Reason[] = []
   const add = (code: string, message: string, values: Reason['values']) =>
     reasons.push({ code, message, values })
@@ -326,10 +331,8 @@ function reasonsOf(row: DriftRow, what: 'feature' | 'score' | 'label', policy: D
   }
   if (level === 'unreadable')
     add(`${what}_unreadable`, `the counts of "${name}" do not match the bins of its reference`, { name })
-  if (newShare !== null && rows >= policy.minRows && newShare > policy.newCategoryShare) {
-    const message = `${figure(100 * newShare)} % of the rows have a value of "${name}" unknown in training`
-    add('new_category', message, { name, newShare, rows })
-  }
+  if (rows >= policy.minRows && isNewCategory(row, policy))
+    add('new_category', newCategoryText(row), { name, newShare, expectedNewShare, rows })
   return reasons
 }
 

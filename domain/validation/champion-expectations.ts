@@ -11,12 +11,18 @@ import type {
   ExpectationContext,
   ExpectationResult,
 } from './expectations.ts'
-import { findBrokenPeriod } from './periods.ts'
+import {
+  findBrokenPeriod,
+  maxUnlisted,
+  rangeOfCells,
+  rangeText,
+  unlistedShare,
+  usualRange,
+} from './periods.ts'
 import type { Manifest } from '../model/manifest.ts'
-import type { Profile } from '../model/reference-profile.ts'
+import type { CategoryProfile, NumberProfile, Profile } from '../model/reference-profile.ts'
 import { absentColumn } from './row-expectations.ts'
 import { fourDigits } from '../figures.ts'
-import { quantiles } from '../statistics/quantiles.ts'
 
 /** A spread wider or narrower by this factor indicates another unit. */
 const maxSpread = 100
@@ -83,7 +89,7 @@ const isoMinute = (ms: number): string => `${new Date(ms).toISOString().slice(0,
 function judgeCells(cells: Cells, reference: Profile): Found {
   const missing = judgeMissing(cells, reference)
   if (missing !== undefined) return missing
-  return reference.kind === 'number' ? judgeSpread(cells, reference.edges) : judgeUnseen(cells, reference)
+  return reference.kind === 'number' ? judgeSpread(cells, reference) : judgeUnseen(cells, reference)
 }
 
 interface Found {
@@ -115,26 +121,25 @@ function judgeMissing(cells: Cells, { counts }: Profile): Found | undefined {
 }
 
 /** Compares the range from the 10th to the 90th percentile, which ignores outliers. */
-function judgeSpread(cells: Cells, edges: readonly number[]): Found {
-  const values: number[] = []
-  for (const cell of cells) if (typeof cell === 'number' && Number.isFinite(cell)) values.push(cell)
-  const [low, high] = quantiles(values, [0.1, 0.9])
-  const before = (edges.at(-1) ?? 0) - (edges[0] ?? 0)
-  const champion = `${fourDigits(edges[0] ?? 0)} to ${fourDigits(edges.at(-1) ?? 0)}`
+function judgeSpread(cells: Cells, reference: NumberProfile): Found {
+  const usual = usualRange(reference)
+  const range = rangeOfCells(cells, usual)
+  const before = usual.high - usual.low
+  const champion = `${fourDigits(usual.low)} to ${fourDigits(usual.high)}`
   const words = { required: `the champion's range within a factor of ${maxSpread}`, champion }
-  if (typeof low !== 'number' || typeof high !== 'number' || !(before > 0))
-    return { observed: null, ...words }
-  const ratio = (high - low) / before
+  if (range === undefined || !(before > 0)) return { observed: null, ...words }
+  const ratio = (range.high - range.low) / before
   if (ratio <= maxSpread && ratio >= 1 / maxSpread) return { observed: ratio, ...words }
-  const found = `eight tenths of the rows lie from ${fourDigits(low)} to ${fourDigits(high)}`
+  const found = rangeText(range)
   const issue = `${found}, where the champion met ${champion}: another unit, or another column`
   return { observed: ratio, issue, found, ...words }
 }
 
-function judgeUnseen(cells: Cells, { categories, rare }: Extract<Profile, { kind: 'category' }>): Found {
-  // The profile does not list all values, so unknown ones cannot be determined.
+function judgeUnseen(cells: Cells, reference: CategoryProfile): Found {
   const required = `at most ${percent(maxUnseenShare)}`
-  if (rare === null) return { observed: null, required }
+  const expected = unlistedShare(reference)
+  if (expected > maxUnlisted) return { observed: null, required }
+  const { categories, rare } = reference
   const known = new Set<BatchCell>([...categories, ...rare])
   let [present, strange] = [0, 0]
   for (const cell of cells) {
@@ -142,7 +147,8 @@ function judgeUnseen(cells: Cells, { categories, rare }: Extract<Profile, { kind
     present++
     if (!known.has(cell)) strange++
   }
-  const unseen = strange / Math.max(1, present)
+  // Of the rows with values of training, the expected share is not listed either.
+  const unseen = Math.max(0, (strange / Math.max(1, present) - expected) / (1 - expected))
   if (unseen <= maxUnseenShare) return { observed: unseen, required }
   const found = `${percent(unseen)} of the rows have a value that the champion has never seen`
   return { observed: unseen, issue: `${found}, ${required} is accepted`, found, required }

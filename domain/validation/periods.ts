@@ -3,8 +3,14 @@
  * export that has been wrong for some days is a small part of weeks of rows, so that the batch as a whole looks as usual.
  */
 import { fourDigits } from '../figures.ts'
-import type { Profile } from '../model/reference-profile.ts'
+import {
+  edgeNear,
+  type CategoryProfile,
+  type NumberProfile,
+  type Profile,
+} from '../model/reference-profile.ts'
 import { countTexts, findFloodedRuns, floodText } from './flooded-value.ts'
+import { sumOf } from '../statistics/distributions.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 import type { BatchCell, Cells } from './expectations.ts'
 
@@ -62,7 +68,7 @@ function rowsOfPeriods(times: Cells): { fromMs: number; toMs: number; rows: numb
 export function findBrokenPeriod(cells: Cells, times: Cells, reference: Profile): BrokenPeriod | undefined {
   const parts = rowsOfPeriods(times)
   const columns = parts.map(({ rows }) => rows.map((row) => cells.at(row) ?? null))
-  const issueOf = reference.kind === 'number' ? numberIssues(columns, reference.edges) : textIssues(reference)
+  const issueOf = reference.kind === 'number' ? numberIssues(columns, reference) : textIssues(reference)
   const wasFull = missingShareOf(reference) < missingBefore
   const issues = columns.map((column) => {
     const missing = shareOf(column, (cell) => cell === null)
@@ -91,14 +97,43 @@ export function findBrokenPeriod(cells: Cells, times: Cells, reference: Profile)
 
 type IssueOf = (column: readonly BatchCell[]) => Pick<BrokenPeriod, 'issue' | 'required'> | undefined
 
+/** From the 10th to the 90th percentile. */
+export interface UsualRange {
+  low: number
+  high: number
+  /** The value of so many rows that the range is that of the other rows; in another unit, a zero is still a zero. */
+  without?: number
+}
+
+export function usualRange(profile: NumberProfile): UsualRange {
+  const rangeOf = (of: NumberProfile) => ({ low: edgeNear(of, 0.1) ?? 0, high: edgeNear(of, 0.9) ?? 0 })
+  const range = rangeOf(profile)
+  if (range.low < range.high) return range
+  const counts = profile.counts.with(profile.edges.indexOf(range.low) + 1, 0)
+  if (sumOf(counts.slice(0, -1)) < minRowsOfPeriod) return range
+  return { ...rangeOf({ ...profile, counts }), without: range.low }
+}
+
+/** The range of the cells that compares with the champion's; undefined for too few. */
+export function rangeOfCells(cells: Iterable<BatchCell>, { without }: UsualRange): UsualRange | undefined {
+  const values: number[] = []
+  for (const cell of cells)
+    if (typeof cell === 'number' && Number.isFinite(cell) && cell !== without) values.push(cell)
+  const [low, high] = quantiles(values, [0.1, 0.9])
+  if (typeof low !== 'number' || typeof high !== 'number') return undefined
+  if (without === undefined) return { low, high }
+  return values.length < minRowsOfPeriod ? undefined : { low, high, without }
+}
+
+/** Where most rows lie. */
+export const rangeText = ({ low, high, without }: UsualRange): string =>
+  `eight tenths of the rows${without === undefined ? '' : ` without ${fourDigits(without)}`} lie from ${fourDigits(low)} to ${fourDigits(high)}`
+
 /** The range from the 10th to the 90th percentile, beside the champion's and that of the other periods. */
-function numberIssues(columns: readonly (readonly BatchCell[])[], edges: readonly number[]): IssueOf {
-  const rangeOf = (column: readonly BatchCell[]) => {
-    const values = column.filter((cell): cell is number => typeof cell === 'number' && Number.isFinite(cell))
-    const [low, high] = quantiles(values, [0.1, 0.9])
-    return typeof low === 'number' && typeof high === 'number' ? { low, high } : undefined
-  }
-  const before = (edges.at(-1) ?? 0) - (edges[0] ?? 0)
+function numberIssues(columns: readonly (readonly BatchCell[])[], reference: NumberProfile): IssueOf {
+  const champion = usualRange(reference)
+  const rangeOf = (column: readonly BatchCell[]) => rangeOfCells(column, champion)
+  const before = champion.high - champion.low
   const spreads = columns.flatMap((column) => {
     const range = rangeOf(column)
     return range === undefined ? [] : [range.high - range.low]
@@ -112,18 +147,18 @@ function numberIssues(columns: readonly (readonly BatchCell[])[], edges: readonl
     const isWide = before > 0 && spread > maxSpread * before
     const isFrozen = (usual ?? 0) > 0 && spread < (usual ?? 0) / maxSpread
     if (!isWide && !isFrozen) return undefined
-    const lies = `eight tenths of the rows lie from ${fourDigits(range.low)} to ${fourDigits(range.high)}`
+    const lies = rangeText(range)
     const issue = isWide
-      ? `${lies}, where the champion met ${fourDigits(edges[0] ?? 0)} to ${fourDigits(edges.at(-1) ?? 0)}: another unit`
+      ? `${lies}, where the champion met ${fourDigits(champion.low)} to ${fourDigits(champion.high)}: another unit`
       : `${lies}, in most periods over a range of ${fourDigits(usual ?? 0)}: a frozen value`
     const limit = isWide ? `at most ${maxSpread} times the champion's range` : `1/${maxSpread} of that range`
     return { issue, required: limit }
   }
 }
 
-function textIssues({ categories, rare }: Extract<Profile, { kind: 'category' }>): IssueOf {
-  // The profile does not list all values, so unknown ones cannot be determined.
-  if (rare === null) return () => undefined
+function textIssues(reference: CategoryProfile): IssueOf {
+  if (unlistedShare(reference) > maxUnlisted) return () => undefined
+  const { categories, rare } = reference
   const known = new Set<BatchCell>([...categories, ...rare])
   return (column) => {
     const strange = column.filter((cell) => cell !== null && !known.has(cell))
@@ -137,6 +172,13 @@ function textIssues({ categories, rare }: Extract<Profile, { kind: 'category' }>
       : undefined
   }
 }
+
+/** Where training has a larger share of rows with values that the profile does not list, unknown values cannot be told from them. */
+export const maxUnlisted = 0.5
+
+/** The share of the present values that the profile is expected not to list. */
+export const unlistedShare = ({ counts }: CategoryProfile): number =>
+  counts.at(-2)! / Math.max(1, sumOf(counts.slice(0, -1)))
 
 function missingShareOf({ counts }: Profile): number {
   const rows = counts.reduce((sum, count) => sum + count, 0)

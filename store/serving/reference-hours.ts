@@ -4,7 +4,12 @@
  */
 import sql from 'sql-template-tag'
 import type { FeatureRow } from '../../domain/model/features.ts'
-import { countBins, defaultCountMs, type ReferenceProfile } from '../../domain/model/reference-profile.ts'
+import {
+  countBins,
+  defaultCountMs,
+  roundedProfile,
+  type ReferenceProfile,
+} from '../../domain/model/reference-profile.ts'
 import { sumOf } from '../../domain/statistics/distributions.ts'
 import type { CountedHour } from '../../domain/monitoring/drift-history.ts'
 import type { Database } from '../postgres.ts'
@@ -92,7 +97,7 @@ async function countAgain(
       features: Object.fromEntries(
         features.map((profile) => {
           const values = asked.flatMap((row) => (profile.name in row ? [row[profile.name] ?? null] : []))
-          return [profile.name, countBins(profile, values as (number | string | null)[])]
+          return [profile.name, countBins(roundedProfile(profile), values as (number | string | null)[])]
         }),
       ),
     },

@@ -43,6 +43,16 @@ it('a number falls between the 10th, 50th and 90th percentile of the champion', 
   expect(binned(number, number, [5, 10, 60, 600], 4)).toEqual(['below 10', 'from 10', 'from 50', 'from 90'])
 })
 
+it.each([
+  ['always equal', [7, 7], ['below 7', 'from 7', 'above 7']],
+  ['mostly equal', [7, 7, 7, 7, 7, 7, 7, 7, 7, 9], ['below 7', 'from 7', 'above 7']],
+  ['one of two', [0, 1], ['below 0', 'from 0', 'from 1', 'above 1']],
+])('larger numbers than those of a champion that are %s have a bin of their own', (_what, given, names) => {
+  const values = Array.from({ length: 100 }, (_, i) => given[i % given.length]!)
+  const number: Output = { kind: 'number' }
+  expect(answerBins(number, { score: numberProfile('score', values) })!.names).toEqual(names)
+})
+
 it('a number without a profile, and a version of another kind, are not compared', () => {
   expect(answerBins({ kind: 'number' })).toBeUndefined()
   const bins = answerBins({ kind: 'probability', positive: 'late', threshold: 0.5 })!

@@ -49,7 +49,8 @@ describe('a profile of numbers', () => {
   })
 
   it('of a constant, of nothing and of nothing but missing values still has bins', () => {
-    expect(numberProfile('x', [5, 5, 5])).toMatchObject({ edges: [5], counts: [0, 3, 0] })
+    const above = 5 + 2 ** -21
+    expect(numberProfile('x', [5, 5, 5])).toMatchObject({ edges: [5, above], counts: [0, 3, 0, 0] })
     expect(numberProfile('x', [])).toMatchObject({ edges: [], counts: [0, 0] })
     expect(numberProfile('x', [null, null])).toMatchObject({ edges: [], counts: [0, 2] })
     expect(binNames(numberProfile('x', []))).toEqual(['any', '__missing__'])
@@ -74,8 +75,10 @@ describe('a profile of categories', () => {
       'c',
       Array.from({ length: 2_000 }, (_, i) => `c${i}`),
     )
-    expect(endless.rare).toBeNull()
-    expect(countBins(endless, ['c1999', 'new']).slice(-3)).toEqual([2, 0, 0])
+    expect(endless.rare).toHaveLength(970)
+    expect(countBins(endless, [...endless.rare.slice(0, 3), 'new', null]).slice(-3)).toEqual([3, 1, 1])
+    // All but those with bins of their own: a value that training met once is likely to be followed by others.
+    expect(endless.counts.slice(-3)).toEqual([0, 1_970, 0])
   })
 })
 

@@ -66,6 +66,40 @@ describe('the comparison with the training rows of the champion', () => {
   it('is skipped where the champion has no statistics', () =>
     expect(expectedOfChampion({ features }, { features })).toEqual([]))
 
+  describe('of amounts of which most are 0', () => {
+    const amounts = (factor: number, share = 0.05) =>
+      Array.from({ length: 2_000 }, (_, row) => (row % 100 < 100 * share ? factor * (1 + (row % 37)) : 0))
+    const then = (values: number[]) => ({
+      features,
+      profile: { rows: 2_000, features: [numberProfile('age', values)] },
+    })
+    const found = (now: number[], before = amounts(1)) => judge({ age: now }, features, then(before))
+    it.each([1_000, 0.001])('finds another unit: times %d', (factor) =>
+      expect(found(amounts(factor))).toEqual([
+        expect.stringMatching(/^age: eight tenths of the rows without 0 lie from .* another unit/),
+      ]),
+    )
+    it.each<[string, number[], number[]?]>([
+      ['the same rows', amounts(1)],
+      ['fewer zeros', amounts(1, 0.5)],
+      ['nearly no zeros', amounts(1, 0.99)],
+      ['too few others', amounts(1_000, 0.02)],
+      ['too few others in training', amounts(1_000), amounts(1, 0.02)],
+      ['another constant', amounts(1).map(() => 7), amounts(1).map(() => 1)],
+      ['a flag of other shares', amounts(1).map((value) => Number(value === 0)), amounts(1).map(Math.sign)],
+    ])('passes for %s', (_what, now, before) => expect(found(now, before)).toEqual([]))
+  })
+
+  it('finds new values where training had more than a profile lists', () => {
+    const codes = (from: number) =>
+      Array.from({ length: 20_000 }, (_, row) => `p${from + ((row * row) % 2_003)}`)
+    const then = { features, profile: { rows: 20_000, features: [categoryProfile('plot', codes(0))] } }
+    expect(judge({ plot: codes(0) }, features, then)).toEqual([])
+    expect(judge({ plot: codes(5_000) }, features, then)).toEqual([
+      expect.stringMatching(/^plot: 100 % of the rows have a value/),
+    ])
+  })
+
   it('accepts a new value where there were too many to store', () => {
     const many = categoryProfile(
       'plot',

@@ -97,7 +97,7 @@ describe('an undefined value is null with a reason', () => {
     [
       'psiNumeric',
       { ref: [5, 5], cur: [5, null], bins: 10 },
-      { edges: [5], refCounts: [0, 2, 0], curCounts: [0, 1, 1] },
+      { edges: [5, 5 + 2 ** -21], refCounts: [0, 2, 0, 0], curCounts: [0, 1, 0, 1] },
     ],
     ['psiNumeric', { ref: [1], cur: [1], bins: 0 }, { status: 'invalid', psi: null }],
     ['wasserstein', empty, { status: 'no_data', w: null, wNormed: null }],

@@ -110,7 +110,7 @@ it('trees with an output for each level return them in order', async () => {
 })
 
 it('answers are counted by their middle quantile', () => {
-  const score = { name: 'score', kind: 'number', edges: [0, 1, 2], counts: [1, 1, 1, 1] } as never
+  const score = { name: 'score', kind: 'number', edges: [0, 1, 2], counts: [1, 1, 1, 1, 0] } as never
   const bins = answerBins(spec.output, { score })!
   const counts = bins.names.map(() => 0)
   for (const row of [0, 1])
