@@ -1,10 +1,11 @@
 /** Finds under which hash a subject is searched, from the type of its column in the newest snapshot. */
 import sql from 'sql-template-tag'
 import type { SubjectColumn } from '../../domain/privacy/nothing-found.ts'
-import { canonicalNumber } from '../../domain/privacy/canonical-number.ts'
+import { canonicalNumber, numberTypes } from '../../domain/privacy/canonical-number.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { SubjectKey } from '../signing/subject-hash.ts'
+import { isUsedBy } from '../training/snapshots.ts'
 
 export interface HashedSubject {
   subjectHash: string
@@ -26,10 +27,17 @@ export async function findSubjectHash(
   return { subjectHash: hashOf(isNumber ? number : subject), isNumber, numberHash: hashOf(number) }
 }
 
-/** The column that the model file names, and whether it holds numbers in the newest snapshot. Absent is unknown. */
+/**
+ * The column that the model file names, and whether it holds numbers in the newest snapshot. Absent is unknown. A snapshot of equal rows
+ * belongs to the model that took it first, whose subject may be another column: the type of the column decides there.
+ */
 export const readSubjectColumn = async (database: Database, model: string): Promise<SubjectColumn> =>
   (await rowsFrom(database).find<SubjectColumn>(sql`
     select definition ->> 'subject' as column, (
-      select (source ->> 'subjectIsNumber')::boolean from snapshots
-      where model = ${model} and source ? 'subjects' order by created_at desc, digest desc limit 1
+      select is_number from (
+        select created_at, digest, coalesce(
+          case when snapshots.model = ${model} then (source ->> 'subjectIsNumber')::boolean end,
+          columns ->> (definition ->> 'subject') ~ ${numberTypes}
+        ) as is_number from snapshots where ${isUsedBy(model)}
+      ) as used where is_number is not null order by created_at desc, digest desc limit 1
     ) as is_number from models where name = ${model}`)) ?? {}

@@ -128,7 +128,7 @@ it.each(['7.', '+7', '007', '.7e1', '700E-2', '7.000'])('the text %j is the numb
 async function scene(type: string, persons: readonly string[], routingKeys: readonly string[]) {
   const { store } = fixture
   const model = uniqueName('people')
-  const inPostgres = type.startsWith('numeric')
+  const inPostgres = /^(numeric|char|real|float8|int8)/.test(type)
   const table = model.replace('-', '_')
   if (inPostgres)
     await store.pool.query(`
@@ -288,6 +288,9 @@ describe('the erasure of a number', () => {
     ['bigint', '4711.0', { ...left, snapshot: ['4712'] }],
     // From Postgres, whose numerics are kept as texts.
     ['numeric(18,2)', '4711', ofDecimals],
+    ['real', '4711', { ...left, snapshot: ['4712.0'] }],
+    ['float8', '4711.00', { ...left, snapshot: ['4712.0'] }],
+    ['int8', '4711.0', { ...left, snapshot: ['4712'] }],
   ])('of a %s as %s finds each of its spellings, and no other number', async (type, subject, persons) => {
     const { erase, filtered, persons: found } = await scene(type, ['4711', '4712'], [...spellings, '4712.0'])
     expect(await erase(subject)).toBe(true)
@@ -321,16 +324,19 @@ describe('the erasure of a number', () => {
   })
 })
 
-it('the erasure of a text that looks like a number leaves other texts of the same number', async () => {
-  const given = ['007', '7', '7.5', '7.50', '1001']
-  const { erase, filtered, persons } = await scene('varchar', given, given)
-  expect(await erase('7')).toBe(true)
-  expect(await erase('7.5')).toBe(true)
-  expect(await erase('1001.0')).toBe(false)
-  const left = ['007', '1001', '7.50']
-  expect(await persons()).toEqual({ snapshot: left, batch: left, log: left, features: left })
-  expect(await filtered(['7', '7.0', '007', '7.50'])).toBe(1)
-})
+it.each(['varchar', 'char(8)'])(
+  'the erasure of a %s that looks like a number leaves other texts of the same number',
+  async (type) => {
+    const given = ['007', '7', '7.5', '7.50', '1001']
+    const { erase, filtered, persons } = await scene(type, given, given)
+    expect(await erase('7')).toBe(true)
+    expect(await erase('7.5')).toBe(true)
+    expect(await erase('1001.0')).toBe(false)
+    const left = ['007', '1001', '7.50']
+    expect(await persons()).toEqual({ snapshot: left, batch: left, log: left, features: left })
+    expect(await filtered(['7', '7.0', '007', '7.50'])).toBe(1)
+  },
+)
 
 describe('the erasure of a number whose column was a text before', () => {
   /** Stores a newer snapshot with a number in the column, whose list is lost. */
@@ -436,4 +442,17 @@ it('an erasure finds the snapshot that another model had taken of equal rows bef
   const { snapshots } = await getErasure(store, id)
   expect(snapshots).toContainEqual(expect.objectContaining({ digest: shared, holds: 'unknown' }))
   expect(snapshots.map(({ digest }) => digest)).not.toContain(foreign)
+})
+
+it('an erasure of a model whose snapshot another model had taken before finds each spelling of a number', async () => {
+  const { store } = fixture
+  const { model, erase, persons } = await scene('bigint', ['7', '8'], ['7.0', '8'])
+  const other = uniqueName('other')
+  await fixture.register(irisSpec(other))
+  const [taken] = await store.query<{ digest: string }>(sql`
+    update snapshots set model = ${other} where model = ${model} and source ? 'subjects' returning digest`)
+  const validation = { id: uniqueName('val'), verdict: 'pass' as const, report: {} }
+  await insertValidation(store, { ...validation, model, snapshotDigest: taken!.digest })
+  await erase('7.00')
+  expect(await persons()).toEqual({ snapshot: ['8'], batch: ['8'], log: ['8'], features: ['8'] })
 })
