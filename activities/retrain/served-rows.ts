@@ -16,7 +16,7 @@ import {
   type Output,
 } from '../../domain/model/features.ts'
 import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
-import { outcomeOfText, truthOf } from '../../domain/model/outcome.ts'
+import { labelText } from '../../domain/model/outcome.ts'
 import { ageText, type ServedFacts, type ServedVersion } from '../../domain/training/served-facts.ts'
 import { firstNeededMs } from '../../models/define/data/query.ts'
 import {
@@ -199,7 +199,10 @@ function appender(
     for (let place = 0; place < instances; place++) {
       const [, value, arrivedMs, observedMs] = outcomes.get(place) ?? []
       const row = rows?.[place]
-      const isKnown = value !== undefined && row !== undefined && (fills || isReadable(value, label))
+      // An unreadable outcome, such as a class that the label no longer has, must not count as a wrong prediction. A `derive` expression
+      // reads all outcomes itself.
+      const told = value === undefined || fills ? value : labelText(label, value)
+      const isKnown = told !== undefined && row !== undefined
       if (isKnown) {
         facts.rows++
         facts.versions[version]!.rows++
@@ -214,7 +217,7 @@ function appender(
       into.appendVarchar(`${id.slice(0, -4)}${place.toString(16).padStart(4, '0')}`)
       into.appendDouble(atMs)
       number(into, isKnown ? (served.knownAt === 'observed' ? observedMs : arrivedMs) : null)
-      text(into, isKnown ? value : null)
+      text(into, isKnown ? told : null)
       text(into, by.output.kind === 'classes' ? by.output.classes[likeliestClass(answered)] : null)
       number(into, by.output.kind === 'classes' ? null : answered[middle])
       text(into, by.output.kind === 'numbers' ? numbersText(by.output.names, answered) : null)
@@ -228,17 +231,6 @@ function appender(
 
 const numbersText = (names: readonly string[], answered: readonly number[]): string =>
   JSON.stringify(Object.fromEntries(names.map((name, at) => [name, answered[at]])))
-
-/**
- * An unreadable outcome, such as a class that the label no longer has, must not count as a wrong prediction. A `derive` expression reads
- * all outcomes itself.
- */
-function isReadable(value: string, output: Output): boolean {
-  if (output.kind === 'probability') return ['true', 'false', '1', '0'].includes(value)
-  if (output.kind !== 'numbers') return truthOf(value, output) !== null
-  const numbers = outcomeOfText(output, value)
-  return typeof numbers === 'object' && output.names.every((name) => Number.isFinite(numbers[name]))
-}
 
 /**
  * Makes the table `served` from `asked`. The weight of a row is 1 / (share of the requests with the same answer that have an outcome):

@@ -57,12 +57,8 @@ export async function ingestTable(
       limit: maxTableRows,
     },
     async (outcomes) => {
-      for (const { predictionId, value, observedAt } of outcomes) {
-        const place = `row ${++read}`
-        const outcome = intake.check({ prediction_id: predictionId, value, observed_at: observedAt }, place)
-        if (typeof outcome === 'string') await intake.refuse(place, outcome)
-        else await intake.take(typeof value === 'string' ? { ...outcome, asText: true } : outcome)
-      }
+      for (const { predictionId, value, observedAt } of outcomes)
+        await intake.takeRow(`row ${++read}`, [predictionId, value, observedAt])
     },
   )
   return next === undefined ? {} : { next_since: next }

@@ -42,21 +42,34 @@ export function openIntake(deps: {
     batch = new Map()
     places = new Map()
   }
+  const check = createOutcomeCheck(deps.nowMs)
+  const take = async (outcome: SentOutcome): Promise<void> => {
+    counts.received++
+    // A second outcome of a prediction in the same file is a correction, so the first one is stored before it.
+    if (batch.has(outcome.predictionId)) await flush()
+    batch.set(outcome.predictionId, outcome)
+    places.set(outcome.place, undefined)
+    if (places.size >= batchSize) await flush()
+  }
+  /** Counts a row that is not an outcome. */
+  const refuse = async (place: string, message: string): Promise<void> => {
+    counts.received++
+    places.set(place, message)
+    if (places.size >= batchSize) await flush()
+  }
   return {
-    check: createOutcomeCheck(deps.nowMs),
-    async take(outcome: SentOutcome): Promise<void> {
-      counts.received++
-      // A second outcome of a prediction in the same file is a correction, so the first one is stored before it.
-      if (batch.has(outcome.predictionId)) await flush()
-      batch.set(outcome.predictionId, outcome)
-      places.set(outcome.place, undefined)
-      if (places.size >= batchSize) await flush()
-    },
-    /** Counts a row that is not an outcome. */
-    async refuse(place: string, message: string): Promise<void> {
-      counts.received++
-      places.set(place, message)
-      if (places.size >= batchSize) await flush()
+    check,
+    take,
+    refuse,
+    /** Takes a row of a table, in the order of `outcomeColumns`. A text may write a value of any type. */
+    async takeRow(place: string, [id, value, at]: readonly unknown[]): Promise<void> {
+      const outcome = check(
+        { prediction_id: id, value, observed_at: typeof at === 'string' ? isoTime(at) : at },
+        place,
+      )
+      await (typeof outcome === 'string'
+        ? refuse(place, outcome)
+        : take(typeof value === 'string' ? { ...outcome, asText: true } : outcome))
     },
     /** Stores the rest and returns the counts. */
     async end(): Promise<IntakeCounts> {
@@ -65,3 +78,11 @@ export function openIntake(deps: {
     },
   }
 }
+
+/** pandas and Postgres write a space between date and time, and Postgres writes a time zone of two digits. */
+const isoTime = (text: string): string =>
+  text.replace(
+    /^(\d{4}-\d\d-\d\d) (\d\d:[\d:.]+)(?:([+-]\d\d)$)?/,
+    (_, day: string, time: string, zone?: string) =>
+      `${day}T${time}${zone === undefined ? '' : `${zone}:00`}`,
+  )

@@ -20,7 +20,10 @@ let reading = 0
  * Ingests the file. Throws `invalid_request` for a file that cannot be read, `body_too_large` above a limit, and `overloaded` while too
  * many other files are read.
  */
-export async function ingestParquet(body: AsyncIterable<Uint8Array>, intake: Intake): Promise<void> {
+export async function ingestParquet(
+  body: AsyncIterable<Uint8Array>,
+  intake: Pick<Intake, 'takeRow'>,
+): Promise<void> {
   if (reading >= parquetLimits.maxConcurrent)
     throw new DomainError('overloaded', `this replica is reading ${reading} Parquet files already`)
   reading++
@@ -40,7 +43,7 @@ export async function ingestParquet(body: AsyncIterable<Uint8Array>, intake: Int
 
 const maxLineBytes = 65_536
 
-async function takeFile(path: string, intake: Intake): Promise<void> {
+async function takeFile(path: string, intake: Pick<Intake, 'takeRow'>): Promise<void> {
   const { processMb, silentMs } = parquetLimits
   const argv = ['api/processes/parquet-reader.ts', path, JSON.stringify(parquetLimits)]
   const reader = startLimited(argv, processMb)
@@ -51,7 +54,7 @@ async function takeFile(path: string, intake: Intake): Promise<void> {
     for await (const { number, text } of linesOf(reader.output, maxLineBytes)) {
       late.refresh()
       const line = JSON.parse(text) as unknown[] | ParquetEnd
-      if (Array.isArray(line)) await takeRow(line, `row ${number}`, intake)
+      if (Array.isArray(line)) await intake.takeRow(`row ${number}`, line)
       else end = line
     }
   } finally {
@@ -64,10 +67,4 @@ async function takeFile(path: string, intake: Intake): Promise<void> {
       `the Parquet file needs more than ${processMb} MiB or ${silentMs / 1_000} s to read; write smaller row groups`,
     )
   if ('code' in end) throw new DomainError(end.code, end.message, end.context)
-}
-
-async function takeRow([id, value, time]: unknown[], place: string, intake: Intake): Promise<void> {
-  const outcome = intake.check({ prediction_id: id, value, observed_at: time }, place)
-  if (typeof outcome === 'string') await intake.refuse(place, outcome)
-  else await intake.take(outcome)
 }

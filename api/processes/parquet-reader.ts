@@ -5,7 +5,14 @@
  */
 import { once } from 'node:events'
 import { open } from 'node:fs/promises'
-import { parquetMetadataAsync, parquetScan, snappyUncompress, type AsyncBuffer } from 'hyparquet'
+import {
+  parquetMetadataAsync,
+  parquetScan,
+  snappyUncompress,
+  type AsyncBuffer,
+  type FileMetaData,
+  type ParquetParsers,
+} from 'hyparquet'
 import { isError, DomainError } from '../../domain/errors.ts'
 import { outcomeColumns } from '../outcomes/outcome-columns.ts'
 import {
@@ -20,6 +27,11 @@ import {
 const batchRows = 1_000
 /** Limits the texts that are passed on. A longer text is not a valid outcome and is refused as too long. */
 const maxTextLength = 2_000
+
+const parsers: Partial<ParquetParsers> = {
+  timestampFromMicroseconds: (micros) => timeAfter(micros, 6),
+  timestampFromNanoseconds: (nanos) => timeAfter(nanos, 9),
+}
 
 const [path = '', limits = '{}'] = process.argv.slice(2)
 let end: ParquetEnd
@@ -52,8 +64,10 @@ async function printRows(path: string, limits: ParquetLimits): Promise<number> {
     columns: [...outcomeColumns],
     geoparquet: false,
     useOffsetIndex: false,
+    parsers,
     compressors: compressorsWith(snappyUncompress, limits),
   })
+  const valueOf = valueReader(metadata)
   let rows = 0
   for (const { rowStart, rowEnd } of scan.ranges) {
     const [ids, values, times] = await Promise.all(
@@ -63,7 +77,7 @@ async function printRows(path: string, limits: ParquetLimits): Promise<number> {
       const to = Math.min(from + batchRows, rowEnd - rowStart)
       let text = ''
       for (let row = from; row < to; row++)
-        text += `${JSON.stringify([plain(ids![row]), plain(values![row]), timeOf(times![row])])}\n`
+        text += `${JSON.stringify([plain(ids![row]), valueOf(values![row]), timeOf(times![row])])}\n`
       rows += to - from
       if (!process.stdout.write(text)) await once(process.stdout, 'drain')
     }
@@ -86,8 +100,26 @@ function plain(value: unknown): unknown {
   return typeof value === 'object' ? null : value
 }
 
+/** The library multiplies the digits of a decimal: 57 by 0.01 is 0.5700000000000001. */
+function valueReader({ schema }: FileMetaData): (value: unknown) => unknown {
+  const { converted_type: type, scale = 0 } = schema.find(({ name }) => name === 'value') ?? {}
+  return type === 'DECIMAL'
+    ? (value) => (typeof value === 'number' ? Number(value.toFixed(scale)) : plain(value))
+    : plain
+}
+
 /** Formats a timestamp in UTC, as Parquet defines it. A text already contains its zone. */
 function timeOf(value: unknown): unknown {
   if (!(value instanceof Date)) return plain(value)
   return Number.isFinite(value.getTime()) ? value.toISOString() : null
+}
+
+/** The time after so many units of a second. The library cuts off what is finer than a millisecond. */
+function timeAfter(units: bigint, digits: number): string | null {
+  const perSecond = 10n ** BigInt(digits)
+  const fraction = ((units % perSecond) + perSecond) % perSecond
+  const second = new Date(Number((units - fraction) / perSecond) * 1_000)
+  return Number.isFinite(second.getTime())
+    ? second.toISOString().replace('000Z', `${String(fraction).padStart(digits, '0')}Z`)
+    : null
 }

@@ -72,15 +72,18 @@ export function canonicalOutcome(output: Output | undefined, value: OutcomeValue
   return value === 0 ? false : value
 }
 
-/** The value of a text from a text-only file, as JSON, pandas and R write it. For an unknown prediction, the form of the text decides. */
+/**
+ * The value of a text, as JSON, pandas and R write it. Of an unknown prediction, a number in any other form stays a text, because 007 may be
+ * a class; `truthOf` reads it.
+ */
 export function outcomeOfText(output: Output | undefined, text: string): OutcomeValue {
   if (output?.kind === 'classes') return text
   if (output?.kind === 'probability' && text === output.positive) return true
   if (output?.kind === 'numbers') return objectOfText(text) ?? text
-  if (/^(true|false)$/i.test(text)) return text.toLowerCase() === 'true'
-  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && Number.isFinite(Number(text))
-    ? Number(text)
-    : text
+  if (/^(true|false)$/i.test(text) && (output !== undefined || text === text.toLowerCase()))
+    return text.toLowerCase() === 'true'
+  const number = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : NaN
+  return Number.isFinite(number) && (output !== undefined || String(number) === text) ? number : text
 }
 
 /** Undefined for a text that is not a JSON object. */
@@ -96,21 +99,31 @@ function objectOfText(text: string): Record<string, number> | undefined {
 }
 
 /** The truth as the gate counts it: 0 or 1, the class index, the number, or each of several numbers; null for any other value. */
-export function truthOf(value: OutcomeValue, output: Output): number[] | null {
+export function truthOf(told: OutcomeValue, output: Output): number[] | null {
+  const value = canonicalOutcome(output, typeof told === 'string' ? outcomeOfText(output, told) : told)
   if (output.kind === 'numbers') {
     if (typeof value !== 'object') return null
     const truths = output.names.map((name) => value[name]!)
     return truths.every(Number.isFinite) ? truths : null
   }
-  if (typeof value === 'object') return null
+  if (typeof value === 'object' || (typeof value === 'string' && output.kind !== 'classes')) return null
   if (output.kind === 'classes') {
-    const place = output.classes.indexOf(String(typeof value === 'boolean' ? Number(value) : value))
+    // The text of an unknown prediction was read as true or false.
+    const place = output.classes.findIndex(
+      (name) => name === String(value) || (typeof value === 'boolean' && name === String(Number(value))),
+    )
     return place < 0 ? null : [place]
   }
-  if (output.kind === 'probability' && typeof value === 'string') return [value === output.positive ? 1 : 0]
-  const number = typeof value === 'string' && value.trim() === '' ? NaN : Number(value)
+  const number = Number(value)
   if (!Number.isFinite(number)) return null
   return [output.kind === 'probability' ? Number(number !== 0) : number]
+}
+
+/** The text of an outcome of any road as the label reads it; undefined for another value. */
+export function labelText(output: Output, told: string): string | undefined {
+  const value = canonicalOutcome(output, outcomeOfText(output, told))
+  if (truthOf(value, output) === null) return undefined
+  return typeof value === 'object' ? JSON.stringify(value) : String(value)
 }
 
 const shown = (value: OutcomeValue): string => JSON.stringify(value).slice(0, 80)

@@ -127,6 +127,8 @@ async function typesOf(
 function valueOf(type: string, text: string | null): TableOutcome['value'] {
   if (text === null) return null
   if (type === 'bool') return text === 't'
+  // As a FLOAT of Parquet.
+  if (type === 'float4') return Math.fround(Number(text))
   return /^(int|float|numeric)/.test(type) ? Number(text) : text
 }
 

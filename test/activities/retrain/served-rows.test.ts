@@ -180,6 +180,23 @@ describe('a snapshot of served rows', () => {
     )
   })
 
+  it('reads texts that arrived before the log had their predictions as those of known ones', async () => {
+    await ask(
+      ['True', 'blooms', '1.0', '0.0', 'perhaps'].map((told, at) => ({
+        hours: at - 9,
+        outcomes: [[-1, told]],
+      })),
+    )
+    const taken = await take()
+    expect(taken.served).toMatchObject({ rows: 4, unreadable: 1 })
+    expect((await rowsOf(taken.digest)).map((row) => String(row['_label'])).toSorted()).toEqual([
+      '0',
+      '1',
+      '1',
+      '1',
+    ])
+  })
+
   it('has several numbers by their names, in whatever order each version answers them', async () => {
     const numbers = (...names: string[]) => ({ kind: 'numbers', names })
     const one = await registered(fits, numbers('near', 'far "late"'))

@@ -214,12 +214,7 @@ describe('a Parquet file', () => {
       yield Buffer.from('PAR1')
       await slow
     }
-    const unused = {
-      check: () => 'not checked',
-      take: () => Promise.resolve(),
-      refuse: () => Promise.resolve(),
-      end: () => Promise.reject(new Error('not reached')),
-    }
+    const unused = { takeRow: () => Promise.resolve() }
     const reading = [ingestParquet(body(), unused), ingestParquet(body(), unused)]
     const third = await post(Buffer.from('PAR1'))
     release()

@@ -4,12 +4,7 @@ import { ingestParquet } from '../../../api/outcomes/parquet-files.ts'
 import { isError } from '../../../domain/errors.ts'
 
 const [path = ''] = process.argv.slice(2)
-const intake = {
-  check: () => 'not stored',
-  take: () => Promise.resolve(),
-  refuse: () => Promise.resolve(),
-  end: () => Promise.reject(new Error('not reached')),
-}
+const intake = { takeRow: () => Promise.resolve() }
 await ingestParquet(createReadStream(path), intake).then(
   () => process.stdout.write('taken'),
   (error: unknown) =>
