@@ -60,14 +60,15 @@ export function createTenure(options: TenureOptions): TenureClient {
     }
 
   return {
-    predict(model, rows, { routingKey, ...call } = {}) {
+    predict(model, rows, { routingKey, reference, ...call } = {}) {
       const instances = Array.isArray(rows) ? rows : [rows]
       const path = `/v1/models/${encodeURIComponent(model)}/predict`
-      return predict(path, { instances, routing_key: routingKey }, call)
+      return predict(path, { instances, routing_key: routingKey, reference }, call)
     },
-    infer(model, inputs, { routingKey, version, id, outputs, ...call } = {}) {
+    infer(model, inputs, { routingKey, reference, version, id, outputs, ...call } = {}) {
       const pinned = version === undefined ? '' : `/versions/${encodeURIComponent(version)}`
-      const parameters = routingKey === undefined ? undefined : { routing_key: routingKey }
+      const texts = { routing_key: routingKey, reference }
+      const parameters = (routingKey ?? reference) === undefined ? undefined : texts
       const path = `/v2/models/${encodeURIComponent(model)}${pinned}/infer`
       return predict(path, { id, parameters, inputs, outputs }, call)
     },

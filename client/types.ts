@@ -23,6 +23,8 @@ export interface CallOptions {
 export interface PredictOptions extends CallOptions {
   /** The same key gets the same arm during a release. */
   routingKey?: string
+  /** Your name of what the request is about, such as an order number. Its outcome may name it. */
+  reference?: string
   /** Deadline in ms. The server does not compute a request that cannot be answered in time. */
   deadlineMs?: number
   /** A UUID. With a durable prediction log, a retry returns the first response. */
@@ -77,8 +79,13 @@ export interface Inference {
   outputs: TenureTensor[]
 }
 
+/** Names its prediction by the id, or by the model and the reference of its request. */
 export interface TenureOutcome {
-  prediction_id: string
+  prediction_id?: string
+  model?: string
+  reference?: string
+  /** The index of the row, where a request with the reference has several. */
+  instance?: number
   /** For a label of several numbers: an object with each number by its name. */
   value: number | string | boolean | Record<string, number>
   /** ISO 8601 with a time zone. Default: now. */

@@ -21,7 +21,9 @@ const asked = z.strictObject({
   table: identifier,
   columns: z
     .strictObject({
-      prediction_id: identifier.default('prediction_id'),
+      prediction_id: identifier.optional(),
+      reference: identifier.optional(),
+      instance: identifier.optional(),
       value: identifier.default('value'),
       observed_at: identifier.default('observed_at'),
     })
@@ -46,19 +48,29 @@ export async function ingestTable(
     parseCommandBody(await buffer(limited(body, maxBytes))),
     'the body',
   )
+  const { prediction_id: predictionId, reference, instance, value, observed_at: observedAt } = columns
+  const isById = intake.key === 'prediction_id'
+  if (isById && (reference ?? instance) !== undefined)
+    throw new DomainError('invalid_request', 'columns: name the model of the references as ?model=')
+  if (!isById && predictionId !== undefined)
+    throw new DomainError(
+      'invalid_request',
+      'columns: prediction_id is not read with ?model=; name reference',
+    )
+  const key = isById ? { predictionId: predictionId ?? intake.key } : { reference: reference ?? intake.key }
   let read = 0
   const next = await readOutcomeTable(
     store,
     {
       schema,
       table,
-      columns: { predictionId: columns.prediction_id, value: columns.value, observedAt: columns.observed_at },
+      columns: { ...key, instance, value, observedAt },
       since,
       limit: maxTableRows,
     },
     async (outcomes) => {
-      for (const { predictionId, value, observedAt } of outcomes)
-        await intake.takeRow(`row ${++read}`, [predictionId, value, observedAt])
+      for (const { key: name, value, observedAt, instance: index } of outcomes)
+        await intake.takeRow(`row ${++read}`, [name, value, observedAt, index])
     },
   )
   return next === undefined ? {} : { next_since: next }

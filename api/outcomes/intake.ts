@@ -3,12 +3,13 @@
  * Stored outcomes stay stored when the sender disconnects, and may be sent again.
  */
 import type { Actor } from '../auth/authentication.ts'
+import type { KeyColumn } from './outcome-columns.ts'
 import { createOutcomeCheck, storeOutcomes, type SentOutcome, type OutcomeResult } from './outcomes.ts'
 import type { Store } from '../../store/postgres.ts'
 
 export type Intake = ReturnType<typeof openIntake>
 
-export interface IntakeCounts extends Omit<OutcomeResult, 'refused'> {
+export interface IntakeCounts extends Omit<OutcomeResult, 'refused' | 'lost'> {
   refused: number
   /** The first refused outcomes, each with its position. */
   issues: string[]
@@ -22,14 +23,16 @@ export function openIntake(deps: {
   actor: Actor
   /** Returns the database's time in milliseconds. */
   nowMs: () => number
+  /** The model of the references that name the predictions; absent when ids name them. */
+  model: string | undefined
 }) {
+  const { model } = deps
   const counts: IntakeCounts = { received: 0, accepted: 0, stored: 0, unknown: 0, refused: 0, issues: [] }
-  let batch = new Map<string, SentOutcome>()
+  let batch: SentOutcome[] = []
   /** The places since the last statement, in the order of the file, each with the message of a row that is no outcome. */
   let places = new Map<string, string | undefined>()
   const flush = async (): Promise<void> => {
-    const sent =
-      batch.size === 0 ? undefined : await storeOutcomes(deps, [...batch.values()], { atomic: false })
+    const sent = batch.length === 0 ? undefined : await storeOutcomes(deps, batch, { atomic: false })
     counts.accepted += sent?.accepted ?? 0
     counts.stored += sent?.stored ?? 0
     counts.unknown += sent?.unknown ?? 0
@@ -39,15 +42,14 @@ export function openIntake(deps: {
       counts.refused++
       if (counts.issues.length < maxIssues) counts.issues.push(`${place}: ${message}`)
     }
-    batch = new Map()
+    batch = []
     places = new Map()
   }
   const check = createOutcomeCheck(deps.nowMs)
+  const key: KeyColumn = model === undefined ? 'prediction_id' : 'reference'
   const take = async (outcome: SentOutcome): Promise<void> => {
     counts.received++
-    // A second outcome of a prediction in the same file is a correction, so the first one is stored before it.
-    if (batch.has(outcome.predictionId)) await flush()
-    batch.set(outcome.predictionId, outcome)
+    batch.push(outcome)
     places.set(outcome.place, undefined)
     if (places.size >= batchSize) await flush()
   }
@@ -58,13 +60,23 @@ export function openIntake(deps: {
     if (places.size >= batchSize) await flush()
   }
   return {
-    check,
+    /** The column that names the prediction of a row. */
+    key,
+    /** Checks an outcome, of the model unless it names another. */
+    check: (value: unknown, place: string): SentOutcome | string =>
+      check(model !== undefined && isObject(value) ? { model, ...value } : value, place),
     take,
     refuse,
-    /** Takes a row of a table, in the order of `outcomeColumns`. A text may write a value of any type. */
-    async takeRow(place: string, [id, value, at]: readonly unknown[]): Promise<void> {
+    /** Takes a row of a table: the columns of `outcomeColumns`, and the instance. A text may write a value of any type. */
+    async takeRow(place: string, [name, value, at, instance]: readonly unknown[]): Promise<void> {
       const outcome = check(
-        { prediction_id: id, value, observed_at: typeof at === 'string' ? isoTime(at) : at },
+        {
+          [key]: name,
+          model,
+          instance: (instance ?? '') === '' ? undefined : Number(instance),
+          value,
+          observed_at: typeof at === 'string' ? isoTime(at) : at,
+        },
         place,
       )
       await (typeof outcome === 'string'
@@ -86,3 +98,6 @@ const isoTime = (text: string): string =>
     (_, day: string, time: string, zone?: string) =>
       `${day}T${time}${zone === undefined ? '' : `${zone}:00`}`,
   )
+
+const isObject = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

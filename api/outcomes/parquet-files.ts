@@ -14,16 +14,15 @@ import type { Intake } from './intake.ts'
 import { linesOf } from './line-reader.ts'
 import { parquetLimits, type ParquetEnd } from './parquet-limits.ts'
 
+type RowIntake = Pick<Intake, 'key' | 'takeRow'>
+
 let reading = 0
 
 /**
  * Ingests the file. Throws `invalid_request` for a file that cannot be read, `body_too_large` above a limit, and `overloaded` while too
  * many other files are read.
  */
-export async function ingestParquet(
-  body: AsyncIterable<Uint8Array>,
-  intake: Pick<Intake, 'takeRow'>,
-): Promise<void> {
+export async function ingestParquet(body: AsyncIterable<Uint8Array>, intake: RowIntake): Promise<void> {
   if (reading >= parquetLimits.maxConcurrent)
     throw new DomainError('overloaded', `this replica is reading ${reading} Parquet files already`)
   reading++
@@ -43,9 +42,9 @@ export async function ingestParquet(
 
 const maxLineBytes = 65_536
 
-async function takeFile(path: string, intake: Pick<Intake, 'takeRow'>): Promise<void> {
+async function takeFile(path: string, intake: RowIntake): Promise<void> {
   const { processMb, silentMs } = parquetLimits
-  const argv = ['api/processes/parquet-reader.ts', path, JSON.stringify(parquetLimits)]
+  const argv = ['api/processes/parquet-reader.ts', path, JSON.stringify(parquetLimits), intake.key]
   const reader = startLimited(argv, processMb)
   reader.input.end()
   const late = setTimeout(reader.kill, silentMs)

@@ -2,7 +2,6 @@
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import type { Compressors, FileMetaData } from 'hyparquet'
 import { DomainError, type ErrorCode } from '../../domain/errors.ts'
-import { outcomeColumns } from './outcome-columns.ts'
 
 export type ParquetLimits = typeof parquetLimits
 
@@ -15,7 +14,7 @@ export const parquetLimits = {
   fileBytes: 268_435_456,
   /** The limit of the footer, whose parsed form is some 200 times as large. Ten million rows in groups of 100,000 need 40 kB. */
   footerBytes: 262_144,
-  /** The limit of the three columns of one row group, decompressed. */
+  /** The limit of the read columns of one row group, decompressed. */
   groupBytes: 67_108_864,
   groupRows: 1_048_576,
   rows: 10_000_000,
@@ -40,22 +39,25 @@ export function requireSmallFooter(tail: Uint8Array, limits: ParquetLimits): voi
   if (bytes > limits.footerBytes) throw tooLarge(`the footer has ${bytes} bytes`, limits.footerBytes)
 }
 
+/** Returns the columns to read: the required ones, and those of the others that the file has. */
 export function requireWithinLimits(
   { schema, num_rows: rows, row_groups: groups }: FileMetaData,
   limits: ParquetLimits,
-): void {
+  { required, others }: { required: readonly string[]; others: readonly string[] },
+): string[] {
   const top = topColumns(schema)
-  const missing = outcomeColumns.filter((column) => !top.includes(column))
+  const columns = [...required, ...others.filter((column) => top.includes(column))]
+  const missing = required.filter((column) => !top.includes(column))
   if (missing.length > 0)
     throw new DomainError('invalid_request', `the file has no top-level scalar column ${missing.join(', ')}`)
-  const twice = outcomeColumns.find((column) => top.indexOf(column) < top.lastIndexOf(column))
+  const twice = columns.find((column) => top.indexOf(column) < top.lastIndexOf(column))
   if (twice !== undefined)
     throw new DomainError('invalid_request', `two columns of the file are named ${twice}: rename one of them`)
   if (rows > limits.rows) throw tooLarge(`the file has ${rows} rows`, limits.rows)
-  for (const { columns, num_rows: groupRows } of groups) {
-    const bytes = columns.reduce(
+  for (const { columns: chunks, num_rows: groupRows } of groups) {
+    const bytes = chunks.reduce(
       (sum, { meta_data: column }) =>
-        column !== undefined && outcomeColumns.includes(column.path_in_schema.join('.'))
+        column !== undefined && columns.includes(column.path_in_schema.join('.'))
           ? sum + Number(column.total_uncompressed_size)
           : sum,
       0,
@@ -64,6 +66,7 @@ export function requireWithinLimits(
     if (bytes > limits.groupBytes)
       throw tooLarge(`the columns of a row group have ${bytes} bytes`, limits.groupBytes)
   }
+  return columns
 }
 
 /** Returns the names of the top-level scalar columns. */

@@ -3,10 +3,10 @@ import { isError, DomainError } from '../../domain/errors.ts'
 import { parseJsonBody } from '../../domain/json-body.ts'
 import { fieldsOf, linesOf, requireLines, type TextLine } from './line-reader.ts'
 import type { Intake } from './intake.ts'
-import { outcomeColumns } from './outcome-columns.ts'
+import { instanceColumn, outcomeColumns } from './outcome-columns.ts'
 
 const maxLineBytes = 65_536
-/** The maximum number of JSON values in a line. An outcome has three. */
+/** The maximum number of JSON values in a line. An outcome has five. */
 const maxLineValues = 100
 
 export async function ingestLines(
@@ -39,18 +39,20 @@ const jsonReader =
     return typeof outcome === 'string' ? refuse(place, outcome) : take(outcome)
   }
 
-function csvReader({ takeRow, refuse }: Intake): TakeLine {
+function csvReader({ key, takeRow, refuse }: Intake): TakeLine {
   let places: number[] | undefined
   return async ({ text, number }, place) => {
     const fields = fieldsOf(number === 1 ? text.replace(/^\uFEFF/, '') : text)
     if (places === undefined) {
-      const found = outcomeColumns.map((column) => fields?.indexOf(column) ?? -1)
+      const columns = outcomeColumns(key)
+      const found = columns.map((column) => fields?.indexOf(column) ?? -1)
       if (found.includes(-1))
         throw new DomainError(
           'invalid_request',
-          `the first line lacks one of the columns ${outcomeColumns.join(', ')}`,
+          `the first line lacks one of the columns ${columns.join(', ')}`,
         )
-      places = found
+      const instance = key === 'reference' ? (fields?.indexOf(instanceColumn) ?? -1) : -1
+      places = instance === -1 ? found : [...found, instance]
     } else if (fields === undefined) await refuse(place, 'a quote is not closed')
     else
       await takeRow(

@@ -1,7 +1,7 @@
 /**
  * Reads a Parquet file of outcomes in a child process with little memory, because a file of a few bytes can announce a billion values.
- * `parquet-reader.ts <path> <limits as JSON>` prints one row per line, `[prediction_id, value, observed_at]`. The last line is `{"rows"}`,
- * or `{"code", "message", "context"}` of the error.
+ * `parquet-reader.ts <path> <limits as JSON> <key column>` prints one row per line, `[key, value, observed_at, instance?]`. The last line is
+ * `{"rows"}`, or `{"code", "message", "context"}` of the error.
  */
 import { once } from 'node:events'
 import { open } from 'node:fs/promises'
@@ -14,7 +14,7 @@ import {
   type ParquetParsers,
 } from 'hyparquet'
 import { isError, DomainError } from '../../domain/errors.ts'
-import { outcomeColumns } from '../outcomes/outcome-columns.ts'
+import { instanceColumn, outcomeColumns, type KeyColumn } from '../outcomes/outcome-columns.ts'
 import {
   compressorsWith,
   requireSmallFooter,
@@ -33,7 +33,7 @@ const parsers: Partial<ParquetParsers> = {
   timestampFromNanoseconds: (nanos) => timeAfter(nanos, 9),
 }
 
-const [path = '', limits = '{}'] = process.argv.slice(2)
+const [path = '', limits = '{}', key = 'prediction_id'] = process.argv.slice(2)
 let end: ParquetEnd
 try {
   end = { rows: await printRows(path, JSON.parse(limits) as ParquetLimits) }
@@ -57,11 +57,14 @@ async function printRows(path: string, limits: ParquetLimits): Promise<number> {
   if (size < 12) throw new Error(`${size} bytes are too few for a Parquet file`)
   requireSmallFooter(new Uint8Array(await file.slice(size - 8)), limits)
   const metadata = await parquetMetadataAsync(file, { geoparquet: false })
-  requireWithinLimits(metadata, limits)
+  const columns = requireWithinLimits(metadata, limits, {
+    required: outcomeColumns(key as KeyColumn),
+    others: key === 'reference' ? [instanceColumn] : [],
+  })
   const scan = await parquetScan({
     file,
     metadata,
-    columns: [...outcomeColumns],
+    columns,
     geoparquet: false,
     useOffsetIndex: false,
     parsers,
@@ -70,14 +73,14 @@ async function printRows(path: string, limits: ParquetLimits): Promise<number> {
   const valueOf = valueReader(metadata)
   let rows = 0
   for (const { rowStart, rowEnd } of scan.ranges) {
-    const [ids, values, times] = await Promise.all(
-      outcomeColumns.map((column) => scan.readColumn({ column, rowStart, rowEnd })),
+    const [keys, values, times, instances] = await Promise.all(
+      columns.map((column) => scan.readColumn({ column, rowStart, rowEnd })),
     )
     for (let from = 0; from < rowEnd - rowStart; from += batchRows) {
       const to = Math.min(from + batchRows, rowEnd - rowStart)
       let text = ''
       for (let row = from; row < to; row++)
-        text += `${JSON.stringify([plain(ids![row]), valueOf(values![row]), timeOf(times![row])])}\n`
+        text += `${JSON.stringify([keyOf(keys![row]), valueOf(values![row]), timeOf(times![row]), plain(instances?.[row])])}\n`
       rows += to - from
       if (!process.stdout.write(text)) await once(process.stdout, 'drain')
     }
@@ -98,6 +101,11 @@ function plain(value: unknown): unknown {
   if (typeof value === 'bigint') return Number(value)
   if (typeof value === 'string') return value.slice(0, maxTextLength)
   return typeof value === 'object' ? null : value
+}
+
+/** Converts a number to its digits, because an order number may be one. */
+function keyOf(value: unknown): unknown {
+  return typeof value === 'bigint' || typeof value === 'number' ? String(value) : plain(value)
 }
 
 /** The library multiplies the digits of a decimal: 57 by 0.01 is 0.5700000000000001. */

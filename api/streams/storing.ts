@@ -29,8 +29,12 @@ export interface RecordKind<T> {
 export const outcomeRecords = (store: Store, nowMs: () => number) =>
   ({
     check: createOutcomeCheck(nowMs),
-    idOf: ({ predictionId }) => predictionId,
-    store: (actor, sent) => storeOutcomes({ store, actor }, sent, { atomic: false }),
+    // Several outcomes of a prediction are stored in their order.
+    idOf: ({ place }) => place,
+    async store(actor, sent) {
+      const { refused, lost } = await storeOutcomes({ store, actor }, sent, { atomic: false })
+      return { refused: [...refused, ...lost] }
+    },
   }) satisfies RecordKind<Parameters<typeof storeOutcomes>[1][number]>
 
 export const eventRecords = (deps: Omit<EventDeps, 'actor'>, nowMs: () => number) =>

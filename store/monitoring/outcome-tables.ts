@@ -11,7 +11,14 @@ import type { Store } from '../postgres.ts'
 export interface OutcomeTable {
   schema: string
   table: string
-  columns: { predictionId: string; value: string; observedAt: string }
+  /** Either the ids of predictions, or the references of their requests and perhaps the instances. */
+  columns: {
+    predictionId?: string
+    reference?: string
+    instance?: string | undefined
+    value: string
+    observedAt: string
+  }
   /** Only outcomes observed from this time on. */
   since?: string
   /** How many rows are read, with all that have the time of the last one. */
@@ -19,7 +26,9 @@ export interface OutcomeTable {
 }
 
 export interface TableOutcome {
-  predictionId: string | null
+  /** The id or the reference. */
+  key: string | null
+  instance: number | null
   value: string | number | boolean | null
   /** ISO 8601, or the original text. */
   observedAt: string | null
@@ -31,6 +40,8 @@ const insufficientPrivilege = '42501'
 /** The allowed types of each column, by the names of pg_type. */
 const kinds = {
   predictionId: ['uuid', 'text', 'varchar', 'bpchar'],
+  reference: ['text', 'varchar', 'bpchar', 'uuid', 'int2', 'int4', 'int8', 'numeric'],
+  instance: ['int2', 'int4', 'int8'],
   value: ['bool', 'int2', 'int4', 'int8', 'float4', 'float8', 'numeric', 'text', 'varchar', 'bpchar'],
   observedAt: ['timestamptz', 'timestamp', 'date', 'text', 'varchar'],
 }
@@ -45,15 +56,16 @@ export async function readOutcomeTable(
   take: (outcomes: TableOutcome[]) => Promise<void>,
 ): Promise<string | undefined> {
   const types = await typesOf(store, asked)
-  const { predictionId, value, observedAt } = asked.columns
+  const { predictionId, reference, instance, value, observedAt } = asked.columns
+  const key = predictionId ?? reference!
   const name = pg.escapeIdentifier
-  const time = timeExpression(types.observedAt, name(observedAt))
+  const time = timeExpression(types.observedAt!, name(observedAt))
   const since =
     asked.since === undefined
       ? ''
       : ` where ${time}::timestamptz >= ${pg.escapeLiteral(asked.since)}::timestamptz`
   // Rows of one time are read together, so that the next call begins after them.
-  const query = `select ${name(predictionId)}, ${name(value)}, ${name(observedAt)},
+  const query = `select ${name(key)}::text, ${name(value)}, ${name(observedAt)}, ${instance === undefined ? 'null' : name(instance)},
       case when isfinite(${time}) then (${time} + interval '1 microsecond')::timestamptz end
     from ${name(asked.schema)}.${name(asked.table)}${since}
     order by ${time} fetch first ${asked.limit} rows with ties`
@@ -61,13 +73,14 @@ export async function readOutcomeTable(
   let next: string | undefined
   await foreignReader(store)(query, async ({ rows }) => {
     read += rows.length
-    const last = rows.findLast((row) => row[3] !== null)?.[3]
+    const last = rows.findLast((row) => row[4] !== null)?.[4]
     if (last != null) next = timeOf('timestamptz', last)
     await take(
-      rows.map(([id = null, text = null, at = null]) => ({
-        predictionId: id,
-        value: valueOf(types.value, text),
-        observedAt: at === null ? null : timeOf(types.observedAt, at),
+      rows.map(([name = null, text = null, at = null, index = null]) => ({
+        key: name,
+        instance: index === null ? null : Number(index),
+        value: valueOf(types.value!, text),
+        observedAt: at === null ? null : timeOf(types.observedAt!, at),
       })),
     )
   }).catch((error: unknown) => {
@@ -92,7 +105,7 @@ const timeExpression = (type: string, column: string): string =>
 async function typesOf(
   store: Store,
   { schema, table, columns }: OutcomeTable,
-): Promise<Record<keyof OutcomeTable['columns'], string>> {
+): Promise<Partial<Record<keyof OutcomeTable['columns'], string>>> {
   const rows = await store.query<{ name: string; type: string }>(sql`
     select attname as name, typname as type from pg_attribute
     join pg_class on pg_class.oid = attrelid join pg_namespace on pg_namespace.oid = relnamespace
@@ -103,25 +116,27 @@ async function typesOf(
   if (rows.length === 0)
     throw new DomainError('invalid_request', `table: there is no table or view ${place} in this database`)
   const found = new Map(rows.map(({ name, type }) => [name, type]))
-  const typeOf = (what: keyof OutcomeTable['columns']): string => {
-    const type = found.get(columns[what])
+  const typeOf = (what: keyof OutcomeTable['columns'], column: string): string => {
+    const type = found.get(column)
     if (type === undefined)
       throw new DomainError(
         'invalid_request',
-        `columns: ${place} has no column ${JSON.stringify(columns[what])}; it has ${[...found.keys()].slice(0, 50).join(', ')}`,
+        `columns: ${place} has no column ${JSON.stringify(column)}; it has ${[...found.keys()].slice(0, 50).join(', ')}`,
       )
     if (!kinds[what].includes(type))
       throw new DomainError(
         'invalid_request',
-        `columns: ${JSON.stringify(columns[what])} is of the type ${type}, not of ${kinds[what].join(', ')}`,
+        `columns: ${JSON.stringify(column)} is of the type ${type}, not of ${kinds[what].join(', ')}`,
       )
     return type
   }
-  return {
-    predictionId: typeOf('predictionId'),
-    value: typeOf('value'),
-    observedAt: typeOf('observedAt'),
-  }
+  const names = Object.keys(kinds) as (keyof typeof kinds)[]
+  return Object.fromEntries(
+    names.flatMap((what) => {
+      const column = columns[what]
+      return column === undefined ? [] : [[what, typeOf(what, column)]]
+    }),
+  )
 }
 
 function valueOf(type: string, text: string | null): TableOutcome['value'] {

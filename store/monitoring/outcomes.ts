@@ -91,6 +91,62 @@ export async function findAnswered(
   return new Map(rows.map(({ id, model, version, key }) => [id, { model, version, keyId: key ?? undefined }]))
 }
 
+export interface ReferencedRequest extends AnsweredPrediction {
+  id: string
+  instances: number
+}
+
+/** An outcome's name of requests, and when it was observed: ISO 8601. */
+interface ReferenceName {
+  model: string
+  reference: string
+  observedAt: string
+}
+
+/**
+ * Returns the requests of each reference that are in the log, up to a limit; only those of one key when it is given. A reference has no time,
+ * so every partition's index is searched. Waits for the requests of outcomes that were observed less than a second ago.
+ */
+export async function awaitReferenced(
+  database: Database,
+  names: readonly ReferenceName[],
+  { keyId, limit }: { keyId: string | undefined; limit: number },
+): Promise<ReferencedRequest[][]> {
+  const found = names.map((): ReferencedRequest[] => [])
+  let places = [...names.keys()]
+  while (places.length > 0) {
+    const sought = places.map((place) => names[place]!)
+    const rows = await database.query<ReferencedRow>(sql`
+      select (sent.nth - 1)::integer as nth, known.*, abs(extract(epoch from clock_timestamp() - observed_at)) * 1000 < ${logLagMs} as is_recent
+      from unnest(
+        ${sought.map(({ model }) => model)}::text[],
+        ${sought.map(({ reference }) => reference)}::text[],
+        ${sought.map(({ observedAt }) => observedAt)}::timestamptz[]
+      ) with ordinality as sent (model, reference, observed_at, nth)
+      left join lateral (
+        select id, model, version, instances, key_id from predictions
+        where predictions.reference = sent.reference and predictions.model = sent.model
+          and (${keyId ?? null}::text is null or key_id = ${keyId ?? null})
+        limit ${limit}
+      ) as known on true`)
+    for (const { nth, id, model, version, instances, key_id: key } of rows)
+      if (id !== null) found[places[nth]!]!.push({ id, model, version, instances, keyId: key ?? undefined })
+    places = rows.filter(({ id, is_recent }) => id === null && is_recent).map(({ nth }) => places[nth]!)
+    if (places.length > 0) await pause(pollMs)
+  }
+  return found
+}
+
+interface ReferencedRow {
+  nth: number
+  id: string | null
+  model: string
+  version: string
+  instances: number
+  key_id: string | null
+  is_recent: boolean
+}
+
 /** How long the log may lag behind responses, in milliseconds. A replica stores its rows about every 100 ms. */
 const logLagMs = 1_000
 const pollMs = 50

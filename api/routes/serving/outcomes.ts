@@ -2,11 +2,10 @@
 import { groupedDigits } from '../../../domain/figures.ts'
 import { bulkOutcomesAnswer, outcomesAnswer } from '../answers/admin.ts'
 import { z } from 'zod'
-import { DomainError } from '../../../domain/errors.ts'
 import { predictBytes, defineRoute, type RouteRequest, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { requireMediaType, json } from '../../http/content-type.ts'
-import { boundedList } from '../../http/schemas.ts'
+import { boundedList, modelName } from '../../http/schemas.ts'
 import { openIntake } from '../../outcomes/intake.ts'
 import { ingestLines } from '../../outcomes/text-files.ts'
 import { ingestParquet } from '../../outcomes/parquet-files.ts'
@@ -29,34 +28,29 @@ const allMedia = Object.values(media).flat()
 export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/outcomes', 'labellers', {
     summary:
-      'Store outcomes of predictions, all or none. Repeating an outcome changes nothing; another value is a correction. A predictor may send only outcomes of predictions made with its own key.',
+      'Store outcomes of predictions, all or none. An outcome names its prediction by prediction_id, or by model and reference, with instance where a request has several rows; it is then stored for all requests of the model with the reference. Repeating an outcome changes nothing; another value is a correction. A predictor may send only outcomes of predictions made with its own key.',
     answers: {
-      200: 'The number of outcomes received, accepted, newly stored, and of unknown predictions, which are stored only for a labeller or an admin of all models',
+      200: 'The number of outcomes received, accepted, newly stored, and of unknown predictions, which are stored only for a labeller or an admin of all models, and not by reference',
     },
     answerSchema: outcomesAnswer,
     body: outcomes(serving.wall),
     rawBytes: predictBytes,
-    // An outcome has four values. The fifth is a margin, so that a list that is slightly too long is refused with the limit on outcomes.
-    maxValues: 5 * maxOutcomes,
+    // An outcome has at most six values. The seventh is a margin, so that a list that is slightly too long is refused with the limit on outcomes.
+    maxValues: 7 * maxOutcomes,
     async handle({ body, actor }) {
-      const seen = new Set<string>()
-      for (const { prediction_id: id } of body.outcomes) {
-        if (seen.has(id.toLowerCase()))
-          throw new DomainError('invalid_request', `the prediction ${id} has two outcomes`)
-        seen.add(id.toLowerCase())
-      }
       const sent = body.outcomes.map((each, index) => sentOutcome(each, `outcomes.${index}`))
       const taken = await storeOutcomes({ store, actor: actor! }, sent, { atomic: true })
       requireNoneRefused(taken)
-      const { refused: _refused, ...counts } = taken
+      const { refused: _refused, lost: _lost, ...counts } = taken
       return { json: counts }
     },
   }),
   defineRoute('post', '/v1/outcomes/bulk', 'labellers', {
-    summary: `Store many outcomes with the columns prediction_id, value, observed_at: streamed NDJSON or CSV; a Parquet file of at most ${parquetLimits.fileBytes / 1_048_576} MiB and ${groupedDigits(parquetLimits.rows)} rows; or, for an admin, the first ${groupedDigits(maxTableRows)} rows of a table or view of this database, named as JSON {"schema"?, "table", "columns"?, "since"?}. Refused outcomes are reported and do not affect the others. The request can be repeated.`,
+    summary: `Store many outcomes with the columns prediction_id, value, observed_at: streamed NDJSON or CSV; a Parquet file of at most ${parquetLimits.fileBytes / 1_048_576} MiB and ${groupedDigits(parquetLimits.rows)} rows; or, for an admin, the first ${groupedDigits(maxTableRows)} rows of a table or view of this database, named as JSON {"schema"?, "table", "columns"?, "since"?}. With ?model=, the column reference, and instance if there is one, takes the place of prediction_id. Refused outcomes are reported and do not affect the others. The request can be repeated.`,
     answers: { 200: 'The counts, and the first refused outcomes; next_since when a table has more rows' },
     answerSchema: bulkOutcomesAnswer,
     contentTypes: allMedia,
+    query: z.strictObject({ model: modelName.optional() }),
     rawSchema: tableSchema,
     streaming: true,
     handle: (ask) => takeMany(ask, { store, nowMs: serving.wall }),
@@ -64,11 +58,11 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
 ]
 
 async function takeMany(
-  { actor, stream, header }: RouteRequest<undefined, undefined>,
+  { actor, stream, header, query }: RouteRequest<undefined, { model?: string | undefined }>,
   { store, nowMs }: Pick<ApiDeps, 'store'> & { nowMs: () => number },
 ) {
   const type = requireMediaType(header('content-type'), allMedia) ?? media.ndjson[0]!
-  const intake = openIntake({ store, actor: actor!, nowMs })
+  const intake = openIntake({ store, actor: actor!, nowMs, model: query.model })
   let next: object = {}
   if (media.parquet.includes(type)) await ingestParquet(stream(), intake)
   else if (media.csv.includes(type)) await ingestLines(stream(), 'csv', intake)

@@ -75,13 +75,21 @@ class Tensor(TypedDict):
 
 
 class _SentOutcome(TypedDict):
-    prediction_id: str
     value: Union[float, str, bool, Mapping[str, float]]
 
 
 class Outcome(_SentOutcome, total=False):
-    """The outcome of a prediction. ``observed_at`` is ISO 8601 with a time zone. Default: now."""
+    """
+    The outcome of a prediction, identified by ``prediction_id``, or by ``model`` and the ``reference`` of its request. ``observed_at`` is
+    ISO 8601 with a time zone. Default: now.
 
+    ``instance`` is the index of the row, where a request with the reference has several.
+    """
+
+    prediction_id: str
+    model: str
+    reference: str
+    instance: int
     observed_at: str
 
 
@@ -217,13 +225,16 @@ class Client:
         rows: Union[Row, Sequence[Row]],
         *,
         routing_key: Optional[str] = None,
+        reference: Optional[str] = None,
         deadline_ms: Optional[float] = None,
         idempotency_key: Optional[str] = None,
         request_id: Optional[str] = None,
     ) -> Predictions:
-        """Predicts one row or several. The same ``routing_key`` gets the same arm during a release."""
+        """
+        Predicts one row or several. The same ``routing_key`` gets the same arm during a release. An outcome may name the ``reference``.
+        """
         instances = [rows] if isinstance(rows, Mapping) else list(rows)
-        body = _without_none({"instances": instances, "routing_key": routing_key})
+        body = _without_none({"instances": instances, "routing_key": routing_key, "reference": reference})
         headers = _prediction_headers(deadline_ms, idempotency_key, request_id)
         found: Predictions = self.call("POST", f"/v1/models/{_quoted(model)}/predict", body, headers=headers)
         return found
@@ -236,16 +247,18 @@ class Client:
         version: Optional[str] = None,
         outputs: Optional[Sequence[str]] = None,
         routing_key: Optional[str] = None,
+        reference: Optional[str] = None,
         deadline_ms: Optional[float] = None,
         request_id: Optional[str] = None,
     ) -> dict[str, Any]:
         """Predicts from tensors of the Open Inference Protocol."""
         pinned = "" if version is None else f"/versions/{_quoted(version)}"
+        parameters = _without_none({"routing_key": routing_key, "reference": reference})
         body = _without_none(
             {
                 "inputs": list(inputs),
                 "outputs": None if outputs is None else [{"name": name} for name in outputs],
-                "parameters": None if routing_key is None else {"routing_key": routing_key},
+                "parameters": parameters or None,
             }
         )
         headers = _prediction_headers(deadline_ms, None, request_id)
@@ -429,6 +442,7 @@ class AsyncClient:
         rows: Union[Row, Sequence[Row]],
         *,
         routing_key: Optional[str] = None,
+        reference: Optional[str] = None,
         deadline_ms: Optional[float] = None,
         idempotency_key: Optional[str] = None,
         request_id: Optional[str] = None,
@@ -440,6 +454,7 @@ class AsyncClient:
                 model,
                 rows,
                 routing_key=routing_key,
+                reference=reference,
                 deadline_ms=deadline_ms,
                 idempotency_key=idempotency_key,
                 request_id=request_id,
@@ -454,6 +469,7 @@ class AsyncClient:
         version: Optional[str] = None,
         outputs: Optional[Sequence[str]] = None,
         routing_key: Optional[str] = None,
+        reference: Optional[str] = None,
         deadline_ms: Optional[float] = None,
         request_id: Optional[str] = None,
     ) -> dict[str, Any]:
@@ -466,6 +482,7 @@ class AsyncClient:
                 version=version,
                 outputs=outputs,
                 routing_key=routing_key,
+                reference=reference,
                 deadline_ms=deadline_ms,
                 request_id=request_id,
             )

@@ -57,7 +57,7 @@ describe('a JSON body', () => {
       .finally(() => (JSON.parse = parse))
     expect([answer.status, parse(answer.text)]).toEqual([
       400,
-      expect.objectContaining({ detail: 'the body has more than 50000 values', limit: 50_000 }),
+      expect.objectContaining({ detail: 'the body has more than 70000 values', limit: 70_000 }),
     ])
   })
 

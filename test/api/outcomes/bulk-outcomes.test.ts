@@ -214,7 +214,7 @@ describe('a Parquet file', () => {
       yield Buffer.from('PAR1')
       await slow
     }
-    const unused = { takeRow: () => Promise.resolve() }
+    const unused = { key: 'prediction_id' as const, takeRow: () => Promise.resolve() }
     const reading = [ingestParquet(body(), unused), ingestParquet(body(), unused)]
     const third = await post(Buffer.from('PAR1'))
     release()

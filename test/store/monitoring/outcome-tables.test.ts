@@ -25,7 +25,7 @@ async function copied(table: string): Promise<string[][]> {
         ...(since === undefined ? {} : { since }),
         limit: 2,
       },
-      async (outcomes) => void ids.push(...outcomes.map(({ predictionId }) => predictionId!)),
+      async (outcomes) => void ids.push(...outcomes.map(({ key }) => key!)),
     )
     calls.push(ids.sort())
   } while (since !== undefined && calls.length < 10)
@@ -52,7 +52,7 @@ it('reads texts in the order of their times, and the ones that are no times last
   const all: (string | null)[] = []
   const columns = { predictionId: 'id', value: 'value', observedAt: 'at' }
   await readOutcomeTable(store, { schema: 'public', table: 'texts', columns, limit: 9 }, async (outcomes) => {
-    all.push(...outcomes.map(({ predictionId }) => predictionId))
+    all.push(...outcomes.map(({ key }) => key))
   })
   expect(all).toEqual(['a', 'b', 'c', 'e', 'd'])
 })

@@ -44,7 +44,7 @@ afterAll(async () => {
 /** Every table, and whether its columns tell that it holds rows of persons. */
 const listTables = () =>
   deps.store.query<{ name: string; isPersonal: boolean }>(sql`
-    select table_name as name, bool_or(column_name in ('routing_key', 'features', 'prediction_id', 'request_id')
+    select table_name as name, bool_or(column_name in ('routing_key', 'features', 'prediction_id', 'request_id', 'reference')
       or (column_name, data_type) in (('entity', 'text'), ('key', 'jsonb'))) as "isPersonal"
     from information_schema.tables join information_schema.columns using (table_schema, table_name)
     where table_schema = 'public' and table_type = 'BASE TABLE' group by 1 order by 1`)
@@ -146,10 +146,10 @@ async function fill(type: string, keys: readonly [string, string]) {
       Buffer.from(key),
     ])
     await store.query(sql`
-      insert into predictions (id, at, model, version, arm, generation, routing_key, instances, features, outputs, latency_us)
-      values (${byKey}, now(), ${model}, ${version}, 'champion', 1, ${key}, 1, ${features}, '{0}', 1),
+      insert into predictions (id, at, model, version, arm, generation, routing_key, instances, features, outputs, latency_us, reference)
+      values (${byKey}, now(), ${model}, ${version}, 'champion', 1, ${key}, 1, ${features}, '{0}', 1, ${`order of ${key}`}),
         -- Before the first day, so in the default partition.
-        (${byFeature}, now() - interval '30 hours', ${model}, ${version}, 'champion', 1, null, 1, ${features}, '{0}', 1)`)
+        (${byFeature}, now() - interval '30 hours', ${model}, ${version}, 'champion', 1, null, 1, ${features}, '{0}', 1, ${`order of ${key}`})`)
     await store.query(sql`
       insert into failed_requests (id, at, model, version, arm, replica, code, message, instances, features, latency_us)
       values (${failed}, now(), ${model}, ${version}, 'champion', 'r', 'internal', 'm', 1, ${features}, 1)`)

@@ -4,7 +4,7 @@ import { ingestParquet } from '../../../api/outcomes/parquet-files.ts'
 import { isError } from '../../../domain/errors.ts'
 
 const [path = ''] = process.argv.slice(2)
-const intake = { takeRow: () => Promise.resolve() }
+const intake = { key: 'prediction_id' as const, takeRow: () => Promise.resolve() }
 await ingestParquet(createReadStream(path), intake).then(
   () => process.stdout.write('taken'),
   (error: unknown) =>
