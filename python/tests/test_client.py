@@ -74,9 +74,9 @@ class ClientTest(unittest.TestCase):
 
     def test_sends_what_each_method_names_with_the_key(self) -> None:
         client = self.client
-        client.predict("a b", {"x": 1}, routing_key="u", deadline_ms=50, request_id="r", idempotency_key="i")
+        client.predict("a b", {"x": 1}, routing_key="u", reference="A-7", deadline_ms=50, request_id="r", idempotency_key="i")
         client.predict("iris", [{"x": 1}, {"x": None}])
-        client.infer("iris", [], version="iris_v1.0.0", routing_key="u", outputs=["label"])
+        client.infer("iris", [], version="iris_v1.0.0", routing_key="u", reference="A-7", outputs=["label"])
         client.outcomes([{"prediction_id": "p", "value": 1, "observed_at": "2026-01-01T00:00:00Z"}])
         client.events([{"routing_key": "u", "name": "buy", "value": 2, "occurred_at": "2026-01-01T00:00:00Z"}])
         client.retrain("iris", reason="why", hyperparameters={"units": 4})
@@ -87,11 +87,11 @@ class ClientTest(unittest.TestCase):
         client.call("POST", "/v1/models/iris:predict", {"instances": []})
         observed = {"prediction_id": "p", "value": 1, "observed_at": "2026-01-01T00:00:00Z"}
         bought = {"routing_key": "u", "name": "buy", "value": 2, "occurred_at": "2026-01-01T00:00:00Z"}
-        infer = {"inputs": [], "outputs": [{"name": "label"}], "parameters": {"routing_key": "u"}}
+        infer = {"inputs": [], "outputs": [{"name": "label"}], "parameters": {"routing_key": "u", "reference": "A-7"}}
         self.assertEqual(
             [(method, path, body) for method, path, _headers, body in self.sent],
             [
-                ("POST", "/v1/models/a%20b/predict", {"instances": [{"x": 1}], "routing_key": "u"}),
+                ("POST", "/v1/models/a%20b/predict", {"instances": [{"x": 1}], "routing_key": "u", "reference": "A-7"}),
                 ("POST", "/v1/models/iris/predict", {"instances": [{"x": 1}, {"x": None}]}),
                 ("POST", "/v2/models/iris/versions/iris_v1.0.0/infer", infer),
                 ("POST", "/v1/outcomes", {"outcomes": [observed]}),

@@ -50,10 +50,15 @@ describe('a call', () => {
     await client.predict(
       'a b',
       { x: 1 },
-      { routingKey: 'u', deadlineMs: 50, requestId: 'r', idempotencyKey: 'i' },
+      { routingKey: 'u', reference: 'A-7', deadlineMs: 50, requestId: 'r', idempotencyKey: 'i' },
     )
     await client.predict('iris', [{ x: 1 }, { x: null }])
-    await client.infer('iris', [], { version: 'iris_v1.0.0', routingKey: 'u', outputs: [{ name: 'label' }] })
+    await client.infer('iris', [], {
+      version: 'iris_v1.0.0',
+      routingKey: 'u',
+      reference: 'A-7',
+      outputs: [{ name: 'label' }],
+    })
     await client.outcomes([{ prediction_id: 'p', value: 1, observed_at: '2026-01-01T00:00:00Z' }])
     await client.events([{ routing_key: 'u', name: 'buy', value: 2, occurred_at: '2026-01-01T00:00:00Z' }])
     await client.retrain('iris', {
@@ -67,12 +72,12 @@ describe('a call', () => {
     await client.call('POST', '/v1/batches', { model: 'iris' })
     await client.call('POST', '/v1/models/iris:predict', { instances: [] })
     expect(sent.map(({ method, path, body }) => [method, path, body])).toEqual([
-      ['POST', '/v1/models/a%20b/predict', { instances: [{ x: 1 }], routing_key: 'u' }],
+      ['POST', '/v1/models/a%20b/predict', { instances: [{ x: 1 }], routing_key: 'u', reference: 'A-7' }],
       ['POST', '/v1/models/iris/predict', { instances: [{ x: 1 }, { x: null }] }],
       [
         'POST',
         '/v2/models/iris/versions/iris_v1.0.0/infer',
-        { parameters: { routing_key: 'u' }, inputs: [], outputs: [{ name: 'label' }] },
+        { parameters: { routing_key: 'u', reference: 'A-7' }, inputs: [], outputs: [{ name: 'label' }] },
       ],
       [
         'POST',
