@@ -1,9 +1,11 @@
 /** Loads the rows of a model's source that were known at a time into the DuckDB table `known`. */
+import { reasonOf } from '../../domain/errors.ts'
 import { quotedIdentifier } from '../../domain/sql-text.ts'
 import { conversionError } from '../../models/define/data/read-values.ts'
 import type { ReadBatches } from '../../store/database/cursor.ts'
 import type { Duck } from './duckdb.ts'
 import { explainRows } from './explain-rows.ts'
+import { unreadable } from './source-views.ts'
 
 /** DuckDB types of these Postgres types (ids of pg_type.dat); all others stay texts. */
 const duckTypes: Record<number, string> = {
@@ -84,6 +86,33 @@ export async function loadFromPostgres(
   }
   return exact.map(({ name }) => name)
 }
+
+/**
+ * Loads the rows of a source in Postgres. Throws `source_unreadable` with the column for a time of another type, which Postgres refuses to
+ * compare with a moment.
+ */
+export const loadSourceRows = (
+  duck: Duck,
+  {
+    query,
+    rows,
+    times,
+    texts,
+  }: { query: string; rows: string; times: readonly string[]; texts: readonly string[] },
+  read: ReadBatches,
+): Promise<string[]> =>
+  loadFromPostgres(duck, query, read, { texts }).catch(async (error: unknown) => {
+    const type = /^operator does not exist: (.+) <= timestamp/.exec(reasonOf(error))?.[1]
+    if (type === undefined) throw error
+    await read(`select * from (${rows}) as events limit 0`, async ({ columns }) => {
+      const other = columns.find((each) => times.includes(each.name) && duckTypes[each.type] !== 'timestamp')
+      if (other !== undefined)
+        throw unreadable(
+          `the rows of the source, column "${other.name}": ${type} is no type of a time: select it as a timestamptz in \`rows\` of the source`,
+        )
+    })
+    throw error
+  })
 
 /** Undefined for a numeric: its text is kept. */
 const typeOfText = (type: number): string | undefined =>

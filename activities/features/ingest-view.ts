@@ -15,7 +15,7 @@ import { queryReader } from '../../store/integrations/metric-sources.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { explainRows, requireColumns } from '../data/explain-rows.ts'
 import { asRefused } from '../data/source-errors.ts'
-import { loadFromPostgres } from '../data/known-rows.ts'
+import { loadSourceRows } from '../data/known-rows.ts'
 import { openFiles } from '../data/open-rows.ts'
 import type { SourceFile } from '../data/source-views.ts'
 
@@ -77,9 +77,13 @@ export async function ingestView(
       const columns = columnsOfView(definition)
       let files: readonly SourceFile[] = []
       if (source.kind === 'postgres') {
-        await loadFromPostgres(duck, plan.known, queryReader(store, source.database), {
-          texts: columns.texts,
-        })
+        const { rows } = source
+        const times = [definition.eventTime, definition.knownAt]
+        await loadSourceRows(
+          duck,
+          { query: plan.known, rows, times, texts: columns.texts },
+          queryReader(store, source.database),
+        )
         await requireColumns({ duck, source, files: [] }, 'known', columns.needed)
       } else {
         const { load, rows } = await openFiles(duck, source, columns)

@@ -15,7 +15,7 @@ import { withDuck, type Duck } from '../data/duckdb.ts'
 import { requireSlices } from '../data/check-sql.ts'
 import { leaveOutFloods } from '../data/leave-out-floods.ts'
 import { loadHistory } from '../features/feature-history.ts'
-import { loadFromPostgres } from '../data/known-rows.ts'
+import { loadSourceRows } from '../data/known-rows.ts'
 import { countLeftOut, emptyPartText } from '../data/left-out.ts'
 import { openRows } from '../data/open-rows.ts'
 import { columnTypes } from '../data/rows.ts'
@@ -60,13 +60,15 @@ export async function writeSnapshot(options: {
     const rows = await openRows(duck, definition)
     let exactNumbers: string[] = []
     if (definition.source.kind === 'postgres')
-      exactNumbers = await loadFromPostgres(
+      exactNumbers = await loadSourceRows(
         duck,
-        plan.known,
-        queryReader(store, definition.source.database),
         {
+          query: plan.known,
+          rows: definition.source.rows,
+          times: [definition.source.eventTime, definition.label.knownAt].filter((name) => name !== undefined),
           texts: textColumns(definition),
         },
+        queryReader(store, definition.source.database),
       )
     else await rows.load(plan.known)
     const settled = await settleSubjects(duck, { store, artifacts }, definition, { subjectKey, exactNumbers })

@@ -10,7 +10,7 @@ import {
   type SplitDefinition,
 } from '../../../domain/model-definition.ts'
 import { withLookups } from './as-of-join.ts'
-import { readAs, readLabels } from './read-values.ts'
+import { isUntil, readAs, readLabels } from './read-values.ts'
 import { quotedIdentifier, timestampLiteral } from '../../../domain/sql-text.ts'
 
 export interface RowsPlan {
@@ -36,7 +36,7 @@ export function planRows(
   // Only a CSV stores times as text. In other sources, an unconverted column lets the reader skip older rows.
   const time = (column: string) => (source.kind === 'csv' ? readAs('time', column) : quotedIdentifier(column))
   const times = [eventTime, labelKnownAt].filter((column) => column !== undefined)
-  const conditions = times.map((column) => `${time(column)} <= ${at}`)
+  const conditions = times.map((column) => isUntil(source.kind, time(column), at))
   if (eventTime !== undefined && options.sinceMs !== undefined)
     conditions.push(`${time(eventTime)} > ${timestampLiteral(options.sinceMs - source.lookbackMs)}`)
   const where = conditions.length === 0 ? '' : ` where ${conditions.join(' and ')}`

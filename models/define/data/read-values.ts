@@ -4,7 +4,12 @@
  */
 import { maxNumber, type DeclaredKind } from '../../../domain/validation/source-issue.ts'
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
-import { labelColumns, snapshotLabels, type ModelDefinition } from '../../../domain/model-definition.ts'
+import {
+  labelColumns,
+  snapshotLabels,
+  type ModelDefinition,
+  type SourceDefinition,
+} from '../../../domain/model-definition.ts'
 import { quotedIdentifier, textLiteral } from '../../../domain/sql-text.ts'
 
 const mark = 'tenure_value'
@@ -60,6 +65,13 @@ function converted(kind: Exclude<DeclaredKind, 'text'>, name: string): string {
       return `cast(case when ${text} in ('true', 't', 'yes', 'y') or try_cast(${text} as double) = 1 then 1 when ${text} in ('false', 'f', 'no', 'n') or try_cast(${text} as double) = 0 then 0 end as double)`
   }
 }
+
+/**
+ * Returns SQL for the rows whose time is not after a moment, in the SQL of the source. Infinite times of Postgres are read too, so that they
+ * are refused by name; those of files are refused when the file is opened.
+ */
+export const isUntil = (kind: SourceDefinition['kind'], time: string, moment: string): string =>
+  kind === 'postgres' ? `(${time} <= ${moment} or ${time} = 'infinity')` : `${time} <= ${moment}`
 
 /** Returns SQL for whether the column holds an invalid value; of a text, bytes that are not UTF-8. */
 export const breaks = (kind: DeclaredKind, column: string): string => {

@@ -1,7 +1,7 @@
 /** Builds the SQL for the rows of a feature view that have become usable: first in the SQL of its source, then in DuckDB's. */
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
 import { quotedIdentifier, timestampLiteral } from '../../../domain/sql-text.ts'
-import { readAs } from './read-values.ts'
+import { isUntil, readAs } from './read-values.ts'
 
 /** Returns SQL for the text that identifies an entity, equal to `entityKey`. A whole number has no decimals, whatever its type. */
 export const entityColumn = (columns: readonly string[]): string =>
@@ -22,7 +22,7 @@ export function planView(
   { afterMs, untilMs }: { afterMs: number | undefined; untilMs: number },
 ): ViewPlan {
   const [event, known] = [quotedIdentifier(eventTime), quotedIdentifier(knownAt)]
-  const conditions = [`${event} <= ${timestampLiteral(untilMs)}`, `${known} <= ${timestampLiteral(untilMs)}`]
+  const conditions = [event, known].map((time) => isUntil(source.kind, time, timestampLiteral(untilMs)))
   if (afterMs !== undefined)
     conditions.push(`(${event} > ${timestampLiteral(afterMs)} or ${known} > ${timestampLiteral(afterMs)})`)
   const columns = Object.entries(values).map(
