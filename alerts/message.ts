@@ -1,5 +1,5 @@
 /** Builds the notification of an alert, equal for every channel: summary, severity, times, evidence and links. */
-import { findKindOfAlert, runbookPage } from '../domain/monitoring/alert-kinds.ts'
+import { findKindOfAlert, guidanceOf, runbookPage } from '../domain/monitoring/alert-kinds.ts'
 import type { About } from '../domain/monitoring/alert-escalation.ts'
 import type { Alert } from '../store/monitoring/alerts.ts'
 import type { SentAs } from '../store/monitoring/notifications.ts'
@@ -94,18 +94,6 @@ export function alertParts(message: Message): MessageParts {
       { text: 'Runbook', url: runbook },
     ],
   }
-}
-
-/** What callers notice, and the next step with the names of the alert. */
-export function guidanceOf({ kind, model, evidence }: Pick<Alert, 'kind' | 'model' | 'evidence'>): string[] {
-  const known = findKindOfAlert(kind)
-  if (known === undefined) return []
-  const names: Readonly<Record<string, unknown>> = { ...evidence, model }
-  const next = known.next.replaceAll(/<(model|version|release)>/g, (placeholder, name: string) => {
-    const value = names[name]
-    return typeof value === 'string' ? value : placeholder
-  })
-  return [`Callers: ${known.callers}`, `Next: ${next}`]
 }
 
 const endOf = ({ resolution, message }: Alert): string[] =>

@@ -1,10 +1,10 @@
 /** Sends one message to one channel. Throws if it was not delivered; the caller retries. */
 import { createTransport } from 'nodemailer'
 import { Webhook } from 'standardwebhooks'
-import { noticeKinds } from '../domain/monitoring/alert-kinds.ts'
+import { guidanceOf, noticeKinds } from '../domain/monitoring/alert-kinds.ts'
 import type { ChannelTarget } from '../domain/monitoring/alert-escalation.ts'
 import { boundedText } from '../store/bounded-text.ts'
-import { alertText, guidanceOf, alertParts, titleOf, type Message } from './message.ts'
+import { alertText, alertParts, titleOf, type Message } from './message.ts'
 import { opsgenieAlert } from './channels/opsgenie.ts'
 import { pagerdutyEvent } from './channels/pagerduty.ts'
 import { slackMessage } from './channels/slack.ts'

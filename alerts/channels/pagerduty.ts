@@ -3,7 +3,8 @@
  * never resolved, such as a promotion, becomes a change event, which pages no one.
  */
 import { noticeKinds } from '../../domain/monitoring/alert-kinds.ts'
-import { guidanceOf, messageLines, titleOf, type Message } from '../message.ts'
+import { guidanceOf } from '../../domain/monitoring/alert-kinds.ts'
+import { messageLines, titleOf, type Message } from '../message.ts'
 
 const maxSummary = 1_024
 const maxKey = 255

@@ -261,6 +261,26 @@ export const isAlertKind = (kind: string): kind is AlertKind => Object.hasOwn(ki
 export const findKindOfAlert = (kind: string): KindOfAlert | undefined =>
   isAlertKind(kind) ? kindsOfAlerts[kind] : undefined
 
+/** What callers notice, and the next step with the names of the alert. */
+export function guidanceOf({
+  kind,
+  model,
+  evidence,
+}: {
+  kind: string
+  model?: string
+  evidence?: Readonly<Record<string, unknown>>
+}): string[] {
+  const known = findKindOfAlert(kind)
+  if (known === undefined) return []
+  const names: Readonly<Record<string, unknown>> = { ...evidence, model }
+  const next = known.next.replaceAll(/<(model|version|release)>/g, (placeholder, name: string) => {
+    const value = names[name]
+    return typeof value === 'string' ? value : placeholder
+  })
+  return [`Callers: ${known.callers}`, `Next: ${next}`]
+}
+
 export const kindsThatEnd = (...ends: AlertEnd[]): AlertKind[] =>
   alertKinds.filter((kind) => ends.includes(kindsOfAlerts[kind].ends))
 

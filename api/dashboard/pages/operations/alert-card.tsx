@@ -1,5 +1,5 @@
 /** Renders an open alert with its runbook link, its assignee and the form that acknowledges or resolves it. */
-import { isAlertKind, runbookPage } from '../../../../domain/monitoring/alert-kinds.ts'
+import { guidanceOf, isAlertKind, runbookPage } from '../../../../domain/monitoring/alert-kinds.ts'
 import type { ShownAlert } from '../../../../store/dashboard/alert-list.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import type { PageElement } from '../../page.ts'
@@ -44,6 +44,9 @@ export const AlertCard = ({ alert, nowMs, token }: AlertParts): PageElement => {
         {model !== undefined && [': ', <ModelLink model={model} />]}
       </h2>
       <p>{message}</p>
+      {guidanceOf(alert).map((line) => (
+        <p>{line.split('`').map((part, place) => (place % 2 === 0 ? part : <code>{part}</code>))}</p>
+      ))}
       <p class="small">
         <span class="quiet">
           Open for <Age at={raisedAt} nowMs={nowMs} />
