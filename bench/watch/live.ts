@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { json } from 'node:stream/consumers'
+import sql from 'sql-template-tag'
 import { startAlerts } from '../../temporal/standing-workflows.ts'
 import { markKnownGood, moveChampion } from '../../store/registry/champions.ts'
 import { writeFaults } from '../../store/serving/replicas.ts'
@@ -115,7 +116,7 @@ async function runOne(
       rate,
       told: (toldMs()! - faultMs) / 1_000,
       back: (backMs - faultMs) / 1_000,
-      ...requestsOf(callers),
+      ...(await countServed(store, { model, sinceMs: faultMs })),
     }
   } finally {
     await callers.stop()
@@ -141,5 +142,18 @@ export async function seatTwo({ store, config }: RealSystem, model: string) {
   const arms = [{ arm: 'champion' as const, version: second, shareBp: 10_000 }]
   const route = { model, salt: model, arms, proven: second, standby: first }
   await store.transaction((database) => writeRoute(database, { route, replaces }))
+  // It has served for an hour: a tick that began before a champion is not judged.
+  await store.query(sql`update champions set since = since - interval '1 hour' where model = ${model}`)
   return { first, second }
+}
+
+/** The requests that the model served since a time, and those of them that failed. */
+async function countServed(
+  store: RealSystem['store'],
+  { model, sinceMs }: { model: string; sinceMs: number },
+): Promise<Pick<FailingChampionRun, 'requests' | 'failed'>> {
+  const [found] = await store.query<Pick<FailingChampionRun, 'requests' | 'failed'>>(sql`
+    select sum(requests)::int as requests, sum(errors + invalid)::int as failed from tick_counters
+    where model = ${model} and tick + tick_ms * interval '1 ms' > to_timestamp(${sinceMs}::float8 / 1000)`)
+  return found!
 }

@@ -71,7 +71,7 @@ function page(failing: readonly FailingChampionRun[], incidents: readonly Incide
     '## Incidents on real processes',
     '',
     'A proven champion begins to answer with invalid outputs. Seconds from the fault to the message in a channel and to the first answer of the',
-    'former version; the requests that callers sent meanwhile. Two replicas, one control worker. One try each, one after another; those with 1 request/s at the',
+    'former version; the requests that the replicas had counted by then. Two replicas, one control worker. One try each, one after another; those with 1 request/s at the',
     'same time.',
     '',
     ...figureTable('Fault | told, s | back, s | requests | failed', rows),
