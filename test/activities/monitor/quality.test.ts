@@ -164,7 +164,7 @@ describe('the measured quality of a serving version', () => {
 
   it.each([
     ['numbers', (truth: boolean) => Number(truth)],
-    ['names', (truth: boolean) => (truth ? 'late' : 'on time')],
+    ['the name of the positive class', (truth: boolean) => (truth ? 'late' : false)],
   ])('reads outcomes reported as %s', async (_name, as) => {
     await live({ from: 3, to: 0, as })
     expect((await judged())?.value).toBeCloseTo(0.83, 1)

@@ -84,11 +84,21 @@ describe('a validation', () => {
     await insertValues(store, { viewId, asOf: at, watermark: at }, [row])
     const snapshotDigest = await snapshotOf(500)
     const input = { validationId: 'val_kept', model: 'tulips', snapshotDigest, asOf: exampleDay(35) }
+    // A warning blocks nothing; the rows of the report show it.
     expect(await new MockActivityEnvironment().run(validate(deps), input)).toMatchObject({
       verdict: 'warn',
-      failures: [
-        'values_kept of batch (warn): 60 of 500 rows are older than the values kept, those of the feature view heights from 2024-03-01T00:01Z on (keep: 1 d), and look up nothing: raise keep, and rename the view so that it reads its source again',
-      ],
+      failures: [],
+    })
+    expect((await findValidation(deps.store, 'val_kept'))?.report).toMatchObject({
+      results: expect.arrayContaining([
+        expect.objectContaining({
+          check: 'values_kept',
+          severity: 'warn',
+          passed: false,
+          message:
+            '60 of 500 rows are older than the values kept, those of the feature view heights from 2024-03-01T00:01Z on (keep: 1 d), and look up nothing: raise keep, and rename the view so that it reads its source again',
+        }),
+      ]),
     })
   })
 
@@ -100,6 +110,8 @@ describe('a validation', () => {
       severity: 'block',
       passed: false,
       message: 'too few',
+      found: '100 rows',
+      required: 'at least 200',
     }
     await insertValidation(deps.store, {
       id: 'val_again',
@@ -112,7 +124,7 @@ describe('a validation', () => {
     expect(await new MockActivityEnvironment().run(validate(deps), input)).toEqual({
       validationId: 'val_again',
       verdict: 'block',
-      failures: ['rowCount of rows (block): too few'],
+      failures: ['rows: 100 rows, at least 200 required'],
     })
   })
 })
