@@ -349,9 +349,11 @@ describe('a key', () => {
     await client.query('begin')
     await client.query('select from api_keys where id = $1 for update', [id])
     const rotations = Promise.all([rotate(id), rotate(id)])
+    // The replica also waits to store when the key was last used.
     const waiting = () =>
       fixture.store.query(sql`
-        select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)
+        select from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock' and query like '%update api_keys set hash%'`)
     await expect.poll(waiting).toHaveLength(2)
     await client.query('rollback')
     client.release()
