@@ -3,3 +3,6 @@ export const quotedIdentifier = (name: string): string => `"${name.replaceAll('"
 export const textLiteral = (text: string): string => `'${text.replaceAll("'", "''")}'`
 export const timestampLiteral = (ms: number): string =>
   `timestamp '${new Date(ms).toISOString().replace('T', ' ').replace('Z', '')}'`
+/** Follows `select *` of DuckDB, with expressions that end in the name of a column; empty without any. */
+export const replacing = (columns: readonly string[]): string =>
+  columns.length === 0 ? '' : ` replace (${columns.join(', ')})`

@@ -1,6 +1,6 @@
 /** Stores the rows of a batch once, so that every attempt scores the same rows. */
 import { textType } from '../../domain/parquet/column-types.ts'
-import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
+import { quotedIdentifier, replacing, textLiteral } from '../../domain/sql-text.ts'
 import { copyFile, rm, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { batchKey, type NotFound } from '../../domain/model/batch-spec.ts'
@@ -81,8 +81,7 @@ export async function freezeBatch(
       type === textType && manifest.features[name]?.kind === 'number'
     if (read.length > 0 || columns.some(isNumberText)) {
       const replaced = read.map((each) => `${each.read} as ${quotedIdentifier(each.name)}`)
-      const replace = replaced.length === 0 ? '' : ` replace (${replaced.join(', ')})`
-      await write(`select *${replace} from read_parquet(${textLiteral(given)})`)
+      await write(`select *${replacing(replaced)} from read_parquet(${textLiteral(given)})`)
     } else {
       // Copies the file unchanged, because rewriting it takes as long as scoring it.
       await copyFile(given, draft).catch(refuse)
@@ -125,7 +124,7 @@ async function withNumbers(duck: Duck, rows: string, { features }: Manifest): Pr
       ? [`${readAs('number', name)} as ${quotedIdentifier(name)}`]
       : [],
   )
-  return `select *${numbers.length === 0 ? '' : ` replace (${numbers.join(', ')})`} from ${rows}`
+  return `select *${replacing(numbers)} from ${rows}`
 }
 
 /** Opens a file in the directory for batches, or else a copy from the object store. Throws `invalid_request` when neither exists. */
@@ -172,8 +171,7 @@ async function readCsv(
     key.filter((name) => names.includes(name) && layout.names.includes(name)),
   )
   const casts = whole.map((name) => `cast(${quotedIdentifier(name)} as bigint) as ${quotedIdentifier(name)}`)
-  const replaced = casts.length === 0 ? '' : ` replace (${casts.join(', ')})`
-  return { query: `select *${replaced} from ${rows}`, file }
+  return { query: `select *${replacing(casts)} from ${rows}`, file }
 }
 
 /** The columns of texts that are whole numbers as a number is written: `7`, but not `007`. */

@@ -3,7 +3,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { NotFound } from '../../domain/model/batch-spec.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
+import { quotedIdentifier, replacing, textLiteral } from '../../domain/sql-text.ts'
 import { withLookups } from '../../models/define/data/as-of-join.ts'
 import { readNow } from '../../store/database/clock.ts'
 import { findView } from '../../store/features/feature-views.ts'
@@ -74,8 +74,7 @@ export async function joinLookups(
     const standIn = typeof otherwise === 'string' ? textLiteral(otherwise) : String(otherwise)
     return [`coalesce(${quotedIdentifier(name)}, ${standIn}) as ${quotedIdentifier(name)}`]
   })
-  const replaced = filled.length === 0 ? '' : ` replace (${filled.join(', ')})`
-  await duck.run(`create or replace temp view given as select *${replaced} from _joined`)
+  await duck.run(`create or replace temp view given as select *${replacing(filled)} from _joined`)
   return notFound
 }
 

@@ -4,7 +4,7 @@
  */
 import { resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
-import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
+import { quotedIdentifier, replacing, textLiteral } from '../../domain/sql-text.ts'
 import { durationColumns } from '../../domain/parquet/arrow-schema.ts'
 import { commonType, maxDigits, nameOfType, nullType, textType } from '../../domain/parquet/column-types.ts'
 import { placeText, sameNames, sameNamesIssue } from '../../domain/validation/source-issue.ts'
@@ -150,12 +150,11 @@ export async function readParquet(
 
 /** Reads files of one schema in one scan. */
 function scan(paths: readonly string[], partition: readonly string[], replaced: readonly string[]): string {
-  const replace = replaced.length === 0 ? '' : ` replace (${replaced.join(', ')})`
   const read = (more = '') => `read_parquet([${paths.join(', ')}], hive_partitioning = false${more})`
-  if (partition.every((columns) => columns === '')) return `select *${replace} from ${read()}`
+  if (partition.every((columns) => columns === '')) return `select *${replacing(replaced)} from ${read()}`
   const values = paths.map((path, at) => `select ${partition[at]}${path} as "file of row"`)
   return `select parts.* exclude ("file of row"), rows.* exclude ("path of row") from
-    (select *${replace} from ${read(`, filename = 'path of row'`)}) rows
+    (select *${replacing(replaced)} from ${read(`, filename = 'path of row'`)}) rows
     join (${values.join(' union all ')}) parts on parts."file of row" = rows."path of row"`
 }
 

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import type { SourceDefinition } from '../../domain/model-definition.ts'
-import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
+import { quotedIdentifier, replacing, textLiteral } from '../../domain/sql-text.ts'
 import type { CsvLayout } from '../../domain/validation/csv-scan.ts'
 import { partitionColumnsOf } from '../../domain/addresses/source-address.ts'
 import type { DeclaredKind } from '../../domain/validation/source-issue.ts'
@@ -145,7 +145,7 @@ async function withTimes(
       : await duck.rows(`select 1 as one from (${rows}) where ${infinite.join(' or ')} limit 1`)
   const read = found === undefined ? times.filter((column) => !own.includes(column)) : times
   const replaced = read.map((column) => `${readAs('time', column)} as ${quotedIdentifier(column)}`)
-  return replaced.length === 0 ? rows : `select * replace (${replaced.join(', ')}) from (${rows})`
+  return replaced.length === 0 ? rows : `select *${replacing(replaced)} from (${rows})`
 }
 
 /** Types whose values are distinct however they are written. */
@@ -206,7 +206,7 @@ function readRows(
       ? [`${readAs(kind, column)} as ${quotedIdentifier(column)}`]
       : [],
   )
-  return typed.length === 0 ? read : read.replace('*', `* replace (${typed.join(', ')})`)
+  return read.replace('*', `*${replacing(typed)}`)
 }
 
 export const readCsv = (file: string, { delimiter, skippedLines }: CsvLayout, more: string): string =>

@@ -3,8 +3,8 @@
  * callers get 401, which no model counts.
  */
 import { groupedDigits } from '../../domain/figures.ts'
-import { listRefused, storeKeyUse, type RefusedKey } from '../../store/access/key-use.ts'
-import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { listQuietAlerts, storeKeyUse, type RefusedKey } from '../../store/access/key-use.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import type { Store } from '../../store/postgres.ts'
 import { startLoop, type Loop } from '../serving/poll-loop.ts'
 
@@ -31,16 +31,8 @@ export function followKeyUse(store: Store, onError: (what: string, error: unknow
       used = new Set()
       refused = new Map()
       for (const key of await storeKeyUse(store, sent)) await tell(store, key)
-      const open = await listOpenAlertKeys(store, [kind])
-      const still = new Set(
-        await listRefused(
-          store,
-          open.map((each) => each.slice(prefix.length)),
-        ),
-      )
-      for (const each of open)
-        if (!still.has(each.slice(prefix.length)))
-          await resolveAlert(store, each, 'no request with it for ten minutes')
+      for (const quiet of await listQuietAlerts(store, prefix))
+        await resolveAlert(store, quiet, 'no request with it for ten minutes')
     },
     { everyMs, onError: (error) => onError('the use of keys was not stored', error) },
   )

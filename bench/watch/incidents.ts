@@ -7,8 +7,8 @@ import { artifactKey } from '../../store/artifacts.ts'
 import { insertKey, revokeKey } from '../../store/access/api-keys.ts'
 import { waitUntil } from '../../test/support/serving/api-process.ts'
 import { freeze } from '../../test/support/servers/freeze.ts'
-import { startCallers, type RealSystem } from '../../test/support/servers/system-fixture.ts'
-import { requestsOf, seatTwo, type Told } from './live.ts'
+import { startCallers, type Callers, type RealSystem } from '../../test/support/servers/system-fixture.ts'
+import { seatTwo, type Told } from './live.ts'
 
 export interface IncidentRow {
   incident: string
@@ -71,7 +71,7 @@ const incidents: readonly Incident[] = [
   },
 ]
 
-export async function runIncidents(system: RealSystem, told: readonly Told[]): Promise<IncidentRow[]> {
+export async function runIncidents(system: RealSystem, told: () => Told[]): Promise<IncidentRow[]> {
   const { first, second } = await seatTwo(system, model)
   const rows: IncidentRow[] = []
   for (const { name, kind, lastsMs, cause } of incidents) {
@@ -79,10 +79,13 @@ export async function runIncidents(system: RealSystem, told: readonly Told[]): P
     const answers = () => (callers.answered.get(first) ?? 0) + (callers.answered.get(second) ?? 0)
     await waitUntil(() => answers() > 20, `${name}: answers before it`)
     callers.reset()
-    const seen = told.length
+    const seen = told().length
     const end = await cause(system)
     const beganMs = Date.now()
-    const message = () => told.slice(seen).find((each) => each.about === 'raised' && each.kind === kind)
+    const message = () =>
+      told()
+        .slice(seen)
+        .find(({ about, alert }) => about === 'raised' && alert.kind === kind)
     if (kind === undefined) await pause(lastsMs)
     else await waitUntil(() => message() !== undefined, `${name}: the message`)
     await end()
@@ -91,7 +94,7 @@ export async function runIncidents(system: RealSystem, told: readonly Told[]): P
     rows.push({
       incident: name,
       ...(found && { told: (found.atMs - beganMs) / 1_000 }),
-      message: found?.message ?? '',
+      message: found?.alert.message ?? '',
       ...requestsOf(callers),
     })
     console.log(JSON.stringify(rows.at(-1)))
@@ -103,6 +106,11 @@ export async function runIncidents(system: RealSystem, told: readonly Told[]): P
     await pause(10_000)
   }
   return rows
+}
+
+function requestsOf({ answered, failures }: Callers): Pick<IncidentRow, 'requests' | 'failed'> {
+  const answers = [...answered.values()].reduce((sum, each) => sum + each, 0)
+  return { requests: answers + failures.length, failed: failures.length }
 }
 
 /** A service asks five times a second with a key that is revoked while it is used. */

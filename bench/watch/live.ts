@@ -1,24 +1,15 @@
 /** Lets proven champions fail on real processes, and measures when a channel is told and when the former version answers. */
-import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { json } from 'node:stream/consumers'
 import sql from 'sql-template-tag'
+import { z } from 'zod'
 import { startAlerts } from '../../temporal/standing-workflows.ts'
-import { markKnownGood, moveChampion } from '../../store/registry/champions.ts'
 import { writeFaults } from '../../store/serving/replicas.ts'
-import { findRouting, writeRoute } from '../../store/serving/routing.ts'
+import { startMessageReceiver } from '../../test/support/chat/receiver.ts'
 import { insertModel } from '../../test/support/release/candidates.ts'
 import { releasePolicy } from '../../test/support/release/releases.ts'
 import { waitUntil } from '../../test/support/serving/api-process.ts'
-import { seatChampion } from '../../test/support/serving/seed-champion.ts'
-import {
-  startCallers,
-  startRealSystem,
-  type Callers,
-  type RealSystem,
-} from '../../test/support/servers/system-fixture.ts'
+import { seatSecond } from '../../test/support/serving/seed-champion.ts'
+import { startCallers, startRealSystem, type RealSystem } from '../../test/support/servers/system-fixture.ts'
 
 export interface FailingChampionRun {
   share: number
@@ -43,46 +34,43 @@ let writing: Promise<unknown> = Promise.resolve()
 export interface Told {
   atMs: number
   about: 'raised' | 'resolved'
-  kind: string
-  model: string | undefined
-  message: string
+  alert: { kind: string; model?: string; message: string }
 }
 
-/** Runs `work` with a real system and the messages of its channel. */
+const toldFormat = z.looseObject({
+  about: z.enum(['raised', 'resolved']),
+  alert: z.looseObject({ kind: z.string(), model: z.string().optional(), message: z.string() }),
+})
+
+/** Runs `work` with a real system and the messages of its channel so far. */
 export async function withSystem<T>(
-  work: (system: RealSystem, told: readonly Told[]) => Promise<T>,
+  work: (system: RealSystem, told: () => Told[]) => Promise<T>,
 ): Promise<T> {
-  const told: Told[] = []
-  const receiver = createServer((request, response) => {
-    void json(request).then((body) => {
-      const { about, alert } = body as Pick<Told, 'about'> & { alert: Omit<Told, 'about' | 'atMs'> }
-      told.push({ atMs: Date.now(), about, kind: alert.kind, model: alert.model, message: alert.message })
-      response.end('{}')
-    })
-  }).listen(0, '127.0.0.1')
-  await once(receiver, 'listening')
-  const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`
+  const receiver = await startMessageReceiver(() => toldFormat)
   const system = await startRealSystem({
     replicas,
     leaseMs: 5_000,
     prepare: ({ alertChannels }) => {
-      writeFileSync(alertChannels, JSON.stringify([{ name: 'phone', target: { kind: 'webhook', url } }]))
+      const target = { kind: 'webhook', url: `${receiver.url}/hook` }
+      writeFileSync(alertChannels, JSON.stringify([{ name: 'phone', target }]))
       return Promise.resolve()
     },
   })
   try {
     await startAlerts(system.client, system.config.taskQueues.control)
-    return await work(system, told)
+    return await work(system, () =>
+      receiver.received.map(({ atMs, body }) => ({ atMs, ...toldFormat.parse(body) })),
+    )
   } finally {
     await system.stop()
-    receiver.close()
+    await receiver.stop()
   }
 }
 
 /** Runs the champions of each group at the same time, and the groups one after another. */
 export async function runFailing(
   system: RealSystem,
-  told: readonly Told[],
+  told: () => Told[],
   groups: readonly (readonly Pick<FailingChampionRun, 'share' | 'rate'>[])[],
 ): Promise<FailingChampionRun[]> {
   const found: FailingChampionRun[] = []
@@ -94,7 +82,7 @@ export async function runFailing(
 async function runOne(
   system: RealSystem,
   { share, rate }: Pick<FailingChampionRun, 'share' | 'rate'>,
-  told: readonly Told[],
+  told: () => Told[],
 ): Promise<FailingChampionRun> {
   const { store } = system
   const model = `fails-${share * 100}-at-${rate}`
@@ -107,7 +95,8 @@ async function runOne(
     faults[second] = { invalidShare: share }
     // One row holds the faults of all versions, so the writes must not overtake each other.
     await (writing = writing.then(() => writeFaults(store, faults)))
-    const toldMs = () => told.find((each) => each.model === model && each.kind === 'champion_failing')?.atMs
+    const toldMs = () =>
+      told().find(({ alert }) => alert.model === model && alert.kind === 'champion_failing')?.atMs
     await waitUntil(() => toldMs() !== undefined, `${model}: the message`, longestMs)
     await waitUntil(() => (callers.answered.get(first) ?? 0) > 0, `${model}: an answer of the former version`)
     const backMs = Date.now()
@@ -123,25 +112,13 @@ async function runOne(
   }
 }
 
-export function requestsOf({ answered, failures }: Callers): Pick<FailingChampionRun, 'requests' | 'failed'> {
-  const answers = [...answered.values()].reduce((sum, each) => sum + each, 0)
-  return { requests: answers + failures.length, failed: failures.length }
-}
-
 /** Registers two proven versions of a model, of which the second serves. */
 export async function seatTwo({ store, config }: RealSystem, model: string) {
   const { artifactRoot } = config
   const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
   const first = await registry.register()
-  await seatChampion(store, model, first)
   const second = await registry.register(first)
-  const promotion = { model, cause: 'promotion', actor: 'bench', reason: 'new' } as const
-  await moveChampion(store, { ...promotion, from: first, to: second })
-  await markKnownGood(store, second)
-  const replaces = (await findRouting(store, model))!.route
-  const arms = [{ arm: 'champion' as const, version: second, shareBp: 10_000 }]
-  const route = { model, salt: model, arms, proven: second, standby: first }
-  await store.transaction((database) => writeRoute(database, { route, replaces }))
+  await seatSecond(store, { model, first, second })
   // It has served for an hour: a tick that began before a champion is not judged.
   await store.query(sql`update champions set since = since - interval '1 hour' where model = ${model}`)
   return { first, second }

@@ -29,7 +29,7 @@ export interface MergedLog {
   close(): Promise<void>
 }
 
-/** Appends to `tenure.log` and rotates a large file. `echo` receives the lines too, but of many equal ones only the first. */
+/** Appends to `tenure.log` and rotates a large file. `echo` receives the lines too, but of many that differ in numbers only the first three. */
 export function openMergedLog(stateDir: string, echo?: (line: string) => void): MergedLog {
   const show = echo && foldRepeated(echo)
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })

@@ -39,7 +39,8 @@ export async function storeKeyUse(database: Database, { used, refused }: KeyUse)
       coalesce(revoked_at, case when expires_at <= now() then expires_at end, previous_until) as ended_at`)
 }
 
-/** Which of these keys have been refused in the last ten minutes. */
-export const listRefused = (database: Database, ids: readonly string[]) =>
+/** The open alerts about keys that have not been refused for ten minutes: those with this prefix before the id of the key. */
+export const listQuietAlerts = (database: Database, prefix: string) =>
   rowsFrom(database).column<string>(sql`
-    select id from api_keys where id = any(${[...ids]}::text[]) and refused_at > now() - interval '10 minutes'`)
+    select dedupe_key from alerts join api_keys on dedupe_key = ${prefix} || api_keys.id
+    where resolved_at is null and refused_at <= now() - interval '10 minutes'`)

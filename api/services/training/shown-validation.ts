@@ -27,7 +27,7 @@ export const validationOfRetraining = ({ model, runId }: { model: string; runId:
 
 /** Trials of a sweep share the validation of the sweep. */
 export const validationOfTrial = ({ model, trainingId }: Pick<Trial, 'model' | 'trainingId'>) => ({
-  id: trainingId.replace(/^trn_/, 'val_'),
+  id: idsOfRun(trainingId.slice('trn_'.length)).validationId,
   command: `tenure try ${model}`,
 })
 

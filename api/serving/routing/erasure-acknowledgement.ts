@@ -33,9 +33,9 @@ export function followErasures(deps: {
       const open = await listUnacknowledged(store, replica)
       // In durable mode a row waits for at most a second, so after one round all earlier rows are stored or refused.
       const settled = open.filter((each) => before.has(keyOf(each)))
-      const [lookedMs, nowMs] = [beforeMs, clock.wall()]
+      const lookedMs = beforeMs
       before = new Set(open.map(keyOf))
-      beforeMs = nowMs
+      beforeMs = clock.wall()
       if (settled.length === 0) return
       if (!(await log.flush())) return
       const { spooled, spoolBytes } = log.counts()

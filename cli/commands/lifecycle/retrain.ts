@@ -1,4 +1,5 @@
 /** `tenure retrain`: starts a retraining and optionally follows it to its end. */
+import { idsOfRun } from '../../../domain/training/run-ids.ts'
 import { failedText } from '../../../domain/validation/check-rows.ts'
 import { lossText } from '../../../charts/loss.ts'
 import type {
@@ -229,8 +230,8 @@ async function findGate(
   { api }: CommandSession,
   { trainingId, evaluationId }: Observed,
 ): Promise<EvaluationAnswer | undefined> {
-  // The last stages may pass between two polls. The ids of one run differ only in their prefix.
-  const id = evaluationId ?? trainingId?.replace(/^trn_/, 'evl_')
+  // The last stages may pass between two polls.
+  const id = evaluationId ?? (trainingId && idsOfRun(trainingId.slice('trn_'.length)).evaluationId)
   if (id === undefined) return undefined
   return api()
     .get<EvaluationAnswer>(path`/v1/evaluations/${id}`)

@@ -1,4 +1,5 @@
 /** `tenure retrainings`: lists retrainings and shows one with its loss, its checks and its gates. */
+import { idsOfRun } from '../../../domain/training/run-ids.ts'
 import { failure, path, type Client } from '../../client/client.ts'
 import type { RetrainingAnswer } from '../../client/responses.ts'
 import type { CommandGroup } from '../../program.ts'
@@ -44,7 +45,7 @@ export const retrainingsGroup: CommandGroup = {
             shown,
             `running: ${shown.stage ?? 'opening'}${checksTable(terminal, shown.validation)}`,
           )
-        const trainingId = `trn_${id.slice(id.lastIndexOf('/') + 1).replaceAll('-', '')}`
+        const { trainingId } = idsOfRun(id.slice(id.lastIndexOf('/') + 1))
         await printFollowed(session, { ended: shown, seen: { began: new Map(), curve: [], trainingId } })
       },
     },

@@ -14,7 +14,7 @@ import type { BatchInput } from '../../../domain/model/batch-spec.ts'
 import type { FeatureFit, Features } from '../../../domain/model/features.ts'
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { valueDraws } from '../../support/draws.ts'
 import { category, csv, number, parquet, postgres, view } from '../../../models/define.ts'
 import { insertBatch } from '../../../store/serving/batches.ts'
 import { environmentWith } from '../../../temporal.config.ts'
@@ -52,9 +52,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-const chance = seededRandom(seed)
-const whole = (below: number): number => Math.floor(chance() * below)
-const oneOf = <T>(values: readonly T[]): T => values[whole(values.length)]!
+const { chance, whole, oneOf } = valueDraws(seed)
 
 /** How the values of a feature are drawn, and the types that hold all of them alike. */
 interface Kind {

@@ -3,20 +3,17 @@
  * return to the message names the command.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { z } from 'zod'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
-import { findChampion, markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
+import { findChampion } from '../../../store/registry/champions.ts'
 import { writeFaults } from '../../../store/serving/replicas.ts'
-import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
+import { startMessageReceiver, type Receiver } from '../../support/chat/receiver.ts'
 import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
-import { seatChampion } from '../../support/serving/seed-champion.ts'
+import { seatSecond } from '../../support/serving/seed-champion.ts'
 import {
   startCallers,
   startRealSystem,
@@ -26,23 +23,17 @@ import {
 import { until } from '../../support/serving/serving-fixture.ts'
 
 const model = 'pulse'
-const told: string[] = []
-const receiver = createServer((request, response) => {
-  void text(request).then((body) => {
-    told.push(body)
-    response.end('{}')
-  })
-}).listen(0, '127.0.0.1')
 const folder = mkdtempSync(join(tmpdir(), 'tenure-failing-'))
 const channels = join(folder, 'channels.json')
 
+let receiver: Receiver
 let system: RealSystem
 let registry: Registry
 let callers: Callers
 beforeAll(async () => {
-  if (!receiver.listening) await once(receiver, 'listening')
-  const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`
-  writeFileSync(channels, JSON.stringify([{ name: 'phone', target: { kind: 'webhook', url } }]))
+  receiver = await startMessageReceiver(() => z.unknown())
+  const target = { kind: 'webhook', url: `${receiver.url}/hook` }
+  writeFileSync(channels, JSON.stringify([{ name: 'phone', target }]))
   system = await startRealSystem({
     replicas: 2,
     leaseMs: 5_000,
@@ -54,28 +45,18 @@ beforeAll(async () => {
 afterAll(async () => {
   await callers?.stop()
   await system?.stop()
-  receiver.close()
+  await receiver?.stop()
   rmSync(folder, { recursive: true })
 })
 
-const saysOf = (kind: string) => told.filter((body) => body.includes(kind))
+const saysOf = (kind: string) =>
+  receiver.received.map(({ body }) => JSON.stringify(body)).filter((body) => body.includes(kind))
 
 it('is told and rolled back, and without a version to return to the message names the command', async () => {
   const { store } = system
   const first = await registry.register()
-  await seatChampion(store, model, first)
   const second = await registry.register(first)
-  const promotion = { model, cause: 'promotion', actor: 'anna', reason: 'new' } as const
-  await moveChampion(store, { ...promotion, from: first, to: second })
-  await markKnownGood(store, second)
-  const now = (await findRouting(store, model))!.route
-  const arms = [{ arm: 'champion' as const, version: second, shareBp: 10_000 }]
-  await store.transaction((database) =>
-    writeRoute(database, {
-      route: { model, salt: model, arms, proven: second, standby: first },
-      replaces: now,
-    }),
-  )
+  await seatSecond(store, { model, first, second })
   callers = startCallers(system.urls, model, 50)
   await until(
     () => Promise.resolve((callers.answered.get(second) ?? 0) > 20),

@@ -11,7 +11,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { valueDraws } from '../../support/draws.ts'
 import {
   category,
   csv,
@@ -46,9 +46,7 @@ afterAll(async () => {
   for (const path of [root, folder]) rmSync(path, { recursive: true })
 })
 
-const chance = seededRandom(seed)
-const whole = (below: number): number => Math.floor(chance() * below)
-const oneOf = <T>(values: readonly T[]): T => values[whole(values.length)]!
+const { chance, whole, oneOf } = valueDraws(seed)
 
 /** How the values of a column are drawn, and the types that hold all of them alike. */
 interface Kind {

@@ -14,7 +14,7 @@ import { createApp } from '../../../api/app.ts'
 import type { Output } from '../../../domain/model/features.ts'
 import { truthOf, type OutcomeValue } from '../../../domain/model/outcome.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { valueDraws } from '../../support/draws.ts'
 import { environmentWith } from '../../../temporal.config.ts'
 import { irisRow, irisSpec, randomLayer, seeded } from '../../support/serving/artifact.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
@@ -44,9 +44,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-const chance = seededRandom(seed)
-const whole = (below: number): number => Math.floor(chance() * below)
-const oneOf = <T>(values: readonly T[]): T => values[whole(values.length)]!
+const { chance, whole, oneOf } = valueDraws(seed)
 
 /** Labels, how a text writes each, and the types that hold them. */
 interface Labels {

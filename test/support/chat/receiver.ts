@@ -6,6 +6,7 @@ import { json } from 'node:stream/consumers'
 import type { z } from 'zod'
 
 export interface ReceivedMessage {
+  atMs: number
   path: string
   headers: IncomingHttpHeaders
   body: unknown
@@ -29,7 +30,7 @@ export async function startMessageReceiver(
         if (format === undefined) return response.writeHead(404).end()
         const { error } = format.safeParse(body)
         if (error !== undefined) return response.writeHead(400).end(error.message)
-        received.push({ path, headers, body })
+        received.push({ atMs: Date.now(), path, headers, body })
         return response.writeHead(202).end('{}')
       })
       .catch((error: Error) => response.writeHead(400).end(error.message))

@@ -4,7 +4,7 @@ import type { ShownAlert } from '../../../../store/dashboard/alert-list.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import type { PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
-import { Age, Badge, Time } from '../../components/elements.tsx'
+import { Age, Badge, Time, withCode } from '../../components/elements.tsx'
 import { ModelLink, ReleaseLink } from '../../components/links.tsx'
 import { sentenceCase, severityTones } from '../../labels.ts'
 
@@ -45,7 +45,7 @@ export const AlertCard = ({ alert, nowMs, token }: AlertParts): PageElement => {
       </h2>
       <p>{message}</p>
       {guidanceOf(alert).map((line) => (
-        <p>{line.split('`').map((part, place) => (place % 2 === 0 ? part : <code>{part}</code>))}</p>
+        <p>{withCode(line)}</p>
       ))}
       <p class="small">
         <span class="quiet">
