@@ -1,20 +1,15 @@
 /** Tests the architecture rules. Every rule must also detect a planted violation. */
 import { describe, expect, it } from 'vitest'
 import { errorTable } from '../domain/errors.ts'
-import { issuesOfExports, sharedNames } from './tidy/exports.ts'
-import { issuesOfFolderCycles, issuesOfFolders, largeFolders, maxFiles } from './tidy/folders.ts'
 import {
   issuesOfBarrels,
   issuesOfCycles,
   issuesOfErrorCodes,
   issuesOfImports,
   issuesOfNames,
-  issuesOfSizes,
   issuesOfSyntax,
-  longFiles,
 } from './tidy/rules.ts'
-import { listFiles, parseSource, readSources, readTexts } from './tidy/source.ts'
-import { bannedPhrases, countWords, issuesOfWords, privateNames } from './tidy/words.ts'
+import { parseSource, readSources } from './tidy/source.ts'
 
 const sources = readSources()
 const codes = Object.keys(errorTable)
@@ -23,14 +18,8 @@ const planted = (path: string, text: string) => [parseSource(path, text)]
 describe('the tree', () => {
   it('imports only what the import table allows', () => expect(issuesOfImports(sources)).toEqual([]))
   it('has no meaningless file names', () => expect(issuesOfNames(sources)).toEqual([]))
-  it('has no file that is too long', () => expect(issuesOfSizes(sources, longFiles)).toEqual([]))
   it('has no barrel in domain', () => expect(issuesOfBarrels(sources)).toEqual([]))
   it('has no cycle', () => expect(issuesOfCycles(sources)).toEqual([]))
-  it('has no folder with too many files', () =>
-    expect(issuesOfFolders(listFiles(), largeFolders)).toEqual([]))
-  it('has no cycle of folders', () => expect(issuesOfFolderCycles(sources)).toEqual([]))
-  it('exports each name from one file', () => expect(issuesOfExports(sources, sharedNames)).toEqual([]))
-  it('has no banned phrase and no private name', () => expect(issuesOfWords(readTexts())).toEqual([]))
   it('has no banned syntax', () => expect(issuesOfSyntax(sources)).toEqual([]))
   it('has a remedy for every error', () => {
     for (const [code, { status, remedy }] of Object.entries(errorTable)) {
@@ -133,13 +122,6 @@ describe('a planted violation is found', () => {
     (path) => expect(issuesOfNames(planted(path, ''))).toHaveLength(1),
   )
 
-  it('a file that is too long, and an exception that is not needed', () => {
-    const long = planted('api/a.ts', 'const a = 1\n'.repeat(351).replaceAll(/const a/g, 'void 0; var a'))
-    expect(issuesOfSizes(long, {})).toContain('api/a.ts has 351 lines, more than 350 and without a reason')
-    expect(issuesOfSizes(long, {})).toContain('the median file has 351 lines, more than 90')
-    expect(issuesOfSizes([], { 'api/a.ts': 'it is a table' })).toHaveLength(1)
-  })
-
   it('a barrel', () => {
     expect(issuesOfBarrels(planted('domain/index.ts', `export * from './gate.ts'`))).toHaveLength(1)
     expect(issuesOfBarrels(planted('domain/evaluation/gate.ts', `export const a = 1`))).toEqual([])
@@ -153,60 +135,6 @@ describe('a planted violation is found', () => {
     ]
     expect(issuesOfCycles(ring)).toEqual(['a cycle: api/a.ts → api/b.ts → api/c.ts → api/a.ts'])
     expect(issuesOfCycles(ring.slice(0, 2))).toEqual([])
-  })
-
-  it('a folder that holds too much, and an exception that is not needed', () => {
-    const paths = Array.from({ length: maxFiles + 1 }, (_, i) => `domain/a/${i}.ts`)
-    expect(issuesOfFolders(paths, {})).toEqual(['domain/a holds 17 files, more than 16'])
-    expect(issuesOfFolders(paths, { 'domain/a': 'a table' })).toEqual([])
-    expect(issuesOfFolders(paths.slice(1), { 'domain/a': 'a table' })).toHaveLength(1)
-  })
-
-  it('a cycle of sibling folders, but not a folder and what stands beside it', () => {
-    const ring = [
-      ...planted('api/a/one.ts', `import { b } from '../b/two.ts'`),
-      ...planted('api/b/two.ts', `import type { C } from '../c/deep/three.ts'`),
-      ...planted('api/c/four.ts', `import { a } from '../a/one.ts'`),
-    ]
-    expect(issuesOfFolderCycles(ring)).toEqual(['a cycle of folders: api/a → api/b → api/c → api/a'])
-    const beside = [
-      ...planted('api/app.ts', `import { b } from './b/two.ts'`),
-      ...planted('api/b/two.ts', `import { app } from '../app.ts'`),
-    ]
-    expect(issuesOfFolderCycles(beside)).toEqual([])
-  })
-
-  it('a name that two files export, and an exception that is not needed', () => {
-    const both = [
-      ...planted('api/a.ts', 'export const limit = 1'),
-      ...planted('store/a.ts', 'export interface limit {}'),
-    ]
-    expect(issuesOfExports(both, {})).toEqual(['limit is exported by api/a.ts and store/a.ts'])
-    expect(issuesOfExports(both, { limit: 'one is a type' })).toEqual([])
-    expect(issuesOfExports([], { limit: 'one is a type' })).toHaveLength(1)
-    expect(
-      issuesOfExports([...both.slice(1), ...planted('api/b.ts', `export { limit } from './a.ts'`)], {}),
-    ).toEqual([])
-  })
-
-  it.each([
-    ['a phrase in a comment', 'a.ts', '// Nobody reads this.', 'Nobody'],
-    ['a phrase in a title', 'a.test.ts', `it('is taken back', () => {})`, 'taken back'],
-    ['a phrase in a page', 'docs/a.md', 'Whoever asks', 'Whoever'],
-    ['a private name', 'a.ts', 'const ink = 1', 'ink'],
-    ['a private name inside of another', 'a.sql', 'taken_back_at timestamptz', 'taken_back'],
-  ])('%s', (_name, path, text, word) => {
-    expect(issuesOfWords([{ path, text }])).toEqual([`${path}:1 says "${word}"`])
-    expect(countWords([{ text }])).toSatisfy((counts: Record<string, number>) =>
-      Object.values(counts).includes(1),
-    )
-  })
-  it('but not a quotation', () =>
-    expect(issuesOfWords([{ path: 'docs/a.md', text: '> Nobody expects it.' }])).toEqual([]))
-  it('each phrase and each name is one that the rule finds', () => {
-    for (const name of Object.keys(privateNames))
-      expect(issuesOfWords([{ path: 'a.ts', text: name }]), name).not.toEqual([])
-    expect(bannedPhrases.length).toBeGreaterThan(5)
   })
 
   it('an error that nothing raises and no test trips', () => {

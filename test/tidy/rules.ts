@@ -3,18 +3,6 @@ import type { Node } from 'oxc-parser'
 import { issueOfImport, layerOf } from './layers.ts'
 import type { Source } from './source.ts'
 
-const maxLines = 350
-/** A test file may contain a whole table of cases. */
-const maxLinesOfTest = 500
-const medianLines = 90
-
-/** Files that may be longer, each with a reason. */
-export const longFiles: Readonly<Record<string, string>> = {
-  'test/activities/release/approvals.test.ts':
-    'one table of cases that share their situations, told case by case',
-  'test/faults/table.ts': 'one row for each fault',
-}
-
 /** Names without meaning, which attract unrelated code. */
 const emptyNames =
   /(^|[/.-])(utils?|common|helpers?|libs?|misc|shared(?!-port))([/.-]|$)|\.(service|types|class)\./
@@ -29,24 +17,6 @@ export function issuesOfNames(sources: readonly Source[]): string[] {
     ...(path !== path.toLowerCase() ? [`${path} is not in lower case`] : []),
   ])
 }
-
-export function issuesOfSizes(
-  sources: readonly Source[],
-  allowed: Readonly<Record<string, string>>,
-): string[] {
-  const issues = sources
-    .filter(({ path, lines }) => lines > limitOf(path) && allowed[path] === undefined)
-    .map(({ path, lines }) => `${path} has ${lines} lines, more than ${limitOf(path)} and without a reason`)
-  for (const path of Object.keys(allowed))
-    if (!sources.some((source) => source.path === path && source.lines > limitOf(path)))
-      issues.push(`${path} needs no exception from the ${limitOf(path)} lines any more`)
-  const own = sources.filter(({ path }) => layerOf(path) !== 'test').map(({ lines }) => lines)
-  const median = own.sort((a, b) => a - b)[Math.floor(own.length / 2)] ?? 0
-  if (median > medianLines) issues.push(`the median file has ${median} lines, more than ${medianLines}`)
-  return issues
-}
-
-const limitOf = (path: string) => (layerOf(path) === 'test' ? maxLinesOfTest : maxLines)
 
 export function issuesOfBarrels(sources: readonly Source[]): string[] {
   return sources

@@ -13,41 +13,30 @@ export interface Source {
   /** Relative to the checkout. */
   path: string
   text: string
-  lines: number
   imports: Import[]
   /** Whether the file re-exports from another file. */
   reexports: boolean
-  /** Names declared and exported in this file, without re-exports. */
-  exported: string[]
   nodes: Node[]
 }
 
 /** Returns every TypeScript and JavaScript file that is committed or not ignored. */
 export function readSources(): Source[] {
-  return read(listFiles('*.ts', '*.tsx', '*.mjs').filter((path) => !path.endsWith('.d.ts'))).map(
-    ({ path, text }) => parseSource(path, text),
-  )
+  return read('*.ts', '*.tsx', '*.mjs')
+    .filter(({ path }) => !path.endsWith('.d.ts'))
+    .map(({ path, text }) => parseSource(path, text))
 }
-
-/** The rule about words and its planted violations quote banned words. */
-const ownTexts = ['test/tidy/words.ts', 'test/tidy.test.ts']
 
 /** Returns every file that people read: sources, SQL and pages. */
 export function readTexts(): { path: string; text: string }[] {
-  const patterns = ['*.ts', '*.tsx', '*.mjs', '*.js', '*.css', '*.html', '*.sql', '*.md', '*.yml', '*.yaml']
-  return read(listFiles(...patterns).filter((path) => !ownTexts.includes(path)))
+  return read('*.ts', '*.tsx', '*.mjs', '*.js', '*.css', '*.html', '*.sql', '*.md', '*.yml', '*.yaml')
 }
 
-/** Returns the paths of files that are committed or not ignored. */
-export function listFiles(...patterns: string[]): string[] {
+function read(...patterns: string[]): { path: string; text: string }[] {
   const listed = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '--', ...patterns], {
     cwd: checkout,
     encoding: 'utf8',
   })
-  return [...new Set(listed.split('\n'))].filter((path) => path !== '').sort()
-}
-
-function read(paths: readonly string[]): { path: string; text: string }[] {
+  const paths = [...new Set(listed.split('\n'))].filter((path) => path !== '').sort()
   return paths.flatMap((path) => {
     const text = readIfThere(join(checkout, path))
     return text === undefined ? [] : [{ path, text }]
@@ -74,18 +63,8 @@ export function parseSource(path: string, text: string): Source {
   return {
     path,
     text,
-    lines: text.split('\n').length - 1,
     imports: [...imported, ...passedOn, ...loaded].map((each) => importOf(path, each)),
     reexports: passedOn.length > 0,
-    exported: [
-      ...new Set(
-        module.staticExports.flatMap(({ entries }) =>
-          entries.flatMap((entry) =>
-            entry.moduleRequest === null && entry.exportName.name !== null ? [entry.exportName.name] : [],
-          ),
-        ),
-      ),
-    ],
     nodes: allNodes(program),
   }
 }
