@@ -51,11 +51,6 @@ export function readConfig(variables: Environment = process.env) {
   issues.push(...issuesOfPostgresUrl('TENURE_READER_DATABASE_URL', readerUrl))
   const stateDir = resolve(text('TENURE_STATE', join(projectFolder, '.tenure')))
   const temporal = readTemporal(environment, issues)
-  // Refused, because processes that ignore it would create new keys and load no version.
-  if ('TENURE_SIGNING_KEY' in environment)
-    issues.push(
-      'TENURE_SIGNING_KEY is replaced by TENURE_KEYS: put the file there as signing.pem (docs/how-to/rotate-keys.md)',
-    )
   const keys = resolve(text('TENURE_KEYS', join(stateDir, 'keys')))
   const config = {
     databaseUrl,

@@ -25,7 +25,6 @@ import { copyLines, logOutput } from '../store/log-output.ts'
 import { auditModelChanges } from '../store/registry/model-changes.ts'
 import { openStore } from '../store/postgres.ts'
 import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
-import { splitFormerKey } from '../store/signing/former-key.ts'
 import { purposesOf } from '../store/signing/key-files.ts'
 import { openSigner } from '../store/signing/signing-key.ts'
 import { readConfig, readVersion, type Config } from '../temporal.config.ts'
@@ -67,7 +66,6 @@ if (kind !== 'control' && kind !== 'train') {
 }
 const config = { ...read, signing: { ...read.signing, purposes: purposesOf[kind] } }
 Runtime.install({ logger: runtimeLogger(log), shutdownSignals: [] })
-await splitFormerKey(config.signing).catch(endWith)
 const signer = await openSigner(config.signing, 'artifacts').catch(endWith)
 const tracing = await telemetryOf(config.telemetry)
 const store = openStore(config.databaseUrl, {

@@ -5,6 +5,9 @@ create table erasures (
   id text primary key,
   model text not null references models (name),
   subject_hash text not null,
+  -- The hash of the number that the key of an erased person writes; null for another key. A person who was erased while the subject column
+  -- was a text is found by it where the column is a number.
+  number_hash text,
   -- Digest of the key of the hash.
   key_digest text not null,
   -- Requests that were named in addition to the subject.

@@ -193,12 +193,6 @@ describe('the configuration', () => {
     )
   })
 
-  it('refuses the former variable of one signing key, which would otherwise be ignored', () => {
-    const read = () =>
-      readConfig({ DATABASE_URL: good.DATABASE_URL, TENURE_SIGNING_KEY: '/keys/signing.pem' })
-    expect(read).toThrow('TENURE_SIGNING_KEY is replaced by TENURE_KEYS')
-  })
-
   it('takes the address of the pages from its variable or from single sign-on, and refuses another scheme', () => {
     expect(readConfig(good).publicUrl).toBeUndefined()
     const given = { ...good, TENURE_PUBLIC_URL: 'https://tenure.example.com/' }

@@ -66,8 +66,7 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
     const isAlerted = alert !== undefined
     return recording.endRetraining({ id: retrainingId, model, ...told, isAlerted, releaseId, ...found })
   })
-  // In the recorded history of a retraining, `endRetraining` returned nothing.
-  const { outcome, message } = recorded ?? told
+  const { outcome, message } = recorded
   progress.stage = 'ended'
   if (outcome !== 'released') delete progress.releaseId
   upsertSearchAttributes({ Outcome: [outcome] })

@@ -4,7 +4,6 @@
  */
 import { openRowVerifier, type IsSigned } from '../../store/audit/row-signatures.ts'
 import { headFiles, readHeads, type HeadReader } from '../../store/audit/signed-heads.ts'
-import { splitFormerKey } from '../../store/signing/former-key.ts'
 import { purposesOf } from '../../store/signing/key-files.ts'
 import { openPublicKeys, openSigner, type Signer, type Verifier } from '../../store/signing/signing-key.ts'
 import { openSubjectKey, type SubjectKey } from '../../store/signing/subject-hash.ts'
@@ -23,7 +22,6 @@ export async function openReplicaKeys(
   config: Pick<Config, 'signing' | 'stateDir' | 'artifactRoot'>,
 ): Promise<ReplicaKeys> {
   const signing = { ...config.signing, purposes: purposesOf.api }
-  await splitFormerKey(signing)
   return {
     signer: await openSigner(signing, 'commands'),
     artifactKeys: openPublicKeys(signing, 'artifacts'),

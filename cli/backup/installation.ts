@@ -8,7 +8,6 @@ import { environmentWith, readCommandConfig, readConfig, type Config } from '../
 import { findConnection } from '../client/connection.ts'
 import { embeddedOwnerUrl, startPostgres } from '../embedded/postgres.ts'
 import { archivedLogOf, embeddedDataDir, openStateDir } from '../embedded/state-dir.ts'
-import { splitFormerKey } from '../../store/signing/former-key.ts'
 import { claim, isClaimed } from '../supervisor/pidfile.ts'
 import { failure, usageError } from '../client/client.ts'
 
@@ -19,16 +18,6 @@ export interface Installation {
   /** Whether `tenure up` runs on this installation. */
   running: boolean
   close(): Promise<void>
-}
-
-/** Throws `usage` if there is no database and `make` is false. */
-export async function openInstallation(options: { make: boolean }): Promise<Installation> {
-  const place = await findInstallation(options)
-  await splitFormerKey(place.config.signing).catch(async (error: unknown) => {
-    await place.close()
-    throw error
-  })
-  return place
 }
 
 /** Reads the settings of the installation, for work that does not need its database. */
@@ -42,7 +31,8 @@ export function readInstallationConfig(): Config {
   )
 }
 
-async function findInstallation({ make }: { make: boolean }): Promise<Installation> {
+/** Throws `usage` if there is no database and `make` is false. */
+export async function openInstallation({ make }: { make: boolean }): Promise<Installation> {
   const command = readCommandConfig()
   const stateDir = openStateDir(command.stateDir)
   const installationOn = (databaseUrl: string, running: boolean, close = async () => {}): Installation => {

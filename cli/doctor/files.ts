@@ -43,10 +43,6 @@ export function checkKeys(
   { versions }: { versions: number },
 ): { finding: Finding; verifier?: Verifier } {
   const trusted = trustedFile(places, 'artifacts')
-  if (existsSync(join(places.keys, 'signing.pem')) && !existsSync(trusted))
-    return {
-      finding: ok('signing keys', 'one key signs everything; the next start makes a key for each purpose'),
-    }
   if (!existsSync(trusted))
     return {
       finding:

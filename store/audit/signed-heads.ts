@@ -117,13 +117,10 @@ const lineStart = '{"seq":'
 const isCut = (line: string): boolean =>
   line === '' || lineStart.startsWith(line) || (line.startsWith(lineStart) && !line.endsWith('}'))
 
-/** Parses a line. An earlier version wrote a head behind a cut one. */
 function parse(line: string): SignedHead | undefined {
   if (!line.startsWith(lineStart)) return undefined
   try {
-    const { seq, hash, at, signature } = JSON.parse(
-      line.slice(Math.max(0, line.lastIndexOf(lineStart))),
-    ) as Partial<SignedHead>
+    const { seq, hash, at, signature } = JSON.parse(line) as Partial<SignedHead>
     if (!Number.isSafeInteger(seq) || typeof hash !== 'string' || typeof at !== 'string') return undefined
     return typeof signature === 'string' ? { seq: seq!, hash, at, signature } : undefined
   } catch {

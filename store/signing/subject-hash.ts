@@ -22,10 +22,6 @@ const subjectKeyOf = (key: string): SubjectKey => ({
   hashOf: (subject) => sha256(key + subject),
 })
 
-/** The secret of an installation that had a single signing key. Ed25519 gives the same signature for the same bytes. */
-export const derivedSecret = (signBytes: (bytes: Uint8Array) => Uint8Array): string =>
-  sha256(signBytes(Buffer.from('tenure: the key of erased subjects')))
-
 /** Opens the secret in this file, or creates one; concurrent processes all get the same. Throws `configuration_invalid`. */
 export async function openSubjectKey(file: string): Promise<SubjectKey> {
   if (readKeyFile(file) === undefined) await writeOnce(file, `${randomBytes(32).toString('hex')}\n`)

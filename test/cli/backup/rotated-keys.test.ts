@@ -1,6 +1,6 @@
 /** Tests backups and versions across the rotation of signing keys by `tenure keys rotate-signing`. */
 import { createPublicKey } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
@@ -216,15 +216,4 @@ it('a backup does not hold the private keys, nor the lists of trusted ones', () 
   for (const purpose of keyPurposes)
     for (const { publicPem } of listTrusted(places(), purpose).slice(0, 1))
       expect(bytes).not.toContain(publicPem)
-})
-
-it('a state with one key starts its commands, and keeps that key for versions', async () => {
-  const { publicPem } = await openSigner(places(), 'artifacts')
-  const pem = readFileSync(join(places().keys, 'artifacts', 'private.pem'), 'utf8')
-  rmSync(places().keys, { recursive: true })
-  mkdirSync(places().keys)
-  writeFileSync(join(places().keys, 'signing.pem'), pem, { mode: 0o600 })
-  expect((await tenure('backup', join(dir, 'one-key.tar'))).code).toBe(exitCodes.done)
-  expect((await openSigner(places(), 'artifacts')).publicPem).toBe(publicPem)
-  expect(await verifyVersions()).toBe(3)
 })

@@ -339,9 +339,6 @@ describe('the external heads', () => {
     expect(await verify()).toBeUndefined()
     const lines = readFileSync(first, 'utf8').split('\n')
     expect(JSON.parse(lines.at(-2)!)).toMatchObject({ seq: 7 })
-    // As earlier versions wrote it.
-    writeFileSync(first, text.slice(0, -30) + `${lines.at(-2)!}\n`)
-    expect(await verify()).toBeUndefined()
     await tamper(sql`delete from audit where seq = 7`)
     expect(await verify()).toBe('the rows after 6 are missing, there were 7')
   })

@@ -24,13 +24,12 @@ const pinned: Record<string, string> = {
   '0012_monitoring.sql': '96d9f716343d5180a5f878e99b221a5387e2a27d5b0f20d37fa762e1a5476ab5',
   '0013_alerts.sql': '273a1915ccd2a61a7d95e1c960a3a22befc2b4410f20d72afc298567873c11b1',
   '0014_access.sql': '7c5f1d509eeb27e75d7e558ac2e8f1f10ced53fc9c2d7cb9b9045aca4479113c',
-  '0015_privacy.sql': '3f8cbdba8e1b5ec5ae9b198bbe67c95e24d7f8915b43fcbd0bc00a1afbbb8c57',
+  '0015_privacy.sql': '8f6ae2939168f31cac1dea437f20fbd7a4528f04115ec00f9f54b7f3a1a1a150',
   '0016_features.sql': '327f948e54a05e560998e1145e9307d19e133ce142b37cc16b6e2f193161973e',
   '0017_streams.sql': 'f90ca4e41696640ff464d4dc475278abd5bd48cac782b32f07d89eb6b2cabe54',
   '0018_integrations.sql': 'e408c1c0e2eff6703bbdbb3569e164785b03a8831521fe66737cc1d83366c5b7',
   '0019_audit.sql': '250fb2151aaf5b13a14fb59ef7f257d0e93b7c4cc25fe76ad2da67892fda5e7d',
   '0020_roles.sql': 'd5904f0023ee53dfa8a47bc1b109707b1ce701a96257e1e67818932ac21a226d',
-  '0021_erased_numbers.sql': 'dbf18ae8ad915626ad1a4ac45f240ab825117459ab22410784fdf9fb2ff4213d',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {
