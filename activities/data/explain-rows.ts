@@ -1,8 +1,9 @@
 /** Explains in one sentence why the rows of a source cannot be read, with the file, line, column and value. */
 import type { SourceDefinition } from '../../domain/model-definition.ts'
 import { noColumn } from '../../domain/validation/needed-columns.ts'
-import { missingColumn, placeText, valueIssue } from '../../domain/validation/source-issue.ts'
-import { badValueOf, refusedColumnIssue, type BadValue } from '../../models/define/data/read-values.ts'
+import { missingColumn, placeText } from '../../domain/validation/source-issue.ts'
+import { badValueOf, refusedColumnIssue, type BadValue } from '../../domain/values/readings.ts'
+import { valueIssue } from '../../domain/values/sentences.ts'
 import type { Duck } from './duckdb.ts'
 import { firstLineOf } from './source-errors.ts'
 import { findValue } from './source-files.ts'

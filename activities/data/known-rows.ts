@@ -1,36 +1,12 @@
 /** Loads the rows of a model's source that were known at a time into the DuckDB table `known`. */
 import { reasonOf } from '../../domain/errors.ts'
 import { quotedIdentifier } from '../../domain/sql-text.ts'
-import { conversionError } from '../../models/define/data/read-values.ts'
+import { conversionError } from '../../domain/values/readings.ts'
+import { decimalOfColumn, postgresFamily, typeOfColumn } from '../../domain/values/types.ts'
 import type { ReadBatches } from '../../store/database/cursor.ts'
 import type { Duck } from './duckdb.ts'
 import { explainRows } from './explain-rows.ts'
 import { unreadable } from './source-views.ts'
-
-/** DuckDB types of these Postgres types (ids of pg_type.dat); all others stay texts. */
-const duckTypes: Record<number, string> = {
-  16: 'boolean',
-  20: 'bigint',
-  21: 'bigint',
-  23: 'bigint',
-  // Widened by whatever reads it as a double, as a FLOAT of Parquet is. Its text stays 0.1.
-  700: 'float',
-  701: 'double',
-  1700: 'double',
-  1082: 'timestamp',
-  1114: 'timestamp',
-  1184: 'timestamp',
-}
-
-/** The same where the model reads texts: these types have the text that a CSV or Parquet file would have. */
-const duckTypesOfTexts: Record<number, string> = {
-  ...duckTypes,
-  1082: 'date',
-  1184: 'timestamptz',
-}
-
-const numericType = 1700
-const byteaType = 17
 
 /** The rows of a query over the views of files. */
 export const loadRows = (duck: Duck, query: string): Promise<void> =>
@@ -38,8 +14,7 @@ export const loadRows = (duck: Duck, query: string): Promise<void> =>
 
 /**
  * DuckDB's Postgres extension would need a download, so rows are copied as texts and cast here. `texts`: the columns whose values are read as
- * texts, because they name something or are categories; a double would merge two long numbers, and a timestamp would give a date another text.
- * Returns those whose numbers it keeps exact.
+ * texts, because they name something or are categories. Returns those whose numbers it keeps exact.
  */
 export async function loadFromPostgres(
   duck: Duck,
@@ -53,10 +28,12 @@ export async function loadFromPostgres(
     if (casts.length === 0) {
       const names = columns.map(({ name }) => quotedIdentifier(name))
       await duck.run(`create temp table texts (${names.map((name) => `${name} varchar`).join(', ')})`)
-      casts = columns.map(({ name, type, modifier }) => {
+      casts = columns.map((column) => {
+        const { name, type } = column
         const isText = texts.includes(name)
-        if (isText && type === numericType) exact.push({ name, decimal: decimalOf(modifier) })
-        return `${typed(name, isText ? typeOfText(type) : duckTypes[type])} as ${quotedIdentifier(name)}`
+        if (isText && postgresFamily(type) === 'decimal')
+          exact.push({ name, decimal: decimalOfColumn(column) })
+        return `${typed(name, typeOfColumn(column, isText))} as ${quotedIdentifier(name)}`
       })
     }
     const appender = await duck.connection.createAppender('texts')
@@ -105,7 +82,9 @@ export const loadSourceRows = (
     const type = /^operator does not exist: (.+) <= timestamp/.exec(reasonOf(error))?.[1]
     if (type === undefined) throw error
     await read(`select * from (${rows}) as events limit 0`, async ({ columns }) => {
-      const other = columns.find((each) => times.includes(each.name) && duckTypes[each.type] !== 'timestamp')
+      const other = columns.find(
+        (each) => times.includes(each.name) && typeOfColumn(each, false) !== 'timestamp',
+      )
       if (other !== undefined)
         throw unreadable(
           `the rows of the source, column "${other.name}": ${type} is no type of a time: select it as a timestamptz in \`rows\` of the source`,
@@ -113,19 +92,6 @@ export const loadSourceRows = (
     })
     throw error
   })
-
-/** Undefined for a numeric: its text is kept. */
-const typeOfText = (type: number): string | undefined =>
-  type === numericType ? undefined : type === byteaType ? 'bytea' : duckTypesOfTexts[type]
-
-/** The decimal type of a numeric with this type modifier; whole numbers where the column declares no digits. Parquet has no wider ones. */
-function decimalOf(modifier: number): string {
-  const precision = ((modifier - 4) >> 16) & 0xffff
-  const scale = (modifier - 4) & 0x7ff
-  return modifier >= 4 && precision <= 38 && scale <= precision
-    ? `decimal(${precision}, ${scale})`
-    : 'decimal(38, 0)'
-}
 
 /** Returns SQL that reads the text of Postgres as this type. A value that the type does not hold raises an error that names both. */
 function typed(name: string, type: string | undefined): string {

@@ -6,8 +6,8 @@ import {
   type SourceDefinition,
 } from '../../domain/model-definition.ts'
 import { neededColumns } from '../../domain/validation/needed-columns.ts'
-import type { DeclaredKind } from '../../domain/validation/source-issue.ts'
-import { declaredKinds, namingColumns } from '../../models/define/data/read-values.ts'
+import type { DeclaredKind } from '../../domain/values/readings.ts'
+import { declaredKinds, namingColumns } from '../../models/define/data/declared-kinds.ts'
 import type { Duck } from './duckdb.ts'
 import { explainRows, requireColumns } from './explain-rows.ts'
 import { loadRows } from './known-rows.ts'

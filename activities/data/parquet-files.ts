@@ -5,10 +5,10 @@
 import { resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { quotedIdentifier, replacing, textLiteral } from '../../domain/sql-text.ts'
-import { durationColumns } from '../../domain/parquet/arrow-schema.ts'
-import { commonType, maxDigits, nameOfType, nullType, textType } from '../../domain/parquet/column-types.ts'
+import { durationColumns } from '../../domain/values/arrow-schema.ts'
+import { commonType, maxDigits, nameOfType, nullType, textType } from '../../domain/values/types.ts'
 import { placeText, sameNames, sameNamesIssue } from '../../domain/validation/source-issue.ts'
-import { refusedColumn, textOfBytes } from '../../models/define/data/read-values.ts'
+import { refusedColumn, textOfBytes } from '../../domain/values/readings.ts'
 import { projectFolder } from '../../temporal.config.ts'
 import type { Duck } from './duckdb.ts'
 

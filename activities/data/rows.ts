@@ -14,6 +14,7 @@ import type { Output } from '../../domain/model/features.ts'
 import { judgedCells } from '../../domain/validation/cells.ts'
 import type { BatchTable } from '../../domain/validation/expectations.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
+import { familyOf } from '../../domain/values/types.ts'
 import { withDuck, type Duck } from './duckdb.ts'
 
 const { part } = snapshotColumns
@@ -47,18 +48,16 @@ export async function readPart(
   }
 }
 
-/** DuckDB types that JavaScript reads as doubles. */
-const numeric = new Set(
-  'BOOLEAN TINYINT SMALLINT INTEGER BIGINT UTINYINT USMALLINT UINTEGER UBIGINT FLOAT DOUBLE'.split(' '),
-)
-
 /**
  * Whether JavaScript reads the values of a type as doubles. Decimals of more digits than an amount of money has may name something, so they
  * stay texts, which doubles would merge.
  */
 function isNumeric(type: string): boolean {
   const [, width, scale] = /^DECIMAL\((\d+),(\d+)\)$/.exec(type) ?? []
-  return numeric.has(type) || Number(width) <= (Number(scale) > 0 ? 18 : 15)
+  return (
+    ['truth', 'whole', 'float', 'double'].includes(familyOf(type)) ||
+    Number(width) <= (Number(scale) > 0 ? 18 : 15)
+  )
 }
 
 /** The columns of a table with their DuckDB types, in its order. */

@@ -23,12 +23,11 @@ import {
   placeText,
   sameNames,
   sameNamesIssue,
-  type DeclaredKind,
   type SourcePlace,
 } from '../../domain/validation/source-issue.ts'
-import { breaks, type BadValue } from '../../models/define/data/read-values.ts'
+import { breaks, type BadValue, type DeclaredKind } from '../../domain/values/readings.ts'
 import { isPattern, splitPattern } from '../../domain/addresses/source-address.ts'
-import { textType } from '../../domain/parquet/column-types.ts'
+import { textType } from '../../domain/values/types.ts'
 import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
 import { projectFolder } from '../../temporal.config.ts'
 import type { Duck } from './duckdb.ts'
@@ -156,7 +155,7 @@ export async function openSourceFiles(
 ): Promise<{ files: SourceFile[]; declared: Readonly<Record<string, DeclaredKind>> }> {
   const files = await inspectFiles(source)
   for (const each of files)
-    if (each.layout !== undefined) each.rows = await checkRows(each.file, each.layout, declared)
+    if (each.layout !== undefined) Object.assign(each, await checkRows(each.file, each.layout, declared))
   if (source.kind === 'parquet') await readFooters(duck, files, Object.keys(source.files))
   await createViews(duck, files, source, declared, { names })
   const texts = await namesWrittenOtherwise(duck, files, source, names)
@@ -182,9 +181,9 @@ export async function scanFile(
 ): Promise<SourceFile & { layout: CsvLayout }> {
   const [found] = await inspectFiles({ kind: 'csv', files: { file }, rows: '' })
   const { layout } = found!
-  const rows = await checkRows(file, layout!, declared)
-  if (rows === 0) throw unreadable(withoutRows(file))
-  return { ...found!, layout: layout!, rows }
+  const checked = await checkRows(file, layout!, declared)
+  if (checked.rows === 0) throw unreadable(withoutRows(file))
+  return { ...found!, layout: layout!, ...checked }
 }
 
 export const withoutRows = (file: string): string =>
@@ -203,11 +202,18 @@ export async function reopenSourceFiles(
   await createViews(duck, files, source, declared, { careful: true })
 }
 
-async function scan(file: string, layout: CsvLayout, rowNumber?: number): Promise<CsvScan> {
-  const scanned = scanCsv(layout, rowNumber)
+interface ScannedFile extends CsvScan {
+  isOdd?: boolean
+}
+
+async function scan(file: string, layout: CsvLayout, rowNumber?: number): Promise<ScannedFile> {
+  const scanned: ScannedFile = scanCsv(layout, rowNumber)
   let lines = 0
   let rest: Buffer = Buffer.alloc(0)
   const check = (bytes: Buffer): void => {
+    // The names of columns often have an underscore.
+    const header = lines <= layout.skippedLines ? bytes.indexOf(layout.newline) : 0
+    scanned.isOdd ||= bytes.includes('_', header) || bytes.includes('+-', header)
     if (isUtf8(bytes)) return scanned.push(bytes)
     let from = 0
     for (;;) {
@@ -248,13 +254,13 @@ function notUtf8(file: string, line: number, bytes: Buffer): DomainError {
   )
 }
 
-/** Returns the number of rows. Throws `source_unreadable` for the first malformed row. */
+/** Throws `source_unreadable` for the first malformed row. */
 async function checkRows(
   file: string,
   layout: CsvLayout,
   declared: Readonly<Record<string, DeclaredKind>>,
-): Promise<number> {
-  const { issue, suspects, rows: found } = await scan(file, layout)
+): Promise<Required<Pick<SourceFile, 'rows' | 'isOdd'>>> {
+  const { issue, suspects, rows, isOdd = false } = await scan(file, layout)
   const delimiter = String.fromCharCode(layout.delimiter)
   if (issue !== undefined)
     throw unreadable(
@@ -264,17 +270,17 @@ async function checkRows(
   for (const { line, from, to } of suspects) {
     const text = await readRange(file, from, to)
     const lines = text.replaceAll('"', '').split(String.fromCharCode(layout.newline))
-    const rows = lines.map((each) => valuesOfLine(each.replace(/\r$/, ''), delimiter))
+    const within = lines.map((each) => valuesOfLine(each.replace(/\r$/, ''), delimiter))
     const swallowed =
       numbers.length === 0
-        ? rows.length > 3
-        : rows.every((row) => numbers.every((place) => Number.isFinite(Number(row[place] ?? 'none'))))
+        ? within.length > 3
+        : within.every((row) => numbers.every((place) => Number.isFinite(Number(row[place] ?? 'none'))))
     if (swallowed)
       throw unreadable(
-        `${placeText({ file, line })}: ${csvIssueText({ kind: 'open_quote', line }, layout.names.length, delimiter)} (it swallows ${rows.length - 1} ${rows.length === 2 ? 'row' : 'rows'})`,
+        `${placeText({ file, line })}: ${csvIssueText({ kind: 'open_quote', line }, layout.names.length, delimiter)} (it swallows ${within.length - 1} ${within.length === 2 ? 'row' : 'rows'})`,
       )
   }
-  return found
+  return { rows, isOdd }
 }
 
 async function readRange(file: string, from: number, to: number): Promise<string> {

@@ -5,8 +5,8 @@ import type { SourceDefinition } from '../../domain/model-definition.ts'
 import { quotedIdentifier, replacing, textLiteral } from '../../domain/sql-text.ts'
 import type { CsvLayout } from '../../domain/validation/csv-scan.ts'
 import { partitionColumnsOf } from '../../domain/addresses/source-address.ts'
-import type { DeclaredKind } from '../../domain/validation/source-issue.ts'
-import { readAs } from '../../models/define/data/read-values.ts'
+import { readAs, readNumber, readTime, type DeclaredKind } from '../../domain/values/readings.ts'
+import { familyOf } from '../../domain/values/types.ts'
 import { projectFolder } from '../../temporal.config.ts'
 import type { Duck } from './duckdb.ts'
 import { readParquet, type ParquetColumn } from './parquet-files.ts'
@@ -24,6 +24,8 @@ export interface SourceFile {
   layout?: CsvLayout
   /** Set for a CSV that has been scanned. */
   rows?: number
+  /** Whether a CSV has signs that DuckDB passes over where it reads numbers itself: 1_000 and +-5. */
+  isOdd?: boolean
   /** Set for a Parquet file whose footer has been read. */
   columns?: readonly ParquetColumn[]
 }
@@ -102,13 +104,13 @@ function partitionValue(
     throw unreadable(`${file}: ${column} is declared as a ${what}, and its folder says "${value}"`)
   }
   if (kind === 'number') {
-    const number = value === '' ? NaN : Number(value)
+    const number = readNumber(value)
     return Number.isFinite(number) ? `${number}::double` : refuse('number')
   }
   if (kind !== 'time') return textLiteral(value)
-  // Other date formats would depend on the time zone of the machine.
-  const isDate = /^\d{4}(-\d\d){0,2}$|Z$/.test(value) && !Number.isNaN(Date.parse(value))
-  return isDate ? `make_timestamp(${Date.parse(value)}000)` : refuse('time, as in 2026-03-01')
+  // A folder may name a year or a month.
+  const ms = readTime(/^\d{4}(-\d\d)?$/.test(value) ? `${value}-01-01`.slice(0, 10) : value)
+  return ms === undefined ? refuse('time, as in 2026-03-01') : `make_timestamp(${ms}000)`
 }
 
 /** The columns of the files whose values are read as they are written. */
@@ -137,7 +139,7 @@ async function withTimes(
   const times = [...kindsIn([...typeOf.keys()], source, declared)].flatMap(([column, kind]) =>
     kind === 'time' ? [column] : [],
   )
-  const own = times.filter((column) => /^(TIMESTAMP|DATE)/.test(typeOf.get(column)!))
+  const own = times.filter((column) => ['date', 'moment', 'zoned'].includes(familyOf(typeOf.get(column)!)))
   const infinite = own.map((column) => `not isfinite(${quotedIdentifier(column)})`)
   const [found] =
     own.length === 0
@@ -193,16 +195,17 @@ export async function namesWrittenOtherwise(
 
 /** Reads the rows of CSV files. */
 function readRows(
-  { file, layout }: SourceFile,
+  { file, layout, isOdd = false }: SourceFile,
   kinds: ReadonlyMap<string, DeclaredKind>,
   careful: boolean,
 ): string {
-  const typeOf = (kind: DeclaredKind) => (kind === 'number' && !careful ? 'DOUBLE' : 'VARCHAR')
+  const asTexts = careful || isOdd
+  const typeOf = (kind: DeclaredKind) => (kind === 'number' && !asTexts ? 'DOUBLE' : 'VARCHAR')
   const texts = [...kinds].map(([column, kind]) => `${textLiteral(column)}: '${typeOf(kind)}'`)
   const types = texts.length === 0 ? '' : `, types={${texts.join(', ')}}`
   const read = `select * from ${readCsv(file, layout!, `${types}${careful ? ', sample_size=-1' : ''}`)}`
   const typed = [...kinds].flatMap(([column, kind]) =>
-    kind === 'time' || (kind === 'number' && careful)
+    kind === 'time' || (kind === 'number' && asTexts)
       ? [`${readAs(kind, column)} as ${quotedIdentifier(column)}`]
       : [],
   )

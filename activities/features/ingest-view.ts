@@ -3,7 +3,7 @@
  * watermark passes a row only after it is stored.
  */
 import type { FeatureValue, FeatureView } from '../../domain/model/feature-view.ts'
-import { columnsOfView } from '../../models/define/data/read-values.ts'
+import { columnsOfView } from '../../models/define/data/declared-kinds.ts'
 import { planView } from '../../models/define/data/view-rows.ts'
 import { insertValues, type ViewRow } from '../../store/features/feature-values.ts'
 import { readNow } from '../../store/database/clock.ts'

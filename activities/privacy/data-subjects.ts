@@ -4,7 +4,8 @@
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError, isError } from '../../domain/errors.ts'
-import { canonicalNumberSql, numberTypes } from '../../domain/privacy/canonical-number.ts'
+import { canonicalNumberSql } from '../../domain/values/names.ts'
+import { numberTypes } from '../../domain/values/types.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { listErasedSubjects, lockErasedSubjects } from '../../store/privacy/erased-subjects.ts'

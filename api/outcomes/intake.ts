@@ -5,6 +5,7 @@
 import type { Actor } from '../auth/authentication.ts'
 import type { KeyColumn } from './outcome-columns.ts'
 import { createOutcomeCheck, storeOutcomes, type SentOutcome, type OutcomeResult } from './outcomes.ts'
+import { isoTime } from '../../domain/values/readings.ts'
 import type { Store } from '../../store/postgres.ts'
 
 export type Intake = ReturnType<typeof openIntake>
@@ -90,14 +91,6 @@ export function openIntake(deps: {
     },
   }
 }
-
-/** pandas and Postgres write a space between date and time, and Postgres writes a time zone of two digits. */
-const isoTime = (text: string): string =>
-  text.replace(
-    /^(\d{4}-\d\d-\d\d) (\d\d:[\d:.]+)(?:([+-]\d\d)$)?/,
-    (_, day: string, time: string, zone?: string) =>
-      `${day}T${time}${zone === undefined ? '' : `${zone}:00`}`,
-  )
 
 const isObject = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

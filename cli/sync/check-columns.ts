@@ -6,13 +6,9 @@ import { columnsOfExpectation } from '../../domain/validation/columns-of-expecta
 import { issueOfSlices } from '../../activities/data/check-sql.ts'
 import { layoutOf, valuesOfLine, type CsvLayout } from '../../domain/validation/csv-scan.ts'
 import { neededColumns, noColumn } from '../../domain/validation/needed-columns.ts'
-import {
-  isFlag,
-  missingColumn,
-  otherFormat,
-  placeText,
-  valueIssue,
-} from '../../domain/validation/source-issue.ts'
+import { missingColumn, otherFormat, placeText } from '../../domain/validation/source-issue.ts'
+import { readFlag } from '../../domain/values/readings.ts'
+import { valueIssue } from '../../domain/values/sentences.ts'
 import { hasRoutingKey, routingKeyColumn, servedColumns } from '../../models/define/data/served.ts'
 import { projectFolder } from '../../temporal.config.ts'
 
@@ -86,7 +82,7 @@ function issueOfFlags(
   for (const [row, line] of lines.entries()) {
     if (line.includes('"')) return undefined
     const value = valuesOfLine(line.replace(/\r$/, ''), String.fromCharCode(layout.delimiter))[place]?.trim()
-    if (row > 0 && value && !isFlag(value))
+    if (row > 0 && value && readFlag(value) === undefined)
       return `${placeText({ file, line: layout.skippedLines + row + 1, column })}: ${valueIssue('flag', value)}`
   }
   return undefined

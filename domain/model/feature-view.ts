@@ -62,33 +62,6 @@ export interface EntityValues {
   values: Readonly<Record<string, FeatureValue>>
 }
 
-const separator = '\u001f'
-const maxKeyLength = 256
-
-/**
- * The text that identifies an entity, as `entityColumn` builds it in SQL; undefined when a part is missing or invalid. The text `7.0` is the
- * number 7, as tools write whole numbers of columns with gaps. A whole number above 2⁵³ is invalid, because JSON readers round it to that of
- * another entity.
- */
-export function entityKey(parts: readonly unknown[]): string | undefined {
-  const texts: string[] = []
-  for (const part of parts) {
-    const isNumber = typeof part === 'number' && Number.isFinite(part)
-    if (isNumber ? Number.isInteger(part) && !Number.isSafeInteger(part) : typeof part !== 'string')
-      return undefined
-    texts.push(wholeText(String(part)))
-  }
-  const key = texts.join(separator)
-  if (key.length > maxKeyLength || key.includes('\0') || key.split(separator).length !== parts.length)
-    return undefined
-  return key
-}
-
-const wholeText = (text: string): string => text.replace(/^(-?[0-9]+)\.0$/, '$1')
-
-/** The parts of a key, joined as `entityKey` does. */
-export const keyOfText = (text: string): string => text.split(' / ').map(wholeText).join(separator)
-
 /** The value of an entity at a time, or the default value with the reason. */
 export function valueAt(
   { value, timeToLiveMs, otherwise: standIn }: FeatureOrigin,

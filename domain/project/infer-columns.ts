@@ -1,6 +1,7 @@
 /** Infers from the rows of a CSV what each column contains, and which column a model could predict. */
 import { shown } from '../postgres-text.ts'
-import { durationPattern, isCode, isFlag, valueIssue } from '../validation/source-issue.ts'
+import { isDigits, readFlag, readTime } from '../values/readings.ts'
+import { durationPattern, isCode, missingWord, valueIssue } from '../values/sentences.ts'
 import { plainName } from './feature-name.ts'
 
 export type ColumnUse =
@@ -40,12 +41,7 @@ const minRowsOfCode = 3
 /** Days, months and years in another order; numbers with a decimal comma, a currency or separators. */
 const otherTimePattern = /^(\d{1,2}[./-]\d{1,2}[./-]\d{4}|\d{4}[./-]\d{1,2}[./-]\d{1,2})(\D.*)?$/
 const otherNumberPattern = /^[^\d\s+-]{0,3}\s?[-+]?\d[\d.,']*\s?[^\d\s]{0,3}$/
-const missingWordPattern = /^(n\/?a\.?|#n\/a|null|none|nil|nan|missing|unknown|-+|\?+|\.)$/i
-/** What is read as a time: a zone only behind seconds. */
-const timePattern =
-  /^\d{4}([/-])\d\d\1\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?(Z| UTC|[+-](0\d|1[0-5])(:?[0-5]\d)?)?)?)?$/
 const offsetPattern = /:.*[+-]\d\d(:?\d\d)?$/
-const numberPattern = /^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$/
 /**
  * Names of keys, such as order_id, orderId, Order ID, INVOICE_NO. A column with another value in each row is a key if it has one; decimals
  * are measured, as a Reynolds number.
@@ -93,8 +89,8 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
   const distinct = [...new Set(values)]
   if (distinct.length === 0) return { use: 'none', why: 'it is empty' }
   if (distinct.length === 1) return { use: 'none', why: `it has the value ${shown(distinct[0])} only` }
-  if (distinct.length === 2 && distinct.every(isFlag)) {
-    const yes = distinct.find((value) => /^(t|true|y|yes)$/i.test(value) || Number(value) === 1)
+  if (distinct.length === 2 && distinct.every((value) => readFlag(value) !== undefined)) {
+    const yes = distinct.find((value) => readFlag(value) === 1)
     if (yes !== undefined) {
       const positives = values.filter((value) => value === yes).length
       return { use: 'flag', values: distinct.sort(), yes, positives: positives / values.length }
@@ -103,9 +99,9 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
   const isKey =
     distinct.length === values.length &&
     isKeyName(column) &&
-    !values.some((value) => numberPattern.test(value) && decimalPattern.test(value))
+    !values.some((value) => isDigits(value) && decimalPattern.test(value))
   if (isKey) return { use: 'none', why: 'it names the row', isKey }
-  const areDigits = values.every((value) => numberPattern.test(value))
+  const areDigits = values.every((value) => isDigits(value))
   const codes = !areDigits
     ? undefined
     : distinct.some((value) => zeroCodePattern.test(value))
@@ -162,8 +158,8 @@ function codesOf(values: readonly string[], distinct: readonly string[], whole: 
   return { codes: { values: sorted, largest: largestShare(values, distinct), likely } }
 }
 
-const isTime = (value: string): boolean =>
-  timePattern.test(value) && !Number.isNaN(Date.parse(inIsoForm(value)))
+const isMissing = (value: string): boolean => missingWord.test(value) || /^nan$/i.test(value)
+const isTime = (value: string): boolean => readTime(value) !== undefined
 
 /** The time as JavaScript reads it: with hyphens, and minutes of its offset. */
 const inIsoForm = (value: string): string => value.replaceAll('/', '-').replace(/(:.*[+-]\d\d)$/, '$1:00')
@@ -177,13 +173,13 @@ function otherWriting(distinct: readonly string[]): string | undefined {
       'time',
       distinct.find((value) => !isTime(value))!,
     )}${again}`
-  const numbers = distinct.filter((value) => !missingWordPattern.test(value))
+  const numbers = distinct.filter((value) => !isMissing(value))
   // Few numbers with a text are categories, such as 1, 2 and unknown.
   if (numbers.length <= maxCodes || !numbers.every((value) => otherNumberPattern.test(value)))
     return undefined
   if (numbers.every(isCode)) return undefined
-  const missing = distinct.find((value) => missingWordPattern.test(value))
-  const other = numbers.find((value) => !numberPattern.test(value))
+  const missing = distinct.find((value) => isMissing(value))
+  const other = numbers.find((value) => !isDigits(value))
   const issues = [
     missing === undefined ? undefined : `\`${shown(missing)}\` is not a number: leave such cells empty`,
     other === undefined ? undefined : valueIssue('number', other),

@@ -1,7 +1,8 @@
 /** Finds under which hash a subject is searched, from the type of its column in the newest snapshot. */
 import sql from 'sql-template-tag'
 import type { SubjectColumn } from '../../domain/privacy/nothing-found.ts'
-import { canonicalNumber, numberTypes } from '../../domain/privacy/canonical-number.ts'
+import { canonicalNumber } from '../../domain/values/names.ts'
+import { numberTypes } from '../../domain/values/types.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { SubjectKey } from '../signing/subject-hash.ts'

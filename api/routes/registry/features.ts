@@ -2,7 +2,7 @@
 import { ingestionAnswer, valuesAnswer, viewAnswer, viewsAnswer } from '../answers/registry.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
-import { keyOfText } from '../../../domain/model/feature-view.ts'
+import { keyOfText } from '../../../domain/values/names.ts'
 import { listValues } from '../../../store/features/feature-history.ts'
 import { countValues } from '../../../store/features/feature-values.ts'
 import { isUsed, listViews, type StoredView } from '../../../store/features/feature-views.ts'

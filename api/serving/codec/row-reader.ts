@@ -10,6 +10,7 @@ import {
   type FeatureRow,
   type Features,
 } from '../../../domain/model/features.ts'
+import { flagReader } from '../../../domain/values/readings.ts'
 import { compileEncoder, fitsSingle, scaled, type InputNumbers } from '../../../domain/model/preprocessing.ts'
 
 /**
@@ -33,7 +34,7 @@ export function compileReader(features: Features, fits: readonly FeatureFit[]): 
   const names = Object.keys(features)
   const fitOf = (name: string) => fits.find((each) => each.name === name)
   const checks = names.map((name) => compileCheck(name, features[name]!, fitOf(name)))
-  const flags = names.map((name) => flagReader(features[name]!, fitOf(name)))
+  const flags = names.map((name) => flagReader(features[name]!.kind, textsOf(features[name]!, fitOf(name))))
   const count = names.length
   return (instance, index, into, offset, isIgnored) => {
     if (typeof instance !== 'object' || instance === null || Array.isArray(instance))
@@ -58,15 +59,8 @@ export function compileReader(features: Features, fits: readonly FeatureFit[]): 
   }
 }
 
-/** How a feature reads true and false; undefined for a category without these texts. */
-function flagReader(
-  feature: Feature,
-  fit: FeatureFit | undefined,
-): ((flag: boolean) => number | string) | undefined {
-  if (feature.kind === 'number') return Number
-  const texts = feature.values ?? (fit?.kind === 'category' ? fit.vocabulary : [])
-  return texts.includes('true') || texts.includes('false') ? String : undefined
-}
+const textsOf = (feature: Feature, fit: FeatureFit | undefined): readonly string[] =>
+  (feature.kind === 'category' && feature.values) || (fit?.kind === 'category' ? fit.vocabulary : [])
 
 type Check = (value: unknown, index: number) => void
 

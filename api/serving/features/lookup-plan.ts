@@ -1,5 +1,6 @@
 /** Determines which features the versions of a model look up, once for each version and route. */
-import { entityKey, type FeatureOrigin, type FeatureValue } from '../../../domain/model/feature-view.ts'
+import type { FeatureOrigin, FeatureValue } from '../../../domain/model/feature-view.ts'
+import { entityKey } from '../../../domain/values/names.ts'
 import type { Feature, FeatureRow } from '../../../domain/model/features.ts'
 import { fitsSingle } from '../../../domain/model/preprocessing.ts'
 import type { ReplicaRouting } from '../routing/routing.ts'

@@ -5,7 +5,7 @@
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import type { FeatureOrigin } from '../../../domain/model/feature-view.ts'
 import { quotedIdentifier, textLiteral } from '../../../domain/sql-text.ts'
-import { entityColumn } from './view-rows.ts'
+import { entityColumn } from '../../../domain/values/names.ts'
 
 /** Returns the name of the DuckDB table with the history of a view. */
 export const historyTable = (digest: string): string => `_history_${digest.slice(-12)}`

@@ -10,7 +10,8 @@ import {
   type SplitDefinition,
 } from '../../../domain/model-definition.ts'
 import { withLookups } from './as-of-join.ts'
-import { isUntil, readAs, readLabels } from './read-values.ts'
+import { isAfter, isUntil, readLabels } from './declared-kinds.ts'
+import { readAs } from '../../../domain/values/readings.ts'
 import { quotedIdentifier, timestampLiteral } from '../../../domain/sql-text.ts'
 
 export interface RowsPlan {
@@ -38,7 +39,9 @@ export function planRows(
   const times = [eventTime, labelKnownAt].filter((column) => column !== undefined)
   const conditions = times.map((column) => isUntil(source.kind, time(column), at))
   if (eventTime !== undefined && options.sinceMs !== undefined)
-    conditions.push(`${time(eventTime)} > ${timestampLiteral(options.sinceMs - source.lookbackMs)}`)
+    conditions.push(
+      isAfter(source.kind, time(eventTime), timestampLiteral(options.sinceMs - source.lookbackMs)),
+    )
   const where = conditions.length === 0 ? '' : ` where ${conditions.join(' and ')}`
   return { known: `select * from (${source.rows}) as events${where}`, rows: shapedRows(definition) }
 }

@@ -1,13 +1,9 @@
 /** Builds the SQL for the rows of a feature view that have become usable: first in the SQL of its source, then in DuckDB's. */
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
 import { quotedIdentifier, timestampLiteral } from '../../../domain/sql-text.ts'
-import { isUntil, readAs } from './read-values.ts'
-
-/** Returns SQL for the text that identifies an entity, equal to `entityKey`. A whole number has no decimals, whatever its type. */
-export const entityColumn = (columns: readonly string[]): string =>
-  columns
-    .map((name) => `regexp_replace(cast(${quotedIdentifier(name)} as varchar), '^(-?[0-9]+)\\.0$', '\\1')`)
-    .join(' || chr(31) || ')
+import { readAs } from '../../../domain/values/readings.ts'
+import { entityColumn } from '../../../domain/values/names.ts'
+import { isAfter, isUntil } from './declared-kinds.ts'
 
 export interface ViewPlan {
   /** The rows of the view that have become usable, in the SQL of its source. */
@@ -24,7 +20,9 @@ export function planView(
   const [event, known] = [quotedIdentifier(eventTime), quotedIdentifier(knownAt)]
   const conditions = [event, known].map((time) => isUntil(source.kind, time, timestampLiteral(untilMs)))
   if (afterMs !== undefined)
-    conditions.push(`(${event} > ${timestampLiteral(afterMs)} or ${known} > ${timestampLiteral(afterMs)})`)
+    conditions.push(
+      `(${[event, known].map((time) => isAfter(source.kind, time, timestampLiteral(afterMs))).join(' or ')})`,
+    )
   const columns = Object.entries(values).map(
     ([name, kind]) => `${readAs(kind === 'number' ? 'number' : 'text', name)} as ${quotedIdentifier(name)}`,
   )

@@ -16,7 +16,7 @@ import { openArtifacts } from '../../../store/artifacts.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { markdownTable } from '../../../scripts/pages/markdown-table.ts'
 import { checkout } from '../../../temporal.config.ts'
-import { readingRows } from './type-readings.ts'
+import { typeRows } from '../../../domain/values/type-table.ts'
 import { badFiles, goodFile, goodRows, isDirectory, isMissing, type BadFile } from './bad-files.ts'
 
 /** Sources must be inside the checkout; this folder belongs to the test. */
@@ -123,7 +123,7 @@ fourth column does.
 
 ${markdownTable(
   ['Type', 'Values', '`number()`', '`category()`', 'a time (UTC)', 'the label of `yesNo()`'],
-  readingRows(),
+  typeRows(),
 )}
 
 ## Sentences

@@ -259,6 +259,17 @@ export const badFiles: BadFile[] = [
     answer: 'models/data/roses.csv, line 7, column "size": `1,834.30` is not a number: write 1834.30',
   },
   {
+    title: 'thousands with underscores',
+    bytes: value('size', '1_834.30'),
+    answer: 'models/data/roses.csv, line 7, column "size": `1_834.30` is not a number: write 1834.30',
+  },
+  {
+    title: 'two signs',
+    bytes: value('size', '+-5'),
+    answer:
+      'models/data/roses.csv, line 7, column "size": `+-5` is not a number: write digits such as 3.5, or declare the feature with category()',
+  },
+  {
     title: '1e300',
     bytes: value('size', '1e300'),
     answer:

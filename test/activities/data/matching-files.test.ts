@@ -8,7 +8,7 @@ import { listMatching } from '../../../activities/data/matching-files.ts'
 import { digestOfSource } from '../../../activities/data/source-digest.ts'
 import { openSourceFiles } from '../../../activities/data/source-files.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
-import type { DeclaredKind } from '../../../domain/validation/source-issue.ts'
+import type { DeclaredKind } from '../../../domain/values/readings.ts'
 import { iris } from '../../../models/iris.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-patterns-'))

@@ -8,7 +8,7 @@ import { openFiles } from '../../../activities/data/open-rows.ts'
 import { openSourceFiles } from '../../../activities/data/source-files.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
 import { renameColumn } from '../../support/rename-column.ts'
-import type { DeclaredKind } from '../../../domain/validation/source-issue.ts'
+import type { DeclaredKind } from '../../../domain/values/readings.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-parquet-'))
 beforeEach(() => {

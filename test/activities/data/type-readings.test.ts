@@ -6,11 +6,12 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
+import type { DeclaredKind } from '../../../domain/values/readings.ts'
+import { readingsOf, typeSamples, type TypeSample } from '../../../domain/values/type-table.ts'
 import { csv, parquet } from '../../../models/define.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { readingIn, declaring } from '../../support/training/declaring.ts'
-import { textsOf, typeReadings, type DeclaredType, type TypeReading } from './type-readings.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-types-'))
 const artifacts = openArtifacts(root)
@@ -20,7 +21,7 @@ beforeAll(() => void mkdirSync(folder, { recursive: true }))
 afterAll(() => [root, folder].forEach((path) => rmSync(path, { recursive: true })))
 
 /** Writes 60 rows whose `value` is one of the two. */
-async function put({ container, type, values }: TypeReading): Promise<string> {
+async function put({ container, type, values }: TypeSample): Promise<string> {
   const path = join(folder, container === 'CSV' ? 'typed.csv' : 'typed.parquet')
   if (container === 'CSV') {
     const rows = Array.from(
@@ -40,7 +41,7 @@ async function put({ container, type, values }: TypeReading): Promise<string> {
   return path
 }
 
-async function read(reading: TypeReading, declared: DeclaredType): Promise<unknown[]> {
+async function read(reading: TypeSample, declared: DeclaredKind): Promise<unknown[]> {
   const path = await put(reading)
   const keys = { key: ['id'], eventTime: declared === 'time' ? 'value' : 'at' }
   const source = reading.container === 'CSV' ? csv(path, keys) : parquet(path, keys)
@@ -50,14 +51,14 @@ async function read(reading: TypeReading, declared: DeclaredType): Promise<unkno
   return readingIn(await artifacts.locate('snapshots', digest), declared)
 }
 
-const cases = typeReadings
+const cases = typeSamples
   .filter(({ container }) => container !== 'Postgres')
   .flatMap((reading) =>
-    (['number', 'category', 'time', 'flag'] as const).map((declared) => ({ ...reading, declared })),
+    (['number', 'text', 'time', 'flag'] as const).map((declared) => ({ ...reading, declared })),
   )
 
 it.each(cases)('$container $type $values declared as a $declared', async ({ declared, ...reading }) => {
-  const expected = declared === 'category' ? textsOf(reading) : reading[declared]
+  const expected = readingsOf(reading, declared)
   if (expected === undefined)
     await expect(read(reading, declared)).rejects.toMatchObject({
       code: 'source_unreadable',

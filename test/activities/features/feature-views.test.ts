@@ -8,7 +8,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import { ingestView, ingestViewUntil } from '../../../activities/features/ingest-view.ts'
-import { entityKey, keyOfText, valueAt, type FeatureView } from '../../../domain/model/feature-view.ts'
+import { valueAt, type FeatureView } from '../../../domain/model/feature-view.ts'
+import { entityColumn, entityKey, keyOfText } from '../../../domain/values/names.ts'
 import {
   byTime,
   category,
@@ -22,7 +23,6 @@ import {
   view,
   yesNo,
 } from '../../../models/define.ts'
-import { entityColumn } from '../../../models/define/data/view-rows.ts'
 import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import { listValues } from '../../../store/features/feature-history.ts'
 import { findLatestValues, deleteOldValues, insertValues } from '../../../store/features/feature-values.ts'

@@ -14,6 +14,7 @@ import type { Deps } from '../../../activities/deps.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
+import { readingsOf, typeSamples, type TypeSample } from '../../../domain/values/type-table.ts'
 import {
   category,
   defineModel,
@@ -28,7 +29,6 @@ import { openArtifacts } from '../../../store/artifacts.ts'
 import type { Batch } from '../../../store/serving/batches.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { declaring, readingIn } from '../../support/training/declaring.ts'
-import { textsOf, typeReadings, type TypeReading } from '../data/type-readings.ts'
 import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let root: string
@@ -42,11 +42,11 @@ afterAll(async () => {
   await rm(root, { recursive: true })
 })
 
-const readings = typeReadings.filter(({ container }) => container === 'Postgres')
+const readings = typeSamples.filter(({ container }) => container === 'Postgres')
 
 const select = 'select id, x, value, y from typed'
 
-async function table(type: string, { values }: Pick<TypeReading, 'values'>): Promise<void> {
+async function table(type: string, { values }: Pick<TypeSample, 'values'>): Promise<void> {
   await store.query(sql`drop table if exists typed`)
   await store.query(sql`
     create table typed as select i as id, sin(i)::float8 as x, (i % 3 = 0) as y,
@@ -109,9 +109,9 @@ const valuesOf = (path: string, kind?: 'number' | 'category'): Promise<unknown[]
 
 it.each(readings)(
   'a $type of Postgres is one text in snapshots and in batches with any key',
-  async ({ type, ...reading }) => {
-    await table(type, reading)
-    const texts = byRow(textsOf(reading)!)
+  async (sample) => {
+    await table(sample.type, sample)
+    const texts = byRow(readingsOf(sample, 'text')!)
     expect(await snapshotValues(category({ missing: 'fill' }))).toEqual(texts)
     expect(await batchValues('category', ['id'])).toEqual(texts)
     expect(await batchValues('category', ['id', 'value'])).toEqual(texts)
@@ -120,14 +120,15 @@ it.each(readings)(
 
 it.each(readings)(
   'a $type of Postgres is one number in snapshots and in batches with any key, or is refused with its value',
-  async ({ type, ...reading }) => {
-    await table(type, reading)
-    if (reading.number === undefined) {
+  async (sample) => {
+    await table(sample.type, sample)
+    const expected = readingsOf(sample, 'number')
+    if (expected === undefined) {
       await expect(snapshotValues(number({ missing: 'fill' }))).rejects.toThrow(/value/)
       await expect(batchValues('number', ['id'])).rejects.toThrow(/value/)
       return
     }
-    const numbers = byRow(reading.number)
+    const numbers = byRow(expected)
     expect(await snapshotValues(number({ missing: 'fill' }))).toEqual(numbers)
     expect(await batchValues('number', ['id'])).toEqual(numbers)
     expect(await batchValues('number', ['id', 'value'])).toEqual(numbers)
@@ -136,17 +137,16 @@ it.each(readings)(
 
 it.each(readings)(
   'a $type of Postgres is one time and one truth value of a label, or is refused',
-  async ({ type, values, time, flag }) => {
+  async (sample) => {
+    const { type, values } = sample
     await store.query(sql`drop table if exists typed`)
     await store.query(sql`
       create table typed as select i as id, i::float8 as x, i % 3 = 0 as y, timestamp '2026-01-01' as at,
         case when i % 2 = 0 then ${values[0]} else ${values[1]} end::${raw(type)} as value
       from generate_series(0, 59) as i`)
     await store.query(sql`grant select on typed to tenure_reader`)
-    for (const [declared, expected] of [
-      ['time', time],
-      ['flag', flag],
-    ] as const) {
+    for (const declared of ['time', 'flag'] as const) {
+      const expected = readingsOf(sample, declared)
       const eventTime = declared === 'time' ? 'value' : 'at'
       const source = postgres({ rows: 'select * from typed', key: ['id'], eventTime })
       const artifacts = openArtifacts(root)

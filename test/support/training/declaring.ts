@@ -3,14 +3,14 @@ import { withDuck } from '../../../activities/data/duckdb.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
 import { category, defineModel, direct, number, random, yesNo, type parquet } from '../../../models/define.ts'
 
-type Declared = 'number' | 'category' | 'time' | 'flag'
+type Declared = 'number' | 'text' | 'time' | 'flag'
 
 export const declaring = (declared: Declared, source: ReturnType<typeof parquet>) =>
   defineModel({
     name: 'typed',
     features: {
       ...(declared === 'number' ? { value: number() } : {}),
-      ...(declared === 'category' ? { value: category() } : {}),
+      ...(declared === 'text' ? { value: category() } : {}),
       x: number(),
     },
     label: yesNo({ column: declared === 'flag' ? 'value' : 'y', positive: 'yes' }),
@@ -26,7 +26,7 @@ export const declaring = (declared: Declared, source: ReturnType<typeof parquet>
 /** The values of the rows with an even and an odd id, times in ISO 8601. */
 export const readingIn = (path: string, declared: Declared): Promise<unknown[]> =>
   withDuck(async (duck) => {
-    const column = { number: 'value', category: 'value', time: '_event_at', flag: '_label' }[declared]
+    const column = { number: 'value', text: 'value', time: '_event_at', flag: '_label' }[declared]
     const rows = await duck.rows<{ value: unknown }>(
       `select distinct cast(id as int) % 2 as odd, ${column} as value from ${textLiteral(path)} order by odd`,
     )

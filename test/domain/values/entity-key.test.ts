@@ -1,6 +1,6 @@
 /** Tests which values identify an entity. */
 import { expect, it } from 'vitest'
-import { entityKey } from '../../../domain/model/feature-view.ts'
+import { entityKey } from '../../../domain/values/names.ts'
 
 it.each([
   [['hall', 7], 'hall\u001f7'],
