@@ -19,7 +19,7 @@ const withoutServers = [
   'test/alerts/{send,formats}.test.ts',
   'test/telemetry/*.test.ts',
   'test/bench/**/*.test.ts',
-  'test/activities/{tensorflow/{step-replay,training-loop,importance},trainers/{program,python-environment,result-folder}}.test.ts',
+  'test/activities/{tensorflow/{training-loop,importance},trainers/{program,python-environment,result-folder}}.test.ts',
   'test/cli/{commands/{all-commands,format},demo/narrator,supervisor/{browser,merged-log},simulate/world,sync/load-models}.test.ts',
   'test/deploy/{chart,ci,containers,monitoring}.test.ts',
   'test/charts/**/*.test.ts',

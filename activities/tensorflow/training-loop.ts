@@ -2,19 +2,22 @@
  * Trains with its own shuffling, seeded by (seed, phase, epoch), and a checkpoint after each epoch. The library shuffles with an unseeded
  * generator, so its trainings could be neither repeated nor resumed.
  */
-import type { LayersModel } from '@tensorflow/tfjs'
+import type { LayersModel, Scalar, Tensor } from '@tensorflow/tfjs'
 import { DomainError } from '../../domain/errors.ts'
 import { isStopped, watchEpoch } from '../../domain/training/early-stopping.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { hash32 } from '../../domain/serving/route.ts'
 import type { FitOptions } from '../../models/define/model.ts'
 import { capture, restore, restoreWeights, type Checkpoint } from './checkpoint.ts'
-import { openSteps } from './step-replay.ts'
-import { validationLossOf, type RowsWithTargets } from './validation-loss.ts'
-import { openWeightedSteps } from './weighted-step.ts'
 import type { Tensorflow } from './tfjs.ts'
 
-export interface EncodedRows extends RowsWithTargets {
+export interface EncodedRows {
+  rows: number
+  inputs: number
+  outputs: number
+  encode: (row: number, into: Float32Array, offset: number) => void
+  /** One target per row and output. */
+  targets: Float32Array
   /** One weight per row, with a mean of 1. Absent: all rows have equal weight. */
   weights?: Float32Array
 }
@@ -55,13 +58,14 @@ export function makeFit(deps: FitDeps): (network: LayersModel, options: FitOptio
     before += epochs
     if (resume !== undefined && phase < resume.phase) return
     let checkpoint = resume?.phase === phase ? resume : undefined
+    const step = openStep(deps, network)
     for (let epoch = (checkpoint?.epoch ?? 0) + 1; epoch <= epochs; epoch++) {
       if (isOver(checkpoint)) break
       if (checkpoint !== undefined) await restore(tf, network, checkpoint)
       const chance = seededRandom(hash32(`${seed}/${phase}/${epoch}`))
       // Layers with randomness, such as unseeded dropout, must repeat it after a resume.
       Math.random = seededRandom(hash32(`${seed}/${phase}/${epoch}/layers`))
-      const loss = await runEpoch(deps, network, shuffled(deps.data.rows, chance), batchSize)
+      const loss = await runEpoch(deps, step, shuffled(deps.data.rows, chance), batchSize)
       const validationLoss = validation && (await validationLossOf(tf, network, validation))
       const watch =
         stopEarly && watchEpoch(checkpoint?.watch, { epoch, loss: validationLoss ?? NaN }, stopEarly)
@@ -106,36 +110,93 @@ function checkedOptions(
   return { epochs, batchSize, stopEarly }
 }
 
+interface Batch {
+  x: Float32Array
+  y: Float32Array
+  weights?: Float32Array
+  /** The rows of the batch; the arrays may have room for more. */
+  rows: number
+}
+
+/** Trains on one batch and returns its loss. */
+type Step = (batch: Batch) => Promise<number>
+
+function openStep({ tf, data: { inputs, outputs, weights: all } }: FitDeps, network: LayersModel): Step {
+  let current: Float32Array | undefined
+  const trained = all === undefined ? network : weighted(tf, network, () => tf.tensor1d(current!))
+  return async ({ x, y, weights, rows }) => {
+    const features = tf.tensor2d(x.subarray(0, rows * inputs), [rows, inputs])
+    const targets = tf.tensor2d(y.subarray(0, rows * outputs), [rows, outputs])
+    current = weights?.subarray(0, rows)
+    const result = await trained.trainOnBatch(features, targets)
+    tf.dispose([features, targets])
+    return Number(Array.isArray(result) ? result[0] : result)
+  }
+}
+
+/** The same layers and optimizer with a loss that multiplies the losses of rows by weights, which the library does not support. */
+function weighted(
+  tf: Tensorflow,
+  { inputs, outputs, optimizer, loss }: LayersModel,
+  weights: () => Tensor,
+): LayersModel {
+  // Named, so that the networks of the model file keep the names that they have without weights.
+  const network = tf.model({ inputs, outputs, name: 'weighted' })
+  network.compile({ optimizer, loss })
+  network.lossFunctions = network.lossFunctions.map(
+    (lossOf) => (wanted, predicted) => tf.mul(lossOf(wanted, predicted), weights()),
+  )
+  return network
+}
+
 async function runEpoch(
-  { tf, data, onBatch }: FitDeps,
-  network: LayersModel,
+  { data, onBatch }: FitDeps,
+  step: Step,
   order: Uint32Array,
   batchSize: number,
 ): Promise<number> {
   const { inputs, outputs, targets, encode } = data
-  const rows = Math.min(batchSize, order.length)
-  const x = new Float32Array(rows * inputs)
-  const y = new Float32Array(rows * outputs)
-  const weights = data.weights && new Float32Array(rows)
-  const steps =
-    weights === undefined
-      ? openSteps(tf, network, { rows, inputs, outputs }, Math.floor(order.length / rows))
-      : openWeightedSteps(tf, network, { inputs, outputs, weights })
+  const room = Math.min(batchSize, order.length)
+  const x = new Float32Array(room * inputs)
+  const y = new Float32Array(room * outputs)
+  const weights = data.weights && new Float32Array(room)
   let sum = 0
-  for (let start = 0; start < order.length; start += rows) {
-    const count = Math.min(rows, order.length - start)
-    for (let index = 0; index < count; index++) {
+  for (let start = 0; start < order.length; start += room) {
+    const rows = Math.min(room, order.length - start)
+    for (let index = 0; index < rows; index++) {
       const row = order[start + index]!
       encode(row, x, index * inputs)
       for (let output = 0; output < outputs; output++)
         y[index * outputs + output] = targets[row * outputs + output]!
       if (weights !== undefined) weights[index] = data.weights![row]!
     }
-    sum += (await steps.step(x, y, count)) * count
+    sum += (await step({ x, y, weights, rows })) * rows
     await onBatch()
   }
-  steps.end()
   return sum / order.length
+}
+
+const validationBatchRows = 8_192
+
+async function validationLossOf(
+  tf: Tensorflow,
+  network: LayersModel,
+  { rows, inputs, outputs, encode, targets }: EncodedRows,
+): Promise<number> {
+  let sum = 0
+  for (let start = 0; start < rows; start += validationBatchRows) {
+    const count = Math.min(validationBatchRows, rows - start)
+    const x = new Float32Array(count * inputs)
+    for (let row = 0; row < count; row++) encode(start + row, x, row * inputs)
+    const y = targets.subarray(start * outputs, (start + count) * outputs)
+    const given = [tf.tensor2d(x, [count, inputs]), tf.tensor2d(y, [count, outputs])] as const
+    const found = network.evaluate(...given, { batchSize: count })
+    const all: Scalar[] = Array.isArray(found) ? found : [found]
+    const [loss = NaN] = await all[0]!.data()
+    tf.dispose([...given, ...all])
+    sum += loss * count
+  }
+  return sum / rows
 }
 
 /** A random permutation of 0 … rows − 1 (Fisher and Yates). */
