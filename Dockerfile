@@ -1,6 +1,6 @@
 # One image for every process of Tenure except the training worker. The command selects the process: `api/start.mjs` (the default),
-# `scripts/launch.mjs activities/worker.ts control`, `cli/tenure.mjs models sync`. With `--build-arg TRAINS=--trains` it also
-# contains TensorFlow, for `scripts/launch.mjs activities/worker.ts train`. Postgres and Temporal run elsewhere (see compose.yaml).
+# `cli/launch.mjs activities/worker.ts control`, `cli/tenure.mjs models sync`. With `--build-arg TRAINS=--trains` it also
+# contains TensorFlow, for `cli/launch.mjs activities/worker.ts train`. Postgres and Temporal run elsewhere (see compose.yaml).
 #
 # `npm run image` builds and runs it, even without access to an image registry: docs/how-to/machines/container-image.md.
 

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { DomainError } from './domain/errors.ts'
 import { counted } from './domain/figures.ts'
 import { parseOidc } from './domain/access/oidc-config.ts'
-import { isPackage, issuesOfServers, project } from './scripts/build/project.mjs'
+import { isPackage, issuesOfServers, project } from './project.mjs'
 import { readBackups, readObjectStore } from './store/objects/settings.ts'
 import { issuesOfPostgresUrl, readTls, readTrust } from './store/tls/settings.ts'
 import { replacedFiles } from './store/secret-files.ts'
@@ -34,7 +34,7 @@ export const projectFolder = project.folder
 /** The command that installs missing parts. */
 export const setUpCommand = isPackage ? 'npx tenure setup' : 'npm run setup'
 /** Runs a compiled source file of the checkout as a process: `node <launcher> activities/worker.ts control`. */
-export const launcher = join(checkout, 'scripts', 'launch.mjs')
+export const launcher = join(checkout, 'cli', 'launch.mjs')
 
 /** Settings of the `tenure` command. */
 export type CommandConfig = ReturnType<typeof readCommandConfig>

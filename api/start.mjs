@@ -1,5 +1,5 @@
 // @ts-check
-// Runs an API replica, compiled by scripts/build.
-import { launch } from '../scripts/build/launch.mjs'
+// Runs an API replica, compiled by cli/build.
+import { launch } from '../cli/build/launch.mjs'
 
 await launch('api/server.ts', process.argv.slice(2))

@@ -7,8 +7,8 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { ModelDefinition } from '../domain/model-definition.ts'
 import { DomainError } from '../domain/errors.ts'
-import { importSource } from '../scripts/build/import-source.mjs'
-import { modelsDirectory } from '../scripts/build/project.mjs'
+import { importSource } from '../cli/build/import-source.mjs'
+import { modelsDirectory } from '../project.mjs'
 import { invalid, readCode } from './define/code-digest.ts'
 import { checkBytes, explainLoadError, withoutExit } from './define/load-error.ts'
 import type { Model } from './define/model.ts'
@@ -92,7 +92,7 @@ export async function loadModel(name: string, directory = modelsDirectory): Prom
 
 const vocabularyFile = fileURLToPath(new URL('define.ts', import.meta.url))
 
-/** Defined by scripts/build. A compiled process cannot read TypeScript. */
+/** Defined by cli/build. A compiled process cannot read TypeScript. */
 declare const isCompiled: boolean | undefined
 
 /** Imports a file. Node caches modules by their URL; the digest in the URL makes an edited file a new module. */

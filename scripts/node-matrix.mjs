@@ -5,8 +5,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { since, startProgress } from './setup/progress.mjs'
-import { run } from './setup/run.mjs'
+import { since, startProgress } from '../cli/setup/progress.mjs'
+import { run } from '../cli/setup/run.mjs'
 
 const VERSIONS = ['20', '22', '24', '26']
 

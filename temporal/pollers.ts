@@ -39,5 +39,5 @@ export const noWorker = (
   { queue, kind }: { queue: string; kind: keyof typeof kinds },
 ) => ({
   found: `no worker polls ${queue} for ${kind}`,
-  remedy: `Start one: node scripts/launch.mjs activities/worker.ts ${name}. If one runs, compare ${name === 'control' ? 'TENURE_CONTROL_QUEUE' : 'TENURE_TRAIN_QUEUE'}: it may poll another queue.`,
+  remedy: `Start one: node cli/launch.mjs activities/worker.ts ${name}. If one runs, compare ${name === 'control' ? 'TENURE_CONTROL_QUEUE' : 'TENURE_TRAIN_QUEUE'}: it may poll another queue.`,
 })

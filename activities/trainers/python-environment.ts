@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { DomainError } from '../../domain/errors.ts'
 import { visibleText } from '../../domain/visible-text.ts'
-import { takeLock } from '../../scripts/setup/lock.mjs'
+import { takeLock } from '../../store/lock.mjs'
 import { digestOfJson } from '../../store/artifacts.ts'
 
 export interface PythonEnvironment {

@@ -2,7 +2,7 @@
 import type { ReplayedOwn } from '../../domain/installation/checked-build.ts'
 import { Worker, type NativeConnection, type ReplayHistoriesIterable } from '@temporalio/worker'
 import { converterOf, withSettings } from '../worker/payload-options.ts'
-import { workflowCode } from '../../scripts/build/workflows.mjs'
+import { workflowCode } from '../../cli/build/workflows.mjs'
 import { checkout, type Config } from '../../temporal.config.ts'
 
 /** All open workflows are replayed; of the closed ones, the last of each type. */

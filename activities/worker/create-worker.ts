@@ -3,7 +3,7 @@
  * activity at a time, so that two trainings never share the memory of a machine.
  */
 import { Worker, type Logger, type NativeConnection, type WorkerOptions } from '@temporalio/worker'
-import { workflowCode } from '../../scripts/build/workflows.mjs'
+import { workflowCode } from '../../cli/build/workflows.mjs'
 import { checkout } from '../../temporal.config.ts'
 import { controlActivities } from '../control-activities.ts'
 import { converterOf, withSettings } from './payload-options.ts'

@@ -6,7 +6,7 @@ import { checkout, type Config } from '../../temporal.config.ts'
 
 type WorkflowBundle = NonNullable<WorkerOptions['workflowBundle']>
 
-const failureConverterPath = join(checkout, 'scripts', 'build', 'failure-converter.mjs')
+const failureConverterPath = join(checkout, 'cli', 'build', 'failure-converter.mjs')
 
 /** Failure messages are encrypted when payloads are. */
 const encodesFailures = ({ payloadKeys = [] }: Config['temporal']): boolean => payloadKeys.length > 0

@@ -69,7 +69,7 @@ export async function openSite(network: HostNetwork, { temporal, former }: SiteO
     const start = processOf(build, environmentOf(name, build))
     if (name.startsWith('api'))
       return [replicaOn(name, start('api', '--max-semi-space-size=2', 'api/start.mjs'))]
-    return ['control', 'train'].map((kind) => start(kind, 'scripts/launch.mjs', 'activities/worker.ts', kind))
+    return ['control', 'train'].map((kind) => start(kind, 'cli/launch.mjs', 'activities/worker.ts', kind))
   }
   const start = async (name: HostName): Promise<void> => {
     running.set(name, [])

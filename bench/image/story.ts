@@ -91,7 +91,7 @@ export async function tellImageStory(
       starts,
     )
     for (const kind of ['control', 'train'] as const)
-      await begin(kind, { command: ['scripts/launch.mjs', 'activities/worker.ts', kind] })
+      await begin(kind, { command: ['cli/launch.mjs', 'activities/worker.ts', kind] })
     const trained = await trainAndRelease(url, store)
     const answer = await untilHolds(
       () => ask(url),

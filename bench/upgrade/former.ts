@@ -59,7 +59,7 @@ interface Part {
 async function setUp(folder: string): Promise<void> {
   const packages = join(folder, 'node_modules')
   const setup = async (cwd: string, ...options: string[]) => {
-    const { stdout } = await run(process.execPath, ['scripts/setup.mjs', ...options], {
+    const { stdout } = await run('npm', ['run', '--silent', 'setup', '--', ...options], {
       cwd,
       env: systemEnvironment(),
       maxBuffer: 1 << 24,

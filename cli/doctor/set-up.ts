@@ -22,7 +22,7 @@ export async function checkParts(
 ): Promise<Finding[]> {
   let parts: PartReport[]
   try {
-    const script = join(checkout, 'scripts/setup.mjs')
+    const script = join(checkout, 'cli/setup.mjs')
     const { stdout } = await run(process.execPath, [script, '--report', ...(verify ? ['--verify'] : [])], {
       timeout: verify ? 300_000 : 60_000,
       maxBuffer: maxOutputBytes,

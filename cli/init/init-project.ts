@@ -11,7 +11,7 @@ import {
   type InferredColumn,
 } from '../../domain/project/infer-columns.ts'
 import { parseJson } from '../../domain/parse-json.ts'
-import { projectFile, readProject } from '../../scripts/build/project.mjs'
+import { projectFile, readProject } from '../../project.mjs'
 import { checkout, readVersion } from '../../temporal.config.ts'
 import { failure, usageError } from '../client/client.ts'
 import { readText } from '../read-text.ts'

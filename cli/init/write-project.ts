@@ -1,7 +1,7 @@
 /** Writes the files of a project. Never overwrites an existing file unless told to. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { projectFile } from '../../scripts/build/project.mjs'
+import { projectFile } from '../../project.mjs'
 import { failure } from '../client/client.ts'
 
 export interface Written {

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { externalServers } from '../../scripts/build/project.mjs'
+import { externalServers } from '../../project.mjs'
 import { checkout } from '../../temporal.config.ts'
 
 /** Returns whether all parts are in place. If not, the set-up has reported the reason. */
@@ -11,7 +11,7 @@ export async function runSetUp({
   verify = false,
 }: { without?: readonly string[]; verify?: boolean } = {}): Promise<boolean> {
   const args = [
-    join(checkout, 'scripts', 'setup.mjs'),
+    join(checkout, 'cli', 'setup.mjs'),
     ...(without.length === 0 ? [] : [`--without=${without.join(',')}`]),
     ...(verify ? ['--verify'] : []),
   ]

@@ -7,8 +7,8 @@ import { readFileSync } from 'node:fs'
 import { basename, dirname, extname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError } from '../../domain/errors.ts'
-import { keep } from '../../scripts/build/kept.mjs'
-import { project } from '../../scripts/build/project.mjs'
+import { keep } from '../../cli/build/kept.mjs'
+import { project } from '../../project.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const imports = /\b(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]/g

@@ -8,9 +8,9 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync }
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { assembleSystem, readJson } from './system.mjs'
-import { removeForeignBinaries } from '../setup/packages.mjs'
-import { cacheOf } from '../setup/step.mjs'
-import { addon, tensorflow } from '../setup/tensorflow.mjs'
+import { removeForeignBinaries } from '../../cli/setup/packages.mjs'
+import { cacheOf } from '../../cli/setup/step.mjs'
+import { addon, tensorflow } from '../../cli/setup/tensorflow.mjs'
 import { removeBundler } from './without-bundler.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')

@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process'
 import { cpSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { buildClient } from '../build/client.mjs'
+import { buildClient } from '../../cli/build/client.mjs'
 import { assembleSystem, writeJson } from './system.mjs'
 import { writeTypes, writeVocabulary } from './vocabulary.mjs'
 

@@ -4,10 +4,10 @@
 import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import { buildAll } from '../build/build-all.mjs'
-import { groups } from '../build/entries.mjs'
-import { findCompiled, outputOf } from '../build/manifest.mjs'
-import { workflowCode } from '../build/workflows.mjs'
+import { buildAll } from '../../cli/build/build-all.mjs'
+import { groups } from '../../cli/build/entries.mjs'
+import { findCompiled, outputOf } from '../../cli/build/manifest.mjs'
+import { workflowCode } from '../../cli/build/workflows.mjs'
 
 /** Files and folders of the repository that run. Of `models/`, only the vocabulary and the examples: it may hold a user's own models. */
 export const shipped = [
@@ -25,11 +25,8 @@ export const shipped = [
   'models/define.ts',
   'models/index.ts',
   'models/iris.ts',
+  'project.mjs',
   'python/src',
-  'scripts/build',
-  'scripts/launch.mjs',
-  'scripts/setup',
-  'scripts/setup.mjs',
   'store',
   'telemetry',
   'temporal',

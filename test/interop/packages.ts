@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { installerEnvironment } from '../../activities/trainers/program-environment.ts'
 import { preparePython } from '../../activities/trainers/python-environment.ts'
-import { takeLock } from '../../scripts/setup/lock.mjs'
+import { takeLock } from '../../store/lock.mjs'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { cacheDir, checkout, environmentWith } from '../../temporal.config.ts'
 

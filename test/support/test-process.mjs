@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { isMainThread } from 'node:worker_threads'
-import { keepCompiled } from '../../scripts/build/compile-cache.mjs'
+import { keepCompiled } from '../../cli/build/compile-cache.mjs'
 import { keepThreads } from './kept-threads.mjs'
 
 /** When the cache is written: after the imports of the first file and of most files. Vitest ends the process by a signal. */

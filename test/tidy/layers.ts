@@ -21,7 +21,7 @@ const everything = ['*'] as const
 export const layers: Readonly<Record<string, Layer>> = {
   domain: { values: [], packages: [], only: { jstat: ['domain/statistics/distributions.ts'] } },
   store: {
-    values: ['domain', 'scripts/setup/lock.mjs'],
+    values: ['domain'],
     packages: ['node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
     only: {
       aws4fetch: ['store/objects/s3/requests.ts'],
@@ -31,12 +31,12 @@ export const layers: Readonly<Record<string, Layer>> = {
   // A model file imports only define.ts, which validates with the domain's rules and reads files.
   models: { values: ['models/define'], types: ['domain'], packages: [], typePackages: ['@tensorflow/tfjs'] },
   'models/define': {
-    values: ['domain', 'scripts/build/kept.mjs', 'scripts/build/project.mjs'],
+    values: ['domain', 'cli/build/kept.mjs', 'project.mjs'],
     packages: ['node:*', 'esbuild'],
     typePackages: ['@tensorflow/tfjs'],
   },
   'models/index': {
-    values: ['domain', 'models', 'models/define', 'scripts/build'],
+    values: ['domain', 'models', 'models/define', 'cli/build', 'project.mjs'],
     packages: ['node:*'],
   },
   examples: { values: ['models/define'], packages: [] },
@@ -57,8 +57,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'alerts',
       'telemetry',
       'temporal.config.ts',
-      'scripts/build',
-      'scripts/setup/lock.mjs',
+      'cli/build/workflows.mjs',
     ],
     types: ['workflows'],
     packages: ['node:*', '@temporalio/activity', '@temporalio/client', 'arquero', '@duckdb/node-api', 'pino'],
@@ -105,7 +104,8 @@ export const layers: Readonly<Record<string, Layer>> = {
       'temporal/pollers.ts',
       'temporal/schedules.ts',
       'temporal.config.ts',
-      'scripts/build',
+      'cli/build/launch.mjs',
+      'project.mjs',
     ],
     types: ['workflows'],
     packages: ['node:*', 'hono', 'hono/*', '@hono/*', '@temporalio/client', 'zod', 'pino', 'prom-client'],
@@ -133,12 +133,19 @@ export const layers: Readonly<Record<string, Layer>> = {
       'activities/data/check-sql.ts',
       'workflows/messages.ts',
       'temporal.config.ts',
-      'scripts/build',
+      'project.mjs',
+      'cli/build',
       'temporal',
     ],
     types: ['workflows'],
     packages: ['node:*', 'commander', '@temporalio/client'],
     only: { '@duckdb/node-api': ['cli/demo/'], esbuild: ['cli/export/'], yaml: ['cli/installation/'] },
+  },
+  // Runs before any package is installed.
+  'cli/setup': {
+    values: ['cli/build', 'store/lock.mjs'],
+    packages: ['node:*'],
+    only: { '@temporalio/testing': ['cli/setup/download-temporal.mjs'] },
   },
   // Runs in programs of users and in browsers.
   client: { values: [], packages: [] },
@@ -162,14 +169,16 @@ export const layers: Readonly<Record<string, Layer>> = {
       'store/tls/settings.ts',
       'telemetry/settings.ts',
       'temporal/settings.ts',
-      'scripts/build/project.mjs',
+      'project.mjs',
     ],
     packages: ['node:*'],
   },
   'vitest.config.ts': { values: everything, packages: everything },
+  // The project of a process. Plain JavaScript, because it is read before anything is compiled.
+  'project.mjs': { values: [], packages: ['node:*'] },
   // Compiles and runs the processes: plain JavaScript, because it runs before anything is compiled.
-  'scripts/build': {
-    values: [],
+  'cli/build': {
+    values: ['project.mjs'],
     packages: ['node:*', 'esbuild', 'tsx', '@temporalio/worker', '@temporalio/common'],
   },
   // Scripts of pipelines: they run where nothing of Tenure is installed.
@@ -181,7 +190,9 @@ export const layers: Readonly<Record<string, Layer>> = {
 
 /** Returns the layer of a path: its first directory, or the file itself at the root. Parts that other layers share are separate layers. */
 export function layerOf(path: string): string {
-  const shared = /^(?:models\/(?:define|index)|scripts\/build|workflows\/messages)(?=[./])/.exec(path)?.[0]
+  const shared = /^(?:models\/(?:define|index)|cli\/(?:build|setup)|workflows\/messages)(?=[./])/.exec(
+    path,
+  )?.[0]
   return shared ?? path.split('/')[0] ?? path
 }
 

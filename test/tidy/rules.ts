@@ -69,7 +69,9 @@ function mayUse(word: string, path: string): boolean {
   if (impure.includes(word)) return layerOf(path) !== 'domain'
   if (word === 'console') return ['cli', 'scripts', 'bench'].includes(layerOf(path))
   if (word === 'process.env')
-    return path === 'temporal.config.ts' || /^scripts\/.*\.mjs$|^test\/scripts\/setup\.test\.ts$/.test(path)
+    return /^(temporal\.config\.ts|project\.mjs|(cli|scripts)\/.*\.mjs|test\/cli\/setup\/setup\.test\.ts)$/.test(
+      path,
+    )
   if (word === 'class DomainError') return path === 'domain/errors.ts'
   if (word === 'export default') return ['vitest.config.ts', 'test/support/global-setup.ts'].includes(path)
   return false

@@ -1,11 +1,11 @@
 /** `tenure up`: runs the whole system on this machine until Ctrl-C. */
 import { usageError } from '../../client/client.ts'
 import { join } from 'node:path'
-import { goOnWithNewerNode } from '../../../scripts/build/old-node.mjs'
+import { goOnWithNewerNode } from '../../build/old-node.mjs'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import { checkout } from '../../../temporal.config.ts'
-import { isPackage } from '../../../scripts/build/project.mjs'
+import { isPackage } from '../../../project.mjs'
 import { numberOption } from '../../number-option.ts'
 
 export const upCommand: CommandSpec = {

@@ -2,7 +2,7 @@
 import { usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
-import { externalServers } from '../../../scripts/build/project.mjs'
+import { externalServers } from '../../../project.mjs'
 
 export const setupCommand: CommandSpec = {
   name: 'setup',

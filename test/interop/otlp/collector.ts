@@ -10,7 +10,7 @@ import { json } from 'node:stream/consumers'
 import { tmpdir } from 'node:os'
 import { promisify } from 'node:util'
 import { freePort } from '../../../cli/embedded/process.ts'
-import { takeLock } from '../../../scripts/setup/lock.mjs'
+import { takeLock } from '../../../store/lock.mjs'
 import { digestOfJson } from '../../../store/artifacts.ts'
 import { cacheDir, checkout, environmentWith } from '../../../temporal.config.ts'
 

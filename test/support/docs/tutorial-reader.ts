@@ -29,7 +29,7 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { manifestOf } from '../../../scripts/build/manifest.mjs'
+import { manifestOf } from '../../../cli/build/manifest.mjs'
 import { checkout, environmentWith } from '../../../temporal.config.ts'
 import type { Block } from './markdown.ts'
 

@@ -20,7 +20,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { workflowCode } from '../../../scripts/build/workflows.mjs'
+import { workflowCode } from '../../../cli/build/workflows.mjs'
 import { checkout } from '../../../temporal.config.ts'
 
 export const historiesDirectory = join(checkout, 'test/histories')

@@ -16,9 +16,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { nodeLink } from '../../scripts/build/old-node.mjs'
-import { newerNode } from '../../scripts/setup/newer-node.mjs'
-import { checkout, systemEnvironment } from '../../temporal.config.ts'
+import { nodeLink } from '../../../cli/build/old-node.mjs'
+import { newerNode } from '../../../cli/setup/newer-node.mjs'
+import { checkout, systemEnvironment } from '../../../temporal.config.ts'
 
 let home: string
 let archive: string
@@ -91,7 +91,7 @@ describe('the Node of the processes', () => {
 })
 
 describe('a process that was started on an old Node', () => {
-  const script = `import { goOnWithNewerNode } from ${JSON.stringify(join(checkout, 'scripts/build/old-node.mjs'))}
+  const script = `import { goOnWithNewerNode } from ${JSON.stringify(join(checkout, 'cli/build/old-node.mjs'))}
     if (!(await goOnWithNewerNode(process.env.ROOT, process.env.VERSION))) console.log('stays')`
   const env = (version: string) => ({
     ...systemEnvironment(),

@@ -3,7 +3,7 @@
 // databases. Builds them from the modules of the development server, so that both have the same fixes.
 import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { takeLock } from './lock.mjs'
+import { takeLock } from '../../store/lock.mjs'
 import { lacking, remedy } from './needs.mjs'
 import { faultOf, makePart } from './part.mjs'
 import { SERVER_VERSION } from './temporal.mjs'

@@ -51,7 +51,7 @@ const modules = /** @type {Map<string, Record<string, unknown>>} */ (
 /** Files that affect the result without being inputs. */
 const makers = [
   fileURLToPath(import.meta.url),
-  ...['scripts/build/own-place.mjs', 'node_modules/esbuild/package.json'].map((each) => join(root, each)),
+  ...['cli/build/own-place.mjs', 'node_modules/esbuild/package.json'].map((each) => join(root, each)),
 ]
 
 /** @param {string} path @param {SharedModule} [shared] */

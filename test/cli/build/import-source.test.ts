@@ -33,7 +33,7 @@ const keptFile = () =>
 
 /** Evaluates the expression `text` on the exports of `main.ts`, in a plain Node process. `shared` is the text of a shared module. */
 async function evaluated(text: string, shared = 'undefined'): Promise<unknown> {
-  const build = pathToFileURL(join(checkout, 'scripts/build/')).href
+  const build = pathToFileURL(join(checkout, 'cli/build/')).href
   const script = `
     import { importSource } from '${build}import-source.mjs'
     import { showSources } from '${build}source-maps.mjs'

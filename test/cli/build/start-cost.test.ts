@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, it } from 'vitest'
-import { compileEntry } from '../../../scripts/build/compile.mjs'
-import { groups } from '../../../scripts/build/entries.mjs'
-import { findCompiled } from '../../../scripts/build/manifest.mjs'
+import { compileEntry } from '../../../cli/build/compile.mjs'
+import { groups } from '../../../cli/build/entries.mjs'
+import { findCompiled } from '../../../cli/build/manifest.mjs'
 import { checkout } from '../../../temporal.config.ts'
 
 /** Returns the compiled files that an entry loads at its start. */

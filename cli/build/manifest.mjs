@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { isPackage } from './project.mjs'
+import { isPackage } from '../../project.mjs'
 
 /**
  * @typedef {object} Manifest

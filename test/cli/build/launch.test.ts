@@ -28,9 +28,10 @@ beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'tenure-build-'))
   for (const path of [
     'api/start.mjs',
-    'scripts/build',
-    'scripts/build.mjs',
-    'scripts/launch.mjs',
+    'cli/build',
+    'cli/build.mjs',
+    'cli/launch.mjs',
+    'project.mjs',
     'tsconfig.json',
   ])
     cpSync(join(checkout, path), join(root, path), { recursive: true })
@@ -95,9 +96,9 @@ it('a process runs compiled code and sees itself where its source is', async () 
 
 it('a process that no group lists is compiled by itself and gets its arguments', async () => {
   write('test/process.ts', `import { word } from '../domain/word.ts'\n` + show)
-  const launched = await start(join(root, 'scripts/launch.mjs'), 'test/process.ts', 'one', '--two')
+  const launched = await start(join(root, 'cli/launch.mjs'), 'test/process.ts', 'one', '--two')
   expect(launched).toMatchObject({ word: 'first', args: [join(root, 'test/process.ts'), 'one', '--two'] })
-  const absolute = await start(join(root, 'scripts/launch.mjs'), join(root, 'test/process.ts'))
+  const absolute = await start(join(root, 'cli/launch.mjs'), join(root, 'test/process.ts'))
   expect(absolute.args).toEqual([join(root, 'test/process.ts')])
   expect(existsSync(join(root, 'dist/test-process.json'))).toBe(true)
 })
@@ -117,7 +118,7 @@ it('a process gets from a package that is not compiled in what Node would give i
     'test/process.ts',
     `${imports}process.stdout.write(JSON.stringify({ all, one, again: plain.one, kind }))\n`,
   )
-  expect(await start(join(root, 'scripts/launch.mjs'), 'test/process.ts')).toMatchObject({
+  expect(await start(join(root, 'cli/launch.mjs'), 'test/process.ts')).toMatchObject({
     all: { one: 'one' },
     one: 'one',
     again: 'one',
@@ -151,7 +152,7 @@ it('a source with an error is named with its line, and no earlier code runs', as
 })
 
 it('the build compiles what is stale and nothing else', async () => {
-  const build = () => execFileSync(process.execPath, [join(root, 'scripts/build.mjs')]).toString()
+  const build = () => execFileSync(process.execPath, [join(root, 'cli/build.mjs')]).toString()
   expect(build()).toBe('build: api\n')
   expect(build()).toBe('build: up to date\n')
   const { mtimeMs } = statSync(manifest())
@@ -181,7 +182,7 @@ it.skipIf(!('flushCompileCache' in nodeModule))(
   'a process that is killed leaves what Node compiled to the next start',
   async () => {
     write('test/process.ts', `setInterval(() => {}, 1_000)\n`)
-    const child = spawn(process.execPath, [join(root, 'scripts/launch.mjs'), 'test/process.ts'])
+    const child = spawn(process.execPath, [join(root, 'cli/launch.mjs'), 'test/process.ts'])
     try {
       const written = () =>
         readdirSync(join(root, 'dist'), { recursive: true, withFileTypes: true }).filter(
@@ -202,7 +203,7 @@ it.skipIf(!('flushCompileCache' in nodeModule))(
       'test/process.ts',
       `import { Worker } from 'node:worker_threads'\nnew Worker(${JSON.stringify(thread)}, { eval: true })\n`,
     )
-    const said = execFileSync(process.execPath, [join(root, 'scripts/launch.mjs'), 'test/process.ts'])
+    const said = execFileSync(process.execPath, [join(root, 'cli/launch.mjs'), 'test/process.ts'])
     expect(said.toString()).toContain(join(root, 'dist/compile-cache'))
   },
 )

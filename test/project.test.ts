@@ -4,9 +4,9 @@ import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { loadModelsInChild } from '../../../cli/sync/load-models.ts'
-import { findProject, readProject } from '../../../scripts/build/project.mjs'
-import { checkout } from '../../../temporal.config.ts'
+import { loadModelsInChild } from '../cli/sync/load-models.ts'
+import { findProject, readProject } from '../project.mjs'
+import { checkout } from '../temporal.config.ts'
 
 let folder: string
 beforeEach(() => {

@@ -8,7 +8,7 @@
 import { accessSync, constants, mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { takeLock } from './setup/lock.mjs'
+import { takeLock } from '../store/lock.mjs'
 import { lacking, lackOfNode, remedy } from './setup/needs.mjs'
 import { newerNode } from './setup/newer-node.mjs'
 import { packages } from './setup/packages.mjs'

@@ -21,7 +21,7 @@ import { fileURLToPath } from 'node:url'
  */
 
 /** The folder of Tenure's code. */
-const home = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+const home = dirname(fileURLToPath(import.meta.url))
 /** Whether the code was installed as a compiled npm package, whose sources cannot change. */
 export const isPackage = existsSync(join(home, 'dist', 'packed.json'))
 export const projectFile = 'tenure.config.json'

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { keptCode } from '../../../scripts/build/workflows.mjs'
+import { keptCode } from '../../../cli/build/workflows.mjs'
 
 let root: string
 let made = 0

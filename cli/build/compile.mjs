@@ -28,10 +28,10 @@ const tickMs = 20
 /** Files that affect the result without being inputs. */
 const makers = [
   'tsconfig.json',
-  'scripts/build/compile.mjs',
-  'scripts/build/entries.mjs',
-  'scripts/build/manifest.mjs',
-  'scripts/build/own-place.mjs',
+  'cli/build/compile.mjs',
+  'cli/build/entries.mjs',
+  'cli/build/manifest.mjs',
+  'cli/build/own-place.mjs',
   'node_modules/esbuild/package.json',
 ]
 /** Packages with native code, packages that read their own files, and optional packages that are not installed. */

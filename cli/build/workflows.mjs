@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { outputOf } from './manifest.mjs'
-import { isPackage } from './project.mjs'
+import { isPackage } from '../../project.mjs'
 
 /** The folders whose files go into the code, apart from packages; test/tidy.test.ts enforces it. */
 const sources = ['workflows', 'domain']

@@ -3,11 +3,19 @@
 // fill one cache, would delete each other's unfinished files. The lock is a file that names its holder. The lock of a dead holder is taken
 // over, so a set-up killed with -9 never blocks the next one.
 import { randomUUID } from 'node:crypto'
-import { linkSync, mkdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { textOf } from './step.mjs'
 
 const POLL_MS = 50
 const HEARTBEAT_MS = 2_000
@@ -126,4 +134,13 @@ function startOf(pid) {
 function describe(holder) {
   const { pid, host } = parsed(holder)
   return `process ${pid} on ${host}`
+}
+
+/** Reads a file; undefined if it is unreadable. @param {string} path */
+function textOf(path) {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
 }

@@ -12,8 +12,8 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { openProgramFolder, type ProgramFolder } from '../support/programs/program-folder.ts'
-import { packages } from '../../scripts/setup/packages.mjs'
+import { openProgramFolder, type ProgramFolder } from '../../support/programs/program-folder.ts'
+import { packages } from '../../../cli/setup/packages.mjs'
 
 let folder: ProgramFolder
 let home: string

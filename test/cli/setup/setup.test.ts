@@ -18,15 +18,15 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { openProgramFolder, type ProgramFolder } from '../support/programs/program-folder.ts'
-import { takeLock } from '../../scripts/setup/lock.mjs'
-import { lacking, lackOfNode, remedy } from '../../scripts/setup/needs.mjs'
-import { faultOf, makePart, removeAbandonedDrafts, sha256Of } from '../../scripts/setup/part.mjs'
-import { startProgress } from '../../scripts/setup/progress.mjs'
-import { cacheOf } from '../../scripts/setup/step.mjs'
-import { MEMBERS, tensorflow } from '../../scripts/setup/tensorflow.mjs'
-import { temporal, temporalPath } from '../../scripts/setup/temporal.mjs'
-import { checkout } from '../../temporal.config.ts'
+import { openProgramFolder, type ProgramFolder } from '../../support/programs/program-folder.ts'
+import { takeLock } from '../../../store/lock.mjs'
+import { lacking, lackOfNode, remedy } from '../../../cli/setup/needs.mjs'
+import { faultOf, makePart, removeAbandonedDrafts, sha256Of } from '../../../cli/setup/part.mjs'
+import { startProgress } from '../../../cli/setup/progress.mjs'
+import { cacheOf } from '../../../cli/setup/step.mjs'
+import { MEMBERS, tensorflow } from '../../../cli/setup/tensorflow.mjs'
+import { temporal, temporalPath } from '../../../cli/setup/temporal.mjs'
+import { checkout } from '../../../temporal.config.ts'
 
 let folder: ProgramFolder
 let home: string
@@ -217,9 +217,9 @@ describe('the Temporal server', () => {
   )
 
   it('is built from modules that are pinned by version and hash', () => {
-    const pinned = readFileSync(join(checkout, 'scripts/setup/temporal/go.mod'), 'utf8')
+    const pinned = readFileSync(join(checkout, 'cli/setup/temporal/go.mod'), 'utf8')
     expect(pinned).toMatch(/go.temporal.io\/server v1\.29\.7 /)
-    expect(readFileSync(join(checkout, 'scripts/setup/temporal/go.sum'), 'utf8')).toMatch(
+    expect(readFileSync(join(checkout, 'cli/setup/temporal/go.sum'), 'utf8')).toMatch(
       /^go\.temporal\.io\/server v1\.29\.7 h1:/m,
     )
   })
@@ -282,8 +282,8 @@ describe('the whole set-up', () => {
     for (const name of readdirSync(real).filter((entry) => /^(tensorflow|tfjs-addon)/.test(entry)))
       symlinkSync(join(real, name), join(cache(), name))
     mkdirSync(root())
-    for (const part of ['setup', 'build', 'setup.mjs'])
-      cpSync(join(checkout, 'scripts', part), join(root(), 'scripts', part), { recursive: true })
+    for (const part of ['cli/setup', 'cli/build', 'cli/setup.mjs', 'project.mjs', 'store/lock.mjs'])
+      cpSync(join(checkout, part), join(root(), part), { recursive: true })
     const { packages: all } = JSON.parse(readFileSync(join(checkout, 'package-lock.json'), 'utf8'))
     const kept = [
       'node_modules/@tensorflow/tfjs-node',
@@ -315,7 +315,7 @@ describe('the whole set-up', () => {
 
   function begin(path = bin, ...args: string[]) {
     const env = { PATH: path, HOME: home, TENURE_CACHE: cache() }
-    const child = spawn(process.execPath, [join(root(), 'scripts', 'setup.mjs'), ...args], {
+    const child = spawn(process.execPath, [join(root(), 'cli/setup.mjs'), ...args], {
       env,
       stdio: 'pipe',
     })

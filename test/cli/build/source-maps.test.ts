@@ -10,7 +10,7 @@ import { checkout } from '../../../temporal.config.ts'
 it('a source map is read for an error of the process, and not for one of another context, which keeps its frames', async () => {
   const script = `
     import { runInNewContext } from 'node:vm'
-    import { addSourceMap, showSources } from '${pathToFileURL(join(checkout, 'scripts/build/source-maps.mjs')).href}'
+    import { addSourceMap, showSources } from '${pathToFileURL(join(checkout, 'cli/build/source-maps.mjs')).href}'
     let reads = 0
     addSourceMap(import.meta.url, () => {
       reads++

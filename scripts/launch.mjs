@@ -1,7 +1,0 @@
-// @ts-check
-// Runs a TypeScript file of the checkout as a process: `node scripts/launch.mjs activities/worker.ts control`.
-import { launch } from './build/launch.mjs'
-
-const [source, ...args] = process.argv.slice(2)
-if (source === undefined) throw new Error('Name a source file: node scripts/launch.mjs <file.ts> [arguments]')
-await launch(source, args)
