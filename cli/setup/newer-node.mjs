@@ -27,8 +27,8 @@ const HASHES = {
 }
 
 /**
- * `version` is that of the Node that runs the set-up; `sha512` stands in for the real one in tests.
- * @param {import('./step.mjs').Context & { version?: string, sha512?: string }} context @returns {import('./step.mjs').SetupStep}
+ * `version` and `execPath` are those of the Node that runs the set-up; `sha512` stands in for the real one in tests.
+ * @param {import('./step.mjs').Context & { version?: string, execPath?: string, sha512?: string }} context @returns {import('./step.mjs').SetupStep}
  */
 export function newerNode({
   root,
@@ -36,6 +36,7 @@ export function newerNode({
   env,
   arch,
   version = process.versions.node,
+  execPath = process.execPath,
   sha512 = HASHES[arch],
 }) {
   const part = join(cache, `node-${VERSION}-${arch}`)
@@ -46,7 +47,8 @@ export function newerNode({
     name: 'node',
     needs: [],
     async missing({ deep }) {
-      if (!isOldNode(version) && linked() === undefined) return undefined
+      // `npm ci` deletes the link on which it was started itself.
+      if (!isOldNode(version) && linked() === undefined && execPath !== binary) return undefined
       const fault = await faultOf(part, { deep })
       if (fault !== undefined) return fault
       return linked() === binary ? undefined : 'not linked yet'

@@ -42,13 +42,14 @@ function program(path: string, script: string): void {
   chmodSync(join(home, path), 0o755)
 }
 
-const step = (version: string, sha512?: string) =>
+const step = (version: string, sha512?: string, execPath = '/usr/bin/node') =>
   newerNode({
     root: join(home, 'checkout'),
     cache: join(home, 'cache'),
     env: { PATH: `${join(home, 'bin')}:${systemEnvironment()['PATH'] ?? ''}` },
     arch: 'x64',
     version,
+    execPath,
     sha512: sha512 ?? createHash('sha512').update(readFileSync(archive)).digest('base64'),
   })
 const link = () => nodeLink(join(home, 'checkout'))
@@ -79,6 +80,14 @@ describe('the Node of the processes', () => {
     expect(await missing('24.21.0')).toBeUndefined()
     writeFileSync(join(home, 'cache/node-24.21.0-x64/node'), '')
     expect(await missing('24.21.0')).toMatch(/^node has 0 bytes instead of/)
+  })
+
+  it('is linked again by a set-up that runs on it, after `npm ci` has deleted the link', async () => {
+    await step('20.20.2').make(() => {})
+    const target = readlinkSync(link())
+    rmSync(link())
+    expect(await step('24.21.0').missing({ deep: false })).toBeUndefined()
+    expect(await step('24.21.0', undefined, target).missing({ deep: false })).toBe('not linked yet')
   })
 
   it('is refused if it is not the published file, and nothing is linked', async () => {
