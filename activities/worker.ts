@@ -163,9 +163,8 @@ async function endAll(): Promise<void> {
 async function telemetryOf(settings: Config['telemetry']): Promise<WorkerTracing | undefined> {
   if (settings === undefined) return undefined
   const { openWorkerTracing } = await import('./tracing/worker-tracing.ts')
-  const onError = (error: unknown) =>
-    log.warn({ error: reasonOf(error) }, 'the collector of OpenTelemetry did not take a batch')
-  const opened = openWorkerTracing(settings, { kind, version: readVersion(), onError })
+  const onError = (error: unknown) => log.warn({ error: reasonOf(error) }, 'OpenTelemetry reports a problem')
+  const opened = await openWorkerTracing(settings, { kind, version: readVersion(), onError })
   copyLines(opened.log)
   return opened
 }

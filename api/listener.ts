@@ -8,7 +8,8 @@ import { headersOf, problemOf, requestIdFrom, textOfProblem } from './http/probl
 import type { RouteDefinition } from './http/route.ts'
 import type { ApiDeps, ApiLog } from './deps.ts'
 import type { FoundBackups } from '../store/maintenance/backup-state.ts'
-import { createMetrics, type BuildInfo, type MetricSources } from './metrics/registry.ts'
+import type { Exemplars } from './metrics/exemplars.ts'
+import { createMetrics, type BuildInfo } from './metrics/registry.ts'
 
 export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
   /** The number of refused predictions by problem code, counted by the predict endpoint. */
@@ -16,15 +17,15 @@ export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
   build?: BuildInfo
   /** Returns the state of the scheduled backups. */
   backups?: () => FoundBackups | undefined
-  telemetry?: MetricSources | undefined
+  exemplars?: Exemplars | undefined
 }
 
-export function createApplication({ refusals, build, backups, telemetry, ...deps }: ApplicationOptions): {
+export function createApplication({ refusals, build, backups, exemplars, ...deps }: ApplicationOptions): {
   listener: RequestListener
   routes: readonly RouteDefinition[]
   metrics: Registry
 } {
-  const metrics = createMetrics(deps.serving, refusals, { build, backups, telemetry })
+  const metrics = createMetrics(deps.serving, refusals, { build, backups, exemplars })
   const { app, routes } = createApp({ ...deps, metrics })
   // The first request builds the router and compiles the handlers. Send one now, so that no caller waits for it.
   void app.request('/livez')

@@ -147,7 +147,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const more = { heads, refusals, oidc, stopping, build, artifactRoot, artifacts, invocationsModel }
   const { stop: stopWatches, ...watched } = startWatches({ ...deps, config }, onError)
   const files = { signersFolder: signersFolder(config.signing), alertChannels }
-  const traces = { traced: telemetry?.traced, telemetry: telemetry?.sources }
+  const traces = { traced: telemetry?.traced, exemplars: telemetry?.exemplars }
   const { listener, metrics } = createApplication({ ...deps, ...more, ...watched, ...files, ...traces })
   gate.mount(listener)
   telemetry?.follow(() => readMetrics(metrics))

@@ -1,129 +1,223 @@
 /**
- * Records spans, log lines and metrics of a process and sends them as OTLP/JSON. Uses its own encoder, because the OpenTelemetry SDK adds
- * half a second to each start and 37 MB.
+ * Starts the OpenTelemetry SDK of this process, which sends spans, log lines and metrics to the collector. Loaded only where a collector is
+ * configured, because the SDK costs 40 MB. Requests are sampled before the SDK is asked: its sampler alone costs a tenth of a prediction.
  */
-import { randomBytes } from 'node:crypto'
-import { hostname } from 'node:os'
-import type { SpanAttributes, TraceSpan } from '../domain/tracing/span.ts'
+import {
+  context,
+  createTraceState,
+  diag,
+  DiagLogLevel,
+  logs,
+  metrics,
+  propagation,
+  ROOT_CONTEXT,
+  SpanStatusCode,
+  trace,
+  TraceFlags,
+  type AnyValue,
+  type Context,
+  type Span,
+  type Tracer,
+} from '@opentelemetry/api'
+import { getNumberFromEnv, getStringFromEnv, setGlobalErrorHandler } from '@opentelemetry/core'
+import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources'
+import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
+import { NodeSDK } from '@opentelemetry/sdk-node'
+import { AlwaysOnSampler, ParentBasedSampler, RandomIdGenerator } from '@opentelemetry/sdk-trace'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { TraceSpan } from '../domain/tracing/span.ts'
 import { parseTraceparent, type TraceContext } from '../domain/tracing/trace-context.ts'
-import { createExporter, noCounts, postSignal, type CountsOfSignals } from './exporter.ts'
-import { logsBody, metricsBody, tracesBody, type LogLine, type PromMetric } from './otlp.ts'
+import { producerOf, type PromMetric } from './prom-metrics.ts'
 import type { TelemetrySettings } from './settings.ts'
 
 export interface Telemetry {
-  readonly settings: TelemetrySettings
-  readonly counts: CountsOfSignals
-  /** Records a finished span. */
+  readonly tracer: Tracer
+  /** Returns the context in which a request's span begins; undefined if the request is not sampled. */
+  sample(traceparent: string | undefined, tracestate?: string): Context | undefined
+  /** Records a span that has its ids already, such as one of a workflow. */
   record(span: TraceSpan): void
-  /** Records a log line. */
+  /** Records a line of pino. */
   log(line: string): void
-  /** Begins a span below the caller's span or as the root of a new trace; undefined if it is not sampled. */
-  begin(traceparent: string | undefined, tracestate?: string): StartedSpan | undefined
   /** Sends the metrics periodically. */
   follow(read: () => Promise<readonly PromMetric[]>): void
   stop(): Promise<void>
 }
 
-export interface StartedSpan extends TraceContext {
-  parentId?: string | undefined
-  startMs: number
-  /** How many more statement spans this span may get, so that a span of weeks stays bounded. */
-  left: number
-}
-
-/** The maximum number of statement spans below one span. */
-const maxStatements = 64
-
 export interface ProcessFacts {
   /** `api`, `control` or `train`. */
   kind: string
   version: string
+  /** Receives what the SDK complains about, at most once a minute, because the log line about it is sent to the collector as well. */
   onError(error: unknown): void
 }
+
+/** How long the last batches may take while the process stops. The SDK itself retries for ten seconds. */
+const stopMs = 2_000
+const complaintMs = 60_000
 
 /** Returns ms since 1970, with a finer resolution than Date.now(). */
 export const preciseNow = (): number => performance.timeOrigin + performance.now()
 
-/** Returns 16 random hexadecimal digits. Math.random suffices, because an id need not be secret, and crypto costs a system call. */
-export function newSpanId(): string {
-  const half = () => Math.floor(Math.random() * 2 ** 32)
-  return `${(half() || 1).toString(16).padStart(8, '0')}${half().toString(16).padStart(8, '0')}`
+/** Returns the context of a caller; a new trace begins without one. */
+export function contextBelow(parent: TraceContext | undefined): Context {
+  if (parent === undefined) return ROOT_CONTEXT
+  const { traceId, spanId, state } = parent
+  return trace.setSpanContext(ROOT_CONTEXT, {
+    traceId,
+    spanId,
+    isRemote: true,
+    // Sampled here, whatever the caller has decided.
+    traceFlags: TraceFlags.SAMPLED,
+    ...(state !== undefined && { traceState: createTraceState(state) }),
+  })
 }
 
-/** Creates a span below the caller's span, or the root span of a new trace. */
-export function newTrace(parent: TraceContext | undefined): StartedSpan {
-  const span = { spanId: newSpanId(), sampled: true, startMs: preciseNow(), left: maxStatements }
-  if (parent === undefined) return { ...span, traceId: randomBytes(16).toString('hex') }
-  const { traceId, spanId: parentId, state } = parent
-  return state === undefined ? { ...span, traceId, parentId } : { ...span, traceId, parentId, state }
+/** Ends a span, with the error that has failed it. */
+export function endSpan(span: Span, error?: unknown, endMs?: number): void {
+  if (error !== undefined)
+    span.setStatus({
+      code: SpanStatusCode.ERROR,
+      message: (error instanceof Error ? error.message : String(error)).slice(0, maxMessage),
+    })
+  span.end(endMs)
 }
 
-export function openTelemetry(
-  settings: TelemetrySettings,
+const maxMessage = 1_000
+
+/** Starts the SDK, which registers itself in the process until it is stopped. */
+export async function openTelemetry(
+  { ratio, followsParent }: TelemetrySettings,
   { kind, version, onError }: ProcessFacts,
-): Telemetry {
-  const resource: SpanAttributes = {
-    'service.version': version,
-    'service.instance.id': `${hostname()}/${process.pid}`,
-    'process.pid': process.pid,
-    'host.name': hostname(),
-    'tenure.process': kind,
-    ...settings.resource,
+): Promise<Telemetry> {
+  let toldMs = -Infinity
+  let isStarted = false
+  const complain = (error: unknown): void => {
+    const nowMs = performance.now()
+    if (isStarted && nowMs - toldMs < complaintMs) return
+    toldMs = nowMs
+    onError(error)
   }
-  const { ratio, followsParent, urls } = settings
-  const counts = noCounts()
-  const shared = { settings, onError }
-  const spans = createExporter<TraceSpan>({
-    ...shared,
-    signal: 'traces',
-    counts: counts.traces,
-    encode: (batch) => tracesBody(resource, batch),
+  const silent = () => {}
+  diag.setLogger(
+    { error: complain, warn: complain, info: silent, debug: silent, verbose: silent },
+    { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true },
+  )
+  setGlobalErrorHandler(complain)
+
+  let read: () => Promise<readonly PromMetric[]> = () => Promise.resolve([])
+  const ids = createIds()
+  const sdk = new NodeSDK({
+    resource: defaultResource().merge(
+      resourceFromAttributes({
+        'service.name': 'tenure',
+        'service.version': version,
+        'tenure.process': kind,
+      }),
+    ),
+    sampler: new ParentBasedSampler({ root: new AlwaysOnSampler() }),
+    idGenerator: ids,
+    ...(await readersOf(() => read())),
   })
-  const lines = createExporter<LogLine>({
-    ...shared,
-    signal: 'logs',
-    counts: counts.logs,
-    encode: (batch) => logsBody(resource, batch),
-  })
-  const startMs = Date.now()
-  let timer: NodeJS.Timeout | undefined
-  let readMetrics: (() => Promise<readonly PromMetric[]>) | undefined
-  const sendMetrics = async (): Promise<void> => {
-    if (readMetrics === undefined) return
-    const metrics = await readMetrics()
-    try {
-      await postSignal(settings, 'metrics', metricsBody(resource, metrics, { startMs, atMs: Date.now() }))
-      counts.metrics.sent += metrics.length
-    } catch (error) {
-      counts.metrics.dropped += metrics.length
-      onError(error)
-    }
-  }
+  sdk.start()
+  isStarted = true
+  const tracer = trace.getTracer('tenure')
+  const logger = logs.getLogger('tenure')
   return {
-    settings,
-    counts,
-    record(span) {
-      if (urls.traces !== undefined) spans.add(span)
-    },
-    log(line) {
-      if (urls.logs !== undefined) lines.add({ line, atMs: Date.now() })
-    },
-    begin(traceparent, tracestate) {
+    tracer,
+    sample(traceparent, tracestate) {
       // Most callers send no header; they cost only one random number.
       const parent = traceparent === undefined ? undefined : parseTraceparent(traceparent, tracestate)
       const isSampled = parent !== undefined && followsParent ? parent.sampled : Math.random() < ratio
-      if (!isSampled || urls.traces === undefined) return undefined
-      return newTrace(parent)
+      return isSampled ? contextBelow(parent) : undefined
     },
-    follow(read) {
-      if (urls.metrics === undefined) return
-      readMetrics = read
-      timer = setInterval(() => void sendMetrics(), settings.metricsMs)
-      timer.unref()
+    record({ traceId, spanId, parentId, state, name, startMs, endMs, error, ...more }) {
+      const parent = parentId === undefined ? undefined : { traceId, spanId: parentId, sampled: true }
+      ids.next = { traceId, spanId }
+      const span = tracer.startSpan(
+        name,
+        {
+          startTime: startMs,
+          attributes: more.attributes,
+          links: (more.links ?? []).map(({ attributes, ...link }) => ({
+            context: { ...link, traceFlags: TraceFlags.SAMPLED },
+            ...(attributes && { attributes }),
+          })),
+        },
+        contextBelow(parent && (state === undefined ? parent : { ...parent, state })),
+      )
+      ids.next = undefined
+      endSpan(span, error, Math.max(startMs, endMs))
+    },
+    log(line) {
+      const nowMs = Date.now()
+      const { level, time = nowMs, msg = line, ...attributes } = parsed(line)
+      const [severityNumber, severityText] = severities[Number(level)] ?? [9, 'INFO']
+      logger.emit({
+        timestamp: Number(time),
+        observedTimestamp: nowMs,
+        severityNumber,
+        severityText,
+        body: msg,
+        attributes,
+      })
+    },
+    follow(next) {
+      read = next
     },
     async stop() {
-      clearInterval(timer)
-      await Promise.all([spans.stop(), lines.stop(), sendMetrics()])
+      await Promise.race([sdk.shutdown().catch(complain), pause(stopMs, undefined, { ref: false })])
+      for (const part of [trace, logs, metrics, context, propagation, diag]) part.disable()
     },
+  }
+}
+
+/** Replaces the SDK's reader by one that also reads the metrics of prom-client, unless another exporter is chosen. */
+async function readersOf(read: () => Promise<readonly PromMetric[]>) {
+  if ((getStringFromEnv('OTEL_METRICS_EXPORTER') ?? 'otlp') !== 'otlp') return {}
+  const protocol =
+    getStringFromEnv('OTEL_EXPORTER_OTLP_METRICS_PROTOCOL') ?? getStringFromEnv('OTEL_EXPORTER_OTLP_PROTOCOL')
+  const { OTLPMetricExporter } =
+    protocol === 'grpc'
+      ? await import('@opentelemetry/exporter-metrics-otlp-grpc')
+      : protocol === 'http/json'
+        ? await import('@opentelemetry/exporter-metrics-otlp-http')
+        : await import('@opentelemetry/exporter-metrics-otlp-proto')
+  const exportIntervalMillis = getNumberFromEnv('OTEL_METRIC_EXPORT_INTERVAL') ?? 60_000
+  const timeoutMs = getNumberFromEnv('OTEL_METRIC_EXPORT_TIMEOUT') ?? 30_000
+  const reader = new PeriodicExportingMetricReader({
+    exporter: new OTLPMetricExporter(),
+    exportIntervalMillis,
+    exportTimeoutMillis: Math.min(timeoutMs, exportIntervalMillis),
+    metricProducers: [producerOf(read)],
+  })
+  return { metricReaders: [reader] }
+}
+
+/** pino's level → OpenTelemetry's severity. */
+const severities: Readonly<Record<number, readonly [number, string]>> = {
+  10: [1, 'TRACE'],
+  20: [5, 'DEBUG'],
+  30: [9, 'INFO'],
+  40: [13, 'WARN'],
+  50: [17, 'ERROR'],
+  60: [21, 'FATAL'],
+}
+
+/** Generates random ids, except for a span that has its ids already. */
+function createIds() {
+  const random = new RandomIdGenerator()
+  const ids = {
+    next: undefined as { traceId: string; spanId: string } | undefined,
+    generateTraceId: () => ids.next?.traceId ?? random.generateTraceId(),
+    generateSpanId: () => ids.next?.spanId ?? random.generateSpanId(),
+  }
+  return ids
+}
+
+function parsed(line: string): Record<string, AnyValue> {
+  try {
+    return JSON.parse(line) as Record<string, AnyValue>
+  } catch {
+    return {}
   }
 }

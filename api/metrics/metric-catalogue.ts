@@ -49,10 +49,6 @@ export const metricTable = {
     '1 while a stream waits, by the code of the error: model_refused is the kill switch, broker is a lost connection',
     ['topic', 'code'],
   ),
-  tenure_telemetry_total: counter(
-    'Spans, log lines and metrics for the collector of OpenTelemetry: sent, or dropped because it is away or too slow',
-    ['signal', 'state'],
-  ),
   tenure_refusals_total: counter(
     'Refused predictions by problem code; overloaded and deadline_exceeded indicate too much load',
     ['code'],

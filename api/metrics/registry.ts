@@ -6,8 +6,7 @@ import { durationBounds, httpRequests, type RouteCount } from './http-requests.t
 import { listStreamCounts } from '../streams/counts.ts'
 import { metricTable, type MetricName } from './metric-catalogue.ts'
 import { upperBoundOf } from '../serving/counters/latency-histogram.ts'
-import type { CountsOfSignals } from '../../telemetry/exporter.ts'
-import type { PromExemplar } from '../../telemetry/otlp.ts'
+import type { PromExemplar } from '../../telemetry/prom-metrics.ts'
 import type { Exemplars } from './exemplars.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
 import { emptyTotals, type ArmTotals } from '../serving/counters/arm-counters.ts'
@@ -30,12 +29,6 @@ const misnamed = [
   'nodejs_active_resources_total',
 ]
 
-/** Exemplars, which link a bucket to a trace, and the counts of sent telemetry. */
-export interface MetricSources {
-  exemplars: Exemplars
-  counts: CountsOfSignals
-}
-
 export interface BuildInfo {
   version: string
   buildId: string
@@ -45,13 +38,14 @@ interface MetricOptions {
   build?: BuildInfo | undefined
   /** Returns the state of the scheduled backups. */
   backups?: (() => FoundBackups | undefined) | undefined
-  telemetry?: MetricSources | undefined
+  /** Links buckets to traces. */
+  exemplars?: Exemplars | undefined
 }
 
 export function createMetrics(
   serving: Serving,
   refusals: ReadonlyMap<string, number>,
-  { build, backups = () => undefined, telemetry }: MetricOptions = {},
+  { build, backups = () => undefined, exemplars }: MetricOptions = {},
 ): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 20 })
@@ -60,13 +54,9 @@ export function createMetrics(
   expose('tenure_build_info', (add) => {
     if (build !== undefined) add({ version: build.version, build: build.buildId }, 1)
   })
-  exposePredictions(expose, registry, serving, telemetry?.exemplars)
+  exposePredictions(expose, registry, serving, exemplars)
   exposeRequests(expose, registry, serving, refusals)
   exposeStreams(expose)
-  expose('tenure_telemetry_total', (add) => {
-    for (const [signal, counts] of Object.entries(telemetry?.counts ?? {}))
-      addEach(add, 'state', { ...counts }, { signal })
-  })
   exposeLogs(expose, serving)
   exposeCaches(expose, serving)
   exposeRouting(expose, serving)

@@ -1,6 +1,7 @@
 /** Records sampled predictions as spans, with the arm and the version that served them. */
+import { SpanKind, type Context } from '@opentelemetry/api'
 import { traceparentHeader, tracestateHeader } from '../../domain/tracing/trace-context.ts'
-import type { StartedSpan, Telemetry } from '../../telemetry/telemetry.ts'
+import { endSpan, type Telemetry } from '../../telemetry/telemetry.ts'
 import type { ServedBy } from '../serving/request/protocol.ts'
 import type { Exemplars } from '../metrics/exemplars.ts'
 
@@ -12,8 +13,10 @@ interface TracedTarget {
 
 type TraceHeaders = Readonly<Partial<Record<typeof traceparentHeader | typeof tracestateHeader, string>>>
 
-export interface PredictionSpan extends StartedSpan, ServedBy {
+export interface PredictionSpan extends ServedBy {
   target: TracedTarget
+  parent: Context
+  startMs: number
 }
 
 export interface PredictionTracing {
@@ -23,46 +26,43 @@ export interface PredictionTracing {
 }
 
 export function createPredictionTracing(
-  { begin, record }: Telemetry,
+  { sample, tracer }: Pick<Telemetry, 'sample' | 'tracer'>,
   exemplars: Exemplars,
   now: () => number,
 ): PredictionTracing {
   return {
     begin(target, headers, waitedMs) {
-      const context = begin(headers[traceparentHeader], headers[tracestateHeader])
-      return context && { ...context, startMs: context.startMs - waitedMs, target }
+      const parent = sample(headers[traceparentHeader], headers[tracestateHeader])
+      return parent && { target, parent, startMs: now() - waitedMs }
     },
-    end(span, status, code) {
-      const { traceId, spanId, parentId, state, startMs, target, version, arm, release } = span
+    end({ target: { model, protocol }, parent, startMs, version, arm, release }, status, code) {
       const endMs = now()
-      const { model, protocol } = target
-      const isFault = status >= 500
-      record({
-        traceId,
-        spanId,
-        parentId,
-        state,
-        name: model === '' ? 'predict' : `predict ${model}`,
-        kind: 'server',
-        startMs,
-        endMs,
-        attributes: {
-          'http.request.method': 'POST',
-          'http.response.status_code': status,
-          'tenure.protocol': protocol,
-          'tenure.model': model,
-          'tenure.version': version,
-          'tenure.arm': arm,
-          'tenure.release': release,
-          'error.type': code,
+      const span = tracer.startSpan(
+        model === '' ? 'predict' : `predict ${model}`,
+        {
+          kind: SpanKind.SERVER,
+          startTime: startMs,
+          attributes: {
+            'http.request.method': 'POST',
+            'http.response.status_code': status,
+            'tenure.protocol': protocol,
+            'tenure.model': model,
+            'tenure.version': version,
+            'tenure.arm': arm,
+            'tenure.release': release,
+            'error.type': code,
+          },
         },
-        error: isFault ? (code ?? String(status)) : undefined,
-      })
-      if (version !== undefined && arm !== undefined)
-        exemplars.add(
-          { model, version, arm },
-          { traceId, spanId, seconds: (endMs - startMs) / 1_000, atMs: endMs },
-        )
+        parent,
+      )
+      const isSent = span.isRecording()
+      endSpan(span, status >= 500 ? (code ?? status) : undefined, endMs)
+      if (version === undefined || arm === undefined || !isSent) return
+      const { traceId, spanId } = span.spanContext()
+      exemplars.add(
+        { model, version, arm },
+        { traceId, spanId, seconds: (endMs - startMs) / 1_000, atMs: endMs },
+      )
     },
   }
 }

@@ -1,10 +1,7 @@
-/** Defines a finished span in the terms of OpenTelemetry. */
+/** Defines the finished span of a workflow, whose ids and times come from its history. */
 import type { TraceContext } from './trace-context.ts'
 
 export type SpanAttributes = Readonly<Record<string, string | number | boolean | undefined>>
-
-/** How a span relates to its parent: OpenTelemetry's SpanKind. */
-export const spanKinds = { internal: 1, server: 2, client: 3 } as const
 
 /** A part of the work of a process, as the process reports it. */
 export interface SpanPart {
@@ -21,7 +18,6 @@ export interface TraceSpan {
   parentId?: string | undefined
   state?: string | undefined
   name: string
-  kind: keyof typeof spanKinds
   /** Milliseconds since 1970, with fractions. */
   startMs: number
   endMs: number

@@ -14,9 +14,8 @@ import { setUp, variables } from './variables.ts'
 const good = {
   DATABASE_URL: 'postgres://127.0.0.1/tenure',
   HOME: '/nowhere',
-  OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318',
 }
-const ours = /^(?:TENURE_|TEMPORAL_|DATABASE_URL(?:_FILE)?$|AWS_|OTEL_|WORKER_VERSIONING$|LOG_LEVEL$)/
+const ours = /^(?:TENURE_|TEMPORAL_|DATABASE_URL(?:_FILE)?$|AWS_|WORKER_VERSIONING$|LOG_LEVEL$)/
 
 export function configurationPage(): string {
   const read = [...namesRead(good)].filter((name) => ours.test(name))
@@ -32,7 +31,8 @@ export function configurationPage(): string {
     '# Configuration',
     '',
     'Every variable is read in `temporal.config.ts`, and wrong ones are reported together. On one machine none is needed:',
-    '`tenure up` chooses what its processes need and passes it on.',
+    '`tenure up` chooses what its processes need and passes it on. The variables `OTEL_…` are those of',
+    '[OpenTelemetry](../how-to/machines/opentelemetry.md).',
     '',
     ...Object.entries(variables).flatMap(([group, members]) => [
       `## ${group}`,

@@ -63,6 +63,8 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['node:*', '@temporalio/activity', '@temporalio/client', 'arquero', '@duckdb/node-api', 'pino'],
     typePackages: ['@tensorflow/tfjs'],
     only: {
+      '@opentelemetry/api': ['activities/tracing/'],
+      '@temporalio/interceptors-opentelemetry': ['activities/tracing/'],
       '@tensorflow/tfjs-node': ['activities/tensorflow/tfjs.ts'],
       '@temporalio/worker': [
         'activities/worker.ts',
@@ -79,7 +81,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     typePackages: ['@temporalio/common'],
   },
   // Sends traces, metrics and logs for workers and replicas. Loaded only when configured.
-  telemetry: { values: ['domain', 'store'], packages: ['node:*'] },
+  telemetry: { values: ['domain'], packages: ['node:*', '@opentelemetry/*'] },
   // Delivers alerts for the control worker, and for replicas while the control worker is silent.
   alerts: {
     values: ['domain', 'store'],
@@ -111,6 +113,9 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['node:*', 'hono', 'hono/*', '@hono/*', '@temporalio/client', 'zod', 'pino', 'prom-client'],
     only: {
       '@grpc/grpc-js': ['api/grpc/server.ts', 'api/grpc/credentials.ts'],
+      '@opentelemetry/api': ['api/tracing/'],
+      '@opentelemetry/core': ['api/tracing/'],
+      '@temporalio/interceptors-opentelemetry': ['api/tracing/'],
       '@nats-io/jetstream': ['api/streams/nats.ts'],
       '@nats-io/transport-node': ['api/streams/nats.ts'],
       '@platformatic/kafka': ['api/streams/kafka.ts', 'api/streams/kafka/'],

@@ -1,11 +1,11 @@
 /** Tests on the real servers that one trace leads from a request to its retraining, its release and the rollback. */
+import { ROOT_CONTEXT, trace, type Context } from '@opentelemetry/api'
 import { Client } from '@temporalio/client'
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import { temporalTracing } from '../../../api/tracing/request-spans.ts'
+import { OpenTelemetryWorkflowClientInterceptor } from '@temporalio/interceptors-opentelemetry/lib/client/index.js'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { parseTraceparent } from '../../../domain/tracing/trace-context.ts'
-import { runInSpan } from '../../../telemetry/active-span.ts'
 import { dataConverterOf } from '../../../temporal/payload-codec.ts'
-import { newTrace, openTelemetry, type Telemetry } from '../../../telemetry/telemetry.ts'
+import { contextBelow } from '../../../telemetry/telemetry.ts'
 import { releaseWorkflowId, retrainWorkflowId } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import type { retrain } from '../../../workflows/retrain.ts'
@@ -27,13 +27,11 @@ const model = uniqueName('traced')
 let collector: Collector
 let pipeline: Pipeline
 let fleet: Fleet
-let telemetry: Telemetry
 
 beforeAll(async () => {
   collector = await startCollector()
-  const environment = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_BSP_SCHEDULE_DELAY: '50' }
-  pipeline = await openPipeline({ environment })
-  telemetry = openTelemetry(pipeline.config.telemetry!, { kind: 'api', version: 'test', onError: () => {} })
+  for (const [name, value] of Object.entries(collector.environment)) vi.stubEnv(name, value)
+  pipeline = await openPipeline({ environment: collector.environment })
   await insertExampleRows(pipeline.store, { from: 0, to: 40 })
   await insertPeople(pipeline.store, { anna: 'approver' })
   fleet = startFleet(pipeline.store, { replicas: ['r1', 'r2'], tickMs: quickPolicy.watch.tickMs })
@@ -67,6 +65,10 @@ function releaseOf({ workflow }: Client, releaseId = ''): FixtureRelease {
   return fixtureRelease(pipeline, Object.assign(handle, { firstExecutionRunId }))
 }
 
+/** Runs a call to Temporal in the span of a request. */
+const inRequest = <T>(caller: Context, call: () => Promise<T>): Promise<T> =>
+  trace.getTracer('test').startActiveSpan('request', {}, caller, (span) => call().finally(() => span.end()))
+
 const traceId = '0af7651916cd43dd8448eb211c80319c'
 const named = (name: string): OtlpSpan[] =>
   collector.spans.filter((span) => span.traceId === traceId && span.name === name)
@@ -75,12 +77,12 @@ it('one trace leads from a request to the retraining, its release and the rollba
   const traced = new Client({
     connection: pipeline.client.connection,
     namespace: pipeline.client.options.namespace,
-    interceptors: { workflow: [temporalTracing()] },
+    interceptors: { workflow: [new OpenTelemetryWorkflowClientInterceptor()] },
     dataConverter: dataConverterOf(pipeline.config.temporal),
   })
   const { shadow: _shadow, ...policy } = quickPolicy
   const longStep = { minMs: 600_000, minRequests: 20, deadlineMs: 900_000 }
-  const request = newTrace(parseTraceparent(`00-${traceId}-b7ad6b7169203331-01`, 'vendor=x'))
+  const caller = contextBelow(parseTraceparent(`00-${traceId}-b7ad6b7169203331-01`, 'vendor=x'))
   const order = await signedStart(pipeline, 'retrain', {
     model,
     asOf: exampleDay(35),
@@ -91,7 +93,7 @@ it('one trace leads from a request to the retraining, its release and the rollba
       probation: { ...longStep, holdbackBp: 1_000 },
     },
   })
-  const retraining = await runInSpan(telemetry, request, () =>
+  const retraining = await inRequest(caller, () =>
     traced.workflow.start<typeof retrain>('retrain', {
       workflowId: retrainWorkflowId(model),
       taskQueue: pipeline.config.taskQueues.control,
@@ -106,23 +108,24 @@ it('one trace leads from a request to the retraining, its release and the rollba
   const stageNow = async () => (await release.state()).stage
   await expect.poll(stageNow).toMatch(/canary|probation/)
   const stage = await stageNow()
-  const ordering = newTrace(undefined)
-  await runInSpan(telemetry, ordering, () => release.say('rollback', 'olga'))
+  await inRequest(ROOT_CONTEXT, () => release.say('rollback', 'olga'))
   await release.result()
   await expect.poll(() => named('release').length).toBe(1)
 
-  expect(collector.refused).toEqual([])
-  const trace = collector.spans.filter((span) => span.traceId === traceId)
-  const ids = new Set(trace.map(({ spanId }) => spanId))
-  expect(ids.size, 'no span twice').toBe(trace.length)
+  const spans = collector.spans.filter((span) => span.traceId === traceId)
+  const ids = new Set(spans.map(({ spanId }) => spanId))
+  expect(ids.size, 'no span twice').toBe(spans.length)
   const [whole] = named('retrain')
-  expect(whole).toMatchObject({ traceId, parentSpanId: request.spanId, traceState: 'vendor=x' })
+  const [request] = named('request')
+  expect(request).toMatchObject({ parentSpanId: 'b7ad6b7169203331', traceState: 'vendor=x' })
+  const [started] = named('StartWorkflow:retrain')
+  expect(started).toMatchObject({ parentSpanId: request!.spanId })
+  expect(whole).toMatchObject({ traceId, parentSpanId: started!.spanId, traceState: 'vendor=x' })
   const [released] = named('release')
   expect(released).toMatchObject({ traceId, parentSpanId: whole!.spanId })
-  // Every span has a parent in the trace, or the request.
-  for (const { name, parentSpanId } of trace)
-    expect(ids.has(parentSpanId!) || parentSpanId === request.spanId, name).toBe(true)
-  const names = new Set(trace.map(({ name }) => name))
+  for (const { name, spanId, parentSpanId } of spans)
+    expect(ids.has(parentSpanId!) || spanId === request!.spanId, name).toBe(true)
+  const names = new Set(spans.map(({ name }) => name))
   for (const name of [
     'takeSnapshot',
     'validate',
@@ -136,24 +139,28 @@ it('one trace leads from a request to the retraining, its release and the rollba
     expect(names, name).toContain(name)
   const partsBelow = (activity: string, child: string) => {
     const parents = named(activity).map(({ spanId }) => spanId)
-    const of = trace.find(({ name, parentSpanId }) => name === child && parents.includes(parentSpanId!))
-    return trace.filter(({ parentSpanId }) => parentSpanId === of?.spanId).map(({ name }) => name)
+    const of = spans.find(({ name, parentSpanId }) => name === child && parents.includes(parentSpanId!))
+    return spans.filter(({ parentSpanId }) => parentSpanId === of?.spanId).map(({ name }) => name)
   }
   expect(partsBelow('train', 'trainer')).toEqual(['load data', 'fit', 'write artifact'])
   expect(partsBelow('evaluate', 'evaluator')).toEqual(['load data', 'predict', 'evaluate'])
-  const inOpening = trace.filter(({ parentSpanId }) => parentSpanId === named('openRelease')[0]!.spanId)
+  const inOpening = spans.filter(({ parentSpanId }) => parentSpanId === named('openRelease')[0]!.spanId)
   expect(inOpening.map((span) => attributeOf(span, 'db.system.name'))).toContain('postgresql')
   const [rollback] = named('rollback ordered')
   expect(rollback).toMatchObject({ traceId, parentSpanId: released!.spanId })
   expect(attributeOf(rollback!, 'tenure.reason')).toMatch(/^rolled back by /)
-  const former = trace.find(({ spanId }) => spanId === rollback!.links?.[0]?.spanId)
+  const former = spans.find(({ spanId }) => spanId === rollback!.links?.[0]?.spanId)
   expect(former?.name).toMatch(stage)
+  const [command] = named('command rollback')
+  const [sent] = command!.links
+  expect(collector.spans.find(({ spanId }) => spanId === sent!.spanId)).toMatchObject({
+    traceId: sent!.traceId,
+    name: expect.stringMatching(/^(StartWorkflowUpdate|SignalWorkflow):/),
+  })
+  expect(sent!.traceId).not.toBe(traceId)
   expect(rollback!.links).toContainEqual(
-    expect.objectContaining({ traceId: ordering.traceId, spanId: ordering.spanId }),
+    expect.objectContaining({ traceId: sent!.traceId, spanId: sent!.spanId }),
   )
-  expect(named('command rollback')[0]?.links).toMatchObject([
-    { traceId: ordering.traceId, spanId: ordering.spanId },
-  ])
   expect(named('ended rolled_back')).toHaveLength(1)
 })
 

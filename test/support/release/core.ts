@@ -55,7 +55,7 @@ export async function startCore(servers: Servers, environment: Record<string, st
   })
   const signAudit = rowSigner(await openSigner(config.signing, 'commands'))
   const facts = { kind: 'control', version: 'test', onError: () => {} }
-  const tracing = config.telemetry && openWorkerTracing(config.telemetry, facts)
+  const tracing = config.telemetry && (await openWorkerTracing(config.telemetry, facts))
   const store = openStore(config.databaseUrl, {
     metricSources: config.metricSources,
     watchStatement: tracing?.watchStatement,
