@@ -3,6 +3,7 @@ import type { DuckDBVector } from '@duckdb/node-api'
 import { noText, textCodes, type BatchLayout, type ShardRange } from '../../domain/model/batch-spec.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
+import { doubleOf } from '../../domain/values/readings.ts'
 import type { Duck } from '../data/duckdb.ts'
 
 export interface PieceOfColumns {
@@ -132,7 +133,7 @@ async function columnsQuery(
   { path, layout, from }: { path: string; layout: BatchLayout; from: number },
 ): Promise<string> {
   const numbers = layout.numbers.map((name) => {
-    const value = `cast(${quotedIdentifier(name)} as double)`
+    const value = doubleOf(name)
     return `case when ${quotedIdentifier(name)} is null then 'nan'::double when isfinite(${value}) then ${value} else 'infinity'::double end`
   })
   const texts: string[] = []

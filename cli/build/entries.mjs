@@ -25,7 +25,6 @@ export const groups = [
       'api/server.ts',
       'api/processes/artifact-reader.ts',
       'api/processes/batch-scorer.ts',
-      'api/processes/parquet-reader.ts',
       'api/processes/qualifier.ts',
       'api/processes/simulator.ts',
       'api/processes/skew-replayer.ts',
@@ -44,6 +43,7 @@ export const groups = [
     packages: 'inside',
     entries: [
       'activities/check/check-training.ts',
+      'activities/data/outcome-rows-child.ts',
       'activities/retrain/rows-child.ts',
       'activities/tensorflow/trainer.ts',
       'activities/trainers/result-child.ts',

@@ -84,7 +84,7 @@ export function readAs(kind: DeclaredKind, column: string): string {
   const name = quotedIdentifier(column)
   return kind === 'text'
     ? `cast(${name} as varchar)`
-    : `coalesce(${converted(kind, name)}, ${conversionError(kind, column)})`
+    : `coalesce(${converted(kind, column)}, ${conversionError(kind, column)})`
 }
 
 /** Returns SQL that raises an error with column, kind and value; null for null. */
@@ -108,17 +108,24 @@ export const refusedColumn = (column: string, message: string): string =>
 export const refusedColumnIssue = (message: string): string | undefined =>
   message.includes(refusal) ? message.slice(message.indexOf(refusal) + refusal.length + 1) : undefined
 
+/** Returns SQL for the double of a value; null for none. DuckDB rounds twice where it divides the digits of a long decimal; its text is rounded once. */
+export function doubleOf(column: string): string {
+  const name = quotedIdentifier(column)
+  const written = `cast(${name} as varchar)`
+  return `case when regexp_matches(typeof(${name}), '${wideDecimal}') then try_cast(${written} as double)
+    when typeof(${name}) <> 'VARCHAR' or ${isPlain(written)} then try_cast(${name} as double) end`
+}
+
+/** DuckDB also reads 1_000 and +-5 as numbers. */
 const isPlain = (text: string): string => `not (contains(${text}, '_') or contains(${text}, '+-'))`
 
 /** Returns SQL that is null for an invalid value. */
-function converted(kind: Exclude<DeclaredKind, 'text'>, name: string): string {
+function converted(kind: Exclude<DeclaredKind, 'text'>, column: string): string {
+  const name = quotedIdentifier(column)
   const text = `lower(trim(cast(${name} as varchar)))`
   switch (kind) {
     case 'number': {
-      // DuckDB rounds twice where it divides the digits of a long decimal; its text is rounded once. It also reads the texts 1_000 and +-5.
-      const written = `cast(${name} as varchar)`
-      const double = `case when regexp_matches(typeof(${name}), '${wideDecimal}') then try_cast(${written} as double)
-        when typeof(${name}) <> 'VARCHAR' or ${isPlain(written)} then try_cast(${name} as double) end`
+      const double = doubleOf(column)
       return `case when abs(${double}) <= ${maxNumber} or not isfinite(${double}) then ${double} when ${text} = 'true' then 1 when ${text} = 'false' then 0 end`
     }
     // Cast through a type with a time zone: a cast to a timestamp without one ignores the offset in a text. DuckDB also reads words such as epoch.
@@ -138,7 +145,7 @@ function converted(kind: Exclude<DeclaredKind, 'text'>, name: string): string {
 /** Returns SQL for whether the column holds an invalid value; of a text, bytes that are not UTF-8. */
 export const breaks = (kind: DeclaredKind, column: string): string => {
   const name = quotedIdentifier(column)
-  return `(${name} is not null and ${kind === 'text' ? `try(decode(${name}))` : converted(kind, name)} is null)`
+  return `(${name} is not null and ${kind === 'text' ? `try(decode(${name}))` : converted(kind, column)} is null)`
 }
 
 export interface BadValue {

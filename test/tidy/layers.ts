@@ -119,7 +119,6 @@ export const layers: Readonly<Record<string, Layer>> = {
       '@nats-io/jetstream': ['api/streams/nats.ts'],
       '@nats-io/transport-node': ['api/streams/nats.ts'],
       '@platformatic/kafka': ['api/streams/kafka.ts', 'api/streams/kafka/'],
-      hyparquet: ['api/processes/parquet-reader.ts', 'api/outcomes/parquet-limits.ts'],
       'markdown-it': ['api/dashboard/components/markdown.tsx'],
       'openid-client': ['api/auth/oidc.ts'],
       'onnxruntime-node': ['api/serving/formats/onnx/session/graph-session.ts'],

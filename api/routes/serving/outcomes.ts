@@ -10,7 +10,7 @@ import { openIntake } from '../../outcomes/intake.ts'
 import { ingestLines } from '../../outcomes/text-files.ts'
 import { ingestParquet } from '../../outcomes/parquet-files.ts'
 import { maxTableRows, ingestTable, tableSchema } from '../../outcomes/database-table.ts'
-import { parquetLimits } from '../../outcomes/parquet-limits.ts'
+import { parquetLimits } from '../../outcomes/parquet-files.ts'
 import { requireNoneRefused, outcomeSchema, sentOutcome, storeOutcomes } from '../../outcomes/outcomes.ts'
 
 const maxOutcomes = 10_000

@@ -77,6 +77,12 @@ const kinds: Record<string, Kind> = {
     inParquet: ['DOUBLE', 'DECIMAL(12,2)', 'VARCHAR', 'BLOB'],
     inPostgres: ['double precision', 'numeric(12,2)', 'numeric', 'text'],
   },
+  ratio: {
+    kind: 'number',
+    draw: () => `${whole(1_000)}.${1_000_000_000 + whole(9_000_000_000)}`,
+    inParquet: ['DECIMAL(30,10)', 'DECIMAL(38,12)', 'DOUBLE', 'VARCHAR'],
+    inPostgres: ['numeric', 'numeric(30,10)', 'text'],
+  },
   warmth: {
     kind: 'number',
     draw: () => String(Math.fround(chance() * 50)),

@@ -78,6 +78,11 @@ const numbers: readonly Kind[] = [
     inPostgres: ['numeric', 'double precision'],
   },
   {
+    draw: () => `${whole(1_000)}.${1_000_000_000 + whole(9_000_000_000)}`,
+    inParquet: ['DECIMAL(30,10)', 'DECIMAL(38,12)', 'VARCHAR'],
+    inPostgres: ['numeric', 'numeric(30,10)', 'text'],
+  },
+  {
     draw: () => String((chance() - 0.5) * 10 ** whole(9)),
     inParquet: ['DOUBLE', 'VARCHAR'],
     inPostgres: ['double precision', 'numeric', 'text'],

@@ -78,6 +78,12 @@ const kinds: Record<string, Labels> = {
     inParquet: ['DOUBLE', 'DECIMAL(5,2)', 'DECIMAL(12,3)', 'DECIMAL(30,2)', 'VARCHAR'],
     inPostgres: ['double precision', 'numeric', 'numeric(12,2)', 'text', 'char(12)'],
   },
+  'long decimals': {
+    output: number,
+    draw: () => Number(`${whole(1_000)}.${1_000_000_000 + whole(9_000_000_000)}`),
+    inParquet: ['DECIMAL(30,10)', 'DECIMAL(38,12)', 'DOUBLE', 'VARCHAR'],
+    inPostgres: ['numeric', 'numeric(30,10)', 'text'],
+  },
   floats: {
     output: number,
     draw: () => Math.fround(chance() - 0.5),

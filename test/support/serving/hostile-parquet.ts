@@ -42,8 +42,8 @@ export const allFooter = (bytes: number): Buffer<ArrayBuffer> =>
     ),
   )
 
-/** Builds a file of a few hundred bytes whose first page announces this many values in one run. */
-export function hugePage(values: number): Buffer<ArrayBuffer> {
+/** Builds a file of a few hundred bytes whose first page announces this many values in one run, or this many bytes. */
+export function hugePage({ values = 1, bytes }: { values?: number; bytes?: number }): Buffer<ArrayBuffer> {
   const run = Buffer.concat([varint(values * 2), Buffer.from([0])])
   const length = Buffer.alloc(4)
   length.writeUInt32LE(run.byteLength)
@@ -51,7 +51,7 @@ export function hugePage(values: number): Buffer<ArrayBuffer> {
   const [plain, rle] = [number(0), number(3)]
   const header = struct(
     [1, 'i32', number(0)],
-    [2, 'i32', number(levels.byteLength)],
+    [2, 'i32', number(bytes ?? levels.byteLength)],
     [3, 'i32', number(levels.byteLength)],
     [5, 'struct', struct([1, 'i32', number(values)], [2, 'i32', plain], [3, 'i32', rle], [4, 'i32', rle])],
   )
@@ -67,7 +67,7 @@ export function hugePage(values: number): Buffer<ArrayBuffer> {
           [1, 'i32', number(6)],
           [2, 'list', list('i32', 1, plain)],
           [3, 'list', list('binary', 1, text(name))],
-          [4, 'i32', number(0)],
+          [4, 'i32', number(bytes === undefined ? 0 : 1)],
           [5, 'i64', number(values)],
           [6, 'i64', number(page.byteLength)],
           [7, 'i64', number(page.byteLength)],
