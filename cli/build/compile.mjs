@@ -160,7 +160,7 @@ const banner = [
 const sourceUrls = (root) => ({
   name: 'source-urls',
   setup({ onLoad }) {
-    onLoad({ filter: /\.[cm]?[jt]s$/ }, ({ path }) => {
+    onLoad({ filter: /\.[cm]?[jt]s$/, namespace: 'file' }, ({ path }) => {
       const url = `new URL(${JSON.stringify(relative(root, path))}, checkoutUrl).href`
       const written = readFileSync(path, 'utf8')
       const text = written.replaceAll(requiredLate, "require('")
