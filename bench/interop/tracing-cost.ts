@@ -24,7 +24,8 @@ export async function measureTracedReplicas(
   collector: Record<string, string>,
   { draws, rounds, calls }: { draws: number; rounds: number; calls: number },
 ): Promise<TracedReplicas> {
-  const traced = { ...collector, OTEL_TRACES_SAMPLER_ARG: String(share) }
+  // The delay of production, whatever tests use.
+  const traced = { ...collector, OTEL_BSP_SCHEDULE_DELAY: '5000', OTEL_TRACES_SAMPLER_ARG: String(share) }
   const kinds = { off: {}, again: {}, traced }
   const names = ['off', 'again', 'traced'] as const
   const offUs: number[] = []
