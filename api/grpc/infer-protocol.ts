@@ -4,7 +4,7 @@
 import { writeId, writeText, reserve, type ByteWriter } from '../serving/codec/byte-writer.ts'
 import { unknownCategories } from '../serving/codec/unknown-categories.ts'
 import { chosenOutputs, outputTensors, type OutputTensor } from '../inference/output-tensors.ts'
-import { fillTensors } from '../inference/request-parser.ts'
+import { fillTensors } from '../inference/request-reader.ts'
 import { callerTexts } from '../serving/codec/request-parser.ts'
 import type { Answered, Protocol } from '../serving/request/protocol.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'

@@ -6,14 +6,12 @@ import { unknownCategories } from '../serving/codec/unknown-categories.ts'
 import type { Answered, Protocol } from '../serving/request/protocol.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
 import { chosenOutputs, outputTensors, type ChosenOutput } from './output-tensors.ts'
-import { readSlowly } from './request-parser.ts'
-import { scanMatrix } from './request-scanner.ts'
+import { readInfer } from './request-reader.ts'
 
 /** Creates the protocol. `jsonBytes`: the start of the binary part of the body, if it has one. */
 export const createInferProtocol = (maxInstances: number, jsonBytes?: number): Protocol => ({
   read(loaded, body, input) {
-    if (jsonBytes === undefined && scanMatrix(body, loaded.columns, input, maxInstances)) return
-    readSlowly(loaded, body, jsonBytes, input, maxInstances)
+    readInfer(loaded, body, jsonBytes, input, maxInstances)
     // Checked before the network runs, so that a request with a wrong name is not counted as served.
     if (input.wanted !== undefined) chosenOutputs(outputTensors(loaded.manifest.output), input.wanted)
   },

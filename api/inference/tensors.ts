@@ -59,7 +59,10 @@ const datatypes: Readonly<Record<string, Datatype>> = {
 
 export const datatypeNames = Object.keys(datatypes)
 
-/** Reads one entry of "inputs". `binary` is the unread part of the bytes after the JSON; absent without a binary part. */
+/**
+ * Reads one entry of "inputs". Doubles of "data" are rounded in place. `binary` is the unread part of the bytes after the JSON; absent
+ * without a binary part.
+ */
 export function readTensor(entry: unknown, place: number, binary: BinaryPart | undefined): Tensor {
   if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) refuse(place, 'is not an object')
   const { name, shape, datatype, data, parameters } = entry as Record<string, unknown>
@@ -84,17 +87,23 @@ export function readTensor(entry: unknown, place: number, binary: BinaryPart | u
     binary.expectModest(expected)
     return { name, shape, values: datatype === 'BYTES' ? textsIn(bytes, place) : numbersIn(bytes, type) }
   }
-  if (!Array.isArray(data)) own('has no list "data"')
-  const flat = data.some((each) => Array.isArray(each)) ? flatten(data, shape, place) : data
-  requireCount(flat.length)
-  const values = flat.map((value, index): Value => {
+  const valueOf = (value: unknown, index: number): Value => {
     if (value === null) return null
     const read = type.fromJson(value)
     if (read !== undefined) return read
     const what = `holds at place ${index} what is not a value of ${String(datatype)}`
     throw new DomainError('wrong_type', `the input ${quotedName(name)} ${what}`)
-  })
-  return { name, shape, values }
+  }
+  if (data instanceof Float64Array) {
+    requireCount(data.length)
+    if (datatype === 'FP32') for (let i = 0; i < data.length; i++) data[i] = Math.fround(data[i]!)
+    else if (datatype !== 'FP64') data.forEach(valueOf)
+    return { name, shape, values: data }
+  }
+  if (!Array.isArray(data)) own('has no list "data"')
+  const flat = data.some((each) => Array.isArray(each)) ? flatten(data, shape, place) : data
+  requireCount(flat.length)
+  return { name, shape, values: flat.map(valueOf) }
 }
 
 /** More dimensions than rows and columns are accepted only to report the complete shape. */

@@ -136,62 +136,6 @@ function scanAnyNumber(cursor: Cursor): number {
   return Number.isFinite(value) ? value : NaN
 }
 
-/** Reads `count` numbers separated by commas. Returns false when there are fewer or one is invalid. White space may precede each. */
-export function scanNumbers(cursor: Cursor, count: number, into: Float64Array): boolean {
-  const { bytes } = cursor
-  let { at } = cursor
-  let byte = bytes[at]!
-  for (let n = 0; n < count; n++) {
-    if (n > 0) {
-      if (byte !== code.comma) {
-        cursor.at = at
-        if (!take(cursor, code.comma)) return false
-        at = cursor.at - 1
-      }
-      byte = bytes[++at]!
-    }
-    if (byte === 0x20) byte = bytes[++at]!
-    const start = at
-    // Repeats scanNumber with local variables only, because lists of numbers are most of a large body.
-    const negative = ((byte ^ code.minus) - 1) >>> 31
-    at += negative
-    byte = bytes[at]!
-    const first = at
-    let digits = 0
-    while (byte >= 0x30 && byte <= 0x39) {
-      digits = (Math.imul(digits, 10) + byte - 0x30) | 0
-      byte = bytes[++at]!
-    }
-    const whole = at - first
-    let decimals = 0
-    if (byte === 0x2e) {
-      byte = bytes[++at]!
-      const point = at
-      while (byte >= 0x30 && byte <= 0x39) {
-        digits = (Math.imul(digits, 10) + byte - 0x30) | 0
-        byte = bytes[++at]!
-      }
-      decimals = at - point
-      if (decimals === 0) return false
-    }
-    const isPlain =
-      whole + decimals <= maxExactDigits && (whole === 1 || (whole > 1 && bytes[first] !== 0x30))
-    if (isPlain && byte !== 0x65 && byte !== 0x45) {
-      into[n] = ((1 - 2 * negative) * digits) / powers[decimals]!
-      continue
-    }
-    cursor.at = start
-    peek(cursor)
-    const value = scanAnyNumber(cursor)
-    if (Number.isNaN(value)) return false
-    into[n] = value
-    at = cursor.at
-    byte = bytes[at]!
-  }
-  cursor.at = at
-  return true
-}
-
 /**
  * Reads a text of printable ASCII without escapes. Returns its start; it ends before the quote that `at` has just passed. Returns -1 for
  * any other text.

@@ -1,12 +1,11 @@
 /** Tests that rows without names are read in the order of the model file, even if a version orders its columns differently. */
 import { describe, expect, it } from 'vitest'
-import { readSlowly } from '../../../api/inference/request-parser.ts'
-import { scanMatrix } from '../../../api/inference/request-scanner.ts'
+import { readInfer } from '../../../api/inference/request-reader.ts'
 import { fillRows } from '../../../api/inference/row-requests.ts'
 import { createInputBuffer } from '../../../api/serving/codec/input-buffer.ts'
 import { columnsOf } from '../../../api/serving/codec/feature-columns.ts'
 import { irisFeatures, irisRow, irisSpec } from '../../support/serving/artifact.ts'
-import { loadedOf, said, understood } from '../../support/serving/input-buffers.ts'
+import { loadedOf, understood } from '../../support/serving/input-buffers.ts'
 
 const order = ['petalWidth', 'sepalLength', 'petalLength', 'sepalWidth']
 const plain = loadedOf(irisSpec())
@@ -30,16 +29,12 @@ describe('rows without names in the order of the model file', () => {
       ),
     ).toEqual(wanted))
 
-  it('equal rows with names, as a matrix that is scanned', () => {
-    const input = createInputBuffer()
-    expect(scanMatrix(bodyOf([...list, ...list]), iris.columns, input, 20)).toBe(true)
-    expect(said(input, iris)).toEqual(wanted)
-  })
-
-  it('equal rows with names, as a matrix that is parsed', () =>
-    expect(understood(iris, (input) => readSlowly(iris, bodyOf([list, list]), undefined, input, 20))).toEqual(
-      wanted,
-    ))
+  it.each([
+    ['a matrix', [...list, ...list]],
+    ['nested lists', [list, list]],
+  ])('equal rows with names, as %s', (_, data) =>
+    expect(understood(iris, (input) => readInfer(iris, bodyOf(data), undefined, input, 20))).toEqual(wanted),
+  )
 
   it('name the features in this order when a row has another length', () =>
     expect(() =>

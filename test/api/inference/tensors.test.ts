@@ -1,6 +1,6 @@
 /** Tests tensors of every datatype, in JSON and in binary, and the errors of invalid tensors. */
 import { describe, expect, it } from 'vitest'
-import { readSlowly } from '../../../api/inference/request-parser.ts'
+import { readInfer } from '../../../api/inference/request-reader.ts'
 import { createInputBuffer } from '../../../api/serving/codec/input-buffer.ts'
 import { flightSpec, irisSpec, lookingSpec, type ArtifactSpec } from '../../support/serving/artifact.ts'
 import { loadedOf, said } from '../../support/serving/input-buffers.ts'
@@ -23,7 +23,7 @@ function read(loaded: typeof iris, request: object | string, binary?: Buffer) {
   const json = Buffer.from(typeof request === 'string' ? request : JSON.stringify(request))
   const input = createInputBuffer()
   const body = binary === undefined ? json : Buffer.concat([json, binary])
-  readSlowly(loaded, body, binary === undefined ? undefined : json.byteLength, input, most)
+  readInfer(loaded, body, binary === undefined ? undefined : json.byteLength, input, most)
   return said(input, loaded)
 }
 
@@ -482,7 +482,7 @@ describe('is refused', () => {
 
   it('bytes that are not UTF-8', () => {
     expect(() =>
-      readSlowly(iris, Buffer.from([0x22, 0xff, 0x22]), undefined, createInputBuffer(), most),
+      readInfer(iris, Buffer.from([0x22, 0xff, 0x22]), undefined, createInputBuffer(), most),
     ).toThrow(expect.objectContaining({ code: 'body_not_json' }))
   })
 })

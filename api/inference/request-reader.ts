@@ -1,10 +1,10 @@
 /**
- * Parses any request of the Open Inference Protocol and reports its errors. The tensors are one matrix with a column per feature, or one
- * tensor per feature. Both become the rows of Tenure's own protocol.
+ * Reads requests of the Open Inference Protocol. The tensors are one matrix with a column per feature, or one tensor per feature. Both
+ * become the rows of Tenure's own protocol.
  */
 import { DomainError } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
-import { parseModestJson } from '../serving/codec/json-limits.ts'
+import { readAny, readJson } from '../serving/codec/json-reader.ts'
 import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
 import { callerTexts } from '../serving/codec/request-parser.ts'
 import { resetInput, type InputBuffer, type WantedOutput } from '../serving/codec/input-buffer.ts'
@@ -16,10 +16,13 @@ import { binaryPart, readTensor, type Tensor, type Value } from './tensors.ts'
 /** The maximum length of a request id. */
 const maxIdLength = 1_000
 
+/** Reads JSON in which the values of a tensor are doubles where all are numbers. */
+const readRequest = (): unknown => readAny('data')
+
 /**
- * Parses the body and fills the buffer. `jsonBytes`: where the JSON ends and the binary part begins; absent when the whole body is JSON.
+ * Reads the body into the buffer. `jsonBytes`: where the JSON ends and the binary part begins; absent when the whole body is JSON.
  */
-export function readSlowly(
+export function readInfer(
   loaded: LoadedVersion,
   body: Buffer,
   jsonBytes: number | undefined,
@@ -30,7 +33,7 @@ export function readSlowly(
   const json = body.subarray(0, jsonBytes)
   const what =
     jsonBytes === undefined ? 'the body' : `the JSON of ${jsonBytes} bytes (Inference-Header-Content-Length)`
-  const request = objectOf(parseModestJson(json, most, maxFields, what))
+  const request = objectOf(readJson(json, { maxRows: most, width: maxFields, what }, readRequest))
   const binary = jsonBytes === undefined ? undefined : binaryPart(body.subarray(jsonBytes), most * maxFields)
   const { inputs } = request
   if (!Array.isArray(inputs) || inputs.length === 0) refuse('"inputs" is not a list of tensors')
