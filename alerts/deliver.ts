@@ -19,17 +19,18 @@ import {
   listNotifiable,
   markNotificationFailed,
   markNotificationSent,
+  listFailing,
+  type FailingChannel,
 } from '../store/monitoring/notifications.ts'
-import { resolveAlert, upsertAlert, type Alert } from '../store/monitoring/alerts.ts'
-import { readChannels } from '../store/monitoring/alert-channels.ts'
-import { readStoredChannels } from '../store/monitoring/stored-channels.ts'
+import { resolveAlert, upsertAlert, type Alert, type NewAlert } from '../store/monitoring/alerts.ts'
+import { readChannels, readStoredChannels } from '../store/monitoring/alert-channels.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Config } from '../temporal.config.ts'
 import { linkOf, runbookOf } from './message.ts'
-import { reportFailingChannels } from './report-failing-channels.ts'
-import { reportFallbacks } from './report-fallbacks.ts'
 import { reportReleases } from './report-releases.ts'
 import { send } from './send.ts'
+import { fallbackAlerts, fallbackLevels, loadProblemText } from '../domain/serving/fallback-level.ts'
+import { listFallbacks, listReportedFallbacks, type FleetFallback } from '../store/serving/replicas.ts'
 
 /** The number of characters kept of a channel's response to a rejected message. */
 const maxResponseCharacters = 300
@@ -163,5 +164,88 @@ function ownSecrets(target: ChannelTarget): (string | undefined)[] {
       return [target.apiKey]
     default:
       return []
+  }
+}
+
+// Raises an alert while channels deliver nothing, so that the other channels, pages and `tenure alerts` tell of it.
+
+const dedupeKey = 'alerts/failing'
+/** A channel that was unavailable for less than this, in ms, raises no alert. */
+const failingMs = 900_000
+
+/** Keeps one alert for all failing channels. Returns their names: the alert is not sent to them, because it could not arrive. */
+async function reportFailingChannels(
+  store: Store,
+  channels: readonly Channel[],
+): Promise<ReadonlySet<string>> {
+  const byName = new Map(channels.map((channel) => [channel.name, channel]))
+  const failing = (await listFailing(store, { forMs: failingMs })).filter(({ channel }) =>
+    byName.has(channel),
+  )
+  const isUrgent = failing.some(({ channel }) => byName.get(channel)?.severities.includes('critical'))
+  if (failing.length === 0) await resolveAlert(store, dedupeKey, 'each channel has delivered a message since')
+  else
+    await upsertAlert(store, {
+      dedupeKey,
+      severity: isUrgent ? 'critical' : 'warning',
+      kind: 'channel_failing',
+      cause: failing.map(({ channel }) => channel).join(', '),
+      message: failing.map(textOf).join('; '),
+      evidence: Object.fromEntries(failing.map(({ channel, since }) => [channel, since])),
+    })
+  return new Set(failing.map(({ channel }) => channel))
+}
+
+const textOf = ({ channel, since, problem }: FailingChannel): string =>
+  `${channel} has delivered nothing since ${since}: ${problem}`
+
+// Raises an alert for each active fallback, and resolves the alerts of ended fallbacks.
+
+/**
+ * Keeps one alert per model and fallback level. A lower level resolves the alert of the level above. Replicas that cannot load a version
+ * while others serve have an alert of their own.
+ */
+export async function reportFallbacks(store: Store): Promise<void> {
+  const standing = await listFallbacks(store)
+  if (standing === undefined) return
+  const open = new Set(await listReportedFallbacks(store))
+  for (const found of standing) {
+    if (found.level === 'champion') continue
+    const alert = fallbackAlert(found, found.level)
+    open.delete(alert.dedupeKey)
+    await upsertAlert(store, alert)
+  }
+  for (const dedupeKey of open)
+    await resolveAlert(store, dedupeKey, 'each replica with a lease serves the model without this fallback')
+}
+
+function fallbackAlert(
+  { model, reason, version, replicas, live }: FleetFallback,
+  level: Exclude<FleetFallback['level'], 'champion'>,
+): NewAlert {
+  const ofLive = `${replicas.length} of ${live} ${live === 1 ? 'replica' : 'replicas'}`
+  const evidence = { level, replicas: replicas.length, live, replica: replicas.join(', '), version }
+  if (level === 'refused' && version !== undefined && replicas.length < live) {
+    const others = live - replicas.length
+    return {
+      dedupeKey: `fallback/${model}/replica`,
+      model,
+      severity: 'warning',
+      kind: 'replica_cannot_load',
+      message: `${ofLive} cannot load ${version}: ${loadProblemText(reason)} ${others === 1 ? 'The other replica serves' : `The other ${others} replicas serve`} all traffic.`,
+      evidence,
+      cause: `${version}: ${reason}`,
+    }
+  }
+  const { kind, severity } = fallbackAlerts[level]
+  const message = `${fallbackLevels[level]} On ${ofLive}: ${version === undefined ? reason : `${version} cannot be loaded: ${loadProblemText(reason)}`}`
+  return {
+    dedupeKey: `fallback/${model}/${level}`,
+    model,
+    severity,
+    kind,
+    message,
+    evidence,
+    cause: `${kind}: ${reason}`,
   }
 }

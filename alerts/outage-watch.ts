@@ -15,7 +15,7 @@ import {
 } from '../domain/serving/outage-alerts.ts'
 import { meaningOfOutage } from '../store/outage.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert, type NewAlert } from '../store/monitoring/alerts.ts'
-import { copyStoredChannels } from '../store/monitoring/stored-channels.ts'
+import { copyStoredChannels } from '../store/monitoring/alert-channels.ts'
 import {
   adoptTold,
   askDatabase,

@@ -5,9 +5,8 @@ import {
   type Channel,
   type DeliveryRecord,
 } from '../domain/monitoring/alert-escalation.ts'
-import { readChannels } from '../store/monitoring/alert-channels.ts'
+import { readChannels, readCopiedChannels } from '../store/monitoring/alert-channels.ts'
 import type { Alert } from '../store/monitoring/alerts.ts'
-import { readCopiedChannels } from '../store/monitoring/stored-channels.ts'
 import { messageNumber, type ToldAlert } from '../store/maintenance/told-alerts.ts'
 import { alertFactsOf, problemOfSending } from './deliver.ts'
 import { runbookOf } from './message.ts'

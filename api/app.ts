@@ -2,7 +2,10 @@
  * Mounts the declared routes as an HTTP application: authenticate, authorize, validate, respond. Every failure becomes a problem document.
  * The application does not listen on a port, so that tests can call it directly.
  */
+import type { ServerResponse } from 'node:http'
 import { Hono, type Context } from 'hono'
+import { compress } from 'hono/compress'
+import { routePath } from 'hono/route'
 import { DomainError, isError } from '../domain/errors.ts'
 import { requireRole, type Actor } from './auth/authentication.ts'
 import { createRefusalLog, type NoteRefused } from './auth/refused-commands.ts'
@@ -19,13 +22,14 @@ import {
 } from './http/route.ts'
 import type { ApiDeps } from './deps.ts'
 import { requireMediaType } from './http/content-type.ts'
-import { everywhere, useMiddleware } from './middleware.ts'
 import { executeIdempotent } from './http/idempotency.ts'
 import { findReader, requireOwnForm, principalOf, type Principal } from './http/principal.ts'
 import { headersOf, problemOf, requestIdFrom, textOfProblem, type Problem } from './http/problem.ts'
 import { requireOwnSender } from './auth/sender.ts'
 import { routesOf } from './routes/all-routes.ts'
 import { requireUncompressed, decompressed } from './http/decompress.ts'
+import { isSecure } from './auth/cookie.ts'
+import { httpRequests } from './metrics/http-requests.ts'
 
 export interface Api {
   app: Hono
@@ -245,3 +249,44 @@ const patternOf = (path: string): RegExp =>
       .replaceAll(/:\w+\{([^}]+)\}/g, '$1')
       .replaceAll(/\/:\w+/g, '/[^/]+')}$`,
   )
+
+// Adds to each response of the web framework: counts it, compresses it on request, and demands HTTPS over HTTPS (HSTS).
+
+/** The path pattern with which Hono mounts a middleware for every route. */
+const everywhere = '/*'
+
+/** A year, for this host only; the header does not include subdomains. */
+const strictTransport = 'max-age=31536000'
+
+/**
+ * Matches the content types that are compressed. HTML is not: a page contains the token of its forms beside texts that a caller chose, and
+ * the compressed length would reveal the token (BREACH).
+ */
+const compressible =
+  /^(application\/(problem\+)?(json|javascript)|image\/svg\+xml|text\/(plain|css|javascript|markdown))\b/
+const minCompressedBytes = 1_024
+
+const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE'])
+
+/** Mounts the middleware. `redirect` is the address of this host as the identity provider knows it. */
+export function useMiddleware(app: Hono, redirect?: string): void {
+  app.use(everywhere, async (context, next) => {
+    await next()
+    // The headers of the response replace those that the request gate has set.
+    const { outgoing } = (context.env ?? {}) as { outgoing?: ServerResponse }
+    if (String(outgoing?.getHeader('vary') ?? '').includes('Origin'))
+      context.header('vary', 'Origin', { append: true })
+  })
+  app.use(everywhere, async (context, next) => {
+    const startedMs = performance.now()
+    await next()
+    const { method } = context.req
+    const path = routePath(context, -1)
+    const seconds = (performance.now() - startedMs) / 1_000
+    const route = path === everywhere ? 'other' : path
+    httpRequests.add(methods.has(method) ? method : 'other', route, context.res.status, seconds)
+    if (isSecure((name) => context.req.header(name), redirect))
+      context.header('strict-transport-security', strictTransport)
+  })
+  app.use(everywhere, compress({ contentTypeFilter: compressible, threshold: minCompressedBytes }))
+}

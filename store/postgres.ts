@@ -11,7 +11,7 @@ import { withIsoDates } from './database/connection-options.ts'
 import { isOutdatedPlan, named, preparedName, renamePlan } from './database/prepared.ts'
 import { createOutageTracker, type Outage, isReadOnly, meaningOfOutage } from './outage.ts'
 import { createObservedLeases, type ObservedLeases } from './serving/observed-leases.ts'
-import { tlsIssueOfPostgres } from './tls/failure.ts'
+import { tlsIssueOfPostgres } from './tls/certificate.ts'
 
 export type Rows<T> = Promise<T[]>
 

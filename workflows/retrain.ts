@@ -21,17 +21,20 @@ import {
   type RetrainOutcome,
   type RetrainProgress,
   type RetrainRequest,
+  type RetrainReason,
 } from './messages.ts'
 import type { TrainingQueues } from '../activities/trainers/queue-training.ts'
 import { idsOfRun } from '../domain/training/run-ids.ts'
 import { openRow } from './open-row.ts'
 import { errorCodeOf, messageOf, control } from './release/activities.ts'
 import { recording, training } from './retrain/activities.ts'
-import { parseRetrainRequest, type CheckedRequest } from './retrain/parse-request.ts'
 import { takeRows, trainOn } from './retrain/stages.ts'
 import { trainingQueueOf } from './retrain/train-on-queue.ts'
 import { notifyQueue, startReleaseChild, startRetrainChild, startUnlessRunning } from './start-child.ts'
 import type { releaseQueue } from './release-queue.ts'
+import { issueOfBrought } from '../domain/model/brought-artifact.ts'
+import { issuesOfPolicy, type ReleasePolicy } from '../domain/release/policy.ts'
+import { field, type FieldCheck, optional, recordOf, refuseInput } from './input/parse-input.ts'
 
 type Ending = Pick<RetrainOutcome, 'outcome' | 'message'> & {
   errorCode?: string
@@ -204,4 +207,50 @@ function endingOf(error: unknown): Ending {
   if (isCancellation(error)) return { outcome: 'cancelled', message: 'the retraining was cancelled' }
   const message = messageOf(error)
   return { outcome: 'failed', message, errorCode: errorCodeOf(error), alert: { message } }
+}
+
+// Parses the input of a retraining, which may come from a terminal and have any shape.
+
+type CheckedRequest = RetrainRequest & Required<Pick<RetrainRequest, 'asOf' | 'reason' | 'requestedBy'>>
+
+const reasons: readonly RetrainReason[] = ['schedule', 'manual', 'trigger', 'drift', 'quality', 'labels']
+
+/** Tolerated difference between clocks. */
+const skewMs = 60_000
+
+/** Fills in defaults. Fails the workflow without retry, naming all issues. */
+function parseRetrainRequest(given: unknown, startedAt: Date): CheckedRequest {
+  const request = recordOf(given) as Partial<RetrainRequest>
+  const issues: string[] = []
+  const expect = (field: keyof RetrainRequest, check: FieldCheck) => {
+    const issue = check(request[field])
+    if (issue !== undefined) issues.push(`"${field}" ${issue}`)
+    return issue === undefined
+  }
+  expect('model', field.name)
+  expect('requestedBy', optional(field.name))
+  expect('dedupeKey', optional(field.name))
+  expect('authorisation', optional(field.object))
+  if (expect('asOf', optional(field.time)) && Date.parse(request.asOf ?? '') > startedAt.getTime() + skewMs)
+    issues.push('"asOf" is in the future')
+  if (request.reason !== undefined && !reasons.includes(request.reason))
+    issues.push(`"reason" must be one of ${reasons.join(', ')}`)
+  if (request.evidence !== undefined && (typeof request.evidence !== 'object' || request.evidence === null))
+    issues.push('"evidence" must be an object')
+  expect('artifact', optional(issueOfBrought))
+  expect('sweep', optional(field.name))
+  expect('overrides', optional(field.object))
+  if (request.policy !== undefined) issues.push(...issuesOfGivenPolicy(request.policy))
+  refuseInput(given, 'model', issues)
+  const { asOf = startedAt.toISOString(), reason = 'manual', requestedBy = 'temporal' } = request
+  return { ...(request as RetrainRequest), asOf: new Date(asOf).toISOString(), reason, requestedBy }
+}
+
+/** A policy that lacks required parts makes the check itself throw. */
+function issuesOfGivenPolicy(policy: ReleasePolicy): string[] {
+  try {
+    return issuesOfPolicy(policy).map((issue) => `policy: ${issue}`)
+  } catch {
+    return ['"policy" must be a complete release policy']
+  }
 }

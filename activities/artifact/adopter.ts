@@ -5,13 +5,17 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
 import { parseJson } from '../../domain/parse-json.ts'
-import { broughtFacts } from '../../domain/model/manifest.ts'
-import { getManifest, openArtifacts } from '../../store/artifacts.ts'
-import { readPart } from '../data/rows.ts'
+import { broughtFacts, type Manifest } from '../../domain/model/manifest.ts'
+import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
+import { readPart, type LabelledRows } from '../data/rows.ts'
 import { takeJob, whileAlive } from '../runtime/child-protocol.ts'
-import { withArtifactReader } from './reader.ts'
-import { storeBundled } from './store-bundled.ts'
-import { storeForeign, type StoredForeign } from './store-foreign.ts'
+import { withArtifactReader, type ArtifactReader } from './reader.ts'
+import { storeForeign, type StoredForeign, checkReplay } from './store-foreign.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
+import { bundleText, type BundleOrigin } from '../../domain/model/bundle-origin.ts'
+import { issueOfForm } from '../../domain/registry/bundle.ts'
+import { storeArtifact } from './write-artifact.ts'
 
 export interface AdopterJob {
   definition: ModelDefinition
@@ -68,3 +72,45 @@ async function adopt({
 }
 
 takeJob<AdopterJob, never, StoredForeign>((job, parent) => whileAlive(parent, () => adopt(job)))
+
+// Stores the model of a bundle as an artifact of this installation. Replays its golden rows and makes its profile from local rows.
+
+export interface BundledArtifact {
+  definition: ModelDefinition
+  /** The manifest in the bundle; its files are already in the artifact store. */
+  manifest: Manifest
+  data: LabelledRows
+  bundle: BundleOrigin
+}
+
+/** Throws `artifact_invalid` when features, output or golden answers do not match. */
+async function storeBundled(
+  artifacts: Artifacts,
+  reader: ArtifactReader,
+  { definition, manifest, data, bundle }: BundledArtifact,
+): Promise<StoredForeign> {
+  const { features, label } = definition
+  const { artifact, library, files, preprocessing: fits, golden, training } = manifest
+  const issue = issueOfForm(manifest, { features, output: label.output })
+  if (issue !== undefined) throw new DomainError('artifact_invalid', issue)
+  const answer = (rows: readonly FeatureRow[]) => reader.answer(manifest, rows)
+  await checkReplay({ rows: golden.instances, outputs: golden.outputs }, answer)
+  const { hyperparameters, seed } = training
+  const artifactDigest = await storeArtifact(artifacts, {
+    definition,
+    artifact,
+    library,
+    files,
+    fits,
+    data,
+    training: {
+      ...broughtFacts,
+      hyperparameters,
+      seed,
+      trainedOn: bundleText(bundle),
+      bundle,
+    },
+    answer,
+  })
+  return { artifactDigest, library: library ?? 'tensorflow', unused: [] }
+}

@@ -26,7 +26,7 @@ import {
   listShards,
   type Batch,
 } from '../../store/serving/batches.ts'
-import { findPartition } from '../../store/triggers/partitions.ts'
+import { findPartition } from '../../store/triggers/firings.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'

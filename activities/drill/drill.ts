@@ -21,7 +21,7 @@ import { formatVersion } from '../../domain/registry/version.ts'
 import { upsertAlert, resolveAlert } from '../../store/monitoring/alerts.ts'
 import { getManifest, putManifest } from '../../store/artifacts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
-import { findLatency } from '../../store/release/tick-counters.ts'
+import { findLatency } from '../../store/release/evidence.ts'
 import { listDecisions } from '../../store/release/decisions.ts'
 import {
   closeAbandonedDrills,
@@ -33,8 +33,9 @@ import {
   setDrillVersion,
   type Drill,
   type NewDrill,
+  insertDrillVersion,
+  readExposure,
 } from '../../store/release/drills.ts'
-import { insertDrillVersion, readExposure } from '../../store/release/drill-versions.ts'
 import { listOpenRuns } from '../../store/maintenance/duties.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { findOpenRelease, findRelease, listCommands } from '../../store/release/releases.ts'

@@ -1,9 +1,8 @@
 /** Loads the stored feature values of a model's entities into DuckDB, for a join as of the time of each row. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { bestKnown, historyTable, lookedUp } from '../../models/define/data/as-of-join.ts'
-import { historyQuery } from '../../store/features/feature-history.ts'
+import { historyQuery, findView } from '../../store/features/feature-views.ts'
 import { ownReader } from '../../store/database/cursor.ts'
-import { findView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Duck } from '../data/duckdb.ts'

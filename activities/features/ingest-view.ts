@@ -5,9 +5,14 @@
 import type { FeatureValue, FeatureView } from '../../domain/model/feature-view.ts'
 import { columnsOfView } from '../../models/define/data/declared-kinds.ts'
 import { planView } from '../../models/define/data/view-rows.ts'
-import { insertValues, type ViewRow } from '../../store/features/feature-values.ts'
+import {
+  insertValues,
+  type ViewRow,
+  findView,
+  upsertView,
+  type StoredView,
+} from '../../store/features/feature-views.ts'
 import { readNow } from '../../store/database/clock.ts'
-import { findView, upsertView, type StoredView } from '../../store/features/feature-views.ts'
 import { findErasedEntities, lockView } from '../../store/privacy/subject-views.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'

@@ -2,8 +2,7 @@
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { KeptValues } from '../../domain/validation/expectations.ts'
 import type { Database } from '../../store/postgres.ts'
-import { countValues } from '../../store/features/feature-values.ts'
-import { findView, type StoredView } from '../../store/features/feature-views.ts'
+import { countValues, findView, type StoredView } from '../../store/features/feature-views.ts'
 
 /** Counts from the newest event: the values of a history that has ended are still needed by trainings as of that time. */
 export async function findKeptSince(

@@ -1,9 +1,14 @@
 /** Ingests the new rows of a feature view into Postgres. Serving and training read the same stored values, so they cannot differ. */
 import { DomainError, reasonOf } from '../../domain/errors.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
-import { deleteOldValues } from '../../store/features/feature-values.ts'
+import {
+  deleteOldValues,
+  isUsed,
+  listViews,
+  recordRun,
+  type StoredView,
+} from '../../store/features/feature-views.ts'
 import { readNow } from '../../store/database/clock.ts'
-import { isUsed, listViews, recordRun, type StoredView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
 import { openSubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Authorisation } from '../../domain/roles.ts'

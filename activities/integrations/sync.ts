@@ -20,7 +20,6 @@ import type { Mirror } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
 import { syncMlflow } from './mlflow.ts'
 import { syncOpenLineage, type KeptEvent } from './openlineage.ts'
-import { againAfter, mirrorPolicy, pauseMs, type MirrorPolicy } from './retry-policy.ts'
 import { isRequestRefusal } from './http-request.ts'
 
 /** Runs until aborted. Returns at once when no system is configured. */
@@ -129,3 +128,36 @@ async function tellOfBacklog(
     evidence: { target, waiting, oldestMs, givenUp },
   })
 }
+
+// Decides when a delivery to another system is retried and when it is dropped.
+
+/** Deliveries are dropped after a month, and sooner after repeated rejections. */
+export const mirrorPolicy = {
+  pollMs: 2_000,
+  leaseMs: 120_000,
+  atOnce: 20,
+  firstPauseMs: 1_000,
+  longestPauseMs: 600_000,
+  keptMs: 30 * 86_400_000,
+  refusals: 8,
+  /** An alert is raised when the oldest delivery has waited this long. */
+  lateMs: 3_600_000,
+  lookMs: 60_000,
+}
+type MirrorPolicy = typeof mirrorPolicy
+
+const mendable: ReadonlySet<number> = new Set([401, 403, 404, 408, 429])
+
+/** Undefined when the delivery is dropped. A wrong key, a wrong address or a busy server can be fixed, so those are retried. */
+function againAfter(
+  { attempts, ageMs }: IntegrationItem,
+  error: unknown,
+  policy: MirrorPolicy,
+): number | undefined {
+  const isRefused = isRequestRefusal(error) && error.status < 500 && !mendable.has(error.status)
+  if (ageMs > policy.keptMs || (isRefused && attempts + 1 >= policy.refusals)) return undefined
+  return pauseMs(attempts + 1, policy)
+}
+
+const pauseMs = (times: number, { firstPauseMs, longestPauseMs }: MirrorPolicy): number =>
+  Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(times - 1, 20))

@@ -22,7 +22,7 @@ import {
   listAnswered,
   listDelays,
 } from '../../store/monitoring/matured-outcomes.ts'
-import { iso } from '../../store/monitoring/span.ts'
+import { iso } from '../../store/monitoring/monitor-windows.ts'
 
 export interface MaturedWindow {
   model: string

@@ -11,7 +11,7 @@ import { maturedTruths } from '../../domain/monitoring/quality.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { listScores } from '../../store/monitoring/matured-outcomes.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { insertServingJudgement } from '../../store/monitoring/serving-judgements.ts'
+import { insertServingJudgement } from '../../store/monitoring/monitor-windows.ts'
 import type { Deps } from '../deps.ts'
 import { findChecked, findMaturity, readAnswered, type QualityInput } from './matured-window.ts'
 

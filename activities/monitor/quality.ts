@@ -7,7 +7,7 @@ import { defaultLabelPolicy } from '../../domain/monitoring/label-maturity.ts'
 import { isWithinMargin, judgeQuality as judge, type QualityReport } from '../../domain/monitoring/quality.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { insertQualityJudgement } from '../../store/monitoring/quality-judgements.ts'
+import { insertQualityJudgement } from '../../store/monitoring/monitor-windows.ts'
 import type { Deps } from '../deps.ts'
 import { findChecked, findMaturity, readAnswered, type QualityInput } from './matured-window.ts'
 

@@ -11,8 +11,7 @@ import {
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import type { Champion } from '../../store/registry/champions.ts'
 import { findRanges, findWindow } from '../../store/serving/feature-counts.ts'
-import { countVersionRequests, readService } from '../../store/monitoring/monitor-windows.ts'
-import type { Span } from '../../store/monitoring/span.ts'
+import { countVersionRequests, readService, type Span } from '../../store/monitoring/monitor-windows.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
 

@@ -8,7 +8,7 @@ import type { SkewReport } from '../../domain/monitoring/training-serving-skew.t
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
-import { insertServingJudgement } from '../../store/monitoring/serving-judgements.ts'
+import { insertServingJudgement } from '../../store/monitoring/monitor-windows.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'

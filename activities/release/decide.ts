@@ -13,7 +13,7 @@ import {
 import { reportDisagreement, type DisagreementReport } from '../../domain/canary/disagreement.ts'
 import { failedRequests } from '../../domain/canary/counts.ts'
 import { judgeHoldback, meanLoss } from '../../domain/canary/holdback.ts'
-import { judgeCanary } from '../../domain/canary/judge.ts'
+import { judgeCanary } from '../../domain/canary/incremental-judge.ts'
 import { budgetCode } from '../../domain/drill.ts'
 import { percentText } from '../../domain/figures.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'

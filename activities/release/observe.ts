@@ -7,9 +7,14 @@ import type { Manifest } from '../../domain/model/manifest.ts'
 import { holdbackEvidence, scoredAlike, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
 import type { CountedTick, Observation } from '../../domain/release/evidence-builder.ts'
 import { observedStage, type ReleaseState } from '../../domain/release/state.ts'
-import { hasHoldbackOutcome, listReleaseAnswers } from '../../store/release/ab-answers.ts'
-import { findReplicaReports, findTicks } from '../../store/release/tick-counters.ts'
-import { countPairs, type PairCounts } from '../../store/release/shadow-pairs.ts'
+import {
+  hasHoldbackOutcome,
+  listReleaseAnswers,
+  findReplicaReports,
+  findTicks,
+  countPairs,
+  type PairCounts,
+} from '../../store/release/evidence.ts'
 import type { Database } from '../../store/postgres.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'

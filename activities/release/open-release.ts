@@ -17,20 +17,20 @@ import {
 import { digestOfJson } from '../../store/artifacts.ts'
 import { upsertAlert } from '../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
-import { releaseBasisOf } from '../../store/release/basis.ts'
-import { findChampion } from '../../store/registry/champions.ts'
-import { findLabelTime } from '../../store/monitoring/quality-judgements.ts'
-import { findLatency } from '../../store/release/tick-counters.ts'
-import { findDrillOrder, issueOfDrills, type DrillOrder } from '../../store/release/drills.ts'
-import { findActiveKeys, type ActiveKey } from '../../store/access/api-keys.ts'
-import type { Database, Store } from '../../store/postgres.ts'
 import {
+  releaseBasisOf,
   findReleasable,
   findOpenRelease,
   findRelease,
   insertRelease,
   refusalKeyOf,
 } from '../../store/release/releases.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { findLabelTime } from '../../store/monitoring/monitor-windows.ts'
+import { findLatency } from '../../store/release/evidence.ts'
+import { findDrillOrder, issueOfDrills, type DrillOrder } from '../../store/release/drills.ts'
+import { findActiveKeys, type ActiveKey } from '../../store/access/api-keys.ts'
+import type { Database, Store } from '../../store/postgres.ts'
 import { findRoutingPlace, firstEpoch } from '../../store/serving/routing.ts'
 import { findQueueEntry, rejectQueued, type QueuedRelease } from '../../store/release/release-queue.ts'
 import type { ReleaseRequest } from '../../workflows/messages.ts'

@@ -1,7 +1,7 @@
 /** Queues releases behind the open one and records how each queue entry ends. */
 import { lostBasis } from '../../domain/release/approval.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
-import { findReleaseBasis } from '../../store/release/basis.ts'
+import { findReleaseBasis } from '../../store/release/releases.ts'
 import { isError } from '../../domain/errors.ts'
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'

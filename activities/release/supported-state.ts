@@ -5,7 +5,7 @@
 import { supported, type ReleaseRecord } from '../../domain/release/permission.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import type { Database } from '../../store/postgres.ts'
-import { findReleaseRecord } from '../../store/release/authority.ts'
+import { findReleaseRecord } from '../../store/release/releases.ts'
 import type { Deps } from '../deps.ts'
 import { openVerifier } from '../runtime/open-verifier.ts'
 

@@ -2,9 +2,11 @@
  * Watches a stage in one activity: observes, judges, stores the decision and renews the exposure lease. When the watcher crashes, the lease
  * expires and every replica drops the candidate. The stage clock is in Postgres, so the next watcher resumes it.
  */
+import { setTimeout as pause } from 'node:timers/promises'
+import { Context } from '@temporalio/activity'
 import { pinReason, type Flag } from '../../domain/serving/kill-switch.ts'
 import { observedStage, type ReleaseState } from '../../domain/release/state.ts'
-import { needsApprover, type Verdict, type VerdictKind } from '../../domain/verdict.ts'
+import { needsApprover, type Verdict, type VerdictKind, type Reason } from '../../domain/verdict.ts'
 import { recordObservation } from '../../store/release/decisions.ts'
 import { readSimulatedOutage } from '../../store/release/drills.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
@@ -22,16 +24,18 @@ import {
   withKillSwitch,
   withDrillBudget,
   type Judgement,
+  overruled,
 } from './decide.ts'
 import type { Deps } from '../deps.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
-import { findAlarm, withMonitorAlarm } from './monitor-alarm.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
-import { createTemporalReachability } from './temporal-reachable.ts'
 import { externalReader } from './evidence/external-metrics.ts'
 import { createObserver } from './observe.ts'
 import { isRouteOf, type Untimed } from './route.ts'
 import { supportedState } from './supported-state.ts'
+import { isHoldbackNoBetter, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
+import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
+import { listAlarmsAgainst } from '../../store/monitoring/alerts.ts'
 
 export interface WatchRequest {
   state: ReleaseState
@@ -183,4 +187,62 @@ function expose({ store }: Deps, state: ReleaseState, lookedMs: number): Promise
   const { id: release, model, epoch, generation, policy } = state
   const { exposureMs } = policy.watch
   return renewExposure(store, { model, release, epoch, generation, observedMs: lookedMs, exposureMs })
+}
+
+// Fails the probation of a new champion on an alarm of its monitor. The monitor sees outcomes; the release itself does not.
+
+/** Alarms that a holdback excuses. */
+const ofQuality: ReadonlySet<AlertKind> = new Set(['quality_lost', 'quality_floor'])
+
+/** Finds an open alarm about the version in probation, also while a person decides; warnings and alarms of earlier versions do not count. */
+export async function findAlarm(
+  { store }: Pick<Deps, 'store'>,
+  state: ReleaseState,
+  holdback?: HoldbackEvidence,
+): Promise<Reason | undefined> {
+  const { model, version } = state
+  if (observedStage(state) !== 'probation' || !state.promoted) return undefined
+  // When the previous champion is equally wrong, the world has changed: a retraining helps, a rollback does not.
+  const isExcused = holdback !== undefined && isHoldbackNoBetter(holdback)
+  const alarms = await listAlarmsAgainst(store, { model, version })
+  const alarm = alarms.find(({ kind }) => !(isExcused && ofQuality.has(kind)))
+  return (
+    alarm && { code: 'monitor_alarm', message: alarm.message, values: { alert: alarm.id, kind: alarm.kind } }
+  )
+}
+
+/** Turns the verdict of a look into one against the candidate. */
+export const withMonitorAlarm = (judgement: Judgement, alarm: Reason | undefined): Judgement =>
+  overruled(judgement, 'fail', alarm)
+
+// Checks that the workflow of an activity can still be reached, so that a candidate is exposed only while a rollback could be ordered.
+// False while Temporal is unreachable or the workflow task keeps failing.
+
+/** How long a check stays valid; also its timeout. */
+const freshMs = 900
+
+/** Returns a check that tells whether Temporal answered recently, asking it when needed. */
+function createTemporalReachability(): () => Promise<boolean> {
+  let answeredAt = -Infinity
+  return async () => {
+    const askedAt = performance.now()
+    if (askedAt - answeredAt <= freshMs) return true
+    const answer = askTemporal().then(
+      () => true,
+      () => false,
+    )
+    const answered = await Promise.race([answer, pause(freshMs, false, { ref: false })])
+    if (answered) answeredAt = askedAt
+    return answered
+  }
+}
+
+async function askTemporal(): Promise<void> {
+  const { client, info } = Context.current()
+  const { workflowNamespace: namespace, workflowExecution: execution } = info
+  if (namespace === undefined || execution === undefined) throw new Error('the activity has no workflow')
+  const request = { namespace, execution }
+  const { pendingWorkflowTask } = await client.workflowService.describeWorkflowExecution(request)
+  // A new task or a first attempt is normal.
+  if ((pendingWorkflowTask?.attempt ?? 0) > 1) throw new Error('the last task of the workflow has failed')
 }

@@ -6,7 +6,7 @@ import {
   createPartitions,
   type ExpiringTable,
 } from '../../store/serving/log-partitions.ts'
-import { deleteExpiredPartitions } from '../../store/triggers/partitions.ts'
+import { deleteExpiredPartitions } from '../../store/triggers/firings.ts'
 import type { Deps } from '../deps.ts'
 import { dropErasedSnapshots } from '../privacy/data-subjects.ts'
 

@@ -20,8 +20,8 @@ import {
   findVersionOfTraining,
   insertVersion,
   lockVersions,
+  findGivenNumbers,
 } from '../../store/registry/versions.ts'
-import { findGivenNumbers } from '../../store/registry/given-numbers.ts'
 import { servedText, type ServedFacts } from '../../domain/training/served-facts.ts'
 import type { Database } from '../../store/postgres.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'

@@ -12,7 +12,7 @@ import {
   insertValidation,
   resultsOf,
   type ValidationRecord,
-} from '../../store/training/validations.ts'
+} from '../../store/training/trainings.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
 import { failureSentences, withChampion } from '../../domain/validation/check-rows.ts'

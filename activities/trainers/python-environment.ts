@@ -13,6 +13,8 @@ import { DomainError } from '../../domain/errors.ts'
 import { visibleText } from '../../domain/visible-text.ts'
 import { takeLock } from '../../store/lock.mjs'
 import { digestOfJson } from '../../store/artifacts.ts'
+import type { Trainer } from '../../domain/training/trainer.ts'
+import { checkout, environmentWith, systemEnvironment } from '../../temporal.config.ts'
 
 export interface PythonEnvironment {
   /** The path of the interpreter. */
@@ -259,4 +261,46 @@ function reasonFor(file: string, argv: readonly string[], isAbsent: boolean, out
   if (argv.includes('install'))
     return `the packages of the requirements cannot be installed:\n${lines.join('\n')}`
   return `${file} ${argv.slice(0, 2).join(' ').slice(0, 100)} failed:\n${lines.join('\n')}`
+}
+
+// Prepares the programs that train a model or write its rows: their environment variables, their packages and their command.
+
+type Variables = Record<string, string | undefined>
+
+/** The environment of a training program: without addresses, keys and bytecode files, with the package `tenure` on its path. */
+export const programEnvironment = (changes: Variables): Variables => ({
+  ...systemEnvironment(),
+  PYTHONPATH: join(checkout, 'python', 'src'),
+  PYTHONUNBUFFERED: '1',
+  PYTHONDONTWRITEBYTECODE: '1',
+  ...changes,
+})
+
+const installerSettings =
+  /^(?:PIP_|UV_)|^(?:https?_proxy|no_proxy|all_proxy|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE)$/i
+
+/** The environment of an installer: with the settings of pip and uv, and with proxies. */
+export function installerEnvironment(): Variables {
+  const settings = Object.entries(environmentWith({})).filter(([name]) => installerSettings.test(name))
+  return { ...systemEnvironment(), ...Object.fromEntries(settings) }
+}
+
+/** Makes the environment of a program if it has none yet. Returns its command, its packages and the digest of what it depends on. */
+export async function prepareProgram(
+  program: Exclude<Trainer, { kind: 'queue' }>,
+  { models, cache, signal }: { models: string; cache: string; signal: AbortSignal },
+): Promise<{ argv: string[]; digest: string; packages: Record<string, string> }> {
+  if (program.kind === 'command')
+    return { argv: program.command, digest: digestOfJson(program.command), packages: {} }
+  const requirements = program.requirements === undefined ? undefined : join(models, program.requirements)
+  const { interpreter } = program
+  const environment = await preparePython({
+    requirements,
+    interpreter,
+    cache,
+    env: installerEnvironment(),
+    signal,
+  })
+  const { python, digest, packages } = environment
+  return { argv: [python, join(models, program.file)], digest, packages }
 }

@@ -10,7 +10,7 @@ import { contractVersion, type SourceJob } from '../../domain/training/program-j
 import { modelsDirectory } from '../../models/index.ts'
 import { environmentWith } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
-import { prepareProgram, programEnvironment } from './program-environment.ts'
+import { prepareProgram, programEnvironment } from './python-environment.ts'
 import { runTrainingProgram } from './program.ts'
 
 const defaultLimitMs = 86_400_000

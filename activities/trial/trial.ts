@@ -3,15 +3,15 @@ import { canonicalJson } from '../../domain/canonical-json.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
 import { requireOverrides } from '../../domain/training/overrides.ts'
-import { findSweep } from '../../store/training/sweeps.ts'
-import { getModel } from '../../store/registry/models.ts'
 import {
+  findSweep,
   closeTrial,
   findTrial,
   giveUpTrialArtifact,
   insertTrial,
   type TrialEnd,
-} from '../../store/training/trials.ts'
+} from '../../store/training/sweeps.ts'
+import { getModel } from '../../store/registry/models.ts'
 import { endTraining, findTraining } from '../../store/training/trainings.ts'
 import type { TrialRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'

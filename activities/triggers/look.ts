@@ -24,19 +24,24 @@ import {
   listWaitingBatchFirings,
   listWaitingFirings,
   refuseFiring,
-} from '../../store/triggers/firings.ts'
-import {
   listPositions,
   movePosition,
   recordProblem,
   startPosition,
   type TriggerPosition,
-} from '../../store/triggers/positions.ts'
+} from '../../store/triggers/firings.ts'
 import type { BatchRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
-import { lookForFiles } from './file.ts'
-import { askForPartitions, firedOnce } from './partitions.ts'
+import {
+  lookForFiles,
+  askForPartitions,
+  firedOnce,
+  type Look,
+  type Sighting,
+  lookAtWatermark,
+  lookForRuns,
+} from './sensors.ts'
 import {
   findOpenTriggerAlerts,
   reportUnreadable,
@@ -44,9 +49,6 @@ import {
   resolveLeftAlerts,
   type OpenTriggerAlerts,
 } from './report.ts'
-import type { Look, Sighting } from './sensor.ts'
-import { lookAtWatermark } from './watermark.ts'
-import { lookForRuns } from './workflow.ts'
 
 type AnyLook = Look<Sensor, unknown>
 

@@ -1,12 +1,24 @@
 /** Authenticates keys, which are held in memory, and limits the rate of each. */
 import { timingSafeEqual } from 'node:crypto'
+import { readFile, rename, mkdir, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import type { Role } from '../../domain/roles.ts'
-import { hashOfKey, idOfKey } from '../../store/access/api-keys.ts'
-import type { ActiveKey, KeyRate } from '../../store/access/api-keys.ts'
-import { followActiveKeys, type ActiveKeyOptions } from './active-keys.ts'
-import { followKeyUse } from './key-use.ts'
+import {
+  hashOfKey,
+  idOfKey,
+  type ActiveKey,
+  type KeyRate,
+  findActiveKeys,
+  listQuietAlerts,
+  storeKeyUse,
+  type RefusedKey,
+} from '../../store/access/api-keys.ts'
 import type { SessionKey } from './session.ts'
+import type { Store } from '../../store/postgres.ts'
+import { startLoop, type Loop } from '../serving/poll-loop.ts'
+import { groupedDigits } from '../../domain/figures.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 
 /** The authenticated caller. */
 export interface Actor {
@@ -238,3 +250,136 @@ const markOf = (hash: Buffer): string => hash.toString('hex', 0, 8)
 const article = (role: Role): string => (/^[aeiou]/.test(role) ? `an ${role}` : `a ${role}`)
 
 const refused = (why: string): DomainError => new DomainError('unauthenticated', why)
+
+// Reads the active keys on notification and every few seconds, because a prediction must not wait for Postgres; a revoked key therefore
+// works for a few seconds more at worst. A file holds them for a start without Postgres.
+
+interface ActiveKeyOptions {
+  store: Store
+  /** The file that caches the key hashes for a start without Postgres. */
+  cacheFile: string
+  /** The interval between two reads of the keys without a notification, in milliseconds. */
+  everyMs?: number
+  onError: (what: string, error: unknown) => void
+}
+
+const refreshMs = 4_000
+
+/** Passes the active keys to `hold`, first those of the file, and then each change. */
+async function followActiveKeys(
+  { store, cacheFile, everyMs = refreshMs, onError }: ActiveKeyOptions,
+  hold: (active: readonly ActiveKey[]) => void,
+) {
+  let text = await readFile(cacheFile, 'utf8').catch(() => undefined)
+  let isReady = false
+  let isBehind = false
+  const take = (active: readonly ActiveKey[]): void => {
+    hold(active)
+    isReady = true
+  }
+  try {
+    if (text !== undefined) take(JSON.parse(text) as ActiveKey[])
+  } catch (error) {
+    onError('the cached keys could not be read', error)
+  }
+  const read = async (): Promise<void> => {
+    const active = await findActiveKeys(store)
+    isBehind = false
+    const now = JSON.stringify(active)
+    if (now === text && isReady) return
+    take(active)
+    text = now
+    await replaceFile(cacheFile, now)
+  }
+  const loop = startLoop(read, {
+    everyMs,
+    onError(error) {
+      isBehind = true
+      onError('the keys could not be read', error)
+    },
+  })
+  const unlisten = store.listen('tenure_keys', () => void loop.wake())
+
+  return {
+    isReady: () => isReady,
+    /** Whether the last read failed. An unknown key may then be a new one. */
+    isBehind: () => isBehind,
+    /** Reads the keys now. */
+    refresh: () => loop.wake(),
+    async stop(): Promise<void> {
+      await unlisten()
+      await loop.stop()
+    },
+  }
+}
+
+async function replaceFile(path: string, text: string): Promise<void> {
+  const partial = `${path}.${process.pid}`
+  await mkdir(dirname(path), { recursive: true })
+  await writeFile(partial, text, { mode: 0o600 })
+  await rename(partial, path)
+}
+
+// Stores when keys were used, and raises an alert while a service goes on with a secret that was revoked, has expired or was replaced: its
+// callers get 401, which no model counts.
+
+const everyMs = 5_000
+/** A service sends this many within seconds or minutes; a person with an old key does not. */
+const criticalRequests = 100
+/** Unknown secrets that are remembered between two writes; anyone can send others. */
+const maxRefused = 1_000
+const kind = 'ended_key_used'
+const prefix = `${kind}/`
+
+export interface KeyUses extends Pick<Loop, 'stop' | 'wake'> {
+  used(id: string): void
+  /** Counts a request whose secret opens nothing. */
+  refused(hash: Buffer): void
+}
+
+function followKeyUse(store: Store, onError: (what: string, error: unknown) => void): KeyUses {
+  let used = new Set<string>()
+  let refused = new Map<string, number>()
+  const loop = startLoop(
+    async () => {
+      const sent = { used: [...used], refused }
+      used = new Set()
+      refused = new Map()
+      for (const key of await storeKeyUse(store, sent)) await tell(store, key)
+      for (const quiet of await listQuietAlerts(store, prefix))
+        await resolveAlert(store, quiet, 'no request with it for ten minutes')
+    },
+    { everyMs, onError: (error) => onError('the use of keys was not stored', error) },
+  )
+  return {
+    used: (id) => void used.add(id),
+    refused(hash) {
+      const secret = hash.toString('hex')
+      if (refused.has(secret) || refused.size < maxRefused)
+        refused.set(secret, (refused.get(secret) ?? 0) + 1)
+    },
+    wake: loop.wake,
+    stop: loop.stop,
+  }
+}
+
+const reasons = {
+  revoked: 'was revoked',
+  expired: 'expired',
+  replaced: 'has another secret, and the former one was valid',
+} as const
+
+async function tell(
+  store: Store,
+  { id, name, reason, endedAt, refused, refusedSince }: RefusedKey,
+): Promise<void> {
+  const when = reason === 'replaced' ? `until ${endedAt}` : `at ${endedAt}`
+  await upsertAlert(store, {
+    dedupeKey: `${prefix}${id}`,
+    severity: refused >= criticalRequests ? 'critical' : 'warning',
+    kind,
+    cause: reason,
+    message: `The key ${name} ${reasons[reason]} ${when}, and is still used: ${groupedDigits(refused)} requests refused since ${refusedSince}`,
+    evidence: { key: id, name, reason, refused },
+  })
+}

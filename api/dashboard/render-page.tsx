@@ -5,11 +5,11 @@ import type { RouteResponse, RouteRequest } from '../http/route.ts'
 import { checkInput } from '../http/schemas.ts'
 import type { ApiDeps } from '../deps.ts'
 import { assetPaths } from './assets.ts'
-import { countStatements } from './query-counter.ts'
 import type { AnyPage, PageRequest, PageEntry, PageElement } from './page.ts'
 import { withUnbrokenUnits } from './labels.ts'
 import { html, pageHeaders } from './security-headers.ts'
 import { PageLayout, type PageFrame, type NavItem } from './layout.tsx'
+import type { Database, Store } from '../../store/postgres.ts'
 
 export interface MountedPage {
   place: PageEntry
@@ -80,3 +80,28 @@ export const navOf = (places: readonly PageEntry[], { role }: Actor): NavItem[] 
   places.flatMap(({ path, nav: word, allow }) =>
     word !== undefined && allow.includes(role) ? [{ path, word }] : [],
   )
+
+// Counts the statements that a page runs.
+
+export interface CountedStore {
+  store: Store
+  statements(): number
+}
+
+function countStatements(store: Store): CountedStore {
+  let count = 0
+  const counting = (database: Database): Database => ({
+    query: (statement) => {
+      count++
+      return database.query(statement)
+    },
+  })
+  return {
+    store: {
+      ...store,
+      ...counting(store),
+      transaction: (work) => store.transaction((database) => work(counting(database))),
+    },
+    statements: () => count,
+  }
+}

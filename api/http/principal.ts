@@ -3,7 +3,7 @@
  * site, so a session may only read unless the request carries the token of its own form.
  */
 import { DomainError } from '../../domain/errors.ts'
-import { isSessionRevoked } from '../../store/access/revoked-sessions.ts'
+import { isSessionRevoked } from '../../store/access/sso-keys.ts'
 import { isSecure, sessionIn } from '../auth/cookie.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { RouteDefinition } from './route.ts'

@@ -1,7 +1,7 @@
 /** Encodes the cursor of a version search. Its key depends on the order, so a cursor of another order is rejected. */
 import { z } from 'zod'
 import type { VersionOrder } from '../../domain/registry/version-query.ts'
-import type { VersionKey } from '../../store/registry/version-search.ts'
+import type { VersionKey } from '../../store/registry/versions.ts'
 import { decodeCursor, encodeCursor, timeKey } from './page-cursor.ts'
 
 const metricKey = z.tuple([z.number(), z.string()])

@@ -1,11 +1,10 @@
 /** Reads the model card of a version. */
 import { modelCard, type CardSource, type ModelCard } from '../../domain/registry/model-card.ts'
 import { findEvaluation } from '../../store/training/evaluations.ts'
-import { findTrainingRun, type TrainingRun } from '../../store/training/training-search.ts'
+import { findTrainingRun, type TrainingRun } from '../../store/training/trainings.ts'
 import { findModel } from '../../store/registry/models.ts'
 import type { Database } from '../../store/postgres.ts'
-import { findStanding } from '../../store/registry/version-search.ts'
-import type { Version } from '../../store/registry/versions.ts'
+import { findStanding, type Version } from '../../store/registry/versions.ts'
 
 export async function readCard(
   database: Database,

@@ -1,5 +1,5 @@
 /** Searches models, versions, releases, runs and the audit log with the access of a key, and names the page of each result. */
-import { searchRows, type SearchRow } from '../../store/dashboard/search.ts'
+import { searchRows, type SearchRow } from '../../store/dashboard/lists.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { modelFilter } from '../auth/authorization.ts'

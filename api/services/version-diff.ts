@@ -5,9 +5,8 @@ import {
   type VersionComparison,
 } from '../../domain/registry/version-diff.ts'
 import type { Database } from '../../store/postgres.ts'
-import { findTrainingRun } from '../../store/training/training-search.ts'
-import { findStanding } from '../../store/registry/version-search.ts'
-import type { Version } from '../../store/registry/versions.ts'
+import { findTrainingRun } from '../../store/training/trainings.ts'
+import { findStanding, type Version } from '../../store/registry/versions.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { versionInScope } from './resolve-version.ts'
 

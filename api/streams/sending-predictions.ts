@@ -11,7 +11,7 @@ import {
   numberPredictions,
   sendPredictions,
   type LoggedRequest,
-} from '../../store/integrations/sent-predictions.ts'
+} from '../../store/integrations/outbox.ts'
 import type { Database } from '../../store/postgres.ts'
 import { instanceSuffix } from '../serving/prediction-ids.ts'
 import { streamCountOf } from './counts.ts'

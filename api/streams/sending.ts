@@ -9,7 +9,7 @@ import {
   markAlertsSent,
   settleSentAlerts,
   type AlertEvent,
-} from '../../store/integrations/sent-alerts.ts'
+} from '../../store/integrations/outbox.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import { startLoop } from '../serving/poll-loop.ts'
 import type { SentRecord, Stream } from './stream.ts'

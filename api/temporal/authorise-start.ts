@@ -1,6 +1,6 @@
 /** Signs a start for the user whose role was checked. The first activity of the workflow accepts the signature once. */
 import type { Authorisation, StartType } from '../../domain/roles.ts'
-import { readStartBasis } from '../../store/access/used-starts.ts'
+import { readStartBasis } from '../../store/access/idempotency.ts'
 import { signStart } from '../../store/signing/start-signatures.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { CommandDeps } from '../deps.ts'

@@ -4,8 +4,7 @@
  */
 import { Agent } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
-import { createLateOutcomes, type LiveRequest } from '../../cli/demo/replay.ts'
-import { sendJson } from '../../cli/demo/http.ts'
+import { createLateOutcomes, type LiveRequest, sendJson } from '../../cli/demo/replay.ts'
 import type { SteppedClock } from './clock.ts'
 
 /** The flights of one recorded week, feature by feature. */

@@ -6,7 +6,7 @@
 import { judgeBusiness } from '../../domain/canary/effects.ts'
 import type { BusinessMetric } from '../../domain/canary/business-policy.ts'
 import { businessAlpha, totalAlpha } from '../../domain/sequential/alpha-split.ts'
-import { businessTraffic } from '../../domain/simulation/business-traffic.ts'
+import { businessTraffic } from '../../domain/simulation/traffic.ts'
 import { defaultWorld, parseScenario } from '../../domain/simulation/scenario.ts'
 import { simulateRelease } from '../../domain/simulation/simulate.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'

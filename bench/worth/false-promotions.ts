@@ -2,7 +2,7 @@
  * Simulates how often the gate judges a challenger that is no better as `better` with certainty: the price of letting such a verdict
  * outweigh the anchor and the calibration.
  */
-import { gains } from '../../domain/evaluation/paired-gain.ts'
+import { gains } from '../../domain/evaluation/metric-table.ts'
 import { score } from '../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { auc } from '../../domain/metrics/auc.ts'

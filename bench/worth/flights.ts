@@ -1,5 +1,5 @@
 /** Reads the real flights as a stream. The records end with June, so each week of the year is half a recorded week. */
-import { openEvents } from '../../cli/demo/events.ts'
+import { openEvents } from '../../cli/demo/world.ts'
 import { loadModel } from '../../models/index.ts'
 import { dayMs } from '../half-year/clock.ts'
 import { leadWeeks, type YearStream, type StreamRow } from './streams.ts'

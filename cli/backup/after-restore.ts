@@ -5,7 +5,7 @@
 import { appendAudit, listAudit, verifyAudit } from '../../store/audit/audit-log.ts'
 import { openRowVerifier, rowSigner } from '../../store/audit/row-signatures.ts'
 import { headFiles, readHeads } from '../../store/audit/signed-heads.ts'
-import { renumberPredictions } from '../../store/integrations/sent-predictions.ts'
+import { renumberPredictions } from '../../store/integrations/outbox.ts'
 import {
   endInterruptedWork,
   hasEpoch,
@@ -14,7 +14,7 @@ import {
 } from '../../store/maintenance/routing-epoch.ts'
 import { archiveHeads, type ArchivedHeads } from '../../store/maintenance/archive-audit-heads.ts'
 import { endWorkers } from '../../store/maintenance/worker-heartbeats.ts'
-import { findGivenNumbers, type GivenNumbers } from '../../store/registry/given-numbers.ts'
+import { findGivenNumbers, type GivenNumbers } from '../../store/registry/versions.ts'
 import { openStore, type Database, type Store } from '../../store/postgres.ts'
 import { resignArtifacts } from '../../store/signing/artifact-signatures.ts'
 import { openCommonSigner, openPublicKeys } from '../../store/signing/signing-key.ts'

@@ -10,7 +10,7 @@ import { headFiles, readHeads } from '../../store/audit/signed-heads.ts'
 import { archiveHeads, type ArchivedHeads } from '../../store/maintenance/archive-audit-heads.ts'
 import { loadDump } from '../../store/maintenance/load.ts'
 import { openStore, type Database } from '../../store/postgres.ts'
-import { findGivenNumbers, type GivenNumbers } from '../../store/registry/given-numbers.ts'
+import { findGivenNumbers, type GivenNumbers } from '../../store/registry/versions.ts'
 import {
   openCommonSigner,
   openPublicKeys,

@@ -1,5 +1,5 @@
 /** Checks a project without a server: its settings, model files, policies and types, and a training on a few rows. */
-import { execFile } from 'node:child_process'
+import { execFile, fork } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -7,9 +7,8 @@ import { isError } from '../../domain/errors.ts'
 import { modelsDirectory } from '../../models/index.ts'
 import { readChannels } from '../../store/monitoring/alert-channels.ts'
 import { alertChannelsFile, project } from '../../project.mjs'
-import { projectFolder } from '../../temporal.config.ts'
+import { projectFolder, launcher, systemEnvironment } from '../../temporal.config.ts'
 import { loadModelsInChild } from '../sync/load-models.ts'
-import { trainALittle } from './train-a-little.ts'
 
 export interface CheckedModel {
   name: string
@@ -99,4 +98,52 @@ async function checkTypes(): Promise<CheckedProject['types']> {
     const lines = stdout.split('\n').filter((line) => line.trim() !== '')
     return { checked: true, issues: lines.length > 0 ? lines : [message] }
   }
+}
+
+// Reads a few rows of a model and trains it on them, in a child process, and reports the result.
+
+export interface TrainedALittle {
+  rows?: number
+  read?: number
+  skipped?: string
+  /** Why the rows cannot be read or the training failed. */
+  issue?: string
+}
+
+type TrainingMessage =
+  | { kind: 'alive' }
+  | { kind: 'done'; result: Omit<TrainedALittle, 'issue'> }
+  | { kind: 'failed'; message: string }
+
+function trainALittle(model: string, modelsDirectory: string, limitMs: number): Promise<TrainedALittle> {
+  const child = fork(launcher, ['activities/check/check-training.ts'], {
+    env: systemEnvironment(),
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  })
+  let last = ''
+  child.stderr?.on('data', (text: Buffer) => (last = text.toString().trim().split('\n').at(-1) ?? last))
+  return new Promise((resolve, reject) => {
+    let told: TrainedALittle | undefined
+    let late = false
+    const timer = setTimeout(() => {
+      late = true
+      child.kill('SIGKILL')
+    }, limitMs)
+    child.on('message', (message: TrainingMessage) => {
+      if (message.kind === 'alive') return
+      told = message.kind === 'done' ? message.result : { issue: message.message }
+      // A child process that has replied stays alive for the next job.
+      clearTimeout(timer)
+      child.kill('SIGKILL')
+    })
+    child.once('error', reject)
+    child.once('close', (code, signal) => {
+      clearTimeout(timer)
+      const ended = late
+        ? `it was not trained within ${limitMs / 1_000} s`
+        : `the process that trains it ended (${signal ?? `exit code ${code}`})${last === '' ? '' : `: ${last}`}`
+      resolve(late ? { issue: ended } : (told ?? { issue: ended }))
+    })
+    child.send({ model, modelsDirectory }, (error) => error && child.kill('SIGKILL'))
+  })
 }

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { isError } from '../../domain/errors.ts'
 import { parseJson } from '../../domain/parse-json.ts'
 import type { ApiFetch } from '../../store/tls/api-fetch.ts'
-import { speaksPlain, isUntrusted } from '../../store/tls/failure.ts'
+import { speaksPlain, isUntrusted } from '../../store/tls/certificate.ts'
 import type { CommandProblem } from '../exit-codes.ts'
 
 /** Query parameters; undefined ones are omitted. */

@@ -2,10 +2,10 @@
  * Replays recorded events as live traffic at a steady rate, in event-time order, over all replicas. Each outcome is sent when the
  * replayed clock passes the time at which it became known, so that labels are late as in production.
  */
-import { Agent } from 'node:http'
+import { Agent, request as httpRequest } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FeatureRow } from '../../domain/model/features.ts'
-import { sendJson, type Sent } from './http.ts'
+import { parseJson } from '../../domain/parse-json.ts'
 
 export interface LiveRequest {
   atMs: number
@@ -204,4 +204,49 @@ export function createLateOutcomes() {
     },
     waiting: () => queue.length,
   }
+}
+
+// Sends one JSON request on keep-alive connections. Rejects with the error code of the connection, or `timeout`.
+
+interface Sent<Body> {
+  status: number
+  body: Body
+}
+
+export function sendJson<Body>(
+  agent: Agent,
+  url: string,
+  body: unknown,
+  { timeoutMs, headers = {} }: { timeoutMs: number; headers?: Record<string, string> },
+): Promise<Sent<Body>> {
+  const text = JSON.stringify(body)
+  return new Promise((resolve, reject) => {
+    const call = httpRequest(
+      url,
+      {
+        agent,
+        method: 'POST',
+        timeout: timeoutMs,
+        headers: {
+          ...headers,
+          'content-type': 'application/json',
+          'content-length': Buffer.byteLength(text),
+        },
+      },
+      (response) => {
+        let received = ''
+        response.setEncoding('utf8')
+        response.on('data', (chunk: string) => (received += chunk))
+        response.on('error', reject)
+        response.on('end', () => {
+          const body = parseJson<Body>(received)
+          if (body === undefined) reject(new Error(`response ${response.statusCode} is not JSON`))
+          else resolve({ status: response.statusCode ?? 0, body })
+        })
+      },
+    )
+    call.on('timeout', () => call.destroy(new Error('timeout')))
+    call.on('error', (error: NodeJS.ErrnoException) => reject(new Error(error.code ?? error.message)))
+    call.end(text)
+  })
 }

@@ -1,13 +1,13 @@
 /** Runs one retraining and prints its progress up to the offline gate. */
 import { findEvaluation, type Evaluation } from '../../store/training/evaluations.ts'
 import { listRetrainings, type Retraining } from '../../store/training/retrainings.ts'
-import { findTrainingRun } from '../../store/training/training-search.ts'
-import { findTraining, type TrainingRecord } from '../../store/training/trainings.ts'
+import { findTrainingRun, findTraining, type TrainingRecord } from '../../store/training/trainings.ts'
 import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../workflows/messages.ts'
 import { comparisonOf } from './figures.ts'
 import { lapseText, timeText } from './narrator.ts'
-import { storyPolicy } from './policy.ts'
 import { demoModel, type DemoWorld } from './world.ts'
+import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
 
 export interface Retrained {
   retraining: Retraining
@@ -107,4 +107,26 @@ function trainingSummary(
 
 async function newest({ store }: DemoWorld): Promise<Retraining | undefined> {
   return (await listRetrainings(store, { model: demoModel, limit: 1 }))[0]
+}
+
+/** Defines the release policy of the demo: the stages of the model file in seconds instead of hours, with smaller counts. */
+export const storyPolicy: ReleasePolicy = {
+  strategy: 'canary',
+  approval: { approvers: 1, withinMs: 600_000 },
+  shadow: { shareBp: 2_500, minMs: 4_000, minRequests: 200, deadlineMs: 60_000 },
+  stages: [
+    { shareBp: 500, minMs: 5_000, minRequests: 50, deadlineMs: 60_000 },
+    { shareBp: 2_500, minMs: 5_000, minRequests: 300, deadlineMs: 60_000 },
+    { shareBp: 5_000, minMs: 5_000, minRequests: 600, deadlineMs: 90_000 },
+  ],
+  probation: { holdbackBp: 500, minMs: 6_000, minRequests: 1_000, deadlineMs: 60_000 },
+  watch: { tickMs: 1_000, everyMs: 1_000, exposureMs: 5_000, acknowledgeMs: 3_000, decisionMs: 60_000 },
+  limits: {
+    ...defaultCanaryPolicy,
+    maxStaleMs: 5_000,
+    // A few thousand requests cannot prove non-inferiority, so time and counts decide.
+    promotion: 'off',
+    // Flight routes are sticky and of unequal size, so the share of flights deviates from the configured share.
+    srm: { alpha: 0.001, tolerance: 0.5, designEffect: 50 },
+  },
 }

@@ -1,8 +1,7 @@
 /** Checks that the API responds and is ready, and how long its certificate lasts. Readiness includes its golden predictions. */
 import { parseJson } from '../../domain/parse-json.ts'
 import type { ApiFetch } from '../../store/tls/api-fetch.ts'
-import { readCertificate } from '../../store/tls/certificate.ts'
-import { isUntrusted } from '../../store/tls/failure.ts'
+import { readCertificate, isUntrusted } from '../../store/tls/certificate.ts'
 import type { TlsSettings } from '../../store/tls/settings.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
 

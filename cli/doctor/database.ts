@@ -1,6 +1,6 @@
 /** Checks Postgres: connection, role, version, clock, and the schema of this build. */
 import type { CriticalAlert, Diagnosis, ServerFacts, Unreached } from '../../store/maintenance/diagnostics.ts'
-import type { MigrationFacts } from '../../store/database/migration-status.ts'
+import type { MigrationFacts } from '../../store/database/migrate.ts'
 import { meaningOfOutage } from '../../store/outage.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
 import { findingsOfReplicas } from './replicas.ts'

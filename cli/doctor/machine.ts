@@ -1,6 +1,6 @@
 /** Checks the machine: Node, disk, memory, locale and the default ports. */
 import { execFile } from 'node:child_process'
-import { constants, existsSync, statfsSync, accessSync } from 'node:fs'
+import { constants, existsSync, statfsSync, accessSync, readdirSync, readlinkSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
@@ -8,7 +8,6 @@ import { requireFreePort } from '../embedded/process.ts'
 import { readText } from '../read-text.ts'
 import type { WantedPort } from '../supervisor/ports.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'
-import { holderOf } from './port-holder.ts'
 
 const run = promisify(execFile)
 const megabyte = 1_000_000
@@ -121,3 +120,48 @@ export async function checkPort({ what, port, variable }: WantedPort): Promise<F
 
 const amount = (mb: number): string =>
   mb >= 1_000 ? `${(mb / 1_000).toFixed(1)} GB` : `${Math.round(mb)} MB`
+
+// Finds the process that listens on a port, by the socket inodes in /proc.
+
+const listening = '0A'
+
+export interface PortHolder {
+  pid: number
+  /** Its command line, as far as a message shows it. */
+  command: string
+}
+
+/** Returns undefined for a process of another user. */
+function holderOf(port: number): PortHolder | undefined {
+  const sockets = new Set(['/proc/net/tcp', '/proc/net/tcp6'].flatMap((path) => socketsIn(path, port)))
+  if (sockets.size === 0) return undefined
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)))
+    if (filesOf(pid).some((file) => sockets.has(file))) return { pid: Number(pid), command: commandOf(pid) }
+  return undefined
+}
+
+const commandOf = (pid: string): string =>
+  (readText(`/proc/${pid}/cmdline`) ?? '').split('\0').join(' ').trim().slice(0, 200)
+
+function socketsIn(path: string, port: number): string[] {
+  const wanted = port.toString(16).toUpperCase().padStart(4, '0')
+  const lines = readText(path)?.split('\n').slice(1) ?? []
+  return lines.flatMap((line) => {
+    const [, local = '', , state, , , , , , inode] = line.trim().split(/\s+/)
+    return local.endsWith(`:${wanted}`) && state === listening ? [`socket:[${inode}]`] : []
+  })
+}
+
+function filesOf(pid: string): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+      try {
+        return [readlinkSync(`/proc/${pid}/fd/${fd}`)]
+      } catch {
+        return []
+      }
+    })
+  } catch {
+    return []
+  }
+}

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { randomUUID } from 'node:crypto'
 import { isError } from '../../domain/errors.ts'
 import { diagnose } from '../../store/maintenance/diagnostics.ts'
 import { listHeartbeats } from '../../store/maintenance/worker-heartbeats.ts'
@@ -11,15 +12,18 @@ import { openStore } from '../../store/postgres.ts'
 import type { Config } from '../../temporal.config.ts'
 import { openInstallation } from '../backup/installation.ts'
 import { readParts } from '../embedded/binaries.ts'
-import { checkAppliedState } from './applied-state.ts'
-import { checkBackups } from './backups.ts'
 import { findingsOfDatabase } from './database.ts'
 import { checkDuties } from './duties.ts'
 import { checkChampions, checkDataDirectory, checkKeys } from './files.ts'
-import { skipped, type Note } from './finding.ts'
-import { checkObjectStore } from './object-store.ts'
+import { skipped, type Note, ok, warning, type Finding, broken } from './finding.ts'
 import { checkServing } from './replicas.ts'
 import { checkTemporal } from './temporal.ts'
+import { changedSince, textOfChanged } from '../../domain/installation/plan.ts'
+import type { AppliedResource, Resource } from '../../domain/installation/resource.ts'
+import { listApplied } from '../../store/installation/applied-state.ts'
+import { readLiveState } from '../../store/installation/live-state.ts'
+import { alertsOfBackups, type FoundBackups } from '../../store/maintenance/backup-state.ts'
+import type { ObjectStore } from '../../store/objects/object-store.ts'
 
 /** The known facts of an installation before its servers are checked. */
 export interface KnownServers {
@@ -116,4 +120,89 @@ async function checkDatabase(target: KnownServers, databaseUrl: string, note: No
 function embeddedMajor(): number {
   const text = execFileSync(join(readParts().postgres, 'bin', 'postgres'), ['--version']).toString()
   return Number(/(\d+)/.exec(text)?.[1] ?? 0)
+}
+
+// Compares the installation with the state of the last `tenure apply`.
+
+/** Returns no finding if nothing was ever applied. */
+export async function checkAppliedState(databaseUrl: string): Promise<Finding[]> {
+  const store = openStore(databaseUrl, { name: 'tenure doctor', max: 1 })
+  try {
+    const applied = (await listApplied(store)).filter(({ kind }) => kind !== 'schedule')
+    return applied.length === 0 ? [] : [findingOfApplied(applied, await readLiveState(store))]
+  } finally {
+    await store.close()
+  }
+}
+
+export function findingOfApplied(applied: readonly AppliedResource[], live: readonly Resource[]): Finding {
+  const changed = changedSince(applied, live).map(textOfChanged)
+  if (changed.length === 0)
+    return ok('state file', `${applied.length} resources are as the last \`tenure apply\` has set them`)
+  return warning(
+    'state file',
+    `changed since the last \`tenure apply\`: ${changed.join(', ')}`,
+    'Read the differences with `tenure plan`; add them to the state file or the model files and run `tenure apply`, or undo them with it.',
+  )
+}
+
+// Checks the scheduled backups: one is recent, it was verified, and nothing has failed since.
+
+const backupCheck = 'backups'
+
+export function checkBackups(found: FoundBackups | undefined): Finding {
+  if (found === undefined) return skipped(backupCheck, 'None are scheduled; set TENURE_BACKUP_TO')
+  const problems = alertsOfBackups(found).map(({ message }) => message)
+  if (problems.length > 0)
+    return broken(
+      backupCheck,
+      problems.join(' '),
+      'Correct what the message names; the next attempt begins within five minutes. See docs/runbooks/backup-failed.md.',
+    )
+  const { newest, verified, log, to } = found
+  if (newest === undefined)
+    return warning(
+      backupCheck,
+      `the first backup to ${to} is being taken`,
+      'Run `tenure doctor` again when it is done.',
+    )
+  return ok(
+    backupCheck,
+    [
+      `${newest.file}, ${(found.ageMs / 3_600_000).toFixed(1)} h old`,
+      verified?.file === newest.file ? 'verified' : 'not verified yet',
+      ...(log === undefined ? [] : [`every moment from ${log.from} to ${log.to} can be restored`]),
+    ].join('; '),
+  )
+}
+
+// Checks that the object store responds, keeps written objects, and accepts only one of two concurrent creations of an object.
+
+const storeCheck = 'object store'
+
+/** Writes a small object and removes it. */
+export async function checkObjectStore(store: ObjectStore): Promise<Finding> {
+  const key = `doctor/${randomUUID()}`
+  try {
+    const first = await store.put(key, Buffer.from('first'), { ifAbsent: true })
+    const second = await store.put(key, Buffer.from('second'), { ifAbsent: true })
+    const kept = (await store.get(key))?.toString()
+    await store.remove(key)
+    if (first && !second && kept === 'first') return ok(storeCheck, `${store.address} keeps what is written`)
+    const why = second
+      ? 'lets every conditional write win (If-None-Match)'
+      : `gave back ${JSON.stringify(kept)} for "first"`
+    return broken(
+      storeCheck,
+      `${store.address} ${why}`,
+      'Use an object store that honours conditional writes, such as Amazon S3, or a directory.',
+    )
+  } catch (error) {
+    if (!isError(error, 'object_store_unavailable')) throw error
+    return broken(
+      storeCheck,
+      error.message,
+      'Correct TENURE_OBJECT_STORE, TENURE_S3_ENDPOINT, AWS_REGION or the key, or make the store reachable; predictions continue meanwhile.',
+    )
+  }
 }

@@ -1,5 +1,8 @@
 /** Makes the plan of a state file: what differs in the installation, and what was changed by hand since the last apply. */
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
+import { parse } from 'yaml'
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { planState, type StatePlan } from '../../domain/installation/plan.ts'
@@ -11,12 +14,11 @@ import {
   type ResourceChange,
   type ResourceKind,
 } from '../../domain/installation/resource.ts'
-import type { Client } from '../client/client.ts'
-import { failure } from '../client/client.ts'
+import { type Client, failure } from '../client/client.ts'
 import { loadModelsInChild } from '../sync/load-models.ts'
-import { readStateFile } from './read-state-file.ts'
 import { postChanges } from './post-changes.ts'
 import { readLiveSchedules, requireSchedules } from './schedules.ts'
+import { parseStateFile, type StateOfFile } from '../../store/installation/state-file.ts'
 
 export interface MadePlan extends StatePlan {
   file: string
@@ -105,3 +107,32 @@ const sorted = (resources: readonly Resource[]) =>
 
 const fingerprintOf = (changes: readonly ResourceChange[]): string =>
   createHash('sha256').update(canonicalJson(changes)).digest('hex')
+
+// Reads the state file of a project: YAML with comments.
+
+const maxBytes = 1_000_000
+
+/** Throws `configuration_invalid` with all issues. */
+function readStateFile(path: string): StateOfFile {
+  const file = basename(path)
+  const refuse = (why: string) => new DomainError('configuration_invalid', `${file}: ${why}`)
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new DomainError('configuration_invalid', `there is no state file ${path}`, {
+        remedy: `Write it, as docs/how-to/projects/state-file.md describes, or name another with --file.`,
+      })
+    throw refuse(`it cannot be read: ${(error as Error).message}`)
+  }
+  if (text.length > maxBytes) throw refuse(`it has more than ${maxBytes} characters`)
+  let given: unknown
+  try {
+    given = parse(text, { maxAliasCount: 100, prettyErrors: true })
+  } catch (error) {
+    // The first line gives the error and its place; an excerpt of the file follows.
+    throw refuse((error as Error).message.split('\n')[0] ?? '')
+  }
+  return parseStateFile(given ?? {}, file)
+}

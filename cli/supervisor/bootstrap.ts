@@ -9,8 +9,7 @@ import {
   insertKey,
   revokeKey,
 } from '../../store/access/api-keys.ts'
-import { migrate } from '../../store/database/migrate.ts'
-import { noteMigrations } from '../../store/database/migration-status.ts'
+import { migrate, noteMigrations } from '../../store/database/migrate.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { checkConnectionBudget } from '../../store/database/connection-budget.ts'
 import { forgetBackupState } from '../../store/maintenance/backup-state.ts'

@@ -10,18 +10,23 @@ import type { BrokenModel } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { migrate } from '../../store/database/migrate.ts'
-import { listRemovedModels } from '../../store/maintenance/duties.ts'
+import { listRemovedModels, recordRemovedModels } from '../../store/maintenance/duties.ts'
 import { resolveAlertsOfLeftTriggers } from '../../store/monitoring/alerts.ts'
-import { noteModelChanges, type ModelChange } from '../../store/registry/model-changes.ts'
-import { listModels, upsertModels, type StoredModel } from '../../store/registry/models.ts'
+import {
+  noteModelChanges,
+  type ModelChange,
+  listModels,
+  upsertModels,
+  type StoredModel,
+  deleteUnusedModel,
+} from '../../store/registry/models.ts'
 import { environmentWith, readCommandConfig, readConfig, type Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { coreAddresses } from '../client/connection.ts'
 import { localActor } from '../local-actor.ts'
 import { loadModelsInChild, type DeclaredModel } from './load-models.ts'
-import { hasPausedSchedule, pauseGone, resumeReturned, type RemovedModels } from './removed-models.ts'
 import { inParallel } from '../../temporal/in-parallel.ts'
-import { listOpenWorkflows } from '../../temporal/inspect.ts'
+import { listOpenWorkflows, removedNote } from '../../temporal/inspect.ts'
 import {
   callMs,
   readSchedules,
@@ -30,14 +35,25 @@ import {
   syncSchedule,
   syncTriggers,
   type ListedSchedules,
+  batchScheduleIds,
+  drillScheduleId,
+  ignoreAbsent,
+  listedBatchSchedules,
+  scheduleId,
+  triggersScheduleId,
+  type ListedSchedule,
+  upsertSchedule,
+  viewSchedule,
+  viewScheduleId,
 } from '../../temporal/schedules.ts'
 import { readStarts, type NextStarts } from '../../temporal/next-starts.ts'
 import { startAlerts, startMonitor, startOrWakeMonitor } from '../../temporal/standing-workflows.ts'
 import { monitorWorkflowId } from '../../workflows/messages.ts'
 import { ensureSearchAttributes } from './search-attributes.ts'
-import { syncViews } from './sync-views.ts'
 import { requireReadablePayloads } from '../../temporal/payload-check.ts'
 import { dataConverterOf } from '../../temporal/payload-codec.ts'
+import type { FeatureView } from '../../domain/model/feature-view.ts'
+import { isUsed, listViews, upsertView } from '../../store/features/feature-views.ts'
 
 interface SyncedModel {
   name: string
@@ -317,4 +333,91 @@ export async function withTemporal<T>(
   } finally {
     await connection.close()
   }
+}
+
+// Pauses the schedules of models whose file was removed: their champion keeps serving, but retraining would fail without the file. Models
+// that have left nothing are deleted.
+
+const schedulesOf = (model: string, listed: ListedSchedules): string[] => [
+  scheduleId(model),
+  drillScheduleId(model),
+  triggersScheduleId(model),
+  ...listedBatchSchedules(listed, model),
+]
+
+const isPausedAsRemoved = (state?: Pick<ListedSchedule, 'paused' | 'note'>): boolean =>
+  state?.paused === true && state.note === removedNote
+
+/** Whether a schedule of the model is listed as paused because its file was removed. */
+const hasPausedSchedule = (listed: ListedSchedules, model: string): boolean =>
+  schedulesOf(model, listed).some((id) => isPausedAsRemoved(listed.get(id)))
+
+interface RemovedModels {
+  /** Kept without a file; their schedules are paused. */
+  gone: string[]
+  /** Deleted with their schedules. Their monitor ends with its next window. */
+  deleted: string[]
+}
+
+/** Pauses the schedules of models without a file, and deletes those of them that nothing refers to. */
+export async function pauseGone(
+  client: Client,
+  store: Store,
+  present: ReadonlySet<string>,
+  listed: ListedSchedules = new Map(),
+): Promise<RemovedModels> {
+  const models = (await listModels(store)).filter(({ name }) => !present.has(name))
+  const removed = models.map(({ name }) => name)
+  // Temporal may not list a schedule of a moment ago.
+  const ids = ({ name, definition }: StoredModel) =>
+    new Set([...schedulesOf(name, listed), ...batchScheduleIds(name, definition)])
+  const unpaused = models
+    .flatMap((model) => [...ids(model)])
+    .filter((id) => !isPausedAsRemoved(listed.get(id)))
+  await inParallel(unpaused, (id) => client.schedule.getHandle(id).pause(removedNote).catch(ignoreAbsent))
+  await recordRemovedModels(store, removed)
+  const deleted: string[] = []
+  for (const model of removed) if (await deleteUnusedModel(store, model)) deleted.push(model)
+  if (deleted.length === 0) return { gone: removed, deleted }
+  await inParallel(
+    models.flatMap((model) => (deleted.includes(model.name) ? [...ids(model)] : [])),
+    (id) => client.schedule.getHandle(id).delete().catch(ignoreAbsent),
+  )
+  const gone = removed.filter((model) => !deleted.includes(model))
+  await recordRemovedModels(store, gone)
+  return { gone, deleted }
+}
+
+/** Resumes the schedules of a restored model file. Schedules paused by an operator stay paused. */
+export async function resumeReturned(
+  client: Client,
+  model: string,
+  listed: ListedSchedules = new Map(),
+): Promise<void> {
+  for (const id of schedulesOf(model, listed)) {
+    const handle = client.schedule.getHandle(id)
+    const known = await handle.describe().catch(ignoreAbsent)
+    if (known?.state.paused === true && known.state.note === removedNote)
+      await handle.unpause('model file restored')
+  }
+}
+
+// Stores the feature views of the model files with their schedules, and deletes the schedules of unused views.
+
+/** Runs after the models are stored, because usage is read from them. */
+export async function syncViews(
+  core: { client: Client; store: Store; taskQueue: string; listed?: ListedSchedules },
+  views: readonly FeatureView[],
+): Promise<void> {
+  const { client, store, taskQueue, listed } = core
+  await inParallel(views, async (view) => {
+    await upsertView(store, view)
+    await upsertSchedule(client, viewSchedule(view, taskQueue), listed)
+  })
+  const stored = await listViews(store)
+  const used = new Set(stored.filter(isUsed).map(({ name }) => name))
+  const unused = new Set(stored.map(({ name }) => name).filter((name) => !used.has(name)))
+  await inParallel(unused, (name) =>
+    client.schedule.getHandle(viewScheduleId(name)).delete().catch(ignoreAbsent),
+  )
 }

@@ -2,7 +2,6 @@
  * Evaluates a canary tick by tick. A release folds all its ticks through this code and a simulation queries it after each tick, so both
  * use the same statistics. A worker that crashes between two ticks recomputes the same result.
  */
-
 import { guardAlpha, thresholdFor } from '../sequential/alpha-split.ts'
 import { fourDigits, groupedDigits, percentText, ratioOf } from '../figures.ts'
 import { armNoun, type CanaryEvidence, type CanaryStage, type CanaryTick } from './evidence.ts'
@@ -346,4 +345,14 @@ function affordableShareBp({ policy, stage, inStage, counts }: Judged): number |
     reactionSeconds: ramp.reactionSeconds,
     seen: counts.exposure(),
   })
+}
+
+// Judges a canary on all ticks since it began. The evidence may be evaluated after each tick: the probability of rolling back a candidate
+// that is no worse than its champion is at most Σα, over all metrics, stages and looks together.
+
+/** The verdict on the evidence; `error` when the evidence or the policy is invalid. */
+export function judgeCanary(evidence: CanaryEvidence, policy: CanaryPolicy): Verdict {
+  const judge = incrementalJudge(policy, evidence.answersPerKey)
+  for (const tick of evidence.ticks) judge.add(tick)
+  return judge.judge(evidence)
 }

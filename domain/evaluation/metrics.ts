@@ -12,7 +12,6 @@ import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../m
 import { coveredShare } from '../metrics/level-shares.ts'
 import { middlePlace, pinballLoss } from '../model/quantile-levels.ts'
 import { metricScales, type GateMetric, type GatePolicy, type Task } from './policy.ts'
-import { surprise } from '../metrics/surprise.ts'
 
 export interface ScoredRows {
   task: Task
@@ -344,4 +343,14 @@ function explained({ y, score }: ScoredRows): Statistic {
       return Math.abs(share) < 1e-12 ? 0 : share
     },
   }
+}
+
+// The log loss of a row.
+
+/** The machine epsilon that keeps the log loss of a certain, wrong row finite. */
+const epsilon = 2 ** -52
+
+/** −ln of the probability of the outcome, clipped at machine precision. */
+function surprise(probability: number): number {
+  return -Math.log(Math.min(1 - epsilon, Math.max(epsilon, probability)))
 }

@@ -12,12 +12,9 @@ import type { StepEvent } from '../release/events.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../release/state.ts'
 import { baselineRule, type BaselineRuleName } from './baseline-rules.ts'
 import type { Uniform } from '../statistics/random-variates.ts'
-import { businessTraffic } from './business-traffic.ts'
-import { externalTraffic } from './external-traffic.ts'
-import { shadowPairs } from './shadow-pairs.ts'
+import { businessTraffic, externalTraffic, shadowPairs, trafficOf } from './traffic.ts'
 import { labelTimeOf, recordedNumbers } from './recorded-answers.ts'
 import { worldAt, type TrafficScenario, type SimulatedWorld } from './scenario.ts'
-import { trafficOf } from './traffic.ts'
 import { needsApprover, type VerdictKind } from '../verdict.ts'
 
 export interface SimulatedRelease {

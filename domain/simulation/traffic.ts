@@ -2,9 +2,20 @@
 import type { ArmCounts, CanaryTick } from '../canary/evidence.ts'
 import { normalCdf, normalQuantile } from '../statistics/distributions.ts'
 import { seededRandom } from '../statistics/random.ts'
-import { binomial, multinomial, poisson, type Uniform } from '../statistics/random-variates.ts'
+import {
+  binomial,
+  multinomial,
+  poisson,
+  type Uniform,
+  standardNormal,
+} from '../statistics/random-variates.ts'
 import { answerShares, otherShares, maturingPairs, type DiscordantPairs } from './recorded-answers.ts'
 import { worldAt, wrongShare, type SimulatedWorld, type TrafficScenario } from './scenario.ts'
+import { businessTest, type BusinessEvidence, type BusinessTest } from '../canary/business-metric.ts'
+import type { BusinessMetric } from '../canary/business-policy.ts'
+import { externalTest, type ExternalEvidence } from '../canary/external/external-metric.ts'
+import type { CanaryPolicy } from '../canary/policy.ts'
+import type { DisagreementEvidence } from '../canary/disagreement.ts'
 
 export interface SimulatedTraffic {
   /** The counters of the tick that starts now; undefined when the counters have stopped. */
@@ -147,4 +158,218 @@ function drawPairs(
   const wrong = wrongShare(scenario, startMs, labels)
   if (wrong > 0) drawn.b += poisson(uniform, judged * wrong)
   return drawn
+}
+
+// Generates what the users of a simulated release do after their first request. Each request comes from another user.
+
+/** The share of the champion's users with an event. */
+const buyingShare = 0.05
+/** A purchase is log-normal around a tenth of `max`; about one in a hundred is clipped at `max`. */
+const medianPurchase = 0.1
+const logPurchaseSpread = 1
+
+type Stage = Parameters<BusinessTest['add']>[2]
+
+export interface BusinessTraffic {
+  /** Adds the users of a tick that ends at `atMs`. */
+  add(tick: Pick<CanaryTick, 'canary' | 'control'>, stage: Stage, atMs: number): void
+  /** The evidence of the users whose events are due. */
+  evidence(nowMs: number): BusinessEvidence
+}
+
+/** One tick of a metric; the value is NaN for a user without an event when the metric is a mean. */
+interface DueUsers {
+  dueMs: number
+  stage: Stage
+  values: Record<'control' | 'canary', Float64Array>
+}
+
+/** Users have their own random numbers, so that a policy without business metrics gets the same requests. */
+export function businessTraffic(
+  metrics: Readonly<Record<string, BusinessMetric>>,
+  scenario: TrafficScenario,
+  given: Uniform,
+): BusinessTraffic {
+  const uniform = seededRandom(Math.floor(given() * 2 ** 32))
+  const by = scenario.kind === 'earns' ? scenario.by : 0
+  const simulated = Object.entries(metrics).map(([name, metric]) => ({
+    name,
+    metric,
+    test: businessTest(metric),
+    // Multiplies the share of users with an event, or the value of a mean.
+    factor: metric.lowerIsBetter ? 1 / (1 + by) : 1 + by,
+    waiting: [] as DueUsers[],
+    taken: 0,
+  }))
+  return {
+    add({ canary, control }, stage, atMs) {
+      for (const { metric, factor, waiting } of simulated)
+        waiting.push({
+          dueMs: atMs + metric.withinMs + metric.delayMs,
+          stage,
+          values: {
+            control: valuesOf(metric, control.requests, 1, uniform),
+            canary: valuesOf(metric, canary.requests, factor, uniform),
+          },
+        })
+    },
+    evidence(nowMs) {
+      for (const each of simulated)
+        for (; each.taken < each.waiting.length; each.taken++) {
+          const { dueMs, stage, values } = each.waiting[each.taken]!
+          if (dueMs > nowMs) break
+          for (const arm of ['control', 'canary'] as const)
+            for (const value of values[arm]) each.test.add(arm, value, stage)
+          values.control = values.canary = new Float64Array(0)
+        }
+      return Object.fromEntries(simulated.map(({ name, test }) => [name, test.figures()]))
+    },
+  }
+}
+
+function valuesOf(metric: BusinessMetric, users: number, factor: number, uniform: Uniform): Float64Array {
+  const { counts, min, max } = metric
+  const values = new Float64Array(users)
+  if (counts === 'mean') values.fill(NaN)
+  const share = Math.min(1, buyingShare * (counts === 'mean' ? 1 : factor))
+  // The gaps between users with an event are geometrically distributed.
+  const gap = () => (share === 1 ? 1 : 1 + Math.floor(Math.log(1 - uniform()) / Math.log1p(-share)))
+  for (let user = gap() - 1; user < users; user += gap()) {
+    if (counts === 'any') values[user] = 1
+    else if (counts === 'mean') values[user] = min + (max - min) * Math.min(1, uniform() * factor)
+    else values[user] = max * medianPurchase * Math.exp(logPurchaseSpread * standardNormal(uniform))
+  }
+  return values
+}
+
+// Generates what other systems measure of a simulated release: the share of requests with an event, such as complaints, in each window.
+
+/** The position of the control between `min` and `max`; for a metric with a limit, half of the allowed range. */
+const controlPlace = 0.25
+/** The daily variation that both arms share. */
+const swing = 0.5
+const dayMs = 86_400_000
+
+export interface ExternalTraffic {
+  /** A tick that ends at `atMs`. */
+  add(tick: Pick<CanaryTick, 'startMs' | 'canary' | 'control'>, atMs: number): void
+  evidence(): ExternalEvidence
+}
+
+/** Events have their own random numbers, so that a policy without external metrics gets the same requests. */
+export function externalTraffic(
+  { external = {}, restartMs }: Pick<CanaryPolicy, 'external' | 'restartMs'>,
+  scenario: TrafficScenario,
+  given: Uniform,
+): ExternalTraffic {
+  const uniform = seededRandom(Math.floor(given() * 2 ** 32))
+  const by = scenario.kind === 'measured' ? scenario.by : 0
+  const isAway = scenario.kind === 'source-away'
+  const simulated = Object.entries(external).map(([name, metric]) => {
+    const { min, max, limit, lowerIsBetter } = metric
+    const usual = min + controlPlace * (max - min)
+    return {
+      name,
+      metric,
+      test: externalTest(metric, restartMs),
+      control: limit === undefined ? usual : lowerIsBetter ? (min + limit) / 2 : (max + limit) / 2,
+      factor: lowerIsBetter ? 1 + by : 1 / (1 + by),
+      window: undefined as { fromMs: number; canary: Measured; control: Measured } | undefined,
+    }
+  })
+  return {
+    add({ startMs, canary, control }, atMs) {
+      const day = 1 + swing * Math.sin((2 * Math.PI * atMs) / dayMs)
+      for (const each of simulated) {
+        const { min, max, everyMs, minRequests, limit } = each.metric
+        each.window ??= { fromMs: startMs, canary: measured(), control: measured() }
+        const { window } = each
+        const add = (arm: Measured, { requests }: ArmCounts, mean: number): void => {
+          // A share of the range, chosen so that the mean of the arm is `mean`.
+          const share = Math.min(1, Math.max(0, (mean - min) / (max - min)))
+          arm.requests += requests
+          arm.sum += requests * min + binomial(uniform, requests, share) * (max - min)
+        }
+        const base = limit === undefined ? each.control * day : each.control
+        add(window.control, control, base)
+        add(window.canary, canary, base * each.factor)
+        if (atMs - window.fromMs < everyMs) continue
+        each.window = undefined
+        const isServed = window.canary.requests >= minRequests && window.control.requests >= minRequests
+        if (isServed)
+          each.test.add(
+            isAway
+              ? { fromMs: window.fromMs, canary: null, control: null, problem: 'no connection' }
+              : { fromMs: window.fromMs, canary: meanOf(window.canary), control: meanOf(window.control) },
+          )
+      }
+    },
+    evidence: () => Object.fromEntries(simulated.map(({ name, test }) => [name, test.figures(0)])),
+  }
+}
+
+interface Measured {
+  requests: number
+  sum: number
+}
+const measured = (): Measured => ({ requests: 0, sum: 0 })
+const meanOf = ({ requests, sum }: Measured): number => sum / requests
+
+// Generates the answers of both versions in a simulated shadow: which decisions differ, over all requests and in a slice.
+
+/** Two good versions decide differently on this share of the requests. */
+const usualShare = 0.04
+/** The share of the requests in the slice. */
+const sliceShare = 0.1
+/** As many as the judge of a release reads. */
+const maxPairs = 100_000
+
+export interface ShadowPairs {
+  /** Adds the requests of a tick, each from another user. */
+  add(requests: number, atMs: number): void
+  /** Undefined before the first pair. */
+  evidence(): DisagreementEvidence | undefined
+}
+
+/** Undefined for scenarios in which no decision differs, so that they draw the same traffic as before. */
+export function shadowPairs(
+  scenario: TrafficScenario,
+  { labels }: Pick<SimulatedWorld, 'labels'>,
+  given: Uniform,
+): ShadowPairs | undefined {
+  if (scenario.kind !== 'worse' && scenario.kind !== 'slice' && scenario.kind !== 'stale-feature')
+    return undefined
+  const uniform = seededRandom(Math.floor(given() * 2 ** 32))
+  const name = scenario.kind === 'slice' ? scenario.name : undefined
+  const parts = { slice: [0, 0], rest: [0, 0] }
+  const add = (part: number[], requests: number, share: number): void => {
+    const differing = binomial(uniform, requests, share)
+    part[0]! += requests - differing
+    part[1]! += differing
+  }
+  return {
+    add(requests, atMs) {
+      const everywhere = Math.min(1, usualShare + wrongShare(scenario, atMs, labels))
+      const inSlice = Math.min(1, everywhere + (scenario.kind === 'slice' ? scenario.by : 0))
+      const [same, differ] = [0, 1].map((i) => parts.slice[i]! + parts.rest[i]!)
+      const read = Math.min(requests, maxPairs - same! - differ!)
+      const sliced = binomial(uniform, read, sliceShare)
+      add(parts.slice, sliced, inSlice)
+      add(parts.rest, read - sliced, everywhere)
+    },
+    evidence() {
+      const distances = [0, 1].map((i) => parts.slice[i]! + parts.rest[i]!)
+      if (distances[0]! + distances[1]! === 0) return undefined
+      const slices = [
+        { name: name ?? 'slice', distances: parts.slice },
+        { name: 'others', distances: parts.rest },
+      ]
+      return {
+        measure: 'decisions',
+        all: { name: 'all requests', distances },
+        slices: name === undefined ? [] : slices,
+        changes: [],
+      }
+    },
+  }
 }

@@ -1,5 +1,5 @@
 /** Compiles the `release` of a model file (stages, soak times, approvals) into a release policy. */
-import type { CanaryPolicy } from '../../domain/canary/policy.ts'
+import { type CanaryPolicy, defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import { defaultQualification, type QualificationLimits } from '../../domain/model/qualification.ts'
 import {
   defaultWatch,
@@ -7,18 +7,19 @@ import {
   type ReleasePolicy,
   type StagePolicy,
   type WatchPolicy,
+  type TargetedPolicy,
 } from '../../domain/release/policy.ts'
 import type { Features } from '../../domain/model/features.ts'
 import { durationAt, durationsIn, type Duration, type DurationReader } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
-import { compileApproval, defaultRequireDrill, type RiskClass } from './release/approval.ts'
-import { compileDrill, drillFields, type DrillSpec } from './release/drill.ts'
-import type { EventSpec } from './release/event.ts'
-import type { ExternalSpec } from './release/external.ts'
-import { compileFirst, type FirstSpec } from './release/first.ts'
-import { compileLimits } from './release/limits.ts'
+import { type EventSpec, compileBusiness } from './release/event.ts'
+import { type ExternalSpec, compileExternal } from './release/external.ts'
 import { minuteMs, timesOf } from './release/times.ts'
+import { leastHighRisk } from '../../domain/release/rules/approvals.ts'
+import { defaultDrill, type DrillKind, type DrillPolicy } from '../../domain/drill.ts'
+import type { CallerTarget } from '../../domain/serving/target.ts'
+import { alphaFor } from '../../domain/sequential/alpha-split.ts'
 
 interface StageOptions {
   /** The minimum time in the stage. */
@@ -323,4 +324,204 @@ function compileWatch(
 function checked(report: IssueCollector, policy: ReleasePolicy): ReleasePolicy {
   for (const issue of issuesOfPolicy(policy)) report('release', issue)
   return policy
+}
+
+// Compiles the approvals and the drill requirement of a release; a risk class raises their defaults.
+
+type RiskClass = ReleasePolicy['risk']
+
+interface Approvals {
+  by?: number
+  within?: Duration
+  from?: readonly string[]
+  business?: readonly string[]
+  engineering?: readonly string[]
+}
+
+const dayMs = 86_400_000
+
+function compileApproval(
+  at: DurationReader,
+  { by, within, from, business, engineering }: Approvals,
+  risk: RiskClass,
+): ReleasePolicy['approval'] {
+  const signed = business !== undefined || engineering !== undefined
+  return {
+    approvers: by ?? (signed || risk === 'high' ? leastHighRisk.approvers : 1),
+    withinMs: at('approval.within', within, 7 * dayMs),
+    from,
+    ...(signed && { sides: { business: business ?? [], engineering: engineering ?? [] } }),
+  }
+}
+
+/** Returns the drill requirement of a model file that sets none. */
+const defaultRequireDrill = (risk: RiskClass): ReleasePolicy['requireDrill'] =>
+  risk === 'high' ? { withinMs: leastHighRisk.drillWithinMs } : undefined
+
+// Compiles the `drill` of a release into the policy of its drills; absent fields take the defaults.
+
+/** The drills of the model. */
+interface DrillSpec {
+  /** The interval. Default: 30 days, unless `cron` is set. */
+  every?: Duration
+  /** A cron expression in UTC instead of an interval. */
+  cron?: string
+  /** The kinds of drills. Default: all. */
+  kinds?: readonly DrillKind[]
+  /** Default: `mirrored`, in which callers never receive predictions of the candidate. */
+  traffic?: DrillPolicy['traffic']
+  /** The share of the traffic, or of the copied requests, in percent. Default: 10. */
+  percent?: number
+  /** The number of failed requests that one drill may cause. */
+  harmBudget?: number
+  /** The time after which the drill fails. Default: 10 min. */
+  within?: Duration
+}
+
+const drillFields = fieldNames<DrillSpec>({
+  every: 0,
+  cron: 0,
+  kinds: 0,
+  traffic: 0,
+  percent: 0,
+  harmBudget: 0,
+  within: 0,
+})
+
+function compileDrill(
+  at: DurationReader,
+  { every, cron, kinds, percent: share, within, ...rest }: DrillSpec,
+): DrillPolicy {
+  return {
+    ...defaultDrill,
+    ...rest,
+    everyMs: at('drill.every', every, cron === undefined ? defaultDrill.everyMs : undefined),
+    cron,
+    kinds: [...(kinds ?? defaultDrill.kinds)],
+    shareBp: share === undefined ? defaultDrill.shareBp : Math.round(share * 100),
+    withinMs: at('drill.within', within, defaultDrill.withinMs),
+  }
+}
+
+// Compiles the `first` of a canary: the callers who get the candidate before any share of the traffic.
+
+/** Set exactly one of `header`, `attribute` and `allowList`. */
+export interface FirstSpec {
+  /** A header of the request with its value: `'x-preview: on'`. Records of a stream have headers too. */
+  header?: string
+  /** A feature and the value that it must have in every row of the request: `{ origin: 'JFK' }`. */
+  attribute?: Readonly<Record<string, string | number>>
+  /** Routing keys: `['user-7', 'user-12']`. */
+  allowList?: readonly string[]
+  /** The minimum time of the stage. Default: 30 min. */
+  soak?: Duration
+  /** The minimum number of requests of these callers. Default: 50. */
+  requests?: number
+  /** The time after which the stage ends. Default: eight times the soak. */
+  deadline?: Duration
+}
+
+const firstFields = fieldNames<FirstSpec>({
+  header: 0,
+  attribute: 0,
+  allowList: 0,
+  soak: 0,
+  requests: 0,
+  deadline: 0,
+})
+
+const place = 'release.first'
+
+/** Returns undefined for a target that was reported as an issue. */
+function compileFirst(
+  report: IssueCollector,
+  at: DurationReader,
+  spec: FirstSpec,
+  features: Features | undefined,
+): TargetedPolicy | undefined {
+  reportUnknown(report, place, spec, firstFields)
+  const target = targetOf(report, spec, features)
+  const times = timesOf(at, { soakMs: 30 * minuteMs, deadlineMs: undefined, requests: 50 })
+  return target && { ...times('first', spec), target }
+}
+
+function targetOf(
+  report: IssueCollector,
+  { header, attribute, allowList }: FirstSpec,
+  features: Features | undefined,
+): CallerTarget | undefined {
+  const refuse = (where: string, message: string): undefined => {
+    report(`${place}${where}`, message)
+    return undefined
+  }
+  const given = [header, attribute, allowList].filter((each) => each !== undefined)
+  if (given.length !== 1)
+    return refuse('', `name the callers by one of header, attribute and allowList, not by ${given.length}`)
+  if (allowList !== undefined) return { routingKeys: [...allowList] }
+  if (header !== undefined) {
+    const [, name, value] = /^([^:]+):(.*)$/.exec(header) ?? []
+    if (name === undefined)
+      return refuse('.header', `a name and a value such as 'x-preview: on' are required, not '${header}'`)
+    return { header: { name: name.trim().toLowerCase(), value: value!.trim() } }
+  }
+  const [[name, value] = ['', ''], ...more] = Object.entries(attribute!)
+  if (name === '' || more.length > 0)
+    return refuse(
+      '.attribute',
+      `one feature with its value is required, not ${more.length + Number(name !== '')}`,
+    )
+  const issue = features && issueOfFeature(features, name, value)
+  if (issue !== undefined) return refuse('.attribute', issue)
+  return { attribute: { name, value } }
+}
+
+/** Returns why no request can have the value; undefined if one can. */
+function issueOfFeature(features: Features, name: string, value: string | number): string | undefined {
+  const feature = features[name]
+  if (feature === undefined)
+    return `there is no feature ${name}; the features are ${Object.keys(features).join(', ')}`
+  if (feature.kind === 'number')
+    return typeof value === 'number' ? undefined : `${name} is a number, so '${value}' never matches`
+  if (typeof value !== 'string') return `${name} is a text, so ${value} never matches`
+  return feature.values?.includes(value) === false
+    ? `${name} has no value '${value}'; it has ${feature.values.join(', ')}`
+    : undefined
+}
+
+// Compiles the limits of the canary judge: the defaults, overridden by the model file.
+
+export interface LimitsSpec {
+  limits?: Partial<CanaryPolicy>
+  business?: Record<string, EventSpec>
+  external?: Record<string, ExternalSpec>
+}
+
+/** Metrics of events and of other systems are declared in their own fields. */
+const limitFields = fieldNames<Omit<CanaryPolicy, 'business' | 'external'>>({
+  errorRatio: 0,
+  slowRatio: 0,
+  guardRate: 0,
+  alpha: 0,
+  minDelta: 0,
+  maxStaleMs: 0,
+  harmBudget: 0,
+  restartMs: 0,
+  promotion: 0,
+  nonInferiority: 0,
+  srm: 0,
+  scoreShift: 0,
+  disagreement: 0,
+  ramp: 0,
+})
+
+/** Business and external metrics add their shares of the α, unless the file splits the α itself. */
+function compileLimits(report: IssueCollector, { limits, business, external }: LimitsSpec): CanaryPolicy {
+  reportUnknown(report, 'release.limits', limits, limitFields)
+  return {
+    ...defaultCanaryPolicy,
+    alpha: alphaFor({ business: business !== undefined, external: external !== undefined }),
+    ...limits,
+    ...(business !== undefined && { business: compileBusiness(report, business) }),
+    ...(external !== undefined && { external: compileExternal(report, external) }),
+  }
 }

@@ -151,7 +151,7 @@ const parts: readonly Part[] = [
     title: 'Targeted callers',
     about:
       'Callers who meet the candidate before any share: [how they are counted](../how-to/releases/targeted-exposure.md). `first` of a canary:',
-    file: define('release/first'),
+    file: define('release'),
     types: [['FirstSpec', '']],
   },
   {
@@ -170,7 +170,7 @@ const parts: readonly Part[] = [
     calls: ['promql', 'sqlQuery', 'webhook'],
     types: [['ExternalOptions', 'The options:']],
   },
-  { title: 'Drills', file: define('release/drill'), types: [['DrillSpec', '`drill`:']] },
+  { title: 'Drills', file: define('release'), types: [['DrillSpec', '`drill`:']] },
   {
     title: 'Retrain',
     about:

@@ -8,6 +8,7 @@ import type { Role } from '../../domain/roles.ts'
 import { appendAudit } from '../audit/audit-log.ts'
 import { insertKey, revokeKey } from './api-keys.ts'
 import type { Database, Store } from '../postgres.ts'
+import { rowsFrom } from '../database/from-row.ts'
 
 /** The prefix of the names of such keys, so that an SSO user cannot take the name of another key. */
 export const ssoPrefix = 'sso.'
@@ -75,3 +76,18 @@ const audit = (
   action: string,
   { id, name, role }: Pick<HeldKey, 'id' | 'name' | 'role'>,
 ) => appendAudit(database, { actor: name, action, subject: id, detail: { name, role } })
+
+/** Stores the dashboard sessions that users ended early. Every other session is valid by its signed cookie alone. */
+export const isSessionRevoked = (database: Database, id: string) =>
+  rowsFrom(database).any(sql`select 1 from revoked_sessions where id = ${id}`)
+
+/** Ends a session, and deletes the rows of expired ones. */
+export async function revokeSession(
+  database: Database,
+  { id, untilMs }: { id: string; untilMs: number },
+): Promise<void> {
+  await database.query(sql`
+    with old as (delete from revoked_sessions where until < now() - interval '1 hour')
+    insert into revoked_sessions (id, until) values (${id}, to_timestamp(${untilMs}::float8 / 1000))
+    on conflict (id) do nothing`)
+}

@@ -12,10 +12,10 @@ import { rowsFrom } from '../database/from-row.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { listFailedRequests, maxFailedRequests } from '../review/failed-requests.ts'
 import type { Database } from '../postgres.ts'
-import type { DriftJudgement } from '../monitoring/drift-judgements.ts'
+import type { DriftJudgement } from '../monitoring/monitor-windows.ts'
 import type { StoredDecision } from '../release/decisions.ts'
 import type { Release, ReleaseCommand } from '../release/releases.ts'
-import type { TickCounts } from '../release/tick-counters.ts'
+import type { TickCounts } from '../release/evidence.ts'
 
 /** A row of the list of releases. */
 export interface ReleaseListItem

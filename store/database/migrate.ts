@@ -2,13 +2,17 @@
  * Migrates a database to the schema of this build. Every process may call it at start-up: one migrates under an advisory lock and the
  * others wait, so that no process sees a partial schema.
  */
-import { runner } from 'node-pg-migrate'
 import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { createHash } from 'node:crypto'
+import { runner } from 'node-pg-migrate'
 import pg from 'pg'
-import { rethrow } from '../postgres.ts'
-import { tlsIssueOfPostgres } from '../tls/failure.ts'
+import sql from 'sql-template-tag'
+import { rethrow, type Database } from '../postgres.ts'
+import { tlsIssueOfPostgres } from '../tls/certificate.ts'
+import { rowsFrom } from './from-row.ts'
+import { readServiceState, writeServiceState } from './key-value.ts'
 
 export const migrationsDir = fileURLToPath(new URL('../../migrations', import.meta.url))
 
@@ -95,4 +99,66 @@ async function isCurrent(url: string, directory: string): Promise<boolean> {
   } finally {
     await client.end()
   }
+}
+
+// Reads which migrations a database has run, and whether their files have changed since.
+
+export interface MigrationFacts {
+  /** Whether the database has ever been migrated. */
+  begun: boolean
+  /** Migrations of this build that have not run yet. */
+  pending: string[]
+  /** Migrations that have run but are not in this build. */
+  unknown: string[]
+  /** Migrations whose file has changed since it was run. */
+  edited: string[]
+}
+
+const hashesName = 'migration_files'
+
+/** The files of this build: name → SHA-256. */
+async function migrationFiles(): Promise<Map<string, string>> {
+  const names = await listMigrations()
+  const hashes = names.map(async (name) => {
+    const text = await readMigration(name)
+    return [name, createHash('sha256').update(text).digest('hex')] as const
+  })
+  return new Map(await Promise.all(hashes))
+}
+
+/** The migrations that the database has run, in order. */
+export const listRunMigrations = (database: Database) =>
+  rowsFrom(database).column<string>(sql`select name from migrations order by id`)
+
+export const isMigrated = (database: Database): Promise<boolean> =>
+  rowsFrom(database).any(sql`select from pg_class where oid = to_regclass('public.migrations')`)
+
+export async function migrationFacts(database: Database): Promise<MigrationFacts> {
+  const files = await migrationFiles()
+  if (!(await isMigrated(database)))
+    return { begun: false, pending: [...files.keys()], unknown: [], edited: [] }
+  const ran = await listRunMigrations(database)
+  const noted = await readServiceState<Record<string, string>>(database, hashesName).catch(() => undefined)
+  return {
+    begun: true,
+    pending: [...files.keys()].filter((name) => !ran.includes(name)),
+    unknown: ran.filter((name) => !files.has(name)),
+    edited: ran.filter(
+      (name) => noted?.[name] !== undefined && files.has(name) && noted[name] !== files.get(name),
+    ),
+  }
+}
+
+/**
+ * Records the text of each migration at the time it ran. Editing a migration file afterwards changes no database that has run it, and two
+ * databases of one build would silently differ.
+ */
+export async function noteMigrations(database: Database): Promise<void> {
+  const files = await migrationFiles()
+  const noted = (await readServiceState<Record<string, string>>(database, hashesName)) ?? {}
+  const ran = await listRunMigrations(database)
+  const fresh = ran.filter((name) => noted[name] === undefined && files.has(name))
+  if (fresh.length === 0) return
+  const added = Object.fromEntries(fresh.map((name) => [name, files.get(name)!]))
+  await writeServiceState(database, hashesName, { ...noted, ...added })
 }

@@ -4,7 +4,7 @@ import type { Resource, ResourceValue } from '../../domain/installation/resource
 import { ssoPrefix } from '../access/sso-keys.ts'
 import { listKeys, type KeyFacts } from '../access/api-keys.ts'
 import { listRemovedModels } from '../maintenance/duties.ts'
-import { listStoredChannels } from '../monitoring/stored-channels.ts'
+import { listStoredChannels } from '../monitoring/alert-channels.ts'
 import type { Database } from '../postgres.ts'
 import { listModels } from '../registry/models.ts'
 import { listKillSwitches } from '../serving/kill-switches.ts'

@@ -5,8 +5,7 @@ import type { DesiredState } from '../../domain/installation/plan.ts'
 import type { Resource, ResourceKind, ResourceValue } from '../../domain/installation/resource.ts'
 import { roles } from '../../domain/roles.ts'
 import { killSwitchModes, type KillSwitchMode } from '../../domain/serving/kill-switch.ts'
-import { channelName } from '../monitoring/alert-channels.ts'
-import { storedChannel } from '../monitoring/stored-channels.ts'
+import { channelName, storedChannel } from '../monitoring/alert-channels.ts'
 import { issueText, listIssues } from '../schema-issues.ts'
 
 const instant = z.iso

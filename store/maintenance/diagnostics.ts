@@ -6,9 +6,9 @@ import { readNow } from '../database/clock.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { findBackupState, type FoundBackups } from './backup-state.ts'
 import { ownTables } from './dump.ts'
-import { migrationFacts, type MigrationFacts } from '../database/migration-status.ts'
+import { migrationFacts, type MigrationFacts } from '../database/migrate.ts'
 import { databaseOf, type Database } from '../postgres.ts'
-import { tlsIssueOfPostgres } from '../tls/failure.ts'
+import { tlsIssueOfPostgres } from '../tls/certificate.ts'
 
 export interface ServerFacts {
   role: string

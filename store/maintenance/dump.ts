@@ -9,8 +9,7 @@ import { findLinks, type AuditHead } from '../audit/audit-log.ts'
 import { withIsoDates } from '../database/connection-options.ts'
 import { copyOut } from '../database/table-copy.ts'
 import { rowsFrom } from '../database/from-row.ts'
-import { listMigrations, readMigration } from '../database/migrate.ts'
-import { isMigrated, listRunMigrations } from '../database/migration-status.ts'
+import { listMigrations, readMigration, isMigrated, listRunMigrations } from '../database/migrate.ts'
 import { databaseOf, rethrow, type Database } from '../postgres.ts'
 
 export interface DumpedTable {

@@ -15,7 +15,7 @@ import { prepared } from '../database/prepared.ts'
 import { isAlive, thisProcess } from '../process-identity.ts'
 import type { Database, Store } from '../postgres.ts'
 import { resolveAlert, upsertAlert, type NewAlert } from '../monitoring/alerts.ts'
-import { iso } from '../monitoring/span.ts'
+import { iso } from '../monitoring/monitor-windows.ts'
 
 export interface ToldAlert {
   /** The process that sends the alert, as `thisProcess` names it. */

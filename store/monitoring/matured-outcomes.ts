@@ -5,7 +5,7 @@ import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { QualityEvidence } from '../../domain/monitoring/quality.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
-import { iso, type Span, type VersionSpan } from './span.ts'
+import { iso, type Span, type VersionSpan } from './monitor-windows.ts'
 
 /**
  * Parts of a `with` clause: `sample` holds at most `limit` instances of a period, each with its `place`, its `prediction_id`, and `at`,

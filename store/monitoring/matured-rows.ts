@@ -5,7 +5,7 @@ import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { Database } from '../postgres.ts'
 import { instanceSample, outputsOf } from './matured-outcomes.ts'
 import { newestOutcomeFirst } from './outcomes.ts'
-import { iso, type VersionSpan } from './span.ts'
+import { iso, type VersionSpan } from './monitor-windows.ts'
 
 export interface MaturedRow {
   row: FeatureRow

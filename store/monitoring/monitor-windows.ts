@@ -1,10 +1,14 @@
 /** Reads the service counts of a monitoring window and stores the windows of each model. */
-import sql from 'sql-template-tag'
+import sql, { raw } from 'sql-template-tag'
 import type { ServiceFacts } from '../../domain/monitoring/service-level.ts'
 import type { Trigger } from '../../domain/monitoring/retraining-triggers.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
-import { iso, type Span, type VersionSpan } from './span.ts'
+import type { DriftEvidence, DriftLevel, DriftPolicy, DriftReport } from '../../domain/monitoring/drift.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { Maturity, LabelPolicy } from '../../domain/monitoring/label-maturity.ts'
+import type { GatePolicy } from '../../domain/evaluation/policy.ts'
+import type { QualityReport } from '../../domain/monitoring/quality.ts'
 
 export type ServiceCounts = Omit<ServiceFacts, 'missing' | 'outside' | 'champion' | 'championMs' | 'windowMs'>
 
@@ -150,3 +154,157 @@ export const listTriggers = (
     select trigger -> 'trigger' from monitor_windows
     where model = ${model} and trigger ->> 'action' = 'start' and trigger -> 'trigger' ->> 'dedupeKey' = ${dedupeKey}
     order by to_at desc limit 100`)
+
+// Defines periods of a model and of a version, which monitoring reads and judges.
+
+export interface Span {
+  model: string
+  /** Milliseconds since 1970. */
+  fromMs: number
+  toMs: number
+}
+
+export interface VersionSpan extends Span {
+  version: string
+}
+
+export const iso = (ms: number): string => new Date(ms).toISOString()
+
+// Stores the drift verdict of each window of a version, with its counts.
+
+export interface NewDriftJudgement extends VersionSpan {
+  /** Served requests, or the labels of their outcomes. */
+  subject: 'served' | 'label'
+  report: DriftReport
+  /** `reference`: present when it is not the profile of the version. */
+  inputs: Pick<DriftEvidence, 'current' | 'previous' | 'newest' | 'importance'> &
+    Partial<Pick<DriftEvidence, 'reference'>> & { maturity?: Maturity }
+  policy: DriftPolicy
+}
+
+export interface DriftJudgement extends NewDriftJudgement {
+  id: number
+  level: DriftLevel
+  /** ISO 8601. */
+  at: string
+}
+
+/** Stores a judgement unless the window has one. Returns the first judgement of the window. */
+export async function insertDriftJudgement(
+  database: Database,
+  each: NewDriftJudgement,
+): Promise<DriftJudgement> {
+  const [from, to] = [iso(each.fromMs), iso(each.toMs)]
+  await database.query(sql`
+    insert into drift_judgements (model, version, subject, from_at, to_at, level, report, inputs, policy, judge)
+    values (${each.model}, ${each.version}, ${each.subject}, ${from}, ${to}, ${each.report.level},
+      ${JSON.stringify(each.report)}, ${JSON.stringify(each.inputs)}, ${JSON.stringify(each.policy)}, ${each.report.judge})
+    on conflict (model, version, subject, from_at, to_at) do nothing`)
+  const stored = await findDriftJudgement(database, each)
+  if (stored === undefined)
+    throw new DomainError('internal', `the drift of ${each.version} until ${to} was not stored`)
+  return stored
+}
+
+const judgementColumns =
+  raw(`id, model, version, subject, (extract(epoch from from_at) * 1000)::float8 as from_ms,
+  (extract(epoch from to_at) * 1000)::float8 as to_ms, level, report, inputs, policy, at`)
+
+/** The judgements of all models, the newest first. */
+export const listDriftJudgements = (database: Database, limit: number) =>
+  rowsFrom(database).list<DriftJudgement>(
+    sql`select ${judgementColumns} from drift_judgements order by id desc limit ${limit}`,
+  )
+
+export const findDriftJudgement = (
+  database: Database,
+  { model, version, subject, fromMs, toMs }: VersionSpan & Pick<NewDriftJudgement, 'subject'>,
+) =>
+  rowsFrom(database).find<DriftJudgement>(sql`
+    select ${judgementColumns} from drift_judgements where model = ${model} and version = ${version} and subject = ${subject}
+      and from_at = ${iso(fromMs)} and to_at = ${iso(toMs)}`)
+
+// Stores the quality verdict of each window of a version, with its inputs.
+
+export interface QualityJudgement extends VersionSpan {
+  report: QualityReport
+  inputs: { maturity: Maturity; predictions: number; labels: number }
+  policy: { gate: GatePolicy; labels: LabelPolicy }
+}
+
+/** Stores a judgement unless the window has one. Returns the first judgement of the window. */
+export async function insertQualityJudgement(
+  database: Database,
+  each: QualityJudgement,
+): Promise<QualityJudgement & { id: number }> {
+  const [from, to] = [iso(each.fromMs), iso(each.toMs)]
+  await database.query(sql`
+    insert into quality_judgements (model, version, from_at, to_at, level, report, inputs, policy, judge)
+    values (${each.model}, ${each.version}, ${from}, ${to}, ${each.report.level}, ${JSON.stringify(each.report)},
+      ${JSON.stringify(each.inputs)}, ${JSON.stringify(each.policy)}, ${each.report.judge})
+    on conflict (model, version, from_at, to_at) do nothing`)
+  const [row] = await database.query<
+    Pick<QualityJudgement, 'report' | 'inputs' | 'policy'> & { id: number }
+  >(sql`
+    select id, report, inputs, policy from quality_judgements
+    where model = ${each.model} and version = ${each.version} and from_at = ${from} and to_at = ${to}`)
+  if (row === undefined) throw new DomainError('internal', `the quality of ${each.version} was not stored`)
+  return { ...each, ...row }
+}
+
+/**
+ * How long outcomes take plus the length of their window, in milliseconds, from the newest judgement of the model; undefined before the
+ * first one.
+ */
+export async function findLabelTime(database: Database, model: string): Promise<number | undefined> {
+  const [row] = await database.query<{ ms: number | null }>(sql`
+    select (inputs #>> '{maturity,horizonMs}')::float8 + extract(epoch from to_at - from_at)::float8 * 1000 as ms
+    from quality_judgements where model = ${model} order by to_at desc, id desc limit 1`)
+  return row?.ms == null ? undefined : Math.ceil(row.ms)
+}
+
+/** The last judged window of matured outcomes of a version, with the delay of outcomes; undefined before the first one. */
+export async function findLabelWindow(
+  database: Database,
+  { model, version }: { model: string; version: string },
+): Promise<{ fromMs: number; toMs: number; nowMs: number; delayMs: number } | undefined> {
+  const [row] = await database.query<{ from_at: Date; to_at: Date; delay: number }>(sql`
+    select from_at, to_at, (inputs #>> '{maturity,horizonMs}')::float8 as delay
+    from quality_judgements
+    where model = ${model} and version = ${version} and inputs #>> '{maturity,horizonMs}' is not null
+    order by to_at desc, id desc limit 1`)
+  if (row === undefined) return undefined
+  const toMs = row.to_at.getTime()
+  return { fromMs: row.from_at.getTime(), toMs, nowMs: toMs + row.delay, delayMs: row.delay }
+}
+
+// Stores the verdicts on a window before its outcomes arrive, with their inputs.
+
+export interface NewServingJudgement<Statistic> extends VersionSpan {
+  kind: 'estimate' | 'skew'
+  verdict: string
+  statistic: Statistic
+  inputs: object
+  policy: object
+  /** The name and version of the judge. */
+  judge: string
+}
+
+/** Stores a judgement unless the window has one. Returns the id and the statistic of the first judgement. */
+export async function insertServingJudgement<Statistic extends object>(
+  database: Database,
+  each: NewServingJudgement<Statistic>,
+): Promise<{ id: number; statistic: Statistic }> {
+  const { kind, model, version } = each
+  const [from, to] = [iso(each.fromMs), iso(each.toMs)]
+  await database.query(sql`
+    insert into serving_judgements (kind, model, version, from_at, to_at, verdict, statistic, inputs, policy, judge)
+    values (${kind}, ${model}, ${version}, ${from}, ${to}, ${each.verdict}, ${JSON.stringify(each.statistic)},
+      ${JSON.stringify(each.inputs)}, ${JSON.stringify(each.policy)}, ${each.judge})
+    on conflict (kind, model, version, from_at, to_at) do nothing`)
+  const [row] = await database.query<{ id: number; statistic: Statistic }>(sql`
+    select id, statistic from serving_judgements
+    where kind = ${kind} and model = ${model} and version = ${version} and from_at = ${from} and to_at = ${to}`)
+  if (row === undefined) throw new DomainError('internal', `the ${kind} of ${version} was not stored`)
+  return row
+}

@@ -6,7 +6,7 @@ import { fromRow, fromRowWithout, rowsFrom } from '../database/from-row.ts'
 import { writeServiceState } from '../database/key-value.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
-import { iso } from './span.ts'
+import { iso } from './monitor-windows.ts'
 
 /** Alerts that may need a notification: open ones, and those that ended in the last two days. */
 export async function listNotifiable(

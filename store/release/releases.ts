@@ -4,19 +4,24 @@
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
-import { factNames, factsOf } from '../../domain/release/facts.ts'
+import { factNames, factsOf, type OpenedFacts } from '../../domain/release/facts.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import type {
   CommandName,
   ReleaseOutcomeKind,
   ReleaseStage,
   ReleaseState,
+  ReleaseBasis,
 } from '../../domain/release/state.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
-import type { SignedCommand } from '../signing/command-signatures.ts'
+import { type SignedCommand, verifyCommand } from '../signing/command-signatures.ts'
+import { findChampion, findPromotion } from '../registry/champions.ts'
+import type { ReleaseRecord, SignedStatement, StageVerdicts } from '../../domain/release/permission.ts'
+import type { Role } from '../../domain/roles.ts'
+import type { Verifier } from '../signing/signing-key.ts'
 
 export interface Release {
   state: ReleaseState
@@ -33,7 +38,7 @@ export interface Release {
 const columns = sql`state, workflow_id, run_id, outcome, reason, started_at, updated_at, rolled_back_at, ended_at`
 
 /** The basis of a release: the version with its evidence, and the policy of its model. */
-export interface Releasable {
+interface Releasable {
   version: string
   model: string
   artifactDigest: string
@@ -237,3 +242,100 @@ export const findOpeningRefusal = (database: Database, release: string) =>
   rowsFrom(database).value<string>(sql`
     select coalesce(evidence ->> 'reason', message) from alerts
     where dedupe_key = ${refusalKeyOf(release)} and resolved_at is null`)
+
+/** Reads the current basis of a release: the champion of the model, and the digests and the evaluation of the version. */
+export async function findReleaseBasis(
+  database: Database,
+  { model, version }: { model: string; version: string },
+): Promise<ReleaseBasis> {
+  const champion = await findChampion(database, model)
+  return releaseBasisOf(await findReleasable(database, version), champion?.version)
+}
+
+export const releaseBasisOf = (
+  candidate: Releasable | undefined,
+  champion: string | undefined,
+): ReleaseBasis => ({
+  champion,
+  withdrawn: candidate?.withdrawn ?? false,
+  artifact: candidate?.artifactDigest,
+  evaluation: candidate?.evaluationDigest,
+  evaluatedAgainst: candidate?.evaluatedAgainst ?? undefined,
+})
+
+// Reads what permits the steps of a release: how it was opened, the signed commands, and the verdicts. Activities wrote each of these from
+// their own observation; none comes from a workflow.
+
+/** Undefined without a row. */
+export async function findReleaseRecord(
+  database: Database,
+  verifier: Verifier,
+  id: string,
+): Promise<ReleaseRecord | undefined> {
+  const opened = await rowsFrom(database).find<{
+    facts: OpenedFacts
+    artifactDigest: string
+    policyDigest: string
+    rolledBack: boolean
+  }>(sql`
+    select facts, artifact_digest, policy_digest, rolled_back_at is not null as rolled_back
+    from releases where id = ${id}`)
+  if (opened === undefined) return undefined
+  const { facts, artifactDigest: artifact, policyDigest: policy, rolledBack } = opened
+  return {
+    facts,
+    digests: { artifact, policy },
+    statements: await listStatements(database, verifier, facts),
+    verdicts: await listStageVerdicts(database, id),
+    promoted: (await findPromotion(database, id)) !== undefined,
+    rolledBack,
+  }
+}
+
+interface SentRow {
+  command: SignedCommand['command']
+  sent: Omit<SignedCommand, 'command' | 'model' | 'release'> & { signature: string }
+  atMs: number
+  key: string
+  name: string
+  role: Role
+  models?: string[]
+  isActive: boolean
+}
+
+async function listStatements(
+  database: Database,
+  verifier: Verifier,
+  { id: release, model }: OpenedFacts,
+): Promise<SignedStatement[]> {
+  const rows = await rowsFrom(database).list<SentRow>(sql`
+    select command, sent, (extract(epoch from at) * 1000)::float8 as at_ms, api_keys.id as key, name, role, models,
+      coalesce(revoked_at > at, true) and coalesce(expires_at > at, true) as is_active
+    from release_commands join api_keys on api_keys.id = split_part(sent ->> 'signature', '.', 1)
+    where release_id = ${release} and accepted order by at, release_commands.id`)
+  return rows.flatMap(({ command, sent, atMs, key, name, role, models, isActive }) => {
+    const { signature, ...said } = sent
+    const keyId = verifyCommand(verifier, { ...said, command, model, release }, { signature, nowMs: atMs })
+    if (keyId !== key || name !== said.by) return []
+    const { by, reason, artifactDigest: artifact, evaluationDigest: evaluation, policyDigest: policy } = said
+    return [
+      {
+        command,
+        by,
+        key,
+        role,
+        reason,
+        atMs,
+        isValid: isActive && (models === undefined || models.includes(model)),
+        seen: { artifact, evaluation, policy },
+        untilMs: said.until === undefined ? undefined : Date.parse(said.until),
+      },
+    ]
+  })
+}
+
+const listStageVerdicts = (database: Database, releaseId: string): Promise<StageVerdicts[]> =>
+  rowsFrom(database).list<StageVerdicts>(sql`
+    select stage, stage_index, bool_or(kind = 'pass') as passed, max(id)::float8 as last,
+      (extract(epoch from min(at)) * 1000)::float8 as first_ms
+    from decisions where release_id = ${releaseId} group by stage, stage_index`)

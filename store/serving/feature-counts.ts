@@ -4,7 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import { mergeCounts, type DriftWindow } from '../../domain/monitoring/drift-window.ts'
-import { iso, type VersionSpan } from '../monitoring/span.ts'
+import { iso, type VersionSpan } from '../monitoring/monitor-windows.ts'
 import type { Database } from '../postgres.ts'
 
 export interface FeatureCounts {

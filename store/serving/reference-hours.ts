@@ -13,7 +13,7 @@ import {
 import { sumOf } from '../../domain/statistics/distributions.ts'
 import type { CountedHour } from '../../domain/monitoring/drift-history.ts'
 import type { Database } from '../postgres.ts'
-import { iso, type VersionSpan } from '../monitoring/span.ts'
+import { iso, type VersionSpan } from '../monitoring/monitor-windows.ts'
 import { listHours } from './feature-counts.ts'
 
 const dayMs = 86_400_000

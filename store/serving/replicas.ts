@@ -8,9 +8,12 @@ import type { Fallback, KillSwitchMode } from '../../domain/serving/kill-switch.
 import { rowsFrom } from '../database/from-row.ts'
 import { readServiceState } from '../database/key-value.ts'
 import { prepared } from '../database/prepared.ts'
-import type { Database } from '../postgres.ts'
+import type { Database, Store } from '../postgres.ts'
 import type { ArtifactIdentity } from '../signing/artifact-signatures.ts'
 import { silentForMs } from './observed-leases.ts'
+import { fallbackLevelNames, type FallbackLevel } from '../../domain/serving/fallback-level.ts'
+import type { ProcessIdentity } from '../process-identity.ts'
+import { listRecentReplicas } from './routing.ts'
 
 export interface Replica {
   id: string
@@ -168,4 +171,144 @@ export async function writeFaults(
       returning name
     )
     select pg_notify('tenure_routing', name) from written`)
+}
+
+// Stores the resources that each replica uses: one row per replica, overwritten.
+
+export interface Resources {
+  rssMb: number
+  /** Used CPU cores: seconds of CPU time per second. */
+  cpuShare: number
+  /** The 99th percentile of the event-loop delay. */
+  loopDelayMs: number
+}
+
+/** Writes nothing for a replica that the database does not know yet. */
+export async function writeResources(
+  database: Database,
+  { replica, rssMb, cpuShare, loopDelayMs }: Resources & { replica: string },
+): Promise<void> {
+  await database.query(sql`
+    insert into replica_resources (replica_id, rss_mb, cpu_share, loop_delay_ms)
+    select id, ${rssMb}, ${cpuShare}, ${loopDelayMs} from replicas where id = ${replica}
+    on conflict (replica_id) do update set rss_mb = excluded.rss_mb, cpu_share = excluded.cpu_share,
+      loop_delay_ms = excluded.loop_delay_ms, at = clock_timestamp()`)
+}
+
+// Stores the fallback level of each replica and model, and lists those that alerts report.
+
+export interface StandingFallback {
+  model: string
+  level: FallbackLevel
+  /** Why it does not serve the champion. */
+  reason: string
+  /** The version that it cannot load; absent for another reason. */
+  version?: string
+}
+
+/** The worst level of a model. */
+export interface FleetFallback extends StandingFallback {
+  /** The replicas with this level. */
+  replicas: string[]
+  /** How many replicas have a lease. */
+  live: number
+}
+
+/** Stores the levels of a replica below the champion, and deletes those that it no longer reports. */
+export async function writeFallbacks(
+  database: Database,
+  { replica, standing }: { replica: string; standing: readonly StandingFallback[] },
+): Promise<void> {
+  const rows = JSON.stringify(standing)
+  await database.query(sql`
+    with given as (select * from jsonb_to_recordset(${rows}::jsonb) as row (model text, level text, reason text, version text)),
+      gone as (
+        delete from replica_fallbacks where replica_id = ${replica} and model not in (select model from given)
+      )
+    insert into replica_fallbacks (replica_id, model, level, reason, version)
+    select replicas.id, given.model, given.level, given.reason, given.version from given join replicas on replicas.id = ${replica}
+    on conflict (replica_id, model) do update set level = excluded.level, reason = excluded.reason,
+      version = excluded.version, at = clock_timestamp()`)
+}
+
+/**
+ * The worst fallback level of each model on any live replica, below the champion; undefined without a live replica, when nothing is
+ * known.
+ */
+export async function listFallbacks(database: Database): Promise<FleetFallback[] | undefined> {
+  const rows = await rowsFrom(database).list<Omit<FleetFallback, 'model'> & { model?: string }>(sql`
+    select distinct on (model) model, level, reason, version,
+      array_agg(id) over (partition by model, level) as replicas,
+      (select count(*) from replicas where lease_until > clock_timestamp())::int as live
+    from replicas left join replica_fallbacks on replica_id = id
+    where lease_until > clock_timestamp()
+    order by model, array_position(${[...fallbackLevelNames]}::text[], level) desc, id`)
+  if (rows.length === 0) return undefined
+  return rows.flatMap(({ model, ...row }) => (model === undefined ? [] : [{ model, ...row }]))
+}
+
+/** Keys of the open fallback alerts of all models. */
+export const listReportedFallbacks = (database: Database) =>
+  rowsFrom(database).column<string>(sql`
+    select dedupe_key as key from alerts where dedupe_key like 'fallback/%' and resolved_at is null`)
+
+// Observes the leases of all replicas, and ends those that outlive their replica. A killed replica has not ended its lease, and a database
+// clock that was set back prolongs a lease by the step.
+
+export interface IntroducedReplica extends ProcessIdentity {
+  id: string
+}
+
+/** The payload of the notification that a replica has started. No model can have this name. */
+export const replicaStarted = 'replica started'
+
+/**
+ * Stores the process of a replica, ends the leases of other replicas of its machine whose process is gone, and notifies the rest.
+ * Returns the ids of those that were gone.
+ */
+export async function introduceReplica(
+  database: Database,
+  { id, machine, process, isAlive }: IntroducedReplica,
+): Promise<string[]> {
+  await database.query(sql`update replicas set machine = ${machine}, process = ${process} where id = ${id}`)
+  const others = await database.query<{ id: string; process: string }>(sql`
+    select id, process from replicas
+    where machine = ${machine} and id <> ${id} and lease_until > clock_timestamp() - ${silentForMs} * interval '1 millisecond'
+    order by id`)
+  const killed = others.filter((each) => !isAlive(each.process)).map((each) => each.id)
+  for (const each of killed) await endLease(database, each)
+  await database.query(sql`select pg_notify('tenure_routing', ${replicaStarted})`)
+  return killed
+}
+
+/** Another replica, with its address. */
+export type PeerReplica = Pick<Replica, 'id' | 'host' | 'url'>
+
+/**
+ * The other replicas whose lease may be in force or ended less than an hour ago: one of those may still serve. A later order waits for
+ * silent ones only until this process has observed them for a whole lease.
+ */
+export async function observePeers(store: Store, id: string): Promise<PeerReplica[]> {
+  await shortenLeases(store)
+  const { live, silent, gone } = await listRecentReplicas(store)
+  if (gone.length > 0)
+    await endGoneLeases(
+      store,
+      gone.map((each) => each.id),
+    )
+  const others = [...live, ...silent].filter((each) => each.id !== id)
+  return others.map(({ id: peer, host, url }) => ({ id: peer, host, url }))
+}
+
+/** Shortens each lease that ends later than a renewal at this moment could. */
+export async function shortenLeases(database: Database): Promise<void> {
+  const reach = sql`clock_timestamp() + coalesce(nullif(lease_ms, 0), ${-silentForMs}) * interval '1 millisecond'`
+  await database.query(sql`update replicas set lease_until = ${reach} where lease_until > ${reach}`)
+}
+
+/** A starting process need not wait for a replica that another process has observed to be gone. */
+async function endGoneLeases(database: Database, ids: readonly string[]): Promise<void> {
+  await database.query(sql`
+    update replicas set lease_ms = 0
+    where id = any(${[...ids]}) and lease_until < clock_timestamp() - ${silentForMs} * interval '1 millisecond'`)
 }

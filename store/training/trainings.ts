@@ -2,10 +2,13 @@
  * Stores trainings. `attempts` is the fencing token: a worker that was replaced can write nothing and stops. The triggers
  * `trainings_enqueue_*` report start and status to MLflow.
  */
-import sql from 'sql-template-tag'
+import sql, { join, raw, type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
-import { rowsFrom } from '../database/from-row.ts'
+import { rowsFrom, fromRowWithout } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
+import type { ModelFilter } from '../database/filter.ts'
+import { startOf } from '../registry/versions.ts'
+import type { ExpectationResult, ValidationVerdict } from '../../domain/validation/expectations.ts'
 
 export interface EpochRecord {
   epoch: number
@@ -131,3 +134,123 @@ export async function getTraining(database: Database, id: string): Promise<Train
   if (training === undefined) throw new DomainError('not_found', `there is no training ${id}`)
   return training
 }
+
+// Finds trainings with their settings, the metrics of the gate and the registered version.
+
+export interface FoundTraining extends Omit<TrainingRecord, 'curve' | 'checkpointDigest'> {
+  /** The revision of the checkout. */
+  buildId?: string
+  dependencies: Record<string, string>
+  /** The loss of the last epoch. */
+  loss?: number
+  /** The gate's metrics on the frozen test rows; empty before an evaluation. */
+  metrics: Record<string, number>
+  evaluationId?: string
+  verdict?: string
+  /** The version registered from it. */
+  version?: string
+  startedAt: string
+  endedAt?: string
+  durationMs?: number
+}
+
+/** A training with its loss curve. */
+export type TrainingRun = FoundTraining & Pick<TrainingRecord, 'curve'>
+
+export interface TrainingKey {
+  at: string
+  id: string
+}
+
+export interface TrainingSearch extends ModelFilter {
+  status?: FoundTraining['status']
+  since?: string
+  until?: string
+  data?: string
+  order?: 'newest' | 'oldest'
+  after?: TrainingKey
+  limit: number
+}
+
+export async function findTrainings(
+  database: Database,
+  search: TrainingSearch,
+): Promise<{ trainings: FoundTraining[]; next?: TrainingKey }> {
+  const { models, model, status, since, until, data, order = 'newest', after, limit } = search
+  const filters: Sql[] = [sql`true`]
+  if (models !== undefined) filters.push(sql`t.model = any(${[...models]}::text[])`)
+  if (model !== undefined) filters.push(sql`t.model = ${model}`)
+  if (status !== undefined) filters.push(sql`t.status = ${status}`)
+  if (since !== undefined) filters.push(sql`t.started_at >= ${since}::timestamptz`)
+  if (until !== undefined) filters.push(sql`t.started_at < ${until}::timestamptz`)
+  if (data !== undefined) filters.push(sql`t.snapshot_digest like ${startOf(data)}`)
+  const than = raw(order === 'newest' ? '<' : '>')
+  if (after !== undefined)
+    filters.push(sql`(t.started_at, t.id) ${than} (${after.at}::timestamptz, ${after.id})`)
+  const direction = raw(order === 'newest' ? 'desc' : 'asc')
+  const rows = await database.query<{ id: string; at: string }>(sql`
+    with page as materialized (
+      select t.id from trainings as t where ${join(filters, ' and ')}
+      order by t.started_at ${direction}, t.id ${direction} limit ${limit + 1}
+    )
+    select ${trainingColumns}, t.started_at::text as at from page join trainings as t on t.id = page.id ${trainingJoins}
+    order by t.started_at ${direction}, t.id ${direction}`)
+  const last = rows.length > limit ? rows[limit - 1] : undefined
+  return {
+    trainings: rows.slice(0, limit).map((row) => fromRowWithout<FoundTraining>(row, 'at')),
+    next: last === undefined ? undefined : { at: last.at, id: last.id },
+  }
+}
+
+export const findTrainingRun = (database: Database, id: string) =>
+  rowsFrom(database).find<TrainingRun>(sql`
+    select ${trainingColumns}, t.curve from trainings as t ${trainingJoins} where t.id = ${id}`)
+
+const trainingColumns: Sql = sql`t.id, t.model, t.status, t.snapshot_digest, t.code_digest, t.build_id, t.dependencies_digest,
+  t.dependencies, t.hyperparameters, t.seed, t.epoch, (t.curve -> -1 ->> 'loss')::double precision as loss, t.attempts, t.message,
+  t.artifact_digest, t.started_at, t.ended_at,
+  floor(extract(epoch from t.ended_at - t.started_at) * 1000)::float8 as duration_ms,
+  e.id as evaluation_id, e.verdict, coalesce(e.metrics, '{}') as metrics, v.version`
+/** The last evaluation of each training; the version is present when one was registered. */
+const trainingJoins: Sql = sql`
+  left join lateral (
+    select id, verdict, (
+      select jsonb_object_agg(each ->> 'metric', each -> 'challenger')
+      from jsonb_array_elements(case jsonb_typeof(report -> 'metrics') when 'array' then report -> 'metrics' else '[]' end) as each
+      where jsonb_typeof(each -> 'challenger') = 'number') as metrics
+    from evaluations where training_id = t.id order by created_at desc limit 1
+  ) as e on true
+  left join versions as v on v.training_id = t.id`
+
+// Stores the report of every validation, passed or failed.
+
+export interface ValidationRecord {
+  id: string
+  model: string
+  snapshotDigest: string
+  verdict: ValidationVerdict
+  report: Record<string, unknown>
+}
+
+/** Stores the report unless one exists, and returns the stored one. */
+export async function insertValidation(
+  database: Database,
+  each: ValidationRecord,
+): Promise<ValidationRecord> {
+  await database.query(sql`
+    insert into validations (id, model, snapshot_digest, verdict, report)
+    values (${each.id}, ${each.model}, ${each.snapshotDigest}, ${each.verdict}, ${JSON.stringify(each.report)})
+    on conflict (id) do nothing`)
+  return (await findValidation(database, each.id))!
+}
+
+/** The results of the expectations in a stored report. */
+export function resultsOf({ report }: Pick<ValidationRecord, 'report'>): ExpectationResult[] {
+  const { results } = report
+  return Array.isArray(results) ? (results as ExpectationResult[]) : []
+}
+
+export const findValidation = (database: Database, id: string) =>
+  rowsFrom(database).find<ValidationRecord>(
+    sql`select id, model, snapshot_digest, verdict, report from validations where id = ${id}`,
+  )

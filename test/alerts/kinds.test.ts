@@ -16,7 +16,7 @@ import {
   type AlertKind,
 } from '../../domain/monitoring/alert-kinds.ts'
 import { acknowledgeAlert, listAlerts, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
-import { writeFallbacks } from '../../store/serving/replica-fallbacks.ts'
+import { writeFallbacks } from '../../store/serving/replicas.ts'
 import { openActivityDeps, type ActivityDeps } from '../support/activity-deps.ts'
 
 let deps: ActivityDeps

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { GateMetricRow } from '../../domain/evaluation/metric-table.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
-import { promotionNotice, releaseRequest } from '../../alerts/release-request.ts'
+import { promotionNotice, releaseRequest } from '../../alerts/report-releases.ts'
 import { openingState, type ReleaseState } from '../../domain/release/state.ts'
 import { firstFacts, releaseFacts } from '../support/release/releases.ts'
 

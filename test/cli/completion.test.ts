@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import { commands } from '../../cli/commands/all-commands.ts'
-import { completionPlaces, completionScript, type Shell } from '../../cli/completion.ts'
+import { completionPlaces, completionScript, type Shell } from '../../cli/commands/project/completion.ts'
 import { exitCodes } from '../../cli/exit-codes.ts'
 import { runProgram } from '../../cli/program.ts'
 

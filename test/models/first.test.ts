@@ -3,8 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { issuesOfPolicy } from '../../domain/release/policy.ts'
 import { canary, percent } from '../../models/define.ts'
 import { collectIssues } from '../../models/define/issues.ts'
-import { compileRelease } from '../../models/define/release.ts'
-import type { FirstSpec } from '../../models/define/release/first.ts'
+import { compileRelease, type FirstSpec } from '../../models/define/release.ts'
 
 const features = {
   distance: { kind: 'number' },

@@ -304,7 +304,7 @@ export const plants: readonly Plant[] = [
     plant(
       'gone-replicas-unnamed',
       'a rollback does not name a replica that was cut off for longer than an hour',
-      'api/services/rollback/await-replicas.ts',
+      'api/services/rollback/rollback-model.ts',
       '[...recent.silent, ...recent.gone]',
       'recent.silent',
     ),
@@ -401,7 +401,7 @@ export const plants: readonly Plant[] = [
     plant(
       'silent-replicas-overlooked',
       'the rollback of a proven version says nothing of replicas that are cut off',
-      'api/services/rollback/await-replicas.ts',
+      'api/services/rollback/rollback-model.ts',
       '[...recent.silent, ...recent.gone]',
       '[]',
     ),
@@ -481,7 +481,7 @@ export const plants: readonly Plant[] = [
     plant(
       'question-without-limit',
       'a watch waits for ever for an answer of Temporal',
-      'activities/release/temporal-reachable.ts',
+      'activities/release/watch-stage.ts',
       'await Promise.race([answer, pause(freshMs, false, { ref: false })])',
       'await answer',
     ),

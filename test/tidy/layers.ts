@@ -24,7 +24,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: ['domain'],
     packages: ['node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
     only: {
-      aws4fetch: ['store/objects/s3/requests.ts'],
+      aws4fetch: ['store/objects/s3/s3-store.ts'],
       undici: ['store/undici.ts'],
     },
   },

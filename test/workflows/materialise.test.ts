@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { FeatureView } from '../../domain/model/feature-view.ts'
 import { featuresGroup } from '../../cli/commands/registry/features.ts'
 import { exitCodes } from '../../cli/exit-codes.ts'
-import { syncViews } from '../../cli/sync/sync-views.ts'
+import { syncViews } from '../../cli/sync/sync-models.ts'
 import { viewScheduleId } from '../../temporal/schedules.ts'
 import {
   byTime,
@@ -20,8 +20,7 @@ import {
   view,
   yesNo,
 } from '../../models/define.ts'
-import { listValues } from '../../store/features/feature-history.ts'
-import { findView, recordRun, upsertView } from '../../store/features/feature-views.ts'
+import { listValues, findView, recordRun, upsertView } from '../../store/features/feature-views.ts'
 import { upsertModels } from '../../store/registry/models.ts'
 import { materialiseWorkflowId, type MaterialiseOutcome } from '../../workflows/messages.ts'
 import { startCore, type Core } from '../support/release/core.ts'

@@ -9,8 +9,7 @@ import { partitionOf, type BatchDefinition } from '../../domain/triggers/partiti
 import type { TriggerDefinition } from '../../domain/triggers/trigger.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'
 import { moveChampion } from '../../store/registry/champions.ts'
-import { insertFiring } from '../../store/triggers/firings.ts'
-import { insertPartition, listPartitions } from '../../store/triggers/partitions.ts'
+import { insertFiring, insertPartition, listPartitions } from '../../store/triggers/firings.ts'
 import { projectFolder } from '../../temporal.config.ts'
 import { readSchedules, syncTriggers, triggersScheduleId } from '../../temporal/schedules.ts'
 import {

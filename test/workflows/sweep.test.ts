@@ -4,8 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import sql from 'sql-template-tag'
 import { getEvaluation } from '../../store/training/evaluations.ts'
 import { findRetraining } from '../../store/training/retrainings.ts'
-import { findSweep, listTrialsOf } from '../../store/training/sweeps.ts'
-import { findTrial } from '../../store/training/trials.ts'
+import { findSweep, listTrialsOf, findTrial } from '../../store/training/sweeps.ts'
 import { getVersion, listVersions } from '../../store/registry/versions.ts'
 import {
   releaseWorkflowId,

@@ -2,7 +2,7 @@
 import type { WorkflowFailedError } from '@temporalio/client'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import sql from 'sql-template-tag'
-import { findTrial } from '../../store/training/trials.ts'
+import { findTrial } from '../../store/training/sweeps.ts'
 import { beginTraining, getTraining } from '../../store/training/trainings.ts'
 import { getEvaluation } from '../../store/training/evaluations.ts'
 import { listVersions } from '../../store/registry/versions.ts'

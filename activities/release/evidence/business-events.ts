@@ -14,7 +14,7 @@ import {
   listUserEvents,
   type UserEventsCursor,
   type UserEventsQuery,
-} from '../../../store/release/user-events.ts'
+} from '../../../store/release/evidence.ts'
 
 /** Requests per page, and the limit on users of a release: more users would cost more memory than they add evidence. */
 const pageRequests = 10_000

@@ -12,7 +12,7 @@ import type { ReleaseState } from '../../../domain/release/state.ts'
 import type { Database } from '../../../store/postgres.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
-import { listLoggedPredictions, listPairs, type ComparedPair } from '../../../store/release/shadow-pairs.ts'
+import { listLoggedPredictions, listPairs, type ComparedPair } from '../../../store/release/evidence.ts'
 import { withDuck } from '../../data/duckdb.ts'
 import { loadServed, sliceMembers } from '../../data/served-table.ts'
 

@@ -1,6 +1,6 @@
 /** Converts quality windows to chart points with intervals. */
 import type { QualityPoint } from '../../../charts/quality.ts'
-import type { QualityWindow } from '../../../store/dashboard/quality-windows.ts'
+import type { QualityWindow } from '../../../store/dashboard/windows.ts'
 import { qualityInterval } from './quality-interval.ts'
 
 export type DatedPoint = QualityPoint & { toMs: number }

@@ -1,8 +1,8 @@
 /** Reads the stored report of a validation. */
 import type { ColumnSummary, ExpectationResult } from '../../../domain/validation/expectations.ts'
-import { resultsOf } from '../../../store/training/validations.ts'
+import { resultsOf } from '../../../store/training/trainings.ts'
 import { snapshotColumns } from '../../../domain/model-definition.ts'
-import type { StoredValidation } from '../../../store/dashboard/data-lists.ts'
+import type { StoredValidation } from '../../../store/dashboard/lists.ts'
 
 export interface ValidationReport {
   results: ExpectationResult[]

@@ -1,9 +1,8 @@
 /** Renders a table of versions, with a form that compares two of them. */
-import type { FoundVersion } from '../../../store/registry/version-search.ts'
+import type { FoundVersion } from '../../../store/registry/versions.ts'
 import type { VersionStatus } from '../../../domain/registry/version-query.ts'
-import type { TableColumn, Tone } from './elements.tsx'
+import { type TableColumn, type Tone, Badge, DataTable, Time } from './elements.tsx'
 import type { PageElement } from '../page.ts'
-import { Badge, DataTable, Time } from './elements.tsx'
 import { inMetricOrder, metricName, metricText } from '../../../domain/figures.ts'
 import { plain, shortDigest } from '../labels.ts'
 import { snapshotHref, versionHref } from './links.tsx'

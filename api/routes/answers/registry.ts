@@ -1,5 +1,5 @@
 /** Describes the responses of models, versions, features and the records about them. */
-import { foundKinds } from '../../../store/dashboard/search.ts'
+import { foundKinds } from '../../../store/dashboard/lists.ts'
 import { retrainingStartedAnswer } from './lifecycle.ts'
 import {
   countField,

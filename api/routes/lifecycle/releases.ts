@@ -13,7 +13,7 @@ import { commandRoles, releaseStages, type ReleaseStage } from '../../../domain/
 import { servedBp, warningOf, whyWaiting } from '../../../domain/release/explain.ts'
 import { listRecorded } from '../../../store/release/command-outbox.ts'
 import { findWithdrawals, type Withdrawal } from '../../../store/registry/champions.ts'
-import { findAnswerEvidence } from '../../../store/release/answer-evidence.ts'
+import { findAnswerEvidence } from '../../../store/release/evidence.ts'
 import { findRunningVerdicts, listDecisions } from '../../../store/release/decisions.ts'
 import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { listCommands, listReleases, type Release } from '../../../store/release/releases.ts'

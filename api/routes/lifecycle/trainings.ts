@@ -2,7 +2,7 @@
 import { trainingAnswer, trainingsAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { trainingStatuses } from '../../../domain/registry/version-query.ts'
-import { findTrainingRun, findTrainings } from '../../../store/training/training-search.ts'
+import { findTrainingRun, findTrainings } from '../../../store/training/trainings.ts'
 import { cursorText, decodeCursor, encodeCursor, timeKey } from '../../http/page-cursor.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'

@@ -3,7 +3,7 @@ import { cancelledAnswer, trialAnswer, trialsAnswer, workflowStartedAnswer } fro
 import { z } from 'zod'
 import { startRoles } from '../../../domain/roles.ts'
 import { findTraining } from '../../../store/training/trainings.ts'
-import { findTrial, listTrials, type Trial } from '../../../store/training/trials.ts'
+import { findTrial, listTrials, type Trial } from '../../../store/training/sweeps.ts'
 import { retrainProgress, trialWorkflowId } from '../../../workflows/messages.ts'
 import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'

@@ -3,13 +3,16 @@ import { ingestionAnswer, valuesAnswer, viewAnswer, viewsAnswer } from '../answe
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { keyOfText } from '../../../domain/values/names.ts'
-import { listValues } from '../../../store/features/feature-history.ts'
-import { countValues } from '../../../store/features/feature-values.ts'
-import { isUsed, listViews, type StoredView } from '../../../store/features/feature-views.ts'
-import type { Actor } from '../../auth/authentication.ts'
+import {
+  listValues,
+  countValues,
+  isUsed,
+  listViews,
+  type StoredView,
+} from '../../../store/features/feature-views.ts'
+import { type Actor, canAccessModel } from '../../auth/authentication.ts'
 import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { canAccessModel } from '../../auth/authentication.ts'
 import { limit, pastTime, pastTimeInUtc, toWire } from '../../http/schemas.ts'
 import { startIngestion } from '../../services/ingest-view.ts'
 

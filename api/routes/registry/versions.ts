@@ -8,9 +8,8 @@ import {
   versionsAnswer,
 } from '../answers/registry.ts'
 import { z } from 'zod'
-import { findStanding, findVersions } from '../../../store/registry/version-search.ts'
+import { findStanding, findVersions, getVersion } from '../../../store/registry/versions.ts'
 import { listFailedRequests } from '../../../store/review/failed-requests.ts'
-import { getVersion } from '../../../store/registry/versions.ts'
 import { compareNamed } from '../../services/version-diff.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'

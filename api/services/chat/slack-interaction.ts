@@ -2,6 +2,7 @@
  * Carries out the command of a button on a Slack card. Uses the API key that the channel assigns to the Slack user, and the digests of the
  * card. The release refuses other digests, and everything else that it refuses over HTTP.
  */
+import { createHmac, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
 import { DomainError, reasonOf } from '../../../domain/errors.ts'
 import type { ChannelTarget } from '../../../domain/monitoring/alert-escalation.ts'
@@ -15,7 +16,6 @@ import { actorOfKey, requireRole, type Actor } from '../../auth/authentication.t
 import type { CommandDeps } from '../../deps.ts'
 import { checkInput } from '../../http/schemas.ts'
 import { getReleaseInScope, sendReleaseCommand } from '../release-commands.ts'
-import { signerOfRequest, type SlackRequest } from './slack-signature.ts'
 
 type SlackTarget = Extract<ChannelTarget, { kind: 'slack' }>
 
@@ -125,4 +125,31 @@ function parsed(text: string): unknown {
   } catch {
     throw new DomainError('invalid_request', 'the payload is not valid JSON')
   }
+}
+
+// Verifies that a request comes from Slack: https://docs.slack.dev/authentication/verifying-requests-from-slack.
+
+interface SlackRequest {
+  body: Buffer
+  timestamp: string | undefined
+  signature: string | undefined
+}
+
+/** An older request is rejected, because it may be a replay. */
+const windowMs = 300_000
+
+/** Returns the name of the first secret that signed the request; undefined when none did. */
+function signerOfRequest(
+  { body, timestamp, signature }: SlackRequest,
+  secrets: readonly { name: string; secret: string }[],
+  nowMs: number,
+): string | undefined {
+  if (timestamp === undefined || signature === undefined || !/^\d{1,12}$/.test(timestamp)) return undefined
+  if (Math.abs(nowMs - Number(timestamp) * 1_000) > windowMs) return undefined
+  const given = Buffer.from(signature)
+  return secrets.find(({ secret }) => {
+    const digest = createHmac('sha256', secret).update(`v0:${timestamp}:`).update(body).digest('hex')
+    const expected = Buffer.from(`v0=${digest}`)
+    return given.length === expected.length && timingSafeEqual(given, expected)
+  })?.name
 }

@@ -19,11 +19,7 @@ import { changeKey, insertKey, listKeys, revokeKey, type NewKey } from '../../..
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import { keepApplied, writeApplied } from '../../../store/installation/applied-state.ts'
 import { lockInstallation, readLiveState } from '../../../store/installation/live-state.ts'
-import {
-  deleteChannel,
-  upsertChannel,
-  type StoredChannel,
-} from '../../../store/monitoring/stored-channels.ts'
+import { deleteChannel, upsertChannel, type StoredChannel } from '../../../store/monitoring/alert-channels.ts'
 import type { Database } from '../../../store/postgres.ts'
 import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
 import type { Actor } from '../../auth/authentication.ts'

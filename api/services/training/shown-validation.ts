@@ -3,8 +3,8 @@ import { runbookPage } from '../../../domain/monitoring/alert-kinds.ts'
 import { idsOfRun } from '../../../domain/training/run-ids.ts'
 import { checkRows, type CheckRow } from '../../../domain/validation/check-rows.ts'
 import type { ValidationVerdict } from '../../../domain/validation/expectations.ts'
-import type { Trial } from '../../../store/training/trials.ts'
-import { findValidation, resultsOf } from '../../../store/training/validations.ts'
+import type { Trial } from '../../../store/training/sweeps.ts'
+import { findValidation, resultsOf } from '../../../store/training/trainings.ts'
 import type { Database } from '../../../store/postgres.ts'
 
 export interface ShownValidation {

@@ -1,7 +1,7 @@
 /** Starts and cancels trials: trainings that are evaluated and register no version. */
 import { DomainError } from '../../../domain/errors.ts'
 import { requireOverrides, type HyperparameterValues } from '../../../domain/training/overrides.ts'
-import { findTrial } from '../../../store/training/trials.ts'
+import { findTrial } from '../../../store/training/sweeps.ts'
 import { trialWorkflowId, type TrialRequest } from '../../../workflows/messages.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { findInScope } from '../../auth/authorization.ts'

@@ -4,9 +4,13 @@ import { counted, limitText } from '../../../domain/figures.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { batchScheduleName, isFired, type BatchDefinition } from '../../../domain/triggers/partitions.ts'
 import { waitsFor, type StartSchedule, type TriggerDefinition } from '../../../domain/triggers/trigger.ts'
-import { listPartitionActivity, type PartitionActivity } from '../../../store/triggers/partitions.ts'
+import {
+  listPartitionActivity,
+  type PartitionActivity,
+  listTriggerActivity,
+  type TriggerActivity,
+} from '../../../store/triggers/firings.ts'
 import { listModels, type StoredModel } from '../../../store/registry/models.ts'
-import { listTriggerActivity, type TriggerActivity } from '../../../store/triggers/firings.ts'
 import type { ListedSchedule, ListedSchedules } from '../../../temporal/schedules.ts'
 import { retrainWorkflowId } from '../../../workflows/messages.ts'
 import { batchScheduleWorkflowId, triggersWorkflowId } from '../../../workflows/triggers/messages.ts'

@@ -4,7 +4,7 @@
  */
 import { watchTickMs } from '../../../domain/sequential/champion-watch.ts'
 import type { AnswerCounter } from '../../../domain/model/answer-bins.ts'
-import type { TickCounts } from '../../../store/release/tick-counters.ts'
+import type { TickCounts } from '../../../store/release/evidence.ts'
 import type { Clock } from '../clock.ts'
 import { createFirstKeys, type FirstKeys } from './first-keys.ts'
 import { bucketCount, bucketOf, sparse } from './latency-histogram.ts'

@@ -1,6 +1,6 @@
 /** Measures the memory, processor time and event-loop delay of this process since the last reading. */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import type { Resources } from '../../../store/serving/replica-resources.ts'
+import type { Resources } from '../../../store/serving/replicas.ts'
 
 export type Meter = ReturnType<typeof startMeter>
 

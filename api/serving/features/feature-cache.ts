@@ -3,7 +3,7 @@
  * refreshed before they expire, so that a request does not need its own query.
  */
 import type { EntityValues } from '../../../domain/model/feature-view.ts'
-import { findLatestValues, type EntityKey } from '../../../store/features/feature-values.ts'
+import { findLatestValues, type EntityKey } from '../../../store/features/feature-views.ts'
 import type { Database } from '../../../store/postgres.ts'
 
 export type FeatureCache = ReturnType<typeof createFeatureCache>

@@ -3,8 +3,12 @@
  * releases did not wait for this replica, and a version may have been rolled back.
  */
 import { readSilence } from '../../../store/release/drills.ts'
-import { deleteExpiredReplicas, renewLease, type Replica } from '../../../store/serving/replicas.ts'
-import { introduceReplica } from '../../../store/serving/replica-leases.ts'
+import {
+  deleteExpiredReplicas,
+  renewLease,
+  type Replica,
+  introduceReplica,
+} from '../../../store/serving/replicas.ts'
 import type { Store } from '../../../store/postgres.ts'
 import type { ProcessIdentity } from '../../../store/process-identity.ts'
 import type { Clock } from '../clock.ts'

@@ -2,13 +2,16 @@
  * Keeps a replica in step with the database: renews its lease, reads the routes, acknowledges them, and writes its counts. Each task
  * has its own loop and deadline, so that one slow statement delays nothing else.
  */
-import { endLease } from '../../../store/serving/replicas.ts'
-import { observePeers, replicaStarted, type PeerReplica } from '../../../store/serving/replica-leases.ts'
-import { writeTicks } from '../../../store/release/tick-counters.ts'
+import {
+  endLease,
+  observePeers,
+  replicaStarted,
+  type PeerReplica,
+  writeResources,
+} from '../../../store/serving/replicas.ts'
+import { writeTicks, insertPairs } from '../../../store/release/evidence.ts'
 import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
 import { insertFailedRequests } from '../../../store/review/failed-requests.ts'
-import { insertPairs } from '../../../store/release/shadow-pairs.ts'
-import { writeResources } from '../../../store/serving/replica-resources.ts'
 import { isTimeout } from '../../../store/outage.ts'
 import type { FailedRequests } from '../counters/failed-requests.ts'
 import type { FeatureHistograms } from '../counters/feature-histograms.ts'

@@ -3,9 +3,14 @@
  * counts on what is acknowledged.
  */
 import { setImmediate as endOfTurn } from 'node:timers/promises'
-import { acknowledge, readFaults, readRouting, type Replica } from '../../../store/serving/replicas.ts'
+import {
+  acknowledge,
+  readFaults,
+  readRouting,
+  type Replica,
+  writeFallbacks,
+} from '../../../store/serving/replicas.ts'
 import { acknowledgeKillSwitch } from '../../../store/serving/kill-switches.ts'
-import { writeFallbacks } from '../../../store/serving/replica-fallbacks.ts'
 import type { Store } from '../../../store/postgres.ts'
 import type { Clock } from '../clock.ts'
 import type { Cache } from './disk-cache.ts'

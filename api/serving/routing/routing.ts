@@ -4,9 +4,8 @@
  */
 import type { Route } from '../../../domain/serving/route.ts'
 import { fallbackName } from '../../../domain/serving/kill-switch.ts'
-import type { Acknowledgement, RoutingRead } from '../../../store/serving/replicas.ts'
+import type { Acknowledgement, RoutingRead, StandingFallback } from '../../../store/serving/replicas.ts'
 import { firstEpoch } from '../../../store/serving/routing.ts'
-import type { StandingFallback } from '../../../store/serving/replica-fallbacks.ts'
 import type { RoutingSnapshot } from './disk-cache.ts'
 import { createRouteFollower, type FollowerOptions } from './route-follower.ts'
 import { createRouteRows, type RouteRowsOptions, type RoutingProblem } from './route-rows.ts'

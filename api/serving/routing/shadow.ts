@@ -4,7 +4,7 @@
  */
 import { isError } from '../../../domain/errors.ts'
 import { hash32 } from '../../../domain/serving/route.ts'
-import type { Pair } from '../../../store/release/shadow-pairs.ts'
+import type { Pair } from '../../../store/release/evidence.ts'
 import { instanceSuffix } from '../prediction-ids.ts'
 import type { RunTicket } from '../predictor.ts'
 import { createInputBuffer } from '../codec/input-buffer.ts'

@@ -8,7 +8,7 @@ import { judgeQuality, type QualityReport } from '../../../domain/monitoring/qua
 import type { TriggerPolicy } from '../../../domain/monitoring/retraining-triggers.ts'
 import { countBins } from '../../../domain/model/reference-profile.ts'
 import { countDifferences } from '../../../domain/sequential/bounded-mean.ts'
-import { reversedReasons } from '../../../domain/evaluation/inverted-labels.ts'
+import { reversedReasons } from '../../../domain/evaluation/gate.ts'
 import type { Period } from '../contenders.ts'
 import type { YearStream, StreamRow } from '../streams.ts'
 import type { PlayedVersion } from '../versions.ts'

@@ -3,7 +3,7 @@
  * outcomes of these rows. A tick is an hour.
  */
 import { judge } from '../../../activities/release/decide.ts'
-import { withMonitorAlarm } from '../../../activities/release/monitor-alarm.ts'
+import { withMonitorAlarm } from '../../../activities/release/watch-stage.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { defaultWatch, type ReleasePolicy } from '../../../domain/release/policy.ts'
 import type { CommandEvent, StepEvent } from '../../../domain/release/events.ts'

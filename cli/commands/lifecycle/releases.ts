@@ -8,12 +8,21 @@ import type {
   ReleaseAnswer,
   VersionAnswer,
   WaitingAnswer,
+  JudgedParts,
 } from '../../client/responses.ts'
 import { concernsOf } from '../../../domain/evaluation/reasons.ts'
 import type { BehaviourResult, BehaviourRow } from '../../../domain/behaviour/behaviour-test.ts'
 import { challengerText, verdictText } from '../../../domain/evaluation/metric-table.ts'
-import { gainText, levelPercent, metricText } from '../../../domain/figures.ts'
-import type { AnswerEvidence } from '../../../store/release/answer-evidence.ts'
+import {
+  gainText,
+  levelPercent,
+  metricText,
+  fourDigits,
+  percentText,
+  ratioOf,
+  counted,
+} from '../../../domain/figures.ts'
+import type { AnswerEvidence } from '../../../store/release/evidence.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
 import type { CommandGroup, CommandInput } from '../../program.ts'
 import { findReleaseId } from './find-release.ts'
@@ -21,11 +30,12 @@ import { chartsSvg, chartsText, stageName, type ChartedRelease } from './release
 import { watchRelease } from './watch-release.ts'
 import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
-import { answersTable } from '../answers-table.ts'
-import { gateParts } from '../gate-parts.ts'
 import { coloured, digestPrefix, prose, releaseOutcome, releaseStage, time, servesText } from '../format.ts'
 import { listCommand } from '../list.ts'
 import { numberOption } from '../../number-option.ts'
+import { sumOf } from '../../../domain/statistics/distributions.ts'
+import { fairnessText } from '../../../domain/evaluation/fairness.ts'
+import { worstSlicesFirst } from '../../../domain/evaluation/slices.ts'
 
 const noReleases = ({ open }: CommandInput['options']): string =>
   open === true ? 'No release is open.' : 'No releases yet. Start one: `tenure retrain <model>`'
@@ -259,4 +269,99 @@ function detailOf(
     reason: (each) => each.reasons.map(({ message }) => message).join('; '),
   })
   return `${paint('bold', release.id)}\n${facts}${commands}${earlier}${recorded}${verdicts}`
+}
+
+// Words how the candidate's answers and effects compare with the champion's.
+
+/** Returns tables that compare the candidate's predictions with the champion's, worst slices first; empty before the first prediction. */
+export function answersTable(
+  terminal: Terminal,
+  { disagreement, answers, business, external }: AnswerEvidence,
+): string {
+  const parts: string[] = []
+  if (disagreement !== undefined) {
+    const { all, slices, max, changes } = disagreement
+    const title = `Disagreement in the shadow (limit ${percentText(max)})`
+    const table = tableBy(terminal, [all, ...slices], {
+      slice: 'name',
+      users: 'pairs',
+      differs: ({ mean }) => (mean === null ? null : percentText(mean)),
+      interval: ({ low, high }) => `${percentText(low)} to ${percentText(high)}`,
+      limit: ({ above }, { paint }) => (above ? paint('yellow', 'above') : 'not exceeded'),
+    })
+    const changed = changes.slice(0, 5).map(({ from, to, count }) => `${from} → ${to}: ${count}`)
+    parts.push(`\n\n${terminal.paint('bold', title)}\n${table}\n${changed.join('\n')}`.trimEnd())
+  }
+  if (answers !== undefined) {
+    const { names, canary, control, perKey = 1 } = answers
+    const of = (counts: readonly number[], i: number) =>
+      percentText(ratioOf(counts[i] ?? 0, sumOf(counts) / perKey))
+    const table = tableBy(
+      terminal,
+      names.map((name, i) => ({ name, i })),
+      {
+        answer: 'name',
+        candidate: ({ i }) => of(canary, i),
+        champion: ({ i }) => of(control, i),
+      },
+    )
+    parts.push(`\n\n${terminal.paint('bold', 'Share of each answer')}\n${table}`)
+  }
+  if (business !== undefined && business.length > 0) {
+    const table = tableBy(terminal, business, {
+      metric: 'name',
+      candidate: ({ means }) => fourDigits(means?.canary ?? null, '–'),
+      champion: ({ means }) => fourDigits(means?.control ?? null, '–'),
+      gain: ({ gain }) => (gain === null ? '–' : percentText(gain)),
+      users: ({ users }) => users.canary + users.control,
+      loss: lossCell,
+    })
+    parts.push(`\n\n${terminal.paint('bold', 'What users did after their first request')}\n${table}`)
+  }
+  if (external !== undefined && external.length > 0) {
+    const table = tableBy(terminal, external, {
+      metric: 'name',
+      source: 'source',
+      candidate: ({ means }) => fourDigits(means?.canary ?? null, '–'),
+      against: ({ means, limit }) => fourDigits(limit ?? means?.control ?? null, '–'),
+      windows: 'windows',
+      loss: lossCell,
+      'source says': ({ problem }) => problem ?? '–',
+    })
+    parts.push(`\n\n${terminal.paint('bold', 'What other systems measured')}\n${table}`)
+  }
+  return parts.join('')
+}
+
+const lossCell = (
+  { worseLogE, threshold }: { worseLogE: number; threshold: number },
+  { paint }: Terminal,
+): string => (worseLogE >= threshold ? paint('yellow', 'proven') : 'not proven')
+
+// Words what the gate has judged besides its metrics: fairness, the worst slice and the calibration, with their figures.
+
+/** One line for each attribute and part; empty where the gate has judged none. */
+export function gateParts({
+  slices = [],
+  fairness = [],
+  calibration,
+  policy,
+}: Partial<JudgedParts>): string[] {
+  const figure = (value: number | null | undefined) => fourDigits(value ?? null, '–')
+  const lines = fairness.map((row) => {
+    const { selectionRatio, tprDifference, fprDifference } = row
+    const figures = `; smallest over largest selection rate ${figure(selectionRatio.value)}, true-positive rates differ by ${figure(tprDifference.value)}, false-positive rates by ${figure(fprDifference.value)}`
+    return `fairness by ${row.attribute}: ${fairnessText(row)}${row.verdict === 'undefined' ? '' : figures}`
+  })
+  const metric = policy?.slices.metric
+  const [worst] = worstSlicesFirst(slices, metric)
+  if (worst !== undefined && metric !== undefined)
+    lines.push(
+      `worst slice of ${slices.length}: ${worst.name}: ${worst.verdict}; ${metric} ${figure(worst.challenger)}, champion ${figure(worst.champion)}, ${counted(worst.rows, 'row')}`,
+    )
+  if (calibration)
+    lines.push(
+      `calibration: ${calibration.verdict}; expected error ${figure(calibration.challenger.ece)}, champion ${figure(calibration.champion?.ece)}`,
+    )
+  return lines
 }

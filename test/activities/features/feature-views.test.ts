@@ -24,9 +24,14 @@ import {
   yesNo,
 } from '../../../models/define.ts'
 import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
-import { listValues } from '../../../store/features/feature-history.ts'
-import { findLatestValues, deleteOldValues, insertValues } from '../../../store/features/feature-values.ts'
-import { findView, upsertView } from '../../../store/features/feature-views.ts'
+import {
+  listValues,
+  findLatestValues,
+  deleteOldValues,
+  insertValues,
+  findView,
+  upsertView,
+} from '../../../store/features/feature-views.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { eraseRest } from '../../../store/privacy/delete-subject.ts'
 import { insertErasure } from '../../../store/privacy/erasures.ts'

@@ -13,7 +13,7 @@ import { canaryEvidenceOf } from '../../../domain/release/evidence-builder.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
 import type { Verdict } from '../../../domain/verdict.ts'
-import { writeTicks, type TickCounts } from '../../../store/release/tick-counters.ts'
+import { writeTicks, type TickCounts } from '../../../store/release/evidence.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import {

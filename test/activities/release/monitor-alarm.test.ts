@@ -1,6 +1,6 @@
 /** Tests which alarms of the monitor end a probation. */
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import { findAlarm } from '../../../activities/release/monitor-alarm.ts'
+import { findAlarm } from '../../../activities/release/watch-stage.ts'
 import type { HoldbackEvidence } from '../../../domain/canary/holdback.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
 import { upsertAlert } from '../../../store/monitoring/alerts.ts'

@@ -1,9 +1,9 @@
 /** Tests what a release records when it opens: the champion's latency, and the delay of outcomes. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { moveChampion } from '../../../store/registry/champions.ts'
-import { writeTicks } from '../../../store/release/tick-counters.ts'
+import { writeTicks } from '../../../store/release/evidence.ts'
 import { openSigned } from '../../support/commands/open-signed.ts'
-import { insertQualityJudgement } from '../../../store/monitoring/quality-judgements.ts'
+import { insertQualityJudgement } from '../../../store/monitoring/monitor-windows.ts'
 import { insertModel, insertPeople } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'

@@ -9,7 +9,7 @@ import { endRetraining, openRetraining } from '../../../activities/retrain/recor
 import { textsOfChange } from '../../../domain/installation/model-change.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
-import { auditModelChanges, noteModelChanges } from '../../../store/registry/model-changes.ts'
+import { auditModelChanges, noteModelChanges } from '../../../store/registry/models.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { signedStart } from '../../support/commands/signed.ts'

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { summarize } from '../../../activities/retrain/column-summary.ts'
+import { summarize } from '../../../activities/retrain/judge-snapshot.ts'
 import type { BatchTable } from '../../../domain/validation/expectations.ts'
 
 const table: BatchTable = {

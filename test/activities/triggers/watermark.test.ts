@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
-import { lookAtWatermark } from '../../../activities/triggers/watermark.ts'
+import { lookAtWatermark } from '../../../activities/triggers/sensors.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 

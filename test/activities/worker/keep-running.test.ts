@@ -21,8 +21,7 @@ import {
 import type { Store } from '../../../store/postgres.ts'
 import { listModels, upsertModels } from '../../../store/registry/models.ts'
 import { findDrill, insertDrill } from '../../../store/release/drills.ts'
-import { findSweep, insertSweep } from '../../../store/training/sweeps.ts'
-import { findTrial, insertTrial } from '../../../store/training/trials.ts'
+import { findSweep, insertSweep, findTrial, insertTrial } from '../../../store/training/sweeps.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import {
   connectTemporal,

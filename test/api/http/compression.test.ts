@@ -6,7 +6,7 @@ import { createServer, request, type IncomingHttpHeaders, type Server } from 'no
 import type { AddressInfo } from 'node:net'
 import { gunzipSync, inflateSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { useMiddleware } from '../../../api/middleware.ts'
+import { useMiddleware } from '../../../api/app.ts'
 
 const issues = Array.from({ length: 200 }, (_, at) => ({ path: `/instances/${at}`, issue: 'not a number' }))
 const texts: Readonly<Record<string, { type: string; text: string; status?: number }>> = {

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { compareFailing } from '../../../activities/monitor/failing-inputs.ts'
+import { compareFailing } from '../../../activities/monitor/champion-watch.ts'
 import { createFailedRequests } from '../../../api/serving/counters/failed-requests.ts'
 import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
 import { eraseRest } from '../../../store/privacy/delete-subject.ts'

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { activateFallback } from '../../../activities/monitor/fallback.ts'
-import { reportFallbacks } from '../../../alerts/report-fallbacks.ts'
+import { reportFallbacks } from '../../../alerts/deliver.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { fallbackName, type Fallback } from '../../../domain/serving/kill-switch.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
@@ -13,8 +13,9 @@ import {
   startApi,
   threeVersions,
   until,
+  type ServingFixture,
+  type TestApi,
 } from '../../support/serving/serving-fixture.ts'
-import type { ServingFixture, TestApi } from '../../support/serving/serving-fixture.ts'
 import { declareFallback, writeChampion } from '../../support/serving/registration.ts'
 
 let fixture: ServingFixture

@@ -11,7 +11,7 @@ import {
   numberPredictions,
   renumberPredictions,
   sendPredictions,
-} from '../../../store/integrations/sent-predictions.ts'
+} from '../../../store/integrations/outbox.ts'
 import type { Database } from '../../../store/postgres.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import { openServingFixture, type ServingFixture } from '../../support/serving/serving-fixture.ts'

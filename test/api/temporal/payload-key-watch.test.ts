@@ -1,7 +1,7 @@
 /** Tests that a replica detects that its payload keys differ from the workers', and that they match again. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { watchPayloadKeys } from '../../../api/temporal/payload-key-watch.ts'
+import { watchPayloadKeys } from '../../../api/watches.ts'
 import { keepHeartbeat } from '../../../store/maintenance/worker-heartbeats.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { marksOf, payloadKeyIssue } from '../../../temporal/payload-keys.ts'

@@ -1,7 +1,7 @@
 /** Tests the lines of `releases show` on fairness, slices and calibration. */
 import { expect, it } from 'vitest'
 import type { JudgedParts } from '../../../cli/client/responses.ts'
-import { gateParts } from '../../../cli/commands/gate-parts.ts'
+import { gateParts } from '../../../cli/commands/lifecycle/releases.ts'
 
 const estimate = (value: number | null) => ({ value, low: null, high: null })
 const slice = (name: string, delta: number | null, challenger: number, verdict = 'ok') => ({

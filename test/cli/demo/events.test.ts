@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openEvents, type RecordedEvents } from '../../../cli/demo/events.ts'
+import { openEvents, type RecordedEvents } from '../../../cli/demo/world.ts'
 import type { LiveRequest } from '../../../cli/demo/replay.ts'
 import { flightDelay } from '../../../models/flight-delay.ts'
 

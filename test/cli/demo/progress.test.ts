@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { chapterAfter, chapters, readProgress, writeProgress } from '../../../cli/demo/progress.ts'
-import { storyPolicy } from '../../../cli/demo/policy.ts'
+import { storyPolicy } from '../../../cli/demo/retraining.ts'
 import { issuesOfPolicy } from '../../../domain/release/policy.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'

@@ -25,7 +25,7 @@ import { freePort } from '../../../cli/embedded/process.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
 import { runProgram } from '../../../cli/program.ts'
 import { diagnose, type Diagnosis } from '../../../store/maintenance/diagnostics.ts'
-import { noteMigrations } from '../../../store/database/migration-status.ts'
+import { noteMigrations } from '../../../store/database/migrate.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { openPublicKeys, openSigner } from '../../../store/signing/signing-key.ts'
 import {

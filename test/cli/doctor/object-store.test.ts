@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { checkObjectStore } from '../../../cli/doctor/object-store.ts'
+import { checkObjectStore } from '../../../cli/doctor/servers.ts'
 import { openDirectoryStore } from '../../../store/objects/directory.ts'
 import { openTestStore, settingsOf, sharedMoto } from '../../support/objects/moto-server.ts'
 

@@ -6,9 +6,9 @@ import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { pino } from 'pino'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { reportChangedByHand } from '../../../activities/worker/changed-by-hand.ts'
+import { reportChangedByHand } from '../../../activities/worker/keep-running.ts'
 import { startServer, type RunningServer } from '../../../api/server.ts'
-import { checkAppliedState } from '../../../cli/doctor/applied-state.ts'
+import { checkAppliedState } from '../../../cli/doctor/servers.ts'
 import { commands } from '../../../cli/commands/all-commands.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
 import { insertKey, listKeys } from '../../../store/access/api-keys.ts'
@@ -19,7 +19,7 @@ import {
   copyStoredChannels,
   readCopiedChannels,
   readStoredChannels,
-} from '../../../store/monitoring/stored-channels.ts'
+} from '../../../store/monitoring/alert-channels.ts'
 import { checkout, readConfig } from '../../../temporal.config.ts'
 import { runCommand } from '../../support/command-line.ts'
 import { blocksOf } from '../../support/docs/markdown.ts'

@@ -2,7 +2,7 @@ import { Client, type Connection, type ScheduleDescription } from '@temporalio/c
 import { rm } from 'node:fs/promises'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { findingOfSchedules, listSchedules } from '../../../cli/doctor/schedules.ts'
+import { findingOfSchedules, listSchedules } from '../../../cli/doctor/temporal.ts'
 import {
   drillScheduleId,
   readSchedules,
@@ -18,8 +18,7 @@ import { noteOfCron } from '../../../models/define/triggers/cron.ts'
 import type { BatchDefinition } from '../../../domain/triggers/partitions.ts'
 import { iris } from '../../../models/iris.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
-import { auditModelChanges } from '../../../store/registry/model-changes.ts'
-import { listModels } from '../../../store/registry/models.ts'
+import { auditModelChanges, listModels } from '../../../store/registry/models.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { reached } from '../../faults/figures.ts'
 import { exampleModelDirectory, syncExampleModel } from '../../support/training/example-model.ts'

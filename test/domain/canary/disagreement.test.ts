@@ -7,7 +7,7 @@ import {
   type DisagreementEvidence,
 } from '../../../domain/canary/disagreement.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
-import { judgeCanary } from '../../../domain/canary/judge.ts'
+import { judgeCanary } from '../../../domain/canary/incremental-judge.ts'
 import { eBenjaminiHochberg } from '../../../domain/statistics/multiple-testing.ts'
 
 const evidence = (change: Partial<DisagreementEvidence> = {}): DisagreementEvidence => ({

@@ -1,7 +1,7 @@
 /** Tests which questions about business and external metrics an approver has answered. */
 import { expect, it } from 'vitest'
 import type { BusinessMetric } from '../../../domain/canary/business-policy.ts'
-import { judgeCanary } from '../../../domain/canary/judge.ts'
+import { judgeCanary } from '../../../domain/canary/incremental-judge.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { businessAlpha } from '../../../domain/sequential/alpha-split.ts'
 import { needsApprover } from '../../../domain/verdict.ts'

@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { alphaFor, checkAlpha, defaultAlpha, totalAlpha } from '../../../domain/sequential/alpha-split.ts'
-import { judgeCanary } from '../../../domain/canary/judge.ts'
+import { judgeCanary, incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
 import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from '../../../domain/canary/evidence.ts'
 import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../../../domain/canary/policy.ts'
-import { incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
 
 const arm = (requests: number, bad: Partial<ArmCounts> = {}): ArmCounts => ({
   requests,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { judgeCanary } from '../../../domain/canary/judge.ts'
+import { judgeCanary } from '../../../domain/canary/incremental-judge.ts'
 import {
   cleanRequestsToProve,
   eventsToRollBack,

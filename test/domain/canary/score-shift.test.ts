@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { CanaryTick } from '../../../domain/canary/evidence.ts'
 import { defaultCanaryPolicy, checkCanaryPolicy } from '../../../domain/canary/policy.ts'
-import { judgeCanary } from '../../../domain/canary/judge.ts'
+import { judgeCanary } from '../../../domain/canary/incremental-judge.ts'
 import { defaultScoreShift, scoreShift } from '../../../domain/canary/score-shift.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import { needsApprover } from '../../../domain/verdict.ts'

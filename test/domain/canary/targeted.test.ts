@@ -1,7 +1,7 @@
 /** Tests targeted callers: their failures count as harm and can end a release, but no comparison, proof or share uses them. */
 import { describe, expect, it } from 'vitest'
 import type { ArmCounts, CanaryStage, CanaryTick } from '../../../domain/canary/evidence.ts'
-import { judgeCanary } from '../../../domain/canary/judge.ts'
+import { judgeCanary } from '../../../domain/canary/incremental-judge.ts'
 import { defaultCanaryPolicy, type CanaryPolicy } from '../../../domain/canary/policy.ts'
 import { canaryEvidenceOf, canaryTicks, type CountedTick } from '../../../domain/release/evidence-builder.ts'
 import { routedTargeted } from '../../support/release/releases.ts'

@@ -1,7 +1,6 @@
 import { expect, it } from 'vitest'
-import { judgeGate } from '../../../domain/evaluation/gate.ts'
+import { judgeGate, reversedReasons } from '../../../domain/evaluation/gate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
-import { reversedReasons } from '../../../domain/evaluation/inverted-labels.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 
 const chance = seededRandom(7)

@@ -4,9 +4,8 @@
  */
 import { describe, expect, it } from 'vitest'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
-import { gainVerdict } from '../../../domain/evaluation/metric-table.ts'
+import { gainVerdict, gains } from '../../../domain/evaluation/metric-table.ts'
 import { score } from '../../../domain/evaluation/metrics.ts'
-import { gains } from '../../../domain/evaluation/paired-gain.ts'
 import { correctedFor, defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 

@@ -1,5 +1,5 @@
 /** Rolls a version back with the API's code: writes the route directly, notifies the workflow afterwards, and waits for the replicas. */
-import { awaitReplicas } from '../../../api/services/rollback/await-replicas.ts'
+import { awaitReplicas } from '../../../api/services/rollback/rollback-model.ts'
 import { writeRollback } from '../../../api/services/rollback/write-rollback.ts'
 import { simulatedModel } from '../initial-state.ts'
 import { findRollbackSubject } from '../../../store/release/rollback.ts'

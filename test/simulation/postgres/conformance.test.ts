@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
-import { findUsedStart, readStartBasis, useStart } from '../../../store/access/used-starts.ts'
+import { findUsedStart, readStartBasis, useStart } from '../../../store/access/idempotency.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import {
   findChampion,
@@ -22,7 +22,7 @@ import {
   moveChampion,
 } from '../../../store/registry/champions.ts'
 import { isEndedByUser } from '../../../store/release/command-outbox.ts'
-import { findTicks, writeTicks } from '../../../store/release/tick-counters.ts'
+import { findTicks, writeTicks } from '../../../store/release/evidence.ts'
 import {
   findFailVerdict,
   insertDecision,
@@ -40,6 +40,7 @@ import {
   lockRelease,
   markRolledBack,
   saveRelease,
+  findReleaseRecord,
 } from '../../../store/release/releases.ts'
 import {
   acknowledge,
@@ -47,9 +48,10 @@ import {
   findArtifact,
   readRouting,
   renewLease,
+  introduceReplica,
+  shortenLeases,
 } from '../../../store/serving/replicas.ts'
 import { createObservedLeases } from '../../../store/serving/observed-leases.ts'
-import { introduceReplica, shortenLeases } from '../../../store/serving/replica-leases.ts'
 import {
   findRouting,
   listRecentReplicas,
@@ -62,7 +64,6 @@ import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
 import { createMemory, type Memory } from './database.ts'
 import { dictionary } from './statement.ts'
-import { findReleaseRecord } from '../../../store/release/authority.ts'
 import { simulatedSigner } from '../signing.ts'
 import { authorityStatements } from './statements-authority.ts'
 import { outboxStatements } from './statements-outbox.ts'

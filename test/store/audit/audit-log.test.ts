@@ -13,9 +13,9 @@ import {
   listAudit,
   verifyAudit,
   type AuditHead,
+  verifyTail,
 } from '../../../store/audit/audit-log.ts'
 import { openRowVerifier, rowSigner, rowVerifier } from '../../../store/audit/row-signatures.ts'
-import { verifyTail } from '../../../store/audit/verify-tail.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { privateFile } from '../../../store/signing/key-files.ts'
 import { rotateSigningKey } from '../../../store/signing/rotate-signing-key.ts'

@@ -1,8 +1,7 @@
 /** Tests the verification of the newest rows of the audit log. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { appendAudit, hashOf, listAudit } from '../../../store/audit/audit-log.ts'
+import { appendAudit, hashOf, listAudit, verifyTail } from '../../../store/audit/audit-log.ts'
 import { compareWithHeads } from '../../../store/audit/signed-heads.ts'
-import { verifyTail } from '../../../store/audit/verify-tail.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 

@@ -14,9 +14,9 @@ import {
   markKnownGood,
   markVersionRolledBack,
   moveChampion,
+  findLiveAt,
 } from '../../../store/registry/champions.ts'
 import { insertDecision, listDecisions, recordObservation } from '../../../store/release/decisions.ts'
-import { findLiveAt } from '../../../store/registry/champion-at.ts'
 import type { Store } from '../../../store/postgres.ts'
 import {
   closeRelease,

@@ -4,7 +4,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { insertEvents } from '../../../store/monitoring/events.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { listUserEvents, type UserEvents, type UserEventsCursor } from '../../../store/release/user-events.ts'
+import { listUserEvents, type UserEvents, type UserEventsCursor } from '../../../store/release/evidence.ts'
 import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
 
 let store: Store

@@ -6,8 +6,13 @@ import { isError } from '../../../domain/errors.ts'
 import { totalBp, type Route } from '../../../domain/serving/route.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { isAlive, thisProcess } from '../../../store/process-identity.ts'
-import { introduceReplica, shortenLeases } from '../../../store/serving/replica-leases.ts'
-import { acknowledge, endLease, renewLease } from '../../../store/serving/replicas.ts'
+import {
+  introduceReplica,
+  shortenLeases,
+  acknowledge,
+  endLease,
+  renewLease,
+} from '../../../store/serving/replicas.ts'
 import {
   findRouting,
   laggingReplicas,

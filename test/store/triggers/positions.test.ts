@@ -4,9 +4,13 @@ import { partitionOf } from '../../../domain/triggers/partitions.ts'
 import { triggerAlertKey, type TriggerDefinition } from '../../../domain/triggers/trigger.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
-import { listTriggerActivity } from '../../../store/triggers/firings.ts'
-import { insertPartition } from '../../../store/triggers/partitions.ts'
-import { listPositions, movePosition, startPosition } from '../../../store/triggers/positions.ts'
+import {
+  listTriggerActivity,
+  insertPartition,
+  listPositions,
+  movePosition,
+  startPosition,
+} from '../../../store/triggers/firings.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releasePolicy as policy } from '../../support/release/releases.ts'
 import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'

@@ -8,7 +8,7 @@ import {
 } from '../../../store/monitoring/alerts.ts'
 import { deleteExpiredRows } from '../../../store/serving/log-partitions.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { deleteExpiredPartitions } from '../../../store/triggers/partitions.ts'
+import { deleteExpiredPartitions } from '../../../store/triggers/firings.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releasePolicy as policy } from '../../support/release/releases.ts'
 import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'

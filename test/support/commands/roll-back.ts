@@ -1,7 +1,7 @@
 /** Rolls a model back with the API's service code, without an API process. */
 import { randomUUID } from 'node:crypto'
 import { qualifyVersion } from '../../../activities/release/qualify.ts'
-import { awaitReplicas } from '../../../api/services/rollback/await-replicas.ts'
+import { awaitReplicas } from '../../../api/services/rollback/rollback-model.ts'
 import { writeRollback } from '../../../api/services/rollback/write-rollback.ts'
 import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import { findReleasable } from '../../../store/release/releases.ts'

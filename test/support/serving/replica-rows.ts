@@ -12,7 +12,7 @@ import {
   withoutCandidate,
   type Route,
 } from '../../../domain/serving/route.ts'
-import { writeTicks, type CountedArm, type TickCounts } from '../../../store/release/tick-counters.ts'
+import { writeTicks, type CountedArm, type TickCounts } from '../../../store/release/evidence.ts'
 import type { Database, Store } from '../../../store/postgres.ts'
 import { acknowledge, renewLease, type RoutingRow } from '../../../store/serving/replicas.ts'
 

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listAlerts, resolveAlert, upsertAlert, type NewAlert } from '../../../store/monitoring/alerts.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
-import { insertQualityJudgement } from '../../../store/monitoring/quality-judgements.ts'
+import { insertQualityJudgement } from '../../../store/monitoring/monitor-windows.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { ownServers } from '../../support/servers/servers.ts'
 import {

@@ -10,8 +10,7 @@ import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.t
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { findRetraining, insertRetraining } from '../../../store/training/retrainings.ts'
-import { findTraining } from '../../../store/training/trainings.ts'
-import { findValidation } from '../../../store/training/validations.ts'
+import { findTraining, findValidation } from '../../../store/training/trainings.ts'
 import { markVersionRolledBack } from '../../../store/registry/champions.ts'
 import { getVersion, listVersions } from '../../../store/registry/versions.ts'
 import {

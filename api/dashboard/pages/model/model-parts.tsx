@@ -2,7 +2,7 @@
 import { metricName, metricText, numberText } from '../../../../domain/figures.ts'
 import { sparkline } from '../../../../charts/sparkline.ts'
 import type { ChampionChange } from '../../../../store/registry/champions.ts'
-import type { DriftWindowLine, LastDrift } from '../../../../store/dashboard/drift-windows.ts'
+import type { DriftWindowLine, LastDrift } from '../../../../store/dashboard/windows.ts'
 import type { PageElement } from '../../page.ts'
 import { ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { Badge, DataTable, Time } from '../../components/elements.tsx'

@@ -1,28 +1,35 @@
 /** Shows one model: its champion now and at a point in time, its versions, live quality, calibration and drift. */
-import { metricName, metricText } from '../../../../domain/figures.ts'
-import type { Calibration } from '../../../../domain/metrics/calibration.ts'
 import { z } from 'zod'
+import { metricName, metricText, numberText } from '../../../../domain/figures.ts'
+import type { Calibration } from '../../../../domain/metrics/calibration.ts'
 import { driftSvg } from '../../../../charts/drift.ts'
 import { runCurvesSvg } from '../../../../charts/history/run-curves.ts'
 import { reliabilitySvg } from '../../../../charts/reliability.ts'
 import { qualitySvg } from '../../../../charts/quality.ts'
-import { findChampion, listChampionHistory, type Champion } from '../../../../store/registry/champions.ts'
+import {
+  findChampion,
+  listChampionHistory,
+  type Champion,
+  findFirstChampion,
+  findLiveAt,
+  type LiveAt,
+} from '../../../../store/registry/champions.ts'
 import { completeMonitorPolicy, type MonitorPolicy } from '../../../../domain/monitoring/policy.ts'
 import type { Flag } from '../../../../domain/serving/kill-switch.ts'
 import { findKillSwitch } from '../../../../store/serving/kill-switches.ts'
-import { findFirstChampion, findLiveAt } from '../../../../store/registry/champion-at.ts'
-import { findLastDrift, listDriftWindows, type LastDrift } from '../../../../store/dashboard/drift-windows.ts'
 import {
+  findLastDrift,
+  listDriftWindows,
+  type LastDrift,
   findPositiveShare,
   listQualityWeeks,
   listQualityWindows,
-} from '../../../../store/dashboard/quality-windows.ts'
-import { listRunCurves, type RunCurve } from '../../../../store/dashboard/sweep-detail.ts'
+} from '../../../../store/dashboard/windows.ts'
+import { listRunCurves, type RunCurve } from '../../../../store/dashboard/training-detail.ts'
 import { listLatestOutcomes } from '../../../../store/monitoring/latest-outcomes.ts'
-import { getVersion } from '../../../../store/registry/versions.ts'
+import { getVersion, findVersions } from '../../../../store/registry/versions.ts'
 import { findRunningRetraining } from '../../../../store/training/retrainings.ts'
 import { getModel } from '../../../../store/registry/models.ts'
-import { findVersions } from '../../../../store/registry/version-search.ts'
 import { cursorText } from '../../../http/page-cursor.ts'
 import { cursorOfKey, keyOfCursor } from '../../../http/version-cursor.ts'
 import { requireModelAccess } from '../../../auth/authorization.ts'
@@ -30,17 +37,18 @@ import { searchedTime } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { listHref, CursorPager } from '../../components/pager.tsx'
-import { Badge, Facts, Since, type Fact } from '../../components/elements.tsx'
+import { Badge, Facts, Since, type Fact, Time, DataTable } from '../../components/elements.tsx'
 import { Term } from '../../glossary.tsx'
 import { Crumbs, FirstVersion, modelHref, ReleaseLink } from '../../components/links.tsx'
-import { calibrationOf, scoredOutcomes } from '../../components/calibration.ts'
+import { calibrationOf, scoredOutcomes, type ScoredOutcomes } from '../../components/calibration.ts'
 import { qualityPoints, type DatedPoint } from '../../components/quality-points.ts'
 import { VersionTable } from '../../components/version-table.tsx'
 import { ChampionHistory, DriftSection, QualitySection } from './model-parts.tsx'
-import { ThresholdSection } from './thresholds.tsx'
 import { ModelActions } from './actions.tsx'
-import { LiveAtForm } from './champion-at.tsx'
 import { shortVersion } from '../overview/cells.tsx'
+import { plain, shortReason, verdictTones } from '../../labels.ts'
+import { countText } from '../../../../charts/figures.ts'
+import { confusionAt, type DecisionCounts } from '../../../../domain/metrics/confusion.ts'
 
 const versionsAPage = 20
 const weeks = 26
@@ -328,4 +336,167 @@ function liveFacts(
     ['Inputs', <a href={`${path}/features`}>Live vs training data</a>],
     hasReviews ? ['Reviews', <a href={`${path}/reviews`}>Answers for review</a>] : undefined,
   ]
+}
+
+// Shows the champion at a point in time, with its release, approvals and evidence.
+
+interface LiveAtParts {
+  path: string
+  at?: string
+  live?: LiveAt
+  first?: { version: string; at: string }
+  model: string
+}
+
+export const LiveAtForm = ({ path, at, live, first, model }: LiveAtParts): PageElement => (
+  <section class="card">
+    <h2>Live at a point in time</h2>
+    <form class="filter" method="get" action={path} role="search" aria-label="Live at a point in time">
+      <div>
+        <label for="at">Time (UTC)</label>
+        <input
+          id="at"
+          name="at"
+          value={at === undefined ? '' : typedText(at)}
+          placeholder="2026-03-01 12:00"
+          maxlength={40}
+          required
+          autocomplete="off"
+          aria-describedby="at-hint"
+        />
+      </div>
+      <button class="second">Show</button>
+    </form>
+    {at === undefined ? (
+      <p class="hint" id="at-hint">
+        A day or an ISO 8601 time, e.g. 2026-03-01T12:00:00Z
+      </p>
+    ) : live === undefined ? (
+      <p id="at-hint">
+        {first === undefined
+          ? `${model} has had no champion yet.`
+          : [
+              `${model} had no champion then; the first was ${first.version}, since `,
+              <Time at={first.at} />,
+              '.',
+            ]}
+      </p>
+    ) : (
+      <ChampionThen live={live} path={path} />
+    )}
+  </section>
+)
+
+/** Writes the time as it may be typed: `2026-03-01 12:00`, with seconds when it has any. */
+const typedText = (at: string): string =>
+  at
+    .replace('T', ' ')
+    .replace(/(?:\.0+)?Z$/, '')
+    .replace(/(:\d\d):00$/, '$1')
+
+const ChampionThen = ({ live, path }: { live: LiveAt; path: string }): PageElement => {
+  const { version, since, until, cause, actor, reason, evaluation, decisions, audit } = live
+  // A rollback restores an earlier version. The approvals of that version belong to the release that promoted it.
+  const release = cause === 'rollback' ? live.earnedBy : live.release
+  const champion = (
+    <a href={`${path}/versions/${encodeURIComponent(version)}`}>
+      <strong>{version}</strong>
+    </a>
+  )
+  const term = (
+    <>
+      <Time at={since} /> {until === undefined ? '(still)' : ['until ', <Time at={until} />]}
+    </>
+  )
+  const against = evaluation?.against === undefined ? '' : ` vs ${evaluation.against}`
+  const facts: (Fact | undefined)[] = [
+    ['Champion', champion],
+    ['From', term],
+    ['Cause', `${cause} by ${actor}: ${shortReason(reason)}`],
+    release && [cause === 'rollback' ? 'Promoted by' : 'Release', <Promotion release={release} />],
+    evaluation && ['Evaluation', `${plain(evaluation.verdict)}${against}`],
+    decisions.length > 0 ? ['Verdicts', <Verdicts decisions={decisions} />] : undefined,
+    audit && ['Audit', <a href={`/audit?before=${audit.seq + 1}`}>row {audit.seq}</a>],
+  ]
+  return <Facts id="at-hint" facts={facts} />
+}
+
+const Verdicts = ({ decisions }: Pick<LiveAt, 'decisions'>): PageElement => (
+  <>
+    {decisions.slice(0, 3).map(({ kind, stage }) => (
+      <>
+        <Badge tone={verdictTones[kind]}>
+          {plain(stage)}: {plain(kind)}
+        </Badge>{' '}
+      </>
+    ))}
+    {decisions.length > 3 && <span class="quiet">and earlier ones</span>}
+  </>
+)
+
+const Promotion = ({ release }: { release: NonNullable<LiveAt['release']> }): PageElement => (
+  <>
+    <a href={`/releases/${encodeURIComponent(release.id)}`}>{plain(release.strategy)}</a> requested by{' '}
+    {release.requestedBy}
+    {release.approvals.length > 0 && `, approved by ${release.approvals.map(({ by }) => by).join(', ')}`}
+  </>
+)
+
+// Shows the decisions of a binary model at its threshold and at other thresholds, on the latest outcomes.
+
+const others = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9] as const
+
+/** Counts the decisions at the threshold of the model file and at others, lowest first. */
+export const thresholdTable = (scored: ScoredOutcomes, threshold: number): DecisionCounts[] =>
+  [...new Set([...others, threshold])]
+    .toSorted((one, other) => one - other)
+    .map((each) => confusionAt(scored, each))
+
+/** One form in a column, so that its values can be compared. */
+const share = (value: number | null): string => (value === null ? '—' : `${(100 * value).toFixed(1)} %`)
+
+export const ThresholdSection = ({
+  scored,
+  threshold,
+}: {
+  scored: ScoredOutcomes
+  threshold: number
+}): PageElement => {
+  const rows = thresholdTable(scored, threshold)
+  const now = rows.find((row) => row.threshold === threshold)!
+  return (
+    <section class="card" aria-labelledby="threshold-heading">
+      <h2 id="threshold-heading">Decisions at the threshold</h2>
+      <p>
+        At {numberText(threshold)}: {countText(now.truePositives)} found, {countText(now.falseNegatives)}{' '}
+        missed, {countText(now.falsePositives)} false alarms, {countText(now.trueNegatives)} rightly not
+        raised, of {countText(scored.predicted.length)} outcomes.
+      </p>
+      <DataTable<DecisionCounts>
+        caption="What another threshold would do"
+        rows={rows}
+        empty="No outcomes yet"
+        columns={[
+          {
+            head: 'Threshold',
+            names: true,
+            cell: (row) => (
+              <>
+                {numberText(row.threshold)} {row === now && <Badge tone="info">now</Badge>}
+              </>
+            ),
+          },
+          { head: 'Found', numeric: true, cell: (row) => countText(row.truePositives) },
+          { head: 'Missed', numeric: true, cell: (row) => countText(row.falseNegatives) },
+          { head: 'False alarms', numeric: true, cell: (row) => countText(row.falsePositives) },
+          { head: 'Recall', numeric: true, cell: (row) => share(row.recall) },
+          { head: 'Precision', numeric: true, cell: (row) => share(row.precision) },
+          { head: 'Accuracy', numeric: true, cell: (row) => share(row.accuracy) },
+        ]}
+      />
+      <p class="hint">
+        The threshold is <code>evaluation.threshold</code> of the model file; callers receive the probability.
+      </p>
+    </section>
+  )
 }

@@ -1,6 +1,6 @@
 /** Lists the models with their purpose, champion, latest version and last retraining. */
 import { z } from 'zod'
-import { listModelLines } from '../../../../store/dashboard/model-list.ts'
+import { listModelLines } from '../../../../store/dashboard/lists.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'

@@ -1,6 +1,6 @@
 /** Renders an open alert with its runbook link, its assignee and the form that acknowledges or resolves it. */
 import { guidanceOf, isAlertKind, runbookPage } from '../../../../domain/monitoring/alert-kinds.ts'
-import type { ShownAlert } from '../../../../store/dashboard/alert-list.ts'
+import type { ShownAlert } from '../../../../store/dashboard/lists.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import type { PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'

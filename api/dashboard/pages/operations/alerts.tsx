@@ -1,10 +1,6 @@
 /** Lists open alerts with their actions, and resolved ones below. */
 import { z } from 'zod'
-import {
-  listOpenAlerts,
-  listResolvedAlerts,
-  type ResolvedAlert,
-} from '../../../../store/dashboard/alert-list.ts'
+import { listOpenAlerts, listResolvedAlerts, type ResolvedAlert } from '../../../../store/dashboard/lists.ts'
 import { modelName, rowNumber } from '../../../http/schemas.ts'
 import { definePage } from '../../page.ts'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'

@@ -2,7 +2,7 @@
 import { numberText } from '../../../../domain/figures.ts'
 import { countText } from '../../../../charts/figures.ts'
 import { compareWithHeads } from '../../../../store/audit/signed-heads.ts'
-import { verifyTail } from '../../../../store/audit/verify-tail.ts'
+import { verifyTail } from '../../../../store/audit/audit-log.ts'
 import { definePage } from '../../page.ts'
 import { Facts } from '../../components/elements.tsx'
 import { Crumbs } from '../../components/links.tsx'

@@ -8,7 +8,7 @@ import type { ExternalRow } from '../../../../domain/canary/external/external-me
 import type { DisagreementReport, DisagreementRow } from '../../../../domain/canary/disagreement.ts'
 import { fourDigits, ratioOf } from '../../../../domain/figures.ts'
 import { sumOf } from '../../../../domain/statistics/distributions.ts'
-import type { AnswerCounts, AnswerEvidence } from '../../../../store/release/answer-evidence.ts'
+import type { AnswerCounts, AnswerEvidence } from '../../../../store/release/evidence.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, DataTable } from '../../components/elements.tsx'
 

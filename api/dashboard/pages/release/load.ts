@@ -25,7 +25,7 @@ import {
   type ShownVerdict,
   type StageWatch,
 } from '../../../../store/dashboard/release-detail.ts'
-import { findAnswerEvidence, type AnswerEvidence } from '../../../../store/release/answer-evidence.ts'
+import { findAnswerEvidence, type AnswerEvidence } from '../../../../store/release/evidence.ts'
 import { listFailedRequests, type VersionFailure } from '../../../../store/review/failed-requests.ts'
 import type { Database } from '../../../../store/postgres.ts'
 import type { Release } from '../../../../store/release/releases.ts'

@@ -2,6 +2,8 @@
  * Simulates the policy of a release on the recorded traffic of its model, for a good candidate and for faulty ones. Uses the state machine
  * and the judge of real releases.
  */
+import { fork } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { numberText } from '../../../../domain/figures.ts'
 import { countText } from '../../../../charts/figures.ts'
 import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
@@ -17,7 +19,10 @@ import { getReleaseInScope } from '../../../services/release-commands.ts'
 import { definePage } from '../../page.ts'
 import { durationText, DataTable } from '../../components/elements.tsx'
 import { Crumbs } from '../../components/links.tsx'
-import { simulatePolicy } from './simulate.ts'
+import { DomainError } from '../../../../domain/errors.ts'
+import { checkout, launcher, systemEnvironment } from '../../../../temporal.config.ts'
+import type { SimulationOrder } from '../../../processes/simulator.ts'
+import { createPromiseCache } from '../../promise-cache.ts'
 
 const scenarios: Readonly<Record<string, string>> = {
   good: 'As good as the champion',
@@ -95,3 +100,47 @@ const spread = ({ p50, p95 }: Spread): string =>
 
 const times = ({ p50, p95 }: Spread): string =>
   p50 === null ? '—' : `${durationText(60_000 * p50)} / ${durationText(60_000 * (p95 ?? p50))}`
+
+// Runs simulations in a child process, one at a time and with a time limit, and caches their results.
+
+/** The process is killed this many milliseconds after the time limit of the simulation, which leaves time to start and to report. */
+const graceMs = 10_000
+const maxQueued = 4
+
+const cached = createPromiseCache<SimulationSummary[]>(50)
+let last: Promise<unknown> = Promise.resolve()
+let waiting = 0
+
+/** Runs a simulation. Throws `overloaded` when too many are queued. */
+export function simulatePolicy(order: SimulationOrder): Promise<SimulationSummary[]> {
+  const key = createHash('sha256').update(JSON.stringify(order)).digest('hex')
+  return cached(key, async () => {
+    if (waiting >= maxQueued) throw new DomainError('overloaded', `${waiting} simulations are queued already`)
+    waiting++
+    const played = last.then(() => play(order)).finally(() => waiting--)
+    last = played.catch(() => {})
+    return played
+  })
+}
+
+function play(order: SimulationOrder): Promise<SimulationSummary[]> {
+  return new Promise((resolve, reject) => {
+    const child = fork(launcher, ['api/processes/simulator.ts'], {
+      cwd: checkout,
+      env: systemEnvironment(),
+      execArgv: [],
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    })
+    let answer: SimulationSummary[] | undefined
+    const late = setTimeout(() => child.kill('SIGKILL'), order.withinMs + graceMs)
+    child.on('message', (message) => (answer = message as SimulationSummary[]))
+    child.on('error', reject)
+    child.on('exit', (code, signal) => {
+      clearTimeout(late)
+      if (answer !== undefined) return resolve(answer)
+      const issue = `the simulation exited with ${signal ?? code} before it reported a result`
+      reject(new DomainError('overloaded', issue))
+    })
+    child.send(order)
+  })
+}

@@ -5,7 +5,7 @@
 import { programRoles } from '../../../../domain/roles.ts'
 import { DomainError, isError } from '../../../../domain/errors.ts'
 import { idOfKey } from '../../../../store/access/api-keys.ts'
-import { revokeSession } from '../../../../store/access/revoked-sessions.ts'
+import { revokeSession } from '../../../../store/access/sso-keys.ts'
 import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { isSecure, sessionIn, sessionMs, setCookie } from '../../../auth/cookie.ts'

@@ -1,7 +1,7 @@
 /** Shows the results of a validation, failed expectations first. */
 import { countText } from '../../../../charts/figures.ts'
 import type { ExpectationResult, ValidationVerdict } from '../../../../domain/validation/expectations.ts'
-import type { StoredValidation } from '../../../../store/dashboard/data-lists.ts'
+import type { StoredValidation } from '../../../../store/dashboard/lists.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, DataTable, Time, type Tone } from '../../components/elements.tsx'
 import { columnText, maxResults, reportOf } from '../../components/validation-report.ts'

@@ -1,7 +1,7 @@
 /** Shows one retraining live: its progress, its loss and its result. */
 import { failedText } from '../../../../domain/validation/check-rows.ts'
 import { countText } from '../../../../charts/figures.ts'
-import { capitalized } from '../../../../domain/figures.ts'
+import { capitalized, counted } from '../../../../domain/figures.ts'
 import { lossSvg, type Epoch } from '../../../../charts/loss.ts'
 import { findRetraining } from '../../../../store/training/retrainings.ts'
 import { findEvaluation } from '../../../../store/training/evaluations.ts'
@@ -9,21 +9,25 @@ import {
   findCancellation,
   findTrainingOf,
   type ShownTraining,
-} from '../../../../store/dashboard/retraining-detail.ts'
+} from '../../../../store/dashboard/training-detail.ts'
 import { findInScope } from '../../../auth/authorization.ts'
 import { runOfRetraining, startRetraining } from '../../../services/start-retraining.ts'
-import { findShownValidation, validationOfRetraining } from '../../../services/training/shown-validation.ts'
+import {
+  findShownValidation,
+  validationOfRetraining,
+  type ShownValidation,
+} from '../../../services/training/shown-validation.ts'
 import { waitingOfRetraining } from '../../../services/training/waiting-training.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { BehaviourTests } from '../../components/behaviour-tests.tsx'
 import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
-import { Facts, Live, Time, withCode, type Fact } from '../../components/elements.tsx'
+import { Facts, Live, Time, withCode, type Fact, Badge, DataTable } from '../../components/elements.tsx'
 import { Crumbs, snapshotHref } from '../../components/links.tsx'
 import { plain, withoutIds } from '../../labels.ts'
 import { drawGates, Gates, refusalText, Slices } from '../release/evaluation.tsx'
 import { CancelForm } from './cancel.tsx'
-import { FailedChecks } from './failed-checks.tsx'
 import { RetrainingOutcome } from './retrainings.tsx'
+import { columnText, maxResults } from '../../components/validation-report.ts'
 
 export const retrainingPage = definePage({
   async load({ store, temporal }, { actor, params }) {
@@ -170,6 +174,61 @@ const Training = ({
       {epochs !== undefined && <progress value={Math.min(epoch, epochs)} max={epochs} aria-label="epochs" />}
       {message !== undefined && <p>{message}</p>}
       {loss !== undefined && <ChartFigure chart={loss} />}
+    </section>
+  )
+}
+
+// Shows what the validation of a retraining has found: each failed check and each warning as a row, with the next step.
+
+/** Shows nothing for rows that passed all checks. */
+function FailedChecks({
+  model,
+  validation,
+}: {
+  model: string
+  validation: ShownValidation | undefined
+}): PageElement | null {
+  if (validation === undefined || validation.checks.length === 0) return null
+  const { snapshotDigest: digest, verdict, checks, runbook, next } = validation
+  const hidden = checks.length - maxResults
+  return (
+    <section class={`card ${verdict === 'block' ? 'bad' : 'warn'}`} aria-labelledby="checks-heading">
+      <h2 id="checks-heading">Data checks</h2>
+      <p>
+        {verdict === 'block' ? capitalized(failedText(validation)) : counted(checks.length, 'warning')} ·
+        snapshot{' '}
+        <a href={snapshotHref({ digest, model })}>
+          <code>{digest.replace(/^sha256:/, '').slice(0, 12)}</code>
+        </a>
+        {runbook !== undefined && [' · ', <a href={runbook}>Runbook</a>]}
+      </p>
+      {next !== undefined && <p>{withCode(next)}</p>}
+      <DataTable
+        caption="Failed checks"
+        hideCaption
+        rows={checks.slice(0, maxResults)}
+        empty=""
+        columns={[
+          {
+            head: 'Column',
+            names: true,
+            cell: ({ column }) => (column === undefined ? 'all rows' : columnText(column)),
+          },
+          { head: 'Expectation', cell: ({ check }) => plain(check) },
+          {
+            head: 'Result',
+            cell: ({ severity }) => <Badge tone={severity === 'failed' ? 'bad' : 'warn'}>{severity}</Badge>,
+          },
+          {
+            head: 'Observed',
+            cell: ({ observed, examples = [] }) =>
+              examples.length === 0 ? observed : `${observed}, such as ${examples.slice(0, 3).join(', ')}`,
+          },
+          { head: 'Required', cell: ({ required }) => required },
+          { head: 'Champion', cell: ({ champion }) => champion ?? '—' },
+        ]}
+      />
+      {hidden > 0 && <p class="quiet">{countText(hidden)} more on the page of the snapshot</p>}
     </section>
   )
 }

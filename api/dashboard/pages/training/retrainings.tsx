@@ -1,6 +1,6 @@
 /** Lists retrainings page by page with their requester and outcome. */
 import { z } from 'zod'
-import { listRetrainingLines } from '../../../../store/dashboard/retraining-detail.ts'
+import { listRetrainingLines } from '../../../../store/dashboard/training-detail.ts'
 import { modelName, pageNumber } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { retrainingHref, versionHref } from '../../components/links.tsx'

@@ -1,10 +1,6 @@
 /** Shows a snapshot as one model used it: its validation, its columns, its source, and the versions trained on it. */
 import { z } from 'zod'
-import {
-  listSnapshotModels,
-  listValidations,
-  listVersionsOf,
-} from '../../../../store/dashboard/data-lists.ts'
+import { listSnapshotModels, listValidations, listVersionsOf } from '../../../../store/dashboard/lists.ts'
 import { getSnapshot, type Snapshot } from '../../../../store/training/snapshots.ts'
 import { bytesText, countText } from '../../../../charts/figures.ts'
 import { filterVisible, findInScope } from '../../../auth/authorization.ts'
@@ -12,10 +8,11 @@ import { modelName } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { Badge, DataTable, Facts, Time } from '../../components/elements.tsx'
 import { Crumbs, ModelLink, snapshotHref, versionHref } from '../../components/links.tsx'
-import { reportOf } from '../../components/validation-report.ts'
+import { reportOf, columnText, maxResults } from '../../components/validation-report.ts'
 import { levelText, shortDigest } from '../../labels.ts'
-import { ColumnSummaries } from './data-columns.tsx'
 import { ValidationSection, verdictToneOf } from './data-validation.tsx'
+import { numberText } from '../../../../domain/figures.ts'
+import type { ColumnSummary } from '../../../../domain/validation/expectations.ts'
 
 export const snapshotPage = definePage({
   query: z.strictObject({ model: modelName.optional() }),
@@ -114,3 +111,35 @@ const Source = ({ snapshot }: { snapshot: Snapshot }): PageElement => (
     </details>
   </section>
 )
+
+// Summarises each column of a snapshot.
+
+const ColumnSummaries = ({ columns }: { columns: ColumnSummary[] }): PageElement => (
+  <section class="card">
+    <DataTable
+      caption="Columns"
+      rows={columns.slice(0, maxResults)}
+      empty="No column summary"
+      columns={[
+        { head: 'Column', names: true, cell: ({ column }) => columnText(column) },
+        { head: 'Missing', numeric: true, cell: ({ missing }) => countText(missing) },
+        { head: 'Distinct', numeric: true, cell: ({ distinct }) => countText(distinct) },
+        { head: 'Min', numeric: true, cell: ({ min }) => shown(min) },
+        { head: 'Mean', numeric: true, cell: ({ mean }) => numberText(mean) },
+        { head: 'Max', numeric: true, cell: ({ max }) => shown(max) },
+        { head: 'Deviation', numeric: true, cell: ({ deviation }) => numberText(deviation) },
+        {
+          head: 'Most frequent',
+          cell: ({ frequent }) =>
+            (frequent ?? [])
+              .slice(0, 3)
+              .map(([value, count]) => `${value} (${countText(count)})`)
+              .join(', '),
+        },
+      ]}
+    />
+  </section>
+)
+
+const shown = (value: number | string | null): string =>
+  typeof value === 'string' ? value.slice(0, 60) : numberText(value)

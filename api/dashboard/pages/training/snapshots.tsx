@@ -1,7 +1,7 @@
 /** Lists the training snapshots with their validation. */
 import { z } from 'zod'
 import { DomainError } from '../../../../domain/errors.ts'
-import { listSnapshotLines, type SnapshotLine } from '../../../../store/dashboard/data-lists.ts'
+import { listSnapshotLines, type SnapshotLine } from '../../../../store/dashboard/lists.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { definePage } from '../../page.ts'
 import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'

@@ -10,7 +10,7 @@ import {
   listSweepLines,
   listSweepTrials,
   type SweepTrial,
-} from '../../../../store/dashboard/sweep-detail.ts'
+} from '../../../../store/dashboard/training-detail.ts'
 import { getModel } from '../../../../store/registry/models.ts'
 import { findSweep } from '../../../../store/training/sweeps.ts'
 import { findInScope } from '../../../auth/authorization.ts'

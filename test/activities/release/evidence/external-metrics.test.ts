@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { askSource } from '../../../../activities/release/evidence/ask-source.ts'
 import {
+  askSource,
   externalReader,
   type ExternalReader,
 } from '../../../../activities/release/evidence/external-metrics.ts'
@@ -19,10 +19,13 @@ import type { ExternalMetric } from '../../../../domain/canary/external/external
 import type { CountedTick } from '../../../../domain/release/evidence-builder.ts'
 import { openingState, type ReleaseState } from '../../../../domain/release/state.ts'
 import { alphaFor } from '../../../../domain/sequential/alpha-split.ts'
-import { askPostgres } from '../../../../store/integrations/ask-postgres.ts'
-import { readMetricSources, type MetricSource } from '../../../../store/integrations/metric-sources.ts'
+import {
+  askPostgres,
+  readMetricSources,
+  type MetricSource,
+} from '../../../../store/integrations/metric-sources.ts'
 import type { Store } from '../../../../store/postgres.ts'
-import { listReadings } from '../../../../store/release/external-readings.ts'
+import { listReadings } from '../../../../store/release/evidence.ts'
 import { insertRelease } from '../../../../store/release/releases.ts'
 import { readConfig } from '../../../../temporal.config.ts'
 import { insertModel } from '../../../support/release/candidates.ts'

@@ -1,6 +1,6 @@
 /** Tests the cells of the audit page. */
 import { expect, it } from 'vitest'
-import { Detail, TargetLink } from '../../../../api/dashboard/pages/operations/audit-cells.tsx'
+import { Detail, TargetLink } from '../../../../api/dashboard/pages/operations/audit.tsx'
 
 const summary = (reason: string) =>
   /<summary>(.*)<\/summary>/.exec(String(Detail({ detail: { reason } })))?.[1]

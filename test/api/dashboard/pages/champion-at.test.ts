@@ -1,7 +1,6 @@
 /** Tests the form of the model page that asks for the champion at a point in time. */
 import { expect, it } from 'vitest'
-import { LiveAtForm } from '../../../../api/dashboard/pages/model/champion-at.tsx'
-import { typedTime } from '../../../../api/dashboard/pages/model/model.tsx'
+import { LiveAtForm, typedTime } from '../../../../api/dashboard/pages/model/model.tsx'
 
 const parts = { path: '/models/m', model: 'm', live: undefined, first: undefined }
 

@@ -1,6 +1,6 @@
 /** Tests the simulations that a replica runs: one at a time, a bounded queue, and failures that stay in the child process. */
 import { expect, it } from 'vitest'
-import { simulatePolicy } from '../../../../api/dashboard/pages/release/simulate.ts'
+import { simulatePolicy } from '../../../../api/dashboard/pages/release/simulation.tsx'
 import type { SimulationOrder } from '../../../../api/processes/simulator.ts'
 import { dayPolicy } from '../../../../domain/release/policy.ts'
 import { defaultWorld } from '../../../../domain/simulation/scenario.ts'

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { insertSnapshot } from '../../../../store/training/snapshots.ts'
-import { insertValidation } from '../../../../store/training/validations.ts'
+import { insertValidation } from '../../../../store/training/trainings.ts'
 import { irisSpec } from '../../../support/serving/artifact.ts'
 import {
   openServingFixture,

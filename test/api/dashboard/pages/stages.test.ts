@@ -7,7 +7,7 @@ import { StageTrack } from '../../../../api/dashboard/pages/release/stage/track.
 import { RolloutPlan } from '../../../../api/dashboard/pages/release/policy.tsx'
 import { plannedStages, runningStage, stageRows } from '../../../../api/dashboard/pages/release/stages.ts'
 import { verdictLine } from '../../../../api/dashboard/pages/release/verdict.tsx'
-import { judgeCanary } from '../../../../domain/canary/judge.ts'
+import { judgeCanary } from '../../../../domain/canary/incremental-judge.ts'
 import { defaultCanaryPolicy, evidenceEffect, type CanaryPolicy } from '../../../../domain/canary/policy.ts'
 import type { BusinessMetric } from '../../../../domain/canary/business-policy.ts'
 import type { Actor } from '../../../../api/auth/authentication.ts'

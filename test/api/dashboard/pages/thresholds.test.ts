@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { ThresholdSection } from '../../../../api/dashboard/pages/model/thresholds.tsx'
+import { ThresholdSection } from '../../../../api/dashboard/pages/model/model.tsx'
 
 it('recall, precision and accuracy of all thresholds have one decimal', () => {
   const predicted = Array.from({ length: 1_000 }, (_, i) => i / 1_000)

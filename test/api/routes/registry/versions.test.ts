@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { moveChampion } from '../../../../store/registry/champions.ts'
-import { findVersions } from '../../../../store/registry/version-search.ts'
+import { findVersions } from '../../../../store/registry/versions.ts'
 import {
   openServingFixture,
   startApi,

@@ -2,12 +2,17 @@
 import { spawnSync } from 'node:child_process'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { awaitReplicas } from '../../../../api/services/rollback/await-replicas.ts'
+import { awaitReplicas } from '../../../../api/services/rollback/rollback-model.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
 import { isAlive, thisProcess } from '../../../../store/process-identity.ts'
-import { introduceReplica, observePeers } from '../../../../store/serving/replica-leases.ts'
-import { acknowledge, endLease, renewLease } from '../../../../store/serving/replicas.ts'
+import {
+  introduceReplica,
+  observePeers,
+  acknowledge,
+  endLease,
+  renewLease,
+} from '../../../../store/serving/replicas.ts'
 import { listRecentReplicas } from '../../../../store/serving/routing.ts'
 import { migratedDatabase, uniqueName } from '../../../support/servers/servers.ts'
 

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createClock } from '../../../../api/serving/clock.ts'
 import { createCounterRegistry, type ArmCounters } from '../../../../api/serving/counters/arm-counters.ts'
-import { findTicks } from '../../../../store/release/tick-counters.ts'
+import { findTicks } from '../../../../store/release/evidence.ts'
 import {
   openServingFixture,
   request,

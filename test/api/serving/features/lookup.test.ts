@@ -7,8 +7,12 @@ import { createRowProtocols } from '../../../../api/inference/row-protocols.ts'
 import { createByteWriter } from '../../../../api/serving/codec/byte-writer.ts'
 import { createLookups } from '../../../../api/serving/features/lookup.ts'
 import type { FeatureOrigin, FeatureValue, FeatureView } from '../../../../domain/model/feature-view.ts'
-import { findLatestValues, insertValues } from '../../../../store/features/feature-values.ts'
-import { findView, upsertView } from '../../../../store/features/feature-views.ts'
+import {
+  findLatestValues,
+  insertValues,
+  findView,
+  upsertView,
+} from '../../../../store/features/feature-views.ts'
 import { listLogged } from '../../../../store/monitoring/matured-outcomes.ts'
 import type { Database } from '../../../../store/postgres.ts'
 import {

@@ -14,7 +14,7 @@ import { endSchedule } from '../../../../cli/backup/scheduled/end-schedule.ts'
 import { rehearseRestore } from '../../../../cli/backup/scheduled/rehearse-restore.ts'
 import { readManifest } from '../../../../cli/backup/verify.ts'
 import { createArchive } from '../../../../cli/backup/write-archive.ts'
-import { checkBackups } from '../../../../cli/doctor/backups.ts'
+import { checkBackups } from '../../../../cli/doctor/servers.ts'
 import { appendAudit } from '../../../../store/audit/audit-log.ts'
 import { headFiles, openHeads } from '../../../../store/audit/signed-heads.ts'
 import {

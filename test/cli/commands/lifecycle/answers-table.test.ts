@@ -1,7 +1,6 @@
 /** Tests the table of `releases show` about differences in the candidate's answers. */
 import { expect, it } from 'vitest'
-import { answersTable } from '../../../../cli/commands/answers-table.ts'
-import { gateTable } from '../../../../cli/commands/lifecycle/releases.ts'
+import { answersTable, gateTable } from '../../../../cli/commands/lifecycle/releases.ts'
 import { defaultDisagreement, reportDisagreement } from '../../../../domain/canary/disagreement.ts'
 import type { Terminal } from '../../../../cli/terminal.ts'
 

@@ -5,7 +5,7 @@
 import type { BusinessRow } from '../../../../../domain/canary/business-metric.ts'
 import type { ExternalRow } from '../../../../../domain/canary/external/external-metric.ts'
 import { fourDigits } from '../../../../../domain/figures.ts'
-import type { AnswerEvidence } from '../../../../../store/release/answer-evidence.ts'
+import type { AnswerEvidence } from '../../../../../store/release/evidence.ts'
 import type { BandPoint, BandTile } from './band-tile.ts'
 import { countText, percentOf } from '../../../../../charts/figures.ts'
 import {

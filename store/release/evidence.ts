@@ -1,0 +1,590 @@
+/** Stores and reads what a release is judged by: counts per tick, shadow pairs, answers, readings of other systems and events. */
+import sql, { empty } from 'sql-template-tag'
+import type { BreakerCounts } from '../../domain/serving/circuit-breaker.ts'
+import type { Arm } from '../../domain/serving/route.ts'
+import { prepared } from '../database/prepared.ts'
+import type { Database } from '../postgres.ts'
+import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
+import { newestOutcomeFirst } from '../monitoring/outcomes.ts'
+import type { BusinessRow } from '../../domain/canary/business-metric.ts'
+import type { ExternalRow, ExternalReading } from '../../domain/canary/external/external-metric.ts'
+import type { DisagreementReport } from '../../domain/canary/disagreement.ts'
+import type { OutcomeValue } from '../../domain/model/outcome.ts'
+import { readNow } from '../database/clock.ts'
+import { rowsFrom } from '../database/from-row.ts'
+
+/** The arms of a route, and the shadow. */
+export type CountedArm = Arm | 'shadow'
+
+export interface TickCounts {
+  model: string
+  /** Absent between releases. */
+  release: string | undefined
+  version: string
+  arm: CountedArm
+  generation: number
+  /** The start of the tick, in milliseconds of the database's time. */
+  tickMs: number
+  /** The length of the tick. */
+  lengthMs: number
+  requests: number
+  errors: number
+  invalid: number
+  slow95: number
+  slow99: number
+  /** Callers with at least one failed request or invalid output in the tick; absent: every failure is one of another caller. */
+  failedCallers?: number
+  /** Further requests in the tick of callers that had failed in it; the watch of champions leaves them out. Absent: none. */
+  repeats?: number
+  /** Routing keys with their first request to the arm in this generation; absent outside a release. */
+  keys?: number
+  /** How many of those keys got each answer. */
+  answers?: number[]
+  /** Whether the circuit breaker of the replica has dropped the candidate. */
+  breakerOpen?: boolean
+  /** Upper bound in microseconds → requests. */
+  latency: Record<string, number>
+}
+
+export async function writeTicks(
+  database: Database,
+  { replica, ticks }: { replica: string; ticks: readonly TickCounts[] },
+): Promise<void> {
+  await database.query(prepared`
+    insert into tick_counters
+      (replica_id, model, release_id, version, arm, generation, tick, tick_ms, requests, errors, invalid, slow95, slow99, latency, keys, answers,
+        breaker_open, failed_callers, repeats)
+    select ${replica}, model, release, version, arm, generation, to_timestamp("tickMs" / 1000.0), "lengthMs",
+      requests, errors, invalid, slow95, slow99, latency, keys, answers, coalesce("breakerOpen", false),
+      coalesce("failedCallers", errors + invalid), coalesce(repeats, 0)
+    from jsonb_to_recordset(${JSON.stringify(ticks.map((tick) => ({ ...tick, release: tick.release ?? '' })))}) as sent (
+      model text, release text, version text, arm text, generation bigint, "tickMs" double precision, "lengthMs" integer,
+      requests bigint, errors bigint, invalid bigint, slow95 bigint, slow99 bigint, latency jsonb,
+      keys bigint, answers bigint[], "breakerOpen" boolean, "failedCallers" bigint, repeats bigint)
+    on conflict (model, release_id, version, arm, tick, replica_id, generation) do update set
+      requests = excluded.requests, errors = excluded.errors, invalid = excluded.invalid,
+      slow95 = excluded.slow95, slow99 = excluded.slow99, latency = excluded.latency,
+      keys = excluded.keys, answers = excluded.answers, breaker_open = excluded.breaker_open,
+      failed_callers = excluded.failed_callers, repeats = excluded.repeats, flushed_at = now()`)
+}
+
+/** The counts of an arm over all replicas in one tick of one generation. */
+export interface ArmTick extends Omit<
+  TickCounts,
+  'latency' | 'release' | 'model' | 'breakerOpen' | 'failedCallers' | 'repeats'
+> {
+  /** How many replicas have reported the tick. */
+  replicas: number
+  /** The age of the newest row. */
+  ageMs: number
+}
+
+/** All ticks of a release, oldest first; with `sinceMs`, only later ones. The model lets an index find them. */
+export async function findTicks(
+  database: Database,
+  release: string,
+  { model, sinceMs }: { model?: string; sinceMs?: number } = {},
+): Promise<ArmTick[]> {
+  const ofModel = model === undefined ? empty : sql`and model = ${model}`
+  const since = sinceMs === undefined ? empty : sql`and tick >= to_timestamp(${sinceMs}::float8 / 1000)`
+  const rows = await database.query<
+    Omit<ArmTick, 'answers' | 'keys'> & { keys: number | null; answers: number[][] | null }
+  >(prepared`
+    select version, arm, generation, extract(epoch from tick)::double precision * 1000 as "tickMs",
+      max(tick_ms) as "lengthMs", count(distinct replica_id)::integer as replicas,
+      sum(requests)::bigint as requests, sum(errors)::bigint as errors, sum(invalid)::bigint as invalid,
+      sum(slow95)::bigint as slow95, sum(slow99)::bigint as slow99,
+      case when bool_and(keys is not null) then sum(keys) end::bigint as keys,
+      case when bool_and(keys is not null) then jsonb_agg(answers) end as answers,
+      extract(epoch from clock_timestamp() - max(flushed_at))::double precision * 1000 as "ageMs"
+    from tick_counters
+    where release_id = ${release} ${ofModel} ${since}
+    group by tick, generation, version, arm
+    order by tick, generation, arm`)
+  return rows.map(({ keys, answers, ...row }) => ({
+    ...row,
+    ...(keys !== null && { keys, answers: sumOfAnswers(answers ?? []) }),
+  }))
+}
+
+/** The answers of all replicas; empty while replicas count different bins, during a deployment. */
+function sumOfAnswers(counted: readonly (number[] | null)[]): number[] {
+  const [first = []] = counted
+  if (!counted.every((each) => each?.length === first?.length)) return []
+  return (first ?? []).map((_, i) => counted.reduce((sum, each) => sum + Number(each![i]), 0))
+}
+
+/**
+ * What the live replicas report. `staleMs`: how long the most silent replica has written no counters, counted at the earliest from its
+ * start and from the last route, because a live but silent replica may hide failures; null without a live replica. `breakers`: how many
+ * replicas have stopped sending requests to the candidate.
+ */
+export async function findReplicaReports(
+  database: Database,
+  { id, model }: { id: string; model: string },
+): Promise<{ staleMs: number | null; breakers: BreakerCounts }> {
+  const [row] = await database.query<{ silence_ms: number | null } & BreakerCounts>(prepared`
+    select max(extract(epoch from clock_timestamp() - greatest(started_at, routed.at, written.at)) * 1000)::float8
+        as silence_ms,
+      count(*) filter (where written.candidate)::integer as replicas,
+      count(*) filter (where written.open)::integer as open
+    from replicas
+      cross join (select max(updated_at) as at from routing where model = ${model}) as routed
+      left join lateral (
+        select max(flushed_at) as at, bool_or(arm in ('canary', 'targeted')) as candidate, bool_or(breaker_open) as open
+        from tick_counters
+        where tick_counters.model = ${model} and release_id = ${id} and replica_id = replicas.id) as written on true
+    where lease_until > clock_timestamp()`)
+  const { silence_ms: silence = null, open = 0, replicas = 0 } = row ?? {}
+  return { staleMs: silence === null ? null : Math.max(0, silence), breakers: { open, replicas } }
+}
+
+/** The latency quantiles of a version over the last `windowMs`, inside and outside releases; undefined when it served no request. */
+export async function findLatency(
+  database: Database,
+  { model, version, windowMs }: { model: string; version: string; windowMs: number },
+): Promise<{ requests: number; p95: number; p99: number } | undefined> {
+  const rows = await database.query<{ requests: number; p95: number | null; p99: number | null }>(sql`
+    with buckets as (
+      select key::bigint as bound, sum(value::bigint) as count
+      from tick_counters, jsonb_each_text(latency)
+      where model = ${model} and version = ${version} and arm <> 'shadow'
+        and tick > now() - ${windowMs}::double precision * interval '1 millisecond'
+      group by key::bigint
+    ), running as (
+      select bound, sum(count) over (order by bound) as reached, sum(count) over () as total from buckets
+    )
+    select coalesce(max(total), 0)::bigint as requests,
+      min(bound) filter (where reached >= 0.95 * total) as p95,
+      min(bound) filter (where reached >= 0.99 * total) as p99
+    from running`)
+  const row = rows[0]
+  if (row === undefined || row.p95 === null || row.p99 === null) return undefined
+  return { requests: row.requests, p95: row.p95, p99: row.p99 }
+}
+
+// Stores pairs of champion and shadow predictions for one request. To tell which model is right more often, pairs need a tenth of the
+// labels of two separate cohorts.
+
+export interface Pair {
+  model: string
+  release: string
+  predictionId: string
+  servedVersion: string
+  shadowVersion: string
+  served: object
+  shadow: object
+  /** 0 if both predictions are equal; absent if one version predicts more numbers than the other. */
+  difference?: number
+  /** A hash of the routing key, because the pairs of one user count once. */
+  entity: number
+}
+
+/** Stores pairs. An existing pair stays unchanged, and those of erased requests are left out: a replica may hold them for minutes. */
+export async function insertPairs(database: Database, pairs: readonly Pair[]): Promise<void> {
+  await database.query(sql`
+    insert into shadow_pairs
+      (model, release_id, prediction_id, served_version, shadow_version, served, shadow, difference, entity)
+    select * from unnest(
+      ${pairs.map((pair) => pair.model)}::text[],
+      ${pairs.map((pair) => pair.release)}::text[],
+      ${pairs.map((pair) => pair.predictionId)}::uuid[],
+      ${pairs.map((pair) => pair.servedVersion)}::text[],
+      ${pairs.map((pair) => pair.shadowVersion)}::text[],
+      ${pairs.map((pair) => JSON.stringify(pair.served))}::jsonb[],
+      ${pairs.map((pair) => JSON.stringify(pair.shadow))}::jsonb[],
+      ${pairs.map((pair) => pair.difference ?? null)}::double precision[],
+      ${pairs.map((pair) => pair.entity)}::bigint[]
+    ) as sent (model, release_id, prediction_id)
+    where not exists (select from erased_requests where erased_requests.id = request_of(sent.prediction_id))
+    on conflict (release_id, prediction_id) do nothing`)
+}
+
+/** A pair, reduced to its difference. */
+export interface ComparedPair {
+  predictionId: string
+  entity: number
+  /** The decisions; null for a number. */
+  served: string | boolean | null
+  shadow: string | boolean | null
+  difference: number | null
+  /** Each number, for a model of several numbers per row. */
+  servedValues: number[] | null
+  shadowValues: number[] | null
+  /** The time at which the pair was stored, in Postgres' text format. */
+  storedAt: string
+}
+
+/** Pairs younger than this may still be incomplete and are left for the next read. */
+const settleSeconds = 1
+
+/** Returns the next pairs of a release, in the order in which they were stored. */
+export const listPairs = (
+  database: Database,
+  {
+    release,
+    served,
+    shadow,
+    after,
+  }: {
+    release: string
+    served: string
+    shadow: string
+    after?: Pick<ComparedPair, 'storedAt' | 'predictionId'>
+  },
+  limit: number,
+): Promise<ComparedPair[]> =>
+  database.query<ComparedPair>(sql`
+    select prediction_id as "predictionId", entity, served -> 'label' as served, shadow -> 'label' as shadow, difference,
+      served -> 'values' as "servedValues", shadow -> 'values' as "shadowValues", at::text as "storedAt"
+    from shadow_pairs
+    where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
+      and (at, prediction_id) > (${after?.storedAt ?? '-infinity'}::timestamptz,
+        ${after?.predictionId ?? '00000000-0000-0000-0000-000000000000'}::uuid)
+      and at < clock_timestamp() - make_interval(secs => ${settleSeconds}::float8)
+    order by at, prediction_id limit ${limit}`)
+
+/** Returns the features and outputs of predictions that are already in the log. */
+export const listLoggedPredictions = (
+  database: Database,
+  { ids, fits, width }: { ids: readonly string[]; fits: readonly FeatureFit[]; width: number },
+) =>
+  database.query<{ predictionId: string; row: FeatureRow; outputs: number[] }>(sql`
+    select asked.id as "predictionId",
+      instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, instance_index(asked.id)) as row,
+      outputs[instance_index(asked.id) * ${width}::int + 1 : (instance_index(asked.id) + 1) * ${width}::int] as outputs
+    from unnest(${ids}::uuid[]) as asked (id)
+      join predictions on predictions.id = request_of(asked.id)
+        and predictions.at >= (select min(prediction_time(id)) - interval '1 hour' from unnest(${ids}::uuid[]) as id)
+        and predictions.at < (select max(prediction_time(id)) + interval '1 hour' from unnest(${ids}::uuid[]) as id)
+    where instance_index(asked.id) < instances`)
+
+/** Counts of the pairs with a known outcome, by which version was right. */
+export interface PairCounts {
+  /** Only the served version was right. */
+  b: number
+  /** Only the shadow version was right. */
+  c: number
+  /** Both were right, or both wrong. */
+  same: number
+}
+
+/**
+ * The share of outcomes that must have arrived before any pair is counted, and the quantile of outcome delays that a counted pair must
+ * exceed.
+ */
+const coverage = 0.8
+const maturity = 0.95
+
+/**
+ * Counts the entities of a release by their first pair, if its outcome is known: repeated requests of one user are no further evidence.
+ * Models that predict a number have no right or wrong pairs. A pair counts only if it is older than most outcome delays, measured on the
+ * older half of the pairs. A late flight becomes known late, so young pairs with an outcome are mostly negative, which would favour a model
+ * that always predicts "on time".
+ */
+export async function countPairs(
+  database: Database,
+  { release, served, shadow }: { release: string; served: string; shadow: string },
+): Promise<PairCounts> {
+  const rows = await database.query<PairCounts>(sql`
+    with half as (
+      select min(at) + (clock_timestamp() - min(at)) / 2 as until from shadow_pairs
+      where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
+    ),
+    arrivals as (
+      select at, (select min(arrived_at) from outcomes where outcomes.prediction_id = pairs.prediction_id) as arrived_at
+      from shadow_pairs as pairs cross join half
+      where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow} and at <= half.until
+    ),
+    mature as (
+      select case when count(arrived_at) >= ${coverage}::float8 * count(*) then clock_timestamp() - make_interval(secs =>
+        percentile_cont(${maturity}::float8) within group (order by extract(epoch from greatest(arrived_at, at) - at))) end as until
+      from arrivals
+    ),
+    firsts as (
+      select distinct on (entity) prediction_id, served, shadow, at
+      from shadow_pairs cross join mature
+      where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
+        and served ? 'label' and shadow ? 'label' and at <= mature.until
+      order by entity, at, prediction_id
+    ),
+    known as (
+      select pairs.served -> 'label' as served, pairs.shadow -> 'label' as shadow,
+        case jsonb_typeof(newest.value)
+          when 'boolean' then newest.value
+          when 'number' then case jsonb_typeof(pairs.served -> 'label')
+            when 'boolean' then to_jsonb((newest.value)::numeric <> 0) else newest.value end
+          else case jsonb_typeof(pairs.served -> 'label')
+            when 'boolean' then to_jsonb(newest.value #>> '{}' = positive.name) else newest.value end
+        end as truth
+      from firsts as pairs
+        cross join (
+          select manifest #>> '{output,positive}' as name, manifest #> '{output,classes}' as classes
+          from versions where version = ${shadow}
+        ) as positive
+        join lateral (
+          select value from outcomes where outcomes.prediction_id = pairs.prediction_id order by ${newestOutcomeFirst} limit 1
+        ) as newest on true
+      -- Of a class that there is not, told before the prediction was in the log, both would be wrong, and so alike.
+      where positive.classes is null or positive.classes ? (newest.value #>> '{}')
+    )
+    select count(*) filter (where served = truth and shadow <> truth)::integer as b,
+      count(*) filter (where served <> truth and shadow = truth)::integer as c,
+      count(*) filter (where (served = truth) = (shadow = truth))::integer as same
+    from known`)
+  return rows[0]!
+}
+
+// Reads the newest comparison of a release's answers with the champion's, as the judge recorded it.
+
+export interface AnswerCounts {
+  names: string[]
+  canary: number[]
+  control: number[]
+  /** In how many bins one answer is counted. Default: 1. */
+  perKey?: number
+}
+
+export interface AnswerEvidence {
+  /** From the shadow, on the same requests; absent without pairs. */
+  disagreement?: DisagreementReport
+  /** The answers of both arms over the whole release; absent when not counted. */
+  answers?: AnswerCounts
+  /** What users did after their first request, by metric; absent when the policy has none. */
+  business?: BusinessRow[]
+  /** What other systems have measured, by metric; absent when the policy has none. */
+  external?: ExternalRow[]
+}
+
+export async function findAnswerEvidence(database: Database, release: string): Promise<AnswerEvidence> {
+  const [row] = await database.query<{
+    disagreement: DisagreementReport | null
+    answers: AnswerCounts | null
+    business: BusinessRow[] | null
+    external: ExternalRow[] | null
+  }>(sql`
+    select
+      (select inputs -> 'disagreement' from decisions
+        where release_id = ${release} and inputs ? 'disagreement' order by id desc limit 1) as disagreement,
+      (select inputs -> 'answers' from decisions
+        where release_id = ${release} and inputs ? 'answers' order by id desc limit 1) as answers,
+      (select inputs -> 'business' from decisions
+        where release_id = ${release} and inputs ? 'business' order by id desc limit 1) as business,
+      (select inputs -> 'external' from decisions
+        where release_id = ${release} and inputs ? 'external' order by id desc limit 1) as external`)
+  const { disagreement, answers, business, external } = row ?? {}
+  return {
+    disagreement: disagreement ?? undefined,
+    answers: answers ?? undefined,
+    business: business ?? undefined,
+    external: external ?? undefined,
+  }
+}
+
+// Reads the predictions of both arms of a release with their outcomes.
+
+export interface AnsweredRow {
+  version: string
+  atMs: number
+  outputs: number[]
+  /** The newest outcome; null while none is known. */
+  value: OutcomeValue | null
+  /** The arrival time of its first outcome. */
+  arrivedMs: number | null
+}
+
+/**
+ * The first prediction of each user to each version, the oldest first, because later requests of a user are not independent. The reading
+ * ends at the limits: a sample that changed between two looks would invalidate the bounds of the tests.
+ */
+export async function listReleaseAnswers(
+  database: Database,
+  { release, model, width, fromMs = 0 }: { release: string; model: string; width: number; fromMs?: number },
+  { users = 50_000, requests = 500_000 }: { users?: number; requests?: number } = {},
+): Promise<{ nowMs: number; rows: AnsweredRow[] }> {
+  const rows = await database.query<AnsweredRow>(sql`
+    with earliest as (
+      select id, version, at, outputs, coalesce(routing_key, id::text) as entity from predictions
+      where model = ${model} and release_id = ${release} and arm <> 'targeted' and at >= to_timestamp(${fromMs}::float8 / 1000)
+      order by at, id limit ${requests}
+    ), first_of_users as (
+      select distinct on (version, entity) id, version, at, outputs from earliest order by version, entity, at, id
+    ), sample as (
+      select * from first_of_users order by at, id limit ${users}
+    )
+    select version, (extract(epoch from at) * 1000)::float8 as "atMs",
+      outputs[1 : ${width}::int] as outputs, known.value, (extract(epoch from known.arrived_at) * 1000)::float8 as "arrivedMs"
+    from sample
+      left join lateral (
+        select (array_agg(value order by ${newestOutcomeFirst}))[1] as value, min(arrived_at) as arrived_at
+        from outcomes where prediction_id = sample.id
+      ) as known on true
+    order by at`)
+  return { nowMs: await readNow(database), rows }
+}
+
+/** Whether any prediction of the holdback has an outcome. Most probations have none and are not read further. */
+export async function hasHoldbackOutcome(
+  database: Database,
+  { model, release, baseline, fromMs }: { model: string; release: string; baseline: string; fromMs: number },
+): Promise<boolean> {
+  const [row] = await database.query<{ known: boolean }>(sql`
+    select exists (
+      select 1 from predictions join outcomes on outcomes.request_id = predictions.id
+      where predictions.model = ${model} and predictions.version = ${baseline} and release_id = ${release}
+        and predictions.at >= to_timestamp(${fromMs}::float8 / 1000)
+    ) as known`)
+  return row?.known === true
+}
+
+// Stores the readings of external metrics for the windows of a release. The first reading of a window stays, so that evidence never
+// changes.
+
+export interface StoredReading extends ExternalReading {
+  metric: string
+}
+
+interface ReadingRow {
+  metric: string
+  fromMs: number
+  canary?: number
+  control?: number
+  problem?: string
+}
+
+const readingOf = ({ canary, control, ...row }: ReadingRow): StoredReading => ({
+  ...row,
+  canary: canary ?? null,
+  control: control ?? null,
+})
+
+/** Ordered by window. */
+export async function listReadings(database: Database, release: string): Promise<StoredReading[]> {
+  const rows = await rowsFrom(database).list<ReadingRow>(sql`
+    select metric, extract(epoch from from_at)::float8 * 1000 as from_ms, canary, control, problem
+    from external_readings where release_id = ${release} order by from_at, metric`)
+  return rows.map(readingOf)
+}
+
+/** Returns the stored reading, because another watcher may have read the window first. */
+export async function insertReading(
+  database: Database,
+  release: string,
+  { metric, fromMs, canary, control, problem }: StoredReading,
+): Promise<StoredReading> {
+  const stored = await rowsFrom(database).find<ReadingRow>(sql`
+    insert into external_readings (release_id, metric, from_at, canary, control, problem)
+    values (${release}, ${metric}, to_timestamp(${fromMs}::float8 / 1000), ${canary}, ${control}, ${problem ?? null})
+    on conflict (release_id, metric, from_at) do update set metric = excluded.metric
+    returning metric, extract(epoch from from_at)::float8 * 1000 as from_ms, canary, control, problem`)
+  return readingOf(stored!)
+}
+
+// Reads the users of a release with their events after their first request, page by page.
+
+export interface UserEventsQuery {
+  release: string
+  model: string
+  /** The candidate and the champion. */
+  versions: readonly [string, string]
+  /** The routing generations in which both versions serve. */
+  generations: readonly number[]
+  /** The start of the first of these generations. */
+  fromMs: number
+  /** The names of the events. */
+  names: readonly string[]
+  /** How long events count after the first request. */
+  withinMs: number
+  /** How long events may take to arrive. */
+  delayMs: number
+}
+
+/** The last request of a page, after which the next page begins. */
+export interface UserEventsCursor {
+  at: string
+  id: string
+}
+
+export interface UserEvents {
+  /** A hash of the routing key; a request without one is its own user. */
+  user: number
+  /** The version and the generation of the first request in this page. */
+  version: string
+  generation: number
+  /** By event name; absent for a user without events. */
+  events?: Record<string, { count: number; sum: number }>
+}
+
+/**
+ * The users of the next `limit` requests whose events are due, in the order of their first requests. An event that names a prediction
+ * happened after it, whatever the clock of its sender says. One that arrives later than `delayMs` after its user was due never counts,
+ * because a value that changed between two looks would void the bounds of the judge. Absent `last`: there is no further request yet.
+ */
+export async function listUserEvents(
+  database: Database,
+  { release, model, versions, generations, fromMs, names, withinMs, delayMs }: UserEventsQuery,
+  { after, limit }: { after?: UserEventsCursor; limit: number },
+): Promise<{ users: UserEvents[]; requests: number; last?: UserEventsCursor }> {
+  // The index begins with the version, so each version is read in index order; bounds are subselects, because a join would sort all rows.
+  const served = (version: string) => sql`(
+      select id, version, generation, at, routing_key, coalesce(routing_key, id::text) as entity from predictions
+      where model = ${model} and version = ${version} and release_id = ${release} and arm <> 'targeted'
+        and generation = any(${[...generations]}::bigint[])
+        and at >= (select from_at from asked) and at < (select due_before from asked)
+        and (at, id) > ((select from_at from asked), (select from_id from asked))
+      order by at, id limit ${limit})`
+  const [row] = await database.query<{
+    users: [number, string, number, UserEvents['events'] | null][] | null
+    requests: number
+    at: string | null
+    id: string | null
+  }>(sql`
+    with times as materialized (
+      select make_interval(secs => ${withinMs}::float8 / 1000) as within, make_interval(secs => ${delayMs}::float8 / 1000) as delay
+    ), asked as materialized (
+      select coalesce(${after?.at ?? null}::timestamptz, to_timestamp(${fromMs}::float8 / 1000)) as from_at,
+        coalesce(${after?.id ?? null}::uuid, '00000000-0000-0000-0000-000000000000') as from_id,
+        clock_timestamp() - within - delay as due_before
+      from times
+    ), page as materialized (
+      select * from (${served(versions[0])} union all ${served(versions[1])}) as both_versions order by at, id limit ${limit}
+    ), users as materialized (
+      select first.*, at + within as until, at + within + delay as closed
+      from (select distinct on (entity) * from page order by entity, at, id) as first, times
+    ), span as materialized (
+      select min(at) as from_at, max(closed) as to_at from users
+    ), counted as (
+      select users.entity, events.name, events.value from users join events on events.routing_key = users.routing_key
+      where events.name = any(${[...names]}::text[]) and (events.model is null or events.model = ${model})
+        and events.occurred_at >= users.at and events.occurred_at < users.until and events.arrived_at < users.closed
+      union all
+      select users.entity, events.name, events.value
+      from span join events on events.arrived_at >= span.from_at - interval '1 minute' and events.arrived_at < span.to_at
+        join predictions on predictions.id = events.request_id and predictions.at >= span.from_at and predictions.at < span.to_at
+        join users on users.entity = coalesce(predictions.routing_key, predictions.id::text)
+      where events.request_id is not null and events.name = any(${[...names]}::text[])
+        and predictions.model = ${model} and predictions.release_id = ${release}
+        and greatest(events.occurred_at, predictions.at) >= users.at
+        and greatest(events.occurred_at, predictions.at) < users.until and events.arrived_at < users.closed
+    ), sums as (
+      select entity, json_object_agg(name, json_build_object('count', count, 'sum', sum)) as events
+      from (select entity, name, count(*) as count, sum(value) as sum from counted group by entity, name) as of_name group by entity
+    )
+    select (
+        select json_agg(json_build_array(hashtextextended(users.entity, 0) >> 12, version, generation, sums.events) order by at, id)
+        from users left join sums on sums.entity = users.entity
+      ) as users,
+      (select count(*) from page)::float8 as requests, last.at::text as at, last.id
+    from times left join lateral (select at, id from page order by at desc, id desc limit 1) as last on true`)
+  const { users, requests = 0, at, id } = row ?? {}
+  return {
+    users: (users ?? []).map(([user, version, generation, events]) => ({
+      user,
+      version,
+      generation,
+      events: events ?? undefined,
+    })),
+    requests,
+    last: typeof at === 'string' && typeof id === 'string' ? { at, id } : undefined,
+  }
+}
