@@ -8,8 +8,7 @@ export interface Predictor {
   outputs: number
   /**
    * Computes the first `rows` rows of `input` into `output`; a missing value is NaN. A compiled model has finished when the call returns,
-   * and allocates nothing, but for large requests to a graph. Another model has finished when the promise resolves, and owns the arrays
-   * until then. Outputs have 32 bits, as in responses and the log. `texts` holds the category columns of the rows, for a model that takes
+   * and allocates nothing, but for a graph. Another model has finished when the promise resolves, and owns the arrays until then. Outputs have 32 bits, as in responses and the log. `texts` holds the category columns of the rows, for a model that takes
    * texts.
    */
   run(

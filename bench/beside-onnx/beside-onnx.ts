@@ -131,8 +131,7 @@ function asking(name: string) {
 /** Registers a network as a brought version, with golden answers of ONNX Runtime. */
 async function registerSlow(database: BenchDatabase, artifactRoot: string): Promise<void> {
   const bytes = slowGraph()
-  const { layout, rows: lowered } = openOnnx(bytes)
-  if (lowered !== undefined) throw new Error('the graph is too small: it answers in the turn of its request')
+  const { layout } = openOnnx(bytes)
   const [answer = NaN] = await bareAnswers(bytes, layout, { count: 1, numbers: row })
   await registerBrought(database, artifactRoot, {
     model: slow,

@@ -14,8 +14,9 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { openModelFile } from '../../api/serving/formats/model-file.ts'
-import { openRowsOf, openSessionOf } from '../../api/serving/formats/onnx/format.ts'
+import { openSessionOf } from '../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../api/serving/formats/onnx/open-onnx.ts'
+import { compileDense } from '../../api/serving/network/simd-predictor.ts'
 import { createSessions } from '../../api/serving/formats/onnx/session/session-host.ts'
 import type { Predictor } from '../../api/serving/predictor.ts'
 import { checkout } from '../../temporal.config.ts'
@@ -127,7 +128,7 @@ async function measureSessions(file: (name: string) => string, rows: Float64Arra
   lines.push(
     '## Graphs beside ONNX Runtime called bare',
     '',
-    "Wall time until all requests of a cell are answered; all are sent at once. *Bare* calls `run` of ONNX Runtime once for each request, one after the other, on the thread of the caller. *In the request's turn* is a graph that Tenure lowers to its own operators and computes on the event loop, large requests with ONNX Runtime. *In its process* is ONNX Runtime in a separate process.",
+    'Wall time until all requests of a cell are answered; all are sent at once. *Bare* calls `run` of ONNX Runtime once for each request, one after the other, on the thread of the caller. *As served* is ONNX Runtime in the turn of the request while that takes about a millisecond, and else in its process. *In its process* is ONNX Runtime in a separate process alone. *As dense layers* is a network that Tenure computes itself, and so serves.',
     '',
   )
   try {
@@ -136,10 +137,11 @@ async function measureSessions(file: (name: string) => string, rows: Float64Arra
       'logistic,network,wide,tanh,vectors,classes,embedding,transformer,doubles,300x31,1000x64'
     ).split(',')) {
       const bytes = readFileSync(file(`${name}.onnx`))
-      const { layout, rows: lowered } = openOnnx(bytes)
-      const hosted = await openSessionOf(sessions, { name, bytes, layout })
-      const onError = (message: string): boolean => process.stderr.write(`${message}\n`)
-      const turn = lowered && openRowsOf(lowered, layout, { large: { bytes, onError } }).predictor
+      const { layout, network } = openOnnx(bytes)
+      const served = await openSessionOf(sessions, { name, bytes, layout })
+      const alone = { ...layout, hasSteadyTime: false }
+      const hosted = await openSessionOf(sessions, { name: `${name} alone`, bytes, layout: alone })
+      const dense = network && compileDense(network)
       const bare = await InferenceSession.create(bytes, single)
       // Concurrent requests, rows of each, and repetitions per round.
       for (const [requests, each, times] of [
@@ -164,28 +166,34 @@ async function measureSessions(file: (name: string) => string, rows: Float64Arra
             for (const input of inputs)
               await bare.run({ x: new Tensor('float32', Float32Array.from(input), [each, columns]) })
           })
-        const found: Record<'turn' | 'process' | 'bare', number[]> = { turn: [], process: [], bare: [] }
+        const found: Record<'dense' | 'served' | 'process' | 'bare', number[]> = {
+          dense: [],
+          served: [],
+          process: [],
+          bare: [],
+        }
         for (let round = -1; round < options.rounds; round++) {
-          const spentMs = {
-            turn: turn && (await askAll(turn)),
+          const spent = {
+            dense: dense === undefined ? NaN : await askAll(dense),
+            served: await askAll(served),
             process: await askAll(hosted),
             bare: await direct(),
           }
           // The first round warms up.
           if (round < 0) continue
-          if (spentMs.turn !== undefined) found.turn.push(spentMs.turn)
-          found.process.push(spentMs.process)
-          found.bare.push(spentMs.bare)
+          for (const [name, took] of Object.entries(spent)) found[name as keyof typeof found].push(took)
         }
-        const ours: Contender[] =
-          turn === undefined ? [] : [["in the request's turn", found.turn, ratios(found.turn, found.bare)]]
+        const layers: Contender[] =
+          dense === undefined ? [] : [['as dense layers', found.dense, ratios(found.dense, found.bare)]]
         table(`${name}: ${requests} × ${each} rows`, [
-          ...ours,
+          ...layers,
+          ['as served', found.served, ratios(found.served, found.bare)],
           ['in its process', found.process, ratios(found.process, found.bare)],
           ['bare', found.bare],
         ])
       }
       hosted.close!()
+      served.close!()
       await bare.release()
     }
   } finally {

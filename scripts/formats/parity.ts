@@ -1,7 +1,7 @@
 /**
  * Compares predictions of model files with those of LightGBM, XGBoost, CatBoost and, for scikit-learn, ONNX Runtime: `npm run test:parity
- * -- [--rows 22000] [--rounds 40] [--seeds 1] [--only trees|categories|onnx|graphs] [--graphs 2000] [--first-seed 1]`. The libraries train
- * the models from seeds, in a virtual environment in the cache; ONNX graphs are random. `--pack FILE` also writes the models for the tests.
+ * -- [--rows 22000] [--rounds 40] [--seeds 1] [--only trees|categories|onnx]`. The libraries train the models from seeds, in a virtual environment in the cache.
+ * `--pack FILE` also writes the models for the tests.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -12,7 +12,6 @@ import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { cacheOf } from '../../cli/setup/step.mjs'
 import { compareAnswers, type ParityCase } from '../../test/support/formats/parity.ts'
-import { compareGraphs } from './compare-graphs.ts'
 
 const libraries = [
   'lightgbm==4.7.0',
@@ -33,8 +32,6 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '40' },
     seeds: { type: 'string', default: '1' },
     only: { type: 'string' },
-    graphs: { type: 'string', default: '2000' },
-    'first-seed': { type: 'string', default: '1' },
     pack: { type: 'string' },
   },
 })
@@ -104,18 +101,8 @@ function compareModels(folder: string): boolean {
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'tenure-parity-'))
-// Keeps this process alive during a call to the process of ONNX Runtime.
-const waiting = setInterval(() => {}, 60_000)
 try {
-  const { graphs, seeds, only, pack } = values
-  let isRight = only === 'graphs' || compareModels(folder)
-  if (only === undefined || only === 'graphs') {
-    const numbers = { graphs: Number(graphs), seeds: Number(seeds), firstSeed: Number(values['first-seed']) }
-    const ownPack = only === 'graphs' ? pack : undefined
-    isRight = (await compareGraphs({ python: preparePython(), folder, ...numbers, pack: ownPack })) && isRight
-  }
-  if (!isRight) process.exitCode = 1
+  if (!compareModels(folder)) process.exitCode = 1
 } finally {
-  clearInterval(waiting)
   rmSync(folder, { recursive: true, force: true })
 }

@@ -13,7 +13,7 @@ import {
   openModelFile,
   readBounded,
 } from '../../api/serving/formats/model-file.ts'
-import { countOutputs, openRowsOf, openSessionOf } from '../../api/serving/formats/onnx/format.ts'
+import { countOutputs, openSessionOf } from '../../api/serving/formats/onnx/format.ts'
 import { isOnnx, onnxLimits } from '../../api/serving/formats/onnx/graph.ts'
 import { openOnnx, type OnnxFile } from '../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../api/serving/formats/onnx/session/session-host.ts'
@@ -138,14 +138,11 @@ async function openArtifact(path: string): Promise<Answering> {
   }
 }
 
-async function openGraph(bytes: Buffer, { layout, rows }: OnnxFile): Promise<Answering> {
+async function openGraph(bytes: Buffer, { layout }: OnnxFile): Promise<Answering> {
   const { columns } = layout
   const sessions = createSessions({ onError: (message) => process.stderr.write(`${message}\n`) })
   try {
-    const predictor =
-      rows === undefined
-        ? await openSessionOf(sessions, { name: 'the artifact', bytes, layout })
-        : openRowsOf(rows, layout).predictor
+    const predictor = await openSessionOf(sessions, { name: 'the artifact', bytes, layout })
     const output = new Float32Array(predictor.outputs)
     return {
       columns,

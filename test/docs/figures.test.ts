@@ -7,7 +7,6 @@ import { minReplayRows } from '../../activities/trainers/result-folder.ts'
 import { sessionMs } from '../../api/auth/cookie.ts'
 import { predictBytes } from '../../api/http/route.ts'
 import { maxTableRows } from '../../api/outcomes/database-table.ts'
-import { maxRowWork } from '../../api/serving/formats/onnx/rows/row-value.ts'
 import { defaultMaxInstances } from '../../api/serving/replica-assembly.ts'
 import { reviewDays } from '../../api/services/review/review-queue.ts'
 import { defaultLimits } from '../../api/transport/predict-endpoint.ts'
@@ -47,7 +46,6 @@ it.each([
   ['how-to/rotate-keys.md', `Its signatures count for another ${{ 24: 'day' }[defaultOverlapMs / hourMs]}`],
   ['how-to/machines/object-store.md', `At most ${written(maxSourceFiles)} files match`],
   ['how-to/train-in-python.md', `at least ${minReplayRows} rows with the answers`],
-  ['how-to/onnx-models.md', `at most ${written(maxRowWork)} multiplications`],
   ['outcomes.md', `${written(maxTableRows)} rows a call`],
   ['runbooks/worker-silent.md', `a heartbeat for ${silentMs / 1_000} seconds`],
   ['judgements.md', `| \`error_rate\` | ${defaultAlpha.errors.toFixed(3)} |`],

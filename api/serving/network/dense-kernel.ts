@@ -3,7 +3,7 @@
  * fast as scalar loops. The order of each sum does not depend on the batch, so a row gets the same bits alone and in a batch.
  */
 import * as wasm from './wasm-encoder.ts'
-import { compileFused, inTwoSteps, instantiate, type MultiplyAdd, type Run } from './wasm-instance.ts'
+import { instantiate, type Run } from './wasm-instance.ts'
 import type { Code } from './wasm-encoder.ts'
 
 /**
@@ -49,7 +49,7 @@ export function packedWeights(kernel: Float32Array, inputs: number, units: numbe
 }
 
 /** Writes the code for the sums of some rows and some groups of four units, over all inputs. */
-function tile(rowCount: number, groupCount: number, multiplyAdd: MultiplyAdd): Code {
+function tile(rowCount: number, groupCount: number): Code {
   const rowsOf = Array.from({ length: rowCount }, (_, row) => row)
   const groups = Array.from({ length: groupCount }, (_, group) => group)
   const pairs = rowsOf.flatMap((row) => groups.map((group) => ({ row, group })))
@@ -62,7 +62,10 @@ function tile(rowCount: number, groupCount: number, multiplyAdd: MultiplyAdd): C
     ...rowsOf.flatMap((row) => [
       ...set(spread, wasm.loadSplat(add(get(xAt(row)), get(offset)))),
       ...groups.flatMap((group) =>
-        set(sum(row, group), multiplyAdd(get(sum(row, group)), get(spread), get(weight(group)))),
+        set(
+          sum(row, group),
+          wasm.addFloats(get(sum(row, group)), wasm.multiplyFloats(get(spread), get(weight(group)))),
+        ),
       ),
     ]),
     ...set(weightAt, add(get(weightAt), constant(inputBytes))),
@@ -93,49 +96,29 @@ function tile(rowCount: number, groupCount: number, multiplyAdd: MultiplyAdd): C
 }
 
 /** Writes the code for some rows: tiles of each number of groups, the widest first. Tiles of one group come last, as that ends a panel. */
-function rowsOfTiles(rowCount: number, groupCounts: readonly number[], multiplyAdd: MultiplyAdd): Code {
+function rowsOfTiles(rowCount: number, groupCounts: readonly number[]): Code {
   const fits = (groups: number) => wasm.isAtMost(add(get(unit), constant(groups * vectorBytes)), get(yStride))
   return wasm.loopWhile(wasm.isAtMost(constant(rowCount), get(rows)), [
     ...Array.from({ length: rowCount }, (_, row) =>
       set(xAt(row), add(get(x), wasm.multiply(get(xStride), constant(row)))),
     ).flat(),
     ...set(unit, constant(0)),
-    ...groupCounts.flatMap((groups) => wasm.loopWhile(fits(groups), tile(rowCount, groups, multiplyAdd))),
+    ...groupCounts.flatMap((groups) => wasm.loopWhile(fits(groups), tile(rowCount, groups))),
     ...set(x, add(get(x), wasm.multiply(get(xStride), constant(rowCount)))),
     ...set(y, add(get(y), wasm.multiply(get(yStride), constant(rowCount)))),
     ...set(rows, wasm.subtract(get(rows), constant(rowCount))),
   ])
 }
 
-const moduleWith = (multiplyAdd: MultiplyAdd): Uint8Array<ArrayBuffer> =>
-  wasm.moduleOf({ parameters: parameterCount, numbers: numberCount, vectors: vectorCount }, [
-    ...rowsOfTiles(4, [2, 1], multiplyAdd),
-    ...rowsOfTiles(1, [4, 2, 1], multiplyAdd),
-  ])
+let compiled: WebAssembly.Module | undefined
 
-let separate: WebAssembly.Module | undefined
-let fused: WebAssembly.Module | undefined
-let distances: WebAssembly.Module | undefined
-
-/** Returns the kernel that rounds each product and each sum, as `scalar-predictor.ts` does with 32 bits. */
+/** Returns the kernel, which rounds each product and each sum, as `scalar-predictor.ts` does with 32 bits. */
 export function denseKernelOn(memory: WebAssembly.Memory): Run {
-  separate ??= new WebAssembly.Module(moduleWith(inTwoSteps))
-  return instantiate(separate, memory)
-}
-
-/**
- * Returns the kernel that multiplies and adds with one rounding where the processor and Node can do that, as ONNX Runtime does. A batch then
- * takes 0.7 of the time.
- */
-export function fusedKernelOn(memory: WebAssembly.Memory): Run {
-  fused ??= compileFused(moduleWith)
-  return instantiate(fused, memory)
-}
-
-/** Returns the kernel that adds the squares of differences instead of the products: the squared distances from the weights of each unit. */
-export function distanceKernelOn(memory: WebAssembly.Memory): Run {
-  distances ??= compileFused((multiplyAdd) =>
-    moduleWith((total, a, b) => multiplyAdd(total, wasm.subtractFloats(a, b), wasm.subtractFloats(a, b))),
+  compiled ??= new WebAssembly.Module(
+    wasm.moduleOf({ parameters: parameterCount, numbers: numberCount, vectors: vectorCount }, [
+      ...rowsOfTiles(4, [2, 1]),
+      ...rowsOfTiles(1, [4, 2, 1]),
+    ]),
   )
-  return instantiate(distances, memory)
+  return instantiate(compiled, memory)
 }

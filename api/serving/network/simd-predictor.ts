@@ -6,7 +6,7 @@ import { denseKernelOn, packedWeights, padded } from './dense-kernel.ts'
 import { memoryFor } from './wasm-instance.ts'
 
 /** The number of floats that fit into the processor's cache. */
-export const cachedFloats = 32_768
+const cachedFloats = 32_768
 
 /** Compiles the network. Throws `artifact_invalid` for an unknown activation. */
 export function compileDense(network: Network): DensePredictor {

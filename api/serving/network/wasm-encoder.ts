@@ -87,61 +87,13 @@ export const store = (at: Code, offset: number, value: Code): Code => [
 export const zeros: Code = [...vector(12), ...Array.from({ length: 16 }, () => 0)]
 /** Loads a double into the first lane, and 0 into the second one. */
 export const loadDouble = (at: Code): Code => [...at, ...vector(0x5d), 0, 0]
-/** Loads one double into both lanes. */
-export const loadDoubleSplat = (at: Code): Code => [...at, ...vector(10), 0, 0]
-export const multiplyDoubles = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xf2)]
 export const addDoubles = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xf0)]
 /** Stores the first lane. */
 export const storeDouble = (at: Code, value: Code): Code => [...at, ...value, ...vector(0x5b), 0, 0, 0]
 export const addFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe4)]
 export const multiplyFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe6)]
-/** `a * b + sum` with one rounding, or with two on a processor that cannot fuse them (relaxed SIMD, core specification 3.0). */
-export const multiplyAddFloats = (sum: Code, a: Code, b: Code): Code => [...a, ...b, ...sum, ...vector(0x105)]
 /** `a < b ? b : a` for each lane; NaN in `a` stays NaN. */
 export const larger = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xeb)]
-
-/** Pushes a vector of four equal floats. */
-export const splatFloat = (value: number): Code => {
-  const bytes = new Uint8Array(Float32Array.of(value, value, value, value).buffer)
-  return [...vector(12), ...bytes]
-}
-/** Pushes a vector of four equal integers. */
-export const splatInteger = (value: number): Code => {
-  const bytes = new Uint8Array(Int32Array.of(value, value, value, value).buffer)
-  return [...vector(12), ...bytes]
-}
-export const subtractFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe5)]
-export const divideFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe7)]
-/** The smaller float of each lane; NaN if one is NaN, and −0 is smaller than 0. */
-export const minimumOfFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe8)]
-/** The larger float of each lane; NaN if one is NaN, and 0 is larger than −0. */
-export const maximumOfFloats = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe9)]
-export const absoluteFloats = (a: Code): Code => [...a, ...vector(0xe0)]
-export const negatedFloats = (a: Code): Code => [...a, ...vector(0xe1)]
-export const squareRoots = (a: Code): Code => [...a, ...vector(0xe3)]
-/** Rounds each float to the nearest whole number. */
-export const roundedFloats = (a: Code): Code => [...a, ...vector(0x6a)]
-/** All ones in each lane in which `a` is less than `b`, otherwise 0, also for NaN. */
-export const areFloatsLess = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x43)]
-/** All ones in each lane in which `a` is at most `b`, otherwise 0, also for NaN. */
-export const areFloatsAtMost = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x45)]
-/** Takes each bit from `a` where `mask` is 1, otherwise from `b`. */
-export const selectBits = (mask: Code, a: Code, b: Code): Code => [...a, ...b, ...mask, ...vector(0x52)]
-export const andBits = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x4e)]
-/** Pushes the lanes of `a` in another order. */
-export const inLanes = (a: Code, lanes: readonly number[]): Code => [
-  ...a,
-  ...a,
-  ...vector(13),
-  ...lanes.flatMap((lane) => [0, 1, 2, 3].map((byte) => lane * 4 + byte)),
-]
-/** The whole number of each float; 0 for NaN. */
-export const integersOfFloats = (a: Code): Code => [...a, ...vector(0xf8)]
-export const addIntegers = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xae)]
-export const subtractIntegers = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xb1)]
-export const shiftIntegersLeft = (a: Code, bits: number): Code => [...a, ...constant(bits), ...vector(0xab)]
-/** Shifts each integer right and keeps its sign. */
-export const shiftIntegersRight = (a: Code, bits: number): Code => [...a, ...constant(bits), ...vector(0xac)]
 
 /** Pushes a vector of 16 equal bytes. */
 export const splatByte = (value: number): Code => [...vector(12), ...Array.from({ length: 16 }, () => value)]

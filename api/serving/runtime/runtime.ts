@@ -22,6 +22,21 @@ export interface LoadReply {
   refusal?: string
   /** The number of outputs of a row. */
   outputs?: number
+  cost?: RunCost
+}
+
+/** Times in milliseconds that a host has measured when it loaded a model. */
+export interface RunCost {
+  loadMs: number
+  /** The time of a call with one row, of each further row, and of each byte of the texts of a row. */
+  callMs: number
+  rowMs: number
+  byteMs: number
+}
+
+export interface HostedPredictor extends Predictor {
+  /** Present if the host measures it. */
+  cost?: RunCost
 }
 
 export interface RunReply {
@@ -100,24 +115,28 @@ export function createRuntime<Model>(kind: RuntimeKind<Model>, options: RuntimeO
       name: string,
       model: Model,
       { inputs, outputs: expected, textsOf }: { inputs: number; outputs?: number; textsOf?: TextsOf },
-    ): Promise<Predictor> {
+    ): Promise<HostedPredictor> {
       // The same version may be loaded again while the old one still serves.
       const key = `${name} ${opened++}`
       const idle = { lane: undefined, trouble: undefined, strikes: 0 }
       const hosted: HostedModel<Model> = { key, model, outputs: expected, ...idle }
       models.add(hosted)
+      let cost: RunCost | undefined
       try {
-        hosted.outputs = await supervisor.load(hosted)
+        const loaded = await supervisor.load(hosted)
+        hosted.outputs = loaded.outputs
+        cost = loaded.cost
       } catch (error) {
         drop(hosted)
         throw error
       }
-      const { outputs } = hosted
+      const outputs = hosted.outputs
       const lane = batcher.lane({ inputs, outputs }, (batch) => compute(hosted, batch))
       hosted.lane = lane
       return {
         inputs,
         outputs,
+        cost,
         run(input, rows, output, order = { ...noOrder }, texts) {
           if (hosted.trouble !== undefined) throw new DomainError('model_unavailable', hosted.trouble)
           return lane.run(input, rows, output, order, texts && textsOf?.(texts, rows))
@@ -156,14 +175,18 @@ function superviseHost<Model>(
     onError(`the ${where} of ${library} has died and is started again`, cause)
     revival.schedule()
   }
-  /** Loads a model and returns the number of outputs of a row. */
-  const load = async ({ key, model, outputs: expected = 0 }: HostedModel<Model>): Promise<number> => {
-    const { error, refusal, outputs = expected } = await running().load(key, model, loadMs)
+  /** Loads a model and returns the number of outputs of a row and its times. */
+  const load = async ({
+    key,
+    model,
+    outputs: expected = 0,
+  }: HostedModel<Model>): Promise<{ outputs: number; cost?: RunCost }> => {
+    const { error, refusal, outputs = expected, cost } = await running().load(key, model, loadMs)
     if (error !== undefined)
       throw new DomainError('artifact_invalid', `${library} does not load the model: ${error}`)
     if (refusal !== undefined)
       throw new DomainError('artifact_invalid', `${library} loads the model, but ${refusal}`)
-    return outputs
+    return { outputs, cost }
   }
   const reload = async (model: HostedModel<Model>): Promise<void> => {
     try {

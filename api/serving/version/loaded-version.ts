@@ -199,11 +199,12 @@ function sorted(predictor: Predictor): Predictor {
 }
 
 /**
- * Checks the golden rows again and returns the first difference from training; undefined when all agree. A network in the worker thread is
- * checked only when it is loaded; its death fails its own requests and not the replica.
+ * Checks the golden rows again and returns the first difference from training; undefined when all agree. A model that holds a
+ * thread, a process or a session of ONNX Runtime is checked only when it is loaded: its rows may take long, and run elsewhere.
  */
 export function goldenIssueOf(loaded: LoadedVersion): string | undefined {
-  if (loaded.predictor.trouble !== undefined) return undefined
+  const { close, trouble } = loaded.predictor
+  if (close !== undefined || trouble !== undefined) return undefined
   return atOnce(goldenIssue(loaded))
 }
 
@@ -233,18 +234,26 @@ function* goldenIssue(loaded: LoadedVersion): Generator<void, string | undefined
 
 async function goldenIssueElsewhere(loaded: LoadedVersion): Promise<string | undefined> {
   const { manifest, predictor, columns } = loaded
-  const { instances } = manifest.golden
+  const { length } = manifest.golden.instances
   const input = createInputBuffer()
-  resetInput(input, columns, instances.length)
-  const output = new Float32Array(instances.length * predictor.outputs)
-  for (let row = 0; row < instances.length; row++) {
-    const refusal = goldenRefusal(loaded, row, input, row)
-    if (refusal !== undefined) return refusal
-  }
-  await predictor.run(input.input, instances.length, output, undefined, input)
-  for (let row = 0; row < instances.length; row++) {
-    const issue = rowIssue(loaded, row, output, row)
-    if (issue !== undefined) return issue
+  // Where small requests are answered in their turn, single rows show the answers of both.
+  const together = predictor.trouble === undefined ? 1 : length
+  const output = new Float32Array(together * predictor.outputs)
+  let until = performance.now() + sliceMs
+  for (let from = 0; from < length; from += together) {
+    resetInput(input, columns, together)
+    for (let place = 0; place < together; place++) {
+      const refusal = goldenRefusal(loaded, from + place, input, place)
+      if (refusal !== undefined) return refusal
+    }
+    await predictor.run(input.input, together, output, undefined, input)
+    for (let place = 0; place < together; place++) {
+      const issue = rowIssue(loaded, from + place, output, place)
+      if (issue !== undefined) return issue
+    }
+    if (performance.now() < until) continue
+    await turn()
+    until = performance.now() + sliceMs
   }
   return undefined
 }

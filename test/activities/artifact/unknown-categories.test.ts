@@ -13,7 +13,6 @@ import type { FeatureRow, Features, Output } from '../../../domain/model/feature
 import { broughtFacts, type TrainingFacts } from '../../../domain/model/manifest.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
-import { throughProcess } from '../../support/formats/onnx-answers.ts'
 import { readCases, readCategoryCases, readOnnxCases } from '../../support/formats/parity.ts'
 import { readRosesModel } from '../../support/formats/roses-lightgbm.ts'
 
@@ -52,12 +51,7 @@ const brought: Record<string, BroughtCase> = {
     output: number,
   },
   CatBoost: { ...caseOf(readCategoryCases(), 'catboost-ctrs-0'), column: 'colour', output: number },
-  ONNX: {
-    ...pipeline,
-    bytes: Buffer.from(throughProcess(pipeline.bytes)),
-    column: 'city',
-    output: probability,
-  },
+  ONNX: { ...pipeline, column: 'city', output: probability },
 }
 
 let root: string

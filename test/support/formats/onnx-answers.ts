@@ -1,12 +1,10 @@
-/** Computes the outputs of an ONNX graph with ONNX Runtime in this process, and with the row program that the graph is lowered to. */
+/** Computes the outputs of an ONNX graph with ONNX Runtime called bare, and as a replica does. */
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { openRowsOf } from '../../../api/serving/formats/onnx/format.ts'
-import { readGraph } from '../../../api/serving/formats/onnx/graph.ts'
+import { openSessionOf } from '../../../api/serving/formats/onnx/format.ts'
 import type { OnnxLayout } from '../../../api/serving/formats/onnx/layout.ts'
 import { openOnnx } from '../../../api/serving/formats/onnx/open-onnx.ts'
-import { rewritten } from '../../../api/serving/formats/onnx/session/needed-part.ts'
+import { createSessions } from '../../../api/serving/formats/onnx/session/session-host.ts'
 import { noText } from '../../../domain/model/batch-spec.ts'
-import { message, node, value } from './onnx-writer.ts'
 
 /** Numbers in row order, and the texts of each row. */
 export interface AskedRows {
@@ -61,18 +59,20 @@ function tensorOf(type: OnnxLayout['inputs'][number]['type'], part: number[], sh
   return new Tensor('float32', Float32Array.from(part), shape)
 }
 
-/** Returns undefined for a graph that is not lowered. */
-export function loweredAnswers(
+/** Computes rows as a replica does, with ONNX Runtime. */
+export async function servedAnswers(
   bytes: Uint8Array,
   { count, numbers, texts }: AskedRows,
-): number[] | undefined {
-  const { rows, layout } = openOnnx(bytes)
-  if (rows === undefined) return undefined
-  const { predictor } = openRowsOf(rows, layout)
-  const output = new Float32Array(count * rows.outputs)
-  const running = predictor.run(Float64Array.from(numbers), count, output, undefined, rowTexts(texts ?? []))
-  if (running !== undefined) throw new Error('the graph is not answered in the turn of its request')
-  return Array.from(output)
+): Promise<number[]> {
+  const sessions = createSessions({ onError: () => {} })
+  try {
+    const predictor = await openSessionOf(sessions, { name: 'served', bytes, layout: openOnnx(bytes).layout })
+    const output = new Float32Array(count * predictor.outputs)
+    await predictor.run(Float64Array.from(numbers), count, output, undefined, rowTexts(texts ?? []))
+    return Array.from(output)
+  } finally {
+    await sessions.stop()
+  }
 }
 
 /** Returns the texts of rows in the layout of an input buffer. */
@@ -96,20 +96,4 @@ export function worstDifference(given: readonly number[], wanted: readonly numbe
     const off = Math.abs(given[at]! - each) / Math.max(1, Math.abs(each))
     return Math.max(worst, Number.isNaN(off) ? Infinity : off)
   }, 0)
-}
-
-/** Returns the same graph with an operator appended that keeps the numbers but prevents lowering. */
-export function throughProcess(bytes: Buffer): Buffer {
-  const { output } = openOnnx(bytes).layout
-  const { outputs } = readGraph(bytes)
-  const last = node({ op: 'Max', inputs: [output], outputs: ['through'] })
-  let outputAt = 0
-  return rewritten({ bytes, from: 0, to: bytes.byteLength }, (number, content) => {
-    if (number !== 7) return undefined
-    const graph = rewritten(content, (part) =>
-      part === 12 && outputs[outputAt++]!.name === output ? [] : undefined,
-    )
-    const more = message({ 1: last, 12: value('through', [0, 0]) })
-    return [message({ 7: Buffer.concat([graph, more]) })]
-  })
 }

@@ -34,10 +34,6 @@ export const floats = (values: readonly number[]): Buffer => Buffer.from(Float32
 export const tensor = (name: string, dims: readonly number[], type: number, raw: Uint8Array): Buffer =>
   message({ 1: [...dims], 2: type, 8: name, 9: raw })
 
-/** A tensor of 64-bit numbers. */
-export const doubleTensor = (name: string, dims: readonly number[], values: readonly number[]): Buffer =>
-  tensor(name, dims, 11, Buffer.from(Float64Array.from(values).buffer))
-
 export const wholes = (values: readonly number[]): Buffer =>
   Buffer.from(BigInt64Array.from(values, (each) => BigInt(each)).buffer)
 

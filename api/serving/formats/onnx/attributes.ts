@@ -82,6 +82,8 @@ export function attributesOf({ attributes, op }: Pick<OnnxNode, 'attributes' | '
     summaries.set(name, found)
     return found
   }
+  const numbersIn = (tensor: WireSpan, name: string): TensorNumbers =>
+    readTensor(tensor) ?? refuse(`${name} of ${op} is a tensor of another type than 32 and 64 bits`)
   return {
     text(name) {
       const text = find(name)?.text
@@ -99,7 +101,7 @@ export function attributesOf({ attributes, op }: Pick<OnnxNode, 'attributes' | '
     wholes(name) {
       const found = find(name)
       if (found === undefined) return new Int32Array(0)
-      if (found.tensor !== undefined) return Int32Array.from(readTensor(found.tensor, `${name} of ${op}`))
+      if (found.tensor !== undefined) return Int32Array.from(numbersIn(found.tensor, name))
       const list = new Int32Array(found.wholes)
       readNumbers(found.attribute, wholeList, 0, list)
       return list
@@ -112,7 +114,7 @@ export function attributesOf({ attributes, op }: Pick<OnnxNode, 'attributes' | '
       const found = find(name)
       if (found === undefined) return new Float32Array(0)
       if (found.tensor !== undefined) {
-        const tensor = readTensor(found.tensor, `${name} of ${op}`)
+        const tensor = numbersIn(found.tensor, name)
         return tensor instanceof Uint8Array ? refuse(`${name} of ${op} is not a list of numbers`) : tensor
       }
       const list = new Float32Array(found.numbers)
@@ -156,8 +158,8 @@ function isText({ bytes, from, to }: WireSpan, wanted: Uint8Array): boolean {
 
 type TensorNumbers = Float32Array | Float64Array | Uint8Array
 
-/** Reads a tensor of the types that trees have: 32 and 64 bits, and bytes. */
-function readTensor(tensor: WireSpan, what: string): TensorNumbers {
+/** Reads a tensor of the types that trees and layers have: 32 and 64 bits, and bytes. Undefined for another type. */
+export function readTensor(tensor: WireSpan): TensorNumbers | undefined {
   let type = 0
   let raw: WireSpan | undefined
   eachField(tensor, (field) => {
@@ -173,6 +175,6 @@ function readTensor(tensor: WireSpan, what: string): TensorNumbers {
     case 2:
       return bytes ?? Uint8Array.from(numbersOf(tensor, 5, 0))
     default:
-      return refuse(`${what} is a tensor of the type ${type}; 32 and 64 bits are read`)
+      return undefined
   }
 }

@@ -1,16 +1,17 @@
 /**
- * Opens ONNX files. Graphs of trees, and graphs of operators on the numbers of a row, answer within the turn of the request. All others run
- * in a child process with ONNX Runtime. The model takes matrices of numbers, or named columns of numbers and texts.
+ * Opens ONNX files. Graphs of trees and of dense layers are computed here, all others by ONNX Runtime: first in a process of its own, which
+ * measures them, then small requests within their turn. The model takes matrices of numbers, or named columns of numbers and texts.
  */
 import { DomainError, isError } from '../../../../domain/errors.ts'
 import { inputWidthOf, type Output } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
-import { refuse } from '../../network/layers-model.ts'
+import { refuse, type Network } from '../../network/layers-model.ts'
+import { compileDense } from '../../network/simd-predictor.ts'
 import { expectClasses } from '../expect-classes.ts'
 import { noText } from '../../../../domain/model/batch-spec.ts'
 import type { Predictor } from '../../predictor.ts'
 import { isCallTimeout } from '../../runtime/pending-calls.ts'
-import type { TextsOf } from '../../runtime/runtime.ts'
+import type { HostedPredictor, TextsOf } from '../../runtime/runtime.ts'
 import type { ArtifactColumn, ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
 import { forestExplainer } from '../trees/tree-shap.ts'
 import { openForest } from '../trees/format.ts'
@@ -18,9 +19,8 @@ import { onnxLimits, readGraph, type OnnxGraph } from './graph.ts'
 import { textsByInput } from './known-texts.ts'
 import type { OnnxLayout } from './layout.ts'
 import { openGraph, openOnnx, type OnnxFile } from './open-onnx.ts'
-import { predictorOfRows, type RowGraph } from './rows/lower-rows.ts'
-import { withLargeRequests, type LargeRequestOptions } from './session/large-requests.ts'
 import { secondOf } from './second-output.ts'
+import { answersInTurn } from './session/turn-cost.ts'
 import { createSessions, type Sessions } from './session/session-host.ts'
 import { withinShares } from './within-shares.ts'
 
@@ -47,7 +47,8 @@ export const onnxFormat: ArtifactFormat = {
     const file = openOnnx(bytes)
     expectClasses(manifest.output, file.classes)
     if (file.forest !== undefined) return openTrees(manifest, file)
-    if (file.rows !== undefined) return openRows(manifest, { ...file, rows: file.rows, bytes }, deps)
+    if (file.network !== undefined)
+      return openNetwork(manifest, { ...file, network: file.network, bytes }, deps)
     if (deps === undefined) refuse('the graph needs ONNX Runtime, which answers in a process of its own')
     return openSession(manifest, bytes, file.layout, deps)
   },
@@ -83,24 +84,19 @@ const inspectMb = 768
 
 /**
  * Returns the number of outputs of a graph. ONNX Runtime loads every graph for this except trees, which are completely checked here. It
- * also loads graphs that are answered without it, because it finds errors that no single operator shows, such as an attribute of another
- * version. Throws `artifact_invalid` with what it refuses, also when it takes longer than `loadMs`.
+ * also loads dense layers, because it finds errors that no single operator shows, such as an attribute of another version. Throws
+ * `artifact_invalid` with what it refuses, also when it takes longer than `loadMs`.
  */
 export async function countOutputs(
   bytes: Uint8Array,
-  { layout, forest, rows }: OnnxFile,
+  { layout, forest }: OnnxFile,
   loadMs = inspectMs,
 ): Promise<number> {
   if (forest !== undefined) return forest.starts.length
   const sessions = createSessions({ onError: () => {}, loadMs, memoryMb: inspectMb })
   try {
-    const { outputs } = await openSessionOf(sessions, { name: 'inspected', bytes, layout })
-    return rows === undefined || rows.outputs === outputs
-      ? outputs
-      : refuse(`the graph gives ${rows.outputs} numbers a row here and ${outputs} by ONNX Runtime`)
+    return (await openHosted(sessions, { name: 'inspected', bytes, layout })).outputs
   } catch (error) {
-    // Encoders may refuse all texts that were tried, which is not an error of the graph.
-    if (rows !== undefined && (error as Error).message.includes('Unknown Category')) return rows.outputs
     const { cause } = error as { cause?: Error }
     if (isCallTimeout(cause))
       refuse(
@@ -123,18 +119,36 @@ function* openTrees(manifest: Manifest, { forest }: OnnxFile): Generator<void, O
   return { ...opened, predictor: withinShares(predictor, manifest.output) }
 }
 
-function* openRows(
+function* openNetwork(
   manifest: Manifest,
-  { layout, rows, bytes }: OnnxFile & { rows: RowGraph; bytes: Uint8Array },
+  { layout, network, bytes }: OnnxFile & { network: Network; bytes: Uint8Array },
   deps: OpenDeps | undefined,
 ): Generator<void, OpenedArtifact> {
-  const shape = boundRows(manifest, layout)
+  const { width } = boundRows(manifest, layout)
   yield
-  const large = deps && { bytes, onError: deps.runtimes.onError }
-  const bound = openRowsOf(rows, layout, { ...shape, large })
-  const predictor = isPairOf(manifest.output, rows.outputs) ? secondOf(bound.predictor) : bound.predictor
-  const elsewhere = deps && (() => openSession(manifest, bytes, layout, deps))
-  return { ...bound, predictor: withinShares(predictor, manifest.output), elsewhere }
+  const dense = compileDense(network)
+  const predictor = width === dense.inputs ? dense : firstColumns(dense, width)
+  const chosen = isPairOf(manifest.output, network.outputs) ? secondOf(predictor) : predictor
+  return {
+    predictor: withinShares(chosen, manifest.output),
+    memoryBytes: bytes.byteLength,
+    elsewhere: deps && (() => openSession(manifest, bytes, layout, deps)),
+  }
+}
+
+/** Computes rows that hold further columns, which the network does not take. */
+function firstColumns(predictor: Predictor, width: number): Predictor {
+  const { inputs } = predictor
+  return {
+    ...predictor,
+    inputs: width,
+    run(input, rows, output) {
+      const taken = new Float64Array(rows * inputs)
+      for (let row = 0; row < rows; row++)
+        taken.set(input.subarray(row * width, row * width + inputs), row * inputs)
+      return predictor.run(taken, rows, output)
+    },
+  }
 }
 
 /** How the rows of a model hold what a graph takes. By default they hold this alone. */
@@ -147,29 +161,6 @@ interface BoundRows {
   names?: readonly string[]
 }
 
-/** Opens a lowered graph. `large`: ONNX Runtime computes large requests. */
-export function openRowsOf(
-  rows: RowGraph,
-  layout: OnnxLayout,
-  {
-    takesText,
-    width,
-    names,
-    large,
-  }: BoundRows & {
-    large?: Pick<LargeRequestOptions, 'bytes' | 'onError'>
-  } = {},
-): OpenedArtifact {
-  const { predictor, memoryBytes } = predictorOfRows(rows, {
-    inputs: width ?? shapeOf(layout).inputs,
-    takesText: takesText ?? ownTextsOf(layout),
-  })
-  if (large === undefined) return { predictor: withWholes(predictor, layout, names), memoryBytes }
-  const both = withLargeRequests(predictor, { program: rows.program, layout, ...large })
-  // ONNX Runtime holds the weights twice: as in the file, and in the order in which it reads them.
-  return { predictor: withWholes(both, layout, names), memoryBytes: memoryBytes + 2 * large.bytes.byteLength }
-}
-
 async function openSession(
   manifest: Manifest,
   bytes: Uint8Array,
@@ -179,11 +170,13 @@ async function openSession(
   const positiveOfTwo = manifest.output.kind === 'probability'
   const options = { name: version, bytes, layout, positiveOfTwo, ...boundRows(manifest, layout) }
   const predictor = await openSessionOf(runtimes.sessions, options)
-  return { predictor: withinShares(predictor, manifest.output), memoryBytes: bytes.byteLength }
+  // Where small requests are answered here, ONNX Runtime holds the weights twice: as in the file, and in the order in which it reads them.
+  const memoryBytes = bytes.byteLength * (predictor.trouble === undefined ? 3 : 1)
+  return { predictor: withinShares(predictor, manifest.output), memoryBytes }
 }
 
 /** Returns how the rows of a manifest contain the inputs of the graph. Throws `artifact_invalid` when they do not. */
-function boundRows({ preprocessing }: Manifest, layout: OnnxLayout): BoundRows {
+function boundRows({ preprocessing }: Manifest, layout: OnnxLayout): Required<BoundRows> {
   // The features that the graph does not use come last.
   const taken = preprocessing.slice(0, layout.columns.length)
   const takes = preprocessing.map(
@@ -208,39 +201,73 @@ function boundRows({ preprocessing }: Manifest, layout: OnnxLayout): BoundRows {
   return { takesText, width: inputWidthOf(preprocessing), names: taken.map(({ name }) => name) }
 }
 
-/** Opens a graph in a process of ONNX Runtime. With `positiveOfTwo`, only the second of two outputs is returned. */
-export async function openSessionOf(
+interface SessionOptions extends BoundRows {
+  name: string
+  bytes: Uint8Array
+  layout: OnnxLayout
+  /** Whether only the second of two outputs is returned. */
+  positiveOfTwo?: boolean
+}
+
+/**
+ * Opens a graph with ONNX Runtime: in its process, and for small requests also here, if the process has measured that they are answered
+ * soon.
+ */
+export async function openSessionOf(sessions: Sessions, options: SessionOptions): Promise<Predictor> {
+  const { bytes, layout, takesText, names } = options
+  const hosted = await openHosted(sessions, options)
+  const { cost } = hosted
+  let predictor: Predictor = hosted
+  if (answersInTurn(layout, bytes, cost)) {
+    // Loads ONNX Runtime only in replicas that need it.
+    const { inTurn } = await import('./session/turn-session.ts')
+    predictor = inTurn(hosted, {
+      bytes,
+      layout,
+      cost,
+      textsOf: textsOfCategories(takesText ?? ownTextsOf(layout)),
+    })
+  }
+  return withWholes(withRefusals(predictor), layout, names)
+}
+
+function openHosted(
   sessions: Sessions,
-  {
-    name,
-    bytes,
-    layout,
-    positiveOfTwo,
-    takesText,
-    width,
-    names,
-  }: BoundRows & { name: string; bytes: Uint8Array; layout: OnnxLayout; positiveOfTwo?: boolean },
-): Promise<Predictor> {
-  const { inputs, output, isAlone, isTriedTogether, knownTexts } = layout
+  { name, bytes, layout, positiveOfTwo, takesText, width }: SessionOptions,
+): Promise<HostedPredictor> {
+  const { inputs, output, isAlone, isTriedTogether, knownTexts, knownNumbers } = layout
   const textsOf = textsOfCategories(takesText ?? ownTextsOf(layout))
   const shape = { inputs: width ?? shapeOf(layout).inputs, textsOf }
-  const plan = { inputs, output, isAlone, isTriedTogether, knownTexts, positiveOfTwo }
-  return withWholes(withRefusals(await sessions.open(name, { bytes, plan }, shape)), layout, names)
+  const plan = { inputs, output, isAlone, isTriedTogether, knownTexts, knownNumbers, positiveOfTwo }
+  return sessions.open(name, { bytes, plan }, shape)
 }
 
 /** ONNX Runtime's message about an operator that cannot compute a value, such as a text that is no number. */
 const operatorFailed = /^Non-zero status code returned while running \w+ node/
 
-/** Refuses rows that an operator of the graph cannot compute, as those that Tenure computes itself are refused. */
+/** Refuses rows that an operator of the graph cannot compute. */
 function withRefusals(predictor: Predictor): Predictor {
+  const refusalOf = (error: unknown): unknown => {
+    const { message } = error as Error
+    if (isError(error) || !operatorFailed.test(message) || /alloc/i.test(message)) return error
+    if (message.includes('Unknown Category'))
+      return new DomainError(
+        'unknown_category',
+        'the model refuses a category that it has not seen in training',
+      )
+    return new DomainError('wrong_type', `the graph refuses a value of the row: ${message.slice(0, 300)}`)
+  }
   return {
     ...predictor,
-    run: (...of) =>
-      predictor.run(...of)?.catch((error: unknown) => {
-        const { message } = error as Error
-        if (isError(error) || !operatorFailed.test(message) || /alloc/i.test(message)) throw error
-        throw new DomainError('wrong_type', `the graph refuses a value of the row: ${message.slice(0, 300)}`)
-      }),
+    run(...of) {
+      try {
+        return predictor.run(...of)?.catch((error: unknown) => {
+          throw refusalOf(error)
+        })
+      } catch (error) {
+        throw refusalOf(error)
+      }
+    },
   }
 }
 

@@ -28,6 +28,8 @@ export const onnxLimits = {
 const opsets: ReadonlyMap<string, readonly [oldest: number, newest: number]> = new Map([
   ['ai.onnx', [7, 26]],
   ['ai.onnx.ml', [1, 5]],
+  // Of these, ONNX Runtime refuses those that it does not have.
+  ['com.microsoft', [1, 1]],
 ])
 
 /** Operators that are refused although ONNX Runtime supports them, each with the reason. */
@@ -41,6 +43,9 @@ const refusedOperators: ReadonlyMap<string, string> = new Map([
     'Bernoulli',
   ].map((name) => [name, 'its answers are random'] as const),
   ['Loop', 'it may never end: export it unrolled (Keras: unroll=True)'],
+  ...['BeamSearch', 'GreedySearch', 'Sampling', 'WhisperBeamSearch'].map(
+    (name) => [name, 'it generates texts, and one matrix of numbers is read'] as const,
+  ),
   [
     'ZipMap',
     "it gives dictionaries: convert the model with zipmap=False; save a CatBoost with format='json'",
@@ -208,15 +213,6 @@ function isFalse(tensor: WireSpan): boolean {
   return sum === 0
 }
 
-/** Suggests what to do about an operator that only ONNX Runtime has. */
-function insteadOf({ op, domain }: Pick<OnnxNode, 'op' | 'domain'>): string {
-  if (domain !== 'com.microsoft') return ''
-  if (op === 'Tokenizer') return ': count the words before, and bring the model of their numbers'
-  if (op === 'Solve')
-    return ', and no ONNX Runtime has it: train another model than GaussianProcessClassifier'
-  return ': bring the graph that ONNX Runtime has not optimized, quantized with QuantFormat.QDQ'
-}
-
 const refuseSparse = () => refuse('the ONNX file has sparse tensors: save them as dense ones')
 
 function nodeOf(node: WireSpan, counts: Counts, depth: number): OnnxNode {
@@ -238,9 +234,7 @@ function nodeOf(node: WireSpan, counts: Counts, depth: number): OnnxNode {
   if (found.domain === '') found.domain = 'ai.onnx'
   const { op, domain } = found
   if (!opsets.has(domain))
-    refuse(
-      `the operator ${op} belongs to ${domain}; those of ai.onnx and ai.onnx.ml are read${insteadOf(found)}`,
-    )
+    refuse(`the operator ${op} belongs to ${domain}; those of ${[...opsets.keys()].join(', ')} are read`)
   counts.operators.add(op)
   const why = refusedOperators.get(op)
   if (why !== undefined) refuse(`the operator ${op} is refused: ${why}`)

@@ -2,6 +2,7 @@
  * Collects the texts that a graph knows, such as the categories of its encoders: some of each list, so that rows with such texts can be
  * tried, and all that belong to an input, so that rows of which none is known can be refused.
  */
+import { attributesOf } from './attributes.ts'
 import { elementType } from './element-types.ts'
 import type { OnnxGraph, OnnxNode } from './graph.ts'
 import { eachField, spanOf, wireText, type WireSpan } from './wire.ts'
@@ -39,10 +40,20 @@ const nesting = new Set(['If', 'Scan', 'SequenceMap'])
  * Returns a function that gives the texts of an input which encoders know; with those of other inputs, where the graph joins columns before
  * it encodes them. Undefined for an input that an operator of another kind reads, because it may change the texts.
  */
-export function textsByInput({
-  nodes,
-  outputs,
-}: Pick<OnnxGraph, 'nodes' | 'outputs'>): (input: string) => ReadonlySet<string> | undefined {
+export const textsByInput = (graph: Ends): ((input: string) => ReadonlySet<string> | undefined) =>
+  knownByInput(graph, allTextsOf, passing)
+
+/** Returns a function that gives the whole numbers of an input which encoders know, in the same way. */
+export const numbersByInput = (graph: Ends): ((input: string) => ReadonlySet<number> | undefined) =>
+  knownByInput(graph, allNumbersOf, new Set([...passing, 'Cast']))
+
+type Ends = Pick<OnnxGraph, 'nodes' | 'outputs'>
+
+function knownByInput<Known extends string | number>(
+  { nodes, outputs }: Ends,
+  knownOf: (node: OnnxNode) => ReadonlySet<Known>,
+  passes: ReadonlySet<string>,
+): (input: string) => ReadonlySet<Known> | undefined {
   if (nodes.some(({ op }) => nesting.has(op))) return () => undefined
   const readers = new Map<string, OnnxNode[]>()
   for (const node of nodes)
@@ -51,32 +62,33 @@ export function textsByInput({
       if (list === undefined) readers.set(name, [node])
       else list.push(node)
     }
-  const found = new Map<string, ReadonlySet<string> | undefined>(outputs.map(({ name }) => [name, undefined]))
-  const textsOf = (value: string): ReadonlySet<string> | undefined => {
+  const found = new Map<string, ReadonlySet<Known> | undefined>(outputs.map(({ name }) => [name, undefined]))
+  const everyOf = (value: string): ReadonlySet<Known> | undefined => {
     if (found.has(value)) return found.get(value)
     // Ends a cycle, which ONNX Runtime refuses.
     found.set(value, undefined)
     const parts = (readers.get(value) ?? []).flatMap((node) =>
-      encoders.has(node.op)
-        ? [allTextsOf(node)]
-        : passing.has(node.op)
-          ? node.outputs.map(textsOf)
-          : [undefined],
+      encoders.has(node.op) ? [knownOf(node)] : passes.has(node.op) ? node.outputs.map(everyOf) : [undefined],
     )
-    const texts = parts.length === 1 ? parts[0] : unionOf(parts)
-    found.set(value, texts)
-    return texts
+    const all = parts.length === 1 ? parts[0] : unionOf(parts)
+    found.set(value, all)
+    return all
   }
-  return textsOf
+  return everyOf
 }
 
-function unionOf(parts: readonly (ReadonlySet<string> | undefined)[]): ReadonlySet<string> | undefined {
-  const all = new Set<string>()
+function unionOf<Known>(parts: readonly (ReadonlySet<Known> | undefined)[]): ReadonlySet<Known> | undefined {
+  const all = new Set<Known>()
   for (const part of parts) {
     if (part === undefined) return undefined
-    for (const text of part) all.add(text)
+    for (const each of part) all.add(each)
   }
   return all
+}
+
+function allNumbersOf(node: OnnxNode): Set<number> {
+  const attributes = attributesOf(node)
+  return new Set(['cats_int64s', 'keys_int64s'].flatMap((name) => [...attributes.longs(name)]))
 }
 
 function allTextsOf(node: OnnxNode): Set<string> {

@@ -4,7 +4,8 @@
  */
 import { refuse } from '../../network/layers-model.ts'
 import { elementType, elementTypeName } from './element-types.ts'
-import { knownTextsOf } from './known-texts.ts'
+import { knownTextsOf, numbersByInput } from './known-texts.ts'
+import { hasSteadyTime } from './steady-time.ts'
 import { onnxLimits, type OnnxGraph, type OnnxValue } from './graph.ts'
 
 /** The supported input types, by their number in TensorProto. */
@@ -40,8 +41,12 @@ export interface OnnxLayout {
   isAlone: boolean
   /** Whether rows must not change each other's answers in a batch, except those with NaN of a graph that is given one row at a time. */
   isTriedTogether: boolean
+  /** Whether the number of rows and the length of their texts alone decide how long a run takes. */
+  hasSteadyTime: boolean
   /** The texts that the graph knows, for a graph that takes texts. */
   knownTexts?: readonly (readonly string[])[]
+  /** For each column of numbers, some that its encoders know; for a graph of named columns. */
+  knownNumbers?: readonly (readonly number[])[]
 }
 
 /** The operators that keep or drop NaN by the place of its row in the batch. */
@@ -67,8 +72,19 @@ export function onnxLayoutOf(graph: OnnxGraph): OnnxLayout {
     output: outputOf(outputs),
     isAlone: isScaledByBatch || placingNaN.some((op) => operators.has(op)),
     isTriedTogether: !isScaledByBatch,
+    hasSteadyTime: hasSteadyTime(graph),
     knownTexts: taken.some(({ type }) => type === 'string') ? knownTextsOf(graph) : undefined,
+    knownNumbers: wide === undefined ? knownNumbersOf(graph, taken) : undefined,
   }
+}
+
+const maxKnownNumbers = 4
+
+function knownNumbersOf(graph: OnnxGraph, inputs: readonly OnnxInput[]): number[][] {
+  const numbersOf = numbersByInput(graph)
+  return inputs
+    .filter(({ type }) => type !== 'string')
+    .map(({ name }) => [...(numbersOf(name) ?? [])].slice(0, maxKnownNumbers))
 }
 
 /** Refuses texts, alone or in a matrix, where one of the inputs is a matrix. */

@@ -1,14 +1,11 @@
-/**
- * Opens an ONNX file. A graph that only consists of trees becomes a forest, and a graph of operators on the numbers of a row becomes a row
- * program; both answer within the turn of the request. Every other graph needs ONNX Runtime.
- */
-import { refuse } from '../../network/layers-model.ts'
+/** Opens an ONNX file. A graph of trees becomes a forest, and one of dense layers a network. Every other graph needs ONNX Runtime. */
+import { refuse, type Network } from '../../network/layers-model.ts'
 import { buildForest, type Forest, type TreeInput } from '../trees/forest.ts'
 import type { LinkFunction } from '../trees/links.ts'
 import { attributesOf } from './attributes.ts'
+import { networkOfGraph } from './dense-graph.ts'
 import { readGraph, type OnnxGraph, type OnnxNode } from './graph.ts'
 import { onnxLayoutOf, type OnnxLayout } from './layout.ts'
-import { lowerRows, type RowGraph } from './rows/lower-rows.ts'
 import { classLabels, readEnsemble } from './tree-ensemble.ts'
 
 export interface OnnxFile {
@@ -17,8 +14,8 @@ export interface OnnxFile {
   layout: OnnxLayout
   /** Present for a graph of trees. */
   forest?: Forest
-  /** Present for a graph of supported operators that takes little time. */
-  rows?: RowGraph
+  /** Present for a graph of dense layers. */
+  network?: Network
   /** The classes of the outputs, if the classifier at the end of the graph names them. */
   classes?: readonly string[]
 }
@@ -31,8 +28,8 @@ export function openGraph(graph: OnnxGraph): OnnxFile {
   const library = `ONNX${graph.producer === '' ? '' : ` of ${graph.producer.slice(0, 100)}`}`
   const makers = new Map(graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)))
   const forest = treesOf({ makers, layout, library })
-  const rows = forest === undefined ? lowerRows(graph, layout) : undefined
-  return { library, layout, classes: classesOf(layout.output, makers), forest, rows }
+  const network = forest === undefined ? networkOfGraph(graph, makers, layout) : undefined
+  return { library, layout, classes: classesOf(layout.output, makers), forest, network }
 }
 
 /** The columns of the inputs that make up a value of the graph unchanged. */
@@ -83,8 +80,18 @@ const classifiers = new Set(['TreeEnsembleClassifier', 'LinearClassifier', 'SVMC
 
 function classesOf(output: string, makers: Makers): string[] | undefined {
   const tail = tailOf(output, makers, classifiers)
-  const classes = tail && classLabels(attributesOf(tail.node))
-  return classes?.length === 0 ? undefined : classes
+  if (tail === undefined) return undefined
+  const attributes = attributesOf(tail.node)
+  const classes = classLabels(attributes)
+  // ONNX Runtime answers the second score with what its memory holds.
+  if (
+    tail.node.op === 'LinearClassifier' &&
+    attributes.text('post_transform') === 'PROBIT' &&
+    classes.length === 2 &&
+    attributes.count('intercepts') === 1
+  )
+    refuse('the linear classifier gives one PROBIT score for two classes, of which the second is not defined')
+  return classes.length === 0 ? undefined : classes
 }
 
 type Makers = ReadonlyMap<string, OnnxNode>

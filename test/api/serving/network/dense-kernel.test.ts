@@ -1,13 +1,7 @@
-/** Compares the kernels of dense layers with sums of doubles, for all shapes of tiles, and each row alone with the row in a batch. */
-import { readFileSync } from 'node:fs'
+/** Compares the kernel of dense layers with sums of doubles, for all shapes of tiles, and each row alone with the row in a batch. */
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import {
-  denseKernelOn,
-  fusedKernelOn,
-  packedWeights,
-  padded,
-} from '../../../../api/serving/network/dense-kernel.ts'
+import { denseKernelOn, packedWeights, padded } from '../../../../api/serving/network/dense-kernel.ts'
 import { memoryFor } from '../../../../api/serving/network/wasm-instance.ts'
 import { seededRandom } from '../../../../domain/statistics/random.ts'
 
@@ -40,12 +34,8 @@ function layerOf({ rows, inputs, units, seed }: Record<'rows' | 'inputs' | 'unit
   }
 }
 
-/** Runs a kernel on the rows from `first`, `count` of them. */
-function sumsOf(
-  layer: Layer,
-  kernelOn: typeof denseKernelOn,
-  { first = 0, count = layer.rows, isRelu = 0 } = {},
-): number[] {
+/** Runs the kernel on the rows from `first`, `count` of them. */
+function sumsOf(layer: Layer, { first = 0, count = layer.rows, isRelu = 0 } = {}): number[] {
   const { inputs, units } = layer
   const stride = padded(units)
   const [weights, bias, x] = [0, inputs * stride, (inputs + 1) * stride]
@@ -55,63 +45,39 @@ function sumsOf(
   floats.set(packedWeights(layer.kernel, inputs, units), weights)
   floats.set(layer.bias, bias)
   floats.set(layer.input.subarray(first * inputs, (first + count) * inputs), x)
-  kernelOn(memory)(x * 4, weights * 4, bias * 4, y * 4, count, inputs, inputs * 4, stride * 4, isRelu)
+  denseKernelOn(memory)(x * 4, weights * 4, bias * 4, y * 4, count, inputs, inputs * 4, stride * 4, isRelu)
   return Array.from(
     { length: count * units },
     (_, at) => floats[y + Math.floor(at / units) * stride + (at % units)]!,
   )
 }
 
-const kernels = { denseKernelOn, fusedKernelOn }
+it('computes the sums of each row and unit', () => {
+  fc.assert(
+    fc.property(shapes, fc.boolean(), (shape, isRelu) => {
+      const layer = layerOf(shape)
+      const { inputs, units, kernel, bias, input } = layer
+      sumsOf(layer, { isRelu: isRelu ? 1 : 0 }).forEach((found, at) => {
+        const [row, unit] = [Math.floor(at / units), at % units]
+        let wanted: number = bias[unit]!
+        for (let i = 0; i < inputs; i++) wanted += input[row * inputs + i]! * kernel[i * units + unit]!
+        expect(Math.abs(found - (isRelu ? Math.max(0, wanted) : wanted))).toBeLessThan(1e-5)
+      })
+    }),
+    { numRuns: 200 },
+  )
+})
 
-it.each(Object.keys(kernels) as (keyof typeof kernels)[])(
-  '%s computes the sums of each row and unit',
-  (name) => {
-    fc.assert(
-      fc.property(shapes, fc.boolean(), (shape, isRelu) => {
-        const layer = layerOf(shape)
-        const { inputs, units, kernel, bias, input } = layer
-        sumsOf(layer, kernels[name], { isRelu: isRelu ? 1 : 0 }).forEach((found, at) => {
-          const [row, unit] = [Math.floor(at / units), at % units]
-          let wanted: number = bias[unit]!
-          for (let i = 0; i < inputs; i++) wanted += input[row * inputs + i]! * kernel[i * units + unit]!
-          expect(Math.abs(found - (isRelu ? Math.max(0, wanted) : wanted))).toBeLessThan(1e-5)
-        })
-      }),
-      { numRuns: 200 },
-    )
-  },
-)
-
-it.each(Object.keys(kernels) as (keyof typeof kernels)[])(
-  '%s computes a row with the same bits alone as in a batch',
-  (name) => {
-    fc.assert(
-      fc.property(shapes, (shape) => {
-        const layer = layerOf(shape)
-        const together = sumsOf(layer, kernels[name])
-        for (let first = 0; first < layer.rows; first++)
-          expect(sumsOf(layer, kernels[name], { first, count: 1 })).toEqual(
-            together.slice(first * layer.units, (first + 1) * layer.units),
-          )
-      }),
-      { numRuns: 100 },
-    )
-  },
-)
-
-it('only the fused kernel multiplies and adds with one rounding', () => {
-  // (1 + e)² is 1 + 2e + e², of which 32 bits keep 1 + 2e.
-  const e = 2 ** -12
-  const layer: Layer = {
-    rows: 1,
-    inputs: 1,
-    units: 1,
-    kernel: Float32Array.of(1 + e),
-    bias: Float32Array.of(-1 - 2 * e),
-    input: Float32Array.of(1 + e),
-  }
-  expect(sumsOf(layer, denseKernelOn)).toEqual([0])
-  const fuses = process.arch === 'arm64' || readFileSync('/proc/cpuinfo', 'utf8').includes(' fma ')
-  expect(sumsOf(layer, fusedKernelOn)).toEqual([fuses ? e * e : 0])
+it('computes a row with the same bits alone as in a batch', () => {
+  fc.assert(
+    fc.property(shapes, (shape) => {
+      const layer = layerOf(shape)
+      const together = sumsOf(layer)
+      for (let first = 0; first < layer.rows; first++)
+        expect(sumsOf(layer, { first, count: 1 })).toEqual(
+          together.slice(first * layer.units, (first + 1) * layer.units),
+        )
+    }),
+    { numRuns: 100 },
+  )
 })

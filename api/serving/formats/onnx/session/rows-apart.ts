@@ -4,6 +4,7 @@
  */
 import { seededRandom } from '../../../../../domain/statistics/random.ts'
 import type { OnnxInput } from '../layout.ts'
+import type { RunCost } from '../../../runtime/runtime.ts'
 
 export interface TriedRow {
   numbers: Float64Array
@@ -18,20 +19,66 @@ export interface TriedInputs {
   inputs: readonly OnnxInput[]
   /** The texts that the graph knows, as lists. */
   knownTexts?: readonly (readonly string[])[]
+  /** For each column of numbers, some that its encoders know. */
+  knownNumbers?: readonly (readonly number[])[]
   /** Whether each row is computed separately when it is served. */
   isAlone?: boolean
   /** Whether rows are tried together nevertheless. Those with NaN are not tried then. */
   isTriedTogether?: boolean
 }
 
-/** Returns the number of outputs of a row, which only an answer shows because files do not state it reliably. */
-export async function countApart(tried: TriedInputs, answer: AnswerRows): Promise<number> {
+/** Returns the rows that the graph answers, and its number of outputs, which files do not state reliably. */
+export async function countApart(
+  tried: TriedInputs,
+  answer: AnswerRows,
+): Promise<{ outputs: number; rows: readonly TriedRow[] }> {
   const first = await findAnswered(tried, answer)
   const { outputs } = first
   if (outputs === 0 || outputs > maxOutputs)
     throw new Error(`it gives ${outputs} numbers a row, not 1 to ${maxOutputs}`)
-  await expectRowsApart(tried, answer, first)
-  return outputs
+  return { outputs, rows: await expectRowsApart(tried, answer, first) }
+}
+
+/** How long a text is with which the time of a byte is measured. */
+const longBytes = 4_096
+/** How often a time is measured, of which the shortest counts, because other work on the machine only adds to it. */
+const measurements = 5
+/** A slower call is measured once. */
+const slowMs = 20
+
+/** Measures the time of a call of one row, of each further row, and of each byte of texts. */
+export function costOf(
+  { inputs, knownTexts = [] }: TriedInputs,
+  rows: readonly TriedRow[],
+  /** Returns a function that computes the rows. */
+  prepare: (rows: readonly TriedRow[]) => () => unknown,
+): Pick<RunCost, 'callMs' | 'rowMs' | 'byteMs'> {
+  /** Returns undefined if the graph refuses the rows, or has too little memory for them. */
+  const timeOf = (some: readonly TriedRow[]): number | undefined => {
+    const compute = prepare(some)
+    let best = Infinity
+    try {
+      for (let at = 0; at < measurements && !(at > 0 && best > slowMs); at++) {
+        const beganMs = performance.now()
+        compute()
+        best = Math.min(best, performance.now() - beganMs)
+      }
+    } catch {
+      return undefined
+    }
+    return best
+  }
+  const callMs = Math.max(...rows.map((row) => timeOf([row]) ?? Infinity))
+  if (callMs > slowMs) return { callMs, rowMs: callMs, byteMs: 0 }
+  const together = Array.from({ length: mostTogether }, (_, at) => rows[at % rows.length]!)
+  const rowMs = (timeOf(together) ?? Infinity) / mostTogether
+  if (!inputs.some(({ type }) => type === 'string')) return { callMs, rowMs, byteMs: 0 }
+  const words = [...knownTexts.flat(), 'a', 'the'].join(' ')
+  const long = words.repeat(Math.ceil(longBytes / words.length)).slice(0, longBytes)
+  const { numbers, texts } = rows[0]!
+  // A graph that refuses the text does so quickly.
+  const longMs = timeOf([{ numbers, texts: texts.map(() => long) }]) ?? 0
+  return { callMs, rowMs, byteMs: Math.max(0, longMs - callMs) / (longBytes * texts.length) }
 }
 
 /** The maximum number of outputs of a model. */
@@ -75,12 +122,12 @@ async function findAnswered(tried: TriedInputs, answer: AnswerRows): Promise<Fir
 
 const trainToIgnore = "train its encoders with handle_unknown='ignore'"
 
-/** Computes different rows separately, then together in two orders. */
+/** Computes different rows separately, then together in two orders. Returns them. */
 async function expectRowsApart(
   tried: TriedInputs,
   answer: AnswerRows,
   { row: first, answer: inPair, outputs }: FirstRow,
-): Promise<void> {
+): Promise<readonly TriedRow[]> {
   const expectAnswer = async (rows: readonly TriedRow[], what: string): Promise<Float32Array> => {
     try {
       return await answer(rows)
@@ -141,6 +188,7 @@ async function expectRowsApart(
     throw new Error(
       'its answer to a row depends on the other rows: export it for inference (PyTorch: model.eval())',
     )
+  return rows
 }
 
 /** Computes the first number of rows for which there is memory. */
@@ -185,9 +233,23 @@ function numbersOf(tried: TriedInputs): Float64Array[] {
   return all.filter((numbers) => !numbers.includes(NaN))
 }
 
-function allNumbersOf({ inputs }: TriedInputs): Float64Array[] {
+function allNumbersOf({ inputs, knownNumbers = [] }: TriedInputs): Float64Array[] {
   const numbers = inputs.filter(({ type }) => type !== 'string')
   if (numbers.length === 0) return [new Float64Array(0)]
+  const plain = plainNumbersOf(numbers)
+  if (!knownNumbers.some(({ length }) => length > 0)) return plain
+  // An encoder that is told to refuses other numbers.
+  const next = seededRandom(2)
+  const known = Array.from({ length: mixedNumbers }, (_, place) =>
+    plain[place % plain.length]!.map((number, column) => {
+      const list = knownNumbers[column]!
+      return list.length === 0 ? number : list[Math.floor(next() * list.length)]!
+    }),
+  )
+  return [...known, ...plain]
+}
+
+function plainNumbersOf(numbers: readonly OnnxInput[]): Float64Array[] {
   return numberRows.map(([number, whole], place) =>
     Float64Array.from(
       numbers.flatMap(({ type, width }, input) =>
@@ -200,6 +262,8 @@ function allNumbersOf({ inputs }: TriedInputs): Float64Array[] {
     ),
   )
 }
+
+const mixedNumbers = 16
 
 /** Texts that most graphs answer: a missing one, and numbers. */
 const plainTexts = ['', '1', '-2.5']

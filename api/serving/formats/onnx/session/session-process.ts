@@ -4,10 +4,16 @@
  * system call `read`, which takes less time than waiting in the event loop.
  */
 import { readSync, writeSync } from 'node:fs'
-import { noText } from '../../../../../domain/model/batch-spec.ts'
 import type { OnnxInput } from '../layout.ts'
-import { computeRows, createGraphSession, type GraphEnds, type GraphSession } from './graph-session.ts'
-import { countApart, type AnswerRows, type TriedInputs } from './rows-apart.ts'
+import {
+  openGraphSession,
+  textsByColumn,
+  type GraphPlan,
+  type GraphRows,
+  type GraphSession,
+} from './graph-session.ts'
+import { costOf, countApart, type TriedInputs, type TriedRow } from './rows-apart.ts'
+import type { RunCost } from '../../../runtime/runtime.ts'
 import {
   decodeHeader,
   encodeMessage,
@@ -16,7 +22,7 @@ import {
   type SessionHeader,
 } from './session-messages.ts'
 
-export interface SessionPlan extends TriedInputs, GraphEnds {
+export interface SessionPlan extends TriedInputs, GraphPlan {
   /** Whether only the second of two outputs is returned: the probability of the positive class. */
   positiveOfTwo?: boolean
 }
@@ -33,6 +39,7 @@ export interface SessionReply {
   /** Why the answers of a model that has been loaded are refused. */
   refusal?: string
   outputs?: number
+  cost?: RunCost
 }
 
 interface Loaded {
@@ -49,27 +56,45 @@ const sessions = new Map<number, Loaded>()
 const textInputsOf = ({ inputs }: SessionPlan): OnnxInput[] => inputs.filter(({ type }) => type === 'string')
 
 async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promise<SessionReply> {
-  const session = await createGraphSession(bytes).catch(({ message }: Error) => {
-    throw new Error(reasonOf(message))
+  // Processor time, because other work on the machine delays a single measurement.
+  const before = process.cpuUsage()
+  const session = openSession(bytes, plan)
+  const { user, system } = process.cpuUsage(before)
+  const loadMs = (user + system) / 1_000
+  const rowsOf = (rows: readonly TriedRow[]): GraphRows => ({
+    rows: rows.length,
+    numbers: Float64Array.from(rows.flatMap(({ numbers }) => [...numbers])),
+    texts: textInputsOf(plan).map((_, at) => rows.map(({ texts }) => texts[at]!)),
   })
-  const tried = { session, plan: plan.isTriedTogether === true ? { ...plan, isAlone: false } : plan }
-  const answer: AnswerRows = (rows) =>
-    compute(
-      tried,
-      rows.length,
-      Float64Array.from(rows.flatMap(({ numbers }) => [...numbers])),
-      textInputsOf(plan).map((_, at) => rows.map(({ texts }) => texts[at]!)),
-    )
   let outputs: number
+  let cost: RunCost
   try {
-    outputs = await countApart(plan, answer)
+    const compute = plan.isTriedTogether === true ? session.computeTogether : session.compute
+    // The promise lets `countApart` see each refusal as a rejection.
+    const answered = await countApart(plan, async (rows) => Float32Array.from(compute(rowsOf(rows))))
+    outputs = answered.outputs
+    cost = {
+      loadMs,
+      ...costOf(plan, answered.rows, (rows) => {
+        const given = rowsOf(rows)
+        return () => session.compute(given)
+      }),
+    }
   } catch (error) {
-    await session.release()
+    session.release()
     return { refusal: shortMessage(error) }
   }
   const column = plan.positiveOfTwo === true && outputs === 2 ? 1 : undefined
   sessions.set(model, { session, plan, column })
-  return { outputs: column === undefined ? outputs : 1 }
+  return { outputs: column === undefined ? outputs : 1, cost }
+}
+
+function openSession(bytes: Uint8Array, plan: SessionPlan): GraphSession {
+  try {
+    return openGraphSession(bytes, plan)
+  } catch (error) {
+    throw new Error(reasonOf((error as Error).message))
+  }
 }
 
 const shortMessage = (error: unknown): string => (error as Error).message.slice(0, 1_000)
@@ -81,78 +106,25 @@ function reasonOf(message: string): string {
   return newest === undefined ? reason : `${reason}; set model.ir_version = ${newest} before it is saved`
 }
 
-/** Computes rows. `texts` has a list for each text input, in order. */
-async function compute(
-  loaded: Loaded,
-  rows: number,
-  numbers: Float64Array,
-  texts: readonly string[][],
-): Promise<Float32Array> {
-  if (loaded.plan.isAlone !== true || rows === 1) return computeTogether(loaded, rows, numbers, texts)
-  const width = numbers.length / rows
-  const answers: Float32Array[] = []
-  for (let row = 0; row < rows; row++)
-    answers.push(
-      await computeTogether(
-        loaded,
-        1,
-        numbers.slice(row * width, (row + 1) * width),
-        texts.map((column) => [column[row]!]),
-      ),
-    )
-  const all = new Float32Array(answers.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const answer of answers) {
-    all.set(answer, at)
-    at += answer.length
-  }
-  return all
-}
-
-async function computeTogether(
-  { session, plan, column: wanted }: Loaded,
-  rows: number,
-  numbers: Float64Array,
-  texts: readonly string[][],
-): Promise<Float32Array> {
-  const all = await computeRows(session, plan, { rows, numbers, texts })
-  const outputs = all.length / rows
-  if (wanted === undefined) return all instanceof Float32Array ? all : Float32Array.from(all)
-  if (wanted >= outputs) throw new Error(`it gives ${outputs} numbers a row, not ${wanted + 1}`)
-  return Float32Array.from({ length: rows }, (_, row) => all[row * outputs + wanted]!)
-}
-
-/** Returns the texts of a batch by input. Null becomes the empty text. */
-function textsOf(body: Buffer, rows: number, count: number): string[][] {
-  const texts: string[][] = Array.from({ length: count }, () => [])
-  let at = 0
-  for (let row = 0; row < rows; row++)
-    for (const column of texts) {
-      const length = body.readUInt32LE(at)
-      at += 4
-      const to = length === noText ? at : at + length
-      column.push(body.toString('utf8', at, to))
-      at = to
-    }
-  return texts
-}
-
-async function run(
-  { model, rows, inputs }: SessionHeader,
-  body: Uint8Array<ArrayBuffer>,
-): Promise<Uint8Array> {
+function run({ model, rows, inputs }: SessionHeader, body: Uint8Array<ArrayBuffer>): Uint8Array {
   const loaded = sessions.get(model)
   if (loaded === undefined) throw new Error(`model ${model} is not loaded`)
+  const { session, plan, column } = loaded
   const numbers = new Float64Array(body.buffer, 0, rows * inputs)
-  const count = textInputsOf(loaded.plan).length
-  const texts = textsOf(Buffer.from(body.buffer, numbers.byteLength), rows, count)
-  const { buffer, byteOffset, byteLength } = await compute(loaded, rows, numbers, texts)
-  return new Uint8Array(buffer, byteOffset, byteLength)
+  const count = textInputsOf(plan).length
+  const texts = textsByColumn(Buffer.from(body.buffer, numbers.byteLength), rows, count)
+  const all = session.compute({ rows, numbers, texts })
+  const outputs = all.length / rows
+  const answer =
+    column === undefined
+      ? Float32Array.from(all)
+      : Float32Array.from({ length: rows }, (_, row) => all[row * outputs + column]!)
+  return new Uint8Array(answer.buffer)
 }
 
 async function obey(call: SessionCall, file: Uint8Array): Promise<SessionReply> {
   if (call.kind === 'load') return load(call.model, call.plan, file)
-  await sessions.get(call.model)?.session.release()
+  sessions.get(call.model)?.session.release()
   sessions.delete(call.model)
   return {}
 }
@@ -160,7 +132,7 @@ async function obey(call: SessionCall, file: Uint8Array): Promise<SessionReply> 
 async function answer(header: SessionHeader, body: Uint8Array<ArrayBuffer>): Promise<Buffer> {
   const { id } = header
   try {
-    if (header.head === 0) return encodeMessage({ id }, [await run(header, body)])
+    if (header.head === 0) return encodeMessage({ id }, [run(header, body)])
     const { head, rest } = splitMessage<SessionCall>(header, body)
     return encodeMessage({ id, head: await obey(head, rest) })
   } catch (error) {

@@ -1,9 +1,9 @@
 /** Tests the inputs and outputs of ONNX graphs: several matrices, and what is refused with what to export instead. */
 import { describe, expect, it } from 'vitest'
-import { openRowsOf, openSessionOf } from '../../../../../api/serving/formats/onnx/format.ts'
+import { openSessionOf } from '../../../../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../../../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../../../../api/serving/formats/onnx/session/session-host.ts'
-import { bareAnswers, loweredAnswers, throughProcess } from '../../../../support/formats/onnx-answers.ts'
+import { bareAnswers, servedAnswers } from '../../../../support/formats/onnx-answers.ts'
 import { graph, message, model, node, value } from '../../../../support/formats/onnx-writer.ts'
 
 const plain = node({ op: 'Identity', inputs: ['x'], outputs: ['y'] })
@@ -108,31 +108,21 @@ describe('a graph with several matrices', () => {
     const { layout } = openOnnx(bytes)
     expect(layout.isNamed).toBe(false)
     expect(layout.columns.map(({ name }) => name)).toEqual(['f0', 'f1', 'f2', 'f3', 'f4'])
-    const answers = loweredAnswers(bytes, rows)
+    const answers = await servedAnswers(bytes, rows)
     expect(answers).toEqual([2, 3, -7, 0.5, NaN, -1, 0, 5, 1, 2])
     expect(await bareAnswers(bytes, layout, rows)).toEqual(answers)
-  })
-
-  it('answers in the process of ONNX Runtime alike', async () => {
-    const other = throughProcess(bytes)
-    const { layout, rows: lowered } = openOnnx(other)
-    expect(lowered).toBeUndefined()
-    const sessions = createSessions({ onError: (message) => expect.fail(message) })
-    const predictor = await openSessionOf(sessions, { name: 'matrices', bytes: other, layout })
-    const output = new Float32Array(10)
-    await predictor.run(Float64Array.from(rows.numbers), 2, output)
-    expect([...output]).toEqual(loweredAnswers(bytes, rows))
-    await sessions.stop()
   })
 
   it.each([
     ['column', undefined, 'f3'],
     ['feature', ['a', 'b', 'c', 'colour', 'e'], 'colour'],
-  ])('names the %s of a value that is not whole', (_, names, named) => {
-    const { rows: lowered, layout } = openOnnx(bytes)
-    const { predictor } = openRowsOf(lowered!, layout, { names })
+  ])('names the %s of a value that is not whole', async (_, names, named) => {
+    const { layout } = openOnnx(bytes)
+    const sessions = createSessions({ onError: (message) => expect.fail(message) })
+    const predictor = await openSessionOf(sessions, { name: 'matrices', bytes, layout, names })
     expect(() => predictor.run(Float64Array.of(0, 0, 1, 2.5, 0), 1, new Float32Array(5))).toThrow(
       `instance 0: the model takes whole numbers between -2^53 and 2^53 as ${named}, not 2.5`,
     )
+    await sessions.stop()
   })
 })

@@ -192,16 +192,11 @@ it.each([64, 12, 5, 3])(
       return Float32Array.from(rows, ({ numbers }) => numbers.reduce((sum, each) => sum + each, 0))
     }
     const apart = (rows: readonly TriedRow[]) => Promise.resolve().then(() => sums(rows))
-    // A batch of three equal rows is tried before.
-    if (most === 2)
-      await expect(countApart({ inputs }, apart)).rejects.toThrow('two equal rows, but not three')
-    else expect(await countApart({ inputs }, apart)).toBe(1)
+    expect(await countApart({ inputs }, apart)).toMatchObject({ outputs: 1 })
     const mixed = async (rows: readonly TriedRow[]) => {
       const found = await apart(rows)
       return found.map((each) => each - Math.max(...found))
     }
-    await expect(countApart({ inputs }, mixed)).rejects.toThrow(
-      most === 2 ? 'not three' : 'depends on the other',
-    )
+    await expect(countApart({ inputs }, mixed)).rejects.toThrow('depends on the other')
   },
 )
