@@ -42,7 +42,7 @@ const measure: Record<Part, () => Promise<string[]>> = {
     withDatabase(async (environment) => {
       const collector = await startCollector()
       try {
-        const sizes = { draws, rounds, calls: 2_000 }
+        const sizes = { draws, rounds, calls: 20_000 }
         return describeTracing(await measureTracedReplicas(environment, collector.environment, sizes))
       } finally {
         await collector.stop()

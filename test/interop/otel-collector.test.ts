@@ -51,7 +51,7 @@ it.skipIf('reason' in found)(
     expect(await promoted.release.result()).toMatchObject({ outcome: 'promoted' })
     const next = await approved()
     await next.release.reaches('canary')
-    const response = await fetch(`${system.urls[0]}/v1/models/${model}/rollback`, {
+    const response = await fetch(`${system.urls[0]}/v1/releases/${next.release.id}/rollback`, {
       method: 'POST',
       headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
       body: JSON.stringify({ reason: 'a test' }),
@@ -74,6 +74,9 @@ it.skipIf('reason' in found)(
       expect(parentSpanId === '' || parentSpanId === undefined || ids.has(parentSpanId), name).toBe(true)
     const names = new Set(trace.map(({ name }) => name))
     expect([...names]).toEqual(expect.arrayContaining(['qualifying', 'rollback ordered', 'openRelease']))
+    const [command] = named(spans, 'command rollback')
+    const [sent] = named(spans, 'SignalWorkflow:rollback')
+    expect(command!['links'], 'from a replica to a worker').toMatchObject([{ spanId: sent!['spanId'] }])
     expect(named(spans, `predict ${model}`).length).toBeGreaterThan(100)
     await expect.poll(() => named(metrics, 'tenure_prediction_seconds').length).toBeGreaterThan(0)
     const processes = new Set([...spans, ...logs].map(({ resource }) => resource['tenure.process']))
