@@ -6,3 +6,10 @@ export const timestampLiteral = (ms: number): string =>
 /** Follows `select *` of DuckDB, with expressions that end in the name of a column; empty without any. */
 export const replacing = (columns: readonly string[]): string =>
   columns.length === 0 ? '' : ` replace (${columns.join(', ')})`
+
+/** DuckDB keeps the word `at`, which Postgres does not and which names the time of most events. Returns the SQL with it in quotes. */
+export const withQuotedAt = (sql: string): string =>
+  sql.replaceAll(
+    /'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\/\*[\s\S]*?\*\/|\bat\b(?!\s*\(|\s+time\s+zone\b)/gi,
+    (found) => (/^at$/i.test(found) ? `"${found}"` : found),
+  )

@@ -7,7 +7,7 @@ import { valueIssue } from '../../domain/values/sentences.ts'
 import type { Duck } from './duckdb.ts'
 import { firstLineOf } from './source-errors.ts'
 import { findValue } from './source-files.ts'
-import { unreadable, type SourceFile } from './source-views.ts'
+import { columnNames, unreadable, type SourceFile } from './source-views.ts'
 
 interface Rows {
   duck: Duck
@@ -33,6 +33,17 @@ export async function explainRows({ duck, source, files }: Rows, error: unknown)
     return unreadable(`${where}: ${valueIssue(value.kind, found?.value ?? value.value)}${more}`)
   }
   if (files.length === 0) return error
+  const [, path, what] =
+    /(?:Failed to read|Error while reading) file "([^"]+)": (.*)/.exec(error.message) ??
+    // The column of such an error is not named.
+    /^Invalid Error: ()(.*)/.exec(error.message) ??
+    []
+  if (what !== undefined) {
+    const damaged = files.find(({ file }) => path?.endsWith(file)) ?? files[0]!
+    return unreadable(
+      `${damaged.file}: the file cannot be read (${what.slice(0, 200)}): it is damaged or of an unusual encoding: export it again`,
+    )
+  }
   const column = /Referenced column "([^"]+)" not found/.exec(error.message)?.[1]
   if (column !== undefined)
     return unreadable(lacking({ source, files }, column, 'which the SQL of the source reads'))
@@ -42,10 +53,16 @@ export async function explainRows({ duck, source, files }: Rows, error: unknown)
     return unreadable(`the SQL of the source reads the table "${table}": its files are named ${names}`)
   }
   const sign = /syntax error at (?:or near "([^"]*)"|end of input)/.exec(error.message)
-  if (sign !== null)
+  if (sign !== null) {
+    const kept = await keptWord({ duck, source, files }, error.message)
+    if (kept !== undefined)
+      return unreadable(
+        `the SQL of the source names the column "${kept}", a word of SQL: write it in double quotes`,
+      )
     return unreadable(
       `the SQL of the source has a syntax error at ${sign[1] === undefined ? 'its end' : `"${sign[1]}"`}: correct rows or derive in the model file`,
     )
+  }
   return /^(binder|catalog|conversion|invalid input|mismatch type|out of range|parser) error/i.test(
     error.message,
   )
@@ -55,6 +72,20 @@ export async function explainRows({ duck, source, files }: Rows, error: unknown)
           .slice(0, 300)}`,
       )
     : error
+}
+
+/** A column that is named as a word of SQL, at the place of a syntax error or before it; a mark below the line shows the place. */
+async function keptWord({ duck, files }: Rows, message: string): Promise<string | undefined> {
+  const [, line = '', mark = ''] = /\n(LINE \d+: .*)\n( *)\^/.exec(message) ?? []
+  const words = [/^\w+/.exec(line.slice(mark.length)), /\w+(?=\W*$)/.exec(line.slice(0, mark.length))]
+  const found = words.flatMap((word) => {
+    const name = word?.[0].toLowerCase()
+    return files.flatMap(columnNames).filter((each) => each.toLowerCase() === name)
+  })
+  const kept = await duck.rows<{ word: string }>(
+    `select keyword_name as word from duckdb_keywords() where keyword_category <> 'unreserved'`,
+  )
+  return found.find((name) => kept.some(({ word }) => word === name.toLowerCase()))
 }
 
 /** A cast in the SQL of the source that failed. */

@@ -37,9 +37,14 @@ interface SchemaRow {
 /** Reads the columns of each file from its footer. Throws `source_unreadable` for two columns of one name. */
 export async function parquetColumns(duck: Duck, files: readonly string[]): Promise<ParquetColumn[][]> {
   const list = `[${files.map(pathOf).join(', ')}]`
-  const rows = await duck.rows<SchemaRow>(
-    `select file_name, name, num_children, duckdb_type, precision, scale from parquet_schema(${list})`,
-  )
+  const rows = await duck
+    .rows<SchemaRow>(
+      `select file_name, name, num_children, duckdb_type, precision, scale from parquet_schema(${list})`,
+    )
+    .catch((error: unknown) => {
+      const file = files.length === 1 ? files[0] : files.find((each) => String(error).includes(each))
+      throw isDamaged(error) ? unreadable(`${file ?? 'a file of the source'}: ${damaged}`) : error
+    })
   const schemas = await duck.rows<{ file_name: string; schema: string }>(
     `select file_name, decode(value) as schema from parquet_kv_metadata(${list}) where decode(key) = 'ARROW:schema'`,
   )
@@ -83,6 +88,11 @@ function topColumns(
     if (type === '"NULL"') return { name, type: nullType }
     // Hive, Impala and fastparquet mark no bytes as text.
     if (type === 'BLOB') return { name, type: textType, read: textOfBytes(name) }
+    // DuckDB writes a decimal without whole digits as .50.
+    if (Number(precision) === Number(scale) && Number(precision) < maxDigits && type.startsWith('DECIMAL')) {
+      const wider = `DECIMAL(${Number(precision) + 1},${scale})`
+      return { name, type: wider, read: `cast(${quotedIdentifier(name)} as ${wider})` }
+    }
     // DuckDB takes the bytes of a longer decimal for a double.
     if (Number(precision) > maxDigits)
       return refused(
@@ -96,6 +106,10 @@ function topColumns(
 
 const pathOf = (file: string): string => textLiteral(resolve(projectFolder, file))
 const unreadable = (message: string): DomainError => new DomainError('source_unreadable', message)
+const damaged =
+  'the file is damaged or was cut off, because it has no footer that can be read: export it again'
+/** DuckDB says so of a file without a footer, and of a footer that it cannot read. Other errors, such as that of a disk, may pass. */
+const isDamaged = (error: unknown): boolean => /^Error: Invalid (Input )?Error/.test(String(error))
 const remedy = 'export both with one type, or narrow the pattern'
 
 /**
@@ -113,13 +127,20 @@ export async function readParquet(
     for (const { name, type } of columns) {
       const key = name.toLowerCase()
       const common = commonType(types.get(key) ?? nullType, type)
-      if (common === undefined) throw otherTypes(files, { file, name, type })
+      if (common === undefined) {
+        const without = await withoutTypes(duck, files, name)
+        if (without !== undefined) return readParquet(duck, without, { partition, texts })
+        throw otherTypes(files, { file, name, type })
+      }
       types.set(key, common)
     }
   const groups: { files: ParquetFile[]; from: number; signature: string }[] = []
   for (const [from, each] of files.entries()) {
+    // Files of one type in SQL may be read otherwise: texts with and without a mark.
     const signature = JSON.stringify(
-      each.columns.map(({ name, type }) => `${name.toLowerCase()} ${type}`).sort(),
+      each.columns
+        .map(({ name, type, read }) => `${name.toLowerCase()} ${type} ${read !== undefined}`)
+        .sort(),
     )
     if (groups.at(-1)?.signature === signature) groups.at(-1)!.files.push(each)
     else groups.push({ files: [each], from, signature })
@@ -131,7 +152,12 @@ export async function readParquet(
       to: types.get(each.name.toLowerCase())!,
     }))
     const casts = columns.filter(({ type, to }) => type !== to)
-    await requireSameValues(duck, { files, group: group.files, casts, texts })
+    const lost = await lostValue(duck, { files, group: group.files, casts, texts })
+    if (lost !== undefined) {
+      const without = await withoutTypes(duck, files, lost.name)
+      if (without !== undefined) return readParquet(duck, without, { partition, texts })
+      throw lost.issue
+    }
     const replaced = columns.flatMap(({ name, type, read, to }) => {
       const given = read ?? (type === nullType ? 'null' : quotedIdentifier(name))
       if (type === to) return read === undefined ? [] : [`${read} as ${quotedIdentifier(name)}`]
@@ -158,6 +184,35 @@ function scan(paths: readonly string[], partition: readonly string[], replaced: 
     join (${values.join(' union all ')}) parts on parts."file of row" = rows."path of row"`
 }
 
+/**
+ * The files, without the type of this column where it has no values: some writers give a column of nulls the type of texts. Undefined if every file
+ * has values.
+ */
+async function withoutTypes(
+  duck: Duck,
+  files: readonly ParquetFile[],
+  wanted: string,
+): Promise<ParquetFile[] | undefined> {
+  let changed = false
+  const found: ParquetFile[] = []
+  for (const { file, columns } of files) {
+    const at = columns.findIndex(
+      ({ name, type }) => name.toLowerCase() === wanted.toLowerCase() && type !== nullType,
+    )
+    const [counts] =
+      at < 0
+        ? []
+        : await duck.rows<{ n: number }>(
+            `select count(${quotedIdentifier(columns[at]!.name)}) as n from ${scanOne(file)}`,
+          )
+    if (counts?.n === 0) {
+      changed = true
+      found.push({ file, columns: columns.with(at, { name: columns[at]!.name, type: nullType }) })
+    } else found.push({ file, columns })
+  }
+  return changed ? found : undefined
+}
+
 /** Names two files whose types of a column have no common type. */
 function otherTypes(
   files: readonly ParquetFile[],
@@ -181,8 +236,8 @@ function findOther(
   return { file: files[0]!.file, type: nullType }
 }
 
-/** Throws for the first value that its common type does not hold, such as 2^53 + 1 beside doubles, or would write otherwise in a text. */
-async function requireSameValues(
+/** The first value that its common type does not hold, such as 2^53 + 1 beside doubles, or would write otherwise in a text. */
+async function lostValue(
   duck: Duck,
   {
     files,
@@ -195,7 +250,7 @@ async function requireSameValues(
     casts: readonly { name: string; type: string; to: string }[]
     texts: ReadonlySet<string>
   },
-): Promise<void> {
+): Promise<{ name: string; issue: DomainError } | undefined> {
   const tests = casts.flatMap(({ name, type, to }) => {
     if (type === nullType || to === textType) return []
     const column = quotedIdentifier(name)
@@ -205,7 +260,7 @@ async function requireSameValues(
       : `try_cast(${wide} as ${type}) is distinct from ${column}`
     return [{ name, type, to, wide, changes: `${column} is not null and ${changes}` }]
   })
-  if (tests.length === 0) return
+  if (tests.length === 0) return undefined
   for (const { file } of group) {
     const [found] = await duck.rows<Record<string, boolean | null>>(
       `select ${tests.map(({ changes }, at) => `bool_or(${changes}) as "${at}"`).join(', ')} from ${scanOne(file)}`,
@@ -218,10 +273,12 @@ async function requireSameValues(
        from ${scanOne(file, ', file_row_number = true')} where ${changes} order by row limit 1`,
     )
     const other = findOther(files, name, (each) => ![type, undefined].includes(commonType(each, type)))
-    throw unreadable(
+    const issue = unreadable(
       `${placeText({ file, row: first!.row, column: name })}: \`${first!.value}\` would become \`${first!.becomes ?? 'nothing'}\`, because ${other.file} has ${nameOfType(other.type)}: ${remedy}`,
     )
+    return { name, issue }
   }
+  return undefined
 }
 
 const scanOne = (file: string, more = ''): string =>

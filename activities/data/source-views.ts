@@ -5,7 +5,13 @@ import type { SourceDefinition } from '../../domain/model-definition.ts'
 import { quotedIdentifier, replacing, textLiteral } from '../../domain/sql-text.ts'
 import type { CsvLayout } from '../../domain/validation/csv-scan.ts'
 import { partitionColumnsOf } from '../../domain/addresses/source-address.ts'
-import { readAs, readNumber, readTime, type DeclaredKind } from '../../domain/values/readings.ts'
+import {
+  readAs,
+  refusedColumnIssue,
+  readNumber,
+  readTime,
+  type DeclaredKind,
+} from '../../domain/values/readings.ts'
 import { familyOf } from '../../domain/values/types.ts'
 import { projectFolder } from '../../temporal.config.ts'
 import type { Duck } from './duckdb.ts'
@@ -144,7 +150,12 @@ async function withTimes(
   const [found] =
     own.length === 0
       ? []
-      : await duck.rows(`select 1 as one from (${rows}) where ${infinite.join(' or ')} limit 1`)
+      : await duck
+          .rows(`select 1 as one from (${rows}) where ${infinite.join(' or ')} limit 1`)
+          .catch((error: unknown) => {
+            const refusal = refusedColumnIssue(String(error))
+            throw refusal === undefined ? error : unreadable(refusal)
+          })
   const read = found === undefined ? times.filter((column) => !own.includes(column)) : times
   const replaced = read.map((column) => `${readAs('time', column)} as ${quotedIdentifier(column)}`)
   return replaced.length === 0 ? rows : `select *${replacing(replaced)} from (${rows})`

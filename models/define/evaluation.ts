@@ -2,6 +2,7 @@
 import type { Output } from '../../domain/model/features.ts'
 import type { EvaluationDefinition, LabelDefinition, SliceDefinition } from '../../domain/model-definition.ts'
 import { defaultImportance, type ImportancePolicy } from '../../domain/explanation/importance.ts'
+import { withQuotedAt } from '../../domain/sql-text.ts'
 import { metricsFor } from '../../domain/evaluation/metrics.ts'
 import {
   defaultGatePolicy,
@@ -166,7 +167,7 @@ export function compileEvaluation(
     report('evaluation.baseline', 'one column cannot predict several numbers: leave it out')
   if (spec.baseline !== undefined && task === 'multiclass')
     report('evaluation.baseline', 'one column cannot predict a probability for each class')
-  const slices = [...(spec.slices ?? [])]
+  const slices = (spec.slices ?? []).map((slice) => ({ ...slice, where: withQuotedAt(slice.where) }))
   if (slices.length > 50) report('evaluation.slices', `at most 50 slices are allowed, not ${slices.length}`)
   if (new Set(slices.map(({ name }) => name)).size !== slices.length)
     report('evaluation.slices', 'a name is listed twice')

@@ -2,6 +2,7 @@
 import type { SourceDefinition, SourceProgram } from '../../../domain/model-definition.ts'
 import { sourceNamePattern } from '../../../domain/canary/external/external-policy.ts'
 import { issueOfSourceFile, programAddress } from '../../../domain/addresses/source-address.ts'
+import { withQuotedAt } from '../../../domain/sql-text.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
@@ -164,11 +165,13 @@ export function compileSource(report: IssueCollector, spec: SourceSpec): SourceD
   for (const column of [options.eventTime, ...(options.key ?? [])])
     if (column !== undefined && !identifier.test(column))
       report('source', `a column name has letters, digits and _ only, not ${JSON.stringify(column)}`)
+  const sqlOf = (text: string) => text.trim().replace(/;$/, '')
+  const rows = sqlOf(options.rows ?? 'select * from source')
   return {
     kind,
     files,
-    rows: (options.rows ?? 'select * from source').trim().replace(/;$/, ''),
-    derive: options.derive?.trim().replace(/;$/, ''),
+    rows: kind === 'postgres' ? rows : withQuotedAt(rows),
+    derive: options.derive === undefined ? undefined : withQuotedAt(sqlOf(options.derive)),
     eventTime: options.eventTime,
     lookbackMs: options.lookback === undefined ? 0 : durationAt(report, 'source.lookback', options.lookback),
     key: [...(options.key ?? [])],

@@ -163,6 +163,13 @@ export const badFiles: BadFile[] = [
       'models/data/roses.csv: the file is not a Parquet file: declare it with csv(…), or export it as Parquet',
   },
   {
+    title: 'a Parquet file that is cut off',
+    bytes: 'PAR1\u0015\u0004',
+    parquet: true,
+    answer:
+      'models/data/roses.csv: the file is damaged or was cut off, because it has no footer that can be read: export it again',
+  },
+  {
     title: 'an Excel file',
     bytes: 'PK\u0003\u0004\u0014',
     answer:
@@ -225,6 +232,18 @@ export const badFiles: BadFile[] = [
     answer: 'models/data/roses.csv, line 7, column "size": `0.5-` is not a number: write -0.5',
   },
   {
+    title: 'a word for a minus',
+    bytes: value('size', '0.5 CR'),
+    answer:
+      'models/data/roses.csv, line 7, column "size": `0.5 CR` is not a number: write 0.5 or -0.5 without a unit, whichever is meant',
+  },
+  {
+    title: 'a dash for the cents',
+    bytes: value('size', '"5,-"'),
+    answer:
+      'models/data/roses.csv, line 7, column "size": `5,-` is not a number: write 5 or -5, whichever is meant',
+  },
+  {
     title: 'a negative number in parentheses',
     bytes: value('size', '(0.5)'),
     answer: 'models/data/roses.csv, line 7, column "size": `(0.5)` is not a number: write -0.5',
@@ -259,6 +278,22 @@ export const badFiles: BadFile[] = [
     answer: 'models/data/roses.csv, line 7, column "size": `1,834.30` is not a number: write 1834.30',
   },
   {
+    title: 'thousands with blanks',
+    bytes: value('size', '-1 834.30'),
+    answer: 'models/data/roses.csv, line 7, column "size": `-1 834.30` is not a number: write -1834.30',
+  },
+  {
+    title: 'a comma before three digits',
+    bytes: value('size', '"1,834"'),
+    answer:
+      'models/data/roses.csv, line 7, column "size": `1,834` is not a number: write 1834 or 1.834, whichever is meant',
+  },
+  {
+    title: 'digits of another script',
+    bytes: value('size', '-٥'),
+    answer: 'models/data/roses.csv, line 7, column "size": `-٥` is not a number: write -5',
+  },
+  {
     title: 'thousands with underscores',
     bytes: value('size', '1_834.30'),
     answer: 'models/data/roses.csv, line 7, column "size": `1_834.30` is not a number: write 1834.30',
@@ -267,7 +302,7 @@ export const badFiles: BadFile[] = [
     title: 'two signs',
     bytes: value('size', '+-5'),
     answer:
-      'models/data/roses.csv, line 7, column "size": `+-5` is not a number: write digits such as 3.5, or declare the feature with category()',
+      'models/data/roses.csv, line 7, column "size": `+-5` is not a number: write 5 or -5, whichever is meant',
   },
   {
     title: '1e300',
@@ -308,6 +343,30 @@ export const badFiles: BadFile[] = [
     bytes: value('at', '1767139200'),
     answer:
       'models/data/roses.csv, line 7, column "at": `1767139200` is not a time but seems to count seconds since 1970: write 2025-12-31T00:00:00Z',
+  },
+  {
+    title: 'a year of two digits',
+    bytes: value('at', '31.12.25'),
+    answer:
+      'models/data/roses.csv, line 7, column "at": `31.12.25` is not a time: write the year first and with four digits, such as 2026-12-31',
+  },
+  {
+    title: 'a leap second',
+    bytes: value('at', '2016-12-31T23:59:60Z'),
+    answer:
+      'models/data/roses.csv, line 7, column "at": `2016-12-31T23:59:60Z` is not a time: a minute ends with second 59: write that one, or the next minute',
+  },
+  {
+    title: 'hours of half a day',
+    bytes: value('at', '2025-12-31 10:00 PM'),
+    answer:
+      'models/data/roses.csv, line 7, column "at": `2025-12-31 10:00 PM` is not a time: write the hours from 00 to 23, such as 2026-12-31T18:30:00Z',
+  },
+  {
+    title: 'a basic form of ISO 8601',
+    bytes: value('at', '20251231T101500Z'),
+    answer:
+      'models/data/roses.csv, line 7, column "at": `20251231T101500Z` is not a time that is read: write 2025-12-31T10:15:00Z',
   },
   {
     title: 'a word for a time',
@@ -461,6 +520,12 @@ export const badFiles: BadFile[] = [
     bytes: goodFile,
     answer:
       'the rows of the source have a column "_part", a name that snapshots use themselves: rename it or leave it out in `rows` of the source',
+  },
+  {
+    title: 'a column that is named as a word of SQL',
+    bytes: goodFile.replace('plot', 'end'),
+    rows: 'select id, "at", known, size, colour, end, blooms from source',
+    answer: 'the SQL of the source names the column "end", a word of SQL: write it in double quotes',
   },
   {
     title: 'SQL with a typing error',

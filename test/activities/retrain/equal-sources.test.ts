@@ -65,6 +65,12 @@ const cents: Kind = {
   inParquet: ['DECIMAL(12,2)', 'VARCHAR', 'BLOB'],
   inPostgres: ['numeric', 'numeric(12,2)', 'text'],
 }
+/** Without whole digits. */
+const shares: Kind = {
+  draw: () => (whole(100) / 100).toFixed(2),
+  inParquet: ['DECIMAL(2,2)', 'DECIMAL(12,2)', 'VARCHAR', 'BLOB'],
+  inPostgres: ['numeric', 'numeric(2,2)', 'text'],
+}
 const truth: Kind = {
   draw: () => oneOf(['true', 'false']),
   inParquet: ['BOOLEAN', 'VARCHAR'],
@@ -111,6 +117,7 @@ const categories: readonly Kind[] = [
   { draw: () => oneOf(words), inParquet: ['VARCHAR', 'BLOB'], inPostgres: ['text', 'varchar(40)'] },
   wholeNumbers,
   cents,
+  shares,
   truth,
   {
     draw: () => `2025-0${1 + whole(9)}-1${whole(10)}`,
@@ -144,9 +151,13 @@ interface Table {
 function drawTable(): Table {
   const drawn = Object.fromEntries(Object.entries(columns).map(([name, draw]) => [name, draw()]))
   const first = Date.UTC(2026, 0, 1)
+  // In the first of three files, this column has no value.
+  const empty = oneOf([...Object.keys(columns), 'none'])
   const rows = Array.from({ length: 30 + whole(30) }, (_, row) => {
     const at = new Date(first + whole(4_000_000) * 1_000).toISOString().replace('T', ' ').slice(0, 19)
-    const features = Object.values(drawn).map(({ draw }) => (whole(10) === 0 && row > 8 ? null : draw()))
+    const features = Object.entries(drawn).map(([name, { draw }]) =>
+      (whole(10) === 0 && row > 8) || (name === empty && row % 3 === 0) ? null : draw(),
+    )
     return [String(row), at, ...features, String(whole(2))]
   })
   return { kinds: { ...fixed, ...drawn }, rows }
@@ -269,8 +280,11 @@ async function partsOf(table: Table, odd: boolean): Promise<string> {
     for (const name of ['n', 'm'])
       types[name] = oneOf(table.kinds[name]!.inParquet.filter((type) => !isText(type)))
     if (odd && part === 2) types['n'] = 'VARCHAR'
-    for (const name of ['c', 'd', 'y']) if (isText(same[name]!)) types[name] = oneOf(['VARCHAR', 'BLOB'])
     const rows = table.rows.filter((_, row) => row % 3 === part)
+    for (const [at, name] of names.entries()) {
+      if (['c', 'd', 'y'].includes(name) && isText(same[name]!)) types[name] = oneOf(['VARCHAR', 'BLOB'])
+      if (rows.every((row) => row[at] === null)) types[name] = oneOf(['VARCHAR', 'INTEGER', 'DATE'])
+    }
     await put(join(parts, `${part}.parquet`), rows, types)
   }
   return digestOf(parquet(`${parts}/*.parquet`, keys))
@@ -297,7 +311,7 @@ it(`${tables} drawn tables are one snapshot from CSV, Parquet, several Parquet f
     expect(await parquetOf(table), `table ${at} as Parquet of other types`).toBe(wanted)
     expect(await partsOf(table, false), `table ${at} as three Parquet files`).toBe(wanted)
     expect(await partsOf(table, true), `table ${at} as three files, of numbers and texts`).toMatch(
-      /parts\/2\.parquet, column "n": has texts .* and .*parts\/0\.parquet has (numbers|truth values)/,
+      /parts\/2\.parquet, column "n": has texts .* and .*parts\/[01]\.parquet has (numbers|truth values)/,
     )
     expect(await postgresOf(table), `table ${at} in Postgres`).toBe(wanted)
   }
