@@ -9,11 +9,7 @@ import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { parseMoment, type Parsed } from '../../domain/registry/version-query.ts'
 import { issueText, textOfIssues } from '../../store/schema-issues.ts'
 
-export function toWire<T extends object>(value: T): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(value).map(([name, each]) => [snake(name), each]))
-}
-
-const snake = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+export { toWire } from '../../domain/schema.ts'
 
 /** A time with its zone, in ISO 8601. */
 export const zonedTime = z.iso

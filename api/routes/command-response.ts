@@ -1,5 +1,7 @@
 /** Translates the result of a use case that may be deferred into a response. */
+import * as schema from '../../domain/schema.ts'
 import {
+  deferredCommand,
   runOrDefer,
   type DeferredCommand,
   type KeepDeferred,
@@ -13,6 +15,12 @@ import { toWire } from '../http/schemas.ts'
 /** Completes the sentence that describes a response with status 202. */
 export const whenDeferred =
   'is recorded and will be delivered when Temporal is back, once and within seconds; GET /v1/commands/{id} shows its result'
+
+/** A retraining has started, or its start is deferred. */
+export const retrainingStarted = schema.either(
+  schema.record({ id: schema.text, model: schema.text }, { workflowId: schema.text, runId: schema.text }),
+  deferredCommand,
+)
 
 type Request = Pick<RouteRequest<unknown, unknown>, 'actor' | 'command' | 'keep'>
 

@@ -1,5 +1,5 @@
 /** `/livez`, `/readyz`, `/metrics`: reports liveness, readiness and metrics to supervisors, load balancers and Prometheus. */
-import { aliveAnswer, readyAnswer } from './answers/admin.ts'
+import * as schema from '../../domain/schema.ts'
 import { sharesOf, type ActiveRoute } from '../serving/routing/route-table.ts'
 import { goldenIssueOf } from '../serving/version/loaded-version.ts'
 import { openMetricsText, openMetricsType, readMetrics, wantsOpenMetrics } from '../metrics/open-metrics.ts'
@@ -14,14 +14,24 @@ export const healthRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/livez', 'public', {
     summary: 'Check that the process responds.',
     answers: { 200: 'It responds' },
-    answerSchema: aliveAnswer,
+    answerSchema: schema.record({ status: schema.text }),
     handle: () => ({ json: alive }),
   }),
   defineRoute('get', '/readyz', 'public', {
     summary:
       'Check that the process should get requests: every loaded version predicts its golden rows correctly. The response to a key has details.',
     answers: { 200: 'It is ready', 503: 'It is not ready, with the reason' },
-    answerSchema: readyAnswer,
+    answerSchema: schema.record(
+      { status: schema.text },
+      {
+        database: schema.data,
+        temporal: schema.data,
+        stale: schema.flag,
+        pinned: schema.list(schema.record({ model: schema.text, serve: schema.text })),
+        unavailable: schema.list(schema.data),
+        models: schema.list(schema.data),
+      },
+    ),
     handle({ actor }) {
       const issues = whyNotReady(deps)
       if (issues.length > 0)

@@ -4,6 +4,7 @@
  */
 import { isError } from '../../domain/errors.ts'
 import type { Role } from '../../domain/roles.ts'
+import * as schema from '../../domain/schema.ts'
 import { recordCommand, type NewOutboxCommand, type StartName } from '../../store/release/command-outbox.ts'
 import type { CommandName } from '../../domain/release/state.ts'
 import type { Database } from '../../store/postgres.ts'
@@ -13,14 +14,16 @@ import type { CommandDeps } from '../deps.ts'
 export const deferredMessage = 'recorded; it will be delivered when Temporal is back'
 
 /** A stored command; `GET /v1/commands/:id` shows its result. */
-export interface DeferredCommand {
-  id: `cmd_${string}`
-  release?: string
-  model?: string
-  command: CommandName | StartName
-  state: 'waiting'
-  message: string
-}
+export const deferredCommand = schema.record(
+  {
+    id: schema.textOf<`cmd_${string}`>(),
+    command: schema.textOf<CommandName | StartName>(),
+    state: schema.textOf<'waiting'>(),
+    message: schema.text,
+  },
+  { release: schema.text, model: schema.text },
+)
+export type DeferredCommand = schema.TypeOf<typeof deferredCommand>
 
 /** Stores the response to a request in the transaction that stores its command. */
 export type KeepDeferred = (database: Database, deferred: DeferredCommand) => Promise<void>

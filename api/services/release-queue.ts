@@ -1,5 +1,6 @@
 /** Reads and cancels queued releases, and wakes the queue of a model. */
 import { DomainError } from '../../domain/errors.ts'
+import * as schema from '../../domain/schema.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { endQueued, findQueueEntry, type QueuedRelease } from '../../store/release/release-queue.ts'
 import { queueChangedSignal, queueWorkflowId } from '../../workflows/messages.ts'
@@ -11,21 +12,29 @@ import { callTimeoutMs } from '../temporal/client.ts'
 /** Queue ids differ from release ids; a queued release has no workflow. */
 export const isQueueId = (id: string): boolean => id.startsWith('que_')
 
-export const queuedSummary = ({ id, hotfixReason, releaseId, ...queued }: QueuedRelease) => ({
-  queueId: id,
-  model: queued.model,
-  version: queued.version,
-  state: queued.state,
-  requestedBy: queued.requestedBy,
-  hotfix: hotfixReason,
-  preemption: queued.preemption,
-  release: releaseId,
-  message: queued.message,
-  at: queued.at,
-  until: queued.until,
-  endedAt: queued.endedAt,
-})
-export type QueuedSummary = ReturnType<typeof queuedSummary>
+export const queuedRelease = schema.record(
+  {
+    queueId: schema.text,
+    model: schema.text,
+    version: schema.text,
+    requestedBy: schema.text,
+    preemption: schema.textOf<QueuedRelease['preemption']>(),
+    state: schema.textOf<QueuedRelease['state']>(),
+    message: schema.text,
+    at: schema.time,
+    until: schema.time,
+  },
+  { hotfix: schema.text, release: schema.text, endedAt: schema.time },
+)
+export type QueuedSummary = schema.TypeOf<typeof queuedRelease>
+
+export const queuedSummary = ({
+  id,
+  hotfixReason,
+  releaseId,
+  policy: _policy,
+  ...queued
+}: QueuedRelease): QueuedSummary => ({ ...queued, queueId: id, hotfix: hotfixReason, release: releaseId })
 
 /** Notifies the queue of the model. The queue reads its entries from the database, so a lost notification only delays them. */
 export async function wakeQueue({ temporal }: CommandDeps, model: string): Promise<void> {

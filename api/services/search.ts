@@ -1,13 +1,13 @@
 /** Searches models, versions, releases, runs and the audit log with the access of a key, and names the page of each result. */
-import { searchRows, type SearchRow } from '../../store/dashboard/lists.ts'
+import * as schema from '../../domain/schema.ts'
+import { searchRow, searchRows, type SearchRow } from '../../store/dashboard/lists.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { modelFilter } from '../auth/authorization.ts'
 
 /** A result with the path of its page. */
-export interface SearchResult extends SearchRow {
-  path: string
-}
+export const searchResult = schema.extend(searchRow, { path: schema.text })
+export type SearchResult = schema.TypeOf<typeof searchResult>
 
 export const maxSearchLength = 200
 const maxWords = 8

@@ -2,17 +2,22 @@
  * Verifies the audit log for requests. One verification runs at a time, however many keys request it, because it reads and hashes every
  * row. Only an admin gets a fresh report immediately.
  */
-import { verifyAudit, type AuditReport } from '../../store/audit/audit-log.ts'
+import * as schema from '../../domain/schema.ts'
+import { auditReport, verifyAudit } from '../../store/audit/audit-log.ts'
 import type { IsSigned } from '../../store/audit/row-signatures.ts'
 import { compareWithHeads, type HeadReader } from '../../store/audit/signed-heads.ts'
 import type { Database } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 
-export interface AuditVerification extends AuditReport {
-  /** The last signed head that is stored outside the database. */
-  signedHead?: { seq: number; hash: string; at: string }
-  verifiedAt: string
-}
+export const auditVerification = schema.extend(
+  auditReport,
+  { verifiedAt: schema.time },
+  {
+    /** The last signed head that is stored outside the database. */
+    signedHead: schema.record({ seq: schema.count, hash: schema.text, at: schema.time }),
+  },
+)
+export type AuditVerification = schema.TypeOf<typeof auditVerification>
 
 /** How long the report of one request also answers other requests, in milliseconds. */
 const reportMs = 60_000

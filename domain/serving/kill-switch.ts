@@ -2,6 +2,8 @@
  * Defines the kill switch of a model. It is independent of routes: it works while a release writes them, and an operator need not know
  * the state of the release.
  */
+import * as schema from '../schema.ts'
+
 /** Each mode with the response that callers get. */
 export const killSwitchModes = {
   normal: 'The route decides which version serves each request.',
@@ -14,17 +16,17 @@ export const killSwitchModes = {
 export type KillSwitchMode = keyof typeof killSwitchModes
 export const flagNames = Object.keys(killSwitchModes) as KillSwitchMode[]
 
-export interface Flag {
-  model: string
-  serve: KillSwitchMode
-  reason: string
+export const killSwitchRow = schema.record({
+  model: schema.text,
+  serve: schema.textOf<KillSwitchMode>(),
+  reason: schema.text,
   /** The user who set it. */
-  actor: string
+  actor: schema.text,
   /** Increases with each change; replicas acknowledge it. */
-  revision: number
-  /** ISO 8601. */
-  at: string
-}
+  revision: schema.count,
+  at: schema.time,
+})
+export type Flag = schema.TypeOf<typeof killSwitchRow>
 
 /**
  * The fallback that serves instead of the champion.

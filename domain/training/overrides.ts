@@ -1,9 +1,13 @@
 /** Replaces hyperparameters of a model file for one training. Names and types must be those that the file declares. */
 import { DomainError } from '../errors.ts'
 import { redacted } from '../redact.ts'
+import * as schema from '../schema.ts'
 
 export type HyperparameterValue = number | string | boolean
 export type HyperparameterValues = Readonly<Record<string, HyperparameterValue>>
+export const hyperparametersField: schema.Schema<HyperparameterValues> = schema.map({
+  anyOf: [schema.text, schema.number, schema.flag],
+})
 
 const kinds = { number: 'a finite number', string: 'a text', boolean: 'true or false' } as const
 const kindOf = (value: unknown): (typeof kinds)[keyof typeof kinds] | undefined => {

@@ -1,23 +1,29 @@
 /** Turns the results of a validation into rows, in which a reader finds what is wrong, where, and by how much. */
 import { counted, percentText } from '../figures.ts'
 import type { ColumnFinding, ExpectationResult } from './expectations.ts'
+import * as schema from '../schema.ts'
 
 /** An expectation that is not met, for one column where it names several. */
-export interface CheckRow {
-  check: ExpectationResult['check']
-  /** The feature or column; absent for a check of all rows. */
-  column?: string
-  observed: string
-  required: string
-  /** The value of the champion's rows. */
-  champion?: string
-  /** `failed` quarantines the rows. */
-  severity: 'failed' | 'warning'
-  /** The number of rows that do not comply. */
-  failing?: number
-  /** A few of the values that do not comply. */
-  examples?: string[]
-}
+export const checkRow = schema.record(
+  {
+    check: schema.textOf<ExpectationResult['check']>(),
+    observed: schema.text,
+    required: schema.text,
+    /** `failed` quarantines the rows. */
+    severity: schema.oneOf('failed', 'warning'),
+  },
+  {
+    /** The feature or column; absent for a check of all rows. */
+    column: schema.text,
+    /** The value of the champion's rows. */
+    champion: schema.text,
+    /** The number of rows that do not comply. */
+    failing: schema.count,
+    /** A few of the values that do not comply. */
+    examples: schema.list(schema.text),
+  },
+)
+export type CheckRow = schema.TypeOf<typeof checkRow>
 
 const ofAllRows: ReadonlySet<ExpectationResult['check']> = new Set([
   'schema',

@@ -6,24 +6,27 @@ import { createHash, randomBytes } from 'node:crypto'
 import sql, { type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import { isPartName, type Role } from '../../domain/roles.ts'
+import * as schema from '../../domain/schema.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database, Store } from '../postgres.ts'
 
-export interface KeyFacts extends Partial<KeyRate> {
-  id: string
-  name: string
-  role: Role
-  /** The models that the key may access. Absent: all models. */
-  models?: string[]
-  /** ISO 8601. */
-  createdAt: string
-  expiresAt?: string
-  revokedAt?: string
-  /** Until when the secret before the last renewal is also valid. */
-  previousUntil?: string
-  lastUsedAt?: string
-}
+export const keyRow = schema.record(
+  { id: schema.text, name: schema.text, role: schema.textOf<Role>(), createdAt: schema.time },
+  {
+    /** The models that the key may access. Absent: all models. */
+    models: schema.list(schema.text),
+    expiresAt: schema.time,
+    revokedAt: schema.time,
+    /** Until when the secret before the last renewal is also valid. */
+    previousUntil: schema.time,
+    lastUsedAt: schema.time,
+    /** The rate limit at each replica: a bucket of `burst` requests that refills at `requestsPerSecond`. Absent: no limit. */
+    requestsPerSecond: schema.count,
+    burst: schema.count,
+  },
+)
+export type KeyFacts = schema.TypeOf<typeof keyRow>
 
 /** A valid key, as replicas cache it. */
 export interface ActiveKey extends Pick<KeyFacts, 'id' | 'name' | 'role' | 'models'> {
@@ -35,11 +38,7 @@ export interface ActiveKey extends Pick<KeyFacts, 'id' | 'name' | 'role' | 'mode
   rate?: KeyRate
 }
 
-/** The rate limit of a key at each replica: a bucket of `burst` requests that refills at `perSecond`. Absent: no limit. */
-export interface KeyRate {
-  requestsPerSecond: number
-  burst: number
-}
+export type KeyRate = Required<Pick<KeyFacts, 'requestsPerSecond' | 'burst'>>
 
 export interface NewKey extends Pick<KeyFacts, 'name' | 'role' | 'expiresAt'> {
   models?: readonly string[]

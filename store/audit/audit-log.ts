@@ -8,31 +8,35 @@ import sql, { join, type Sql } from 'sql-template-tag'
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { counted } from '../../domain/figures.ts'
 import { redacted } from '../../domain/redact.ts'
+import * as schema from '../../domain/schema.ts'
 import type { ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { IsSigned } from './row-signatures.ts'
 
-export interface AuditEntry {
-  /** The actor: the name of a key, or of the part of the system that acted by itself. */
-  actor: string
-  /** The action, for example `champion.promoted`. */
-  action: string
-  /** The target of the action: a release, a version, a key. */
-  subject: string
-  model?: string
-  detail: Record<string, unknown>
-}
-
-export interface AuditRow extends AuditEntry {
-  seq: number
-  /** ISO 8601, to the millisecond. */
-  at: string
-  previousHash: string
-  hash: string
-  /** The signature of the writing process, hexadecimal. */
-  signature?: string
-}
+export const auditRow = schema.record(
+  {
+    seq: schema.count,
+    at: schema.time,
+    /** The actor: the name of a key, or of the part of the system that acted by itself. */
+    actor: schema.text,
+    /** The action, for example `champion.promoted`. */
+    action: schema.text,
+    /** The target of the action: a release, a version, a key. */
+    subject: schema.text,
+    detail: schema.data,
+    previousHash: schema.text,
+    hash: schema.text,
+  },
+  {
+    model: schema.text,
+    /** The signature of the writing process, hexadecimal. */
+    signature: schema.text,
+  },
+)
+/** `at` is precise to the millisecond. */
+export type AuditRow = schema.TypeOf<typeof auditRow>
+export type AuditEntry = Pick<AuditRow, 'actor' | 'action' | 'subject' | 'model' | 'detail'>
 
 /** The last row of a chain. Stored outside the table, it reveals a truncated chain. */
 export type AuditHead = Pick<AuditRow, 'seq' | 'hash'>
@@ -130,13 +134,16 @@ export function listAudit(database: Database, filter: AuditFilter = {}): Promise
     from audit where ${join(filters, ' and ')} order by seq desc limit ${limit}`)
 }
 
-export interface AuditReport {
-  rows: number
-  /** The last valid row; absent for an empty chain. */
-  head?: AuditHead
-  /** The first breach, as text; absent for an intact chain. */
-  breach?: string
-}
+export const auditReport = schema.record(
+  { rows: schema.count },
+  {
+    /** The last valid row; absent for an empty chain. */
+    head: schema.record({ seq: schema.count, hash: schema.text }),
+    /** The first breach, as text; absent for an intact chain. */
+    breach: schema.text,
+  },
+)
+export type AuditReport = schema.TypeOf<typeof auditReport>
 
 /** A head that was stored elsewhere. */
 export interface KnownHead extends AuditHead {

@@ -1,5 +1,6 @@
 /** Reads the lists of the pages: alerts, data, models and the results of a search. */
 import sql, { raw } from 'sql-template-tag'
+import * as schema from '../../domain/schema.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Alert } from '../monitoring/alerts.ts'
@@ -152,15 +153,16 @@ export const listModelLines = (
 /** Searches models, versions, releases, runs and audit entries by words, with one statement and a bounded number of rows. */
 export const foundKinds = ['model', 'version', 'release', 'retraining', 'sweep', 'audit'] as const
 
-export interface SearchRow {
-  kind: (typeof foundKinds)[number]
-  /** A name, an id or a number, which identifies the row. */
-  id: string
-  model?: string
-  name: string
-  detail?: string
-  at?: string
-}
+export const searchRow = schema.record(
+  {
+    kind: schema.oneOf(...foundKinds),
+    /** A name, an id or a number, which identifies the row. */
+    id: schema.text,
+    name: schema.text,
+  },
+  { model: schema.text, detail: schema.text, at: schema.time },
+)
+export type SearchRow = schema.TypeOf<typeof searchRow>
 
 /** Only the newest audit entries are searched, because there may be millions. */
 export const searchedAudit = 20_000

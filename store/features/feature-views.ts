@@ -1,23 +1,30 @@
 /** Stores feature views with the progress of their ingestion, and reads which views no model uses. */
 import sql from 'sql-template-tag'
 import type { FeatureView, FeatureValue, EntityValues } from '../../domain/model/feature-view.ts'
+import * as schema from '../../domain/schema.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
-export interface StoredView {
+export const viewRow = schema.record(
+  {
+    name: schema.text,
+    digest: schema.text,
+    lateRows: schema.count,
+    syncedAt: schema.time,
+    /** The models whose file uses this definition, and the live versions that do. */
+    models: schema.list(schema.text),
+    versions: schema.list(schema.text),
+  },
+  {
+    /** Every row that was usable by then is stored. */
+    watermark: schema.time,
+    ranAt: schema.time,
+    problem: schema.text,
+  },
+)
+export interface StoredView extends schema.TypeOf<typeof viewRow> {
   id: number
-  name: string
-  digest: string
   definition: FeatureView
-  /** ISO 8601: every row that was usable by then is stored. */
-  watermark?: string
-  lateRows: number
-  ranAt?: string
-  problem?: string
-  syncedAt: string
-  /** The models whose file uses this definition, and the live versions that do. */
-  models: string[]
-  versions: string[]
 }
 
 /** Stores a view. For a stored digest, only the schedule and the periods of the ingestion change. */

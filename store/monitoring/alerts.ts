@@ -5,35 +5,42 @@
 import sql, { raw } from 'sql-template-tag'
 import { kindsThatEnd, type AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
+import * as schema from '../../domain/schema.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
 
-export interface NewAlert {
-  /** Alerts with the same key are the same alert. */
-  dedupeKey: string
-  model?: string
-  severity: 'info' | 'warning' | 'critical'
-  kind: AlertKind
-  message: string
-  evidence?: Record<string, unknown>
-  /** What identifies the cause, without figures that differ from check to check. Default: the kind and the version of the evidence. */
-  cause?: string
-}
-
-export interface Alert extends NewAlert {
-  id: number
-  raisedAt: string
-  /** The highest severity that it has had, and when it rose or the cause changed; absent while both are those with which it was raised. */
-  worst?: NewAlert['severity']
-  worstSince?: string
-  acknowledgedAt?: string
-  acknowledgedBy?: string
-  resolvedAt?: string
-  /** What ended it. */
-  resolution?: string
-}
+export const alertRow = schema.record(
+  {
+    id: schema.count,
+    /** Alerts with the same key are the same alert. */
+    dedupeKey: schema.text,
+    severity: schema.oneOf('info', 'warning', 'critical'),
+    kind: schema.textOf<AlertKind>(),
+    message: schema.text,
+    raisedAt: schema.time,
+  },
+  {
+    model: schema.text,
+    evidence: schema.data,
+    /** What identifies the cause, without figures that differ from check to check. Default: the kind and the version of the evidence. */
+    cause: schema.text,
+    /** The highest severity that it has had, and when it rose or the cause changed; absent while both are those with which it was raised. */
+    worst: schema.textOf<'info' | 'warning' | 'critical'>(),
+    worstSince: schema.time,
+    acknowledgedAt: schema.time,
+    acknowledgedBy: schema.text,
+    resolvedAt: schema.time,
+    /** What ended it. */
+    resolution: schema.text,
+  },
+)
+export type Alert = schema.TypeOf<typeof alertRow>
+export type NewAlert = Pick<
+  Alert,
+  'dedupeKey' | 'model' | 'severity' | 'kind' | 'message' | 'evidence' | 'cause'
+>
 
 const severityOf = (column: string) => `array_position(array['info', 'warning', 'critical'], ${column})`
 const rises = `${severityOf('excluded.severity')} > ${severityOf('coalesce(alerts.worst, alerts.severity)')}`

@@ -3,6 +3,7 @@
  */
 import sql, { type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
+import * as schema from '../../domain/schema.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
@@ -16,27 +17,35 @@ export type ErasureEnd = 'done' | 'nothing_found'
 export type OpenStage = 'logs' | 'replicas' | 'again' | 'rest' | 'snapshots'
 export type ErasureStage = OpenStage | ErasureEnd
 
-export interface Erasure {
-  id: string
-  model: string
-  /** The hash of the subject's key; the key itself is not stored. */
-  subjectHash: string
+/** An erasure as its receipt shows it. */
+export const erasureRow = schema.record(
+  {
+    id: schema.text,
+    model: schema.text,
+    /** The hash of the subject's key; the key itself is not stored. */
+    subjectHash: schema.text,
+    keyDigest: schema.text,
+    requestedBy: schema.text,
+    requestedAt: schema.time,
+    stage: schema.textOf<ErasureStage>(),
+    /** The number of erased rows, by location. */
+    counts: schema.map(schema.count),
+    outstanding: schema.list(schema.text),
+    notes: schema.list(schema.text),
+    snapshots: schema.list(
+      schema.record(
+        { digest: schema.text, holds: schema.textOf<'yes' | 'unknown'>(), dropAfter: schema.time },
+        { droppedAt: schema.time },
+      ),
+    ),
+  },
+  { reachedAt: schema.time, endedAt: schema.time },
+)
+export interface Erasure extends schema.TypeOf<typeof erasureRow> {
   /** Whether texts that write the same number name the subject. */
   isNumber: boolean
   /** The hash of the number that the subject's key writes. */
   numberHash?: string
-  keyDigest: string
-  requestedBy: string
-  /** ISO 8601. */
-  requestedAt: string
-  stage: ErasureStage
-  reachedAt?: string
-  /** The number of erased rows, by location. */
-  counts: Record<string, number>
-  outstanding: string[]
-  notes: string[]
-  snapshots: { digest: string; holds: 'yes' | 'unknown'; dropAfter: string; droppedAt?: string }[]
-  endedAt?: string
 }
 
 export interface NewErasure

@@ -6,29 +6,31 @@ import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { VersionLineage, VersionNumber } from '../../domain/registry/version.ts'
+import * as schema from '../../domain/schema.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { fromRow, rowsFrom, fromRowWithout } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { MetricCondition, VersionOrder, VersionStatus } from '../../domain/registry/version-query.ts'
 
 /** The name, provenance and time of a version, without its large manifest. */
-interface VersionLine {
-  /** `name_vMAJOR.MINOR.PATCH` */
-  version: string
-  model: string
-  major: number
-  minor: number
-  patch: number
-  artifactDigest: string
-  evaluationId: string
-  trainingId: string
-  lineage: VersionLineage
-  createdBy: string
-  /** ISO 8601. */
-  createdAt: string
-  knownGoodAt?: string
-  rolledBackAt?: string
-}
+const versionLine = schema.record(
+  {
+    /** `name_vMAJOR.MINOR.PATCH` */
+    version: schema.text,
+    model: schema.text,
+    major: schema.count,
+    minor: schema.count,
+    patch: schema.count,
+    artifactDigest: schema.text,
+    evaluationId: schema.text,
+    trainingId: schema.text,
+    lineage: schema.dataOf<VersionLineage>(),
+    createdBy: schema.text,
+    createdAt: schema.time,
+  },
+  { knownGoodAt: schema.time, rolledBackAt: schema.time },
+)
+type VersionLine = schema.TypeOf<typeof versionLine>
 
 export interface Version extends VersionLine {
   /** The signature of this installation over the artifact; absent when unsigned. */
@@ -134,11 +136,15 @@ export const listReleased = (
 // Finds registered versions by status, metrics, time, data and text. A page is selected by its keys before any large column is read, so
 // that its cost does not depend on the size of a version.
 
-export interface FoundVersion extends VersionLine {
-  status: VersionStatus
-  /** Why its queued release was not started; only for a registered version. */
-  notReleased?: string
-}
+export const foundVersion = schema.extend(
+  versionLine,
+  { status: schema.textOf<VersionStatus>() },
+  {
+    /** Why its queued release was not started; only for a registered version. */
+    notReleased: schema.text,
+  },
+)
+export type FoundVersion = schema.TypeOf<typeof foundVersion>
 
 /** Read with a version, as the key of the next page. */
 interface PageKey {

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import type { CommandName, ReleaseStage } from '../../domain/release/state.ts'
+import * as schema from '../../domain/schema.ts'
 import { appendAudit } from '../audit/audit-log.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
@@ -36,28 +37,33 @@ export interface StartMessage {
  */
 export type OutboxState = 'waiting' | 'delivered' | 'refused'
 
-export interface OutboxCommand {
-  /** Identifies the command in `GET /v1/commands/:id`. */
-  id: `cmd_${string}`
-  /** Absent for a start. */
-  release?: string
-  model: string
-  command: CommandName | StartName
-  actor: string
-  reason?: string
-  state: OutboxState
-  recordedAt: string
-  sentAt?: string
-  /** Why the last attempt to send it failed. */
-  problem?: string
-  /** The answer of the release and its time; absent before the answer. */
-  accepted?: boolean
-  stage?: ReleaseStage
-  message?: string
-  /** The response of the route for a start. */
-  started?: unknown
-  answeredAt?: string
-}
+export const outboxCommand = schema.record(
+  {
+    /** Identifies the command in `GET /v1/commands/:id`. */
+    id: schema.textOf<`cmd_${string}`>(),
+    model: schema.text,
+    command: schema.textOf<CommandName | StartName>(),
+    actor: schema.text,
+    state: schema.textOf<OutboxState>(),
+    recordedAt: schema.time,
+  },
+  {
+    /** Absent for a start. */
+    release: schema.text,
+    reason: schema.text,
+    sentAt: schema.time,
+    /** Why the last attempt to send it failed. */
+    problem: schema.text,
+    /** The answer of the release and its time; absent before the answer. */
+    accepted: schema.flag,
+    stage: schema.textOf<ReleaseStage>(),
+    message: schema.text,
+    /** The response of the route for a start. */
+    started: schema.dataOf<unknown>(),
+    answeredAt: schema.time,
+  },
+)
+export type OutboxCommand = schema.TypeOf<typeof outboxCommand>
 
 export type NewOutboxCommand = { model: string } & (
   | { releaseId: string; command: CommandName; message: OutboxMessage }

@@ -3,6 +3,7 @@ import sql from 'sql-template-tag'
 import { defaultDrill, issueOfLastDrill, type DrillKind, type DrillPolicy } from '../../domain/drill.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import * as schema from '../../domain/schema.ts'
 import { findChampion } from '../registry/champions.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
@@ -10,37 +11,42 @@ import type { Database } from '../postgres.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { lockVersions, type Version } from '../registry/versions.ts'
 
-export interface Drill {
-  /** `drl_…` */
-  id: string
-  model: string
-  kind: DrillKind
-  traffic: DrillPolicy['traffic']
-  requestedBy: string
-  harmBudget: number
-  version?: string
-  releaseId?: string
-  /** The replica that was silenced. */
-  replicaId?: string
-  beganAt?: string
-  detectedAt?: string
-  recoveredAt?: string
-  /** The time from the fault to its detection, and to its end. */
-  detectionMs?: number
-  recoveryMs?: number
-  detectedBy?: string
-  /** Requests to the candidate. */
-  exposed?: number
-  /** Callers who got a failed or invalid response from it. */
-  harmed?: number
-  /** False for a skipped drill, which shows nothing about the defence. */
-  held: boolean
-  passed?: boolean
-  message?: string
-  evidence: Record<string, unknown>
-  startedAt: string
-  endedAt?: string
-}
+export const drillRow = schema.record(
+  {
+    /** `drl_…` */
+    id: schema.text,
+    model: schema.text,
+    kind: schema.textOf<DrillKind>(),
+    traffic: schema.textOf<DrillPolicy['traffic']>(),
+    requestedBy: schema.text,
+    harmBudget: schema.count,
+    /** False for a skipped drill, which shows nothing about the defence. */
+    held: schema.flag,
+    evidence: schema.data,
+    startedAt: schema.time,
+  },
+  {
+    version: schema.text,
+    releaseId: schema.text,
+    /** The replica that was silenced. */
+    replicaId: schema.text,
+    beganAt: schema.time,
+    detectedAt: schema.time,
+    recoveredAt: schema.time,
+    /** The time from the fault to its detection, and to its end. */
+    detectionMs: schema.number,
+    recoveryMs: schema.number,
+    detectedBy: schema.text,
+    /** Requests to the candidate. */
+    exposed: schema.count,
+    /** Callers who got a failed or invalid response from it. */
+    harmed: schema.count,
+    passed: schema.flag,
+    message: schema.text,
+    endedAt: schema.time,
+  },
+)
+export type Drill = schema.TypeOf<typeof drillRow>
 
 export type NewDrill = Pick<Drill, 'id' | 'model' | 'kind' | 'traffic' | 'requestedBy' | 'harmBudget'>
 

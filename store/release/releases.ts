@@ -13,6 +13,7 @@ import type {
   ReleaseState,
   ReleaseBasis,
 } from '../../domain/release/state.ts'
+import * as schema from '../../domain/schema.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
@@ -185,15 +186,19 @@ export const listReleasesOfVersion = (database: Database, version: string) =>
   )
 
 /** A command to a release and its result. */
-export interface ReleaseCommand {
-  id: string
-  releaseId: string
-  command: CommandName
-  actor: string
-  reason?: string
-  accepted: boolean
-  message: string
-  stage: ReleaseStage
+export const releaseCommand = schema.record(
+  {
+    id: schema.text,
+    releaseId: schema.text,
+    command: schema.textOf<CommandName>(),
+    actor: schema.text,
+    accepted: schema.flag,
+    message: schema.text,
+    stage: schema.textOf<ReleaseStage>(),
+  },
+  { reason: schema.text },
+)
+export interface ReleaseCommand extends schema.TypeOf<typeof releaseCommand> {
   /** The command as its sender signed it; absent without a signature. */
   sent?: Omit<SignedCommand, 'command' | 'model' | 'release'> & { signature: string }
 }

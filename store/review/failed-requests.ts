@@ -2,6 +2,7 @@
 import sql, { empty } from 'sql-template-tag'
 import { shown } from '../../domain/postgres-text.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
+import * as schema from '../../domain/schema.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
@@ -58,22 +59,23 @@ export async function insertFailedRequests(
     where failed_requests.model = oldest.model and failed_requests.version = touched.version and failed_requests.at <= oldest.at`)
 }
 
-export interface VersionFailure {
-  id: string
-  /** ISO 8601. */
-  at: string
-  version: string
-  arm: string
-  replica: string
-  releaseId?: string
-  code: string
-  message: string
-  routingKey?: string
-  instances: number
-  latencyUs: number
-  /** The rows of the request; empty where the log does not know the features of the version. */
-  inputs: FeatureRow[]
-}
+export const versionFailure = schema.record(
+  {
+    id: schema.text,
+    at: schema.time,
+    version: schema.text,
+    arm: schema.text,
+    replica: schema.text,
+    code: schema.text,
+    message: schema.text,
+    instances: schema.count,
+    latencyUs: schema.count,
+    /** The rows of the request; empty where the log does not know the features of the version. */
+    inputs: schema.list(schema.dataOf<FeatureRow>()),
+  },
+  { releaseId: schema.text, routingKey: schema.text },
+)
+export type VersionFailure = schema.TypeOf<typeof versionFailure>
 
 /** Returns the newest failed requests of a version, newest first; of one release, and only those since a time, where these are given. */
 export const listFailedRequests = (

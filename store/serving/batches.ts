@@ -1,33 +1,39 @@
 /** Stores batch predictions: the request, the scored shards and the version. */
 import sql from 'sql-template-tag'
 import type { BatchInput, BatchOutput, NotFound } from '../../domain/model/batch-spec.ts'
+import * as schema from '../../domain/schema.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
-export interface Batch {
-  id: string
-  model: string
-  version: string
-  input: BatchInput
-  output: BatchOutput & { key: readonly string[]; log?: number }
-  requestedBy: string
-  inputDigest?: string
-  rows?: number
-  /** The looked-up features that lack a value in some rows; absent when the version looks nothing up. */
-  notFound?: NotFound[]
-  status: 'running' | 'done' | 'failed'
-  message?: string
-  startedAt: string
-  endedAt?: string
-  /** The rows scored so far, and those that the model cannot read. */
-  scored: number
-  refused: number
-  /** Predictions inside the review band; absent for a model without one. */
-  forReview?: number
-  /** Whether the version was rolled back, before or after. */
-  withdrawn: boolean
-}
+export const batchRow = schema.record(
+  {
+    id: schema.text,
+    model: schema.text,
+    version: schema.text,
+    input: schema.dataOf<BatchInput>(),
+    output: schema.dataOf<BatchOutput & { key: readonly string[]; log?: number }>(),
+    requestedBy: schema.text,
+    status: schema.oneOf('running', 'done', 'failed'),
+    startedAt: schema.time,
+    /** The rows scored so far, and those that the model cannot read. */
+    scored: schema.count,
+    refused: schema.count,
+    /** Whether the version was rolled back, before or after. */
+    withdrawn: schema.flag,
+  },
+  {
+    inputDigest: schema.text,
+    rows: schema.count,
+    /** The looked-up features that lack a value in some rows; absent when the version looks nothing up. */
+    notFound: schema.list<NotFound>(schema.record({ feature: schema.text, rows: schema.count })),
+    /** Predictions inside the review band; absent for a model without one. */
+    forReview: schema.count,
+    message: schema.text,
+    endedAt: schema.time,
+  },
+)
+export type Batch = schema.TypeOf<typeof batchRow>
 
 /** Starts a batch, or returns the started one. */
 export async function insertBatch(

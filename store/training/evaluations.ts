@@ -4,26 +4,33 @@ import { DomainError } from '../../domain/errors.ts'
 import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import type { GateReport, GateVerdict } from '../../domain/evaluation/gate.ts'
 import type { ImportanceReport } from '../../domain/explanation/importance.ts'
+import * as schema from '../../domain/schema.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
-export interface Evaluation {
-  id: string
-  model: string
-  trainingId: string
-  snapshotDigest: string
-  /** The artifact digest of the challenger. */
-  artifactDigest: string
-  /** The live champion that it was compared with; absent for the first version of a model. */
-  baselineVersion?: string
-  verdict: GateVerdict
-  report: GateReport
-  /** The inputs of the evaluation apart from the rows. */
-  inputs: EvaluationInputs
+export const evaluationRow = schema.record(
+  {
+    id: schema.text,
+    model: schema.text,
+    trainingId: schema.text,
+    snapshotDigest: schema.text,
+    /** The artifact digest of the challenger. */
+    artifactDigest: schema.text,
+    verdict: schema.textOf<GateVerdict>(),
+    report: schema.dataOf<GateReport>(),
+    /** The inputs of the evaluation apart from the rows. */
+    inputs: schema.dataOf<EvaluationInputs>(),
+    /** Approvals are bound to this digest. */
+    reportDigest: schema.text,
+  },
+  {
+    /** The live champion that it was compared with; absent for the first version of a model. */
+    baselineVersion: schema.text,
+  },
+)
+export interface Evaluation extends schema.TypeOf<typeof evaluationRow> {
   /** The report as Markdown. */
   page: string
-  /** Approvals are bound to this digest. */
-  reportDigest: string
 }
 
 /** Stores an evaluation unless its id is stored. Returns the stored evaluation. */

@@ -2,39 +2,54 @@
 import sql from 'sql-template-tag'
 import type { PastTraining } from '../../domain/monitoring/retraining-triggers.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
-import type { HyperparameterValues } from '../../domain/training/overrides.ts'
+import { hyperparametersField } from '../../domain/training/overrides.ts'
+import * as schema from '../../domain/schema.ts'
 import { readNow } from '../database/clock.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
-export interface NewRetraining {
-  id: string
-  model: string
-  reason: string
-  requestedBy: string
-  /** ISO 8601. */
-  asOf: string
-  evidence: Record<string, unknown>
-  dedupeKey?: string
-  /** Replaces the policy of the model file for the release of its version. */
-  policy?: ReleasePolicy
-  /** The hyperparameters that override the model file. */
-  overrides?: HyperparameterValues
-  /** The sweep whose winner this retraining trains. */
-  sweepId?: string
-}
-
-export interface Retraining extends NewRetraining {
-  startedAt: string
-  endedAt?: string
-  outcome?: string
-  message?: string
-  /** The error code of a failed retraining, when an error of Tenure caused it. */
-  errorCode?: string
-  snapshotDigest?: string
-  version?: string
-}
+export const retrainingRow = schema.record(
+  {
+    id: schema.text,
+    model: schema.text,
+    reason: schema.text,
+    requestedBy: schema.text,
+    asOf: schema.time,
+    evidence: schema.data,
+    startedAt: schema.time,
+  },
+  {
+    dedupeKey: schema.text,
+    /** Replaces the policy of the model file for the release of its version. */
+    policy: schema.dataOf<ReleasePolicy>(),
+    /** The hyperparameters that override the model file. */
+    overrides: hyperparametersField,
+    /** The sweep whose winner this retraining trains. */
+    sweepId: schema.text,
+    endedAt: schema.time,
+    outcome: schema.text,
+    message: schema.text,
+    /** The error code of a failed retraining, when an error of Tenure caused it. */
+    errorCode: schema.text,
+    snapshotDigest: schema.text,
+    version: schema.text,
+  },
+)
+export type Retraining = schema.TypeOf<typeof retrainingRow>
+export type NewRetraining = Pick<
+  Retraining,
+  | 'id'
+  | 'model'
+  | 'reason'
+  | 'requestedBy'
+  | 'asOf'
+  | 'evidence'
+  | 'dedupeKey'
+  | 'policy'
+  | 'overrides'
+  | 'sweepId'
+>
 
 /** The reason that the requester gave, as text. */
 export function noteOf(evidence: Record<string, unknown> | undefined): string | undefined {

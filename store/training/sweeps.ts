@@ -1,40 +1,38 @@
 /** Stores sweeps: searches over hyperparameters whose winner is retrained. */
 import sql from 'sql-template-tag'
-import type { HyperparameterValues } from '../../domain/training/overrides.ts'
+import { hyperparametersField, type HyperparameterValues } from '../../domain/training/overrides.ts'
+import * as schema from '../../domain/schema.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { EpochRecord } from './trainings.ts'
 
-export interface SweepPlan {
-  /** The overrides of each trial. */
-  candidates: HyperparameterValues[]
-  /** How many trials run at the same time. */
-  parallel: number
-}
-
-export interface NewSweep {
-  /** `swp_…` */
-  id: string
-  model: string
-  requestedBy: string
-  /** ISO 8601. */
-  asOf: string
-  plan: SweepPlan
-}
-
-export interface SweepEnd {
-  id: string
-  outcome: 'chosen' | 'quarantined' | 'failed' | 'cancelled'
-  message: string
-}
-
-export interface Sweep extends NewSweep, Partial<Omit<SweepEnd, 'id'>> {
-  snapshotDigest?: string
-  winner?: HyperparameterValues
-  startedAt: string
-  endedAt?: string
-}
+export const sweepRow = schema.record(
+  {
+    /** `swp_…` */
+    id: schema.text,
+    model: schema.text,
+    requestedBy: schema.text,
+    asOf: schema.time,
+    plan: schema.record({
+      /** The overrides of each trial. */
+      candidates: schema.list(hyperparametersField),
+      /** How many trials run at the same time. */
+      parallel: schema.count,
+    }),
+    startedAt: schema.time,
+  },
+  {
+    outcome: schema.textOf<'chosen' | 'quarantined' | 'failed' | 'cancelled'>(),
+    message: schema.text,
+    snapshotDigest: schema.text,
+    winner: hyperparametersField,
+    endedAt: schema.time,
+  },
+)
+export type Sweep = schema.TypeOf<typeof sweepRow>
+export type NewSweep = Pick<Sweep, 'id' | 'model' | 'requestedBy' | 'asOf' | 'plan'>
+export type SweepEnd = Required<Pick<Sweep, 'id' | 'outcome' | 'message'>>
 
 /** Does nothing when the sweep is already stored. */
 export async function insertSweep(database: Database, each: NewSweep): Promise<void> {
@@ -107,35 +105,38 @@ export const countSweepTrials = async (database: Database, sweepId: string): Pro
 
 // Stores trials: trainings that are judged but register no version.
 
-export interface NewTrial {
-  /** `try_…` */
-  id: string
-  model: string
-  /** The sweep of the trial. */
-  sweepId?: string
-  requestedBy: string
-  /** ISO 8601. */
-  asOf: string
-  overrides: HyperparameterValues
-  trainingId: string
-}
-
-export type TrialEnd = {
-  id: string
-  outcome: 'judged' | 'scored' | 'stopped' | 'quarantined' | 'failed' | 'cancelled'
-  message: string
-  /** The error code of a failed trial, if an error of Tenure caused the failure. */
-  errorCode?: string
-  snapshotDigest?: string
-  evaluationId?: string
-  /** The primary metric on the validation rows, for a trial of a sweep. */
-  score?: number
-}
-
-export interface Trial extends NewTrial, Partial<Omit<TrialEnd, 'id'>> {
-  startedAt: string
-  endedAt?: string
-}
+export const trialRow = schema.record(
+  {
+    /** `try_…` */
+    id: schema.text,
+    model: schema.text,
+    requestedBy: schema.text,
+    asOf: schema.time,
+    overrides: hyperparametersField,
+    trainingId: schema.text,
+    startedAt: schema.time,
+  },
+  {
+    /** The sweep of the trial. */
+    sweepId: schema.text,
+    outcome: schema.textOf<'judged' | 'scored' | 'stopped' | 'quarantined' | 'failed' | 'cancelled'>(),
+    message: schema.text,
+    /** The error code of a failed trial, if an error of Tenure caused the failure. */
+    errorCode: schema.text,
+    snapshotDigest: schema.text,
+    evaluationId: schema.text,
+    /** The primary metric on the validation rows, for a trial of a sweep. */
+    score: schema.number,
+    endedAt: schema.time,
+  },
+)
+export type Trial = schema.TypeOf<typeof trialRow>
+export type NewTrial = Pick<
+  Trial,
+  'id' | 'model' | 'sweepId' | 'requestedBy' | 'asOf' | 'overrides' | 'trainingId'
+>
+export type TrialEnd = Required<Pick<Trial, 'id' | 'outcome' | 'message'>> &
+  Pick<Trial, 'errorCode' | 'snapshotDigest' | 'evaluationId' | 'score'>
 
 /** Stores a trial. Does nothing if it is already stored. */
 export async function insertTrial(database: Database, each: NewTrial): Promise<void> {

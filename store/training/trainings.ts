@@ -4,6 +4,8 @@
  */
 import sql, { join, raw, type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
+import * as schema from '../../domain/schema.ts'
+import { hyperparametersField } from '../../domain/training/overrides.ts'
 import { rowsFrom, fromRowWithout } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { ModelFilter } from '../database/filter.ts'
@@ -17,21 +19,25 @@ export interface EpochRecord {
   validationLoss?: number
 }
 
-export interface TrainingRecord {
-  id: string
-  model: string
-  snapshotDigest: string
-  seed: number
-  codeDigest: string
-  dependenciesDigest: string
-  hyperparameters: Record<string, number | string | boolean>
-  status: 'running' | 'done' | 'failed'
-  epoch: number
+export const trainingRow = schema.record(
+  {
+    id: schema.text,
+    model: schema.text,
+    snapshotDigest: schema.text,
+    seed: schema.count,
+    codeDigest: schema.text,
+    dependenciesDigest: schema.text,
+    hyperparameters: hyperparametersField,
+    status: schema.oneOf('running', 'done', 'failed'),
+    epoch: schema.count,
+    attempts: schema.count,
+  },
+  { artifactDigest: schema.text, message: schema.text },
+)
+
+export interface TrainingRecord extends schema.TypeOf<typeof trainingRow> {
   curve: EpochRecord[]
   checkpointDigest?: string
-  artifactDigest?: string
-  attempts: number
-  message?: string
 }
 
 export type NewTraining = Pick<
@@ -137,25 +143,34 @@ export async function getTraining(database: Database, id: string): Promise<Train
 
 // Finds trainings with their settings, the metrics of the gate and the registered version.
 
-export interface FoundTraining extends Omit<TrainingRecord, 'curve' | 'checkpointDigest'> {
-  /** The revision of the checkout. */
-  buildId?: string
-  dependencies: Record<string, string>
-  /** The loss of the last epoch. */
-  loss?: number
-  /** The gate's metrics on the frozen test rows; empty before an evaluation. */
-  metrics: Record<string, number>
-  evaluationId?: string
-  verdict?: string
-  /** The version registered from it. */
-  version?: string
-  startedAt: string
-  endedAt?: string
-  durationMs?: number
-}
+export const foundTraining = schema.extend(
+  trainingRow,
+  {
+    dependencies: schema.map(schema.text),
+    /** The gate's metrics on the frozen test rows; empty before an evaluation. */
+    metrics: schema.map(schema.number),
+    startedAt: schema.time,
+  },
+  {
+    /** The revision of the checkout. */
+    buildId: schema.text,
+    /** The loss of the last epoch. */
+    loss: schema.number,
+    evaluationId: schema.text,
+    verdict: schema.text,
+    /** The version registered from it. */
+    version: schema.text,
+    endedAt: schema.time,
+    durationMs: schema.number,
+  },
+)
+export type FoundTraining = schema.TypeOf<typeof foundTraining>
 
 /** A training with its loss curve. */
-export type TrainingRun = FoundTraining & Pick<TrainingRecord, 'curve'>
+export const trainingRun = schema.extend(foundTraining, {
+  curve: schema.list(schema.record({ epoch: schema.count }) as schema.Schema<EpochRecord>),
+})
+export type TrainingRun = schema.TypeOf<typeof trainingRun>
 
 export interface TrainingKey {
   at: string

@@ -1,5 +1,5 @@
 /** `/v1/alerts/:id`: acknowledges and resolves an alert. */
-import { alertAnswer } from '../answers/admin.ts'
+import { alertRow } from '../../../store/monitoring/alerts.ts'
 import { z } from 'zod'
 import { defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -16,7 +16,7 @@ export const alertRoutes = (deps: ApiDeps): RouteDefinition[] =>
     defineRoute('post', `/v1/alerts/:id/${action}`, ['operator', 'approver', 'admin'], {
       summary: summaries[action],
       answers: { 200: 'The alert' },
-      answerSchema: alertAnswer,
+      answerSchema: alertRow,
       body: z.strictObject({ reason: reasonText.optional() }),
       async handle({ actor, params, body }) {
         return {

@@ -1,12 +1,12 @@
 /** `/v1/audit`, `/v1/alerts`: lists audit rows and alerts, and verifies the audit log. */
-import { alertsAnswer, auditAnswer, verificationAnswer } from '../answers/admin.ts'
 import { z } from 'zod'
-import { listAlerts } from '../../../store/monitoring/alerts.ts'
-import { listAudit } from '../../../store/audit/audit-log.ts'
+import * as schema from '../../../domain/schema.ts'
+import { alertRow, listAlerts } from '../../../store/monitoring/alerts.ts'
+import { auditRow, listAudit } from '../../../store/audit/audit-log.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { modelFilter, requireUnscoped } from '../../auth/authorization.ts'
-import { createAuditVerification } from '../../services/verify-audit.ts'
+import { auditVerification, createAuditVerification } from '../../services/verify-audit.ts'
 import { booleanFlag, limit, modelName, toWire } from '../../http/schemas.ts'
 
 export function auditRoutes({ store, heads, isSigned }: ApiDeps): RouteDefinition[] {
@@ -15,7 +15,7 @@ export function auditRoutes({ store, heads, isSigned }: ApiDeps): RouteDefinitio
     defineRoute('get', '/v1/audit', viewers, {
       summary: 'List the audit log, newest first.',
       answers: { 200: 'The rows of the audit log' },
-      answerSchema: auditAnswer,
+      answerSchema: schema.record({ audit: schema.list(auditRow) }),
       query: z.strictObject({
         model: modelName.optional(),
         before: z.coerce.number().int().min(1).optional(),
@@ -30,7 +30,7 @@ export function auditRoutes({ store, heads, isSigned }: ApiDeps): RouteDefinitio
       summary:
         'Verify the hash chain of the audit log against the signed heads stored outside the database. A key without the role admin may get a report that is up to a minute old.',
       answers: { 200: 'The number of valid rows, and the first breach' },
-      answerSchema: verificationAnswer,
+      answerSchema: auditVerification,
       async handle({ actor }) {
         requireUnscoped(actor, 'the audit of all models')
         return { json: toWire(await verify(actor)) }
@@ -39,7 +39,7 @@ export function auditRoutes({ store, heads, isSigned }: ApiDeps): RouteDefinitio
     defineRoute('get', '/v1/alerts', viewers, {
       summary: 'List alerts, newest first.',
       answers: { 200: 'The alerts' },
-      answerSchema: alertsAnswer,
+      answerSchema: schema.record({ alerts: schema.list(alertRow) }),
       query: z.strictObject({ model: modelName.optional(), open: booleanFlag.optional(), limit }),
       async handle({ actor, query }) {
         const alerts = await listAlerts(store, { ...query, ...modelFilter(actor) })

@@ -1,7 +1,7 @@
 /** `/v1/erasures`: requests and shows erasures of data subjects. */
-import { erasureAnswer, erasureStartedAnswer, erasuresAnswer } from '../answers/admin.ts'
 import { z } from 'zod'
-import { getErasure, listErasures, type Erasure } from '../../../store/privacy/erasures.ts'
+import * as schema from '../../../domain/schema.ts'
+import { getErasure, listErasures, type Erasure, erasureRow } from '../../../store/privacy/erasures.ts'
 import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
 import { admins, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -12,11 +12,13 @@ import { boundedList, limit, modelName, toWire } from '../../http/schemas.ts'
 const maxPredictions = 10_000
 const cursorKey = z.tuple([z.iso.datetime(), z.string()])
 
+const receipt = schema.extend(erasureRow, { status: schema.oneOf('running', 'done', 'nothing_found') })
+
 export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/erasures', admins, {
     summary: `Erase a data subject from the prediction log, outcomes, batches and features of a model, and from every later snapshot. \`subject\` is the key in the subject column of the model file, and the routing_key of requests. \`prediction_ids\` (at most ${maxPredictions}) name further requests of the subject. A repetition returns the open erasure of the same subject.`,
     answers: { 202: 'The erasure has started, or is running' },
-    answerSchema: erasureStartedAnswer,
+    answerSchema: schema.record({ id: schema.text, model: schema.text, isNew: schema.flag }),
     namesPerson: true,
     body: z.strictObject({
       model: modelName,
@@ -31,7 +33,7 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/erasures', viewers, {
     summary: 'List erasures with the number of erased rows, newest first. Subjects are never shown.',
     answers: { 200: 'The erasures, and next_cursor when there are more' },
-    answerSchema: erasuresAnswer,
+    answerSchema: schema.page('erasures', receipt),
     query: z.strictObject({ model: modelName.optional(), cursor: cursorText.optional(), limit }),
     async handle({ actor, query }) {
       const [at, id] = query.cursor === undefined ? [] : decodeCursor(query.cursor, 'newest', cursorKey)
@@ -55,7 +57,7 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Show an erasure: its progress, the erased rows by table, and when snapshots are deleted. It ends as `done`, or as `nothing_found` when no row and no snapshot had the key; `notes` then say what to check.',
     answers: { 200: 'The receipt' },
-    answerSchema: erasureAnswer,
+    answerSchema: receipt,
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findInScope(actor, { what: 'erasure', id }, getErasure(deps.store, id))

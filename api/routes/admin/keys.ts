@@ -1,10 +1,10 @@
 /** `/v1/keys`: creates, lists, rotates and revokes API keys. A secret is shown once, in the response that creates it. */
-import { keyAnswer, keysAnswer, newKeyAnswer } from '../answers/admin.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { roles } from '../../../domain/roles.ts'
+import * as schema from '../../../domain/schema.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
-import { insertKey, listKeys, revokeKey, rotateKey } from '../../../store/access/api-keys.ts'
+import { insertKey, listKeys, revokeKey, rotateKey, keyRow } from '../../../store/access/api-keys.ts'
 import { admins, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { requireUnscoped } from '../../auth/authorization.ts'
@@ -35,7 +35,7 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
   defineRoute('get', '/v1/keys', admins, {
     summary: 'List API keys, without their secrets.',
     answers: { 200: 'The keys' },
-    answerSchema: keysAnswer,
+    answerSchema: schema.record({ keys: schema.list(keyRow) }),
     async handle({ actor }) {
       requireUnscoped(actor, keyManagement)
       return { json: { keys: (await listKeys(store)).map(toWire) } }
@@ -44,7 +44,7 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
   defineRoute('post', '/v1/keys', admins, {
     summary: 'Create an API key. Its secret is shown once.',
     answers: { 201: 'The key' },
-    answerSchema: newKeyAnswer,
+    answerSchema: schema.extend(keyRow, { key: schema.text }),
     body: newKey(serving.wall),
     secretResponse: true,
     async handle({ body, actor }) {
@@ -74,7 +74,7 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
     summary:
       'Rotate the secret of an API key. The new secret is shown once; the previous one stays valid for `overlap_s` seconds.',
     answers: { 200: 'The key with its new secret' },
-    answerSchema: newKeyAnswer,
+    answerSchema: schema.extend(keyRow, { key: schema.text }),
     body: z.strictObject({ overlap_s: z.number().int().min(0).max(maxOverlapS).default(defaultOverlapS) }),
     secretResponse: true,
     async handle({ params, body, actor }) {
@@ -97,7 +97,7 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
   defineRoute('delete', '/v1/keys/:id', admins, {
     summary: 'Revoke an API key. Replicas follow within seconds.',
     answers: { 200: 'The revoked key' },
-    answerSchema: keyAnswer,
+    answerSchema: keyRow,
     async handle({ params, actor }) {
       requireUnscoped(actor, keyManagement)
       const facts = await store.transaction(async (database) => {

@@ -1,7 +1,7 @@
 /** `/v1/kill-switches`: lists and sets the kill switches of models. */
-import { killSwitchAnswer, killSwitchesAnswer } from '../answers/admin.ts'
 import { z } from 'zod'
-import { flagNames, killSwitchModes, type Flag } from '../../../domain/serving/kill-switch.ts'
+import { flagNames, killSwitchModes, killSwitchRow, type Flag } from '../../../domain/serving/kill-switch.ts'
+import * as schema from '../../../domain/schema.ts'
 import { issuesOfKillSwitch, listKillSwitches } from '../../../store/serving/kill-switches.ts'
 import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -9,11 +9,13 @@ import { filterVisible } from '../../auth/authorization.ts'
 import { toWire, writtenReason } from '../../http/schemas.ts'
 import { setKillSwitch } from '../../services/kill-switch.ts'
 
+const killSwitch = schema.extend(killSwitchRow, { means: schema.text, problems: schema.list(schema.text) })
+
 export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/kill-switches', viewers, {
     summary: 'List kill switches, with the replicas that lag behind.',
     answers: { 200: 'The kill switches' },
-    answerSchema: killSwitchesAnswer,
+    answerSchema: schema.record({ killSwitches: schema.list(killSwitch) }),
     async handle({ actor }) {
       const flags = filterVisible(actor, await listKillSwitches(deps.store), ({ model }) => model)
       const listed = flags.map(async (flag) => ({
@@ -27,7 +29,7 @@ export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Set the kill switch of a model: `champion` serves the champion to all traffic, `fallback` the declared fallback, `refuse` rejects requests, `normal` follows the route. With `revision`, the one that the caller has seen (0 for none), a switch that was changed meanwhile stays.',
     answers: { 200: 'The switch, with the live replicas that lag behind' },
-    answerSchema: killSwitchAnswer,
+    answerSchema: killSwitch,
     body: z.strictObject({
       serve: z.enum(flagNames),
       reason: writtenReason,

@@ -6,6 +6,7 @@ import {
   type ResourceValue,
 } from '../../../domain/installation/resource.ts'
 import { DomainError } from '../../../domain/errors.ts'
+import * as schema from '../../../domain/schema.ts'
 import { listApplied } from '../../../store/installation/applied-state.ts'
 import { readLiveState } from '../../../store/installation/live-state.ts'
 import { keyName, keyValue, killSwitchValue, scheduleValue } from '../../../store/installation/state-file.ts'
@@ -15,7 +16,6 @@ import type { ApiDeps } from '../../deps.ts'
 import { defineRoute, operators, type RouteDefinition } from '../../http/route.ts'
 import { boundedList, modelName, toWire, writtenReason } from '../../http/schemas.ts'
 import { applyChanges, checkChanges, kindsOf } from '../../services/installation/apply-changes.ts'
-import { stateAnswer, stateAppliedAnswer } from '../answers/admin.ts'
 
 /** The maximum number of changes, and of named resources, in one request. */
 const maxResources = 2_000
@@ -41,12 +41,20 @@ const body = z.strictObject({
   named: boundedList(z.strictObject({ ...named, value: anyValue }), { min: 0, max: maxResources }).optional(),
 })
 
+const kind = schema.oneOf(...resourceKinds)
+const resource = schema.record({ kind, name: schema.text, value: schema.data })
+
 export const stateRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/state', operators, {
     summary:
       'Show models, keys, alert channels and kill switches as `tenure plan` compares them, without secrets.',
     answers: { 200: 'The live state, and what an apply has set last' },
-    answerSchema: stateAnswer,
+    answerSchema: schema.record({
+      actor: schema.text,
+      kinds: schema.list(kind),
+      resources: schema.list(resource),
+      applied: schema.list(schema.extend(resource, { at: schema.time, actor: schema.text })),
+    }),
     async handle({ actor }) {
       const readable = kindsOf(actor!)
       const isReadable = ({ kind }: { kind: (typeof resourceKinds)[number] }) => readable.includes(kind)
@@ -63,7 +71,14 @@ export const stateRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Apply the changes of a plan, each with an audit row. A change of a model or schedule is recorded; the command line makes it. With dry_run, only refuse what could not be applied.',
     answers: { 200: 'The applied changes; the secret of a new key is shown once' },
-    answerSchema: stateAppliedAnswer,
+    answerSchema: schema.record({
+      changes: schema.list(
+        schema.record(
+          { kind, name: schema.text, action: schema.oneOf('added', 'changed', 'deleted') },
+          { key: schema.text, problems: schema.list(schema.text) },
+        ),
+      ),
+    }),
     body,
     maxValues: 200_000,
     secretResponse: true,

@@ -1,6 +1,6 @@
 /** `/v1/commands/:id`: shows the result of a deferred command. */
-import { recordedAnswer } from '../answers/lifecycle.ts'
-import { findRecorded } from '../../../store/release/command-outbox.ts'
+import * as schema from '../../../domain/schema.ts'
+import { findRecorded, outboxCommand } from '../../../store/release/command-outbox.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { deferredMessage } from '../../services/deferred-commands.ts'
@@ -12,7 +12,7 @@ export const commandRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     summary:
       'Show a command that was recorded while Temporal was unreachable: its state, and the response of the release or what was started.',
     answers: { 200: 'The command' },
-    answerSchema: recordedAnswer,
+    answerSchema: schema.extend(outboxCommand, { message: schema.text }),
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findInScope(actor, { what: 'recorded command', id }, findRecorded(store, id))

@@ -1,8 +1,8 @@
 /** `/v1/drills`: starts and lists drills. */
-import { drillStartedAnswer, drillsAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { drillKindNames, drillKinds } from '../../../domain/drill.ts'
-import { listDrills, type Drill } from '../../../store/release/drills.ts'
+import * as schema from '../../../domain/schema.ts'
+import { drillRow, listDrills, type Drill } from '../../../store/release/drills.ts'
 import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { modelFilter } from '../../auth/authorization.ts'
@@ -22,7 +22,9 @@ export const drillRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/drills', viewers, {
     summary: 'List drills with detection time, recovery time and failed requests, newest first.',
     answers: { 200: 'The drills' },
-    answerSchema: drillsAnswer,
+    answerSchema: schema.record({
+      drills: schema.list(schema.extend(drillRow, { shows: schema.text })),
+    }),
     query: z.strictObject({ model: modelName.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listDrills(deps.store, { ...query, ...modelFilter(actor) })
@@ -32,7 +34,10 @@ export const drillRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/drills', operators, {
     summary: `Start a drill: a release with a faulty candidate that is never promoted. Kinds: ${drillKindNames.join(', ')}.`,
     answers: { 202: 'The drill has started' },
-    answerSchema: drillStartedAnswer,
+    answerSchema: schema.record(
+      { model: schema.text, workflowId: schema.text },
+      { kinds: schema.list(schema.text) },
+    ),
     body: hold,
     async handle({ actor, body, command: id }) {
       const { model, kinds, traffic, harm_budget: harmBudget, share_bp: shareBp, within_ms: withinMs } = body

@@ -1,6 +1,5 @@
 /** `/v1/evaluations/:id`: shows the evaluation of a challenger, as JSON or Markdown. */
-import { evaluationAnswer } from '../answers/lifecycle.ts'
-import { getEvaluation } from '../../../store/training/evaluations.ts'
+import { evaluationRow, getEvaluation } from '../../../store/training/evaluations.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { findInScope } from '../../auth/authorization.ts'
@@ -11,7 +10,7 @@ export const evaluationRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     summary:
       'Show the evaluation of a challenger with its inputs; as Markdown when text/markdown is accepted.',
     answers: { 200: 'The evaluation' },
-    answerSchema: evaluationAnswer,
+    answerSchema: evaluationRow,
     answerMedia: 'text/markdown',
     async handle({ actor, params, header }) {
       const id = params['id']!

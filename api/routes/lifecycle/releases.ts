@@ -1,22 +1,15 @@
 /** `/v1/releases`: starts, lists and shows releases, and sends commands to them. */
-import {
-  commandAnswer,
-  deferredAnswer,
-  releaseAnswer,
-  releasesAnswer,
-  releaseStartedAnswer,
-  signedCommandAnswer,
-} from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { pinReason } from '../../../domain/serving/kill-switch.ts'
 import { commandRoles, releaseStages, type ReleaseStage } from '../../../domain/release/state.ts'
 import { servedBp, warningOf, whyWaiting } from '../../../domain/release/explain.ts'
-import { listRecorded } from '../../../store/release/command-outbox.ts'
+import * as schema from '../../../domain/schema.ts'
+import { listRecorded, outboxCommand } from '../../../store/release/command-outbox.ts'
 import { findWithdrawals, type Withdrawal } from '../../../store/registry/champions.ts'
 import { findAnswerEvidence } from '../../../store/release/evidence.ts'
 import { findRunningVerdicts, listDecisions } from '../../../store/release/decisions.ts'
 import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
-import { listCommands, listReleases, type Release } from '../../../store/release/releases.ts'
+import { listCommands, listReleases, releaseCommand, type Release } from '../../../store/release/releases.ts'
 import type { ServedShares } from '../../../domain/serving/served.ts'
 import { readServedShares } from '../../../store/serving/routing.ts'
 import { listQueued } from '../../../store/release/release-queue.ts'
@@ -28,7 +21,8 @@ import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.t
 import { getReleaseInScope, sendReleaseCommand, signReleaseCommand } from '../../services/release-commands.ts'
 import { requireRole } from '../../auth/authentication.ts'
 import { modelFilter } from '../../auth/authorization.ts'
-import { cancelQueued, isQueueId, queuedSummary } from '../../services/release-queue.ts'
+import { cancelQueued, isQueueId, queuedRelease, queuedSummary } from '../../services/release-queue.ts'
+import { deferredCommand } from '../../services/deferred-commands.ts'
 import { startRelease } from '../../services/start-release.ts'
 import { whenDeferred, keepDeferred, respondToCommand, respondToStart } from '../command-response.ts'
 import {
@@ -71,11 +65,43 @@ const start = z.strictObject({
   hotfix: z.strictObject({ reason: writtenReason }).optional(),
 })
 
+const brief = schema.record(
+  {
+    id: schema.text,
+    model: schema.text,
+    version: schema.text,
+    strategy: schema.text,
+    stage: schema.text,
+    stageIndex: schema.count,
+    shareBp: schema.count,
+    trafficBp: schema.count,
+    paused: schema.flag,
+    requestedBy: schema.text,
+    artifactDigest: schema.text,
+    evaluationDigest: schema.text,
+    policyDigest: schema.text,
+    why: schema.text,
+    startedAt: schema.time,
+    updatedAt: schema.time,
+  },
+  {
+    baselineVersion: schema.text,
+    hotfix: schema.text,
+    drill: schema.text,
+    warning: schema.text,
+    outcome: schema.text,
+    reason: schema.text,
+    endedAt: schema.time,
+    withdrawnAt: schema.time,
+    withdrawnReason: schema.text,
+  },
+)
+
 export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/releases', viewers, {
     summary: 'List releases and the release queue, newest first.',
     answers: { 200: 'The releases' },
-    answerSchema: releasesAnswer,
+    answerSchema: schema.record({ releases: schema.list(brief), waiting: schema.list(queuedRelease) }),
     query: z.strictObject({ model: modelName.optional(), open: booleanFlag.optional(), limit }),
     async handle({ actor, query }) {
       const filter = { ...query, ...modelFilter(actor) }
@@ -102,7 +128,23 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       "Show a release: its state, why it waits, how its answers differ from the champion's, its newest verdicts and commands, and the commands without a response yet.",
     answers: { 200: 'The release, and next_cursor when it has earlier commands' },
-    answerSchema: releaseAnswer,
+    answerSchema: schema.extend(
+      brief,
+      {
+        state: schema.data,
+        decisions: schema.list(
+          schema.record({
+            id: schema.count,
+            releaseId: schema.text,
+            stage: schema.text,
+            stageIndex: schema.count,
+          }),
+        ),
+        commands: schema.list(schema.extend(releaseCommand, { at: schema.time })),
+        recorded: schema.list(outboxCommand),
+      },
+      { pinned: schema.text, nextCursor: schema.text },
+    ),
     query: z.strictObject({ cursor: cursorText.optional(), limit }),
     async handle({ actor, params, query }) {
       const release = await getReleaseInScope(deps.store, actor, params['id']!)
@@ -140,7 +182,14 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Start the release of a registered version, or queue it behind the open release. A hotfix (by an approver or an admin, with a reason) uses the short policy and supersedes an open release.',
     answers: { 202: `The release has started, or is queued, or ${whenDeferred}` },
-    answerSchema: releaseStartedAnswer,
+    answerSchema: schema.either(
+      schema.record(
+        { id: schema.text, model: schema.text, version: schema.text, workflowId: schema.text },
+        { runId: schema.text },
+      ),
+      queuedRelease,
+      deferredCommand,
+    ),
     body: start,
     handle: (request) => respondToStart(deps, startRelease, request, request.body),
   }),
@@ -150,7 +199,12 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: {
       200: 'The workflow and its namespace, the name of the signal and its input, which the release accepts once within 24 h',
     },
-    answerSchema: signedCommandAnswer,
+    answerSchema: schema.record({
+      namespace: schema.text,
+      workflowId: schema.text,
+      signal: schema.text,
+      payload: schema.data,
+    }),
     body: command.extend({ command: z.enum(commandNames as [CommandName, ...CommandName[]]) }),
     async handle({ actor, params, body }) {
       const { command: name, ...given } = body
@@ -164,8 +218,11 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     return defineRoute('post', path, commandRoles[name], {
       summary: commandSummaries[name],
       answers: { 200: 'The release has accepted the command', 202: `The command ${whenDeferred}` },
-      answerSchema: commandAnswer,
-      deferredSchema: deferredAnswer,
+      answerSchema: schema.record(
+        { release: schema.text, accepted: schema.flag, message: schema.text },
+        { stage: schema.text },
+      ),
+      deferredSchema: deferredCommand,
       body: command,
       async handle({ actor, params, body, header, keep }) {
         const id = params['id']!

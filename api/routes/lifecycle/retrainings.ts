@@ -1,20 +1,19 @@
 /** `/v1/models/:name/retrainings`, `/v1/retrainings`: starts, lists and shows retrainings. */
-import {
-  cancelledAnswer,
-  retrainingAnswer,
-  retrainingStartedAnswer,
-  retrainingsAnswer,
-} from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
-import { findRetraining, listRetrainings } from '../../../store/training/retrainings.ts'
+import * as schema from '../../../domain/schema.ts'
+import { findRetraining, listRetrainings, retrainingRow } from '../../../store/training/retrainings.ts'
 import { findTraining } from '../../../store/training/trainings.ts'
 import { retrainProgress, retrainWorkflowId } from '../../../workflows/messages.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { cancelRetraining, runOfRetraining, startRetraining } from '../../services/start-retraining.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
-import { findShownValidation, validationOfRetraining } from '../../services/training/shown-validation.ts'
+import {
+  findShownValidation,
+  trainingProgress,
+  validationOfRetraining,
+} from '../../services/training/shown-validation.ts'
 import { remedyOfEnd, waitingFor } from '../../services/training/waiting-training.ts'
 import { queryWorkflow } from '../../temporal/running-workflow.ts'
 import {
@@ -26,7 +25,7 @@ import {
   reasonText,
   toWire,
 } from '../../http/schemas.ts'
-import { whenDeferred, respondToStart } from '../command-response.ts'
+import { retrainingStarted, whenDeferred, respondToStart } from '../command-response.ts'
 
 export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/models/:name/retrainings', startRetraining.roles, {
@@ -43,12 +42,12 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const model = request.params['name']!
       return respondToStart(deps, startRetraining, request, { model, asOf, overrides, ...body })
     },
-    answerSchema: retrainingStartedAnswer,
+    answerSchema: retrainingStarted,
   }),
   defineRoute('get', '/v1/retrainings', viewers, {
     summary: 'List retrainings, newest first.',
     answers: { 200: 'The retrainings' },
-    answerSchema: retrainingsAnswer,
+    answerSchema: schema.record({ retrainings: schema.list(retrainingRow) }),
     query: z.strictObject({ model: modelName.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listRetrainings(deps.store, { ...query, ...modelFilter(actor) })
@@ -58,7 +57,10 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/retrainings/:id', viewers, {
     summary: 'Show a retraining and its progress. Encode slashes of the id as %2F.',
     answers: { 200: 'The retraining' },
-    answerSchema: retrainingAnswer,
+    answerSchema: schema.record(
+      { id: schema.text, model: schema.text },
+      { ...retrainingRow.properties, ...trainingProgress },
+    ),
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findRetraining(deps.store, id)
@@ -79,7 +81,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Cancel a running retraining. It ends as `cancelled` when its process has exited. Encode slashes of the id as %2F.',
     answers: { 202: 'The retraining is being cancelled' },
-    answerSchema: cancelledAnswer,
+    answerSchema: schema.record({ id: schema.text, model: schema.text }),
     body: z.strictObject({ reason: reasonText.optional() }),
     async handle({ actor, params, body }) {
       return { status: 202, json: await cancelRetraining(deps, actor!, { id: params['id']!, ...body }) }

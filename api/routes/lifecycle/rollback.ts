@@ -1,14 +1,14 @@
 /** `POST /v1/models/:name/rollback`: rolls a model back without a worker or Temporal, and even without Postgres. */
-import { rollbackAnswer, rollbackOrderAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { commandRoles } from '../../../domain/release/state.ts'
+import * as schema from '../../../domain/schema.ts'
 import { requireRole } from '../../auth/authentication.ts'
 import { defineRoute, type RouteDefinition } from '../../http/route.ts'
 import { toWire, writtenReason } from '../../http/schemas.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { orderRollback } from '../../services/rollback/rollback-model.ts'
-import type { RollbackResult } from '../../services/rollback/write-rollback.ts'
+import { rollbackResult, type RollbackResult } from '../../services/rollback/write-rollback.ts'
 
 const text = z.string().min(1).max(2_000)
 const order = z.strictObject({
@@ -28,7 +28,7 @@ export const rollbackRoutes = (deps: ApiDeps): RouteDefinition[] => [
       200: 'The rollback is written. `replicas` has the state of each live or cut-off replica',
       202: 'Postgres does not respond. The replicas that received the order serve the known good version, store the order, and write it to Postgres when Postgres is back',
     },
-    answerSchema: rollbackAnswer,
+    answerSchema: rollbackResult,
     body: z.strictObject({
       reason: writtenReason.default('no reason given'),
       version: text.optional(),
@@ -53,7 +53,7 @@ export const rollbackRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Apply a rollback that another replica received while Postgres was unavailable. The order must be signed by this installation.',
     answers: { 200: 'This replica serves the known good version and keeps the order' },
-    answerSchema: rollbackOrderAnswer,
+    answerSchema: schema.record({ serves: schema.text, stored: schema.flag }),
     body: order,
     async handle({ body }) {
       const keyId = deps.serving.rollbacks.keyOf(body)

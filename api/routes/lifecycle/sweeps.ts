@@ -1,9 +1,9 @@
 /** `/v1/models/:name/sweeps`, `/v1/sweeps`: starts and shows hyperparameter searches. */
-import { cancelledAnswer, sweepAnswer, sweepsAnswer, workflowStartedAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { startRoles } from '../../../domain/roles.ts'
 import { maxSweepParallel, maxSweepTrials } from '../../../domain/training/sweep-plan.ts'
-import { findSweep, listSweeps, listTrialsOf } from '../../../store/training/sweeps.ts'
+import * as schema from '../../../domain/schema.ts'
+import { findSweep, listSweeps, listTrialsOf, sweepRow, trialRow } from '../../../store/training/sweeps.ts'
 import { sweepProgress, sweepWorkflowId } from '../../../workflows/messages.ts'
 import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -22,7 +22,12 @@ export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Start a sweep: train with many hyperparameters, choose by the validation rows and retrain with the best. `hyperparameters`: a list of values, or with `random` also a range {low, high}. At most 200 trials, 16 at once.',
     answers: { 202: 'The sweep has started' },
-    answerSchema: workflowStartedAnswer,
+    answerSchema: schema.record({
+      id: schema.text,
+      model: schema.text,
+      workflowId: schema.text,
+      trials: schema.count,
+    }),
     body: z.strictObject({
       as_of: pastTimeInUtc(deps.serving.wall).optional(),
       hyperparameters: z.record(z.string().min(1).max(100), dimension),
@@ -38,7 +43,7 @@ export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/sweeps', viewers, {
     summary: 'List sweeps, newest first.',
     answers: { 200: 'The sweeps' },
-    answerSchema: sweepsAnswer,
+    answerSchema: schema.record({ sweeps: schema.list(sweepRow) }),
     query: z.strictObject({ model: modelName.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listSweeps(deps.store, { ...query, ...modelFilter(actor) })
@@ -48,7 +53,11 @@ export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/sweeps/:id', viewers, {
     summary: 'Show a sweep with its trials and their scores on the validation rows.',
     answers: { 200: 'The sweep' },
-    answerSchema: sweepAnswer,
+    answerSchema: schema.extend(
+      sweepRow,
+      { trials: schema.list(trialRow) },
+      { stage: schema.text, retrainingId: schema.text },
+    ),
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findInScope(actor, { what: 'sweep', id }, findSweep(deps.store, id))
@@ -65,7 +74,7 @@ export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/sweeps/:id/cancel', startRoles.sweep, {
     summary: 'Cancel a running sweep with its trials.',
     answers: { 202: 'The sweep is being cancelled' },
-    answerSchema: cancelledAnswer,
+    answerSchema: schema.record({ id: schema.text, model: schema.text }),
     async handle({ actor, params }) {
       return { status: 202, json: await cancelSweep(deps, actor!, params['id']!) }
     },

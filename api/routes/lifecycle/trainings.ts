@@ -1,8 +1,13 @@
 /** `/v1/trainings`: lists and shows training runs, including runs without a registered version. */
-import { trainingAnswer, trainingsAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { trainingStatuses } from '../../../domain/registry/version-query.ts'
-import { findTrainingRun, findTrainings } from '../../../store/training/trainings.ts'
+import * as schema from '../../../domain/schema.ts'
+import {
+  findTrainingRun,
+  findTrainings,
+  foundTraining,
+  trainingRun,
+} from '../../../store/training/trainings.ts'
 import { cursorText, decodeCursor, encodeCursor, timeKey } from '../../http/page-cursor.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -15,7 +20,7 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     summary:
       'List training runs with data digest, code, dependencies, hyperparameters, metrics, verdict and version, newest first unless order=oldest.',
     answers: { 200: 'The training runs without loss curves, and next_cursor when there are more' },
-    answerSchema: trainingsAnswer,
+    answerSchema: schema.page('trainings', foundTraining),
     query: z.strictObject({
       model: modelName.optional(),
       status: z.enum(trainingStatuses, { error: `is one of ${trainingStatuses.join(', ')}` }).optional(),
@@ -47,7 +52,7 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/trainings/:id', viewers, {
     summary: 'Show a training run with its loss curve.',
     answers: { 200: 'The training run' },
-    answerSchema: trainingAnswer,
+    answerSchema: trainingRun,
     async handle({ actor, params }) {
       const id = params['id']!
       const training = await findInScope(actor, { what: 'training', id }, findTrainingRun(store, id))

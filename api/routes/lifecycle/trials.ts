@@ -1,16 +1,20 @@
 /** `/v1/models/:name/trials`, `/v1/trials`: starts and shows trials: trainings that are evaluated and register no version. */
-import { cancelledAnswer, trialAnswer, trialsAnswer, workflowStartedAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { startRoles } from '../../../domain/roles.ts'
+import * as schema from '../../../domain/schema.ts'
 import { findTraining } from '../../../store/training/trainings.ts'
-import { findTrial, listTrials, type Trial } from '../../../store/training/sweeps.ts'
+import { findTrial, listTrials, trialRow, type Trial } from '../../../store/training/sweeps.ts'
 import { retrainProgress, trialWorkflowId } from '../../../workflows/messages.ts'
 import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import { limit, modelName, overridesBody, pastTimeInUtc, toWire } from '../../http/schemas.ts'
 import { cancelTrial, startTrial } from '../../services/training/start-trial.ts'
-import { findShownValidation, validationOfTrial } from '../../services/training/shown-validation.ts'
+import {
+  findShownValidation,
+  trainingProgress,
+  validationOfTrial,
+} from '../../services/training/shown-validation.ts'
 import { remedyOfEnd, waitingFor } from '../../services/training/waiting-training.ts'
 import { queryWorkflow } from '../../temporal/running-workflow.ts'
 
@@ -19,7 +23,7 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Start a trial: train with the given hyperparameters, evaluate against the champion, register nothing. Trials may run beside a retraining.',
     answers: { 202: 'The trial has started' },
-    answerSchema: workflowStartedAnswer,
+    answerSchema: schema.record({ id: schema.text, model: schema.text, workflowId: schema.text }),
     body: z.strictObject({
       as_of: pastTimeInUtc(deps.serving.wall).optional(),
       hyperparameters: overridesBody.optional(),
@@ -33,7 +37,7 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/trials', viewers, {
     summary: 'List trials, newest first.',
     answers: { 200: 'The trials' },
-    answerSchema: trialsAnswer,
+    answerSchema: schema.record({ trials: schema.list(trialRow) }),
     query: z.strictObject({ model: modelName.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listTrials(deps.store, { ...query, ...modelFilter(actor) })
@@ -43,7 +47,7 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/trials/:id', viewers, {
     summary: 'Show a trial and its progress. Its gates are those of `GET /v1/evaluations/{evaluation_id}`.',
     answers: { 200: 'The trial' },
-    answerSchema: trialAnswer,
+    answerSchema: schema.extend(trialRow, {}, trainingProgress),
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findInScope(actor, { what: 'trial', id }, findTrial(deps.store, id))
@@ -55,7 +59,7 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/trials/:id/cancel', startRoles.trial, {
     summary: 'Cancel a running trial. It ends as `cancelled` when its process has exited.',
     answers: { 202: 'The trial is being cancelled' },
-    answerSchema: cancelledAnswer,
+    answerSchema: schema.record({ id: schema.text, model: schema.text }),
     async handle({ actor, params }) {
       return { status: 202, json: await cancelTrial(deps, actor!, params['id']!) }
     },

@@ -1,11 +1,11 @@
 /** `/v1/triggers`, `/v1/models/:name/triggers/:trigger`: lists the triggers of model files and fires one. */
-import { triggerFiredAnswer, triggersAnswer } from '../answers/triggers.ts'
 import { z } from 'zod'
 import { startRoles } from '../../../domain/roles.ts'
+import * as schema from '../../../domain/schema.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { fireTrigger } from '../../services/triggers/fire-trigger.ts'
-import { listTriggerStates } from '../../services/triggers/list-triggers.ts'
+import { listedTrigger, listTriggerStates } from '../../services/triggers/list-triggers.ts'
 import { cursorText } from '../../http/page-cursor.ts'
 import { limit, modelName, toWire } from '../../http/schemas.ts'
 
@@ -18,7 +18,7 @@ export const triggerRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'List triggers of retrainings and batches with their last firing, their next check and the reason for not firing.',
     answers: { 200: 'The triggers, and next_cursor when there are more' },
-    answerSchema: triggersAnswer,
+    answerSchema: schema.page('triggers', listedTrigger),
     query: z.strictObject({ model: modelName.optional(), cursor: cursorText.optional(), limit }),
     async handle({ actor, query }) {
       const { triggers, next } = await listTriggerStates(deps, actor, query)
@@ -29,7 +29,12 @@ export const triggerRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Fire a trigger of the model file: start its retraining or batch, or record it until one can start.',
     answers: { 202: 'The firing is recorded, and starts one retraining or batch' },
-    answerSchema: triggerFiredAnswer,
+    answerSchema: schema.record({
+      id: schema.text,
+      model: schema.text,
+      trigger: schema.text,
+      message: schema.text,
+    }),
     body: z.strictObject({ parameters: parameters.default({}) }),
     async handle({ actor, params, body, command }) {
       const input = { model: params['name']!, trigger: params['trigger']!, parameters: body.parameters }

@@ -1,7 +1,7 @@
 /** `/v1/versions/:version/card`: shows the model card of a version. */
-import { cardAnswer } from '../answers/registry.ts'
 import { z } from 'zod'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
+import * as schema from '../../../domain/schema.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
 import { readCard } from '../../services/model-card.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
@@ -13,7 +13,7 @@ export const cardRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     summary:
       'Get the model card of a version: purpose, inputs, quality and limitations. JSON, or Markdown with format=markdown.',
     answers: { 200: 'The model card' },
-    answerSchema: cardAnswer,
+    answerSchema: schema.record({ format: schema.text, version: schema.text, model: schema.text }),
     answerMedia: 'text/markdown',
     query: z.strictObject({ format: z.enum(['json', 'markdown']).default('json') }),
     async handle({ actor, params, query }) {

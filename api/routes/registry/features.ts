@@ -1,13 +1,14 @@
 /** `/v1/features`: lists feature views and their values, and starts an ingestion. */
-import { ingestionAnswer, valuesAnswer, viewAnswer, viewsAnswer } from '../answers/registry.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { keyOfText } from '../../../domain/values/names.ts'
+import * as schema from '../../../domain/schema.ts'
 import {
   listValues,
   countValues,
   isUsed,
   listViews,
+  viewRow,
   type StoredView,
 } from '../../../store/features/feature-views.ts'
 import { type Actor, canAccessModel } from '../../auth/authentication.ts'
@@ -16,12 +17,18 @@ import type { ApiDeps } from '../../deps.ts'
 import { limit, pastTime, pastTimeInUtc, toWire } from '../../http/schemas.ts'
 import { startIngestion } from '../../services/ingest-view.ts'
 
+const view = schema.extend(
+  viewRow,
+  { entity: schema.list(schema.text), values: schema.map(schema.text), source: schema.data },
+  { about: schema.text, everyMs: schema.number, lateMs: schema.number, keepMs: schema.number },
+)
+
 export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/features', viewers, {
     summary:
       'List feature views with the models and versions that use them, and the progress of their ingestion.',
     answers: { 200: 'The feature views' },
-    answerSchema: viewsAnswer,
+    answerSchema: schema.record({ features: schema.list(view) }),
     query: z.strictObject({ limit }),
     async handle({ actor, query }) {
       const found = await listViews(deps.store, query)
@@ -31,7 +38,10 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/features/:name', viewers, {
     summary: 'Show the definitions of a feature view, newest first.',
     answers: { 200: 'The feature view' },
-    answerSchema: viewAnswer,
+    answerSchema: schema.record({
+      name: schema.text,
+      definitions: schema.list(schema.extend(view, { entities: schema.count }, { newest: schema.time })),
+    }),
     async handle({ actor, params }) {
       const found = await viewsOf(deps, actor, params['name']!)
       const counted = await Promise.all(
@@ -44,7 +54,12 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'List the values of an entity as known at `at`, for each definition in use: the valid value first, then earlier ones. Join several entity columns as "a / b".',
     answers: { 200: 'The values' },
-    answerSchema: valuesAnswer,
+    answerSchema: schema.record({
+      view: schema.text,
+      entity: schema.text,
+      at: schema.time,
+      values: schema.list(schema.data),
+    }),
     query: z.strictObject({
       entity: z.string().min(1).max(256),
       at: pastTime(deps.serving.wall).optional(),
@@ -66,7 +81,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Ingest new values of a feature view, and everything since `from` again. Returns the running ingestion when there is one.',
     answers: { 202: 'The ingestion has started, or is running' },
-    answerSchema: ingestionAnswer,
+    answerSchema: schema.record({ view: schema.text, workflowId: schema.text, begun: schema.flag }),
     body: z.strictObject({ from: pastTimeInUtc(deps.serving.wall).optional() }),
     async handle({ actor, params, body }) {
       const found = await viewsOf(deps, actor, params['name']!)

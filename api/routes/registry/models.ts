@@ -1,15 +1,9 @@
 /** `/v1/models`: shows models, their champions and earlier champions. */
-import {
-  championAnswer,
-  featureCountsAnswer,
-  modelAnswer,
-  modelsAnswer,
-  trafficAnswer,
-} from '../answers/registry.ts'
 import { z } from 'zod'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import { isMinuteFailing } from '../../../domain/sequential/champion-watch.ts'
 import { DomainError } from '../../../domain/errors.ts'
+import * as schema from '../../../domain/schema.ts'
 import { readFeatureCounts } from '../../services/registry/feature-counts.ts'
 import { readRecordedTraffic } from '../../services/registry/recorded-traffic.ts'
 import { digestOfJson } from '../../../store/artifacts.ts'
@@ -29,12 +23,32 @@ import { pastSearchedTime, toWire } from '../../http/schemas.ts'
 /** About a quarter; the response for a longer time would have several megabytes. */
 const maxCountedDays = 92
 
+const summary = schema.record(
+  { name: schema.text, syncedAt: schema.time },
+  {
+    about: schema.text,
+    champion: schema.record({ version: schema.text, since: schema.time }, { releaseId: schema.text }),
+    openRelease: schema.text,
+    lastMinute: schema.record({ requests: schema.count, failed: schema.count, isFailing: schema.flag }),
+    qualityUnmeasured: schema.text,
+    partsUnmeasured: schema.list(schema.text),
+  },
+)
+const answerBins = { names: schema.list(schema.text), counts: schema.list(schema.count) }
+const answerEdges = { scores: schema.list(schema.number), edges: schema.list(schema.number) }
+const countedHours = schema.list(
+  schema.record(
+    { at: schema.time, features: schema.map(schema.list(schema.count)) },
+    { score: schema.list(schema.count), scores: schema.map(schema.list(schema.count)) },
+  ),
+)
+
 export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/models', viewers, {
     summary:
       'List models with their champions and open releases. A model whose file was removed is listed while it has a version.',
     answers: { 200: 'The models' },
-    answerSchema: modelsAnswer,
+    answerSchema: schema.record({ models: schema.list(summary) }),
     async handle({ actor }) {
       const models = filterVisible(actor, await listListedModels(store), ({ name }) => name)
       return { json: { models: await summariesOf(store, models) } }
@@ -43,7 +57,31 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/models/:name', viewers, {
     summary: 'Show a model: features, output, release policy, and the route on this replica.',
     answers: { 200: 'The model' },
-    answerSchema: modelAnswer,
+    answerSchema: schema.extend(
+      summary,
+      {
+        features: schema.map(
+          schema.record(
+            { kind: schema.text },
+            {
+              unit: schema.text,
+              min: schema.number,
+              max: schema.number,
+              values: schema.list(schema.text),
+              missing: schema.text,
+              about: schema.text,
+              from: schema.data,
+            },
+          ),
+        ),
+        output: schema.data,
+        releasePolicy: schema.data,
+        codeDigest: schema.text,
+        definitionDigest: schema.text,
+        ready: schema.flag,
+      },
+      { rollsBack: schema.text, route: schema.data },
+    ),
     async handle({ params }) {
       const model = await getModel(store, params['name']!)
       const { features, label, release } = model.definition
@@ -71,7 +109,30 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
     answers: {
       200: 'The ticks since the first request of the day, oldest first, with those without a request; answers and outcomes; what simulations repeat',
     },
-    answerSchema: trafficAnswer,
+    answerSchema: schema.record(
+      {
+        model: schema.text,
+        tickMs: schema.number,
+        ticks: schema.list(
+          schema.record({ requests: schema.count, errors: schema.count, invalid: schema.count }),
+        ),
+      },
+      {
+        answers: schema.record(answerBins, {
+          ...answerEdges,
+          others: schema.list(schema.record(answerBins, answerEdges)),
+        }),
+        labels: schema.record(
+          {
+            delayMs: schema.number,
+            windowMs: schema.number,
+            predictions: schema.count,
+            known: schema.count,
+          },
+          { right: schema.count },
+        ),
+      },
+    ),
     async handle({ params }) {
       const { name, definition } = await getModel(store, params['name']!)
       const { tickMs } = definition.release.watch
@@ -92,7 +153,17 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
     summary:
       'Show how often values of features and scores fell into the bins of a version’s training profile; with `before`, also in earlier periods.',
     answers: { 200: 'The profile and the counts, oldest first' },
-    answerSchema: featureCountsAnswer,
+    answerSchema: schema.record(
+      {
+        model: schema.text,
+        version: schema.text,
+        profile: schema.data,
+        countMs: schema.number,
+        spanMs: schema.number,
+        counts: countedHours,
+      },
+      { earlier: countedHours },
+    ),
     query: z.strictObject({
       version: z.string().optional(),
       days: z.coerce.number().positive().max(maxCountedDays).default(30),
@@ -111,7 +182,24 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/models/:name/champion', viewers, {
     summary: 'Show the champion at a given time, with the release, evidence and approvals behind it.',
     answers: { 200: 'The change that made it champion, with its release, verdicts and audit row' },
-    answerSchema: championAnswer,
+    answerSchema: schema.record(
+      {
+        model: schema.text,
+        version: schema.text,
+        cause: schema.text,
+        actor: schema.text,
+        since: schema.time,
+        at: schema.time,
+      },
+      {
+        reason: schema.text,
+        artifactDigest: schema.text,
+        release: schema.data,
+        evaluation: schema.data,
+        decisions: schema.list(schema.data),
+        audit: schema.data,
+      },
+    ),
     query: z.strictObject({ at: pastSearchedTime(serving.wall).optional() }),
     async handle({ params, query }) {
       const model = params['name']!

@@ -1,10 +1,10 @@
 /** `/v1/search`: finds models, versions, releases, runs and audit entries by words. */
 import { z } from 'zod'
-import { searchAnswer } from '../answers/registry.ts'
+import * as schema from '../../../domain/schema.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { toWire } from '../../http/schemas.ts'
-import { maxSearchLength, searchEverything } from '../../services/search.ts'
+import { maxSearchLength, searchEverything, searchResult } from '../../services/search.ts'
 
 const maxOfAKind = 20
 
@@ -13,7 +13,7 @@ export const searchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Search models, versions, releases, retrainings, sweeps and the newest 20,000 audit entries. A result contains every word of `q`; `path` is its page.',
     answers: { 200: 'The results, names that begin with the first word first' },
-    answerSchema: searchAnswer,
+    answerSchema: schema.record({ results: schema.list(searchResult) }),
     query: z.strictObject({
       q: z.string().trim().min(1).max(maxSearchLength),
       limit: z.coerce.number().int().min(1).max(maxOfAKind).default(5).describe('Results of each kind'),

@@ -1,15 +1,8 @@
 /** `/v1/versions`: searches, shows and compares registered versions. */
-import {
-  comparisonAnswer,
-  failuresAnswer,
-  importedAnswer,
-  uploadedAnswer,
-  versionAnswer,
-  versionsAnswer,
-} from '../answers/registry.ts'
 import { z } from 'zod'
-import { findStanding, findVersions, getVersion } from '../../../store/registry/versions.ts'
-import { listFailedRequests } from '../../../store/review/failed-requests.ts'
+import * as schema from '../../../domain/schema.ts'
+import { findStanding, findVersions, foundVersion, getVersion } from '../../../store/registry/versions.ts'
+import { listFailedRequests, versionFailure } from '../../../store/review/failed-requests.ts'
 import { compareNamed } from '../../services/version-diff.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -20,7 +13,7 @@ import { requireInOrder, limit, toWire } from '../../http/schemas.ts'
 import { checkArtifact, uploadLimits } from '../../services/registry/check-artifact.ts'
 import { importBundle } from '../../services/registry/import-bundle.ts'
 import { startRetraining } from '../../services/start-retraining.ts'
-import { whenDeferred, respondToStart } from '../command-response.ts'
+import { retrainingStarted, whenDeferred, respondToStart } from '../command-response.ts'
 import { readUpload, uploadNotes, bundleForm, uploadForm, uploadTypes } from './artifact-upload.ts'
 
 const versionText = z
@@ -37,7 +30,10 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Search registered versions. `metric`: conditions that all hold, such as auc>0.8,brier<0.2. `since` (inclusive) and `until` (exclusive): times or days. `data`: prefix of the snapshot digest. `text`: searched in name, requester, reason and hyperparameters. `order`: version, newest, oldest, or a metric (best first; worst first with a leading -). Versions of drills are found only with status=drill.',
     answers: { 200: 'The versions, without their manifests, and next_cursor when there are more' },
-    answerSchema: versionsAnswer,
+    answerSchema: schema.page(
+      'versions',
+      schema.extend(foundVersion, { metrics: schema.map(schema.nullable(schema.number)) }),
+    ),
     query: z.strictObject({ ...versionSearchFields, limit }),
     async handle({ actor, query }) {
       const { order = 'version', metric: conditions, cursor, ...filter } = query
@@ -61,7 +57,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Compare two versions: metrics, hyperparameters, data, features, code, training and sizes, differences first. Name each as model_v1.2.0, model@v1.2.0, model@champion or model@latest.',
     answers: { 200: 'The fields that differ (numbers as other − one), the fields that do not, and notes' },
-    answerSchema: comparisonAnswer,
+    answerSchema: schema.data,
     query: z.strictObject({ one: versionText, other: versionText }),
     async handle({ actor, query }) {
       return { json: (await compareNamed(deps.store, actor, query)).comparison }
@@ -73,7 +69,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
       202: `The evaluation has started, or ${whenDeferred}`,
       422: 'The file is not read, or does not fit the features of the model; the detail says why',
     },
-    answerSchema: uploadedAnswer,
+    answerSchema: { allOf: [retrainingStarted, schema.record({ artifact: schema.data })] },
     rawBytes: uploadLimits.artifactBytes + uploadLimits.columnsBytes + 65_536,
     contentTypes: uploadTypes,
     rawSchema: uploadForm,
@@ -97,7 +93,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
       202: `The evaluation has started, or ${whenDeferred}`,
       422: 'The bundle is not trusted, was changed, or does not fit the model; the detail says why',
     },
-    answerSchema: importedAnswer,
+    answerSchema: { allOf: [retrainingStarted, schema.record({ bundle: schema.data })] },
     rawBytes: uploadLimits.artifactBytes + 65_536,
     rawSchema: bundleForm,
     contentTypes: uploadTypes,
@@ -118,7 +114,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'List the newest requests that a version failed, with their inputs, newest first. A sample: a replica keeps at most 50 a second of a version, and a version its newest 1,000.',
     answers: { 200: 'The failed requests; without inputs where these are larger than 64 KiB' },
-    answerSchema: failuresAnswer,
+    answerSchema: schema.record({ failures: schema.list(versionFailure) }),
     query: z.strictObject({ limit }),
     async handle({ actor, params, query }) {
       const id = params['version']!
@@ -131,7 +127,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/versions/:version', viewers, {
     summary: 'Show a version with its manifest, lineage and status.',
     answers: { 200: 'The version' },
-    answerSchema: versionAnswer,
+    answerSchema: schema.extend(foundVersion, { manifest: schema.data }, { signature: schema.text }),
     async handle({ actor, params }) {
       const id = params['version']!
       const named = { what: 'version', id, code: 'version_not_found' } as const

@@ -1,4 +1,5 @@
 /** Declares the routes of KServe version 1 and of MLflow's scoring server. Their predictions are served by the transport. */
+import * as schema from '../../../domain/schema.ts'
 import {
   predictBytes,
   predictionHeaders,
@@ -7,7 +8,6 @@ import {
   type RouteDefinition,
 } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { aliveAnswer } from '../answers/admin.ts'
 import { canAccessModel, requireRole } from '../../auth/authentication.ts'
 import { defaultModel } from '../../inference/default-model.ts'
 import { withWriter } from '../../inference/handler.ts'
@@ -74,7 +74,7 @@ export function adapterRoutes(deps: ApiDeps): RouteDefinition[] {
       defineRoute('get', path, 'public', {
         summary: `Check that the process should get requests, as MLflow’s client${path === '/ping' ? ' and SageMaker do' : ' does'}; /readyz has details.`,
         answers: { 200: 'It is ready', 503: 'It is not ready' },
-        answerSchema: aliveAnswer,
+        answerSchema: schema.record({ status: schema.text }),
         handle() {
           requireReady(deps)
           return { json: { status: 'ready' } }

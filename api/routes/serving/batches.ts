@@ -1,10 +1,11 @@
 /** `/v1/batches`: starts, lists and shows batch predictions. */
 import { maxLoggedRows } from '../../../domain/model/batch-spec.ts'
-import { batchAnswer, batchesAnswer, batchStartedAnswer } from '../answers/admin.ts'
+import * as schema from '../../../domain/schema.ts'
 import { z } from 'zod'
-import { findBatch, listBatches } from '../../../store/serving/batches.ts'
+import { batchRow, findBatch, listBatches } from '../../../store/serving/batches.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
+import { deferredCommand } from '../../services/deferred-commands.ts'
 import { startBatch } from '../../services/start-batch.ts'
 import { whenDeferred, respondToStart } from '../command-response.ts'
 import { findInScope, modelFilter } from '../../auth/authorization.ts'
@@ -30,7 +31,10 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/batches', startBatch.roles, {
     summary: 'Start a batch prediction by the present champion over a file or, for an admin, a query.',
     answers: { 202: `The batch has started, or ${whenDeferred}` },
-    answerSchema: batchStartedAnswer,
+    answerSchema: schema.either(
+      schema.record({ id: schema.text, model: schema.text }, { workflowId: schema.text }),
+      deferredCommand,
+    ),
     body: z.strictObject({
       model: modelName,
       input,
@@ -43,7 +47,7 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/batches', viewers, {
     summary: 'List batches, newest first; with withdrawn=true only those by versions that were rolled back.',
     answers: { 200: 'The batches' },
-    answerSchema: batchesAnswer,
+    answerSchema: schema.record({ batches: schema.list(batchRow) }),
     query: z.strictObject({ model: modelName.optional(), withdrawn: booleanFlag.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listBatches(deps.store, { ...query, ...modelFilter(actor) })
@@ -53,7 +57,7 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/batches/:id', viewers, {
     summary: 'Show a batch and its progress.',
     answers: { 200: 'The batch' },
-    answerSchema: batchAnswer,
+    answerSchema: batchRow,
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findInScope(actor, { what: 'batch', id }, findBatch(deps.store, id))

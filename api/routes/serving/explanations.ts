@@ -1,15 +1,7 @@
 /** `POST /v1/models/:name/explain`: attributes the predictions of some rows to their features. */
 import { z } from 'zod'
 import type { Role } from '../../../domain/roles.ts'
-import {
-  arrayOf,
-  countField,
-  nullable,
-  numberField,
-  oneOfTexts,
-  schemaOfFields,
-  textField,
-} from '../answers/fields.ts'
+import * as schema from '../../../domain/schema.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { explainLimits, explainPredictions } from '../../services/explanation/explain-predictions.ts'
@@ -22,23 +14,23 @@ const row = z.record(
 /** Requires a key even where predictions are public, because an explanation starts a process. */
 const explainers: readonly Role[] = [...viewers, 'predictor']
 
-const textOrNumber = { anyOf: [textField, numberField] }
-const explanationsAnswer = schemaOfFields({
-  model: textField,
-  version: textField,
-  method: oneOfTexts('tree_shap', 'linear', 'sampled'),
-  scale: oneOfTexts('raw', 'answer'),
-  background: schemaOfFields({ rows: countField, from: oneOfTexts('request', 'golden rows') }),
-  explanations: arrayOf(
-    schemaOfFields(
+const textOrNumber = { anyOf: [schema.text, schema.number] }
+const explanationsAnswer = schema.record({
+  model: schema.text,
+  version: schema.text,
+  method: schema.oneOf('tree_shap', 'linear', 'sampled'),
+  scale: schema.oneOf('raw', 'answer'),
+  background: schema.record({ rows: schema.count, from: schema.oneOf('request', 'golden rows') }),
+  explanations: schema.list(
+    schema.record(
       {
-        answer: numberField,
-        base: numberField,
-        score: numberField,
-        attributions: arrayOf(
-          schemaOfFields(
-            { feature: textField, value: nullable(textOrNumber), attribution: numberField },
-            { error: numberField },
+        answer: schema.number,
+        base: schema.number,
+        score: schema.number,
+        attributions: schema.list(
+          schema.record(
+            { feature: schema.text, value: schema.nullable(textOrNumber), attribution: schema.number },
+            { error: schema.number },
           ),
         ),
       },

@@ -2,7 +2,7 @@
  * `/v2`: declares the routes of the Open Inference Protocol. The transport serves its predictions; the handlers here serve the other
  * routes.
  */
-import { liveAnswer, readinessAnswer } from '../answers/admin.ts'
+import * as schema from '../../../domain/schema.ts'
 import { predictBytes, predictionHeaders, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import {
@@ -58,7 +58,7 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
     defineRoute('get', `${path}/ready`, 'callers', {
       summary: 'Check that this replica serves the model, or this version of it.',
       answers: { 200: 'It serves the model' },
-      answerSchema: readinessAnswer,
+      answerSchema: schema.record({ ready: schema.flag }, { name: schema.text }),
       handle({ params }) {
         const name = params['name']!
         liveOf(serving.routing, name)
@@ -78,13 +78,13 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
     defineRoute('get', '/v2/health/live', 'public', {
       summary: 'Check that the process responds.',
       answers: { 200: 'It responds' },
-      answerSchema: liveAnswer,
+      answerSchema: schema.record({ live: schema.flag }),
       handle: () => ({ json: { live: true } }),
     }),
     defineRoute('get', '/v2/health/ready', 'public', {
       summary: 'Check that the process should get requests; /readyz has details.',
       answers: { 200: 'It is ready', 503: 'It is not ready' },
-      answerSchema: readinessAnswer,
+      answerSchema: schema.record({ ready: schema.flag }, { name: schema.text }),
       handle() {
         requireReady(deps)
         return { json: { ready: true } }

@@ -1,6 +1,6 @@
 /** `POST /v1/outcomes` and `/v1/outcomes/bulk`: stores observed outcomes of predictions, from a list, a file or a table. */
 import { groupedDigits } from '../../../domain/figures.ts'
-import { bulkOutcomesAnswer, outcomesAnswer } from '../answers/admin.ts'
+import * as schema from '../../../domain/schema.ts'
 import { z } from 'zod'
 import { predictBytes, defineRoute, type RouteRequest, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -25,6 +25,13 @@ const media = {
 }
 const allMedia = Object.values(media).flat()
 
+const counted = schema.record({
+  received: schema.count,
+  accepted: schema.count,
+  stored: schema.count,
+  unknown: schema.count,
+})
+
 export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/outcomes', 'labellers', {
     summary:
@@ -32,7 +39,7 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
     answers: {
       200: 'The number of outcomes received, accepted, newly stored, and of unknown predictions, which are stored only for a labeller or an admin of all models, and not by reference',
     },
-    answerSchema: outcomesAnswer,
+    answerSchema: counted,
     body: outcomes(serving.wall),
     rawBytes: predictBytes,
     // An outcome has at most six values. The seventh is a margin, so that a list that is slightly too long is refused with the limit on outcomes.
@@ -48,7 +55,11 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
   defineRoute('post', '/v1/outcomes/bulk', 'labellers', {
     summary: `Store many outcomes with the columns prediction_id, value, observed_at: streamed NDJSON or CSV; a Parquet file of at most ${parquetLimits.fileBytes / 1_048_576} MiB and ${groupedDigits(parquetLimits.rows)} rows; or, for an admin, the first ${groupedDigits(maxTableRows)} rows of a table or view of this database, named as JSON {"schema"?, "table", "columns"?, "since"?}. With ?model=, the column reference, and instance if there is one, takes the place of prediction_id. Refused outcomes are reported and do not affect the others. The request can be repeated.`,
     answers: { 200: 'The counts, and the first refused outcomes; next_since when a table has more rows' },
-    answerSchema: bulkOutcomesAnswer,
+    answerSchema: schema.extend(
+      counted,
+      { refused: schema.count, issues: schema.list(schema.text) },
+      { nextSince: schema.time },
+    ),
     contentTypes: allMedia,
     query: z.strictObject({ model: modelName.optional() }),
     rawSchema: tableSchema,

@@ -1,16 +1,7 @@
 /** `/v1/models/:name/reviews`: lists predictions that the model is not sure of, and stores the labels of reviewers. */
 import { z } from 'zod'
 import type { Role } from '../../../domain/roles.ts'
-import {
-  arrayOf,
-  countField,
-  dataField,
-  nullable,
-  numberField,
-  schemaOfFields,
-  textField,
-  timeField,
-} from '../answers/fields.ts'
+import * as schema from '../../../domain/schema.ts'
 import { boundedList, limit, toWire } from '../../http/schemas.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -21,30 +12,30 @@ const readers: readonly Role[] = [...viewers, 'labeller']
 const writers: readonly Role[] = [...reviewers, 'labeller']
 const maxReviews = 1_000
 
-const stratum = schemaOfFields({ predictions: countField, known: countField, right: countField })
-const value = { anyOf: [textField, { type: 'boolean' }, numberField] } as const
-const reviewsAnswer = schemaOfFields(
+const stratum = schema.record({ predictions: schema.count, known: schema.count, right: schema.count })
+const value = { anyOf: [schema.text, { type: 'boolean' }, schema.number] } as const
+const reviewsAnswer = schema.record(
   {
-    model: textField,
-    classes: arrayOf(textField),
-    waiting: arrayOf(
-      schemaOfFields({
-        prediction_id: textField,
-        at: timeField,
-        version: textField,
-        row: dataField,
-        outputs: arrayOf(numberField),
+    model: schema.text,
+    classes: schema.list(schema.text),
+    waiting: schema.list(
+      schema.record({
+        prediction_id: schema.text,
+        at: schema.time,
+        version: schema.text,
+        row: schema.data,
+        outputs: schema.list(schema.number),
         answer: value,
       }),
     ),
-    strata: schemaOfFields({ band: stratum, rest: stratum }),
-    estimate: schemaOfFields({
-      accuracy: nullable(numberField),
-      error: nullable(numberField),
-      pooled: nullable(numberField),
+    strata: schema.record({ band: stratum, rest: stratum }),
+    estimate: schema.record({
+      accuracy: schema.nullable(schema.number),
+      error: schema.nullable(schema.number),
+      pooled: schema.nullable(schema.number),
     }),
   },
-  { band: dataField, positive: textField },
+  { band: schema.data, positive: schema.text },
 )
 
 export const reviewRoutes = (deps: ApiDeps): RouteDefinition[] => [
@@ -65,7 +56,7 @@ export const reviewRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Store labels of reviewers, all or none. A review is not an outcome: release and monitoring verdicts ignore it. A training on served rows uses it until an outcome arrives.',
     answers: { 200: 'The number of reviews received, and of those that were new or changed' },
-    answerSchema: schemaOfFields({ received: countField, stored: countField }),
+    answerSchema: schema.record({ received: schema.count, stored: schema.count }),
     body: z.strictObject({
       reviews: boundedList(
         z.strictObject({

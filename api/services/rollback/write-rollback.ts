@@ -1,5 +1,6 @@
 /** Writes a rollback to Postgres, with the signed command for the workflow of an open release. */
 import { DomainError, isError } from '../../../domain/errors.ts'
+import * as schema from '../../../domain/schema.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { Database } from '../../../store/postgres.ts'
 import type { OutboxMessage } from '../../../store/release/command-outbox.ts'
@@ -18,36 +19,44 @@ export interface RollbackInput {
 }
 
 /** The state of a replica when the order arrived. */
-export interface RollbackReplica {
-  id: string
-  host: string
-  /**
-   * The state of the replica:
-   * - `follows`: it serves the other version. With a reason: only until it restarts.
-   * - `fenced`: it was not reached, and its lease has ended, so it serves known good versions only.
-   * - `silent`: it was not reached and still has a lease.
-   * - `cut_off`: it was not reached and has no lease, but its last route may name the version as proven, so it serves that version if it
-   *   still runs. With a reason: that was more than an hour ago.
-   * - `refuses`: it cannot follow, for the reason.
-   */
-  state: 'follows' | 'fenced' | 'silent' | 'cut_off' | 'refuses'
-  reason?: string
-}
+const rollbackReplica = schema.record(
+  {
+    id: schema.text,
+    host: schema.text,
+    /**
+     * The state of the replica:
+     * - `follows`: it serves the other version. With a reason: only until it restarts.
+     * - `fenced`: it was not reached, and its lease has ended, so it serves known good versions only.
+     * - `silent`: it was not reached and still has a lease.
+     * - `cut_off`: it was not reached and has no lease, but its last route may name the version as proven, so it serves that version if it
+     *   still runs. With a reason: that was more than an hour ago.
+     * - `refuses`: it cannot follow, for the reason.
+     */
+    state: schema.textOf<'follows' | 'fenced' | 'silent' | 'cut_off' | 'refuses'>(),
+  },
+  { reason: schema.text },
+)
+export type RollbackReplica = schema.TypeOf<typeof rollbackReplica>
 
-export interface RollbackResult {
-  outcome: 'rolled_back' | 'kept'
-  model: string
-  from: string
-  /** False when the version had been rolled back before; absent for an order that replicas store. */
-  changed?: boolean
-  to?: string
-  /** The version that serves now; the same as `to`. */
-  version?: string
-  releaseId?: string
-  replicas: RollbackReplica[]
-  tookMs: number
-  message: string
-}
+export const rollbackResult = schema.record(
+  {
+    outcome: schema.textOf<'rolled_back' | 'kept'>(),
+    model: schema.text,
+    from: schema.text,
+    replicas: schema.list(rollbackReplica),
+    tookMs: schema.number,
+    message: schema.text,
+  },
+  {
+    /** False when the version had been rolled back before; absent for an order that replicas store. */
+    changed: schema.flag,
+    to: schema.text,
+    /** The version that serves now; the same as `to`. */
+    version: schema.text,
+    releaseId: schema.text,
+  },
+)
+export type RollbackResult = schema.TypeOf<typeof rollbackResult>
 
 /** The number of attempts when other writers change the route at the same moment. */
 const maxTries = 5

@@ -1,23 +1,39 @@
 /** Reads the validation of a retraining or a trial as its page, the API and the command line show it: the failed checks and the next step. */
 import { runbookPage } from '../../../domain/monitoring/alert-kinds.ts'
 import { idsOfRun } from '../../../domain/training/run-ids.ts'
-import { checkRows, type CheckRow } from '../../../domain/validation/check-rows.ts'
+import { checkRow, checkRows } from '../../../domain/validation/check-rows.ts'
 import type { ValidationVerdict } from '../../../domain/validation/expectations.ts'
+import * as schema from '../../../domain/schema.ts'
 import type { Trial } from '../../../store/training/sweeps.ts'
 import { findValidation, resultsOf } from '../../../store/training/trainings.ts'
 import type { Database } from '../../../store/postgres.ts'
 
-export interface ShownValidation {
-  snapshotDigest: string
-  verdict: ValidationVerdict
-  /** The number of expectations, and how many of them quarantine the rows. */
-  expectations: number
-  failed: number
-  /** The failed checks and the warnings. */
-  checks: CheckRow[]
-  /** For quarantined rows: the path of the runbook, and what to do. */
-  runbook?: string
-  next?: string
+export const shownValidation = schema.record(
+  {
+    snapshotDigest: schema.text,
+    verdict: schema.oneOf<ValidationVerdict>('pass', 'warn', 'block'),
+    /** The number of expectations, and how many of them quarantine the rows. */
+    expectations: schema.count,
+    failed: schema.count,
+    /** The failed checks and the warnings. */
+    checks: schema.list(checkRow),
+  },
+  {
+    /** For quarantined rows: the path of the runbook, and what to do. */
+    runbook: schema.text,
+    next: schema.text,
+  },
+)
+export type ShownValidation = schema.TypeOf<typeof shownValidation>
+
+/** What a running retraining or trial shows besides its row. */
+export const trainingProgress = {
+  stage: schema.text,
+  epoch: schema.count,
+  loss: schema.number,
+  waiting: schema.text,
+  remedy: schema.text,
+  validation: shownValidation,
 }
 
 export const validationOfRetraining = ({ model, runId }: { model: string; runId: string }) => ({

@@ -4,6 +4,7 @@ import { counted, limitText } from '../../../domain/figures.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { batchScheduleName, isFired, type BatchDefinition } from '../../../domain/triggers/partitions.ts'
 import { waitsFor, type StartSchedule, type TriggerDefinition } from '../../../domain/triggers/trigger.ts'
+import * as schema from '../../../domain/schema.ts'
 import {
   listPartitionActivity,
   type PartitionActivity,
@@ -20,24 +21,29 @@ import type { ApiDeps } from '../../deps.ts'
 import { decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
 import { callTimeoutMs } from '../../temporal/client.ts'
 
-export interface ListedTrigger {
-  model: string
-  trigger: string
-  kind: TriggerDefinition['kind'] | 'schedule' | 'batch'
-  waitsFor: string
-  /** When the trigger last fired; the fields below describe that firing. */
-  firedAt?: string
-  message?: string
-  retraining?: string
-  /** The id of the batch prediction. */
-  scoring?: string
-  outcome?: string
-  lookedAt?: string
-  /** When the trigger fires or is checked next; absent while Temporal does not respond. */
-  nextAt?: string
-  /** Why the trigger does not fire, or why its firing starts nothing. */
-  problem?: string
-}
+export const listedTrigger = schema.record(
+  {
+    model: schema.text,
+    trigger: schema.text,
+    kind: schema.textOf<TriggerDefinition['kind'] | 'schedule' | 'batch'>(),
+    waitsFor: schema.text,
+  },
+  {
+    /** When the trigger last fired; the fields below describe that firing. */
+    firedAt: schema.time,
+    message: schema.text,
+    retraining: schema.text,
+    /** The id of the batch prediction. */
+    scoring: schema.text,
+    outcome: schema.text,
+    lookedAt: schema.time,
+    /** When the trigger fires or is checked next; absent while Temporal does not respond. */
+    nextAt: schema.time,
+    /** Why the trigger does not fire, or why its firing starts nothing. */
+    problem: schema.text,
+  },
+)
+export type ListedTrigger = schema.TypeOf<typeof listedTrigger>
 
 /** The model of the last row of a page, and how many of its rows have been listed. */
 const cursorKey = z.tuple([z.string(), z.number().int().min(0)])
