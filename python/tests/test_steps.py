@@ -187,6 +187,31 @@ class Steps(Folder):
         target = make_pipeline(make_column_transformer((TargetEncoder(), ["colour"])), LogisticRegression())
         refused("classes", target, classes, "^TargetEncoder of more than two classes is not converted: use", classes=["0", "1", "2"])
 
+    def test_converts_words_of_texts_and_refuses_what_is_answered_otherwise(self) -> None:
+        import numpy
+        from sklearn.compose import make_column_transformer
+        from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        def given(words: list[str], vectorizer: Any) -> tuple[Job, Any, Any]:
+            job, _, _ = self.given("probability", positive="1")
+            texts = numpy.array([f"{words[at % len(words)]} {at % 7}" for at in range(300)], dtype=object)
+            job._categories = {"colour": sorted(set(texts))}
+            job._rows["colour"] = texts
+            train = job._matrix([job._rows["size"], texts])
+            pipeline = make_pipeline(make_column_transformer((StandardScaler(), ["size"]), (vectorizer, "colour")), LogisticRegression())
+            return job, pipeline.fit(train, numpy.arange(300) % len(words) == len(words) - 1), train
+
+        english = ["The quick Fox", "a lazy DOG sleeps", "over and over"]
+        for vectorizer in (TfidfVectorizer(), CountVectorizer(ngram_range=(1, 2))):
+            self.assertLess(self.worst(*given(english, vectorizer)), 1e-6)
+        for words, vectorizer in ((["größer", "Käse und Öl"], TfidfVectorizer()), (english, TfidfVectorizer(sublinear_tf=True))):
+            job, pipeline, _ = given(words, vectorizer)
+            with self.assertRaisesRegex(ValueError, "training rows are answered otherwise, because skl2onnx divides texts into words of ASCII letters alone"):
+                job._convert(pipeline)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Callable, Iterator, Mapping, NoReturn, Optional, Sequence, TypeVar, cast
 
 from ._checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
-from ._onnx import convert, scores_outliers
+from ._onnx import convert, counts_words, scores_outliers
 from ._replay import cell_of, midway_rows, odd_rows, spread
 from ._rows import codes_of, has, read_columns, vocabulary_of
 
@@ -403,6 +403,9 @@ class Job:
         return frame
 
     def _convert(self, pipeline: Any) -> bytes:
+        is_text = counts_words(pipeline)
+        if is_text and not has("onnxruntime"):
+            raise ValueError("a model that counts words is compared with ONNX Runtime on the texts of the training: install onnxruntime")
         data, different = convert(
             pipeline,
             self.columns,
@@ -410,6 +413,12 @@ class Job:
             named=has("pandas"),
             differences=self._differences(pipeline),
         )
+        if different > 0 and is_text:
+            raise ValueError(
+                f"as ONNX, {different} training rows are answered otherwise, because skl2onnx divides texts into words of ASCII letters alone: "
+                "give TfidfVectorizer or CountVectorizer texts without other letters (preprocess them in the source of the model file), "
+                "leave out sublinear_tf, or compute the columns of the words there"
+            )
         if different > 0:
             print(f"as ONNX, {different} rows at and between the values of the training are answered otherwise", file=sys.stderr)
         return data

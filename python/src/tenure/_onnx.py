@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import sys
 from typing import Any, Callable, Iterator, Optional, Sequence
 
 Convert = Callable[..., None]
@@ -45,7 +46,9 @@ _function_names = "numpy.abs, exp, expm1, log, log1p or sqrt"
 
 _in_source = "compute its columns in the source of the model file"
 #: Steps that skl2onnx converts with functions or operators which Tenure does not read.
-_unread = {"KNNImputer", "CountVectorizer", "TfidfVectorizer", "HashingVectorizer", "TfidfTransformer"}
+_unread = {"KNNImputer", "HashingVectorizer"}
+#: Steps that divide texts into words.
+_word_counts = {"CountVectorizer", "TfidfVectorizer"}
 #: What to do about steps that skl2onnx does not convert. For another one, its columns come from the source, or it is replaced.
 _instead = {
     "IterativeImputer": "use SimpleImputer(add_indicator=True)",
@@ -99,6 +102,7 @@ def convert(
                 proto = convert_sklearn(pipeline, initial_types=types, options=options, target_opset={"": 17, "ai.onnx.ml": 3})
             if not numbers:
                 _keep_outputs(proto, ["probabilities"])
+            _name_locale(proto)
             _cast_constants(proto)
             _declare_outputs(proto)
             data = bytes(proto.SerializeToString())
@@ -169,6 +173,11 @@ def _why_not(pipeline: Any) -> Optional[str]:
             other = "replace it by another model" if hasattr(each, "predict") else _in_source
             return f"{name} has no conversion to ONNX that Tenure reads: {_instead.get(name, other)}"
     return None
+
+
+def counts_words(pipeline: Any) -> bool:
+    """Whether a step divides texts into words."""
+    return bool(_names_in(pipeline) & _word_counts)
 
 
 def scores_outliers(pipeline: Any) -> bool:
@@ -636,6 +645,15 @@ def _keep_outputs(proto: Any, names: Sequence[str]) -> None:
         proto.graph.output.extend(kept)
 
 
+def _name_locale(proto: Any) -> None:
+    """Names a locale that every Linux has. Texts become lower case by ``en_US.UTF-8`` otherwise, which slim images lack."""
+    import onnx
+
+    for node in proto.graph.node:
+        if node.op_type == "StringNormalizer" and sys.platform == "linux" and all(each.name != "locale" for each in node.attribute):
+            node.attribute.append(onnx.helper.make_attribute("locale", "C.UTF-8"))
+
+
 def _cast_constants(proto: Any) -> None:
     """Casts floats that are combined with doubles, such as the weights of a vote: the converters write some constants as floats."""
     import onnx
@@ -667,6 +685,8 @@ def _kinds_after(node: Any, kinds: dict[str, int]) -> dict[str, int]:
 
     if node.op_type.startswith("TreeEnsemble"):
         return {node.output[-1]: onnx.TensorProto.FLOAT}
+    if node.domain == "com.microsoft":
+        return {}
     schema = onnx.defs.get_schema(node.op_type, 17 if node.domain == "" else 3, node.domain)
     for attribute in node.attribute:
         if node.op_type == "Cast" and attribute.name == "to":

@@ -122,3 +122,26 @@ export function readNumbers(message: WireSpan, number: number, wire: 0 | 1 | 5, 
   })
 }
 type NumberArray = Int32Array | Float32Array | Float64Array
+
+/** Copies a message field by field. `change` returns what replaces the content of a field of bytes; undefined leaves it. */
+export function rewritten(
+  message: WireSpan,
+  change: (number: number, content: WireSpan) => Uint8Array | undefined,
+): Buffer {
+  const parts: Uint8Array[] = []
+  let at = message.from
+  eachField(message, (field) => {
+    const changed = change(field.number, spanOf(message.bytes, field))
+    if (changed === undefined) parts.push(message.bytes.subarray(at, field.to))
+    else parts.push(Uint8Array.of((field.number << 3) | 2), lengthOf(changed), changed)
+    at = field.to
+  })
+  return Buffer.concat(parts)
+}
+
+function lengthOf({ byteLength }: Uint8Array): Uint8Array {
+  const bytes: number[] = []
+  let left = byteLength
+  for (; left >= 128; left >>>= 7) bytes.push((left & 127) | 128)
+  return Uint8Array.of(...bytes, left)
+}

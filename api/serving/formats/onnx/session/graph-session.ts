@@ -8,6 +8,7 @@ import { env, Tensor } from 'onnxruntime-node'
 import type * as Binding from 'onnxruntime-node/dist/binding.js'
 import { noText } from '../../../../../domain/model/batch-spec.ts'
 import type { OnnxInput } from '../layout.ts'
+import { withNamedLocale } from './named-locale.ts'
 
 // A file of a package that is no module, for which the build has no import.
 const { binding, initOrt } = createRequire(import.meta.url)(
@@ -39,7 +40,8 @@ export interface GraphSession {
 }
 
 /** Throws what ONNX Runtime refuses in the file. */
-export function openGraphSession(bytes: Uint8Array, plan: GraphPlan): GraphSession {
+export function openGraphSession(file: Uint8Array, plan: GraphPlan): GraphSession {
+  const bytes = withNamedLocale(file)
   env.logLevel = 'fatal'
   initOrt()
   const session = new binding.InferenceSession()
