@@ -115,7 +115,7 @@ try {
         )
       : await createTrainWorker(deps, connection)
   log.info({ queue: worker.options.taskQueue, build: config.buildId }, 'the worker takes tasks')
-  const duties = Promise.allSettled([
+  const loops = Promise.allSettled([
     ...(kind === 'control'
       ? [
           sweepAgain(connection),
@@ -131,7 +131,7 @@ try {
   ])
   await run(worker)
   stopping.abort()
-  await duties
+  await loops
   await connection.close()
   await endAll()
   log.info('the worker has ended')

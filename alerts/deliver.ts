@@ -55,8 +55,8 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
   const { nowMs, alerts } = await listNotifiable(store)
   await insertNotifications(
     store,
-    alerts.flatMap(({ alert, told }) => {
-      const given = { channels: alert.kind === 'channel_failing' ? working : channels, told, nowMs }
+    alerts.flatMap(({ alert, deliveries }) => {
+      const given = { channels: alert.kind === 'channel_failing' ? working : channels, deliveries, nowMs }
       return dueNotifications(alertFactsOf(alert), given).map((message) => ({
         ...message,
         alertId: alert.id,
@@ -206,10 +206,10 @@ const textOf = ({ channel, since, problem }: FailingChannel): string =>
  * while others serve have an alert of their own.
  */
 export async function reportFallbacks(store: Store): Promise<void> {
-  const standing = await listFallbacks(store)
-  if (standing === undefined) return
+  const fallbacks = await listFallbacks(store)
+  if (fallbacks === undefined) return
   const open = new Set(await listReportedFallbacks(store))
-  for (const found of standing) {
+  for (const found of fallbacks) {
     if (found.level === 'champion') continue
     const alert = fallbackAlert(found, found.level)
     open.delete(alert.dedupeKey)

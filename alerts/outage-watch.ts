@@ -17,16 +17,16 @@ import { meaningOfOutage } from '../store/outage.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert, type NewAlert } from '../store/monitoring/alerts.ts'
 import { copyStoredChannels } from '../store/monitoring/alert-channels.ts'
 import {
-  adoptTold,
+  adoptSentAlerts,
   askDatabase,
   claimAlert,
   countLosses,
   isDiskFull,
-  keepTold,
+  writeSentAlert,
   machineName,
-  recordTold,
-  type ToldAlert,
-} from '../store/maintenance/told-alerts.ts'
+  recordSentAlert,
+  type SentAlert,
+} from '../store/maintenance/sent-alerts.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Config } from '../temporal.config.ts'
 
@@ -41,9 +41,9 @@ export interface OutageWatchDeps {
   log: { warn(fields: Record<string, unknown>, message: string): void }
   /** What this process sees now, besides the database and the disk of its state. */
   symptoms?: () => readonly Symptom[]
-  /** Whether another process tells of the database before this one: a replica asks those before it. Default: none does. */
-  isToldByOther?: () => Promise<boolean>
-  /** How much later than the control worker a replica tells of the database. Default: 0. */
+  /** Whether another process reports the database before this one: a replica asks those before it. Default: none does. */
+  isReportedByOther?: () => Promise<boolean>
+  /** How much later than the control worker a replica reports the database. Default: 0. */
   standInMs?: number
   /** The keys of alerts that only this process resolves, which an earlier process in its place may have left open. */
   keys?: readonly string[]
@@ -54,7 +54,7 @@ export interface OutageWatchDeps {
 const quietMs = 5_000
 /** Replicas store their counters and their lost rows within this time; then the line about an outage is written. */
 const settleMs = 3_000
-/** A full disk is told after this time: a query may fill it for a moment. */
+/** A full disk is reported after this time: a query may fill it for a moment. */
 const maxFullMs = 10_000
 const copyMs = 10_000
 
@@ -66,7 +66,7 @@ interface Trouble extends DatabaseOutage {
 export function watchOutages(deps: OutageWatchDeps): { stop(): Promise<void> } {
   const { store, config, log } = deps
   const { stateDir, outageAlertMs } = config
-  const own = new Map<string, ToldAlert>()
+  const own = new Map<string, SentAlert>()
   /** Symptoms that are rows now: key → message. */
   const raised = new Map<string, string>()
   /** When each symptom was first seen. */
@@ -103,22 +103,22 @@ export function watchOutages(deps: OutageWatchDeps): { stop(): Promise<void> } {
       for (const key of left) if (keys.includes(key)) raised.set(key, '')
       hasLooked = true
     }
-    for (const [key, told] of own) {
-      if (isOfDatabase(told)) continue
-      await recordTold(store, told)
-      raised.set(key, told.alert.message)
+    for (const [key, sent] of own) {
+      if (isOfDatabase(sent)) continue
+      await recordSentAlert(store, sent)
+      raised.set(key, sent.alert.message)
       own.delete(key)
     }
-    const standing = new Map(
+    const active = new Map(
       symptoms.filter((each) => each.isRaisedElsewhere !== true).map((each) => [each.dedupeKey, each]),
     )
-    for (const [key, alert] of standing) {
+    for (const [key, alert] of active) {
       if (raised.get(key) === alert.message) continue
       await upsertAlert(store, alert)
       raised.set(key, alert.message)
     }
     for (const key of raised.keys()) {
-      if (standing.has(key)) continue
+      if (active.has(key)) continue
       if (!symptoms.some(({ dedupeKey }) => dedupeKey === key))
         await resolveAlert(store, key, 'this process sees it no longer')
       raised.delete(key)
@@ -127,21 +127,21 @@ export function watchOutages(deps: OutageWatchDeps): { stop(): Promise<void> } {
 
   /** Records what was sent about the database, with what the outage has cost. */
   const recordOutages = async (): Promise<void> => {
-    const ended = [...own.values(), ...(await adoptTold(stateDir))]
-    for (const told of ended) {
-      const { kind, dedupeKey } = told.alert
+    const ended = [...own.values(), ...(await adoptSentAlerts(stateDir))]
+    for (const sent of ended) {
+      const { kind, dedupeKey } = sent.alert
       const untilMs = trouble?.lastMs ?? Date.now()
-      const { sinceMs } = told
+      const { sinceMs } = sent
       const forMs = untilMs - sinceMs
-      const losses = isOfDatabase(told) ? await countLosses(store, { sinceMs, untilMs }) : undefined
-      await recordTold(store, told, losses && outageEndText(kind, { forMs, ...losses }))
+      const losses = isOfDatabase(sent) ? await countLosses(store, { sinceMs, untilMs }) : undefined
+      await recordSentAlert(store, sent, losses && outageEndText(kind, { forMs, ...losses }))
       own.delete(dedupeKey)
     }
     trouble = undefined
   }
 
   /** Sends what stands, without the database. */
-  const tell = async (symptoms: readonly Symptom[]): Promise<void> => {
+  const sendDue = async (symptoms: readonly Symptom[]): Promise<void> => {
     const nowMs = Date.now()
     const due = [...symptoms]
     const afterMs = trouble?.kind === 'full' ? Math.min(outageAlertMs, maxFullMs) : outageAlertMs
@@ -150,7 +150,7 @@ export function watchOutages(deps: OutageWatchDeps): { stop(): Promise<void> } {
       const isMine = own.has(alert.dedupeKey)
       if (
         isMine ||
-        (trouble.forMs >= afterMs + (deps.standInMs ?? 0) && (await deps.isToldByOther?.()) !== true)
+        (trouble.forMs >= afterMs + (deps.standInMs ?? 0) && (await deps.isReportedByOther?.()) !== true)
       )
         due.unshift(alert)
     }
@@ -167,8 +167,8 @@ export function watchOutages(deps: OutageWatchDeps): { stop(): Promise<void> } {
       const { sendWithoutDatabase } = await import('./send-without-database.ts')
       const sent = await sendWithoutDatabase({ config, log }, mine)
       if (sent.length > 0) {
-        mine.told.push(...sent)
-        await keepTold(mine)
+        mine.deliveries.push(...sent)
+        await writeSentAlert(mine)
       }
     }
   }
@@ -179,7 +179,7 @@ export function watchOutages(deps: OutageWatchDeps): { stop(): Promise<void> } {
     for (const { dedupeKey } of symptoms) if (!since.has(dedupeKey)) since.set(dedupeKey, Date.now())
     for (const key of since.keys())
       if (!symptoms.some(({ dedupeKey }) => dedupeKey === key)) since.delete(key)
-    if (!sound) return tell(symptoms)
+    if (!sound) return sendDue(symptoms)
     await keepRows(symptoms)
     if (trouble !== undefined && Date.now() - trouble.lastMs < quietMs + settleMs) return
     await recordOutages()

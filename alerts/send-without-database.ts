@@ -7,7 +7,7 @@ import {
 } from '../domain/monitoring/alert-escalation.ts'
 import { readChannels, readCopiedChannels } from '../store/monitoring/alert-channels.ts'
 import type { Alert } from '../store/monitoring/alerts.ts'
-import { messageNumber, type ToldAlert } from '../store/maintenance/told-alerts.ts'
+import { messageNumber, type SentAlert } from '../store/maintenance/sent-alerts.ts'
 import { alertFactsOf, problemOfSending } from './deliver.ts'
 import { runbookOf } from './message.ts'
 import type { Config } from '../temporal.config.ts'
@@ -24,12 +24,12 @@ const failed = new Map<string, { attempts: number; nextMs: number }>()
 /** Resolves with the notifications that have arrived. */
 export async function sendWithoutDatabase(
   { config, log }: SendingDeps,
-  { alert: plain, sinceMs, told }: ToldAlert,
+  { alert: plain, sinceMs, deliveries }: SentAlert,
 ): Promise<DeliveryRecord[]> {
   const alert: Alert = { ...plain, id: 0, raisedAt: new Date(sinceMs).toISOString() }
   const channels = await channelsOnDisk(config)
   const nowMs = Date.now()
-  const due = dueNotifications(alertFactsOf(alert), { channels, told, nowMs })
+  const due = dueNotifications(alertFactsOf(alert), { channels, deliveries, nowMs })
   const sent = await Promise.all(
     due.map(async (record): Promise<DeliveryRecord[]> => {
       const { target } = channels.find(({ name }) => name === record.channel)!

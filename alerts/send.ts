@@ -96,12 +96,12 @@ async function post(url: string, body: object | string, headers: Record<string, 
     redirect: 'manual',
     signal: AbortSignal.timeout(sendMs),
   })
-  const said = await boundedText(answer, maxResponseBytes)
+  const response = await boundedText(answer, maxResponseBytes)
   if (answer.status >= 300 && answer.status < 400)
     throw new Error(
       `the channel responded ${answer.status} and names another address, which is not followed: enter the final address`,
     )
-  if (!answer.ok) throw new Error(`the channel responded ${answer.status}: ${said}`)
+  if (!answer.ok) throw new Error(`the channel responded ${answer.status}: ${response}`)
 }
 
 async function mail(

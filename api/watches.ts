@@ -54,7 +54,7 @@ export function startWatches(
     log,
     config,
     symptoms: () => [...dropped(), ...unloadable()],
-    isToldByOther: () => hasEarlierPeer(serving, callReplica),
+    isReportedByOther: () => hasEarlierPeer(serving, callReplica),
     standInMs: config.outageAlertMs / 2,
     keys: [`log_rows_dropped/${replica}`],
   })

@@ -193,11 +193,11 @@ export function issueOfLastDrill(
     .filter(({ kind }) => kinds.includes(kind))
     .toSorted((one, other) => other.ageMs - one.ageMs)
   if (oldest !== undefined && oldest.ageMs <= withinMs) return undefined
-  const wanted = oldest === undefined ? kinds : [oldest.kind]
+  const requiredKinds = oldest === undefined ? kinds : [oldest.kind]
   const [tried] = last
     .filter(
       ({ kind, ageMs, ...each }) =>
-        !each.held && wanted.includes(kind) && ageMs < (oldest?.ageMs ?? Infinity),
+        !each.held && requiredKinds.includes(kind) && ageMs < (oldest?.ageMs ?? Infinity),
     )
     .toSorted((one, other) => one.ageMs - other.ageMs)
   const since =

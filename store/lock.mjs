@@ -40,15 +40,15 @@ export async function takeLock(path, onWait = () => {}) {
   const mine = JSON.stringify({ pid: process.pid, started: startOf(process.pid), host: hostname(), id })
   const draft = `${path}.${id}`
   writeFileSync(draft, mine)
-  let told = false
+  let isReported = false
   while (!linked(draft, path)) {
     const holder = textOf(path)
     if (holder !== undefined && isStale(path, holder)) {
       takeOver(path, holder)
       continue
     }
-    if (!told && holder !== undefined) onWait(describe(holder))
-    told = true
+    if (!isReported && holder !== undefined) onWait(describe(holder))
+    isReported = true
     await sleep(POLL_MS)
   }
   rmSync(draft, { force: true })

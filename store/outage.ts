@@ -94,16 +94,16 @@ export function createOutageTracker(now: () => number = () => performance.now())
       const atMs = now()
       const continues = last !== undefined && atMs - last.atMs <= quietMs
       const { kind, what, remedy } = meaningOfOutage(error)
-      const said = { kind, what, remedy, why: error.message }
+      const current = { kind, what, remedy, why: error.message }
       // On a full disk, Postgres restarts repeatedly, and most failures say only that it is away.
       const isSame = continues && last!.kind === 'full' && kind === 'away'
-      last = { ...(isSame ? last! : said), firstMs: continues ? last!.firstMs : atMs, atMs }
+      last = { ...(isSame ? last! : current), firstMs: continues ? last!.firstMs : atMs, atMs }
     },
     /** Undefined without an outage. */
     outage(): Outage | undefined {
       if (last === undefined || now() - last.atMs > quietMs) return undefined
-      const { firstMs, atMs: _at, ...said } = last
-      return { ...said, forMs: Math.round(now() - firstMs) }
+      const { firstMs, atMs: _at, ...facts } = last
+      return { ...facts, forMs: Math.round(now() - firstMs) }
     },
   }
 }

@@ -103,7 +103,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
   /** Waiting for a connection counts towards the time limit: the first statement gets the remaining time. */
   const connect = async () => {
     const untilMs = performance.now() + queryMs
-    const client = await within(connectMs, pool.connect()).catch((error: unknown) => {
+    const client = await connectedWithin(connectMs, pool.connect()).catch((error: unknown) => {
       saw(error)
       return unavailable(error)
     })
@@ -162,7 +162,7 @@ const maxIdleMs = 300_000
 const openMs = 3_000
 
 /** A client that arrives too late returns to its pool. */
-async function within(ms: number, connecting: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
+async function connectedWithin(ms: number, connecting: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
   let isLate = false
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
@@ -206,7 +206,7 @@ async function run<T extends object>(
     const result = await on.query<T & pg.QueryResultRow>({
       name: preparedName(statement),
       text: statement.text,
-      values: statement.values.map(kept),
+      values: statement.values.map(redactedValue),
       query_timeout: withinMs,
     } as pg.QueryConfig)
     ended?.()
@@ -214,9 +214,9 @@ async function run<T extends object>(
   } catch (error) {
     ended?.(error)
     if (isOutdatedPlan(error)) renamePlan(statement)
-    const told = isCancelled(error) ? new Error(`timeout: ${error.message}`, { cause: error }) : error
-    saw(told)
-    return rethrowWrite(told)
+    const failure = isCancelled(error) ? new Error(`timeout: ${error.message}`, { cause: error }) : error
+    saw(failure)
+    return rethrowWrite(failure)
   }
 }
 
@@ -228,9 +228,11 @@ const isCancelled = (error: unknown): error is Error =>
   error instanceof Error && (error as { code?: unknown }).code === '57014'
 
 /** Redacts secrets that users paste into texts or libraries put into errors. */
-function kept(value: unknown): unknown {
+function redactedValue(value: unknown): unknown {
   if (typeof value === 'string') return redacted(value)
-  return Array.isArray(value) && value.some((each) => typeof each === 'string') ? value.map(kept) : value
+  return Array.isArray(value) && value.some((each) => typeof each === 'string')
+    ? value.map(redactedValue)
+    : value
 }
 
 /**
@@ -286,9 +288,9 @@ function isOutage(error: unknown): error is Error {
 }
 
 function unavailable(error: unknown): never {
-  const said = tlsIssueOfPostgres(error) ?? (error instanceof Error ? error.message : String(error))
+  const reason = tlsIssueOfPostgres(error) ?? (error instanceof Error ? error.message : String(error))
   const { kind, what, remedy } = meaningOfOutage(error)
-  throw new DomainError('postgres_unavailable', `Postgres ${what}: ${said}`, { database: kind, remedy })
+  throw new DomainError('postgres_unavailable', `Postgres ${what}: ${reason}`, { database: kind, remedy })
 }
 
 /** How long a server may take to close a connection; a frozen server never closes it. */

@@ -60,12 +60,12 @@ const kinds: Readonly<Record<string, string>> = {
 
 function mistypedText({ expected, input }: Extract<RawIssue, { code: 'invalid_type' }>): string | undefined {
   if (input === undefined) return 'is missing'
-  const wanted = kinds[expected]
-  if (wanted === undefined) return undefined
+  const required = kinds[expected]
+  if (required === undefined) return undefined
   const given = kindOfInput(input)
   // A number of the wrong kind, such as 1.5, and a text of a query that is no number.
-  if (given === 'number' && (expected === 'number' || expected === 'int')) return `is not ${wanted}`
-  return `is ${kinds[given] ?? given}, not ${wanted}`
+  if (given === 'number' && (expected === 'number' || expected === 'int')) return `is not ${required}`
+  return `is ${kinds[given] ?? given}, not ${required}`
 }
 
 const kindOfInput = (input: unknown): string =>
@@ -83,11 +83,11 @@ function unionText(issue: Extract<RawIssue, { code: 'invalid_union' }>): string 
   )
   const rightType = errors.find((issues, at) => issues.length > 0 && mistyped[at] === undefined)
   if (rightType !== undefined) return textOfIssues({ issues: rightType })
-  const wanted = mistyped.flatMap((issue) => kinds[(issue as { expected: string }).expected] ?? [])
-  if (wanted.length === 0) return undefined
+  const required = mistyped.flatMap((issue) => kinds[(issue as { expected: string }).expected] ?? [])
+  if (required.length === 0) return undefined
   const given = kindOfInput(input)
-  const types = new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(wanted)
-  return given === 'number' && wanted.includes(kinds['number']!)
+  const types = new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(required)
+  return given === 'number' && required.includes(kinds['number']!)
     ? `is not ${types}`
     : `is ${kinds[given] ?? given}, not ${types}`
 }

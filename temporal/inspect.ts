@@ -5,7 +5,7 @@
 import { ScheduleNotFoundError, WorkflowNotFoundError, type Client } from '@temporalio/client'
 import { inParallel } from './in-parallel.ts'
 import { callMs, readSchedules, type WorkflowSchedule } from './schedules.ts'
-import type { StandingWorkflow } from './standing-workflows.ts'
+import type { PermanentWorkflow } from './permanent-workflows.ts'
 import { messageOfFailure } from './payload-codec.ts'
 
 /** Returns the ids of the open workflows of a task queue. Skips their memos, which may have an unknown encoding. */
@@ -39,7 +39,7 @@ export async function isRunning(client: Client, workflowId: string): Promise<boo
 }
 
 /** Returns the wanted workflows that are not running. */
-export async function findMissingWorkflows<T extends Pick<StandingWorkflow, 'workflowId'>>(
+export async function findMissingWorkflows<T extends Pick<PermanentWorkflow, 'workflowId'>>(
   client: Client,
   wanted: readonly T[],
   open: readonly string[],

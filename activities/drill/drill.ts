@@ -36,7 +36,7 @@ import {
   insertDrillVersion,
   readExposure,
 } from '../../store/release/drills.ts'
-import { listOpenRuns } from '../../store/maintenance/duties.ts'
+import { listOpenRuns } from '../../store/maintenance/expected-work.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { findOpenRelease, findRelease, listCommands } from '../../store/release/releases.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'

@@ -23,7 +23,7 @@ import {
 import { slowPoolSizes } from '../../store/database/connection-budget.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion, type Champion } from '../../store/registry/champions.ts'
-import { listRemovedModels } from '../../store/maintenance/duties.ts'
+import { listRemovedModels } from '../../store/maintenance/expected-work.ts'
 import { findModel } from '../../store/registry/models.ts'
 import {
   findLastWindow,

@@ -16,7 +16,7 @@ import {
 import { firedRetraining } from '../../domain/triggers/trigger.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { listTriggers } from '../../store/monitoring/monitor-windows.ts'
-import { listOpenRuns } from '../../store/maintenance/duties.ts'
+import { listOpenRuns } from '../../store/maintenance/expected-work.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findFiring } from '../../store/triggers/firings.ts'
 import { findSweep } from '../../store/training/sweeps.ts'

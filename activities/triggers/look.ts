@@ -17,7 +17,7 @@ import {
   triggerAlertKey,
   type TriggerDefinition,
 } from '../../domain/triggers/trigger.ts'
-import { listRemovedModels } from '../../store/maintenance/duties.ts'
+import { listRemovedModels } from '../../store/maintenance/expected-work.ts'
 import { findModel } from '../../store/registry/models.ts'
 import {
   insertFiring,

@@ -5,7 +5,7 @@
 import type { Client } from '@temporalio/client'
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { reasonOf } from '../../domain/errors.ts'
-import { listOpenRuns, readDuties, type OpenRun } from '../../store/maintenance/duties.ts'
+import { listOpenRuns, readExpectedWork, type OpenRun } from '../../store/maintenance/expected-work.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { closeAbandonedDrills } from '../../store/release/drills.ts'
 import { inParallel } from '../../temporal/in-parallel.ts'
@@ -18,7 +18,7 @@ import {
   type ScheduleStates,
 } from '../../temporal/inspect.ts'
 import { callMs, schedulesOf, upsertSchedule } from '../../temporal/schedules.ts'
-import { standingWorkflows, startStanding } from '../../temporal/standing-workflows.ts'
+import { permanentWorkflows, startPermanent } from '../../temporal/permanent-workflows.ts'
 import { failBatch } from '../batch/batch.ts'
 import type { Deps } from '../deps.ts'
 import { alertRetraining, endRetraining } from '../retrain/record.ts'
@@ -112,19 +112,23 @@ interface Missing {
 /** Compares what must run with what Temporal runs. */
 async function inspect({ store, config }: Deps, client: Client) {
   const taskQueue = config.taskQueues.control
-  const duties = await readDuties(store)
-  const removed = new Set(duties.removed)
-  const names = duties.models.map(({ name }) => name)
-  const kept = duties.models.filter(({ name }) => !removed.has(name))
+  const expected = await readExpectedWork(store)
+  const removed = new Set(expected.removed)
+  const names = expected.models.map(({ name }) => name)
+  const scheduled = expected.models.filter(({ name }) => !removed.has(name))
   const open = await listOpenWorkflows(client, taskQueue)
-  const workflows = await findMissingWorkflows(client, standingWorkflows({ ...duties, models: names }), open)
-  const schedules = await inspectSchedules(client, schedulesOf({ ...duties, models: kept }, taskQueue))
+  const workflows = await findMissingWorkflows(
+    client,
+    permanentWorkflows({ ...expected, models: names }),
+    open,
+  )
+  const schedules = await inspectSchedules(client, schedulesOf({ ...expected, models: scheduled }, taskQueue))
   const idle = await findMissingWorkflows(client, await listOpenRuns(store), open)
   const missing: Missing[] = [
     ...workflows.map((each) => ({
       what: 'workflow' as const,
       id: each.workflowId,
-      again: () => startStanding(client, each, taskQueue),
+      again: () => startPermanent(client, each, taskQueue),
     })),
     ...schedules.missing.map((each) => ({
       what: 'schedule' as const,

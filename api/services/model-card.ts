@@ -4,14 +4,14 @@ import { findEvaluation } from '../../store/training/evaluations.ts'
 import { findTrainingRun, type TrainingRun } from '../../store/training/trainings.ts'
 import { findModel } from '../../store/registry/models.ts'
 import type { Database } from '../../store/postgres.ts'
-import { findStanding, type Version } from '../../store/registry/versions.ts'
+import { findStatus, type Version } from '../../store/registry/versions.ts'
 
 export async function readCard(
   database: Database,
   version: Version,
 ): Promise<{ card: ModelCard; source: CardSource; training?: TrainingRun }> {
   const [standing, model, evaluation, training] = await Promise.all([
-    findStanding(database, version.version),
+    findStatus(database, version.version),
     findModel(database, version.model),
     findEvaluation(database, version.evaluationId),
     findTrainingRun(database, version.trainingId),

@@ -4,7 +4,7 @@ import { notTrainedHere, type BroughtArtifact } from '../../domain/model/brought
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { startRoles } from '../../domain/roles.ts'
 import { requireOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
-import { requireModelFile } from '../../store/maintenance/duties.ts'
+import { requireModelFile } from '../../store/maintenance/expected-work.ts'
 import type { Database } from '../../store/postgres.ts'
 import { getModel, type StoredModel } from '../../store/registry/models.ts'
 import { findRetraining } from '../../store/training/retrainings.ts'

@@ -6,7 +6,7 @@ import {
 } from '../../domain/registry/version-diff.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findTrainingRun } from '../../store/training/trainings.ts'
-import { findStanding, type Version } from '../../store/registry/versions.ts'
+import { findStatus, type Version } from '../../store/registry/versions.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { versionInScope } from './resolve-version.ts'
 
@@ -27,7 +27,7 @@ export async function compareNamed(
 async function comparedOf(store: Database, version: Version): Promise<ComparedVersion> {
   const [training, { status } = { status: 'registered' as const }] = await Promise.all([
     findTrainingRun(store, version.trainingId),
-    findStanding(store, version.version),
+    findStatus(store, version.version),
   ])
   const { epoch: epochs = 0, dependencies = {}, loss, durationMs, buildId } = training ?? {}
   return { ...version, status, training: { epochs, dependencies, loss, durationMs, buildId } }

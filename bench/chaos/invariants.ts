@@ -1,9 +1,9 @@
 /** Checks the invariants that hold at any time, and those that hold after all faults and releases have ended. */
 import sql from 'sql-template-tag'
-import { checkDuties } from '../../cli/doctor/duties.ts'
+import { checkExpectedWork } from '../../cli/doctor/expected-work.ts'
 import { restartReplicas } from '../../cli/supervisor/rolling-restart.ts'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
-import { listOpenRuns } from '../../store/maintenance/duties.ts'
+import { listOpenRuns } from '../../store/maintenance/expected-work.ts'
 import { sumAccounts } from '../../store/serving/log-accounts.ts'
 import { findRouting, laggingReplicas, listReplicaProgress } from '../../store/serving/routing.ts'
 import { issuesOfInvariants } from '../../test/support/release/ending.ts'
@@ -47,7 +47,7 @@ export async function finalIssues(stage: ChaosStage, answered: number): Promise<
     store.query(sql`select id, command, problem from command_outbox where next_at is not null`),
   )
   await awaitNone('what must run runs, and no workflow is blocked', async () =>
-    (await checkDuties(config, config.databaseUrl)).filter(({ state }) => state !== 'ok'),
+    (await checkExpectedWork(config, config.databaseUrl)).filter(({ state }) => state !== 'ok'),
   )
   await attempt(async () => {
     const releases = await store.query<{ id: string }>(

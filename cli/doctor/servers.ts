@@ -13,7 +13,7 @@ import type { Config } from '../../temporal.config.ts'
 import { openInstallation } from '../backup/installation.ts'
 import { readParts } from '../embedded/binaries.ts'
 import { findingsOfDatabase } from './database.ts'
-import { checkDuties } from './duties.ts'
+import { checkExpectedWork } from './expected-work.ts'
 import { checkChampions, checkDataDirectory, checkKeys } from './files.ts'
 import { skipped, type Note, ok, warning, type Finding, broken } from './finding.ts'
 import { checkServing } from './replicas.ts'
@@ -54,7 +54,7 @@ export async function examineTemporal(target: KnownServers, note: Note): Promise
   if (findings.some(({ check, state }) => check === 'temporal' && state === 'broken')) return
   if (databaseUrl === undefined || !isExpected(target)) return
   note(
-    ...(await checkDuties(config, databaseUrl).catch((error: unknown) => {
+    ...(await checkExpectedWork(config, databaseUrl).catch((error: unknown) => {
       if (!isError(error, 'postgres_unavailable')) throw error
       // The check of the database says why.
       return [skipped('workflows', 'Not checked, because Postgres does not answer')]

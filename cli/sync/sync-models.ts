@@ -10,7 +10,7 @@ import type { BrokenModel } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { migrate } from '../../store/database/migrate.ts'
-import { listRemovedModels, recordRemovedModels } from '../../store/maintenance/duties.ts'
+import { listRemovedModels, recordRemovedModels } from '../../store/maintenance/expected-work.ts'
 import { resolveAlertsOfLeftTriggers } from '../../store/monitoring/alerts.ts'
 import {
   noteModelChanges,
@@ -47,7 +47,7 @@ import {
   viewScheduleId,
 } from '../../temporal/schedules.ts'
 import { readStarts, type NextStarts } from '../../temporal/next-starts.ts'
-import { startAlerts, startMonitor, startOrWakeMonitor } from '../../temporal/standing-workflows.ts'
+import { startAlerts, startMonitor, startOrWakeMonitor } from '../../temporal/permanent-workflows.ts'
 import { monitorWorkflowId } from '../../workflows/messages.ts'
 import { ensureSearchAttributes } from './search-attributes.ts'
 import { requireReadablePayloads } from '../../temporal/payload-check.ts'

@@ -72,7 +72,7 @@ function answerText(output: Output, answer: readonly number[]): string {
 }
 
 function judgeExact(
-  { answer: wanted, within = 0, row }: ExactTest,
+  { answer: expected, within = 0, row }: ExactTest,
   answer: readonly number[],
   output: Output,
 ): BehaviourResult {
@@ -80,14 +80,14 @@ function judgeExact(
   const tolerance = within > 0 ? ` ± ${within}` : ''
   let holds: boolean
   let required: string
-  if (typeof wanted === 'string' || typeof wanted === 'boolean') {
-    const name = typeof wanted === 'boolean' ? positiveOrNot(output, wanted) : wanted
+  if (typeof expected === 'string' || typeof expected === 'boolean') {
+    const name = typeof expected === 'boolean' ? positiveOrNot(output, expected) : expected
     if (name === undefined || decisionOf(output, answer) === undefined)
-      return notComputed(`this version answers ${output.kind}, not ${JSON.stringify(wanted)}`, 1)
+      return notComputed(`this version answers ${output.kind}, not ${JSON.stringify(expected)}`, 1)
     holds = decisionOf(output, answer) === name
     required = name
   } else {
-    const numbers = typeof wanted === 'number' ? [wanted] : wanted
+    const numbers = typeof expected === 'number' ? [expected] : expected
     const scores = scoresOf(output, answer) ?? []
     if (scores.length !== numbers.length)
       return notComputed(`this version answers ${scores.length} numbers, not ${numbers.length}`, 1)

@@ -128,8 +128,8 @@ export function disagreementReason(report: DisagreementReport): Reason | null {
       `${name}: ${noun} ${percentText(mean)} of ${pairs} users (at least ${percentText(low)}), logE ${fourDigits(logE)}`,
   )
   const [most] = changes
-  const told = most === undefined ? '' : `; most often ${most.from} → ${most.to}`
-  const message = `answers differ from the champion's by more than ${percentText(max)}: ${shown.join('; ')}${told}`
+  const mostCommon = most === undefined ? '' : `; most often ${most.from} → ${most.to}`
+  const message = `answers differ from the champion's by more than ${percentText(max)}: ${shown.join('; ')}${mostCommon}`
   const values: Reason['values'] = {
     part: first.name,
     max,

@@ -72,7 +72,7 @@ export function nextShareBp(input: RampInput): number | null {
   const headroom = Math.max(1e-4, worst - (ratioOf(seen.controlBad, seen.controlRequests) ?? 0))
   const exposed = requestsPerSecond * reactionSeconds * headroom
   const affordableBp = exposed > 0 ? (budgetLeft / exposed) * 10_000 : capBp
-  const wanted = Math.min(capBp, currentBp > 0 ? 3 * currentBp : steps[0], affordableBp)
-  const step = steps.filter((bp) => bp <= wanted).at(-1) ?? 0
+  const targetBp = Math.min(capBp, currentBp > 0 ? 3 * currentBp : steps[0], affordableBp)
+  const step = steps.filter((bp) => bp <= targetBp).at(-1) ?? 0
   return Math.max(currentBp, step)
 }

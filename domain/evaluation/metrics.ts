@@ -99,10 +99,10 @@ export const rowsOfTruths = (y: ArrayLike<number>, { targets }: Pick<GatePolicy,
 export function truthsOf(
   y: readonly number[],
   { targets = [] }: Pick<GatePolicy, 'targets'>,
-  wanted = targets,
+  names = targets,
 ): readonly number[] {
-  if (wanted.length === targets.length) return y
-  const places = wanted.map((name) => targets.indexOf(name))
+  if (names.length === targets.length) return y
+  const places = names.map((name) => targets.indexOf(name))
   return Array.from({ length: y.length / targets.length }, (_, row) =>
     places.map((place) => y[row * targets.length + place]!),
   ).flat()
@@ -119,7 +119,7 @@ export function score(
   const rows = y.length
   const classes = task === 'binary' ? 2 : task === 'multiclass' ? answerWidth(answers) : 0
   // With ten million rows each list takes 80 MB, so only the lists that the task needs are kept.
-  const kept = task === 'multiclass' || task === 'quantiles' ? rows : 0
+  const listRows = task === 'multiclass' || task === 'quantiles' ? rows : 0
   const scored: ScoredRows = {
     task,
     y: y instanceof Float64Array ? y : Float64Array.from(y),
@@ -127,7 +127,7 @@ export function score(
     predicted: new Uint16Array(classes === 0 ? 0 : rows),
     confidence: new Float64Array(task === 'multiclass' ? rows : 0),
     classes,
-    squares: new Float64Array(kept),
+    squares: new Float64Array(listRows),
     sides: new Uint8Array(task === 'quantiles' ? rows : 0),
     parts: [],
     outermost: task === 'quantiles' ? [levels[0]!, levels.at(-1)!] : undefined,

@@ -258,9 +258,9 @@ function marginIssue(metric: string, margin: Margin): string | undefined {
   const isUnbounded = !isRelative && rangeOf(metric) === 'loss' && metric !== 'brier'
   const below = isUnbounded ? Infinity : 1
   if (typeof value === 'number' && value >= 0 && value < below) return undefined
-  const wanted = below === 1 ? 'a number from 0 to below 1' : 'a finite number of at least 0'
+  const required = below === 1 ? 'a number from 0 to below 1' : 'a finite number of at least 0'
   const written = isRelative ? `{ relative: ${String(value)} }` : String(margin)
-  return `how much worse "not worse" may be in ${metric} is ${wanted}, not ${written}`
+  return `how much worse "not worse" may be in ${metric} is ${required}, not ${written}`
 }
 
 /** The issues of a gate policy, each beginning with its field; empty when it is valid. */

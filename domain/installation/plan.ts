@@ -38,7 +38,7 @@ export interface StatePlan {
 }
 
 /** Sets of a schedule only what the file names; of every other kind the whole value. */
-const wantedOf = ({ kind, value }: Resource, live?: ResourceValue): ResourceValue =>
+const desiredValue = ({ kind, value }: Resource, live?: ResourceValue): ResourceValue =>
   kind === 'schedule' ? { ...live, ...value } : value
 
 /** A schedule belongs to its model and is not deleted by itself. */
@@ -53,7 +53,7 @@ export function planState(
   for (const resource of desired.resources) {
     const { kind, name } = resource
     const before = findResourceValue(live, resource)
-    const after = wantedOf(resource, before)
+    const after = desiredValue(resource, before)
     if (!isEqualValue(before, after)) changes.push({ kind, name, before, after })
   }
   const unnamed = live.filter(

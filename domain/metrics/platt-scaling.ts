@@ -43,8 +43,8 @@ export const recalibrated = ({ slope, offset }: Recalibration, p: number): numbe
   logistic(slope * logOdds(p) + offset)
 
 function logOdds(p: number): number {
-  const within = Math.min(1 - max, Math.max(max, p))
-  return Math.log(within / (1 - within))
+  const clamped = Math.min(1 - max, Math.max(max, p))
+  return Math.log(clamped / (1 - clamped))
 }
 
 const logistic = (x: number): number => 1 / (1 + Math.exp(-x))

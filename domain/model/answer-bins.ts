@@ -71,8 +71,8 @@ export function answerBins(
 
 /** Where percentiles are equal, a further edge keeps larger numbers apart from the last one. */
 function comparedEdges(profile: NumberProfile): number[] {
-  const wanted = [0.1, 0.5, 0.9].flatMap((share) => edgeNear(profile, share) ?? [])
-  const edges = [...new Set(wanted.map(Math.fround))]
+  const deciles = [0.1, 0.5, 0.9].flatMap((share) => edgeNear(profile, share) ?? [])
+  const edges = [...new Set(deciles.map(Math.fround))]
   const above = nextSingle(edges.at(-1) ?? NaN)
   return edges.length < 3 && profile.edges.includes(above) ? [...edges, above] : edges
 }

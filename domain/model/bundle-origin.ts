@@ -58,7 +58,7 @@ export function issueOfBundleOrigin(given: unknown): string | undefined {
 /** One sentence for the lineage. */
 export const bundleText = ({ version, signer, releases }: BundleOrigin): string => {
   const approvers = releases.flatMap(({ approvals }) => approvals.map(({ by }) => by))
-  const said =
+  const approval =
     approvers.length === 0 ? 'not approved there' : `approved there by ${[...new Set(approvers)].join(', ')}`
-  return `bundle of ${version}, signed by ${signer}; ${said}`.slice(0, maxText)
+  return `bundle of ${version}, signed by ${signer}; ${approval}`.slice(0, maxText)
 }

@@ -96,10 +96,10 @@ export function outputNames(output: Output): readonly (string | number)[] {
 }
 
 /** The position of each number of `wanted` in an answer of `given`, by name; -1 when missing. */
-export function placesIn(given: Output, wanted: Output): number[] {
-  if (given.kind !== wanted.kind) return Array.from({ length: outputWidth(wanted) }, () => -1)
+export function placesIn(given: Output, output: Output): number[] {
+  if (given.kind !== output.kind) return Array.from({ length: outputWidth(output) }, () => -1)
   const names = outputNames(given)
-  return names.length === 0 ? [0] : outputNames(wanted).map((name) => names.indexOf(name))
+  return names.length === 0 ? [0] : outputNames(output).map((name) => names.indexOf(name))
 }
 
 /**

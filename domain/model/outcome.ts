@@ -99,8 +99,11 @@ function objectOfText(text: string): Record<string, number> | undefined {
 }
 
 /** The truth as the gate counts it: 0 or 1, the class index, the number, or each of several numbers; null for any other value. */
-export function truthOf(told: OutcomeValue, output: Output): number[] | null {
-  const value = canonicalOutcome(output, typeof told === 'string' ? outcomeOfText(output, told) : told)
+export function truthOf(outcome: OutcomeValue, output: Output): number[] | null {
+  const value = canonicalOutcome(
+    output,
+    typeof outcome === 'string' ? outcomeOfText(output, outcome) : outcome,
+  )
   if (output.kind === 'numbers') {
     if (typeof value !== 'object') return null
     const truths = output.names.map((name) => value[name]!)
@@ -120,8 +123,8 @@ export function truthOf(told: OutcomeValue, output: Output): number[] | null {
 }
 
 /** The text of an outcome of any road as the label reads it; undefined for another value. */
-export function labelText(output: Output, told: string): string | undefined {
-  const value = canonicalOutcome(output, outcomeOfText(output, told))
+export function labelText(output: Output, text: string): string | undefined {
+  const value = canonicalOutcome(output, outcomeOfText(output, text))
   if (truthOf(value, output) === null) return undefined
   return typeof value === 'object' ? JSON.stringify(value) : String(value)
 }

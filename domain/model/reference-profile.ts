@@ -67,14 +67,14 @@ export function edgeNear(
   { edges, counts }: Pick<NumberProfile, 'edges' | 'counts'>,
   share: number,
 ): number | undefined {
-  const wanted = share * sumOf(counts.slice(0, -1))
+  const rank = share * sumOf(counts.slice(0, -1))
   let [bin, below] = [0, 0]
-  while (bin < edges.length && below + counts[bin]! < wanted) below += counts[bin++]!
+  while (bin < edges.length && below + counts[bin]! < rank) below += counts[bin++]!
   const [low, high] = [edges[bin - 1], edges[bin]]
   if (low === undefined || (high !== undefined && isAbove(edges, bin - 1))) return high
   if (high === undefined) return isAbove(edges, bin - 1) ? edges[bin - 2] : low
   if (isAbove(edges, bin)) return low
-  return wanted - below <= below + counts[bin]! - wanted ? low : high
+  return rank - below <= below + counts[bin]! - rank ? low : high
 }
 
 /** The profile stored with a version. */

@@ -75,22 +75,22 @@ const alertmanagerRepeatMs = 60_000
 /** The notifications that are due now; a pure function of alert, channels and history. */
 export function dueNotifications(
   alert: AlertFacts,
-  given: { channels: readonly Channel[]; told: readonly DeliveryRecord[]; nowMs: number },
+  given: { channels: readonly Channel[]; deliveries: readonly DeliveryRecord[]; nowMs: number },
 ): DeliveryRecord[] {
-  const { channels, told: history, nowMs } = given
+  const { channels, deliveries: history, nowMs } = given
   return channels.flatMap((channel): DeliveryRecord[] => {
     const mine = history.filter(({ channel: name }) => name === channel.name)
-    const told = mine.filter(({ about }) => about === 'raised')
+    const raisedRecords = mine.filter(({ about }) => about === 'raised')
     if (alert.resolvedMs !== undefined && alert.isNotice !== true) {
       const isOwed =
-        told.length > 0 && !mine.some(({ about, waits }) => about === 'resolved' || waits === true)
+        raisedRecords.length > 0 && !mine.some(({ about, waits }) => about === 'resolved' || waits === true)
       return isOwed ? [{ channel: channel.name, about: 'resolved', dueMs: alert.resolvedMs }] : []
     }
     if (!concerns(channel, alert)) return []
     // A channel that was unreachable gets one notification when it is back, not one per missed repetition.
-    if (told.some(({ waits }) => waits === true)) return []
+    if (raisedRecords.some(({ waits }) => waits === true)) return []
     // A channel that received the warning receives the alert again when it becomes critical or has another cause.
-    const raised = told.filter((message) => isOfNow(message, alert)).map(arrivalOf)
+    const raised = raisedRecords.filter((message) => isOfNow(message, alert)).map(arrivalOf)
     const dueMs = nextRaised(alert, channel, raised)
     if (dueMs !== undefined && dueMs <= nowMs) return [{ channel: channel.name, about: 'raised', dueMs }]
     const remindMs = raised.length === 0 ? undefined : reminderOf(alert, channel, nowMs)

@@ -216,15 +216,20 @@ function throttle(
   const [latest] = [
     {
       atMs: (own?.startedMs ?? -Infinity) + ownMs,
-      said: `automatic training started less than ${hours(ownMs)} ago${after}`,
+      message: `automatic training started less than ${hours(ownMs)} ago${after}`,
     },
     {
       atMs: (other?.startedMs ?? -Infinity) + otherMs,
-      said: `training started less than ${hours(otherMs)} ago`,
+      message: `training started less than ${hours(otherMs)} ago`,
     },
   ].toSorted((a, b) => b.atMs - a.atMs)
   if (latest !== undefined && nowMs < latest.atMs)
-    return { action: 'skip', code: 'cool_down', message: `the last ${latest.said}`, retryAtMs: latest.atMs }
+    return {
+      action: 'skip',
+      code: 'cool_down',
+      message: `the last ${latest.message}`,
+      retryAtMs: latest.atMs,
+    }
   const week = trainings.filter(
     (training) => isAutomatic(training.reason) && training.startedMs > nowMs - policy.weekMs,
   )

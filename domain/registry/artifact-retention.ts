@@ -32,9 +32,9 @@ export function selectForDeletion(groups: readonly ArtifactGroup[], budgetBytes:
       if (file) file.by++
       else held.set(digest, { bytes, by: 1 })
     }
-  const standing = new Map<string, number>()
+  const dependents = new Map<string, number>()
   for (const { standsOn = [] } of groups)
-    for (const digest of standsOn) standing.set(digest, (standing.get(digest) ?? 0) + 1)
+    for (const digest of standsOn) dependents.set(digest, (dependents.get(digest) ?? 0) + 1)
   const snapshots = new Map(
     groups.filter(({ kind }) => kind === 'snapshot').map((group) => [group.digest, group]),
   )
@@ -48,14 +48,14 @@ export function selectForDeletion(groups: readonly ArtifactGroup[], budgetBytes:
       if (file && --file.by === 0) afterBytes -= file.bytes
     }
     for (const digest of group.standsOn ?? []) {
-      const left = (standing.get(digest) ?? 0) - 1
-      standing.set(digest, left)
+      const left = (dependents.get(digest) ?? 0) - 1
+      dependents.set(digest, left)
       const snapshot = snapshots.get(digest)
       if (left === 0 && snapshot && !snapshot.inUse) give(snapshot)
     }
   }
   const order = groups
-    .filter(({ inUse, digest }) => !inUse && !standing.has(digest))
+    .filter(({ inUse, digest }) => !inUse && !dependents.has(digest))
     .toSorted((a, b) => worth.indexOf(a.kind) - worth.indexOf(b.kind) || a.madeMs - b.madeMs)
   for (const group of order) {
     if (afterBytes <= budgetBytes) break

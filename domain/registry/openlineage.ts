@@ -111,9 +111,9 @@ function datasetOf(model: string, dataset: LineageDataset) {
       return own('artifact', dataset.digest)
     case 'evaluation': {
       const { id, digest, verdict, metrics } = dataset
-      const said = verdict === undefined ? {} : { verdict, metrics: metrics ?? {} }
+      const results = verdict === undefined ? {} : { verdict, metrics: metrics ?? {} }
       return own('evaluation', digest ?? id, {
-        tenure_evaluation: facet('tenure_evaluation', { id, ...said }),
+        tenure_evaluation: facet('tenure_evaluation', { id, ...results }),
       })
     }
     case 'champion':

@@ -50,17 +50,17 @@ export const isSamePerson = (one: Person, other: Person): boolean =>
  * Why a release that waits for approval can never be released; undefined while it can. Another evaluation of the version can still be approved;
  * another champion needs another evaluation, which only a retraining makes.
  */
-export function lostBasis(state: ReleaseState, standing: ReleaseBasis): string | undefined {
-  const [issue] = issuesOf(state, standing)
-  if (issue === undefined || isReevaluated(issue, standing)) return undefined
+export function lostBasis(state: ReleaseState, basis: ReleaseBasis): string | undefined {
+  const [issue] = issuesOf(state, basis)
+  if (issue === undefined || isReevaluated(issue, basis)) return undefined
   const { kind, message } = issue
   return kind === 'champion' || kind === 'comparison'
     ? `Champion changed: ${message}. Retrain with \`tenure retrain ${state.model}\``
     : message
 }
 
-const issuesOf = ({ version, baseline: champion, digests }: ReleaseState, standing: ReleaseBasis) =>
-  basisIssues({ version, champion, ...digests }, standing)
+const issuesOf = ({ version, baseline: champion, digests }: ReleaseState, basis: ReleaseBasis) =>
+  basisIssues({ version, champion, ...digests }, basis)
 
 const isReevaluated = ({ kind }: BasisIssue, { evaluation }: ReleaseBasis): boolean =>
   kind === 'evaluation' && evaluation !== undefined
@@ -72,16 +72,16 @@ export const endUnfounded = (state: ReleaseState, atMs: number, lost: string): R
 /** The state after a change of the release's basis, and a sentence on the change; undefined when the basis is unchanged. */
 export function recheckBasis(
   state: ReleaseState,
-  standing: ReleaseBasis | undefined,
+  basis: ReleaseBasis | undefined,
   atMs: number,
 ): { state: ReleaseState; changed: string } | undefined {
-  if (standing === undefined || state.stage !== 'awaiting_approval') return undefined
-  const [issue] = issuesOf(state, standing)
+  if (basis === undefined || state.stage !== 'awaiting_approval') return undefined
+  const [issue] = issuesOf(state, basis)
   if (issue === undefined) return undefined
-  const lost = lostBasis(state, standing)
+  const lost = lostBasis(state, basis)
   if (lost !== undefined)
     return { state: endUnfounded(state, atMs, lost), changed: `${lost}; ${voidWords(state)}` }
-  const evaluated: ReleaseDigests = { ...state.digests, evaluation: standing.evaluation! }
+  const evaluated: ReleaseDigests = { ...state.digests, evaluation: basis.evaluation! }
   const changed = `${issue.message}; ${voidWords(state)}; review it and approve again`
   return { state: { ...voided(state, issue.message), digests: evaluated }, changed }
 }
@@ -104,5 +104,5 @@ function voided(
 }
 
 /** Voids the approval of a user who rejects the release. */
-export const withdrawn = (state: ReleaseState, said: Statement): ReleaseState =>
-  voided(state, `${said.by} has rejected the release since`, (each) => isSamePerson(each, said))
+export const withdrawn = (state: ReleaseState, rejection: Statement): ReleaseState =>
+  voided(state, `${rejection.by} has rejected the release since`, (each) => isSamePerson(each, rejection))

@@ -13,21 +13,21 @@ export const breakGlassMs = 3_600_000
  * Shortens the release to one stage: its current share, or the first one, and then 100 %. A strategy without canary stages keeps its
  * shadow; a strategy without any observed stage is promoted directly.
  */
-export function applyBreakGlass(given: ReleaseState, said: Statement): ReleaseState {
+export function applyBreakGlass(given: ReleaseState, order: Statement): ReleaseState {
   const { pause, ...unpaused } = given
   const state: ReleaseState = {
     ...unpaused,
     paused: false,
-    breakGlass: { ...said, digests: given.digests, untilMs: said.atMs + breakGlassMs },
+    breakGlass: { ...order, digests: given.digests, untilMs: order.atMs + breakGlassMs },
   }
   const steps = stepsOf(state)
   const watched = steps.find(({ stage }) => stage === 'canary') ?? steps[0]
-  if (watched === undefined) return enterStage(state, 'promoting', said.atMs)
+  if (watched === undefined) return enterStage(state, 'promoting', order.atMs)
   const { enteredMs, undecidedStage } = state
   if (given.stage === watched.stage)
-    return { ...state, enteredMs: enteredMs + (pause === undefined ? 0 : said.atMs - pause.atMs) }
-  if (undecidedStage === watched.stage) return extended(state, undecidedStage, said.atMs)
-  return enterStage(state, watched.stage, said.atMs, {
+    return { ...state, enteredMs: enteredMs + (pause === undefined ? 0 : order.atMs - pause.atMs) }
+  if (undecidedStage === watched.stage) return extended(state, undecidedStage, order.atMs)
+  return enterStage(state, watched.stage, order.atMs, {
     stageIndex: watched.stageIndex,
     shareBp: watched.policy.shareBp,
   })

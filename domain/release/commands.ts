@@ -54,7 +54,7 @@ export function advanceByCommand(given: ReleaseState, event: CommandEvent): Adva
   if (refusal !== undefined) return ignored(given, refusal)
   const rested =
     event.command === 'approve' || event.command === 'promoteNow'
-      ? recheckBasis(given, event.standing, event.atMs)
+      ? recheckBasis(given, event.basis, event.atMs)
       : undefined
   if (rested === undefined) return applyReleaseCommand(given, event)
   const { state, changed } = rested
@@ -71,24 +71,27 @@ function applyReleaseCommand(state: ReleaseState, event: CommandEvent): Advance 
     return { state, applied: true, message: rollbackReason(event) }
   const refusal = outOfPlace(state, event)
   if (refusal !== undefined) return ignored(state, refusal)
-  const said: Statement = { by, key, atMs, reason }
+  const statement: Statement = { by, key, atMs, reason }
   switch (event.command) {
     case 'approve':
-      return approve(state, said)
+      return approve(state, statement)
     case 'reject':
-      return reject(state, said)
+      return reject(state, statement)
     case 'pause':
       if (state.paused) return ignored(state, `already paused by ${state.pause?.by ?? 'a user'}`)
-      return applied({ ...state, paused: true, pause: said }, `paused by ${by}; automatic rollback stays on`)
+      return applied(
+        { ...state, paused: true, pause: statement },
+        `paused by ${by}; automatic rollback stays on`,
+      )
     case 'resume':
-      return resume(state, said)
+      return resume(state, statement)
     case 'abort':
-      if (!state.promoted) return rollBack(state, atMs, 'aborted', words('abort', said))
-      return rollBack(state, atMs, 'rolled_back', words('abort', said), true)
+      if (!state.promoted) return rollBack(state, atMs, 'aborted', words('abort', statement))
+      return rollBack(state, atMs, 'rolled_back', words('abort', statement), true)
     case 'rollback':
-      return rollBack(state, atMs, 'rolled_back', words('rollback', said), true)
+      return rollBack(state, atMs, 'rolled_back', words('rollback', statement), true)
     case 'promoteNow':
-      return promoteNow(state, said)
+      return promoteNow(state, statement)
     default:
       return event.command satisfies never
   }
@@ -140,54 +143,60 @@ export function alreadyApproved(state: ReleaseState, atMs: number): string | und
 }
 
 function approve(state: ReleaseState, given: Statement): Advance {
-  const said = { ...given, digests: state.digests }
-  if (isRequester(state, said))
-    return ignored(state, `${said.by} requested the release; someone else must approve it`)
-  if (!mayApprove(state, said))
+  const approval = { ...given, digests: state.digests }
+  if (isRequester(state, approval))
+    return ignored(state, `${approval.by} requested the release; someone else must approve it`)
+  if (!mayApprove(state, approval))
     return ignored(
       state,
-      `${said.by} may not approve; the policy names ${state.policy.approval.from?.join(', ')}`,
+      `${approval.by} may not approve; the policy names ${state.policy.approval.from?.join(', ')}`,
     )
-  const approvals = [...state.approvals, said]
+  const approvals = [...state.approvals, approval]
   const next: ReleaseState = { ...state, approvals }
   const asked = state.lastVerdict?.questions ?? []
   if (asked.length > 0 && state.stage === 'awaiting_decision')
     next.accepted = [...new Set([...(state.accepted ?? []), ...asked])]
   if (state.stage === 'awaiting_decision')
-    return applied(nextStage(next, said.atMs), `stage passed by decision of ${said.by}`)
-  if (state.approvals.some((each) => isSamePerson(each, said)))
-    return ignored(state, `already approved by ${said.by}`)
+    return applied(nextStage(next, approval.atMs), `stage passed by decision of ${approval.by}`)
+  if (state.approvals.some((each) => isSamePerson(each, approval)))
+    return ignored(state, `already approved by ${approval.by}`)
   const { approvers } = state.policy.approval
   if (!isApproved(next))
     return applied(
       next,
-      `approved by ${said.by}, ${approvals.length} of ${approvers}${missingSidesText(next)}`,
+      `approved by ${approval.by}, ${approvals.length} of ${approvers}${missingSidesText(next)}`,
     )
-  return applied(nextStage(next, said.atMs), `approved by ${approvals.map(({ by }) => by).join(' and ')}`)
+  return applied(nextStage(next, approval.atMs), `approved by ${approvals.map(({ by }) => by).join(' and ')}`)
 }
 
 /** A rejection ends the release at once. The same user may approve a later release of the version. */
-function reject(state: ReleaseState, said: Statement): Advance {
-  const rejection = { ...said, digests: state.digests }
-  const next = { ...withdrawn(state, said), rejections: [...state.rejections, rejection] }
-  const reason = words('reject', said)
-  if (state.stage === 'awaiting_approval') return endRelease(next, said.atMs, 'rejected', reason)
-  return rollBack(next, said.atMs, 'rolled_back', reason, true)
+function reject(state: ReleaseState, statement: Statement): Advance {
+  const rejection = { ...statement, digests: state.digests }
+  const next = { ...withdrawn(state, statement), rejections: [...state.rejections, rejection] }
+  const reason = words('reject', statement)
+  if (state.stage === 'awaiting_approval') return endRelease(next, statement.atMs, 'rejected', reason)
+  return rollBack(next, statement.atMs, 'rolled_back', reason, true)
 }
 
-function resume(state: ReleaseState, said: Statement): Advance {
+function resume(state: ReleaseState, statement: Statement): Advance {
   if (state.stage === 'awaiting_decision') {
     if (state.undecidedStage === undefined) return ignored(state, 'no stage needs a decision')
-    return applied(extended(state, state.undecidedStage, said.atMs), `deadline extended by ${said.by}`)
+    return applied(
+      extended(state, state.undecidedStage, statement.atMs),
+      `deadline extended by ${statement.by}`,
+    )
   }
   if (!state.paused) return ignored(state, nothingToDo.resume)
-  const { pause, ...kept } = state
-  const pausedMs = said.atMs - (pause?.atMs ?? said.atMs)
-  return applied({ ...kept, paused: false, enteredMs: state.enteredMs + pausedMs }, `resumed by ${said.by}`)
+  const { pause, ...rest } = state
+  const pausedMs = statement.atMs - (pause?.atMs ?? statement.atMs)
+  return applied(
+    { ...rest, paused: false, enteredMs: state.enteredMs + pausedMs },
+    `resumed by ${statement.by}`,
+  )
 }
 
-function promoteNow(state: ReleaseState, said: Statement): Advance {
-  if (said.reason === undefined || said.reason.trim() === '')
+function promoteNow(state: ReleaseState, order: Statement): Advance {
+  if (order.reason === undefined || order.reason.trim() === '')
     return ignored(state, 'promoteNow skips approvals and waits; it needs a reason')
   if (state.breakGlass !== undefined)
     return ignored(state, `break-glass was already used by ${state.breakGlass.by}`)
@@ -198,8 +207,8 @@ function promoteNow(state: ReleaseState, said: Statement): Advance {
     return ignored(state, 'already champion; approve ends the probation')
   if (state.lastVerdict?.kind === 'fail')
     return ignored(state, `the last verdict is against the candidate: ${state.lastVerdict.reason}`)
-  const hurried = applyBreakGlass(state, said)
-  return applied(hurried, `break-glass by ${said.by}: ${said.reason}; ${stillAhead(hurried)}`)
+  const hurried = applyBreakGlass(state, order)
+  return applied(hurried, `break-glass by ${order.by}: ${order.reason}; ${stillAhead(hurried)}`)
 }
 
 const verbs = { reject: 'rejected', abort: 'aborted', rollback: 'rolled back' } as const
@@ -207,6 +216,6 @@ const verbs = { reject: 'rejected', abort: 'aborted', rollback: 'rolled back' } 
 /** The reason of a release that a user has rolled back. */
 export const rollbackReason = (order: Pick<Statement, 'by' | 'reason'>): string => words('rollback', order)
 
-function words(name: keyof typeof verbs, said: Pick<Statement, 'by' | 'reason'>): string {
-  return `${verbs[name]} by ${said.by}${said.reason ? `: ${said.reason}` : ''}`
+function words(name: keyof typeof verbs, statement: Pick<Statement, 'by' | 'reason'>): string {
+  return `${verbs[name]} by ${statement.by}${statement.reason ? `: ${statement.reason}` : ''}`
 }

@@ -29,7 +29,7 @@ export function drillReleasePolicy(base: ReleasePolicy, drill: DrillPolicy): Rel
 /** The policy of a hotfix: its shorter stages, no shadow, no targeted callers, and the rest of the model's policy. */
 export function hotfixPolicy(policy: ReleasePolicy): ReleasePolicy {
   if (policy.hotfix === undefined) return policy
-  const { shadow: _shadow, targeted: _targeted, ab: _ab, ...kept } = policy
+  const { shadow: _shadow, targeted: _targeted, ab: _ab, ...rest } = policy
   const { stages, probation = policy.probation } = policy.hotfix
-  return { ...kept, strategy: policy.strategy === 'rolling' ? 'rolling' : 'canary', stages, probation }
+  return { ...rest, strategy: policy.strategy === 'rolling' ? 'rolling' : 'canary', stages, probation }
 }

@@ -22,7 +22,7 @@ export interface CommandEvent {
   /** Whether the key covers this model. */
   inScope: boolean
   /** The current basis of the release. */
-  standing?: ReleaseBasis
+  basis?: ReleaseBasis
   reason?: string
   artifactDigest?: string
   evaluationDigest?: string

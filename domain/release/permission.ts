@@ -71,24 +71,27 @@ const isAt = (step: Step, state: ReleaseState): boolean =>
 const recordingMs = 60_000
 
 /** Whether a statement was signed by an approver, for these digests, in time. */
-function counts(state: ReleaseState, { command, role, isValid, seen, ...said }: SignedStatement): boolean {
+function counts(
+  state: ReleaseState,
+  { command, role, isValid, seen, ...statement }: SignedStatement,
+): boolean {
   const { artifact, evaluation, policy } = state.digests
   const isFor =
     (seen.artifact ?? artifact) === artifact &&
     (seen.evaluation ?? evaluation) === evaluation &&
     (seen.policy ?? policy) === policy
-  const isInTime = said.untilMs === undefined || said.atMs <= said.untilMs + recordingMs
+  const isInTime = statement.untilMs === undefined || statement.atMs <= statement.untilMs + recordingMs
   return isValid && isFor && isInTime && commandRoles[command].includes(role)
 }
 
 /** One approval per person; the requester's own does not count. */
 function approvalsOf(state: ReleaseState, { statements }: ReleaseRecord): Statement[] {
   const approvals: Statement[] = []
-  for (const said of statements) {
-    if (said.command !== 'approve' || !counts(state, said)) continue
-    if (isRequester(state, said) || !mayApprove(state, said)) continue
-    if (approvals.some((each) => isSamePerson(each, said))) continue
-    approvals.push(statementOf(state, said))
+  for (const statement of statements) {
+    if (statement.command !== 'approve' || !counts(state, statement)) continue
+    if (isRequester(state, statement) || !mayApprove(state, statement)) continue
+    if (approvals.some((each) => isSamePerson(each, statement))) continue
+    approvals.push(statementOf(state, statement))
   }
   return approvals
 }
@@ -103,11 +106,11 @@ const statementOf = ({ digests }: ReleaseState, { by, key, atMs, reason }: Signe
 
 function glassOf(state: ReleaseState, { statements }: ReleaseRecord): ReleaseState['breakGlass'] {
   if (state.drill !== undefined || state.baseline === undefined) return undefined
-  const said = statements.find(
+  const order = statements.find(
     (each) => each.command === 'promoteNow' && counts(state, each) && (each.reason ?? '').trim() !== '',
   )
-  const untilMs = Math.min(state.breakGlass?.untilMs ?? Infinity, (said?.atMs ?? 0) + breakGlassMs)
-  return said && { ...statementOf(state, said), untilMs }
+  const untilMs = Math.min(state.breakGlass?.untilMs ?? Infinity, (order?.atMs ?? 0) + breakGlassMs)
+  return order && { ...statementOf(state, order), untilMs }
 }
 
 /** Why the recorded rows do not allow the routing of this stage, or the promotion; undefined when they do. */
@@ -117,7 +120,7 @@ export function issueOfRoute(state: ReleaseState, record: ReleaseRecord): string
   const steps = stepsOf(state)
   const at = stage === 'promoting' ? steps.length : steps.findIndex((each) => isAt(each, state))
   if (at < 0) return `no routing belongs to the stage ${stage}/${state.stageIndex}`
-  if (isBreakGlass(state)) return issueUnderGlass(state, record, { steps, at })
+  if (isBreakGlass(state)) return issueOfBreakGlass(state, record, { steps, at })
   if (!isApproved(state))
     return `${state.approvals.length} of ${state.policy.approval.approvers} signed approvals are recorded${missingSidesText(state)}`
   return issueOfSteps(state, record, steps.slice(0, at))
@@ -129,7 +132,7 @@ function issueOfSteps(state: ReleaseState, record: ReleaseRecord, steps: readonl
 }
 
 /** Requires that the watched stage that was judged last has passed. */
-function issueUnderGlass(
+function issueOfBreakGlass(
   state: ReleaseState,
   record: ReleaseRecord,
   { steps, at }: { steps: readonly Step[]; at: number },
@@ -154,12 +157,12 @@ function hasPassed(
   if (seen === undefined) return false
   const isDecided = () =>
     statements.some(
-      (said) =>
-        said.command === 'approve' &&
-        said.atMs >= seen.firstMs &&
-        counts(state, said) &&
-        !isRequester(state, said) &&
-        mayApprove(state, said),
+      (statement) =>
+        statement.command === 'approve' &&
+        statement.atMs >= seen.firstMs &&
+        counts(state, statement) &&
+        !isRequester(state, statement) &&
+        mayApprove(state, statement),
     )
   const needsDecision = stage === 'shadow' && state.strategy === 'shadow' && !isBreakGlass(state)
   const isProven = !needsDecision || promotesByProof(state)

@@ -36,11 +36,11 @@ export function queuePolicy({ policy, byPerson, hotfix }: QueueFacts): Preemptio
  */
 export function issueOfReplacing(
   { version, requestedBy, hotfixReason, preemption }: WaitingRelease,
-  wanted: Pick<WaitingRelease, 'hotfixReason' | 'preemption'>,
+  requested: Pick<WaitingRelease, 'hotfixReason' | 'preemption'>,
 ): string | undefined {
-  if (hotfixReason !== undefined && wanted.hotfixReason === undefined)
+  if (hotfixReason !== undefined && requested.hotfixReason === undefined)
     return `the hotfix ${version} waits for its turn`
-  if (wanted.preemption === 'none' && preemption !== 'none')
+  if (requested.preemption === 'none' && preemption !== 'none')
     return `${version}, which ${requestedBy} has released, waits for its turn`
   return undefined
 }

@@ -150,14 +150,14 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
   if (verdict === 'pass') return applied(nextStage(next, atMs), reason)
   if (!due) return ignored(state, `the verdict is ${verdict} before the deadline`)
   if (isBreakGlass(state)) {
-    const said = `break-glass by ${state.breakGlass?.by}: the verdict at the deadline is ${verdict}: ${reason}`
-    return rollBack(next, atMs, 'rolled_back', said)
+    const message = `break-glass by ${state.breakGlass?.by}: the verdict at the deadline is ${verdict}: ${reason}`
+    return rollBack(next, atMs, 'rolled_back', message)
   }
   if (verdict === 'inconclusive' && state.policy.whenInconclusive === 'end') {
     const outcome = state.strategy === 'shadow' && state.stage === 'shadow' ? 'expired' : 'rolled_back'
-    const said =
+    const cause =
       questions === undefined ? 'inconclusive at the deadline' : 'no approver is asked by the policy'
-    return rollBack(next, atMs, outcome, `${said}: ${reason}`)
+    return rollBack(next, atMs, outcome, `${cause}: ${reason}`)
   }
   if (verdict === 'inconclusive')
     return applied(
@@ -171,8 +171,8 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
         ? `inconclusive at the deadline, an approver decides: ${reason}`
         : `an approver decides: ${reason}`,
     )
-  const said = `${verdict === 'no_data' ? noDataPrefix : 'unreadable evidence at the deadline'}: ${reason}`
-  return rollBack(next, atMs, 'rolled_back', said)
+  const message = `${verdict === 'no_data' ? noDataPrefix : 'unreadable evidence at the deadline'}: ${reason}`
+  return rollBack(next, atMs, 'rolled_back', message)
 }
 
 function promoted(state: ReleaseState, { atMs, epoch, generation }: Step<'promoted'>): Advance {
@@ -263,8 +263,8 @@ function superseded(state: ReleaseState, event: Step<'superseded'>): Advance {
     return ignored(state, `${state.version} is a hotfix: only another hotfix supersedes it`)
   if (!(over === 'unexposed' ? beforeRequests : beforePromotion).includes(state.stage))
     return ignored(state, `a release in ${state.stage.replace('_', ' ')} cannot be superseded`)
-  const said = `superseded by ${version}, requested by ${by}${reason === '' ? '' : `: ${reason}`}`
-  return rollBack(state, atMs, 'superseded', said)
+  const message = `superseded by ${version}, requested by ${by}${reason === '' ? '' : `: ${reason}`}`
+  return rollBack(state, atMs, 'superseded', message)
 }
 
 function cancelled(state: ReleaseState, event: Step<'cancelled'>): Advance {

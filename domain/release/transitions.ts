@@ -42,9 +42,9 @@ export function enterStage(
   atMs: number,
   changes: Partial<ReleaseState> = {},
 ): ReleaseState {
-  const { pause: _pause, undecidedStage: _undecided, ...kept } = state
+  const { pause: _pause, undecidedStage: _undecided, ...rest } = state
   return {
-    ...kept,
+    ...rest,
     stage,
     stageIndex: 0,
     enteredMs: atMs,

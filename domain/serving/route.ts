@@ -125,9 +125,11 @@ export const isOnProbation = (route: Pick<Route, 'arms' | 'proven'>): boolean =>
 export function withoutCandidate(route: Route): Route {
   if (isOnProbation(route)) return fenced(route)
   const { shadow: _shadow, targeted: _targeted, release: _release, ...rest } = route
-  const kept = route.arms.filter((arm) => arm.arm !== 'canary')
-  const freed = totalBp - kept.reduce((sum, arm) => sum + arm.shareBp, 0)
-  const arms = kept.map((arm) => (arm.arm === 'champion' ? { ...arm, shareBp: arm.shareBp + freed } : arm))
+  const remaining = route.arms.filter((arm) => arm.arm !== 'canary')
+  const freed = totalBp - remaining.reduce((sum, arm) => sum + arm.shareBp, 0)
+  const arms = remaining.map((arm) =>
+    arm.arm === 'champion' ? { ...arm, shareBp: arm.shareBp + freed } : arm,
+  )
   return { ...rest, arms }
 }
 

@@ -36,9 +36,9 @@ export function errorAtLimit(
   error: number | null,
   { isShare, value, limit, rows }: { isShare: boolean; value: number; limit: number; rows: number },
 ): number | null {
-  const [found, wanted] = [value * (1 - value), limit * (1 - limit)]
-  if (!isShare || error === null || wanted <= found) return error
-  return found === 0 ? Math.sqrt(wanted / Math.min(rows, positives)) : error * Math.sqrt(wanted / found)
+  const [found, atLimit] = [value * (1 - value), limit * (1 - limit)]
+  if (!isShare || error === null || atLimit <= found) return error
+  return found === 0 ? Math.sqrt(atLimit / Math.min(rows, positives)) : error * Math.sqrt(atLimit / found)
 }
 
 /** How many rows a share of 0 or 1 has at least, by default: a recall has the positives of the window, not all rows. */

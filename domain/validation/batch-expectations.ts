@@ -97,14 +97,14 @@ function range(name: string, value: number | null, { min, max }: Range): Finding
     min === undefined ? '' : `at least ${valueText(min)}`,
     max === undefined ? '' : `at most ${valueText(max)}`,
   ]
-  const wanted = limits.filter((limit) => limit !== '').join(' and ')
-  const required = wanted === '' ? 'any value' : wanted
+  const limitsText = limits.filter((limit) => limit !== '').join(' and ')
+  const required = limitsText === '' ? 'any value' : limitsText
   if (value === null) {
-    const message = `${name}: undefined, ${wanted} is required`
+    const message = `${name}: undefined, ${limitsText} is required`
     return { passed: false, observed: null, message, found: `the ${name} is undefined`, required }
   }
   const text = valueText(Number(value.toPrecision(6)))
-  const message = `${name}: ${text}${wanted === '' ? '' : `, ${wanted} is required`}`
+  const message = `${name}: ${text}${limitsText === '' ? '' : `, ${limitsText} is required`}`
   const found = valueText === groupedDigits ? `${text} ${name}` : `the ${name} is ${text}`
   return { passed: isWithin(value, { min, max }), observed: value, message, found, required }
 }
@@ -190,11 +190,11 @@ function judgeKept(
 ): Finding {
   let older = 0
   for (const time of numbersOf(table.columns[eventAt] ?? [])) if (time < sinceMs) older++
-  const kept = `those of the feature view ${view} from ${new Date(sinceMs).toISOString().slice(0, 16)}Z on (keep: ${Number((keepMs / 86_400_000).toFixed(2))} d)`
+  const retained = `those of the feature view ${view} from ${new Date(sinceMs).toISOString().slice(0, 16)}Z on (keep: ${Number((keepMs / 86_400_000).toFixed(2))} d)`
   const found =
     older === 0
-      ? `no row is older than the values kept: ${kept}`
-      : `${groupedDigits(older)} of ${groupedDigits(table.rows)} rows are older than the values kept, ${kept}, and look up nothing`
+      ? `no row is older than the values kept: ${retained}`
+      : `${groupedDigits(older)} of ${groupedDigits(table.rows)} rows are older than the values kept, ${retained}, and look up nothing`
   const remedy = ': raise keep, and rename the view so that it reads its source again'
   const message = older === 0 ? found : `${found}${remedy}`
   return { passed: older === 0, observed: older, failing: older, message, found, required: 'none older' }

@@ -76,8 +76,8 @@ function floodOf(
     )
   const parts = flooded.map(({ fromMs, toMs, counts: { rows, values } }) => {
     const others = rows - values.get(value)!
-    const wanted = policy === 'thin' ? (others * usual) / (1 - usual) : 0
-    return { fromMs, toMs, kept: Math.min(1, wanted / values.get(value)!) }
+    const usualRows = policy === 'thin' ? (others * usual) / (1 - usual) : 0
+    return { fromMs, toMs, kept: Math.min(1, usualRows / values.get(value)!) }
   })
   const rowsOf = ({ counts: { values } }: CountedSpan) => values.get(value)!
   return {

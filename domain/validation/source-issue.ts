@@ -94,13 +94,13 @@ export function otherFormat(head: Uint8Array): OtherFormat | undefined {
 
 /** The names that are missing, each with the present name that differs in spelling only. */
 export function missingColumn(
-  wanted: string,
+  missing: string,
   uses: string,
   found: readonly string[],
   kind?: SourceDefinition['kind'],
 ): string {
   const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, '')
-  const alike = found.find((name) => plain(name) === plain(wanted))
+  const alike = found.find((name) => plain(name) === plain(missing))
   const listed =
     found
       .slice(0, 20)
@@ -113,7 +113,7 @@ export function missingColumn(
       : alike === undefined
         ? 'rename the column, or correct the name in the model file'
         : `rename "${shown(alike)}", or correct the name in the model file`
-  return `there is no column "${shown(wanted)}", ${uses}, ${where}: ${advice}`
+  return `there is no column "${shown(missing)}", ${uses}, ${where}: ${advice}`
 }
 
 /** Whether the first line of a file seems to hold values in place of names. */

@@ -71,7 +71,8 @@ export const maxDigits = 38
 export function commonType(one: string, other: string): string | undefined {
   if (one === other || other === nullType) return one
   if (one === nullType) return other
-  const both = (...wanted: readonly Family[]) => [one, other].every((type) => wanted.includes(familyOf(type)))
+  const both = (...families: readonly Family[]) =>
+    [one, other].every((type) => families.includes(familyOf(type)))
   if (both('text')) return textType
   if (both(...naiveTimes)) return 'TIMESTAMP'
   const [a, b] = [decimalOf(one), decimalOf(other)]

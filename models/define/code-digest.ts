@@ -39,7 +39,7 @@ const makers = [fileURLToPath(import.meta.url), join(root, 'node_modules/esbuild
 
 async function readFiles(entries: readonly string[]): Promise<{ value: Code; sources: string[] }> {
   for (const path of [vocabulary, ...entries.map((entry) => resolve(entry))])
-    if (isShared(path) && !sources.has(path)) await useKept(path)
+    if (isShared(path) && !sources.has(path)) await useCached(path)
   const { digests, paths, circle } = await walk(entries)
   const lines = paths.map((path) => `${digests.get(path)}  ${relative(project.folder, path)}\n`).sort()
   const digest = `sha256:${createHash('sha256').update(lines.join('')).digest('hex')}`
@@ -114,8 +114,8 @@ const isShared = (path: string): boolean =>
  * Reads a shared file and its imports from the cache of an earlier process. Otherwise each changed model file would transform all of them
  * again.
  */
-async function useKept(path: string): Promise<void> {
-  const kept = await keep(`sources of ${path}`, async () => {
+async function useCached(path: string): Promise<void> {
+  const cached = await keep(`sources of ${path}`, async () => {
     const { paths } = await walk([path])
     const value = paths.map((each) => {
       const { content, digest, imported } = sources.get(each)!
@@ -123,7 +123,7 @@ async function useKept(path: string): Promise<void> {
     })
     return { value, sources: [...makers, ...paths] }
   })
-  for (const { path: each, ...source } of kept) if (!sources.has(each)) sources.set(each, source)
+  for (const { path: each, ...source } of cached) if (!sources.has(each)) sources.set(each, source)
 }
 
 /** Returns the source without comments, types and layout; a file that is not code is returned unchanged. */

@@ -52,7 +52,7 @@ export function defineModel<const F extends Features, const H extends Hyperparam
 type AnyModelFile = ModelFile<Features, Hyperparameters>
 
 /** The required parts, each with the function that makes it. */
-const wantedParts = {
+const requiredParts = {
   features: 'names with number(…) and category(…)',
   label: 'yesNo(…), oneOf(…), quantity(…), quantities(…) or quantiles(…)',
   source: 'csv(…), parquet(…), postgres(…), program(…) or served(…)',
@@ -60,7 +60,7 @@ const wantedParts = {
   evaluation: 'an object such as { floors: { auc: 0.8 } }',
   release: 'canary(…), direct() or another strategy',
 } as const
-type Part = keyof typeof wantedParts
+type Part = keyof typeof requiredParts
 
 const fields = fieldNames<AnyModelFile>({
   name: 0,
@@ -112,7 +112,7 @@ function compileModel(report: IssueCollector, file: AnyModelFile): ModelDefiniti
 /** Reports the required parts that are missing or no objects, and returns them. */
 function reportMissing(report: IssueCollector, file: AnyModelFile): ReadonlySet<Part> {
   const missing = new Set<Part>()
-  for (const [name, made] of Object.entries(wantedParts) as [Part, string][]) {
+  for (const [name, made] of Object.entries(requiredParts) as [Part, string][]) {
     const given: unknown = file[name]
     if (isObject(given)) continue
     missing.add(name)

@@ -59,8 +59,8 @@ function compileAnswer(
   answer: Answer,
   output: LabelDefinition['output'],
 ): number[] | undefined {
-  const wrong = (wanted: string): undefined => {
-    report('fallback', `${wanted} is required, not ${JSON.stringify(answer)}`)
+  const wrong = (required: string): undefined => {
+    report('fallback', `${required} is required, not ${JSON.stringify(answer)}`)
     return undefined
   }
   if (output.kind === 'classes') {

@@ -34,9 +34,10 @@ export async function explainLoadError(error: unknown, path: string): Promise<st
   }
   const [, absent] = /^Cannot find (?:package|module) '([^']+)'/.exec(message) ?? []
   if (absent !== undefined) return [`${await lineOf(`'${absent}'`, path)}${noPackage(absent)}`]
-  const [, module = '', wanted] =
+  const [, module = '', missingExport] =
     /module '([^']+)' does not provide an export named '([^']+)'/.exec(message) ?? []
-  if (wanted !== undefined) return at(await noExport(resolve(dirname(path), module), wanted, path))
+  if (missingExport !== undefined)
+    return at(await noExport(resolve(dirname(path), module), missingExport, path))
   if (message.endsWith('before initialization'))
     return at(`${message.replace(/^C/, 'c')}: move its definition up`)
   const [, word = ''] = /^(require|module|exports) is not defined/.exec(message) ?? []

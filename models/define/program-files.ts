@@ -78,7 +78,7 @@ export async function programFiles(
       )
     files.set(name, createHash('sha256').update(content).digest('hex'))
   }
-  const within = { root, part, ofProgram: named(trainer).join(', ') }
+  const location = { root, part, ofProgram: named(trainer).join(', ') }
   for (const name of named(trainer)) {
     const path = join(folder, name)
     const real = await realpath(path).catch(() => undefined)
@@ -91,13 +91,13 @@ export async function programFiles(
     }
     if (!real!.startsWith(root + sep))
       throw invalid(`${part}: ${name} leads out of the folder of the model file: move it there`)
-    if (isFolder) await addBelow(path, { ...within, isDeep: true }, add)
+    if (isFolder) await addBelow(path, { ...location, isDeep: true }, add)
     else await add(path)
     if (isFolder || (trainer.kind === 'python' && name === trainer.requirements)) continue
     const isAlone = (await realpath(dirname(path))) !== root
     await addBelow(
       dirname(path),
-      { ...within, isDeep: isAlone, extension: isAlone ? undefined : extname(path) },
+      { ...location, isDeep: isAlone, extension: isAlone ? undefined : extname(path) },
       add,
     )
   }

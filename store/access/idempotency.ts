@@ -24,7 +24,7 @@ export type Claim =
   | { kind: 'other' }
 
 /** How long a response is stored. */
-const keptHours = 24
+const retentionHours = 24
 
 /** Claims a command for `holdMs`, unless it is claimed or has a response. */
 export async function claimRequest(
@@ -33,7 +33,7 @@ export async function claimRequest(
 ): Promise<Claim> {
   const { keyId, name, hash, holder, holdMs } = request
   await database.query(
-    sql`delete from idempotent_requests where at < now() - ${keptHours} * interval '1 hour'`,
+    sql`delete from idempotent_requests where at < now() - ${retentionHours} * interval '1 hour'`,
   )
   const [claimed] = await database.query<{ id: string }>(sql`
     insert into idempotent_requests as known (key_id, name, request_hash, holder, held_until)

@@ -188,7 +188,7 @@ export function keepHeads({
   onError: (what: string, error?: unknown) => void
 }): HeadKeeper {
   let broken = false
-  const tell = async (why: string) => {
+  const raiseBroken = async (why: string) => {
     if (!broken) onError(`the audit is broken: ${why}`)
     broken = true
     await upsertAlert(store, {
@@ -218,7 +218,7 @@ export function keepHeads({
     // Restoring a backup truncates the files at the same moment, so the earlier read is out of date.
     if (found.why !== undefined) found = await look()
     if (found.next !== undefined) await heads.append(found.next)
-    if (found.why !== undefined) return tell(found.why)
+    if (found.why !== undefined) return raiseBroken(found.why)
     if (found.more) await catchUp()
   }
   let queue = Promise.resolve()

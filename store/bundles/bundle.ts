@@ -67,9 +67,9 @@ export function openBundle(bytes: Buffer, trusted: readonly TrustedSigner[]): Op
   const rest = [...entries.keys()].filter((name) => name !== documentName && name !== signatureName)
   const unknown = rest.find((name) => !Object.hasOwn(document.entries, name))
   if (unknown !== undefined) return refuse(`it has the entry ${JSON.stringify(unknown)}, which is not signed`)
-  for (const [name, wanted] of Object.entries(document.entries)) {
+  for (const [name, expected] of Object.entries(document.entries)) {
     const found = entry(name)
-    if (found.byteLength !== wanted.bytes || sha256(found) !== wanted.sha256)
+    if (found.byteLength !== expected.bytes || sha256(found) !== expected.sha256)
       return refuse(`${name} was changed after ${signer.name} had signed it`)
   }
   const manifestBytes = entry(manifestName)

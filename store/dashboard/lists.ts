@@ -8,7 +8,7 @@ import type { Database } from '../postgres.ts'
 import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
 import type { Snapshot } from '../training/snapshots.ts'
 import type { ValidationRecord } from '../training/trainings.ts'
-import { isListedModel } from '../maintenance/duties.ts'
+import { isListedModel } from '../maintenance/expected-work.ts'
 
 export interface ShownAlert extends Alert {
   /** The note of the newest acknowledgement. */

@@ -9,7 +9,7 @@ import type { KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import type { QualityReport } from '../../domain/monitoring/quality.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
-import { isListedModel } from '../maintenance/duties.ts'
+import { isListedModel } from '../maintenance/expected-work.ts'
 import type { Database } from '../postgres.ts'
 
 /** One row of the overview, with the last measured quality of the champion and its source. */

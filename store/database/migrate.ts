@@ -88,14 +88,14 @@ async function isCurrent(url: string, directory: string): Promise<boolean> {
   })
   await client.connect().catch(rethrowTls)
   try {
-    const [wanted, { rows }] = await Promise.all([
+    const [expected, { rows }] = await Promise.all([
       listMigrations(directory),
       client.query<{ there: boolean }>(`select to_regclass('migrations') is not null as there`),
     ])
     if (rows[0]?.there !== true) return false
     const ran = await client.query<{ name: string }>('select name from migrations')
     const names = new Set(ran.rows.map(({ name }) => name))
-    return wanted.every((name) => names.has(name))
+    return expected.every((name) => names.has(name))
   } finally {
     await client.end()
   }

@@ -6,7 +6,7 @@
 import sql from 'sql-template-tag'
 import type { Database, Store } from '../postgres.ts'
 import type { VersionStatus } from '../../domain/registry/version-query.ts'
-import { findStanding, findVersion, type Version } from '../registry/versions.ts'
+import { findStatus, findVersion, type Version } from '../registry/versions.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Alert } from '../monitoring/alerts.ts'
 import type { FeatureFit } from '../../domain/model/features.ts'
@@ -130,7 +130,7 @@ export async function findVersionPayload(
   name: string,
 ): Promise<VersionPayload | undefined> {
   const found = await findVersion(database, name)
-  const { status } = (found && (await findStanding(database, name))) ?? {}
+  const { status } = (found && (await findStatus(database, name))) ?? {}
   if (found === undefined || status === undefined) return undefined
   const { version, model, artifactDigest, trainingId, lineage } = found
   return { version, model, status, artifactDigest, trainingId, snapshot: lineage.snapshot }

@@ -28,16 +28,16 @@ export async function archiveHeads(
   for (const file of files) {
     const text = await readFile(file, 'utf8').catch(absentFile)
     const lines = (text ?? seed).split('\n').filter((line) => line.trim() !== '')
-    const kept = lines.filter((line) => (seqOf(line) ?? Infinity) <= lastSeq)
-    if (text !== undefined && kept.length === lines.length) continue
+    const remaining = lines.filter((line) => (seqOf(line) ?? Infinity) <= lastSeq)
+    if (text !== undefined && remaining.length === lines.length) continue
     const copy = `${file}.before-${stamp}`
     if (text !== undefined) {
       await rename(file, copy)
       copies.push(copy)
-      heads = Math.max(heads, lines.length - kept.length)
+      heads = Math.max(heads, lines.length - remaining.length)
     }
     await mkdir(dirname(file), { recursive: true })
-    await writeFile(file, kept.map((line) => `${line}\n`).join(''))
+    await writeFile(file, remaining.map((line) => `${line}\n`).join(''))
     undone.push(() => (text === undefined ? rm(file, { force: true }) : rename(copy, file)))
   }
   return {

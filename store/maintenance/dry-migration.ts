@@ -23,10 +23,10 @@ export async function dryMigrate(url: string, directory = migrationsDir): Promis
   const startedMs = performance.now()
   const dump = await openDump(url)
   try {
-    const wanted = await listMigrations(directory)
+    const expected = await listMigrations(directory)
     const ran = new Set(dump.facts.migrations)
-    const pending = wanted.filter((name) => !ran.has(name))
-    const unknown = dump.facts.migrations.filter((name) => !wanted.includes(name))
+    const pending = expected.filter((name) => !ran.has(name))
+    const unknown = dump.facts.migrations.filter((name) => !expected.includes(name))
     const found = { pending, unknown, rows: 0, seconds: 0 }
     if (pending.length === 0 || unknown.length > 0) return found
     const copied = await migrateCopy(url, dump, directory)

@@ -138,7 +138,7 @@ async function factsOf(database: Database): Promise<DumpFacts> {
       'this database has no table of Tenure, so there is nothing to back up',
     )
   const own = await ownTables()
-  const notKept = await findTransientTables(database)
+  const transientTables = await findTransientTables(database)
   const tables = await database.query<DumpedTable>(sql`
     select relname::text as name, array_agg(attname::text order by attnum) as columns
     from pg_class join pg_attribute on attrelid = pg_class.oid
@@ -155,7 +155,7 @@ async function factsOf(database: Database): Promise<DumpFacts> {
   return {
     ...found!,
     migrations: await listRunMigrations(database),
-    tables: tables.filter(({ name }) => own.has(name) && !notKept.has(name)),
+    tables: tables.filter(({ name }) => own.has(name) && !transientTables.has(name)),
     days,
     auditHead: newest,
   }

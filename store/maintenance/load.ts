@@ -72,7 +72,7 @@ async function fill(client: pg.Client, load: Load): Promise<void> {
   const { facts, rowsOf, replace, finish, onTable, migrations } = load
   const database = databaseOf(client)
   await client.query(`set local lock_timeout = ${lockMs}`)
-  const kept = await clear(client, replace)
+  const preserved = await clear(client, replace)
   // As the migrator creates it, and before the migrations, one of which grants write access to it.
   await client.query(
     'create table migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)',
@@ -102,7 +102,7 @@ async function fill(client: pg.Client, load: Load): Promise<void> {
     await client.query(`alter table ${quote(table)} enable trigger ${quote(trigger)}`)
   await raiseSequences(client, database)
   await runLaterMigrations(client, facts, migrations)
-  await carryOver(database, kept)
+  await carryOver(database, preserved)
   await finish(database)
 }
 
@@ -124,14 +124,14 @@ async function runLaterMigrations(
 
 const quote = (name: string): string => pg.escapeIdentifier(name)
 
-interface Kept {
+interface PreservedRows {
   keys: { id: string; revoked_at: Date }[]
   sessions: { id: string; until: Date }[]
   starts: { id: string; workflow_type: string; run_id: string; key_id: string; at: Date }[]
 }
 
 /** Empties the schema, or checks that it is empty. Returns the rows that must survive the restore. */
-async function clear(client: pg.Client, replace: boolean): Promise<Kept> {
+async function clear(client: pg.Client, replace: boolean): Promise<PreservedRows> {
   const database = databaseOf(client)
   const own = await ownTables()
   const found = await database.query<{ name: string; part: boolean }>(sql`
@@ -156,16 +156,16 @@ async function clear(client: pg.Client, replace: boolean): Promise<Kept> {
       `the database is not empty (${filled.join(', ')} have rows); --replace replaces all of it with the backup`,
     )
   const keys = there.has('api_keys')
-    ? await database.query<Kept['keys'][number]>(
+    ? await database.query<PreservedRows['keys'][number]>(
         sql`select id, revoked_at from api_keys where revoked_at is not null`,
       )
     : []
   const sessions = there.has('revoked_sessions')
-    ? await database.query<Kept['sessions'][number]>(sql`select id, until from revoked_sessions`)
+    ? await database.query<PreservedRows['sessions'][number]>(sql`select id, until from revoked_sessions`)
     : []
   // Expired starts are refused by their time.
   const starts = there.has('used_starts')
-    ? await database.query<Kept['starts'][number]>(sql`
+    ? await database.query<PreservedRows['starts'][number]>(sql`
         select id, workflow_type, run_id, key_id, at from used_starts where at > now() - interval '1 hour'`)
     : []
   await client.query(
@@ -175,7 +175,7 @@ async function clear(client: pg.Client, replace: boolean): Promise<Kept> {
 }
 
 /** Carries over keys revoked, sessions ended and signed starts used after the backup. */
-async function carryOver(database: Database, { keys, sessions, starts }: Kept): Promise<void> {
+async function carryOver(database: Database, { keys, sessions, starts }: PreservedRows): Promise<void> {
   await database.query(sql`
     update api_keys set revoked_at = kept.revoked_at
     from jsonb_to_recordset(${JSON.stringify(keys)}::jsonb) as kept (id text, revoked_at timestamptz)

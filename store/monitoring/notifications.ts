@@ -11,19 +11,22 @@ import { iso } from './monitor-windows.ts'
 /** Alerts that may need a notification: open ones, and those that ended in the last two days. */
 export async function listNotifiable(
   database: Database,
-): Promise<{ nowMs: number; alerts: { alert: Alert; told: DeliveryRecord[] }[] }> {
-  const rows = await database.query<{ told: DeliveryRecord[]; now: Date }>(sql`
+): Promise<{ nowMs: number; alerts: { alert: Alert; deliveries: DeliveryRecord[] }[] }> {
+  const rows = await database.query<{ deliveries: DeliveryRecord[]; now: Date }>(sql`
     select alerts.*, clock_timestamp() as now, (
       select coalesce(jsonb_agg(jsonb_build_object(
         'channel', channel, 'about', about, 'dueMs', (extract(epoch from due_at) * 1000)::float8,
         'waits', next_at is not null, 'sentMs', (extract(epoch from sent_at) * 1000)::float8,
         'sentSeverity', sent_as ->> 'severity', 'sentCause', sent_as ->> 'cause')), '[]')
       from alert_notifications where alert_id = alerts.id
-    ) as told
+    ) as deliveries
     from alerts where resolved_at is null or resolved_at > now() - interval '2 days' order by id`)
   return {
     nowMs: rows[0]?.now.getTime() ?? 0,
-    alerts: rows.map((row) => ({ alert: fromRowWithout<Alert>(row, 'now', 'told'), told: row.told })),
+    alerts: rows.map((row) => ({
+      alert: fromRowWithout<Alert>(row, 'now', 'deliveries'),
+      deliveries: row.deliveries,
+    })),
   }
 }
 

@@ -227,7 +227,7 @@ export async function shareArtifact(artifacts: Artifacts, digest: string): Promi
 }
 
 /** A snapshot, a checkpoint, an artifact with the files that its manifest names, or one file of the artifacts. */
-export interface WantedCopies {
+export interface RequiredCopies {
   snapshot?: string
   checkpoint?: string
   artifacts?: readonly (string | undefined)[]
@@ -238,16 +238,16 @@ export interface WantedCopies {
  * Copies the files that a process without access to the object store will read; such a process opens untrusted files or runs user code.
  * The reader reports missing and damaged files.
  */
-export async function bringCopies(artifacts: Artifacts, wanted: WantedCopies): Promise<void> {
+export async function bringCopies(artifacts: Artifacts, required: RequiredCopies): Promise<void> {
   if (!artifacts.isShared) return
   const bring = async (area: Area, digest: string | undefined): Promise<void> => {
     if (digest !== undefined) await artifacts.locate(area, digest)
   }
-  const { snapshot, checkpoint, files = [] } = wanted
+  const { snapshot, checkpoint, files = [] } = required
   await unlessDamaged(() => bring('snapshots', snapshot))
   await unlessDamaged(() => bring('checkpoints', checkpoint))
   for (const digest of files) await unlessDamaged(() => bring('artifacts', digest))
-  for (const digest of wanted.artifacts ?? [])
+  for (const digest of required.artifacts ?? [])
     await unlessDamaged(async () => {
       if (digest === undefined) return
       await bring('artifacts', digest)

@@ -8,10 +8,10 @@ import { listRecentReplicas } from '../serving/routing.ts'
 export async function listOutstanding(store: Pick<Store, 'query' | 'leases'>, id: string): Promise<string[]> {
   // Leases are read first: a replica that takes a lease later has no row from before the erasure in its memory.
   const { live } = await listRecentReplicas(store)
-  const said = await rowsFrom(store).column<string>(sql`
+  const acknowledged = await rowsFrom(store).column<string>(sql`
     select said.replica_id from erasure_acknowledgements as said join erasures on erasures.id = said.erasure_id
     where said.erasure_id = ${id} and said.at >= erasures.requested_at`)
-  return live.map((each) => each.id).filter((each) => !said.includes(each))
+  return live.map((each) => each.id).filter((each) => !acknowledged.includes(each))
 }
 
 /** An erasure as of its latest request, at a microsecond. */

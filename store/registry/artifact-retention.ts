@@ -9,7 +9,7 @@ import { rowsFrom } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
 
 /** The number of proven champions to keep, as rollback targets and for comparisons. */
-const keptProven = 9
+const provenCount = 9
 
 /** A file that was written or requested within this time may still get its row. */
 const youngHours = 24
@@ -38,12 +38,12 @@ const versionsInUse = sql`
   union select version from (
       select version, row_number() over (partition by model order by known_good_at desc, version) as place
       from versions where known_good_at is not null and rolled_back_at is null and not drill) as proven
-    where place <= ${keptProven}
+    where place <= ${provenCount}
   union select version from (
       select version, row_number() over (partition by versions.model order by max(champion_history.id) desc) as place
       from champion_history join versions using (version)
       where known_good_at is not null and rolled_back_at is null group by versions.model, version) as served
-    where place <= ${keptProven}`
+    where place <= ${provenCount}`
 
 /** Lists the versions that replicas load, by name. */
 export const listServingVersions = (database: Database) =>

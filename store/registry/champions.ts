@@ -267,7 +267,7 @@ export interface LiveRelease {
 }
 
 /** A row of `releases`, under its alias, as a LiveRelease; null without one. */
-const told = (alias: 'releases' | 'earned'): Sql => {
+const releaseJson = (alias: 'releases' | 'earned'): Sql => {
   const each = (column: string) => raw(`${alias}.${column}`)
   return sql`case when ${each('id')} is not null then jsonb_build_object(
     'id', ${each('id')}, 'version', ${each('version')}, 'strategy', ${each('strategy')},
@@ -288,7 +288,7 @@ export async function findLiveAt(
     select change.model, change.version, change.previous_version, change.cause, change.actor, change.reason, change.at as since,
       (select min(later.at) from champion_history as later where later.model = change.model and later.id > change.id) as until,
       versions.artifact_digest,
-      ${told('releases')} as release, ${told('earned')} as earned_by,
+      ${releaseJson('releases')} as release, ${releaseJson('earned')} as earned_by,
       jsonb_build_object('id', evaluations.id, 'verdict', evaluations.verdict, 'digest', evaluations.report_digest,
         'against', evaluations.baseline_version) as evaluation,
       (select coalesce(jsonb_agg(told order by told.id desc), '[]') from (

@@ -203,7 +203,7 @@ export async function findVersions(
 }
 
 /** The status of one version, and why it was not released; also for a version of a drill. */
-export const findStanding = (database: Database, version: string) =>
+export const findStatus = (database: Database, version: string) =>
   rowsFrom(database).find<Pick<FoundVersion, 'status' | 'notReleased'>>(sql`
     select ${statusOf} as status, case when ${statusOf} = 'registered' then ${notReleased} end as not_released from versions as v
     left join champions on champions.version = v.version

@@ -238,9 +238,9 @@ export async function reschedule(
 
 /** Answers for a release that has ended, with an audit row. Does nothing when the release has answered. */
 export async function refuseItem(store: Store, item: OutboxItem, message: string): Promise<void> {
-  const { id, releaseId, model, command, message: said } = item
-  const { by: actor, reason } = said
-  const commandId = `${releaseId}/${said.id}`
+  const { id, releaseId, model, command, message: sent } = item
+  const { by: actor, reason } = sent
+  const commandId = `${releaseId}/${sent.id}`
   const answer = { accepted: false, stage: 'ended', message } as const
   await store.transaction(async (database) => {
     const isNew = await insertCommand(database, {

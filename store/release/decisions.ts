@@ -120,8 +120,8 @@ export async function recordObservation(database: Database, look: StageObservati
     returning watched_ms, (extract(epoch from observed_at) * 1000)::float8 as observed_ms`)
   if (counted) return counted
   // If two watchers ran at the same time, the later observation of the other one counts.
-  const kept = await rowsFrom(database).find<StageTimes>(sql`
+  const stored = await rowsFrom(database).find<StageTimes>(sql`
     select watched_ms, (extract(epoch from observed_at) * 1000)::float8 as observed_ms from stage_clocks
     where release_id = ${releaseId} and stage = ${stage} and stage_index = ${stageIndex}`)
-  return kept ?? { watchedMs: 0, observedMs: 0 }
+  return stored ?? { watchedMs: 0, observedMs: 0 }
 }

@@ -46,16 +46,16 @@ async function lockQueue(database: Database, model: string): Promise<void> {
  */
 export async function insertQueued(
   database: Database,
-  wanted: NewQueuedRelease,
+  requested: NewQueuedRelease,
   waitMs = maxQueueMs,
 ): Promise<QueuedRelease & { replaced?: QueuedRelease }> {
-  const { model, version, requestedBy, hotfixReason, policy, preemption: over } = wanted
-  const { id = `que_${randomUUID().replaceAll('-', '')}` } = wanted
+  const { model, version, requestedBy, hotfixReason, policy, preemption: over } = requested
+  const { id = `que_${randomUUID().replaceAll('-', '')}` } = requested
   await lockQueue(database, model)
   const now = await findQueued(database, model)
   if (now?.version === version && now.requestedBy === requestedBy && now.hotfixReason === hotfixReason)
     return now
-  const issue = now && issueOfReplacing(now, wanted)
+  const issue = now && issueOfReplacing(now, requested)
   if (issue !== undefined) throw new DomainError('release_in_progress', `${version} cannot queue: ${issue}`)
   await database.query(sql`
     update release_queue set state = 'superseded', ended_at = clock_timestamp(),

@@ -319,10 +319,20 @@ async function listStatements(
     from release_commands join api_keys on api_keys.id = split_part(sent ->> 'signature', '.', 1)
     where release_id = ${release} and accepted order by at, release_commands.id`)
   return rows.flatMap(({ command, sent, atMs, key, name, role, models, isActive }) => {
-    const { signature, ...said } = sent
-    const keyId = verifyCommand(verifier, { ...said, command, model, release }, { signature, nowMs: atMs })
-    if (keyId !== key || name !== said.by) return []
-    const { by, reason, artifactDigest: artifact, evaluationDigest: evaluation, policyDigest: policy } = said
+    const { signature, ...statement } = sent
+    const keyId = verifyCommand(
+      verifier,
+      { ...statement, command, model, release },
+      { signature, nowMs: atMs },
+    )
+    if (keyId !== key || name !== statement.by) return []
+    const {
+      by,
+      reason,
+      artifactDigest: artifact,
+      evaluationDigest: evaluation,
+      policyDigest: policy,
+    } = statement
     return [
       {
         command,
@@ -333,7 +343,7 @@ async function listStatements(
         atMs,
         isValid: isActive && (models === undefined || models.includes(model)),
         seen: { artifact, evaluation, policy },
-        untilMs: said.until === undefined ? undefined : Date.parse(said.until),
+        untilMs: statement.until === undefined ? undefined : Date.parse(statement.until),
       },
     ]
   })

@@ -86,11 +86,11 @@ export async function issuesOfKillSwitch(
   { model, revision, serve }: Pick<Flag, 'model' | 'revision' | 'serve'>,
 ): Promise<KillSwitchIssue[]> {
   const { live, silent } = await listRecentReplicas(store)
-  const said = await rowsFrom(store).list<
+  const acknowledgements = await rowsFrom(store).list<
     Omit<KillSwitchAcknowledgement, 'model'> & { replicaId: string }
   >(sql`
     select replica_id, revision, problem from kill_switch_acknowledgements where model = ${model}`)
-  const acknowledged = new Map(said.map((each) => [each.replicaId, each]))
+  const acknowledged = new Map(acknowledgements.map((each) => [each.replicaId, each]))
   const reachedBy = (id: string): number => acknowledged.get(id)?.revision ?? 0
   const isServed = serve === 'champion' || serve === 'normal'
   const cutOff = isServed ? [] : silent.filter(({ id }) => reachedBy(id) < revision)

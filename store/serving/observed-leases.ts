@@ -20,12 +20,12 @@ export interface StoredLease {
  * - `silent`: it is over, for less than an hour.
  * - `gone`: it is over for longer.
  */
-export type LeaseStanding = 'live' | 'silent' | 'gone'
+export type LeaseStatus = 'live' | 'silent' | 'gone'
 
 export interface ObservedLeases {
   now(): number
-  /** The standing of each lease of the database, read by a query that was sent at `sentAt`. */
-  take(leases: readonly StoredLease[], sentAt: number): LeaseStanding[]
+  /** The status of each lease of the database, read by a query that was sent at `sentAt`. */
+  take(leases: readonly StoredLease[], sentAt: number): LeaseStatus[]
 }
 
 interface Sighting {

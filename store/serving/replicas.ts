@@ -197,7 +197,7 @@ export async function writeResources(
 
 // Stores the fallback level of each replica and model, and lists those that alerts report.
 
-export interface StandingFallback {
+export interface ActiveFallback {
   model: string
   level: FallbackLevel
   /** Why it does not serve the champion. */
@@ -207,7 +207,7 @@ export interface StandingFallback {
 }
 
 /** The worst level of a model. */
-export interface FleetFallback extends StandingFallback {
+export interface FleetFallback extends ActiveFallback {
   /** The replicas with this level. */
   replicas: string[]
   /** How many replicas have a lease. */
@@ -217,9 +217,9 @@ export interface FleetFallback extends StandingFallback {
 /** Stores the levels of a replica below the champion, and deletes those that it no longer reports. */
 export async function writeFallbacks(
   database: Database,
-  { replica, standing }: { replica: string; standing: readonly StandingFallback[] },
+  { replica, fallbacks }: { replica: string; fallbacks: readonly ActiveFallback[] },
 ): Promise<void> {
-  const rows = JSON.stringify(standing)
+  const rows = JSON.stringify(fallbacks)
   await database.query(sql`
     with given as (select * from jsonb_to_recordset(${rows}::jsonb) as row (model text, level text, reason text, version text)),
       gone as (

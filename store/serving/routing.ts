@@ -200,9 +200,9 @@ export async function listRecentReplicas(
   const rows = await readRecent(store, model)
   const isFoundGone = ({ isEnded, silentMs }: RecentReplica): boolean => isEnded && silentMs >= silentForMs
   const leased = rows.filter((row) => !isFoundGone(row))
-  const standings = store.leases.take(leased, sentAt)
+  const statuses = store.leases.take(leased, sentAt)
   const recent: RecentReplicas = { live: [], silent: [], gone: rows.filter(isFoundGone).map(toProgress) }
-  leased.forEach((row, index) => recent[standings[index]!].push(toProgress(row)))
+  leased.forEach((row, index) => recent[statuses[index]!].push(toProgress(row)))
   return recent
 }
 

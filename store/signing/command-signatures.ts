@@ -33,9 +33,9 @@ const kind = 'tenure-command@1'
 /** `keyId`: the key that sends the command. */
 export const signCommand = (
   signer: Pick<Signer, 'sign'>,
-  said: SignedCommand,
+  command: SignedCommand,
   { keyId, nowMs }: { keyId: string; nowMs: number },
-): string => signClaim(signer, kind, said, { keyId, nowMs, validMs })
+): string => signClaim(signer, kind, command, { keyId, nowMs, validMs })
 
 /**
  * The id of the key that signed the command; undefined for an invalid or expired signature. `nowMs`: the arrival of the command; for a
@@ -43,10 +43,10 @@ export const signCommand = (
  */
 export function verifyCommand(
   verifier: Verifier,
-  said: SignedCommand,
+  command: SignedCommand,
   { signature, nowMs }: { signature: string; nowMs: number },
 ): string | undefined {
-  const claim = verifyClaim(verifier, kind, said, { signature, signedMs: nowMs })
+  const claim = verifyClaim(verifier, kind, command, { signature, signedMs: nowMs })
   return claim !== undefined && claim.untilMs > nowMs ? claim.keyId : undefined
 }
 

@@ -140,7 +140,7 @@ it('a replica that cannot load a version is told as one of two; all of them as t
     insert into replicas (id, host, pid, url, build_id, lease_until, lease_ms)
     select 'replica-' || n, 'here', n, 'http://here', 'b', now() + interval '1 hour', 3600000
     from generate_series(1, 2) as n`)
-  const standing = [
+  const fallbacks = [
     {
       model: 'gates',
       level: 'refused' as const,
@@ -148,7 +148,7 @@ it('a replica that cannot load a version is told as one of two; all of them as t
       reason: 'sha256:aa cannot be used: its bytes have the digest sha256:bb',
     },
   ]
-  await writeFallbacks(store, { replica: 'replica-1', standing })
+  await writeFallbacks(store, { replica: 'replica-1', fallbacks })
   expect(await deliver()).toMatchObject([
     {
       alert: { kind: 'replica_cannot_load' },
@@ -156,7 +156,7 @@ it('a replica that cannot load a version is told as one of two; all of them as t
       text: expect.stringContaining('1 of 2 replicas cannot load gates_v1.2.0: the artifact is corrupt'),
     },
   ])
-  await writeFallbacks(store, { replica: 'replica-2', standing })
+  await writeFallbacks(store, { replica: 'replica-2', fallbacks })
   const told = await deliver()
   expect(told.map(({ about, title }) => `${about} ${title}`).toSorted()).toEqual([
     expect.stringMatching(/^raised CRITICAL gates v1\.2\.0 on replica .*: every request is refused$/),

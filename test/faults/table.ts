@@ -483,7 +483,7 @@ export const faults: readonly FaultCase[] = [
   {
     number: 'F45',
     fault:
-      'standing workflows, schedules and drills ended, deleted, paused or blocked from outside; silent workers',
+      'permanent workflows, schedules and drills ended, deleted, paused or blocked from outside; silent workers',
     asked: 'an alert with the remedy ≤ 60 s; what should run is started again',
     shownBy: [
       { file: 'test/activities/worker/keep-running.test.ts' },

@@ -75,8 +75,8 @@ export const plants: readonly Plant[] = [
     'targeted-after-expiry',
     'callers who were chosen keep a candidate that no one watches',
     'domain/serving/route.ts',
-    'const { shadow: _shadow, targeted: _targeted, release: _release, ...rest } = route\n  const kept',
-    'const { shadow: _shadow, release: _release, ...rest } = route\n  const kept',
+    'const { shadow: _shadow, targeted: _targeted, release: _release, ...rest } = route\n  const remaining',
+    'const { shadow: _shadow, release: _release, ...rest } = route\n  const remaining',
   ),
   plant(
     'exposure-from-loading',
@@ -103,7 +103,7 @@ export const plants: readonly Plant[] = [
     'approve-after-reject',
     'a rejection is noted and changes nothing',
     'domain/release/commands.ts',
-    "return endRelease(next, said.atMs, 'rejected', reason)",
+    "return endRelease(next, statement.atMs, 'rejected', reason)",
     'return applied(next, reason)',
   ),
   plant(
@@ -214,8 +214,8 @@ export const plants: readonly Plant[] = [
     'reduced-keeps-canary',
     'a lapsed exposure leaves the candidate where it is',
     'domain/serving/route.ts',
-    "const kept = route.arms.filter((arm) => arm.arm !== 'canary')",
-    'const kept = route.arms',
+    "const remaining = route.arms.filter((arm) => arm.arm !== 'canary')",
+    'const remaining = route.arms',
   ),
   plant(
     'salt-by-stage',

@@ -213,7 +213,7 @@ function eventOf(
     role: sender?.role,
     key: sender?.key,
     rejectedBecause: sender?.rejectedBecause,
-    standing: sender?.standing,
+    basis: sender?.standing,
     reason,
     artifactDigest,
     evaluationDigest,

@@ -9,7 +9,7 @@ import { readRecordedTraffic } from '../../services/registry/recorded-traffic.ts
 import { digestOfJson } from '../../../store/artifacts.ts'
 import { listChampions, findFirstChampion, findLiveAt } from '../../../store/registry/champions.ts'
 import { listUnmeasured } from '../../../store/monitoring/monitor-windows.ts'
-import { listListedModels } from '../../../store/maintenance/duties.ts'
+import { listListedModels } from '../../../store/maintenance/expected-work.ts'
 import { getModel, type StoredModel } from '../../../store/registry/models.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { readLastMinute } from '../../../store/registry/champion-watch.ts'

@@ -1,7 +1,7 @@
 /** `/v1/versions`: searches, shows and compares registered versions. */
 import { z } from 'zod'
 import * as schema from '../../../domain/schema.ts'
-import { findStanding, findVersions, foundVersion, getVersion } from '../../../store/registry/versions.ts'
+import { findStatus, findVersions, foundVersion, getVersion } from '../../../store/registry/versions.ts'
 import { listFailedRequests, versionFailure } from '../../../store/review/failed-requests.ts'
 import { compareNamed } from '../../services/version-diff.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
@@ -133,7 +133,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const named = { what: 'version', id, code: 'version_not_found' } as const
       const version = await findInScope(actor, named, getVersion(deps.store, id))
       const { signature, ...shown } = version
-      const standing = await findStanding(deps.store, version.version)
+      const standing = await findStatus(deps.store, version.version)
       return { json: { ...toWire({ ...shown, ...standing }), signature: signature?.toString('base64') } }
     },
   }),

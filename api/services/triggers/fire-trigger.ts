@@ -5,7 +5,7 @@ import { issuesOfParameters, overridesIn, type ParameterValues } from '../../../
 import { isDay, isEnded, partitionOf, type BatchDefinition } from '../../../domain/triggers/partitions.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import { readNow } from '../../../store/database/clock.ts'
-import { requireModelFile } from '../../../store/maintenance/duties.ts'
+import { requireModelFile } from '../../../store/maintenance/expected-work.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { Database } from '../../../store/postgres.ts'
 import { insertPartition, listPartitions, insertFiring } from '../../../store/triggers/firings.ts'

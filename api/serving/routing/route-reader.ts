@@ -72,10 +72,10 @@ function createAcknowledger({ store, routing, switches, replica }: RouteReaderDe
   let mustRepeat = false
   let writtenLevels = '[]'
   const writeFallbackLevels = async (): Promise<void> => {
-    const standing = routing.fallbackLevels().filter(({ level }) => level !== 'champion')
-    const text = JSON.stringify(standing)
+    const fallbacks = routing.fallbackLevels().filter(({ level }) => level !== 'champion')
+    const text = JSON.stringify(fallbacks)
     if (text === writtenLevels) return
-    await writeFallbacks(store, { replica: replica.id, standing })
+    await writeFallbacks(store, { replica: replica.id, fallbacks })
     writtenLevels = text
   }
   return {

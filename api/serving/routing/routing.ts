@@ -4,7 +4,7 @@
  */
 import type { Route } from '../../../domain/serving/route.ts'
 import { fallbackName } from '../../../domain/serving/kill-switch.ts'
-import type { Acknowledgement, RoutingRead, StandingFallback } from '../../../store/serving/replicas.ts'
+import type { Acknowledgement, RoutingRead, ActiveFallback } from '../../../store/serving/replicas.ts'
 import { firstEpoch } from '../../../store/serving/routing.ts'
 import type { RoutingSnapshot } from './disk-cache.ts'
 import { createRouteFollower, type FollowerOptions } from './route-follower.ts'
@@ -43,7 +43,7 @@ export interface ReplicaRouting {
   problems(): ReadonlyMap<string, RoutingProblem>
   loaded(): Iterable<LoadedVersion>
   /** The fallback level of each model, with the reason unless it is the champion. */
-  fallbackLevels(): StandingFallback[]
+  fallbackLevels(): ActiveFallback[]
   /** Whether routes were read or recalled. */
   isFilled(): boolean
   remembered(): RoutingSnapshot
@@ -123,7 +123,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
       ...[...live.values()].map(fallbackLevelOf),
       ...[...problems]
         .filter(([model]) => !live.has(model))
-        .map(([model, { text, version }]): StandingFallback => ({
+        .map(([model, { text, version }]): ActiveFallback => ({
           model,
           level: 'refused',
           reason: text,
@@ -151,7 +151,7 @@ function tableInForce(model: ActiveRoute, now: number, lease: Lease): RouteTable
   return now >= model.exposedUntil || model.guard?.isOpen() === true ? model.withoutCandidate : model.complete
 }
 
-function fallbackLevelOf({ route, override, fallback, championGuard }: ActiveRoute): StandingFallback {
+function fallbackLevelOf({ route, override, fallback, championGuard }: ActiveRoute): ActiveFallback {
   const { model } = route
   const serving = ({ table, fallbackLevel }: KillSwitchOverride): string =>
     `; ${fallbackLevel === 'previous' ? table.likeliest.loaded.version : fallbackName(model)} serves`

@@ -77,8 +77,8 @@ export function externalTest(metric: ExternalMetric, restartMs: number): Externa
       if (restartAtMs !== undefined && fromMs >= restartAtMs) process.restart()
       if (restartAtMs === undefined || fromMs >= restartAtMs) restartAtMs = fromMs + restartMs
       windows++
-      sums.canary += within(metric, canary!)
-      sums.control += metric.limit === undefined ? within(metric, control!) : 0
+      sums.canary += clamped(metric, canary!)
+      sums.control += metric.limit === undefined ? clamped(metric, control!) : 0
       for (let k = 0; k < gains.length; k++) gains[k] = Math.log1p(bets[k]! * 0.999 * worse)
       process.add(gains)
     },
@@ -99,7 +99,7 @@ export function externalTest(metric: ExternalMetric, restartMs: number): Externa
   }
 }
 
-const within = ({ min, max }: ExternalMetric, value: number): number => Math.min(max, Math.max(min, value))
+const clamped = ({ min, max }: ExternalMetric, value: number): number => Math.min(max, Math.max(min, value))
 
 /**
  * How much worse the candidate is in a window, scaled so that the best possible window is −1 and no bet can lose all its capital. The
@@ -108,11 +108,11 @@ const within = ({ min, max }: ExternalMetric, value: number): number => Math.min
 function lossOf(metric: ExternalMetric, canary: number | null, control: number | null): number | null {
   const { min, max, limit, tolerance, lowerIsBetter } = metric
   if (canary === null || !Number.isFinite(canary)) return null
-  const value = within(metric, canary)
+  const value = clamped(metric, canary)
   if (limit !== undefined)
     return lowerIsBetter ? (value - limit) / (limit - min) : (limit - value) / (max - limit)
   if (control === null || !Number.isFinite(control)) return null
-  const base = within(metric, control)
+  const base = clamped(metric, control)
   return lowerIsBetter
     ? (value - (1 + tolerance) * base) / ((1 + tolerance) * max - min)
     : ((1 - tolerance) * base - value) / (max - (1 - tolerance) * min)

@@ -104,7 +104,7 @@ export const matches =
   ({ report }) => {
     const isPattern = pattern instanceof RegExp
     if (!isPattern)
-      report('expect: matches', `a pattern such as /^[A-Z]{2}$/ is required, not ${told(pattern)}`)
+      report('expect: matches', `a pattern such as /^[A-Z]{2}$/ is required, not ${jsonText(pattern)}`)
     // A pattern with the flag g or y would search from where the last search ended.
     const { source = '', flags = '' } = isPattern ? pattern : {}
     return {
@@ -167,7 +167,7 @@ const ofRows = new Set(
 /** Checks that do nothing without a limit. */
 const limited = new Set(['rows', 'between', 'length', 'distinct', 'mean', 'std', 'quantile', 'share'])
 
-const told = (value: unknown): string => JSON.stringify(value) ?? String(value)
+const jsonText = (value: unknown): string => JSON.stringify(value) ?? String(value)
 
 export function compileExpectations(specs: readonly ExpectSpec[], place: Place): Expectation[] {
   return specs.map((spec, index) => {
@@ -195,15 +195,15 @@ function reportArguments(report: (message: string) => void, expectation: Expecta
   for (const field of ['column', 'when', 'low', 'high'])
     if (field in expectation) {
       const name = expectation[field as keyof Expectation]
-      if (!isName(name)) report(`the name of a column is required, not ${told(name)}`)
+      if (!isName(name)) report(`the name of a column is required, not ${jsonText(name)}`)
     }
   if ('columns' in expectation) {
     const { columns } = expectation
     if (!Array.isArray(columns) || columns.length === 0 || !columns.every(isName))
-      report(`a list of columns is required, such as ['age'], not ${told(columns)}`)
+      report(`a list of columns is required, such as ['age'], not ${jsonText(columns)}`)
   }
   if (expectation.check === 'in_set' && !(Array.isArray(expectation.values) && expectation.values.length > 0))
-    report(`a list of values is required, not ${told(expectation.values)}`)
+    report(`a list of values is required, not ${jsonText(expectation.values)}`)
   const { mostly } = expectation
   if (mostly !== undefined && !(mostly > 0 && mostly <= 1))
     report(`mostly is a share above 0 and up to 1, not ${mostly}`)

@@ -44,11 +44,11 @@ export function lookup<
   if (feature === undefined)
     report('value', `${definition.name} has no value ${JSON.stringify(value)}, but ${names}`)
   const { otherwise } = options
-  const wanted = feature?.kind === 'category' ? 'string' : 'number'
-  if (otherwise !== undefined && (typeof otherwise !== wanted || otherwise !== otherwise))
+  const type = feature?.kind === 'category' ? 'string' : 'number'
+  if (otherwise !== undefined && (typeof otherwise !== type || otherwise !== otherwise))
     report(
       'otherwise',
-      `a ${wanted === 'string' ? 'text' : wanted} is required, not ${JSON.stringify(otherwise)}`,
+      `a ${type === 'string' ? 'text' : type} is required, not ${JSON.stringify(otherwise)}`,
     )
   if (feature?.kind === 'category' && feature.values !== undefined && otherwise !== undefined)
     if (!feature.values.includes(String(otherwise))) report('otherwise', 'is not a declared value')

@@ -397,10 +397,12 @@ function createS3Requests(settings: S3Settings, limits: RequestLimits = defaultL
       throw unavailable(`has no bucket ${bucket}: create it, or correct its name`)
     if ((status >= 200 && status < 300) || expected.includes(status)) return answer
     const { code, message } = error ?? { code: `status ${status}`, message: '' }
-    const said = `${code}${message === '' ? '' : `: ${message.slice(0, 300)}`}`
-    if (status >= 500 && status !== 501) throw later(`answered ${said}`)
-    if (status === 408 || status === 429 || laterCodes.includes(code)) throw later(`answered ${said}`)
-    throw unavailable(`refused ${request.method} ${request.path || bucket}: ${said}${hintOf(answer, region)}`)
+    const failure = `${code}${message === '' ? '' : `: ${message.slice(0, 300)}`}`
+    if (status >= 500 && status !== 501) throw later(`answered ${failure}`)
+    if (status === 408 || status === 429 || laterCodes.includes(code)) throw later(`answered ${failure}`)
+    throw unavailable(
+      `refused ${request.method} ${request.path || bucket}: ${failure}${hintOf(answer, region)}`,
+    )
   }
 
   return {
@@ -420,7 +422,7 @@ function createS3Requests(settings: S3Settings, limits: RequestLimits = defaultL
 type S3Requests = ReturnType<typeof createS3Requests>
 
 /** An error after which the request is retried. */
-const later = (said: string): Error => Object.assign(new Error(said), { isLater: true })
+const later = (message: string): Error => Object.assign(new Error(message), { isLater: true })
 
 const isLater = (error: unknown): boolean => (error as { isLater?: boolean }).isLater === true
 
@@ -445,9 +447,8 @@ async function drained(chunks: AsyncIterable<Uint8Array>): Promise<string> {
 
 /** Node reports every connection failure as "fetch failed", with the reason in the cause. */
 function causeOf(error: unknown): string {
-  const { message, cause } = error as Error
-  const within = cause as (Error & { code?: string }) | undefined
-  return (within?.code ?? within?.message ?? message) || 'no reason is given'
+  const { message, cause } = error as Error & { cause?: Error & { code?: string } }
+  return (cause?.code ?? cause?.message ?? message) || 'no reason is given'
 }
 
 /** An error of a local file has a system call and no address. */
@@ -478,4 +479,4 @@ function elementText(document: string, name: string): string | undefined {
 
 /** The content of each element with a name. */
 const elementsOf = (document: string, name: string): string[] =>
-  [...document.matchAll(new RegExp(`<${name}>(.*?)</${name}>`, 'gs'))].map(([, within]) => within ?? '')
+  [...document.matchAll(new RegExp(`<${name}>(.*?)</${name}>`, 'gs'))].map(([, content]) => content ?? '')

@@ -217,7 +217,7 @@ async function speak(
     role: who?.role === undefined ? undefined : who.role,
     key: who?.key === undefined ? undefined : who.key,
     rejectedBecause: who?.rejectedBecause === undefined ? undefined : who.rejectedBecause,
-    standing: who?.standing === undefined ? undefined : who.standing,
+    basis: who?.standing === undefined ? undefined : who.standing,
     ...more,
   })
   const result = { accepted: applied, stage: after.stage, message }

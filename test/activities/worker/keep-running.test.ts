@@ -8,7 +8,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createKeeper, type Round } from '../../../activities/worker/keep-running.ts'
 import type { Deps } from '../../../activities/deps.ts'
-import { checkDuties } from '../../../cli/doctor/duties.ts'
+import { checkExpectedWork } from '../../../cli/doctor/expected-work.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { iris } from '../../../models/iris.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
@@ -72,7 +72,9 @@ const isQuiet = () =>
     })
     .toEqual([])
 const problems = async () =>
-  (await checkDuties(config, databaseUrl)).flatMap(({ state, found }) => (state === 'ok' ? [] : [found]))
+  (await checkExpectedWork(config, databaseUrl)).flatMap(({ state, found }) =>
+    state === 'ok' ? [] : [found],
+  )
 
 it('starts what never ran, and is quiet from then on', async () => {
   config = readConfig({

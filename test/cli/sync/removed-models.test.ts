@@ -11,7 +11,7 @@ import { batchScheduleWorkflowId } from '../../../workflows/triggers/messages.ts
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { listModelLines } from '../../../store/dashboard/lists.ts'
 import { listOverviewRows } from '../../../store/dashboard/overview.ts'
-import { listListedModels, listRemovedModels } from '../../../store/maintenance/duties.ts'
+import { listListedModels, listRemovedModels } from '../../../store/maintenance/expected-work.ts'
 import { findModel } from '../../../store/registry/models.ts'
 import { listSweeps } from '../../../store/training/sweeps.ts'
 import type { Store } from '../../../store/postgres.ts'

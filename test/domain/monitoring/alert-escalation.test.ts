@@ -26,16 +26,16 @@ const relay: Channel = { ...chat, name: 'relay', target: { kind: 'alertmanager',
 const alert: AlertFacts = { severity: 'critical', model: 'iris', raisedMs: 0 }
 
 /** Evaluates every minute until `toMs` and returns the notifications of each minute. */
-function tellUntil(toMs: number, channels: Channel[], at: (nowMs: number) => AlertFacts): string[] {
-  const told: DeliveryRecord[] = []
+function deliveriesUntil(toMs: number, channels: Channel[], at: (nowMs: number) => AlertFacts): string[] {
+  const deliveries: DeliveryRecord[] = []
   for (let nowMs = 0; nowMs <= toMs; nowMs += minute)
-    told.push(...dueNotifications(at(nowMs), { channels, told, nowMs }))
-  return told.map(({ channel, about, dueMs }) => `${dueMs / minute} ${channel} ${about}`)
+    deliveries.push(...dueNotifications(at(nowMs), { channels, deliveries, nowMs }))
+  return deliveries.map(({ channel, about, dueMs }) => `${dueMs / minute} ${channel} ${about}`)
 }
 
 describe('an alert', () => {
   it('is sent at once to some channels, to others while it is unacknowledged, and to those repeatedly', () => {
-    expect(tellUntil(75 * minute, [chat, pager], () => alert)).toEqual([
+    expect(deliveriesUntil(75 * minute, [chat, pager], () => alert)).toEqual([
       '0 chat raised',
       '10 pager raised',
       '40 pager raised',
@@ -48,7 +48,7 @@ describe('an alert', () => {
       nowMs < 20 * minute
         ? { ...alert, severity: 'warning', ...(nowMs >= 5 * minute && { acknowledgedMs: 5 * minute }) }
         : { ...alert, worst: 'critical', worstMs: 20 * minute }
-    expect(tellUntil(40 * minute, [chat, pager], rising)).toEqual([
+    expect(deliveriesUntil(40 * minute, [chat, pager], rising)).toEqual([
       '0 chat raised',
       '20 chat raised',
       '30 pager raised',
@@ -61,7 +61,7 @@ describe('an alert', () => {
     const after = (sentSeverity: 'warning' | 'critical') =>
       dueNotifications(risen, {
         channels: [chat],
-        told: [{ ...left, sentSeverity }],
+        deliveries: [{ ...left, sentSeverity }],
         nowMs: 22 * minute,
       })
     expect(after('warning')).toEqual([{ channel: 'chat', about: 'raised', dueMs: 20 * minute }])
@@ -70,8 +70,8 @@ describe('an alert', () => {
 
   it('is not repeated while its delivery is pending, and repeated an interval after its delivery', () => {
     const waiting: DeliveryRecord = { channel: 'pager', about: 'raised', dueMs: 10 * minute, waits: true }
-    const at = (nowMs: number, told: DeliveryRecord[]) =>
-      dueNotifications(alert, { channels: [pager], told, nowMs })
+    const at = (nowMs: number, deliveries: DeliveryRecord[]) =>
+      dueNotifications(alert, { channels: [pager], deliveries, nowMs })
     expect(at(300 * minute, [waiting])).toEqual([])
     const arrived: DeliveryRecord = { ...waiting, waits: false, sentMs: 100 * minute }
     expect(at(129 * minute, [arrived])).toEqual([])
@@ -84,7 +84,7 @@ describe('an alert', () => {
       ...(nowMs >= 15 * minute ? { acknowledgedMs: 15 * minute } : {}),
       ...(nowMs >= 60 * minute ? { resolvedMs: 60 * minute } : {}),
     })
-    expect(tellUntil(90 * minute, [chat, pager], at)).toEqual([
+    expect(deliveriesUntil(90 * minute, [chat, pager], at)).toEqual([
       '0 chat raised',
       '10 pager raised',
       '60 chat resolved',
@@ -96,7 +96,7 @@ describe('an alert', () => {
     const ended = { ...alert, resolvedMs: 60 * minute }
     const raised: DeliveryRecord = { channel: 'chat', about: 'raised', dueMs: 0, sentMs: null }
     const at = (waits: boolean) =>
-      dueNotifications(ended, { channels: [chat], told: [{ ...raised, waits }], nowMs: 61 * minute })
+      dueNotifications(ended, { channels: [chat], deliveries: [{ ...raised, waits }], nowMs: 61 * minute })
     expect(at(true)).toEqual([])
     expect(at(false)).toEqual([{ channel: 'chat', about: 'resolved', dueMs: 60 * minute }])
   })
@@ -106,7 +106,7 @@ describe('an alert', () => {
       ...alert,
       ...(nowMs >= 5 * minute ? { resolvedMs: 5 * minute } : {}),
     })
-    expect(tellUntil(60 * minute, [chat, pager], at)).toEqual(['0 chat raised', '5 chat resolved'])
+    expect(deliveriesUntil(60 * minute, [chat, pager], at)).toEqual(['0 chat raised', '5 chat resolved'])
   })
 
   it('of rising severity reaches channels for critical alerts only', () => {
@@ -114,15 +114,15 @@ describe('an alert', () => {
       ...alert,
       severity: nowMs < 20 * minute ? 'warning' : 'critical',
     })
-    expect(tellUntil(25 * minute, [chat, pager], at)).toEqual(['0 chat raised', '10 pager raised'])
+    expect(deliveriesUntil(25 * minute, [chat, pager], at)).toEqual(['0 chat raised', '10 pager raised'])
   })
 
   it('of another model, or without a model, is not sent to a channel of one model', () => {
     const mine = [{ ...chat, models: ['wine'] }]
-    expect(tellUntil(minute, mine, () => alert)).toEqual([])
-    expect(tellUntil(minute, mine, () => ({ severity: 'critical', raisedMs: 0 }))).toEqual([])
-    expect(tellUntil(minute, mine, () => ({ ...alert, model: 'wine' }))).toEqual(['0 chat raised'])
-    expect(tellUntil(minute, [chat], () => ({ ...alert, severity: 'info' }))).toEqual([])
+    expect(deliveriesUntil(minute, mine, () => alert)).toEqual([])
+    expect(deliveriesUntil(minute, mine, () => ({ severity: 'critical', raisedMs: 0 }))).toEqual([])
+    expect(deliveriesUntil(minute, mine, () => ({ ...alert, model: 'wine' }))).toEqual(['0 chat raised'])
+    expect(deliveriesUntil(minute, [chat], () => ({ ...alert, severity: 'info' }))).toEqual([])
   })
 
   it('is sent to an Alertmanager until it ends, acknowledged or not, because it expires there', () => {
@@ -131,7 +131,7 @@ describe('an alert', () => {
       acknowledgedMs: 0,
       ...(nowMs >= 3 * minute ? { resolvedMs: 3 * minute } : {}),
     })
-    expect(tellUntil(6 * minute, [relay], at)).toEqual([
+    expect(deliveriesUntil(6 * minute, [relay], at)).toEqual([
       '0 relay raised',
       '1 relay raised',
       '2 relay raised',
@@ -151,7 +151,7 @@ describe('a request of a release', () => {
 
   it('reaches channels of other severities at once, and all of them again before it expires', () => {
     const night: Channel = { ...pager, afterMs: 0, repeatMs: undefined }
-    expect(tellUntil(100 * minute, [chat, night], () => asked)).toEqual([
+    expect(deliveriesUntil(100 * minute, [chat, night], () => asked)).toEqual([
       '0 chat raised',
       '0 pager raised',
       '50 chat reminder',
@@ -159,14 +159,14 @@ describe('a request of a release', () => {
       '90 chat reminder',
       '90 pager reminder',
     ])
-    expect(tellUntil(100 * minute, [{ ...night, releases: false }], () => asked)).toEqual([])
-    expect(tellUntil(100 * minute, [{ ...night, models: ['wine'] }], () => asked)).toEqual([])
+    expect(deliveriesUntil(100 * minute, [{ ...night, releases: false }], () => asked)).toEqual([])
+    expect(deliveriesUntil(100 * minute, [{ ...night, models: ['wine'] }], () => asked)).toEqual([])
   })
 
   it('sends one reminder for those that a silent sender missed, and none after an acknowledgement or an answer', () => {
-    const told: DeliveryRecord[] = [{ channel: 'chat', about: 'raised', dueMs: 0 }]
+    const deliveries: DeliveryRecord[] = [{ channel: 'chat', about: 'raised', dueMs: 0 }]
     const at = (nowMs: number, more: Partial<AlertFacts> = {}) =>
-      dueNotifications({ ...asked, ...more }, { channels: [chat], told, nowMs })
+      dueNotifications({ ...asked, ...more }, { channels: [chat], deliveries, nowMs })
     expect(at(95 * minute)).toEqual([{ channel: 'chat', about: 'reminder', dueMs: 90 * minute }])
     expect(at(95 * minute, { acknowledgedMs: minute })).toEqual([])
     expect(at(95 * minute, { resolvedMs: 94 * minute })).toEqual([
@@ -175,11 +175,11 @@ describe('a request of a release', () => {
   })
 
   it('sends no reminder to an Alertmanager, nor to a channel that heard of it later', () => {
-    expect(tellUntil(60 * minute, [relay], () => asked).filter((each) => each.includes('reminder'))).toEqual(
-      [],
-    )
-    const told: DeliveryRecord[] = [{ channel: 'chat', about: 'raised', dueMs: 0, sentMs: 60 * minute }]
-    expect(dueNotifications(asked, { channels: [chat], told, nowMs: 70 * minute })).toEqual([])
+    expect(
+      deliveriesUntil(60 * minute, [relay], () => asked).filter((each) => each.includes('reminder')),
+    ).toEqual([])
+    const deliveries: DeliveryRecord[] = [{ channel: 'chat', about: 'raised', dueMs: 0, sentMs: 60 * minute }]
+    expect(dueNotifications(asked, { channels: [chat], deliveries, nowMs: 70 * minute })).toEqual([])
   })
 })
 
@@ -194,7 +194,10 @@ describe('a notice', () => {
       isNotice: true,
     }
     const loud = { ...pager, afterMs: 0 }
-    expect(tellUntil(90 * minute, [chat, loud], () => notice)).toEqual(['0 chat raised', '0 pager raised'])
+    expect(deliveriesUntil(90 * minute, [chat, loud], () => notice)).toEqual([
+      '0 chat raised',
+      '0 pager raised',
+    ])
   })
 })
 

@@ -3,7 +3,7 @@ import { beforeEach, expect, it } from 'vitest'
 import {
   createObservedLeases,
   silentForMs,
-  type LeaseStanding,
+  type LeaseStatus,
   type ObservedLeases,
   type StoredLease,
 } from '../../../store/serving/observed-leases.ts'
@@ -24,7 +24,7 @@ const stored = (changes: Partial<StoredLease> = {}): StoredLease => ({
   ...changes,
 })
 /** Simulates a query that is sent at one moment and answered 10 ms later. */
-const readAt = (sentAt: number, ...read: StoredLease[]): LeaseStanding[] => {
+const readAt = (sentAt: number, ...read: StoredLease[]): LeaseStatus[] => {
   now = sentAt + 10
   return leases.take(read, sentAt)
 }

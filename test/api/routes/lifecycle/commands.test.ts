@@ -7,7 +7,7 @@ import { readParts } from '../../../../cli/embedded/binaries.ts'
 import { findActiveKeys } from '../../../../store/access/api-keys.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
 import { insertQueued } from '../../../../store/release/release-queue.ts'
-import { recordRemovedModels } from '../../../../store/maintenance/duties.ts'
+import { recordRemovedModels } from '../../../../store/maintenance/expected-work.ts'
 import { findRetraining } from '../../../../store/training/retrainings.ts'
 import {
   commandUpdates,

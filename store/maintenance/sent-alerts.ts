@@ -17,12 +17,12 @@ import type { Database, Store } from '../postgres.ts'
 import { resolveAlert, upsertAlert, type NewAlert } from '../monitoring/alerts.ts'
 import { iso } from '../monitoring/monitor-windows.ts'
 
-export interface ToldAlert {
+export interface SentAlert {
   /** The process that sends the alert, as `thisProcess` names it. */
   owner: string
   alert: NewAlert
   sinceMs: number
-  told: DeliveryRecord[]
+  deliveries: DeliveryRecord[]
   path: string
 }
 
@@ -49,54 +49,54 @@ export const askDatabase = (database: Database): Promise<Error | undefined> =>
     (error: Error) => error,
   )
 
-const folderOf = (stateDir: string): string => join(stateDir, 'cache', 'told')
+const folderOf = (stateDir: string): string => join(stateDir, 'cache', 'sent-alerts')
 
 /** Claims an alert for this process. Undefined when another process of this machine sends it. */
 export async function claimAlert(
   stateDir: string,
-  { alert, sinceMs }: Pick<ToldAlert, 'alert' | 'sinceMs'>,
-): Promise<ToldAlert | undefined> {
+  { alert, sinceMs }: Pick<SentAlert, 'alert' | 'sinceMs'>,
+): Promise<SentAlert | undefined> {
   const name = createHash('sha256').update(alert.dedupeKey).digest('hex').slice(0, 32)
   const path = join(folderOf(stateDir), `${name}.json`)
-  const own = { owner: thisProcess(), alert, sinceMs, told: [] as DeliveryRecord[], path }
+  const own = { owner: thisProcess(), alert, sinceMs, deliveries: [] as DeliveryRecord[], path }
   await mkdir(folderOf(stateDir), { recursive: true })
   try {
     // The name is the claim: a full disk still takes an empty file.
     await (await open(path, 'wx', 0o600)).close()
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') return own
-    const found = await readTold(path)
+    const found = await readSentAlert(path)
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }))
-    const isSent = found !== undefined && found.told.length > 0
+    const isSent = found !== undefined && found.deliveries.length > 0
     if (isSent ? isAlive(found.owner) : Date.now() - mtimeMs < unsentMs) return undefined
     // A process that has ended has sent it; this one continues and later records it.
-    if (found !== undefined) own.told.push(...found.told)
+    if (found !== undefined) own.deliveries.push(...found.deliveries)
     Object.assign(own, found && { alert: found.alert, sinceMs: found.sinceMs })
   }
-  await keepTold(own)
+  await writeSentAlert(own)
   return own
 }
 
 /** Stores what has been sent. On a full disk, this process alone knows it. */
-export async function keepTold({ path, ...told }: ToldAlert): Promise<void> {
+export async function writeSentAlert({ path, ...sent }: SentAlert): Promise<void> {
   const partial = `${path}.${process.pid}`
-  await writeFile(partial, JSON.stringify(told), { mode: 0o600 })
+  await writeFile(partial, JSON.stringify(sent), { mode: 0o600 })
     .then(() => rename(partial, path))
     .catch(() => rm(partial, { force: true }))
 }
 
-const readTold = async (path: string): Promise<ToldAlert | undefined> => {
-  const found = parseJson<ToldAlert>(await readFile(path, 'utf8').catch(() => ''))
+const readSentAlert = async (path: string): Promise<SentAlert | undefined> => {
+  const found = parseJson<SentAlert>(await readFile(path, 'utf8').catch(() => ''))
   return found === undefined ? undefined : { ...found, path }
 }
 
 /** Takes the alerts of ended processes over, and removes claims without contents. */
-export async function adoptTold(stateDir: string): Promise<ToldAlert[]> {
+export async function adoptSentAlerts(stateDir: string): Promise<SentAlert[]> {
   const folder = folderOf(stateDir)
-  const adopted: ToldAlert[] = []
+  const adopted: SentAlert[] = []
   for (const name of await readdir(folder).catch(() => [])) {
     const path = join(folder, name)
-    const found = await readTold(path)
+    const found = await readSentAlert(path)
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }))
     if (found === undefined && Date.now() - mtimeMs > unsentMs) await rm(path, { force: true })
     if (found === undefined || isAlive(found.owner)) continue
@@ -108,7 +108,7 @@ export async function adoptTold(stateDir: string): Promise<ToldAlert[]> {
       () => false,
     )
     if (!isMine) continue
-    await keepTold(mine)
+    await writeSentAlert(mine)
     adopted.push(mine)
   }
   return adopted
@@ -116,18 +116,18 @@ export async function adoptTold(stateDir: string): Promise<ToldAlert[]> {
 
 /**
  * Records an alert with the notifications that were sent, so that it is not sent again. With `endText`, it has ended; the channels that
- * were told get this text.
+ * were notified get this text.
  */
-export async function recordTold(
+export async function recordSentAlert(
   store: Store,
-  { alert, sinceMs, told, path }: ToldAlert,
+  { alert, sinceMs, deliveries, path }: SentAlert,
   endText?: string,
 ): Promise<void> {
   await store.transaction(async (database) => {
     const id = await upsertAlert(database, alert)
     await database.query(sql`
       update alerts set raised_at = least(raised_at, ${iso(sinceMs)}::timestamptz), message = ${endText ?? alert.message} where id = ${id}`)
-    const rows = told.map(({ channel, dueMs, sentMs }) => ({
+    const rows = deliveries.map(({ channel, dueMs, sentMs }) => ({
       channel,
       due: iso(dueMs),
       sent: iso(sentMs ?? dueMs),

@@ -1,8 +1,8 @@
-/** Checks the parts that must always run: standing workflows, schedules, workflow tasks and worker processes. */
+/** Checks the parts that must always run: permanent workflows, schedules, workflow tasks and worker processes. */
 import { firstNames } from '../../domain/errors.ts'
 import { Client, Connection } from '@temporalio/client'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import { readDuties } from '../../store/maintenance/duties.ts'
+import { readExpectedWork } from '../../store/maintenance/expected-work.ts'
 import { listHeartbeats, silentWorkers, silentMs } from '../../store/maintenance/worker-heartbeats.ts'
 import { openStore } from '../../store/postgres.ts'
 import {
@@ -12,7 +12,7 @@ import {
   listOpenWorkflows,
 } from '../../temporal/inspect.ts'
 import { schedulesOf } from '../../temporal/schedules.ts'
-import { standingWorkflows } from '../../temporal/standing-workflows.ts'
+import { permanentWorkflows } from '../../temporal/permanent-workflows.ts'
 import type { Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
@@ -23,14 +23,14 @@ const askMs = 10_000
 const maxNamed = 5
 
 /** Reads from the database at `databaseUrl` which parts must run. Throws when Postgres or Temporal does not respond. */
-export async function checkDuties(
+export async function checkExpectedWork(
   { temporal, taskQueues }: Pick<Config, 'temporal' | 'taskQueues'>,
   databaseUrl: string,
 ): Promise<Finding[]> {
   const store = openStore(databaseUrl, { name: 'tenure doctor', max: 1 })
   const connection = await Connection.connect({ ...connectionOf(temporal), connectTimeout: askMs })
   try {
-    const { models, removed, ...duties } = await readDuties(store)
+    const { models, removed, ...expected } = await readExpectedWork(store)
     const heartbeats = await listHeartbeats(store)
     const client = new Client({
       connection,
@@ -40,15 +40,15 @@ export async function checkDuties(
     const scheduled = models.filter(({ name }) => !removed.includes(name))
     const queue = taskQueues.control
     const open = await listOpenWorkflows(client, queue)
-    const standing = standingWorkflows({ ...duties, models: models.map(({ name }) => name) })
+    const workflows = permanentWorkflows({ ...expected, models: models.map(({ name }) => name) })
     const found = {
       open: open.length,
-      workflows: await findMissingWorkflows(client, standing, open),
-      schedules: await inspectSchedules(client, schedulesOf({ ...duties, models: scheduled }, queue)),
+      workflows: await findMissingWorkflows(client, workflows, open),
+      schedules: await inspectSchedules(client, schedulesOf({ ...expected, models: scheduled }, queue)),
       blocked: await findBlocked(client, open),
       unpolled: await findUnpolled(connection, temporal.namespace, scheduled),
     }
-    return findingsOfDuties({ ...found, heartbeats })
+    return findingsOfExpectedWork({ ...found, heartbeats })
   } finally {
     await connection.close()
     await store.close()
@@ -81,7 +81,7 @@ interface Found {
   heartbeats: Parameters<typeof silentWorkers>[0]
 }
 
-export function findingsOfDuties({
+export function findingsOfExpectedWork({
   open,
   workflows,
   schedules,

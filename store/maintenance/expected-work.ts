@@ -9,7 +9,7 @@ import { isUsed, listViews } from '../features/feature-views.ts'
 import type { Database } from '../postgres.ts'
 import { listModels, type StoredModel } from '../registry/models.ts'
 
-export interface Duties {
+export interface ExpectedWork {
   models: ModelDefinition[]
   /** Models whose file was removed: monitored, but neither retrained nor drilled. */
   removed: string[]
@@ -20,7 +20,7 @@ export interface Duties {
   erasures: string[]
 }
 
-export async function readDuties(database: Database): Promise<Duties> {
+export async function readExpectedWork(database: Database): Promise<ExpectedWork> {
   const rows = rowsFrom(database)
   const views = (await listViews(database)).filter(isUsed)
   return {

@@ -11,26 +11,26 @@ import {
   type QueueRequest,
 } from '../workflows/messages.ts'
 
-export interface StandingWorkflow {
+export interface PermanentWorkflow {
   workflowId: string
   type: string
   request?: object
 }
 
-const dispatch: StandingWorkflow = { workflowId: alertsWorkflowId, type: 'alertDispatch' }
-const monitorOf = (model: string): StandingWorkflow => ({
+const dispatch: PermanentWorkflow = { workflowId: alertsWorkflowId, type: 'alertDispatch' }
+const monitorOf = (model: string): PermanentWorkflow => ({
   workflowId: monitorWorkflowId(model),
   type: 'monitor',
   request: { model } satisfies MonitorRequest,
 })
 
 /** Returns the workflows that must run for these models, queued releases and open erasures. */
-export const standingWorkflows = (having: {
+export const permanentWorkflows = (having: {
   models: readonly string[]
   /** Models with a queued release. */
   queued: readonly string[]
   erasures: readonly string[]
-}): StandingWorkflow[] => [
+}): PermanentWorkflow[] => [
   dispatch,
   ...having.models.map(monitorOf),
   ...having.queued.map((model) => ({
@@ -45,9 +45,9 @@ export const standingWorkflows = (having: {
   })),
 ]
 
-export async function startStanding(
+export async function startPermanent(
   client: Client,
-  { workflowId, type, request }: StandingWorkflow,
+  { workflowId, type, request }: PermanentWorkflow,
   taskQueue: string,
 ): Promise<void> {
   await client.workflow.start(type, {
@@ -59,7 +59,7 @@ export async function startStanding(
 }
 
 export const startMonitor = (client: Client, model: string, taskQueue: string): Promise<void> =>
-  startStanding(client, monitorOf(model), taskQueue)
+  startPermanent(client, monitorOf(model), taskQueue)
 
 /** Starts the monitor, or tells the running one that the model file has changed. */
 export async function startOrWakeMonitor(client: Client, model: string, taskQueue: string): Promise<void> {
@@ -74,4 +74,4 @@ export async function startOrWakeMonitor(client: Client, model: string, taskQueu
 }
 
 export const startAlerts = (client: Client, taskQueue: string): Promise<void> =>
-  startStanding(client, dispatch, taskQueue)
+  startPermanent(client, dispatch, taskQueue)
