@@ -98,8 +98,9 @@ export async function openTelemetry(
     onError(error)
   }
   const silent = () => {}
+  const say = (...said: unknown[]) => complain(said.map(String).join(' '))
   diag.setLogger(
-    { error: complain, warn: complain, info: silent, debug: silent, verbose: silent },
+    { error: say, warn: say, info: silent, debug: silent, verbose: silent },
     { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true },
   )
   setGlobalErrorHandler(complain)
