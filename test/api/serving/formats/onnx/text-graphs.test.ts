@@ -1,8 +1,9 @@
 /** Tests that graphs that divide texts into words answer, in their turn and without a locale that root would have to install. */
 import { expect, it } from 'vitest'
-import { openSessionOf } from '../../../../../api/serving/formats/onnx/format.ts'
+import { openSessionOf, textsOfCategories } from '../../../../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../../../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../../../../api/serving/formats/onnx/session/session-host.ts'
+import { inTurn } from '../../../../../api/serving/formats/onnx/session/turn-session.ts'
 import { initializersOf } from '../../../../support/formats/onnx-graphs.ts'
 import { rowTexts } from '../../../../support/formats/onnx-answers.ts'
 import { graph, model, node, value, type WrittenNode } from '../../../../support/formats/onnx-writer.ts'
@@ -55,13 +56,15 @@ it('words of several scripts are counted in lower case, in the turn of the reque
   const bytes = counting()
   const sessions = createSessions({ onError: (message) => expect.fail(message) })
   const { layout } = openOnnx(bytes)
-  for (const hasSteadyTime of [true, false]) {
-    const options = { name: 'words', bytes, layout: { ...layout, hasSteadyTime } }
-    const predictor = await openSessionOf(sessions, options)
+  const alone = { ...layout, hasSteadyTime: false }
+  const hosted = await openSessionOf(sessions, { name: 'words', bytes, layout: alone })
+  const cost = { loadMs: 1, callMs: 0.01, rowMs: 0.01, byteMs: 0 }
+  const textsOf = textsOfCategories([true])
+  for (const predictor of [hosted, inTurn(hosted, { bytes, layout, cost, textsOf })]) {
     const output = new Float32Array(6)
     const texts = rowTexts([['GUT Äö gut und'], ['ЛИСА']])
     const running = predictor.run(new Float64Array(0), 2, output, undefined, texts)
-    expect(running === undefined).toBe(hasSteadyTime)
+    expect(running === undefined).toBe(predictor !== hosted)
     await running
     expect([...output]).toEqual([2, 1, 0, 0, 0, 1])
   }
