@@ -21,9 +21,9 @@ import { fileURLToPath } from 'node:url'
  */
 
 /** The folder of Tenure's code. */
-const home = dirname(fileURLToPath(import.meta.url))
+export const home = dirname(fileURLToPath(import.meta.url))
 /** Whether the code was installed as a compiled npm package, whose sources cannot change. */
-export const isPackage = existsSync(join(home, 'dist', 'packed.json'))
+export const isPackage = existsSync(join(home, 'dist', 'packed'))
 export const projectFile = 'tenure.config.json'
 
 /** @type {Record<string, string>} */

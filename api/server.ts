@@ -6,7 +6,6 @@ import { randomBytes } from 'node:crypto'
 import type { Server } from 'node:http'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { pino, type Logger } from 'pino'
 import type { DomainError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
@@ -17,7 +16,7 @@ import { logOutput } from '../store/log-output.ts'
 import { openStore, type Store } from '../store/postgres.ts'
 import { createApiFetch } from '../store/tls/api-fetch.ts'
 import { nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
-import { plainTextIssue, readConfig, readVersion, type Config } from '../temporal.config.ts'
+import { checkout, plainTextIssue, readConfig, readVersion, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen, type Authentication } from './auth/authentication.ts'
 import { openReplicaKeys, type ReplicaKeys } from './auth/replica-keys.ts'
 import { createRequestGate, type RequestGate } from './http/request-gate.ts'
@@ -343,7 +342,7 @@ async function main(): Promise<void> {
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'))
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href)
+if (process.argv[1] === join(checkout, 'api/server.ts'))
   await main().catch((error: unknown) => {
     log.fatal({ err: error }, (error as Error).message)
     process.exit(1)

@@ -4,11 +4,11 @@
  */
 import { readdir } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import nodeModule from 'node:module'
+import { pathToFileURL } from 'node:url'
 import type { ModelDefinition } from '../domain/model-definition.ts'
 import { DomainError } from '../domain/errors.ts'
-import { importSource } from '../cli/build/import-source.mjs'
-import { modelsDirectory } from '../project.mjs'
+import { home, modelsDirectory } from '../project.mjs'
 import { invalid, readCode } from './define/code-digest.ts'
 import { checkBytes, explainLoadError, withoutExit } from './define/load-error.ts'
 import type { Model } from './define/model.ts'
@@ -90,16 +90,55 @@ export async function loadModel(name: string, directory = modelsDirectory): Prom
   }
 }
 
-const vocabularyFile = fileURLToPath(new URL('define.ts', import.meta.url))
+const vocabularyUrl = pathToFileURL(join(home, 'models/define.ts')).href
+const sharedUrl = 'tenure:vocabulary'
 
-/** Defined by cli/build. A compiled process cannot read TypeScript. */
-declare const isCompiled: boolean | undefined
+/** Node's hooks for imports, which its types for Node 20 lack. */
+interface Hooks {
+  resolve(specifier: string, context: { parentURL?: string }, next: Next): Resolved
+  load(url: string, context: object, next: (url: string, context: object) => object): object
+}
+interface Resolved {
+  url: string
+  format?: string
+  shortCircuit?: boolean
+}
+type Next = (specifier: string, context: object) => Resolved
+
+let shared: Promise<void> | undefined
+
+/**
+ * Makes Node give the vocabulary of this process to the files that import it by its file or as the package `tenure`; otherwise the process
+ * would load it once more from its sources. The imports of a model file are loaded again with it.
+ */
+const shareVocabulary = (): Promise<void> => (shared ??= registerVocabulary())
+
+async function registerVocabulary(): Promise<void> {
+  const vocabulary = await import('./define.ts')
+  Object.assign(globalThis, { [Symbol.for(sharedUrl)]: vocabulary })
+  const source = `export const { ${Object.keys(vocabulary).join(', ')} } = globalThis[Symbol.for('${sharedUrl}')]`
+  const module = { format: 'module', source, shortCircuit: true }
+  const { registerHooks } = nodeModule as unknown as { registerHooks(hooks: Hooks): void }
+  registerHooks({
+    resolve(specifier, context, next) {
+      if (specifier === 'tenure') return { url: sharedUrl, shortCircuit: true }
+      const found = next(specifier, context)
+      if (found.url === vocabularyUrl) return { url: sharedUrl, shortCircuit: true }
+      const isOwn = found.url.startsWith('file:') && !found.url.includes('/node_modules/')
+      const version = isOwn ? (/\?v=\w+$/.exec(context.parentURL ?? '')?.[0] ?? '') : ''
+      const url = `${found.url}${version}`
+      // A module, also in a folder without `"type": "module"`.
+      return { ...found, url, ...(/\.ts\?v=\w+$/.test(url) && { format: 'module-typescript' }) }
+    },
+    load: (url, context, next) => (url === sharedUrl ? module : next(url, context)),
+  })
+}
 
 /** Imports a file. Node caches modules by their URL; the digest in the URL makes an edited file a new module. */
-const importFile = async (path: string, digest: string): Promise<Record<string, unknown>> =>
-  typeof isCompiled === 'undefined'
-    ? ((await import(`${pathToFileURL(path).href}?v=${digest.slice(-16)}`)) as Record<string, unknown>)
-    : importSource(path, { file: vocabularyFile, name: 'tenure', exports: await import('./define.ts') })
+async function importFile(path: string, digest: string): Promise<Record<string, unknown>> {
+  await shareVocabulary()
+  return (await import(`${pathToFileURL(path).href}?v=${digest.slice(-16)}`)) as Record<string, unknown>
+}
 
 async function loadFile(path: string, name: string): Promise<LoadedModel> {
   await checkBytes(path)

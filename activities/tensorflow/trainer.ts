@@ -4,7 +4,6 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { listCells, listRows } from '../../domain/model/columns.ts'
 import { outputWidth, inputWidthOf, type FeatureRow } from '../../domain/model/features.ts'
@@ -59,7 +58,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   const model = await loadUnchanged(job)
   const { definition } = model
   const { snapshotDigest: snapshot, seed, hyperparameters } = job
-  const code = await codeDigest(model.file, fileURLToPath(import.meta.url))
+  const code = await codeDigest(model.file, join(checkout, 'activities/tensorflow/trainer.ts'))
   const dependencies = await dependenciesDigest()
   const basis = { code, dependencies, snapshot, seed, hyperparameters }
   const rows = await parent.part('load data', () => readRows(artifacts, job, definition))

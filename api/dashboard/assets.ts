@@ -5,7 +5,8 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { checkout } from '../../temporal.config.ts'
 import { createPromiseCache } from './promise-cache.ts'
 
 const types = {
@@ -14,7 +15,7 @@ const types = {
   svg: 'image/svg+xml',
 } as const
 
-const own = (name: string) => fileURLToPath(new URL(`./assets/${name}`, import.meta.url))
+const own = (name: string) => join(checkout, 'api/dashboard/assets', name)
 
 /** The path of each file, by name. */
 const paths = {

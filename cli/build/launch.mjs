@@ -1,58 +1,59 @@
 // @ts-check
-// Runs a process from its compiled code, and compiles missing or stale code first.
+// Runs a process from its compiled code, and compiles the code first if a source has changed.
+import { existsSync } from 'node:fs'
+import nodeModule from 'node:module'
 import { dirname, isAbsolute, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
-import { keepCompiled } from './compile-cache.mjs'
-import { findCompiled, outputOf } from './manifest.mjs'
 import { goOnWithNewerNode } from './old-node.mjs'
 import { showSources } from './source-maps.mjs'
+import { buildOf, compiledFile } from './sources.mjs'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 /** A worker serves by this time. */
-const FLUSH_MS = 3_000
+const flushMs = 3_000
 
 /**
- * Runs a process. `source` is its file, relative to the checkout; the process sees it as the script that Node was started with.
+ * Runs a process. `source` is its file, relative to the checkout; the process sees it as the script that Node was started with. A file that
+ * is not part of the build, such as a process of a test, runs from its source.
  * @param {string} source @param {readonly string[]} args
  */
 export async function launch(source, args) {
   if (await goOnWithNewerNode(root)) return
   const entry = isAbsolute(source) ? relative(root, source) : source
   process.argv.splice(1, Infinity, join(root, entry), ...args)
-  if (!entry.endsWith('.ts')) return import(pathToFileURL(join(root, entry)).href)
-  const cache = join(outputOf(root), 'compile-cache')
-  keepCompiled(cache, [FLUSH_MS])
-  // A thread, such as Temporal's workflow threads, reads the directory only from this variable.
-  process.env['NODE_COMPILE_CACHE'] ??= cache
-  const compiled = findCompiled(root, entry) ?? (await compile(entry))
-  if (compiled === undefined) {
-    process.setSourceMapsEnabled(true)
-    const { register } = await import('tsx/esm/api')
-    register()
-  } else showSources(new URL('.', pathToFileURL(compiled)).href)
+  const current = buildOf(root)
+  const build = existsSync(current) ? current : await compile()
+  keepCompiled(join(build, 'compile-cache'))
+  const compiled = compiledFile(build, entry)
+  showSources(pathToFileURL(`${build}/`).href)
   // Only the command line writes files for other users. A thread has the umask of its process.
   if (entry !== 'cli/tenure.ts' && isMainThread) process.umask(0o077)
-  await import(pathToFileURL(compiled ?? join(root, entry)).href)
+  await import(pathToFileURL(existsSync(compiled) ? compiled : join(root, entry)).href)
+}
+
+async function compile() {
+  try {
+    const { build } = await import('./build.mjs')
+    return await build(root)
+  } catch (error) {
+    process.stderr.write(`${/** @type {Error} */ (error).message}\n`)
+    process.exit(1)
+  }
 }
 
 /**
- * Compiles an entry. Returns undefined if the checkout is not writable: the process then runs from its sources, which takes a second
- * longer. Exits if a source has an error.
- * @param {string} entry
+ * Keeps the code that V8 compiles for the next start of a process. Node itself writes it only when a process exits, which a killed process
+ * never does. Node 20 lacks both functions.
+ * @param {string} directory
  */
-async function compile(entry) {
-  const { compileEntry, explain } = await import('./compile.mjs')
-  try {
-    return await compileEntry(root, entry)
-  } catch (error) {
-    const explained = await explain(error)
-    if (explained !== undefined) {
-      process.stderr.write(explained)
-      process.exit(1)
-    }
-    const msg = `dist/ cannot be written, so ${entry} starts from its sources: ${error}`
-    process.stderr.write(`${JSON.stringify({ level: 40, name: 'build', msg })}\n`)
-    return undefined
-  }
+function keepCompiled(directory) {
+  const { enableCompileCache, flushCompileCache } =
+    /** @type {{ enableCompileCache?: (directory: string) => unknown, flushCompileCache?: () => void }} */ (
+      /** @type {unknown} */ (nodeModule)
+    )
+  enableCompileCache?.(directory)
+  setTimeout(() => flushCompileCache?.(), flushMs).unref()
+  // A thread, such as Temporal's workflow threads, reads the directory only from this variable.
+  process.env['NODE_COMPILE_CACHE'] ??= directory
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 
 /** The minimum major version. On a machine with an older Node, the set-up installs a newer one. */
-const MAJOR_AT_LEAST = 22
+const MAJOR_AT_LEAST = 24
 
 /** @param {string} version such as 20.20.2 */
 export function isOldNode(version) {

@@ -1,41 +1,25 @@
 // @ts-check
-// Shows the TypeScript sources in stack traces. Node's own option reads every source map at start, which takes a tenth of the start of a
-// replica. This module reads a map when the first error of its file is formatted. Frames of errors from another context are not mapped:
+// Shows the TypeScript sources in stack traces. Node's own option reads every source map at start, which takes a third of the start of a
+// command. This module reads a map when the first error of its file is formatted. Frames of errors from another context are not mapped:
 // Temporal's worker runs the workflows once in an empty context, for debuggers, and Node formats an error there that is then dropped. The
 // map of the control worker would be read at each start.
 import { readFileSync } from 'node:fs'
 import { SourceMap } from 'node:module'
 import { fileURLToPath } from 'node:url'
 
-/** @typedef {import('node:module').SourceMapPayload} SourceMapPayload */
-
-/** @type {Record<symbol, Map<string, () => SourceMapPayload>>} */
-const shared = /** @type {any} */ (globalThis)
-/** URL → map of code without a file. This file and its copies in compiled code share the maps. */
-const added = (shared[Symbol.for('tenure.source-maps')] ??= new Map())
-
-/** Adds the map of code that is compiled while the process runs. @param {string} url @param {() => SourceMapPayload} read */
-export const addSourceMap = (url, read) => added.set(url, read)
-
 /** @param {string} folder The URL that all compiled files begin with. */
 export function showSources(folder) {
   /** @type {Map<string, SourceMap | undefined>} */
   const maps = new Map()
-  /** @param {string} url */
-  const mapOf = (url) => {
-    if (!maps.has(url)) maps.set(url, readMap(url))
-    return maps.get(url)
-  }
   /** @param {NodeJS.CallSite} frame */
   const format = (frame) => {
     const text = String(frame)
-    const [url, line, column] = [
-      frame.getFileName(),
-      frame.getLineNumber() ?? 0,
-      frame.getColumnNumber() ?? 0,
-    ]
-    if (!url || !(url.startsWith(folder) || added.has(url))) return text
-    const entry = mapOf(url)?.findEntry(line - 1, column - 1)
+    const url = frame.getFileName()
+    // Node strips the types of a model file in place. Its URL names its digest.
+    if (!url?.startsWith(folder)) return text.replace(/file:\/\/(\S+)\?v=\w+/, '$1')
+    if (!maps.has(url)) maps.set(url, readMap(url))
+    const [line, column] = [frame.getLineNumber() ?? 0, frame.getColumnNumber() ?? 0]
+    const entry = maps.get(url)?.findEntry(line - 1, column - 1)
     if (entry === undefined || !('originalSource' in entry)) return text
     const source = fileURLToPath(new URL(entry.originalSource, url))
     const position = `${source}:${entry.originalLine + 1}:${entry.originalColumn + 1}`
@@ -55,7 +39,7 @@ export function showSources(folder) {
 /** Returns undefined if there is no readable map: the position in the compiled file is better than none. @param {string} url */
 function readMap(url) {
   try {
-    return new SourceMap(added.get(url)?.() ?? JSON.parse(readFileSync(fileURLToPath(`${url}.map`), 'utf8')))
+    return new SourceMap(JSON.parse(readFileSync(fileURLToPath(`${url}.map`), 'utf8')))
   } catch {
     return undefined
   }

@@ -17,14 +17,13 @@ export function checkNode(version = process.versions.node): Finding {
   const [major = 0, minor = 0] = version.split('.').map(Number)
   if (major < 20 || (major === 20 && minor < 19))
     return broken('node', `Node ${version} is too old`, 'Install Node 20.19 or newer.')
-  if (major < 22)
+  if (major < 24)
     return warning(
       'node',
-      `Node ${version} gets no more security fixes`,
-      'Run npm run setup: it brings a newer Node, and every process runs on it.',
+      `Node ${version} loads no model files`,
+      'Run npm run setup: it brings Node 24, and every process runs on it.',
     )
-  if (major > 24)
-    return warning('node', `Node ${version} is untested`, 'Use Node 22 or 24 if problems occur.')
+  if (major > 24) return warning('node', `Node ${version} is untested`, 'Use Node 24 if problems occur.')
   return ok('node', `Node ${version}`)
 }
 

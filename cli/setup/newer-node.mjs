@@ -1,5 +1,5 @@
 // @ts-check
-// Installs the Node on which every process and test runs. If the machine's Node is older than 22, puts a newer one into the cache and links
+// Installs the Node on which every process and test runs. If the machine's Node is older than 24, puts a newer one into the cache and links
 // it beside the commands of the packages. npm and npx put that directory first on PATH, so the command that ran the set-up on the old Node
 // continues on the new one.
 import { createHash } from 'node:crypto'

@@ -1,21 +1,20 @@
 // @ts-check
-// Compiles the processes. A process compiles itself if its sources are newer, but the first start must not wait for that.
-import { buildAll, findStale } from '../build/build-all.mjs'
+// Compiles the processes. A process compiles its code if a source has changed, but the first start must not wait for that.
+import { existsSync } from 'node:fs'
+import { buildOf } from '../build/sources.mjs'
 
 /** @param {{ root: string }} context @returns {import('./step.mjs').SetupStep} */
 export function processes({ root }) {
   return {
     name: 'processes',
     needs: [],
-    async missing() {
-      const stale = await findStale(root)
-      return stale.length === 0 ? undefined : `to be compiled: ${stale.join(', ')}`
-    },
+    missing: async () => (existsSync(buildOf(root)) ? undefined : 'to be compiled'),
     async make(update) {
-      const stale = await findStale(root)
       update('compiling the sources')
+      // Loaded on use, because the packages may not be installed yet.
+      const { buildAll } = await import('../build/build.mjs')
       await buildAll(root)
-      return `compiled: ${stale.join(', ')}`
+      return 'compiled'
     },
   }
 }

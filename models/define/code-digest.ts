@@ -3,14 +3,11 @@
  * executed code: comments, types, layout and unrelated files do not change it.
  */
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, dirname, extname, join, relative, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { DomainError } from '../../domain/errors.ts'
-import { keep } from '../../cli/build/kept.mjs'
-import { project } from '../../project.mjs'
+import { home, project } from '../../project.mjs'
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
 const imports = /\b(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]/g
 const loaders: Readonly<Record<string, 'ts' | 'tsx' | 'js'>> = {
   '.ts': 'ts',
@@ -31,19 +28,10 @@ interface Code {
 }
 
 /** Also returns the first import cycle: its files, with the first one repeated at the end. */
-export const readCode = (...entries: string[]): Promise<Code> =>
-  keep(`code ${entries.map((entry) => resolve(entry)).join(' ')}`, () => readFiles(entries))
-
-/** Files that affect a digest without being inputs. */
-const makers = [fileURLToPath(import.meta.url), join(root, 'node_modules/esbuild/package.json')]
-
-async function readFiles(entries: readonly string[]): Promise<{ value: Code; sources: string[] }> {
-  for (const path of [vocabulary, ...entries.map((entry) => resolve(entry))])
-    if (isShared(path) && !sources.has(path)) await useCached(path)
-  const { digests, paths, circle } = await walk(entries)
-  const lines = paths.map((path) => `${digests.get(path)}  ${relative(project.folder, path)}\n`).sort()
-  const digest = `sha256:${createHash('sha256').update(lines.join('')).digest('hex')}`
-  return { value: { digest, circle }, sources: [...makers, ...paths] }
+export async function readCode(...entries: string[]): Promise<Code> {
+  const { digests, circle } = await walk(entries)
+  const lines = [...digests].map(([path, digest]) => `${digest}  ${relative(project.folder, path)}\n`).sort()
+  return { digest: `sha256:${digestOf(lines.join(''))}`, circle }
 }
 
 async function walk(entries: readonly string[]) {
@@ -61,7 +49,7 @@ async function walk(entries: readonly string[]) {
       })
   }
   for (const entry of entries) await visit(resolve(entry), [])
-  return { digests, paths: [...digests.keys()], circle }
+  return { digests, circle }
 }
 
 const isAbsent = (error: unknown, path: string): boolean =>
@@ -79,52 +67,65 @@ export const invalid = (issue: string): DomainError =>
   new DomainError('invalid_model_file', issue, { issues: [issue] })
 
 interface Source {
-  /** The digest of the bytes. */
-  content: string
-  bytes?: Buffer
+  bytes: Buffer
   /** The digest of the code. */
   digest: string
   /** Paths of the imported files. */
   imported: string[]
 }
-/** Sources by path. All model files import the same vocabulary, which would otherwise be transformed once for each of a thousand files. */
+/** Sources by path. All model files import the same vocabulary, which would otherwise be read once for each of a thousand files. */
 const sources = new Map<string, Source>()
 
 async function readSource(path: string): Promise<Source> {
   // Synchronous: for a thousand model files, 50,000 reads through Node's threads would cost more than all other work.
   const bytes = readFileSync(path)
   const known = sources.get(path)
-  if (known?.bytes?.equals(bytes)) return known
-  const content = createHash('sha256').update(bytes).digest('hex')
-  if (known?.content === content) return Object.assign(known, { bytes })
-  const code = await codeOf(path, bytes.toString())
-  const digest = createHash('sha256').update(code).digest('hex')
-  const imported = [...code.matchAll(imports)].map(([, specifier = '']) => resolve(dirname(path), specifier))
-  const source = { content, bytes, digest, imported }
+  if (known?.bytes.equals(bytes)) return known
+  const { digest, specifiers } = await cachedCodeOf(path, bytes)
+  const source = { bytes, digest, imported: specifiers.map((each) => resolve(dirname(path), each)) }
   sources.set(path, source)
   return source
 }
 
-const vocabulary = join(root, 'models/define.ts')
-/** Whether model files share this file: the vocabulary, or a file of another folder of this project. */
-const isShared = (path: string): boolean =>
-  path === vocabulary || (path.startsWith(root) && !path.startsWith(join(root, 'models/')))
-
-/**
- * Reads a shared file and its imports from the cache of an earlier process. Otherwise each changed model file would transform all of them
- * again.
- */
-async function useCached(path: string): Promise<void> {
-  const cached = await keep(`sources of ${path}`, async () => {
-    const { paths } = await walk([path])
-    const value = paths.map((each) => {
-      const { content, digest, imported } = sources.get(each)!
-      return { path: each, content, digest, imported }
-    })
-    return { value, sources: [...makers, ...paths] }
-  })
-  for (const { path: each, ...source } of cached) if (!sources.has(each)) sources.set(each, source)
+interface CachedCode {
+  digest: string
+  specifiers: string[]
 }
+
+/** Caches digests of code by the bytes of the file, because starting esbuild takes more CPU than the rest of most processes' start. */
+async function cachedCodeOf(path: string, bytes: Buffer): Promise<CachedCode> {
+  const key = digestOf(`${maker()} ${extname(path)} ${digestOf(bytes)}`)
+  const file = join(home, 'dist', 'code', `${key}.json`)
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as CachedCode
+  } catch {
+    const text = await codeOf(path, bytes.toString())
+    const code = {
+      digest: digestOf(text),
+      specifiers: [...text.matchAll(imports)].map(([, specifier = '']) => specifier),
+    }
+    writeCache(file, JSON.stringify(code))
+    return code
+  }
+}
+
+/** Does nothing if the folder is not writable. */
+function writeCache(file: string, text: string): void {
+  try {
+    mkdirSync(dirname(file), { recursive: true })
+    writeFileSync(`${file}.${process.pid}`, text)
+    renameSync(`${file}.${process.pid}`, file)
+  } catch {
+    // The value is computed again by the next process.
+  }
+}
+
+const digestOf = (text: string | Buffer): string => createHash('sha256').update(text).digest('hex')
+
+let version: string | undefined
+/** Identifies the esbuild that makes the code. */
+const maker = (): string =>
+  (version ??= digestOf(readFileSync(join(home, 'node_modules/esbuild/package.json'))))
 
 /** Returns the source without comments, types and layout; a file that is not code is returned unchanged. */
 async function codeOf(path: string, text: string): Promise<string> {

@@ -1,13 +1,12 @@
 /** Explains in one sentence, with the line, why a model file cannot be loaded. */
 import { readFile } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { isError } from '../../domain/errors.ts'
+import { home } from '../../project.mjs'
 import { invalid } from './code-digest.ts'
 import { isTextWord, textAdvice } from './data/features.ts'
 
-const here = fileURLToPath(new URL('.', import.meta.url))
-const ours = [here, join(here, '../define.ts'), join(here, '../index.ts')]
+const ours = ['models/define/', 'models/define.ts', 'models/index.ts'].map((path) => join(home, path))
 const maxLength = 300
 const maxFileBytes = 1_000_000
 
@@ -26,18 +25,18 @@ export async function explainLoadError(error: unknown, path: string): Promise<st
   if (compiled !== undefined) {
     const { location, text } = compiled
     const place = location === null ? '' : placeText(resolve(location.file), location.line, path)
-    const [, module = '', word] = /^No matching export in "([^"]+)" for import "([^"]+)"/.exec(text) ?? []
-    if (word !== undefined) return [`${place}${await noExport(resolve(module), word, path)}`]
-    const [, absent] = /^Could not resolve "([^"]+)"/.exec(text) ?? []
-    if (absent !== undefined) return [`${place}${noPackage(absent)}`]
     return [`${place}the code cannot be parsed: ${text}`]
   }
   const [, absent] = /^Cannot find (?:package|module) '([^']+)'/.exec(message) ?? []
   if (absent !== undefined) return [`${await lineOf(`'${absent}'`, path)}${noPackage(absent)}`]
   const [, module = '', missingExport] =
     /module '([^']+)' does not provide an export named '([^']+)'/.exec(message) ?? []
-  if (missingExport !== undefined)
-    return at(await noExport(resolve(dirname(path), module), missingExport, path))
+  if (missingExport !== undefined) {
+    const file = module === 'tenure' ? ours[1]! : resolve(dirname(path), module)
+    return at(await noExport(file, missingExport, path))
+  }
+  if ('code' in error && error.code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX')
+    return at(message.replace(' in strip-only mode', ': only the types of a model file are removed'))
   if (message.endsWith('before initialization'))
     return at(`${message.replace(/^C/, 'c')}: move its definition up`)
   const [, word = ''] = /^(require|module|exports) is not defined/.exec(message) ?? []
@@ -56,6 +55,8 @@ async function noExport(file: string, word: string, path: string): Promise<strin
   const module = isPackage ? 'tenure' : basename(file)
   if (file === ours[1] && isTextWord(word)) return `${module} exports no ${word}: ${textAdvice}`
   const text = await readFile(file, 'utf8').catch(() => '')
+  if (new RegExp(`\\b(type|interface) ${word}\\b|\\btype \\{[^}]*\\b${word}\\b`).test(text))
+    return `${module} exports ${word} as a type: write \`type ${word}\``
   const alike = new RegExp(`\\b${word}\\b`, 'i').exec(text)?.[0]
   const advice = alike === undefined ? 'correct the name' : `did you mean ${alike}?`
   return `${module} exports no ${word}: ${advice}`

@@ -5,9 +5,11 @@
 import { build, transform } from 'esbuild'
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { assembleSystem, readJson } from './system.mjs'
+import { entries } from '../../cli/build/build.mjs'
+import { compiledFile, packedBuild } from '../../cli/build/sources.mjs'
+import { assembleSystem } from './system.mjs'
 import { removeForeignBinaries } from '../../cli/setup/packages.mjs'
 import { cacheOf } from '../../cli/setup/step.mjs'
 import { addon, tensorflow } from '../../cli/setup/tensorflow.mjs'
@@ -50,16 +52,15 @@ writeFileSync(join(system, 'sbom.cdx.json'), JSON.stringify(withoutPackages(bill
 if (trains !== undefined) await addTraining()
 else {
   removeSources(system)
-  removeTraining(join(system, 'dist'))
+  removeTraining(packedBuild(system))
 }
 trim(join(system, 'node_modules'))
 for (const folder of ['dist', 'node_modules']) await compact(join(system, folder))
 
 /** Returns the packages that the compiled processes import, or load with their own `require`. @param {string} folder */
 async function packagesOf(folder) {
-  const files = Object.values(readJson(join(folder, 'dist', 'packed.json')).entries)
   const { metafile, outputFiles } = await build({
-    entryPoints: files.map((file) => join(folder, 'dist', String(file))),
+    entryPoints: entries.map((entry) => compiledFile(packedBuild(folder), entry)),
     bundle: true,
     packages: 'external',
     platform: 'node',
@@ -74,7 +75,7 @@ async function packagesOf(folder) {
     imports.filter(({ external }) => external).map(({ path }) => nameOf(path)),
   )
   const required = outputFiles.flatMap(({ text }) =>
-    [...text.matchAll(/"required:([^"]+)"/g)].map(([, name = '']) => nameOf(name)),
+    [...text.matchAll(/\("([@\w][^"]*)"\)/g)].map(([, name = '']) => nameOf(name)),
   )
   return new Set([...imported, ...required, ...byPath, ...(trains === undefined ? [] : ofTraining)])
 }
@@ -145,22 +146,14 @@ function removeSources(folder) {
   }
 }
 
-/** Deletes the compiled processes that load TensorFlow's native library, and the files that only they import. @param {string} dist */
-function removeTraining(dist) {
-  const packed = readJson(join(dist, 'packed.json'))
-  const isOfTraining = (/** @type {string} */ source) => source.startsWith('activities/tensorflow/')
-  /** @type {[string, string][]} */
-  const entries = Object.entries(packed.entries)
-  const kept = entries.filter(([source]) => !isOfTraining(source))
-  const reached = new Set(kept.map(([, file]) => join(dist, file)))
+/** Deletes the compiled processes that load TensorFlow's native library, and the files that only they import. @param {string} packed */
+function removeTraining(packed) {
+  const kept = entries.filter((entry) => !entry.startsWith('activities/tensorflow/'))
+  const reached = new Set(kept.map((entry) => compiledFile(packed, entry)))
   for (const file of reached)
     for (const [, name = ''] of readFileSync(file, 'utf8').matchAll(/"\.\/([\w.-]+\.mjs)"/g))
-      reached.add(join(dirname(file), name))
-  for (const [source, entry] of entries)
-    if (isOfTraining(source))
-      for (const file of filesUnder(dirname(join(dist, entry))))
-        if (file.endsWith('.mjs') && !reached.has(file)) rmSync(file)
-  writeFileSync(join(dist, 'packed.json'), JSON.stringify({ ...packed, entries: Object.fromEntries(kept) }))
+      reached.add(join(packed, name))
+  for (const file of filesUnder(packed)) if (file.endsWith('.mjs') && !reached.has(file)) rmSync(file)
 }
 
 /** Removes source maps and white space. Keeps names, so that stack traces stay readable. @param {string} folder */

@@ -3,10 +3,9 @@
 // npm package and the container image contain this folder.
 import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
-import { buildAll } from '../../cli/build/build-all.mjs'
-import { groups } from '../../cli/build/entries.mjs'
-import { findCompiled, outputOf } from '../../cli/build/manifest.mjs'
+import { dirname, join } from 'node:path'
+import { build } from '../../cli/build/build.mjs'
+import { packedBuild } from '../../cli/build/sources.mjs'
 import { workflowCode } from '../../cli/build/workflows.mjs'
 
 /** Files and folders of the repository that run. Of `models/`, only the vocabulary and the examples: it may hold a user's own models. */
@@ -53,11 +52,12 @@ export function writeJson(path, value) {
  * @param {string} root @param {string} system @param {SystemOptions} [options]
  */
 export async function assembleSystem(root, system, { packagesOf } = {}) {
-  await buildAll(root)
+  const compiled = await build(root)
   for (const path of shippedFiles(root)) cpSync(join(root, path), join(system, path), { recursive: true })
-  copyCompiled(root, system)
-  writeFileSync(join(system, 'dist', 'workflows.js'), await workflowCode(root))
-  writeFileSync(join(system, 'dist', 'workflows-traced.js'), await workflowCode(root, { traced: true }))
+  const packed = packedBuild(system)
+  cpSync(compiled, packed, { recursive: true, filter: (path) => path !== join(compiled, 'compile-cache') })
+  writeFileSync(join(packed, 'workflows.js'), await workflowCode(root))
+  writeFileSync(join(packed, 'workflows-traced.js'), await workflowCode(root, { traced: true }))
   const { name, version, license, engines, allowScripts, overrides, ...rest } = readJson(
     join(root, 'package.json'),
   )
@@ -94,19 +94,4 @@ function pruneLock(root, system) {
   for (const [path, { version, integrity }] of Object.entries(readJson(to).packages))
     if (path !== '' && (known[path]?.version !== version || known[path]?.integrity !== integrity))
       throw new Error(`npm would install another ${path} than package-lock.json names: ${version}`)
-}
-
-/** @param {string} root @param {string} system */
-function copyCompiled(root, system) {
-  /** @type {Record<string, string>} */
-  const entries = {}
-  for (const entry of groups.flatMap((group) => group.entries)) {
-    const compiled = findCompiled(root, entry)
-    if (compiled === undefined)
-      throw new Error(`${entry} is not compiled: a source has just changed, start again`)
-    entries[entry] = relative(outputOf(root), compiled)
-  }
-  for (const folder of new Set(Object.values(entries).map(dirname)))
-    cpSync(join(outputOf(root), folder), join(system, 'dist', folder), { recursive: true })
-  writeJson(join(system, 'dist', 'packed.json'), { entries })
 }

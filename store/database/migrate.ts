@@ -4,17 +4,17 @@
  */
 import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { createHash } from 'node:crypto'
 import { runner } from 'node-pg-migrate'
 import pg from 'pg'
 import sql from 'sql-template-tag'
+import { home } from '../../project.mjs'
 import { rethrow, type Database } from '../postgres.ts'
 import { tlsIssueOfPostgres } from '../tls/certificate.ts'
 import { rowsFrom } from './from-row.ts'
 import { readServiceState, writeServiceState } from './key-value.ts'
 
-export const migrationsDir = fileURLToPath(new URL('../../migrations', import.meta.url))
+export const migrationsDir = join(home, 'migrations')
 
 /** The migrations of this build in order, without file extensions. */
 export async function listMigrations(directory = migrationsDir): Promise<string[]> {

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -108,34 +108,24 @@ describe('the digest of code', () => {
     expect(await codeDigest(join(directory, 'text.ts'))).not.toBe(before)
   })
 
-  it('takes the code of a shared file from an earlier process while its bytes are the same', async () => {
-    const digestOf = (text: string | Buffer) => createHash('sha256').update(text).digest('hex')
-    // The vocabulary does not import it.
-    const shared = join(checkout, 'domain/parse-json.ts')
-    const name = `sources of ${shared}`
-    const kept = join(checkout, 'dist/kept', `${digestOf(name).slice(0, 32)}.json`)
-    await write('sharing.ts', 'export const one = 1')
-    const own = join(directory, 'sharing.ts')
-    /** In a module that has read no file yet, and in an order of which no digest is kept. */
-    const digestNow = async (instance: string, ...entries: string[]): Promise<string> => {
+  it('is kept for the next process by the bytes of each file', async () => {
+    const folder = join(checkout, 'dist/code')
+    const own = join(directory, 'kept.ts')
+    await write('kept.ts', `export const kept = '${randomUUID()}'`)
+    /** In a module that has read no file yet. */
+    const digestNow = async (instance: string): Promise<string> => {
       const path = `../../models/define/code-digest.ts?${instance}`
       const module = (await import(/* @vite-ignore */ path)) as { codeDigest: typeof codeDigest }
-      return module.codeDigest(...entries)
+      return module.codeDigest(own)
     }
-    const content = digestOf(await readFile(shared))
-    const keep = async (source: { content: string; digest: string }) => {
-      const value = [{ path: shared, imported: [], ...source }]
-      await mkdir(join(checkout, 'dist/kept'), { recursive: true })
-      await writeFile(kept, JSON.stringify({ name, digests: { [shared]: content }, value }))
-    }
-    try {
-      const right = await codeDigest(own, shared)
-      await keep({ content, digest: 'of an earlier process' })
-      expect(await digestNow('kept', shared, own)).not.toBe(right)
-      await keep({ content: digestOf('other bytes'), digest: 'of an earlier process' })
-      expect(await digestNow('stale', own, shared, own)).toBe(right)
-    } finally {
-      await rm(kept, { force: true })
-    }
+    const before = new Set(await readdir(folder).catch(() => []))
+    const right = await digestNow('first')
+    const [file, ...others] = (await readdir(folder)).filter((name) => !before.has(name))
+    expect(others).toEqual([])
+    await writeFile(join(folder, file!), JSON.stringify({ digest: 'of an earlier process', specifiers: [] }))
+    expect(await digestNow('second')).not.toBe(right)
+    await writeFile(join(folder, file!), '{"digest":')
+    expect(await digestNow('third')).toBe(right)
+    await rm(join(folder, file!))
   })
 })

@@ -1,16 +1,19 @@
 // @ts-check
 // Imported first by each test process, and by its threads: they load packages as V8 has compiled them for an earlier one.
+import nodeModule from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { isMainThread } from 'node:worker_threads'
-import { keepCompiled } from '../../cli/build/compile-cache.mjs'
 import { keepThreads } from './kept-threads.mjs'
 
 /** When the cache is written: after the imports of the first file and of most files. Vitest ends the process by a signal. */
 const flushesMs = [5_000, 60_000]
 
-keepCompiled(join(fileURLToPath(new URL('../..', import.meta.url)), 'dist', 'compile-cache'), flushesMs)
+/** @type {{ enableCompileCache?: (directory: string) => unknown, flushCompileCache?: () => void }} */
+const { enableCompileCache, flushCompileCache } = /** @type {any} */ (nodeModule)
+enableCompileCache?.(join(fileURLToPath(new URL('../..', import.meta.url)), 'dist', 'compile-cache'))
+for (const ms of flushesMs) setTimeout(() => flushCompileCache?.(), ms).unref()
 if (isMainThread) keepThreads()
 // Replicas run on a Node that has it without a flag.
 if (process.version.startsWith('v20.')) setFlagsFromString('--experimental-wasm-relaxed-simd')

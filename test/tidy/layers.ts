@@ -21,7 +21,7 @@ const everything = ['*'] as const
 export const layers: Readonly<Record<string, Layer>> = {
   domain: { values: [], packages: [], only: { jstat: ['domain/statistics/distributions.ts'] } },
   store: {
-    values: ['domain'],
+    values: ['domain', 'project.mjs'],
     packages: ['node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
     only: {
       aws4fetch: ['store/objects/s3/s3-store.ts'],
@@ -31,12 +31,12 @@ export const layers: Readonly<Record<string, Layer>> = {
   // A model file imports only define.ts, which validates with the domain's rules and reads files.
   models: { values: ['models/define'], types: ['domain'], packages: [], typePackages: ['@tensorflow/tfjs'] },
   'models/define': {
-    values: ['domain', 'cli/build/kept.mjs', 'project.mjs'],
+    values: ['domain', 'project.mjs'],
     packages: ['node:*', 'esbuild'],
     typePackages: ['@tensorflow/tfjs'],
   },
   'models/index': {
-    values: ['domain', 'models', 'models/define', 'cli/build', 'project.mjs'],
+    values: ['domain', 'models', 'models/define', 'project.mjs'],
     packages: ['node:*'],
   },
   examples: { values: ['models/define'], packages: [] },
@@ -182,8 +182,8 @@ export const layers: Readonly<Record<string, Layer>> = {
   'project.mjs': { values: [], packages: ['node:*'] },
   // Compiles and runs the processes: plain JavaScript, because it runs before anything is compiled.
   'cli/build': {
-    values: ['project.mjs'],
-    packages: ['node:*', 'esbuild', 'tsx', '@temporalio/worker', '@temporalio/common'],
+    values: ['project.mjs', 'store/lock.mjs'],
+    packages: ['node:*', 'esbuild', '@temporalio/worker', '@temporalio/common'],
   },
   // Scripts of pipelines: they run where nothing of Tenure is installed.
   deploy: { values: [], packages: ['node:*'] },

@@ -4,7 +4,6 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { environmentWith, readCommandConfig, readConfig } from '../../../temporal.config.ts'
 import { usageError } from '../../client/client.ts'
-import { createCodecServer } from '../../codec/server.ts'
 import type { CommandSpec } from '../../program.ts'
 import { numberOption } from '../../number-option.ts'
 
@@ -31,7 +30,8 @@ export const codecCommand: CommandSpec = {
     if (!/^https?:\/\/[\w.-]+(:\d{1,5})?$/.test(origin))
       throw usageError(`--ui is an origin such as http://127.0.0.1:8233, not "${origin}"`)
     const port = numberOption(options, 'port', { min: 0, max: 65_535, whole: true }) ?? 0
-    // Loaded by this command only: Temporal's message types would take half of the start time of every command.
+    // Loaded by this command only: Temporal's message types would take half of the start time of every command, `node:http` a quarter.
+    const { createCodecServer } = await import('../../codec/server.ts')
     const { createPayloadCodec } = await import('../../../temporal/payload-codec.ts')
     const token = randomBytes(24).toString('base64url')
     const server = createCodecServer({ codec: createPayloadCodec(payloadKeys), token, origin })

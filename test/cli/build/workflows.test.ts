@@ -3,13 +3,18 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { keptCode } from '../../../cli/build/workflows.mjs'
+import { stampOf } from '../../../cli/build/sources.mjs'
+import { cachedCode } from '../../../cli/build/workflows.mjs'
 
 let root: string
 let made = 0
 const write = (path: string, text: string): void => writeFileSync(join(root, path), text)
-const bundle = () => keptCode(root, () => Promise.resolve(`code ${++made}`))
-const keptIn = () => readdirSync(join(root, 'dist', 'workflows'))
+const bundle = (compile = () => Promise.resolve(`code ${++made}`)) =>
+  cachedCode(join(root, 'dist'), 'workflows', {
+    stamp: () => stampOf(root, ['workflows', 'domain']),
+    compile,
+  })
+const keptIn = () => readdirSync(join(root, 'dist'))
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'tenure-bundle-'))
   for (const part of ['workflows', 'domain', 'domain/deep', 'node_modules']) mkdirSync(join(root, part))
@@ -41,13 +46,8 @@ it.each([
   },
 )
 
-it('workflow code is compiled each time where the packages are unknown', async () => {
-  rmSync(join(root, 'node_modules/.package-lock.json'))
-  expect([await bundle(), await bundle()]).toEqual(['code 1', 'code 2'])
-})
-
 it('workflow code is not kept when a source changes during the compilation', async () => {
-  const code = await keptCode(root, () => {
+  const code = await bundle(() => {
     write('workflows/release.ts', 'mended')
     return Promise.resolve('code 0')
   })
@@ -56,22 +56,8 @@ it('workflow code is not kept when a source changes during the compilation', asy
   expect(await bundle()).toBe('code 2')
 })
 
-it('workflow code with interceptors is kept apart, and compiled again after a change of them', async () => {
-  write('interceptors.ts', 'one')
-  const tested = () =>
-    keptCode(root, () => Promise.resolve(`code ${++made}`), [join(root, 'interceptors.ts')])
-  expect([await bundle(), await tested(), await tested(), await bundle()]).toEqual([
-    'code 1',
-    'code 2',
-    'code 2',
-    'code 1',
-  ])
-  write('interceptors.ts', 'other')
-  expect([await tested(), await bundle()]).toEqual(['code 3', 'code 1'])
-})
-
 it('an empty file of workflow code is compiled again', async () => {
   await bundle()
-  write(join('dist', 'workflows', keptIn()[0]!), '')
+  write(join('dist', keptIn()[0]!), '')
   expect(await bundle()).toBe('code 2')
 })

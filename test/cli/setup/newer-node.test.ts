@@ -57,7 +57,7 @@ const missing = (version: string) => step(version).missing({ deep: false })
 
 describe('the Node of the processes', () => {
   it('is that of the machine where it is new enough', async () => {
-    expect(await missing('22.0.0')).toBeUndefined()
+    expect(await missing('24.0.0')).toBeUndefined()
     expect(await missing('26.1.0')).toBeUndefined()
     expect(await missing('20.20.2')).toBe('not there yet')
   })
@@ -120,11 +120,11 @@ describe('a process that was started on an old Node', () => {
     expect(await start('20.20.2')).toBe('stays')
     await step('20.20.2').make(() => {})
     expect(await start('20.20.2')).toBe(`v99.0.0 --no-warnings ${join(home, 'start.mjs')} one --two`)
-    expect(await start('22.1.0')).toBe('stays')
+    expect(await start('24.1.0')).toBe('stays')
   })
 
   it('hands on the pipe over which its parent speaks with it', async () => {
-    await start('22.1.0')
+    await start('24.1.0')
     program('checkout/node_modules/.bin/node', 'read word <&3; echo "heard $word" >&3')
     const child = spawn(process.execPath, [join(home, 'start.mjs')], {
       env: env('20.20.2'),

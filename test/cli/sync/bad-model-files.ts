@@ -332,7 +332,19 @@ export const badModelFiles: BadModelFile[] = [
     title: 'a CommonJS file',
     name: 'commonjs',
     text: `const { defineModel } = require('${modelsDirectory}define.ts')\nmodule.exports = defineModel({})\n`,
-    issues: ['line 2: module belongs to CommonJS: write `import … from …` and `export const …`'],
+    issues: ['line 1: require belongs to CommonJS: write `import … from …` and `export const …`'],
+  },
+  {
+    title: 'an enum',
+    name: 'enumerated',
+    text: `enum Kind { one }\n${modelFile('enumerated', { seed: 'Kind.one' })}`,
+    issues: ['line 1: TypeScript enum is not supported: only the types of a model file are removed'],
+  },
+  {
+    title: 'a type that is imported like a value',
+    name: 'type-import',
+    text: modelFile('type-import').replace('import { ', 'import { RowOf, '),
+    issues: ['line 1: define.ts exports RowOf as a type: write `type RowOf`'],
   },
   {
     title: 'Latin-1',

@@ -1,7 +1,6 @@
 /** Tests that every bad model file is reported with its position and remedy, and that none hangs or ends a command. */
-import { readFileSync } from 'node:fs'
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { checkModels } from '../../../cli/doctor/files.ts'
 import { loadModelsInChild } from '../../../cli/sync/load-models.ts'
@@ -76,20 +75,16 @@ it.each(badModelFiles)('a model file with this fault is reported: $title', ({ na
 it('good model files beside bad ones are loaded, also after one that hangs or ends its process', () =>
   expect(loaded.models.map(({ name }) => name)).toEqual(['default-export', 'good', 'iris', 'zinnias']))
 
-it('every model file is kept as compiled, without the vocabulary, which the process has compiled already', async () => {
-  const names = Array.from({ length: 12 }, (_, place) => `asters-${place}`)
-  const directory = await directoryOf(
-    Object.fromEntries(names.map((name) => [`${name}.ts`, modelFile(name)])),
-  )
+it('model files and what they import get the vocabulary of the process, whichever way they import it', async () => {
+  const same = (name: string, from: string) =>
+    `import { csv as ${name} } from '${from}'\n` +
+    `if (${name} !== (globalThis as any)[Symbol.for('tenure:vocabulary')].csv) throw new Error('another vocabulary')\n`
+  const file = `${modelsDirectory}define.ts`
+  const directory = await directoryOf({
+    'asters.ts': `import './near/help.ts'\n${same('one', 'tenure')}${same('two', file)}${modelFile('asters')}`,
+    'near/help.ts': same('three', 'tenure') + same('four', file),
+  })
   expect((await loadModelsInChild({ directory })).broken).toEqual([])
-  const kept = join(checkout, 'dist/kept')
-  const all = (await readdir(kept)).map((name) => readFileSync(join(kept, name), 'utf8'))
-  for (const name of names) {
-    const [found] = all.filter((text) => text.startsWith(`{"name":"import ${join(directory, `${name}.ts`)}`))
-    const { digests } = JSON.parse(found ?? '') as { digests: Record<string, string> }
-    const ours = Object.keys(digests).map((path) => relative(checkout, path))
-    expect(ours.filter((path) => /^(models|domain)\//.test(path))).toEqual(['models/define.ts'])
-  }
 })
 
 it('doctor names a bad model file with its issues', async () => {

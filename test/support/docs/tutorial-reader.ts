@@ -29,7 +29,6 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { manifestOf } from '../../../cli/build/manifest.mjs'
 import { checkout, environmentWith } from '../../../temporal.config.ts'
 import type { Block } from './markdown.ts'
 
@@ -128,12 +127,11 @@ function copyCheckout(directory: string): void {
   mkdirSync(packages)
   for (const name of readdirSync(join(checkout, 'node_modules')))
     if (!own.includes(name)) symlinkSync(join(checkout, 'node_modules', name), join(packages, name))
-  // Compiling the same sources again takes 15 s of CPU. Setup of the copy compiles only what is omitted here: one process.
-  const compiled = manifestOf(checkout, 'api/serving/formats/onnx/session/session-process.ts')
+  // Compiling the same sources again takes 15 s of CPU.
   cpSync(join(checkout, 'dist'), join(directory, 'dist'), {
     recursive: true,
     // A process that runs at the same time first writes a file under a temporary name.
-    filter: (path) => path !== compiled && !/\.(?:\d+|\w{6})$|\/draft-\w+$/.test(path),
+    filter: (path) => !/\.(?:\d+|\w{6})$|\/draft-\w+$|\/lock$/.test(path),
   })
 }
 

@@ -1,0 +1,58 @@
+// @ts-check
+// Finds the compiled code of the present sources. A build lies in a folder that is named by its sources, so stale code never runs, and a
+// running process still finds the files that it loads later.
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** npm writes this file whenever a package changes. */
+const packages = 'node_modules/.package-lock.json'
+const sources = [
+  'activities',
+  'alerts',
+  'api',
+  'charts',
+  'cli',
+  'domain',
+  'models/define',
+  'models/define.ts',
+  'models/index.ts',
+  'project.mjs',
+  'store',
+  'telemetry',
+  'temporal',
+  'temporal.config.ts',
+  'tsconfig.json',
+  'workflows',
+]
+
+/**
+ * Returns a digest of the paths, sizes and times of the files and packages. Reading the files would take longer than the start of a command.
+ * @param {string} root @param {readonly string[]} [paths] Files, and folders with all their files.
+ */
+export function stampOf(root, paths = sources) {
+  /** @type {string[]} */
+  const lines = []
+  /** @param {string} path */
+  const add = (path) => {
+    const found = statSync(`${root}/${path}`, { throwIfNoEntry: false })
+    if (found?.isDirectory()) for (const name of readdirSync(`${root}/${path}`)) add(`${path}/${name}`)
+    // Whole milliseconds, as a copy of a checkout keeps them.
+    else lines.push(`${path} ${found?.size} ${Math.round(found?.mtimeMs ?? 0)}`)
+  }
+  for (const path of [packages, ...paths]) add(path)
+  return createHash('sha256').update(lines.sort().join('\n')).digest('hex').slice(0, 16)
+}
+
+/** The build of an installed package, whose sources cannot change. @param {string} root */
+export const packedBuild = (root) => join(root, 'dist', 'packed')
+
+/** Returns the folder in which the processes of the present sources are, once they are compiled. @param {string} root */
+export const buildOf = (root) =>
+  existsSync(packedBuild(root)) ? packedBuild(root) : join(root, 'dist', `build-${stampOf(root)}`)
+
+/** Returns the compiled file of a process. @param {string} build @param {string} entry such as `api/server.ts` */
+export const compiledFile = (build, entry) => join(build, `${flatName(entry)}.mjs`)
+
+/** @param {string} entry */
+export const flatName = (entry) => entry.replaceAll('/', '-').replace(/\.ts$/, '')
