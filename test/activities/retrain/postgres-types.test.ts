@@ -173,13 +173,17 @@ it('bytes that are no text, infinite times and years before Christ are refused w
     }
 })
 
-it.each(['date', 'timestamp', 'timestamptz'])(
-  'an infinite %s of an event, or of its label, is refused',
-  async (type) => {
+const infinite = ['date', 'timestamp', 'timestamptz'].flatMap((type) =>
+  ['infinity', '-infinity'].map((value) => ({ type, value })),
+)
+
+it.each(infinite)(
+  'the $type $value of an event, or of its label, is refused, also where a window leaves out older events',
+  async ({ type, value }) => {
     await store.query(sql`drop table if exists typed`)
     await store.query(sql`
     create table typed as select i as id, i::float8 as x, i % 3 = 0 as y, timestamp '2026-01-01' as at,
-      case i when 7 then 'infinity' else '2026-01-03' end::${raw(type)} as value from generate_series(0, 59) as i`)
+      case i when 7 then ${value} else '2026-01-03' end::${raw(type)} as value from generate_series(0, 59) as i`)
     await store.query(sql`grant select on typed to tenure_reader`)
     const rows = 'select * from typed'
     const artifacts = openArtifacts(root)
@@ -190,14 +194,16 @@ it.each(['date', 'timestamp', 'timestamptz'])(
       source: { ...definition.source, eventTime: 'at' },
       label: { ...definition.label, knownAt: 'value' },
     }
-    for (const each of [definition, learned])
+    const split = { kind: 'time', trainMs: 2_592_000_000, testMs: 864_000_000, maturedMs: 0 } as const
+    for (const each of [definition, learned, { ...definition, split }])
       await expect(writeSnapshot({ definition: each, asOf, store, artifacts })).rejects.toThrow(
-        'column "value": `infinity` is not a time',
+        `column "value": \`${value}\` is not a time`,
       )
   },
 )
 
 it.each([
+  ["timestamptz '-infinity'", 'column "at": `-infinity` is not a time'],
   ["timestamptz 'infinity'", 'column "at": `infinity` is not a time'],
   ["'2026-01-03'::text", 'column "at": text is no type of a time: select it as a timestamptz in `rows`'],
 ])('a feature view over Postgres refuses the time %s by its column', async (time, message) => {
@@ -209,8 +215,11 @@ it.each([
     values: { height: number() },
     timeToLive: '1 h',
   })
-  const asOfMs = Date.now()
-  await expect(ingestViewUntil(store, [definition], { asOfMs, subjectKey: undefined })).rejects.toThrow(
-    message,
+  const ingest = () => ingestViewUntil(store, [definition], { asOfMs: Date.now(), subjectKey: undefined })
+  await expect(ingest()).rejects.toThrow(message)
+  // A later ingestion reads only what is new.
+  await store.query(
+    sql`update feature_views set watermark = now() - interval '1 hour' where name = 'timeless'`,
   )
+  await expect(ingest()).rejects.toThrow(message)
 })
