@@ -41,11 +41,11 @@ export async function isRunning(client: Client, workflowId: string): Promise<boo
 /** Returns the wanted workflows that are not running. */
 export async function findMissingWorkflows<T extends Pick<PermanentWorkflow, 'workflowId'>>(
   client: Client,
-  wanted: readonly T[],
+  expected: readonly T[],
   open: readonly string[],
 ): Promise<T[]> {
   const listed = new Set(open)
-  const unlisted = wanted.filter(({ workflowId }) => !listed.has(workflowId))
+  const unlisted = expected.filter(({ workflowId }) => !listed.has(workflowId))
   const running = await inParallel(unlisted, ({ workflowId }) => isRunning(client, workflowId))
   return unlisted.filter((_, place) => running[place] === false)
 }
@@ -61,11 +61,11 @@ export interface ScheduleStates {
 
 export async function inspectSchedules(
   client: Client,
-  wanted: readonly WorkflowSchedule[],
+  expected: readonly WorkflowSchedule[],
 ): Promise<ScheduleStates> {
   const listed = await readSchedules(client)
   const states: ScheduleStates = { missing: [], paused: [] }
-  await inParallel(wanted, async (each) => {
+  await inParallel(expected, async (each) => {
     const { scheduleId } = each
     const state = listed.get(scheduleId) ?? (await describeSchedule(client, scheduleId))
     if (state === undefined) states.missing.push(each)

@@ -244,11 +244,11 @@ export async function syncTriggers(
   taskQueue: string,
   listed?: ListedSchedules,
 ): Promise<'scheduled' | 'unscheduled'> {
-  const wanted = batchSchedules(model, taskQueue)
-  for (const each of wanted) await syncTimes(client, each, listed)
-  const kept = new Set(wanted.map(({ scheduleId }) => scheduleId))
+  const expected = batchSchedules(model, taskQueue)
+  for (const each of expected) await syncTimes(client, each, listed)
+  const expectedIds = new Set(expected.map(({ scheduleId }) => scheduleId))
   for (const id of listed === undefined ? [] : listedBatchSchedules(listed, model.name))
-    if (!kept.has(id)) await client.schedule.getHandle(id).delete().catch(ignoreAbsent)
+    if (!expectedIds.has(id)) await client.schedule.getHandle(id).delete().catch(ignoreAbsent)
   return syncTimes(client, triggersSchedule(model, taskQueue), listed)
 }
 

@@ -59,15 +59,15 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
   const ending = await runStages(request, progress, opened).catch(endingOf)
   const { snapshotDigest, version, releaseId } = progress
   const found = { snapshotDigest, version }
-  const { alert, ...told } = ending
+  const { alert, ...result } = ending
   // A cancelled run records its end too.
   const recorded = await CancellationScope.nonCancellable(async () => {
     if (alert) {
-      const { outcome: kind, message } = told
+      const { outcome: kind, message } = result
       await recording.alertRetraining({ model, kind, message, evidence: { retrainingId, ...alert } })
     }
     const isAlerted = alert !== undefined
-    return recording.endRetraining({ id: retrainingId, model, ...told, isAlerted, releaseId, ...found })
+    return recording.endRetraining({ id: retrainingId, model, ...result, isAlerted, releaseId, ...found })
   })
   const { outcome, message } = recorded
   progress.stage = 'ended'

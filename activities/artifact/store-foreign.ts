@@ -140,14 +140,14 @@ export async function checkReplay(
   if (rows.length !== outputs.length)
     throw new DomainError('artifact_invalid', `${rows.length} rows to replay have ${outputs.length} answers`)
   const given = await answer(rows)
-  for (const [row, wanted] of outputs.entries()) {
+  for (const [row, expected] of outputs.entries()) {
     const width = given[row]?.length ?? 0
-    if (wanted.length !== width)
+    if (expected.length !== width)
       throw new DomainError(
         'artifact_invalid',
-        `row ${row} of the replayed answers has ${wanted.length} outputs, the model gives ${width}`,
+        `row ${row} of the replayed answers has ${expected.length} outputs, the model gives ${width}`,
       )
-    for (const [k, value] of wanted.entries()) {
+    for (const [k, value] of expected.entries()) {
       const found = given[row]?.[k] ?? NaN
       if (!(Math.abs(found - value) <= replayTolerance * Math.max(1, Math.abs(value))))
         throw new DomainError(

@@ -30,8 +30,8 @@ export const simulateReplicaLoss =
   async ({ id, model, releaseId, withinMs }: LossRequest): Promise<void> =>
     withHeartbeat(async (beat) => {
       const { store, config } = deps
-      const within = untilOver(beat, withinMs)
-      if (!(await within(() => isWatched(deps, releaseId)))) return
+      const holdsInTime = untilOver(beat, withinMs)
+      if (!(await holdsInTime(() => isWatched(deps, releaseId)))) return
       const replica = await silenceReplica(store, { id, silentMs: 2 * config.api.replicaLeaseMs })
       if (replica === undefined) return
       const progress = async () =>
@@ -42,9 +42,9 @@ export const simulateReplicaLoss =
         const mine = await progress()
         return mine.length > 0 && place !== undefined && laggingReplicas(mine, place).length === 0
       }
-      if (!(await within(isLost))) return
+      if (!(await holdsInTime(isLost))) return
       await markDetected(store, { id })
-      if (await within(isBack)) await markRecovered(store, id)
+      if (await holdsInTime(isBack)) await markRecovered(store, id)
     })
 
 /** Records when the exposure ended or another watcher took over, and when watching resumed. */
@@ -53,16 +53,16 @@ export const simulateWorkerLoss =
   async ({ id, model, releaseId, withinMs }: LossRequest): Promise<void> =>
     withHeartbeat(async (beat) => {
       const { store } = deps
-      const within = untilOver(beat, withinMs)
-      if (!(await within(async () => (await findDrill(store, id))?.beganAt !== undefined))) return
+      const holdsInTime = untilOver(beat, withinMs)
+      if (!(await holdsInTime(async () => (await findDrill(store, id))?.beganAt !== undefined))) return
       const isTakenOver = () => isWatchTakenOver(store, { id, releaseId })
       const isNoticed = async () => {
         const exposureMs = (await findRouting(store, model))?.exposureMs
         return (exposureMs !== undefined && exposureMs <= 0) || isTakenOver()
       }
-      if (!(await within(isNoticed))) return
+      if (!(await holdsInTime(isNoticed))) return
       await markDetected(store, { id })
-      if (await within(isTakenOver)) await markRecovered(store, id)
+      if (await holdsInTime(isTakenOver)) await markRecovered(store, id)
     })
 
 /** Whether every replica has acknowledged the stage and the watch has evaluated it. */

@@ -70,10 +70,10 @@ export const planDrills =
       log.warn({ model, abandoned }, 'closed drills that an ended workflow had left open')
     const { definition } = await getModel(store, model)
     const policy: DrillPolicy = { ...defaultDrill, ...definition.release.drill, ...changes }
-    const wanted = kinds ?? policy.kinds
-    const issues = issuesOfDrill({ ...policy, kinds: wanted })
+    const requestedKinds = kinds ?? policy.kinds
+    const issues = issuesOfDrill({ ...policy, kinds: requestedKinds })
     if (issues.length > 0) return { refused: `no drill can run: ${issues.join('; ')}` }
-    return { kinds: wanted }
+    return { kinds: requestedKinds }
   }
 
 /** The schedule of the model file sends no kinds and no changes. Any other request comes from a user and must be signed. */
@@ -106,9 +106,9 @@ export const openDrill =
     const base = (await getModel(store, model)).definition.release
     const drill: DrillPolicy = { ...defaultDrill, ...base.drill, ...changes }
     const { traffic, harmBudget } = drill
-    const wanted: NewDrill = { id, model, kind, traffic, requestedBy, harmBudget }
+    const newDrill: NewDrill = { id, model, kind, traffic, requestedBy, harmBudget }
     const refuse = async (refused: string): Promise<{ refused: string }> => {
-      await giveUp(deps, wanted, refused)
+      await giveUp(deps, newDrill, refused)
       return { refused }
     }
     const earlier = await findDrill(store, id)
@@ -124,7 +124,7 @@ export const openDrill =
     if (kind === 'slow' && (latency?.requests ?? 0) < latencyRequests)
       return refuse(`${champion} has served too few requests within a day to measure its latency`)
     const policy = drillReleasePolicy(base, drill)
-    await insertDrill(store, { ...wanted, policy })
+    await insertDrill(store, { ...newDrill, policy })
     const slowMs = (slowness.times * (latency?.p99 ?? 0)) / 1_000
     const fault = drillFaultOf(kind, Math.min(slowness.maxMs, Math.max(slowness.minMs, slowMs)))
     const version = earlier?.version ?? (await makeVersion(deps, { id, champion, fault }))
@@ -180,7 +180,7 @@ export const endDrill =
     // A repeated call: the stored result stands, although more requests may have been counted since.
     if (drill.endedAt !== undefined) {
       const { held, passed = false, message = '' } = drill
-      if (held) await tell(store, drill)
+      if (held) await reportResult(store, drill)
       return { passed, message: held ? message : `not held: ${message}` }
     }
     // A skipped drill is not a failed drill.
@@ -228,15 +228,15 @@ export const endDrill =
       recoveredMs: recovery?.unacknowledged === undefined ? recovery?.acknowledgedMs : undefined,
       evidence: { ...seen, outcome: state?.outcome ?? null, reason: state?.reason ?? refused ?? null },
     })
-    await tell(store, { ...drill, passed, message })
+    await reportResult(store, { ...drill, passed, message })
     log.info({ drill: id, kind: drill.kind, model: drill.model, passed }, message)
     return { passed, message }
   }
 
 async function isCutShort(store: Deps['store'], releaseId: string, outcome?: string): Promise<boolean> {
   if (outcome === 'superseded') return true
-  const said = await listCommands(store, releaseId)
-  return said.some(({ command, accepted }) => accepted && (command === 'abort' || command === 'rollback'))
+  const commands = await listCommands(store, releaseId)
+  return commands.some(({ command, accepted }) => accepted && (command === 'abort' || command === 'rollback'))
 }
 
 /** Raises an alert. Otherwise a scheduled drill would be skipped unnoticed, and the drill policy would then refuse the next release. */
@@ -262,7 +262,7 @@ const notHeldKey = ({ model, kind }: Pick<Drill, 'model' | 'kind'>): string =>
   `drill_not_held/${model}/${kind}`
 
 /** A failed drill means that a safeguard does not work. */
-async function tell(store: Deps['store'], drill: Drill): Promise<void> {
+async function reportResult(store: Deps['store'], drill: Drill): Promise<void> {
   const { id, model, kind, passed, message = '' } = drill
   await resolveAlert(store, notHeldKey(drill), `the drill ${id} was held to its end`)
   const dedupeKey = `drill/${model}/${kind}`

@@ -19,15 +19,15 @@ export interface LineageDeps {
 }
 
 /** The payload of an event in `integration_outbox`. */
-export interface KeptEvent extends Pick<LineageFacts, 'job' | 'type' | 'at' | 'problem'> {
+export interface StoredEvent extends Pick<LineageFacts, 'job' | 'type' | 'at' | 'problem'> {
   /** The run id of a release, which is the subject of both job and run. */
   runId?: string
   refs?: LineageRefs
 }
 
 /** An event about a deleted row is dropped. */
-export async function syncOpenLineage(deps: LineageDeps, subject: string, kept: KeptEvent): Promise<void> {
-  const facts = await factsOf(deps, subject, kept)
+export async function syncOpenLineage(deps: LineageDeps, subject: string, event: StoredEvent): Promise<void> {
+  const facts = await factsOf(deps, subject, event)
   if (facts === undefined) return
   const url = new URL(deps.mirror.url)
   const path = url.pathname === '/' ? '/api/v1/lineage' : ''
@@ -37,10 +37,10 @@ export async function syncOpenLineage(deps: LineageDeps, subject: string, kept: 
 async function factsOf(
   { store, build }: LineageDeps,
   subject: string,
-  { job, type, at, runId, refs, problem }: KeptEvent,
+  { job, type, at, runId, refs, problem }: StoredEvent,
 ): Promise<LineageFacts | undefined> {
-  const said = { type, at: new Date(at).toISOString(), job, build, problem }
-  if (job === 'release') return releaseOf(store, subject, said)
+  const facts = { type, at: new Date(at).toISOString(), job, build, problem }
+  if (job === 'release') return releaseOf(store, subject, facts)
   if (refs === undefined || runId === undefined) return undefined
   const { model } = refs
   const ends = type === 'COMPLETE'
@@ -52,7 +52,7 @@ async function factsOf(
   if (job === 'snapshot') {
     const definition = (await findModel(store, model))?.definition
     return {
-      ...said,
+      ...facts,
       model,
       runId,
       inputs: sourcesOf(model, definition?.source),
@@ -64,7 +64,7 @@ async function factsOf(
   const digest = training?.artifactDigest
   const artifact: LineageDataset[] = digest === undefined ? [] : [{ kind: 'artifact', digest }]
   if (job === 'training')
-    return { ...said, model, runId, inputs: await snapshot(), outputs: ends ? artifact : [] }
+    return { ...facts, model, runId, inputs: await snapshot(), outputs: ends ? artifact : [] }
   const evaluation = refs.evaluation === undefined ? undefined : await findEvaluation(store, refs.evaluation)
   const rows: LineageDataset[] =
     training === undefined ? [] : [{ kind: 'snapshot', digest: training.snapshotDigest }]
@@ -73,27 +73,27 @@ async function factsOf(
     const { id, reportDigest: digest, verdict } = evaluation
     outputs.push({ kind: 'evaluation', id, digest, verdict, metrics: training?.metrics ?? {} })
   }
-  return { ...said, model, runId, inputs: [...rows, ...artifact], outputs }
+  return { ...facts, model, runId, inputs: [...rows, ...artifact], outputs }
 }
 
 async function releaseOf(
   store: Database,
   id: string,
-  said: Pick<LineageFacts, 'type' | 'at' | 'job' | 'build' | 'problem'>,
+  facts: Pick<LineageFacts, 'type' | 'at' | 'job' | 'build' | 'problem'>,
 ): Promise<LineageFacts | undefined> {
   const release = await findRelease(store, id)
   const version = release && (await findVersion(store, release.state.version))
   if (release === undefined || version === undefined) return undefined
   return {
-    ...said,
+    ...facts,
     model: version.model,
     runId: uuidOf(id),
     inputs: [
       { kind: 'artifact', digest: version.artifactDigest, version: version.version },
       { kind: 'evaluation', id: version.evaluationId },
     ],
-    outputs: said.type === 'COMPLETE' ? [{ kind: 'champion', version: version.version }] : [],
-    problem: said.type === 'FAIL' ? (release.reason ?? said.problem) : said.problem,
+    outputs: facts.type === 'COMPLETE' ? [{ kind: 'champion', version: version.version }] : [],
+    problem: facts.type === 'FAIL' ? (release.reason ?? facts.problem) : facts.problem,
   }
 }
 

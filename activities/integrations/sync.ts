@@ -19,7 +19,7 @@ import {
 import type { Mirror } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
 import { syncMlflow } from './mlflow.ts'
-import { syncOpenLineage, type KeptEvent } from './openlineage.ts'
+import { syncOpenLineage, type StoredEvent } from './openlineage.ts'
 import { isRequestRefusal } from './http-request.ts'
 
 /** Runs until aborted. Returns at once when no system is configured. */
@@ -31,17 +31,22 @@ export async function syncIntegrations(
   await Promise.all(
     integrationTargets.map(async (target) => {
       const mirror = deps.config.mirrors[target]
-      if (mirror !== undefined) await tellAll(deps, { target, mirror }, signal, policy)
+      if (mirror !== undefined) await sendAll(deps, { target, mirror }, signal, policy)
     }),
   )
 }
 
-interface Told {
+interface Destination {
   target: IntegrationTarget
   mirror: Mirror
 }
 
-async function tellAll(deps: Deps, told: Told, signal: AbortSignal, policy: MirrorPolicy): Promise<void> {
+async function sendAll(
+  deps: Deps,
+  destination: Destination,
+  signal: AbortSignal,
+  policy: MirrorPolicy,
+): Promise<void> {
   const { store, log } = deps
   let lookAtMs = 0
   let failures = 0
@@ -49,25 +54,25 @@ async function tellAll(deps: Deps, told: Told, signal: AbortSignal, policy: Mirr
     let waitMs = policy.pollMs
     try {
       if (performance.now() >= lookAtMs) {
-        await renewIntegrations(store, [told.target])
-        await tellOfBacklog(deps, told.target, policy)
+        await renewIntegrations(store, [destination.target])
+        await alertBacklog(deps, destination.target, policy)
         lookAtMs = performance.now() + policy.lookMs
       }
-      const { isAway, sent } = await tellSome(deps, told, signal, policy)
+      const { isAway, sent } = await sendBatch(deps, destination, signal, policy)
       failures = isAway ? failures + 1 : 0
       if (isAway) waitMs = pauseMs(failures, policy)
       else if (sent > 0) waitMs = 0
     } catch (error) {
-      log.warn({ target: told.target, error: reasonOf(error) }, 'integration outbox could not be read')
+      log.warn({ target: destination.target, error: reasonOf(error) }, 'integration outbox could not be read')
     }
     if (waitMs > 0) await pause(waitMs, undefined, { signal }).catch(() => {})
   }
 }
 
 /** Delivers in order; an unreachable system ends the round. */
-async function tellSome(
+async function sendBatch(
   deps: Deps,
-  { target, mirror }: Told,
+  { target, mirror }: Destination,
   signal: AbortSignal,
   policy: MirrorPolicy,
 ): Promise<{ isAway: boolean; sent: number }> {
@@ -83,7 +88,7 @@ async function tellSome(
       break
     }
     try {
-      await tell(deps, { target, mirror }, delivery)
+      await deliver(deps, { target, mirror }, delivery)
       await markItemSent(store, delivery)
       sent++
     } catch (error) {
@@ -101,16 +106,16 @@ async function tellSome(
   return { isAway: false, sent }
 }
 
-const tell = (
+const deliver = (
   { store, config }: Deps,
-  { target, mirror }: Told,
+  { target, mirror }: Destination,
   { kind, subject, payload }: IntegrationItem,
 ): Promise<void> => {
   if (kind !== 'event' && target === 'mlflow') return syncMlflow({ store, mirror }, kind, subject)
-  return syncOpenLineage({ store, mirror, build: config.buildId }, subject, payload as unknown as KeptEvent)
+  return syncOpenLineage({ store, mirror, build: config.buildId }, subject, payload as unknown as StoredEvent)
 }
 
-async function tellOfBacklog(
+async function alertBacklog(
   { store }: Deps,
   target: IntegrationTarget,
   { lateMs }: MirrorPolicy,

@@ -99,9 +99,9 @@ export async function judgeChampions({ store, log }: Pick<Deps, 'store' | 'log'>
       const { model, version } = each
       if (state.isFailing && each.state?.isFailing !== true) {
         log.warn({ model, version, requests: state.requests, failed: state.failed }, 'the champion fails')
-        await tellFailing(database, { ...each, state }, await planOf(database, each))
+        await alertFailing(database, { ...each, state }, await planOf(database, each))
       }
-      if (state.isSlow && each.state?.isSlow !== true) await tellSlow(database, each)
+      if (state.isSlow && each.state?.isSlow !== true) await alertSlow(database, each)
     }
     const open = new Set(await listOpenAlertKeys(database, ['champion_failing', 'service_latency']))
     for (const { each, state, judgedMs } of judged) {
@@ -156,7 +156,7 @@ async function planOf(
   return `There is no proven version to return to and no automatic fallback. Next: ${byHand}`
 }
 
-async function tellFailing(
+async function alertFailing(
   database: Database,
   { model, version, limit, state: { requests, failed } }: FailingChampion & Pick<Watched, 'limit'>,
   next: string,
@@ -177,7 +177,7 @@ async function tellFailing(
 }
 
 /** Told and never rolled back: what slows a champion is more often its machine or its load than its version. */
-async function tellSlow(database: Database, { model, version }: Watched): Promise<void> {
+async function alertSlow(database: Database, { model, version }: Watched): Promise<void> {
   await upsertAlert(database, {
     dedupeKey: slowKey(model),
     model,
@@ -193,10 +193,10 @@ async function decide(deps: WatchDeps, failing: FailingChampion, compare: Compar
   const { store, log } = deps
   const { model, version } = failing
   const definition = (await findModel(store, model))?.definition
-  const kept = await whyKept(deps, failing, definition, compare)
+  const refusal = await rollBackUnlessRefused(deps, failing, definition, compare)
   await markDecided(store, failing)
-  if (kept === undefined) return
-  const { why, isAlike } = kept
+  if (refusal === undefined) return
+  const { why, isAlike } = refusal
   const isFallbackUseful = definition !== undefined && !(isAlike && definition.fallback?.kind === 'previous')
   const reason = `${version} fails, and is not rolled back: ${why}`
   const hasFallback =
@@ -205,24 +205,24 @@ async function decide(deps: WatchDeps, failing: FailingChampion, compare: Compar
   const limit = completeMonitorPolicy(definition?.monitor).service.errorAlarm
   const byHand = `\`tenure kill-switches set ${model} ${definition?.fallback === undefined ? 'refuse' : 'fallback'} --reason …\``
   const next = hasFallback ? 'The fallback serves all traffic' : `Next: ${byHand}`
-  await tellFailing(store, { ...failing, limit }, `Not rolled back: ${why}. ${next}`)
+  await alertFailing(store, { ...failing, limit }, `Not rolled back: ${why}. ${next}`)
 }
 
-interface Kept {
+interface Refusal {
   why: string
   /** Whether the former version fails at the same requests. */
   isAlike: boolean
 }
 
-/** Rolls back if nothing speaks against it; otherwise returns what does. */
-async function whyKept(
+/** Rolls back; otherwise returns why the champion stays. */
+async function rollBackUnlessRefused(
   deps: WatchDeps,
   { model, version, state }: FailingChampion,
   definition: ModelDefinition | undefined,
   compare: CompareFailing,
-): Promise<Kept | undefined> {
+): Promise<Refusal | undefined> {
   const { store, log } = deps
-  const keep = (why: string): Kept => ({ why, isAlike: false })
+  const keep = (why: string): Refusal => ({ why, isAlike: false })
   if (!completeMonitorPolicy(definition?.monitor).rollback)
     return keep('the model file permits no automatic rollback')
   const issue = await issueOfReturn(deps, { model, version, toMs: Date.now() })

@@ -72,8 +72,8 @@ export async function returnIfDecayed(
   const facts = { version, qualityAlarm, tops: await findTops(store, served) }
   const { state, finding } = judgeDecay(facts, decay as DecayState | undefined, policy.service)
   if (finding === undefined) return { ...state, level: 'ok', reasons: [] }
-  const said = { ...state, reasons: [finding.message] }
-  const kept = (why: string): DecayResult => ({ ...said, level: 'kept', reasons: [finding.message, why] })
+  const result = { ...state, reasons: [finding.message] }
+  const kept = (why: string): DecayResult => ({ ...result, level: 'kept', reasons: [finding.message, why] })
   const issue = await issueOfReturn(deps, served)
   if (issue !== undefined) return kept(issue)
   const target = await findRollbackTarget(store, { model, from: version })
@@ -96,7 +96,7 @@ export async function returnIfDecayed(
   if ('outcome' in done) return kept(done.message)
   const { from, to } = done
   log.warn({ model, from, to, reason }, 'champion rolled back by its monitor')
-  return { ...said, ...comparison, level: 'returned', to }
+  return { ...result, ...comparison, level: 'returned', to }
 }
 
 export const monitorActor = (model: string): string => `monitor/${model}`

@@ -145,7 +145,7 @@ async function judgeWindow(
   const report = judge({ reference, ...inputs }, policy)
   const judgement = await insertDriftJudgement(store, { ...span, report, inputs, policy })
   const result = resultOf(judgement)
-  await tell(store, judgement, result)
+  await alertDrift(store, judgement, result)
   log.info({ ...span, ...result }, 'drift judged')
   return result
 }
@@ -175,7 +175,7 @@ function resultOf({ id, version, level, report }: DriftJudgement): DriftResult {
 }
 
 /** One alert per model for inputs and one for outcomes; a stable window resolves it. */
-async function tell(
+async function alertDrift(
   store: Deps['store'],
   { model, version, subject, id, level }: DriftJudgement,
   { drifted, reasons }: DriftResult,

@@ -114,7 +114,7 @@ interface Watched {
 }
 
 type Span = Pick<MonitorWindow, 'model' | 'fromMs' | 'toMs'>
-type Said<T> = T | { error: string }
+type Checked<T> = T | { error: string }
 
 /** A sample of a week is drawn from all its requests: about a second for each million. */
 const statementMs = 120_000
@@ -144,7 +144,7 @@ async function lookAt(
   const { version } = champion
   const { spanMs: windowMs, observedMs } = policy
   const failed: string[] = []
-  const said = async <T>(what: string, judged: Promise<T>): Promise<Said<T>> => {
+  const checked = async <T>(what: string, judged: Promise<T>): Promise<Checked<T>> => {
     try {
       return await judged
     } catch (error) {
@@ -157,27 +157,27 @@ async function lookAt(
   }
   const asked = { model, version, at: iso(toMs), windowMs, observedMs }
   const served = { model, version, to: iso(toMs), windowMs }
-  const service = await said('service', checkServiceLevel(deps, { ...span, champion }, policy))
-  const drift = await said(
+  const service = await checked('service', checkServiceLevel(deps, { ...span, champion }, policy))
+  const drift = await checked(
     'drift',
     checkDrift(deps)({ ...served, importance: policy.importance, tuning: policy.drift }),
   )
-  const labelDrift = await said('label drift', checkLabelDrift(deps)(asked))
-  const quality = await said('quality', checkQuality(deps)(asked))
-  const breakdown = await said('breakdown', judgeBreakdownOf(deps, { ...asked, nowMs: toMs }, policy))
-  const estimate = await said('estimate', estimateQuality(deps)(asked))
+  const labelDrift = await checked('label drift', checkLabelDrift(deps)(asked))
+  const quality = await checked('quality', checkQuality(deps)(asked))
+  const breakdown = await checked('breakdown', judgeBreakdownOf(deps, { ...asked, nowMs: toMs }, policy))
+  const estimate = await checked('estimate', estimateQuality(deps)(asked))
   // Not every window, because it replays a thousand rows in a process.
   const skew = isSkewDue(span, Date.parse(champion.since))
-    ? await said('skew', checkServingSkew(deps)(served))
+    ? await checked('skew', checkServingSkew(deps)(served))
     : undefined
-  await tellOfFailures(deps, model, failed)
+  await alertFailures(deps, model, failed)
   const measured = quality === undefined || 'error' in quality ? undefined : quality
   const floor = measured && (await checkFloor(deps, model, measured, policy))
   const { facts, report } = 'error' in service ? { facts: {}, report: undefined } : service
   const broken = floor?.level === 'critical' ? floor.reasons[0] : undefined
   if (broken !== undefined) await activateFallback(deps, { definition, champion: version, reason: broken })
   const decay = policy.rollback
-    ? await said(
+    ? await checked(
         'decay',
         returnIfDecayed(deps, { ...span, champion, qualityAlarm: alarmOf(measured, floor) }, policy),
       )
@@ -218,7 +218,7 @@ function alarmOf(
   return isWithinMargin(measured) && floor?.alarm !== 'doubtful' ? null : undefined
 }
 
-async function tellOfFailures({ store }: Deps, model: string, failed: string[]): Promise<void> {
+async function alertFailures({ store }: Deps, model: string, failed: string[]): Promise<void> {
   const dedupeKey = `monitor/${model}`
   if (failed.length === 0) return resolveAlert(store, dedupeKey, 'the last window was checked completely')
   const message = `Monitoring incomplete: ${failed.join('; ')}`
@@ -278,15 +278,15 @@ async function findTrigger(
 }
 
 function summaryOf({ toMs, facts, findings, version }: MonitorWindow, found?: StoredTrigger): string {
-  const levels = Object.entries(findings).map(([judge, said]) => `${judge} ${levelOf(said)}`)
+  const levels = Object.entries(findings).map(([judge, finding]) => `${judge} ${levelOf(finding)}`)
   const requests = (facts['requests'] as number | undefined) ?? 0
   const isHeldBack = found !== undefined && found.action !== 'start'
   const heldBack = isHeldBack ? `; no retraining by ${found.trigger.reason}: ${found.said}` : ''
   return `${iso(toMs)}: ${requests} requests to ${version ?? 'no champion'}; ${levels.join(', ')}${heldBack}`
 }
 
-function levelOf(said: unknown): string {
-  const { error, level, status, findings } = said as Record<string, unknown>
+function levelOf(finding: unknown): string {
+  const { error, level, status, findings } = finding as Record<string, unknown>
   if (error !== undefined) return 'unknown'
   if (Array.isArray(findings)) {
     return (findings as { code: string }[]).map(({ code }) => code).join('+') || String(level ?? 'ok')

@@ -54,28 +54,28 @@ export async function judgeBreakdownOf(
   )
   const coverage = { coverage: rows.length / sampled, predictions: sampled }
   if (coverage.coverage < defaultLabelPolicy.minCoverage) return insufficient(lowCoverageText(coverage))
-  const told = rows.flatMap((each) => {
+  const labelled = rows.flatMap((each) => {
     const y = truthOf(each.value, output)
     return y === null ? [] : [{ ...each, y }]
   })
   const evaluated = (await findEvaluation(store, evaluationId))?.report
   const gate = asEvaluated(policyForOutput(definition.evaluation.policy, output), evaluated)
-  const answers = told.map(({ outputs }) => [...outputs])
-  if (told.length < gate.evidence.sliceRows)
-    return insufficient(`${told.length} matured rows, ${gate.evidence.sliceRows} are needed`)
-  const unreadable = unreadableAnswers(gate.task, answers, told.length)
+  const answers = labelled.map(({ outputs }) => [...outputs])
+  if (labelled.length < gate.evidence.sliceRows)
+    return insufficient(`${labelled.length} matured rows, ${gate.evidence.sliceRows} are needed`)
+  const unreadable = unreadableAnswers(gate.task, answers, labelled.length)
   if (unreadable !== null) return insufficient(unreadable)
-  const truths = told.flatMap(({ y }) => y)
+  const truths = labelled.flatMap(({ y }) => y)
   const scored = score(gate.task, truths, answers, gate)
-  const parts = await partsOf(told, { definition, manifest, policy, predicted: scored.predicted })
+  const parts = await partsOf(labelled, { definition, manifest, policy, predicted: scored.predicted })
   const baseline = {
     slices: Object.fromEntries((evaluated?.slices ?? []).map((slice) => [slice.name, slice])),
     ece: evaluated?.calibration?.challenger.ece ?? null,
   }
-  const routingKeys = told.map(({ entity }) => entity)
+  const routingKeys = labelled.map(({ entity }) => entity)
   const open = await listNamed(store, model)
   const report = judgeBreakdown({ scored, routingKeys, ...parts, baseline, open }, gate, policy.business)
-  await tell(store, { model, version }, report)
+  await alertFindings(store, { model, version }, report)
   return {
     ...report,
     level: report.findings.length > 0 ? 'found' : report.doubtful.length > 0 ? 'doubtful' : 'ok',
@@ -100,7 +100,7 @@ async function listNamed(store: Deps['store'], model: string): Promise<Record<st
   return Object.fromEntries(alerts.map(({ kind, evidence = {} }) => [kind, Object.keys(evidence)]))
 }
 
-async function tell(
+async function alertFindings(
   store: Deps['store'],
   { model, version }: { model: string; version: string },
   { findings, cleared }: BreakdownReport,

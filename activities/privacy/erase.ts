@@ -126,7 +126,7 @@ async function finish({ store }: Deps, { id, from }: { id: string; from: OpenSta
   await store.transaction(async (database) => {
     const end = await endErasure(database, { id, from })
     if (end === undefined) return
-    if (end === 'nothing_found') await tellNothingFound(database, await getErasure(database, id))
+    if (end === 'nothing_found') await reportNothingFound(database, await getErasure(database, id))
     const { model, requestedBy: actor, snapshots, ...ended } = await getErasure(database, id)
     const { subjectHash, counts, outstanding, notes } = ended
     const detail = { subjectHash, counts, outstanding, notes, snapshots: snapshots.length }
@@ -134,7 +134,7 @@ async function finish({ store }: Deps, { id, from }: { id: string; from: OpenSta
   })
 }
 
-async function tellNothingFound(database: Database, erasure: Erasure): Promise<void> {
+async function reportNothingFound(database: Database, erasure: Erasure): Promise<void> {
   const { id, model } = erasure
   const earlier = await findEarlierErasure(database, erasure)
   const note = explainNothingFound(model, await readSubjectColumn(database, model), earlier)

@@ -45,13 +45,13 @@ export const authorize =
     const { store } = deps
     const nowMs = await readNow(store)
     const keys = await findActiveKeys(store)
-    const standing = version === undefined ? undefined : await findReleaseBasis(store, { model, version })
+    const basis = version === undefined ? undefined : await findReleaseBasis(store, { model, version })
     const ids = commands.map(({ id }) => id)
     const answers = release === undefined ? undefined : await findAnswers(store, { release, ids })
     const identities: CommandIdentity[] = []
     for (const { signature, ...command } of commands) {
       const { id, by: name } = command
-      const known = { standing, answered: answers?.get(id) }
+      const known = { standing: basis, answered: answers?.get(id) }
       const reject = (rejectedBecause?: string) =>
         identities.push({ ...known, inScope: false, rejectedBecause })
       if (signature === undefined) {

@@ -102,8 +102,8 @@ function withStageCounts(
   const ticks = canaryTicks(state, counted)
   const reasons = verdict.reasons.map((reason): Reason => {
     const what = countedBy[reason.code]
-    const told = what === undefined ? undefined : stageRate(reason, what, ticks, armNoun(stage))
-    return told === undefined ? reason : { ...reason, message: told }
+    const message = what === undefined ? undefined : stageRate(reason, what, ticks, armNoun(stage))
+    return message === undefined ? reason : { ...reason, message }
   })
   return { ...verdict, reasons }
 }
@@ -199,12 +199,12 @@ function withHoldback(
     championLoss: meanLoss(holdback.candidate),
   }
   const { candidate, control } = holdback
-  const told = {
+  const judged = {
     ...judgement,
     verdict: { ...verdict, statistics },
     inputs: { ...inputs, holdback: { candidate, control } },
   }
-  return overruled(told, 'fail', reason ?? undefined)
+  return overruled(judged, 'fail', reason ?? undefined)
 }
 
 /** A rate that fails comes alone: the reasons after it are of the same requests. */

@@ -41,8 +41,8 @@ export const recordRelease =
 function boundTo({ approvals, rejections, breakGlass, digests }: ReleaseState, command: ReleaseCommand) {
   const { actor, accepted } = command
   if (!accepted || !['approve', 'reject', 'promoteNow'].includes(command.command)) return { digests }
-  const said = [...approvals, ...rejections, breakGlass].filter((each) => each?.by === actor)
-  const { key = null, digests: given = digests } = said.at(-1) ?? {}
+  const statements = [...approvals, ...rejections, breakGlass].filter((each) => each?.by === actor)
+  const { key = null, digests: given = digests } = statements.at(-1) ?? {}
   return { digests: given, key }
 }
 

@@ -87,17 +87,17 @@ async function writeStage(deps: Deps, given: ReleaseState): Promise<WrittenStage
       const plan = routeOf(state)
       if (plan === undefined) return { kind: 'stale', reason: 'the release has no baseline to route beside' }
       const now = await findRouting(database, state.model)
-      const wanted =
+      const planned =
         routePlan(state)?.byReplica === true
           ? await chooseReplicas(database, { plan, now: now?.route, state })
           : plan
-      if ('problem' in wanted) return wanted
-      if (now && isSame(now.route, wanted)) return now
+      if ('problem' in planned) return planned
+      if (now && isSame(now.route, planned)) return now
       const { id, model, stage, stageIndex, shareBp } = state
       const written = await writeRoute(database, {
-        route: wanted,
+        route: planned,
         replaces: { epoch: state.epoch, generation: state.generation },
-        exposureMs: exposureOf(wanted, state),
+        exposureMs: exposureOf(planned, state),
       })
       await appendAudit(database, {
         actor: 'release',
@@ -134,8 +134,8 @@ async function chooseReplicas(
   if (live.length < 2)
     return { problem: `${counted(live.length, 'live replica')}; a rolling release needs at least 2` }
   const count = Math.min(live.length - 1, Math.ceil((live.length * state.shareBp) / totalBp))
-  const kept = before.filter((id) => live.includes(id))
-  const replicas = [...kept, ...live.filter((id) => !kept.includes(id))].slice(0, count)
+  const chosen = before.filter((id) => live.includes(id))
+  const replicas = [...chosen, ...live.filter((id) => !chosen.includes(id))].slice(0, count)
   return { ...plan, replicas }
 }
 
@@ -148,9 +148,9 @@ export async function recordedState(
   database: Database,
   given: ReleaseState,
 ): Promise<{ state: ReleaseState; issue?: string } | { reason: string }> {
-  const standing = await lockRelease(database, given.id)
-  const found = standing === 'open' ? await supportedState(deps, database, given) : undefined
-  if (found === undefined) return { reason: `the release is ${standing === 'open' ? 'absent' : standing}` }
+  const status = await lockRelease(database, given.id)
+  const found = status === 'open' ? await supportedState(deps, database, given) : undefined
+  if (found === undefined) return { reason: `the release is ${status === 'open' ? 'absent' : status}` }
   const { state, record } = found
   const reason = await outdatedReason(database, state)
   return reason === undefined ? { state, issue: issueOfRoute(state, record) } : { reason }
@@ -193,7 +193,7 @@ export function isRouteOf(now: Route, state: ReleaseState): boolean {
   return plan !== undefined && isAt && isSame(now, { ...plan, replicas: now.replicas })
 }
 
-function isSame(now: Route, wanted: PlannedRoute): boolean {
+function isSame(now: Route, planned: PlannedRoute): boolean {
   const { epoch: _epoch, generation: _generation, ...rest } = now
-  return canonicalJson(rest) === canonicalJson(wanted)
+  return canonicalJson(rest) === canonicalJson(planned)
 }

@@ -246,10 +246,10 @@ export const endRetraining =
         ? given
         : { ...given, outcome: 'registered', message: `${given.version} is registered: ${refused}` }
     const floods = end.snapshotDigest === undefined ? [] : await listSnapshotFloods(store, end.snapshotDigest)
-    const told = { ...end, message: [end.message, ...floods].join('; ') }
+    const ended = { ...end, message: [end.message, ...floods].join('; ') }
     const closed = await store.transaction(async (database) => {
-      const isClosed = await closeRetraining(database, told)
-      if (isClosed) await auditEnd(database, model, told)
+      const isClosed = await closeRetraining(database, ended)
+      if (isClosed) await auditEnd(database, model, ended)
       return isClosed
     })
     if (closed) await endAbandonedTrainings(store, { ids: [trainingOf(end.id)], message: end.message })

@@ -63,7 +63,7 @@ export async function loadServedRows(
   const versions = await listAnsweringVersions(store, span)
   const facts: ServedFacts = { ...matured, since: span.since, ...emptyCounts(versions, features) }
   const fills = source.derive !== undefined
-  const usable = versions.filter(({ version }) => fills || !isLeftOut(facts.versions[version], features))
+  const usable = versions.filter(({ version }) => fills || !isExcluded(facts.versions[version], features))
   const columns = await createTable(duck, definition)
   if (usable.length > 0) {
     const query = servedRequestsQuery(
@@ -139,7 +139,7 @@ function emptyCounts(versions: readonly AnsweringVersion[], features: Features) 
   }
 }
 
-const isLeftOut = (version: ServedVersion | undefined, features: Features): boolean =>
+const isExcluded = (version: ServedVersion | undefined, features: Features): boolean =>
   version?.lacks?.some((name) => features[name]?.missing !== 'fill') ?? false
 
 interface Columns {
@@ -201,8 +201,8 @@ function appender(
       const row = rows?.[place]
       // An unreadable outcome, such as a class that the label no longer has, must not count as a wrong prediction. A `derive` expression
       // reads all outcomes itself.
-      const told = value === undefined || fills ? value : labelText(label, value)
-      const isKnown = told !== undefined && row !== undefined
+      const outcome = value === undefined || fills ? value : labelText(label, value)
+      const isKnown = outcome !== undefined && row !== undefined
       if (isKnown) {
         facts.rows++
         facts.versions[version]!.rows++
@@ -217,7 +217,7 @@ function appender(
       into.appendVarchar(`${id.slice(0, -4)}${place.toString(16).padStart(4, '0')}`)
       into.appendDouble(atMs)
       number(into, isKnown ? (served.knownAt === 'observed' ? observedMs : arrivedMs) : null)
-      text(into, isKnown ? told : null)
+      text(into, isKnown ? outcome : null)
       text(into, by.output.kind === 'classes' ? by.output.classes[likeliestClass(answered)] : null)
       number(into, by.output.kind === 'classes' ? null : answered[middle])
       text(into, by.output.kind === 'numbers' ? numbersText(by.output.names, answered) : null)
@@ -242,7 +242,7 @@ async function weigh(duck: Duck, output: Output, fills: boolean): Promise<void> 
     ? `ntile(${bins}) over (partition by ${versionColumn} order by _score, ${predictionId})`
     : `coalesce(_class, cast(least(floor(_score * ${bins}), ${bins - 1}) as varchar))`
   const alike = `over (partition by ${versionColumn}, _bin)`
-  const told =
+  const answerSql =
     output.kind === 'classes'
       ? '_class'
       : output.kind === 'numbers'
@@ -252,7 +252,7 @@ async function weigh(duck: Duck, output: Output, fills: boolean): Promise<void> 
   await duck.run(`create temp table ${servedTable} as
     select * exclude (_asked_ms, _known_ms, _class, _score, _numbers, _bin), ${labels.join('')}
       epoch_ms(cast(_asked_ms as bigint)) as ${askedAt}, epoch_ms(cast(_known_ms as bigint)) as ${knownAt},
-      ${told} as ${answer},
+      ${answerSql} as ${answer},
       least(${maxWeight}, count(*) ${alike} / greatest(1, count(_known_ms) ${alike})) as ${weight}
     from (select *, ${bin} as _bin from asked)`)
   await duck.run('drop table asked')
@@ -275,15 +275,15 @@ function tooFew(
   const add = (count: number, reason: string) => {
     if (count > 0) reasons.push(`${count} ${reason}`)
   }
-  const leftOut = Object.entries(facts.versions).filter(
-    ([, each]) => source.derive === undefined && isLeftOut(each, features),
+  const excluded = Object.entries(facts.versions).filter(
+    ([, each]) => source.derive === undefined && isExcluded(each, features),
   )
-  const lacking = leftOut.reduce((sum, [, each]) => sum + each.predictions, 0)
+  const lacking = excluded.reduce((sum, [, each]) => sum + each.predictions, 0)
   add(young, `younger than ${ageText(maturedMs)}${isLearnt ? ', by when 95 % of outcomes have arrived' : ''}`)
   add(predictions - lacking - rows - unreadable - removed, 'without an outcome yet')
   add(unreadable, 'with an outcome that is not a value of the label')
   add(removed, 'without inputs in the log, from which they were removed')
-  for (const [version, { predictions: asked, lacks = [] }] of leftOut)
+  for (const [version, { predictions: asked, lacks = [] }] of excluded)
     add(
       asked,
       `answered by ${version} without ${lacks.map((name) => `"${name}"`).join(', ')} (write missing: 'fill', or fill it in with derive)`,

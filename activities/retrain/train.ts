@@ -190,9 +190,9 @@ async function judgeFailure(
 /** The checkpoint of an earlier attempt, from the row or from the heartbeat, whichever is later. */
 function lastBeat(
   { epoch, checkpointDigest: checkpoint }: TrainingRecord,
-  told: TrainingBeat | undefined,
+  heartbeat: TrainingBeat | undefined,
 ): Partial<TrainingBeat> | undefined {
-  if (told?.checkpoint !== undefined && told.epoch > epoch) return told
+  if (heartbeat?.checkpoint !== undefined && heartbeat.epoch > epoch) return heartbeat
   return checkpoint === undefined ? undefined : { epoch, checkpoint }
 }
 

@@ -29,10 +29,10 @@ export interface Scorer {
   close(): Promise<void>
 }
 
-type Said = ({ ok: true } & Partial<Scored>) | { ok: false; code: string; message: string }
+type ScoringReply = ({ ok: true } & Partial<Scored>) | { ok: false; code: string; message: string }
 
 interface Reply {
-  said: Partial<Scored>
+  scored: Partial<Scored>
   bytes: MessageFrame['bytes']
 }
 
@@ -48,9 +48,9 @@ export function startScorer(argv: readonly string[], signal: AbortSignal): Score
   const frames = createFrames()
   child.stdout.on('data', (chunk: Buffer) => {
     for (const frame of frames(chunk)) {
-      const said = JSON.parse(frame.line) as Said
-      if (said.ok) waiting.shift()?.resolve({ said, bytes: frame.bytes })
-      else fail(new DomainError(isError(said) ? said.code : 'artifact_invalid', said.message))
+      const reply = JSON.parse(frame.line) as ScoringReply
+      if (reply.ok) waiting.shift()?.resolve({ scored: reply, bytes: frame.bytes })
+      else fail(new DomainError(isError(reply) ? reply.code : 'artifact_invalid', reply.message))
     }
   })
   const ended = new Promise<void>((resolve) => {
@@ -66,10 +66,10 @@ export function startScorer(argv: readonly string[], signal: AbortSignal): Score
       for (const part of messageParts(line, bytes)) child.stdin.write(part)
     })
   return {
-    score: async (piece) => (await ask(piece)).said as Scored,
+    score: async (piece) => (await ask(piece)).scored as Scored,
     async scoreColumns(rows, parts) {
-      const { said, bytes: given } = await ask({ rows }, parts)
-      const { width, problems } = said as Scored
+      const { scored, bytes: given } = await ask({ rows }, parts)
+      const { width, problems } = scored as Scored
       const outputs = new Float32Array(given.buffer, 0, rows * width)
       return { width, problems, outputs, refused: given.subarray(outputs.byteLength) }
     },

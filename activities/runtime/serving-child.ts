@@ -43,12 +43,12 @@ export function runServingChild<T>(
 ): Promise<T | NotServed> {
   return new Promise((resolve, reject) => {
     const { child, last } = spawnServing([script, ...argv], servingHeapMb, { timeout: timeoutMs })
-    let said = ''
-    child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
+    let output = ''
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
     child.on('error', reject)
     child.stdin.end(input)
     child.on('close', (code, signal) => {
-      const line = said.trim().split('\n').at(-1) ?? ''
+      const line = output.trim().split('\n').at(-1) ?? ''
       try {
         resolve(JSON.parse(line) as T)
       } catch {

@@ -50,7 +50,7 @@ async function sweepOf(store: Deps['store'], order: TrialRequest, asOf: string):
   const { sweep, snapshotDigest, authorisation: _none, ...asked } = order
   if (sweep === undefined) return undefined
   const found = await findSweep(store, sweep.id)
-  const wanted = found && {
+  const planned = found && {
     id: `try_${found.id}_${sweep.place}`,
     model: found.model,
     requestedBy: found.requestedBy,
@@ -61,7 +61,7 @@ async function sweepOf(store: Deps['store'], order: TrialRequest, asOf: string):
     found?.endedAt === undefined &&
     found?.snapshotDigest === snapshotDigest &&
     snapshotDigest !== undefined &&
-    canonicalJson(wanted) === canonicalJson({ ...asked, asOf })
+    canonicalJson(planned) === canonicalJson({ ...asked, asOf })
   if (!isAsked) throw new DomainError('forbidden', `the sweep ${sweep.id} has requested no such trial`)
   return sweep.id
 }

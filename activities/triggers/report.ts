@@ -28,14 +28,14 @@ export async function resolveLeftAlerts(
   open: OpenTriggerAlerts,
   { name, triggers = [], batches = [] }: Pick<ModelDefinition, 'name' | 'triggers' | 'batches'>,
 ): Promise<void> {
-  const kept = new Set([
+  const declared = new Set([
     ...[...triggers, ...batches, ...batches.flatMap((each) => each.triggers ?? [])].map((each) =>
       triggerAlertKey(name, each.name),
     ),
     ...batches.map((each) => partitionAlertKey(name, each.name)),
   ])
   for (const key of open)
-    if (!kept.has(key)) await resolveAlert(deps.store, key, 'the model file declares it no longer')
+    if (!declared.has(key)) await resolveAlert(deps.store, key, 'the model file declares it no longer')
 }
 
 /** Logs the problem once, when its alert opens: a missing folder is looked for again and again. */

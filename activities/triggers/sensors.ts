@@ -172,7 +172,7 @@ async function askFor(deps: Deps, asked: Asked): Promise<void> {
   const { store, log } = deps
   const { model, batch, champion, alerts, firings, lastFiredAt } = asked
   const known = await listPartitions(store, { model, batch: batch.name })
-  await tellOfFailed(deps, { model, batch: batch.name, known, alerts })
+  await alertFailed(deps, { model, batch: batch.name, known, alerts })
   const isOpen = ({ status }: PartitionState) => status === undefined || status === 'running'
   let open = known.filter(isOpen).length
   const ask = async (next: BatchPartition): Promise<void> => {
@@ -220,7 +220,7 @@ async function isComplete(
   return isHere || (await artifacts.objects?.find(batchKey(marker))) !== undefined
 }
 
-async function tellOfFailed(
+async function alertFailed(
   deps: Deps,
   {
     model,

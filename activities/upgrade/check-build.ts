@@ -217,13 +217,13 @@ async function judgeAgain(store: Store): Promise<JudgedAgain> {
   return result
 }
 
-type Told = Pick<Verdict, 'kind' | 'reasons'>
+type JudgedVerdict = Pick<Verdict, 'kind' | 'reasons'>
 
 /** The replicas store the counters of a tick some ticks late, so a look may have seen fewer of the last ticks than are stored now. */
 const lateTicks = 5
 
 /** Undefined when the stored counters are not those of the decision. */
-async function judgeOnce(store: Store, decided: TerminalDecision): Promise<Told | undefined> {
+async function judgeOnce(store: Store, decided: TerminalDecision): Promise<JudgedVerdict | undefined> {
   const { inputs, stage, stageIndex, at } = decided
   const state = { ...decided.state, stage, stageIndex }
   // A stored answer of another system is not requested again.
@@ -254,7 +254,7 @@ async function judgeOnce(store: Store, decided: TerminalDecision): Promise<Told 
 const requestsOf = (inputs: Record<string, unknown>, arm: 'canary' | 'control'): number =>
   (inputs[arm] as { requests?: number } | undefined)?.requests ?? 0
 
-const verdictText = ({ kind, reasons }: Told): string =>
+const verdictText = ({ kind, reasons }: JudgedVerdict): string =>
   reasons.length === 0 ? kind : `${kind} (${reasons.map(({ code }) => code).join(', ')})`
 
 // Loads the versions that serve with the serving code of this build, as replicas will after the upgrade. Changes nothing.

@@ -11,19 +11,19 @@ export const compareMs = 1_000
 
 /** Tells each waiting release once of each change; Temporal keeps the signal until the release has read it. */
 export function createBasisWatch({ store, log }: Pick<Deps, 'store' | 'log'>, client: Client) {
-  let told = new Set<string>()
+  let notified = new Set<string>()
   return async (): Promise<void> => {
     const found = await listUnfounded(store)
     const keys = new Set<string>()
     for (const { id, version, champion = '', workflowId, runId } of found) {
       const key = `${id} ${champion}`
-      if (!told.has(key)) {
+      if (!notified.has(key)) {
         await client.workflow.getHandle(workflowId, undefined, { firstExecutionRunId: runId }).signal('basis')
         log.info({ release: id, version, champion }, 'told a waiting release that the champion has changed')
       }
       keys.add(key)
-      told.add(key)
+      notified.add(key)
     }
-    told = keys
+    notified = keys
   }
 }

@@ -345,7 +345,7 @@ function followKeyUse(store: Store, onError: (what: string, error: unknown) => v
       const sent = { used: [...used], refused }
       used = new Set()
       refused = new Map()
-      for (const key of await storeKeyUse(store, sent)) await tell(store, key)
+      for (const key of await storeKeyUse(store, sent)) await alertRefusedKey(store, key)
       for (const quiet of await listQuietAlerts(store, prefix))
         await resolveAlert(store, quiet, 'no request with it for ten minutes')
     },
@@ -369,7 +369,7 @@ const reasons = {
   replaced: 'has another secret, and the former one was valid',
 } as const
 
-async function tell(
+async function alertRefusedKey(
   store: Store,
   { id, name, reason, endedAt, refused, refusedSince }: RefusedKey,
 ): Promise<void> {

@@ -99,9 +99,11 @@ async function profileOf(
   const isComplete = used.every((claim) => claims[claim] !== undefined)
   if (isComplete || client.serverMetadata().userinfo_endpoint === undefined) return {}
   const { fetchUserInfo } = await import('openid-client')
-  const { email_verified, ...told } = await fetchUserInfo(client, tokens.access_token, claims.sub)
+  const { email_verified, ...userInfo } = await fetchUserInfo(client, tokens.access_token, claims.sub)
   // It belongs to the address beside it, which may not be the one of the token.
-  return claims['email'] === undefined || claims['email'] === told.email ? { ...told, email_verified } : told
+  return claims['email'] === undefined || claims['email'] === userInfo.email
+    ? { ...userInfo, email_verified }
+    : userInfo
 }
 
 async function clientOf(config: OidcConfig, nowMs: number): Promise<Configuration> {

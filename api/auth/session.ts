@@ -48,8 +48,8 @@ export function readSession(signer: Signer, value: string | undefined, nowMs: nu
 
 export function isOwnForm({ token }: Session, sent: string | undefined): boolean {
   const given = Buffer.from(sent ?? '')
-  const wanted = Buffer.from(token)
-  return given.byteLength === wanted.byteLength && timingSafeEqual(given, wanted)
+  const expected = Buffer.from(token)
+  return given.byteLength === expected.byteLength && timingSafeEqual(given, expected)
 }
 
 const tokenOf = (cookie: string): string =>

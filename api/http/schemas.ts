@@ -158,8 +158,8 @@ export function checkInput<T>(schema: z.ZodType<T>, value: unknown, what: string
     .slice(0, maxIssues)
     .map(({ path, message }) => `${path.map(String).join('.') || what}: ${message}`)
   const more = error.issues.length - issues.length
-  const told = more > 0 ? [...issues, `and ${more} more`] : issues
-  throw new DomainError('invalid_request', told.join('; '), { issues })
+  const listed = more > 0 ? [...issues, `and ${more} more`] : issues
+  throw new DomainError('invalid_request', listed.join('; '), { issues })
 }
 
 /** Validates one entry of a list or stream. Returns its data, or the error message. */

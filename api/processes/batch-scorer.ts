@@ -123,17 +123,17 @@ function compileScorer(loaded: LoadedVersion) {
       writeRow(buffer, all, row, i)
     }
     await runRows(predictor, { input, rows, texts: buffer, textColumns: all.texts }, outputs, {
-      isLeftOut: (i) => problems[i] !== undefined,
+      isSkipped: (i) => problems[i] !== undefined,
       refuse: (i, reason) => (problems[i] = withoutPlace(reason)),
     })
     for (let i = 0; i < rows; i++) {
       const issue = problems[i] === undefined ? format.issueOf(outputs, i) : undefined
       if (issue !== undefined) problems[i] = issue
     }
-    const said = Array.from(outputs.subarray(0, rows * predictor.outputs), (value) =>
+    const answers = Array.from(outputs.subarray(0, rows * predictor.outputs), (value) =>
       Number.isFinite(value) ? value : null,
     )
-    return { ok: true, width: predictor.outputs, outputs: said, problems }
+    return { ok: true, width: predictor.outputs, outputs: answers, problems }
   }
 }
 

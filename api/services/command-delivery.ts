@@ -23,7 +23,7 @@ import { toWire } from '../http/schemas.ts'
 import { callTimeoutMs } from '../temporal/client.ts'
 import { isNotFound } from '../temporal/errors.ts'
 import type { StartCommand, StartInput } from './deferred-commands.ts'
-import { settleKeptRollbacks } from './rollback/kept-rollbacks.ts'
+import { deliverPendingRollbacks } from './rollback/rollback-without-database.ts'
 import { startBatch } from './start-batch.ts'
 import { startRelease } from './start-release.ts'
 import { startRetraining } from './start-retraining.ts'
@@ -49,7 +49,7 @@ export function startDelivery(
   const { signal } = stopping
   const deliver = async (): Promise<void> => {
     while (!signal.aborted) {
-      await settleKeptRollbacks(deps).catch((error: unknown) =>
+      await deliverPendingRollbacks(deps).catch((error: unknown) =>
         onError('a kept rollback could not be carried out', error),
       )
       const isMore = await deliverDue(deps, deliveryPolicy).catch((error: unknown) => {
@@ -149,8 +149,8 @@ async function deliverStart(deps: CommandDeps, start: DeferredStart): Promise<'s
   try {
     const actor = await actorOf(store, useCase, start)
     const result = await useCase.run(deps, actor, message.input as StartInput, { id: commandId, recordedAt })
-    const { message: said } = result as { message?: string }
-    await completeStart(store, start, { accepted: true, message: said || 'started', started: toWire(result) })
+    const { message: text } = result as { message?: string }
+    await completeStart(store, start, { accepted: true, message: text || 'started', started: toWire(result) })
     return 'started'
   } catch (error) {
     if (!isError(error) || inconclusive.some((code) => isError(error, code))) throw error

@@ -10,7 +10,7 @@ export async function readCard(
   database: Database,
   version: Version,
 ): Promise<{ card: ModelCard; source: CardSource; training?: TrainingRun }> {
-  const [standing, model, evaluation, training] = await Promise.all([
+  const [status, model, evaluation, training] = await Promise.all([
     findStatus(database, version.version),
     findModel(database, version.model),
     findEvaluation(database, version.evaluationId),
@@ -20,7 +20,7 @@ export async function readCard(
   const source: CardSource = {
     ...version,
     status: 'registered',
-    ...standing,
+    ...status,
     about,
     evaluation,
     dependencies: training?.dependencies,

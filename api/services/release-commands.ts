@@ -62,13 +62,13 @@ export async function sendReleaseCommand(
   const signed = signerOf(deps, actor, state, input)
   const isOwn = command === 'approve' && isRequester(state, { by: actor.name, key: actor.id })
   try {
-    const said = signed()
+    const message = signed()
     const result = await deps.temporal.command(commandMs, (client) =>
       client.workflow
         // Without a run id, so that the update reaches the run that is open now.
         .getHandle(workflowId, undefined, { firstExecutionRunId: runId })
         // Temporal answers a second update with the same id itself. A forged update cannot have the signature as its id.
-        .executeUpdate(commandUpdates[command], { args: [said], updateId: said.signature }),
+        .executeUpdate(commandUpdates[command], { args: [message], updateId: message.signature }),
     )
     deps.log.info({ release, command, by: actor.name, ...result }, 'command')
     if (!result.accepted)

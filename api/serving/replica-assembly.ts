@@ -34,7 +34,11 @@ import { createRequestFields } from './routing/request-fields.ts'
 import { createShadow, type Shadow } from './routing/shadow.ts'
 import { startMeter } from './counters/process-stats.ts'
 import { openSpool } from './log/spool.ts'
-import { openKeptRollbacks, type KeptRollback, type KeptRollbacks } from './routing/kept-rollbacks.ts'
+import {
+  openPendingRollbacks,
+  type PendingRollback,
+  type PendingRollbacks,
+} from './routing/pending-rollbacks.ts'
 import { createKillSwitches, type KillSwitches } from './routing/kill-switches.ts'
 import { createCounterRegistry, type CounterRegistry } from './counters/arm-counters.ts'
 import { createRuntimes } from './formats/runtimes.ts'
@@ -81,12 +85,12 @@ export interface Serving extends Answering {
   replica: Pick<Replica, 'id' | 'host'>
   /** Returns the other live replicas, as last read from Postgres. */
   peers(): readonly Pick<Replica, 'id' | 'host' | 'url'>[]
-  rollbacks: Pick<KeptRollbacks, 'list' | 'keyOf' | 'senderOf'> & {
+  rollbacks: Pick<PendingRollbacks, 'list' | 'keyOf' | 'senderOf'> & {
     /**
      * Applies and stores a rollback order. Returns the version that serves instead; `isStored` is false when the disk failed. Throws
      * `no_rollback_target` without a version to serve.
      */
-    keep(order: KeptRollback): Promise<{ to: string; isStored: boolean }>
+    keep(order: PendingRollback): Promise<{ to: string; isStored: boolean }>
     drop(id: string): Promise<void>
   }
   stop(): Promise<void>
@@ -163,14 +167,14 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     onLoaded: (loaded) => lookups.knows(loaded),
   })
   const switches = createKillSwitches(counters)
-  const kept = await openKeptRollbacks(join(deps.stateDir, 'cache', 'rollbacks'), {
+  const rollbacks = await openPendingRollbacks(join(deps.stateDir, 'cache', 'rollbacks'), {
     signer,
     slot: deps.slot ?? '1',
     nowMs: clock.wall,
   })
   let peers: ReturnType<Serving['peers']> = []
   const routing = createRouting({
-    rollbacks: kept,
+    rollbacks: rollbacks,
     replica: replica.id,
     clock,
     lease,
@@ -242,7 +246,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     refresh: running.refresh,
     replica: deps.replica,
     peers: () => peers,
-    rollbacks: createRollbacks(kept, routing, events.trouble),
+    rollbacks: createRollbacks(rollbacks, routing, events.trouble),
     async stop() {
       // In parallel, so that waiting for an unavailable database delays no write to the disk.
       await Promise.all([running.stop(), erasures.stop(), log.close(), durable?.close(), runtimes.stop()])
@@ -251,7 +255,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
 }
 
 function createRollbacks(
-  kept: KeptRollbacks,
+  kept: PendingRollbacks,
   routing: ReplicaRouting,
   onError: ServingEvents['trouble'],
 ): Serving['rollbacks'] {

@@ -14,14 +14,14 @@ interface RowBlock {
 }
 
 /**
- * Runs the rows and writes the outputs to `output`. `isLeftOut` returns whether the answer of a row is not needed. `refuse` is called with
+ * Runs the rows and writes the outputs to `output`. `isSkipped` returns whether the answer of a row is not needed. `refuse` is called with
  * the reason for each refused row; its outputs are NaN.
  */
 export async function runRows(
   predictor: Predictor,
   { input, rows, texts, textColumns }: RowBlock,
   output: Float32Array,
-  { isLeftOut, refuse }: { isLeftOut(row: number): boolean; refuse(row: number, reason: Error): void },
+  { isSkipped, refuse }: { isSkipped(row: number): boolean; refuse(row: number, reason: Error): void },
 ): Promise<void> {
   try {
     return await predictor.run(input, rows, output, undefined, texts)
@@ -33,7 +33,7 @@ export async function runRows(
   const answer = new Float32Array(outputs)
   for (let row = 0; row < rows; row++) {
     const own = textsOf?.(1)
-    if (isLeftOut(row)) continue
+    if (isSkipped(row)) continue
     try {
       await predictor.run(input.slice(row * inputs, (row + 1) * inputs), 1, answer, undefined, own)
       output.set(answer, row * outputs)

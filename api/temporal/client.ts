@@ -63,7 +63,7 @@ export function createTemporalClient({
     opened.catch(() => (opened = undefined))
     return opened
   }
-  const within = async <T>(withinMs: number, work: (client: Client) => Promise<T>): Promise<T> => {
+  const callWithin = async <T>(withinMs: number, work: (client: Client) => Promise<T>): Promise<T> => {
     // Probes before the SDK is loaded, because loading takes longer.
     if (isDoubted && (await isRefused(temporal.address)))
       throw new Error(`failed to connect: connection refused at ${temporal.address}`)
@@ -87,7 +87,7 @@ export function createTemporalClient({
   }
   const ping = async (): Promise<void> => {
     try {
-      await within(pingTimeoutMs, (client) => client.workflowService.getSystemInfo({}))
+      await callWithin(pingTimeoutMs, (client) => client.workflowService.getSystemInfo({}))
     } catch (error) {
       throw isError(error, 'configuration_invalid') ? error : unavailable(error)
     }
@@ -97,7 +97,7 @@ export function createTemporalClient({
     namespace: temporal.namespace,
     async call(withinMs, work) {
       try {
-        return await within(withinMs, work)
+        return await callWithin(withinMs, work)
       } catch (error) {
         throw isSilence(error) ? unavailable(error) : error
       }
@@ -105,7 +105,7 @@ export function createTemporalClient({
     async command(withinMs, work) {
       await ping()
       try {
-        return await within(withinMs, work)
+        return await callWithin(withinMs, work)
       } catch (error) {
         if (codeOf(error) === grpc.unavailable) throw unavailable(error)
         if (!isSilence(error)) throw error
@@ -121,7 +121,7 @@ export function createTemporalClient({
       try {
         await ping()
         const asked = { workflowId: `ready/${randomUUID()}`, taskQueue: taskQueues.control }
-        await within(warmUpMs, (client) => client.workflow.execute('warmUp', asked))
+        await callWithin(warmUpMs, (client) => client.workflow.execute('warmUp', asked))
       } catch {
         // The first call reports the error.
       }

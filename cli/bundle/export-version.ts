@@ -82,11 +82,11 @@ const toBundle = ({ state, startedAt, outcome }: Release): BundleRelease => ({
   requestedBy: state.requestedBy,
   startedAt,
   outcome,
-  approvals: state.approvals.map(said),
-  breakGlass: state.breakGlass && said(state.breakGlass),
+  approvals: state.approvals.map(bundleStatement),
+  breakGlass: state.breakGlass && bundleStatement(state.breakGlass),
 })
 
-const said = ({ by, atMs, reason }: Statement): BundleStatement => ({
+const bundleStatement = ({ by, atMs, reason }: Statement): BundleStatement => ({
   by,
   at: new Date(atMs).toISOString(),
   reason,

@@ -123,7 +123,7 @@ function trainALittle(model: string, modelsDirectory: string, limitMs: number): 
   let last = ''
   child.stderr?.on('data', (text: Buffer) => (last = text.toString().trim().split('\n').at(-1) ?? last))
   return new Promise((resolve, reject) => {
-    let told: TrainedALittle | undefined
+    let reply: TrainedALittle | undefined
     let late = false
     const timer = setTimeout(() => {
       late = true
@@ -131,7 +131,7 @@ function trainALittle(model: string, modelsDirectory: string, limitMs: number): 
     }, limitMs)
     child.on('message', (message: TrainingMessage) => {
       if (message.kind === 'alive') return
-      told = message.kind === 'done' ? message.result : { issue: message.message }
+      reply = message.kind === 'done' ? message.result : { issue: message.message }
       // A child process that has replied stays alive for the next job.
       clearTimeout(timer)
       child.kill('SIGKILL')
@@ -142,7 +142,7 @@ function trainALittle(model: string, modelsDirectory: string, limitMs: number): 
       const ended = late
         ? `it was not trained within ${limitMs / 1_000} s`
         : `the process that trains it ended (${signal ?? `exit code ${code}`})${last === '' ? '' : `: ${last}`}`
-      resolve(late ? { issue: ended } : (told ?? { issue: ended }))
+      resolve(late ? { issue: ended } : (reply ?? { issue: ended }))
     })
     child.send({ model, modelsDirectory }, (error) => error && child.kill('SIGKILL'))
   })

@@ -84,10 +84,10 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
     const deferred = deferredText(version, answer)
     if (deferred !== undefined) return terminal.answer(answer, deferred)
     const { accepted, message, stage: reached = '' } = answer
-    const said = `${version}: ${message} (${reached}, artifact ${digestPrefix(artifact_digest)})`
+    const line = `${version}: ${message} (${reached}, artifact ${digestPrefix(artifact_digest)})`
     if (options['watch'] !== true)
-      return terminal.answer({ release: id, accepted, message, stage: reached }, said)
-    terminal.say(said)
+      return terminal.answer({ release: id, accepted, message, stage: reached }, line)
+    terminal.say(line)
     return awaitEnd({ terminal, api }, id)
   },
 }))

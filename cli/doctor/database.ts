@@ -97,13 +97,13 @@ export function findingOfUnreached(url: string, { code, message }: Unreached): F
       `Grant ${role} connect on the database and usage on the schema public.`,
     ],
   }
-  const said = [code, message].filter(Boolean).join(': ')
+  const failure = [code, message].filter(Boolean).join(': ')
   const { what, remedy } = meaningOfOutage(Object.assign(new Error(message), { code }))
   const [found, next] =
     known[code] ??
     (what === 'did not answer'
-      ? [`no valid response from Postgres (${said})`, 'Check host, port and firewall for DATABASE_URL.']
-      : [`Postgres ${what} (${said})`, remedy])
+      ? [`no valid response from Postgres (${failure})`, 'Check host, port and firewall for DATABASE_URL.']
+      : [`Postgres ${what} (${failure})`, remedy])
   return broken('database', `${withoutPassword(url)}: ${found}`, next)
 }
 

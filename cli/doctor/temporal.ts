@@ -199,14 +199,15 @@ export async function listSchedules(
 /** The gRPC status code NOT_FOUND. */
 
 export function findingOfSchedules(schedules: readonly Scheduled[]): Finding {
-  const said = schedules.flatMap(({ id, begun, overlapped, missed }) => {
+  const skippedRuns = schedules.flatMap(({ id, begun, overlapped, missed }) => {
     const skipped = [
       ...(overlapped > 0 ? [`${overlapped} skipped while one ran`] : []),
       ...(missed > 0 ? [`${missed} missed while Temporal was down`] : []),
     ]
     return skipped.length === 0 ? [] : [`${id}: ${[`${begun} started`, ...skipped].join(', ')}`]
   })
-  const found = said.length === 0 ? `no skipped run (schedules: ${schedules.length})` : said.join('; ')
+  const found =
+    skippedRuns.length === 0 ? `no skipped run (schedules: ${schedules.length})` : skippedRuns.join('; ')
   const crowded = schedules.filter(({ begun, overlapped }) => overlapped > begun).map(({ id }) => id)
   if (crowded.length === 0) return ok('schedules', found)
   return warning(

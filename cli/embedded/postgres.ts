@@ -253,15 +253,15 @@ function initialise(server: {
 
 /** An error with what the program has said, such as of a full disk, or of a user id without an entry in /etc/passwd. */
 function notCreated(dataDir: string, program: string, error: Error & { stderr?: Buffer }): DomainError {
-  const said = new Error(
+  const failure = new Error(
     error.stderr
       ?.toString()
       .trim()
       .replaceAll(/\s*\n\s*/g, '; ') || error.message,
   )
   return new DomainError(
-    isFull(said) ? 'no_room' : 'configuration_invalid',
-    `${program} cannot create ${dataDir}: ${said.message}`,
+    isFull(failure) ? 'no_room' : 'configuration_invalid',
+    `${program} cannot create ${dataDir}: ${failure.message}`,
   )
 }
 

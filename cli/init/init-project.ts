@@ -86,7 +86,7 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
   const knownAt = inferKnownAt(columns, rows, time)
   if (!columns.some((each) => each !== label && each.use !== 'none' && each.use !== 'time'))
     throw usageError(
-      `no column is left to predict ${label.column} from: name another file with --from (${leftOut(columns)})`,
+      `no column is left to predict ${label.column} from: name another file with --from (${unusedColumns(columns)})`,
     )
   const inside = relative(folder, csv)
   const isInside = !isAbsolute(inside) && !inside.startsWith('..')
@@ -141,7 +141,7 @@ function mostRepeat(
 /** Names of files in the folder of models that define no model. */
 const otherFiles = ['define', 'index']
 
-const leftOut = (columns: readonly InferredColumn[]): string =>
+const unusedColumns = (columns: readonly InferredColumn[]): string =>
   columns
     .slice(0, 20)
     .flatMap((each) => (each.use === 'none' ? [`${each.column}: ${each.why}`] : []))
@@ -186,7 +186,7 @@ function chosenBy(
   }
   const label = labelName === undefined ? inferLabel(columns)?.label : named('--label', labelName)
   if (label === undefined)
-    throw usageError(`no column can be predicted: name another file with --from (${leftOut(columns)})`)
+    throw usageError(`no column can be predicted: name another file with --from (${unusedColumns(columns)})`)
   const issue = labelIssue(label)
   if (issue !== undefined) throw usageError(`--label ${label.column} cannot be predicted: ${issue}`)
   const time = timeName === undefined ? inferTime(columns) : named('--time', timeName)

@@ -17,7 +17,7 @@ import { countOutputs, openSessionOf } from '../../api/serving/formats/onnx/form
 import { isOnnx, onnxLimits } from '../../api/serving/formats/onnx/graph.ts'
 import { openOnnx, type OnnxFile } from '../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../api/serving/formats/onnx/session/session-host.ts'
-import { settleCategories } from '../../api/serving/formats/settle-categories.ts'
+import { resolveCategories } from '../../api/serving/formats/resolve-categories.ts'
 import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
 import { noText } from '../../domain/model/batch-spec.ts'
 import { DomainError, firstNames, isError, quotedName } from '../../domain/errors.ts'
@@ -51,7 +51,7 @@ interface ScoredColumn extends ArtifactColumn {
 
 /** Returns the columns as `columns.json` declares them. Throws `artifact_invalid` where the two do not fit. */
 function columnsOf(columns: readonly ArtifactColumn[], path: string | undefined): readonly ScoredColumn[] {
-  if (path === undefined) return settleCategories(columns, { features: {} })
+  if (path === undefined) return resolveCategories(columns, { features: {} })
   const declared = parseDeclaredColumns(parseFile(path))
   const features = Object.fromEntries(
     declared.map(({ name, vocabulary }, at) => {

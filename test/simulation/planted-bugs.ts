@@ -193,8 +193,8 @@ export const plants: readonly Plant[] = [
     'promote-after-abort',
     'a rollback order is overlooked by late steps',
     'activities/release/route.ts',
-    "const found = standing === 'open' ?",
-    "const found = standing !== 'absent' ?",
+    "const found = status === 'open' ?",
+    "const found = status !== 'absent' ?",
   ),
   plant(
     'ignored-epoch',

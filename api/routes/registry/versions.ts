@@ -133,8 +133,8 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const named = { what: 'version', id, code: 'version_not_found' } as const
       const version = await findInScope(actor, named, getVersion(deps.store, id))
       const { signature, ...shown } = version
-      const standing = await findStatus(deps.store, version.version)
-      return { json: { ...toWire({ ...shown, ...standing }), signature: signature?.toString('base64') } }
+      const status = await findStatus(deps.store, version.version)
+      return { json: { ...toWire({ ...shown, ...status }), signature: signature?.toString('base64') } }
     },
   }),
 ]

@@ -10,7 +10,7 @@ import { findRollbackSubject, type ServingRollback } from '../../../store/releas
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
 import type { Actor } from '../../auth/authentication.ts'
-import { keepRollback } from './kept-rollbacks.ts'
+import { storeRollback } from './rollback-without-database.ts'
 import {
   writeRollback,
   type RollbackInput,
@@ -42,14 +42,14 @@ export async function orderRollback(
   let { version } = input
   const resultOf = (done: ServingRollback, replicas: RollbackReplica[]): RollbackResult => {
     const { from, to, release: releaseId } = done
-    const told = { from, to, releaseId, replicas, tookMs: Math.round(performance.now() - startedAt) }
+    const result = { from, to, releaseId, replicas, tookMs: Math.round(performance.now() - startedAt) }
     return {
-      ...told,
+      ...result,
       changed: !done.repeated,
       version: to,
       outcome: 'rolled_back',
       model,
-      message: sentenceOf({ ...told, ...done, model }),
+      message: sentenceOf({ ...result, ...done, model }),
     }
   }
   try {
@@ -77,8 +77,8 @@ export async function orderRollback(
     if (followed === undefined) throw error
     version ??= servingVersion(followed)
     if (!isNamedBy(followed, version)) throw error
-    const kept = await keepRollback(deps, actor, { ...input, version })
-    return { ...kept, tookMs: Math.round(performance.now() - startedAt) }
+    const result = await storeRollback(deps, actor, { ...input, version })
+    return { ...result, tookMs: Math.round(performance.now() - startedAt) }
   }
 }
 
@@ -92,11 +92,11 @@ async function subjectOf(
   { model, ids }: { model: string; ids: readonly string[] },
 ): Promise<string | undefined> {
   const subject = await findRollbackSubject(store, model)
-  const kept = await findSubject(
+  const recorded = await findSubject(
     store,
     ids.map((id) => ({ keyId, id })),
   )
-  return kept ?? subject
+  return recorded ?? subject
 }
 
 const unreached: Readonly<Record<Exclude<RollbackReplica['state'], 'follows' | 'refuses'>, string>> = {
@@ -119,13 +119,13 @@ function sentenceOf({
   const where = `on ${following} of ${replicas.length} replica${replicas.length === 1 ? '' : 's'}`
   const now =
     to === undefined ? 'no version serves' : replicas.length === 0 ? `${to} serves` : `${to} serves ${where}`
-  const standingOf = ({ state, reason }: RollbackReplica): string[] => {
+  const issuesOf = ({ state, reason }: RollbackReplica): string[] => {
     if (state === 'follows') return []
     if (state === 'refuses') return [`cannot follow: ${reason}`]
     return [unreached[state] + (state === 'cut_off' && reason !== undefined ? ` (${reason})` : '')]
   }
   const others = replicas.flatMap((each) =>
-    standingOf(each).map((standing) => `replica ${each.id} on ${each.host} ${standing}`),
+    issuesOf(each).map((issue) => `replica ${each.id} on ${each.host} ${issue}`),
   )
   const over = passedOver.length === 0 ? [] : [`passed over: ${passedOver.join('; ')}`]
   const done = repeated ? 'was rolled back before' : 'is rolled back'

@@ -132,7 +132,7 @@ function answerWhole({ predictor, columns }: LoadedVersion, sources: readonly Co
         }
       const block = { input, rows: count, texts: textsOf?.(count), textColumns: columns.texts }
       await runRows(predictor, block, answers, {
-        isLeftOut: (row) => refused[from + row] === 1,
+        isSkipped: (row) => refused[from + row] === 1,
         refuse: (row) => (refused[from + row] = 1),
       })
       outputs.set(answers.subarray(0, count * width), from * width)

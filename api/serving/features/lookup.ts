@@ -89,7 +89,7 @@ export function createLookups({ cache, clock, routing }: LookupDeps) {
   ): Promise<ByteWriter> => {
     const sinceMs = clock.now()
     waiting++
-    await within(Math.min(withinMs, request.withinMs ?? Infinity), work).finally(() => waiting--)
+    await waitAtMost(Math.min(withinMs, request.withinMs ?? Infinity), work).finally(() => waiting--)
     const waitedMs = clock.now() - sinceMs
     const left = request.withinMs === undefined ? undefined : Math.max(1, request.withinMs - waitedMs)
     const writer = answer(reader(protocol, asked, of), { ...request, withinMs: left, sinceMs })
@@ -121,7 +121,7 @@ export function createLookups({ cache, clock, routing }: LookupDeps) {
   }
 }
 
-async function within(ms: number, work: readonly Promise<void>[]): Promise<void> {
+async function waitAtMost(ms: number, work: readonly Promise<void>[]): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))
   await Promise.race([Promise.all(work), late])

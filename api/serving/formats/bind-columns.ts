@@ -8,7 +8,7 @@ import type { Feature, FeatureFit, Features } from '../../../domain/model/featur
 import { refuse } from '../network/layers-model.ts'
 import { expectKnownCategories, type TextCount } from './expect-categories.ts'
 import type { ArtifactColumn } from './format.ts'
-import { settleCategories } from './settle-categories.ts'
+import { resolveCategories } from './resolve-categories.ts'
 
 export interface BoundColumns {
   /** The columns of the artifact in their order, then the features that it does not use. */
@@ -35,7 +35,7 @@ export interface ColumnsToBind {
 /** Binds the columns. Throws `artifact_invalid`. */
 export function bindColumns({ columns, features, order, declared, texts }: ColumnsToBind): BoundColumns {
   const { names, isByPlace } = namesOf({ columns, features, order, declared })
-  const settled = settleCategories(
+  const settled = resolveCategories(
     columns.map((column, index) => ({ ...column, name: names[index]! })),
     { features, declared },
   )

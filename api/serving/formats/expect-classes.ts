@@ -8,11 +8,11 @@ import { refuse } from '../network/layers-model.ts'
  */
 export function expectClasses(output: Output, classes: readonly string[] | undefined): void {
   if (classes === undefined) return
-  const wanted = output.kind === 'classes' ? output.classes : pairOf(output, classes)
-  const isSame = classes.length === wanted?.length && classes.every((each) => wanted.includes(each))
-  if (isSame && classes.some((each, at) => each !== wanted[at]))
+  const expected = output.kind === 'classes' ? output.classes : pairOf(output, classes)
+  const isSame = classes.length === expected?.length && classes.every((each) => expected.includes(each))
+  if (isSame && classes.some((each, at) => each !== expected[at]))
     refuse(
-      `the file has the classes ${classes.join(', ')} in this order, the model ${wanted.join(', ')}: ${remedyFor(classes)}`,
+      `the file has the classes ${classes.join(', ')} in this order, the model ${expected.join(', ')}: ${remedyFor(classes)}`,
     )
 }
 

@@ -14,10 +14,10 @@ export interface Deadline {
 
 export function createDeadline(withinMs: number, caller: Caller | undefined): Deadline {
   let outcome: DeadlineOutcome | undefined
-  let tell: (why: DeadlineOutcome) => void = () => {}
+  let notify: (why: DeadlineOutcome) => void = () => {}
   const expire = (why: DeadlineOutcome): void => {
     outcome ??= why
-    tell(outcome)
+    notify(outcome)
   }
   const timer = setTimeout(expire, Math.max(0, withinMs), 'timeout')
   const onClose = caller && ((): void => expire('client_closed'))
@@ -26,7 +26,7 @@ export function createDeadline(withinMs: number, caller: Caller | undefined): De
     // Promise.race would add a third of a microsecond to every durable prediction.
     wait: (work) =>
       new Promise((resolve, reject) => {
-        tell = resolve
+        notify = resolve
         work.then(() => resolve(undefined), reject)
         if (outcome !== undefined) resolve(outcome)
       }),

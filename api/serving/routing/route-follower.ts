@@ -16,7 +16,7 @@ import type { LoadedVersion } from '../version/loaded-version.ts'
 import { createChampionGuards, createGuards, type ChampionGuard } from './circuit-breakers.ts'
 import type { VersionOrigin } from './disk-cache.ts'
 import type { KillSwitches } from './kill-switches.ts'
-import type { KeptRollbacks } from './kept-rollbacks.ts'
+import type { PendingRollbacks } from './pending-rollbacks.ts'
 import { buildLive, buildTable, versionsOf, type ActiveRoute, type RouteTable } from './route-table.ts'
 
 /** A version in memory with its signature. */
@@ -34,7 +34,7 @@ export interface FollowerOptions {
   /** Loads a version. Throws when it cannot be served. A recalled version is read only from this disk. */
   load: (version: string, recalled: boolean) => Promise<Held>
   /** The rollbacks that this replica stores while Postgres is unreachable. */
-  rollbacks?: Pick<KeptRollbacks, 'of'>
+  rollbacks?: Pick<PendingRollbacks, 'of'>
   /** Called just before the route of a model is replaced. */
   beforeFollow: (model: string) => void
 }

@@ -9,7 +9,7 @@ export interface PendingCalls<Reply> {
   call(key: string, limitMs: number, send: (id: number) => void): Promise<Reply>
   settle(id: number, reply: Reply): void
   /** Rejects all calls after the other side has died. First calls `told` with the models of the calls. */
-  fail(cause: Error, told: (error: DomainError, keys: ReadonlySet<string>) => void): void
+  fail(cause: Error, report: (error: DomainError, keys: ReadonlySet<string>) => void): void
 }
 
 interface PendingCall<Reply> {
@@ -47,7 +47,7 @@ export function createCalls<Reply>(
       clearTimeout(call.timer)
       call.resolve(reply)
     },
-    fail(cause, told) {
+    fail(cause, report) {
       const pending = [...calls.values()]
       calls.clear()
       for (const { timer } of pending) clearTimeout(timer)
@@ -56,7 +56,7 @@ export function createCalls<Reply>(
         `the ${where} that computes the model has died: ${cause.message}`,
       )
       error.cause = cause
-      told(error, new Set(pending.map(({ key }) => key)))
+      report(error, new Set(pending.map(({ key }) => key)))
       for (const { reject } of pending) reject(error)
     },
   }

@@ -61,29 +61,29 @@ function run(key: string, input: Float32Array, rows: number): Float32Array {
   })
 }
 
-async function answer(told: TensorCommand): Promise<TensorReply> {
+async function answer(command: TensorCommand): Promise<TensorReply> {
   try {
-    switch (told.kind) {
+    switch (command.kind) {
       case 'load':
-        await load(told.key, told.model, told.outputs)
-        return { id: told.id }
+        await load(command.key, command.model, command.outputs)
+        return { id: command.id }
       case 'run':
-        return { id: told.id, output: run(told.key, told.input, told.rows) }
+        return { id: command.id, output: run(command.key, command.input, command.rows) }
       case 'drop':
-        models.get(told.key)?.dispose()
-        models.delete(told.key)
-        return { id: told.id }
+        models.get(command.key)?.dispose()
+        models.delete(command.key)
+        return { id: command.id }
     }
   } catch (error) {
-    return { id: told.id, error: (error as Error).message }
+    return { id: command.id, error: (error as Error).message }
   }
 }
 
 tf.enableProdMode()
 await tf.setBackend('cpu')
 const port = parentPort!
-port.on('message', (told: TensorCommand) => {
-  void answer(told).then((said) =>
-    port.postMessage(said, said.output === undefined ? [] : [said.output.buffer as ArrayBuffer]),
+port.on('message', (command: TensorCommand) => {
+  void answer(command).then((reply) =>
+    port.postMessage(reply, reply.output === undefined ? [] : [reply.output.buffer as ArrayBuffer]),
   )
 })

@@ -280,10 +280,10 @@ function rowIssue(
   outputs: Float32Array,
   place: number,
 ): string | undefined {
-  const wanted = manifest.golden.outputs[row]
+  const expected = manifest.golden.outputs[row]
   for (let i = 0; i < predictor.outputs; i++) {
     const given = outputs[place * predictor.outputs + i]!
-    const value = wanted?.[i] ?? NaN
+    const value = expected?.[i] ?? NaN
     if (!(Math.abs(given - value) <= goldenTolerance * Math.max(1, Math.abs(value))))
       return `golden row ${row} gives ${given} at output ${i}, in training it gave ${value}`
   }

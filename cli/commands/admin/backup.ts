@@ -82,8 +82,8 @@ const verifyCommand: CommandSpec = {
       if (options['withoutRestore'] === true) {
         const { takenAt, entries } = await checkBackupBytes(backup)
         const found = { file: backup.name, taken_at: takenAt, entries: Object.keys(entries).length }
-        const said = `${found.file} of ${time(takenAt)} (UTC) is intact: ${found.entries} entries. It was not restored.`
-        return terminal.answer(found, said)
+        const text = `${found.file} of ${time(takenAt)} (UTC) is intact: ${found.entries} entries. It was not restored.`
+        return terminal.answer(found, text)
       }
       const found = await rehearseRestore(readInstallationConfig(), {
         backup,

@@ -29,7 +29,7 @@ export const watchRelease: CommandSpec = {
   examples: ['releases watch rel_01h…', 'releases watch flight-delay', 'releases watch iris --json'],
   async run({ terminal, api }, { args }) {
     const id = await findReleaseId(api(), String(args[0]))
-    let said = ''
+    let lastLine = ''
     const ended = await follow(
       terminal,
       () => api().get<WatchedRelease>(path`/v1/releases/${id}`, { limit: readVerdicts }),
@@ -37,8 +37,8 @@ export const watchRelease: CommandSpec = {
       (release) => {
         if (terminal.interactive) return terminal.live(watchLines(terminal, release))
         const line = stageLine(release)
-        if (line !== said) terminal.say(line)
-        said = line
+        if (line !== lastLine) terminal.say(line)
+        lastLine = line
       },
     )
     const { version, outcome = '', reason = '' } = ended

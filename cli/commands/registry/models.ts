@@ -59,8 +59,8 @@ export const modelsGroup: CommandGroup = {
             (name) => `${name.padEnd(24)} file removed: deleted, because it had recorded nothing`,
           ),
         ]
-        const said = lines.length === 0 ? 'There are no model files to sync.' : lines.join('\n')
-        terminal.answer({ models, broken, gone, deleted }, said)
+        const text = lines.length === 0 ? 'There are no model files to sync.' : lines.join('\n')
+        terminal.answer({ models, broken, gone, deleted }, text)
         return broken.length === 0 ? exitCodes.done : exitCodes.otherwise
       },
     },
@@ -118,7 +118,7 @@ async function showChampion(
   const { release, evaluation, decisions, audit } = answer
   // A version restored by a rollback was approved in the release that first promoted it.
   const earned = answer.cause === 'rollback' ? answer.earned_by : release
-  const said = (each: LiveStatement) => `${each.by}${each.reason ? ` (${each.reason})` : ''}`
+  const statementText = (each: LiveStatement) => `${each.by}${each.reason ? ` (${each.reason})` : ''}`
   const verdict = decisions[0]
   const until = answer.until ? time(answer.until) : 'now'
   const text = factsTable(terminal, [
@@ -132,8 +132,8 @@ async function showChampion(
     ],
     ['release', release && `${release.id}, requested by ${release.requestedBy}`],
     ...(earned && earned !== release ? [['promoted by', earned.id] as const] : []),
-    ['approved by', orDash(earned?.approvals.map(said).join(', '))],
-    ...(earned?.breakGlass ? [['break-glass by', said(earned.breakGlass)] as const] : []),
+    ['approved by', orDash(earned?.approvals.map(statementText).join(', '))],
+    ...(earned?.breakGlass ? [['break-glass by', statementText(earned.breakGlass)] as const] : []),
     ['last verdict', verdict && `${verdict.kind} in ${verdict.stage}, ${decisions.length} in total`],
     ['audit', audit && `entry ${audit.seq}, ${audit.action}, ${digestPrefix(audit.hash)}`],
   ])

@@ -45,11 +45,11 @@ export const reviewsGroup: CommandGroup = {
               })
         const { accuracy, error, pooled } = queue.estimate
         const share = (value: number) => `${Number((100 * value).toPrecision(3))} %`
-        const said =
+        const accuracyText =
           accuracy === null || error === null || pooled === null
             ? 'Accuracy: unknown; it needs reviews in the band and outcomes outside.'
             : `Accuracy: ${share(accuracy)} ± ${share(2 * error)} (without weights ${share(pooled)}).`
-        terminal.answer(queue, `${table}\n${said}`)
+        terminal.answer(queue, `${table}\n${accuracyText}`)
       },
     },
     {

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { deliverDue, deliveryPolicy } from '../../../api/services/command-delivery.ts'
-import { settleKeptRollbacks } from '../../../api/services/rollback/kept-rollbacks.ts'
-import { openKeptRollbacks, signOrder } from '../../../api/serving/routing/kept-rollbacks.ts'
+import { deliverPendingRollbacks } from '../../../api/services/rollback/rollback-without-database.ts'
+import { openPendingRollbacks, signOrder } from '../../../api/serving/routing/pending-rollbacks.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { findActiveKeys, insertKey, revokeKey } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
@@ -305,12 +305,12 @@ it('a signed rollback that a replica keeps takes one champion back, however ofte
   const claim = { id: uniqueName('order'), model, version: third, by: 'olga', reason: 'it is wrong' }
   const order = signOrder(api.deps.signer, claim, { keyId: key.id, nowMs: Date.now() })
   const directory = mkdtempSync(join(tmpdir(), 'tenure-kept-'))
-  const kept = await openKeptRollbacks(directory, { signer: api.deps.signer, slot: '0', nowMs: Date.now })
+  const kept = await openPendingRollbacks(directory, { signer: api.deps.signer, slot: '0', nowMs: Date.now })
   const rollbacks = { ...kept, keep: () => Promise.reject(new Error('not asked for here')) }
   const deps = { ...api.deps, serving: { ...api.deps.serving, rollbacks } }
   for (let times = 1; times <= 3; times++) {
     await kept.keep(order)
-    await settleKeptRollbacks(deps)
+    await deliverPendingRollbacks(deps)
     expect(await findChampion(fixture.store, model)).toMatchObject({ version: second })
     expect(kept.list()).toEqual([])
   }

@@ -17,8 +17,8 @@ export async function submitReview(
   const { prediction: predictionId, value } = data
   const model = params['name'] ?? ''
   // A button sends a text. The prefix distinguishes the boolean from a class that is called "true".
-  const said = value === '=true' ? true : value === '=false' ? false : value
-  await takeReviews(deps, actor!, { model, reviews: [{ predictionId, value: said }] })
+  const outcome = value === '=true' ? true : value === '=false' ? false : value
+  await takeReviews(deps, actor!, { model, reviews: [{ predictionId, value: outcome }] })
   const location = `/models/${encodeURIComponent(model)}/reviews`
   return { status: 303, headers: { ...pageHeaders, location } }
 }

@@ -41,7 +41,7 @@ export function guideChapters(releases: readonly Release[]): Chapter[] {
   const rolledBack = oldestFirst.find(
     ({ outcome, state }) => outcome === 'rolled_back' && state.routings.length > 0,
   )
-  const told: Omit<Chapter, 'status'>[] = [
+  const chapters: Omit<Chapter, 'status'>[] = [
     {
       title: 'The first version is promoted',
       about:
@@ -67,8 +67,8 @@ export function guideChapters(releases: readonly Release[]): Chapter[] {
       release: rolledBack,
     },
   ]
-  const at = told.findIndex(({ release }) => release === undefined)
-  return told.map((chapter, i) => ({
+  const at = chapters.findIndex(({ release }) => release === undefined)
+  return chapters.map((chapter, i) => ({
     ...chapter,
     status: chapter.release !== undefined ? 'passed' : i === at ? 'in_progress' : 'upcoming',
   }))
@@ -90,7 +90,7 @@ const marks: Record<ChapterStatus, readonly [mark: string, word: string]> = {
   upcoming: ['○', 'to come'],
 }
 
-interface Told {
+interface GuideFacts {
   chapters: Chapter[]
   model: string | undefined
   /** The release that is open now. */
@@ -99,9 +99,9 @@ interface Told {
 }
 
 const Now = ({
-  told: { model, open, retraining },
+  guide: { model, open, retraining },
   command,
-}: { told: Told } & Pick<Chapter, 'command'>): PageElement => {
+}: { guide: GuideFacts } & Pick<Chapter, 'command'>): PageElement => {
   if (open !== undefined)
     return (
       <p>
@@ -128,7 +128,7 @@ const Now = ({
   )
 }
 
-const ChapterItem = ({ chapter, told }: { chapter: Chapter; told: Told }): PageElement => {
+const ChapterItem = ({ chapter, guide }: { chapter: Chapter; guide: GuideFacts }): PageElement => {
   const { title, about, look, status, release } = chapter
   const [mark, word] = marks[status]
   return (
@@ -146,7 +146,7 @@ const ChapterItem = ({ chapter, told }: { chapter: Chapter; told: Told }): PageE
             <a href={`/releases/${release.state.id}`}>{look}</a>.
           </span>
         )}
-        {status === 'in_progress' && <Now told={told} command={chapter.command} />}
+        {status === 'in_progress' && <Now guide={guide} command={chapter.command} />}
       </span>
     </li>
   )
@@ -174,7 +174,7 @@ const NextSteps = ({ model, isOver }: { model: string; isOver: boolean }): PageE
 )
 
 export const guidePage = definePage({
-  async load({ store }, { actor }): Promise<Told> {
+  async load({ store }, { actor }): Promise<GuideFacts> {
     const held = modelFilter(actor)
     const [all, [latest]] = await Promise.all([
       listReleases(store, { ...held, limit: maxShown }),
@@ -192,8 +192,8 @@ export const guidePage = definePage({
     }
   },
   title: () => 'Guide',
-  view: (told, { target }) => {
-    const { chapters, model } = told
+  view: (guide, { target }) => {
+    const { chapters, model } = guide
     const isOver = chapters.every(({ status }) => status === 'passed')
     return (
       <>
@@ -212,7 +212,7 @@ export const guidePage = definePage({
         <Live id="story" target={target} over={isOver}>
           <ol class="track story card" aria-label="Steps">
             {chapters.map((chapter) => (
-              <ChapterItem chapter={chapter} told={told} />
+              <ChapterItem chapter={chapter} guide={guide} />
             ))}
           </ol>
           <NextSteps model={model ?? '<model>'} isOver={isOver} />

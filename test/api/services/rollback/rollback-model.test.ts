@@ -3,7 +3,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import type { Actor } from '../../../../api/auth/authentication.ts'
 import { sendReleaseCommand } from '../../../../api/services/release-commands.ts'
-import { settleKeptRollbacks } from '../../../../api/services/rollback/kept-rollbacks.ts'
+import { deliverPendingRollbacks } from '../../../../api/services/rollback/rollback-without-database.ts'
 import { orderRollback } from '../../../../api/services/rollback/rollback-model.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { openingState, type ReleaseState } from '../../../../domain/release/state.ts'
@@ -188,7 +188,7 @@ it('an order that Postgres executed without a response rolls one version back', 
   const answer = await orderRollback(deps, await olga(), sent)
   expect(answer).toMatchObject({ outcome: 'kept', from: third, to: second })
   expect(served()).toBe(second)
-  await settleKeptRollbacks(api.deps)
+  await deliverPendingRollbacks(api.deps)
   expect(api.serving.rollbacks.list()).toEqual([])
   expect(await championNow()).toBe(second)
   expect(served()).toBe(second)
@@ -223,7 +223,7 @@ it('an order about a candidate that only gets copies leaves the champion, when i
   const command = { command: 'rollback', release: id, reason: 'not this one' } as const
   expect(await sendReleaseCommand(deps, await olga(), command)).toMatchObject({ result: { accepted: true } })
   expect(served()).toBe(third)
-  await settleKeptRollbacks(api.deps)
+  await deliverPendingRollbacks(api.deps)
   expect(await championNow()).toBe(third)
 })
 
@@ -334,7 +334,7 @@ it.each([
   store.transaction = () => Promise.reject(unanswered())
   const first = await order({}, once).finally(() => Object.assign(store, { query, transaction }))
   expect(first).toMatchObject({ status: 202, json: { outcome: 'kept', from: third, to: second } })
-  await settleKeptRollbacks(api.deps)
+  await deliverPendingRollbacks(api.deps)
   expect(await championNow()).toBe(second)
   await fixture.store.query(sql`
     update idempotent_requests set answer = null, held_until = now() - interval '1 s' where name = ${once['idempotency-key']}`)

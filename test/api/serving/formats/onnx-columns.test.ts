@@ -183,7 +183,7 @@ it('a row of a batch whose text ONNX Runtime would cut off is refused, and the o
   const refused: (readonly [number, string])[] = []
   const texts = rowTexts([['b'], ['a\0b'], ['a']])
   await runRows(predictor, { input: new Float64Array(3), rows: 3, texts, textColumns: 1 }, output, {
-    isLeftOut: () => false,
+    isSkipped: () => false,
     refuse: (row, { message }) => refused.push([row, message]),
   })
   expect([...output]).toEqual([0, 1, NaN, NaN, 1, 0])
@@ -203,7 +203,7 @@ it('a row of a batch that an operator of ONNX Runtime cannot compute is refused,
   const refused: (readonly [number, string])[] = []
   const texts = rowTexts([['0'], ['large'], ['0.5']])
   await runRows(predictor, { input: new Float64Array(0), rows: 3, texts, textColumns: 1 }, output, {
-    isLeftOut: () => false,
+    isSkipped: () => false,
     refuse: (row, { message }) => refused.push([row, message]),
   })
   expect([...output]).toEqual([0, NaN, Math.fround(Math.atan(0.5))])

@@ -12,7 +12,7 @@ import type { RoutingPlace } from '../../../store/serving/routing.ts'
 import { actorOfKey, canAccessModel, type Actor } from '../../auth/authentication.ts'
 import type { CommandDeps } from '../../deps.ts'
 import type { ApiFetch } from '../../../store/tls/api-fetch.ts'
-import { signOrder, type KeptRollback } from '../../serving/routing/kept-rollbacks.ts'
+import { signOrder, type PendingRollback } from '../../serving/routing/pending-rollbacks.ts'
 import {
   writeRollback,
   type RollbackInput,
@@ -25,7 +25,7 @@ const peerMs = 700
 const unstored = 'it could not store the order on its disk: a restart brings the version back'
 
 /** Stores an order here and on reachable replicas. Throws `no_rollback_target` when this replica has no version to return to. */
-export async function keepRollback(
+export async function storeRollback(
   { serving, signer, callReplica, log }: CommandDeps,
   actor: Actor,
   { id, model, version, reason }: RollbackInput & { id: string; version: string },
@@ -59,7 +59,7 @@ function sentenceOf({ id, host, state, reason }: RollbackReplica): string | unde
 
 async function sendTo(
   { id, host, url }: { id: string; host: string; url: string },
-  { order, to }: { order: KeptRollback; to: string },
+  { order, to }: { order: PendingRollback; to: string },
   call: ApiFetch = fetch,
 ): Promise<RollbackReplica> {
   try {
@@ -86,7 +86,7 @@ async function sendTo(
  * Carries stored orders out in Postgres. The sender's key must have been valid when it signed: the sender was told that the order is
  * carried out. Drops a refused order, with an alert.
  */
-export async function settleKeptRollbacks(deps: CommandDeps): Promise<void> {
+export async function deliverPendingRollbacks(deps: CommandDeps): Promise<void> {
   const { serving, store, log } = deps
   for (const order of serving.rollbacks.list()) {
     const { id, model, version, by, reason } = order
@@ -123,7 +123,7 @@ export async function settleKeptRollbacks(deps: CommandDeps): Promise<void> {
 /** Its sender was told that the order is carried out, and its version may serve again. */
 const reportDropped = (
   { store }: CommandDeps,
-  { id, model, version, by, reason }: KeptRollback,
+  { id, model, version, by, reason }: PendingRollback,
   why: string,
 ): Promise<number> =>
   upsertAlert(store, {

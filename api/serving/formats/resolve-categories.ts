@@ -13,7 +13,7 @@ type CategoryList = NonNullable<ArtifactColumn['categories']>
  * Returns the columns with the categories that are settled. Throws `artifact_invalid` for two columns of one name, whose values a row cannot
  * tell apart, and for a column whose categories stay open.
  */
-export function settleCategories(
+export function resolveCategories(
   columns: readonly ArtifactColumn[],
   { features, declared }: { features: Features; declared?: readonly DeclaredColumn[] },
 ): readonly ArtifactColumn[] {

@@ -3,8 +3,8 @@ import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
-import { settleKeptRollbacks } from '../../../../api/services/rollback/kept-rollbacks.ts'
-import { signOrder } from '../../../../api/serving/routing/kept-rollbacks.ts'
+import { deliverPendingRollbacks } from '../../../../api/services/rollback/rollback-without-database.ts'
+import { signOrder } from '../../../../api/serving/routing/pending-rollbacks.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { openArtifacts } from '../../../../store/artifacts.ts'
 import { findActiveKeys } from '../../../../store/access/api-keys.ts'
@@ -85,7 +85,7 @@ it('a replica of another slot that starts after a rollback was stored applies it
   const other = await startBeside({ slot: '2' })
   expect(other.ask(model, body).version).toBe(second)
   heal()
-  await settleKeptRollbacks(api.deps)
+  await deliverPendingRollbacks(api.deps)
   expect(await championNow()).toBe(second)
   expect(readdirSync(folder())).toEqual([])
 })
@@ -95,13 +95,13 @@ it('a kept rollback is held until the route that carries it out is read and on t
   await order()
   healAll()
   const heal = losePostgres(/routing_epochs\) as epoch/)
-  await settleKeptRollbacks(api.deps).catch(() => undefined)
+  await deliverPendingRollbacks(api.deps).catch(() => undefined)
   expect(await championNow()).toBe(second)
   expect(api.ask(model, body).version).toBe(second)
   expect(api.serving.rollbacks.list()).toHaveLength(1)
   expect((await startBeside()).ask(model, body).version).toBe(second)
   heal()
-  await settleKeptRollbacks(api.deps)
+  await deliverPendingRollbacks(api.deps)
   expect(api.serving.rollbacks.list()).toEqual([])
   expect(api.ask(model, body).version).toBe(second)
   expect((await startBeside()).ask(model, body).version).toBe(second)
@@ -140,7 +140,7 @@ it('an order is carried out although its key has expired or was revoked meanwhil
   const [found] = (await findActiveKeys(fixture.store)).filter(({ name }) => name === 'olga')
   const change = sql`update api_keys set expires_at = clock_timestamp(), revoked_at = clock_timestamp()`
   await fixture.store.query(sql`${change} where id = ${found!.id}`)
-  await settleKeptRollbacks(api.deps)
+  await deliverPendingRollbacks(api.deps)
   await fixture.store.query(
     sql`update api_keys set expires_at = null, revoked_at = null where id = ${found!.id}`,
   )
@@ -154,7 +154,7 @@ it('an order that Postgres refuses is dropped with an alert', async () => {
   heal()
   const [found] = (await findActiveKeys(fixture.store)).filter(({ name }) => name === 'olga')
   await fixture.store.query(sql`update api_keys set role = 'viewer' where id = ${found!.id}`)
-  await settleKeptRollbacks(api.deps)
+  await deliverPendingRollbacks(api.deps)
   await fixture.store.query(sql`update api_keys set role = 'operator' where id = ${found!.id}`)
   expect(api.serving.rollbacks.list()).toEqual([])
   expect(api.ask(model, body).version).toBe(third)

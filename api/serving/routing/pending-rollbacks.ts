@@ -13,7 +13,7 @@ import {
 } from '../../../store/signing/command-signatures.ts'
 import type { Signer } from '../../../store/signing/signing-key.ts'
 
-export interface KeptRollback {
+export interface PendingRollback {
   /** The id of the command. */
   id: string
   model: string
@@ -24,20 +24,20 @@ export interface KeptRollback {
   signature: string
 }
 
-export interface KeptRollbacks {
+export interface PendingRollbacks {
   /** The orders for a model. */
-  of(model: string): KeptRollback[]
-  list(): KeptRollback[]
-  keep(order: KeptRollback): Promise<void>
+  of(model: string): PendingRollback[]
+  list(): PendingRollback[]
+  keep(order: PendingRollback): Promise<void>
   /** Deletes an order, on the disk for every replica of it. The routes on the disk must then be newer than the order. */
   drop(id: string): Promise<void>
   /** The key that signed an order that arrives; undefined for an invalid signature or an order older than a day. */
-  keyOf(order: KeptRollback): string | undefined
+  keyOf(order: PendingRollback): string | undefined
   /** The key that signed a stored order, of any age, and when; undefined for an invalid signature. */
-  senderOf(order: KeptRollback): { keyId: string; signedMs: number } | undefined
+  senderOf(order: PendingRollback): { keyId: string; signedMs: number } | undefined
 }
 
-const claimOf = ({ id, model, version, by, reason }: Omit<KeptRollback, 'signature'>): SignedCommand => ({
+const claimOf = ({ id, model, version, by, reason }: Omit<PendingRollback, 'signature'>): SignedCommand => ({
   command: 'rollback',
   id,
   model,
@@ -48,18 +48,18 @@ const claimOf = ({ id, model, version, by, reason }: Omit<KeptRollback, 'signatu
 
 export const signOrder = (
   signer: Signer,
-  order: Omit<KeptRollback, 'signature'>,
+  order: Omit<PendingRollback, 'signature'>,
   by: { keyId: string; nowMs: number },
-): KeptRollback => ({ ...order, signature: signCommand(signer, claimOf(order), by) })
+): PendingRollback => ({ ...order, signature: signCommand(signer, claimOf(order), by) })
 
 /** Opens the stored orders. `slot`: the index of the process on this machine; each process writes its own files. */
-export async function openKeptRollbacks(
+export async function openPendingRollbacks(
   directory: string,
   { signer, slot, nowMs }: { signer: Signer; slot: string; nowMs: () => number },
-): Promise<KeptRollbacks> {
-  const keyAt = (order: KeptRollback, atMs: number): string | undefined =>
+): Promise<PendingRollbacks> {
+  const keyAt = (order: PendingRollback, atMs: number): string | undefined =>
     verifyCommand(signer, claimOf(order), { signature: order.signature, nowMs: atMs })
-  const senderOf: KeptRollbacks['senderOf'] = (order) => {
+  const senderOf: PendingRollbacks['senderOf'] = (order) => {
     const signedMs = signedMsOf(order.signature)
     const keyId = keyAt(order, signedMs)
     return keyId === undefined ? undefined : { keyId, signedMs }
@@ -67,7 +67,7 @@ export async function openKeptRollbacks(
   const nameOf = (id: string): string => `-${id.replaceAll(/[^\w-]/g, '_')}.json`
   const listNames = async (end: string): Promise<string[]> =>
     (await readdir(directory).catch(() => [])).filter((name) => name.endsWith(end))
-  const orders = new Map<string, KeptRollback>()
+  const orders = new Map<string, PendingRollback>()
   for (const name of await listNames('.json')) {
     const text = await readFile(join(directory, name), 'utf8').catch(() => '')
     const order = parsed(text)
@@ -93,9 +93,9 @@ export async function openKeptRollbacks(
   }
 }
 
-function parsed(text: string): KeptRollback | undefined {
+function parsed(text: string): PendingRollback | undefined {
   try {
-    return JSON.parse(text) as KeptRollback
+    return JSON.parse(text) as PendingRollback
   } catch {
     return undefined
   }
