@@ -6,8 +6,13 @@ import type { OnnxGraph, OnnxNode } from './graph.ts'
 import type { OnnxLayout } from './layout.ts'
 import { numbersOf, type WireSpan } from './wire.ts'
 
-/** The most multiplications of a row, about 0.05 ms. Beyond, the wider vectors of ONNX Runtime are worth a call. */
-const maxWork = 500_000
+/**
+ * The most multiplications of a row. A row of two layers of 64 then takes 0.1 × of a call of ONNX Runtime, and 100 rows as long as a call.
+ * 100 rows of two layers of 256 take 4 × as long, because its vectors are wider.
+ */
+const maxWork = 20_000
+/** The most outputs behind another activation than Relu, which is a loop here: 100 rows of two layers of 64 with Tanh take 6 × as long. */
+const maxActivated = 16
 
 /** The activations by their operators, with the attributes of which ONNX and the network have the same default. */
 const activations: ReadonlyMap<string, { name: string; defaults?: readonly string[] }> = new Map([
@@ -64,10 +69,21 @@ export function networkOfGraph(
   }
   const [inner] = layers
   const work = layers.reduce((sum, { inputs: width, units }) => sum + width * units, 0)
+  const areQuick = layers.every(
+    ({ activations: names, units }, at) =>
+      names.every((name) => name === 'relu') || (at === layers.length - 1 && units <= maxActivated),
+  )
   const areJoined = layers.every(
     (layer, at) => layer.inputs === (at === 0 ? input.width : layers[at - 1]!.units),
   )
-  if (inner === undefined || after.length > 0 || bias !== undefined || !areJoined || work > maxWork)
+  if (
+    inner === undefined ||
+    after.length > 0 ||
+    bias !== undefined ||
+    !areJoined ||
+    !areQuick ||
+    work > maxWork
+  )
     return undefined
   return { inputs: input.width, outputs: layers.at(-1)!.units, layers }
 }

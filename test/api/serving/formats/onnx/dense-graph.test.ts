@@ -41,7 +41,9 @@ function networkOf(seed: number): Buffer {
       const added = whole(2) === 0 ? [`m${layer}`, b] : [b, `m${layer}`]
       if (isBiased) nodes.push(node({ op: 'Add', inputs: added, outputs: [sum] }))
     }
-    nodes.push(node({ op: activations[whole(activations.length)]!, inputs: [sum], outputs: [out] }))
+    const op =
+      layer === layers - 1 ? activations[whole(activations.length)]! : ['Relu', 'Identity'][whole(2)]!
+    nodes.push(node({ op, inputs: [sum], outputs: [out] }))
     ;[from, inputs] = [out, units]
   }
   return model(
@@ -83,7 +85,7 @@ describe('no dense layers', () => {
     ['has weights of whole numbers', 'MatMul', { tensors: { w: { dims: [3, 1], wholes: [1, 2, 3] } } }],
     ['has weights of another width', 'MatMul', { tensors: { w: { dims: [4, 2], floats: ramp(8) } } }],
     ['has an operator of another domain', 'MatMul', { domain: 'com.microsoft', tensors: weights }],
-    ['takes long', 'MatMul', { tensors: { w: { dims: [3, 200_000], floats: ramp(600_000) } } }],
+    ['takes long', 'MatMul', { tensors: { w: { dims: [3, 7_000], floats: ramp(21_000) } } }],
   ])('%s: %s', (_, op, given) => {
     expect(openOnnx(operatorModel(op, given)).network).toBeUndefined()
   })
@@ -106,5 +108,23 @@ describe('no dense layers', () => {
       )
     expect(openOnnx(bytes({})).network).toBeDefined()
     expect(openOnnx(bytes({ [name]: given })).network).toBeUndefined()
+  })
+
+  it.each([
+    ['Relu', 64, true],
+    ['Sigmoid', 16, true],
+    ['Sigmoid', 17, false],
+  ])('has the activation %s of %i numbers: %s', (op, units, isDense) => {
+    const bytes = model(
+      graph({
+        inputs: [value('x', [0, 3])],
+        initializers: initializersOf({ w: { dims: [3, units], floats: ramp(3 * units) } }),
+        nodes: [
+          node({ op: 'MatMul', inputs: ['x', 'w'], outputs: ['h'] }),
+          node({ op, inputs: ['h'], outputs: ['y'] }),
+        ],
+      }),
+    )
+    expect(openOnnx(bytes).network !== undefined).toBe(isDense)
   })
 })
