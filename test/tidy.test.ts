@@ -71,6 +71,14 @@ describe('a planted violation is found', () => {
     ['something passed on', 'workflows/a.ts', `export { openStore } from '../store/postgres.ts'`],
     ['DuckDB in a command', 'cli/commands/a.ts', `import { DuckDBInstance } from '@duckdb/node-api'`],
     ['the API in the command line', 'cli/a.ts', `import { app } from '../api/app.ts'`],
+    ['a script in the product', 'cli/a.ts', `import { run } from '../scripts/check.mjs'`],
+    [
+      'a script in the test of something else',
+      'test/cli/a.ts',
+      `import { run } from '../../scripts/check.mjs'`,
+    ],
+    ['a package in the set-up', 'cli/setup/a.mjs', `import { build } from 'esbuild'`],
+    ['the product in the build', 'cli/build/a.mjs', `import { loadModels } from '../../models/index.ts'`],
     ['a layer that the table does not know', 'plugins/a.ts', `import { a } from './b.ts'`],
   ])('%s', (_name, path, text) => expect(found(path, text)).toBe(1))
 
@@ -86,6 +94,7 @@ describe('a planted violation is found', () => {
     ['DuckDB in the demo', 'cli/demo/a.ts', `import { DuckDBInstance } from '@duckdb/node-api'`],
     ['the words in a model file', 'models/a.ts', `import { csv } from './define.ts'`],
     ['the types of tfjs in the words', 'models/define/a.ts', `import type * as tf from '@tensorflow/tfjs'`],
+    ['a script in its own test', 'test/scripts/a.test.ts', `import { run } from '../../scripts/check.mjs'`],
     ['the worker in a test', 'test/a.test.ts', `import { Worker } from '@temporalio/worker'`],
   ])('but not %s', (_name, path, text) => expect(found(path, text)).toBe(0))
 

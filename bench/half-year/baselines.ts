@@ -7,7 +7,7 @@ import type { Deps } from '../../activities/deps.ts'
 import { startScorer } from '../../activities/runtime/scoring-child.ts'
 import { takeSnapshot } from '../../activities/retrain/snapshot.ts'
 import { train } from '../../activities/retrain/train.ts'
-import { binaryMetrics } from '../../scripts/reference/model-metrics.ts'
+import { binaryMetrics } from '../../test/support/reference/model-metrics.ts'
 import { getTraining } from '../../store/training/trainings.ts'
 import type { Week } from './traffic.ts'
 

@@ -2,7 +2,7 @@
 import { commands } from '../../cli/commands/all-commands.ts'
 import { exitCodeHelp } from '../../cli/exit-codes.ts'
 import type { CommandSpec } from '../../cli/program.ts'
-import { markdownCode, markdownTable } from './markdown-table.ts'
+import { markdownCode, markdownTable } from '../../test/support/docs/markdown-table.ts'
 
 export function commandsPage(): string {
   const all = commands.flatMap((each) =>

@@ -8,8 +8,8 @@ import { parseSync, Visitor, type CallExpression } from 'oxc-parser'
 import { isError } from '../../domain/errors.ts'
 import { namesRead } from '../../cli/unknown-variables.ts'
 import { checkout, readCommandConfig, readConfig } from '../../temporal.config.ts'
-import { markdownCode, markdownTable } from './markdown-table.ts'
-import { setUp, variables } from './variables.ts'
+import { markdownCode, markdownTable } from '../../test/support/docs/markdown-table.ts'
+import { setUp, variables } from '../../test/support/docs/variables.ts'
 
 const good = {
   DATABASE_URL: 'postgres://127.0.0.1/tenure',
@@ -24,7 +24,7 @@ export function configurationPage(): string {
   const gone = told.filter((name) => !read.includes(name))
   if (missing.length > 0 || gone.length > 0)
     throw new Error(
-      `scripts/pages/variables.ts: without a meaning: ${missing.join(', ') || 'none'}; not read any more: ${gone.join(', ') || 'none'}`,
+      `test/support/docs/variables.ts: without a meaning: ${missing.join(', ') || 'none'}; not read any more: ${gone.join(', ') || 'none'}`,
     )
   const defaults = defaultsInCalls()
   return [

@@ -9,7 +9,7 @@ import { canary, compileRelease, percent } from '../../models/define/release.ts'
 import { promql } from '../../models/define/release/external.ts'
 import { event } from '../../models/define/release/event.ts'
 import { readDeclarations, type Member } from './members.ts'
-import { markdownCode, markdownTable, valueOf } from './markdown-table.ts'
+import { markdownCode, markdownTable, valueOf } from '../../test/support/docs/markdown-table.ts'
 
 const files = [
   'release/policy',

@@ -1,7 +1,7 @@
 /** Tests that misspelled variables are found, and that no documented one is. */
 import { expect, it } from 'vitest'
 import { findUnknownVariables } from '../../cli/unknown-variables.ts'
-import { variables } from '../../scripts/pages/variables.ts'
+import { variables } from '../support/docs/variables.ts'
 
 it('a variable that nothing reads is found', () => {
   const environment = {

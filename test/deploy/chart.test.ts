@@ -7,7 +7,7 @@ import { parse, parseAllDocuments } from 'yaml'
 import { metricTable } from '../../api/metrics/metric-catalogue.ts'
 import { isWorkload, type KubeObject } from '../../bench/chart/objects.ts'
 import { findHelm } from '../../bench/chart/programs.ts'
-import { variables } from '../../scripts/pages/variables.ts'
+import { variables } from '../support/docs/variables.ts'
 import { secretNames } from '../../store/secret-files.ts'
 import {
   keyPurposes,

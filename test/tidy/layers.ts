@@ -17,6 +17,23 @@ export interface Layer {
 }
 
 const everything = ['*'] as const
+const product = [
+  'activities',
+  'alerts',
+  'api',
+  'charts',
+  'cli',
+  'client',
+  'domain',
+  'edge',
+  'models',
+  'project.mjs',
+  'store',
+  'telemetry',
+  'temporal',
+  'temporal.config.ts',
+  'workflows',
+] as const
 
 export const layers: Readonly<Record<string, Layer>> = {
   domain: { values: [], packages: [], only: { jstat: ['domain/statistics/distributions.ts'] } },
@@ -189,14 +206,20 @@ export const layers: Readonly<Record<string, Layer>> = {
   deploy: { values: [], packages: ['node:*'] },
   scripts: { values: everything, packages: everything },
   bench: { values: everything, packages: everything },
-  test: { values: everything, packages: everything },
+  // A test imports a script only to test it; what both need lies in the product or in test/support/.
+  test: {
+    values: [...product, 'bench', 'deploy', 'examples', 'vitest.config.ts'],
+    packages: everything,
+  },
+  'test/scripts': { values: everything, packages: everything },
 }
 
 /** Returns the layer of a path: its first directory, or the file itself at the root. Parts that other layers share are separate layers. */
 export function layerOf(path: string): string {
-  const shared = /^(?:models\/(?:define|index)|cli\/(?:build|setup)|workflows\/messages)(?=[./])/.exec(
-    path,
-  )?.[0]
+  const shared =
+    /^(?:models\/(?:define|index)|cli\/(?:build|setup)|test\/scripts|workflows\/messages)(?=[./])/.exec(
+      path,
+    )?.[0]
   return shared ?? path.split('/')[0] ?? path
 }
 

@@ -6,8 +6,8 @@ import { eProcess, inverseGrid, ratioGrid } from '../../../domain/sequential/e-p
 import { rateTest, type RateTick } from '../../../domain/sequential/two-arm-rate-test.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import { binomial } from '../../../domain/statistics/random-variates.ts'
-import { delayedStartEvidence } from '../../../scripts/reference/delayed-start.ts'
-import { guardEvidence } from '../../../scripts/reference/sequential-evidence.ts'
+import { delayedStartEvidence } from '../../support/reference/delayed-start.ts'
+import { guardEvidence } from '../../support/reference/sequential-evidence.ts'
 
 const tick = (
   canaryTotal: number,

@@ -2,7 +2,7 @@
  * Computes the two-sample Kolmogorov–Smirnov test. No judgement uses it: on a million rows it calls a negligible difference
  * significant.
  */
-import { logGamma, sumOf } from '../../domain/statistics/distributions.ts'
+import { logGamma, sumOf } from '../../../domain/statistics/distributions.ts'
 
 interface KolmogorovSmirnov {
   status: 'ok' | 'no_data'

@@ -1,12 +1,12 @@
 /** Computes the evidence of the sequential tests in one call, over complete lists of ticks or counts. */
-import { ratioGrid } from '../../domain/sequential/e-process.ts'
-import { guardTest } from '../../domain/sequential/one-arm-rate-test.ts'
+import { ratioGrid } from '../../../domain/sequential/e-process.ts'
+import { guardTest } from '../../../domain/sequential/one-arm-rate-test.ts'
 import {
   isRateTick,
   rateTest,
   type RateTestOptions,
   type RateTick,
-} from '../../domain/sequential/two-arm-rate-test.ts'
+} from '../../../domain/sequential/two-arm-rate-test.ts'
 
 type RateEvidence =
   | { status: 'ok'; logE: number[]; maxLogE: number }

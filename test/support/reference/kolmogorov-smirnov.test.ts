@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { kolmogorovTailOf } from '../../../scripts/reference/kolmogorov-smirnov.ts'
+import { kolmogorovTailOf } from './kolmogorov-smirnov.ts'
 
 describe('the Kolmogorov tail (SciPy 1.17.1)', () => {
   it.each([

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { srmChiSquare, studentCdf } from '../../../scripts/reference/textbook-tests.ts'
+import { srmChiSquare, studentCdf } from './textbook-tests.ts'
 
 describe("Student's t distribution (SciPy 1.17.1)", () => {
   it.each([

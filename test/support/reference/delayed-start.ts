@@ -2,13 +2,13 @@
  * Computes the two-arm rate test with delayed starts one by one: the same test begins again at each of `starts`, so that it detects a fault that appears after
  * twelve hours within minutes. Checks the folded form in domain/sequential/e-process.ts.
  */
-import { logAddExp } from '../../domain/statistics/distributions.ts'
+import { logAddExp } from '../../../domain/statistics/distributions.ts'
 import {
   isRateTick,
   rateTest,
   type RateTestOptions,
   type RateTick,
-} from '../../domain/sequential/two-arm-rate-test.ts'
+} from '../../../domain/sequential/two-arm-rate-test.ts'
 
 interface DelayedEvidence {
   status: 'ok' | 'invalid'

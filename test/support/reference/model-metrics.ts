@@ -1,10 +1,10 @@
 /** Computes the metrics of the gate for worked cases. An undefined metric is null, and the status says why. */
-import { score, statisticOf, type ScoredRows } from '../../domain/evaluation/metrics.ts'
-import type { GateMetric } from '../../domain/evaluation/policy.ts'
-import { calibration } from '../../domain/metrics/calibration.ts'
-import { confusionAt } from '../../domain/metrics/confusion.ts'
-import { nullsOf } from '../../domain/metrics/nulls.ts'
-import { pointValue } from '../../domain/statistics/bootstrap.ts'
+import { score, statisticOf, type ScoredRows } from '../../../domain/evaluation/metrics.ts'
+import type { GateMetric } from '../../../domain/evaluation/policy.ts'
+import { calibration } from '../../../domain/metrics/calibration.ts'
+import { confusionAt } from '../../../domain/metrics/confusion.ts'
+import { nullsOf } from '../../../domain/metrics/nulls.ts'
+import { pointValue } from '../../../domain/statistics/bootstrap.ts'
 
 const ratios = ['accuracy', 'precision', 'recall', 'f1'] as const
 const ofProbabilities = ['brier', 'logLoss'] as const

@@ -1,5 +1,5 @@
 /** Computes the Wasserstein distance between two samples, in the unit of the feature. */
-import { sumOf } from '../../domain/statistics/distributions.ts'
+import { sumOf } from '../../../domain/statistics/distributions.ts'
 
 interface Wasserstein {
   status: 'ok' | 'no_data'

@@ -9,7 +9,7 @@ import { errorTable } from '../../domain/errors.ts'
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import { readDeclarations } from '../../scripts/pages/members.ts'
 import { differing, makePages } from '../../scripts/pages/pages.ts'
-import { durationOf, markdownTable, valueOf } from '../../scripts/pages/markdown-table.ts'
+import { durationOf, markdownTable, valueOf } from '../support/docs/markdown-table.ts'
 
 let pages: ReadonlyMap<string, string>
 let directory: string

@@ -1,6 +1,6 @@
 /** Computes the group fairness of binary predictions over all groups, as Fairlearn defines it. */
-import { groupRates, type GroupRates } from '../../domain/metrics/fairness.ts'
-import { ratioOf } from '../../domain/figures.ts'
+import { groupRates, type GroupRates } from '../../../domain/metrics/fairness.ts'
+import { ratioOf } from '../../../domain/figures.ts'
 
 interface Fairness {
   status: 'ok' | 'no_data' | 'one_group'

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { answer, withoutNaN } from '../../../scripts/reference/answer.ts'
+import { answer, withoutNaN } from './answer.ts'
 
 interface Case {
   id: string

@@ -2,8 +2,8 @@
  * Computes the Jensen–Shannon divergence (not its square root) between two rows of counts: symmetric, defined for empty bins, and
  * in [0, 1] to base 2.
  */
-import { areCounts } from '../../domain/statistics/chi-square.ts'
-import { sumOf } from '../../domain/statistics/distributions.ts'
+import { areCounts } from '../../../domain/statistics/chi-square.ts'
+import { sumOf } from '../../../domain/statistics/distributions.ts'
 
 /** Returns null if a side has no data, if the lengths differ, and for a base of 1, 0 or less. */
 export function jensenShannon(p: readonly number[], q: readonly number[], base = 2): number | null {
