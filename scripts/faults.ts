@@ -95,7 +95,7 @@ function faultState(
   runs: readonly Run[] | undefined,
 ): { state: State; tests: string } {
   if (shownBy.length === 0) return { state: 'open', tests: '–' }
-  const told = shownBy.map(({ file, tests }) => {
+  const results = shownBy.map(({ file, tests }) => {
     const name = `${file.replace(/^test\//, '').replace(/\.test\.ts$/, '')}${tests === undefined ? '' : ` (${tests})`}`
     if (runs === undefined) return { name, passed: true }
     const mine = runs.filter((run) => run.file === file && new RegExp(tests ?? '').test(run.name))
@@ -106,8 +106,8 @@ function faultState(
     return { name: `${name}: ${counted}`, passed }
   })
   return {
-    state: told.every(({ passed }) => passed) ? 'shown' : 'failed',
-    tests: told.map(({ name }) => name).join('\n'),
+    state: results.every(({ passed }) => passed) ? 'shown' : 'failed',
+    tests: results.map(({ name }) => name).join('\n'),
   }
 }
 

@@ -41,21 +41,21 @@ if (failed > 0) process.exitCode = 1
 async function raceOthers(servers: Servers): Promise<void> {
   const fixture = await openReleaseFixture(servers)
   try {
-    tell('two releases opened at once, in Postgres', await runRaces(count, () => raceOpenings(fixture)))
-    tell('rollback against promote, in Postgres', await runRaces(count, () => racePromotion(fixture)))
+    report('two releases opened at once, in Postgres', await runRaces(count, () => raceOpenings(fixture)))
+    report('rollback against promote, in Postgres', await runRaces(count, () => racePromotion(fixture)))
     for (const kind of kinds) {
       const withinMs = seconds * 1_000
-      tell(
+      report(
         `${kind}, by update to real releases`,
         await runRaces(count, () => raceCommands(fixture, kind), { abreast: 6, withinMs }),
       )
     }
     for (const kind of ['abort against a promotion', 'pause against the verdict'] as const)
-      tell(
+      report(
         `${kind}, in real releases`,
         await runRaces(Math.min(count, 100), () => raceStep(fixture, kind), { abreast: 6 }),
       )
-    tellReducer()
+    raceReducer()
     const { breach, rows } = await verifyAudit(fixture.store)
     if (breach !== undefined) failed++
     console.log(`the audit holds ${rows} rows, ${breach ?? 'and every one fits the one before it'}`)
@@ -77,7 +77,7 @@ async function raceRestores(servers: Servers): Promise<void> {
       sum.issues.push(...issues)
       for (const [name, times] of winners) sum.winners.set(name, (sum.winners.get(name) ?? 0) + times)
     }
-    tell('rollback against a restored backup, in real releases', sum)
+    report('rollback against a restored backup, in real releases', sum)
     const { breach, rows } = await verifyAudit(fixture.store)
     if (breach !== undefined) failed++
     console.log(`the audit holds ${rows} rows, ${breach ?? 'and every one fits the one before it'}`)
@@ -86,14 +86,14 @@ async function raceRestores(servers: Servers): Promise<void> {
   }
 }
 
-function tell(name: string, { winners, issues, over }: RaceResult & { over: number }): void {
+function report(name: string, { winners, issues, over }: RaceResult & { over: number }): void {
   failed += issues.length
   const won = [...winners].map(([who, times]) => `${who} ${times}`).join(', ')
   console.log(`${name}: ${over} races (${won}), ${issues.length} broken`)
   for (const issue of issues.slice(0, 5)) console.log(`  ${issue}`)
 }
 
-function tellReducer(): void {
+function raceReducer(): void {
   const pairs = [
     [commandEvent('approve'), commandEvent('approve')],
     [commandEvent('approve'), commandEvent('reject', 'ben')],
@@ -112,6 +112,6 @@ function tellReducer(): void {
       const order = i % 2 === 0 ? ([one, two] as const) : ([two, one] as const)
       issues.push(...raceEvents(state, ...order).issues)
     }
-    tell(`${kinds[index]!}, at the reducer`, { winners: new Map(), issues, over: count })
+    report(`${kinds[index]!}, at the reducer`, { winners: new Map(), issues, over: count })
   }
 }

@@ -120,9 +120,9 @@ async function play(fixture: ReleaseFixture, name: string): Promise<void> {
   await keep(name, release.handle, `${outcome}, ${reason}`)
 }
 
-async function keep(name: string, handle: Pick<FixtureRelease['handle'], 'fetchHistory'>, told: string) {
+async function keep(name: string, handle: Pick<FixtureRelease['handle'], 'fetchHistory'>, summary: string) {
   writeHistory(name, await handle.fetchHistory())
-  console.log(`${name}: ${told}`)
+  console.log(`${name}: ${summary}`)
 }
 
 /** Plays a release with so many signals that it continues as new with pending commands. */

@@ -45,7 +45,7 @@ if (values.seed === 'random') {
 }
 if (values.list)
   for (const { name, says } of [...plants, ...scripts]) console.log(`${name.padEnd(30)} ${says}`)
-else if (values.plants) process.exitCode = await tellPlants(values.seconds ?? '60')
+else if (values.plants) process.exitCode = await reportPlants(values.seconds ?? '60')
 else process.exitCode = await run(values.plant === undefined ? undefined : named(values.plant))
 
 /** Runs all seeds and reports the results. Returns 1 if a property is violated. */
@@ -53,14 +53,14 @@ async function run(plant?: Plant): Promise<number> {
   const { file, remove } = await bundle(plant)
   try {
     const options = optionsOf(values.runs, values.seconds)
-    const told = await inParts(file, options)
-    const { found, runs, events, virtualMs, cpuSeconds, seconds, scripts: played } = told
+    const report = await inParts(file, options)
+    const { found, runs, events, virtualMs, cpuSeconds, seconds, scripts: played } = report
     if (found) {
       const { seed, mode, property, message, script } = found
       if (!values.trace) {
         const only = script === undefined ? undefined : [script]
         const once: Options = { seed, runs: 1, mode: mode as 'safety', trace: true, scripts: only }
-        const again = await startPart(file, { ...once, mine: 0, parts: 1 }).told
+        const again = await startPart(file, { ...once, mine: 0, parts: 1 }).output
         console.log(again.lines.slice(-60).join('\n'))
       }
       const planted = plant === undefined ? '' : ` --plant ${plant.name}`
@@ -76,7 +76,7 @@ async function run(plant?: Plant): Promise<number> {
       `${runs} runs, ${events} events, ${Math.round(virtualMs / 60_000)} virtual minutes: ${found ? 'a' : 'no'} property broken\n` +
         `${seconds.toFixed(1)} s: ${perMinute(runs, seconds)} runs a minute; ` +
         `${cpuSeconds.toFixed(1)} s of cores: ${perMinute(runs, cpuSeconds)} for each minute of one\n` +
-        Object.entries(told.outcomes)
+        Object.entries(report.outcomes)
           .map(([outcome, times]) => `${outcome} ${times}`)
           .join(', '),
     )
@@ -86,7 +86,7 @@ async function run(plant?: Plant): Promise<number> {
   }
 }
 
-async function tellPlants(seconds: string): Promise<number> {
+async function reportPlants(seconds: string): Promise<number> {
   const chosen = values.only === undefined ? plants : values.only.split(',').map(named)
   let missed = 0
   for (const plant of chosen) {
@@ -116,8 +116,8 @@ async function inParts(file: string, options: Options): Promise<WorkerReport & {
   const running = Array.from({ length: parts }, (_, mine) => startPart(file, { ...options, mine, parts }))
   const sum: WorkerReport = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {}, scripts: {} }
   await Promise.all(
-    running.map(async ({ told }) => {
-      const { last, lines } = await told
+    running.map(async ({ output }) => {
+      const { last, lines } = await output
       if (values.trace) for (const line of lines) console.log(line)
       if (last === undefined) {
         // The part was stopped, or it could not run at all.
@@ -146,12 +146,12 @@ function startPart(file: string, options: PartOptions) {
     env: { PATH: '/usr/bin:/bin' },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  const told = text(child.stdout).then((output) => {
+  const output = text(child.stdout).then((output) => {
     const lines = output.trimEnd().split('\n')
     const last = lines.at(-1)?.startsWith('{"runs"') ? (JSON.parse(lines.pop()!) as WorkerReport) : undefined
     return { lines, last }
   })
-  return { told, stop: () => void child.kill() }
+  return { output, stop: () => void child.kill() }
 }
 
 function optionsOf(runs: string, seconds?: string): Options {

@@ -255,22 +255,22 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
 }
 
 function createRollbacks(
-  kept: PendingRollbacks,
+  pending: PendingRollbacks,
   routing: ReplicaRouting,
   onError: ServingEvents['trouble'],
 ): Serving['rollbacks'] {
   return {
-    ...kept,
+    ...pending,
     async keep(order) {
       const { model, version } = order
       const live = routing.find(model)
-      const rolledBack = new Set([version, ...kept.of(model).map((each) => each.version)])
+      const rolledBack = new Set([version, ...pending.of(model).map((each) => each.version)])
       const to = live && servingAfter(live, rolledBack)
       if (to === undefined)
         throw new DomainError('no_rollback_target', `this replica knows no version to serve after ${version}`)
       const issue = await routing.issueOf(to)
       if (issue !== undefined) throw new DomainError('no_rollback_target', `${to} cannot be served: ${issue}`)
-      const storing = kept.keep(order)
+      const storing = pending.keep(order)
       routing.applyRollbacks()
       const isStored = await storing.then(
         () => true,
@@ -282,7 +282,7 @@ function createRollbacks(
       return { to, isStored }
     },
     async drop(id) {
-      await kept.drop(id)
+      await pending.drop(id)
       routing.applyRollbacks()
     },
   }

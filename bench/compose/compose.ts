@@ -15,7 +15,7 @@ import { readOptions, reportFile } from '../harness/options.ts'
 import { runInside } from '../hosts/inside.ts'
 import { buildImage, buildah, prepareBases } from '../image/podman.ts'
 import { readCompose } from './compose-file.ts'
-import { tellComposeStory } from './story.ts'
+import { runComposeStory } from './story.ts'
 
 const options = readOptions({
   /** `no` reuses the images of an earlier `npm run image`. */
@@ -38,7 +38,7 @@ if (options.inside) {
     readFileSync(join(checkout, 'compose.yaml'), 'utf8'),
     Object.fromEntries(passwords) as Record<string, string>,
   )
-  const story = await tellComposeStory(services, options)
+  const story = await runComposeStory(services, options)
   const page = [
     '# compose.yaml',
     '',

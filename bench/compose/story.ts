@@ -24,7 +24,7 @@ const prefix = `tenure-compose-${process.pid}`
 const showsKey = (log: string): boolean => log.includes('The first admin key, shown this once')
 const nameOf = (service: string): string => `${prefix}-${service}`
 
-export async function tellComposeStory(
+export async function runComposeStory(
   services: readonly ComposeService[],
   { root, init }: { root: string; init: string },
 ): Promise<ComposeStory> {

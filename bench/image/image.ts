@@ -8,7 +8,7 @@ import { checkout } from '../../temporal.config.ts'
 import { figureTable, machine, quantileOf } from '../harness/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 import { buildImage, podman, prepareBases, imageSizeOf } from './podman.ts'
-import { tellImageStory } from './story.ts'
+import { runImageStory } from './story.ts'
 
 const options = readOptions({ starts: 5, out: reportFile('image/image.md') })
 const images = { api: 'localhost/tenure:1', train: 'localhost/tenure-train:1' }
@@ -17,7 +17,7 @@ await prepareBases()
 const seconds = { api: await buildImage(images.api), train: await buildImage(images.train, { trains: true }) }
 const sizes = { api: await imageSizeOf(images.api), train: await imageSizeOf(images.train) }
 const bill = await writeBill(join(checkout, '.tenure/image/tenure.cdx.json'))
-const story = await tellImageStory(images, options.starts)
+const story = await runImageStory(images, options.starts)
 console.log(JSON.stringify({ seconds, sizes, ...story }))
 const issues = [
   ...(sizes.api.mb <= 300 ? [] : [`the image has ${sizes.api.mb.toFixed(0)} MB, more than 300`]),

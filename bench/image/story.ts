@@ -43,7 +43,7 @@ const chart = parse(readFileSync(join(checkout, 'deploy/helm/tenure/values.yaml'
 /** As Kubernetes' restricted profile requires, and stricter. */
 const confined = ['--read-only', '--cap-drop=all', '--security-opt=no-new-privileges', '--network=host']
 
-export async function tellImageStory(
+export async function runImageStory(
   images: { api: string; train: string },
   starts: number,
 ): Promise<ImageStory> {

@@ -8,12 +8,12 @@ import { insertKey, revokeKey } from '../../store/access/api-keys.ts'
 import { waitUntil } from '../../test/support/serving/api-process.ts'
 import { freeze } from '../../test/support/servers/freeze.ts'
 import { startCallers, type Callers, type RealSystem } from '../../test/support/servers/system-fixture.ts'
-import { seatTwo, type Told } from './live.ts'
+import { seatTwo, type Notification } from './live.ts'
 
 export interface IncidentRow {
   incident: string
   /** Seconds from the fault to the message; absent when the incident is over before anyone has to be told. */
-  told?: number
+  notifiedS?: number
   message: string
   requests: number
   failed: number
@@ -71,7 +71,10 @@ const incidents: readonly Incident[] = [
   },
 ]
 
-export async function runIncidents(system: RealSystem, told: () => Told[]): Promise<IncidentRow[]> {
+export async function runIncidents(
+  system: RealSystem,
+  notifications: () => Notification[],
+): Promise<IncidentRow[]> {
   const { first, second } = await seatTwo(system, model)
   const rows: IncidentRow[] = []
   for (const { name, kind, lastsMs, cause } of incidents) {
@@ -79,11 +82,11 @@ export async function runIncidents(system: RealSystem, told: () => Told[]): Prom
     const answers = () => (callers.answered.get(first) ?? 0) + (callers.answered.get(second) ?? 0)
     await waitUntil(() => answers() > 20, `${name}: answers before it`)
     callers.reset()
-    const seen = told().length
+    const seen = notifications().length
     const end = await cause(system)
     const beganMs = Date.now()
     const message = () =>
-      told()
+      notifications()
         .slice(seen)
         .find(({ about, alert }) => about === 'raised' && alert.kind === kind)
     if (kind === undefined) await pause(lastsMs)
@@ -93,7 +96,7 @@ export async function runIncidents(system: RealSystem, told: () => Told[]): Prom
     const found = message()
     rows.push({
       incident: name,
-      ...(found && { told: (found.atMs - beganMs) / 1_000 }),
+      ...(found && { notifiedS: (found.atMs - beganMs) / 1_000 }),
       message: found?.alert.message ?? '',
       ...requestsOf(callers),
     })

@@ -16,7 +16,7 @@ export interface FailingChampionRun {
   /** Requests per second that were sent. */
   rate: number
   /** Seconds from the fault to the message in a channel, and to the first answer of the former version after it. */
-  told: number
+  notifiedS: number
   back: number
   /** The requests that callers sent meanwhile, and the failed ones among them. */
   requests: number
@@ -31,22 +31,22 @@ const faults: Record<string, { invalidShare: number }> = {}
 let writing: Promise<unknown> = Promise.resolve()
 
 /** A message that a channel received. */
-export interface Told {
+export interface Notification {
   atMs: number
   about: 'raised' | 'resolved'
   alert: { kind: string; model?: string; message: string }
 }
 
-const toldFormat = z.looseObject({
+const notificationFormat = z.looseObject({
   about: z.enum(['raised', 'resolved']),
   alert: z.looseObject({ kind: z.string(), model: z.string().optional(), message: z.string() }),
 })
 
 /** Runs `work` with a real system and the messages of its channel so far. */
 export async function withSystem<T>(
-  work: (system: RealSystem, told: () => Told[]) => Promise<T>,
+  work: (system: RealSystem, notifications: () => Notification[]) => Promise<T>,
 ): Promise<T> {
-  const receiver = await startMessageReceiver(() => toldFormat)
+  const receiver = await startMessageReceiver(() => notificationFormat)
   const system = await startRealSystem({
     replicas,
     leaseMs: 5_000,
@@ -59,7 +59,7 @@ export async function withSystem<T>(
   try {
     await startAlerts(system.client, system.config.taskQueues.control)
     return await work(system, () =>
-      receiver.received.map(({ atMs, body }) => ({ atMs, ...toldFormat.parse(body) })),
+      receiver.received.map(({ atMs, body }) => ({ atMs, ...notificationFormat.parse(body) })),
     )
   } finally {
     await system.stop()
@@ -70,19 +70,19 @@ export async function withSystem<T>(
 /** Runs the champions of each group at the same time, and the groups one after another. */
 export async function runFailing(
   system: RealSystem,
-  told: () => Told[],
+  notifications: () => Notification[],
   groups: readonly (readonly Pick<FailingChampionRun, 'share' | 'rate'>[])[],
 ): Promise<FailingChampionRun[]> {
   const found: FailingChampionRun[] = []
   for (const group of groups)
-    found.push(...(await Promise.all(group.map((each) => runOne(system, each, told)))))
+    found.push(...(await Promise.all(group.map((each) => runOne(system, each, notifications)))))
   return found
 }
 
 async function runOne(
   system: RealSystem,
   { share, rate }: Pick<FailingChampionRun, 'share' | 'rate'>,
-  told: () => Told[],
+  notifications: () => Notification[],
 ): Promise<FailingChampionRun> {
   const { store } = system
   const model = `fails-${share * 100}-at-${rate}`
@@ -95,15 +95,15 @@ async function runOne(
     faults[second] = { invalidShare: share }
     // One row holds the faults of all versions, so the writes must not overtake each other.
     await (writing = writing.then(() => writeFaults(store, faults)))
-    const toldMs = () =>
-      told().find(({ alert }) => alert.model === model && alert.kind === 'champion_failing')?.atMs
-    await waitUntil(() => toldMs() !== undefined, `${model}: the message`, longestMs)
+    const notifiedMs = () =>
+      notifications().find(({ alert }) => alert.model === model && alert.kind === 'champion_failing')?.atMs
+    await waitUntil(() => notifiedMs() !== undefined, `${model}: the message`, longestMs)
     await waitUntil(() => (callers.answered.get(first) ?? 0) > 0, `${model}: an answer of the former version`)
     const backMs = Date.now()
     return {
       share,
       rate,
-      told: (toldMs()! - faultMs) / 1_000,
+      notifiedS: (notifiedMs()! - faultMs) / 1_000,
       back: (backMs - faultMs) / 1_000,
       ...(await countServed(store, { model, sinceMs: faultMs })),
     }

@@ -23,12 +23,12 @@ const draws = 200
 
 const live = options['simulated-only']
   ? undefined
-  : await withSystem(async (system, told) => ({
-      failing: await runFailing(system, told, [
+  : await withSystem(async (system, notifications) => ({
+      failing: await runFailing(system, notifications, [
         ...[100, 10].flatMap((rate) => shares.map((share) => [{ share, rate }])),
         shares.map((share) => ({ share, rate: 1 })),
       ]),
-      incidents: await runIncidents(system, told),
+      incidents: await runIncidents(system, notifications),
     }))
 const years = patterns.map((pattern, place) => {
   const found = simulateYears(pattern, options.years, options.seed + place)
@@ -50,15 +50,15 @@ const delays = [
 writeFileSync(options.out, page(live?.failing ?? [], live?.incidents ?? []))
 
 function page(failing: readonly FailingChampionRun[], incidents: readonly IncidentRow[]): string {
-  const broken = incidents.map(({ incident, told, message, requests, failed }) => [
+  const broken = incidents.map(({ incident, notifiedS, message, requests, failed }) => [
     incident,
-    told?.toFixed(1) ?? 'not told',
+    notifiedS?.toFixed(1) ?? 'not told',
     `${failed} of ${requests}`,
     message.replaceAll('|', '/'),
   ])
-  const rows = failing.map(({ share, rate, told, back, requests, failed }) => [
+  const rows = failing.map(({ share, rate, notifiedS, back, requests, failed }) => [
     `${percentText(share)} fail, ${rate} requests/s`,
-    told.toFixed(1),
+    notifiedS.toFixed(1),
     back.toFixed(1),
     String(requests),
     String(failed),

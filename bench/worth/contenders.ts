@@ -37,9 +37,9 @@ export interface PlayedDay {
   /** Returns the training as of the start of this day, shared by all contenders. */
   train: () => Promise<Trained>
   /** The same without the rows of some periods, and with out-of-range numbers imputed. */
-  trainGuarded: (leftOut: readonly Period[]) => Promise<Trained>
+  trainGuarded: (excluded: readonly Period[]) => Promise<Trained>
   /** The same without flooded rows. */
-  snapshot: (leftOut: readonly Period[]) => Promise<PlayedSnapshot & { floods: Flood[] }>
+  snapshot: (excluded: readonly Period[]) => Promise<PlayedSnapshot & { floods: Flood[] }>
   /** Returns the probabilities of a version for the requests of this day. */
   answers: (served: PlayingVersion) => Float32Array
 }

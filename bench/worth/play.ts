@@ -154,12 +154,12 @@ function dayOf(
   const dayMs = playDayMs(stream)
   const atMs = week * stream.weekMs + place * dayMs
   const requests = played.requests.filter((row) => row.atMs >= atMs && row.atMs < atMs + dayMs)
-  const unguarded = (leftOut: readonly Period[] = []) => snapshotOf(without(table, leftOut), atMs, stream)
-  const snapshot = (leftOut: readonly Period[]) => withoutFloods(stream, unguarded(leftOut), floods)
+  const unguarded = (excluded: readonly Period[] = []) => snapshotOf(without(table, excluded), atMs, stream)
+  const snapshot = (excluded: readonly Period[]) => withoutFloods(stream, unguarded(excluded), floods)
   const train = once(() => trainOn(stream, unguarded(), `v${week}.${place}`))
-  const trainGuarded = async (leftOut: readonly Period[]): Promise<Trained> => {
-    const rows = await snapshot(leftOut)
-    const isShared = leftOut.length === 0 && rows.floods.length === 0 && !hasOutside(stream, rows)
+  const trainGuarded = async (excluded: readonly Period[]): Promise<Trained> => {
+    const rows = await snapshot(excluded)
+    const isShared = excluded.length === 0 && rows.floods.length === 0 && !hasOutside(stream, rows)
     const trained = isShared
       ? await train()
       : await trainOn({ ...stream, features: guardedFeatures(stream) }, rows, `v${week}.${place}-clean`)
@@ -188,10 +188,10 @@ function scoreWeek(
   return { auc: auc(y, p) ?? 0, answers: y.length, harmed, bad }
 }
 
-const without = (table: readonly StreamRow[], leftOut: readonly Period[]): readonly StreamRow[] =>
-  leftOut.length === 0
+const without = (table: readonly StreamRow[], excluded: readonly Period[]): readonly StreamRow[] =>
+  excluded.length === 0
     ? table
-    : table.filter(({ atMs }) => !leftOut.some(({ fromMs, toMs }) => atMs >= fromMs && atMs < toMs))
+    : table.filter(({ atMs }) => !excluded.some(({ fromMs, toMs }) => atMs >= fromMs && atMs < toMs))
 
 const trainOn = async (stream: YearStream, snapshot: PlayedSnapshot, id: string): Promise<Trained> => ({
   snapshot,

@@ -19,9 +19,9 @@ const ours = /^(?:TENURE_|TEMPORAL_|DATABASE_URL(?:_FILE)?$|AWS_|WORKER_VERSIONI
 
 export function configurationPage(): string {
   const read = [...namesRead(good)].filter((name) => ours.test(name))
-  const told = Object.values(variables).flatMap((group) => Object.keys(group))
-  const missing = read.filter((name) => !told.includes(name))
-  const gone = told.filter((name) => !read.includes(name))
+  const documented = Object.values(variables).flatMap((group) => Object.keys(group))
+  const missing = read.filter((name) => !documented.includes(name))
+  const gone = documented.filter((name) => !read.includes(name))
   if (missing.length > 0 || gone.length > 0)
     throw new Error(
       `test/support/docs/variables.ts: without a meaning: ${missing.join(', ') || 'none'}; not read any more: ${gone.join(', ') || 'none'}`,
@@ -69,10 +69,10 @@ function rangeOf(name: string): string {
       read({ ...good, [name]: '?' })
     } catch (error) {
       const issues = isError(error) ? (error.context['issues'] as string[]) : []
-      const said = issues.find((issue) => issue.startsWith(`${name} `))
-      const wanted = /^\S+ is (.+?)(?:, not "\?")?$/.exec(said ?? '')?.[1]
-      if (wanted !== undefined)
-        return wanted
+      const issue = issues.find((issue) => issue.startsWith(`${name} `))
+      const required = /^\S+ is (.+?)(?:, not "\?")?$/.exec(issue ?? '')?.[1]
+      if (required !== undefined)
+        return required
           .replace(/^one of /, '')
           .replaceAll(/\b\d{5,}\b/g, (digits) => Number(digits).toLocaleString('en'))
     }

@@ -246,16 +246,16 @@ function rangeOf({ type, defaults, issues }: Whole, path: string): string {
   // A field of the A/B strategy is validated only under that strategy.
   const wrong = { ...structuredClone(complete), ...(path.startsWith('ab.') ? { strategy: 'ab' } : {}) }
   put(wrong, path, typeof before === 'number' ? Number.NaN : Array.isArray(before) ? ['?'] : '?')
-  const said = issues(wrong as never).find((issue) => issue.startsWith(`${path} `))
-  if (said === undefined) return ''
-  const sentence = said.slice(path.length + 1)
-  const wanted =
+  const issue = issues(wrong as never).find((issue) => issue.startsWith(`${path} `))
+  if (issue === undefined) return ''
+  const sentence = issue.slice(path.length + 1)
+  const required =
     /it must (.+)$/.exec(sentence)?.[1] ??
     /^(?:is |lies? |has |are among |names )?(.+?)(?: is required)?,? not (?:at )?\S+(?: ms)?$/.exec(
       sentence,
     )?.[1] ??
     sentence
-  return wanted
+  return required
     .replace(/^(?:be|lie|are among|and \S+ are) /, '')
     .replaceAll(/\b\d{4,}\b/g, (digits) => Number(digits).toLocaleString('en'))
 }

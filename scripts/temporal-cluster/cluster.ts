@@ -35,14 +35,14 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 })
 
-const tell = (line: string): void => console.log(line)
+const print = (line: string): void => console.log(line)
 
 async function programs() {
-  let told = ''
+  let lastLine = ''
   return buildCluster({ cache: cacheDir(), env: environmentWith({}), arch: process.arch }, (text) => {
     const line = text.replace(/\d$/, '0')
-    if (line !== told && /^\d*0 of/.test(text)) tell(`building Temporal, once for this machine: ${text}`)
-    told = line
+    if (line !== lastLine && /^\d*0 of/.test(text)) print(`building Temporal, once for this machine: ${text}`)
+    lastLine = line
   })
 }
 
@@ -63,12 +63,12 @@ function servicesOf(text: string): ClusterService[] {
 
 const commands: Readonly<Record<string, () => Promise<void>>> = {
   async build() {
-    tell(`the programs are in ${(await programs()).directory}`)
+    print(`the programs are in ${(await programs()).directory}`)
   },
   async schema() {
     const settings = readClusterSettings(values.settings)
     await migrateClusterDatabases(settings, (await programs()).sqlTool)
-    tell('the databases have the schema of this server')
+    print('the databases have the schema of this server')
   },
   async start() {
     const stateDir = resolve(values.state)
@@ -83,8 +83,8 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
     const { server } = await programs()
     mkdirSync(stateDir, { recursive: true, mode: 0o700 })
     const specs = planCluster({ ...plan, server })
-    const cluster = await supervise(specs, { stateDir, log: (name, line) => tell(`${name} ${line}`) })
-    tell(`started: ${specs.map(({ name }) => name).join(', ')}`)
+    const cluster = await supervise(specs, { stateDir, log: (name, line) => print(`${name} ${line}`) })
+    print(`started: ${specs.map(({ name }) => name).join(', ')}`)
     await cluster.stopped
   },
   async namespace() {
@@ -104,7 +104,7 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
     } finally {
       await connection.close()
     }
-    tell(`the namespace ${namespace} is there, with its search attributes`)
+    print(`the namespace ${namespace} is there, with its search attributes`)
   },
 }
 /** The gRPC status code ALREADY_EXISTS. */

@@ -36,10 +36,10 @@ beforeAll(async () => {
     request.on('end', () => {
       const body = JSON.parse(text) as { event_action: string; about?: string } | RelayedAlert[]
       const isOut = isAway || request.url === awayPath
-      const told = Array.isArray(body)
+      const kinds = Array.isArray(body)
         ? body.map(({ labels, endsAt }) => `${labels.severity} ${endsAt === undefined ? 'firing' : 'ended'}`)
         : [body.about ?? body.event_action]
-      if (!isOut) got.push(...told.map((each) => `${request.url} ${each}`))
+      if (!isOut) got.push(...kinds.map((each) => `${request.url} ${each}`))
       response.writeHead(isOut ? 503 : 202).end('{}')
     })
   }).listen(0, '127.0.0.1')

@@ -157,8 +157,8 @@ it('a replica that cannot load a version is told as one of two; all of them as t
     },
   ])
   await writeFallbacks(store, { replica: 'replica-2', fallbacks })
-  const told = await deliver()
-  expect(told.map(({ about, title }) => `${about} ${title}`).toSorted()).toEqual([
+  const delivered = await deliver()
+  expect(delivered.map(({ about, title }) => `${about} ${title}`).toSorted()).toEqual([
     expect.stringMatching(/^raised CRITICAL gates v1\.2\.0 on replica .*: every request is refused$/),
     expect.stringMatching(/^resolved RESOLVED gates v1\.2\.0 on replica replica-1/),
   ])

@@ -22,7 +22,7 @@ import { encodeOrigin } from '../../store/serving/prediction-log.ts'
 import { mountSmallDisk } from '../support/servers/small-disk.ts'
 import { until } from '../support/serving/serving-fixture.ts'
 
-interface Told {
+interface Notification {
   about: string
   alert: { dedupeKey: string; kind: string; message: string }
 }
@@ -54,7 +54,7 @@ function serve(log: PredictionLog, count: number): void {
 
 describe.runIf(disk !== undefined)('on a full disk, a process', () => {
   const state = mkdtempSync(join(tmpdir(), 'tenure-told-'))
-  const told: Told[] = []
+  const notifications: Notification[] = []
   let receiver: Server
   let postgres: RunningPostgres
   let store: Store
@@ -66,7 +66,7 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
     chmodSync(state, 0o711)
     receiver = createServer((request, response) => {
       void json(request).then((body) => {
-        told.push(body as Told)
+        notifications.push(body as Notification)
         response.end()
       })
     }).listen(0, '127.0.0.1')
@@ -90,7 +90,7 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
     await watch?.stop()
     await log?.close()
     watch = log = undefined
-    told.length = 0
+    notifications.length = 0
   })
   afterAll(async () => {
     await store?.close()
@@ -128,7 +128,7 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
   const line =
     /^(The disk of Postgres was full for|Postgres was away) \d+ s, 0 requests failed, ([\d,]+) log rows lost\.$/
   const ofKey = (key: string, about: string) =>
-    told.filter(({ alert, about: each }) => alert.dedupeKey === key && each === about)
+    notifications.filter(({ alert, about: each }) => alert.dedupeKey === key && each === about)
 
   it('tells of the disk of Postgres once, loses no row below the limit, and records the alert afterwards', async () => {
     const open = await begin()
@@ -211,7 +211,7 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
 })
 
 it('a replica tells of a version that it cannot load, and of no other fallback', () => {
-  const standing = (level: 'refused' | 'rule', version?: string) => ({
+  const fallback = (level: 'refused' | 'rule', version?: string) => ({
     model: 'iris',
     level,
     version,
@@ -220,9 +220,9 @@ it('a replica tells of a version that it cannot load, and of no other fallback',
   const seen = unloadableVersions(
     {
       fallbackLevels: () => [
-        standing('refused', 'iris_v1.0.0'),
-        standing('rule', 'iris_v1.0.0'),
-        standing('refused'),
+        fallback('refused', 'iris_v1.0.0'),
+        fallback('rule', 'iris_v1.0.0'),
+        fallback('refused'),
       ],
     },
     'host/1',

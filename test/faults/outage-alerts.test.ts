@@ -14,7 +14,7 @@ import { waitUntil } from '../support/serving/api-process.ts'
 import { startRealSystem, type RealSystem } from '../support/servers/system-fixture.ts'
 import { join } from 'node:path'
 
-interface Told {
+interface Notification {
   path: string
   about: string
   title: string
@@ -23,9 +23,9 @@ interface Told {
 
 let system: RealSystem
 let receiver: Server
-const told: Told[] = []
+const notifications: Notification[] = []
 const of = (path: string, about: string) =>
-  told
+  notifications
     .filter(
       (each) => each.path === path && each.about === about && each.alert.kind === 'postgres_unavailable',
     )
@@ -34,7 +34,7 @@ const of = (path: string, about: string) =>
 beforeAll(async () => {
   receiver = createServer((request, response) => {
     void json(request).then((body) => {
-      told.push({ path: request.url ?? '', ...(body as Omit<Told, 'path'>) })
+      notifications.push({ path: request.url ?? '', ...(body as Omit<Notification, 'path'>) })
       response.end()
     })
   }).listen(0, '127.0.0.1')
@@ -81,7 +81,7 @@ it.each([
   'every channel is told once of a frozen Postgres %s, and once of its end',
   { timeout: 240_000 },
   async (_, others) => {
-    told.length = 0
+    notifications.length = 0
     for (const name of others) system.signal(name, 'SIGSTOP')
     const thaw = freeze(system.supervision.pidOf('postgres')!)
     try {
@@ -105,6 +105,6 @@ it.each([
     await system.store.query(sql`select 1`)
     const rows = (await listAlerts(system.store, {})).filter(({ kind }) => kind === 'postgres_unavailable')
     expect(rows[0]).toMatchObject({ message: expect.stringMatching(line), resolvedAt: expect.any(String) })
-    expect(told.filter(({ alert }) => alert.kind === 'postgres_unavailable')).toHaveLength(4)
+    expect(notifications.filter(({ alert }) => alert.kind === 'postgres_unavailable')).toHaveLength(4)
   },
 )

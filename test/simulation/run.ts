@@ -249,8 +249,9 @@ export async function simulate(
   }
   for (const planned of scenario.releases) {
     world.after(temporal.machine, planned.atMs, () => start(planned.version, planned.by, 6))
-    for (const said of planned.commands)
-      for (const late of said.copies) world.after(temporal.machine, said.atMs + late, () => say(said))
+    for (const command of planned.commands)
+      for (const late of command.copies)
+        world.after(temporal.machine, command.atMs + late, () => say(command))
   }
   const say = ({
     id,

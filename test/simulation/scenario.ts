@@ -176,15 +176,15 @@ function faultOf(world: World, untilMs: number): Fault {
  * any moment.
  */
 function commandsOf(world: World, index: number, startMs: number, by: string): PlannedCommand[] {
-  const said: PlannedCommand[] = []
+  const commands: PlannedCommand[] = []
   const say = (command: CommandName, who: string, atMs: number, more: Partial<PlannedCommand> = {}) => {
     const copies = [0]
     while (world.chance(0.25)) copies.push(world.between(0, 4_000))
-    said.push({
+    commands.push({
       atMs,
       command,
       by: who,
-      id: `c${index}-${said.length}`,
+      id: `c${index}-${commands.length}`,
       isSignal: world.chance(0.5),
       copies,
       ...(world.chance(0.8) ? { reason: 'because' } : {}),
@@ -219,9 +219,9 @@ function commandsOf(world: World, index: number, startMs: number, by: string): P
       world.chance(0.1) ? { digest: world.pick(['artifactDigest', 'evaluationDigest'] as const) } : {},
     )
     if (command === 'pause' && world.chance(0.7))
-      say('resume', 'anna', said.at(-1)!.atMs + world.between(200, 3_500))
+      say('resume', 'anna', commands.at(-1)!.atMs + world.between(200, 3_500))
   }
-  return said.sort((a, b) => a.atMs - b.atMs)
+  return commands.sort((a, b) => a.atMs - b.atMs)
 }
 
 export function drawScenario(world: World, mode: Mode): Scenario {

@@ -68,7 +68,7 @@ async function runPart({
   const elapsed = () => Number(now() - from) / 1e9
   const firstCpu = process.cpuUsage()
   replaceGlobals(workflowTime)
-  const told: WorkerReport = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {}, scripts: {} }
+  const report: WorkerReport = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {}, scripts: {} }
   each: for (const script of chosen.length === 0 ? [undefined] : chosen)
     for (let seed = first; seed < first + runs; seed++) {
       if (seconds !== undefined && elapsed() >= seconds) break each
@@ -76,17 +76,17 @@ async function runPart({
       if (Math.floor((seed - first) / 2) % parts !== mine) continue
       const at = modes[seed % modes.length]!
       const result = await simulate(seed, at, { traced: trace, script })
-      told.runs++
-      if (script) told.scripts[script.name] = (told.scripts[script.name] ?? 0) + 1
-      told.events += result.events
-      told.virtualMs += result.virtualMs
-      for (const outcome of result.outcomes) told.outcomes[outcome] = (told.outcomes[outcome] ?? 0) + 1
+      report.runs++
+      if (script) report.scripts[script.name] = (report.scripts[script.name] ?? 0) + 1
+      report.events += result.events
+      report.virtualMs += result.virtualMs
+      for (const outcome of result.outcomes) report.outcomes[outcome] = (report.outcomes[outcome] ?? 0) + 1
       if (trace) for (const line of result.trace) process.stdout.write(`${line}\n`)
       const [broken] = result.violations
       if (broken === undefined) continue
-      told.found = { seed, mode: at, script: script?.name, ...broken, seconds: elapsed() }
+      report.found = { seed, mode: at, script: script?.name, ...broken, seconds: elapsed() }
       break each
     }
   const cpu = process.cpuUsage(firstCpu)
-  return { ...told, cpuSeconds: (cpu.user + cpu.system) / 1e6 }
+  return { ...report, cpuSeconds: (cpu.user + cpu.system) / 1e6 }
 }

@@ -15,14 +15,14 @@ export const simulatedSigner: Signer = {
   publicPem: '',
 }
 
-export function signedAs<Said extends { by: string; id: string }>(
+export function signedAs<Statement extends { by: string; id: string }>(
   command: CommandName,
   release: string,
-  said: Said,
+  statement: Statement,
   nowMs: number,
-): Said & { signature: string } {
-  const claim = { ...said, command, release, model: simulatedModel }
-  return { ...said, signature: signCommand(simulatedSigner, claim, { keyId: said.by, nowMs }) }
+): Statement & { signature: string } {
+  const claim = { ...statement, command, release, model: simulatedModel }
+  return { ...statement, signature: signCommand(simulatedSigner, claim, { keyId: statement.by, nowMs }) }
 }
 
 /** Builds the start of a release by its requester. `id` is the id of its authorisation. */

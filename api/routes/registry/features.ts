@@ -107,6 +107,6 @@ async function viewsOf(deps: ApiDeps, actor: Actor | undefined, name: string): P
 const shown = (view: StoredView): Record<string, unknown> => {
   const { id: _id, definition, problem, ...stored } = view
   const { name, digest, ...rest } = { ...stored, problem: isUsed(view) ? problem : undefined }
-  const { source, digest: _digest, name: _name, ...said } = definition
-  return { name, digest, ...toWire(rest), ...toWire(said), source }
+  const { source, digest: _digest, name: _name, ...fields } = definition
+  return { name, digest, ...toWire(rest), ...toWire(fields), source }
 }

@@ -34,7 +34,7 @@ export interface PlayedModel {
 
 interface Source {
   /** Rows that a user has excluded, after an alert named the period. */
-  leftOut: Period[]
+  excluded: Period[]
   /** Periods that alerts have named since a user last looked. */
   named: Period[]
   /** Whether a user has repaired the source, and starts a retraining each morning until one reaches the gate. */
@@ -62,7 +62,7 @@ export async function openModel(day: PlayedDay, figures: YearFigures): Promise<P
     trainings: [{ startedMs: day.atMs, reason: 'manual', dedupeKey: 'first', outcome: 'released' }],
     trainedRows: snapshot.train.length + snapshot.test.length,
     earlierRows: [],
-    source: { leftOut: [], named: [], repairing: false, invertedMs: undefined, toldMs: new Map() },
+    source: { excluded: [], named: [], repairing: false, invertedMs: undefined, toldMs: new Map() },
   }
 }
 

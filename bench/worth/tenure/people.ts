@@ -18,14 +18,14 @@ function repairSource(model: PlayedModel, day: PlayedDay): void {
   const { named } = source
   if (source.invertedMs !== undefined) {
     const days = invertedDays(day.stream, log, { fromMs: source.invertedMs, nowMs: day.atMs })
-    named.push(...days.filter(({ fromMs }) => !source.leftOut.some((known) => known.fromMs === fromMs)))
+    named.push(...days.filter(({ fromMs }) => !source.excluded.some((known) => known.fromMs === fromMs)))
     if (days.at(-1)?.toMs !== day.atMs) source.invertedMs = undefined
   }
   if (named.length > 0) {
     say(model, day, `a person leaves ${named.length} broken periods out of the source`)
     source.repairing = true
   }
-  source.leftOut = [...source.leftOut, ...named.splice(0)]
+  source.excluded = [...source.excluded, ...named.splice(0)]
 }
 
 /** Releases or declines a challenger that the gate has left to a person. */

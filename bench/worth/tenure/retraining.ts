@@ -35,7 +35,7 @@ async function trainAndJudge(model: PlayedModel, day: PlayedDay): Promise<Outcom
     quarantine(model, day, blocked, text)
     return { outcome: 'quarantined', text }
   }
-  const trained = await day.trainGuarded(source.leftOut)
+  const trained = await day.trainGuarded(source.excluded)
   figures.trainings++
   figures.seconds += trained.version.seconds
   return passGate(model, day, trained)
@@ -46,8 +46,8 @@ async function takeSnapshot(model: PlayedModel, day: PlayedDay): Promise<PlayedS
   const { source } = model
   const { split, weekMs } = day.stream
   const oldest = day.atMs - (split.train + split.test + 1.5) * weekMs
-  source.leftOut = source.leftOut.filter(({ toMs }) => toMs > oldest)
-  const snapshot = await day.snapshot(source.leftOut)
+  source.excluded = source.excluded.filter(({ toMs }) => toMs > oldest)
+  const snapshot = await day.snapshot(source.excluded)
   for (const { column, message, leftOut: rows } of snapshot.floods)
     say(model, day, `${rows} rows of ${column} are left out: ${message}`)
   return snapshot

@@ -168,7 +168,7 @@ const situations = {
 } satisfies Record<string, () => ReleaseState>
 type Situation = keyof typeof situations
 
-interface Said {
+interface Spoken {
   artifactDigest?: string
   evaluationDigest?: string
   policyDigest?: string
@@ -190,7 +190,7 @@ async function speak(
   state: ReleaseState,
   command: CommandName,
   by: string,
-  { signature: kind = 'right', ...more }: Said = {},
+  { signature: kind = 'right', ...more }: Spoken = {},
 ) {
   const id = `command-${count++}`
   const said = { id, by, ...more }
@@ -244,7 +244,7 @@ async function speak(
 }
 
 function signatureOf(
-  kind: Exclude<NonNullable<Said['signature']>, 'none'>,
+  kind: Exclude<NonNullable<Spoken['signature']>, 'none'>,
   { state, command, said }: { state: ReleaseState; command: CommandName; said: { id: string; by: string } },
 ): string {
   const claim = { ...said, command, model, release: state.id }
@@ -297,7 +297,7 @@ describe('each role and each command', () => {
 })
 
 const other = `sha256:${'0'.repeat(64)}`
-type Row = [title: string, Situation, CommandName, string, Said, boolean, string, ReleaseState['stage']]
+type Row = [title: string, Situation, CommandName, string, Spoken, boolean, string, ReleaseState['stage']]
 const rows: Row[] = [
   [
     'the first of two',
@@ -736,8 +736,8 @@ describe('the subject of an approval', () => {
         message: `the command of anna names the ${what} ${other}, the release has ${opened.digests[what]}`,
       })
     }
-    const glass = await speak(situations.canary(), 'promoteNow', 'root', { [field]: other, reason: 'r' })
-    expect(glass).toMatchObject({ accepted: false, stage: 'canary' })
+    const answer = await speak(situations.canary(), 'promoteNow', 'root', { [field]: other, reason: 'r' })
+    expect(answer).toMatchObject({ accepted: false, stage: 'canary' })
   })
 
   it('every difference is named', async () => {

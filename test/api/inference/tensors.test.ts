@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { readInfer } from '../../../api/inference/request-reader.ts'
 import { createInputBuffer } from '../../../api/serving/codec/input-buffer.ts'
 import { flightSpec, irisSpec, lookingSpec, type ArtifactSpec } from '../../support/serving/artifact.ts'
-import { loadedOf, said } from '../../support/serving/input-buffers.ts'
+import { loadedOf, contentsOf } from '../../support/serving/input-buffers.ts'
 
 const most = 20
 const iris = loadedOf(irisSpec())
@@ -24,7 +24,7 @@ function read(loaded: typeof iris, request: object | string, binary?: Buffer) {
   const input = createInputBuffer()
   const body = binary === undefined ? json : Buffer.concat([json, binary])
   readInfer(loaded, body, binary === undefined ? undefined : json.byteLength, input, most)
-  return said(input, loaded)
+  return contentsOf(input, loaded)
 }
 
 /** Encodes texts as BYTES. */

@@ -24,7 +24,7 @@ import {
   waiting,
 } from '../../support/release/releases.ts'
 
-const glass = commandEvent('promoteNow', 'root', { reason: 'outage' })
+const order = commandEvent('promoteNow', 'root', { reason: 'outage' })
 const waitingBy = (strategy: Strategy, changes: Partial<ReleasePolicy> = {}): ReleaseState =>
   advanceAll(
     openingState({ ...releaseFacts, policy: { ...releasePolicy, ...changes, strategy } }, 0),
@@ -59,7 +59,7 @@ describe('break-glass', () => {
   ])(
     '%s: the candidate meets the callers of one share, and is promoted by what they got',
     (_name, state, met) => {
-      const hurried = advanceAll(state, glass)
+      const hurried = advanceAll(state, order)
       expect(hurried).toMatchObject({ ...met, promoted: false, breakGlass: { by: 'root', reason: 'outage' } })
       if (hurried.stage === 'promoting') return
       const routed = hurried.routed ? hurried : advanceAll(hurried, stepEvents.routed)
@@ -79,7 +79,7 @@ describe('break-glass', () => {
   it.each(['inconclusive', 'no_data', 'error'] as const)(
     'ends without a decision: %s at the deadline',
     (kind) => {
-      const after = advanceAll(routedCanary, glass, judgedEvent(kind))
+      const after = advanceAll(routedCanary, order, judgedEvent(kind))
       expect(after).toMatchObject({
         stage: 'rolling_back',
         rollbackOrder: { outcome: 'rolled_back', withdraw: false },
@@ -90,8 +90,8 @@ describe('break-glass', () => {
 
   it('is valid for an hour, for any pending wait', () => {
     const over = /the break-glass order of root expired after 1 h/
-    const hurried = advanceAll(routedCanary, glass)
-    const untilMs = glass.atMs + breakGlassMs
+    const hurried = advanceAll(routedCanary, order)
+    const untilMs = order.atMs + breakGlassMs
     expect(nextEffect(hurried)).toMatchObject({ kind: 'watch', hold: false, untilMs })
     expect(nextEffect(hurried).key).not.toBe(nextEffect(routedCanary).key)
     expect(advanceAll(hurried, late('timed_out', breakGlassMs)).rollbackOrder?.reason).toMatch(over)
@@ -100,7 +100,7 @@ describe('break-glass', () => {
         ...enteredCanary,
         policy: { ...releasePolicy, stages: [{ ...releasePolicy.stages[0]!, deadlineMs: 1e9 }] },
       },
-      glass,
+      order,
     )
     expect(advanceAll(unrouted, late('unacknowledged', breakGlassMs - 1)).stage).toBe('canary')
     expect(advanceAll(unrouted, late('unacknowledged', breakGlassMs)).rollbackOrder?.reason).toMatch(over)
@@ -113,7 +113,7 @@ describe('break-glass', () => {
   })
 
   it('does not withdraw the version when it has expired at the promotion, as a verdict against it does', () => {
-    const passed = advanceAll(routedCanary, glass, judgedEvent('pass', false))
+    const passed = advanceAll(routedCanary, order, judgedEvent('pass', false))
     const refused = (more: object) =>
       advanceAll(passed, { ...stepEvents.refused, ...more } as StepEvent).rollbackOrder
     expect(refused({ expired: true })).toMatchObject({ outcome: 'rolled_back', withdraw: false })
@@ -121,8 +121,8 @@ describe('break-glass', () => {
   })
 
   it('is used once, for a candidate and no drill, and not for the current champion', () => {
-    const refused = (state: ReleaseState) => advance(state, glass)
-    expect(refused(advanceAll(routedCanary, glass)).message).toBe('break-glass was already used by root')
+    const refused = (state: ReleaseState) => advance(state, order)
+    expect(refused(advanceAll(routedCanary, order)).message).toBe('break-glass was already used by root')
     expect(refused({ ...routedCanary, drill: 'bad' }).message).toBe('a drill is never promoted')
     for (const state of [promoting, probated]) expect(refused(state).applied).toBe(false)
   })

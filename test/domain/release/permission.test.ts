@@ -13,7 +13,7 @@ import { openingState, type ReleaseState } from '../../../domain/release/state.t
 import { releaseFacts } from '../../support/release/releases.ts'
 
 const opened = openingState(releaseFacts, 0)
-const said = (command: SignedStatement['command'], by: string, more: Partial<SignedStatement> = {}) => ({
+const statement = (command: SignedStatement['command'], by: string, more: Partial<SignedStatement> = {}) => ({
   command,
   by,
   key: `key-of-${by}`,
@@ -33,7 +33,7 @@ const judged = (stage: StageVerdicts['stage'], stageIndex = 0, passed = true): S
 const record = (more: Partial<ReleaseRecord> = {}): ReleaseRecord => ({
   facts: factsOf(opened),
   digests: { artifact: opened.digests.artifact, policy: opened.digests.policy },
-  statements: [said('approve', 'anna'), said('approve', 'ben')],
+  statements: [statement('approve', 'anna'), statement('approve', 'ben')],
   verdicts: [judged('shadow'), ...opened.policy.stages.map((_, index) => judged('canary', index))],
   promoted: false,
   rolledBack: false,
@@ -54,38 +54,48 @@ describe('a promotion', () => {
   it('is permitted with the approvals and the verdicts of every stage', () => {
     expect(issueOf(promoting, record())).toBeUndefined()
     // An approval is recorded a moment after it was accepted.
-    const inTime = [said('approve', 'anna'), said('approve', 'ben', { atMs: 5_010, untilMs: 5_000 })]
+    const inTime = [
+      statement('approve', 'anna'),
+      statement('approve', 'ben', { atMs: 5_010, untilMs: 5_000 }),
+    ]
     expect(issueOf(promoting, record({ statements: inTime }))).toBeUndefined()
   })
 
   it.each<[string, Partial<ReleaseRecord>]>([
     ['no approval', { statements: [] }],
-    ['one approval too few', { statements: [said('approve', 'anna')] }],
+    ['one approval too few', { statements: [statement('approve', 'anna')] }],
     [
       'the same approver twice',
-      { statements: [said('approve', 'anna'), said('approve', 'anna', { atMs: 2 })] },
+      { statements: [statement('approve', 'anna'), statement('approve', 'anna', { atMs: 2 })] },
     ],
     [
       "the requester's own approval",
-      { statements: [said('approve', 'anna'), said('approve', opened.requestedBy)] },
+      { statements: [statement('approve', 'anna'), statement('approve', opened.requestedBy)] },
     ],
     [
       'an approval of an operator',
-      { statements: [said('approve', 'anna'), said('approve', 'ben', { role: 'operator' })] },
+      { statements: [statement('approve', 'anna'), statement('approve', 'ben', { role: 'operator' })] },
     ],
     [
       'an approval of a revoked key',
-      { statements: [said('approve', 'anna'), said('approve', 'ben', { isValid: false })] },
+      { statements: [statement('approve', 'anna'), statement('approve', 'ben', { isValid: false })] },
     ],
     [
       'an approval that came too late',
-      { statements: [said('approve', 'anna'), said('approve', 'ben', { atMs: 60_001, untilMs: 0 })] },
+      {
+        statements: [statement('approve', 'anna'), statement('approve', 'ben', { atMs: 60_001, untilMs: 0 })],
+      },
     ],
     [
       'an approval of other bytes',
-      { statements: [said('approve', 'anna'), said('approve', 'ben', { seen: { artifact: 'x' } })] },
+      {
+        statements: [statement('approve', 'anna'), statement('approve', 'ben', { seen: { artifact: 'x' } })],
+      },
     ],
-    ['another command in its place', { statements: [said('approve', 'anna'), said('resume', 'ben')] }],
+    [
+      'another command in its place',
+      { statements: [statement('approve', 'anna'), statement('resume', 'ben')] },
+    ],
   ])('is refused with %s', (_title, more) => {
     expect(issueOf(promoting, record(more))).toMatch(/signed approvals are recorded/)
   })
@@ -121,26 +131,26 @@ describe('a promotion', () => {
     )
     const decided = (atMs: number) => [
       ...record().statements,
-      ...verdicts.map(() => said('approve', 'anna', { atMs })),
+      ...verdicts.map(() => statement('approve', 'anna', { atMs })),
     ]
     expect(issueOf(promoting, record({ verdicts, statements: decided(5) }))).toMatch(/canary stage 0/)
     expect(issueOf(promoting, record({ verdicts, statements: decided(1_000) }))).toBeUndefined()
-    const own = said('approve', opened.requestedBy, { atMs: 1_000 })
+    const own = statement('approve', opened.requestedBy, { atMs: 1_000 })
     const statements = [...record().statements, own]
     expect(issueOf(promoting, record({ verdicts, statements }))).toMatch(/canary stage 0/)
   })
 })
 
 describe('a break-glass order', () => {
-  const glass = said('promoteNow', 'root', { role: 'admin', reason: 'outage' })
+  const order = statement('promoteNow', 'root', { role: 'admin', reason: 'outage' })
   const hurried: ReleaseState = { ...promoting, breakGlass: { by: 'root', atMs: 1, reason: 'outage' } }
 
   it('replaces approvals and all stages but the one that was judged last', () => {
     const verdicts = [judged('canary', 0)]
-    expect(issueOf(hurried, record({ statements: [glass], verdicts }))).toBeUndefined()
-    expect(issueOf(hurried, record({ statements: [glass], verdicts: [] }))).toMatch(/canary stage 0/)
+    expect(issueOf(hurried, record({ statements: [order], verdicts }))).toBeUndefined()
+    expect(issueOf(hurried, record({ statements: [order], verdicts: [] }))).toMatch(/canary stage 0/)
     const later = [...verdicts, judged('canary', 1, false)]
-    expect(issueOf(hurried, record({ statements: [glass], verdicts: later }))).toMatch(/canary stage 1/)
+    expect(issueOf(hurried, record({ statements: [order], verdicts: later }))).toMatch(/canary stage 1/)
   })
 
   it.each<[string, Partial<SignedStatement>]>([
@@ -148,7 +158,7 @@ describe('a break-glass order', () => {
     ['without a reason', { reason: ' ' }],
     ['of a revoked key', { isValid: false }],
   ])('%s replaces nothing', (_title, more) => {
-    const statements = [{ ...glass, ...more }]
+    const statements = [{ ...order, ...more }]
     expect(issueOf(hurried, record({ statements, verdicts: [judged('canary', 0)] }))).toMatch(
       /0 of \d signed/,
     )
@@ -191,7 +201,7 @@ describe('a stage', () => {
     const decided = (by: string) => ({
       promoted: true,
       verdicts,
-      statements: [said('approve', by, { atMs: 99 })],
+      statements: [statement('approve', by, { atMs: 99 })],
     })
     expect(endOf(decided(opened.requestedBy))).toMatch(/the probation was passed/)
     expect(endOf(decided('anna'))).toBeUndefined()

@@ -143,8 +143,8 @@ describe('a simulated release', () => {
           uniform: seededRandom(seed),
         }),
       )
-    const [standing, wrong] = ['stale-feature:0.05@2h', 'worse:0.05'].map(releases)
-    for (const [i, { outcome, minutes }] of standing!.entries()) {
+    const [stale, wrong] = ['stale-feature:0.05@2h', 'worse:0.05'].map(releases)
+    for (const [i, { outcome, minutes }] of stale!.entries()) {
       expect(outcome).toBe('rolled_back')
       expect(minutes).toBeGreaterThan(wrong![i]!.minutes)
     }

@@ -13,12 +13,12 @@ export interface Accomplices {
   /** The simulated Temporal server, which receives user commands. */
   temporal: Machine
   behaviour: Behaviour
-  say(said: Omit<PlannedCommand, 'atMs' | 'copies'>): void
+  say(command: Omit<PlannedCommand, 'atMs' | 'copies'>): void
   cutReplica(forMs: number, which: number): void
   restore(): void
 }
 
-const said = { by: 'olga', reason: 'it is not wanted', isSignal: true } as const
+const byOlga = { by: 'olga', reason: 'it is not wanted', isSignal: true } as const
 
 /** Waits for the start of one of these steps, at its n-th occurrence. */
 const beginning = (steps: readonly string[], nth: number) => {
@@ -39,7 +39,9 @@ export function disturbanceOf(accomplices: Accomplices, fault: Fault): Disturban
           // Longer than any timeout, so that another worker has taken over when it wakes up.
           world.freeze(moment.machine, forMs + 2_500)
           // The step must have no effect, although the rows are unchanged.
-          world.after(temporal, world.between(10, 300), () => say({ ...said, command: 'abort', id: 'held' }))
+          world.after(temporal, world.between(10, 300), () =>
+            say({ ...byOlga, command: 'abort', id: 'held' }),
+          )
           return 0
         },
       }
@@ -62,7 +64,7 @@ export function disturbanceOf(accomplices: Accomplices, fault: Fault): Disturban
         strike() {
           world.after(temporal, world.between(300, 1_200), () => {
             cut()
-            say({ ...said, command: 'rollback', id: 'unwell' })
+            say({ ...byOlga, command: 'rollback', id: 'unwell' })
           })
           return 0
         },
@@ -92,7 +94,7 @@ function held({ world, temporal, say, cutReplica }: Accomplices, { which, forMs 
         `"${moment.kind === 'begins' ? '' : (moment.step ?? '')}" is held for ${Math.round(holdMs)} ms`,
       )
       if (which % 3 === 0) cutReplica(forMs + 1_500, which)
-      world.after(temporal, world.between(0, holdMs), () => say({ ...said, command: 'abort', id: 'held' }))
+      world.after(temporal, world.between(0, holdMs), () => say({ ...byOlga, command: 'abort', id: 'held' }))
       return holdMs
     },
   }
@@ -109,7 +111,9 @@ function restored({ world, temporal, say, restore }: Accomplices, { which }: Fau
       restore()
       // In a restored probation the release continues, and a user may roll it back again.
       if (which % 2)
-        world.after(temporal, world.between(10, 800), () => say({ ...said, command: 'rollback', id: 'anew' }))
+        world.after(temporal, world.between(10, 800), () =>
+          say({ ...byOlga, command: 'rollback', id: 'anew' }),
+        )
       return 0
     },
   }
@@ -123,7 +127,7 @@ function spoken({ world, say, behaviour }: Accomplices, { which, forMs }: Fault)
       moment.kind === 'asks' && moment.statement === 'insertDecision' && moment.values[3] === 'fail',
     strike() {
       world.tell(`${command} meets the verdict`)
-      say({ ...said, by: 'root', command, id: 'meets' })
+      say({ ...byOlga, by: 'root', command, id: 'meets' })
       if (which % 3) for (const each of behaviour.values()) each.invalid = 0
       // As long as a command needs until it is applied, or much longer.
       return which % 4 ? world.between(2, 12) : Math.min(forMs, withinStatementMs)

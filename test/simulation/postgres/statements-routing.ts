@@ -13,7 +13,7 @@ interface RoutingRow extends Row {
   updated_at: number
 }
 
-const told = (query: Query, row: RoutingRow): Row => ({
+const routingRow = (query: Query, row: RoutingRow): Row => ({
   epoch: row.epoch,
   generation: row.generation,
   route: row.route,
@@ -38,7 +38,7 @@ const writeFirst =
       exposed_until: exposes ? query.clockMs + exposureMs : null,
       updated_at: query.clockMs,
     }
-    return insertOnce(query, 'routing', model, row) ? [told(query, row)] : []
+    return insertOnce(query, 'routing', model, row) ? [routingRow(query, row)] : []
   }
 
 const writeNext =
@@ -60,7 +60,7 @@ const writeNext =
       updated_at: query.clockMs,
     }
     query.put('routing', model, row)
-    return [told(query, row)]
+    return [routingRow(query, row)]
   }
 
 const isLive = (query: Query) => (row: Row) => (row['lease_until'] as number) > query.clockMs
@@ -70,7 +70,7 @@ export const routingStatements: Statements = {
     'findRouting',
     (query, [model]) => {
       const row = query.find('routing', model as string)
-      return row ? [told(query, row as RoutingRow)] : []
+      return row ? [routingRow(query, row as RoutingRow)] : []
     },
   ],
   '16a2ea6b': [
@@ -129,8 +129,8 @@ export const routingStatements: Statements = {
         .sort((a, b) => ((a['id'] as string) < (b['id'] as string) ? -1 : 1))
         .map((row) => {
           const { id, host, url, lease_until } = row
-          const said = query.find('routing_acknowledgements', `${id as string} ${model}`)
-          const { epoch = null, generation = null, problem = null } = said ?? {}
+          const acknowledged = query.find('routing_acknowledgements', `${id as string} ${model}`)
+          const { epoch = null, generation = null, problem = null } = acknowledged ?? {}
           const silent_ms = query.clockMs - (lease_until as number)
           const lease_ms = (row['lease_ms'] as number) || assumedMs
           const is_ended = row['lease_ms'] === 0
@@ -193,9 +193,9 @@ export const routingStatements: Statements = {
         if ((lease_until as number) < query.clockMs - 7 * 86_400_000 && lease_ms === 0) {
           query.lock('replicas', id as string)
           query.remove('replicas', id as string)
-          for (const said of query.all('routing_acknowledgements'))
-            if (said['replica_id'] === id)
-              query.remove('routing_acknowledgements', `${id as string} ${said['model'] as string}`)
+          for (const row of query.all('routing_acknowledgements'))
+            if (row['replica_id'] === id)
+              query.remove('routing_acknowledgements', `${id as string} ${row['model'] as string}`)
         }
       return []
     },
@@ -210,9 +210,9 @@ export const routingStatements: Statements = {
         lease_until: query.clockMs - (silentForMs as number),
         lease_ms: 0,
       })
-      for (const said of query.all('routing_acknowledgements'))
-        if (said['replica_id'] === id)
-          query.remove('routing_acknowledgements', `${id as string} ${said['model'] as string}`)
+      for (const row of query.all('routing_acknowledgements'))
+        if (row['replica_id'] === id)
+          query.remove('routing_acknowledgements', `${id as string} ${row['model'] as string}`)
       query.notify('tenure_acknowledged', id as string)
       return [{ pg_notify: '' }]
     },

@@ -26,9 +26,9 @@ export function disagreementsOf({
         `${replica.machine.name} follows ${epoch}/${generation}${isFenced ? ', fenced' : ''}, the database says ${String(routing['epoch'])}/${String(routing['generation'])}`,
       )
   }
-  const champion = (routing['route'] as Route).arms.find((arm) => arm.arm === 'champion')?.version
-  const said = memory.row('champions', simulatedModel)?.['version']
-  if (champion !== said && faults.every(({ kind }) => kind !== 'move champion'))
-    found.push(`the champion is ${String(said)}, the routes lead to ${champion}`)
+  const routed = (routing['route'] as Route).arms.find((arm) => arm.arm === 'champion')?.version
+  const champion = memory.row('champions', simulatedModel)?.['version']
+  if (champion !== routed && faults.every(({ kind }) => kind !== 'move champion'))
+    found.push(`the champion is ${String(champion)}, the routes lead to ${routed}`)
   return found
 }

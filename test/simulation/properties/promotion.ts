@@ -56,7 +56,7 @@ interface Seen {
 }
 
 /** Checks a break-glass promotion: it replaces approvals and waiting time, but not the traffic of one share and its evaluation. */
-function checkBrokenGlass({ memory, known, fail }: Pick<Seen, 'memory' | 'known' | 'fail'>, row: Row): void {
+function checkBreakGlass({ memory, known, fail }: Pick<Seen, 'memory' | 'known' | 'fail'>, row: Row): void {
   const id = row['id'] as string
   const isOrdered = memory
     .rows('release_commands')
@@ -118,10 +118,10 @@ export function checkPromotion(
   if (memory.rows('decisions').some((each) => each['release_id'] === id && each['kind'] === 'fail'))
     fail('a verdict against it wins', `${id} was promoted after the verdict fail`)
   const mine = received.filter((each) => each.release === id)
-  const isGlassBroken = mine.some(
+  const isBreakGlass = mine.some(
     (each) => each.command === 'promoteNow' && each.role === 'admin' && (each.reason ?? '').trim() !== '',
   )
-  if (isGlassBroken) return checkBrokenGlass({ memory, known, fail }, row)
+  if (isBreakGlass) return checkBreakGlass({ memory, known, fail }, row)
   const approvers = new Set(
     mine
       .filter(

@@ -107,8 +107,8 @@ export function createProperties(
       route.targeted?.version ??
       (isOnProbation(route) ? championOf(route) : route.shadow?.version)
     if (candidate !== undefined && known) {
-      const standing = memory.row('releases', route.release!)
-      if (isNew && standing?.['rolled_back_at'] !== null)
+      const release = memory.row('releases', route.release!)
+      if (isNew && release?.['rolled_back_at'] !== null)
         fail(
           'abort and rollback win',
           `${candidate} was routed for ${route.release} after it was rolled back`,
@@ -155,20 +155,20 @@ export function createProperties(
 
   const checkEnd = (row: Row): void => {
     const { id, outcome, version } = row as { id: string; outcome: string; version: string }
-    const said = accepted.get(id)
+    const command = accepted.get(id)
     if (
       outcome === 'promoted' &&
-      said !== undefined &&
+      command !== undefined &&
       memory.row('champions', model)?.['release_id'] === id &&
       !isOnlyProven(memory, version)
     )
-      fail('abort and rollback win', `${id} ended as promoted after an accepted ${said}`)
+      fail('abort and rollback win', `${id} ended as promoted after an accepted ${command}`)
     const champion = memory.row('champions', model)
     if (outcome !== 'promoted' && champion?.['release_id'] === id && champion['version'] === version)
       fail('a release ends with its routing', `${id} ended as ${outcome} and ${version} is champion`)
     const { reason } = row as { reason: string | null }
     if (
-      said === 'rollback' &&
+      command === 'rollback' &&
       outcome === 'superseded' &&
       isOrderStored(memory, id) &&
       /another writer|is rolled back|no longer that of/.test(reason ?? '')

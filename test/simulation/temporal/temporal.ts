@@ -387,7 +387,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     const { input } = activity
     const work = worker.activities[activity.type]
     if (work === undefined) throw new Error(`the simulated worker has no activity ${activity.type}`)
-    const tell = (act: () => void) => {
+    const notify = (act: () => void) => {
       if (at.life !== life || !at.isUp) return
       world.send(at, machine, act)
     }
@@ -404,10 +404,10 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
             finish(execution, activity, { completed: sent ? { result: sent } : {} })
           }
           const lateMs = watcher.lateMs(worker, activity.type, result)
-          if (lateMs === 0) tell(report)
-          else world.after(at, lateMs, () => tell(report))
+          if (lateMs === 0) notify(report)
+          else world.after(at, lateMs, () => notify(report))
         },
-        (error: unknown) => tell(() => failed(execution, activity, token, error)),
+        (error: unknown) => notify(() => failed(execution, activity, token, error)),
       )
   }
 

@@ -43,17 +43,17 @@ export async function signed(
   command: CommandName,
   given: Command,
 ): Promise<Command & { id: string }> {
-  const said = { ...given, id: given.id ?? randomUUID() }
-  const key = (await findKeys(store)).find(({ name }) => name === said.by)
-  if (said.signature !== undefined || key === undefined) return said
+  const statement = { ...given, id: given.id ?? randomUUID() }
+  const key = (await findKeys(store)).find(({ name }) => name === statement.by)
+  if (statement.signature !== undefined || key === undefined) return statement
   const claim = {
-    ...said,
+    ...statement,
     command,
     model: workflowId.slice('release/'.length),
     release: releaseIdOf(firstExecutionRunId),
   }
   const signer = await openSigner(config.signing, 'commands')
-  return { ...said, signature: signCommand(signer, claim, { keyId: key.id, nowMs: Date.now() }) }
+  return { ...statement, signature: signCommand(signer, claim, { keyId: key.id, nowMs: Date.now() }) }
 }
 
 /** Signs a start request for its requester, as the API does. Returns the request unchanged when no active key has the requester's name. */

@@ -7,16 +7,17 @@ const stages = Object.keys(releaseStages) as ReleaseStage[]
 
 /** Lists the results of an event in a stage, over all reachable states of that stage. */
 function cellOf(tried: readonly Tried[], stage: ReleaseStage): string {
-  const said = new Set<string>()
+  const described = new Set<string>()
   for (const { state, after, applied } of tried)
-    if (after === undefined) said.add('–')
-    else if (!applied && after.stage === state.stage) said.add('ignored')
-    else if (after.stage !== stage) said.add(after.stage === 'ended' ? `**${after.outcome}**` : after.stage)
-    else if (after.stageIndex !== state.stageIndex) said.add('next share')
-    else said.add('stays')
+    if (after === undefined) described.add('–')
+    else if (!applied && after.stage === state.stage) described.add('ignored')
+    else if (after.stage !== stage)
+      described.add(after.stage === 'ended' ? `**${after.outcome}**` : after.stage)
+    else if (after.stageIndex !== state.stageIndex) described.add('next share')
+    else described.add('stays')
   // States of one stage that cannot produce the event do not count when others can.
-  if (said.size > 1) said.delete('–')
-  return [...said].sort().join(', ')
+  if (described.size > 1) described.delete('–')
+  return [...described].sort().join(', ')
 }
 
 /** Renders the table: first the reports of activities, then the commands. */

@@ -37,7 +37,7 @@ const base = {
 export interface CrashScenario {
   policy: ReleasePolicy
   /** The commands of users, and the stages at which they are sent. */
-  said: { stage: ReleaseStage; command: CommandName }[]
+  commands: { stage: ReleaseStage; command: CommandName }[]
 }
 
 /** The two releases in which every kill point is tried. */
@@ -52,7 +52,7 @@ export const crashScenarios = {
       ],
       probation: { ...step, holdbackBp: 1_000 },
     },
-    said: [{ stage: 'awaiting_approval', command: 'approve' }],
+    commands: [{ stage: 'awaiting_approval', command: 'approve' }],
   },
   // Rolled back during a long probation, where the candidate is champion and a rollback has the most to undo.
   rollback: {
@@ -61,7 +61,7 @@ export const crashScenarios = {
       stages: [{ ...step, shareBp: 1_000 }],
       probation: { ...step, minMs: 100_000, holdbackBp: 1_000 },
     },
-    said: [
+    commands: [
       { stage: 'awaiting_approval', command: 'approve' },
       { stage: 'probation', command: 'rollback' },
     ],
@@ -163,7 +163,7 @@ export async function openCrashFixture(servers: Servers): Promise<CrashFixture> 
   }
 
   const play = async (slot: number, name: CrashScenarioName, point?: KillPoint) => {
-    const { policy, said }: CrashScenario = crashScenarios[name]
+    const { policy, commands }: CrashScenario = crashScenarios[name]
     const { model, version } = await seat(policy)
     const worker = await workerThatBegins(slot, releaseWorkflowId(model), point)
     const from = performance.now()
@@ -175,17 +175,17 @@ export async function openCrashFixture(servers: Servers): Promise<CrashFixture> 
     })
     const id = releaseIdOf(handle.firstExecutionRunId)
     const speak = async () => {
-      for (const { stage, command } of said) {
+      for (const { stage, command } of commands) {
         // A stage that ends before it is routed leaves no routing, and the endings would differ.
         await until(async () => {
           const state = (await findRelease(store, id))?.state
           return state?.stage === stage && (state.routed || stage === 'awaiting_approval')
         })
         const by = command === 'approve' ? 'anna' : 'olga'
-        const said = await signed(signing, handle, command, { by, reason: 'told', id: command })
+        const message = await signed(signing, handle, command, { by, reason: 'told', id: command })
         for (;;) {
           const answered = await handle
-            .executeUpdate(commandUpdates[command], { args: [said], updateId: command })
+            .executeUpdate(commandUpdates[command], { args: [message], updateId: command })
             .then(() => true)
             .catch(() => false)
           if (answered || (await findRelease(store, id))?.endedAt !== undefined) break

@@ -52,7 +52,7 @@ export async function endingOf(store: Store, model: string, releaseId: string): 
     routings: (release?.state.routings ?? []).map(
       ({ stage, stageIndex, shareBp }) => `${stage} ${stageIndex} ${shareBp}`,
     ),
-    audit: [...actions.filter((each) => !isSaid(each)), ...actions.filter(isSaid)],
+    audit: [...actions.filter((each) => !isAudited(each)), ...actions.filter(isAudited)],
     changes: changes.map(({ cause, version }) => `${cause} ${short(version)}`),
     commands: (await listCommands(store, releaseId)).map(
       ({ command, accepted }) => `${command} ${accepted ? 'accepted' : 'refused'}`,
@@ -65,7 +65,7 @@ export async function endingOf(store: Store, model: string, releaseId: string): 
   }
 }
 
-const isSaid = (action: string): boolean =>
+const isAudited = (action: string): boolean =>
   (commandNames as readonly string[]).some((name) => action === `release.${name}`)
 
 /** Returns the violated invariants of a release. `seated` generations and champions were inserted without an audit row. */

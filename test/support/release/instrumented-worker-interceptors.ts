@@ -2,17 +2,17 @@
 import { proxySinks, type Sinks, type WorkflowInterceptors } from '@temporalio/workflow'
 
 export interface InstrumentedSinks extends Sinks {
-  told: { worked(): void }
+  observer: { worked(): void }
 }
 
-const { told } = proxySinks<InstrumentedSinks>()
+const { observer } = proxySinks<InstrumentedSinks>()
 
 export const interceptors = (): WorkflowInterceptors => ({
   internals: [
     {
       activate(input, next) {
         next(input)
-        told.worked()
+        observer.worked()
       },
     },
   ],

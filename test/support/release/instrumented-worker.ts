@@ -46,7 +46,7 @@ const interceptors: WorkerInterceptors = {
   ],
 }
 const sinks: InjectedSinks<InstrumentedSinks> = {
-  told: {
+  observer: {
     worked: {
       fn(info) {
         if (info.workflowId !== workflowId) return

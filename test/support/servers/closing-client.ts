@@ -8,8 +8,8 @@ const client = createTemporalClient({
   temporal: { address: process.argv[2]!, namespace: 'default' },
   taskQueues: { control: 'unserved', train: 'unserved' },
 })
-const said = await client
+const response = await client
   .call(300, ({ workflowService }) => workflowService.getSystemInfo({}))
   .catch((error: Error) => error.message)
 await client.close()
-process.stdout.write(String(said))
+process.stdout.write(String(response))

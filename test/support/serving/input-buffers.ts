@@ -28,7 +28,7 @@ export function inputOf(columns: FeatureColumns, rows: readonly object[]): Input
 }
 
 /** Returns the contents of an input buffer as plain data. */
-export function said(input: InputBuffer, { columns }: LoadedVersion) {
+export function contentsOf(input: InputBuffer, { columns }: LoadedVersion) {
   return {
     rows: input.rows,
     routingKey: input.routingKey,
@@ -49,5 +49,5 @@ export function understood(loaded: LoadedVersion, read: (input: InputBuffer) => 
   } catch (error) {
     return (error as { code: string }).code
   }
-  return said(input, loaded)
+  return contentsOf(input, loaded)
 }

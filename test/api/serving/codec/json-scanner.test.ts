@@ -6,7 +6,7 @@ import { createInputBuffer } from '../../../../api/serving/codec/input-buffer.ts
 import { scanNumber, type Cursor } from '../../../../api/serving/codec/json-scanner.ts'
 import type { Feature } from '../../../../domain/model/features.ts'
 import { flightSpec, irisSpec, lookingSpec } from '../../../support/serving/artifact.ts'
-import { loadedOf, said, understood } from '../../../support/serving/input-buffers.ts'
+import { loadedOf, contentsOf, understood } from '../../../support/serving/input-buffers.ts'
 
 const most = 20
 const iris = loadedOf(irisSpec())
@@ -21,7 +21,7 @@ const slowly = (loaded: typeof iris, body: Buffer) =>
 
 function scanned(loaded: typeof iris, body: Buffer) {
   const input = createInputBuffer()
-  return loaded.scan(body, input, most, loaded.ignores) ? said(input, loaded) : undefined
+  return loaded.scan(body, input, most, loaded.ignores) ? contentsOf(input, loaded) : undefined
 }
 
 const number = fc.oneof(

@@ -182,8 +182,8 @@ interface Happening {
 /** Describes what promotes and what rolls back the release, with the present figures. */
 const WhatHappens = ({ state, now, stages, tiles, excess }: Happening): PageElement => {
   const { limits, watch } = state.policy
-  const isGlass = isBreakGlass(state)
-  const following = isGlass
+  const isHurried = isBreakGlass(state)
+  const following = isHurried
     ? stages.find(({ stage }) => stage === 'probation')
     : stages[stages.indexOf(now) + 1]
   const next = following?.name ?? (now.stage === 'probation' ? 'the end of the release' : '100 %')
@@ -196,7 +196,7 @@ const WhatHappens = ({ state, now, stages, tiles, excess }: Happening): PageElem
   const needsDecision = state.stage === 'awaiting_decision'
   const leftMs = deadlineMs * (1 + state.extensions) - now.observedMs
   const whenOpen = state.policy.whenInconclusive === 'end' ? 'the release ends' : 'an approver decides'
-  const afterDeadline = isGlass
+  const afterDeadline = isHurried
     ? ' or if inconclusive, the release rolls back'
     : ` the release rolls back; if inconclusive, ${whenOpen}`
   const more = (have: number, need: number, textOf: (value: number) => string) =>
