@@ -146,10 +146,7 @@ async function openInput(
   )
 }
 
-/**
- * Finds the types of numbers from all rows. Reads everything else as text, because `007` differs from `7`, and `yes` from `true`; but keeps
- * keys of whole numbers.
- */
+/** Reads everything as text, because `007` differs from `7`, `yes` from `true` and `0x10` from 16; but keeps keys of whole numbers. */
 async function readCsv(
   duck: Duck,
   path: string,
@@ -159,12 +156,7 @@ async function readCsv(
   const numbers = Object.keys(features).filter((name) => features[name]!.kind === 'number')
   const file = await scanFile(path, Object.fromEntries(numbers.map((name) => [name, 'number'])))
   const { layout } = file
-  const found = await columnTypes(duck, readCsvFile(path, layout, ', sample_size=-1'))
-  const types = [...found].map(
-    ([name, type]) =>
-      `${textLiteral(name)}: '${numbers.includes(name) && numberType.test(type) ? type : 'VARCHAR'}'`,
-  )
-  const rows = readCsvFile(path, layout, `, types={${types.join(', ')}}`)
+  const rows = readCsvFile(path, layout, ', all_varchar=true')
   const whole = await wholeColumns(
     duck,
     rows,

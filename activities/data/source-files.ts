@@ -330,6 +330,6 @@ function numbered({ file, layout, columns = [] }: SourceFile, place: number, kin
   const value = isBytes && kind !== 'text' ? `try(decode(${column}))` : column
   if (layout === undefined)
     return `select file_row_number + 1 as n, ${value} as v from read_parquet(${textLiteral(resolve(projectFolder, file))}, file_row_number = true)`
-  const names = layout.names.map((_, at) => textLiteral(`c${at}`)).join(', ')
-  return `select row_number() over () as n, c${place} as v from ${readCsv(file, layout, `, all_varchar=true, names=[${names}]`)}`
+  const names = layout.names.map((_, at) => `c${at}`)
+  return `select row_number() over () as n, c${place} as v from ${readCsv(file, layout, ', all_varchar=true', names)}`
 }

@@ -5,6 +5,7 @@ import type { SourceDefinition } from '../../domain/model-definition.ts'
 import { quotedIdentifier, replacing, textLiteral } from '../../domain/sql-text.ts'
 import type { CsvLayout } from '../../domain/validation/csv-scan.ts'
 import { partitionColumnsOf } from '../../domain/addresses/source-address.ts'
+import { sameNames } from '../../domain/validation/source-issue.ts'
 import {
   readAs,
   refusedColumnIssue,
@@ -223,8 +224,20 @@ function readRows(
   return read.replace('*', `*${replacing(typed)}`)
 }
 
-export const readCsv = (file: string, { delimiter, skippedLines }: CsvLayout, more: string): string =>
-  `read_csv(${textLiteral(resolve(projectFolder, file))}, delim=${textLiteral(String.fromCharCode(delimiter))}, quote='"', escape='"', header=true, comment='', hive_partitioning=false, skip=${skippedLines}${more})`
+/** Reads a CSV with the names of its layout, because DuckDB trims them otherwise than JavaScript: a byte order mark, a line break. */
+export const readCsv = (
+  file: string,
+  { delimiter, skippedLines, names }: CsvLayout,
+  more: string,
+  given: readonly string[] = distinctNames(names),
+): string =>
+  `read_csv(${textLiteral(resolve(projectFolder, file))}, delim=${textLiteral(String.fromCharCode(delimiter))}, quote='"', escape='"', header=true, names=[${given.map(textLiteral).join(', ')}], comment='', hive_partitioning=false, skip=${skippedLines}${more})`
+
+/** A file without a header may have equal values in its first line. */
+function distinctNames(names: readonly string[]): string[] {
+  const areDistinct = sameNames(names) === undefined
+  return names.map((name, at) => (areDistinct && name !== '' ? name : `column${at}`))
+}
 
 /** The declared columns of a file, in the spelling of the file, including columns that `rows` only renames. */
 export function kindsIn(

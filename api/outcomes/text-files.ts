@@ -1,6 +1,7 @@
 /** Reads outcomes from NDJSON, or from CSV with a header line. */
 import { isError, DomainError } from '../../domain/errors.ts'
 import { parseJsonBody } from '../../domain/json-body.ts'
+import { sameNames, sameNamesIssue } from '../../domain/validation/source-issue.ts'
 import { fieldsOf, linesOf, requireLines, type TextLine } from './line-reader.ts'
 import type { Intake } from './intake.ts'
 import { instanceColumn, outcomeColumns } from './outcome-columns.ts'
@@ -44,6 +45,9 @@ function csvReader({ key, takeRow, refuse }: Intake): TakeLine {
   return async ({ text, number }, place) => {
     const fields = fieldsOf(number === 1 ? text.replace(/^\uFEFF/, '') : text)
     if (places === undefined) {
+      const same = sameNames(fields ?? [])
+      if (same !== undefined)
+        throw new DomainError('invalid_request', `line ${number}: ${sameNamesIssue(same)}`)
       const columns = outcomeColumns(key)
       const found = columns.map((column) => fields?.indexOf(column) ?? -1)
       if (found.includes(-1))

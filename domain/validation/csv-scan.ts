@@ -13,6 +13,8 @@ export type CsvIssue =
   | { kind: 'line_end'; line: number; isCrlf: boolean }
   /** A line break of the other kind stands in the row, outside of quotes. */
   | { kind: 'stray_break'; line: number }
+  /** A byte order mark stands before a value, as where two files are joined. */
+  | { kind: 'mark'; line: number }
 
 export interface CsvLayout {
   /** Bytes. */
@@ -27,7 +29,7 @@ export interface CsvLayout {
 /** The limit of DuckDB's reader. */
 export const maxRowBytes = 2_000_000
 
-const [quoteByte, returnByte, feedByte] = [0x22, 0x0d, 0x0a]
+const [quoteByte, returnByte, feedByte, markByte] = [0x22, 0x0d, 0x0a, 0xef]
 
 export interface CsvScan {
   /** Scans whole lines. */
@@ -49,7 +51,7 @@ export function scanCsv(layout: CsvLayout, rowNumber?: number): CsvScan {
   const { delimiter, newline, skippedLines } = layout
   const width = layout.names.length
   const plain = new Uint8Array(256).fill(1)
-  for (const sign of [delimiter, returnByte, feedByte, quoteByte]) plain[sign] = 0
+  for (const sign of [delimiter, returnByte, feedByte, quoteByte, markByte]) plain[sign] = 0
   const otherBreak = newline === feedByte ? returnByte : feedByte
   let endsCrlf: boolean | undefined
   let issue: CsvIssue | undefined
@@ -128,6 +130,11 @@ export function scanCsv(layout: CsvLayout, rowNumber?: number): CsvScan {
             ![newline, undefined].includes(bytes[place + 1])
           )
             issue = { kind: 'stray_break', line }
+          if (byte === markByte && fresh && !quoted && isMark(bytes, place)) {
+            if (passed + place > 0) issue = { kind: 'mark', line }
+            place += 2
+            continue
+          }
           if (closed && byte !== returnByte && byte !== 0x20) issue = { kind: 'open_quote', line: openedAt }
           fresh = false
           // Plain bytes are the most frequent; a tight loop takes a third of the time.
@@ -159,6 +166,9 @@ export function scanCsv(layout: CsvLayout, rowNumber?: number): CsvScan {
     },
   }
 }
+
+const isMark = (bytes: Uint8Array, place: number): boolean =>
+  bytes[place + 1] === 0xbb && bytes[place + 2] === 0xbf
 
 /** The values of one line, without their quotes. */
 export const valuesOfLine = (text: string, delimiter: string): string[] =>

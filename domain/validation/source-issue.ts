@@ -55,6 +55,8 @@ export function csvIssueText(issue: CsvIssue, width: number, delimiter: string):
       return `the line ends with ${issue.isCrlf ? 'CRLF' : 'LF'}, those above it with ${issue.isCrlf ? 'LF' : 'CRLF'}: save the file with one kind of line end`
     case 'stray_break':
       return `a line break of another kind stands within the row: put the value in double quotes, or save the file with one kind of line end`
+    case 'mark':
+      return 'a byte order mark stands within the file, as where two files are joined: remove it'
     case 'too_long':
       return `the row is longer than ${maxRowBytes} bytes: shorten its text, or close the double quote that swallows the rows after it`
   }

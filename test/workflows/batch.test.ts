@@ -280,7 +280,7 @@ describe('a batch prediction', () => {
       /^b\.csv, line 2, column "x": `one` is not a number/,
     ],
     ['is not there', 'c.csv', undefined, /^there is no file c\.csv in the directory for batches/],
-    ['is not Parquet', 'd.parquet', 'no parquet at all', /d\.parquet cannot be read/],
+    ['is not Parquet', 'd.parquet', 'no parquet at all', /d\.parquet: the file is damaged/],
   ])('fails with the reason when its input %s', async (_name, path, text, said) => {
     if (text !== undefined) writeFileSync(join(directory, path), text)
     const { id, result } = begin({ input: file(path), output: file('never.parquet'), key: ['id'] })

@@ -70,11 +70,14 @@ it.each([[['no', 'yes']], [['false', 'true']]])(
     }),
 )
 
-it('a batch refuses yes and no in a CSV as numbers', async () =>
-  expect(frozen('id,size,member,release\n1,yes,yes,1.10\n2,no,no,2.0\n', [])).rejects.toMatchObject({
-    code: 'invalid_request',
-    message: expect.stringContaining('input.csv, line 2, column "size": `yes` is not a number'),
-  }))
+it.each(['yes', '0x10', '0b11', '1_000', '+-5', '(5)'])(
+  'a batch refuses %s in a CSV as a number',
+  async (value) =>
+    expect(frozen(`id,size,member,release\n1,${value},yes,1.10\n2,3,no,2.0\n`, [])).rejects.toMatchObject({
+      code: 'invalid_request',
+      message: expect.stringContaining(`input.csv, line 2, column "size": \`${value}\` is not a number`),
+    }),
+)
 
 it('a batch finds the types of a CSV from all of its rows', async () => {
   const numbers = Array.from({ length: 30_000 }, (_, at) => `${at},1,yes,1.10\n`).join('')

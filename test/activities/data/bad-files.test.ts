@@ -192,6 +192,11 @@ describe('a good file', () => {
   it.each<[string, string]>([
     ['a byte order mark and CRLF', `\ufeff${goodFile.replaceAll('\n', '\r\n')}`],
     ['carriage returns alone', goodFile.replaceAll('\n', '\r')],
+    [
+      'a byte order mark and quoted names',
+      goodFile.replace(/^.*/, (line) => `\ufeff"${line.replaceAll(',', '","')}"`),
+    ],
+    ['blanks and line breaks around its names', goodFile.replace('size,colour', ' size ,"colour\n"')],
     ['semicolons', goodFile.replaceAll(',', ';')],
     ['tabs', goodFile.replaceAll(',', '\t')],
     ['comments above the names', `# exported\n# today\n${goodFile}`],

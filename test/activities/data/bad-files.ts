@@ -128,6 +128,12 @@ export const badFiles: BadFile[] = [
       'models/data/roses.csv: the file begins with two byte order marks: save it with one, or with none',
   },
   {
+    title: 'two files with byte order marks, joined',
+    bytes: `\ufeff${goodFile}\ufeff${goodFile}`,
+    answer:
+      'models/data/roses.csv, line 42: a byte order mark stands within the file, as where two files are joined: remove it',
+  },
+  {
     title: 'line ends of two kinds',
     bytes: line(7, (text) => `${text}\r`),
     answer:

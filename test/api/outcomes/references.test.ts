@@ -334,6 +334,7 @@ describe('a reference', () => {
 
   it.each([
     ['text/csv', 'prediction_id,value,observed_at\n', /lacks one of the columns reference, value/],
+    ['text/csv', 'reference,value,value,observed_at\n', /two columns are named ..value/],
     ['application/x-ndjson', '5', /line 1/],
   ])('is what a file of the type %s names with ?model=', async (type, body, message) => {
     expect(JSON.stringify(await post(bulk('reference'), type, body))).toMatch(message)
