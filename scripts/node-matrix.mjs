@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { since, startProgress } from '../cli/setup/progress.mjs'
 import { run } from '../cli/setup/run.mjs'
 
-const VERSIONS = ['20', '22', '24', '26']
+const VERSIONS = ['24', '26']
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const tests = process.argv.includes('--full') ? [] : ['--project', 'pure', 'test/domain']

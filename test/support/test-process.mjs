@@ -3,7 +3,6 @@
 import nodeModule from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { setFlagsFromString } from 'node:v8'
 import { isMainThread } from 'node:worker_threads'
 import { keepThreads } from './kept-threads.mjs'
 
@@ -15,8 +14,6 @@ const { enableCompileCache, flushCompileCache } = /** @type {any} */ (nodeModule
 enableCompileCache?.(join(fileURLToPath(new URL('../..', import.meta.url)), 'dist', 'compile-cache'))
 for (const ms of flushesMs) setTimeout(() => flushCompileCache?.(), ms).unref()
 if (isMainThread) keepThreads()
-// Replicas run on a Node that has it without a flag.
-if (process.version.startsWith('v20.')) setFlagsFromString('--experimental-wasm-relaxed-simd')
 // Child processes of a test would inherit the variable.
 const at = process.execArgv.indexOf('--import')
 if (at !== -1) process.execArgv.splice(at, 2)
