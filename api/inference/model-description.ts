@@ -2,6 +2,7 @@
  * Describes the predictions of one model as OpenAPI: the names, types, units and expected ranges of its features, and its output. Describes
  * the version that serves by default.
  */
+import { flagReader } from '../../domain/values/readings.ts'
 import type { Feature, Output } from '../../domain/model/features.ts'
 import type { RouteDefinition } from '../http/route.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -84,12 +85,17 @@ export function rowSchema(
  */
 function featureSchema(feature: Feature): Schema {
   const isFillable = feature.missing === 'fill'
+  const texts = feature.kind === 'category' ? (feature.values ?? []) : []
+  const hasFlags = flagReader(feature.kind, texts) !== undefined
+  const flags = texts.flatMap((text) => (text === 'true' || text === 'false' ? [text === 'true'] : []))
+  const typesOf = (type: string): string | string[] =>
+    hasFlags || isFillable ? [type, ...(hasFlags ? ['boolean'] : []), ...(isFillable ? ['null'] : [])] : type
   const about = feature.about === undefined ? [] : [feature.about]
   if (feature.kind === 'category') {
     const values = feature.values === undefined ? undefined : [...feature.values]
     return {
-      type: isFillable ? ['string', 'null'] : 'string',
-      enum: values && (isFillable ? [...values, null] : values),
+      type: typesOf('string'),
+      enum: values && [...values, ...flags, ...(isFillable ? [null] : [])],
       description: textOf(about),
     }
   }
@@ -97,7 +103,7 @@ function featureSchema(feature: Feature): Schema {
   const range =
     min === undefined && max === undefined ? [] : [`expected from ${min ?? '−∞'} to ${max ?? '∞'}`]
   return {
-    type: isFillable ? ['number', 'null'] : 'number',
+    type: typesOf('number'),
     description: textOf([...about, ...(unit === undefined ? [] : [`in ${unit}`]), ...range]),
     'x-unit': unit,
     'x-expected-minimum': min,

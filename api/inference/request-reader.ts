@@ -3,7 +3,6 @@
  * become the rows of Tenure's own protocol.
  */
 import { DomainError } from '../../domain/errors.ts'
-import type { FeatureRow } from '../../domain/model/features.ts'
 import { readAny, readJson } from '../serving/codec/json-reader.ts'
 import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
 import { callerTexts } from '../serving/codec/request-parser.ts'
@@ -98,7 +97,7 @@ function rowReader(
   matrix: Tensor | undefined,
   { listed: all }: FeatureColumns,
   ignores: LoadedVersion['ignores'],
-): (row: number) => FeatureRow {
+): (row: number) => Record<string, Value | boolean> {
   const fillable = new Map(all.map(({ name, fillable }) => [name, fillable]))
   const seen = new Set<string>()
   for (const { name } of matrix === undefined ? tensors : []) {
@@ -110,10 +109,13 @@ function rowReader(
     if (seen.has(name)) refuse(`the input ${JSON.stringify(name)} is sent twice`)
     seen.add(name)
   }
-  const cells: [name: string, at: (row: number) => Value | undefined][] =
+  /** A category reads true and false as in JSON. */
+  const valueAt = ({ values, isFlags }: Tensor, at: number): Value | boolean | undefined =>
+    isFlags === true && typeof values[at] === 'number' ? values[at] === 1 : values[at]
+  const cells: [name: string, at: (row: number) => Value | boolean | undefined][] =
     matrix === undefined
-      ? tensors.map(({ name, values }) => [name, (row) => values[row]])
-      : all.map(({ name }, place) => [name, (row) => matrix.values[row * all.length + place]])
+      ? tensors.map((tensor) => [tensor.name, (row) => valueAt(tensor, row)])
+      : all.map(({ name }, place) => [name, (row) => valueAt(matrix, row * all.length + place)])
   return (row) =>
     Object.fromEntries(
       cells.map(([name, at]) => {

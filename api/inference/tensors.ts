@@ -12,6 +12,8 @@ export interface Tensor {
   shape: readonly number[]
   /** Row by row, one value for each element of the shape. */
   values: ArrayLike<Value>
+  /** Whether 1 and 0 are true and false, of the datatype BOOL. */
+  isFlags?: boolean
 }
 
 interface Datatype {
@@ -85,7 +87,8 @@ export function readTensor(entry: unknown, place: number, binary: BinaryPart | u
     const bytes = binary.take(size, place)
     requireCount(datatype === 'BYTES' ? countTexts(bytes, place) : countNumbers(bytes, type, place))
     binary.expectModest(expected)
-    return { name, shape, values: datatype === 'BYTES' ? textsIn(bytes, place) : numbersIn(bytes, type) }
+    const values = datatype === 'BYTES' ? textsIn(bytes, place) : numbersIn(bytes, type)
+    return { name, shape, values, isFlags: datatype === 'BOOL' }
   }
   const valueOf = (value: unknown, index: number): Value => {
     if (value === null) return null
@@ -103,7 +106,7 @@ export function readTensor(entry: unknown, place: number, binary: BinaryPart | u
   if (!Array.isArray(data)) own('has no list "data"')
   const flat = data.some((each) => Array.isArray(each)) ? flatten(data, shape, place) : data
   requireCount(flat.length)
-  return { name, shape, values: flat.map(valueOf) }
+  return { name, shape, values: flat.map(valueOf), isFlags: datatype === 'BOOL' }
 }
 
 /** More dimensions than rows and columns are accepted only to report the complete shape. */

@@ -2,7 +2,7 @@
  * Loads a version into memory: checks its bytes against their digests, compiles it, and checks its outputs against those of training. A
  * version that fails a check is not served.
  */
-import { inputWidthOf, type FeatureRow } from '../../../domain/model/features.ts'
+import { inputWidthOf } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { sortQuantiles } from '../../../domain/model/quantile-levels.ts'
 import { columnsOf, type FeatureColumns } from '../codec/feature-columns.ts'
@@ -36,7 +36,7 @@ export interface LoadedVersion {
 }
 
 /** Checks a row and writes it into the input buffer, both as sent and as the model reads it. */
-export function readRow(loaded: LoadedVersion, row: FeatureRow, index: number, input: InputBuffer): void {
+export function readRow(loaded: LoadedVersion, row: object, index: number, input: InputBuffer): void {
   const read = loaded.read(row, index, input.input, index * loaded.columns.width, loaded.ignores)
   writeRow(input, loaded.columns, read, index)
 }

@@ -54,13 +54,13 @@ it('names every feature with its type, unit and expected range', () => {
     required: ['distance', 'day'],
     properties: {
       distance: {
-        type: 'number',
+        type: ['number', 'boolean'],
         description: 'Between the airports; in km; expected from 0 to 5000',
         'x-unit': 'km',
         'x-expected-minimum': 0,
         'x-expected-maximum': 5_000,
       },
-      delay: { type: ['number', 'null'] },
+      delay: { type: ['number', 'boolean', 'null'] },
       day: { type: 'string', enum: ['workday', 'weekend'] },
       origin: { type: ['string', 'null'] },
     },

@@ -114,6 +114,29 @@ describe('numbers', () => {
   it('of the type BOOL are parsed', () =>
     expect(read(iris, { inputs: [matrix([true, false, true, true], 'BOOL')] })).toEqual(wanted))
 
+  it('of the type BOOL are the texts of a category that has them, in JSON and in binary; another category refuses them', () => {
+    const spec = flightSpec()
+    const features = { ...spec.features, day: { kind: 'category' as const, values: ['true', 'false'] } }
+    const member = loadedOf({
+      ...spec,
+      features,
+      preprocessing: spec.preprocessing.with(3, {
+        name: 'day',
+        kind: 'category',
+        vocabulary: ['false', 'true'],
+      }),
+      golden: [{ distance: 1, hour: 8, origin: 'ORD', day: 'true' }],
+    })
+    const others = [column('hour', 'FP32', [8, 9]), column('origin', 'BYTES', ['ORD', 'ATL'])]
+    const wanted = read(member, { inputs: [...others, column('day', 'BYTES', ['true', 'false'])] })
+    expect(read(member, { inputs: [...others, column('day', 'BOOL', [true, false])] })).toEqual(wanted)
+    const binary = { inputs: [...others, binaryTensor('day', 'BOOL', [2], 2)] }
+    expect(read(member, binary, Buffer.from([1, 0]))).toEqual(wanted)
+    expect(() => read(flight, binary, Buffer.from([1, 0]))).toThrow(
+      'instance 0: feature "day" is a boolean, not a text',
+    )
+  })
+
   it.each<[string, Buffer]>([
     ['BOOL', Buffer.from([1, 0, 1, 255])],
     ['INT8', Buffer.from(Int8Array.of(1, 0, 1, 1).buffer)],
