@@ -1,7 +1,7 @@
 /** Tests snapshots of answered requests with their outcomes on the real Postgres. */
 import { textLiteral } from '../../../domain/sql-text.ts'
 import sql from 'sql-template-tag'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -402,4 +402,23 @@ it('inputs are read from the log as Postgres reads them', async () => {
     select features, instance_of(features, ${JSON.stringify(fits)}::jsonb, 1, 0) as row from predictions where model = ${model}`)
   expect(found).toHaveLength(6)
   for (const { features: bytes, row } of found) expect(readLoggedRows(bytes, fits, 1)).toEqual([row])
+})
+
+it('served rows are the rows of a file that has them, with numbers of up to seven digits', async () => {
+  const sizes = [1, 0.1, 2.5e7, -3.75, 1_677_721, 0.57, 1e-7]
+  await ask(sizes.map((size, place) => ({ hours: -20 - place, size, outcomes: [[-5, place % 2 === 0]] })))
+  const columns = 'prediction_id, size, colour, _label, _event_at, _key, _part'
+  const own = await rowsOf((await take()).digest, columns)
+  const lines = sizes.map((size, place) => {
+    const row = own.find(({ _event_at: moment }) => moment === Date.parse(at(-20 - place)))
+    return [row?.['prediction_id'], size, 'red', place % 2 === 0, at(-20 - place)].join(',')
+  })
+  const path = `node_modules/.cache/${model}.csv`
+  await mkdir('node_modules/.cache', { recursive: true })
+  await writeFile(path, ['prediction_id,size,colour,outcome,asked_at', ...lines, ''].join('\n'))
+  const source = words.csv(path, { key: ['prediction_id'], eventTime: 'asked_at' })
+  const ofFile = await rowsOf((await take(define({}, { source }))).digest, columns)
+  await rm(path)
+  expect(own).toHaveLength(sizes.length)
+  expect(ofFile).toEqual(own)
 })
