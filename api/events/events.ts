@@ -14,7 +14,7 @@ import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import { canAccessModel, type Actor } from '../auth/authentication.ts'
 import { labellers } from '../http/route.ts'
 import { checkEntry, modelName, pastTime } from '../http/schemas.ts'
-import { maxRoutingKeyLength } from '../serving/codec/request-parser.ts'
+import { maxRoutingKeyLength } from '../serving/codec/caller-texts.ts'
 
 /** Limit on the absolute value of one event. Above it, sums of doubles lose cents. */
 const maxValue = 1e12

@@ -5,7 +5,7 @@ import { writeId, writeText, reserve, type ByteWriter } from '../serving/codec/b
 import { unknownCategories } from '../serving/codec/unknown-categories.ts'
 import { chosenOutputs, outputTensors, type OutputTensor } from '../inference/output-tensors.ts'
 import { fillTensors } from '../inference/request-reader.ts'
-import { callerTexts } from '../serving/codec/request-parser.ts'
+import { callerTexts } from '../serving/codec/caller-texts.ts'
 import type { Answered, Protocol } from '../serving/request/protocol.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
 import { decodeInfer, tensorsOf, type InferMessage } from './infer-request.ts'

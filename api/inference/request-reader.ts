@@ -5,7 +5,7 @@
 import { DomainError } from '../../domain/errors.ts'
 import { readAny, readJson } from '../serving/codec/json-reader.ts'
 import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
-import { callerTexts } from '../serving/codec/request-parser.ts'
+import { callerTexts } from '../serving/codec/caller-texts.ts'
 import { resetInput, type InputBuffer, type WantedOutput } from '../serving/codec/input-buffer.ts'
 import { readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
 import { fillMatrix } from './matrix-reader.ts'

@@ -9,29 +9,28 @@ import { outputWidth, type Output } from '../../domain/model/features.ts'
 import type { ByteWriter } from '../serving/codec/byte-writer.ts'
 import type { Answered, Protocol } from '../serving/request/protocol.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
-import { fillRows, kserveRows, mlflowRows, type ParseRows } from './row-requests.ts'
+import { fillInstances, readInstances, type InstancesForm } from '../serving/codec/instances.ts'
+import { fillRows, mlflowRows } from './row-requests.ts'
+
+const kserveForm: InstancesForm = { takesLists: true, none: 'the request has no rows', rows: 'rows' }
 
 export function createRowProtocols(maxInstances: number): Record<'kserve' | 'mlflow', Protocol> {
   const mlflow = mlflowRows(maxInstances)
-  const kserve = kserveRows(maxInstances)
+  const sizeOf = (width: number) => ({ maxRows: maxInstances, width })
   return {
-    mlflow: protocolOf(mlflow),
+    mlflow: {
+      rows: mlflow,
+      read: (loaded, body, input) => fillRows(loaded, mlflow(body, loaded.maxFields()), input),
+      write,
+    },
     kserve: {
-      ...protocolOf(kserve),
-      read(loaded, body, input) {
-        // Rows with names have the format of Tenure's own protocol.
-        if (!loaded.scan(body, input, maxInstances, loaded.ignores))
-          fillRows(loaded, kserve(body, loaded.maxFields()), input)
-      },
+      rows: (body, width) => readInstances(body, sizeOf(width), kserveForm),
+      read: (loaded, body, input) =>
+        fillInstances(loaded, { body, size: sizeOf(loaded.maxFields()), form: kserveForm }, input),
+      write,
     },
   }
 }
-
-const protocolOf = (rows: ParseRows): Protocol => ({
-  rows,
-  read: (loaded, body, input) => fillRows(loaded, rows(body, loaded.maxFields()), input),
-  write,
-})
 
 type WriteValue = (writer: ByteWriter, outputs: Float32Array, row: number) => void
 

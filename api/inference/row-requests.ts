@@ -1,12 +1,13 @@
 /**
- * Parses the rows of KServe version 1 and of MLflow's scoring server. Both also accept rows without names, in the order of the model file.
- * A row of another length is refused, because its values would be read as other features.
+ * Reads requests of MLflow's scoring server. It also accepts rows without names, in the order of the model file. A row of another length
+ * is refused, because its values would be read as other features.
  */
 import { DomainError, quotedName } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
-import { parseModestJson } from '../serving/codec/json-limits.ts'
+import { parseJson } from '../serving/codec/json-reader.ts'
 import { resetInput, type InputBuffer } from '../serving/codec/input-buffer.ts'
-import { callerTexts, type PredictRequest } from '../serving/codec/request-parser.ts'
+import { callerTexts } from '../serving/codec/caller-texts.ts'
+import type { PredictRequest } from '../serving/codec/instances.ts'
 import { kindOf } from '../serving/codec/row-reader.ts'
 import { readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
@@ -14,18 +15,6 @@ import { readRow, type LoadedVersion } from '../serving/version/loaded-version.t
 export type ParseRows = (body: Buffer, width: number) => PredictRequest
 
 const textFields = ['routing_key', 'reference']
-const kserveFields = new Set(['instances', ...textFields])
-
-/** Parses `{"instances": [{…} or […], …]}` of KServe version 1 and TensorFlow Serving. */
-export const kserveRows =
-  (maxRows: number): ParseRows =>
-  (body, width) => {
-    const request = objectOf(parseModestJson(body, maxRows, width), 'the body')
-    for (const name in request)
-      if (!kserveFields.has(name)) refuse(`the body has an unknown field ${quotedName(name)}`)
-    const instances = listOf(request['instances'], '"instances"')
-    return { instances: requireCount(instances, maxRows), ...callerTexts(request) }
-  }
 
 const mlflowForms = {
   dataframe_split: rowsOfSplit,
@@ -39,7 +28,7 @@ const formNames = Object.keys(mlflowForms) as (keyof typeof mlflowForms)[]
 export const mlflowRows =
   (maxRows: number): ParseRows =>
   (body, width) => {
-    const request = objectOf(parseModestJson(body, maxRows, width), 'the body')
+    const request = objectOf(parseJson(body, { maxRows, width }), 'the body')
     const forms = formNames.filter((name) => Object.hasOwn(request, name))
     const [form] = forms
     if (form === undefined || forms.length > 1)

@@ -20,7 +20,7 @@ import type { Store } from '../../store/postgres.ts'
 import { canAccessModel, type Actor } from '../auth/authentication.ts'
 import { labellers } from '../http/route.ts'
 import { checkEntry, modelName, pastTime } from '../http/schemas.ts'
-import { maxReferenceLength } from '../serving/codec/request-parser.ts'
+import { maxReferenceLength } from '../serving/codec/caller-texts.ts'
 import {
   findTargets,
   noAccess,

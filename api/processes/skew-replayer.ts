@@ -11,6 +11,7 @@ import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { createInputBuffer, resetInput, writeRow } from '../serving/codec/input-buffer.ts'
 import { maxBytesOf } from '../serving/formats/all-formats.ts'
 import { createRuntimes } from '../serving/formats/runtimes.ts'
+import { createPredictProtocol } from '../serving/request/native-protocol.ts'
 import { goldenTolerance, openVersion } from '../serving/version/loaded-version.ts'
 
 interface LoggedRow {
@@ -38,7 +39,9 @@ await runtimes.stop()
 
 async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
   const { manifest, files } = await getArtifact(openArtifacts(root), digest, maxBytesOf)
-  const { predictor, columns, read, scan } = await openVersion(version, manifest, files, runtimes)
+  const loaded = await openVersion(version, manifest, files, runtimes)
+  const { predictor, columns } = loaded
+  const protocol = createPredictProtocol(1)
   const { preprocessing: fits } = manifest
   const encode = compileEncoder(manifest.features, fits)
   const [buffer, texts] = [createInputBuffer(), createInputBuffer()]
@@ -57,9 +60,8 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
 
   async function replayRow({ predictionId, row, outputs }: LoggedRow): Promise<ReplayedRow> {
     try {
-      if (scan(Buffer.from(JSON.stringify({ instances: [row] })), buffer, 1))
-        served.set(buffer.input.subarray(0, served.length))
-      else read(row, 0, served, 0)
+      protocol.read(loaded, Buffer.from(JSON.stringify({ instances: [row] })), buffer)
+      served.set(buffer.input.subarray(0, served.length))
     } catch {
       return { predictionId, served: {}, replayed: null }
     }

@@ -26,30 +26,50 @@ export type InstanceReader = (
 ) => FeatureRow
 
 /**
+ * Reads a value of a feature of the row at an index. Returns null for a value that is filled, 1 or 0 for a flag of a number, and the text for
+ * a flag of a category. Throws the error of a wrong value.
+ */
+export type FeatureCheck = (value: unknown, index: number) => number | string | null
+
+/** Returns the check of each feature, in the order of the features. */
+export function compileChecks(features: Features, fits: readonly FeatureFit[]): Map<string, FeatureCheck> {
+  return new Map(
+    Object.entries(features).map(([name, feature]) => {
+      const fit = fits.find((each) => each.name === name)
+      const check = compileCheck(name, feature, fit)
+      const flag = flagReader(feature.kind, textsOf(feature, fit))
+      return [
+        name,
+        flag === undefined
+          ? check
+          : (value, index) => check(typeof value === 'boolean' ? flag(value) : value, index),
+      ]
+    }),
+  )
+}
+
+/**
  * Returns the reader of a version's rows. It throws the error of the first wrong value. A feature that is filled may be left out, unless it
  * is looked up: the lookup sets it, also where it finds nothing.
  */
 export function compileReader(features: Features, fits: readonly FeatureFit[]): InstanceReader {
   const encode = compileEncoder(features, fits)
-  const names = Object.keys(features)
-  const fitOf = (name: string) => fits.find((each) => each.name === name)
-  const checks = names.map((name) => compileCheck(name, features[name]!, fitOf(name)))
-  const flags = names.map((name) => flagReader(features[name]!.kind, textsOf(features[name]!, fitOf(name))))
-  const count = names.length
+  const checks = compileChecks(features, fits)
+  const names = [...checks.keys()]
+  const read = [...checks.values()]
   return (instance, index, into, offset, isIgnored) => {
     if (typeof instance !== 'object' || instance === null || Array.isArray(instance))
-      throw new DomainError('invalid_request', `instance ${index} is ${kindOf(instance)}, not an object`)
+      throw notAnObject(instance, index)
     let row = instance as FeatureRow
     let found = 0
-    for (let i = 0; i < count; i++) {
-      let value: unknown = row[names[i]!]
-      if (typeof value === 'boolean' && flags[i] !== undefined) {
-        // The request may be read again for another version.
-        if (row === instance) row = { ...row }
-        value = row[names[i]!] = flags[i]!(value)
-      }
-      checks[i]!(value, index)
+    for (let i = 0; i < names.length; i++) {
+      const value: unknown = row[names[i]!]
+      const checked = read[i]!(value, index)
       if (value !== undefined && typeof value !== 'function') found++
+      if (typeof value !== 'boolean') continue
+      // The request may be read again for another version.
+      if (row === instance) row = { ...row }
+      row[names[i]!] = checked
     }
     let sent = 0
     for (const _name in row) sent++
@@ -62,28 +82,33 @@ export function compileReader(features: Features, fits: readonly FeatureFit[]): 
 const textsOf = (feature: Feature, fit: FeatureFit | undefined): readonly string[] =>
   (feature.kind === 'category' && feature.values) || (fit?.kind === 'category' ? fit.vocabulary : [])
 
-type Check = (value: unknown, index: number) => void
+export const notAnObject = (instance: unknown, index: number): DomainError =>
+  new DomainError('invalid_request', `instance ${index} is ${kindOf(instance)}, not an object`)
 
-function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefined): Check {
+export const unknownFeature = (name: string, index: number): DomainError =>
+  new DomainError('unknown_feature', `instance ${index} has an unknown feature ${quotedName(name)}`)
+
+function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefined): FeatureCheck {
   const refuse = (code: ErrorCode, index: number, what: string, context = {}): never => {
     throw new DomainError(code, `instance ${index}: feature ${quotedName(name)} ${what}`, context)
   }
   /** Accepts null and an absent value where it is imputed, and refuses every other missing value. */
-  const checkMissing = (value: unknown, index: number): void => {
+  const checkMissing = (value: unknown, index: number): null => {
     // A row inherits functions such as "constructor" from all objects.
     const isAbsent = value === undefined || typeof value === 'function'
     if (isAbsent && !isOmittable(feature))
       throw new DomainError('missing_feature', `instance ${index} has no feature ${quotedName(name)}`)
-    if (isAbsent || (value === null && feature.missing === 'fill')) return
+    if (isAbsent || (value === null && feature.missing === 'fill')) return null
     if (value === null) refuse('missing_feature', index, 'may not be null')
     const wanted = feature.kind === 'number' ? 'a number' : 'a text'
-    refuse('wrong_type', index, `is ${kindOf(value)}, not ${wanted}`)
+    return refuse('wrong_type', index, `is ${kindOf(value)}, not ${wanted}`)
   }
   if (feature.kind === 'number')
     return (value, index) => {
       if (typeof value !== 'number') return checkMissing(value, index)
       const read = fit?.kind === 'number' ? scaled(value, fit.mean, fit.std) : value
       if (!fitsSingle(read) || !fitsSingle(value)) refuse('not_finite', index, 'is not finite, or too large')
+      return value
     }
   const values = feature.values && new Set(feature.values)
   const refuseCategory = (all: ReadonlySet<string>, index: number): void => {
@@ -101,6 +126,7 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
       // A stored NUL would fail every query that reads the features.
       if (value.includes('\0')) refuse('wrong_type', index, 'contains NUL, which cannot be stored')
     } else if (!values.has(value)) refuseCategory(values, index)
+    return value
   }
 }
 
@@ -128,8 +154,7 @@ function refuseUnknown(
   isIgnored?: (field: string) => boolean,
 ): void {
   for (const name in row)
-    if (!Object.hasOwn(features, name) && isIgnored?.(name) !== true)
-      throw new DomainError('unknown_feature', `instance ${index} has an unknown feature ${quotedName(name)}`)
+    if (!Object.hasOwn(features, name) && isIgnored?.(name) !== true) throw unknownFeature(name, index)
 }
 
 export function kindOf(value: unknown): string {

@@ -10,7 +10,7 @@ import type { FeatureCache, CachedValues } from './feature-cache.ts'
 import { writeText, reserve } from '../codec/byte-writer.ts'
 import { entityOf, type Needs, type NeedsOf } from './lookup-plan.ts'
 import type { Protocol } from '../request/protocol.ts'
-import type { PredictRequest } from '../codec/request-parser.ts'
+import type { PredictRequest } from '../codec/instances.ts'
 import { resetInput } from '../codec/input-buffer.ts'
 import { readRow, type LoadedVersion } from '../version/loaded-version.ts'
 

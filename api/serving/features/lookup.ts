@@ -9,7 +9,7 @@ import type { ByteWriter } from '../codec/byte-writer.ts'
 import { createNeeds, entityOf, type Needs } from './lookup-plan.ts'
 import { isPlain, readerOf, type LookupResult } from './lookup-reader.ts'
 import type { Protocol, Request } from '../request/protocol.ts'
-import type { PredictRequest } from '../codec/request-parser.ts'
+import type { PredictRequest } from '../codec/instances.ts'
 import type { ReplicaRouting } from '../routing/routing.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 

@@ -1,20 +1,21 @@
 /** Reads and writes Tenure's own protocol: `{"instances":[{…}],"routing_key"?,"reference"?}`, and a prediction with its id for each instance. */
 import { writeText, reserve } from '../codec/byte-writer.ts'
 import type { Protocol } from './protocol.ts'
-import { parsePredict } from '../codec/request-parser.ts'
-import { resetInput, type InputBuffer } from '../codec/input-buffer.ts'
+import { fillInstances, readInstances, type InstancesForm } from '../codec/instances.ts'
 import { unknownCategories } from '../codec/unknown-categories.ts'
-import { readRow, type LoadedVersion } from '../version/loaded-version.ts'
 
 const comma = Buffer.from(',')
 const end = Buffer.from(']}')
 const staleEnd = Buffer.from('],"stale":true}')
 const unknownKey = '],"unknown_categories":'
 
+const form: InstancesForm = { takesLists: false, none: '"instances" is empty', rows: 'instances' }
+
 export const createPredictProtocol = (maxInstances: number): Protocol => ({
-  rows: (body, width) => parsePredict(body, maxInstances, width),
+  rows: (body, width) => readInstances(body, { maxRows: maxInstances, width }, form),
   read(loaded, body, input) {
-    if (!loaded.scan(body, input, maxInstances, loaded.ignores)) readParsed(loaded, body, input, maxInstances)
+    const size = { maxRows: maxInstances, width: loaded.maxFields() }
+    fillInstances(loaded, { body, size, form }, input)
   },
   write(writer, { arm, input, outputs, id, stale }) {
     const { format } = arm.loaded
@@ -35,13 +36,3 @@ export const createPredictProtocol = (maxInstances: number): Protocol => ({
     writeText(writer, stale ? staleEnd : end)
   },
 })
-
-/** Parses with JSON.parse the bodies that the scanner does not read, and reports the exact error. */
-function readParsed(loaded: LoadedVersion, body: Buffer, input: InputBuffer, maxInstances: number): void {
-  const { columns } = loaded
-  const { instances, routingKey, reference } = parsePredict(body, maxInstances, loaded.maxFields())
-  resetInput(input, columns, instances.length)
-  for (let i = 0; i < instances.length; i++) readRow(loaded, instances[i]!, i, input)
-  input.routingKey = routingKey
-  input.reference = reference
-}

@@ -4,7 +4,7 @@
  */
 import type { ByteWriter } from '../codec/byte-writer.ts'
 import type { InputBuffer } from '../codec/input-buffer.ts'
-import type { PredictRequest } from '../codec/request-parser.ts'
+import type { PredictRequest } from '../codec/instances.ts'
 import type { LiveArm } from '../routing/route-table.ts'
 import type { ReadRequest } from '../version/loaded-version.ts'
 

@@ -10,9 +10,9 @@ import { formatOf } from '../formats/all-formats.ts'
 import type { ArtifactFiles, OpenedArtifact } from '../formats/format.ts'
 import type { Runtimes } from '../formats/runtimes.ts'
 import type { Predictor } from '../predictor.ts'
-import { compileReader, type InstanceReader } from '../codec/row-reader.ts'
+import { compileChecks, compileReader, type InstanceReader } from '../codec/row-reader.ts'
 import { compileFormat, type OutputFormat } from '../codec/output-format.ts'
-import { compileScanner, type InstanceScanner } from '../codec/instance-scanner.ts'
+import { compileJsonRow, type JsonRow } from '../codec/instances.ts'
 import { createInputBuffer, resetInput, writeRow, type InputBuffer } from '../codec/input-buffer.ts'
 import { refuse } from '../network/layers-model.ts'
 
@@ -25,7 +25,7 @@ export interface LoadedVersion {
   memoryBytes: number
   columns: FeatureColumns
   read: InstanceReader
-  scan: InstanceScanner
+  jsonRow: JsonRow
   format: OutputFormat
   /** Whether requests may carry a field that is no feature of this version. */
   ignores: (field: string) => boolean
@@ -165,7 +165,7 @@ function loadedOf(
   const inOrder = manifest.output.kind === 'quantiles' ? sorted(predictor) : predictor
   const read = compileReader(features, preprocessing)
   const columns = columnsOf(features, preprocessing, manifest.featureOrder)
-  const scan = compileScanner(columns)
+  const jsonRow = compileJsonRow(columns, compileChecks(features, preprocessing))
   return {
     model,
     version,
@@ -175,7 +175,7 @@ function loadedOf(
     columns,
     format,
     read,
-    scan,
+    jsonRow,
     ignores: () => false,
     maxFields: () => columns.all.length,
     invalidShare: 0,

@@ -1,8 +1,9 @@
 /** Tests that no valid prediction request exceeds the limits, and that a request that does is not parsed. */
 import { describe, expect, it } from 'vitest'
-import { parseModestJson } from '../../../../api/serving/codec/json-limits.ts'
-import { parsePredict } from '../../../../api/serving/codec/request-parser.ts'
+import { readInstances } from '../../../../api/serving/codec/instances.ts'
+import { parseJson, readAny, readJson } from '../../../../api/serving/codec/json-reader.ts'
 
+const form = { takesLists: false, none: 'none', rows: 'instances' }
 const bytesOf = (value: unknown): Buffer => Buffer.from(JSON.stringify(value))
 const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels)
 
@@ -11,8 +12,11 @@ describe('a body', () => {
     const [rows, width] = [1_000, 200]
     const values = Array.from({ length: width }, (_, i) => i)
     const inLists = values.map((value) => ({ name: 'x', data: Array.from({ length: rows }, () => [value]) }))
-    for (const body of [{ instances: Array.from({ length: rows }, () => values) }, { inputs: inLists }])
-      expect(parseModestJson(bytesOf(body), rows, width)).toEqual(body)
+    for (const body of [{ instances: Array.from({ length: rows }, () => values) }, { inputs: inLists }]) {
+      const size = { maxRows: rows, width }
+      expect(parseJson(bytesOf(body), size)).toEqual(body)
+      expect(readJson(bytesOf(body), size, () => readAny())).toEqual(body)
+    }
   })
 
   it.each([
@@ -23,7 +27,7 @@ describe('a body', () => {
     const parse = JSON.parse
     JSON.parse = () => expect.fail('it was parsed')
     try {
-      expect(() => parsePredict(Buffer.from(text), 1_000, 4)).toThrow(
+      expect(() => readInstances(Buffer.from(text), { maxRows: 1_000, width: 4 }, form)).toThrow(
         expect.objectContaining({ code, message: expect.stringMatching(message) as string }),
       )
     } finally {

@@ -24,6 +24,8 @@ const texts = fc.oneof(
   fc.string({ unit: 'binary' }),
   fc.constantFrom('__proto__', 'constructor', '"', '\\', '\0', '\ud800', 'a b', 'é', ' ', 'x'.repeat(33)),
 )
+/** V8 of Node 20 reads the name `"` as `\\` where an object before had that name. */
+const names = texts.filter((text) => !text.includes('\\'))
 const document = fc
   .tuple(
     fc.letrec((tie) => ({
@@ -35,7 +37,7 @@ const document = fc
         fc.constantFrom(true, false, null, [], {}),
         fc.array(tie('any'), { maxLength: 4 }),
         fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }), { maxLength: 6 }),
-        fc.dictionary(texts, tie('any'), { maxKeys: 4 }),
+        fc.dictionary(names, tie('any'), { maxKeys: 4 }),
       ),
     })).any,
     fc.constantFrom(undefined, 1, '\t'),

@@ -1,4 +1,5 @@
 /** Tests that graphs run in ONNX Runtime in a child process whose crash, delay or memory use affects no other model. */
+import { createPredictProtocol } from '../../../../api/serving/request/native-protocol.ts'
 import { execFileSync } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -168,7 +169,7 @@ describe('a graph that holds more than trees', () => {
     const files = { 'model.onnx': bytes }
     const loaded = await openVersion('m_v1.0.0', manifestWith(wanted), files, runtimes)
     const input = createInputBuffer()
-    expect(loaded.scan(Buffer.from(JSON.stringify({ instances })), input, 100)).toBe(true)
+    createPredictProtocol(100).read(loaded, Buffer.from(JSON.stringify({ instances })), input)
     const output = new Float32Array(5)
     await loaded.predictor.run(input.input, 5, output, undefined, input)
     for (const [row, [answer]] of wanted.entries()) expect(output[row]).toBeCloseTo(answer!, 6)

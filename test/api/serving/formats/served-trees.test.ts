@@ -1,7 +1,7 @@
 /** Tests that versions of trees are served like networks: the same readers, the library's outputs, and refusals by name. */
+import { createPredictProtocol } from '../../../../api/serving/request/native-protocol.ts'
 import { afterAll, describe, expect, it } from 'vitest'
 import { createInputBuffer, type InputBuffer } from '../../../../api/serving/codec/input-buffer.ts'
-import { parsePredict } from '../../../../api/serving/codec/request-parser.ts'
 import { compileColumns } from '../../../../api/serving/columnar/column-predictor.ts'
 import { expectFileSet, formatOf, maxBytesOf } from '../../../../api/serving/formats/all-formats.ts'
 import { createRuntimes } from '../../../../api/serving/formats/runtimes.ts'
@@ -43,12 +43,10 @@ const isWhole = (value: unknown) =>
   value === null || (Number.isInteger(value) && Number(value) >= 0 && Number(value) < 40)
 
 const bodyOf = (rows: readonly FeatureRow[]) => Buffer.from(JSON.stringify({ instances: rows }))
-const readSlowly = (loaded: LoadedVersion, rows: readonly FeatureRow[]): InputBuffer => {
+const readRows = (loaded: LoadedVersion, rows: readonly FeatureRow[]): InputBuffer => {
   const input = createInputBuffer()
   resetInput(input, loaded.columns, rows.length)
-  parsePredict(bodyOf(rows), 1_000, loaded.columns.all.length).instances.forEach((row, index) =>
-    readRow(loaded, row, index, input),
-  )
+  rows.forEach((row, index) => readRow(loaded, row, index, input))
   return input
 }
 const ask = (loaded: LoadedVersion, { input, rows }: InputBuffer): number[][] => {
@@ -66,46 +64,49 @@ describe('a version of trees', () => {
     'xgboost-binary-ubj-0',
     'xgboost-classes-0',
     'catboost-binary-0',
-  ])('answers as its library (%s), whether a body is scanned, parsed or read by columns', async (name) => {
-    const version = await treeVersion(name)
-    const loaded = loadTrees(version)
-    const { rows, answers } = version
-    expect(rows.length).toBeGreaterThan(20)
-    const scanned = createInputBuffer()
-    expect(loaded.scan(bodyOf(rows), scanned, 1_000)).toBe(true)
-    const given = ask(loaded, scanned)
-    for (const [row, answer] of rounded(answers).entries())
-      for (const [k, value] of answer.entries()) expect(given[row]![k]).toBeCloseTo(value, 6)
-    expect(ask(loaded, readSlowly(loaded, rows))).toEqual(given)
-    const layout = batchLayoutOf(version.manifest.features, version.manifest.preprocessing)
-    const numbers = layout.numbers.map((column) =>
-      Float64Array.from(rows, (row) => (row[column] as number | null) ?? NaN),
-    )
-    const outputs = new Float32Array(rows.length * loaded.predictor.outputs)
-    const refused = new Uint8Array(rows.length)
-    await compileColumns(loaded, layout)({ rows: rows.length, numbers, texts: [] }, outputs, refused)
-    expect([...outputs]).toEqual(given.flat())
-    expect(refused).toEqual(new Uint8Array(rows.length))
-  })
+  ])(
+    'answers as its library (%s), whether rows are read from a body, as objects or by columns',
+    async (name) => {
+      const version = await treeVersion(name)
+      const loaded = loadTrees(version)
+      const { rows, answers } = version
+      expect(rows.length).toBeGreaterThan(20)
+      const scanned = createInputBuffer()
+      createPredictProtocol(1_000).read(loaded, bodyOf(rows), scanned)
+      const given = ask(loaded, scanned)
+      for (const [row, answer] of rounded(answers).entries())
+        for (const [k, value] of answer.entries()) expect(given[row]![k]).toBeCloseTo(value, 6)
+      expect(ask(loaded, readRows(loaded, rows))).toEqual(given)
+      const layout = batchLayoutOf(version.manifest.features, version.manifest.preprocessing)
+      const numbers = layout.numbers.map((column) =>
+        Float64Array.from(rows, (row) => (row[column] as number | null) ?? NaN),
+      )
+      const outputs = new Float32Array(rows.length * loaded.predictor.outputs)
+      const refused = new Uint8Array(rows.length)
+      await compileColumns(loaded, layout)({ rows: rows.length, numbers, texts: [] }, outputs, refused)
+      expect([...outputs]).toEqual(given.flat())
+      expect(refused).toEqual(new Uint8Array(rows.length))
+    },
+  )
 
   it('reads categories by their code, and a value that training has not seen as missing', async () => {
     const plain = await treeVersion('lightgbm-categories-0')
     const rows = plain.rows.filter((row) => isWhole(row['Column_3']) && isWhole(row['Column_4']))
-    const wanted = ask(loadTrees(plain), readSlowly(loadTrees(plain), rows))
+    const wanted = ask(loadTrees(plain), readRows(loadTrees(plain), rows))
     const golden = { instances: rows.slice(0, 4), outputs: wanted.slice(0, 4) }
     const named = await treeVersion('lightgbm-categories-0', (manifest) =>
       withCategories({ ...manifest, golden }),
     )
     const loaded = await openVersion('trees_v1.0.0', named.manifest, named.files, runtimes)
     const scanned = createInputBuffer()
-    expect(loaded.scan(bodyOf(rows.map(renamed)), scanned, 1_000)).toBe(true)
+    createPredictProtocol(1_000).read(loaded, bodyOf(rows.map(renamed)), scanned)
     expect(scanned.unknownTexts).toBe(0)
     expect(ask(loaded, scanned)).toEqual(wanted)
     const odd = { ...renamed(rows[0]!), Column_3: 'never seen' }
     const missing = { ...rows[0]!, Column_3: null }
-    expect(loaded.scan(bodyOf([odd]), scanned, 1_000)).toBe(true)
+    createPredictProtocol(1_000).read(loaded, bodyOf([odd]), scanned)
     expect(scanned.unknownTexts).toBe(1)
-    expect(ask(loaded, scanned)).toEqual(ask(loadTrees(plain), readSlowly(loadTrees(plain), [missing])))
+    expect(ask(loaded, scanned)).toEqual(ask(loadTrees(plain), readRows(loadTrees(plain), [missing])))
     const layout = batchLayoutOf(named.manifest.features, named.manifest.preprocessing)
     const [first] = rows.map(renamed)
     const block = {
@@ -131,7 +132,7 @@ describe('a version of trees', () => {
     const above = { ...just, [column]: threshold + Math.abs(threshold) * 2 ** -50 }
     expect(Math.fround(just[column] as number)).toBe(Math.fround(above[column] as number))
     const loaded = loadTrees(version)
-    const [low, high] = ask(loaded, readSlowly(loaded, [just, above]))
+    const [low, high] = ask(loaded, readRows(loaded, [just, above]))
     expect(low).not.toEqual(high)
   })
 
