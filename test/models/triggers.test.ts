@@ -93,6 +93,7 @@ describe('the triggers of a model file', () => {
       'retrain.webhook.parameters: at most 20 are allowed, not 21',
     ],
     [[{ kind: 'moon' }], 'retrain: has the wrong shape: cron(…), whenFile(…)'],
+    [[cron('0 3 * * MON#1')], 'retrain.cron: Temporal takes what follows # in "0 3 * * MON#1" for a comment'],
     [[cron('0 0 30 2 *')], 'retrain.cron: "0 0 30 2 *" never fires: no such month has a day 30'],
   ])('%j names its mistake', (retrain, issue) => expect(issuesWith(retrain)).toContain(issue))
 })

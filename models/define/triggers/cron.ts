@@ -8,6 +8,8 @@ const daysOfMonth = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
 export function issueOfCron(text: unknown): string | undefined {
   if (typeof text !== 'string' || !/^[^\s]+(\s+[^\s]+){4}$/.test(text.trim()))
     return `five fields are required, as in '0 3 * * 1', not ${JSON.stringify(text)}`
+  if (text.includes('#'))
+    return `Temporal takes what follows # in ${JSON.stringify(text)} for a comment: name days of the month, such as 1-7`
   const [, , days = '', months = ''] = text.trim().split(/\s+/)
   const first = Math.min(...days.split(',').map((part) => rangeOf(part, 1, 31).from))
   const longest = Math.max(
