@@ -15,8 +15,10 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { buildSync } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { launcher } from '../../../../temporal.config.ts'
+import { checkout } from '../../../../temporal.config.ts'
 import { readCases } from '../../../support/formats/parity.ts'
 import {
   changedModel as changed,
@@ -283,16 +285,20 @@ describe('a hostile file', () => {
       closeSync(file)
       paths.push(path)
     }
+    // Compiled, as the process that opens files is: Node needs memory of its own to remove types.
+    const child = join(folder, 'open-child.mjs')
+    buildSync({
+      absWorkingDir: checkout,
+      entryPoints: ['test/support/formats/open-child.ts'],
+      outfile: child,
+      bundle: true,
+      format: 'esm',
+      platform: 'node',
+      define: { 'import.meta.url': JSON.stringify(pathToFileURL(join(checkout, 'compiled.ts')).href) },
+    })
     const printed = execFileSync(
       process.execPath,
-      [
-        '--expose-gc',
-        '--max-semi-space-size=2',
-        '--max-old-space-size=96',
-        launcher,
-        'test/support/formats/open-child.ts',
-        ...paths,
-      ],
+      ['--expose-gc', '--max-semi-space-size=2', '--max-old-space-size=96', child, ...paths],
       {
         encoding: 'utf8',
         timeout: 120_000,
