@@ -89,16 +89,16 @@ export async function openTelemetry(
   { ratio, followsParent }: TelemetrySettings,
   { kind, version, onError }: ProcessFacts,
 ): Promise<Telemetry> {
-  let toldMs = -Infinity
+  let reportedMs = -Infinity
   let isStarted = false
   const complain = (error: unknown): void => {
     const nowMs = performance.now()
-    if (isStarted && nowMs - toldMs < complaintMs) return
-    toldMs = nowMs
+    if (isStarted && nowMs - reportedMs < complaintMs) return
+    reportedMs = nowMs
     onError(error)
   }
   const silent = () => {}
-  const say = (...said: unknown[]) => complain(said.map(String).join(' '))
+  const say = (...words: unknown[]) => complain(words.map(String).join(' '))
   diag.setLogger(
     { error: say, warn: say, info: silent, debug: silent, verbose: silent },
     { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true },

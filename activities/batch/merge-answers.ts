@@ -29,17 +29,17 @@ export async function mergeAnswers(
   const width = outputWidth(output)
   const names = Array.from({ length: width }, (_, place) => `o${place}`)
   const id = logged ? ', null::varchar as prediction_id' : ''
-  const kept =
+  const answersSql =
     paths.length === 0
       ? `(select null::bigint as row, ${names.map((name) => `null::float as ${name}`).join(', ')}, null::varchar as problem${id} limit 0)`
       : `read_parquet([${paths.map(textLiteral).join(', ')}])`
   // Joins by position; the query fails when the parts differ in length or order, because predictions would stand beside wrong keys.
   const rows =
     key.length === 0
-      ? `(select * from ${kept})`
+      ? `(select * from ${answersSql})`
       : `(select ${key.map((name) => `asked.${quotedIdentifier(name)}`).join(', ')},
           answered.* replace (case when answered.row = asked.file_row_number then answered.row else error('the parts of the batch are not in order') end as row)
-        from read_parquet(${textLiteral(path)}, file_row_number = true) as asked positional join (select * from ${kept}) as answered)`
+        from read_parquet(${textLiteral(path)}, file_row_number = true) as asked positional join (select * from ${answersSql}) as answered)`
   const carried = key.map((name) => `${quotedIdentifier(name)}, `).join('')
   await duck.run(`
     copy (

@@ -38,12 +38,12 @@ export async function keepAnswers(
       Array.from({ length: count }, (_, row) => outputs[(at + row) * width + output]!),
     ),
   )
-  const said = [...problems]
-  await appendTexts(duck, 'refused', said)
+  const refusals = [...problems]
+  await appendTexts(duck, 'refused', refusals)
   const [id, join] = logged ? [', prediction_id', 'left join logged using (place)'] : ['', '']
   const draft = await artifacts.draft('.parquet')
   const problem =
-    said.length === 0
+    refusals.length === 0
       ? 'select answered.rowid as place, *, null::varchar as problem from answered'
       : 'select answered.rowid as place, answered.*, problem from answered left join refused on place = answered.rowid'
   await duck.run(`

@@ -13,7 +13,7 @@ import { withDuck, type Duck } from './duckdb.ts'
 import { columnTypes } from './rows.ts'
 import { firstLineOf, missingIn } from './source-errors.ts'
 import { unreadable } from './source-views.ts'
-import { loadServed, sliceMembers, toldColumns } from './served-table.ts'
+import { loadServed, sliceMembers, answerColumns } from './served-table.ts'
 
 /** Throws `source_unreadable` for a slice that cannot be computed for the test rows of a snapshot. */
 export async function requireSlices(
@@ -63,7 +63,7 @@ export async function issueOfSlices(
 export async function issueOfBusiness(definition: ModelDefinition): Promise<string | undefined> {
   const business = definition.monitor?.business
   if (business === undefined) return undefined
-  const meant = Object.keys(definition.features).find((name) => toldColumns.includes(name.toLowerCase()))
+  const meant = Object.keys(definition.features).find((name) => answerColumns.includes(name.toLowerCase()))
   if (meant !== undefined)
     return `monitor.business.perPrediction: the feature "${meant}" has the name of a column that each prediction has: rename the feature`
   return withServed(definition, async (duck) => {
@@ -74,7 +74,7 @@ export async function issueOfBusiness(definition: ModelDefinition): Promise<stri
       await duck.run(`select cast((${business.perPrediction}) as double) from served`)
       return undefined
     } catch (error) {
-      const names = [...Object.keys(definition.features), ...toldColumns]
+      const names = [...Object.keys(definition.features), ...answerColumns]
       return `monitor.business.perPrediction: ${reasonIn(error, names)}`
     }
   })

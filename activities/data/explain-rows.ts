@@ -54,10 +54,10 @@ export async function explainRows({ duck, source, files }: Rows, error: unknown)
   }
   const sign = /syntax error at (?:or near "([^"]*)"|end of input)/.exec(error.message)
   if (sign !== null) {
-    const kept = await keptWord({ duck, source, files }, error.message)
-    if (kept !== undefined)
+    const word = await findReservedWord({ duck, source, files }, error.message)
+    if (word !== undefined)
       return unreadable(
-        `the SQL of the source names the column "${kept}", a word of SQL: write it in double quotes`,
+        `the SQL of the source names the column "${word}", a word of SQL: write it in double quotes`,
       )
     return unreadable(
       `the SQL of the source has a syntax error at ${sign[1] === undefined ? 'its end' : `"${sign[1]}"`}: correct rows or derive in the model file`,
@@ -75,17 +75,17 @@ export async function explainRows({ duck, source, files }: Rows, error: unknown)
 }
 
 /** A column that is named as a word of SQL, at the place of a syntax error or before it; a mark below the line shows the place. */
-async function keptWord({ duck, files }: Rows, message: string): Promise<string | undefined> {
+async function findReservedWord({ duck, files }: Rows, message: string): Promise<string | undefined> {
   const [, line = '', mark = ''] = /\n(LINE \d+: .*)\n( *)\^/.exec(message) ?? []
   const words = [/^\w+/.exec(line.slice(mark.length)), /\w+(?=\W*$)/.exec(line.slice(0, mark.length))]
   const found = words.flatMap((word) => {
     const name = word?.[0].toLowerCase()
     return files.flatMap(columnNames).filter((each) => each.toLowerCase() === name)
   })
-  const kept = await duck.rows<{ word: string }>(
+  const reserved = await duck.rows<{ word: string }>(
     `select keyword_name as word from duckdb_keywords() where keyword_category <> 'unreserved'`,
   )
-  return found.find((name) => kept.some(({ word }) => word === name.toLowerCase()))
+  return found.find((name) => reserved.some(({ word }) => word === name.toLowerCase()))
 }
 
 /** A cast in the SQL of the source that failed. */
@@ -100,12 +100,12 @@ function converted(message: string): BadValue | undefined {
 export async function requireColumns(
   rows: Rows,
   query: string,
-  wanted: Readonly<Record<string, string>>,
+  uses: Readonly<Record<string, string>>,
 ): Promise<string[]> {
   const described = await rows.duck.rows<{ column_name: string }>(`describe ${query}`)
   const names = described.map(({ column_name }) => column_name)
   const lower = new Set(names.map((name) => name.toLowerCase()))
-  for (const [column, use] of Object.entries(wanted))
+  for (const [column, use] of Object.entries(uses))
     if (!lower.has(column.toLowerCase())) throw unreadable(lacking(rows, column, use, names))
   return names
 }

@@ -49,7 +49,7 @@ export async function sliceMembers(
 }
 
 /** What the table `served` has besides the features. A feature of the same name, in any case, stands in its place. */
-export const toldColumns: readonly string[] = ['prediction', 'predicted', 'outcome']
+export const answerColumns: readonly string[] = ['prediction', 'predicted', 'outcome']
 
 /** Creates the table `served`: features, `prediction`, `predicted` and `outcome`, in row order. Several numbers are a struct of their names. */
 export async function loadServed(
@@ -58,13 +58,13 @@ export async function loadServed(
   { output, preprocessing }: Pick<Manifest, 'output' | 'preprocessing'>,
 ): Promise<void> {
   const features = (preprocessing ?? []).map(({ name, kind }) => ({ name, kind }))
-  const told = typeOf(output)
-  const free = toldColumns.filter((name) => !features.some((each) => each.name.toLowerCase() === name))
+  const type = typeOf(output)
+  const free = answerColumns.filter((name) => !features.some((each) => each.name.toLowerCase() === name))
   const columns = [
     ...features.map(
       ({ name, kind }) => `${quotedIdentifier(name)} ${kind === 'number' ? 'double' : 'varchar'}`,
     ),
-    ...free.map((name) => `${name} ${told}`),
+    ...free.map((name) => `${name} ${type}`),
   ]
   await duck.run(`create temp table served (${columns.join(', ')})`)
   const appender = await duck.connection.createAppender('served')
@@ -73,7 +73,7 @@ export async function loadServed(
     else if (isNumber) appender.appendDouble(Number(value))
     else appender.appendVarchar(String(value))
   }
-  const appendTold = (numbers: readonly number[] | null, at = 0) => {
+  const appendAnswer = (numbers: readonly number[] | null, at = 0) => {
     if (numbers === null) appender.appendNull()
     else if (output.kind === 'classes') append(output.classes[numbers[at]!], false)
     else if (output.kind === 'numbers')
@@ -84,9 +84,9 @@ export async function loadServed(
     for (const { name, kind } of features) append(row[name], kind === 'number')
     const answer = output.kind === 'classes' ? [predicted] : outputs
     for (const name of free)
-      if (name === 'outcome') appendTold(truth)
-      else if (name === 'predicted' && output.kind === 'probability') appendTold([predicted])
-      else appendTold(answer, scorePlace(output))
+      if (name === 'outcome') appendAnswer(truth)
+      else if (name === 'predicted' && output.kind === 'probability') appendAnswer([predicted])
+      else appendAnswer(answer, scorePlace(output))
     appender.endRow()
   }
   appender.closeSync()

@@ -30,8 +30,8 @@ export const isQueryRefused = (error: unknown): boolean =>
  */
 export function asRefused(what: string, error: unknown, paths: readonly string[] = []): unknown {
   if (isError(error) || isFull(error)) return error
-  const said = withoutPaths(what, firstLineOf(error), paths).slice(0, 300)
-  return new DomainError('invalid_request', `${what} cannot be read: ${said}`)
+  const message = withoutPaths(what, firstLineOf(error), paths).slice(0, 300)
+  return new DomainError('invalid_request', `${what} cannot be read: ${message}`)
 }
 
 export const withoutPaths = (what: string, message: string, paths: readonly string[]): string =>

@@ -70,8 +70,8 @@ export async function ingestView(
         await lockView(database, id)
         const entities = rows.map(({ entity }) => entity)
         const erased = await findErasedEntities(database, { viewId: id, entities, subjectKey })
-        const kept = rows.filter(({ entity }) => !erased.has(entity))
-        return insertValues(database, { ...run, watermark: last }, kept)
+        const retained = rows.filter(({ entity }) => !erased.has(entity))
+        return insertValues(database, { ...run, watermark: last }, retained)
       })
       total.added += added
       total.late += late

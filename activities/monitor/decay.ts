@@ -73,15 +73,19 @@ export async function returnIfDecayed(
   const { state, finding } = judgeDecay(facts, decay as DecayState | undefined, policy.service)
   if (finding === undefined) return { ...state, level: 'ok', reasons: [] }
   const result = { ...state, reasons: [finding.message] }
-  const kept = (why: string): DecayResult => ({ ...result, level: 'kept', reasons: [finding.message, why] })
+  const keptBecause = (why: string): DecayResult => ({
+    ...result,
+    level: 'kept',
+    reasons: [finding.message, why],
+  })
   const issue = await issueOfReturn(deps, served)
-  if (issue !== undefined) return kept(issue)
+  if (issue !== undefined) return keptBecause(issue)
   const target = await findRollbackTarget(store, { model, from: version })
-  if (target === undefined) return kept(`${model} has no earlier proven version`)
+  if (target === undefined) return keptBecause(`${model} has no earlier proven version`)
   const compared = await compareOn(deps, finding, { ...span, from: version, to: target }, policy)
-  if (typeof compared === 'string') return kept(compared)
+  if (typeof compared === 'string') return keptBecause(compared)
   const comparison = { comparison: compared }
-  if (!compared.isBetter) return { ...kept(compared.message), ...comparison }
+  if (!compared.isBetter) return { ...keptBecause(compared.message), ...comparison }
   const reason = `${finding.message}; ${compared.message}`
   const order = { model, by: monitorActor(model), reason, from: version }
   // In one transaction with its alert: a repeated call finds another champion and would raise none.
@@ -93,7 +97,7 @@ export async function returnIfDecayed(
     await alertChampionRollback(database, alert, `by its monitor: ${reason}`, facts)
     return moved
   })
-  if ('outcome' in done) return kept(done.message)
+  if ('outcome' in done) return keptBecause(done.message)
   const { from, to } = done
   log.warn({ model, from, to, reason }, 'champion rolled back by its monitor')
   return { ...result, ...comparison, level: 'returned', to }

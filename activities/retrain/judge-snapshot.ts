@@ -12,14 +12,14 @@ import type {
   Expectation,
   ExpectationResult,
   KeptValues,
-  LeftOut,
+  ExcludedRows,
   ValidationVerdict,
   BatchTable,
 } from '../../domain/validation/expectations.ts'
 import { columnsOfExpectation } from '../../domain/validation/columns-of-expectation.ts'
 import { impliedExpectations, judgeValidation } from '../../domain/validation/validate.ts'
 import { expectedOfFloods } from '../../domain/validation/floods.ts'
-import { expectedOfLeftOut } from '../../domain/validation/left-out.ts'
+import { expectedOfExcludedRows } from '../../domain/validation/excluded-rows.ts'
 import { expectedOfChampion } from '../../domain/validation/champion-expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { withDuck } from '../data/duckdb.ts'
@@ -35,7 +35,7 @@ export interface SnapshotToJudge {
   champion?: Manifest
   /** The row counts of earlier snapshots. */
   earlierRows: number[]
-  leftOut?: LeftOut
+  excludedRows?: ExcludedRows
   /** Of the views that the rows are joined to. */
   kept?: KeptValues[]
 }
@@ -48,13 +48,13 @@ export interface JudgedSnapshot {
 }
 
 export async function judgeSnapshot(options: SnapshotToJudge): Promise<JudgedSnapshot> {
-  const { definition, path, asOf, champion, earlierRows, leftOut, kept = [] } = options
+  const { definition, path, asOf, champion, earlierRows, excludedRows, kept = [] } = options
   const expectations = [
     ...impliedExpectations(definition),
     ...(champion === undefined ? [] : expectedOfChampion(definition, champion)),
     ...definition.expectations,
-    ...expectedOfLeftOut(definition, leftOut),
-    ...expectedOfFloods(leftOut?.floods),
+    ...expectedOfExcludedRows(definition, excludedRows),
+    ...expectedOfFloods(excludedRows?.floods),
     ...kept.map((each): Expectation => ({ check: 'values_kept', ...each, severity: 'warn' })),
   ]
   const context = { asOfMs: Date.parse(asOf), eventAt: snapshotColumns.eventAt, earlierRows }

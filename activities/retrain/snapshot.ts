@@ -1,7 +1,7 @@
 /**
  * Takes a snapshot of a model's rows as they were known at a time. No training sees later knowledge, and every training can be repeated.
  */
-import type { LeftOut } from '../../domain/validation/expectations.ts'
+import type { ExcludedRows } from '../../domain/validation/expectations.ts'
 import { floodSentence } from '../../domain/validation/floods.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -26,7 +26,7 @@ export interface SnapshotInput {
 export interface SnapshotResult {
   digest: string
   rows: { train: number; validation?: number; test: number }
-  leftOut?: LeftOut
+  excludedRows?: ExcludedRows
 }
 
 /**
@@ -74,7 +74,7 @@ async function takeOnce(
     }
     return withSourceCopies({ artifacts, config }, { source: definition.source, writeRows }, take)
   })
-  const { digest, bytes, parts: rows, columns, subjects, leftOut, source, served } = written
+  const { digest, bytes, parts: rows, columns, subjects, excludedRows, source, served } = written
   const { subjectIsNumber, newestEvent, firstTestEvent } = written
   await withHeartbeat(() =>
     untilStored(log, `the snapshot of ${name}`, async () => {
@@ -96,13 +96,13 @@ async function takeOnce(
       newestEvent,
       firstTestEvent,
       served,
-      floods: leftOut.floods?.map(floodSentence),
+      floods: excludedRows.floods?.map(floodSentence),
       subjects,
       subjectIsNumber,
       views: views?.map(({ name, digest }) => ({ name, digest })),
     },
   }
   if (!(await withHeartbeat(() => insertUnlessErased(deps, row, written)))) return undefined
-  log.info({ model: name, asOf, snapshot: digest, rows, bytes, leftOut, served }, 'snapshot taken')
-  return { digest, rows, leftOut }
+  log.info({ model: name, asOf, snapshot: digest, rows, bytes, excludedRows, served }, 'snapshot taken')
+  return { digest, rows, excludedRows }
 }

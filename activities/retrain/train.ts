@@ -203,7 +203,7 @@ function keepSteps(
   last: Partial<TrainingBeat> | undefined,
 ) {
   const { id, attempts: attempt } = training
-  const kept: string[] = last?.checkpoint === undefined ? [] : [last.checkpoint]
+  const checkpoints: string[] = last?.checkpoint === undefined ? [] : [last.checkpoint]
   let beat = last
   return {
     beat: () => beat,
@@ -214,13 +214,13 @@ function keepSteps(
         throw superseded(training)
       beat = { epoch, epochs, loss, checkpoint }
       if (validationLoss !== undefined) await stopHopeless(store, id)
-      if (checkpoint === undefined || kept.includes(checkpoint)) return
-      kept.push(checkpoint)
-      for (const old of kept.splice(0, kept.length - 2))
+      if (checkpoint === undefined || checkpoints.includes(checkpoint)) return
+      checkpoints.push(checkpoint)
+      for (const old of checkpoints.splice(0, checkpoints.length - 2))
         await unlessAway(log, () => artifacts.remove('checkpoints', old))
     },
     async forget(): Promise<void> {
-      for (const old of kept) await unlessAway(log, () => artifacts.remove('checkpoints', old))
+      for (const old of checkpoints) await unlessAway(log, () => artifacts.remove('checkpoints', old))
     },
   }
 }

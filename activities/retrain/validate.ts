@@ -2,7 +2,7 @@
  * Validates a batch before training. A blocked batch is quarantined as a whole: the report is stored and an alert is raised, because a
  * model trained on partial data would be worse than the live one.
  */
-import type { LeftOut, ValidationVerdict } from '../../domain/validation/expectations.ts'
+import type { ExcludedRows, ValidationVerdict } from '../../domain/validation/expectations.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -29,7 +29,7 @@ export interface ValidateInput {
   snapshotDigest: string
   /** ISO 8601. */
   asOf: string
-  leftOut?: LeftOut
+  excludedRows?: ExcludedRows
 }
 
 export interface ValidateResult {
@@ -46,7 +46,7 @@ export const validate =
     model: name,
     snapshotDigest,
     asOf,
-    leftOut,
+    excludedRows,
   }: ValidateInput): Promise<ValidateResult> => {
     const before = await findValidation(store, validationId)
     if (before !== undefined) return resultOf(before)
@@ -57,7 +57,16 @@ export const validate =
     const version = serving && (await getVersion(store, serving.version))
     const champion = version?.manifest
     const kept = await listKept(store, definition)
-    const job: RowsJob = { kind: 'validate', definition, path, asOf, champion, earlierRows, leftOut, kept }
+    const job: RowsJob = {
+      kind: 'validate',
+      definition,
+      path,
+      asOf,
+      champion,
+      earlierRows,
+      excludedRows,
+      kept,
+    }
     const report = await runJob<JudgedSnapshot>({
       what: `the validation of ${name}`,
       file: 'activities/retrain/rows-child.ts',

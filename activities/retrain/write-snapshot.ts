@@ -2,9 +2,9 @@
 import { textLiteral } from '../../domain/sql-text.ts'
 import { hasValidation, snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
-import type { LeftOut } from '../../domain/validation/expectations.ts'
+import type { ExcludedRows } from '../../domain/validation/expectations.ts'
 import type { ServedFacts } from '../../domain/training/served-facts.ts'
-import { leftOutText } from '../../domain/validation/left-out.ts'
+import { excludedRowsText } from '../../domain/validation/excluded-rows.ts'
 import { firstNeededMs, planRows, snapshotQuery } from '../../models/define/data/query.ts'
 import { textColumns } from '../../models/define/data/declared-kinds.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
@@ -13,10 +13,10 @@ import type { Store } from '../../store/postgres.ts'
 import { queryReader } from '../../store/integrations/metric-sources.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { requireSlices } from '../data/check-sql.ts'
-import { leaveOutFloods } from '../data/leave-out-floods.ts'
+import { excludeFloods } from '../data/exclude-floods.ts'
 import { loadHistory } from '../features/feature-history.ts'
 import { loadSourceRows } from '../data/known-rows.ts'
-import { countLeftOut, emptyPartText } from '../data/left-out.ts'
+import { countExcludedRows, emptyPartText } from '../data/count-excluded-rows.ts'
 import { openRows } from '../data/open-rows.ts'
 import { columnTypes } from '../data/rows.ts'
 import { settleSubjects } from '../privacy/data-subjects.ts'
@@ -34,7 +34,7 @@ export interface WrittenSnapshot {
   /** The digest of the list of data subjects, and whether their column is a number; for a model with a subject column. */
   subjects?: string
   subjectIsNumber?: boolean
-  leftOut: LeftOut
+  excludedRows: ExcludedRows
   /** Facts about the logged predictions that the rows came from. */
   served?: ServedFacts
 }
@@ -73,11 +73,11 @@ export async function writeSnapshot(options: {
     else await rows.load(plan.known)
     const settled = await settleSubjects(duck, { store, artifacts }, definition, { subjectKey, exactNumbers })
     await rows.shape(plan.rows)
-    const leftOut = await countLeftOut(duck, store, definition, asOfMs)
+    const excludedRows = await countExcludedRows(duck, store, definition, asOfMs)
     const draft = await artifacts.draft('.parquet')
     const query = snapshotQuery(definition, asOfMs)
     await duck.run(`copy (${query}) to ${textLiteral(draft)} (format parquet, compression zstd)`)
-    const flooded = await leaveOutFloods(duck, { draft, definition, artifacts })
+    const flooded = await excludeFloods(duck, { draft, definition, artifacts })
     const { train, test, validation, ...events } = await readParts(duck, flooded.draft)
     const empty = !train
       ? 'train'
@@ -89,7 +89,7 @@ export async function writeSnapshot(options: {
     if (!train || !test || empty !== '') {
       const { name: model } = definition
       const why = await emptyPartText(duck, definition, { asOfMs, train, test })
-      const message = `there are no ${empty} rows of ${model} as of ${asOf}${leftOutText(leftOut)}${why}`
+      const message = `there are no ${empty} rows of ${model} as of ${asOf}${excludedRowsText(excludedRows)}${why}`
       throw new DomainError('snapshot_empty', message, { model, asOf })
     }
     await requireSlices(duck, flooded.draft, definition)
@@ -102,7 +102,7 @@ export async function writeSnapshot(options: {
       columns,
       ...events,
       ...settled,
-      leftOut: { ...leftOut, ...flooded.found },
+      excludedRows: { ...excludedRows, ...flooded.found },
       served,
     }
   })

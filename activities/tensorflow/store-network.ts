@@ -46,7 +46,7 @@ export async function storeNetwork(
   })
 }
 
-function checkShape(network: LayersModel, wanted: { inputs: number; outputs: number }): void {
+function checkShape(network: LayersModel, expected: { inputs: number; outputs: number }): void {
   // Model files are not type-checked when loaded, so a missing `return` is found here.
   if (!Array.isArray((network as LayersModel | undefined)?.inputs))
     throw new DomainError('artifact_invalid', '`train` must return a network')
@@ -58,9 +58,9 @@ function checkShape(network: LayersModel, wanted: { inputs: number; outputs: num
       'artifact_invalid',
       'the network must have one input and one output, each a list of numbers per row',
     )
-  if (found.inputs !== wanted.inputs || found.outputs !== wanted.outputs)
+  if (found.inputs !== expected.inputs || found.outputs !== expected.outputs)
     throw new DomainError(
       'artifact_invalid',
-      `the network is ${found.inputs} → ${found.outputs} numbers wide, its features and label are ${wanted.inputs} → ${wanted.outputs}${wanted.outputs === 1 && found.outputs > 1 ? ': several numbers a row are quantities([…]), quantiles of one are quantiles([…])' : ''}`,
+      `the network is ${found.inputs} → ${found.outputs} numbers wide, its features and label are ${expected.inputs} → ${expected.outputs}${expected.outputs === 1 && found.outputs > 1 ? ': several numbers a row are quantities([…]), quantiles of one are quantiles([…])' : ''}`,
     )
 }

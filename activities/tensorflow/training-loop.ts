@@ -144,7 +144,7 @@ function weighted(
   const network = tf.model({ inputs, outputs, name: 'weighted' })
   network.compile({ optimizer, loss })
   network.lossFunctions = network.lossFunctions.map(
-    (lossOf) => (wanted, predicted) => tf.mul(lossOf(wanted, predicted), weights()),
+    (lossOf) => (expected, predicted) => tf.mul(lossOf(expected, predicted), weights()),
   )
   return network
 }

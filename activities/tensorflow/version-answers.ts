@@ -87,17 +87,17 @@ export function openVersionAnswers(
   }
 }
 
-/** The predictions of a version, with its numbers in the order of `wanted`. Throws a RangeError for a version that lacks one of them. */
+/** The predictions of a version, with its numbers in the order of `target`. Throws a RangeError for a version that lacks one of them. */
 export async function askFor(
   versions: Pick<VersionAnswers, 'ask' | 'manifestOf'>,
   digest: string,
   rows: ColumnTable,
-  wanted: Output,
+  target: Output,
 ): Promise<ModelAnswers> {
   const { output } = await versions.manifestOf(digest)
-  const places = placesIn(output, wanted)
-  const lacking = outputNames(wanted).filter((_, at) => places[at]! < 0)
-  if (places.includes(-1)) throw new RangeError(`it does not answer ${lacking.join(', ') || wanted.kind}`)
+  const places = placesIn(output, target)
+  const lacking = outputNames(target).filter((_, at) => places[at]! < 0)
+  if (places.includes(-1)) throw new RangeError(`it does not answer ${lacking.join(', ') || target.kind}`)
   const answers = await versions.ask(digest, rows)
   const isSame = places.length === outputWidth(output) && places.every((place, at) => place === at)
   return isSame ? answers : withOutputs(answers, places)
@@ -115,17 +115,17 @@ export async function askChampion(
 }
 
 /**
- * The predictions of a released version, with its numbers in the order of `wanted`; or why it cannot score: the snapshot lacks one of its
+ * The predictions of a released version, with its numbers in the order of `target`; or why it cannot score: the snapshot lacks one of its
  * features.
  */
 export async function askReleased(
   versions: VersionAnswers,
   digest: string,
   rows: ColumnTable,
-  wanted: Output,
+  target: Output,
 ): Promise<ModelAnswers | string> {
   try {
-    return await askFor(versions, digest, rows, wanted)
+    return await askFor(versions, digest, rows, target)
   } catch (error) {
     if (error instanceof RangeError)
       return `the champion cannot score these rows: ${error.message}; keep its columns in the source query`

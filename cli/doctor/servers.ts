@@ -186,12 +186,13 @@ export async function checkObjectStore(store: ObjectStore): Promise<Finding> {
   try {
     const first = await store.put(key, Buffer.from('first'), { ifAbsent: true })
     const second = await store.put(key, Buffer.from('second'), { ifAbsent: true })
-    const kept = (await store.get(key))?.toString()
+    const stored = (await store.get(key))?.toString()
     await store.remove(key)
-    if (first && !second && kept === 'first') return ok(storeCheck, `${store.address} keeps what is written`)
+    if (first && !second && stored === 'first')
+      return ok(storeCheck, `${store.address} keeps what is written`)
     const why = second
       ? 'lets every conditional write win (If-None-Match)'
-      : `gave back ${JSON.stringify(kept)} for "first"`
+      : `gave back ${JSON.stringify(stored)} for "first"`
     return broken(
       storeCheck,
       `${store.address} ${why}`,

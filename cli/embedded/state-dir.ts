@@ -105,6 +105,6 @@ function restrict(path: string): void {
   const { uid, gid, mode } = statSync(path)
   if (uid !== process.getuid?.()) return
   if (user !== undefined && gid !== user) chownSync(path, uid, user)
-  const wanted = user === undefined ? 0o700 : 0o710
-  if ((mode & 0o777) !== wanted) chmodSync(path, wanted)
+  const expectedMode = user === undefined ? 0o700 : 0o710
+  if ((mode & 0o777) !== expectedMode) chmodSync(path, expectedMode)
 }

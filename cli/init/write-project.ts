@@ -92,10 +92,10 @@ function readManifest(path: string): Json {
 }
 
 /** Adds absent fields, and absent entries of fields such as `scripts`. The failing test script that `npm init` writes counts as absent. */
-export function mergeManifest(found: Json, wanted: Json): { merged: Json; added: string[] } {
+export function mergeManifest(found: Json, template: Json): { merged: Json; added: string[] } {
   const merged = { ...found }
   const added: string[] = []
-  for (const [name, value] of Object.entries(wanted)) {
+  for (const [name, value] of Object.entries(template)) {
     const own = found[name]
     if (own === undefined) {
       merged[name] = value

@@ -81,15 +81,15 @@ export async function makePlan(
 }
 
 /** Reads the models of the project as data. Throws `invalid_model_file` for a file that cannot be loaded. */
-async function readModels(wanted: 'all' | readonly string[]): Promise<Resource[]> {
+async function readModels(names: 'all' | readonly string[]): Promise<Resource[]> {
   const { models, broken } = await loadModelsInChild()
-  const isWanted = (name: string) => wanted === 'all' || wanted.includes(name)
+  const isWanted = (name: string) => names === 'all' || names.includes(name)
   const issues = broken
     .filter(({ file }) => isWanted(file.replace(/\.ts$/, '')))
     .flatMap(({ file, issues }) => issues.map((issue) => `${file}: ${issue}`))
   if (issues.length > 0) throw new DomainError('invalid_model_file', issues.join('; '), { issues })
   const found = models.filter(({ name }) => isWanted(name))
-  const missing = wanted === 'all' ? [] : wanted.filter((name) => !models.some((each) => each.name === name))
+  const missing = names === 'all' ? [] : names.filter((name) => !models.some((each) => each.name === name))
   if (missing.length > 0)
     throw new DomainError('configuration_invalid', `no model file defines ${missing.join(', ')}`, {
       issues: missing,

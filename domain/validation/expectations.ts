@@ -41,7 +41,7 @@ export type Check =
   /** No two columns are swapped: neither has the values that the champion was trained on in the other. */
   | { check: 'not_swapped'; references: Profile[] }
   /** No row is left out of the snapshot because a time is missing. */
-  | { check: 'left_out'; leftOut: LeftOut }
+  | { check: 'left_out'; excludedRows: ExcludedRows }
   /** No value of a category floods some periods. */
   | { check: 'no_flood'; flood: Flood }
   /** No row is older than the values that a feature view keeps. */
@@ -54,7 +54,7 @@ export type Expectation = Check & {
 }
 
 /** Rows of the source that are left out, by the first reason that applies. */
-export interface LeftOut {
+export interface ExcludedRows {
   /** All rows; for Postgres, those of the window. */
   rows: number
   /** The time of the event is missing. */
@@ -87,7 +87,7 @@ export interface Flood {
   parts: { fromMs: number; toMs: number; kept: number }[]
   /** The rows of the value in these periods, and how many of them are left out. */
   rows: number
-  leftOut: number
+  excluded: number
 }
 
 /** Rows by columns; times are milliseconds. */

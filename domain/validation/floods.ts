@@ -86,7 +86,7 @@ function floodOf(
     message: floodText(run),
     parts,
     rows: flooded.reduce((sum, each) => sum + rowsOf(each), 0),
-    leftOut: flooded.reduce(
+    excluded: flooded.reduce(
       (sum, each, place) => sum + Math.round((1 - parts[place]!.kept) * rowsOf(each)),
       0,
     ),
@@ -94,11 +94,11 @@ function floodOf(
 }
 
 /** What was left out, as a sentence. */
-export function floodSentence({ column, message, parts, rows, leftOut }: Flood): string {
+export function floodSentence({ column, message, parts, rows, excluded }: Flood): string {
   const [from, to] = [parts[0]!.fromMs, parts.at(-1)!.toMs].map((ms) =>
     new Date(ms).toISOString().slice(0, 16),
   )
-  return `${groupedDigits(leftOut)} of ${groupedDigits(rows)} rows from ${from}Z to ${to}Z are left out: ${column} ${message}`
+  return `${groupedDigits(excluded)} of ${groupedDigits(rows)} rows from ${from}Z to ${to}Z are left out: ${column} ${message}`
 }
 
 /** An expectation for each flood, which warns. */
@@ -109,9 +109,9 @@ export const expectedOfFloods = (floods: readonly Flood[] = []): Expectation[] =
 export function judgeFlood(expectation: Expectation): ExpectationResult | undefined {
   if (expectation.check !== 'no_flood') return undefined
   const { check, severity, flood } = expectation
-  const { column: subject, parts, rows, leftOut } = flood
+  const { column: subject, parts, rows, excluded } = flood
   const period = { fromMs: parts[0]!.fromMs, toMs: parts.at(-1)!.toMs }
-  const found = { check, subject, severity, passed: false, observed: rows, failing: leftOut, period }
+  const found = { check, subject, severity, passed: false, observed: rows, failing: excluded, period }
   const message = floodSentence(flood)
   return { ...found, message, found: message, required: 'no value that floods some periods' }
 }

@@ -2,7 +2,7 @@
 import { snapshotLabels, type ModelDefinition } from '../model-definition.ts'
 import { judgeBatch } from './batch-expectations.ts'
 import { judgeFlood } from './floods.ts'
-import { judgeLeftOut } from './left-out.ts'
+import { judgeExcludedRows } from './excluded-rows.ts'
 import { judgeAsTrained } from './champion-expectations.ts'
 import { judgeRows, readablePattern } from './row-expectations.ts'
 import {
@@ -103,7 +103,7 @@ export function judgeValidation(
       judgeBatch(each, table, context) ??
       judgeAsTrained(each, table, context) ??
       judgeSwapped(each, table) ??
-      judgeLeftOut(each) ??
+      judgeExcludedRows(each) ??
       judgeFlood(each) ??
       unknown(each),
   )

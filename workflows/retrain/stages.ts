@@ -19,9 +19,15 @@ export async function takeRows(
 ): Promise<TakenRows> {
   const { validationId } = idsOfRun(workflowInfo().firstExecutionRunId)
   reach('snapshot')
-  const { digest: snapshotDigest, leftOut } = await reading.takeSnapshot({ model, asOf })
+  const { digest: snapshotDigest, excludedRows } = await reading.takeSnapshot({ model, asOf })
   reach('validate', { snapshotDigest })
-  const { verdict, failures } = await reading.validate({ validationId, model, snapshotDigest, asOf, leftOut })
+  const { verdict, failures } = await reading.validate({
+    validationId,
+    model,
+    snapshotDigest,
+    asOf,
+    excludedRows,
+  })
   if (verdict !== 'block') return { snapshotDigest }
   return {
     snapshotDigest,

@@ -48,9 +48,9 @@ export async function readFeatureCounts(
 const counted = ({ hourMs, counts }: CountedHour) => ({ at: new Date(hourMs).toISOString(), ...counts })
 
 async function findCounted(database: Database, name: string, named: string | undefined): Promise<Version> {
-  const wanted = named ?? (await findChampion(database, name))?.version
-  if (wanted === undefined) throw new DomainError('not_found', `${name} has no champion; name a version`)
-  const found = await getVersion(database, wanted)
+  const version = named ?? (await findChampion(database, name))?.version
+  if (version === undefined) throw new DomainError('not_found', `${name} has no champion; name a version`)
+  const found = await getVersion(database, version)
   if (found.model !== name)
     throw new DomainError('not_found', `${found.version} is a version of ${found.model}, not of ${name}`)
   return found

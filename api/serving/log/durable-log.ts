@@ -151,18 +151,18 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     return fresh
   }
 
-  const put: DurableLog['store'] = (origin, record, mayRepeat, tell) => {
+  const put: DurableLog['store'] = (origin, record, mayRepeat, settle) => {
     const bytes = sizeOf(origin, record)
     if (groups.heldBytes() + bytes > maxBytes) {
       counts.refused++
-      return tell(unavailable(`more than ${maxBytes} bytes wait for their commit`))
+      return settle(unavailable(`more than ${maxBytes} bytes wait for their commit`))
     }
     const id = mayRepeat ? idOf(record.id) : unnamed
     const group = groupFor(mayRepeat ? repeatable : plain, id.hex, bytes)
     if (group.used + bytes > group.buffer.byteLength) grow(group, bytes)
     if (mayRepeat) group.ids.add(id.hex)
     schedule()
-    groups.add(group, { id, settle: tell }, origin, record)
+    groups.add(group, { id, settle }, origin, record)
   }
 
   return {
@@ -262,7 +262,7 @@ function createGroups(maxWaitMs: number) {
     /** Encodes a row into a group with room for it. */
     add(
       group: Group,
-      { id, settle: tell }: Pick<Row, 'id' | 'settle'>,
+      { id, settle }: Pick<Row, 'id' | 'settle'>,
       origin: Uint8Array,
       record: PredictionRecord,
     ): void {
@@ -270,7 +270,7 @@ function createGroups(maxWaitMs: number) {
       group.used = encodePrediction(group.buffer, start, origin, record)
       heldBytes += group.used - start
       counts.waiting++
-      group.rows.push({ id, start, end: group.used, settle: tell })
+      group.rows.push({ id, start, end: group.used, settle })
     },
   }
 }

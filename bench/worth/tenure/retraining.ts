@@ -48,7 +48,7 @@ async function takeSnapshot(model: PlayedModel, day: PlayedDay): Promise<PlayedS
   const oldest = day.atMs - (split.train + split.test + 1.5) * weekMs
   source.excluded = source.excluded.filter(({ toMs }) => toMs > oldest)
   const snapshot = await day.snapshot(source.excluded)
-  for (const { column, message, leftOut: rows } of snapshot.floods)
+  for (const { column, message, excluded: rows } of snapshot.floods)
     say(model, day, `${rows} rows of ${column} are left out: ${message}`)
   return snapshot
 }

@@ -179,17 +179,17 @@ export const keysGroup: CommandGroup = {
               : `--role must be one of ${roles.join(', ')}, not ${String(role)}`,
           )
         const client = api()
-        const wanted = models === undefined ? undefined : namesIn(String(models))
+        const names = models === undefined ? undefined : namesIn(String(models))
         const answer = await client.post<KeyAnswer & { key: string }>('/v1/keys', {
           name: args[0],
           role,
-          models: wanted,
+          models: names,
           expires_at: expires,
           requests_per_second: numberOption(options, 'rate', { min: 1, max: 100_000, whole: true }),
           burst: numberOption(options, 'burst', { min: 1, max: 1_000_000, whole: true }),
         })
         terminal.answer(answer, shown(answer.key))
-        if (wanted !== undefined) await warnOfUnknown(terminal, client, wanted)
+        if (names !== undefined) await warnOfUnknown(terminal, client, names)
       },
     },
     {
@@ -243,10 +243,10 @@ export const keysGroup: CommandGroup = {
 const namesIn = (list: string): string[] => list.split(',').map((name) => name.trim())
 
 /** A key may be created before its model, so an unknown name is only a warning. */
-async function warnOfUnknown(terminal: Terminal, client: Client, wanted: readonly string[]): Promise<void> {
+async function warnOfUnknown(terminal: Terminal, client: Client, names: readonly string[]): Promise<void> {
   const { models } = await client.get<{ models: { name: string }[] }>('/v1/models')
   const known = models.map(({ name }) => name)
-  const unknown = wanted.filter((name) => !known.includes(name))
+  const unknown = names.filter((name) => !known.includes(name))
   if (unknown.length > 0)
     terminal.say(
       `There is no model ${unknown.join(', ')} yet; the models are ${known.join(', ') || 'none'}. Revoke the key if a name is misspelt.`,

@@ -79,7 +79,7 @@ const lookups = (definition: ModelDefinition, rows: string): string =>
   definition.source.kind === 'served' ? rows : withLookups(definition, rows)
 
 /** Returns SQL that counts the rows of a source that are in no snapshot as of `asOfMs`; undefined without times. */
-export function leftOutQuery(definition: ModelDefinition, asOfMs: number): string | undefined {
+export function excludedRowsQuery(definition: ModelDefinition, asOfMs: number): string | undefined {
   const {
     source,
     label: { knownAt: labelKnownAt },

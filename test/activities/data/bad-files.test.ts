@@ -79,8 +79,8 @@ async function answerTo(each: BadFile): Promise<string> {
   })
   if (typeof taken === 'string') return taken
   const path = await artifacts.locate('snapshots', taken.digest)
-  const { leftOut } = taken
-  const { results } = await judgeSnapshot({ definition, path, asOf, leftOut, earlierRows: [] })
+  const { excludedRows } = taken
+  const { results } = await judgeSnapshot({ definition, path, asOf, excludedRows, earlierRows: [] })
   return checkRows(results).map(checkSentence).join('; ')
 }
 
@@ -261,8 +261,8 @@ it('counts the rows that are left out, by reason', async () => {
     .map(change(6, 11, (line) => line.replace('2026-02-01', '2026-05-01')))
     .map(change(11, 12, (line) => line.replace(/2026-02-01T10:00:00Z(.*),(yes|no)$/, '$1,')))
   put(rows.join('\n'))
-  const { leftOut, parts } = await take(roses())
-  expect(leftOut).toEqual({ rows: 40, noEventTime: 2, noKnownTime: 3, pending: 1, later: 5 })
+  const { excludedRows, parts } = await take(roses())
+  expect(excludedRows).toEqual({ rows: 40, noEventTime: 2, noKnownTime: 3, pending: 1, later: 5 })
   expect(parts.train + parts.test).toBe(29)
 })
 

@@ -195,11 +195,11 @@ describe('a snapshot', () => {
       insert into roses values
         (-1, ${exampleDay(20)}, ${exampleDay(35.01)}, 1, 'red', null, true), (-2, ${exampleDay(20)}, null, 1, 'red', null, true),
         (-3, null, null, 1, 'red', null, true)`)
-    const { leftOut, ...same } = await take(roses, exampleDay(35))
-    expect(same).toEqual({ ...before, leftOut: undefined })
+    const { excludedRows, ...same } = await take(roses, exampleDay(35))
+    expect(same).toEqual({ ...before, excludedRows: undefined })
     // The rows of day 40 and the first of the three are later; the second has a label without its time.
-    expect(leftOut).toMatchObject({
-      later: before.leftOut.later + 61,
+    expect(excludedRows).toMatchObject({
+      later: before.excludedRows.later + 61,
       noKnownTime: 1,
       noEventTime: 0,
       pending: 0,
@@ -393,15 +393,15 @@ describe('a snapshot with a flood of one city', () => {
         `select _key as key, _part as part, epoch_ms(_event_at) as "atMs", city from snapshot order by _key`,
       )
     const all = await take(modelWith('warn'), asOf)
-    expect(all.leftOut.floods).toBeUndefined()
+    expect(all.excludedRows.floods).toBeUndefined()
     const taken = await take(modelWith(policy), asOf)
     expect(await take(modelWith(policy), asOf)).toEqual(taken)
-    const [flood] = taken.leftOut.floods!
-    expect(taken.leftOut.floods).toMatchObject([{ column: 'city', value: 'city 3' }])
+    const [flood] = taken.excludedRows.floods!
+    expect(taken.excludedRows.floods).toMatchObject([{ column: 'city', value: 'city 3' }])
     const before = await rowsOfTruths(all.digest)
     const stay = before.filter((row) => staysIn(flood!, { ...row, value: row.city }))
     expect(await rowsOfTruths(taken.digest)).toEqual(stay)
-    expect(before.length - stay.length).toBe(flood!.leftOut)
+    expect(before.length - stay.length).toBe(flood!.excluded)
     const inWave = stay.filter(
       ({ atMs }) => atMs > flood!.parts[0]!.fromMs && atMs < flood!.parts.at(-1)!.toMs,
     )
@@ -412,9 +412,15 @@ describe('a snapshot with a flood of one city', () => {
 
   it('warns in its validation', async () => {
     const definition = modelWith()
-    const { digest, leftOut } = await take(definition, asOf)
+    const { digest, excludedRows } = await take(definition, asOf)
     const path = await artifacts.locate('snapshots', digest)
-    const { verdict, results } = await judgeSnapshot({ definition, path, asOf, leftOut, earlierRows: [] })
+    const { verdict, results } = await judgeSnapshot({
+      definition,
+      path,
+      asOf,
+      excludedRows,
+      earlierRows: [],
+    })
     expect(verdict).toBe('warn')
     const told = results.filter(({ passed }) => !passed)
     expect(told).toMatchObject([{ check: 'no_flood', subject: 'city', severity: 'warn' }])

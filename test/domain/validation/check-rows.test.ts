@@ -44,7 +44,7 @@ const flood: Flood = {
   message: '"purple" has 21 % of the rows, elsewhere at most 2 %: a flood of one value',
   parts: [{ fromMs: at, toMs: at + hour, kept: 0.1 }],
   rows: 21,
-  leftOut: 19,
+  excluded: 19,
 }
 const edges = [0, 20, 40, 60, 80]
 const counts = [0, 20, 20, 20, 20, 20, 0]
@@ -54,7 +54,7 @@ const [one, other] = [column((row) => row % 10), column((row) => 100 + (row % 10
   edges: Array.from({ length: 9 }, (_, k) => 100 * place + k + 0.5),
   counts: Array.from({ length: 11 }, (_, k) => (k === 10 ? 0 : values.length / 10)),
 }))
-const leftOut = { rows: 103, noEventTime: 3, noKnownTime: 0, pending: 0, later: 0 }
+const excludedRows = { rows: 103, noEventTime: 3, noKnownTime: 0, pending: 0, later: 0 }
 
 /** For each kind, an expectation that the table does not meet, and its row as a sentence. */
 const samples: { [Kind in Check['check']]: [Extract<Check, { check: Kind }> & { mostly?: number }, string] } =
@@ -145,7 +145,7 @@ const samples: { [Kind in Check['check']]: [Extract<Check, { check: Kind }> & { 
       'not swapped: one and other: each has the values that the champion was trained on in the other, each column with its own values required',
     ],
     left_out: [
-      { check: 'left_out', leftOut },
+      { check: 'left_out', excludedRows },
       "_event_at: left out of 103 rows: 3 without the time of the event, none without a time allowed, the champion's rows: none of 100 rows is left out",
     ],
     no_flood: [
@@ -169,7 +169,9 @@ describe('a failed expectation becomes a row', () => {
     const [result] = judge([expectation], table)
     expect(result).toMatchObject({ passed: false, found: expect.stringMatching(/./) as unknown })
     const before =
-      'leftOut' in check ? { ...check, leftOut: { ...leftOut, rows: 100, noEventTime: 0 } } : check
+      'excludedRows' in check
+        ? { ...check, excludedRows: { ...excludedRows, rows: 100, noEventTime: 0 } }
+        : check
     const late = { ...before, ...('sinceMs' in check && { sinceMs: 0 }) }
     const ofChampion = judge([{ ...late, severity: 'block' } as Expectation], former)
     const [row, ...more] = checkRows(withChampion([result!], ofChampion))

@@ -57,7 +57,7 @@ describe('rows of a flooded value', () => {
 
   it('are left out in the periods of the flood, and in those in which it begins and ends', async () => {
     const floods = await floodsIn(flooded, 'leave_out')
-    expect(floods).toMatchObject([{ column: 'city', value: 'city 3', rows: 870, leftOut: 870 }])
+    expect(floods).toMatchObject([{ column: 'city', value: 'city 3', rows: 870, excluded: 870 }])
     expect(
       floods[0]!.parts.map(({ fromMs, kept }) => [Math.round((fromMs - hour(0)) / 3_600_000), kept]),
     ).toEqual([

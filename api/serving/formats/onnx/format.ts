@@ -22,7 +22,7 @@ import { openGraph, openOnnx, type OnnxFile } from './open-onnx.ts'
 import { secondOf } from './second-output.ts'
 import { answersInTurn } from './session/turn-cost.ts'
 import { createSessions, type Sessions } from './session/session-host.ts'
-import { withinShares } from './within-shares.ts'
+import { clampProbabilities } from './clamp-probabilities.ts'
 
 const fileName = 'model.onnx'
 
@@ -116,7 +116,7 @@ function* openTrees(manifest: Manifest, { forest }: OnnxFile): Generator<void, O
   const opened = openForest(forest!, manifest)
   const isPair = isPairOf(manifest.output, forest!.starts.length)
   const predictor = isPair ? secondOf(opened.predictor) : opened.predictor
-  return { ...opened, predictor: withinShares(predictor, manifest.output) }
+  return { ...opened, predictor: clampProbabilities(predictor, manifest.output) }
 }
 
 function* openNetwork(
@@ -130,7 +130,7 @@ function* openNetwork(
   const predictor = width === dense.inputs ? dense : firstColumns(dense, width)
   const chosen = isPairOf(manifest.output, network.outputs) ? secondOf(predictor) : predictor
   return {
-    predictor: withinShares(chosen, manifest.output),
+    predictor: clampProbabilities(chosen, manifest.output),
     memoryBytes: bytes.byteLength,
     elsewhere: deps && (() => openSession(manifest, bytes, layout, deps)),
   }
@@ -172,7 +172,7 @@ async function openSession(
   const predictor = await openSessionOf(runtimes.sessions, options)
   // Where small requests are answered here, ONNX Runtime holds the weights twice: as in the file, and in the order in which it reads them.
   const memoryBytes = bytes.byteLength * (predictor.trouble === undefined ? 3 : 1)
-  return { predictor: withinShares(predictor, manifest.output), memoryBytes }
+  return { predictor: clampProbabilities(predictor, manifest.output), memoryBytes }
 }
 
 /** Returns how the rows of a manifest contain the inputs of the graph. Throws `artifact_invalid` when they do not. */

@@ -93,7 +93,7 @@ function startProcess(
   /** The number of each model. */
   const models = new Map<string, number>()
   let loaded = 0
-  const tell = async (
+  const request = async (
     key: string,
     limitMs: number,
     { head, file }: { head: SessionCall; file?: Uint8Array },
@@ -139,7 +139,7 @@ function startProcess(
     load(key, { bytes, plan }, limitMs) {
       const model = models.get(key) ?? loaded++
       models.set(key, model)
-      return tell(key, limitMs, { head: { kind: 'load', model, plan }, file: bytes })
+      return request(key, limitMs, { head: { kind: 'load', model, plan }, file: bytes })
     },
     async run(key, { input, rows, texts }, limitMs) {
       const numbers = new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
@@ -152,7 +152,7 @@ function startProcess(
     drop(key, limitMs) {
       const model = models.get(key) ?? -1
       models.delete(key)
-      return model < 0 ? Promise.resolve({}) : tell(key, limitMs, { head: { kind: 'drop', model } })
+      return model < 0 ? Promise.resolve({}) : request(key, limitMs, { head: { kind: 'drop', model } })
     },
     async end() {
       end()

@@ -2,21 +2,21 @@
 import { counted } from '../../domain/figures.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { ageText } from '../../domain/training/served-facts.ts'
-import type { LeftOut } from '../../domain/validation/expectations.ts'
-import { immatureQuery, lastKnownQuery, leftOutQuery } from '../../models/define/data/query.ts'
+import type { ExcludedRows } from '../../domain/validation/expectations.ts'
+import { immatureQuery, lastKnownQuery, excludedRowsQuery } from '../../models/define/data/query.ts'
 import { queryReader } from '../../store/integrations/metric-sources.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Duck } from './duckdb.ts'
 
-const none: LeftOut = { rows: 0, noEventTime: 0, noKnownTime: 0, pending: 0, later: 0 }
+const none: ExcludedRows = { rows: 0, noEventTime: 0, noKnownTime: 0, pending: 0, later: 0 }
 
-export async function countLeftOut(
+export async function countExcludedRows(
   duck: Duck,
   store: Store,
   definition: ModelDefinition,
   asOfMs: number,
-): Promise<LeftOut> {
-  const query = leftOutQuery(definition, asOfMs)
+): Promise<ExcludedRows> {
+  const query = excludedRowsQuery(definition, asOfMs)
   if (query === undefined) return none
   const row =
     definition.source.kind === 'postgres'

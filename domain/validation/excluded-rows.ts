@@ -1,10 +1,10 @@
 /** Tells which rows of a source are in no snapshot: a model trained on half of its rows otherwise looks like any other. */
 import { groupedDigits } from '../figures.ts'
 import { snapshotColumns, type ModelDefinition } from '../model-definition.ts'
-import type { Expectation, ExpectationResult, LeftOut } from './expectations.ts'
+import type { Expectation, ExpectationResult, ExcludedRows } from './expectations.ts'
 
 /** The reasons with their figures, as the end of a sentence; empty without any. */
-export function leftOutText({ rows, noEventTime, noKnownTime, pending, later }: LeftOut): string {
+export function excludedRowsText({ rows, noEventTime, noKnownTime, pending, later }: ExcludedRows): string {
   const reasons = [
     [noEventTime, 'without the time of the event'],
     [noKnownTime, 'with a label but without the time at which it became known'],
@@ -18,24 +18,26 @@ export function leftOutText({ rows, noEventTime, noKnownTime, pending, later }: 
 }
 
 /** An expectation that warns of rows without a time; none for a model without times. */
-export function expectedOfLeftOut(
+export function expectedOfExcludedRows(
   { source, label }: ModelDefinition,
-  leftOut: LeftOut | undefined,
+  excludedRows: ExcludedRows | undefined,
 ): Expectation[] {
   const timed = source.eventTime !== undefined || label.knownAt !== undefined
-  return leftOut === undefined || !timed ? [] : [{ check: 'left_out', leftOut, severity: 'warn' }]
+  return excludedRows === undefined || !timed ? [] : [{ check: 'left_out', excludedRows, severity: 'warn' }]
 }
 
 /** Judges an expectation of this kind; undefined for others. */
-export function judgeLeftOut(expectation: Expectation): ExpectationResult | undefined {
+export function judgeExcludedRows(expectation: Expectation): ExpectationResult | undefined {
   if (expectation.check !== 'left_out') return undefined
-  const { check, severity, leftOut } = expectation
-  const timeless = leftOut.noEventTime + leftOut.noKnownTime
+  const { check, severity, excludedRows } = expectation
+  const timeless = excludedRows.noEventTime + excludedRows.noKnownTime
   const subject =
-    leftOut.noEventTime > 0 || leftOut.noKnownTime === 0 ? snapshotColumns.eventAt : snapshotColumns.knownAt
+    excludedRows.noEventTime > 0 || excludedRows.noKnownTime === 0
+      ? snapshotColumns.eventAt
+      : snapshotColumns.knownAt
   const remedy = timeless === 0 ? '' : ': fill in the times of these rows, or remove the rows'
-  const listed = leftOutText(leftOut).slice(2)
-  const found = listed === '' ? `none of ${groupedDigits(leftOut.rows)} rows is left out` : listed
+  const listed = excludedRowsText(excludedRows).slice(2)
+  const found = listed === '' ? `none of ${groupedDigits(excludedRows.rows)} rows is left out` : listed
   const judged = { check, subject, severity, passed: timeless === 0, observed: timeless, failing: timeless }
   return { ...judged, message: `${found}${remedy}`, found, required: 'none without a time' }
 }

@@ -19,7 +19,7 @@ import type { Duck } from './duckdb.ts'
 const { eventAt, key } = snapshotColumns
 
 /** Replaces the draft by one without these rows, in its order, which one thread keeps. */
-export async function leaveOutFloods(
+export async function excludeFloods(
   duck: Duck,
   {
     draft,
@@ -33,7 +33,7 @@ export async function leaveOutFloods(
 ): Promise<{ draft: string; found?: { floods: Flood[] } }> {
   const floods = await floodsOf(duck, draft, definition)
   if (floods.length === 0) return { draft }
-  for (const flood of floods) flood.leftOut = await countLeft(duck, draft, flood)
+  for (const flood of floods) flood.excluded = await countLeft(duck, draft, flood)
   const copy = await artifacts.draft('.parquet')
   const query = `select * from ${textLiteral(draft)} where ${staysText(floods)}`
   await duck.run(`copy (${query}) to ${textLiteral(copy)} (format parquet, compression zstd)`)

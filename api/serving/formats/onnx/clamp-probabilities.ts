@@ -9,7 +9,7 @@ import type { Predictor } from '../../predictor.ts'
 const maxRounding = 1e-5
 
 /** Limits probabilities; returns the predictor unchanged for any other output. */
-export function withinShares(predictor: Predictor, { kind }: Output): Predictor {
+export function clampProbabilities(predictor: Predictor, { kind }: Output): Predictor {
   if (kind !== 'probability' && kind !== 'classes') return predictor
   const { outputs } = predictor
   const round = (output: Float32Array, count: number): void => {
