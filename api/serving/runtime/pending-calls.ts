@@ -8,7 +8,7 @@ export interface PendingCalls<Reply> {
   /** Sends a call with a new id. Rejects with `model_unavailable` when the other side dies in the meantime. */
   call(key: string, limitMs: number, send: (id: number) => void): Promise<Reply>
   settle(id: number, reply: Reply): void
-  /** Rejects all calls after the other side has died. First calls `told` with the models of the calls. */
+  /** Rejects all calls after the other side has died. First calls `report` with the models of the calls. */
   fail(cause: Error, report: (error: DomainError, keys: ReadonlySet<string>) => void): void
 }
 
