@@ -2,7 +2,8 @@
  * Scores the rows of a batch with the version that is champion at its start. The input is frozen and each part is recorded once, so a
  * crash repeats at most one part.
  */
-import { join } from 'node:path'
+import { join, dirname } from 'node:path'
+import { mkdir, rename } from 'node:fs/promises'
 import {
   batchKey,
   issuesOfBatch,
@@ -12,12 +13,13 @@ import {
   type BatchSpec,
   type NotFound,
   type ShardRange,
+  predictedText,
 } from '../../domain/model/batch-spec.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
-import type { Output } from '../../domain/model/features.ts'
+import { type Output, outputWidth } from '../../domain/model/features.ts'
 import { compileReview } from '../../domain/review/band.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { getManifest } from '../../store/artifacts.ts'
+import { getManifest, type Artifacts } from '../../store/artifacts.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import {
   closeBatch as close,
@@ -25,29 +27,31 @@ import {
   insertBatch,
   listShards,
   type Batch,
+  storeShard,
+  type BatchRow,
 } from '../../store/serving/batches.ts'
 import { findPartition } from '../../store/triggers/firings.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { getVersion } from '../../store/registry/versions.ts'
-import { storeShard } from '../../store/serving/batch-rows.ts'
 import { requireKeyOfErasures } from '../../store/privacy/erased-subjects.ts'
-import { findErasureFilter } from '../../store/privacy/erasure-filter.ts'
+import { findErasureFilter } from '../../store/privacy/erasures.ts'
 import { openSubjectKey } from '../../store/signing/subject-hash.ts'
-import { logRows } from './log-rows.ts'
+import { logRows, type LoggedPart } from './log-rows.ts'
 import { readColumns } from './read-columns.ts'
 import { freezeBatch } from './freeze-input.ts'
-import { mergeAnswers } from './merge-answers.ts'
 import { keepAnswers, type Answers } from './write-answers.ts'
 import { explainRefused } from './explain-refusals.ts'
-import { tableRows } from './table-rows.ts'
 import type { Authorisation } from '../../domain/roles.ts'
 import type { Deps } from '../deps.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { startScorer, type ScoredColumns } from '../runtime/scoring-child.ts'
+import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import { readKeys } from './read-keys.ts'
 
 export interface OpenBatchInput extends BatchSpec {
   id: string
@@ -295,3 +299,99 @@ export const failBatch =
     await close(store, { id, status: 'failed', message })
     log.warn({ batch: id }, `batch failed: ${message}`)
   }
+
+// Merges the parts of a batch into one file, with each prediction beside the key of its row.
+
+/** Writes the output to a draft and renames it once, so that readers never see a partial file. */
+async function mergeAnswers(
+  artifacts: Artifacts,
+  duck: Duck,
+  merge: {
+    target: string
+    id: string
+    key: readonly string[]
+    /** Whether rows are in the prediction log. */
+    logged: boolean
+    digests: readonly string[]
+    /** The frozen input. */
+    path: string
+    output: Output
+  },
+): Promise<void> {
+  const { key, logged, output, digests, path, target } = merge
+  await mkdir(dirname(target), { recursive: true })
+  const partial = `${target}.${merge.id.replaceAll('/', '-')}`
+  const paths = await Promise.all(digests.map((digest) => artifacts.locate('checkpoints', digest)))
+  const width = outputWidth(output)
+  const names = Array.from({ length: width }, (_, place) => `o${place}`)
+  const id = logged ? ', null::varchar as prediction_id' : ''
+  const answersSql =
+    paths.length === 0
+      ? `(select null::bigint as row, ${names.map((name) => `null::float as ${name}`).join(', ')}, null::varchar as problem${id} limit 0)`
+      : `read_parquet([${paths.map(textLiteral).join(', ')}])`
+  // Joins by position; the query fails when the parts differ in length or order, because predictions would stand beside wrong keys.
+  const rows =
+    key.length === 0
+      ? `(select * from ${answersSql})`
+      : `(select ${key.map((name) => `asked.${quotedIdentifier(name)}`).join(', ')},
+          answered.* replace (case when answered.row = asked.file_row_number then answered.row else error('the parts of the batch are not in order') end as row)
+        from read_parquet(${textLiteral(path)}, file_row_number = true) as asked positional join (select * from ${answersSql}) as answered)`
+  const carried = key.map((name) => `${quotedIdentifier(name)}, `).join('')
+  await duck.run(`
+    copy (
+      select ${carried}row, case when problem is null then [${names.join(', ')}] end as outputs,
+        case when problem is null then ${answerColumn(output, names)} end as answer, ${reviewColumn(output, names)}problem${logged ? ', prediction_id' : ''}
+      from ${rows}
+    ) to ${textLiteral(partial)} (format parquet, compression zstd)`)
+  await rename(partial, target)
+}
+
+/** `answerOf` as SQL. */
+function answerColumn(output: Output, names: readonly string[]): string {
+  switch (output.kind) {
+    case 'probability':
+      return `cast(cast(o0 as double) >= ${output.threshold} as varchar)`
+    case 'classes':
+      // Of equal scores the first class wins, as in the prediction API.
+      return `[${output.classes.map(textLiteral).join(', ')}][list_position([${names.join(', ')}], greatest(${names.join(', ')}))]`
+    case 'number':
+    case 'numbers':
+    case 'quantiles':
+      return 'null::varchar'
+  }
+}
+
+/** `compileReview` as SQL, followed by a comma; empty for a model without a band. */
+function reviewColumn(output: Output, names: readonly string[]): string {
+  const marked = (isForReview: string) => `case when problem is null then ${isForReview} end as review, `
+  if (output.kind === 'probability' && output.review !== undefined)
+    return marked(`o0 between ${output.review.from}::float and ${output.review.to}::float`)
+  if (output.kind === 'classes' && output.review !== undefined)
+    return marked(`greatest(${names.join(', ')}) < ${output.review.below}::float`)
+  return ''
+}
+
+// Lists the predictions of a part with their keys, for the table `batch_predictions`.
+
+async function tableRows(
+  duck: Duck,
+  of: { batch: Batch; manifest: Manifest; path: string; part: ShardRange; logged: LoggedPart | undefined },
+  { rows, width, outputs, problems }: Answers,
+): Promise<BatchRow[]> {
+  const { batch, manifest, path, part, logged } = of
+  const keys = await readKeys(duck, path, batch.output.key, part)
+  const isForReview = compileReview(manifest.output)
+  return Array.from({ length: rows }, (_, place): BatchRow => {
+    const problem = problems.get(place)
+    const given = problem === undefined ? [...outputs.subarray(place * width, (place + 1) * width)] : null
+    return {
+      row: part.from + place,
+      key: keys[place] ?? {},
+      outputs: given,
+      answer: given && predictedText(manifest.output, given),
+      review: given && (isForReview?.(given, 0) ?? null),
+      problem: problem ?? null,
+      predictionId: logged?.ids.get(place),
+    }
+  })
+}

@@ -1,8 +1,8 @@
 /** Stores the rows of a batch once, so that every attempt scores the same rows. */
-import { textType } from '../../domain/values/types.ts'
-import { quotedIdentifier, replacing, textLiteral } from '../../domain/sql-text.ts'
 import { copyFile, rm, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
+import { textType } from '../../domain/values/types.ts'
+import { quotedIdentifier, replacing, textLiteral } from '../../domain/sql-text.ts'
 import { batchKey, type NotFound } from '../../domain/model/batch-spec.ts'
 import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -14,7 +14,6 @@ import type { Deps } from '../deps.ts'
 import { queryReader } from '../../store/integrations/metric-sources.ts'
 import type { Duck } from '../data/duckdb.ts'
 import { badValueOf, readAs, refusedColumnIssue } from '../../domain/values/readings.ts'
-import { joinLookups } from './join-lookups.ts'
 import { asRefused, isQueryRefused, withoutPaths } from '../data/source-errors.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 import { explainRows } from '../data/explain-rows.ts'
@@ -22,6 +21,12 @@ import { parquetColumns, type ParquetColumn } from '../data/parquet-files.ts'
 import { columnTypes } from '../data/rows.ts'
 import { scanFile } from '../data/source-files.ts'
 import { readCsv as readCsvFile, type SourceFile } from '../data/source-views.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { withLookups } from '../../models/define/data/as-of-join.ts'
+import { readNow } from '../../store/database/clock.ts'
+import { findView } from '../../store/features/feature-views.ts'
+import type { Store } from '../../store/postgres.ts'
+import { loadHistory } from '../features/feature-history.ts'
 
 /** Throws `invalid_request` for missing columns, a file that cannot be read and a query that Postgres refuses. */
 export async function freezeBatch(
@@ -223,4 +228,80 @@ async function countUnstorable(
   const counts = names.map((name, at) => `count_if(contains(${quotedIdentifier(name)}, chr(0))) as "${at}"`)
   const [row] = await duck.rows<Record<string, number>>(`select ${counts.join(', ')} from given`)
   return names.map((name, at) => [name, row?.[at] ?? 0] as const)
+}
+
+// Joins looked-up features to the rows of a batch, with the values known when the batch starts.
+
+/** The column that holds the request time. */
+const askedAt = '_asked_at'
+/** The column that identifies a row by its order, for a batch without a key. */
+const place = '_place'
+
+/**
+ * Adds the looked-up features to the view `given` and keeps columns that it already has. Returns those with rows for which nothing was
+ * found; undefined when none was joined. Throws `invalid_request` for a row that names no entity and for an unknown view.
+ */
+async function joinLookups(
+  store: Store,
+  duck: Duck,
+  { features }: Pick<Manifest, 'features'>,
+  subjectKey: SubjectKey | undefined,
+): Promise<NotFound[] | undefined> {
+  const looked = Object.entries(features).filter(([, { from }]) => from !== undefined)
+  if (looked.length === 0) return undefined
+  const has = new Set(
+    (await duck.rows<{ column_name: string }>('describe given')).map(({ column_name: name }) => name),
+  )
+  const lacking = looked.filter(([name]) => !has.has(name))
+  if (lacking.length === 0) return undefined
+  const origins = lacking.map(([, { from }]) => from!)
+  const fields = [...new Set(origins.flatMap(({ by }) => by))].filter((field) => !has.has(field))
+  const issues = fields.map(
+    (field) => `the column ${JSON.stringify(field)} is missing: it names what is looked up`,
+  )
+  const digests = [...new Set(origins.map(({ digest }) => digest))]
+  const stored = await Promise.all(digests.map((digest) => findView(store, digest)))
+  const views = stored.flatMap((each) => (each === undefined ? [] : [each.definition]))
+  if (views.length < digests.length)
+    issues.push('a feature view of the version is not stored here: run `tenure models sync`')
+  if (issues.length > 0)
+    throw new DomainError('invalid_request', `the input does not fit: ${issues.join('; ')}`, { issues })
+  const asOfMs = Math.floor(await readNow(store))
+  const oldestMs = Math.max(...origins.map(({ timeToLiveMs }) => timeToLiveMs))
+  const definition = {
+    // What stands in for a missing value is filled in after the count.
+    features: Object.fromEntries(
+      lacking.map(([name, feature]) => [
+        name,
+        { ...feature, from: { ...feature.from, otherwise: undefined } },
+      ]),
+    ),
+    source: { eventTime: askedAt },
+    views,
+  } as unknown as ModelDefinition
+  await loadHistory(duck, store, definition, { sinceMs: asOfMs - oldestMs, asOfMs, subjectKey })
+  const asked = `select *, row_number() over () as ${place}, make_timestamp(${asOfMs}000) as ${askedAt} from given`
+  await duck.run(
+    `create temp table _joined as select * exclude (${askedAt}, ${place}) from (${withLookups(definition, asked)}) order by ${place}`,
+  )
+  const notFound = await countNotFound(
+    duck,
+    lacking.map(([name]) => name),
+  )
+  const filled = lacking.flatMap(([name, { from }]) => {
+    const { otherwise } = from!
+    if (otherwise === undefined) return []
+    const standIn = typeof otherwise === 'string' ? textLiteral(otherwise) : String(otherwise)
+    return [`coalesce(${quotedIdentifier(name)}, ${standIn}) as ${quotedIdentifier(name)}`]
+  })
+  await duck.run(`create or replace temp view given as select *${replacing(filled)} from _joined`)
+  return notFound
+}
+
+async function countNotFound(duck: Duck, features: readonly string[]): Promise<NotFound[]> {
+  const counts = features.map((name, at) => `count(*) - count(${quotedIdentifier(name)}) as "${at}"`)
+  const [found] = await duck.rows<Record<string, number>>(`select ${counts.join(', ')} from _joined`)
+  return features
+    .map((feature, at) => ({ feature, rows: Number(found?.[at] ?? 0) }))
+    .filter(({ rows }) => rows > 0)
 }

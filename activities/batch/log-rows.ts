@@ -9,14 +9,20 @@ import { loggedRowOf } from '../../domain/model/logged-rows.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { hash32 } from '../../domain/serving/route.ts'
 import { textLiteral } from '../../domain/sql-text.ts'
-import type { LoggedBatchRows } from '../../store/serving/batch-rows.ts'
-import type { Batch } from '../../store/serving/batches.ts'
+import type { LoggedBatchRows, Batch } from '../../store/serving/batches.ts'
 import type { Duck } from '../data/duckdb.ts'
-import { countLogged } from './count-logged.ts'
 import { valuesOf } from './explain-refusals.ts'
 import { readKeys } from './read-keys.ts'
 import { uuidText } from '../runtime/uuid-text.ts'
 import { appendTexts, type Answers } from './write-answers.ts'
+import {
+  answerProfiles,
+  countBins,
+  defaultCountMs,
+  roundedProfile,
+  scoreOfAnswer,
+} from '../../domain/model/reference-profile.ts'
+import type { FeatureCounts } from '../../store/serving/feature-counts.ts'
 
 export interface LoggedPart extends LoggedBatchRows {
   /** By the place of the row in the part. */
@@ -83,4 +89,39 @@ function predictionIdOf({ id, startedAt }: Batch, row: number): Uint8Array {
   // The index of the instance.
   bytes.writeUInt16BE(0, 14)
   return bytes
+}
+
+// Counts logged rows of a batch in the bins of the version's profile, as a replica counts its requests, so that drift is judged from both.
+
+function countLogged(
+  { model, version, startedAt }: Pick<Batch, 'model' | 'version' | 'startedAt'>,
+  { features, output, profile }: Pick<Manifest, 'features' | 'output' | 'profile'>,
+  rows: readonly FeatureRow[],
+  answers: readonly Float32Array[],
+): FeatureCounts[] {
+  if (profile === undefined || rows.length === 0) return []
+  const { everyMs = defaultCountMs } = profile
+  const atMs = Date.parse(startedAt)
+  const span = { model, version, hourMs: atMs - (atMs % everyMs) }
+  const valuesOf = (name: string) =>
+    rows.map(({ [name]: value = null }) => (typeof value === 'number' ? Math.fround(value) : value))
+  const counted = profile.features.map((each): FeatureCounts => {
+    const counts = countBins(roundedProfile(each), valuesOf(each.name))
+    return { ...span, kind: 'feature', name: each.name, counts }
+  })
+  const scored = answerProfiles(profile).map((each, place): FeatureCounts => {
+    const counts = countBins(
+      each,
+      answers.map((outputs) => scoreOfAnswer(output, outputs, place)),
+    )
+    return { ...span, kind: 'score', name: each.name, counts }
+  })
+  const limited = Object.entries(features).flatMap(([name, feature]): FeatureCounts[] => {
+    if (feature.kind !== 'number' || (feature.min ?? feature.max) === undefined) return []
+    const { min = -Infinity, max = Infinity } = feature
+    const given = valuesOf(name).filter((value) => typeof value === 'number')
+    const within = given.filter((value) => value >= Math.fround(min) && value <= Math.fround(max)).length
+    return [{ ...span, kind: 'range', name, counts: [within, given.length - within] }]
+  })
+  return [...counted, ...scored, ...limited]
 }

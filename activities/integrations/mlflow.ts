@@ -3,10 +3,10 @@
  * result of an earlier attempt may be unknown.
  */
 import { findAliases, findVersionPayload } from '../../store/integrations/outbox.ts'
-import { api, post, type MlflowDeps, quoted, tagsOf } from './mlflow-client.ts'
 import { sendRequest, isRequestRefusal } from './http-request.ts'
 import type { Mirror } from '../../temporal.config.ts'
 import { findTrainingRun } from '../../store/training/trainings.ts'
+import type { Database } from '../../store/postgres.ts'
 
 type Subject = 'training' | 'version' | 'aliases'
 
@@ -170,3 +170,27 @@ async function upsertRun(deps: MlflowDeps, trainingId: string): Promise<string |
     })
   return runId
 }
+
+// Sends requests to MLflow and builds its filters.
+
+interface MlflowDeps {
+  store: Database
+  mirror: Mirror
+}
+
+const api = '/api/2.0/mlflow'
+const post = <T>(mirror: Mirror, path: string, body: object): Promise<T> =>
+  sendRequest<T>(mirror, { method: 'POST', path: `${api}/${path}`, body })
+
+export interface Tag {
+  key: string
+  value: string
+}
+
+const tagsOf = (values: Record<string, string | undefined>): Tag[] =>
+  Object.entries(values).flatMap(([key, value]) =>
+    value === undefined ? [] : [{ key: `tenure.${key}`, value }],
+  )
+
+/** MLflow filter strings are single-quoted and have no escape; the ids and names here contain no quotes. */
+const quoted = (text: string): string => `'${text.replaceAll("'", '')}'`

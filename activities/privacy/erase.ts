@@ -7,8 +7,8 @@ import { DomainError } from '../../domain/errors.ts'
 import { explainNothingFound } from '../../domain/privacy/nothing-found.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { slowPoolSizes } from '../../store/database/connection-budget.ts'
-import { listOutstanding } from '../../store/privacy/erasure-acknowledgements.ts'
 import {
+  listOutstanding,
   endErasure,
   findEarlierErasure,
   getErasure,

@@ -5,7 +5,7 @@ import {
   deleteExpiredRows,
   createPartitions,
   type ExpiringTable,
-} from '../../store/serving/log-partitions.ts'
+} from '../../store/serving/prediction-log.ts'
 import { deleteExpiredPartitions } from '../../store/triggers/firings.ts'
 import type { Deps } from '../deps.ts'
 import { dropErasedSnapshots } from '../privacy/data-subjects.ts'

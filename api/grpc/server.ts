@@ -2,6 +2,8 @@
  * Serves the Open Inference Protocol over gRPC (`inference.GRPCInferenceService`). Predictions pass the same keys, limits, queue, arms,
  * counters and log as over HTTP. Loaded only where gRPC is configured.
  */
+import { subscribe } from 'node:diagnostics_channel'
+import type { Http2Session, Http2Stream } from 'node:http2'
 import {
   Metadata,
   Server,
@@ -11,9 +13,11 @@ import {
   type ServerUnaryCall,
   type ServiceDefinition,
   type UntypedHandleCall,
+  experimental,
+  ServerCredentials,
 } from '@grpc/grpc-js'
 import { DomainError } from '../../domain/errors.ts'
-import type { CertificateWatch } from '../../store/tls/certificate.ts'
+import type { CertificateWatch, ServerCertificate } from '../../store/tls/certificate.ts'
 import { traceparentHeader, tracestateHeader } from '../../domain/tracing/trace-context.ts'
 import { canAccessModel, requireRole } from '../auth/authentication.ts'
 import type { ApiDeps } from '../deps.ts'
@@ -31,8 +35,6 @@ import {
 } from '../transport/exchange.ts'
 import type { PredictEndpoint } from '../transport/predict-endpoint.ts'
 import { requestIdHeader } from '../serving/request/replay.ts'
-import { widenConnections } from './connection-window.ts'
-import { credentialsOf } from './credentials.ts'
 import { createGrpcProtocol } from './infer-protocol.ts'
 import { peekModel } from './infer-request.ts'
 import {
@@ -341,4 +343,48 @@ function isSet(bytes: Buffer, field: number): boolean {
     else skipField(message, tag)
   }
   return value !== 0
+}
+
+// Raises the bytes that a client may send on a gRPC connection before they are read. grpc-js has no server option for it.
+
+/**
+ * The HTTP/2 default of 65,535 bytes makes a client wait that sends six requests of a hundred rows at once. The limit per stream keeps the
+ * default.
+ */
+const windowBytes = 1_048_576
+
+const widened = new WeakSet<Http2Session>()
+
+/** Widens the window of each connection at its first call, from Node.js 24 on. No other server of the process speaks HTTP/2. */
+const widenConnections = (): void =>
+  subscribe('http2.server.stream.created', (message) => {
+    const { session } = (message as { stream: Http2Stream }).stream
+    if (session === undefined || session.destroyed || widened.has(session)) return
+    widened.add(session)
+    session.setLocalWindowSize(windowBytes)
+  })
+
+// Creates the TLS credentials of the gRPC server from the certificate of the API.
+
+/**
+ * Returns credentials that follow a renewed certificate; without TLS, none. Where client certificates are required, the handshake refuses a
+ * client without one.
+ */
+function credentialsOf(certificate: CertificateWatch | undefined): ServerCredentials {
+  if (certificate === undefined) return ServerCredentials.createInsecure()
+  const follow = (use: (from: ServerCertificate) => void): void => {
+    // The server adds its own listener only after this call.
+    queueMicrotask(() => use(certificate.current()))
+    certificate.subscribe(use)
+  }
+  const provider: experimental.CertificateProvider = {
+    addIdentityCertificateListener: (listener) =>
+      follow(({ cert, key }) => listener({ certificate: cert, privateKey: key })),
+    addCaCertificateListener: (listener) => follow(({ ca }) => listener(ca ? { caCertificate: ca } : null)),
+    // The server keeps its credentials until it ends, so there is nothing to remove.
+    removeIdentityCertificateListener: () => {},
+    removeCaCertificateListener: () => {},
+  }
+  const isAsked = certificate.current().ca !== undefined
+  return experimental.createCertificateProviderServerCredentials(provider, isAsked ? provider : null, isAsked)
 }

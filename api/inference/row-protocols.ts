@@ -2,15 +2,31 @@
  * Serves KServe version 1 (`:predict`) and MLflow (`/invocations`): one plain value per row, as their clients expect. The version, the arm
  * and the prediction ids are additional fields.
  */
-import { writeFloat, writeId, writeText, reserve, maxFloatBytes } from '../serving/codec/byte-writer.ts'
+import {
+  writeFloat,
+  writeId,
+  writeText,
+  reserve,
+  maxFloatBytes,
+  type ByteWriter,
+} from '../serving/codec/byte-writer.ts'
 import { likeliest } from '../serving/codec/output-format.ts'
 import { unknownCategories } from '../serving/codec/unknown-categories.ts'
-import { outputWidth, type Output } from '../../domain/model/features.ts'
-import type { ByteWriter } from '../serving/codec/byte-writer.ts'
+import { outputWidth, type Output, type FeatureRow } from '../../domain/model/features.ts'
 import type { Answered, Protocol } from '../serving/request/protocol.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
-import { fillInstances, readInstances, type InstancesForm } from '../serving/codec/instances.ts'
-import { fillRows, mlflowRows } from './row-requests.ts'
+import {
+  fillInstances,
+  readInstances,
+  type InstancesForm,
+  type PredictRequest,
+} from '../serving/codec/instances.ts'
+import { DomainError, quotedName } from '../../domain/errors.ts'
+import { parseJson } from '../serving/codec/json-reader.ts'
+import { resetInput, type InputBuffer } from '../serving/codec/input-buffer.ts'
+import { callerTexts } from '../serving/codec/caller-texts.ts'
+import { kindOf } from '../serving/codec/row-reader.ts'
+import { readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
 const kserveForm: InstancesForm = { takesLists: true, none: 'the request has no rows', rows: 'rows' }
 
@@ -126,4 +142,117 @@ function write(writer: ByteWriter, { arm, input, outputs, id, stale }: Answered)
 function writePiece(writer: ByteWriter, text: Buffer): void {
   reserve(writer, text.byteLength)
   writeText(writer, text)
+}
+
+// Reads requests of MLflow's scoring server. It also accepts rows without names, in the order of the model file. A row of another length is
+// refused, because its values would be read as other features.
+
+/** Parses a body. `width` is the number of values in a row. */
+export type ParseRows = (body: Buffer, width: number) => PredictRequest
+
+const textFields = ['routing_key', 'reference']
+
+const mlflowForms = {
+  dataframe_split: rowsOfSplit,
+  dataframe_records: (given: unknown) => listOf(given, '"dataframe_records"'),
+  instances: (given: unknown) => listOf(given, '"instances"'),
+  inputs: rowsOfInputs,
+}
+const formNames = Object.keys(mlflowForms) as (keyof typeof mlflowForms)[]
+
+/** Parses one of the four formats of MLflow, and `"params": {"routing_key", "reference"}`. */
+const mlflowRows =
+  (maxRows: number): ParseRows =>
+  (body, width) => {
+    const request = objectOf(parseJson(body, { maxRows, width }), 'the body')
+    const forms = formNames.filter((name) => Object.hasOwn(request, name))
+    const [form] = forms
+    if (form === undefined || forms.length > 1)
+      refuse(`the body has ${forms.length} of ${formNames.join(', ')}, not one of them`)
+    for (const name in request)
+      if (name !== form && name !== 'params') refuse(`the body has an unknown field ${quotedName(name)}`)
+    const instances = requireCount(mlflowForms[form](request[form]), maxRows)
+    const params = objectOf(request['params'] ?? {}, '"params"')
+    for (const name in params)
+      if (!textFields.includes(name)) refuse(`"params" has an unknown field ${quotedName(name)}`)
+    return { instances, ...callerTexts(params) }
+  }
+
+/** Fills the buffer with parsed rows. */
+export function fillRows(
+  loaded: LoadedVersion,
+  { instances, routingKey, reference }: PredictRequest,
+  input: InputBuffer,
+): void {
+  const { listed } = loaded.columns
+  resetInput(input, loaded.columns, instances.length)
+  for (let i = 0; i < instances.length; i++) {
+    const row: unknown = instances[i]
+    readRow(loaded, Array.isArray(row) ? namedRow(row, listed, i) : (row as FeatureRow), i, input)
+  }
+  input.routingKey = routingKey
+  input.reference = reference
+}
+
+function namedRow(row: readonly unknown[], columns: readonly { name: string }[], index: number): FeatureRow {
+  if (row.length !== columns.length)
+    refuse(
+      `instance ${index} has ${row.length} values; send one for each of ${columns.map(({ name }) => name).join(', ')}, in this order`,
+    )
+  return Object.fromEntries(columns.map(({ name }, place) => [name, row[place] as FeatureRow[string]]))
+}
+
+/** Reads the output of `DataFrame.to_dict(orient="split")`, and ignores its index. */
+function rowsOfSplit(given: unknown): unknown[] {
+  const { columns, data, ...rest } = objectOf(given, '"dataframe_split"')
+  for (const name in rest)
+    if (name !== 'index' && name !== 'index_names' && name !== 'column_names')
+      refuse(`"dataframe_split" has an unknown field ${quotedName(name)}`)
+  const rows = listOf(data, '"data" of "dataframe_split"')
+  if (columns === undefined) return rows
+  const names = listOf(columns, '"columns" of "dataframe_split"')
+  if (!names.every((name) => typeof name === 'string')) refuse('a name in "columns" is not a text')
+  if (new Set(names).size < names.length) refuse('"columns" names a column twice')
+  return rows.map((row, index) => {
+    if (!Array.isArray(row) || row.length !== names.length)
+      refuse(`row ${index} of "data" is ${kindOf(row)} and not a list of ${names.length} values`)
+    return Object.fromEntries(names.map((name, place) => [name, (row as unknown[])[place]]))
+  })
+}
+
+/** Reads a list of rows, or a list of values per feature. */
+function rowsOfInputs(given: unknown): unknown[] {
+  if (Array.isArray(given)) return given
+  const columns = Object.entries(objectOf(given, '"inputs"'))
+  const lists = columns.map(([name, values]) => [name, listOf(values, `input ${quotedName(name)}`)] as const)
+  const rows = lists[0]?.[1].length ?? 0
+  for (const [name, { length }] of lists)
+    if (length !== rows) refuse(`the input ${quotedName(name)} has ${length} values, not ${rows}`)
+  return Array.from({ length: rows }, (_, row) =>
+    Object.fromEntries(lists.map(([name, values]) => [name, values[row]])),
+  )
+}
+
+function requireCount(rows: unknown[], maxRows: number): FeatureRow[] {
+  if (rows.length === 0) throw new DomainError('no_instances', 'the request has no rows')
+  if (rows.length > maxRows)
+    throw new DomainError('batch_too_large', `the request has ${rows.length} rows, more than ${maxRows}`, {
+      limit: maxRows,
+    })
+  return rows as FeatureRow[]
+}
+
+function objectOf(given: unknown, what: string): Record<string, unknown> {
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    refuse(`${what} is ${kindOf(given)}, not an object`)
+  return given as Record<string, unknown>
+}
+
+function listOf(given: unknown, what: string): unknown[] {
+  if (!Array.isArray(given)) refuse(`${what} is ${kindOf(given)}, not a list`)
+  return given
+}
+
+function refuse(what: string): never {
+  throw new DomainError('invalid_request', what)
 }

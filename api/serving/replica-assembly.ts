@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import type { Artifacts } from '../../store/artifacts.ts'
-import { findErasureFilter } from '../../store/privacy/erasure-filter.ts'
+import { findErasureFilter } from '../../store/privacy/erasures.ts'
 import type { Replica } from '../../store/serving/replicas.ts'
 import type { Signer, Verifier } from '../../store/signing/signing-key.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'

@@ -2,16 +2,13 @@
  * Reads prediction requests directly from their sockets, because the objects that Node's HTTP server creates for each request cost as
  * much as the prediction. Every unusual or slow request is handed to Node's server with its connection (see README.md).
  */
-import type { Server } from 'node:http'
+import { type Server, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { CertificateCheck } from '../auth/client-certificate.ts'
-import { createBodyAssemblers, type BodyAssembler, type BodyAssemblerLimits } from './body-assembler.ts'
 import { closeIfIdle, createConnectionReaper, type CloseLater } from './connection-reaper.ts'
-import { correlationHeader, type Exchange, type ReadHeaders } from './exchange.ts'
+import { correlationHeader, type Exchange, type ReadHeaders, readHeaders } from './exchange.ts'
 import { idleTimeoutOf, refuseConnection } from './http-server.ts'
 import { interceptConnections, startKernelReads, stopKernelReads, type HandToNode } from './node-internals.ts'
-import { headerIn, headOf, parseHead, type RequestHead } from './request-head.ts'
-import { createEndOfHead, startOfHead, type EndOfHead } from './response-head.ts'
 import { createTurnEnd } from './turn-scheduler.ts'
 
 export interface FastPath {
@@ -255,4 +252,151 @@ function requestOf<Target>(
 ): (RequestHead & { target: Target }) | undefined {
   const target = head === undefined ? undefined : handler.targetOf(head.path, head.host)
   return target === undefined ? undefined : { ...head!, target }
+}
+
+/**
+ * Assembles bodies that arrive in chunks. Limits the bytes of all incomplete bodies and the time of each, because a thousand slow senders
+ * would otherwise fill the memory.
+ */
+interface BodyAssembler {
+  /** Adds a chunk. `over`: the body is longer than announced or too slow, or all incomplete bodies together hold too many bytes. */
+  add(piece: Buffer): 'complete' | 'partial' | 'over'
+  /** Returns all bytes that have arrived and releases them. */
+  end(): Buffer
+}
+
+export interface BodyAssemblerLimits {
+  /** The time limit of a body, in milliseconds. */
+  withinMs: number
+  maxHeldBytes: number
+}
+
+/** Returns a function that starts a body of `totalBytes` bytes. */
+function createBodyAssemblers(limits: BodyAssemblerLimits): (totalBytes: number) => BodyAssembler {
+  let heldBytes = 0
+  return (totalBytes) => {
+    const untilMs = performance.now() + limits.withinMs
+    const pieces: Buffer[] = []
+    let bytes = 0
+    const isOver = (): boolean =>
+      bytes > totalBytes || heldBytes > limits.maxHeldBytes || performance.now() > untilMs
+    return {
+      add(piece) {
+        pieces.push(piece)
+        bytes += piece.byteLength
+        heldBytes += piece.byteLength
+        if (bytes === totalBytes) return 'complete'
+        return isOver() ? 'over' : 'partial'
+      },
+      end() {
+        heldBytes -= bytes
+        return Buffer.concat(pieces, bytes)
+      },
+    }
+  }
+}
+
+// Parses the head of a prediction request. Every head that two parsers could read differently is left to Node's parser.
+
+/** A request without its body. */
+interface RequestHead {
+  path: string
+  host: string
+  headers: ReadHeaders
+  bodyBytes: number
+}
+
+const headEnd = '\r\n\r\n'
+/** Longer heads are left to Node. */
+const maxHeadBytes = 8_192
+
+/** Returns the head, with its empty line, at the start of these bytes; an empty text when the head is incomplete or too long. */
+function headOf(chunk: Buffer): string {
+  const end = chunk.indexOf(headEnd)
+  return end < 0 || end > maxHeadBytes ? '' : chunk.toString('latin1', 0, end + headEnd.length)
+}
+
+const requestLine = /^POST (\/[\x21-\x7e]*) HTTP\/1\.1$/
+/** Matches one header line. Only tabs and spaces are trimmed from a value, so a value with a no-break space is left to Node. */
+const fieldLine = /^([\w!#$%&'*+.^`|~-]+):([\t\x20-\x7e\x80-\x9f\xa1-\xff]*)$/
+/** Headers that change how a request is framed, what happens to its connection, or whether it may be served. */
+const unsupported: ReadonlySet<string> = new Set([
+  'transfer-encoding',
+  'expect',
+  'upgrade',
+  'trailer',
+  'proxy-connection',
+  // Browser pages send these; the code behind Node's server checks the page.
+  'origin',
+  'sec-fetch-site',
+])
+/** A second value of these headers would be ambiguous. */
+const single: ReadonlySet<string> = new Set([...readHeaders, 'host', 'connection', 'content-length'])
+
+/**
+ * Returns the value of any header by its lower-case name, from the text of the head. `parseHead` skips some headers, which are read only
+ * here.
+ */
+function headerIn(text: string, name: string): string | undefined {
+  const values: string[] = []
+  for (const line of text.split('\r\n').slice(1)) {
+    const colon = line.indexOf(':')
+    if (colon > 0 && line.slice(0, colon).toLowerCase() === name) values.push(line.slice(colon + 1).trim())
+  }
+  return values.length === 0 ? undefined : values.join(', ')
+}
+
+/** Parses a head. Undefined when the head is left to Node's parser, which also reports malformed heads. */
+function parseHead(text: string): RequestHead | undefined {
+  const [first = '', ...lines] = text.slice(0, -headEnd.length).split('\r\n')
+  const path = requestLine.exec(first)?.[1]
+  if (path === undefined) return undefined
+  const headers: Record<string, string> = {}
+  for (const line of lines) {
+    const [, field, value] = fieldLine.exec(line) ?? []
+    const name = field?.toLowerCase()
+    if (name === undefined || unsupported.has(name)) return undefined
+    if (!single.has(name)) continue
+    if (headers[name] !== undefined) return undefined
+    // Node's parser rejects a tab after a length.
+    if (name === 'content-length' && value!.endsWith('\t')) return undefined
+    headers[name] = value!.trim()
+  }
+  const { host, connection = 'keep-alive', 'content-length': bytes = '' } = headers
+  if (host === undefined || connection.toLowerCase() !== 'keep-alive' || !/^\d{1,9}$/.test(bytes))
+    return undefined
+  return { path, host, headers, bodyBytes: Number(bytes) }
+}
+
+// Writes the head of a response as Node's server does, from texts cached between responses.
+
+/** The last successful head up to its length. Nearly all responses have the same headers, in the same array. */
+const lastStart: { headers: readonly string[] | undefined; text: string } = { headers: undefined, text: '' }
+
+/** Returns the head up to the value of `content-length`. */
+function startOfHead(status: number, headers: readonly string[]): string {
+  if (status === 200 && headers === lastStart.headers) return lastStart.text
+  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
+  for (let at = 0; at < headers.length; at += 2) text += `${headers[at]}: ${headers[at + 1]}\r\n`
+  text += 'content-length: '
+  if (status === 200) Object.assign(lastStart, { headers, text })
+  return text
+}
+
+type EndOfHead = (keepsAlive: boolean) => string
+
+/** Returns a function that writes the head after the length: the date, formatted once per second, and whether the connection stays open. */
+function createEndOfHead(keepAliveMs: number): EndOfHead {
+  const kept = `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveMs / 1_000)}`
+  let second = 0
+  let texts = ['', ''] as [closed: string, kept: string]
+  return (keepsAlive) => {
+    const at = Math.floor(Date.now() / 1_000)
+    if (at !== second) {
+      second = at
+      const date = `\r\nDate: ${new Date(at * 1_000).toUTCString()}\r\n`
+      texts = [`${date}Connection: close\r\n\r\n`, `${date}${kept}\r\n\r\n`]
+    }
+    return texts[keepsAlive ? 1 : 0]
+  }
 }

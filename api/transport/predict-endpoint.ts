@@ -3,6 +3,7 @@
  * limits, decompresses and checks each request, and maps errors to problem documents.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { DomainError } from '../../domain/errors.ts'
 import { requireRole } from '../auth/authentication.ts'
 import { predictors, predictBytes } from '../http/route.ts'
@@ -12,10 +13,16 @@ import { deadlineHeader, exchangeOf, correlationHeader, type SharedExchange } fr
 import { createInfer, headersOfWriter, inferMedia, lengthHeader } from '../inference/handler.ts'
 import { defaultModel } from '../inference/default-model.ts'
 import { createRowProtocols } from '../inference/row-protocols.ts'
-import { headersOf, problemOf, quickRequestId, requestIdFrom, textOfProblem } from '../http/problem.ts'
+import {
+  headersOf,
+  problemOf,
+  quickRequestId,
+  requestIdFrom,
+  textOfProblem,
+  retryAfterS,
+} from '../http/problem.ts'
 import { requireNoKey } from '../auth/key-in-body.ts'
 import { requireOwnSender } from '../auth/sender.ts'
-import { createReadThrottle } from './read-throttle.ts'
 import { requireMediaType, json } from '../http/content-type.ts'
 import { httpRequests } from '../metrics/http-requests.ts'
 import type { ByteWriter } from '../serving/codec/byte-writer.ts'
@@ -23,7 +30,6 @@ import { requestIdHeader } from '../serving/request/replay.ts'
 import type { Target } from './prediction-path.ts'
 import { createWorkQueue } from './turn-scheduler.ts'
 import { decompressed } from '../http/decompress.ts'
-import { createBodyReader, type BodyLimits } from './body-reader.ts'
 
 export interface PredictEndpoint {
   /** Reads the body of a request from Node's server, then serves the request. */
@@ -246,4 +252,106 @@ function send(exchange: SharedExchange, writer: ByteWriter, target: Target): voi
   const headers =
     writer.jsonBytes === undefined ? jsonHeaders : Object.entries(headersOfWriter(writer)).flat()
   exchange.send(200, headers, writer.bytes.toString('latin1', 0, writer.at), requestId)
+}
+
+// Reads the body of a request from Node's HTTP server. Limits the bytes of one body and of all incomplete bodies, because a thousand slow
+// senders of the largest body would otherwise fill the memory.
+
+export interface BodyReader {
+  /** Calls back once, with the body or the error; never when the client disconnects first. */
+  collect(
+    request: IncomingMessage,
+    onBody: (body: Buffer) => void,
+    onRefusal: (refusal: DomainError) => void,
+  ): void
+}
+
+interface BodyLimits {
+  maxBytes: number
+  /** The limit on the bytes of all incomplete bodies together. */
+  maxHeldBytes: number
+}
+
+export function createBodyReader({ maxBytes, maxHeldBytes }: BodyLimits): BodyReader {
+  let heldBytes = 0
+  return {
+    collect(request, onBody, onRefusal) {
+      const totalBytes = Number(request.headers['content-length'])
+      if (totalBytes > maxBytes) return onRefusal(tooLarge(maxBytes))
+      let pieces: Buffer[] = []
+      let bytes = 0
+      let held = 0
+      let over = false
+      const release = (): void => {
+        heldBytes -= held
+        held = 0
+      }
+      const refuse = (refusal: DomainError): void => {
+        // The rest is read and discarded: closing the connection within a body would hide the response.
+        over = true
+        pieces = []
+        release()
+        onRefusal(refusal)
+      }
+      request.on('data', (chunk: Buffer) => {
+        if (over) return
+        bytes += chunk.byteLength
+        if (bytes > maxBytes) return refuse(tooLarge(maxBytes))
+        pieces.push(chunk)
+        // Most bodies arrive in one chunk; they are served in the same turn and are not counted.
+        if (held === 0 && bytes === totalBytes) return
+        if (held === 0) request.on('close', release)
+        heldBytes += bytes - held
+        held = bytes
+        if (heldBytes > maxHeldBytes) refuse(overloaded(maxHeldBytes))
+      })
+      request.on('end', () => {
+        if (over) return
+        release()
+        onBody(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes))
+      })
+    },
+  }
+}
+
+const tooLarge = (limit: number): DomainError =>
+  new DomainError('body_too_large', `the body has more than ${limit} bytes`, { limit })
+
+const overloaded = (limit: number): DomainError =>
+  new DomainError('overloaded', `incomplete requests hold more than ${limit} bytes already`)
+
+// Stops reading for a while from connections whose request was refused as overloaded. A client that retries at once costs nearly as much as
+// one that is served, while bytes that stay in the kernel cost nothing. A client that obeys Retry-After is not delayed.
+
+export interface ReadThrottle {
+  /** Reads nothing from this connection until the process is idle or the time in Retry-After has passed. */
+  pause(socket: Socket): void
+}
+
+const intervalMs = 25
+/** The number of connections resumed per interval while the process is idle: all at once would be the next overload. */
+const resumeBatchSize = 64
+
+export function createReadThrottle(isIdle: () => boolean): ReadThrottle {
+  const paused: { socket: Socket; until: number }[] = []
+  let timer: NodeJS.Timeout | undefined
+  const resumeSome = (): void => {
+    const now = performance.now()
+    const allowed = isIdle() ? resumeBatchSize : 0
+    const notDue = paused.findIndex(({ until }) => until > now)
+    const count = Math.max(allowed, notDue < 0 ? paused.length : notDue)
+    for (const { socket } of paused.splice(0, count)) if (!socket.destroyed) socket.resume()
+    if (paused.length > 0) return
+    clearInterval(timer)
+    timer = undefined
+  }
+  return {
+    pause(socket) {
+      // The server also pauses a connection whose responses are not read; the throttle must not resume that one.
+      if (socket.destroyed || socket.isPaused()) return
+      socket.pause()
+      paused.push({ socket, until: performance.now() + retryAfterS * 1_000 })
+      timer ??= setInterval(resumeSome, intervalMs)
+    },
+  }
 }

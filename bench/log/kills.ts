@@ -3,7 +3,7 @@
  * between. The rows lost with a process must be known exactly.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { sumAccounts } from '../../store/serving/log-accounts.ts'
+import { sumAccounts } from '../../store/serving/prediction-log.ts'
 import { startApiProcess, startLoad, waitUntil } from '../../test/support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../test/support/serving/artifact.ts'
 import { freeze } from '../../test/support/servers/freeze.ts'

@@ -4,6 +4,9 @@
  */
 import { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
+import { createWriteStream } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { pipeline } from 'node:stream/promises'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { openRowVerifier, rowSigner, type IsSigned } from '../../store/audit/row-signatures.ts'
 import { headFiles, readHeads } from '../../store/audit/signed-heads.ts'
@@ -24,9 +27,11 @@ import { requireTimeOfName, type LocalBackup } from './backup-place.ts'
 import { requireIntact, readManifest } from './verify.ts'
 import { headsName, tableName, type BackupManifest } from './manifest.ts'
 import { damaged, openArchive, type Archive } from './read-archive.ts'
-import { restoreArtifacts } from './restore-artifacts.ts'
 import type { Installation } from './installation.ts'
 import { completeRestore, undoUnlessCommitted, type RestoredState } from './after-restore.ts'
+import type { Artifacts } from '../../store/artifacts.ts'
+import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
+import type { Config } from '../../temporal.config.ts'
 
 export interface RestoreOptions {
   backup: Pick<LocalBackup, 'path' | 'name'>
@@ -187,4 +192,36 @@ async function* unpacked(archive: Archive, name: string): AsyncGenerator<Buffer>
   const packed = Readable.from(archive.read(name))
   packed.once('error', (error) => gunzip.destroy(error))
   for await (const chunk of packed.pipe(gunzip)) yield chunk as Buffer
+}
+
+// Copies the artifacts of a backup to the artifact store and verifies each by its digest.
+
+/** Returns the number of copied artifacts. */
+async function restoreArtifacts(
+  archive: Archive,
+  { entries }: BackupManifest,
+  { config, onProgress }: { config: Config; onProgress: ((what: string) => void) | undefined },
+): Promise<number> {
+  const artifacts = openSharedArtifacts(config)
+  await mkdir(config.artifactRoot, { recursive: true, mode: 0o700 })
+  const names = Object.keys(entries).filter((name) => /^(artifacts|snapshots)\/[0-9a-f]{64}$/.test(name))
+  for (const [index, name] of names.entries()) {
+    onProgress?.(`artifact ${index + 1} of ${names.length}`)
+    const [area, hex] = name.split('/') as ['artifacts' | 'snapshots', string]
+    await restoreArtifact(archive, artifacts, { name, area, digest: `sha256:${hex}` })
+  }
+  return names.length
+}
+
+async function restoreArtifact(
+  archive: Archive,
+  artifacts: Artifacts,
+  { name, area, digest }: { name: string; area: 'artifacts' | 'snapshots'; digest: string },
+): Promise<void> {
+  const there = await artifacts.locate(area, digest).catch(() => undefined)
+  if (there !== undefined) return artifacts.share(area, digest)
+  const draft = await artifacts.draft(area === 'snapshots' ? '.parquet' : '')
+  await pipeline(Readable.from(archive.read(name)), createWriteStream(draft, { mode: 0o600 }))
+  const taken = await artifacts.take(area, draft)
+  if (taken.digest !== digest) throw new Error(`${name} has the digest ${taken.digest}`)
 }

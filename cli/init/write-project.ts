@@ -115,3 +115,133 @@ export function mergeManifest(found: Json, template: Json): { merged: Json; adde
   }
   return { merged, added }
 }
+
+// Generates the files of a new project beside its model and its data.
+
+/** The TypeScript version for `tenure check` and editors: the version with which Tenure itself is checked. */
+export const typescriptVersion = '7.0.2'
+
+export interface ProjectPlan {
+  /** The name in package.json: letters, digits and hyphens. */
+  name: string
+  model: string
+  /** The version of `tenure` to install, or the path of its packed file. */
+  tenure: string
+  /** The training's as-of time if the rows have times: the moment after the last row. */
+  asOf?: string
+  /** An example request to the model, as JSON. */
+  example: string
+}
+
+export const packageJson = ({ name, tenure }: ProjectPlan) => ({
+  name,
+  private: true,
+  type: 'module',
+  scripts: { start: 'tenure up', setup: 'tenure setup', check: 'tenure check', test: 'node --test' },
+  dependencies: { tenure },
+  devDependencies: { typescript: typescriptVersion },
+})
+
+/** Path → text. */
+export function projectFiles(plan: ProjectPlan): Record<string, string> {
+  return {
+    'tenure.config.json': json({
+      models: 'models',
+      alertChannels: 'alert-channels.json',
+      port: 7400,
+      temporal: 'embedded',
+      postgres: 'embedded',
+    }),
+    '.env.example': environmentExample,
+    '.gitignore': 'node_modules/\n.tenure/\n.env\nalert-channels.json\n',
+    'tsconfig.json': json({
+      compilerOptions: {
+        target: 'es2023',
+        lib: ['es2023'],
+        module: 'nodenext',
+        moduleResolution: 'nodenext',
+        strict: true,
+        noEmit: true,
+        allowImportingTsExtensions: true,
+        skipLibCheck: true,
+        types: [],
+      },
+      include: ['models', 'policies'],
+    }),
+    'policies/release.ts': releasePolicy,
+    'test/models.test.mjs': modelTest,
+    '.github/workflows/check.yml': pipeline,
+    'README.md': readme(plan),
+  }
+}
+
+const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
+
+const environmentExample = `# Copy this file to .env. Variables that are set already count first.
+# All of them: \`tenure doctor\` shows those in use; docs/reference/configuration.md lists them.
+
+# Servers of your own, with "postgres" or "temporal" set to "external" in tenure.config.json:
+# DATABASE_URL=postgres://tenure@db.example.com/tenure
+# TEMPORAL_ADDRESS=temporal.example.com:7233
+
+# A system elsewhere, for the commands of this machine:
+# TENURE_URL=https://tenure.example.com
+# TENURE_KEY=
+`
+
+const releasePolicy = `/** How the versions of this project's models are released. \`tenure simulate --policy <model>\` shows what it would do with a bad one. */
+import { canary, percent } from 'tenure'
+
+export const release = canary({
+  stages: [percent(10), percent(50)],
+  soak: '30 min',
+  approval: { by: 1, within: '7 d' },
+})
+`
+
+const modelTest = `import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { test } from 'node:test'
+
+test('the model files load, train on a few rows and answer', () => {
+  const report = JSON.parse(execFileSync('npx', ['tenure', 'check', '--json'], { encoding: 'utf8' }))
+  assert.notEqual(report.models.length, 0)
+  for (const { name, issues, trained } of report.models) {
+    assert.deepEqual(issues, [], name)
+    assert.equal(trained, true, name)
+  }
+})
+`
+
+const pipeline = `name: check
+on: [push, pull_request]
+jobs:
+  check:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - uses: actions/setup-node@v4
+        with: { node-version: 22 }
+      - uses: actions/cache@v4
+        with:
+          path: ~/.cache/tenure
+          key: tenure-\${{ hashFiles('package-lock.json') }}
+      - run: npm ci
+      # Without servers: a check needs none.
+      - run: npx tenure setup --temporal external --postgres external
+      - run: npx tenure check
+`
+
+const readme = ({ name, model, asOf, example }: ProjectPlan): string => `# ${name}
+
+\`\`\`sh
+npm install
+npx tenure setup        # once: some minutes on a machine without Tenure
+npx tenure check        # judges the model files, without a server
+npx tenure up           # runs the system
+npx tenure retrain ${model}${asOf === undefined ? '' : ` --as-of ${asOf}`} --watch
+npx tenure releases show ${model}
+\`\`\`
+
+Another user approves the first version; then it answers requests such as \`{"instances": [${example}]}\`.
+`

@@ -6,7 +6,7 @@
  */
 import { parseArgs } from 'node:util'
 import type { ArtifactColumn } from '../../api/serving/formats/format.ts'
-import { bindColumns } from '../../api/serving/formats/bind-columns.ts'
+import { bindColumns, resolveCategories } from '../../api/serving/formats/bind-columns.ts'
 import {
   columnValue,
   modelOfForest,
@@ -17,7 +17,6 @@ import { countOutputs, openSessionOf } from '../../api/serving/formats/onnx/form
 import { isOnnx, onnxLimits } from '../../api/serving/formats/onnx/graph.ts'
 import { openOnnx, type OnnxFile } from '../../api/serving/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../api/serving/formats/onnx/session/session-host.ts'
-import { resolveCategories } from '../../api/serving/formats/resolve-categories.ts'
 import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
 import { noText } from '../../domain/model/batch-spec.ts'
 import { DomainError, firstNames, isError, quotedName } from '../../domain/errors.ts'

@@ -1,11 +1,12 @@
 /** Reads predictions with their matured outcomes for live quality: a sample of instances with all their outcomes. */
-import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import sql, { empty, type Sql } from 'sql-template-tag'
+import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { QualityEvidence } from '../../domain/monitoring/quality.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import { iso, type Span, type VersionSpan } from './monitor-windows.ts'
+import { newestOutcomeFirst } from './outcomes.ts'
 
 /**
  * Parts of a `with` clause: `sample` holds at most `limit` instances of a period, each with its `place`, its `prediction_id`, and `at`,
@@ -13,7 +14,7 @@ import { iso, type Span, type VersionSpan } from './monitor-windows.ts'
  * same share of its instances, at equal steps from a start by its hash. Every instance is equally likely, whatever its time and the size
  * of its request. `requestsOnly`: without the rows of batches.
  */
-export const instanceSample = (
+const instanceSample = (
   { model, version, fromMs, toMs, requestsOnly }: Span & { version?: string; requestsOnly?: boolean },
   limit: number,
   columns: Sql = empty,
@@ -36,7 +37,7 @@ export const instanceSample = (
   )`
 
 /** The outputs of one instance of `sample`, of a request whose instances have `width` each. */
-export const outputsOf = (width: number): Sql =>
+const outputsOf = (width: number): Sql =>
   sql`outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs`
 
 /** The delays of the first outcomes of predictions in a period, in milliseconds, as known at `nowMs`; over a sample of instances. */
@@ -139,3 +140,41 @@ export const listLogged = (
     select prediction_id as "predictionId", instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, place) as row,
       ${outputsOf(width)}
     from sample`)
+
+// Reads matured rows with features, prediction and outcome, for metrics of slices.
+
+export interface MaturedRow {
+  row: FeatureRow
+  outputs: number[]
+  /** The routing key of the request, or the prediction without one. */
+  entity: string
+  /** The newest one that had arrived at the time of the check. */
+  value: OutcomeValue
+}
+
+/**
+ * The instances of a version in a period whose outcome was known by `nowMs`, among a sample of `limit` instances; `sampled` is how many
+ * there are with the others.
+ */
+export async function listMaturedRows(
+  database: Database,
+  {
+    fits,
+    width,
+    nowMs,
+    ...span
+  }: VersionSpan & { nowMs: number; fits: readonly FeatureFit[]; width: number },
+  limit: number,
+): Promise<{ sampled: number; rows: MaturedRow[] }> {
+  const found = await database.query<Omit<MaturedRow, 'value'> & { value: OutcomeValue | null }>(sql`
+    with ${instanceSample(span, limit, sql`, features, outputs, routing_key`)}
+    select instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, place) as row,
+      ${outputsOf(width)}, coalesce(routing_key, sample.prediction_id::text) as entity, value
+    from sample left join lateral (
+      select value from outcomes
+      where outcomes.prediction_id = sample.prediction_id and arrived_at <= ${iso(nowMs)} and observed_at <= arrived_at
+      order by ${newestOutcomeFirst} limit 1
+    ) as newest on true`)
+  const rows = found.flatMap(({ value, ...each }) => (value === null ? [] : [{ ...each, value }]))
+  return { sampled: found.length, rows }
+}

@@ -1,7 +1,7 @@
 /** Stores outcomes of predictions. Rows are only added, and a correction is a new revision, so that a verdict can be reproduced. */
-import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import { setTimeout as pause } from 'node:timers/promises'
 import sql, { raw, type Sql } from 'sql-template-tag'
+import type { OutcomeValue } from '../../domain/model/outcome.ts'
 import type { Output } from '../../domain/model/features.ts'
 import type { Database } from '../postgres.ts'
 
@@ -195,4 +195,39 @@ export async function findVersionOutputs(
   const rows = await database.query<{ version: string; output: Output | null }>(sql`
     select version, manifest -> 'output' as output from versions where version = any(${versions}::text[])`)
   return new Map(rows.flatMap(({ version, output }) => (output === null ? [] : [[version, output] as const])))
+}
+
+// Lists the latest outcomes with their predictions, for measuring live calibration.
+
+export interface AnsweredOutcome {
+  /** The outputs of the version for the whole request, instance by instance. */
+  outputs: number[]
+  /** The index of the instance. */
+  place: number
+  value: OutcomeValue
+}
+
+/**
+ * Of the newest `limit` outcomes of all versions, those of one version that count, each with its prediction. The time of the prediction is
+ * computed once for each outcome: in the join, Postgres computes it again for each partition.
+ */
+export async function listLatestOutcomes(
+  database: Database,
+  { model, version, limit }: { model: string; version: string; limit: number },
+): Promise<AnsweredOutcome[]> {
+  return database.query(sql`
+    select answered.outputs, instance_index(newest.prediction_id) as place, newest.value
+    from (
+        select prediction_id, request_id, value, observed_at, revision, prediction_time(request_id) as predicted_at
+        from outcomes order by arrived_at desc limit ${limit}
+      ) as newest
+      join lateral (
+        select outputs, model, version from predictions where predictions.id = newest.request_id
+          and at >= newest.predicted_at - interval '1 minute'
+          and at < newest.predicted_at + interval '10 minutes' limit 1
+      ) as answered on answered.model = ${model} and answered.version = ${version}
+    where not exists (
+      select from outcomes as other where other.prediction_id = newest.prediction_id
+        and (other.observed_at, other.revision) > (newest.observed_at, newest.revision)
+    )`)
 }

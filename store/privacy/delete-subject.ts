@@ -6,7 +6,7 @@ import sql, { type Sql } from 'sql-template-tag'
 import { fallbackSuffix } from '../../domain/serving/kill-switch.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
-import { blanking } from '../serving/erased-batch-rows.ts'
+import { blanking } from '../serving/batches.ts'
 import { awaitIngestion, subjectViews } from './subject-views.ts'
 
 /**

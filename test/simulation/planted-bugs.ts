@@ -46,7 +46,7 @@ export const plants: readonly Plant[] = [
   plant(
     'acknowledged-too-early',
     'a replica acknowledges a route before it follows it',
-    'api/serving/routing/route-reader.ts',
+    'api/serving/routing/replica-sync.ts',
     'await routing.take(await readRouting(store), sentAt)',
     'const early = await readRouting(store)\n    for (const row of early.rows) if (renewal.isRegistered()) await acknowledge(store, { replica: deps.replica.id, model: row.model, epoch: row.epoch, generation: row.generation })\n    await routing.take(early, sentAt)',
   ),

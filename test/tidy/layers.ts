@@ -129,7 +129,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     types: ['workflows'],
     packages: ['node:*', 'hono', 'hono/*', '@hono/*', '@temporalio/client', 'zod', 'pino', 'prom-client'],
     only: {
-      '@grpc/grpc-js': ['api/grpc/server.ts', 'api/grpc/credentials.ts'],
+      '@grpc/grpc-js': ['api/grpc/server.ts', 'api/grpc/server.ts'],
       '@opentelemetry/api': ['api/tracing/'],
       '@opentelemetry/core': ['api/tracing/'],
       '@temporalio/interceptors-opentelemetry': ['api/tracing/'],

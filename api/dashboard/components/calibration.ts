@@ -2,7 +2,7 @@
 import { calibration, type Calibration } from '../../../domain/metrics/calibration.ts'
 import { isOfNumbers, likeliestClass, outputWidth, type Output } from '../../../domain/model/features.ts'
 import { truthOf } from '../../../domain/model/outcome.ts'
-import type { AnsweredOutcome } from '../../../store/monitoring/latest-outcomes.ts'
+import type { AnsweredOutcome } from '../../../store/monitoring/outcomes.ts'
 
 const minOutcomes = 50
 

@@ -6,9 +6,8 @@ import type { UnknownRows } from '../../../domain/model/brought-artifact.ts'
 import type { DeclaredColumn } from '../../../domain/model/declared-columns.ts'
 import type { Feature, FeatureFit, Features } from '../../../domain/model/features.ts'
 import { refuse } from '../network/layers-model.ts'
-import { expectKnownCategories, type TextCount } from './expect-categories.ts'
-import type { ArtifactColumn } from './format.ts'
-import { resolveCategories } from './resolve-categories.ts'
+import type { ArtifactColumn, KnownTexts } from './format.ts'
+import { quotedName } from '../../../domain/errors.ts'
 
 export interface BoundColumns {
   /** The columns of the artifact in their order, then the features that it does not use. */
@@ -165,3 +164,160 @@ const mostNames = 40
 const quoted = (name: string): string => JSON.stringify(name.slice(0, 80))
 const listed = (names: readonly string[]): string =>
   `${names.slice(0, mostNames).map(quoted).join(', ') || 'none'}${names.length > mostNames ? ` and ${names.length - mostNames} more` : ''}`
+
+// Counts the training rows whose category a model does not know, and refuses a column of which it knows no value that its feature takes:
+// every row would count as unknown there, although a model with its other columns may pass the gate. pandas reads `10115.0` and `True` of a
+// CSV as a number and a boolean.
+
+export interface TakenTexts {
+  /** The values that the model file declares. */
+  values?: readonly string[]
+  /** The texts of the training rows, each with the number of its rows. */
+  texts?: readonly TextCount[]
+}
+
+type TextCount = readonly [text: string, rows: number]
+
+/**
+ * Returns the training rows whose category the model does not know; undefined without any. Throws `artifact_invalid` where it knows none.
+ * `own`: the texts that a model knows which takes texts itself; a vocabulary of `columns.json` replaces them, for a column whose values are
+ * all new to the model.
+ */
+function expectKnownCategories(
+  fit: FeatureFit,
+  own: KnownTexts | undefined,
+  { values, texts = [] }: TakenTexts,
+): UnknownRows | undefined {
+  if (fit.kind !== 'category') return undefined
+  const { name, vocabulary, encoding } = fit
+  const known: KnownTexts | undefined = vocabulary.length > 0 ? new Set(vocabulary) : own
+  if (known === undefined) return undefined
+  const isForeign = (taken: readonly string[] = []): boolean =>
+    taken.length > 0 &&
+    !taken.some((text) => known.has(text)) &&
+    countDistinct(taken) > (known.maxUnlisted ?? 0)
+  const listed = vocabulary.length > 0 ? vocabulary : known.listed
+  const examples = listed === undefined ? '' : `, such as ${shown(listed)}`
+  const relist =
+    encoding === 'text'
+      ? ', or, if they are new to the model on purpose, list them as the "vocabulary" of the column in columns.json'
+      : ', or list the columns in columns.json with the "vocabulary" of each, in the order of the file'
+  if (isForeign(values))
+    refuse(
+      `no value of the feature ${quotedName(name)}, such as ${shown(values!)}, is a category of that column in the file${examples}: correct the values${relist}`,
+    )
+  const seen = texts.map(([text]) => text)
+  if (isForeign(seen))
+    refuse(
+      `no value of ${quotedName(name)} in the training rows, such as ${shown(seen)}, is a category that the model knows${examples}: write the values in the source as the model has them${relist}`,
+    )
+  // The model may know some texts that its file does not list. Those with the most rows count as known.
+  const unknown = texts
+    .filter(([text]) => text !== '' && !known.has(text))
+    .toSorted(([, one], [, other]) => other - one)
+    .slice(known.maxUnlisted ?? 0)
+  if (unknown.length === 0) return undefined
+  return {
+    feature: name,
+    rows: unknown.reduce((sum, [, rows]) => sum + rows, 0),
+    examples: unknown.slice(0, maxExamples).map(([text]) => text),
+    known: listed?.slice(0, maxExamples),
+  }
+}
+
+const maxExamples = 3
+
+/** Counts different texts. A missing one, which is empty, counts where there is no other. */
+const countDistinct = (texts: readonly string[]): number => Math.max(1, new Set(texts.filter(Boolean)).size)
+
+const shown = (texts: readonly string[]): string => texts.slice(0, 5).map(quotedName).join(', ')
+
+// Settles which list of categories belongs to which column, where the file leaves it open: by the vocabularies of `columns.json`, or by the
+// values of the features. Refuses what stays open, because the categories of another column give other answers.
+
+type CategoryList = NonNullable<ArtifactColumn['categories']>
+
+/**
+ * Returns the columns with the categories that are settled. Throws `artifact_invalid` for two columns of one name, whose values a row cannot
+ * tell apart, and for a column whose categories stay open.
+ */
+export function resolveCategories(
+  columns: readonly ArtifactColumn[],
+  { features, declared }: { features: Features; declared?: readonly DeclaredColumn[] },
+): readonly ArtifactColumn[] {
+  requireOwnNames(columns)
+  if (columns.every(({ possibleCategories }) => possibleCategories === undefined)) return columns
+  const settled = columns.map((column, index): ArtifactColumn => {
+    const { name, possibleCategories } = column
+    const feature = features[name]
+    if (possibleCategories === undefined || feature?.kind !== 'category') return column
+    const given = declared?.[index]?.vocabulary ?? listWith(possibleCategories, feature.values)
+    if (given === undefined) return refuseOpen(columns)
+    const other = possibleCategories.find((list) => textOf(list) !== textOf(given) && hasSame(list, given))
+    if (other !== undefined)
+      refuse(
+        `columns.json has the categories of ${JSON.stringify(name)} in another order than the file: list them as ${textOf(other).slice(0, 300)}`,
+      )
+    return { name, categories: given }
+  })
+  const lists = new Set(columns.flatMap(({ possibleCategories }) => possibleCategories ?? []))
+  const counts = countTexts([...lists])
+  const claims = countTexts(
+    settled.flatMap(({ categories }, at) =>
+      columns[at]!.possibleCategories === undefined || categories === undefined ? [] : [categories],
+    ),
+  )
+  // A number is one for certain where each list that it might have belongs to another column, or holds the numbers themselves.
+  for (const { possibleCategories = [] } of settled)
+    for (const list of possibleCategories)
+      if (!list.every((value, code) => Number(value) === code))
+        if ((claims.get(textOf(list)) ?? 0) < counts.get(textOf(list))!) refuseOpen(columns)
+  return settled
+}
+
+function requireOwnNames(columns: readonly ArtifactColumn[]): void {
+  const names = new Set<string>()
+  for (const { name } of columns) {
+    if (names.has(name))
+      refuse(
+        `two columns have the name ${JSON.stringify(name.slice(0, 80))}: give each column a name of its own in columns.json, in the order of the file`,
+      )
+    names.add(name)
+  }
+}
+
+/** Finds the one list that has all values which the feature takes. */
+function listWith(lists: readonly CategoryList[], values: readonly string[] = []): CategoryList | undefined {
+  const found = lists.filter((list) => {
+    const known = new Set(list.map(String))
+    return values.length > 0 && values.every((value) => known.has(value))
+  })
+  return countTexts(found).size === 1 ? found[0] : undefined
+}
+
+function countTexts(lists: readonly CategoryList[]): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const list of lists) counts.set(textOf(list), (counts.get(textOf(list)) ?? 0) + 1)
+  return counts
+}
+
+const textOf = (list: CategoryList): string => JSON.stringify(list.map(String))
+
+const hasSame = (one: CategoryList, other: CategoryList): boolean =>
+  textOf([...one].map(String).toSorted()) === textOf([...other].map(String).toSorted())
+
+function refuseOpen(columns: readonly ArtifactColumn[]): never {
+  const open = columns.filter(({ possibleCategories }) => possibleCategories !== undefined)
+  const lists = [...new Set(open.flatMap(({ possibleCategories }) => possibleCategories!))].map(textOf)
+  const names = open.map(({ name }) => JSON.stringify(name.slice(0, 80)))
+  return refuse(
+    `the file does not say to which of the columns ${shortened(names)} its pandas categories ${shortened(lists)} belong: list the columns in columns.json, and give each column of categories its "vocabulary", in the order of the file`,
+  )
+}
+
+const mostNamed = 10
+const shortened = (texts: readonly string[]): string =>
+  `${texts
+    .slice(0, mostNamed)
+    .map((text) => text.slice(0, 200))
+    .join(', ')}${texts.length > mostNamed ? ` and ${texts.length - mostNamed} more` : ''}`

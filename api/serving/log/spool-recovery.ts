@@ -4,8 +4,9 @@
  */
 import { withClient } from '../../../store/database/binary-copy.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { settleAccount, type Entry } from '../../../store/serving/log-accounts.ts'
 import {
+  settleAccount,
+  type Entry,
   copyPredictions,
   isKnown,
   isRefusal,

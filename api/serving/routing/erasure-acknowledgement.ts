@@ -6,7 +6,7 @@ import {
   acknowledgeErasures,
   listUnacknowledged,
   type RequestedErasure,
-} from '../../../store/privacy/erasure-acknowledgements.ts'
+} from '../../../store/privacy/erasures.ts'
 import type { Store } from '../../../store/postgres.ts'
 import type { FailedRequests } from '../counters/failed-requests.ts'
 import type { PredictionLog } from '../log/prediction-log.ts'

@@ -2,7 +2,7 @@
  * Keeps every moment of the embedded Postgres restorable. Copies its log and new artifacts continuously, and writes a new base copy of the
  * data directory at intervals, so that a restore never replays more than one interval of log.
  */
-import { readFile, realpath } from 'node:fs/promises'
+import { readFile, realpath, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { headFiles } from '../../../store/audit/signed-heads.ts'
@@ -14,22 +14,29 @@ import {
   readArchiver,
   wakeArchiving,
 } from '../../../store/maintenance/log-archive.ts'
-import { findReferences } from '../../../store/maintenance/dump.ts'
+import { findReferences, type References } from '../../../store/maintenance/dump.ts'
 import { openSharedArtifacts } from '../../../store/objects/artifact-copies.ts'
 import type { ObjectStore } from '../../../store/objects/object-store.ts'
 import type { Database } from '../../../store/postgres.ts'
-import { openSigner } from '../../../store/signing/signing-key.ts'
+import { openSigner, type Signer } from '../../../store/signing/signing-key.ts'
 import { failure } from '../../client/client.ts'
 import { archivedLogOf, embeddedDataDir } from '../../embedded/state-dir.ts'
 import { withFolder } from '../backup-place.ts'
 import type { Installation } from '../installation.ts'
 import { expiredBackups } from '../expired-backups.ts'
 import { copyArtifacts, listCopies } from './copy-artifacts.ts'
-import { expireCopies } from './expire-copies.ts'
-import { isSegment, isRestorable, positionOf } from './log-segment.ts'
-import { baseKey, headsKey, listBases, listLog, logKey } from './places.ts'
-import { shipLog } from './ship-log.ts'
+import {
+  isSegment,
+  isRestorable,
+  positionOf,
+  decodeLogFile,
+  encodeLogFile,
+  isLogFile,
+} from './log-segment.ts'
+import { baseKey, headsKey, listBases, listLog, logKey, copyKey, unnamedKey } from './places.ts'
 import { writeBase } from './write-base.ts'
+import { getManifest, type Artifacts } from '../../../store/artifacts.ts'
+import { parseJson } from '../../../domain/parse-json.ts'
 
 export interface LogKeeper {
   /** Copies new log files and artifacts. Returns the restorable span; undefined before the first base. */
@@ -157,4 +164,111 @@ export async function deleteOldBases(store: ObjectStore, keep: number): Promise<
         await store.remove(logKey(systemId, name))
   }
   for (const key of expired) await store.remove(key)
+}
+
+// Deletes copies of artifacts and snapshots that no possible restore needs. A file beside the copies records when each copy was first found
+// unreferenced. A copy is deleted once every base is newer than that time.
+
+export interface CopyRetention {
+  store: ObjectStore
+  artifacts: Artifacts
+  /** Keys of the copies. The keys of deleted copies are removed from this set. */
+  copied: Set<string>
+  systemId: string
+  now?: Date
+}
+
+/** Key → the time at which the copy was first found unreferenced, as ISO 8601. */
+type Unnamed = Record<string, string>
+
+/**
+ * Returns the keys of the deleted copies. Deletes nothing if a manifest is unreadable or the store also holds bases of another database.
+ */
+export async function expireCopies(
+  { manifests, snapshots, subjectLists }: References,
+  { store, artifacts, copied, systemId, now = new Date() }: CopyRetention,
+): Promise<string[]> {
+  const bases = await listBases(store)
+  const [oldest] = bases
+  if (oldest === undefined || bases.some((base) => base.systemId !== systemId)) return []
+  const named = new Set([...snapshots, ...subjectLists].map((digest) => copyKey('snapshots', digest)))
+  for (const { digest } of manifests) {
+    const manifest = await getManifest(artifacts, digest).catch(() => undefined)
+    if (manifest === undefined) return []
+    for (const each of [{ digest }, ...Object.values(manifest.files)])
+      named.add(copyKey('artifacts', each.digest))
+  }
+  const known = await readUnnamed(store)
+  const unnamed: Unnamed = {}
+  const expired: string[] = []
+  for (const key of copied) {
+    if (named.has(key)) continue
+    const since = known[key] ?? now.toISOString()
+    if (since < oldest.endedAt) expired.push(key)
+    else unnamed[key] = since
+  }
+  for (const key of expired) {
+    await store.remove(key)
+    copied.delete(key)
+  }
+  if (JSON.stringify(unnamed) !== JSON.stringify(known))
+    await store.put(unnamedKey, Buffer.from(JSON.stringify(unnamed)))
+  return expired
+}
+
+/** Reads the times; empty if the file is lost or damaged, which only keeps the copies longer. */
+async function readUnnamed(store: ObjectStore): Promise<Unnamed> {
+  const bytes = await store.get(unnamedKey)
+  const read = bytes && parseJson<unknown>(bytes.toString())
+  return typeof read === 'object' && read !== null ? (read as Unnamed) : {}
+}
+
+// Copies the log files that Postgres has archived in a local directory to the object store, and deletes the copied files.
+
+export interface LogShipment {
+  store: ObjectStore
+  /** The directory to which Postgres archives. */
+  spool: string
+  systemId: string
+  signer: Signer
+}
+
+/** Returns the names of the files that are now in the store. A file stays in the directory until it is copied. */
+async function shipLog({ store, spool, systemId, signer }: LogShipment): Promise<string[]> {
+  const found = await readdir(spool)
+  // A base backup and the end of a timeline leave these files; no restore reads them.
+  for (const name of found) if (/\.(backup|partial)$/.test(name)) await rm(join(spool, name))
+  const names = found.filter(isLogFile).toSorted()
+  for (const name of names) {
+    const bytes = await readFile(join(spool, name))
+    const key = logKey(systemId, name)
+    const object = await encodeLogFile({ systemId, name }, bytes, signer)
+    if (!(await store.put(key, object, { ifAbsent: true })))
+      await requireSameFile(store, { key, systemId, name, bytes, signer })
+    await rm(join(spool, name))
+  }
+  return names
+}
+
+/** Checks that an existing object equals the file. An earlier process may have been killed between copying and deleting it. */
+async function requireSameFile(
+  store: ObjectStore,
+  {
+    key,
+    systemId,
+    name,
+    bytes,
+    signer,
+  }: { key: string; systemId: string; name: string; bytes: Buffer; signer: Signer },
+): Promise<void> {
+  const address = `${store.address}/${key}`
+  const object = await store.get(key)
+  if (object === undefined) return
+  const there = await decodeLogFile({ systemId, name }, object, { verifier: signer, address })
+  if (there.equals(bytes)) return
+  throw failure({
+    code: 'otherwise',
+    detail: `${address} already exists with other bytes: another copy of this database archives to the same place`,
+    remedy: 'Stop one of the two databases, or set another TENURE_BACKUP_TO for it.',
+  })
 }

@@ -3,7 +3,7 @@
  * draft directory, which replaces the data directory at the end.
  */
 import { createWriteStream, existsSync } from 'node:fs'
-import { chown, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { chown, mkdir, readdir, rename, rm, writeFile, open, readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -24,10 +24,10 @@ import { damaged, openArchive, type Archive } from '../read-archive.ts'
 import { untrusted } from '../restore.ts'
 import { readManifest, requireIntact } from '../verify.ts'
 import { downloadArtifacts } from './copy-artifacts.ts'
-import { listLocalLog, type LocalLogFile } from './local-log.ts'
 import { decodeLogFile, gapIn, isSegment, positionOf } from './log-segment.ts'
 import { headsKey, listBases, listLog, logKey, type BaseName } from './places.ts'
 import { baseFormat, dataPrefix, labelName, type BaseManifest } from './write-base.ts'
+import { absentFile } from '../../../store/absent-file.ts'
 
 export interface RestoreToOptions {
   store: ObjectStore
@@ -304,4 +304,38 @@ async function complete(
   }
   const settled = await completePointInTimeRestore({ config, databaseUrl }, actor)
   return { ...settled, artifacts: brought, missing }
+}
+
+// Finds the log files that Postgres has archived on this machine and that are not copied yet, because the place did not answer or the
+// process that copies them was killed.
+
+interface LocalLogFile {
+  name: string
+  writtenMs: number
+  read(): Promise<Buffer>
+}
+
+/** `spool`: the directory to which Postgres archives. It may also hold files of another database. */
+async function listLocalLog(spool: string, systemId: string): Promise<LocalLogFile[]> {
+  const names = ((await readdir(spool).catch(absentFile)) ?? []).filter(isSegment)
+  const files: LocalLogFile[] = []
+  for (const name of names) {
+    const path = join(spool, name)
+    if ((await systemOf(path)) !== systemId) continue
+    files.push({ name, writtenMs: (await stat(path)).mtimeMs, read: () => readFile(path) })
+  }
+  return files
+}
+
+/** The offset of the system identifier in the header of a segment's first page. */
+const systemOffset = 24
+
+async function systemOf(path: string): Promise<string | undefined> {
+  const file = await open(path)
+  try {
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(8), 0, 8, systemOffset)
+    return bytesRead === 8 ? buffer.readBigUInt64LE().toString() : undefined
+  } finally {
+    await file.close()
+  }
 }

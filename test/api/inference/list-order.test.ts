@@ -1,7 +1,7 @@
 /** Tests that rows without names are read in the order of the model file, even if a version orders its columns differently. */
 import { describe, expect, it } from 'vitest'
 import { readInfer } from '../../../api/inference/request-reader.ts'
-import { fillRows } from '../../../api/inference/row-requests.ts'
+import { fillRows } from '../../../api/inference/row-protocols.ts'
 import { createInputBuffer } from '../../../api/serving/codec/input-buffer.ts'
 import { columnsOf } from '../../../api/serving/codec/feature-columns.ts'
 import { irisFeatures, irisRow, irisSpec } from '../../support/serving/artifact.ts'

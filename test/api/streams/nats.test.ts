@@ -2,7 +2,7 @@
 import { jetstreamManager } from '@nats-io/jetstream'
 import { connect } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { BrokerCertificates } from '../../../api/streams/broker-tls.ts'
+import type { BrokerCertificates } from '../../../api/streams/settings.ts'
 import { deadLetter } from '../../../api/streams/dead-letter.ts'
 import { openNats } from '../../../api/streams/nats.ts'
 import { fitting } from '../../../api/streams/stream.ts'

@@ -1,7 +1,7 @@
 /** Tests bodies that Node's server reads: each is bounded, and so are all incomplete bodies together. */
 import { createServer } from 'node:http'
 import { it } from 'vitest'
-import { createBodyReader } from '../../../api/transport/body-reader.ts'
+import { createBodyReader } from '../../../api/transport/predict-endpoint.ts'
 import { connectSocket, serve, type RawConnection } from '../../support/servers/sockets.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 

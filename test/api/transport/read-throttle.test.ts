@@ -1,7 +1,7 @@
 /** Tests pausing and resuming reads on real sockets, with a clock that the test advances. */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { afterEach, expect, it, vi } from 'vitest'
-import { createReadThrottle } from '../../../api/transport/read-throttle.ts'
+import { createReadThrottle } from '../../../api/transport/predict-endpoint.ts'
 
 let server: Server | undefined
 const sockets: Socket[] = []

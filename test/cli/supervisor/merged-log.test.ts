@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, unlinkSync, w
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { foldRepeated, openMergedLog, readableLine } from '../../../cli/supervisor/merged-log.ts'
+import { foldRepeated, openMergedLog, readableLine } from '../../../cli/supervisor/system.ts'
 
 let dir: string
 beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), 'tenure-log-'))))

@@ -6,12 +6,12 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { acknowledgeKillSwitch, issuesOfKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { createObservedLeases } from '../../../store/serving/observed-leases.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
-import { insertErasure } from '../../../store/privacy/erasures.ts'
 import {
+  insertErasure,
   acknowledgeErasures,
   listOutstanding,
   listUnacknowledged,
-} from '../../../store/privacy/erasure-acknowledgements.ts'
+} from '../../../store/privacy/erasures.ts'
 import { endLease, renewLease } from '../../../store/serving/replicas.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 

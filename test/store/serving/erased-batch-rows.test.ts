@@ -6,10 +6,15 @@ import { shardRows } from '../../../domain/model/batch-spec.ts'
 import { eraseBatchRows } from '../../../store/privacy/delete-subject.ts'
 import { uuidText } from '../../../activities/runtime/uuid-text.ts'
 import { findErased } from '../../../store/privacy/erased-subjects.ts'
-import { findErasureFilter } from '../../../store/privacy/erasure-filter.ts'
-import { getErasure } from '../../../store/privacy/erasures.ts'
-import { storeShard, type BatchRow } from '../../../store/serving/batch-rows.ts'
-import { findBatch, insertBatch, listShards, type Batch } from '../../../store/serving/batches.ts'
+import { findErasureFilter, getErasure } from '../../../store/privacy/erasures.ts'
+import {
+  storeShard,
+  type BatchRow,
+  findBatch,
+  insertBatch,
+  listShards,
+  type Batch,
+} from '../../../store/serving/batches.ts'
 import { insertPartition } from '../../../store/triggers/firings.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import { openServingFixture, type ServingFixture } from '../../support/serving/serving-fixture.ts'

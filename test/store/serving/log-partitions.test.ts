@@ -6,8 +6,12 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { openRoles } from '../../../store/database/application-role.ts'
 import { migrate } from '../../../store/database/migrate.ts'
-import { dropPartitions, deleteExpiredRows, createPartitions } from '../../../store/serving/log-partitions.ts'
-import { settleAccount } from '../../../store/serving/log-accounts.ts'
+import {
+  dropPartitions,
+  deleteExpiredRows,
+  createPartitions,
+  settleAccount,
+} from '../../../store/serving/prediction-log.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { freshDatabase, openPatientStore } from '../../support/servers/servers.ts'
 

@@ -6,7 +6,7 @@ import {
   resolveAlertsOfLeftTriggers,
   upsertAlert,
 } from '../../../store/monitoring/alerts.ts'
-import { deleteExpiredRows } from '../../../store/serving/log-partitions.ts'
+import { deleteExpiredRows } from '../../../store/serving/prediction-log.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { deleteExpiredPartitions } from '../../../store/triggers/firings.ts'
 import { insertModel } from '../../support/release/candidates.ts'

@@ -1,7 +1,7 @@
 /** Makes the certificates of a message broker and of its clients. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { BrokerCertificates } from '../../../api/streams/broker-tls.ts'
+import type { BrokerCertificates } from '../../../api/streams/settings.ts'
 import { createAuthority } from '../signing/certificates.ts'
 
 export interface TestTls {

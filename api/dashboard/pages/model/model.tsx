@@ -26,7 +26,7 @@ import {
   listQualityWindows,
 } from '../../../../store/dashboard/windows.ts'
 import { listRunCurves, type RunCurve } from '../../../../store/dashboard/training-detail.ts'
-import { listLatestOutcomes } from '../../../../store/monitoring/latest-outcomes.ts'
+import { listLatestOutcomes } from '../../../../store/monitoring/outcomes.ts'
 import { getVersion, findVersions } from '../../../../store/registry/versions.ts'
 import { findRunningRetraining } from '../../../../store/training/retrainings.ts'
 import { getModel } from '../../../../store/registry/models.ts'

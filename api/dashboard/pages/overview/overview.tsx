@@ -18,7 +18,6 @@ import { listReleases, type Release } from '../../../../store/release/releases.t
 import { listQueued, type QueuedRelease } from '../../../../store/release/release-queue.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
-import { maxChanges, RecentChanges, changeCount, changeText } from './changes.tsx'
 import {
   ChampionCell,
   DriftCell,
@@ -28,14 +27,23 @@ import {
   trafficParts,
   trafficPartMs,
   TrafficCell,
+  shortVersion,
 } from './cells.tsx'
 import { Live, DataTable, Time, Age, Badge, durationText, type Tone } from '../../components/elements.tsx'
 import { truncated } from '../../../../charts/figures.ts'
 import { whyWaiting } from '../../../../domain/release/explain.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
-import { ReleaseLink } from '../../components/links.tsx'
+import { ReleaseLink, modelHref, retrainingHref } from '../../components/links.tsx'
 import { releaseOf, SeverityBadge } from '../operations/alert-card.tsx'
-import { needsCommand, readable, severityTones, sentenceCase } from '../../labels.ts'
+import {
+  needsCommand,
+  readable,
+  severityTones,
+  sentenceCase,
+  plain,
+  retrainingWords,
+  shortReason,
+} from '../../labels.ts'
 import { modelLanesSvg, type LaneData } from '../../../../charts/history/model-lanes.ts'
 import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
 import { counted, percentText } from '../../../../domain/figures.ts'
@@ -446,4 +454,75 @@ const Answer = ({
     <span class="quiet small">{name}</span>
     {children as PageElement}
   </a>
+)
+
+// Lists what changed in the last day: champions, releases that ended without a promotion, retrainings and kill switches.
+
+/** Beyond this number, changes are not counted. */
+const maxChanges = 100
+const shownChanges = 12
+
+/** The number of changes: `12`, or `more than 100`. */
+export const changeCount = (changes: readonly RecentChange[]): string =>
+  changes.length > maxChanges ? `more than ${maxChanges}` : String(changes.length)
+
+/** Describes a change: `flight-delay v1.2.0 → v1.1.0 (rollback)`. */
+function changeText({ kind, what, model, version, previousVersion }: RecentChange): string {
+  const short = version === undefined ? '' : ` ${shortVersion(model, version)}`
+  if (kind === 'pin') return what === 'normal' ? `${model} unpinned` : `${model} pinned to ${what}`
+  if (kind === 'retraining') return `${model} retraining: ${retrainingWords(what)}`
+  if (kind === 'release') return `${model}${short}: ${plain(what)}`
+  const from = previousVersion === undefined ? '' : ` ${shortVersion(model, previousVersion)} →`
+  return `${model}${from}${short} (${what === 'rollback' ? 'rolled back' : 'promoted'})`
+}
+
+const hrefOf = ({ kind, model, releaseId, retrainingId }: RecentChange): string => {
+  if (releaseId !== undefined) return `/releases/${releaseId}`
+  return kind === 'retraining' ? retrainingHref(retrainingId!) : modelHref(model)
+}
+
+/** The user and the reason; the reason alone where it names the user as an approver. */
+function partsOf({ kind, actor, reason }: RecentChange): string[] {
+  const why = reason === undefined ? [] : [shortReason(reason).slice(0, 160)]
+  const approvers = /^approved by (.+)$/.exec(why[0] ?? '')?.[1]?.split(' and ') ?? []
+  return actor === undefined || approvers.includes(actor)
+    ? why
+    : [kind === 'retraining' ? `requested by ${actor}` : actor, ...why]
+}
+
+export const RecentChanges = ({
+  changes,
+  nowMs,
+}: {
+  changes: readonly RecentChange[]
+  nowMs: number
+}): PageElement => (
+  <section class="card" id="changes">
+    <h2>Changed in the last 24 h</h2>
+    {changes.length === 0 ? (
+      <p class="empty">
+        No changes. Train a challenger: <code>tenure retrain &lt;model&gt;</code>
+      </p>
+    ) : (
+      <ul class="plain-list changes">
+        {changes.slice(0, shownChanges).map((change) => (
+          <li>
+            <span class="quiet small">
+              <Age at={change.at} nowMs={nowMs} /> ago
+            </span>{' '}
+            <a href={hrefOf(change)}>{changeText(change)}</a>
+            {partsOf(change).map((part) => (
+              <span class="quiet small"> · {part}</span>
+            ))}
+          </li>
+        ))}
+      </ul>
+    )}
+    {changes.length > shownChanges && (
+      <p class="quiet small">
+        The newest {shownChanges} of {changeCount(changes)}. See <a href="/releases">releases</a>,{' '}
+        <a href="/retrainings">retrainings</a> and the <a href="/audit">audit log</a>.
+      </p>
+    )}
+  </section>
 )

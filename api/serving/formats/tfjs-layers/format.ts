@@ -13,8 +13,7 @@ import {
 } from '../../network/layers-model.ts'
 import { compilePredictor } from '../../network/scalar-predictor.ts'
 import { compileDense } from '../../network/simd-predictor.ts'
-import { linearExplainer } from './linear.ts'
-import type { ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
+import type { ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact, ExactExplainer } from '../format.ts'
 
 /** The maximum number of multiplications for the golden rows, so that a manifest cannot block a replica. */
 const maxGoldenWork = 500_000_000
@@ -87,3 +86,31 @@ async function openLayered(
 
 const bytesOf = ({ layers }: Network): number =>
   layers.reduce((sum, { kernel, bias }) => sum + kernel.byteLength + bias.byteLength, 0)
+
+// Attributes the prediction of a network with one dense layer exactly: weight times distance from the background, before the activation.
+
+/** Returns the explainer; undefined for a network with several layers. */
+export function linearExplainer({ layers }: Network): ExactExplainer | undefined {
+  const [layer] = layers
+  if (layer === undefined || layers.length > 1) return undefined
+  const { kernel, bias, units, inputs, activations } = layer
+  return {
+    method: 'linear',
+    scale: activations.every((name) => name === 'linear') ? 'answer' : 'raw',
+    explain(row, background, { players, count, output }) {
+      const weightOf = (input: number): number => kernel[input * units + output]!
+      const sumOf = (of: Float64Array): number => {
+        let sum = bias[output]!
+        for (let input = 0; input < inputs; input++) sum += weightOf(input) * of[input]!
+        return sum
+      }
+      const attributions = Array.from({ length: count }, () => 0)
+      for (let input = 0; input < inputs; input++) {
+        const usual = background.reduce((sum, other) => sum + other[input]!, 0) / background.length
+        attributions[players[input]!]! += weightOf(input) * (row[input]! - usual)
+      }
+      const base = background.reduce((sum, other) => sum + sumOf(other), 0) / background.length
+      return { base, score: sumOf(row), attributions }
+    },
+  }
+}

@@ -2,6 +2,7 @@
  * Reads XGBoost's models as JSON or UBJSON (`save_model('m.json')`, `save_model('m.ubj')`, versions 1.6 to 3): gbtree and dart, categories,
  * several outputs per leaf. Values, thresholds and sums have 32 bits, as in XGBoost.
  */
+import { isUtf8 } from 'node:buffer'
 import { refuse, type JsonObject } from '../../network/layers-model.ts'
 import { arrayAt, asObject, fieldList, objectAt, wholeOf, writtenAs } from './document-fields.ts'
 import {
@@ -13,9 +14,19 @@ import {
   type Forest,
   type NodeInput,
   type TreeInput,
+  type Column,
 } from './forest.ts'
-import { categoryNode, categorySetsOf, xgboostColumns, countSetWords } from './xgboost-categories.ts'
-import { xgboostLink, xgboostStarts, type XgboostVersion } from './xgboost-objectives.ts'
+import {
+  ascending,
+  exponential,
+  identity,
+  leastStep,
+  logistic,
+  rising,
+  softmax,
+  step,
+  type LinkFunction,
+} from './links.ts'
 
 export const isXgboost = (document: JsonObject): boolean => 'learner' in document
 
@@ -250,4 +261,195 @@ function leafWeightsOf(
     const at = hasLeaves ? right : node
     return values.slice(at * width, (at + 1) * width)
   }
+}
+
+// Reads the categories of XGBoost's models: the sets of its splits, and the texts or numbers of its columns.
+
+/**
+ * Builds a node of categories. Categories of the set go right; other categories and invalid codes go left. A missing value takes its own
+ * side.
+ */
+function categoryNode(node: {
+  column: number
+  bits: Uint32Array | undefined
+  left: number
+  right: number
+  missesLeft: boolean
+  hasSideBeyond: boolean
+  where: string
+}): NodeInput {
+  const { column, bits, left, right, missesLeft, hasSideBeyond, where } = node
+  if (bits === undefined) refuse(`${where} has a category split without categories`)
+  // Uses the set of codes that go left, so that codes beyond it go right.
+  if (hasSideBeyond && !missesLeft)
+    return {
+      test: { column, bits: bits.map((word) => ~word), missing: false, truncates: false },
+      passed: left,
+      failed: right,
+    }
+  return { test: { column, bits, missing: !missesLeft, truncates: false }, passed: right, failed: left }
+}
+
+/** Returns a function that counts the words of sets. A single large code makes a set as long as that code. */
+function countSetWords(): (words: number) => void {
+  let total = 0
+  return (words) => expectAtMost((total += words), forestLimits.setWords, 'words of category sets')
+}
+
+function categorySetsOf(
+  tree: JsonObject,
+  { where, countWords }: { where: string; countWords: (words: number) => void },
+): Map<number, Uint32Array> {
+  if (tree['categories_nodes'] === undefined) return new Map()
+  const [nodes, starts] = [arrayAt(tree, 'categories_nodes'), arrayAt(tree, 'categories_segments')]
+  const [sizes, codes] = [arrayAt(tree, 'categories_sizes'), arrayAt(tree, 'categories')]
+  let end = 0
+  return new Map(
+    nodes.map((node, at) => {
+      // Overlapping parts would be read many times.
+      if (!(starts[at]! >= end)) refuse(`${where} has categories that are not in order`)
+      const own = codes.slice(starts[at], (end = starts[at]! + sizes[at]!))
+      const most = own.reduce((largest, code) => Math.max(largest, code), -1)
+      if (
+        own.length !== sizes[at] ||
+        !own.every((code) => Number.isInteger(code) && code >= 0 && code < 2 ** 24)
+      )
+        refuse(`${where} has categories that are no codes`)
+      expectAtMost(most, forestLimits.categories, 'category codes')
+      countWords((most >>> 5) + 1)
+      const bits = new Uint32Array((most >>> 5) + 1)
+      for (const code of own) bits[code >>> 5]! |= 1 << (code & 31)
+      return [node, bits]
+    }),
+  )
+}
+
+function xgboostColumns(
+  learner: JsonObject,
+  model: JsonObject,
+  { inputs, version }: { inputs: number; version: XgboostVersion },
+): Column[] {
+  const names = learner['feature_names']
+  const known = Array.isArray(names) && names.length > 0 ? names.map(String) : undefined
+  if (known !== undefined && known.length !== inputs)
+    refuse(`the file names ${known.length} columns and uses ${inputs}`)
+  const cats = model['cats'] as JsonObject | undefined
+  const encodings = Array.isArray(cats?.['enc']) ? (cats['enc'] as JsonObject[]) : []
+  return Array.from({ length: inputs }, (_, column) => ({
+    name: known?.[column] ?? `f${column}`,
+    ...categoriesOf(encodings[column], version),
+  }))
+}
+
+/**
+ * Reads the texts of a column's codes, given by offsets into bytes, or its numbers. Returns none for texts that are cut at the wrong
+ * positions: before 3.4, XGBoost counts characters instead of bytes, so texts are right only when they are ASCII.
+ */
+function categoriesOf(
+  encoding: JsonObject | undefined,
+  { major, minor }: XgboostVersion,
+): Pick<Column, 'categories' | 'hasCutNames'> {
+  const [offsets, values] = [fieldList(encoding?.['offsets']), fieldList(encoding?.['values'])]
+  if (values === undefined || values.length === 0) return {}
+  if (offsets === undefined) return { categories: values.map(Number) }
+  const bytes = Buffer.from(values)
+  const parts = offsets.slice(0, -1).map((from, at) => bytes.subarray(from, offsets[at + 1]))
+  const countsBytes = major > 3 || (major === 3 && minor >= 4)
+  const areWhole = countsBytes && offsets.at(-1) === bytes.length && parts.every((part) => isUtf8(part))
+  if (!areWhole && bytes.some((byte) => byte > 127)) return { hasCutNames: true }
+  return { categories: parts.map((part) => part.toString('utf8')) }
+}
+
+// Maps XGBoost objectives to the start of sums and to the functions that convert sums to predictions.
+
+interface XgboostVersion {
+  major: number
+  minor: number
+}
+
+/** JavaScript also reads an empty text and hexadecimal numbers. */
+const decimal = /^\s*[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?\s*$/i
+
+/**
+ * Reads the starts of the sums: `[0.5]`, or a number as text. Objectives with a logistic or logarithmic link store them on the scale of
+ * the prediction.
+ */
+export function xgboostStarts(
+  text: unknown,
+  objective: string,
+  { outputs, version: { major, minor } }: { outputs: number; version: XgboostVersion },
+): Float64Array {
+  // Since version 3.2, XGBoost keeps probabilities this far from 0 and 1.
+  const isKept = major > 3 || (major === 3 && minor >= 2)
+  const scores = String(text)
+    .replaceAll(/[[\]]/g, '')
+    .split(',')
+    .map((each) => (decimal.test(each) ? Number(each) : NaN))
+  if (
+    scores.some((score) => !Number.isFinite(Math.fround(score))) ||
+    (scores.length !== 1 && scores.length !== outputs)
+  )
+    refuse(`base_score is ${writtenAs(text)}, not a finite number for each output`)
+  const margin = (score: number): number => {
+    const single = Math.fround(score)
+    if (/^(binary:logistic|reg:logistic)$/.test(objective)) {
+      const isProbability = isKept ? single >= 0 && single <= 1 : single > 0 && single < 1
+      if (!isProbability) refuse(`base_score ${score} is not a probability`)
+      const kept = isKept ? Math.min(Math.max(single, leastShare), Math.fround(1 - leastShare)) : single
+      return Math.fround(-Math.log(Math.fround(1 / kept) - 1))
+    }
+    if (/^(count:poisson|reg:gamma|reg:tweedie|survival:cox|survival:aft)$/.test(objective))
+      return Math.fround(Math.log(single))
+    return single
+  }
+  const starts = Float64Array.from({ length: outputs }, (_, output) =>
+    margin(scores[scores.length === 1 ? 0 : output]!),
+  )
+  return objective === 'reg:expectileerror' ? stepsBetween(starts) : starts
+}
+
+const leastShare = Math.fround(1e-6)
+
+/** Returns the sums from which `rising` computes these predictions. */
+const stepsBetween = (answers: Float64Array): Float64Array =>
+  answers.map((answer, at) => {
+    if (at === 0) return answer
+    const step = Math.max(answer - answers[at - 1]! - leastStep, leastStep)
+    return Math.fround(step + Math.log(-Math.expm1(-step)))
+  })
+
+const links: Readonly<Record<string, LinkFunction>> = {
+  'binary:logistic': logistic(),
+  'reg:logistic': logistic(),
+  'multi:softprob': softmax,
+  'multi:softmax': softmax,
+  'count:poisson': exponential,
+  'reg:gamma': exponential,
+  'reg:tweedie': exponential,
+  'survival:cox': exponential,
+  'survival:aft': exponential,
+  'binary:hinge': step,
+  'binary:logitraw': identity,
+  'reg:squarederror': identity,
+  'reg:linear': identity,
+  'reg:squaredlogerror': identity,
+  'reg:absoluteerror': identity,
+  'reg:pseudohubererror': identity,
+  'reg:quantileerror': identity,
+  'reg:expectileerror': rising,
+  'rank:pairwise': identity,
+  'rank:ndcg': identity,
+  'rank:map': identity,
+}
+
+/** Returns the link function. Throws `artifact_invalid` for an unknown objective. */
+function xgboostLink(objective: string, { major, minor }: XgboostVersion): LinkFunction {
+  // Since version 3.4, crossing quantiles are sorted.
+  const isOrdered = major > 3 || (major === 3 && minor >= 4)
+  if (objective === 'reg:quantileerror' && isOrdered) return ascending
+  if (!Object.hasOwn(links, objective))
+    refuse(
+      `the objective ${JSON.stringify(objective)} is not known: train with one of ${Object.keys(links).join(', ')}`,
+    )
+  return links[objective]!
 }

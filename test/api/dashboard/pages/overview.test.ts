@@ -1,7 +1,11 @@
 import { expect, it } from 'vitest'
 import { ChampionCell, QualityCell } from '../../../../api/dashboard/pages/overview/cells.tsx'
-import { changeCount, RecentChanges } from '../../../../api/dashboard/pages/overview/changes.tsx'
-import { OverviewSummary, drawModelLanes } from '../../../../api/dashboard/pages/overview/overview.tsx'
+import {
+  changeCount,
+  RecentChanges,
+  OverviewSummary,
+  drawModelLanes,
+} from '../../../../api/dashboard/pages/overview/overview.tsx'
 import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
 import type { OverviewRow } from '../../../../store/dashboard/overview.ts'
 

@@ -1,6 +1,6 @@
 /** Tests how the first request of each routing key is recognised. */
 import { expect, it } from 'vitest'
-import { createFirstKeys } from '../../../../api/serving/counters/first-keys.ts'
+import { createFirstKeys } from '../../../../api/serving/counters/arm-counters.ts'
 
 it('a thousand requests of one key count once, and ten thousand keys nearly all', () => {
   const keys = createFirstKeys()

@@ -7,7 +7,7 @@ import type { Forest } from '../../../../api/serving/formats/trees/forest.ts'
 import { forestExplainer } from '../../../../api/serving/formats/trees/tree-shap.ts'
 import { identity } from '../../../../api/serving/formats/trees/links.ts'
 import { walkerOf } from '../../../../api/serving/formats/trees/walk.ts'
-import { linearExplainer } from '../../../../api/serving/formats/tfjs-layers/linear.ts'
+import { linearExplainer } from '../../../../api/serving/formats/tfjs-layers/format.ts'
 import { seededRandom } from '../../../../domain/statistics/random.ts'
 import {
   readCases,

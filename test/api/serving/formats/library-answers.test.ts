@@ -1,5 +1,5 @@
 /** Tests the parts of library files beyond the trees: rounds after the best one, links, values near zero and category names. */
-import { xgboostStarts } from '../../../../api/serving/formats/trees/xgboost-objectives.ts'
+import { xgboostStarts } from '../../../../api/serving/formats/trees/xgboost.ts'
 import { describe, expect, it } from 'vitest'
 import { readForest } from '../../../../api/serving/formats/model-file.ts'
 import { treesFormat } from '../../../../api/serving/formats/trees/format.ts'

@@ -9,11 +9,12 @@ import {
   type NodeInput,
   type Slot,
 } from '../../../../api/serving/formats/trees/forest.ts'
-import { blockKernelOf } from '../../../../api/serving/formats/trees/kernels/block-kernel.ts'
-import { treeBlocksOf } from '../../../../api/serving/formats/trees/kernels/blocks.ts'
-import { mergedSlotsOf } from '../../../../api/serving/formats/trees/kernels/merged-slots.ts'
-import { roundsOf } from '../../../../api/serving/formats/trees/kernels/rounds.ts'
-import { stepKernelOf } from '../../../../api/serving/formats/trees/kernels/step-kernel.ts'
+import {
+  blockKernelOf,
+  treeBlocksOf,
+  mergedSlotsOf,
+} from '../../../../api/serving/formats/trees/kernels/block-kernel.ts'
+import { roundsOf, stepKernelOf } from '../../../../api/serving/formats/trees/kernels/step-kernel.ts'
 import { identity } from '../../../../api/serving/formats/trees/links.ts'
 import { predictorOf } from '../../../../api/serving/formats/trees/predictor.ts'
 import { walkerOf } from '../../../../api/serving/formats/trees/walk.ts'

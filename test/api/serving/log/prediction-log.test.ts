@@ -23,8 +23,9 @@ import {
 import { openSpool } from '../../../../api/serving/log/spool.ts'
 import { startPostgres, type RunningPostgres } from '../../../../cli/embedded/postgres.ts'
 import { withClient } from '../../../../store/database/binary-copy.ts'
-import { settleAccount, sumAccounts } from '../../../../store/serving/log-accounts.ts'
 import {
+  settleAccount,
+  sumAccounts,
   copyPredictions,
   encodeOrigin,
   encodePrediction,

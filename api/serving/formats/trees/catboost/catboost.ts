@@ -18,12 +18,19 @@ import {
 } from '../forest.ts'
 import { exponential, identity, logistic, meanAndVariance, softmax, type LinkFunction } from '../links.ts'
 import { hashedFeaturesOf, type HashedFeature } from './hashed-features.ts'
-import type { CategorySplits } from './category-splits.ts'
-import type { CtrFeature } from './category-tables.ts'
-import type { FloatColumn } from './combinations.ts'
-import { deriveCategories } from './derive-categories.ts'
+import { type CategorySplits, categorySplitsOf, type CategoryCodes } from './category-splits.ts'
+import { type CtrFeature, countStatistics, statisticsOf, isCount } from './category-tables.ts'
+import {
+  type FloatColumn,
+  combinationOf,
+  groupsOf,
+  sharedPrefixes,
+  type CombinationTests,
+} from './combinations.ts'
 import { hashOfText } from '../hashes/city-hash.ts'
-import { refuseLostTables } from './lost-tables.ts'
+import type { DerivedColumns, DerivingStep } from '../derived/derived-columns.ts'
+import type { HashPlaces } from './hash-places.ts'
+import { foldHash, foldedHigh, foldedLow, startFolding } from '../hashes/folded-hash.ts'
 
 export const isCatboost = (document: JsonObject): boolean =>
   'features_info' in document && ('oblivious_trees' in document || 'trees' in document)
@@ -299,4 +306,172 @@ function linkOf(loss: string, width: number): LinkFunction {
     default:
       return identity
   }
+}
+
+// Derives the columns on which the trees of a CatBoost model split from the hashes of categories: the code of a category among those that
+// splits name, and statistics of combinations of categories.
+
+export interface CategoryInfo {
+  categories: readonly HashedFeature[]
+  ctrs: readonly CtrFeature[]
+  /** The number of columns of the file, behind which the derived columns come. */
+  columns: number
+  /** By index. */
+  floats: ReadonlyMap<number, FloatColumn>
+  /** The maximum number of categories of a column with one-hot splits, if the file tells it. */
+  oneHotSize: number | undefined
+}
+
+/** Plans the derived columns, which a model without splits on categories lacks. Throws `artifact_invalid`. */
+function deriveCategories(
+  document: JsonObject,
+  { categories, ctrs, columns, floats, oneHotSize }: CategoryInfo,
+): { derived: DerivedColumns | undefined; splits: CategorySplits; known: KnownHashes } {
+  const byIndex = new Map(categories.map((feature) => [feature.feature_index, feature]))
+  const coded = categories.filter(({ values }) => values.length > 0)
+  const firstCtr = columns + coded.length
+  const count = coded.length + ctrs.length
+  expectAtMost(columns + count, forestLimits.columns, 'columns and CTRs')
+  const codes: CategoryCodes = new Map(
+    coded.map(({ feature_index: index, values }, at) => [
+      index,
+      { column: columns + at, codeOf: new Map(values.map((value, code) => [value, code])) },
+    ]),
+  )
+  const steps = coded.map(({ feature_index: index, flat_feature_index: from }): DerivingStep => {
+    const { column, codeOf } = codes.get(index)!
+    return {
+      sources: [from],
+      columns: [column],
+      derive: (row) => void (row[column] = codeOf.get(row[from]!) ?? NaN),
+    }
+  })
+  let memoryBytes = 0
+  const prefixes = sharedPrefixes()
+  const counted = countStatistics()
+  const tests: CombinationTests = { columns: [], values: [], kinds: [] }
+  const data = ctrs.length === 0 ? {} : objectAt(document, 'ctr_data')
+  const alone: Map<number, HashPlaces> = new Map()
+  for (const places of groupsOf(ctrs).values()) {
+    const group = places.map((place) => ctrs[place]!)
+    const { sources, fold } = combinationOf(group[0]!.elements, { byIndex, codes, floats, prefixes, tests })
+    const { places: known, statistics, memoryBytes: bytes } = statisticsOf(data, group, counted)
+    memoryBytes += bytes
+    const category = onlyCategoryOf(group[0]!.elements)
+    if (category !== undefined) alone.set(category, known)
+    const into = places.map((place) => firstCtr + place)
+    const derive = (row: Float64Array): void => {
+      fold(row)
+      const place = known.find(foldedHigh(), foldedLow())
+      for (let k = 0; k < statistics.length; k++) row[into[k]!] = statistics[k]![place]!
+    }
+    steps.push({ sources, columns: into, derive })
+  }
+  return {
+    derived: steps.length === 0 ? undefined : { count, steps, memoryBytes },
+    splits: categorySplitsOf(categories, ctrs, { codes, firstCtr }),
+    known: knownHashesOf(alone, { codes, oneHotSize }),
+  }
+}
+
+/** Returns the feature of a combination of one category and nothing else, whose table has all categories of the training. */
+function onlyCategoryOf(elements: unknown): number | undefined {
+  const [element, ...others] = objectsOf(elements, 'the elements of a CTR')
+  if (element?.['combination_element'] !== 'cat_feature_value' || others.length > 0) return undefined
+  return element['cat_feature_index'] as number
+}
+
+interface KnownCategories {
+  /** Whether training has seen the category of a hash. */
+  has(hash: number): boolean
+  /** The maximum number of categories that training may have seen beside those. */
+  maxUnlisted: number
+}
+
+/**
+ * By the index of a feature. A feature without a table of its own has one-hot splits, which name some of its few categories; it is left out
+ * where the file does not tell how few they are.
+ */
+type KnownHashes = ReadonlyMap<number, KnownCategories>
+
+function knownHashesOf(
+  alone: ReadonlyMap<number, HashPlaces>,
+  { codes, oneHotSize }: { codes: CategoryCodes; oneHotSize: number | undefined },
+): KnownHashes {
+  const known = new Map<number, KnownCategories>()
+  if (oneHotSize !== undefined)
+    for (const [index, { codeOf }] of codes)
+      known.set(index, { has: (hash) => codeOf.has(hash), maxUnlisted: oneHotSize - codeOf.size })
+  for (const [index, places] of alone) {
+    const has = (hash: number): boolean => {
+      startFolding()
+      foldHash(hash)
+      const isSeen = places.find(foldedHigh(), foldedLow()) < places.count
+      return isSeen || codes.get(index)?.codeOf.has(hash) === true
+    }
+    known.set(index, { has, maxUnlisted: 0 })
+  }
+  return known
+}
+
+// Refuses models whose statistics of categories are not complete in CatBoost's JSON. Training keeps a table for each target and for each
+// way to bin a target, but the file names a table only by its combination and type, and so holds one of them.
+
+const lossesOfTargets = [
+  'MultiRMSE',
+  'MultiRMSEWithMissingValues',
+  'MultiLogloss',
+  'MultiCrossEntropy',
+  'SurvivalAft',
+  'PythonUserDefinedMultiTarget',
+]
+
+/**
+ * Throws `artifact_invalid` for tables of several targets or bins. `trainings`: the parameters of each model of a sum, if the file has
+ * them.
+ */
+function refuseLostTables(
+  ctrs: readonly CtrFeature[],
+  { loss, trainings }: { loss: string; trainings: readonly unknown[] },
+): void {
+  const ofTargets = ctrs.filter(({ ctr_type: type }) => !isCount(type))
+  if (ofTargets.length === 0) return
+  const remedy = `let it count categories (simple_ctr=['Counter'], combinations_ctr=['Counter'])`
+  if (lossesOfTargets.includes(loss))
+    refuse(
+      `the model has several targets (${loss}), and CatBoost's JSON keeps the statistics of categories for one of them: ${remedy}, or raise one_hot_max_size`,
+    )
+  const keys = ofTargets.map(
+    ({ identifier, target_border_idx: border, prior_numerator: prior, prior_denomerator: weight }) =>
+      JSON.stringify([identifier, border, prior, weight]),
+  )
+  if (new Set(keys).size < keys.length || binsTwice(trainings))
+    refuse(
+      `the model bins its target in several ways, and CatBoost's JSON keeps the statistics of categories for one of them: give simple_ctr, combinations_ctr and per_feature_ctr one TargetBorderCount, or ${remedy}`,
+    )
+}
+
+interface CtrSettings {
+  ctr_type?: unknown
+  target_binarization?: unknown
+}
+
+/** Whether the settings of the trainings have one type of CTR with several bins of the target. */
+function binsTwice(trainings: readonly unknown[]): boolean {
+  const settings = new Map<string, CtrSettings[]>()
+  for (const training of trainings) {
+    const { simple_ctrs, combinations_ctrs, per_feature_ctrs } =
+      (training as { cat_feature_params?: JsonObject } | null | undefined)?.cat_feature_params ?? {}
+    for (const [place, list] of [
+      ...entriesIn(per_feature_ctrs),
+      ...entriesIn({ simple_ctrs, combinations_ctrs }),
+    ])
+      if (Array.isArray(list))
+        settings.set(place, [...(settings.get(place) ?? []), ...(list as CtrSettings[])])
+  }
+  return [...settings.values()].some((list) => {
+    const bins = list.map(({ ctr_type: type, target_binarization: bin }) => JSON.stringify([type, bin]))
+    const types = list.map(({ ctr_type: type }) => type)
+    return new Set(bins).size > new Set(types).size
+  })
 }

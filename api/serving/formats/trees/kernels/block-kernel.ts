@@ -5,11 +5,9 @@
  */
 import * as wasm from '../../../network/wasm-encoder.ts'
 import { memoryFor, instantiate } from '../../../network/wasm-instance.ts'
-import type { Forest } from '../forest.ts'
+import { type Forest, nextDown, nextDownSingle, type Slot } from '../forest.ts'
 import type { TreeKernel } from '../walk.ts'
-import { treeBlocksOf, fitsBlocks, type TreeBlock } from './blocks.ts'
-import { mergedSlotsOf, type MergedSlots } from './merged-slots.ts'
-import { binOf, binsOf, byteOf, type RowBins } from './row-bins.ts'
+import { binOf, binsOf, byteOf, type RowBins, boundsOf } from './row-bins.ts'
 import { planSums, summedLeaves } from './leaf-sums.ts'
 import { planSearch, searchCode, searchLocals } from './row-search.ts'
 
@@ -205,3 +203,125 @@ function kernelModule(vectors: number): WebAssembly.Module {
   compiled.set(vectors, module)
   return module
 }
+
+// Packs a tree into blocks. A block is a complete binary tree of four levels, whose 15 tests are computed together. The blocks of a tree
+// are a tree too: a way through a block ends at a leaf, or at the root of another block.
+
+/** The number of tests of a block. */
+const tests = 15
+/** The maximum number of leaves of a tree, so that an exit fits into a signed byte. */
+const maxLeaves = 128
+
+type Trees = Pick<Forest, 'passed' | 'failed'>
+
+interface TreeBlock {
+  /** The nodes level by level: the children of place p are at 2p + 1 and 2p + 2. −1 below a leaf, where a test may have any result. */
+  nodes: Int32Array
+  /** For each way, from the one where all tests select the first child on: the number of a leaf of the tree, or −n for its block n. */
+  exits: Int8Array
+}
+
+/** Whether the exits of a tree's blocks fit into bytes. */
+function fitsBlocks({ passed, failed }: Trees, root: number): boolean {
+  const nodes = [root]
+  for (let at = 0; at < nodes.length; at++)
+    if (nodes[at]! >= 0) {
+      if (nodes.length + 2 > 2 * maxLeaves - 1) return false
+      nodes.push(passed[nodes[at]!]!, failed[nodes[at]!]!)
+    }
+  return true
+}
+
+/** Returns the blocks of a tree, its root first, and its leaves by number. */
+export function treeBlocksOf(
+  { passed, failed }: Trees,
+  root: number,
+): { blocks: TreeBlock[]; leaves: number[] } {
+  const roots = [root]
+  const leaves: number[] = []
+  const blocks: TreeBlock[] = []
+  for (let at = 0; at < roots.length; at++) {
+    const block: TreeBlock = { nodes: new Int32Array(tests).fill(-1), exits: new Int8Array(tests + 1) }
+    let exit = 0
+    const place = (node: number, at: number): void => {
+      if (node >= 0 && at < tests) {
+        block.nodes[at] = node
+        place(passed[node]!, 2 * at + 1)
+        place(failed[node]!, 2 * at + 2)
+        return
+      }
+      const code = node < 0 ? leaves.push(~node) - 1 : -(roots.push(node) - 1)
+      // All ways through the missing tests below the leaf.
+      const ways = 2 ** (4 - Math.floor(Math.log2(at + 1)))
+      block.exits.fill(code, exit, exit + ways)
+      exit += ways
+    }
+    place(roots[at]!, 0)
+    blocks.push(block)
+  }
+  return { blocks, leaves }
+}
+
+// Gives a column one slot for both sides that a missing value may take. A reader compares −value where a missing value passes, so a column
+// often has two slots, which cost two bytes and two searches.
+
+interface MergedSlots extends Pick<Forest, 'slots' | 'sets' | 'tests' | 'thresholds' | 'passed' | 'failed'> {
+  /** 1 for each node whose test became the opposite. A missing value passes it, as if it were the smallest value. */
+  turned: Uint8Array
+}
+
+/** The maximum number of thresholds of a merged slot, so that a missing value has a position of its own in a byte. */
+const maxBounds = 254
+
+export function mergedSlotsOf(forest: Forest): MergedSlots {
+  const { slots, tests, thresholds } = forest
+  const separate = new Set<number>()
+  // No threshold is below −∞, so the opposite of −v ≤ ∞ does not exist.
+  for (let node = 0; node < tests.length; node++)
+    if (thresholds[node] === Infinity) separate.add(tests[node]!)
+  const first = merge(forest, separate)
+  const tooMany = new Set<Slot>()
+  for (const [index, bounds] of boundsOf(first).entries())
+    if (bounds.length > maxBounds) tooMany.add(first.slots[index]!)
+  if (tooMany.size === 0) return first
+  for (const [index, slot] of slots.entries())
+    if ([...tooMany].some((each) => keyOf(each) === keyOf(slot))) separate.add(index)
+  return merge(forest, separate)
+}
+
+const keyOf = ({ column, missing, single }: Slot): string => `${column} ${missing} ${single}`
+
+function merge({ slots, sets, tests, ...nodes }: Forest, separate: ReadonlySet<number>): MergedSlots {
+  const merged: Slot[] = []
+  const indexOf = new Map<string, number>()
+  const isTurned = slots.map(({ negated }, index) => negated && !separate.has(index))
+  const slotOf = slots.map((slot, index) => {
+    const negated = slot.negated && !isTurned[index]
+    const key = `${keyOf(slot)} ${negated}`
+    if (!indexOf.has(key)) indexOf.set(key, merged.push({ ...slot, negated }) - 1)
+    return indexOf.get(key)!
+  })
+  const turned = new Uint8Array(tests.length)
+  const [thresholds, passed, failed] = [nodes.thresholds.slice(), nodes.passed.slice(), nodes.failed.slice()]
+  for (let node = 0; node < tests.length; node++) {
+    const test = tests[node]!
+    if (test < 0 || !isTurned[test]) continue
+    turned[node] = 1
+    thresholds[node] = below(-thresholds[node]!, slots[test]!.single)
+    passed[node] = nodes.failed[node]!
+    failed[node] = nodes.passed[node]!
+  }
+  return {
+    slots: merged,
+    sets,
+    tests: tests.map((test) => (test < 0 ? test : slotOf[test]!)),
+    thresholds,
+    passed,
+    failed,
+    turned,
+  }
+}
+
+/** Returns the next smaller number that a slot can have. */
+const below = (value: number, single: boolean): number =>
+  single && Math.fround(value) === value ? nextDownSingle(value) : nextDown(value)
