@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
-import { issueOfColumns } from '../../../cli/sync/load-child.ts'
+import { issueOfColumns } from '../../../cli/sync/check-columns.ts'
 import { between, csv, defineModel, direct, number, random, yesNo } from '../../../models/define.ts'
 import { projectFolder } from '../../../temporal.config.ts'
 

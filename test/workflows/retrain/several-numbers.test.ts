@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { judgeDriftAgain } from '../../../activities/upgrade/check-build.ts'
+import { judgeDriftAgain } from '../../../activities/upgrade/build-checks.ts'
 import { columnsOf } from '../../../api/serving/codec/feature-columns.ts'
 import { createFeatureHistograms } from '../../../api/serving/counters/feature-histograms.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
