@@ -40,6 +40,7 @@ export const entries = groups.flat()
 const external = [
   '@duckdb/*',
   '@opentelemetry/*',
+  '@platformatic/*',
   '@temporalio/worker',
   '@tensorflow/*',
   'canvas',
