@@ -1,6 +1,6 @@
 /** The checks of a build against a running installation: its workflows are replayed, its versions loaded, its verdicts repeated. */
 import { isDeepStrictEqual } from 'node:util'
-import { NativeConnection, Worker, type ReplayHistoriesIterable } from '@temporalio/worker'
+import { Worker, type NativeConnection, type ReplayHistoriesIterable } from '@temporalio/worker'
 import type {
   VerdictsAgain,
   JudgedAgain,
