@@ -16,7 +16,7 @@ import { openArtifacts } from '../../../store/artifacts.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { markdownTable } from '../../support/docs/markdown-table.ts'
 import { checkout } from '../../../temporal.config.ts'
-import { typeRows } from '../../../domain/values/type-table.ts'
+import { typeRows } from './type-table.ts'
 import { badFiles, goodFile, goodRows, isDirectory, isMissing, type BadFile } from './bad-files.ts'
 
 /** Sources must be inside the checkout; this folder belongs to the test. */

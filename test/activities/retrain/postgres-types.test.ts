@@ -14,7 +14,7 @@ import type { Deps } from '../../../activities/deps.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
-import { readingsOf, typeSamples, type TypeSample } from '../../../domain/values/type-table.ts'
+import { readingsOf, typeSamples, type TypeSample } from '../data/type-table.ts'
 import {
   category,
   defineModel,

@@ -367,14 +367,14 @@ async function throughView(kind: ViewSource['kind'], people: People): Promise<St
 
 const preprocessing: FeatureFit[] = [
   { name: 'size', kind: 'number', mean: 1, std: 100, fill: 3 },
-  { name: 'person', kind: 'category', vocabulary: ['nobody'] },
+  { name: 'person', kind: 'category', vocabulary: ['unlisted'] },
 ]
 const spec = {
   features: { size: { kind: 'number' as const }, person: { kind: 'category' as const } },
   output: { kind: 'probability' as const, positive: 'late', threshold: 0.5 },
   preprocessing,
   layers: [randomLayer(3, 1, 'sigmoid', seeded(3))],
-  golden: [{ size: 1, person: 'nobody' }],
+  golden: [{ size: 1, person: 'unlisted' }],
 }
 
 /** Serves a model whose requests name a person; of numbers, its rows tell so. */
@@ -400,7 +400,7 @@ async function askAll(model: string, people: People): Promise<void> {
   for (const person of keysOf(people)) {
     const own = { instances: [{ size: 1, person }], reference: `order of ${person}` }
     const byKey = {
-      instances: [{ size: 2, person: 'nobody' }],
+      instances: [{ size: 2, person: 'unlisted' }],
       routing_key: person,
       reference: `visit of ${person}`,
     }
@@ -452,7 +452,7 @@ const ofRequests: Record<'http' | 'stream', Road> = {
     const ask = createAnswering({ serving: api.serving, model, to: 'out', ...topics })
     const bodies = keysOf(people).flatMap((person) => [
       { instances: [{ size: 1, person }], reference: `order of ${person}` },
-      { instances: [{ size: 2, person: 'nobody' }], routing_key: person },
+      { instances: [{ size: 2, person: 'unlisted' }], routing_key: person },
     ])
     const answered = await ask(batchOf(bodies), 'stream')
     expect(answered).toMatchObject({ dead: 0 })

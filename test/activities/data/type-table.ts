@@ -1,6 +1,6 @@
 /** Says what a value of each container's type becomes as each declared kind: the table "Types" of docs/bad-data.md, which tests put through snapshots. */
-import { readFlag, readNumber, readTime, type DeclaredKind } from './readings.ts'
-import { familyOf, postgresFamily, type Family } from './types.ts'
+import { readFlag, readNumber, readTime, type DeclaredKind } from '../../../domain/values/readings.ts'
+import { familyOf, postgresFamily, type Family } from '../../../domain/values/types.ts'
 
 export interface TypeSample {
   container: 'CSV' | 'Parquet' | 'Postgres'
