@@ -14,6 +14,7 @@ const withoutServers = [
   'test/api/routes/registry/artifact-upload.test.ts',
   'test/api/metrics/promlint.test.ts',
   'test/api/serving/{formats,explanation,network}/**/*.test.ts',
+  'test/activities/arguments.test.ts',
   'test/activities/artifact/**/*.test.ts',
   'test/store/{artifacts,schema-issues,signing/*,objects/*}.test.ts',
   'test/alerts/{send,formats}.test.ts',
