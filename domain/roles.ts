@@ -19,20 +19,12 @@ export const startRoles = {
 /** The workflows that users start. */
 export type StartType = keyof typeof startRoles
 
-/** What the names in a start request referred to when it was signed. */
+/** What the names in a start request meant to its user. */
 export interface StartBasis {
   /** The champion of the model; null for a model without one. */
   champion?: string | null
   /** The digest of the artifact of the version. */
   artifact?: string
-}
-
-/** Proves that the owner of a key requested this start. The first activity of the workflow accepts it once. */
-export interface Authorisation {
-  id: string
-  basis: StartBasis
-  /** `<key id>.<valid until, in milliseconds>.<signature>` */
-  signature: string
 }
 
 /**

@@ -1,4 +1,4 @@
--- Retrainings, the triggers of model files that ask for them, and the signed starts of workflows.
+-- Retrainings, and the triggers of model files that ask for them.
 
 create table retrainings (
   -- The workflow id of the run: retrain/<model>/<run>.
@@ -62,13 +62,3 @@ create table trigger_firings (
   batch text
 );
 create index trigger_firings_by_trigger on trigger_firings (model, trigger, fired_at);
-
--- Signed starts by which a workflow has begun. Each opens one run: a client of Temporal can start any workflow with any input.
-create table used_starts (
-  id text primary key,
-  workflow_type text not null,
-  run_id text not null,
-  -- The key that has signed it. No foreign key: keys are never deleted, and a restore needs an order of the tables.
-  key_id text not null,
-  at timestamptz not null default clock_timestamp()
-);

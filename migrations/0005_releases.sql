@@ -34,6 +34,58 @@ create table releases (
 create unique index releases_one_open on releases (model) where ended_at is null;
 create index releases_by_model on releases (model, started_at desc);
 
+-- What users have asked for: commands to a release, and starts of workflows. A row is written in one transaction with its audit row, and
+-- it is the authority: a signal, an update and the input of a workflow name its id and nothing else.
+create table commands (
+  -- From the idempotency key of the request, where it has one, so that a repetition is the same row.
+  id text primary key check (id ~ '^cmd_[0-9a-f]{32}$'),
+  -- The order in which the commands of a release, and the starts of a model, are delivered and applied.
+  position bigint generated always as identity,
+  kind text not null check (kind in ('approve', 'reject', 'pause', 'resume', 'abort', 'promoteNow', 'rollback',
+    'release', 'retrain', 'trial', 'sweep', 'drill', 'batchPredict', 'materialise')),
+  -- Null for a feature view.
+  model text references models (name),
+  -- The release that the command is for; null for a start.
+  release_id text references releases (id),
+  actor text not null,
+  -- No foreign key: keys are never deleted, and a restore needs an order of the tables.
+  key_id text not null,
+  -- The role of the key at that moment.
+  role text not null,
+  reason text,
+  -- The digests that the sender of a command to a release saw.
+  digests jsonb,
+  -- The request of a start, as its workflow uses it.
+  input jsonb,
+  -- What the names in a start meant: the champion of the model, and the artifact of the version.
+  basis jsonb,
+  -- A command that ends a wait has no effect after the end of that wait; a start opens no run after this time.
+  until timestamptz,
+  at timestamptz not null default clock_timestamp(),
+  -- The next delivery to Temporal; null when none is due. A sender moves it ahead before it sends.
+  next_at timestamptz,
+  -- When Temporal first accepted it, and how often it was sent.
+  sent_at timestamptz,
+  times integer not null default 0,
+  -- Why the last delivery failed.
+  problem text,
+  -- The one run that a start has opened; set once.
+  run_id text,
+  -- The one answer: of the release, or what was started.
+  accepted boolean,
+  stage text,
+  message text,
+  started jsonb,
+  answered_at timestamptz,
+  check ((release_id is null) = (input is not null)),
+  check ((model is null) = (kind = 'materialise')),
+  check ((accepted is null) = (answered_at is null))
+);
+create index commands_due on commands (next_at) where next_at is not null;
+create index commands_by_release on commands (release_id, position);
+create index commands_open_starts on commands (model, position) where next_at is not null;
+create index commands_by_time on commands (at);
+
 create table release_commands (
   -- The update id, or the id that the sender chose. The same id twice is one command.
   id text primary key,

@@ -14,7 +14,7 @@ import { listMonitorWindows } from '../store/monitoring/monitor-windows.ts'
 import { insertQueued } from '../store/release/release-queue.ts'
 import { bundleForReplay, readHistories, replay, writeHistory } from '../test/support/release/histories.ts'
 import { withServers } from '../test/support/servers/own-servers.ts'
-import { signalOpenRelease, signedStart } from '../test/support/commands/signed.ts'
+import { signalOpenRelease, orderedStart } from '../test/support/commands/signed.ts'
 import { quietRuntime } from '../test/support/servers/silence-temporal.ts'
 import {
   drillWorkflowId,
@@ -186,7 +186,7 @@ async function playDrill(fixture: ReleaseFixture): Promise<void> {
   const drill = await client.workflow.start<typeof workflows.drill>('drill', {
     workflowId: drillWorkflowId(fixtureModel.name),
     taskQueue: config.taskQueues.control,
-    args: [await signedStart(fixture, 'drill', order)],
+    args: [await orderedStart(fixture, 'drill', order)],
   })
   const { message } = await drill.result()
   await keep('drill', drill, message)
@@ -224,7 +224,7 @@ async function playSearch(fixture: ReleaseFixture, { hasRows }: { hasRows: boole
     client.workflow.start(type, {
       workflowId,
       taskQueue: config.taskQueues.control,
-      args: [await signedStart(fixture, type, { ...common, ...order })],
+      args: [await orderedStart(fixture, type, { ...common, ...order })],
     })
   try {
     await syncExampleModel(store, models, { name: model, epochs: 2, more: split })
@@ -262,7 +262,7 @@ async function playRetraining(fixture: ReleaseFixture): Promise<void> {
       workflowId: retrainWorkflowId('roses'),
       taskQueue: config.taskQueues.control,
       args: [
-        await signedStart(fixture, 'retrain', { model: 'roses', asOf: exampleDay(35), requestedBy: 'olga' }),
+        await orderedStart(fixture, 'retrain', { model: 'roses', asOf: exampleDay(35), requestedBy: 'olga' }),
       ],
     })
     const { outcome, message } = await retraining.result()

@@ -40,7 +40,7 @@ export async function batchPredict(given: BatchRequest): Promise<BatchOutcome> {
     output,
     key: field.names,
     log: optional(field.number),
-    authorisation: optional(field.object),
+    order: optional(field.name),
   })
   const { id, model } = request
   upsertSearchAttributes({ Model: [model] })

@@ -46,7 +46,7 @@ export async function drill(given: DrillRequest): Promise<DrillOutcome> {
     requestedBy: field.name,
     kinds: optional(field.names),
     changes: optional(changes),
-    authorisation: optional(field.object),
+    order: optional(field.name),
   })
   const { model } = request
   upsertSearchAttributes({ Model: [model] })

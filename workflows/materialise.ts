@@ -20,7 +20,7 @@ export async function materialise(given: MaterialiseRequest): Promise<Materialis
   const request = parseInput<MaterialiseRequest>(given, {
     view: field.name,
     from: optional(field.time),
-    authorisation: optional(field.object),
+    order: optional(field.name),
   })
   const { view } = request
   try {

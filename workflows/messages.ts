@@ -5,7 +5,6 @@ import type { BatchSpec } from '../domain/model/batch-spec.ts'
 import type { BroughtArtifact } from '../domain/model/brought-artifact.ts'
 import type { ReleasePolicy } from '../domain/release/policy.ts'
 import type { HyperparameterValues } from '../domain/training/overrides.ts'
-import type { Authorisation } from '../domain/roles.ts'
 import {
   commandNames,
   type CommandName,
@@ -50,8 +49,8 @@ export interface RetrainRequest {
   overrides?: HyperparameterValues
   /** The sweep whose winner is trained; the row of the sweep authorises the request. */
   sweep?: string
-  /** Signed by the API after it has checked the user's role; absent when a database row authorises the request. */
-  authorisation?: Authorisation
+  /** The id of the command that asks for it; absent when another row does. */
+  order?: string
 }
 
 export interface RetrainOutcome {
@@ -106,8 +105,8 @@ export interface TrialRequest {
   sweep?: { id: string; place: number }
   /** The snapshot of the sweep. */
   snapshotDigest?: string
-  /** Signed by the API after it has checked the user's role. */
-  authorisation?: Authorisation
+  /** The id of the command that asks for it; absent when another row does. */
+  order?: string
 }
 
 export interface TrialOutcome {
@@ -137,8 +136,8 @@ export interface SweepRequest {
   parallel: number
   /** ISO 8601; uses the rows known by then. Default: the start time. */
   asOf?: string
-  /** Signed by the API after it has checked the user's role. */
-  authorisation?: Authorisation
+  /** The id of the command that asks for it; absent when another row does. */
+  order?: string
 }
 
 export interface SweepOutcome {
@@ -179,8 +178,8 @@ export interface BatchRequest extends BatchSpec {
   id: string
   /** The name of the requesting key. */
   requestedBy: string
-  /** Signed by the API after it has checked the user's role; absent when a database row authorises the request. */
-  authorisation?: Authorisation
+  /** The id of the command that asks for it; absent when another row does. */
+  order?: string
 }
 
 export interface BatchOutcome {
@@ -209,8 +208,8 @@ export interface MaterialiseRequest {
   view: string
   /** ISO 8601: reads the source again from this time on, for rows that came later than the lateness limit of the view. */
   from?: string
-  /** Signed by the API after it has checked the user's role; absent when a database row authorises the request. */
-  authorisation?: Authorisation
+  /** The id of the command that asks for it; absent when another row does. */
+  order?: string
 }
 
 export interface MaterialiseOutcome {
@@ -246,8 +245,8 @@ export interface ReleaseRequest {
   retraining?: string
   /** The id of the queue entry; the entry is rejected when the release cannot open. */
   turn?: string
-  /** Signed by the API after it has checked the user's role; absent when a database row authorises the request. */
-  authorisation?: Authorisation
+  /** The id of the command that asks for it; absent when another row does. */
+  order?: string
 }
 
 export interface ReleaseOutcome {
@@ -324,8 +323,8 @@ export interface DrillRequest {
   kinds?: DrillKind[]
   /** Override the model's drill policy. */
   changes?: Partial<Pick<DrillPolicy, 'traffic' | 'harmBudget' | 'withinMs' | 'shareBp'>>
-  /** Signed by the API after it has checked the user's role; absent when a database row authorises the request. */
-  authorisation?: Authorisation
+  /** The id of the command that asks for it; absent when another row does. */
+  order?: string
 }
 
 export interface DrillOutcome {

@@ -164,7 +164,7 @@ function parseRequest(given: unknown): ReleaseRequest {
     drill: optional(field.object),
     turn: optional(field.name),
     retraining: optional(field.name),
-    authorisation: optional(field.object),
+    order: optional(field.name),
   })
   return {
     ...parsed,

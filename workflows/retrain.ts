@@ -189,7 +189,7 @@ async function delegateToModelWorkflow(
   { model }: CheckedRequest,
   given: RetrainRequest,
 ): Promise<RetrainOutcome> {
-  // Unchanged, because its signature covers it.
+  // Unchanged, because the row of its order is compared with it.
   const child = await startRetrainChild(given, ParentClosePolicy.REQUEST_CANCEL)
   if (child === undefined)
     throw ApplicationFailure.nonRetryable(`a retraining of ${model} is running`, 'retraining_in_progress')
@@ -230,7 +230,7 @@ function parseRetrainRequest(given: unknown, startedAt: Date): CheckedRequest {
   expect('model', field.name)
   expect('requestedBy', optional(field.name))
   expect('dedupeKey', optional(field.name))
-  expect('authorisation', optional(field.object))
+  expect('order', optional(field.name))
   if (expect('asOf', optional(field.time)) && Date.parse(request.asOf ?? '') > startedAt.getTime() + skewMs)
     issues.push('"asOf" is in the future')
   if (request.reason !== undefined && !reasons.includes(request.reason))

@@ -43,9 +43,8 @@ import { readColumns } from './read-columns.ts'
 import { freezeBatch } from './freeze-input.ts'
 import { keepAnswers, type Answers } from './write-answers.ts'
 import { explainRefused } from './explain-refusals.ts'
-import type { Authorisation } from '../../domain/roles.ts'
 import type { Deps } from '../deps.ts'
-import { requireAuthorised } from '../runtime/require-authorised.ts'
+import { requireStart } from '../runtime/claim-start.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { startScorer, type ScoredColumns } from '../runtime/scoring-child.ts'
@@ -56,7 +55,8 @@ import { readKeys } from './read-keys.ts'
 export interface OpenBatchInput extends BatchSpec {
   id: string
   requestedBy: string
-  authorisation?: Authorisation
+  /** The id of the command that asks for it. */
+  order?: string
 }
 
 /** Binds the batch to the present champion. Throws `no_champion`, or `invalid_request` with every issue. */
@@ -66,7 +66,7 @@ export const openBatch =
     const { store, log, config } = deps
     const { id, model, requestedBy, key, log: logged, input, output } = request
     if (!(await isPartition(store, request)))
-      await requireAuthorised(deps, store, { type: 'batchPredict', order: request })
+      await requireStart(store, { kind: 'batchPredict', given: request })
     const issues = issuesOfBatch({ input, output, key, log: logged })
     if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
     const champion = await findChampion(store, model)

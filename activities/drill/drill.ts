@@ -45,7 +45,7 @@ import { signArtifact } from '../../store/signing/artifact-signatures.ts'
 import type { DrillRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
-import { requireAuthorised } from '../runtime/require-authorised.ts'
+import { requireStart } from '../runtime/claim-start.ts'
 
 /** The period for measuring the champion's latency, as in a release. */
 const latencyWindowMs = 24 * 3_600_000
@@ -76,13 +76,13 @@ export const planDrills =
     return { kinds: requestedKinds }
   }
 
-/** The schedule of the model file sends no kinds and no changes. Any other request comes from a user and must be signed. */
+/** The schedule of the model file sends no kinds and no changes. Any other request must name the command of a user. */
 async function requireOrdered(deps: Deps, order: DrillRequest): Promise<void> {
   const { model } = order
   const { cron, everyMs } = (await getModel(deps.store, model)).definition.release.drill ?? {}
   const isScheduled =
     (cron ?? everyMs) !== undefined && canonicalJson(order) === canonicalJson(scheduledDrill(model))
-  if (!isScheduled) await requireAuthorised(deps, deps.store, { type: 'drill', order })
+  if (!isScheduled) await requireStart(deps.store, { kind: 'drill', given: order })
 }
 
 export interface OpenDrill {

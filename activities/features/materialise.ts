@@ -11,9 +11,8 @@ import {
 import { readNow } from '../../store/database/clock.ts'
 import type { Store } from '../../store/postgres.ts'
 import { openSubjectKey } from '../../store/signing/subject-hash.ts'
-import type { Authorisation } from '../../domain/roles.ts'
 import type { Deps } from '../deps.ts'
-import { requireAuthorised } from '../runtime/require-authorised.ts'
+import { requireStart } from '../runtime/claim-start.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { ingestView } from './ingest-view.ts'
 import { findKeptSince } from './kept-since.ts'
@@ -22,7 +21,8 @@ export interface MaterialiseInput {
   view: string
   /** ISO 8601: reads the source again from this time on, for rows that came later than the lateness limit of the view. */
   from?: string
-  authorisation?: Authorisation
+  /** The id of the command that asks for it. */
+  order?: string
 }
 
 export interface MaterialiseResult {
@@ -46,8 +46,8 @@ export const materialiseView =
     withHeartbeat(async (beat) => {
       const { store, config, log } = deps
       const { view: name, from } = order
-      // A run without `from` does what the schedule of the view does, so it needs no signature.
-      if (from !== undefined) await requireAuthorised(deps, store, { type: 'materialise', order })
+      // A run without `from` does what the schedule of the view does, so it needs no command of a user.
+      if (from !== undefined) await requireStart(store, { kind: 'materialise', given: order })
       const found = await listViews(store, { name })
       if (found.length === 0)
         throw new DomainError('not_found', `no feature view is named ${JSON.stringify(name)}`)

@@ -37,7 +37,7 @@ import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { endInterrupted } from '../../store/release/close-release.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
-import { requireAuthorised } from '../runtime/require-authorised.ts'
+import { requireStart } from '../runtime/claim-start.ts'
 import { findRetrained } from '../../store/training/retrainings.ts'
 
 export interface Opening extends ReleaseRequest {
@@ -59,7 +59,7 @@ export const openRelease =
   (deps: Deps) =>
   async (opening: Opening): Promise<{ state: ReleaseState } | { refused: string }> => {
     const { store, log } = deps
-    // Outside the transaction, because a signed start is used up even when the release is refused.
+    // Outside the transaction, because a start is used up even when the release is refused.
     const opened = await requireOrdered(deps, opening)
       .then(() => endOrphan(store, opening))
       .then(() => store.transaction((database) => open(database, opening)))
@@ -73,7 +73,7 @@ export const openRelease =
       })
     log.info({ release: opening.id, refused: 'refused' in opened }, 'release opened')
     if (!('refused' in opened)) return opened
-    // A forged request must not reject the queue entry that it names, nor raise alerts; a signed one has raised its alert.
+    // A forged request must not reject the queue entry that it names, nor raise alerts; a refused command has raised its alert.
     if (!('isOrdered' in opened)) await recordRefusal(store, opening, opened.refused)
     return { refused: opened.refused }
   }
@@ -133,14 +133,14 @@ async function open(
   return { state }
 }
 
-/** Requires a stored request for the release (a queue entry, a drill or a retraining) or a signed start. Throws `forbidden`. */
+/** Requires a stored request for the release (a queue entry, a drill or a retraining) or the command of a user. Throws `forbidden`. */
 async function requireOrdered(deps: Deps, opening: Opening): Promise<void> {
   const database = deps.store
   const { id, workflowId: _workflow, runId: _run, atMs: _at, ...order } = opening
   const { turn, drill, retraining } = order
   if ((await findRelease(database, id)) !== undefined) return
   if (turn === undefined && drill === undefined && retraining === undefined)
-    return requireAuthorised(deps, database, { type: 'release', order })
+    return requireStart(database, { kind: 'release', given: order })
   const asked = { id, order }
   const rows = [
     turn === undefined || isQueued(await findQueueEntry(database, turn), asked),

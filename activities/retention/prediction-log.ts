@@ -35,6 +35,7 @@ const withJudgements: readonly ExpiringTable[] = [
   'monitor_windows',
   'integration_outbox',
   'command_outbox',
+  'commands',
   'trigger_firings',
 ]
 

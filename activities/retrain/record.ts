@@ -43,7 +43,7 @@ import { idsOfRun } from '../../domain/training/run-ids.ts'
 import type { RetrainOutcome, RetrainRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
-import { requireAuthorised } from '../runtime/require-authorised.ts'
+import { requireStart } from '../runtime/claim-start.ts'
 import { trainingQueues, type TrainingQueues } from '../trainers/queue-training.ts'
 
 export interface OpenInput {
@@ -94,7 +94,7 @@ export const openRetraining =
       (await isTriggered(store, order)) ||
       (await isFired(store, order)) ||
       (await isOfSweep(store, order))
-    if (!isAsked) await requireAuthorised(deps, store, { type: 'retrain', order })
+    if (!isAsked) await requireStart(store, { kind: 'retrain', given: order })
     const open = (await listOpenRuns(store)).filter(
       (run) => run.kind === 'retraining' && run.model === model && run.id !== retrainingId,
     )

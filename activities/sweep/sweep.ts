@@ -21,18 +21,18 @@ import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { getTraining } from '../../store/training/trainings.ts'
 import type { SweepRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
-import { requireAuthorised } from '../runtime/require-authorised.ts'
+import { requireStart } from '../runtime/claim-start.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runJob } from '../runtime/run-job.ts'
 import type { ScoreJob, TrialScore } from '../tensorflow/evaluator.ts'
 
-/** Throws `invalid_request` for candidates that do not fit the model, and `forbidden` for an unsigned start. */
+/** Throws `invalid_request` for candidates that do not fit the model, and `forbidden` for a start without a command. */
 export const openSweep =
   (deps: Deps) =>
   async ({ asOf, order }: { asOf: string; order: SweepRequest }): Promise<void> => {
     const { store, log } = deps
     const { id, model, requestedBy, candidates, parallel } = order
-    await requireAuthorised(deps, store, { type: 'sweep', order })
+    await requireStart(store, { kind: 'sweep', given: order })
     const { definition } = await getModel(store, model)
     if (definition.isBrought === true) throw notTrainedHere(model)
     requireValidation(definition)

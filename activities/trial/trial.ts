@@ -15,7 +15,7 @@ import { getModel } from '../../store/registry/models.ts'
 import { endTraining, findTraining } from '../../store/training/trainings.ts'
 import type { TrialRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
-import { requireAuthorised } from '../runtime/require-authorised.ts'
+import { requireStart } from '../runtime/claim-start.ts'
 import { trainingQueues, type TrainingQueues } from '../trainers/queue-training.ts'
 
 export interface OpenTrialInput {
@@ -26,14 +26,14 @@ export interface OpenTrialInput {
   order: TrialRequest
 }
 
-/** Throws `model_not_found`, `invalid_request` for overrides that do not fit, and `forbidden` for an unsigned start. */
+/** Throws `model_not_found`, `invalid_request` for overrides that do not fit, and `forbidden` for a start without a command. */
 export const openTrial =
   (deps: Deps) =>
   async ({ trainingId, asOf, order }: OpenTrialInput): Promise<TrainingQueues> => {
     const { store, log } = deps
     const { id, model, requestedBy } = order
     const sweepId = await sweepOf(store, order, asOf)
-    if (sweepId === undefined) await requireAuthorised(deps, store, { type: 'trial', order })
+    if (sweepId === undefined) await requireStart(store, { kind: 'trial', given: order })
     const { definition } = await getModel(store, model)
     if (definition.isBrought === true) throw notTrainedHere(model)
     requireOverrides(definition, order.overrides)
@@ -47,7 +47,7 @@ export const openTrial =
 
 /** The open sweep that asks for this trial; undefined for a standalone trial. */
 async function sweepOf(store: Deps['store'], order: TrialRequest, asOf: string): Promise<string | undefined> {
-  const { sweep, snapshotDigest, authorisation: _none, ...asked } = order
+  const { sweep, snapshotDigest, order: _none, ...asked } = order
   if (sweep === undefined) return undefined
   const found = await findSweep(store, sweep.id)
   const planned = found && {

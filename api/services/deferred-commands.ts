@@ -3,10 +3,11 @@
  * command through the same use case, with the same key and command id, so that Temporal starts it at most once.
  */
 import { isError } from '../../domain/errors.ts'
-import type { Role } from '../../domain/roles.ts'
+import type { Role, StartType } from '../../domain/roles.ts'
 import * as schema from '../../domain/schema.ts'
 import { recordCommand, type NewOutboxCommand, type StartName } from '../../store/release/command-outbox.ts'
 import type { CommandName } from '../../domain/release/state.ts'
+import { commandIdOf, insertStart, type NewStart } from '../../store/commands.ts'
 import type { Database } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { CommandDeps } from '../deps.ts'
@@ -45,6 +46,18 @@ export interface StartCommand<Input extends StartInput, Result extends object> {
 export interface StartInput {
   model: string
   reason?: string
+}
+
+/** Records a start with its audit row. Returns the input of its workflow. `request` is the id of the request, the same for its repetition. */
+export async function recordStart<Input extends NewStart['input'] & { requestedBy?: string }>(
+  { store }: Pick<CommandDeps, 'store'>,
+  actor: Actor,
+  { kind, request, input }: { kind: StartType; request: string; input: Input },
+): Promise<Input & { order: string }> {
+  const id = commandIdOf(request)
+  const { requestedBy: _sender, ...stored } = input
+  await store.transaction((database) => insertStart(database, { id, kind, by: actor, input: stored }))
+  return { ...input, order: id }
 }
 
 export async function defer(

@@ -6,9 +6,8 @@ import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { batchWorkflowId, type BatchRequest } from '../../workflows/messages.ts'
 import { requireModelAccess, requireUnscoped } from '../auth/authorization.ts'
-import { authorised } from '../temporal/authorise-start.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
-import type { StartCommand } from './deferred-commands.ts'
+import { recordStart, type StartCommand } from './deferred-commands.ts'
 
 export const startBatch: StartCommand<BatchSpec, { id: string; model: string }> = {
   kind: 'batch',
@@ -32,7 +31,7 @@ export const startBatch: StartCommand<BatchSpec, { id: string; model: string }> 
     await startWorkflow(temporal, {
       type: 'batchPredict',
       workflowId: batchWorkflowId(id),
-      request: await authorised(deps, actor, 'batchPredict', request),
+      request: await recordStart(deps, actor, { kind: 'batchPredict', request: requestId, input: request }),
       requestId,
       conflict: () => new DomainError('internal', `the batch ${id} was started under another request`),
     })

@@ -8,7 +8,7 @@ import { drillWorkflowId, type DrillRequest } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
-import { authorised } from '../temporal/authorise-start.ts'
+import { recordStart } from './deferred-commands.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
 
 export type StartDrillInput = Pick<DrillRequest, 'model' | 'changes'> & { kinds?: DrillKind[] }
@@ -34,7 +34,7 @@ export async function startDrill(
       { release: open.state.id },
     )
   const order: DrillRequest = { model, requestedBy: actor.name, kinds, changes }
-  const request = await authorised(deps, actor, 'drill', order)
+  const request = await recordStart(deps, actor, { kind: 'drill', request: requestId, input: order })
   const workflowId = drillWorkflowId(model)
   const conflict = () => new DomainError('drill_in_progress', `a drill of ${model} is running already`)
   await startWorkflow(temporal, { type: 'drill', workflowId, request, requestId, conflict })

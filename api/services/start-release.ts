@@ -22,9 +22,8 @@ import { releaseIdOf, releaseWorkflowId, type ReleaseRequest } from '../../workf
 import { findInScope, requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import type { Actor } from '../auth/authentication.ts'
-import { authorised } from '../temporal/authorise-start.ts'
 import { startUnlessOpen } from '../temporal/start-workflow.ts'
-import type { StartCommand } from './deferred-commands.ts'
+import { recordStart, type StartCommand } from './deferred-commands.ts'
 import { queuedSummary, wakeQueue, type QueuedSummary } from './release-queue.ts'
 
 export interface StartReleaseInput {
@@ -187,7 +186,7 @@ const closing = { tries: 60, pauseMs: 50 }
 /** Starts the release; undefined while another release of the model is open. */
 async function startUnlessBusy(
   deps: CommandDeps,
-  actor: Pick<Actor, 'id'>,
+  actor: Actor,
   order: ReleaseRequest,
   requestId: string,
 ): Promise<StartedRelease | undefined> {
@@ -195,8 +194,8 @@ async function startUnlessBusy(
   const { model, version, requestedBy } = order
   const workflowId = releaseWorkflowId(model)
   for (let tries = 1; ; tries++) {
-    // Signed for each attempt, because the closing release may change the champion.
-    const request = await authorised(deps, actor, 'release', order)
+    // Recorded for each attempt, because the closing release may change the champion.
+    const request = await recordStart(deps, actor, { kind: 'release', request: requestId, input: order })
     const runId = await startUnlessOpen(temporal, { type: 'release', workflowId, request, requestId })
     if (runId !== undefined) {
       const id = releaseIdOf(runId)

@@ -11,9 +11,8 @@ import { findRetraining } from '../../store/training/retrainings.ts'
 import { retrainWorkflowId, type RetrainRequest } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
-import { authorised } from '../temporal/authorise-start.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
-import type { StartCommand } from './deferred-commands.ts'
+import { recordStart, type StartCommand } from './deferred-commands.ts'
 import { requireSoundPolicy } from './start-release.ts'
 import { cancelTraining, type CancelDeps } from './training/cancel-training.ts'
 
@@ -55,7 +54,7 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
       artifact,
       overrides,
     }
-    const request = await authorised(deps, actor, 'retrain', order)
+    const request = await recordStart(deps, actor, { kind: 'retrain', request: requestId, input: order })
     const workflowId = retrainWorkflowId(model)
     const conflict = () =>
       new DomainError('retraining_in_progress', `${model} is being retrained already`, {

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { findBatch, listShards } from '../../store/serving/batches.ts'
 import { checkout, launcher, environmentWith } from '../../temporal.config.ts'
-import { signedStart } from '../../test/support/commands/signed.ts'
+import { orderedStart } from '../../test/support/commands/signed.ts'
 import { insertPeople } from '../../test/support/release/candidates.ts'
 import { registerFixtureVersion } from '../../test/support/serving/registration.ts'
 import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'
@@ -60,7 +60,7 @@ export async function beginBatch(stage: BatchStage, output: string) {
     {
       workflowId: batchWorkflowId(request.id),
       taskQueue: config.taskQueues.control,
-      args: [await signedStart(stage, 'batchPredict', request)],
+      args: [await orderedStart(stage, 'batchPredict', request)],
     },
   )
   return { id: request.id, ended: handle.result() }

@@ -127,7 +127,7 @@ const quote = (name: string): string => pg.escapeIdentifier(name)
 interface PreservedRows {
   keys: { id: string; revoked_at: Date }[]
   sessions: { id: string; until: Date }[]
-  starts: { id: string; workflow_type: string; run_id: string; key_id: string; at: Date }[]
+  starts: { id: string; run_id: string }[]
 }
 
 /** Empties the schema, or checks that it is empty. Returns the rows that must survive the restore. */
@@ -163,10 +163,10 @@ async function clear(client: pg.Client, replace: boolean): Promise<PreservedRows
   const sessions = there.has('revoked_sessions')
     ? await database.query<PreservedRows['sessions'][number]>(sql`select id, until from revoked_sessions`)
     : []
-  // Expired starts are refused by their time.
-  const starts = there.has('used_starts')
+  // The others are refused by their time.
+  const starts = there.has('commands')
     ? await database.query<PreservedRows['starts'][number]>(sql`
-        select id, workflow_type, run_id, key_id, at from used_starts where at > now() - interval '1 hour'`)
+        select id, run_id from commands where run_id is not null and until > clock_timestamp()`)
     : []
   await client.query(
     'drop schema public cascade; create schema public; grant usage on schema public to public',
@@ -174,7 +174,7 @@ async function clear(client: pg.Client, replace: boolean): Promise<PreservedRows
   return { keys, sessions, starts }
 }
 
-/** Carries over keys revoked, sessions ended and signed starts used after the backup. */
+/** Carries over keys revoked, sessions ended and starts used after the backup. */
 async function carryOver(database: Database, { keys, sessions, starts }: PreservedRows): Promise<void> {
   await database.query(sql`
     update api_keys set revoked_at = kept.revoked_at
@@ -185,12 +185,10 @@ async function carryOver(database: Database, { keys, sessions, starts }: Preserv
       insert into revoked_sessions (id, until)
       select id, until from jsonb_to_recordset(${JSON.stringify(sessions)}::jsonb) as kept (id text, until timestamptz)
       on conflict do nothing`)
-  if (starts.length > 0)
-    await database.query(sql`
-      insert into used_starts (id, workflow_type, run_id, key_id, at)
-      select id, workflow_type, run_id, key_id, at from jsonb_to_recordset(${JSON.stringify(starts)}::jsonb)
-        as kept (id text, workflow_type text, run_id text, key_id text, at timestamptz)
-      on conflict do nothing`)
+  await database.query(sql`
+    update commands set run_id = kept.run_id
+    from jsonb_to_recordset(${JSON.stringify(starts)}::jsonb) as kept (id text, run_id text)
+    where commands.id = kept.id`)
 }
 
 /** The application role owns the partitions, because it creates and drops them. */

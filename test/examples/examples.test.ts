@@ -20,7 +20,7 @@ import { checkout, environmentWith, launcher } from '../../temporal.config.ts'
 import { releaseWorkflowId, retrainWorkflowId } from '../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../workflows/release.ts'
 import type { retrain as retrainWorkflow } from '../../workflows/retrain.ts'
-import { signedStart } from '../support/commands/signed.ts'
+import { orderedStart } from '../support/commands/signed.ts'
 import { showPolicy } from '../support/fleet/fleet-fixture.ts'
 import { insertPeople } from '../support/release/candidates.ts'
 import { fixtureRelease } from '../support/release/release-fixture.ts'
@@ -112,7 +112,7 @@ async function release(model: string, row: object, asOf = '2026-01-01T00:00:00Z'
   const retraining = await system.client.workflow.start<typeof retrainWorkflow>('retrain', {
     workflowId: retrainWorkflowId(model),
     taskQueue: system.config.taskQueues.control,
-    args: [await signedStart(system, 'retrain', { model, asOf, requestedBy: 'olga', policy })],
+    args: [await orderedStart(system, 'retrain', { model, asOf, requestedBy: 'olga', policy })],
   })
   const { outcome, message, version = '' } = await retraining.result()
   expect(outcome, message).toBe('released')
@@ -284,7 +284,7 @@ export const bloom = defineModel({
     const retraining = await system.client.workflow.start<typeof retrainWorkflow>('retrain', {
       workflowId: retrainWorkflowId('bloom'),
       taskQueue: system.config.taskQueues.control,
-      args: [await signedStart(system, 'retrain', { model: 'bloom', requestedBy: 'olga', policy })],
+      args: [await orderedStart(system, 'retrain', { model: 'bloom', requestedBy: 'olga', policy })],
     })
     const trained = async () => (await readFile(log, 'utf8').catch(() => '')).trim().split('\n')
     await expect.poll(trained, { timeout: 60_000 }).toEqual(['1 1', '1 2'])

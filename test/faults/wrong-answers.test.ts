@@ -24,7 +24,7 @@ import { startMonitor } from '../../temporal/permanent-workflows.ts'
 import { monitorWorkflowId, releaseWorkflowId } from '../../workflows/messages.ts'
 import { insertModel, insertPeople, type Registry } from '../support/release/candidates.ts'
 import { fixtureRelease, type FixtureRelease } from '../support/release/release-fixture.ts'
-import { signedStart } from '../support/commands/signed.ts'
+import { orderedStart } from '../support/commands/signed.ts'
 import { putArtifact, type ArtifactSpec } from '../support/serving/artifact.ts'
 import { startRealSystem, type RealSystem } from '../support/servers/system-fixture.ts'
 
@@ -106,7 +106,7 @@ async function start(
   const handle = await system.client.workflow.start('release', {
     workflowId: releaseWorkflowId(model),
     taskQueue: system.config.taskQueues.control,
-    args: [await signedStart(system, 'release', { model, version, requestedBy: 'olga', policy: changed })],
+    args: [await orderedStart(system, 'release', { model, version, requestedBy: 'olga', policy: changed })],
   })
   const release = fixtureRelease(system, handle)
   await release.reaches('awaiting_approval').catch(async (error: Error) => {

@@ -24,12 +24,13 @@ import { drawScenario, type Mode, type PlannedCommand, type Scenario } from './s
 import type { Script } from './scripts.ts'
 import { dictionary } from './postgres/statement.ts'
 import { authorityStatements } from './postgres/statements-authority.ts'
+import { commandStatements } from './postgres/statements-commands.ts'
 import { outboxStatements } from './postgres/statements-outbox.ts'
 import { releaseStatements } from './postgres/statements-releases.ts'
 import { routingStatements } from './postgres/statements-routing.ts'
 import { createTemporal, freshHost, type Worker } from './temporal/temporal.ts'
 import { fill, longestOf, simulatedModel } from './initial-state.ts'
-import { signedAs, signedRelease, simulatedSigner } from './signing.ts'
+import { recordedRelease, signedAs, simulatedSigner } from './signing.ts'
 import { createWorld, enter, epochMs, type Machine } from './world.ts'
 
 export interface RunResult {
@@ -47,7 +48,13 @@ export interface RunResult {
 const convergeMs = 4_500
 const workflows = { release }
 const workflowId = `release/${simulatedModel}`
-const meaningOf = dictionary(releaseStatements, routingStatements, outboxStatements, authorityStatements)
+const meaningOf = dictionary(
+  releaseStatements,
+  routingStatements,
+  outboxStatements,
+  authorityStatements,
+  commandStatements,
+)
 /** Returns the activity whose event is being executed. */
 const stepNow = (): string | undefined =>
   (carried.context as { info?: { activityType: string } } | undefined)?.info?.activityType
@@ -303,7 +310,8 @@ export async function simulate(
     world.tell(`${by} starts the release of ${version}`)
     const artifact = memory.row('versions', version)?.['artifact_digest'] as string | undefined
     const nowMs = epochMs + world.now() + database.wallOffMs
-    const request = signedRelease({ version, by, id: `start-${waiting}` }, { champion, artifact }, nowMs)
+    const { request, row } = recordedRelease({ version, by, place: waiting }, { champion, artifact }, nowMs)
+    memory.load('commands', row.id, row)
     temporal.start('release', workflowId, [request])
   }
 

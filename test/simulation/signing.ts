@@ -1,9 +1,9 @@
-/** Signs commands and starts of simulated users cheaply and deterministically. The id of a key is its name. */
+/** Signs commands, and records starts, of simulated users cheaply and deterministically. The id of a key is its name. */
 import { createHmac } from 'node:crypto'
 import type { CommandName } from '../../domain/release/state.ts'
 import type { StartBasis } from '../../domain/roles.ts'
 import { signCommand } from '../../store/signing/command-signatures.ts'
-import { signStart } from '../../store/signing/start-signatures.ts'
+import { commandIdOf } from '../../store/commands.ts'
 import type { Signer } from '../../store/signing/signing-key.ts'
 import type { ReleaseRequest } from '../../workflows/messages.ts'
 import { simulatedModel } from './initial-state.ts'
@@ -25,16 +25,26 @@ export function signedAs<Statement extends { by: string; id: string }>(
   return { ...statement, signature: signCommand(simulatedSigner, claim, { keyId: statement.by, nowMs }) }
 }
 
-/** Builds the start of a release by its requester. `id` is the id of its authorisation. */
-export function signedRelease(
-  { version, by, id }: { version: string; by: string; id: string },
+/** Builds the row of a start of a release, and the input of its workflow. */
+export function recordedRelease(
+  { version, by, place }: { version: string; by: string; place: number },
   basis: StartBasis,
   nowMs: number,
-): ReleaseRequest {
-  const request = { model: simulatedModel, version, requestedBy: by }
-  const signedBy = { keyId: by, nowMs, id }
-  return {
-    ...request,
-    authorisation: signStart(simulatedSigner, { type: 'release', request, basis }, signedBy),
+): { request: ReleaseRequest; row: { id: string } & Record<string, unknown> } {
+  const id = commandIdOf(place.toString(16).padStart(32, '0'))
+  const input = { model: simulatedModel, version }
+  const row = {
+    id,
+    kind: 'release',
+    model: simulatedModel,
+    actor: by,
+    key_id: by,
+    input,
+    basis,
+    until: nowMs + 15 * 60_000,
+    release_id: null,
+    run_id: null,
+    accepted: null,
   }
+  return { request: { ...input, requestedBy: by, order: id }, row }
 }

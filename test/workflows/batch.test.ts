@@ -20,7 +20,7 @@ import { openPipeline, spawnTrainWorker, type Pipeline } from '../support/traini
 import { releasePolicy } from '../support/release/releases.ts'
 import { uniqueName } from '../support/servers/servers.ts'
 import { until } from '../support/serving/serving-fixture.ts'
-import { signedStart } from '../support/commands/signed.ts'
+import { orderedStart } from '../support/commands/signed.ts'
 
 const model = uniqueName('many')
 let pipeline: Pipeline
@@ -81,7 +81,7 @@ const begin = (spec: Omit<BatchSpec, 'model'> & { model?: string }) => {
     pipeline.client.workflow.start<(request: BatchRequest) => Promise<BatchOutcome>>('batchPredict', {
       workflowId: batchWorkflowId(request.id),
       taskQueue: pipeline.config.taskQueues.control,
-      args: [await signedStart(pipeline, 'batchPredict', request)],
+      args: [await orderedStart(pipeline, 'batchPredict', request)],
     })
   const handle = start()
   return { id: request.id, result: () => handle.then((started) => started.result()) }

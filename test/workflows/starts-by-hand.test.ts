@@ -25,7 +25,7 @@ const fieldsOf = (value: unknown) =>
   Object.fromEntries(
     (
       'model version requestedBy policy hotfix drill turn by reason id signature recordedAt afterMs view from ' +
-      'kinds changes replicaTimeoutMs input output key asOf evidence dedupeKey authorisation retraining'
+      'kinds changes replicaTimeoutMs input output key asOf evidence dedupeKey order retraining'
     )
       .split(' ')
       .map((name) => [name, value]),

@@ -1,6 +1,6 @@
 /**
- * Tests that access to Temporal alone starts no work in the name of a user: the first activity of each workflow refuses a start that no key
- * has signed, and records nothing.
+ * Tests that access to Temporal alone starts no work in the name of a user: the first activity of each workflow refuses a start that no row
+ * asks for, and records nothing.
  */
 import sql, { raw } from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -21,7 +21,7 @@ import {
   type SweepRequest,
   type TrialRequest,
 } from '../../workflows/messages.ts'
-import { signedStart } from '../support/commands/signed.ts'
+import { orderedStart } from '../support/commands/signed.ts'
 import {
   fixtureRelease,
   openReleaseFixture,
@@ -71,7 +71,7 @@ async function recorded(): Promise<string> {
     'drills',
     'batches',
     'release_commands',
-    'used_starts',
+    'commands',
     'audit',
   ]
   const counts = tables.map(async (table) => {
@@ -125,21 +125,19 @@ describe('a start by a client of Temporal alone', () => {
         name,
         await refusal(typeOf(name), request),
       ])
-      for (const [name, reason] of await Promise.all(refusals)) expect(reason, name).toMatch(/is not signed/)
+      for (const [name, reason] of await Promise.all(refusals)) expect(reason, name).toMatch(/names no order/)
       expect(await recorded()).toBe(before)
     },
   )
 
-  it('with the authorisation of another start is refused', async () => {
+  it('with the command of another start is refused', async () => {
     const model = fixtureModel.name
-    const order = { model, version, requestedBy: 'olga' }
-    const { authorisation } = await signedStart(fixture, 'release', order)
+    const given = { model, version, requestedBy: 'olga' }
+    const { order } = await orderedStart(fixture, 'release', given)
     const before = await recorded()
-    const others: Record<string, object> = { ...requests('olga'), release: { ...order, version: champion } }
+    const others: Record<string, object> = { ...requests('olga'), release: { ...given, version: champion } }
     for (const [name, request] of Object.entries(others))
-      expect(await refusal(typeOf(name), { ...request, authorisation }), name).toMatch(
-        /signed for another request/,
-      )
+      expect(await refusal(typeOf(name), { ...request, order }), name).toMatch(/asks for something else/)
     expect(await recorded()).toBe(before)
   })
 
@@ -205,7 +203,7 @@ describe('a start by a client of Temporal alone', () => {
       ['drill', { ...scheduledDrill(name), changes: { shareBp: 10_000 } }],
     ]
     for (const [type, request] of asked)
-      expect(await refusal(type, request), JSON.stringify(request)).toMatch(/is not signed/)
+      expect(await refusal(type, request), JSON.stringify(request)).toMatch(/names no order/)
     expect(await recorded()).toBe(before)
   })
 })
@@ -245,16 +243,16 @@ describe('the release of a retraining', () => {
   })
 })
 
-it('a signed start opens one release, and its repetition none', async () => {
+it('a recorded start opens one release, and its repetition none', async () => {
   const model = fixtureModel.name
-  const order = await signedStart(fixture, 'release', { model, version, requestedBy: 'olga' })
+  const order = await orderedStart(fixture, 'release', { model, version, requestedBy: 'olga' })
   const handle = await start('release', order)
   const release = fixtureRelease(fixture, handle as never)
   const state = await release.reaches('awaiting_approval')
   expect(state).toMatchObject({ requestedBy: 'olga', version })
   await handle.terminate()
   const other = { model, version: await fixtureModel.register(champion), requestedBy: 'olga' }
-  const busy = await signedStart(fixture, 'release', other)
+  const busy = await orderedStart(fixture, 'release', other)
   expect(await refusal('release', busy)).toMatch(/has not ended/)
   expect(await refusal('release', busy)).toMatch(/has opened another run/)
   // Temporal has no open workflow any more, and a client starts the same one again.
@@ -264,15 +262,16 @@ it('a signed start opens one release, and its repetition none', async () => {
 })
 
 it.each(['release', 'retrain', 'trial', 'sweep', 'drill', 'batchPredict'] as const)(
-  'an alert tells of a signed %s that its worker opens too late, and of none that no key has signed',
+  'an alert tells of a recorded %s that its worker opens too late, and of none without a record',
   async (type) => {
     const { name: model } = await fixture.model()
     const order = { ...requests('olga')[type], model, requestedBy: 'olga' }
-    expect(await refusal(type, order)).toMatch(/is not signed/)
+    expect(await refusal(type, order)).toMatch(/names no order/)
     expect(await listAlerts(fixture.store, { model })).toEqual([])
-    const late = await signedStart(fixture, type, order, Date.now() - 16 * 60_000)
+    const late = await orderedStart(fixture, type, order)
+    await fixture.store.query(sql`update commands set until = now() where model = ${model}`)
     expect(await refusal(type, late)).toMatch(/more than 15 minutes ago/)
-    const message = `the start of "${type}" by olga was signed more than 15 minutes ago; start it again`
+    const message = `the start of "${type}" by olga was sent more than 15 minutes ago; start it again`
     expect(await listAlerts(fixture.store, { model })).toMatchObject([{ kind: 'start_refused', message }])
   },
 )

@@ -15,7 +15,7 @@ import {
   type SweepRequest,
   type TrialRequest,
 } from '../../workflows/messages.ts'
-import { signedStart } from '../support/commands/signed.ts'
+import { orderedStart } from '../support/commands/signed.ts'
 import { messageOf } from '../../workflows/release/activities.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../support/training/pipeline.ts'
@@ -46,7 +46,7 @@ async function start(more: Partial<SweepRequest> = {}) {
   return pipeline.client.workflow.start<(request: SweepRequest) => Promise<SweepOutcome>>('sweep', {
     workflowId: sweepWorkflowId(model),
     taskQueue: pipeline.config.taskQueues.control,
-    args: [await signedStart(pipeline, 'sweep', request)],
+    args: [await orderedStart(pipeline, 'sweep', request)],
   })
 }
 
@@ -99,13 +99,13 @@ it('authorises only its own trials and its own retraining', async () => {
   expect((await findTrial(store, order.id))?.overrides).toEqual({ learningRate: 0.000001 })
   const retraining = { model, requestedBy: 'olga', asOf: exampleDay(35), reason: 'manual', sweep: sweep!.id }
   const forged = { ...retraining, overrides: { learningRate: 0.05 } }
-  expect(await refused('retrain', retrainWorkflowId(model), forged)).toContain('is not signed')
+  expect(await refused('retrain', retrainWorkflowId(model), forged)).toContain('names no order')
 })
 
 it.each([
   ['without validation rows', '', {}, /needs validation rows to choose by/],
   ['of an undeclared hyperparameter', split, { candidates: [{ units: 3 }] }, /has no hyperparameter "units"/],
-  ['that no key has signed', split, { requestedBy: 'mallory' }, /is not signed/],
+  ['that no row asks for', split, { requestedBy: 'mallory' }, /names no order/],
 ])('%s is refused', async (_name, more, changes, reason) => {
   await syncExampleModel(pipeline.store, pipeline.models, { name: model, epochs: 2, more })
   const handle = await start(changes)

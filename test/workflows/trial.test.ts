@@ -12,7 +12,7 @@ import {
   type TrialOutcome,
   type TrialRequest,
 } from '../../workflows/messages.ts'
-import { signedStart } from '../support/commands/signed.ts'
+import { orderedStart } from '../support/commands/signed.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../support/training/pipeline.ts'
 import { uniqueName } from '../support/servers/servers.ts'
@@ -42,7 +42,7 @@ async function start(more: Partial<TrialRequest> = {}) {
   return pipeline.client.workflow.start<(request: TrialRequest) => Promise<TrialOutcome>>('trial', {
     workflowId: trialWorkflowId(id),
     taskQueue: pipeline.config.taskQueues.control,
-    args: [await signedStart(pipeline, 'trial', request)],
+    args: [await orderedStart(pipeline, 'trial', request)],
   })
 }
 const isGivenUp = async (digest: string | undefined) =>
@@ -113,7 +113,7 @@ it('that is cancelled records its end, and its training ends', async () => {
 
 it.each([
   ['with an undeclared hyperparameter', { overrides: { units: 3 } }, /has no hyperparameter "units"/],
-  ['that no key has signed', { requestedBy: 'mallory' }, /is not signed/],
+  ['that no row asks for', { requestedBy: 'mallory' }, /names no order/],
 ])('%s is refused and recorded nowhere', async (_name, more, reason) => {
   const handle = await start(more)
   const error = await handle.result().catch((thrown: unknown) => thrown)

@@ -46,7 +46,7 @@ export async function sweep(given: SweepRequest): Promise<SweepOutcome> {
     candidates,
     parallel: field.number,
     asOf: optional(field.time),
-    authorisation: optional(field.object),
+    order: optional(field.name),
   })
   const { id, model } = request
   upsertSearchAttributes({ Model: [model] })

@@ -33,7 +33,7 @@ export async function trial(given: TrialRequest): Promise<TrialOutcome> {
     overrides: optional(field.object),
     sweep: optional(field.object),
     snapshotDigest: optional(field.name),
-    authorisation: optional(field.object),
+    order: optional(field.name),
   })
   const { id, model } = request
   upsertSearchAttributes({ Model: [model] })

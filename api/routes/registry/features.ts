@@ -83,12 +83,12 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 202: 'The ingestion has started, or is running' },
     answerSchema: schema.record({ view: schema.text, workflowId: schema.text, begun: schema.flag }),
     body: z.strictObject({ from: pastTimeInUtc(deps.serving.wall).optional() }),
-    async handle({ actor, params, body }) {
+    async handle({ actor, command: id, params, body }) {
       const found = await viewsOf(deps, actor, params['name']!)
       const view = found[0]!.name
       if (!found.some(isUsed))
         throw new DomainError('not_found', `no model uses the feature view ${view}, so it is not ingested`)
-      return { status: 202, json: toWire(await startIngestion(deps, actor!, { view, ...body })) }
+      return { status: 202, json: toWire(await startIngestion(deps, actor!, { view, ...body }, { id })) }
     },
   }),
 ]

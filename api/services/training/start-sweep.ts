@@ -7,7 +7,7 @@ import { sweepWorkflowId, type SweepRequest } from '../../../workflows/messages.
 import type { Actor } from '../../auth/authentication.ts'
 import { findInScope } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
-import { authorised } from '../../temporal/authorise-start.ts'
+import { recordStart } from '../deferred-commands.ts'
 import { startWorkflow } from '../../temporal/start-workflow.ts'
 import { getTrainable } from '../start-retraining.ts'
 import { cancelTraining, type CancelDeps } from './cancel-training.ts'
@@ -50,7 +50,7 @@ export async function startSweep(
   await startWorkflow(temporal, {
     type: 'sweep',
     workflowId,
-    request: await authorised(deps, actor, 'sweep', order),
+    request: await recordStart(deps, actor, { kind: 'sweep', request: requestId, input: order }),
     requestId,
     conflict: () => new DomainError('command_refused', `a sweep of ${model} is running already`),
   })

@@ -6,7 +6,7 @@ import { trialWorkflowId, type TrialRequest } from '../../../workflows/messages.
 import type { Actor } from '../../auth/authentication.ts'
 import { findInScope } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
-import { authorised } from '../../temporal/authorise-start.ts'
+import { recordStart } from '../deferred-commands.ts'
 import { startWorkflow } from '../../temporal/start-workflow.ts'
 import { getTrainable } from '../start-retraining.ts'
 import { cancelTraining, type CancelDeps } from './cancel-training.ts'
@@ -35,7 +35,7 @@ export async function startTrial(
   await startWorkflow(temporal, {
     type: 'trial',
     workflowId,
-    request: await authorised(deps, actor, 'trial', order),
+    request: await recordStart(deps, actor, { kind: 'trial', request: requestId, input: order }),
     requestId,
     conflict: () => new DomainError('internal', `the trial ${id} was started under another request`),
   })

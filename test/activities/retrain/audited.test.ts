@@ -12,7 +12,7 @@ import { listAudit } from '../../../store/audit/audit-log.ts'
 import { auditModelChanges, noteModelChanges } from '../../../store/registry/models.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
-import { signedStart } from '../../support/commands/signed.ts'
+import { orderedStart } from '../../support/commands/signed.ts'
 import { insertModel, insertPeople, type Registry } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
@@ -45,7 +45,7 @@ const audited = async (action: string) =>
 it('a retraining is recorded once when it starts, with its requester and reason, and once when it ends, with the verdict', async () => {
   const run = randomUUID()
   const retrainingId = `retrain/${model}/${run}`
-  const order = await signedStart(deps, 'retrain', {
+  const order = await orderedStart(deps, 'retrain', {
     model,
     reason: 'manual',
     requestedBy: 'olga',
@@ -96,7 +96,7 @@ it('a batch is recorded once, without the text of its query', async () => {
   await moveChampion(deps.store, { model, to: version, cause: 'promotion', actor: 'anna', reason: 'first' })
   const order = { id: uniqueName('bat'), model, requestedBy: 'olga', key: ['id'] }
   const parts = { input: { kind: 'file', path: 'in.parquet' }, output: { kind: 'file', path: 'out.parquet' } }
-  const request = await signedStart(deps, 'batchPredict', { ...order, ...parts } as never)
+  const request = await orderedStart(deps, 'batchPredict', { ...order, ...parts } as never)
   await inActivity(openBatch(deps), request)
   await inActivity(openBatch(deps), request)
   expect(await audited('batch.started')).toEqual([

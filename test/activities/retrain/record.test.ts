@@ -24,7 +24,7 @@ import { insertRelease } from '../../../store/release/releases.ts'
 import { insertSnapshot } from '../../../store/training/snapshots.ts'
 import { findRetraining } from '../../../store/training/retrainings.ts'
 import type { RetrainRequest } from '../../../workflows/messages.ts'
-import { signedStart } from '../../support/commands/signed.ts'
+import { orderedStart } from '../../support/commands/signed.ts'
 import { insertModel, insertPeople, type Registry } from '../../support/release/candidates.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
@@ -96,7 +96,7 @@ async function orderOf(reason: TriggerReason, dedupeKey?: string): Promise<Retra
   const evidence = { psi: 0.3 }
   if (reason === 'schedule') return scheduledRetraining(model)
   if (reason === 'manual')
-    return signedStart(deps, 'retrain', { model, reason, requestedBy: 'olga', evidence, dedupeKey })
+    return orderedStart(deps, 'retrain', { model, reason, requestedBy: 'olga', evidence, dedupeKey })
   const trigger = { model, reason, dedupeKey: dedupeKey ?? randomUUID(), message: 'it drifts', evidence }
   const toMs = windowEndMs++
   const window = { model, fromMs: toMs - 1, toMs, facts: {}, findings: {}, judge: 'test' }

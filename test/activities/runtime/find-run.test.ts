@@ -10,7 +10,7 @@ import { findDrill, insertDrill } from '../../../store/release/drills.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { findRetraining } from '../../../store/training/retrainings.ts'
 import { beginTraining, getTraining } from '../../../store/training/trainings.ts'
-import { signedStart } from '../../support/commands/signed.ts'
+import { orderedStart } from '../../support/commands/signed.ts'
 import { insertModel, insertPeople } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
@@ -55,7 +55,9 @@ const release: Kind = {
   async open(runId) {
     const request = { model, version, requestedBy: 'olga' }
     const more = { id: `rel_${runId}` as const, workflowId: `release/${model}`, runId, atMs: Date.now() }
-    return 'state' in (await openRelease(deps)({ ...(await signedStart(deps, 'release', request)), ...more }))
+    return (
+      'state' in (await openRelease(deps)({ ...(await orderedStart(deps, 'release', request)), ...more }))
+    )
   },
   isOpen: async (runId) => (await findRelease(deps.store, `rel_${runId}`))?.endedAt === undefined,
 }
@@ -63,7 +65,7 @@ const release: Kind = {
 const retraining: Kind = {
   async open(runId) {
     const request = { model, reason: 'manual' as const, requestedBy: 'olga' }
-    const order = await signedStart(deps, 'retrain', request)
+    const order = await orderedStart(deps, 'retrain', request)
     const opening = { retrainingId: `retrain/${model}/${runId}`, asOf: '2026-01-01T00:00:00Z', order }
     return openRetraining(deps)(opening).then(
       ({ throttled }) => throttled === undefined,
@@ -78,7 +80,7 @@ const drillOf = (runId: string) => `drl_${runId.replaceAll('-', '')}00`
 const drill: Kind = {
   async open(runId) {
     const request = { model, kinds: ['bad' as const], requestedBy: 'olga' }
-    await planDrills(deps)(await signedStart(deps, 'drill', request))
+    await planDrills(deps)(await orderedStart(deps, 'drill', request))
     const row = { model, kind: 'bad', traffic: 'mirrored', requestedBy: 'olga', harmBudget: 1 } as const
     return insertDrill(deps.store, { id: drillOf(runId), ...row }).then(
       () => true,

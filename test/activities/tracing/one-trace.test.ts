@@ -9,7 +9,7 @@ import { contextBelow } from '../../../telemetry/telemetry.ts'
 import { releaseWorkflowId, retrainWorkflowId } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import type { retrain } from '../../../workflows/retrain.ts'
-import { signedStart } from '../../support/commands/signed.ts'
+import { orderedStart } from '../../support/commands/signed.ts'
 import { insertPeople } from '../../support/release/candidates.ts'
 import { fixtureRelease, quickPolicy, type FixtureRelease } from '../../support/release/release-fixture.ts'
 import { startFleet, type Fleet } from '../../support/serving/replica-rows.ts'
@@ -83,7 +83,7 @@ it('one trace leads from a request to the retraining, its release and the rollba
   const { shadow: _shadow, ...policy } = quickPolicy
   const longStep = { minMs: 600_000, minRequests: 20, deadlineMs: 900_000 }
   const caller = contextBelow(parseTraceparent(`00-${traceId}-b7ad6b7169203331-01`, 'vendor=x'))
-  const order = await signedStart(pipeline, 'retrain', {
+  const order = await orderedStart(pipeline, 'retrain', {
     model,
     asOf: exampleDay(35),
     requestedBy: 'olga',

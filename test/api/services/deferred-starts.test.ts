@@ -117,7 +117,7 @@ it('a deferred release is recorded once with its audit row, and starts once alth
     await fixture.store.query(sql`
       select count(distinct by)::int as transactions from (
         select xmin::text as by from command_outbox where id = ${id}
-        union all select xmin::text from audit where subject = ${model} and action = 'command.recorded'
+        union all select xmin::text from audit where subject = ${model} and action = 'command.recorded' and detail ? 'outbox'
         union all select xmin::text from idempotent_requests where name = ${once}) as rows having count(*) = 3`),
   ).toEqual([{ transactions: 1 }])
   expect(await office.deliver()).toBe(false)

@@ -1,4 +1,5 @@
 /** Tests that a restore brings back every row and file, that running replicas follow it, and that later changes do not return. */
+import { randomUUID } from 'node:crypto'
 import {
   appendFileSync,
   chmodSync,
@@ -28,7 +29,7 @@ import { writeServiceState } from '../../../store/database/key-value.ts'
 import { findTransientTables } from '../../../store/maintenance/dump.ts'
 import { listHeartbeats } from '../../../store/maintenance/worker-heartbeats.ts'
 import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
-import { useStart } from '../../../store/access/idempotency.ts'
+import { claimStart, commandIdOf, insertStart } from '../../../store/commands.ts'
 import { insertKey, revokeKey } from '../../../store/access/api-keys.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import type { Store } from '../../../store/postgres.ts'
@@ -59,6 +60,7 @@ let versions: { old: string; champion: string; candidate: string }
 let dir: string
 let file: string
 let keyId: string
+const start = commandIdOf(randomUUID())
 /** Table → a digest of its rows at the time of the backup. */
 let before: Record<string, string>
 
@@ -69,7 +71,9 @@ beforeAll(async () => {
   const made = await threeVersions(fixture)
   ;({ model } = made)
   versions = made
-  keyId = (await insertKey(fixture.store, { name: 'ada', role: 'approver' })).facts.id
+  const by = { name: 'ada', role: 'approver' } as const
+  keyId = (await insertKey(fixture.store, by)).facts.id
+  await insertStart(fixture.store, { id: start, kind: 'release', by: { ...by, id: keyId }, input: { model } })
   keeper = keepHeads({
     store: fixture.store,
     heads: await headsOf(fixture),
@@ -267,8 +271,7 @@ describe('tenure restore', () => {
     await promote(versions.champion)
     await promote(versions.candidate)
     await revokeKey(fixture.store, keyId)
-    const start = { id: 'used-since', type: 'release', runId: 'run', keyId }
-    await useStart(fixture.store, start)
+    await claimStart(fixture.store, { id: start, runId: 'run' })
     const after = (await findRouting(fixture.store, model))!.route
     await replica.follows(after)
     expect(replica.ask(model, request()).version).toBe(versions.candidate)
@@ -307,8 +310,8 @@ describe('tenure restore', () => {
       sql`select revoked_at is not null as revoked from api_keys where id = ${keyId}`,
     )
     expect(key?.revoked).toBe(true)
-    // A signed start that was used opens no other run.
-    expect(await useStart(fixture.store, { ...start, runId: 'another' })).toBe('run')
+    // A start that was used opens no other run.
+    expect(await claimStart(fixture.store, { id: start, runId: 'another' })).toBe('run')
   })
 
   it('leaves an intact audit log with an entry of the restore, signed further', async () => {

@@ -2,12 +2,13 @@
  * Compares the in-memory Postgres with the real one: the same random sequences of store operations must give the same results and errors.
  * Otherwise the simulator would test its author's beliefs about SQL instead of the system.
  */
+import { createHash } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
-import { findUsedStart, readStartBasis, useStart } from '../../../store/access/idempotency.ts'
+import { claimStart, commandIdOf, findStart, insertStart, readStartBasis } from '../../../store/commands.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import {
   findChampion,
@@ -66,6 +67,7 @@ import { createMemory, type Memory } from './database.ts'
 import { dictionary } from './statement.ts'
 import { simulatedSigner } from '../signing.ts'
 import { authorityStatements } from './statements-authority.ts'
+import { commandStatements } from './statements-commands.ts'
 import { outboxStatements } from './statements-outbox.ts'
 import { releaseStatements } from './statements-releases.ts'
 import { routingStatements } from './statements-routing.ts'
@@ -78,7 +80,13 @@ afterAll(async () => {
   await store?.close()
 })
 
-const meaningOf = dictionary(releaseStatements, routingStatements, outboxStatements, authorityStatements)
+const meaningOf = dictionary(
+  releaseStatements,
+  routingStatements,
+  outboxStatements,
+  authorityStatements,
+  commandStatements,
+)
 
 /** Removes times and numbers, which the two databases assign differently. */
 async function recordOf(database: Database, id: string) {
@@ -175,6 +183,7 @@ describe('the in-memory database', () => {
         const exposureMs = pick([undefined, 60_000])
         const accepted = random() < 0.5
         const command = `${id}/${Math.floor(random() * 3)}`
+        const start = commandIdOf(createHash('md5').update(command).digest('hex'))
         const tickMs = 1_700_000_000_000 + 200 * Math.floor(random() * 3)
         const requests = Math.floor(random() * 9)
         const problem = random() < 0.2 ? { problem: 'p' } : {}
@@ -285,8 +294,15 @@ describe('the in-memory database', () => {
             }).then(() => 'written'),
           (on) => listDecisions(on, id, 3),
           (on) => recordOf(on, id),
-          (on) => useStart(on, { id: command, type: 'release', runId: replica, keyId: 'k' }),
-          (on) => findUsedStart(on, command).then((used) => used?.runId),
+          (on) =>
+            insertStart(on, {
+              id: start,
+              kind: 'release',
+              by: { id: 'k', name: 'olga', role: 'operator' },
+              input: { model, version },
+            }),
+          (on) => claimStart(on, { id: start, runId: replica }),
+          (on) => findStart(on, start),
           (on) => readStartBasis(on, { model, version }),
           (on) => findFailVerdict(on, id),
           (on) =>

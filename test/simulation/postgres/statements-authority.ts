@@ -1,6 +1,6 @@
-/** Implements the statements about signed starts, facts, signed commands and verdicts for the in-memory Postgres. */
+/** Implements the statements about facts, signed commands and verdicts for the in-memory Postgres. */
 import type { Row } from './database.ts'
-import { insertOnce, type Statements } from './statement.ts'
+import type { Statements } from './statement.ts'
 
 export const authorityStatements: Statements = {
   '96f25e91': ['readNow', (query) => [{ now: query.clockMs }]],
@@ -118,29 +118,5 @@ export const authorityStatements: Statements = {
         .filter(({ cause, at }) => cause === 'rollback' && at > sinceMs)
         .map(({ version }) => ({ version }))
     },
-  ],
-  '0882b5c9': [
-    'findUsedStart',
-    (query, [id]) => {
-      const row = query.find('used_starts', id as string)
-      return row ? [{ run_id: row['run_id'], at_ms: row['at'] }] : []
-    },
-  ],
-  de2d2b5b: [
-    'useStart',
-    (query, [id, workflow_type, run_id, key_id]) => {
-      const start = id as string
-      insertOnce(query, 'used_starts', start, { id, workflow_type, run_id, key_id, at: query.clockMs })
-      return [{ run_id: query.find('used_starts', start)!['run_id'] }]
-    },
-  ],
-  '34b5d3c2': [
-    'readStartBasis',
-    (query, [model, version]) => [
-      {
-        champion: query.find('champions', model as string)?.['version'] ?? null,
-        artifact: query.find('versions', version as string)?.['artifact_digest'] ?? null,
-      },
-    ],
   ],
 }

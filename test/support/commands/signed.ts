@@ -1,15 +1,14 @@
-/** Signs the user commands and workflow starts that tests send to Temporal, as the API does. */
+/** Signs the commands and records the starts that tests send to Temporal, as the API does. */
 import type { Client } from '@temporalio/client'
 import { randomUUID } from 'node:crypto'
 import type { CommandName } from '../../../domain/release/state.ts'
-import type { Authorisation, StartType } from '../../../domain/roles.ts'
+import type { StartType } from '../../../domain/roles.ts'
 import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findOpenRelease } from '../../../store/release/releases.ts'
-import { readStartBasis } from '../../../store/access/idempotency.ts'
+import { commandIdOf, insertStart, type NewStart } from '../../../store/commands.ts'
 import { signCommand } from '../../../store/signing/command-signatures.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
-import { signStart } from '../../../store/signing/start-signatures.ts'
 import type { Config } from '../../../temporal.config.ts'
 import { commandSignals, releaseIdOf, type Command } from '../../../workflows/messages.ts'
 
@@ -56,19 +55,21 @@ export async function signed(
   return { ...statement, signature: signCommand(signer, claim, { keyId: key.id, nowMs: Date.now() }) }
 }
 
-/** Signs a start request for its requester, as the API does. Returns the request unchanged when no active key has the requester's name. */
-export async function signedStart<Request extends { model?: string; version?: string; requestedBy?: string }>(
-  { store, config }: Signing,
-  type: StartType,
+/**
+ * Records a start of its requester, as the API does, and returns the input of the workflow. Returns the request unchanged when no active key
+ * has the requester's name.
+ */
+export async function orderedStart<Request extends NewStart['input'] & { requestedBy?: string }>(
+  { store }: Pick<Signing, 'store'>,
+  kind: StartType,
   request: Request,
-  nowMs = Date.now(),
-): Promise<Request & { authorisation?: Authorisation }> {
-  const key = (await findKeys(store)).find(({ name }) => name === request.requestedBy)
-  if (key === undefined) return request
-  const basis = await readStartBasis(store, request)
-  const signer = await openSigner(config.signing, 'commands')
-  const signedBy = { keyId: key.id, nowMs }
-  return { ...request, authorisation: signStart(signer, { type, request, basis }, signedBy) }
+): Promise<Request & { order?: string }> {
+  const by = (await findKeys(store)).find(({ name }) => name === request.requestedBy)
+  if (by === undefined) return request
+  const id = commandIdOf(randomUUID())
+  const { requestedBy: _sender, ...input } = request
+  await store.transaction((database) => insertStart(database, { id, kind, by, input }))
+  return { ...request, order: id }
 }
 
 /** Signals the workflow run that the model's open release row names. */

@@ -26,7 +26,7 @@ import { seatChampion } from '../serving/seed-champion.ts'
 import { addressesOf, emptyModel } from './page-texts.ts'
 import { seedHalfYear } from './half-year-rows.ts'
 import { seedReviews, seedSweep, seedTriggers } from './training-rows.ts'
-import { signedStart } from '../commands/signed.ts'
+import { orderedStart } from '../commands/signed.ts'
 
 /** Sets `window.hurt` when a page runs it as markup. */
 /** A name of a model may have 63 letters, and no place to break. */
@@ -121,7 +121,7 @@ export async function openDashboard(
       const handle = await core.client.workflow.start<typeof releaseWorkflow>('release', {
         workflowId: releaseWorkflowId(model),
         taskQueue: config.taskQueues.control,
-        args: [await signedStart(core, 'release', { model, version, requestedBy: 'olga', policy })],
+        args: [await orderedStart(core, 'release', { model, version, requestedBy: 'olga', policy })],
       })
       const id = releaseIdOf(handle.firstExecutionRunId)
       const asks = async () => (await findRelease(store, id))?.state.stage === 'awaiting_approval'

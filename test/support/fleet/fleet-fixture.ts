@@ -7,7 +7,7 @@ import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { insertModel, insertPeople } from '../release/candidates.ts'
 import { fixtureRelease, quickPolicy, type FixtureRelease } from '../release/release-fixture.ts'
 import { startRealSystem, type RealSystem, type RealSystemOptions } from '../servers/system-fixture.ts'
-import { signedStart } from '../commands/signed.ts'
+import { orderedStart } from '../commands/signed.ts'
 
 const step = { minMs: 2_000, minRequests: 20, deadlineMs: 60_000 }
 
@@ -63,7 +63,7 @@ async function prepare(
     const handle = await client.workflow.start<typeof releaseWorkflow>('release', {
       workflowId: releaseWorkflowId(model),
       taskQueue: config.taskQueues.control,
-      args: [await signedStart(system, 'release', { model, version, requestedBy: 'olga', policy: changed })],
+      args: [await orderedStart(system, 'release', { model, version, requestedBy: 'olga', policy: changed })],
     })
     return fixtureRelease(system, handle)
   }

@@ -14,7 +14,7 @@ import { releaseWorkflowId } from '../../../workflows/messages.ts'
 import { insertModel, insertPeople, type Registry } from './candidates.ts'
 import { fixtureRelease, quickPolicy, type FixtureRelease } from './release-fixture.ts'
 import { startCallers, startRealSystem, type Callers, type RealSystem } from '../servers/system-fixture.ts'
-import { signedStart } from '../commands/signed.ts'
+import { orderedStart } from '../commands/signed.ts'
 
 export const canaryModel = 'pulse'
 const stage = { minMs: 2_000, minRequests: 10, deadlineMs: 200_000 }
@@ -68,7 +68,7 @@ async function start(version: string): Promise<FixtureRelease> {
   const handle = await system.client.workflow.start('release', {
     workflowId: releaseWorkflowId(canaryModel),
     taskQueue: system.config.taskQueues.control,
-    args: [await signedStart(system, 'release', { model: canaryModel, version, requestedBy: 'olga' })],
+    args: [await orderedStart(system, 'release', { model: canaryModel, version, requestedBy: 'olga' })],
   })
   const release = fixtureRelease(system, handle)
   await release.reaches('awaiting_approval')

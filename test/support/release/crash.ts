@@ -17,7 +17,7 @@ import { findRelease } from '../../../store/release/releases.ts'
 import { commandUpdates, releaseIdOf, releaseWorkflowId } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { readConfig } from '../../../temporal.config.ts'
-import { signed, signedStart } from '../commands/signed.ts'
+import { signed, orderedStart } from '../commands/signed.ts'
 import { insertModel, insertPeople } from './candidates.ts'
 import { endingOf, issuesOfInvariants, type Ending } from './ending.ts'
 import { startFleet } from '../serving/replica-rows.ts'
@@ -171,7 +171,7 @@ export async function openCrashFixture(servers: Servers): Promise<CrashFixture> 
       workflowId: releaseWorkflowId(model),
       taskQueue: queueOf(slot),
       workflowTaskTimeout: '5 s',
-      args: [await signedStart(signing, 'release', { model, version, requestedBy: 'olga' })],
+      args: [await orderedStart(signing, 'release', { model, version, requestedBy: 'olga' })],
     })
     const id = releaseIdOf(handle.firstExecutionRunId)
     const speak = async () => {

@@ -17,7 +17,7 @@ import { seatChampion } from '../serving/seed-champion.ts'
 import { fixtureRelease, type FixtureRelease } from './release-fixture.ts'
 import type { CodeChange } from './histories.ts'
 import { startInstrumentedWorker, writeBundle, type InstrumentedWorker } from './instrumented-workers.ts'
-import { signedStart } from '../commands/signed.ts'
+import { orderedStart } from '../commands/signed.ts'
 
 export interface InstrumentedModel {
   name: string
@@ -98,7 +98,7 @@ export async function openInstrumentedFixture(
             workflowId: releaseWorkflowId(name),
             taskQueue: queue,
             workflowTaskTimeout: '3 s',
-            args: [await signedStart(signing, 'release', { model: name, version, requestedBy: 'olga' })],
+            args: [await orderedStart(signing, 'release', { model: name, version, requestedBy: 'olga' })],
           })
           const release = fixtureRelease(signing, handle)
           await release.reaches('awaiting_approval')

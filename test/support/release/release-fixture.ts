@@ -20,7 +20,7 @@ import {
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { insertModel, insertPeople, type Registry } from './candidates.ts'
 import { startCore, type Core } from './core.ts'
-import { signed, type Signing, signedStart } from '../commands/signed.ts'
+import { signed, type Signing, orderedStart } from '../commands/signed.ts'
 import { startFleet, type Fleet, type Traffic } from '../serving/replica-rows.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
 
@@ -134,7 +134,7 @@ function fixtureModel(
       workflowId: releaseWorkflowId(name),
       taskQueue: core.config.taskQueues.control,
       args: [
-        await signedStart(core, 'release', { model: name, version, requestedBy: 'olga', policy: changed }),
+        await orderedStart(core, 'release', { model: name, version, requestedBy: 'olga', policy: changed }),
       ],
     })
     return fixtureRelease(core, handle)

@@ -13,7 +13,7 @@ import { startCore, type Core } from '../release/core.ts'
 import { exampleModelDirectory } from './example-model.ts'
 import { launcher } from '../../../temporal.config.ts'
 import { ownServers } from '../servers/servers.ts'
-import { signedStart } from '../commands/signed.ts'
+import { orderedStart } from '../commands/signed.ts'
 
 export interface Pipeline extends Core {
   /** The directory of the model files. */
@@ -49,7 +49,7 @@ export async function openPipeline(options: PipelineOptions = {}): Promise<Pipel
       core.client.workflow.start<typeof retrainWorkflow>('retrain', {
         workflowId,
         taskQueue: core.config.taskQueues.control,
-        args: [await signedStart(core, 'retrain', { requestedBy: 'olga', ...request })],
+        args: [await orderedStart(core, 'retrain', { requestedBy: 'olga', ...request })],
       }),
     async close() {
       worker?.shutdown()

@@ -19,7 +19,7 @@ import { findRouting } from '../../../store/serving/routing.ts'
 import { changeTrusted } from '../../../store/signing/key-files.ts'
 import { rotateSigningKey } from '../../../store/signing/rotate-signing-key.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
-import { signed, signedStart } from '../../support/commands/signed.ts'
+import { signed, orderedStart } from '../../support/commands/signed.ts'
 import { ownServers } from '../../support/servers/servers.ts'
 import {
   openReleaseFixture,
@@ -70,7 +70,7 @@ it('a start with a forged state opens a release that waits for its approval', as
     workflowId: releaseWorkflowId(fixtureModel.name),
     taskQueue: fixture.config.taskQueues.control,
     args: [
-      await signedStart(fixture, 'release', {
+      await orderedStart(fixture, 'release', {
         model: fixtureModel.name,
         version: state.version,
         requestedBy: 'olga',

@@ -17,7 +17,7 @@ import {
   type FixtureModel,
   type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
-import { signedStart } from '../../support/commands/signed.ts'
+import { orderedStart } from '../../support/commands/signed.ts'
 
 let fixture: ReleaseFixture
 beforeAll(async () => {
@@ -94,7 +94,7 @@ describe('a release is refused', () => {
       workflowId: `by-hand/${fixtureModel.name}`,
       taskQueue: fixture.config.taskQueues.control,
       args: [
-        await signedStart(fixture, 'release', {
+        await orderedStart(fixture, 'release', {
           model: fixtureModel.name,
           version: two,
           requestedBy: 'olga',
@@ -118,7 +118,7 @@ describe('a release is refused', () => {
     })
     expect(outcome).toMatchObject({
       outcome: 'failed',
-      reason: expect.stringContaining('is not signed') as string,
+      reason: expect.stringContaining('names no order') as string,
     })
   })
 

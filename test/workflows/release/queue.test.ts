@@ -25,7 +25,7 @@ import {
 import { insertRetraining } from '../../../store/training/retrainings.ts'
 import { ownServers } from '../../support/servers/servers.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
-import { signalOpenRelease, signedStart } from '../../support/commands/signed.ts'
+import { signalOpenRelease, orderedStart } from '../../support/commands/signed.ts'
 import {
   openReleaseFixture,
   quickPolicy,
@@ -322,7 +322,7 @@ describe('a hotfix release', () => {
   it.each([
     ['without a reason', 'anna', ' ', /needs a reason/],
     ['by an operator', 'olga', 'it is down', /cannot start a hotfix/],
-    ['by an unknown key', 'mallory', 'it is down', /is not signed/],
+    ['by an unknown key', 'mallory', 'it is down', /names no order/],
   ])('%s is refused', async (_name, requestedBy, reason, why) => {
     const fixtureModel = await fixture.model(policy)
     const version = await fixtureModel.register(await fixtureModel.champion())
@@ -334,7 +334,7 @@ describe('a hotfix release', () => {
       workflowId: `hotfix/${fixtureModel.name}`,
       taskQueue: fixture.config.taskQueues.control,
       args: [
-        await signedStart(fixture, 'release', {
+        await orderedStart(fixture, 'release', {
           model: fixtureModel.name,
           version,
           requestedBy,

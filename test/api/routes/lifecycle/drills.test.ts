@@ -20,7 +20,7 @@ import {
 } from '../../../support/lifecycle/release-system.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'
 import { until, type TestApi } from '../../../support/serving/serving-fixture.ts'
-import { signedStart } from '../../../support/commands/signed.ts'
+import { orderedStart } from '../../../support/commands/signed.ts'
 
 let system: ReleaseSystem
 let core: Core
@@ -186,7 +186,7 @@ describe('the version of a drill', () => {
     const outcome = await core.client.workflow.execute('release', {
       workflowId: uniqueName('by-hand'),
       taskQueue: core.config.taskQueues.control,
-      args: [await signedStart(core, 'release', { model, version, requestedBy: 'olga' })],
+      args: [await orderedStart(core, 'release', { model, version, requestedBy: 'olga' })],
     })
     expect(outcome).toMatchObject({
       outcome: 'failed',
@@ -395,7 +395,7 @@ describe('a policy that requires drills', () => {
     const byHand = await core.client.workflow.execute('release', {
       workflowId: uniqueName('by-hand'),
       taskQueue: core.config.taskQueues.control,
-      args: [await signedStart(core, 'release', { model: name, version, requestedBy: 'olga' })],
+      args: [await orderedStart(core, 'release', { model: name, version, requestedBy: 'olga' })],
     })
     expect(byHand).toMatchObject({
       outcome: 'failed',

@@ -14,7 +14,7 @@ import { listHeartbeats } from '../../../../store/maintenance/worker-heartbeats.
 import { environmentWith } from '../../../../temporal.config.ts'
 import { releaseWorkflowId, retrainWorkflowId } from '../../../../workflows/messages.ts'
 import type { retrain as retrainWorkflow } from '../../../../workflows/retrain.ts'
-import { signedStart } from '../../../support/commands/signed.ts'
+import { orderedStart } from '../../../support/commands/signed.ts'
 import { insertModel, insertPeople } from '../../../support/release/candidates.ts'
 import { fixtureRelease, quickPolicy, type FixtureRelease } from '../../../support/release/release-fixture.ts'
 import { startCallers, startRealSystem, type RealSystem } from '../../../support/servers/system-fixture.ts'
@@ -75,7 +75,7 @@ async function start(version: string, given: object = policy): Promise<FixtureRe
     workflowId: releaseWorkflowId(model),
     taskQueue: system.config.taskQueues.control,
     args: [
-      await signedStart(system, 'release', { model, version, requestedBy: 'olga', policy: given } as never),
+      await orderedStart(system, 'release', { model, version, requestedBy: 'olga', policy: given } as never),
     ],
   })
   const release = fixtureRelease(system, handle)
@@ -154,7 +154,7 @@ it(
     const handle = await system.client.workflow.start<typeof retrainWorkflow>('retrain', {
       workflowId: retrainWorkflowId('roses'),
       taskQueue: system.config.taskQueues.control,
-      args: [await signedStart(system, 'retrain', { requestedBy: 'olga', model: 'roses' })],
+      args: [await orderedStart(system, 'retrain', { requestedBy: 'olga', model: 'roses' })],
     })
     const ended = await handle.result()
     const seconds = Math.round((performance.now() - from) / 1_000)

@@ -24,7 +24,7 @@ import { reached } from '../../figures.ts'
 import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
 import { startRealSystem, type RealSystem } from '../../../support/servers/system-fixture.ts'
-import { signedStart } from '../../../support/commands/signed.ts'
+import { orderedStart } from '../../../support/commands/signed.ts'
 
 const model = 'secretive'
 const person = 'ada.7f3a9c@example.org'
@@ -330,7 +330,7 @@ describe('planted secrets', () => {
       workflowId,
       taskQueue: config.taskQueues.control,
       args: [
-        await signedStart(system, 'release', {
+        await orderedStart(system, 'release', {
           model: 'spoken',
           version: await registry.register(),
           requestedBy: 'root',

@@ -22,7 +22,7 @@ import {
   type RealSystem,
 } from '../../../support/servers/system-fixture.ts'
 import { reached } from '../../figures.ts'
-import { signedStart } from '../../../support/commands/signed.ts'
+import { orderedStart } from '../../../support/commands/signed.ts'
 
 const model = 'night'
 /** Longer than the test, so that neither a verdict nor an expired lease rolls the candidate back. */
@@ -88,7 +88,7 @@ async function start(version: string, changed: ReleasePolicy = policy): Promise<
   const handle = await system.client.workflow.start('release', {
     workflowId: releaseWorkflowId(model),
     taskQueue: system.config.taskQueues.control,
-    args: [await signedStart(system, 'release', { model, version, requestedBy: 'olga', policy: changed })],
+    args: [await orderedStart(system, 'release', { model, version, requestedBy: 'olga', policy: changed })],
   })
   const release = fixtureRelease(system, handle)
   await release.reaches('awaiting_approval').catch(async (error: Error) => {

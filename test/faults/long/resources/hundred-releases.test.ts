@@ -15,7 +15,7 @@ import { reached } from '../../figures.ts'
 import { seatChampion } from '../../../support/serving/seed-champion.ts'
 import { fixtureRelease, quickPolicy, type FixtureRelease } from '../../../support/release/release-fixture.ts'
 import { startRealSystem, withEnvironment, type RealSystem } from '../../../support/servers/system-fixture.ts'
-import { signedStart } from '../../../support/commands/signed.ts'
+import { orderedStart } from '../../../support/commands/signed.ts'
 
 const releases = Number(environmentWith({})['TENURE_TEST_RELEASES'] ?? 100)
 const pollOptions = { timeout: 120_000, interval: 200 }
@@ -88,7 +88,7 @@ async function start(index: number): Promise<Started> {
     workflowId: releaseWorkflowId(model),
     taskQueue: system.config.taskQueues.control,
     args: [
-      await signedStart(system, 'release', {
+      await orderedStart(system, 'release', {
         model,
         version: await registry.register(champion),
         requestedBy: 'olga',

@@ -1,0 +1,81 @@
+/**
+ * Checks in the first activity of a workflow that a user has asked for it: by a row that no other run has used, a short time ago, with a
+ * key that may still do so, and for the champion and the artifact that the user saw.
+ */
+import { Context } from '@temporalio/activity'
+import { canonicalJson } from '../../domain/canonical-json.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { startRoles, type Role, type StartType } from '../../domain/roles.ts'
+import { findActiveKeys } from '../../store/access/api-keys.ts'
+import { claimStart, findStart, readStartBasis, type Start } from '../../store/commands.ts'
+import { upsertAlert } from '../../store/monitoring/alerts.ts'
+import type { Database } from '../../store/postgres.ts'
+
+/** The input of a workflow. */
+interface Ordered {
+  order?: unknown
+  model?: unknown
+  view?: unknown
+}
+
+/**
+ * `given` is the input of the workflow. An accepted run stays accepted, because a drill checks its start again for each kind. Throws
+ * `forbidden`. No caller waits for the answer, so an alert tells of a row that opens no run; an id without a row raises none.
+ */
+export async function requireStart(
+  database: Database,
+  { kind, given }: { kind: StartType; given: Ordered },
+): Promise<void> {
+  const { order: id, ...asked } = given
+  const { runId } = Context.current().info.workflowExecution!
+  const refuse = (why: string): never => {
+    throw new DomainError('forbidden', `the start of "${kind}" ${why}`)
+  }
+  // A value from a terminal may have any shape.
+  const start = typeof id === 'string' ? await findStart(database, id) : undefined
+  if (start === undefined)
+    return refuse('names no order; use the API or the `tenure` command, which record one')
+  const request = { ...start.input, requestedBy: kind === 'materialise' ? undefined : start.actor }
+  if (start.kind !== kind || canonicalJson(request) !== canonicalJson(asked))
+    return refuse(`names ${start.id}, which asks for something else`)
+  const issue = start.runId === undefined ? await issueOf(database, start) : undefined
+  if (issue !== undefined) {
+    const { model, actor } = start
+    await upsertAlert(database, {
+      dedupeKey: `start_refused/${start.id}`,
+      model,
+      kind: 'start_refused',
+      severity: 'warning',
+      message: `the start of "${kind}" by ${actor} ${issue}`,
+      evidence: { type: kind, requestedBy: actor },
+    })
+    return refuse(issue)
+  }
+  if ((await claimStart(database, { id: start.id, runId })) !== runId)
+    return refuse('has opened another run already; start it again')
+}
+
+/** Why a row opens no run; undefined when it may. */
+async function issueOf(database: Database, start: Start): Promise<string | undefined> {
+  const { keyId, accepted, isLate, basis, model, input } = start
+  if (accepted === false) return 'was refused'
+  if (isLate) return 'was sent more than 15 minutes ago; start it again'
+  if (!(await isAllowed(database, start)))
+    return `is not allowed to the key ${keyId}: it has ended, or lacks the role, the model or the name`
+  const [meant, now] = [basis, await readStartBasis(database, { ...input, model })].map(canonicalJson)
+  return meant === now ? undefined : `meant ${meant}, and it is ${now} now; start it again`
+}
+
+async function isAllowed(
+  database: Database,
+  { keyId, kind, model, actor }: Pick<Start, 'keyId' | 'kind' | 'model' | 'actor'>,
+): Promise<boolean> {
+  const key = (await findActiveKeys(database)).find(({ id }) => id === keyId)
+  const roles: readonly Role[] = startRoles[kind]
+  return (
+    key !== undefined &&
+    roles.includes(key.role) &&
+    key.name === actor &&
+    (model === undefined || key.models === undefined || key.models.includes(model))
+  )
+}
