@@ -1,6 +1,6 @@
 /**
  * Runs a worker process: `worker control` or `worker train`. Waits for Temporal and Postgres at its start. On SIGTERM it finishes short
- * activities and returns the others to the queue. The control worker also ends orphaned releases.
+ * activities and returns the others to the queue. The control worker also ends rows and workflows that have parted.
  */
 import { Client } from '@temporalio/client'
 import { NativeConnection, Runtime, type Worker } from '@temporalio/worker'
@@ -36,10 +36,9 @@ import { warmUpWorker } from './worker/warm-up.ts'
 import { syncIntegrations } from './integrations/sync.ts'
 import { watchChampions } from './monitor/champion-watch.ts'
 import { createKeeper } from './worker/keep-running.ts'
-import { findRunIn } from './runtime/find-run.ts'
 import { observeLeases } from './worker/observe-leases.ts'
 import { compareMs, createBasisWatch } from './worker/lost-basis.ts'
-import { createSweep, sweepMs } from './worker/orphaned-releases.ts'
+import { createSweep, sweepMs } from './worker/parted-runs.ts'
 import { requireReadablePayloads } from '../temporal/payload-check.ts'
 import { marksOf } from '../temporal/payload-keys.ts'
 import { dataConverterOf } from '../temporal/payload-codec.ts'
@@ -185,18 +184,16 @@ async function run(worker: Worker): Promise<void> {
   await ended
 }
 
-/** Ends orphaned releases and restarts what must run, until the process stops. */
+/** Ends rows and workflows that have parted and restarts what must run, until the process stops. */
 async function sweepAgain(connection: NativeConnection): Promise<void> {
   const { namespace } = config.temporal
-  const sweep = createSweep(deps, findRunIn(connection.workflowService, namespace))
-  const keep = createKeeper(
-    deps,
-    new Client({ connection, namespace, dataConverter: dataConverterOf(config.temporal) }),
-  )
+  const client = new Client({ connection, namespace, dataConverter: dataConverterOf(config.temporal) })
+  const sweep = createSweep(deps, client)
+  const keep = createKeeper(deps, client)
   const failed = (what: string) => (error: unknown) => log.warn({ error: reasonOf(error) }, `${what} failed`)
   for (;;) {
     await pause(sweepMs, undefined, { signal: stopping.signal })
-    await sweep().catch(failed('check for orphaned releases'))
+    await sweep().catch(failed('check for rows and workflows that have parted'))
     await keep().catch(failed('check of what must run'))
     await auditModelChanges(store).catch(failed('audit of changed models'))
   }

@@ -8,21 +8,50 @@ import { callMs, readSchedules, type WorkflowSchedule } from './schedules.ts'
 import type { PermanentWorkflow } from './permanent-workflows.ts'
 import { messageOfFailure } from './payload-codec.ts'
 
-/** Returns the ids of the open workflows of a task queue. Skips their memos, which may have an unknown encoding. */
-export async function listOpenWorkflows(client: Client, taskQueue: string): Promise<string[]> {
+/** An open run as Temporal lists it. */
+export interface OpenWorkflow {
+  workflowId: string
+  runId: string
+  taskQueue: string
+  startedMs: number
+}
+
+/**
+ * Lists the open workflows of a task queue, and those of any task queue under ids with one of these prefixes. Skips their memos, which may
+ * have an unknown encoding.
+ */
+export async function listOpenExecutions(
+  client: Client,
+  taskQueue: string,
+  prefixes: readonly string[],
+): Promise<OpenWorkflow[]> {
   const { namespace } = client.options
-  const query = `ExecutionStatus = "Running" and TaskQueue = "${taskQueue}"`
-  const ids: string[] = []
+  const places = [
+    `TaskQueue = "${taskQueue}"`,
+    ...prefixes.map((prefix) => `WorkflowId STARTS_WITH "${prefix}/"`),
+  ]
+  const query = `ExecutionStatus = "Running" and (${places.join(' or ')})`
+  const open: OpenWorkflow[] = []
   let nextPageToken: Uint8Array | undefined
   do {
     const page = await soon(client, () =>
       client.workflowService.listWorkflowExecutions({ namespace, query, pageSize, nextPageToken }),
     )
-    for (const { execution } of page.executions ?? []) ids.push(execution?.workflowId ?? '')
+    for (const { execution, taskQueue: queue, startTime } of page.executions ?? [])
+      open.push({
+        workflowId: execution?.workflowId ?? '',
+        runId: execution?.runId ?? '',
+        taskQueue: queue ?? '',
+        startedMs: Number(startTime?.seconds ?? 0) * 1_000,
+      })
     nextPageToken = page.nextPageToken ?? undefined
   } while (nextPageToken !== undefined && nextPageToken.length > 0)
-  return ids
+  return open
 }
+
+/** Returns the ids of the open workflows of a task queue. */
+export const listOpenWorkflows = async (client: Client, taskQueue: string): Promise<string[]> =>
+  (await listOpenExecutions(client, taskQueue, [])).map(({ workflowId }) => workflowId)
 
 const pageSize = 1_000
 const soon = <T>(client: Client, call: () => Promise<T>): Promise<T> =>
@@ -37,6 +66,46 @@ export async function isRunning(client: Client, workflowId: string): Promise<boo
     throw error
   }
 }
+
+/** The part of Temporal's service that describes runs; clients and workers both have it. */
+interface ExecutionService {
+  describeWorkflowExecution(request: {
+    namespace: string
+    execution: { workflowId: string; runId?: string }
+  }): Promise<{
+    workflowExecutionInfo?: {
+      status?: number | null
+      firstRunId?: string | null
+      execution?: { runId?: string | null } | null
+    } | null
+  }>
+}
+
+/** gRPC status NOT_FOUND. */
+const notFound = 5
+/** `WORKFLOW_EXECUTION_STATUS_RUNNING` of Temporal's protocol. */
+const runningStatus = 1
+
+/** Asks for the newest run under a workflow id, or for the given one; undefined when Temporal has none. */
+export const describeRunIn =
+  (service: ExecutionService, namespace: string) =>
+  async (execution: {
+    workflowId: string
+    runId?: string
+  }): Promise<{ firstRunId: string; running: boolean } | undefined> => {
+    const described = await service
+      .describeWorkflowExecution({ namespace, execution })
+      .catch((error: { code?: unknown }) => {
+        if (error.code === notFound) return undefined
+        throw error
+      })
+    const info = described?.workflowExecutionInfo
+    if (!info) return undefined
+    return {
+      firstRunId: info.firstRunId || (info.execution?.runId ?? ''),
+      running: info.status === runningStatus,
+    }
+  }
 
 /** Returns the wanted workflows that are not running. */
 export async function findMissingWorkflows<T extends Pick<PermanentWorkflow, 'workflowId'>>(

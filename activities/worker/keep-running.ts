@@ -5,9 +5,8 @@
 import type { Client } from '@temporalio/client'
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { reasonOf } from '../../domain/errors.ts'
-import { listOpenRuns, readExpectedWork, type OpenRun } from '../../store/maintenance/expected-work.ts'
+import { readExpectedWork } from '../../store/maintenance/expected-work.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
-import { closeAbandonedDrills } from '../../store/release/drills.ts'
 import { inParallel } from '../../temporal/in-parallel.ts'
 import {
   findBlocked,
@@ -19,11 +18,7 @@ import {
 } from '../../temporal/inspect.ts'
 import { callMs, schedulesOf, upsertSchedule } from '../../temporal/schedules.ts'
 import { permanentWorkflows, startPermanent } from '../../temporal/permanent-workflows.ts'
-import { failBatch } from '../batch/batch.ts'
 import type { Deps } from '../deps.ts'
-import { alertRetraining, endRetraining } from '../retrain/record.ts'
-import { endSweep } from '../sweep/sweep.ts'
-import { endTrial } from '../trial/trial.ts'
 import { changedSince, textOfChanged } from '../../domain/installation/plan.ts'
 import { addressOf } from '../../domain/installation/resource.ts'
 import { listApplied } from '../../store/installation/applied-state.ts'
@@ -38,8 +33,6 @@ export interface Round {
   restored: string[]
   paused: string[]
   blocked: string[]
-  /** Rows closed because no workflow works on them. */
-  closed: string[]
 }
 
 interface Problem {
@@ -72,7 +65,7 @@ export function createKeeper(
   }
 
   return async () => {
-    const { open, missing, paused, idle, models } = await inspect(deps, client)
+    const { open, missing, paused, models } = await inspect(deps, client)
     const absent = new Set<string>()
     const isCertain = (key: string): boolean => {
       absent.add(key)
@@ -80,8 +73,6 @@ export function createKeeper(
     }
     const restored = missing.filter(({ what, id }) => isCertain(`${what} ${id}`))
     const restorations = await inParallel(restored, (each) => restore(client, each))
-    const closed = idle.filter(({ id }) => isCertain(`row ${id}`))
-    for (const run of closed) await closeRow(deps, run)
     suspected = absent
 
     const earlier = await listOpenAlertKeys(store, [
@@ -97,7 +88,6 @@ export function createKeeper(
       restored: restored.map(({ id }) => id),
       paused: paused.map(({ scheduleId }) => scheduleId),
       blocked: blocked.map(({ workflowId }) => workflowId),
-      closed: closed.map(({ id }) => id),
     }
   }
 }
@@ -123,7 +113,6 @@ async function inspect({ store, config }: Deps, client: Client) {
     open,
   )
   const schedules = await inspectSchedules(client, schedulesOf({ ...expected, models: scheduled }, taskQueue))
-  const idle = await findMissingWorkflows(client, await listOpenRuns(store), open)
   const missing: Missing[] = [
     ...workflows.map((each) => ({
       what: 'workflow' as const,
@@ -136,7 +125,7 @@ async function inspect({ store, config }: Deps, client: Client) {
       again: () => upsertSchedule(client, each),
     })),
   ]
-  return { open, missing, paused: schedules.paused, idle, models: new Set(names) }
+  return { open, missing, paused: schedules.paused, models: new Set(names) }
 }
 
 /** Starts a workflow or creates a schedule again. Returns what to report. */
@@ -200,41 +189,6 @@ const modelOf = (id: string): string | undefined =>
     .exec(id)
     ?.slice(1)
     .find((name) => name !== undefined)
-
-const endedOutside = 'its workflow was ended from outside'
-
-/** Closes a row that would otherwise stay open for ever, and returns what to start again. */
-async function closeRow(deps: Deps, { kind, id, model, drill = '' }: OpenRun): Promise<void> {
-  const { store, log } = deps
-  log.warn({ kind, id, model }, `closed: ${endedOutside}`)
-  switch (kind) {
-    case 'drill':
-      await closeAbandonedDrills(store, [id])
-      await upsertAlert(store, {
-        dedupeKey: `drill_not_held/${model}/${drill}`,
-        model,
-        severity: 'warning',
-        kind: 'drill_not_held',
-        message: `The drill "${drill}" of ${model} was not held to its end: ${endedOutside}`,
-        evidence: { drill: id },
-      })
-      return
-    case 'retraining': {
-      const message = `${endedOutside}; start it again: tenure retrain ${model}`
-      await endRetraining(deps)({ id, model, outcome: 'failed', message })
-      await alertRetraining(deps)({ model, kind: 'failed', message, evidence: { retrainingId: id } })
-      return
-    }
-    case 'trial':
-      return endTrial(deps)({ id, outcome: 'failed', message: endedOutside })
-    case 'sweep':
-      return endSweep(deps)({ id, outcome: 'failed', message: endedOutside })
-    case 'batch':
-      return failBatch(deps)({ id, message: endedOutside })
-    default:
-      return kind satisfies never
-  }
-}
 
 // Raises an alert while a resource differs from what `tenure apply` wrote. Kill switches are left out, because they are meant to be set by
 // hand. Schedules have their own alert.

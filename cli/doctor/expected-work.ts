@@ -2,14 +2,15 @@
 import { firstNames } from '../../domain/errors.ts'
 import { Client, Connection } from '@temporalio/client'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import { readExpectedWork } from '../../store/maintenance/expected-work.ts'
+import { findParted, readExpectedWork, runPrefixes } from '../../store/maintenance/expected-work.ts'
 import { listHeartbeats, silentWorkers, silentMs } from '../../store/maintenance/worker-heartbeats.ts'
 import { openStore } from '../../store/postgres.ts'
 import {
+  describeRunIn,
   findBlocked,
   findMissingWorkflows,
   inspectSchedules,
-  listOpenWorkflows,
+  listOpenExecutions,
 } from '../../temporal/inspect.ts'
 import { schedulesOf } from '../../temporal/schedules.ts'
 import { permanentWorkflows } from '../../temporal/permanent-workflows.ts'
@@ -21,6 +22,7 @@ import { dataConverterOf } from '../../temporal/payload-codec.ts'
 
 const askMs = 10_000
 const maxNamed = 5
+const partedMs = 30_000
 
 /** Reads from the database at `databaseUrl` which parts must run. Throws when Postgres or Temporal does not respond. */
 export async function checkExpectedWork(
@@ -39,13 +41,19 @@ export async function checkExpectedWork(
     })
     const scheduled = models.filter(({ name }) => !removed.includes(name))
     const queue = taskQueues.control
-    const open = await listOpenWorkflows(client, queue)
+    const listed = await listOpenExecutions(client, queue, runPrefixes)
+    const open = listed.filter(({ taskQueue }) => taskQueue === queue).map(({ workflowId }) => workflowId)
     const workflows = permanentWorkflows({ ...expected, models: models.map(({ name }) => name) })
     const found = {
       open: open.length,
       workflows: await findMissingWorkflows(client, workflows, open),
       schedules: await inspectSchedules(client, schedulesOf({ ...expected, models: scheduled }, queue)),
       blocked: await findBlocked(client, open),
+      parted: await findParted(store, {
+        open: listed,
+        taskQueue: queue,
+        describe: describeRunIn(client.workflowService, temporal.namespace),
+      }),
       unpolled: await findUnpolled(connection, temporal.namespace, scheduled),
     }
     return findingsOfExpectedWork({ ...found, heartbeats })
@@ -77,6 +85,7 @@ interface Found {
   workflows: { workflowId: string }[]
   schedules: { missing: { scheduleId: string }[]; paused: { scheduleId: string; note: string }[] }
   blocked: { workflowId: string; attempts: number; cause: string }[]
+  parted: Awaited<ReturnType<typeof findParted>>
   unpolled: { queue: string; models: string[] }[]
   heartbeats: Parameters<typeof silentWorkers>[0]
 }
@@ -86,6 +95,7 @@ export function findingsOfExpectedWork({
   workflows,
   schedules,
   blocked,
+  parted,
   unpolled,
   heartbeats,
 }: Found): Finding[] {
@@ -118,6 +128,24 @@ export function findingsOfExpectedWork({
         `Start a worker of the build that it began with, or end it: temporal workflow terminate --workflow-id ${workflowId} --reason "…". See docs/runbooks/workflow-blocked.md.`,
       ),
     )
+  const partedRemedy =
+    'Wait some minutes: a control worker ends it and raises an alert. See docs/runbooks/workflow-orphaned.md.'
+  for (const { kind, id, workflowId } of parted.rows)
+    findings.push(
+      warning(
+        'what must run',
+        `the ${kind} ${id} is open, and its workflow ${workflowId} does not run`,
+        partedRemedy,
+      ),
+    )
+  for (const { workflowId, row, startedMs } of parted.runs) {
+    const sinceMs = Math.max(startedMs, Date.parse(row?.endedAt ?? '') || 0)
+    // It may be about to open its row, or to end after it.
+    if (Date.now() - sinceMs < partedMs) continue
+    const without =
+      row === undefined ? 'has no row' : `runs although the row of the ${row.kind} ${row.id} has ended`
+    findings.push(warning('what must run', `the workflow ${workflowId} ${without}`, partedRemedy))
+  }
   for (const { queue, models } of unpolled) {
     const { found, remedy } = noTrainer(queue, named(models))
     findings.push(warning('workers', found, remedy))

@@ -199,6 +199,11 @@ export const kindsOfAlerts = {
     unaffected,
     'Check the control worker: `tenure doctor`.',
   ),
+  workflow_orphaned: cleared(
+    'workflow without a row, or row without a workflow',
+    unaffected,
+    'Read what was ended, and start it again if it is still wanted.',
+  ),
   schedule_paused: cleared('schedule paused', unaffected, 'Resume it as the message says.'),
   trigger_unreadable: cleared(
     'trigger unreadable',

@@ -163,6 +163,17 @@ export const listOpenAlertKeys = (
     select dedupe_key from alerts
     where resolved_at is null and kind = any(${kinds}) and (${model}::text is null or model = ${model})`)
 
+/** Keeps others from raising the alert with this key until the end of the transaction. Returns the evidence of the open one. */
+export async function lockAlert(
+  database: Database,
+  dedupeKey: string,
+): Promise<Readonly<Record<string, unknown>> | undefined> {
+  await database.query(sql`select pg_advisory_xact_lock(hashtext('alert'), hashtext(${dedupeKey}))`)
+  return rowsFrom(database).value(
+    sql`select evidence from alerts where dedupe_key = ${dedupeKey} and resolved_at is null`,
+  )
+}
+
 /** The newest first. */
 export const listAlerts = (
   database: Database,

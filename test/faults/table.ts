@@ -487,6 +487,7 @@ export const faults: readonly FaultCase[] = [
     asked: 'an alert with the remedy ≤ 60 s; what should run is started again',
     shownBy: [
       { file: 'test/activities/worker/keep-running.test.ts' },
+      { file: 'test/activities/worker/parted-runs.test.ts' },
       { file: 'test/activities/worker.test.ts', tests: 'a frozen worker raises an alert' },
     ],
   },

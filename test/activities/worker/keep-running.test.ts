@@ -20,8 +20,6 @@ import {
 } from '../../../store/maintenance/worker-heartbeats.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { listModels, upsertModels } from '../../../store/registry/models.ts'
-import { findDrill, insertDrill } from '../../../store/release/drills.ts'
-import { findSweep, insertSweep, findTrial, insertTrial } from '../../../store/training/sweeps.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import {
   connectTemporal,
@@ -186,29 +184,6 @@ it('raises an alert with the cause for a workflow whose task fails repeatedly, u
   expect(await problems()).toEqual([expect.stringContaining(`${workflowId} is blocked`)])
   await handle.terminate('by hand')
   await isQuiet()
-})
-
-it('closes the row of a drill that was ended from outside', async () => {
-  const id = `drl_${uniqueName('x')}`
-  await insertDrill(store, { id, model, kind: 'nan', traffic: 'mirrored', requestedBy: 'ops', harmBudget: 1 })
-  await reports('closed', id)
-  expect(await findDrill(store, id)).toMatchObject({
-    passed: false,
-    message: 'its workflow was ended from outside',
-  })
-  expect(await openAlerts()).toEqual([`drill_not_held/${model}/nan`])
-})
-
-it('closes the rows of a sweep and its trial that were ended from outside', async () => {
-  const [id, trial] = [uniqueName('swp'), uniqueName('try')]
-  const asOf = new Date().toISOString()
-  const order = { model, requestedBy: 'ops', asOf }
-  await insertSweep(store, { ...order, id, plan: { candidates: [{ units: 8 }], parallel: 1 } })
-  await insertTrial(store, { ...order, id: trial, sweepId: id, overrides: { units: 8 }, trainingId: 'trn_x' })
-  await reports('closed', id, trial)
-  const ended = { outcome: 'failed', message: 'its workflow was ended from outside' }
-  expect(await findSweep(store, id)).toMatchObject(ended)
-  expect(await findTrial(store, trial)).toMatchObject(ended)
 })
 
 const idle = { queue: 'tenure', payloadKeys: [] }

@@ -6,14 +6,14 @@ import { randomInt } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { findRunIn } from '../../../activities/runtime/find-run.ts'
-import { createSweep } from '../../../activities/worker/orphaned-releases.ts'
+import { createSweep } from '../../../activities/worker/parted-runs.ts'
 import { makeBackup } from '../../../cli/backup/create.ts'
 import type { Installation } from '../../../cli/backup/installation.ts'
 import { restoreBackup } from '../../../cli/backup/restore.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
+import { listOpenWorkflows } from '../../../temporal/inspect.ts'
 import type { ReleaseStage } from '../../../domain/release/state.ts'
 import { quickPolicy, type ReleaseFixture } from '../release/release-fixture.ts'
 import type { RaceResult } from './races.ts'
@@ -71,11 +71,14 @@ export async function raceRestore(
   const raced = { winners: new Map<string, number>(), issues: [] as string[], lockMs: lockedMs ?? lockMs }
   const ended = await Promise.all(releases.map(({ release }) => release.result()))
   // The restore undoes a rollback that finished earlier; the control worker ends such a release in its second sweep.
-  const sweep = createSweep(
-    fixture.deps,
-    findRunIn(fixture.client.workflowService, config.temporal.namespace),
+  // Temporal's list of open workflows lags behind.
+  const workflowIds = new Set(releases.map(({ release }) => release.handle.workflowId))
+  while (
+    (await listOpenWorkflows(fixture.client, config.taskQueues.control)).some((id) => workflowIds.has(id))
   )
-  const redone = [...(await sweep()), ...(await sweep())]
+    await pause(50)
+  const sweep = createSweep(fixture.deps, fixture.client)
+  const redone = [...(await sweep()).closed, ...(await sweep()).closed]
   for (const [index, { name, first, release }] of releases.entries()) {
     const { accepted, answeredMs } = answers[index]!
     const { outcome, reason } = ended[index]!
