@@ -234,12 +234,18 @@ describe('a run', () => {
     await insert({ kind: 'drill', id: '', runId: drill.firstExecutionRunId, ended: false })
     // It waits for the retraining under the id of the model.
     const waiting = await start('retrain', `retrain/${model}-2026-11-27T03:00:00Z`)
+    const view = uniqueName('view')
+    await store.query(
+      sql`insert into feature_views (name, digest, definition) values (${view}, ${view}, '{}')`,
+    )
+    const ingesting = await start('materialise', `materialise/${view}-2026-11-27T03:00:00Z`)
+    const monitoring = await start('monitor', `monitor/${model}`)
     // It may be of another system.
     const foreign = await start('trial', `trial/${uniqueName('try')}`, 'another-queue')
     const sweep = createSweep(deps, client, atOnce)
     for (let look = 0; look < 3; look++) expect(await sweep()).toEqual(nothing)
     await store.query(sql`delete from drills where id = ${drillId(drill.firstExecutionRunId, 0)}`)
-    for (const handle of [drill, waiting, foreign]) await terminate(handle)
+    for (const handle of [drill, waiting, ingesting, monitoring, foreign]) await terminate(handle)
   })
 
   it('of another task queue that holds the workflow id of a model is ended', async () => {
