@@ -59,7 +59,7 @@ export const metricTable = {
   tenure_waiting_requests: gauge('Requests waiting for a commit or for a model that is not compiled'),
   tenure_abandoned_total: counter('Requests whose caller disconnected before the response'),
   tenure_prediction_log_total: counter(
-    'Rows of the prediction log, one per request: served = stored + dropped + rows not in Postgres yet. Of crashed processes: recovered from their spools, lost with their memory',
+    'Rows of the prediction log, one per request: served = stored + dropped + rows not in Postgres yet. In durable mode also repeated (logged before) and refused. Of crashed processes: recovered from their spools, lost with their memory',
     ['state'],
   ),
   tenure_prediction_log_rows: gauge(
@@ -67,10 +67,6 @@ export const metricTable = {
     ['state'],
   ),
   tenure_prediction_log_spool_bytes: gauge('Size of the prediction log spool on disk, in bytes'),
-  tenure_durable_log_total: counter(
-    'Rows in durable mode: stored in time, repeated (logged before), refused; commits counts the transactions',
-    ['state'],
-  ),
   tenure_prediction_cache_total: counter(
     'Rows looked up in the prediction cache of models that are not compiled',
     ['result'],

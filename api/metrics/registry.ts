@@ -147,20 +147,16 @@ function exposeStreams(expose: Expose): void {
   })
 }
 
-function exposeLogs(expose: Expose, { log, durable, outage }: Serving): void {
+function exposeLogs(expose: Expose, { log, outage }: Serving): void {
   expose('tenure_prediction_log_total', (add) => {
-    const { served, stored, dropped, recovered, lost } = log.counts()
-    addEach(add, 'state', { served, stored, dropped, recovered, lost })
+    const { served, stored, dropped, repeated, refused, recovered, lost } = log.counts()
+    addEach(add, 'state', { served, stored, dropped, repeated, refused, recovered, lost })
   })
   expose('tenure_prediction_log_rows', (add) => {
     const { spooled, waiting } = log.counts()
     addEach(add, 'state', { spooled, waiting })
   })
   expose('tenure_prediction_log_spool_bytes', (add) => add({}, log.counts().spoolBytes))
-  expose('tenure_durable_log_total', (add) => {
-    const { stored = 0, repeated = 0, refused = 0, commits = 0 } = durable?.counts() ?? {}
-    addEach(add, 'state', { stored, repeated, refused, commits })
-  })
   expose('tenure_postgres_trouble', (add) => {
     const now = outage()?.kind
     addEach(add, 'kind', {

@@ -94,7 +94,7 @@ export function requireReady(deps: HealthDeps): void {
  * than a refused connection.
  */
 const refusing = ({ serving }: HealthDeps): string[] =>
-  serving.durable?.isAway() === true
+  serving.log.waits && serving.log.isAway()
     ? ['the prediction log cannot be written; every prediction is refused, because the log is durable']
     : []
 

@@ -15,7 +15,6 @@ import { createFailedRequests, type FailedRequests } from './counters/failed-req
 import { createFeatureHistograms } from './counters/feature-histograms.ts'
 import { openCache } from './routing/disk-cache.ts'
 import { createClock, type Clock } from './clock.ts'
-import { openDurableLog, type DurableLog } from './log/durable-log.ts'
 import { followErasures } from './routing/erasure-acknowledgement.ts'
 import { createIds, maxInstancesOfId } from './prediction-ids.ts'
 import { createFeatureCache, type FeatureCache } from './features/feature-cache.ts'
@@ -53,8 +52,6 @@ export interface Serving extends Answering {
   maxInstances: number
   routing: ReplicaRouting
   log: PredictionLog
-  /** Delays responses until they are logged; absent in best-effort mode. */
-  durable: DurableLog | undefined
   tensors: Tensors
   predictionCache: PredictionCache | undefined
   /** The counters of looked-up features. */
@@ -191,17 +188,18 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const features = createFeatureCache({ store, now: clock.now, onError: events.trouble })
   const lookups = createLookups({ cache: features, clock, routing })
   if (remembered !== undefined) await routing.recall(remembered)
-  const log = openPredictionLog({
-    store,
-    spool: await openSpool(join(deps.stateDir, 'spool'), deps.maxSpoolBytes ?? defaultMaxSpoolBytes),
-    findErasureFilter: () => findErasureFilter(store, deps.subjects),
-    onError: events.trouble,
-  })
   let lacksSchema = false
   const onError: ServingEvents['trouble'] = (what, error) => {
     if ((error as { code?: unknown } | undefined)?.code === undefinedTable) lacksSchema = true
     events.trouble(what, error)
   }
+  const log = openPredictionLog({
+    store,
+    spool: await openSpool(join(deps.stateDir, 'spool'), deps.maxSpoolBytes ?? defaultMaxSpoolBytes),
+    waits: deps.durableLog === true,
+    findErasureFilter: () => findErasureFilter(store, deps.subjects),
+    onError,
+  })
   const erasures = followErasures({ store, replica: replica.id, log, failures, clock, onError })
   const shared = { clock, lease, routing, shadow, counters, failures, histograms: createFeatureHistograms() }
   const running = startReplicaSync({
@@ -220,8 +218,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     onError,
     onFault: events.fault,
   })
-  const durable = deps.durableLog === true ? openDurableLog({ store, onError }) : undefined
-  const answering = createPredict({ ...shared, durable, ids: createIds(clock), log })
+  const answering = createPredict({ ...shared, ids: createIds(clock), log })
   await running.started
   return {
     ...shared,
@@ -229,7 +226,6 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     native,
     maxInstances,
     log,
-    durable,
     tensors: runtimes.tensors,
     predictionCache,
     lookups,
@@ -249,7 +245,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     rollbacks: createRollbacks(rollbacks, routing, events.trouble),
     async stop() {
       // In parallel, so that waiting for an unavailable database delays no write to the disk.
-      await Promise.all([running.stop(), erasures.stop(), log.close(), durable?.close(), runtimes.stop()])
+      await Promise.all([running.stop(), erasures.stop(), log.close(), runtimes.stop()])
     },
   }
 }

@@ -17,7 +17,7 @@ import { deadLetter } from './dead-letter.ts'
 import { idOfSent, type SentRecord, type StreamBatch, type StreamRecord } from './stream.ts'
 
 export interface AnsweringOptions {
-  serving: Pick<Serving, 'answer' | 'answerRecord' | 'native' | 'durable'>
+  serving: Pick<Serving, 'answer' | 'answerRecord' | 'native' | 'log'>
   model: string
   group: string
   /** The topics of answers and of dead letters. */
@@ -52,7 +52,6 @@ export type AnswerBatch = (
 
 export function createAnswering(options: AnsweringOptions): AnswerBatch {
   const { serving, model, group, to, dead, count, stopping } = options
-  const isDurable = serving.durable !== undefined
 
   const requestOf = (record: StreamRecord, keyId: string): Request => {
     const { value: body } = record
@@ -61,7 +60,7 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
     requireNoKey(body)
     const request: Request = { model, body, keyId, sender: record, recordedAtMs: record.atMs }
     // A record that was answered but not committed has the same id again, so its stored answer is sent.
-    if (isDurable) request.requestId = `${group}\n${record.place}\n${record.atMs}`
+    if (serving.log.waits) request.requestId = `${group}\n${record.place}\n${record.atMs}`
     return request
   }
   const ask = (record: StreamRecord, keyId: string): ByteWriter | Promise<ByteWriter> =>

@@ -54,7 +54,7 @@ const copy: IngestMethod['store'] = async (client, { records, buffer }) => {
   let at = 0
   for (const record of records) at = encodePrediction(buffer, at, origin, record)
   const entry = { account: 'bench', rows: records.length }
-  await copyPredictions(client, [buffer.subarray(0, at)], entry)
+  await copyPredictions(client, buffer.subarray(0, at), entry)
 }
 
 /** Parallel arrays in one parameterised statement with `unnest`. */

@@ -138,18 +138,24 @@ function encodeFloats(into: Buffer, at: number, values: Float32Array, count: num
 const float = new Float32Array(1)
 const floatBytes = new Uint8Array(float.buffer)
 
+/** Rows in the format of COPY. */
+export interface EncodedRows {
+  bytes: Uint8Array
+  rows: number
+}
+
 /** Stores rows that Postgres has certainly not received before, all or none, with their account entry when one is given. */
 export async function copyPredictions(
   client: pg.ClientBase,
-  blocks: readonly Uint8Array[],
+  bytes: Uint8Array,
   entry?: Entry,
 ): Promise<void> {
-  await copyIn(client, entry === undefined ? copyText : `${copyText}; ${entryText(entry)}`, blocks)
+  await copyIn(client, entry === undefined ? copyText : `${copyText}; ${entryText(entry)}`, [bytes])
 }
 
 /** Ends the open transaction with these rows, in one round trip. */
-export async function copyPredictionsAndCommit(client: pg.ClientBase, block: Uint8Array): Promise<void> {
-  await copyIn(client, `${copyText}; commit`, [block])
+export async function copyPredictionsAndCommit(client: pg.ClientBase, bytes: Uint8Array): Promise<void> {
+  await copyIn(client, `${copyText}; commit`, [bytes])
 }
 
 /** Removes rows from the table `arrived` that must not be stored. Returns the number removed. */
@@ -157,36 +163,67 @@ export type ErasureFilter = (client: pg.ClientBase) => Promise<number>
 
 /**
  * Stores rows of which an earlier attempt, whose response was lost, may have stored some. Every row is stored once, and entered once in
- * the account when one is given. Returns how many rows were not stored, because Postgres rejects their content or the filter removed
- * them.
+ * the account when one is given. Returns the places of the rows whose content Postgres rejects, and how many the filter removed.
  */
 export async function storePredictions(
   client: pg.ClientBase,
-  block: Uint8Array,
-  account?: string,
-  erasureFilter?: ErasureFilter,
-): Promise<number> {
+  block: EncodedRows,
+  {
+    account,
+    erasureFilter,
+  }: { account?: string | undefined; erasureFilter?: ErasureFilter | undefined } = {},
+): Promise<{ refused: number[]; sifted: number }> {
+  const { bytes, rows } = block
+  // A copy takes a third of the time of the checked insert, and most rows were never sent before.
+  if (erasureFilter === undefined)
+    try {
+      await copyPredictions(client, bytes, account === undefined ? undefined : { account, rows })
+      return { refused: [], sifted: 0 }
+    } catch (error) {
+      if (!isRefusal(error) && !isKnown(error)) throw error
+    }
+  let sifted = 0
+  const refused = await storeInParts(block, async (part) => {
+    sifted += await copyOnce(client, part.bytes, account, erasureFilter)
+  })
+  return { refused, sifted }
+}
+
+/**
+ * Stores rows, all or none; where Postgres rejects the content of one, stores each half. Returns the places of the rejected rows. `first`
+ * is the place of the first row of a part.
+ */
+export async function storeInParts(
+  block: EncodedRows,
+  store: (part: EncodedRows, first: number) => Promise<void>,
+  first = 0,
+): Promise<number[]> {
   try {
-    return await copyOnce(client, [block], account, erasureFilter)
+    await store(block, first)
+    return []
   } catch (error) {
     if (!isRefusal(error)) throw error
-    const tuples = splitTuples(block)
-    if (tuples.length === 1) return 1
-    const middle = byteLengthOf(tuples.slice(0, tuples.length >> 1))
-    const first = await storePredictions(client, block.subarray(0, middle), account, erasureFilter)
-    return first + (await storePredictions(client, block.subarray(middle), account, erasureFilter))
   }
+  const { bytes, rows } = block
+  if (rows === 1) return [first]
+  const half = rows >> 1
+  const middle = splitTuples(bytes)
+    .slice(0, half)
+    .reduce((sum, tuple) => sum + tuple.byteLength, 0)
+  const refused = await storeInParts({ bytes: bytes.subarray(0, middle), rows: half }, store, first)
+  const rest = { bytes: bytes.subarray(middle), rows: rows - half }
+  return [...refused, ...(await storeInParts(rest, store, first + half))]
 }
 
 async function copyOnce(
   client: pg.ClientBase,
-  blocks: readonly Uint8Array[],
+  bytes: Uint8Array,
   account: string | undefined,
   erasureFilter: ErasureFilter | undefined,
 ): Promise<number> {
   await client.query('begin')
   try {
-    const { stored, sifted } = await insertPredictions(client, blocks, erasureFilter)
+    const { stored, sifted } = await insertPredictions(client, [bytes], erasureFilter)
     if (account !== undefined) await client.query(entryText({ account, rows: stored }))
     await client.query('commit')
     return sifted
@@ -215,16 +252,13 @@ export async function insertPredictions(
 }
 
 /** Whether Postgres rejected the content (SQLSTATE classes 22 and 54), so that a retry cannot help. */
-export function isRefusal(error: unknown): boolean {
+function isRefusal(error: unknown): boolean {
   const code = (error as { code?: unknown } | null)?.code
   return typeof code === 'string' && /^(22|54)/.test(code)
 }
 
 /** Whether a row is already stored (SQLSTATE unique_violation). */
-export const isKnown = (error: unknown): boolean => (error as { code?: unknown } | null)?.code === '23505'
-
-const byteLengthOf = (parts: readonly Uint8Array[]): number =>
-  parts.reduce((sum, part) => sum + part.byteLength, 0)
+const isKnown = (error: unknown): boolean => (error as { code?: unknown } | null)?.code === '23505'
 
 const int16 = (value: number): Buffer => {
   const bytes = Buffer.alloc(2)
@@ -242,7 +276,7 @@ const int32 = (value: number): Buffer => {
 // exact after a crash between commit and response.
 
 /** The rows that one transaction stores for one process. */
-export interface Entry {
+interface Entry {
   account: string
   rows: number
 }

@@ -5,7 +5,7 @@
 import type pg from 'pg'
 import type { Arm } from '../../domain/serving/route.ts'
 import { splitTuples } from '../database/binary-copy.ts'
-import { copyPredictionsAndCommit } from './prediction-log.ts'
+import { copyPredictionsAndCommit, storeInParts, type EncodedRows } from './prediction-log.ts'
 
 /** The logged response to a request. */
 export interface StoredPrediction {
@@ -38,10 +38,23 @@ export interface LoggedId {
 export const repeatableHours = 48
 
 /**
- * Stores those of the rows that are not in the log yet, all or none. `ids` are the ids of the rows, in the same order and all different.
- * Returns the logged responses of the other rows, by the id in hexadecimal digits.
+ * Stores those of the rows that are not in the log yet. `ids` are the ids of the rows, in the same order and all different. Returns the
+ * logged responses of the other rows, by the id in hexadecimal digits, and the places of the rows whose content Postgres rejects.
  */
 export async function storeOnce(
+  client: pg.ClientBase,
+  block: EncodedRows,
+  ids: readonly LoggedId[],
+): Promise<{ known: Map<string, StoredPrediction>; refused: number[] }> {
+  let known = new Map<string, StoredPrediction>()
+  const refused = await storeInParts(block, async ({ bytes, rows }, first) => {
+    const found = await storeUnknown(client, bytes, ids.slice(first, first + rows))
+    known = known.size === 0 ? found : new Map([...known, ...found])
+  })
+  return { known, refused }
+}
+
+async function storeUnknown(
   client: pg.ClientBase,
   block: Uint8Array,
   ids: readonly LoggedId[],

@@ -328,11 +328,7 @@ export const faults: readonly FaultCase[] = [
     number: 'F29',
     fault: 'log overload at 3× peak, Postgres frozen 60 s',
     asked: 'durable sheds, best-effort counts; equation exact; RSS ≤ +200 MB',
-    shownBy: [
-      { file: 'test/faults/long/resources/log-overload.test.ts' },
-      { file: log },
-      { file: 'test/api/serving/log/durable-log.test.ts', tests: 'the durable log' },
-    ],
+    shownBy: [{ file: 'test/faults/long/resources/log-overload.test.ts' }, { file: log }],
     weaker: 'frozen for 20 s; 60 s by TENURE_TEST_FROZEN_S=60',
   },
   {

@@ -12,7 +12,7 @@ import { DomainError, isError } from '../../../domain/errors.ts'
 import type { Clock } from '../clock.ts'
 import type { RequestSlot, SlotPool } from './request-slot.ts'
 import { rechooseArm, liveOf } from './choose-arm.ts'
-import type { DurableLog, Settle } from '../log/durable-log.ts'
+import type { PredictionLog, Settle } from '../log/prediction-log.ts'
 import type { StoredPrediction } from '../../../store/serving/prediction-replays.ts'
 import type { Ids } from '../prediction-ids.ts'
 import type { ByteWriter } from '../codec/byte-writer.ts'
@@ -28,7 +28,7 @@ export interface DeferredRequestsDeps {
   ids: Ids
   routing: ReplicaRouting
   steps: Steps
-  durable: DurableLog | undefined
+  log: PredictionLog
   slotsFor: (request: Request) => SlotPool
   /** The deadline of a request without its own, in milliseconds. */
   maxWaitMs: number
@@ -53,7 +53,7 @@ interface PendingRequest extends StoredRequest {
 }
 
 export function createDeferredRequests(deps: DeferredRequestsDeps) {
-  const { clock, slotsFor, durable, ids, steps } = deps
+  const { clock, slotsFor, log, ids, steps } = deps
   const chooser = createArmChooser(deps)
   const storing = createStoring(deps, chooser)
   let abandoned = 0
@@ -112,12 +112,10 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
   }
   const proceed = async (pending: PendingRequest): Promise<ByteWriter> => {
     const { protocol, request, slot } = pending
-    if (durable === undefined)
-      return computed(pending, ({ table, arm }) =>
-        copyOf(steps.finish(protocol, request, table, arm, slot, false)),
-      )
+    if (!log.waits)
+      return computed(pending, ({ table, arm }) => copyOf(steps.finish(protocol, request, table, arm, slot)))
     if (pending.running !== undefined) await computed(pending, () => {})
-    return storing.answer(pending, durable)
+    return storing.answer(pending)
   }
   return {
     abandoned: () => abandoned,
@@ -181,7 +179,7 @@ function createArmChooser({ clock, ids, routing }: DeferredRequestsDeps): ArmCho
 }
 
 /** Stores computed rows before their answers are sent. Invalid outputs are not stored; `finish` refuses them. */
-function createStoring({ slotsFor, ids, steps }: DeferredRequestsDeps, chooser: ArmChooser) {
+function createStoring({ slotsFor, ids, log, steps }: DeferredRequestsDeps, chooser: ArmChooser) {
   /** Returns the answer after the row was stored, now or by an `earlier` request with the same id. Valid until the next call. */
   const answerStored = (waiting: StoredRequest, earlier: StoredPrediction | undefined): ByteWriter => {
     const { protocol, request, slot, arm } = waiting
@@ -193,16 +191,20 @@ function createStoring({ slotsFor, ids, steps }: DeferredRequestsDeps, chooser: 
     // The response equals the stored row; it counts for the current generation.
     const { generation, head } = arm
     const served = now.arm === arm ? arm : { ...now.arm, arm: arm.arm, generation, head }
-    return steps.finish(protocol, request, now.table, served, slot, true)
+    return steps.finish(protocol, request, now.table, served, slot)
   }
+  const append = ({ request, slot, arm }: StoredRequest, settle: Settle): void =>
+    log.append(arm.origin, steps.recordOf(arm, slot), settle, request.requestId !== undefined)
   return {
     /** Resolves when the row is stored, now or by an earlier request with the same id. */
-    async answer(pending: PendingRequest, log: DurableLog): Promise<ByteWriter> {
-      const { arm, request, slot, deadline } = pending
+    async answer(pending: PendingRequest): Promise<ByteWriter> {
+      const { arm, slot, deadline } = pending
       let earlier: StoredPrediction | undefined
       ids.use(slot.id)
       if (steps.issueOf(arm, slot) === undefined) {
-        const storing = log.append(arm.origin, steps.recordOf(arm, slot), request.requestId !== undefined)
+        const storing = new Promise<StoredPrediction | undefined>((resolve, reject) =>
+          append(pending, (outcome) => (isError(outcome) ? reject(outcome) : resolve(outcome))),
+        )
         const why = await deadline.wait(storing)
         // The row may be stored nevertheless. The failure does not count against the model.
         if (why !== undefined)
@@ -215,7 +217,7 @@ function createStoring({ slotsFor, ids, steps }: DeferredRequestsDeps, chooser: 
      * Stores the computed row of a record, then passes its answer to `take`. Uses no promise and no deadline of its own, which would take
      * longer than the prediction; the log refuses a row that waits too long.
      */
-    store(stored: StoredRequest, log: DurableLog, take: TakeAnswer): undefined {
+    store(stored: StoredRequest, take: TakeAnswer): undefined {
       const { request, slot, arm } = stored
       if (slot.key === '') slot.key = ids.prefix()
       const settle: Settle = (outcome) => {
@@ -229,7 +231,7 @@ function createStoring({ slotsFor, ids, steps }: DeferredRequestsDeps, chooser: 
         take(answer)
       }
       if (steps.issueOf(arm, slot) !== undefined) settle(undefined)
-      else log.store(arm.origin, steps.recordOf(arm, slot), request.requestId !== undefined, settle)
+      else append(stored, settle)
     },
   }
 }

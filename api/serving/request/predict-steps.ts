@@ -159,14 +159,13 @@ export function createSteps(deps: StepDeps) {
         throw failed(arm, slot, error)
       }
     },
-    /** Writes and counts the prediction, logs it unless that is done, and mirrors it to the candidate. Throws `output_invalid`. */
+    /** Writes and counts the prediction, logs it unless it waited for its row, and mirrors it to the candidate. Throws `output_invalid`. */
     finish(
       protocol: Protocol,
       request: Request,
       table: RouteTable,
       arm: LiveArm,
       slot: RequestSlot,
-      isLogged: boolean,
     ): ByteWriter {
       const issue = issueOf(arm, slot)
       if (issue === undefined) write(protocol, arm, slot)
@@ -174,7 +173,7 @@ export function createSteps(deps: StepDeps) {
       const error = count(arm, slot, latencyUs, issue)
       if (error !== undefined) throw error
       fill(arm, slot, latencyUs)
-      if (!isLogged) log.append(arm.origin, record)
+      if (!log.waits) log.append(arm.origin, record)
       bins.count(arm.loaded, record.atMs, slot.input, slot.outputs)
       if (request.version === undefined) mirror(protocol, request.body, table, arm, slot)
       return writer

@@ -4,7 +4,6 @@
  */
 import { createRequestSlot, createSlotPool, type RequestSlot, type SlotPool } from './request-slot.ts'
 import { chooseArm, liveOf } from './choose-arm.ts'
-import type { DurableLog } from '../log/durable-log.ts'
 import type { ByteWriter } from '../codec/byte-writer.ts'
 import type { LiveArm } from '../routing/route-table.ts'
 import type { Protocol, Request, ServedBy } from './protocol.ts'
@@ -14,8 +13,6 @@ import { createSteps, type StepDeps } from './predict-steps.ts'
 import { createDeferredRequests, type TakeAnswer } from './deferred-requests.ts'
 
 export interface PredictDeps extends StepDeps {
-  /** Stores the row before the response is sent; used instead of `log`. */
-  durable?: DurableLog | undefined
   routing: ReplicaRouting
   /** The maximum number of requests that wait at the same time. */
   maxPending?: number | undefined
@@ -62,13 +59,13 @@ function note(span: ServedBy, { loaded, arm, counters }: LiveArm): void {
 }
 
 export function createPredict(deps: PredictDeps): Answering & { counts(): WaitingCounts } {
-  const { clock, durable, ids, routing } = deps
+  const { clock, ids, log, routing } = deps
   const steps = createSteps(deps)
   const requests = createSlotPool(deps.maxPending ?? defaultMaxWaiting, maxWaitingBytes)
   const records = createSlotPool(maxRecords, maxWaitingBytes)
   const slotsFor = ({ recordedAtMs }: Request): SlotPool => (recordedAtMs === undefined ? requests : records)
   const maxWaitMs = deps.maxWaitMs ?? defaultDeadlineMs
-  const waiting = createDeferredRequests({ clock, ids, routing, steps, durable, slotsFor, maxWaitMs })
+  const waiting = createDeferredRequests({ clock, ids, routing, steps, log, slotsFor, maxWaitMs })
   let slot = createRequestSlot()
   /** Leaves the slot to a waiting request; the next request gets another slot. */
   const keepSlot = (request: Request): RequestSlot => {
@@ -90,7 +87,7 @@ export function createPredict(deps: PredictDeps): Answering & { counts(): Waitin
     const live = liveOf(routing, model)
     const table = routing.tableOf(live, began)
     if (requestId === undefined) ids.next()
-    else ids.use(idOfRequest({ requestId, model, keyId, recordedAtMs }, durable !== undefined))
+    else ids.use(idOfRequest({ requestId, model, keyId, recordedAtMs }, log.waits))
     const arm = chooseArm(protocol, table, live, request, slot.input, ids)
     if (request.span !== undefined) note(request.span, arm)
     // Creates the text of the id only where a release or a shadow needs it, because it takes longer than the id itself.
@@ -99,10 +96,9 @@ export function createPredict(deps: PredictDeps): Answering & { counts(): Waitin
     slot.began = request.sinceMs ?? began
     slot.keyId = keyId
     const running = steps.run(arm, slot)
-    if (running === undefined && durable === undefined)
-      return steps.finish(protocol, request, table, arm, slot, false)
+    if (running === undefined && !log.waits) return steps.finish(protocol, request, table, arm, slot)
     if (running === undefined && take !== undefined)
-      return waiting.store({ protocol, request, arm, slot: keepSlot(request) }, durable!, take)
+      return waiting.store({ protocol, request, arm, slot: keepSlot(request) }, take)
     // The slots may be used up; then nothing awaits this promise.
     void running?.catch(() => {})
     return waiting.answer(protocol, request, arm, keepSlot(request), running)

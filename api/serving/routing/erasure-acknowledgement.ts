@@ -31,7 +31,7 @@ export function followErasures(deps: {
   return startLoop(
     async () => {
       const open = await listUnacknowledged(store, replica)
-      // In durable mode a row waits for at most a second, so after one round all earlier rows are stored or refused.
+      // A round gives requests in progress the time to append their rows.
       const settled = open.filter((each) => before.has(keyOf(each)))
       const lookedMs = beforeMs
       before = new Set(open.map(keyOf))

@@ -1,6 +1,5 @@
 /** Tests the Open Inference Protocol on a socket next to the native route, with the same arms, counts and log. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Serving } from '../../../api/serving/replica-assembly.ts'
 import { createTargetParser } from '../../../api/transport/prediction-path.ts'
 import type { KillSwitchMode } from '../../../domain/serving/kill-switch.ts'
 import type { RouteArm } from '../../../domain/serving/route.ts'
@@ -391,11 +390,12 @@ describe('the metadata', () => {
 
   it('of its readiness is false as on every other route, also if only the log is not writable', async () => {
     const { serving } = api.deps
-    serving.durable = { isAway: () => true } as Serving['durable']
+    const { log } = serving
+    serving.log = { ...log, waits: true, isAway: () => true }
     for (const path of ['/v2/health/ready', '/readyz', '/ping', '/health'])
       expect(await get(path), path).toMatchObject({ status: 503, json: { code: 'not_ready' } })
     expect((await get('/readyz')).json['detail']).toMatch(/the prediction log cannot be written/)
-    serving.durable = undefined
+    serving.log = log
     expect(await get('/v2/health/ready')).toMatchObject({ status: 200 })
   })
 

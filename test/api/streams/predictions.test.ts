@@ -235,13 +235,13 @@ describe('a batch of records in durable mode', () => {
       const { sent, dead } = (await answering(model, durable)(batchOf(values), 'key'))!
       return [dead, ...sent.map(({ headers }) => headers['tenure-error'])]
     }
-    const before = durable.serving.durable!.counts().stored
+    const before = durable.serving.log.counts().stored
     loaded.invalidShare = 1
     expect(await codesOf()).toEqual([4, 'output_invalid', 'body_not_json', 'output_invalid', 'no_instances'])
-    expect(durable.serving.durable!.counts().stored).toBe(before)
+    expect(durable.serving.log.counts().stored).toBe(before)
     loaded.invalidShare = 0
     expect(await codesOf()).toEqual([2, undefined, 'body_not_json', undefined, 'no_instances'])
-    expect(durable.serving.durable!.counts().stored).toBe(before + 2)
+    expect(durable.serving.log.counts().stored).toBe(before + 2)
   })
 
   it('lets the next batch begin while its rows wait for the log', async () => {

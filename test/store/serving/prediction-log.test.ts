@@ -7,7 +7,6 @@ import {
   copyPredictions,
   encodeOrigin,
   encodePrediction,
-  isRefusal,
   sizeOf,
   storePredictions,
   type PredictionRecord,
@@ -81,7 +80,7 @@ const rows = async () => (await store.pool.query('select * from predictions orde
 
 describe('a row', () => {
   it('is read as it was written', async () => {
-    await withClient(store, (client) => copyPredictions(client, [block([record()])]))
+    await withClient(store, (client) => copyPredictions(client, block([record()])))
     expect(await rows()).toMatchObject([
       {
         model: 'm',
@@ -104,7 +103,7 @@ describe('a row', () => {
   it('may have no release, no routing key, no key and no reference, and a date before 2000', async () => {
     const none = { routingKey: undefined, keyId: undefined, reference: undefined }
     const odd = record({ ...none, atMs: Date.UTC(1999, 0, 1) })
-    await withClient(store, (client) => copyPredictions(client, [block([odd], bare)]))
+    await withClient(store, (client) => copyPredictions(client, block([odd], bare)))
     expect(await rows()).toMatchObject([
       {
         release_id: null,
@@ -130,7 +129,7 @@ describe('a row', () => {
       texts: textsOf('größe', undefined, ''),
       textBytes: 19,
     })
-    await withClient(store, (client) => copyPredictions(client, [block([odd])]))
+    await withClient(store, (client) => copyPredictions(client, block([odd])))
     const { rows: found } = await store.pool.query<{ instance: object }>(
       `select instance_of(features, $1::jsonb, instances, place) as instance
        from predictions, generate_series(0, instances - 1) as place`,
@@ -162,16 +161,19 @@ describe('a block', () => {
 
   it('that was stored before is not stored twice', async () => {
     const known = [record(), record()]
-    await withClient(store, (client) => copyPredictions(client, [block(known)]))
+    await withClient(store, (client) => copyPredictions(client, block(known)))
     const more = block([...known, record()])
-    expect(await withClient(store, (client) => storePredictions(client, more))).toBe(0)
+    expect(await withClient(store, (client) => storePredictions(client, { bytes: more, rows: 3 }))).toEqual({
+      refused: [],
+      sifted: 0,
+    })
     expect(await rows()).toHaveLength(3)
   })
 
   it('is refused completely by a plain copy when one row cannot be stored', async () => {
     const poisoned = block([record(), record({ routingKey: 'a\0b' }), record()])
-    const copy = withClient(store, (client) => copyPredictions(client, [poisoned]))
-    await expect(copy).rejects.toSatisfy(isRefusal)
+    const copy = withClient(store, (client) => copyPredictions(client, poisoned))
+    await expect(copy).rejects.toMatchObject({ code: '22021' })
     expect(await rows()).toHaveLength(0)
   })
 
@@ -183,7 +185,9 @@ describe('a block', () => {
       record({ routingKey: '\0' }),
       record(),
     ])
-    expect(await withClient(store, (client) => storePredictions(client, poisoned))).toBe(2)
+    expect(
+      await withClient(store, (client) => storePredictions(client, { bytes: poisoned, rows: 5 })),
+    ).toEqual({ refused: [1, 3], sifted: 0 })
     expect(await rows()).toHaveLength(3)
   })
 })

@@ -217,7 +217,7 @@ it(
     going = false
     await Promise.all(witnesses)
     const [stored, refused] = await Promise.all(
-      ['stored', 'refused'].map((state) => metric('tenure_durable_log_total', state)),
+      ['stored', 'refused'].map((state) => metric('tenure_prediction_log_total', state)),
     )
     const mb = Math.max(over.mb, fixture.rssMb())
     await api.end('SIGTERM')
