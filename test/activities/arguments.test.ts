@@ -4,21 +4,12 @@
  */
 import { beforeAll, expect, it } from 'vitest'
 import { readCallees, type Callee } from '../support/untrusted/arguments.ts'
-import { claimsOf } from '../support/untrusted/kinds.ts'
+import { claimsOf, notYet } from '../support/untrusted/kinds.ts'
 
 let callees: Callee[]
 beforeAll(() => {
   callees = readCallees()
 })
-
-/** Activities and workflows that still take more than ids: all else is to be read from rows. The list may only become shorter. */
-const notYet: readonly string[] = (
-  'adopt alertRetraining authorize batchPredict closeRelease drill endDrill endRetraining endSweep endTrial enqueueRelease erase ' +
-  'eraseStage evaluate failBatch failView findLostBasis finishTraining fireTriggers lookAtTriggers markDequeued materialise ' +
-  'materialiseView monitor monitorModel openBatch openDrill openRelease openRetraining openSweep openTrial planDrills ' +
-  'prepareTraining promote qualify recordRelease release retrain rollBackCandidate route simulateReplicaLoss ' +
-  'simulateWorkerLoss sweep takeSnapshot train trial validate watch'
-).split(' ')
 
 it('every argument of an activity or a workflow is an id, or harmless', () => {
   expect(callees.length).toBeGreaterThan(40)
