@@ -4,12 +4,14 @@ import { scoreBatch } from './batch/batch.ts'
 import type { Deps } from './deps.ts'
 import { evaluate } from './retrain/evaluate.ts'
 import { reportingFailures } from './runtime/failures.ts'
+import { ofRun, onRows, type TakenRun } from './runtime/of-run.ts'
+import { recordSnapshot, recordUnchanged, type Run } from '../store/training/runs.ts'
 import { withLineage } from './integrations/lineage-events.ts'
 import { register } from './retrain/register.ts'
-import { alertRetraining, endRetraining, openRetraining } from './retrain/record.ts'
+import { endRetraining, openRetraining } from './retrain/record.ts'
 import { takeSnapshot } from './retrain/snapshot.ts'
 import { train } from './retrain/train.ts'
-import { chooseWinner, endSweep, openSweep, recordSweepSnapshot, scoreTrial } from './sweep/sweep.ts'
+import { chooseWinner, endSweep, openSweep, scoreTrial } from './sweep/sweep.ts'
 import { endTrial, openTrial } from './trial/trial.ts'
 import { finishTraining, prepareTraining } from './trainers/queue-training.ts'
 import { validate } from './retrain/validate.ts'
@@ -17,50 +19,69 @@ import { validate } from './retrain/validate.ts'
 export const pipelineActivities = (deps: Deps) =>
   reportingFailures({
     openRetraining: openRetraining(deps),
-    takeSnapshot: withLineage(
+    takeSnapshot: takeSnapshotOfRun(deps),
+    validate: ofRun(
       deps,
-      'snapshot',
-      ({ model, asOf }, made) => ({ model, asOf, snapshot: made === undefined ? undefined : made.digest }),
-      takeSnapshot(deps),
+      ['retraining', 'trial', 'sweep'],
+      onRows(async (run) => ({ verdict: (await validate(deps)(run)).verdict })),
     ),
-    validate: validate(deps),
-    register: register(deps),
-    alertRetraining: alertRetraining(deps),
+    register: ofRun(deps, ['retraining'], register(deps)),
     endRetraining: endRetraining(deps),
     openSweep: openSweep(deps),
-    recordSweepSnapshot: recordSweepSnapshot(deps),
-    chooseWinner: chooseWinner(deps),
+    chooseWinner: ofRun(deps, ['sweep'], chooseWinner(deps)),
     endSweep: endSweep(deps),
     openTrial: openTrial(deps),
     endTrial: endTrial(deps),
   })
 
+/** Takes the snapshot of a run once and stores its digest in the row of the run. */
+const takeSnapshotOfRun = (deps: Deps) => {
+  const take = withLineage(
+    deps,
+    'snapshot',
+    ({ model, asOf }: Run, made) => ({ model, asOf, snapshot: made?.digest }),
+    takeSnapshot(deps),
+  )
+  return ofRun(deps, ['retraining', 'trial', 'sweep'], async (run) => {
+    if (run.snapshotDigest !== undefined) return { snapshotDigest: run.snapshotDigest }
+    const { digest, excludedRows } = await take(run)
+    await recordSnapshot(deps.store, { run: run.id, digest, excludedRows })
+    return { snapshotDigest: digest }
+  })
+}
+
 /** For the `train` queue, one at a time per process. `models`: overrides the directory of model files. */
-export const trainingActivities = (deps: Deps, options: { models?: string } = {}) =>
-  reportingFailures({
-    train: withLineage(
+export const trainingActivities = (deps: Deps, options: { models?: string } = {}) => {
+  const trained = ['retraining', 'trial'] as const
+  const refsOf = ({ model, snapshotDigest: snapshot, trainingId: training }: TakenRun) => ({
+    model,
+    snapshot,
+    training,
+  })
+  return reportingFailures({
+    train: ofRun(deps, trained, onRows(withLineage(deps, 'training', refsOf, train(deps, options)))),
+    adopt: ofRun(deps, ['retraining'], onRows(withLineage(deps, 'training', refsOf, adopt(deps)))),
+    evaluate: ofRun(
       deps,
-      'training',
-      ({ model, snapshotDigest: snapshot, trainingId: training }) => ({ model, snapshot, training }),
-      train(deps, options),
+      trained,
+      withLineage(
+        deps,
+        'evaluation',
+        ({ model, trainingId: training, evaluationId: evaluation }: Run) => ({ model, training, evaluation }),
+        async (run) => {
+          const { verdict, reasons } = await evaluate(deps, options)(run)
+          if (verdict === 'unchanged')
+            await recordUnchanged(deps.store, { run: run.id, message: reasons.join('; ') })
+          return { verdict }
+        },
+      ),
     ),
-    adopt: withLineage(
-      deps,
-      'training',
-      ({ model, snapshotDigest: snapshot, trainingId: training }) => ({ model, snapshot, training }),
-      adopt(deps),
-    ),
-    evaluate: withLineage(
-      deps,
-      'evaluation',
-      ({ model, trainingId: training, evaluationId: evaluation }) => ({ model, training, evaluation }),
-      evaluate(deps, options),
-    ),
-    scoreTrial: scoreTrial(deps),
-    prepareTraining: prepareTraining(deps),
-    finishTraining: finishTraining(deps),
+    scoreTrial: ofRun(deps, ['trial'], scoreTrial(deps)),
+    prepareTraining: ofRun(deps, trained, onRows(prepareTraining(deps))),
+    finishTraining: ofRun(deps, trained, onRows(finishTraining(deps))),
     scoreBatch: scoreBatch(deps),
   })
+}
 
 export type PipelineActivities = ReturnType<typeof pipelineActivities>
 export type TrainingActivities = ReturnType<typeof trainingActivities>

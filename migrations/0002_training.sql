@@ -85,11 +85,14 @@ create table sweeps (
   as_of timestamptz not null,
   -- The hyperparameters to try, and how.
   plan jsonb not null,
-  snapshot_digest text,
+  snapshot_digest text references snapshots (digest),
+  excluded_rows jsonb,
   -- The overrides that the validation rows have chosen. The retraining of the sweep is compared with them.
   winner jsonb,
   outcome text check (outcome in ('chosen', 'quarantined', 'failed', 'cancelled')),
   message text,
+  -- What the last failed activity said: {message, code}. Removed when it succeeds.
+  failure jsonb,
   started_at timestamptz not null default now(),
   ended_at timestamptz
 );
@@ -104,8 +107,12 @@ create table trials (
   requested_by text not null,
   as_of timestamptz not null,
   overrides jsonb not null default '{}',
-  snapshot_digest text,
-  training_id text not null,
+  -- The run of its workflow; a trial runs once.
+  run_id text not null,
+  -- Given by the sweep, or recorded by the activity that took it.
+  snapshot_digest text references snapshots (digest),
+  excluded_rows jsonb,
+  training_id text not null unique,
   evaluation_id text,
   -- The primary metric on the validation rows of a sweep.
   score double precision,
@@ -114,8 +121,11 @@ create table trials (
   started_at timestamptz not null default now(),
   ended_at timestamptz,
   -- The code of the error that has failed it, for its remedy.
-  error_code text
+  error_code text,
+  -- What the last failed activity said: {message, code}. Removed when it succeeds.
+  failure jsonb,
+  -- Why its artifact is not new and was not evaluated.
+  unchanged text
 );
 create index trials_by_model on trials (model, started_at);
 create index trials_by_sweep on trials (sweep_id) where sweep_id is not null;
-create index trials_by_training on trials (training_id);

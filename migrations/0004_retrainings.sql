@@ -24,7 +24,15 @@ create table retrainings (
   -- The sweep whose winner it trains. No foreign key: a restore needs an order of the tables.
   sweep_id text,
   -- The code of the error that has failed it, for its remedy.
-  error_code text
+  error_code text,
+  -- The artifact that is evaluated and released instead of training one.
+  artifact jsonb,
+  -- The rows that its snapshot leaves out.
+  excluded_rows jsonb,
+  -- What the last failed activity said: {message, code}. Removed when it succeeds.
+  failure jsonb,
+  -- Why its artifact is not new and was not evaluated.
+  unchanged text
 );
 create unique index retrainings_one_running on retrainings (model) where ended_at is null;
 create index retrainings_by_model on retrainings (model, started_at);

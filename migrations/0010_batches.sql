@@ -13,6 +13,8 @@ create table batches (
   rows bigint,
   status text not null default 'running' check (status in ('running', 'done', 'failed')),
   message text,
+  -- What the last failed activity said: {message, code}. Removed when it succeeds.
+  failure jsonb,
   started_at timestamptz not null default now(),
   ended_at timestamptz,
   -- The looked-up features of the frozen input with the number of rows for which nothing was found: [{"feature", "rows"}]. Null without lookups.

@@ -11,7 +11,6 @@ import type { ControlActivities } from '../activities/control-activities.ts'
 import type { BatchOutcome, BatchRequest } from './messages.ts'
 import { field, type FieldCheck, optional, parseInput, recordOf } from './input/parse-input.ts'
 import { openRow } from './open-row.ts'
-import { messageOf } from './release/activities.ts'
 import { training } from './retrain/activities.ts'
 
 const recording = proxyActivities<Pick<ControlActivities, 'openBatch' | 'failBatch'>>({
@@ -52,8 +51,8 @@ export async function batchPredict(given: BatchRequest): Promise<BatchOutcome> {
     setCurrentDetails(message)
     return { status: 'done', message, version }
   } catch (error) {
-    const message = isCancellation(error) ? 'the batch was cancelled' : messageOf(error)
-    await CancellationScope.nonCancellable(() => recording.failBatch({ id, message }))
+    const isCancelled = isCancellation(error)
+    const { message } = await CancellationScope.nonCancellable(() => recording.failBatch({ id, isCancelled }))
     return { status: 'failed', message, version }
   }
 }

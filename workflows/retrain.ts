@@ -7,7 +7,6 @@ import {
   ApplicationFailure,
   CancellationScope,
   ParentClosePolicy,
-  isCancellation,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
@@ -17,16 +16,15 @@ import {
   queueWorkflowId,
   retrainProgress,
   retrainWorkflowId,
-  type ReleaseRequest,
   type RetrainOutcome,
   type RetrainProgress,
   type RetrainRequest,
   type RetrainReason,
 } from './messages.ts'
 import type { TrainingQueues } from '../activities/trainers/queue-training.ts'
-import { idsOfRun } from '../domain/training/run-ids.ts'
-import { openRow } from './open-row.ts'
-import { errorCodeOf, messageOf, control } from './release/activities.ts'
+import { idsOfRow } from '../domain/training/run-ids.ts'
+import { openRow, runToEnd } from './open-row.ts'
+import { control } from './release/activities.ts'
 import { recording, training } from './retrain/activities.ts'
 import { takeRows, trainOn } from './retrain/stages.ts'
 import { trainingQueueOf } from './retrain/train-on-queue.ts'
@@ -35,12 +33,6 @@ import type { releaseQueue } from './release-queue.ts'
 import { issueOfBrought } from '../domain/model/brought-artifact.ts'
 import { issuesOfPolicy, type ReleasePolicy } from '../domain/release/policy.ts'
 import { field, type FieldCheck, optional, recordOf, refuseInput } from './input/parse-input.ts'
-
-type Ending = Pick<RetrainOutcome, 'outcome' | 'message'> & {
-  errorCode?: string
-  /** Evidence for the alert that a run without a release raises. */
-  alert?: Record<string, unknown>
-}
 
 export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
   const info = workflowInfo()
@@ -56,25 +48,18 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
     refuse,
   )
   if (opened.throttled !== undefined) return throttled(request, progress, opened.throttled)
-  const ending = await runStages(request, progress, opened).catch(endingOf)
-  const { snapshotDigest, version, releaseId } = progress
-  const found = { snapshotDigest, version }
-  const { alert, ...result } = ending
+  const isCancelled = await runToEnd(() => runStages(request, progress, opened))
+  const { releaseId } = progress
   // A cancelled run records its end too.
-  const recorded = await CancellationScope.nonCancellable(async () => {
-    if (alert) {
-      const { outcome: kind, message } = result
-      await recording.alertRetraining({ model, kind, message, evidence: { retrainingId, ...alert } })
-    }
-    const isAlerted = alert !== undefined
-    return recording.endRetraining({ id: retrainingId, model, ...result, isAlerted, releaseId, ...found })
-  })
-  const { outcome, message } = recorded
+  const ended = await CancellationScope.nonCancellable(() =>
+    recording.endRetraining({ run: retrainingId, isCancelled, releaseId }),
+  )
+  const { outcome, message } = ended
   progress.stage = 'ended'
   if (outcome !== 'released') delete progress.releaseId
   upsertSearchAttributes({ Outcome: [outcome] })
   setCurrentDetails(`**${outcome}**: ${message}`)
-  return { outcome, message, model, retrainingId, ...found, releaseId: progress.releaseId }
+  return { ...ended, model, retrainingId, releaseId: progress.releaseId }
 }
 
 /** `openRetraining` has recorded the end already; no data was read. */
@@ -85,93 +70,48 @@ function throttled({ model }: CheckedRequest, progress: RetrainProgress, message
   return { outcome: 'throttled', message, model, retrainingId: progress.retrainingId ?? '' }
 }
 
-/** Runs the stages in order; each reads what the one before it stored. */
+/** Runs the stages in order; each reads what the one before it stored, and the end of the run is computed from it. */
 async function runStages(
   request: CheckedRequest,
   progress: RetrainProgress,
-  opened: TrainingQueues & { approvers: number },
-): Promise<Ending> {
-  const { model, asOf } = request
-  const retrainingId = progress.retrainingId ?? ''
-  const { validationId, trainingId, evaluationId } = idsOfRun(workflowInfo().firstExecutionRunId)
+  opened: TrainingQueues & { adopts: boolean },
+): Promise<void> {
+  const { model } = request
+  const run = progress.retrainingId ?? ''
+  const { trainingId, evaluationId } = idsOfRow(run)
   const reach = (stage: RetrainProgress['stage'], more: Partial<RetrainProgress> = {}) => {
     Object.assign(progress, { stage }, more)
-    setCurrentDetails(`${stage} of ${model} as of ${asOf}`)
+    setCurrentDetails(`${stage} of ${model}`)
   }
   const { adopt, evaluate } = training(opened.trainQueue)
 
-  const { snapshotDigest, blocked } = await takeRows({ model, asOf }, reach)
-  if (blocked !== undefined) {
-    const { message, failures } = blocked
-    return { outcome: 'quarantined', message, alert: { validationId, failures } }
-  }
-
-  const { artifact } = request
-  reach(artifact ? 'adopt' : 'train', { trainingId, queue: trainingQueueOf(opened) })
-  const rows = { trainingId, model, snapshotDigest, overrides: request.overrides }
-  if (artifact) await adopt({ ...rows, artifact })
-  else await trainOn(opened, rows)
+  if (!(await takeRows(run, reach))) return
+  reach(opened.adopts ? 'adopt' : 'train', { trainingId, queue: trainingQueueOf(opened) })
+  if (opened.adopts) await adopt({ run })
+  else await trainOn(opened, run)
 
   reach('evaluate', { evaluationId })
-  const { verdict, reasons, needsPerson, baseline } = await evaluate({
-    evaluationId,
-    model,
-    trainingId,
-    sweep: request.sweep,
-  })
-  if (verdict === 'unchanged') return { outcome: verdict, message: reasons.join('; ') }
-  if (verdict === 'not_better' || verdict === 'insufficient')
-    return {
-      outcome: verdict,
-      message: `${reasons.join('; ')} (against ${baseline ?? 'the floors'})`,
-      alert: { evaluationId, trainingId, reasons },
-    }
+  const { verdict } = await evaluate({ run })
+  if (verdict !== 'better' && verdict !== 'not_worse') return
 
   reach('register')
-  const { version } = await recording.register({
-    model,
-    retrainingId,
-    validationId,
-    trainingId,
-    evaluationId,
-  })
+  const { version, mayRelease } = await recording.register({ run })
   upsertSearchAttributes({ CandidateVersion: [version] })
 
   reach('release', { version })
-  const approvers = request.policy?.approval.approvers ?? opened.approvers
-  if (approvers === 0 && (needsPerson || baseline === undefined)) {
-    const issues = baseline === undefined ? [...(needsPerson ? reasons : []), firstNeedsApproval] : reasons
-    return {
-      outcome: 'registered',
-      message: `${version} is registered and must be released by an operator: ${issues.join('; ')}`,
-      ...(needsPerson && { alert: { evaluationId, reasons } }),
-    }
-  }
-  return releaseOrQueue(request, version, progress)
+  if (mayRelease) await releaseOrQueue(request, version, progress)
 }
-
-const firstNeedsApproval =
-  'the first version of a model needs an approval and approval.by is 0: set it to 1, run `tenure models sync`, and start the release'
 
 /** Starts the release without waiting for its end. While another one is open, the version is queued or stays registered. */
 async function releaseOrQueue(
   { model, requestedBy, policy }: CheckedRequest,
   version: string,
   progress: RetrainProgress,
-): Promise<Ending> {
-  const retraining = progress.retrainingId
-  const order: ReleaseRequest = { model, version, requestedBy, policy, retraining }
-  const started = await startReleaseChild(order)
-  if (started !== undefined) {
-    progress.releaseId = started.releaseId
-    return { outcome: 'released', message: `${version} is being released as ${started.releaseId}` }
-  }
-  const busy = `${version} is registered; another release of ${model} is open`
-  const queued = await control.enqueueRelease(order)
-  if ('refused' in queued)
-    return { outcome: 'registered', message: `${busy}, so it was not released: ${queued.refused}` }
-  await startQueue(model)
-  return { outcome: 'registered', message: `${busy}, so it is queued as ${queued.id}` }
+): Promise<void> {
+  const retraining = progress.retrainingId ?? ''
+  const started = await startReleaseChild({ model, version, requestedBy, policy, retraining })
+  if (started !== undefined) progress.releaseId = started.releaseId
+  else if ((await control.enqueueRelease({ retraining })).isQueued) await startQueue(model)
 }
 
 /** Starts the release queue of the model, or signals the one that runs. */
@@ -201,12 +141,6 @@ function refuse(error: unknown): never {
   if (error instanceof ActivityFailure && error.cause instanceof ApplicationFailure)
     throw ApplicationFailure.nonRetryable(error.cause.message, error.cause.type)
   throw error
-}
-
-function endingOf(error: unknown): Ending {
-  if (isCancellation(error)) return { outcome: 'cancelled', message: 'the retraining was cancelled' }
-  const message = messageOf(error)
-  return { outcome: 'failed', message, errorCode: errorCodeOf(error), alert: { message } }
 }
 
 // Parses the input of a retraining, which may come from a terminal and have any shape.

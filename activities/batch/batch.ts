@@ -24,6 +24,7 @@ import { appendAudit } from '../../store/audit/audit-log.ts'
 import {
   closeBatch as close,
   findBatch,
+  findBatchFailure,
   insertBatch,
   listShards,
   type Batch,
@@ -47,6 +48,7 @@ import type { Deps } from '../deps.ts'
 import { requireStart } from '../runtime/claim-start.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
+import { recordingFailure } from '../runtime/of-run.ts'
 import { startScorer, type ScoredColumns } from '../runtime/scoring-child.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -115,8 +117,10 @@ export const scoreBatch =
   (deps: Deps) =>
   ({ id }: { id: string }): Promise<ScoreResult> =>
     withHeartbeat((beat) =>
-      // Two connections, because a streamed result occupies the connection that reads it.
-      withDuck((reader) => withDuck((writer) => score(deps, { reader, writer, beat, id }))),
+      recordingFailure(deps, { id, failed: false }, () =>
+        // Two connections, because a streamed result occupies the connection that reads it.
+        withDuck((reader) => withDuck((writer) => score(deps, { reader, writer, beat, id }))),
+      ),
     )
 
 interface Run {
@@ -135,6 +139,7 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
   if (batch === undefined) throw new DomainError('not_found', `no batch has the id ${id}`)
   // The parts of a finished batch are deleted, and another batch may have written to the same output since.
   if (batch.status === 'done') return resultOfDone(store, batch)
+  if (batch.status === 'failed') throw new DomainError('forbidden', `the batch ${id} has ended`)
   const { artifactDigest } = await getVersion(store, batch.version)
   const manifest = await getManifest(artifacts, artifactDigest)
   const { subject } = (await getModel(store, batch.model)).definition
@@ -293,11 +298,23 @@ async function finish(
   return { rows, refused, resumed: resumed.length, rowsPerSecond, notFound }
 }
 
+/** Records the end with what the last failed activity of the batch said. */
 export const failBatch =
   ({ store, log }: Deps) =>
-  async ({ id, message }: { id: string; message: string }): Promise<void> => {
+  async ({
+    id,
+    isCancelled = false,
+  }: {
+    id: string
+    isCancelled?: boolean
+  }): Promise<{ message: string }> => {
+    const message = isCancelled
+      ? 'the batch was cancelled'
+      : ((await findBatchFailure(store, id)) ??
+        "its worker was lost or took too long; Temporal's history of the run has the details")
     await close(store, { id, status: 'failed', message })
     log.warn({ batch: id }, `batch failed: ${message}`)
+    return { message }
   }
 
 // Merges the parts of a batch into one file, with each prediction beside the key of its row.

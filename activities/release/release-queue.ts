@@ -2,7 +2,7 @@
 import { lostBasis } from '../../domain/release/approval.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { findReleaseBasis } from '../../store/release/releases.ts'
-import { isError } from '../../domain/errors.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -11,24 +11,34 @@ import {
   findQueued,
   findQueueEntry,
   insertQueued,
+  queuedIdOf,
   type QueuedRelease,
 } from '../../store/release/release-queue.ts'
-import { findRetrained } from '../../store/training/retrainings.ts'
-import type { ReleaseRequest } from '../../workflows/messages.ts'
+import { findRetrained, findRetraining } from '../../store/training/retrainings.ts'
+import { recordFailure } from '../../store/training/runs.ts'
+import { findVersionOfRetraining } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
 
-/** Queues the release of a retraining once. Returns the reason when the policy does not allow it. */
+/** Queues the release of the version that a retraining has registered, once; a refusal is stored with the retraining. */
 export const enqueueRelease =
   ({ store, log }: Deps) =>
-  async (request: ReleaseRequest): Promise<{ id: string } | { refused: string }> => {
-    const { model, version, requestedBy, policy, retraining = '' } = request
-    if ((await findRetrained(store, { model, version, requestedBy, policy, retraining })) === undefined)
-      return { refused: 'no recent retraining registered this version for this requester and policy' }
+  async ({ retraining: id }: { retraining: string }): Promise<{ isQueued: boolean }> => {
+    const retraining = await findRetraining(store, id)
+    const version = await findVersionOfRetraining(store, id)
+    const refuse = async (message: string): Promise<{ isQueued: false }> => {
+      await recordFailure(store, id, { message, code: 'release_in_progress' })
+      return { isQueued: false }
+    }
+    if (retraining === undefined || version === undefined)
+      throw new DomainError('forbidden', `${id} has registered no version`)
+    const { model, requestedBy, policy } = retraining
+    const asked = { model, version, requestedBy, policy, retraining: id }
+    if ((await findRetrained(store, asked)) === undefined)
+      return refuse('the retraining ended long ago, or an operator must release it')
     const used = policy ?? (await getModel(store, model)).definition.release
     const over = queuePolicy({ policy: used, byPerson: false, hotfix: false })
-    if (over === 'refuse') return { refused: 'its policy does not queue releases' }
-    // Derived from the run, because the entry may already have started when the activity is retried.
-    const own = `que_${retraining.split('/').at(-1)!.replaceAll('-', '')}` as const
+    if (over === 'refuse') return refuse('its policy does not queue releases')
+    const own = queuedIdOf(id)
     const entry = { id: own, model, version, requestedBy, preemption: over, policy }
     const queued = await store
       .transaction(async (database) => (await findQueueEntry(database, own)) ?? insertQueued(database, entry))
@@ -36,9 +46,9 @@ export const enqueueRelease =
         if (isError(error, 'release_in_progress')) return { refused: error.message }
         throw error
       })
-    if ('refused' in queued) return queued
+    if ('refused' in queued) return refuse(queued.refused)
     log.info({ model, version, waiting: queued.id, over }, 'release queued')
-    return { id: queued.id }
+    return { isQueued: true }
   }
 
 export const nextQueuedRelease =

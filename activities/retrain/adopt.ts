@@ -1,4 +1,5 @@
 /** Adopts a brought artifact instead of training: gives it a manifest; evaluation and release are those of a trained one. */
+import { DomainError } from '../../domain/errors.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
@@ -16,7 +17,8 @@ export interface AdoptInput {
   model: string
   /** Its training rows give the profile and the golden rows of the version. */
   snapshotDigest: string
-  artifact: BroughtArtifact
+  /** Absent for a run that trains. */
+  artifact?: BroughtArtifact
 }
 
 export interface AdoptResult {
@@ -32,6 +34,7 @@ export const adopt =
   (deps: Deps) =>
   async ({ trainingId: id, model, snapshotDigest, artifact }: AdoptInput): Promise<AdoptResult> => {
     const { store, artifacts, config, log } = deps
+    if (artifact === undefined) throw new DomainError('forbidden', `${id} adopts no artifact`)
     const { definition } = await getModel(store, model)
     const training = await beginTraining(store, {
       id,

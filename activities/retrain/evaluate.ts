@@ -35,7 +35,7 @@ export interface EvaluateInput {
   model: string
   trainingId: string
   /** The sweep that chose the hyperparameters. */
-  sweep?: string
+  sweepId?: string
 }
 
 export interface EvaluateResult {
@@ -60,7 +60,7 @@ const maxAnchors = 8
 
 export const evaluate =
   ({ store, artifacts, config, log }: Deps, { models = modelsDirectory }: { models?: string } = {}) =>
-  async ({ evaluationId, model, trainingId, sweep }: EvaluateInput): Promise<EvaluateResult> => {
+  async ({ evaluationId, model, trainingId, sweepId: sweep }: EvaluateInput): Promise<EvaluateResult> => {
     const before = await findEvaluation(store, evaluationId)
     if (before !== undefined) return resultOf(before)
     const { definition } = await getModel(store, model)

@@ -32,14 +32,19 @@ import {
   listPastTrainings,
   noteOf,
   type NewRetraining,
-  type RetrainingEnd,
+  type Retraining,
+  type RetrainingEnd as StoredEnd,
 } from '../../store/training/retrainings.ts'
 import { findOpeningRefusal, findRelease } from '../../store/release/releases.ts'
+import { findQueueEntry, listQueued, queuedIdOf } from '../../store/release/release-queue.ts'
+import { findVersionOfRetraining } from '../../store/registry/versions.ts'
+import { getRun, readRunFacts } from '../../store/training/runs.ts'
 import { findVerdict } from '../../store/training/evaluations.ts'
 import { listSnapshotFloods } from '../../store/training/snapshots.ts'
 import { endAbandonedTrainings } from '../../store/training/trainings.ts'
 import { realOverrides, requireOverrides } from '../../domain/training/overrides.ts'
-import { idsOfRun } from '../../domain/training/run-ids.ts'
+import { endingOfRetraining, type RetrainingFacts } from '../../domain/training/endings.ts'
+import { idsOfRow } from '../../domain/training/run-ids.ts'
 import type { RetrainOutcome, RetrainRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
@@ -61,8 +66,8 @@ const alertKeyOf = (model: string): string => `retraining/${model}`
 export interface OpenResult extends TrainingQueues {
   /** Why the request is throttled; such a request is recorded and ended at once. */
   throttled?: string
-  /** Approvals that the policy of the model requires. */
-  approvers: number
+  /** Whether it adopts an artifact instead of training one. */
+  adopts: boolean
 }
 
 /**
@@ -88,6 +93,7 @@ export const openRetraining =
       policy,
       overrides,
       sweepId: order.sweep,
+      artifact: order.artifact,
     }
     const isAsked =
       isScheduled(order, definition) ||
@@ -108,12 +114,11 @@ export const openRetraining =
       return closed
     })
     if (abandoned.length > 0) {
-      const ids = abandoned.map(trainingOf)
+      const ids = abandoned.map((id) => idsOfRow(id).trainingId)
       await endAbandonedTrainings(store, { ids, message: 'the retraining workflow was terminated' })
       log.warn({ model, abandoned }, 'closed orphaned retraining')
     }
-    const { approvers } = definition.release.approval
-    const opened = { ...trainingQueues(deps, definition), approvers }
+    const opened = { ...trainingQueues(deps, definition), adopts: order.artifact !== undefined }
     const { cooldown } = definition.monitor ?? defaultMonitorPolicy
     const throttled = await throttle(store, { id: retrainingId, ...input }, cooldown)
     if (throttled !== undefined) {
@@ -148,9 +153,6 @@ const endedOutside = 'its workflow was ended from outside'
 
 /** `retrain/<model>/<run>` */
 const runOfRetraining = (id: string): string => id.slice(id.lastIndexOf('/') + 1)
-
-/** The id of the training of a retraining. */
-const trainingOf = (id: string): string => idsOfRun(runOfRetraining(id)).trainingId
 
 /** Whether the request is what the schedule of the model file sends. */
 function isScheduled(order: RetrainRequest, { name, retrain }: Pick<ModelDefinition, 'name' | 'retrain'>) {
@@ -211,62 +213,103 @@ async function throttle(
 const releaseMs = 10_000
 
 /**
- * Waits for the row of a release, because a user who reads `released` follows the release. Returns why the release was refused; undefined
- * when it is open.
+ * Waits for the row of a release of the version, because a user who reads `released` follows the release. Undefined when neither the
+ * release nor its refusal is stored in time.
  */
-async function awaitRelease(store: Deps['store'], release: string): Promise<string | undefined> {
+async function awaitRelease(
+  store: Deps['store'],
+  { id, version }: { id: string; version: string },
+): Promise<RetrainingFacts['release']> {
   const deadlineMs = performance.now() + releaseMs
-  while ((await findRelease(store, release)) === undefined && performance.now() < deadlineMs) {
-    const refused = await findOpeningRefusal(store, release)
-    if (refused !== undefined) return refused
+  for (;;) {
+    const found = await findRelease(store, id)
+    if (found !== undefined) return found.state.version === version ? 'open' : undefined
+    const refused = await findOpeningRefusal(store, { id, version })
+    if (refused !== undefined) return { refused }
+    if (performance.now() > deadlineMs) return undefined
     await pause(50)
   }
-  return undefined
 }
 
-/** Records the end, and returns it as recorded: `registered` where the release of the version was refused. */
+export interface RetrainingEnd {
+  run: string
+  isCancelled?: boolean
+  /** The release that the retraining has started. */
+  releaseId?: string
+}
+
+/**
+ * Records the end as the rows of the run say it, raises or resolves the alert of the model, and returns the recorded end: `registered`
+ * where the release of the version was refused.
+ */
 export const endRetraining =
   ({ store, log }: Deps) =>
   async ({
-    model,
-    isAlerted = false,
+    run: id,
+    isCancelled = false,
     releaseId,
-    ...given
-  }: RetrainingEnd & {
-    outcome: RetrainOutcome['outcome']
-    model: string
-    /** Whether the retraining has raised an alert about its end, which stays open then. */
-    isAlerted?: boolean
-    /** The release that the retraining has started. */
-    releaseId?: string
-  }): Promise<Pick<RetrainOutcome, 'outcome' | 'message'>> => {
-    const refused = releaseId === undefined ? undefined : await awaitRelease(store, releaseId)
-    const end: typeof given =
-      refused === undefined
-        ? given
-        : { ...given, outcome: 'registered', message: `${given.version} is registered: ${refused}` }
-    const floods = end.snapshotDigest === undefined ? [] : await listSnapshotFloods(store, end.snapshotDigest)
-    const ended = { ...end, message: [end.message, ...floods].join('; ') }
-    const closed = await store.transaction(async (database) => {
-      const isClosed = await closeRetraining(database, ended)
-      if (isClosed) await auditEnd(database, model, ended)
-      return isClosed
+  }: RetrainingEnd): Promise<Pick<RetrainOutcome, 'outcome' | 'message' | 'version' | 'snapshotDigest'>> => {
+    const run = await getRun(store, id)
+    const { model, snapshotDigest } = run
+    const retraining = await findRetraining(store, id)
+    if (retraining === undefined) throw new DomainError('not_found', `there is no retraining ${id}`)
+    const { approval } = retraining.policy ?? (await getModel(store, model)).definition.release
+    const version = await findVersionOfRetraining(store, id)
+    // An equal release may have been queued before.
+    const waiting = (await listQueued(store, { model, open: true })).find((each) => each.version === version)
+    const queued = (await findQueueEntry(store, queuedIdOf(id)))?.id ?? waiting?.id
+    const released =
+      releaseId === undefined || version === undefined
+        ? undefined
+        : await awaitRelease(store, { id: releaseId, version })
+    const { alert, ...ending } = endingOfRetraining({
+      ...(await readRunFacts(store, run)),
+      isCancelled,
+      version,
+      approvers: approval.approvers,
+      release: released ?? (queued === undefined ? undefined : { queued }),
+      releaseId,
     })
-    if (closed) await endAbandonedTrainings(store, { ids: [trainingOf(end.id)], message: end.message })
-    if (!isAlerted && ['released', 'registered', 'unchanged'].includes(end.outcome))
-      await resolveAlert(store, alertKeyOf(model), `a retraining ended as ${end.outcome}: ${end.message}`)
-    const { id: retraining, outcome, version, message } = end
-    log.info({ retraining, outcome, version, message }, 'retraining ended')
-    return { outcome, message }
+    const floods = snapshotDigest === undefined ? [] : await listSnapshotFloods(store, snapshotDigest)
+    const end = { ...ending, id, version, message: [ending.message, ...floods].join('; ') }
+    const closed = await store.transaction(async (database) => {
+      if (!(await closeRetraining(database, end))) return false
+      await auditEnd(database, { ...end, model, snapshotDigest })
+      const { outcome, message } = ending
+      if (alert !== undefined)
+        await upsertAlert(database, {
+          model,
+          kind: isAlertKind(outcome) ? outcome : 'failed',
+          message,
+          evidence: { retrainingId: id, ...alert },
+          cause: causeText({ kind: outcome, message }),
+          dedupeKey: alertKeyOf(model),
+          severity: outcome === 'failed' ? 'critical' : 'warning',
+        })
+      else if (['released', 'registered', 'unchanged'].includes(outcome))
+        await resolveAlert(database, alertKeyOf(model), `a retraining ended as ${outcome}: ${message}`)
+      return true
+    })
+    if (closed) await endAbandonedTrainings(store, { ids: [run.trainingId], message: end.message })
+    const { outcome, message } = closed ? end : { ...end, ...(await findRetraining(store, id)) }
+    log.info({ retraining: id, outcome, version, message }, 'retraining ended')
+    return { outcome: outcome as RetrainOutcome['outcome'], message, version, snapshotDigest }
   }
 
 /** Records the end, with the verdict of the gate and the digest of its report where it has judged. */
 async function auditEnd(
   database: Database,
-  model: string,
-  { id, outcome, message, errorCode, version, snapshotDigest }: RetrainingEnd,
+  {
+    id,
+    model,
+    outcome,
+    message,
+    errorCode,
+    version,
+    snapshotDigest,
+  }: StoredEnd & Pick<Retraining, 'model' | 'snapshotDigest'>,
 ): Promise<void> {
-  const judged = await findVerdict(database, idsOfRun(runOfRetraining(id)).evaluationId)
+  const judged = await findVerdict(database, idsOfRow(id).evaluationId)
   await appendAudit(database, {
     actor: 'system',
     action: 'retraining.ended',
@@ -280,23 +323,3 @@ async function auditEnd(
 /** The kind and the message without figures, names and examples, which differ from retraining to retraining with the same cause. */
 const causeText = ({ kind, message }: { kind: string; message: string }): string =>
   `${kind}: ${message.replaceAll(/`[^`]*`|\b\w*\d[\w.:-]*/g, '#')}`
-
-/** Raises an alert with the reason why a retraining produced no release. */
-export const alertRetraining =
-  ({ store, log }: Deps) =>
-  async (alert: {
-    model: string
-    /** The outcome. */
-    kind: string
-    message: string
-    evidence: Record<string, unknown>
-  }): Promise<void> => {
-    const id = await upsertAlert(store, {
-      ...alert,
-      kind: isAlertKind(alert.kind) ? alert.kind : 'failed',
-      cause: causeText(alert),
-      dedupeKey: alertKeyOf(alert.model),
-      severity: alert.kind === 'failed' ? 'critical' : 'warning',
-    })
-    log.warn({ alert: id, model: alert.model, kind: alert.kind }, alert.message)
-  }

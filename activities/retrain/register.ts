@@ -10,6 +10,12 @@ import {
   type VersionNumber,
   type Numbered,
 } from '../../domain/registry/version.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { issueOfMaking } from '../../domain/registry/registration.ts'
+import { issueOfReleasing } from '../../domain/training/endings.ts'
+import type { RunIds } from '../../domain/training/run-ids.ts'
+import { findJudged, readMaking, type Run } from '../../store/training/runs.ts'
+import { getModel } from '../../store/registry/models.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { digestOfJson, getManifest } from '../../store/artifacts.ts'
 import { getEvaluation, type Evaluation } from '../../store/training/evaluations.ts'
@@ -30,32 +36,31 @@ import { signArtifact } from '../../store/signing/artifact-signatures.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { Deps } from '../deps.ts'
 
-export interface RegisterInput {
-  model: string
-  retrainingId: string
-  validationId: string
-  trainingId: string
-  evaluationId: string
-}
-
 export interface RegisterResult {
   version: string
-  artifactDigest: string
+  /** Whether the retraining may start the release. */
+  mayRelease: boolean
 }
 
+/** Throws `forbidden` unless the rows of the run allow a version. */
 export const register =
   ({ store, artifacts, config, log }: Deps) =>
-  async ({ model, ...ids }: RegisterInput): Promise<RegisterResult> => {
-    const { retrainingId, trainingId, evaluationId } = ids
+  async (run: Pick<Run, 'id' | 'model' | 'snapshotDigest' | keyof RunIds>): Promise<RegisterResult> => {
+    const { id: retrainingId, model, validationId, trainingId, evaluationId } = run
+    const issue = issueOfMaking(await readMaking(store, run))
+    if (issue !== undefined)
+      throw new DomainError('forbidden', `${retrainingId} cannot register a version: ${issue}`)
     const training = await getTraining(store, trainingId)
     const evaluation = await getEvaluation(store, evaluationId)
     const retraining = await findRetraining(store, retrainingId)
+    if (retraining === undefined) throw new DomainError('not_found', `there is no retraining ${retrainingId}`)
     const snapshot = await getSnapshot(store, training.snapshotDigest)
     const manifest = await getManifest(artifacts, evaluation.artifactDigest)
     // The signature requires that the bytes are read and verified once more.
     for (const { digest } of Object.values(manifest.files)) await artifacts.get('artifacts', digest)
     const signer = await openSigner(config.signing, 'artifacts')
     const { artifactDigest } = evaluation
+    const ids = { retrainingId, validationId, trainingId, evaluationId }
     const lineage = lineageOf(ids, { training, evaluation, retraining, snapshot, manifest })
     const registered = await store.transaction(async (database) => {
       await lockVersions(database, model)
@@ -98,7 +103,10 @@ export const register =
     })
     const { version, artifactDigest: artifact } = registered
     log.info({ model, version, artifact, training: trainingId }, 'registered')
-    return { version, artifactDigest: artifact }
+    const { approval } = retraining.policy ?? (await getModel(store, model)).definition.release
+    const judged = await findJudged(store, evaluationId)
+    const issueOfRelease = issueOfReleasing({ approvers: approval.approvers, evaluation: judged })
+    return { version, mayRelease: issueOfRelease === undefined }
   }
 
 /** Returns the next number of a model, above those of versions that were given a number. */
@@ -112,24 +120,24 @@ async function numberOf(database: Database, model: string, manifest: Manifest): 
 interface LineageSources {
   training: TrainingRecord
   evaluation: Evaluation
-  retraining: Retraining | undefined
+  retraining: Retraining
   snapshot: Snapshot
   manifest: Manifest
 }
 
 /** Returns what a version came from. */
-function lineageOf(ids: Omit<RegisterInput, 'model'>, sources: LineageSources): VersionLineage {
+function lineageOf(ids: RunIds & { retrainingId: string }, sources: LineageSources): VersionLineage {
   const { training, evaluation, retraining, snapshot, manifest } = sources
   const { code, dependencies, hyperparameters, seed, origin, trainedOn, bundle, rows } = manifest.training
   const { report, baselineVersion: baseline } = evaluation
   return {
     ...ids,
     snapshot: training.snapshotDigest,
-    asOf: retraining?.asOf ?? snapshot.asOf,
+    asOf: retraining.asOf,
     code,
     dependencies,
     hyperparameters,
-    overrides: retraining?.overrides,
+    overrides: retraining.overrides,
     seed,
     origin,
     trainedOn: trainedOn ?? servedOf(snapshot),
@@ -139,9 +147,9 @@ function lineageOf(ids: Omit<RegisterInput, 'model'>, sources: LineageSources): 
     newestEvent: snapshot.source['newestEvent'] as string | undefined,
     floods: snapshot.source['floods'] as string[] | undefined,
     baseline,
-    requestedBy: retraining?.requestedBy ?? 'unknown',
-    reason: retraining?.reason ?? 'manual',
-    note: noteOf(retraining?.evidence),
+    requestedBy: retraining.requestedBy,
+    reason: retraining.reason,
+    note: noteOf(retraining.evidence),
   }
 }
 

@@ -6,6 +6,9 @@ import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
 import { issuesOfOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { requireValidation } from '../../domain/training/require-validation.ts'
 import { bestTrial, maxSweepParallel, maxSweepTrials } from '../../domain/training/sweep-plan.ts'
+import { endingOfSweep, type SweepEnding, type SweepFacts } from '../../domain/training/endings.ts'
+import { findRetrainingOfSweep, findRunningRetraining } from '../../store/training/retrainings.ts'
+import { getRun, readRunFacts, type Run } from '../../store/training/runs.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
 import {
@@ -13,9 +16,8 @@ import {
   findSweep,
   insertSweep,
   listTrialsOf,
-  updateSweepSnapshot,
+  recordScore,
   recordWinner,
-  type SweepEnd,
 } from '../../store/training/sweeps.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { getTraining } from '../../store/training/trainings.ts'
@@ -46,21 +48,10 @@ export const openSweep =
     log.info({ sweep: id, model, asOf, trials: candidates.length, parallel }, 'sweep opened')
   }
 
-export const recordSweepSnapshot =
-  ({ store }: Deps) =>
-  (snapshot: { id: string; snapshotDigest: string }): Promise<void> =>
-    updateSweepSnapshot(store, snapshot)
-
-/** The primary metric of a trained artifact on the validation rows. Throws `training_failed` when the metric is undefined. */
+/** Stores the primary metric of a trained artifact on the validation rows. Throws `training_failed` when the metric is undefined. */
 export const scoreTrial =
   ({ store, artifacts, config, log }: Deps) =>
-  async ({
-    model,
-    trainingId,
-  }: {
-    model: string
-    trainingId: string
-  }): Promise<{ score: number; metric: string }> => {
+  async ({ id, model, trainingId }: Run): Promise<void> => {
     const { definition } = await getModel(store, model)
     const { artifactDigest, snapshotDigest } = await getTraining(store, trainingId)
     if (artifactDigest === undefined)
@@ -89,41 +80,65 @@ export const scoreTrial =
         'training_failed',
         `${metric} on the validation rows is undefined${issue === undefined ? '' : `: ${issue}`}`,
       )
+    await recordScore(store, { id, score })
     log.info({ model, training: trainingId, metric, score }, 'trial scored')
-    return { score, metric }
   }
 
-export interface ChosenTrial {
-  /** Absent when no trial has a score. */
-  winner?: HyperparameterValues
-  message: string
-}
-
-/** Stores and returns the overrides with the best score. The stored row later proves that the retraining belongs to this sweep. */
+/** Stores the overrides with the best score. The stored row later proves that the retraining belongs to this sweep. */
 export const chooseWinner =
   ({ store, log }: Deps) =>
-  async ({ id, model }: { id: string; model: string }): Promise<ChosenTrial> => {
+  async ({ id, model }: Run): Promise<{ winner?: HyperparameterValues }> => {
     const { primary } = (await getModel(store, model)).definition.evaluation.policy
-    const trials = await listTrialsOf(store, id)
-    const best = bestTrial(trials, higherIsBetter(primary))
-    const scored = trials.filter(({ score }) => score !== undefined).length
-    if (best === undefined) {
-      const [first] = trials
-      return {
-        message: `none of ${trials.length} trials has a score${first?.message === undefined ? '' : `; the first: ${first.message}`}`,
-      }
-    }
+    const best = bestTrial(await listTrialsOf(store, id), higherIsBetter(primary))
+    if (best === undefined) return {}
     await recordWinner(store, { id, winner: best.overrides })
-    const { winner = best.overrides } = (await findSweep(store, id)) ?? {}
-    const named = Object.entries(winner).map(([name, value]) => `${name} ${value}`)
-    const message = `${named.join(', ')}: ${metricName(primary)} ${best.score?.toPrecision(4)} on the validation rows, the best of ${scored} scored among ${counted(trials.length, 'trial')}`
-    log.info({ sweep: id, model, winner }, message)
-    return { winner, message }
+    const winner = (await findSweep(store, id))?.winner
+    log.info({ sweep: id, model, winner }, 'winner chosen')
+    return { winner }
   }
 
+/** Records the end as the rows of the sweep say it. */
 export const endSweep =
   ({ store, log }: Deps) =>
-  async (end: SweepEnd): Promise<void> => {
-    await closeSweep(store, end)
-    log.info({ sweep: end.id, outcome: end.outcome }, end.message)
+  async ({
+    run: id,
+    isCancelled = false,
+  }: {
+    run: string
+    isCancelled?: boolean
+  }): Promise<SweepEnding & { retrainingId?: string; version?: string }> => {
+    const run = await getRun(store, id)
+    const { model } = run
+    const retraining = await findRetrainingOfSweep(store, id)
+    const isBusy = (await findRunningRetraining(store, model)) !== undefined
+    const ending = endingOfSweep({
+      ...(await readRunFacts(store, run)),
+      isCancelled,
+      chosen: await explainChoice(store, run),
+      retraining: retraining ?? (isBusy ? 'busy' : undefined),
+    })
+    await closeSweep(store, { id, ...ending })
+    const { outcome, message } = { ...ending, ...(await findSweep(store, id)) }
+    log.info({ sweep: id, outcome }, message)
+    return { outcome, message, retrainingId: retraining?.id, version: retraining?.version }
   }
+
+/** Why the winner was chosen, or why there is none; undefined before any trial. */
+async function explainChoice(store: Deps['store'], { id, model }: Run): Promise<SweepFacts['chosen']> {
+  const { primary } = (await getModel(store, model)).definition.evaluation.policy
+  const trials = await listTrialsOf(store, id)
+  const winner = (await findSweep(store, id))?.winner
+  const [first] = trials
+  if (first === undefined) return undefined
+  if (winner === undefined) {
+    const why = first.message === undefined ? '' : `; the first: ${first.message}`
+    return { isFound: false, message: `none of ${trials.length} trials has a score${why}` }
+  }
+  const best = bestTrial(trials, higherIsBetter(primary))
+  const scored = trials.filter(({ score }) => score !== undefined).length
+  const named = Object.entries(winner).map(([name, value]) => `${name} ${value}`)
+  return {
+    isFound: true,
+    message: `${named.join(', ')}: ${metricName(primary)} ${best?.score?.toPrecision(4)} on the validation rows, the best of ${scored} scored among ${counted(trials.length, 'trial')}`,
+  }
+}

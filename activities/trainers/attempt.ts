@@ -1,5 +1,6 @@
 /** Begins and ends the attempts of a training: on the training workers, on the user's own task queue, and of a brought artifact. */
 import { DomainError, isError, type ErrorCode } from '../../domain/errors.ts'
+import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { withOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { shareArtifact } from '../../store/objects/artifact-copies.ts'
@@ -21,6 +22,8 @@ export interface TrainInput {
   snapshotDigest: string
   /** Hyperparameters that replace those of the model file. */
   overrides?: HyperparameterValues
+  /** Present for a run that adopts an artifact and trains nothing. */
+  artifact?: BroughtArtifact
 }
 
 interface BegunAttempt {
@@ -33,8 +36,9 @@ interface BegunAttempt {
 /** Begins the next attempt of a training. A finished training stays as it is. */
 export async function beginAttempt(
   { store, config }: Pick<Deps, 'store' | 'config'>,
-  { trainingId, model, snapshotDigest, overrides }: TrainInput,
+  { trainingId, model, snapshotDigest, overrides, artifact }: TrainInput,
 ): Promise<BegunAttempt> {
+  if (artifact !== undefined) throw new DomainError('forbidden', `${trainingId} adopts an artifact`)
   const { definition, codeDigest } = await getModel(store, model)
   const training = await beginTraining(store, {
     id: trainingId,

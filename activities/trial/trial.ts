@@ -2,6 +2,7 @@
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
+import { endingOfTrial, type TrialEnding } from '../../domain/training/endings.ts'
 import { requireOverrides } from '../../domain/training/overrides.ts'
 import {
   findSweep,
@@ -9,8 +10,8 @@ import {
   findTrial,
   giveUpTrialArtifact,
   insertTrial,
-  type TrialEnd,
 } from '../../store/training/sweeps.ts'
+import { getRun, readRunFacts } from '../../store/training/runs.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { endTraining, findTraining } from '../../store/training/trainings.ts'
 import type { TrialRequest } from '../../workflows/messages.ts'
@@ -19,7 +20,8 @@ import { requireStart } from '../runtime/claim-start.ts'
 import { trainingQueues, type TrainingQueues } from '../trainers/queue-training.ts'
 
 export interface OpenTrialInput {
-  trainingId: string
+  /** The first run of its workflow. */
+  runId: string
   /** ISO 8601: the time of the order, or the start. */
   asOf: string
   /** The input of the workflow as it was sent. */
@@ -29,20 +31,24 @@ export interface OpenTrialInput {
 /** Throws `model_not_found`, `invalid_request` for overrides that do not fit, and `forbidden` for a start without a command. */
 export const openTrial =
   (deps: Deps) =>
-  async ({ trainingId, asOf, order }: OpenTrialInput): Promise<TrainingQueues> => {
+  async ({
+    runId,
+    asOf,
+    order,
+  }: OpenTrialInput): Promise<TrainingQueues & { run: string; isOfSweep: boolean }> => {
     const { store, log } = deps
-    const { id, model, requestedBy } = order
+    const { id, model, requestedBy, snapshotDigest } = order
     const sweepId = await sweepOf(store, order, asOf)
     if (sweepId === undefined) await requireStart(store, { kind: 'trial', given: order })
     const { definition } = await getModel(store, model)
     if (definition.isBrought === true) throw notTrainedHere(model)
     requireOverrides(definition, order.overrides)
     const overrides = order.overrides ?? {}
-    await insertTrial(store, { id, model, sweepId, requestedBy, asOf, overrides, trainingId })
-    if ((await findTrial(store, id))?.trainingId !== trainingId)
+    const trial = { id, model, sweepId, requestedBy, asOf, overrides, runId }
+    if (!(await insertTrial(store, { ...trial, snapshotDigest: sweepId && snapshotDigest })))
       throw new DomainError('invalid_request', `the trial ${id} has run already`)
     log.info({ trial: id, model, asOf, overrides }, 'trial opened')
-    return trainingQueues(deps, definition)
+    return { ...trainingQueues(deps, definition), run: id, isOfSweep: sweepId !== undefined }
   }
 
 /** The open sweep that asks for this trial; undefined for a standalone trial. */
@@ -66,16 +72,21 @@ async function sweepOf(store: Deps['store'], order: TrialRequest, asOf: string):
   return sweep.id
 }
 
-/** Records the end, ends a training that still runs, and gives up the artifact. */
+/** Records the end as the rows of the run say it, ends a training that still runs, and gives up the artifact. */
 export const endTrial =
   ({ store, log }: Deps) =>
-  async (end: TrialEnd): Promise<void> => {
-    await closeTrial(store, end)
-    const { id, outcome, message } = end
-    const trainingId = (await findTrial(store, id))?.trainingId
-    const training = trainingId === undefined ? undefined : await findTraining(store, trainingId)
+  async ({ run: id, isCancelled = false }: { run: string; isCancelled?: boolean }): Promise<TrialEnding> => {
+    const run = await getRun(store, id)
+    const { primary } = (await getModel(store, run.model)).definition.evaluation.policy
+    const score = (await findTrial(store, id))?.score
+    const facts = { ...(await readRunFacts(store, run)), isCancelled, score, metric: primary }
+    const ending = endingOfTrial(facts)
+    await closeTrial(store, { id, ...ending })
+    const { outcome, message } = { ...ending, ...(await findTrial(store, id)) }
+    const training = await findTraining(store, run.trainingId)
     if (training?.status === 'running')
       await endTraining(store, { id: training.id, attempt: training.attempts, status: 'failed', message })
     const removed = await giveUpTrialArtifact(store, id)
     log.info({ trial: id, outcome, message, removed }, 'trial ended')
+    return { ...ending, outcome, message }
   }

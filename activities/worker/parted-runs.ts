@@ -23,7 +23,8 @@ import { callMs } from '../../temporal/schedules.ts'
 import type * as workflows from '../../workflows/index.ts'
 import { failBatch } from '../batch/batch.ts'
 import type { Deps } from '../deps.ts'
-import { alertRetraining, endRetraining } from '../retrain/record.ts'
+import { recordFailure } from '../../store/training/runs.ts'
+import { endRetraining } from '../retrain/record.ts'
 import { endSweep } from '../sweep/sweep.ts'
 import type { Database } from '../../store/postgres.ts'
 import { endTrial } from '../trial/trial.ts'
@@ -197,9 +198,10 @@ const closers: Record<
   retraining: {
     isTold: true,
     async close(deps, { id, model }) {
-      const message = `${endedOutside}; start it again: tenure retrain ${model}`
-      await endRetraining(deps)({ id, model, outcome: 'failed', message })
-      await alertRetraining(deps)({ model, kind: 'failed', message, evidence: { retrainingId: id } })
+      await recordFailure(deps.store, id, {
+        message: `${endedOutside}; start it again: tenure retrain ${model}`,
+      })
+      await endRetraining(deps)({ run: id })
     },
   },
   drill: {
@@ -218,13 +220,25 @@ const closers: Record<
   },
   trial: {
     isTold: false,
-    close: (deps, { id }) => endTrial(deps)({ id, outcome: 'failed', message: endedOutside }),
+    async close(deps, { id }) {
+      await recordFailure(deps.store, id, { message: endedOutside })
+      await endTrial(deps)({ run: id })
+    },
   },
   sweep: {
     isTold: false,
-    close: (deps, { id }) => endSweep(deps)({ id, outcome: 'failed', message: endedOutside }),
+    async close(deps, { id }) {
+      await recordFailure(deps.store, id, { message: endedOutside })
+      await endSweep(deps)({ run: id })
+    },
   },
-  batch: { isTold: false, close: (deps, { id }) => failBatch(deps)({ id, message: endedOutside }) },
+  batch: {
+    isTold: false,
+    async close(deps, { id }) {
+      await recordFailure(deps.store, id, { message: endedOutside })
+      await failBatch(deps)({ id })
+    },
+  },
 }
 
 /** Returns whether the row is closed. One that cannot be closed must not keep the others open. */

@@ -1,4 +1,4 @@
-/** Derives the ids of the rows that one retraining or trial writes: a prefix for each kind, and the workflow run. */
+/** Derives the ids of the rows that one run writes: a prefix for each kind, and the run. */
 
 export interface RunIds {
   validationId: string
@@ -6,8 +6,11 @@ export interface RunIds {
   evaluationId: string
 }
 
-/** The run id is a UUID; its dashes are left out. */
-export function idsOfRun(runId: string): RunIds {
-  const run = runId.replaceAll('-', '')
-  return { validationId: `val_${run}`, trainingId: `trn_${run}`, evaluationId: `evl_${run}` }
+/** `run`: a workflow run, or what follows the prefix in the id of a trial or a sweep. Dashes are left out. */
+export function idsOfRun(run: string): RunIds {
+  const bare = run.replaceAll('-', '')
+  return { validationId: `val_${bare}`, trainingId: `trn_${bare}`, evaluationId: `evl_${bare}` }
 }
+
+/** The same from the id of the run's own row: `retrain/<model>/<run>`, `try_…` or `swp_…`. */
+export const idsOfRow = (id: string): RunIds => idsOfRun(id.replace(/^.*\/|^(?:try|swp)_/, ''))

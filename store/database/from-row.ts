@@ -2,7 +2,8 @@
  * Reads database rows as domain objects: snake_case → camelCase, null → absent, Date → ISO 8601. A column `outer.inner` becomes a field
  * of the object `outer`, which is absent when all its columns are null.
  */
-import type { Sql } from 'sql-template-tag'
+import { raw, type Sql } from 'sql-template-tag'
+import type { RecordSchema } from '../../domain/schema.ts'
 import type { Database } from '../postgres.ts'
 
 /** Runs a statement and converts its rows. `T` is as in `fromRow`. */
@@ -25,6 +26,10 @@ export const rowsFrom = (database: Database) => ({
   /** Whether there is a row: found, inserted or changed. */
   any: async (statement: Sql): Promise<boolean> => (await database.query(statement)).length > 0,
 })
+
+/** The columns of a record, for a table that has others too. */
+export const columnsOf = ({ properties }: RecordSchema<unknown>): Sql =>
+  raw(Object.keys(properties).join(', '))
 
 /**
  * jsonb values stay unchanged. `T` states which columns the statement selects. Other selected columns would reach callers too, so select

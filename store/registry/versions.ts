@@ -76,6 +76,12 @@ export const findVersionOfTraining = (database: Database, trainingId: string) =>
     sql`select ${versionColumns} from versions where training_id = ${trainingId}`,
   )
 
+/** The version that a retraining has registered. */
+export const findVersionOfRetraining = (database: Database, retraining: string) =>
+  rowsFrom(database).value<string>(
+    sql`select version from versions where lineage ->> 'retrainingId' = ${retraining}`,
+  )
+
 /** The highest version of a model. */
 export const findLatestVersion = (database: Database, model: string) =>
   rowsFrom(database).find<Version>(sql`

@@ -35,6 +35,10 @@ export type NewQueuedRelease = Pick<
   'model' | 'version' | 'requestedBy' | 'hotfixReason' | 'policy' | 'preemption'
 > & { id?: `que_${string}` }
 
+/** The entry of the version that a retraining has registered: one entry, also when the activity that inserts it is repeated. */
+export const queuedIdOf = (retraining: string): `que_${string}` =>
+  `que_${retraining.split('/').at(-1)!.replaceAll('-', '')}`
+
 /** Keeps other transactions from changing the queue of a model until the end of this one. */
 async function lockQueue(database: Database, model: string): Promise<void> {
   await database.query(sql`select pg_advisory_xact_lock(hashtext('waiting'), hashtext(${model}))`)

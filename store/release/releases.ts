@@ -243,10 +243,10 @@ export const listCommands = (
 export const refusalKeyOf = (release: string): string => `release-start/${release}`
 
 /** Why a release could not open, from its open alert, because a refused release has no row; undefined for any other. */
-export const findOpeningRefusal = (database: Database, release: string) =>
+export const findOpeningRefusal = (database: Database, { id, version }: { id: string; version: string }) =>
   rowsFrom(database).value<string>(sql`
     select coalesce(evidence ->> 'reason', message) from alerts
-    where dedupe_key = ${refusalKeyOf(release)} and resolved_at is null`)
+    where dedupe_key = ${refusalKeyOf(id)} and evidence ->> 'version' = ${version} and resolved_at is null`)
 
 /** Reads the current basis of a release: the champion of the model, and the digests and the evaluation of the version. */
 export async function findReleaseBasis(

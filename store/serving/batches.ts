@@ -93,8 +93,13 @@ export async function closeBatch(
     update batches set status = ${status}, message = ${message}, ended_at = now() where id = ${id} and ended_at is null`)
 }
 
+/** What the last failed activity of a batch said. */
+export const findBatchFailure = (database: Database, id: string) =>
+  rowsFrom(database).value<string>(sql`select failure ->> 'message' from batches where id = ${id}`)
+
 const selected = sql`
-  select batches.*, versions.rolled_back_at is not null as withdrawn,
+  select id, batches.model, version, input, output, requested_by, status, started_at, input_digest, batches.rows, not_found,
+    message, ended_at, versions.rolled_back_at is not null as withdrawn,
     coalesce(sum(batch_shards.rows), 0)::float8 as scored, coalesce(sum(batch_shards.refused), 0)::float8 as refused,
     sum(batch_shards.for_review)::float8 as for_review
   from batches join versions using (version) left join batch_shards on batch_id = id`

@@ -1,12 +1,13 @@
 /** Stores retrainings from trigger to outcome. An index allows one running retraining per model. */
 import sql from 'sql-template-tag'
+import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import type { PastTraining } from '../../domain/monitoring/retraining-triggers.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { hyperparametersField } from '../../domain/training/overrides.ts'
 import * as schema from '../../domain/schema.ts'
 import { readNow } from '../database/clock.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
-import { rowsFrom } from '../database/from-row.ts'
+import { columnsOf, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export const retrainingRow = schema.record(
@@ -37,6 +38,7 @@ export const retrainingRow = schema.record(
   },
 )
 export type Retraining = schema.TypeOf<typeof retrainingRow>
+const columns = columnsOf(retrainingRow)
 export type NewRetraining = Pick<
   Retraining,
   | 'id'
@@ -49,7 +51,10 @@ export type NewRetraining = Pick<
   | 'policy'
   | 'overrides'
   | 'sweepId'
->
+> & {
+  /** The artifact that is evaluated and released instead of training one. */
+  artifact?: BroughtArtifact
+}
 
 /** The reason that the requester gave, as text. */
 export function noteOf(evidence: Record<string, unknown> | undefined): string | undefined {
@@ -63,10 +68,11 @@ export async function insertRetraining(
   each: NewRetraining,
 ): Promise<Retraining | undefined> {
   await database.query(sql`
-    insert into retrainings (id, model, reason, evidence, dedupe_key, requested_by, as_of, policy, overrides, sweep_id)
+    insert into retrainings (id, model, reason, evidence, dedupe_key, requested_by, as_of, policy, overrides, sweep_id, artifact)
     values (${each.id}, ${each.model}, ${each.reason}, ${JSON.stringify(each.evidence)}, ${each.dedupeKey ?? null},
       ${each.requestedBy}, ${each.asOf}, ${each.policy === undefined ? null : JSON.stringify(each.policy)},
-      ${each.overrides === undefined ? null : JSON.stringify(each.overrides)}, ${each.sweepId ?? null})
+      ${each.overrides === undefined ? null : JSON.stringify(each.overrides)}, ${each.sweepId ?? null},
+      ${each.artifact === undefined ? null : JSON.stringify(each.artifact)})
     on conflict do nothing`)
   return findRetraining(database, each.id)
 }
@@ -142,13 +148,13 @@ export async function countNewRows(
 }
 
 export type RetrainingEnd = Required<Pick<Retraining, 'id' | 'outcome' | 'message'>> &
-  Pick<Retraining, 'snapshotDigest' | 'version' | 'errorCode'>
+  Pick<Retraining, 'version' | 'errorCode'>
 
 /** Records the end; the first end stays. Returns false if it had already ended. */
 export const closeRetraining = (database: Database, end: RetrainingEnd) =>
   rowsFrom(database).any(sql`
     update retrainings set outcome = ${end.outcome}, message = ${end.message}, error_code = ${end.errorCode ?? null},
-      snapshot_digest = ${end.snapshotDigest ?? null}, version = ${end.version ?? null}, ended_at = now()
+      version = ${end.version ?? null}, ended_at = now()
     where id = ${end.id} and ended_at is null returning id`)
 
 /** Closes the retrainings of terminated workflows. The caller knows that none of them runs. Returns their ids. */
@@ -158,7 +164,12 @@ export const closeAbandoned = (database: Database, ids: readonly string[], messa
     where id = any(${ids}) and ended_at is null returning id`)
 
 export const findRetraining = (database: Database, id: string) =>
-  rowsFrom(database).find<Retraining>(sql`select * from retrainings where id = ${id}`)
+  rowsFrom(database).find<Retraining>(sql`select ${columns} from retrainings where id = ${id}`)
+
+/** The retraining of the winner of a sweep, the latest first. */
+export const findRetrainingOfSweep = (database: Database, sweepId: string) =>
+  rowsFrom(database).find<Retraining>(sql`
+    select ${columns} from retrainings where sweep_id = ${sweepId} order by started_at desc limit 1`)
 
 /** A model has at most one. */
 export const findRunningRetraining = (database: Database, model: string) =>
@@ -172,7 +183,7 @@ export const listRetrainings = (
   { limit = 50, ...filter }: ModelFilter & { limit?: number },
 ) =>
   rowsFrom(database).list<Retraining>(sql`
-    select * from retrainings where ${ofModels(filter)} order by started_at desc limit ${limit}`)
+    select ${columns} from retrainings where ${ofModels(filter)} order by started_at desc limit ${limit}`)
 
 /**
  * Returns whether a release of the version has been opened. Undefined unless this retraining registered the version for this requester and

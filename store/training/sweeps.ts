@@ -1,9 +1,10 @@
 /** Stores sweeps: searches over hyperparameters whose winner is retrained. */
 import sql from 'sql-template-tag'
 import { hyperparametersField, type HyperparameterValues } from '../../domain/training/overrides.ts'
+import { idsOfRow } from '../../domain/training/run-ids.ts'
 import * as schema from '../../domain/schema.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
-import { rowsFrom } from '../database/from-row.ts'
+import { columnsOf, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { EpochRecord } from './trainings.ts'
 
@@ -31,6 +32,7 @@ export const sweepRow = schema.record(
   },
 )
 export type Sweep = schema.TypeOf<typeof sweepRow>
+const sweepColumns = columnsOf(sweepRow)
 export type NewSweep = Pick<Sweep, 'id' | 'model' | 'requestedBy' | 'asOf' | 'plan'>
 export type SweepEnd = Required<Pick<Sweep, 'id' | 'outcome' | 'message'>>
 
@@ -40,16 +42,6 @@ export async function insertSweep(database: Database, each: NewSweep): Promise<v
     insert into sweeps (id, model, requested_by, as_of, plan)
     values (${each.id}, ${each.model}, ${each.requestedBy}, ${each.asOf}, ${JSON.stringify(each.plan)})
     on conflict (id) do nothing`)
-}
-
-/** The snapshot that all of its trials use. */
-export async function updateSweepSnapshot(
-  database: Database,
-  { id, snapshotDigest }: { id: string; snapshotDigest: string },
-): Promise<void> {
-  await database.query(
-    sql`update sweeps set snapshot_digest = ${snapshotDigest} where id = ${id} and ended_at is null`,
-  )
 }
 
 /** Records the winner; the first winner stays. */
@@ -69,17 +61,17 @@ export async function closeSweep(database: Database, end: SweepEnd): Promise<voi
 }
 
 export const findSweep = (database: Database, id: string) =>
-  rowsFrom(database).find<Sweep>(sql`select * from sweeps where id = ${id}`)
+  rowsFrom(database).find<Sweep>(sql`select ${sweepColumns} from sweeps where id = ${id}`)
 
 /** The newest first. */
 export const listSweeps = (database: Database, { limit = 50, ...filter }: ModelFilter & { limit?: number }) =>
   rowsFrom(database).list<Sweep>(sql`
-    select * from sweeps where ${ofModels(filter)} order by started_at desc, id limit ${limit}`)
+    select ${sweepColumns} from sweeps where ${ofModels(filter)} order by started_at desc, id limit ${limit}`)
 
 /** Ordered by index. */
 export const listTrialsOf = (database: Database, sweepId: string) =>
   rowsFrom(database).list<Trial>(
-    sql`select * from trials where sweep_id = ${sweepId} order by started_at, id`,
+    sql`select ${trialColumns} from trials where sweep_id = ${sweepId} order by started_at, id`,
   )
 
 /** The losses of the ended trials in the sweep of a training; undefined for a training without a sweep. */
@@ -131,27 +123,40 @@ export const trialRow = schema.record(
   },
 )
 export type Trial = schema.TypeOf<typeof trialRow>
+const trialColumns = columnsOf(trialRow)
 export type NewTrial = Pick<
   Trial,
-  'id' | 'model' | 'sweepId' | 'requestedBy' | 'asOf' | 'overrides' | 'trainingId'
->
+  'id' | 'model' | 'sweepId' | 'requestedBy' | 'asOf' | 'overrides' | 'snapshotDigest'
+> & {
+  /** The run of its workflow. */
+  runId: string
+}
 export type TrialEnd = Required<Pick<Trial, 'id' | 'outcome' | 'message'>> &
-  Pick<Trial, 'errorCode' | 'snapshotDigest' | 'evaluationId' | 'score'>
+  Pick<Trial, 'errorCode' | 'evaluationId'>
 
-/** Stores a trial. Does nothing if it is already stored. */
-export async function insertTrial(database: Database, each: NewTrial): Promise<void> {
+/** Stores a trial. Returns false if another run of its workflow has stored it. */
+export async function insertTrial(database: Database, each: NewTrial): Promise<boolean> {
   await database.query(sql`
-    insert into trials (id, model, sweep_id, requested_by, as_of, overrides, training_id)
+    insert into trials (id, model, sweep_id, requested_by, as_of, overrides, run_id, snapshot_digest, training_id)
     values (${each.id}, ${each.model}, ${each.sweepId ?? null}, ${each.requestedBy}, ${each.asOf},
-      ${JSON.stringify(each.overrides)}, ${each.trainingId})
+      ${JSON.stringify(each.overrides)}, ${each.runId}, ${each.snapshotDigest ?? null}, ${idsOfRow(each.id).trainingId})
     on conflict (id) do nothing`)
+  return rowsFrom(database).any(sql`select from trials where id = ${each.id} and run_id = ${each.runId}`)
+}
+
+/** Stores the score of a trial of a sweep. */
+export async function recordScore(
+  database: Database,
+  { id, score }: { id: string; score: number },
+): Promise<void> {
+  await database.query(sql`update trials set score = ${score} where id = ${id} and ended_at is null`)
 }
 
 /** Records the end; the first end stays. Returns false if it had already ended. */
 export const closeTrial = (database: Database, end: TrialEnd) =>
   rowsFrom(database).any(sql`
-    update trials set outcome = ${end.outcome}, message = ${end.message}, error_code = ${end.errorCode ?? null}, snapshot_digest = ${end.snapshotDigest ?? null},
-      evaluation_id = ${end.evaluationId ?? null}, score = ${end.score ?? null}, ended_at = now()
+    update trials set outcome = ${end.outcome}, message = ${end.message}, error_code = ${end.errorCode ?? null},
+      evaluation_id = ${end.evaluationId ?? null}, ended_at = now()
     where id = ${end.id} and ended_at is null returning id`)
 
 /**
@@ -170,9 +175,9 @@ export const giveUpTrialArtifact = (database: Database, trialId: string) =>
     on conflict do nothing returning digest`)
 
 export const findTrial = (database: Database, id: string) =>
-  rowsFrom(database).find<Trial>(sql`select * from trials where id = ${id}`)
+  rowsFrom(database).find<Trial>(sql`select ${trialColumns} from trials where id = ${id}`)
 
 /** Lists the trials, newest first. */
 export const listTrials = (database: Database, { limit = 50, ...filter }: ModelFilter & { limit?: number }) =>
   rowsFrom(database).list<Trial>(sql`
-    select * from trials where ${ofModels(filter)} order by started_at desc, id limit ${limit}`)
+    select ${trialColumns} from trials where ${ofModels(filter)} order by started_at desc, id limit ${limit}`)

@@ -65,7 +65,8 @@ async function readProtected() {
         and action !~ '^(erasure|version.registered)' order by seq`,
     ),
     ends: await all(`
-      select id, outcome from retrainings where outcome in ('released', 'registered') union all
+      select id, outcome from retrainings
+        where outcome in ('released', 'registered') and id <> '${foreign.ids.retraining[0]}' union all
       select id, outcome from sweeps where outcome = 'chosen' or winner is not null union all
       select id, outcome from trials where outcome in ('judged', 'scored') or score is not null union all
       select id, status from batches where status = 'done' union all

@@ -77,8 +77,8 @@ it('of the settings of a version keeps the artifact of that version, and a retra
   const { store } = pipeline
   // A trial that trains while the retraining ends.
   await store.query(sql`
-    insert into trials (id, model, requested_by, as_of, training_id)
-    values (${`try_${model}`}, ${model}, 'olga', now(), ${`trn_${model}`})`)
+    insert into trials (id, model, requested_by, as_of, run_id, training_id)
+    values (${`try_${model}`}, ${model}, 'olga', now(), 'r', ${`trn_${model}`})`)
   const [snapshot] = await store.query<{ digest: string }>(
     sql`select digest from snapshots where model = ${model}`,
   )

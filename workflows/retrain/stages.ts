@@ -1,44 +1,21 @@
 /** Runs the stages that retrainings, trials and sweeps have in common. */
-import { workflowInfo } from '@temporalio/workflow'
-import type { TrainInput } from '../../activities/trainers/attempt.ts'
 import type { TrainingQueues } from '../../activities/trainers/queue-training.ts'
-import { idsOfRun } from '../../domain/training/run-ids.ts'
 import { reading, training } from './activities.ts'
 import { trainOnQueue } from './train-on-queue.ts'
 
-interface TakenRows {
-  snapshotDigest: string
-  /** Present when the validation has blocked the rows. */
-  blocked?: { message: string; failures: string[] }
-}
-
-/** Takes a snapshot and validates it. `reach` is called when a stage begins. */
+/** Takes a snapshot and validates it. `reach` is called when a stage begins. Returns whether the rows may be used. */
 export async function takeRows(
-  { model, asOf }: { model: string; asOf: string },
+  run: string,
   reach: (stage: 'snapshot' | 'validate', more?: { snapshotDigest: string }) => void,
-): Promise<TakenRows> {
-  const { validationId } = idsOfRun(workflowInfo().firstExecutionRunId)
+): Promise<boolean> {
   reach('snapshot')
-  const { digest: snapshotDigest, excludedRows } = await reading.takeSnapshot({ model, asOf })
+  const { snapshotDigest } = await reading.takeSnapshot({ run })
   reach('validate', { snapshotDigest })
-  const { verdict, failures } = await reading.validate({
-    validationId,
-    model,
-    snapshotDigest,
-    asOf,
-    excludedRows,
-  })
-  if (verdict !== 'block') return { snapshotDigest }
-  return {
-    snapshotDigest,
-    blocked: { message: `the data failed validation: ${failures.join('; ')}`, failures },
-  }
+  const { verdict } = await reading.validate({ run })
+  return verdict !== 'block'
 }
 
-export async function trainOn(
-  { trainQueue, trainerQueue }: TrainingQueues,
-  input: TrainInput,
-): Promise<void> {
-  if (trainerQueue === undefined) await training(trainQueue).train(input)
-  else await trainOnQueue(input, { trainQueue, trainerQueue })
+export async function trainOn({ trainQueue, trainerQueue }: TrainingQueues, run: string): Promise<void> {
+  if (trainerQueue === undefined) await training(trainQueue).train({ run })
+  else await trainOnQueue(run, { trainQueue, trainerQueue })
 }

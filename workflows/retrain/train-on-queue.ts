@@ -7,7 +7,6 @@ import {
   proxyActivities,
   sleep,
 } from '@temporalio/workflow'
-import type { TrainInput } from '../../activities/trainers/attempt.ts'
 import type { QueueJob, TrainingQueues } from '../../activities/trainers/queue-training.ts'
 import type { RetrainProgress } from '../messages.ts'
 import { training } from './activities.ts'
@@ -29,12 +28,12 @@ export const trainingQueueOf = ({ trainQueue, trainerQueue }: TrainingQueues): R
 })
 
 export async function trainOnQueue(
-  order: TrainInput,
+  run: string,
   { trainQueue, trainerQueue }: Required<TrainingQueues>,
 ): Promise<void> {
   const { prepareTraining, finishTraining } = training(trainQueue)
   for (let attempt = 1; ; attempt++) {
-    const { job, limitMs } = await prepareTraining(order)
+    const { job, limitMs } = await prepareTraining({ run })
     if (job === undefined) return
     const { train } = proxyActivities<QueueActivities>({
       taskQueue: trainerQueue,
@@ -45,7 +44,7 @@ export async function trainOnQueue(
     })
     try {
       await train(job)
-      return await finishTraining(order)
+      return await finishTraining({ run })
     } catch (error) {
       if (isCancellation(error) || isFinal(error) || attempt >= maxAttempts) throw error
       await sleep(Math.min(maxPauseMs, 1_000 * 2 ** (attempt - 1)))

@@ -24,8 +24,7 @@ import {
   type TrialOutcome,
   type TrialRequest,
 } from '../messages.ts'
-import { openRow } from '../open-row.ts'
-import { messageOf } from '../release/activities.ts'
+import { openRow, runToEnd } from '../open-row.ts'
 import { recording } from '../retrain/activities.ts'
 import { takeRows } from '../retrain/stages.ts'
 import { startRetrainChild } from '../start-child.ts'
@@ -34,8 +33,6 @@ const candidates: FieldCheck = (value) =>
   Array.isArray(value) && value.every((each) => field.object(each) === undefined)
     ? undefined
     : 'must be a list of objects'
-
-type Ending = Omit<SweepOutcome, 'id' | 'model'>
 
 export async function sweep(given: SweepRequest): Promise<SweepOutcome> {
   const info = workflowInfo()
@@ -54,55 +51,35 @@ export async function sweep(given: SweepRequest): Promise<SweepOutcome> {
   setHandler(sweepProgress, () => progress)
   const asOf = new Date(request.asOf ?? info.startTime).toISOString()
   await openRow(() => recording.openSweep({ asOf, order: given }))
-  const ending = await runSweep(request, asOf, progress).catch(endingOf)
+  const isCancelled = await runToEnd(() => runSweep(request, asOf, progress))
   // A cancelled sweep records its end too.
-  await CancellationScope.nonCancellable(() =>
-    recording.endSweep({ id, outcome: ending.outcome, message: ending.message }),
-  )
+  const ending = await CancellationScope.nonCancellable(() => recording.endSweep({ run: id, isCancelled }))
   progress.stage = 'ended'
   upsertSearchAttributes({ Outcome: [ending.outcome] })
   setCurrentDetails(`**${ending.outcome}**: ${ending.message}`)
   return { id, model, ...ending }
 }
 
-async function runSweep(request: SweepRequest, asOf: string, progress: SweepProgress): Promise<Ending> {
+async function runSweep(request: SweepRequest, asOf: string, progress: SweepProgress): Promise<void> {
   const { id, model, requestedBy } = request
-  const reach = (stage: SweepProgress['stage']) => {
+  let snapshotDigest = ''
+  const reach = (stage: SweepProgress['stage'], more?: { snapshotDigest: string }) => {
     progress.stage = stage
-    setCurrentDetails(`${stage} of a sweep of ${model} as of ${asOf}`)
+    snapshotDigest = more?.snapshotDigest ?? snapshotDigest
+    setCurrentDetails(`${stage} of a sweep of ${model}`)
   }
-  const { snapshotDigest, blocked } = await takeRows({ model, asOf }, reach)
-  if (blocked !== undefined) return { outcome: 'quarantined', message: blocked.message }
-  await recording.recordSweepSnapshot({ id, snapshotDigest })
+  if (!(await takeRows(id, reach))) return
   reach('trials')
   await runTrials(request, { asOf, snapshotDigest })
   reach('choose')
-  const { winner, message } = await recording.chooseWinner({ id, model })
-  if (winner === undefined) return { outcome: 'failed', message }
+  const { winner } = await recording.chooseWinner({ run: id })
+  if (winner === undefined) return
   reach('retrain')
-  const order: RetrainRequest = {
-    model,
-    asOf,
-    reason: 'manual',
-    requestedBy,
-    overrides: winner,
-    sweep: id,
-  }
+  const order: RetrainRequest = { model, asOf, reason: 'manual', requestedBy, overrides: winner, sweep: id }
   const child = await startRetrainChild(order)
-  if (child === undefined)
-    return {
-      outcome: 'chosen',
-      message: `${message}; it was not retrained, because a retraining of ${model} is running`,
-    }
+  if (child === undefined) return
   progress.retrainingId = `${retrainWorkflowId(model)}/${child.firstExecutionRunId}`
-  const retrained = await child.result()
-  const { retrainingId, version } = retrained
-  return {
-    outcome: 'chosen',
-    message: `${message}; its retraining ended as ${retrained.outcome}: ${retrained.message}`,
-    retrainingId,
-    version,
-  }
+  await child.result()
 }
 
 /** Runs `parallel` trials at a time. A failed trial excludes its own candidate only. */
@@ -133,9 +110,4 @@ async function runTrials(
     }
   }
   await Promise.all(Array.from({ length: Math.min(parallel, all.length) }, lane))
-}
-
-function endingOf(error: unknown): Ending {
-  if (isCancellation(error)) return { outcome: 'cancelled', message: 'the sweep was cancelled' }
-  return { outcome: 'failed', message: messageOf(error) }
 }

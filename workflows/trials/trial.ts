@@ -4,24 +4,19 @@
  */
 import {
   CancellationScope,
-  isCancellation,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow'
 import type { TrainingQueues } from '../../activities/trainers/queue-training.ts'
-import { isMedianStop } from '../../domain/training/median-stop.ts'
-import { idsOfRun, type RunIds } from '../../domain/training/run-ids.ts'
+import { idsOfRow } from '../../domain/training/run-ids.ts'
 import { field, optional, parseInput } from '../input/parse-input.ts'
 import { retrainProgress, type RetrainProgress, type TrialOutcome, type TrialRequest } from '../messages.ts'
-import { openRow } from '../open-row.ts'
-import { errorCodeOf, messageOf } from '../release/activities.ts'
+import { openRow, runToEnd } from '../open-row.ts'
 import { recording, training } from '../retrain/activities.ts'
 import { takeRows, trainOn } from '../retrain/stages.ts'
 import { trainingQueueOf } from '../retrain/train-on-queue.ts'
-
-type Ending = Omit<TrialOutcome, 'id' | 'model'> & { score?: number; errorCode?: string }
 
 export async function trial(given: TrialRequest): Promise<TrialOutcome> {
   const info = workflowInfo()
@@ -40,58 +35,38 @@ export async function trial(given: TrialRequest): Promise<TrialOutcome> {
   const progress: RetrainProgress = { stage: 'opening' }
   setHandler(retrainProgress, () => progress)
   const asOf = new Date(request.asOf ?? info.startTime).toISOString()
-  const ids = idsOfRun(info.firstExecutionRunId)
-  const { trainingId } = ids
-  const opened = await openRow(() => recording.openTrial({ trainingId, asOf, order: given }))
-  const ending = await runStages({ model, asOf, ids, request, progress, opened }).catch(endingOf)
+  const runId = info.firstExecutionRunId
+  const opened = await openRow(() => recording.openTrial({ runId, asOf, order: given }))
+  const { run } = opened
+  const isCancelled = await runToEnd(() => runStages({ run, model, opened, progress }))
   // A cancelled trial records its end too.
-  await CancellationScope.nonCancellable(() =>
-    recording.endTrial({ id, ...ending, snapshotDigest: progress.snapshotDigest }),
+  const { outcome, message, verdict, evaluationId } = await CancellationScope.nonCancellable(() =>
+    recording.endTrial({ run, isCancelled }),
   )
   progress.stage = 'ended'
-  upsertSearchAttributes({ Outcome: [ending.outcome] })
-  setCurrentDetails(`**${ending.outcome}**: ${ending.message}`)
-  return { id, model, ...ending }
+  upsertSearchAttributes({ Outcome: [outcome] })
+  setCurrentDetails(`**${outcome}**: ${message}`)
+  return { id, model, outcome, message, verdict, evaluationId }
 }
 
 interface Stages {
+  run: string
   model: string
-  asOf: string
-  ids: RunIds
-  request: TrialRequest
+  opened: TrainingQueues & { isOfSweep: boolean }
   progress: RetrainProgress
-  opened: TrainingQueues
 }
 
-async function runStages({ model, asOf, ids, request, progress, opened }: Stages): Promise<Ending> {
-  const { trainingId, evaluationId } = ids
+async function runStages({ run, model, opened, progress }: Stages): Promise<void> {
   const { evaluate, scoreTrial } = training(opened.trainQueue)
+  const { trainingId, evaluationId } = idsOfRow(run)
   const reach = (stage: RetrainProgress['stage'], more: Partial<RetrainProgress> = {}) => {
     Object.assign(progress, { stage }, more)
-    setCurrentDetails(`${stage} of a trial of ${model} as of ${asOf}`)
+    setCurrentDetails(`${stage} of a trial of ${model}`)
   }
   // A sweep has taken and validated the rows of all its trials.
-  const given = request.snapshotDigest
-  const { snapshotDigest, blocked } =
-    given === undefined ? await takeRows({ model, asOf }, reach) : { snapshotDigest: given }
-  if (blocked !== undefined) return { outcome: 'quarantined', message: blocked.message }
-  reach('train', { snapshotDigest, trainingId, queue: trainingQueueOf(opened) })
-  await trainOn(opened, { trainingId, model, snapshotDigest, overrides: request.overrides })
-  if (request.sweep !== undefined) {
-    reach('evaluate')
-    const { score, metric } = await scoreTrial({ model, trainingId })
-    return { outcome: 'scored', score, message: `${metric} ${score.toPrecision(4)} on the validation rows` }
-  }
-  reach('evaluate', { evaluationId })
-  const { verdict: judged, reasons, baseline } = await evaluate({ evaluationId, model, trainingId })
-  const message = `${judged.replace('_', ' ')} (against ${baseline ?? 'the floors'}): ${reasons.join('; ')}`
-  return { outcome: 'judged', verdict: judged, evaluationId, message }
-}
-
-function endingOf(error: unknown): Ending {
-  if (isCancellation(error)) return { outcome: 'cancelled', message: 'the trial was cancelled' }
-  const message = messageOf(error)
-  return isMedianStop(message)
-    ? { outcome: 'stopped', message }
-    : { outcome: 'failed', message, errorCode: errorCodeOf(error) }
+  if (!opened.isOfSweep && !(await takeRows(run, reach))) return
+  reach('train', { trainingId, queue: trainingQueueOf(opened) })
+  await trainOn(opened, run)
+  reach('evaluate', opened.isOfSweep ? {} : { evaluationId })
+  await (opened.isOfSweep ? scoreTrial({ run }) : evaluate({ run }))
 }

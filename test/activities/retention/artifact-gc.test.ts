@@ -208,8 +208,8 @@ describe('artifact collection beyond the budget keeps artifacts in use:', () => 
     [
       'the snapshot of a trial that waits for a worker',
       (digest) => [
-        sql`insert into trials (id, model, requested_by, as_of, training_id, started_at)
-          values ('try_1', ${model}, 'olga', now(), 'not begun', now() - interval '3 days')`,
+        sql`insert into trials (id, model, requested_by, as_of, run_id, training_id, started_at)
+          values ('try_1', ${model}, 'olga', now(), 'r', 'not begun', now() - interval '3 days')`,
         sql`insert into validations (id, model, snapshot_digest, verdict, report, created_at)
           values ('val_1', ${model}, ${digest}, 'pass', '[]', now() - interval '2 days')`,
       ],

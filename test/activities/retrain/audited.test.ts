@@ -70,20 +70,18 @@ it('a retraining is recorded once when it starts, with its requester and reason,
     insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, inputs, page, report_digest)
     select ${evaluation}, model, training_id, snapshot_digest, artifact_digest, 'not_better', report, inputs, page, 'sha256:report'
     from evaluations where id = ${`e-${version}`}`)
-  const end = {
-    id: retrainingId,
-    model,
-    outcome: 'not_better',
-    message: 'the fairness gap is 0.3, limit 0.2',
-  }
-  await endRetraining(deps)(end as Parameters<ReturnType<typeof endRetraining>>[0])
-  await endRetraining(deps)(end as Parameters<ReturnType<typeof endRetraining>>[0])
+  const report = { reasons: [{ message: 'the fairness gap is 0.3, limit 0.2' }], needsPerson: false }
+  await deps.store.query(
+    sql`update evaluations set report = ${JSON.stringify(report)} where id = ${evaluation}`,
+  )
+  await endRetraining(deps)({ run: retrainingId })
+  await endRetraining(deps)({ run: retrainingId })
   expect(await audited('retraining.ended')).toEqual([
     {
       actor: 'system',
       subject: retrainingId,
       outcome: 'not_better',
-      reason: end.message,
+      reason: 'the fairness gap is 0.3, limit 0.2 (against the floors)',
       evaluation,
       verdict: 'not_better',
       reportDigest: 'sha256:report',

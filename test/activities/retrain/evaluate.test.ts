@@ -5,10 +5,10 @@ import sql, { raw } from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { evaluate, type EvaluateResult } from '../../../activities/retrain/evaluate.ts'
 import { evaluateAgain } from '../../../activities/upgrade/build-checks.ts'
-import { register } from '../../../activities/retrain/register.ts'
 import { takeSnapshot } from '../../../activities/retrain/snapshot.ts'
 import { train } from '../../../activities/retrain/train.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
+import { registerTraining } from '../../support/training/register-training.ts'
 import {
   exampleDay,
   insertExampleRows,
@@ -54,13 +54,7 @@ async function again(of: string, id: string, file: ExampleModelFile = {}): Promi
 const judged = (evaluationId: string, trainingId: string): Promise<EvaluateResult> =>
   inActivity(() => evaluate(deps)({ evaluationId, model: 'roses', trainingId }))
 const registered = (id: string) =>
-  register(deps)({
-    model: 'roses',
-    retrainingId: `retrain/roses/${id}`,
-    validationId: `val_${id}`,
-    trainingId: `trn_${id}`,
-    evaluationId: `evl_${id}`,
-  })
+  registerTraining(deps, { model: 'roses', trainingId: `trn_${id}`, evaluationId: `evl_${id}` })
 const codesOf = async (evaluationId: string): Promise<string[]> =>
   (await getEvaluation(deps.store, evaluationId)).report.reasons.map(({ code }) => code)
 

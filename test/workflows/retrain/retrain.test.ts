@@ -10,6 +10,7 @@ import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.t
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { findRetraining, insertRetraining } from '../../../store/training/retrainings.ts'
+import { getRun } from '../../../store/training/runs.ts'
 import { findTraining, findValidation } from '../../../store/training/trainings.ts'
 import { markVersionRolledBack } from '../../../store/registry/champions.ts'
 import { getVersion, listVersions } from '../../../store/registry/versions.ts'
@@ -156,14 +157,7 @@ describe('a retraining', () => {
   })
 
   it('registers once, regardless of repetitions', async () => {
-    const run = runOf(first)
-    const input = {
-      model,
-      retrainingId: first.retrainingId,
-      validationId: `val_${run}`,
-      trainingId: `trn_${run}`,
-      evaluationId: `evl_${run}`,
-    }
+    const input = await getRun(pipeline.store, first.retrainingId)
     const before = (await listVersions(pipeline.store, { model })).length
     const all = await Promise.all([1, 2, 3].map(() => register(pipeline.deps)(input)))
     expect(all.map(({ version }) => version)).toEqual([first.version, first.version, first.version])

@@ -1,0 +1,43 @@
+/**
+ * Decides whether the artifact of a training may become a version, and whether a version may be released: its rows passed their validation,
+ * and the gate has judged this artifact of this training well. One rule for the registration, the opening of a release and pages.
+ */
+import type { GateVerdict } from '../evaluation/gate.ts'
+import type { ValidationVerdict } from '../validation/expectations.ts'
+
+/** The rows that a version is made of, as the store has them; a row that is absent does not exist. */
+export interface Making {
+  model: string
+  snapshotDigest?: string
+  /** The artifact of the version. */
+  artifactDigest?: string
+  validation?: { model: string; snapshotDigest: string; verdict: ValidationVerdict }
+  training?: { model: string; snapshotDigest: string; status: string; artifactDigest?: string }
+  evaluation?: {
+    model: string
+    /** Whether it judged the training of the version. */
+    isOfTraining: boolean
+    snapshotDigest: string
+    artifactDigest: string
+    verdict: GateVerdict
+  }
+}
+
+/** Why not; undefined when it may. */
+export function issueOfMaking(made: Making): string | undefined {
+  const { model, snapshotDigest, artifactDigest, validation, training, evaluation } = made
+  const isOfRows = (row: { model: string; snapshotDigest: string }) =>
+    row.model === model && row.snapshotDigest === snapshotDigest
+  if (validation === undefined || !isOfRows(validation)) return 'its rows have not been validated'
+  if (validation.verdict === 'block') return 'its rows failed the validation'
+  if (training === undefined || !isOfRows(training) || training.status !== 'done')
+    return 'its training has not ended'
+  if (artifactDigest === undefined || training.artifactDigest !== artifactDigest)
+    return 'its training made another artifact'
+  if (evaluation === undefined || !isOfRows(evaluation) || !evaluation.isOfTraining)
+    return 'it has not been evaluated'
+  if (evaluation.artifactDigest !== artifactDigest) return 'its evaluation judged another artifact'
+  return evaluation.verdict === 'better' || evaluation.verdict === 'not_worse'
+    ? undefined
+    : `the verdict of the gate is ${evaluation.verdict}`
+}

@@ -1,0 +1,135 @@
+/**
+ * Reads what a retraining, a trial or a sweep was asked for, and stores what its activities find. Activities take the id of this row and
+ * nothing else, because a client of Temporal can call them with any arguments.
+ */
+import sql from 'sql-template-tag'
+import { DomainError, type ErrorCode } from '../../domain/errors.ts'
+import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
+import type { HyperparameterValues } from '../../domain/training/overrides.ts'
+import type { Making } from '../../domain/registry/registration.ts'
+import type { JudgedRun, RunFacts } from '../../domain/training/endings.ts'
+import { failureSentences } from '../../domain/validation/check-rows.ts'
+import { idsOfRow, type RunIds } from '../../domain/training/run-ids.ts'
+import type { ExcludedRows } from '../../domain/validation/expectations.ts'
+import { rowsFrom } from '../database/from-row.ts'
+import type { Database } from '../postgres.ts'
+import { findEvaluation } from './evaluations.ts'
+import { findTraining, findValidation, resultsOf } from './trainings.ts'
+
+/** What a failed activity said. */
+export interface Failure {
+  message: string
+  /** Present when an error of Tenure caused it. */
+  code?: ErrorCode
+}
+
+interface RunRow {
+  id: string
+  kind: 'retraining' | 'trial' | 'sweep'
+  model: string
+  /** ISO 8601: uses the rows known by then. */
+  asOf: string
+  overrides?: HyperparameterValues
+  /** The artifact that is adopted instead of training one. */
+  artifact?: BroughtArtifact
+  /** The sweep of a trial, or of a retraining of its winner. */
+  sweepId?: string
+  snapshotDigest?: string
+  excludedRows?: ExcludedRows
+  failure?: Failure
+  /** Why its artifact is not new and was not evaluated. */
+  unchanged?: string
+  endedAt?: string
+}
+
+export interface Run extends RunRow, RunIds {}
+
+/** Throws `not_found`. */
+export async function getRun(database: Database, id: string): Promise<Run> {
+  const found = await rowsFrom(database).find<RunRow>(sql`
+    select 'retraining' as kind, id, model, as_of, overrides, artifact, sweep_id, snapshot_digest, excluded_rows, failure, unchanged, ended_at
+    from retrainings where id = ${id}
+    union all
+    select 'trial', id, model, as_of, overrides, null, sweep_id, snapshot_digest, excluded_rows, failure, unchanged, ended_at
+    from trials where id = ${id}
+    union all
+    select 'sweep', id, model, as_of, null, null, null, snapshot_digest, excluded_rows, failure, null, ended_at
+    from sweeps where id = ${id}`)
+  if (found === undefined) throw new DomainError('not_found', `there is no retraining, trial or sweep ${id}`)
+  return { ...found, ...idsOfRow(id) }
+}
+
+/** Stores the snapshot of an open run; the first one stays. */
+export async function recordSnapshot(
+  database: Database,
+  { run, digest, excludedRows = null }: { run: string; digest: string; excludedRows?: ExcludedRows | null },
+): Promise<void> {
+  const values = sql`set snapshot_digest = ${digest}, excluded_rows = ${excludedRows && JSON.stringify(excludedRows)}
+    where id = ${run} and ended_at is null and snapshot_digest is null`
+  await database.query(sql`
+    with retraining as (update retrainings ${values}), trial as (update trials ${values}) update sweeps ${values}`)
+}
+
+/** Stores why the artifact of an open run is not new. */
+export async function recordUnchanged(
+  database: Database,
+  { run, message }: { run: string; message: string },
+): Promise<void> {
+  const values = sql`set unchanged = ${message} where id = ${run} and ended_at is null`
+  await database.query(sql`with retraining as (update retrainings ${values}) update trials ${values}`)
+}
+
+/** Stores what the last failed activity of an open run or batch said; undefined removes it. */
+export async function recordFailure(database: Database, run: string, failure?: Failure): Promise<void> {
+  const values = sql`set failure = ${failure === undefined ? null : JSON.stringify(failure)}::jsonb
+    where id = ${run} and ended_at is null`
+  await database.query(sql`
+    with retraining as (update retrainings ${values}), trial as (update trials ${values}), sweep as (update sweeps ${values})
+    update batches ${values}`)
+}
+
+/** Reads what the activities of a run have stored. The trials of a sweep share its validation. */
+export async function readRunFacts(database: Database, run: Run): Promise<Omit<RunFacts, 'isCancelled'>> {
+  const { validationId } = run.kind === 'trial' && run.sweepId !== undefined ? idsOfRow(run.sweepId) : run
+  const validation = await findValidation(database, validationId)
+  return {
+    ...run,
+    validation: validation && {
+      verdict: validation.verdict,
+      failures: failureSentences(resultsOf(validation)),
+    },
+    isTrained: (await findTraining(database, run.trainingId))?.status === 'done',
+    evaluation: await findJudged(database, run.evaluationId),
+  }
+}
+
+/** What the gate decided; undefined where it has not judged. */
+export async function findJudged(database: Database, evaluationId: string): Promise<JudgedRun | undefined> {
+  const found = await findEvaluation(database, evaluationId)
+  return (
+    found && {
+      verdict: found.verdict,
+      reasons: found.report.reasons.map(({ message }) => message),
+      needsPerson: found.report.needsPerson,
+      baseline: found.baselineVersion,
+    }
+  )
+}
+
+/** Reads the rows that the version of a retraining is made of. */
+export async function readMaking(
+  database: Database,
+  made: RunIds & { model: string; snapshotDigest?: string; artifactDigest?: string },
+): Promise<Making> {
+  const { model, snapshotDigest, trainingId } = made
+  const training = await findTraining(database, trainingId)
+  const evaluation = await findEvaluation(database, made.evaluationId)
+  return {
+    model,
+    snapshotDigest,
+    artifactDigest: made.artifactDigest ?? training?.artifactDigest,
+    validation: await findValidation(database, made.validationId),
+    training,
+    evaluation: evaluation && { ...evaluation, isOfTraining: evaluation.trainingId === trainingId },
+  }
+}
