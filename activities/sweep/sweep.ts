@@ -125,7 +125,6 @@ export const endSweep =
 
 /** Why the winner was chosen, or why there is none; undefined before any trial. */
 async function explainChoice(store: Deps['store'], { id, model }: Run): Promise<SweepFacts['chosen']> {
-  const { primary } = (await getModel(store, model)).definition.evaluation.policy
   const trials = await listTrialsOf(store, id)
   const winner = (await findSweep(store, id))?.winner
   const [first] = trials
@@ -134,6 +133,7 @@ async function explainChoice(store: Deps['store'], { id, model }: Run): Promise<
     const why = first.message === undefined ? '' : `; the first: ${first.message}`
     return { isFound: false, message: `none of ${trials.length} trials has a score${why}` }
   }
+  const { primary } = (await getModel(store, model)).definition.evaluation.policy
   const best = bestTrial(trials, higherIsBetter(primary))
   const scored = trials.filter(({ score }) => score !== undefined).length
   const named = Object.entries(winner).map(([name, value]) => `${name} ${value}`)

@@ -77,10 +77,9 @@ export const endTrial =
   ({ store, log }: Deps) =>
   async ({ run: id, isCancelled = false }: { run: string; isCancelled?: boolean }): Promise<TrialEnding> => {
     const run = await getRun(store, id)
-    const { primary } = (await getModel(store, run.model)).definition.evaluation.policy
     const score = (await findTrial(store, id))?.score
-    const facts = { ...(await readRunFacts(store, run)), isCancelled, score, metric: primary }
-    const ending = endingOfTrial(facts)
+    const scored = score === undefined ? undefined : { score, metric: await findPrimary(store, run.model) }
+    const ending = endingOfTrial({ ...(await readRunFacts(store, run)), isCancelled, scored })
     await closeTrial(store, { id, ...ending })
     const { outcome, message } = { ...ending, ...(await findTrial(store, id)) }
     const training = await findTraining(store, run.trainingId)
@@ -90,3 +89,6 @@ export const endTrial =
     log.info({ trial: id, outcome, message, removed }, 'trial ended')
     return { ...ending, outcome, message }
   }
+
+const findPrimary = async (store: Deps['store'], model: string): Promise<string> =>
+  (await getModel(store, model)).definition.evaluation.policy.primary

@@ -149,9 +149,7 @@ function endingOfVersion(facts: RetrainingFacts, version: string): RetrainingEnd
 
 export interface TrialFacts extends RunFacts {
   /** The primary metric on the validation rows, for a trial of a sweep. */
-  score?: number
-  /** The name of that metric. */
-  metric: string
+  scored?: { metric: string; score: number }
 }
 
 export interface TrialEnding {
@@ -164,10 +162,13 @@ export interface TrialEnding {
 }
 
 export function endingOfTrial(facts: TrialFacts): TrialEnding {
-  const { score, metric, evaluationId, evaluation, unchanged } = facts
+  const { scored, evaluationId, evaluation, unchanged } = facts
   if (facts.isCancelled) return { outcome: 'cancelled', message: 'the trial was cancelled' }
-  if (score !== undefined)
-    return { outcome: 'scored', message: `${metric} ${score.toPrecision(4)} on the validation rows` }
+  if (scored !== undefined)
+    return {
+      outcome: 'scored',
+      message: `${scored.metric} ${scored.score.toPrecision(4)} on the validation rows`,
+    }
   const judged = (verdict: GateVerdict | 'unchanged', reasons: readonly string[], baseline?: string) =>
     ({
       outcome: 'judged',

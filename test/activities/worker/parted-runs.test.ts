@@ -126,7 +126,7 @@ async function insert(row: { kind: RunKindName; id: string; runId: string; ended
       },
     ],
     retraining: ['retrainings', { ...training, id: `retrain/${model}/${row.runId}`, reason: 'manual' }],
-    trial: ['trials', { ...training, id, training_id: 'trn_x' }],
+    trial: ['trials', { ...training, id, run_id: 'r', training_id: `trn_${id}` }],
     sweep: ['sweeps', { ...training, id, plan: '{"candidates":[],"parallel":1}' }],
     drill: [
       'drills',
