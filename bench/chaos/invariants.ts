@@ -42,7 +42,9 @@ export async function finalIssues(stage: ChaosStage, answered: number): Promise<
     const lagging = laggingReplicas(await listReplicaProgress(store, chaosModel), route)
     return [...states.filter(({ status, stale }) => status !== 'ready' || stale !== false), ...lagging]
   })
-  await awaitNone('no retraining, trial, sweep, drill or batch is open', () => listOpenRuns(store))
+  await awaitNone('no retraining, trial, sweep, drill or batch is open', async () =>
+    (await listOpenRuns(store)).filter(({ kind }) => kind !== 'release'),
+  )
   await awaitNone('no command waits', () =>
     store.query(sql`select id, command, problem from command_outbox where next_at is not null`),
   )

@@ -157,7 +157,7 @@ export async function driveRetrainings(
       if (open !== undefined)
         await ask(stage, keys.operator, `/v1/releases/${open.state.id}/abort`, { reason: 'chaos' })
       const running = await again(() => listOpenRuns(store))
-      return open === undefined && running.length === 0 ? true : undefined
+      return open === undefined && running.every(({ kind }) => kind === 'release') ? true : undefined
     }).catch((error: Error) => driven.issues.push(error.message))
   }
   for (const { outcome, message } of await again(() =>
