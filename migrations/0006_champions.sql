@@ -52,6 +52,8 @@ create table drills (
   ended_at timestamptz,
   -- The policy that it may give the release of its version.
   policy jsonb,
+  -- Why its release was not opened: {message}.
+  failure jsonb,
   check ((passed is null) = (ended_at is null))
 );
 create unique index drills_one_running on drills (model) where ended_at is null;

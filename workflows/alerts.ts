@@ -3,11 +3,11 @@ import { continueAsNew, proxyActivities, setWorkflowOptions } from '@temporalio/
 import type { ControlActivities } from '../activities/control-activities.ts'
 import { whereVersioned } from './worker-versioning.ts'
 
-const roundMs = 600_000
 const maxRounds = 100
 
 const { dispatchAlerts } = proxyActivities<Pick<ControlActivities, 'dispatchAlerts'>>({
-  startToCloseTimeout: roundMs + 60_000,
+  // One activity dispatches for ten minutes.
+  startToCloseTimeout: '11 min',
   heartbeatTimeout: '10 s',
   retry: { initialInterval: '1 s', backoffCoefficient: 2, maximumInterval: '10 s' },
 })
@@ -16,6 +16,6 @@ const { dispatchAlerts } = proxyActivities<Pick<ControlActivities, 'dispatchAler
 setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), alertDispatch)
 
 export async function alertDispatch(): Promise<void> {
-  for (let round = 0; round < maxRounds; round++) await dispatchAlerts({ forMs: roundMs, everyMs: 5_000 })
+  for (let round = 0; round < maxRounds; round++) await dispatchAlerts()
   await continueAsNew<typeof alertDispatch>()
 }

@@ -19,7 +19,6 @@ import { counted } from '../domain/figures.ts'
 import { releaseWorkflowId, type DrillOutcome, type DrillRequest, type ReleaseRequest } from './messages.ts'
 import { field, type FieldCheck, optional, parseInput, recordOf } from './input/parse-input.ts'
 import { openRow } from './open-row.ts'
-import { messageOf } from './release/activities.ts'
 import { startReleaseChild } from './start-child.ts'
 
 const retry = { initialInterval: '200 ms', backoffCoefficient: 2, maximumInterval: '5 s' } as const
@@ -84,37 +83,33 @@ async function runDrill({ id, kind, order }: DrillRun): Promise<{ passed: boolea
   if ('refused' in opened) return { passed: false, message: `not held: ${opened.refused}` }
   const { version, policy } = opened
   const release: ReleaseRequest = { model, version, requestedBy, policy, drill: { id, kind } }
-  const refused = await CancellationScope.cancellable(() => runRelease(release, id, kind)).catch(
-    (error: unknown) => messageOf(error),
-  )
+  // Why it failed stands in the rows.
+  await CancellationScope.cancellable(() => runRelease(release, id, kind)).catch(() => {})
   const isCancelled = CancellationScope.current().consideredCancelled
   // A cancelled drill still records its result.
   return CancellationScope.nonCancellable(async () => {
-    const { passed = false, message = '' } = await recording.endDrill({ id, refused, isCancelled })
+    const { passed = false, message = '' } = await recording.endDrill({ id, isCancelled })
     return { passed, message }
   })
 }
 
-/** Runs the release to its end. Returns why it was not opened; undefined when it was. */
-async function runRelease(order: ReleaseRequest, id: string, kind: DrillKind): Promise<string | undefined> {
+/** Runs the release to its end. */
+async function runRelease(order: ReleaseRequest, id: string, kind: DrillKind): Promise<void> {
   const { model } = order
   const { child, releaseId } = await startWhenFree(order)
   await recording.recordDrillRelease({ id, releaseId })
-  const withinMs = order.policy?.shadow?.deadlineMs ?? order.policy?.stages[0]?.deadlineMs ?? 0
-  const loss = { id, model, releaseId, withinMs }
   // The candidate of a simulated outage has no fault, so its release is cancelled when the outage is over.
   const scope = new CancellationScope()
   const outage = scope.run(async () => {
-    if (kind === 'lost-replica') await outages.simulateReplicaLoss(loss)
-    else if (kind === 'dead-worker') await outages.simulateWorkerLoss(loss)
+    if (kind === 'lost-replica') await outages.simulateReplicaLoss({ id })
+    else if (kind === 'dead-worker') await outages.simulateWorkerLoss({ id })
     else return
     await getExternalWorkflowHandle(releaseWorkflowId(model), child.firstExecutionRunId).cancel()
   })
   const outageEnded = outage.catch(() => {})
-  const { outcome, reason } = await child.result()
+  await child.result()
   scope.cancel()
   await outageEnded
-  return outcome === 'failed' ? reason : undefined
 }
 
 /** An ended release keeps the workflow id for a moment, so the start of the next one is retried. */

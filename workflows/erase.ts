@@ -7,7 +7,7 @@ import {
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { EraseRequest } from './messages.ts'
-import { field, optional, parseInput } from './input/parse-input.ts'
+import { field, parseInput } from './input/parse-input.ts'
 import { whereVersioned } from './worker-versioning.ts'
 
 const { eraseStage } = proxyActivities<Pick<ControlActivities, 'eraseStage'>>({
@@ -20,14 +20,11 @@ const { eraseStage } = proxyActivities<Pick<ControlActivities, 'eraseStage'>>({
 setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), erase)
 
 export async function erase(given: EraseRequest): Promise<void> {
-  const request = parseInput<EraseRequest>(given, {
-    id: field.name,
-    replicaTimeoutMs: optional(field.number),
-  })
+  const { id } = parseInput<EraseRequest>(given, { id: field.name })
   upsertSearchAttributes({ Outcome: ['open'] })
   for (;;) {
-    const stage = await eraseStage(request)
-    setCurrentDetails(`${request.id}: ${stage}`)
+    const stage = await eraseStage({ id })
+    setCurrentDetails(`${id}: ${stage}`)
     if (stage !== 'done' && stage !== 'nothing_found') continue
     upsertSearchAttributes({ Outcome: [stage] })
     return

@@ -32,7 +32,7 @@ export async function materialise(given: MaterialiseRequest): Promise<Materialis
   } catch (error) {
     if (isCancellation(error)) throw error
     const message = messageOf(error)
-    await failView({ view, message })
+    await failView({ view })
     throw ApplicationFailure.nonRetryable(message, errorCodeOf(error) ?? 'internal')
   }
 }

@@ -165,8 +165,6 @@ export const modelChangedSignal = defineSignal('modelChanged')
 
 export interface MonitorRequest {
   model: string
-  /** The end of the last processed window, in milliseconds. Default: read from the database. */
-  afterMs?: number
 }
 
 // batch prediction
@@ -195,8 +193,6 @@ export const eraseWorkflowId = (id: string): string => `erase/${id}`
 /** Does not name the data subject, because a workflow history cannot be erased; the row of this id does. */
 export interface EraseRequest {
   id: string
-  /** How long live replicas may take to acknowledge that they hold no older rows. Default: 10 minutes. */
-  replicaTimeoutMs?: number
 }
 
 // feature views

@@ -1,6 +1,6 @@
 /**
- * Monitors one model, window by window, for as long as the model exists: raises alerts and may start a retraining. Its only state is
- * the end of the last processed window, so that it can continue as new at any time.
+ * Monitors one model, window by window, for as long as the model exists: raises alerts and may start a retraining. All state is in the
+ * database, so that it can continue as new at any time.
  */
 import {
   condition,
@@ -15,7 +15,7 @@ import {
 import type { ControlActivities } from '../activities/control-activities.ts'
 import { triggeredRetraining } from '../domain/monitoring/retraining-triggers.ts'
 import { modelChangedSignal, type MonitorRequest } from './messages.ts'
-import { field, optional, parseInput } from './input/parse-input.ts'
+import { field, parseInput } from './input/parse-input.ts'
 import { startRetrainChild } from './start-child.ts'
 import { whereVersioned } from './worker-versioning.ts'
 
@@ -35,25 +35,20 @@ const maxSleepMs = 3_600_000
 setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), monitor)
 
 export async function monitor(given: MonitorRequest): Promise<void> {
-  const { model, afterMs } = parseInput<MonitorRequest>(given, {
-    model: field.name,
-    afterMs: optional(field.number),
-  })
+  const { model } = parseInput<MonitorRequest>(given, { model: field.name })
   upsertSearchAttributes({ Model: [model] })
-  let after = afterMs
   let changed = false
   setHandler(modelChangedSignal, () => {
     changed = true
   })
   for (let windows = 0; windows < maxWindows && !workflowInfo().continueAsNewSuggested; windows++) {
     changed = false
-    const seen = await monitorModel({ model, afterMs: after })
+    const seen = await monitorModel({ model })
     if (seen.gone) return
-    after = seen.toMs
     setCurrentDetails(seen.summary)
     // Its result is not awaited. While another one runs, the next window raises the trigger again if it still holds.
     if (seen.ask !== undefined) await startRetrainChild(triggeredRetraining(seen.ask))
     if (seen.waitMs > 0) await condition(() => changed, Math.min(seen.waitMs, maxSleepMs))
   }
-  await continueAsNew<typeof monitor>({ model, afterMs: after })
+  await continueAsNew<typeof monitor>({ model })
 }

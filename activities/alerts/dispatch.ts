@@ -7,17 +7,13 @@ import { writeDeliverySign } from '../../store/monitoring/notifications.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 
-export interface TellInput {
-  /** How long one activity dispatches before the workflow starts the next. */
-  forMs: number
-  /** Polling interval without a notification from Postgres. */
-  everyMs: number
-}
-
-/** Returns the number of delivered messages. */
+/**
+ * Returns the number of delivered messages. `forMs`: how long one activity dispatches before the workflow starts the next; `everyMs`:
+ * the polling interval without a notification from Postgres.
+ */
 export const dispatchAlerts =
-  (deps: Deps) =>
-  ({ forMs, everyMs }: TellInput): Promise<number> =>
+  (deps: Deps, { forMs = 600_000, everyMs = 5_000 }: { forMs?: number; everyMs?: number } = {}) =>
+  (): Promise<number> =>
     withHeartbeat(async (beat) => {
       const until = performance.now() + forMs
       let sent = 0

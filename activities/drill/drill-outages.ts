@@ -2,8 +2,10 @@
  * Simulates the outage of a replica or of a watching worker during a drill, and records when the system detected it and recovered. The
  * crash tests cover real process kills.
  */
+import { DomainError } from '../../domain/errors.ts'
 import {
   findDrill,
+  findOutage,
   isWatchTakenOver,
   markDetected,
   markRecovered,
@@ -16,20 +18,22 @@ import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 
 const pollMs = 100
 
-export interface LossRequest {
-  id: string
-  model: string
-  releaseId: string
-  /** Time limit of the whole simulation. */
-  withinMs: number
+/** The outage of an open drill, with the time limit of its simulation. Throws `forbidden` for a drill of another kind. */
+async function getOutage({ store }: Deps, drill: Parameters<typeof findOutage>[1]) {
+  const found = await findOutage(store, drill)
+  if (found === undefined)
+    throw new DomainError('forbidden', `${drill.id} is not an open drill "${drill.kind}" with a release`)
+  const { shadow, stages } = found.policy
+  return { ...found, withinMs: shadow?.deadlineMs ?? stages[0]?.deadlineMs ?? 0 }
 }
 
 /** Silences a replica during the release. Records when its lease expires and when it follows the routing again. */
 export const simulateReplicaLoss =
   (deps: Deps) =>
-  async ({ id, model, releaseId, withinMs }: LossRequest): Promise<void> =>
+  async ({ id }: { id: string }): Promise<void> =>
     withHeartbeat(async (beat) => {
       const { store, config } = deps
+      const { model, releaseId, withinMs } = await getOutage(deps, { id, kind: 'lost-replica' })
       const holdsInTime = untilOver(beat, withinMs)
       if (!(await holdsInTime(() => isWatched(deps, releaseId)))) return
       const replica = await silenceReplica(store, { id, silentMs: 2 * config.api.replicaLeaseMs })
@@ -50,9 +54,10 @@ export const simulateReplicaLoss =
 /** Records when the exposure ended or another watcher took over, and when watching resumed. */
 export const simulateWorkerLoss =
   (deps: Deps) =>
-  async ({ id, model, releaseId, withinMs }: LossRequest): Promise<void> =>
+  async ({ id }: { id: string }): Promise<void> =>
     withHeartbeat(async (beat) => {
       const { store } = deps
+      const { model, releaseId, withinMs } = await getOutage(deps, { id, kind: 'dead-worker' })
       const holdsInTime = untilOver(beat, withinMs)
       if (!(await holdsInTime(async () => (await findDrill(store, id))?.beganAt !== undefined))) return
       const isTakenOver = () => isWatchTakenOver(store, { id, releaseId })

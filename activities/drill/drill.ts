@@ -27,6 +27,7 @@ import {
   closeAbandonedDrills,
   closeDrill,
   findDrill,
+  findDrillRefusal,
   insertDrill,
   recordUnheldDrill,
   setDrillRelease,
@@ -163,8 +164,6 @@ export const recordDrillRelease =
 
 interface DrillEnd {
   id: string
-  /** Why the release was not opened. */
-  refused?: string
   /** Whether the workflow of the drill was cancelled. */
   isCancelled?: boolean
 }
@@ -172,11 +171,10 @@ interface DrillEnd {
 /** Records the result. */
 export const endDrill =
   (deps: Deps) =>
-  async ({ id, refused, isCancelled }: DrillEnd): Promise<Pick<Drill, 'passed' | 'message'>> => {
+  async ({ id, isCancelled }: DrillEnd): Promise<Pick<Drill, 'passed' | 'message'>> => {
     const { store, log } = deps
     const drill = await findDrill(store, id)
-    if (drill === undefined)
-      return { passed: false, message: `not held: ${refused ?? 'the release was not opened'}` }
+    if (drill === undefined) return { passed: false, message: 'not held: the release was not opened' }
     // A repeated call: the stored result stands, although more requests may have been counted since.
     if (drill.endedAt !== undefined) {
       const { held, passed = false, message = '' } = drill
@@ -188,9 +186,16 @@ export const endDrill =
       await giveUp(deps, drill, why)
       return { passed: false, message: `not held: ${why}` }
     }
-    if (drill.releaseId === undefined) return notHeld(refused ?? 'the release was not started')
-    const release = await findRelease(store, drill.releaseId)
-    const state = release?.state
+    const { releaseId } = drill
+    if (releaseId === undefined) {
+      const open = (await findOpenRelease(store, drill.model))?.state.id
+      return notHeld(
+        open === undefined ? 'the release was not started' : `another release of ${drill.model} is open: ${open}`,
+      )
+    }
+    const release = await findRelease(store, releaseId)
+    const state = release?.state.version === drill.version ? release?.state : undefined
+    const refused = state === undefined ? await findDrillRefusal(store, id) : undefined
     const [last] = state === undefined ? [] : await listDecisions(store, state.id, 1)
     const failure = last?.verdict.kind === 'fail' ? last.verdict.reasons[0] : undefined
     const seen = await readExposure(store, drill)
@@ -210,7 +215,7 @@ export const endDrill =
     })
     // A drill that an operator or another release has cut short has not failed either.
     if (!passed && isCancelled === true) return notHeld('the drill was cancelled')
-    if (!passed && (await isCutShort(store, drill.releaseId, state?.outcome)))
+    if (!passed && (await isCutShort(store, releaseId, state?.outcome)))
       return notHeld(state?.reason ?? 'the drill was cut short')
     const isLoss = drill.kind === 'lost-replica' || drill.kind === 'dead-worker'
     // The end of the drill's time or budget is no detection. One that came too late is.

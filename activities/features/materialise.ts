@@ -85,15 +85,22 @@ export const materialiseView =
 
 const alertOf = (view: string): string => `features_late/${view}`
 
-/** Raises an alert for a view that is not ingested: its values age and then expire. */
+/** A run that was lost has stored no problem; a view that ran lately is not late. */
+const isLate = ({ ranAt, definition }: StoredView, nowMs: number): boolean =>
+  ranAt === undefined || Date.parse(ranAt) + 2 * definition.everyMs < nowMs
+
+/** Raises an alert for a view that is not ingested, with the problem that its run has stored: its values age and then expire. */
 export const failView =
   ({ store, log }: Deps) =>
-  async ({ view, message }: { view: string; message: string }): Promise<void> => {
+  async ({ view }: { view: string }): Promise<void> => {
     const found = await listViews(store, { name: view })
     const used = found.filter(isUsed)
-    // A run that was ended from outside has recorded nothing.
-    if (used.every(({ problem }) => problem === undefined))
-      for (const { id } of used) await recordRun(store, { id, problem: message })
+    const nowMs = await readNow(store)
+    const lost = used.filter((each) => each.problem === undefined && isLate(each, nowMs))
+    const problem = used.find((each) => each.problem !== undefined)?.problem
+    if (problem === undefined && lost.length === 0) return
+    const message = problem ?? 'its worker was lost or took too long'
+    for (const { id } of lost) await recordRun(store, { id, problem: message })
     const [model] = found.flatMap(({ models }) => models)
     if (model !== undefined)
       await upsertAlert(store, {

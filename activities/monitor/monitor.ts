@@ -45,19 +45,11 @@ import { checkQuality, type QualityResult } from './quality.ts'
 import { checkServiceLevel } from './service-level.ts'
 import { checkServingSkew } from './skew.ts'
 
-export interface MonitorInput {
-  model: string
-  /** The end of the last processed window. Default: read from the database. */
-  afterMs?: number
-}
-
 export type MonitorResult =
   /** The model no longer exists. */
   | { gone: true }
   | {
       gone: false
-      /** The end of the last processed window; before the first one, its start. */
-      toMs: number
       /** How long until the next window is complete. */
       waitMs: number
       /** The retraining trigger that no cooldown suppresses. */
@@ -68,20 +60,19 @@ export type MonitorResult =
 /** A repeated call judges the window once and returns the same trigger. */
 export const monitorModel =
   (deps: Deps) =>
-  ({ model, afterMs }: MonitorInput): Promise<MonitorResult> =>
+  ({ model }: { model: string }): Promise<MonitorResult> =>
     withHeartbeat(async () => {
       const { store, log } = deps
       const found = await findModel(store, model)
       if (found === undefined) return { gone: true }
       const policy = policyOf(found.definition)
       const { lastMs, nowMs } = await findLastWindow(store, model)
-      const fromMs = afterMs ?? lastMs ?? firstWindowStart(nowMs, policy.everyMs)
+      const fromMs = lastMs ?? firstWindowStart(nowMs, policy)
       const toMs = fromMs + policy.everyMs
       const waitFor = (endMs: number) => Math.max(0, endMs + policy.settleMs - nowMs)
       if (waitFor(toMs) > 0)
         return {
           gone: false,
-          toMs: fromMs,
           waitMs: waitFor(toMs),
           summary: `the next window ends at ${iso(toMs)}`,
         }
@@ -92,7 +83,7 @@ export const monitorModel =
       const summary = summaryOf(window, trigger)
       log.info({ model, to: iso(toMs) }, summary)
       const ask = trigger?.action === 'start' ? trigger.trigger : undefined
-      return { gone: false, toMs, waitMs: waitFor(toMs + policy.everyMs), ask, summary }
+      return { gone: false, waitMs: waitFor(toMs + policy.everyMs), ask, summary }
     })
 
 /** A model file may set its own policy; otherwise the default floors apply to accuracy. */

@@ -32,7 +32,6 @@ import { upsertAlert } from '../../store/monitoring/alerts.ts'
 import { getModel } from '../../store/registry/models.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import { openSubjectKey } from '../../store/signing/subject-hash.ts'
-import type { EraseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { withSlowStore } from '../runtime/slow-store.ts'
@@ -67,14 +66,18 @@ const works: Record<
  * Runs the current stage of an erasure and returns the next one. All erasures share a fifth of the activities of a worker, and further
  * ones are tried again later: hundreds at once would make releases wait for minutes, longer than an exposure lease.
  */
-export const eraseStage = (deps: Deps) => {
+export const eraseStage = (
+  deps: Deps,
+  /** How long live replicas may take to acknowledge that they hold no older rows. */
+  { replicaTimeoutMs = defaultReplicaTimeoutMs }: { replicaTimeoutMs?: number } = {},
+) => {
   const most = Math.max(1, Math.floor(deps.config.worker.maxActivities / 5))
   let running = 0
-  return async (request: EraseRequest): Promise<ErasureStage> => {
+  return async ({ id }: { id: string }): Promise<ErasureStage> => {
     if (running >= most) throw postponed()
     running++
     try {
-      return await withHeartbeat((beat) => runStage(deps, request, beat))
+      return await withHeartbeat((beat) => runStage(deps, { id, replicaTimeoutMs }, beat))
     } finally {
       running--
     }
@@ -94,7 +97,7 @@ const postponed = () =>
 
 async function runStage(
   deps: Deps,
-  { id, replicaTimeoutMs = defaultReplicaTimeoutMs }: EraseRequest,
+  { id, replicaTimeoutMs }: { id: string; replicaTimeoutMs: number },
   beat: Beat,
 ): Promise<ErasureStage> {
   const { store, config, log } = deps

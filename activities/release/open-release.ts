@@ -39,6 +39,7 @@ import { endInterrupted } from '../../store/release/close-release.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
 import { requireStart } from '../runtime/claim-start.ts'
 import { findRetrained } from '../../store/training/retrainings.ts'
+import { recordFailure } from '../../store/training/runs.ts'
 
 export interface Opening extends ReleaseRequest {
   id: ReleaseId
@@ -90,7 +91,8 @@ async function recordRefusal(
       : `${version} was queued and could not be released when its turn came`
   await store.transaction(async (database) => {
     await rejectQueued(database, { releaseId: id, turn, message: refused })
-    if (drill === undefined)
+    if (drill !== undefined) await recordFailure(database, drill.id, { message: refused })
+    else
       await upsertAlert(database, {
         dedupeKey: turn === undefined ? refusalKeyOf(id) : `release-queue/${turn}`,
         model,

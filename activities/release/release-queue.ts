@@ -1,7 +1,7 @@
 /** Queues releases behind the open one and records how each queue entry ends. */
 import { lostBasis } from '../../domain/release/approval.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
-import { findReleaseBasis } from '../../store/release/releases.ts'
+import { findRelease, findReleaseBasis } from '../../store/release/releases.ts'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
@@ -56,17 +56,23 @@ export const nextQueuedRelease =
   async ({ model }: { model: string }): Promise<QueuedRelease | null> =>
     (await store.transaction((database) => findQueued(database, model))) ?? null
 
+/** Records that the release of a queue entry has started. The entry says of which version, and who asked. */
 export const markDequeued =
   ({ store, log }: Deps) =>
-  async ({ waiting, releaseId }: { waiting: QueuedRelease; releaseId: string }): Promise<void> => {
-    const { id, model, version, requestedBy: actor, hotfixReason: hotfix = null } = waiting
+  async ({ queued, releaseId }: { queued: string; releaseId: string }): Promise<void> => {
+    const entry = await findQueueEntry(store, queued)
+    if (entry === undefined) throw new DomainError('not_found', `there is no queue entry ${queued}`)
+    const { model, version, requestedBy, hotfixReason: hotfix = null } = entry
+    const release = await findRelease(store, releaseId)
+    if (release !== undefined && release.state.version !== version)
+      throw new DomainError('forbidden', `${releaseId} is not the release of ${queued}`)
     await store.transaction(async (database) => {
       const message = 'the release has started'
-      if (!(await endQueued(database, { id, state: 'started', message, releaseId }))) return
-      const detail = { waiting: id, version, hotfix }
-      await appendAudit(database, { actor, action: 'release.turn', subject: releaseId, model, detail })
+      if (!(await endQueued(database, { id: queued, state: 'started', message, releaseId }))) return
+      const detail = { waiting: queued, version, requestedBy, hotfix }
+      await appendAudit(database, { actor: 'system', action: 'release.turn', subject: releaseId, model, detail })
     })
-    log.info({ model, version, waiting: id, release: releaseId }, 'queued release started')
+    log.info({ model, version, waiting: queued, release: releaseId }, 'queued release started')
   }
 
 /** Why the release can never be approved; null while it can. */

@@ -2,6 +2,7 @@
  * Checks the triggers of a model. A trigger fires in the same transaction that moves its position, so a crash neither loses nor repeats a
  * firing. A failing check raises an alert and does not stop the other triggers.
  */
+import { Context } from '@temporalio/activity'
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { canonicalJson } from '../../domain/canonical-json.ts'
@@ -69,8 +70,8 @@ const lookMs = 20_000
 
 export interface LookInput {
   model: string
-  /** The batch whose schedule is due, and the id of its firing. Triggers are then not checked. */
-  due?: { batch: string; id: string }
+  /** The batch whose schedule is due. Triggers are then not checked. */
+  batch?: string
 }
 
 export interface LookResult {
@@ -84,10 +85,10 @@ export interface LookResult {
 
 export const lookAtTriggers =
   (deps: Deps) =>
-  ({ model, due }: LookInput): Promise<LookResult> =>
-    withHeartbeat(() => look(deps, model, due))
+  ({ model, batch }: LookInput): Promise<LookResult> =>
+    withHeartbeat(() => look(deps, model, batch))
 
-async function look(deps: Deps, model: string, due: LookInput['due']): Promise<LookResult> {
+async function look(deps: Deps, model: string, due: string | undefined): Promise<LookResult> {
   const { store } = deps
   const found = await findModel(store, model)
   const isRemoved = (await listRemovedModels(store)).includes(model)
@@ -96,8 +97,8 @@ async function look(deps: Deps, model: string, due: LookInput['due']): Promise<L
   const open = await findOpenTriggerAlerts(deps, model)
   const { batches = [] } = definition
   if (due !== undefined) {
-    const scheduled = batches.filter(({ name, schedule }) => name === due.batch && schedule !== undefined)
-    for (const { name: batch } of scheduled) await fireSchedule(deps, { model, batch, id: due.id })
+    const scheduled = batches.filter(({ name, schedule }) => name === due && schedule !== undefined)
+    for (const { name: batch } of scheduled) await fireSchedule(deps, { model, batch })
     return {
       waiting: 0,
       problems: [],
@@ -177,8 +178,9 @@ async function lookAt(
 /** The id derives from the workflow run, so a retried activity fires once. */
 async function fireSchedule(
   { store, log }: Deps,
-  { model, batch, id }: { model: string; batch: string; id: string },
+  { model, batch }: { model: string; batch: string },
 ): Promise<void> {
+  const id = `fir_${Context.current().info.workflowExecution!.runId}`
   const trigger = batchScheduleName(batch)
   if (await insertFiring(store, { id, model, trigger, batch, message: 'it was time', evidence: {} }))
     log.info({ firing: id, model, trigger }, 'trigger fired: it was time')

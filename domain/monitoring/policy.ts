@@ -214,6 +214,8 @@ function issuesOfCost({ perPrediction, unit, perDay = 1 }: CostPolicy): string[]
   return issues
 }
 
-/** The start of the first window of a model: the start of the current interval. */
-export const firstWindowStart = (nowMs: number, everyMs: number): number =>
-  Math.floor(nowMs / everyMs) * everyMs
+/** The start of the first window of a model: of the last interval that is complete. */
+export const firstWindowStart = (
+  nowMs: number,
+  { everyMs, settleMs }: Pick<MonitorPolicy, 'everyMs' | 'settleMs'>,
+): number => (Math.floor((nowMs - settleMs) / everyMs) - 1) * everyMs

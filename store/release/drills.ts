@@ -93,12 +93,26 @@ export const findDrillOrder = (database: Database, { id, kind }: Pick<Drill, 'id
     select model, version, policy, requested_by, release_id from drills
     where id = ${id} and kind = ${kind} and ended_at is null and version is not null`)
 
+/** Stores the release of a drill, which is one of its version; the first one stays. */
 export async function setDrillRelease(
   database: Database,
   { id, releaseId }: { id: string; releaseId: string },
 ): Promise<void> {
-  await database.query(sql`update drills set release_id = ${releaseId} where id = ${id}`)
+  await database.query(sql`
+    update drills set release_id = ${releaseId}
+    where id = ${id} and ended_at is null and release_id is null
+      and not exists (select from releases where id = ${releaseId} and version is distinct from drills.version)`)
 }
+
+/** What the simulation of an outage is about. Undefined without an open drill of this kind whose release has started. */
+export const findOutage = (database: Database, { id, kind }: Pick<Drill, 'id' | 'kind'>) =>
+  rowsFrom(database).find<{ model: string; releaseId: string; policy: ReleasePolicy }>(sql`
+    select model, release_id, policy from drills
+    where id = ${id} and kind = ${kind} and ended_at is null and release_id is not null`)
+
+/** Why the release of a drill was not opened. */
+export const findDrillRefusal = (database: Database, id: string) =>
+  rowsFrom(database).value<string>(sql`select failure ->> 'message' from drills where id = ${id}`)
 
 /** Silences one live replica for a while. Returns its id; the same one for the same drill. */
 export async function silenceReplica(

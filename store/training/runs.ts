@@ -79,12 +79,13 @@ export async function recordUnchanged(
   await database.query(sql`with retraining as (update retrainings ${values}) update trials ${values}`)
 }
 
-/** Stores what the last failed activity of an open run or batch said; undefined removes it. */
+/** Stores what the last failed activity of an open run, batch or drill said; undefined removes it. */
 export async function recordFailure(database: Database, run: string, failure?: Failure): Promise<void> {
   const values = sql`set failure = ${failure === undefined ? null : JSON.stringify(failure)}::jsonb
     where id = ${run} and ended_at is null`
   await database.query(sql`
-    with retraining as (update retrainings ${values}), trial as (update trials ${values}), sweep as (update sweeps ${values})
+    with retraining as (update retrainings ${values}), trial as (update trials ${values}), sweep as (update sweeps ${values}),
+      drill as (update drills ${values})
     update batches ${values}`)
 }
 

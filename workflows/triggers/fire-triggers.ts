@@ -7,7 +7,6 @@ import {
   proxyActivities,
   setCurrentDetails,
   upsertSearchAttributes,
-  workflowInfo,
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../../activities/control-activities.ts'
 import type { batchPredict } from '../batch.ts'
@@ -30,10 +29,7 @@ export async function fireTriggers(given: FireTriggersRequest): Promise<FireTrig
     due: optional(field.name),
   })
   upsertSearchAttributes({ Model: [model] })
-  const { start, waiting, problems, batches } = await lookAtTriggers({
-    model,
-    due: due === undefined ? undefined : { batch: due, id: `fir_${workflowInfo().firstExecutionRunId}` },
-  })
+  const { start, waiting, problems, batches } = await lookAtTriggers({ model, batch: due })
   const started = start && (await startRetrainChild(start))
   for (const batch of batches)
     await startUnlessRunning<typeof batchPredict>('batchPredict', {
