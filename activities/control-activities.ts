@@ -10,7 +10,7 @@ import { monitorModel } from './monitor/monitor.ts'
 import { pipelineActivities } from './training-activities.ts'
 import { promote } from './release/promote.ts'
 import { qualify } from './release/qualify.ts'
-import { findLostBasis, nextQueuedRelease, enqueueRelease, markDequeued } from './release/release-queue.ts'
+import { findLostBasis, nextQueuedRelease, enqueueRelease, awaitDequeued } from './release/release-queue.ts'
 import { simulateWorkerLoss, simulateReplicaLoss } from './drill/drill-outages.ts'
 import { endDrill, openDrill, planDrills, recordDrillRelease } from './drill/drill.ts'
 import { openRelease } from './release/open-release.ts'
@@ -36,7 +36,7 @@ export const controlActivities = (deps: Deps) => ({
     enqueueRelease: enqueueRelease(deps),
     nextQueuedRelease: nextQueuedRelease(deps),
     findLostBasis: findLostBasis(deps),
-    markDequeued: markDequeued(deps),
+    awaitDequeued: awaitDequeued(deps),
     recordRelease: recordRelease(deps),
     closeRelease: closeReleaseRow(deps),
     qualify: qualify(deps),

@@ -54,7 +54,7 @@ export async function releaseQueue(given: QueueRequest): Promise<void> {
       hotfix: hotfixReason === undefined ? undefined : { reason: hotfixReason },
     })
     if (started !== undefined) {
-      await control.markDequeued({ queued: waiting.id, releaseId: started.releaseId })
+      await control.awaitDequeued({ queued: waiting.id })
       continue
     }
     if (preemption !== 'none' && signalled !== waiting.id) {

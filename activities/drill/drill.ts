@@ -190,7 +190,9 @@ export const endDrill =
     if (releaseId === undefined) {
       const open = (await findOpenRelease(store, drill.model))?.state.id
       return notHeld(
-        open === undefined ? 'the release was not started' : `another release of ${drill.model} is open: ${open}`,
+        open === undefined
+          ? 'the release was not started'
+          : `another release of ${drill.model} is open: ${open}`,
       )
     }
     const release = await findRelease(store, releaseId)

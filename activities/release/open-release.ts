@@ -32,7 +32,12 @@ import { findDrillOrder, issueOfDrills, type DrillOrder } from '../../store/rele
 import { findActiveKeys, type ActiveKey } from '../../store/access/api-keys.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import { findRoutingPlace, firstEpoch } from '../../store/serving/routing.ts'
-import { findQueueEntry, rejectQueued, type QueuedRelease } from '../../store/release/release-queue.ts'
+import {
+  endQueued,
+  findQueueEntry,
+  rejectQueued,
+  type QueuedRelease,
+} from '../../store/release/release-queue.ts'
 import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { endInterrupted } from '../../store/release/close-release.ts'
@@ -125,6 +130,7 @@ async function open(
   if (issues.length > 0) return { refused: `the release cannot open: ${issues.join('; ')}` }
   const state = openingState(facts, opening.atMs)
   await insertRelease(database, { state, workflowId: opening.workflowId, runId: opening.runId })
+  if (opening.turn !== undefined) await takeTurn(database, opening.id, opening.turn)
   await appendAudit(database, {
     actor: opening.requestedBy,
     action: 'release.opened',
@@ -133,6 +139,20 @@ async function open(
     detail: { version: facts.version, baseline: facts.baseline ?? null, digests: facts.digests },
   })
   return { state }
+}
+
+/** Ends the queue entry of a release. A refused release rejects the entry instead. */
+async function takeTurn(database: Database, releaseId: ReleaseId, turn: string): Promise<void> {
+  const message = 'the release has started'
+  if (!(await endQueued(database, { id: turn, state: 'started', message, releaseId }))) return
+  const {
+    model,
+    version,
+    requestedBy: actor,
+    hotfixReason: hotfix = null,
+  } = (await findQueueEntry(database, turn))!
+  const detail = { waiting: turn, version, hotfix }
+  await appendAudit(database, { actor, action: 'release.turn', subject: releaseId, model, detail })
 }
 
 /** Requires a stored request for the release (a queue entry, a drill or a retraining) or the command of a user. Throws `forbidden`. */

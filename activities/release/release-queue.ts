@@ -1,13 +1,12 @@
 /** Queues releases behind the open one and records how each queue entry ends. */
+import { setTimeout as pause } from 'node:timers/promises'
 import { lostBasis } from '../../domain/release/approval.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
-import { findRelease, findReleaseBasis } from '../../store/release/releases.ts'
+import { findReleaseBasis } from '../../store/release/releases.ts'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
-import { appendAudit } from '../../store/audit/audit-log.ts'
 import { getModel } from '../../store/registry/models.ts'
 import {
-  endQueued,
   findQueued,
   findQueueEntry,
   insertQueued,
@@ -56,23 +55,16 @@ export const nextQueuedRelease =
   async ({ model }: { model: string }): Promise<QueuedRelease | null> =>
     (await store.transaction((database) => findQueued(database, model))) ?? null
 
-/** Records that the release of a queue entry has started. The entry says of which version, and who asked. */
-export const markDequeued =
-  ({ store, log }: Deps) =>
-  async ({ queued, releaseId }: { queued: string; releaseId: string }): Promise<void> => {
-    const entry = await findQueueEntry(store, queued)
-    if (entry === undefined) throw new DomainError('not_found', `there is no queue entry ${queued}`)
-    const { model, version, requestedBy, hotfixReason: hotfix = null } = entry
-    const release = await findRelease(store, releaseId)
-    if (release !== undefined && release.state.version !== version)
-      throw new DomainError('forbidden', `${releaseId} is not the release of ${queued}`)
-    await store.transaction(async (database) => {
-      const message = 'the release has started'
-      if (!(await endQueued(database, { id: queued, state: 'started', message, releaseId }))) return
-      const detail = { waiting: queued, version, requestedBy, hotfix }
-      await appendAudit(database, { actor: 'system', action: 'release.turn', subject: releaseId, model, detail })
-    })
-    log.info({ model, version, waiting: queued, release: releaseId }, 'queued release started')
+/** Time limit for a started release to open or to be refused. It takes longer only if no worker is free. */
+const takenMs = 10_000
+
+/** Waits until the release of a queue entry has opened or was refused, which the opening stores. The queue looks again after that. */
+export const awaitDequeued =
+  ({ store }: Pick<Deps, 'store'>) =>
+  async ({ queued }: { queued: string }): Promise<void> => {
+    const deadlineMs = performance.now() + takenMs
+    while ((await findQueueEntry(store, queued))?.state === 'waiting' && performance.now() < deadlineMs)
+      await pause(50)
   }
 
 /** Why the release can never be approved; null while it can. */

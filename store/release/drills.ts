@@ -108,7 +108,7 @@ export async function setDrillRelease(
 export const findOutage = (database: Database, { id, kind }: Pick<Drill, 'id' | 'kind'>) =>
   rowsFrom(database).find<{ model: string; releaseId: string; policy: ReleasePolicy }>(sql`
     select model, release_id, policy from drills
-    where id = ${id} and kind = ${kind} and ended_at is null and release_id is not null`)
+    where id = ${id} and kind = ${kind} and ended_at is null and release_id is not null and policy is not null`)
 
 /** Why the release of a drill was not opened. */
 export const findDrillRefusal = (database: Database, id: string) =>

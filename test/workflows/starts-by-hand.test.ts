@@ -24,8 +24,8 @@ const long = 'x'.repeat(5_000)
 const fieldsOf = (value: unknown) =>
   Object.fromEntries(
     (
-      'model version requestedBy policy hotfix drill turn by reason id signature recordedAt afterMs view from ' +
-      'kinds changes replicaTimeoutMs input output key asOf evidence dedupeKey order retraining'
+      'model version requestedBy policy hotfix drill turn by reason id signature recordedAt view from ' +
+      'kinds changes input output key asOf evidence dedupeKey order retraining'
     )
       .split(' ')
       .map((name) => [name, value]),

@@ -29,7 +29,7 @@ export const control = proxyActivities<
     | 'enqueueRelease'
     | 'nextQueuedRelease'
     | 'findLostBasis'
-    | 'markDequeued'
+    | 'awaitDequeued'
   >
 >({ startToCloseTimeout: '20 s', retry, cancellationType })
 

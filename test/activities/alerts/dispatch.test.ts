@@ -83,7 +83,7 @@ afterAll(async () => {
 function tell(...channels: object[]): void {
   writeFileSync(deps.config.alertChannels, JSON.stringify(channels))
   const environment = new MockActivityEnvironment({}, { logger: quiet })
-  telling = { environment, running: environment.run(dispatchAlerts(deps), { forMs: 600_000, everyMs: 50 }) }
+  telling = { environment, running: environment.run(dispatchAlerts(deps, { everyMs: 50 })) }
 }
 const mailTo = (port: number) => ({
   name: 'mail',

@@ -9,7 +9,7 @@ import { monitorModel } from '../../../activities/monitor/monitor.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { defaultMonitorPolicy, type MonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
-import { listMonitorWindows } from '../../../store/monitoring/monitor-windows.ts'
+import { insertMonitorWindow, listMonitorWindows } from '../../../store/monitoring/monitor-windows.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
@@ -64,10 +64,12 @@ async function judged(
   const definition = { evaluation: { policy: gate }, monitor }
   await deps.store.query(sql`
     update models set definition = definition || ${JSON.stringify(definition)}::jsonb where name = ${model}`)
-  await new MockActivityEnvironment().run(monitorModel({ ...deps, store }), {
-    model,
-    afterMs: now - (hoursBefore + 1) * hour,
-  })
+  // The window before is the last one that was judged.
+  const toMs = now - (hoursBefore + 1) * hour
+  await deps.store.query(sql`delete from monitor_windows where model = ${model}`)
+  const before = { model, fromMs: toMs - hour, toMs, facts: {}, findings: {}, judge: 'test' }
+  await insertMonitorWindow(deps.store, before)
+  await new MockActivityEnvironment().run(monitorModel({ ...deps, store }), { model })
   const [window] = await listMonitorWindows(deps.store, { model })
   return window?.findings['floor']
 }

@@ -591,7 +591,9 @@ async function erase(model: string, subject: string) {
   const by = { keyDigest: subjectKey.digest, predictionIds: [], requestedBy: 'olga' }
   await insertErasure(deps.store, { id, model, ...hashes, ...by })
   for (;;) {
-    const stage = await new MockActivityEnvironment().run(eraseStage(deps), { id, replicaTimeoutMs: 5_000 })
+    const stage = await new MockActivityEnvironment().run(eraseStage(deps, { replicaTimeoutMs: 5_000 }), {
+      id,
+    })
     if (stage !== 'done' && stage !== 'nothing_found') continue
     await deps.store.query(
       sql`update erasure_snapshots set drop_after = now() where erasure_id = ${id} and holds = 'yes'`,

@@ -48,6 +48,7 @@ const ids: Readonly<Record<string, RowKind>> = {
   evaluationId: 'evaluation',
   version: 'version',
   view: 'view',
+  queued: 'queued',
   'endDrill.id': 'drill',
   'erase.id': 'erasure',
   'eraseStage.id': 'erasure',
@@ -61,21 +62,20 @@ const ids: Readonly<Record<string, RowKind>> = {
 
 /** Arguments that are no id, and why no value of them does harm. */
 const harmless: Readonly<Record<string, string>> = {
-  'dispatchAlerts.everyMs': 'delays a look at the alerts that are due',
-  'dispatchAlerts.forMs': 'shortens or delays looks at the alerts that are due',
+  'endDrill.isCancelled': 'ends a drill that has not passed as one that was not held, as a cancellation does',
   'endRetraining.isCancelled': 'ends a run, as a cancellation does',
   'endSweep.isCancelled': 'ends a run, as a cancellation does',
   'endTrial.isCancelled': 'ends a run, as a cancellation does',
   'failBatch.isCancelled': 'ends a batch, as a cancellation does',
+  'lookAtTriggers.batch':
+    'names a batch of the model file, as its schedule does; any other name starts nothing',
 }
 
 /** Activities and workflows that still take more than ids: all else is to be read from rows. The list may only become shorter. */
 export const notYet: readonly string[] = (
-  'authorize batchPredict closeRelease drill endDrill erase eraseStage failView findLostBasis ' +
-  'fireTriggers lookAtTriggers markDequeued materialise materialiseView monitor monitorModel openBatch ' +
-  'openDrill openRelease openRetraining openSweep openTrial planDrills promote qualify ' +
-  'recordDrillRelease recordRelease release retrain rollBackCandidate route simulateReplicaLoss ' +
-  'simulateWorkerLoss sweep trial watch'
+  'authorize batchPredict closeRelease drill findLostBasis fireTriggers materialise materialiseView ' +
+  'openBatch openDrill openRelease openRetraining openSweep openTrial planDrills promote qualify ' +
+  'recordRelease release retrain rollBackCandidate route sweep trial watch'
 ).split(' ')
 
 /** The kind of row that an argument names; undefined for one that is no id. */

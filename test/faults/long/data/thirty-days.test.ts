@@ -11,6 +11,7 @@ import { defaultGatePolicy } from '../../../../domain/evaluation/policy.ts'
 import { defaultMonitorPolicy } from '../../../../domain/monitoring/policy.ts'
 import { seededRandom } from '../../../../domain/statistics/random.ts'
 import type { CommandName } from '../../../../domain/release/state.ts'
+import { insertMonitorWindow } from '../../../../store/monitoring/monitor-windows.ts'
 import { moveChampion } from '../../../../store/registry/champions.ts'
 import { findRelease } from '../../../../store/release/releases.ts'
 import { environmentWith } from '../../../../temporal.config.ts'
@@ -52,10 +53,12 @@ it('a monitor evaluates every window once across continue-as-new runs', async ()
   await moveChampion(store, { model, to: version, cause: 'promotion', actor: 'anna', reason: 'the first' })
   // The worker was away for the whole time and has all windows to evaluate.
   const afterMs = Math.floor(Date.now() / everyMs) * everyMs - windows * everyMs
+  const before = { model, fromMs: afterMs - everyMs, toMs: afterMs, facts: {}, findings: {}, judge: 'test' }
+  await insertMonitorWindow(store, before)
   const handle = await client.workflow.start('monitor', {
     workflowId: monitorWorkflowId(model),
     taskQueue: config.taskQueues.control,
-    args: [{ model, afterMs }],
+    args: [{ model }],
   })
   const seen = async () => {
     const [row] = await store.query<{ count: number; distinct: number; span: number }>(sql`
