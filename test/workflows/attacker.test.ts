@@ -12,7 +12,7 @@ import { findRelease } from '../../store/release/releases.ts'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { readCallees, type Callee } from '../support/untrusted/arguments.ts'
 import { openAttacker } from '../support/untrusted/attacker.ts'
-import { forgedInputs, type Arsenal } from '../support/untrusted/forged-calls.ts'
+import { forgedInputs, oddNumbers, plainNumbers, type Arsenal } from '../support/untrusted/forged-calls.ts'
 import { insertSubject, inventedIds, type Subject } from '../support/untrusted/rows.ts'
 import { notYet } from '../support/untrusted/kinds.ts'
 import { openReleaseFixture, type ReleaseFixture } from '../support/release/release-fixture.ts'
@@ -34,7 +34,14 @@ beforeAll(async () => {
   training = trainer.run()
   callees = readCallees()
   ;[own, foreign] = [await insertSubject(fixture, 'not_better'), await insertSubject(fixture, 'better')]
-  arsenal = { own: own.ids, foreign: foreign.ids, invented: inventedIds(mark), orders: own.orders, mark }
+  arsenal = {
+    own: own.ids,
+    foreign: foreign.ids,
+    invented: inventedIds(mark),
+    orders: own.orders,
+    mark,
+    numbers: plainNumbers,
+  }
 })
 afterAll(async () => {
   for (const subject of [own, foreign]) await subject?.open.handle.terminate().catch(() => {})
@@ -117,20 +124,33 @@ async function listBusy(handles: readonly WorkflowHandle[]): Promise<string[]> {
   return found.flat()
 }
 
-it('every activity, called with ids of its choice, changes nothing', async () => {
+/** Has the real workers run the activities with at most `most` arguments each. */
+async function callAll(activities: readonly Callee[], weapons: Arsenal, most: number): Promise<number> {
   const { client, config } = fixture
-  const { taskQueues, temporal } = config
-  const calls = callees.flatMap((callee) =>
-    callee.on === 'workflow' || notYet.includes(callee.name)
-      ? []
-      : forgedInputs(callee, arsenal, callee.on === 'train' ? 6 : 25).map((input) => ({
-          activity: callee.name,
-          taskQueue: taskQueues[callee.on as 'control'],
-          input,
-        })),
+  const calls = activities.flatMap((callee) =>
+    forgedInputs(callee, weapons, callee.on === 'train' ? 6 : most).map((input) => ({
+      activity: callee.name,
+      taskQueue: config.taskQueues[callee.on as 'control' | 'train'],
+      input,
+    })),
   )
-  const ends = await openAttacker(client, temporal.namespace).call(calls)
-  expect(ends.length).toBeGreaterThan(50)
+  return (await openAttacker(client, config.temporal.namespace).call(calls)).length
+}
+
+const activities = () => callees.filter(({ on, name }) => on !== 'workflow' && !notYet.includes(name))
+
+/** May end what it is about, after which the other activities refuse it. */
+const isEnding = ({ name }: Callee) => /^(end|fail|cancel|close|rollBack)/.test(name)
+
+it('every activity, called with ids of its choice, changes nothing', async () => {
+  const others = activities().filter((each) => !isEnding(each))
+  expect(await callAll(others, arsenal, 16)).toBeGreaterThan(50)
+  await expectUnchanged()
+})
+
+it('the activities that end rows, and numbers of any size, only end rows', async () => {
+  expect(await callAll(activities().filter(isEnding), arsenal, 12)).toBeGreaterThan(10)
+  await callAll(activities(), { ...arsenal, numbers: oddNumbers }, 6)
   await expectUnchanged()
 })
 

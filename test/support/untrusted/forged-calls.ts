@@ -16,6 +16,7 @@ export interface Arsenal {
   orders: Record<StartType, string[]>
   /** A text that stands in every text of the attacker. */
   mark: string
+  numbers: readonly number[]
 }
 
 /** Fields that no activity takes, with what earlier ones would have believed. Each argument also carries these. */
@@ -60,7 +61,8 @@ export function forgedInputs({ name, takes }: Callee, arsenal: Arsenal, most: nu
 const withLoot = (value: unknown, mark: string): unknown =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...loot(mark), ...value } : value
 
-const numbers = [0, 1, 10_000, -1, 2 ** 53, 1e300, 0.5]
+export const plainNumbers: readonly number[] = [0, 1]
+export const oddNumbers: readonly number[] = [2 ** 53, 10_000, -1, 1e300, 0.5]
 
 interface Filling {
   name: string
@@ -87,7 +89,7 @@ function fill(shape: Shape, path: string, filling: Filling): unknown {
     case 'anything':
       return mark
     case 'number':
-      return numbers[place % numbers.length]
+      return arsenal.numbers[place % arsenal.numbers.length]
     case 'boolean':
       return place % 2 === 0
     case 'choice':
