@@ -24,6 +24,9 @@ export type DrillKind = keyof typeof drillKinds
 export const drillId = (runId: string, index: number): string =>
   `drl_${runId.replaceAll('-', '')}${index.toString(16).padStart(2, '0')}`
 
+/** The index of the drill in its run. */
+export const placeOfDrill = (id: string): number => Number.parseInt(id.slice(-2), 16)
+
 /** The run id without its dashes. */
 export const runOfDrill = (id: string): string => id.slice('drl_'.length, -2)
 
@@ -84,12 +87,6 @@ export const defaultDrill: DrillPolicy = {
   harmBudget: 50,
   withinMs: 600_000,
 }
-
-/** The request that the schedule of a model sends. The first activity of the drill recognises it by the model file. */
-export const scheduledDrill = (model: string): { model: string; requestedBy: string } => ({
-  model,
-  requestedBy: `schedule/${model}`,
-})
 
 /** The facts of a drill, from the rows of its release. */
 export interface DrillFacts {

@@ -102,13 +102,12 @@ create table release_commands (
 );
 create index release_commands_by_release on release_commands (release_id, at);
 
--- Commands and start requests that arrived while Temporal was unreachable. A row is written in one transaction with its audit
--- row and the response under its idempotency key, and is sent when Temporal is reachable. The release stores its response in
--- `release_commands`; a start request has no release yet and keeps its response here.
+-- Commands to a release that arrived while Temporal was unreachable. A row is written in one transaction with its audit row and
+-- the response under its idempotency key, and is sent when Temporal is reachable. The release stores its response in
+-- `release_commands`.
 create table command_outbox (
   id text primary key,
-  release_id text references releases (id),
-  model text references models (name),
+  release_id text not null references releases (id),
   -- Makes a repetition harmless here, on the way, and in the release.
   command_id text not null,
   command text not null,
@@ -125,16 +124,11 @@ create table command_outbox (
   times integer not null default 0,
   -- Why the last attempt failed.
   problem text,
-  answer jsonb,
-  answered_at timestamptz,
-  unique (release_id, command_id),
-  check ((release_id is null) = (model is not null))
+  unique (release_id, command_id)
 );
 create index command_outbox_due on command_outbox (next_at) where next_at is not null;
 create index command_outbox_open on command_outbox (release_id, position) where next_at is not null;
 create index command_outbox_by_time on command_outbox (recorded_at);
-create unique index command_outbox_starts on command_outbox (command_id) where release_id is null;
-create index command_outbox_open_starts on command_outbox (model, position) where next_at is not null;
 
 -- The release that waits while another release of its model is open. Only the newest waits; a replaced entry stays with its end.
 create table release_queue (

@@ -14,6 +14,7 @@ import { listMonitorWindows } from '../store/monitoring/monitor-windows.ts'
 import { insertQueued } from '../store/release/release-queue.ts'
 import { bundleForReplay, readHistories, replay, writeHistory } from '../test/support/release/histories.ts'
 import { withServers } from '../test/support/servers/own-servers.ts'
+import type { SweepStart } from '../domain/starts.ts'
 import { signalOpenRelease, orderedStart } from '../test/support/commands/signed.ts'
 import { quietRuntime } from '../test/support/servers/silence-temporal.ts'
 import {
@@ -24,7 +25,6 @@ import {
   retrainWorkflowId,
   sweepWorkflowId,
   trialWorkflowId,
-  type DrillRequest,
   type SweepOutcome,
   type TrialOutcome,
 } from '../workflows/messages.ts'
@@ -177,10 +177,10 @@ async function playDrill(fixture: ReleaseFixture): Promise<void> {
   await fixtureModel.champion()
   // Sets the fault of the drill's version: the simulated replicas do not read the fault in its manifest.
   fixtureModel.traffic.invalid.set(`${fixtureModel.name}_v0.0.1`, 0.5)
-  const order: DrillRequest = {
+  const order = {
     model: fixtureModel.name,
     requestedBy: 'olga',
-    kinds: ['nan'],
+    kinds: ['nan' as const],
     changes: { withinMs: 8_000 },
   }
   const drill = await client.workflow.start<typeof workflows.drill>('drill', {
@@ -220,11 +220,13 @@ async function playSearch(fixture: ReleaseFixture, { hasRows }: { hasRows: boole
   const running = worker.run()
   const split = `split: byTime({ train: '20 d', test: '10 d', matured: '1 d', validation: '5 d' }),`
   const common = { model, asOf: exampleDay(35), requestedBy: 'olga' }
-  const start = async (type: 'trial' | 'sweep', workflowId: string, order: object) =>
+  const start = async (type: 'trial' | 'sweep', workflowId: string, order: Partial<SweepStart>) =>
     client.workflow.start(type, {
       workflowId,
       taskQueue: config.taskQueues.control,
-      args: [await orderedStart(fixture, type, { ...common, ...order })],
+      args: [
+        await orderedStart(fixture, type, { ...common, ...order } as SweepStart & { requestedBy: string }),
+      ],
     })
   try {
     await syncExampleModel(store, models, { name: model, epochs: 2, more: split })

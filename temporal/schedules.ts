@@ -11,8 +11,6 @@ import {
 } from '@temporalio/client'
 import type { FeatureView } from '../domain/model/feature-view.ts'
 import type { ModelDefinition } from '../domain/model-definition.ts'
-import { scheduledDrill } from '../domain/drill.ts'
-import { scheduledRetraining } from '../domain/monitoring/retraining-triggers.ts'
 import { DomainError } from '../domain/errors.ts'
 import { lookEveryMs } from '../domain/triggers/trigger.ts'
 import { parseJson } from '../domain/parse-json.ts'
@@ -21,7 +19,9 @@ import {
   materialiseWorkflowId,
   retentionWorkflowId,
   retrainWorkflowId,
+  type DrillRequest,
   type MaterialiseRequest,
+  type RetrainRequest,
 } from '../workflows/messages.ts'
 import {
   batchScheduleWorkflowId,
@@ -113,7 +113,7 @@ const retrainSchedule = (
   workflowType: 'retrain',
   workflowId: retrainWorkflowId(name),
   taskQueue,
-  request: scheduledRetraining(name),
+  request: { model: name } satisfies RetrainRequest,
   catchupWindow: retrain?.catchUpMs ?? 0,
 })
 
@@ -130,7 +130,7 @@ const drillSchedule = (
   workflowType: 'drill',
   workflowId: drillWorkflowId(name),
   taskQueue,
-  request: scheduledDrill(name),
+  request: { model: name } satisfies DrillRequest,
   catchupWindow: '1 minute',
 })
 

@@ -9,7 +9,7 @@ import {
 import { notFoundText } from '../domain/model/batch-spec.ts'
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { BatchOutcome, BatchRequest } from './messages.ts'
-import { field, type FieldCheck, optional, parseInput, recordOf } from './input/parse-input.ts'
+import { field, parseInput } from './input/parse-input.ts'
 import { openRow } from './open-row.ts'
 import { training } from './retrain/activities.ts'
 
@@ -18,32 +18,11 @@ const recording = proxyActivities<Pick<ControlActivities, 'openBatch' | 'failBat
   retry: { initialInterval: '100 ms', backoffCoefficient: 2, maximumInterval: '5 s' },
 })
 
-const input: FieldCheck = (value) => {
-  const { kind, path, query } = recordOf(value)
-  const isKnown =
-    kind === 'file' ? field.name(path) === undefined : kind === 'sql' && field.text(query) === undefined
-  return isKnown ? undefined : 'must be {"kind": "file", "path"} or {"kind": "sql", "query"}'
-}
-const output: FieldCheck = (value) => {
-  const { kind, path } = recordOf(value)
-  const isKnown = kind === 'table' || (kind === 'file' && field.name(path) === undefined)
-  return isKnown ? undefined : 'must be {"kind": "file", "path"} or {"kind": "table"}'
-}
-
 export async function batchPredict(given: BatchRequest): Promise<BatchOutcome> {
-  const request = parseInput<BatchRequest>(given, {
-    model: field.name,
-    id: field.name,
-    requestedBy: field.name,
-    input,
-    output,
-    key: field.names,
-    log: optional(field.number),
-    order: optional(field.name),
-  })
-  const { id, model } = request
+  const request = parseInput<BatchRequest>(given, { model: field.name, order: field.name })
+  const { model } = request
   upsertSearchAttributes({ Model: [model] })
-  const { version, trainQueue } = await openRow(() => recording.openBatch(request))
+  const { id, version, trainQueue } = await openRow(() => recording.openBatch(request))
   setCurrentDetails(`${version} scores the rows of ${model}`)
   try {
     const { rows, refused, rowsPerSecond, notFound } = await training(trainQueue).scoreBatch({ id })

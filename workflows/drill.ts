@@ -17,7 +17,7 @@ import type { ControlActivities } from '../activities/control-activities.ts'
 import { drillId, type DrillKind } from '../domain/drill.ts'
 import { counted } from '../domain/figures.ts'
 import { releaseWorkflowId, type DrillOutcome, type DrillRequest, type ReleaseRequest } from './messages.ts'
-import { field, type FieldCheck, optional, parseInput, recordOf } from './input/parse-input.ts'
+import { field, optional, parseInput } from './input/parse-input.ts'
 import { openRow } from './open-row.ts'
 import { startReleaseChild } from './start-child.ts'
 
@@ -33,20 +33,8 @@ const outages = proxyActivities<Pick<ControlActivities, 'simulateReplicaLoss' | 
   retry,
 })
 
-/** Checks the shape only; `planDrills` validates the changed policy. */
-const changes: FieldCheck = (value) =>
-  field.object(value) ??
-  (Object.values(recordOf(value)).every(isScalar) ? undefined : 'must hold texts and numbers')
-const isScalar = (value: unknown) => typeof value === 'string' || typeof value === 'number'
-
 export async function drill(given: DrillRequest): Promise<DrillOutcome> {
-  const request = parseInput<DrillRequest>(given, {
-    model: field.name,
-    requestedBy: field.name,
-    kinds: optional(field.names),
-    changes: optional(changes),
-    order: optional(field.name),
-  })
+  const request = parseInput<DrillRequest>(given, { model: field.name, order: optional(field.name) })
   const { model } = request
   upsertSearchAttributes({ Model: [model] })
   const drills: DrillOutcome['drills'] = []
@@ -58,7 +46,7 @@ export async function drill(given: DrillRequest): Promise<DrillOutcome> {
       throw new CancelledFailure('the drills were cancelled')
     setCurrentDetails(`${kind}, ${index + 1} of ${plan.kinds.length}`)
     const id = drillId(firstExecutionRunId, index)
-    drills.push({ id, kind, ...(await runDrill({ id, kind, order: request })) })
+    drills.push({ id, kind, ...(await runDrill({ id, kind, request })) })
   }
   const failed = drills.filter(({ passed }) => !passed).map(({ kind }) => kind)
   const message =
@@ -73,18 +61,15 @@ export async function drill(given: DrillRequest): Promise<DrillOutcome> {
 interface DrillRun {
   id: string
   kind: DrillKind
-  /** The input of the workflow, with its authorisation. */
-  order: DrillRequest
+  request: DrillRequest
 }
 
-async function runDrill({ id, kind, order }: DrillRun): Promise<{ passed: boolean; message: string }> {
-  const { model, requestedBy } = order
-  const opened = await openRow(() => recording.openDrill({ id, kind, order }))
+async function runDrill({ id, kind, request }: DrillRun): Promise<{ passed: boolean; message: string }> {
+  const { model } = request
+  const opened = await openRow(() => recording.openDrill({ ...request, id }))
   if ('refused' in opened) return { passed: false, message: `not held: ${opened.refused}` }
-  const { version, policy } = opened
-  const release: ReleaseRequest = { model, version, requestedBy, policy, drill: { id, kind } }
   // Why it failed stands in the rows.
-  await CancellationScope.cancellable(() => runRelease(release, id, kind)).catch(() => {})
+  await CancellationScope.cancellable(() => runRelease(model, id, kind)).catch(() => {})
   const isCancelled = CancellationScope.current().consideredCancelled
   // A cancelled drill still records its result.
   return CancellationScope.nonCancellable(async () => {
@@ -94,9 +79,8 @@ async function runDrill({ id, kind, order }: DrillRun): Promise<{ passed: boolea
 }
 
 /** Runs the release to its end. */
-async function runRelease(order: ReleaseRequest, id: string, kind: DrillKind): Promise<void> {
-  const { model } = order
-  const { child, releaseId } = await startWhenFree(order)
+async function runRelease(model: string, id: string, kind: DrillKind): Promise<void> {
+  const { child, releaseId } = await startWhenFree({ model, order: id })
   await recording.recordDrillRelease({ id, releaseId })
   // The candidate of a simulated outage has no fault, so its release is cancelled when the outage is over.
   const scope = new CancellationScope()
@@ -115,11 +99,11 @@ async function runRelease(order: ReleaseRequest, id: string, kind: DrillKind): P
 /** An ended release keeps the workflow id for a moment, so the start of the next one is retried. */
 const closing = { maxTries: 20, pauseMs: 250 }
 
-async function startWhenFree(order: ReleaseRequest) {
+async function startWhenFree(request: ReleaseRequest) {
   for (let tries = 1; tries <= closing.maxTries; tries++) {
-    const started = await startReleaseChild(order, ParentClosePolicy.REQUEST_CANCEL)
+    const started = await startReleaseChild(request, ParentClosePolicy.REQUEST_CANCEL)
     if (started !== undefined) return started
     if (tries < closing.maxTries) await sleep(closing.pauseMs)
   }
-  throw new Error(`another release of ${order.model} is open`)
+  throw new Error(`another release of ${request.model} is open`)
 }

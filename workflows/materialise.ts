@@ -19,7 +19,6 @@ const { failView } = proxyActivities<Pick<ControlActivities, 'failView'>>({
 export async function materialise(given: MaterialiseRequest): Promise<MaterialiseOutcome> {
   const request = parseInput<MaterialiseRequest>(given, {
     view: field.name,
-    from: optional(field.time),
     order: optional(field.name),
   })
   const { view } = request

@@ -1,10 +1,6 @@
 /** Declares the messages of all workflows, which the API and the command line share: ids, inputs, results, signals, updates, queries. */
 import type * as sdk from '@temporalio/workflow'
-import type { DrillKind, DrillPolicy } from '../domain/drill.ts'
-import type { BatchSpec } from '../domain/model/batch-spec.ts'
-import type { BroughtArtifact } from '../domain/model/brought-artifact.ts'
-import type { ReleasePolicy } from '../domain/release/policy.ts'
-import type { HyperparameterValues } from '../domain/training/overrides.ts'
+import type { DrillKind } from '../domain/drill.ts'
 import {
   commandNames,
   type CommandName,
@@ -30,26 +26,12 @@ export const releaseIdOf = (firstRunId: string): ReleaseId => `rel_${firstRunId.
 
 // retrain
 
-export type RetrainReason = 'schedule' | 'manual' | 'trigger' | 'drift' | 'quality' | 'labels'
-
 export interface RetrainRequest {
   model: string
-  /** ISO 8601; uses the rows known by then. Default: the start time. */
-  asOf?: string
-  reason?: RetrainReason
-  /** The name of the requesting key; `schedule/<model>` for schedules, `monitor/<model>` for monitors. */
-  requestedBy?: string
-  evidence?: Record<string, unknown>
-  dedupeKey?: string
-  /** Passed to the release; replaces the policy of the model file for this challenger. */
-  policy?: ReleasePolicy
-  /** An artifact to evaluate and release instead of training one. */
-  artifact?: BroughtArtifact
-  /** Hyperparameters that replace those of the model file for this training. */
-  overrides?: HyperparameterValues
-  /** The sweep whose winner is trained; the row of the sweep authorises the request. */
-  sweep?: string
-  /** The id of the command that asks for it; absent when another row does. */
+  /**
+   * The id of the row that asks for it: the command of a user, the firing of a trigger, a sweep, or the trigger key of a monitor window.
+   * Absent: the schedule of the model file.
+   */
   order?: string
 }
 
@@ -90,23 +72,9 @@ export const retrainProgress = defineQuery<RetrainProgress>('progress')
 
 export const trialWorkflowId = (id: string): string => `trial/${id}`
 
-/** A training that is evaluated and not registered. */
 export interface TrialRequest {
-  /** Identifies the trial, its row and its workflow: `try_…`. */
-  id: string
-  model: string
-  /** The name of the requesting key. */
-  requestedBy: string
-  /** ISO 8601; uses the rows known by then. Default: the start time. */
-  asOf?: string
-  /** Hyperparameters that replace those of the model file. */
-  overrides?: HyperparameterValues
-  /** The sweep of the trial and the index of its candidate. The row of the sweep authorises the trial. */
-  sweep?: { id: string; place: number }
-  /** The snapshot of the sweep. */
-  snapshotDigest?: string
-  /** The id of the command that asks for it; absent when another row does. */
-  order?: string
+  /** The command of a user, or `try_<sweep>_<index of the candidate>`. */
+  order: string
 }
 
 export interface TrialOutcome {
@@ -125,19 +93,8 @@ export interface TrialOutcome {
 export const sweepWorkflowId = (model: string): string => `sweep/${model}`
 
 export interface SweepRequest {
-  /** Identifies the sweep and its row: `swp_…`. */
-  id: string
-  model: string
-  /** The name of the requesting key. */
-  requestedBy: string
-  /** The hyperparameters of each trial. */
-  candidates: HyperparameterValues[]
-  /** How many trials run at the same time. */
-  parallel: number
-  /** ISO 8601; uses the rows known by then. Default: the start time. */
-  asOf?: string
-  /** The id of the command that asks for it; absent when another row does. */
-  order?: string
+  /** The command of a user. */
+  order: string
 }
 
 export interface SweepOutcome {
@@ -171,13 +128,10 @@ export interface MonitorRequest {
 
 export const batchWorkflowId = (id: string): string => `batch/${id}`
 
-export interface BatchRequest extends BatchSpec {
-  /** Identifies the batch, its row and its workflow. */
-  id: string
-  /** The name of the requesting key. */
-  requestedBy: string
-  /** The id of the command that asks for it; absent when another row does. */
-  order?: string
+export interface BatchRequest {
+  model: string
+  /** The command of a user, or the id of a partition of a batch of the model file. */
+  order: string
 }
 
 export interface BatchOutcome {
@@ -202,9 +156,7 @@ export const materialiseWorkflowId = (view: string): string => `materialise/${vi
 
 export interface MaterialiseRequest {
   view: string
-  /** ISO 8601: reads the source again from this time on, for rows that came later than the lateness limit of the view. */
-  from?: string
-  /** The id of the command that asks for it; absent when another row does. */
+  /** The command of a user. Absent: what the schedule of the view does. */
   order?: string
 }
 
@@ -228,21 +180,8 @@ export const alertsWorkflowId = 'alerts'
 
 export interface ReleaseRequest {
   model: string
-  /** The registered version to release. */
-  version: string
-  requestedBy: string
-  /** Replaces the policy of the model file, for tests and drills; frozen in the same way. */
-  policy?: ReleasePolicy
-  /** Shortens the stages and supersedes an open release; the requester is an approver or an admin. */
-  hotfix?: { reason: string }
-  /** The drill of this release; a drill's release is never promoted. */
-  drill?: { id: string; kind: DrillKind }
-  /** The retraining that registered the version, when that retraining starts the release. */
-  retraining?: string
-  /** The id of the queue entry; the entry is rejected when the release cannot open. */
-  turn?: string
-  /** The id of the command that asks for it; absent when another row does. */
-  order?: string
+  /** The id of the row that asks for it: the command of a user, a queue entry, a drill, or a retraining that registered a version. */
+  order: string
 }
 
 export interface ReleaseOutcome {
@@ -313,13 +252,7 @@ export const drillWorkflowId = (model: string): string => `drill/${model}`
 
 export interface DrillRequest {
   model: string
-  /** The name of the requesting key; `schedule/<model>` for the monthly drills. */
-  requestedBy: string
-  /** Run one after another. Default: all kinds of the model's policy. */
-  kinds?: DrillKind[]
-  /** Override the model's drill policy. */
-  changes?: Partial<Pick<DrillPolicy, 'traffic' | 'harmBudget' | 'withinMs' | 'shareBp'>>
-  /** The id of the command that asks for it; absent when another row does. */
+  /** The command of a user. Absent: the schedule of the model file. */
   order?: string
 }
 

@@ -13,7 +13,6 @@ import {
   setWorkflowOptions,
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
-import { triggeredRetraining } from '../domain/monitoring/retraining-triggers.ts'
 import { modelChangedSignal, type MonitorRequest } from './messages.ts'
 import { field, parseInput } from './input/parse-input.ts'
 import { startRetrainChild } from './start-child.ts'
@@ -47,7 +46,7 @@ export async function monitor(given: MonitorRequest): Promise<void> {
     if (seen.gone) return
     setCurrentDetails(seen.summary)
     // Its result is not awaited. While another one runs, the next window raises the trigger again if it still holds.
-    if (seen.ask !== undefined) await startRetrainChild(triggeredRetraining(seen.ask))
+    if (seen.ask !== undefined) await startRetrainChild({ model, order: seen.ask.dedupeKey })
     if (seen.waitMs > 0) await condition(() => changed, Math.min(seen.waitMs, maxSleepMs))
   }
   await continueAsNew<typeof monitor>({ model })

@@ -43,16 +43,9 @@ export async function releaseQueue(given: QueueRequest): Promise<void> {
       if (changed) continue
       return
     }
-    const { version, requestedBy, policy, hotfixReason, preemption } = waiting
+    const { version, preemption } = waiting
     setCurrentDetails(`${version} is queued since ${waiting.at}`)
-    const started = await startReleaseChild({
-      model,
-      version,
-      requestedBy,
-      turn: waiting.id,
-      policy,
-      hotfix: hotfixReason === undefined ? undefined : { reason: hotfixReason },
-    })
+    const started = await startReleaseChild({ model, order: waiting.id })
     if (started !== undefined) {
       await control.awaitDequeued({ queued: waiting.id })
       continue

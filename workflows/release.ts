@@ -32,7 +32,7 @@ import {
   type ReleaseRequest,
 } from './messages.ts'
 import { messageOf, control, qualifying, routing, watching } from './release/activities.ts'
-import { field, optional, parseInput } from './input/parse-input.ts'
+import { field, parseInput } from './input/parse-input.ts'
 import { notifyQueue } from './start-child.ts'
 import { whereVersioned } from './worker-versioning.ts'
 
@@ -48,7 +48,7 @@ setWorkflowOptions(whereVersioned('PINNED'), release)
 export async function release(given: ReleaseRequest, carried?: Carried): Promise<ReleaseOutcome> {
   const info = workflowInfo()
   const id = releaseIdOf(info.firstExecutionRunId)
-  const request = parseRequest(given)
+  const request = parseInput<ReleaseRequest>(given, { model: field.name, order: field.name })
   // A caller can pass any second argument, so only a run that Temporal continued as new may use it.
   const isContinued =
     info.continuedFromExecutionRunId !== undefined && info.workflowId === releaseWorkflowId(request.model)
@@ -95,7 +95,7 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
         ending = true
         await commands.close(opening.refused)
         await notifyQueue(request.model)
-        return refusedOutcome(request, id, opening.refused)
+        return refusedOutcome(request.model, id, opening)
       }
       steps.open(opening.state)
       if (cancelled) steps.dispatch({ kind: 'cancelled', atMs: Date.now() })
@@ -150,27 +150,6 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
     const { requestedBy: by, version, preemption: over, hotfixReason: reason } = waiting
     const hotfix = reason !== undefined
     steps.dispatch({ kind: 'superseded', atMs: Date.now(), by, version, over, hotfix, reason: reason ?? '' })
-  }
-}
-
-/** A release started by hand may lack any field. */
-function parseRequest(given: unknown): ReleaseRequest {
-  const parsed = parseInput<Partial<ReleaseRequest>>(given, {
-    model: optional(field.name),
-    version: optional(field.name),
-    requestedBy: optional(field.name),
-    policy: optional(field.object),
-    hotfix: optional(field.object),
-    drill: optional(field.object),
-    turn: optional(field.name),
-    retraining: optional(field.name),
-    order: optional(field.name),
-  })
-  return {
-    ...parsed,
-    model: parsed.model ?? '',
-    version: parsed.version ?? '',
-    requestedBy: parsed.requestedBy ?? 'temporal',
   }
 }
 
@@ -289,11 +268,14 @@ function publish(state: ReleaseState): void {
   setCurrentDetails(`**${state.stage}**: ${releaseStages[state.stage]}\n\n${whyWaiting(state)}`)
 }
 
-function refusedOutcome(request: ReleaseRequest, releaseId: string, reason: string): ReleaseOutcome {
-  const { model, version } = request
+function refusedOutcome(
+  model: string,
+  releaseId: string,
+  { refused: reason, version = '' }: { refused: string; version?: string },
+): ReleaseOutcome {
   upsertSearchAttributes({
     Model: [model],
-    CandidateVersion: [version],
+    ...(version !== '' && { CandidateVersion: [version] }),
     ReleaseStage: ['ended'],
     Outcome: ['failed'],
   })

@@ -19,7 +19,6 @@ import {
   type RetrainOutcome,
   type RetrainProgress,
   type RetrainRequest,
-  type RetrainReason,
 } from './messages.ts'
 import type { TrainingQueues } from '../activities/trainers/queue-training.ts'
 import { idsOfRow } from '../domain/training/run-ids.ts'
@@ -30,25 +29,21 @@ import { takeRows, trainOn } from './retrain/stages.ts'
 import { trainingQueueOf } from './retrain/train-on-queue.ts'
 import { notifyQueue, startReleaseChild, startRetrainChild, startUnlessRunning } from './start-child.ts'
 import type { releaseQueue } from './release-queue.ts'
-import { issueOfBrought } from '../domain/model/brought-artifact.ts'
-import { issuesOfPolicy, type ReleasePolicy } from '../domain/release/policy.ts'
-import { field, type FieldCheck, optional, recordOf, refuseInput } from './input/parse-input.ts'
+import { field, optional, parseInput } from './input/parse-input.ts'
 
 export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
   const info = workflowInfo()
-  const request = parseRetrainRequest(given, info.startTime)
+  const request = parseInput<RetrainRequest>(given, { model: field.name, order: optional(field.name) })
   upsertSearchAttributes({ Model: [request.model] })
-  if (info.workflowId !== retrainWorkflowId(request.model)) return delegateToModelWorkflow(request, given)
+  if (info.workflowId !== retrainWorkflowId(request.model)) return delegateToModelWorkflow(request)
 
   const retrainingId = `${info.workflowId}/${info.firstExecutionRunId}`
   const progress: RetrainProgress = { stage: 'opening', retrainingId }
   setHandler(retrainProgress, () => progress)
-  const { model, asOf } = request
-  const opened = await openRow(() => recording.openRetraining({ retrainingId, asOf, order: given })).catch(
-    refuse,
-  )
-  if (opened.throttled !== undefined) return throttled(request, progress, opened.throttled)
-  const isCancelled = await runToEnd(() => runStages(request, progress, opened))
+  const { model } = request
+  const opened = await openRow(() => recording.openRetraining({ ...request, retrainingId })).catch(refuse)
+  if (opened.throttled !== undefined) return throttled(model, progress, opened.throttled)
+  const isCancelled = await runToEnd(() => runStages(model, progress, opened))
   const { releaseId } = progress
   // A cancelled run records its end too.
   const ended = await CancellationScope.nonCancellable(() =>
@@ -63,7 +58,7 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
 }
 
 /** `openRetraining` has recorded the end already; no data was read. */
-function throttled({ model }: CheckedRequest, progress: RetrainProgress, message: string): RetrainOutcome {
+function throttled(model: string, progress: RetrainProgress, message: string): RetrainOutcome {
   progress.stage = 'ended'
   upsertSearchAttributes({ Outcome: ['throttled'] })
   setCurrentDetails(`**throttled**: ${message}`)
@@ -72,11 +67,10 @@ function throttled({ model }: CheckedRequest, progress: RetrainProgress, message
 
 /** Runs the stages in order; each reads what the one before it stored, and the end of the run is computed from it. */
 async function runStages(
-  request: CheckedRequest,
+  model: string,
   progress: RetrainProgress,
   opened: TrainingQueues & { adopts: boolean },
 ): Promise<void> {
-  const { model } = request
   const run = progress.retrainingId ?? ''
   const { trainingId, evaluationId } = idsOfRow(run)
   const reach = (stage: RetrainProgress['stage'], more: Partial<RetrainProgress> = {}) => {
@@ -99,17 +93,13 @@ async function runStages(
   upsertSearchAttributes({ CandidateVersion: [version] })
 
   reach('release', { version })
-  if (mayRelease) await releaseOrQueue(request, version, progress)
+  if (mayRelease) await releaseOrQueue(model, progress)
 }
 
 /** Starts the release without waiting for its end. While another one is open, the version is queued or stays registered. */
-async function releaseOrQueue(
-  { model, requestedBy, policy }: CheckedRequest,
-  version: string,
-  progress: RetrainProgress,
-): Promise<void> {
+async function releaseOrQueue(model: string, progress: RetrainProgress): Promise<void> {
   const retraining = progress.retrainingId ?? ''
-  const started = await startReleaseChild({ model, version, requestedBy, policy, retraining })
+  const started = await startReleaseChild({ model, order: retraining })
   if (started !== undefined) progress.releaseId = started.releaseId
   else if ((await control.enqueueRelease({ retraining })).isQueued) await startQueue(model)
 }
@@ -125,12 +115,9 @@ async function startQueue(model: string): Promise<void> {
 }
 
 /** Schedules and terminals choose their own workflow ids; the work runs under the id of the model, which is unique. */
-async function delegateToModelWorkflow(
-  { model }: CheckedRequest,
-  given: RetrainRequest,
-): Promise<RetrainOutcome> {
-  // Unchanged, because the row of its order is compared with it.
-  const child = await startRetrainChild(given, ParentClosePolicy.REQUEST_CANCEL)
+async function delegateToModelWorkflow(request: RetrainRequest): Promise<RetrainOutcome> {
+  const { model } = request
+  const child = await startRetrainChild(request, ParentClosePolicy.REQUEST_CANCEL)
   if (child === undefined)
     throw ApplicationFailure.nonRetryable(`a retraining of ${model} is running`, 'retraining_in_progress')
   return await child.result()
@@ -141,50 +128,4 @@ function refuse(error: unknown): never {
   if (error instanceof ActivityFailure && error.cause instanceof ApplicationFailure)
     throw ApplicationFailure.nonRetryable(error.cause.message, error.cause.type)
   throw error
-}
-
-// Parses the input of a retraining, which may come from a terminal and have any shape.
-
-type CheckedRequest = RetrainRequest & Required<Pick<RetrainRequest, 'asOf' | 'reason' | 'requestedBy'>>
-
-const reasons: readonly RetrainReason[] = ['schedule', 'manual', 'trigger', 'drift', 'quality', 'labels']
-
-/** Tolerated difference between clocks. */
-const skewMs = 60_000
-
-/** Fills in defaults. Fails the workflow without retry, naming all issues. */
-function parseRetrainRequest(given: unknown, startedAt: Date): CheckedRequest {
-  const request = recordOf(given) as Partial<RetrainRequest>
-  const issues: string[] = []
-  const expect = (field: keyof RetrainRequest, check: FieldCheck) => {
-    const issue = check(request[field])
-    if (issue !== undefined) issues.push(`"${field}" ${issue}`)
-    return issue === undefined
-  }
-  expect('model', field.name)
-  expect('requestedBy', optional(field.name))
-  expect('dedupeKey', optional(field.name))
-  expect('order', optional(field.name))
-  if (expect('asOf', optional(field.time)) && Date.parse(request.asOf ?? '') > startedAt.getTime() + skewMs)
-    issues.push('"asOf" is in the future')
-  if (request.reason !== undefined && !reasons.includes(request.reason))
-    issues.push(`"reason" must be one of ${reasons.join(', ')}`)
-  if (request.evidence !== undefined && (typeof request.evidence !== 'object' || request.evidence === null))
-    issues.push('"evidence" must be an object')
-  expect('artifact', optional(issueOfBrought))
-  expect('sweep', optional(field.name))
-  expect('overrides', optional(field.object))
-  if (request.policy !== undefined) issues.push(...issuesOfGivenPolicy(request.policy))
-  refuseInput(given, 'model', issues)
-  const { asOf = startedAt.toISOString(), reason = 'manual', requestedBy = 'temporal' } = request
-  return { ...(request as RetrainRequest), asOf: new Date(asOf).toISOString(), reason, requestedBy }
-}
-
-/** A policy that lacks required parts makes the check itself throw. */
-function issuesOfGivenPolicy(policy: ReleasePolicy): string[] {
-  try {
-    return issuesOfPolicy(policy).map((issue) => `policy: ${issue}`)
-  } catch {
-    return ['"policy" must be a complete release policy']
-  }
 }

@@ -10,12 +10,10 @@ import {
   batchLayoutOf,
   shardRows,
   notFoundText,
-  type BatchSpec,
   type NotFound,
   type ShardRange,
   predictedText,
 } from '../../domain/model/batch-spec.ts'
-import { canonicalJson } from '../../domain/canonical-json.ts'
 import { type Output, outputWidth } from '../../domain/model/features.ts'
 import { compileReview } from '../../domain/review/band.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -44,8 +42,10 @@ import { readColumns } from './read-columns.ts'
 import { freezeBatch } from './freeze-input.ts'
 import { keepAnswers, type Answers } from './write-answers.ts'
 import { explainRefused } from './explain-refusals.ts'
+import type { BatchStart } from '../../domain/starts.ts'
+import type { BatchRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
-import { requireStart } from '../runtime/claim-start.ts'
+import { takeStart } from '../runtime/claim-start.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { recordingFailure } from '../runtime/of-run.ts'
@@ -54,21 +54,12 @@ import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { readKeys } from './read-keys.ts'
 
-export interface OpenBatchInput extends BatchSpec {
-  id: string
-  requestedBy: string
-  /** The id of the command that asks for it. */
-  order?: string
-}
-
 /** Binds the batch to the present champion. Throws `no_champion`, or `invalid_request` with every issue. */
 export const openBatch =
   (deps: Deps) =>
-  async (request: OpenBatchInput): Promise<{ version: string; trainQueue: string }> => {
+  async (request: BatchRequest): Promise<{ id: string; version: string; trainQueue: string }> => {
     const { store, log, config } = deps
-    const { id, model, requestedBy, key, log: logged, input, output } = request
-    if (!(await isPartition(store, request)))
-      await requireStart(store, { kind: 'batchPredict', given: request })
+    const { id, model, requestedBy, key, log: logged, input, output } = await readOrder(store, request)
     const issues = issuesOfBatch({ input, output, key, log: logged })
     if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
     const champion = await findChampion(store, model)
@@ -94,13 +85,17 @@ export const openBatch =
       return insertBatch(database, wanted)
     })
     log.info({ batch: id, model, version, requestedBy }, 'batch begun')
-    return { version, trainQueue: config.taskQueues.train }
+    return { id, version, trainQueue: config.taskQueues.train }
   }
 
-/** Whether the request is a partition that a batch of the model file has asked for. */
-async function isPartition(store: Deps['store'], order: OpenBatchInput): Promise<boolean> {
-  const asked = await findPartition(store, order.id)
-  return asked !== undefined && canonicalJson(asked.request) === canonicalJson(order)
+/** Reads what asks for the batch: a partition of a batch of the model file, or the command of a user. Throws `forbidden`. */
+async function readOrder(
+  store: Deps['store'],
+  { model, order }: BatchRequest,
+): Promise<BatchStart & { requestedBy: string }> {
+  const partition = typeof order === 'string' ? await findPartition(store, order) : undefined
+  if (partition?.model === model) return partition.request as unknown as BatchStart & { requestedBy: string }
+  return takeStart(store, { kind: 'batchPredict', order, subject: model })
 }
 
 export interface ScoreResult {

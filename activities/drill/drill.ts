@@ -8,12 +8,11 @@ import {
   drillFaultOf,
   issuesOfDrill,
   judgeDrill,
-  scheduledDrill,
   type DrillKind,
   type DrillPolicy,
+  placeOfDrill,
   runOfDrill,
 } from '../../domain/drill.ts'
-import { canonicalJson } from '../../domain/canonical-json.ts'
 import { drillReleasePolicy } from '../../domain/release/derived-policy.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
@@ -43,10 +42,11 @@ import { findOpenRelease, findRelease, listCommands } from '../../store/release/
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { signArtifact } from '../../store/signing/artifact-signatures.ts'
+import type { DrillStart } from '../../domain/starts.ts'
 import type { DrillRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
-import { requireStart } from '../runtime/claim-start.ts'
+import { takeStart } from '../runtime/claim-start.ts'
 
 /** The period for measuring the champion's latency, as in a release. */
 const latencyWindowMs = 24 * 3_600_000
@@ -57,10 +57,10 @@ const slowness = { times: 3, minMs: 2, maxMs: 20 }
 /** Lists the drills to run, in order. Drills left open by an ended workflow are closed first. */
 export const planDrills =
   (deps: Deps) =>
-  async (order: DrillRequest): Promise<{ kinds: DrillKind[] } | { refused: string }> => {
+  async (request: DrillRequest): Promise<{ kinds: DrillKind[] } | { refused: string }> => {
     const { store, log } = deps
-    const { model, kinds, changes } = order
-    await requireOrdered(deps, order)
+    const { model } = request
+    const { kinds, policy } = await readPlan(store, request)
     const open = (await listOpenRuns(store)).filter((run) => run.kind === 'drill' && run.model === model)
     const ended = await rowsOfEndedRuns(open.map((run) => ({ ...run, runId: runOfDrill(run.id) })))
     const abandoned = await closeAbandonedDrills(
@@ -69,28 +69,25 @@ export const planDrills =
     )
     if (abandoned.length > 0)
       log.warn({ model, abandoned }, 'closed drills that an ended workflow had left open')
-    const { definition } = await getModel(store, model)
-    const policy: DrillPolicy = { ...defaultDrill, ...definition.release.drill, ...changes }
-    const requestedKinds = kinds ?? policy.kinds
-    const issues = issuesOfDrill({ ...policy, kinds: requestedKinds })
+    const issues = issuesOfDrill({ ...policy, kinds })
     if (issues.length > 0) return { refused: `no drill can run: ${issues.join('; ')}` }
-    return { kinds: requestedKinds }
+    return { kinds }
   }
 
-/** The schedule of the model file sends no kinds and no changes. Any other request must name the command of a user. */
-async function requireOrdered(deps: Deps, order: DrillRequest): Promise<void> {
-  const { model } = order
-  const { cron, everyMs } = (await getModel(deps.store, model)).definition.release.drill ?? {}
-  const isScheduled =
-    (cron ?? everyMs) !== undefined && canonicalJson(order) === canonicalJson(scheduledDrill(model))
-  if (!isScheduled) await requireStart(deps.store, { kind: 'drill', given: order })
+/** Reads what the command of a user or, without an order, the schedule of the model file asks for. Throws `forbidden`. */
+async function readPlan(store: Deps['store'], { model, order }: DrillRequest) {
+  const { release } = (await getModel(store, model)).definition
+  const isScheduled = order === undefined && (release.drill?.cron ?? release.drill?.everyMs) !== undefined
+  const asked = isScheduled
+    ? { model, requestedBy: `schedule/${model}` }
+    : await takeStart(store, { kind: 'drill', order, subject: model })
+  const { requestedBy, kinds, changes }: DrillStart & { requestedBy: string } = asked
+  const policy: DrillPolicy = { ...defaultDrill, ...release.drill, ...changes }
+  return { requestedBy, kinds: kinds ?? policy.kinds, policy, release }
 }
 
-export interface OpenDrill {
+export interface OpenDrill extends DrillRequest {
   id: string
-  kind: DrillKind
-  /** The input of the workflow as it was sent. */
-  order: DrillRequest
 }
 
 /** Registers the candidate and returns what to release, or why the drill is refused. */
@@ -98,14 +95,13 @@ export const openDrill =
   (deps: Deps) =>
   async ({
     id,
-    kind,
-    order,
+    ...request
   }: OpenDrill): Promise<{ version: string; policy: ReleasePolicy } | { refused: string }> => {
     const { store, log } = deps
-    const { model, requestedBy, changes } = order
-    await requireOrdered(deps, order)
-    const base = (await getModel(store, model)).definition.release
-    const drill: DrillPolicy = { ...defaultDrill, ...base.drill, ...changes }
+    const { model } = request
+    const { requestedBy, kinds, policy: drill, release: base } = await readPlan(store, request)
+    const kind = kinds[placeOfDrill(id)]
+    if (kind === undefined) throw new DomainError('forbidden', `the plan of ${model} has no drill ${id}`)
     const { traffic, harmBudget } = drill
     const newDrill: NewDrill = { id, model, kind, traffic, requestedBy, harmBudget }
     const refuse = async (refused: string): Promise<{ refused: string }> => {

@@ -11,19 +11,12 @@ import {
 import { readNow } from '../../store/database/clock.ts'
 import type { Store } from '../../store/postgres.ts'
 import { openSubjectKey } from '../../store/signing/subject-hash.ts'
+import type { MaterialiseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
-import { requireStart } from '../runtime/claim-start.ts'
+import { takeStart } from '../runtime/claim-start.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { ingestView } from './ingest-view.ts'
 import { findKeptSince } from './kept-since.ts'
-
-export interface MaterialiseInput {
-  view: string
-  /** ISO 8601: reads the source again from this time on, for rows that came later than the lateness limit of the view. */
-  from?: string
-  /** The id of the command that asks for it. */
-  order?: string
-}
 
 export interface MaterialiseResult {
   /** The number of definitions of this name in use; two while a changed one replaces the other. */
@@ -42,12 +35,14 @@ const maxForgotten = 100_000
 /** Throws `not_found` for a view without a definition, and `invalid_request` for an error in its SQL. */
 export const materialiseView =
   (deps: Deps) =>
-  (order: MaterialiseInput): Promise<MaterialiseResult> =>
+  ({ view: name, order }: MaterialiseRequest): Promise<MaterialiseResult> =>
     withHeartbeat(async (beat) => {
       const { store, config, log } = deps
-      const { view: name, from } = order
-      // A run without `from` does what the schedule of the view does, so it needs no command of a user.
-      if (from !== undefined) await requireStart(store, { kind: 'materialise', given: order })
+      // Without an order, a run does what the schedule of the view does.
+      const from =
+        order === undefined
+          ? undefined
+          : (await takeStart(store, { kind: 'materialise', order, subject: name })).from
       const found = await listViews(store, { name })
       if (found.length === 0)
         throw new DomainError('not_found', `no feature view is named ${JSON.stringify(name)}`)

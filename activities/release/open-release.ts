@@ -1,9 +1,10 @@
 /** Opens the row of a release. */
 import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
-import { canonicalJson } from '../../domain/canonical-json.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
 import { hotfixPolicy } from '../../domain/release/derived-policy.ts'
+import type { DrillKind } from '../../domain/drill.ts'
 import { issuesOfPolicy } from '../../domain/release/policy.ts'
+import type { ReleaseStart } from '../../domain/starts.ts'
 import { issuesOfReplacement } from '../../domain/release/rules/replacement.ts'
 import {
   issuesOfOpening,
@@ -28,21 +29,16 @@ import {
 import { findChampion } from '../../store/registry/champions.ts'
 import { findLabelTime } from '../../store/monitoring/monitor-windows.ts'
 import { findLatency } from '../../store/release/evidence.ts'
-import { findDrillOrder, issueOfDrills, type DrillOrder } from '../../store/release/drills.ts'
+import { findDrillOrder, issueOfDrills } from '../../store/release/drills.ts'
 import { findActiveKeys, type ActiveKey } from '../../store/access/api-keys.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import { findRoutingPlace, firstEpoch } from '../../store/serving/routing.ts'
-import {
-  endQueued,
-  findQueueEntry,
-  rejectQueued,
-  type QueuedRelease,
-} from '../../store/release/release-queue.ts'
+import { endQueued, findQueueEntry, rejectQueued } from '../../store/release/release-queue.ts'
 import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { endInterrupted } from '../../store/release/close-release.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
-import { requireStart } from '../runtime/claim-start.ts'
+import { takeStart } from '../runtime/claim-start.ts'
 import { findRetrained } from '../../store/training/retrainings.ts'
 import { recordFailure } from '../../store/training/runs.ts'
 
@@ -54,6 +50,9 @@ export interface Opening extends ReleaseRequest {
   atMs: number
 }
 
+/** The release that a row asks for. A drill's release is never promoted. */
+type Ordered = ReleaseStart & { requestedBy: string; drill?: DrillKind }
+
 /** The period, and the minimum number of requests, for measuring the champion's latency. */
 const latencyWindowMs = 24 * 3_600_000
 const latencyRequests = 200
@@ -62,41 +61,55 @@ const noticeableUs = 1_000
 
 /** Freezes the facts of a release into its first state, or returns why it cannot open. */
 export const openRelease =
-  (deps: Deps) =>
-  async (opening: Opening): Promise<{ state: ReleaseState } | { refused: string }> => {
+  (deps: Pick<Deps, 'store' | 'log'>) =>
+  async (opening: Opening): Promise<{ state: ReleaseState } | { refused: string; version?: string }> => {
     const { store, log } = deps
-    // Outside the transaction, because a start is used up even when the release is refused.
-    const opened = await requireOrdered(deps, opening)
-      .then(() => endOrphan(store, opening))
-      .then(() => store.transaction((database) => open(database, opening)))
-      .catch((error: unknown) => {
-        if (isError(error, 'release_in_progress')) return { refused: error.message }
-        if (isError(error, 'forbidden')) return { refused: error.message, isOrdered: false }
-        // A malformed request that no check foresaw fails again at every retry.
-        if (error instanceof TypeError || error instanceof RangeError)
-          return { refused: `the request is malformed: ${error.message}` }
-        throw error
-      })
+    const opened = await open(store, opening).catch((error: unknown) => {
+      // A forged request must not reject the queue entry that it names, nor raise alerts; a refused command has raised its alert.
+      if (isError(error, 'forbidden')) return { refused: error.message }
+      throw error
+    })
     log.info({ release: opening.id, refused: 'refused' in opened }, 'release opened')
-    if (!('refused' in opened)) return opened
-    // A forged request must not reject the queue entry that it names, nor raise alerts; a refused command has raised its alert.
-    if (!('isOrdered' in opened)) await recordRefusal(store, opening, opened.refused)
-    return { refused: opened.refused }
+    return opened
   }
+
+async function open(
+  store: Store,
+  opening: Opening,
+): Promise<{ state: ReleaseState } | { refused: string; version: string }> {
+  const earlier = await findRelease(store, opening.id)
+  if (earlier) return { state: earlier.state }
+  // Outside the transaction, because a start is used up even when the release is refused.
+  const ordered = await readOrder(store, opening)
+  await endOrphan(store, opening)
+  const opened = await store
+    .transaction((database) => insert(database, opening, ordered))
+    .catch((error: unknown) => {
+      if (isError(error, 'release_in_progress')) return { refused: error.message }
+      // A malformed request that no check foresaw fails again at every retry.
+      if (error instanceof TypeError || error instanceof RangeError)
+        return { refused: `the request is malformed: ${error.message}` }
+      throw error
+    })
+  if ('state' in opened) return opened
+  await recordRefusal(store, opening, { ...ordered, refused: opened.refused })
+  return { refused: opened.refused, version: ordered.version }
+}
 
 /** Records why a release cannot open. No caller waits for the answer, so an alert reports it; a drill has its own row. */
 async function recordRefusal(
   store: Store,
-  { id, turn, drill, model, version }: Opening,
-  refused: string,
+  { id, order }: Opening,
+  { refused, drill, model, version }: Ordered & { refused: string },
 ): Promise<void> {
+  const turn = order.startsWith('que_') ? order : undefined
   const what =
     turn === undefined
       ? `${version} could not be released as ${id}`
       : `${version} was queued and could not be released when its turn came`
   await store.transaction(async (database) => {
     await rejectQueued(database, { releaseId: id, turn, message: refused })
-    if (drill !== undefined) await recordFailure(database, drill.id, { message: refused })
+    if (drill !== undefined) await recordFailure(database, order, { message: refused })
     else
       await upsertAlert(database, {
         dedupeKey: turn === undefined ? refusalKeyOf(id) : `release-queue/${turn}`,
@@ -118,24 +131,23 @@ async function endOrphan(store: Store, { id, model, workflowId }: Opening): Prom
     await store.transaction((database) => endInterrupted(database, state))
 }
 
-async function open(
+async function insert(
   database: Database,
   opening: Opening,
+  ordered: Ordered,
 ): Promise<{ state: ReleaseState } | { refused: string }> {
-  const earlier = await findRelease(database, opening.id)
-  if (earlier) return { state: earlier.state }
-  const facts = await gather(database, opening)
+  const facts = await gather(database, opening, ordered)
   if ('refused' in facts) return facts
   const issues = issuesOf(facts)
   if (issues.length > 0) return { refused: `the release cannot open: ${issues.join('; ')}` }
   const state = openingState(facts, opening.atMs)
   await insertRelease(database, { state, workflowId: opening.workflowId, runId: opening.runId })
-  if (opening.turn !== undefined) await takeTurn(database, opening.id, opening.turn)
+  if (opening.order.startsWith('que_')) await takeTurn(database, opening.id, opening.order)
   await appendAudit(database, {
-    actor: opening.requestedBy,
+    actor: ordered.requestedBy,
     action: 'release.opened',
     subject: opening.id,
-    model: opening.model,
+    model: ordered.model,
     detail: { version: facts.version, baseline: facts.baseline ?? null, digests: facts.digests },
   })
   return { state }
@@ -155,57 +167,43 @@ async function takeTurn(database: Database, releaseId: ReleaseId, turn: string):
   await appendAudit(database, { actor, action: 'release.turn', subject: releaseId, model, detail })
 }
 
-/** Requires a stored request for the release (a queue entry, a drill or a retraining) or the command of a user. Throws `forbidden`. */
-async function requireOrdered(deps: Deps, opening: Opening): Promise<void> {
-  const database = deps.store
-  const { id, workflowId: _workflow, runId: _run, atMs: _at, ...order } = opening
-  const { turn, drill, retraining } = order
-  if ((await findRelease(database, id)) !== undefined) return
-  if (turn === undefined && drill === undefined && retraining === undefined)
-    return requireStart(database, { kind: 'release', given: order })
-  const asked = { id, order }
-  const rows = [
-    turn === undefined || isQueued(await findQueueEntry(database, turn), asked),
-    drill === undefined || isDrilled(await findDrillOrder(database, drill), asked),
-    retraining === undefined ||
-      (order.hotfix === undefined && (await findRetrained(database, { ...order, retraining })) === false),
-  ]
-  if (rows.includes(false))
-    throw new DomainError(
-      'forbidden',
-      'the release cannot open: no stored row requests it with this version, requester and policy',
-    )
+/** By the first word of the id of a row. Any other row is the command of a user. */
+const orders: Record<string, (database: Database, opening: Opening) => Promise<Ordered | undefined>> = {
+  que: orderOfTurn,
+  drl: orderOfDrill,
+  retrain: orderOfRetraining,
 }
 
-interface Asked {
-  /** The id of the release to open. */
-  id: string
-  order: Ordered
+/** Reads what the row that the release names asks for: a queue entry, a drill, a retraining or the command of a user. Throws `forbidden`. */
+async function readOrder(database: Database, opening: Opening): Promise<Ordered> {
+  const { model, order } = opening
+  const find = orders[/^[a-z]+/.exec(order)?.[0] ?? '']
+  if (find === undefined) return takeStart(database, { kind: 'release', order, subject: model })
+  const ordered = await find(database, opening)
+  if (ordered?.model !== model)
+    throw new DomainError('forbidden', `the release cannot open: no row asks for it as ${order}`)
+  return ordered
 }
-
-type Ordered = Pick<ReleaseRequest, 'model' | 'version' | 'requestedBy' | 'policy' | 'hotfix'>
-
-const isOrder = (row: Ordered | undefined, order: Ordered): boolean =>
-  row !== undefined && canonicalJson(orderedBy(row)) === canonicalJson(orderedBy(order))
-
-const orderedBy = ({ model, version, requestedBy, policy, hotfix }: Ordered): Ordered => ({
-  model,
-  version,
-  requestedBy,
-  policy,
-  hotfix,
-})
 
 /** The queue workflow may already have marked the entry as started. */
-function isQueued(row: QueuedRelease | undefined, { id, order }: Asked): boolean {
+async function orderOfTurn(database: Database, { id, order }: Opening): Promise<Ordered | undefined> {
+  const row = await findQueueEntry(database, order)
   const isDue = row?.state === 'waiting' || (row?.state === 'started' && row.releaseId === id)
-  const hotfix = row?.hotfixReason === undefined ? undefined : { reason: row.hotfixReason }
-  return isDue && isOrder({ ...row, hotfix }, order)
+  if (row === undefined || !isDue) return undefined
+  const { hotfixReason: reason } = row
+  return { ...row, hotfix: reason === undefined ? undefined : { reason } }
 }
 
 /** A drill has one release. */
-const isDrilled = (row: DrillOrder | undefined, { id, order }: Asked): boolean =>
-  isOrder(row, order) && (row?.releaseId === undefined || row.releaseId === id)
+async function orderOfDrill(database: Database, { id, order }: Opening): Promise<Ordered | undefined> {
+  const row = await findDrillOrder(database, order)
+  return row === undefined || (row.releaseId ?? id) !== id ? undefined : { ...row, drill: row.kind }
+}
+
+async function orderOfRetraining(database: Database, { order }: Opening): Promise<Ordered | undefined> {
+  const row = await findRetrained(database, order)
+  return row?.isOpened === false ? row : undefined
+}
 
 /** A policy from a request may have any shape. */
 function issuesOf(facts: ReleaseFacts): string[] {
@@ -216,12 +214,16 @@ function issuesOf(facts: ReleaseFacts): string[] {
   }
 }
 
-async function gather(database: Database, opening: Opening): Promise<ReleaseFacts | { refused: string }> {
-  const { id, model, version, requestedBy } = opening
+async function gather(
+  database: Database,
+  { id, atMs }: Opening,
+  ordered: Ordered,
+): Promise<ReleaseFacts | { refused: string }> {
+  const { model, version, requestedBy, drill } = ordered
   const candidate = await findReleasable(database, version)
   if (candidate === undefined || candidate.model !== model)
     return { refused: `${model} has no version ${version}` }
-  if (candidate.drill !== (opening.drill !== undefined))
+  if (candidate.drill !== (drill !== undefined))
     return {
       refused: candidate.drill
         ? `${version} was built for a drill and can only be released by it`
@@ -231,19 +233,19 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
   const expected = { version, champion: baseline }
   // The candidate of a drill is built from the present champion and shares its evaluation.
   const issue = basisIssues(expected, releaseBasisOf(candidate, baseline)).find(
-    ({ kind }) => kind !== 'comparison' || opening.drill === undefined,
+    ({ kind }) => kind !== 'comparison' || drill === undefined,
   )
   if (issue !== undefined) return { refused: issue.message }
-  const whole = opening.policy ?? candidate.policy
+  const whole = ordered.policy ?? candidate.policy
   // A malformed replacement policy is reported with the other issues.
-  const isReplaced = opening.drill === undefined && opening.policy?.approval !== undefined
+  const isReplaced = drill === undefined && ordered.policy?.approval !== undefined
   const taken = isReplaced ? issuesOfReplacement(whole, candidate.policy) : []
   if (taken.length > 0) return { refused: `the release cannot open: ${taken.join('; ')}` }
   const requester = (await findActiveKeys(database)).find(({ name }) => name === requestedBy)
-  const hotfix = hotfixOf(opening, requester)
+  const hotfix = hotfixOf(ordered, requester, atMs)
   if (hotfix !== undefined && 'refused' in hotfix) return hotfix
   const policy = hotfix === undefined ? whole : hotfixPolicy(whole)
-  const stale = opening.drill === undefined ? await issueOfDrills(database, { model, policy }) : undefined
+  const stale = drill === undefined ? await issueOfDrills(database, { model, policy }) : undefined
   if (stale !== undefined) return { refused: stale }
   const place = await findRoutingPlace(database, model)
   const latency =
@@ -257,7 +259,7 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
     baseline,
     requestedBy,
     hotfix,
-    drill: opening.drill?.kind,
+    drill,
     requestedByKey: requester?.id,
     policy,
     digests: {
@@ -276,8 +278,9 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
 
 /** Checks the requester of a hotfix like the sender of a command. Undefined without a hotfix. */
 function hotfixOf(
-  { hotfix, requestedBy, model, atMs }: Opening,
+  { hotfix, requestedBy, model }: Ordered,
   key: ActiveKey | undefined,
+  atMs: number,
 ): Statement | { refused: string } | undefined {
   if (hotfix === undefined) return undefined
   const reason = String(hotfix.reason ?? '').trim()

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { lostBasis } from '../../domain/release/approval.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { findReleaseBasis } from '../../store/release/releases.ts'
-import { DomainError, isError } from '../../domain/errors.ts'
+import { isError } from '../../domain/errors.ts'
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { getModel } from '../../store/registry/models.ts'
 import {
@@ -13,27 +13,22 @@ import {
   queuedIdOf,
   type QueuedRelease,
 } from '../../store/release/release-queue.ts'
-import { findRetrained, findRetraining } from '../../store/training/retrainings.ts'
+import { findRetrained } from '../../store/training/retrainings.ts'
 import { recordFailure } from '../../store/training/runs.ts'
-import { findVersionOfRetraining } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
 
 /** Queues the release of the version that a retraining has registered, once; a refusal is stored with the retraining. */
 export const enqueueRelease =
   ({ store, log }: Deps) =>
   async ({ retraining: id }: { retraining: string }): Promise<{ isQueued: boolean }> => {
-    const retraining = await findRetraining(store, id)
-    const version = await findVersionOfRetraining(store, id)
     const refuse = async (message: string): Promise<{ isQueued: false }> => {
       await recordFailure(store, id, { message, code: 'release_in_progress' })
       return { isQueued: false }
     }
-    if (retraining === undefined || version === undefined)
-      throw new DomainError('forbidden', `${id} has registered no version`)
-    const { model, requestedBy, policy } = retraining
-    const asked = { model, version, requestedBy, policy, retraining: id }
-    if ((await findRetrained(store, asked)) === undefined)
+    const retrained = await findRetrained(store, id)
+    if (retrained === undefined)
       return refuse('the retraining ended long ago, or an operator must release it')
+    const { model, version, requestedBy, policy } = retrained
     const used = policy ?? (await getModel(store, model)).definition.release
     const over = queuePolicy({ policy: used, byPerson: false, hotfix: false })
     if (over === 'refuse') return refuse('its policy does not queue releases')

@@ -2,7 +2,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { isAlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { canonicalJson } from '../../domain/canonical-json.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
 import { defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
@@ -15,6 +14,7 @@ import {
 } from '../../domain/monitoring/retraining-triggers.ts'
 import { firedRetraining } from '../../domain/triggers/trigger.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
+import { readNow } from '../../store/database/clock.ts'
 import { listTriggers } from '../../store/monitoring/monitor-windows.ts'
 import { listOpenRuns } from '../../store/maintenance/expected-work.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -45,19 +45,24 @@ import { endAbandonedTrainings } from '../../store/training/trainings.ts'
 import { realOverrides, requireOverrides } from '../../domain/training/overrides.ts'
 import { endingOfRetraining, type RetrainingFacts } from '../../domain/training/endings.ts'
 import { idsOfRow } from '../../domain/training/run-ids.ts'
-import type { RetrainOutcome, RetrainRequest } from '../../workflows/messages.ts'
+import type { RetrainStart } from '../../domain/starts.ts'
+import { retrainWorkflowId, type RetrainOutcome, type RetrainRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
-import { requireStart } from '../runtime/claim-start.ts'
+import { takeStart } from '../runtime/claim-start.ts'
 import { trainingQueues, type TrainingQueues } from '../trainers/queue-training.ts'
 
-export interface OpenInput {
+export interface OpenInput extends RetrainRequest {
   /** `retrain/<model>/<run>` */
   retrainingId: string
-  /** ISO 8601: the time of the order, or the start. */
-  asOf: string
-  /** The input of the workflow as it was sent. */
-  order: RetrainRequest
+}
+
+/** The retraining that a row or the schedule of the model asks for. */
+type RetrainOrder = Omit<RetrainStart, 'model'> & {
+  reason: TriggerReason
+  requestedBy: string
+  dedupeKey?: string
+  sweepId?: string
 }
 
 /** Failed retrainings of a model share one alert; the next success resolves it. */
@@ -76,31 +81,28 @@ export interface OpenResult extends TrainingQueues {
  */
 export const openRetraining =
   (deps: Deps) =>
-  async ({ retrainingId, asOf, order }: OpenInput): Promise<OpenResult> => {
+  async ({ retrainingId, ...request }: OpenInput): Promise<OpenResult> => {
     const { store, log } = deps
-    const { model, reason = 'manual', requestedBy = 'temporal', evidence = {}, dedupeKey, policy } = order
+    const { model } = request
+    if (!retrainingId.startsWith(`${retrainWorkflowId(model)}/`))
+      throw new DomainError('forbidden', `${retrainingId} is no retraining of ${model}`)
     const { definition } = await getModel(store, model)
-    if (definition.isBrought === true && order.artifact === undefined) throw notTrainedHere(model)
-    requireOverrides(definition, order.overrides)
-    const overrides = realOverrides(definition.hyperparameters, order.overrides ?? undefined)
-    const input = {
-      model,
-      asOf,
-      reason,
-      requestedBy,
-      evidence,
-      dedupeKey,
-      policy,
-      overrides,
-      sweepId: order.sweep,
-      artifact: order.artifact,
-    }
-    const isAsked =
-      isScheduled(order, definition) ||
-      (await isTriggered(store, order)) ||
-      (await isFired(store, order)) ||
-      (await isOfSweep(store, order))
-    if (!isAsked) await requireStart(store, { kind: 'retrain', given: order })
+    const {
+      artifact,
+      asOf: given,
+      overrides: set,
+      evidence = {},
+      ...order
+    } = await readOrder(store, request, definition)
+    const { reason, requestedBy } = order
+    if (definition.isBrought === true && artifact === undefined) throw notTrainedHere(model)
+    requireOverrides(definition, set)
+    const overrides = realOverrides(definition.hyperparameters, set)
+    const asOf =
+      given ??
+      (await findRetraining(store, retrainingId))?.asOf ??
+      new Date(await readNow(store)).toISOString()
+    const input = { ...order, model, asOf, evidence, overrides, artifact }
     const open = (await listOpenRuns(store)).filter(
       (run) => run.kind === 'retraining' && run.model === model && run.id !== retrainingId,
     )
@@ -118,7 +120,7 @@ export const openRetraining =
       await endAbandonedTrainings(store, { ids, message: 'the retraining workflow was terminated' })
       log.warn({ model, abandoned }, 'closed orphaned retraining')
     }
-    const opened = { ...trainingQueues(deps, definition), adopts: order.artifact !== undefined }
+    const opened = { ...trainingQueues(deps, definition), adopts: artifact !== undefined }
     const { cooldown } = definition.monitor ?? defaultMonitorPolicy
     const throttled = await throttle(store, { id: retrainingId, ...input }, cooldown)
     if (throttled !== undefined) {
@@ -141,7 +143,7 @@ export const openRetraining =
           reason: noteOf(evidence),
           asOf,
           overrides,
-          isBrought: order.artifact !== undefined,
+          isBrought: artifact !== undefined,
         },
       })
     })
@@ -154,37 +156,33 @@ const endedOutside = 'its workflow was ended from outside'
 /** `retrain/<model>/<run>` */
 const runOfRetraining = (id: string): string => id.slice(id.lastIndexOf('/') + 1)
 
-/** Whether the request is what the schedule of the model file sends. */
-function isScheduled(order: RetrainRequest, { name, retrain }: Pick<ModelDefinition, 'name' | 'retrain'>) {
-  return (
-    (retrain?.cron ?? retrain?.everyMs) !== undefined &&
-    canonicalJson(order) === canonicalJson(scheduledRetraining(name))
-  )
+/** Reads what asks for the retraining: the command of a user, a sweep, a trigger or, without an order, the schedule. Throws `forbidden`. */
+async function readOrder(
+  store: Deps['store'],
+  { model, order }: RetrainRequest,
+  { retrain }: Pick<ModelDefinition, 'retrain'>,
+): Promise<RetrainOrder> {
+  if (order === undefined && (retrain?.cron ?? retrain?.everyMs) !== undefined)
+    return scheduledRetraining(model)
+  const own = typeof order === 'string' ? await findOwnOrder(store, { model, order }) : undefined
+  if (own !== undefined) return own
+  return { ...(await takeStart(store, { kind: 'retrain', order, subject: model })), reason: 'manual' }
 }
 
-/** Whether the request is what the monitor asks for after a window that it has stored. */
-async function isTriggered(store: Deps['store'], order: RetrainRequest): Promise<boolean> {
-  const { model, dedupeKey } = order
-  if (dedupeKey === undefined) return false
-  const asked = canonicalJson(order)
-  const triggers = await listTriggers(store, { model, dedupeKey })
-  return triggers.some((trigger) => canonicalJson(triggeredRetraining(trigger)) === asked)
-}
-
-/** Whether a trigger of the model file has fired this request. */
-async function isFired(store: Deps['store'], order: RetrainRequest): Promise<boolean> {
-  const firing = order.dedupeKey === undefined ? undefined : await findFiring(store, order.dedupeKey)
-  return firing !== undefined && canonicalJson(firedRetraining(firing)) === canonicalJson(order)
-}
-
-/** Whether an open sweep asks for this retraining of its winner. */
-async function isOfSweep(store: Deps['store'], order: RetrainRequest): Promise<boolean> {
-  if (order.sweep === undefined) return false
-  const sweep = await findSweep(store, order.sweep)
-  if (sweep?.winner === undefined || sweep.endedAt !== undefined) return false
-  const { id, model, asOf, requestedBy, winner: overrides } = sweep
-  const asked: RetrainRequest = { model, asOf, reason: 'manual', requestedBy, overrides, sweep: id }
-  return canonicalJson(order) === canonicalJson(asked)
+/** What a part of the system asks for: an open sweep with its winner, a trigger of the model file, or a monitor after a window. */
+async function findOwnOrder(
+  store: Deps['store'],
+  { model, order }: Required<RetrainRequest>,
+): Promise<RetrainOrder | undefined> {
+  const sweep = await findSweep(store, order)
+  if (sweep?.model === model && sweep.winner !== undefined && sweep.endedAt === undefined) {
+    const { id: sweepId, asOf, requestedBy, winner: overrides } = sweep
+    return { sweepId, asOf, requestedBy, overrides, reason: 'manual' }
+  }
+  const firing = await findFiring(store, order)
+  if (firing?.model === model && firing.batch === undefined) return firedRetraining(firing)
+  const [trigger] = await listTriggers(store, { model, dedupeKey: order })
+  return trigger && triggeredRetraining(trigger)
 }
 
 /** Why the request is throttled, recorded with its evidence; undefined when it may start. */

@@ -6,37 +6,31 @@ import { Context } from '@temporalio/activity'
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { startRoles, type Role, type StartType } from '../../domain/roles.ts'
+import type { StartInputs } from '../../domain/starts.ts'
 import { findActiveKeys } from '../../store/access/api-keys.ts'
 import { claimStart, findStart, readStartBasis, type Start } from '../../store/commands.ts'
 import { upsertAlert } from '../../store/monitoring/alerts.ts'
 import type { Database } from '../../store/postgres.ts'
 
-/** The input of a workflow. */
-interface Ordered {
-  order?: unknown
-  model?: unknown
-  view?: unknown
-}
-
 /**
- * `given` is the input of the workflow. An accepted run stays accepted, because a drill checks its start again for each kind. Throws
- * `forbidden`. No caller waits for the answer, so an alert tells of a row that opens no run; an id without a row raises none.
+ * Reads what a user has asked for, and claims it for the run. `order` is the id of the row, `subject` the model or the view that the workflow
+ * is about. An accepted run stays accepted, because a drill reads its start again for each kind. Throws `forbidden`. No caller waits for
+ * the answer, so an alert tells of a row that opens no run; an id without a row raises none.
  */
-export async function requireStart(
+export async function takeStart<Kind extends StartType>(
   database: Database,
-  { kind, given }: { kind: StartType; given: Ordered },
-): Promise<void> {
-  const { order: id, ...asked } = given
+  { kind, order, subject }: { kind: Kind; order: unknown; subject?: string },
+): Promise<StartInputs[Kind] & { requestedBy: string }> {
   const { runId } = Context.current().info.workflowExecution!
   const refuse = (why: string): never => {
     throw new DomainError('forbidden', `the start of "${kind}" ${why}`)
   }
   // A value from a terminal may have any shape.
-  const start = typeof id === 'string' ? await findStart(database, id) : undefined
+  const start = typeof order === 'string' ? await findStart(database, order) : undefined
   if (start === undefined)
     return refuse('names no order; use the API or the `tenure` command, which record one')
-  const request = { ...start.input, requestedBy: kind === 'materialise' ? undefined : start.actor }
-  if (start.kind !== kind || canonicalJson(request) !== canonicalJson(asked))
+  const about = 'view' in start.input ? start.input.view : start.model
+  if (start.kind !== kind || (subject !== undefined && subject !== about))
     return refuse(`names ${start.id}, which asks for something else`)
   const issue = start.runId === undefined ? await issueOf(database, start) : undefined
   if (issue !== undefined) {
@@ -53,6 +47,7 @@ export async function requireStart(
   }
   if ((await claimStart(database, { id: start.id, runId })) !== runId)
     return refuse('has opened another run already; start it again')
+  return { ...(start.input as StartInputs[Kind]), requestedBy: start.actor }
 }
 
 /** Why a row opens no run; undefined when it may. */
@@ -62,7 +57,8 @@ async function issueOf(database: Database, start: Start): Promise<string | undef
   if (isLate) return 'was sent more than 15 minutes ago; start it again'
   if (!(await isAllowed(database, start)))
     return `is not allowed to the key ${keyId}: it has ended, or lacks the role, the model or the name`
-  const [meant, now] = [basis, await readStartBasis(database, { ...input, model })].map(canonicalJson)
+  const version = 'version' in input ? input.version : undefined
+  const [meant, now] = [basis, await readStartBasis(database, { model, version })].map(canonicalJson)
   return meant === now ? undefined : `meant ${meant}, and it is ${now} now; start it again`
 }
 

@@ -21,20 +21,30 @@ import {
 } from '../../store/training/sweeps.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { getTraining } from '../../store/training/trainings.ts'
+import type { SweepStart } from '../../domain/starts.ts'
+import { readNow } from '../../store/database/clock.ts'
 import type { SweepRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
-import { requireStart } from '../runtime/claim-start.ts'
+import { takeStart } from '../runtime/claim-start.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runJob } from '../runtime/run-job.ts'
 import type { ScoreJob, TrialScore } from '../tensorflow/evaluator.ts'
 
+export interface OpenedSweep extends Pick<SweepStart, 'id' | 'model' | 'parallel'> {
+  asOf: string
+  /** How many trials it has. */
+  trials: number
+}
+
 /** Throws `invalid_request` for candidates that do not fit the model, and `forbidden` for a start without a command. */
 export const openSweep =
   (deps: Deps) =>
-  async ({ asOf, order }: { asOf: string; order: SweepRequest }): Promise<void> => {
+  async ({ order }: SweepRequest): Promise<OpenedSweep> => {
     const { store, log } = deps
-    const { id, model, requestedBy, candidates, parallel } = order
-    await requireStart(store, { kind: 'sweep', given: order })
+    const asked = await takeStart(store, { kind: 'sweep', order })
+    const { id, model, requestedBy, candidates, parallel } = asked
+    const asOf =
+      asked.asOf ?? (await findSweep(store, id))?.asOf ?? new Date(await readNow(store)).toISOString()
     const { definition } = await getModel(store, model)
     if (definition.isBrought === true) throw notTrainedHere(model)
     requireValidation(definition)
@@ -46,6 +56,7 @@ export const openSweep =
     if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
     await insertSweep(store, { id, model, requestedBy, asOf, plan: { candidates, parallel } })
     log.info({ sweep: id, model, asOf, trials: candidates.length, parallel }, 'sweep opened')
+    return { id, model, asOf, trials: candidates.length, parallel }
   }
 
 /** Stores the primary metric of a trained artifact on the validation rows. Throws `training_failed` when the metric is undefined. */

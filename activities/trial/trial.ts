@@ -1,5 +1,4 @@
 /** Opens and closes a trial: a training that is evaluated, registers nothing and may run beside a retraining. */
-import { canonicalJson } from '../../domain/canonical-json.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
 import { endingOfTrial, type TrialEnding } from '../../domain/training/endings.ts'
@@ -14,62 +13,56 @@ import {
 import { getRun, readRunFacts } from '../../store/training/runs.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { endTraining, findTraining } from '../../store/training/trainings.ts'
+import type { TrialStart } from '../../domain/starts.ts'
+import { readNow } from '../../store/database/clock.ts'
 import type { TrialRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
-import { requireStart } from '../runtime/claim-start.ts'
+import { takeStart } from '../runtime/claim-start.ts'
 import { trainingQueues, type TrainingQueues } from '../trainers/queue-training.ts'
 
-export interface OpenTrialInput {
+export interface OpenTrialInput extends TrialRequest {
   /** The first run of its workflow. */
   runId: string
-  /** ISO 8601: the time of the order, or the start. */
-  asOf: string
-  /** The input of the workflow as it was sent. */
-  order: TrialRequest
 }
 
-/** Throws `model_not_found`, `invalid_request` for overrides that do not fit, and `forbidden` for a start without a command. */
+export interface OpenedTrial extends TrainingQueues {
+  /** The id of the trial. */
+  run: string
+  model: string
+  isOfSweep: boolean
+}
+
+/** Throws `model_not_found`, `invalid_request` for overrides that do not fit, and `forbidden` for a trial that no row asks for. */
 export const openTrial =
   (deps: Deps) =>
-  async ({
-    runId,
-    asOf,
-    order,
-  }: OpenTrialInput): Promise<TrainingQueues & { run: string; isOfSweep: boolean }> => {
+  async ({ runId, order }: OpenTrialInput): Promise<OpenedTrial> => {
     const { store, log } = deps
-    const { id, model, requestedBy, snapshotDigest } = order
-    const sweepId = await sweepOf(store, order, asOf)
-    if (sweepId === undefined) await requireStart(store, { kind: 'trial', given: order })
+    const asked: TrialOrder =
+      (await orderOfSweep(store, order)) ?? (await takeStart(store, { kind: 'trial', order }))
+    const { id, model, requestedBy, overrides = {}, sweepId, snapshotDigest } = asked
+    const asOf =
+      asked.asOf ?? (await findTrial(store, id))?.asOf ?? new Date(await readNow(store)).toISOString()
     const { definition } = await getModel(store, model)
     if (definition.isBrought === true) throw notTrainedHere(model)
-    requireOverrides(definition, order.overrides)
-    const overrides = order.overrides ?? {}
-    const trial = { id, model, sweepId, requestedBy, asOf, overrides, runId }
-    if (!(await insertTrial(store, { ...trial, snapshotDigest: sweepId && snapshotDigest })))
+    requireOverrides(definition, overrides)
+    const trial = { id, model, sweepId, requestedBy, asOf, overrides, runId, snapshotDigest }
+    if (!(await insertTrial(store, trial)))
       throw new DomainError('invalid_request', `the trial ${id} has run already`)
     log.info({ trial: id, model, asOf, overrides }, 'trial opened')
-    return { ...trainingQueues(deps, definition), run: id, isOfSweep: sweepId !== undefined }
+    return { ...trainingQueues(deps, definition), run: id, model, isOfSweep: sweepId !== undefined }
   }
 
-/** The open sweep that asks for this trial; undefined for a standalone trial. */
-async function sweepOf(store: Deps['store'], order: TrialRequest, asOf: string): Promise<string | undefined> {
-  const { sweep, snapshotDigest, order: _none, ...asked } = order
-  if (sweep === undefined) return undefined
-  const found = await findSweep(store, sweep.id)
-  const planned = found && {
-    id: `try_${found.id}_${sweep.place}`,
-    model: found.model,
-    requestedBy: found.requestedBy,
-    asOf: found.asOf,
-    overrides: found.plan.candidates[sweep.place],
-  }
-  const isAsked =
-    found?.endedAt === undefined &&
-    found?.snapshotDigest === snapshotDigest &&
-    snapshotDigest !== undefined &&
-    canonicalJson(planned) === canonicalJson({ ...asked, asOf })
-  if (!isAsked) throw new DomainError('forbidden', `the sweep ${sweep.id} has requested no such trial`)
-  return sweep.id
+type TrialOrder = TrialStart & { requestedBy: string; sweepId?: string; snapshotDigest?: string }
+
+/** The trial of an open sweep, `try_<sweep>_<index of the candidate>`, which has taken its rows; undefined for another order. */
+async function orderOfSweep(store: Deps['store'], order: string): Promise<TrialOrder | undefined> {
+  const [, sweepId, place = ''] = /^try_(swp_.+)_(\d+)$/.exec(order) ?? []
+  const found = sweepId === undefined ? undefined : await findSweep(store, sweepId)
+  const overrides = found?.plan.candidates[Number(place)]
+  if (found?.snapshotDigest === undefined || found.endedAt !== undefined || overrides === undefined)
+    return undefined
+  const { model, requestedBy, asOf, snapshotDigest } = found
+  return { id: order, model, requestedBy, asOf, overrides, sweepId, snapshotDigest }
 }
 
 /** Records the end as the rows of the run say it, ends a training that still runs, and gives up the artifact. */

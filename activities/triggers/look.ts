@@ -11,9 +11,7 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { issuesOfOverrides } from '../../domain/training/overrides.ts'
 import { batchScheduleName } from '../../domain/triggers/partitions.ts'
 import {
-  firedRetraining,
   isSensor,
-  type FiredRetraining,
   type Sensor,
   triggerAlertKey,
   type TriggerDefinition,
@@ -31,7 +29,6 @@ import {
   startPosition,
   type TriggerPosition,
 } from '../../store/triggers/firings.ts'
-import type { BatchRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import {
@@ -75,12 +72,12 @@ export interface LookInput {
 }
 
 export interface LookResult {
-  /** The retraining that has waited longest; a model runs one retraining at a time. */
-  start?: FiredRetraining
+  /** The firing whose retraining has waited longest; a model runs one retraining at a time. */
+  start?: string
   waiting: number
   problems: string[]
-  /** The partitions to score. */
-  batches: BatchRequest[]
+  /** The ids of the partitions to score. */
+  batches: string[]
 }
 
 export const lookAtTriggers =
@@ -192,12 +189,12 @@ async function tooLong(): Promise<never> {
 }
 
 /** The waiting retrainings. One that the current model file does not allow never starts. */
-async function startable({ store }: Deps, definition: ModelDefinition): Promise<FiredRetraining[]> {
+async function startable({ store }: Deps, definition: ModelDefinition): Promise<string[]> {
   const waiting = await listWaitingFirings(store, definition.name)
-  const kept: FiredRetraining[] = []
+  const kept: string[] = []
   for (const firing of waiting) {
     const issues = issuesOfOverrides(definition, firing.overrides ?? {})
-    if (issues.length === 0) kept.push(firedRetraining(firing))
+    if (issues.length === 0) kept.push(firing.id)
     else await refuseFiring(store, { id: firing.id, refused: issues.join('; ') })
   }
   return kept

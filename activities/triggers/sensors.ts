@@ -43,7 +43,6 @@ import {
   type BatchPartition,
   type PartitionState,
 } from '../../store/triggers/firings.ts'
-import type { BatchRequest } from '../../workflows/messages.ts'
 import { reportUnreadable, resolveIfOpen, type OpenTriggerAlerts } from './report.ts'
 import { quotedIdentifier } from '../../domain/sql-text.ts'
 import { queryReader } from '../../store/integrations/metric-sources.ts'
@@ -125,12 +124,12 @@ function asAway(path: string, error: unknown): DomainError {
 const maxWaiting = 4
 /** The most days that a message names. */
 
-/** The batches to start. Without a champion none starts. */
+/** The ids of the batches to start. Without a champion none starts. */
 export async function askForPartitions(
   deps: Deps,
   { name: model, batches = [] }: Pick<ModelDefinition, 'name' | 'batches'>,
   alerts: OpenTriggerAlerts,
-): Promise<BatchRequest[]> {
+): Promise<string[]> {
   const { store } = deps
   if (batches.length === 0) return []
   const champion = await findChampion(store, model)
@@ -151,7 +150,7 @@ export async function askForPartitions(
     }
   }
   const waiting = await listWaitingPartitions(store, { model, limit: maxWaiting })
-  return waiting.map(({ request }) => request as unknown as BatchRequest)
+  return waiting.map(({ id }) => id)
 }
 
 /** The batches without days: each firing requests one partition. */

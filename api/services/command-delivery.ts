@@ -4,17 +4,16 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError, isError } from '../../domain/errors.ts'
+import type { StartType } from '../../domain/roles.ts'
 import { findActiveKeys } from '../../store/access/api-keys.ts'
+import { answerStart, claimDueStarts, rescheduleStart, type DueStart } from '../../store/commands.ts'
 import type { Store } from '../../store/postgres.ts'
 import {
   claimDue,
-  completeStart,
   markCommandSent,
   refuseItem,
   reschedule,
   type OutboxItem,
-  type DeferredStart,
-  type StartName,
 } from '../../store/release/command-outbox.ts'
 import { commandSignals, type Command } from '../../workflows/messages.ts'
 import { actorOfKey, requireRole, type Actor } from '../auth/authentication.ts'
@@ -72,24 +71,26 @@ export async function deliverDue(
   policy: DeliveryPolicy = deliveryPolicy,
 ): Promise<boolean> {
   const { store, log } = deps
-  const items = await claimDue(store, { limit: policy.batchSize, leaseMs: policy.leaseMs })
+  const claim = { limit: policy.batchSize, leaseMs: policy.leaseMs }
+  const items = [...(await claimDue(store, claim)), ...(await claimDueStarts(store, claim))]
   const ends = await Promise.all(
     items.map(async (item) => {
-      const { id, releaseId: release, model, command } = item
+      const { id, model } = item
       try {
-        const end = await (isStart(item) ? deliverStart(deps, item) : deliverSignal(deps, item, policy))
-        log.info({ release, model, command, outbox: id, end }, 'deferred command')
+        const end = await ('releaseId' in item ? deliverSignal(deps, item, policy) : deliverStart(deps, item))
+        const what =
+          'releaseId' in item ? { release: item.releaseId, command: item.command } : { command: item.kind }
+        log.info({ ...what, model, outbox: id, end }, 'deferred command')
         return true
       } catch (error) {
-        await reschedule(store, { id, problem: (error as Error).message, againMs: policy.lookMs })
+        const again = { id, problem: (error as Error).message, againMs: policy.lookMs }
+        await ('releaseId' in item ? reschedule(store, again) : rescheduleStart(store, again))
         return false
       }
     }),
   )
   return ends.length > 0 && ends.every(Boolean)
 }
-
-const isStart = (item: OutboxItem | DeferredStart): item is DeferredStart => item.releaseId === null
 
 const resendMs = ({ times }: OutboxItem, { minResendMs, maxResendMs }: DeliveryPolicy): number =>
   Math.min(maxResendMs, minResendMs * 2 ** Math.min(times, 10))
@@ -132,29 +133,32 @@ async function findRun(
   }
 }
 
-const startCommands: Readonly<Record<StartName, StartCommand<StartInput, object>>> = {
-  release: startRelease,
+const startCommands: Partial<Record<StartType, StartCommand<StartInput, object>>> = {
+  release: startRelease as StartCommand<StartInput, object>,
   retrain: startRetraining,
-  batch: startBatch,
+  batchPredict: startBatch as StartCommand<StartInput, object>,
 }
 
 /** After these errors, the workflow may or may not have been started. */
 const inconclusive = ['temporal_unavailable', 'postgres_unavailable', 'deadline_exceeded'] as const
 
 /** Runs the use case of a stored start and stores its result. Throws when it must be retried. */
-async function deliverStart(deps: CommandDeps, start: DeferredStart): Promise<'started' | 'refused'> {
+async function deliverStart(deps: CommandDeps, start: DueStart): Promise<'started' | 'refused'> {
   const { store } = deps
-  const { command, commandId, message, recordedAt } = start
-  const useCase = startCommands[command]
+  const { id, kind, input, reason, at: recordedAt } = start
+  const useCase = startCommands[kind]
+  if (useCase === undefined) throw new Error(`a start of ${kind} is not delivered later`)
   try {
     const actor = await actorOf(store, useCase, start)
-    const result = await useCase.run(deps, actor, message.input as StartInput, { id: commandId, recordedAt })
+    const request = id.slice('cmd_'.length)
+    const asked = { ...(input as StartInput), reason }
+    const result = await useCase.run(deps, actor, asked, { id: request, recordedAt })
     const { message: text } = result as { message?: string }
-    await completeStart(store, start, { accepted: true, message: text || 'started', started: toWire(result) })
+    await answerStart(store, start, { accepted: true, message: text || 'started', started: toWire(result) })
     return 'started'
   } catch (error) {
     if (!isError(error) || inconclusive.some((code) => isError(error, code))) throw error
-    await completeStart(store, start, { accepted: false, message: error.message })
+    await answerStart(store, start, { accepted: false, message: error.message })
     return 'refused'
   }
 }
@@ -163,11 +167,11 @@ async function deliverStart(deps: CommandDeps, start: DeferredStart): Promise<'s
 async function actorOf(
   store: Store,
   { roles }: StartCommand<StartInput, object>,
-  { model, message, isStale }: DeferredStart,
+  { model, actor: name, keyId, isStale }: DueStart,
 ): Promise<Actor> {
   if (isStale) throw new DomainError('forbidden', 'the command waited for more than a day')
-  const key = (await findActiveKeys(store)).find(({ id }) => id === message.keyId)
-  if (key === undefined) throw new DomainError('forbidden', `the key of ${message.by} is no longer valid`)
+  const key = (await findActiveKeys(store)).find(({ id }) => id === keyId)
+  if (key === undefined) throw new DomainError('forbidden', `the key of ${name} is no longer valid`)
   const actor = actorOfKey(key)
   requireRole(actor, roles, model)
   return actor

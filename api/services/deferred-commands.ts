@@ -5,9 +5,10 @@
 import { isError } from '../../domain/errors.ts'
 import type { Role, StartType } from '../../domain/roles.ts'
 import * as schema from '../../domain/schema.ts'
-import { recordCommand, type NewOutboxCommand, type StartName } from '../../store/release/command-outbox.ts'
+import { recordCommand, type NewOutboxCommand } from '../../store/release/command-outbox.ts'
 import type { CommandName } from '../../domain/release/state.ts'
-import { commandIdOf, insertStart, type NewStart } from '../../store/commands.ts'
+import type { StartInputs } from '../../domain/starts.ts'
+import { commandIdOf, deferStart, insertStart } from '../../store/commands.ts'
 import type { Database } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { CommandDeps } from '../deps.ts'
@@ -18,7 +19,7 @@ export const deferredMessage = 'recorded; it will be delivered when Temporal is 
 export const deferredCommand = schema.record(
   {
     id: schema.textOf<`cmd_${string}`>(),
-    command: schema.textOf<CommandName | StartName>(),
+    command: schema.textOf<CommandName | StartType>(),
     state: schema.textOf<'waiting'>(),
     message: schema.text,
   },
@@ -36,9 +37,9 @@ export interface CommandRef {
   recordedAt?: string
 }
 
-/** A use case that starts a workflow and may be deferred. `input` is stored as JSON. */
+/** A use case that starts a workflow and may be deferred. */
 export interface StartCommand<Input extends StartInput, Result extends object> {
-  kind: StartName
+  kind: StartType
   roles: readonly Role[]
   run(deps: CommandDeps, actor: Actor, input: Input, command: CommandRef): Promise<Result>
 }
@@ -48,16 +49,15 @@ export interface StartInput {
   reason?: string
 }
 
-/** Records a start with its audit row. Returns the input of its workflow. `request` is the id of the request, the same for its repetition. */
-export async function recordStart<Input extends NewStart['input'] & { requestedBy?: string }>(
+/** Records a start with its audit row. Returns its id. `request` is the id of the request, the same for its repetition. */
+export async function recordStart<Kind extends StartType>(
   { store }: Pick<CommandDeps, 'store'>,
-  actor: Actor,
-  { kind, request, input }: { kind: StartType; request: string; input: Input },
-): Promise<Input & { order: string }> {
+  by: Actor,
+  { request, ...start }: { kind: Kind; request: string; input: StartInputs[Kind]; reason?: string },
+): Promise<string> {
   const id = commandIdOf(request)
-  const { requestedBy: _sender, ...stored } = input
-  await store.transaction((database) => insertStart(database, { id, kind, by: actor, input: stored }))
-  return { ...input, order: id }
+  await store.transaction((database) => insertStart(database, { ...start, id, by }))
+  return id
 }
 
 export async function defer(
@@ -65,32 +65,37 @@ export async function defer(
   recording: NewOutboxCommand,
   keep?: KeepDeferred,
 ): Promise<DeferredCommand> {
-  const { command, model, message } = recording
-  const subject = 'releaseId' in recording ? { release: recording.releaseId } : { model }
+  const { releaseId: release, command, message } = recording
   const deferred = await store.transaction(async (database): Promise<DeferredCommand> => {
     const id = await recordCommand(database, recording)
-    const stored = { id, ...subject, command, state: 'waiting', message: deferredMessage } as const
+    const stored = { id, release, command, state: 'waiting', message: deferredMessage } as const
     await keep?.(database, stored)
     return stored
   })
-  log.info({ ...subject, command, by: message.by }, 'command deferred')
+  log.info({ release, command, by: message.by }, 'command deferred')
   return deferred
 }
 
-/** Runs a start command, or stores it when Temporal does not respond. */
+/** Runs a start command. It has recorded its start by then; when Temporal does not respond, the start is delivered later. */
 export async function runOrDefer<Input extends StartInput, Result extends object>(
   deps: CommandDeps,
   start: StartCommand<Input, Result>,
   actor: Actor,
   input: Input,
-  { id, keep }: { id: string; keep?: KeepDeferred },
+  { id: request, keep }: { id: string; keep?: KeepDeferred },
 ): Promise<{ result: Result } | { deferred: DeferredCommand }> {
   try {
-    return { result: await start.run(deps, actor, input, { id }) }
+    return { result: await start.run(deps, actor, input, { id: request }) }
   } catch (error) {
     if (!isError(error, 'temporal_unavailable')) throw error
-    const { model, reason } = input
-    const message = { keyId: actor.id, by: actor.name, reason, input }
-    return { deferred: await defer(deps, { model, commandId: id, command: start.kind, message }, keep) }
+    const { model } = input
+    const id = commandIdOf(request)
+    const deferred = { id, model, command: start.kind, state: 'waiting', message: deferredMessage } as const
+    await deps.store.transaction(async (database) => {
+      if (!(await deferStart(database, id))) throw error
+      await keep?.(database, deferred)
+    })
+    deps.log.info({ model, command: start.kind, by: actor.name }, 'command deferred')
+    return { deferred }
   }
 }

@@ -1,5 +1,6 @@
 /** Starts the ingestion of a feature view. */
-import { materialiseWorkflowId, type MaterialiseRequest } from '../../workflows/messages.ts'
+import type { MaterialiseStart } from '../../domain/starts.ts'
+import { materialiseWorkflowId } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { CommandDeps } from '../deps.ts'
 import { recordStart } from './deferred-commands.ts'
@@ -9,12 +10,13 @@ import { startUnlessOpen } from '../temporal/start-workflow.ts'
 export async function startIngestion(
   deps: Pick<CommandDeps, 'store' | 'temporal' | 'log'>,
   actor: Actor,
-  order: MaterialiseRequest,
+  input: MaterialiseStart,
   { id: requestId }: { id: string },
 ): Promise<{ view: string; workflowId: string; begun: boolean }> {
   const { temporal, log } = deps
-  const { view } = order
-  const request = await recordStart(deps, actor, { kind: 'materialise', request: requestId, input: order })
+  const { view } = input
+  const order = await recordStart(deps, actor, { kind: 'materialise', request: requestId, input })
+  const request = { view, order }
   const workflowId = materialiseWorkflowId(view)
   const runId = await startUnlessOpen(temporal, { type: 'materialise', workflowId, request })
   const begun = runId !== undefined

@@ -4,13 +4,13 @@ import { issuesOfBatch, type BatchSpec } from '../../domain/model/batch-spec.ts'
 import { startRoles } from '../../domain/roles.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { batchWorkflowId, type BatchRequest } from '../../workflows/messages.ts'
+import { batchWorkflowId } from '../../workflows/messages.ts'
 import { requireModelAccess, requireUnscoped } from '../auth/authorization.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
 import { recordStart, type StartCommand } from './deferred-commands.ts'
 
 export const startBatch: StartCommand<BatchSpec, { id: string; model: string }> = {
-  kind: 'batch',
+  kind: 'batchPredict',
   roles: startRoles.batchPredict,
   async run(deps, actor, input, { id: requestId }) {
     const { store, temporal, log } = deps
@@ -26,13 +26,14 @@ export const startBatch: StartCommand<BatchSpec, { id: string; model: string }> 
     if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
     if ((await findChampion(store, model)) === undefined)
       throw new DomainError('no_champion', `the model ${model} has no champion yet`)
-    const request: BatchRequest = { ...input, model, id: `bat_${requestId}`, requestedBy: actor.name }
-    const { id } = request
+    const id = `bat_${requestId.replaceAll('-', '')}`
+    const start = { ...input, model, id }
+    const order = await recordStart(deps, actor, { kind: 'batchPredict', request: requestId, input: start })
     await startWorkflow(temporal, {
       type: 'batchPredict',
       workflowId: batchWorkflowId(id),
-      request: await recordStart(deps, actor, { kind: 'batchPredict', request: requestId, input: request }),
-      requestId,
+      request: { model, order },
+      requestId: order,
       conflict: () => new DomainError('internal', `the batch ${id} was started under another request`),
     })
     log.info({ batch: id, model, by: actor.name }, 'batch started')

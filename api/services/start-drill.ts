@@ -4,20 +4,19 @@ import { DomainError } from '../../domain/errors.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { findOpenRelease } from '../../store/release/releases.ts'
-import { drillWorkflowId, type DrillRequest } from '../../workflows/messages.ts'
+import type { DrillStart } from '../../domain/starts.ts'
+import { drillWorkflowId } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import { recordStart } from './deferred-commands.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
 
-export type StartDrillInput = Pick<DrillRequest, 'model' | 'changes'> & { kinds?: DrillKind[] }
-
 /** Starts a drill. Throws `no_champion`, `release_in_progress` and `drill_in_progress`. */
 export async function startDrill(
   deps: CommandDeps,
   actor: Actor,
-  { kinds, changes, ...input }: StartDrillInput,
+  { kinds, changes, ...input }: DrillStart,
   { id: requestId }: { id: string },
 ): Promise<{ model: string; workflowId: string; kinds?: DrillKind[] }> {
   const { store, temporal, log } = deps
@@ -33,11 +32,12 @@ export async function startDrill(
       `release ${open.state.id} of ${model} is open`,
       { release: open.state.id },
     )
-  const order: DrillRequest = { model, requestedBy: actor.name, kinds, changes }
-  const request = await recordStart(deps, actor, { kind: 'drill', request: requestId, input: order })
+  const start = { model, kinds, changes }
+  const order = await recordStart(deps, actor, { kind: 'drill', request: requestId, input: start })
+  const request = { model, order }
   const workflowId = drillWorkflowId(model)
   const conflict = () => new DomainError('drill_in_progress', `a drill of ${model} is running already`)
-  await startWorkflow(temporal, { type: 'drill', workflowId, request, requestId, conflict })
+  await startWorkflow(temporal, { type: 'drill', workflowId, request, requestId: order, conflict })
   log.info({ model, kinds, by: actor.name }, 'drill started')
   return { model, workflowId, kinds }
 }

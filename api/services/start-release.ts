@@ -18,20 +18,14 @@ import { releaseBasisOf, findOpenRelease, findReleasable } from '../../store/rel
 import { issueOfDrills } from '../../store/release/drills.ts'
 import { findQueueEntry, insertQueued } from '../../store/release/release-queue.ts'
 import { findEvaluation } from '../../store/training/evaluations.ts'
-import { releaseIdOf, releaseWorkflowId, type ReleaseRequest } from '../../workflows/messages.ts'
+import type { ReleaseStart } from '../../domain/starts.ts'
+import { releaseIdOf, releaseWorkflowId } from '../../workflows/messages.ts'
 import { findInScope, requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { startUnlessOpen } from '../temporal/start-workflow.ts'
 import { recordStart, type StartCommand } from './deferred-commands.ts'
 import { queuedSummary, wakeQueue, type QueuedSummary } from './release-queue.ts'
-
-export interface StartReleaseInput {
-  model: string
-  version: string
-  policy?: ReleasePolicy
-  hotfix?: { reason: string }
-}
 
 export interface StartedRelease {
   id: string
@@ -44,13 +38,13 @@ export interface StartedRelease {
 }
 
 /** Starts or queues a release. Throws `drill_stale`, and `release_in_progress` when a release is open and the version may not be queued. */
-export const startRelease: StartCommand<StartReleaseInput, StartedRelease | QueuedSummary> = {
+export const startRelease: StartCommand<ReleaseStart, StartedRelease | QueuedSummary> = {
   kind: 'release',
   roles: startRoles.release,
   async run(deps, actor, input, command) {
     const { store, log } = deps
     const { request, candidate, policy } = await requestOf(deps, actor, input)
-    const { model, version, requestedBy } = request
+    const { model, version } = request
     const queueId = `que_${command.id.replaceAll('-', '')}` as const
     // An earlier attempt may have queued this release, and the release may have started since.
     const queued = await findQueueEntry(store, queueId)
@@ -85,14 +79,20 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
         `${busy}, and ${version} cannot queue behind it: ${issue ?? 'its policy does not queue releases'}`,
         open && { release: open.state.id },
       )
-    const entry = { ...request, id: queueId, preemption, hotfixReason: request.hotfix?.reason }
+    const entry = {
+      ...request,
+      id: queueId,
+      requestedBy: actor.name,
+      preemption,
+      hotfixReason: request.hotfix?.reason,
+    }
     const { replaced, ...waiting } = await store.transaction((database) => insertQueued(database, entry))
     const replacing =
       replaced === undefined
         ? []
         : [`it replaces ${replaced.version}, which ${replaced.requestedBy} had queued`]
     await wakeQueue(deps, model)
-    log.info({ queued: waiting.id, model, version, by: requestedBy, preemption }, 'release queued')
+    log.info({ queued: waiting.id, model, version, by: actor.name, preemption }, 'release queued')
     return {
       ...queuedSummary(waiting),
       message: [`${busy}; ${version} is queued`, ...replacing, ...notes].join('; '),
@@ -112,7 +112,7 @@ function requireNotRolledBack({ version, rolledBackAt }: Version): void {
 /**
  * Throws `command_refused` for a version that cannot be released beside the present champion. While a release is open, its end decides.
  */
-async function requireReleasable(deps: CommandDeps, request: ReleaseRequest): Promise<void> {
+async function requireReleasable(deps: CommandDeps, request: ReleaseStart): Promise<void> {
   const { model, version } = request
   const issue = await issueOfCandidate(deps, request)
   if (issue === undefined || (await findOpenRelease(deps.store, model)) !== undefined) return
@@ -147,8 +147,8 @@ async function notesOfGate({ store }: CommandDeps, { evaluationId }: Version): P
 async function requestOf(
   { store }: CommandDeps,
   actor: Actor,
-  { model, version, policy, hotfix }: StartReleaseInput,
-): Promise<{ request: ReleaseRequest; candidate: Version; policy: ReleasePolicy }> {
+  { model, version, policy, hotfix }: ReleaseStart,
+): Promise<{ request: ReleaseStart; candidate: Version; policy: ReleasePolicy }> {
   requireModelAccess(actor, model)
   if (hotfix !== undefined && !hotfixRoles.includes(actor.role))
     throw new DomainError(
@@ -164,7 +164,7 @@ async function requestOf(
     )
   const own = (await getModel(store, model)).definition.release
   if (policy !== undefined) requireSoundPolicy(policy, own)
-  const request = { model, version, requestedBy: actor.name, policy, hotfix }
+  const request = { model, version, policy, hotfix }
   return { request, candidate, policy: policy ?? own }
 }
 
@@ -187,19 +187,20 @@ const closing = { tries: 60, pauseMs: 50 }
 async function startUnlessBusy(
   deps: CommandDeps,
   actor: Actor,
-  order: ReleaseRequest,
+  input: ReleaseStart,
   requestId: string,
 ): Promise<StartedRelease | undefined> {
   const { temporal, store, log } = deps
-  const { model, version, requestedBy } = order
+  const { model, version } = input
   const workflowId = releaseWorkflowId(model)
   for (let tries = 1; ; tries++) {
     // Recorded for each attempt, because the closing release may change the champion.
-    const request = await recordStart(deps, actor, { kind: 'release', request: requestId, input: order })
-    const runId = await startUnlessOpen(temporal, { type: 'release', workflowId, request, requestId })
+    const order = await recordStart(deps, actor, { kind: 'release', request: requestId, input })
+    const request = { model, order }
+    const runId = await startUnlessOpen(temporal, { type: 'release', workflowId, request, requestId: order })
     if (runId !== undefined) {
       const id = releaseIdOf(runId)
-      log.info({ release: id, version, by: requestedBy }, 'release started')
+      log.info({ release: id, version, by: actor.name }, 'release started')
       return { id, model, version, workflowId, runId }
     }
     const open = await findOpenRelease(store, model)
@@ -212,7 +213,7 @@ async function startUnlessBusy(
 /** Returns why the version could not be released later; undefined when it could. */
 async function issueOfCandidate(
   { store }: CommandDeps,
-  { model, version }: ReleaseRequest,
+  { model, version }: ReleaseStart,
 ): Promise<string | undefined> {
   const [candidate, champion] = await Promise.all([
     findReleasable(store, version),

@@ -8,7 +8,7 @@ import { requireModelFile } from '../../store/maintenance/expected-work.ts'
 import type { Database } from '../../store/postgres.ts'
 import { getModel, type StoredModel } from '../../store/registry/models.ts'
 import { findRetraining } from '../../store/training/retrainings.ts'
-import { retrainWorkflowId, type RetrainRequest } from '../../workflows/messages.ts'
+import { retrainWorkflowId } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
@@ -44,23 +44,27 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
     const { name: model, definition } = await getTrainable(store, actor, { ...input, artifact })
     requireOverrides(definition, overrides)
     if (policy !== undefined) requireSoundPolicy(policy, definition.release)
-    const order: RetrainRequest = {
-      model,
-      reason: 'manual',
-      requestedBy: actor.name,
-      asOf,
-      evidence: reason === undefined ? undefined : { reason },
-      policy,
-      artifact,
-      overrides,
-    }
-    const request = await recordStart(deps, actor, { kind: 'retrain', request: requestId, input: order })
+    const evidence = reason === undefined ? undefined : { reason }
+    const start = { model, asOf, evidence, policy, artifact, overrides }
+    const order = await recordStart(deps, actor, {
+      kind: 'retrain',
+      request: requestId,
+      reason,
+      input: start,
+    })
+    const request = { model, order }
     const workflowId = retrainWorkflowId(model)
     const conflict = () =>
       new DomainError('retraining_in_progress', `${model} is being retrained already`, {
         workflow_id: workflowId,
       })
-    const runId = await startWorkflow(temporal, { type: 'retrain', workflowId, request, requestId, conflict })
+    const runId = await startWorkflow(temporal, {
+      type: 'retrain',
+      workflowId,
+      request,
+      requestId: order,
+      conflict,
+    })
     const id = `${workflowId}/${runId}`
     log.info({ retraining: id, by: actor.name }, 'retraining started')
     return { id, model, workflowId, runId }

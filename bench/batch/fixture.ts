@@ -9,6 +9,7 @@ import { insertPeople } from '../../test/support/release/candidates.ts'
 import { registerFixtureVersion } from '../../test/support/serving/registration.ts'
 import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'
 import { startRealSystem, type RealSystem } from '../../test/support/servers/system-fixture.ts'
+import type { BatchStart } from '../../domain/starts.ts'
 import { batchWorkflowId, type BatchOutcome, type BatchRequest } from '../../workflows/messages.ts'
 
 export interface BatchStage extends RealSystem {
@@ -47,7 +48,7 @@ export async function startTrainWorker({ config }: BatchStage): Promise<ChildPro
 
 export async function beginBatch(stage: BatchStage, output: string) {
   const { client, config, model } = stage
-  const request: BatchRequest = {
+  const request: BatchStart & { requestedBy: string } = {
     id: `bat_${randomUUID()}`,
     model,
     requestedBy: 'bench',

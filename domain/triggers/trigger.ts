@@ -121,7 +121,7 @@ export const firedRetraining = (firing: TriggerFiring): FiredRetraining => {
   }
 }
 
-export type FiredRetraining = OwnRetraining & { overrides?: HyperparameterValues }
+type FiredRetraining = OwnRetraining & { overrides?: HyperparameterValues }
 
 /** Whether a watermark is later than another: numbers by value, ISO times and other texts by their order. */
 export function isLaterMark(mark: string, before: string | null): boolean {

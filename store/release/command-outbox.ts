@@ -1,9 +1,10 @@
 /**
- * Stores commands and start requests that arrive while Temporal is unreachable, and claims them for delivery. Items of one release or one
- * model are sent in order under a lease; a duplicate after a crash is dropped by its command id.
+ * Stores commands to a release that arrive while Temporal is unreachable, and claims them for delivery. Items of one release are sent in
+ * order under a lease; a duplicate after a crash is dropped by its command id.
  */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
+import type { StartType } from '../../domain/roles.ts'
 import type { CommandName, ReleaseStage } from '../../domain/release/state.ts'
 import * as schema from '../../domain/schema.ts'
 import { appendAudit } from '../audit/audit-log.ts'
@@ -15,19 +16,6 @@ import { insertCommand } from './releases.ts'
 /** The message that the workflow of the release reads. */
 export interface OutboxMessage extends Omit<SignedCommand, 'command' | 'model' | 'release'> {
   signature: string
-}
-
-/** The workflows that can be started without a release. */
-export type StartName = 'release' | 'retrain' | 'batch'
-
-/** The input of a deferred start. */
-export interface StartMessage {
-  /** The requesting key. Its permissions are checked when the start is delivered. */
-  keyId: string
-  by: string
-  reason?: string
-  /** The input of the use case. */
-  input: unknown
 }
 
 /**
@@ -42,7 +30,7 @@ export const outboxCommand = schema.record(
     /** Identifies the command in `GET /v1/commands/:id`. */
     id: schema.textOf<`cmd_${string}`>(),
     model: schema.text,
-    command: schema.textOf<CommandName | StartName>(),
+    command: schema.textOf<CommandName | StartType>(),
     actor: schema.text,
     state: schema.textOf<OutboxState>(),
     recordedAt: schema.time,
@@ -65,52 +53,43 @@ export const outboxCommand = schema.record(
 )
 export type OutboxCommand = schema.TypeOf<typeof outboxCommand>
 
-export type NewOutboxCommand = { model: string } & (
-  | { releaseId: string; command: CommandName; message: OutboxMessage }
-  | { commandId: string; command: StartName; message: StartMessage }
-)
+export interface NewOutboxCommand {
+  model: string
+  releaseId: string
+  command: CommandName
+  message: OutboxMessage
+}
 
 /** Stores a command with its audit row; a repeated id returns the stored command. Returns the id for queries. */
 export async function recordCommand(
   database: Database,
-  recording: NewOutboxCommand,
+  { model, releaseId, command, message }: NewOutboxCommand,
 ): Promise<OutboxCommand['id']> {
-  const { model, command, message } = recording
-  const isStart = 'commandId' in recording
-  const commandId = isStart ? recording.commandId : recording.message.id
-  const releaseId = isStart ? null : recording.releaseId
+  const { id: commandId, by: actor, reason = null, until = null } = message
   const [row] = await database.query<{ id: OutboxCommand['id'] }>(sql`
-    insert into command_outbox (id, release_id, model, command_id, command, actor, message)
-    values (${`cmd_${randomUUID().replaceAll('-', '')}`}, ${releaseId}, ${isStart ? model : null}, ${commandId}, ${command},
-      ${message.by}, ${JSON.stringify(message)})
+    insert into command_outbox (id, release_id, command_id, command, actor, message)
+    values (${`cmd_${randomUUID().replaceAll('-', '')}`}, ${releaseId}, ${commandId}, ${command}, ${actor},
+      ${JSON.stringify(message)})
     on conflict do nothing returning id`)
   if (row === undefined) {
     const [known] = await database.query<{ id: OutboxCommand['id'] }>(sql`
-      select id from command_outbox where release_id is not distinct from ${releaseId} and command_id = ${commandId}`)
+      select id from command_outbox where release_id = ${releaseId} and command_id = ${commandId}`)
     return known!.id
   }
-  const { by: actor, reason } = message
-  const until = ('until' in message ? message.until : undefined) ?? null
-  await appendAudit(database, {
-    actor,
-    action: 'command.recorded',
-    subject: releaseId ?? model,
-    model,
-    detail: { id: commandId, command, outbox: row.id, reason: reason ?? null, until },
-  })
+  const detail = { id: commandId, command, outbox: row.id, reason, until }
+  await appendAudit(database, { actor, action: 'command.recorded', subject: releaseId, model, detail })
   return row.id
 }
 
 const selected = sql`
-  select outbox.id, outbox.release_id as release, coalesce(outbox.model, releases.model) as model, outbox.command, outbox.actor,
-    outbox.message ->> 'reason' as reason, recorded_at, sent_at, problem, answers.stage,
-    coalesce((outbox.answer -> 'accepted')::boolean, answers.accepted) as accepted,
-    coalesce(outbox.answer ->> 'message', answers.message) as message, outbox.answer -> 'started' as started,
-    coalesce(outbox.answered_at, answers.at) as answered_at
-  from command_outbox as outbox left join releases on releases.id = outbox.release_id
+  select outbox.id, outbox.release_id as release, releases.model, outbox.command, outbox.actor,
+    outbox.message ->> 'reason' as reason, recorded_at, sent_at, problem, answers.stage, answers.accepted, answers.message,
+    answers.at as answered_at
+  from command_outbox as outbox join releases on releases.id = outbox.release_id
     left join release_commands as answers on answers.id = outbox.release_id || '/' || outbox.command_id`
 
-function toCommand(row: object): OutboxCommand {
+/** Reads a row with the columns of a command, which say its state. */
+export function toCommand(row: object): OutboxCommand {
   const command = fromRow<Omit<OutboxCommand, 'state'>>(row)
   const { accepted, sentAt } = command
   return { ...command, state: accepted === false ? 'refused' : accepted || sentAt ? 'delivered' : 'waiting' }
@@ -151,20 +130,6 @@ export const isEndedByUser = (database: Database, releaseId: string) =>
       where release_id = ${releaseId} and accepted and command in ('reject', 'abort', 'rollback')
     union all select from command_outbox where release_id = ${releaseId} and command = 'rollback'`)
 
-/** A start to deliver, with its requester. */
-export interface DeferredStart {
-  id: OutboxCommand['id']
-  releaseId: null
-  model: string
-  command: StartName
-  commandId: string
-  message: StartMessage
-  /** ISO 8601. */
-  recordedAt: string
-  /** Whether it was recorded longer ago than a start may wait. */
-  isStale: boolean
-}
-
 /** An item to send, with its destination. */
 export interface OutboxItem {
   id: OutboxCommand['id']
@@ -181,37 +146,31 @@ export interface OutboxItem {
   times: number
 }
 
-/** How long a start may wait; as long as its signature is valid. */
-const longestWaitHours = 24
-
 /**
- * Claims the next due items for `leaseMs`; of each release and each model only the first unsent one. An answered item was sent, even when
- * its sender crashed before recording that.
+ * Claims the next due items for `leaseMs`; of each release only the first unsent one. An answered item was sent, even when its sender
+ * crashed before recording that.
  */
 export async function claimDue(
   database: Database,
   { limit, leaseMs }: { limit: number; leaseMs: number },
-): Promise<(OutboxItem | DeferredStart)[]> {
+): Promise<OutboxItem[]> {
   await database.query(sql`
     update command_outbox set next_at = null, problem = null, sent_at = coalesce(sent_at, answers.at)
     from release_commands as answers
     where next_at is not null and answers.id = command_outbox.release_id || '/' || command_outbox.command_id`)
-  const rows = await database.query<(OutboxItem | DeferredStart) & { recorded: Date }>(sql`
+  return database.query<OutboxItem>(sql`
     with due as (
       select id, release_id from command_outbox as each
       where next_at <= clock_timestamp() and not exists (
         select from command_outbox as earlier
-        where (earlier.release_id = each.release_id or earlier.model = each.model) and earlier.position < each.position
+        where earlier.release_id = each.release_id and earlier.position < each.position
           and earlier.next_at is not null and earlier.sent_at is null)
       order by position limit ${limit} for update skip locked
     )
     update command_outbox as outbox set next_at = clock_timestamp() + ${leaseMs}::float8 * interval '1 millisecond'
-    from due left join releases on releases.id = due.release_id where outbox.id = due.id
-    returning outbox.id, outbox.release_id as "releaseId", coalesce(outbox.model, releases.model) as model, outbox.command,
-      outbox.command_id as "commandId", outbox.message, releases.workflow_id as "workflowId", releases.run_id as "runId",
-      releases.outcome, outbox.times, outbox.recorded_at as recorded,
-      outbox.recorded_at < clock_timestamp() - ${longestWaitHours} * interval '1 hour' as "isStale"`)
-  return rows.map(({ recorded, ...row }) => ({ ...row, recordedAt: recorded.toISOString() }))
+    from due join releases on releases.id = due.release_id where outbox.id = due.id
+    returning outbox.id, outbox.release_id as "releaseId", releases.model, outbox.command, outbox.message,
+      releases.workflow_id as "workflowId", releases.run_id as "runId", releases.outcome, outbox.times`)
 }
 
 /** Records that Temporal has the item. It is sent again after `againMs` without an answer of the release. */
@@ -255,24 +214,5 @@ export async function refuseItem(store: Store, item: OutboxItem, message: string
     if (!isNew) return
     const detail = { id: commandId, ...answer, reason: reason ?? null, outbox: id }
     await appendAudit(database, { actor, action: `release.${command}`, subject: releaseId, model, detail })
-  })
-}
-
-/** Records the result of a start, with an audit row. Does nothing when another process has done so. */
-export async function completeStart(
-  store: Store,
-  { id, model, command, message: { by: actor } }: DeferredStart,
-  answer: { accepted: boolean; message: string; started?: unknown },
-): Promise<void> {
-  const { accepted, message } = answer
-  await store.transaction(async (database) => {
-    const settled = await database.query(sql`
-      update command_outbox set answer = ${JSON.stringify(answer)}, answered_at = clock_timestamp(), next_at = null,
-        problem = null, sent_at = case when ${accepted} then clock_timestamp() end
-      where id = ${id} and answer is null returning id`)
-    if (settled.length === 0) return
-    const action = accepted ? 'command.delivered' : 'command.refused'
-    const detail = { command, outbox: id, message }
-    await appendAudit(database, { actor, action, subject: model, model, detail })
   })
 }

@@ -82,16 +82,16 @@ export async function setDrillVersion(
 }
 
 /** The release that an open drill requests. */
-export interface DrillOrder extends Pick<Drill, 'model' | 'requestedBy' | 'releaseId'> {
+export interface DrillOrder extends Pick<Drill, 'model' | 'kind' | 'requestedBy' | 'releaseId'> {
   version: string
   policy?: ReleasePolicy
 }
 
-/** Undefined without an open drill of this kind, and before it has a candidate. */
-export const findDrillOrder = (database: Database, { id, kind }: Pick<Drill, 'id' | 'kind'>) =>
+/** Undefined without an open drill, and before it has a candidate. */
+export const findDrillOrder = (database: Database, id: string) =>
   rowsFrom(database).find<DrillOrder>(sql`
-    select model, version, policy, requested_by, release_id from drills
-    where id = ${id} and kind = ${kind} and ended_at is null and version is not null`)
+    select model, kind, version, policy, requested_by, release_id from drills
+    where id = ${id} and ended_at is null and version is not null`)
 
 /** Stores the release of a drill, which is one of its version; the first one stays. */
 export async function setDrillRelease(

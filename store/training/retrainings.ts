@@ -185,29 +185,25 @@ export const listRetrainings = (
   rowsFrom(database).list<Retraining>(sql`
     select ${columns} from retrainings where ${ofModels(filter)} order by started_at desc limit ${limit}`)
 
-/**
- * Returns whether a release of the version has been opened. Undefined unless this retraining registered the version for this requester and
- * policy, and may release it without an operator.
- */
-export const findRetrained = (
-  database: Database,
-  release: {
-    retraining: string
-    model: string
-    version: string
-    requestedBy: string
-    policy?: ReleasePolicy
-  },
-) =>
-  rowsFrom(database).value<boolean>(sql`
-    select exists (select from releases where releases.version = versions.version)
-    from retrainings join versions on versions.lineage ->> 'retrainingId' = retrainings.id
+/** The release of the version that a retraining has registered. */
+export interface RetrainedRelease {
+  model: string
+  version: string
+  requestedBy: string
+  policy?: ReleasePolicy
+  /** Whether a release of the version has been opened. */
+  isOpened: boolean
+}
+
+/** Undefined unless this retraining has just registered a version and may release it without an operator. */
+export const findRetrained = (database: Database, retraining: string) =>
+  rowsFrom(database).find<RetrainedRelease>(sql`
+    select retrainings.model, versions.version, retrainings.requested_by, retrainings.policy,
+      exists (select from releases where releases.version = versions.version) as is_opened
+    from retrainings join versions on versions.lineage ->> 'retrainingId' = retrainings.id and versions.model = retrainings.model
       join evaluations on evaluations.id = versions.evaluation_id
       join models on models.name = retrainings.model
-    where retrainings.id = ${release.retraining} and retrainings.model = ${release.model}
-      and versions.version = ${release.version} and retrainings.requested_by = ${release.requestedBy}
-      and retrainings.policy is not distinct from
-        ${release.policy === undefined ? null : JSON.stringify(release.policy)}::jsonb
+    where retrainings.id = ${retraining}
       and (retrainings.ended_at is null or retrainings.ended_at > now() - interval '1 hour')
       and (not coalesce((evaluations.report ->> 'needsPerson')::boolean, false) or
         (coalesce(retrainings.policy, models.definition -> 'release') -> 'approval' ->> 'approvers')::int > 0)`)

@@ -46,5 +46,5 @@ export function recordedRelease(
     run_id: null,
     accepted: null,
   }
-  return { request: { ...input, requestedBy: by, order: id }, row }
+  return { request: { model: simulatedModel, order: id }, row }
 }

@@ -76,7 +76,7 @@ async function pipelineModel(): Promise<{ model: string; version: string }> {
 }
 
 const begin = (spec: Omit<BatchSpec, 'model'> & { model?: string }) => {
-  const request: BatchRequest = { model, ...spec, id: uniqueName('bat'), requestedBy: 'olga' }
+  const request = { model, ...spec, id: uniqueName('bat'), requestedBy: 'olga' }
   const start = async () =>
     pipeline.client.workflow.start<(request: BatchRequest) => Promise<BatchOutcome>>('batchPredict', {
       workflowId: batchWorkflowId(request.id),

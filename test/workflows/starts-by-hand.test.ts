@@ -24,7 +24,7 @@ const long = 'x'.repeat(5_000)
 const fieldsOf = (value: unknown) =>
   Object.fromEntries(
     (
-      'model version requestedBy policy hotfix drill turn by reason id signature recordedAt view from ' +
+      'model version requestedBy policy hotfix drill turn by reason id signature recordedAt view ' +
       'kinds changes input output key asOf evidence dedupeKey order retraining'
     )
       .split(' ')

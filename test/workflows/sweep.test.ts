@@ -13,8 +13,8 @@ import {
   trialWorkflowId,
   type SweepOutcome,
   type SweepRequest,
-  type TrialRequest,
 } from '../../workflows/messages.ts'
+import type { SweepStart } from '../../domain/starts.ts'
 import { orderedStart } from '../support/commands/signed.ts'
 import { messageOf } from '../../workflows/release/activities.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../support/training/example-model.ts'
@@ -32,9 +32,9 @@ beforeAll(async () => {
 })
 afterAll(() => pipeline?.close())
 
-async function start(more: Partial<SweepRequest> = {}) {
+async function start(more: Partial<SweepStart> & { requestedBy?: string } = {}) {
   const candidates = [{ learningRate: 0.000001 }, { learningRate: 0.05 }]
-  const request: SweepRequest = {
+  const request = {
     id: uniqueName('swp_'),
     model,
     requestedBy: 'olga',
@@ -80,25 +80,18 @@ it('trains each trial, chooses by validation rows and releases the winner, whose
 it('authorises only its own trials and its own retraining', async () => {
   const { client, config, store } = pipeline
   const [sweep] = await store.query<{ id: string }>(sql`select id from sweeps where model = ${model}`)
-  const order: TrialRequest = {
-    id: `try_${sweep!.id}_0`,
-    model,
-    requestedBy: 'olga',
-    asOf: exampleDay(35),
-    overrides: { learningRate: 9 },
-    sweep: { id: sweep!.id, place: 0 },
-    snapshotDigest: 'sha256:0',
-  }
+  const trial = `try_${sweep!.id}_0`
   const refused = async (type: string, workflowId: string, request: object) => {
     const options = { workflowId, taskQueue: config.taskQueues.control, args: [request] }
     const handle = await client.workflow.start(type, options)
     const error = await handle.result().catch((thrown: unknown) => thrown as Error)
     return `${String((error as Error).cause)} ${String(((error as Error).cause as Error | undefined)?.cause)}`
   }
-  expect(await refused('trial', trialWorkflowId(order.id), order)).toContain('has requested no such trial')
-  expect((await findTrial(store, order.id))?.overrides).toEqual({ learningRate: 0.000001 })
-  const retraining = { model, requestedBy: 'olga', asOf: exampleDay(35), reason: 'manual', sweep: sweep!.id }
-  const forged = { ...retraining, overrides: { learningRate: 0.05 } }
+  // It has ended, as have its trials.
+  for (const order of [trial, `try_${sweep!.id}_9`, 'try_swp_none_0'])
+    expect(await refused('trial', trialWorkflowId(order), { order })).toContain('names no order')
+  expect((await findTrial(store, trial))?.overrides).toEqual({ learningRate: 0.000001 })
+  const forged = { model, order: sweep!.id }
   expect(await refused('retrain', retrainWorkflowId(model), forged)).toContain('names no order')
 })
 

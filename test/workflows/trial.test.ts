@@ -12,6 +12,7 @@ import {
   type TrialOutcome,
   type TrialRequest,
 } from '../../workflows/messages.ts'
+import type { TrialStart } from '../../domain/starts.ts'
 import { orderedStart } from '../support/commands/signed.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../support/training/pipeline.ts'
@@ -36,9 +37,9 @@ beforeAll(async () => {
 })
 afterAll(() => pipeline?.close())
 
-async function start(more: Partial<TrialRequest> = {}) {
+async function start(more: Partial<TrialStart> & { requestedBy?: string } = {}) {
   const id = uniqueName('try_')
-  const request: TrialRequest = { id, model, requestedBy: 'olga', asOf: exampleDay(35), ...more }
+  const request = { id, model, requestedBy: 'olga', asOf: exampleDay(35), ...more }
   return pipeline.client.workflow.start<(request: TrialRequest) => Promise<TrialOutcome>>('trial', {
     workflowId: trialWorkflowId(id),
     taskQueue: pipeline.config.taskQueues.control,

@@ -337,9 +337,7 @@ it('a start of a retraining in the name of a trigger is refused unless that has 
   const handle = await core.client.workflow.start('retrain', {
     workflowId: retrainWorkflowId(model),
     taskQueue: core.config.taskQueues.control,
-    args: [
-      { model, reason: 'trigger', requestedBy: `trigger/${model}/file`, dedupeKey: 'fir_none', evidence: {} },
-    ],
+    args: [{ model, order: 'fir_none' }],
   })
   await expect(handle.result()).rejects.toMatchObject({ cause: { type: 'forbidden' } })
 })

@@ -7,7 +7,7 @@ import { isStorable } from '../../domain/postgres-text.ts'
 import type { UnreadablePayload } from './payload-converter.ts'
 
 /** Returns what is wrong with the value of a field; undefined for a valid value. */
-export type FieldCheck = (value: unknown) => string | undefined
+type FieldCheck = (value: unknown) => string | undefined
 
 /** Longer names do not fit into a search attribute. */
 const maxNameLength = 500
@@ -16,21 +16,10 @@ const name: FieldCheck = (value) => {
   if (typeof value !== 'string' || value === '') return 'must be a non-empty text'
   return value.length > maxNameLength ? `must have at most ${maxNameLength} characters` : undefined
 }
-const text: FieldCheck = (value) => (typeof value === 'string' ? undefined : 'must be a text')
 const number: FieldCheck = (value) => (Number.isFinite(value) ? undefined : 'must be a number')
-const time: FieldCheck = (value) =>
-  typeof value === 'string' && /^\d{4}-\d{2}-\d{2}/.test(value) && !Number.isNaN(Date.parse(value))
-    ? undefined
-    : 'must be an ISO 8601 time such as 2001-01-29T00:00:00Z'
-const object: FieldCheck = (value) =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) ? undefined : 'must be an object'
-const names: FieldCheck = (value) =>
-  Array.isArray(value) && value.every((each) => name(each) === undefined)
-    ? undefined
-    : 'must be a list of texts'
 
 /** The checks of a field. */
-export const field = { name, text, number, time, object, names }
+export const field = { name, number }
 
 /** Other SDKs send null for an absent field. */
 export const optional =
@@ -40,7 +29,9 @@ export const optional =
 
 /** The fields of any value. */
 export const recordOf = (value: unknown): Record<string, unknown> =>
-  object(value) === undefined ? (value as Record<string, unknown>) : {}
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : {}
 
 /** Fails the workflow without retry, naming all issues. */
 export function parseInput<T>(given: unknown, checks: Record<keyof Required<T> & string, FieldCheck>): T {
@@ -49,19 +40,15 @@ export function parseInput<T>(given: unknown, checks: Record<keyof Required<T> &
     const issue = check(fields[key])
     return issue === undefined ? [] : [`"${key}" ${issue}`]
   })
-  refuseInput(given, Object.keys(checks)[0] ?? '', issues)
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)) as T
-}
-
-/** Throws unless there are no issues and the input can be stored. */
-export function refuseInput(given: unknown, first: string, found: readonly string[]): void {
-  const { unreadable } = recordOf(given) as Partial<UnreadablePayload>
-  const issues = typeof unreadable === 'string' ? [unreadable] : [...found]
-  if (!isStorable(given)) issues.push('texts must not contain NUL or lone surrogates')
-  if (issues.length > 0)
+  const { unreadable } = fields as Partial<UnreadablePayload>
+  const found = typeof unreadable === 'string' ? [unreadable] : issues
+  if (!isStorable(given)) found.push('texts must not contain NUL or lone surrogates')
+  if (found.length > 0)
     throw ApplicationFailure.nonRetryable(
-      `the input is not {"${first}": "<name>", …}: ${issues.join('; ')}`,
+      `the input is not {"${Object.keys(checks)[0]}": "<name>", …}: ${found.join('; ')}`,
       'invalid_request',
-      { issues },
+      { issues: found },
     )
+  const known = Object.entries(fields).filter(([key, value]) => key in checks && value !== null)
+  return Object.fromEntries(known) as T
 }

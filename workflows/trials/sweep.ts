@@ -10,14 +10,13 @@ import {
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
-  workflowInfo,
 } from '@temporalio/workflow'
-import { field, type FieldCheck, optional, parseInput } from '../input/parse-input.ts'
+import type { OpenedSweep } from '../../activities/sweep/sweep.ts'
+import { field, parseInput } from '../input/parse-input.ts'
 import {
   retrainWorkflowId,
   sweepProgress,
   trialWorkflowId,
-  type RetrainRequest,
   type SweepOutcome,
   type SweepProgress,
   type SweepRequest,
@@ -29,29 +28,14 @@ import { recording } from '../retrain/activities.ts'
 import { takeRows } from '../retrain/stages.ts'
 import { startRetrainChild } from '../start-child.ts'
 
-const candidates: FieldCheck = (value) =>
-  Array.isArray(value) && value.every((each) => field.object(each) === undefined)
-    ? undefined
-    : 'must be a list of objects'
-
 export async function sweep(given: SweepRequest): Promise<SweepOutcome> {
-  const info = workflowInfo()
-  const request = parseInput<SweepRequest>(given, {
-    id: field.name,
-    model: field.name,
-    requestedBy: field.name,
-    candidates,
-    parallel: field.number,
-    asOf: optional(field.time),
-    order: optional(field.name),
-  })
-  const { id, model } = request
-  upsertSearchAttributes({ Model: [model] })
+  const request = parseInput<SweepRequest>(given, { order: field.name })
   const progress: SweepProgress = { stage: 'opening' }
   setHandler(sweepProgress, () => progress)
-  const asOf = new Date(request.asOf ?? info.startTime).toISOString()
-  await openRow(() => recording.openSweep({ asOf, order: given }))
-  const isCancelled = await runToEnd(() => runSweep(request, asOf, progress))
+  const opened = await openRow(() => recording.openSweep(request))
+  const { id, model } = opened
+  upsertSearchAttributes({ Model: [model] })
+  const isCancelled = await runToEnd(() => runSweep(opened, progress))
   // A cancelled sweep records its end too.
   const ending = await CancellationScope.nonCancellable(() => recording.endSweep({ run: id, isCancelled }))
   progress.stage = 'ended'
@@ -60,54 +44,39 @@ export async function sweep(given: SweepRequest): Promise<SweepOutcome> {
   return { id, model, ...ending }
 }
 
-async function runSweep(request: SweepRequest, asOf: string, progress: SweepProgress): Promise<void> {
-  const { id, model, requestedBy } = request
-  let snapshotDigest = ''
-  const reach = (stage: SweepProgress['stage'], more?: { snapshotDigest: string }) => {
+async function runSweep(opened: OpenedSweep, progress: SweepProgress): Promise<void> {
+  const { id, model } = opened
+  const reach = (stage: SweepProgress['stage']) => {
     progress.stage = stage
-    snapshotDigest = more?.snapshotDigest ?? snapshotDigest
     setCurrentDetails(`${stage} of a sweep of ${model}`)
   }
   if (!(await takeRows(id, reach))) return
   reach('trials')
-  await runTrials(request, { asOf, snapshotDigest })
+  await runTrials(opened)
   reach('choose')
   const { winner } = await recording.chooseWinner({ run: id })
   if (winner === undefined) return
   reach('retrain')
-  const order: RetrainRequest = { model, asOf, reason: 'manual', requestedBy, overrides: winner, sweep: id }
-  const child = await startRetrainChild(order)
+  const child = await startRetrainChild({ model, order: id })
   if (child === undefined) return
   progress.retrainingId = `${retrainWorkflowId(model)}/${child.firstExecutionRunId}`
   await child.result()
 }
 
 /** Runs `parallel` trials at a time. A failed trial excludes its own candidate only. */
-async function runTrials(
-  { id, model, requestedBy, candidates: all, parallel }: SweepRequest,
-  taken: { asOf: string; snapshotDigest: string },
-): Promise<void> {
+async function runTrials({ id, trials, parallel }: OpenedSweep): Promise<void> {
   let next = 0
   const lane = async (): Promise<void> => {
-    while (next < all.length) {
-      const place = next++
-      const trialId = `try_${id}_${place}`
-      const order: TrialRequest = {
-        id: trialId,
-        model,
-        requestedBy,
-        ...taken,
-        overrides: all[place],
-        sweep: { id, place },
-      }
-      await executeChild<(order: TrialRequest) => Promise<TrialOutcome>>('trial', {
-        workflowId: trialWorkflowId(trialId),
+    while (next < trials) {
+      const order = `try_${id}_${next++}`
+      await executeChild<(request: TrialRequest) => Promise<TrialOutcome>>('trial', {
+        workflowId: trialWorkflowId(order),
         parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
-        args: [order],
+        args: [{ order }],
       }).catch((error: unknown) => {
         if (isCancellation(error)) throw error
       })
     }
   }
-  await Promise.all(Array.from({ length: Math.min(parallel, all.length) }, lane))
+  await Promise.all(Array.from({ length: Math.min(parallel, trials) }, lane))
 }

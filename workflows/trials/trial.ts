@@ -9,9 +9,9 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow'
-import type { TrainingQueues } from '../../activities/trainers/queue-training.ts'
+import type { OpenedTrial } from '../../activities/trial/trial.ts'
 import { idsOfRow } from '../../domain/training/run-ids.ts'
-import { field, optional, parseInput } from '../input/parse-input.ts'
+import { field, parseInput } from '../input/parse-input.ts'
 import { retrainProgress, type RetrainProgress, type TrialOutcome, type TrialRequest } from '../messages.ts'
 import { openRow, runToEnd } from '../open-row.ts'
 import { recording, training } from '../retrain/activities.ts'
@@ -20,25 +20,14 @@ import { trainingQueueOf } from '../retrain/train-on-queue.ts'
 
 export async function trial(given: TrialRequest): Promise<TrialOutcome> {
   const info = workflowInfo()
-  const request = parseInput<TrialRequest>(given, {
-    id: field.name,
-    model: field.name,
-    requestedBy: field.name,
-    asOf: optional(field.time),
-    overrides: optional(field.object),
-    sweep: optional(field.object),
-    snapshotDigest: optional(field.name),
-    order: optional(field.name),
-  })
-  const { id, model } = request
-  upsertSearchAttributes({ Model: [model] })
+  const request = parseInput<TrialRequest>(given, { order: field.name })
   const progress: RetrainProgress = { stage: 'opening' }
   setHandler(retrainProgress, () => progress)
-  const asOf = new Date(request.asOf ?? info.startTime).toISOString()
   const runId = info.firstExecutionRunId
-  const opened = await openRow(() => recording.openTrial({ runId, asOf, order: given }))
-  const { run } = opened
-  const isCancelled = await runToEnd(() => runStages({ run, model, opened, progress }))
+  const opened = await openRow(() => recording.openTrial({ ...request, runId }))
+  const { run, model } = opened
+  upsertSearchAttributes({ Model: [model] })
+  const isCancelled = await runToEnd(() => runStages(opened, progress))
   // A cancelled trial records its end too.
   const { outcome, message, verdict, evaluationId } = await CancellationScope.nonCancellable(() =>
     recording.endTrial({ run, isCancelled }),
@@ -46,17 +35,11 @@ export async function trial(given: TrialRequest): Promise<TrialOutcome> {
   progress.stage = 'ended'
   upsertSearchAttributes({ Outcome: [outcome] })
   setCurrentDetails(`**${outcome}**: ${message}`)
-  return { id, model, outcome, message, verdict, evaluationId }
+  return { id: run, model, outcome, message, verdict, evaluationId }
 }
 
-interface Stages {
-  run: string
-  model: string
-  opened: TrainingQueues & { isOfSweep: boolean }
-  progress: RetrainProgress
-}
-
-async function runStages({ run, model, opened, progress }: Stages): Promise<void> {
+async function runStages(opened: OpenedTrial, progress: RetrainProgress): Promise<void> {
+  const { run, model } = opened
   const { evaluate, scoreTrial } = training(opened.trainQueue)
   const { trainingId, evaluationId } = idsOfRow(run)
   const reach = (stage: RetrainProgress['stage'], more: Partial<RetrainProgress> = {}) => {

@@ -30,18 +30,18 @@ export async function fireTriggers(given: FireTriggersRequest): Promise<FireTrig
   })
   upsertSearchAttributes({ Model: [model] })
   const { start, waiting, problems, batches } = await lookAtTriggers({ model, batch: due })
-  const started = start && (await startRetrainChild(start))
-  for (const batch of batches)
+  const started = start && (await startRetrainChild({ model, order: start }))
+  for (const order of batches)
     await startUnlessRunning<typeof batchPredict>('batchPredict', {
-      workflowId: batchWorkflowId(batch.id),
+      workflowId: batchWorkflowId(order),
       parentClosePolicy: ParentClosePolicy.ABANDON,
-      args: [batch],
+      args: [{ model, order }],
     })
   const message = [
-    started === undefined ? `${waiting} waiting` : `started ${start?.dedupeKey}, ${waiting - 1} waiting`,
-    ...batches.map(({ id }) => `scores ${id}`),
+    started === undefined ? `${waiting} waiting` : `started ${start}, ${waiting - 1} waiting`,
+    ...batches.map((id) => `scores ${id}`),
     ...problems,
   ].join('; ')
   setCurrentDetails(message)
-  return { model, message, started: started === undefined ? undefined : start?.dedupeKey }
+  return { model, message, started: started === undefined ? undefined : start }
 }

@@ -1,5 +1,6 @@
 /** `/v1/commands/:id`: shows the result of a deferred command. */
 import * as schema from '../../../domain/schema.ts'
+import { findDeferredStart } from '../../../store/commands.ts'
 import { findRecorded, outboxCommand } from '../../../store/release/command-outbox.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -15,7 +16,8 @@ export const commandRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     answerSchema: schema.extend(outboxCommand, { message: schema.text }),
     async handle({ actor, params }) {
       const id = params['id']!
-      const found = await findInScope(actor, { what: 'recorded command', id }, findRecorded(store, id))
+      const recorded = findRecorded(store, id).then((found) => found ?? findDeferredStart(store, id))
+      const found = await findInScope(actor, { what: 'recorded command', id }, recorded)
       const message = found.message ?? (found.state === 'waiting' ? deferredMessage : unanswered)
       return { json: toWire({ ...found, message }) }
     },

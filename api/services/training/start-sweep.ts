@@ -3,7 +3,7 @@ import { DomainError } from '../../../domain/errors.ts'
 import { requireValidation } from '../../../domain/training/require-validation.ts'
 import { candidatesOf, issuesOfSweep, type SweepSpace } from '../../../domain/training/sweep-plan.ts'
 import { findSweep, listSweeps } from '../../../store/training/sweeps.ts'
-import { sweepWorkflowId, type SweepRequest } from '../../../workflows/messages.ts'
+import { sweepWorkflowId } from '../../../workflows/messages.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { findInScope } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
@@ -45,13 +45,14 @@ export async function startSweep(
   if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
   const candidates = candidatesOf(definition, space, { random, seed: definition.seed })
   const id = `swp_${requestId}`
-  const order: SweepRequest = { id, model, requestedBy: actor.name, candidates, parallel, asOf }
+  const start = { id, model, candidates, parallel, asOf }
+  const order = await recordStart(deps, actor, { kind: 'sweep', request: requestId, input: start })
   const workflowId = sweepWorkflowId(model)
   await startWorkflow(temporal, {
     type: 'sweep',
     workflowId,
-    request: await recordStart(deps, actor, { kind: 'sweep', request: requestId, input: order }),
-    requestId,
+    request: { order },
+    requestId: order,
     conflict: () => new DomainError('command_refused', `a sweep of ${model} is running already`),
   })
   log.info({ sweep: id, model, trials: candidates.length, by: actor.name }, 'sweep started')

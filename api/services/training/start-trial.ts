@@ -2,7 +2,7 @@
 import { DomainError } from '../../../domain/errors.ts'
 import { requireOverrides, type HyperparameterValues } from '../../../domain/training/overrides.ts'
 import { findTrial } from '../../../store/training/sweeps.ts'
-import { trialWorkflowId, type TrialRequest } from '../../../workflows/messages.ts'
+import { trialWorkflowId } from '../../../workflows/messages.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { findInScope } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
@@ -30,13 +30,14 @@ export async function startTrial(
   const { name: model, definition } = await getTrainable(store, actor, input)
   requireOverrides(definition, overrides)
   const id = `try_${requestId}`
-  const order: TrialRequest = { id, model, requestedBy: actor.name, asOf, overrides }
+  const start = { id, model, asOf, overrides }
+  const order = await recordStart(deps, actor, { kind: 'trial', request: requestId, input: start })
   const workflowId = trialWorkflowId(id)
   await startWorkflow(temporal, {
     type: 'trial',
     workflowId,
-    request: await recordStart(deps, actor, { kind: 'trial', request: requestId, input: order }),
-    requestId,
+    request: { order },
+    requestId: order,
     conflict: () => new DomainError('internal', `the trial ${id} was started under another request`),
   })
   log.info({ trial: id, model, by: actor.name }, 'trial started')

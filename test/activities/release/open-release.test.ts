@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { writeTicks } from '../../../store/release/evidence.ts'
-import { openSigned } from '../../support/commands/open-signed.ts'
+import { openOrdered } from '../../support/commands/open-ordered.ts'
 import { insertQualityJudgement } from '../../../store/monitoring/monitor-windows.ts'
 import { insertModel, insertPeople } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
@@ -46,7 +46,7 @@ it.each([
     latency,
   } as const
   await writeTicks(store, { replica: 'r1', ticks: [tick] })
-  const opened = await openSigned(deps, {
+  const opened = await openOrdered(deps, {
     id: `rel_${model}`,
     model,
     version: await registry.register(version),
@@ -82,7 +82,7 @@ it('an opened release stores how long outcomes take, where its probation covers 
     const candidate = await registry.register(version)
     const opening = { id: `rel_${model}`, model, version: candidate, requestedBy: 'olga' } as const
     const more = { workflowId: `release/${model}`, runId: 'run', atMs: Date.now() }
-    const opened = await openSigned(deps, { ...opening, ...more })
+    const opened = await openOrdered(deps, { ...opening, ...more })
     return 'state' in opened ? opened.state.labelsMs : opened
   }
   expect(await labelsOf(true)).toBe(864_000_000 + 86_400_000)

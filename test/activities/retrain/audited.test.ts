@@ -45,13 +45,14 @@ const audited = async (action: string) =>
 it('a retraining is recorded once when it starts, with its requester and reason, and once when it ends, with the verdict', async () => {
   const run = randomUUID()
   const retrainingId = `retrain/${model}/${run}`
-  const order = await orderedStart(deps, 'retrain', {
+  const asOf = '2026-01-01T00:00:00.000Z'
+  const request = await orderedStart(deps, 'retrain', {
     model,
-    reason: 'manual',
+    asOf,
     requestedBy: 'olga',
     evidence: { reason: 'new tariffs', row: 'kept out' },
   })
-  const input = { retrainingId, asOf: '2026-01-01T00:00:00Z', order }
+  const input = { ...request, retrainingId }
   await inActivity(openRetraining(deps), input)
   await inActivity(openRetraining(deps), input)
   expect(await audited('retraining.started')).toEqual([
@@ -60,7 +61,7 @@ it('a retraining is recorded once when it starts, with its requester and reason,
       subject: retrainingId,
       trigger: 'manual',
       reason: 'new tariffs',
-      asOf: input.asOf,
+      asOf,
       isBrought: false,
     },
   ])

@@ -11,11 +11,7 @@ import {
   type OpenInput,
   type OpenResult,
 } from '../../../activities/retrain/record.ts'
-import {
-  scheduledRetraining,
-  triggeredRetraining,
-  type TriggerReason,
-} from '../../../domain/monitoring/retraining-triggers.ts'
+import { type TriggerReason } from '../../../domain/monitoring/retraining-triggers.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
@@ -86,23 +82,21 @@ function environment(): MockActivityEnvironment {
 async function ask(reason: TriggerReason, { dedupeKey, input }: Asked = {}) {
   const asked = input ?? {
     retrainingId: `retrain/${model}/${randomUUID()}`,
-    asOf: '2026-01-01T00:00:00Z',
-    order: await orderOf(reason, dedupeKey),
+    ...(await requestOf(reason, dedupeKey)),
   }
   const { throttled } = (await environment().run(openRetraining(deps), asked)) as OpenResult
   return { throttled, input: asked, row: await findRetraining(deps.store, asked.retrainingId) }
 }
 
-async function orderOf(reason: TriggerReason, dedupeKey?: string): Promise<RetrainRequest> {
+async function requestOf(reason: TriggerReason, dedupeKey: string = randomUUID()): Promise<RetrainRequest> {
   const evidence = { psi: 0.3 }
-  if (reason === 'schedule') return scheduledRetraining(model)
-  if (reason === 'manual')
-    return orderedStart(deps, 'retrain', { model, reason, requestedBy: 'olga', evidence, dedupeKey })
-  const trigger = { model, reason, dedupeKey: dedupeKey ?? randomUUID(), message: 'it drifts', evidence }
+  if (reason === 'schedule') return { model }
+  if (reason === 'manual') return orderedStart(deps, 'retrain', { model, requestedBy: 'olga', evidence })
+  const trigger = { model, reason, dedupeKey, message: 'it drifts', evidence }
   const toMs = windowEndMs++
   const window = { model, fromMs: toMs - 1, toMs, facts: {}, findings: {}, judge: 'test' }
   await insertMonitorWindow(deps.store, { ...window, trigger: { action: 'start', trigger, said: '' } })
-  return triggeredRetraining(trigger)
+  return { model, order: dedupeKey }
 }
 let windowEndMs = Date.parse('2026-01-01T00:00:00Z')
 
@@ -195,10 +189,9 @@ describe('an automatic retraining request', () => {
     expect(row?.evidence['throttled']).toMatchObject({ code: 'weekly_cap' })
   })
 
-  it('is opened once for the same evidence, regardless of the requester', async () => {
+  it('is opened once for the same evidence', async () => {
     await past(200, 'released', { dedupeKey: 'drift/window-7' })
     expect((await ask('drift', { dedupeKey: 'drift/window-7' })).throttled).toContain('the same evidence')
-    expect((await ask('manual', { dedupeKey: 'drift/window-7' })).throttled).toContain('the same evidence')
     expect((await ask('drift', { dedupeKey: 'drift/window-8' })).throttled).toBeUndefined()
   })
 
@@ -254,7 +247,7 @@ it('the outcome of a retraining names the flooded rows that were left out', asyn
   await insertSnapshot(deps.store, {
     digest,
     model,
-    asOf: input.asOf,
+    asOf: '2026-01-01T00:00:00Z',
     rows: 9,
     bytes: 9,
     columns: {},
@@ -298,8 +291,8 @@ it('a retraining whose release is refused at its opening is registered, with the
   const version = await registeredBy(input.retrainingId)
   const id = `rel_${uniqueName('r')}` as const
   await deps.store.query(sql`update versions set drill = true where version = ${version}`)
-  const opening = { id, model, version, requestedBy: 'olga', workflowId: 'w', runId: id, atMs: 0 }
-  await openRelease(deps)({ ...opening, retraining: input.retrainingId })
+  const opening = { id, model, workflowId: 'w', runId: id, atMs: 0 }
+  await openRelease(deps)({ ...opening, order: input.retrainingId })
   const registered = {
     outcome: 'registered',
     message: `${version} is registered: ${version} was built for a drill and can only be released by it`,

@@ -64,10 +64,8 @@ const release: Kind = {
 
 const retraining: Kind = {
   async open(runId) {
-    const request = { model, reason: 'manual' as const, requestedBy: 'olga' }
-    const order = await orderedStart(deps, 'retrain', request)
-    const opening = { retrainingId: `retrain/${model}/${runId}`, asOf: '2026-01-01T00:00:00Z', order }
-    return openRetraining(deps)(opening).then(
+    const request = await orderedStart(deps, 'retrain', { model, requestedBy: 'olga' })
+    return openRetraining(deps)({ ...request, retrainingId: `retrain/${model}/${runId}` }).then(
       ({ throttled }) => throttled === undefined,
       () => false,
     )

@@ -8,6 +8,7 @@ import { deliverDue, deliveryPolicy } from '../../../api/services/command-delive
 import { deliverPendingRollbacks } from '../../../api/services/rollback/rollback-without-database.ts'
 import { openPendingRollbacks, signOrder } from '../../../api/serving/routing/pending-rollbacks.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
+import { listAudit } from '../../../store/audit/audit-log.ts'
 import { findActiveKeys, insertKey, revokeKey } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findRelease, listReleases } from '../../../store/release/releases.ts'
@@ -45,7 +46,7 @@ async function dieOver(): Promise<void> {
     fixture.store.transaction((database) =>
       work({
         query: (statement) =>
-          statement.sql.includes('update command_outbox')
+          statement.sql.includes('update commands set accepted')
             ? Promise.reject(new Error('killed'))
             : database.query(statement),
       }),
@@ -56,7 +57,7 @@ async function dieOver(): Promise<void> {
       await office.dueNow()
       await deliverDue(dying, deliveryPolicy)
       const waiting = await fixture.store.query(
-        sql`select from command_outbox where next_at is not null and problem is distinct from 'killed'`,
+        sql`select from commands where next_at is not null and problem is distinct from 'killed'`,
       )
       return waiting.length === 0
     },
@@ -112,14 +113,15 @@ it('a deferred release is recorded once with its audit row, and starts once alth
   expect(
     (await say('olga', '/v1/releases', { ...body, version: 'x' }, { 'idempotency-key': once })).status,
   ).toBe(409)
-  // All rows or none.
+  // The delivery and the response, or neither; the start was recorded before it was tried.
   expect(
     await fixture.store.query(sql`
       select count(distinct by)::int as transactions from (
-        select xmin::text as by from command_outbox where id = ${id}
-        union all select xmin::text from audit where subject = ${model} and action = 'command.recorded' and detail ? 'outbox'
-        union all select xmin::text from idempotent_requests where name = ${once}) as rows having count(*) = 3`),
+        select xmin::text as by from commands where id = ${id} and next_at is not null
+        union all select xmin::text from idempotent_requests where name = ${once}) as rows having count(*) = 2`),
   ).toEqual([{ transactions: 1 }])
+  const recorded = await listAudit(fixture.store, { model, action: 'command.recorded' })
+  expect(recorded.map(({ actor, detail }) => [actor, detail['id']])).toEqual([['olga', id]])
   expect(await office.deliver()).toBe(false)
   expect(await fate(id)).toMatchObject({ state: 'waiting', actor: 'olga', model })
   expect(await show(`/v1/commands/${id}`, 'otto')).toMatchObject({ code: 'not_found' })
@@ -251,9 +253,7 @@ it('a deferred start that is no longer permitted is refused, with the reason sto
   const third = String((await office.say('olga', '/v1/releases', body)).json['id'])
   await revokeKey(fixture.store, revoked.facts.id)
   await fixture.store.query(sql`update api_keys set role = 'viewer' where id = ${demoted.facts.id}`)
-  await fixture.store.query(
-    sql`update command_outbox set recorded_at = recorded_at - interval '25 hours' where id = ${late}`,
-  )
+  await fixture.store.query(sql`update commands set at = at - interval '25 hours' where id = ${late}`)
   await office.back()
   for (const id of [byRevoked, byDemoted, late, second, third]) await office.send(id)
   const refused = (message: RegExp) => ({
@@ -268,7 +268,7 @@ it('a deferred start that is no longer permitted is refused, with the reason sto
   expect(await fate(third)).toMatchObject(refused(/is being released already/))
   expect(await releasesOf(model)).toHaveLength(1)
   const audit = await fixture.store.query(sql`
-    select detail ->> 'outbox' as id from audit where subject = ${model} and action = 'command.refused' order by seq`)
+    select detail ->> 'id' as id from audit where subject = ${model} and action = 'command.refused' order by seq`)
   expect(audit).toEqual([byRevoked, byDemoted, late, third].map((id) => ({ id })))
 })
 
@@ -280,7 +280,7 @@ it('a start without permission is refused at once, and not recorded', async () =
   expect((await office.say('otto', '/v1/releases', { model, version })).status).toBe(403)
   expect((await office.say('olga', '/v1/releases', { model, version: 'x' })).status).toBe(404)
   expect((await office.say('olga', `/v1/models/${model}/retrainings`, { as_of: 'x' })).status).toBe(400)
-  const kept = await office.fixture.store.query(sql`select from command_outbox where model = ${model}`)
+  const kept = await office.fixture.store.query(sql`select from commands where model = ${model}`)
   expect(kept).toEqual([])
 })
 
@@ -291,7 +291,9 @@ it('a rollback of a model needs no Temporal and is not deferred', async () => {
   await office.back()
   expect(answer).toMatchObject({ status: 200, json: { outcome: 'rolled_back', from: second, to: first } })
   expect(await findChampion(office.fixture.store, model)).toMatchObject({ version: first })
-  const kept = await office.fixture.store.query(sql`select from command_outbox where model = ${model}`)
+  const kept = await office.fixture.store.query(
+    sql`select from commands where model = ${model} and next_at is not null`,
+  )
   expect(kept).toEqual([])
 })
 
@@ -328,7 +330,7 @@ it('a deferred batch starts under the id of its command', async () => {
   await office.send(id)
   const { state, started } = await fate(id)
   const batch = (started as { id: string }).id
-  expect([state, batch]).toEqual(['delivered', expect.stringMatching(/^bat_[0-9a-f-]{36}$/)])
+  expect([state, batch]).toEqual(['delivered', expect.stringMatching(/^bat_[0-9a-f]{32}$/)])
   const { type } = await office.core.client.workflow.getHandle(batchWorkflowId(batch)).describe()
   expect(type).toBe('batchPredict')
   const batches = await office.fixture.store.query(sql`select id from batches where model = ${model}`)

@@ -66,7 +66,7 @@ describe('the drill schedule of a model', () => {
     expect(action).toMatchObject({
       workflowType: 'drill',
       workflowId: `drill/${name}`,
-      args: [{ model: name, requestedBy: `schedule/${name}` }],
+      args: [{ model: name }],
     })
     const { drill: _drill, ...release } = definition.release
     expect(await syncDrills(client, { ...definition, release }, 'control')).toBe('unscheduled')
@@ -84,7 +84,7 @@ describe('the schedule of a model', () => {
       workflowType: 'retrain',
       workflowId: `retrain/${name}`,
       taskQueue: 'control',
-      args: [{ model: name, reason: 'schedule', requestedBy: `schedule/${name}` }],
+      args: [{ model: name }],
     })
   })
 

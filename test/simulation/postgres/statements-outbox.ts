@@ -29,10 +29,10 @@ export const outboxStatements: Statements = {
         .map(() => ({})),
     ],
   ],
-  dcbd74c7: [
+  '8312b50c': [
     'recordCommand',
-    (query, [id, release_id, model, command_id, command, actor, message]) => {
-      const row = { id, release_id, model, command_id, command, actor, message: parse(message) }
+    (query, [id, release_id, command_id, command, actor, message]) => {
+      const row = { id, release_id, command_id, command, actor, message: parse(message) }
       return insertOnce(query, 'command_outbox', id as string, row) ? [{ id }] : []
     },
   ],

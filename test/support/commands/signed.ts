@@ -6,7 +6,8 @@ import type { StartType } from '../../../domain/roles.ts'
 import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findOpenRelease } from '../../../store/release/releases.ts'
-import { commandIdOf, insertStart, type NewStart } from '../../../store/commands.ts'
+import type { StartInputs } from '../../../domain/starts.ts'
+import { commandIdOf, insertStart } from '../../../store/commands.ts'
 import { signCommand } from '../../../store/signing/command-signatures.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 import type { Config } from '../../../temporal.config.ts'
@@ -55,21 +56,18 @@ export async function signed(
   return { ...statement, signature: signCommand(signer, claim, { keyId: key.id, nowMs: Date.now() }) }
 }
 
-/**
- * Records a start of its requester, as the API does, and returns the input of the workflow. Returns the request unchanged when no active key
- * has the requester's name.
- */
-export async function orderedStart<Request extends NewStart['input'] & { requestedBy?: string }>(
+/** Records a start of its requester, as the API does, and returns the input of the workflow. Without a key of that name, no row is there. */
+export async function orderedStart<Kind extends StartType>(
   { store }: Pick<Signing, 'store'>,
-  kind: StartType,
-  request: Request,
-): Promise<Request & { order?: string }> {
-  const by = (await findKeys(store)).find(({ name }) => name === request.requestedBy)
-  if (by === undefined) return request
-  const id = commandIdOf(randomUUID())
-  const { requestedBy: _sender, ...input } = request
-  await store.transaction((database) => insertStart(database, { id, kind, by, input }))
-  return { ...request, order: id }
+  kind: Kind,
+  { requestedBy, ...rest }: StartInputs[Kind] & { requestedBy: string },
+): Promise<{ model: string; order: string }> {
+  const order = commandIdOf(randomUUID())
+  const input = rest as unknown as StartInputs[Kind] & { model: string }
+  const by = (await findKeys(store)).find(({ name }) => name === requestedBy)
+  if (by !== undefined)
+    await store.transaction((database) => insertStart(database, { id: order, kind, by, input }))
+  return { model: input.model, order }
 }
 
 /** Signals the workflow run that the model's open release row names. */

@@ -5,8 +5,7 @@
 import { randomInt } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
-import type { Opening } from '../../../activities/release/open-release.ts'
-import { openSigned } from '../commands/open-signed.ts'
+import { openOrdered } from '../commands/open-ordered.ts'
 import { promote } from '../../../activities/release/promote.ts'
 import { returnToBaseline } from '../../../store/release/close-release.ts'
 import { advance } from '../../../domain/release/reducer.ts'
@@ -67,8 +66,8 @@ async function seated(
   return { model, champion, registry }
 }
 
-const opening = (model: string, version: string, name: string): Opening => ({
-  id: `rel_${model}${name}`,
+const opening = (model: string, version: string, name: string) => ({
+  id: `rel_${model}${name}` as const,
   model,
   version,
   requestedBy: 'olga',
@@ -90,7 +89,7 @@ export async function raceOpenings(fixture: ReleaseFixture): ReturnType<Race> {
   const digest = `sha256:${'2'.repeat(64)}`
   const versions = [await registry.register(champion, digest), await registry.register(champion, digest)]
   const answers = await Promise.all(
-    versions.map((version, i) => openSigned(fixture.deps, opening(model, version, String(i)))),
+    versions.map((version, i) => openOrdered(fixture.deps, opening(model, version, String(i)))),
   )
   const won = answers.findIndex((answer) => 'state' in answer)
   const open_ = await fixture.store.query(sql`select id from releases where model = ${model}`)
@@ -119,7 +118,7 @@ const ready = {
 export async function racePromotion(fixture: ReleaseFixture): ReturnType<Race> {
   const { model, champion, registry } = await seated(fixture, ready)
   const version = await registry.register(champion, `sha256:${'2'.repeat(64)}`)
-  const opened = await openSigned(fixture.deps, opening(model, version, 'race'))
+  const opened = await openOrdered(fixture.deps, opening(model, version, 'race'))
   if (!('state' in opened)) return { winner: 'neither', issues: [opened.refused] }
   const state: ReleaseState = { ...opened.state, stage: 'promoting' }
   const order = { outcome: 'rolled_back' as const, reason: 'by hand', withdraw: true }

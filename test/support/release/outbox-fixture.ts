@@ -86,8 +86,10 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
   const model = () =>
     insertModel(fixture.store, { model: uniqueName('model'), policy, artifactRoot: core.config.artifactRoot })
   const deliver = () => deliverDue(api.deps, { ...deliveryPolicy, lookMs: 10 })
-  const dueNow = () =>
-    fixture.store.query(sql`update command_outbox set next_at = now() where next_at is not null`)
+  const dueNow = async () => {
+    await fixture.store.query(sql`update command_outbox set next_at = now() where next_at is not null`)
+    await fixture.store.query(sql`update commands set next_at = now() where next_at is not null`)
+  }
   const send: OutboxFixture['send'] = (command) =>
     until(async () => {
       await dueNow()

@@ -13,13 +13,15 @@ import { startCore, type Core } from '../release/core.ts'
 import { exampleModelDirectory } from './example-model.ts'
 import { launcher } from '../../../temporal.config.ts'
 import { ownServers } from '../servers/servers.ts'
+import type { RetrainStart } from '../../../domain/starts.ts'
 import { orderedStart } from '../commands/signed.ts'
 
 export interface Pipeline extends Core {
   /** The directory of the model files. */
   models: string
   start(
-    request: Partial<RetrainRequest> & { model: string },
+    /** A retraining of olga, or what an own row of the system asks for. */
+    request: (RetrainStart & { requestedBy?: string }) | RetrainRequest,
     workflowId?: string,
   ): Promise<WorkflowHandleWithFirstExecutionRunId<typeof retrainWorkflow>>
   close(): Promise<void>
@@ -49,7 +51,11 @@ export async function openPipeline(options: PipelineOptions = {}): Promise<Pipel
       core.client.workflow.start<typeof retrainWorkflow>('retrain', {
         workflowId,
         taskQueue: core.config.taskQueues.control,
-        args: [await orderedStart(core, 'retrain', { requestedBy: 'olga', ...request })],
+        args: [
+          'order' in request
+            ? request
+            : await orderedStart(core, 'retrain', { requestedBy: 'olga', ...(request as RetrainStart) }),
+        ],
       }),
     async close() {
       worker?.shutdown()

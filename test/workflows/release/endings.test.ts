@@ -111,14 +111,13 @@ describe('a release is refused', () => {
   })
 
   it('for an empty request', async () => {
-    const outcome = await fixture.client.workflow.execute('release', {
+    const run = fixture.client.workflow.execute('release', {
       workflowId: 'by-hand',
       taskQueue: fixture.config.taskQueues.control,
       args: [],
     })
-    expect(outcome).toMatchObject({
-      outcome: 'failed',
-      reason: expect.stringContaining('names no order') as string,
+    await expect(run).rejects.toMatchObject({
+      cause: { type: 'invalid_request', message: expect.stringContaining('"order" must be') as string },
     })
   })
 

@@ -215,11 +215,11 @@ describe('a release requested while another is open', () => {
     const releaseId = `rel_${fixtureModel.name}` as const
     const turn = {
       id: releaseId,
-      turn: waiting.id,
+      order: waiting.id,
       workflowId: releaseWorkflowId(fixtureModel.name),
       runId: 'run',
     }
-    const opening = { ...turn, model: fixtureModel.name, version, requestedBy: 'olga', atMs: Date.now() }
+    const opening = { ...turn, model: fixtureModel.name, atMs: Date.now() }
     expect(await openRelease(deps)(opening)).toHaveProperty('refused')
     await awaitDequeued(deps)({ queued: waiting.id })
     expect(await listQueued(store, { model: fixtureModel.name })).toMatchObject([

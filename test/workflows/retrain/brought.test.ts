@@ -9,7 +9,8 @@ import { markVersionRolledBack } from '../../../store/registry/champions.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { getTraining } from '../../../store/training/trainings.ts'
-import { releaseWorkflowId, type RetrainOutcome, type RetrainRequest } from '../../../workflows/messages.ts'
+import type { RetrainStart } from '../../../domain/starts.ts'
+import { releaseWorkflowId, type RetrainOutcome } from '../../../workflows/messages.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
 import { readRosesModel } from '../../support/formats/roses-lightgbm.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
@@ -23,7 +24,7 @@ const bring = async (
   bytes: string | Buffer,
   more: object = {},
   days = 35,
-  request: Partial<RetrainRequest> = {},
+  request: Partial<RetrainStart> = {},
 ): Promise<RetrainOutcome> => {
   const stored = await pipeline.deps.artifacts.put('artifacts', Buffer.from(bytes))
   const artifact: BroughtArtifact = { file: 'model.txt', ...stored, trainedOn: 'roses of March', ...more }

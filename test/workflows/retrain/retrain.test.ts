@@ -2,7 +2,6 @@
 import { WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import sql from 'sql-template-tag'
-import { triggeredRetraining } from '../../../domain/monitoring/retraining-triggers.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import { register } from '../../../activities/retrain/register.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
@@ -289,15 +288,10 @@ describe('a retraining request', () => {
 
   it.each([
     ['nothing', {}, '"model" must be a non-empty text'],
-    ['an odd time', { model: 'roses', asOf: 'yesterday' }, '"asOf" must be an ISO 8601 time'],
-    ['a time to come', { model: 'roses', asOf: '2999-01-01' }, '"asOf" is in the future'],
-    ['a text with NUL', { model: 'roses', requestedBy: 'ol\0ga' }, 'must not contain NUL'],
-    ['an unknown reason', { model: 'roses', reason: 'boredom' }, '"reason" must be one of'],
-    ['half a policy', { model: 'roses', policy: { strategy: 'canary' } }, 'complete release policy'],
-    ['overrides as a list', { model: 'roses', overrides: [1] }, '"overrides" must be an object'],
-    ['an empty requester', { model: 'roses', requestedBy: '' }, '"requestedBy" must be a non-empty text'],
+    ['an empty order', { model: 'roses', order: '' }, '"order" must be a non-empty text'],
+    ['a text with NUL', { model: 'roses', order: 'cmd\0' }, 'must not contain NUL'],
   ])('with %s fails at once with the reason', async (_name, given, message) =>
-    expect(await failure(given)).toMatchObject({
+    expect(await failure({ order: undefined, ...given })).toMatchObject({
       type: 'invalid_request',
       message: expect.stringContaining(message) as unknown,
       nonRetryable: true,
@@ -314,7 +308,7 @@ describe('a retraining request', () => {
 
   it('for an unknown model fails at once', async () => {
     const unknown = uniqueName('thorns')
-    expect(await failure({ model: unknown }, retrainWorkflowId(unknown))).toMatchObject({
+    expect(await failure({ model: unknown, order: undefined }, retrainWorkflowId(unknown))).toMatchObject({
       type: 'model_not_found',
     })
   })
@@ -353,7 +347,7 @@ describe('a retraining request', () => {
     } as const
     const window = { model, fromMs: 0, toMs: 1, facts: {}, findings: {}, judge: 'test' }
     await insertMonitorWindow(pipeline.store, { ...window, trigger: { action: 'start', trigger } })
-    const held = await (await pipeline.start(triggeredRetraining(trigger))).result()
+    const held = await (await pipeline.start({ model, order: trigger.dedupeKey })).result()
     expect(held).toMatchObject({
       outcome: 'throttled',
       message: expect.stringContaining('the last training') as unknown,

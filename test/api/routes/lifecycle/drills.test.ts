@@ -3,7 +3,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openDrill } from '../../../../activities/drill/drill.ts'
 import { promote } from '../../../../activities/release/promote.ts'
-import { defaultDrill, scheduledDrill, type DrillKind } from '../../../../domain/drill.ts'
+import { defaultDrill, type DrillKind } from '../../../../domain/drill.ts'
 import { listAlerts } from '../../../../store/monitoring/alerts.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { findLatency } from '../../../../store/release/evidence.ts'
@@ -278,7 +278,7 @@ describe('drills of the schedule', () => {
     return core.client.workflow.execute<(request: DrillRequest) => Promise<DrillOutcome>>('drill', {
       workflowId: drillWorkflowId(of),
       taskQueue: core.config.taskQueues.control,
-      args: [scheduledDrill(of)],
+      args: [{ model: of }],
     })
   }
   const notHeldOf = async (of: string) =>
@@ -300,7 +300,7 @@ describe('drills of the schedule', () => {
     await say('anna', `/v1/releases/${id}/reject`)
     await until(async () => (await stageOf()) === 'ended', 'its end')
     // A retry after a lost response does not change it.
-    const again = { id: drills[0]!.id, kind: 'bad', order: scheduledDrill(model) } as const
+    const again = { id: drills[0]!.id, model }
     expect(await openDrill(core.deps)(again)).toEqual({ refused: why })
     await until(async () => (await bySchedule(model)).drills[0]!.passed, 'one that is held')
     expect(await notHeldOf(model)).toEqual([])

@@ -98,10 +98,10 @@ describe('an artifact', () => {
     const artifacts = openArtifacts(fixture.artifactRoot)
     expect((await artifacts.get('artifacts', digest)).toString('utf8')).toBe(model)
     expect(named).toMatch(/^sha256:/)
-    const [stored] = await fixture.store.query<{ message: { reason: string; input: object } }>(
-      sql`select message from command_outbox where command = 'retrain'`,
+    const [stored] = await fixture.store.query<{ reason: string; input: object }>(
+      sql`select reason, input from commands where kind = 'retrain'`,
     )
-    expect(stored!.message).toMatchObject({
+    expect(stored).toMatchObject({
       reason: 'first try',
       input: {
         model: 'roses',

@@ -15,7 +15,6 @@ import { listAlerts } from '../../../../store/monitoring/alerts.ts'
 import { moveChampion } from '../../../../store/registry/champions.ts'
 import { writeFeatureCounts } from '../../../../store/serving/feature-counts.ts'
 import { insertMonitorWindow, listMonitorWindows } from '../../../../store/monitoring/monitor-windows.ts'
-import { triggeredRetraining } from '../../../../domain/monitoring/retraining-triggers.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { environmentWith } from '../../../../temporal.config.ts'
 import { monitorWorkflowId, releaseWorkflowId, retrainWorkflowId } from '../../../../workflows/messages.ts'
@@ -91,7 +90,7 @@ async function ask(model: string, dedupeKey: string): Promise<boolean> {
   const window = { model, fromMs: toMs - 1, toMs, facts: {}, findings: {}, judge: 'test' }
   await insertMonitorWindow(pipeline.store, { ...window, trigger: { action: 'start', trigger } })
   return pipeline
-    .start(triggeredRetraining(trigger))
+    .start({ model, order: dedupeKey })
     .then(() => true)
     .catch((error: Error) => {
       if (error.name === 'WorkflowExecutionAlreadyStartedError') return false

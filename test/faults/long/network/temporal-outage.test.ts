@@ -168,7 +168,11 @@ it('a command during a Temporal outage is recorded within a second and applied o
   )
   expect(cli.stdout).toMatch(/recorded; it will be delivered when Temporal is back/)
   const slowestMs = Math.max(...said.map(({ tookMs }) => tookMs))
-  expect(await count(sql`select count(*)::int as n from audit where action = 'command.recorded'`)).toBe(7)
+  expect(
+    await count(
+      sql`select count(*)::int as n from audit where action = 'command.recorded' and detail ? 'outbox'`,
+    ),
+  ).toBe(7)
 
   // Without a watcher the exposure of the candidate expires.
   await pause(Math.max(0, exposureMs + 1_000 - (performance.now() - from)))
