@@ -17,6 +17,11 @@ it('every argument of an activity or a workflow is an id, or harmless', () => {
   expect(claims).toEqual([])
 })
 
+it('no activity or workflow is listed as taking more although it takes ids only', () => {
+  const still = callees.filter((each) => claimsOf(each).length > 0).map(({ name }) => name)
+  expect(notYet.filter((each) => !still.includes(each))).toEqual([])
+})
+
 it('an argument that is no id is found: a text, a flag, a state, a second argument', () => {
   const planted: Callee = {
     name: 'promote',
