@@ -46,7 +46,7 @@ import { realOverrides, requireOverrides } from '../../domain/training/overrides
 import { endingOfRetraining, type RetrainingFacts } from '../../domain/training/endings.ts'
 import { idsOfRow } from '../../domain/training/run-ids.ts'
 import type { RetrainStart } from '../../domain/starts.ts'
-import { retrainWorkflowId, type RetrainOutcome, type RetrainRequest } from '../../workflows/messages.ts'
+import type { RetrainOutcome, RetrainRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
 import { takeStart } from '../runtime/claim-start.ts'
@@ -84,7 +84,7 @@ export const openRetraining =
   async ({ retrainingId, ...request }: OpenInput): Promise<OpenResult> => {
     const { store, log } = deps
     const { model } = request
-    if (!retrainingId.startsWith(`${retrainWorkflowId(model)}/`))
+    if (!retrainingId.startsWith(`retrain/${model}/`))
       throw new DomainError('forbidden', `${retrainingId} is no retraining of ${model}`)
     const { definition } = await getModel(store, model)
     const {
