@@ -155,8 +155,11 @@ async function makeVersion(
 
 export const recordDrillRelease =
   ({ store }: Deps) =>
-  (release: { id: string; releaseId: string }): Promise<void> =>
-    setDrillRelease(store, release)
+  async ({ id, releaseId }: { id: string; releaseId: string }): Promise<void> => {
+    // Its row may not be there yet, so only the form of the id shows that it is no text of a client of Temporal.
+    if (!/^rel_[0-9a-f]{32}$/.test(releaseId)) throw new DomainError('forbidden', 'no release has this id')
+    await setDrillRelease(store, { id, releaseId })
+  }
 
 interface DrillEnd {
   id: string
