@@ -1,5 +1,4 @@
 /** Registers the short activities by the names that workflows call. Workflows import only the type of this map. */
-import { authorize } from './release/authorize-command.ts'
 import { failBatch, openBatch } from './batch/batch.ts'
 import { collectArtifacts } from './retention/artifact-gc.ts'
 import type { Deps } from './deps.ts'
@@ -10,11 +9,12 @@ import { monitorModel } from './monitor/monitor.ts'
 import { pipelineActivities } from './training-activities.ts'
 import { promote } from './release/promote.ts'
 import { qualify } from './release/qualify.ts'
-import { findLostBasis, nextQueuedRelease, enqueueRelease, awaitDequeued } from './release/release-queue.ts'
+import { nextQueuedRelease, enqueueRelease, awaitDequeued } from './release/release-queue.ts'
 import { simulateWorkerLoss, simulateReplicaLoss } from './drill/drill-outages.ts'
 import { endDrill, openDrill, planDrills, recordDrillRelease } from './drill/drill.ts'
 import { openRelease } from './release/open-release.ts'
-import { closeReleaseRow, recordRelease } from './release/record-release.ts'
+import { closeRelease } from './release/end-release.ts'
+import { cancelRelease, endWait, failStep, lookAtBasis, lookAtCommands, lookAtQueue } from './release/look.ts'
 import { deleteExpired, createLogPartitions } from './retention/prediction-log.ts'
 import { rollBackCandidate } from './release/rollback.ts'
 import { route } from './release/route.ts'
@@ -25,7 +25,6 @@ import { watch } from './release/watch-stage.ts'
 export const controlActivities = (deps: Deps) => ({
   ...pipelineActivities(deps),
   ...reportingFailures({
-    authorize: authorize(deps),
     openRelease: openRelease(deps),
     planDrills: planDrills(deps),
     openDrill: openDrill(deps),
@@ -35,10 +34,14 @@ export const controlActivities = (deps: Deps) => ({
     endDrill: endDrill(deps),
     enqueueRelease: enqueueRelease(deps),
     nextQueuedRelease: nextQueuedRelease(deps),
-    findLostBasis: findLostBasis(deps),
     awaitDequeued: awaitDequeued(deps),
-    recordRelease: recordRelease(deps),
-    closeRelease: closeReleaseRow(deps),
+    lookAtCommands: lookAtCommands(deps),
+    lookAtBasis: lookAtBasis(deps),
+    lookAtQueue: lookAtQueue(deps),
+    cancelRelease: cancelRelease(deps),
+    endWait: endWait(deps),
+    failStep: failStep(deps),
+    closeRelease: closeRelease(deps),
     qualify: qualify(deps),
     route: route(deps),
     watch: watch(deps),

@@ -1,7 +1,6 @@
 /** Declares the dependencies that activities close over; workflows know only the types of activities. */
 import type { SharedArtifacts } from '../store/objects/artifact-copies.ts'
 import type { Store } from '../store/postgres.ts'
-import type { Verifier } from '../store/signing/signing-key.ts'
 import type { WorkerTracing } from './tracing/worker-tracing.ts'
 import type { Config } from '../temporal.config.ts'
 
@@ -16,8 +15,6 @@ export interface Deps {
   artifacts: SharedArtifacts
   config: Config
   log: ActivityLog
-  /** Verifies what users have signed. Default: with the keys of the replicas. */
-  verifier?: Verifier
   /** Absent while no traces are sent. */
   tracing?: WorkerTracing | undefined
 }

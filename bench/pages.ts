@@ -128,10 +128,10 @@ async function fillVersions(store: Store, count: number): Promise<void> {
 async function fillReleases(store: Store, count: number): Promise<void> {
   await store.pool.query(`
     insert into releases (id, model, version, baseline_version, strategy, policy, policy_digest, evaluation_digest, artifact_digest,
-      requested_by, workflow_id, run_id, stage, state, facts, outcome, reason, started_at, ended_at)
+      requested_by, workflow_id, run_id, stage, state, outcome, reason, started_at, ended_at)
     select 'rel_fill_' || i, model, version, null, 'canary', '{}', 'p', 'e', artifact_digest, 'bench', 'release/fill', 'run' || i, 'ended',
       jsonb_build_object('id', 'rel_fill_' || i, 'model', model, 'version', version, 'stage', 'ended', 'outcome', 'promoted'),
-      '{}', 'promoted', 'filled', now() - i * interval '1 hour', now() - i * interval '1 hour' + interval '30 minutes'
+      'promoted', 'filled', now() - i * interval '1 hour', now() - i * interval '1 hour' + interval '30 minutes'
     from generate_series(1, ${count}) as i,
       lateral (select * from versions where not drill order by created_at desc offset i % 50 limit 1) as version`)
   console.log(`${count} releases`)

@@ -18,7 +18,7 @@ create table releases (
   stage_index integer not null default 0,
   share_bp integer not null default 0,
   paused boolean not null default false,
-  -- The complete state of the machine, as the workflow last stored it.
+  -- The complete state of the machine. Steps and commands advance it under the lock of this row.
   state jsonb not null,
   outcome text check (outcome in ('promoted', 'rolled_back', 'rejected', 'expired', 'aborted', 'superseded', 'failed')),
   reason text,
@@ -27,8 +27,6 @@ create table releases (
   -- Set with the rollback order. From then on no route to the candidate and no promotion of it is accepted for this release.
   rolled_back_at timestamptz,
   ended_at timestamptz,
-  -- What the release was opened with. Never updated: a client of Temporal can write the state of a workflow, and not this.
-  facts jsonb not null,
   check ((outcome is null) = (ended_at is null))
 );
 create unique index releases_one_open on releases (model) where ended_at is null;
@@ -85,50 +83,6 @@ create index commands_due on commands (next_at) where next_at is not null;
 create index commands_by_release on commands (release_id, position);
 create index commands_open_starts on commands (model, position) where next_at is not null;
 create index commands_by_time on commands (at);
-
-create table release_commands (
-  -- The update id, or the id that the sender chose. The same id twice is one command.
-  id text primary key,
-  release_id text not null references releases (id),
-  command text not null,
-  actor text not null,
-  reason text,
-  accepted boolean not null,
-  message text not null,
-  stage text not null,
-  at timestamptz not null default now(),
-  -- The command as its sender has signed it. A route and a promotion verify it again.
-  sent jsonb
-);
-create index release_commands_by_release on release_commands (release_id, at);
-
--- Commands to a release that arrived while Temporal was unreachable. A row is written in one transaction with its audit row and
--- the response under its idempotency key, and is sent when Temporal is reachable. The release stores its response in
--- `release_commands`.
-create table command_outbox (
-  id text primary key,
-  release_id text not null references releases (id),
-  -- Makes a repetition harmless here, on the way, and in the release.
-  command_id text not null,
-  command text not null,
-  actor text not null,
-  -- What is sent, with its signature.
-  message jsonb not null,
-  -- The order in which commands were recorded and are sent to a release.
-  position bigint generated always as identity,
-  recorded_at timestamptz not null default clock_timestamp(),
-  -- The next attempt; null after the release has responded. A sender moves it ahead before it sends.
-  next_at timestamptz default clock_timestamp(),
-  -- When Temporal first accepted it, and how often it was sent.
-  sent_at timestamptz,
-  times integer not null default 0,
-  -- Why the last attempt failed.
-  problem text,
-  unique (release_id, command_id)
-);
-create index command_outbox_due on command_outbox (next_at) where next_at is not null;
-create index command_outbox_open on command_outbox (release_id, position) where next_at is not null;
-create index command_outbox_by_time on command_outbox (recorded_at);
 
 -- The release that waits while another release of its model is open. Only the newest waits; a replaced entry stays with its end.
 create table release_queue (

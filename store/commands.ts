@@ -2,6 +2,7 @@
  * Stores what users ask for: one row for each command, written with its audit row. The row is the authority; a workflow is started with
  * the id of a row, and its first activity reads from the row what to do.
  */
+import { createHash } from 'node:crypto'
 import sql from 'sql-template-tag'
 import type { Role, StartBasis, StartType } from '../domain/roles.ts'
 import type { StartInputs } from '../domain/starts.ts'
@@ -24,8 +25,11 @@ export interface NewStart<Kind extends StartType = StartType> {
 }
 
 /** The id of the command of a request; the same for its repetition. */
-export const commandIdOf = (request: string): `cmd_${string}` =>
-  `cmd_${request.replaceAll('-', '').slice(0, 32)}`
+export function commandIdOf(request: string): `cmd_${string}` {
+  const id = request.replaceAll('-', '')
+  const isId = /^[0-9a-f]{32}$/.test(id)
+  return `cmd_${isId ? id : createHash('sha256').update(request).digest('hex').slice(0, 32)}`
+}
 
 /**
  * Stores a start with its audit row. A repetition is the same row: until it has opened its run, it may do so for a while from now, on the

@@ -194,20 +194,10 @@ export interface ReleaseOutcome {
 
 export { commandNames, type CommandName }
 
-export interface Command {
-  /** The name of an active API key; its role decides which commands are allowed. */
-  by: string
-  reason?: string
-  /** Idempotency key. Default: the update id. */
-  id?: string
-  /** The digests that the sender saw. A command is refused when the release has others. */
-  artifactDigest?: string
-  evaluationDigest?: string
-  policyDigest?: string
-  /** ISO 8601: a command that arrives later is refused, because the wait that it would end is over. */
-  until?: string
-  /** Proves that the owner of the key sent the command. */
-  signature?: string
+/** Names the row of a command, which says everything else: who has given it, why, and for which digests. */
+export interface CommandMessage {
+  /** `cmd_…` */
+  command: string
 }
 
 export interface CommandResult {
@@ -220,11 +210,11 @@ export interface CommandResult {
 const forEachCommand = <T>(define: (name: CommandName) => T) =>
   Object.fromEntries(commandNames.map((name) => [name, define(name)])) as Record<CommandName, T>
 
-/** Fire and forget; the result is stored in `release_commands` and in the audit log. */
-export const commandSignals = forEachCommand((name) => defineSignal<[Command]>(name))
+/** Fire and forget; the answer is stored in `commands` and in the audit log. */
+export const commandSignals = forEachCommand((name) => defineSignal<[CommandMessage]>(name))
 
 /** The same commands, each with a result. */
-export const commandUpdates = forEachCommand((name) => defineUpdate<CommandResult, [Command]>(name))
+export const commandUpdates = forEachCommand((name) => defineUpdate<CommandResult, [CommandMessage]>(name))
 
 /** A queued release may supersede this one. Its queue entry names the release and the rule. */
 export const supersedeSignal = defineSignal('supersede')

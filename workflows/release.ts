@@ -1,12 +1,14 @@
 /**
- * Runs a release: performs the next effect of the state, turns its result into an event and advances the state. Commands reach the
- * same reducer at any time and cancel a step that the state no longer asks for.
+ * Runs a release. The row of the release is its state: this workflow derives the next step from it, has an activity perform that step,
+ * and goes on from the state that the activity returns. Signals only say that there is news; the rows say what it is.
  */
 import {
+  ApplicationFailure,
   CancellationScope,
   allHandlersFinished,
   condition,
   continueAsNew,
+  isCancellation,
   setHandler,
   sleep,
   upsertSearchAttributes,
@@ -14,204 +16,221 @@ import {
   workflowInfo,
   setWorkflowOptions,
 } from '@temporalio/workflow'
-import { advance } from '../domain/release/reducer.ts'
 import { nextEffect, type ReleaseEffect } from '../domain/release/next-effect.ts'
-import type { Advance, ReleaseEvent, StepEvent } from '../domain/release/events.ts'
 import type { ReleaseState } from '../domain/release/state.ts'
-import { releaseStages } from '../domain/release/state.ts'
+import { commandNames, releaseStages } from '../domain/release/state.ts'
 import { whyWaiting } from '../domain/release/explain.ts'
-import { receiveCommands } from './release/command-handlers.ts'
-import type { CarriedCommands } from './release/inbox.ts'
 import {
   basisSignal,
+  commandSignals,
+  commandUpdates,
   releaseIdOf,
   releaseStatus,
-  releaseWorkflowId,
   supersedeSignal,
+  type CommandMessage,
+  type CommandResult,
   type ReleaseOutcome,
   type ReleaseRequest,
 } from './messages.ts'
-import { messageOf, control, qualifying, routing, watching } from './release/activities.ts'
-import { field, parseInput } from './input/parse-input.ts'
+import { errorCodeOf, control, qualifying, routing, watching } from './release/activities.ts'
+import { field, parseInput, recordOf } from './input/parse-input.ts'
 import { notifyQueue } from './start-child.ts'
 import { whereVersioned } from './worker-versioning.ts'
-
-/** What one run hands to the next when its history grows long. */
-export interface Carried {
-  state: ReleaseState
-  commands: CarriedCommands
-}
 
 // A release ends on the build that it began with, so that a deployment changes nothing in flight.
 setWorkflowOptions(whereVersioned('PINNED'), release)
 
-export async function release(given: ReleaseRequest, carried?: Carried): Promise<ReleaseOutcome> {
+type StepInput = Parameters<typeof control.endWait>[0]
+
+/** Signals that name this many commands are looked at together; the rows of any others are found all the same. */
+const maxNamed = 20
+
+export async function release(given: ReleaseRequest): Promise<ReleaseOutcome> {
   const info = workflowInfo()
   const id = releaseIdOf(info.firstExecutionRunId)
   const request = parseInput<ReleaseRequest>(given, { model: field.name, order: field.name })
-  // A caller can pass any second argument, so only a run that Temporal continued as new may use it.
-  const isContinued =
-    info.continuedFromExecutionRunId !== undefined && info.workflowId === releaseWorkflowId(request.model)
-  const previous = isContinued ? carried : undefined
-  const steps = createSteps(previous?.state)
-  let cancelled = false
+  const { model } = request
+  const current = holdState()
+  const { take } = current
+  /** What this run knows of its release. */
+  const seen = () => ({ release: id, seen: current.find()?.revision ?? 0 })
+  // The run before this one may have been told of what it did not look at.
+  const isContinued = info.continuedFromExecutionRunId !== undefined
+  const news = {
+    commands: new Set<string>(),
+    isNew: isContinued,
+    basis: isContinued,
+    queue: isContinued,
+    cancelled: false,
+  }
+  let refusal: string | undefined
   let ending = false
+  /** Whether the row is gone: a backup from before the release was restored. */
+  let isGone = false
+  const needsHandOver = () => workflowInfo().continueAsNewSuggested
 
-  setHandler(releaseStatus, steps.current)
-  const commands = receiveCommands({
-    state: steps.find,
-    dispatch: steps.dispatch,
-    carried: previous?.commands,
-  })
-  const { needsHandOver } = commands
+  setHandler(releaseStatus, current.get)
+  for (const name of commandNames) {
+    setHandler(commandSignals[name], (sent) => {
+      news.isNew = true
+      if (news.commands.size < maxNamed) news.commands.add(commandIdOf(sent))
+    })
+    const answer = async (sent: CommandMessage): Promise<CommandResult> => {
+      await condition(() => current.find() !== undefined || ending)
+      if (current.find() === undefined) return refused(refusal ?? 'the release was not opened')
+      const look = () => control.lookAtCommands({ ...seen(), commands: [commandIdOf(sent)] })
+      const { state, answers } = await CancellationScope.nonCancellable(look)
+      take(state)
+      return answers[0] ?? refused('no such command to this release is recorded')
+    }
+    setHandler(commandUpdates[name], answer, { validator: requireNamed })
+  }
+  setHandler(supersedeSignal, () => void (news.queue = true))
+  setHandler(basisSignal, () => void (news.basis = true))
+  CancellationScope.current().cancelRequested.catch(() => void (news.cancelled = true))
+
+  /** Looks at what is new, as long as the release runs. */
+  const isNews = () => news.isNew || news.basis || news.queue || news.cancelled
+  const listen = async (): Promise<void> => {
+    for (;;) {
+      await condition(() => ending || (current.find() !== undefined && isNews()))
+      if (ending) return
+      const { isNew, basis, queue, cancelled, commands } = news
+      Object.assign(news, {
+        commands: new Set(),
+        isNew: false,
+        basis: false,
+        queue: false,
+        cancelled: false,
+      })
+      try {
+        if (isNew) take((await control.lookAtCommands({ ...seen(), commands: [...commands] })).state)
+        if (basis) take(await control.lookAtBasis(seen()))
+        if (queue) take(await control.lookAtQueue(seen()))
+        if (cancelled) take(await control.cancelRelease(seen()))
+      } catch (error) {
+        requireGone(error)
+        isGone = true
+        current.interrupt()
+      }
+    }
+  }
+
   // A stage may be watched for weeks; the next run resumes it.
-  void CancellationScope.nonCancellable(() => condition(needsHandOver)).then(steps.cancel)
-  setHandler(supersedeSignal, async () => {
-    await condition(() => steps.find() !== undefined || ending)
-    if (steps.find() !== undefined && !ending) await offerSupersede()
-  })
-  setHandler(basisSignal, async () => {
-    if (steps.find()?.stage !== 'awaiting_approval') return
-    const reason = await CancellationScope.nonCancellable(() => control.findLostBasis(steps.current()))
-    if (reason !== null && steps.current().stage === 'awaiting_approval')
-      steps.dispatch({ kind: 'stale', atMs: Date.now(), reason })
-  })
-  CancellationScope.current().cancelRequested.catch(() => {
-    cancelled = true
-    if (steps.find() !== undefined) steps.dispatch({ kind: 'cancelled', atMs: Date.now() })
-  })
+  void CancellationScope.nonCancellable(() => condition(needsHandOver)).then(current.interrupt)
 
   // A cancelled run still rolls its candidate back and records its end.
   return CancellationScope.nonCancellable(async () => {
-    if (steps.find() === undefined) {
-      const opening = await control.openRelease({
-        ...request,
-        id,
-        workflowId: info.workflowId,
-        runId: info.firstExecutionRunId,
-        atMs: Date.now(),
-      })
-      if ('refused' in opening) {
-        ending = true
-        await commands.close(opening.refused)
-        await notifyQueue(request.model)
-        return refusedOutcome(request.model, id, opening)
-      }
-      steps.open(opening.state)
-      if (cancelled) steps.dispatch({ kind: 'cancelled', atMs: Date.now() })
+    const opening = await control.openRelease({ ...request, id })
+    if ('refused' in opening) {
+      refusal = opening.refused
+      ending = true
+      await notifyQueue(model)
+      await condition(allHandlersFinished)
+      return refusedOutcome(model, id, opening)
     }
+    take(opening.state)
+    const listening = listen()
     for (;;) {
-      publish(steps.current())
-      if (nextEffect(steps.current()).kind === 'none') break
-      do {
-        await steps.save()
-        await commands.recorded()
-      } while (!steps.isSaved())
-      const effect = nextEffect(steps.current())
-      if (needsHandOver()) await handOver()
-      const event = await steps.attempt(effect, needsHandOver)
-      if (event === undefined) continue
+      const state = current.get()
+      publish(state)
+      const effect = nextEffect(state)
+      if (effect.kind === 'none') break
+      if (!isGone && needsHandOver()) await handOver(listening)
       try {
-        steps.dispatch({ ...event, atMs: Date.now() } as StepEvent)
+        if (!isGone)
+          take(await current.attempt(effect, () => perform(effect, state, { ...seen(), step: effect.key })))
       } catch (error) {
-        // A defect caused this event. The release must still end, or the candidate would stay exposed.
-        steps.dispatch({
-          kind: 'step_failed',
-          step: effect.kind,
-          message: messageOf(error),
-          atMs: Date.now(),
-        })
+        requireGone(error)
+        isGone = true
+      }
+      if (isGone) {
+        // Its routes and its champion are those of the backup.
+        ending = true
+        await notifyQueue(model)
+        await condition(allHandlersFinished)
+        return refusedOutcome(model, id, { refused: 'its row is gone: an older backup was restored' })
       }
     }
+    // Commands that came with the end are answered too.
+    await condition(() => !isNews())
     ending = true
-    await commands.close()
-    await notifyQueue(request.model)
+    await listening
+    await notifyQueue(model)
     await condition(allHandlersFinished)
-    const { outcome = 'failed', reason = '', model, version } = steps.current()
+    const { outcome = 'failed', reason = '', version } = current.get()
     return { outcome, reason, releaseId: id, model, version }
   })
 
-  /** Continues as new. Nothing is awaited after the last check, because a command that arrived then would be lost. */
-  async function handOver(): Promise<never> {
-    const ready = () => commands.canHandOver() && allHandlersFinished()
-    while (!ready() || !steps.isSaved()) {
-      await condition(ready)
-      await steps.save()
-    }
-    return continueAsNew<typeof release>(request, { state: steps.current(), commands: commands.handOver() })
-  }
-
-  /** Offers the place of this release to the queued release. The queue entry names the rule. */
-  async function offerSupersede(): Promise<void> {
-    const waiting = await CancellationScope.nonCancellable(() =>
-      control.nextQueuedRelease({ model: request.model }),
-    )
-    if (waiting === null || waiting.preemption === 'none' || ending) return
-    const { requestedBy: by, version, preemption: over, hotfixReason: reason } = waiting
-    const hotfix = reason !== undefined
-    steps.dispatch({ kind: 'superseded', atMs: Date.now(), by, version, over, hotfix, reason: reason ?? '' })
+  /** Continues as new. Every command is a row, so nothing is carried over: the next run looks at all rows. */
+  async function handOver(listening: Promise<void>): Promise<never> {
+    ending = true
+    await listening
+    await condition(allHandlersFinished)
+    if (news.cancelled) take(await control.cancelRelease(seen()))
+    return continueAsNew<typeof release>(request)
   }
 }
 
-/** A step event without its time. */
-type Report = StepEvent extends infer Event ? (Event extends StepEvent ? Omit<Event, 'atMs'> : never) : never
+/** Throws any error but that of a release whose row is gone. */
+function requireGone(error: unknown): void {
+  if (errorCodeOf(error) !== 'release_not_found') throw error
+}
 
-interface Steps {
+const refused = (message: string): CommandResult => ({ accepted: false, stage: 'ended', message })
+
+/** Refuses an update before it enters the history. */
+function requireNamed(sent: unknown): void {
+  if (!commandIdOf(sent).startsWith('cmd_'))
+    throw ApplicationFailure.nonRetryable('the input must be {"command": "cmd_…"}', 'invalid_request')
+}
+
+/** The id that a message names. A message of any other shape names no command. */
+const commandIdOf = (sent: unknown): string => {
+  const { command } = recordOf(sent)
+  return typeof command === 'string' ? command.slice(0, 40) : ''
+}
+
+interface HeldState {
   /** Undefined until the release is open. */
   find(): ReleaseState | undefined
   /** Throws until the release is open. */
-  current(): ReleaseState
-  open(state: ReleaseState): void
-  /** The only way to change the state. Cancels the running step when the new state asks for another one. */
-  dispatch(event: ReleaseEvent): Advance
-  /** Stores the state, unless it is stored already. */
-  save(): Promise<void>
-  isSaved(): boolean
-  cancel(): void
-  /** Performs the effect. Undefined when the state stopped asking for it in the meantime. */
-  attempt(effect: ReleaseEffect, needsHandOver: () => boolean): Promise<Report | undefined>
+  get(): ReleaseState
+  /** Keeps the newer state. Cancels the running step when the state asks for another one. */
+  take(state: ReleaseState | undefined): void
+  /** Cancels the running step. */
+  interrupt(): void
+  /** Runs a step. Undefined when the state stopped asking for it in the meantime. */
+  attempt(effect: ReleaseEffect, step: () => Promise<ReleaseState>): Promise<ReleaseState | undefined>
 }
 
-/** Holds the state of a run, the last stored revision and the running step. */
-function createSteps(carried: ReleaseState | undefined): Steps {
-  let state = carried
-  let saved = carried?.revision ?? 1
+/** Holds the newest state that an activity has returned, and the running step. */
+function holdState(): HeldState {
+  let state: ReleaseState | undefined
   let running: { key: string; scope: CancellationScope } | undefined
-  const current = (): ReleaseState => {
+  const get = (): ReleaseState => {
     if (state === undefined) throw new Error('the release is not open yet')
     return state
   }
   return {
     find: () => state,
-    current,
-    open(opened) {
-      state = opened
+    get,
+    take(next) {
+      if (next === undefined || (state !== undefined && next.revision <= state.revision)) return
+      state = next
+      if (running && running.key !== nextEffect(next).key) running.scope.cancel()
     },
-    dispatch(event) {
-      const result = advance(current(), event)
-      state = result.state
-      if (running && running.key !== nextEffect(state).key) running.scope.cancel()
-      return result
-    },
-    async save() {
-      const now = current()
-      if (now.revision === saved) return
-      await control.recordRelease({ state: now, commands: [] })
-      saved = now.revision
-    },
-    isSaved: () => current().revision === saved,
-    cancel: () => running?.scope.cancel(),
-    async attempt(effect, needsHandOver) {
+    interrupt: () => running?.scope.cancel(),
+    async attempt({ key }, step) {
       const scope = new CancellationScope()
-      running = { key: effect.key, scope }
-      const unwanted = () => nextEffect(current()).key !== effect.key
+      running = { key, scope }
+      const isUnwanted = () => nextEffect(get()).key !== key
       try {
-        const report = await scope.run(() => perform(effect, current()))
-        return unwanted() ? undefined : report
+        return await scope.run(step)
       } catch (error) {
         // A step cancelled by a pause may be wanted again before it has ended, when a resume follows at once.
-        if (scope.consideredCancelled || unwanted() || needsHandOver()) return undefined
-        return { kind: 'step_failed', step: effect.kind, message: messageOf(error) }
+        if (scope.consideredCancelled || isUnwanted()) return undefined
+        throw error
       } finally {
         running = undefined
         // Cancels the loser of a race between a step and a timer.
@@ -221,30 +240,35 @@ function createSteps(carried: ReleaseState | undefined): Steps {
   }
 }
 
-async function perform(effect: ReleaseEffect, state: ReleaseState): Promise<Report> {
+/** Performs a step. Temporal gives a step up after its attempts; the release then fails, because its candidate must not stay exposed. */
+async function perform(effect: ReleaseEffect, state: ReleaseState, input: StepInput): Promise<ReleaseState> {
+  try {
+    return await activityOf(effect, state, input)
+  } catch (error) {
+    if (isCancellation(error) || errorCodeOf(error) === 'release_not_found') throw error
+    return control.failStep(input)
+  }
+}
+
+function activityOf(effect: ReleaseEffect, state: ReleaseState, input: StepInput): Promise<ReleaseState> {
   switch (effect.kind) {
     case 'qualify':
-      return qualifying.qualify(state)
+      return qualifying.qualify(input)
     case 'wait':
-      await sleep(Math.max(1, effect.untilMs - Date.now()))
-      return { kind: 'timed_out' }
+      return endWait(effect.untilMs, input)
     case 'route':
-      return routing(state).route(state)
+      return routing(state).route(input)
     case 'watch': {
-      const { hold, deadlineMs, untilMs } = effect
-      const verdict = watching.watch({ state, hold, deadlineMs })
-      if (untilMs === undefined) return verdict
-      const late = sleep(Math.max(1, untilMs - Date.now())).then((): Report => ({ kind: 'timed_out' }))
-      return Promise.race([verdict, late])
+      const verdict = watching.watch(input)
+      const { untilMs } = effect
+      return untilMs === undefined ? verdict : Promise.race([verdict, endWait(untilMs, input)])
     }
     case 'promote':
-      return control.promote(state)
+      return control.promote(input)
     case 'roll_back':
-      await pauseBefore(state.attempts)
-      return routing(state).rollBackCandidate(state)
+      return after(effect.attempts, () => routing(state).rollBackCandidate(input))
     case 'close':
-      await pauseBefore(state.attempts)
-      return { kind: 'closed', ...(await routing(state).closeRelease(state)) }
+      return after(effect.attempts, () => routing(state).closeRelease(input))
     case 'none':
       throw new Error('nothing is left to do')
     default:
@@ -252,9 +276,15 @@ async function perform(effect: ReleaseEffect, state: ReleaseState): Promise<Repo
   }
 }
 
+async function endWait(untilMs: number, input: StepInput): Promise<ReleaseState> {
+  await sleep(Math.max(1, untilMs - Date.now()))
+  return control.endWait(input)
+}
+
 /** Exponential backoff for steps that must succeed. */
-async function pauseBefore(attempts: number): Promise<void> {
+async function after<T>(attempts: number, step: () => Promise<T>): Promise<T> {
   if (attempts > 0) await sleep(Math.min(250 * 2 ** attempts, 30_000))
+  return step()
 }
 
 function publish(state: ReleaseState): void {

@@ -2,5 +2,5 @@
 import { control } from './release/activities.ts'
 
 export async function warmUp(): Promise<void> {
-  await control.authorize({ model: '', commands: [] })
+  await control.nextQueuedRelease({ model: '' })
 }

@@ -38,7 +38,8 @@ import {
 } from '../../store/release/drills.ts'
 import { listOpenRuns } from '../../store/maintenance/expected-work.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { findOpenRelease, findRelease, listCommands } from '../../store/release/releases.ts'
+import { isEndedByUser } from '../../store/release/release-commands.ts'
+import { findOpenRelease, findRelease } from '../../store/release/releases.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { signArtifact } from '../../store/signing/artifact-signatures.ts'
@@ -241,8 +242,7 @@ export const endDrill =
 
 async function isCutShort(store: Deps['store'], releaseId: string, outcome?: string): Promise<boolean> {
   if (outcome === 'superseded') return true
-  const commands = await listCommands(store, releaseId)
-  return commands.some(({ command, accepted }) => accepted && (command === 'abort' || command === 'rollback'))
+  return isEndedByUser(store, releaseId)
 }
 
 /** Raises an alert. Otherwise a scheduled drill would be skipped unnoticed, and the drill policy would then refuse the next release. */

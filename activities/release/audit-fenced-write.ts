@@ -2,7 +2,6 @@
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import type { Store } from '../../store/postgres.ts'
-import { findRollbackOrder } from '../../store/release/command-outbox.ts'
 import { findRelease } from '../../store/release/releases.ts'
 import { findRouting } from '../../store/serving/routing.ts'
 
@@ -27,12 +26,8 @@ export async function auditStaleWrite(
         detail: { write, stage, stageIndex, knew: { epoch, generation }, reason },
       }),
     )
-  return staleReport({ store }, state, reason)
+  return { kind: 'stale', reason } as const
 }
-
-/** Reports that the release may write no more, with the order of the user who rolled its candidate back, if there is one. */
-export const staleReport = async ({ store }: { store: Store }, { id }: ReleaseState, reason: string) =>
-  ({ kind: 'stale', reason, order: await findRollbackOrder(store, id) }) as const
 
 /** Whether the present route belongs to this release or to its rollback, which has its own audit row. */
 async function hasMovedItself(store: Store, id: string, model: string): Promise<boolean> {

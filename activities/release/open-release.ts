@@ -1,4 +1,5 @@
 /** Opens the row of a release. */
+import { Context } from '@temporalio/activity'
 import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
 import { hotfixPolicy } from '../../domain/release/derived-policy.ts'
@@ -18,6 +19,7 @@ import {
 import { digestOfJson } from '../../store/artifacts.ts'
 import { upsertAlert } from '../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
+import { readNow } from '../../store/database/clock.ts'
 import {
   releaseBasisOf,
   findReleasable,
@@ -42,11 +44,14 @@ import { takeStart } from '../runtime/claim-start.ts'
 import { findRetrained } from '../../store/training/retrainings.ts'
 import { recordFailure } from '../../store/training/runs.ts'
 
-export interface Opening extends ReleaseRequest {
+export interface OpenInput extends ReleaseRequest {
   id: ReleaseId
+}
+
+interface Opening extends OpenInput {
   workflowId: string
   runId: string
-  /** On the workflow's clock. */
+  /** On the clock of the database. */
   atMs: number
 }
 
@@ -62,8 +67,10 @@ const noticeableUs = 1_000
 /** Freezes the facts of a release into its first state, or returns why it cannot open. */
 export const openRelease =
   (deps: Pick<Deps, 'store' | 'log'>) =>
-  async (opening: Opening): Promise<{ state: ReleaseState } | { refused: string; version?: string }> => {
+  async (input: OpenInput): Promise<{ state: ReleaseState } | { refused: string; version?: string }> => {
     const { store, log } = deps
+    const { workflowId, runId } = Context.current().info.workflowExecution!
+    const opening = { ...input, workflowId, runId, atMs: Math.floor(await readNow(store)) }
     const opened = await open(store, opening).catch((error: unknown) => {
       // A forged request must not reject the queue entry that it names, nor raise alerts; a refused command has raised its alert.
       if (isError(error, 'forbidden')) return { refused: error.message }

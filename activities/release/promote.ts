@@ -1,54 +1,51 @@
 /**
- * Promotes the candidate. Champion, history, routing and audit row change in one transaction, so that they cannot disagree. Idempotent,
- * because the history row names the release.
+ * Promotes the candidate. Champion, history, routing, audit row and the state of the release change in one transaction, so that they
+ * cannot disagree and a second attempt finds it done.
  */
 import { isError } from '../../domain/errors.ts'
 import { breakGlassExpired } from '../../domain/release/break-glass.ts'
+import { nextEffect } from '../../domain/release/next-effect.ts'
 import { pinReason } from '../../domain/serving/kill-switch.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { readNow } from '../../store/database/clock.ts'
-import { findPromotion, moveChampion } from '../../store/registry/champions.ts'
+import { moveChampion } from '../../store/registry/champions.ts'
 import { listDecisions } from '../../store/release/decisions.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import { findReleasable } from '../../store/release/releases.ts'
+import { applyReport, lockState, type StepInput, type StepReport } from '../../store/release/release-steps.ts'
 import type { Database } from '../../store/postgres.ts'
-import { findRouting, writeRoute } from '../../store/serving/routing.ts'
+import { writeRoute } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
-import { auditStaleWrite, staleReport } from './audit-fenced-write.ts'
+import { auditStaleWrite } from './audit-fenced-write.ts'
 import { failureOf } from './decide.ts'
-import { exposureOf, recordedState, routeOf, type Untimed } from './route.ts'
+import { releaseStep } from './release-step.ts'
+import { exposureOf, outdatedReason, routeOf } from './route.ts'
 
-export type PromoteReport = Untimed<'promoted'> | Untimed<'stale'> | Untimed<'refused'>
-
-export const promote =
-  (deps: Deps) =>
-  async (state: ReleaseState): Promise<PromoteReport> => {
+export const promote = (deps: Deps) =>
+  releaseStep(deps, 'promote', async (state, _beat, input): Promise<StepReport | undefined> => {
     const { store, log } = deps
     try {
-      const report = await store.transaction((database) => promoteIn(deps, database, state))
-      log.info({ release: state.id, version: state.version, report: report.kind }, 'promotion')
-      return report.kind === 'stale' ? await staleReport({ store }, state, report.reason) : report
+      const report = await store.transaction((database) => promoteIn(database, input))
+      log.info({ release: state.id, version: state.version, report: report?.kind ?? 'done' }, 'promotion')
+      return report
     } catch (error) {
       if (!isError(error, 'stale_generation')) throw error
       return await auditStaleWrite({ store }, state, 'promotion', error.message)
     }
-  }
+  })
 
-async function promoteIn(deps: Deps, database: Database, given: ReleaseState): Promise<PromoteReport> {
-  if (await findPromotion(database, given.id)) {
-    const now = await findRouting(database, given.model)
-    return { kind: 'promoted', epoch: now?.route.epoch ?? 0, generation: now?.route.generation ?? 0 }
-  }
-  const recorded = await recordedState(deps, database, { ...given, stage: 'promoting', stageIndex: 0 })
-  if ('reason' in recorded) return { kind: 'stale', ...recorded }
-  const { state, issue } = recorded
+/** Moves the champion and the release in one transaction. Returns why it did not; undefined when it did, or had done so before. */
+async function promoteIn(database: Database, input: StepInput): Promise<StepReport | undefined> {
+  const state = await lockState(database, input)
+  if (nextEffect(state).key !== input.step) return undefined
+  const reason = await outdatedReason(database, state)
+  if (reason !== undefined) return { kind: 'stale', reason }
   const { id, model, version, baseline, epoch, generation, approvals, breakGlass } = state
   const pinned = pinReason(await findKillSwitch(database, model))
   if (pinned !== undefined) return { kind: 'stale', reason: pinned }
   const refused = await refusalOfPromotion(database, state)
   if (refused !== undefined) return { kind: 'refused', ...refused }
-  if (issue !== undefined) return { kind: 'stale', reason: issue }
   const route = routeOf(state)
   if (route === undefined) return { kind: 'stale', reason: 'the release has nothing to promote' }
   const approvedBy = approvals.map(({ by }) => by)
@@ -85,14 +82,19 @@ async function promoteIn(deps: Deps, database: Database, given: ReleaseState): P
       route: written,
     },
   })
-  return { kind: 'promoted', epoch: written.epoch, generation: written.generation }
+  await applyReport(database, state, {
+    kind: 'promoted',
+    epoch: written.epoch,
+    generation: written.generation,
+  })
+  return undefined
 }
 
 /** Why this release may never promote the candidate; undefined when it may. */
 async function refusalOfPromotion(
   database: Database,
   state: ReleaseState,
-): Promise<Pick<Untimed<'refused'>, 'reason' | 'expired'> | undefined> {
+): Promise<{ reason: string; expired?: true } | undefined> {
   const { version, drill, breakGlass } = state
   const candidate = await findReleasable(database, version)
   if (drill !== undefined || candidate?.drill === true)

@@ -8,8 +8,8 @@ import { openPublicKeys } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import type { Deps } from '../deps.ts'
-import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runServingChild, type NotServed } from '../runtime/serving-child.ts'
+import { releaseStep } from './release-step.ts'
 
 export const qualificationLimits = defaultQualification
 
@@ -28,20 +28,16 @@ interface Qualified {
 }
 type Found = Qualified | NotServed
 
-export type QualifyReport = { kind: 'qualified' } | { kind: 'disqualified'; reason: string }
-
-export const qualify =
-  (deps: Deps) =>
-  async (state: ReleaseState): Promise<QualifyReport> =>
-    withHeartbeat(async (beat) => {
-      const limits = { ...qualificationLimits, ...state.policy.qualification }
-      const { version, digests } = state
-      const found = await qualifyVersion(deps, { version, digest: digests.artifact }, limits)
-      beat.check()
-      const reason = refusalOf(found, state, limits)
-      deps.log.info({ release: state.id, version, ...found, reason }, 'qualified')
-      return reason === undefined ? { kind: 'qualified' } : { kind: 'disqualified', reason }
-    })
+export const qualify = (deps: Deps) =>
+  releaseStep(deps, 'qualify', async (state, beat) => {
+    const limits = { ...qualificationLimits, ...state.policy.qualification }
+    const { version, digests } = state
+    const found = await qualifyVersion(deps, { version, digest: digests.artifact }, limits)
+    beat.check()
+    const reason = refusalOf(found, state, limits)
+    deps.log.info({ release: state.id, version, ...found, reason }, 'qualified')
+    return reason === undefined ? { kind: 'qualified' } : { kind: 'disqualified', reason }
+  })
 
 /** Loads a version in a separate process and measures it. Does not open an artifact without a valid signature. */
 export async function qualifyVersion(

@@ -1,8 +1,5 @@
 /** Queues releases behind the open one and records how each queue entry ends. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { lostBasis } from '../../domain/release/approval.ts'
-import type { ReleaseState } from '../../domain/release/state.ts'
-import { findReleaseBasis } from '../../store/release/releases.ts'
 import { isError } from '../../domain/errors.ts'
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -61,9 +58,3 @@ export const awaitDequeued =
     while ((await findQueueEntry(store, queued))?.state === 'waiting' && performance.now() < deadlineMs)
       await pause(50)
   }
-
-/** Why the release can never be approved; null while it can. */
-export const findLostBasis =
-  ({ store }: Pick<Deps, 'store'>) =>
-  async (state: ReleaseState): Promise<string | null> =>
-    lostBasis(state, await findReleaseBasis(store, state)) ?? null

@@ -6,51 +6,38 @@ import type { Recovery, ReleaseState } from '../../domain/release/state.ts'
 import { findChampion, findIncompatibilities } from '../../store/registry/champions.ts'
 import { listDecisions } from '../../store/release/decisions.ts'
 import { findRelease } from '../../store/release/releases.ts'
+import type { StepReport } from '../../store/release/release-steps.ts'
 import { findUnfencedBefore } from '../../store/release/rollback.ts'
 import { findRoutingPlace, follows } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { returnToBaseline } from '../../store/release/close-release.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
-import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
-import { supportedState } from './supported-state.ts'
+import type { Beat } from '../runtime/heartbeat.ts'
+import { releaseStep } from './release-step.ts'
 
-export interface RollBackReport {
-  kind: 'rolled_back'
-  problems: string[]
-  rollbackResult: Recovery
-}
+type RollBackReport = Extract<StepReport, { kind: 'rolled_back' }>
 
 /** Rolls back the candidate of a release, in any stage. */
-export const rollBackCandidate =
-  (deps: Deps) =>
-  async (given: ReleaseState): Promise<RollBackReport> =>
-    withHeartbeat(async (beat) => {
-      const { store, log } = deps
-      const state = (await supportedState(deps, store, given))?.state ?? unknown(given)
-      const { id: release, model, version } = state
-      const findEpoch = async () => (await findRoutingPlace(store, model))?.epoch
-      let wasChampion = false
-      for (;;) {
-        const epoch = await findEpoch()
-        const champion = await store.transaction(async (database) => {
-          wasChampion = (await returnToBaseline(database, state)) || wasChampion
-          return (await findChampion(database, model))?.version
-        })
-        const report = await findRecovery(deps, beat, state, wasChampion)
-        // A backup restored in the meantime has undone the rollback, and values read since may be from before it. A champion that was
-        // moved by hand has no route yet.
-        if ((await findEpoch()) !== epoch || report.rollbackResult.champion !== champion) continue
-        log.info({ release, version, problems: report.problems, ...report.rollbackResult }, 'rolled back')
-        return report
-      }
-    })
-
-/** For a release without a row, only the route can be returned to the present champion. */
-const unknown = ({ rollbackOrder, ...given }: ReleaseState): ReleaseState => ({
-  ...given,
-  baseline: undefined,
-  rollbackOrder: rollbackOrder && { ...rollbackOrder, withdraw: false },
-})
+export const rollBackCandidate = (deps: Deps) =>
+  releaseStep(deps, 'roll_back', async (state, beat) => {
+    const { store, log } = deps
+    const { id: release, model, version } = state
+    const findEpoch = async () => (await findRoutingPlace(store, model))?.epoch
+    let wasChampion = false
+    for (;;) {
+      const epoch = await findEpoch()
+      const champion = await store.transaction(async (database) => {
+        wasChampion = (await returnToBaseline(database, state)) || wasChampion
+        return (await findChampion(database, model))?.version
+      })
+      const report = await findRecovery(deps, beat, state, wasChampion)
+      // A backup restored in the meantime has undone the rollback, and values read since may be from before it. A champion that was
+      // moved by hand has no route yet.
+      if ((await findEpoch()) !== epoch || report.rollbackResult.champion !== champion) continue
+      log.info({ release, version, problems: report.problems, ...report.rollbackResult }, 'rolled back')
+      return report
+    }
+  })
 
 /** Waits until every live replica has acknowledged, and reads the result of the rollback. */
 async function findRecovery(

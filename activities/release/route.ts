@@ -5,61 +5,50 @@
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { isError } from '../../domain/errors.ts'
 import { counted } from '../../domain/figures.ts'
-import { issueOfRoute } from '../../domain/release/permission.ts'
 import { pinReason } from '../../domain/serving/kill-switch.ts'
-import { routePlan } from '../../domain/release/next-effect.ts'
-import type { StepEvent } from '../../domain/release/events.ts'
+import { nextEffect, routePlan } from '../../domain/release/next-effect.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { hasCandidate, totalBp, type Route } from '../../domain/serving/route.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
-import { findReleaseBasis, lockRelease } from '../../store/release/releases.ts'
+import { findReleaseBasis } from '../../store/release/releases.ts'
+import { lockState, type StepInput, type StepReport } from '../../store/release/release-steps.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findRouting, listReplicaProgress, writeRoute, type Routing } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
-import { auditStaleWrite, staleReport } from './audit-fenced-write.ts'
+import { auditStaleWrite } from './audit-fenced-write.ts'
 import { failureOf } from './decide.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
-import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
-import { supportedState } from './supported-state.ts'
+import type { Beat } from '../runtime/heartbeat.ts'
+import { releaseStep } from './release-step.ts'
 
 const pinPollMs = 250
 
-export type Untimed<Kind extends StepEvent['kind']> = Omit<Extract<StepEvent, { kind: Kind }>, 'atMs'>
-export type RouteReport =
-  | Untimed<'routed'>
-  | Untimed<'unacknowledged'>
-  | Untimed<'stale'>
-  | Untimed<'refused'>
-
-export const route =
-  (deps: Deps) =>
-  async (given: ReleaseState): Promise<RouteReport> =>
-    withHeartbeat(async (beat) => {
-      const state = (await supportedState(deps, deps.store, given))?.state ?? given
-      const { acknowledgeMs } = state.policy.watch
-      const unwritten = (problem: string): RouteReport => {
-        const { epoch, generation } = state
-        return { kind: 'unacknowledged', epoch, generation, problems: [problem] }
-      }
-      const pinned = await pinnedFor(deps, beat, state)
-      if (pinned !== undefined) return unwritten(pinned)
-      const written = await writeStage(deps, state)
-      if ('kind' in written) return written
-      if ('problem' in written) {
-        await beat.sleep(acknowledgeMs)
-        return unwritten(written.problem)
-      }
-      const { epoch, generation, replicas } = written.route
-      const waited = await awaitAcknowledgements(deps, beat, written.route, acknowledgeMs, {
-        atLeastOne: true,
-      })
-      const { problems, atMs } = waited
-      deps.log.info({ release: state.id, stage: state.stage, generation, problems }, 'routed')
-      if (problems.length > 0) return { kind: 'unacknowledged', epoch, generation, problems }
-      return { kind: 'routed', epoch, generation, startedMs: atMs, replicas }
+export const route = (deps: Deps) =>
+  releaseStep(deps, 'route', async (state, beat, input): Promise<StepReport | undefined> => {
+    const { acknowledgeMs } = state.policy.watch
+    const unwritten = (problem: string): StepReport => {
+      const { epoch, generation } = state
+      return { kind: 'unacknowledged', epoch, generation, problems: [problem] }
+    }
+    const pinned = await pinnedFor(deps, beat, state)
+    if (pinned !== undefined) return unwritten(pinned)
+    const written = await writeStage(deps, input)
+    if (written === undefined || 'kind' in written) return written
+    if ('problem' in written) {
+      await beat.sleep(acknowledgeMs)
+      return unwritten(written.problem)
+    }
+    const { epoch, generation, replicas } = written.route
+    const waited = await awaitAcknowledgements(deps, beat, written.route, acknowledgeMs, {
+      atLeastOne: true,
     })
+    const { problems, atMs } = waited
+    deps.log.info({ release: state.id, stage: state.stage, generation, problems }, 'routed')
+    if (problems.length > 0) return { kind: 'unacknowledged', epoch, generation, problems }
+    return { kind: 'routed', epoch, generation, startedMs: atMs, replicas }
+  })
 
 /** Why the candidate gets no more traffic: a kill switch has pinned the model for the whole acknowledgement timeout. */
 async function pinnedFor({ store }: Deps, beat: Beat, state: ReleaseState): Promise<string | undefined> {
@@ -71,19 +60,20 @@ async function pinnedFor({ store }: Deps, beat: Beat, state: ReleaseState): Prom
   }
 }
 
-type WrittenStage = Routing | Untimed<'stale'> | Untimed<'refused'> | { problem: string }
+type WrittenStage = Routing | StepReport | { problem: string } | undefined
 
-/** Writes the route of the stage, or finds the one that an earlier attempt wrote. */
-async function writeStage(deps: Deps, given: ReleaseState): Promise<WrittenStage> {
+/** Writes the route of the stage, or finds the one that an earlier attempt wrote. Undefined when the release asks for another step. */
+async function writeStage(deps: Deps, input: StepInput): Promise<WrittenStage> {
+  let state: ReleaseState | undefined
   try {
-    const written = await deps.store.transaction<WrittenStage>(async (database) => {
-      const recorded = await recordedState(deps, database, given)
-      if ('reason' in recorded) return { kind: 'stale', ...recorded }
-      const { state, issue } = recorded
+    return await deps.store.transaction<WrittenStage>(async (database) => {
+      state = await lockState(database, input)
+      if (nextEffect(state).key !== input.step) return undefined
+      const reason = await outdatedReason(database, state)
+      if (reason !== undefined) return { kind: 'stale', reason }
       const failed = await failureOf(database, state)
       if (failed !== undefined)
         return { kind: 'refused', reason: `a verdict is against the candidate: ${failed}` }
-      if (issue !== undefined) return { kind: 'stale', reason: issue }
       const plan = routeOf(state)
       if (plan === undefined) return { kind: 'stale', reason: 'the release has no baseline to route beside' }
       const now = await findRouting(database, state.model)
@@ -108,11 +98,9 @@ async function writeStage(deps: Deps, given: ReleaseState): Promise<WrittenStage
       })
       return written
     })
-    const isStale = 'kind' in written && written.kind === 'stale'
-    return isStale ? await staleReport(deps, given, written.reason) : written
   } catch (error) {
-    if (!isError(error, 'stale_generation')) throw error
-    return await auditStaleWrite(deps, given, 'routing', error.message)
+    if (!isError(error, 'stale_generation') || state === undefined) throw error
+    return auditStaleWrite(deps, state, 'routing', error.message)
   }
 }
 
@@ -139,25 +127,8 @@ async function chooseReplicas(
   return { ...plan, replicas }
 }
 
-/**
- * Locks the row of the release. Returns the state that its rows support, with what is missing for the step; or why the release may take
- * no more steps.
- */
-export async function recordedState(
-  deps: Deps,
-  database: Database,
-  given: ReleaseState,
-): Promise<{ state: ReleaseState; issue?: string } | { reason: string }> {
-  const status = await lockRelease(database, given.id)
-  const found = status === 'open' ? await supportedState(deps, database, given) : undefined
-  if (found === undefined) return { reason: `the release is ${status === 'open' ? 'absent' : status}` }
-  const { state, record } = found
-  const reason = await outdatedReason(database, state)
-  return reason === undefined ? { state, issue: issueOfRoute(state, record) } : { reason }
-}
-
 /** Why the basis of the release no longer stands; undefined while it stands. */
-async function outdatedReason(database: Database, state: ReleaseState): Promise<string | undefined> {
+export async function outdatedReason(database: Database, state: ReleaseState): Promise<string | undefined> {
   const { model, version, digests } = state
   const champion = state.promoted ? version : state.baseline
   const found = await findReleaseBasis(database, { model, version })

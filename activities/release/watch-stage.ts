@@ -5,9 +5,11 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Context } from '@temporalio/activity'
 import { pinReason, type Flag } from '../../domain/serving/kill-switch.ts'
+import { nextEffect } from '../../domain/release/next-effect.ts'
 import { observedStage, type ReleaseState } from '../../domain/release/state.ts'
-import { needsApprover, type Verdict, type VerdictKind, type Reason } from '../../domain/verdict.ts'
+import { needsApprover, type Verdict, type Reason } from '../../domain/verdict.ts'
 import { recordObservation } from '../../store/release/decisions.ts'
+import type { StepReport } from '../../store/release/release-steps.ts'
 import { readSimulatedOutage } from '../../store/release/drills.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import {
@@ -28,84 +30,73 @@ import {
 } from './decide.ts'
 import type { Deps } from '../deps.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
-import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
+import type { Beat } from '../runtime/heartbeat.ts'
 import { externalReader } from './evidence/external-metrics.ts'
 import { createObserver } from './observe.ts'
-import { isRouteOf, type Untimed } from './route.ts'
-import { supportedState } from './supported-state.ts'
+import { releaseStep } from './release-step.ts'
+import { isRouteOf } from './route.ts'
 import { isHoldbackNoBetter, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { listAlarmsAgainst } from '../../store/monitoring/alerts.ts'
 
-export interface WatchRequest {
-  state: ReleaseState
-  /** Whether a user has paused the stage: only a verdict against the candidate then ends the watch. */
-  hold: boolean
-  deadlineMs: number
-}
-
-export type WatchReport =
-  | { kind: 'judged'; verdict: VerdictKind; reason: string; due: boolean; questions?: string[] }
-  | Untimed<'stale'>
-
 const otherWriter = 'another writer has changed the routing'
 
-export const watch =
-  (deps: Deps) =>
-  async ({ state: given, hold, deadlineMs }: WatchRequest): Promise<WatchReport> =>
-    withHeartbeat(async (beat) => {
-      const verdictAgainst = async (): Promise<WatchReport | undefined> => {
-        const failed = await failureOf(deps.store, given)
-        return failed === undefined
-          ? undefined
-          : { kind: 'judged', verdict: 'fail', reason: failed, due: false }
-      }
-      // The previous watch may have been cancelled after it stored its verdict.
-      const before = await verdictAgainst()
-      if (before !== undefined) return before
-      const state = await routedState(deps, given)
-      if (state === undefined) return auditStaleWrite(deps, given, 'exposure', otherWriter)
-      const { everyMs } = state.policy.watch
-      const stage = observedStage(state)
-      const observe = createObserver(deps, state, externalReader(deps, state))
-      const isTemporalReachable = createTemporalReachability()
-      let written = ''
-      for (;;) {
-        beat.check()
-        if (state.drill === 'dead-worker' && (await readSimulatedOutage(deps.store, state.id)))
-          await playDead(beat)
-        const flag = await findKillSwitch(deps.store, state.model)
-        const pinned = pinReason(flag)
-        const { watchedMs, observedMs: lookedMs } = await recordObservation(deps.store, {
-          releaseId: state.id,
-          stage,
-          stageIndex: state.stageIndex,
-          // Without exposure there is no evidence, so the stage clock pauses too.
-          paused: hold || pinned !== undefined,
-          maxGapMs: 2 * everyMs,
-        })
-        const { judgement, behind, staleMs } = await look(deps, state, observe, { hold, pinned, watchedMs })
-        const { verdict, reason } = judgement
-        const isLate = flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs
-        const due = !hold && (isLate || needsApprover(verdict))
-        const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
-        const { canary, control, targeted, external, breakers } = judgement.inputs
-        const counted = JSON.stringify([verdict.kind, canary, control, targeted, external, breakers, behind])
-        // A look without new data is not stored as a decision.
-        if (final || counted !== written) await recordDecision(deps, state, judgement)
-        written = counted
-        const { questions } = verdict
-        if (final) return { kind: 'judged', verdict: verdict.kind, reason, due, questions }
-        // A later watch may have stored a verdict before this watch hears of its cancellation, and newer requests may have changed the
-        // evidence.
-        const meanwhile = await verdictAgainst()
-        if (meanwhile !== undefined) return meanwhile
-        const exposed = mayBeExposed(verdict, staleMs, state) && (await isTemporalReachable())
-        if (exposed && !(await expose(deps, state, lookedMs)))
-          return auditStaleWrite(deps, state, 'exposure', otherWriter)
-        await beat.sleep(everyMs)
-      }
-    })
+export const watch = (deps: Deps) =>
+  releaseStep(deps, 'watch', async (given, beat): Promise<StepReport> => {
+    const effect = nextEffect(given)
+    const { hold, deadlineMs } = effect.kind === 'watch' ? effect : { hold: false, deadlineMs: 0 }
+    const verdictAgainst = async (): Promise<StepReport | undefined> => {
+      const failed = await failureOf(deps.store, given)
+      return failed === undefined
+        ? undefined
+        : { kind: 'judged', verdict: 'fail', reason: failed, due: false }
+    }
+    // The previous watch may have been cancelled after it stored its verdict.
+    const before = await verdictAgainst()
+    if (before !== undefined) return before
+    const state = await routedState(deps, given)
+    if (state === undefined) return auditStaleWrite(deps, given, 'exposure', otherWriter)
+    const { everyMs } = state.policy.watch
+    const stage = observedStage(state)
+    const observe = createObserver(deps, state, externalReader(deps, state))
+    const isTemporalReachable = createTemporalReachability()
+    let written = ''
+    for (;;) {
+      beat.check()
+      if (state.drill === 'dead-worker' && (await readSimulatedOutage(deps.store, state.id)))
+        await playDead(beat)
+      const flag = await findKillSwitch(deps.store, state.model)
+      const pinned = pinReason(flag)
+      const { watchedMs, observedMs: lookedMs } = await recordObservation(deps.store, {
+        releaseId: state.id,
+        stage,
+        stageIndex: state.stageIndex,
+        // Without exposure there is no evidence, so the stage clock pauses too.
+        paused: hold || pinned !== undefined,
+        maxGapMs: 2 * everyMs,
+      })
+      const { judgement, behind, staleMs } = await look(deps, state, observe, { hold, pinned, watchedMs })
+      const { verdict, reason } = judgement
+      const isLate = flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs
+      const due = !hold && (isLate || needsApprover(verdict))
+      const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
+      const { canary, control, targeted, external, breakers } = judgement.inputs
+      const counted = JSON.stringify([verdict.kind, canary, control, targeted, external, breakers, behind])
+      // A look without new data is not stored as a decision.
+      if (final || counted !== written) await recordDecision(deps, state, judgement)
+      written = counted
+      const { questions } = verdict
+      if (final) return { kind: 'judged', verdict: verdict.kind, reason, due, questions }
+      // A later watch may have stored a verdict before this watch hears of its cancellation, and newer requests may have changed the
+      // evidence.
+      const meanwhile = await verdictAgainst()
+      if (meanwhile !== undefined) return meanwhile
+      const exposed = mayBeExposed(verdict, staleMs, state) && (await isTemporalReachable())
+      if (exposed && !(await expose(deps, state, lookedMs)))
+        return auditStaleWrite(deps, state, 'exposure', otherWriter)
+      await beat.sleep(everyMs)
+    }
+  })
 
 interface Look {
   judgement: Judgement
@@ -140,11 +131,10 @@ async function look(
   return { judgement: withReplicaCheck(alarmed, behind), behind, staleMs }
 }
 
-/** The state that the rows support; undefined when the present route is not the route of its stage. */
-async function routedState(deps: Deps, given: ReleaseState): Promise<ReleaseState | undefined> {
-  const state = (await supportedState(deps, deps.store, given))?.state
-  const now = state && (await findRouting(deps.store, state.model))
-  if (state === undefined || now === undefined || !isRouteOf(now.route, state)) return undefined
+/** The state with its evidence; undefined when the present route is not the route of its stage. */
+async function routedState(deps: Deps, state: ReleaseState): Promise<ReleaseState | undefined> {
+  const now = await findRouting(deps.store, state.model)
+  if (now === undefined || !isRouteOf(now.route, state)) return undefined
   // Evidence from before the route was written belongs to another stage.
   const routings = state.routings.map((each, i) =>
     i < state.routings.length - 1 ? each : { ...each, startedMs: Math.max(each.startedMs, now.writtenMs) },

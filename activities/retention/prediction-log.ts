@@ -34,7 +34,6 @@ const withJudgements: readonly ExpiringTable[] = [
   'serving_judgements',
   'monitor_windows',
   'integration_outbox',
-  'command_outbox',
   'commands',
   'trigger_firings',
 ]

@@ -9,13 +9,13 @@ import { findActiveKeys } from '../../store/access/api-keys.ts'
 import { answerStart, claimDueStarts, rescheduleStart, type DueStart } from '../../store/commands.ts'
 import type { Store } from '../../store/postgres.ts'
 import {
-  claimDue,
+  claimDueCommands,
   markCommandSent,
-  refuseItem,
-  reschedule,
-  type OutboxItem,
-} from '../../store/release/command-outbox.ts'
-import { commandSignals, type Command } from '../../workflows/messages.ts'
+  rescheduleCommand,
+  type DueCommand,
+} from '../../store/release/release-commands.ts'
+import { applyCommands } from '../../store/release/release-steps.ts'
+import { commandSignals } from '../../workflows/messages.ts'
 import { actorOfKey, requireRole, type Actor } from '../auth/authentication.ts'
 import type { CommandDeps } from '../deps.ts'
 import { toWire } from '../http/schemas.ts'
@@ -72,19 +72,18 @@ export async function deliverDue(
 ): Promise<boolean> {
   const { store, log } = deps
   const claim = { limit: policy.batchSize, leaseMs: policy.leaseMs }
-  const items = [...(await claimDue(store, claim)), ...(await claimDueStarts(store, claim))]
+  const items = [...(await claimDueCommands(store, claim)), ...(await claimDueStarts(store, claim))]
   const ends = await Promise.all(
     items.map(async (item) => {
       const { id, model } = item
       try {
         const end = await ('releaseId' in item ? deliverSignal(deps, item, policy) : deliverStart(deps, item))
-        const what =
-          'releaseId' in item ? { release: item.releaseId, command: item.command } : { command: item.kind }
-        log.info({ ...what, model, outbox: id, end }, 'deferred command')
+        const release = 'releaseId' in item ? item.releaseId : undefined
+        log.info({ release, command: item.kind, model, id, end }, 'deferred command')
         return true
       } catch (error) {
         const again = { id, problem: (error as Error).message, againMs: policy.lookMs }
-        await ('releaseId' in item ? reschedule(store, again) : rescheduleStart(store, again))
+        await ('releaseId' in item ? rescheduleCommand(store, again) : rescheduleStart(store, again))
         return false
       }
     }),
@@ -92,27 +91,28 @@ export async function deliverDue(
   return ends.length > 0 && ends.every(Boolean)
 }
 
-const resendMs = ({ times }: OutboxItem, { minResendMs, maxResendMs }: DeliveryPolicy): number =>
+const resendMs = ({ times }: DueCommand, { minResendMs, maxResendMs }: DeliveryPolicy): number =>
   Math.min(maxResendMs, minResendMs * 2 ** Math.min(times, 10))
 
 async function deliverSignal(
   { store, temporal }: CommandDeps,
-  item: OutboxItem,
+  item: DueCommand,
   policy: DeliveryPolicy,
 ): Promise<'sent' | 'refused'> {
-  const { workflowId, command, message, outcome } = item
+  const { id, workflowId, kind, releaseId: release, outcome } = item
   const runId = await temporal.call(callTimeoutMs, (client) => findRun(client, item))
   if (runId === undefined) {
     // The control workers close an open release without a run.
-    if (outcome === null) throw new Error('the release has no workflow run and is about to be closed')
-    await refuseItem(store, item, `the release has ended: ${outcome}`)
+    if (outcome === undefined) throw new Error('the release has no workflow run and is about to be closed')
+    // The release has ended, so its row refuses the command.
+    await store.transaction((database) => applyCommands(database, { release, seen: 0 }))
+    await markCommandSent(store, { id, againMs: 0 })
     return 'refused'
   }
-  const signed: Command = message
   await temporal.call(callTimeoutMs, (client) =>
-    client.workflow.getHandle(workflowId, runId).signal(commandSignals[command], signed),
+    client.workflow.getHandle(workflowId, runId).signal(commandSignals[kind], { command: id }),
   )
-  await markCommandSent(store, { id: item.id, againMs: resendMs(item, policy) })
+  await markCommandSent(store, { id, againMs: resendMs(item, policy) })
   return 'sent'
 }
 
@@ -121,7 +121,7 @@ type Client = Parameters<Parameters<CommandDeps['temporal']['call']>[1]>[0]
 /** Returns the open run of this release. The workflow id alone may belong to a later release of the model. */
 async function findRun(
   client: Client,
-  { workflowId, runId: first }: OutboxItem,
+  { workflowId, runId: first }: DueCommand,
 ): Promise<string | undefined> {
   try {
     const { status, runId, raw } = await client.workflow.getHandle(workflowId).describe()

@@ -5,7 +5,6 @@
 import { isError } from '../../domain/errors.ts'
 import type { Role, StartType } from '../../domain/roles.ts'
 import * as schema from '../../domain/schema.ts'
-import { recordCommand, type NewOutboxCommand } from '../../store/release/command-outbox.ts'
 import type { CommandName } from '../../domain/release/state.ts'
 import type { StartInputs } from '../../domain/starts.ts'
 import { commandIdOf, deferStart, insertStart } from '../../store/commands.ts'
@@ -58,22 +57,6 @@ export async function recordStart<Kind extends StartType>(
   const id = commandIdOf(request)
   await store.transaction((database) => insertStart(database, { ...start, id, by }))
   return id
-}
-
-export async function defer(
-  { store, log }: Pick<CommandDeps, 'store' | 'log'>,
-  recording: NewOutboxCommand,
-  keep?: KeepDeferred,
-): Promise<DeferredCommand> {
-  const { releaseId: release, command, message } = recording
-  const deferred = await store.transaction(async (database): Promise<DeferredCommand> => {
-    const id = await recordCommand(database, recording)
-    const stored = { id, release, command, state: 'waiting', message: deferredMessage } as const
-    await keep?.(database, stored)
-    return stored
-  })
-  log.info({ release, command, by: message.by }, 'command deferred')
-  return deferred
 }
 
 /** Runs a start command. It has recorded its start by then; when Temporal does not respond, the start is delivered later. */

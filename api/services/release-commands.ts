@@ -1,6 +1,6 @@
 /**
- * Sends a signed command to a release and returns its answer, for the API and the dashboard. While Temporal is unreachable, the command
- * is stored for later delivery.
+ * Records a command to a release, tells its workflow and returns the answer, for the API and the dashboard. While Temporal is unreachable,
+ * the row waits for its delivery.
  */
 import { randomUUID } from 'node:crypto'
 import { alreadyApproved } from '../../domain/release/commands.ts'
@@ -9,18 +9,23 @@ import { DomainError, isError } from '../../domain/errors.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
 import type { ReleaseDigests, ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
-import type { OutboxMessage } from '../../store/release/command-outbox.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findRelease, type Release } from '../../store/release/releases.ts'
-import { signCommand } from '../../store/signing/command-signatures.ts'
-import { commandUpdates, type CommandName } from '../../workflows/messages.ts'
+import {
+  commandIdOf,
+  findAnswer,
+  insertCommand,
+  rescheduleCommand,
+  type ReleaseCommand,
+} from '../../store/release/release-commands.ts'
+import { commandUpdates, type CommandMessage, type CommandName } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { findInScope } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import { isNotFound } from '../temporal/errors.ts'
 import { orderRollback } from './rollback/rollback-model.ts'
 import type { RollbackReplica } from './rollback/write-rollback.ts'
-import { defer, type DeferredCommand, type KeepDeferred } from './deferred-commands.ts'
+import { deferredMessage, type DeferredCommand, type KeepDeferred } from './deferred-commands.ts'
 
 /** How long a command waits for the workflow's answer. */
 const commandMs = 8_000
@@ -46,7 +51,7 @@ export interface ReleaseCommandResult {
   replicas?: RollbackReplica[]
 }
 
-/** Sends a command. Throws `command_refused` when the release rejects it. */
+/** Records a command and delivers it. Throws `command_refused` when the release rejects it. */
 export async function sendReleaseCommand(
   deps: CommandDeps,
   actor: Actor,
@@ -55,22 +60,28 @@ export async function sendReleaseCommand(
 ): Promise<{ result: ReleaseCommandResult } | { deferred: DeferredCommand }> {
   const { command } = input
   if (command === 'rollback') return { result: await rollBackRelease(deps, actor, input) }
-  const { state, workflowId, runId } = await getReleaseInScope(deps.store, actor, input.release)
-  const { id: release, stage, model } = state
+  const { store, temporal, log } = deps
+  const { state, workflowId, runId } = await getReleaseInScope(store, actor, input.release)
+  const { id: release, stage } = state
   if (stage === 'ended') throw hasEnded(state)
   requireStage(state, input)
-  const signed = signerOf(deps, actor, state, input)
+  const row = commandOf(actor, state, input)
+  const { id } = row
+  // The delivery waits for the answer to this request.
+  await store.transaction((database) => insertCommand(database, row, { deliverInMs: 2 * commandMs }))
   const isOwn = command === 'approve' && isRequester(state, { by: actor.name, key: actor.id })
   try {
-    const message = signed()
-    const result = await deps.temporal.command(commandMs, (client) =>
-      client.workflow
-        // Without a run id, so that the update reaches the run that is open now.
-        .getHandle(workflowId, undefined, { firstExecutionRunId: runId })
-        // Temporal answers a second update with the same id itself. A forged update cannot have the signature as its id.
-        .executeUpdate(commandUpdates[command], { args: [message], updateId: message.signature }),
-    )
-    deps.log.info({ release, command, by: actor.name, ...result }, 'command')
+    const known = await findAnswer(store, { id, release })
+    const result =
+      known ??
+      (await temporal.command(commandMs, (client) =>
+        client.workflow
+          // Without a run id, so that the update reaches the run that is open now.
+          .getHandle(workflowId, undefined, { firstExecutionRunId: runId })
+          // With an id of its own, because Temporal would answer it with the result of an earlier update, which anybody can have sent.
+          .executeUpdate(commandUpdates[command], { args: [{ command: id }] }),
+      ))
+    log.info({ release, command, by: actor.name, ...result }, 'command')
     if (!result.accepted)
       throw isOwn && result.stage === 'awaiting_approval'
         ? selfApproved(result.message, result.stage)
@@ -81,8 +92,13 @@ export async function sendReleaseCommand(
     if (!isError(error, 'temporal_unavailable')) throw error
     // This refusal is known in advance; every other answer is the release's.
     if (isOwn) throw selfApproved(`${actor.name} requested the release; someone else must approve it`, stage)
-    const recording = { releaseId: release, model, command, message: signed(untilOf(command, state)) }
-    return { deferred: await defer(deps, recording, keep) }
+    const deferred = { id, release, command, state: 'waiting', message: deferredMessage } as const
+    await store.transaction(async (database) => {
+      await rescheduleCommand(database, { id, problem: error.message, againMs: 0 })
+      await keep?.(database, deferred)
+    })
+    log.info({ release, command, by: actor.name }, 'command deferred')
+    return { deferred }
   }
 }
 
@@ -103,55 +119,59 @@ function requireStage(
   )
 }
 
-/** Returns a function that signs a command to this release for the owner of the key. */
-function signerOf(
-  { signer, serving }: Pick<CommandDeps, 'signer' | 'serving'>,
+/** The row of a command that the owner of the key gives to this release. */
+function commandOf(
   actor: Actor,
-  { id: release, model, digests }: ReleaseState,
-  { command, reason, seen = {}, once }: Omit<ReleaseCommandInput, 'release'>,
-) {
-  const message = {
-    id: commandIdOf(actor, { command, once }),
-    by: actor.name,
-    // The workflow drops an empty text before it verifies the signature.
+  state: ReleaseState,
+  { command, reason, seen = {}, ...input }: ReleaseCommandInput,
+): ReleaseCommand {
+  const { id: releaseId, model, digests } = state
+  return {
+    id: commandIdOf(actor.id, { kind: command, once: onceOf(input) }),
+    kind: command,
+    releaseId,
+    model,
+    actor: actor.name,
+    keyId: actor.id,
+    role: actor.role,
     reason: reason === '' ? undefined : reason,
-    artifactDigest: seen.artifact ?? digests.artifact,
-    evaluationDigest: seen.evaluation ?? digests.evaluation,
-    policyDigest: seen.policy ?? digests.policy,
-  }
-  return (until?: string): OutboxMessage => {
-    const complete = { ...message, until }
-    const claim = { ...complete, command, model, release }
-    return { ...complete, signature: signCommand(signer, claim, { keyId: actor.id, nowMs: serving.wall() }) }
+    digests: { ...digests, ...definedOf(seen) },
+    untilMs: untilOf(command, state),
   }
 }
 
-/** Two keys may choose the same idempotency key, and the form of a page sends any of its commands with one. */
-const commandIdOf = (
-  { id }: Pick<Actor, 'id'>,
-  { command, once }: Pick<ReleaseCommandInput, 'command' | 'once'>,
-): string => (once === undefined ? randomUUID() : `${id}/${command}/${once}`)
+const definedOf = (seen: Partial<ReleaseDigests>): Partial<ReleaseDigests> =>
+  Object.fromEntries(Object.entries(seen).filter(([, digest]) => digest !== undefined))
+
+/** The form of a page sends any of its commands with one idempotency key. */
+const onceOf = ({ release, once }: Pick<ReleaseCommandInput, 'release' | 'once'>): string =>
+  once === undefined ? randomUUID() : `${release} ${once}`
 
 export interface SignedSignal {
   /** The namespace of the workflow. */
   namespace: string
   workflowId: string
   signal: CommandName
-  /** The input of the signal. The release accepts it within 24 h, once. */
-  payload: OutboxMessage
+  /** The input of the signal. */
+  payload: CommandMessage
 }
 
-/** Signs a command that the owner of the key sends as a signal. Throws `command_refused` for a release that has ended. */
+/** How long a recorded command waits for the signal of its sender before it is delivered without it. */
+const signalMs = 60_000
+
+/** Records a command that the owner of the key delivers as a signal. Throws `command_refused` for a release that has ended. */
 export async function signReleaseCommand(
-  deps: Pick<CommandDeps, 'store' | 'signer' | 'serving' | 'temporal'>,
+  deps: Pick<CommandDeps, 'store' | 'temporal'>,
   actor: Actor,
   { release, ...input }: ReleaseCommandInput,
 ): Promise<SignedSignal> {
-  const { state, workflowId } = await getReleaseInScope(deps.store, actor, release)
+  const { store, temporal } = deps
+  const { state, workflowId } = await getReleaseInScope(store, actor, release)
   if (state.stage === 'ended') throw hasEnded(state)
   requireStage(state, input)
-  const signed = signerOf(deps, actor, state, input)
-  return { namespace: deps.temporal.namespace, workflowId, signal: input.command, payload: signed() }
+  const row = commandOf(actor, state, { release, ...input })
+  await store.transaction((database) => insertCommand(database, row, { deliverInMs: signalMs }))
+  return { namespace: temporal.namespace, workflowId, signal: input.command, payload: { command: row.id } }
 }
 
 /** Written to the database at once; the release receives the command for its records. */
@@ -163,19 +183,18 @@ async function rollBackRelease(
   const { state } = await getReleaseInScope(deps.store, actor, release)
   if (state.stage === 'ended' && state.closed) throw hasEnded(state)
   requireStage(state, { command: 'rollback', stage })
-  const id = commandIdOf(actor, { command: 'rollback', once })
+  const id = onceOf({ release, once })
   const { model, version } = state
   // With the version: replicas would apply a stored order to the champion while callers do not get the candidate.
   const { message, replicas } = await orderRollback(deps, actor, { id, model, version, release, reason })
   return { release, accepted: true, stage: 'rolling_back', message, replicas }
 }
 
-/** Returns when a command expires: a command that ends a wait for approvers expires with that wait. */
-function untilOf(command: CommandName, state: ReleaseState): string | undefined {
+/** When a command expires, in milliseconds: a command that ends a wait for approvers expires with that wait. */
+function untilOf(command: CommandName, state: ReleaseState): number | undefined {
   const effect = nextEffect(state)
-  const untilMs = 'untilMs' in effect ? effect.untilMs : undefined
-  if (untilMs === undefined || (command !== 'approve' && command !== 'resume')) return undefined
-  return new Date(untilMs).toISOString()
+  if (command !== 'approve' && command !== 'resume') return undefined
+  return 'untilMs' in effect ? effect.untilMs : undefined
 }
 
 /** Reads a release. Throws `release_not_found`, and `forbidden` when the key may not access its model. */

@@ -46,9 +46,7 @@ export async function finalIssues(stage: ChaosStage, answered: number): Promise<
     (await listOpenRuns(store)).filter(({ kind }) => kind !== 'release'),
   )
   await awaitNone('no command waits', () =>
-    store.query(sql`
-      select id, command, problem from command_outbox where next_at is not null
-      union all select id, kind, problem from commands where next_at is not null`),
+    store.query(sql`select id, kind, problem from commands where next_at is not null`),
   )
   await awaitNone('what must run runs, and no workflow is blocked', async () =>
     (await checkExpectedWork(config, config.databaseUrl)).filter(({ state }) => state !== 'ok'),

@@ -192,7 +192,7 @@ const signals: Readonly<Record<string, string>> = {
 
 export const signalCommand: CommandSpec = {
   name: 'sign <command> <release>',
-  summary: 'Sign a command to a release, and print it for `temporal workflow signal`',
+  summary: 'Record a command to a release, and print the call of `temporal workflow signal` that delivers it',
   options: [['--reason <text>', 'Reason, stored in the audit log']],
   examples: ['sign approve flight-delay', 'sign abort rel_01h… --reason "wrong data" --json'],
   async run({ terminal, api }, { args, options }) {

@@ -8,7 +8,7 @@ import { stepsOf, watchedPolicy, type ReleaseState } from '../../domain/release/
 import { findTicks } from '../../store/release/evidence.ts'
 import { listDecisions } from '../../store/release/decisions.ts'
 import { findRelease, listReleasesOfVersion, type Release } from '../../store/release/releases.ts'
-import { commandSignals, type Command } from '../../workflows/messages.ts'
+import { commandSignals, type CommandMessage } from '../../workflows/messages.ts'
 import { lapseText } from './narrator.ts'
 import { countText } from '../../charts/figures.ts'
 import { demoModel, people, type DemoWorld } from './world.ts'
@@ -48,10 +48,10 @@ export async function approveByApi(
   world.narrator.done(`${capitalized(message)} (POST /v1/releases/${state.id}/approve)`)
 }
 
-/** Approves by a signed Temporal signal, as `tenure sign` prints it and `temporal workflow signal` sends it. */
+/** Approves by a Temporal signal, as `tenure sign` prints it and `temporal workflow signal` sends it. */
 export async function approveBySignal(world: DemoWorld, { state }: Release): Promise<void> {
   const { artifact, evaluation, policy } = state.digests
-  const signed = await world.approver.post<{ workflow_id: string; payload: Command }>(
+  const signed = await world.approver.post<{ workflow_id: string; payload: CommandMessage }>(
     `/v1/releases/${state.id}/sign`,
     {
       command: 'approve',

@@ -66,9 +66,8 @@ export function advanceByCommand(given: ReleaseState, event: CommandEvent): Adva
 
 function applyReleaseCommand(state: ReleaseState, event: CommandEvent): Advance {
   const { by, key, atMs, reason } = event
-  // The order was carried out in the database before this command arrived.
-  if (event.command === 'rollback' && (state.rollbackOrder?.reason ?? '') === rollbackReason(event))
-    return { state, applied: true, message: rollbackReason(event) }
+  if (event.command === 'rollback' && isEndingOtherwise(state))
+    return rollBackEnding(state, { by, key, atMs, reason })
   const refusal = outOfPlace(state, event)
   if (refusal !== undefined) return ignored(state, refusal)
   const statement: Statement = { by, key, atMs, reason }
@@ -100,7 +99,6 @@ function applyReleaseCommand(state: ReleaseState, event: CommandEvent): Advance 
 /** Why this user may not give the command; undefined when the user may. */
 function unauthorised({ model }: ReleaseState, event: CommandEvent): string | undefined {
   const { command: name, by, role } = event
-  if (event.rejectedBecause !== undefined) return event.rejectedBecause
   if (role === undefined) return `no active key is named "${by}"`
   if (!commandRoles[name].includes(role))
     return `${by} has the role ${role}; ${name} needs ${commandRoles[name].join(' or ')}`
@@ -178,6 +176,18 @@ function reject(state: ReleaseState, statement: Statement): Advance {
   return rollBack(next, statement.atMs, 'rolled_back', reason, true)
 }
 
+/** Whether a rollback still decides how the release ends: its end is not recorded, or no user has ordered it. */
+const isEndingOtherwise = ({ stage, closed, rollbackOrder }: ReleaseState): boolean =>
+  (stage === 'ended' && !closed) ||
+  (stage === 'rolling_back' && ['superseded', 'failed'].includes(rollbackOrder?.outcome ?? ''))
+
+/** Like a rollback of a release that runs, because the model may have no version to return to. A rollback that runs begins again. */
+function rollBackEnding(given: ReleaseState, order: Statement): Advance {
+  const { outcome: _outcome, reason: _reason, ...state } = given
+  const done = rollBack(state, order.atMs, 'rolled_back', words('rollback', order), true)
+  return { ...done, state: { ...done.state, attempts: state.attempts + 1 } }
+}
+
 function resume(state: ReleaseState, statement: Statement): Advance {
   if (state.stage === 'awaiting_decision') {
     if (state.undecidedStage === undefined) return ignored(state, 'no stage needs a decision')
@@ -212,9 +222,6 @@ function promoteNow(state: ReleaseState, order: Statement): Advance {
 }
 
 const verbs = { reject: 'rejected', abort: 'aborted', rollback: 'rolled back' } as const
-
-/** The reason of a release that a user has rolled back. */
-export const rollbackReason = (order: Pick<Statement, 'by' | 'reason'>): string => words('rollback', order)
 
 function words(name: keyof typeof verbs, statement: Pick<Statement, 'by' | 'reason'>): string {
   return `${verbs[name]} by ${statement.by}${statement.reason ? `: ${statement.reason}` : ''}`

@@ -17,8 +17,6 @@ export interface CommandEvent {
   role?: Role
   /** The id of the key. */
   key?: string
-  /** Why the command fails authentication; absent when it is authentic. */
-  rejectedBecause?: string
   /** Whether the key covers this model. */
   inScope: boolean
   /** The current basis of the release. */
@@ -31,7 +29,7 @@ export interface CommandEvent {
   untilMs?: number
 }
 
-/** The reports of the steps of a release. Times are milliseconds on the workflow's clock. */
+/** The reports of the steps of a release. Times are milliseconds on the clock of the database. */
 export type StepEvent =
   /** A separate process has loaded the candidate and its checks have passed. */
   | { kind: 'qualified'; atMs: number }
@@ -50,13 +48,7 @@ export type StepEvent =
   /** The routing is written, but not every live replica has acknowledged it. */
   | { kind: 'unacknowledged'; atMs: number; epoch: number; generation: number; problems: string[] }
   /** The champion, the candidate, the evidence or the routing has changed since the release began. */
-  | {
-      kind: 'stale'
-      atMs: number
-      reason: string
-      /** The user who has rolled the candidate back in the database. */
-      order?: { by: string; reason?: string }
-    }
+  | { kind: 'stale'; atMs: number; reason: string }
   /** A verdict that needs an action. `due`: it cannot wait any longer, at a deadline or with questions for an approver. */
   | {
       kind: 'judged'
@@ -72,8 +64,8 @@ export type StepEvent =
   | { kind: 'refused'; atMs: number; reason: string; expired?: true }
   /** The candidate is rolled back; `problems` names live replicas that have not acknowledged it yet. */
   | { kind: 'rolled_back'; atMs: number; problems: string[]; rollbackResult: Recovery }
-  /** The end is recorded. The outcome is present when it differs, because a user has rolled the candidate back in the meantime. */
-  | ({ kind: 'closed'; atMs: number } & Partial<Pick<ReleaseState, 'outcome' | 'reason'>>)
+  /** The end is recorded. */
+  | { kind: 'closed'; atMs: number }
   /** No approval, decision or resume came in time. */
   | { kind: 'timed_out'; atMs: number }
   /** A step has failed, and a retry would not help. */
@@ -94,6 +86,8 @@ export type StepEvent =
     }
   /** The workflow was cancelled from outside. */
   | { kind: 'cancelled'; atMs: number }
+  /** The row is older than the state that the workflow has seen: a backup was restored. */
+  | { kind: 'restored'; atMs: number }
 
 export type ReleaseEvent = CommandEvent | StepEvent
 

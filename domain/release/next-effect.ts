@@ -18,9 +18,9 @@ export type ReleaseEffect =
   /** Move the champion. */
   | { kind: 'promote'; key: string }
   /** Return to the baseline. */
-  | { kind: 'roll_back'; key: string }
+  | { kind: 'roll_back'; key: string; attempts: number }
   /** Record the end. */
-  | { kind: 'close'; key: string }
+  | { kind: 'close'; key: string; attempts: number }
   /** Do nothing: the end is recorded. */
   | { kind: 'none'; key: string }
 
@@ -40,9 +40,9 @@ export function nextEffect(state: ReleaseState): ReleaseEffect {
     case 'promoting':
       return isWarming(state) ? { kind: 'route', key: `${key}/warm` } : { kind: 'promote', key }
     case 'rolling_back':
-      return { kind: 'roll_back', key }
+      return { kind: 'roll_back', key, attempts: state.attempts }
     case 'ended':
-      return state.closed ? { kind: 'none', key: 'none' } : { kind: 'close', key }
+      return state.closed ? { kind: 'none', key: 'none' } : { kind: 'close', key, attempts: state.attempts }
     default:
       return state.stage satisfies never
   }

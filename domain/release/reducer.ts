@@ -4,7 +4,7 @@
  */
 import { missingSidesText, endUnfounded } from './approval.ts'
 import { breakGlassExpired } from './break-glass.ts'
-import { advanceByCommand, rollbackReason } from './commands.ts'
+import { advanceByCommand } from './commands.ts'
 import { DomainError } from '../errors.ts'
 import { limitText } from '../figures.ts'
 import type { Advance, ReleaseEvent, StepEvent } from './events.ts'
@@ -20,14 +20,14 @@ import { incompatibilityReason } from '../registry/schema-compatibility.ts'
 import { applied, end, endRelease, enterStage, nextStage, ignored, rollBack } from './transitions.ts'
 
 type StepKind = StepEvent['kind']
-const interrupted: readonly StepKind[] = ['step_failed', 'superseded', 'cancelled']
+const interrupted: readonly StepKind[] = ['step_failed', 'superseded', 'cancelled', 'restored']
 const routing: readonly StepKind[] = ['routed', 'unacknowledged', 'stale']
 const observed: readonly StepKind[] = [...routing, 'refused', 'judged', 'timed_out', ...interrupted]
 
 /** The reports that each stage accepts. Any other report is a defect of the workflow. */
 export const legalSteps: Readonly<Record<ReleaseStage, readonly StepKind[]>> = {
   qualifying: ['qualified', 'disqualified', ...interrupted],
-  awaiting_approval: ['timed_out', 'stale', 'superseded', 'cancelled'],
+  awaiting_approval: ['timed_out', 'stale', ...interrupted],
   shadow: observed,
   targeted: observed,
   canary: observed,
@@ -63,8 +63,6 @@ function step(state: ReleaseState, event: StepEvent): Advance {
     case 'unacknowledged':
       return unacknowledged(state, event)
     case 'stale':
-      if (event.order !== undefined)
-        return rollBack(state, event.atMs, 'rolled_back', rollbackReason(event.order), true)
       if (state.stage === 'awaiting_approval')
         return applied(endUnfounded(state, event.atMs, event.reason), event.reason)
       return rollBack(state, event.atMs, 'superseded', event.reason)
@@ -77,7 +75,7 @@ function step(state: ReleaseState, event: StepEvent): Advance {
     case 'rolled_back':
       return afterRollback(state, event)
     case 'closed':
-      return applied(closed(state, event), 'the end is recorded')
+      return applied({ ...state, closed: true }, 'the end is recorded')
     case 'timed_out':
       return timedOut(state, event)
     case 'step_failed':
@@ -86,15 +84,12 @@ function step(state: ReleaseState, event: StepEvent): Advance {
       return superseded(state, event)
     case 'cancelled':
       return cancelled(state, event)
+    case 'restored':
+      return restored(state, event)
     default:
       return event satisfies never
   }
 }
-
-const closed = (state: ReleaseState, { outcome, reason }: Step<'closed'>): ReleaseState =>
-  outcome === undefined || outcome === state.outcome
-    ? { ...state, closed: true }
-    : { ...state, closed: true, outcome, reason, promoted: false }
 
 function impossible(state: ReleaseState, event: StepEvent, where: string): never {
   throw new DomainError(
@@ -271,4 +266,13 @@ function cancelled(state: ReleaseState, event: Step<'cancelled'>): Advance {
   if (state.stage === 'rolling_back' || state.stage === 'ended')
     return ignored(state, 'the release is already ending; the cancellation changes nothing')
   return rollBack(state, event.atMs, 'aborted', 'the workflow was cancelled')
+}
+
+/** The workflow has seen what the restored row does not know, such as a rollback. Only the baseline is safe then. */
+function restored(state: ReleaseState, event: Step<'restored'>): Advance {
+  const reason = 'a backup was restored that is older than this state of the release'
+  const { outcome, reason: _reason, ...rest } = state
+  if (state.stage === 'rolling_back' || (state.stage === 'ended' && outcome !== 'promoted'))
+    return applied({ ...state, attempts: state.attempts + 1 }, reason)
+  return rollBack(rest, event.atMs, 'failed', reason)
 }

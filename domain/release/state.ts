@@ -213,6 +213,8 @@ export interface ReleaseState {
   reason?: string
   /** Whether the end is recorded. */
   closed: boolean
+  /** The epoch of the routes after a restored backup that the release has heard of. */
+  restoredEpoch?: number
   /** Increases with each change, so that a late writer cannot overwrite a newer state. */
   revision: number
 }

@@ -44,7 +44,7 @@ export type AuditHead = Pick<AuditRow, 'seq' | 'hash'>
 const genesis = '0'.repeat(64)
 
 /** No store: outside a transaction the lock of the chain would end before the row is written. */
-type Transaction = Database & { transaction?: never }
+export type Transaction = Database & { transaction?: never }
 
 /** Appends a row. Call it in the transaction of the change, so that neither is stored without the other. */
 export async function appendAudit(database: Transaction, entry: AuditEntry): Promise<AuditRow> {

@@ -14,7 +14,8 @@ import { listFailedRequests, maxFailedRequests } from '../review/failed-requests
 import type { Database } from '../postgres.ts'
 import type { DriftJudgement } from '../monitoring/monitor-windows.ts'
 import type { StoredDecision } from '../release/decisions.ts'
-import type { Release, ReleaseCommand } from '../release/releases.ts'
+import type { AnsweredCommand } from '../release/release-commands.ts'
+import type { Release } from '../release/releases.ts'
 import type { TickCounts } from '../release/evidence.ts'
 
 /** A row of the list of releases. */
@@ -118,15 +119,13 @@ export const sampleVerdicts = (database: Database, { release, most }: { release:
     where first or last or place % greatest(1, ceil(total::float8 / ${most}::int)::int) = 0
     order by decisions.id limit ${2 * most}`)
 
-export interface ShownCommand extends Omit<ReleaseCommand, 'id' | 'releaseId'> {
-  at: string
-}
+export type ShownCommand = Omit<AnsweredCommand, 'id' | 'releaseId'>
 
 /** The newest first. */
 export const recentCommands = (database: Database, { release, limit }: { release: string; limit: number }) =>
   rowsFrom(database).list<ShownCommand>(sql`
-    select command, actor, reason, accepted, message, stage, at
-    from release_commands where release_id = ${release} order by at desc, id limit ${limit}`)
+    select kind as command, actor, reason, accepted, message, stage, answered_at as at
+    from commands where release_id = ${release} and answered_at is not null order by answered_at desc, id limit ${limit}`)
 
 /** The requests to one version in one routing generation of one release. */
 export type ArmTotal = Pick<
@@ -175,7 +174,7 @@ export const listReleaseMarks = (database: Database, releases: readonly string[]
   rowsFrom(database).list<{ id: string; mark: string }>(sql`
     select id, concat_ws('-', extract(epoch from updated_at),
       (select max(decisions.id) from decisions where release_id = releases.id),
-      (select count(*) from release_commands where release_id = releases.id)) as mark
+      (select count(*) from commands where release_id = releases.id and answered_at is not null)) as mark
     from releases where id = any(${releases}::text[])`)
 
 export const maxExposed = 100_000

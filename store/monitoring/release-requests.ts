@@ -82,8 +82,8 @@ export const listClosedRequests = (database: Database) =>
   rowsFrom(database).list<AnsweredRequest>(sql`
     select alerts.id, releases.version, coalesce(
       releases.reason, releases.state -> 'rollbackOrder' ->> 'reason', (
-        select message from release_commands
-        where release_id = releases.id and accepted order by at desc, id limit 1
+        select message from commands
+        where release_id = releases.id and accepted order by answered_at desc, position desc limit 1
       )) as answer
     from alerts join releases on releases.id = alerts.evidence ->> 'release'
     where alerts.resolved_at is null and alerts.kind in ('approval_needed', 'decision_needed')

@@ -8,7 +8,6 @@ import { totalBp, type Route } from '../../domain/serving/route.ts'
 import { incompatibilityReason } from '../../domain/registry/schema-compatibility.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'
 import { end } from '../../domain/release/transitions.ts'
-import { rollbackReason } from '../../domain/release/commands.ts'
 import { noDataPrefix } from '../../domain/verdict.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
 import { insertNotice } from '../monitoring/release-requests.ts'
@@ -23,7 +22,7 @@ import {
   moveChampion,
 } from '../registry/champions.ts'
 import type { Database } from '../postgres.ts'
-import { findRollbackOrder, isEndedByUser } from './command-outbox.ts'
+import { isEndedByUser } from './release-commands.ts'
 import { closeRelease, findReleasable, findRelease, lockRelease, markRolledBack } from './releases.ts'
 import { findRouting, writeRoute, type Routing } from '../serving/routing.ts'
 
@@ -34,8 +33,8 @@ export async function returnToBaseline(
   actor = 'release',
 ): Promise<boolean> {
   const { id, model, version, rollbackOrder: order } = state
-  // A workflow that was reset after its end repeats its steps, which must change nothing.
-  if ((await lockRelease(database, id)) === 'ended') return wasPromoted(database, state)
+  // A step that comes after the end must change nothing.
+  if ((await lockRelease(database, id))?.endedAt !== undefined) return wasPromoted(database, state)
   // From here on, late steps of this release can neither route nor promote.
   await markRolledBack(database, id)
   // Locked, because a champion moved by hand between two statements would count as routed.
@@ -144,21 +143,15 @@ function placeOf({ routings }: ReleaseState): string {
   return last.stage === 'canary' ? ` at canary ${last.shareBp / 100} %` : ` in ${last.stage}`
 }
 
-/** Records the end. Returns the recorded outcome: a user may have rolled the candidate back since the workflow last knew. */
-export async function close(
-  database: Database,
-  given: ReleaseState,
-): Promise<Pick<ReleaseState, 'outcome' | 'reason'>> {
-  const state = await unlessRolledBack(database, given)
+/** Records the end of a release whose row is locked, and returns the recorded state. */
+export async function close(database: Database, given: ReleaseState): Promise<ReleaseState> {
+  const state = { ...given, closed: true, revision: given.revision + 1 }
   const { id, model, version, outcome, reason, rollbackResult = null, breakGlass = null } = state
   // A backup restored after the rollback may contain the candidate as champion.
   const before = outcome === 'promoted' ? undefined : await findChampion(database, model)
   if (before?.version === version && before.releaseId === id) await returnToBaseline(database, state)
   // An earlier attempt, whose response was lost, may have recorded another outcome.
-  if (!(await closeRelease(database, state))) {
-    const ended = (await findRelease(database, id)) ?? state
-    return { outcome: ended.outcome, reason: ended.reason }
-  }
+  if (!(await closeRelease(database, state))) return (await findRelease(database, id))?.state ?? state
   const champion = (await findChampion(database, model))?.version
   // Probation counts only for the present champion; one that was moved by hand or lost in a restore is not proven.
   if (outcome === 'promoted' && champion === version) await markKnownGood(database, version)
@@ -197,33 +190,21 @@ export async function close(
       generation: written?.route.generation ?? null,
     },
   })
-  return { outcome, reason }
-}
-
-/** A rollback order may come after the last verdict, or after another writer has changed the route. */
-async function unlessRolledBack(database: Database, state: ReleaseState): Promise<ReleaseState> {
-  const { id, model, version, outcome } = state
-  if (outcome !== 'promoted' && outcome !== 'superseded') return state
-  // The lock waits for a concurrent order.
-  if ((await lockRelease(database, id)) === 'ended') return state
-  const order = await findRollbackOrder(database, id)
-  if (order === undefined || (await findChampion(database, model))?.version === version) return state
-  await markVersionRolledBack(database, version)
-  return { ...state, outcome: 'rolled_back', reason: rollbackReason(order) }
+  return state
 }
 
 /** Ends a release whose workflow was terminated, because its open row would block every other release of the model. */
 export async function endInterrupted(database: Database, state: ReleaseState): Promise<void> {
-  const { id, model, version: from } = state
-  const given = await findRollbackOrder(database, id)
-  const why =
-    given === undefined
-      ? 'its workflow no longer runs: it was terminated, or a backup was restored'
-      : rollbackReason(given)
-  const order = { outcome: 'failed' as const, reason: why, withdraw: given !== undefined }
+  const { model, version: from, rollbackOrder: given } = state
+  if (state.stage === 'ended') {
+    await close(database, state)
+    return
+  }
+  const why = given?.reason ?? 'its workflow no longer runs: it was terminated, or a backup was restored'
+  const order = given ?? { outcome: 'failed' as const, reason: why, withdraw: false }
   const wasChampion = await returnToBaseline(database, { ...state, rollbackOrder: order })
   const to = (await findChampion(database, model))?.version
-  const outcome = to === from ? 'promoted' : wasChampion || given !== undefined ? 'rolled_back' : 'failed'
+  const outcome = to === from ? 'promoted' : wasChampion ? 'rolled_back' : order.outcome
   const mismatches =
     outcome === 'rolled_back' && to !== undefined ? await findIncompatibilities(database, { from, to }) : []
   const reason =

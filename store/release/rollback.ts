@@ -4,9 +4,8 @@
  */
 import { DomainError } from '../../domain/errors.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
-import { rollbackReason } from '../../domain/release/commands.ts'
 import type { Route } from '../../domain/serving/route.ts'
-import { appendAudit } from '../audit/audit-log.ts'
+import { appendAudit, type Transaction } from '../audit/audit-log.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
 import type { Database } from '../postgres.ts'
 import {
@@ -23,7 +22,8 @@ import {
 } from '../registry/champions.ts'
 import { findRouting, findRoutingPlace, type RoutingPlace } from '../serving/routing.ts'
 import { returnToBaseline, routeCompletely, targetOf } from './close-release.ts'
-import { recordCommand, type OutboxMessage } from './command-outbox.ts'
+import { deliverAnswered, insertCommand, type ReleaseCommand } from './release-commands.ts'
+import { applyCommand, applyCommands } from './release-steps.ts'
 import { findOpenRelease, findReleasable, lockRelease, type Release } from './releases.ts'
 
 export interface RollbackOrder {
@@ -63,8 +63,8 @@ export interface ServingRollbackOrder extends RollbackOrder {
   release?: string
   /** The version that is meant; absent when the model has none. */
   version?: string
-  /** Creates the signed command for the workflow of this release. */
-  commandTo: (release: string) => OutboxMessage
+  /** The id of the command, with the key that sends it and its role. */
+  command: Pick<ReleaseCommand, 'id' | 'keyId' | 'role'>
 }
 
 export interface ServingRollback {
@@ -102,14 +102,14 @@ export async function findUnfencedBefore(
 
 /** Throws `stale_generation` when another writer was first, and `no_rollback_target` when a champion on probation has no predecessor. */
 export async function rollBackServing(
-  database: Database,
+  database: Transaction,
   order: ServingRollbackOrder,
   unfit: ReadonlyMap<string, string>,
 ): Promise<ServingRollback | RefusedRollback> {
   const { model } = order
   const open = await findOpenRelease(database, model)
   // A concurrent promotion ends before the champion is read.
-  const isOpen = open !== undefined && (await lockRelease(database, open.state.id)) !== 'ended'
+  const isOpen = open !== undefined && (await lockRelease(database, open.state.id))?.endedAt === undefined
   const champion = await findChampion(database, model)
   const route = (await findRouting(database, model))?.route
   if (order.release !== undefined && (!isOpen || order.release !== open.state.id))
@@ -219,21 +219,26 @@ function isExposed(
 const wasExposed = ({ promoted, routings, stage }: ReleaseState): boolean =>
   promoted || routings.length > 0 || stage === 'canary' || stage === 'probation' || stage === 'rolling_back'
 
+/** Orders the rollback of the candidate as a command to its release, and carries it out at once: no workflow is needed. */
 async function rollBackOpenCandidate(
-  database: Database,
-  { state, rolledBackAt }: Release,
-  order: ServingRollbackOrder,
+  database: Transaction,
+  { state: { id, model, version }, rolledBackAt }: Release,
+  { command, by, reason }: ServingRollbackOrder,
 ): Promise<ServingRollback | RefusedRollback> {
-  const { id, model, version } = state
-  const reason = rollbackReason(order)
-  const withdraw = (await findRouting(database, model))?.route.release === id
-  const rollbackOrder = { outcome: 'rolled_back', reason, withdraw } as const
-  await returnToBaseline(database, { ...state, rollbackOrder }, order.by)
+  let state = await applyCommands(database, { release: id, seen: 0 })
+  if (rolledBackAt === undefined) {
+    const given = { ...command, kind: 'rollback', releaseId: id, model, actor: by, reason } as const
+    // The API has authorised it. A key that has ended since could give an order that replicas stored while Postgres was unreachable.
+    const { role, keyId: key } = command
+    if (await insertCommand(database, given)) {
+      state = await applyCommand(database, state, given, { role, key, inScope: true })
+      await deliverAnswered(database, given.id)
+    }
+  }
+  await returnToBaseline(database, state, by)
   const to = (await findChampion(database, model))?.version
   if (to === version)
     throw new DomainError('no_rollback_target', `${version} is champion and the model has no earlier version`)
-  if (rolledBackAt === undefined)
-    await recordCommand(database, { releaseId: id, model, command: 'rollback', message: order.commandTo(id) })
   const place = await findRoutingPlace(database, model)
   const unfencedBefore = place && (await findUnfencedBefore(database, state, place))
   const repeated = rolledBackAt !== undefined

@@ -367,8 +367,8 @@ const forgettable = {
   serving_judgements: sql`at < before`,
   monitor_windows: sql`at < before`,
   integration_outbox: sql`at < before`,
-  commands: sql`at < before and next_at is null`,
-  command_outbox: sql`recorded_at < before and next_at is null`,
+  // The commands to a release stay with it.
+  commands: sql`at < before and next_at is null and release_id is null`,
   erased_requests: sql`erased_at < before`,
   // The last firing of each trigger stays, and so does one that has not started anything yet.
   trigger_firings: sql`fired_at < before

@@ -10,7 +10,11 @@ it('abort and rollback win from every reachable state', () => {
   const losing = states.flatMap((state) =>
     (['abort', 'rollback'] as const).filter((name) => {
       const { state: after, applied } = advance(state, commandEvent(name, 'olga', { role: 'operator' }))
-      const isOver = state.stage === 'rolling_back' || state.stage === 'ended'
+      // Only a rollback still decides an end that is not recorded, or the release that another writer has interrupted.
+      const isOver =
+        name === 'rollback'
+          ? state.closed || (state.stage === 'rolling_back' && state.rollbackOrder?.outcome !== 'superseded')
+          : state.stage === 'rolling_back' || state.stage === 'ended'
       return (
         !['rolling_back', 'ended'].includes(after.stage) ||
         applied === isOver ||

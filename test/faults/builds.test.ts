@@ -24,10 +24,7 @@ import {
 const change: CodeChange = {
   file: 'workflows/release.ts',
   changes: [
-    [
-      '      return qualifying.qualify(state)',
-      '      await sleep(5)\n      return qualifying.qualify(state)',
-    ],
+    ['      return qualifying.qualify(input)', '      return sleep(5).then(() => qualifying.qualify(input))'],
   ],
 }
 const exposureMs = 1_000

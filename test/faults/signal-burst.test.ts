@@ -3,6 +3,8 @@
  * because a run passes pending signals to the next run.
  */
 import sql from 'sql-template-tag'
+import { recorded } from '../support/commands/signed.ts'
+import { lockRelease } from '../../store/release/releases.ts'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { sendBurst } from '../support/release/signal-burst.ts'
 import { reached } from './figures.ts'
@@ -44,19 +46,27 @@ it('a pause followed by an immediate resume does not change the interrupted step
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   await release.reaches('shadow', 0)
-  // Delays the first task, so that both commands arrive together and are processed in one task.
+  // Delays the first look, so that both commands arrive together and are applied by one.
   const heldUp = async () =>
     (
       await fixture.store.query<{ it: boolean }>(sql`
-        select exists (select from pg_locks join pg_database on pg_database.oid = database
-            where datname = current_database() and not granted and relation = 'release_commands'::regclass) as it`)
+        select exists (select from pg_locks join pg_stat_activity using (pid)
+            where datname = current_database() and not granted) as it`)
     )[0]?.it
+  const given = [
+    ['approve', { by: 'mallory' }],
+    ['pause', { by: 'olga', reason: 'a change of mind' }],
+    ['resume', { by: 'anna', reason: 'a change of mind' }],
+  ] as const
   await fixture.store.transaction(async (database) => {
-    await database.query(sql`lock table release_commands in exclusive mode`)
-    await release.signal('approve', { by: 'mallory' })
+    const { handle } = release
+    const [first, ...others] = await Promise.all(
+      given.map(async ([name, command]) => [name, await recorded(fixture, handle, name, command)] as const),
+    )
+    await lockRelease(database, release.id)
+    await handle.signal(...first!)
     await expect.poll(heldUp).toBe(true)
-    await release.signal('pause', { by: 'olga', reason: 'a change of mind' })
-    await release.signal('resume', { by: 'anna', reason: 'a change of mind' })
+    for (const other of others) await handle.signal(...other)
   })
   // Answered after both commands.
   expect(await release.say('resume', 'anna')).toMatchObject({ stage: 'shadow' })

@@ -166,13 +166,6 @@ export const plants: readonly Plant[] = [
     "if (verdict === 'fail' && !state.paused)",
   ),
   plant(
-    'second-audit-row',
-    'a retry writes its audit row again',
-    'activities/release/record-release.ts',
-    'if (!(await insertCommand(database, command))) continue',
-    'await insertCommand(database, command)',
-  ),
-  plant(
     'no-audit-row',
     'a routing is written without its audit row',
     'activities/release/route.ts',
@@ -188,13 +181,6 @@ export const plants: readonly Plant[] = [
       "row['version'] !== from &&\n            row['known_good_at'] !== null &&\n            row['rolled_back_at'] === null,",
       "row['version'] !== from,",
     ),
-  ),
-  plant(
-    'promote-after-abort',
-    'a rollback order is overlooked by late steps',
-    'activities/release/route.ts',
-    "const found = status === 'open' ?",
-    "const found = status !== 'absent' ?",
   ),
   plant(
     'ignored-epoch',
@@ -230,27 +216,6 @@ export const plants: readonly Plant[] = [
     'domain/release/next-effect.ts',
     'const plan = { ...beside(baseline, version, shareBp), targeted }',
     'const plan = { ...beside(baseline, version, shareBp), targeted }\n    if (state.stageIndex % 2 === 1) plan.arms.reverse()',
-  ),
-  plant(
-    'lost-on-continue',
-    'a run continues as new without the commands that it has not answered',
-    'workflows/release.ts',
-    'commands: commands.handOver() })',
-    'commands: { pending: [] } })',
-  ),
-  plant(
-    'applied-twice',
-    'a command that comes again is carried out again',
-    'workflows/release/command-handlers.ts',
-    'if (earlier) {',
-    'if (earlier && name === "approve") {',
-  ),
-  plant(
-    'late-state-overwrites',
-    'an old state is written over a newer one',
-    releaseMeaning,
-    "? ((row['state'] as Row)['revision'] as number) < (revision as number)",
-    '? revision !== undefined',
   ),
   plant(
     'approval-never-expires',
@@ -315,16 +280,6 @@ export const plants: readonly Plant[] = [
     'store/serving/observed-leases.ts',
     'if (before?.leaseUntilMs === leaseUntilMs && before.serverStartedMs === serverStartedMs) return before',
     'if (before !== undefined) return before',
-  ),
-  scripted(
-    'abort-while-promoting',
-    plant(
-      'promote-before-rollback',
-      'an accepted abort stops a promotion only when its rollback has begun',
-      releaseMeaning,
-      "row['rolled_back_at'] !== null || isEnding(row['stage'])",
-      "row['rolled_back_at'] !== null",
-    ),
   ),
   scripted(
     'restore-while-rolling-back',
@@ -457,16 +412,6 @@ export const plants: readonly Plant[] = [
     ),
   ),
   scripted(
-    'order-meets-a-restored-route',
-    plant(
-      'late-order-overlooked',
-      'a rollback that comes after another writer has changed the route is told as the work of that writer',
-      'store/release/close-release.ts',
-      "outcome !== 'promoted' && outcome !== 'superseded'",
-      "outcome !== 'promoted'",
-    ),
-  ),
-  scripted(
     'late-opening-meets-its-successor',
     plant(
       'successor-closed',
@@ -484,6 +429,109 @@ export const plants: readonly Plant[] = [
       'activities/release/watch-stage.ts',
       'await Promise.race([answer, pause(freshMs, false, { ref: false })])',
       'await answer',
+    ),
+  ),
+  plant(
+    'step-is-not-asked-for',
+    'a late report is applied although the release asks for another step',
+    'store/release/release-steps.ts',
+    'nextEffect(state).key === input.step ? applyReport(database, state, report) : state',
+    'applyReport(database, state, report)',
+  ),
+  scripted(
+    'abort-while-promoting',
+    plant(
+      'promoted-for-another-step',
+      'a promotion that was held goes on after an accepted abort',
+      'activities/release/promote.ts',
+      'if (nextEffect(state).key !== input.step) return undefined\n',
+      '',
+    ),
+  ),
+  plant(
+    'row-not-locked',
+    'two writers advance a release from the same state',
+    releaseMeaning,
+    "query.lock('releases', id as string)\n      const row = query.find('releases', id as string)\n      return row === undefined",
+    "const row = query.find('releases', id as string)\n      return row === undefined",
+  ),
+  plant(
+    'promotion-apart-from-its-release',
+    'a promotion does not advance its release',
+    'activities/release/promote.ts',
+    "await applyReport(database, state, {\n    kind: 'promoted',",
+    "await Promise.resolve({\n    kind: 'promoted',",
+  ),
+  plant(
+    'answered-again',
+    'a command that comes again is carried out again',
+    'test/simulation/postgres/statements-commands.ts',
+    ".filter((row) => row['answered_at'] === null)\n        .map(",
+    '.map(',
+  ),
+  plant(
+    'newest-command-first',
+    'commands are answered in another order than that of their rows',
+    'test/simulation/postgres/statements-commands.ts',
+    ".filter((row) => row['answered_at'] === null)\n        .map(",
+    ".filter((row) => row['answered_at'] === null)\n        .reverse()\n        .map(",
+  ),
+  plant('signal-not-heard', 'a signal changes nothing', 'workflows/release.ts', 'news.isNew = true\n', ''),
+  plant(
+    'answer-not-stored',
+    'a command is applied and its answer is not stored',
+    'store/release/release-steps.ts',
+    'await answerCommand(database, id, { accepted, message, stage })',
+    'await Promise.resolve(answerCommand)',
+  ),
+  scripted(
+    'revoked-key-commands',
+    plant(
+      'keys-not-read-again',
+      'a command is carried out with the role that its sender once had',
+      'store/release/release-steps.ts',
+      '{ role: key?.role, key: key?.id, inScope }',
+      '{ role: command.role, key: command.keyId, inScope: key !== undefined || inScope === false }',
+    ),
+  ),
+  scripted(
+    'restore-meets-a-late-watch',
+    plant(
+      'epoch-is-ignored',
+      'a release goes on from a restored backup although its workflow knows of its rollback',
+      'store/release/release-steps.ts',
+      'if (state.revision >= seen && Math.max(state.epoch, state.restoredEpoch ?? 0) >= epoch) return state',
+      'if (state.revision >= seen) return state',
+    ),
+  ),
+  scripted(
+    'order-meets-a-restored-route',
+    plant(
+      'late-order-overlooked',
+      'a rollback that comes after another writer has changed the route is told as the work of that writer',
+      'domain/release/commands.ts',
+      "(stage === 'rolling_back' && ['superseded', 'failed'].includes(rollbackOrder?.outcome ?? ''))",
+      "(stage === 'rolling_back' && rollbackOrder === undefined)",
+    ),
+  ),
+  scripted(
+    'first-version-rolled-back-at-its-end',
+    plant(
+      'end-told-as-rolled-back',
+      'a first version is recorded as rolled back and stays champion',
+      'domain/release/commands.ts',
+      'return { ...done, state: { ...done.state, attempts: state.attempts + 1 } }',
+      "return { ...done, state: { ...given, outcome: 'rolled_back', revision: given.revision + 1, attempts: state.attempts + 1 } }",
+    ),
+  ),
+  scripted(
+    'signal-to-a-release-that-a-restore-has-lost',
+    plant(
+      'lost-row-unhandled',
+      'a signal to a release whose row is gone stops its workflow',
+      'workflows/release.ts',
+      '        requireGone(error)\n        isGone = true\n        current.interrupt()',
+      '        throw error',
     ),
   ),
 ]

@@ -1,16 +1,26 @@
 /** Runs one seed: builds its world, starts the real code in it, injects the faults and checks the properties. */
 import './temporal/sandbox.ts'
-import { authorize } from '../../activities/release/authorize-command.ts'
 import type { Deps } from '../../activities/deps.ts'
 import { reportingFailures } from '../../activities/runtime/failures.ts'
+import { closeRelease } from '../../activities/release/end-release.ts'
+import {
+  cancelRelease,
+  endWait,
+  failStep,
+  lookAtBasis,
+  lookAtCommands,
+  lookAtQueue,
+  type CommandLook,
+} from '../../activities/release/look.ts'
 import { promote } from '../../activities/release/promote.ts'
 import { openRelease } from '../../activities/release/open-release.ts'
-import { closeReleaseRow, recordRelease } from '../../activities/release/record-release.ts'
 import { rollBackCandidate } from '../../activities/release/rollback.ts'
 import { route } from '../../activities/release/route.ts'
-import { watch, type WatchReport, type WatchRequest } from '../../activities/release/watch-stage.ts'
-import { nextEffect } from '../../domain/release/next-effect.ts'
-import type { CommandName, ReleaseState } from '../../domain/release/state.ts'
+import { releaseStep } from '../../activities/release/release-step.ts'
+import { watch } from '../../activities/release/watch-stage.ts'
+import type { ReleaseState } from '../../domain/release/state.ts'
+import type { Role } from '../../domain/roles.ts'
+import type { StepInput } from '../../store/release/release-steps.ts'
 import { release } from '../../workflows/release.ts'
 import { disagreementsOf } from './properties/agreement.ts'
 import { createFaults } from './faults/faults.ts'
@@ -25,12 +35,12 @@ import type { Script } from './scripts.ts'
 import { dictionary } from './postgres/statement.ts'
 import { authorityStatements } from './postgres/statements-authority.ts'
 import { commandStatements } from './postgres/statements-commands.ts'
-import { outboxStatements } from './postgres/statements-outbox.ts'
 import { releaseStatements } from './postgres/statements-releases.ts'
 import { routingStatements } from './postgres/statements-routing.ts'
 import { createTemporal, freshHost, type Worker } from './temporal/temporal.ts'
 import { fill, longestOf, simulatedModel } from './initial-state.ts'
-import { recordedRelease, signedAs, simulatedSigner } from './signing.ts'
+import { deliverForEver, sendCommand } from './delivery.ts'
+import { recordedRelease } from './recorded-rows.ts'
 import { createWorld, enter, epochMs, type Machine } from './world.ts'
 
 export interface RunResult {
@@ -48,17 +58,22 @@ export interface RunResult {
 const convergeMs = 4_500
 const workflows = { release }
 const workflowId = `release/${simulatedModel}`
-const meaningOf = dictionary(
-  releaseStatements,
-  routingStatements,
-  outboxStatements,
-  authorityStatements,
-  commandStatements,
-)
+const meaningOf = dictionary(releaseStatements, routingStatements, authorityStatements, commandStatements)
 /** Returns the activity whose event is being executed. */
 const stepNow = (): string | undefined =>
   (carried.context as { info?: { activityType: string } } | undefined)?.info?.activityType
 const releaseIdOf = (firstRunId: string) => `rel_${firstRunId.replaceAll('-', '')}`
+
+/** The state of a release that an activity returns. */
+function stateIn(result: unknown): ReleaseState | undefined {
+  const { state = result } = (result ?? {}) as { state?: unknown }
+  return (state as Partial<ReleaseState> | undefined)?.stage === undefined
+    ? undefined
+    : (state as ReleaseState)
+}
+
+const placeOf = ({ stage, stageIndex, paused, shareBp, revision, reason }: ReleaseState): string =>
+  `${stage}/${stageIndex}${paused ? ', paused' : ''}, ${shareBp} bp, revision ${revision}${reason === undefined ? '' : `: ${reason}`}`
 
 export interface RunOptions {
   traced?: boolean
@@ -96,7 +111,7 @@ export async function simulate(
     onStatement(name, values) {
       if (name === 'recordObservation') properties.stageObserved(values)
       if (name === 'writeTicks') properties.flushed()
-      if (name === 'lockRelease') properties.basisRead(values)
+      if (name === 'lockRelease' && stepNow() === 'promote') properties.basisRead(values)
     },
     lateMs: (machine, statement, values) =>
       moments.happen({
@@ -127,22 +142,25 @@ export async function simulate(
     const deps = {
       store: connect(world, server, worker.machine),
       config: { signing: { keys: '', trust: '', subjectKey: '' } },
-      verifier: simulatedSigner,
       log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
     } as unknown as Deps
     worker.host = freshHost(workflows, (info, batches) =>
       world.tell(`${worker.machine.name} replays ${info.runId} (${batches} tasks)`),
     )
     worker.activities = reportingFailures({
-      authorize: authorize(deps),
       openRelease: openRelease(deps),
-      recordRelease: recordRelease(deps),
-      closeRelease: closeReleaseRow(deps),
-      qualify: (_state: ReleaseState) => Promise.resolve({ kind: 'qualified' }),
+      lookAtCommands: lookAtCommands(deps),
+      lookAtBasis: lookAtBasis(deps),
+      lookAtQueue: lookAtQueue(deps),
+      cancelRelease: cancelRelease(deps),
+      endWait: endWait(deps),
+      failStep: failStep(deps),
+      qualify: releaseStep(deps, 'qualify', () => Promise.resolve({ kind: 'qualified' })),
       route: route(deps),
       watch: watch(deps),
       promote: promote(deps),
       rollBackCandidate: rollBackCandidate(deps),
+      closeRelease: closeRelease(deps),
     }) as unknown as Worker['activities']
   }
   for (let i = 1; i <= scenario.workers; i++) {
@@ -157,53 +175,33 @@ export async function simulate(
     workers,
     longHistory: scenario.longHistory,
     watcher: {
-      scheduled({ workflowId: id, firstRunId }, type, [input]) {
-        const chain = `${id} ${firstRunId}`
-        if (type === 'recordRelease') {
-          const { state, commands } = input as {
-            state: ReleaseState
-            commands: { id: string; accepted: boolean; message: string }[]
-          }
-          properties.applied(
-            state.id,
-            commands.map((each) => ({ ...each, id: each.id.replace(/^[^/]+\/(forged\/)?/, '') })),
-          )
-          // The command was accepted in the turn that received a verdict: the release watches again and finds the verdict stored.
-          if (nextEffect(state).kind === 'watch' && commands.some(({ accepted }) => accepted))
-            properties.watchOvertaken(chain)
-          for (const each of commands)
-            world.tell(`   ${each.id}: ${each.accepted ? '' : 'no: '}${each.message}`)
-          world.tell(
-            `   the release is in ${state.stage}/${state.stageIndex}${state.paused ? ', paused' : ''}, ${state.shareBp} bp`,
-          )
-        } else if (type !== 'authorize') world.tell(`${firstRunId} asks for ${type}`)
-        properties.workflowAsks(chain, type)
+      scheduled({ firstRunId }, type) {
+        if (type !== 'lookAtCommands') world.tell(`${firstRunId} asks for ${type}`)
       },
-      completed({ workflowId: id, firstRunId }, type, result, [input]) {
-        const { version } = (input ?? {}) as Partial<ReleaseState>
-        if (!['authorize', 'recordRelease'].includes(type))
-          world.tell(`   ${type} → ${JSON.stringify(result)?.slice(0, 160)}`)
-        properties.workflowDid(`${id} ${firstRunId}`, type, result, version)
-        if (type === 'watch') properties.watched((input as WatchRequest).state, result as WatchReport)
+      completed({ firstRunId }, type, result, [input]) {
+        const state = stateIn(result)
+        if (type === 'lookAtCommands') {
+          const { commands } = input as CommandLook
+          for (const id of commands) tellAnswer(id)
+        }
+        world.tell(`   ${type} → ${state ? placeOf(state) : JSON.stringify(result)?.slice(0, 160)}`)
+        if (state) properties.workflowKnows(state)
+        if (type === 'watch' && state) properties.watched(state, (input as StepInput).step)
+        if (type === 'closeRelease') properties.endRecorded(releaseIdOf(firstRunId))
       },
-      overtaken: ({ workflowId: id, firstRunId }, type) =>
-        type === 'watch' ? properties.watchOvertaken(`${id} ${firstRunId}`) : undefined,
+      overtaken: () => {},
       begins: ({ machine }, step) => void moments.happen({ kind: 'begins', step, machine }),
       lateMs: ({ machine }, step, result) => moments.happen({ kind: 'tells', step, result, machine }),
       taskFailed: (info, error) => properties.taskFailed(info.workflowId, error),
       closed({ info, closed }) {
         world.tell(`${info.workflowId} ${info.runId} is ${closed?.kind}: ${JSON.stringify(closed?.result)}`)
-        properties.workflowClosed(
-          `${info.workflowId} ${info.firstRunId}`,
-          closed!.kind,
-          releaseIdOf(info.firstRunId),
-        )
+        properties.workflowClosed(closed!.kind, releaseIdOf(info.firstRunId))
         if (closed?.kind === 'failed')
           properties.fail('workflow code never fails', `${info.workflowId}: ${JSON.stringify(closed.result)}`)
         if (closed?.kind === 'completed') outcomes.push((closed.result as { outcome: string }).outcome)
       },
       diesBeforeTelling(worker, type) {
-        if (dying.left === 0 || type === 'authorize' || --dying.left > 0) return false
+        if (dying.left === 0 || --dying.left > 0) return false
         world.tell(`${worker.machine.name} dies after "${type}" and before it says so`)
         restart(worker.machine, 300, () => equip(worker))
         return true
@@ -245,14 +243,14 @@ export async function simulate(
     world.after(replica.machine, 10 * i, () => startProcess(replica, around))
   }
 
-  const roleOf = (by: string) => {
+  const roleOf = (by: string): Role | undefined => {
     const key = memory.rows('api_keys').find((each) => each['name'] === by && each['revoked_at'] === null)
-    if (
-      key === undefined ||
-      (key['models'] !== null && !(key['models'] as string[]).includes(simulatedModel))
-    )
-      return undefined
-    return key['role'] as string
+    const models = key?.['models'] as string[] | null | undefined
+    return models?.includes(simulatedModel) === false ? undefined : (key?.['role'] as Role | undefined)
+  }
+  const tellAnswer = (id: string) => {
+    const { kind, actor, accepted, message } = memory.row('commands', id) ?? {}
+    world.tell(`   ${String(kind)} by ${String(actor)}: ${accepted === true ? '' : 'no: '}${String(message)}`)
   }
   for (const planned of scenario.releases) {
     world.after(temporal.machine, planned.atMs, () => start(planned.version, planned.by, 6))
@@ -260,39 +258,31 @@ export async function simulate(
       for (const late of command.copies)
         world.after(temporal.machine, command.atMs + late, () => say(command))
   }
-  const say = ({
-    id,
-    command,
-    by,
-    reason,
-    digest,
-    isSignal,
-  }: Omit<PlannedCommand, 'atMs' | 'copies'>): void => {
+  const api = added(world.machine('api'))
+  const sender = { world, machine: api, store: connect(world, server, api), temporal, workflowId }
+  world.after(api, 0, () => void deliverForEver(sender))
+  const say = (said: Omit<PlannedCommand, 'atMs' | 'copies'>): void => {
     const execution = temporal.running(workflowId)
     if (!execution) return
-    const digests = digest ? { [digest]: 'another' } : {}
+    const { command, by, isSignal } = said
     const { firstRunId } = execution.info
-    properties.received.push({
-      release: releaseIdOf(firstRunId),
-      runChain: `${workflowId} ${firstRunId}`,
-      id: `${id}-${firstRunId}`,
-      command,
-      by,
-      role: roleOf(by),
-      reason,
-      digests,
-      isSignal,
-      atMs: world.now(),
-    })
-    world.tell(`${by} says ${command} (${isSignal ? 'signal' : 'update'} ${id})`)
-    const unsigned = { by, id: `${id}-${firstRunId}`, reason, ...digests }
-    const isKnown = memory.row('api_keys', by) !== undefined
-    const nowMs = epochMs + world.now() + database.wallOffMs
-    const body = isKnown
-      ? signedAs(command as CommandName, releaseIdOf(firstRunId), unsigned, nowMs)
-      : unsigned
-    if (isSignal) temporal.signal(workflowId, command, body)
-    else temporal.update(workflowId, command, body.id, body, () => {})
+    const release = releaseIdOf(firstRunId)
+    const role = roleOf(by)
+    world.tell(`${by} says ${command} (${isSignal ? 'signal' : 'update'} ${said.id})`)
+    const send = () =>
+      void sendCommand(sender, said, {
+        firstRunId,
+        release,
+        role,
+        onRecorded: (id) => properties.recorded(id, { ...said, release, role }),
+        onSignal: (id) => properties.signalled(id),
+        onAnswer: (id, answer) => properties.told(id, answer),
+      }).catch((error: Error) => world.tell(`   the command of ${by} fails: ${error.message}`))
+    // Not a part of the step at whose moment it comes.
+    const { context } = carried
+    carried.context = undefined
+    world.after(api, 0, send)
+    carried.context = context
   }
   /** Starts a release when the previous one has ended, compared with the champion of that moment. */
   let waiting = scenario.releases.length
@@ -367,6 +357,7 @@ export async function simulate(
     check()
   }
   // A frozen machine may still wake up and continue what others have ended.
+  const isAnswered = () => memory.rows('commands').every((row) => !properties.awaitsAnswer(row))
   const isQuiet = () =>
     temporal.all().every(({ closed }) => closed !== undefined) &&
     workers.every(({ machine }) => machine.frozenUntil + 300 < world.now())
@@ -386,13 +377,20 @@ export async function simulate(
   if (!broken() && mode === 'safety') await world.run(scenario.untilMs, noting, () => broken() || isQuiet())
   if (!broken() && mode === 'liveness') {
     const limitMs = world.now() + longestOf(scenario)
-    await world.run(limitMs, noting, () => broken() || (isQuiet() && waiting === 0))
+    await world.run(limitMs, noting, () => broken() || (isQuiet() && isAnswered() && waiting === 0))
     if (!broken() && !isQuiet())
       for (const { info, closed } of temporal.all())
         if (!closed)
           properties.fail(
             'every release ends',
             `${info.workflowId} still runs ${Math.round(longestOf(scenario))} ms after the last fault: ${JSON.stringify(memory.rows('releases').find((row) => row['ended_at'] === null)?.['stage'])}`,
+          )
+    if (!broken())
+      for (const row of memory.rows('commands'))
+        if (properties.awaitsAnswer(row))
+          properties.fail(
+            'no command is lost',
+            `${String(row['kind'])} by ${String(row['actor'])} is never answered`,
           )
     // Early agreement is enough, but in every fourth run agreement must hold for the whole time.
     const isPatient = seed % 4 === 3

@@ -180,6 +180,63 @@ export const scripts: readonly Script[] = [
     },
   },
   {
+    name: 'first-version-rolled-back-at-its-end',
+    says: 'The first version of a model is promoted. Before its end is recorded, a rollback is accepted. The model has no version to return to.',
+    scenario: scenario({}, { hasChampion: false }),
+    outcomes: ['promoted'],
+    play: (stage) => at(stage, asks('closeRelease', 'begin'), () => orders(stage, 'rollback'), 300),
+  },
+  {
+    name: 'revoked-key-commands',
+    says: 'An approval is recorded while no worker runs. The key of its sender is revoked, and a worker starts long after that.',
+    scenario: scenario(
+      { approval: { approvers: 1, withinMs: 9_000 } },
+      { releases: [unanswered], healsAtMs: 14_000, untilMs: 14_000 },
+    ),
+    outcomes: ['expired'],
+    play(stage) {
+      const { world, temporal, faults } = stage
+      world.after(temporal, 700, () => {
+        for (const which of [0, 1]) faults.befall({ kind: 'crash worker', atMs: 0, forMs: 6_500, which })
+        stage.say({ command: 'approve', by: 'anna', id: 'revoked', reason: 'it is better', isSignal: true })
+      })
+      world.after(temporal, 1_000, () => faults.befall({ kind: 'revoke key', atMs: 0, forMs: 0, which: 0 }))
+    },
+  },
+  {
+    name: 'signal-to-a-release-that-a-restore-has-lost',
+    says: 'A release awaits approval. A backup from before it is restored, and a signal arrives.',
+    scenario: scenario({}, { releases: [unanswered] }),
+    outcomes: ['failed'],
+    play(stage) {
+      at(stage, begins('openRelease'), () => stage.faults.keepBackup())
+      stage.world.after(stage.temporal, 1_000, () => {
+        stage.faults.restore()
+        orders(stage, 'abort')
+      })
+    },
+  },
+  {
+    name: 'restore-meets-a-late-watch',
+    says: 'A probation passes, and the watch is held before it stores that. A rollback is accepted. A backup from the probation is restored, and the watch goes on.',
+    scenario: scenario({ probation }, { callers: 40 }),
+    outcomes: ['rolled_back'],
+    play(stage) {
+      const passes = (moment: Moment) =>
+        moment.kind === 'asks' && moment.statement === 'insertDecision' && moment.values[3] === 'pass'
+      at(
+        stage,
+        passes,
+        () => {
+          stage.faults.keepBackup()
+          orders(stage, 'rollback')
+        },
+        300,
+      )
+      at(stage, asks('rollBackCandidate', 'listRecentReplicas'), () => stage.faults.restore(), 800)
+    },
+  },
+  {
     name: 'restore-before-the-end',
     says: 'In probation a rollback is accepted, written and acknowledged. Before the end is written, a backup from the probation is restored.',
     scenario: scenario({ probation }),

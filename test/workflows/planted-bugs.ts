@@ -38,8 +38,8 @@ export const first: readonly PlantedChange[] = [
     ],
   ),
   planted('an added timer', opened, machine, [
-    'return qualifying.qualify(state)',
-    'await sleep(1)\n      return qualifying.qualify(state)',
+    'return qualifying.qualify(input)',
+    'return sleep(1).then(() => qualifying.qualify(input))',
   ]),
   planted('a removed activity', releases, machine, [
     'await control.recordRelease({ state: now, commands: [] })',
@@ -65,7 +65,7 @@ export const further: readonly PlantedChange[] = [
     'steps.open(opening.state)\n      await control.nextQueuedRelease({ model: request.model })\n',
   ]),
   planted('one activity replaced by another', ['promotion'], machine, [
-    'return control.promote(state)',
+    'return control.promote(input)',
     'return routing(state).route(state) as never',
   ]),
   planted(

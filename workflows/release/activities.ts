@@ -22,13 +22,16 @@ const heartbeatTimeout = '5 s'
 export const control = proxyActivities<
   Pick<
     ControlActivities,
-    | 'authorize'
     | 'openRelease'
-    | 'recordRelease'
+    | 'lookAtCommands'
+    | 'lookAtBasis'
+    | 'lookAtQueue'
+    | 'cancelRelease'
+    | 'endWait'
+    | 'failStep'
     | 'promote'
     | 'enqueueRelease'
     | 'nextQueuedRelease'
-    | 'findLostBasis'
     | 'awaitDequeued'
   >
 >({ startToCloseTimeout: '20 s', retry, cancellationType })
@@ -42,9 +45,9 @@ export const qualifying = proxyActivities<Pick<ControlActivities, 'qualify'>>({
 })
 
 /** Steps that wait for acknowledgements of replicas. */
-export const routing = (state: Pick<ReleaseState, 'policy'>) =>
+export const routing = ({ policy }: Pick<ReleaseState, 'policy'>) =>
   proxyActivities<Pick<ControlActivities, 'route' | 'rollBackCandidate' | 'closeRelease'>>({
-    startToCloseTimeout: state.policy.watch.acknowledgeMs + 30_000,
+    startToCloseTimeout: policy.watch.acknowledgeMs + 30_000,
     heartbeatTimeout,
     cancellationType,
     retry,

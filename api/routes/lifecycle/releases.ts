@@ -9,7 +9,8 @@ import { findWithdrawals, type Withdrawal } from '../../../store/registry/champi
 import { findAnswerEvidence } from '../../../store/release/evidence.ts'
 import { findRunningVerdicts, listDecisions } from '../../../store/release/decisions.ts'
 import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
-import { listCommands, listReleases, releaseCommand, type Release } from '../../../store/release/releases.ts'
+import { answeredCommand, listCommands } from '../../../store/release/release-commands.ts'
+import { listReleases, type Release } from '../../../store/release/releases.ts'
 import type { ServedShares } from '../../../domain/serving/served.ts'
 import { readServedShares } from '../../../store/serving/routing.ts'
 import { listQueued } from '../../../store/release/release-queue.ts'
@@ -140,7 +141,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
             stageIndex: schema.count,
           }),
         ),
-        commands: schema.list(schema.extend(releaseCommand, { at: schema.time })),
+        commands: schema.list(answeredCommand),
         recorded: schema.list(outboxCommand),
       },
       { pinned: schema.text, nextCursor: schema.text },
@@ -195,9 +196,9 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
   defineRoute('post', '/v1/releases/:id/sign', commandRoles.abort, {
     summary:
-      'Sign a command to a release, to be sent as a signal to its workflow. The caller needs the role of the command.',
+      'Record a command to a release, to be delivered by a signal to its workflow. The caller needs the role of the command. Without the signal, the command is delivered after a minute.',
     answers: {
-      200: 'The workflow and its namespace, the name of the signal and its input, which the release accepts once within 24 h',
+      200: 'The workflow and its namespace, the name of the signal and its input, which names the recorded command',
     },
     answerSchema: schema.record({
       namespace: schema.text,

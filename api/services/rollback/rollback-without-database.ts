@@ -101,7 +101,11 @@ export async function deliverPendingRollbacks(deps: CommandDeps): Promise<void> 
           `the key of ${by} could not roll ${model} back when it ordered that`,
         )
       await noteSubject(store, { keyId: key.id, id, version })
-      const done = await writeRollback(deps, { id: key.id, name: by }, { id, model, version, reason })
+      const done = await writeRollback(
+        deps,
+        { id: key.id, name: by, role: key.role },
+        { id, model, version, reason },
+      )
       place = done.place
       if (!done.repeated) log.info({ model, version, to: done.to, by }, 'kept rollback carried out')
     } catch (error) {

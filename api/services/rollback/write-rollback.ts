@@ -1,11 +1,10 @@
-/** Writes a rollback to Postgres, with the signed command for the workflow of an open release. */
+/** Writes a rollback to Postgres, with the command to an open release. */
 import { DomainError, isError } from '../../../domain/errors.ts'
 import * as schema from '../../../domain/schema.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { Database } from '../../../store/postgres.ts'
-import type { OutboxMessage } from '../../../store/release/command-outbox.ts'
+import { commandIdOf } from '../../../store/release/release-commands.ts'
 import { findUnfit, rollBackServing, type ServingRollback } from '../../../store/release/rollback.ts'
-import { signCommand } from '../../../store/signing/command-signatures.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import type { CommandDeps } from '../../deps.ts'
 
@@ -66,21 +65,20 @@ const maxTries = 5
  * one.
  */
 export async function writeRollback(
-  { store, signer, serving }: Pick<CommandDeps, 'store' | 'signer' | 'serving'>,
-  actor: Pick<Actor, 'id' | 'name'>,
+  { store, serving }: Pick<CommandDeps, 'store' | 'serving'>,
+  actor: Pick<Actor, 'id' | 'name' | 'role'>,
   { id, ...input }: RollbackInput & { id: string; version: string | undefined },
   keep?: (database: Database, done: ServingRollback) => Promise<void>,
 ): Promise<ServingRollback> {
   const { name: model } = await getModel(store, input.model)
-  const { name: by } = actor
-  const { reason } = input
-  const commandTo = (release: string): OutboxMessage => {
-    const claim = { command: 'rollback' as const, model, release, by, id, reason }
-    const signature = signCommand(signer, claim, { keyId: actor.id, nowMs: serving.wall() })
-    return { id, by, reason, signature }
-  }
+  const { name: by, id: keyId, role } = actor
   const unfit = await findUnfit(store, model, ({ version }) => serving.routing.issueOf(version))
-  const order = { ...input, model, by, commandTo }
+  const order = {
+    ...input,
+    model,
+    by,
+    command: { id: commandIdOf(keyId, { kind: 'rollback', once: id }), keyId, role },
+  }
   for (let tries = 1; ; tries++) {
     try {
       const done = await store.transaction(async (database) => {

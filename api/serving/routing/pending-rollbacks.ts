@@ -5,13 +5,8 @@
  */
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import {
-  signCommand,
-  signedMsOf,
-  verifyCommand,
-  type SignedCommand,
-} from '../../../store/signing/command-signatures.ts'
-import type { Signer } from '../../../store/signing/signing-key.ts'
+import { canonicalJson } from '../../../domain/canonical-json.ts'
+import type { Signer, Verifier } from '../../../store/signing/signing-key.ts'
 
 export interface PendingRollback {
   /** The id of the command. */
@@ -21,6 +16,7 @@ export interface PendingRollback {
   version: string
   by: string
   reason: string
+  /** `<key id>.<valid until, in milliseconds>.<signature of this installation>`: Postgres cannot be asked for the row of the order. */
   signature: string
 }
 
@@ -37,33 +33,42 @@ export interface PendingRollbacks {
   senderOf(order: PendingRollback): { keyId: string; signedMs: number } | undefined
 }
 
-const claimOf = ({ id, model, version, by, reason }: Omit<PendingRollback, 'signature'>): SignedCommand => ({
-  command: 'rollback',
-  id,
-  model,
-  version,
-  by,
-  reason,
-})
+/** How long an order may be on its way to another replica. */
+const validMs = 24 * 3_600_000
 
-export const signOrder = (
-  signer: Signer,
-  order: Omit<PendingRollback, 'signature'>,
-  by: { keyId: string; nowMs: number },
-): PendingRollback => ({ ...order, signature: signCommand(signer, claimOf(order), by) })
+type Order = Omit<PendingRollback, 'signature'>
+
+/** The signed bytes begin with their kind, so that a signature of another kind is never valid. */
+const bytesOf = ({ id, model, version, by, reason }: Order, keyId: string, untilMs: number): Buffer =>
+  Buffer.from(`tenure-rollback@1\n${canonicalJson({ id, model, version, by, reason, keyId, untilMs })}`)
+
+export function signOrder(
+  signer: Pick<Signer, 'sign'>,
+  order: Order,
+  { keyId, nowMs }: { keyId: string; nowMs: number },
+): PendingRollback {
+  // A decimal point would end the field.
+  const untilMs = Math.floor(nowMs) + validMs
+  const signed = signer.sign(bytesOf(order, keyId, untilMs)).toString('base64url')
+  return { ...order, signature: `${keyId}.${untilMs}.${signed}` }
+}
+
+function senderOf(
+  verifier: Verifier,
+  { signature, ...order }: PendingRollback,
+): { keyId: string; signedMs: number } | undefined {
+  const [keyId = '', until = '', bytes = ''] = String(signature).split('.')
+  const signedMs = Number(until) - validMs
+  if (!Number.isFinite(signedMs)) return undefined
+  const signed = bytesOf(order, keyId, Number(until))
+  return verifier.verify(signed, Buffer.from(bytes, 'base64url'), signedMs) ? { keyId, signedMs } : undefined
+}
 
 /** Opens the stored orders. `slot`: the index of the process on this machine; each process writes its own files. */
 export async function openPendingRollbacks(
   directory: string,
   { signer, slot, nowMs }: { signer: Signer; slot: string; nowMs: () => number },
 ): Promise<PendingRollbacks> {
-  const keyAt = (order: PendingRollback, atMs: number): string | undefined =>
-    verifyCommand(signer, claimOf(order), { signature: order.signature, nowMs: atMs })
-  const senderOf: PendingRollbacks['senderOf'] = (order) => {
-    const signedMs = signedMsOf(order.signature)
-    const keyId = keyAt(order, signedMs)
-    return keyId === undefined ? undefined : { keyId, signedMs }
-  }
   const nameOf = (id: string): string => `-${id.replaceAll(/[^\w-]/g, '_')}.json`
   const listNames = async (end: string): Promise<string[]> =>
     (await readdir(directory).catch(() => [])).filter((name) => name.endsWith(end))
@@ -71,11 +76,14 @@ export async function openPendingRollbacks(
   for (const name of await listNames('.json')) {
     const text = await readFile(join(directory, name), 'utf8').catch(() => '')
     const order = parsed(text)
-    if (order !== undefined && senderOf(order) !== undefined) orders.set(order.id, order)
+    if (order !== undefined && senderOf(signer, order) !== undefined) orders.set(order.id, order)
   }
   return {
-    keyOf: (order) => keyAt(order, nowMs()),
-    senderOf,
+    keyOf(order) {
+      const sender = senderOf(signer, order)
+      return sender !== undefined && nowMs() < sender.signedMs + validMs ? sender.keyId : undefined
+    },
+    senderOf: (order) => senderOf(signer, order),
     of: (model) => [...orders.values()].filter((order) => order.model === model),
     list: () => [...orders.values()],
     async keep(order) {

@@ -20,7 +20,8 @@ import {
   resolveAlertById,
   upsertAlert,
 } from '../../../store/monitoring/alerts.ts'
-import { insertRelease, insertCommand, saveRelease } from '../../../store/release/releases.ts'
+import { insertRelease, saveRelease } from '../../../store/release/releases.ts'
+import { insertAnswered } from '../../support/commands/signed.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
 import { markNotificationFailed, writeDeliverySign } from '../../../store/monitoring/notifications.ts'
@@ -391,14 +392,12 @@ describe('an alert of a release that awaits an answer', () => {
     await arrived(4)
     for (const { text } of got.slice(2)) expect(text).toContain(`*REMINDER Approve ${version}?`)
 
-    await insertCommand(deps.store, {
-      id: uniqueName('command'),
-      releaseId: state.id,
-      command: 'approve',
-      actor: 'anna',
-      accepted: true,
+    await insertAnswered(deps.store, {
+      release: state.id,
+      model: state.model,
+      kind: 'approve',
+      by: 'anna',
       message: 'approved by anna and ben',
-      stage: 'awaiting_approval',
     })
     await save({ stage: 'shadow', enteredMs: Date.now() })
     await arrived(6)

@@ -82,8 +82,8 @@ async function trained(model: string, minor: number) {
 async function release(model: string, version: string): Promise<string> {
   const id = `rel_${uniqueName('r')}`
   await store.query(sql`insert into releases (id, model, version, strategy, policy, policy_digest, evaluation_digest, artifact_digest,
-      requested_by, workflow_id, run_id, stage, state, facts)
-    values (${id}, ${model}, ${version}, 'canary', '{}', 'p', 'e', 'a', 'anna', 'w', 'r', 'canary', ${JSON.stringify({ id, version, model })}, '{}')`)
+      requested_by, workflow_id, run_id, stage, state)
+    values (${id}, ${model}, ${version}, 'canary', '{}', 'p', 'e', 'a', 'anna', 'w', 'r', 'canary', ${JSON.stringify({ id, version, model })})`)
   return id
 }
 const endRelease = (id: string, outcome: string) =>

@@ -84,7 +84,7 @@ describe('the estimated quality of a version before its outcomes arrive', () => 
       },
     ])
     // It requests no retraining and rolls nothing back.
-    for (const table of ['retrainings', 'release_commands', 'decisions'])
+    for (const table of ['retrainings', 'commands', 'decisions'])
       expect((await deps.store.pool.query(`select 1 from ${table}`)).rows).toEqual([])
     await deps.store.query(sql`delete from predictions where model = ${model}`)
     await live({ from: 5, to: 1 })

@@ -1,19 +1,23 @@
 /**
- * Tests the approval matrix: role, command, state, digests and basis. Each row uses the real key look-up, reducer and store, and expects an
- * exact response and an exact audit row.
+ * Tests the approval matrix: role, command, state, digests and basis. Each case is a row of a command that the release applies, and expects
+ * an exact answer and exactly one audit row.
  */
+import { MockActivityEnvironment } from '@temporalio/testing'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { authorize } from '../../../activities/release/authorize-command.ts'
 import { promote } from '../../../activities/release/promote.ts'
-import { recordRelease } from '../../../activities/release/record-release.ts'
 import type { Deps } from '../../../activities/deps.ts'
-import { advance } from '../../../domain/release/reducer.ts'
 import { breakGlassMs } from '../../../domain/release/break-glass.ts'
-import { openingState, type CommandName, type ReleaseState } from '../../../domain/release/state.ts'
+import { nextEffect } from '../../../domain/release/next-effect.ts'
+import {
+  openingState,
+  type CommandName,
+  type ReleaseDigests,
+  type ReleaseState,
+} from '../../../domain/release/state.ts'
 import type { Role } from '../../../domain/roles.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
@@ -21,9 +25,14 @@ import { listAudit } from '../../../store/audit/audit-log.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { insertKey, listKeys, revokeKey, rotateKey } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { insertRelease } from '../../../store/release/releases.ts'
-import { openSigner, type Signer } from '../../../store/signing/signing-key.ts'
-import { signCommand, verifyCommand, type SignedCommand } from '../../../store/signing/command-signatures.ts'
+import {
+  commandIdOf,
+  insertCommand,
+  listCommands,
+  type ReleaseCommand,
+} from '../../../store/release/release-commands.ts'
+import { applyCommands } from '../../../store/release/release-steps.ts'
+import { findRelease, insertRelease, saveRelease } from '../../../store/release/releases.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel, insertPeople, type Registry } from '../../support/release/candidates.ts'
 import {
@@ -40,7 +49,6 @@ const model = 'm'
 const place = mkdtempSync(join(tmpdir(), 'tenure-approvals-'))
 let store: Store
 let deps: Deps
-let signer: Signer
 let registry: Registry
 let champion: string
 const ids: Record<string, string> = {}
@@ -59,7 +67,6 @@ beforeAll(async () => {
   const databaseUrl = await migratedDatabase()
   store = openPatientStore(databaseUrl)
   const config = readConfig({ DATABASE_URL: databaseUrl, TENURE_STATE: place })
-  signer = await openSigner(config.signing, 'commands')
   const log = { debug() {}, info() {}, warn() {}, error() {} }
   deps = { ...({} as Deps), store, artifacts: openArtifacts(config.artifactRoot), config, log }
   await insertPeople(store, people)
@@ -168,101 +175,46 @@ const situations = {
 } satisfies Record<string, () => ReleaseState>
 type Situation = keyof typeof situations
 
-interface Spoken {
-  artifactDigest?: string
-  evaluationDigest?: string
-  policyDigest?: string
-  reason?: string
-  signature?:
-    | 'right'
-    | 'none'
-    | 'of another command'
-    | 'of another release'
-    | 'of another person'
-    | 'forged'
-    | 'too old'
-}
+type Spoken = Partial<Pick<ReleaseCommand, 'reason' | 'digests' | 'untilMs' | 'keyId'>>
 
 let count = 0
 
-/** Executes the command as workflows/release/command-handlers.ts does: identifies the sender, applies the command, and records it. */
-async function speak(
-  state: ReleaseState,
-  command: CommandName,
-  by: string,
-  { signature: kind = 'right', ...more }: Spoken = {},
-) {
-  const id = `command-${count++}`
-  const said = { id, by, ...more }
-  const signature =
-    kind === 'none' || ids[by] === undefined ? undefined : signatureOf(kind, { state, command, said })
-  const asked = { ...said, command, signature }
-  const { model: name, version, id: release } = state
-  const [who] = await authorize(deps)({
-    model: name,
-    release,
-    version,
-    commands: [asked],
-  })
-  const {
-    applied,
-    message,
-    state: after,
-  } = advance(state, {
-    kind: 'command',
-    atMs: Date.now(),
-    command,
-    by,
-    inScope: who?.inScope ?? false,
-    role: who?.role === undefined ? undefined : who.role,
-    key: who?.key === undefined ? undefined : who.key,
-    rejectedBecause: who?.rejectedBecause === undefined ? undefined : who.rejectedBecause,
-    basis: who?.standing === undefined ? undefined : who.standing,
-    ...more,
-  })
-  const result = { accepted: applied, stage: after.stage, message }
-  const { reason } = more
-  const record = {
-    id,
-    releaseId: after.id,
-    command,
-    actor: by,
-    reason,
-    sent: signature === undefined ? undefined : { ...said, signature },
-    ...result,
-  }
-  await recordRelease(deps)({ state: after, commands: [record] })
-  const [audit] = await listAudit(store, { limit: 1 })
-  expect(audit).toMatchObject({
-    actor: by,
-    action: `release.${command}`,
-    subject: state.id,
-    model,
-    detail: { id, ...result, reason: reason ?? null, digests: after.digests },
-  })
-  return { ...result, after, audit: audit! }
+/** Stores a command of the owner of a key, as the API does. */
+async function record(command: CommandName, by: string, said: Spoken = {}): Promise<ReleaseCommand> {
+  const keyId = ids[by] ?? 'key_none'
+  const { id: releaseId } = opened
+  const id = commandIdOf(keyId, { kind: command, once: String(count++) })
+  const role = people[by] ?? 'approver'
+  const row = { id, kind: command, releaseId, model, actor: by, keyId, role, ...said }
+  expect(await store.transaction((database) => insertCommand(database, row))).toBe(true)
+  return row
 }
 
-function signatureOf(
-  kind: Exclude<NonNullable<Spoken['signature']>, 'none'>,
-  { state, command, said }: { state: ReleaseState; command: CommandName; said: { id: string; by: string } },
-): string {
-  const claim = { ...said, command, model, release: state.id }
-  const key = { keyId: ids[said.by] ?? '', nowMs: Date.now() }
-  switch (kind) {
-    case 'right':
-      return signCommand(signer, claim, key)
-    case 'of another command':
-      return signCommand(signer, { ...claim, command: 'pause' }, key)
-    case 'of another release':
-      return signCommand(signer, { ...claim, release: 'rel_other' }, key)
-    case 'of another person':
-      return signCommand(signer, claim, { ...key, keyId: ids['vera']! })
-    case 'forged':
-      return `${key.keyId}.${Date.now() + 1e6}.${Buffer.alloc(64, 1).toString('base64url')}`
-    case 'too old':
-      return signCommand(signer, claim, { ...key, nowMs: Date.now() - 25 * 3_600_000 })
-  }
+/** Applies the commands without an answer, as the release does. */
+const apply = () => store.transaction((database) => applyCommands(database, { release: opened.id, seen: 0 }))
+const answers = () => listCommands(store, opened.id)
+const audited = async (id: string) =>
+  (await listAudit(store, { subject: opened.id, limit: 100 })).filter(({ detail }) => detail['id'] === id)
+
+/** Gives the release this state and applies a command to it. */
+async function speak(state: ReleaseState, command: CommandName, by: string, said: Spoken = {}) {
+  await saveRelease(store, state)
+  const { id, reason, keyId, digests } = await record(command, by, said)
+  const after = await apply()
+  expect((await findRelease(store, opened.id))?.state).toEqual(after)
+  const { accepted, message, stage } = (await answers()).find((each) => each.id === id)!
+  expect(stage).toBe(after.stage)
+  const rows = await audited(id)
+  expect(rows).toMatchObject([
+    {
+      actor: by,
+      action: `release.${command}`,
+      model,
+      detail: { accepted, message, stage, reason: reason ?? null, key: keyId, digests: digests ?? {} },
+    },
+    { actor: by, action: 'command.recorded', model, detail: { command, reason: reason ?? null } },
+  ])
+  return { accepted, message, stage, after, audit: rows[0]! }
 }
 
 describe('each role and each command', () => {
@@ -348,6 +300,26 @@ const rows: Row[] = [
     {},
     false,
     'no active key is named "rita"',
+    'awaiting_approval',
+  ],
+  [
+    'a name with the key of another user',
+    'waiting',
+    'approve',
+    'anna',
+    { keyId: 'key_none' },
+    false,
+    'no active key is named "anna"',
+    'awaiting_approval',
+  ],
+  [
+    'after its time',
+    'waiting',
+    'approve',
+    'anna',
+    { untilMs: 0 },
+    false,
+    'the command of anna was valid until 1970-01-01T00:00:00.000Z',
     'awaiting_approval',
   ],
   [
@@ -667,7 +639,7 @@ const rows: Row[] = [
     'waiting',
     'promoteNow',
     'root',
-    { reason: 'outage', artifactDigest: `sha256:${'0'.repeat(64)}` },
+    { reason: 'outage', digests: { artifact: other } },
     false,
     expect.stringMatching(/^the command of root names the artifact sha256:0+, the release has /) as string,
     'awaiting_approval',
@@ -723,54 +695,36 @@ describe('the subject of an approval', () => {
     },
   )
 
-  it.each([
-    ['artifactDigest', 'artifact'],
-    ['evaluationDigest', 'evaluation'],
-    ['policyDigest', 'policy'],
-  ] as const)('%s of another subject is refused, naming both subjects', async (field, what) => {
-    for (const command of ['approve', 'reject'] as const) {
-      const result = await speak(situations.waiting(), command, 'anna', { [field]: other })
-      expect(result).toMatchObject({
-        accepted: false,
-        stage: 'awaiting_approval',
-        message: `the command of anna names the ${what} ${other}, the release has ${opened.digests[what]}`,
-      })
-    }
-    const answer = await speak(situations.canary(), 'promoteNow', 'root', { [field]: other, reason: 'r' })
-    expect(answer).toMatchObject({ accepted: false, stage: 'canary' })
-  })
+  it.each(['artifact', 'evaluation', 'policy'] as const)(
+    'another %s is refused, naming both',
+    async (what) => {
+      const digests: Partial<ReleaseDigests> = { [what]: other }
+      for (const command of ['approve', 'reject'] as const) {
+        const result = await speak(situations.waiting(), command, 'anna', { digests })
+        expect(result).toMatchObject({
+          accepted: false,
+          stage: 'awaiting_approval',
+          message: `the command of anna names the ${what} ${other}, the release has ${opened.digests[what]}`,
+        })
+      }
+      const answer = await speak(situations.canary(), 'promoteNow', 'root', { digests, reason: 'r' })
+      expect(answer).toMatchObject({ accepted: false, stage: 'canary' })
+    },
+  )
 
   it('every difference is named', async () => {
-    const all = { artifactDigest: other, evaluationDigest: other, policyDigest: other }
-    const { message } = await speak(situations.waiting(), 'approve', 'anna', all)
+    const digests = { artifact: other, evaluation: other, policy: other }
+    const { message } = await speak(situations.waiting(), 'approve', 'anna', { digests })
     for (const what of ['artifact', 'evaluation', 'policy']) expect(message).toContain(`names the ${what}`)
   })
 
   it('an approval is stored with its key and all three digests', async () => {
-    const { artifact, evaluation } = opened.digests
-    const said = { artifactDigest: artifact, evaluationDigest: evaluation, policyDigest: 'p', reason: 'fine' }
+    const said = { digests: opened.digests, reason: 'fine' }
     const { after, audit } = await speak(situations.waiting(), 'approve', 'anna', said)
     expect(after.approvals).toMatchObject([
       { by: 'anna', key: ids['anna'], reason: 'fine', digests: opened.digests },
     ])
     expect(audit.detail).toMatchObject({ key: ids['anna'], digests: opened.digests })
-  })
-
-  it('the audit row of a command contains the content that its sender signed, and verifies without another table', async () => {
-    const { audit } = await speak(situations.waiting(), 'approve', 'anna', { reason: 'fine' })
-    const { signature, ...said } = audit.detail['sent'] as Omit<
-      SignedCommand,
-      'model' | 'release' | 'command'
-    > & {
-      signature: string
-    }
-    const command = audit.action.slice('release.'.length) as CommandName
-    const claim = { ...said, command, model: audit.model!, release: audit.subject }
-    expect(verifyCommand(signer, claim, { signature, nowMs: Date.parse(audit.at) })).toBe(ids['anna'])
-    const other = { ...claim, command: 'reject' as const }
-    expect(verifyCommand(signer, other, { signature, nowMs: Date.parse(audit.at) })).toBeUndefined()
-    const unsigned = await speak(situations.waiting(), 'approve', 'ben', { signature: 'none' })
-    expect(unsigned.audit.detail).toMatchObject({ signed: false, sent: null })
   })
 
   it('a rejection is stored, voids the approval of the same user, and does not affect the next release', async () => {
@@ -817,7 +771,9 @@ describe('an approval on a changed basis', () => {
   it('is void after another evaluation, and the same release can be approved again', async () => {
     const before = situations['approved by ben']()
     await store.query(sql`update evaluations set report_digest = 'newer' where id = ${`e-${opened.version}`}`)
-    const stale = await speak(before, 'approve', 'anna', { evaluationDigest: opened.digests.evaluation })
+    const stale = await speak(before, 'approve', 'anna', {
+      digests: { evaluation: opened.digests.evaluation },
+    })
     expect(stale).toMatchObject({
       accepted: false,
       stage: 'awaiting_approval',
@@ -830,12 +786,12 @@ describe('an approval on a changed basis', () => {
       voidedApprovals: [{ by: 'ben' }],
       digests: { evaluation: 'newer' },
     })
-    const again = await speak(stale.after, 'approve', 'ben', { evaluationDigest: 'newer' })
+    const again = await speak(stale.after, 'approve', 'ben', { digests: { evaluation: 'newer' } })
     expect(again).toMatchObject({ accepted: true, message: 'approved by ben, 1 of 2' })
     expect(again.after.approvals).toMatchObject([{ by: 'ben', digests: { evaluation: 'newer' } }])
     expect((await speak(again.after, 'approve', 'anna')).message).toBe('approved by ben and anna')
     // A command that names the new evidence was sent by a user who has seen it.
-    const aware = await speak(before, 'approve', 'anna', { evaluationDigest: 'newer' })
+    const aware = await speak(before, 'approve', 'anna', { digests: { evaluation: 'newer' } })
     expect(aware).toMatchObject({ accepted: true, message: 'approved by anna, 1 of 2' })
     expect(aware.after.voidedApprovals).toMatchObject([{ by: 'ben' }])
   })
@@ -877,6 +833,15 @@ describe('an approval on a changed basis', () => {
   })
 })
 
+/** Gives the release this state, warm, and runs the step that promotes. */
+async function promoted(state: ReleaseState): Promise<ReleaseState> {
+  const warm = advanceAll(state, stepEvents.routed)
+  expect(nextEffect(warm).kind).toBe('promote')
+  await saveRelease(store, warm)
+  const input = { release: opened.id, step: nextEffect(warm).key, seen: warm.revision }
+  return new MockActivityEnvironment().run(promote(deps), input)
+}
+
 describe('break-glass', () => {
   it('raises an alert at once, and expires after an hour', async () => {
     const { after: hurried } = await speak(situations.canary(), 'promoteNow', 'root', { reason: 'outage' })
@@ -891,10 +856,9 @@ describe('break-glass', () => {
       message: `Break-glass promotion of ${opened.version} by root: outage`,
     })
     const late = { ...after, breakGlass: { ...after.breakGlass!, untilMs: Date.now() - 1 } }
-    expect(await promote(deps)(late)).toEqual({
-      kind: 'refused',
-      reason: 'the break-glass order of root expired after 1 h',
-      expired: true,
+    expect(await promoted(late)).toMatchObject({
+      stage: 'rolling_back',
+      rollbackOrder: { reason: 'the break-glass order of root expired after 1 h' },
     })
   })
 
@@ -904,38 +868,64 @@ describe('break-glass', () => {
     await store.query(sql`
       insert into decisions (release_id, stage, stage_index, kind, reasons, statistics, inputs, judge, policy_digest)
       values (${after.id}, 'canary', 0, 'fail', '[{"code": "x", "message": "too many errors"}]', '{}', '{}', 'j', 'p')`)
-    expect(await promote(deps)(after)).toMatchObject({
-      kind: 'refused',
-      reason: expect.stringMatching('too many errors') as string,
+    expect(await promoted(after)).toMatchObject({
+      promoted: false,
+      rollbackOrder: { reason: expect.stringMatching('too many errors') as string },
     })
     await store.query(sql`update versions set artifact_digest = 'x' where version = ${opened.version}`)
-    expect(await promote(deps)(after)).toMatchObject({
-      kind: 'stale',
-      reason: expect.stringMatching(/artifact of .* has changed/) as string,
+    expect(await promoted(after)).toMatchObject({
+      promoted: false,
+      rollbackOrder: { reason: expect.stringMatching(/artifact of .* has changed/) as string },
     })
   })
 })
 
-describe('the signature of a command', () => {
-  it.each([
-    ['none', /^the command of anna has no signature, and releases accept signed commands only/],
-    ['of another command', /^the signature does not match this command of anna/],
-    ['of another release', /^the signature does not match this command of anna/],
-    ['forged', /^the signature does not match this command of anna/],
-    ['too old', /^the signature does not match this command of anna/],
-    ['of another person', /^no active key is named "anna"/],
-  ] as const)('a signature %s is refused', async (signature, message) => {
-    const result = await speak(situations.waiting(), 'approve', 'anna', { signature })
-    expect(result).toMatchObject({ accepted: false, message: expect.stringMatching(message) as string })
-    expect(result.after.approvals).toEqual([])
+describe('the rows of commands', () => {
+  it('are applied in their order, each once, with one answer and one audit row', async () => {
+    await saveRelease(store, situations.waiting())
+    const given = [
+      await record('approve', 'anna'),
+      await record('reject', 'ben'),
+      await record('abort', 'olga'),
+    ]
+    // Looks at the same moment wait for each other.
+    await Promise.all([apply(), apply(), apply()])
+    expect(await answers()).toMatchObject([
+      { id: given[0]!.id, accepted: true, message: 'approved by anna, 1 of 2' },
+      { id: given[1]!.id, accepted: true, message: 'rejected by ben' },
+      { id: given[2]!.id, accepted: false },
+    ])
+    const before = await answers()
+    for (const command of given) {
+      const again = { ...command, reason: 'again' }
+      expect(await store.transaction((database) => insertCommand(database, again))).toBe(false)
+    }
+    await apply()
+    expect(await answers()).toEqual(before)
+    for (const { id, kind } of given)
+      expect((await audited(id)).map(({ action }) => action)).toEqual([`release.${kind}`, 'command.recorded'])
   })
 
-  it('a valid signature counts, and an invalid one or that of a revoked key is refused', async () => {
-    const right = await speak(situations.waiting(), 'approve', 'anna', { signature: 'right' })
-    expect(right).toMatchObject({ accepted: true, message: 'approved by anna, 1 of 2' })
-    const wrong = await speak(situations.waiting(), 'approve', 'anna', { signature: 'forged' })
-    expect(wrong.accepted).toBe(false)
-    const revoked = await speak(situations.waiting(), 'approve', 'rita', { signature: 'right' })
-    expect(revoked).toMatchObject({ accepted: false, message: 'no active key is named "rita"' })
+  it('of a key that is revoked between the row and the look are refused', async () => {
+    const { facts: key } = await insertKey(store, { name: `leaver-${count}`, role: 'approver' })
+    ids[key.name] = key.id
+    await saveRelease(store, situations.waiting())
+    await record('approve', key.name)
+    await revokeKey(store, key.id)
+    expect((await apply()).approvals).toEqual([])
+    expect(await answers()).toMatchObject([
+      { accepted: false, message: `no active key is named "${key.name}"` },
+    ])
+  })
+
+  it('say nothing about the role: the key has it, or not', async () => {
+    await saveRelease(store, situations.waiting())
+    people['vera'] = 'admin'
+    await record('approve', 'vera')
+    people['vera'] = 'viewer'
+    expect((await apply()).approvals).toEqual([])
+    expect(await answers()).toMatchObject([
+      { accepted: false, message: 'vera has the role viewer; approve needs approver or admin' },
+    ])
   })
 })

@@ -60,8 +60,8 @@ beforeEach(async () => {
   last = of(second)
   await deps.store.query(sql`
     insert into releases (id, model, version, strategy, policy, policy_digest, evaluation_digest, artifact_digest,
-      requested_by, workflow_id, run_id, stage, state, facts)
-    values (${first.id}, ${model}, ${version}, 'canary', '{}', 'p', 'e', 'a', 'olga', 'w', 'r', 'canary', '{}', '{}')`)
+      requested_by, workflow_id, run_id, stage, state)
+    values (${first.id}, ${model}, ${version}, 'canary', '{}', 'p', 'e', 'a', 'olga', 'w', 'r', 'canary', '{}')`)
 })
 
 /** Returns the counts of both arms in a tick; from the sixtieth on the canary fails more often. */

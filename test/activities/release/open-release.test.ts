@@ -53,7 +53,6 @@ it.each([
     requestedBy: 'olga',
     workflowId: `release/${model}`,
     runId: 'run',
-    atMs: Date.now(),
   })
   expect('state' in opened ? opened.state.latencyUs : opened).toEqual(kept)
 })
@@ -81,7 +80,7 @@ it('an opened release stores how long outcomes take, where its probation covers 
       })
     const candidate = await registry.register(version)
     const opening = { id: `rel_${model}`, model, version: candidate, requestedBy: 'olga' } as const
-    const more = { workflowId: `release/${model}`, runId: 'run', atMs: Date.now() }
+    const more = { workflowId: `release/${model}`, runId: 'run' }
     const opened = await openOrdered(deps, { ...opening, ...more })
     return 'state' in opened ? opened.state.labelsMs : opened
   }

@@ -118,8 +118,8 @@ describe('artifact collection within the budget', () => {
 describe('artifact collection beyond the budget keeps artifacts in use:', () => {
   const open = (version: string, baseline: string) => sql`
     insert into releases (id, model, version, baseline_version, strategy, policy, policy_digest, evaluation_digest,
-      artifact_digest, requested_by, workflow_id, run_id, stage, state, facts)
-    values (${uniqueName('rel')}, ${model}, ${version}, ${baseline}, 'canary', '{}', 'p', 'e', 'a', 'olga', 'w', 'r', 'canary', '{}', '{}')`
+      artifact_digest, requested_by, workflow_id, run_id, stage, state)
+    values (${uniqueName('rel')}, ${model}, ${version}, ${baseline}, 'canary', '{}', 'p', 'e', 'a', 'olga', 'w', 'r', 'canary', '{}')`
   const route = (more: object) => sql`update routing set route = route || ${JSON.stringify(more)}`
   const [a, b] = [1, 4]
   const cases: [string, (version: string, other: string, digest: string) => Sql[], Sql][] = [

@@ -4,7 +4,7 @@ import sql from 'sql-template-tag'
 import { MockActivityEnvironment } from '@temporalio/testing'
 import type { Client } from '@temporalio/client'
 import { randomUUID } from 'node:crypto'
-import { openRelease } from '../../../activities/release/open-release.ts'
+import { openAs } from '../../support/commands/open-ordered.ts'
 import {
   endRetraining,
   openRetraining,
@@ -291,8 +291,7 @@ it('a retraining whose release is refused at its opening is registered, with the
   const version = await registeredBy(input.retrainingId)
   const id = `rel_${uniqueName('r')}` as const
   await deps.store.query(sql`update versions set drill = true where version = ${version}`)
-  const opening = { id, model, workflowId: 'w', runId: id, atMs: 0 }
-  await openRelease(deps)({ ...opening, order: input.retrainingId })
+  await openAs(deps, { workflowId: 'w', runId: id }, { id, model, order: input.retrainingId })
   const registered = {
     outcome: 'registered',
     message: `${version} is registered: ${version} was built for a drill and can only be released by it`,

@@ -76,9 +76,9 @@ async function crowd(): Promise<void> {
   )
   await store.query(sql`
     insert into releases (id, model, version, strategy, policy, policy_digest, evaluation_digest, artifact_digest, requested_by,
-      workflow_id, run_id, stage, state, facts)
+      workflow_id, run_id, stage, state)
     select 'rel_' || crowd.model, crowd.model, version, strategy, policy, policy_digest, evaluation_digest, artifact_digest,
-      requested_by, workflow_id, run_id, stage, state || jsonb_build_object('id', 'rel_' || crowd.model, 'model', crowd.model), facts
+      requested_by, workflow_id, run_id, stage, state || jsonb_build_object('id', 'rel_' || crowd.model, 'model', crowd.model)
     from releases, ${models} where releases.model = ${other}`)
   await store.query(sql`
     insert into release_queue (id, model, version, requested_by, preemption, until)

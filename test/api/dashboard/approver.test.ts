@@ -494,6 +494,8 @@ const pausing = {
 }
 
 async function said(who: string): Promise<number> {
-  const rows = await dashboard.core.store.query(sql`select 1 from release_commands where actor = ${who}`)
+  const rows = await dashboard.core.store.query(
+    sql`select 1 from commands where actor = ${who} and release_id is not null`,
+  )
   return rows.length
 }

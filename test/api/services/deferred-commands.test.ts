@@ -30,12 +30,11 @@ it('a deferred approval is recorded once with its audit row, is listed, and coun
   const command = String(first.json['id'])
   const path = `/v1/commands/${command}`
   expect(first.headers.get('location')).toBe(path)
-  // All rows or none.
+  // The delivery becomes due with the response, or not at all.
   const together = await fixture.store.query<{ transactions: number }>(sql`
     select count(distinct by)::int as transactions from (
-      select xmin::text as by from command_outbox where id = ${command}
-      union all select xmin::text from audit where subject = ${id} and action = 'command.recorded'
-      union all select xmin::text from idempotent_requests where name = ${once}) as rows having count(*) = 3`)
+      select xmin::text as by from commands where id = ${command}
+      union all select xmin::text from idempotent_requests where name = ${once}) as rows having count(*) = 2`)
   expect(together).toEqual([{ transactions: 1 }])
   const again = await approve('anna', id, { reason: 'looked at it' }, once)
   expect(again).toMatchObject({ status: 202, json: first.json })

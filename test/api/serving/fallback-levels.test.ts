@@ -205,9 +205,9 @@ describe('the monitor', () => {
     const state = JSON.stringify({ id: `rel_${model}`, model, version, stage: 'probation' })
     await fixture.store.query(sql`
       insert into releases (id, model, version, strategy, policy, policy_digest, evaluation_digest, artifact_digest,
-        requested_by, workflow_id, run_id, stage, state, facts)
+        requested_by, workflow_id, run_id, stage, state)
       values (${`rel_${model}`}, ${model}, ${version}, 'canary', '{}', '', '', '', 'olga', ${`release/${model}`}, 'run',
-        'probation', ${state}, '{}')`)
+        'probation', ${state})`)
     expect(await give(model, version, automatic)).toBe(false)
     await fixture.store.query(sql`delete from releases where model = ${model}`)
     expect(await give(model, version, automatic)).toBe(true)

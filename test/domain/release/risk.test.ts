@@ -3,7 +3,7 @@ import { isApproved, missingApprovals } from '../../../domain/release/approval.t
 import { whyWaiting } from '../../../domain/release/explain.ts'
 import { issuesOfPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
 import { issuesOfReplacement } from '../../../domain/release/rules/replacement.ts'
-import { issueOfRoute } from '../../../domain/release/permission.ts'
+import { nextEffect } from '../../../domain/release/next-effect.ts'
 import { advance } from '../../../domain/release/reducer.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
 import { commandEvent, releaseFacts, releasePolicy } from '../../support/release/releases.ts'
@@ -27,14 +27,15 @@ describe('a policy that requires approvals of business and engineering', () => {
     expect(three.state.stage).toBe('shadow')
   })
 
-  it('is approved by one user of each, and no route is permitted before', () => {
-    const one = approve(waiting, 'carol').state
-    const record = { statements: [], verdicts: [], promoted: false } as never
-    const early = { ...one, stage: 'shadow', stageIndex: 0 } as ReleaseState
-    expect(issueOfRoute(early, record)).toMatch(
-      /1 of 2 signed approvals are recorded; engineering must sign \(ada, bob\)/,
-    )
-    expect(approve(one, 'ada').state.stage).toBe('shadow')
+  it('is approved by one user of each, and routes nothing before', () => {
+    const one = approve(waiting, 'carol')
+    expect(one.message).toBe('approved by carol, 1 of 2; engineering must sign (ada, bob)')
+    expect(nextEffect(one.state).kind).toBe('wait')
+    const two = approve(one.state, 'ada')
+    expect(nextEffect(two.state)).toMatchObject({
+      kind: 'route',
+      key: expect.stringMatching(/^shadow/) as string,
+    })
   })
 
   it.each<[string, Partial<ReleasePolicy['approval']>, RegExp]>([

@@ -5,34 +5,27 @@ import { simulatedModel } from '../initial-state.ts'
 import { findRollbackSubject } from '../../../store/release/rollback.ts'
 import type { Server } from '../postgres/connection.ts'
 import type { createProperties } from '../properties/properties.ts'
-import { simulatedSigner } from '../signing.ts'
-import type { Temporal } from '../temporal/temporal.ts'
 import type { SimulatedReplica } from '../replicas.ts'
-import { epochMs, type World } from '../world.ts'
+import type { World } from '../world.ts'
 
 interface Stage {
   world: World
   server: Server
-  temporal: Temporal
-  workflowId: string
   leaseMs: number
   properties: ReturnType<typeof createProperties>
 }
 
 export async function rollBackDirectly(
-  { world, server, temporal, workflowId, leaseMs, properties }: Stage,
+  { world, server, leaseMs, properties }: Stage,
   replica: SimulatedReplica,
   { by, reason }: { by: string; reason: string },
 ): Promise<void> {
   const { store } = replica
   if (store === undefined) return
-  const serving = {
-    routing: { issueOf: () => Promise.resolve(undefined) },
-    wall: () => epochMs + world.now() + server.machine.wallOffMs,
-  }
-  const deps = { store, signer: simulatedSigner, serving } as unknown as Parameters<typeof writeRollback>[0]
+  const serving = { routing: { issueOf: () => Promise.resolve(undefined) } }
+  const deps = { store, serving } as unknown as Parameters<typeof writeRollback>[0]
   const id = `direct-${Math.round(world.now())}`
-  const actor = { id: by, name: by }
+  const actor = { id: by, name: by, role: 'operator' } as const
   const order = async () => {
     const version = await findRollbackSubject(store, simulatedModel)
     return writeRollback(deps, actor, { id, model: simulatedModel, version, reason })
@@ -41,13 +34,7 @@ export async function rollBackDirectly(
   if (done?.outcome !== 'rolled_back') return
   const { from, to, release, place, unfencedBefore, repeated } = done
   world.tell(`${by} rolls ${from} back, ${to} serves${repeated ? ', as before' : ''}`)
-  if (release !== undefined && !repeated) {
-    properties.rolledBackByUser(release)
-    const [recorded] = server.memory.rows('command_outbox').filter((row) => row['release_id'] === release)
-    world.after(temporal.machine, 1_000, () => {
-      if (temporal.running(workflowId)) temporal.signal(workflowId, 'rollback', recorded?.['message'])
-    })
-  }
+  if (release !== undefined && !repeated) properties.rolledBackByUser(release)
   if (place === undefined) return
   const replicas = await awaitReplicas(
     { store, leaseMs, known: [{ id: 'all', host: 'all' }] },

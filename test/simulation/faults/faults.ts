@@ -160,7 +160,7 @@ export function createFaults(stage: FaultStage): Faults {
         stage.lossesUntil.bytes = world.now() + forMs
         return
       case 'revoke key': {
-        const key = memory.row('api_keys', world.pick(['anna', 'ben']))!
+        const key = memory.row('api_keys', which % 2 ? 'ben' : 'anna')!
         return memory.load('api_keys', key['name'] as string, { ...key, revoked_at: world.now() })
       }
       case 'change evidence': {

@@ -8,8 +8,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
-import { claimStart, commandIdOf, findStart, insertStart, readStartBasis } from '../../../store/commands.ts'
-import { appendAudit } from '../../../store/audit/audit-log.ts'
+import {
+  claimStart,
+  commandIdOf as startIdOf,
+  findStart,
+  insertStart,
+  readStartBasis,
+} from '../../../store/commands.ts'
+import { appendAudit, listAudit } from '../../../store/audit/audit-log.ts'
 import {
   findChampion,
   findIncompatibilities,
@@ -22,7 +28,18 @@ import {
   markVersionRolledBack,
   moveChampion,
 } from '../../../store/registry/champions.ts'
-import { isEndedByUser } from '../../../store/release/command-outbox.ts'
+import {
+  answerCommand,
+  claimDueCommands,
+  deliverAnswered,
+  findAnswer,
+  insertCommand,
+  isEndedByUser,
+  hasUnanswered,
+  listUnanswered,
+  markCommandSent,
+  rescheduleCommand,
+} from '../../../store/release/release-commands.ts'
 import { findTicks, writeTicks } from '../../../store/release/evidence.ts'
 import {
   findFailVerdict,
@@ -36,12 +53,10 @@ import {
   findOpenRelease,
   findReleasable,
   findRelease,
-  insertCommand,
   insertRelease,
   lockRelease,
   markRolledBack,
   saveRelease,
-  findReleaseRecord,
 } from '../../../store/release/releases.ts'
 import {
   acknowledge,
@@ -65,10 +80,8 @@ import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
 import { createMemory, type Memory } from './database.ts'
 import { dictionary } from './statement.ts'
-import { simulatedSigner } from '../signing.ts'
 import { authorityStatements } from './statements-authority.ts'
 import { commandStatements } from './statements-commands.ts'
-import { outboxStatements } from './statements-outbox.ts'
 import { releaseStatements } from './statements-releases.ts'
 import { routingStatements } from './statements-routing.ts'
 
@@ -80,22 +93,7 @@ afterAll(async () => {
   await store?.close()
 })
 
-const meaningOf = dictionary(
-  releaseStatements,
-  routingStatements,
-  outboxStatements,
-  authorityStatements,
-  commandStatements,
-)
-
-/** Removes times and numbers, which the two databases assign differently. */
-async function recordOf(database: Database, id: string) {
-  const { verdicts = [], ...record } = (await findReleaseRecord(database, simulatedSigner, id)) ?? {}
-  return {
-    ...record,
-    verdicts: verdicts.map(({ stage, stageIndex, passed }) => ({ stage, stageIndex, passed })),
-  }
-}
+const meaningOf = dictionary(releaseStatements, routingStatements, authorityStatements, commandStatements)
 
 /** Opens the in-memory database with one client. */
 function databaseOf(memory: Memory): Database {
@@ -183,7 +181,9 @@ describe('the in-memory database', () => {
         const exposureMs = pick([undefined, 60_000])
         const accepted = random() < 0.5
         const command = `${id}/${Math.floor(random() * 3)}`
-        const start = commandIdOf(createHash('md5').update(command).digest('hex'))
+        const hash = createHash('md5').update(command).digest('hex')
+        const start = startIdOf(hash)
+        const order = `cmd_${createHash('md5').update(`to ${command}`).digest('hex')}` as const
         const tickMs = 1_700_000_000_000 + 200 * Math.floor(random() * 3)
         const requests = Math.floor(random() * 9)
         const problem = random() < 0.2 ? { problem: 'p' } : {}
@@ -272,16 +272,38 @@ describe('the in-memory database', () => {
           (on) => markRolledBack(on, id),
           (on) => findRelease(on, id),
           (on) => findOpenRelease(on, model),
+          ...[1, 2].map(
+            () => (on: Database) =>
+              insertCommand(
+                on,
+                {
+                  id: order,
+                  kind: cause === 'rollback' ? 'reject' : 'approve',
+                  releaseId: id,
+                  model,
+                  actor: 'a',
+                  keyId: 'k',
+                  role: 'approver',
+                  ...(accepted ? { reason: 'r', untilMs: 1_700_000_000_000 } : {}),
+                  digests: { artifact: version },
+                },
+                exposureMs ? { deliverInMs: -1_000 } : {},
+              ),
+          ),
+          (on) => listUnanswered(on, id),
+          (on) => hasUnanswered(on, id),
+          (on) => answerCommand(on, order, { accepted, stage: 'canary', message: 'm' }),
+          (on) => findAnswer(on, { id: order, release: id }),
+          // Another test's commands may be due too.
           (on) =>
-            insertCommand(on, {
-              id: command,
-              releaseId: id,
-              command: cause === 'rollback' ? 'reject' : 'approve',
-              actor: 'a',
-              accepted,
-              message: 'm',
-              stage: 'canary',
-            }),
+            claimDueCommands(on, { limit: 1_000, leaseMs: -500 }).then((all) =>
+              all.filter((each) => each.model === model).sort((one, other) => (one.id < other.id ? -1 : 1)),
+            ),
+          (on) => deliverAnswered(on, order),
+          (on) => markCommandSent(on, { id: order, againMs: -500 }),
+          (on) => rescheduleCommand(on, { id: order, problem: 'p', againMs: accepted ? -500 : 60_000 }),
+          (on) =>
+            listAudit(on, { action: 'command.recorded', subject: id, limit: 1 }).then((all) => all.length),
           (on) => isEndedByUser(on, id),
           (on) =>
             insertDecision(on, {
@@ -293,7 +315,6 @@ describe('the in-memory database', () => {
               policyDigest: 'p',
             }).then(() => 'written'),
           (on) => listDecisions(on, id, 3),
-          (on) => recordOf(on, id),
           (on) =>
             insertStart(on, {
               id: start,

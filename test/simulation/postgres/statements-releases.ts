@@ -18,11 +18,6 @@ const change = (
 }
 const always = () => true
 
-const stored = (row: Row, state: unknown, names: unknown): Row => ({
-  ...Object.fromEntries(Object.entries(parse(state)).filter(([name]) => !(names as string[]).includes(name))),
-  ...(row['facts'] as Row),
-})
-
 const releaseColumns = (row: Row): Row => ({
   state: row['state'],
   workflow_id: row['workflow_id'],
@@ -50,8 +45,6 @@ const championOf = (query: Query, model: unknown): Row[] => {
   const row = query.find('champions', model as string)
   return row ? [{ version: row['version'], release_id: row['release_id'], since: date(row['since']) }] : []
 }
-
-const isEnding = (stage: unknown): boolean => stage === 'rolling_back' || stage === 'ended'
 
 export const releaseStatements: Statements = {
   '7366f9c2': ['findChampion', (query, [model]) => championOf(query, model)],
@@ -203,7 +196,7 @@ export const releaseStatements: Statements = {
       ]
     },
   ],
-  f6ebf484: [
+  '2048dbd5': [
     'insertRelease',
     (query, values) => {
       const [
@@ -217,7 +210,7 @@ export const releaseStatements: Statements = {
         evaluation_digest,
         artifact_digest,
       ] = values
-      const [requested_by, workflow_id, run_id, stage, state, facts] = values.slice(9)
+      const [requested_by, workflow_id, run_id, stage, state] = values.slice(9)
       query.lock('releases', id as string)
       query.lock('releases_one_open', model as string)
       if (query.find('releases', id as string) !== undefined || openOf(query, model).length > 0) return []
@@ -239,7 +232,6 @@ export const releaseStatements: Statements = {
         share_bp: 0,
         paused: false,
         state: parse(state),
-        facts: parse(facts),
         outcome: null,
         reason: null,
         started_at: query.nowMs,
@@ -251,48 +243,41 @@ export const releaseStatements: Statements = {
     },
   ],
   '112912fc': ['insertRelease, other', (query, [model]) => openOf(query, model).map(({ id }) => ({ id }))],
-  '5719d5f1': [
+  '1bbc2228': [
     'saveRelease',
-    (
-      query,
-      [stage, stage_index, share_bp, paused, evaluation_digest, state, names, id, _stage, revision],
-    ) => {
+    (query, [stage, stage_index, share_bp, paused, evaluation_digest, state, id]) => {
       change(
         query,
         'releases',
         id as string,
-        (row) =>
-          row['ended_at'] === null &&
-          (isEnding(row['stage']) === isEnding(stage)
-            ? ((row['state'] as Row)['revision'] as number) < (revision as number)
-            : isEnding(stage)),
-        (row) => ({
+        (row) => row['ended_at'] === null,
+        () => ({
           stage,
           stage_index,
           share_bp,
           paused,
           evaluation_digest,
-          state: stored(row, state, names),
+          state: parse(state),
           updated_at: query.clockMs,
         }),
       )
       return []
     },
   ],
-  '77aaa668': [
+  '3bb0adca': [
     'closeRelease',
-    (query, [stage_index, share_bp, state, names, outcome, reason, id]) =>
+    (query, [stage_index, share_bp, state, outcome, reason, id]) =>
       change(
         query,
         'releases',
         id as string,
         (row) => row['ended_at'] === null,
-        (row) => ({
+        () => ({
           stage: 'ended',
           stage_index,
           share_bp,
           paused: false,
-          state: stored(row, state, names),
+          state: parse(state),
           outcome,
           reason,
           updated_at: query.clockMs,
@@ -302,15 +287,13 @@ export const releaseStatements: Statements = {
         ? [{ id }]
         : [],
   ],
-  '1c2598dd': [
+  '357375b0': [
     'lockRelease',
     (query, [id]) => {
       if (query.find('releases', id as string) === undefined) return []
       query.lock('releases', id as string)
       const row = query.find('releases', id as string)
-      if (row === undefined) return []
-      const ending = row['rolled_back_at'] !== null || isEnding(row['stage'])
-      return [{ ending, ended: row['ended_at'] !== null }]
+      return row === undefined ? [] : [releaseColumns(row)]
     },
   ],
   '2ceac5d3': [
@@ -330,35 +313,6 @@ export const releaseStatements: Statements = {
     },
   ],
   '72911a80': ['findOpenRelease', (query, [model]) => openOf(query, model).map(releaseColumns)],
-  b3f1868c: [
-    'insertCommand',
-    (query, [id, release_id, command, actor, reason, accepted, message, stage, sent]) => {
-      query.lock('release_commands', id as string)
-      if (query.find('release_commands', id as string) !== undefined) return []
-      demand(query, 'releases', release_id)
-      query.put('release_commands', id as string, {
-        id,
-        release_id,
-        command,
-        actor,
-        reason,
-        accepted,
-        message,
-        stage,
-        sent: sent === null ? null : parse(sent),
-        at: query.clockMs,
-      })
-      return [{ id }]
-    },
-  ],
-  '8104abc0': [
-    'findAnswers',
-    (query, [ids]) =>
-      (ids as string[])
-        .map((id) => query.find('release_commands', id))
-        .filter((row) => row !== undefined)
-        .map(({ id, accepted, stage, message }) => ({ id, accepted, stage, message })),
-  ],
   '809baac4': [
     'appendAudit, lock',
     (query) => {
@@ -384,6 +338,18 @@ export const releaseStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
+  '9911e3f0': [
+    'listAudit',
+    (query, [action, subject, limit]) => {
+      const rows = query.all('audit').filter((row) => row['action'] === action && row['subject'] === subject)
+      return [...new Set(rows)]
+        .sort((a, b) => (b['seq'] as number) - (a['seq'] as number))
+        .slice(0, limit as number)
+        .map((row) => ({ ...row, signature: null }))
+    },
+  ],
+  '01207dd8': ['findQueued, of none', () => []],
+  cced4734: ['findQueued, of none', () => []],
   da420ce7: [
     'insertDecision',
     (query, [release_id, stage, stage_index, kind, reasons, statistics, inputs, judge, policy_digest]) => {

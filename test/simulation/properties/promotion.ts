@@ -3,22 +3,21 @@
  * responses that the simulator has observed.
  */
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
+import type { ReleaseState } from '../../../domain/release/state.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import type { Memory, Row } from '../postgres/database.ts'
 import type { World } from '../world.ts'
 
-/** A command as the Temporal server received it. */
+/** A command that a user gives, with the role of its sender at that moment. */
 export interface Received {
   release: string
-  runChain: string
-  id: string
   command: string
   by: string
   role: string | undefined
-  reason: string | undefined
-  digests: { artifactDigest?: string; evaluationDigest?: string; policyDigest?: string }
-  isSignal: boolean
-  atMs: number
+  reason?: string
+  digest?: string
+  /** When the run of its release first had a signal of it. */
+  signalMs?: number
 }
 
 export interface Known {
@@ -50,19 +49,19 @@ export function basisOf(memory: Memory, version: string): Basis {
 interface Seen {
   memory: Memory
   world: World
-  received: readonly Received[]
+  received: ReadonlyMap<string, Received>
   known: Known | undefined
   fail: (property: string, message: string) => void
 }
 
+/** The commands that a release has accepted. */
+const acceptedOf = (memory: Memory, release: string): Row[] =>
+  memory.rows('commands').filter((each) => each['release_id'] === release && each['accepted'] === true)
+
 /** Checks a break-glass promotion: it replaces approvals and waiting time, but not the traffic of one share and its evaluation. */
 function checkBreakGlass({ memory, known, fail }: Pick<Seen, 'memory' | 'known' | 'fail'>, row: Row): void {
   const id = row['id'] as string
-  const isOrdered = memory
-    .rows('release_commands')
-    .some(
-      (each) => each['release_id'] === id && each['accepted'] === true && each['command'] === 'promoteNow',
-    )
+  const isOrdered = acceptedOf(memory, id).some((each) => each['kind'] === 'promoteNow')
   const isShownToCallers = row['strategy'] === 'canary' || row['strategy'] === 'rolling'
   if (!isOrdered || !isShownToCallers || known?.isRestored === true) return
   const { stages } = row['policy'] as ReleasePolicy
@@ -88,6 +87,8 @@ export function checkPromotion(
     requested_by: string
     policy: ReleasePolicy
   }
+  if ((row['state'] as ReleaseState).promoted !== true)
+    fail('pointer, history and audit together', `${id} promoted ${version} and does not know it`)
   if (row['rolled_back_at'] !== null || row['ended_at'] !== null)
     fail('abort and rollback win', `${id} promoted ${version} after it was rolled back`)
   if ((before?.['version'] ?? null) !== baseline_version)
@@ -102,22 +103,14 @@ export function checkPromotion(
     artifact === row['artifact_digest'] && evaluation === row['evaluation_digest']
   if (!isApproved(basisOf(memory, version)) && !(known.basis && isApproved(known.basis)))
     fail('approval is bound', `${version} was promoted with other bytes or evidence than were approved`)
-  const refusals = memory
-    .rows('release_commands')
-    .filter(
-      (each) =>
-        each['release_id'] === id &&
-        each['accepted'] === true &&
-        ['abort', 'rollback', 'reject'].includes(each['command'] as string),
-    )
+  const given = acceptedOf(memory, id)
+  const refusals = given.filter((each) => ['abort', 'rollback', 'reject'].includes(each['kind'] as string))
   if (refusals.length > 0)
-    fail(
-      'abort and rollback win',
-      `${id} was promoted after an accepted ${refusals[0]!['command'] as string}`,
-    )
+    fail('abort and rollback win', `${id} was promoted after an accepted ${refusals[0]!['kind'] as string}`)
   if (memory.rows('decisions').some((each) => each['release_id'] === id && each['kind'] === 'fail'))
     fail('a verdict against it wins', `${id} was promoted after the verdict fail`)
-  const mine = received.filter((each) => each.release === id)
+  // What the rows hold, of those that the simulator has seen a user send.
+  const mine = given.flatMap((each) => received.get(each['id'] as string) ?? [])
   const isBreakGlass = mine.some(
     (each) => each.command === 'promoteNow' && each.role === 'admin' && (each.reason ?? '').trim() !== '',
   )
@@ -125,12 +118,11 @@ export function checkPromotion(
   const approvers = new Set(
     mine
       .filter(
-        ({ command, role, by, digests }) =>
+        ({ command, role, by, digest }) =>
           command === 'approve' &&
           (role === 'approver' || role === 'admin') &&
           by !== requested_by &&
-          (digests.artifactDigest ?? row['artifact_digest']) === row['artifact_digest'] &&
-          (digests.evaluationDigest ?? row['evaluation_digest']) === row['evaluation_digest'],
+          digest === undefined,
       )
       .map(({ by }) => by),
   )
@@ -139,15 +131,9 @@ export function checkPromotion(
       'approvals',
       `${id} was promoted with ${approvers.size} of ${policy.approval.approvers} approvals of others than ${requested_by}`,
     )
-  const decidedByPerson = memory
-    .rows('release_commands')
-    .some(
-      (each) =>
-        each['release_id'] === id &&
-        each['command'] === 'approve' &&
-        each['accepted'] === true &&
-        /by decision of/.test(each['message'] as string),
-    )
+  const decidedByPerson = given.some(
+    (each) => each['kind'] === 'approve' && /by decision of/.test(each['message'] as string),
+  )
   if (decidedByPerson || baseline_version === null || known.isRestored) return
   if (row['strategy'] !== 'canary' && row['strategy'] !== 'ab') return
   for (const [index, stage] of policy.stages.entries()) {

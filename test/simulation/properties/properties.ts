@@ -1,11 +1,12 @@
 /** Checks the properties that hold in every run against what the simulator observed, not against what the system reports. */
 import { auditKeyOf, auditIssues } from './audit-chain.ts'
-import type { WatchReport } from '../../../activities/release/watch-stage.ts'
+import { nextEffect } from '../../../domain/release/next-effect.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
-import { watchedPolicy, type Recovery, type ReleaseState } from '../../../domain/release/state.ts'
+import { watchedPolicy, type ReleaseState } from '../../../domain/release/state.ts'
+import type { CommandAnswer } from '../../../store/release/release-commands.ts'
 import { championOf, isOnProbation, type Route } from '../../../domain/serving/route.ts'
 import type { Change, Memory, Row } from '../postgres/database.ts'
-import { isOfAnotherRelease, isOnlyProven, isOrderStored } from './orders.ts'
+import { isOnlyProven, isOrderStored } from './orders.ts'
 import { basisOf, checkPromotion, type Known, type Received } from './promotion.ts'
 import { armsIn, processOf, tableNow, type SimulatedResponse, type SimulatedReplica } from '../replicas.ts'
 import { checkReached } from './reached.ts'
@@ -17,6 +18,8 @@ export interface Violation {
 }
 
 const slackMs = 5
+/** How long a worker that freezes within a transaction may still commit what it has read. */
+const longestTransactionMs = 5_000
 
 type RoutingChange = { epoch: number; generation: number; route: Route; exposed_until: number | null }
 
@@ -34,15 +37,15 @@ export function createProperties(
     violations.push({ property, message })
   }
   const releases = new Map<string, Known>()
-  const received: Received[] = []
-  const commandsApplied = new Map<string, boolean>()
-  const recorded = new Set<string>()
+  /** The commands of users, by id. Not each has a row. */
+  const received = new Map<string, Received>()
   const audited = new Set<string>()
   const retired = new Map<string, number>()
-  const condemned = new Set<string>()
+  /** Releases whose workflow knows of their end or of their rollback. No restored backup may make it forget. */
+  const knownEnds = new Set<string>()
   /** When the first failing verdict about a release's candidate was stored. */
   const failures = new Map<string, number>()
-  /** When the end of a release was stored; later commands have no receiver. */
+  /** When the workflow of a release learnt that its end is stored; later commands are answered by their delivery. */
   const ends = new Map<string, number>()
   const accepted = new Map<string, string>()
   const armsSeen = new Map<string, string>()
@@ -62,6 +65,8 @@ export function createProperties(
   let isHandMoved = false
 
   const releaseOf = (id: string): Known | undefined => releases.get(id)
+  const isRestored = (command: Row): boolean =>
+    releaseOf(command['release_id'] as string)?.isRestored === true
 
   const auditOnce = (row: Row): void => {
     const key = auditKeyOf(row)
@@ -151,6 +156,71 @@ export function createProperties(
         )
     }
   }
+  /** A passed stage was watched for at least its minimum time, whatever the looks showed. */
+  const checkPassed = (before: ReleaseState, after: ReleaseState): void => {
+    const { id, stage, stageIndex } = before
+    const isJudged = after.lastVerdict?.kind === 'pass' && after.lastVerdict.atMs !== before.lastVerdict?.atMs
+    if (!isJudged || (after.stage === stage && after.stageIndex === stageIndex)) return
+    const firstMs = releaseOf(id)?.firstLooks.get(`${stage}/${stageIndex}`)
+    const { minMs } = watchedPolicy(before) ?? { minMs: 0 }
+    if (firstMs === undefined) return
+    const lookedMs = world.now() - firstMs
+    if (lookedMs < minMs - slackMs)
+      fail(
+        'a stage takes its time',
+        `${id} passed ${stage}/${stageIndex} in ${Math.round(lookedMs)} of ${minMs} ms`,
+      )
+  }
+
+  /** A rollback that is recorded as acknowledged by every live replica. */
+  const checkRolledBack = (before: ReleaseState, { stage, version, rollbackResult }: ReleaseState): void => {
+    if (before.stage !== 'rolling_back' || stage !== 'ended' || rollbackResult === undefined) return
+    const { unacknowledged, cutOff } = rollbackResult
+    if (unacknowledged || cutOff || memory.row('champions', model)?.['version'] === version) return
+    retired.set(version, world.now())
+    for (const replica of replicas) checkReplica(replica)
+  }
+
+  /** A command is answered once, after all that came before it, with a key that is still valid. */
+  const checkAnswer = (before: Row | undefined, row: Row): void => {
+    const { id, release_id, kind, actor, stage, message, position } = row as Record<string, string>
+    if (row['answered_at'] === null) return
+    if (before !== undefined && before['answered_at'] !== null) {
+      if (['accepted', 'stage', 'message', 'answered_at'].some((name) => before[name] !== row[name]))
+        fail('a command is answered once', `${kind} ${id} by ${actor} has another answer: ${message}`)
+      return
+    }
+    const earlier = memory
+      .rows('commands')
+      .find(
+        (each) =>
+          each['release_id'] === release_id &&
+          (each['answered_at'] === null ||
+            (!isClockSetBack && (each['answered_at'] as number) > Number(row['answered_at']))) &&
+          (each['position'] as number) < Number(position),
+      )
+    if (earlier)
+      fail(
+        'commands are answered in order',
+        `${kind} by ${actor} is answered before ${earlier['kind'] as string} by ${earlier['actor'] as string}`,
+      )
+    const isAccepted = row['accepted'] === true
+    const revokedMs = memory.row('api_keys', actor!)?.['revoked_at'] as number | null | undefined
+    if (isAccepted && kind !== 'rollback' && (revokedMs ?? Infinity) < world.now() - longestTransactionMs)
+      fail('a revoked key commands nothing', `${kind} by ${actor} is accepted: ${message}`)
+    if (kind !== 'abort' && kind !== 'rollback') return
+    const { role } = received.get(id!) ?? {}
+    const may = role !== undefined && ['operator', 'approver', 'admin'].includes(role)
+    if (isAccepted) accepted.set(release_id!, kind)
+    else if (
+      may &&
+      stage !== 'rolling_back' &&
+      stage !== 'ended' &&
+      !/active key|role|cover|names the/.test(message!)
+    )
+      fail('abort and rollback win', `${kind} by ${actor} was refused in ${stage}: ${message}`)
+  }
+
   let clockOf = (ms: number): number => ms
 
   const checkEnd = (row: Row): void => {
@@ -189,9 +259,66 @@ export function createProperties(
       )
   }
 
+  /** Checks, after each event of a replica, the version that it would serve now. */
+  const checkReplica = (replica: SimulatedReplica): void => {
+    const found = tableNow(replica, model)
+    if (!found) return
+    const { table, live } = found
+    const { route } = live
+    const process = processOf(replica)
+    const place = places.get(process)
+    if (
+      place &&
+      (route.epoch < place.epoch || (route.epoch === place.epoch && route.generation < place.generation))
+    )
+      fail(
+        'no replica moves back',
+        `${replica.machine.name} went from ${place.epoch}/${place.generation} to ${route.epoch}/${route.generation}`,
+      )
+    places.set(process, { epoch: route.epoch, generation: route.generation })
+    const follows = `${process} ${route.epoch} ${route.generation}`
+    if (!followedMs.has(follows)) followedMs.set(follows, world.now())
+    const arms = armsIn(table)
+    for (const arm of arms) {
+      const since = retired.get(arm.loaded.version)
+      const isDue = since !== undefined && world.now() > since && arm.belowBp > 0
+      if (isDue && world.now() > clockSteppedMs + 6_000)
+        fail(
+          'no answer after a rollback is acknowledged',
+          `${replica.machine.name} answers with ${arm.loaded.version} (${arm.arm}, generation ${route.generation}), whose return was acknowledged at ${Math.round(since)}`,
+        )
+    }
+    const isProvenOnly =
+      arms.every((arm) => arm.loaded.version === route.proven) && table.shadow === undefined
+    if (!isProvenOnly && world.now() > clockSteppedMs + 6_000) {
+      const endMs = leaseEndsMs.get(process) ?? -Infinity
+      if (endMs < world.now() - slackMs)
+        fail(
+          'a replica without its lease is fenced',
+          `${replica.machine.name} follows generation ${route.generation} in full, its lease ended at ${endMs}`,
+        )
+    }
+    const exposed =
+      (table.shadow !== undefined && route.shadow?.version !== route.proven) ||
+      arms.some(({ loaded, belowBp }) => loaded.version !== route.proven && belowBp > 0)
+    if (exposed && route.release !== undefined && world.now() > clockSteppedMs + 6_000) {
+      const known = releaseOf(route.release)
+      const written = known?.routes.find((each) => each.generation === route.generation)?.fromMs ?? -Infinity
+      const readMs = isClockSetBack ? followedMs.get(follows)! : -Infinity
+      const untilMs =
+        Math.max(known?.lookedMs ?? -Infinity, written, readMs) +
+        (known?.policy.watch.exposureMs ?? 0) +
+        slackMs
+      if (known && known.routes.length > 0 && world.now() > untilMs)
+        fail(
+          'exposed only while watched',
+          `${replica.machine.name} exposes ${known.version} ${Math.round(world.now() - untilMs)} ms after the last look has lapsed`,
+        )
+    }
+  }
+
   return {
     violations,
-    received,
     /** Sets the mapping from true time to database time, for a database clock that is wrong. */
     setClock(of: (ms: number) => number) {
       clockOf = of
@@ -213,20 +340,15 @@ export function createProperties(
       const step = `${stage as string}/${stageIndex as number}`
       if (!known.firstLooks.has(step)) known.firstLooks.set(step, world.now())
     },
-    /** Handles the result of a watch. A passed stage was watched for at least its minimum time, whatever the looks showed. */
-    watched(state: ReleaseState, report: WatchReport) {
-      const { stage, undecidedStage, stageIndex } = state
-      const step = `${stage === 'awaiting_decision' ? undecidedStage : stage}/${stageIndex}`
-      const firstMs = releaseOf(state.id)?.firstLooks.get(step)
-      const { minMs } = watchedPolicy(state) ?? { minMs: 0 }
-      if (report.kind !== 'judged' || report.verdict !== 'pass' || firstMs === undefined) return
-      const lookedMs = world.now() - firstMs
-      if (lookedMs < minMs - slackMs)
-        fail('a stage takes its time', `${state.id} passed ${step} in ${Math.round(lookedMs)} of ${minMs} ms`)
+    /** Handles the end of a watch. One that has stored a verdict against its candidate does not leave its release as it was. */
+    watched(state: ReleaseState, step: string) {
+      const { id } = state
+      if (failures.has(id) && nextEffect(state).key === step)
+        fail('a verdict against it wins', `${id} goes on with the watch ${step} after the verdict fail`)
     },
-    /** Handles a command that cancelled the watch before or while the workflow received its report. What the watch stored remains. */
-    watchOvertaken(chain: string) {
-      condemned.delete(chain)
+    /** Handles a state that the workflow of a release has heard of. */
+    workflowKnows({ id, stage, outcome }: ReleaseState) {
+      if (stage === 'rolling_back' || (stage === 'ended' && outcome !== 'promoted')) knownEnds.add(id)
     },
     /** Records the evidence when a step of the release is about to compare its basis, in a transaction that others may overtake. */
     basisRead([id]: readonly unknown[]) {
@@ -289,6 +411,11 @@ export function createProperties(
               'a late writer changes nothing',
               `${id} went from revision ${revisions[0]} back to ${revisions[1]}`,
             )
+          if (before) {
+            const [old, now] = [before['state'], after['state']] as [ReleaseState, ReleaseState]
+            checkPassed(old, now)
+            checkRolledBack(old, now)
+          }
           if (before && before['ended_at'] === null && after['ended_at'] !== null) checkEnd(after)
           if (before && before['ended_at'] !== null && after['outcome'] !== before['outcome'])
             fail(
@@ -306,29 +433,7 @@ export function createProperties(
           const id = after['release_id'] as string
           if (!failures.has(id)) failures.set(id, world.now())
         }
-        if (table === 'release_commands' && after) {
-          const {
-            release_id,
-            command,
-            accepted: isAccepted,
-            stage,
-            actor,
-            message,
-          } = after as Record<string, string> & { accepted: boolean }
-          if (command === 'abort' || command === 'rollback') {
-            const knows = received.find((each) => each.release === release_id && each.by === actor)
-            const may = knows?.role !== undefined && ['operator', 'approver', 'admin'].includes(knows.role)
-            if (isAccepted) accepted.set(release_id!, command)
-            else if (
-              may &&
-              stage !== 'rolling_back' &&
-              stage !== 'ended' &&
-              !isOfAnotherRelease(memory, after) &&
-              !/active key|role|cover|names the/.test(message!)
-            )
-              fail('abort and rollback win', `${command} by ${actor} was refused in ${stage}: ${message}`)
-          }
-        }
+        if (table === 'commands' && after && after['release_id'] !== null) checkAnswer(before, after)
       }
       for (const change of changes) if (change.table === 'routing') checkRoute(change, auditRows.length)
     },
@@ -360,110 +465,48 @@ export function createProperties(
       )
         fail('sticky and monotone', `${key} was moved back from the canary at generation ${generation}`)
     },
-    /** Checks, after each event of a replica, the version that it would serve now. */
-    checkReplica(replica: SimulatedReplica) {
-      const found = tableNow(replica, model)
-      if (!found) return
-      const { table, live } = found
-      const { route } = live
-      const process = processOf(replica)
-      const place = places.get(process)
-      if (
-        place &&
-        (route.epoch < place.epoch || (route.epoch === place.epoch && route.generation < place.generation))
-      )
-        fail(
-          'no replica moves back',
-          `${replica.machine.name} went from ${place.epoch}/${place.generation} to ${route.epoch}/${route.generation}`,
-        )
-      places.set(process, { epoch: route.epoch, generation: route.generation })
-      const follows = `${process} ${route.epoch} ${route.generation}`
-      if (!followedMs.has(follows)) followedMs.set(follows, world.now())
-      const arms = armsIn(table)
-      for (const arm of arms) {
-        const since = retired.get(arm.loaded.version)
-        const isDue = since !== undefined && world.now() > since && arm.belowBp > 0
-        if (isDue && world.now() > clockSteppedMs + 6_000)
-          fail(
-            'no answer after a rollback is acknowledged',
-            `${replica.machine.name} answers with ${arm.loaded.version} (${arm.arm}, generation ${route.generation}), whose return was acknowledged at ${Math.round(since)}`,
-          )
-      }
-      const isProvenOnly =
-        arms.every((arm) => arm.loaded.version === route.proven) && table.shadow === undefined
-      if (!isProvenOnly && world.now() > clockSteppedMs + 6_000) {
-        const endMs = leaseEndsMs.get(process) ?? -Infinity
-        if (endMs < world.now() - slackMs)
-          fail(
-            'a replica without its lease is fenced',
-            `${replica.machine.name} follows generation ${route.generation} in full, its lease ended at ${endMs}`,
-          )
-      }
-      const exposed =
-        (table.shadow !== undefined && route.shadow?.version !== route.proven) ||
-        arms.some(({ loaded, belowBp }) => loaded.version !== route.proven && belowBp > 0)
-      if (exposed && route.release !== undefined && world.now() > clockSteppedMs + 6_000) {
-        const known = releaseOf(route.release)
-        const written =
-          known?.routes.find((each) => each.generation === route.generation)?.fromMs ?? -Infinity
-        const readMs = isClockSetBack ? followedMs.get(follows)! : -Infinity
-        const untilMs =
-          Math.max(known?.lookedMs ?? -Infinity, written, readMs) +
-          (known?.policy.watch.exposureMs ?? 0) +
-          slackMs
-        if (known && known.routes.length > 0 && world.now() > untilMs)
-          fail(
-            'exposed only while watched',
-            `${replica.machine.name} exposes ${known.version} ${Math.round(world.now() - untilMs)} ms after the last look has lapsed`,
-          )
-      }
-    },
-    applied(release: string, commands: readonly { id: string; accepted: boolean }[]) {
-      for (const { id, accepted: isAccepted } of commands) {
-        recorded.add(id)
-        if (isAccepted && commandsApplied.get(id) === true)
-          fail('a command is applied once', `${id} changed ${release} a second time`)
-        if (isAccepted) commandsApplied.set(id, true)
-      }
-    },
-    workflowDid(chain: string, type: string, result: unknown, version: string | undefined) {
-      const report = result as
-        | { verdict?: string; problems?: string[]; rollbackResult?: Recovery }
-        | undefined
-      if (type === 'watch' && report?.verdict === 'fail') condemned.add(chain)
-      if (type === 'closeRelease') ends.set(chain, world.now())
-      if (
-        type === 'rollBackCandidate' &&
-        report?.problems?.length === 0 &&
-        report.rollbackResult?.cutOff === undefined &&
-        version !== undefined &&
-        memory.row('champions', model)?.['version'] !== version
-      ) {
-        retired.set(version, world.now())
-        for (const replica of replicas) this.checkReplica(replica)
-      }
-    },
+    checkReplica,
     /** Handles a rollback of this version that every live replica has acknowledged. */
     rolledBack(version: string) {
       retired.set(version, world.now())
-      for (const replica of replicas) this.checkReplica(replica)
+      for (const replica of replicas) checkReplica(replica)
     },
     rolledBackByUser: (release: string) => void accepted.set(release, 'rollback'),
-    workflowAsks(chain: string, type: string) {
-      // A command of the same turn may still request a route; the database refuses it, which `checkRoute` checks.
-      if (condemned.has(chain) && ['watch', 'promote'].includes(type))
-        fail('a verdict against it wins', `${chain} goes on with "${type}" after the verdict fail`)
+    /** Handles the answer that an update gives to a command. */
+    told(id: string, answer: CommandAnswer) {
+      const row = memory.row('commands', id)
+      if (row === undefined || row['answered_at'] === null || isRestored(row)) return
+      if (row['accepted'] !== answer.accepted || row['message'] !== answer.message)
+        fail(
+          'a command is answered once',
+          `${id} is told "${answer.message}", its row says "${row['message'] as string}"`,
+        )
     },
-    workflowClosed(chain: string, kind: string, release: string) {
-      // A release that was never opened, or whose row a restored backup lacks, answers commands by refusing and has no row for them.
+    recorded(id: string, command: Received) {
+      if (!received.has(id)) received.set(id, command)
+    },
+    signalled(id: string) {
+      const command = received.get(id)
+      if (command) command.signalMs ??= world.now()
+    },
+    endRecorded(release: string) {
+      if (!ends.has(release)) ends.set(release, world.now())
+    },
+    /** Whether a command still has to be answered: its release has a run, or has ended. */
+    awaitsAnswer: (row: Row) =>
+      row['release_id'] !== null &&
+      row['answered_at'] === null &&
+      (memory.row('releases', row['release_id'] as string)?.['ended_at'] !== null || !isRestored(row)),
+    workflowClosed(kind: string, release: string) {
+      // A release whose row a restored backup lacks answers nothing.
       if (kind !== 'completed' || memory.row('releases', release) === undefined) return
-      const endMs = ends.get(chain) ?? Infinity
-      for (const each of received)
-        if (each.runChain === chain && each.atMs < endMs && each.isSignal && !recorded.has(each.id))
-          fail(
-            'no command is lost',
-            `${each.command} ${each.id} by ${each.by} was received and never answered`,
-          )
+      const endMs = ends.get(release) ?? Infinity
+      for (const [id, each] of received)
+        if (each.release === release && each.signalMs !== undefined && each.signalMs < endMs) {
+          const row = memory.row('commands', id)
+          if (row && row['answered_at'] === null && !isRestored(row))
+            fail('no command is lost', `${each.command} by ${each.by} was received and never answered`)
+        }
     },
     taskFailed(workflow: string, error: unknown) {
       fail(
@@ -485,10 +528,9 @@ export function createProperties(
       armsSeen.clear()
       onCanary.clear()
       retired.clear()
-      // Commands whose answers are not in the backup are answered again.
-      const answered = memory.rows('release_commands').map(({ id }) => id as string)
-      for (const id of commandsApplied.keys())
-        if (!answered.some((each) => each.endsWith(`/${id}`))) commandsApplied.delete(id)
+      // An order that the backup lacks is lost, unless the workflow of its release knows of it.
+      for (const id of accepted.keys())
+        if (!knownEnds.has(id) && !isOrderStored(memory, id)) accepted.delete(id)
       failures.clear()
       for (const row of memory.rows('decisions'))
         if (row['kind'] === 'fail') failures.set(row['release_id'] as string, -Infinity)

@@ -10,7 +10,13 @@ export interface ActivityAttempt {
   /** The worker. */
   at: Machine
   execution: { info: RunInfo; givenUp: number }
-  activity: { type: string; attempt: number; isOver: boolean; beatMs: number }
+  activity: {
+    type: string
+    attempt: number
+    isOver: boolean
+    beatMs: number
+    retry: { mostAttempts: number }
+  }
   /** The number of the attempt; an older attempt is cancelled. */
   token: number
   controller: AbortController
@@ -30,12 +36,14 @@ export function activityContext({
 }: ActivityAttempt) {
   const cancel = () => controller.abort(new CancelledFailure('CANCELLED'))
   const { life } = at
+  const { mostAttempts } = activity.retry
   /** A late response must not resume code of a process that has crashed in the meantime. */
   const answer = (act: () => void) => world.send(machine, at, () => at.life === life && act())
   return {
     info: {
       activityType: activity.type,
       attempt: token,
+      retryPolicy: { maximumAttempts: Number.isFinite(mostAttempts) ? mostAttempts : undefined },
       workflowNamespace: 'default',
       workflowExecution: { workflowId: execution.info.workflowId, runId: execution.info.runId },
     },

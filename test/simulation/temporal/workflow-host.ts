@@ -49,6 +49,13 @@ export const workflowTime = (): number | undefined => {
   return activator === undefined ? undefined : activator.now
 }
 
+/** A promise that workflow code rejects and nobody awaits fails the task, as in a worker. */
+const stepping: { isOn: boolean; unhandled?: { error: unknown } } = { isOn: false }
+process.on('unhandledRejection', (error) => {
+  if (!stepping.isOn) throw error as Error
+  stepping.unhandled ??= { error }
+})
+
 type WorkflowFunction = NonNullable<InstanceType<typeof Activator>['workflow']>
 
 export function createHost(
@@ -108,11 +115,16 @@ export function createHost(
     activator.mutateWorkflowInfo((info) => ({ ...info, continueAsNewSuggested, historyLength: length }))
     const first = jobs[0]
     if (first?.initializeWorkflow) initialize(first.initializeWorkflow)
+    delete stepping.unhandled
+    stepping.isOn = true
     activate({ jobs: [...jobs] })
     do settle()
     while (tryUnblockConditions() > 0)
+    stepping.isOn = false
     const { successful } = concludeActivation()
     activator.getAndResetSinkCalls()
+    const { unhandled } = stepping as { unhandled?: { error: unknown } }
+    if (unhandled !== undefined) throw unhandled.error
     if (activator.workflowTaskError !== undefined) throw activator.workflowTaskError as Error
     return successful?.commands ?? []
   }

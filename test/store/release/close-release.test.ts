@@ -10,9 +10,12 @@ import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { findChampion, markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { findRelease, insertCommand, insertRelease } from '../../../store/release/releases.ts'
+import { findRelease, insertRelease, saveRelease } from '../../../store/release/releases.ts'
+import { applyReport } from '../../../store/release/release-steps.ts'
 import { findUnfencedBefore, rollBackServing } from '../../../store/release/rollback.ts'
 import { findVersion } from '../../../store/registry/versions.ts'
+import { commandIdOf } from '../../../store/release/release-commands.ts'
+import { insertAnswered } from '../../support/commands/signed.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
@@ -86,14 +89,26 @@ it('a release whose route another writer has changed ends as rolled back when a 
     route: { model, salt: 's', arms, proven: baseline },
     replaces: { epoch: 1, generation: 0 },
   })
-  const order = { model, version, by: 'olga', reason: 'callers complain' }
-  const commandTo = () => ({ id: 'order', by: order.by, reason: order.reason, signature: '' })
-  expect(await rollBackServing(store, { ...order, commandTo }, new Map())).toMatchObject({ from: version })
+  // As after a step that found the route of another writer, and before its end is recorded.
   const superseded = end(state, 1, 'superseded', 'another writer has changed the routing')
+  await saveRelease(store, superseded)
+  const order = { model, version, by: 'olga', reason: 'callers complain' }
+  const command = {
+    id: commandIdOf('key', { kind: 'rollback', once: 'order' }),
+    keyId: 'key',
+    role: 'operator',
+  } as const
+  expect(
+    await store.transaction((database) => rollBackServing(database, { ...order, command }, new Map())),
+  ).toMatchObject({ from: version })
+  const { state: rollingBack } = (await findRelease(store, state.id))!
+  const rollbackResult = { champion: baseline, wasChampion: false, orderedMs: 2, acknowledgedMs: 3 }
+  const report = { kind: 'rolled_back' as const, problems: [], rollbackResult }
+  const rolledBack = await store.transaction((database) => applyReport(database, rollingBack, report))
   const recorded = { outcome: 'rolled_back', reason: 'rolled back by olga: callers complain' }
   // The second attempt has lost the response of the first.
   for (const _attempt of [1, 2])
-    expect(await store.transaction((database) => close(database, superseded))).toMatchObject(recorded)
+    expect(await store.transaction((database) => close(database, rolledBack))).toMatchObject(recorded)
   expect(await findRelease(store, state.id)).toMatchObject(recorded)
   expect((await findVersion(store, version))?.rolledBackAt).toBeDefined()
   // A user has ordered it, so it is no emergency.
@@ -117,8 +132,7 @@ it.each([
     const id = `rel_${uniqueName('r')}` as const
     const state = openingState({ ...firstFacts, id, model, version }, 0)
     await insertRelease(store, { state, workflowId: 'w', runId: 'r' })
-    const said = { id: `${id}/said`, releaseId: id, actor: 'ben', message: '', stage: 'canary' } as const
-    await insertCommand(store, { ...said, command, accepted })
+    await insertAnswered(store, { release: id, model, kind: command, by: 'ben', accepted })
     await store.transaction((database) => close(database, end(state, 1, 'rolled_back', 'not wanted')))
     expect(await listAlerts(store, { model, open: true })).toMatchObject([
       { kind: 'release_rolled_back', severity },

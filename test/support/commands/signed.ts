@@ -7,11 +7,10 @@ import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findOpenRelease } from '../../../store/release/releases.ts'
 import type { StartInputs } from '../../../domain/starts.ts'
-import { commandIdOf, insertStart } from '../../../store/commands.ts'
-import { signCommand } from '../../../store/signing/command-signatures.ts'
-import { openSigner } from '../../../store/signing/signing-key.ts'
+import { commandIdOf as idOfStart, insertStart } from '../../../store/commands.ts'
+import { answerCommand, commandIdOf, insertCommand } from '../../../store/release/release-commands.ts'
 import type { Config } from '../../../temporal.config.ts'
-import { commandSignals, releaseIdOf, type Command } from '../../../workflows/messages.ts'
+import { commandSignals, releaseIdOf, type CommandMessage } from '../../../workflows/messages.ts'
 
 /** Where the signing keys are: users' keys in the store, the installation's key in the configuration. */
 export interface Signing {
@@ -36,24 +35,64 @@ function findKeys(store: Store): ReturnType<typeof findActiveKeys> {
   return lookup
 }
 
-/** Signs a command. Returns it unchanged when it already carries a signature or no active key has the name of its user. */
-export async function signed(
-  { store, config }: Signing,
+/** A command as a test gives it. */
+export interface GivenCommand {
+  /** The name of the sender's key. */
+  by: string
+  reason?: string
+  /** The idempotency key. */
+  id?: string
+  artifactDigest?: string
+  evaluationDigest?: string
+  policyDigest?: string
+  /** ISO 8601 */
+  until?: string
+}
+
+/** Records a command to a release, as the API does, and returns the message that names it. */
+export async function recorded(
+  { store }: Pick<Signing, 'store'>,
   { workflowId, firstExecutionRunId }: ReleaseRun,
-  command: CommandName,
-  given: Command,
-): Promise<Command & { id: string }> {
-  const statement = { ...given, id: given.id ?? randomUUID() }
-  const key = (await findKeys(store)).find(({ name }) => name === statement.by)
-  if (statement.signature !== undefined || key === undefined) return statement
-  const claim = {
-    ...statement,
-    command,
+  kind: CommandName,
+  { by, reason, id: once = randomUUID(), until, ...seen }: GivenCommand,
+): Promise<CommandMessage> {
+  const key = (await findKeys(store)).find(({ name }) => name === by)
+  const { artifactDigest: artifact, evaluationDigest: evaluation, policyDigest: policy } = seen
+  const releaseId = releaseIdOf(firstExecutionRunId)
+  const { id: keyId = 'key_none', role = 'viewer' } = key ?? {}
+  const row = {
+    id: commandIdOf(keyId, { kind, once: `${releaseId} ${once}` }),
+    kind,
+    releaseId,
     model: workflowId.slice('release/'.length),
-    release: releaseIdOf(firstExecutionRunId),
+    actor: by,
+    keyId,
+    role,
+    reason,
+    digests: { artifact, evaluation, policy },
+    untilMs: until === undefined ? undefined : Date.parse(until),
   }
-  const signer = await openSigner(config.signing, 'commands')
-  return { ...statement, signature: signCommand(signer, claim, { keyId: key.id, nowMs: Date.now() }) }
+  await store.transaction((database) => insertCommand(database, row))
+  return { command: row.id }
+}
+
+/** Records a command with its answer, as a release does. */
+export async function insertAnswered(
+  store: Store,
+  {
+    release: releaseId,
+    by: actor,
+    message = '',
+    accepted = true,
+    ...given
+  }: { release: string; model: string; kind: CommandName; by: string; message?: string; accepted?: boolean },
+): Promise<void> {
+  const { kind } = given
+  const id = commandIdOf(releaseId, { kind, once: randomUUID() })
+  await store.transaction(async (database) => {
+    await insertCommand(database, { ...given, id, releaseId, actor, keyId: 'key_none', role: 'approver' })
+    await answerCommand(database, id, { accepted, message, stage: 'awaiting_approval' })
+  })
 }
 
 /** Records a start of its requester, as the API does, and returns the input of the workflow. Without a key of that name, no row is there. */
@@ -62,7 +101,7 @@ export async function orderedStart<Kind extends StartType>(
   kind: Kind,
   { requestedBy, ...rest }: StartInputs[Kind] & { requestedBy: string },
 ): Promise<{ model: string; order: string }> {
-  const order = commandIdOf(randomUUID())
+  const order = idOfStart(randomUUID())
   const input = rest as unknown as StartInputs[Kind] & { model: string }
   const by = (await findKeys(store)).find(({ name }) => name === requestedBy)
   if (by !== undefined)
@@ -75,9 +114,9 @@ export async function signalOpenRelease(
   signing: Signing & { client: Client },
   model: string,
   name: CommandName,
-  given: Command,
+  given: GivenCommand,
 ): Promise<void> {
   const { workflowId, runId } = (await findOpenRelease(signing.store, model))!
-  const command = await signed(signing, { workflowId, firstExecutionRunId: runId }, name, given)
+  const command = await recorded(signing, { workflowId, firstExecutionRunId: runId }, name, given)
   await signing.client.workflow.getHandle(workflowId).signal(commandSignals[name], command)
 }

@@ -17,7 +17,7 @@ import { findRelease } from '../../../store/release/releases.ts'
 import { commandUpdates, releaseIdOf, releaseWorkflowId } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { readConfig } from '../../../temporal.config.ts'
-import { signed, orderedStart } from '../commands/signed.ts'
+import { recorded, orderedStart } from '../commands/signed.ts'
 import { insertModel, insertPeople } from './candidates.ts'
 import { endingOf, issuesOfInvariants, type Ending } from './ending.ts'
 import { startFleet } from '../serving/replica-rows.ts'
@@ -182,7 +182,7 @@ export async function openCrashFixture(servers: Servers): Promise<CrashFixture> 
           return state?.stage === stage && (state.routed || stage === 'awaiting_approval')
         })
         const by = command === 'approve' ? 'anna' : 'olga'
-        const message = await signed(signing, handle, command, { by, reason: 'told', id: command })
+        const message = await recorded(signing, handle, command, { by, reason: 'told', id: command })
         for (;;) {
           const answered = await handle
             .executeUpdate(commandUpdates[command], { args: [message], updateId: command })

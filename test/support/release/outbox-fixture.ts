@@ -49,7 +49,7 @@ export interface OutboxFixture {
   /** Sends due commands until this command is sent. */
   send(command: string): Promise<void>
   /** Makes every postponed command due. */
-  dueNow(): Promise<unknown>
+  dueNow(): Promise<void>
   answered(command: string): Promise<void>
   close(): Promise<void>
 }
@@ -87,7 +87,6 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
     insertModel(fixture.store, { model: uniqueName('model'), policy, artifactRoot: core.config.artifactRoot })
   const deliver = () => deliverDue(api.deps, { ...deliveryPolicy, lookMs: 10 })
   const dueNow = async () => {
-    await fixture.store.query(sql`update command_outbox set next_at = now() where next_at is not null`)
     await fixture.store.query(sql`update commands set next_at = now() where next_at is not null`)
   }
   const send: OutboxFixture['send'] = (command) =>
@@ -146,7 +145,7 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
     async count(release, action) {
       const [row] = await fixture.store.query<{ n: number }>(
         action === undefined
-          ? sql`select count(*)::int as n from command_outbox where release_id = ${release}`
+          ? sql`select count(*)::int as n from commands where release_id = ${release}`
           : sql`select count(*)::int as n from audit where subject = ${release} and action = ${action}`,
       )
       return row!.n

@@ -13,14 +13,13 @@ import {
   releaseIdOf,
   releaseStatus,
   releaseWorkflowId,
-  type Command,
   type CommandResult,
   type ReleaseOutcome,
 } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { insertModel, insertPeople, type Registry } from './candidates.ts'
 import { startCore, type Core } from './core.ts'
-import { signed, type Signing, orderedStart } from '../commands/signed.ts'
+import { recorded, type GivenCommand, type Signing, orderedStart } from '../commands/signed.ts'
 import { startFleet, type Fleet, type Traffic } from '../serving/replica-rows.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
 
@@ -57,9 +56,9 @@ export interface FixtureRelease {
   /** Waits for a stage. Fails when the release is past it. */
   reaches(stage: ReleaseStage, stageIndex?: number): Promise<ReleaseState>
   /** Sends an update and returns its answer. */
-  say(name: CommandName, by: string, more?: Partial<Command>): Promise<CommandResult>
+  say(name: CommandName, by: string, more?: Partial<GivenCommand>): Promise<CommandResult>
   /** Sends a signal, which has no answer. */
-  signal(name: CommandName, command: Command): Promise<void>
+  signal(name: CommandName, command: GivenCommand): Promise<void>
   result(): Promise<ReleaseOutcome>
 }
 
@@ -183,11 +182,11 @@ export function fixtureRelease(
       }
     },
     async say(name, by, more = {}) {
-      const command = await signed(signing, handle, name, { by, ...more })
+      const command = await recorded(signing, handle, name, { by, ...more })
       return handle.executeUpdate(commandUpdates[name], { args: [command] })
     },
     async signal(name, command) {
-      await handle.signal(commandSignals[name], await signed(signing, handle, name, command))
+      await handle.signal(commandSignals[name], await recorded(signing, handle, name, command))
     },
     result: () => handle.result(),
   }

@@ -69,6 +69,7 @@ export const stepEvents: Record<StepEvent['kind'], StepEvent> = {
     rollbackResult: { champion: 'm_v1.0.0', wasChampion: false, orderedMs: 7, acknowledgedMs: 9 },
   },
   closed: { kind: 'closed', atMs: 10 },
+  restored: { kind: 'restored', atMs: 10 },
   timed_out: { kind: 'timed_out', atMs: 10 },
   step_failed: { kind: 'step_failed', atMs: 10, step: 'route', message: 'no such table' },
   superseded: {

@@ -31,6 +31,7 @@ export type RowKind =
 
 /** By the name of the argument, or by the name of its activity or workflow and its own. */
 const ids: Readonly<Record<string, RowKind>> = {
+  'commands[]': 'command',
   model: 'model',
   order: 'order',
   release: 'release',
@@ -54,6 +55,7 @@ const ids: Readonly<Record<string, RowKind>> = {
   'eraseStage.id': 'erasure',
   'failBatch.id': 'batch',
   'openDrill.id': 'drill',
+  'openRelease.id': 'release',
   'recordDrillRelease.id': 'drill',
   'scoreBatch.id': 'batch',
   'simulateReplicaLoss.id': 'drill',
@@ -63,6 +65,7 @@ const ids: Readonly<Record<string, RowKind>> = {
 /** Arguments that are no id, and why no value of them does harm. */
 const harmless: Readonly<Record<string, string>> = {
   'endDrill.isCancelled': 'ends a drill that has not passed as one that was not held, as a cancellation does',
+  seen: 'a row older than this was restored from a backup, and its release ends with the baseline',
   'endRetraining.isCancelled': 'ends a run, as a cancellation does',
   'endSweep.isCancelled': 'ends a run, as a cancellation does',
   'endTrial.isCancelled': 'ends a run, as a cancellation does',
@@ -72,10 +75,7 @@ const harmless: Readonly<Record<string, string>> = {
 }
 
 /** Activities and workflows that still take more than ids: all else is to be read from rows. The list may only become shorter. */
-export const notYet: readonly string[] = (
-  'authorize closeRelease findLostBasis fireTriggers openRelease openTrial promote qualify recordRelease ' +
-  'release rollBackCandidate route watch'
-).split(' ')
+export const notYet: readonly string[] = 'fireTriggers openTrial'.split(' ')
 
 /** The kind of row that an argument names; undefined for one that is no id. */
 export function kindOf(callee: string, path: string, shape: Shape): RowKind | undefined {
@@ -87,7 +87,7 @@ export function kindOf(callee: string, path: string, shape: Shape): RowKind | un
 export function claimsOf({ name, takes }: Callee): string[] {
   const leaves = takes.flatMap((each, place) => leavesOf(each, place === 0 ? '' : `(${place + 1})`))
   const claims = leaves.flatMap(({ path, shape }) =>
-    kindOf(name, path, shape) !== undefined || `${name}.${path}` in harmless
+    kindOf(name, path, shape) !== undefined || path in harmless || `${name}.${path}` in harmless
       ? []
       : [`${name}.${path.split(/\.|\[/)[0]}`],
   )

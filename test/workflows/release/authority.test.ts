@@ -1,32 +1,40 @@
 /**
- * Tests that access to Temporal alone cannot promote a version: not by a forged start, not by a custom worker that passes any state to the
- * activities, and not by a signal without a key's signature.
+ * Tests that access to Temporal alone cannot promote a version or route requests to it: not by a forged start, not by steps that a custom
+ * worker asks for, and not by a signal that names anything but the row of a command to this release.
  */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { closeReleaseRow, recordRelease } from '../../../activities/release/record-release.ts'
+import { closeRelease } from '../../../activities/release/end-release.ts'
+import {
+  cancelRelease,
+  endWait,
+  failStep,
+  lookAtBasis,
+  lookAtCommands,
+  lookAtQueue,
+} from '../../../activities/release/look.ts'
 import { promote } from '../../../activities/release/promote.ts'
+import { qualify } from '../../../activities/release/qualify.ts'
 import { rollBackCandidate } from '../../../activities/release/rollback.ts'
 import { route } from '../../../activities/release/route.ts'
 import { watch } from '../../../activities/release/watch-stage.ts'
+import { nextEffect } from '../../../domain/release/next-effect.ts'
 import type { ReleaseState, Statement } from '../../../domain/release/state.ts'
-import { openVerifier } from '../../../activities/runtime/open-verifier.ts'
-import { verifyCommand } from '../../../store/signing/command-signatures.ts'
-import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { listAudit } from '../../../store/audit/audit-log.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
-import { findRelease, listCommands } from '../../../store/release/releases.ts'
+import { listCommands } from '../../../store/release/release-commands.ts'
+import type { StepInput } from '../../../store/release/release-steps.ts'
+import { findRelease, saveRelease } from '../../../store/release/releases.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
-import { changeTrusted } from '../../../store/signing/key-files.ts'
-import { rotateSigningKey } from '../../../store/signing/rotate-signing-key.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
-import { signed, orderedStart } from '../../support/commands/signed.ts'
+import { recorded, orderedStart } from '../../support/commands/signed.ts'
+import { stateAt, stages } from '../../support/release/releases.ts'
 import { ownServers } from '../../support/servers/servers.ts'
 import {
   openReleaseFixture,
   type FixtureModel,
   type FixtureRelease,
   type ReleaseFixture,
-  type PolicyChanges,
 } from '../../support/release/release-fixture.ts'
 
 let fixture: ReleaseFixture
@@ -46,10 +54,10 @@ interface Waiting {
   state: ReleaseState
 }
 /** Starts a release without an approval. */
-async function unapproved(changes?: PolicyChanges): Promise<Waiting> {
+async function unapproved(): Promise<Waiting> {
   const fixtureModel = await fixture.model()
   const champion = await fixtureModel.champion()
-  const release = await fixtureModel.start(await fixtureModel.register(champion), changes)
+  const release = await fixtureModel.start(await fixtureModel.register(champion))
   return { fixtureModel, champion, release, state: await release.reaches('awaiting_approval') }
 }
 /** Forges a state: approved by a user, and past every stage. */
@@ -90,209 +98,148 @@ it('a start with a forged state opens a release that waits for its approval', as
   await handle.terminate().catch(() => {})
 })
 
-describe('a worker without the database and the signing key', () => {
-  it('routes and promotes nothing, whatever state it gives', async () => {
+describe('a worker without the database', () => {
+  const steps = { promote, route, watch, qualify, closeRelease, rollBackCandidate, endWait, failStep }
+  type StepName = keyof typeof steps
+  const call = (name: StepName, input: object): Promise<ReleaseState> =>
+    environment.run(
+      steps[name](fixture.deps) as (given: StepInput) => Promise<ReleaseState>,
+      input as StepInput,
+    )
+  const kinds: Partial<Record<StepName, string>> = {
+    promote: 'promote',
+    route: 'route',
+    watch: 'watch',
+    qualify: 'qualify',
+    closeRelease: 'close',
+    rollBackCandidate: 'roll_back',
+  }
+
+  it.each(stages)('changes nothing at %s by a step that the row does not ask for', async (where) => {
     const waiting = await unapproved()
-    const { champion, state } = waiting
-    const lies: ReleaseState[] = [
-      forged(state),
-      // The policy requires no approval and has no stage.
-      { ...forged(state), policy: { ...state.policy, approval: { approvers: 0, withinMs: 1 }, stages: [] } },
-      { ...forged(state), strategy: 'direct', baseline: undefined },
-      { ...forged(state), breakGlass: { by: 'root', atMs: Date.now(), reason: 'outage' } },
-      { ...state, stage: 'canary', stageIndex: 1, shareBp: 10_000, approvals: forged(state).approvals },
-      { ...state, stage: 'probation', promoted: true },
-      { ...state, stage: 'shadow', shareBp: 10_000 },
-    ]
-    for (const lie of lies) {
-      expect((await promote(fixture.deps)(lie)).kind).toMatch(/stale|refused/)
-      const report = (await environment.run(route(fixture.deps), lie)) as { kind: string }
-      expect(report.kind).toMatch(/stale|refused/)
+    const { champion, release, state } = waiting
+    await release.handle.terminate()
+    const { stage, stageIndex, shareBp, routed, undecidedStage, promoted, outcome } = stateAt[where]
+    const now = { ...state, stage, stageIndex, shareBp, routed, promoted, undecidedStage, outcome }
+    const placed = JSON.parse(JSON.stringify(now)) as ReleaseState
+    await saveRelease(fixture.store, placed)
+    const present = nextEffect(placed)
+    const keys = new Set(stages.map((each) => nextEffect({ ...stateAt[each], attempts: 0 }).key))
+    for (const step of [
+      'promoting/0/0/0',
+      'promoting/0/0/0/warm',
+      'canary/1/0/0/route',
+      'none',
+      '',
+      present.key,
+    ])
+      keys.add(step)
+    const arms = await armsOf(waiting)
+    for (const name of Object.keys(steps) as StepName[])
+      for (const step of keys) {
+        // A step that the row asks for may be asked for by anyone; a wait that ends early and a failed step roll back.
+        const isAsked = step === present.key && (kinds[name] === undefined || kinds[name] === present.kind)
+        if (isAsked) continue
+        const input = { release: release.id, step, seen: placed.revision, state: forged(state), policy: {} }
+        expect(await call(name, input)).toEqual(placed)
+      }
+    expect((await findRelease(fixture.store, release.id))?.state).toEqual(placed)
+    expect(await championOf(waiting)).toBe(champion)
+    expect(await armsOf(waiting)).toEqual(arms)
+  })
+
+  it('names no release but a recorded one', async () => {
+    for (const release of ['rel_0', '', "' or true --"]) {
+      for (const name of Object.keys(steps) as StepName[])
+        await expect(call(name, { release, step: 'promoting/0/0/0', seen: 0 })).rejects.toMatchObject({
+          code: 'release_not_found',
+        })
+      for (const look of [lookAtBasis, lookAtQueue, cancelRelease])
+        await expect(look(fixture.deps)({ release, seen: 0 })).rejects.toMatchObject({
+          code: 'release_not_found',
+        })
     }
-    const watched = { state: lies[4]!, hold: false, deadlineMs: 0 }
-    expect(await environment.run(watch(fixture.deps), watched)).toMatchObject({ kind: 'stale' })
+  })
+
+  it('that claims to have seen more than the row says returns it to the baseline', async () => {
+    const waiting = await unapproved()
+    const { champion, release, state } = waiting
+    await release.handle.terminate()
+    const seen = state.revision + 1_000_000
+    const after = await call('promote', { release: release.id, step: 'promoting/0/0/0', seen })
+    expect(after).toMatchObject({ stage: 'ended', outcome: 'failed', promoted: false, revision: seen + 1 })
     expect(await championOf(waiting)).toBe(champion)
     expect(await armsOf(waiting)).toEqual([{ arm: 'champion', version: champion, shareBp: 10_000 }])
-    await waiting.release.handle.terminate()
   })
 
-  it('cannot record an approval without a signature', async () => {
-    const waiting = await unapproved()
-    const { champion, release, state } = waiting
-    const said = { id: 'forged', by: 'anna', signature: 'a.9999999999999.AAAA' }
-    const record = {
-      id: `${state.id}/forged`,
-      releaseId: state.id,
-      command: 'approve' as const,
-      actor: 'anna',
-      accepted: true,
-      message: 'approved by anna',
-      stage: 'shadow' as const,
-      sent: said,
-    }
-    await recordRelease(fixture.deps)({ state: forged(state), commands: [record] })
-    expect(await promote(fixture.deps)(forged(state))).toMatchObject({
-      kind: 'stale',
-      reason: '0 of 1 signed approvals are recorded',
+  it('that looks at a release finds what the rows say, and nothing else', async () => {
+    const { release, state } = await unapproved()
+    const given = { release: release.id, seen: state.revision }
+    const forgedRow = { accepted: true, stage: 'shadow', message: 'approved by anna' }
+    const commands = [`cmd_${'0'.repeat(32)}`, 'anna', '', forgedRow as never]
+    expect(await lookAtCommands(fixture.deps)({ ...given, commands })).toEqual({
+      state,
+      answers: [null, null, null, null],
     })
-    expect(await championOf(waiting)).toBe(champion)
+    expect(await lookAtBasis(fixture.deps)(given)).toEqual(state)
+    expect(await lookAtQueue(fixture.deps)(given)).toEqual(state)
+    expect(await release.state()).toEqual(state)
     await release.handle.terminate()
-  })
-
-  it('cannot change what a release was opened with', async () => {
-    const waiting = await unapproved()
-    const { champion, release, state } = waiting
-    const lie = { ...forged(state), baseline: 'm_v9.9.9', requestedBy: 'ben', strategy: 'direct' as const }
-    await recordRelease(fixture.deps)({ state: lie, commands: [] })
-    expect((await findRelease(fixture.store, state.id))!.state).toMatchObject({
-      baseline: champion,
-      requestedBy: 'olga',
-      strategy: 'canary',
-    })
-    await release.handle.terminate()
-  })
-
-  it('cannot end a release as promoted, or roll back to a version of its choice', async () => {
-    const waiting = await unapproved()
-    const { champion, fixtureModel, state } = waiting
-    const other = await fixtureModel.register(champion)
-    const end = { ...forged(state), stage: 'ended' as const, outcome: 'promoted' as const, promoted: true }
-    expect(await environment.run(closeReleaseRow(fixture.deps), end)).toMatchObject({ outcome: 'failed' })
-    const raised = await listAlerts(fixture.store, { model: fixtureModel.name })
-    expect(raised.map(({ kind }) => kind)).toContain('release_failed')
-    const order = { outcome: 'rolled_back' as const, reason: 'because', withdraw: true }
-    const back = {
-      ...state,
-      stage: 'rolling_back' as const,
-      version: champion,
-      baseline: other,
-      rollbackOrder: order,
-    }
-    await environment.run(rollBackCandidate(fixture.deps), back)
-    expect(await championOf(waiting)).toBe(champion)
-    await waiting.release.handle.terminate().catch(() => {})
   })
 })
 
 describe('a signal', () => {
-  it('with a bare name is refused, whichever key has the name', async () => {
-    const { release, state } = await unapproved()
-    for (const by of ['anna', 'root', 'admin'])
-      for (const name of ['approve', 'promoteNow', 'rollback'] as const)
+  const answersOf = ({ release }: Waiting) => listCommands(fixture.store, release.id)
+
+  it('that carries a command instead of naming one changes nothing, and is told once', async () => {
+    const waiting = await unapproved()
+    const { release, state } = waiting
+    for (const by of ['anna', 'root'])
+      for (const name of ['approve', 'promoteNow', 'rollback'] as const) {
         await release.handle.signal(name, { by, reason: 'because', id: `${name} by ${by}` })
-    const answers = async () =>
-      (await listCommands(fixture.store, release.id)).map(({ accepted }) => accepted)
-    await expect.poll(answers).toHaveLength(9)
-    expect(await answers()).not.toContain(true)
-    expect(await release.state()).toMatchObject({ stage: state.stage, approvals: [] })
+        await release.handle.signal(name, { command: { by } })
+      }
+    const told = () => listAudit(fixture.store, { subject: release.id, action: 'command.unknown' })
+    await expect.poll(told).toHaveLength(1)
+    // Answered after them.
+    const unknown = { command: `cmd_${'0'.repeat(32)}` }
+    expect(await release.handle.executeUpdate('approve', { args: [unknown] })).toMatchObject({
+      accepted: false,
+    })
+    expect(await told()).toHaveLength(1)
+    expect(await answersOf(waiting)).toEqual([])
+    expect(await release.state()).toEqual(state)
     await release.handle.terminate()
   })
 
-  it('with the signature of another release is refused', async () => {
+  it('that names a command of another release applies it to neither', async () => {
     const [one, other] = [await unapproved(), await unapproved()]
-    const said = await signed(fixture, one.release.handle, 'approve', { by: 'anna', id: 'once' })
-    await other.release.handle.signal('approve', said)
-    const answers = async () => await listCommands(fixture.store, other.release.id)
-    await expect.poll(answers).toHaveLength(1)
-    expect(await answers()).toMatchObject([
-      { accepted: false, message: expect.stringMatching(/signature does not match/) as string },
-    ])
+    const said = await recorded(fixture, one.release.handle, 'approve', { by: 'anna' })
+    expect(await other.release.handle.executeUpdate('approve', { args: [said] })).toMatchObject({
+      accepted: false,
+      message: 'no such command to this release is recorded',
+    })
+    expect([await answersOf(one), await answersOf(other)]).toEqual([[], []])
+    expect(await other.release.state()).toEqual(other.state)
+    // Under any name, its own release does what the row says.
+    await one.release.handle.signal('rollback', said)
+    await one.release.reaches('shadow')
+    expect(await answersOf(one)).toMatchObject([{ command: 'approve', actor: 'anna', accepted: true }])
     for (const { release } of [one, other]) await release.handle.terminate()
   })
 
-  it.each([true, false])(
-    'counts after a forged one with its id (recorded before: %s)',
-    async (isRecorded) => {
-      const { release } = await unapproved()
-      const said = await signed(fixture, release.handle, 'approve', { by: 'anna', id: 'once' })
-      const answers = async () => await listCommands(fixture.store, release.id)
-      await release.handle.signal('approve', { by: 'anna', id: 'once', reason: 'forged' })
-      if (isRecorded) await expect.poll(answers).toHaveLength(1)
-      await release.handle.signal('approve', said)
-      await release.reaches('shadow')
-      await expect.poll(answers).toMatchObject([{ accepted: false, reason: 'forged' }, { accepted: true }])
-      // A repetition of either gets its first result and no second row.
-      await release.handle.signal('approve', said)
-      await release.handle.signal('approve', { by: 'anna', id: 'once', reason: 'forged' })
-      await release.say('abort', 'olga')
-      await release.result()
-      expect(await answers()).toHaveLength(3)
-    },
-  )
-
-  it('with a line break in its reason counts as it was signed', async () => {
-    const { release } = await unapproved()
-    await release.signal('approve', { by: 'anna', id: 'lines', reason: 'looked at it\r\nand at the slices' })
-    await release.reaches('shadow')
-    const answers = async () => await listCommands(fixture.store, release.id)
-    await expect.poll(answers).toMatchObject([{ accepted: true }])
-    await release.handle.terminate()
-  })
-})
-
-describe('after the rotation of the key that signs commands', () => {
-  it('a command on its way counts during the overlap, and a recorded approval until the release ends', async () => {
-    const { release, fixtureModel } = await unapproved({
-      shadow: { shareBp: 10_000, minMs: 150, minRequests: 20, deadlineMs: 600_000 },
-    })
-    // Without requests the shadow lasts, however long the rest takes.
-    fixtureModel.traffic.requests = 0
-    const underWay = await signed(fixture, release.handle, 'approve', { by: 'anna', id: 'under way' })
-    const late = await signed(fixture, release.handle, 'abort', { by: 'olga', id: 'late', reason: 'r' })
-    await rotateSigningKey(fixture.config.signing, 'commands', { overlapMs: 60_000 })
-    const answers = () => listCommands(fixture.store, release.id)
-    await release.handle.signal('approve', underWay)
-    await release.reaches('shadow')
-    // The stage may be stored before the command is.
-    await expect.poll(answers).toHaveLength(1)
-    const { signature, ...said } = late
-    const claim = { ...said, command: 'abort', model: fixtureModel.name, release: release.id } as const
-    const isSigned = () =>
-      verifyCommand(openVerifier(fixture.deps), claim, { signature: signature!, nowMs: Date.now() }) !==
-      undefined
-    expect(isSigned()).toBe(true)
-    // The key of both signatures ends now.
-    await changeTrusted(fixture.config.signing, 'commands', (keys) =>
-      keys.map((key) => ({ ...key, until: key.until && new Date().toISOString() })),
-    )
-    // The workers of this process verify with the same keys, and read a changed list within 250 ms.
-    await expect.poll(isSigned).toBe(false)
-    await release.handle.signal('abort', late)
-    await expect.poll(answers).toHaveLength(2)
-    expect(await answers()).toMatchObject([
-      { command: 'approve', accepted: true },
-      {
-        command: 'abort',
-        accepted: false,
-        message: expect.stringMatching(/signature does not match/) as string,
-      },
-    ])
-    fixtureModel.traffic.requests = 200
-    // Each stage and the promotion verify the recorded approval again.
-    const { outcome, reason } = await release.result()
-    expect(outcome, reason).toBe('promoted')
-  })
-
-  it('a recorded command with a signature from after its end is no approval', async () => {
+  it('counts once, however often it is sent, before and after the answer', async () => {
     const waiting = await unapproved()
-    const { release, state } = waiting
-    const said = await signed(fixture, release.handle, 'approve', { by: 'anna', id: 'stolen' })
-    await rotateSigningKey(fixture.config.signing, 'commands', { overlapMs: 0 })
-    const record = {
-      id: `${state.id}/stolen`,
-      releaseId: state.id,
-      command: 'approve' as const,
-      actor: 'anna',
-      accepted: true,
-      message: 'approved by anna',
-      stage: 'shadow' as const,
-      sent: said as { id: string; by: string; signature: string },
-    }
-    await recordRelease(fixture.deps)({ state: forged(state), commands: [record] })
-    expect(await promote(fixture.deps)(forged(state))).toMatchObject({
-      kind: 'stale',
-      reason: '0 of 1 signed approvals are recorded',
-    })
-    await release.handle.terminate()
+    const { release } = waiting
+    const said = await recorded(fixture, release.handle, 'approve', { by: 'anna', id: 'once' })
+    for (let times = 0; times < 3; times++) await release.handle.signal('approve', { ...said, by: 'root' })
+    await release.reaches('shadow')
+    expect(await recorded(fixture, release.handle, 'approve', { by: 'anna', id: 'once' })).toEqual(said)
+    for (let times = 0; times < 3; times++) await release.handle.signal('approve', said)
+    expect(await release.handle.executeUpdate('approve', { args: [said] })).toMatchObject({ accepted: true })
+    await release.say('abort', 'olga')
+    await release.result()
+    expect(await answersOf(waiting)).toMatchObject([{ accepted: true }, { command: 'abort' }])
+    expect((await release.state()).approvals).toHaveLength(1)
   })
 })

@@ -5,12 +5,12 @@ import { openArtifacts } from '../../../store/artifacts.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { listAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
 import { findChampion, listChampionHistory } from '../../../store/registry/champions.ts'
-import { findOpenRelease, findRelease, listCommands } from '../../../store/release/releases.ts'
+import { listCommands } from '../../../store/release/release-commands.ts'
+import { findOpenRelease, findRelease } from '../../../store/release/releases.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
 import { rollBackModel } from '../../support/commands/roll-back.ts'
 import { putNetwork } from '../../support/release/candidates.ts'
 import { ownServers } from '../../support/servers/servers.ts'
-import type { Command } from '../../../workflows/messages.ts'
 import {
   openReleaseFixture,
   quickPolicy,
@@ -256,10 +256,10 @@ describe('the rollback of a model', () => {
     await release.say('approve', 'anna')
     await serves(fixtureModel, candidate)
     expect(await rollBack(fixtureModel)).toMatchObject({ outcome: 'rolled_back', release: release.id })
-    const [row] = await fixture.store.query<{ message: Command }>(
-      sql`select message from command_outbox where release_id = ${release.id}`,
+    const [row] = await fixture.store.query<{ id: string }>(
+      sql`select id from commands where release_id = ${release.id} and kind = 'rollback' and next_at is not null`,
     )
-    await release.signal('rollback', row!.message)
+    await release.handle.signal('rollback', { command: row!.id })
     expect(await release.result()).toMatchObject({
       outcome: 'rolled_back',
       reason: 'rolled back by olga: callers complain',
@@ -298,11 +298,10 @@ it('a release is found in Temporal by model, stage, version and outcome, and rep
   const first = await fixtureModel.champion()
   const release = await fixtureModel.start(await fixtureModel.register(first))
   await release.reaches('awaiting_approval')
-  const described = await release.handle.describe()
-  expect(described.searchAttributes).toMatchObject({
-    Model: [fixtureModel.name],
-    ReleaseStage: ['awaiting_approval'],
-  })
+  const attributes = async () => (await release.handle.describe()).searchAttributes
+  await expect
+    .poll(attributes)
+    .toMatchObject({ Model: [fixtureModel.name], ReleaseStage: ['awaiting_approval'] })
   await release.say('reject', 'anna')
   await release.result()
   expect((await release.handle.describe()).searchAttributes).toMatchObject({ Outcome: ['rejected'] })

@@ -1,6 +1,9 @@
 /** Tests that a kill switch holds a release of its model with a reason, and that clearing it continues the release. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { MockActivityEnvironment } from '@temporalio/testing'
+import { nextEffect } from '../../../domain/release/next-effect.ts'
+import { saveRelease } from '../../../store/release/releases.ts'
 import { promote } from '../../../activities/release/promote.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
 import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
@@ -103,12 +106,14 @@ it('a kill switch that stays set ends the release as an expired pause does', asy
 
 it('no candidate is promoted while the kill switch is set', async () => {
   const release = await start()
+  await release.handle.terminate()
   await set('fallback')
-  expect(await promote(fixture.deps)(await release.state())).toMatchObject({
-    kind: 'stale',
-    reason: expect.stringMatching(/is pinned to its fallback by olga/),
+  const promoting = { ...(await release.state()), stage: 'promoting' as const, routed: true }
+  await saveRelease(fixture.store, promoting)
+  const step = { release: release.id, step: nextEffect(promoting).key, seen: 0 }
+  expect(await new MockActivityEnvironment().run(promote(fixture.deps), step)).toMatchObject({
+    promoted: false,
+    rollbackOrder: { reason: expect.stringMatching(/is pinned to its fallback by olga/) },
   })
   await set('normal')
-  await release.say('abort', 'olga')
-  expect(await release.result()).toMatchObject({ outcome: 'aborted' })
 })

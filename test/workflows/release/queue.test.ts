@@ -4,7 +4,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { awaitDequeued, enqueueRelease } from '../../../activities/release/release-queue.ts'
-import { openRelease } from '../../../activities/release/open-release.ts'
+import { openAs } from '../../support/commands/open-ordered.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import type { CommandName } from '../../../domain/release/state.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
@@ -16,17 +16,12 @@ import {
   listQueued,
   type NewQueuedRelease,
 } from '../../../store/release/release-queue.ts'
-import {
-  queueWorkflowId,
-  releaseWorkflowId,
-  queueChangedSignal,
-  type Command,
-} from '../../../workflows/messages.ts'
+import { queueWorkflowId, releaseWorkflowId, queueChangedSignal } from '../../../workflows/messages.ts'
 import { getRun } from '../../../store/training/runs.ts'
 import { insertRetraining } from '../../../store/training/retrainings.ts'
 import { ownServers } from '../../support/servers/servers.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
-import { signalOpenRelease, orderedStart } from '../../support/commands/signed.ts'
+import { signalOpenRelease, orderedStart, type GivenCommand } from '../../support/commands/signed.ts'
 import {
   openReleaseFixture,
   quickPolicy,
@@ -88,8 +83,11 @@ const openFor = async (fixtureModel: FixtureModel, version: string) => {
   )
   return (await findOpenRelease(fixture.store, fixtureModel.name))!.state
 }
-const signal = ({ fixtureModel }: Pick<OpenRelease, 'fixtureModel'>, name: CommandName, command: Command) =>
-  signalOpenRelease(fixture, fixtureModel.name, name, command)
+const signal = (
+  { fixtureModel }: Pick<OpenRelease, 'fixtureModel'>,
+  name: CommandName,
+  command: GivenCommand,
+) => signalOpenRelease(fixture, fixtureModel.name, name, command)
 
 describe('a release requested while another is open', () => {
   it('waits for the end of the open release, and the newest replaces an older waiting release', async () => {
@@ -213,14 +211,9 @@ describe('a release requested while another is open', () => {
     const wanted = { model: fixtureModel.name, version, requestedBy: 'olga', preemption: 'none' } as const
     const waiting = await store.transaction((database) => insertQueued(database, wanted))
     const releaseId = `rel_${fixtureModel.name}` as const
-    const turn = {
-      id: releaseId,
-      order: waiting.id,
-      workflowId: releaseWorkflowId(fixtureModel.name),
-      runId: 'run',
-    }
-    const opening = { ...turn, model: fixtureModel.name, atMs: Date.now() }
-    expect(await openRelease(deps)(opening)).toHaveProperty('refused')
+    const run = { workflowId: releaseWorkflowId(fixtureModel.name), runId: 'run' }
+    const opening = { id: releaseId, order: waiting.id, model: fixtureModel.name }
+    expect(await openAs(deps, run, opening)).toHaveProperty('refused')
     await awaitDequeued(deps)({ queued: waiting.id })
     expect(await listQueued(store, { model: fixtureModel.name })).toMatchObject([
       {

@@ -48,6 +48,7 @@ it('a release promotes a good candidate: approvals, shadow, shares, promotion, p
     .reverse()
   expect(actions.slice(actions.lastIndexOf('release.opened'))).toEqual([
     'release.opened',
+    'command.recorded',
     'release.approve',
     'routing.changed',
     'routing.changed',

@@ -2,13 +2,15 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openDrill } from '../../../../activities/drill/drill.ts'
+import { MockActivityEnvironment } from '@temporalio/testing'
+import { nextEffect } from '../../../../domain/release/next-effect.ts'
 import { promote } from '../../../../activities/release/promote.ts'
 import { defaultDrill, type DrillKind } from '../../../../domain/drill.ts'
-import { listAlerts } from '../../../../store/monitoring/alerts.ts'
+import { listAlerts, resolveAlert } from '../../../../store/monitoring/alerts.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { findLatency } from '../../../../store/release/evidence.ts'
 import { closeDrill, findDrill, insertDrill, issueOfDrills } from '../../../../store/release/drills.ts'
-import { findOpenRelease, findRelease } from '../../../../store/release/releases.ts'
+import { findOpenRelease, findRelease, saveRelease } from '../../../../store/release/releases.ts'
 import { drillWorkflowId, type DrillOutcome, type DrillRequest } from '../../../../workflows/messages.ts'
 import { insertModel, type Registry } from '../../../support/release/candidates.ts'
 import { seatChampion } from '../../../support/serving/seed-champion.ts'
@@ -211,16 +213,21 @@ describe('the version of a drill', () => {
     expect(
       await say('root', `/v1/releases/${release!.id}/promote-now`, { reason: 'let us see' }),
     ).toMatchObject({ status: 409, json: { detail: 'a drill is never promoted' } })
-    // Nor by a state that contains the break-glass field.
+    // Nor by a row that asks for the promotion.
     const { state } = (await findRelease(core.store, release!.id))!
-    expect(await promote(core.deps)({ ...state, stage: 'promoting' })).toEqual({
-      kind: 'refused',
-      reason: `${state.version} was built for a drill and cannot be promoted`,
+    const promoting = { ...state, stage: 'promoting' as const }
+    await saveRelease(core.store, promoting)
+    const step = { release: state.id, step: nextEffect(promoting).key, seen: 0 }
+    expect(await new MockActivityEnvironment().run(promote(core.deps), step)).toMatchObject({
+      promoted: false,
+      rollbackOrder: { reason: `${state.version} was built for a drill and cannot be promoted` },
     })
-    await say('root', `/v1/releases/${release!.id}/abort`)
+    // Its workflow learns of the new row from any command.
+    expect((await say('root', `/v1/releases/${release!.id}/abort`)).status).toBe(409)
     await core.client.workflow.getHandle(drillWorkflowId(model)).result()
-    expect(await findRelease(core.store, release!.id)).toMatchObject({ outcome: 'aborted' })
+    expect(await findRelease(core.store, release!.id)).toMatchObject({ outcome: 'rolled_back' })
     expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
+    await resolveAlert(core.store, `drill/${model}/silent`, 'its row was changed here')
   })
 })
 

@@ -340,8 +340,7 @@ describe('planted secrets', () => {
     const release = fixtureRelease(system, handle)
     await release.signal('reject', { by: 'root', reason: `no, with ${key}` })
     await until(
-      async () =>
-        (await store.query(sql`select from release_commands where reason like 'no, with tnr%'`)).length > 0,
+      async () => (await store.query(sql`select from commands where reason like 'no, with tnr%'`)).length > 0,
       'the word in its table',
       60_000,
     )

@@ -15,7 +15,7 @@ import { insertMonitorWindow } from '../../../../store/monitoring/monitor-window
 import { moveChampion } from '../../../../store/registry/champions.ts'
 import { findRelease } from '../../../../store/release/releases.ts'
 import { environmentWith } from '../../../../temporal.config.ts'
-import { signed } from '../../../support/commands/signed.ts'
+import { recorded as recordedCommand } from '../../../support/commands/signed.ts'
 import { commandSignals, monitorWorkflowId } from '../../../../workflows/messages.ts'
 import { lengthsOf } from '../../../support/release/signal-burst.ts'
 import { reached } from '../../figures.ts'
@@ -109,13 +109,13 @@ it('a signal sent to a release during continue-as-new counts once and is answere
   const talker = async (who: number) => {
     for (let i = 0; going; i++) {
       const [name, by] = words[Math.floor(chance() * words.length)]!
-      const command = { by, id: `said-${who}-${i}`, reason: 'all the time' }
+      const command = { by, id: `said-${who}-${i}`, reason: `said-${who}-${i}` }
       sent.add(command.id)
       if (chance() < 0.05) {
         const { message } = await release.say(name, by, command)
         answers.set(command.id, message)
       } else {
-        const said = await signed(fixture, release.handle, name, command)
+        const said = await recordedCommand(fixture, release.handle, name, command)
         await handle.signal(commandSignals[name], said)
         if (chance() < 0.2) await handle.signal(commandSignals[name], said)
       }
@@ -132,14 +132,14 @@ it('a signal sent to a release during continue-as-new counts once and is answere
 
   const recorded = () =>
     store.query<{ id: string; command: string; accepted: boolean; message: string }>(sql`
-      select split_part(id, '/', 2) as id, command, accepted, message from release_commands
-      where release_id = ${release.id} and id like '%/said-%'`)
+      select reason as id, kind as command, accepted, message from commands
+      where release_id = ${release.id} and reason like 'said-%' and answered_at is not null`)
   await until(async () => (await recorded()).length >= sent.size, 'all that was said', 120_000)
   const rows = await recorded()
   expect(rows.map(({ id }) => id).sort()).toEqual([...sent].sort())
   const audited = await store.query<{ id: string }>(sql`
-    select split_part(detail ->> 'id', '/', 2) as id from audit
-    where subject = ${release.id} and detail ->> 'id' like '%/said-%'`)
+    select detail ->> 'reason' as id from audit
+    where subject = ${release.id} and detail ->> 'reason' like 'said-%' and action <> 'command.recorded'`)
   expect(audited.map(({ id }) => id).sort()).toEqual([...sent].sort())
   // Every waiting sender received the recorded result.
   expect(answers.size).toBeGreaterThan(0)

@@ -8,7 +8,7 @@ import { keysGroup } from '../../../../cli/commands/admin/keys.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { runProgram } from '../../../../cli/program.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
-import { listCommands } from '../../../../store/release/releases.ts'
+import { listCommands } from '../../../../store/release/release-commands.ts'
 import { keyPurposes, listTrusted } from '../../../../store/signing/key-files.ts'
 import { openShow, showPolicy, type Show } from '../../../support/fleet/fleet-fixture.ts'
 import { startCallers } from '../../../support/servers/system-fixture.ts'
@@ -85,14 +85,14 @@ it('no request, command, session or audit row fails while each key is rotated th
     }
   }
   const working = Promise.all([command(), look()])
-  // Signed before the rotations and sent by a Temporal client after them.
-  const signed = (await (
+  // Recorded before the rotations and delivered by a Temporal client after them.
+  const given = (await (
     await fetch(`${urls[0]}/v1/releases/${release.id}/sign`, {
       method: 'POST',
       headers,
-      body: JSON.stringify({ command: 'pause', reason: 'signed before' }),
+      body: JSON.stringify({ command: 'pause', reason: 'recorded before' }),
     })
-  ).json()) as { workflow_id: string; signal: string; payload: { id: string } }
+  ).json()) as { workflow_id: string; signal: string; payload: { command: string } }
   callers.reset()
   const before = Object.fromEntries(
     keyPurposes.map((each) => [each, listTrusted(config.signing, each).length]),
@@ -107,11 +107,9 @@ it('no request, command, session or audit row fails while each key is rotated th
     stopping.abort()
     await working
   }
-  await client.workflow.getHandle(signed.workflow_id).signal(signed.signal, signed.payload)
+  await client.workflow.getHandle(given.workflow_id).signal(given.signal, given.payload)
   await expect
-    .poll(async () =>
-      (await listCommands(store, release.id)).find(({ id }) => id.endsWith(signed.payload.id)),
-    )
+    .poll(async () => (await listCommands(store, release.id)).find(({ id }) => id === given.payload.command))
     .toMatchObject({ accepted: true })
   const resume = await fetch(`${urls[1]}/v1/releases/${release.id}/resume`, {
     method: 'POST',
