@@ -41,6 +41,9 @@ export async function currentState(store: Store, { release, seen }: SeenRelease)
   return store.transaction((database) => lockState(database, { release, seen }))
 }
 
+/** Above 2 to the power of 53, one more is the same number, and the release would never advance again. */
+const maxRevision = 1_000_000_000
+
 /**
  * Locks a release and returns its state. A row from a restored backup knows less than its workflow, and a late step may have advanced it
  * since: the epoch of the routes tells, even where the revisions agree. The release then ends with its baseline.
@@ -48,6 +51,8 @@ export async function currentState(store: Store, { release, seen }: SeenRelease)
 export async function lockState(database: Database, { release, seen }: SeenRelease): Promise<ReleaseState> {
   const { state, endedAt } = (await lockRelease(database, release)) ?? lost(release)
   if (endedAt !== undefined) return state
+  if (!Number.isInteger(seen) || seen > maxRevision)
+    throw new DomainError('forbidden', `${seen} is no revision of ${release}`)
   const epoch = (await findRoutingPlace(database, state.model))?.epoch ?? firstEpoch
   if (state.revision >= seen && Math.max(state.epoch, state.restoredEpoch ?? 0) >= epoch) return state
   const { state: rolledBack } = advance(state, { kind: 'restored', atMs: await timeOf(database) })

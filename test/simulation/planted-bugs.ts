@@ -292,16 +292,6 @@ export const plants: readonly Plant[] = [
     ),
   ),
   scripted(
-    'restore-before-the-end',
-    plant(
-      'rollback-undone-before-the-end',
-      'a release ends as rolled back in a restored backup whose champion is its candidate',
-      'store/release/close-release.ts',
-      'if (before?.version === version && before.releaseId === id)',
-      "if (before?.version === version && before.releaseId === '')",
-    ),
-  ),
-  scripted(
     'restore-while-rolling-back',
     plant(
       'restored-route-kept',
@@ -402,23 +392,13 @@ export const plants: readonly Plant[] = [
     ),
   ),
   scripted(
-    'approval-meets-the-verdict',
-    plant(
-      'verdict-forgotten',
-      'a verdict against the candidate counts only when its report arrives',
-      'activities/release/route.ts',
-      "if (failed !== undefined)\n        return { kind: 'refused'",
-      "if (failed === '')\n        return { kind: 'refused'",
-    ),
-  ),
-  scripted(
     'late-opening-meets-its-successor',
     plant(
       'successor-closed',
       'an opening that comes late ends the release that runs',
       'activities/runtime/find-run.ts',
-      'carried[index] === false',
-      'carried[index] !== undefined',
+      'return run?.running !== true || bare(run.firstRunId) !== bare(row.runId)',
+      'return run !== undefined',
     ),
   ),
   scripted(
@@ -466,15 +446,15 @@ export const plants: readonly Plant[] = [
     'answered-again',
     'a command that comes again is carried out again',
     'test/simulation/postgres/statements-commands.ts',
-    ".filter((row) => row['answered_at'] === null)\n        .map(",
-    '.map(',
+    ".filter((row) => row['answered_at'] === null)\n        .slice(0, most",
+    '.slice(0, most',
   ),
   plant(
     'newest-command-first',
     'commands are answered in another order than that of their rows',
     'test/simulation/postgres/statements-commands.ts',
-    ".filter((row) => row['answered_at'] === null)\n        .map(",
-    ".filter((row) => row['answered_at'] === null)\n        .reverse()\n        .map(",
+    ".filter((row) => row['answered_at'] === null)\n        .slice(0, most",
+    ".filter((row) => row['answered_at'] === null)\n        .reverse()\n        .slice(0, most",
   ),
   plant('signal-not-heard', 'a signal changes nothing', 'workflows/release.ts', 'news.isNew = true\n', ''),
   plant(

@@ -8,6 +8,7 @@ import sql, { raw } from 'sql-template-tag'
 import type { WorkflowHandle } from '@temporalio/client'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { createTrainWorker } from '../../activities/worker/create-worker.ts'
+import { commandNames } from '../../workflows/messages.ts'
 import { findRelease } from '../../store/release/releases.ts'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { readCallees, type Callee } from '../support/untrusted/arguments.ts'
@@ -174,6 +175,39 @@ it('every workflow, started or continued with ids of its choice, changes nothing
   }
   await expect.poll(() => listBusy(handles), { interval: 200 }).toEqual([])
   await Promise.all(handles.map((handle) => handle.terminate().catch(() => {})))
+  await expectUnchanged()
+})
+
+it('every signal and update of a release, with ids and texts of its choice, changes nothing', async () => {
+  const { handle } = own.open
+  const ids = [...arsenal.own.command, ...arsenal.foreign.command.slice(0, 2), ...arsenal.invented.command]
+  const messages: unknown[] = [
+    ...ids.map((command) => ({ command })),
+    ...ids.map((command) => ({
+      command,
+      by: 'anna',
+      reason: `${mark}\r\nline`,
+      signature: `a.${Date.now()}.AAAA`,
+    })),
+    ...people.map((by) => ({ by, reason: mark, id: mark })),
+    { command: { toString: 1 } },
+    { command: [mark] },
+    mark,
+    null,
+  ]
+  const long = { command: mark.repeat(1_000_000 / mark.length), reason: mark }
+  for (const name of [...commandNames, 'supersede', 'basis'])
+    await Promise.all(messages.map((message) => handle.signal(name, message)))
+  await handle.signal('approve', long)
+  const answers = await Promise.allSettled(
+    commandNames.flatMap((name) =>
+      [...messages, long].map((message) =>
+        handle.executeUpdate<{ accepted: boolean }, [unknown]>(name, { args: [message] }),
+      ),
+    ),
+  )
+  for (const answer of answers) if (answer.status === 'fulfilled') expect(answer.value.accepted).toBe(false)
+  await expect.poll(() => listBusy([handle])).toEqual([])
   await expectUnchanged()
 })
 

@@ -65,7 +65,11 @@ describe('every pair of stage and event', () => {
     for (const where of stages) {
       const { state } = advance(stateAt[where], stepEvents.restored)
       // Before its first request, the routes of the backup are those of the baseline.
-      const isOver = where === 'qualifying' || where === 'awaiting_approval' || where === 'ended'
+      // An end as promoted may be undone by an order that the backup has lost.
+      const isOver =
+        where === 'qualifying' ||
+        where === 'awaiting_approval' ||
+        (where === 'ended' && stateAt.ended.outcome !== 'promoted')
       expect(state.stage).toBe(isOver ? 'ended' : 'rolling_back')
       expect(nextEffect(state).key).not.toBe(nextEffect(stateAt[where]).key)
     }

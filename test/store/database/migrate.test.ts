@@ -14,7 +14,7 @@ const pinned: Record<string, string> = {
   '0002_training.sql': '2fbe9036a889a8948bc5b05ad967058c6cedba0d74efdc652797ef102fdfb5eb',
   '0003_versions.sql': '3362e66092640c1dce757c8cd0428ecfcc4a58e8605969ac0a79d93d9c0be6ae',
   '0004_retrainings.sql': '4fd673b46c7297e5f7af9b5fa55e875c4ed2c2230431d27dab1c6a1d744e8a31',
-  '0005_releases.sql': 'aef4f11d5e8c05f3abac042b96bf746a7e14ff980b1aea1c370ac292d5ae8380',
+  '0005_releases.sql': '561980b94d65c3bff74ec44f3488ece7fbc02e85c78f4f56cf9c9940edc0f1f1',
   '0006_champions.sql': '207f87cb93cc493a19ac22a39c0fb5a18ca10e907d868fa7c3ffc5b469ecf600',
   '0007_serving.sql': '5fd76a5af862d5c51f6c6c809f89caf490dbe813c146fc13ecd0061b6a27eb1a',
   '0008_predictions.sql': 'a9b899094a21fc8542ec25710d59fe9820f245517b6d5b89376fc8ec0e63a807',

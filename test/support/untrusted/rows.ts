@@ -78,7 +78,7 @@ export async function insertSubject(
       evaluation: runs.map(({ evaluationId }) => evaluationId),
       ...others,
       run: [...runs.map(({ retraining }) => retraining), ...others.trial, ...others.sweep],
-      command: [],
+      command: await listCommandIds(fixture, name),
       firing: [],
       order: [queued.id, ...runs.map(({ retraining }) => retraining)],
       view: [],
@@ -147,6 +147,13 @@ async function insertOthers({ store, config }: ReleaseFixture, model: string, ch
     insert into erasures (id, model, subject_hash, key_digest, requested_by)
     values (${erasure}, ${model}, ${hex()}, ${digest}, 'root')`)
   return { drill: [drill], sweep: [sweep], trial: [trial], batch: [batch], erasure: [erasure] }
+}
+
+/** Commands to releases that were answered, and starts of releases. */
+async function listCommandIds({ store }: ReleaseFixture, model: string): Promise<string[]> {
+  const rows = await store.query<{ id: string }>(sql`
+    select id from commands where model = ${model} and (release_id is not null or kind = 'release') order by position`)
+  return rows.map(({ id }) => id)
 }
 
 async function insertOrders(
