@@ -6,16 +6,8 @@
 import type { PlantedChange } from '../support/release/histories.ts'
 
 const machine = 'workflows/release.ts'
-/** Releases recorded from their first run; `releases` adds the continued run. */
-const opened = [
-  'abort',
-  'cancellation',
-  'crowded',
-  'promotion',
-  'rejection',
-  'rollback',
-  'superseded',
-] as const
+/** Releases recorded from their first run; `releases` adds the run that continues one. */
+const opened = ['abort', 'cancellation', 'promotion', 'rejection', 'rollback', 'superseded'] as const
 const releases = ['carried', ...opened] as const
 
 const planted = (
@@ -27,27 +19,21 @@ const planted = (
 
 /** Replayed by the ordinary test suite. */
 export const first: readonly PlantedChange[] = [
-  planted(
-    'two steps swapped',
-    releases,
-    machine,
-    ['publish(steps.current())\n      if', 'await steps.save()\n      if'],
-    [
-      '        await steps.save()\n        await commands',
-      '        publish(steps.current())\n        await commands',
-    ],
-  ),
+  planted('an opening after the first step', releases, machine, [
+    'const opening = await control.openRelease({ ...request, id })',
+    'await sleep(1)\n    const opening = await control.openRelease({ ...request, id })',
+  ]),
   planted('an added timer', opened, machine, [
     'return qualifying.qualify(input)',
     'return sleep(1).then(() => qualifying.qualify(input))',
   ]),
-  planted('a removed activity', releases, machine, [
-    'await control.recordRelease({ state: now, commands: [] })',
-    '',
+  planted('a look that is not taken', ['abort', 'carried', 'rejection'], machine, [
+    'if (isNew) take(',
+    'if (isNew && commands.size < 0) take(',
   ]),
-  planted('a changed state machine', opened, 'domain/release/reducer.ts', [
-    "enterStage(state, 'awaiting_approval', event.atMs)",
-    'goOn(state, event.atMs)',
+  planted('a changed state machine', opened, 'domain/release/next-effect.ts', [
+    "return { kind: 'qualify', key }",
+    "return { kind: 'promote', key }",
   ]),
 ]
 
@@ -60,49 +46,32 @@ export const further: readonly PlantedChange[] = [
     'await runTrials(request, { asOf, snapshotDigest })\n',
     '',
   ]),
-  planted('an added activity', opened, machine, [
-    'steps.open(opening.state)\n',
-    'steps.open(opening.state)\n      await control.nextQueuedRelease({ model: request.model })\n',
+  planted('an added activity', releases, machine, [
+    'take(opening.state)\n',
+    'take(opening.state)\n    await control.nextQueuedRelease({ model })\n',
   ]),
   planted('one activity replaced by another', ['promotion'], machine, [
     'return control.promote(input)',
     'return routing(state).route(state) as never',
   ]),
   planted(
-    'a state saved after its step, not ahead of it',
+    'a patch around code that recorded runs have executed without it',
     releases,
     machine,
-    ['        await steps.save()\n        await commands', '        await commands'],
-    ['while (!steps.isSaved())\n      const', 'while (false)\n      const'],
-    [
-      'const event = await steps.attempt(effect, needsHandOver)\n',
-      'const event = await steps.attempt(effect, needsHandOver)\n      await steps.save()\n',
-    ],
-  ),
-  planted(
-    'a patch around code that recorded runs have executed without it',
-    ['crowded'],
-    'workflows/release/command-handlers.ts',
     ['  setHandler,\n', '  patched,\n  setHandler,\n'],
-    ['inbox.isCrowded() ||', "(inbox.isCrowded() && patched('crowded')) ||"],
+    ['take(opening.state)\n', "if (patched('opened')) take(opening.state)\n"],
   ),
-  planted(
-    'a change without a patch: a run continues as new earlier',
-    ['crowded'],
-    'workflows/release/inbox.ts',
-    ['const maxReceived = 250', 'const maxReceived = 50'],
-  ),
-  planted('a removed signal handler', ['abort'], 'workflows/release/command-handlers.ts', [
+  planted('a removed signal handler', ['abort'], machine, [
     'setHandler(commandSignals[name], (sent)',
     "if (name !== 'abort') setHandler(commandSignals[name], (sent)",
   ]),
   planted('a signal handler without effect', ['superseded'], machine, [
-    'if (steps.find() !== undefined && !ending) await offerSupersede()',
-    '',
+    'setHandler(supersedeSignal, () => void (news.queue = true))',
+    'setHandler(supersedeSignal, () => {})',
   ]),
-  planted('commands of the previous run dropped', ['carried'], 'workflows/release/inbox.ts', [
-    '[...(carried?.pending ?? [])]',
-    '[]',
+  planted('a continued run that does not look at what is new', ['carried'], machine, [
+    'isNew: isContinued',
+    'isNew: false',
   ]),
   planted(
     'another workflow id of a child',
@@ -128,8 +97,8 @@ export const further: readonly PlantedChange[] = [
     "const validation = { verdict: 'pass', failures: [] } as never as Awaited<ReturnType<typeof reading.validate>>\n  if (asOf === '') await reading.validate(",
   ]),
   planted('an end that a cancellation interrupts', ['cancellation'], machine, [
-    'return CancellationScope.nonCancellable(async () => {\n    if (steps.find() === undefined) {',
-    'return CancellationScope.cancellable(async () => {\n    if (steps.find() === undefined) {',
+    'return CancellationScope.nonCancellable(async () => {\n    const opening',
+    'return CancellationScope.cancellable(async () => {\n    const opening',
   ]),
 ]
 
@@ -144,7 +113,7 @@ export const unnoticed: readonly PlantedChange[] = [
     "startToCloseTimeout: '2 s'",
   ]),
   planted('the input of an activity', [], machine, [
-    'recordRelease({ state: now, commands: [] })',
-    'recordRelease({ state: { ...now, shareBp: 0 }, commands: [] })',
+    'control.failStep(input)',
+    'control.failStep({ ...input, seen: 0 })',
   ]),
 ]
