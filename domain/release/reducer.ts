@@ -274,5 +274,5 @@ function restored(state: ReleaseState, event: Step<'restored'>): Advance {
   const { outcome, reason: _reason, ...rest } = state
   if (state.stage === 'rolling_back' || (state.stage === 'ended' && outcome !== 'promoted'))
     return applied({ ...state, attempts: state.attempts + 1 }, reason)
-  return rollBack(rest, event.atMs, 'failed', reason)
+  return rollBack({ ...rest, closed: false }, event.atMs, 'failed', reason)
 }

@@ -10,10 +10,12 @@ it('abort and rollback win from every reachable state', () => {
   const losing = states.flatMap((state) =>
     (['abort', 'rollback'] as const).filter((name) => {
       const { state: after, applied } = advance(state, commandEvent(name, 'olga', { role: 'operator' }))
-      // Only a rollback still decides an end that is not recorded, or the release that another writer has interrupted.
+      // Only a rollback still decides an end that is not recorded, or of a release that another writer, a restored backup or a failed step has interrupted.
       const isOver =
         name === 'rollback'
-          ? state.closed || (state.stage === 'rolling_back' && state.rollbackOrder?.outcome !== 'superseded')
+          ? state.closed ||
+            (state.stage === 'rolling_back' &&
+              !['superseded', 'failed'].includes(state.rollbackOrder?.outcome ?? ''))
           : state.stage === 'rolling_back' || state.stage === 'ended'
       return (
         !['rolling_back', 'ended'].includes(after.stage) ||

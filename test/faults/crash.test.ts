@@ -69,7 +69,7 @@ it('the crash points of a release are its events, its tasks, and the start and e
     expect.arrayContaining([
       'openRelease',
       'qualify',
-      'authorize',
+      'lookAtCommands',
       'route',
       'watch',
       'promote',

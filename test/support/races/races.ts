@@ -149,8 +149,8 @@ export async function racePromotion(fixture: ReleaseFixture): ReturnType<Race> {
   const audited = (await auditOf(fixture, model)).map(({ action }) => action)
   const { promoted } = report
   const expected = promoted
-    ? ['release.opened', 'champion.promoted', 'champion.rolled_back']
-    : ['release.opened']
+    ? ['command.recorded', 'release.opened', 'champion.promoted', 'champion.rolled_back']
+    : ['command.recorded', 'release.opened']
   const issues = [
     ...(now?.version === champion ? [] : [`${now?.version} is champion`]),
     ...(routing?.route.arms.length === 1 && routing.route.arms[0]?.version === champion
