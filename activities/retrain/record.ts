@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { isAlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
+import { issueOfBrought, notTrainedHere } from '../../domain/model/brought-artifact.ts'
 import { defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import {
   judgeTrigger,
@@ -96,6 +96,8 @@ export const openRetraining =
     } = await readOrder(store, request, definition)
     const { reason, requestedBy } = order
     if (definition.isBrought === true && artifact === undefined) throw notTrainedHere(model)
+    const issue = artifact === undefined ? undefined : issueOfBrought(artifact)
+    if (issue !== undefined) throw new DomainError('invalid_request', `"artifact" ${issue}`)
     requireOverrides(definition, set)
     const overrides = realOverrides(definition.hyperparameters, set)
     const asOf =

@@ -41,6 +41,8 @@ interface Carried {
 }
 
 interface Chain {
+  /** Of the state that entered the stage: a late answer may bring an older one. */
+  revision?: number
   startMs: number
   /** The number of spans so far; the next span id is derived from it. */
   place: number
@@ -114,18 +116,16 @@ const inboundOf = (trace: RunTrace): WorkflowInboundCallsInterceptor => ({
 })
 
 const outboundOf = (trace: RunTrace): WorkflowOutboundCallsInterceptor => {
-  const opened = (answer: unknown): void => {
-    const { state } = answer as { state?: ReleaseState }
-    if (state !== undefined) enterStage(trace, state)
+  // The activities of a release return its state, alone or with their answers.
+  const entered = (answer: unknown): void => {
+    const found = (answer ?? {}) as Partial<ReleaseState> & { state?: ReleaseState }
+    const state = found.state ?? (found as ReleaseState)
+    if (state.revision !== undefined && state.stage !== undefined) enterStage(trace, state)
   }
   return {
     scheduleActivity(input, next: Next<WorkflowOutboundCallsInterceptor, 'scheduleActivity'>) {
-      const [argument] = input.args as { state?: ReleaseState }[]
-      if (input.activityType === 'recordRelease' && argument?.state !== undefined)
-        enterStage(trace, argument.state)
       const running = next({ ...input, headers: trace.withTrace(input.headers, trace.current()) })
-      // Its result is the first state; later states arrive with `recordRelease`.
-      if (input.activityType === 'openRelease') void running.then(opened, () => {})
+      void running.then(entered, () => {})
       return running
     },
     startChildWorkflowExecution: (input, next) =>
@@ -208,7 +208,8 @@ function enterStage(trace: RunTrace, state: ReleaseState): void {
   const { stage: kind, shareBp, enteredMs, outcome, reason, version, model, lastVerdict } = state
   const name = kind === 'canary' ? `canary ${shareBp / 100} %` : kind
   const previous = chain.stage
-  if (previous?.name === name || chain.hasEnded) return
+  if (previous?.name === name || chain.hasEnded || state.revision < (chain.revision ?? 0)) return
+  chain.revision = state.revision
   const release = { 'tenure.release': state.id, 'tenure.model': model, 'tenure.version': version }
   const endMs = Math.max(enteredMs, previous?.startMs ?? 0)
   if (previous !== undefined)

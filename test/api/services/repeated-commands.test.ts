@@ -19,6 +19,7 @@ import {
   insertDrill,
   recordUnheldDrill,
   setDrillRelease,
+  setDrillVersion,
 } from '../../../store/release/drills.ts'
 import { endQueued, listQueued } from '../../../store/release/release-queue.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
@@ -87,7 +88,8 @@ it('the end of a drill is reported as it was stored', async () => {
 it('a drill whose fault was not detected has no time of a detection', async () => {
   const { model, versions } = await modelWith(1)
   const { store } = fixture
-  const [id, release] = [`drl_${randomUUID()}`, `rel_${model}` as const]
+  const hex = () => randomUUID().replaceAll('-', '')
+  const [id, release] = [`drl_${hex()}`, `rel_${hex()}` as const]
   const drill = { id, model, kind: 'bad', traffic: 'mirrored', requestedBy: 'root', harmBudget: 0 } as const
   await insertDrill(store, drill)
   const opened = openingState({ ...firstFacts, id: release, model, version: versions[0]! }, 0)
@@ -99,6 +101,7 @@ it('a drill whose fault was not detected has no time of a detection', async () =
     rollbackResult: { decidedMs: 2_000, acknowledgedMs: 3_000 } as ReleaseState['rollbackResult'],
   }
   await insertRelease(store, { state, workflowId: `release/${model}`, runId: 'run' })
+  await setDrillVersion(store, { id, version: versions[0]! })
   await setDrillRelease(store, { id, releaseId: release })
   const { passed } = await endDrill(api.deps as unknown as Deps)({ id })
   expect(passed).toBe(false)

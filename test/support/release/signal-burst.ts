@@ -1,4 +1,5 @@
 /** Sends a burst of signals to one release: each one twice, out of order, some late. */
+import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { CommandName } from '../../../domain/release/state.ts'
@@ -29,11 +30,11 @@ const words: readonly [CommandName, string][] = [
   ['reject', 'ben'],
 ]
 
-/** Sends `count` signals to a release in its shadow stage, every second one a repetition, and then ends the release. */
+/** Sends `count` signals to a release in its shadow stage, of which twice `real` name a row, and then ends the release. */
 export async function sendBurst(
   fixture: ReleaseFixture,
   count: number,
-  { timeoutMs = 240_000 }: { timeoutMs?: number } = {},
+  { real = 20, timeoutMs = 240_000 }: { real?: number; timeoutMs?: number } = {},
 ): Promise<BurstResult> {
   const from = performance.now()
   const fixtureModel = await fixture.model()
@@ -47,25 +48,29 @@ export async function sendBurst(
   await release.say('approve', 'anna')
   await release.reaches('shadow', 0)
 
-  const signals = shuffled(
-    Array.from({ length: count }, (_, index) => {
-      const [name, by] = words[Math.floor(index / 2) % words.length]!
-      return {
-        name,
-        command: { by, id: `${mark}${Math.floor(index / 2)}`, reason: mark } satisfies GivenCommand,
-      }
-    }),
+  const given = Array.from({ length: real }, (_, index) => {
+    const [name, by] = words[index % words.length]!
+    return { name, given: { by, id: `${mark}${index}`, reason: mark } satisfies GivenCommand }
+  })
+  // Each twice.
+  const named = await Promise.all(
+    [...given, ...given].map(async (each) => ({
+      name: each.name,
+      message: await recordedCommand(fixture, release.handle, each.name, each.given),
+    })),
   )
-  const different = new Set(signals.map(({ command }) => command.id)).size
+  const invented = Array.from({ length: count - named.length }, () => ({
+    name: 'approve' as const,
+    message: { command: `cmd_${randomUUID().replaceAll('-', '')}` },
+  }))
+  const signals = shuffled([...named, ...invented])
+  const different = real
   const handle = fixture.client.workflow.getHandle(release.handle.workflowId)
   const send = async () => {
     for (let each = signals.shift(); each !== undefined; each = signals.shift())
-      await handle.signal(
-        commandSignals[each.name],
-        await recordedCommand(fixture, release.handle, each.name, each.command),
-      )
+      await handle.signal(commandSignals[each.name], each.message)
   }
-  await Promise.all(Array.from({ length: 8 }, send))
+  await Promise.all(Array.from({ length: 40 }, send))
 
   const recorded = async () => {
     const [row] = await fixture.store.query<{ count: number }>(sql`
