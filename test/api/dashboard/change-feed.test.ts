@@ -65,7 +65,7 @@ describe('the stream of a release', () => {
   })
 
   it('sends signs of life while nothing changes, and ends after its maximum duration', async () => {
-    const quiet = eventsOf(feedOf({ quietMs: 0, maxAgeMs: 60 }).open(release, undefined))
+    const quiet = eventsOf(feedOf({ quietMs: 0, maxAgeMs: 1_000 }).open(release, undefined))
     const events: (string | undefined)[] = []
     do events.push(await quiet.next())
     while (events.at(-1) !== undefined)

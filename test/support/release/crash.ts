@@ -5,6 +5,7 @@
 import type { Servers } from '../servers/servers.ts'
 import { Client, Connection } from '@temporalio/client'
 import { mkdtempSync, rmSync } from 'node:fs'
+import sql from 'sql-template-tag'
 import { isDeepStrictEqual } from 'node:util'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -179,7 +180,7 @@ export async function openCrashFixture(servers: Servers): Promise<CrashFixture> 
         // A stage that ends before it is routed leaves no routing, and the endings would differ.
         await until(async () => {
           const state = (await findRelease(store, id))?.state
-          return state?.stage === stage && (state.routed || stage === 'awaiting_approval')
+          return state?.stage === stage && (stage === 'awaiting_approval' || (await isWatched(id, stage)))
         })
         const by = command === 'approve' ? 'anna' : 'olga'
         const message = await recorded(signing, handle, command, { by, reason: 'told', id: command })
@@ -197,6 +198,10 @@ export async function openCrashFixture(servers: Servers): Promise<CrashFixture> 
     const tookMs = performance.now() - from
     return { model, id, handle, worker, result, tookMs }
   }
+
+  const isWatched = async (id: string, stage: ReleaseStage) =>
+    (await store.query(sql`select from stage_clocks where release_id = ${id} and stage = ${stage}`)).length >
+    0
 
   const within = async <T>(work: Promise<T>): Promise<T> => {
     const timer = new AbortController()
