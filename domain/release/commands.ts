@@ -176,10 +176,13 @@ function reject(state: ReleaseState, statement: Statement): Advance {
   return rollBack(next, statement.atMs, 'rolled_back', reason, true)
 }
 
-/** Whether a rollback still decides how the release ends: its end is not recorded, or no user has ordered it. */
-const isEndingOtherwise = ({ stage, closed, rollbackOrder }: ReleaseState): boolean =>
-  (stage === 'ended' && !closed) ||
-  (stage === 'rolling_back' && ['superseded', 'failed'].includes(rollbackOrder?.outcome ?? ''))
+const endsWithoutOrder: readonly (string | undefined)[] = ['promoted', 'superseded', 'failed']
+
+/** Whether a rollback still decides how the release ends: its end is not recorded, and no user has ordered it. */
+const isEndingOtherwise = ({ stage, closed, outcome, rollbackOrder }: ReleaseState): boolean =>
+  !closed &&
+  ((stage === 'ended' && endsWithoutOrder.includes(outcome)) ||
+    (stage === 'rolling_back' && endsWithoutOrder.includes(rollbackOrder?.outcome)))
 
 /** Like a rollback of a release that runs, because the model may have no version to return to. A rollback that runs begins again. */
 function rollBackEnding(given: ReleaseState, order: Statement): Advance {

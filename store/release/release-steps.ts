@@ -14,7 +14,7 @@ import { upsertAlert } from '../monitoring/alerts.ts'
 import type { Database, Store } from '../postgres.ts'
 import { findRoutingPlace, firstEpoch } from '../serving/routing.ts'
 import { answerCommand, listUnanswered, type ReleaseCommand } from './release-commands.ts'
-import { findRelease, findReleaseBasis, lockRelease, saveRelease } from './releases.ts'
+import { findRelease, findReleaseBasis, lockRelease, saveRelease, type Release } from './releases.ts'
 
 /** A release, with the newest revision that its workflow has seen. */
 export interface SeenRelease {
@@ -36,9 +36,17 @@ export type StepReport = StepEvent extends infer Event
 
 /** The state of a release. Throws `release_not_found`, which a restored backup can cause. */
 export async function currentState(store: Store, { release, seen }: SeenRelease): Promise<ReleaseState> {
-  const { state } = (await findRelease(store, release)) ?? lost(release)
-  if (state.revision >= seen) return state
+  const found = (await findRelease(store, release)) ?? lost(release)
+  if (found.endedAt !== undefined) return endedState(found, seen)
+  if (found.state.revision >= seen) return found.state
   return store.transaction((database) => lockState(database, { release, seen }))
+}
+
+/** The state of a release whose end is recorded, also where its end was written without its workflow. */
+function endedState({ state, outcome, reason }: Release, seen: number): ReleaseState {
+  if (state.closed && state.revision >= seen) return state
+  const revision = Math.max(seen, state.revision) + 1
+  return { ...state, stage: 'ended', outcome, reason, closed: true, revision }
 }
 
 /** Above 2 to the power of 53, one more is the same number, and the release would never advance again. */
@@ -49,10 +57,11 @@ const maxRevision = 1_000_000_000
  * since: the epoch of the routes tells, even where the revisions agree. The release then ends with its baseline.
  */
 export async function lockState(database: Database, { release, seen }: SeenRelease): Promise<ReleaseState> {
-  const { state, endedAt } = (await lockRelease(database, release)) ?? lost(release)
-  if (endedAt !== undefined) return state
   if (!Number.isInteger(seen) || seen > maxRevision)
     throw new DomainError('forbidden', `${seen} is no revision of ${release}`)
+  const found = (await lockRelease(database, release)) ?? lost(release)
+  if (found.endedAt !== undefined) return endedState(found, seen)
+  const { state } = found
   const epoch = (await findRoutingPlace(database, state.model))?.epoch ?? firstEpoch
   if (state.revision >= seen && Math.max(state.epoch, state.restoredEpoch ?? 0) >= epoch) return state
   const { state: rolledBack } = advance(state, { kind: 'restored', atMs: await timeOf(database) })

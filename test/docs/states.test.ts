@@ -10,12 +10,13 @@ it('abort and rollback win from every reachable state', () => {
   const losing = states.flatMap((state) =>
     (['abort', 'rollback'] as const).filter((name) => {
       const { state: after, applied } = advance(state, commandEvent(name, 'olga', { role: 'operator' }))
-      // Only a rollback still decides an end that is not recorded, or of a release that another writer, a restored backup or a failed step has interrupted.
+      // Only a rollback still decides an end that no user has ordered and that is not recorded.
       const isOver =
         name === 'rollback'
           ? state.closed ||
-            (state.stage === 'rolling_back' &&
-              !['superseded', 'failed'].includes(state.rollbackOrder?.outcome ?? ''))
+            !['promoted', 'superseded', 'failed'].includes(
+              (state.stage === 'ended' ? state.outcome : state.rollbackOrder?.outcome) ?? 'superseded',
+            )
           : state.stage === 'rolling_back' || state.stage === 'ended'
       return (
         !['rolling_back', 'ended'].includes(after.stage) ||

@@ -18,7 +18,8 @@ describe('10,000 random sequences of signals in the reducer', () => {
   const random = seededRandom(21)
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
   const steps = [
-    ...Object.values(stepEvents),
+    // A row whose end is recorded is never taken for one of a restored backup.
+    ...Object.values(stepEvents).filter(({ kind }) => kind !== 'restored'),
     judgedEvent('pass'),
     judgedEvent('fail'),
     judgedEvent('inconclusive'),
@@ -63,7 +64,7 @@ describe('10,000 random sequences of signals in the reducer', () => {
       for (let step = 0; step < 20; step++) {
         const before = state
         state = next(state, draw())
-        if (before.stage === 'ended' && (state.stage !== 'ended' || state.outcome !== before.outcome)) left++
+        if (before.closed && (state.stage !== 'ended' || state.outcome !== before.outcome)) left++
         if (before.stage === 'rolling_back' && !['rolling_back', 'ended'].includes(state.stage)) left++
       }
     }

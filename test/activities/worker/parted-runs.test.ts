@@ -122,7 +122,6 @@ async function insert(row: { kind: RunKindName; id: string; runId: string; ended
         run_id: row.runId,
         stage: ended ? 'ended' : 'shadow',
         state: '{}',
-        facts: '{}',
       },
     ],
     retraining: ['retrainings', { ...training, id: `retrain/${model}/${row.runId}`, reason: 'manual' }],
