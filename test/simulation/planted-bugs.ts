@@ -490,7 +490,7 @@ export const plants: readonly Plant[] = [
       'late-order-overlooked',
       'a rollback that comes after another writer has changed the route is told as the work of that writer',
       'domain/release/commands.ts',
-      "(stage === 'rolling_back' && ['superseded', 'failed'].includes(rollbackOrder?.outcome ?? ''))",
+      "(stage === 'rolling_back' && endsWithoutOrder.includes(rollbackOrder?.outcome))",
       "(stage === 'rolling_back' && rollbackOrder === undefined)",
     ),
   ),
