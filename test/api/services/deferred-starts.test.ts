@@ -11,7 +11,7 @@ import { findChampion } from '../../../store/registry/champions.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { findActiveKeys, insertKey, revokeKey } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { findRelease, listReleases } from '../../../store/release/releases.ts'
+import { findOpenRelease, findRelease, listReleases } from '../../../store/release/releases.ts'
 import { batchWorkflowId, retrainWorkflowId } from '../../../workflows/messages.ts'
 import type { Registry } from '../../support/release/candidates.ts'
 import { openOutboxFixture, type OutboxFixture } from '../../support/release/outbox-fixture.ts'
@@ -87,6 +87,8 @@ async function twoChampions(): Promise<Registry & { first: string; second: strin
   await promote(registry, first)
   const second = await registry.register(first)
   await promote(registry, second)
+  const hasEnded = async () => !(await findOpenRelease(office.fixture.store, registry.model))
+  await until(hasEnded, 'the end of the release', timeoutMs)
   return { ...registry, first, second }
 }
 
