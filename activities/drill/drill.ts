@@ -38,7 +38,7 @@ import {
 } from '../../store/release/drills.ts'
 import { listOpenRuns } from '../../store/maintenance/expected-work.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { isEndedByUser } from '../../store/release/release-commands.ts'
+import { isEndedByUser } from '../../store/commands.ts'
 import { findOpenRelease, findRelease } from '../../store/release/releases.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'

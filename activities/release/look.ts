@@ -6,7 +6,7 @@ import { lostBasis } from '../../domain/release/approval.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { appendAudit, listAudit, type Transaction } from '../../store/audit/audit-log.ts'
-import { findAnswer, hasUnanswered, type CommandAnswer } from '../../store/release/release-commands.ts'
+import { findAnswer, hasUnanswered, type CommandAnswer } from '../../store/commands.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findQueued } from '../../store/release/release-queue.ts'
 import {

@@ -134,7 +134,7 @@ export const endSweep =
     return { outcome, message, retrainingId: retraining?.id, version: retraining?.version }
   }
 
-/** Why the winner was chosen, or why there is none; undefined before any trial. */
+/** The reason for the choice, also for choosing none; undefined before the first trial. */
 async function explainChoice(store: Deps['store'], { id, model }: Run): Promise<SweepFacts['chosen']> {
   const trials = await listTrialsOf(store, id)
   const winner = (await findSweep(store, id))?.winner

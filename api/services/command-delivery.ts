@@ -6,14 +6,16 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError, isError } from '../../domain/errors.ts'
 import type { StartType } from '../../domain/roles.ts'
 import { findActiveKeys } from '../../store/access/api-keys.ts'
-import { answerStart, claimDueStarts, rescheduleStart, type DueStart } from '../../store/commands.ts'
-import type { Store } from '../../store/postgres.ts'
 import {
+  answerStart,
   claimDueCommands,
+  claimDueStarts,
   markCommandSent,
-  rescheduleCommand,
+  reschedule,
   type DueCommand,
-} from '../../store/release/release-commands.ts'
+  type DueStart,
+} from '../../store/commands.ts'
+import type { Store } from '../../store/postgres.ts'
 import { applyCommands } from '../../store/release/release-steps.ts'
 import { commandSignals } from '../../workflows/messages.ts'
 import { actorOfKey, requireRole, type Actor } from '../auth/authentication.ts'
@@ -82,8 +84,7 @@ export async function deliverDue(
         log.info({ release, command: item.kind, model, id, end }, 'deferred command')
         return true
       } catch (error) {
-        const again = { id, problem: (error as Error).message, againMs: policy.lookMs }
-        await ('releaseId' in item ? rescheduleCommand(store, again) : rescheduleStart(store, again))
+        await reschedule(store, { id, problem: (error as Error).message, againMs: policy.lookMs })
         return false
       }
     }),

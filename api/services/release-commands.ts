@@ -12,12 +12,12 @@ import type { ReleaseDigests, ReleaseStage, ReleaseState } from '../../domain/re
 import type { Database } from '../../store/postgres.ts'
 import { findRelease, type Release } from '../../store/release/releases.ts'
 import {
-  commandIdOf,
   findAnswer,
   insertCommand,
-  rescheduleCommand,
+  releaseCommandIdOf,
+  reschedule,
   type ReleaseCommand,
-} from '../../store/release/release-commands.ts'
+} from '../../store/commands.ts'
 import { commandUpdates, type CommandMessage, type CommandName } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { findInScope } from '../auth/authorization.ts'
@@ -94,7 +94,7 @@ export async function sendReleaseCommand(
     if (isOwn) throw selfApproved(`${actor.name} requested the release; someone else must approve it`, stage)
     const deferred = { id, release, command, state: 'waiting', message: deferredMessage } as const
     await store.transaction(async (database) => {
-      await rescheduleCommand(database, { id, problem: error.message, againMs: 0 })
+      await reschedule(database, { id, problem: error.message, againMs: 0 })
       await keep?.(database, deferred)
     })
     log.info({ release, command, by: actor.name }, 'command deferred')
@@ -127,7 +127,7 @@ function commandOf(
 ): ReleaseCommand {
   const { id: releaseId, model, digests } = state
   return {
-    id: commandIdOf(actor.id, { kind: command, once: onceOf(input) }),
+    id: releaseCommandIdOf(actor.id, { kind: command, once: onceOf(input) }),
     kind: command,
     releaseId,
     model,

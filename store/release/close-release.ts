@@ -22,7 +22,7 @@ import {
   moveChampion,
 } from '../registry/champions.ts'
 import type { Database } from '../postgres.ts'
-import { isEndedByUser } from './release-commands.ts'
+import { isEndedByUser } from '../commands.ts'
 import { closeRelease, findReleasable, findRelease, lockRelease, markRolledBack } from './releases.ts'
 import { findRouting, writeRoute, type Routing } from '../serving/routing.ts'
 

@@ -13,7 +13,7 @@ import { readNow } from '../database/clock.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
 import type { Database, Store } from '../postgres.ts'
 import { findRoutingPlace, firstEpoch } from '../serving/routing.ts'
-import { answerCommand, listUnanswered, type ReleaseCommand } from './release-commands.ts'
+import { answerCommand, listUnanswered, type ReleaseCommand } from '../commands.ts'
 import { findRelease, findReleaseBasis, lockRelease, saveRelease, type Release } from './releases.ts'
 
 /** A release, with the newest revision that its workflow has seen. */

@@ -22,7 +22,7 @@ import {
 } from '../registry/champions.ts'
 import { findRouting, findRoutingPlace, type RoutingPlace } from '../serving/routing.ts'
 import { returnToBaseline, routeCompletely, targetOf } from './close-release.ts'
-import { deliverAnswered, insertCommand, type ReleaseCommand } from './release-commands.ts'
+import { deliverAnswered, insertCommand, type ReleaseCommand } from '../commands.ts'
 import { applyCommand, applyCommands } from './release-steps.ts'
 import { findOpenRelease, findReleasable, lockRelease, type Release } from './releases.ts'
 

@@ -6,10 +6,10 @@ import {
   claimDueCommands,
   insertCommand,
   markCommandSent,
-  rescheduleCommand,
+  reschedule,
   type CommandAnswer,
   type DueCommand,
-} from '../../store/release/release-commands.ts'
+} from '../../store/commands.ts'
 import { applyCommands } from '../../store/release/release-steps.ts'
 import { findRelease } from '../../store/release/releases.ts'
 import { idOfCommand, recordedCommand } from './recorded-rows.ts'
@@ -84,7 +84,7 @@ async function deliver(sender: Sender): Promise<void> {
   const { store } = sender
   for (const item of await claimDueCommands(store, { limit: 20, leaseMs }))
     await deliverOne(sender, item).catch((error: Error) =>
-      rescheduleCommand(store, { id: item.id, problem: error.message, againMs: lookMs }),
+      reschedule(store, { id: item.id, problem: error.message, againMs: lookMs }),
     )
 }
 

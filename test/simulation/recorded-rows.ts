@@ -1,6 +1,5 @@
 /** Builds the rows that the API records for simulated users. The id of a key is its name. */
-import { commandIdOf as startIdOf } from '../../store/commands.ts'
-import { commandIdOf, type ReleaseCommand } from '../../store/release/release-commands.ts'
+import { commandIdOf, releaseCommandIdOf, type ReleaseCommand } from '../../store/commands.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import type { Role, StartBasis } from '../../domain/roles.ts'
@@ -12,7 +11,7 @@ import type { PlannedCommand } from './scenario.ts'
 export const idOfCommand = (
   { id, command, by }: Pick<PlannedCommand, 'id' | 'command' | 'by'>,
   release: string,
-): `cmd_${string}` => commandIdOf(by, { kind: command, once: `${release} ${id}` })
+): `cmd_${string}` => releaseCommandIdOf(by, { kind: command, once: `${release} ${id}` })
 
 /** The row of a command to a release. `role`: that of the key at this moment; absent without a key. */
 export function recordedCommand(
@@ -43,7 +42,7 @@ export function recordedRelease(
   basis: StartBasis,
   nowMs: number,
 ): { request: ReleaseRequest; row: { id: string } & Record<string, unknown> } {
-  const id = startIdOf(place.toString(16).padStart(32, '0'))
+  const id = commandIdOf(place.toString(16).padStart(32, '0'))
   const input = { model: simulatedModel, version }
   const row = {
     id,

@@ -1,7 +1,6 @@
 /** `/v1/commands/:id`: shows the result of a deferred command. */
 import * as schema from '../../../domain/schema.ts'
-import { findDeferredStart } from '../../../store/commands.ts'
-import { findRecorded, outboxCommand } from '../../../store/release/command-outbox.ts'
+import { findRecorded, recordedCommand } from '../../../store/commands.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { deferredMessage } from '../../services/deferred-commands.ts'
@@ -13,11 +12,10 @@ export const commandRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     summary:
       'Show a command that was recorded while Temporal was unreachable: its state, and the response of the release or what was started.',
     answers: { 200: 'The command' },
-    answerSchema: schema.extend(outboxCommand, { message: schema.text }),
+    answerSchema: schema.extend(recordedCommand, { message: schema.text }),
     async handle({ actor, params }) {
       const id = params['id']!
-      const recorded = findRecorded(store, id).then((found) => found ?? findDeferredStart(store, id))
-      const found = await findInScope(actor, { what: 'recorded command', id }, recorded)
+      const found = await findInScope(actor, { what: 'recorded command', id }, findRecorded(store, id))
       const message = found.message ?? (found.state === 'waiting' ? deferredMessage : unanswered)
       return { json: toWire({ ...found, message }) }
     },

@@ -4,12 +4,11 @@ import { pinReason } from '../../../domain/serving/kill-switch.ts'
 import { commandRoles, releaseStages, type ReleaseStage } from '../../../domain/release/state.ts'
 import { servedBp, warningOf, whyWaiting } from '../../../domain/release/explain.ts'
 import * as schema from '../../../domain/schema.ts'
-import { listRecorded, outboxCommand } from '../../../store/release/command-outbox.ts'
+import { answeredCommand, listCommands, listRecorded, recordedCommand } from '../../../store/commands.ts'
 import { findWithdrawals, type Withdrawal } from '../../../store/registry/champions.ts'
 import { findAnswerEvidence } from '../../../store/release/evidence.ts'
 import { findRunningVerdicts, listDecisions } from '../../../store/release/decisions.ts'
 import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
-import { answeredCommand, listCommands } from '../../../store/release/release-commands.ts'
 import { listReleases, type Release } from '../../../store/release/releases.ts'
 import type { ServedShares } from '../../../domain/serving/served.ts'
 import { readServedShares } from '../../../store/serving/routing.ts'
@@ -142,7 +141,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
           }),
         ),
         commands: schema.list(answeredCommand),
-        recorded: schema.list(outboxCommand),
+        recorded: schema.list(recordedCommand),
       },
       { pinned: schema.text, nextCursor: schema.text },
     ),

@@ -3,7 +3,7 @@ import { DomainError, isError } from '../../../domain/errors.ts'
 import * as schema from '../../../domain/schema.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { Database } from '../../../store/postgres.ts'
-import { commandIdOf } from '../../../store/release/release-commands.ts'
+import { releaseCommandIdOf } from '../../../store/commands.ts'
 import { findUnfit, rollBackServing, type ServingRollback } from '../../../store/release/rollback.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import type { CommandDeps } from '../../deps.ts'
@@ -77,7 +77,7 @@ export async function writeRollback(
     ...input,
     model,
     by,
-    command: { id: commandIdOf(keyId, { kind: 'rollback', once: id }), keyId, role },
+    command: { id: releaseCommandIdOf(keyId, { kind: 'rollback', once: id }), keyId, role },
   }
   for (let tries = 1; ; tries++) {
     try {

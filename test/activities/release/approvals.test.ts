@@ -26,11 +26,11 @@ import { moveChampion } from '../../../store/registry/champions.ts'
 import { insertKey, listKeys, revokeKey, rotateKey } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
 import {
-  commandIdOf,
   insertCommand,
   listCommands,
+  releaseCommandIdOf,
   type ReleaseCommand,
-} from '../../../store/release/release-commands.ts'
+} from '../../../store/commands.ts'
 import { applyCommands } from '../../../store/release/release-steps.ts'
 import { findRelease, insertRelease, saveRelease } from '../../../store/release/releases.ts'
 import { readConfig } from '../../../temporal.config.ts'
@@ -183,7 +183,7 @@ let count = 0
 async function record(command: CommandName, by: string, said: Spoken = {}): Promise<ReleaseCommand> {
   const keyId = ids[by] ?? 'key_none'
   const { id: releaseId } = opened
-  const id = commandIdOf(keyId, { kind: command, once: String(count++) })
+  const id = releaseCommandIdOf(keyId, { kind: command, once: String(count++) })
   const role = people[by] ?? 'approver'
   const row = { id, kind: command, releaseId, model, actor: by, keyId, role, ...said }
   expect(await store.transaction((database) => insertCommand(database, row))).toBe(true)

@@ -9,11 +9,21 @@ import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
 import {
+  answerCommand,
+  claimDueCommands,
   claimStart,
-  commandIdOf as startIdOf,
+  commandIdOf,
+  deliverAnswered,
+  findAnswer,
   findStart,
+  hasUnanswered,
+  insertCommand,
   insertStart,
+  isEndedByUser,
+  listUnanswered,
+  markCommandSent,
   readStartBasis,
+  reschedule,
 } from '../../../store/commands.ts'
 import { appendAudit, listAudit } from '../../../store/audit/audit-log.ts'
 import {
@@ -28,18 +38,6 @@ import {
   markVersionRolledBack,
   moveChampion,
 } from '../../../store/registry/champions.ts'
-import {
-  answerCommand,
-  claimDueCommands,
-  deliverAnswered,
-  findAnswer,
-  insertCommand,
-  isEndedByUser,
-  hasUnanswered,
-  listUnanswered,
-  markCommandSent,
-  rescheduleCommand,
-} from '../../../store/release/release-commands.ts'
 import { findTicks, writeTicks } from '../../../store/release/evidence.ts'
 import {
   findFailVerdict,
@@ -182,7 +180,7 @@ describe('the in-memory database', () => {
         const accepted = random() < 0.5
         const command = `${id}/${Math.floor(random() * 3)}`
         const hash = createHash('md5').update(command).digest('hex')
-        const start = startIdOf(hash)
+        const start = commandIdOf(hash)
         const order = `cmd_${createHash('md5').update(`to ${command}`).digest('hex')}` as const
         const tickMs = 1_700_000_000_000 + 200 * Math.floor(random() * 3)
         const requests = Math.floor(random() * 9)
@@ -301,7 +299,7 @@ describe('the in-memory database', () => {
             ),
           (on) => deliverAnswered(on, order),
           (on) => markCommandSent(on, { id: order, againMs: -500 }),
-          (on) => rescheduleCommand(on, { id: order, problem: 'p', againMs: accepted ? -500 : 60_000 }),
+          (on) => reschedule(on, { id: order, problem: 'p', againMs: accepted ? -500 : 60_000 }),
           (on) =>
             listAudit(on, { action: 'command.recorded', subject: id, limit: 1 }).then((all) => all.length),
           (on) => isEndedByUser(on, id),

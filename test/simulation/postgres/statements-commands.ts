@@ -201,7 +201,7 @@ export const commandStatements: Statements = {
     },
   ],
   '696bfecb': [
-    'rescheduleCommand',
+    'reschedule',
     (query, [problem, afterMs, id]) => {
       change(query, id, (row) =>
         row['answered_at'] === null ? { problem, next_at: later(query, afterMs) } : undefined,

@@ -49,7 +49,7 @@ export const workflowTime = (): number | undefined => {
   return activator === undefined ? undefined : activator.now
 }
 
-/** A promise that workflow code rejects and nobody awaits fails the task, as in a worker. */
+/** An unhandled rejection in workflow code fails the workflow task, as in a worker. */
 const stepping: { isOn: boolean; unhandled?: { error: unknown } } = { isOn: false }
 process.on('unhandledRejection', (error) => {
   if (!stepping.isOn) throw error as Error

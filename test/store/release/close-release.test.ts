@@ -14,7 +14,7 @@ import { findRelease, insertRelease, saveRelease } from '../../../store/release/
 import { applyReport } from '../../../store/release/release-steps.ts'
 import { findUnfencedBefore, rollBackServing } from '../../../store/release/rollback.ts'
 import { findVersion } from '../../../store/registry/versions.ts'
-import { commandIdOf } from '../../../store/release/release-commands.ts'
+import { releaseCommandIdOf } from '../../../store/commands.ts'
 import { insertAnswered } from '../../support/commands/signed.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
@@ -94,7 +94,7 @@ it('a release whose route another writer has changed ends as rolled back when a 
   await saveRelease(store, superseded)
   const order = { model, version, by: 'olga', reason: 'callers complain' }
   const command = {
-    id: commandIdOf('key', { kind: 'rollback', once: 'order' }),
+    id: releaseCommandIdOf('key', { kind: 'rollback', once: 'order' }),
     keyId: 'key',
     role: 'operator',
   } as const

@@ -7,8 +7,13 @@ import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findOpenRelease } from '../../../store/release/releases.ts'
 import type { StartInputs } from '../../../domain/starts.ts'
-import { commandIdOf as idOfStart, insertStart } from '../../../store/commands.ts'
-import { answerCommand, commandIdOf, insertCommand } from '../../../store/release/release-commands.ts'
+import {
+  answerCommand,
+  commandIdOf,
+  insertCommand,
+  insertStart,
+  releaseCommandIdOf,
+} from '../../../store/commands.ts'
 import type { Config } from '../../../temporal.config.ts'
 import { commandSignals, releaseIdOf, type CommandMessage } from '../../../workflows/messages.ts'
 
@@ -61,7 +66,7 @@ export async function recorded(
   const releaseId = releaseIdOf(firstExecutionRunId)
   const { id: keyId = 'key_none', role = 'viewer' } = key ?? {}
   const row = {
-    id: commandIdOf(keyId, { kind, once: `${releaseId} ${once}` }),
+    id: releaseCommandIdOf(keyId, { kind, once: `${releaseId} ${once}` }),
     kind,
     releaseId,
     model: workflowId.slice('release/'.length),
@@ -88,7 +93,7 @@ export async function insertAnswered(
   }: { release: string; model: string; kind: CommandName; by: string; message?: string; accepted?: boolean },
 ): Promise<void> {
   const { kind } = given
-  const id = commandIdOf(releaseId, { kind, once: randomUUID() })
+  const id = releaseCommandIdOf(releaseId, { kind, once: randomUUID() })
   await store.transaction(async (database) => {
     await insertCommand(database, { ...given, id, releaseId, actor, keyId: 'key_none', role: 'approver' })
     await answerCommand(database, id, { accepted, message, stage: 'awaiting_approval' })
@@ -101,7 +106,7 @@ export async function orderedStart<Kind extends StartType>(
   kind: Kind,
   { requestedBy, ...rest }: StartInputs[Kind] & { requestedBy: string },
 ): Promise<{ model: string; order: string }> {
-  const order = idOfStart(randomUUID())
+  const order = commandIdOf(randomUUID())
   const input = rest as unknown as StartInputs[Kind] & { model: string }
   const by = (await findKeys(store)).find(({ name }) => name === requestedBy)
   if (by !== undefined)

@@ -7,7 +7,7 @@ import { commandNames } from '../../../domain/release/state.ts'
 import { totalBp, type Route } from '../../../domain/serving/route.ts'
 import { findChampion, listChampionHistory } from '../../../store/registry/champions.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { listCommands } from '../../../store/release/release-commands.ts'
+import { listCommands } from '../../../store/commands.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { findRouting, laggingReplicas, listReplicaProgress } from '../../../store/serving/routing.ts'
 

@@ -6,7 +6,7 @@ import { planTemporal } from '../../../cli/embedded/temporal.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { findChampion, moveChampion } from '../../../store/registry/champions.ts'
-import { listCommands } from '../../../store/release/release-commands.ts'
+import { listCommands } from '../../../store/commands.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
 import {
   openReleaseFixture,

@@ -5,7 +5,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { readParts } from '../../../../cli/embedded/binaries.ts'
 import { findActiveKeys } from '../../../../store/access/api-keys.ts'
-import { commandIdOf } from '../../../../store/release/release-commands.ts'
+import { releaseCommandIdOf } from '../../../../store/commands.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
 import { insertQueued } from '../../../../store/release/release-queue.ts'
 import { recordRemovedModels } from '../../../../store/maintenance/expected-work.ts'
@@ -240,7 +240,7 @@ it('a command counts after an update with its id that names no row', async () =>
   const id = await start(await registry.register(champion))
   await reaches(id, 'awaiting_approval')
   const key = (await findActiveKeys(fixture.store)).find(({ name }) => name === 'olga')!
-  const command = commandIdOf(key.id, { kind: 'abort', once: `${id} once` })
+  const command = releaseCommandIdOf(key.id, { kind: 'abort', once: `${id} once` })
   const forged = await core.client.workflow
     .getHandle(releaseWorkflowId(model))
     .executeUpdate(commandUpdates.abort, { args: [{ command }], updateId: command })

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { deliverDue, deliveryPolicy } from '../../../../api/services/command-delivery.ts'
-import { claimDueCommands, listCommands } from '../../../../store/release/release-commands.ts'
+import { claimDueCommands, listCommands } from '../../../../store/commands.ts'
 import type { Store } from '../../../../store/postgres.ts'
 import { releaseWorkflowId } from '../../../../workflows/messages.ts'
 import { recorded } from '../../../support/commands/signed.ts'
