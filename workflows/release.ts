@@ -65,6 +65,8 @@ export async function release(given: ReleaseRequest): Promise<ReleaseOutcome> {
   }
   let refusal: string | undefined
   let ending = false
+  /** Whether rows are being looked at. */
+  let isLooking = false
   /** Whether the row is gone: a backup from before the release was restored. */
   let isGone = false
   const needsHandOver = () => workflowInfo().continueAsNewSuggested
@@ -103,6 +105,7 @@ export async function release(given: ReleaseRequest): Promise<ReleaseOutcome> {
         queue: false,
         cancelled: false,
       })
+      isLooking = true
       try {
         if (isNew) take((await control.lookAtCommands({ ...seen(), commands: [...commands] })).state)
         if (basis) take(await control.lookAtBasis(seen()))
@@ -112,6 +115,8 @@ export async function release(given: ReleaseRequest): Promise<ReleaseOutcome> {
         requireGone(error)
         isGone = true
         current.interrupt()
+      } finally {
+        isLooking = false
       }
     }
   }
@@ -152,8 +157,8 @@ export async function release(given: ReleaseRequest): Promise<ReleaseOutcome> {
         return refusedOutcome(model, id, { refused: 'its row is gone: an older backup was restored' })
       }
     }
-    // Commands that came with the end are answered too.
-    await condition(() => !isNews())
+    // Commands that came with the end, or while those were looked at, are answered too.
+    await condition(() => !isNews() && !isLooking)
     ending = true
     await listening
     await notifyQueue(model)

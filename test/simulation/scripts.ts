@@ -419,6 +419,29 @@ export const scripts: readonly Script[] = [
     },
   },
   {
+    name: 'command-meets-the-last-look',
+    says: 'The end is stored and its report is late. A look at a command finds the end, the next one begins, and a third command comes before it is told.',
+    scenario: scenario(),
+    outcomes: ['promoted'],
+    play(stage) {
+      const say = (command: 'pause' | 'resume') =>
+        stage.say({ command, by: 'anna', id: `order-${command}`, reason: 'too late', isSignal: true })
+      const answered = (act: () => void) => at(stage, tells('lookAtCommands'), act, 60)
+      at(
+        stage,
+        tells('closeRelease'),
+        () => {
+          stage.say({ command: 'abort', by: 'olga', id: 'order-abort', reason: 'too late', isSignal: true })
+          answered(() => {
+            say('pause')
+            answered(() => say('resume'))
+          })
+        },
+        900,
+      )
+    },
+  },
+  {
     name: 'evidence-changes-before-the-promotion',
     says: 'The release is approved. The evaluation of the candidate changes while the replicas load it for the promotion.',
     scenario: scenario({}, { faults: [{ atMs: 1_000, kind: 'change evidence', forMs: 0, which: 1 }] }),
