@@ -1,6 +1,6 @@
 /**
  * Parses JSON that a caller sent. Nesting and the number of values are counted before parsing, because eight megabytes of brackets block
- * the process for seconds or overflow its stack; a text that says two things is refused.
+ * the process for seconds or overflow its stack. A text that says two things is refused, and one with a name that a later step would drop.
  */
 import { DomainError, quotedName } from './errors.ts'
 import { withoutExcerpt } from './redact.ts'
@@ -21,7 +21,10 @@ export interface JsonLimits {
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Throws `body_not_json`, or `invalid_request` for what is nested too deep, has too many values, or a key twice in one object. */
+/**
+ * Throws `body_not_json`, or `invalid_request` for what is nested too deep, has too many values, a key twice in one object, or a key that
+ * `isDropped`.
+ */
 export function parseJsonBody(bytes: Uint8Array, limits: JsonLimits): unknown {
   const { maxValues, what = 'the body', rewrite = (text) => text } = limits
   const { excess, names } = measureJson(bytes, maxValues)
@@ -42,12 +45,8 @@ export function parseJsonBody(bytes: Uint8Array, limits: JsonLimits): unknown {
     const why = withoutExcerpt((error as Error).message)
     throw new DomainError('body_not_json', `${what} does not parse: ${why}`)
   }
-  const repeated = countNames(value) === names ? undefined : findRepeated(text)
-  if (repeated !== undefined)
-    throw new DomainError(
-      'invalid_request',
-      `${what} has the key ${quotedName(repeated)} twice in one object`,
-    )
+  const repeated = countNames(value, what) === names ? undefined : findRepeated(text)
+  if (repeated !== undefined) throw repeatedName(what, repeated)
   return value
 }
 
@@ -97,14 +96,27 @@ export function measureJson(bytes: Uint8Array, maxValues = Infinity): { excess?:
   return { names }
 }
 
-/** The fields of all objects. A text has more names than its value when one of them is repeated. */
-function countNames(value: unknown): number {
+/** A copy of an object loses a field of this name, because its assignment sets the prototype instead. */
+export const isDropped = (name: string): boolean => name === '__proto__'
+
+/** The fields of all objects. A text has more names than its value when one of them is repeated. Throws for a name that `isDropped`. */
+function countNames(value: unknown, what: string): number {
   if (typeof value !== 'object' || value === null) return 0
   let names = 0
-  if (Array.isArray(value)) for (const each of value) names += countNames(each)
-  else for (const name in value) names += 1 + countNames((value as Record<string, unknown>)[name])
+  if (Array.isArray(value)) for (const each of value) names += countNames(each, what)
+  else
+    for (const name in value) {
+      if (isDropped(name)) throw dropped(what, name)
+      names += 1 + countNames((value as Record<string, unknown>)[name], what)
+    }
   return names
 }
+
+export const dropped = (what: string, name: string): DomainError =>
+  new DomainError('invalid_request', `${what} has the key ${quotedName(name)}, which no field can have`)
+
+export const repeatedName = (what: string, name: string): DomainError =>
+  new DomainError('invalid_request', `${what} has the key ${quotedName(name)} twice in one object`)
 
 /** The first key that stands twice in one object of a valid text. */
 export function findRepeated(text: string): string | undefined {

@@ -3,7 +3,7 @@
  * this server for chunked bodies and for DELETE.
  */
 import { DomainError } from '../../domain/errors.ts'
-import { decodeUtf8, parseJsonBody } from '../../domain/json-body.ts'
+import { decodeUtf8, dropped, isDropped, parseJsonBody, repeatedName } from '../../domain/json-body.ts'
 import { joinInTurns } from '../../store/objects/slices.ts'
 import { shown } from '../../domain/postgres-text.ts'
 import { redacted } from '../../domain/redact.ts'
@@ -45,13 +45,19 @@ export const parseCommandBody = (bytes: Uint8Array, maxValues = commandLimits.va
   bytes.byteLength === 0 ? {} : parseJsonBody(bytes, { maxValues, rewrite: redacted })
 
 /**
- * Parses the fields of a form; the last value of a repeated field counts. Redacts each value separately, because in the whole body the
- * token of the form would look like a secret. Throws like `requireUtf8Escapes`.
+ * Parses the fields of a form. Redacts each value separately, because in the whole body the token of the form would look like a secret.
+ * Throws like `requireUtf8Escapes`, and like `parseJsonBody` for a field that is repeated or would be dropped.
  */
 export function parseForm(bytes: Uint8Array): Record<string, string> {
   const text = decodeUtf8(bytes, 'the form')
   requireUtf8Escapes(text, 'the form')
-  return Object.fromEntries([...new URLSearchParams(text)].map(([name, value]) => [name, redacted(value)]))
+  const fields: Record<string, string> = {}
+  for (const [name, value] of new URLSearchParams(text)) {
+    if (isDropped(name)) throw dropped('the form', name)
+    if (Object.hasOwn(fields, name)) throw repeatedName('the form', name)
+    fields[name] = redacted(value)
+  }
+  return fields
 }
 
 /** Throws `invalid_request` for percent-encoded bytes that are not UTF-8, which a parser would replace silently. */

@@ -92,7 +92,7 @@ export const modelSchema = object(['name', 'versions', 'platform', 'inputs', 'ou
   parameters: anyObject,
 })
 
-export const repositoryQuery = z.object({
+export const repositoryQuery = z.strictObject({
   ready: z.boolean().optional().describe('Only versions that are ready.'),
 })
 

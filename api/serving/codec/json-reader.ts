@@ -4,7 +4,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../../domain/errors.ts'
-import { maxDepth, parseJsonBody } from '../../../domain/json-body.ts'
+import { isDropped, maxDepth, parseJsonBody } from '../../../domain/json-body.ts'
 
 /** The length of the array of doubles, which grows with the requests; a longer one than the second is not kept for the next body. */
 const firstDoubles = 4_096
@@ -345,11 +345,8 @@ function readObject(doublesIn: string | undefined): Record<string, unknown> {
       peek()
       const name = readText()
       expect(sign.colon)
-      if (Object.hasOwn(found, name)) throw broken
-      const value = name === doublesIn ? (readDoubles() ?? readAny(doublesIn)) : readAny(doublesIn)
-      // A plain assignment of this name would set the prototype.
-      if (name === '__proto__') Object.defineProperty(found, name, { value, enumerable: true })
-      else found[name] = value
+      if (Object.hasOwn(found, name) || isDropped(name)) throw broken
+      found[name] = name === doublesIn ? (readDoubles() ?? readAny(doublesIn)) : readAny(doublesIn)
     } while (take(sign.comma))
   expect(sign.close)
   json.depth--

@@ -5,6 +5,9 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createApp } from '../../../api/app.ts'
 import { describe as describeApi } from '../../../api/http/openapi.ts'
+import { pathTemplate } from '../../../api/http/route.ts'
+import { callsOf, type OpenApiDocument } from '../../interop/calls.ts'
+import { irisSpec } from '../../support/serving/artifact.ts'
 import {
   openServingFixture,
   startApi,
@@ -15,12 +18,21 @@ import {
 let fixture: ServingFixture
 let api: TestApi
 let key: string
+const model = 'iris'
+/** The address of a route, of the model that is served. */
+const addressOf = (path: string) =>
+  path
+    .replace('{name}', model)
+    .replace('{version}', `${model}_v1.0.0`)
+    .replaceAll(/\{\w+\}/g, 'x')
 const post = (path: string, body: unknown) => api.request('POST', path, { key, body })
 
 beforeAll(async () => {
   fixture = await openServingFixture()
   key = await fixture.key()
-  api = await startApi(fixture)
+  const route = await fixture.route(model, { proven: await fixture.register(irisSpec()) })
+  api = await startApi(fixture, { invocationsModel: model })
+  await api.follows(route)
 })
 afterAll(async () => {
   await api.stop()
@@ -46,6 +58,43 @@ describe('a JSON body', () => {
       ])
     }
     expect(api.troubles).toEqual(before)
+  })
+
+  const takersOf = () =>
+    callsOf(describeApi(api.routes) as unknown as OpenApiDocument, {}).filter(
+      ({ media }) => media === 'application/json',
+    )
+
+  it.each([
+    ['that sets a prototype', '"__proto__":5', '__proto__'],
+    ['that sets a prototype, in escapes', String.raw`"_\u005fproto__":{"a":1}`, '__proto__'],
+    ['twice', '"twice":1,"twice":2', 'twice in one object'],
+  ])('with a name %s is refused by that name on every route that takes one', async (_, fields, named) => {
+    const takers = takersOf()
+    expect(takers.length).toBeGreaterThan(35)
+    for (const { method, path, body } of takers) {
+      const first = JSON.stringify({ ...(body as object), z: 1 }).replace(/^\{/, `{${fields},`)
+      const inner = JSON.stringify({ ...(body as object), inner: [{ x: 'y' }] }).replace('"x":"y"', fields)
+      for (const sent of [first, inner]) {
+        const target = addressOf(path)
+        const { status, text } = await api.request(method.toUpperCase(), target, { key, body: sent })
+        expect([path, status, text]).toEqual([path, 400, expect.stringContaining(named)])
+      }
+    }
+  })
+
+  it('with a field that its schema lacks is refused by its name on every route that declares one', async () => {
+    const declared = takersOf().filter(({ method, path }) =>
+      api.routes.some((each) => each.method === method && pathTemplate(each.path) === path && each.body),
+    )
+    expect(declared.length).toBeGreaterThan(25)
+    for (const { method, path, body } of declared)
+      for (const name of ['constructor', 'toString', 'hasOwnProperty', 'not_a_field']) {
+        const target = addressOf(path)
+        const sent = { ...(body as object), [name]: 1 }
+        const { status, text } = await api.request(method.toUpperCase(), target, { key, body: sent })
+        expect([path, status, text]).toEqual([path, 400, expect.stringContaining(name)])
+      }
   })
 
   it('of 8 MiB in small values is refused before it is parsed', async () => {
@@ -89,6 +138,23 @@ describe('a JSON body', () => {
     expect(answer.status).toBe(400)
     expect(await answer.json()).toMatchObject({ detail: expect.stringMatching(message) })
   })
+})
+
+it('a form with a field that is repeated or would be dropped is refused by its name on every page', async () => {
+  const forms = api.routes.filter(({ method, page, body }) => method === 'post' && page && body !== undefined)
+  expect(forms.length).toBeGreaterThan(5)
+  for (const { path } of forms)
+    for (const [body, named] of [
+      ['a=1&a=2', 'the form has the key "a" twice in one object'],
+      ['__pro%74o__=1', 'the form has the key "__proto__", which no field can have'],
+    ]) {
+      const { status, json } = await api.request('POST', path.replaceAll(/:\w+/g, 'x'), {
+        key,
+        body,
+        headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      })
+      expect([path, status, json['detail']]).toEqual([path, 400, named])
+    }
 })
 
 it('a form and a path with percent-encoded bytes that are not UTF-8 are refused', async () => {

@@ -66,6 +66,7 @@ describe('any text is read as by JSON.parse', () => {
     ['more values than the limit', `[${'0,'.repeat(65_544)}0]`],
     ['a million empty objects', `[${'{},'.repeat(1_000_000)}{}]`],
     ['a key twice', '{"a":1,"b":{"a":1,"\\u0061":2}}'],
+    ['a key named __proto__', '{"a":[{"__proto__":1}]}'],
     ['a key named __proto__ twice', '{"__proto__":1,"__proto__":2}'],
     ['something behind', '{} 1'],
     ['a comma too many', '[1,2,]'],

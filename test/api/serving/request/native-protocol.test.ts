@@ -170,8 +170,8 @@ describe('an invalid request gets its own error', () => {
       'a planted prototype',
       'iris',
       '{"instances":[{"sepalLength":5.1,"sepalWidth":3.5,"petalLength":1.4,"petalWidth":0.2,"__proto__":{"x":1}}]}',
-      'unknown_feature',
-      422,
+      'invalid_request',
+      400,
       /"__proto__"/,
     ],
     [
