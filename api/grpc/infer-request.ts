@@ -3,7 +3,7 @@
  * would read them number by number.
  */
 import { DomainError } from '../../domain/errors.ts'
-import { readTensor, valueLimit, type BinaryPart, type Tensor } from '../inference/tensors.ts'
+import { maxDimensions, readTensor, valueLimit, type BinaryPart, type Tensor } from '../inference/tensors.ts'
 import {
   nextTag,
   openMessage,
@@ -99,7 +99,7 @@ function decodeInput(message: WireMessage): InputMessage {
   for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
     if (tag === field.bytes(1)) found.name = readString(message)
     else if (tag === field.bytes(2)) found.datatype = readString(message)
-    else if (tag === field.bytes(3)) readPacked(readMessage(message), readSigned, found.shape)
+    else if (tag === field.bytes(3)) readSizes(readMessage(message), found.shape)
     else if (tag === field.varint(3)) found.shape.push(readSigned(message))
     else if (tag === field.bytes(5)) found.contents = readBytes(message)
     else skipField(message, tag)
@@ -107,8 +107,9 @@ function decodeInput(message: WireMessage): InputMessage {
   return found
 }
 
-function readPacked(message: WireMessage, read: typeof readVarint, into: number[]): void {
-  while (message.at < message.end) into.push(read(message))
+/** Reads one size more than a shape may have, so that it is refused. */
+function readSizes(message: WireMessage, into: number[]): void {
+  while (message.at < message.end && into.length <= maxDimensions) into.push(readSigned(message))
 }
 
 /** The field of `InferTensorContents` for each datatype. */
@@ -136,17 +137,15 @@ export function tensorsOf({ inputs, raw }: InferMessage, maxValues: number): Ten
       `the message has ${inputs.length} inputs and ${raw.length} raw_input_contents`,
     )
   const expectModest = valueLimit(maxValues)
+  const limits = { expectModest, expectPiece: valueLimit(maxValues) }
   return inputs.map((input, place) => {
     const { name, shape, datatype } = input
-    const given = raw.length > 0 ? raw[place]! : contentsOf(input, place)
-    if (!Buffer.isBuffer(given)) {
-      expectModest(given.length)
-      return readTensor({ name, shape, datatype, data: given }, place, undefined)
-    }
-    const floats = floatsOf(given, input, inputs.length === 1)
-    if (floats !== undefined) {
-      expectModest(floats.length)
-      return { name, shape, values: floats }
+    const given = raw.length > 0 ? raw[place]! : contentsOf(input, place, limits)
+    if (!Buffer.isBuffer(given)) return readTensor({ name, shape, datatype, data: given }, place, undefined)
+    const count = floatCountOf(given, input)
+    if (count !== undefined) {
+      expectModest(count)
+      return { name, shape, values: floatsOf(given, { datatype, count, isOnly: inputs.length === 1 }) }
     }
     const binary: BinaryPart = { take: () => given, expectModest, left: () => 0 }
     return readTensor(
@@ -157,23 +156,46 @@ export function tensorsOf({ inputs, raw }: InferMessage, maxValues: number): Ten
   })
 }
 
+/** Each is called before a value, or a piece of bytes, is made; over all inputs. */
+interface ContentLimits {
+  expectModest: (values: number) => void
+  expectPiece: (pieces: number) => void
+}
+
 /** Returns the contents as bytes in the format of `raw_input_contents`, or as a list of values. */
-function contentsOf({ name, datatype, contents }: InputMessage, place: number): Buffer | unknown[] {
+function contentsOf(
+  { name, datatype, contents }: InputMessage,
+  place: number,
+  { expectModest, expectPiece }: ContentLimits,
+): Buffer | unknown[] {
   const number = contentsField[datatype] ?? 0
   const isRaw = datatype === 'FP32' || datatype === 'FP64' || datatype === 'BOOL'
   const pieces: Buffer[] = []
   const list: unknown[] = []
-  const message = openMessage(contents ?? Buffer.alloc(0))
+  const read = datatype.startsWith('U') ? readVarint : readSigned
+  // Limited by the values of the request instead.
+  const message = openMessage(contents ?? Buffer.alloc(0), Infinity)
   for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
     if (number === 0 || tag >>> 3 !== number || (tag & 7) !== 2)
       throw new DomainError(
         'invalid_request',
         `input ${place} (${JSON.stringify(name.slice(0, 60))}) of the datatype ${JSON.stringify(datatype.slice(0, 60))} has its values in the field ${tag >>> 3} of its contents`,
       )
-    if (isRaw) pieces.push(readBytes(message))
-    else if (datatype === 'BYTES') list.push(readString(message))
-    else
-      readPacked(readMessage(message), datatype.startsWith('U') ? readVarint : readSigned, list as number[])
+    expectPiece(1)
+    if (isRaw) {
+      pieces.push(readBytes(message))
+      continue
+    }
+    if (datatype === 'BYTES') {
+      expectModest(1)
+      list.push(readString(message))
+      continue
+    }
+    const packed = readMessage(message)
+    while (packed.at < packed.end) {
+      expectModest(1)
+      list.push(read(packed))
+    }
   }
   if (!isRaw) return list
   return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
@@ -186,21 +208,22 @@ function contentsOf({ name, datatype, contents }: InputMessage, place: number): 
 let lastFloats = new Float64Array(4_096)
 const maxKept = 1_048_576
 
-/**
- * Reads floats of a valid shape as one block; undefined for a tensor that `readTensor` must read or refuse. When they are the `only` input,
- * the array is reused by the next request.
- */
-function floatsOf(
-  bytes: Buffer,
-  { name, datatype, shape }: InputMessage,
-  only: boolean,
-): Float64Array | undefined {
+/** Returns how many floats of a valid shape these bytes are; undefined for a tensor that `readTensor` must read or refuse. */
+function floatCountOf(bytes: Buffer, { name, datatype, shape }: InputMessage): number | undefined {
   const width = datatype === 'FP32' ? 4 : datatype === 'FP64' ? 8 : 0
   if (width === 0 || name === '' || shape.length > 2) return undefined
   const count = shape.reduce((product, size) => product * size, 1)
   if (count * width !== bytes.byteLength || shape.some((size) => size < 0)) return undefined
-  const floats = only ? floatsFor(count) : new Float64Array(count)
-  if (width === 8) new Uint8Array(floats.buffer, floats.byteOffset, bytes.byteLength).set(bytes)
+  return count
+}
+
+/** Reads floats as one block. When they are the only input, the array is reused by the next request. */
+function floatsOf(
+  bytes: Buffer,
+  { datatype, count, isOnly }: { datatype: string; count: number; isOnly: boolean },
+): Float64Array {
+  const floats = isOnly ? floatsFor(count) : new Float64Array(count)
+  if (datatype === 'FP64') new Uint8Array(floats.buffer, floats.byteOffset, bytes.byteLength).set(bytes)
   else floats.set(new Float32Array(...alignedAt(bytes, count)))
   return floats
 }

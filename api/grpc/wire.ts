@@ -2,16 +2,31 @@
 import { DomainError } from '../../domain/errors.ts'
 import { reserve, writeText, type ByteWriter } from '../serving/codec/byte-writer.ts'
 
-/** A message and the position of its next byte, which the readers advance. A nested message shares the bytes. */
+/**
+ * A message and the position of its next byte, which the readers advance. A nested message shares the bytes and the number of fields that
+ * may still be read.
+ */
 export interface WireMessage {
   bytes: Buffer
   at: number
   end: number
+  left: { fields: number }
 }
+
+/**
+ * Limits the fields of a message with its nested ones. An empty field takes two bytes, so eight megabytes hold four million, and an object
+ * for each would take seconds and half a gigabyte. The widest model has 10,000 columns, and a tensor for each takes five fields.
+ */
+export const maxMessageFields = 65_536
 
 export const wireType = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const
 
-export const openMessage = (bytes: Buffer): WireMessage => ({ bytes, at: 0, end: bytes.byteLength })
+export const openMessage = (bytes: Buffer, maxFields = maxMessageFields): WireMessage => ({
+  bytes,
+  at: 0,
+  end: bytes.byteLength,
+  left: { fields: maxFields },
+})
 
 function malformed(what: string): never {
   throw new DomainError('invalid_request', `the message is not valid: ${what}`)
@@ -20,6 +35,7 @@ function malformed(what: string): never {
 /** Returns the next field and its wire type, as `field << 3 | type`; 0 at the end. */
 export function nextTag(message: WireMessage): number {
   if (message.at >= message.end) return 0
+  if (--message.left.fields < 0) malformed(`it has more than ${maxMessageFields} fields`)
   const tag = readVarint(message)
   if (tag >>> 3 === 0) malformed('a field has the number 0')
   return tag
@@ -72,7 +88,7 @@ export function readString(message: WireMessage): string {
 /** Returns the nested message in a field. */
 export function readMessage(message: WireMessage): WireMessage {
   const start = passBytes(message)
-  return { bytes: message.bytes, at: start, end: message.at }
+  return { bytes: message.bytes, at: start, end: message.at, left: message.left }
 }
 
 export function skipField(message: WireMessage, tag: number): void {

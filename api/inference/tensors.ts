@@ -110,7 +110,7 @@ export function readTensor(entry: unknown, place: number, binary: BinaryPart | u
 }
 
 /** More dimensions than rows and columns are accepted only to report the complete shape. */
-const maxDimensions = 8
+export const maxDimensions = 8
 
 const isShape = (shape: unknown): shape is number[] =>
   Array.isArray(shape) &&

@@ -358,8 +358,8 @@ function parseHead(text: string): RequestHead | undefined {
     if (name === undefined || unsupported.has(name)) return undefined
     if (!single.has(name)) continue
     if (headers[name] !== undefined) return undefined
-    // Node's parser rejects a tab after a length.
-    if (name === 'content-length' && value!.endsWith('\t')) return undefined
+    // Node's parser accepts spaces after a length, and no tab among them.
+    if (name === 'content-length' && !/^[\t ]*\d+ *$/.test(value!)) return undefined
     headers[name] = value!.trim()
   }
   const { host, connection = 'keep-alive', 'content-length': bytes = '' } = headers
