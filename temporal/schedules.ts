@@ -162,7 +162,7 @@ const batchSchedules = (
     workflowType: 'fireTriggers',
     workflowId: batchScheduleWorkflowId(model, name),
     taskQueue,
-    request: { model, due: name } satisfies FireTriggersRequest,
+    request: { model, batch: name } satisfies FireTriggersRequest,
     catchupWindow: schedule?.catchUpMs ?? 0,
   }))
 

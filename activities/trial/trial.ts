@@ -1,4 +1,5 @@
 /** Opens and closes a trial: a training that is evaluated, registers nothing and may run beside a retraining. */
+import { Context } from '@temporalio/activity'
 import { DomainError } from '../../domain/errors.ts'
 import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
 import { endingOfTrial, type TrialEnding } from '../../domain/training/endings.ts'
@@ -20,11 +21,6 @@ import type { Deps } from '../deps.ts'
 import { takeStart } from '../runtime/claim-start.ts'
 import { trainingQueues, type TrainingQueues } from '../trainers/queue-training.ts'
 
-export interface OpenTrialInput extends TrialRequest {
-  /** The first run of its workflow. */
-  runId: string
-}
-
 export interface OpenedTrial extends TrainingQueues {
   /** The id of the trial. */
   run: string
@@ -35,8 +31,9 @@ export interface OpenedTrial extends TrainingQueues {
 /** Throws `model_not_found`, `invalid_request` for overrides that do not fit, and `forbidden` for a trial that no row asks for. */
 export const openTrial =
   (deps: Deps) =>
-  async ({ runId, order }: OpenTrialInput): Promise<OpenedTrial> => {
+  async ({ order }: TrialRequest): Promise<OpenedTrial> => {
     const { store, log } = deps
+    const { runId } = Context.current().info.workflowExecution!
     const asked: TrialOrder =
       (await orderOfSweep(store, order)) ?? (await takeStart(store, { kind: 'trial', order }))
     const { id, model, requestedBy, overrides = {}, sweepId, snapshotDigest } = asked

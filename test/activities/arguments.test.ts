@@ -4,7 +4,7 @@
  */
 import { beforeAll, expect, it } from 'vitest'
 import { readCallees, type Callee } from '../support/untrusted/arguments.ts'
-import { claimsOf, notYet } from '../support/untrusted/kinds.ts'
+import { claimsOf } from '../support/untrusted/kinds.ts'
 
 let callees: Callee[]
 beforeAll(() => {
@@ -13,13 +13,8 @@ beforeAll(() => {
 
 it('every argument of an activity or a workflow is an id, or harmless', () => {
   expect(callees.length).toBeGreaterThan(40)
-  const claims = callees.filter(({ name }) => !notYet.includes(name)).flatMap(claimsOf)
+  const claims = callees.flatMap(claimsOf)
   expect(claims).toEqual([])
-})
-
-it('no activity or workflow is listed as taking more although it takes ids only', () => {
-  const still = callees.filter((each) => claimsOf(each).length > 0).map(({ name }) => name)
-  expect(notYet.filter((each) => !still.includes(each))).toEqual([])
 })
 
 it('an argument that is no id is found: a text, a flag, a state, a second argument', () => {

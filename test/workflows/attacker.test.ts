@@ -15,7 +15,6 @@ import { readCallees, type Callee } from '../support/untrusted/arguments.ts'
 import { openAttacker } from '../support/untrusted/attacker.ts'
 import { forgedInputs, oddNumbers, plainNumbers, type Arsenal } from '../support/untrusted/forged-calls.ts'
 import { insertSubject, inventedIds, type Subject } from '../support/untrusted/rows.ts'
-import { notYet } from '../support/untrusted/kinds.ts'
 import { openReleaseFixture, type ReleaseFixture } from '../support/release/release-fixture.ts'
 import { ownServers, uniqueName } from '../support/servers/servers.ts'
 
@@ -138,7 +137,7 @@ async function callAll(activities: readonly Callee[], weapons: Arsenal, most: nu
   return (await openAttacker(client, config.temporal.namespace).call(calls)).length
 }
 
-const activities = () => callees.filter(({ on, name }) => on !== 'workflow' && !notYet.includes(name))
+const activities = () => callees.filter(({ on }) => on !== 'workflow')
 
 /** May end what it is about, after which the other activities refuse it. */
 const isEnding = ({ name }: Callee) => /^(end|fail|cancel|close|rollBack)/.test(name)

@@ -82,7 +82,7 @@ const write = (day: string, columns = "'n' || i as name, i as x, 1.5 as y") =>
     duck.run(`copy (select ${columns} from range(5) as t(i))
       to ${textLiteral(join(pipeline.config.batchDir, model, 'in', `${day}.parquet`))} (format parquet)`),
   )
-const look = (more: { due?: string } = {}) =>
+const look = (more: { batch?: string } = {}) =>
   pipeline.client.workflow.execute<(request: FireTriggersRequest) => Promise<FireTriggersOutcome>>(
     'fireTriggers',
     {
@@ -423,9 +423,9 @@ describe('a batch with triggers', () => {
     await until(async () => (await answers()).length > 0, 'the answers')
     expect(await answers()).toMatchObject([{ partition: 'all', attempt: 1, rows: 5 }])
     // A batch without a schedule, or removed from the model file, is not scored.
-    await look({ due: 'gone' })
+    await look({ batch: 'gone' })
     await define(fired({ triggers: [watermark()] }))
-    await look({ due: 'daily' })
+    await look({ batch: 'daily' })
     expect(await states()).toHaveLength(1)
     const listed = async () => {
       const all = await readSchedules(client)

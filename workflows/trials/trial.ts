@@ -7,7 +7,6 @@ import {
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
-  workflowInfo,
 } from '@temporalio/workflow'
 import type { OpenedTrial } from '../../activities/trial/trial.ts'
 import { idsOfRow } from '../../domain/training/run-ids.ts'
@@ -19,12 +18,10 @@ import { takeRows, trainOn } from '../retrain/stages.ts'
 import { trainingQueueOf } from '../retrain/train-on-queue.ts'
 
 export async function trial(given: TrialRequest): Promise<TrialOutcome> {
-  const info = workflowInfo()
   const request = parseInput<TrialRequest>(given, { order: field.name })
   const progress: RetrainProgress = { stage: 'opening' }
   setHandler(retrainProgress, () => progress)
-  const runId = info.firstExecutionRunId
-  const opened = await openRow(() => recording.openTrial({ ...request, runId }))
+  const opened = await openRow(() => recording.openTrial(request))
   const { run, model } = opened
   upsertSearchAttributes({ Model: [model] })
   const isCancelled = await runToEnd(() => runStages(opened, progress))

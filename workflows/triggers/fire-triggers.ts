@@ -24,12 +24,13 @@ const { lookAtTriggers } = proxyActivities<Pick<ControlActivities, 'lookAtTrigge
 })
 
 export async function fireTriggers(given: FireTriggersRequest): Promise<FireTriggersOutcome> {
-  const { model, due } = parseInput<FireTriggersRequest>(given, {
+  const request = parseInput<FireTriggersRequest>(given, {
     model: field.name,
-    due: optional(field.name),
+    batch: optional(field.name),
   })
+  const { model } = request
   upsertSearchAttributes({ Model: [model] })
-  const { start, waiting, problems, batches } = await lookAtTriggers({ model, batch: due })
+  const { start, waiting, problems, batches } = await lookAtTriggers(request)
   const started = start && (await startRetrainChild({ model, order: start }))
   for (const order of batches)
     await startUnlessRunning<typeof batchPredict>('batchPredict', {

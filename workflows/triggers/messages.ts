@@ -9,7 +9,7 @@ export const batchScheduleWorkflowId = (model: string, batch: string): string =>
 export interface FireTriggersRequest {
   model: string
   /** The batch whose schedule is due. Absent: check the triggers of the model. */
-  due?: string
+  batch?: string
 }
 
 export interface FireTriggersOutcome {

@@ -22,6 +22,8 @@ export type RowKind =
   | 'snapshot'
   /** The key of a release's next effect. */
   | 'step'
+  /** The name of a batch of the model file. */
+  | 'schedule'
   | 'sweep'
   | 'training'
   | 'trial'
@@ -31,6 +33,7 @@ export type RowKind =
 
 /** By the name of the argument, or by the name of its activity or workflow and its own. */
 const ids: Readonly<Record<string, RowKind>> = {
+  batch: 'schedule',
   'commands[]': 'command',
   model: 'model',
   order: 'order',
@@ -70,12 +73,7 @@ const harmless: Readonly<Record<string, string>> = {
   'endSweep.isCancelled': 'ends a run, as a cancellation does',
   'endTrial.isCancelled': 'ends a run, as a cancellation does',
   'failBatch.isCancelled': 'ends a batch, as a cancellation does',
-  'lookAtTriggers.batch':
-    'names a batch of the model file, as its schedule does; any other name starts nothing',
 }
-
-/** Activities and workflows that still take more than ids: all else is to be read from rows. The list may only become shorter. */
-export const notYet: readonly string[] = 'fireTriggers openTrial'.split(' ')
 
 /** The kind of row that an argument names; undefined for one that is no id. */
 export function kindOf(callee: string, path: string, shape: Shape): RowKind | undefined {
