@@ -7,6 +7,7 @@ import {
   issuesOfErrorCodes,
   issuesOfImports,
   issuesOfNames,
+  issuesOfRoads,
   issuesOfSyntax,
 } from './tidy/rules.ts'
 import { parseSource, readSources } from './tidy/source.ts'
@@ -20,6 +21,8 @@ describe('the tree', () => {
   it('has no meaningless file names', () => expect(issuesOfNames(sources)).toEqual([]))
   it('has no barrel in domain', () => expect(issuesOfBarrels(sources)).toEqual([]))
   it('has no cycle', () => expect(issuesOfCycles(sources)).toEqual([]))
+  it('reads archives and folders from elsewhere only by the extractor', () =>
+    expect(issuesOfRoads(sources)).toEqual([]))
   it('has no banned syntax', () => expect(issuesOfSyntax(sources)).toEqual([]))
   it('has a remedy for every error', () => {
     for (const [code, { status, remedy }] of Object.entries(errorTable)) {
@@ -81,6 +84,17 @@ describe('a planted violation is found', () => {
     ['the product in the build', 'cli/build/a.mjs', `import { loadModels } from '../../models/index.ts'`],
     ['a layer that the table does not know', 'plugins/a.ts', `import { a } from './b.ts'`],
   ])('%s', (_name, path, text) => expect(found(path, text)).toBe(1))
+
+  it.each([
+    ['a list of a folder', `import { readdir } from 'node:fs/promises'`],
+    ['a copy of a folder', `import { cpSync as copy } from 'node:fs'`],
+    ['all of a module', `import * as files from 'node:fs'`],
+    ['unpacked bytes', `import { createBrotliDecompress } from 'node:zlib'`],
+  ])('%s', (_name, text) =>
+    expect(issuesOfRoads(planted('cli/backup/new-road.ts', text))).toEqual([
+      expect.stringMatching(/^cli\/backup\/new-road.ts reads an archive or a folder/),
+    ]),
+  )
 
   it.each([
     ['jstat in statistics', 'domain/statistics/distributions.ts', `import { jStat } from 'jstat'`],

@@ -2,7 +2,7 @@
  * Manages the folders of a training program: checkpoints, result and temporary files. Each attempt has its own folders with a copy of the
  * checkpoints, because a timed-out attempt may still write.
  */
-import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, lstat, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { absentFile } from '../../store/absent-file.ts'
 
@@ -47,7 +47,15 @@ export async function openAttempt(
   for (const each of earlier) {
     const before = join(training, String(each))
     if ((await readFile(join(before, 'of'), 'utf8').catch(() => undefined)) !== of) continue
-    await cp(join(before, 'checkpoints'), folder.checkpoints, { recursive: true })
+    await cp(join(before, 'checkpoints'), folder.checkpoints, {
+      recursive: true,
+      // A link, such as to the last checkpoint, stays one: the program that made it reads it. Copying a pipe would fail every attempt.
+      verbatimSymlinks: true,
+      filter: async (path) => {
+        const found = await lstat(path)
+        return found.isFile() || found.isDirectory() || found.isSymbolicLink()
+      },
+    })
     break
   }
   await writeFile(join(own, 'of'), of)

@@ -2,12 +2,11 @@
  * Reads the folder that a training program has written: one artifact file, and the files needed to bind and check it. The program may be
  * faulty or have been killed, so every file is bounded and checked, and no link is followed.
  */
-import { constants } from 'node:fs'
-import { open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { parseDeclaredColumns, type DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
+import { listForeignFolder, openForeignFile } from '../../store/foreign/foreign-folder.ts'
 import type { EpochRecord } from '../../store/training/trainings.ts'
 
 /** The names of which the artifact file has one. */
@@ -34,12 +33,12 @@ const maxArtifactMb = 64
 const maxEpochs = 1_000
 const maxPackages = 1_000
 export const minReplayRows = 200
+/** A program may leave more files than are read, such as those of its library. */
+const limits = { maxFiles: 10_000, maxBytes: Infinity, maxDepth: 16 }
 
 /** Throws `training_failed` for a missing or unreadable file, with its expected content, and `artifact_invalid` for wrong columns. */
 export async function readResultFolder(folder: string): Promise<ProgramResult> {
-  const names = await readdir(folder).catch(() => {
-    throw failed('is gone: write the result into the folder "output" of the job, and leave the folder there')
-  })
+  const names = (await listForeignFolder(folder, { limits, refuse })).map(({ name }) => name)
   const [name, ...others] = artifactNames.filter((each) => names.includes(each))
   if (name === undefined || others.length > 0)
     throw failed(
@@ -47,8 +46,7 @@ export async function readResultFolder(folder: string): Promise<ProgramResult> {
         ? `has no artifact: one of ${artifactNames.join(', ')} is required in the folder "output" of the job, not ${names.slice(0, 10).join(', ') || 'an empty folder'}`
         : `has several artifacts, ${[name, ...others].join(', ')}: one is required`,
     )
-  const path = join(folder, name)
-  const artifact = await openFile(path)
+  const artifact = await openForeignFile(folder, name, refuse)
   const { size } = await artifact.stat()
   await artifact.close()
   if (size > maxArtifactMb * 1_048_576)
@@ -60,7 +58,7 @@ export async function readResultFolder(folder: string): Promise<ProgramResult> {
     throw failed('has no replay.json: write rows and the answers of the library to them')
   const given = names.includes('curve.json') ? await readJson(folder, 'curve.json') : []
   return {
-    artifact: { name, path },
+    artifact: { name, path: join(folder, name) },
     columns,
     replay: replayOf(await readJson(folder, 'replay.json'), columns),
     curve: curveOf(given),
@@ -74,18 +72,12 @@ export async function readResultFolder(folder: string): Promise<ProgramResult> {
 const failed = (what: string) =>
   new DomainError('training_failed', `the result of the training program ${what}`)
 
-/** Opens a plain file for reading. */
-async function openFile(path: string) {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
-    (error: Error) => Promise.reject(failed(`cannot be read: ${error.message}`)),
-  )
-  if ((await file.stat()).isFile()) return file
-  await file.close()
-  throw failed(`cannot be read: ${path} is not a file`)
+function refuse(why: string): never {
+  throw failed(`${why}: write plain files into the folder "output" of the job, and leave the folder there`)
 }
 
 async function readJson(folder: string, name: keyof typeof maxMb): Promise<unknown> {
-  const file = await openFile(join(folder, name))
+  const file = await openForeignFile(folder, name, refuse)
   let text: string
   try {
     const { size } = await file.stat()

@@ -2,9 +2,10 @@
  * Runs the program that writes the rows of a source, by the contract of training programs: a job as JSON on standard input, its Parquet
  * files in the folder `output`, and the exit code.
  */
-import { mkdir, readdir } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DomainError, isError } from '../../domain/errors.ts'
+import { listForeignFolder } from '../../store/foreign/foreign-folder.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { contractVersion, type SourceJob } from '../../domain/training/program-job.ts'
 import { modelsDirectory } from '../../models/index.ts'
@@ -15,6 +16,7 @@ import { runTrainingProgram } from './program.ts'
 
 const defaultLimitMs = 86_400_000
 const defaultSilenceMs = 1_800_000
+const outputLimits = { maxFiles: 10_000, maxBytes: Infinity, maxDepth: 1 }
 
 interface SourceRun {
   definition: Pick<ModelDefinition, 'name' | 'source'>
@@ -91,18 +93,24 @@ export async function runSourceProgram(
       throw new DomainError('source_unreadable', error.message)
     throw error
   }
-  const entries = await readdir(output, { withFileTypes: true }).catch(() => [])
-  const other = entries.find((entry) => !entry.isFile() || !entry.name.endsWith('.parquet'))
-  if (entries.length === 0 || other !== undefined)
-    throw new DomainError(
-      'source_unreadable',
-      other === undefined
-        ? `${shown} wrote no file: write the rows as .parquet files into the folder "output" of the job`
-        : `${shown} wrote ${JSON.stringify(other.name)} into the folder "output" of its job: write .parquet files there and nothing else`,
-    )
+  await requireParquet(output, shown)
   return {
     command: program.kind === 'python' ? [program.file] : program.command,
     dependencies: digest,
     packages,
   }
+}
+
+/** Throws `source_unreadable` for a folder with no file, or with anything but plain files that end in `.parquet`. */
+export async function requireParquet(output: string, program: string): Promise<void> {
+  const refuse = (what: string): never => {
+    throw new DomainError(
+      'source_unreadable',
+      `the folder "output" of the job of ${program} ${what}: write the rows as .parquet files there and nothing else`,
+    )
+  }
+  const files = await listForeignFolder(output, { limits: outputLimits, refuse })
+  if (files.length === 0) refuse('has no file')
+  const other = files.find(({ name }) => !name.endsWith('.parquet'))
+  if (other !== undefined) refuse(`has ${JSON.stringify(other.name)}`)
 }

@@ -5,7 +5,13 @@ import { open, type FileHandle } from 'node:fs/promises'
 import { failure, usageError } from '../client/client.ts'
 import type { LocalBackup } from './backup-place.ts'
 import type { ArchiveEntry } from './write-archive.ts'
-import { block, readHeader } from '../../store/bundles/tar-header.ts'
+import {
+  createTarIndex,
+  createUnpacker,
+  isTarHeader,
+  tarBlock,
+  type TarPlace,
+} from '../../store/foreign/foreign-archive.ts'
 
 export interface Archive {
   names(): string[]
@@ -13,6 +19,8 @@ export interface Archive {
   /** Streams an entry. Throws `otherwise` if it is missing. */
   read(name: string): AsyncIterable<Buffer>
   bytes(name: string): Promise<Buffer>
+  /** Streams an entry that is compressed with gzip. Throws `otherwise` when the entries unpack to more than the file can hold honestly. */
+  unpack(name: string): AsyncIterable<Buffer>
   /** Size and hash of the stored bytes. */
   measure(name: string): Promise<ArchiveEntry>
 }
@@ -29,8 +37,10 @@ export async function openArchive({
     throw usageError(`${shown} is not readable: ${error.message}`)
   })
   let index: Awaited<ReturnType<typeof indexOf>>
+  let size: number
   try {
     index = await indexOf(file, shown)
+    size = (await file.stat()).size
   } finally {
     await file.close()
   }
@@ -44,10 +54,12 @@ export async function openArchive({
     if (bytes === 0) return nothing()
     return createReadStream(path, { start, end: start + bytes - 1, highWaterMark: 262_144 })
   }
+  const unpack = createUnpacker(size, { refuse: (why) => refuse(shown, `it ${why}`) })
   return {
     names: () => [...index.keys()],
     has: (name) => index.has(name),
     read,
+    unpack: (name) => unpack(read(name)),
     async bytes(name) {
       const chunks: Buffer[] = []
       for await (const chunk of read(name)) chunks.push(chunk)
@@ -63,31 +75,23 @@ export async function openArchive({
 
 async function* nothing(): AsyncGenerator<Buffer> {}
 
-async function indexOf(
-  file: FileHandle,
-  path: string,
-): Promise<Map<string, { start: number; bytes: number }>> {
-  const places = new Map<string, { start: number; bytes: number }>()
+/** A table of the largest database has one entry; its data directory one for each gigabyte of a table or index. */
+const limits = { maxFiles: 2_000_000, maxBytes: Infinity, maxDepth: 8 }
+
+async function indexOf(file: FileHandle, path: string): Promise<ReadonlyMap<string, TarPlace>> {
   const { size } = await file.stat()
-  const header = Buffer.alloc(block)
-  for (let at = 0; ;) {
-    const { bytesRead } = await file.read(header, 0, block, at)
-    if (bytesRead === block && header.every((byte) => byte === 0)) {
-      // Two empty blocks end a backup. What follows is not covered by its signature.
-      if (size !== at + 2 * block)
-        throw damaged(path, `its end at byte ${at + 2 * block} is not that of the file`)
-      return places
-    }
-    const found = bytesRead === block ? readHeader(header) : undefined
-    if (found === undefined && at === 0)
+  const index = createTarIndex(size, { limits, refuse: (why) => refuse(path, `it ${why}`) })
+  for (let at = index.next(); at !== undefined; at = index.next()) {
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(tarBlock), 0, tarBlock, at)
+    if (at === 0 && !isTarHeader(buffer))
       throw usageError(`${path} is not a Tenure backup`, 'Name a file written by `tenure backup`.')
-    if (found === undefined) throw damaged(path, `truncated or overwritten at byte ${at}`)
-    const { name, bytes } = found
-    if (found.damaged) throw damaged(path, `the header of ${name} at byte ${at} is damaged`)
-    if (at + block + bytes > size) throw damaged(path, `truncated within ${name}`)
-    places.set(name, { start: at + block, bytes })
-    at += block + Math.ceil(bytes / block) * block
+    index.add(buffer.subarray(0, bytesRead))
   }
+  return index.entries
+}
+
+function refuse(path: string, why: string): never {
+  throw damaged(path, why)
 }
 
 export const damaged = (path: string, what: string) =>

@@ -3,7 +3,6 @@
  * transaction that also raises the routing epoch.
  */
 import { Readable } from 'node:stream'
-import { createGunzip } from 'node:zlib'
 import { createWriteStream } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
@@ -77,7 +76,7 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
     await loadDump(place.databaseUrl, {
       facts: manifest,
       replace: options.replace,
-      rowsOf: (table) => unpacked(archive, tableName(table)),
+      rowsOf: (table) => archive.unpack(tableName(table)),
       onTable: (table) => onProgress?.(`table ${table}`),
       async finish(database) {
         onProgress?.('verifying the audit log')
@@ -185,13 +184,6 @@ async function requireAudit(
     })
   if (head?.seq !== auditHead?.seq || head?.hash !== auditHead?.hash)
     throw damaged(file, `its audit log ends with entry ${head?.seq ?? 0}, not ${auditHead?.seq ?? 0}`)
-}
-
-async function* unpacked(archive: Archive, name: string): AsyncGenerator<Buffer> {
-  const gunzip = createGunzip()
-  const packed = Readable.from(archive.read(name))
-  packed.once('error', (error) => gunzip.destroy(error))
-  for await (const chunk of packed.pipe(gunzip)) yield chunk as Buffer
 }
 
 // Copies the artifacts of a backup to the artifact store and verifies each by its digest.

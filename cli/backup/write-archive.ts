@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs'
 import { link, open, rename, rm } from 'node:fs/promises'
 import { createGzip } from 'node:zlib'
 import { usageError } from '../client/client.ts'
-import { block, headerOf } from '../../store/bundles/tar-header.ts'
+import { tarBlock, tarHeader } from '../../store/foreign/foreign-archive.ts'
 
 export interface ArchiveEntry {
   bytes: number
@@ -53,7 +53,7 @@ export async function createArchive(path: string): Promise<ArchiveWriter> {
   }
   const begin = (name: string, { gzip } = { gzip: false }): Sink => {
     const headerAt = at
-    at += block
+    at += tarBlock
     const hash = createHash('sha256')
     let size = 0
     const store = async (bytes: Buffer): Promise<void> => {
@@ -62,8 +62,8 @@ export async function createArchive(path: string): Promise<ArchiveWriter> {
       await put(bytes)
     }
     const close = async (rows?: number): Promise<void> => {
-      await put(Buffer.alloc((block - (size % block)) % block))
-      await file.write(headerOf(name, size), 0, block, headerAt)
+      await put(Buffer.alloc((tarBlock - (size % tarBlock)) % tarBlock))
+      await file.write(tarHeader(name, size), 0, tarBlock, headerAt)
       entries[name] = { bytes: size, sha256: hash.digest('hex'), rows }
     }
     if (!gzip) return { write: store, end: close }
@@ -94,7 +94,7 @@ export async function createArchive(path: string): Promise<ArchiveWriter> {
     },
     entries,
     async finish() {
-      await put(Buffer.alloc(2 * block))
+      await put(Buffer.alloc(2 * tarBlock))
       await file.sync()
       await file.close()
       await moveIntoPlace(partial, path)

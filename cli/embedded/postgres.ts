@@ -67,6 +67,7 @@ const defaultSettings = {
   max_wal_size: '1GB',
   synchronous_commit: 'on',
   timezone: 'UTC',
+  lc_messages: 'C.UTF-8',
   log_timezone: 'UTC',
   log_line_prefix: '',
   log_checkpoints: 'off',
@@ -157,9 +158,23 @@ export function renewOwnerPassword(dataDir: string): void {
   })
 }
 
-/** Writes a new owner password to a file, which `renewOwnerPassword` applies. */
-export const writeOwnerPassword = (dataDir: string): void =>
-  writeOwned(join(dataDir, ownerSecret), randomBytes(24).toString('hex'), serverUser())
+/**
+ * Writes the files of a data directory that say who may connect and how the server runs, for a new or restored one. All settings are on the
+ * command line. Returns the password of the owner, which `renewOwnerPassword` applies; undefined without authentication.
+ */
+export function writeServerFiles(dataDir: string, { durable } = { durable: true }): string | undefined {
+  const user = serverUser()
+  const access = `host all all 127.0.0.1/32 ${durable ? 'scram-sha-256' : 'trust'}\n`
+  const files = {
+    'postgresql.conf': '',
+    'postgresql.auto.conf': '',
+    'pg_hba.conf': access,
+    'pg_ident.conf': '',
+    ...(durable && { [ownerSecret]: randomBytes(24).toString('hex') }),
+  }
+  for (const [name, text] of Object.entries(files)) writeOwned(join(dataDir, name), text, user)
+  return files[ownerSecret]
+}
 
 const ownerSecret = 'tenure.password'
 
@@ -211,7 +226,7 @@ function initialise(server: {
   user: number | undefined
 }): string | undefined {
   const { native, dataDir, durable, user } = server
-  const secret = join(dataDir, 'tenure.password')
+  const secret = join(dataDir, ownerSecret)
   if (existsSync(join(dataDir, 'PG_VERSION'))) return durable ? readFileSync(secret, 'utf8') : undefined
   const as = { cwd: '/', stdio: 'pipe' as const, uid: user, gid: user }
   const draft = `${dataDir}.new`
@@ -233,7 +248,7 @@ function initialise(server: {
     }
   }
   run('initdb', [...flags, '-D', draft])
-  const password = durable ? randomBytes(24).toString('hex') : undefined
+  const password = writeServerFiles(draft, { durable })
   const statements = [
     `create database ${databaseName}`,
     ...(durable ? [`alter role ${databaseName} password '${password}'`] : []),
@@ -243,9 +258,6 @@ function initialise(server: {
     ['--single', '-D', draft, 'postgres'],
     statements.map((statement) => `${statement};\n`).join(''),
   )
-  const method = durable ? 'scram-sha-256' : 'trust'
-  writeOwned(join(draft, 'pg_hba.conf'), `host all all 127.0.0.1/32 ${method}\n`, user)
-  if (password !== undefined) writeOwned(join(draft, 'tenure.password'), password, user)
   rmSync(dataDir, { recursive: true, force: true })
   renameSync(draft, dataDir)
   return password

@@ -11,7 +11,7 @@ import { parseJson } from '../../domain/parse-json.ts'
 import { digestOf } from '../artifacts.ts'
 import type { Signer } from '../signing/signing-key.ts'
 import { fingerprintOf, parsePublicKey, type TrustedSigner } from './trusted-signers.ts'
-import { block, headerOf, readHeader } from './tar-header.ts'
+import { createTarIndex, isTarHeader, tarBlock, tarHeader } from '../foreign/foreign-archive.ts'
 
 const documentName = 'bundle.json'
 const signatureName = 'bundle.sig'
@@ -115,34 +115,25 @@ function refuse(why: string): never {
 
 export type TarEntries = ReadonlyMap<string, Buffer>
 
+/** The body limit of the route bounds the bytes. */
+const limits = { maxFiles: 1_000, maxBytes: Infinity, maxDepth: 2 }
+
 export function writeTar(entries: TarEntries): Buffer {
   const parts = [...entries].flatMap(([name, content]) => [
-    headerOf(name, content.byteLength),
+    tarHeader(name, content.byteLength),
     content,
-    Buffer.alloc((block - (content.byteLength % block)) % block),
+    Buffer.alloc((tarBlock - (content.byteLength % tarBlock)) % tarBlock),
   ])
-  return Buffer.concat([...parts, Buffer.alloc(2 * block)])
+  return Buffer.concat([...parts, Buffer.alloc(2 * tarBlock)])
 }
 
-/** Reads an archive. Throws `bundle_invalid` with the position for an archive that is truncated, damaged or followed by other bytes. */
+/** Reads an archive. Throws `bundle_invalid` for an archive that is truncated, damaged, hostile or followed by other bytes. */
 export function readTar(bytes: Buffer): TarEntries {
-  const entries = new Map<string, Buffer>()
-  for (let at = 0; ;) {
-    const header = bytes.subarray(at, at + block)
-    if (header.byteLength === block && header.every((byte) => byte === 0)) {
-      if (bytes.byteLength !== at + 2 * block) refuse(`bytes follow its end at byte ${at}`)
-      return entries
-    }
-    const found = header.byteLength === block ? readHeader(header) : undefined
-    if (found === undefined)
-      refuse(at === 0 ? 'it is not a bundle' : `it is truncated or overwritten at byte ${at}`)
-    const { name, bytes: size } = found
-    if (found.damaged) refuse(`the header of ${JSON.stringify(name)} at byte ${at} is damaged`)
-    const start = at + block
-    if (!Number.isSafeInteger(size) || start + size > bytes.byteLength)
-      refuse(`it is truncated within ${JSON.stringify(name)}`)
-    if (entries.has(name)) refuse(`it has ${JSON.stringify(name)} twice`)
-    entries.set(name, bytes.subarray(start, start + size))
-    at = start + Math.ceil(size / block) * block
-  }
+  if (!isTarHeader(bytes)) refuse('it is not a bundle')
+  const index = createTarIndex(bytes.byteLength, { limits, refuse: (why) => refuse(`it ${why}`) })
+  for (let at = index.next(); at !== undefined; at = index.next())
+    index.add(bytes.subarray(at, at + tarBlock))
+  return new Map(
+    [...index.entries].map(([name, place]) => [name, bytes.subarray(place.start, place.start + place.bytes)]),
+  )
 }

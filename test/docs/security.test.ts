@@ -42,13 +42,14 @@ describe('SECURITY.md', () => {
 
   it('names a test for everything that an attacker cannot do', () => expect(unshown(page)).toEqual([]))
 
-  it('has a section for each of six attackers', () =>
+  it('has a section for each of seven attackers', () =>
     expect([...page.matchAll(/^### (.*)$/gm)].map(([, heading]) => heading)).toEqual([
       'A web page that a user visits',
       'A caller with a key for predictions',
       'Another user of this machine',
       'A client that reaches Temporal',
       'A client that reaches Postgres',
+      'A writer of files that Tenure reads',
       'An operator, or a stolen key',
     ]))
 })

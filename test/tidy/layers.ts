@@ -42,6 +42,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
     only: {
       aws4fetch: ['store/objects/s3/s3-store.ts'],
+      tar: ['store/foreign/foreign-archive.ts'],
       undici: ['store/undici.ts'],
     },
   },

@@ -114,6 +114,72 @@ function nameOf(node: Node): string | undefined {
   return `${node.object.name}.${node.property.name}`
 }
 
+/** What reads archives, compressed bytes, and folders as a whole. */
+const readers =
+  /^(readdir|opendir|cp|glob)(Sync)?$|^(create)?(gunzip|inflate|inflateRaw|unzip|brotliDecompress|zstdDecompress)(Sync)?$/i
+
+/**
+ * The files that may: the extractor, and those that read what this installation itself or its operator has written. Files from elsewhere
+ * are read through `store/foreign/`.
+ */
+const ownFiles: Readonly<Record<string, string>> = {
+  'activities/data/matching-files.ts': 'names of files that a model file asks for; DuckDB reads them',
+  'activities/trainers/attempt-folder.ts': 'checkpoints, for the program that wrote them',
+  'api/http/decompress.ts': 'one body, bounded, with no names',
+  'api/serving/log/served-counter.ts': 'own counters',
+  'api/serving/routing/disk-cache.ts': 'own copies, verified by signature',
+  'api/serving/routing/pending-rollbacks.ts': 'own orders, verified by signature',
+  'cli/backup/point-in-time/keep-log.ts': 'the log that Postgres archives',
+  'cli/backup/point-in-time/log-segment.ts': 'one file, signed by this installation and bounded',
+  'cli/backup/point-in-time/restore-to.ts': 'the log that Postgres archives, and the restored directory',
+  'cli/backup/point-in-time/write-base.ts': 'the own data directory',
+  'cli/commands/admin/reset.ts': 'names in the state directory, to delete',
+  'cli/doctor/machine.ts': '/proc',
+  'cli/embedded/postgres.ts': 'binaries of a package, and /proc',
+  'cli/embedded/state-dir.ts': 'whether a directory is empty',
+  'cli/export/write.ts': 'whether a directory is empty',
+  'cli/supervisor/shared-port.ts': 'own offers of a port',
+  'models/define/program-files.ts': 'programs beside model files, bounded; no link leaves their folder',
+  'models/index.ts': 'the model files',
+  'store/bundles/trusted-signers.ts': 'public keys of the operator',
+  'store/database/migrate.ts': 'the migrations',
+  'store/files-below.ts': 'own files, named by their digest',
+  'store/maintenance/sent-alerts.ts': 'own records',
+}
+
+/** Whether a node imports a whole module whose parts the rule looks for. */
+const isWhole = (node: Node): boolean =>
+  node.type === 'ImportDeclaration' &&
+  /^node:(fs(\/promises)?|zlib)$/.test(node.source.value) &&
+  node.specifiers.some((each) => each.type !== 'ImportSpecifier')
+
+/** Returns files of the product that read archives or folders in their own way, and entries of `ownFiles` that do not. */
+export function issuesOfRoads(sources: readonly Source[]): string[] {
+  const product = sources.filter(
+    ({ path }) =>
+      !/^(test|bench|scripts|deploy|examples)\/|^cli\/(setup|build)\/|^store\/foreign\//.test(path),
+  )
+  const reading = product.filter(({ nodes }) =>
+    nodes.some(
+      (node) =>
+        isWhole(node) ||
+        (node.type === 'ImportSpecifier' && readers.test(nameOf(node.imported as Node) ?? '')),
+    ),
+  )
+  const paths = new Set(reading.map(({ path }) => path))
+  return [
+    ...[...paths]
+      .filter((path) => !Object.hasOwn(ownFiles, path))
+      .map(
+        (path) =>
+          `${path} reads an archive or a folder: use store/foreign, or name it in ownFiles with what wrote the files`,
+      ),
+    ...Object.keys(ownFiles)
+      .filter((path) => !paths.has(path) && product.some((each) => each.path === path))
+      .map((path) => `${path} in ownFiles reads no archive and no folder`),
+  ]
+}
+
 /** Returns codes of the error table that no code raises or no test triggers. */
 export function issuesOfErrorCodes(sources: readonly Source[], codes: readonly string[]): string[] {
   const said = (within: readonly Source[]) =>

@@ -2,12 +2,10 @@
  * Restores the embedded Postgres to a moment: unpacks the newest base before the moment and replays the log up to it. The work happens in a
  * draft directory, which replaces the data directory at the end.
  */
-import { createWriteStream, existsSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { chown, mkdir, readdir, rename, rm, writeFile, open, readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import { createGunzip } from 'node:zlib'
 import { headFiles } from '../../../store/audit/signed-heads.ts'
 import { openSharedArtifacts } from '../../../store/objects/artifact-copies.ts'
 import { openDump } from '../../../store/maintenance/dump.ts'
@@ -15,19 +13,27 @@ import type { ObjectStore } from '../../../store/objects/object-store.ts'
 import { openPublicKeys, trustIn } from '../../../store/signing/signing-key.ts'
 import { environmentWith, readCommandConfig, readConfig, type Config } from '../../../temporal.config.ts'
 import { failure, usageError } from '../../client/client.ts'
-import { renewOwnerPassword, startPostgres, writeOwnerPassword } from '../../embedded/postgres.ts'
+import { renewOwnerPassword, startPostgres, writeServerFiles } from '../../embedded/postgres.ts'
 import { archivedLogOf, embeddedDataDir, openStateDir, serverUser } from '../../embedded/state-dir.ts'
 import { claim } from '../../supervisor/pidfile.ts'
 import { completePointInTimeRestore, type RestoredState } from '../after-restore.ts'
 import { fetchBackup } from '../backup-place.ts'
-import { damaged, openArchive, type Archive } from '../read-archive.ts'
+import { damaged, openArchive } from '../read-archive.ts'
 import { untrusted } from '../restore.ts'
 import { readManifest, requireIntact } from '../verify.ts'
 import { downloadArtifacts } from './copy-artifacts.ts'
-import { decodeLogFile, gapIn, isSegment, positionOf } from './log-segment.ts'
+import { decodeLogFile, gapIn, isLogFile, isSegment, positionOf } from './log-segment.ts'
 import { headsKey, listBases, listLog, logKey, type BaseName } from './places.ts'
-import { baseFormat, dataPrefix, labelName, type BaseManifest } from './write-base.ts'
+import {
+  baseFormat,
+  dataDirectories,
+  dataPrefix,
+  isDataFile,
+  labelName,
+  type BaseManifest,
+} from './write-base.ts'
 import { absentFile } from '../../../store/absent-file.ts'
+import { makeForeignFolder, writeForeignFile } from '../../../store/foreign/foreign-archive.ts'
 
 export interface RestoreToOptions {
   store: ObjectStore
@@ -154,7 +160,7 @@ async function findLog(
   store: ObjectStore,
   { systemId, spool }: { systemId: string; spool: string },
 ): Promise<FoundLogFile[]> {
-  const copied = await listLog(store, systemId)
+  const copied = (await listLog(store, systemId)).filter(({ name }) => isLogFile(name))
   const names = new Set(copied.map(({ name }) => name))
   const timelines = new Set(copied.map(({ name }) => timelineOf(name)))
   const local = (await listLocalLog(spool, systemId)).filter(
@@ -173,7 +179,7 @@ interface Unpacked {
 }
 
 /** Returns the signing time to assume for the log: 0 for a key that is no longer in use, undefined for now. */
-async function unpackBase(
+export async function unpackBase(
   { store, base, draft, config }: Unpacked,
   { reSign, onProgress }: Pick<RestoreToOptions, 'reSign' | 'onProgress'>,
 ): Promise<number | undefined> {
@@ -188,23 +194,19 @@ async function unpackBase(
     if (!isAsNamed) throw damaged(local.name, 'its name is that of another base')
     const trust = trustIn(config.signing, 'artifacts', manifest.publicKey)
     if (trust !== 'in use' && !reSign) throw untrusted(trust, config.signing.trust)
-    await mkdir(draft, { mode: 0o700 })
-    for (const directory of manifest.directories)
-      await mkdir(join(draft, directory), { recursive: true, mode: 0o700 })
-    for (const name of Object.keys(manifest.entries)) {
-      const path = name === labelName ? join(draft, name) : join(draft, name.slice(dataPrefix.length))
-      await unpack(archive, { name, path })
+    // A database without tables has a folder and no file.
+    const directories = manifest.directories.filter((name) => isDataFile(`${name}/file`))
+    for (const name of [...dataDirectories, ...directories]) await makeForeignFolder(draft, name)
+    await writeForeignFile(draft, labelName, archive.read(labelName))
+    for (const entry of Object.keys(manifest.entries)) {
+      const name = entry.slice(dataPrefix.length)
+      if (entry.startsWith(dataPrefix) && isDataFile(name))
+        await writeForeignFile(draft, name, archive.unpack(entry))
     }
     return trust === 'in use' ? undefined : 0
   } finally {
     await local.remove()
   }
-}
-
-async function unpack(archive: Archive, { name, path }: { name: string; path: string }): Promise<void> {
-  const target = createWriteStream(path, { mode: 0o600 })
-  const source = Readable.from(archive.read(name))
-  await (name === labelName ? pipeline(source, target) : pipeline(source, createGunzip(), target))
 }
 
 /** Downloads the log. Verifies each downloaded file before Postgres reads it. */
@@ -226,7 +228,7 @@ async function fetchLog(
   for (const [index, { name, read }] of log.entries()) {
     onProgress?.(`log file ${index + 1} of ${log.length}`)
     const bytes = await (read === undefined ? download(name) : read())
-    await writeFile(join(replay, name), bytes, { mode: 0o600 })
+    await writeForeignFile(replay, name, Readable.from([bytes]))
     if (user !== undefined) await chown(join(replay, name), user, user)
   }
 }
@@ -240,7 +242,7 @@ async function recover(place: {
 }): Promise<string> {
   const { draft, replay, archiveTo, at } = place
   await writeFile(join(draft, 'recovery.signal'), '', { mode: 0o600 })
-  writeOwnerPassword(draft)
+  writeServerFiles(draft)
   await chownToServer(draft)
   const path = `'${replay.replaceAll("'", String.raw`'\''`)}'`.replaceAll('%', '%%')
   const settings = {

@@ -4,7 +4,7 @@
  */
 import { createReadStream } from 'node:fs'
 import { readdir } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { absentFile } from '../../../store/absent-file.ts'
 import { connectUnlimited } from '../../../store/maintenance/dump.ts'
 import type { Signer } from '../../../store/signing/signing-key.ts'
@@ -66,19 +66,45 @@ export async function writeBase(
   }
 }
 
-/** Directories that Postgres fills at its start; they are restored empty. The log files are copied separately. */
-const emptied = new Set([
-  'pg_wal',
-  'pg_replslot',
-  'pg_dynshmem',
-  'pg_notify',
-  'pg_serial',
-  'pg_snapshots',
-  'pg_stat_tmp',
-  'pg_subtrans',
-])
-const leftOut =
-  /^(postmaster\.(pid|opts)|backup_label.*|tablespace_map.*|pg_internal\.init.*|pgsql_tmp.*|tenure\..*password)$/
+/**
+ * The directories of a data directory, and whether a base holds their files. Postgres fills the others at its start; the log files are
+ * copied separately, and tablespaces would lie elsewhere.
+ */
+const holdsFiles: Readonly<Record<string, boolean>> = {
+  base: true,
+  global: true,
+  pg_commit_ts: true,
+  pg_dynshmem: false,
+  pg_logical: true,
+  pg_multixact: true,
+  pg_notify: false,
+  pg_replslot: false,
+  pg_serial: false,
+  pg_snapshots: false,
+  pg_stat: true,
+  pg_stat_tmp: false,
+  pg_subtrans: false,
+  pg_tblspc: false,
+  pg_twophase: true,
+  pg_wal: false,
+  pg_xact: true,
+}
+/** The directories that a restored data directory has before its files. */
+export const dataDirectories = [...Object.keys(holdsFiles), 'pg_wal/archive_status', 'pg_wal/summaries']
+const temporary = /^pg_internal\.init|^pgsql_tmp/
+
+/**
+ * Whether a file of a data directory belongs to a base, both when it is written and when it is restored. Configuration, access rules,
+ * passwords, orders to recover and links to tablespaces do not: `planPostgres` writes what a server needs of them.
+ */
+export function isDataFile(name: string): boolean {
+  const parts = name.split('/')
+  if (parts.some((part) => temporary.test(part))) return false
+  return (
+    name === 'PG_VERSION' ||
+    (parts.length > 1 && Object.hasOwn(holdsFiles, parts[0]!) && holdsFiles[parts[0]!]!)
+  )
+}
 
 /** Adds the files of a directory and returns its directories. Skips a file that is deleted meanwhile: replaying the log deletes it too. */
 async function addDirectory(archive: ArchiveWriter, dataDir: string, path: string): Promise<string[]> {
@@ -86,13 +112,10 @@ async function addDirectory(archive: ArchiveWriter, dataDir: string, path: strin
   const entries = await readdir(join(dataDir, path), { withFileTypes: true })
   for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
     const own = join(path, entry.name)
-    if (leftOut.test(basename(own))) continue
     if (entry.isDirectory()) {
-      directories.push(own)
-      if (!emptied.has(own)) directories.push(...(await addDirectory(archive, dataDir, own)))
-    } else if (entry.isFile()) await addFile(archive, join(dataDir, own), dataPrefix + own)
+      if (isDataFile(join(own, 'file'))) directories.push(own, ...(await addDirectory(archive, dataDir, own)))
+    } else if (entry.isFile() && isDataFile(own)) await addFile(archive, join(dataDir, own), dataPrefix + own)
   }
-  if (path === '') directories.push('pg_wal/archive_status', 'pg_wal/summaries')
   return directories
 }
 

@@ -147,8 +147,11 @@ describe('the result of a training program', () => {
         message: expect.stringMatching(message),
       })
     }
-    await refuse((folder) => symlink('/etc/passwd', join(folder, 'model.txt')), /cannot be read: ELOOP/)
-    await refuse((folder) => mkdir(join(folder, 'model.txt')), /is not a file/)
+    await refuse(
+      (folder) => symlink('/etc/passwd', join(folder, 'model.txt')),
+      /has "model\.txt", which is no plain file/,
+    )
+    await refuse((folder) => mkdir(join(folder, 'model.txt')), /has no artifact/)
     await refuse(async (folder) => {
       await writeFile(join(folder, 'model.onnx'), '')
       await truncate(join(folder, 'model.onnx'), 65 * 1_048_576)

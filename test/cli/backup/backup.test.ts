@@ -246,7 +246,7 @@ describe('tenure restore', () => {
     [
       'what was appended',
       async (path) => appendFileSync(path, Buffer.alloc(1_024, 'x')),
-      /is not that of the file/,
+      /bytes behind its end/,
     ],
     ['its beginning', async (path) => writeFileSync(path, 'no backup at all'), /is not a Tenure backup/],
   ])('refuses a file that is damaged in %s, and names it', async (_what, harm, pattern) => {

@@ -178,8 +178,8 @@ describe('a bundle is refused', () => {
       /"note\.txt", which is not signed/,
     ],
     ['that is truncated', () => bundle().subarray(0, 3_000), /truncated within/],
-    ['without its end', () => bundle().subarray(0, -512), /truncated or overwritten at byte|bytes follow/],
-    ['with bytes behind its end', () => Buffer.concat([bundle(), Buffer.alloc(512)]), /bytes follow its end/],
+    ['without its end', () => bundle().subarray(0, -512), /truncated or overwritten at byte/],
+    ['with bytes behind its end', () => Buffer.concat([bundle(), Buffer.alloc(512)]), /bytes behind its end/],
     ['that is something else', () => Buffer.from('hello'), /it is not a bundle/],
   ])('%s', async (_name, make, said) => {
     expect(await send(make())).toEqual([422, 'bundle_invalid', expect.stringMatching(said)])
