@@ -7,6 +7,7 @@ import { defineConfig } from 'vitest/config'
 import { LongestFirst } from './test/support/longest-first.ts'
 
 const withoutServers = [
+  'packages/*/test/*.test.ts',
   'test/domain/**/*.test.ts',
   'test/activities/data/**/*.test.ts',
   'test/activities/privacy/**/*.test.ts',
@@ -43,7 +44,12 @@ const withoutServers = [
   'test/support/kept-threads.test.ts',
 ]
 
-const atLength = ['test/faults/long/**/*.test.ts', 'test/examples/*.test.ts', 'test/interop/*.test.ts']
+const atLength = [
+  'packages/*/test/long/*.test.ts',
+  'test/faults/long/**/*.test.ts',
+  'test/examples/*.test.ts',
+  'test/interop/*.test.ts',
+]
 
 export default defineConfig({
   test: {

@@ -4,7 +4,7 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { simulateReleases, type SimulationPlan } from '../cli/simulate/run.ts'
-import { totalAlpha } from '../domain/sequential/alpha-split.ts'
+import { totalAlpha } from '../domain/canary/alpha-split.ts'
 import { dayPolicy, type ReleasePolicy } from '../domain/release/policy.ts'
 import { baselineRuleNames, rivalRules, type BaselineRuleName } from '../domain/simulation/baseline-rules.ts'
 import { defaultWorld, parseScenario } from '../domain/simulation/scenario.ts'

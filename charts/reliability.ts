@@ -1,6 +1,5 @@
 /** Draws predicted probabilities against observed rates. On the diagonal the model is calibrated. */
-import { binomialInterval } from '../domain/statistics/binomial-interval.ts'
-import type { Calibration } from '../domain/metrics/calibration.ts'
+import { binomialInterval, type Calibration } from '@tenure/sequential'
 import { colours } from './colours.ts'
 import { countText, figureText, finiteOrNull, percentOf } from './figures.ts'
 import { drawChart, drawEmptyChart, isNarrow } from './render.ts'

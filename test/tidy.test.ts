@@ -40,7 +40,32 @@ describe('a planted violation is found', () => {
   it.each([
     ['a package in domain', 'domain/a.ts', `import pg from 'pg'`],
     ['Node in domain', 'domain/a.ts', `import { readFileSync } from 'node:fs'`],
-    ['jstat in another file of domain', 'domain/evaluation/gate.ts', `import { jStat } from 'jstat'`],
+    ['jstat in domain', 'domain/evaluation/gate.ts', `import { jStat } from 'jstat'`],
+    ['a package by its path', 'domain/a.ts', `import { auc } from '../packages/sequential/src/auc.ts'`],
+    [
+      'a package by its path, in a test of the product',
+      'test/domain/a.ts',
+      `import { auc } from '../../packages/sequential/src/index.ts'`,
+    ],
+    [
+      'the product in a package',
+      'packages/sequential/src/a.ts',
+      `import { DomainError } from '../../../domain/errors.ts'`,
+    ],
+    [
+      'a type of the product in a package',
+      'packages/sequential/src/a.ts',
+      `import type { Verdict } from '../../../domain/verdict.ts'`,
+    ],
+    [
+      'the product in the test of a package',
+      'packages/sequential/test/a.test.ts',
+      `import { judgeGate } from '../../../domain/evaluation/gate.ts'`,
+    ],
+    ['Node in a package', 'packages/sequential/src/a.ts', `import { readFileSync } from 'node:fs'`],
+    ['the test of a package in its code', 'packages/sequential/src/a.ts', `import { a } from '../test/a.ts'`],
+    ['another package of a package', 'packages/sequential/src/a.ts', `import { z } from 'zod'`],
+    ['a package that the table does not know', 'packages/other/src/a.ts', `import { a } from './b.ts'`],
     ['the configuration in domain', 'domain/a.ts', `import { readConfig } from '../temporal.config.ts'`],
     ['the store in a workflow', 'workflows/a.ts', `import { openStore } from '../store/postgres.ts'`],
     [
@@ -97,7 +122,13 @@ describe('a planted violation is found', () => {
   )
 
   it.each([
-    ['jstat in statistics', 'domain/statistics/distributions.ts', `import { jStat } from 'jstat'`],
+    ['jstat where it is used', 'packages/sequential/src/distributions.ts', `import { jStat } from 'jstat'`],
+    ['a package by its name', 'domain/a.ts', `import { auc } from '@tenure/sequential'`],
+    [
+      'the code of a package in its test',
+      'packages/sequential/test/a.test.ts',
+      `import { auc } from '../src/auc.ts'`,
+    ],
     [
       'the types of an activity in a workflow',
       'workflows/a.ts',

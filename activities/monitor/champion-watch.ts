@@ -13,7 +13,7 @@ import {
   watchTick,
   watchTickMs,
   type FailingComparison,
-} from '../../domain/sequential/champion-watch.ts'
+} from '../../domain/monitoring/champion-watch.ts'
 import { completeMonitorPolicy, defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { groupedDigits, percentText } from '../../domain/figures.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'

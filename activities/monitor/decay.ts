@@ -2,7 +2,7 @@
  * Rolls back a champion past its probation when its responses fail or its quality is lost. Rolls back at most once per cooldown, and
  * never when the previous version is no better on the same rows: then the world has changed, and only a retraining helps.
  */
-import { type ValueCounts, countDifferences } from '../../domain/sequential/bounded-mean.ts'
+import { countDifferences, sumOf, type ValueCounts } from '@tenure/sequential'
 import { outputWidth } from '../../domain/model/features.ts'
 import {
   judgeDecay,
@@ -26,7 +26,6 @@ import {
   defaultCountMs,
 } from '../../domain/model/reference-profile.ts'
 import { answerCounts } from '../../domain/monitoring/drift-window.ts'
-import { sumOf } from '../../domain/statistics/distributions.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { listLogged, listMaturedRows, type MaturedRow } from '../../store/monitoring/matured-outcomes.ts'
 import { findMonitorWindow, type Span } from '../../store/monitoring/monitor-windows.ts'

@@ -14,7 +14,7 @@ import {
   truthsOf,
   unreadableAnswers,
 } from '../../domain/evaluation/metrics.ts'
-import { pointValue } from '../../domain/statistics/bootstrap.ts'
+import { pointValue } from '@tenure/sequential'
 import { answerWidth } from '../../domain/metrics/answers.ts'
 import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import {

@@ -3,7 +3,7 @@ import { sampleOf } from '../../domain/behaviour/probes.ts'
 import { higherIsBetter, rowsOfTruths, score, statisticOf } from '../../domain/evaluation/metrics.ts'
 import type { GateReport } from '../../domain/evaluation/gate.ts'
 import type { GatePolicy } from '../../domain/evaluation/policy.ts'
-import { pointValue } from '../../domain/statistics/bootstrap.ts'
+import { pointValue } from '@tenure/sequential'
 import {
   defaultImportance,
   importanceOf,

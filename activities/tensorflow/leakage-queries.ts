@@ -1,5 +1,5 @@
 /** Searches a snapshot for leaks of the label into the features. */
-import { auc } from '../../domain/metrics/auc.ts'
+import { auc } from '@tenure/sequential'
 import {
   asDoubles,
   cellOf,

@@ -11,7 +11,7 @@ import { outputWidth, inputWidthOf, type FeatureRow, type FeatureFit } from '../
 import { compileColumnEncoder, fitFeatures, compileEncoder } from '../../domain/model/preprocessing.ts'
 import { hasValidation, type ModelDefinition } from '../../domain/model-definition.ts'
 import { rowWeights } from '../../domain/training/row-weights.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { codeDigest } from '../../models/define/code-digest.ts'
 import { withoutExit } from '../../models/define/load-error.ts'
 import type { Training } from '../../models/define/model.ts'

@@ -5,7 +5,7 @@
 import type { LayersModel, Scalar, Tensor } from '@tensorflow/tfjs'
 import { DomainError } from '../../domain/errors.ts'
 import { isStopped, watchEpoch } from '../../domain/training/early-stopping.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { hash32 } from '../../domain/serving/route.ts'
 import type { FitOptions } from '../../models/define/model.ts'
 import { capture, restore, restoreWeights, type Checkpoint } from './checkpoint.ts'

@@ -3,7 +3,7 @@
  * requests.
  */
 import { setPriority } from 'node:os'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { parseScenario, type SimulatedWorld } from '../../domain/simulation/scenario.ts'
 import { summarizeReleases, type SimulationSummary } from '../../domain/simulation/summary.ts'
 import { simulateRelease, type SimulatedRelease } from '../../domain/simulation/simulate.ts'

@@ -1,7 +1,7 @@
 /** Draws the faults of a run from its seed, and injects a fault with its repair. */
 import { randomUUID } from 'node:crypto'
 import { replicaName } from '../../cli/supervisor/rolling-restart.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import type * as workflows from '../../workflows/index.ts'
 import { listOpenWorkflows } from '../../temporal/inspect.ts'
 import { freeze } from '../../test/support/servers/freeze.ts'

@@ -4,7 +4,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { isError } from '../../domain/errors.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { findChampion } from '../../store/registry/champions.ts'
 import { sumAccounts } from '../../store/serving/prediction-log.ts'
 import { cutRow } from '../fleet/cut.ts'

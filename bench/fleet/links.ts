@@ -3,7 +3,7 @@
  * must follow the newest route, and the audit and prediction logs must be complete.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { findRouting, laggingReplicas, listReplicaProgress } from '../../store/serving/routing.ts'
 import type { LinkedShow } from '../../test/support/fleet/linked-fleet.ts'

@@ -4,7 +4,7 @@
  * fast orders reach the replicas.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { writeFaults } from '../../store/serving/replicas.ts'
 import type { Cut, HostName } from './network.ts'

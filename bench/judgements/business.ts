@@ -5,11 +5,11 @@
  */
 import { judgeBusiness } from '../../domain/canary/effects.ts'
 import type { BusinessMetric } from '../../domain/canary/business-policy.ts'
-import { businessAlpha, totalAlpha } from '../../domain/sequential/alpha-split.ts'
+import { businessAlpha, totalAlpha } from '../../domain/canary/alpha-split.ts'
 import { businessTraffic } from '../../domain/simulation/traffic.ts'
 import { defaultWorld, parseScenario } from '../../domain/simulation/scenario.ts'
 import { simulateRelease } from '../../domain/simulation/simulate.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { hourPolicy } from '../../test/support/release/hour-policy.ts'
 import { atMostText, printRow, spreadText } from './table.ts'

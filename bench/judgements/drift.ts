@@ -6,9 +6,7 @@ import { parseArgs } from 'node:util'
 import { backtestDrift } from '../../domain/monitoring/drift-backtest.ts'
 import type { CountedHour } from '../../domain/monitoring/drift-history.ts'
 import { countBins, numberProfile, type ReferenceProfile } from '../../domain/model/reference-profile.ts'
-import { quantileOfSorted } from '../../domain/statistics/quantiles.ts'
-import { standardNormal } from '../../domain/statistics/random-variates.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { quantileOfSorted, seededRandom, standardNormal } from '@tenure/sequential'
 
 const { values: given } = parseArgs({
   options: { months: { type: 'string', default: '30' }, zeros: { type: 'string', default: '0' } },

@@ -3,10 +3,10 @@
  * minutes and requests until a worse candidate is rolled back. `npm run bench:external -- <releases> <seed>`.
  */
 import type { ExternalMetric } from '../../domain/canary/external/external-policy.ts'
-import { alphaFor, totalAlpha } from '../../domain/sequential/alpha-split.ts'
+import { alphaFor, totalAlpha } from '../../domain/canary/alpha-split.ts'
 import { defaultWorld, parseScenario } from '../../domain/simulation/scenario.ts'
 import { simulateRelease } from '../../domain/simulation/simulate.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { hourPolicy } from '../../test/support/release/hour-policy.ts'
 import { atMostText, printRow, spreadText } from './table.ts'

@@ -10,11 +10,10 @@ import {
 } from '../../domain/canary/disagreement.ts'
 import { defaultScoreShift } from '../../domain/canary/score-shift.ts'
 import { holdbackEvidence, judgeHoldback } from '../../domain/canary/holdback.ts'
-import { defaultAlpha, totalAlpha } from '../../domain/sequential/alpha-split.ts'
+import { defaultAlpha, totalAlpha } from '../../domain/canary/alpha-split.ts'
 import { defaultWorld, parseScenario } from '../../domain/simulation/scenario.ts'
 import { simulateRelease } from '../../domain/simulation/simulate.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
-import { binomial } from '../../domain/statistics/random-variates.ts'
+import { binomial, seededRandom } from '@tenure/sequential'
 import { hourPolicy } from '../../test/support/release/hour-policy.ts'
 import { atMostText, printRow, spreadText } from './table.ts'
 

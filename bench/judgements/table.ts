@@ -1,6 +1,5 @@
 /** Formats the tables of the benchmarks of judges. */
-import { betaQuantile } from '../../domain/statistics/distributions.ts'
-import { quantiles } from '../../domain/statistics/quantiles.ts'
+import { betaQuantile, quantiles } from '@tenure/sequential'
 
 /** Returns the one-sided upper Clopper-Pearson bound at 95 %. */
 export const atMostText = (x: number, n: number): string =>

@@ -6,10 +6,9 @@ import {
   watchTickMs,
   type WatchedTick,
   type WatchState,
-} from '../../domain/sequential/champion-watch.ts'
+} from '../../domain/monitoring/champion-watch.ts'
 import { defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
-import { binomial, poisson } from '../../domain/statistics/random-variates.ts'
+import { binomial, poisson, seededRandom } from '@tenure/sequential'
 
 const secondsATick = watchTickMs / 1_000
 const minute = 60 / secondsATick

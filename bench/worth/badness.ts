@@ -2,10 +2,8 @@
  * Judges whether a version is bad: on the clean rows of its first week, compared with versions of the calm year that were trained as of
  * that week. Trainings differ by chance, so a single one is no measure.
  */
-import { delong } from '../../domain/metrics/delong.ts'
-import { auc } from '../../domain/metrics/auc.ts'
+import { auc, delong, sumOf } from '@tenure/sequential'
 
-import { sumOf } from '../../domain/statistics/distributions.ts'
 import type { StreamRow, YearStream } from './streams.ts'
 import { featuresOf, snapshotOf, trainVersion, type PlayedVersion } from './versions.ts'
 

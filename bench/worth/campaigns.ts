@@ -2,9 +2,7 @@
  * Measures the costs and savings of each flood policy: for a wave that is over when the version serves, and for campaigns that look alike
  * but last. All versions have the trainer of the year.
  */
-import { auc } from '../../domain/metrics/auc.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
-import { sumOf } from '../../domain/statistics/distributions.ts'
+import { auc, seededRandom, sumOf } from '@tenure/sequential'
 import { floodPolicies, type FloodPolicy } from '../../domain/validation/floods.ts'
 import { leadWeeks, type StreamRow, type YearStream } from './streams.ts'
 import { withoutFloods } from './tenure/floods.ts'

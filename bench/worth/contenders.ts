@@ -2,7 +2,7 @@
  * Simulates the contenders without a server: never retrained, retrained weekly without a gate, weekly with a hold-out threshold, weekly
  * with Flagger's rules.
  */
-import { auc } from '../../domain/metrics/auc.ts'
+import { auc } from '@tenure/sequential'
 import { hash32 } from '../../domain/serving/route.ts'
 import { baselineRule } from '../../domain/simulation/baseline-rules.ts'
 import type { Flood } from '../../domain/validation/expectations.ts'

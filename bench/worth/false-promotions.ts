@@ -5,9 +5,7 @@
 import { gains } from '../../domain/evaluation/metric-table.ts'
 import { score } from '../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
-import { auc } from '../../domain/metrics/auc.ts'
-import { standardNormal } from '../../domain/statistics/random-variates.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { auc, seededRandom, standardNormal } from '@tenure/sequential'
 
 export interface FalsePromotions {
   /** The true difference of AUC to the champion. */

@@ -3,7 +3,7 @@
  * requests, the rows of the training table, or the answers of one version.
  */
 import type { FeatureRow } from '../../domain/model/features.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import type { YearStream, StreamRow } from './streams.ts'
 
 export interface PlayedWeek {

@@ -1,5 +1,5 @@
 /** Simulates a year of a stream for all contenders at once, day by day, and counts the answers of each. */
-import { auc } from '../../domain/metrics/auc.ts'
+import { auc } from '@tenure/sequential'
 import {
   contendersOf,
   type Period,

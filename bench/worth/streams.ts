@@ -4,7 +4,7 @@
  */
 import { dayMs } from '../half-year/clock.ts'
 import type { FeatureRow, Features } from '../../domain/model/features.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 export interface StreamRow {
   id: string

@@ -13,7 +13,7 @@ import {
   numberProfile,
   type ReferenceProfile,
 } from '../../domain/model/reference-profile.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { dayMs } from '../half-year/clock.ts'
 import type { YearStream, StreamRow } from './streams.ts'
 

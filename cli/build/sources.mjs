@@ -5,6 +5,17 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
+/**
+ * The sources of the repository's own packages by name, for a bundle that leaves other packages out.
+ * @param {string} root
+ */
+export function packageSources(root) {
+  const names = readdirSync(join(root, 'packages'))
+  return Object.fromEntries(
+    names.map((name) => [`@tenure/${name}`, join(root, 'packages', name, 'src', 'index.ts')]),
+  )
+}
+
 /** npm writes this file whenever a package changes. */
 const packages = 'node_modules/.package-lock.json'
 const sources = [
@@ -17,6 +28,7 @@ const sources = [
   'models/define',
   'models/define.ts',
   'models/index.ts',
+  'packages',
   'project.mjs',
   'store',
   'telemetry',

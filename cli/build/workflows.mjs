@@ -19,7 +19,7 @@ const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error()
 export function workflowCode(root, { logger = silent, traced = false, interceptors = [] } = {}) {
   const name = traced ? 'workflows-traced' : 'workflows'
   if (isPackage) return readFile(join(packedBuild(root), `${name}.js`), 'utf8')
-  const paths = ['workflows', 'domain', ...interceptors.map((path) => relative(root, path))]
+  const paths = ['workflows', 'domain', 'packages', ...interceptors.map((path) => relative(root, path))]
   return cachedCode(join(root, 'dist'), interceptors.length > 0 ? 'workflows-tested' : name, {
     stamp: () => stampOf(root, paths),
     compile: async () => {

@@ -1,5 +1,5 @@
 /** Checks that replicas are alive and follow the same routing, and that no model fails more requests than its limit now. */
-import { isMinuteFailing, minuteText } from '../../domain/sequential/champion-watch.ts'
+import { isMinuteFailing, minuteText } from '../../domain/monitoring/champion-watch.ts'
 import { percentText } from '../../domain/figures.ts'
 import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { openStore } from '../../store/postgres.ts'

@@ -98,6 +98,7 @@ async function bundlePredictor(file: string): Promise<void> {
     bundle: true,
     format: 'esm',
     platform: 'neutral',
+    mainFields: ['module', 'main'],
     target: 'es2022',
     logLevel: 'silent',
   })

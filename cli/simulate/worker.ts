@@ -1,5 +1,5 @@
 /** Simulates a share of the releases of each plan in a child process. */
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import type { BaselineRuleName } from '../../domain/simulation/baseline-rules.ts'
 import { simulateRelease, type SimulatedRelease } from '../../domain/simulation/simulate.ts'
 import type { TrafficScenario, SimulatedWorld } from '../../domain/simulation/scenario.ts'

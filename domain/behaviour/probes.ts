@@ -1,6 +1,6 @@
 /** Plans the rows of a behaviour test: test rows as they are, and copies with one value changed. */
 import type { FeatureRow, Features } from '../model/features.ts'
-import { seededRandom } from '../statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import type { BehaviourTest } from './behaviour-test.ts'
 
 export interface Probes {

@@ -2,9 +2,7 @@
  * Tests sequentially whether the candidate of an A/B release is better or worse than the champion on one metric that was declared before
  * the release. May be evaluated after every outcome: the two-arm rate test on cohorts of the same period, against H0 "no worse" and H0 "no better".
  */
-import { isRateTick, rateTest } from '../sequential/two-arm-rate-test.ts'
-import { inverseGrid, ratioGrid } from '../sequential/e-process.ts'
-import { thresholdFor } from '../sequential/alpha-split.ts'
+import { inverseGrid, isRateTick, ratioGrid, thresholdFor, twoArmRateTest } from '@tenure/sequential'
 import { percentText, ratioOf } from '../figures.ts'
 import { policyIssues } from '../policy-issues.ts'
 import type { Reason, Verdict } from '../verdict.ts'
@@ -50,14 +48,14 @@ export function judgeAb(
   alphaWorse: number,
 ): AbFinding {
   const moreIsBetter = metric === 'conversions'
-  const worse = rateTest({ grid: moreIsBetter ? inverseGrid : ratioGrid })
-  const better = rateTest({ grid: moreIsBetter ? ratioGrid : inverseGrid })
+  const worse = twoArmRateTest({ grid: moreIsBetter ? inverseGrid : ratioGrid })
+  const better = twoArmRateTest({ grid: moreIsBetter ? ratioGrid : inverseGrid })
   const sum = { canary: { total: 0, events: 0 }, control: { total: 0, events: 0 } }
   for (const { canary, control } of cohorts) {
     const tick = {
-      canaryTotal: canary.total,
+      treatmentTotal: canary.total,
       controlTotal: control.total,
-      canaryEvents: canary.events,
+      treatmentEvents: canary.events,
       controlEvents: control.events,
     }
     if (!isRateTick(tick)) continue

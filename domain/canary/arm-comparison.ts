@@ -2,14 +2,19 @@
  * Compares one metric between canary and control, and computes the proof that a promotion requires. A finding needs evidence and a
  * relevant difference, because enough traffic makes even a negligible difference significant.
  */
-import { thresholdFor, type AlphaSplit } from '../sequential/alpha-split.ts'
+import {
+  inverseGrid,
+  logMeanExp,
+  oneArmRateTest,
+  type RateTick,
+  ratioGrid,
+  thresholdFor,
+  twoArmRateTest,
+} from '@tenure/sequential'
+import type { AlphaSplit } from './alpha-split.ts'
 import { fourDigits, groupedDigits, percentText, ratioOf } from '../figures.ts'
 import type { CanaryTick } from './evidence.ts'
 import type { CanaryPolicy, PromotionPolicy, RateMetric } from './policy.ts'
-import { guardTest } from '../sequential/one-arm-rate-test.ts'
-import { inverseGrid, ratioGrid } from '../sequential/e-process.ts'
-import { rateTest, type RateTick } from '../sequential/two-arm-rate-test.ts'
-import { logMeanExp } from '../statistics/distributions.ts'
 import type { Reason, Verdict } from '../verdict.ts'
 
 export const slowNouns = {
@@ -44,9 +49,9 @@ export interface ArmComparison {
 export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmComparison {
   const { alpha } = kinds[metric]
   const tolerated = metric === 'slow95' || metric === 'slow99' ? policy.slowRatio : policy.errorRatio
-  const test = rateTest({ ratio: tolerated, grid: ratioGrid, firstMass })
+  const test = twoArmRateTest({ ratio: tolerated, grid: ratioGrid, firstMass })
   const threshold = thresholdFor(policy.alpha[alpha]!)
-  const total: RateTick = { canaryTotal: 0, controlTotal: 0, canaryEvents: 0, controlEvents: 0 }
+  const total: RateTick = { treatmentTotal: 0, controlTotal: 0, treatmentEvents: 0, controlEvents: 0 }
   const differences = stratifiedDifference()
   let logE = 0
   let peak = 0
@@ -65,7 +70,7 @@ export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmCompar
       for (const name of countNames) total[name] += counts[name]
       differences.add(counts)
       test.add(counts)
-      if (counts.canaryEvents === 0 && counts.controlEvents === 0) return
+      if (counts.treatmentEvents === 0 && counts.controlEvents === 0) return
       logE = test.logE()
       if (logE > peak) peak = logE
       if (found !== null || logE < threshold) return
@@ -81,8 +86,8 @@ export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmCompar
     },
     finding: () => found,
     describe(statistics) {
-      if (total.canaryTotal + total.controlTotal === 0) return
-      statistics[names.canary] = ratioOf(total.canaryEvents, total.canaryTotal)
+      if (total.treatmentTotal + total.controlTotal === 0) return
+      statistics[names.canary] = ratioOf(total.treatmentEvents, total.treatmentTotal)
       statistics[names.control] = ratioOf(total.controlEvents, total.controlTotal)
       statistics[names.logE] = logE
       statistics[names.maxLogE] = peak
@@ -91,12 +96,12 @@ export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmCompar
   }
 }
 
-const countNames = ['canaryTotal', 'controlTotal', 'canaryEvents', 'controlEvents'] as const
+const countNames = ['treatmentTotal', 'controlTotal', 'treatmentEvents', 'controlEvents'] as const
 
 const countsOf = ({ canary, control }: CanaryTick, metric: RateMetric): RateTick => ({
-  canaryTotal: canary.requests,
+  treatmentTotal: canary.requests,
   controlTotal: control.requests,
-  canaryEvents: canary[metric],
+  treatmentEvents: canary[metric],
   controlEvents: control[metric],
 })
 
@@ -106,11 +111,11 @@ function stratifiedDifference() {
   let weight = 0
   const origins = [{ atMs: -Infinity, difference: 0, weight: 0 }]
   return {
-    add({ canaryTotal, controlTotal, canaryEvents, controlEvents }: RateTick) {
-      const n = canaryTotal + controlTotal
+    add({ treatmentTotal, controlTotal, treatmentEvents, controlEvents }: RateTick) {
+      const n = treatmentTotal + controlTotal
       if (n === 0) return
-      difference += (canaryEvents * controlTotal - controlEvents * canaryTotal) / n
-      weight += (canaryTotal * controlTotal) / n
+      difference += (treatmentEvents * controlTotal - controlEvents * treatmentTotal) / n
+      weight += (treatmentTotal * controlTotal) / n
     },
     restart(atMs: number) {
       origins.push({ atMs, difference, weight })
@@ -130,18 +135,23 @@ function stratifiedDifference() {
 
 function differenceReason(
   metric: RateMetric,
-  { canaryEvents, canaryTotal, controlEvents, controlTotal }: RateTick,
+  { treatmentEvents, treatmentTotal, controlEvents, controlTotal }: RateTick,
   values: { logE: number; threshold: number } & Reason['values'],
 ): Reason {
   const { code, noun } = kinds[metric]
   const message = rateMessage({
-    events: canaryEvents,
-    requests: canaryTotal,
+    events: treatmentEvents,
+    requests: treatmentTotal,
     what: `canary requests ${noun}`,
     beside: `control ${percentText(ratioOf(controlEvents, controlTotal))}`,
     ...values,
   })
-  const counts = { canaryEvents, canaryRequests: canaryTotal, controlEvents, controlRequests: controlTotal }
+  const counts = {
+    canaryEvents: treatmentEvents,
+    canaryRequests: treatmentTotal,
+    controlEvents,
+    controlRequests: controlTotal,
+  }
   return { code, message, values: { ...counts, ...values } }
 }
 
@@ -193,14 +203,14 @@ export interface PromotionProof {
  */
 export function promotionProof(metric: RateMetric, promotion: PromotionPolicy): PromotionProof {
   const { ratio, negligibleRate } = promotion
-  const test = rateTest({ ratio, grid: inverseGrid })
-  const negligible = negligibleRate === null ? null : guardTest(negligibleRate, inverseGrid)
+  const test = twoArmRateTest({ ratio, grid: inverseGrid })
+  const negligible = negligibleRate === null ? null : oneArmRateTest(negligibleRate, inverseGrid)
   return {
     metric,
     add(tick) {
       const counts = countsOf(tick, metric)
       test.add(counts)
-      negligible?.add(counts.canaryTotal, counts.canaryEvents)
+      negligible?.add(counts.treatmentTotal, counts.treatmentEvents)
     },
     logE: () =>
       negligible === null ? test.plainLogE() : logMeanExp([test.plainLogE(), negligible.plainLogE()]),

@@ -6,8 +6,8 @@
  * the bounds hold at every look.
  */
 import { percentText, fourDigits } from '../figures.ts'
-import { sharedThreshold, thresholdFor } from '../sequential/alpha-split.ts'
-import { meanAboveZero } from '../sequential/bounded-mean.ts'
+import { meanAboveZero, thresholdFor } from '@tenure/sequential'
+import { sharedThreshold } from './alpha-split.ts'
 import type { MetricFindings, Reason } from '../verdict.ts'
 import type { AbFinding, AbPolicy } from './ab-test.ts'
 import type { BusinessMetric } from './business-policy.ts'

@@ -5,8 +5,7 @@
 import { groupedDigits } from '../figures.ts'
 import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
 import { excessBad, type ExposureCounts } from './harm-budget.ts'
-import { sumOf } from '../statistics/distributions.ts'
-import { firstPlace } from '../statistics/quantiles.ts'
+import { firstPlace, sumOf } from '@tenure/sequential'
 import type { Reason } from '../verdict.ts'
 
 export interface StageCounts {

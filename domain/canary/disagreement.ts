@@ -5,15 +5,15 @@
 import { fourDigits, percentText } from '../figures.ts'
 import {
   drawsOf,
+  eBenjaminiHochberg,
+  logMeanExp,
   meanAboveEvidence,
   meanInterval,
   meanOf,
+  pairedEvidence,
+  thresholdFor,
   type ValueCounts,
-} from '../sequential/bounded-mean.ts'
-import { pairedEvidence } from '../sequential/paired-test.ts'
-import { thresholdFor } from '../sequential/alpha-split.ts'
-import { logMeanExp } from '../statistics/distributions.ts'
-import { eBenjaminiHochberg } from '../statistics/multiple-testing.ts'
+} from '@tenure/sequential'
 import type { Reason, Verdict } from '../verdict.ts'
 
 export interface DisagreementPolicy {

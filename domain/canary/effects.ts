@@ -2,7 +2,7 @@
  * Judges the effects of a candidate beyond its answers: what users do (business metrics) and what other systems measure (external
  * metrics).
  */
-import { sharedThreshold } from '../sequential/alpha-split.ts'
+import { sharedThreshold } from './alpha-split.ts'
 import { judgeBusinessMetric } from './business-metric.ts'
 import { judgeExternalMetric } from './external/external-metric.ts'
 import type { CanaryEvidence } from './evidence.ts'

@@ -3,8 +3,7 @@
  * doubtful candidate is exposed more slowly than a good one.
  */
 import { fourDigits, ratioOf } from '../figures.ts'
-import { thresholdFor } from '../sequential/alpha-split.ts'
-import { betaQuantile } from '../statistics/distributions.ts'
+import { betaQuantile, thresholdFor } from '@tenure/sequential'
 import type { Reason } from '../verdict.ts'
 import type { CanaryPolicy } from './policy.ts'
 

@@ -9,15 +9,15 @@ import { pinballLoss } from '../model/quantile-levels.ts'
 import { scoreRanges } from '../model/reference-profile.ts'
 import { defaultLabelPolicy } from '../monitoring/label-maturity.ts'
 import { truthOf, type OutcomeValue } from '../model/outcome.ts'
-import { sumOf } from '../statistics/distributions.ts'
-import { thresholdFor } from '../sequential/alpha-split.ts'
 import {
   countDifferences,
   drawsOf,
   meanAboveEvidence,
   meanOf,
+  sumOf,
+  thresholdFor,
   type ValueCounts,
-} from '../sequential/bounded-mean.ts'
+} from '@tenure/sequential'
 import type { Reason } from '../verdict.ts'
 import { horizonOf, type AbPrediction } from './ab-cohorts.ts'
 

@@ -2,7 +2,17 @@
  * Evaluates a canary tick by tick. A release folds all its ticks through this code and a simulation queries it after each tick, so both
  * use the same statistics. A worker that crashes between two ticks recomputes the same result.
  */
-import { guardAlpha, thresholdFor } from '../sequential/alpha-split.ts'
+import {
+  geometric,
+  nonInferiorityEvidence,
+  oneArmRateTest,
+  type OneArmRateTest,
+  pairedEvidence,
+  srmEvidence,
+  thresholdFor,
+  twoArmRateTest,
+} from '@tenure/sequential'
+import { guardAlpha } from './alpha-split.ts'
 import { fourDigits, groupedDigits, percentText, ratioOf } from '../figures.ts'
 import { armNoun, type CanaryEvidence, type CanaryStage, type CanaryTick } from './evidence.ts'
 import {
@@ -23,17 +33,11 @@ import {
   type StageCounts,
 } from './counts.ts'
 import { checkCanaryPolicy, rateMetrics, type CanaryPolicy } from './policy.ts'
-import { guardTest, type GuardTest } from '../sequential/one-arm-rate-test.ts'
 import { breakerReason } from '../serving/circuit-breaker.ts'
-import { nonInferiorityEvidence } from '../sequential/non-inferiority-test.ts'
-import { pairedEvidence } from '../sequential/paired-test.ts'
-import { geometric } from '../sequential/e-process.ts'
-import { rateTest } from '../sequential/two-arm-rate-test.ts'
 import { harmReason, nextShareBp } from './harm-budget.ts'
 import { effectsOf } from './effects.ts'
 import { judgeDisagreement } from './disagreement.ts'
 import { scoreShift, type ScoreShift } from './score-shift.ts'
-import { srmEvidence } from '../sequential/sample-ratio-mismatch.ts'
 import { isAnswered, questionOf, type Reason, type Verdict, type VerdictKind } from '../verdict.ts'
 
 const canaryJudge = 'canary@3'
@@ -64,8 +68,9 @@ export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): Incre
     problems.length > 0 || policy.scoreShift === 'off'
       ? undefined
       : scoreShift(policy.scoreShift, policy.alpha.scoreShift, answersPerKey)
-  const guard = guardTest(policy.guardRate)
-  const harm = rateTest({ grid: harmGrid })
+  // The rate of an invalid policy may be none; its verdict is an error without a test.
+  const guard = oneArmRateTest(problems.length > 0 ? 0.5 : policy.guardRate)
+  const harm = twoArmRateTest({ grid: harmGrid })
   const found = new Map<string, Reason>()
   let nextRestartMs = -Infinity
 
@@ -104,9 +109,9 @@ export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): Incre
       keepFirst(guardReason(policy, counts, guard.logE(), tick.startMs))
       if (tick.shadow === true) return
       harm.add({
-        canaryTotal: served.requests,
+        treatmentTotal: served.requests,
         controlTotal: tick.control.requests,
-        canaryEvents: served.bad,
+        treatmentEvents: served.bad,
         controlEvents: failedRequests(tick.control),
       })
       keepFirst(harmReason(policy, { excess: counts.excess(), logE: harm.plainLogE(), atMs: tick.startMs }))
@@ -129,8 +134,8 @@ interface Tests {
   comparisons: readonly ReturnType<typeof compareArms>[]
   proofs: readonly PromotionProof[]
   shift: ScoreShift | undefined
-  guard: Pick<GuardTest, 'logE'>
-  harm: Pick<ReturnType<typeof rateTest>, 'plainLogE'>
+  guard: Pick<OneArmRateTest, 'logE'>
+  harm: Pick<ReturnType<typeof twoArmRateTest>, 'plainLogE'>
 }
 
 function judgeStage(

@@ -2,7 +2,7 @@
  * Computes the distance to a decision: how many more failures roll a canary back, and how many clean requests prove that it may be
  * promoted.
  */
-import { rateTest, type RateTick } from '../sequential/two-arm-rate-test.ts'
+import { type RateTick, twoArmRateTest } from '@tenure/sequential'
 import type { Verdict } from '../verdict.ts'
 import { firstMass, promotionProof } from './arm-comparison.ts'
 import type { ArmCounts } from './evidence.ts'
@@ -10,24 +10,24 @@ import type { PromotionPolicy, RateMetric } from './policy.ts'
 
 /** The counts of one metric between consecutive verdicts, oldest first. A verdict holds totals since the canary began. */
 export function rateTicks(verdicts: readonly Pick<Verdict, 'statistics'>[], metric: RateMetric): RateTick[] {
-  let before: RateTick = { canaryTotal: 0, controlTotal: 0, canaryEvents: 0, controlEvents: 0 }
+  let before: RateTick = { treatmentTotal: 0, controlTotal: 0, treatmentEvents: 0, controlEvents: 0 }
   return verdicts.map(({ statistics }) => {
-    const [canaryTotal, controlTotal] = [
+    const [treatmentTotal, controlTotal] = [
       statistics['canaryRequests'] ?? 0,
       statistics['controlRequests'] ?? 0,
     ]
     const events = (total: number, rate: number | null | undefined) => Math.round(total * (rate ?? 0))
     const now: RateTick = {
-      canaryTotal,
+      treatmentTotal,
       controlTotal,
-      canaryEvents: events(canaryTotal, statistics[`${metric}Canary`]),
+      treatmentEvents: events(treatmentTotal, statistics[`${metric}Canary`]),
       controlEvents: events(controlTotal, statistics[`${metric}Control`]),
     }
     const added = (name: keyof RateTick) => Math.max(0, now[name] - before[name])
     const tick: RateTick = {
-      canaryTotal: added('canaryTotal'),
+      treatmentTotal: added('treatmentTotal'),
       controlTotal: added('controlTotal'),
-      canaryEvents: added('canaryEvents'),
+      treatmentEvents: added('treatmentEvents'),
       controlEvents: added('controlEvents'),
     }
     before = now
@@ -55,10 +55,10 @@ function nextTick(
   ticks: readonly RateTick[],
   { requests, events }: { requests: number; events: number },
 ): RateTick {
-  const [canary, control] = [totalOf(ticks, 'canaryTotal'), totalOf(ticks, 'controlTotal')]
+  const [canary, control] = [totalOf(ticks, 'treatmentTotal'), totalOf(ticks, 'controlTotal')]
   const controlTotal = canary === 0 ? requests : (requests * control) / canary
   const controlEvents = control === 0 ? 0 : (controlTotal * totalOf(ticks, 'controlEvents')) / control
-  return { canaryTotal: requests, controlTotal, canaryEvents: events, controlEvents }
+  return { treatmentTotal: requests, controlTotal, treatmentEvents: events, controlEvents }
 }
 
 /** The smallest number of events in the next `requests` of the canary that rolls it back; undefined when even all of them do not. */
@@ -72,7 +72,7 @@ export function eventsToRollBack(
   }: { ratio: number; logE: number; requests: number; restarts?: ReadonlySet<number> },
 ): number | undefined {
   const evidence = (events: number): number => {
-    const test = rateTest({ ratio, firstMass })
+    const test = twoArmRateTest({ ratio, firstMass })
     for (const [i, tick] of [...ticks, nextTick(ticks, { requests, events })].entries()) {
       if (restarts?.has(i)) test.restart()
       test.add(tick)
@@ -94,7 +94,7 @@ export function cleanRequestsToProve(
       proof.add({
         startMs: 0,
         shareBp: null,
-        canary: armOf(metric, tick.canaryTotal, tick.canaryEvents),
+        canary: armOf(metric, tick.treatmentTotal, tick.treatmentEvents),
         control: armOf(metric, tick.controlTotal, tick.controlEvents),
       })
     return proof.logE()

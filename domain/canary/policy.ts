@@ -7,7 +7,7 @@ import { issuesOfExternal, type ExternalMetric } from './external/external-polic
 import { defaultDisagreement, type DisagreementPolicy } from './disagreement.ts'
 import { policyIssues } from '../policy-issues.ts'
 import { defaultScoreShift, type ScoreShiftPolicy } from './score-shift.ts'
-import { checkAlpha, defaultAlpha, type AlphaSplit } from '../sequential/alpha-split.ts'
+import { checkAlpha, defaultAlpha, type AlphaSplit } from './alpha-split.ts'
 
 /** The metrics compared between the two arms. */
 export type RateMetric = 'errors' | 'invalid' | 'slow95' | 'slow99'

@@ -6,9 +6,7 @@
  * is a separate comparison with the weight 1/(j(j+1)), which stays valid when users always get the same answer.
  */
 import { fourDigits, groupedDigits, percentText, ratioOf } from '../figures.ts'
-import { geometric } from '../sequential/e-process.ts'
-import { thresholdFor } from '../sequential/alpha-split.ts'
-import { logMeanExp, sumOf } from '../statistics/distributions.ts'
+import { geometric, logMeanExp, sumOf, thresholdFor } from '@tenure/sequential'
 import type { CanaryTick } from './evidence.ts'
 import type { Reason, Verdict } from '../verdict.ts'
 

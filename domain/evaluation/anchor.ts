@@ -2,7 +2,7 @@
  * Chooses the anchor: the best recent release on the same rows as the challenger. Their original figures come from other rows and
  * cannot be compared.
  */
-import { pointValue } from '../statistics/bootstrap.ts'
+import { pointValue } from '@tenure/sequential'
 import type { ModelAnswers } from '../metrics/answers.ts'
 import { higherIsBetter, rowsOfTruths, score, statisticOf, unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'

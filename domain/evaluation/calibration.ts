@@ -2,10 +2,8 @@
  * Judges calibration in the gate: blocks a challenger whose 90 % predictions come true 70 % of the time, even when it ranks better,
  * because decisions use the probability.
  */
-import { calibration, crossFittedGaps, type Calibration } from '../metrics/calibration.ts'
-import { ownersOf } from '../statistics/bootstrap.ts'
+import { type Calibration, calibration, crossFittedGaps, ownersOf, seededRandom } from '@tenure/sequential'
 import { repeatedKeys } from '../statistics/certainty.ts'
-import { seededRandom } from '../statistics/random.ts'
 import { correctness, rowLosses, type ScoredRows } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 

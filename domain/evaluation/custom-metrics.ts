@@ -2,7 +2,7 @@
  * Judges the metrics that a model file defines as functions, on the same test rows and with the same resamples as the other metrics. A
  * non-finite result of a function is reported instead of compared.
  */
-import { bootstrap, percentileInterval } from '../statistics/bootstrap.ts'
+import { bootstrap, percentileInterval } from '@tenure/sequential'
 import { metricText, worstCaseText } from '../figures.ts'
 import { answeredRows, answerReader, type ModelAnswers } from '../metrics/answers.ts'
 import type { Reason } from '../verdict.ts'

@@ -6,12 +6,14 @@
 import { groupRates, type GroupRates } from '../metrics/fairness.ts'
 import {
   differenceOfRates,
+  meanError,
+  normalQuantile,
+  type RateInterval,
   rateInterval,
   ratioOfRates,
-  type RateInterval,
-} from '../statistics/rate-comparison.ts'
-import { normalQuantile, studentTwoSidedQuantile, sumOf } from '../statistics/distributions.ts'
-import { meanError } from '../statistics/mean-error.ts'
+  studentTwoSidedQuantile,
+  sumOf,
+} from '@tenure/sequential'
 import type { ScoredRows } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 

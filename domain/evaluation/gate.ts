@@ -39,8 +39,7 @@ import {
 import { judgeSlices, type GateSliceRow } from './slices.ts'
 import { compareAll, type GateMetricRow } from './metric-table.ts'
 import type { Reason } from '../verdict.ts'
-import { aucInterval } from '../metrics/auc-interval.ts'
-import { auc } from '../metrics/auc.ts'
+import { auc, aucInterval } from '@tenure/sequential'
 import { pickInto } from '../statistics/pick-into.ts'
 
 const gateJudge = 'gate@2'

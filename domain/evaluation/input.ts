@@ -6,7 +6,7 @@ import type { UnknownCategories } from '../model/brought-artifact.ts'
 import type { LeakageFacts } from './leakage.ts'
 import { rowsOfTruths, unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
-import { quantileOfSorted, quantiles } from '../statistics/quantiles.ts'
+import { quantileOfSorted, quantiles } from '@tenure/sequential'
 import type { Reason } from '../verdict.ts'
 
 export interface GateInput {

@@ -2,8 +2,7 @@
  * Detects leakage: rows, entities or features through which a model may have seen the label. A leak looks excellent offline and fails in
  * production, so each sign blocks the challenger whatever its metrics.
  */
-import { auc, midranks } from '../metrics/auc.ts'
-import { sumOf } from '../statistics/distributions.ts'
+import { auc, midranks, sumOf } from '@tenure/sequential'
 import type { GatePolicy } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 

@@ -4,12 +4,16 @@
  */
 import { metricName, metricText, signedGain, worstCaseText } from '../figures.ts'
 import {
-  pointValue,
+  betaQuantile,
   bootstrap,
-  percentileInterval,
+  delong,
   type Interval,
+  mcnemarP,
+  normalQuantile,
+  percentileInterval,
+  pointValue,
   type Statistic,
-} from '../statistics/bootstrap.ts'
+} from '@tenure/sequential'
 import {
   higherIsBetter,
   isMean,
@@ -23,9 +27,6 @@ import {
 } from './metrics.ts'
 import type { GateMetric, GatePolicy, Margin } from './policy.ts'
 import type { Reason } from '../verdict.ts'
-import { delong } from '../metrics/delong.ts'
-import { mcnemarP } from '../metrics/mcnemar.ts'
-import { betaQuantile, normalQuantile } from '../statistics/distributions.ts'
 
 export interface GateMetricRow {
   /** A metric of the task, or a metric function of the model file. */

@@ -3,11 +3,9 @@
  * one definition.
  */
 import { ratioOf } from '../figures.ts'
-import { rankStatistic } from '../metrics/rank-statistic.ts'
+import { meanOfStatistics, rankStatistic, type Statistic } from '@tenure/sequential'
 import { flags } from '../statistics/flags.ts'
-import { meanOfStatistics } from '../statistics/mean-statistic.ts'
 import { pickInto } from '../statistics/pick-into.ts'
-import type { Statistic } from '../statistics/bootstrap.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import { coveredShare } from '../metrics/level-shares.ts'
 import { middlePlace, pinballLoss } from '../model/quantile-levels.ts'

@@ -3,15 +3,19 @@
  * from blocking a good model by chance. For several numbers per row, each number is judged separately, because the largest one would
  * dominate their mean.
  */
-import { holm } from '../statistics/multiple-testing.ts'
-import { pointValue } from '../statistics/bootstrap.ts'
-import { meanError } from '../statistics/mean-error.ts'
-import { delong, delongByEntity } from '../metrics/delong.ts'
+import {
+  delong,
+  delongByEntity,
+  holm,
+  mcnemarP,
+  meanError,
+  normalTwoSided,
+  pointValue,
+  studentTwoSided,
+} from '@tenure/sequential'
 import { higherIsBetter, pick, rowLosses, scoresOfNumbers, statisticOf, type ScoredRows } from './metrics.ts'
 import type { GatePolicy, SliceMetric } from './policy.ts'
 import { percentText } from '../figures.ts'
-import { mcnemarP } from '../metrics/mcnemar.ts'
-import { normalTwoSided, studentTwoSided } from '../statistics/distributions.ts'
 
 export interface GateSliceRow {
   /** The name of the slice; with the name of the number for several numbers per row: "evening (arrival_delay)". */

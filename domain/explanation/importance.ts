@@ -2,9 +2,7 @@
  * Measures how much a version needs each feature: the decrease of the primary metric when the values of one column are shuffled among the
  * test rows (Breiman, 2001). Features that carry the same information share their importance.
  */
-import { sumOf } from '../statistics/distributions.ts'
-import { quantiles } from '../statistics/quantiles.ts'
-import { seededRandom } from '../statistics/random.ts'
+import { quantiles, seededRandom, sumOf } from '@tenure/sequential'
 
 /** The settings of the measurement. */
 export interface ImportancePolicy {

@@ -6,8 +6,7 @@ import { columnOf, countsOf } from './columns.ts'
 import { likeliestClass, type Output } from './features.ts'
 import { byFrequency, maxVocabulary } from './preprocessing.ts'
 import { scorePlace } from './quantile-levels.ts'
-import { sumOf } from '../statistics/distributions.ts'
-import { firstPlace, quantileOfSorted } from '../statistics/quantiles.ts'
+import { firstPlace, quantileOfSorted, sumOf } from '@tenure/sequential'
 
 /** The default period of the counters. */
 export const defaultCountMs = 3_600_000

@@ -4,7 +4,7 @@
  * tick (`champion-watch.ts`).
  */
 import { fourDigits, groupedDigits, percentText } from '../figures.ts'
-import { drawsOf, meanAboveEvidence, meanOf, type ValueCounts } from '../sequential/bounded-mean.ts'
+import { drawsOf, meanAboveEvidence, meanOf, type ValueCounts } from '@tenure/sequential'
 
 /** The probability that a previous version that is no better seems better on the rows of a window. */
 const comparisonAlpha = 1e-4

@@ -1,8 +1,7 @@
 /** Judges the drift of a recorded history again, to see what other limits would have reported. */
 import type { ReferenceProfile } from '../model/reference-profile.ts'
 import { answerRows, judgeDrift, type DriftLevel } from './drift.ts'
-import { betaQuantile } from '../statistics/distributions.ts'
-import { seededRandom } from '../statistics/random.ts'
+import { betaQuantile, seededRandom } from '@tenure/sequential'
 import {
   driftEvidenceAt,
   driftPolicyOf,

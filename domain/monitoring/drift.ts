@@ -4,8 +4,7 @@
  * windows, or a sudden change that no count of the two windows before it shows.
  */
 import { groupedDigits, pValueText, percentText, ratioOf } from '../figures.ts'
-import { benjaminiHochberg } from '../statistics/multiple-testing.ts'
-import { chiSquareHomogeneity } from '../statistics/chi-square.ts'
+import { benjaminiHochberg, chiSquareHomogeneity, populationStability, sumOf } from '@tenure/sequential'
 import {
   answerProfiles,
   labelProfiles,
@@ -13,11 +12,9 @@ import {
   type ReferenceProfile,
   shownBins,
 } from '../model/reference-profile.ts'
-import { populationStability } from '../statistics/psi.ts'
 import { answerCounts, labelCounts, type DriftWindow, type NamedCounts } from './drift-window.ts'
 import type { Reason } from '../verdict.ts'
 import { cutName } from '../errors.ts'
-import { sumOf } from '../statistics/distributions.ts'
 
 export const driftJudge = 'drift@2'
 

@@ -4,7 +4,7 @@
  */
 import type { OutcomeValue } from '../model/outcome.ts'
 import { fourDigits } from '../figures.ts'
-import { quantiles } from '../statistics/quantiles.ts'
+import { quantiles } from '@tenure/sequential'
 
 export interface LabelPolicy {
   /** The share of labels that must be due, 0..1. */

@@ -2,13 +2,18 @@
  * Estimates quality before outcomes arrive, from the confidence of the predictions (CBPE). It detects harder inputs but not concept
  * drift, so it only warns and never promotes or rolls back.
  */
-import { auc } from '../metrics/auc.ts'
-import { aucError } from '../metrics/auc-interval.ts'
-import { expectedMetrics, type ExpectedMetrics } from '../metrics/cbpe.ts'
+import {
+  auc,
+  aucError,
+  expectedMetrics,
+  type ExpectedMetrics,
+  fitRecalibration,
+  recalibrated,
+  type Recalibration,
+} from '@tenure/sequential'
 import type { GatePolicy } from '../evaluation/policy.ts'
 import { marginOf } from '../evaluation/metric-table.ts'
 import { fourDigits, groupedDigits, metricName } from '../figures.ts'
-import { fitRecalibration, recalibrated, type Recalibration } from '../metrics/platt-scaling.ts'
 import type { Reason } from '../verdict.ts'
 
 const estimateJudge = 'estimate@1'

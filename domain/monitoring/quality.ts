@@ -2,7 +2,7 @@
  * Judges quality in production: the gate's primary metric on the outcomes of served predictions, measured only on predictions whose
  * outcomes are due, because early outcomes are biased.
  */
-import { pointValue } from '../statistics/bootstrap.ts'
+import { pointValue } from '@tenure/sequential'
 import {
   certainExcess,
   compareFloors,

@@ -3,7 +3,7 @@
  * average may have become wrong for the evening flights.
  */
 import { fourDigits, groupedDigits, metricName } from '../figures.ts'
-import { holm } from '../statistics/multiple-testing.ts'
+import { holm, meanError, normalCdf, pointValue, sumOf } from '@tenure/sequential'
 import { judgeFairness, type GateFairnessRow } from '../evaluation/fairness.ts'
 import { calibrationGaps, calibrationOfScores } from '../evaluation/calibration.ts'
 import {
@@ -15,7 +15,6 @@ import {
   type ScoredRows,
 } from '../evaluation/metrics.ts'
 import { sliceLimitText, sliceNameOf, type GateSliceRow } from '../evaluation/slices.ts'
-import { pointValue } from '../statistics/bootstrap.ts'
 import type { GatePolicy } from '../evaluation/policy.ts'
 import {
   breachOf,
@@ -29,8 +28,6 @@ import {
   windowAlpha,
 } from '../statistics/certainty.ts'
 import type { BusinessPolicy } from './policy.ts'
-import { normalCdf, sumOf } from '../statistics/distributions.ts'
-import { meanError } from '../statistics/mean-error.ts'
 import type { Reason } from '../verdict.ts'
 
 const breakdownJudge = 'breakdown@2'

@@ -3,8 +3,7 @@
  * statistically certain (`one-arm-rate-test.ts`). The judge runs only every few seconds, in which a failing candidate would harm hundreds of requests. A
  * replica that has dropped the candidate sends it no more requests, so the judge gets the states of the breakers too.
  */
-import { thresholdFor } from '../sequential/alpha-split.ts'
-import { guardTest } from '../sequential/one-arm-rate-test.ts'
+import { oneArmRateTest, thresholdFor } from '@tenure/sequential'
 import type { Reason } from '../verdict.ts'
 
 export interface Breaker {
@@ -21,7 +20,7 @@ export interface Breaker {
 
 /** `limit` is the tolerated failure rate, 0..0.95; `alpha` the probability of ever opening at that rate. */
 export function breaker(limit: number, alpha: number): Breaker {
-  const test = guardTest(limit)
+  const test = oneArmRateTest(limit)
   const threshold = thresholdFor(alpha)
   let pending = 0
   let open = false

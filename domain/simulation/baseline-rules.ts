@@ -1,6 +1,6 @@
 /** Implements the documented default rules of other release controllers, to compare them on the same simulated traffic. */
 import type { CanaryTick } from '../canary/evidence.ts'
-import { normalQuantile } from '../statistics/distributions.ts'
+import { normalQuantile } from '@tenure/sequential'
 
 export interface BaselineRule {
   /** Adds one tick; returns whether the rule rolls the canary back now. */

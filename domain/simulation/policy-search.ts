@@ -1,7 +1,7 @@
 /** Searches the stages of a release policy by simulation: how fast, how harmful and how sensitive each plan of shares and times is. */
-import { totalAlpha, type AlphaSplit } from '../sequential/alpha-split.ts'
+import { totalAlpha, type AlphaSplit } from '../canary/alpha-split.ts'
 import type { ReleasePolicy, StagePolicy } from '../release/policy.ts'
-import { quantileOfSorted } from '../statistics/quantiles.ts'
+import { quantileOfSorted } from '@tenure/sequential'
 import { labelTimeOf } from './recorded-answers.ts'
 import type { SimulatedWorld, TrafficScenario } from './scenario.ts'
 import type { SimulatedRelease } from './simulate.ts'

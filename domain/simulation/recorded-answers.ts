@@ -1,6 +1,6 @@
 /** Defines what the champion of a simulated release answers and how its outcomes arrive: as recorded, or by defaults. */
 import { defaultLabelPolicy } from '../monitoring/label-maturity.ts'
-import { normalCdf, normalQuantile, sumOf } from '../statistics/distributions.ts'
+import { normalCdf, normalQuantile, sumOf } from '@tenure/sequential'
 
 /** The answers of a champion, in the bins that the judge of a release compares. */
 export interface RecordedAnswers {

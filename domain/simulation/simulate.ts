@@ -3,7 +3,7 @@
  * holds for the policy that runs.
  */
 import { advance } from '../release/reducer.ts'
-import { breakerAlpha } from '../sequential/alpha-split.ts'
+import { breakerAlpha } from '../canary/alpha-split.ts'
 import { breaker } from '../serving/circuit-breaker.ts'
 import { incrementalJudge } from '../canary/incremental-judge.ts'
 import type { CanaryStage, CanaryTick } from '../canary/evidence.ts'
@@ -11,7 +11,7 @@ import type { ReleasePolicy, StagePolicy } from '../release/policy.ts'
 import type { StepEvent } from '../release/events.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../release/state.ts'
 import { baselineRule, type BaselineRuleName } from './baseline-rules.ts'
-import type { Uniform } from '../statistics/random-variates.ts'
+import type { Uniform } from '@tenure/sequential'
 import { businessTraffic, externalTraffic, shadowPairs, trafficOf } from './traffic.ts'
 import { labelTimeOf, recordedNumbers } from './recorded-answers.ts'
 import { worldAt, type TrafficScenario, type SimulatedWorld } from './scenario.ts'

@@ -1,5 +1,5 @@
 /** Summarises many simulated releases: false rollbacks of good releases, and detection time and harm of bad ones. */
-import { quantileOfSorted } from '../statistics/quantiles.ts'
+import { quantileOfSorted } from '@tenure/sequential'
 import { faultStart, type SimulatedRelease } from './simulate.ts'
 import type { TrafficScenario } from './scenario.ts'
 

@@ -1,14 +1,15 @@
 /** Generates the traffic of a simulated release: requests, shares and failures of each arm, under a scenario. */
 import type { ArmCounts, CanaryTick } from '../canary/evidence.ts'
-import { normalCdf, normalQuantile } from '../statistics/distributions.ts'
-import { seededRandom } from '../statistics/random.ts'
 import {
   binomial,
   multinomial,
+  normalCdf,
+  normalQuantile,
   poisson,
-  type Uniform,
+  seededRandom,
   standardNormal,
-} from '../statistics/random-variates.ts'
+  type Uniform,
+} from '@tenure/sequential'
 import { answerShares, otherShares, maturingPairs, type DiscordantPairs } from './recorded-answers.ts'
 import { worldAt, wrongShare, type SimulatedWorld, type TrafficScenario } from './scenario.ts'
 import { businessTest, type BusinessEvidence, type BusinessTest } from '../canary/business-metric.ts'

@@ -2,8 +2,7 @@
  * Says whether a figure of a window is beyond a limit with certainty. The windows of a year are many and often small, so a figure that
  * is beyond a limit by chance must neither alarm nor resolve an alert.
  */
-import { bootstrap, type BootstrapOptions, type Statistic } from './bootstrap.ts'
-import { normalQuantile } from './distributions.ts'
+import { bootstrap, type BootstrapOptions, normalQuantile, type Statistic } from '@tenure/sequential'
 
 /** The probability that a window whose true figure equals the limit seems to be beyond it. */
 export const windowAlpha = 0.001

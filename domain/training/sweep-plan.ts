@@ -1,5 +1,5 @@
 /** Lists the hyperparameters that a sweep tries: every combination of a grid, or a number of random draws. */
-import { seededRandom } from '../statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { issuesOfOverrides, type HyperparameterValue, type HyperparameterValues } from './overrides.ts'
 
 /** The values of one hyperparameter, or the range of random draws. */

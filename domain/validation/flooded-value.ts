@@ -3,7 +3,7 @@
  * into the source, or an import that ran twice for one customer. A model trained on them would learn what holds for these rows only.
  */
 import { percentText } from '../figures.ts'
-import { sumOf } from '../statistics/distributions.ts'
+import { sumOf } from '@tenure/sequential'
 import type { BatchCell } from './expectations.ts'
 
 /** The rows of a category in a period. */

@@ -10,8 +10,7 @@ import {
   type Profile,
 } from '../model/reference-profile.ts'
 import { countTexts, findFloodedRuns, floodText } from './flooded-value.ts'
-import { sumOf } from '../statistics/distributions.ts'
-import { quantiles } from '../statistics/quantiles.ts'
+import { quantiles, sumOf } from '@tenure/sequential'
 import type { BatchCell, Cells } from './expectations.ts'
 
 export interface BrokenPeriod {

@@ -19,7 +19,7 @@ import {
 import type { Feature } from '../model/features.ts'
 import { maxVocabulary } from '../model/preprocessing.ts'
 import { countBins, type Profile } from '../model/reference-profile.ts'
-import { quantiles } from '../statistics/quantiles.ts'
+import { quantiles } from '@tenure/sequential'
 import { counted, fourDigits, groupedDigits, percentText } from '../figures.ts'
 import { shown } from '../postgres-text.ts'
 

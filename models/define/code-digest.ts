@@ -1,6 +1,6 @@
 /**
  * Computes the digest of a source file and of all project files that it imports, which a version records as its code. The digest covers the
- * executed code: comments, types, layout and unrelated files do not change it.
+ * executed code, that of Tenure's own packages included: comments, types, layout and unrelated files do not change it.
  */
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -8,7 +8,7 @@ import { basename, dirname, extname, join, relative, resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { home, project } from '../../project.mjs'
 
-const imports = /\b(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]/g
+const imports = /\b(?:from|import)\s*\(?\s*['"](\.[^'"]+|@tenure\/[^'"]+)['"]/g
 const loaders: Readonly<Record<string, 'ts' | 'tsx' | 'js'>> = {
   '.ts': 'ts',
   '.tsx': 'tsx',
@@ -82,10 +82,15 @@ async function readSource(path: string): Promise<Source> {
   const known = sources.get(path)
   if (known?.bytes.equals(bytes)) return known
   const { digest, specifiers } = await cachedCodeOf(path, bytes)
-  const source = { bytes, digest, imported: specifiers.map((each) => resolve(dirname(path), each)) }
+  const source = { bytes, digest, imported: specifiers.map((each) => fileOf(path, each)) }
   sources.set(path, source)
   return source
 }
+
+const fileOf = (importer: string, specifier: string): string =>
+  specifier.startsWith('.')
+    ? resolve(dirname(importer), specifier)
+    : join(home, 'packages', specifier.slice('@tenure/'.length), 'src', 'index.ts')
 
 interface CachedCode {
   digest: string

@@ -19,7 +19,7 @@ import { minuteMs, timesOf } from './release/times.ts'
 import { leastHighRisk } from '../../domain/release/rules/approvals.ts'
 import { defaultDrill, type DrillKind, type DrillPolicy } from '../../domain/drill.ts'
 import type { CallerTarget } from '../../domain/serving/target.ts'
-import { alphaFor } from '../../domain/sequential/alpha-split.ts'
+import { alphaFor } from '../../domain/canary/alpha-split.ts'
 
 interface StageOptions {
   /** The minimum time in the stage. */

@@ -24,6 +24,8 @@ export const shipped = [
   'models/define.ts',
   'models/index.ts',
   'models/iris.ts',
+  'packages/sequential/package.json',
+  'packages/sequential/src',
   'project.mjs',
   'python/src',
   'store',
@@ -58,14 +60,21 @@ export async function assembleSystem(root, system, { packagesOf } = {}) {
   cpSync(compiled, packed, { recursive: true, filter: (path) => path !== join(compiled, 'compile-cache') })
   writeFileSync(join(packed, 'workflows.js'), await workflowCode(root))
   writeFileSync(join(packed, 'workflows-traced.js'), await workflowCode(root, { traced: true }))
-  const { name, version, license, engines, allowScripts, overrides, ...rest } = readJson(
+  const { name, version, license, engines, workspaces, allowScripts, overrides, ...rest } = readJson(
     join(root, 'package.json'),
   )
   const about = { name, version, license, type: 'module', engines }
   const needed = await packagesOf?.(system)
   const kept = Object.entries(rest.dependencies).filter(([each]) => needed?.has(each) ?? true)
   const dependencies = Object.fromEntries(kept)
-  writeJson(join(system, 'package.json'), { private: true, ...about, dependencies, allowScripts, overrides })
+  writeJson(join(system, 'package.json'), {
+    private: true,
+    ...about,
+    workspaces,
+    dependencies,
+    allowScripts,
+    overrides,
+  })
   pruneLock(root, system)
   return { ...about, description: /** @type {string} */ (rest.description) }
 }

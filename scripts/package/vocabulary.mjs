@@ -5,6 +5,7 @@ import { build } from 'esbuild'
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
+import { packageSources } from '../../cli/build/sources.mjs'
 
 /** @param {string} root @param {string} file */
 export async function writeVocabulary(root, file) {
@@ -17,6 +18,7 @@ export async function writeVocabulary(root, file) {
     platform: 'node',
     target: 'node20',
     packages: 'external',
+    alias: packageSources(root),
     logLevel: 'silent',
   })
 }

@@ -19,7 +19,7 @@ const files = [
   'canary/disagreement',
   'canary/business-policy',
   'canary/external/external-policy',
-  'sequential/alpha-split',
+  'canary/alpha-split',
   'canary/ab-test',
   'drill',
   'evaluation/policy',

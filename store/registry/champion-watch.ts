@@ -8,7 +8,7 @@ import {
   type LastMinute,
   type WatchedTick,
   type WatchState,
-} from '../../domain/sequential/champion-watch.ts'
+} from '../../domain/monitoring/champion-watch.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 

@@ -10,7 +10,7 @@ import {
   roundedProfile,
   type ReferenceProfile,
 } from '../../domain/model/reference-profile.ts'
-import { sumOf } from '../../domain/statistics/distributions.ts'
+import { sumOf } from '@tenure/sequential'
 import type { CountedHour } from '../../domain/monitoring/drift-history.ts'
 import type { Database } from '../postgres.ts'
 import { iso, type VersionSpan } from '../monitoring/monitor-windows.ts'

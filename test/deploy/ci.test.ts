@@ -12,7 +12,7 @@ import { parse } from 'yaml'
 import { initProject } from '../../cli/init/init-project.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { judgeGate } from '../../domain/evaluation/gate.ts'
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { checkout, environmentWith } from '../../temporal.config.ts'
 import { blocksOf } from '../support/docs/markdown.ts'
 
@@ -126,7 +126,7 @@ async function makeProject(): Promise<string> {
   const settings = {
     extends: join(checkout, 'tsconfig.json'),
     compilerOptions: places,
-    include: ['models', 'policies', join(checkout, 'domain', 'statistics', 'jstat.d.ts')],
+    include: ['models', 'policies', join(checkout, 'packages', 'sequential', 'src', 'jstat.d.ts')],
   }
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(settings))
   return project

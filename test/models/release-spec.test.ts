@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { defaultDrill } from '../../domain/drill.ts'
 import { hotfixPolicy } from '../../domain/release/derived-policy.ts'
 import { issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
-import { alphaFor, businessAlpha, defaultAlpha, totalAlpha } from '../../domain/sequential/alpha-split.ts'
+import { alphaFor, businessAlpha, defaultAlpha, totalAlpha } from '../../domain/canary/alpha-split.ts'
 import {
   ab,
   blueGreen,

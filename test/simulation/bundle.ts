@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { packageSources } from '../../cli/build/sources.mjs'
 import type { Plant } from './planted-bugs.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -23,6 +24,7 @@ export async function bundle(plant?: Plant): Promise<{ file: string; remove: () 
     bundle: true,
     splitting: true,
     packages: 'external',
+    alias: packageSources(root),
     format: 'esm',
     platform: 'node',
     target: 'node20',

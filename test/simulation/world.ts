@@ -3,7 +3,7 @@
  * links between machines. One seed determines every event of a run. A second source of randomness or time would cause failures that cannot
  * be reproduced.
  */
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { carried } from './temporal/sandbox.ts'
 
 export interface Machine {

@@ -1,5 +1,5 @@
 /** Draws values for generated tests, the same ones for a seed. */
-import { seededRandom } from '../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 export function valueDraws(seed: number) {
   const chance = seededRandom(seed)

@@ -1,5 +1,5 @@
 /**
- * Defines which layer may import which. One impure import breaks the workflow bundle; another adds 100 MB to an API replica. Reviews
+ * Defines which layer may import which. A package of `packages/` imports nothing of the product; the product imports it by its name, never by a path. One impure import breaks the workflow bundle; another adds 100 MB to an API replica. Reviews
  * overlook both.
  */
 
@@ -36,10 +36,10 @@ const product = [
 ] as const
 
 export const layers: Readonly<Record<string, Layer>> = {
-  domain: { values: [], packages: [], only: { jstat: ['domain/statistics/distributions.ts'] } },
+  domain: { values: [], packages: ['@tenure/sequential'] },
   store: {
     values: ['domain', 'project.mjs'],
-    packages: ['node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
+    packages: ['@tenure/sequential', 'node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
     only: {
       aws4fetch: ['store/objects/s3/s3-store.ts'],
       tar: ['store/foreign/foreign-archive.ts'],
@@ -78,7 +78,15 @@ export const layers: Readonly<Record<string, Layer>> = {
       'cli/build/workflows.mjs',
     ],
     types: ['workflows'],
-    packages: ['node:*', '@temporalio/activity', '@temporalio/client', 'arquero', '@duckdb/node-api', 'pino'],
+    packages: [
+      '@tenure/sequential',
+      'node:*',
+      '@temporalio/activity',
+      '@temporalio/client',
+      'arquero',
+      '@duckdb/node-api',
+      'pino',
+    ],
     typePackages: ['@tensorflow/tfjs'],
     only: {
       '@opentelemetry/api': ['activities/tracing/'],
@@ -107,7 +115,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['nodemailer', 'standardwebhooks'],
   },
   // Renders data as pictures or text for pages and the terminal.
-  charts: { values: ['domain'], packages: ['@observablehq/plot', 'linkedom'] },
+  charts: { values: ['domain'], packages: ['@tenure/sequential', '@observablehq/plot', 'linkedom'] },
   api: {
     values: [
       'domain',
@@ -128,7 +136,17 @@ export const layers: Readonly<Record<string, Layer>> = {
       'project.mjs',
     ],
     types: ['workflows'],
-    packages: ['node:*', 'hono', 'hono/*', '@hono/*', '@temporalio/client', 'zod', 'pino', 'prom-client'],
+    packages: [
+      '@tenure/sequential',
+      'node:*',
+      'hono',
+      'hono/*',
+      '@hono/*',
+      '@temporalio/client',
+      'zod',
+      'pino',
+      'prom-client',
+    ],
     only: {
       '@grpc/grpc-js': ['api/grpc/server.ts', 'api/grpc/server.ts'],
       '@opentelemetry/api': ['api/tracing/'],
@@ -160,7 +178,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'temporal',
     ],
     types: ['workflows'],
-    packages: ['node:*', 'commander', '@temporalio/client'],
+    packages: ['@tenure/sequential', 'node:*', 'commander', '@temporalio/client'],
     only: { '@duckdb/node-api': ['cli/demo/'], esbuild: ['cli/export/'], yaml: ['cli/installation/'] },
   },
   // Runs before any package is installed.
@@ -168,6 +186,17 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: ['cli/build', 'store/lock.mjs'],
     packages: ['node:*'],
     only: { '@temporalio/testing': ['cli/setup/download-temporal.mjs'] },
+  },
+  // Is used without the product: its code imports neither Node nor the product.
+  'packages/sequential/src': {
+    values: [],
+    packages: [],
+    only: { jstat: ['packages/sequential/src/distributions.ts'] },
+  },
+  // Its tests, examples and packing.
+  'packages/sequential': {
+    values: ['packages/sequential/src'],
+    packages: ['node:*', 'vitest', '@tenure/sequential'],
   },
   // Runs in programs of users and in browsers.
   client: { values: [], packages: [] },
@@ -218,6 +247,7 @@ export const layers: Readonly<Record<string, Layer>> = {
 /** Returns the layer of a path: its first directory, or the file itself at the root. Parts that other layers share are separate layers. */
 export function layerOf(path: string): string {
   const shared =
+    /^packages\/[^/]+(?:\/src(?=\/))?/.exec(path)?.[0] ??
     /^(?:models\/(?:define|index)|cli\/(?:build|setup)|test\/scripts|workflows\/messages)(?=[./])/.exec(
       path,
     )?.[0]
@@ -239,11 +269,17 @@ export function issueOfImport(each: Import): string | undefined {
   if (!each.inside)
     return packageAllowed(layer, each) ? undefined : `${each.from} imports the package ${each.to}`
   const target = layerOf(each.to)
+  const own = packageOf(each.to)
+  if (own !== undefined && own !== packageOf(each.from))
+    return `${each.from} imports ${each.to}: import a package by its name`
   if (target === layerOf(each.from) || matches(layer.values, each.to)) return undefined
   if (each.typeOnly && matches(layer.types ?? [], each.to)) return undefined
   const onlyTypes = matches(layer.types ?? [], each.to) ? ' (only `import type` is allowed)' : ''
   return `${each.from} imports ${each.to}${onlyTypes}`
 }
+
+/** The folder of a package of this repository; undefined for the product. */
+const packageOf = (path: string): string | undefined => /^packages\/[^/]+/.exec(path)?.[0]
 
 function packageAllowed(layer: Layer, { from, to, typeOnly }: Import): boolean {
   if (typeOnly && matches(layer.typePackages ?? [], to)) return true

@@ -1,5 +1,5 @@
 /** Selects the probabilities and outcomes of a version's latest live predictions, and computes its calibration. */
-import { calibration, type Calibration } from '../../../domain/metrics/calibration.ts'
+import { calibration, type Calibration } from '@tenure/sequential'
 import { isOfNumbers, likeliestClass, outputWidth, type Output } from '../../../domain/model/features.ts'
 import { truthOf } from '../../../domain/model/outcome.ts'
 import type { AnsweredOutcome } from '../../../store/monitoring/outcomes.ts'

@@ -1,6 +1,5 @@
 /** Computes the 95 % interval of a quality metric from its value and its number of rows. */
-import { aucInterval } from '../../../domain/metrics/auc-interval.ts'
-import { binomialInterval } from '../../../domain/statistics/binomial-interval.ts'
+import { aucInterval, binomialInterval } from '@tenure/sequential'
 
 interface Quality {
   metric: string

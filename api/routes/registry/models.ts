@@ -1,7 +1,7 @@
 /** `/v1/models`: shows models, their champions and earlier champions. */
 import { z } from 'zod'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
-import { isMinuteFailing } from '../../../domain/sequential/champion-watch.ts'
+import { isMinuteFailing } from '../../../domain/monitoring/champion-watch.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import * as schema from '../../../domain/schema.ts'
 import { readFeatureCounts } from '../../services/registry/feature-counts.ts'

@@ -2,7 +2,7 @@
  * Counts the responses of each arm in ticks, which are stored when they end. The canary judge sees only these counts. An arm of a release
  * also writes empty ticks, so that silence differs from idleness.
  */
-import { watchTickMs } from '../../../domain/sequential/champion-watch.ts'
+import { watchTickMs } from '../../../domain/monitoring/champion-watch.ts'
 import type { AnswerCounter } from '../../../domain/model/answer-bins.ts'
 import type { TickCounts } from '../../../store/release/evidence.ts'
 import type { Clock } from '../clock.ts'

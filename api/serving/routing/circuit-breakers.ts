@@ -3,7 +3,7 @@
  * here after a few requests.
  */
 import { breaker } from '../../../domain/serving/circuit-breaker.ts'
-import { breakerAlpha } from '../../../domain/sequential/alpha-split.ts'
+import { breakerAlpha } from '../../../domain/canary/alpha-split.ts'
 import { championBreakerLimits } from '../../../domain/serving/fallback-level.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import type { Clock } from '../clock.ts'

@@ -1,7 +1,7 @@
 /** `tenure policy`: searches the stages of a release policy by simulation on the model's own traffic. */
 import { fourDigits, percentText } from '../../../domain/figures.ts'
 import type { ReleasePolicy, StagePolicy } from '../../../domain/release/policy.ts'
-import { totalAlpha } from '../../../domain/sequential/alpha-split.ts'
+import { totalAlpha } from '../../../domain/canary/alpha-split.ts'
 import {
   candidatePolicies,
   searchedKinds,

@@ -33,7 +33,7 @@ import { deferredText, type CommandReply } from '../deferred.ts'
 import { coloured, digestPrefix, prose, releaseOutcome, releaseStage, time, servesText } from '../format.ts'
 import { listCommand } from '../list.ts'
 import { numberOption } from '../../number-option.ts'
-import { sumOf } from '../../../domain/statistics/distributions.ts'
+import { sumOf } from '@tenure/sequential'
 import { fairnessText } from '../../../domain/evaluation/fairness.ts'
 import { worstSlicesFirst } from '../../../domain/evaluation/slices.ts'
 

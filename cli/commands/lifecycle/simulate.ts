@@ -4,7 +4,7 @@ import { DomainError } from '../../../domain/errors.ts'
 import { countText, none, spanText } from '../../../charts/figures.ts'
 import { counted, groupedDigits } from '../../../domain/figures.ts'
 import { dayPolicy, issuesOfPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
-import { totalAlpha } from '../../../domain/sequential/alpha-split.ts'
+import { totalAlpha } from '../../../domain/canary/alpha-split.ts'
 import {
   baselineRuleNames,
   rivalRules,

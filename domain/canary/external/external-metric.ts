@@ -6,8 +6,8 @@
  * evidence against the model.
  */
 import { counted, fourDigits } from '../../figures.ts'
-import { sharedThreshold } from '../../sequential/alpha-split.ts'
-import { eProcess, geometric } from '../../sequential/e-process.ts'
+import { sharedThreshold } from '../alpha-split.ts'
+import { eProcess, geometric } from '@tenure/sequential'
 import type { MetricFindings, Reason } from '../../verdict.ts'
 import type { ExternalMetric } from './external-policy.ts'
 

@@ -7,7 +7,7 @@ import {
   watchChampions,
   type CompareFailing,
 } from '../../../activities/monitor/champion-watch.ts'
-import { watchTickMs } from '../../../domain/sequential/champion-watch.ts'
+import { watchTickMs } from '../../../domain/monitoring/champion-watch.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { findChampion, moveChampion } from '../../../store/registry/champions.ts'

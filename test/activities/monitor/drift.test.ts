@@ -13,8 +13,7 @@ import {
   type ReferenceProfile,
 } from '../../../domain/model/reference-profile.ts'
 import { lastYearMs, type DriftTuning } from '../../../domain/monitoring/drift-history.ts'
-import { standardNormal } from '../../../domain/statistics/random-variates.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom, standardNormal } from '@tenure/sequential'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { findDriftJudgement } from '../../../store/monitoring/monitor-windows.ts'
 import { findWindow, writeFeatureCounts } from '../../../store/serving/feature-counts.ts'

@@ -11,7 +11,7 @@ import {
   type BusinessPolicy,
   type MonitorPolicy,
 } from '../../../domain/monitoring/policy.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { insertModel } from '../../support/release/candidates.ts'

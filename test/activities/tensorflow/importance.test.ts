@@ -9,7 +9,7 @@ import { cellOf, columnTableOf } from '../../../domain/model/columns.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
 import { modelCard } from '../../../domain/registry/model-card.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 const uniform = seededRandom(3)
 /** Strong, weak and useless features; a missing value contributes nothing. */

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { findLeaks } from '../../../activities/tensorflow/leakage-queries.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 
 const definition = {

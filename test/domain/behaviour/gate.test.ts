@@ -5,7 +5,7 @@ import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
 import { modelCard } from '../../../domain/registry/model-card.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 const uniform = seededRandom(1)
 const y = Array.from({ length: 1_200 }, () => (uniform() < 0.4 ? 1 : 0))

@@ -1,7 +1,7 @@
 /** Tests the sequential test of an A/B release: it detects a difference in either direction, and none between equal arms. */
 import { describe, expect, it } from 'vitest'
 import { judgeAb, type AbCohort } from '../../../domain/canary/ab-test.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 const accuracy = { metric: 'accuracy', alpha: 0.05 } as const
 const cohort = (canary: [number, number], control: [number, number], atMs = 0): AbCohort => ({

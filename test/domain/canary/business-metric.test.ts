@@ -3,9 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { judgeBusiness } from '../../../domain/canary/effects.ts'
 import { abOfBusiness, businessRows, businessTest } from '../../../domain/canary/business-metric.ts'
 import { issuesOfBusiness, valueOfUser, type BusinessMetric } from '../../../domain/canary/business-policy.ts'
-import { meanAboveZero } from '../../../domain/sequential/bounded-mean.ts'
-import { logMeanExp } from '../../../domain/statistics/distributions.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { logMeanExp, meanAboveZero, seededRandom } from '@tenure/sequential'
 
 const metric: BusinessMetric = {
   event: 'purchase',

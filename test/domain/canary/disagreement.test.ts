@@ -8,7 +8,7 @@ import {
 } from '../../../domain/canary/disagreement.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { judgeCanary } from '../../../domain/canary/incremental-judge.ts'
-import { eBenjaminiHochberg } from '../../../domain/statistics/multiple-testing.ts'
+import { eBenjaminiHochberg } from '@tenure/sequential'
 
 const evidence = (change: Partial<DisagreementEvidence> = {}): DisagreementEvidence => ({
   measure: 'decisions',

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import type { BusinessMetric } from '../../../domain/canary/business-policy.ts'
 import { judgeCanary } from '../../../domain/canary/incremental-judge.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
-import { businessAlpha } from '../../../domain/sequential/alpha-split.ts'
+import { businessAlpha } from '../../../domain/canary/alpha-split.ts'
 import { needsApprover } from '../../../domain/verdict.ts'
 
 const metric: BusinessMetric = {

@@ -1,8 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { excessBad, nextShareBp, type RampInput } from '../../../domain/canary/harm-budget.ts'
-import { srmEvidence } from '../../../domain/sequential/sample-ratio-mismatch.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
-import { binomial } from '../../../domain/statistics/random-variates.ts'
+import { binomial, seededRandom, srmEvidence } from '@tenure/sequential'
 
 describe('the harm ledger', () => {
   it('counts invalid responses beyond the rate of the champion, stage by stage', () => {

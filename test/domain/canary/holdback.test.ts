@@ -11,8 +11,7 @@ import {
 import { outputNames, type Output } from '../../../domain/model/features.ts'
 import type { OutcomeValue } from '../../../domain/model/outcome.ts'
 import { numberProfile } from '../../../domain/model/reference-profile.ts'
-import { drawsOf, meanOf } from '../../../domain/sequential/bounded-mean.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { drawsOf, meanOf, seededRandom } from '@tenure/sequential'
 
 const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
 

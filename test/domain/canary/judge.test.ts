@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { alphaFor, checkAlpha, defaultAlpha, totalAlpha } from '../../../domain/sequential/alpha-split.ts'
+import { alphaFor, checkAlpha, defaultAlpha, totalAlpha } from '../../../domain/canary/alpha-split.ts'
 import { judgeCanary, incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
 import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from '../../../domain/canary/evidence.ts'
 import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../../../domain/canary/policy.ts'

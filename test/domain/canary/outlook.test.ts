@@ -8,14 +8,16 @@ import {
 } from '../../../domain/canary/outlook.ts'
 import { defaultCanaryPolicy, type PromotionPolicy } from '../../../domain/canary/policy.ts'
 import type { CanaryTick } from '../../../domain/canary/evidence.ts'
-import { thresholdFor } from '../../../domain/sequential/alpha-split.ts'
-import { ratioSequence } from '../../../domain/sequential/ratio-sequence.ts'
-import { rateTest, type RateTick } from '../../../domain/sequential/two-arm-rate-test.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { type RateTick, ratioSequence, seededRandom, thresholdFor, twoArmRateTest } from '@tenure/sequential'
 
 const thresholds = { lowLogE: thresholdFor(0.01), highLogE: thresholdFor(0.05), firstMass: 0.8 }
-const steady = (canaryEvents: number, controlEvents: number, count: number): RateTick[] =>
-  Array.from({ length: count }, () => ({ canaryTotal: 100, controlTotal: 900, canaryEvents, controlEvents }))
+const steady = (treatmentEvents: number, controlEvents: number, count: number): RateTick[] =>
+  Array.from({ length: count }, () => ({
+    treatmentTotal: 100,
+    controlTotal: 900,
+    treatmentEvents,
+    controlEvents,
+  }))
 
 describe('the confidence sequence of a ratio', () => {
   it('knows nothing before the first event, and only narrows afterwards', () => {
@@ -33,7 +35,7 @@ describe('the confidence sequence of a ratio', () => {
 
   it('rises above a ratio at the look at which the judge proves more than it', () => {
     const ticks = steady(5, 9, 40)
-    const test = rateTest({ ratio: 1, firstMass: 0.8 })
+    const test = twoArmRateTest({ ratio: 1, firstMass: 0.8 })
     const provenAt = ticks.findIndex((tick) => {
       test.add(tick)
       return test.logE() >= thresholds.lowLogE
@@ -50,9 +52,9 @@ describe('the confidence sequence of a ratio', () => {
     let kept = 0
     for (let run = 0; run < 200; run++) {
       const ticks = Array.from({ length: 30 }, () => ({
-        canaryTotal: 60,
+        treatmentTotal: 60,
         controlTotal: 60,
-        canaryEvents: events(60, 0.1),
+        treatmentEvents: events(60, 0.1),
         controlEvents: events(60, 0.05),
       }))
       if (ratioSequence(ticks, thresholds).every(({ low, high }) => low <= 2 && high >= 2)) kept++
@@ -87,7 +89,7 @@ describe('the outlook of a canary', () => {
   const ticks = rateTicks(verdicts, 'errors')
 
   it('reads the counts between two verdicts from their totals', () => {
-    expect(ticks[1]).toEqual({ canaryTotal: 100, controlTotal: 900, canaryEvents: 1, controlEvents: 2 })
+    expect(ticks[1]).toEqual({ treatmentTotal: 100, controlTotal: 900, treatmentEvents: 1, controlEvents: 2 })
   })
 
   it('names the failures with which the judge rolls back, and one fewer does not', () => {

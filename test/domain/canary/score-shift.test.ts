@@ -4,7 +4,7 @@ import type { CanaryTick } from '../../../domain/canary/evidence.ts'
 import { defaultCanaryPolicy, checkCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { judgeCanary } from '../../../domain/canary/incremental-judge.ts'
 import { defaultScoreShift, scoreShift } from '../../../domain/canary/score-shift.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { needsApprover } from '../../../domain/verdict.ts'
 
 const arm = (answers: number[]) => {

@@ -2,9 +2,7 @@
 import { expect, it } from 'vitest'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
-import { quantiles } from '../../../domain/statistics/quantiles.ts'
-import { standardNormal } from '../../../domain/statistics/random-variates.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { quantiles, seededRandom, standardNormal } from '@tenure/sequential'
 
 const rows = 1_000
 const uniform = seededRandom(6)

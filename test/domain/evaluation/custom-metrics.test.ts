@@ -8,7 +8,7 @@ import {
   type CustomMetricPolicy,
   type GatePolicy,
 } from '../../../domain/evaluation/policy.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 const rows = 600
 const uniform = seededRandom(5)

@@ -4,7 +4,7 @@ import { fairnessText, judgeFairness, type GateFairnessRow } from '../../../doma
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { score } from '../../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 const policy = defaultGatePolicy('binary')
 

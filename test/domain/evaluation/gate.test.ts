@@ -3,8 +3,7 @@ import type { AnswerMatrix } from '../../../domain/metrics/answers.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import type { GateInput } from '../../../domain/evaluation/input.ts'
 import { defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
-import { standardNormal } from '../../../domain/statistics/random-variates.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom, standardNormal } from '@tenure/sequential'
 
 const rows = 1_500
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x))

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { judgeGate, reversedReasons } from '../../../domain/evaluation/gate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 const chance = seededRandom(7)
 const y = Array.from({ length: 2_000 }, () => (chance() < 0.3 ? 1 : 0))

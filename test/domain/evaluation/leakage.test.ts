@@ -1,7 +1,7 @@
 /** Tests how well single features separate classes or predict numbers. */
 import { describe, expect, it } from 'vitest'
 import { rankCorrelation, separationOfClasses } from '../../../domain/evaluation/leakage.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 const random = seededRandom(1)
 const classes = Array.from({ length: 300 }, (_, row) => ['a', 'b', 'c'][row % 3]!)

@@ -4,7 +4,7 @@ import { higherIsBetter, metricsFor, score, statisticOf } from '../../../domain/
 import { metricScales, type GateMetric, type Task } from '../../../domain/evaluation/policy.ts'
 import { metricName } from '../../../domain/figures.ts'
 import { metricNames } from '../../../domain/registry/version-query.ts'
-import { pointValue } from '../../../domain/statistics/bootstrap.ts'
+import { pointValue } from '@tenure/sequential'
 
 const all = Object.keys(metricScales) as GateMetric[]
 const levels = [0.1, 0.5, 0.9]

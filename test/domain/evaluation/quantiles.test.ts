@@ -5,8 +5,7 @@ import { naiveAnswers } from '../../../domain/evaluation/input.ts'
 import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
 import { pick, score, statisticOf } from '../../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy, issuesOfGate, type GatePolicy } from '../../../domain/evaluation/policy.ts'
-import { pointValue } from '../../../domain/statistics/bootstrap.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { pointValue, seededRandom } from '@tenure/sequential'
 
 const rows = 2_000
 const levels = [0.1, 0.5, 0.9]

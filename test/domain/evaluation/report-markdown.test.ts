@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { GateFairnessRow } from '../../../domain/evaluation/fairness.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
 
 const uniform = seededRandom(1)

@@ -8,8 +8,7 @@ import { pick, score, statisticOf } from '../../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy, issuesOfGate, type GatePolicy } from '../../../domain/evaluation/policy.ts'
 import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
 import { judgeSlices } from '../../../domain/evaluation/slices.ts'
-import { pointValue } from '../../../domain/statistics/bootstrap.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { pointValue, seededRandom } from '@tenure/sequential'
 
 const targets = ['departure', 'arrival']
 const policy: GatePolicy = { ...defaultGatePolicy('multioutput'), targets, resamples: 200 }

@@ -3,11 +3,14 @@ import { expect, it } from 'vitest'
 import { score, statisticOf } from '../../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { judgeSlices, worstSlicesFirst, type GateSliceRow } from '../../../domain/evaluation/slices.ts'
-import { delong, delongByEntity } from '../../../domain/metrics/delong.ts'
-import { bootstrap } from '../../../domain/statistics/bootstrap.ts'
-import { normalQuantile } from '../../../domain/statistics/distributions.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
-import { standardNormal } from '../../../domain/statistics/random-variates.ts'
+import {
+  bootstrap,
+  delong,
+  delongByEntity,
+  normalQuantile,
+  seededRandom,
+  standardNormal,
+} from '@tenure/sequential'
 
 const uniform = seededRandom(7)
 const normal = () => standardNormal(uniform)

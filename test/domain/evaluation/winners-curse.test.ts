@@ -7,7 +7,7 @@ import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { gainVerdict, gains } from '../../../domain/evaluation/metric-table.ts'
 import { score } from '../../../domain/evaluation/metrics.ts'
 import { correctedFor, defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 const standard = defaultGatePolicy('binary')
 const margin = 0.01

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { sampledShapley } from '../../../domain/explanation/shapley.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 const uniform = seededRandom(9)
 const features = ['a', 'b', 'c', 'd']

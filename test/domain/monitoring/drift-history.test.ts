@@ -14,7 +14,7 @@ import {
 import { judgeDrift } from '../../../domain/monitoring/drift.ts'
 import { defaultMonitorPolicy, issuesOfMonitor } from '../../../domain/monitoring/policy.ts'
 import { compileMonitor } from '../../../models/define/monitor.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 const uniform = seededRandom(11)
 const values = (n: number, shift = 0) => Array.from({ length: n }, () => uniform() + shift)

@@ -10,8 +10,7 @@ import {
   type Profile,
 } from '../../../domain/model/reference-profile.ts'
 import { judgeDrift } from '../../../domain/monitoring/drift.ts'
-import { standardNormal } from '../../../domain/statistics/random-variates.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom, standardNormal } from '@tenure/sequential'
 
 const uniform = seededRandom(11)
 const normal = () => standardNormal(uniform)

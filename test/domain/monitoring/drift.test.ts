@@ -9,8 +9,7 @@ import {
   numberProfile,
   type Profile,
 } from '../../../domain/model/reference-profile.ts'
-import { standardNormal } from '../../../domain/statistics/random-variates.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom, standardNormal } from '@tenure/sequential'
 
 const uniform = seededRandom(5)
 const normal = () => standardNormal(uniform)

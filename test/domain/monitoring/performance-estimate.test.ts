@@ -2,8 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { judgeEstimate } from '../../../domain/monitoring/performance-estimate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
-import { fitRecalibration, recalibrated } from '../../../domain/metrics/platt-scaling.ts'
+import { fitRecalibration, recalibrated, seededRandom } from '@tenure/sequential'
 
 const gate = defaultGatePolicy('binary')
 const evaluated = { accuracy: 0.75, auc: 0.83 }

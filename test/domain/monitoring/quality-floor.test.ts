@@ -7,7 +7,7 @@ import {
   type FloorReport,
   type QualityEvidence,
 } from '../../../domain/monitoring/quality.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 const policy = { ...defaultGatePolicy('binary'), primary: 'accuracy' } as const
 const floors = { warn: 0.85, alarm: 0.8 }

@@ -1,10 +1,8 @@
 /** Tests when a loss on matured outcomes counts: only when chance does not explain it. */
 import { describe, expect, it } from 'vitest'
-import { auc } from '../../../domain/metrics/auc.ts'
+import { auc, seededRandom, standardNormal } from '@tenure/sequential'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { judgeQuality, type QualityEvidence } from '../../../domain/monitoring/quality.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
-import { standardNormal } from '../../../domain/statistics/random-variates.ts'
 
 const policy = { ...defaultGatePolicy('binary'), margins: { auc: 0.02 } }
 /** Scores of positives are higher by one standard deviation: Φ(1/√2). */

@@ -16,8 +16,7 @@ import {
   type DriftReport,
 } from '../../../domain/monitoring/drift.ts'
 import type { DriftWindow } from '../../../domain/monitoring/drift-window.ts'
-import { standardNormal } from '../../../domain/statistics/random-variates.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom, standardNormal } from '@tenure/sequential'
 
 const uniform = seededRandom(23)
 const normal = () => standardNormal(uniform)

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { judgeBreakdown, type BreakdownEvidence } from '../../../domain/monitoring/slice-metrics.ts'
 import { score } from '../../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import type { BusinessPolicy } from '../../../domain/monitoring/policy.ts'
 
 const policy = {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Output } from '../../../domain/model/features.ts'
 import { compileReview } from '../../../domain/review/band.ts'
 import { estimateReviewed } from '../../../domain/review/estimate.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 describe('the band for review', () => {
   const yesNo: Output = {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { breakerAlpha, defaultAlpha, guardAlpha } from '../../../domain/sequential/alpha-split.ts'
+import { breakerAlpha, defaultAlpha, guardAlpha } from '../../../domain/canary/alpha-split.ts'
 import { breaker } from '../../../domain/serving/circuit-breaker.ts'
 
 const until = (each: (b: ReturnType<typeof breaker>) => void, b = breaker(0.02, 0.001)) => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { dayPolicy, issuesOfPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
-import { totalAlpha } from '../../../domain/sequential/alpha-split.ts'
+import { totalAlpha } from '../../../domain/canary/alpha-split.ts'
 import {
   candidatePolicies,
   paretoFront,
@@ -12,7 +12,7 @@ import {
 } from '../../../domain/simulation/policy-search.ts'
 import { defaultWorld } from '../../../domain/simulation/scenario.ts'
 import { simulateRelease, type SimulatedRelease } from '../../../domain/simulation/simulate.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 const hourMs = 3_600_000
 const search = { hours: [0.25, 4], harmBudget: 20, falseRollback: 0.02 }

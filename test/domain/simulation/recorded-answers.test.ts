@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { answerShares, labelTimeOf, maturingPairs } from '../../../domain/simulation/recorded-answers.ts'
 import {
   defaultWorld,

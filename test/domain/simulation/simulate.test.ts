@@ -3,8 +3,8 @@ import type { BusinessMetric } from '../../../domain/canary/business-policy.ts'
 import { dayPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
 import { canary, percent, promql } from '../../../models/define.ts'
 import { compileRelease } from '../../../models/define/release.ts'
-import { businessAlpha } from '../../../domain/sequential/alpha-split.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { businessAlpha } from '../../../domain/canary/alpha-split.ts'
+import { seededRandom } from '@tenure/sequential'
 import {
   defaultWorld,
   describeScenario,

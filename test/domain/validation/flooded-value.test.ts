@@ -3,8 +3,7 @@ import { expectedOfChampion } from '../../../domain/validation/champion-expectat
 import { countTexts, findFloodedRuns } from '../../../domain/validation/flooded-value.ts'
 import { judgeValidation } from '../../../domain/validation/validate.ts'
 import { categoryProfile } from '../../../domain/model/reference-profile.ts'
-import { standardNormal } from '../../../domain/statistics/random-variates.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom, standardNormal } from '@tenure/sequential'
 
 const periods = 20
 const uniform = seededRandom(7)

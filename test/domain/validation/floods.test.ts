@@ -4,7 +4,7 @@ import type { Flood } from '../../../domain/validation/expectations.ts'
 import { countTexts } from '../../../domain/validation/flooded-value.ts'
 import { findFloods, periodMsOf, staysIn, type FloodPolicy } from '../../../domain/validation/floods.ts'
 import { periodsOfBatch } from '../../../domain/validation/periods.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 interface Row {
   atMs: number

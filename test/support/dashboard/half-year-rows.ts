@@ -11,7 +11,7 @@ import {
   type ReferenceProfile,
 } from '../../../domain/model/reference-profile.ts'
 import type { QualityReport } from '../../../domain/monitoring/quality.ts'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import { resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import type { Store } from '../../../store/postgres.ts'

@@ -1,5 +1,5 @@
 /** Writes graphs of few operators with input rows, for comparisons with ONNX Runtime. */
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import type { AskedRows } from './onnx-answers.ts'
 import { floats, graph, model, node, tensor, value, wholes, type WrittenNode } from './onnx-writer.ts'
 

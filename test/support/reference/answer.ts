@@ -1,26 +1,30 @@
 /** Maps the function names and fields of worked cases to the product's functions. Contains no formula of its own. */
 
-import { benjaminiHochberg, holm } from '../../../domain/statistics/multiple-testing.ts'
-import { auc } from '../../../domain/metrics/auc.ts'
-import { binomialInterval } from '../../../domain/statistics/binomial-interval.ts'
-import { expectedMetrics } from '../../../domain/metrics/cbpe.ts'
-import { chiSquareHomogeneity } from '../../../domain/statistics/chi-square.ts'
-import { delong } from '../../../domain/metrics/delong.ts'
+import {
+  auc,
+  benjaminiHochberg,
+  binomialInterval,
+  chiSquareHomogeneity,
+  delong,
+  expectedMetrics,
+  holm,
+  inverseGrid,
+  jensenShannon,
+  kolmogorovSmirnov,
+  mcnemar,
+  nonInferiorityEvidence,
+  pairedEvidence,
+  populationStability,
+  quantiles,
+  type RateTick,
+  ratioGrid,
+  wasserstein,
+} from '@tenure/sequential'
 import { delayedStartEvidence } from './delayed-start.ts'
 import { guardEvidence, rateEvidence } from './sequential-evidence.ts'
-import { nonInferiorityEvidence } from '../../../domain/sequential/non-inferiority-test.ts'
-import { pairedEvidence } from '../../../domain/sequential/paired-test.ts'
-import { inverseGrid, ratioGrid } from '../../../domain/sequential/e-process.ts'
-import type { RateTick } from '../../../domain/sequential/two-arm-rate-test.ts'
 import { fairness } from './group-fairness.ts'
-import { jensenShannon } from './jensen-shannon.ts'
-import { kolmogorovSmirnov } from './kolmogorov-smirnov.ts'
-import { mcnemar } from '../../../domain/metrics/mcnemar.ts'
 import { countBins, numberProfile } from '../../../domain/model/reference-profile.ts'
-import { populationStability } from '../../../domain/statistics/psi.ts'
-import { quantiles } from '../../../domain/statistics/quantiles.ts'
 import { binaryMetrics, regressionMetrics } from './model-metrics.ts'
-import { wasserstein } from './wasserstein.ts'
 
 type Missing = number | null
 type Output = Record<string, unknown>
@@ -70,9 +74,9 @@ function reader(input: Record<string, unknown>) {
         if (!Array.isArray(row) || !row.every(isMissing)) return fail('ticks', 'a list of lists of numbers')
         const [nC, nB, xC, xB] = at.map((column) => row[column] ?? null)
         if (nC == null || nB == null || xC == null || xB == null) {
-          return { canaryTotal: 0, controlTotal: 0, canaryEvents: 0, controlEvents: 0 }
+          return { treatmentTotal: 0, controlTotal: 0, treatmentEvents: 0, controlEvents: 0 }
         }
-        return { canaryTotal: nC, controlTotal: nB, canaryEvents: xC, controlEvents: xB }
+        return { treatmentTotal: nC, controlTotal: nB, treatmentEvents: xC, controlEvents: xB }
       })
     },
     /** Returns the rows without a missing value in the named lists. */

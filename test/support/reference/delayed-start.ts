@@ -1,14 +1,14 @@
 /**
  * Computes the two-arm rate test with delayed starts one by one: the same test begins again at each of `starts`, so that it detects a fault that appears after
- * twelve hours within minutes. Checks the folded form in domain/sequential/e-process.ts.
+ * twelve hours within minutes. Checks the folded form of `restart`.
  */
-import { logAddExp } from '../../../domain/statistics/distributions.ts'
 import {
   isRateTick,
-  rateTest,
-  type RateTestOptions,
+  logAddExp,
   type RateTick,
-} from '../../../domain/sequential/two-arm-rate-test.ts'
+  type TwoArmRateOptions,
+  twoArmRateTest,
+} from '@tenure/sequential'
 
 interface DelayedEvidence {
   status: 'ok' | 'invalid'
@@ -24,12 +24,12 @@ interface DelayedEvidence {
 export function delayedStartEvidence(
   ticks: readonly RateTick[],
   starts: readonly number[],
-  options: RateTestOptions = {},
+  options: TwoArmRateOptions = {},
 ): DelayedEvidence {
   const readable = starts.every((start) => Number.isInteger(start) && start >= 0) && ticks.every(isRateTick)
   if (!readable || !((options.ratio ?? 1) > 0)) return { status: 'invalid', logE: null, plainLogE: null }
   const run = (from: number): number => {
-    const test = rateTest(options)
+    const test = twoArmRateTest(options)
     for (const tick of ticks.slice(from)) test.add(tick)
     return test.plainLogE()
   }

@@ -1,15 +1,16 @@
 /** Computes the metrics of the gate for worked cases. An undefined metric is null, and the status says why. */
 import { score, statisticOf, type ScoredRows } from '../../../domain/evaluation/metrics.ts'
 import type { GateMetric } from '../../../domain/evaluation/policy.ts'
-import { calibration } from '../../../domain/metrics/calibration.ts'
+import { calibration, pointValue } from '@tenure/sequential'
 import { confusionAt } from '../../../domain/metrics/confusion.ts'
-import { nullsOf } from '../../../domain/metrics/nulls.ts'
-import { pointValue } from '../../../domain/statistics/bootstrap.ts'
 
 const ratios = ['accuracy', 'precision', 'recall', 'f1'] as const
 const ofProbabilities = ['brier', 'logLoss'] as const
 const ofRanks = ['auc', 'averagePrecision'] as const
 const errors = ['mae', 'rmse', 'r2'] as const
+
+const nullsOf = <Name extends string>(names: readonly Name[]) =>
+  Object.fromEntries(names.map((name) => [name, null])) as Record<Name, null>
 
 const valuesOf = <Name extends GateMetric>(names: readonly Name[], scored: ScoredRows) =>
   Object.fromEntries(

@@ -1,25 +1,25 @@
 /** Computes the evidence of the sequential tests in one call, over complete lists of ticks or counts. */
-import { ratioGrid } from '../../../domain/sequential/e-process.ts'
-import { guardTest } from '../../../domain/sequential/one-arm-rate-test.ts'
 import {
   isRateTick,
-  rateTest,
-  type RateTestOptions,
+  oneArmRateTest,
   type RateTick,
-} from '../../../domain/sequential/two-arm-rate-test.ts'
+  ratioGrid,
+  type TwoArmRateOptions,
+  twoArmRateTest,
+} from '@tenure/sequential'
 
 type RateEvidence =
   | { status: 'ok'; logE: number[]; maxLogE: number }
   | { status: 'no_data' | 'invalid'; logE: number[]; maxLogE: null }
 
 /** The log evidence of the two-arm rate test after each tick, without restarts. */
-export function rateEvidence(ticks: readonly RateTick[], options: RateTestOptions = {}): RateEvidence {
+export function rateEvidence(ticks: readonly RateTick[], options: TwoArmRateOptions = {}): RateEvidence {
   const { ratio = 1, grid = ratioGrid } = options
   const readable =
     Number.isFinite(ratio) && ratio > 0 && grid.length > 0 && grid.every((r) => Number.isFinite(r) && r > 0)
   if (!readable || !ticks.every(isRateTick)) return { status: 'invalid', logE: [], maxLogE: null }
   if (ticks.length === 0) return { status: 'no_data', logE: [], maxLogE: null }
-  const test = rateTest(options)
+  const test = twoArmRateTest(options)
   const logE = ticks.map((tick) => {
     test.add(tick)
     return test.plainLogE()
@@ -31,7 +31,7 @@ export function rateEvidence(ticks: readonly RateTick[], options: RateTestOption
 export function guardEvidence(total: number, events: number, limit: number): number | null {
   const readable = Number.isFinite(total) && events >= 0 && events <= total && limit > 0 && limit < 0.95
   if (!readable) return null
-  const test = guardTest(limit)
+  const test = oneArmRateTest(limit)
   test.add(total, events)
   return test.plainLogE()
 }

@@ -1,5 +1,5 @@
 /** Computes textbook tests for one look at the data, which reports compare with the sequential tests. */
-import { betaCdf, chiSquareUpperTail } from '../../../domain/statistics/distributions.ts'
+import { betaCdf, chiSquareUpperTail } from '@tenure/sequential'
 
 /** P(T ≤ t) for Student's t; null unless 0 < dof < ∞. */
 export function studentCdf(t: number, dof: number): number | null {

@@ -1,7 +1,7 @@
 /** Sends a burst of signals to one release: each one twice, out of order, some late. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import type { CommandName } from '../../../domain/release/state.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { commandSignals } from '../../../workflows/messages.ts'

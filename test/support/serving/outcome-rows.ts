@@ -1,7 +1,7 @@
 /** Inserts days of predictions and outcomes into the serving tables. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import type { Store } from '../../../store/postgres.ts'
 
 const hour = 3_600_000

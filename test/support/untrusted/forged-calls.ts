@@ -2,7 +2,7 @@
  * Makes the arguments with which an attacker calls an activity or starts a workflow: every combination of ids of the attacked model, of
  * another model and of none, up to a limit; and for everything else, values of its choice.
  */
-import { seededRandom } from '../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import type { Callee, Shape } from './arguments.ts'
 import { kindOf } from './kinds.ts'
 import type { StartType } from '../../../domain/roles.ts'

@@ -1,7 +1,7 @@
 /** Shows one model: its champion now and at a point in time, its versions, live quality, calibration and drift. */
 import { z } from 'zod'
 import { metricName, metricText, numberText } from '../../../../domain/figures.ts'
-import type { Calibration } from '../../../../domain/metrics/calibration.ts'
+import type { Calibration } from '@tenure/sequential'
 import { driftSvg } from '../../../../charts/drift.ts'
 import { runCurvesSvg } from '../../../../charts/history/run-curves.ts'
 import { reliabilitySvg } from '../../../../charts/reliability.ts'

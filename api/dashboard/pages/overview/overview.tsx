@@ -47,8 +47,8 @@ import {
 import { modelLanesSvg, type LaneData } from '../../../../charts/history/model-lanes.ts'
 import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
 import { counted, percentText } from '../../../../domain/figures.ts'
-import { isMinuteFailing, minuteText, type LastMinute } from '../../../../domain/sequential/champion-watch.ts'
-import { sumOf } from '../../../../domain/statistics/distributions.ts'
+import { isMinuteFailing, minuteText, type LastMinute } from '../../../../domain/monitoring/champion-watch.ts'
+import { sumOf } from '@tenure/sequential'
 
 const maxModels = 500
 const dayMs = 86_400_000

@@ -18,7 +18,7 @@ import type { ExternalFigures } from '../../../../domain/canary/external/externa
 import type { ExternalMetric } from '../../../../domain/canary/external/external-policy.ts'
 import type { CountedTick } from '../../../../domain/release/evidence-builder.ts'
 import { openingState, type ReleaseState } from '../../../../domain/release/state.ts'
-import { alphaFor } from '../../../../domain/sequential/alpha-split.ts'
+import { alphaFor } from '../../../../domain/canary/alpha-split.ts'
 import {
   askPostgres,
   readMetricSources,

@@ -8,7 +8,7 @@ import { forestExplainer } from '../../../../api/serving/formats/trees/tree-shap
 import { identity } from '../../../../api/serving/formats/trees/links.ts'
 import { walkerOf } from '../../../../api/serving/formats/trees/walk.ts'
 import { linearExplainer } from '../../../../api/serving/formats/tfjs-layers/format.ts'
-import { seededRandom } from '../../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import {
   readCases,
   readCategoryCases,

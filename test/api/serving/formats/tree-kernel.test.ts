@@ -18,7 +18,7 @@ import { roundsOf, stepKernelOf } from '../../../../api/serving/formats/trees/ke
 import { identity } from '../../../../api/serving/formats/trees/links.ts'
 import { predictorOf } from '../../../../api/serving/formats/trees/predictor.ts'
 import { walkerOf } from '../../../../api/serving/formats/trees/walk.ts'
-import { seededRandom } from '../../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 const random = seededRandom(7)
 const below = (count: number): number => Math.floor(random() * count)

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { denseKernelOn, packedWeights, padded } from '../../../../api/serving/network/simd-predictor.ts'
 import { memoryFor } from '../../../../api/serving/network/wasm-instance.ts'
-import { seededRandom } from '../../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 
 interface Layer {
   rows: number

@@ -11,7 +11,7 @@ import {
   type ExternalReading,
 } from '../../../../domain/canary/external/external-metric.ts'
 import type { ExternalMetric } from '../../../../domain/canary/external/external-policy.ts'
-import { logAddExp, logMeanExp } from '../../../../domain/statistics/distributions.ts'
+import { logAddExp, logMeanExp } from '@tenure/sequential'
 
 const metric: ExternalMetric = {
   kind: 'promql',

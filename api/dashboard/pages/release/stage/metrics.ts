@@ -21,9 +21,7 @@ import {
   type CanaryPolicy,
   type RateMetric,
 } from '../../../../../domain/canary/policy.ts'
-import { thresholdFor } from '../../../../../domain/sequential/alpha-split.ts'
-import { ratioSequence, type RatioThresholds } from '../../../../../domain/sequential/ratio-sequence.ts'
-import type { RateTick } from '../../../../../domain/sequential/two-arm-rate-test.ts'
+import { type RateTick, ratioSequence, type RatioThresholds, thresholdFor } from '@tenure/sequential'
 import { createPromiseCache } from '../../../promise-cache.ts'
 import type { ReleaseSubject } from '../load.ts'
 import type { StageArm, StageRow } from '../stages.ts'
@@ -190,15 +188,15 @@ function ratioPoints(
   ticks: readonly RateTick[],
   thresholds: Omit<RatioThresholds, 'firstMass'>,
 ): RatioPoint[] {
-  const sum: RateTick = { canaryTotal: 0, controlTotal: 0, canaryEvents: 0, controlEvents: 0 }
+  const sum: RateTick = { treatmentTotal: 0, controlTotal: 0, treatmentEvents: 0, controlEvents: 0 }
   return ratioSequence(ticks, { ...thresholds, firstMass }).flatMap(({ low, high }, i): RatioPoint[] => {
     for (const name of Object.keys(sum) as (keyof RateTick)[]) sum[name] += ticks[i]![name]
-    const { canaryTotal, controlTotal, canaryEvents, controlEvents } = sum
-    if (canaryEvents + controlEvents === 0) return []
+    const { treatmentTotal, controlTotal, treatmentEvents, controlEvents } = sum
+    if (treatmentEvents + controlEvents === 0) return []
     const [verdict, before] = [verdicts[i]!, verdicts[i - 1]]
     const begins =
       before !== undefined && (before.stage !== verdict.stage || before.stageIndex !== verdict.stageIndex)
-    const estimate = canaryEvents / canaryTotal / (controlEvents / controlTotal)
+    const estimate = treatmentEvents / treatmentTotal / (controlEvents / controlTotal)
     return [
       {
         atMs: Date.parse(verdict.at),

@@ -2,7 +2,7 @@
  * Checks that the answer of a graph to a row does not depend on the other rows, because rows of several callers are computed together. Tries
  * rows of various numbers and texts. A graph may refuse some of them, such as a text that is not a number.
  */
-import { seededRandom } from '../../../../../domain/statistics/random.ts'
+import { seededRandom } from '@tenure/sequential'
 import type { OnnxInput } from '../layout.ts'
 import type { RunCost } from '../../../runtime/runtime.ts'
 

@@ -1,0 +1,105 @@
+/**
+ * Tests and bounds the mean of values in [0, 1] by betting, at every look. The capital of H0 "the mean is at most m" is a mixture of Π(1
+ * + λ(D − m)); the confidence sequence contains every m whose capital is small (Waudby-Smith and Ramdas, JRSS-B 2024).
+ */
+import { geometric } from './e-process.ts'
+import { logMeanExp } from './distributions.ts'
+
+const bets = geometric(0.02, 0.95, 12)
+
+/** The number of draws per value: `counts[i]` draws had the value i / (counts.length − 1). */
+export type ValueCounts = readonly number[]
+
+/** Differences are counted in steps of 1/200. */
+const differenceSteps = 400
+
+/**
+ * How often each difference in [−1, 1] occurred: `counts[i]` at −1 + 2i/(length − 1), rounded to steps of 1/200.
+ * @throws RangeError for a difference outside of [−1, 1]
+ */
+export function countDifferences(differences: readonly number[]): ValueCounts {
+  const counts = Array.from({ length: differenceSteps + 1 }, () => 0)
+  for (const difference of differences) {
+    const at = Math.round(((difference + 1) / 2) * differenceSteps)
+    if (!(at >= 0 && at <= differenceSteps))
+      throw new RangeError(`the difference is ${difference}: scale differences to [−1, 1]`)
+    counts[at]!++
+  }
+  return counts
+}
+
+const capital = (counts: ValueCounts, mean: number, direction: 1 | -1): number => {
+  const width = counts.length - 1
+  // The largest bet that cannot lose all its capital.
+  const most = 0.999 / (direction > 0 ? mean : 1 - mean)
+  return logMeanExp(
+    bets.map((bet) => {
+      let sum = 0
+      for (let i = 0; i <= width; i++)
+        if (counts[i]! > 0) sum += counts[i]! * Math.log1p(direction * bet * most * (i / width - mean))
+      return sum
+    }),
+  )
+}
+
+const isReadable = (counts: ValueCounts): boolean =>
+  counts.length >= 2 && counts.every((n) => n >= 0 && n < Infinity)
+
+/** The log evidence, in nats, against H0 "the mean is at most `limit`"; null for unreadable counts, and unless 0 < limit < 1. */
+export function meanAboveEvidence(counts: ValueCounts, limit: number): number | null {
+  return isReadable(counts) && limit > 0 && limit < 1 ? capital(counts, limit, 1) : null
+}
+
+/** The number of draws. */
+export const drawsOf = (counts: ValueCounts): number => counts.reduce((sum, n) => sum + n, 0)
+
+/** The mean of the values; null without draws. */
+export function meanOf(counts: ValueCounts): number | null {
+  const draws = drawsOf(counts)
+  const width = counts.length - 1
+  return draws > 0 ? counts.reduce((sum, n, i) => sum + (n * i) / width, 0) / draws : null
+}
+
+/**
+ * A confidence sequence: bounds that contain the mean at all looks together with probability 1 − alpha.
+ * @param counts the draws so far
+ * @returns [0, 1] without draws
+ * @throws RangeError unless 0 < alpha < 1
+ */
+export function meanInterval(counts: ValueCounts, alpha: number): { low: number; high: number } {
+  if (!(alpha > 0 && alpha < 1))
+    throw new RangeError(`alpha is ${alpha}: give a probability between 0 and 1, such as 0.05`)
+  const mean = isReadable(counts) ? meanOf(counts) : null
+  if (mean === null) return { low: 0, high: 1 }
+  const threshold = Math.log(2 / alpha)
+  const bound = (outer: 0 | 1, direction: 1 | -1): number => {
+    let [far, near] = [outer as number, mean]
+    for (let i = 0; i < 30; i++) {
+      const middle = (far + near) / 2
+      if (middle <= 0 || middle >= 1) break
+      if (capital(counts, middle, direction) >= threshold) far = middle
+      else near = middle
+    }
+    return far
+  }
+  return { low: bound(0, 1), high: bound(1, -1) }
+}
+
+/**
+ * Tests H0 "the mean of the values is at most 0" on values in [−1, 1] that are added one by one. Values are not rounded: the mean of a
+ * sum of money is small compared with the step of a count. The evidence is in nats. `add` throws RangeError for a value outside of [−1, 1],
+ * up to rounding.
+ */
+export function meanAboveZero(): { add(value: number): void; logE(): number } {
+  const logs = new Float64Array(bets.length)
+  return {
+    add(value) {
+      // Most users buy nothing.
+      if (value === 0) return
+      if (!(Math.abs(value) <= 1 + 1e-9))
+        throw new RangeError(`the value is ${value}: divide values by their largest possible size`)
+      for (let k = 0; k < logs.length; k++) logs[k]! += Math.log1p(bets[k]! * 0.999 * value)
+    },
+    logE: () => logMeanExp(logs),
+  }
+}

@@ -1,0 +1,57 @@
+/** Tests the confidence sequence for a bounded mean, at every look. */
+import { describe, expect, it } from 'vitest'
+import { drawsOf, meanAboveEvidence, meanInterval, meanOf } from '../src/bounded-mean.ts'
+import { seededRandom } from '../src/random.ts'
+
+describe('the evidence that a mean is above a limit', () => {
+  it('is the mixture of bets, equal to a computation draw by draw', () => {
+    // Two draws of 1 and three of 0 against m = 0.2: each bet multiplies (1 + 0.8λ)²(1 − 0.2λ)³ with λ = 0.999·bet/0.2.
+    const bets = Array.from({ length: 12 }, (_, k) => 0.02 * (0.95 / 0.02) ** (k / 11))
+    const capital = bets.map((bet) => (1 + 0.8 * ((0.999 * bet) / 0.2)) ** 2 * (1 - 0.999 * bet) ** 3)
+    const expected = Math.log(capital.reduce((sum, each) => sum + each, 0) / 12)
+    expect(meanAboveEvidence([3, 2], 0.2)).toBeCloseTo(expected, 10)
+  })
+
+  it('is null for unreadable counts and limits, and 0 without draws', () => {
+    expect(meanAboveEvidence([1, -1], 0.2)).toBeNull()
+    expect(meanAboveEvidence([1], 0.2)).toBeNull()
+    expect(meanAboveEvidence([1, 1], 0)).toBeNull()
+    expect(meanAboveEvidence([0, 0], 0.2)).toBeCloseTo(0)
+  })
+})
+
+describe('the interval of a mean', () => {
+  it('covers the whole range without draws, and narrows around the mean with draws', () => {
+    expect(meanInterval([0, 0], 0.05)).toEqual({ low: 0, high: 1 })
+    expect(meanOf([0, 0])).toBeNull()
+    const [few, many] = [meanInterval([80, 20], 0.05), meanInterval([8_000, 2_000], 0.05)]
+    expect(few.low).toBeLessThan(many.low)
+    expect(many.low).toBeGreaterThan(0.18)
+    expect(many.high).toBeLessThan(0.22)
+    expect(few.high).toBeGreaterThan(many.high)
+  })
+
+  it('weighs the values between 0 and 1', () => {
+    const counts = [0, 10, 0, 0, 10]
+    expect([drawsOf(counts), meanOf(counts)]).toEqual([20, 0.625])
+    const { low, high } = meanInterval(counts, 0.05)
+    expect(low).toBeLessThan(0.625)
+    expect(high).toBeGreaterThan(0.625)
+  })
+
+  it('misses the mean at any of 40 looks in at most 5 % of 300 runs', () => {
+    const uniform = seededRandom(7)
+    let missed = 0
+    for (let run = 0; run < 300; run++) {
+      const counts = [0, 0]
+      let miss = false
+      for (let look = 0; look < 40 && !miss; look++) {
+        for (let i = 0; i < 25; i++) counts[uniform() < 0.3 ? 1 : 0]!++
+        const { low, high } = meanInterval(counts, 0.05)
+        miss = low > 0.3 || high < 0.3
+      }
+      if (miss) missed++
+    }
+    expect(missed).toBeLessThanOrEqual(15)
+  })
+})
