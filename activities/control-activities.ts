@@ -11,7 +11,7 @@ import { promote } from './release/promote.ts'
 import { qualify } from './release/qualify.ts'
 import { nextQueuedRelease, enqueueRelease, awaitDequeued } from './release/release-queue.ts'
 import { simulateWorkerLoss, simulateReplicaLoss } from './drill/drill-outages.ts'
-import { endDrill, openDrill, planDrills, recordDrillRelease } from './drill/drill.ts'
+import { endDrill, openDrill, planDrills } from './drill/drill.ts'
 import { openRelease } from './release/open-release.ts'
 import { closeRelease } from './release/end-release.ts'
 import { cancelRelease, endWait, failStep, lookAtBasis, lookAtCommands, lookAtQueue } from './release/look.ts'
@@ -28,7 +28,6 @@ export const controlActivities = (deps: Deps) => ({
     openRelease: openRelease(deps),
     planDrills: planDrills(deps),
     openDrill: openDrill(deps),
-    recordDrillRelease: recordDrillRelease(deps),
     simulateReplicaLoss: simulateReplicaLoss(deps),
     simulateWorkerLoss: simulateWorkerLoss(deps),
     endDrill: endDrill(deps),

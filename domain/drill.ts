@@ -27,9 +27,6 @@ export const drillId = (runId: string, index: number): string =>
 /** The index of the drill in its run. */
 export const placeOfDrill = (id: string): number => Number.parseInt(id.slice(-2), 16)
 
-/** The run id without its dashes. */
-export const runOfDrill = (id: string): string => id.slice('drl_'.length, -2)
-
 export const drillKindNames = Object.keys(drillKinds) as DrillKind[]
 
 /** The fault that a replica injects into a drill's version. It is part of the artifact, so that it cannot affect another version. */

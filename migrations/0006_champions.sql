@@ -26,6 +26,8 @@ create index champion_history_by_model on champion_history (model, at);
 create table drills (
   id text primary key,
   model text not null references models (name),
+  -- The workflow that has opened it: a schedule adds its time to the id.
+  workflow_id text,
   kind text not null check (kind in ('bad', 'nan', 'slow', 'silent', 'lost-replica', 'dead-worker')),
   traffic text not null check (traffic in ('mirrored', 'live')),
   requested_by text not null,

@@ -23,9 +23,10 @@ import { startReleaseChild } from './start-child.ts'
 
 const retry = { initialInterval: '200 ms', backoffCoefficient: 2, maximumInterval: '5 s' } as const
 
-const recording = proxyActivities<
-  Pick<ControlActivities, 'planDrills' | 'openDrill' | 'recordDrillRelease' | 'endDrill'>
->({ startToCloseTimeout: '30 s', retry })
+const recording = proxyActivities<Pick<ControlActivities, 'planDrills' | 'openDrill' | 'endDrill'>>({
+  startToCloseTimeout: '30 s',
+  retry,
+})
 
 const outages = proxyActivities<Pick<ControlActivities, 'simulateReplicaLoss' | 'simulateWorkerLoss'>>({
   startToCloseTimeout: '30 days',
@@ -80,8 +81,7 @@ async function runDrill({ id, kind, request }: DrillRun): Promise<{ passed: bool
 
 /** Runs the release to its end. */
 async function runRelease(model: string, id: string, kind: DrillKind): Promise<void> {
-  const { child, releaseId } = await startWhenFree({ model, order: id })
-  await recording.recordDrillRelease({ id, releaseId })
+  const child = await startWhenFree({ model, order: id })
   // The candidate of a simulated outage has no fault, so its release is cancelled when the outage is over.
   const scope = new CancellationScope()
   const outage = scope.run(async () => {
@@ -102,7 +102,7 @@ const closing = { maxTries: 20, pauseMs: 250 }
 async function startWhenFree(request: ReleaseRequest) {
   for (let tries = 1; tries <= closing.maxTries; tries++) {
     const started = await startReleaseChild(request, ParentClosePolicy.REQUEST_CANCEL)
-    if (started !== undefined) return started
+    if (started !== undefined) return started.child
     if (tries < closing.maxTries) await sleep(closing.pauseMs)
   }
   throw new Error(`another release of ${request.model} is open`)

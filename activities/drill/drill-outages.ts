@@ -22,7 +22,7 @@ const pollMs = 100
 async function getOutage({ store }: Deps, drill: Parameters<typeof findOutage>[1]) {
   const found = await findOutage(store, drill)
   if (found === undefined)
-    throw new DomainError('forbidden', `${drill.id} is not an open drill "${drill.kind}" with a release`)
+    throw new DomainError('forbidden', `${drill.id} is not an open drill "${drill.kind}" with a candidate`)
   const { shadow, stages } = found.policy
   return { ...found, withinMs: shadow?.deadlineMs ?? stages[0]?.deadlineMs ?? 0 }
 }
@@ -33,9 +33,9 @@ export const simulateReplicaLoss =
   async ({ id }: { id: string }): Promise<void> =>
     withHeartbeat(async (beat) => {
       const { store, config } = deps
-      const { model, releaseId, withinMs } = await getOutage(deps, { id, kind: 'lost-replica' })
+      const { model, withinMs } = await getOutage(deps, { id, kind: 'lost-replica' })
       const holdsInTime = untilOver(beat, withinMs)
-      if (!(await holdsInTime(() => isWatched(deps, releaseId)))) return
+      if (!(await holdsInTime(() => isWatched(deps, id)))) return
       const replica = await silenceReplica(store, { id, silentMs: 2 * config.api.replicaLeaseMs })
       if (replica === undefined) return
       const progress = async () =>
@@ -57,10 +57,10 @@ export const simulateWorkerLoss =
   async ({ id }: { id: string }): Promise<void> =>
     withHeartbeat(async (beat) => {
       const { store } = deps
-      const { model, releaseId, withinMs } = await getOutage(deps, { id, kind: 'dead-worker' })
+      const { model, withinMs } = await getOutage(deps, { id, kind: 'dead-worker' })
       const holdsInTime = untilOver(beat, withinMs)
       if (!(await holdsInTime(async () => (await findDrill(store, id))?.beganAt !== undefined))) return
-      const isTakenOver = () => isWatchTakenOver(store, { id, releaseId })
+      const isTakenOver = () => isWatchTakenOver(store, id)
       const isNoticed = async () => {
         const exposureMs = (await findRouting(store, model))?.exposureMs
         return (exposureMs !== undefined && exposureMs <= 0) || isTakenOver()
@@ -71,8 +71,9 @@ export const simulateWorkerLoss =
     })
 
 /** Whether every replica has acknowledged the stage and the watch has evaluated it. */
-async function isWatched({ store }: Deps, releaseId: string): Promise<boolean> {
-  const state = (await findRelease(store, releaseId))?.state
+async function isWatched({ store }: Deps, id: string): Promise<boolean> {
+  const releaseId = (await findDrill(store, id))?.releaseId
+  const state = releaseId === undefined ? undefined : (await findRelease(store, releaseId))?.state
   return state?.routed === true || state?.outcome !== undefined
 }
 

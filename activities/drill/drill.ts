@@ -2,6 +2,7 @@
  * Builds the candidate of a drill from the champion and records the result. The version is signed and registered like any other, so that
  * the release takes the real path; the database refuses to promote it.
  */
+import { Context } from '@temporalio/activity'
 import {
   budgetCode,
   defaultDrill,
@@ -11,7 +12,6 @@ import {
   type DrillKind,
   type DrillPolicy,
   placeOfDrill,
-  runOfDrill,
 } from '../../domain/drill.ts'
 import { drillReleasePolicy } from '../../domain/release/derived-policy.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -28,15 +28,14 @@ import {
   findDrill,
   findDrillRefusal,
   insertDrill,
+  listOpenDrills,
   recordUnheldDrill,
-  setDrillRelease,
   setDrillVersion,
   type Drill,
   type NewDrill,
   insertDrillVersion,
   readExposure,
 } from '../../store/release/drills.ts'
-import { listOpenRuns } from '../../store/maintenance/expected-work.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { isEndedByUser } from '../../store/commands.ts'
 import { findOpenRelease, findRelease } from '../../store/release/releases.ts'
@@ -62,8 +61,7 @@ export const planDrills =
     const { store, log } = deps
     const { model } = request
     const { kinds, policy } = await readPlan(store, request)
-    const open = (await listOpenRuns(store)).filter((run) => run.kind === 'drill' && run.model === model)
-    const ended = await rowsOfEndedRuns(open.map((run) => ({ ...run, runId: runOfDrill(run.id) })))
+    const ended = await rowsOfEndedRuns(await listOpenDrills(store, model))
     const abandoned = await closeAbandonedDrills(
       store,
       ended.map(({ id }) => id),
@@ -122,7 +120,8 @@ export const openDrill =
     if (kind === 'slow' && (latency?.requests ?? 0) < latencyRequests)
       return refuse(`${champion} has served too few requests within a day to measure its latency`)
     const policy = drillReleasePolicy(base, drill)
-    await insertDrill(store, { ...newDrill, policy })
+    const { workflowId } = Context.current().info.workflowExecution!
+    await insertDrill(store, { ...newDrill, policy, workflowId })
     const slowMs = (slowness.times * (latency?.p99 ?? 0)) / 1_000
     const fault = drillFaultOf(kind, Math.min(slowness.maxMs, Math.max(slowness.minMs, slowMs)))
     const version = earlier?.version ?? (await makeVersion(deps, { id, champion, fault }))
@@ -153,14 +152,6 @@ async function makeVersion(
     return version
   })
 }
-
-export const recordDrillRelease =
-  ({ store }: Deps) =>
-  async ({ id, releaseId }: { id: string; releaseId: string }): Promise<void> => {
-    // Its row may not be there yet, so only the form of the id shows that it is no text of a client of Temporal.
-    if (!/^rel_[0-9a-f]{32}$/.test(releaseId)) throw new DomainError('forbidden', 'no release has this id')
-    await setDrillRelease(store, { id, releaseId })
-  }
 
 interface DrillEnd {
   id: string

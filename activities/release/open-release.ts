@@ -31,7 +31,7 @@ import {
 import { findChampion } from '../../store/registry/champions.ts'
 import { findLabelTime } from '../../store/monitoring/monitor-windows.ts'
 import { findLatency } from '../../store/release/evidence.ts'
-import { findDrillOrder, issueOfDrills } from '../../store/release/drills.ts'
+import { takeDrillOrder, issueOfDrills } from '../../store/release/drills.ts'
 import { findActiveKeys, type ActiveKey } from '../../store/access/api-keys.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import { findRoutingPlace, firstEpoch } from '../../store/serving/routing.ts'
@@ -202,9 +202,11 @@ async function orderOfTurn(database: Database, { id, order }: Opening): Promise<
 }
 
 /** A drill has one release. */
-async function orderOfDrill(database: Database, { id, order }: Opening): Promise<Ordered | undefined> {
-  const row = await findDrillOrder(database, order)
-  return row === undefined || (row.releaseId ?? id) !== id ? undefined : { ...row, drill: row.kind }
+async function orderOfDrill(database: Database, { id, model, order }: Opening): Promise<Ordered | undefined> {
+  // Its row is not there yet, so only the form of the id shows that it is no text of a client of Temporal.
+  if (!/^rel_[0-9a-f]{32}$/.test(id)) return undefined
+  const row = await takeDrillOrder(database, { id: order, model, releaseId: id })
+  return row && { ...row, drill: row.kind }
 }
 
 async function orderOfRetraining(database: Database, { order }: Opening): Promise<Ordered | undefined> {

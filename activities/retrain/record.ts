@@ -249,7 +249,7 @@ export const endRetraining =
     isCancelled = false,
     releaseId,
   }: RetrainingEnd): Promise<Pick<RetrainOutcome, 'outcome' | 'message' | 'version' | 'snapshotDigest'>> => {
-    const run = await getRun(store, id)
+    const run = await getRun(store, id, ['retraining'])
     const { model, snapshotDigest } = run
     const retraining = await findRetraining(store, id)
     if (retraining === undefined) throw new DomainError('not_found', `there is no retraining ${id}`)

@@ -15,8 +15,7 @@ export const ofRun =
     work: (run: Run) => Promise<Result>,
   ) =>
   async ({ run: id }: { run: string }): Promise<Result> => {
-    const run = await getRun(deps.store, id)
-    if (!kinds.includes(run.kind)) throw new DomainError('forbidden', `${id} is a ${run.kind}`)
+    const run = await getRun(deps.store, id, kinds)
     if (run.endedAt !== undefined) throw new DomainError('forbidden', `${id} has ended`)
     return recordingFailure(deps, { id, failed: run.failure !== undefined }, () => work(run))
   }

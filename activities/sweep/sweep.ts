@@ -118,7 +118,7 @@ export const endSweep =
     run: string
     isCancelled?: boolean
   }): Promise<SweepEnding & { retrainingId?: string; version?: string }> => {
-    const run = await getRun(store, id)
+    const run = await getRun(store, id, ['sweep'])
     const { model } = run
     const retraining = await findRetrainingOfSweep(store, id)
     const isBusy = (await findRunningRetraining(store, model)) !== undefined

@@ -66,7 +66,7 @@ async function orderOfSweep(store: Deps['store'], order: string): Promise<TrialO
 export const endTrial =
   ({ store, log }: Deps) =>
   async ({ run: id, isCancelled = false }: { run: string; isCancelled?: boolean }): Promise<TrialEnding> => {
-    const run = await getRun(store, id)
+    const run = await getRun(store, id, ['trial'])
     const score = (await findTrial(store, id))?.score
     const scored = score === undefined ? undefined : { score, metric: await findPrimary(store, run.model) }
     const ending = endingOfTrial({ ...(await readRunFacts(store, run)), isCancelled, scored })

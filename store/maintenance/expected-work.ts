@@ -111,7 +111,7 @@ export const runKinds = {
     prefix: 'drill',
     ids: 'derived',
     alone: 'close',
-    // As `runOfDrill` in domain/drill.ts.
+    // As `drillId` in domain/drill.ts.
     rows: sql`select id, model, model, left(substr(id, 5), -2), ended_at, kind from drills`,
   },
   batch: {

@@ -56,17 +56,23 @@ export type NewDrill = Pick<Drill, 'id' | 'model' | 'kind' | 'traffic' | 'reques
  */
 export async function insertDrill(
   database: Database,
-  drill: NewDrill & { policy?: ReleasePolicy },
+  drill: NewDrill & { policy?: ReleasePolicy; workflowId?: string },
 ): Promise<void> {
-  const { id, model, kind, traffic, requestedBy, harmBudget, policy } = drill
+  const { id, model, kind, traffic, requestedBy, harmBudget, policy, workflowId = null } = drill
   const [row] = await database.query(sql`
-    insert into drills (id, model, kind, traffic, requested_by, harm_budget, policy)
-    values (${id}, ${model}, ${kind}, ${traffic}, ${requestedBy}, ${harmBudget},
+    insert into drills (id, model, workflow_id, kind, traffic, requested_by, harm_budget, policy)
+    values (${id}, ${model}, ${workflowId}, ${kind}, ${traffic}, ${requestedBy}, ${harmBudget},
       ${policy === undefined ? null : JSON.stringify(policy)})
     on conflict do nothing returning id`)
   if (row !== undefined || (await findDrill(database, id)) !== undefined) return
   throw new DomainError('drill_in_progress', `another drill of ${model} has not ended`, { model })
 }
+
+/** The open drills of a model, with their workflow and the first run of it. */
+export const listOpenDrills = (database: Database, model: string) =>
+  rowsFrom(database).list<{ id: string; workflowId: string; runId: string }>(sql`
+    select id, coalesce(workflow_id, 'drill/' || model) as workflow_id, left(substr(id, 5), -2) as run_id
+    from drills where model = ${model} and ended_at is null`)
 
 /** Closes the drills of a workflow that was ended from outside. By id, because the next drill may be open already. */
 export const closeAbandonedDrills = (database: Database, ids: readonly string[]) =>
@@ -82,33 +88,27 @@ export async function setDrillVersion(
 }
 
 /** The release that an open drill requests. */
-export interface DrillOrder extends Pick<Drill, 'model' | 'kind' | 'requestedBy' | 'releaseId'> {
+export interface DrillOrder extends Pick<Drill, 'model' | 'kind' | 'requestedBy'> {
   version: string
   policy?: ReleasePolicy
 }
 
-/** Undefined without an open drill, and before it has a candidate. */
-export const findDrillOrder = (database: Database, id: string) =>
-  rowsFrom(database).find<DrillOrder>(sql`
-    select model, kind, version, policy, requested_by, release_id from drills
-    where id = ${id} and ended_at is null and version is not null`)
-
-/** Stores the release of a drill, which is one of its version; the first one stays. */
-export async function setDrillRelease(
+/** Stores the release of an open drill, which has one; the first stays. Undefined for another, and before the drill has a candidate. */
+export const takeDrillOrder = (
   database: Database,
-  { id, releaseId }: { id: string; releaseId: string },
-): Promise<void> {
-  await database.query(sql`
+  { id, model, releaseId }: { id: string; model: string; releaseId: string },
+) =>
+  rowsFrom(database).find<DrillOrder>(sql`
     update drills set release_id = ${releaseId}
-    where id = ${id} and ended_at is null and release_id is null
-      and not exists (select from releases where id = ${releaseId} and version is distinct from drills.version)`)
-}
+    where id = ${id} and model = ${model} and ended_at is null and version is not null
+      and coalesce(release_id, ${releaseId}) = ${releaseId}
+    returning model, kind, version, policy, requested_by`)
 
-/** What the simulation of an outage is about. Undefined without an open drill of this kind whose release has started. */
+/** What the simulation of an outage is about. Undefined without an open drill of this kind that has a candidate. */
 export const findOutage = (database: Database, { id, kind }: Pick<Drill, 'id' | 'kind'>) =>
-  rowsFrom(database).find<{ model: string; releaseId: string; policy: ReleasePolicy }>(sql`
-    select model, release_id, policy from drills
-    where id = ${id} and kind = ${kind} and ended_at is null and release_id is not null and policy is not null`)
+  rowsFrom(database).find<{ model: string; policy: ReleasePolicy }>(sql`
+    select model, policy from drills
+    where id = ${id} and kind = ${kind} and ended_at is null and version is not null and policy is not null`)
 
 /** Why the release of a drill was not opened. */
 export const findDrillRefusal = (database: Database, id: string) =>
@@ -144,12 +144,9 @@ export const readSimulatedOutage = (database: Database, releaseId: string) =>
     where release_id = ${releaseId} and kind = 'dead-worker' and silenced_at is null and ended_at is null returning id`)
 
 /** Whether the stage of a silenced watch has been observed since. */
-export const isWatchTakenOver = (
-  database: Database,
-  { id, releaseId }: { id: string; releaseId: string },
-): Promise<boolean> =>
+export const isWatchTakenOver = (database: Database, id: string): Promise<boolean> =>
   rowsFrom(database).any(sql`
-    select id from drills join stage_clocks on stage_clocks.release_id = ${releaseId}
+    select id from drills join stage_clocks on stage_clocks.release_id = drills.release_id
     where drills.id = ${id} and stage_clocks.observed_at > drills.silenced_at`)
 
 /** Records the detection on the database's clock; the first call counts. */

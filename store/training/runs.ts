@@ -44,8 +44,8 @@ interface RunRow {
 
 export interface Run extends RunRow, RunIds {}
 
-/** Throws `not_found`. */
-export async function getRun(database: Database, id: string): Promise<Run> {
+/** Throws `not_found`, and `forbidden` for a run of another kind. */
+export async function getRun(database: Database, id: string, kinds: readonly Run['kind'][]): Promise<Run> {
   const found = await rowsFrom(database).find<RunRow>(sql`
     select 'retraining' as kind, id, model, as_of, overrides, artifact, sweep_id, snapshot_digest, excluded_rows, failure, unchanged, ended_at
     from retrainings where id = ${id}
@@ -56,6 +56,7 @@ export async function getRun(database: Database, id: string): Promise<Run> {
     select 'sweep', id, model, as_of, null, null, null, snapshot_digest, excluded_rows, failure, null, ended_at
     from sweeps where id = ${id}`)
   if (found === undefined) throw new DomainError('not_found', `there is no retraining, trial or sweep ${id}`)
+  if (!kinds.includes(found.kind)) throw new DomainError('forbidden', `${id} is a ${found.kind}`)
   return { ...found, ...idsOfRow(id) }
 }
 

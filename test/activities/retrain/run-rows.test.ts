@@ -10,6 +10,7 @@ import { pipelineActivities, trainingActivities } from '../../../activities/trai
 import type { GateVerdict } from '../../../domain/evaluation/gate.ts'
 import { idsOfRow } from '../../../domain/training/run-ids.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { insertSweep, insertTrial } from '../../../store/training/sweeps.ts'
 import { listVersions } from '../../../store/registry/versions.ts'
 import { findRetraining, insertRetraining } from '../../../store/training/retrainings.ts'
 import { getRun, recordFailure, recordSnapshot } from '../../../store/training/runs.ts'
@@ -150,7 +151,7 @@ describe('the end of a retraining', () => {
     // The order was to adopt an artifact, so nothing is trained.
     await expect(call('train', { run: adopting })).rejects.toMatchObject({ type: 'forbidden' })
     const failure = { message: `${idsOfRow(adopting).trainingId} adopts an artifact`, code: 'forbidden' }
-    expect((await getRun(deps.store, adopting)).failure).toEqual(failure)
+    expect((await getRun(deps.store, adopting, ['retraining'])).failure).toEqual(failure)
     expect(await end(adopting)).toMatchObject({ outcome: 'failed', message: failure.message })
     expect(await findRetraining(deps.store, adopting)).toMatchObject({ errorCode: 'forbidden' })
     const silent = await retrained({ verdict: 'none' })
@@ -171,6 +172,22 @@ it.each([
   await end(run)
   await expect(call(name, { run })).rejects.toMatchObject({ type: 'forbidden' })
   await expect(call(name, { run: `retrain/${model}/none` })).rejects.toMatchObject({ type: 'not_found' })
+})
+
+it('a run is ended by the activity of its kind alone', async () => {
+  const { store } = deps
+  const by = { model, requestedBy: 'olga', asOf: '2026-01-01T00:00:00Z' }
+  const [sweep, trial] = [`swp_${randomUUID()}`, `try_${randomUUID()}`]
+  await insertSweep(store, { id: sweep, ...by, plan: { candidates: [{}], parallel: 1 } })
+  await insertTrial(store, { id: trial, ...by, overrides: {}, runId: 'run' })
+  const runs = { endRetraining: await retrained(), endTrial: trial, endSweep: sweep }
+  const names = Object.keys(pipelineActivities(deps)).filter((name) => name.startsWith('end'))
+  expect(names.toSorted()).toEqual(Object.keys(runs).toSorted())
+  for (const name of Object.keys(runs) as (keyof typeof runs)[])
+    for (const [own, run] of Object.entries(runs))
+      if (own !== name) await expect(call(name, { run })).rejects.toMatchObject({ type: 'forbidden' })
+  const kinds = ['retraining', 'trial', 'sweep'] as const
+  for (const run of Object.values(runs)) expect((await getRun(store, run, kinds)).endedAt).toBeUndefined()
 })
 
 it('no training of a retraining can be scored as a trial, or chosen as the winner of a sweep', async () => {

@@ -37,9 +37,17 @@ beforeEach(async () => {
 })
 
 /** Runs an activity of a run while Temporal reports which run is the newest and whether it is open. */
-function run<T>(runId: string, newest: { runId: string; status: 1 | 2 }, work: () => Promise<T>): Promise<T> {
-  const description = { workflowExecutionInfo: { status: newest.status, firstRunId: newest.runId } }
-  const workflowService = { describeWorkflowExecution: () => Promise.resolve(description) }
+function run<T>(
+  runId: string,
+  newest: { runId: string; status: 1 | 2; workflowId?: string },
+  work: () => Promise<T>,
+): Promise<T> {
+  const { status, workflowId } = newest
+  const describeWorkflowExecution = ({ execution }: { execution: { workflowId: string } }) =>
+    workflowId === undefined || workflowId === execution.workflowId
+      ? Promise.resolve({ workflowExecutionInfo: { status, firstRunId: newest.runId } })
+      : Promise.reject(Object.assign(new Error('not found'), { code: 5 }))
+  const workflowService = { describeWorkflowExecution }
   const withAbortSignal = (_signal: AbortSignal, each: () => Promise<T>) => each()
   const client = { workflowService, withAbortSignal } as unknown as Client
   return new MockActivityEnvironment({ workflowExecution: { workflowId: 'w', runId } }, { client }).run(work)
@@ -107,6 +115,16 @@ describe.each([
     expect(await isOpen(late)).toBe(false)
     expect(await isOpen(successor)).toBe(true)
   })
+})
+
+it('a drill of a schedule, which adds its time to the workflow id, stays open while its run is', async () => {
+  const row = { model, kind: 'bad', traffic: 'mirrored', requestedBy: 'olga', harmBudget: 1 } as const
+  const workflowId = `drill/${model}-2026-01-01T03:00:00Z`
+  await insertDrill(deps.store, { id: drillOf(late), ...row, workflowId })
+  await run(successor, { runId: late, status: 1, workflowId }, () => drill.open(successor))
+  expect(await drill.isOpen(late)).toBe(true)
+  await run(successor, { runId: late, status: 2, workflowId }, () => drill.open(successor))
+  expect(await drill.isOpen(late)).toBe(false)
 })
 
 it('a retraining that is opened ends the training of the previous one, and no other', async () => {

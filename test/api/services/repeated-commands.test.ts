@@ -18,7 +18,7 @@ import {
   findDrill,
   insertDrill,
   recordUnheldDrill,
-  setDrillRelease,
+  takeDrillOrder,
   setDrillVersion,
 } from '../../../store/release/drills.ts'
 import { endQueued, listQueued } from '../../../store/release/release-queue.ts'
@@ -102,7 +102,7 @@ it('a drill whose fault was not detected has no time of a detection', async () =
   }
   await insertRelease(store, { state, workflowId: `release/${model}`, runId: 'run' })
   await setDrillVersion(store, { id, version: versions[0]! })
-  await setDrillRelease(store, { id, releaseId: release })
+  await takeDrillOrder(store, { id, model, releaseId: release })
   const { passed } = await endDrill(api.deps as unknown as Deps)({ id })
   expect(passed).toBe(false)
   const { beganAt, detectedAt, recoveredAt } = (await findDrill(store, id))!

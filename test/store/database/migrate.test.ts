@@ -15,7 +15,7 @@ const pinned: Record<string, string> = {
   '0003_versions.sql': '3362e66092640c1dce757c8cd0428ecfcc4a58e8605969ac0a79d93d9c0be6ae',
   '0004_retrainings.sql': '4fd673b46c7297e5f7af9b5fa55e875c4ed2c2230431d27dab1c6a1d744e8a31',
   '0005_releases.sql': '561980b94d65c3bff74ec44f3488ece7fbc02e85c78f4f56cf9c9940edc0f1f1',
-  '0006_champions.sql': '207f87cb93cc493a19ac22a39c0fb5a18ca10e907d868fa7c3ffc5b469ecf600',
+  '0006_champions.sql': 'e97b5aa50f70d9835f85de5d1e01c737f9afdbce0c31f4e33219bf1392e802eb',
   '0007_serving.sql': '5fd76a5af862d5c51f6c6c809f89caf490dbe813c146fc13ecd0061b6a27eb1a',
   '0008_predictions.sql': 'a9b899094a21fc8542ec25710d59fe9820f245517b6d5b89376fc8ec0e63a807',
   '0009_evidence.sql': 'c376d252d345ffd9144e0cf2d618ab6657e2a224ff847e7616206a49c0dc6e78',

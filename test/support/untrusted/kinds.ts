@@ -59,7 +59,6 @@ const ids: Readonly<Record<string, RowKind>> = {
   'failBatch.id': 'batch',
   'openDrill.id': 'drill',
   'openRelease.id': 'release',
-  'recordDrillRelease.id': 'drill',
   'scoreBatch.id': 'batch',
   'simulateReplicaLoss.id': 'drill',
   'simulateWorkerLoss.id': 'drill',

@@ -142,7 +142,7 @@ describe('a release requested while another is open', () => {
     const ask = () => enqueueRelease(fixture.deps)({ retraining })
     const refusal = async () => {
       expect(await ask()).toEqual({ isQueued: false })
-      return (await getRun(fixture.store, retraining)).failure?.message
+      return (await getRun(fixture.store, retraining, ['retraining'])).failure?.message
     }
     const first = await ask()
     const [{ id } = { id: '' }] = await listQueued(fixture.store, { model })

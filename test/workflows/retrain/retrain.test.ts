@@ -156,7 +156,7 @@ describe('a retraining', () => {
   })
 
   it('registers once, regardless of repetitions', async () => {
-    const input = await getRun(pipeline.store, first.retrainingId)
+    const input = await getRun(pipeline.store, first.retrainingId, ['retraining'])
     const before = (await listVersions(pipeline.store, { model })).length
     const all = await Promise.all([1, 2, 3].map(() => register(pipeline.deps)(input)))
     expect(all.map(({ version }) => version)).toEqual([first.version, first.version, first.version])
