@@ -36,6 +36,8 @@ export interface ReleaseCommandInput {
   reason?: string
   /** The digests that the sender saw. Default: those of the release, because the release id implies them. */
   seen?: Partial<ReleaseDigests>
+  /** The version that the sender saw. Absent: that of the release. */
+  version?: string
   /** The stage that the sender saw. Absent: any. */
   stage?: ReleaseStage
   /** Idempotency key: the same key runs the same command once. */
@@ -64,7 +66,7 @@ export async function sendReleaseCommand(
   const { state, workflowId, runId } = await getReleaseInScope(store, actor, input.release)
   const { id: release, stage } = state
   if (stage === 'ended') throw hasEnded(state)
-  requireStage(state, input)
+  requireSeen(state, input)
   const row = commandOf(actor, state, input)
   const { id } = row
   // The delivery waits for the answer to this request.
@@ -102,15 +104,19 @@ export async function sendReleaseCommand(
   }
 }
 
+type Seen = Pick<ReleaseCommandInput, 'command' | 'version' | 'stage'>
+
 /**
- * Throws when the release is at another stage than the sender saw, because a repeated approval must not pass a stage that waits for a
- * decision.
+ * Throws when the release is of another version or at another stage than the sender saw, because a repeated approval must not pass a stage
+ * that waits for a decision.
  */
-function requireStage(
+function requireSeen(
   state: ReleaseState,
-  { command, stage: seen = state.stage }: Pick<ReleaseCommandInput, 'command' | 'stage'>,
+  { command, stage: seen = state.stage, version = state.version }: Seen,
 ) {
   const { stage } = state
+  if (version !== state.version)
+    throw refused(`the command names the version ${version}, the release has ${state.version}`, stage)
   if (seen === stage) return
   const approved = command === 'approve' ? alreadyApproved(state, Date.now()) : undefined
   throw refused(
@@ -168,7 +174,7 @@ export async function signReleaseCommand(
   const { store, temporal } = deps
   const { state, workflowId } = await getReleaseInScope(store, actor, release)
   if (state.stage === 'ended') throw hasEnded(state)
-  requireStage(state, input)
+  requireSeen(state, input)
   const row = commandOf(actor, state, { release, ...input })
   await store.transaction((database) => insertCommand(database, row, { deliverInMs: signalMs }))
   return { namespace: temporal.namespace, workflowId, signal: input.command, payload: { command: row.id } }
@@ -178,11 +184,11 @@ export async function signReleaseCommand(
 async function rollBackRelease(
   deps: CommandDeps,
   actor: Actor,
-  { release, reason = '', once, stage }: ReleaseCommandInput,
+  { release, reason = '', once, ...seen }: ReleaseCommandInput,
 ): Promise<ReleaseCommandResult> {
   const { state } = await getReleaseInScope(deps.store, actor, release)
   if (state.stage === 'ended' && state.closed) throw hasEnded(state)
-  requireStage(state, { command: 'rollback', stage })
+  requireSeen(state, seen)
   const id = onceOf({ release, once })
   const { model, version } = state
   // With the version: replicas would apply a stored order to the champion while callers do not get the candidate.

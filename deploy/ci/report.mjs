@@ -1,6 +1,7 @@
 // @ts-check
-// Formats the documents that check.sh stored as Markdown, for a comment: node report.mjs <folder>.
-import { readFileSync, readdirSync } from 'node:fs'
+// Formats the documents that check.sh stored as Markdown, for a comment: node report.mjs <folder>. Writes what an approval
+// names to checked.txt.
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const folder = process.argv[2] ?? '.'
@@ -37,6 +38,21 @@ const digits = (value) => (typeof value === 'number' ? String(Number(value.toPre
 const signed = (value) => (typeof value === 'number' && value >= 0 ? `+${digits(value)}` : digits(value))
 /** @param {Json} row */
 const interval = ({ low, high }) => (typeof low === 'number' ? `${signed(low)} to ${signed(high)}` : '–')
+
+/** @param {Json | undefined} release */
+function releaseText(release) {
+  if (release === undefined)
+    return ['## Release', '`tenure releases show` has failed; the log of the job says why.']
+  const { id, model, version, stage, artifact_digest, evaluation_digest, policy_digest } = release
+  const checked = { id, version, stage, artifact_digest, evaluation_digest, policy_digest }
+  writeFileSync(join(folder, 'checked.txt'), `${Object.values(checked).join(' ')}\n`)
+  const facts = { ...checked, replaces: release['baseline_version'], why: release['why'] }
+  return [
+    `## Release of ${cell(version)} in ${cell(stage)}`,
+    table(['release', cell(id)], Object.entries(facts).slice(1)),
+    ...tryText(model, release),
+  ]
+}
 
 /** @param {Json | undefined} checked */
 function checkText(checked) {
@@ -134,7 +150,7 @@ const simulations = names.flatMap((name) => {
   return found === undefined ? [] : [{ model, ...found }]
 })
 const parts = [
-  ...checkText(read('check.json')),
+  ...(names.includes('release.json') ? releaseText(read('release.json')) : checkText(read('check.json'))),
   ...tries.flatMap((name) => tryText(name.slice(4, -5), read(name))),
   ...simulationText(simulations),
 ]

@@ -1,7 +1,15 @@
 /** Runs the rendered steps of the GitHub Action and of the GitLab template, with the real command and a server that receives comments. */
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -20,26 +28,48 @@ const deploy = (...path: string[]) => join(checkout, 'deploy', ...path)
 let server: Server
 let url: string
 let folder: string
-/** Comment id → comment of the pull request. */
-const comments = new Map<number, string>()
+interface Comment {
+  body: string
+  by: string
+}
+/** Comment id → comment of the pull or merge request. */
+const comments = new Map<number, Comment>()
+/** The account of each token. The one of a GitHub workflow may not ask who it is. */
+const accounts: Readonly<Record<string, string>> = { tok: 'github-actions[bot]', personal: 'tenure-bot' }
+const mark = '<!-- tenure-report -->'
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tenure-ci-'))
   server = createServer((request, response) => {
-    const { method = '', url: path = '', headers } = request
-    const isKnown = headers.authorization === 'Bearer tok' || headers['private-token'] === 'tok'
-    if (!isKnown) return response.writeHead(401).end('{}')
-    const list =
-      /^\/(?:repos\/o\/r\/issues\/7\/comments|projects\/5\/merge_requests\/7\/notes)(?:\?per_page=100)?$/
+    const { method = '', url: asked = '', headers } = request
+    const { pathname: path, searchParams } = new URL(asked, 'http://api')
+    const token = /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1] ?? String(headers['private-token'])
+    const by = accounts[token]
+    if (by === undefined) return response.writeHead(401).end('{}')
+    if (path === '/user')
+      return by.endsWith('[bot]')
+        ? response.writeHead(403).end('{"message": "Resource not accessible by integration"}')
+        : response.end(JSON.stringify({ login: by, username: by }))
+    const isList = /^\/(?:repos\/o\/r\/issues\/7\/comments|projects\/5\/merge_requests\/7\/notes)$/.test(path)
     const one = /^\/(?:repos\/o\/r\/issues\/comments|projects\/5\/merge_requests\/7\/notes)\/(\d+)$/.exec(
       path,
     )?.[1]
-    if (method === 'GET' && list.test(path))
-      return response.end(JSON.stringify([...comments].map(([id, body]) => ({ id, body }))))
+    if (method === 'GET' && isList) {
+      const size = Number(searchParams.get('per_page') ?? 20)
+      const from = (Number(searchParams.get('page') ?? 1) - 1) * size
+      const listed = [...comments].slice(from, from + size)
+      const author = (each: Comment) =>
+        path.startsWith('/repos') ? { user: { login: each.by } } : { author: { username: each.by } }
+      return response.end(
+        JSON.stringify(listed.map(([id, each]) => ({ id, body: each.body, ...author(each) }))),
+      )
+    }
     const isUpdate = one !== undefined && comments.has(Number(one)) && /^(PATCH|PUT)$/.test(method)
-    if (!isUpdate && !(method === 'POST' && list.test(path))) return response.writeHead(404).end('{}')
+    if (!isUpdate && !(method === 'POST' && isList)) return response.writeHead(404).end('{}')
     return void json(request).then((sent) => {
-      comments.set(isUpdate ? Number(one) : comments.size + 1, (sent as { body: string }).body)
+      const { body } = sent as { body: string }
+      if (isUpdate) comments.get(Number(one))!.body = body
+      else comments.set(comments.size + 1, { body, by })
       response.writeHead(isUpdate ? 200 : 201).end('{}')
     })
   }).listen(0, '127.0.0.1')
@@ -149,7 +179,7 @@ it('the action checks a project, simulates its policies, and keeps one comment o
     expect(commented, commented.text).toMatchObject({ code: 0 })
   }
   expect(comments.size).toBe(1)
-  const [text = ''] = comments.values()
+  const { body: text } = [...comments.values()][0]!
   expect(text).toMatch(/^<!-- tenure-report -->\n# Tenure\n/)
   expect(text).toContain('## Check: everything is right')
   expect(text).toMatch(/\| iris \| trained on \d+ rows \|/)
@@ -217,41 +247,141 @@ it('the workflow of docs/how-to/releases/ci.md gives the action inputs that it h
   expect(Object.keys(action.inputs)).toEqual(expect.arrayContaining(Object.keys(step!.with!)))
 })
 
-it('every job that holds a key installs the locked Tenure first, and never one from the registry', () => {
-  const read = (...path: string[]): unknown => parse(readFileSync(deploy(...path), 'utf8'))
-  const { jobs } = read('github', 'release.yml') as { jobs: Record<string, { steps: { run?: string }[] }> }
-  const { variables, ...others } = read('gitlab', 'tenure.gitlab-ci.yml') as Record<
-    string,
-    { extends?: string; before_script?: string[]; script?: string[]; TENURE?: string }
-  >
-  const ran = [
-    ...Object.values(jobs).map(({ steps }) => steps.flatMap(({ run = [] }) => run)),
-    ...Object.values(others)
-      .filter(({ script }) => script !== undefined)
-      .map((job) => [...(others[job.extends ?? '']?.before_script ?? []), ...job.script!]),
-  ]
-  expect(ran).toHaveLength(4)
-  for (const lines of ran) expect(lines[0]).toBe('npm ci')
-  const commands = [...ran.flat(), variables!.TENURE!].filter((each) => each.startsWith('npx'))
+it('a command of a pipeline is the locked Tenure, which is installed first, and never one from the registry', () => {
+  const texts = [deploy('github', 'release.yml'), deploy('gitlab', 'tenure.gitlab-ci.yml')]
+  const commands = texts.flatMap((file) => readFileSync(file, 'utf8').match(/npx .*/g) ?? [])
+  expect(commands.length).toBeGreaterThan(2)
   for (const each of commands) expect(each).toMatch(/^npx --no-install tenure\b/)
 })
 
-it('the template of GitLab keeps one note of a merge request', async () => {
-  comments.clear()
-  writeFileSync(join(folder, 'report.md'), '# Tenure\n')
-  const env = {
+interface Job {
+  extends?: string
+  environment?: string | { name: string }
+  variables?: Record<string, string>
+  steps?: { uses?: string; run?: string }[]
+  before_script?: string[]
+  script?: string[]
+}
+/** A workflow of GitHub has its jobs by name; a pipeline of GitLab is the jobs by name, and what all of them have. */
+interface Pipeline extends Record<string, unknown> {
+  jobs?: Record<string, Job>
+}
+const approvingKey = 'TENURE_APPROVE_KEY'
+
+/** Reads the jobs of every pipeline that is shipped or shown: whether each runs code of a branch, and whether it can get the approving key. */
+function pipelines(): [string, Record<string, { runsBranch: boolean; canApprove: boolean }>][] {
+  const shipped = ['github', 'gitlab'].flatMap((host) =>
+    readdirSync(deploy(host))
+      .filter((name) => name.endsWith('.yml'))
+      .map((name) => [`${host}/${name}`, readFileSync(deploy(host, name), 'utf8')] as const),
+  )
+  const docs = join(checkout, 'docs')
+  const shown = readdirSync(docs, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .flatMap((name) =>
+      blocksOf(readFileSync(join(docs, name), 'utf8'))
+        .filter(({ language }) => language === 'yaml')
+        .map(({ text }, i) => [`${name}, block ${i}`, text] as const),
+    )
+  return [...shipped, ...shown].flatMap(([name, text]) => {
+    const parsed = parse(text) as Pipeline
+    const all = parsed.jobs ?? (parsed as Record<string, Job>)
+    const jobs = Object.entries(all).flatMap(([job, own]) => {
+      const base = all[own?.extends ?? '']
+      const whole: Job = { ...base, ...own, variables: { ...base?.variables, ...own?.variables } }
+      return (whole.steps ?? whole.script) ? [[job, whole] as const] : []
+    })
+    const shared = JSON.stringify({
+      ...parsed,
+      jobs: undefined,
+      ...Object.fromEntries(jobs.map(([job]) => [job, undefined])),
+    })
+    const namesKey = (job: Job) =>
+      JSON.stringify(job).includes(approvingKey) || /toJSON\(secrets\)|"inherit"/.test(JSON.stringify(job))
+    const placeOf = ({ environment }: Job) =>
+      typeof environment === 'object' ? environment.name : environment
+    const places = jobs.filter(([, job]) => namesKey(job)).map(([, job]) => placeOf(job))
+    const read = jobs.map(([job, whole]) => {
+      const lines = [
+        ...(whole.steps ?? []).map(({ run = '' }) => run),
+        ...(whole.before_script ?? []),
+        ...(whole.script ?? []),
+      ]
+      // The steps of a composite action run in the job of its caller.
+      const isAction = job === 'runs'
+      const isCheckedOut =
+        isAction ||
+        (whole.steps === undefined
+          ? whole.variables?.['GIT_STRATEGY'] !== 'none'
+          : whole.steps.some(({ uses }) => uses !== undefined))
+      return [
+        job,
+        {
+          runsBranch: isCheckedOut || lines.some((line) => /\b(npm|npx|pip|git)\b|\$TENURE\b/.test(line)),
+          canApprove: namesKey(whole) || places.includes(placeOf(whole)) || shared.includes(approvingKey),
+        },
+      ] as const
+    })
+    return read.length === 0 ? [] : [[name, Object.fromEntries(read)]]
+  })
+}
+
+const scripts = {
+  github: (token: string) => ({
+    ...github(),
+    GITHUB_TOKEN: token,
+    PULL_REQUEST: '7',
+    CI_REPORT: folder,
+  }),
+  gitlab: (token: string) => ({
     CI_API_V4_URL: url,
     CI_PROJECT_ID: '5',
     CI_MERGE_REQUEST_IID: '7',
-    CI_REPORT_TOKEN: 'tok',
+    CI_REPORT_TOKEN: token,
     CI_REPORT: folder,
+  }),
+}
+const foreign = (body: string): [number, Comment] => [comments.size + 1, { body, by: 'mallory' }]
+
+it.each([
+  ['github', 'tok'],
+  ['github', 'personal'],
+  ['gitlab', 'personal'],
+] as const)(
+  'the comment on %s with the token %s takes over that of its own account alone, on any page',
+  async (host, token) => {
+    comments.clear()
+    comments.set(...foreign(`${mark}\nI am the report`))
+    for (let i = 0; i < 99; i++) comments.set(...foreign('a word'))
+    const theirs = structuredClone([...comments])
+    for (const text of ['# One', '# Two']) {
+      writeFileSync(join(folder, 'report.md'), `${text}\n`)
+      const { code, text: said } = await bash(`bash "${deploy(host, 'comment.sh')}"`, scripts[host](token))
+      expect(code, said).toBe(0)
+    }
+    const [own, ...others] = [...comments].slice(100)
+    expect([own, others]).toEqual([[101, { body: `${mark}\n# Two\n`, by: accounts[token] }], []])
+    expect([...comments].slice(0, 100)).toEqual(theirs)
+  },
+)
+
+it('the GitLab template comments after a check', () => {
+  const text = readFileSync(deploy('gitlab', 'tenure.gitlab-ci.yml'), 'utf8')
+  expect(/after_script:\n {4}- (.+)\n/.exec(text)?.[1]).toBe('bash deploy/gitlab/comment.sh')
+})
+
+it.each(pipelines())('%s: no job that runs code of a branch can have the key that approves', (_, jobs) => {
+  expect(Object.keys(jobs).length).toBeGreaterThan(0)
+  for (const [name, job] of Object.entries(jobs))
+    expect(job, name).not.toMatchObject({ runsBranch: true, canApprove: true })
+})
+
+it('the rule above reads the jobs right: each template has jobs of both kinds', () => {
+  const read = Object.fromEntries(pipelines())
+  for (const name of ['github/release.yml', 'gitlab/tenure.gitlab-ci.yml']) {
+    const jobs = Object.values(read[name]!)
+    expect(jobs).toContainEqual({ runsBranch: true, canApprove: false })
+    expect(jobs).toContainEqual({ runsBranch: false, canApprove: true })
   }
-  const [, script = ''] = /after_script:\n {4}- (.+)\n/.exec(
-    readFileSync(deploy('gitlab', 'tenure.gitlab-ci.yml'), 'utf8'),
-  )!
-  for (let time = 0; time < 2; time++) {
-    const { code, text } = await bash(script, env, checkout)
-    expect(code, text).toBe(0)
-  }
-  expect([...comments.values()]).toEqual(['<!-- tenure-report -->\n# Tenure\n'])
+  expect(read['github/action.yml']).toEqual({ runs: { runsBranch: true, canApprove: false } })
 })

@@ -49,18 +49,21 @@ const commandSummaries: Readonly<Record<CommandName, string>> = {
     'Promote by break-glass: skip approvals, minimum times and all stages but one. The probation stays. A reason is required.',
 }
 
+const versionName = z.string().min(1).max(200)
 const command = z.strictObject({
   reason: reasonText.optional(),
   artifact_digest: digest.optional(),
   evaluation_digest: digest.optional(),
   policy_digest: digest.optional(),
+  /** The version that the caller has seen. A release of another version refuses the command. */
+  version: versionName.optional(),
   /** The stage that the caller has seen. A release at another stage refuses the command. */
   stage: z.enum(Object.keys(releaseStages) as [ReleaseStage, ...ReleaseStage[]]).optional(),
 })
 const commandKey = z.tuple([z.string()])
 const start = z.strictObject({
   model: modelName,
-  version: z.string().min(1).max(200),
+  version: versionName,
   policy: policyBody.optional(),
   hotfix: z.strictObject({ reason: writtenReason }).optional(),
 })
@@ -236,9 +239,9 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
 ]
 
-function commandInput({ reason, stage, ...digests }: z.infer<typeof command>) {
+function commandInput({ reason, version, stage, ...digests }: z.infer<typeof command>) {
   const { artifact_digest: artifact, evaluation_digest: evaluation, policy_digest: policy } = digests
-  return { reason, stage, seen: { artifact, evaluation, policy } }
+  return { reason, version, stage, seen: { artifact, evaluation, policy } }
 }
 
 function briefOf(
