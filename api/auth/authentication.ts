@@ -1,7 +1,6 @@
 /** Authenticates keys, which are held in memory, and limits the rate of each. */
 import { timingSafeEqual } from 'node:crypto'
-import { readFile, rename, mkdir, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { readFile } from 'node:fs/promises'
 import { DomainError } from '../../domain/errors.ts'
 import type { Role } from '../../domain/roles.ts'
 import {
@@ -16,6 +15,7 @@ import {
 } from '../../store/access/api-keys.ts'
 import type { SessionKey } from './session.ts'
 import type { Store } from '../../store/postgres.ts'
+import { replaceFile } from '../../store/replace-file.ts'
 import { startLoop, type Loop } from '../serving/poll-loop.ts'
 import { groupedDigits } from '../../domain/figures.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -288,8 +288,10 @@ async function followActiveKeys(
     const now = JSON.stringify(active)
     if (now === text && isReady) return
     take(active)
-    text = now
-    await replaceFile(cacheFile, now)
+    await replaceFile(cacheFile, now).then(
+      () => (text = now),
+      (error: unknown) => onError('the keys could not be stored', error),
+    )
   }
   const loop = startLoop(read, {
     everyMs,
@@ -311,13 +313,6 @@ async function followActiveKeys(
       await loop.stop()
     },
   }
-}
-
-async function replaceFile(path: string, text: string): Promise<void> {
-  const partial = `${path}.${process.pid}`
-  await mkdir(dirname(path), { recursive: true })
-  await writeFile(partial, text, { mode: 0o600 })
-  await rename(partial, path)
 }
 
 // Stores when keys were used, and raises an alert while a service goes on with a secret that was revoked, has expired or was replaced: its

@@ -49,7 +49,7 @@ export const stateDiskAlert = (host: string, folder: string): OutageAlert => ({
   dedupeKey: `disk_full/state/${host}`,
   severity: 'critical',
   kind: 'disk_full',
-  message: `The disk of ${folder} on ${host} is full. Rows of the prediction log wait in memory, and a restarted replica may serve older routes. Free space on this disk.`,
+  message: `The disk of ${folder} on ${host} is full. Rows of the prediction log wait in memory, and a replica that restarts may need Postgres to serve. Free space on this disk.`,
   evidence: { host, folder },
 })
 

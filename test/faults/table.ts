@@ -598,4 +598,17 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/api/streams/predictions.test.ts', tests: 'that was created again' },
     ],
   },
+  {
+    number: 'F56',
+    fault: 'the disk of a replica full, with Postgres away and the replica killed meanwhile',
+    asked:
+      'predictions by the mode of the log; no version and no key that has ended comes back; served = stored + dropped; told ≤ 10 s',
+    shownBy: [
+      { file: 'test/faults/long/resources/replica-disk-full.test.ts' },
+      { file: 'test/api/serving/log/full-disk.test.ts', tests: 'of the spool' },
+    ],
+    reached: 'all, also for a process that was started on the full disk',
+    weaker:
+      'a disk that has become read-only keeps its older routes and keys; a replica that starts without a copy needs Postgres',
+  },
 ]

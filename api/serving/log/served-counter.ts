@@ -48,12 +48,16 @@ export function openAccount(directory: string): Account {
   const pathOf = (what: string): string => join(directory, `${thisProcess()}-${name}-${what}`)
   const cell = new Float64Array(1)
   const bytes = new Uint8Array(cell.buffer)
-  // The file beside the spool claims the account; without a file system in memory it holds the number too.
-  let claim = openCell(pathOf(countFile), bytes)
   const { machine, process } = processIdentity() ?? {}
   const owner = JSON.stringify({ machine, process, directory: resolve(directory) })
-  const inMemoryBytes = Buffer.concat([bytes, Buffer.from(owner)])
-  let file = claim === undefined ? undefined : (openCell(inMemoryPath(name), inMemoryBytes) ?? claim)
+  // The file beside the spool claims the account, also empty on a full disk. Without a file system in memory it holds the number too.
+  let claim = openNew(pathOf(countFile))
+  const inMemory = claim === undefined ? undefined : openNew(inMemoryPath(name))
+  let file = isAllocated(inMemory, Buffer.concat([bytes, Buffer.from(owner)]))
+    ? inMemory
+    : isAllocated(claim, bytes)
+      ? claim
+      : undefined
   return {
     name,
     pathOf,
@@ -67,7 +71,7 @@ export function openAccount(directory: string): Account {
       }
     },
     async forget() {
-      for (const each of new Set([file, claim])) if (each !== undefined) closeSync(each)
+      for (const each of new Set([inMemory, claim])) if (each !== undefined) closeSync(each)
       file = claim = undefined
       await removeCounts(name, pathOf(countFile))
     },
@@ -79,14 +83,20 @@ async function removeCounts(name: string, path: string): Promise<void> {
   await rm(path, { force: true })
 }
 
-/** Opens a new file that begins with the number, allocated now, so that later writes also succeed on a full disk. */
-function openCell(path: string, bytes: Uint8Array): number | undefined {
+function openNew(path: string): number | undefined {
   try {
-    const file = openSync(path, 'wx', 0o600)
-    writeSync(file, bytes)
-    return file
+    return openSync(path, 'wx', 0o600)
   } catch {
     return undefined
+  }
+}
+
+/** Writes the number, so that later writes also succeed on a full disk. Returns whether the file holds it. */
+function isAllocated(file: number | undefined, bytes: Uint8Array): boolean {
+  try {
+    return file !== undefined && writeSync(file, bytes) === bytes.byteLength
+  } catch {
+    return false
   }
 }
 
@@ -147,7 +157,10 @@ export async function removeUnclaimedCounts(): Promise<void> {
 async function readInMemory(name: string): Promise<Buffer | undefined> {
   try {
     const { uid } = await lstat(inMemoryPath(name))
-    return uid === process.getuid?.() ? await readFile(inMemoryPath(name)) : undefined
+    if (uid !== process.getuid?.()) return undefined
+    const bytes = await readFile(inMemoryPath(name))
+    // The memory had no room for the number.
+    return bytes.byteLength < 8 ? undefined : bytes
   } catch {
     return undefined
   }

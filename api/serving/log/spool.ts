@@ -2,8 +2,9 @@
  * Stores blocks of the prediction log on disk while Postgres is unavailable. Each record has its length, its number of rows and a
  * checksum, so that after a crash every complete record is found and a torn one is detected.
  */
-import { appendFile, mkdir, open, readFile, rm, stat, type FileHandle } from 'node:fs/promises'
+import { appendFile, mkdir, open, readFile, rm, stat, truncate, type FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
+import { absentFile } from '../../../store/absent-file.ts'
 import { adoptAccounts, openAccount, removeUnclaimedCounts, type LeftAccount } from './served-counter.ts'
 
 export interface SpooledBlock {
@@ -39,7 +40,7 @@ interface Segment {
   /** Rows written by this process; 0 in an adopted segment. */
   rows: number
   account: string
-  /** The segment gets no more blocks: it is being read, or its end may be torn. */
+  /** The segment gets no more blocks: it is being read, or its end is torn. */
   closed: boolean
   /** The number of bytes already passed on. */
   done: number
@@ -57,8 +58,12 @@ export async function openSpool(directory: string, maxBytes: number): Promise<Sp
   const account = openAccount(directory)
   const segments: Segment[] = []
   for (const { name, paths } of left)
-    for (const path of paths)
-      segments.push({ path, bytes: (await stat(path)).size, rows: 0, account: name, closed: true, done: 0 })
+    for (const path of paths) {
+      const { size: bytes } = await stat(path)
+      // A full disk took the name of the file alone.
+      if (bytes === 0) await rm(path, { force: true })
+      else segments.push({ path, bytes, rows: 0, account: name, closed: true, done: 0 })
+    }
   let total = segments.reduce((sum, segment) => sum + segment.bytes, 0)
   let count = 0
   let writing: Promise<boolean> = Promise.resolve(true)
@@ -75,8 +80,10 @@ export async function openSpool(directory: string, maxBytes: number): Promise<Sp
     try {
       await appendFile(segment.path, record, { mode: 0o600 })
     } catch {
-      // The record may be torn, so the segment gets no more records.
-      segment.closed = true
+      // Cuts a torn record off. Where that fails too, the segment gets no more records.
+      await truncate(segment.path, segment.bytes)
+        .catch(absentFile)
+        .catch(() => (segment.closed = true))
       return false
     }
     segment.bytes += record.byteLength

@@ -2,13 +2,14 @@
  * Stores the last routes, kill switches and versions on the disk of a replica, so that it can restart and serve while Postgres is
  * unavailable. The snapshot is signed; a modified one is rejected.
  */
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isError } from '../../../domain/errors.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { isNewer, type Route } from '../../../domain/serving/route.ts'
 import { getArtifact, getManifest, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import type { FallbackRow, SwitchRow } from '../../../store/serving/replicas.ts'
+import { replaceFile } from '../../../store/replace-file.ts'
 import type { Signer } from '../../../store/signing/signing-key.ts'
 import { maxBytesOf } from '../formats/all-formats.ts'
 
@@ -112,11 +113,8 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
     signedBy: () => signer.publicPem,
     async remember(what) {
       const text = JSON.stringify(what)
-      const partial = `${path}.${process.pid}`
-      await mkdir(directory, { recursive: true })
       const signature = signer.sign(Buffer.from(kind + text)).toString('base64')
-      await writeFile(partial, `${signature}\n${text}`, { mode: 0o600 })
-      await rename(partial, path)
+      await replaceFile(path, `${signature}\n${text}`)
     },
     // A file that could not be removed is tried again after the next change.
     forgetFiles: () => forgetFiles().catch(() => {}),

@@ -1,9 +1,18 @@
 /** Tests full disks, of the spool and of Postgres: rows that do not fit are counted, and kept rows are stored when there is room. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { createClock } from '../../../../api/serving/clock.ts'
 import { createIds } from '../../../../api/serving/prediction-ids.ts'
 import { openPredictionLog, type PredictionLog } from '../../../../api/serving/log/prediction-log.ts'
@@ -12,6 +21,7 @@ import { startPostgres, type RunningPostgres } from '../../../../cli/embedded/po
 import { migrate } from '../../../../store/database/migrate.ts'
 import { encodeOrigin } from '../../../../store/serving/prediction-log.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
+import { mountSmallDisk } from '../../../support/servers/small-disk.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-full-'))
@@ -114,6 +124,28 @@ describe.runIf(mayMount)('a full disk', () => {
     await until(() => counts().stored === 2_000, 'every row in the table')
     expect(counts()).toMatchObject({ served: 2_000, spooled: 0, waiting: 0, dropped: 0 })
     expect((await rows()) - before).toBe(2_000)
+  })
+
+  it('of the spool at the start: rows are counted, writes leave no files behind, and the next process settles the account', async () => {
+    const small = mountSmallDisk(1)!
+    onTestFinished(small.close)
+    const folder = join(small.path, 'spool')
+    // A disk without contents cannot be shrunk to them.
+    writeFileSync(join(small.path, 'ballast'), Buffer.alloc(4_096))
+    small.fill()
+    const spool = await openSpool(folder, 100_000_000)
+    expect(spool.count(7)).toBe(true)
+    for (let i = 0; i < 20; i++)
+      expect(await spool.append({ rows: 1, bytes: Buffer.alloc(16_384) })).toBe(false)
+    const files = readdirSync(folder)
+    expect(files.length).toBeLessThanOrEqual(2)
+    // As if this process had ended.
+    for (const name of files) renameSync(join(folder, name), join(folder, name.replace(/^\d+\.\d+/, '1.1')))
+    const next = await openSpool(folder, 100_000_000)
+    expect(next.left()).toMatchObject([{ name: spool.account, served: 7 }])
+    await next.forget(next.left()[0]!)
+    await next.close()
+    expect(readdirSync(folder)).toEqual([])
   })
 
   it('of Postgres: rows wait on the disk of the replica until space is free', async () => {
