@@ -8,14 +8,16 @@ const compilers = ['webpack', 'memfs', 'unionfs']
 /** webpack finds these by name. */
 const loaders = ['@swc/core', 'swc-loader', 'source-map-loader']
 
-/** @typedef {{ dependencies?: Record<string, string>, optionalDependencies?: Record<string, string> }} Locked */
+/** @typedef {{ link?: boolean, dependencies?: Record<string, string>, optionalDependencies?: Record<string, string> }} Locked */
 
 /** Removes the packages. Returns their folders, relative to the system. @param {string} system @returns {string[]} */
 export function removeBundler(system) {
   /** @type {Record<string, Locked>} */
   const locked = JSON.parse(readFileSync(join(system, 'package-lock.json'), 'utf8')).packages
   const removed = new Set([...compilers, ...loaders])
-  const reached = new Set([''])
+  // The packages of the repository, and the links to them: the image compiles exports of models from their sources.
+  const own = Object.keys(locked).filter((path) => !path.startsWith('node_modules/') || locked[path]?.link)
+  const reached = new Set(own)
   for (const path of reached) {
     const { dependencies, optionalDependencies } = locked[path] ?? {}
     for (const name of Object.keys({ ...dependencies, ...optionalDependencies })) {

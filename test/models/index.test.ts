@@ -108,6 +108,13 @@ describe('the digest of code', () => {
     expect(await codeDigest(join(directory, 'text.ts'))).not.toBe(before)
   })
 
+  it('covers the sources of a package of Tenure', async () => {
+    await write('own.ts', `import { auc } from '@tenure/sequential'\nexport const own = auc`)
+    expect(await codeDigest(join(directory, 'own.ts'))).toMatch(/^sha256:/)
+    await write('none.ts', `import { auc } from '@tenure/none'\nexport const none = auc`)
+    await expect(codeDigest(join(directory, 'none.ts'))).rejects.toThrow('packages/none/src/index.ts')
+  })
+
   it('is kept for the next process by the bytes of each file', async () => {
     const folder = join(checkout, 'dist/code')
     const own = join(directory, 'kept.ts')

@@ -1,5 +1,5 @@
 /** Tests what is left out of the container image; `npm run image` builds and runs it. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -56,7 +56,39 @@ describe('the compiler of workflows', () => {
     expect(removeBundler(root)).toEqual(['node_modules/webpack', 'node_modules/terser'])
     expect(existsSync(join(root, 'node_modules/pg/node_modules/terser'))).toBe(true)
   })
+
+  it('does not take along a package of the repository, which only its sources name', () => {
+    const root = system('own', {
+      '': ['webpack'],
+      'node_modules/@tenure/sequential': [],
+      'node_modules/jstat': [],
+      'node_modules/webpack': [],
+      'packages/sequential': ['jstat'],
+    })
+    const lock = join(root, 'package-lock.json')
+    const { packages } = JSON.parse(readFileSync(lock, 'utf8'))
+    packages['node_modules/@tenure/sequential'] = { resolved: 'packages/sequential', link: true }
+    writeFileSync(lock, JSON.stringify({ packages }))
+    expect(removeBundler(root)).toEqual(['node_modules/webpack'])
+    expect(existsSync(join(root, 'packages/sequential'))).toBe(true)
+    expect(existsSync(join(root, 'node_modules/jstat'))).toBe(true)
+  })
 })
+
+it.each(readdirSync(join(checkout, 'packages')))(
+  'the package %s is shipped, and its package.json is in the image before npm installs',
+  (name) => {
+    expect(shipped).toEqual(expect.arrayContaining([`packages/${name}/package.json`, `packages/${name}/src`]))
+    const dockerfile = readFileSync(join(checkout, 'Dockerfile'), 'utf8')
+    const [before = ''] = dockerfile.split('RUN npm ci')
+    expect(before).toContain(`COPY packages/${name}/package.json packages/${name}/`)
+    expect(JSON.parse(readFileSync(join(checkout, 'packages', name, 'package.json'), 'utf8'))).toMatchObject({
+      name: `@tenure/${name}`,
+      license: 'Apache-2.0',
+      exports: { '.': './src/index.ts' },
+    })
+  },
+)
 
 it('the context of the image holds all that is shipped', () => {
   const ignored = readFileSync(join(checkout, '.dockerignore'), 'utf8')
