@@ -1,6 +1,7 @@
 /** Reads the environment; no other file does. Reports all missing and invalid variables together: each alone would cost a restart. */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -52,6 +53,7 @@ export function readConfig(variables: Environment = process.env) {
   const stateDir = resolve(text('TENURE_STATE', join(projectFolder, '.tenure')))
   const temporal = readTemporal(environment, issues)
   const keys = resolve(text('TENURE_KEYS', join(stateDir, 'keys')))
+  const privateHosts = readPrivateHosts(reader)
   const config = {
     databaseUrl,
     /** Connects as the role that runs the queries of batches, sources and outcome tables. Default: `tenure_reader` of DATABASE_URL. */
@@ -75,6 +77,10 @@ export function readConfig(variables: Environment = process.env) {
     },
     api: readApi(reader),
     retention: readRetention(reader),
+    /** Private hosts that addresses from model files, from `tenure apply` and from the answers of servers may reach. */
+    privateHosts,
+    /** The largest file in MiB that a source gets from a web server. */
+    sourceFileMb: whole('TENURE_SOURCE_FILE_MB', 512, 1, 10_000_000),
     /** Cache of this machine for downloads and Python environments. */
     cacheDir: cacheDir(environment),
     /** Memory limit of a training process in MiB. Default: unlimited. */
@@ -106,7 +112,10 @@ export function readConfig(variables: Environment = process.env) {
       openlineage: readMirror(reader, 'TENURE_OPENLINEAGE'),
     },
     /** The single sign-on provider; absent if not configured. */
-    oidc: parseOidc(environment, issues, whole('TENURE_OIDC_KEY_DAYS', 30, 1, 3_650)),
+    oidc: parseOidc(environment, issues, {
+      keyDays: whole('TENURE_OIDC_KEY_DAYS', 30, 1, 3_650),
+      privateHosts,
+    }),
     /** Destinations of traces, metrics and logs; absent if OpenTelemetry is disabled. */
     telemetry: readTelemetry(environment, issues),
     buildId: given('TENURE_BUILD_ID') ?? gitRevision(),
@@ -177,6 +186,22 @@ function readRetention({ whole }: SettingsReader) {
     partitionDays: whole('TENURE_KEEP_PARTITIONS_DAYS', 800, 402, 36_500),
     artifactsMb: whole('TENURE_KEEP_ARTIFACTS_MB', 51_200, 1, 1_000_000_000),
   }
+}
+
+/** Reads a list of names, where `.internal` stands for all names below it, addresses, and ranges such as 10.0.0.0/8. */
+function readPrivateHosts({ issues, listOf }: SettingsReader): string[] {
+  const what = 'names, addresses and ranges such as files.internal,.example.internal,10.0.0.0/8'
+  const hosts = listOf('TENURE_PRIVATE_HOSTS', /^[\w.:/-]+$/, what)
+  for (const host of hosts) {
+    const [address = '', bits] = host.split('/')
+    const maxBits = isIP(address) === 4 ? 32 : 128
+    const isValid =
+      isIP(address) === 0
+        ? /^\.?[\w-]+(\.[\w-]+)*$/.test(host) && /[a-z]/i.test(host)
+        : bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= maxBits)
+    if (!isValid) issues.push(`TENURE_PRIVATE_HOSTS is a list of ${what}; "${host}" is none`)
+  }
+  return hosts
 }
 
 function readPublicUrl({ environment, issues, given }: SettingsReader): string | undefined {

@@ -17,7 +17,7 @@ const withoutServers = [
   'test/api/serving/{formats,explanation,network}/**/*.test.ts',
   'test/activities/arguments.test.ts',
   'test/activities/artifact/**/*.test.ts',
-  'test/store/{artifacts,schema-issues,foreign/*,signing/*,objects/*}.test.ts',
+  'test/store/{artifacts,outgoing,outgoing-fetch,schema-issues,foreign/*,signing/*,objects/*}.test.ts',
   'test/alerts/{send,formats}.test.ts',
   'test/telemetry/*.test.ts',
   'test/bench/**/*.test.ts',

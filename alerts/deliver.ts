@@ -24,6 +24,7 @@ import {
 } from '../store/monitoring/notifications.ts'
 import { resolveAlert, upsertAlert, type Alert, type NewAlert } from '../store/monitoring/alerts.ts'
 import { readChannels, readStoredChannels } from '../store/monitoring/alert-channels.ts'
+import type { PrivateHosts } from '../store/outgoing-address.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Config } from '../temporal.config.ts'
 import { linkOf, runbookOf } from './message.ts'
@@ -32,14 +33,14 @@ import { send } from './send.ts'
 import { fallbackAlerts, fallbackLevels, loadProblemText } from '../domain/serving/fallback-level.ts'
 import { listFallbacks, listReportedFallbacks, type FleetFallback } from '../store/serving/replicas.ts'
 
-/** The number of characters kept of a channel's response to a rejected message. */
-const maxResponseCharacters = 300
+/** The number of characters kept of the reason why a message was not delivered. */
+const maxProblemCharacters = 300
 /** How long the sending process owns a notification, in ms; longer than sending takes. */
 const claimMs = 60_000
 
 export interface DeliveryDeps {
   store: Store
-  config: Pick<Config, 'alertChannels' | 'secrets' | 'publicUrl' | 'runbooks'>
+  config: Pick<Config, 'alertChannels' | 'secrets' | 'publicUrl' | 'runbooks' | 'privateHosts'>
   log: { warn(fields: Record<string, unknown>, message: string): void }
 }
 
@@ -69,15 +70,16 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
   const waiting = await claimNotifications(store, { forMs: claimMs })
   const tried = await Promise.all(
     waiting.map(async ({ id, alert, channel, about, attempts, ageMs, former }) => {
-      const target = channels.find(({ name }) => name === channel)?.target
+      const found = channels.find(({ name }) => name === channel)
+      const target = found?.target
       const link = linkOf(config, alert)
       const message = { id, about, alert, former, link, runbook: runbookOf(config, alert.kind) }
       try {
         // After a long pause of this process, another process may have sent it.
         if (performance.now() - claimedAt > claimMs / 2) return false
-        if (target === undefined)
+        if (found === undefined)
           throw new Error(areAll ? 'the channel is no longer configured' : 'the channels cannot be read')
-        await send(target, message)
+        await send(found.target, message, privateHostsOf(found, config))
         await markNotificationSent(store, {
           id,
           sentAs: { kind: alert.kind, severity: alert.severity, cause: alert.cause },
@@ -95,6 +97,12 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
   )
   return tried.filter(Boolean).length
 }
+
+/** The private hosts that a channel may reach. */
+export const privateHostsOf = (
+  { setBy }: Channel,
+  { privateHosts }: Pick<Config, 'privateHosts'>,
+): PrivateHosts => (setBy === 'machine' ? 'all' : privateHosts)
 
 /** Reads the channels of the file and the database. Raises an alert for unreadable ones and returns the others; `areAll`: whether none is. */
 async function channelsOf({
@@ -144,7 +152,7 @@ const msOf = (at: unknown): number | undefined => (typeof at === 'string' ? Date
 
 /** Returns why a message was not delivered, without the secrets of its channel. */
 export const problemOfSending = (error: unknown, target: ChannelTarget | undefined): string =>
-  redactedOf(reasonOf(error), target === undefined ? [] : secretsOf(target)).slice(0, maxResponseCharacters)
+  redactedOf(reasonOf(error), target === undefined ? [] : secretsOf(target)).slice(0, maxProblemCharacters)
 
 /** Returns the values to redact: for some channels, the address alone permits writing. */
 function secretsOf(target: ChannelTarget): (string | undefined)[] {

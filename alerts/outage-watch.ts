@@ -27,6 +27,7 @@ import {
   recordSentAlert,
   type SentAlert,
 } from '../store/maintenance/sent-alerts.ts'
+import type { SendingDeps } from './send-without-database.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Config } from '../temporal.config.ts'
 
@@ -37,7 +38,7 @@ export interface Symptom extends NewAlert {
 
 export interface OutageWatchDeps {
   store: Store
-  config: Pick<Config, 'alertChannels' | 'secrets' | 'publicUrl' | 'runbooks' | 'stateDir' | 'outageAlertMs'>
+  config: SendingDeps['config'] & Pick<Config, 'outageAlertMs'>
   log: { warn(fields: Record<string, unknown>, message: string): void }
   /** What this process sees now, besides the database and the disk of its state. */
   symptoms?: () => readonly Symptom[]

@@ -8,13 +8,13 @@ import {
 import { readChannels, readCopiedChannels } from '../store/monitoring/alert-channels.ts'
 import type { Alert } from '../store/monitoring/alerts.ts'
 import { messageNumber, type SentAlert } from '../store/maintenance/sent-alerts.ts'
-import { alertFactsOf, problemOfSending } from './deliver.ts'
+import { alertFactsOf, privateHostsOf, problemOfSending } from './deliver.ts'
 import { runbookOf } from './message.ts'
 import type { Config } from '../temporal.config.ts'
 import { send } from './send.ts'
 
 export interface SendingDeps {
-  config: Pick<Config, 'alertChannels' | 'secrets' | 'publicUrl' | 'runbooks' | 'stateDir'>
+  config: Pick<Config, 'alertChannels' | 'secrets' | 'publicUrl' | 'runbooks' | 'stateDir' | 'privateHosts'>
   log: { warn(fields: Record<string, unknown>, message: string): void }
 }
 
@@ -32,18 +32,16 @@ export async function sendWithoutDatabase(
   const due = dueNotifications(alertFactsOf(alert), { channels, deliveries, nowMs })
   const sent = await Promise.all(
     due.map(async (record): Promise<DeliveryRecord[]> => {
-      const { target } = channels.find(({ name }) => name === record.channel)!
+      const channel = channels.find(({ name }) => name === record.channel)!
+      const { target } = channel
       const key = `${alert.dedupeKey} ${record.channel}`
       const { attempts, nextMs } = failed.get(key) ?? { attempts: 0, nextMs: 0 }
       if (nowMs < nextMs) return []
       try {
-        await send(target, {
-          // There is no row yet, so the key of the alert identifies the message.
-          id: messageNumber(alert),
-          about: record.about,
-          alert,
-          runbook: runbookOf(config, alert.kind),
-        })
+        // There is no row yet, so the key of the alert identifies the message.
+        const id = messageNumber(alert)
+        const message = { id, about: record.about, alert, runbook: runbookOf(config, alert.kind) }
+        await send(target, message, privateHostsOf(channel, config))
         failed.delete(key)
         return [{ ...record, sentMs: Date.now(), sentSeverity: alert.severity }]
       } catch (error) {

@@ -1,20 +1,27 @@
 /** Sends one message to one channel. Throws if it was not delivered; the caller retries. */
 import { createTransport } from 'nodemailer'
 import { Webhook } from 'standardwebhooks'
+import { percentDecoded } from '../domain/addresses/percent-decoded.ts'
 import { guidanceOf, noticeKinds } from '../domain/monitoring/alert-kinds.ts'
 import type { ChannelTarget } from '../domain/monitoring/alert-escalation.ts'
-import { boundedText } from '../store/bounded-text.ts'
 import { alertText, alertParts, titleOf, type Message } from './message.ts'
 import { opsgenieAlert, pagerdutyEvent, slackMessage, teamsMessage } from './channels.ts'
 import type { SentAs } from '../store/monitoring/notifications.ts'
+import { outgoingSocket, type PrivateHosts } from '../store/outgoing-address.ts'
 import { outgoingFetch } from '../store/outgoing-fetch.ts'
 
 /** Timeout, so that one channel does not delay the others. */
 const sendMs = 10_000
-/** The number of bytes read from a response, for an error message. */
-const maxResponseBytes = 1_000
+/** How long a mail may take in all. */
+const mailMs = 60_000
 
-export async function send(target: ChannelTarget, message: Message): Promise<void> {
+/** The errors name the status of an answer and nothing else of it, because they are stored and shown. */
+export async function send(
+  target: ChannelTarget,
+  message: Message,
+  privateHosts: PrivateHosts,
+): Promise<void> {
+  const post = postVia(privateHosts)
   switch (target.kind) {
     case 'slack':
       return post(target.url, slackMessage(message, target.signingSecret !== undefined))
@@ -29,11 +36,11 @@ export async function send(target: ChannelTarget, message: Message): Promise<voi
       return post(under(target.url, path), body, { authorization: `GenieKey ${target.apiKey}` })
     }
     case 'webhook':
-      return postSigned(target, message)
+      return post(target.url, ...signed(target, message))
     case 'alertmanager':
       return post(under(target.url, '/api/v2/alerts'), alertmanagerAlerts(message))
     case 'email':
-      return mail(target, message)
+      return mail(target, message, privateHosts)
     default:
       return target satisfies never
   }
@@ -45,11 +52,11 @@ const under = (url: string, path: string): string => `${url.replace(/\/$/, '')}$
 const messageId = ({ id, about, alert }: Message): string =>
   `msg_${id}_${about}_${Date.parse(alert.raisedAt).toString(36)}`
 
-/** Posts the alert with its evidence as signed JSON. */
-async function postSigned(
-  { url, secret }: { url: string; secret?: string },
+/** Returns the alert with its evidence as JSON, and the headers with its signature. */
+function signed(
+  { secret }: { secret?: string },
   message: Message,
-): Promise<void> {
+): [body: string, headers: Record<string, string>] {
   const { about, alert, link, runbook } = message
   const { title, body: lines } = alertParts(message)
   const body = JSON.stringify({ about, alert, link, runbook, title, text: lines.join('\n') })
@@ -60,7 +67,7 @@ async function postSigned(
     'webhook-timestamp': String(Math.floor(sentAt.getTime() / 1_000)),
     ...(secret === undefined ? {} : { 'webhook-signature': new Webhook(secret).sign(id, sentAt, body) }),
   }
-  await post(url, body, headers)
+  return [body, headers]
 }
 
 /**
@@ -87,36 +94,57 @@ function alertmanagerAlerts({ alert, former, link, runbook }: Message): object[]
   return [current, { ...current, labels: labelsOf(former), endsAt: new Date().toISOString() }]
 }
 
-async function post(url: string, body: object | string, headers: Record<string, string> = {}): Promise<void> {
-  const answer = await outgoingFetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    body: typeof body === 'string' ? body : JSON.stringify(body),
-    // An address other than the configured one must receive no alert and no signature.
-    redirect: 'manual',
-    signal: AbortSignal.timeout(sendMs),
-  })
-  const response = await boundedText(answer, maxResponseBytes)
-  if (answer.status >= 300 && answer.status < 400)
-    throw new Error(
-      `the channel responded ${answer.status} and names another address, which is not followed: enter the final address`,
-    )
-  if (!answer.ok) throw new Error(`the channel responded ${answer.status}: ${response}`)
-}
+const postVia =
+  (privateHosts: PrivateHosts) =>
+  async (url: string, body: object | string, headers: Record<string, string> = {}): Promise<void> => {
+    const answer = await outgoingFetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+      privateHosts,
+      maxBytes: 0,
+      maxMs: sendMs,
+    })
+    const { ok, status } = answer
+    await answer.discard()
+    if (status >= 300 && status < 400)
+      throw new Error(
+        `the channel responded ${status} and names another address, which is not followed: enter the final address`,
+      )
+    if (!ok) throw new Error(`the channel responded ${status}`)
+  }
 
 async function mail(
   { smtp, from, to }: Extract<ChannelTarget, { kind: 'email' }>,
   message: Message,
+  privateHosts: PrivateHosts,
 ): Promise<void> {
+  const { protocol, hostname, port, username, password } = new URL(smtp)
+  const secure = protocol === 'smtps:'
+  const host = hostname.replace(/^\[(.*)\]$/, '$1')
+  const place = { host, port: Number(port) || (secure ? 465 : 587) }
+  const connection = await outgoingSocket(place, { privateHosts, maxMs: sendMs })
+  // Only these parts of the address are used: the library would take any of its options from a query, a program to run among them.
   const transport = createTransport({
-    url: smtp,
+    ...place,
+    secure,
+    ...(username === '' ? {} : { auth: { user: percentDecoded(username), pass: percentDecoded(password) } }),
+    getSocket: (_, use) => use(null, { connection }),
     connectionTimeout: sendMs,
     greetingTimeout: sendMs,
     socketTimeout: sendMs,
   })
+  const deadline = setTimeout(() => connection.destroy(new Error(`not sent within ${mailMs} ms`)), mailMs)
   try {
     await transport.sendMail({ from, to: [...to], subject: titleOf(message), text: alertText(message) })
+  } catch (error) {
+    const { code, responseCode } = error as { code?: string; responseCode?: number }
+    throw responseCode === undefined
+      ? error
+      : new Error(`the mail server responded ${responseCode} (${code})`, { cause: undefined })
   } finally {
+    clearTimeout(deadline)
+    connection.destroy()
     transport.close()
   }
 }

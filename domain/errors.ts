@@ -178,6 +178,16 @@ export const errorTable = {
     503,
     'Retry later; predictions continue, and work that waits for the store then resumes. Check the store with `tenure doctor`.',
   ),
+  /** An address that the operator of this machine has not set leads to a private address. */
+  address_not_allowed: permanent(
+    422,
+    'Use a public address, or have the operator of the workers and replicas add its host to TENURE_PRIVATE_HOSTS.',
+  ),
+  /** Another system sends more than is read from it. */
+  answer_too_large: permanent(
+    422,
+    'Check the address. For a file of a source, split it, or raise TENURE_SOURCE_FILE_MB of the workers.',
+  ),
   /** A disk of this installation is full. */
   no_room: transient(503, 'Make room on the disk; work that waits for it then resumes.'),
   /** The prediction could not be logged in time, which durable mode requires. */

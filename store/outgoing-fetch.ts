@@ -1,18 +1,126 @@
 /**
- * `fetch` for foreign servers. The `fetch` of Node 20 to 24 ends the process when a server closes a connection whose body is read slowly
- * (nodejs/undici issue 5360), and no caller can catch that.
+ * The one client for HTTP servers of others. It follows no redirect, connects to no private address that is not allowed, and limits the
+ * size and the time of every answer, because a server that an address names may be hostile.
+ *
+ * It uses undici, not the `fetch` of Node 20 to 24, which ends the process when a server closes a connection whose body is read slowly
+ * (nodejs/undici issue 5360): no caller can catch that.
  */
-import type { Agent, undiciFetch } from './undici.ts'
+import { DomainError, isError } from '../domain/errors.ts'
+import { createGuard, type PrivateHosts } from './outgoing-address.ts'
+import type { Agent } from './undici.ts'
 
-/** A separate dispatcher: the global one belongs to Node's fetch once that was used. */
-let dispatcher: Agent | undefined
+export interface OutgoingRequest {
+  method?: string
+  headers?: Record<string, string> | [string, string][]
+  body?: string | Uint8Array
+  privateHosts: PrivateHosts
+  /** The most bytes of the body, after decompression. */
+  maxBytes: number
+  /** The time for the whole exchange. */
+  maxMs: number
+  /** The time without a byte. Default: `maxMs`. */
+  maxSilentMs?: number
+}
 
-/** Loaded on use, because most processes call no foreign server. */
+export interface OutgoingAnswer {
+  status: number
+  /** Whether the status is from 200 to 299. A redirect is not. */
+  ok: boolean
+  headers: Headers
+  /** Throws `answer_too_large`. Reading ends the exchange, as does leaving the loop. */
+  chunks(): AsyncGenerator<Uint8Array>
+  /** The whole body. Throws `answer_too_large`. */
+  bytes(): Promise<Buffer>
+  /** Ends the exchange without reading the body. */
+  discard(): Promise<void>
+}
+
+/** By their list of private hosts. Separate from the global dispatcher, which belongs to Node's fetch once that was used. */
+const agents = new Map<string, Agent>()
+
+/** Throws `address_not_allowed` for a private address, and the error of the connection when the server does not answer in time. */
 export async function outgoingFetch(
-  address: Parameters<typeof undiciFetch>[0],
-  options: Parameters<typeof undiciFetch>[1] = {},
-): ReturnType<typeof undiciFetch> {
-  const undici = await import('./undici.ts')
-  dispatcher ??= new undici.Agent()
-  return undici.undiciFetch(address, { dispatcher, ...options })
+  address: string,
+  { privateHosts, maxBytes, maxMs, maxSilentMs = maxMs, ...request }: OutgoingRequest,
+): Promise<OutgoingAnswer> {
+  const { undiciFetch } = await import('./undici.ts')
+  const dispatcher = await agentFor(privateHosts)
+  const stop = new AbortController()
+  const whole = setTimeout(() => stop.abort(new Error(`not complete within ${maxMs} ms`)), maxMs)
+  const silent = setTimeout(() => stop.abort(new Error(`no byte for ${maxSilentMs} ms`)), maxSilentMs)
+  const end = (): void => {
+    clearTimeout(whole)
+    clearTimeout(silent)
+  }
+  try {
+    const { status, ok, headers, body } = await undiciFetch(address, {
+      ...request,
+      dispatcher,
+      redirect: 'manual',
+      signal: stop.signal,
+    })
+    const chunks = async function* (): AsyncGenerator<Uint8Array> {
+      let bytes = 0
+      try {
+        for await (const chunk of body ?? []) {
+          silent.refresh()
+          bytes += (chunk as Uint8Array).length
+          // Written this way round, so that a limit that is not a number admits nothing.
+          if (!(bytes <= maxBytes))
+            throw new DomainError(
+              'answer_too_large',
+              `${new URL(address).host} sends more than ${maxBytes} bytes`,
+            )
+          yield chunk as Uint8Array
+        }
+      } finally {
+        end()
+      }
+    }
+    return {
+      status,
+      ok,
+      headers: headers as unknown as Headers,
+      chunks,
+      bytes: async () => {
+        const parts: Uint8Array[] = []
+        for await (const chunk of chunks()) parts.push(chunk)
+        return Buffer.concat(parts)
+      },
+      discard: async () => {
+        end()
+        await body?.cancel()
+      },
+    }
+  } catch (error) {
+    end()
+    // fetch wraps the errors of connections.
+    const { cause } = error as { cause?: unknown }
+    throw isError(cause) ? cause : error
+  }
+}
+
+async function agentFor(privateHosts: PrivateHosts): Promise<Agent> {
+  const name = privateHosts === 'all' ? 'all' : privateHosts.join()
+  const { Agent, buildConnector } = await import('./undici.ts')
+  let agent = agents.get(name)
+  if (agent === undefined) {
+    agent = privateHosts === 'all' ? new Agent() : new Agent({ connect: guarded(privateHosts) })
+    agents.set(name, agent)
+  }
+  return agent
+
+  /** A host that is an address is not looked up. */
+  function guarded(hosts: readonly string[]): ReturnType<typeof buildConnector> {
+    const { requireHost, lookup } = createGuard(hosts)
+    const connect = buildConnector({ lookup })
+    return (options, callback) => {
+      try {
+        requireHost(options.hostname)
+      } catch (error) {
+        return callback(error as Error, null)
+      }
+      connect(options, callback)
+    }
+  }
 }

@@ -10,6 +10,7 @@ import {
   issuesOfRoads,
   issuesOfSyntax,
 } from './tidy/rules.ts'
+import { idleCallers, issuesOfNetwork } from './tidy/network.ts'
 import { parseSource, readSources } from './tidy/source.ts'
 
 const sources = readSources()
@@ -24,6 +25,10 @@ describe('the tree', () => {
   it('reads archives and folders from elsewhere only by the extractor', () =>
     expect(issuesOfRoads(sources)).toEqual([]))
   it('has no banned syntax', () => expect(issuesOfSyntax(sources)).toEqual([]))
+  it('calls other systems by the one client alone', () => {
+    expect(issuesOfNetwork(sources)).toEqual([])
+    expect(idleCallers(sources)).toEqual([])
+  })
   it('has a remedy for every error', () => {
     for (const [code, { status, remedy }] of Object.entries(errorTable)) {
       expect(remedy, code).toMatch(/^[A-Z].{10,}\.$/)
@@ -175,6 +180,27 @@ describe('a planted violation is found', () => {
     'the name %s',
     (path) => expect(issuesOfNames(planted(path, ''))).toHaveLength(1),
   )
+
+  it.each([
+    ['Node’s fetch', `await fetch('http://a')`],
+    ['Node’s fetch as a default', `const call = (send = fetch) => send('http://a')`],
+    ['Node’s fetch of the global object', `await globalThis.fetch('http://a')`],
+    ['a request', `import { request } from 'node:http'`],
+    ['a socket, beside a server', `import { connect, createServer } from 'node:net'`],
+    ['all of a module', `import * as https from 'node:https'`],
+    ['a module without its prefix', `import { get } from 'http'`],
+    ['a module loaded late', `await import('node:tls')`],
+    ['undici', `export { fetch } from 'undici'`],
+    ['a WebSocket', `new WebSocket('ws://a')`],
+  ])('a call beside the one client: %s', (_name, text) =>
+    expect(issuesOfNetwork(planted('api/a.ts', text))).toHaveLength(1),
+  )
+
+  it.each([
+    ['a server', `import { createServer, type Server } from 'node:http'`],
+    ['a type', `import type { Socket } from 'node:net'`],
+    ['a method', `const a = { fetch: 1 }; a.fetch; interface B { fetch: string }`],
+  ])('but not %s', (_name, text) => expect(issuesOfNetwork(planted('api/a.ts', text))).toEqual([]))
 
   it('a barrel', () => {
     expect(issuesOfBarrels(planted('domain/index.ts', `export * from './gate.ts'`))).toHaveLength(1)

@@ -23,7 +23,9 @@ import { maxSourceFiles } from './source-files.ts'
 /** Address → path of its copy. For a pattern, the same pattern below the folder of the copies. */
 export type SourceCopies = Record<string, string>
 
-type Place = Pick<Deps, 'artifacts'> & { config: Pick<Deps['config'], 's3'> }
+type Place = Pick<Deps, 'artifacts'> & {
+  config: Pick<Deps['config'], 's3' | 'privateHosts' | 'sourceFileMb'>
+}
 
 export interface CopiedSource {
   source: Pick<SourceDefinition, 'files' | 'program'>
@@ -34,11 +36,14 @@ export interface CopiedSource {
 const attempts = 4
 const firstPauseMs = 250
 /** A download fails after this time without a byte. */
-const silentMs = 20_000
+const maxSilentMs = 20_000
+/** The slowest download of a file of the maximum size, in bytes per second. */
+const slowestBytes = 262_144
 
 /**
  * Runs `work` with copies of the remote files and removes them afterwards. Messages name the address instead of the copy. Throws
- * `source_unreadable` for a missing or forbidden file, and `object_store_unavailable` while its server does not respond.
+ * `source_unreadable` for a missing or forbidden file, `address_not_allowed` for a private address, `answer_too_large`, and
+ * `object_store_unavailable` while the server does not respond.
  */
 export async function withSourceCopies<T>(
   place: Place,
@@ -59,7 +64,9 @@ export async function withSourceCopies<T>(
       } else {
         drafts.push([path, address])
         copies[address] = path
-        await (address.startsWith('s3:') ? downloadObject(place, address, path) : downloadFile(address, path))
+        await (address.startsWith('s3:')
+          ? downloadObject(place, address, path)
+          : downloadFile(place, address, path))
       }
     }
     if (program === undefined) return await work(copies)
@@ -130,10 +137,10 @@ async function downloadObject(place: Place, address: string, path: string): Prom
     throw refused(address, 'there is no such object: put it there, or correct the address in the model file')
 }
 
-async function downloadFile(address: string, path: string): Promise<void> {
+async function downloadFile(place: Place, address: string, path: string): Promise<void> {
   for (let attempt = 1; ; attempt++)
     try {
-      return await fetchInto(address, path)
+      return await fetchInto(place, address, path)
     } catch (error) {
       if (isError(error) || isFull(error)) throw error
       const { message, cause } = error as Error
@@ -144,29 +151,31 @@ async function downloadFile(address: string, path: string): Promise<void> {
     }
 }
 
-async function fetchInto(address: string, path: string): Promise<void> {
-  const silence = new AbortController()
-  const timer = setTimeout(() => silence.abort(new Error(`no byte for ${silentMs} ms`)), silentMs)
+async function fetchInto({ config }: Place, address: string, path: string): Promise<void> {
+  const maxBytes = config.sourceFileMb * 1_048_576
+  const answer = await outgoingFetch(address, {
+    privateHosts: config.privateHosts,
+    maxBytes,
+    maxMs: maxSilentMs + (maxBytes / slowestBytes) * 1_000,
+    maxSilentMs,
+  })
+  const { status } = answer
+  if (status !== 200) await answer.discard()
+  if (status >= 500 || status === 408 || status === 429) throw new Error(`status ${status}`)
+  if (status >= 300 && status < 400)
+    throw refused(
+      address,
+      `the server names another address (status ${status}), which is not followed: write the final address into the model file`,
+    )
+  if (status !== 200)
+    throw refused(
+      address,
+      `the server answers with status ${status}: correct the address in the model file, or let the workers read it`,
+    )
+  const file = await open(path, 'w', 0o600)
   try {
-    const response = await outgoingFetch(address, { signal: silence.signal })
-    const { status } = response
-    if (status >= 500 || status === 408 || status === 429) throw new Error(`status ${status}`)
-    if (status !== 200) {
-      throw refused(
-        address,
-        `the server answers with status ${status}: correct the address in the model file, or let the workers read it`,
-      )
-    }
-    const file = await open(path, 'w', 0o600)
-    try {
-      for await (const chunk of response.body ?? []) {
-        timer.refresh()
-        await file.write(chunk as Uint8Array)
-      }
-    } finally {
-      await file.close()
-    }
+    for await (const chunk of answer.chunks()) await file.write(chunk)
   } finally {
-    clearTimeout(timer)
+    await file.close()
   }
 }

@@ -2,21 +2,28 @@
  * Sends one request to another system, with a timeout. Distinguishes a rejected request from an unreachable system, because an
  * unreachable system ends the round.
  */
-import { redactedOf } from '../../domain/redact.ts'
 import { percentDecoded } from '../../domain/addresses/percent-decoded.ts'
 import type { Mirror } from '../../temporal.config.ts'
-import { boundedText } from '../../store/bounded-text.ts'
 import { outgoingFetch } from '../../store/outgoing-fetch.ts'
 
-/** The system rejected the request. */
+/** The system rejected the request. Nothing else of its answer is kept: its operator may not be ours. */
 export interface Refusal {
   refused: true
   status: number
-  /** MLflow's error code. */
-  code: string
+  code?: (typeof knownCodes)[number]
   message: string
 }
 
+/** Error codes of MLflow and error types of Prometheus that an operator can act on. */
+const knownCodes = [
+  'RESOURCE_ALREADY_EXISTS',
+  'RESOURCE_DOES_NOT_EXIST',
+  'INVALID_PARAMETER_VALUE',
+  'PERMISSION_DENIED',
+  'bad_data',
+  'execution',
+  'timeout',
+] as const
 const timeoutMs = 10_000
 const maxBytes = 4_194_304
 
@@ -28,25 +35,28 @@ export async function sendRequest<T>(
   const { address, authorization } = addressOf(url, token)
   const answer = await outgoingFetch(`${address}${path}`, {
     method,
-    redirect: 'error',
+    // The environment names the mirrors, and the file of metric sources.
+    privateHosts: 'all',
+    maxBytes,
+    maxMs: timeoutMs,
     headers: {
       accept: 'application/json',
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       ...(authorization === undefined ? {} : { authorization }),
     },
     body: body && JSON.stringify(body),
-    signal: AbortSignal.timeout(timeoutMs),
   })
-  const text = await boundedText(answer, maxBytes)
-  if (answer.ok) return parsed(text) as T
-  const { error_code: code, message } = (parsed(text) ?? {}) as { error_code?: unknown; message?: unknown }
-  const secrets = [token, authorization?.split(' ')[1], percentDecoded(new URL(url).password)]
-  const refusal: Refusal = {
-    refused: true,
-    status: answer.status,
-    code: typeof code === 'string' ? code : '',
-    message: `the system responded ${answer.status}: ${redactedOf(String(message ?? text), secrets).slice(0, 300)}`,
+  const { ok, status } = answer
+  if (status >= 300 && status < 400) {
+    await answer.discard()
+    throw new Error(`the system responded ${status} and names another address, which is not followed`)
   }
+  const said = parsed((await answer.bytes()).toString('utf8'))
+  if (ok) return said as T
+  const { error_code, errorType } = (said ?? {}) as { error_code?: unknown; errorType?: unknown }
+  const code = knownCodes.find((each) => each === error_code || each === errorType)
+  const message = `the system responded ${status}${code === undefined ? '' : ` ${code}`}`
+  const refusal: Refusal = { refused: true, status, code, message }
   throw Object.assign(new Error(refusal.message), refusal)
 }
 

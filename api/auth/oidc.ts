@@ -2,11 +2,12 @@
  * Signs users in with an OpenID Connect provider: authorization code with PKCE (RFC 7636), state and nonce. The ID token must carry a
  * signature of the issuer, although TLS already authenticates the token endpoint.
  */
-import type { Configuration, IDToken, TokenEndpointResponse } from 'openid-client'
+import type { Configuration, CustomFetch, IDToken, TokenEndpointResponse } from 'openid-client'
 import { DomainError } from '../../domain/errors.ts'
 import type { SsoIdentity } from '../../store/access/sso-keys.ts'
 import type { Signer } from '../../store/signing/signing-key.ts'
 import type { OidcConfig } from '../../domain/access/oidc-config.ts'
+import { outgoingFetch } from '../../store/outgoing-fetch.ts'
 
 /** The state of a sign-in, kept in a signed cookie while the user signs in at the provider. */
 export interface Attempt {
@@ -20,6 +21,8 @@ export interface Attempt {
 export const attemptCookie = 'tenure_sign_in'
 export const attemptMs = 600_000
 const timeoutS = 5
+/** The most bytes of one answer of a provider. */
+const maxBytes = 1_048_576
 const clockToleranceS = 30
 /** How long the metadata of a provider is cached. */
 const metadataMs = 3_600_000
@@ -122,11 +125,34 @@ async function clientOf(config: OidcConfig, nowMs: number): Promise<Configuratio
     const client = await oidc.discovery(new URL(issuer), clientId, metadata, authentication, {
       execute,
       timeout: timeoutS,
+      [oidc.customFetch]: fetchOf(config),
     })
     clients.set(issuer, { client, readMs: performance.now() })
     return client
   } catch (error) {
     throw failureOf(error)
+  }
+}
+
+/**
+ * The provider's metadata names further addresses. Those of the issuer's own origin are as trusted as the issuer, which the environment
+ * names; others must be public.
+ */
+function fetchOf({ issuer, privateHosts }: OidcConfig): CustomFetch {
+  const { origin } = new URL(issuer)
+  return async (address, { method, headers, body }) => {
+    const answer = await outgoingFetch(address, {
+      method,
+      headers,
+      body: body instanceof URLSearchParams ? body.toString() : (body as string | Uint8Array | undefined),
+      privateHosts: new URL(address).origin === origin ? 'all' : privateHosts,
+      maxBytes,
+      maxMs: timeoutS * 1_000,
+    })
+    const { status } = answer
+    const bytes = await answer.bytes()
+    const isEmpty = [204, 205, 304].includes(status)
+    return new Response(isEmpty ? null : new Uint8Array(bytes), { status, headers: [...answer.headers] })
   }
 }
 
@@ -147,14 +173,14 @@ function identityOf({ nameClaim, roleClaim, roles }: OidcConfig, claims: IDToken
 
 /** Translates an error of the library for the user. Matches its classes by code, because the library is loaded on first use. */
 function failureOf(error: unknown): Error {
-  if (error instanceof DomainError) return error
   const { code, status, cause, message, error: reason } = error as Partial<LibraryError>
+  for (const each of [error, cause]) if (each instanceof DomainError) return each
   const httpStatus = status ?? (cause instanceof Response ? cause.status : undefined)
   // fetch throws a TypeError when it gets no response.
   if (error instanceof TypeError || code === 'OAUTH_TIMEOUT' || (httpStatus ?? 0) >= 500)
     return new DomainError('not_ready', `the identity provider does not respond: ${message}`)
   if (code === 'OAUTH_AUTHORIZATION_RESPONSE_ERROR')
-    return refused(`the identity provider says ${JSON.stringify(reason?.slice(0, 100))}`)
+    return refused(`the identity provider says ${/^[a-z_]{1,40}$/.exec(reason ?? '')?.[0] ?? 'no'}`)
   if (httpStatus !== undefined) return refused(`the identity provider refuses with ${httpStatus}`)
   return refused(`the identity cannot be verified: ${cause instanceof Error ? cause.message : message}`)
 }

@@ -167,6 +167,12 @@ async function startObjects(network: HostNetwork): Promise<void> {
     args: ['-H', address, '-p', String(ports.objects)],
     isReady: () => isOpen(address, ports.objects),
   })
-  const made = await outgoingFetch(`http://${address}:${ports.objects}/${bucket}`, { method: 'PUT' })
+  const made = await outgoingFetch(`http://${address}:${ports.objects}/${bucket}`, {
+    method: 'PUT',
+    privateHosts: 'all',
+    maxBytes: 100_000,
+    maxMs: 30_000,
+  })
+  await made.discard()
   if (!made.ok) throw new Error(`the bucket was not made: ${made.status}`)
 }

@@ -17,13 +17,15 @@ export interface OidcConfig {
   roles: [string, Role][]
   /** After this many days without a sign-in, the key of a user expires. */
   keyDays: number
+  /** The private hosts that the metadata of the provider may name, besides the issuer. */
+  privateHosts: readonly string[]
 }
 
 /** Requires all variables or none, because a partial configuration would admit every user or none. */
 export function parseOidc(
   environment: Readonly<Record<string, string | undefined>>,
   issues: string[],
-  keyDays: number,
+  rest: Pick<OidcConfig, 'keyDays' | 'privateHosts'>,
 ): OidcConfig | undefined {
   /** A blank value counts as absent. */
   const given = (name: string, fallback = ''): string => environment[name]?.trim() || fallback
@@ -52,5 +54,5 @@ export function parseOidc(
   const pairs = mapped.split(',').map((pair) => pair.trim().split('=') as [string, Role])
   if (!pairs.every(([group, role]) => group !== '' && roles.includes(role) && !programRoles.includes(role)))
     issues.push('TENURE_OIDC_ROLES is a list such as ml-approvers=approver,all-staff=viewer')
-  return { issuer, clientId, clientSecret, redirect, scope, nameClaim, roleClaim, roles: pairs, keyDays }
+  return { issuer, clientId, clientSecret, redirect, scope, nameClaim, roleClaim, roles: pairs, ...rest }
 }

@@ -6,6 +6,8 @@ export const severities: readonly Severity[] = ['info', 'warning', 'critical']
 export interface Channel {
   name: string
   target: ChannelTarget
+  /** `machine`: the file of alert channels, written by the operator of this machine. `state`: `tenure apply`, through the API. */
+  setBy: 'machine' | 'state'
   severities: readonly Severity[]
   /** Default: all models. */
   models?: readonly string[]

@@ -43,11 +43,17 @@ const target = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('alertmanager'), url }),
   z.strictObject({
     kind: z.literal('email'),
-    smtp: z.url({ protocol: /^smtps?$/ }),
+    smtp: z.url({ protocol: /^smtps?$/ }).refine((smtp) => isPlainServer(smtp), {
+      error: 'has a path or parameters: only user, password, host and port are used',
+    }),
     from: z.string().min(3),
     to: z.array(z.string().min(3)).min(1),
   }),
 ])
+const isPlainServer = (smtp: string): boolean => {
+  const { pathname, search, hash } = new URL(smtp)
+  return /^\/?$/.test(pathname) && search === '' && hash === ''
+}
 const minutes = z.number().nonnegative()
 export const channelName = z.string().min(1).max(80)
 /** Which alerts a channel gets, and when. */
@@ -67,19 +73,23 @@ export async function readChannels(file: string): Promise<Channel[]> {
   const twice = names.filter((name, index) => names.indexOf(name) !== index)
   if (twice.length > 0)
     throw new DomainError('configuration_invalid', `${file}: two channels have the name ${twice[0]}`)
-  return found.map(toChannel)
+  return found.map((each) => toChannel(each, 'machine'))
 }
 
-const toChannel = ({ afterMinutes, repeatMinutes, ...rest }: z.infer<typeof channel>): Channel => ({
+const toChannel = (
+  { afterMinutes, repeatMinutes, ...rest }: z.infer<typeof channel>,
+  setBy: Channel['setBy'],
+): Channel => ({
   ...rest,
+  setBy,
   afterMs: afterMinutes * 60_000,
   repeatMs: repeatMinutes === undefined ? undefined : repeatMinutes * 60_000,
 })
 
-/** Throws `configuration_invalid` without the value, because a misplaced secret may be in it. */
+/** Parses a channel of `tenure apply`. Throws `configuration_invalid` without the value, because a misplaced secret may be in it. */
 export function parseChannel(given: unknown, name: string): Channel {
   const parsed = channel.safeParse(given, { error: issueText })
-  if (parsed.success) return toChannel(parsed.data)
+  if (parsed.success) return toChannel(parsed.data, 'state')
   const issues = listIssues(parsed.error)
   throw new DomainError('configuration_invalid', `the channel ${name}: ${issues.join('; ')}`, { issues })
 }

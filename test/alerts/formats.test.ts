@@ -61,7 +61,7 @@ it.each(['raised', 'reminder', 'resolved'] as const)(
   'a message of the kind %s has the format of each vendor',
   async (about) => {
     receiver.received.length = 0
-    for (const target of targets()) await send(target, messageOf(about))
+    for (const target of targets()) await send(target, messageOf(about), 'all')
     expect(receiver.received.map(({ path }) => path)).toEqual([
       '/slack',
       '/teams',
@@ -86,9 +86,9 @@ it.each(['raised', 'reminder', 'resolved'] as const)(
 it('the buttons of Slack carry the release with its three digests, only where a click can be verified', async () => {
   receiver.received.length = 0
   const [slack] = targets()
-  await send(slack!, messageOf('raised'))
-  await send({ kind: 'slack', url: `${receiver.url}/slack` }, messageOf('raised'))
-  await send(slack!, messageOf('raised', 'drift'))
+  await send(slack!, messageOf('raised'), 'all')
+  await send({ kind: 'slack', url: `${receiver.url}/slack` }, messageOf('raised'), 'all')
+  await send(slack!, messageOf('raised', 'drift'), 'all')
   const actions = receiver.received.map(({ body }) =>
     (
       body as { blocks: { type: string; elements?: { value?: string; action_id: string }[] }[] }
@@ -106,6 +106,7 @@ it('a promotion pages no one: PagerDuty gets it as a change', async () => {
   await send(
     { kind: 'pagerduty', url: receiver.url, routingKey: 'r'.repeat(32) },
     messageOf('raised', 'release_promoted'),
+    'all',
   )
   expect(receiver.received.map(({ path }) => path)).toEqual(['/v2/change/enqueue'])
 })

@@ -80,6 +80,7 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
       publicUrl: undefined,
       runbooks: 'docs/runbooks',
       stateDir: join(disk!.path, 'state'),
+      privateHosts: [],
       outageAlertMs: 2_000,
     }
     postgres = await startPostgres({ dataDir: join(disk!.path, 'postgres') })

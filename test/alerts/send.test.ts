@@ -59,7 +59,7 @@ describe('a channel', () => {
     'of the kind %s cannot send a message on to another address',
     async (kind) => {
       paths.length = 0
-      await expect(send({ kind, url: `${url}/moved`, secret }, message)).rejects.toThrow(
+      await expect(send({ kind, url: `${url}/moved`, secret }, message, 'all')).rejects.toThrow(
         'responded 307 and names another address',
       )
       expect(paths).toHaveLength(1)
@@ -68,7 +68,11 @@ describe('a channel', () => {
 
   it('gets another id when a restored database numbers messages again, and the same for another attempt', async () => {
     const posted = async (alert: Partial<Message['alert']>, about: Message['about'] = 'raised') => {
-      await send({ kind: 'webhook', url }, { ...message, about, alert: { ...message.alert, ...alert } })
+      await send(
+        { kind: 'webhook', url },
+        { ...message, about, alert: { ...message.alert, ...alert } },
+        'all',
+      )
       return ids.at(-1)
     }
     const first = await posted({})
@@ -78,10 +82,10 @@ describe('a channel', () => {
   })
 
   it('is read up to a limit, as is a system that trainings are sent to', async () => {
-    const failed: unknown = await send({ kind: 'slack', url: `${url}/endless` }, message).catch(
+    const failed: unknown = await send({ kind: 'slack', url: `${url}/endless` }, message, 'all').catch(
       (error: unknown) => error,
     )
-    expect((failed as Error).message).toMatch(/^the channel responded 500: x{1000}$/)
+    expect((failed as Error).message).toMatch(/^the channel responded 500$/)
     await expect(sendRequest({ url }, { method: 'GET', path: '/endless' })).rejects.toMatchObject({
       status: 500,
     })

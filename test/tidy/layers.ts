@@ -112,7 +112,8 @@ export const layers: Readonly<Record<string, Layer>> = {
   alerts: {
     values: ['domain', 'store'],
     types: ['temporal.config.ts'],
-    packages: ['nodemailer', 'standardwebhooks'],
+    packages: ['standardwebhooks'],
+    only: { nodemailer: ['alerts/send.ts'] },
   },
   // Renders data as pictures or text for pages and the terminal.
   charts: { values: ['domain'], packages: ['@tenure/sequential', '@observablehq/plot', 'linkedom'] },

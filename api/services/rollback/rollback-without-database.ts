@@ -11,6 +11,7 @@ import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import type { RoutingPlace } from '../../../store/serving/routing.ts'
 import { actorOfKey, canAccessModel, type Actor } from '../../auth/authentication.ts'
 import type { CommandDeps } from '../../deps.ts'
+import { boundedText } from '../../../store/bounded-text.ts'
 import type { ApiFetch } from '../../../store/tls/api-fetch.ts'
 import { signOrder, type PendingRollback } from '../../serving/routing/pending-rollbacks.ts'
 import {
@@ -22,6 +23,8 @@ import {
 
 /** The time limit for another replica's response, in milliseconds. */
 const peerMs = 700
+/** The most bytes that are read of a peer's answer. */
+const maxAnswerBytes = 10_000
 const unstored = 'it could not store the order on its disk: a restart brings the version back'
 
 /** Stores an order here and on reachable replicas. Throws `no_rollback_target` when this replica has no version to return to. */
@@ -74,7 +77,8 @@ async function sendTo(
       await answer.body?.cancel()
       return { id, host, state: 'refuses', reason: `it answered ${answer.status}` }
     }
-    const { serves, stored } = (await answer.json()) as { serves?: string; stored?: boolean }
+    const text = await boundedText(answer.body, maxAnswerBytes)
+    const { serves, stored } = JSON.parse(text) as { serves?: string; stored?: boolean }
     if (serves !== to) return { id, host, state: 'refuses', reason: `it serves ${serves} by another route` }
     return { id, host, state: 'follows', reason: stored === false ? unstored : undefined }
   } catch {

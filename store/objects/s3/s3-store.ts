@@ -17,7 +17,8 @@ import {
   storeUnavailable,
 } from '../object-store.ts'
 import { digestOfChunks } from '../slices.ts'
-import { isError, type DomainError } from '../../../domain/errors.ts'
+import { DomainError, isError } from '../../../domain/errors.ts'
+import { boundedText } from '../../bounded-text.ts'
 import { outgoingFetch } from '../../outgoing-fetch.ts'
 
 export interface S3StoreOptions {
@@ -193,8 +194,8 @@ async function completeParts(
     async (answer) => {
       // After a completion whose response was lost, some stores no longer know the upload.
       if (answer.status === 412 || (answer.status === 404 && answer.isRepeated)) return answer
-      const { code, message } = answer.error ?? (await errorIn(answer))
-      if (code !== undefined) throw requests.unavailable(`completed no upload: ${code}: ${message}`)
+      const code = answer.error ?? (await errorIn(answer))
+      if (code !== undefined) throw requests.unavailable(`completed no upload: ${code}`)
       return answer
     },
   )
@@ -206,11 +207,9 @@ async function completeParts(
 }
 
 /** S3 may respond with 200 first and write an error into the document. */
-async function errorIn(answer: S3Response): Promise<{ code?: string; message?: string }> {
+async function errorIn(answer: S3Response): Promise<string | undefined> {
   const text = await textIn(answer)
-  return text.includes('<Error>')
-    ? { code: elementText(text, 'Code') ?? 'an error', message: elementText(text, 'Message') }
-    : {}
+  return text.includes('<Error>') ? (knownCodeIn(text) ?? 'an error') : undefined
 }
 
 /** Whether the object has the content of this body: then an earlier attempt has written it, and its response was lost. */
@@ -232,9 +231,13 @@ const abortParts = (requests: S3Requests, path: string, uploadId: string): Promi
 const escaped = (text: string): string => text.replaceAll(/[&<>"]/g, (sign) => `&#${sign.codePointAt(0)};`)
 
 async function textIn(answer: S3Response): Promise<string> {
-  const parts: Uint8Array[] = []
-  for await (const chunk of answer.bytes()) parts.push(chunk)
-  return Buffer.concat(parts).toString('utf8')
+  const text = await boundedText(answer.bytes(), maxDocumentBytes)
+  if (text.length >= maxDocumentBytes)
+    throw new DomainError(
+      'answer_too_large',
+      `the object store sends a document of ${maxDocumentBytes} bytes or more`,
+    )
+  return text
 }
 
 async function listPage(
@@ -278,8 +281,8 @@ interface S3Response {
   isRepeated: boolean
   /** Reads the body. A transfer that stalls or ends early is an error. */
   bytes(): AsyncIterable<Uint8Array>
-  /** The `<Code>` and `<Message>` of an error. */
-  error?: { code: string; message: string }
+  /** The `<Code>` of an error, if it is a known one; otherwise the status. */
+  error?: string
 }
 
 interface RequestLimits {
@@ -294,13 +297,48 @@ const defaultLimits: RequestLimits = { attempts: 4, silentMs: 20_000, pauseMs: 2
 
 /** The minimum speed of an upload in bytes per second, in addition to `silentMs`. */
 const slowestBytes = 262_144
+/** The maximum size of an object in S3, and of what is read as one. */
+const maxObjectBytes = 5 * 1_024 ** 4
+/** The maximum size of a page of a listing with 1,000 keys, and of another document. */
+const maxDocumentBytes = 16_777_216
 /** The maximum size of an error document. */
 const maxErrorBytes = 65_536
+/** The longest transfer. */
+const maxTransferMs = 86_400_000
 
 const emptyHash = createHash('sha256').update('').digest('hex')
 
 /** S3's error codes that allow a retry; every status from 500 on does too. */
 const laterCodes = ['SlowDown', 'RequestTimeout', 'ConditionalRequestConflict', 'OperationAborted']
+/** The error codes that messages name. Any other text of an answer is kept out of messages, because these are stored. */
+const knownCodes = [
+  ...laterCodes,
+  'AccessDenied',
+  'AuthorizationHeaderMalformed',
+  'EntityTooLarge',
+  'ExpiredToken',
+  'InternalError',
+  'InvalidAccessKeyId',
+  'InvalidArgument',
+  'InvalidPart',
+  'InvalidRequest',
+  'InvalidToken',
+  'NoSuchBucket',
+  'NoSuchKey',
+  'NoSuchUpload',
+  'NotImplemented',
+  'PermanentRedirect',
+  'PreconditionFailed',
+  'QuotaExceeded',
+  'RequestTimeTooSkewed',
+  'ServiceUnavailable',
+  'SignatureDoesNotMatch',
+  'XMinioStorageFull',
+]
+const knownCodeIn = (document: string): string | undefined => {
+  const named = elementText(document, 'Code')
+  return knownCodes.find((code) => code === named)
+}
 
 function createS3Requests(settings: S3Settings, limits: RequestLimits = defaultLimits) {
   const { bucket, endpoint, pathStyle, prefix, region } = settings
@@ -327,48 +365,25 @@ function createS3Requests(settings: S3Settings, limits: RequestLimits = defaultL
       service: 's3',
       region,
     }).sign()
-    const silence = new AbortController()
-    const silentMs = limits.silentMs + ((body?.byteLength ?? 0) / slowestBytes) * 1_000
-    const timer = setTimeout(
-      () => silence.abort(new Error(`no answer for ${Math.round(silentMs)} ms`)),
-      silentMs,
-    )
-    timer.unref()
-    try {
-      const response = await outgoingFetch(signed.url, {
-        method,
-        headers: [...signed.headers],
-        body,
-        redirect: 'manual',
-        signal: silence.signal,
-      })
-      const read = async function* () {
-        try {
-          for await (const chunk of response.body ?? []) {
-            timer.refresh()
-            yield chunk as Uint8Array
-          }
-        } finally {
-          clearTimeout(timer)
-        }
-      }
-      const answer = { status: response.status, headers: response.headers, isRepeated, bytes: read }
-      if (response.status >= 200 && response.status < 300) {
-        if (method !== 'GET' && method !== 'POST') await drained(read())
-        return answer
-      }
-      const text = await drained(read())
-      return {
-        ...answer,
-        error: {
-          code: elementText(text, 'Code') ?? `status ${response.status}`,
-          message: elementText(text, 'Message') ?? '',
-        },
-      }
-    } catch (error) {
-      clearTimeout(timer)
-      throw silence.signal.aborted ? silence.signal.reason : error
+    const maxSilentMs = limits.silentMs + ((body?.byteLength ?? 0) / slowestBytes) * 1_000
+    const answer = await outgoingFetch(signed.url.toString(), {
+      method,
+      headers: [...signed.headers],
+      body,
+      // The environment names the endpoint.
+      privateHosts: 'all',
+      maxBytes: maxObjectBytes,
+      maxMs: maxTransferMs,
+      maxSilentMs,
+    })
+    const { status, headers: found, ok } = answer
+    const told = { status, headers: found, isRepeated, bytes: answer.chunks }
+    if (ok) {
+      if (method !== 'GET' && method !== 'POST') await boundedText(answer.chunks(), maxErrorBytes)
+      return told
     }
+    const text = await boundedText(answer.chunks(), maxErrorBytes)
+    return { ...told, error: knownCodeIn(text) ?? `status ${status}` }
   }
 
   /** Retries `work` after network failures and after responses that allow a retry. Finally throws `object_store_unavailable`. */
@@ -393,13 +408,11 @@ function createS3Requests(settings: S3Settings, limits: RequestLimits = defaultL
     const answer = await once(request, isRepeated)
     const { status, error } = answer
     // A missing bucket gets the same response as a missing object.
-    if (error?.code === 'NoSuchBucket')
-      throw unavailable(`has no bucket ${bucket}: create it, or correct its name`)
+    if (error === 'NoSuchBucket') throw unavailable(`has no bucket ${bucket}: create it, or correct its name`)
     if ((status >= 200 && status < 300) || expected.includes(status)) return answer
-    const { code, message } = error ?? { code: `status ${status}`, message: '' }
-    const failure = `${code}${message === '' ? '' : `: ${message.slice(0, 300)}`}`
+    const failure = error ?? `status ${status}`
     if (status >= 500 && status !== 501) throw later(`answered ${failure}`)
-    if (status === 408 || status === 429 || laterCodes.includes(code)) throw later(`answered ${failure}`)
+    if (status === 408 || status === 429 || laterCodes.includes(failure)) throw later(`answered ${failure}`)
     throw unavailable(
       `refused ${request.method} ${request.path || bucket}: ${failure}${hintOf(answer, region)}`,
     )
@@ -427,22 +440,13 @@ const later = (message: string): Error => Object.assign(new Error(message), { is
 const isLater = (error: unknown): boolean => (error as { isLater?: boolean }).isLater === true
 
 function hintOf({ status, headers, error }: S3Response, region: string): string {
-  const actual = headers.get('x-amz-bucket-region')
-  if (actual !== null && actual !== region) return ` (the bucket is in ${actual}: set AWS_REGION)`
+  const actual = headers.get('x-amz-bucket-region') ?? region
+  if (/^[a-z0-9-]{1,40}$/.test(actual) && actual !== region)
+    return ` (the bucket is in ${actual}: set AWS_REGION)`
   if (status === 301 || status === 307) return ' (another endpoint: set AWS_REGION or TENURE_S3_ENDPOINT)'
   if (status === 501) return ' (this store lacks conditional writes, which are required)'
-  if (error?.code === 'RequestTimeTooSkewed') return ' (set the clock of this machine)'
+  if (error === 'RequestTimeTooSkewed') return ' (set the clock of this machine)'
   return ''
-}
-
-async function drained(chunks: AsyncIterable<Uint8Array>): Promise<string> {
-  const parts: Uint8Array[] = []
-  let bytes = 0
-  for await (const chunk of chunks) {
-    if (bytes < maxErrorBytes) parts.push(chunk)
-    bytes += chunk.length
-  }
-  return Buffer.concat(parts).toString('utf8')
 }
 
 /** Node reports every connection failure as "fetch failed", with the reason in the cause. */

@@ -207,7 +207,7 @@ describe('alert dispatch', () => {
     expect((await messages()).map(({ problem }) => problem)).toEqual(
       expect.arrayContaining([
         expect.stringMatching(/^fetch failed: .*ECONNREFUSED|bad port/) as unknown,
-        'the channel responded 503: said',
+        'the channel responded 503',
       ]),
     )
     status = 200

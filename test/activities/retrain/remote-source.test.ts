@@ -51,6 +51,7 @@ beforeAll(async () => {
     TENURE_BUILD_ID: 'test',
     ...environment,
     TENURE_OBJECT_STORE: undefined,
+    TENURE_PRIVATE_HOSTS: '127.0.0.1',
   })
   bucket = settings?.bucket ?? ''
   const quiet = () => {}

@@ -12,12 +12,14 @@ const minute = 60_000
 const chat: Channel = {
   name: 'chat',
   target: { kind: 'slack', url: 'http://chat' },
+  setBy: 'machine',
   severities: ['warning', 'critical'],
   afterMs: 0,
 }
 const pager: Channel = {
   name: 'pager',
   target: { kind: 'webhook', url: 'http://pager' },
+  setBy: 'machine',
   severities: ['critical'],
   afterMs: 10 * minute,
   repeatMs: 30 * minute,

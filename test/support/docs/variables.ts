@@ -79,6 +79,11 @@ export const variables: Readonly<Record<string, Meanings>> = {
       'Addresses and keys of the systems that external metrics, watermarks and queries of model files ask, for the workers; read for every question.',
       '`$TENURE_STATE/metric-sources.json`',
     ],
+    TENURE_PRIVATE_HOSTS: [
+      'The private hosts that addresses from model files, from `tenure apply` and from the metadata of the identity provider may reach: names, `.internal` for all names below it, addresses and ranges, such as `files.internal,127.0.0.1,10.0.0.0/8`. Addresses in the environment, in the file of alert channels and in the file of metric sources need no entry.',
+      'none',
+    ],
+    TENURE_SOURCE_FILE_MB: ['The largest file in MiB that a source gets from a web server.'],
     TENURE_PUBLIC_URL: [
       'The public address of the pages, such as `https://tenure.example.com`; alerts link to it.',
       'the origin of `TENURE_OIDC_REDIRECT`; the address that `tenure up` listens on',

@@ -21,6 +21,7 @@ export interface MotoServer {
 }
 
 const readyMs = 120_000
+const limits = { privateHosts: 'all', maxBytes: 100_000, maxMs: 10_000 } as const
 let running: Promise<MotoServer | undefined> | undefined
 let buckets = 0
 
@@ -48,8 +49,11 @@ export async function startMoto(): Promise<MotoServer> {
   const endpoint = `http://127.0.0.1:${port}`
   const untilMs = performance.now() + readyMs
   while (
-    !(await outgoingFetch(endpoint).then(
-      (answer) => answer.ok,
+    !(await outgoingFetch(endpoint, limits).then(
+      async (answer) => {
+        await answer.discard()
+        return answer.ok
+      },
       () => false,
     ))
   ) {
@@ -60,7 +64,8 @@ export async function startMoto(): Promise<MotoServer> {
     endpoint,
     async bucket(prefix = 'tenure') {
       const settings = settingsOf(endpoint, `tenure-${process.pid}-${++buckets}`, prefix)
-      const made = await outgoingFetch(`${endpoint}/${settings.bucket}`, { method: 'PUT' })
+      const made = await outgoingFetch(`${endpoint}/${settings.bucket}`, { ...limits, method: 'PUT' })
+      await made.discard()
       if (!made.ok) throw new Error(`no bucket: ${made.status}`)
       return settings
     },
