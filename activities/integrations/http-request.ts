@@ -4,6 +4,7 @@
  */
 import { percentDecoded } from '../../domain/addresses/percent-decoded.ts'
 import type { Mirror } from '../../temporal.config.ts'
+import { boundedText } from '../../store/bounded-text.ts'
 import { outgoingFetch } from '../../store/outgoing-fetch.ts'
 
 /** The system rejected the request. Nothing else of its answer is kept: its operator may not be ours. */
@@ -26,6 +27,8 @@ const knownCodes = [
 ] as const
 const timeoutMs = 10_000
 const maxBytes = 4_194_304
+/** The most bytes that are read for an error code. */
+const maxErrorBytes = 65_536
 
 /** Returns the parsed response. Throws a `Refusal` for a rejected request, and any other error when the system is unreachable. */
 export async function sendRequest<T>(
@@ -51,8 +54,8 @@ export async function sendRequest<T>(
     await answer.discard()
     throw new Error(`the system responded ${status} and names another address, which is not followed`)
   }
-  const said = parsed((await answer.bytes()).toString('utf8'))
-  if (ok) return said as T
+  if (ok) return parsed((await answer.bytes()).toString('utf8')) as T
+  const said = parsed(await boundedText(answer.chunks(), maxErrorBytes))
   const { error_code, errorType } = (said ?? {}) as { error_code?: unknown; errorType?: unknown }
   const code = knownCodes.find((each) => each === error_code || each === errorType)
   const message = `the system responded ${status}${code === undefined ? '' : ` ${code}`}`
