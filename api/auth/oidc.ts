@@ -75,6 +75,8 @@ export async function finishSignIn(
 ): Promise<SsoIdentity> {
   if (attempt === undefined || answer.get('state') !== attempt.state)
     throw refused('the response belongs to no sign-in of this browser')
+  // With its keys of this moment: the library would refuse a new key for a minute, and accept a dropped one for five.
+  clients.delete(config.issuer)
   const client = await clientOf(config, nowMs)
   const { authorizationCodeGrant } = await import('openid-client')
   const returned = new URL(`${config.redirect}?${answer}`)

@@ -15,7 +15,10 @@ import {
 import {
   clientId,
   clientSecret,
+  otherClient,
+  redirect,
   startProvider,
+  tokenS,
   type TestProvider,
 } from '../../support/dashboard/oidc-provider.ts'
 
@@ -38,7 +41,7 @@ afterAll(async () => {
 })
 beforeEach(() => {
   provider.claims = { email: 'ada@example.org', email_verified: true, groups: ['employees', 'ml-approvers'] }
-  provider.cheat = {}
+  Object.assign(provider, { cheat: {}, skewS: 0, isAway: false })
   provider.userInfo = {}
 })
 
@@ -48,7 +51,7 @@ const environment = (issuer: string): Record<string, string> => ({
   TENURE_OIDC_ISSUER: issuer,
   TENURE_OIDC_CLIENT_ID: clientId,
   TENURE_OIDC_CLIENT_SECRET: clientSecret,
-  TENURE_OIDC_REDIRECT: 'http://localhost:7400/sign-in/callback',
+  TENURE_OIDC_REDIRECT: redirect,
   TENURE_OIDC_ROLES: 'ml-approvers=approver, employees=viewer',
 })
 
@@ -232,6 +235,53 @@ it.each<[string, () => void, RegExp]>([
   expect(refused.status).toBe(403)
   expect(refused.headers.get('set-cookie')).toBeNull()
   expect(await refused.text()).toMatch(why)
+})
+
+it('a new signing key of the provider is valid at once, also in a sign-in that has begun, and a dropped one signs no one in', async () => {
+  expect((await signIn()).status).toBe(303)
+  const { back, cookie } = await wayBack()
+  await provider.rotate()
+  const returned = await get(back, cookie)
+  expect(returned.status, await returned.text()).toBe(303)
+  await provider.rotate()
+  expect((await signIn()).status).toBe(303)
+  await provider.rotate()
+  provider.cheat.formerKey = true
+  expect(await (await signIn()).text()).toMatch(/cannot be verified: .*no applicable keys/)
+})
+
+it.each([
+  [29, 303],
+  [-tokenS - 20, 303],
+  [-tokenS - 60, 403],
+])('a token of a provider whose clock is %d s ahead is answered with %d', async (skewS, status) => {
+  provider.skewS = skewS
+  expect((await signIn()).status).toBe(status)
+})
+
+it('a provider that goes away in mid-sign-in is reported, and the same attempt succeeds when it is back', async () => {
+  const { back, cookie } = await wayBack()
+  provider.isAway = true
+  const away = await get(back, cookie)
+  expect([away.status, await away.text()]).toEqual([
+    503,
+    expect.stringContaining('identity provider does not respond'),
+  ])
+  provider.isAway = false
+  expect((await get(back, cookie)).status).toBe(303)
+})
+
+it('a code of another client, of another attempt, or of another issuer signs no one in', async () => {
+  const { sent, cookie, back } = await wayBack()
+  const asked = new URL(sent.headers.get('location')!)
+  asked.searchParams.set('client_id', otherClient)
+  expect((await get(await provider.logIn(asked.href), cookie)).status).toBe(403)
+  const state = new URL(back, redirect).searchParams.get('state')!
+  const { back: other } = await wayBack()
+  expect((await get(other.replace(/state=[^&]+/, `state=${state}`), cookie)).status).toBe(403)
+  const renamed = await get(back.replace(/iss=[^&]+/, 'iss=https%3A%2F%2Fevil.example'), cookie)
+  expect([renamed.status, await renamed.text()]).toEqual([403, expect.stringContaining('iss')])
+  expect((await get(back, cookie)).status).toBe(303)
 })
 
 it('an identity is read from the UserInfo endpoint where the token lacks it, for the same subject only', async () => {

@@ -1,16 +1,32 @@
-/** Runs an OpenID Connect provider that signs real tokens and checks PKCE; tests tamper with its tokens. */
-import { createHash } from 'node:crypto'
-import { createServer, type IncomingMessage } from 'node:http'
-import { exportJWK, generateKeyPair, SignJWT } from 'jose'
+/**
+ * Runs the certified OpenID Connect provider of the package `oidc-provider`, and logs in at its pages like a browser. Tests choose its claims,
+ * replace its signing key, set its clock, take it away, and tamper with its tokens.
+ */
+import { createServer } from 'node:http'
+import { decodeJwt, exportJWK, generateKeyPair, SignJWT, type CryptoKey } from 'jose'
+import Provider from 'oidc-provider'
 
 export interface TestProvider {
   issuer: string
-  /** Additional claims of the next token. */
+  /** Claims of the next token, beside its subject. */
   claims: Record<string, unknown>
   /** Defects of the next token. */
-  cheat: Partial<{ issuer: string; audience: string; nonce: string; expired: boolean; unknownKey: boolean }>
+  cheat: Partial<{
+    issuer: string
+    audience: string
+    nonce: string
+    expired: boolean
+    unknownKey: boolean
+    formerKey: boolean
+  }>
   /** What the UserInfo endpoint tells, beside the subject of the token. */
   userInfo: Record<string, unknown>
+  /** How far its clock is ahead when it signs, in seconds. */
+  skewS: number
+  /** Whether it answers with 503. */
+  isAway: boolean
+  /** Replaces the signing key by one with another id. */
+  rotate(): Promise<void>
   /** Logs in like a browser and returns the path that the provider redirects to. */
   logIn(address: string): Promise<string>
   close(): Promise<void>
@@ -18,66 +34,94 @@ export interface TestProvider {
 
 export const clientId = 'tenure'
 export const clientSecret = 'a secret: of two'
+/** Another client of the provider. */
+export const otherClient = 'another'
+export const redirect = 'http://localhost:7400/sign-in/callback'
+/** How long an ID token is valid, in seconds. */
+export const tokenS = 120
+const alg = 'ES256'
 
 export async function startProvider(): Promise<TestProvider> {
-  const [own, foreign] = await Promise.all([generateKeyPair('ES256'), generateKeyPair('ES256')])
-  const jwk = { ...(await exportJWK(own.publicKey)), kid: 'one', alg: 'ES256', use: 'sig' }
-  /** Code → parameters of its authorization request. */
-  const codes = new Map<string, URLSearchParams>()
+  let handle: ReturnType<Provider['callback']>
   const server = createServer((request, response) => {
-    const send = (status: number, body: unknown) =>
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
-    answer(request).then(
-      (body) => send(body === undefined ? 400 : 200, body ?? { error: 'invalid_grant' }),
-      () => send(500, {}),
-    )
+    if (provider.isAway) return void response.writeHead(503).end()
+    void handle(request, response)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()))
   const { port } = server.address() as { port: number }
   const issuer = `http://127.0.0.1:${port}`
+  const foreign = await generateKeyPair(alg)
+  let rotations = 0
+  let latest: { privateKey: CryptoKey; kid: string } | undefined
 
-  async function answer(request: IncomingMessage): Promise<unknown> {
-    const { pathname } = new URL(request.url ?? '/', issuer)
-    if (pathname === '/keys') return { keys: [jwk] }
-    if (pathname === '/.well-known/openid-configuration')
-      return {
-        issuer,
-        authorization_endpoint: `${issuer}/authorize`,
-        token_endpoint: `${issuer}/token`,
-        userinfo_endpoint: `${issuer}/userinfo`,
-        jwks_uri: `${issuer}/keys`,
-        id_token_signing_alg_values_supported: ['ES256'],
-      }
-    if (pathname === '/userinfo')
-      return request.headers.authorization === 'Bearer of-the-user'
-        ? { sub: 'subject', ...provider.userInfo }
-        : undefined
-    const parts: Buffer[] = []
-    for await (const part of request) parts.push(part as Buffer)
-    const form = new URLSearchParams(Buffer.concat(parts).toString())
-    const asked = codes.get(form.get('code') ?? '')
-    codes.delete(form.get('code') ?? '')
-    const challenge = createHash('sha256')
-      .update(form.get('code_verifier') ?? '')
-      .digest('base64url')
-    const [, basic = ''] = /^Basic (.+)$/.exec(request.headers.authorization ?? '') ?? []
-    // Both parts are form-encoded (RFC 6749, 2.3.1).
-    const pair = new URLSearchParams(Buffer.from(basic, 'base64').toString().replace(':', '='))
-    const known = pair.get(clientId) === clientSecret
-    if (asked === undefined || challenge !== asked.get('code_challenge') || !known) return undefined
-    return { access_token: 'of-the-user', token_type: 'Bearer', id_token: await tokenFor(asked) }
-  }
+  const kept = new Map<string, Record<string, unknown>>()
+  /** Stores what users have begun, beyond a change of the key. */
+  const adapter = (kind: string) => ({
+    upsert: async (id: string, payload: object) => void kept.set(`${kind} ${id}`, { ...payload }),
+    find: async (id: string) => kept.get(`${kind} ${id}`),
+    findByUid: async (uid: string) =>
+      [...kept].find(([name, payload]) => name.startsWith(`${kind} `) && payload['uid'] === uid)?.[1],
+    consume: async (id: string) =>
+      void (kept.get(`${kind} ${id}`)!['consumed'] = Math.floor(Date.now() / 1_000)),
+    destroy: async (id: string) => void kept.delete(`${kind} ${id}`),
+    revokeByGrantId: async (grantId: string) => {
+      for (const [name, payload] of kept) if (payload['grantId'] === grantId) kept.delete(name)
+    },
+  })
 
-  const tokenFor = (asked: URLSearchParams): Promise<string> => {
-    const { cheat, claims } = provider
-    return new SignJWT({ nonce: cheat.nonce ?? asked.get('nonce'), ...claims })
-      .setProtectedHeader({ alg: 'ES256', kid: 'one' })
-      .setIssuer(cheat.issuer ?? issuer)
-      .setAudience(cheat.audience ?? clientId)
-      .setSubject(String(claims['sub'] ?? 'subject'))
-      .setIssuedAt()
-      .setExpirationTime(cheat.expired ? '-1 hour' : '5 minutes')
-      .sign(cheat.unknownKey ? foreign.privateKey : own.privateKey)
+  /** Starts a provider with a new key in place of the one before. */
+  async function rotate(): Promise<void> {
+    const { privateKey } = await generateKeyPair(alg, { extractable: true })
+    const kid = `key-${++rotations}`
+    const former = latest
+    latest = { privateKey, kid }
+    const clients = [clientId, otherClient].map((id) => ({
+      client_id: id,
+      client_secret: clientSecret,
+      redirect_uris: [redirect],
+      id_token_signed_response_alg: alg,
+    }))
+    const certified = new Provider(issuer, {
+      clients,
+      adapter,
+      jwks: { keys: [{ ...(await exportJWK(privateKey)), kid, alg, use: 'sig' }] },
+      cookies: { keys: ['of the tests'] },
+      claims: { openid: ['sub', 'groups'], email: ['email', 'email_verified'], profile: ['name'] },
+      conformIdTokenClaims: false,
+      pkce: { required: () => true },
+      ttl: {
+        IdToken: tokenS,
+        AuthorizationCode: 600,
+        AccessToken: 600,
+        Grant: 600,
+        Session: 600,
+        Interaction: 600,
+      },
+      findAccount: (_: unknown, accountId: string) => ({
+        accountId,
+        claims: (use: string) => ({
+          ...(use === 'userinfo' ? provider.userInfo : provider.claims),
+          sub: accountId,
+        }),
+      }),
+    })
+    certified.use(async (context, next) => {
+      await next()
+      if (context.status !== 200) return
+      if (context.path === '/me') Object.assign(context.body, provider.userInfo)
+      const { cheat, skewS } = provider
+      if (context.path !== '/token' || (Object.keys(cheat).length === 0 && skewS === 0)) return
+      const claims = decodeJwt(String(context.body['id_token']))
+      const atS = (seconds = 0) => (cheat.expired ? -3_600 : seconds + skewS)
+      context.body['id_token'] = await new SignJWT({ ...claims, nonce: cheat.nonce ?? claims['nonce'] })
+        .setProtectedHeader({ alg, kid: cheat.formerKey ? former!.kid : kid })
+        .setIssuer(cheat.issuer ?? issuer)
+        .setAudience(cheat.audience ?? clientId)
+        .setIssuedAt(claims.iat! + atS())
+        .setExpirationTime(claims.exp! + atS())
+        .sign(cheat.unknownKey ? foreign.privateKey : cheat.formerKey ? former!.privateKey : privateKey)
+    })
+    handle = certified.callback()
   }
 
   const provider: TestProvider = {
@@ -85,14 +129,46 @@ export async function startProvider(): Promise<TestProvider> {
     claims: {},
     userInfo: {},
     cheat: {},
+    skewS: 0,
+    isAway: false,
+    rotate,
     async logIn(address) {
-      const asked = new URL(address).searchParams
-      const code = `code-${codes.size}-${Math.random()}`
-      codes.set(code, asked)
-      const { pathname } = new URL(asked.get('redirect_uri')!)
-      return `${pathname}?${new URLSearchParams({ code, state: asked.get('state')! })}`
+      const cookies = new Map<string, string>()
+      let at = new URL(address)
+      let form: URLSearchParams | undefined
+      while (at.origin === issuer) {
+        const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+        const answer: Response = await fetch(at, {
+          redirect: 'manual',
+          headers: { cookie },
+          ...(form && { method: 'POST', body: form }),
+        })
+        form = undefined
+        for (const set of answer.headers.getSetCookie()) {
+          const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(set) ?? []
+          cookies.set(name, value)
+        }
+        const next = answer.headers.get('location')
+        const page = await answer.text()
+        if (next !== null) at = new URL(next, at)
+        else {
+          const prompt = /name="prompt" value="(\w+)"/.exec(page)?.[1]
+          if (prompt === undefined) throw new Error(`${at.href}: ${answer.status} ${page}`)
+          form = new URLSearchParams({
+            prompt,
+            login: String(provider.claims['sub'] ?? 'subject'),
+            password: 'any',
+          })
+        }
+      }
+      return `${at.pathname}${at.search}`
     },
-    close: () => new Promise((resolve) => server.close(() => resolve())),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
   }
+  await rotate()
   return provider
 }
