@@ -9,12 +9,14 @@ import { routePath } from 'hono/route'
 import { DomainError, isError } from '../domain/errors.ts'
 import { requireRole, type Actor } from './auth/authentication.ts'
 import { createRefusalLog, type NoteRefused } from './auth/refused-commands.ts'
-import { parseCommandBody, parseForm, readBody, requireUtf8Escapes } from './http/read-body.ts'
+import type { HeldBody } from './http/body-budget.ts'
+import { parseCommandBody, parseForm, partsOf, readBody, requireUtf8Escapes } from './http/read-body.ts'
 import { checkInput, requireStorable } from './http/schemas.ts'
 import {
   assertDeclared,
-  commandLimits,
+  bodyLimitOf,
   paramsOf,
+  predictBytes,
   rolesOf,
   routerPath,
   type RouteResponse,
@@ -27,7 +29,7 @@ import { findReader, requireOwnForm, principalOf, type Principal } from './http/
 import { headersOf, problemOf, requestIdFrom, textOfProblem, type Problem } from './http/problem.ts'
 import { requireOwnSender } from './auth/sender.ts'
 import { routesOf } from './routes/all-routes.ts'
-import { requireUncompressed, decompressed } from './http/decompress.ts'
+import { requireUncompressed, decompressedInTurns } from './http/decompress.ts'
 import { isSecure } from './auth/cookie.ts'
 import { httpRequests } from './metrics/http-requests.ts'
 
@@ -104,16 +106,31 @@ async function answer(
   }
 }
 
+interface Asked extends Principal {
+  header: (name: string) => string | undefined
+  safe: boolean
+}
+
 async function answerTo(
   deps: ApiDeps,
   route: RouteDefinition,
   context: Context,
-  {
-    actor,
-    session,
-    header,
-    safe,
-  }: Principal & { header: (name: string) => string | undefined; safe: boolean },
+  asked: Asked,
+): Promise<Response> {
+  const { actor } = asked
+  const held = deps.bodies.open(actor === undefined ? { address: addressOf(context) } : { keyId: actor.id })
+  try {
+    return await answerHeld(deps, route, context, { ...asked, held })
+  } finally {
+    held.release()
+  }
+}
+
+async function answerHeld(
+  deps: ApiDeps,
+  route: RouteDefinition,
+  context: Context,
+  { actor, session, header, safe, held }: Asked & { held: HeldBody },
 ): Promise<Response> {
   const { req } = context
   // A form is checked by its token instead.
@@ -123,13 +140,17 @@ async function answerTo(
   if (actor !== undefined) permit(actor, route, params)
   const { pathname, search } = new URL(req.url)
   requireUtf8Escapes(pathname + search, 'the path')
-  const limit = route.rawBytes ?? commandLimits.bytes
+  const limit = bodyLimitOf(route)
   const encoding = header('content-encoding')
   if (route.streaming === true) requireUncompressed(encoding)
+  const mayPause = limit > predictBytes
   const bytes =
     safe || route.streaming === true
       ? Buffer.alloc(0)
-      : decompressed(await readBody(req.raw, limit), encoding, limit)
+      : await decompressedInTurns(await readBody(req.raw, { limit, held, mayPause }), encoding, {
+          limit,
+          held,
+        })
   if (bytes.byteLength > 0 || route.streaming === true)
     requireMediaType(req.header('content-type'), route.contentTypes)
   const form = route.page === true ? parseForm(bytes) : undefined
@@ -143,7 +164,11 @@ async function answerTo(
     session,
     params,
     bytes,
-    stream: () => (req.raw.body ?? []) as AsyncIterable<Uint8Array>,
+    stream() {
+      held.add(streamBytes)
+      return partsOf(req.raw, { mayPause: true })
+    },
+    readWhole: (most) => readBody(req.raw, { limit: most, held }),
     query: route.query === undefined ? undefined : checkInput(route.query, req.query(), 'the query'),
     body: route.body === undefined ? undefined : checkInput(route.body, sent, 'the body'),
     requestId: requestIdOf(context),
@@ -151,6 +176,9 @@ async function answerTo(
   })
   return respond(reply, requestIdOf(context))
 }
+
+/** What a stream holds at most: a part, and a line that is not complete. */
+const streamBytes = 131_072
 
 const isSafe = (method: string): boolean => method === 'GET' || method === 'HEAD'
 

@@ -10,6 +10,7 @@ import type { ApiFetch } from '../store/tls/api-fetch.ts'
 import type { OidcConfig } from '../domain/access/oidc-config.ts'
 import type { Authentication } from './auth/authentication.ts'
 import type { Serving } from './serving/replica-assembly.ts'
+import type { BodyBudget } from './http/body-budget.ts'
 import type { RouteDefinition } from './http/route.ts'
 import type { TracedRequest } from './tracing/request-spans.ts'
 import type { TemporalClient } from './temporal/client.ts'
@@ -30,6 +31,8 @@ export interface ApiDeps {
   /** The folder with the public keys of trusted bundle signers. */
   signersFolder: string
   authentication: Authentication
+  /** Counts the bytes of all requests that this replica holds. */
+  bodies: BodyBudget
   serving: Serving
   temporal: TemporalClient
   metrics: Registry

@@ -19,6 +19,7 @@ import { nameOfProcess, poolSizes } from '../store/database/connection-budget.ts
 import { checkout, plainTextIssue, readConfig, readVersion, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen, type Authentication } from './auth/authentication.ts'
 import { openReplicaKeys, type ReplicaKeys } from './auth/replica-keys.ts'
+import { createBodyBudget, type BodyBudget } from './http/body-budget.ts'
 import { createRequestGate, type RequestGate } from './http/request-gate.ts'
 import { createCrossOrigin } from './auth/cross-origin.ts'
 import { createCertificateCheck, type CertificateCheck } from './auth/client-certificate.ts'
@@ -81,7 +82,11 @@ export interface RunningServer {
   stop(reason: string): Promise<void>
 }
 
-export async function startServer(config: Config, logger: Logger): Promise<RunningServer> {
+export async function startServer(
+  config: Config,
+  logger: Logger,
+  bodies: BodyBudget = createBodyBudget(),
+): Promise<RunningServer> {
   const onError = createThrottledLog(logger)
   const telemetry = await telemetryOf(config, onError)
   const mark = randomBytes(6).toString('hex')
@@ -115,9 +120,9 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const { invocationsModel } = config.api
   const sockets = { server, gate, refusals, stopping, isOwnHost, hasCertificate }
   const tracing = telemetry?.tracing
-  const parts = { ...replica, ...sockets, tracing, invocationsModel, log: logger }
+  const parts = { ...replica, ...sockets, bodies, tracing, invocationsModel, log: logger }
   const { fastPath, predict } = servePredictions(parts, config.api.fastPath)
-  const grpcDeps = { authentication, serving, stopping, log: logger, certificate }
+  const grpcDeps = { authentication, bodies, serving, stopping, log: logger, certificate }
   const grpc = await startGrpc(config.api, grpcDeps, predict)
   const streams = await startStreams(config, { ...replica, store, log: logger }, onError)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
@@ -131,6 +136,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const deps = {
     store,
     authentication,
+    bodies,
     serving,
     temporal,
     signer,
@@ -272,6 +278,7 @@ type PredictionParts = Pick<Replica, 'authentication' | 'serving'> & {
   isOwnHost: HostCheck
   hasCertificate: CertificateCheck
   invocationsModel: string | undefined
+  bodies: BodyBudget
   tracing: PredictionTracing | undefined
   log: Logger
 }
@@ -291,9 +298,10 @@ function servePredictions(
     ? openFastPath(server, {
         hasCertificate,
         targetOf: (path, host) => (isOwnHost(host) ? targetOf('POST', path) : undefined),
-        answer(target, exchange, body) {
+        admit: predict.admit,
+        answer(target, exchange, body, admitted) {
           closeWhenStopping(exchange)
-          predict.answer(target, exchange, body)
+          predict.answer(target, exchange, body, admitted)
         },
       })
     : undefined

@@ -37,7 +37,10 @@ export const errorTable = {
   /** The request is not valid HTTP. */
   malformed_request: permanent(400, 'Send the request as HTTP/1.1; the message names what is wrong.'),
   /** The request did not arrive in time. */
-  request_timeout: transient(408, 'Send the complete request within 30 seconds.'),
+  request_timeout: transient(
+    408,
+    'Send the complete request within 10 seconds, an upload or a stream within 30.',
+  ),
   /** The header lines are longer than the limit. */
   headers_too_large: permanent(431, 'Send at most 16 KiB of header lines.'),
   /** The header Expect has a value other than 100-continue. */

@@ -5,9 +5,8 @@
 import { subscribe } from 'node:diagnostics_channel'
 import type { Http2Session, Http2Stream } from 'node:http2'
 import {
-  Metadata,
+  type Metadata,
   Server,
-  status as codes,
   type sendUnaryData,
   type ServerDuplexStream,
   type ServerUnaryCall,
@@ -19,9 +18,9 @@ import {
 import { DomainError } from '../../domain/errors.ts'
 import type { CertificateWatch, ServerCertificate } from '../../store/tls/certificate.ts'
 import { traceparentHeader, tracestateHeader } from '../../domain/tracing/trace-context.ts'
-import { canAccessModel, requireRole } from '../auth/authentication.ts'
+import { canAccessModel, requireRole, type Actor } from '../auth/authentication.ts'
 import type { ApiDeps } from '../deps.ts'
-import { problemOf, requestIdFrom } from '../http/problem.ts'
+import { requestIdFrom } from '../http/problem.ts'
 import { predictBytes, predictors } from '../http/route.ts'
 import { findArm, metadataOf } from '../inference/metadata.ts'
 import { repositoryOf } from '../inference/repository.ts'
@@ -35,8 +34,10 @@ import {
 } from '../transport/exchange.ts'
 import type { PredictEndpoint } from '../transport/predict-endpoint.ts'
 import { requestIdHeader } from '../serving/request/replay.ts'
+import { createAdmission, type Admission } from './admission.ts'
 import { createGrpcProtocol } from './infer-protocol.ts'
 import { peekModel } from './infer-request.ts'
+import { failureOf, headerOf, metadataWith, refusalOf, type Failure } from './status.ts'
 import {
   protoMessage,
   nextTag,
@@ -59,9 +60,11 @@ export interface GrpcOptions {
   host: string
   port: number
   predict: PredictEndpoint
+  /** The time limit of a message, in milliseconds. */
+  withinMs?: number
 }
 
-type GrpcDeps = Pick<ApiDeps, 'authentication' | 'serving' | 'stopping' | 'log'> & {
+type GrpcDeps = Pick<ApiDeps, 'authentication' | 'bodies' | 'serving' | 'stopping' | 'log'> & {
   /** Absent for connections without TLS. */
   certificate?: CertificateWatch
 }
@@ -72,15 +75,24 @@ const maxStreams = 1_024
 
 /** Opens the server. Throws `configuration_invalid` when the port cannot be used. */
 export async function openGrpc(deps: GrpcDeps, options: GrpcOptions): Promise<GrpcServer> {
+  const { predict, withinMs } = options
+  const { interceptor, take } = createAdmission(deps, {
+    keyless: new Set(keylessMethods.map(pathOf)),
+    onRefusal(path, { status, code }) {
+      if (path.endsWith('Infer')) predict.countRefusal({ protocol: 'grpc', model: '' }, status, code)
+    },
+    withinMs,
+  })
   const server = new Server({
     'grpc.max_receive_message_length': predictBytes,
     'grpc.max_send_message_length': -1,
     'grpc.max_concurrent_streams': maxStreams,
     // Nothing reads these counters; Tenure's own metrics count the calls.
     'grpc.enable_channelz': 0,
+    interceptors: [interceptor],
   })
   widenConnections()
-  const handlers = handlersOf(deps, options.predict)
+  const handlers = handlersOf({ ...deps, take }, predict)
   server.addService(serviceOf(Object.keys(handlers)), handlers)
   const { host } = options
   const address = `${host.includes(':') ? `[${host}]` : host}:${options.port}`
@@ -109,6 +121,11 @@ export async function openGrpc(deps: GrpcDeps, options: GrpcOptions): Promise<Gr
   }
 }
 
+const pathOf = (name: string): string => `/inference.GRPCInferenceService/${name}`
+
+/** The methods that need no key; the key of every other is checked before its message is read. */
+export const keylessMethods = ['ServerLive', 'ServerReady', 'ServerMetadata']
+
 /** Describes the service with messages as bytes, because they are read and written by hand. */
 function serviceOf(names: readonly string[]): ServiceDefinition {
   const same = (bytes: Buffer): Buffer => bytes
@@ -116,7 +133,7 @@ function serviceOf(names: readonly string[]): ServiceDefinition {
     names.map((name) => {
       const isStream = name === 'ModelStreamInfer'
       const method = {
-        path: `/inference.GRPCInferenceService/${name}`,
+        path: pathOf(name),
         requestStream: isStream,
         responseStream: isStream,
         requestSerialize: same,
@@ -129,13 +146,18 @@ function serviceOf(names: readonly string[]): ServiceDefinition {
   )
 }
 
-function handlersOf(deps: GrpcDeps, predict: PredictEndpoint): Record<string, UntypedHandleCall> {
-  const { authentication, serving } = deps
-  const asking = { predict, maxInstances: serving.maxInstances }
-  const callerOf = (call: Unary) => authentication.callerOf(headerOf(call.metadata, 'authorization'))
+type HandlerDeps = Pick<GrpcDeps, 'authentication' | 'serving' | 'stopping' | 'log'> & {
+  take: Admission['take']
+}
+
+/** Returns the handlers of all methods by their names. */
+export function handlersOf(deps: HandlerDeps, predict: PredictEndpoint): Record<string, UntypedHandleCall> {
+  const { authentication, take, serving } = deps
+  const callerOf = ({ metadata }: Unary): Actor =>
+    take(metadata) ?? authentication.callerOf(headerOf(metadata, 'authorization'))
+  const asking = { predict, take, log: deps.log, maxInstances: serving.maxInstances }
   const named = (call: Unary): { model: string; version: string | undefined } => {
     const [model = '', version = ''] = textsIn(call.request)
-    requireRole(callerOf(call), predictors)
     requireRole(callerOf(call), predictors, model)
     return { model, version: version === '' ? undefined : version }
   }
@@ -147,8 +169,7 @@ function handlersOf(deps: GrpcDeps, predict: PredictEndpoint): Record<string, Un
       try {
         reply(null, answer(call), metadataWith(id))
       } catch (error) {
-        const problem = problemOf(error, id, (err, requestId) => deps.log.error({ requestId, err }, 'defect'))
-        reply({ ...failureOf(problem.status, problem.detail, problem.code), metadata: metadataWith(id) })
+        reply(refusalOf(error, call.metadata, deps.log))
       }
     }
   return {
@@ -216,25 +237,21 @@ function handlersOf(deps: GrpcDeps, predict: PredictEndpoint): Record<string, Un
   }
 }
 
-interface Failure {
-  code: codes
-  details: string
-}
-
 interface Outcome {
   failure: Failure | undefined
   bytes: Buffer | undefined
   metadata: Metadata
 }
 
-interface AskDeps {
+interface AskDeps extends Pick<ApiDeps, 'log'> {
   predict: PredictEndpoint
+  take: Admission['take']
   maxInstances: number
 }
 
 /** Sends a prediction through the HTTP endpoint. */
 function ask(
-  { predict, maxInstances }: AskDeps,
+  { predict, take, log, maxInstances }: AskDeps,
   call: Unary | Stream,
   body: Buffer,
   done: (outcome: Outcome) => void,
@@ -243,13 +260,13 @@ function ask(
   try {
     target = peekModel(body)
   } catch (error) {
-    const failure = failureOf(400, (error as Error).message, 'invalid_request')
-    const id = requestIdFrom(headerOf(call.metadata, correlationHeader))
-    return done({ failure, bytes: undefined, metadata: metadataWith(id) })
+    const { metadata, code, details } = refusalOf(error, call.metadata, log)
+    return done({ failure: { code, details }, bytes: undefined, metadata })
   }
   let onSent: (() => void) | undefined
   const exchange: SharedExchange = {
     path: '/v2',
+    actor: take(call.metadata),
     headers: headersOfCall(call),
     caller: {
       once: (_event, listener) => call.once('cancelled', listener),
@@ -294,35 +311,6 @@ function headersOfCall(call: Unary | Stream): ReadHeaders {
     [deadlineHeader]: Number.isFinite(leftMs) ? String(Math.max(leftMs, 0.001)) : undefined,
   } as ReadHeaders
 }
-
-function headerOf(metadata: Metadata, name: string): string | undefined {
-  const [value] = metadata.get(name)
-  return value === undefined ? undefined : String(value)
-}
-
-function metadataWith(requestId: string, retryAfter?: string): Metadata {
-  const metadata = new Metadata()
-  if (requestId !== '') metadata.set(correlationHeader, requestId)
-  if (retryAfter !== undefined) metadata.set('retry-after', retryAfter)
-  return metadata
-}
-
-const codeOfStatus: Readonly<Record<number, codes>> = {
-  401: codes.UNAUTHENTICATED,
-  403: codes.PERMISSION_DENIED,
-  404: codes.NOT_FOUND,
-  409: codes.FAILED_PRECONDITION,
-  429: codes.RESOURCE_EXHAUSTED,
-  500: codes.INTERNAL,
-  503: codes.UNAVAILABLE,
-  504: codes.DEADLINE_EXCEEDED,
-}
-
-/** Describes a failed call. The error code precedes the text, because gRPC has no field for it. */
-const failureOf = (status: number, text: string, code: string): Failure => ({
-  code: codeOfStatus[status] ?? codes.INVALID_ARGUMENT,
-  details: `${code}: ${text}`,
-})
 
 /** Reads the fields 1 and 2, which name a model and a version. */
 function textsIn(bytes: Buffer): string[] {

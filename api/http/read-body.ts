@@ -7,20 +7,63 @@ import { decodeUtf8, dropped, isDropped, parseJsonBody, repeatedName } from '../
 import { joinInTurns } from '../../store/objects/slices.ts'
 import { shown } from '../../domain/postgres-text.ts'
 import { redacted } from '../../domain/redact.ts'
+import { bodyMs, tooSlow, type HeldBody } from './body-budget.ts'
 import { commandLimits } from './route.ts'
 
-/** Reads the body. Throws `body_too_large` as soon as more than `limit` bytes are announced or received. */
-export async function readBody(request: Request, limit: number): Promise<Buffer> {
+export interface ReadOptions {
+  /** The largest body, in bytes. */
+  limit: number
+  held: HeldBody
+  /** The time limit of the body; or, where `mayPause` is set, of each wait for its next part. */
+  withinMs?: number
+  mayPause?: boolean
+}
+
+/**
+ * Reads the body. Throws `body_too_large` as soon as more than `limit` bytes are announced or received, `overloaded` beyond the budget, and
+ * `request_timeout`.
+ */
+export async function readBody(request: Request, { limit, held, ...times }: ReadOptions): Promise<Buffer> {
   const announced = Number(request.headers.get('content-length') ?? 0)
   if (announced > limit) throw tooLarge(limit)
   const parts: Uint8Array[] = []
   let bytes = 0
-  for await (const part of (request.body ?? []) as AsyncIterable<Uint8Array>) {
+  for await (const part of partsOf(request, times)) {
     bytes += part.byteLength
     if (bytes > limit) throw tooLarge(limit)
+    held.add(part.byteLength)
     parts.push(part)
   }
   return joinInTurns(parts, bytes)
+}
+
+/** Yields the parts of a body. Throws `request_timeout` for one that comes too slowly. */
+export async function* partsOf(
+  { body }: Request,
+  { withinMs = bodyMs, mayPause = false }: Pick<ReadOptions, 'withinMs' | 'mayPause'>,
+): AsyncGenerator<Uint8Array> {
+  if (body === null) return
+  const reader = body.getReader()
+  const untilMs = performance.now() + withinMs
+  try {
+    for (;;) {
+      const leftMs = mayPause ? withinMs : untilMs - performance.now()
+      const { done, value } = await inTime(reader.read(), leftMs)
+      if (done) return
+      yield value
+    }
+  } finally {
+    // Resolves when the body has ended, which a slow sender may never do.
+    reader.cancel().catch(() => {})
+  }
+}
+
+async function inTime<Result>(work: Promise<Result>, withinMs: number): Promise<Result> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(tooSlow()), withinMs)
+  })
+  return Promise.race([work, late]).finally(() => clearTimeout(timer))
 }
 
 /** Yields the chunks of a body. Throws `body_too_large` as soon as more than `limit` bytes are received. */

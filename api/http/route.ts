@@ -8,6 +8,7 @@ import { roles, type Role } from '../../domain/roles.ts'
 import type { Database } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { Session } from '../auth/session.ts'
+import { keylessBytes } from './body-budget.ts'
 
 /**
  * Who may call a route:
@@ -31,6 +32,10 @@ const namedAccess: Partial<Record<string, readonly Role[]>> = {
   callers: predictors,
   labellers: ['predictor', ...labellers],
 }
+
+/** Returns the most bytes that a route reads, without those that it streams. */
+export const bodyLimitOf = ({ allow, rawBytes = commandLimits.bytes }: RouteDefinition): number =>
+  allow === 'public' ? Math.min(rawBytes, keylessBytes) : rawBytes
 
 /** Returns the roles that a route admits. */
 export const rolesOf = (allow: Access): readonly Role[] =>
@@ -72,6 +77,8 @@ export interface RouteRequest<Body, Query> {
   bytes: Buffer
   /** Reads the body as a stream, on streaming routes. */
   stream: () => AsyncIterable<Uint8Array>
+  /** Reads the body of a streaming route as a whole, up to this many bytes. */
+  readWhole: (limit: number) => Promise<Buffer>
   requestId: string
   header: (name: string) => string | undefined
   /**

@@ -1,12 +1,11 @@
 /** Copies outcomes from a table or view of the database: `POST /v1/outcomes/bulk` with a JSON body, for admins. */
-import { buffer } from 'node:stream/consumers'
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import { readOutcomeTable } from '../../store/monitoring/outcome-tables.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { Intake } from './intake.ts'
-import { limited, parseCommandBody } from '../http/read-body.ts'
+import { parseCommandBody } from '../http/read-body.ts'
 import { checkInput, zonedTime } from '../http/schemas.ts'
 
 /** How many rows one call copies, with all that have the time of the last one; the next call continues with `since`. */
@@ -37,7 +36,7 @@ export const tableSchema: object = described
 
 /** Copies outcomes from the table that the body names. Returns `next_since` when the table has more rows. */
 export async function ingestTable(
-  body: AsyncIterable<Uint8Array>,
+  readWhole: (limit: number) => Promise<Buffer>,
   { store, actor, intake }: { store: Store; actor: Actor | undefined; intake: Intake },
 ): Promise<{ next_since?: string }> {
   // The counts and issues reveal the contents of the table, so only an admin of all models may read it.
@@ -45,7 +44,7 @@ export async function ingestTable(
     throw new DomainError('forbidden', 'only an admin of all models may copy outcomes from a table')
   const { schema, table, columns, since } = checkInput(
     asked,
-    parseCommandBody(await buffer(limited(body, maxBytes))),
+    parseCommandBody(await readWhole(maxBytes)),
     'the body',
   )
   const { prediction_id: predictionId, reference, instance, value, observed_at: observedAt } = columns

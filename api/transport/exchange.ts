@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { traceparentHeader, tracestateHeader } from '../../domain/tracing/trace-context.ts'
+import type { Actor } from '../auth/authentication.ts'
 import { lengthHeader } from '../inference/handler.ts'
 import type { Caller } from '../serving/request/protocol.ts'
 import { requestIdHeader } from '../serving/request/replay.ts'
@@ -51,6 +52,8 @@ export interface Exchange {
 /** An exchange of a request that may share its connection with other requests; `socket` is then absent. */
 export type SharedExchange = Omit<Exchange, 'socket'> &
   Partial<Pick<Exchange, 'socket'>> & {
+    /** The caller, where its key was checked before the message was read. */
+    actor?: Actor | undefined
     /** Replaces `send` for a response with status 200 that needs no text. The bytes are valid until it returns. */
     sendBytes?(bytes: Buffer, requestId: string): void
   }

@@ -5,6 +5,7 @@
 import { type Server, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { CertificateCheck } from '../auth/client-certificate.ts'
+import type { HeldBody } from '../http/body-budget.ts'
 import { closeIfIdle, createConnectionReaper, type CloseLater } from './connection-reaper.ts'
 import { correlationHeader, type Exchange, type ReadHeaders, readHeaders } from './exchange.ts'
 import { idleTimeoutOf, refuseConnection } from './http-server.ts'
@@ -18,11 +19,13 @@ export interface FastPath {
 }
 
 /** Serves predictions. A path or host without a target is left to Node's server. */
-export interface PredictHandler<Target> {
+export interface PredictHandler<Target, Admission extends { held: HeldBody }> {
   targetOf(path: string, host: string): Target | undefined
   /** Whether a new connection has the required client certificate. Without it, Node's server takes the connection. */
   hasCertificate?: CertificateCheck
-  answer(target: Target, exchange: Exchange, body: Buffer): void
+  /** Starts to count a body that arrives in parts; undefined for a request that Node's server refuses. */
+  admit(target: Target, exchange: Exchange): Admission | undefined
+  answer(target: Target, exchange: Exchange, body: Buffer, admitted?: Admission): void
 }
 
 /** A connection on the fast path; `held`: the bytes that arrived before the last response was sent. */
@@ -38,10 +41,11 @@ interface Connection extends Exchange {
   write(): void
 }
 
-interface Context<Target> {
+interface Context<Target, Admission extends { held: HeldBody }> {
   connections: Set<Connection>
-  handler: PredictHandler<Target>
-  limits: BodyAssemblerLimits
+  handler: PredictHandler<Target, Admission>
+  /** The time limit of a body that arrives in parts, in milliseconds. */
+  withinMs: number
   idleMs: number
   /** How long a new connection may be silent. */
   silentMs: number
@@ -51,32 +55,30 @@ interface Context<Target> {
    * together.
    */
   atTurnEnd: (write: () => void) => void
-  startBody: (totalBytes: number) => BodyAssembler
   closeIdleLater: CloseLater
   closeLateLater: CloseLater
 }
 
-/** A larger body goes to Node from the beginning; a body that breaks the limits below goes to Node from then on. */
+/** A larger body goes to Node from the beginning; a slower one, or one beyond the budget, goes to Node from then on. */
 const maxBodyBytes = 1_048_576
-const defaultLimits: BodyAssemblerLimits = { withinMs: 1_000, maxHeldBytes: 67_108_864 }
+const defaultWithinMs = 1_000
 /** The number of responses written together. With more, the first one waits longer and the throughput stays the same. */
 const maxWrites = 8
 
 /** Takes over the connections of a server, including those that a shared port hands to it. */
-export function openFastPath<Target>(
+export function openFastPath<Target, Admission extends { held: HeldBody }>(
   server: Server,
-  handler: PredictHandler<Target>,
-  limits = defaultLimits,
+  handler: PredictHandler<Target, Admission>,
+  withinMs = defaultWithinMs,
 ): FastPath {
-  const context: Context<Target> = {
+  const context: Context<Target, Admission> = {
     connections: new Set(),
     handler,
-    limits,
+    withinMs,
     idleMs: idleTimeoutOf(server),
     silentMs: server.headersTimeout,
     endOfHead: createEndOfHead(server.keepAliveTimeout),
     atTurnEnd: createTurnEnd(maxWrites),
-    startBody: createBodyAssemblers(limits),
     closeIdleLater: createConnectionReaper(),
     closeLateLater: createConnectionReaper(),
   }
@@ -97,12 +99,17 @@ export function openFastPath<Target>(
   }
 }
 
-function serveConnection<Target>(socket: Socket, context: Context<Target>, handToNode: HandToNode): void {
-  const { connections, handler, limits, idleMs } = context
+function serveConnection<Target, Admission extends { held: HeldBody }>(
+  socket: Socket,
+  context: Context<Target, Admission>,
+  handToNode: HandToNode,
+): void {
+  const { connections, handler, withinMs, idleMs } = context
   const connection = createConnection(socket, context)
   let head = ''
   let request: (RequestHead & { target: Target }) | undefined
   let assembler: BodyAssembler | undefined
+  let admitted: Admission | undefined
 
   const read = (chunk: Buffer): void => {
     if (assembler !== undefined) return assemble(assembler, chunk)
@@ -116,8 +123,11 @@ function serveConnection<Target>(socket: Socket, context: Context<Target>, handT
     const bytes = chunk.byteLength - head.length
     if (bytes === request.bodyBytes) return answer(chunk.subarray(head.length))
     if (request.bodyBytes > maxBodyBytes) return handOver(chunk)
-    socket.setTimeout(limits.withinMs)
-    assembler = context.startBody(request.bodyBytes)
+    describe(request)
+    admitted = handler.admit(request.target, connection)
+    if (admitted === undefined) return handOver(chunk)
+    socket.setTimeout(withinMs)
+    assembler = startBody(request.bodyBytes, admitted.held, withinMs)
     connection.hasPartOfBody = true
     assemble(assembler, chunk.subarray(head.length))
   }
@@ -133,12 +143,15 @@ function serveConnection<Target>(socket: Socket, context: Context<Target>, handT
     return body.end()
   }
   const answer = (body: Buffer): void => {
-    const { path, headers, target } = request!
+    describe(request!)
+    connection.isBusy = true
+    handler.answer(request!.target, connection, body, admitted)
+    admitted = undefined
+  }
+  const describe = ({ path, headers }: RequestHead): void => {
     connection.path = path
     connection.headers = headers
     connection.head = head
-    connection.isBusy = true
-    handler.answer(target, connection, body)
   }
   const handOverBody = (): void => {
     if (assembler !== undefined) handOver(Buffer.concat([Buffer.from(head, 'latin1'), endBody(assembler)]))
@@ -201,7 +214,7 @@ function serveConnection<Target>(socket: Socket, context: Context<Target>, handT
 
 function createConnection(
   socket: Socket,
-  { endOfHead, atTurnEnd }: Pick<Context<unknown>, 'endOfHead' | 'atTurnEnd'>,
+  { endOfHead, atTurnEnd }: Pick<Context<unknown, never>, 'endOfHead' | 'atTurnEnd'>,
 ): Connection {
   let onSent: (() => void) | undefined
   const finish = (): void => {
@@ -248,51 +261,41 @@ function createConnection(
 
 function requestOf<Target>(
   head: RequestHead | undefined,
-  handler: PredictHandler<Target>,
+  handler: Pick<PredictHandler<Target, never>, 'targetOf'>,
 ): (RequestHead & { target: Target }) | undefined {
   const target = head === undefined ? undefined : handler.targetOf(head.path, head.host)
   return target === undefined ? undefined : { ...head!, target }
 }
 
-/**
- * Assembles bodies that arrive in chunks. Limits the bytes of all incomplete bodies and the time of each, because a thousand slow senders
- * would otherwise fill the memory.
- */
+/** Assembles a body that arrives in chunks. */
 interface BodyAssembler {
-  /** Adds a chunk. `over`: the body is longer than announced or too slow, or all incomplete bodies together hold too many bytes. */
+  /** Adds a chunk. `over`: the body is longer than announced or too slow, or beyond the budget. */
   add(piece: Buffer): 'complete' | 'partial' | 'over'
   /** Returns all bytes that have arrived and releases them. */
   end(): Buffer
 }
 
-export interface BodyAssemblerLimits {
-  /** The time limit of a body, in milliseconds. */
-  withinMs: number
-  maxHeldBytes: number
-}
-
-/** Returns a function that starts a body of `totalBytes` bytes. */
-function createBodyAssemblers(limits: BodyAssemblerLimits): (totalBytes: number) => BodyAssembler {
-  let heldBytes = 0
-  return (totalBytes) => {
-    const untilMs = performance.now() + limits.withinMs
-    const pieces: Buffer[] = []
-    let bytes = 0
-    const isOver = (): boolean =>
-      bytes > totalBytes || heldBytes > limits.maxHeldBytes || performance.now() > untilMs
-    return {
-      add(piece) {
-        pieces.push(piece)
-        bytes += piece.byteLength
-        heldBytes += piece.byteLength
-        if (bytes === totalBytes) return 'complete'
-        return isOver() ? 'over' : 'partial'
-      },
-      end() {
-        heldBytes -= bytes
-        return Buffer.concat(pieces, bytes)
-      },
-    }
+function startBody(totalBytes: number, held: HeldBody, withinMs: number): BodyAssembler {
+  const untilMs = performance.now() + withinMs
+  const pieces: Buffer[] = []
+  let bytes = 0
+  return {
+    add(piece) {
+      pieces.push(piece)
+      bytes += piece.byteLength
+      if (bytes === totalBytes) return 'complete'
+      if (bytes > totalBytes || performance.now() > untilMs) return 'over'
+      try {
+        held.add(piece.byteLength)
+        return 'partial'
+      } catch {
+        return 'over'
+      }
+    },
+    end() {
+      held.release()
+      return Buffer.concat(pieces, bytes)
+    },
   }
 }
 

@@ -4,8 +4,9 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
 import { requireRole } from '../auth/authentication.ts'
+import { bodyMs, tooSlow, type HeldBody } from '../http/body-budget.ts'
 import { predictors, predictBytes } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import type { PredictionSpan, PredictionTracing } from '../tracing/prediction-spans.ts'
@@ -34,7 +35,19 @@ import { decompressed } from '../http/decompress.ts'
 export interface PredictEndpoint {
   /** Reads the body of a request from Node's server, then serves the request. */
   collect(target: Target, request: IncomingMessage, response: ServerResponse): void
-  answer(target: Target, exchange: SharedExchange, body: Buffer): void
+  /**
+   * Checks the key of a request whose body is not complete, and starts to count its body. Undefined for a request that `collect` refuses.
+   */
+  admit(target: Target, exchange: SharedExchange): Admitted | undefined
+  /** Counts a request that was refused before its message was read. */
+  countRefusal(target: Target, status: number, code: string): void
+  /** Serves a request; `admitted` by `admit`, if it was. */
+  answer(target: Target, exchange: SharedExchange, body: Buffer, admitted?: Admitted): void
+}
+
+/** A request whose key was checked before its body was read. */
+export interface Admitted extends Permitted {
+  held: HeldBody
 }
 
 export interface EndpointLimits extends BodyLimits {
@@ -45,7 +58,7 @@ export interface EndpointLimits extends BodyLimits {
 export const defaultLimits: EndpointLimits = {
   maxWaitMs: 250,
   maxBytes: predictBytes,
-  maxHeldBytes: 134_217_728,
+  withinMs: bodyMs,
 }
 
 /** Limits the deadline that a client can set. */
@@ -60,7 +73,10 @@ const routeOf = ({ protocol, model, version }: Target): string => {
   return version === undefined ? '/v2/models/:name/infer' : '/v2/models/:name/versions/:version/infer'
 }
 
-interface EndpointDeps extends Pick<ApiDeps, 'authentication' | 'serving' | 'log' | 'invocationsModel'> {
+interface EndpointDeps extends Pick<
+  ApiDeps,
+  'authentication' | 'bodies' | 'serving' | 'log' | 'invocationsModel'
+> {
   tracing?: PredictionTracing | undefined
 }
 
@@ -69,12 +85,12 @@ export function createPredictEndpoint(
   refusals: Map<string, number>,
   limits: EndpointLimits = defaultLimits,
 ): PredictEndpoint {
-  const { authentication, serving, log, tracing } = deps
+  const { authentication, bodies, serving, log, tracing } = deps
   const infer = createInfer(serving)
   const protocols = { predict: serving.native, ...createRowProtocols(serving.maxInstances) }
-  const queue = createWorkQueue(limits.maxHeldBytes)
+  const queue = createWorkQueue()
   const throttle = createReadThrottle(queue.isIdle)
-  const bodies = createBodyReader(limits)
+  const reader = createBodyReader(limits)
 
   const refuse = createRefusal({ log, tracing }, refusals)
   /** Refuses an overdue request and stops reading from its connection for a while. */
@@ -84,8 +100,8 @@ export function createPredictEndpoint(
     refuse(target, exchange, refusal)
   }
   /** Returns the id of the key, and the model. Throws unless the key may predict with it. */
-  const permit = (target: Target, { headers }: SharedExchange): Permitted => {
-    const actor = authentication.callerOf(headers.authorization)
+  const permit = (target: Target, { headers, actor: known }: SharedExchange): Permitted => {
+    const actor = known ?? authentication.callerOf(headers.authorization)
     requireRole(actor, predictors)
     const model = target.model === '' ? defaultModel(serving, deps.invocationsModel, actor) : target.model
     requireRole(actor, predictors, model)
@@ -148,26 +164,49 @@ export function createPredictEndpoint(
     )
   }
   const enqueue = (target: Target, exchange: SharedExchange, body: Buffer, permitted?: Permitted): void => {
-    const work = (waitedMs: number): void => answer(target, exchange, body, { waitedMs, permitted })
-    if (queue.enqueue(body.byteLength, work)) return
-    const refusal = `more than ${limits.maxHeldBytes} bytes of requests are queued`
-    refuseLate(target, exchange, new DomainError('overloaded', refusal))
+    let known = permitted
+    // Nothing waits without a valid key.
+    const hold = (): (() => void) => {
+      known ??= permit(target, exchange)
+      const held = bodies.open(known)
+      held.add(body.byteLength)
+      return held.release
+    }
+    try {
+      queue.enqueue(hold, (waitedMs) => answer(target, exchange, body, { waitedMs, permitted: known }))
+    } catch (error) {
+      if (isError(error, 'overloaded')) refuseLate(target, exchange, error)
+      else refuse(target, exchange, error, tracing?.begin(target, exchange.headers, 0))
+    }
+  }
+  const admit = (target: Target, exchange: SharedExchange): Admitted => {
+    const permitted = permit(target, exchange)
+    return { ...permitted, held: bodies.open(permitted) }
   }
   return {
     answer: enqueue,
+    countRefusal: (target, status, code) => countRefusal(refusals, target, { status, code }),
+    admit(target, exchange) {
+      try {
+        return admit(target, exchange)
+      } catch {
+        return undefined
+      }
+    },
     collect(target, request, response) {
       const exchange = exchangeOf(request, response)
-      let permitted: Permitted
+      let admitted: Admitted
       try {
         // Checked before the body is read, so that an unauthenticated client cannot fill the memory with bodies.
-        permitted = permit(target, exchange)
+        admitted = admit(target, exchange)
         requireOwnSender((name) => request.headers[name] as string | undefined)
       } catch (error) {
         return refuse(target, exchange, error)
       }
-      bodies.collect(
+      reader.collect(
         request,
-        (body) => enqueue(target, exchange, body, permitted),
+        admitted.held,
+        (body) => enqueue(target, exchange, body, admitted),
         (refusal) => {
           exchange.shouldKeepAlive = false
           refuse(target, exchange, refusal)
@@ -175,6 +214,15 @@ export function createPredictEndpoint(
       )
     },
   }
+}
+
+function countRefusal(
+  refusals: Map<string, number>,
+  target: Target,
+  { status, code }: { status: number; code: string },
+): void {
+  refusals.set(code, (refusals.get(code) ?? 0) + 1)
+  httpRequests.of('POST', routeOf(target), status).requests++
 }
 
 /** Returns a function that answers a request with the problem that was thrown, and counts it. */
@@ -187,9 +235,8 @@ function createRefusal(
     const problem = problemOf(thrown, requestIdFrom(headers[correlationHeader]), (defect, id) =>
       log.error({ requestId: id, err: defect }, 'defect'),
     )
-    refusals.set(problem.code, (refusals.get(problem.code) ?? 0) + 1)
+    countRefusal(refusals, target, problem)
     if (span !== undefined) tracing!.end(span, problem.status, problem.code)
-    httpRequests.of('POST', routeOf(target), problem.status).requests++
     const text = Buffer.from(textOfProblem(problem, path)).toString('latin1')
     exchange.send(problem.status, Object.entries(headersOf(problem, path)).flat(), text)
   }
@@ -254,13 +301,13 @@ function send(exchange: SharedExchange, writer: ByteWriter, target: Target): voi
   exchange.send(200, headers, writer.bytes.toString('latin1', 0, writer.at), requestId)
 }
 
-// Reads the body of a request from Node's HTTP server. Limits the bytes of one body and of all incomplete bodies, because a thousand slow
-// senders of the largest body would otherwise fill the memory.
+// Reads the body of a request from Node's HTTP server. Limits its bytes and its time, and counts it while it is incomplete.
 
 export interface BodyReader {
   /** Calls back once, with the body or the error; never when the client disconnects first. */
   collect(
     request: IncomingMessage,
+    held: HeldBody,
     onBody: (body: Buffer) => void,
     onRefusal: (refusal: DomainError) => void,
   ): void
@@ -268,23 +315,22 @@ export interface BodyReader {
 
 interface BodyLimits {
   maxBytes: number
-  /** The limit on the bytes of all incomplete bodies together. */
-  maxHeldBytes: number
+  /** The time limit of a body, in milliseconds. */
+  withinMs: number
 }
 
-export function createBodyReader({ maxBytes, maxHeldBytes }: BodyLimits): BodyReader {
-  let heldBytes = 0
+export function createBodyReader({ maxBytes, withinMs }: BodyLimits): BodyReader {
   return {
-    collect(request, onBody, onRefusal) {
+    collect(request, held, onBody, onRefusal) {
       const totalBytes = Number(request.headers['content-length'])
       if (totalBytes > maxBytes) return onRefusal(tooLarge(maxBytes))
       let pieces: Buffer[] = []
       let bytes = 0
-      let held = 0
+      let heldBytes = 0
       let over = false
       const release = (): void => {
-        heldBytes -= held
-        held = 0
+        clearTimeout(late)
+        held.release()
       }
       const refuse = (refusal: DomainError): void => {
         // The rest is read and discarded: closing the connection within a body would hide the response.
@@ -293,17 +339,21 @@ export function createBodyReader({ maxBytes, maxHeldBytes }: BodyLimits): BodyRe
         release()
         onRefusal(refusal)
       }
+      const late = setTimeout(() => refuse(tooSlow()), withinMs)
+      request.on('close', release)
       request.on('data', (chunk: Buffer) => {
         if (over) return
         bytes += chunk.byteLength
         if (bytes > maxBytes) return refuse(tooLarge(maxBytes))
         pieces.push(chunk)
         // Most bodies arrive in one chunk; they are served in the same turn and are not counted.
-        if (held === 0 && bytes === totalBytes) return
-        if (held === 0) request.on('close', release)
-        heldBytes += bytes - held
-        held = bytes
-        if (heldBytes > maxHeldBytes) refuse(overloaded(maxHeldBytes))
+        if (heldBytes === 0 && bytes === totalBytes) return
+        try {
+          held.add(bytes - heldBytes)
+        } catch (error) {
+          return refuse(error as DomainError)
+        }
+        heldBytes = bytes
       })
       request.on('end', () => {
         if (over) return
@@ -316,9 +366,6 @@ export function createBodyReader({ maxBytes, maxHeldBytes }: BodyLimits): BodyRe
 
 const tooLarge = (limit: number): DomainError =>
   new DomainError('body_too_large', `the body has more than ${limit} bytes`, { limit })
-
-const overloaded = (limit: number): DomainError =>
-  new DomainError('overloaded', `incomplete requests hold more than ${limit} bytes already`)
 
 // Stops reading for a while from connections whose request was refused as overloaded. A client that retries at once costs nearly as much as
 // one that is served, while bytes that stay in the kernel cost nothing. A client that obeys Retry-After is not delayed.

@@ -4,15 +4,18 @@
  * together.
  */
 export interface WorkQueue {
-  /** Runs the work now or in a later turn, and passes the milliseconds that it waited. Returns false when too many bytes are queued. */
-  enqueue(bytes: number, work: (waitedMs: number) => void): boolean
+  /**
+   * Runs the work now or in a later turn, and passes the milliseconds that it waited. `hold` is called for work that has to wait, and may
+   * throw to refuse it; it returns what to call when the work begins.
+   */
+  enqueue(hold: () => () => void, work: (waitedMs: number) => void): void
   /** Whether nothing is queued. */
   isIdle(): boolean
 }
 
 interface QueuedWork {
   work: (waitedMs: number) => void
-  bytes: number
+  release: () => void
   atMs: number
 }
 
@@ -21,13 +24,12 @@ const turnMs = 4
 /** Limits the finished entries kept at the head of the queue, because the queue never becomes empty under lasting overload. */
 const maxDone = 1_024
 
-export function createWorkQueue(maxBytes: number, now: () => number = () => performance.now()): WorkQueue {
+export function createWorkQueue(now: () => number = () => performance.now()): WorkQueue {
   /** When this turn started its first work; undefined before. */
   let startedMs: number | undefined
   let isScheduled = false
   let queue: QueuedWork[] = []
   let next = 0
-  let heldBytes = 0
   const schedule = (): void => {
     if (!isScheduled) setImmediate(runTurn)
     isScheduled = true
@@ -36,8 +38,8 @@ export function createWorkQueue(maxBytes: number, now: () => number = () => perf
     isScheduled = false
     startedMs = now()
     while (next < queue.length && now() - startedMs < turnMs) {
-      const { work, bytes, atMs } = queue[next++]!
-      heldBytes -= bytes
+      const { work, release, atMs } = queue[next++]!
+      release()
       work(now() - atMs)
     }
     startedMs = undefined
@@ -48,18 +50,14 @@ export function createWorkQueue(maxBytes: number, now: () => number = () => perf
     if (queue.length > 0) schedule()
   }
   return {
-    enqueue(bytes, work) {
+    enqueue(hold, work) {
       const atMs = now()
       startedMs ??= atMs
       schedule()
       if (queue.length === 0 && atMs - startedMs < turnMs) {
-        work(0)
-        return true
+        return work(0)
       }
-      if (heldBytes + bytes > maxBytes) return false
-      heldBytes += bytes
-      queue.push({ work, bytes, atMs })
-      return true
+      queue.push({ work, release: hold(), atMs })
     },
     isIdle: () => queue.length === 0,
   }

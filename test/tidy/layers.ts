@@ -149,7 +149,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'prom-client',
     ],
     only: {
-      '@grpc/grpc-js': ['api/grpc/server.ts', 'api/grpc/server.ts'],
+      '@grpc/grpc-js': ['api/grpc/'],
       '@opentelemetry/api': ['api/tracing/'],
       '@opentelemetry/core': ['api/tracing/'],
       '@temporalio/interceptors-opentelemetry': ['api/tracing/'],

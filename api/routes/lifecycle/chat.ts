@@ -1,9 +1,8 @@
 /** `/v1/chat/slack`: receives the clicks of users on Slack cards. */
 import { acceptClick } from '../../services/chat/slack-interaction.ts'
 import type { ApiDeps } from '../../deps.ts'
+import { keylessBytes } from '../../http/body-budget.ts'
 import { defineRoute, type RouteDefinition } from '../../http/route.ts'
-
-const maxBytes = 100_000
 
 export const chatRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/chat/slack', 'public', {
@@ -14,7 +13,7 @@ export const chatRoutes = (deps: ApiDeps): RouteDefinition[] => [
       401: 'Slack has not signed it',
     },
     internal: true,
-    rawBytes: maxBytes,
+    rawBytes: keylessBytes,
     contentTypes: ['application/x-www-form-urlencoded'],
     answerMedia: 'text/plain',
     async handle({ bytes, header }) {

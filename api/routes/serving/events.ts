@@ -1,13 +1,11 @@
 /** `POST /v1/events`: stores the actions of users after predictions: one event, a list of events or NDJSON. */
 import { groupedDigits } from '../../../domain/figures.ts'
-import { buffer } from 'node:stream/consumers'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { parseJsonBody } from '../../../domain/json-body.ts'
 import { createEventCheck, eventSchema, storeEvents, type EventDeps } from '../../events/events.ts'
 import { openEventIntake, takeEventLines, type EventIntakeCounts } from '../../events/intake.ts'
 import { json, requireMediaType } from '../../http/content-type.ts'
-import { limited } from '../../http/read-body.ts'
 import { predictBytes, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import { requireNoneRefused } from '../../outcomes/outcomes.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -55,14 +53,14 @@ export const eventRoutes = ({ store, subjects, serving }: ApiDeps): RouteDefinit
     rawSchema: { anyOf: [...kinds, list] },
     answerSchema: counts,
     streaming: true,
-    async handle({ actor, stream, header }) {
+    async handle({ actor, stream, readWhole, header }) {
       const type = requireMediaType(header('content-type'), media) ?? json
       const intake = openEventIntake({ store, subjects, actor: actor!, nowMs: serving.wall })
       if (lines.includes(type)) {
         await takeEventLines(stream(), intake)
         return { json: await intake.end() }
       }
-      const body = parseJsonBody(await buffer(limited(stream(), predictBytes)), { maxValues: 12 * maxEvents })
+      const body = parseJsonBody(await readWhole(predictBytes), { maxValues: 12 * maxEvents })
       const listed = listOf(body)
       if (listed === undefined)
         return { json: await takeOne(body, { store, subjects, actor: actor!, nowMs: serving.wall }) }

@@ -69,7 +69,7 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
 ]
 
 async function takeMany(
-  { actor, stream, header, query }: RouteRequest<undefined, { model?: string | undefined }>,
+  { actor, stream, readWhole, header, query }: RouteRequest<undefined, { model?: string | undefined }>,
   { store, nowMs }: Pick<ApiDeps, 'store'> & { nowMs: () => number },
 ) {
   const type = requireMediaType(header('content-type'), allMedia) ?? media.ndjson[0]!
@@ -78,6 +78,6 @@ async function takeMany(
   if (media.parquet.includes(type)) await ingestParquet(stream(), intake)
   else if (media.csv.includes(type)) await ingestLines(stream(), 'csv', intake)
   else if (media.ndjson.includes(type)) await ingestLines(stream(), 'ndjson', intake)
-  else next = await ingestTable(stream(), { store, actor, intake })
+  else next = await ingestTable(readWhole, { store, actor, intake })
   return { json: { ...(await intake.end()), ...next } }
 }

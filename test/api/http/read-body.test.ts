@@ -4,10 +4,12 @@ import { Hono } from 'hono'
 import { request as send, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createBodyBudget } from '../../../api/http/body-budget.ts'
 import { readBody } from '../../../api/http/read-body.ts'
 import { isError } from '../../../domain/errors.ts'
 
 const limit = 1_000
+const held = createBodyBudget().open({ keyId: 'key_a' })
 let server: Server
 let port: number
 
@@ -15,7 +17,7 @@ beforeAll(async () => {
   const app = new Hono()
   app.all('/', async ({ req }) => {
     try {
-      return new Response(String((await readBody(req.raw, limit)).byteLength))
+      return new Response(String((await readBody(req.raw, { limit, held, withinMs: 100 })).byteLength))
     } catch (error) {
       return new Response(isError(error) ? error.code : 'another error', { status: 413 })
     }
@@ -53,4 +55,15 @@ describe('a body', () => {
   ])('%s', async (_name, method, headers, parts, answer) => {
     expect(await ask(method, headers, ...parts)).toBe(answer)
   })
+})
+
+it('a body that is not complete in time is refused', async () => {
+  const answer = await new Promise<string>((resolve, reject) => {
+    const call = send({ port, host: '127.0.0.1', method: 'POST', headers: chunked }, (response) => {
+      response.setEncoding('utf8').on('data', resolve)
+    })
+    call.on('error', reject)
+    call.write('ab')
+  })
+  expect(answer).toBe('request_timeout')
 })

@@ -1,17 +1,20 @@
 /** Tests bodies that Node's server reads: each is bounded, and so are all incomplete bodies together. */
 import { createServer } from 'node:http'
 import { it } from 'vitest'
+import { createBodyBudget, defaultBudget } from '../../../api/http/body-budget.ts'
 import { createBodyReader } from '../../../api/transport/predict-endpoint.ts'
 import { connectSocket, serve, type RawConnection } from '../../support/servers/sockets.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
 /** Responds with the length of the body or the code of its refusal; `/cut` is reset after the first piece. */
-async function listen() {
+async function listen(withinMs = 60_000) {
+  const bodies = createBodyBudget({ ...defaultBudget, maxHeldBytes: 1_000 })
   let readBytes = 0
-  const uploads = createBodyReader({ maxBytes: 1_000, maxHeldBytes: 1_000 })
+  const uploads = createBodyReader({ maxBytes: 1_000, withinMs })
   const server = createServer((request, response) => {
     uploads.collect(
       request,
+      bodies.open({ keyId: 'key_a' }),
       (body) => void response.end(`${body.byteLength} bytes`),
       ({ code }) => void response.end(code),
     )
@@ -65,4 +68,12 @@ it('a body that is too large is refused, in one piece or several', async () => {
   const { ask } = await listen()
   for (const asked of [ask(post(1_001, 1_001)), ask(post(2_000, 1_001))])
     await until(() => asked.got().endsWith('body_too_large'), 'a refusal')
+})
+
+it('a body that is not complete in time is refused', async () => {
+  const { ask } = await listen(50)
+  for (const sent of [0, 600]) {
+    const slow = ask(post(800, sent))
+    await until(() => slow.got().endsWith('request_timeout'), 'a refusal')
+  }
 })

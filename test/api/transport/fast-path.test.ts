@@ -1,9 +1,10 @@
 /** Compares the fast path, the server without it (`TENURE_FAST_PATH=off`) and a bare Node server on real sockets. */
+import { createBodyBudget, defaultBudget } from '../../../api/http/body-budget.ts'
 import { createServer, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { readHeaders, exchangeOf, type Exchange } from '../../../api/transport/exchange.ts'
-import { openFastPath, type FastPath, type BodyAssemblerLimits } from '../../../api/transport/fast-path.ts'
+import { openFastPath, type FastPath } from '../../../api/transport/fast-path.ts'
 import { createHttpServer, socketLimits } from '../../../api/transport/http-server.ts'
 import { isWhole, timeless, withoutProblem } from '../../support/servers/raw-responses.ts'
 import { connectSocket, serve, type RawConnection } from '../../support/servers/sockets.ts'
@@ -19,7 +20,7 @@ interface Site {
   taken: Exchange[]
 }
 
-const unhurried: BodyAssemblerLimits = { withinMs: 60_000, maxHeldBytes: 67_108_864 }
+const unhurried = { withinMs: 60_000, maxHeldBytes: 67_108_864 }
 
 const sites: Site[] = []
 afterEach(() => {
@@ -45,7 +46,7 @@ interface Options {
   mode?: Mode
   limits?: Partial<typeof socketLimits>
   answer?: (exchange: Exchange, body: Buffer) => void
-  bodies?: BodyAssemblerLimits
+  bodies?: typeof unhurried
 }
 
 async function open({
@@ -65,18 +66,20 @@ async function open({
     request.on('end', () => answer(exchangeOf(request, response), Buffer.concat(chunks)))
   })
   const taken: Exchange[] = []
+  const budget = createBodyBudget({ ...defaultBudget, ...bodies })
   const fast =
     mode === 'on'
       ? openFastPath(
           server,
           {
             targetOf: (target) => (target === '/elsewhere' ? undefined : target),
+            admit: () => ({ held: budget.open({ keyId: 'key_a' }) }),
             answer(_, exchange, body) {
               taken.push({ ...exchange })
               answer(exchange, body)
             },
           },
-          bodies,
+          bodies.withinMs,
         )
       : undefined
   const ends: Socket[] = []

@@ -61,7 +61,7 @@ it.each(['on', 'off'])(
     const dial = async (keepAliveTimeoutBuffer: number): Promise<RawConnection> => {
       const server = await listen({ keepAliveTimeout: 100, keepAliveTimeoutBuffer })
       const answer = (_: string, exchange: Exchange): void => exchange.send(200, [], 'well')
-      if (mode === 'on') openFastPath(server, { targetOf: (path) => path, answer })
+      if (mode === 'on') openFastPath(server, { targetOf: (path) => path, admit: () => undefined, answer })
       return connectSocket(portOf(server))
     }
     const responses = ({ got }: RawConnection): number => got().split('well').length - 1

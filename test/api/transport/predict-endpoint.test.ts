@@ -1,4 +1,5 @@
 /** Tests the limits of the prediction endpoint on real sockets, with and without the fast path. */
+import { createBodyBudget, defaultBudget, type BudgetLimits } from '../../../api/http/body-budget.ts'
 import { createServer, request as httpRequest, type Server } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { deflateSync, gzipSync } from 'node:zlib'
@@ -57,16 +58,16 @@ afterAll(async () => {
 let mode: 'on' | 'off' = 'on'
 
 async function listen(
-  limits: Partial<EndpointLimits>,
+  limits: Partial<EndpointLimits & BudgetLimits>,
   refusals = new Map<string, number>(),
 ): Promise<number> {
   const targetOf = createTargetParser()
-  const endpoint = createPredictEndpoint(api.deps, refusals, { ...defaultLimits, ...limits })
+  const deps = { ...api.deps, bodies: createBodyBudget({ ...defaultBudget, ...limits }) }
+  const endpoint = createPredictEndpoint(deps, refusals, { ...defaultLimits, ...limits })
   const server = createServer((request, response) =>
     endpoint.collect(targetOf(request.method, request.url)!, request, response),
   )
-  if (mode === 'on')
-    openFastPath(server, { targetOf: (path) => targetOf('POST', path), answer: endpoint.answer })
+  if (mode === 'on') openFastPath(server, { ...endpoint, targetOf: (path) => targetOf('POST', path) })
   servers.push(server)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return (server.address() as AddressInfo).port

@@ -1,17 +1,30 @@
 /** Tests the work of one turn of the event loop, and which work waits for the next. */
 import { expect, it } from 'vitest'
+import { createBodyBudget, defaultBudget } from '../../../api/http/body-budget.ts'
 import { createTurnEnd, createWorkQueue } from '../../../api/transport/turn-scheduler.ts'
 
 /** Makes a scheduler with a clock that advances only with work; each piece takes two milliseconds. */
 function scene(maxBytes = 1_000) {
   let ms = 0
-  const turns = createWorkQueue(maxBytes, () => ms)
+  const turns = createWorkQueue(() => ms)
+  const bodies = createBodyBudget({ ...defaultBudget, maxHeldBytes: maxBytes })
   const done: { name: number; waitedMs: number }[] = []
-  const take = (name: number, bytes = 10): boolean =>
-    turns.enqueue(bytes, (waitedMs) => {
-      ms += 2
-      done.push({ name, waitedMs })
-    })
+  const take = (name: number, bytes = 10): boolean => {
+    const held = bodies.open({ keyId: 'key_a' })
+    const hold = () => {
+      held.add(bytes)
+      return held.release
+    }
+    try {
+      turns.enqueue(hold, (waitedMs) => {
+        ms += 2
+        done.push({ name, waitedMs })
+      })
+      return true
+    } catch {
+      return false
+    }
+  }
   return { turns, done, take }
 }
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

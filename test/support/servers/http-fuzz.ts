@@ -7,6 +7,7 @@ import { Duplex } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Socket } from 'node:net'
 import { seededRandom } from '@tenure/sequential'
+import { createBodyBudget } from '../../../api/http/body-budget.ts'
 import { exchangeOf } from '../../../api/transport/exchange.ts'
 import { openFastPath } from '../../../api/transport/fast-path.ts'
 import { createHttpServer, socketLimits } from '../../../api/transport/http-server.ts'
@@ -95,6 +96,7 @@ function openSite(mode: Mode): Server {
   if (mode === 'on')
     openFastPath(server, {
       targetOf: (path) => (path.startsWith('/other') ? undefined : path),
+      admit: () => ({ held: bodies.open({ keyId: 'key_a' }) }),
       answer(path, exchange, body) {
         const wire = exchange.socket as unknown as Wire
         wire.byFastPath++
@@ -110,6 +112,8 @@ const seenBy = ({ taken, output, destroyed }: Wire): Seen => ({
   statuses: [...output.matchAll(/HTTP\/1\.1 (?!100)(\d{3}) /g)].map(([, status]) => status!),
   isOpen: !destroyed,
 })
+
+const bodies = createBodyBudget()
 
 /** Number of connections open at a time. */
 const batchSize = 100

@@ -1,5 +1,6 @@
 /** Provides registered versions, routes, and a replica with its application. */
 import type { BatcherOptions } from '../../../api/serving/runtime/batcher.ts'
+import { createBodyBudget } from '../../../api/http/body-budget.ts'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -317,6 +318,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
     alertChannels: join(replica.stateDir, 'alert-channels.json'),
     signersFolder: signersFolder(keys),
     authentication,
+    bodies: createBodyBudget(),
     serving,
     temporal,
     heads,
