@@ -1,6 +1,6 @@
 // @ts-check
-// Prepares `npm pack --ignore-scripts=false` (this repository ignores scripts otherwise): compiles the sources to dist/ and lets package.json export the compiled code; `after` lets it export the sources again,
-// which the repository runs without a build.
+// Prepares `npm pack --ignore-scripts=false` (this repository ignores scripts otherwise): compiles the sources to dist/ and lets
+// package.json export the compiled code. `after` lets it export the sources again, which the repository runs without a build.
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'

@@ -1,6 +1,6 @@
 /**
- * Monitors an A/B test of a checkout page day by day and stops it as soon as the result is proven: `node --import tsx examples/ab-test.ts`. The
- * days are simulated with a fixed seed: 5 % of the control's users buy, and 6 % of the treatment's.
+ * Monitors an A/B test of a checkout page day by day and stops it as soon as the result is proven: `node --import tsx examples/ab-test.ts`.
+ * The days are simulated with a fixed seed: 5 % of the control's users buy, and 6 % of the treatment's.
  */
 import {
   binomial,
@@ -54,7 +54,7 @@ for (let day = 1; day <= 28; day++) {
   )
   const verdict =
     mismatch >= thresholdFor(alpha.mismatch)
-      ? `the arms do not get half of the users each (${percent(users.treatment / (users.treatment + users.control))}): mend the router, start again`
+      ? `the treatment gets ${percent(users.treatment / (users.treatment + users.control))} of the users, not 50 %: mend the router`
       : better.plainLogE() >= thresholdFor(alpha.better)
         ? 'the treatment is better: ship it'
         : worse.plainLogE() >= thresholdFor(alpha.worse)

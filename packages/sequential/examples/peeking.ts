@@ -1,6 +1,7 @@
 /**
- * Simulates A/B tests that are looked at every day: `node --import tsx examples/peeking.ts [tests]`. Compares the anytime-valid test of two rates
- * with a z-test of 5 %, looked at each day or once at the end: how often each sees a difference that does not exist, and one that does.
+ * Simulates A/B tests that are looked at every day: `node --import tsx examples/peeking.ts [tests]`. Compares the anytime-valid test of two
+ * rates with a z-test of 5 %, looked at each day or once at the end: how often each sees a difference that does not exist, and one that
+ * does.
  */
 import {
   binomial,

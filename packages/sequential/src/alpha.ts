@@ -1,8 +1,8 @@
 /** Turns an error probability into the evidence that it takes, and shares it between several tests. */
 
 /**
- * The log evidence at which a test may act: ln(1/α). A test whose log evidence is compared with it after every observation acts wrongly with
- * probability at most α over all looks together (Ville's inequality, 1939).
+ * The log evidence at which a test may act: ln(1/α). A test whose log evidence is compared with it after every observation acts wrongly
+ * with probability at most α over all looks together (Ville's inequality, 1939).
  * @param alpha the error probability, between 0 and 1
  * @throws RangeError for an α that is not between 0 and 1
  */
@@ -13,8 +13,8 @@ export function thresholdFor(alpha: number): number {
 }
 
 /**
- * Shares one α between several tests in proportion to their weights, so that any of them acts wrongly with probability at most α (Bonferroni).
- * It holds for tests that share data, and for metrics, stages and looks of one experiment.
+ * Shares one α between several tests in proportion to their weights, so that any of them acts wrongly with probability at most α
+ * (Bonferroni). It holds for tests that share data, and for metrics, stages and looks of one experiment.
  * @param alpha the error probability of all tests together, between 0 and 1
  * @param weights a weight above 0 by the name of each test
  * @returns the α of each test; they sum to `alpha`

@@ -34,8 +34,8 @@ export function orderOf(values: ArrayLike<number>): Uint32Array {
 const rowsPerBucket = 16
 
 /**
- * Finds the first place of a value among sorted ones. Each of equal buckets between the least and the greatest value knows its places, so that
- * a search in millions of values touches few of them.
+ * Finds the first place of a value among sorted ones. Each of equal buckets between the least and the greatest value knows its places, so
+ * that a search in millions of values touches few of them.
  */
 function placesIn(sorted: Float64Array): (value: number) => number {
   const least = sorted[0] ?? 0
@@ -61,7 +61,12 @@ function placesIn(sorted: Float64Array): (value: number) => number {
   }
 }
 
-/** @param y 1 for a positive row, 0 for a negative one. Null unless both classes occur. */
+/**
+ * P(score of a positive > score of a negative) + ½·P(equal): the statistic of Mann and Whitney (Annals of Mathematical Statistics, 1947),
+ * divided by the number of pairs.
+ * @param y 1 for a positive row, 0 for a negative one; @param scores higher for likelier positives
+ * @returns from 0 to 1; null unless both classes occur
+ */
 export function auc(y: ArrayLike<number>, scores: ArrayLike<number>): number | null {
   const ranks = midranks(scores)
   let positives = 0

@@ -1,6 +1,7 @@
 /** Computes confidence intervals of a rate, because "0 errors in 50 requests" is compatible with an error rate of 7 %. */
 import { betaQuantile, normalQuantile } from './distributions.ts'
 
+/** Both intervals of a rate, [low, high]; null unless the status is `ok`. */
 export interface BinomialInterval {
   status: 'ok' | 'no_data' | 'invalid'
   wilson: [number, number] | null
@@ -8,8 +9,8 @@ export interface BinomialInterval {
 }
 
 /**
- * The intervals of Wilson (JASA, 1927), which holds its level on average, and of Clopper and Pearson (Biometrika, 1934), which never falls below it.
- * For one look at the data: they are no confidence sequences.
+ * The intervals of Wilson (JASA, 1927), which holds its level on average, and of Clopper and Pearson (Biometrika, 1934), which never falls
+ * below it. For one look at the data: they are no confidence sequences.
  * @param k the events, 0 ≤ k ≤ n; @param n the trials
  * @returns status `invalid` for other counts and unless 0 < confidence < 1
  */

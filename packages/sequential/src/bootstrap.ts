@@ -1,11 +1,13 @@
 /**
  * Computes the paired bootstrap: how much the difference of two models varies over resampled test rows. Rows of one entity are drawn
- * together, because ten rows of one customer are not ten customers. One resample weights the rows for all metrics (Efron, Annals of Statistics, 1979).
+ * together, because ten rows of one customer are not ten customers. One resample weights the rows for all metrics (Efron, Annals of
+ * Statistics, 1979).
  */
 import { quantileOfSorted } from './quantiles.ts'
 import { seededDraws, type SeededDraws } from './random.ts'
 import { binomial } from './random-variates.ts'
 
+/** One value a row. */
 export type StatisticColumn = Float64Array | Uint8Array
 
 /** A metric that is a function of sums over rows. */
@@ -23,8 +25,10 @@ export interface WeightStatistic {
   value: (weights: ArrayLike<number>) => number | null
 }
 
+/** A metric of rows, as a function of their weights: in a resample, how often each row is drawn. */
 export type Statistic = SumStatistic | WeightStatistic
 
+/** How rows are resampled. */
 export interface BootstrapOptions {
   resamples: number
   seed: number
@@ -45,7 +49,11 @@ export function pointValue(statistic: Statistic, rows: number): number | null {
  */
 export const maxDrawnRows = 100_000
 
-/** The values of each statistic over the resamples; undefined values are omitted. */
+/**
+ * The values of each statistic over the resamples; undefined values are omitted.
+ * @param statistics metrics of the same rows; one resample weights the rows for all of them, so that their differences are paired
+ * @param rows the number of rows
+ */
 export function bootstrap(
   statistics: readonly Statistic[],
   rows: number,
@@ -208,6 +216,7 @@ export function ownersOf(entities: readonly (string | number)[]): Uint32Array {
   })
 }
 
+/** Percentile bounds of a statistic, in its unit; null where they are undefined. */
 export interface Interval {
   low: number | null
   high: number | null

@@ -2,6 +2,7 @@
  * Computes calibration: whether 70 % of the rows with a probability of 70 % are positive (expected calibration error: Naeini, Cooper and
  * Hauskrecht, AAAI, 2015).
  */
+/** The gaps between probabilities and outcomes; null without rows, and for a probability outside of [0, 1]. */
 export interface Calibration {
   /** Expected calibration error: the mean gap between probability and outcome over the bins, weighted by rows. */
   ece: number | null

@@ -1,6 +1,7 @@
 /** Computes the chi-square test of homogeneity of two rows of counts. PSI alone is large by chance on few rows. */
 import { chiSquareUpperTail, sumOf } from './distributions.ts'
 
+/** The statistic with its degrees of freedom and p-value; null unless the status is `ok`. */
 export interface ChiSquare {
   /** `one_column`: all counts are in one column, so nothing can differ. */
   status: 'ok' | 'one_column' | 'no_data' | 'invalid'
@@ -16,8 +17,8 @@ function undefinedWith(status: ChiSquare['status']): ChiSquare {
 }
 
 /**
- * Pearson's test of homogeneity on the 2×K table: Σ (observed − expected)²/expected with K − 1 degrees of freedom. Drops columns that are empty on
- * both sides; no Yates correction. Approximate: trust it from five expected rows a bin.
+ * Pearson's test of homogeneity on the 2×K table: Σ (observed − expected)²/expected with K − 1 degrees of freedom. Drops columns that are
+ * empty on both sides; no Yates correction. Approximate: trust it from five expected rows a bin.
  * @param reference counts a bin; @param current counts of the same bins
  * @returns status `invalid` for rows of different lengths and for negative or infinite counts
  */

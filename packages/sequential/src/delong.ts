@@ -1,13 +1,14 @@
 /**
- * Computes DeLong's test for two AUCs on the same rows (DeLong, DeLong and Clarke-Pearson, Biometrics, 1988), in the midrank form of Sun and Xu
- * (IEEE Signal Processing Letters, 2014). Both AUCs share their rows, so an interval that ignored
- * their correlation would have the wrong width.
+ * Computes DeLong's test for two AUCs on the same rows (DeLong, DeLong and Clarke-Pearson, Biometrics, 1988), in the midrank form of Sun
+ * and Xu (IEEE Signal Processing Letters, 2014). Both AUCs share their rows, so an interval that ignored their correlation would have the
+ * wrong width.
  */
 import { midranks } from './auc.ts'
 import { nullsOf } from './nulls.ts'
 import { ownersOf, sumByUnit } from './bootstrap.ts'
 import { normalQuantile, normalTwoSided, studentTwoSided, sumOf } from './distributions.ts'
 
+/** Both AUCs, their variances and covariance, and the test of their difference. */
 export interface DeLong {
   /** `no_variance`: the difference cannot vary (identical or perfect rankings), so it has no z. */
   status: 'ok' | 'no_variance' | 'one_class'

@@ -1,18 +1,22 @@
 /**
- * Computes the running evidence of every sequential test: a mixture of bets with restarts, so that no single guess of the effect has to
- * be right, and an effect that begins after many uneventful hours need not undo those hours first.
+ * Computes the running evidence of every sequential test: a mixture of bets with restarts, so that no single guess of the effect has to be
+ * right, and an effect that begins after many uneventful hours need not undo those hours first.
  *
  * E = mean_k Π_i exp(gain_ik) is an e-process when each factor has a mean of at most 1 under the null hypothesis: P(E ever reaches 1/α) ≤ α
- * (Ville, 1939; Ramdas, Grünwald, Vovk and Shafer, "Game-theoretic statistics and safe anytime-valid inference", Statistical Science, 2023).
+ * (Ville, 1939; Ramdas, Grünwald, Vovk and Shafer, "Game-theoretic statistics and safe anytime-valid inference", Statistical Science,
+ * 2023).
  *
- * The evidence after restarts is Σ_j w_j·E^(j) with w_j = 1/(j(j+1)), where E^(j) begins at the j-th start and the mass of future
- * starts counts 1. It is folded per bet, so memory and time do not grow with the number of starts. A test may give the first start
- * more than its half; the others then share the rest in the same proportions.
+ * The evidence after restarts is Σ_j w_j·E^(j) with w_j = 1/(j(j+1)), where E^(j) begins at the j-th start and the mass of future starts
+ * counts 1. It is folded per bet, so memory and time do not grow with the number of starts. A test may give the first start more than its
+ * half; the others then share the rest in the same proportions.
  */
 import { logAddExp, logMeanExp } from './distributions.ts'
 
+/** The evidence of one null hypothesis. */
 export interface EProcess {
-  /** Adds the log gain of one observation to each bet. Throws RangeError for a gain that is not a number, which no later look could undo. */
+  /**
+   * Adds the log gain of one observation to each bet. Throws RangeError for a gain that is not a number, which no later look could undo.
+   */
   add(gains: ArrayLike<number>): void
   /** Starts another copy beside the older ones. The first copy starts at creation. Call it at times that the data do not choose. */
   restart(): void

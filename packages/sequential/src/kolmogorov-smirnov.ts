@@ -4,6 +4,7 @@
  */
 import { logGamma, sumOf } from './distributions.ts'
 
+/** The distance of two samples, from 0 to 1, and its p-values; null without data. */
 export interface KolmogorovSmirnov {
   status: 'ok' | 'no_data'
   /** The largest distance between the two empirical distribution functions. */

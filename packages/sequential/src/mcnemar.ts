@@ -1,10 +1,11 @@
 /**
- * Computes McNemar's test (Psychometrika, 1947) for two classifiers on the same rows. It uses only the rows on which they disagree; a comparison of two
- * accuracies as of two samples would need several times the rows.
+ * Computes McNemar's test (Psychometrika, 1947) for two classifiers on the same rows. It uses only the rows on which they disagree; a
+ * comparison of two accuracies as of two samples would need several times the rows.
  */
 
 import { binomialCdf, binomialPmf, chiSquareUpperTail } from './distributions.ts'
 
+/** The p-values of the test; null for invalid counts. */
 export interface McNemar {
   status: 'ok' | 'no_disagreement' | 'invalid'
   /** Two-sided, exact. */

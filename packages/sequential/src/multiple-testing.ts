@@ -3,7 +3,10 @@
  * the error over the whole family.
  */
 
-/** Benjamini and Hochberg (JRSS-B, 1995): adjusted p-values that bound the false discovery rate. A missing p stays missing and does not count. */
+/**
+ * Benjamini and Hochberg (JRSS-B, 1995): adjusted p-values that bound the false discovery rate. A missing p stays missing and does not
+ * count.
+ */
 export function benjaminiHochberg(p: readonly (number | null)[]): (number | null)[] {
   return adjust(p, (sorted) => {
     const adjusted = sorted.map((value, i) => (value * sorted.length) / (i + 1))
@@ -12,7 +15,10 @@ export function benjaminiHochberg(p: readonly (number | null)[]): (number | null
   })
 }
 
-/** Holm (Scandinavian Journal of Statistics, 1979): adjusted p-values that bound the probability of any false rejection. A missing p stays missing and does not count. */
+/**
+ * Holm (Scandinavian Journal of Statistics, 1979): adjusted p-values that bound the probability of any false rejection. A missing p stays
+ * missing and does not count.
+ */
 export function holm(p: readonly (number | null)[]): (number | null)[] {
   return adjust(p, (sorted) => {
     const adjusted = sorted.map((value, i) => value * (sorted.length - i))

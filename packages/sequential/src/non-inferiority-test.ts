@@ -9,6 +9,7 @@ import { logMeanExp } from './distributions.ts'
 
 const bets = geometric(0.02, 0.95, 12)
 
+/** Whole or weighted counts of cases that both models answered; at least 0. */
 export interface PairedCounts {
   /** Cases that only the champion predicted correctly. */
   lost: number

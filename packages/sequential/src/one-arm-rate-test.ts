@@ -2,11 +2,12 @@
  * Tests one arm: whether its event rate is above a limit p0, without a control. With p0 = 2 % and α = 0.001 it fires after three requests
  * when all of them fail, and after 87 when a tenth does.
  *
- * The likelihood ratio of x events in n requests: L_k = x·ln(p_k/p0) + (n − x)·ln((1 − p_k)/(1 − p0)), p_k = min(0.95, p0·r_k), in a mixture
- * over the grid (Wald's sequential test with a mixture of alternatives: Robbins, 1970).
+ * The likelihood ratio of x events in n requests: L_k = x·ln(p_k/p0) + (n − x)·ln((1 − p_k)/(1 − p0)), p_k = min(0.95, p0·r_k), in a
+ * mixture over the grid (Wald's sequential test with a mixture of alternatives: Robbins, 1970).
  */
 import { eProcess, ratioGrid, type EProcess } from './e-process.ts'
 
+/** The evidence that a rate is above a limit. */
 export interface OneArmRateTest extends Omit<EProcess, 'add'> {
   /** Adds the requests since the last look and those of them with the event; 0 ≤ events ≤ total. */
   add(total: number, events: number): void

@@ -3,6 +3,7 @@
  * overconfident model, of which 70 % come true, at face value (Platt, Advances in Large Margin Classifiers, 1999).
  */
 
+/** A fitted curve. */
 export interface Recalibration {
   /** The odds of a predicted probability p are exp(slope · ln(p / (1 − p)) + offset). */
   slope: number
@@ -39,6 +40,7 @@ export function fitRecalibration(y: readonly number[], p: readonly number[]): Re
   return null
 }
 
+/** The recalibrated probability of p, from 0 to 1. */
 export const recalibrated = ({ slope, offset }: Recalibration, p: number): number =>
   logistic(slope * logOdds(p) + offset)
 

@@ -2,6 +2,7 @@
 import { areCounts } from './chi-square.ts'
 import { sumOf } from './distributions.ts'
 
+/** The index with what it would be without a change. */
 export interface Psi {
   status: 'ok' | 'no_data' | 'invalid'
   /** In nats; null unless the status is `ok`. */
@@ -11,8 +12,8 @@ export interface Psi {
 }
 
 /**
- * Σ (q − p)·ln(q/p) with p, q = (n + ½)/(N + ½K) over K bins. By convention 0.1 is a moderate and 0.2 a large change; compare it with `nullMean`,
- * which is as large on few rows without any change (Yurdakul and Naranjo, Journal of Risk Model Validation, 2020).
+ * Σ (q − p)·ln(q/p) with p, q = (n + ½)/(N + ½K) over K bins. By convention 0.1 is a moderate and 0.2 a large change; compare it with
+ * `nullMean`, which is as large on few rows without any change (Yurdakul and Naranjo, Journal of Risk Model Validation, 2020).
  * @param reference counts a bin; @param current counts of the same bins
  * @returns status `invalid` for rows of different lengths and for negative or infinite counts
  */

@@ -1,6 +1,6 @@
 /**
- * Computes quantiles by linear interpolation between order statistics: type 7 of Hyndman and Fan (The American Statistician, 1996), the default
- * of NumPy and R. Bins of a reference must be equal everywhere; jstat uses another type.
+ * Computes quantiles by linear interpolation between order statistics: type 7 of Hyndman and Fan (The American Statistician, 1996), the
+ * default of NumPy and R. Bins of a reference must be equal everywhere; jstat uses another type.
  */
 
 /** One value per probability; null without data and for a probability outside [0, 1]. */

@@ -1,4 +1,7 @@
-/** Draws normal numbers, and Poisson and binomial counts, from uniform numbers; counts by inversion for small means and by rejection for large ones. */
+/**
+ * Draws normal numbers, and Poisson and binomial counts, from uniform numbers; counts by inversion for small means and by rejection for
+ * large ones.
+ */
 import { logGamma } from './distributions.ts'
 
 /** Uniform numbers in [0, 1). */

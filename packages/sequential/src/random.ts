@@ -2,6 +2,7 @@
 /** Uniform numbers in [0, 1) by xoshiro128** (Blackman and Vigna 2021), its state filled by SplitMix32 from the seed. */
 export const seededRandom = (seed: number): (() => number) => seededDraws(seed).uniform
 
+/** Two generators over one sequence. */
 export interface SeededDraws {
   uniform: () => number
   /**

@@ -1,11 +1,13 @@
 /**
  * Computes the confidence sequence of the ratio of two rates: after each look, the ratios that the two-arm test has not refuted. The true
  * ratio stays inside at all looks together, except with the probability of the two thresholds, so the interval may be shown at any time
- * (tests inverted to a confidence sequence: Darling and Robbins, PNAS, 1967; Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics, 2021).
+ * (tests inverted to a confidence sequence: Darling and Robbins, PNAS, 1967; Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics,
+ * 2021).
  */
 import { geometric, ratioGrid } from './e-process.ts'
 import { twoArmRateTest, type RateTick } from './two-arm-rate-test.ts'
 
+/** The bounds of a ratio of rates. */
 export interface RatioBounds {
   /** 0 while no ratio is refuted from below. */
   low: number
@@ -13,6 +15,7 @@ export interface RatioBounds {
   high: number
 }
 
+/** When a ratio is refuted, and by which bets. */
 export interface RatioThresholds {
   /** The log evidence, in nats, that refutes "the ratio is at most r": ln(2/α) for a two-sided interval. */
   lowLogE: number
@@ -30,8 +33,8 @@ export interface RatioThresholds {
 const candidates: readonly number[] = geometric(1 / 64, 64, 49)
 
 /**
- * The bounds of rate of the treatment / rate of the control after each tick, never wider than before. One tick may hold all counts between two
- * looks. The bounds lie within 1/64 and 64.
+ * The bounds of rate of the treatment / rate of the control after each tick, never wider than before. One tick may hold all counts between
+ * two looks. The bounds lie within 1/64 and 64.
  */
 export function ratioSequence(
   ticks: readonly RateTick[],

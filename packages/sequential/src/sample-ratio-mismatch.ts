@@ -5,6 +5,7 @@
  */
 import { logBeta } from './distributions.ts'
 
+/** How far a healthy share may be off, and how dependent the counts are. */
 export interface SrmOptions {
   /** The relative tolerance of the share, at least 0, because users differ in traffic. */
   tolerance?: number

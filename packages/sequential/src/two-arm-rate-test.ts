@@ -1,13 +1,13 @@
 /**
- * Tests two arms: whether the event rate of the treatment is above `ratio` times that of the control. It may be evaluated after every tick at
- * the same error probability, and it uses the realised share of each tick, because the share that a router was told is rarely the share
+ * Tests two arms: whether the event rate of the treatment is above `ratio` times that of the control. It may be evaluated after every tick
+ * at the same error probability, and it uses the realised share of each tick, because the share that a router was told is rarely the share
  * that it gave.
  *
- * Given the events of a tick, the treatment's part is binomial with θ0 = r0·w/(r0·w + 1 − w) at the edge of the null hypothesis,
- * w = nT/(nT+nC); each bet replaces r0 by r0·r_k. The likelihood ratio of that conditional binomial is an e-value whatever the base rate,
- * and its product over ticks an e-process, also when base rate and share change from tick to tick. The conditional test is that of
- * Przyborowski and Wilenski (Biometrika, 1940), exact for rare events and conservative for common ones; with a mixture of alternatives as in
- * Robbins (Annals of Mathematical Statistics, 1970).
+ * Given the events of a tick, the treatment's part is binomial with θ0 = r0·w/(r0·w + 1 − w) at the edge of the null hypothesis, w =
+ * nT/(nT+nC); each bet replaces r0 by r0·r_k. The likelihood ratio of that conditional binomial is an e-value whatever the base rate, and
+ * its product over ticks an e-process, also when base rate and share change from tick to tick. The conditional test is that of Przyborowski
+ * and Wilenski (Biometrika, 1940), exact for rare events and conservative for common ones; with a mixture of alternatives as in Robbins
+ * (Annals of Mathematical Statistics, 1970).
  */
 import { eProcess, ratioGrid, type EProcess } from './e-process.ts'
 
@@ -19,6 +19,7 @@ export interface RateTick {
   controlEvents: number
 }
 
+/** The null hypothesis and the bets against it. */
 export interface TwoArmRateOptions {
   /** The tolerated ratio r0, above 0; 1 means "no higher". */
   ratio?: number
@@ -28,6 +29,7 @@ export interface TwoArmRateOptions {
   firstMass?: number
 }
 
+/** The evidence that the ratio of two rates is above a limit. */
 export interface TwoArmRateTest extends Omit<EProcess, 'add'> {
   /** Adds one tick; a tick with an empty arm is skipped. Does not check the counts: see `isRateTick`. */
   add(tick: RateTick): void

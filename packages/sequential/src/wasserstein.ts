@@ -1,6 +1,7 @@
 /** Computes the Wasserstein distance between two samples, in the unit of the feature. */
 import { sumOf } from './distributions.ts'
 
+/** The distance of two samples. */
 export interface Wasserstein {
   status: 'ok' | 'no_data'
   /** In the unit of the values; null without data. */

@@ -40,8 +40,8 @@ function traffic(
 }
 
 /**
- * The evidence with restarts by its definition: Σ_j w_j·E^(j) of tests that are begun one by one at the ticks `starts`, with the rest of the
- * mass, 1/(J + 1), at 1.
+ * The evidence with restarts by its definition: Σ_j w_j·E^(j) of tests that are begun one by one at the ticks `starts`, with the rest of
+ * the mass, 1/(J + 1), at 1.
  */
 function delayedStartEvidence(ticks: readonly RateTick[], starts: readonly number[]): number {
   return starts.reduce(

@@ -1,5 +1,5 @@
 /** Runs the code of the pages and the examples, and compares their figures. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { codeOf, readPage, root, run } from './support/pages.ts'
@@ -40,6 +40,24 @@ it('the README has the figures of the simulation, whose error stays below α', a
   expect(Number(anytime)).toBeLessThanOrEqual(5)
   expect(Number(once)).toBeGreaterThan(2)
   expect([...readPage('README.md').matchAll(/stops ([\d.]+) %/g)].map(([, share]) => share)).toEqual(shares)
+})
+
+it('every export has a docstring of its own', () => {
+  const files = readdirSync(join(root, 'src')).filter(
+    (name) => name !== 'index.ts' && !name.endsWith('.d.ts'),
+  )
+  const bare = files.flatMap((name) => {
+    const text = readPage(join('src', name))
+    return [...text.matchAll(/^export (?:function|const|interface|type) (\w+)/gm)].flatMap(
+      ({ 1: exported, index }) => {
+        const before = text.slice(0, index).trimEnd()
+        // The first comment of a file is about the file.
+        const isDescribed = before.endsWith('*/') && before.split('/**').length > 2
+        return isDescribed ? [] : [`${name}: ${exported}`]
+      },
+    )
+  })
+  expect(bare).toEqual([])
 })
 
 it('the page about the choice names only functions that the package exports', async () => {
