@@ -168,6 +168,7 @@ function readApi({ environment, issues, given, text, whole, oneOf, listOf }: Set
     slot: text('TENURE_REPLICA', '1'),
     /** The file descriptor of the shared port; absent without one. */
     sharedFd: whole('TENURE_SHARED_FD', undefined, 3, 1_023),
+    keptPort: whole('TENURE_KEPT_PORT', undefined, 1, 65_535),
     /** Path of the pid file of the supervisor that started this process. */
     supervisor: given('TENURE_SUPERVISOR'),
   }

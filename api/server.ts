@@ -32,7 +32,7 @@ import { issuesOf } from './routes/health.ts'
 import { createClock } from './serving/clock.ts'
 import { openServing, type Serving, type ServingEvents } from './serving/replica-assembly.ts'
 import { openFastPath, type FastPath } from './transport/fast-path.ts'
-import { endWhenForgotten, joinShared } from './transport/shared-port.ts'
+import { endWhenForgotten, joinShared, listenWhenFree } from './transport/shared-port.ts'
 import { createHttpServer, listenOn, socketLimits } from './transport/http-server.ts'
 import { createTargetParser } from './transport/prediction-path.ts'
 import { drain, drainMs } from './drain.ts'
@@ -158,10 +158,12 @@ export async function startServer(
   telemetry?.follow(() => readMetrics(metrics))
   const stopDelivery = startDelivery(deps, onError)
   const alerts = standInForDelivery({ store, config, log: logger }, onError)
-  const { sharedFd: fd } = config.api
+  const { sharedFd: fd, keptPort } = config.api
   const isReady = () => issuesOf({ serving, authentication, stopping }).length === 0
   const options = { ...config.api, isReady, maxConnections }
   const shared = fd === undefined ? undefined : joinShared(server, { ...options, fd })
+  const leaveKept =
+    keptPort && listenWhenFree(server, { host: config.api.host, port: keptPort, maxConnections })
   void showFirstKey(store, logger, stopping)
 
   return {
@@ -173,6 +175,7 @@ export async function startServer(
       if (ending !== undefined) return
       ending = `this replica is ending: ${reason}`
       replica.cancelWarmUp()
+      if (leaveKept) leaveKept()
       certificate?.stop()
       logger.info({ reason }, 'ending')
       await Promise.all([

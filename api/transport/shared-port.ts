@@ -63,6 +63,33 @@ export function joinShared(server: HttpServer, options: SharedOptions): SharedLi
 }
 
 /**
+ * Accepts connections also on a port that the replicas of a killed supervisor may still hold, as soon as they have ended. There this
+ * replica's metrics are read. Returns a function that stops accepting.
+ */
+export function listenWhenFree(
+  server: HttpServer,
+  { host, port, maxConnections }: { host: string; port: number; maxConnections: number },
+): () => void {
+  const listener = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+    adoptConnection(server, socket),
+  )
+  listener.maxConnections = maxConnections
+  let later: NodeJS.Timeout | undefined
+  const listen = (): void => void listener.listen({ host, port, backlog: listenBacklog })
+  listener.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EADDRINUSE') later = setTimeout(listen, heldMs).unref()
+    else server.emit('error', error)
+  })
+  listen()
+  return () => {
+    clearTimeout(later)
+    listener.close()
+  }
+}
+
+const heldMs = 200
+
+/**
  * Sends the listening socket to every client that connects to `path`, in a directory that only this user can enter. Returns a function that
  * ends the offer.
  */

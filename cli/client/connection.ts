@@ -21,6 +21,8 @@ export interface Connection {
   certificate?: string
   databaseUrl: string
   temporalAddress: string
+  /** The own ports of several replicas, which the next `tenure up` takes again after this one was killed. */
+  replicaPorts?: number[]
 }
 
 const fileOf = (stateDir: string) => join(stateDir, 'connection.json')

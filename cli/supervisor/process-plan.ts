@@ -97,6 +97,8 @@ export interface ProcessOptions {
   environment: Record<string, string>
   /** Each port gets one API replica. */
   apiPorts: readonly number[]
+  /** By replica, the ports of the replicas of a killed supervisor, which are taken again when those have ended. */
+  keptPorts?: readonly number[]
   /** The port that all replicas also share. */
   sharedPort?: Pick<SharedPort, 'handle'>
   /** The pid file of a supervisor; its replicas continue when it is killed. */
@@ -147,6 +149,7 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
       TENURE_PORT: String(port),
       TENURE_REPLICA: String(index + 1),
       ...(sharedPort && { TENURE_SHARED_FD: '3' }),
+      TENURE_KEPT_PORT: options.keptPorts?.[index]?.toString(),
       ...(apiPorts.length > 1 && sharing),
       ...(supervisor !== undefined && { TENURE_SUPERVISOR: supervisor }),
       ...options.replicaEnvironments?.[index],

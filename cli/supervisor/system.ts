@@ -54,7 +54,7 @@ export interface System {
 /** Starts all processes and resolves when all serve. If one cannot start, stops all and throws its error. */
 export async function startSystem(options: SystemOptions): Promise<System> {
   const plan = await planSystem(options)
-  const { config, core, stateDir, urls } = plan
+  const { config, core, stateDir } = plan
   const log = openMergedLog(stateDir, options.echo)
   const sharedPort = plan.inherited ?? bindSharedPort({ host: config.api.host, port: plan.ports.shared })
   const url = apiUrlAt(config.api, sharedPort.port)
@@ -65,6 +65,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     // Alerts link to the pages on the shared port unless another URL is configured.
     environment: { ...plan.environment, ...(config.publicUrl === undefined && { TENURE_PUBLIC_URL: url }) },
     apiPorts: plan.ports.api,
+    keptPorts: plan.ports.kept,
     sharedPort,
     supervisor: plan.supervisor,
     ...(plan.command.backups && { backups: { TENURE_OWNER_DATABASE_URL: core.ownerDatabaseUrl } }),
@@ -89,6 +90,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       await log.close()
     }
     const { temporalUi } = core
+    const urls = scrapedPorts(plan).map((port) => apiUrlAt(config.api, port))
     return { config, stateDir, url, urls, temporalUi, log, prepared, supervision, stop }
   } catch (error) {
     firstKey(preparation.found() ?? {}).forEach(options.say)
@@ -117,7 +119,8 @@ async function planSystem(options: SystemOptions) {
   const inherited = await takePort(supervisor, command)
   if (inherited !== undefined)
     options.say('The API replicas of a killed `tenure up` serve until those of this one are ready')
-  const ports = await choosePorts(command, options, inherited?.port)
+  const kept = inherited && findConnection(stateDir)?.replicaPorts
+  const ports = await choosePorts(command, options, inherited && { port: inherited.port, kept })
   const core = await planCore({ ...command, stateDir, ports })
   const environment = {
     ...options.environment,
@@ -172,7 +175,8 @@ async function awaitReplicas({ inherited, urls, call }: SystemPlan, supervision:
 }
 
 /** Tells the commands on this machine where the system is, and with which key they may call it. */
-function publishConnection({ core, config, stateDir }: SystemPlan, { localKey }: Prepared, url: string) {
+function publishConnection(plan: SystemPlan, { localKey }: Prepared, url: string) {
+  const { core, config, stateDir } = plan
   const { databaseUrl, temporalAddress } = core
   const certificate = config.api.tls?.cert
   writeConnection(stateDir, {
@@ -182,8 +186,13 @@ function publishConnection({ core, config, stateDir }: SystemPlan, { localKey }:
     url,
     databaseUrl,
     temporalAddress,
+    ...(plan.ports.api.length > 1 && { replicaPorts: scrapedPorts(plan) }),
   })
 }
+
+/** The ports at which the metrics of the replicas are read: those of a killed predecessor, or else the own ones. */
+const scrapedPorts = ({ ports }: SystemPlan): number[] =>
+  ports.api.map((port, index) => ports.kept?.[index] ?? port)
 
 /** Restarts the API replicas one by one at each signal. Returns a function that ends this. */
 function rollOnSignal({ urls, call }: SystemPlan, supervision: Supervision, log: MergedLog): () => void {
@@ -233,7 +242,11 @@ async function takePort(supervisor: string, { host, ports }: CommandConfig): Pro
 }
 
 /** Chooses a port for each server and replica started here. */
-async function choosePorts(command: CommandConfig, { replicas, say }: SystemOptions, inherited?: number) {
+async function choosePorts(
+  command: CommandConfig,
+  { replicas, say }: SystemOptions,
+  inherited: { port: number; kept: number[] | undefined } | undefined,
+) {
   const wanted = wantedPorts(command, replicas)
   const { postgres, temporal, temporalUi } = wanted.servers
   const servers = {
@@ -241,17 +254,17 @@ async function choosePorts(command: CommandConfig, { replicas, say }: SystemOpti
     temporal: temporal ? await choosePort(temporal, say) : 0,
     temporalUi: temporalUi && (await choosePort(temporalUi, say)),
   }
-  const shared = inherited ?? (await choosePort(wanted.shared, say))
+  const shared = inherited?.port ?? (await choosePort(wanted.shared, say))
   // Replicas that still serve hold the ports of gRPC until their successors are ready.
   if (inherited === undefined)
     for (const { port, what, variable } of wanted.grpc) await requireFreePort(port, `${what} (${variable})`)
   const api: number[] = []
   for (let index = 0; index < replicas; index++) {
-    // Replicas that still serve hold their own ports.
+    // Replicas that still serve hold their own ports, which their successors take again when those have ended.
     const own = inherited === undefined ? wanted.replicas[index] : undefined
     api.push(own ? await choosePort(own, say) : await freePort())
   }
-  return { ...servers, api, shared }
+  return { ...servers, api, shared, kept: inherited?.kept }
 }
 
 // Merges the JSON logs of all processes into one readable log. Redacts secrets, because servers may log them.

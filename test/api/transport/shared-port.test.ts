@@ -1,12 +1,13 @@
 /** Tests that a replica hands its port over, and exits when no supervisor names it any more. */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { offerListener, offerPath } from '../../../api/transport/shared-port.ts'
+import { listenWhenFree, offerListener, offerPath } from '../../../api/transport/shared-port.ts'
 import { birthOf } from '../../../cli/embedded/process.ts'
 import { receiveSharedPort } from '../../../cli/supervisor/shared-port.ts'
 
@@ -44,6 +45,20 @@ it('the port of a listener is received with its queue, and only if it is the req
   expect(await heard).toBe('successor')
   successor.close()
   received?.close()
+})
+
+it('a port that a predecessor holds is listened on as soon as the predecessor has ended', async () => {
+  const predecessor = createServer((socket) => socket.end('predecessor'))
+  await new Promise<void>((resolve) => predecessor.listen(0, '127.0.0.1', resolve))
+  const { port } = predecessor.address() as AddressInfo
+  const server = createHttpServer((_request, response) => response.end('successor'))
+  const leave = listenWhenFree(server, { host: '127.0.0.1', port, maxConnections: 10 })
+  const answer = async () => (await fetch(`http://127.0.0.1:${port}`)).text()
+  await expect(answer()).rejects.toThrow()
+  predecessor.close()
+  await expect.poll(() => answer().catch(String)).toBe('successor')
+  leave()
+  await expect(answer()).rejects.toThrow()
 })
 
 it('a replica whose supervisor was killed ends when its file does not name it', async () => {

@@ -254,6 +254,9 @@ export const variables: Readonly<Record<string, Meanings>> = {
   'Set by `tenure up`': {
     TENURE_REPLICA: ['Index of the API process on this machine.', '`1`'],
     TENURE_SHARED_FD: ['File descriptor of the shared port.'],
+    TENURE_KEPT_PORT: [
+      'The port at which the metrics of the predecessor were read; the replica also listens there as soon as it is free.',
+    ],
     TENURE_SUPERVISOR: [
       'The file in which `tenure up` names its processes; a replica that it does not name ends itself.',
     ],
