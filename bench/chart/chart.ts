@@ -33,7 +33,7 @@ if (process.getuid?.() !== 0)
 const say = (line: string): void => console.log(line)
 const [helmProgram, programs] = [await prepareHelm(say), await prepareCluster(say)]
 // Pods cannot write into the checkout.
-execFileSync(process.execPath, [join(checkout, 'cli/build.mjs')], {
+execFileSync(process.execPath, [join(checkout, 'cli/build/build.mjs')], {
   cwd: checkout,
   env: systemEnvironment(),
 })

@@ -44,7 +44,7 @@ const command = ['cli/tenure.mjs']
 let up: ChildProcess | undefined
 try {
   copyCheckout()
-  execFileSync('node', ['cli/build.mjs'], { cwd: root, stdio: 'inherit' })
+  execFileSync('node', ['cli/build/build.mjs'], { cwd: root, stdio: 'inherit' })
   console.log(`${count} models …`)
   const first = await start()
   const settled = await measured('up, until no work is left', first.usage, () => first.settled())
