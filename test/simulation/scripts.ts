@@ -577,4 +577,20 @@ export const scripts: readonly Script[] = [
     play: ({ world, temporal, stepDatabaseClock }) =>
       void world.after(temporal, 4_000, () => stepDatabaseClock(3_600_000)),
   },
+  {
+    name: 'late-order-meets-its-successor',
+    says: 'In a canary the model is rolled back, and Temporal is cut off from the delivery of the order. The release ends by its changed route. The order is delivered while the next release awaits its approval.',
+    scenario: scenario(
+      { strategy: 'canary', approval: { approvers: 1, withinMs: 4_000 } },
+      { callers: 40, releases: [approved!, { ...next, atMs: 2_500, commands: [] }] },
+    ),
+    outcomes: ['rolled_back', 'expired'],
+    play: (stage) =>
+      at(stage, asks('watch', 'insertDecision'), () => {
+        const { world, temporal, faults } = stage
+        world.cut('api', temporal.name, true)
+        faults.befall({ kind: 'roll back model', atMs: 0, forMs: 0, which: 1 })
+        world.after(undefined, 3_000, () => world.cut('api', temporal.name, false))
+      }),
+  },
 ]
