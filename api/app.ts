@@ -8,6 +8,7 @@ import { compress } from 'hono/compress'
 import { routePath } from 'hono/route'
 import { DomainError, isError } from '../domain/errors.ts'
 import { requireRole, type Actor } from './auth/authentication.ts'
+import { depsOf } from './auth/authorization.ts'
 import { createRefusalLog, type NoteRefused } from './auth/refused-commands.ts'
 import type { HeldBody } from './http/body-budget.ts'
 import { parseCommandBody, parseForm, partsOf, readBody, requireUtf8Escapes } from './http/read-body.ts'
@@ -48,10 +49,10 @@ export function createApp(deps: ApiDeps): Api {
   const routes = routesOf(deps)
   const app = new Hono()
   useMiddleware(app, deps.oidc?.redirect)
-  const noteRefused = createRefusalLog(deps)
-  for (const route of routes)
+  const handling: Handling = { noteRefused: createRefusalLog(deps), forKey: createRoutesOfKeys(deps) }
+  for (const [place, route] of routes.entries())
     app.on(route.method.toUpperCase(), routerPath(route.path), (context) =>
-      traced(deps, route, context, noteRefused),
+      traced(deps, { ...route, place }, context, handling),
     )
   assertDeclared(
     app.routes.filter(({ path }) => path !== everywhere),
@@ -74,23 +75,46 @@ export function createApp(deps: ApiDeps): Api {
   return { app, routes }
 }
 
-function traced(
-  deps: ApiDeps,
-  route: RouteDefinition,
-  context: Context,
-  noteRefused: NoteRefused,
-): Promise<Response> {
-  if (deps.traced === undefined) return answer(deps, route, context, noteRefused)
+interface Handling {
+  noteRefused: NoteRefused
+  forKey: ReturnType<typeof createRoutesOfKeys>
+}
+
+/** The routes of this many keys of some models are kept; those of others are built again. */
+const maxKeys = 100
+
+/**
+ * Returns the handler of a route for an actor. A key of some models has the routes built on a store of its own rows, so that whatever a
+ * handler asks for, keeps or shares between requests is of these models.
+ */
+function createRoutesOfKeys(deps: ApiDeps) {
+  const kept = new Map<string, readonly RouteDefinition[]>()
+  return (actor: Actor | undefined, route: PlacedRoute): RouteDefinition => {
+    if (actor?.models === undefined) return route
+    const key = JSON.stringify([actor.id, actor.name, ...actor.models])
+    const routes = kept.get(key) ?? routesOf(depsOf(deps, actor))
+    kept.delete(key)
+    kept.set(key, routes)
+    if (kept.size > maxKeys) kept.delete(kept.keys().next().value!)
+    return routes[route.place]!
+  }
+}
+
+/** A route with its place in the table of routes. */
+type PlacedRoute = RouteDefinition & { place: number }
+
+function traced(deps: ApiDeps, route: PlacedRoute, context: Context, handling: Handling): Promise<Response> {
+  if (deps.traced === undefined) return answer(deps, route, context, handling)
   const { req } = context
   const request = { method: req.method, header: (name: string) => req.header(name) }
-  return deps.traced(route, request, () => answer(deps, route, context, noteRefused))
+  return deps.traced(route, request, () => answer(deps, route, context, handling))
 }
 
 async function answer(
   deps: ApiDeps,
-  route: RouteDefinition,
+  route: PlacedRoute,
   context: Context,
-  noteRefused: NoteRefused,
+  { noteRefused, forKey }: Handling,
 ): Promise<Response> {
   const { req } = context
   const safe = isSafe(req.method)
@@ -98,7 +122,7 @@ async function answer(
   const principal = await principalOf(deps, route, { header, safe })
   const { actor } = principal
   try {
-    return await answerTo(deps, route, context, { ...principal, header, safe })
+    return await answerTo(deps, forKey(actor, route), context, { ...principal, header, safe })
   } catch (error) {
     if (actor !== undefined && isError(error, 'forbidden'))
       noteRefused({ actor, route, roles: rolesOf(route.allow), path: req.path, message: error.message })

@@ -25,6 +25,12 @@ export interface Database {
 export interface Store extends Database {
   /** Runs `work` in one transaction; any throw rolls it back. */
   transaction<T>(work: (database: Database) => Promise<T>): Promise<T>
+  /**
+   * The same tables as a key of some models has them: without the rows of other models, which it neither reads nor writes, and without the
+   * tables of the installation (migrations/0021_scopes.sql). Every statement throws `forbidden` for another table, or for a row that it
+   * writes for another model. Connections outside of transactions, `pool`, stay with the whole store.
+   */
+  scoped(scope: Scope): Store
   /** Calls back on every NOTIFY of the channel, and once after each reconnect, until the returned function is called. */
   listen(channel: string, onNotice: (payload: string | undefined) => void): () => Promise<void>
   /** The leases of replicas, as this process has observed them in this database. */
@@ -40,6 +46,13 @@ export interface Store extends Database {
   /** For COPY and other direct uses of the driver. */
   pool: pg.Pool
   close(): Promise<void>
+}
+
+/** A key of some models. */
+export interface Scope {
+  id: string
+  name: string
+  models: Iterable<string>
 }
 
 export interface StoreOptions {
@@ -111,7 +124,30 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
   }
   // A borrowed connection has no other error listener, and an unhandled error would end the process.
   pool.on('connect', (client) => client.on('error', onError))
-  return {
+  const transactionOf =
+    (begin: Sql, signAudit: SignRow | undefined, meaning: (error: unknown) => never): Store['transaction'] =>
+    async (work) => {
+      const { client, leftMs } = await connect()
+      let broken: Error | undefined
+      try {
+        await run(client, begin, { saw, watch, withinMs: leftMs() })
+        const result = await work({
+          query: (statement) => run(client, statement, { saw, watch }).catch(meaning) as never,
+          signAudit,
+        })
+        await run(client, commit, { saw })
+        return result
+      } catch (error) {
+        // A connection that did not respond is closed: a rollback would only wait again.
+        if (isError(error, 'postgres_unavailable')) broken = error
+        else await client.query('rollback').catch((failure: Error) => (broken = failure))
+        throw error
+      } finally {
+        client.release(broken)
+      }
+    }
+  const idleMs = options.idleMs ?? 10_000
+  const store: Store = {
     pool,
     saw,
     signAudit,
@@ -134,26 +170,19 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
         client.release(broken)
       }
     },
-    async transaction(work) {
-      const { client, leftMs } = await connect()
-      let broken: Error | undefined
-      try {
-        await run(client, beginOf(options.idleMs ?? 10_000), { saw, watch, withinMs: leftMs() })
-        const result = await work({ query: (statement) => run(client, statement, { saw, watch }), signAudit })
-        await run(client, commit, { saw })
-        return result
-      } catch (error) {
-        // A connection that did not respond is closed: a rollback would only wait again.
-        if (isError(error, 'postgres_unavailable')) broken = error
-        else await client.query('rollback').catch((failure: Error) => (broken = failure))
-        throw error
-      } finally {
-        client.release(broken)
-      }
+    transaction: transactionOf(beginOf(idleMs), signAudit, (error) => {
+      throw error
+    }),
+    scoped(scope) {
+      const transaction = transactionOf(beginOf(idleMs, scope), signAudit, (error) => {
+        throw isDenied(error) ? outsideOf(scope, error) : error
+      })
+      return { ...store, transaction, query: (statement) => transaction(({ query }) => query(statement)) }
     },
     listen: (channel, onNotice) => listen(connection, channel, onNotice, onError),
     close: () => pool.end(),
   }
+  return store
 }
 
 /** A new connection to a distant server takes longer than a query may wait. */
@@ -182,11 +211,35 @@ async function connectedWithin(ms: number, connecting: Promise<pg.PoolClient>): 
  * Without it, a process that stops between two statements, or loses its network, would hold its locks for hours. Set per transaction and
  * not per session, because reading with a cursor may take longer.
  */
-const beginOf = (idleMs: number) =>
+const beginOf = (idleMs: number, scope?: Scope) =>
   ({
-    text: `begin; set local idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`,
+    text: [
+      `begin; set local idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`,
+      ...(scope === undefined ? [] : settingsOf(scope)),
+    ].join('; '),
     values: [],
   }) as unknown as Sql
+
+/** The role without other rows. No statement of ours sets a role, so none leaves it before the transaction ends. */
+export const scopedRole = 'tenure_scoped'
+
+const settingsOf = ({ id, models }: Scope): string[] => [
+  `set local role ${scopedRole}`,
+  `set local tenure.key = ${pg.escapeLiteral(id)}`,
+  `set local tenure.models = ${pg.escapeLiteral(arrayOf([...models]))}`,
+]
+
+/** As Postgres writes an array of texts. */
+const arrayOf = (texts: readonly string[]): string =>
+  `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, String.raw`\$&`)}"`).join(',')}}`
+
+/** SQLSTATE 42501: a table without rows of models, or a row of another one. */
+const isDenied = (error: unknown): boolean => (error as { code?: unknown }).code === '42501'
+
+const outsideOf = ({ name }: Scope, error: unknown): DomainError =>
+  new DomainError('forbidden', `the key ${name} is limited to some models; this concerns others`, {
+    reason: (error as Error).message,
+  })
 const commit = { text: 'commit', values: [] } as unknown as Sql
 
 interface Running {

@@ -1,7 +1,14 @@
 /** Restricts lists and commands to the models of a key. Only keys of all models see rows without a model. */
 import type { Actor } from './authentication.ts'
+import type { Store } from '../../store/postgres.ts'
 import { DomainError, isError, type ErrorCode } from '../../domain/errors.ts'
 import { canAccessModel } from './authentication.ts'
+
+/** Returns what a use case of this actor depends on: a key of some models has a store of their rows alone. */
+export const depsOf = <Deps extends { store: Store }>(deps: Deps, actor: Actor | undefined): Deps =>
+  actor?.models === undefined
+    ? deps
+    : { ...deps, store: deps.store.scoped({ ...actor, models: actor.models }) }
 
 /**
  * Returns the filter for a query. The database filters before it limits the rows; otherwise a page could be empty although more rows

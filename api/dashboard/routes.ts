@@ -117,8 +117,12 @@ const staticFiles = (): RouteDefinition =>
 /** Receives reports of browsers about violations of the content security policy. */
 function reports({ log, metrics }: ApiDeps): RouteDefinition {
   const warn = createThrottledLog(log)
-  const { help } = metricTable.tenure_page_reports_total
-  const counter = new Counter({ name: 'tenure_page_reports_total', help, registers: [metrics] })
+  const name = 'tenure_page_reports_total'
+  const { help } = metricTable[name]
+  // The routes of keys of some models count into the same series.
+  const counter =
+    (metrics.getSingleMetric(name) as Counter | undefined) ??
+    new Counter({ name, help, registers: [metrics] })
   return defineRoute('post', reportPath, 'public', {
     summary: 'Report a violation of the Content-Security-Policy.',
     internal: true,

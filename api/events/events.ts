@@ -177,8 +177,6 @@ function admit(
   const found = answered.get(predictionId)
   if (found === undefined)
     return mayLabelAll && actor.models === undefined && !erased.has(predictionId) ? 'early' : 'unknown'
-  if (!canAccessModel(actor, found.model))
-    return forbidden(`the key ${actor.name} has no access to the model ${found.model}`)
   if (!mayLabelAll && found.keyId !== actor.id)
     return forbidden(
       `the prediction was not made with the key ${actor.name}; use a key with the role labeller`,

@@ -17,17 +17,11 @@ import {
   type Outcome,
 } from '../../store/monitoring/outcomes.ts'
 import type { Store } from '../../store/postgres.ts'
-import { canAccessModel, type Actor } from '../auth/authentication.ts'
+import type { Actor } from '../auth/authentication.ts'
 import { labellers } from '../http/route.ts'
 import { checkEntry, modelName, pastTime } from '../http/schemas.ts'
 import { maxReferenceLength } from '../serving/codec/caller-texts.ts'
-import {
-  findTargets,
-  noAccess,
-  type ReferencedPrediction,
-  type Refused,
-  type OutcomeTarget,
-} from './targets.ts'
+import { findTargets, type ReferencedPrediction, type Refused, type OutcomeTarget } from './targets.ts'
 
 /** The maximum length of a text outcome, in characters. */
 const maxTextLength = 1_000
@@ -174,7 +168,6 @@ async function createJudge(
     const outcome = { predictionId, value: canonicalOutcome(output, given), observedAt }
     if (answered === undefined)
       return mayLabelAll && actor.models === undefined && !isErased ? outcome : undefined
-    if (!canAccessModel(actor, answered.model)) return noAccess(actor, answered.model)
     if (!mayLabelAll && answered.keyId !== actor.id)
       return {
         code: 'forbidden',

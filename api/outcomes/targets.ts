@@ -66,7 +66,7 @@ export async function findTargets<T extends Named>(
   }
 }
 
-export const noAccess = ({ name }: Actor, model: string): Refused => ({
+const noAccess = ({ name }: Actor, model: string): Refused => ({
   code: 'forbidden',
   message: `the key ${name} has no access to the model ${model}`,
 })

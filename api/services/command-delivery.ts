@@ -19,6 +19,7 @@ import type { Store } from '../../store/postgres.ts'
 import { applyCommands } from '../../store/release/release-steps.ts'
 import { commandSignals } from '../../workflows/messages.ts'
 import { actorOfKey, requireRole, type Actor } from '../auth/authentication.ts'
+import { depsOf } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import { toWire } from '../http/schemas.ts'
 import { callTimeoutMs } from '../temporal/client.ts'
@@ -153,7 +154,7 @@ async function deliverStart(deps: CommandDeps, start: DueStart): Promise<'starte
     const actor = await actorOf(store, useCase, start)
     const request = id.slice('cmd_'.length)
     const asked = { ...(input as StartInput), reason }
-    const result = await useCase.run(deps, actor, asked, { id: request, recordedAt })
+    const result = await useCase.run(depsOf(deps, actor), actor, asked, { id: request, recordedAt })
     const { message: text } = result as { message?: string }
     await answerStart(store, start, { accepted: true, message: text || 'started', started: toWire(result) })
     return 'started'

@@ -1,10 +1,9 @@
 /** Applies a plan. The API changes its own resources; this process syncs the models, as `tenure models sync` does. */
-import type { ResourceChange, ResourceKind } from '../../domain/installation/resource.ts'
+import type { ResourceKind } from '../../domain/installation/resource.ts'
 import type { Client } from '../client/client.ts'
 import { syncFromCheckout } from '../sync/sync-models.ts'
 import type { MadePlan } from './make-plan.ts'
 import { postChanges } from './post-changes.ts'
-import { changeSchedules } from './schedules.ts'
 
 export interface AppliedPlan {
   changes: {
@@ -17,24 +16,30 @@ export interface AppliedPlan {
 }
 
 /**
- * Applies a plan. The API records each change before this process makes it, so that a killed apply leaves no change without an audit row.
- * Throws `plan_stale` if the installation has changed since the plan was made.
+ * Applies a plan: syncs the models, each with an audit row, and has the API make all other changes and record what is live then. Throws
+ * `plan_stale` if the installation has changed since the plan was made.
  */
 export async function applyPlan(api: Client, plan: MadePlan, reason: string): Promise<AppliedPlan> {
   const { changes, named, isRecorded } = plan
   if (changes.length === 0 && isRecorded) return { changes: [] }
-  const isMadeHere = ({ kind }: ResourceChange) => kind === 'model' || kind === 'schedule'
-  const [here, there] = [changes.filter(isMadeHere), changes.filter((each) => !isMadeHere(each))]
-  const post = (some: readonly ResourceChange[], more: object = {}) =>
-    postChanges<AppliedPlan>(api, some, { reason, ...more })
-  const recorded = here.length === 0 ? [] : (await post(here)).changes
-  if (here.some(({ kind }) => kind === 'model')) await syncModelsOf(plan)
-  await changeSchedules(
-    here.filter(({ kind }) => kind === 'schedule'),
-    reason,
+  const models = changes.filter(({ kind }) => kind === 'model')
+  if (models.length > 0) await syncModelsOf(plan)
+  const made = await postChanges<AppliedPlan>(
+    api,
+    changes.filter(({ kind }) => kind !== 'model'),
+    { reason, named: named.map(({ kind, name }) => ({ kind, name })) },
   )
-  const made = await post(there, { named })
-  return { changes: [...recorded, ...made.changes] }
+  const synced = models.map(({ kind, name, before, after }) => ({
+    kind,
+    name,
+    action:
+      before === undefined
+        ? ('added' as const)
+        : after === undefined
+          ? ('deleted' as const)
+          : ('changed' as const),
+  }))
+  return { changes: [...synced, ...made.changes] }
 }
 
 async function syncModelsOf({ changes, named, prune }: MadePlan): Promise<void> {

@@ -1,4 +1,4 @@
-/** Reads which Temporal schedules are paused, and pauses and resumes them. */
+/** Reads which Temporal schedules are paused. */
 import type { Client } from '@temporalio/client'
 import { DomainError } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
@@ -54,16 +54,3 @@ const noSchedule = (id: string, ids: readonly string[]): DomainError =>
     'not_found',
     `there is no schedule ${id}: no model file declares it; the schedules are ${ids.toSorted().join(', ') || 'none'}`,
   )
-
-/** Throws `not_found` for a schedule that no model file declares. */
-export async function changeSchedules(changes: readonly ResourceChange[], note: string): Promise<void> {
-  if (changes.length === 0) return
-  await withSchedules(async (client) => {
-    for (const { name, after } of changes) {
-      const handle = client.schedule.getHandle(name)
-      if ((await handle.describe().catch(ignoreAbsent)) === undefined)
-        throw noSchedule(name, [...(await readSchedules(client)).keys()])
-      await (after?.['paused'] === true ? handle.pause(note) : handle.unpause(note))
-    }
-  })
-}

@@ -45,6 +45,14 @@ export const kindNames: Readonly<Record<ResourceKind, string>> = {
 export const addressOf = ({ kind, name }: Pick<Resource, 'kind' | 'name'>): string =>
   `${kindNames[kind]} ${name}`
 
+/** The model to which a resource belongs; undefined for one of the installation. */
+export const modelOfResource = ({ kind, name }: Pick<Resource, 'kind' | 'name'>): string | undefined =>
+  kind === 'schedule'
+    ? name.slice(name.indexOf('/') + 1)
+    : kind === 'key' || kind === 'channel'
+      ? undefined
+      : name
+
 /** By kind and name. */
 export function findResourceValue(
   resources: readonly Resource[],

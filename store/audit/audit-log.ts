@@ -53,7 +53,7 @@ export async function appendAudit(database: Transaction, entry: AuditEntry): Pro
   const [last] = await database.query<{ seq: number; hash: string; at: Date }>(sql`
     select last.seq, last.hash, clock_timestamp() as at
     from (select 1) as one
-    left join lateral (select seq, encode(hash, 'hex') as hash from audit order by seq desc limit 1) as last on true`)
+    left join lateral (select seq, encode(hash, 'hex') as hash from last_audit_link()) as last on true`)
   const row = {
     // The row as Postgres returns it: values that JSON cannot hold and redacted values must not enter the hash.
     ...(JSON.parse(redacted(JSON.stringify(entry))) as AuditEntry),

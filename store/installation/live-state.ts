@@ -1,6 +1,11 @@
 /** Reads the live state of an installation as resources, except schedules, which Temporal keeps. */
 import sql from 'sql-template-tag'
-import type { Resource, ResourceValue } from '../../domain/installation/resource.ts'
+import {
+  resourceKinds,
+  type Resource,
+  type ResourceKind,
+  type ResourceValue,
+} from '../../domain/installation/resource.ts'
 import { ssoPrefix } from '../access/sso-keys.ts'
 import { listKeys, type KeyFacts } from '../access/api-keys.ts'
 import { listRemovedModels } from '../maintenance/expected-work.ts'
@@ -14,11 +19,15 @@ export async function lockInstallation(database: Database): Promise<void> {
   await database.query(sql`select pg_advisory_xact_lock(hashtext('installation'))`)
 }
 
-/** Leaves out models whose file was removed, revoked keys and keys of single sign-on. */
-export async function readLiveState(database: Database): Promise<Resource[]> {
+/** Leaves out models whose file was removed, revoked keys, keys of single sign-on, and every other kind than these. */
+export async function readLiveState(
+  database: Database,
+  kinds: readonly ResourceKind[] = resourceKinds,
+): Promise<Resource[]> {
+  const isRead = (kind: ResourceKind) => kinds.includes(kind)
   const removed = new Set(await listRemovedModels(database))
   const models = await listModels(database)
-  const keys = await listKeys(database)
+  const keys = isRead('key') ? await listKeys(database) : []
   return [
     ...models
       .filter(({ name }) => !removed.has(name))
@@ -30,7 +39,7 @@ export async function readLiveState(database: Database): Promise<Resource[]> {
     ...keys
       .filter(({ revokedAt, name }) => revokedAt === undefined && !name.startsWith(ssoPrefix))
       .map((key) => ({ kind: 'key' as const, name: key.name, value: valueOfKey(key) })),
-    ...(await listStoredChannels(database)).map(({ name, ...value }) => ({
+    ...(isRead('channel') ? await listStoredChannels(database) : []).map(({ name, ...value }) => ({
       kind: 'channel' as const,
       name,
       value,

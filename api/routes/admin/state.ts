@@ -11,7 +11,6 @@ import { listApplied } from '../../../store/installation/applied-state.ts'
 import { readLiveState } from '../../../store/installation/live-state.ts'
 import { keyName, keyValue, killSwitchValue, scheduleValue } from '../../../store/installation/state-file.ts'
 import { channelName, storedChannel } from '../../../store/monitoring/alert-channels.ts'
-import { filterVisible } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { defineRoute, operators, type RouteDefinition } from '../../http/route.ts'
 import { boundedList, modelName, toWire, writtenReason } from '../../http/schemas.ts'
@@ -38,7 +37,7 @@ const body = z.strictObject({
     z.strictObject({ ...named, before: anyValue.optional(), after: anyValue.optional() }),
     { min: 0, max: maxResources },
   ),
-  named: boundedList(z.strictObject({ ...named, value: anyValue }), { min: 0, max: maxResources }).optional(),
+  named: boundedList(z.strictObject(named), { min: 0, max: maxResources }).optional(),
 })
 
 const kind = schema.oneOf(...resourceKinds)
@@ -58,18 +57,14 @@ export const stateRoutes = (deps: ApiDeps): RouteDefinition[] => [
     async handle({ actor }) {
       const readable = kindsOf(actor!)
       const isReadable = ({ kind }: { kind: (typeof resourceKinds)[number] }) => readable.includes(kind)
-      const modelOf = ({ kind, name }: { kind: string; name: string }) =>
-        kind === 'schedule' ? name.replace(/^\w+\//, '') : name
-      const visible = <T extends { kind: (typeof resourceKinds)[number]; name: string }>(all: readonly T[]) =>
-        filterVisible(actor, all.filter(isReadable), modelOf)
-      const resources = visible(await readLiveState(deps.store))
-      const applied = visible(await listApplied(deps.store))
+      const resources = await readLiveState(deps.store, readable)
+      const applied = (await listApplied(deps.store)).filter(isReadable)
       return { json: { actor: actor!.name, kinds: readable, resources, applied } }
     },
   }),
   defineRoute('post', '/v1/state', operators, {
     summary:
-      'Apply the changes of a plan, each with an audit row. A change of a model or schedule is recorded; the command line makes it. With dry_run, only refuse what could not be applied.',
+      'Apply the changes of a plan, each with an audit row, and record the live values of the named resources as applied. Models are changed by a sync of their files. With dry_run, only refuse what could not be applied.',
     answers: { 200: 'The applied changes; the secret of a new key is shown once' },
     answerSchema: schema.record({
       changes: schema.list(

@@ -13,6 +13,7 @@ import { readChannels } from '../../../store/monitoring/alert-channels.ts'
 import { outgoingFetch } from '../../../store/outgoing-fetch.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { actorOfKey, requireRole, type Actor } from '../../auth/authentication.ts'
+import { depsOf } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
 import { checkInput } from '../../http/schemas.ts'
 import { getReleaseInScope, sendReleaseCommand } from '../release-commands.ts'
@@ -87,12 +88,13 @@ async function execute(
   const [{ action_id: command, action_ts: once, value }] = actions as [(typeof actions)[number]]
   const { release, digests } = checkInput(card, parsed(value), 'the button')
   const actor = await actorOfUser(deps.store, target, user.id)
-  const { state } = await getReleaseInScope(deps.store, actor, release)
+  const own = depsOf(deps, actor)
+  const { state } = await getReleaseInScope(own.store, actor, release)
   requireRole(actor, commandRoles[command], state.model)
   // Another approver may have answered the card, and the release may now wait for a decision on a stage.
   const stage = 'awaiting_approval' as const
   const input = { command, release, seen: digests, stage, reason: 'decided in Slack', once: `slack/${once}` }
-  const done = await sendReleaseCommand(deps, actor, input)
+  const done = await sendReleaseCommand(own, actor, input)
   if ('deferred' in done) return `Recorded for ${actor.name}; it is delivered when Temporal is back.`
   return `${actor.name}: ${done.result.message}`
 }

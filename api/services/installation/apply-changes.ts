@@ -1,6 +1,7 @@
 /**
- * Applies the changes of a plan. Each change has its audit row and its own transaction, so an apply that fails in the middle continues
- * when repeated. A resource that has changed since the plan is refused.
+ * Applies the changes of a plan, and records what was applied. Each change has its audit row and its own transaction, so an apply that fails
+ * in the middle continues when repeated. A resource that has changed since the plan is refused. What is recorded is read here: a caller
+ * names resources, and never says what they are.
  */
 import { DomainError } from '../../../domain/errors.ts'
 import {
@@ -9,6 +10,7 @@ import {
   identityOf,
   isEqualValue,
   kindNames,
+  modelOfResource,
   type Resource,
   type ResourceChange,
   type ResourceKind,
@@ -17,7 +19,7 @@ import {
 import type { KillSwitchMode } from '../../../domain/serving/kill-switch.ts'
 import { changeKey, insertKey, listKeys, revokeKey, type NewKey } from '../../../store/access/api-keys.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
-import { keepApplied, writeApplied } from '../../../store/installation/applied-state.ts'
+import { keepApplied, listApplied, writeApplied } from '../../../store/installation/applied-state.ts'
 import { lockInstallation, readLiveState } from '../../../store/installation/live-state.ts'
 import { deleteChannel, upsertChannel, type StoredChannel } from '../../../store/monitoring/alert-channels.ts'
 import type { Database } from '../../../store/postgres.ts'
@@ -25,6 +27,8 @@ import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess, requireUnscoped } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
+import { ignoreAbsent } from '../../../temporal/schedules.ts'
+import type { TemporalClient } from '../../temporal/client.ts'
 import { requireKillSwitch, setKillSwitch } from '../kill-switch.ts'
 
 export interface AppliedChange {
@@ -37,7 +41,8 @@ export interface AppliedChange {
   problems?: string[]
 }
 
-type Deps = Pick<ApiDeps, 'store' | 'log' | 'authentication'>
+type Deps = Pick<ApiDeps, 'store' | 'log' | 'authentication' | 'temporal'>
+type ResourceName = Pick<Resource, 'kind' | 'name'>
 
 /** The kinds that a key may read and change. Keys and channels require an admin, as in their own routes. */
 export const kindsOf = (actor: Actor): ResourceKind[] =>
@@ -55,8 +60,9 @@ export async function checkChanges(
   changes: readonly ResourceChange[],
 ): Promise<void> {
   for (const change of changes) requirePermitted(actor, change)
-  const live = await readLiveState(store)
-  for (const change of changes) requireFresh(change, live)
+  const live = await readLiveState(store, kindsOf(actor))
+  // Temporal stores schedules. They are compared when they are changed.
+  for (const change of changes) if (change.kind !== 'schedule') requireFresh(change, live)
   const isChanged = (model: string) => changes.some(({ kind, name }) => kind === 'model' && name === model)
   for (const { kind, name: model, after } of changes)
     // A model that the same plan adds or changes is checked when it is there.
@@ -71,23 +77,78 @@ export async function applyChanges(
     changes,
     reason,
     named,
-  }: { changes: readonly ResourceChange[]; reason: string; named?: readonly Resource[] },
+  }: { changes: readonly ResourceChange[]; reason: string; named?: readonly ResourceName[] },
 ): Promise<AppliedChange[]> {
   // All changes are checked before the first one is applied.
   await checkChanges(deps, actor, changes)
+  const model = changes.find(({ kind }) => kind === 'model')
+  if (model !== undefined)
+    throw new DomainError(
+      'command_refused',
+      `the model ${model.name} is changed by a sync of its file, which leaves its own audit row; send the change with dry_run alone`,
+    )
   const applied: AppliedChange[] = []
   for (const change of changes) applied.push(await applyChange(deps, actor, change, reason))
   if (changes.some(({ kind }) => kind === 'key')) await deps.authentication.refresh()
-  if (named !== undefined) {
-    const kinds = kindsOf(actor)
-    const permitted = named.filter(({ kind }) => kinds.includes(kind))
-    await deps.store.transaction(async (database) => {
-      await keepApplied(database, kinds, permitted)
-      await writeApplied(database, permitted, actor.name)
-    })
-  }
+  if (named !== undefined) await recordApplied(deps, actor, { named, reason })
   return applied
 }
+
+/** Records the live values of these resources as applied, and no other resource of the kinds that the key may change. */
+async function recordApplied(
+  { store, temporal }: Deps,
+  actor: Actor,
+  { named, reason }: { named: readonly ResourceName[]; reason: string },
+): Promise<void> {
+  const kinds = kindsOf(actor)
+  const isNamed = ({ kind, name }: ResourceName) =>
+    kinds.includes(kind) && named.some((each) => each.kind === kind && each.name === name)
+  const schedules = await readSchedules(temporal, named.filter(isNamed))
+  await store.transaction(async (database) => {
+    await lockInstallation(database)
+    const live = [...(await readLiveState(database, kinds)), ...schedules]
+    // A kill switch without a row has a value too.
+    const values = named.filter(isNamed).flatMap(({ kind, name }): Resource[] => {
+      const value = findResourceValue(live, { kind, name })
+      return value === undefined ? [] : [{ kind, name, value }]
+    })
+    const before = await listApplied(database)
+    await keepApplied(database, kinds, values)
+    await writeApplied(database, values, actor.name)
+    const after = await listApplied(database)
+    for (const each of new Map([...before, ...after].map((row) => [addressOf(row), row])).values()) {
+      const [was, is] = [before, after].map(
+        (rows) => rows.find((row) => addressOf(row) === addressOf(each))?.value,
+      )
+      if (isEqualValue(was, is)) continue
+      const model = modelOfResource(each)
+      const detail = { kind: each.kind, before: was, after: is, reason }
+      await appendAudit(database, {
+        actor: actor.name,
+        action: 'state.recorded',
+        subject: each.name,
+        model,
+        detail,
+      })
+    }
+  })
+}
+
+/** Reads which of these schedules are paused. */
+function readSchedules(temporal: TemporalClient, named: readonly ResourceName[]): Promise<Resource[]> {
+  const ids = named.filter(({ kind }) => kind === 'schedule').map(({ name }) => name)
+  if (ids.length === 0) return Promise.resolve([])
+  return temporal.call(scheduleMs, async (client) => {
+    const described = ids.map(async (name): Promise<Resource[]> => {
+      const known = await client.schedule.getHandle(name).describe().catch(ignoreAbsent)
+      return known === undefined ? [] : [{ kind: 'schedule', name, value: { paused: known.state.paused } }]
+    })
+    return (await Promise.all(described)).flat()
+  })
+}
+
+/** The deadline of calls for some schedules. */
+const scheduleMs = 10_000
 
 function requirePermitted(actor: Actor, { kind, name, before, after }: ResourceChange): void {
   if (!kindsOf(actor).includes(kind))
@@ -113,10 +174,8 @@ function requirePermitted(actor: Actor, { kind, name, before, after }: ResourceC
     )
 }
 
-/** Temporal stores schedules, so the command line compares them. */
 function requireFresh(change: ResourceChange, live: readonly Resource[]): void {
   const { kind, before } = change
-  if (kind === 'schedule') return
   const now = findResourceValue(live, change)
   if (isEqualValue(identityOf(kind, now), identityOf(kind, before))) return
   throw new DomainError(
@@ -147,21 +206,22 @@ async function applyChange(
   if (kind === 'killSwitch') {
     const serve = killSwitchOf(after)
     const { revision = 0 } = (await findKillSwitch(store, name)) ?? {}
-    requireFresh(change, await readLiveState(store))
+    requireFresh(change, await readLiveState(store, kindsOf(actor)))
     const { problems } = await setKillSwitch(deps, actor, { model: name, serve, reason, revision })
     await note(store)
     return { ...done, problems }
   }
+  if (kind === 'schedule')
+    return { ...done, action: await changeSchedule(deps, actor, { change, reason, note }) }
   return store.transaction(async (database) => {
     // The resource may have changed since it was compared. Two applies of one plan make the change once.
     await lockInstallation(database)
-    requireFresh(change, await readLiveState(database))
+    requireFresh(change, await readLiveState(database, kindsOf(actor)))
     const audit = (subject: string, detail: Record<string, unknown>, verb: string = action) =>
       appendAudit(database, {
         actor: actor.name,
         action: `${kind}.${verb}`,
         subject,
-        model: kind === 'model' ? name : undefined,
         detail: { ...detail, reason },
       })
     await note(database)
@@ -170,9 +230,43 @@ async function applyChange(
       if (after === undefined) await deleteChannel(database, name)
       else await upsertChannel(database, { ...(after as unknown as StoredChannel), name })
     }
-    // The command line, which has access to the servers, changes models and schedules. This row records who ordered it.
     await audit(name, { before: identityOf(kind, before), after: identityOf(kind, after) })
     return done
+  })
+}
+
+/** Pauses or resumes a schedule. Its audit row is not committed unless Temporal has made the change. */
+function changeSchedule(
+  { store, temporal }: Deps,
+  actor: Actor,
+  {
+    change,
+    reason,
+    note,
+  }: { change: ResourceChange; reason: string; note: (database: Database) => Promise<void> },
+): Promise<AppliedChange['action']> {
+  const { name, after } = change
+  return store.transaction(async (database) => {
+    await lockInstallation(database)
+    const live = await readSchedules(temporal, [change])
+    const before = findResourceValue(live, change)
+    if (before === undefined)
+      throw new DomainError('not_found', `there is no schedule ${name}: no model file declares it`)
+    // A schedule that the plan adds is there, since its model was synced.
+    if (change.before !== undefined) requireFresh(change, live)
+    await note(database)
+    await appendAudit(database, {
+      actor: actor.name,
+      action: 'schedule.changed',
+      subject: name,
+      model: modelOfResource(change),
+      detail: { before, after, reason },
+    })
+    await temporal.call(scheduleMs, async (client) => {
+      const handle = client.schedule.getHandle(name)
+      await (after?.['paused'] === true ? handle.pause(reason) : handle.unpause(reason))
+    })
+    return 'changed' as const
   })
 }
 

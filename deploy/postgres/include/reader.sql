@@ -9,6 +9,6 @@ begin
       or proname in ('pg_notify', 'pg_terminate_backend', 'pg_cancel_backend', 'set_config', 'pg_logical_emit_message'))
   loop
     execute format('revoke execute on function %s from public', each.name);
-    execute format('grant execute on function %s to tenure, tenure_app', each.name);
+    execute format('grant execute on function %s to tenure, tenure_app, tenure_scoped', each.name);
   end loop;
 end $$;

@@ -1,6 +1,10 @@
 /** Tests that a key for some models gets full pages of its rows, however many newer rows other models have. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describe } from '../../../api/http/openapi.ts'
+import { pathTemplate } from '../../../api/http/route.ts'
+import { roles } from '../../../domain/roles.ts'
+import { callsOf, type OpenApiDocument } from '../../interop/calls.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { insertBatch } from '../../../store/serving/batches.ts'
@@ -180,6 +184,70 @@ it('commands return the same response for a model of others and for an unknown m
       await say('POST', '/v1/alerts/999999999/acknowledge'),
     )
 })
+
+/** The address and the body of a call about a model, whose ids all begin with or contain its name. */
+function callAbout(model: string, path: string): string {
+  const kind = /^\/(?:v1\/)?(\w+)/.exec(path)?.[1] ?? ''
+  const id = { releases: `rel_${model}`, batches: `bat_${model}`, retrainings: `retrain%2F${model}%2F1` }[
+    kind
+  ]
+  return path
+    .replaceAll(/[{:]version\}?/g, `${model}_v1.0.0`)
+    .replaceAll(/[{:]name\}?/g, model)
+    .replaceAll(/[{:]id\}?/g, id ?? model)
+    .replaceAll(/[{:]\w+\}?/g, model)
+}
+
+it('no route shows, counts or changes a row of a model of others, and each answers as for none, for every role', async () => {
+  const marks = () =>
+    fixture.store.query(sql`
+      select relname, query_to_xml(format('select md5(string_agg(t::text, '''' order by t::text)) from %I as t where t::text ~ %L',
+        relname, ${other}::text), true, true, '')::text as mark
+      from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition
+        and relname not in ('audit', 'service_state') order by 1`)
+  const keys = await Promise.all(roles.map((role) => fixture.key({ role, models: [own] })))
+  await api.deps.authentication.refresh()
+  const before = await marks()
+  const described = callsOf(describe(api.routes) as unknown as OpenApiDocument, {
+    model: 'MODEL',
+    models: 'MODEL',
+    name: 'MODEL',
+    version: 'MODEL_v1.0.0',
+    one: 'MODEL_v1.0.0',
+    release: 'rel_MODEL',
+  })
+  let calls = 0
+  // A sign-in has no key, and is slowed down.
+  for (const route of api.routes.filter(({ path }) => !path.startsWith('/sign-in'))) {
+    const call = described.find(
+      ({ method, path }) => method === route.method && path === pathTemplate(route.path),
+    )
+    const query = new URLSearchParams(call?.query).toString()
+    for (const [place, key] of keys.entries()) {
+      const ask = async (model: string) => {
+        const path = callAbout(model, route.path) + (query && `?${query.replaceAll('MODEL', model)}`)
+        const body = call?.body && JSON.stringify(call.body).replaceAll('MODEL', model)
+        const { status, text } = await api.request(route.method.toUpperCase(), path, { key, body })
+        calls++
+        const alike = text
+          .replaceAll(model, 'MODEL')
+          .replaceAll(/[\da-f]{8}-[-\da-f]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z/g, '…')
+        return { status, text: alike }
+      }
+      const what = `${roles[place]} at ${route.method} ${route.path}`
+      const found = await ask(other)
+      const none = await ask('nothing')
+      expect([what, found.status]).toEqual([what, none.status])
+      if (found.status >= 400) expect([what, found.text]).toEqual([what, none.text])
+      // What the request has named may stand in the answer, nothing else of the model.
+      expect(found.text.replaceAll('MODEL', ''), what).not.toMatch(/crowd-|the chain of all models/)
+      if (!/[:]/.test(route.path) && call?.body === undefined)
+        expect((await ask(own)).text, what).not.toContain(other)
+    }
+  }
+  expect(calls).toBeGreaterThan(1_500)
+  expect(await marks()).toEqual(before)
+}, 120_000)
 
 it('/readyz names the models of the key only, and /metrics and the audit of all models need a key of all', async () => {
   for (const model of [own, other]) await fixture.route(model, { proven: `${model}_v1.0.0` })

@@ -47,14 +47,16 @@ beforeAll(async () => {
     TENURE_KEYS: keyPlacesOf(fixture.artifactRoot).keys,
     TENURE_PORT: '0',
   }
-  replica = await startServer(
-    readConfig({ ...variables, TENURE_BUILD_ID: 'test' }),
-    pino({ level: 'silent' }),
-  )
-  await until(async () => (await fetch(`${replica.url}/readyz`)).ok, 'a replica that is ready')
 })
 beforeEach(async () => {
-  variables['TEMPORAL_NAMESPACE'] ??= await freshNamespace()
+  if (variables['TEMPORAL_NAMESPACE'] === undefined) {
+    variables['TEMPORAL_NAMESPACE'] = await freshNamespace()
+    replica = await startServer(
+      readConfig({ ...variables, TENURE_BUILD_ID: 'test' }),
+      pino({ level: 'silent' }),
+    )
+    await until(async () => (await fetch(`${replica.url}/readyz`)).ok, 'a replica that is ready')
+  }
   for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value)
   vi.stubEnv('TENURE_URL', replica.url)
   as('admin')
@@ -122,11 +124,12 @@ describe('the page', () => {
   it('has left one audit row for each change, by the acting key, in a whole chain', async () => {
     const rows = (await listAudit(fixture.store, {})).toReversed()
     expect(rows.map(({ action, actor }) => `${action} by ${actor}`)).toEqual([
-      'model.added by admin',
-      'schedule.added by admin',
       'key.created by admin',
       'key.created by admin',
       'channel.added by admin',
+      'schedule.changed by admin',
+      'state.recorded by admin',
+      'state.recorded by admin',
       'kill_switch.set by admin',
       'kill_switch.set by admin',
     ])

@@ -133,6 +133,9 @@ export function connect(world: World, server: Server, machine: Machine): Store {
         if (session.of && !session.of.tx) server.memory.kill(session.of)
       }
     },
+    scoped(): never {
+      throw new Error('the keys of the simulation are of all models')
+    },
     leases: createObservedLeases(),
     outage: () => undefined,
     saw: () => {},

@@ -320,7 +320,7 @@ export const releaseStatements: Statements = {
       return [{ pg_advisory_xact_lock: '' }]
     },
   ],
-  '65712340': [
+  f743dda6: [
     'appendAudit, last',
     (query) => {
       const last = query.find('audit', 'last')

@@ -308,7 +308,10 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
     debug: () => {},
     info: () => {},
     warn: () => {},
-    error: (fields: object) => void replica.troubles.push(JSON.stringify(fields)),
+    error: (fields: object) =>
+      void replica.troubles.push(
+        JSON.stringify(fields, (_, each: unknown) => (each instanceof Error ? String(each.stack) : each)),
+      ),
   }
   const { serving, store } = replica
   const deps: ApiDeps = {

@@ -1,0 +1,192 @@
+/**
+ * Tries every table of the database's catalogue with a key of one model, while each table has a row of it and a row of another model. A
+ * new table is tried by itself, and must declare how its rows belong to models.
+ */
+import pg from 'pg'
+import sql, { raw } from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openStore, scopedRole, type Store } from '../../../store/postgres.ts'
+import { migratedDatabase } from '../../support/servers/servers.ts'
+
+const own = 'zinnia'
+const other = 'aster'
+
+interface Column {
+  name: string
+  type: string
+  isNeeded: boolean
+  parent: { table: string; column: string } | null
+}
+
+interface Table {
+  name: string
+  columns: Column[]
+  policy: string | null
+  comment: string | null
+  privileges: string[]
+}
+
+let store: Store
+let tables: Table[]
+/** Table → model → its row. */
+const rows: Record<string, Record<string, Record<string, unknown>>> = {}
+
+beforeAll(async () => {
+  store = openStore(await migratedDatabase())
+  tables = await store.query<Table & Record<string, unknown>>(sql`
+    select relname as name, obj_description(pg_class.oid) as comment,
+      (select pg_get_expr(polqual, polrelid) from pg_policy where polrelid = pg_class.oid and polname = 'rows_of_models' and relrowsecurity)
+        as policy,
+      array(select privilege from unnest(array['select', 'insert', 'update', 'delete']) as privilege
+        where has_table_privilege(${scopedRole}, pg_class.oid, privilege)) as privileges,
+      (select json_agg(json_build_object('name', attname, 'type', format_type(atttypid, null),
+          'isNeeded', attnotnull and (not atthasdef or attnum = any (coalesce((select conkey from pg_constraint
+            where conrelid = attrelid and contype = 'p'), '{}'))),
+          'parent', (select json_build_object('table', confrelid::regclass::text, 'column', (select attname from pg_attribute as theirs
+              where theirs.attrelid = confrelid and theirs.attnum = confkey[1]))
+            from pg_constraint where conrelid = attrelid and contype = 'f' and conkey = array[attnum] limit 1)))
+        from pg_attribute where attrelid = pg_class.oid and attnum > 0 and not attisdropped and attgenerated = '') as columns
+    from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition order by 1`)
+  // The rows are of no use but their model, so nothing but the scope is left of their rules.
+  await store.query(sql`
+    do $$
+    declare each record;
+    begin
+      for each in select conrelid::regclass as name, conname from pg_constraint
+        where contype in ('f', 'c') and conparentid = 0 and connamespace = 'public'::regnamespace order by contype desc
+      loop execute format('alter table %s drop constraint %I cascade', each.name, each.conname); end loop;
+      for each in select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition
+      loop execute format('alter table %I disable trigger user', each.relname); end loop;
+    end $$`)
+  for (const { name } of tables.filter(({ policy }) => policy !== null))
+    for (const model of [own, other]) await fill(name, model)
+})
+afterAll(() => store.close())
+
+/** Inserts a row of the model, and before it the rows that it refers to. */
+async function fill(name: string, model: string): Promise<Record<string, unknown>> {
+  const known = rows[name]?.[model]
+  if (known !== undefined) return known
+  const { columns } = tables.find((each) => each.name === name)!
+  const row: Record<string, unknown> = {}
+  for (const column of columns) {
+    const { parent } = column
+    if (parent !== null && parent.table !== name && tables.some((each) => each.name === parent.table))
+      row[column.name] = (await fill(parent.table, model))[parent.column]
+    else if (column.isNeeded || column.name === 'model') row[column.name] = valueOf(name, column, model)
+  }
+  Object.assign(row, special(model)[name])
+  if (name === 'predictions')
+    // The request of the prediction that an outcome names.
+    Object.assign(row, (await store.query(sql`select request_of(${row['id']}::uuid) as id`))[0])
+  const named = raw(Object.keys(row).map(pg.escapeIdentifier).join(', '))
+  const [made] = await store.query(sql`
+    insert into ${raw(pg.escapeIdentifier(name))} (${named}) overriding system value
+    select ${named} from jsonb_populate_record(null::${raw(pg.escapeIdentifier(name))}, ${JSON.stringify(row)}::jsonb) returning *`)
+  const stored = Object.fromEntries(columns.map((column) => [column.name, made![column.name]]))
+  return ((rows[name] ??= {})[model] = stored)
+}
+
+function valueOf(table: string, { name, type }: Column, model: string): unknown {
+  if (name === 'model') return model
+  if (type.endsWith('[]')) return []
+  if (type === 'text') return `${table}-${name}-${model}`
+  if (type === 'uuid') return `0000000${model === own ? 1 : 2}-0000-4000-8000-000000000000`
+  if (type === 'jsonb') return {}
+  if (type === 'boolean') return false
+  if (type === 'bytea') return String.raw`\x00`
+  if (type.startsWith('timestamp') || type === 'date') return '2026-01-01T00:00:00Z'
+  return model === own ? 1 : 2
+}
+
+/** What a row has in common with its model where no foreign key and no column of the name `model` says so. */
+const special = (model: string): Record<string, Record<string, unknown>> => ({
+  models: { name: model, definition: { views: [{ digest: `digest-${model}` }] } },
+  feature_views: { digest: `digest-${model}` },
+  applied_state: { kind: 'schedule', name: `retrain/${model}` },
+  idempotent_requests: { key_id: `key-${model}` },
+  // Every key reads what no sync has noted for the audit.
+  service_state: { name: model === own ? 'faults' : `model_change/${model}` },
+})
+
+const scoped = () => store.scoped({ id: `key-${own}`, name: 'ada', models: [own] })
+const denied = expect.objectContaining({ code: 'forbidden', context: expect.anything() })
+
+it('every table declares how its rows belong to models, or why they belong to none', () => {
+  const undeclared = tables.filter(
+    ({ policy, comment, privileges }) =>
+      [
+        policy !== null && comment === null,
+        policy === null && /^read by every key: ./.test(comment ?? '') && privileges.join() === 'select',
+        policy === null &&
+          /^hidden from keys of some models: ./.test(comment ?? '') &&
+          privileges.length === 0,
+      ].filter(Boolean).length !== 1,
+  )
+  expect(undeclared.map(({ name }) => name)).toEqual([])
+  expect(tables.filter(({ policy }) => policy !== null).length).toBeGreaterThan(45)
+})
+
+describe('a key of one model', () => {
+  it('reads its rows alone in every table', async () => {
+    for (const { name } of tables.filter(({ policy }) => policy !== null)) {
+      const table = raw(pg.escapeIdentifier(name))
+      const all = await store.query(sql`select from ${table}`)
+      expect([name, all.length]).toEqual([name, 2])
+      const found = await scoped().query(sql`select ${table}::text as row from ${table}`)
+      expect([name, found.length]).toEqual([name, 1])
+      expect(String(found[0]!['row']), name).not.toContain(other)
+    }
+  })
+
+  it('changes and deletes its rows alone in every table', async () => {
+    for (const { name, columns } of tables.filter(({ policy }) => policy !== null))
+      for (const change of [
+        sql`update ${raw(pg.escapeIdentifier(name))} set ${raw(`${pg.escapeIdentifier(columns.at(-1)!.name)} = ${pg.escapeIdentifier(columns.at(-1)!.name)}`)}`,
+        sql`delete from ${raw(pg.escapeIdentifier(name))}`,
+      ]) {
+        const tried = scoped().transaction(async (database) => {
+          const changed = await database.query(sql`${change} returning 1`)
+          throw new Error(`${changed.length} rows`)
+        })
+        const outcome = await tried.catch((error: Error) => error.message)
+        expect([name, outcome]).toEqual([name, expect.stringMatching(/^1 rows$|this concerns others/)])
+      }
+  })
+
+  it('writes no row of another model in any table', async () => {
+    for (const { name, policy } of tables) {
+      const table = raw(pg.escapeIdentifier(name))
+      const row = policy === null ? undefined : rows[name]![other]
+      const values = Object.keys(row ?? {})
+        .map(pg.escapeIdentifier)
+        .join(', ')
+      const statement =
+        row === undefined
+          ? sql`insert into ${table} default values`
+          : sql`insert into ${table} (${raw(values)}) overriding system value
+            select ${raw(values)} from jsonb_populate_record(null::${table}, ${JSON.stringify(row)}::jsonb)`
+      await expect(scoped().query(statement), name).rejects.toEqual(denied)
+    }
+  })
+
+  it('moves no row of its own to another model', async () => {
+    for (const { name, columns } of tables.filter(({ policy }) => policy?.startsWith('scope_allows(')))
+      if (columns.some((each) => each.name === 'model') && name !== 'audit')
+        await expect(
+          scoped().query(sql`update ${raw(pg.escapeIdentifier(name))} set model = ${other}`),
+          name,
+        ).rejects.toEqual(denied)
+  })
+})
+
+it('a process without a key, as the role of the application, has every row of every table', async () => {
+  for (const { name } of tables) {
+    const [read] = await store.query<{ ok: boolean }>(
+      sql`select not row_security_active(oid) or exists (select from pg_policy where polrelid = pg_class.oid and polname = 'every_row'
+        and polroles = array['tenure_app'::regrole::oid] and pg_get_expr(polqual, polrelid) = 'true') as ok
+      from pg_class where relname = ${name} and relnamespace = 'public'::regnamespace`,
+    )
+    expect([name, read?.ok]).toEqual([name, true])
+  }
+})
