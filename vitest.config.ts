@@ -18,7 +18,7 @@ const withoutServers = [
   'test/activities/arguments.test.ts',
   'test/activities/artifact/**/*.test.ts',
   'test/store/{artifacts,outgoing,outgoing-fetch,schema-issues,foreign/*,signing/*,objects/*}.test.ts',
-  'test/alerts/{send,formats}.test.ts',
+  'test/alerts/{send,formats,escaping}.test.ts',
   'test/telemetry/*.test.ts',
   'test/bench/**/*.test.ts',
   'test/activities/{tensorflow/{training-loop,importance},trainers/{program,python-environment,result-folder}}.test.ts',

@@ -1,5 +1,6 @@
 /** Sends alerts to the channels that are not a plain webhook: Opsgenie, PagerDuty, Slack and Teams. */
 import { alertText, titleOf, type Message, messageLines, alertParts } from './message.ts'
+import { visibleText } from '../domain/visible-text.ts'
 import { noticeKinds, guidanceOf } from '../domain/monitoring/alert-kinds.ts'
 import { slackActions, type SlackCard } from './channels/slack-card.ts'
 
@@ -16,7 +17,7 @@ export function opsgenieAlert(message: Message): { path: string; body: object } 
   if (about === 'resolved')
     return {
       path: `/v2/alerts/${encodeURIComponent(alias)}/close?identifierType=alias`,
-      body: { source, note: (alert.resolution ?? alert.message).slice(0, maxDescription) },
+      body: { source, note: visibleText(alert.resolution ?? alert.message).slice(0, maxDescription) },
     }
   return {
     path: '/v2/alerts',
@@ -51,7 +52,7 @@ export function pagerdutyEvent(routingKey: string, message: Message): { path: st
   const links = messageLines(message).flatMap(({ text, url }) =>
     url?.startsWith('http') === true ? [{ href: url, text }] : [],
   )
-  const summary = `${titleOf(message)}: ${alert.message}`.slice(0, maxSummary)
+  const summary = visibleText(`${titleOf(message)}: ${alert.message}`).slice(0, maxSummary)
   if (noticeKinds.has(kind))
     return {
       path: '/v2/change/enqueue',
@@ -94,8 +95,9 @@ const maxText = 40_000
 const escaped = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
 
-const plain = (text: string) => ({ type: 'plain_text', text })
-const mrkdwn = (text: string) => ({ type: 'mrkdwn', text })
+const plain = (text: string) => ({ type: 'plain_text', text, emoji: false })
+/** `verbatim`: addresses and names in the text do not become links. */
+const mrkdwn = (text: string) => ({ type: 'mrkdwn', text, verbatim: true })
 
 export function slackMessage(message: Message, hasButtons: boolean): object {
   const { title, body, times, links } = alertParts(message)
@@ -108,7 +110,7 @@ export function slackMessage(message: Message, hasButtons: boolean): object {
     text: wholeText(message),
     blocks: [
       { type: 'header', text: plain(title.slice(0, maxHeader)) },
-      { type: 'section', text: mrkdwn(escaped(body.join('\n')).slice(0, maxSection)) },
+      { type: 'section', text: plain(body.join('\n').slice(0, maxSection)) },
       {
         type: 'context',
         elements: [mrkdwn([escaped(times), ...linked].join('  ·  ').slice(0, maxSection))],
@@ -143,7 +145,7 @@ function buttonsOf({ about, alert }: Message): object[] {
     value: JSON.stringify(card),
     confirm: {
       title: plain(`${label}?`),
-      text: plain(alert.message.slice(0, 300)),
+      text: plain(visibleText(alert.message).slice(0, 300)),
       confirm: plain(label),
       deny: plain('Back'),
     },
@@ -157,7 +159,12 @@ const version = '1.4'
 
 export function teamsMessage(message: Message): object {
   const { title, body, times, links } = alertParts(message)
-  const block = (each: string, more: object = {}) => ({ type: 'TextBlock', text: each, wrap: true, ...more })
+  // A TextBlock would render Markdown.
+  const block = (each: string, run: object = {}, more: object = {}) => ({
+    type: 'RichTextBlock',
+    inlines: [{ type: 'TextRun', text: each, ...run }],
+    ...more,
+  })
   const actions = links
     .filter(({ url }) => url.startsWith('http'))
     .map(({ text: label, url }) => ({ type: 'Action.OpenUrl', title: label, url }))
@@ -168,7 +175,7 @@ export function teamsMessage(message: Message): object {
     body: [
       block(title, { weight: 'Bolder', size: 'Medium' }),
       ...body.map((each) => block(each)),
-      block(times, { isSubtle: true, spacing: 'Small' }),
+      block(times, { isSubtle: true }, { spacing: 'Small' }),
     ],
     actions,
   }

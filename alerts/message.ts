@@ -1,5 +1,6 @@
 /** Builds the notification of an alert, equal for every channel: summary, severity, times, evidence and links. */
 import { findKindOfAlert, guidanceOf, runbookPage } from '../domain/monitoring/alert-kinds.ts'
+import { visibleText } from '../domain/visible-text.ts'
 import type { About } from '../domain/monitoring/alert-escalation.ts'
 import type { Alert } from '../store/monitoring/alerts.ts'
 import type { SentAs } from '../store/monitoring/notifications.ts'
@@ -43,7 +44,9 @@ function pageOf({ id, evidence = {} }: Pick<Alert, 'id' | 'evidence'>): { kind: 
 }
 
 /** Returns the request of a release; for other alerts, the severity, the model with its version, and what has happened. */
-export function titleOf({ about, alert }: Message): string {
+export const titleOf = (message: Message): string => visibleText(titleText(message))
+
+function titleText({ about, alert }: Message): string {
   const headline = alert.evidence?.['headline']
   if (typeof headline !== 'string') {
     const state = about === 'raised' ? alert.severity : about
@@ -81,7 +84,7 @@ export function alertParts(message: Message): MessageParts {
   const isOpen = about !== 'resolved' && typeof until === 'string'
   return {
     title: titleOf(message),
-    body: about === 'resolved' ? endOf(alert) : [alert.message, ...guidanceOf(alert)],
+    body: (about === 'resolved' ? endOf(alert) : [alert.message, ...guidanceOf(alert)]).map(visibleText),
     times: [
       `since ${minute(alert.raisedAt)}`,
       ...(isOpen ? [`until ${minute(until)}`] : []),

@@ -324,6 +324,7 @@ const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE'])
 export function useMiddleware(app: Hono, redirect?: string): void {
   app.use(everywhere, async (context, next) => {
     await next()
+    context.header('x-content-type-options', 'nosniff')
     // The headers of the response replace those that the request gate has set.
     const { outgoing } = (context.env ?? {}) as { outgoing?: ServerResponse }
     if (String(outgoing?.getHeader('vary') ?? '').includes('Origin'))

@@ -13,6 +13,7 @@ const preflightHeaders = {
     'authorization, content-encoding, content-type, idempotency-key, inference-header-content-length, x-deadline-ms, x-request-id',
   'access-control-max-age': '600',
   'content-length': '0',
+  'x-content-type-options': 'nosniff',
 }
 const exposed = 'inference-header-content-length, location, retry-after, x-request-id'
 

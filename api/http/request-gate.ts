@@ -77,6 +77,7 @@ export function sendRefusal(
   response.shouldKeepAlive = false
   response.writeHead(problem.status, {
     ...headersOf(problem, url),
+    'x-content-type-options': 'nosniff',
     'content-length': Buffer.byteLength(text),
   })
   response.end(text)

@@ -7,6 +7,9 @@ import { lengthHeader } from '../inference/handler.ts'
 import type { Caller } from '../serving/request/protocol.ts'
 import { requestIdHeader } from '../serving/request/replay.ts'
 
+/** So that a browser takes no response for another type than it says. */
+const sniffing = ['x-content-type-options', 'nosniff'] as const
+
 /** How long the caller waits, in milliseconds. A response that would come later is not computed. */
 export const deadlineHeader = 'x-deadline-ms'
 
@@ -80,7 +83,7 @@ export function exchangeOf(request: IncomingMessage, response: ServerResponse): 
     },
     send(status, headers, text, requestId) {
       const id = requestId === undefined ? [] : [correlationHeader, requestId]
-      response.writeHead(status, [...headers, 'content-length', String(text.length), ...id])
+      response.writeHead(status, [...headers, ...sniffing, 'content-length', String(text.length), ...id])
       response.end(text, 'latin1')
     },
     onSent: (listener) => void response.once('finish', listener),

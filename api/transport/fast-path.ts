@@ -381,7 +381,7 @@ function startOfHead(status: number, headers: readonly string[]): string {
   if (status === 200 && headers === lastStart.headers) return lastStart.text
   let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
   for (let at = 0; at < headers.length; at += 2) text += `${headers[at]}: ${headers[at + 1]}\r\n`
-  text += 'content-length: '
+  text += 'x-content-type-options: nosniff\r\ncontent-length: '
   if (status === 200) Object.assign(lastStart, { headers, text })
   return text
 }

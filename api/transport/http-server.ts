@@ -169,6 +169,7 @@ export function refuseConnection(socket: Duplex, error?: NodeJS.ErrnoException):
     const text = textOfProblem(problem, '')
     const headers = {
       ...headersOf(problem, ''),
+      'x-content-type-options': 'nosniff',
       'content-length': String(Buffer.byteLength(text)),
       connection: 'close',
     }

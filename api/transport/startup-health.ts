@@ -30,6 +30,7 @@ export function createStartupHealth(deps: HealthDeps): StartupHealth {
     const text = JSON.stringify(state)
     response.writeHead(200, {
       'content-type': 'application/json',
+      'x-content-type-options': 'nosniff',
       'content-length': Buffer.byteLength(text),
       'x-request-id': requestIdFrom(headers['x-request-id']),
     })

@@ -37,6 +37,7 @@ export function createCodecServer({ codec, token, origin }: CodecServerOptions):
       response.writeHead(status, {
         ...(request.headers.origin === origin && cors),
         'content-type': 'application/json',
+        'x-content-type-options': 'nosniff',
       })
       response.end(body === undefined ? undefined : JSON.stringify(body))
     }

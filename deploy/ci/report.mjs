@@ -20,11 +20,13 @@ function read(name) {
 /** Escapes a text of a model file, which must not end a cell or begin markup. @param {unknown} text */
 const cell = (text) =>
   String(text ?? '–')
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('|', String.raw`\|`)
-    .replaceAll(/\s+/g, ' ')
     .slice(0, 500)
+    // oxlint-disable-next-line no-control-regex -- what a terminal obeys, and what reverses the direction of writing
+    .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, '?')
+    .replaceAll(/\s+/g, ' ')
+    .replaceAll(/[\\`*_{}[\]<>|#&~]/g, (sign) => `\\${sign}`)
+    .replaceAll(/@|:(?=\/\/)|\bwww(?=\.)/gi, (sign) => `${sign}&#8203;`)
+    .replace(/^( *)([-+=])/, String.raw`$1\$2`)
 
 /** @param {string[]} head @param {unknown[][]} rows */
 const table = (head, rows) =>
@@ -84,10 +86,10 @@ function checkText(checked) {
 function tryText(model, tried) {
   const { evaluation, outcome, message } = tried ?? {}
   if (evaluation === undefined)
-    return [`## ${model}: not evaluated`, cell(message ?? outcome ?? 'the log of the job says why')]
+    return [`## ${cell(model)}: not evaluated`, cell(message ?? outcome ?? 'the log of the job says why')]
   const { metrics = [], slices = [], reasons = [] } = evaluation.report ?? {}
   return [
-    `## ${model}: ${cell(evaluation.verdict)}${evaluation.baseline_version ? ` against ${cell(evaluation.baseline_version)}` : ''}`,
+    `## ${cell(model)}: ${cell(evaluation.verdict)}${evaluation.baseline_version ? ` against ${cell(evaluation.baseline_version)}` : ''}`,
     table(
       ['metric', 'champion', 'challenger', 'paired gain', 'interval'],
       metrics.map((/** @type {Json} */ row) => [

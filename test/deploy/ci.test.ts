@@ -231,9 +231,9 @@ it('the report of an evaluation has the paired gain with its interval, the slice
   )
   const { text, code } = await bash(`node "${deploy('ci', 'report.mjs')}" ${made}`, {})
   expect(code, text).toBe(0)
-  expect(text).toContain(`## iris: ${report.verdict} against iris_v1.0.0`)
+  expect(text).toContain(`## iris: ${report.verdict} against iris\\_v1.0.0`)
   expect(text).toMatch(/\| \w+ \| 0\.\d+ \| 0\.\d+ \| \+0\.\d+ \| \+0\.\d+ to \+0\.\d+ \|/)
-  expect(text).toContain(String.raw`| a\|b &lt;i> | 900 |`)
+  expect(text).toContain(String.raw`| a\|b \<i\> | 900 |`)
 })
 
 it('the workflow of docs/how-to/releases/ci.md gives the action inputs that it has', () => {

@@ -55,6 +55,21 @@ describe('every route', () => {
       expect(allow === 'public' || rolesOf(allow).length > 0, path).toBe(true)
   })
 
+  it('answers with nosniff, whatever it answers', async () => {
+    for (const route of [...api.routes, { method: 'get', path: '/nothing' } as RouteDefinition])
+      for (const key of [keys.admin, undefined]) {
+        const method = route.method.toUpperCase()
+        const answer = await api.request(method, pathOf(route), key === undefined ? {} : { key })
+        const sent = answer.headers.get('x-content-type-options')
+        expect([route.method, route.path, answer.status, sent]).toEqual([
+          route.method,
+          route.path,
+          answer.status,
+          'nosniff',
+        ])
+      }
+  })
+
   it('requires a key, except the health routes', async () => {
     const open = []
     for (const route of api.routes) {

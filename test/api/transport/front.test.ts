@@ -106,6 +106,7 @@ describe.each(modes)('with the fast path %s, a request', (mode) => {
       const answer = await ask(mode, bytes)
       const expected = status === 200 && bytes.includes('/v1/models ') ? 403 : status
       expect([bytes.slice(0, 30), answer.status]).toEqual([bytes.slice(0, 30), expected])
+      expect(answer.head.toLowerCase().split('x-content-type-options: nosniff')).toHaveLength(2)
       if (status === 421) expect(answer.json).toMatchObject({ code: 'host_not_allowed', status: 421 })
     }
   })

@@ -2,9 +2,17 @@
 import { z } from 'zod'
 
 const plain = (max: number) =>
-  z.strictObject({ type: z.literal('plain_text'), text: z.string().min(1).max(max) })
+  z.strictObject({
+    type: z.literal('plain_text'),
+    text: z.string().min(1).max(max),
+    emoji: z.boolean().optional(),
+  })
 const mrkdwn = (max: number) =>
-  z.strictObject({ type: z.literal('mrkdwn'), text: z.string().min(1).max(max) })
+  z.strictObject({
+    type: z.literal('mrkdwn'),
+    text: z.string().min(1).max(max),
+    verbatim: z.boolean().optional(),
+  })
 
 /** https://docs.slack.dev/reference/block-kit/blocks */
 const button = z.strictObject({
@@ -21,7 +29,7 @@ export const slackFormat = z.strictObject({
     .array(
       z.discriminatedUnion('type', [
         z.strictObject({ type: z.literal('header'), text: plain(150) }),
-        z.strictObject({ type: z.literal('section'), text: mrkdwn(3_000) }),
+        z.strictObject({ type: z.literal('section'), text: plain(3_000) }),
         z.strictObject({ type: z.literal('context'), elements: z.array(mrkdwn(3_000)).min(1).max(10) }),
         z.strictObject({ type: z.literal('actions'), elements: z.array(button).min(1).max(25) }),
       ]),
@@ -30,13 +38,17 @@ export const slackFormat = z.strictObject({
 })
 
 /** https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using and https://adaptivecards.io/explorer/ */
-const textBlock = z.strictObject({
-  type: z.literal('TextBlock'),
+const textRun = z.strictObject({
+  type: z.literal('TextRun'),
   text: z.string().min(1),
-  wrap: z.boolean().optional(),
   weight: z.enum(['Lighter', 'Default', 'Bolder']).optional(),
   size: z.enum(['Small', 'Default', 'Medium', 'Large', 'ExtraLarge']).optional(),
   isSubtle: z.boolean().optional(),
+})
+/** Without Markdown, which a TextBlock renders. */
+const richTextBlock = z.strictObject({
+  type: z.literal('RichTextBlock'),
+  inlines: z.array(textRun).length(1),
   spacing: z.enum(['None', 'Small', 'Default', 'Medium', 'Large']).optional(),
 })
 export const teamsFormat = z.strictObject({
@@ -50,7 +62,7 @@ export const teamsFormat = z.strictObject({
           $schema: z.literal('http://adaptivecards.io/schemas/adaptive-card.json'),
           type: z.literal('AdaptiveCard'),
           version: z.enum(['1.2', '1.3', '1.4', '1.5']),
-          body: z.array(textBlock).min(1),
+          body: z.array(richTextBlock).min(1),
           actions: z.array(
             z.strictObject({ type: z.literal('Action.OpenUrl'), title: z.string().min(1), url: z.url() }),
           ),
