@@ -6,12 +6,17 @@ import * as schema from '../../domain/schema.ts'
 import { auditReport, verifyAudit } from '../../store/audit/audit-log.ts'
 import type { IsSigned } from '../../store/audit/row-signatures.ts'
 import { compareWithHeads, type HeadReader } from '../../store/audit/signed-heads.ts'
+import { findUnaudited } from '../../store/audit/unaudited.ts'
 import type { Database } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 
 export const auditVerification = schema.extend(
   auditReport,
-  { verifiedAt: schema.time },
+  {
+    verifiedAt: schema.time,
+    /** Champions, commands and releases that no row of the log explains, one sentence each. */
+    unaudited: schema.list(schema.text),
+  },
   {
     /** The last signed head that is stored outside the database. */
     signedHead: schema.record({ seq: schema.count, hash: schema.text, at: schema.time }),
@@ -35,10 +40,11 @@ export function createAuditVerification({
   let last: { report: AuditVerification; atMs: number } | undefined
   const verify = async (): Promise<AuditVerification> => {
     const report = await compareWithHeads(heads, (known) => verifyAudit(store, { heads: known, isSigned }))
+    const unaudited = await findUnaudited(store)
     const head = await heads.last()
     const signedHead = head && { seq: head.seq, hash: head.hash, at: head.at }
     const verifiedAt = new Date().toISOString()
-    const verification = { ...report, signedHead, verifiedAt }
+    const verification = { ...report, signedHead, verifiedAt, unaudited }
     last = { report: verification, atMs: performance.now() }
     return verification
   }

@@ -29,7 +29,7 @@ export function auditRoutes({ store, heads, isSigned }: ApiDeps): RouteDefinitio
     defineRoute('get', '/v1/audit/verify', viewers, {
       summary:
         'Verify the hash chain of the audit log against the signed heads stored outside the database. A key without the role admin may get a report that is up to a minute old.',
-      answers: { 200: 'The number of valid rows, and the first breach' },
+      answers: { 200: 'The number of valid rows, the first breach, and the changes that no row explains' },
       answerSchema: auditVerification,
       async handle({ actor }) {
         requireUnscoped(actor, 'the audit of all models')

@@ -55,7 +55,8 @@ export const auditGroup: CommandGroup = {
     }),
     {
       name: 'verify',
-      summary: 'Verify the audit log by its hash chain and signed heads; exit code 6 if it is not intact',
+      summary:
+        'Verify the audit log, and that champions, commands and releases have their rows in it; exit code 6 if not',
       examples: ['audit verify', 'audit verify --json'],
       async run({ terminal, api }) {
         const answer = await api().get<{
@@ -63,6 +64,7 @@ export const auditGroup: CommandGroup = {
           head?: { seq: number; hash: string }
           signed_head?: { seq: number; at: string }
           breach?: string
+          unaudited: string[]
         }>('/v1/audit/verify')
         if (answer.breach !== undefined)
           throw failure({
@@ -70,7 +72,13 @@ export const auditGroup: CommandGroup = {
             detail: `the audit log is broken after ${answer.rows} entries: ${answer.breach}`,
             remedy: 'Compare the database with a backup. The entries before the breach are intact.',
           })
-        const { signed_head: signed } = answer
+        const { signed_head: signed, unaudited } = answer
+        if (unaudited.length > 0)
+          throw failure({
+            code: 'otherwise',
+            detail: `changes without an audit row: ${unaudited.join('; ')}`,
+            remedy: 'Change the password of the database, and compare these rows with a backup.',
+          })
         const kept =
           signed === undefined
             ? 'no signed head yet, so a truncated tail would go undetected'
