@@ -31,6 +31,7 @@ const passive = new Set([
   'STATUS_CODES',
   'Server',
   'TLSSocket',
+  'constants',
   'createSecureContext',
   'createServer',
   'isIP',
