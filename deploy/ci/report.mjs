@@ -26,7 +26,9 @@ const cell = (text) =>
     .replaceAll(/\s+/g, ' ')
     .replaceAll(/[\\`*_{}[\]<>|#&~]/g, (sign) => `\\${sign}`)
     .replaceAll(/@|:(?=\/\/)|\bwww(?=\.)/gi, (sign) => `${sign}&#8203;`)
-    .replace(/^( *)([-+=])/, String.raw`$1\$2`)
+
+/** The same for a line, which must not begin a list or a heading either. @param {unknown} text */
+const line = (text) => cell(text).replace(/^( *)([-+=])/, String.raw`$1\$2`)
 
 /** @param {string[]} head @param {unknown[][]} rows */
 const table = (head, rows) =>
@@ -63,7 +65,7 @@ function checkText(checked) {
   const issues = [...(settings.issues ?? []), ...(types.issues ?? [])]
   return [
     `## Check: ${ok ? 'everything is right' : 'something is wrong'}`,
-    ...issues.map((issue) => `- ${cell(issue)}`),
+    ...issues.map((issue) => `- ${line(issue)}`),
     ...(models.length === 0
       ? []
       : [
@@ -86,7 +88,7 @@ function checkText(checked) {
 function tryText(model, tried) {
   const { evaluation, outcome, message } = tried ?? {}
   if (evaluation === undefined)
-    return [`## ${cell(model)}: not evaluated`, cell(message ?? outcome ?? 'the log of the job says why')]
+    return [`## ${cell(model)}: not evaluated`, line(message ?? outcome ?? 'the log of the job says why')]
   const { metrics = [], slices = [], reasons = [] } = evaluation.report ?? {}
   return [
     `## ${cell(model)}: ${cell(evaluation.verdict)}${evaluation.baseline_version ? ` against ${cell(evaluation.baseline_version)}` : ''}`,
@@ -108,7 +110,7 @@ function tryText(model, tried) {
             slices.map((/** @type {Json} */ row) => [row.name, row.rows, signed(row.delta), row.verdict]),
           ),
         ]),
-    ...reasons.map((/** @type {Json} */ { message: why }) => `- ${cell(why)}`),
+    ...reasons.map((/** @type {Json} */ { message: why }) => `- ${line(why)}`),
   ]
 }
 
