@@ -25,8 +25,9 @@ export function createGrpcProtocol(maxInstances: number): Protocol {
   let decoded: InferMessage | undefined
   return {
     read(loaded, body, input) {
-      const message = (decoded ??= decodeInfer(body))
-      const tensors = tensorsOf(message, maxInstances * loaded.maxFields())
+      const width = loaded.maxFields()
+      const message = (decoded ??= decodeInfer(body, width))
+      const tensors = tensorsOf(message, maxInstances * width)
       fillTensors(loaded, tensors, input, maxInstances)
       const { id, wanted } = message
       const { routingKey, reference } = callerTexts(message.texts)

@@ -2,7 +2,10 @@
  * Decodes `ModelInferRequest` of the Open Inference Protocol by hand. Packed floats are read as one block of memory; a generated decoder
  * would read them number by number.
  */
+import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../domain/errors.ts'
+import { maxIdLength } from '../inference/request-reader.ts'
+import { maxReferenceLength, maxRoutingKeyLength } from '../serving/codec/caller-texts.ts'
 import { maxDimensions, readTensor, valueLimit, type BinaryPart, type Tensor } from '../inference/tensors.ts'
 import {
   nextTag,
@@ -10,7 +13,7 @@ import {
   readBytes,
   readMessage,
   readSigned,
-  readString,
+  readName,
   readVarint,
   skipField,
   type WireMessage,
@@ -37,21 +40,38 @@ interface InputMessage {
 /** Encodes a field number with its wire type. */
 const field = { varint: (number: number) => number * 8, bytes: (number: number) => number * 8 + 2 }
 
+/** The maximum length of the name of a model, and of a version, as in the commands of HTTP. */
+const maxModelLength = 100
+
 /** Reads only the model and the version, so that the request is authorised before the rest is read. */
 export function peekModel(bytes: Buffer): { model: string; version: string | undefined } {
   const message = openMessage(bytes)
   let model = ''
   let version = ''
   for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
-    if (tag === field.bytes(1)) model = readString(message)
-    else if (tag === field.bytes(2)) version = readString(message)
+    if (tag === field.bytes(1)) model = readName(message, 'model_name', maxModelLength)
+    else if (tag === field.bytes(2)) version = readName(message, 'model_version', maxModelLength)
     else skipField(message, tag)
   }
   return { model, version: version === '' ? undefined : version }
 }
 
-export function decodeInfer(bytes: Buffer): InferMessage {
-  const message = openMessage(bytes)
+/**
+ * How many parts of a kind a message may have beyond those that its model can use. Clients send parameters of other servers, and the error
+ * of a few surplus parts names them.
+ */
+const surplus = 100
+
+/** A tensor takes five fields, and one more for each parameter. */
+const fieldsPerPart = 8
+
+/**
+ * Decodes a request to a model whose rows have at most `width` features. Parts are counted before they are read. Throws `invalid_request` for
+ * more than such a request can use.
+ */
+export function decodeInfer(bytes: Buffer, width: number): InferMessage {
+  const maxInputs = width + surplus
+  const message = openMessage(bytes, fieldsPerPart * (maxInputs + surplus))
   const found: InferMessage = {
     id: undefined,
     texts: {},
@@ -59,36 +79,50 @@ export function decodeInfer(bytes: Buffer): InferMessage {
     inputs: [],
     raw: [],
   }
-  for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
-    if (tag === field.bytes(3)) found.id = readString(message)
-    else if (tag === field.bytes(4)) readParameter(readMessage(message), found)
-    else if (tag === field.bytes(5)) found.inputs.push(decodeInput(readMessage(message)))
-    else if (tag === field.bytes(6)) found.wanted.push(nameIn(readMessage(message)))
-    else if (tag === field.bytes(7)) found.raw.push(readBytes(message))
-    else skipField(message, tag)
+  for (let tag = nextTag(message), parameters = 0; tag !== 0; tag = nextTag(message)) {
+    if (tag === field.bytes(3)) found.id = readName(message, 'id', maxIdLength)
+    else if (tag === field.bytes(4)) {
+      requireFew(parameters++, surplus, 'parameters')
+      readParameter(readMessage(message), found)
+    } else if (tag === field.bytes(5)) {
+      requireFew(found.inputs.length, maxInputs, 'inputs')
+      found.inputs.push(decodeInput(readMessage(message)))
+    } else if (tag === field.bytes(6)) {
+      requireFew(found.wanted.length, surplus, 'outputs')
+      found.wanted.push(nameIn(readMessage(message)))
+    } else if (tag === field.bytes(7)) {
+      requireFew(found.raw.length, maxInputs, 'raw_input_contents')
+      found.raw.push(readBytes(message))
+    } else skipField(message, tag)
   }
   return found
 }
+
+function requireFew(count: number, max: number, what: string): void {
+  if (count >= max) throw new DomainError('invalid_request', `the message has more than ${max} ${what}`)
+}
+
+const maxTextLength = { routing_key: maxRoutingKeyLength, reference: maxReferenceLength }
 
 /** Ignores unknown parameters, because clients send parameters of other servers. */
 function readParameter(entry: WireMessage, found: InferMessage): void {
   let key = ''
   let value: WireMessage | undefined
   for (let tag = nextTag(entry); tag !== 0; tag = nextTag(entry)) {
-    if (tag === field.bytes(1)) key = readString(entry)
+    if (tag === field.bytes(1)) key = readName(entry, 'the key of a parameter')
     else if (tag === field.bytes(2)) value = readMessage(entry)
     else skipField(entry, tag)
   }
   if (key !== 'routing_key' && key !== 'reference') return
   if (value === undefined || nextTag(value) !== field.bytes(3))
     throw new DomainError('invalid_request', `the parameter "${key}" is not a string_param`)
-  found.texts[key] = readString(value)
+  found.texts[key] = readName(value, key, maxTextLength[key])
 }
 
 function nameIn(message: WireMessage): string {
   let name = ''
   for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
-    if (tag === field.bytes(1)) name = readString(message)
+    if (tag === field.bytes(1)) name = readName(message, 'the name of an output')
     else skipField(message, tag)
   }
   return name
@@ -97,8 +131,8 @@ function nameIn(message: WireMessage): string {
 function decodeInput(message: WireMessage): InputMessage {
   const found: InputMessage = { name: '', datatype: '', shape: [], contents: undefined }
   for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
-    if (tag === field.bytes(1)) found.name = readString(message)
-    else if (tag === field.bytes(2)) found.datatype = readString(message)
+    if (tag === field.bytes(1)) found.name = readName(message, 'the name of an input')
+    else if (tag === field.bytes(2)) found.datatype = readName(message, 'datatype')
     else if (tag === field.bytes(3)) readSizes(readMessage(message), found.shape)
     else if (tag === field.varint(3)) found.shape.push(readSigned(message))
     else if (tag === field.bytes(5)) found.contents = readBytes(message)
@@ -188,7 +222,10 @@ function contentsOf(
     }
     if (datatype === 'BYTES') {
       expectModest(1)
-      list.push(readString(message))
+      const text = readBytes(message)
+      if (!isUtf8(text))
+        throw new DomainError('invalid_request', `input ${place} holds a text that is not UTF-8`)
+      list.push(text.toString('utf8'))
       continue
     }
     const packed = readMessage(message)

@@ -44,7 +44,6 @@ import {
   protoNumber,
   openMessage,
   protoPacked,
-  readString,
   readVarint,
   skipField,
   protoText,
@@ -157,9 +156,9 @@ export function handlersOf(deps: HandlerDeps, predict: PredictEndpoint): Record<
     take(metadata) ?? authentication.callerOf(headerOf(metadata, 'authorization'))
   const asking = { predict, take, log: deps.log, maxInstances: serving.maxInstances }
   const named = (call: Unary): { model: string; version: string | undefined } => {
-    const [model = '', version = ''] = textsIn(call.request)
-    requireRole(callerOf(call), predictors, model)
-    return { model, version: version === '' ? undefined : version }
+    const target = peekModel(call.request)
+    requireRole(callerOf(call), predictors, target.model)
+    return target
   }
   /** Handles a unary call that is not a prediction. */
   const plain =
@@ -310,17 +309,6 @@ function headersOfCall(call: Unary | Stream): ReadHeaders {
     [tracestateHeader]: all[tracestateHeader],
     [deadlineHeader]: Number.isFinite(leftMs) ? String(Math.max(leftMs, 0.001)) : undefined,
   } as ReadHeaders
-}
-
-/** Reads the fields 1 and 2, which name a model and a version. */
-function textsIn(bytes: Buffer): string[] {
-  const message = openMessage(bytes)
-  const found = ['', '']
-  for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
-    if (tag === 10 || tag === 18) found[(tag >>> 3) - 1] = readString(message)
-    else skipField(message, tag)
-  }
-  return found
 }
 
 function isSet(bytes: Buffer, field: number): boolean {

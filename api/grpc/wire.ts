@@ -10,14 +10,17 @@ export interface WireMessage {
   bytes: Buffer
   at: number
   end: number
-  left: { fields: number }
+  fields: { left: number; max: number }
 }
 
 /**
- * Limits the fields of a message with its nested ones. An empty field takes two bytes, so eight megabytes hold four million, and an object
- * for each would take seconds and half a gigabyte. The widest model has 10,000 columns, and a tensor for each takes five fields.
+ * Limits the fields of a message with its nested ones while its model is unknown. An empty field takes two bytes, so eight megabytes hold
+ * four million. The widest model has 10,000 columns, and a tensor for each takes two fields of the message.
  */
-export const maxMessageFields = 65_536
+export const maxMessageFields = 32_768
+
+/** The maximum length of a name: of an input, an output, a datatype or a parameter. */
+const maxNameLength = 1_000
 
 export const wireType = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const
 
@@ -25,7 +28,7 @@ export const openMessage = (bytes: Buffer, maxFields = maxMessageFields): WireMe
   bytes,
   at: 0,
   end: bytes.byteLength,
-  left: { fields: maxFields },
+  fields: { left: maxFields, max: maxFields },
 })
 
 function malformed(what: string): never {
@@ -35,7 +38,7 @@ function malformed(what: string): never {
 /** Returns the next field and its wire type, as `field << 3 | type`; 0 at the end. */
 export function nextTag(message: WireMessage): number {
   if (message.at >= message.end) return 0
-  if (--message.left.fields < 0) malformed(`it has more than ${maxMessageFields} fields`)
+  if (--message.fields.left < 0) malformed(`it has more than ${message.fields.max} fields`)
   const tag = readVarint(message)
   if (tag >>> 3 === 0) malformed('a field has the number 0')
   return tag
@@ -80,15 +83,23 @@ export function readBytes(message: WireMessage): Buffer {
   return message.bytes.subarray(start, message.at)
 }
 
-export function readString(message: WireMessage): string {
+/**
+ * Reads a text that names something. Its bytes are counted before they are decoded, because a text of eight megabytes blocks the process; a
+ * character takes at most three bytes. Throws `invalid_request` above `maxLength` characters.
+ */
+export function readName(message: WireMessage, what: string, maxLength = maxNameLength): string {
   const start = passBytes(message)
-  return message.bytes.toString('utf8', start, message.at)
+  const isShort = message.at - start <= 3 * maxLength
+  const text = isShort ? message.bytes.toString('utf8', start, message.at) : undefined
+  if (text === undefined || text.length > maxLength)
+    throw new DomainError('invalid_request', `"${what}" is not a text of at most ${maxLength} characters`)
+  return text
 }
 
 /** Returns the nested message in a field. */
 export function readMessage(message: WireMessage): WireMessage {
   const start = passBytes(message)
-  return { bytes: message.bytes, at: start, end: message.at, left: message.left }
+  return { bytes: message.bytes, at: start, end: message.at, fields: message.fields }
 }
 
 export function skipField(message: WireMessage, tag: number): void {

@@ -13,7 +13,7 @@ import { binaryPart, readTensor, type Tensor, type Value } from './tensors.ts'
 import { scaled } from '../../domain/model/preprocessing.ts'
 
 /** The maximum length of a request id. */
-const maxIdLength = 1_000
+export const maxIdLength = 1_000
 
 /** Reads JSON in which the values of a tensor are doubles where all are numbers. */
 const readRequest = (): unknown => readAny('data')

@@ -6,7 +6,7 @@ import { protoMessage, protoPacked, protoText } from '../../../api/grpc/wire.ts'
 const input = (name: string, datatype: string, shape: number[]): Buffer =>
   protoMessage(5, protoText(1, name), protoText(2, datatype), protoPacked(3, shape))
 const valuesOf = (message: Buffer): number[][] =>
-  tensorsOf(decodeInfer(message), 1_000).map(({ values }) => Array.from(values as ArrayLike<number>))
+  tensorsOf(decodeInfer(message, 4), 1_000).map(({ values }) => Array.from(values as ArrayLike<number>))
 
 it.each([0, 1, 2, 3])('floats that begin %i bytes after a multiple of four are read', (offset) => {
   const floats = Float32Array.of(1.5, -2, 0.25, 3)

@@ -358,6 +358,19 @@ describe('metadata', () => {
 })
 
 describe('the server', () => {
+  it.each(['ModelReady', 'ModelMetadata', 'ModelInfer'])(
+    '%s refuses a name of a model above its length',
+    async (name) => {
+      for (const field of [1, 2]) {
+        const { error } = await call(name, protoText(field, 'a'.repeat(101)))
+        expect(error?.code).toBe(status.INVALID_ARGUMENT)
+        expect(error?.details).toMatch(
+          /^invalid_request: "model_(name|version)" is not a text of at most 100 characters/,
+        )
+      }
+    },
+  )
+
   it('is off without the setting, and a port in use stops the start with its name', async () => {
     const off = await startServer(configOf({}), pino({ level: 'silent' }))
     expect(off.grpcPort).toBeUndefined()
@@ -427,14 +440,14 @@ describe('the server', () => {
 
 it('the decoder accepts messages of Triton’s client', () => {
   expect(peekModel(bytesOf(written.raw))).toEqual({ model: 'iris', version: undefined })
-  expect(decodeInfer(bytesOf(written.raw))).toMatchObject({
+  expect(decodeInfer(bytesOf(written.raw), 4)).toMatchObject({
     id: 'a1',
     texts: { routing_key: 'u' },
     wanted: ['label'],
     inputs: [{ name: 'x', datatype: 'FP32', shape: [2, 4] }],
   })
   const referenced = protoMessage(4, protoText(1, 'reference'), protoMessage(2, protoText(3, 'A-7 ä')))
-  expect(decodeInfer(Buffer.concat([bytesOf(written.raw), referenced])).texts).toEqual({
+  expect(decodeInfer(Buffer.concat([bytesOf(written.raw), referenced]), 4).texts).toEqual({
     routing_key: 'u',
     reference: 'A-7 ä',
   })
