@@ -8,6 +8,7 @@ import { maxIdLength } from '../inference/request-reader.ts'
 import { maxReferenceLength, maxRoutingKeyLength } from '../serving/codec/caller-texts.ts'
 import { maxDimensions, readTensor, valueLimit, type BinaryPart, type Tensor } from '../inference/tensors.ts'
 import {
+  countVarints,
   nextTag,
   openMessage,
   readBytes,
@@ -201,12 +202,13 @@ function contentsOf(
   { name, datatype, contents }: InputMessage,
   place: number,
   { expectModest, expectPiece }: ContentLimits,
-): Buffer | unknown[] {
+): Buffer | Float64Array | string[] {
   const number = contentsField[datatype] ?? 0
   const isRaw = datatype === 'FP32' || datatype === 'FP64' || datatype === 'BOOL'
   const pieces: Buffer[] = []
-  const list: unknown[] = []
-  const read = datatype.startsWith('U') ? readVarint : readSigned
+  const texts: string[] = []
+  const packed: WireMessage[] = []
+  let integers = 0
   // Limited by the values of the request instead.
   const message = openMessage(contents ?? Buffer.alloc(0), Infinity)
   for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
@@ -225,17 +227,30 @@ function contentsOf(
       const text = readBytes(message)
       if (!isUtf8(text))
         throw new DomainError('invalid_request', `input ${place} holds a text that is not UTF-8`)
-      list.push(text.toString('utf8'))
+      texts.push(text.toString('utf8'))
       continue
     }
-    const packed = readMessage(message)
-    while (packed.at < packed.end) {
-      expectModest(1)
-      list.push(read(packed))
-    }
+    const part = readMessage(message)
+    const count = countVarints(part)
+    expectModest(count)
+    integers += count
+    packed.push(part)
   }
-  if (!isRaw) return list
+  if (datatype === 'BYTES') return texts
+  if (!isRaw) return integersOf(packed, integers, datatype.startsWith('U') ? readVarint : readSigned)
   return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
+}
+
+/** Reads packed integers. A last one that is cut has not been counted, and is refused. */
+function integersOf(
+  packed: readonly WireMessage[],
+  count: number,
+  read: (part: WireMessage) => number,
+): Float64Array {
+  const integers = new Float64Array(count)
+  let at = 0
+  for (const part of packed) while (part.at < part.end) integers[at++] = read(part)
+  return integers
 }
 
 /**

@@ -59,6 +59,13 @@ export function readVarint(message: WireMessage): number {
   return malformed('a number has more than 10 bytes')
 }
 
+/** Counts the numbers from the position of a message to its end, without one that is cut. */
+export function countVarints({ bytes, at, end }: WireMessage): number {
+  let count = 0
+  for (let i = at; i < end; i++) if (bytes[i]! < 128) count++
+  return count
+}
+
 /** Reads a signed number of 64 bits. */
 export function readSigned(message: WireMessage): number {
   const { bytes, at } = message

@@ -33,3 +33,39 @@ it('each of two inputs has its own values', () => {
     [2, 2],
   ])
 })
+
+const bigOf = (write: 'setBigInt64' | 'setBigUint64') => (view: DataView, at: number, value: number) =>
+  view[write](at, BigInt(value), true)
+
+it.each([
+  { datatype: 'INT8', field: 2, width: 1, values: [-128, 0, 127], write: 'setInt8' as const },
+  { datatype: 'INT16', field: 2, width: 2, values: [-32_768, 3, 32_767], write: 'setInt16' as const },
+  { datatype: 'INT32', field: 2, width: 4, values: [-(2 ** 31), 3, 2 ** 31 - 1], write: 'setInt32' as const },
+  { datatype: 'INT64', field: 3, width: 8, values: [-(2 ** 63), -1, 2 ** 53], write: bigOf('setBigInt64') },
+  { datatype: 'UINT8', field: 4, width: 1, values: [0, 128, 255], write: 'setUint8' as const },
+  { datatype: 'UINT16', field: 4, width: 2, values: [0, 3, 65_535], write: 'setUint16' as const },
+  { datatype: 'UINT32', field: 4, width: 4, values: [0, 3, 2 ** 32 - 1], write: 'setUint32' as const },
+  { datatype: 'UINT64', field: 5, width: 8, values: [0, 3, 2 ** 63], write: bigOf('setBigUint64') },
+])(
+  'integers of $datatype are read from contents, in parts too, and at any position of raw contents',
+  (each) => {
+    const { datatype, field, width, values, write } = each
+    const raw = Buffer.alloc(values.length * width)
+    const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength)
+    for (const [place, value] of values.entries())
+      if (typeof write === 'string') view[write](place * width, value, true)
+      else write(view, place * width, value)
+    for (let shift = 0; shift < 8; shift++) {
+      const id = protoText(3, 'a'.repeat(shift + 1))
+      expect(valuesOf(Buffer.concat([id, input('x', datatype, [3]), protoMessage(7, raw)]))).toEqual([values])
+    }
+    const described = [protoText(1, 'x'), protoText(2, datatype), protoPacked(3, [3])]
+    const contents = Buffer.concat([
+      protoPacked(field, values.slice(0, 1)),
+      protoPacked(field, values.slice(1)),
+    ])
+    expect(valuesOf(protoMessage(5, ...described, protoMessage(5, contents)))).toEqual([values])
+    const cut = protoMessage(5, protoMessage(field, Buffer.from([1, 1, 1, 255])))
+    expect(() => valuesOf(protoMessage(5, ...described, cut))).toThrow('it ends within a number')
+  },
+)
