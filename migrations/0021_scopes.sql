@@ -141,6 +141,4 @@ alter function is_integration_active(text) security definer set search_path = pu
 
 -- The newest link of the chain, to which a row of any model is appended.
 create function last_audit_link() returns table (seq bigint, hash bytea) language sql stable security definer set search_path = public, pg_temp
-  begin atomic
-    select audit.seq, audit.hash from audit order by audit.seq desc limit 1;
-  end;
+  as 'select seq, hash from public.audit order by seq desc limit 1';

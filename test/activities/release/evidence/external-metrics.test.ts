@@ -127,11 +127,7 @@ describe('Prometheus', () => {
       { text: '{"data":{"resultType":"scalar","result":[1]}}' },
       'the answer has no sample',
     ],
-    [
-      'an error',
-      { status: 422, text: `{"error":"bad ${token}"}` },
-      'responded 422: {"error":"bad [redacted]"}',
-    ],
+    ['an error', { status: 422, text: `{"error":"bad ${token}"}` }, 'the system responded 422'],
     ['a closed connection', 'silence', 'fetch failed'],
   ])('that answers %s has no value', async (_, said, issue) => {
     answer = () => said
@@ -152,7 +148,7 @@ describe('Prometheus', () => {
     }
     await expect(
       askSource({ [promql.source]: source }, { ...promql, kind: 'promql' }, window),
-    ).rejects.toThrow(/responded 401: .*wrong: \[redacted\]/)
+    ).rejects.toThrow(/responded 401$/)
     expect(pair).toBe(`prom:${password}`)
   })
 })
