@@ -24,7 +24,7 @@ import { watch } from './release/watch-stage.ts'
 
 export const controlActivities = (deps: Deps) => ({
   ...pipelineActivities(deps),
-  ...reportingFailures({
+  ...reportingFailures(deps, {
     openRelease: openRelease(deps),
     planDrills: planDrills(deps),
     openDrill: openDrill(deps),

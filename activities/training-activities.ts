@@ -17,7 +17,7 @@ import { finishTraining, prepareTraining } from './trainers/queue-training.ts'
 import { validate } from './retrain/validate.ts'
 
 export const pipelineActivities = (deps: Deps) =>
-  reportingFailures({
+  reportingFailures(deps, {
     openRetraining: openRetraining(deps),
     takeSnapshot: takeSnapshotOfRun(deps),
     validate: ofRun(
@@ -58,7 +58,7 @@ export const trainingActivities = (deps: Deps, options: { models?: string } = {}
     snapshot,
     training,
   })
-  return reportingFailures({
+  return reportingFailures(deps, {
     train: ofRun(deps, trained, onRows(withLineage(deps, 'training', refsOf, train(deps, options)))),
     adopt: ofRun(deps, ['retraining'], onRows(withLineage(deps, 'training', refsOf, adopt(deps)))),
     evaluate: ofRun(

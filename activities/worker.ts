@@ -20,6 +20,8 @@ import {
 import { isError, reasonOf } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { openRowVerifier, rowSigner } from '../store/audit/row-signatures.ts'
+import { expectMarker, requireReachable } from '../store/artifact-marker.ts'
+import { listKnownPaths } from '../store/registry/artifact-retention.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../store/audit/signed-heads.ts'
 import { copyLines, logOutput } from '../store/log-output.ts'
 import { auditModelChanges } from '../store/registry/models.ts'
@@ -91,6 +93,7 @@ let temporal: NativeConnection | undefined
 try {
   await untilDone('Postgres', () => migrate(config.databaseUrl))
   await untilDone('Postgres', () => expectRoomFor(store, kind))
+  await expectArtifacts()
   if (kind === 'control') keeper = await keepAuditHeads()
   heartbeat = keepHeartbeat(
     store,
@@ -166,6 +169,15 @@ async function telemetryOf(settings: Config['telemetry']): Promise<WorkerTracing
   const opened = await openWorkerTracing(settings, { kind, version: readVersion(), onError })
   copyLines(opened.log)
   return opened
+}
+
+/** Beside an object store, the folder holds copies, which may be missing. */
+async function expectArtifacts(): Promise<void> {
+  if (config.objectStore !== undefined) return
+  expectMarker(config.artifactRoot, () => listKnownPaths(store))
+  await requireReachable(config.artifactRoot).catch((error: unknown) =>
+    log.error({ error: reasonOf(error) }, 'work that needs the artifacts waits'),
+  )
 }
 
 async function keepAuditHeads(): Promise<HeadKeeper> {

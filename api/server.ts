@@ -32,6 +32,8 @@ import { issuesOf } from './routes/health.ts'
 import { createClock } from './serving/clock.ts'
 import { openServing, type Serving, type ServingEvents } from './serving/replica-assembly.ts'
 import { openFastPath, type FastPath } from './transport/fast-path.ts'
+import { expectMarker } from '../store/artifact-marker.ts'
+import { listKnownPaths } from '../store/registry/artifact-retention.ts'
 import { endWhenForgotten, joinShared, listenWhenFree } from './transport/shared-port.ts'
 import { createHttpServer, listenOn, socketLimits } from './transport/http-server.ts'
 import { createTargetParser } from './transport/prediction-path.ts'
@@ -100,6 +102,7 @@ export async function startServer(
     name: nameOfProcess('api', mark),
     onError: (error) => onError('a connection to Postgres broke', error),
   })
+  if (config.objectStore === undefined) expectMarker(config.artifactRoot, () => listKnownPaths(store))
   const refused = findRefusal(store)
   const { maxConnections } = socketLimits
   const isOwnHost = createHostCheck(config.api.allowedHosts)

@@ -11,6 +11,7 @@ import { DomainError } from '../domain/errors.ts'
 import { digestOfChunks, updateInTurns } from './objects/slices.ts'
 import { absentFile } from './absent-file.ts'
 import { walkFiles } from './files-below.ts'
+import { requireReachable } from './artifact-marker.ts'
 import type { FileDigest, Manifest } from '../domain/model/manifest.ts'
 
 /** Artifacts are kept; snapshots are read in place by DuckDB and so have an extension; checkpoints are removed after use. */
@@ -84,13 +85,20 @@ export function parseArtifactKey(area: Area, key: string): string | undefined {
 
 export function openArtifacts(root: string): Artifacts {
   const place = (area: Area, digest: string): string => join(root, artifactKey(area, digest))
+  /** A missing file of a folder that is not mounted is not lost. */
+  const missing = async (digest: string, error: Error): Promise<never> => {
+    await requireReachable(root)
+    return corrupt(digest, error.message)
+  }
   const draft = async (extension: string): Promise<string> => {
+    await requireReachable(root)
     await mkdir(join(root, 'drafts'), ownDirectory)
     return join(root, 'drafts', `${randomUUID()}${extension}`)
   }
   const take = async (area: Area, path: string): Promise<FileDigest> => {
     const found = { digest: await digestOfFile(path), bytes: (await stat(path)).size }
     const target = place(area, found.digest)
+    await requireReachable(root)
     await mkdir(dirname(target), ownDirectory)
     // The writer may be another program, whose files all users can read.
     await withFile(path, async (file) => {
@@ -113,7 +121,7 @@ export function openArtifacts(root: string): Artifacts {
       await utimes(place(area, digest), now, now).catch(absentFile)
     },
     async measure(area, digest) {
-      const { size } = await stat(place(area, digest)).catch((error: Error) => corrupt(digest, error.message))
+      const { size } = await stat(place(area, digest)).catch((error: Error) => missing(digest, error))
       return { digest, bytes: size }
     },
     async put(area, bytes) {
@@ -136,20 +144,23 @@ export function openArtifacts(root: string): Artifacts {
     },
     async get(area, digest, maxBytes = Infinity) {
       const path = place(area, digest)
-      const { size } = await stat(path).catch((error: Error) => corrupt(digest, error.message))
+      const { size } = await stat(path).catch((error: Error) => missing(digest, error))
       // Checked before reading: the file may be larger than the memory.
       if (size > maxBytes) corrupt(digest, `it has ${size} bytes, more than ${maxBytes}`)
-      const bytes = await readFile(path).catch((error: Error) => corrupt(digest, error.message))
+      const bytes = await readFile(path).catch((error: Error) => missing(digest, error))
       const found = digestOf(bytes)
       return found === digest ? bytes : corrupt(digest, `its bytes have the digest ${found}`)
     },
     async locate(area, digest) {
       const path = place(area, digest)
-      await access(path).catch((error: Error) => corrupt(digest, error.message))
+      await access(path).catch((error: Error) => missing(digest, error))
       const found = await digestOfFile(path)
       return found === digest ? path : corrupt(digest, `its bytes have the digest ${found}`)
     },
-    remove: (area, digest) => rm(place(area, digest), { force: true }),
+    remove(area, digest) {
+      const path = place(area, digest)
+      return requireReachable(root).then(() => rm(path, { force: true }))
+    },
     async removeListed(area, { digest, writtenMs }) {
       const path = place(area, digest)
       if ((await writtenAt(path)) !== writtenMs) return false
@@ -157,6 +168,7 @@ export function openArtifacts(root: string): Artifacts {
       return true
     },
     async *list(area) {
+      await requireReachable(root)
       for await (const path of walkFiles(join(root, artifactKey(area)))) {
         const digest = parseArtifactKey(area, relative(root, path))
         const found = digest === undefined ? undefined : await stat(path).catch(() => undefined)
@@ -165,6 +177,7 @@ export function openArtifacts(root: string): Artifacts {
       }
     },
     async clearDrafts(olderThanMs) {
+      await requireReachable(root)
       let cleared = 0
       for await (const path of walkFiles(join(root, 'drafts'))) {
         if (Date.now() - ((await writtenAt(path)) ?? Date.now()) <= olderThanMs) continue

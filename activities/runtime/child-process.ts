@@ -4,10 +4,11 @@ import { basename } from 'node:path'
 import type { Socket } from 'node:net'
 import { DomainError } from '../../domain/errors.ts'
 import { traceparentVariable } from '../../domain/tracing/trace-context.ts'
+import { expectedMarkers } from '../../store/artifact-marker.ts'
 import { reservedForCodeMb, withMemoryLimit } from '../../store/memory-limit.ts'
 import { beginProcess, type ProcessSpan } from '../../telemetry/processes.ts'
 import { launcher, trainerEnvironment } from '../../temporal.config.ts'
-import type { JobMessage } from './child-protocol.ts'
+import type { JobMessage, ParentFacts } from './child-protocol.ts'
 import { countKernelKills, detectOutOfMemory, watchMemory } from './memory-limit.ts'
 
 const keptLines = 20
@@ -162,7 +163,10 @@ async function converse<Step, Result>(
       child.on('message', listen)
       void exited.then((how) => steps.then(() => reject(ended(how))))
       // Sending to a dead child fails; its exit is reported above.
-      child.send(job, (error) => error && child.kill('SIGKILL'))
+      child.send(
+        { ...job, folders: expectedMarkers() } satisfies ParentFacts,
+        (error) => error && child.kill('SIGKILL'),
+      )
     })
   } finally {
     clearTimeout(silence)

@@ -7,6 +7,7 @@ import { getPriority, setPriority } from 'node:os'
 import { isError, type ErrorCode } from '../../domain/errors.ts'
 import type { SpanPart } from '../../domain/tracing/span.ts'
 import { traceparentVariable } from '../../domain/tracing/trace-context.ts'
+import { expectMarker } from '../../store/artifact-marker.ts'
 import { isFull } from '../../store/outage.ts'
 import { environmentWith } from '../../temporal.config.ts'
 import { detectOutOfMemory } from './memory-limit.ts'
@@ -38,6 +39,12 @@ export interface Parent<Step> {
 const breathMs = 250
 const aliveEveryMs = 1_000
 
+/** What a child must know of its parent beside its job. */
+export interface ParentFacts {
+  /** Folders of artifacts that are unreachable while they have no marker. */
+  folders?: readonly string[]
+}
+
 /**
  * Runs `work` on each job that the parent sends. Exits after an error; after a result, the parent ends the process or sends the next job.
  */
@@ -63,7 +70,8 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
   process.on('uncaughtException', (error) => {
     void send(failureOf(error)).finally(() => process.exit(1))
   })
-  process.on('message', (job: Job) => {
+  process.on('message', (job: Job & ParentFacts) => {
+    job.folders?.forEach((folder) => expectMarker(folder))
     // An unprivileged user may not raise the priority of a process that started with a lower one.
     if (getPriority() < 10) setPriority(10)
     dieFirst()

@@ -2,22 +2,29 @@
  * Converts domain errors for Temporal: by code, retryable only where the error table says so, and without secrets, because workflow
  * histories are widely readable. Waiting for a server or for disk space uses up no attempt.
  */
-import { ApplicationFailure, Context, log } from '@temporalio/activity'
+import { ApplicationFailure, Context } from '@temporalio/activity'
 import { DomainError, errorTable, isError, remedyOf, type ErrorCode } from '../../domain/errors.ts'
 import { redacted } from '../../domain/redact.ts'
+import { requireReachable } from '../../store/artifact-marker.ts'
 import { isFull } from '../../store/outage.ts'
+import type { Deps } from '../deps.ts'
 import { withHeartbeat } from './heartbeat.ts'
 
 type Activity = (...input: never[]) => Promise<unknown>
 
-/** Wraps activities so that they fail with converted errors. */
-export function reportingFailures<T extends Record<string, Activity>>(activities: T): T {
+interface FailureDeps {
+  config: Pick<Deps['config'], 'artifactRoot'>
+  log: Pick<Deps['log'], 'warn'>
+}
+
+/** Wraps activities so that they fail with converted errors, and wait for what passes by itself. */
+export function reportingFailures<T extends Record<string, Activity>>(deps: FailureDeps, activities: T): T {
   return Object.fromEntries(
     Object.entries(activities).map(([name, activity]) => [
       name,
       async (...input: never[]) => {
         try {
-          return await waitWhileAway(() => activity(...input))
+          return await waitWhileAway({ ...deps, name }, () => activity(...input))
         } catch (error) {
           throw toFailure(error)
         }
@@ -39,14 +46,23 @@ const waitMs = { first: 200, most: 2_000 }
  * Repeats work within the same attempt while a server is unreachable or a disk is full. Temporal would count each failure, and a restart
  * of Postgres takes longer than five attempts.
  */
-async function waitWhileAway<T>(work: () => Promise<T>): Promise<T> {
+async function waitWhileAway<T>(
+  { config, log, name }: FailureDeps & { name: string },
+  work: () => Promise<T>,
+): Promise<T> {
   for (let pauseMs = waitMs.first; ; pauseMs = Math.min(pauseMs * 2, waitMs.most))
     try {
       return await work()
     } catch (thrown) {
-      const error = isFull(thrown) && !isError(thrown) ? noRoom(thrown as Error) : thrown
+      const error =
+        isFull(thrown) && !isError(thrown)
+          ? noRoom(thrown as Error)
+          : await unlessUnmounted(thrown, config.artifactRoot)
       if (!away.some((code) => isError(error, code)) || !hasLimitedAttempts()) throw error
-      if (pauseMs === waitMs.first) log.warn(`waiting: ${redacted((error as Error).message)}`)
+      if (pauseMs === waitMs.first) {
+        const { workflowId } = Context.current().info.workflowExecution ?? {}
+        log.warn({ workflowId, error: redacted((error as Error).message) }, `the activity ${name} waits`)
+      }
       // Heartbeats keep the progress of the earlier attempt.
       const { heartbeatDetails } = Context.current().info
       const jitteredMs = pauseMs * (0.5 + Math.random() / 2)
@@ -55,6 +71,19 @@ async function waitWhileAway<T>(work: () => Promise<T>): Promise<T> {
         () => heartbeatDetails as unknown,
       )
     }
+}
+
+/** What a missing file is reported as, also by a child process. */
+const lossCodes = ['artifact_corrupt', 'artifact_invalid', 'training_failed', 'ENOENT']
+
+/** Returns `object_store_unavailable` in place of an error that an unmounted folder of artifacts explains. */
+async function unlessUnmounted(thrown: unknown, folder: string): Promise<unknown> {
+  const { code } = (thrown ?? {}) as { code?: unknown }
+  if (!lossCodes.includes(String(code))) return thrown
+  return requireReachable(folder).then(
+    () => thrown,
+    (error: unknown) => error,
+  )
 }
 
 const noRoom = ({ message }: Error) => new DomainError('no_room', `a disk is full: ${message}`)

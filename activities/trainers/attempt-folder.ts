@@ -5,6 +5,7 @@
 import { cp, lstat, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { absentFile } from '../../store/absent-file.ts'
+import { requireReachable } from '../../store/artifact-marker.ts'
 
 export interface AttemptFolder {
   checkpoints: string
@@ -34,6 +35,7 @@ export async function openAttempt(
   artifactRoot: string,
   { trainingId, attempt, of }: { trainingId: string; attempt: number; of: string },
 ): Promise<AttemptFolder> {
+  await requireReachable(artifactRoot)
   const training = folderOf(artifactRoot, trainingId)
   const own = join(training, String(attempt))
   const folder = attemptFolder(artifactRoot, { trainingId, attempt })

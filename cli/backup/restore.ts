@@ -4,7 +4,6 @@
  */
 import { Readable } from 'node:stream'
 import { createWriteStream } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { openRowVerifier, rowSigner, type IsSigned } from '../../store/audit/row-signatures.ts'
@@ -28,6 +27,7 @@ import { headsName, tableName, type BackupManifest } from './manifest.ts'
 import { damaged, openArchive, type Archive } from './read-archive.ts'
 import type { Installation } from './installation.ts'
 import { completeRestore, undoUnlessCommitted, type RestoredState } from './after-restore.ts'
+import { markFolder } from '../../store/artifact-marker.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
 import type { Config } from '../../temporal.config.ts'
@@ -195,7 +195,7 @@ async function restoreArtifacts(
   { config, onProgress }: { config: Config; onProgress: ((what: string) => void) | undefined },
 ): Promise<number> {
   const artifacts = openSharedArtifacts(config)
-  await mkdir(config.artifactRoot, { recursive: true, mode: 0o700 })
+  await markFolder(config.artifactRoot)
   const names = Object.keys(entries).filter((name) => /^(artifacts|snapshots)\/[0-9a-f]{64}$/.test(name))
   for (const [index, name] of names.entries()) {
     onProgress?.(`artifact ${index + 1} of ${names.length}`)

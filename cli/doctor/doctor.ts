@@ -1,5 +1,7 @@
 /** Runs every check, whether Tenure runs or not. A failing or hanging check does not hide the others. */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { headFiles } from '../../store/audit/signed-heads.ts'
 import { createApiFetch } from '../../store/tls/api-fetch.ts'
 import { cacheDir, environmentWith, readCommandConfig, readConfig } from '../../temporal.config.ts'
 import { findConnection, trustAt } from '../client/connection.ts'
@@ -90,7 +92,10 @@ export async function examine({
     if (known.url !== undefined) note(await checkAnswer(known.url, known.call))
     if (known.config.api.tls !== undefined) note(checkCertificate(known.config.api.tls))
   })
-  await attempt('artifacts', () => note(checkRoot(known.config.artifactRoot)))
+  await attempt('artifacts', () => {
+    const isUsed = known.config.objectStore === undefined && existsSync(headFiles(known.config)[0]!)
+    note(checkRoot(known.config.artifactRoot, isUsed))
+  })
   // Loading these libraries takes half a second, so the findings above are printed first.
   const { examineDatabase, examineObjectStore, examineTemporal } = await import('./servers.ts')
   await attempt('object store', () => examineObjectStore(known, note))

@@ -6,6 +6,7 @@ import { counted } from '../../domain/figures.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { loadModelsInChild } from '../sync/load-models.ts'
+import { findUnmounted } from '../../store/artifact-marker.ts'
 import { getArtifact, type Artifacts } from '../../store/artifacts.ts'
 import type { ChampionFacts } from '../../store/maintenance/diagnostics.ts'
 import {
@@ -23,7 +24,15 @@ import { openPublicKeys, type Verifier } from '../../store/signing/signing-key.t
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'
 
-export function checkRoot(root: string): Finding {
+/** `isUsed`: whether this installation has ever run. */
+export function checkRoot(root: string, isUsed: boolean): Finding {
+  const unmounted = findUnmounted(root, isUsed)
+  if (unmounted !== undefined)
+    return broken(
+      'artifacts',
+      unmounted,
+      'Mount it again: work that needs it waits meanwhile, and predictions continue. Where its files are lost, restore a backup.',
+    )
   try {
     mkdirSync(root, { recursive: true })
     accessSync(root, constants.R_OK | constants.W_OK | constants.X_OK)

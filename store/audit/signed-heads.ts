@@ -6,6 +6,7 @@
 import { appendFile, mkdir, open, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { absentFile } from '../absent-file.ts'
+import { isUnreachable } from '../artifact-marker.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
 import {
   auditChannel,
@@ -53,6 +54,8 @@ export function openHeads(files: readonly string[], signer: Signer): HeadList {
       const at = new Date().toISOString()
       const signature = signer.sign(bytesOf({ seq, hash, at })).toString('base64url')
       for (const file of files) {
+        // The file beside the artifacts follows when its folder is mounted again.
+        if (await isUnreachable(dirname(dirname(file)))) continue
         const tail = await tailOf(file)
         if ((lastIn(tail)?.seq ?? 0) >= seq) continue
         await mkdir(dirname(file), { recursive: true })

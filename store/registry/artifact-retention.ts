@@ -5,6 +5,7 @@
 import sql from 'sql-template-tag'
 import type { ArtifactGroup } from '../../domain/registry/artifact-retention.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
+import { artifactKey } from '../artifacts.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
 
@@ -164,4 +165,19 @@ export async function findDeletedAt(database: Database, digest: string): Promise
     sql`select deleted_at from deleted_artifacts where digest = ${digest}`,
   )
   return row?.deleted_at.toISOString()
+}
+
+/** Lists paths of kept files below the folder of the artifacts, the newest 20 of each kind. */
+export async function listKnownPaths(database: Database): Promise<string[]> {
+  const { column } = rowsFrom(database)
+  const artifacts = await column<string>(sql`
+    select artifact_digest from versions where artifact_digest not in (select digest from deleted_artifacts)
+    order by created_at desc limit 20`)
+  const snapshots = await column<string>(
+    sql`select digest from snapshots where dropped_at is null order by created_at desc limit 20`,
+  )
+  return [
+    ...artifacts.map((digest) => artifactKey('artifacts', digest)),
+    ...snapshots.map((digest) => artifactKey('snapshots', digest)),
+  ]
 }

@@ -147,7 +147,7 @@ export async function simulate(
     worker.host = freshHost(workflows, (info, batches) =>
       world.tell(`${worker.machine.name} replays ${info.runId} (${batches} tasks)`),
     )
-    worker.activities = reportingFailures({
+    worker.activities = reportingFailures(deps, {
       openRelease: openRelease(deps),
       lookAtCommands: lookAtCommands(deps),
       lookAtBasis: lookAtBasis(deps),

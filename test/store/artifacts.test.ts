@@ -1,8 +1,9 @@
-import { access, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { access, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Manifest } from '../../domain/model/manifest.ts'
+import { expectMarker, markFolder } from '../../store/artifact-marker.ts'
 import {
   digestOfJson,
   getManifest,
@@ -99,5 +100,64 @@ describe('the artifact store', () => {
     expect(await getManifest(artifacts, stored)).toEqual(manifest)
     const strange = await artifacts.put('artifacts', Buffer.from('{"format":"pickle"}'))
     await expect(getManifest(artifacts, strange.digest)).rejects.toMatchObject({ code: 'artifact_invalid' })
+  })
+})
+
+describe('a folder that must have a marker', () => {
+  const away = 'object_store_unavailable'
+  const known = async () => ['sha256/aa/aa']
+  /** How each method ends while the folder is not mounted. */
+  const calls: { [name in keyof Artifacts]: [unknown, (from: Artifacts, draft: string) => unknown] } = {
+    isShared: [false, (from) => from.isShared],
+    share: [undefined, (from) => from.share('artifacts', digest)],
+    put: [away, (from) => from.put('artifacts', bytes)],
+    take: [away, (from, draft) => from.take('artifacts', draft)],
+    get: [away, (from) => from.get('artifacts', digest)],
+    locate: [away, (from) => from.locate('artifacts', digest)],
+    remove: [away, (from) => from.remove('artifacts', digest)],
+    removeListed: [false, (from) => from.removeListed('artifacts', { digest, bytes: 6, writtenMs: 1 })],
+    list: [away, (from) => from.list('artifacts')[Symbol.asyncIterator]().next()],
+    clearDrafts: [away, (from) => from.clearDrafts(0)],
+    draft: [away, (from) => from.draft('')],
+    touch: [undefined, (from) => from.touch('artifacts', digest)],
+    measure: [away, (from) => from.measure('artifacts', digest)],
+  }
+
+  it.each(Object.entries(calls))(
+    'is not written into and loses nothing by %s while it is not mounted',
+    async (_, [end, call]) => {
+      const folder = await mkdtemp(join(root, 'mount-'))
+      const draft = join(root, 'outside')
+      await writeFile(draft, bytes)
+      const store = openArtifacts(folder)
+      await markFolder(folder)
+      expectMarker(folder, known)
+      await store.put('artifacts', bytes)
+      await rename(folder, `${folder}.share`)
+      await mkdir(folder)
+      const ended = await Promise.resolve(call(store, draft)).catch((error: { code: string }) => error.code)
+      expect(ended).toBe(end)
+      expect(await readdir(folder)).toEqual([])
+      await rm(folder, { recursive: true })
+      await rename(`${folder}.share`, folder)
+      expect(await store.get('artifacts', digest)).toEqual(bytes)
+    },
+  )
+
+  it.each([
+    ['a new installation', async () => [], true],
+    ['an earlier version, with a known file', async () => ['sha256/bb/bb', `sha256/48/${hex}`], true],
+    ['another installation', known, false],
+    ['an installation whose database is away', async () => Promise.reject(new Error('away')), false],
+  ])('has a marker after a write only if it is its own: %s', async (_, listKnown, isMarked) => {
+    const folder = await mkdtemp(join(root, 'unmarked-'))
+    const store = openArtifacts(folder)
+    await store.put('artifacts', bytes)
+    expectMarker(folder, listKnown)
+    const ended = await store
+      .put('artifacts', Buffer.from('more'))
+      .catch((error: { code: string }) => error.code)
+    expect(ended).toEqual(isMarked ? expect.objectContaining({ bytes: 4 }) : away)
+    expect((await readdir(folder)).includes('.tenure-artifacts')).toBe(isMarked)
   })
 })

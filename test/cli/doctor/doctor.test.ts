@@ -2,7 +2,16 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -352,10 +361,17 @@ describe('the file checks', () => {
 
   it('report problems of artifacts, model files and embedded data', async () => {
     writeFileSync(join(dir, 'file'), '')
-    expect(checkRoot(join(dir, 'file', 'below'))).toMatchObject({
+    expect(checkRoot(join(dir, 'file', 'below'), false)).toMatchObject({
       state: 'broken',
       next: expect.stringContaining('TENURE_ARTIFACTS'),
     })
+    // The share of an installation that has run is not mounted; nothing is made in its place.
+    expect(checkRoot(join(dir, 'absent'), true)).toMatchObject({
+      state: 'broken',
+      found: expect.stringContaining('the folder of the artifacts is not mounted'),
+    })
+    expect(existsSync(join(dir, 'absent'))).toBe(false)
+    expect(checkRoot(join(dir, 'absent'), false)).toMatchObject({ state: 'ok' })
     const models = join(dir, 'models')
     mkdirSync(models)
     writeFileSync(join(models, 'odd.ts'), 'export const odd = 1')

@@ -1,0 +1,71 @@
+/** Tests a retraining whose folder of artifacts is unmounted before it and during it: an empty mount point is left, and then the folder is back. */
+import { mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expectMarker, findUnmounted, requireReachable } from '../../../store/artifact-marker.ts'
+import { listKnownPaths } from '../../../store/registry/artifact-retention.ts'
+import type { RetrainOutcome } from '../../../workflows/messages.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
+import { until } from '../../support/serving/serving-fixture.ts'
+import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
+import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
+
+const model = uniqueName('roses')
+let pipeline: Pipeline
+let folder: string
+beforeAll(async () => {
+  pipeline = await openPipeline()
+  folder = pipeline.config.artifactRoot
+  await insertExampleRows(pipeline.store, { from: 0, to: 40 })
+  await syncExampleModel(pipeline.store, pipeline.models, { name: model })
+  expectMarker(folder, () => listKnownPaths(pipeline.store))
+  // As a worker does at its start: the database knows no file yet, so the folder gets its marker.
+  await requireReachable(folder)
+})
+afterAll(() => pipeline?.close())
+
+const unmount = async () => {
+  await rename(folder, `${folder}.away`)
+  await mkdir(folder)
+}
+/** Fails when something was written into the mount point. */
+const mount = async () => {
+  expect(await readdir(folder)).toEqual([])
+  await rmdir(folder)
+  await rename(`${folder}.away`, folder)
+}
+/** Lines of the worker's log about an activity that waits for the folder. */
+const waits = (activity: RegExp) => () =>
+  pipeline.lines.some(
+    ({ message, fields }) =>
+      activity.test(message) &&
+      String(fields['error']).startsWith('the folder of the artifacts is not mounted'),
+  )
+
+it('waits while the folder is unmounted, writes nothing into the mount point, and goes on when it is mounted again', async () => {
+  await unmount()
+  const handle = await pipeline.start({ model, asOf: exampleDay(35) })
+  await until(waits(/^the activity takeSnapshot waits$/), 'the snapshot to wait')
+  await mount()
+  await until(async () => (await listKnownPaths(pipeline.store)).length > 0, 'the row of the snapshot')
+  await unmount()
+  await until(waits(/^the activity (?!takeSnapshot)\w+ waits$/), 'the next step to wait')
+  await mount()
+  const ended: RetrainOutcome = await handle.result()
+  expect(ended.outcome, ended.message).toBe('released')
+})
+
+it('is unreachable for a worker that starts meanwhile and for the doctor, until it is mounted', async () => {
+  await unmount()
+  await expect(requireReachable(folder)).rejects.toMatchObject({ code: 'object_store_unavailable' })
+  expect(findUnmounted(folder, true)).toMatch(/is not mounted: .* has no file \.tenure-artifacts$/)
+  await mount()
+  await requireReachable(folder)
+  expect(findUnmounted(folder, true)).toBeUndefined()
+})
+
+it('gets its marker if it holds a known file: earlier versions wrote none', async () => {
+  await rm(join(folder, '.tenure-artifacts'))
+  await requireReachable(folder)
+  expect(await readdir(folder)).toContain('.tenure-artifacts')
+})
