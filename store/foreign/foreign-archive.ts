@@ -62,7 +62,9 @@ export function createTarIndex(
       if (bytes.byteLength < tarBlock) refuse(`is truncated or overwritten at byte ${from}`)
       if (bytes.every((byte) => byte === 0)) {
         // Two empty blocks end an archive. What follows is not covered by its signature.
-        if (size !== from + 2 * tarBlock) refuse(`has bytes behind its end at byte ${from + 2 * tarBlock}`)
+        const end: number = from + 2 * tarBlock
+        if (size < end) refuse(`is truncated or overwritten at byte ${size}`)
+        if (size > end) refuse(`has bytes behind its end at byte ${end}`)
         at = undefined
         return
       }
