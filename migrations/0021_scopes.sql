@@ -124,6 +124,9 @@ begin
   if exists (select from pg_roles where rolname = 'tenure_scoped') then
     revoke insert, update, delete on service_state from tenure_scoped;
     revoke update, delete on audit from tenure_scoped;
+    -- A snapshot is of the model that took it first, and read by each that has validated it.
+    create policy validated_by_models on snapshots for select to tenure_scoped
+      using (exists (select from validations where snapshot_digest = digest));
   end if;
 end $$;
 

@@ -35,7 +35,7 @@ async function run(database: string, text: string): Promise<void> {
 /** Returns the file without psql commands, with an owner and a database of this test; the other roles belong to the server. */
 const textOf = (name: string) =>
   readFileSync(join(directory, name), 'utf8')
-    .replace(/^\\getenv .*$|^create role (tenure_app|tenure_reader|temporal) .*$|^--.*$/gm, '')
+    .replace(/^\\getenv .*$|^create role (tenure_app|tenure_scoped|tenure_reader|temporal) .*$|^--.*$/gm, '')
     .replaceAll(/\btenure\b/g, owner)
     .replaceAll(/:'\w+'/g, `'x'`)
 

@@ -43,7 +43,7 @@ beforeAll(async () => {
   system = await startRealSystem({
     replicas: 2,
     leaseMs: 5_000,
-    environment: { TENURE_OUTAGE_ALERT_MS: '3000' },
+    environment: { TENURE_OUTAGE_ALERT_MS: '3000', TENURE_PRIVATE_HOSTS: '127.0.0.1' },
     prepare: ({ alertChannels }) => {
       const target = { kind: 'webhook', url: `${url}/file` }
       writeFileSync(alertChannels, JSON.stringify([{ name: 'file', target }]))

@@ -54,6 +54,7 @@ if (mode === 'rows') {
 
 beforeAll(async () => {
   deps = await openActivityDeps({
+    environment: { TENURE_PRIVATE_HOSTS: '127.0.0.1' },
     log: { info: ({ line }) => void (typeof line === 'string' && lines.push(JSON.parse(line))) },
   })
   models = await exampleModelDirectory()

@@ -130,7 +130,7 @@ describe.each(places.filter(([what]) => what === 'a directory' || moto !== undef
       [
         'goes on behind its end',
         (bytes) => Buffer.concat([bytes, Buffer.alloc(512)]),
-        /is not that of the file/,
+        /bytes behind its end/,
       ],
       ['is older than its name', (bytes) => bytes, /holds the backup of .*, which its name does not say/],
     ])('is refused as the source of a backup that %s', async (_how, harm, pattern) => {

@@ -30,7 +30,7 @@ const pinned: Record<string, string> = {
   '0018_integrations.sql': 'e408c1c0e2eff6703bbdbb3569e164785b03a8831521fe66737cc1d83366c5b7',
   '0019_audit.sql': '250fb2151aaf5b13a14fb59ef7f257d0e93b7c4cc25fe76ad2da67892fda5e7d',
   '0020_roles.sql': 'd5904f0023ee53dfa8a47bc1b109707b1ce701a96257e1e67818932ac21a226d',
-  '0021_scopes.sql': 'dde053da97aeeb9b71b383ec38d6d2a8e5eb3eb49c45f1cb6e0c4af18db5a339',
+  '0021_scopes.sql': '664ffb46bcd6d1a80fec47541bf852c46b846578673c460c700831c753ae7a20',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {
