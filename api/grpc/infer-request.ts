@@ -231,8 +231,11 @@ function contentsOf(
       continue
     }
     const part = readMessage(message)
+    // A number has at most ten bytes, so a part that is far too long is refused before it is counted.
+    const least = Math.floor((part.end - part.at) / 10)
+    expectModest(least)
     const count = countVarints(part)
-    expectModest(count)
+    expectModest(count - least)
     integers += count
     packed.push(part)
   }
