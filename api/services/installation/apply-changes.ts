@@ -27,7 +27,6 @@ import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess, requireUnscoped } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { ignoreAbsent } from '../../../temporal/schedules.ts'
 import type { TemporalClient } from '../../temporal/client.ts'
 import { requireKillSwitch, setKillSwitch } from '../kill-switch.ts'
 
@@ -135,9 +134,11 @@ async function recordApplied(
 }
 
 /** Reads which of these schedules are paused. */
-function readSchedules(temporal: TemporalClient, named: readonly ResourceName[]): Promise<Resource[]> {
+async function readSchedules(temporal: TemporalClient, named: readonly ResourceName[]): Promise<Resource[]> {
   const ids = named.filter(({ kind }) => kind === 'schedule').map(({ name }) => name)
-  if (ids.length === 0) return Promise.resolve([])
+  if (ids.length === 0) return []
+  // Loads the SDK, which a replica avoids until it needs Temporal.
+  const { ignoreAbsent } = await import('../../../temporal/schedules.ts')
   return temporal.call(scheduleMs, async (client) => {
     const described = ids.map(async (name): Promise<Resource[]> => {
       const known = await client.schedule.getHandle(name).describe().catch(ignoreAbsent)
