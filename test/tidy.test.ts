@@ -7,6 +7,7 @@ import {
   issuesOfErrorCodes,
   issuesOfImports,
   issuesOfNames,
+  issuesOfReplicaStart,
   issuesOfRoads,
   issuesOfSyntax,
 } from './tidy/rules.ts'
@@ -20,6 +21,7 @@ const planted = (path: string, text: string) => [parseSource(path, text)]
 describe('the tree', () => {
   it('imports only what the import table allows', () => expect(issuesOfImports(sources)).toEqual([]))
   it('has no meaningless file names', () => expect(issuesOfNames(sources)).toEqual([]))
+  it('starts a replica without the SDK of Temporal', () => expect(issuesOfReplicaStart(sources)).toEqual([]))
   it('has no barrel in domain', () => expect(issuesOfBarrels(sources)).toEqual([]))
   it('has no cycle', () => expect(issuesOfCycles(sources)).toEqual([]))
   it('reads archives and folders from elsewhere only by the extractor', () =>

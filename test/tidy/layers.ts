@@ -261,6 +261,8 @@ export interface Import {
   to: string
   inside: boolean
   typeOnly: boolean
+  /** Loaded on use, by `import(…)`. */
+  isLate: boolean
 }
 
 /** Returns why an import is not allowed; undefined when it is. */

@@ -199,3 +199,31 @@ export function issuesOfErrorCodes(sources: readonly Source[], codes: readonly s
 function textOf(node: Node): string | undefined {
   return node.type === 'Literal' && typeof node.value === 'string' ? node.value : undefined
 }
+
+/** What a replica loads on its first use only: each costs megabytes and a part of its start. */
+const lateInReplica = new Set(['@temporalio/client'])
+
+/** The server, and what it imports while it connects. */
+const starting = [
+  'api/server.ts',
+  'api/listener.ts',
+  'api/services/command-delivery.ts',
+  'api/services/alerts/stand-in.ts',
+]
+
+/** Returns the files from which a replica loads such a package at its start. */
+export function issuesOfReplicaStart(sources: readonly Source[]): string[] {
+  const byPath = new Map(sources.map((source) => [source.path, source]))
+  const seen = new Set<string>()
+  const visit = (path: string): string[] => {
+    if (seen.has(path)) return []
+    seen.add(path)
+    return (byPath.get(path)?.imports ?? [])
+      .filter(({ typeOnly, isLate }) => !typeOnly && !isLate)
+      .flatMap(({ to, inside }) => {
+        if (inside) return visit(to)
+        return lateInReplica.has(to) ? [`${path} loads ${to} at the start of a replica`] : []
+      })
+  }
+  return starting.flatMap(visit)
+}

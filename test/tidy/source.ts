@@ -58,7 +58,7 @@ export function parseSource(path: string, text: string): Source {
   )
   const loaded = module.dynamicImports.flatMap(({ moduleRequest: { start, end } }) => {
     const specifier = /^(['"])(.*)\1$/.exec(text.slice(start, end))?.[2]
-    return specifier === undefined ? [] : [{ specifier, typeOnly: false }]
+    return specifier === undefined ? [] : [{ specifier, typeOnly: false, isLate: true }]
   })
   return {
     path,
@@ -69,10 +69,13 @@ export function parseSource(path: string, text: string): Source {
   }
 }
 
-function importOf(from: string, { specifier, typeOnly }: { specifier: string; typeOnly: boolean }): Import {
+function importOf(
+  from: string,
+  { specifier, typeOnly, isLate = false }: { specifier: string; typeOnly: boolean; isLate?: boolean },
+): Import {
   const inside = specifier.startsWith('.')
   const to = inside ? normalize(join(dirname(from), specifier)) : packageOf(specifier)
-  return { from, to, inside, typeOnly }
+  return { from, to, inside, typeOnly, isLate }
 }
 
 /** Maps `@scope/name/part` to `@scope/name`; Node's modules keep their prefix. */
