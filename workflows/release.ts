@@ -157,12 +157,11 @@ export async function release(given: ReleaseRequest): Promise<ReleaseOutcome> {
         return refusedOutcome(model, id, { refused: 'its row is gone: an older backup was restored' })
       }
     }
-    // Commands that came with the end, or while those were looked at, are answered too.
-    await condition(() => !isNews() && !isLooking)
+    await notifyQueue(model)
+    // Commands that came with the end, or later while others were looked at, are answered too. Nothing is awaited after this.
+    await condition(() => !isNews() && !isLooking && allHandlersFinished())
     ending = true
     await listening
-    await notifyQueue(model)
-    await condition(allHandlersFinished)
     const { outcome = 'failed', reason = '', version } = current.get()
     return { outcome, reason, releaseId: id, model, version }
   })

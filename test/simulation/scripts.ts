@@ -442,6 +442,29 @@ export const scripts: readonly Script[] = [
     },
   },
   {
+    name: 'command-meets-the-last-answer',
+    says: 'The end is stored and its report is late. The look at an update finds the end. While the next update is looked at, a signal comes and is looked at, too.',
+    scenario: scenario(),
+    outcomes: ['promoted'],
+    play(stage) {
+      const say = (command: 'abort' | 'resume' | 'pause', isSignal = false) =>
+        stage.say({ command, by: 'anna', id: `order-${command}`, reason: 'too late', isSignal })
+      const told = (act: () => void, delayMs: number) => at(stage, tells('lookAtCommands'), act, delayMs)
+      at(
+        stage,
+        tells('closeRelease'),
+        () => {
+          say('abort')
+          told(() => {
+            say('resume')
+            told(() => void stage.world.after(stage.temporal, 200, () => say('pause', true)), 400)
+          }, 60)
+        },
+        900,
+      )
+    },
+  },
+  {
     name: 'evidence-changes-before-the-promotion',
     says: 'The release is approved. The evaluation of the candidate changes while the replicas load it for the promotion.',
     scenario: scenario({}, { faults: [{ atMs: 1_000, kind: 'change evidence', forMs: 0, which: 1 }] }),
