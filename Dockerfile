@@ -20,6 +20,7 @@ RUN install -d $TENURE_CACHE \
 WORKDIR /src
 # Rarely changed layers come first, so that a changed source file does not download the packages again.
 COPY package.json package-lock.json .npmrc ./
+COPY packages/client/package.json packages/client/
 COPY packages/sequential/package.json packages/sequential/
 RUN npm ci --ignore-scripts --omit=dev --no-audit --no-fund
 COPY . .

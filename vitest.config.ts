@@ -35,7 +35,7 @@ const withoutServers = [
   'test/project.test.ts',
   'test/scripts/{pages,temporal-cluster/*}.test.ts',
   'test/support/reference/*.test.ts',
-  'test/docs/{alert-channels,bring-your-model,figures,links,security,states,wording}.test.ts',
+  'test/docs/{alert-channels,bring-your-model,figures,links,security,states}.test.ts',
   'test/cli/doctor/object-store.test.ts',
   'test/cli/{init,check}/*.test.ts',
   'test/cli/local-actor.test.ts',
@@ -45,7 +45,7 @@ const withoutServers = [
 ]
 
 const atLength = [
-  'packages/*/test/long/*.test.ts',
+  'test/packages/*.test.ts',
   'test/faults/long/**/*.test.ts',
   'test/examples/*.test.ts',
   'test/interop/*.test.ts',

@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process'
 import { cpSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { buildClient } from '../../cli/build/client.mjs'
+import { compile } from './compile-package.mjs'
 import { assembleSystem, writeJson } from './system.mjs'
 import { writeTypes, writeVocabulary } from './vocabulary.mjs'
 
@@ -33,7 +33,7 @@ const about = await assembleSystem(root, join(stage, 'system'))
 writeManifest()
 await writeVocabulary(root, join(stage, 'define.mjs'))
 writeTypes(root, join(stage, 'types'))
-await buildClient(join(stage, 'client'))
+compile(join(root, 'packages', 'client'), join(stage, 'client'))
 for (const name of ['LICENSE', 'CHANGELOG.md']) cpSync(join(root, name), join(stage, name))
 writeFileSync(join(stage, 'README.md'), readme)
 const output = execFileSync('npm', ['pack', stage, '--silent', '--pack-destination', root], { cwd: root })
@@ -45,7 +45,7 @@ function writeManifest() {
     bin: { tenure: 'tenure.mjs' },
     exports: {
       '.': { types: './types/models/define.d.ts', default: './define.mjs' },
-      './client': { types: './client/client.d.ts', default: './client/client.js' },
+      './client': { types: './client/index.d.ts', default: './client/index.js' },
       './package.json': './package.json',
     },
     files: ['client', 'system', 'types', 'define.mjs', 'tenure.mjs', 'CHANGELOG.md'],

@@ -23,7 +23,6 @@ const product = [
   'api',
   'charts',
   'cli',
-  'client',
   'domain',
   'edge',
   'models',
@@ -200,7 +199,8 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['node:*', 'vitest', '@tenure/sequential'],
   },
   // Runs in programs of users and in browsers.
-  client: { values: [], packages: [] },
+  'packages/client/src': { values: [], packages: [] },
+  'packages/client': { values: ['packages/client/src'], packages: ['node:*', 'vitest', '@tenure/client'] },
   // Bundled for browsers: only what needs neither Node nor a package.
   edge: {
     values: [

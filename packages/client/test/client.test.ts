@@ -1,7 +1,7 @@
 /** Tests the TypeScript client against a replacement for `fetch`: what it sends, retries and throws. */
 import { describe, expect, it } from 'vitest'
-import { createTenure, isTenureError } from '../../client/client.ts'
-import type { TenureError, TenureOptions } from '../../client/client.ts'
+import { createTenure, isTenureError } from '../src/index.ts'
+import type { TenureError, TenureOptions } from '../src/index.ts'
 
 interface Sent {
   method: string

@@ -1,0 +1,46 @@
+// @ts-check
+// Compiles a package of `packages/` for programs that do not run TypeScript. `npm pack -w @tenure/… --ignore-scripts=false` calls it
+// (this repository ignores scripts otherwise): `before` compiles the sources to dist/ and lets package.json export the compiled code,
+// `after` lets it export the sources again, which the repository runs without a build.
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/**
+ * Compiles `src/` of a package with its types.
+ * @param {string} root the folder of the package
+ * @param {string} folder the folder of the compiled files
+ */
+export function compile(root, folder) {
+  rmSync(folder, { recursive: true, force: true })
+  const typescript = dirname(createRequire(join(root, 'package.json')).resolve('typescript/package.json'))
+  const compiler = join(typescript, 'bin', 'tsc')
+  execFileSync(process.execPath, [compiler, '-p', root, '--outDir', folder], { stdio: 'inherit' })
+  // TypeScript rewrites the extensions of imports in code, not in declarations.
+  for (const name of readdirSync(folder).filter((each) => each.endsWith('.d.ts'))) {
+    const text = readFileSync(join(folder, name), 'utf8')
+    writeFileSync(join(folder, name), text.replace(/(from '\.\/[\w-]+)\.ts'/g, "$1.js'"))
+  }
+}
+
+/**
+ * @param {string} manifest the path of package.json
+ * @param {unknown} exported
+ */
+function exportFrom(manifest, exported) {
+  const about = JSON.parse(readFileSync(manifest, 'utf8'))
+  about.exports['.'] = exported
+  writeFileSync(manifest, `${JSON.stringify(about, null, 2)}\n`)
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const root = resolve('.')
+  if (process.argv[2] === 'before') compile(root, join(root, 'dist'))
+  const exported =
+    process.argv[2] === 'before'
+      ? { types: './dist/index.d.ts', default: './dist/index.js' }
+      : './src/index.ts'
+  exportFrom(join(root, 'package.json'), exported)
+}
