@@ -1,7 +1,6 @@
 /** Opens the row of a release. */
 import { Context } from '@temporalio/activity'
 import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
-import { basisIssues } from '../../domain/release/basis.ts'
 import { hotfixPolicy } from '../../domain/release/derived-policy.ts'
 import type { DrillKind } from '../../domain/drill.ts'
 import { issuesOfPolicy } from '../../domain/release/policy.ts'
@@ -21,14 +20,12 @@ import { upsertAlert } from '../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { readNow } from '../../store/database/clock.ts'
 import {
-  releaseBasisOf,
-  findReleasable,
+  findCandidate,
   findOpenRelease,
   findRelease,
   insertRelease,
   refusalKeyOf,
 } from '../../store/release/releases.ts'
-import { findChampion } from '../../store/registry/champions.ts'
 import { findLabelTime } from '../../store/monitoring/monitor-windows.ts'
 import { findLatency } from '../../store/release/evidence.ts'
 import { takeDrillOrder, issueOfDrills } from '../../store/release/drills.ts'
@@ -229,22 +226,9 @@ async function gather(
   ordered: Ordered,
 ): Promise<ReleaseFacts | { refused: string }> {
   const { model, version, requestedBy, drill } = ordered
-  const candidate = await findReleasable(database, version)
-  if (candidate === undefined || candidate.model !== model)
-    return { refused: `${model} has no version ${version}` }
-  if (candidate.drill !== (drill !== undefined))
-    return {
-      refused: candidate.drill
-        ? `${version} was built for a drill and can only be released by it`
-        : `${version} was not built for a drill`,
-    }
-  const baseline = (await findChampion(database, model))?.version
-  const expected = { version, champion: baseline }
-  // The candidate of a drill is built from the present champion and shares its evaluation.
-  const issue = basisIssues(expected, releaseBasisOf(candidate, baseline)).find(
-    ({ kind }) => kind !== 'comparison' || drill === undefined,
-  )
-  if (issue !== undefined) return { refused: issue.message }
+  const found = await findCandidate(database, { model, version, isOfDrill: drill !== undefined })
+  if (found.issue !== undefined) return { refused: found.issue }
+  const { candidate, champion: baseline } = found
   const whole = ordered.policy ?? candidate.policy
   // A malformed replacement policy is reported with the other issues.
   const isReplaced = drill === undefined && ordered.policy?.approval !== undefined

@@ -5,16 +5,14 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError } from '../../domain/errors.ts'
 import { gateWarnings } from '../../domain/evaluation/reasons.ts'
-import { basisIssues } from '../../domain/release/basis.ts'
 import { issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
 import { issuesOfReplacement } from '../../domain/release/rules/replacement.ts'
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { hotfixRoles } from '../../domain/release/state.ts'
 import { startRoles } from '../../domain/roles.ts'
-import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { getVersion, listTwins, type Version } from '../../store/registry/versions.ts'
-import { releaseBasisOf, findOpenRelease, findReleasable } from '../../store/release/releases.ts'
+import { findCandidate, findOpenRelease } from '../../store/release/releases.ts'
 import { issueOfDrills } from '../../store/release/drills.ts'
 import { findQueueEntry, insertQueued } from '../../store/release/release-queue.ts'
 import { findEvaluation } from '../../store/training/evaluations.ts'
@@ -72,7 +70,7 @@ export const startRelease: StartCommand<ReleaseStart, StartedRelease | QueuedSum
     const issue =
       open?.state.version === version
         ? 'the open release is of this version'
-        : await issueOfCandidate(deps, request)
+        : (await findCandidate(store, request)).issue
     if (preemption === 'refuse' || issue !== undefined)
       throw new DomainError(
         'release_in_progress',
@@ -112,10 +110,10 @@ function requireNotRolledBack({ version, rolledBackAt }: Version): void {
 /**
  * Throws `command_refused` for a version that cannot be released beside the present champion. While a release is open, its end decides.
  */
-async function requireReleasable(deps: CommandDeps, request: ReleaseStart): Promise<void> {
+async function requireReleasable({ store }: CommandDeps, request: ReleaseStart): Promise<void> {
   const { model, version } = request
-  const issue = await issueOfCandidate(deps, request)
-  if (issue === undefined || (await findOpenRelease(deps.store, model)) !== undefined) return
+  const { issue } = await findCandidate(store, request)
+  if (issue === undefined || (await findOpenRelease(store, model)) !== undefined) return
   throw new DomainError('command_refused', `${version} cannot be released: ${issue}`, {
     model,
     remedy: `Retrain the model (\`tenure retrain ${model}\`), or register the file of a brought version again (\`tenure versions register ${model} --artifact FILE\`), so that a version is compared with the present champion; or roll back to a known good version.`,
@@ -208,19 +206,4 @@ async function startUnlessBusy(
     if (!isClosing || tries === closing.tries) return undefined
     await pause(closing.pauseMs)
   }
-}
-
-/** Returns why the version could not be released later; undefined when it could. */
-async function issueOfCandidate(
-  { store }: CommandDeps,
-  { model, version }: ReleaseStart,
-): Promise<string | undefined> {
-  const [candidate, champion] = await Promise.all([
-    findReleasable(store, version),
-    findChampion(store, model),
-  ])
-  if (candidate?.drill) return 'it was built for a drill'
-  if (champion?.version === version) return 'it is the champion'
-  const expected = { version, champion: champion?.version }
-  return basisIssues(expected, releaseBasisOf(candidate, champion?.version))[0]?.message
 }

@@ -1,6 +1,7 @@
 /**
  * Decides whether the artifact of a training may become a version, and whether a version may be released: its rows passed their validation,
- * and the gate has judged this artifact of this training well. One rule for the registration, the opening of a release and pages.
+ * and the gate has judged this artifact of this training well. One rule for the registration, and for the start and the opening of a
+ * release.
  */
 import type { GateVerdict } from '../evaluation/gate.ts'
 import type { ValidationVerdict } from '../validation/expectations.ts'

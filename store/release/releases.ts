@@ -5,13 +5,17 @@
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
+import { issueOfMaking } from '../../domain/registry/registration.ts'
+import { basisIssues } from '../../domain/release/basis.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import type { ReleaseOutcomeKind, ReleaseState, ReleaseBasis } from '../../domain/release/state.ts'
+import type { RunIds } from '../../domain/training/run-ids.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
 import { findChampion } from '../registry/champions.ts'
+import { readMaking } from '../training/runs.ts'
 
 export interface Release {
   state: ReleaseState
@@ -28,13 +32,16 @@ export interface Release {
 const columns = sql`state, workflow_id, run_id, outcome, reason, started_at, updated_at, rolled_back_at, ended_at`
 
 /** The basis of a release: the version with its evidence, and the policy of its model. */
-interface Releasable {
+interface Releasable extends Omit<RunIds, 'validationId'> {
   version: string
   model: string
+  /** Absent, like the data that it was trained on, when no registration has written the version. */
+  validationId?: string
+  snapshotDigest?: string
   artifactDigest: string
   evaluationDigest: string
   /** The champion that it was evaluated against. */
-  evaluatedAgainst: string | null
+  evaluatedAgainst?: string
   withdrawn: boolean
   /** Whether a release of it has ended as promoted. */
   proven: boolean
@@ -43,15 +50,41 @@ interface Releasable {
   policy: ReleasePolicy
 }
 
-export async function findReleasable(database: Database, version: string): Promise<Releasable | undefined> {
-  const [row] = await database.query<Releasable>(sql`
-    select versions.version, versions.model, versions.artifact_digest as "artifactDigest",
-      evaluations.report_digest as "evaluationDigest", evaluations.baseline_version as "evaluatedAgainst",
+export const findReleasable = (database: Database, version: string) =>
+  rowsFrom(database).find<Releasable>(sql`
+    select versions.version, versions.model, versions.artifact_digest, lineage ->> 'snapshot' as snapshot_digest,
+      lineage ->> 'validationId' as validation_id, versions.training_id, versions.evaluation_id,
+      evaluations.report_digest as evaluation_digest, evaluations.baseline_version as evaluated_against,
       versions.rolled_back_at is not null as withdrawn, known_good_at is not null as proven, versions.drill, models.definition -> 'release' as policy
     from versions join evaluations on evaluations.id = versions.evaluation_id
       join models on models.name = versions.model
     where versions.version = ${version}`)
-  return row
+
+/**
+ * Reads what a release of a version would begin with: the version and the champion; or why none can begin. One rule for the start of a
+ * release, its opening and the page of the version.
+ */
+export async function findCandidate(
+  database: Database,
+  { model, version, isOfDrill = false }: { model: string; version: string; isOfDrill?: boolean },
+): Promise<{ candidate: Releasable; champion?: string; issue?: undefined } | { issue: string }> {
+  const candidate = await findReleasable(database, version)
+  if (candidate?.model !== model) return { issue: `${model} has no version ${version}` }
+  const { drill } = candidate
+  if (drill !== isOfDrill)
+    return {
+      issue: drill
+        ? `${version} was built for a drill and can only be released by it`
+        : `${version} was not built for a drill`,
+    }
+  const champion = (await findChampion(database, model))?.version
+  if (champion === version) return { issue: `${version} is already champion` }
+  // The candidate of a drill is built from the present champion and shares its evaluation.
+  const changed = basisIssues({ version, champion }, releaseBasisOf(candidate, champion)).find(
+    ({ kind }) => kind !== 'comparison' || !drill,
+  )
+  const issue = changed?.message ?? (drill ? undefined : issueOfMaking(await readMaking(database, candidate)))
+  return issue === undefined ? { candidate, champion } : { issue }
 }
 
 /** Opens a release. The same run may repeat it; another open release of the model throws `release_in_progress`. */
@@ -179,5 +212,5 @@ export const releaseBasisOf = (
   withdrawn: candidate?.withdrawn ?? false,
   artifact: candidate?.artifactDigest,
   evaluation: candidate?.evaluationDigest,
-  evaluatedAgainst: candidate?.evaluatedAgainst ?? undefined,
+  evaluatedAgainst: candidate?.evaluatedAgainst,
 })

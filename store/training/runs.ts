@@ -118,20 +118,26 @@ export async function findJudged(database: Database, evaluationId: string): Prom
   )
 }
 
-/** Reads the rows that the version of a retraining is made of. */
+/** Reads the rows that a version is made of, or the version of a retraining would be. The artifact is that of the training when none is given. */
 export async function readMaking(
   database: Database,
-  made: RunIds & { model: string; snapshotDigest?: string; artifactDigest?: string },
+  made: Omit<RunIds, 'validationId'> & {
+    model: string
+    validationId?: string
+    snapshotDigest?: string
+    artifactDigest?: string
+  },
 ): Promise<Making> {
-  const { model, snapshotDigest, trainingId } = made
-  const training = await findTraining(database, trainingId)
-  const evaluation = await findEvaluation(database, made.evaluationId)
-  return {
-    model,
-    snapshotDigest,
-    artifactDigest: made.artifactDigest ?? training?.artifactDigest,
-    validation: await findValidation(database, made.validationId),
-    training,
-    evaluation: evaluation && { ...evaluation, isOfTraining: evaluation.trainingId === trainingId },
-  }
+  const { model, snapshotDigest, validationId, trainingId, evaluationId } = made
+  const found = await rowsFrom(database).find<Pick<Making, 'validation' | 'training' | 'evaluation'>>(sql`
+    select validations.model as "validation.model", validations.snapshot_digest as "validation.snapshot_digest",
+      validations.verdict as "validation.verdict", trainings.model as "training.model",
+      trainings.snapshot_digest as "training.snapshot_digest", trainings.status as "training.status",
+      trainings.artifact_digest as "training.artifact_digest", evaluations.model as "evaluation.model",
+      evaluations.snapshot_digest as "evaluation.snapshot_digest", evaluations.artifact_digest as "evaluation.artifact_digest",
+      evaluations.verdict as "evaluation.verdict", evaluations.training_id = trainings.id as "evaluation.is_of_training"
+    from (select) as made left join validations on validations.id = ${validationId ?? null}
+      left join trainings on trainings.id = ${trainingId} left join evaluations on evaluations.id = ${evaluationId}`)
+  const artifactDigest = made.artifactDigest ?? found?.training?.artifactDigest
+  return { ...found, model, snapshotDigest, artifactDigest }
 }

@@ -389,7 +389,7 @@ it('outcomes that arrive ten days late, of 0.3 s each, end a probation correctly
   // The evaluation of these versions is a row without a report; the quality judge reads its metrics.
   const evaluated = () =>
     system.store.query(
-      sql`update versions set lineage = '{"metrics": {}, "rows": {"test": 1000}}' where model = ${model}`,
+      sql`update versions set lineage = lineage || '{"metrics": {}, "rows": {"test": 1000}}' where model = ${model}`,
     )
   await evaluated()
   callers = labelled(model, labeller, lateMs)

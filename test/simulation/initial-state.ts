@@ -36,16 +36,31 @@ export function fill({ memory }: Server, { policy, hasChampion, releases }: Scen
     })
   const first = 'm_v1.0.0'
   const version = (name: string, proven: boolean, baseline: string | null) => {
+    const of = { model: simulatedModel, snapshot_digest: `rows-${name}` }
+    const artifact_digest = `bytes-${name}`
+    memory.load('validations', `val-${name}`, { ...of, id: `val-${name}`, verdict: 'pass' })
+    memory.load('trainings', `train-${name}`, {
+      ...of,
+      id: `train-${name}`,
+      status: 'done',
+      artifact_digest,
+    })
     memory.load('evaluations', `eval-${name}`, {
+      ...of,
       id: `eval-${name}`,
+      training_id: `train-${name}`,
+      artifact_digest,
+      verdict: 'better',
       report_digest: `report-${name}`,
       baseline_version: baseline,
     })
     memory.load('versions', name, {
       version: name,
       model: simulatedModel,
-      artifact_digest: `bytes-${name}`,
+      artifact_digest,
       evaluation_id: `eval-${name}`,
+      training_id: `train-${name}`,
+      lineage: { snapshot: `rows-${name}`, validationId: `val-${name}` },
       drill: false,
       manifest: {},
       signature: null,

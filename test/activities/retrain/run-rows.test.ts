@@ -6,6 +6,8 @@ import { MockActivityEnvironment } from '@temporalio/testing'
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { versionPage } from '../../../api/dashboard/pages/model/model-version.tsx'
+import { startRelease } from '../../../api/services/start-release.ts'
 import { pipelineActivities, trainingActivities } from '../../../activities/training-activities.ts'
 import type { GateVerdict } from '../../../domain/evaluation/gate.ts'
 import { idsOfRow } from '../../../domain/training/run-ids.ts'
@@ -15,6 +17,8 @@ import { listVersions } from '../../../store/registry/versions.ts'
 import { findRetraining, insertRetraining } from '../../../store/training/retrainings.ts'
 import { getRun, recordFailure, recordSnapshot } from '../../../store/training/runs.ts'
 import { beginTraining, endTraining, insertValidation } from '../../../store/training/trainings.ts'
+import { insertKey } from '../../../store/access/api-keys.ts'
+import { openOrdered } from '../../support/commands/open-ordered.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { insertModel, putNetwork } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
@@ -114,6 +118,93 @@ describe('a version', () => {
     await end(run)
     await expect(call('register', { run })).rejects.toMatchObject({ type: 'forbidden' })
     expect(await listVersions(deps.store, { model })).toHaveLength(1)
+  })
+})
+
+/** Each defect of the rows that a version is made of, and what is said of it. */
+const defects = [
+  [
+    'was not validated',
+    sql`update validations set snapshot_digest = 'other'`,
+    'its rows have not been validated',
+  ],
+  ['failed its validation', sql`update validations set verdict = 'block'`, 'its rows failed the validation'],
+  ['was not trained', sql`update trainings set status = 'failed'`, 'its training has not ended'],
+  [
+    'was trained on others',
+    sql`update trainings set snapshot_digest = 'other'`,
+    'its training has not ended',
+  ],
+  ['has another artifact', sql`update trainings set artifact_digest = 'other'`, 'another artifact'],
+  [
+    'was evaluated on others',
+    sql`update evaluations set snapshot_digest = 'other'`,
+    'it has not been evaluated',
+  ],
+  [
+    'was evaluated with another artifact',
+    sql`update evaluations set artifact_digest = 'other'`,
+    'its evaluation judged another artifact',
+  ],
+  [
+    'the gate has rejected',
+    sql`update evaluations set verdict = 'not_better'`,
+    'the verdict of the gate is not_better',
+  ],
+] as const
+
+/** What the page of a version loads. */
+type Asked = { notReleasable?: string }
+
+/** Each place that asks whether a version may be released, and where it says why not. */
+const places: Readonly<
+  Record<string, (asked: { run: string; version: string; requestedBy: string }) => Promise<unknown>>
+> = {
+  registration: ({ run }) => call('register', { run }).catch(({ message }: Error) => message),
+  start: ({ version, requestedBy: name }) =>
+    startRelease
+      .run(deps as never, { id: 'key', name, role: 'operator' } as never, { model, version }, { id: 'none' })
+      .catch(({ message }: Error) => message),
+  opening: ({ version, requestedBy }) =>
+    openOrdered(deps, {
+      id: `rel_${randomUUID().replaceAll('-', '')}`,
+      workflowId: `release/${model}`,
+      runId: randomUUID(),
+      model,
+      version,
+      requestedBy,
+    }),
+  page: async ({ version }) => {
+    const asked = { actor: { id: 'key', name: 'olga', role: 'operator' }, params: { name: model, version } }
+    return ((await versionPage.load(deps as never, asked as never)) as Asked).notReleasable
+  },
+}
+
+describe('a version whose data or artifact', () => {
+  it.each(defects)('%s is released from no place', async (_what, breaks, why) => {
+    const { store } = deps
+    const run = await retrained()
+    const { version } = await call('register', { run })
+    const requestedBy = uniqueName('olga')
+    await insertKey(store, { name: requestedBy, role: 'operator' })
+    await store.query(sql`
+      insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
+      values ('other', ${model}, now(), 2, 10, '[]', '{}') on conflict do nothing`)
+    await store.query(sql`${breaks} where model = ${model}`)
+    for (const [place, ask] of Object.entries(places))
+      expect(JSON.stringify(await ask({ run, version, requestedBy })), place).toContain(why)
+  })
+
+  it('is as the rule demands is released from every place', async () => {
+    const run = await retrained()
+    const { version } = await call('register', { run })
+    const requestedBy = uniqueName('olga')
+    await insertKey(deps.store, { name: requestedBy, role: 'operator' })
+    const { registration, opening, page } = places
+    const asked = { run, version, requestedBy }
+    expect(await registration!(asked)).toMatchObject({ version })
+    expect(await page!(asked)).toBeUndefined()
+    expect(await opening!(asked)).toHaveProperty('state')
   })
 })
 

@@ -207,7 +207,7 @@ it('a version that no release could open is refused at once: the champion, and o
     ) as string,
   })
   expect(await refusal(champion)).toMatchObject({
-    detail: expect.stringContaining('it is the champion') as string,
+    detail: expect.stringContaining('is already champion') as string,
   })
   expect(await releasesOf(model)).toEqual([])
 })

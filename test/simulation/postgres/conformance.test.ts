@@ -3,7 +3,7 @@
  * Otherwise the simulator would test its author's beliefs about SQL instead of the system.
  */
 import { createHash } from 'node:crypto'
-import sql from 'sql-template-tag'
+import sql, { raw } from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { seededRandom } from '@tenure/sequential'
 import type { Route } from '../../../domain/serving/route.ts'
@@ -56,6 +56,7 @@ import {
   markRolledBack,
   saveRelease,
 } from '../../../store/release/releases.ts'
+import { readMaking } from '../../../store/training/runs.ts'
 import {
   acknowledge,
   endLease,
@@ -186,6 +187,12 @@ describe('the in-memory database', () => {
         const requests = Math.floor(random() * 9)
         const problem = random() < 0.2 ? { problem: 'p' } : {}
         const cause = pick(['promotion', 'rollback'] as const)
+        const made = {
+          model,
+          validationId: pick([`v-${version}`, 'none']),
+          trainingId: pick([`t-${version}`, 'none']),
+          evaluationId: pick([`e-${version}`, `e-${from}`, 'none']),
+        }
         const route: Omit<Route, 'epoch' | 'generation'> = {
           model,
           release: id,
@@ -262,6 +269,7 @@ describe('the in-memory database', () => {
           (on) => markKnownGood(on, version),
           (on) => markVersionRolledBack(on, version),
           (on) => findReleasable(on, version),
+          (on) => readMaking(on, made),
           (on) => insertRelease(on, { state: stateOf(id), workflowId: 'w', runId: 'r' }),
           (on) => insertRelease(on, { state: stateOf(id), workflowId: 'w', runId: 'r' }),
           (on) => saveRelease(on, stateOf(id, { revision, stage: 'shadow' })),
@@ -383,13 +391,13 @@ async function copy(memory: Memory, model: string): Promise<void> {
     store.query<Record<string, unknown>>(
       name === 'models'
         ? sql`select * from models where name = ${model}`
-        : name === 'versions'
-          ? sql`select * from versions where model = ${model}`
-          : sql`select * from evaluations where model = ${model}`,
+        : sql`select * from ${raw(name)} where model = ${model}`,
     )
   for (const [table, key] of [
     ['models', 'name'],
     ['versions', 'version'],
+    ['validations', 'id'],
+    ['trainings', 'id'],
     ['evaluations', 'id'],
   ] as const)
     for (const row of await rowsOf(table)) memory.load(table, String(row[key]), row)

@@ -174,7 +174,7 @@ export const releaseStatements: Statements = {
       return own === model && rolled_back_at !== null ? [{}] : []
     },
   ],
-  '34a2b03b': [
+  '65d9d625': [
     'findReleasable',
     (query, [version]) => {
       const row = query.find('versions', version as string)
@@ -185,13 +185,44 @@ export const releaseStatements: Statements = {
         {
           version,
           model: row['model'],
-          artifactDigest: row['artifact_digest'],
-          evaluationDigest: evaluation['report_digest'],
-          evaluatedAgainst: evaluation['baseline_version'],
+          artifact_digest: row['artifact_digest'],
+          snapshot_digest: (row['lineage'] as Row)['snapshot'],
+          validation_id: (row['lineage'] as Row)['validationId'],
+          training_id: row['training_id'],
+          evaluation_id: row['evaluation_id'],
+          evaluation_digest: evaluation['report_digest'],
+          evaluated_against: evaluation['baseline_version'],
           withdrawn: row['rolled_back_at'] !== null,
           proven: row['known_good_at'] !== null,
           drill: row['drill'],
           policy: (model['definition'] as Row)['release'] ?? null,
+        },
+      ]
+    },
+  ],
+  '691d08fa': [
+    'readMaking',
+    (query, [validationId, trainingId, evaluationId]) => {
+      const [validation, training, evaluation] = [
+        query.find('validations', validationId as string),
+        query.find('trainings', trainingId as string),
+        query.find('evaluations', evaluationId as string),
+      ]
+      return [
+        {
+          'validation.model': validation?.['model'] ?? null,
+          'validation.snapshot_digest': validation?.['snapshot_digest'] ?? null,
+          'validation.verdict': validation?.['verdict'] ?? null,
+          'training.model': training?.['model'] ?? null,
+          'training.snapshot_digest': training?.['snapshot_digest'] ?? null,
+          'training.status': training?.['status'] ?? null,
+          'training.artifact_digest': training?.['artifact_digest'] ?? null,
+          'evaluation.model': evaluation?.['model'] ?? null,
+          'evaluation.snapshot_digest': evaluation?.['snapshot_digest'] ?? null,
+          'evaluation.artifact_digest': evaluation?.['artifact_digest'] ?? null,
+          'evaluation.verdict': evaluation?.['verdict'] ?? null,
+          'evaluation.is_of_training':
+            evaluation && training ? evaluation['training_id'] === training['id'] : null,
         },
       ]
     },

@@ -107,9 +107,10 @@ describe('a release', () => {
   })
 
   it('stores the version that it was compared with', async () => {
-    expect(await findReleasable(store, versions[0]!)).toMatchObject({
+    const found = await findReleasable(store, versions[0]!)
+    expect(found?.evaluatedAgainst).toBeUndefined()
+    expect(found).toMatchObject({
       model,
-      evaluatedAgainst: null,
       withdrawn: false,
       policy: releasePolicy,
     })

@@ -99,13 +99,17 @@ export async function insertModel(
       minor++
       const version = `${model}_v1.${minor}.0`
       const digest = artifactDigest ?? (await putNetwork(artifacts, model, [1, -1, minor / 10]))
+      const lineage = { snapshot: `snapshot-${model}`, validationId: `v-${version}` }
       await store.query(sql`
-        insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status)
-        values (${`t-${version}`}, ${model}, ${`snapshot-${model}`}, 1, 'c', 'd', 'done')`)
+        insert into validations (id, model, snapshot_digest, verdict, report)
+        values (${lineage.validationId}, ${model}, ${lineage.snapshot}, 'pass', '{}')`)
+      await store.query(sql`
+        insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status, artifact_digest)
+        values (${`t-${version}`}, ${model}, ${lineage.snapshot}, 1, 'c', 'd', 'done', ${digest})`)
       await store.query(sql`
         insert into evaluations
           (id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report, report_digest)
-        values (${`e-${version}`}, ${model}, ${`t-${version}`}, ${`snapshot-${model}`}, ${digest},
+        values (${`e-${version}`}, ${model}, ${`t-${version}`}, ${lineage.snapshot}, ${digest},
           ${against ?? null}, 'better', '{}', ${`report-${version}`})`)
       // Some tests register artifacts that cannot be read.
       const manifest = await getManifest(artifacts, digest).catch(() => ({}))
@@ -113,7 +117,7 @@ export async function insertModel(
       await store.query(sql`
         insert into versions (version, model, major, minor, patch, artifact_digest, signature, manifest, evaluation_id, training_id,
           lineage, created_by)
-        values (${version}, ${model}, 1, ${minor}, 0, ${digest}, ${signature}, ${JSON.stringify(manifest)}, ${`e-${version}`}, ${`t-${version}`}, '{}', 'test')`)
+        values (${version}, ${model}, 1, ${minor}, 0, ${digest}, ${signature}, ${JSON.stringify(manifest)}, ${`e-${version}`}, ${`t-${version}`}, ${JSON.stringify(lineage)}, 'test')`)
       return version
     },
   }

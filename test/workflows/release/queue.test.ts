@@ -138,7 +138,7 @@ describe('a release requested while another is open', () => {
       evidence: {},
     })
     await fixture.store.query(sql`
-      update versions set lineage = ${JSON.stringify({ retrainingId: retraining })} where version = ${version}`)
+      update versions set lineage = lineage || ${JSON.stringify({ retrainingId: retraining })}::jsonb where version = ${version}`)
     const ask = () => enqueueRelease(fixture.deps)({ retraining })
     const refusal = async () => {
       expect(await ask()).toEqual({ isQueued: false })

@@ -3,7 +3,7 @@ import { intervalsSvg } from '../../../../charts/intervals.ts'
 import { lossSvg } from '../../../../charts/loss.ts'
 import type { ModelCard } from '../../../../domain/registry/model-card.ts'
 import { cardMarkdown } from '../../../../domain/registry/model-card-markdown.ts'
-import { listReleasesOfVersion, type Release } from '../../../../store/release/releases.ts'
+import { findCandidate, listReleasesOfVersion, type Release } from '../../../../store/release/releases.ts'
 import { listFailedRequests } from '../../../../store/review/failed-requests.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { DomainError } from '../../../../domain/errors.ts'
@@ -41,10 +41,11 @@ async function versionOf({ store }: ApiDeps, { actor, params }: PageRequest) {
 export const versionPage = definePage({
   async load(deps, ask) {
     const version = await versionOf(deps, ask)
-    const [{ card, source, training }, failed, releases] = await Promise.all([
+    const [{ card, source, training }, failed, releases, { issue }] = await Promise.all([
       readCard(deps.store, version),
       listFailedRequests(deps.store, { ...version, limit: shownFailedRequests }),
       listReleasesOfVersion(deps.store, version.version),
+      findCandidate(deps.store, version),
     ])
     const rows = gateIntervals(source.evaluation?.report ?? {})
     const [importance, gains, loss] = await Promise.all([
@@ -64,16 +65,18 @@ export const versionPage = definePage({
             lossSvg,
           ),
     ])
-    return { card, failed, releases, importance, gains, loss, training }
+    const notReleasable = card.status === 'registered' || card.status === 'proven' ? issue : undefined
+    return { card, failed, releases, importance, gains, loss, training, notReleasable }
   },
   title: ({ card }) => card.version,
-  view: ({ card, failed, releases, importance, gains, loss, training }) => (
+  view: ({ card, failed, releases, importance, gains, loss, training, notReleasable }) => (
     <>
       <ModelCrumbs model={card.model} />
       <h1>
         {card.version} <Badge tone={statusTones[card.status]}>{plain(card.status)}</Badge>
       </h1>
       {card.about !== null && <p class="lead">{card.about}</p>}
+      {notReleasable !== undefined && <p class="hint">Cannot be released: {notReleasable}</p>}
       <Links card={card} releases={releases} />
       <div class="grid">
         {gains !== undefined && (
