@@ -111,4 +111,72 @@ it('the reader has no privilege on any table of Tenure, and a start names excess
   expect(await findRoleWeaknesses(application)).toEqual([
     expect.stringContaining('deploy/postgres/include/reader.sql'),
   ])
+  await owner.query(sql`${raw('revoke execute on function pg_advisory_lock(bigint) from tenure_reader')}`)
 })
+
+/** What is wrong, the statement that makes it so, and what a start names. */
+const wrongScopes: [what: string, statement: string, named: RegExp][] = [
+  [
+    'absent',
+    'alter role tenure_scoped rename to elsewhere',
+    /tenure_scoped does not exist, so that requests/,
+  ],
+  [
+    'exempt from row-level security',
+    'alter role tenure_scoped bypassrls',
+    /has the rows of all; run "alter role/,
+  ],
+  ['a superuser', 'alter role tenure_scoped superuser', /has the rows of all; run "alter role/],
+  [
+    'a member of tenure_app',
+    'revoke tenure_scoped from tenure_app; grant tenure_app to tenure_scoped',
+    /has the privileges of tenure_app/,
+  ],
+  [
+    'a reader of all data',
+    'grant pg_read_all_data to tenure_scoped',
+    /has the privileges of pg_read_all_data/,
+  ],
+  ['not granted', 'revoke tenure_scoped from tenure_app', /run "grant tenure_scoped to tenure_app"/],
+  [
+    'not limited in a table',
+    'alter table versions disable row level security',
+    /rows of others in versions;/,
+  ],
+  [
+    'without its policies',
+    `do $$ declare each record; begin
+    for each in select polrelid::regclass as name from pg_policy where polname = 'rows_of_models'
+    loop execute format('drop policy rows_of_models on %s', each.name); end loop; end $$`,
+    /was migrated without the role/,
+  ],
+  ['a reader of a hidden table', 'grant select on api_keys to tenure_scoped', /rows of others in api_keys;/],
+  ['a writer of a shared table', 'grant insert on replicas to tenure_scoped', /rows of others in replicas;/],
+  ['a writer of earlier audit rows', 'grant delete on audit to tenure_scoped', /rows of others in audit;/],
+  ['able to empty a table', 'grant truncate on releases to tenure_scoped', /rows of others in releases;/],
+  [
+    'the owner of a table',
+    'grant create on schema public to tenure_scoped; alter table releases owner to tenure_scoped',
+    /rows of others in releases;/,
+  ],
+  ['of a second policy', 'create policy more on releases using (true)', /rows of others in releases;/],
+  [
+    'kept from a table',
+    'revoke select on releases from tenure_scoped',
+    /may not read releases, so that requests/,
+  ],
+]
+
+it.each(wrongScopes)(
+  'a start names the role of the keys of some models when it is %s',
+  async (_what, statement, named) => {
+    // Never committed: the role belongs to the server.
+    const found = owner.transaction(async (database) => {
+      await database.query(sql`${raw(statement)}`)
+      await database.query(sql`set local role tenure_app`)
+      throw new Error((await findRoleWeaknesses(database)).join('; '))
+    })
+    await expect(found).rejects.toThrow(named)
+    expect(await findRoleWeaknesses(application)).toEqual([])
+  },
+)
