@@ -181,7 +181,7 @@ async function answerHeld(
   const sent = form ?? (route.body === undefined ? undefined : parseCommandBody(bytes, route.maxValues))
   if (form !== undefined && !safe)
     requireOwnForm(route.allow === 'public' ? undefined : session, header, form['token'])
-  const reply = await executeIdempotent(deps, route, {
+  const reply = await executeIdempotent(depsOf(deps, actor), route, {
     target: pathname + search,
     address: addressOf(context),
     actor,

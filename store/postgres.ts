@@ -28,7 +28,7 @@ export interface Store extends Database {
   /**
    * The same tables as a key of some models has them: without the rows of other models, which it neither reads nor writes, and without the
    * tables of the installation (migrations/0021_scopes.sql). Every statement throws `forbidden` for another table, or for a row that it
-   * writes for another model. Connections outside of transactions, `pool`, stay with the whole store.
+   * writes for another model. It has no other road to the database: it lends no connection, and knows no other role or source.
    */
   scoped(scope: Scope): Store
   /** Calls back on every NOTIFY of the channel, and once after each reconnect, until the returned function is called. */
@@ -146,6 +146,23 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
         client.release(broken)
       }
     }
+  async function runAlone<T extends object>(statement: Sql, scope?: Scope): Rows<T> {
+    const { client, leftMs } = await connect()
+    const runNamed = () => run<T>(client, statement, { saw, watch, withinMs: leftMs(), scope })
+    let broken: Error | undefined
+    try {
+      return await runNamed().catch((error: unknown) => {
+        if (preparedName(statement) === undefined || !isOutdatedPlan(error)) throw error
+        named(statement)
+        return runNamed()
+      })
+    } catch (error) {
+      if (isError(error, 'postgres_unavailable')) broken = error
+      throw error
+    } finally {
+      client.release(broken)
+    }
+  }
   const idleMs = options.idleMs ?? 10_000
   const store: Store = {
     pool,
@@ -155,35 +172,34 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
     metricSources: options.metricSources,
     leases: createObservedLeases(),
     outage: outages.outage,
-    async query<T extends object>(statement: Sql) {
-      const { client, leftMs } = await connect()
-      let broken: Error | undefined
-      try {
-        return await run<T>(client, statement, { saw, watch, withinMs: leftMs() }).catch((error: unknown) => {
-          if (preparedName(statement) === undefined || !isOutdatedPlan(error)) throw error
-          return run<T>(client, named(statement), { saw, watch, withinMs: leftMs() })
-        })
-      } catch (error) {
-        if (isError(error, 'postgres_unavailable')) broken = error
-        throw error
-      } finally {
-        client.release(broken)
-      }
-    },
+    query: (statement) => runAlone(statement),
     transaction: transactionOf(beginOf(idleMs), signAudit, (error) => {
       throw error
     }),
     scoped(scope) {
-      const transaction = transactionOf(beginOf(idleMs, scope), signAudit, (error) => {
+      const meaning = (error: unknown): never => {
         throw isDenied(error) ? outsideOf(scope, error) : error
-      })
-      return { ...store, transaction, query: (statement) => transaction(({ query }) => query(statement)) }
+      }
+      return {
+        ...store,
+        query: (statement) => runAlone(statement, scope).catch(meaning) as never,
+        transaction: transactionOf(beginOf(idleMs, scope), signAudit, meaning),
+        pool: noPool,
+        readerUrl: undefined,
+        metricSources: undefined,
+      }
     },
     listen: (channel, onNotice) => listen(connection, channel, onNotice, onError),
     close: () => pool.end(),
   }
   return store
 }
+
+/** A connection that is lent would not be in the role of the key. */
+const lendNone = (): never => {
+  throw new DomainError('internal', 'the store of a key of some models lends no connections')
+}
+const noPool = { connect: lendNone, query: lendNone } as unknown as pg.Pool
 
 /** A new connection to a distant server takes longer than a query may wait. */
 const maxIdleMs = 300_000
@@ -208,14 +224,16 @@ async function connectedWithin(ms: number, connecting: Promise<pg.PoolClient>): 
 }
 
 /**
- * Without it, a process that stops between two statements, or loses its network, would hold its locks for hours. Set per transaction and
- * not per session, because reading with a cursor may take longer.
+ * Without the timeout, a process that stops between two statements, or loses its network, would hold its locks for hours. Set per
+ * transaction and not per session, because reading with a cursor may take longer.
  */
 const beginOf = (idleMs: number, scope?: Scope) =>
   ({
     text: [
       `begin; set local idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`,
-      ...(scope === undefined ? [] : settingsOf(scope)),
+      ...(scope === undefined ? [] : settingsOf(scope)).map(
+        ([name, value]) => `set local ${name} = ${pg.escapeLiteral(value)}`,
+      ),
     ].join('; '),
     values: [],
   }) as unknown as Sql
@@ -223,11 +241,41 @@ const beginOf = (idleMs: number, scope?: Scope) =>
 /** The role without other rows. No statement of ours sets a role, so none leaves it before the transaction ends. */
 export const scopedRole = 'tenure_scoped'
 
-const settingsOf = ({ id, models }: Scope): string[] => [
-  `set local role ${scopedRole}`,
-  `set local tenure.key = ${pg.escapeLiteral(id)}`,
-  `set local tenure.models = ${pg.escapeLiteral(arrayOf([...models]))}`,
+const settingsOf = ({ id, models }: Scope): [name: string, value: string][] => [
+  ['tenure.key', id],
+  ['tenure.models', arrayOf([...models])],
+  ['role', scopedRole],
 ]
+
+/**
+ * Runs one statement in a scope. The settings are sent before it in the same message and last until its end, so that they take no round trip
+ * of their own: without `begin`, statements of the extended protocol are one transaction up to their `Sync`.
+ */
+function queryInScope<T extends pg.QueryResultRow>(
+  client: pg.ClientBase,
+  scope: Scope,
+  { query_timeout, ...config }: pg.QueryConfig & { query_timeout?: number },
+): Promise<pg.QueryResult<T>> {
+  return new Promise((resolve, reject) => {
+    const query = new pg.Query({ ...config, queryMode: 'extended' } as pg.QueryConfig, (error, results) =>
+      error ? reject(error) : resolve((results as unknown as pg.QueryResult<T>[]).at(-1)!),
+    )
+    const settings = settingsOf(scope)
+    // A row without columns, because the driver is not told of any.
+    const text = `select from ${settings.map(([name], place) => `set_config('${name}', $${place + 1}, true) as "${name}"`).join(', ')}`
+    const { submit } = query
+    query.submit = (connection) => {
+      connection.stream.cork()
+      connection.parse({ name: '', text, types: [] }, true)
+      connection.bind({ values: settings.map(([, value]) => value) }, true)
+      connection.execute({}, true)
+      const issue = submit.call(query, connection)
+      connection.stream.uncork()
+      return issue
+    }
+    client.query(Object.assign(query, { query_timeout }))
+  })
+}
 
 /** As Postgres writes an array of texts. */
 const arrayOf = (texts: readonly string[]): string =>
@@ -247,21 +295,26 @@ interface Running {
   watch?: StoreOptions['watchStatement']
   /** Default: as long as every query. */
   withinMs?: number
+  /** The scope of a statement outside of a transaction. */
+  scope?: Scope | undefined
 }
 
 async function run<T extends object>(
   on: pg.PoolClient,
   statement: Sql,
-  { saw, watch, withinMs }: Running,
+  { saw, watch, withinMs, scope }: Running,
 ): Rows<T> {
   const ended = watch?.(statement.text)
   try {
-    const result = await on.query<T & pg.QueryResultRow>({
+    const query = {
       name: preparedName(statement),
       text: statement.text,
       values: statement.values.map(redactedValue),
       query_timeout: withinMs,
-    } as pg.QueryConfig)
+    }
+    const result = await (scope === undefined
+      ? on.query<T & pg.QueryResultRow>(query)
+      : queryInScope<T & pg.QueryResultRow>(on, scope, query))
     ended?.()
     return result.rows
   } catch (error) {

@@ -1,4 +1,6 @@
 /** Tests that a key for some models gets full pages of its rows, however many newer rows other models have. */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import pg from 'pg'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describe } from '../../../api/http/openapi.ts'
@@ -10,12 +12,14 @@ import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { insertBatch } from '../../../store/serving/batches.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
 import { insertRetraining } from '../../../store/training/retrainings.ts'
+import { scopedRole } from '../../../store/postgres.ts'
 import { insertQueued } from '../../../store/release/release-queue.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import { firstFacts } from '../../support/release/releases.ts'
 import {
   openServingFixture,
   startApi,
+  until,
   type ServingFixture,
   type TestApi,
 } from '../../support/serving/serving-fixture.ts'
@@ -27,13 +31,14 @@ const other = 'aster'
 let fixture: ServingFixture
 let api: TestApi
 let key: string
+let isStopping = false
 
 beforeAll(async () => {
   fixture = await openServingFixture()
   key = await fixture.key({ role: 'viewer', models: [own] })
   for (const model of [own, other]) await leave(model, await fixture.register(irisSpec(model)))
   await crowd()
-  api = await startApi(fixture)
+  api = await startApi(fixture, { stopping: () => (isStopping ? 'the test' : undefined) })
 })
 afterAll(async () => {
   await api.stop()
@@ -198,6 +203,30 @@ function callAbout(model: string, path: string): string {
     .replaceAll(/[{:]\w+\}?/g, model)
 }
 
+/** A call of every route about a model. */
+function callsAbout(model: string) {
+  const described = callsOf(describe(api.routes) as unknown as OpenApiDocument, {
+    model: 'MODEL',
+    models: 'MODEL',
+    name: 'MODEL',
+    version: 'MODEL_v1.0.0',
+    one: 'MODEL_v1.0.0',
+    release: 'rel_MODEL',
+  })
+  // A sign-in has no key, and is slowed down.
+  return api.routes
+    .filter(({ path }) => !path.startsWith('/sign-in'))
+    .map((route) => {
+      const call = described.find(
+        ({ method, path }) => method === route.method && path === pathTemplate(route.path),
+      )
+      const query = new URLSearchParams(call?.query).toString()
+      const path = callAbout(model, route.path) + (query && `?${query.replaceAll('MODEL', model)}`)
+      const body = call?.body && JSON.stringify(call.body).replaceAll('MODEL', model)
+      return { route, path, body }
+    })
+}
+
 it('no route shows, counts or changes a row of a model of others, and each answers as for none, for every role', async () => {
   const marks = () =>
     fixture.store.query(sql`
@@ -208,26 +237,16 @@ it('no route shows, counts or changes a row of a model of others, and each answe
   const keys = await Promise.all(roles.map((role) => fixture.key({ role, models: [own] })))
   await api.deps.authentication.refresh()
   const before = await marks()
-  const described = callsOf(describe(api.routes) as unknown as OpenApiDocument, {
-    model: 'MODEL',
-    models: 'MODEL',
-    name: 'MODEL',
-    version: 'MODEL_v1.0.0',
-    one: 'MODEL_v1.0.0',
-    release: 'rel_MODEL',
-  })
   let calls = 0
-  // A sign-in has no key, and is slowed down.
-  for (const route of api.routes.filter(({ path }) => !path.startsWith('/sign-in'))) {
-    const call = described.find(
-      ({ method, path }) => method === route.method && path === pathTemplate(route.path),
-    )
-    const query = new URLSearchParams(call?.query).toString()
+  const abouts = [other, 'nothing', own].map((model) => callsAbout(model))
+  for (const [index, { route, body }] of abouts[0]!.entries()) {
     for (const [place, key] of keys.entries()) {
       const ask = async (model: string) => {
-        const path = callAbout(model, route.path) + (query && `?${query.replaceAll('MODEL', model)}`)
-        const body = call?.body && JSON.stringify(call.body).replaceAll('MODEL', model)
-        const { status, text } = await api.request(route.method.toUpperCase(), path, { key, body })
+        const about = abouts[[other, 'nothing', own].indexOf(model)]![index]!
+        const { status, text } = await api.request(route.method.toUpperCase(), about.path, {
+          key,
+          body: about.body,
+        })
         calls++
         const alike = text
           .replaceAll(model, 'MODEL')
@@ -241,13 +260,73 @@ it('no route shows, counts or changes a row of a model of others, and each answe
       if (found.status >= 400) expect([what, found.text]).toEqual([what, none.text])
       // What the request has named may stand in the answer, nothing else of the model.
       expect(found.text.replaceAll('MODEL', ''), what).not.toMatch(/crowd-|the chain of all models/)
-      if (!/[:]/.test(route.path) && call?.body === undefined)
+      if (!/[:]/.test(route.path) && body === undefined)
         expect((await ask(own)).text, what).not.toContain(other)
     }
   }
   expect(calls).toBeGreaterThan(1_500)
   expect(await marks()).toEqual(before)
 }, 120_000)
+
+/** The statements of a request, in the scope of its key and outside of it. */
+interface Sent {
+  inScope: string[]
+  beside: string[]
+}
+
+/** Follows what requests send on any connection of this process, by whatever function. Returns a function that ends this. */
+function followRequests(during: AsyncLocalStorage<Sent>): () => void {
+  const { query } = pg.Client.prototype
+  const open = new WeakMap<pg.Client, { isScoped: boolean; sent: string[]; isRefusal: boolean }>()
+  pg.Client.prototype.query = function (this: pg.Client, ...args: [Sending, ...unknown[]]) {
+    const [sending] = args
+    const request = during.getStore()
+    const text = typeof sending === 'string' ? sending : (sending.text ?? 'a COPY, or a cursor')
+    if (text.startsWith('begin'))
+      open.set(this, {
+        isScoped: text.includes(`set local role = '${scopedRole}'`),
+        sent: [],
+        isRefusal: false,
+      })
+    const transaction = open.get(this)
+    const isScoped =
+      transaction?.isScoped ??
+      (sending instanceof pg.Query && textsOf(sending)[0]?.includes(`set_config('role'`))
+    if (isScoped) request?.inScope.push(text)
+    else if (transaction === undefined) request?.beside.push(text)
+    else {
+      transaction.sent.push(text)
+      transaction.isRefusal ||=
+        (sending as { values?: unknown[] }).values?.includes('access.refused') === true
+    }
+    if (/^(commit|rollback)/.test(text) && transaction !== undefined) {
+      open.delete(this)
+      // The audit tells of a refused command whatever the key, and without a model.
+      if (!transaction.isRefusal) request?.beside.push(...transaction.sent)
+    }
+    return Reflect.apply(query, this, args)
+  } as typeof query
+  return () => void (pg.Client.prototype.query = query)
+}
+
+type Sending = string | { text?: string; values?: unknown[] }
+
+/** The statements that a query object of the driver sends in one message. */
+function textsOf(query: pg.Query): string[] {
+  const texts: string[] = []
+  const ignore = () => {}
+  query.submit({
+    parse: ({ text }: { text: string }) => void texts.push(text),
+    bind: ignore,
+    execute: ignore,
+    describe: ignore,
+    sync: ignore,
+    stream: { cork: ignore, uncork: ignore },
+    parsedStatements: {},
+    submittedNamedStatements: {},
+  } as unknown as pg.Connection)
+  return texts
+}
 
 it('/readyz names the models of the key only, and /metrics and the audit of all models need a key of all', async () => {
   for (const model of [own, other]) await fixture.route(model, { proven: `${model}_v1.0.0` })
@@ -294,3 +373,34 @@ it('the overview shows the models of the key with their open items, and nothing 
   expect(text).toContain(`${own} has drifted`)
   for (const foreign of [other, 'crowd-', 'the chain of all models']) expect(text).not.toContain(foreign)
 })
+
+it('every statement of a request is in the scope of its key, on whatever connection, for every route', async () => {
+  const during = new AsyncLocalStorage<Sent>()
+  const admin = await fixture.key({ models: [own] })
+  await api.deps.authentication.refresh()
+  const stop = followRequests(during)
+  const sent = new Map<string, Sent>()
+  try {
+    const asked = callsAbout(own).map(async ({ route, path, body }) => {
+      const request: Sent = { inScope: [], beside: [] }
+      sent.set(`${route.method} ${route.path}`, request)
+      const answered = during.run(request, () =>
+        api.request(route.method.toUpperCase(), path, { key: admin, body }),
+      )
+      if (route.path.endsWith('/changes')) {
+        await until(() => request.inScope.some((text) => text.includes('as mark')), 'a look at the release')
+        isStopping = true
+      }
+      await answered
+    })
+    await Promise.all(asked)
+    const { pool } = api.store
+    await until(() => pool.idleCount === pool.totalCount && pool.waitingCount === 0, 'the statements')
+  } finally {
+    stop()
+    isStopping = false
+  }
+  const beside = [...sent].filter(([, request]) => request.beside.length > 0)
+  expect(beside).toEqual([])
+  expect([...sent.values()].filter(({ inScope }) => inScope.length > 0).length).toBeGreaterThan(70)
+}, 120_000)

@@ -3,8 +3,11 @@
  * new table is tried by itself, and must declare how its rows belong to models.
  */
 import pg from 'pg'
-import sql, { raw } from 'sql-template-tag'
+import sql, { raw, type Sql } from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { withClient } from '../../../store/database/binary-copy.ts'
+import { ownReader } from '../../../store/database/cursor.ts'
+import { prepared } from '../../../store/database/prepared.ts'
 import { openStore, scopedRole, type Store } from '../../../store/postgres.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 
@@ -26,13 +29,15 @@ interface Table {
   privileges: string[]
 }
 
+let url: string
 let store: Store
 let tables: Table[]
 /** Table → model → its row. */
 const rows: Record<string, Record<string, Record<string, unknown>>> = {}
 
 beforeAll(async () => {
-  store = openStore(await migratedDatabase())
+  url = await migratedDatabase()
+  store = openStore(url)
   tables = await store.query<Table & Record<string, unknown>>(sql`
     select relname as name, obj_description(pg_class.oid) as comment,
       (select pg_get_expr(polqual, polrelid) from pg_policy where polrelid = pg_class.oid and polname = 'rows_of_models' and relrowsecurity)
@@ -178,6 +183,43 @@ describe('a key of one model', () => {
           name,
         ).rejects.toEqual(denied)
   })
+})
+
+it('a statement of a key leaves neither its role nor its models on the connection, whatever becomes of it', async () => {
+  const single = openStore(url, { max: 1 })
+  const inScope = single.scoped({ id: 'key-1', name: 'ada', models: [own, 'two "words", a comma'] })
+  const seen = prepared`select current_user::text as role, current_setting('tenure.key', true) as key,
+    current_setting('tenure.models', true)::text[] as models`
+  const tried: Record<string, Sql> = {
+    rows: seen,
+    'the same rows': seen,
+    'no rows': sql`update releases set stage = stage where false`,
+    'an error': sql`select 1 / 0`,
+    'a syntax error': sql`select of`,
+    'a hidden table': sql`select from api_keys`,
+  }
+  try {
+    for (const [what, statement] of Object.entries(tried)) {
+      const outcome = await inScope.query(statement).catch(() => 'failed')
+      if (statement === seen)
+        expect(outcome).toEqual([{ role: scopedRole, key: 'key-1', models: [own, 'two "words", a comma'] }])
+      else expect([what, outcome]).toEqual([what, what === 'no rows' ? [] : 'failed'])
+      const [left] = await single.query(
+        sql`select current_user <> ${scopedRole} as "isOther", coalesce(current_setting('tenure.models', true), '') as models`,
+      )
+      expect([what, left]).toEqual([what, { isOther: true, models: '' }])
+    }
+  } finally {
+    await single.close()
+  }
+})
+
+it('a key of some models is lent no connection, and runs no query as another role', async () => {
+  const { pool, readerUrl, metricSources } = scoped()
+  expect(() => pool.connect()).toThrow('lends no connections')
+  await expect(ownReader(scoped())('select 1', async () => {})).rejects.toThrow('lends no connections')
+  await expect(withClient(scoped(), async () => {})).rejects.toThrow('lends no connections')
+  expect([readerUrl, metricSources]).toEqual([undefined, undefined])
 })
 
 it('a process without a key, as the role of the application, has every row of every table', async () => {
