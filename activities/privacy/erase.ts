@@ -26,7 +26,7 @@ import {
   eraseSpan,
   findLogSpan,
 } from '../../store/privacy/delete-subject.ts'
-import { keepErasedSnapshots, listFileBatches } from '../../store/privacy/erased-snapshots.ts'
+import { scheduleSnapshotDeletion, listFileBatches } from '../../store/privacy/erased-snapshots.ts'
 import { readSubjectColumn } from '../../store/privacy/hashed-subject.ts'
 import { upsertAlert } from '../../store/monitoring/alerts.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -59,7 +59,7 @@ const works: Record<
   replicas: { next: 'again', work: awaitReplicas },
   again: { next: 'rest', work: eraseLog },
   rest: { next: 'snapshots', work: eraseElsewhere },
-  snapshots: { next: 'end', work: keepSnapshots },
+  snapshots: { next: 'end', work: deleteSnapshotsLater },
 }
 
 /**
@@ -183,12 +183,12 @@ async function eraseElsewhere({ slow, key }: Scene, { id, model }: Erasure): Pro
   if (batches.length > 0) await noteErasure(slow, { id, note })
 }
 
-async function keepSnapshots(scene: Scene, { id, model, ...subject }: Erasure): Promise<void> {
+async function deleteSnapshotsLater(scene: Scene, { id, model, ...subject }: Erasure): Promise<void> {
   const { store, config } = scene
   const { definition } = await getModel(store, model)
   const isDeclared = definition.subject !== undefined
   const snapshots = await findSnapshotsOf(scene, { model, subject, isDeclared })
   const note = 'the model file declares no `subject`, so only snapshots from when it did can be searched'
   if (!isDeclared) await noteErasure(store, { id, note })
-  await keepErasedSnapshots(store, { id, snapshots, days: config.retention.erasedSnapshotDays })
+  await scheduleSnapshotDeletion(store, { id, snapshots, days: config.retention.erasedSnapshotDays })
 }

@@ -28,7 +28,7 @@ export const listModelSnapshots = (database: Database, model: string) =>
     order by created_at, digest`)
 
 /** Sets the deletion deadline of snapshots. A repeated call keeps the first deadline. */
-export async function keepErasedSnapshots(
+export async function scheduleSnapshotDeletion(
   database: Database,
   {
     id,
