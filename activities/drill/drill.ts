@@ -46,7 +46,7 @@ import type { DrillStart } from '../../domain/starts.ts'
 import type { DrillRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
-import { takeStart } from '../runtime/claim-start.ts'
+import { takeStart } from '../runtime/take-start.ts'
 
 /** The period for measuring the champion's latency, as in a release. */
 const latencyWindowMs = 24 * 3_600_000

@@ -37,7 +37,7 @@ import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { endInterrupted } from '../../store/release/close-release.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
-import { takeStart } from '../runtime/claim-start.ts'
+import { takeStart } from '../runtime/take-start.ts'
 import { findRetrained } from '../../store/training/retrainings.ts'
 import { recordFailure } from '../../store/training/runs.ts'
 

@@ -18,7 +18,7 @@ import type { TrialStart } from '../../domain/starts.ts'
 import { readNow } from '../../store/database/clock.ts'
 import type { TrialRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
-import { takeStart } from '../runtime/claim-start.ts'
+import { takeStart } from '../runtime/take-start.ts'
 import { trainingQueues, type TrainingQueues } from '../trainers/queue-training.ts'
 
 export interface OpenedTrial extends TrainingQueues {

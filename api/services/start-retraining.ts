@@ -3,6 +3,7 @@ import { DomainError } from '../../domain/errors.ts'
 import { notTrainedHere, type BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { startRoles } from '../../domain/roles.ts'
+import { runOfRetraining } from '../../domain/training/run-ids.ts'
 import { requireOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { requireModelFile } from '../../store/maintenance/expected-work.ts'
 import type { Database } from '../../store/postgres.ts'
@@ -87,12 +88,6 @@ export async function getTrainable(
 export interface CancelRetrainingInput {
   id: string
   reason?: string
-}
-
-/** Returns the model and the run in an id; undefined for any other text. */
-export function runOfRetraining(id: string): { model: string; runId: string } | undefined {
-  const [, model, runId] = /^retrain\/(.+)\/([0-9a-f-]{36})$/.exec(id) ?? []
-  return model === undefined || runId === undefined ? undefined : { model, runId }
 }
 
 /**

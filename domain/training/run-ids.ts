@@ -1,4 +1,4 @@
-/** Derives the ids of the rows that one run writes: a prefix for each kind, and the run. */
+/** Derives the ids of the rows that one run writes (a prefix for each kind, and the run), and reads the run in the id of a retraining. */
 
 export interface RunIds {
   validationId: string
@@ -14,3 +14,9 @@ export function idsOfRun(run: string): RunIds {
 
 /** The same from the id of the run's own row: `retrain/<model>/<run>`, `try_…` or `swp_…`. */
 export const idsOfRow = (id: string): RunIds => idsOfRun(id.replace(/^.*\/|^(?:try|swp)_/, ''))
+
+/** Returns the model and the workflow run in `retrain/<model>/<run>`; undefined for any other text. */
+export function runOfRetraining(id: string): { model: string; runId: string } | undefined {
+  const [, model, runId] = /^retrain\/(.+)\/([0-9a-f-]{36})$/.exec(id) ?? []
+  return model === undefined || runId === undefined ? undefined : { model, runId }
+}

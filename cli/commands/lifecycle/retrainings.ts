@@ -1,5 +1,5 @@
 /** `tenure retrainings`: lists retrainings and shows one with its loss, its checks and its gates. */
-import { idsOfRun } from '../../../domain/training/run-ids.ts'
+import { idsOfRow } from '../../../domain/training/run-ids.ts'
 import { failure, path, type Client } from '../../client/client.ts'
 import type { RetrainingAnswer } from '../../client/responses.ts'
 import type { CommandGroup } from '../../program.ts'
@@ -45,7 +45,7 @@ export const retrainingsGroup: CommandGroup = {
             shown,
             `running: ${shown.stage ?? 'opening'}${checksTable(terminal, shown.validation)}`,
           )
-        const { trainingId } = idsOfRun(id.slice(id.lastIndexOf('/') + 1))
+        const { trainingId } = idsOfRow(id)
         await printFollowed(session, { ended: shown, seen: { began: new Map(), curve: [], trainingId } })
       },
     },

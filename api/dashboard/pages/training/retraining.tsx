@@ -11,7 +11,8 @@ import {
   type ShownTraining,
 } from '../../../../store/dashboard/training-detail.ts'
 import { findInScope } from '../../../auth/authorization.ts'
-import { runOfRetraining, startRetraining } from '../../../services/start-retraining.ts'
+import { startRetraining } from '../../../services/start-retraining.ts'
+import { runOfRetraining } from '../../../../domain/training/run-ids.ts'
 import {
   findShownValidation,
   validationOfRetraining,

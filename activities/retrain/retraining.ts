@@ -44,12 +44,12 @@ import { listSnapshotFloods } from '../../store/training/snapshots.ts'
 import { endAbandonedTrainings } from '../../store/training/trainings.ts'
 import { realOverrides, requireOverrides } from '../../domain/training/overrides.ts'
 import { endingOfRetraining, type RetrainingFacts } from '../../domain/training/endings.ts'
-import { idsOfRow } from '../../domain/training/run-ids.ts'
+import { idsOfRow, runOfRetraining } from '../../domain/training/run-ids.ts'
 import type { RetrainStart } from '../../domain/starts.ts'
 import type { RetrainOutcome, RetrainRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
-import { takeStart } from '../runtime/claim-start.ts'
+import { takeStart } from '../runtime/take-start.ts'
 import { trainingQueues, type TrainingQueues } from '../trainers/queue-training.ts'
 
 export interface OpenInput extends RetrainRequest {
@@ -108,7 +108,9 @@ export const openRetraining =
     const open = (await listOpenRuns(store)).filter(
       (run) => run.kind === 'retraining' && run.model === model && run.id !== retrainingId,
     )
-    const ended = await rowsOfEndedRuns(open.map((run) => ({ ...run, runId: runOfRetraining(run.id) })))
+    const ended = await rowsOfEndedRuns(
+      open.map((run) => ({ ...run, runId: runOfRetraining(run.id)?.runId ?? '' })),
+    )
     const abandoned = await store.transaction(async (database) => {
       const ids = ended.map(({ id }) => id)
       const closed = await closeAbandoned(database, ids, endedOutside)
@@ -154,9 +156,6 @@ export const openRetraining =
   }
 
 const endedOutside = 'its workflow was ended from outside'
-
-/** `retrain/<model>/<run>` */
-const runOfRetraining = (id: string): string => id.slice(id.lastIndexOf('/') + 1)
 
 /** Reads what asks for the retraining: the command of a user, a sweep, a trigger or, without an order, the schedule. Throws `forbidden`. */
 async function readOrder(

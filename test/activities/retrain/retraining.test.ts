@@ -10,7 +10,7 @@ import {
   openRetraining,
   type OpenInput,
   type OpenResult,
-} from '../../../activities/retrain/record.ts'
+} from '../../../activities/retrain/retraining.ts'
 import { type TriggerReason } from '../../../domain/monitoring/retraining-triggers.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
