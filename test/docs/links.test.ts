@@ -1,7 +1,7 @@
 /** Checks that every relative link and anchor of every page resolves, and that every file that a page names exists. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { dirname, join, normalize } from 'node:path'
+import { basename, dirname, join, normalize } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { metricTable } from '../../api/metrics/metric-catalogue.ts'
 import { commands } from '../../cli/commands/all-commands.ts'
@@ -31,11 +31,17 @@ function issuesOfLinks(page: string, text: string): string[] {
   })
 }
 
+const fileNames = new Set(
+  execFileSync('git', ['ls-files', '-co', '--exclude-standard'], { cwd: checkout, encoding: 'utf8' })
+    .split('\n')
+    .filter((path) => existsSync(join(checkout, path)))
+    .map((path) => basename(path)),
+)
 const folders = readdirSync(checkout).filter((name) => statSync(join(checkout, name)).isDirectory())
 
 /**
- * Returns the project paths that a page names as code. `name.ts` alone matches in any folder; `…`, `*` and `<…>` are placeholders. Ignores
- * text with `$` or a space, which is to be typed, and files that a reader is told to make.
+ * Returns the project paths that a page names as code and that are not there. `name.ts` alone may be in any folder; `…`, `*` and `<…>` are
+ * placeholders. Ignores text with `$` or a space, which is to be typed, and files that a reader is told to make.
  */
 function issuesOfPaths(page: string, text: string): string[] {
   const written = new Set(blocksOf(text).map(({ notes }) => notes['file']))
@@ -43,7 +49,11 @@ function issuesOfPaths(page: string, text: string): string[] {
     const path = code.replace(/^\.\//, '').replace(/:\d+$/, '')
     if (/[\s$*<>…{}()'"@:,|]|^\/|^~/.test(path)) return []
     const [first = ''] = path.split('/')
-    const isOurs = path.includes('/') ? folders.includes(first) && first !== 'node_modules' : false
+    if (!path.includes('/')) {
+      const isGone = /\.(?:tsx?|mjs|sql)$/.test(path) && !fileNames.has(path) && !written.has(path)
+      return isGone ? [`${code} is not there`] : []
+    }
+    const isOurs = folders.includes(first) && first !== 'node_modules'
     if (!isOurs) return []
     const isThere = existsSync(join(checkout, path)) || existsSync(join(checkout, dirname(page), path))
     return isThere || written.has(path) || path.endsWith('/') ? [] : [`${code} is not there`]
@@ -219,6 +229,7 @@ describe('the link check detects', () => {
     expect(issuesOfPaths(page, '`domain/gone.ts` and `domain/evaluation/gate.ts` and `domain/*.ts`')).toEqual(
       ['domain/gone.ts is not there'],
     )
+    expect(issuesOfPaths(page, '`gone.ts`, `gate.ts` and `gate.gone`')).toEqual(['gone.ts is not there'])
     const typed =
       '```sh\nnpx tenure dance iris\ntenure status\ntenure keys list --loud # --soft\n```\n`tenure sing`'
     expect(issuesOfCommands(typed)).toEqual([
