@@ -305,16 +305,16 @@ function servePredictions(
         hasCertificate,
         targetOf: (path, host) => (isOwnHost(host) ? targetOf('POST', path) : undefined),
         admit: predict.admit,
-        answer(target, exchange, body, admitted) {
+        accept(target, exchange, body, admitted) {
           closeWhenStopping(exchange)
-          predict.answer(target, exchange, body, admitted)
+          predict.accept(target, exchange, body, admitted)
         },
       })
     : undefined
   gate.open((request, response) => {
     closeWhenStopping(response)
     const target = targetOf(request.method, request.url)
-    if (target !== undefined) predict.collect(target, request, response)
+    if (target !== undefined) predict.acceptFromNode(target, request, response)
     return target !== undefined
   }, health)
   return { fastPath, predict }

@@ -293,7 +293,7 @@ function ask(
       onSent?.()
     },
   }
-  predict.answer({ protocol: 'grpc', ...target, messages: createGrpcProtocol(maxInstances) }, exchange, body)
+  predict.accept({ protocol: 'grpc', ...target, messages: createGrpcProtocol(maxInstances) }, exchange, body)
 }
 
 /** Returns the headers that a prediction depends on. The deadline of the call counts like `x-deadline-ms`. */

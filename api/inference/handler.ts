@@ -16,17 +16,17 @@ export const inferMedia = ['application/json', 'application/octet-stream']
  */
 export type Infer = (request: Request, header: string | undefined) => ByteWriter | Promise<ByteWriter>
 
-export function createInfer({ answer, maxInstances }: Pick<Serving, 'answer' | 'maxInstances'>): Infer {
+export function createInfer({ predict, maxInstances }: Pick<Serving, 'predict' | 'maxInstances'>): Infer {
   const plain = createInferProtocol(maxInstances)
   return (request, header) => {
-    if (header === undefined) return answer(plain, request)
+    if (header === undefined) return predict(plain, request)
     const jsonBytes = Number(header)
     if (!/^\d{1,9}$/.test(header) || jsonBytes > request.body.byteLength)
       throw new DomainError(
         'invalid_request',
         `Inference-Header-Content-Length is not a number of bytes from 0 to ${request.body.byteLength}`,
       )
-    return answer(createInferProtocol(maxInstances, jsonBytes), request)
+    return predict(createInferProtocol(maxInstances, jsonBytes), request)
   }
 }
 

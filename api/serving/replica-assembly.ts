@@ -20,7 +20,7 @@ import { createIds, maxInstancesOfId } from './prediction-ids.ts'
 import { createFeatureCache, type FeatureCache } from './features/feature-cache.ts'
 import { openPredictionLog, type PredictionLog } from './log/prediction-log.ts'
 import { createLookups, type Lookups } from './features/lookup.ts'
-import { createPredict, type Answering, type WaitingCounts } from './request/predict.ts'
+import { createPredict, type PredictFunctions, type WaitingCounts } from './request/predict.ts'
 import { createPredictionCache, type PredictionCache } from './version/prediction-cache.ts'
 import { createPredictProtocol } from './request/native-protocol.ts'
 import type { Protocol } from './request/protocol.ts'
@@ -45,7 +45,7 @@ import type { BatcherOptions } from './runtime/batcher.ts'
 import type { Tensors } from './tensorflow/tfjs-models.ts'
 import { createVersionLoader } from './routing/version-loader.ts'
 
-export interface Serving extends Answering {
+export interface Serving extends PredictFunctions {
   /** The protocol of the route `/v1/models/{name}/predict`. */
   native: Protocol
   /** The maximum number of instances in one request. */
@@ -218,11 +218,13 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     onError,
     onFault: events.fault,
   })
-  const answering = createPredict({ ...shared, ids: createIds(clock), log })
+  const withoutLookups = createPredict({ ...shared, ids: createIds(clock), log })
+  const { predict, predictRecord } = lookups.withLookups(withoutLookups)
   await running.started
   return {
     ...shared,
-    ...lookups.around(answering),
+    predict,
+    predictRecord,
     native,
     maxInstances,
     log,
@@ -230,7 +232,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     predictionCache,
     lookups,
     features,
-    waiting: answering.counts,
+    waiting: withoutLookups.counts,
     leaseMs: deps.leaseMs,
     switches,
     fieldsOf: fields.of,

@@ -17,7 +17,7 @@ import { deadLetter } from './dead-letter.ts'
 import { idOfSent, type SentRecord, type StreamBatch, type StreamRecord } from './stream.ts'
 
 export interface AnsweringOptions {
-  serving: Pick<Serving, 'answer' | 'answerRecord' | 'native' | 'log'>
+  serving: Pick<Serving, 'predict' | 'predictRecord' | 'native' | 'log'>
   model: string
   group: string
   /** The topics of answers and of dead letters. */
@@ -64,7 +64,7 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
     return request
   }
   const ask = (record: StreamRecord, keyId: string): ByteWriter | Promise<ByteWriter> =>
-    serving.answer(protocolOf(serving.native, record), requestOf(record, keyId))
+    serving.predict(protocolOf(serving.native, record), requestOf(record, keyId))
   /** Counts the records in progress of all batches, so that their rows fit into the memory of one batch. */
   const underWay = createQueue()
   return async (batch, keyId, begun) => {
@@ -116,7 +116,7 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
     const begin = (place: number): void => {
       const record = records[place]!
       // The next record reuses the writer, so the bytes are copied.
-      const given = serving.answerRecord(
+      const given = serving.predictRecord(
         protocolOf(serving.native, record),
         requestOf(record, keyId),
         (answer) => {

@@ -25,7 +25,7 @@ export interface PredictHandler<Target, Admission extends { held: HeldBody }> {
   hasCertificate?: CertificateCheck
   /** Starts to count a body that arrives in parts; undefined for a request that Node's server refuses. */
   admit(target: Target, exchange: Exchange): Admission | undefined
-  answer(target: Target, exchange: Exchange, body: Buffer, admitted?: Admission): void
+  accept(target: Target, exchange: Exchange, body: Buffer, admitted?: Admission): void
 }
 
 /** A connection on the fast path; `held`: the bytes that arrived before the last response was sent. */
@@ -121,7 +121,7 @@ function serveConnection<Target, Admission extends { held: HeldBody }>(
     }
     if (request === undefined) return handOver(chunk)
     const bytes = chunk.byteLength - head.length
-    if (bytes === request.bodyBytes) return answer(chunk.subarray(head.length))
+    if (bytes === request.bodyBytes) return serve(chunk.subarray(head.length))
     if (request.bodyBytes > maxBodyBytes) return handOver(chunk)
     describe(request)
     admitted = handler.admit(request.target, connection)
@@ -133,7 +133,7 @@ function serveConnection<Target, Admission extends { held: HeldBody }>(
   }
   const assemble = (body: BodyAssembler, piece: Buffer): void => {
     const state = body.add(piece)
-    if (state === 'complete') answer(endBody(body))
+    if (state === 'complete') serve(endBody(body))
     else if (state === 'over') handOverBody()
   }
   const endBody = (body: BodyAssembler): Buffer => {
@@ -142,10 +142,10 @@ function serveConnection<Target, Admission extends { held: HeldBody }>(
     socket.setTimeout(idleMs)
     return body.end()
   }
-  const answer = (body: Buffer): void => {
+  const serve = (body: Buffer): void => {
     describe(request!)
     connection.isBusy = true
-    handler.answer(request!.target, connection, body, admitted)
+    handler.accept(request!.target, connection, body, admitted)
     admitted = undefined
   }
   const describe = ({ path, headers }: RequestHead): void => {

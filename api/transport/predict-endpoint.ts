@@ -33,16 +33,16 @@ import { createWorkQueue } from './turn-scheduler.ts'
 import { decompressed } from '../http/decompress.ts'
 
 export interface PredictEndpoint {
-  /** Reads the body of a request from Node's server, then serves the request. */
-  collect(target: Target, request: IncomingMessage, response: ServerResponse): void
+  /** Accepts a request of Node's server: checks its key, reads its body, then does as `accept`. */
+  acceptFromNode(target: Target, request: IncomingMessage, response: ServerResponse): void
   /**
-   * Checks the key of a request whose body is not complete, and starts to count its body. Undefined for a request that `collect` refuses.
+   * Checks the key of a request whose body is not complete, and starts to count its body. Undefined for a request that `acceptFromNode` refuses.
    */
   admit(target: Target, exchange: SharedExchange): Admitted | undefined
   /** Counts a request that was refused before its message was read. */
   countRefusal(target: Target, status: number, code: string): void
-  /** Serves a request; `admitted` by `admit`, if it was. */
-  answer(target: Target, exchange: SharedExchange, body: Buffer, admitted?: Admitted): void
+  /** Queues a request with its body for its turn of the event loop; `admitted` by `admit`, if it was. */
+  accept(target: Target, exchange: SharedExchange, body: Buffer, admitted?: Admitted): void
 }
 
 /** A request whose key was checked before its body was read. */
@@ -107,7 +107,8 @@ export function createPredictEndpoint(
     requireRole(actor, predictors, model)
     return { keyId: actor.id, model }
   }
-  const answer = (
+  /** Serves a request whose turn has come. */
+  const serve = (
     target: Target,
     exchange: SharedExchange,
     body: Buffer,
@@ -138,7 +139,7 @@ export function createPredictEndpoint(
       const result =
         protocol === 'infer'
           ? infer(request, headers[lengthHeader])
-          : serving.answer(protocol === 'grpc' ? target.messages! : protocols[protocol], request)
+          : serving.predict(protocol === 'grpc' ? target.messages! : protocols[protocol], request)
       if (result instanceof Promise) sendLater(target, exchange, result, span)
       else {
         send(exchange, result, target)
@@ -163,7 +164,7 @@ export function createPredictEndpoint(
       (error: unknown) => void (exchange.closed || refuse(target, exchange, error, span)),
     )
   }
-  const enqueue = (target: Target, exchange: SharedExchange, body: Buffer, permitted?: Permitted): void => {
+  const accept = (target: Target, exchange: SharedExchange, body: Buffer, permitted?: Permitted): void => {
     let known = permitted
     // Nothing waits without a valid key.
     const hold = (): (() => void) => {
@@ -173,7 +174,7 @@ export function createPredictEndpoint(
       return held.release
     }
     try {
-      queue.enqueue(hold, (waitedMs) => answer(target, exchange, body, { waitedMs, permitted: known }))
+      queue.enqueue(hold, (waitedMs) => serve(target, exchange, body, { waitedMs, permitted: known }))
     } catch (error) {
       if (isError(error, 'overloaded')) refuseLate(target, exchange, error)
       else refuse(target, exchange, error, tracing?.begin(target, exchange.headers, 0))
@@ -184,7 +185,7 @@ export function createPredictEndpoint(
     return { ...permitted, held: bodies.open(permitted) }
   }
   return {
-    answer: enqueue,
+    accept,
     countRefusal: (target, status, code) => countRefusal(refusals, target, { status, code }),
     admit(target, exchange) {
       try {
@@ -193,7 +194,7 @@ export function createPredictEndpoint(
         return undefined
       }
     },
-    collect(target, request, response) {
+    acceptFromNode(target, request, response) {
       const exchange = exchangeOf(request, response)
       let admitted: Admitted
       try {
@@ -203,10 +204,10 @@ export function createPredictEndpoint(
       } catch (error) {
         return refuse(target, exchange, error)
       }
-      reader.collect(
+      reader.read(
         request,
         admitted.held,
-        (body) => enqueue(target, exchange, body, admitted),
+        (body) => accept(target, exchange, body, admitted),
         (refusal) => {
           exchange.shouldKeepAlive = false
           refuse(target, exchange, refusal)
@@ -305,7 +306,7 @@ function send(exchange: SharedExchange, writer: ByteWriter, target: Target): voi
 
 export interface BodyReader {
   /** Calls back once, with the body or the error; never when the client disconnects first. */
-  collect(
+  read(
     request: IncomingMessage,
     held: HeldBody,
     onBody: (body: Buffer) => void,
@@ -321,7 +322,7 @@ interface BodyLimits {
 
 export function createBodyReader({ maxBytes, withinMs }: BodyLimits): BodyReader {
   return {
-    collect(request, held, onBody, onRefusal) {
+    read(request, held, onBody, onRefusal) {
       const totalBytes = Number(request.headers['content-length'])
       if (totalBytes > maxBytes) return onRefusal(tooLarge(maxBytes))
       let pieces: Buffer[] = []

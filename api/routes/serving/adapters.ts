@@ -53,7 +53,7 @@ export function adapterRoutes(deps: ApiDeps): RouteDefinition[] {
           keyId: actor?.id,
           sender: { headerOf: header },
         }
-        return withWriter(serving.answer(protocols[protocol], request), (writer) => ({
+        return withWriter(serving.predict(protocols[protocol], request), (writer) => ({
           text: writer.bytes.toString('utf8', 0, writer.at),
           type: 'application/json',
         }))

@@ -101,7 +101,7 @@ export const predictionRoutes = ({ serving }: ApiDeps): RouteDefinition[] => [
       const requestId = header(requestIdHeader)
       const sender = { headerOf: header }
       const request = { model: params['name']!, body: bytes, requestId, keyId: actor?.id, sender }
-      return withWriter(serving.answer(serving.native, request), (writer) => ({
+      return withWriter(serving.predict(serving.native, request), (writer) => ({
         text: writer.bytes.toString('utf8', 0, writer.at),
         type: 'application/json',
       }))

@@ -2,7 +2,7 @@
  * Adds looked-up features to the rows of a request before they are parsed. Cached values need no wait. Other values are awaited until the
  * deadline of the feature, then replaced by a default value, which is counted and reported in the response.
  */
-import type { Answering, PredictFunction } from '../request/predict.ts'
+import type { PredictFunction, PredictFunctions } from '../request/predict.ts'
 import type { Clock } from '../clock.ts'
 import type { FeatureCache, CachedValues } from './feature-cache.ts'
 import { type ByteWriter, writeText, reserve } from '../codec/byte-writer.ts'
@@ -89,8 +89,8 @@ export function createLookups({ cache, clock, routing }: LookupDeps) {
     if (wait.work.length === 0 || waiting >= maxPendingLookups) return reader(protocol, asked, of)
     return { protocol, asked, of, ...wait }
   }
-  const answerLater = async (
-    answer: PredictFunction,
+  const predictLater = async (
+    predict: PredictFunction,
     request: Request,
     { protocol, asked, of, work, withinMs }: Late,
   ): Promise<ByteWriter> => {
@@ -99,7 +99,7 @@ export function createLookups({ cache, clock, routing }: LookupDeps) {
     await waitAtMost(Math.min(withinMs, request.withinMs ?? Infinity), work).finally(() => waiting--)
     const waitedMs = clock.now() - sinceMs
     const left = request.withinMs === undefined ? undefined : Math.max(1, request.withinMs - waitedMs)
-    const writer = answer(reader(protocol, asked, of), { ...request, withinMs: left, sinceMs })
+    const writer = predict(reader(protocol, asked, of), { ...request, withinMs: left, sinceMs })
     // Copies the bytes, because the next request overwrites them before this promise is read.
     return writer instanceof Promise
       ? writer
@@ -112,16 +112,16 @@ export function createLookups({ cache, clock, routing }: LookupDeps) {
     knows(loaded: LoadedVersion): void {
       if (needsOf.version(loaded).length > 0) isUsed = true
     },
-    /** Wraps the handlers, so that requests get looked-up features when a version needs them. */
-    around({ answer, answerRecord }: Answering): Answering {
+    /** Returns these functions for rows that lack looked-up features: they are added first when a version needs them. */
+    withLookups({ predict, predictRecord }: PredictFunctions): PredictFunctions {
       return {
-        answer(protocol, request) {
+        predict(protocol, request) {
           const ready = examine(protocol, request)
-          return 'work' in ready ? answerLater(answer, request, ready) : answer(ready, request)
+          return 'work' in ready ? predictLater(predict, request, ready) : predict(ready, request)
         },
-        answerRecord(protocol, request, take) {
+        predictRecord(protocol, request, take) {
           const ready = examine(protocol, request)
-          return 'work' in ready ? answerLater(answer, request, ready) : answerRecord(ready, request, take)
+          return 'work' in ready ? predictLater(predict, request, ready) : predictRecord(ready, request, take)
         },
       }
     },

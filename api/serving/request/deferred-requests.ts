@@ -115,13 +115,13 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
     if (!log.waits)
       return computed(pending, ({ table, arm }) => copyOf(steps.finish(protocol, request, table, arm, slot)))
     if (pending.running !== undefined) await computed(pending, () => {})
-    return storing.answer(pending)
+    return storing.storeThenAnswer(pending)
   }
   return {
     abandoned: () => abandoned,
     store: storing.store,
     /** Completes a request whose network is running, or has finished when `running` is absent. Releases the slot. */
-    async answer(
+    async complete(
       protocol: Protocol,
       request: Request,
       arm: LiveArm,
@@ -197,7 +197,7 @@ function createStoring({ slotsFor, ids, log, steps }: DeferredRequestsDeps, choo
     log.append(arm.origin, steps.recordOf(arm, slot), settle, request.requestId !== undefined)
   return {
     /** Resolves when the row is stored, now or by an earlier request with the same id. */
-    async answer(pending: PendingRequest): Promise<ByteWriter> {
+    async storeThenAnswer(pending: PendingRequest): Promise<ByteWriter> {
       const { arm, slot, deadline } = pending
       let earlier: StoredPrediction | undefined
       ids.use(slot.id)

@@ -33,10 +33,10 @@ export type RecordFunction = (
   take: TakeAnswer,
 ) => ByteWriter | Promise<ByteWriter> | undefined
 
-/** Serves requests and records. */
-export interface Answering {
-  answer: PredictFunction
-  answerRecord: RecordFunction
+/** Serves requests, and records of streams. */
+export interface PredictFunctions {
+  predict: PredictFunction
+  predictRecord: RecordFunction
 }
 
 export interface WaitingCounts {
@@ -58,7 +58,7 @@ function note(span: ServedBy, { loaded, arm, counters }: LiveArm): void {
   span.release = counters.release
 }
 
-export function createPredict(deps: PredictDeps): Answering & { counts(): WaitingCounts } {
+export function createPredict(deps: PredictDeps): PredictFunctions & { counts(): WaitingCounts } {
   const { clock, ids, log, routing } = deps
   const steps = createSteps(deps)
   const requests = createSlotPool(deps.maxPending ?? defaultMaxWaiting, maxWaitingBytes)
@@ -101,11 +101,11 @@ export function createPredict(deps: PredictDeps): Answering & { counts(): Waitin
       return waiting.store({ protocol, request, arm, slot: keepSlot(request) }, take)
     // The slots may be used up; then nothing awaits this promise.
     void running?.catch(() => {})
-    return waiting.answer(protocol, request, arm, keepSlot(request), running)
+    return waiting.complete(protocol, request, arm, keepSlot(request), running)
   }
   return {
     counts: () => ({ waiting: requests.taken() + records.taken(), abandoned: waiting.abandoned() }),
-    answer: (protocol, request) => serve(protocol, request, undefined)!,
-    answerRecord: serve,
+    predict: (protocol, request) => serve(protocol, request, undefined)!,
+    predictRecord: serve,
   }
 }

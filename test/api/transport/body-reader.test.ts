@@ -12,7 +12,7 @@ async function listen(withinMs = 60_000) {
   let readBytes = 0
   const uploads = createBodyReader({ maxBytes: 1_000, withinMs })
   const server = createServer((request, response) => {
-    uploads.collect(
+    uploads.read(
       request,
       bodies.open({ keyId: 'key_a' }),
       (body) => void response.end(`${body.byteLength} bytes`),

@@ -74,7 +74,7 @@ async function open({
           {
             targetOf: (target) => (target === '/elsewhere' ? undefined : target),
             admit: () => ({ held: budget.open({ keyId: 'key_a' }) }),
-            answer(_, exchange, body) {
+            accept(_, exchange, body) {
               taken.push({ ...exchange })
               answer(exchange, body)
             },

@@ -60,8 +60,8 @@ it.each(['on', 'off'])(
   async (mode) => {
     const dial = async (keepAliveTimeoutBuffer: number): Promise<RawConnection> => {
       const server = await listen({ keepAliveTimeout: 100, keepAliveTimeoutBuffer })
-      const answer = (_: string, exchange: Exchange): void => exchange.send(200, [], 'well')
-      if (mode === 'on') openFastPath(server, { targetOf: (path) => path, admit: () => undefined, answer })
+      const accept = (_: string, exchange: Exchange): void => exchange.send(200, [], 'well')
+      if (mode === 'on') openFastPath(server, { targetOf: (path) => path, admit: () => undefined, accept })
       return connectSocket(portOf(server))
     }
     const responses = ({ got }: RawConnection): number => got().split('well').length - 1

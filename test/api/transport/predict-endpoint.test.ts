@@ -65,7 +65,7 @@ async function listen(
   const deps = { ...api.deps, bodies: createBodyBudget({ ...defaultBudget, ...limits }) }
   const endpoint = createPredictEndpoint(deps, refusals, { ...defaultLimits, ...limits })
   const server = createServer((request, response) =>
-    endpoint.collect(targetOf(request.method, request.url)!, request, response),
+    endpoint.acceptFromNode(targetOf(request.method, request.url)!, request, response),
   )
   if (mode === 'on') openFastPath(server, { ...endpoint, targetOf: (path) => targetOf('POST', path) })
   servers.push(server)

@@ -97,7 +97,7 @@ function openSite(mode: Mode): Server {
     openFastPath(server, {
       targetOf: (path) => (path.startsWith('/other') ? undefined : path),
       admit: () => ({ held: bodies.open({ keyId: 'key_a' }) }),
-      answer(path, exchange, body) {
+      accept(path, exchange, body) {
         const wire = exchange.socket as unknown as Wire
         wire.byFastPath++
         wire.taken.push(`POST ${path} ${body.toString('latin1')}`)

@@ -20,7 +20,7 @@ export async function startPredictionServer(
   const server = createServer((request, response) => {
     const target = targetOf(request.method, request.url)
     if (target === undefined) response.writeHead(418).end()
-    else endpoint.collect(target, request, response)
+    else endpoint.acceptFromNode(target, request, response)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {

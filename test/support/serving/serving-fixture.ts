@@ -209,7 +209,7 @@ export async function startReplica(
     troubles,
     faults,
     ask: (model, body) =>
-      parsedResponse(serving.answer(serving.native, { model, body: Buffer.from(JSON.stringify(body)) })),
+      parsedResponse(serving.predict(serving.native, { model, body: Buffer.from(JSON.stringify(body)) })),
     follows: ({ model, generation }) =>
       until(
         () =>
@@ -236,7 +236,7 @@ export async function askLater(
   more: Partial<Request> = {},
 ): Promise<PredictAnswer> {
   const asked = { model, body: Buffer.from(JSON.stringify(body)), ...more }
-  const given = serving.answer(serving.native, asked)
+  const given = serving.predict(serving.native, asked)
   return given instanceof Promise ? parsedResponse(await given) : parsedResponse(given)
 }
 

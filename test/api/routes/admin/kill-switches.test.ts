@@ -164,7 +164,7 @@ describe('a kill switch set to the fallback', () => {
     const ask = async (requestId: string) => {
       const native = await askLater(durable, model, request(), { requestId })
       const body = Buffer.from(JSON.stringify(tensors))
-      const { bytes, at } = await durable.serving.answer(createInferProtocol(1), { model, body, requestId })
+      const { bytes, at } = await durable.serving.predict(createInferProtocol(1), { model, body, requestId })
       const { parameters } = JSON.parse(bytes.toString('utf8', 0, at)) as { parameters: object }
       return [native, parameters].map((answer) => 'fallback' in answer)
     }

@@ -234,15 +234,15 @@ describe('the shadow', () => {
         60_000,
       ),
     )
-    const { answer, native, shadow } = replica.serving
+    const { predict, native, shadow } = replica.serving
     const body = Buffer.from(JSON.stringify(request('key')).padEnd(8_000_000))
-    for (let i = 0; i < 10; i++) void answer(native, { model, body })
+    for (let i = 0; i < 10; i++) void predict(native, { model, body })
     expect(shadow.counts()).toMatchObject({ waiting: 8, dropped: 2 })
     await until(() => shadow.counts().waiting === 0, 'the queue')
-    void answer(native, { model, body })
+    void predict(native, { model, body })
     expect(shadow.counts()).toMatchObject({ waiting: 1, dropped: 2 })
     shadow.discard(model)
-    for (let i = 0; i < 8; i++) void answer(native, { model, body })
+    for (let i = 0; i < 8; i++) void predict(native, { model, body })
     expect(shadow.counts()).toMatchObject({ waiting: 8, dropped: 3 })
   })
 })

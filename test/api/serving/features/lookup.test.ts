@@ -313,7 +313,7 @@ describe('while the feature store does not respond', () => {
     const { mlflow } = createRowProtocols(10)
     const body = Buffer.from(JSON.stringify({ dataframe_records: [{ hour: 8, origin: 'SEA' }] }))
     await until(async () => {
-      const { bytes, at } = await replica.serving.answer(mlflow, { model, body })
+      const { bytes, at } = await replica.serving.predict(mlflow, { model, body })
       const told = JSON.parse(bytes.toString('utf8', 0, at)) as {
         predictions: number[]
         defaulted?: object[]
@@ -333,8 +333,8 @@ describe('while the feature store does not respond', () => {
     for (const loaded of routing.loaded()) lookups.knows(loaded)
     const body = Buffer.from(JSON.stringify({ instances: [{ hour: 8, origin: 'ORD' }] }))
     const given = lookups
-      .around({ answer: () => createByteWriter(), answerRecord: () => undefined })
-      .answer(native, { model, body })
+      .withLookups({ predict: () => createByteWriter(), predictRecord: () => undefined })
+      .predict(native, { model, body })
     expect(given).toBeInstanceOf(Promise)
     expect((await given).at).toBe(0)
   })

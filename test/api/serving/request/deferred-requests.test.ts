@@ -239,7 +239,7 @@ it('a deferred response equals the synchronous response byte for byte, for 2,000
   })
   expect(bodies.reduce((sum, { body }) => sum + body.toString().split('},').length, 0)).toBeGreaterThan(1_900)
   const ask = async (asked: (typeof bodies)[number]): Promise<string> => {
-    const { bytes, at } = await replica.serving.answer(replica.serving.native, asked)
+    const { bytes, at } = await replica.serving.predict(replica.serving.native, asked)
     return bytes.toString('utf8', 0, at).replaceAll(/"id":"[^"]+"/g, '"id"')
   }
   const atOnce: string[] = []

@@ -303,7 +303,7 @@ describe('an invalid request gets its own error', () => {
 
   it('a body that is not UTF-8', () => {
     expect(() =>
-      api.serving.answer(api.serving.native, { model: 'iris', body: Buffer.from([0x22, 0xff, 0x22]) }),
+      api.serving.predict(api.serving.native, { model: 'iris', body: Buffer.from([0x22, 0xff, 0x22]) }),
     ).toThrow(expect.objectContaining({ code: 'body_not_json' }))
   })
 

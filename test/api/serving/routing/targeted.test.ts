@@ -68,10 +68,10 @@ async function targeted(target: CallerTarget, change: Partial<Route> = {}, expos
 }
 
 const sender = (headers: Record<string, string>) => ({ headerOf: (name: string) => headers[name] })
-function armOf(model: string, given: Parameters<TestReplica['serving']['answer']>[1] | object): string {
+function armOf(model: string, given: Parameters<TestReplica['serving']['predict']>[1] | object): string {
   const body = Buffer.from(JSON.stringify(request()))
   const { serving } = replica
-  const writer = serving.answer(serving.native, { model, body, ...given })
+  const writer = serving.predict(serving.native, { model, body, ...given })
   if (writer instanceof Promise) throw new Error('the model does not answer in one turn')
   return (JSON.parse(writer.bytes.toString('utf8', 0, writer.at)) as { arm: string }).arm
 }
