@@ -12,7 +12,8 @@ import {
   silenceReplica,
 } from '../../store/release/drills.ts'
 import { findRelease } from '../../store/release/releases.ts'
-import { findRouting, laggingReplicas, listReplicaProgress } from '../../store/serving/routing.ts'
+import { findRouting } from '../../store/serving/routing.ts'
+import { laggingReplicas, listReplicaProgress } from '../../store/serving/replicas.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 

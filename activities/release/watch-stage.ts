@@ -12,12 +12,8 @@ import { recordObservation } from '../../store/release/decisions.ts'
 import type { StepReport } from '../../store/release/release-steps.ts'
 import { readSimulatedOutage } from '../../store/release/drills.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
-import {
-  findRouting,
-  laggingReplicas,
-  listReplicaProgress,
-  renewExposure,
-} from '../../store/serving/routing.ts'
+import { findRouting, renewExposure } from '../../store/serving/routing.ts'
+import { laggingReplicas, listReplicaProgress } from '../../store/serving/replicas.ts'
 import {
   failureOf,
   judge,

@@ -4,7 +4,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Deps } from '../deps.ts'
-import { listRecentReplicas } from '../../store/serving/routing.ts'
+import { listRecentReplicas } from '../../store/serving/replicas.ts'
 
 const everyMs = 2_000
 

@@ -5,7 +5,7 @@ import { appendAudit } from '../audit/audit-log.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Store, Database } from '../postgres.ts'
-import { listRecentReplicas } from './routing.ts'
+import { listRecentReplicas } from './replicas.ts'
 
 export interface KillSwitchWrite {
   model: string

@@ -1,19 +1,19 @@
 /**
- * Stores the leases and route acknowledgements of replicas and reads the routes. A release continues only when every replica with a lease
- * has acknowledged the newest route.
+ * Stores the leases and route acknowledgements of replicas, and reads which replicas follow a route. A release continues only when every
+ * replica with a lease has acknowledged the newest route.
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
-import type { Fallback, KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { readServiceState } from '../database/key-value.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database, Store } from '../postgres.ts'
 import type { ArtifactIdentity } from '../signing/artifact-signatures.ts'
-import { silentForMs } from './observed-leases.ts'
+import { silentForMs, type StoredLease } from './observed-leases.ts'
+import { isNewer } from '../../domain/serving/route.ts'
 import { fallbackLevelNames, type FallbackLevel } from '../../domain/serving/fallback-level.ts'
 import type { ProcessIdentity } from '../process-identity.ts'
-import { listRecentReplicas } from './routing.ts'
+import type { RoutingPlace } from './routing.ts'
 
 export interface Replica {
   id: string
@@ -54,71 +54,6 @@ export async function endLease(database: Database, id: string): Promise<void> {
     select pg_notify('tenure_acknowledged', id) from ended`)
 }
 
-/** A row of the table `routing`, not validated. */
-export interface RoutingRow {
-  model: string
-  epoch: number
-  generation: number
-  route: unknown
-  /** The remaining exposure of the candidate when the database responded; null without a candidate. */
-  remainingMs: number | null
-  /** The end of the exposure by the database's clock; it changes only with a renewal. */
-  exposedUntilMs: number | null
-  /** How long a renewal by the policy of the release exposes the candidate; null without a release. */
-  exposureMs: number | null
-}
-
-/** The kill switch of a model, as a replica needs it. */
-export interface SwitchRow {
-  model: string
-  serve: KillSwitchMode
-  revision: number
-}
-
-/** The fallback of a model, as its file declares it; read in advance, because it is needed during outages. */
-export interface FallbackRow {
-  model: string
-  fallback: Fallback
-  /** The version that `previous` refers to; null without one. */
-  previous: string | null
-}
-
-export interface RoutingRead {
-  databaseMs: number
-  /** The newest routing epoch. */
-  epoch: number
-  models: string[]
-  rows: RoutingRow[]
-  flags: SwitchRow[]
-  fallbacks: FallbackRow[]
-}
-
-/** All routes, models, kill switches and fallbacks, and the time of the database, in one statement. */
-export async function readRouting(database: Database): Promise<RoutingRead> {
-  const rows = await database.query<RoutingRead>(prepared`
-    select extract(epoch from clock_timestamp())::double precision * 1000 as "databaseMs",
-      (select coalesce(jsonb_agg(name), '[]') from models) as models,
-      (select coalesce(max(epoch), 0) from routing_epochs) as epoch,
-      (select coalesce(jsonb_agg(jsonb_build_object(
-        'model', model, 'epoch', epoch, 'generation', generation, 'route', route,
-        'remainingMs', extract(epoch from exposed_until - clock_timestamp()) * 1000,
-        'exposedUntilMs', extract(epoch from exposed_until) * 1000,
-        'exposureMs', (select policy #> '{watch,exposureMs}' from releases where id = route ->> 'release'))), '[]')
-        from routing) as rows,
-      (select coalesce(jsonb_agg(jsonb_build_object('model', model, 'serve', serve, 'revision', revision)), '[]')
-        from kill_switches) as flags,
-      (select coalesce(jsonb_agg(jsonb_build_object(
-        'model', name, 'fallback', definition -> 'fallback', 'previous', previous.version)), '[]')
-        from models left join lateral (
-          select versions.version from champion_history join versions using (version)
-          where champion_history.model = name and known_good_at is not null and rolled_back_at is null
-            and versions.version <> (select version from champions where champions.model = name)
-          order by champion_history.id desc limit 1
-        ) as previous on true
-        where jsonb_typeof(definition -> 'fallback') = 'object') as fallbacks`)
-  return rows[0]!
-}
-
 export interface Acknowledgement {
   replica: string
   model: string
@@ -139,6 +74,113 @@ export async function acknowledge(database: Database, acknowledgement: Acknowled
       returning model
     )
     select pg_notify('tenure_acknowledged', model) from written`)
+}
+
+/** A replica, and how far it follows the routing of a model. */
+export interface ReplicaProgress {
+  id: string
+  host: string
+  url: string
+  /** The last place that it acknowledged; absent when it has acknowledged none of this model. */
+  acknowledged?: RoutingPlace
+  /** Why it could not follow. */
+  problem?: string
+}
+
+/**
+ * A replica without a lease that did not report its stop, so it may be cut off rather than gone. Such a replica serves the known good
+ * version of the route that it acknowledged last, which is wrong after the rollback of a version that had ended its release as promoted.
+ * A replica that was cut off before its first acknowledgement may have read a route too.
+ */
+export interface SilentReplica extends ReplicaProgress {
+  /** How long its lease has been over. */
+  silentMs: number
+}
+
+/** For a replica registered before lease lengths were stored: the default of TENURE_REPLICA_LEASE_MS. */
+const assumedLeaseMs = 5_000
+
+type RecentReplica = StoredLease & SilentReplica & Partial<RoutingPlace> & { isEnded: boolean }
+
+/**
+ * The replicas that have not stopped. A lease without a length was ended, unless the build of its replica stores no length. A stopped
+ * replica has withdrawn its acknowledgements; one that was found gone has not.
+ */
+const readRecent = (database: Database, model: string): Promise<RecentReplica[]> =>
+  rowsFrom(database).list<RecentReplica>(prepared`
+    select replicas.id, host, url, epoch, generation, problem,
+      (extract(epoch from clock_timestamp() - lease_until) * 1000)::float8 as silent_ms,
+      (extract(epoch from lease_until) * 1000)::float8 as lease_until_ms,
+      coalesce(nullif(lease_ms, 0), ${assumedLeaseMs})::float8 as lease_ms,
+      lease_ms is not distinct from 0 as is_ended,
+      (extract(epoch from pg_postmaster_start_time()) * 1000)::float8 as server_started_ms
+    from replicas left join routing_acknowledgements on replica_id = replicas.id and model = ${model}
+    where lease_ms is distinct from 0 or routing_acknowledgements.model is not null
+      or lease_until > clock_timestamp() - ${silentForMs} * interval '1 millisecond'
+    order by replicas.id`)
+
+const toProgress = ({
+  id,
+  host,
+  url,
+  problem,
+  silentMs,
+  epoch,
+  generation,
+}: RecentReplica): SilentReplica => ({
+  id,
+  host,
+  url,
+  problem,
+  silentMs,
+  acknowledged: epoch === undefined || generation === undefined ? undefined : { epoch, generation },
+})
+
+export interface RecentReplicas {
+  /** Replicas whose lease may be in force. */
+  live: ReplicaProgress[]
+  silent: SilentReplica[]
+  /** Replicas whose lease has been over for more than an hour; for a week, those that had acknowledged a route of the model. */
+  gone: SilentReplica[]
+}
+
+/**
+ * The replicas with a lease, and those whose lease has been over for less than an hour, by the monotonic clock of this process. All come from one
+ * statement: a replica that starts again after it was killed takes a lease and then ends that of its predecessor, and between two
+ * statements both would be missed. Without a model, none has acknowledged anything.
+ */
+export async function listRecentReplicas(
+  store: Pick<Store, 'query' | 'leases'>,
+  model = '',
+): Promise<RecentReplicas> {
+  const sentAt = store.leases.now()
+  const rows = await readRecent(store, model)
+  const isFoundGone = ({ isEnded, silentMs }: RecentReplica): boolean => isEnded && silentMs >= silentForMs
+  const leased = rows.filter((row) => !isFoundGone(row))
+  const statuses = store.leases.take(leased, sentAt)
+  const recent: RecentReplicas = { live: [], silent: [], gone: rows.filter(isFoundGone).map(toProgress) }
+  leased.forEach((row, index) => recent[statuses[index]!].push(toProgress(row)))
+  return recent
+}
+
+/** All replicas whose lease has not ended by the database's clock; for display, and for uses where a missing replica does no harm. */
+export const listReplicaProgress = async (database: Database, model: string): Promise<ReplicaProgress[]> =>
+  (await readRecent(database, model)).filter(({ silentMs }) => silentMs < 0).map(toProgress)
+
+/** Whether a replica has acknowledged this place or a later one. */
+export const follows = (
+  { acknowledged }: Pick<ReplicaProgress, 'acknowledged'>,
+  place: RoutingPlace,
+): boolean => acknowledged !== undefined && !isNewer(place, acknowledged)
+
+/** The live replicas that do not follow a routing yet, each with the reason; empty when all follow. */
+export function laggingReplicas(replicas: readonly ReplicaProgress[], place: RoutingPlace): string[] {
+  return replicas.flatMap(({ id, host, acknowledged, problem }) => {
+    const who = `replica ${id} on ${host}`
+    if (!follows({ acknowledged }, place))
+      return [`${who} is at generation ${acknowledged?.generation ?? 0} of ${place.generation}`]
+    return problem === undefined ? [] : [`${who}: ${problem}`]
+  })
 }
 
 /** The versions with an injected fault: version → share of requests. Empty without a drill. */

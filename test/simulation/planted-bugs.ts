@@ -60,7 +60,7 @@ export const plants: readonly Plant[] = [
   plant(
     'off-by-one-generation',
     'the generation before counts as acknowledged',
-    'store/serving/routing.ts',
+    'store/serving/replicas.ts',
     '!isNewer(place, acknowledged)',
     '!isNewer({ ...place, generation: place.generation - 1 }, acknowledged)',
   ),
@@ -249,7 +249,7 @@ export const plants: readonly Plant[] = [
     plant(
       'replicas-of-yesterday-overlooked',
       'a rollback does not wait for a replica whose lease has been over for an hour by the clock of the database',
-      'store/serving/routing.ts',
+      'store/serving/replicas.ts',
       'isEnded && silentMs >= silentForMs',
       'silentMs >= silentForMs',
     ),

@@ -17,12 +17,8 @@ import {
   type RollbackReplica,
   type RollbackResult,
 } from './write-rollback.ts'
-import {
-  follows,
-  listRecentReplicas,
-  type ReplicaProgress,
-  type RoutingPlace,
-} from '../../../store/serving/routing.ts'
+import { type RoutingPlace } from '../../../store/serving/routing.ts'
+import { follows, listRecentReplicas, type ReplicaProgress } from '../../../store/serving/replicas.ts'
 
 /**
  * Orders a rollback. `id`: the id of the command. `idWhileAway`: its id while Postgres is unreachable. `keep`: stores the result before the

@@ -11,10 +11,10 @@ import {
   writeResources,
   acknowledge,
   readFaults,
-  readRouting,
   type Replica,
   writeFallbacks,
 } from '../../../store/serving/replicas.ts'
+import { readRouting } from '../../../store/serving/routing.ts'
 import { writeTicks, insertPairs } from '../../../store/release/evidence.ts'
 import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
 import { insertFailedRequests } from '../../../store/review/failed-requests.ts'

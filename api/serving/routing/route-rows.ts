@@ -11,7 +11,7 @@ import {
   issuesOfRoute,
   type RouteArm,
 } from '../../../domain/serving/route.ts'
-import type { RoutingRead, RoutingRow } from '../../../store/serving/replicas.ts'
+import type { RoutingRead, RoutingRow } from '../../../store/serving/routing.ts'
 import type { RouteFollower } from './route-follower.ts'
 import type { ActiveRoute } from './route-table.ts'
 

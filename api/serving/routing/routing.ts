@@ -4,8 +4,8 @@
  */
 import type { Route } from '../../../domain/serving/route.ts'
 import { fallbackName } from '../../../domain/serving/kill-switch.ts'
-import type { Acknowledgement, RoutingRead, ActiveFallback } from '../../../store/serving/replicas.ts'
-import { firstEpoch } from '../../../store/serving/routing.ts'
+import type { Acknowledgement, ActiveFallback } from '../../../store/serving/replicas.ts'
+import { firstEpoch, type RoutingRead } from '../../../store/serving/routing.ts'
 import type { RoutingSnapshot } from './disk-cache.ts'
 import { createRouteFollower, type FollowerOptions } from './route-follower.ts'
 import { createRouteRows, type RouteRowsOptions, type RoutingProblem } from './route-rows.ts'

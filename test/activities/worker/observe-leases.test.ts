@@ -3,8 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { observeLeases } from '../../../activities/worker/observe-leases.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { createObservedLeases } from '../../../store/serving/observed-leases.ts'
-import { renewLease } from '../../../store/serving/replicas.ts'
-import { listRecentReplicas } from '../../../store/serving/routing.ts'
+import { renewLease, listRecentReplicas } from '../../../store/serving/replicas.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 
 let store: Store

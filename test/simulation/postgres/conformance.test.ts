@@ -61,19 +61,14 @@ import {
   acknowledge,
   endLease,
   findArtifact,
-  readRouting,
   renewLease,
   introduceReplica,
   shortenLeases,
+  listRecentReplicas,
+  type ReplicaProgress,
 } from '../../../store/serving/replicas.ts'
 import { createObservedLeases } from '../../../store/serving/observed-leases.ts'
-import {
-  findRouting,
-  listRecentReplicas,
-  renewExposure,
-  writeRoute,
-  type ReplicaProgress,
-} from '../../../store/serving/routing.ts'
+import { findRouting, renewExposure, writeRoute, readRouting } from '../../../store/serving/routing.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'

@@ -12,13 +12,13 @@ import {
   acknowledge,
   endLease,
   renewLease,
-} from '../../../store/serving/replicas.ts'
-import {
-  findRouting,
   laggingReplicas,
   listReplicaProgress,
   listRecentReplicas,
   follows,
+} from '../../../store/serving/replicas.ts'
+import {
+  findRouting,
   renewExposure,
   writeRoute,
   type Routing,

@@ -9,7 +9,8 @@ import { findChampion, listChampionHistory } from '../../../store/registry/champ
 import type { Store } from '../../../store/postgres.ts'
 import { listCommands } from '../../../store/commands.ts'
 import { findRelease } from '../../../store/release/releases.ts'
-import { findRouting, laggingReplicas, listReplicaProgress } from '../../../store/serving/routing.ts'
+import { findRouting } from '../../../store/serving/routing.ts'
+import { laggingReplicas, listReplicaProgress } from '../../../store/serving/replicas.ts'
 
 /** How a release ended. Versions are named by position, so that endings of two models can be compared. */
 export interface Ending {

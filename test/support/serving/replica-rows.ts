@@ -14,7 +14,8 @@ import {
 } from '../../../domain/serving/route.ts'
 import { writeTicks, type CountedArm, type TickCounts } from '../../../store/release/evidence.ts'
 import type { Database, Store } from '../../../store/postgres.ts'
-import { acknowledge, renewLease, type RoutingRow } from '../../../store/serving/replicas.ts'
+import { acknowledge, renewLease } from '../../../store/serving/replicas.ts'
+import type { RoutingRow } from '../../../store/serving/routing.ts'
 
 /** The traffic of one model and the responses of its versions. */
 export interface Traffic {

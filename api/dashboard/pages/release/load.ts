@@ -2,7 +2,8 @@
 import { pinReason } from '../../../../domain/serving/kill-switch.ts'
 import { servingProblem } from '../../../../domain/release/explain.ts'
 import type { ServedShares } from '../../../../domain/serving/served.ts'
-import { laggingReplicas, listReplicaProgress, readServedShares } from '../../../../store/serving/routing.ts'
+import { readServedShares } from '../../../../store/serving/routing.ts'
+import { laggingReplicas, listReplicaProgress } from '../../../../store/serving/replicas.ts'
 import {
   findChampion,
   findWithdrawals,

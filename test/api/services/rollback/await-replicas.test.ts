@@ -12,8 +12,8 @@ import {
   acknowledge,
   endLease,
   renewLease,
+  listRecentReplicas,
 } from '../../../../store/serving/replicas.ts'
-import { listRecentReplicas } from '../../../../store/serving/routing.ts'
 import { migratedDatabase, uniqueName } from '../../../support/servers/servers.ts'
 
 let store: Store

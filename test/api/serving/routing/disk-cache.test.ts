@@ -17,9 +17,9 @@ import { DomainError } from '../../../../domain/errors.ts'
 import { issuesOf } from '../../../../api/routes/health.ts'
 import type { ApiDeps } from '../../../../api/deps.ts'
 import { openArtifacts } from '../../../../store/artifacts.ts'
-import { readRouting } from '../../../../store/serving/replicas.ts'
 import type { Store } from '../../../../store/postgres.ts'
-import { listReplicaProgress } from '../../../../store/serving/routing.ts'
+import { readRouting } from '../../../../store/serving/routing.ts'
+import { listReplicaProgress } from '../../../../store/serving/replicas.ts'
 import {
   openServingFixture,
   request,

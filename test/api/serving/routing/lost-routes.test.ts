@@ -1,7 +1,7 @@
 /** Tests replicas that follow a route which the database has lost, as after a restore or a failover, until its epoch is raised. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { laggingReplicas, listReplicaProgress } from '../../../../store/serving/routing.ts'
+import { laggingReplicas, listReplicaProgress } from '../../../../store/serving/replicas.ts'
 import {
   openServingFixture,
   request,

@@ -5,12 +5,8 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Route } from '../../../../domain/serving/route.ts'
-import {
-  findRouting,
-  laggingReplicas,
-  listReplicaProgress,
-  writeRoute,
-} from '../../../../store/serving/routing.ts'
+import { findRouting, writeRoute } from '../../../../store/serving/routing.ts'
+import { laggingReplicas, listReplicaProgress } from '../../../../store/serving/replicas.ts'
 import {
   openServingFixture,
   request,

@@ -8,9 +8,9 @@ import { parseRow } from '../../../../api/serving/routing/route-rows.ts'
 import { createCounterRegistry } from '../../../../api/serving/counters/arm-counters.ts'
 import { loadVersion, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { armOfKey, type Route, type RouteArm } from '../../../../domain/serving/route.ts'
-import { listReplicaProgress, renewExposure, laggingReplicas } from '../../../../store/serving/routing.ts'
+import { renewExposure, readRouting, type RoutingRow } from '../../../../store/serving/routing.ts'
 import { writeKillSwitch } from '../../../../store/serving/kill-switches.ts'
-import { readRouting, writeFaults, type RoutingRow } from '../../../../store/serving/replicas.ts'
+import { writeFaults, listReplicaProgress, laggingReplicas } from '../../../../store/serving/replicas.ts'
 import { irisSpec, artifactManifest, topologyOf, weightsOf } from '../../../support/serving/artifact.ts'
 import {
   openServingFixture,

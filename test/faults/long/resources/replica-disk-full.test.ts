@@ -11,7 +11,7 @@ import { openDatabase, prepareServing, type BenchDatabase } from '../../../../be
 import { freePort } from '../../../../cli/embedded/process.ts'
 import { insertKey, revokeKey } from '../../../../store/access/api-keys.ts'
 import { sumAccounts } from '../../../../store/serving/prediction-log.ts'
-import { follows, listReplicaProgress } from '../../../../store/serving/routing.ts'
+import { follows, listReplicaProgress } from '../../../../store/serving/replicas.ts'
 import { startApiProcess, type ApiProcess } from '../../../support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
