@@ -85,8 +85,15 @@ const deps: Deps = { store, artifacts, config, log, tracing }
 let temporalAnsweredMs = performance.now()
 const processName = `${hostname()}/${process.pid}`
 // Started before the wait for Postgres: a worker that restarts while it is away tells of it too.
-const outages =
-  kind === 'control' ? watchOutages({ store, config, log, symptoms: temporalSymptoms }) : undefined
+const outages = watchOutages({
+  store,
+  config,
+  log,
+  // Of the database, the control worker and the replicas tell.
+  ...(kind === 'control'
+    ? { symptoms: temporalSymptoms }
+    : { isReportedByOther: () => Promise.resolve(true) }),
+})
 let keeper: HeadKeeper | undefined
 let heartbeat: Repeated | undefined
 let temporal: NativeConnection | undefined
@@ -154,7 +161,7 @@ function endWith(error: unknown): never {
 }
 
 async function endAll(): Promise<void> {
-  await outages?.stop()
+  await outages.stop()
   await heartbeat?.stop()
   await keeper?.stop()
   await store.close()

@@ -1,6 +1,6 @@
 /**
- * Tells the alert channels what a process sees itself, also while the database is away: that it is away or its disk is full, and what the
- * caller watches, such as lost rows of the prediction log. While the database answers, these alerts are rows like all others; while it does
+ * Tells the alert channels what a process sees itself, also while the database is away: that it is away or its disk is full, that the folder
+ * of the artifacts is not mounted, and what the caller watches, such as lost rows of the prediction log. While the database answers, these alerts are rows like all others; while it does
  * not, the process sends them itself and records them afterwards.
  *
  * One process sends an alert: the control worker first, a replica where no control worker has sent it, and one process of a machine by a
@@ -11,8 +11,10 @@ import {
   databaseAlert,
   outageEndText,
   stateDiskAlert,
+  unmountedAlert,
   type DatabaseOutage,
 } from '../domain/serving/outage-alerts.ts'
+import { createFolderCheck } from '../store/artifact-marker.ts'
 import { meaningOfOutage } from '../store/outage.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert, type NewAlert } from '../store/monitoring/alerts.ts'
 import { copyStoredChannels } from '../store/monitoring/alert-channels.ts'
@@ -38,7 +40,7 @@ export interface Symptom extends NewAlert {
 
 export interface OutageWatchDeps {
   store: Store
-  config: SendingDeps['config'] & Pick<Config, 'outageAlertMs'>
+  config: SendingDeps['config'] & Pick<Config, 'outageAlertMs' | 'artifactRoot'>
   log: { warn(fields: Record<string, unknown>, message: string): void }
   /** What this process sees now, besides the database and the disk of its state. */
   symptoms?: () => readonly Symptom[]
@@ -64,9 +66,19 @@ interface Trouble extends DatabaseOutage {
   lastMs: number
 }
 
-export function watchOutages(deps: OutageWatchDeps): { stop(): Promise<void> } {
+export interface OutageWatch {
+  /** Returns what the process sees, besides the database. */
+  seen(): readonly Symptom[]
+  stop(): Promise<void>
+}
+
+export function watchOutages(deps: OutageWatchDeps): OutageWatch {
   const { store, config, log } = deps
-  const { stateDir, outageAlertMs } = config
+  const { stateDir, outageAlertMs, artifactRoot } = config
+  const ofMachine = [
+    stateDiskAlert(machineName(), stateDir),
+    unmountedAlert(machineName(), artifactRoot),
+  ] as const
   const own = new Map<string, SentAlert>()
   /** Symptoms that are rows now: key → message. */
   const raised = new Map<string, string>()
@@ -74,6 +86,7 @@ export function watchOutages(deps: OutageWatchDeps): { stop(): Promise<void> } {
   const since = new Map<string, number>()
   let hasLooked = false
   let trouble: Trouble | undefined
+  let seen: readonly Symptom[] = []
   let copiedAt = -Infinity
   let stopped = false
 
@@ -92,15 +105,22 @@ export function watchOutages(deps: OutageWatchDeps): { stop(): Promise<void> } {
     return false
   }
 
-  const seen = async (): Promise<Symptom[]> => {
-    const isFull = await isDiskFull(stateDir)
-    return [...(isFull ? [stateDiskAlert(machineName(), stateDir)] : []), ...(deps.symptoms?.() ?? [])]
+  const isUnmounted = createFolderCheck(artifactRoot)
+
+  const lookAround = async (): Promise<Symptom[]> => {
+    const stands = await Promise.all([isDiskFull(stateDir), isUnmounted()])
+    return [...ofMachine.filter((_, place) => stands[place]), ...(deps.symptoms?.() ?? [])]
   }
 
   const keepRows = async (symptoms: readonly Symptom[]): Promise<void> => {
     if (!hasLooked) {
-      const left = await listOpenAlertKeys(store, ['log_rows_dropped', 'disk_full'])
-      const keys = [stateDiskAlert(machineName(), stateDir).dedupeKey, ...(deps.keys ?? [])]
+      const left = await listOpenAlertKeys(store, [
+        'artifacts_unreachable',
+        'disk_full',
+        'log_rows_dropped',
+        'stream_waiting',
+      ])
+      const keys = [...ofMachine.map(({ dedupeKey }) => dedupeKey), ...(deps.keys ?? [])]
       for (const key of left) if (keys.includes(key)) raised.set(key, '')
       hasLooked = true
     }
@@ -176,7 +196,7 @@ export function watchOutages(deps: OutageWatchDeps): { stop(): Promise<void> } {
 
   const look = async (): Promise<void> => {
     const sound = await isSound()
-    const symptoms = await seen()
+    const symptoms = (seen = await lookAround())
     for (const { dedupeKey } of symptoms) if (!since.has(dedupeKey)) since.set(dedupeKey, Date.now())
     for (const key of since.keys())
       if (!symptoms.some(({ dedupeKey }) => dedupeKey === key)) since.delete(key)
@@ -200,6 +220,7 @@ export function watchOutages(deps: OutageWatchDeps): { stop(): Promise<void> } {
   }
   round()
   return {
+    seen: () => seen,
     async stop() {
       stopped = true
       clearTimeout(timer)

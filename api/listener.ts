@@ -1,4 +1,5 @@
 /** Builds the request listener of every route except predictions. */
+import type { OutageWatch } from '../alerts/outage-watch.ts'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { RequestListener } from 'node:http'
 import type { Registry } from 'prom-client'
@@ -17,15 +18,23 @@ export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
   build?: BuildInfo
   /** Returns the state of the scheduled backups. */
   backups?: () => FoundBackups | undefined
+  symptoms?: OutageWatch['seen']
   exemplars?: Exemplars | undefined
 }
 
-export function createApplication({ refusals, build, backups, exemplars, ...deps }: ApplicationOptions): {
+export function createApplication({
+  refusals,
+  build,
+  backups,
+  symptoms,
+  exemplars,
+  ...deps
+}: ApplicationOptions): {
   listener: RequestListener
   routes: readonly RouteDefinition[]
   metrics: Registry
 } {
-  const metrics = createMetrics(deps.serving, refusals, { build, backups, exemplars })
+  const metrics = createMetrics(deps.serving, refusals, { build, backups, symptoms, exemplars })
   const { app, routes } = createApp({ ...deps, metrics })
   // The first request builds the router and compiles the handlers. Send one now, so that no caller waits for it.
   void app.request('/livez')

@@ -1,8 +1,8 @@
 /** Watches workers, backups, payload keys, the database and the prediction log for a replica, because none of them reports its own failure. */
 import { hostname } from 'node:os'
-import { watchOutages, type Symptom } from '../alerts/outage-watch.ts'
+import { watchOutages, type OutageWatch, type Symptom } from '../alerts/outage-watch.ts'
 import { loadProblemText } from '../domain/serving/fallback-level.ts'
-import { droppedRowsAlert } from '../domain/serving/outage-alerts.ts'
+import { droppedRowsAlert, waitingStreamsAlert } from '../domain/serving/outage-alerts.ts'
 import { watchBackups, type BackupWatch } from '../store/maintenance/backup-state.ts'
 import {
   watchWorkers,
@@ -16,10 +16,12 @@ import type { ApiFetch } from '../store/tls/api-fetch.ts'
 import type { Config } from '../temporal.config.ts'
 import type { ApiLog } from './deps.ts'
 import type { Serving } from './serving/replica-assembly.ts'
+import { listStreamCounts } from './streams/counts.ts'
 import { marksOf, payloadKeyIssue } from '../temporal/payload-keys.ts'
 
 export interface Watches {
   backups: BackupWatch['found']
+  symptoms: OutageWatch['seen']
   payloadKeyIssue: PayloadKeyWatch['issue']
   stop(): Promise<unknown>
 }
@@ -49,17 +51,19 @@ export function startWatches(
   const replica = `${hostname()}/${config.api.slot}`
   const dropped = droppedRows(serving.log, replica)
   const unloadable = unloadableVersions(serving.routing, replica)
+  const waiting = waitingStreams(replica, config.outageAlertMs)
   const outages = watchOutages({
     store,
     log,
     config,
-    symptoms: () => [...dropped(), ...unloadable()],
+    symptoms: () => [...dropped(), ...waiting(), ...unloadable()],
     isReportedByOther: () => hasEarlierPeer(serving, callReplica),
     standInMs: config.outageAlertMs / 2,
-    keys: [`log_rows_dropped/${replica}`],
+    keys: [`log_rows_dropped/${replica}`, `stream_waiting/${replica}`],
   })
   return {
     backups: backups.found,
+    symptoms: outages.seen,
     payloadKeyIssue: payloadKeys.issue,
     stop: () => Promise.all([workers.stop(), backups.stop(), payloadKeys.stop(), outages.stop()]),
   }
@@ -82,6 +86,27 @@ export function droppedRows(log: Serving['log'], replica: string): () => Symptom
       }
     if (episode !== undefined && nowMs - episode.lastMs > droppedMs) episode = undefined
     return episode === undefined ? [] : [droppedRowsAlert({ replica, ...episode })]
+  }
+}
+
+/** The alert of Postgres tells of streams that wait for it. */
+const ofPostgres: ReadonlySet<string> = new Set(['postgres_unavailable', 'prediction_log_unavailable'])
+
+/** Returns what reports the streams that have waited for at least `afterMs`. */
+export function waitingStreams(
+  replica: string,
+  afterMs: number,
+  { list = listStreamCounts, now = () => performance.now() } = {},
+): () => Symptom[] {
+  /** By topic: since when the stream waits. */
+  const since = new Map<string, number>()
+  return () => {
+    const waiting = [...list()].filter(({ waitsFor }) => waitsFor !== undefined && !ofPostgres.has(waitsFor))
+    for (const topic of since.keys()) if (!waiting.some((each) => each.topic === topic)) since.delete(topic)
+    for (const { topic } of waiting) if (!since.has(topic)) since.set(topic, now())
+    const long = waiting.filter(({ topic }) => now() - since.get(topic)! >= afterMs)
+    const streams = long.map(({ topic, waitsFor }) => `${topic} (${waitsFor})`).sort()
+    return streams.length === 0 ? [] : [waitingStreamsAlert({ replica, streams })]
   }
 }
 

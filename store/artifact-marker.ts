@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs'
 import { access, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError } from '../domain/errors.ts'
 
 const markerName = '.tenure-artifacts'
@@ -13,6 +14,9 @@ const markerText =
 
 /** Returns paths below the folder that the database knows, or a sample of them. */
 type ListKnown = () => Promise<readonly string[]>
+
+/** A share that does not answer for this time is as good as not mounted. */
+const shareMs = 2_000
 
 /** The folders that must have a marker. */
 const expected = new Map<string, ListKnown | undefined>()
@@ -43,6 +47,15 @@ export async function isUnreachable(root: string): Promise<boolean> {
   } catch {
     // The database is away, or the folder is read-only.
     return true
+  }
+}
+
+/** Returns a check for a process that repeats it: a share that hangs is asked again only when it has answered. */
+export function createFolderCheck(root: string): () => Promise<boolean> {
+  let asked: Promise<boolean> | undefined
+  return () => {
+    asked ??= isUnreachable(root).finally(() => (asked = undefined))
+    return Promise.race([asked, pause(shareMs, true, { ref: false })])
   }
 }
 

@@ -38,11 +38,11 @@ export const metricTable = {
     ['method', 'route', 'status'],
   ),
   tenure_stream_records_total: counter(
-    'Records of a stream that this process has passed: done (answered, stored, or rows of the prediction log that were sent), or dead (sent to the dead letters)',
+    'Records of a stream that this process has passed: done (answered, stored, or events that were sent), or dead (sent to the dead letters)',
     ['topic', 'result'],
   ),
   tenure_stream_lag: gauge(
-    'Records of a topic that wait in the partitions of this process; rows of the prediction log that wait to be sent, counted up to 100,000',
+    'Records of a topic that wait in the partitions of this process; rows of the prediction log that wait to be sent, counted up to 100,000; no value while it is not known',
     ['topic'],
   ),
   tenure_stream_waiting: gauge(
@@ -97,6 +97,10 @@ export const metricTable = {
   tenure_model_fallback_level: gauge(
     'Fallback level of the model on this replica: 0 champion or route, 1 previous version, 2 rule, 3 none (requests are refused)',
     ['model'],
+  ),
+  tenure_symptoms: gauge(
+    '1 while this process sees the cause of an alert itself, by the kind of the alert: artifacts_unreachable, disk_full, log_rows_dropped, replica_cannot_load, stream_waiting',
+    ['kind'],
   ),
   tenure_postgres_trouble: gauge(
     '1 when Postgres failed in the last five seconds: full (no disk space), read_only (a standby, or writes are refused), away (no response)',

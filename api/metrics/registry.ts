@@ -1,5 +1,6 @@
 /** Exposes the counters of the process to Prometheus. The hot path counts in plain arrays; a scrape converts them. */
 import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client'
+import type { Symptom } from '../../alerts/outage-watch.ts'
 import { levelRank } from '../../domain/serving/fallback-level.ts'
 import { backupParts, type FoundBackups } from '../../store/maintenance/backup-state.ts'
 import { durationBounds, httpRequests, type RouteCount } from './http-requests.ts'
@@ -38,6 +39,8 @@ interface MetricOptions {
   build?: BuildInfo | undefined
   /** Returns the state of the scheduled backups. */
   backups?: (() => FoundBackups | undefined) | undefined
+  /** Returns what this process sees itself. */
+  symptoms?: (() => readonly Pick<Symptom, 'kind'>[]) | undefined
   /** Links buckets to traces. */
   exemplars?: Exemplars | undefined
 }
@@ -45,7 +48,7 @@ interface MetricOptions {
 export function createMetrics(
   serving: Serving,
   refusals: ReadonlyMap<string, number>,
-  { build, backups = () => undefined, exemplars }: MetricOptions = {},
+  { build, backups = () => undefined, symptoms = () => [], exemplars }: MetricOptions = {},
 ): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 20 })
@@ -61,6 +64,9 @@ export function createMetrics(
   exposeCaches(expose, serving)
   exposeRouting(expose, serving)
   exposeBackups(expose, backups)
+  expose('tenure_symptoms', (add) => {
+    for (const kind of new Set(symptoms().map((each) => each.kind))) add({ kind }, 1)
+  })
   return registry
 }
 
@@ -139,7 +145,7 @@ function exposeStreams(expose: Expose): void {
     for (const { topic, done, dead } of listStreamCounts()) addEach(add, 'result', { done, dead }, { topic })
   })
   expose('tenure_stream_lag', (add) => {
-    for (const { topic, lag } of listStreamCounts()) add({ topic }, lag)
+    for (const { topic, lag } of listStreamCounts()) if (lag !== undefined) add({ topic }, lag)
   })
   expose('tenure_stream_waiting', (add) => {
     for (const { topic, waitsFor: code } of listStreamCounts())

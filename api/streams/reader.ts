@@ -20,13 +20,14 @@ export interface ReaderOptions {
   handle(batch: StreamBatch, begun: () => void): Promise<AnsweredBatch | undefined>
   onError(message: string, error: unknown): void
   stopping: AbortSignal
+  /** How often the broker is asked for the lag. */
+  lagEveryMs?: number
 }
 
 const maxBatch = 2_000
 /** The maximum number of handled batches that are not committed yet, besides the current one. */
 const maxBehind = 2
 const reopenMs = 500
-const lagMs = 2_000
 
 /** Reads until `stopping` aborts. Resolves when the records in progress are committed. */
 export async function readTopic(options: ReaderOptions): Promise<void> {
@@ -37,20 +38,43 @@ export async function readTopic(options: ReaderOptions): Promise<void> {
     } catch (error) {
       onError(`the stream of ${source.topic} is interrupted and begins again: ${reasonOf(error)}`, error)
       count.waitsFor = 'broker'
+      count.lag = undefined
       await pause(reopenMs, undefined, { signal: stopping }).catch(() => undefined)
     }
   }
 }
 
-async function readOnce({ stream, source, count, handle, stopping, onError }: ReaderOptions): Promise<void> {
+async function readOnce({
+  stream,
+  source,
+  count,
+  handle,
+  stopping,
+  onError,
+  lagEveryMs = 2_000,
+}: ReaderOptions): Promise<void> {
   const subscription = await stream.subscribe(source)
   count.waitsFor = undefined
-  const measure = (): void =>
-    void subscription.lag().then(
-      (lag) => (count.lag = lag),
-      () => undefined,
+  const interrupted = new AbortController()
+  const signal = AbortSignal.any([stopping, interrupted.signal])
+  let isMeasuring = false
+  /** Also finds a broker that is away from a client that only waits until it is connected again. */
+  const measure = (): void => {
+    if (isMeasuring) return
+    isMeasuring = true
+    const found = (lag: number | undefined, isAway: boolean): void => {
+      isMeasuring = false
+      if (signal.aborted) return
+      count.lag = lag
+      if (isAway) count.waitsFor ??= 'broker'
+      else if (count.waitsFor === 'broker') count.waitsFor = undefined
+    }
+    subscription.lag().then(
+      (lag) => found(lag, false),
+      () => found(undefined, true),
     )
-  const timer = setInterval(measure, lagMs)
+  }
+  const timer = setInterval(measure, lagEveryMs)
   const commit = async (batch: StreamBatch, answered: AnsweredBatch): Promise<void> => {
     const sent = answered.sent.map((record) => fitting(subscription, record))
     if (!(await subscription.commit(batch, sent))) return
@@ -59,8 +83,6 @@ async function readOnce({ stream, source, count, handle, stopping, onError }: Re
     count.dead += dead
     count.done += batch.records.length - dead
   }
-  const interrupted = new AbortController()
-  const signal = AbortSignal.any([stopping, interrupted.signal])
   /**
    * Commits a batch after the one before it. Returns false when the process stopped within a batch. Then no later batch is committed,
    * because the group would skip the unanswered records. A batch after a lost one is lost as well, and its commit reports that.
@@ -96,6 +118,7 @@ async function readOnce({ stream, source, count, handle, stopping, onError }: Re
     }
     await Promise.all(commits)
   } finally {
+    interrupted.abort()
     clearInterval(timer)
     await Promise.allSettled(commits)
     await subscription.close().catch((error: unknown) => onError('a stream could not be closed', error))

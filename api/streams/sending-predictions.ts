@@ -43,7 +43,7 @@ export function startSendingPredictions(options: Omit<SendingOptions, 'actions'>
       const records = rows.map((row) => predictionRecord(row, known.get(row.version), { topic, source }))
       await stream.produce(records)
     })
-    if (sent === undefined) return false
+    if (sent === undefined) return undefined
     count.done += sent
     if (sent === 0) count.lag = 0
     else if (performance.now() > countAt) {

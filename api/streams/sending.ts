@@ -10,8 +10,10 @@ import {
   settleSentAlerts,
   type AlertEvent,
 } from '../../store/integrations/outbox.ts'
+import { isError } from '../../domain/errors.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import { startLoop } from '../serving/poll-loop.ts'
+import { streamCountOf } from './counts.ts'
 import type { SentRecord, Stream } from './stream.ts'
 
 export interface SendingOptions {
@@ -42,6 +44,7 @@ export function startSending({ actions, ...options }: SendingOptions): Sender {
     const rows = await readRows(database, seq, maxRows)
     const events = rows.filter(isSent).map((row) => eventOf(row, topic, source))
     if (events.length > 0) await stream.produce(events)
+    streamCountOf(topic).done += events.length
     return { seq: rows.at(-1)?.seq ?? seq, isMore: rows.length === maxRows }
   })
 }
@@ -54,6 +57,7 @@ export function startSendingAlerts(options: Omit<SendingOptions, 'actions'>): Se
     if (alerts.length > 0) {
       await stream.produce(alerts.map((alert) => alertRecord(alert, topic, source)))
       await markAlertsSent(database, topic, alerts)
+      streamCountOf(topic).done += alerts.length
     }
     const seq = await settleSentAlerts(database, { topic, after })
     return { seq, isMore: alerts.length === maxRows }
@@ -73,7 +77,7 @@ function startSender(
   send: SendSome,
 ): Sender {
   return startSendingLoop({ topic, onError }, kind, async () => {
-    let isMore = false
+    let isMore: boolean | undefined
     await moveStreamPosition(store, `${kind} ${topic}`, async (database, seq) => {
       const sent = await send(database, seq)
       isMore = sent.isMore
@@ -83,18 +87,28 @@ function startSender(
   })
 }
 
-/** Repeats `sendSome` while it returns true, then polls. */
+/** Repeats `sendSome` while there is more, then polls. It returns undefined while another process sends, whose success is not known here. */
 export function startSendingLoop(
   { topic, onError }: Pick<SendingOptions, 'topic' | 'onError'>,
   kind: string,
-  sendSome: () => Promise<boolean>,
+  sendSome: () => Promise<boolean | undefined>,
 ): Sender {
+  const count = streamCountOf(topic)
   let stopping = false
   const loop = startLoop(
     async () => {
-      while (!stopping && (await sendSome()));
+      for (let isMore: boolean | undefined = true; !stopping && isMore === true;) {
+        isMore = await sendSome()
+        if (isMore !== undefined) count.waitsFor = undefined
+      }
     },
-    { everyMs, onError: (error) => onError(`the topic ${topic} cannot be sent ${kind}`, error) },
+    {
+      everyMs,
+      onError(error) {
+        count.waitsFor = isError(error) ? error.code : 'broker'
+        onError(`the topic ${topic} cannot be sent ${kind}`, error)
+      },
+    },
   )
   return {
     async stop(): Promise<void> {

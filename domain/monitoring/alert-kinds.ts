@@ -242,6 +242,16 @@ export const kindsOfAlerts = {
     'Nothing: their requests were answered.',
     'Free space on the disks of Postgres and of the replica; find the cause: `tenure doctor`.',
   ),
+  artifacts_unreachable: cleared(
+    'the folder of the artifacts is not mounted',
+    'Nothing: replicas serve the versions that they have loaded.',
+    'Mount it again; the message names the folder and the machine.',
+  ),
+  stream_waiting: cleared(
+    'streams wait',
+    'No answers to the records of these topics, and no events in them.',
+    'Read the code of each stream in the message: docs/runbooks/prometheus/streams.md.',
+  ),
   // Erasures.
   erasure_nothing_found: closed(
     'erasure found nothing',

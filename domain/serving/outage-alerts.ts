@@ -67,3 +67,25 @@ export const droppedRowsAlert = ({ replica, rows, since }: DroppedRows): OutageA
   message: `Replica ${replica} has lost ${counted(rows, 'row')} of the prediction log since ${since.slice(0, 19).replace('T', ' ')} UTC: neither Postgres nor its disk takes rows, and its memory for them is full. Their requests were answered. Restore Postgres, or free space on its disk or that of the replica.`,
   evidence: { replica, rows, since },
 })
+
+export const unmountedAlert = (host: string, folder: string): OutageAlert => ({
+  dedupeKey: `artifacts_unreachable/${host}`,
+  severity: 'critical',
+  kind: 'artifacts_unreachable',
+  message: `The folder of the artifacts, ${folder}, is not mounted on ${host}. Work that needs it waits, and a replica that restarts serves the versions on its own disk. Mount it again.`,
+  evidence: { host, folder },
+})
+
+export interface WaitingStreams {
+  replica: string
+  /** Topics with the code of the error that each waits for. */
+  streams: readonly string[]
+}
+
+export const waitingStreamsAlert = ({ replica, streams }: WaitingStreams): OutageAlert => ({
+  dedupeKey: `stream_waiting/${replica}`,
+  severity: 'critical',
+  kind: 'stream_waiting',
+  message: `Streams of the replica ${replica} wait: ${streams.join(', ')}. They continue from their last commit; no record is lost while the topic keeps it.`,
+  evidence: { replica, streams },
+})

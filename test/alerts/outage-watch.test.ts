@@ -12,7 +12,7 @@ import { createClock } from '../../api/serving/clock.ts'
 import { openPredictionLog, type PredictionLog } from '../../api/serving/log/prediction-log.ts'
 import { openSpool } from '../../api/serving/log/spool.ts'
 import { createIds } from '../../api/serving/prediction-ids.ts'
-import { droppedRows, unloadableVersions } from '../../api/watches.ts'
+import { droppedRows, unloadableVersions, waitingStreams } from '../../api/watches.ts'
 import { startPostgres, type RunningPostgres } from '../../cli/embedded/postgres.ts'
 import { migrate } from '../../store/database/migrate.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'
@@ -82,6 +82,7 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
       stateDir: join(disk!.path, 'state'),
       privateHosts: [],
       outageAlertMs: 2_000,
+      artifactRoot: join(state, 'artifacts'),
     }
     postgres = await startPostgres({ dataDir: join(disk!.path, 'postgres') })
     await migrate(postgres.url)
@@ -209,6 +210,26 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
     expect(await claimAlert(state, { alert, sinceMs: Date.now() })).toBeDefined()
     expect(await claimAlert(state, { alert, sinceMs: Date.now() })).toBeUndefined()
   })
+})
+
+it('a replica tells of streams that have waited without a break, and of none that waits for Postgres', () => {
+  let nowMs = 0
+  const streams: [topic: string, waitsFor: string | undefined][] = []
+  const list = () => streams.map(([topic, waitsFor]) => ({ topic, done: 0, dead: 0, lag: 0, waitsFor }))
+  const seen = waitingStreams('host/1', 1_000, { list, now: () => nowMs })
+  const toldAt = (atMs: number, ...waiting: typeof streams) => {
+    nowMs = atMs
+    streams.splice(0, Infinity, ...waiting)
+    return seen().map(({ kind, evidence }) => [kind, evidence?.['streams']])
+  }
+  expect(toldAt(0, ['a', 'broker'], ['b', undefined], ['c', 'prediction_log_unavailable'])).toEqual([])
+  expect(toldAt(999, ['a', 'broker'], ['b', 'no_champion'])).toEqual([])
+  expect(toldAt(1_000, ['a', 'broker'], ['b', 'no_champion'])).toEqual([['stream_waiting', ['a (broker)']]])
+  expect(toldAt(2_000, ['a', 'broker'], ['b', 'no_champion'], ['c', 'postgres_unavailable'])).toEqual([
+    ['stream_waiting', ['a (broker)', 'b (no_champion)']],
+  ])
+  expect(toldAt(3_000, ['a', undefined])).toEqual([])
+  expect(toldAt(3_500, ['a', 'broker'])).toEqual([])
 })
 
 it('a replica tells of a version that it cannot load, and of no other fallback', () => {

@@ -1,5 +1,6 @@
 /** Tests the loop that reads a topic: what overlaps, what waits, and what is counted. */
 import { expect, it } from 'vitest'
+import type { StreamCount } from '../../../api/streams/counts.ts'
 import { readTopic } from '../../../api/streams/reader.ts'
 import type { StreamBatch, Subscription } from '../../../api/streams/stream.ts'
 
@@ -14,10 +15,11 @@ interface Script {
   commit(place: string): Promise<boolean>
   /** Undefined for a batch that the process abandons; `begun` lets the next batch begin. */
   handle?(place: string, begun: () => void): Promise<boolean> | void
+  lag?(): Promise<number>
 }
 
 /** Runs a reader over the batches and returns the events in order. */
-async function read({ batches, commit, handle = () => undefined }: Script) {
+async function read({ batches, commit, handle = () => undefined, lag = async () => 0 }: Script) {
   const events: string[] = []
   const errors: string[] = []
   const ending = new AbortController()
@@ -39,12 +41,12 @@ async function read({ batches, commit, handle = () => undefined }: Script) {
       return committed
     },
     takes: () => true,
-    lag: async () => 0,
+    lag,
     async close() {
       events.push('closed')
     },
   }
-  const count = { topic: 'asked', done: 0, dead: 0, lag: 0, waitsFor: undefined }
+  const count: StreamCount = { topic: 'asked', done: 0, dead: 0, lag: undefined, waitsFor: undefined }
   const reading = readTopic({
     stream: {
       async subscribe() {
@@ -63,6 +65,7 @@ async function read({ batches, commit, handle = () => undefined }: Script) {
     },
     onError: (message) => void errors.push(message),
     stopping: ending.signal,
+    lagEveryMs: 10,
   })
   return { events, errors, count, reading, stop: () => ending.abort() }
 }
@@ -182,4 +185,25 @@ it('a batch that cannot be handled interrupts the stream at once, although no ot
   run.stop()
   await run.reading
   expect(run.errors).toEqual(['the stream of asked is interrupted and begins again: a defect'])
+})
+
+it('a broker that is away while the client waits for it is told, and the lag is not known, until it answers', async () => {
+  let isAway = false
+  const run = await read({
+    batches: [],
+    commit: () => Promise.resolve(true),
+    lag: () => (isAway ? Promise.reject(new Error('away')) : Promise.resolve(7)),
+  })
+  await expect.poll(() => run.count).toMatchObject({ lag: 7, waitsFor: undefined })
+  isAway = true
+  await expect.poll(() => run.count).toMatchObject({ lag: undefined, waitsFor: 'broker' })
+  isAway = false
+  await expect.poll(() => run.count).toMatchObject({ lag: 7, waitsFor: undefined })
+  // The wait for another cause is not that for the broker.
+  run.count.waitsFor = 'model_refused'
+  isAway = true
+  await expect.poll(() => run.count.lag).toBe(undefined)
+  expect(run.count.waitsFor).toBe('model_refused')
+  run.stop()
+  await run.reading
 })

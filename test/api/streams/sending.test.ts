@@ -1,5 +1,6 @@
 /** Tests the alert events that are sent: once, in order, and again when the broker has not accepted them. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { streamCountOf } from '../../../api/streams/counts.ts'
 import { startSendingAlerts } from '../../../api/streams/sending.ts'
 import type { SentRecord, Stream } from '../../../api/streams/stream.ts'
 import { acknowledgeAlert, resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
@@ -58,6 +59,8 @@ it('alert events are sent once by several processes, in order, although the brok
   const second = await upsertAlert(store, alertOf('m1'))
   const senders = [start(), start()]
   await expect.poll(() => errors).toContain('the topic alerts cannot be sent alerts')
+  const count = streamCountOf('alerts')
+  expect(count).toMatchObject({ waitsFor: 'broker', done: 0 })
   comeBack()
   await expect.poll(() => events.length).toBe(2)
   await acknowledgeAlert(store, { id: second, by: 'anna' })
@@ -66,6 +69,7 @@ it('alert events are sent once by several processes, in order, although the brok
   await resolveAlert(store, 'service/m0/errors', 'measured')
   const third = await upsertAlert(store, alertOf('m0'))
   await expect.poll(() => events.length).toBe(5)
+  await expect.poll(() => count).toMatchObject({ waitsFor: undefined, done: 5 })
   // All events of an old alert are sent, so the alert is forgotten and not sent again.
   await store.pool.query(`update alerts set raised_at = now() - interval '2 hours' where id = ${first}`)
   await expect

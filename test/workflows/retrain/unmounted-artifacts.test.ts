@@ -1,8 +1,10 @@
 /** Tests a retraining whose folder of artifacts is unmounted before it and during it: an empty mount point is left, and then the folder is back. */
 import { mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { watchOutages } from '../../../alerts/outage-watch.ts'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { expectMarker, findUnmounted, requireReachable } from '../../../store/artifact-marker.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { listKnownPaths } from '../../../store/registry/artifact-retention.ts'
 import type { RetrainOutcome } from '../../../workflows/messages.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
@@ -62,6 +64,25 @@ it('is unreachable for a worker that starts meanwhile and for the doctor, until 
   await mount()
   await requireReachable(folder)
   expect(findUnmounted(folder, true)).toBeUndefined()
+})
+
+it('raises an alert, which closes when the folder is mounted again, also after a restart of the process that raised it', async () => {
+  const { store, config } = pipeline
+  const watch = () => watchOutages({ store, config, log: { warn: () => {} }, everyMs: 50 })
+  const found = async () =>
+    (await listAlerts(store, {}))
+      .filter(({ kind, message }) => kind === 'artifacts_unreachable' && message.includes(folder))
+      .map(({ severity, resolvedAt }) => [severity, resolvedAt !== undefined])
+  const first = watch()
+  await unmount()
+  await expect.poll(found).toEqual([['critical', false]])
+  expect(first.seen()).toMatchObject([{ kind: 'artifacts_unreachable' }])
+  await first.stop()
+  await mount()
+  const second = watch()
+  await expect.poll(found).toEqual([['critical', true]])
+  expect(second.seen()).toEqual([])
+  await second.stop()
 })
 
 it('gets its marker if it holds a known file: earlier versions wrote none', async () => {
