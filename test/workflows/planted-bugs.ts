@@ -39,11 +39,11 @@ export const first: readonly PlantedChange[] = [
 
 export const further: readonly PlantedChange[] = [
   planted('a trial that scores in place of its evaluation', ['trial'], 'workflows/trials/trial.ts', [
-    'if (request.sweep !== undefined) {',
-    'if (request.sweep === undefined) {',
+    '(opened.isOfSweep ? scoreTrial({ run }) : evaluate({ run }))',
+    'scoreTrial({ run })',
   ]),
   planted('a sweep that chooses before its trials', ['sweep'], 'workflows/trials/sweep.ts', [
-    'await runTrials(request, { asOf, snapshotDigest })\n',
+    'await runTrials(opened)\n',
     '',
   ]),
   planted('an added activity', releases, machine, [
@@ -59,7 +59,7 @@ export const further: readonly PlantedChange[] = [
     releases,
     machine,
     ['  setHandler,\n', '  patched,\n  setHandler,\n'],
-    ['take(opening.state)\n', "if (patched('opened')) take(opening.state)\n"],
+    ['publish(state)\n', "if (patched('published')) publish(state)\n"],
   ),
   planted('a removed signal handler', ['abort'], machine, [
     'setHandler(commandSignals[name], (sent)',
@@ -73,15 +73,10 @@ export const further: readonly PlantedChange[] = [
     'isNew: isContinued',
     'isNew: false',
   ]),
-  planted(
-    'another workflow id of a child',
-    ['carried', 'drill', 'queue', 'retrain'],
-    'workflows/messages.ts',
-    [
-      'releaseWorkflowId = (model: string): string => `release/',
-      'releaseWorkflowId = (model: string): string => `releases/',
-    ],
-  ),
+  planted('another workflow id of a child', ['drill', 'queue', 'retrain'], 'workflows/messages.ts', [
+    'releaseWorkflowId = (model: string): string => `release/',
+    'releaseWorkflowId = (model: string): string => `releases/',
+  ]),
   planted(
     'steps abandoned instead of cancelled',
     ['abort', 'cancellation'],
@@ -90,15 +85,11 @@ export const further: readonly PlantedChange[] = [
   ),
   planted('a sleep before a window is processed', ['monitor'], 'workflows/monitor.ts', [
     '    const seen = await monitorModel(',
-    '    await sleep(1)\n    const seen = await monitorModel(',
+    '    await condition(() => false, 1)\n    const seen = await monitorModel(',
   ]),
-  planted('a skipped step of a retraining', ['retrain'], 'workflows/retrain.ts', [
-    'const validation = await reading.validate(',
-    "const validation = { verdict: 'pass', failures: [] } as never as Awaited<ReturnType<typeof reading.validate>>\n  if (asOf === '') await reading.validate(",
-  ]),
-  planted('an end that a cancellation interrupts', ['cancellation'], machine, [
-    'return CancellationScope.nonCancellable(async () => {\n    const opening',
-    'return CancellationScope.cancellable(async () => {\n    const opening',
+  planted('a skipped step of a retraining', ['retrain', 'sweep', 'trial'], 'workflows/retrain/stages.ts', [
+    'const { verdict } = await reading.validate({ run })',
+    "const verdict: string = 'pass'",
   ]),
 ]
 

@@ -1,5 +1,8 @@
 /** Tests that running workflows survive a deployment: recorded histories replay, and an incompatible change is detected. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { checkout } from '../../temporal.config.ts'
 import { bundleForReplay, readHistories, replay, replayWith } from '../support/release/histories.ts'
 import { quietRuntime } from '../support/servers/silence-temporal.ts'
 import { first, further, unnoticed } from './planted-bugs.ts'
@@ -29,6 +32,14 @@ it('planted bugs break every recorded kind of workflow', () => {
   expect(recorded.map(({ name }) => name).filter((name) => !broken.has(name))).toEqual([])
   expect(unnoticed.flatMap(({ breaks }) => breaks)).toEqual([])
 })
+
+it.each([...first, ...further, ...unnoticed])(
+  'the planted bug $name is found in the source',
+  ({ file, changes }) => {
+    const text = readFileSync(join(checkout, file), 'utf8')
+    for (const [from] of changes) expect(text.split(from), from).toHaveLength(2)
+  },
+)
 
 describe('replay detects a planted bug:', () => {
   it.each(first)('$name', async (change) => {
