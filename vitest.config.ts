@@ -5,51 +5,9 @@
  */
 import { defineConfig } from 'vitest/config'
 import { LongestFirst } from './test/support/longest-first.ts'
+import { atLength, byHand, unit } from './test/tiers.ts'
 
-const withoutServers = [
-  'packages/*/test/*.test.ts',
-  'test/domain/**/*.test.ts',
-  'test/activities/data/**/*.test.ts',
-  'test/activities/privacy/**/*.test.ts',
-  'test/api/http/{openapi,model-openapi,compression,schemas}.test.ts',
-  'test/api/routes/registry/artifact-upload.test.ts',
-  'test/api/metrics/promlint.test.ts',
-  'test/api/serving/{formats,explanation,network}/**/*.test.ts',
-  'test/activities/arguments.test.ts',
-  'test/activities/artifact/**/*.test.ts',
-  'test/store/{artifacts,outgoing,outgoing-fetch,schema-issues,foreign/*,signing/*,objects/*}.test.ts',
-  'test/alerts/{send,formats,escaping}.test.ts',
-  'test/telemetry/*.test.ts',
-  'test/bench/**/*.test.ts',
-  'test/activities/{tensorflow/{training-loop,importance},trainers/{program,python-environment,result-folder}}.test.ts',
-  'test/cli/{commands/{all-commands,format},demo/narrator,supervisor/{browser,merged-log},simulate/world,sync/load-models}.test.ts',
-  'test/deploy/{chart,ci,containers,monitoring}.test.ts',
-  'test/charts/**/*.test.ts',
-  'test/models/{trainer,behaviour-tests,triggers}.test.ts',
-  'test/tidy.test.ts',
-  'test/api/transport/http-fuzz.test.ts',
-  'test/api/serving/formats/*.test.ts',
-  'test/api/serving/runtime/*.test.ts',
-  'test/config.test.ts',
-  'test/cli/{setup,build}/*.test.ts',
-  'test/project.test.ts',
-  'test/scripts/{pages,temporal-cluster/*}.test.ts',
-  'test/support/reference/*.test.ts',
-  'test/docs/{alert-channels,bring-your-model,figures,links,security,states}.test.ts',
-  'test/cli/doctor/object-store.test.ts',
-  'test/cli/{init,check}/*.test.ts',
-  'test/cli/local-actor.test.ts',
-  'test/cli/embedded/servers.test.ts',
-  'test/cli/supervisor/supervisor.test.ts',
-  'test/support/kept-threads.test.ts',
-]
-
-const atLength = [
-  'test/packages/*.test.ts',
-  'test/faults/long/**/*.test.ts',
-  'test/examples/*.test.ts',
-  'test/interop/*.test.ts',
-]
+const servers = { globalSetup: ['test/support/global-setup.ts'] }
 
 export default defineConfig({
   test: {
@@ -70,27 +28,13 @@ export default defineConfig({
     testTimeout: 600_000,
     hookTimeout: 600_000,
     projects: [
+      { extends: true, test: { name: 'pure', include: unit, exclude: atLength } },
       {
         extends: true,
-        test: { name: 'pure', include: withoutServers },
+        test: { name: 'real', include: ['test/**/*.test.ts'], exclude: [...unit, ...atLength], ...servers },
       },
-      {
-        extends: true,
-        test: {
-          name: 'real',
-          include: ['test/**/*.test.ts'],
-          exclude: [...withoutServers, ...atLength],
-          globalSetup: ['test/support/global-setup.ts'],
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'long',
-          include: atLength,
-          globalSetup: ['test/support/global-setup.ts'],
-        },
-      },
+      { extends: true, test: { name: 'long', include: atLength, exclude: Object.keys(byHand), ...servers } },
+      { extends: true, test: { name: 'by-hand', include: Object.keys(byHand), ...servers } },
     ],
   },
 })

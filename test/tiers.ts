@@ -1,0 +1,102 @@
+/**
+ * Says which test files belong to which tier. Files of no list need servers and run with `npm test`; vitest.config.ts makes its projects of
+ * these lists, and tiers.test.ts compares them with what CI runs.
+ */
+
+/** Files that need no server and start few processes: `npm run test:unit`. Patterns, relative to the checkout. */
+export const unit = [
+  'packages/*/test/**/*.test.ts',
+  'test/domain/**/*.test.ts',
+  'test/activities/data/**/*.test.ts',
+  'test/activities/privacy/**/*.test.ts',
+  'test/api/http/{openapi,model-openapi,compression,schemas}.test.ts',
+  'test/api/routes/registry/artifact-upload.test.ts',
+  'test/api/metrics/promlint.test.ts',
+  'test/api/serving/{formats,explanation,network}/**/*.test.ts',
+  'test/activities/arguments.test.ts',
+  'test/activities/artifact/**/*.test.ts',
+  'test/store/{artifacts,outgoing,outgoing-fetch,schema-issues,foreign/*,signing/*,objects/*}.test.ts',
+  'test/alerts/{send,formats,escaping}.test.ts',
+  'test/telemetry/*.test.ts',
+  'test/bench/**/*.test.ts',
+  'test/activities/{tensorflow/{training-loop,importance},trainers/{program,python-environment,result-folder}}.test.ts',
+  'test/cli/{commands/{all-commands,format},demo/narrator,supervisor/{browser,merged-log},simulate/world,sync/load-models}.test.ts',
+  'test/deploy/{chart,containers,monitoring}.test.ts',
+  'test/charts/**/*.test.ts',
+  'test/models/{trainer,behaviour-tests,triggers}.test.ts',
+  'test/{tidy,tiers}.test.ts',
+  'test/api/transport/http-fuzz.test.ts',
+  'test/api/serving/formats/*.test.ts',
+  'test/api/serving/runtime/*.test.ts',
+  'test/config.test.ts',
+  'test/project.test.ts',
+  'test/scripts/{pages,temporal-cluster/*}.test.ts',
+  'test/support/reference/*.test.ts',
+  'test/docs/{alert-channels,bring-your-model,figures,links,security,states}.test.ts',
+  'test/cli/doctor/object-store.test.ts',
+  'test/cli/{init,check}/*.test.ts',
+  'test/cli/local-actor.test.ts',
+  'test/support/kept-threads.test.ts',
+]
+
+/**
+ * Files that install packages, repeat a fault many times, or prove again what `npm test` proves with less: `npm run test:long`, except those
+ * of `byHand`.
+ */
+export const atLength = [
+  'packages/*/test/long/**/*.test.ts',
+  'test/packages/*.test.ts',
+  'test/activities/retrain/flight-gate.test.ts',
+  'test/api/dashboard/every-page.test.ts',
+  'test/docs/tutorial.test.ts',
+  'test/faults/{builds,crash,hosts,interrupted,races,wrong-answers}.test.ts',
+  'test/faults/long/**/*.test.ts',
+  'test/examples/*.test.ts',
+  'test/interop/*.test.ts',
+]
+
+const unproven = 'is not known to pass on each machine and under load'
+
+/** Files of `atLength` that CI does not run, each with the reason: `npm run test:all` runs them too. */
+export const byHand: Readonly<Record<string, string>> = {
+  'test/examples/examples.test.ts': unproven,
+  'test/examples/own-project.test.ts': unproven,
+  'test/examples/sources.test.ts': unproven,
+  'test/faults/long/data/alerts.test.ts': unproven,
+  'test/faults/long/data/bad-data.test.ts': unproven,
+  'test/faults/long/data/large-retraining.test.ts': unproven,
+  'test/faults/long/data/secrets.test.ts': unproven,
+  'test/faults/long/data/thirty-days.test.ts': unproven,
+  'test/faults/long/network/clock-skew.test.ts': unproven,
+  'test/faults/long/network/cut-off-replica.test.ts': unproven,
+  'test/faults/long/network/late-cuts.test.ts': unproven,
+  'test/faults/long/network/links.test.ts': unproven,
+  'test/faults/long/network/temporal-outage.test.ts': unproven,
+  'test/faults/long/processes/alert-delivery.test.ts': unproven,
+  'test/faults/long/processes/brought-trees.test.ts': unproven,
+  'test/faults/long/processes/chaos.test.ts': unproven,
+  'test/faults/long/processes/migration.test.ts': unproven,
+  'test/faults/long/processes/night-rollback.test.ts': unproven,
+  'test/faults/long/processes/positions.test.ts': unproven,
+  'test/faults/long/processes/replay.test.ts': unproven,
+  'test/faults/long/processes/restart.test.ts': unproven,
+  'test/faults/long/processes/rotate-signing.test.ts': unproven,
+  'test/faults/long/processes/training-kills.test.ts': unproven,
+  'test/faults/long/processes/watcher.test.ts': unproven,
+  'test/faults/long/resources/artifact-gc.test.ts': unproven,
+  'test/faults/long/resources/disk-full.test.ts': unproven,
+  'test/faults/long/resources/hundred-releases.test.ts': unproven,
+  'test/faults/long/resources/log-overload.test.ts': unproven,
+  'test/faults/long/resources/out-of-memory.test.ts': unproven,
+  'test/faults/long/resources/read-only-artifacts.test.ts': unproven,
+  'test/faults/long/resources/replica-disk-full.test.ts': unproven,
+  'test/faults/long/resources/state-disk-full.test.ts': unproven,
+  'test/interop/generated-clients.test.ts': unproven,
+  'test/interop/grpc-cost.test.ts': 'compares processor times, which other work on the machine changes',
+  'test/interop/inference-clients.test.ts': unproven,
+  'test/interop/otel-collector.test.ts': unproven,
+  'test/interop/schemathesis.test.ts': unproven,
+  'test/interop/stream-kills.test.ts': unproven,
+  'test/interop/temporal-cluster.test.ts': unproven,
+  'test/interop/tracing-cost.test.ts': 'compares processor times, which other work on the machine changes',
+}
