@@ -13,8 +13,8 @@ import { readBackups, readObjectStore } from './store/objects/settings.ts'
 import { issuesOfPostgresUrl, readTls, readTrust } from './store/tls/settings.ts'
 import { replacedFiles } from './store/secret-files.ts'
 import { settingsReader, type SettingsReader } from './store/settings-reader.ts'
-import { readTemporal } from './temporal/settings.ts'
-import { readTelemetry } from './telemetry/settings.ts'
+import { readTemporal } from './workflows/client/settings.ts'
+import { readTelemetry } from './activities/telemetry/settings.ts'
 
 export const taskQueues = { control: 'tenure-control', train: 'tenure-train' } as const
 

@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import pino from 'pino'
 import { openSharedArtifacts } from '../store/objects/artifact-copies.ts'
 import { migrate } from '../store/database/migrate.ts'
-import { watchOutages, type Symptom } from '../alerts/outage-watch.ts'
+import { watchOutages, type Symptom } from './alerts/delivery/outage-watch.ts'
 import {
   keepHeartbeat,
   silentMs,
@@ -41,9 +41,9 @@ import { createKeeper } from './worker/keep-running.ts'
 import { observeLeases } from './worker/observe-leases.ts'
 import { compareMs, createBasisWatch } from './worker/lost-basis.ts'
 import { createSweep, sweepMs } from './worker/parted-runs.ts'
-import { requireReadablePayloads } from '../temporal/payload-check.ts'
-import { marksOf } from '../temporal/payload-keys.ts'
-import { dataConverterOf } from '../temporal/payload-codec.ts'
+import { requireReadablePayloads } from '../workflows/client/payload-check.ts'
+import { marksOf } from '../workflows/client/payload-keys.ts'
+import { dataConverterOf } from '../workflows/client/payload-codec.ts'
 
 const longestPauseMs = 2_000
 const temporalAnswersMs = 3_000

@@ -1,5 +1,5 @@
 /** Builds the request listener of every route except predictions. */
-import type { OutageWatch } from '../alerts/outage-watch.ts'
+import type { OutageWatch } from '../activities/alerts/delivery/outage-watch.ts'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { RequestListener } from 'node:http'
 import type { Registry } from 'prom-client'

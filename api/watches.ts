@@ -1,6 +1,6 @@
 /** Watches workers, backups, payload keys, the database and the prediction log for a replica, because none of them reports its own failure. */
 import { hostname } from 'node:os'
-import { watchOutages, type OutageWatch, type Symptom } from '../alerts/outage-watch.ts'
+import { watchOutages, type OutageWatch, type Symptom } from '../activities/alerts/delivery/outage-watch.ts'
 import { loadProblemText } from '../domain/serving/fallback-level.ts'
 import { droppedRowsAlert, waitingStreamsAlert } from '../domain/serving/outage-alerts.ts'
 import { watchBackups, type BackupWatch } from '../store/maintenance/backup-state.ts'
@@ -17,7 +17,7 @@ import type { Config } from '../temporal.config.ts'
 import type { ApiLog } from './deps.ts'
 import type { Serving } from './serving/replica-assembly.ts'
 import { listStreamCounts } from './streams/counts.ts'
-import { marksOf, payloadKeyIssue } from '../temporal/payload-keys.ts'
+import { marksOf, payloadKeyIssue } from '../workflows/client/payload-keys.ts'
 
 export interface Watches {
   backups: BackupWatch['found']

@@ -5,7 +5,7 @@
 import sql from 'sql-template-tag'
 import { writeFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
-import { startMonitor } from '../temporal/permanent-workflows.ts'
+import { startMonitor } from '../workflows/client/permanent-workflows.ts'
 import { defaultGatePolicy } from '../domain/evaluation/policy.ts'
 import { defaultMonitorPolicy } from '../domain/monitoring/policy.ts'
 import { moveChampion } from '../store/registry/champions.ts'

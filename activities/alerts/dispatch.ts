@@ -2,7 +2,7 @@
  * Delivers alert notifications for the workflow `alerts` and records a heartbeat. Replicas deliver the notifications while the heartbeat
  * is stale.
  */
-import { deliverAlerts } from '../../alerts/deliver.ts'
+import { deliverAlerts } from './delivery/deliver.ts'
 import { writeDeliverySign } from '../../store/monitoring/notifications.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'

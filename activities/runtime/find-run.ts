@@ -1,6 +1,6 @@
 /** Asks Temporal which open rows have a running workflow, so that an opening activity closes only the rows of ended runs. */
 import { Context } from '@temporalio/activity'
-import { describeRunIn } from '../../temporal/inspect.ts'
+import { describeRunIn } from '../../workflows/client/inspect.ts'
 
 /** A row with the first run of its workflow. Ids derived from a run lack its hyphens. */
 interface RowOfRun {

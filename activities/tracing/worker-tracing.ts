@@ -7,9 +7,9 @@ import type { Context } from '@temporalio/activity'
 import { OpenTelemetryActivityInboundInterceptor } from '@temporalio/interceptors-opentelemetry/lib/worker/index.js'
 import type { TraceSpan } from '../../domain/tracing/span.ts'
 import { traceparentOf } from '../../domain/tracing/trace-context.ts'
-import { traceProcesses, type ProcessSpan } from '../../telemetry/processes.ts'
-import type { TelemetrySettings } from '../../telemetry/settings.ts'
-import { contextBelow, endSpan, openTelemetry, type ProcessFacts } from '../../telemetry/telemetry.ts'
+import { traceProcesses, type ProcessSpan } from '../telemetry/processes.ts'
+import type { TelemetrySettings } from '../telemetry/settings.ts'
+import { contextBelow, endSpan, openTelemetry, type ProcessFacts } from '../telemetry/telemetry.ts'
 import type { TracingSinks } from '../../workflows/tracing/interceptors.ts'
 
 export type WorkerTracing = Awaited<ReturnType<typeof openWorkerTracing>>

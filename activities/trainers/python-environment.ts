@@ -270,7 +270,7 @@ type Variables = Record<string, string | undefined>
 /** The environment of a training program: without addresses, keys and bytecode files, with the package `tenure` on its path. */
 export const programEnvironment = (changes: Variables): Variables => ({
   ...systemEnvironment(),
-  PYTHONPATH: join(checkout, 'python', 'src'),
+  PYTHONPATH: join(checkout, 'packages', 'python', 'src'),
   PYTHONUNBUFFERED: '1',
   PYTHONDONTWRITEBYTECODE: '1',
   ...changes,

@@ -7,7 +7,7 @@ import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { reasonOf } from '../../domain/errors.ts'
 import { readExpectedWork } from '../../store/maintenance/expected-work.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
-import { inParallel } from '../../temporal/in-parallel.ts'
+import { inParallel } from '../../workflows/client/in-parallel.ts'
 import {
   findBlocked,
   findMissingWorkflows,
@@ -15,9 +15,9 @@ import {
   listOpenWorkflows,
   type BlockedWorkflow,
   type ScheduleStates,
-} from '../../temporal/inspect.ts'
-import { callMs, schedulesOf, upsertSchedule } from '../../temporal/schedules.ts'
-import { permanentWorkflows, startPermanent } from '../../temporal/permanent-workflows.ts'
+} from '../../workflows/client/inspect.ts'
+import { callMs, schedulesOf, upsertSchedule } from '../../workflows/client/schedules.ts'
+import { permanentWorkflows, startPermanent } from '../../workflows/client/permanent-workflows.ts'
 import type { Deps } from '../deps.ts'
 import { changedSince, textOfChanged } from '../../domain/installation/plan.ts'
 import { addressOf } from '../../domain/installation/resource.ts'

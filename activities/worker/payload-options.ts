@@ -1,7 +1,7 @@
 /** Sets how a worker or a replay decrypts payloads and encrypts failures. */
 import { join } from 'node:path'
 import type { WorkerOptions } from '@temporalio/worker'
-import { dataConverterOf } from '../../temporal/payload-codec.ts'
+import { dataConverterOf } from '../../workflows/client/payload-codec.ts'
 import { checkout, type Config } from '../../temporal.config.ts'
 
 type WorkflowBundle = NonNullable<WorkerOptions['workflowBundle']>

@@ -18,7 +18,7 @@ export interface MountedPage {
 }
 
 /** Loads the chart packages after the first page, because a page with charts usually follows. */
-setTimeout(() => void import('../../charts/render.ts').then(({ loadPlot }) => loadPlot()), 250).unref()
+setTimeout(() => void import('../charts/render.ts').then(({ loadPlot }) => loadPlot()), 250).unref()
 
 export async function renderPage(
   deps: ApiDeps,

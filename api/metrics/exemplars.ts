@@ -1,5 +1,5 @@
 /** Keeps the latest sampled request of each latency bucket, so that a histogram bucket links to a trace. */
-import type { PromExemplar } from '../../telemetry/prom-metrics.ts'
+import type { PromExemplar } from '../../activities/telemetry/prom-metrics.ts'
 
 export interface ArmLabels {
   model: string

@@ -3,7 +3,7 @@
  * process permanently.
  */
 import type { Registry } from 'prom-client'
-import type { PromMetric } from '../../telemetry/prom-metrics.ts'
+import type { PromMetric } from '../../activities/telemetry/prom-metrics.ts'
 
 export const openMetricsType = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
 

@@ -3,5 +3,5 @@
  * they are imported here.
  */
 export { Client, Connection } from '@temporalio/client'
-export { requireReadablePayloads } from '../../temporal/payload-check.ts'
-export { dataConverterOf } from '../../temporal/payload-codec.ts'
+export { requireReadablePayloads } from '../../workflows/client/payload-check.ts'
+export { dataConverterOf } from '../../workflows/client/payload-codec.ts'

@@ -1,7 +1,7 @@
 /** Records sampled predictions as spans, with the arm and the version that served them. */
 import { SpanKind, type Context } from '@opentelemetry/api'
 import { traceparentHeader, tracestateHeader } from '../../domain/tracing/trace-context.ts'
-import { endSpan, type Telemetry } from '../../telemetry/telemetry.ts'
+import { endSpan, type Telemetry } from '../../activities/telemetry/telemetry.ts'
 import type { ServedBy } from '../serving/request/protocol.ts'
 import type { Exemplars } from '../metrics/exemplars.ts'
 

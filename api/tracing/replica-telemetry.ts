@@ -1,7 +1,7 @@
 /** Opens the telemetry that a replica sends to a collector. Loaded only where OpenTelemetry is configured. */
 import { OpenTelemetryWorkflowClientInterceptor } from '@temporalio/interceptors-opentelemetry/lib/client/index.js'
-import { openTelemetry, preciseNow, type ProcessFacts } from '../../telemetry/telemetry.ts'
-import type { TelemetrySettings } from '../../telemetry/settings.ts'
+import { openTelemetry, preciseNow, type ProcessFacts } from '../../activities/telemetry/telemetry.ts'
+import type { TelemetrySettings } from '../../activities/telemetry/settings.ts'
 import type { ApiDeps } from '../deps.ts'
 import { latencyBounds } from '../metrics/registry.ts'
 import { createExemplars } from '../metrics/exemplars.ts'

@@ -2,7 +2,7 @@
 import { context, ROOT_CONTEXT, SpanKind, trace } from '@opentelemetry/api'
 import { suppressTracing } from '@opentelemetry/core'
 import { parseTraceparent, traceparentHeader, tracestateHeader } from '../../domain/tracing/trace-context.ts'
-import { contextBelow, type Telemetry } from '../../telemetry/telemetry.ts'
+import { contextBelow, type Telemetry } from '../../activities/telemetry/telemetry.ts'
 import type { RouteDefinition } from '../http/route.ts'
 
 export interface TracedRequest {

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import sql from 'sql-template-tag'
 import { z } from 'zod'
-import { startAlerts } from '../../temporal/permanent-workflows.ts'
+import { startAlerts } from '../../workflows/client/permanent-workflows.ts'
 import { writeFaults } from '../../store/serving/replicas.ts'
 import { startMessageReceiver } from '../../test/support/chat/receiver.ts'
 import { insertModel } from '../../test/support/release/candidates.ts'

@@ -20,9 +20,7 @@ export function packageSources(root) {
 const packages = 'node_modules/.package-lock.json'
 const sources = [
   'activities',
-  'alerts',
   'api',
-  'charts',
   'cli',
   'domain',
   'models/define',
@@ -31,8 +29,6 @@ const sources = [
   'packages',
   'project.mjs',
   'store',
-  'telemetry',
-  'temporal',
   'temporal.config.ts',
   'tsconfig.json',
   'workflows',

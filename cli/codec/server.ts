@@ -5,7 +5,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { parseJson } from '../../domain/parse-json.ts'
-import type { createPayloadCodec } from '../../temporal/payload-codec.ts'
+import type { createPayloadCodec } from '../../workflows/client/payload-codec.ts'
 
 type PayloadCodec = ReturnType<typeof createPayloadCodec>
 

@@ -6,7 +6,7 @@ import { tableBy, type Terminal } from '../terminal.ts'
 import { openBrowser } from '../supervisor/browser.ts'
 import { welcome } from '../supervisor/welcome.ts'
 import { createNarrator, lapseText } from './narrator.ts'
-import { countText } from '../../charts/figures.ts'
+import { countText } from '../../api/charts/figures.ts'
 import { runStory, type DemoResult } from './story.ts'
 import { demoModel, openWorld, type DemoWorld } from './world.ts'
 

@@ -5,7 +5,7 @@ import type { Evaluation } from '../../store/training/evaluations.ts'
 import type { Release } from '../../store/release/releases.ts'
 import { tableOf } from '../terminal.ts'
 import { lapseText } from './narrator.ts'
-import { countText } from '../../charts/figures.ts'
+import { countText } from '../../api/charts/figures.ts'
 import type { DemoWorld } from './world.ts'
 
 export interface RollbackFigures {

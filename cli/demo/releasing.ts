@@ -10,7 +10,7 @@ import { listDecisions } from '../../store/release/decisions.ts'
 import { findRelease, listReleasesOfVersion, type Release } from '../../store/release/releases.ts'
 import { commandSignals, type CommandMessage } from '../../workflows/messages.ts'
 import { lapseText } from './narrator.ts'
-import { countText } from '../../charts/figures.ts'
+import { countText } from '../../api/charts/figures.ts'
 import { demoModel, people, type DemoWorld } from './world.ts'
 
 const pollMs = 200

@@ -17,7 +17,7 @@ import type { System } from '../supervisor/system.ts'
 import type { Narrator } from './narrator.ts'
 import { readProgress, writeProgress, type DemoProgress } from './progress.ts'
 import { startReplay, type Pace, type Replay, type LiveRequest } from './replay.ts'
-import { dataConverterOf } from '../../temporal/payload-codec.ts'
+import { dataConverterOf } from '../../workflows/client/payload-codec.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { checkout } from '../../temporal.config.ts'
 

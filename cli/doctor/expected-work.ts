@@ -11,14 +11,14 @@ import {
   findMissingWorkflows,
   inspectSchedules,
   listOpenExecutions,
-} from '../../temporal/inspect.ts'
-import { schedulesOf } from '../../temporal/schedules.ts'
-import { permanentWorkflows } from '../../temporal/permanent-workflows.ts'
+} from '../../workflows/client/inspect.ts'
+import { schedulesOf } from '../../workflows/client/schedules.ts'
+import { permanentWorkflows } from '../../workflows/client/permanent-workflows.ts'
 import type { Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
-import { noTrainer, pollersOf } from '../../temporal/pollers.ts'
-import { dataConverterOf } from '../../temporal/payload-codec.ts'
+import { noTrainer, pollersOf } from '../../workflows/client/pollers.ts'
+import { dataConverterOf } from '../../workflows/client/payload-codec.ts'
 
 const askMs = 10_000
 const maxNamed = 5

@@ -1,9 +1,9 @@
 /** Checks Temporal: connection, namespace, search attributes, schedules and worker polls. */
 import { Connection } from '@temporalio/client'
 import { isError } from '../../domain/errors.ts'
-import { requireReadablePayloads } from '../../temporal/payload-check.ts'
+import { requireReadablePayloads } from '../../workflows/client/payload-check.ts'
 import { hasLiveWorker, type WorkerHeartbeat } from '../../store/maintenance/worker-heartbeats.ts'
-import { allBusy, noWorker, pollersOf } from '../../temporal/pollers.ts'
+import { allBusy, noWorker, pollersOf } from '../../workflows/client/pollers.ts'
 import { searchAttributes, type Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { missingSearchAttributes } from '../sync/search-attributes.ts'

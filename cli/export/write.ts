@@ -75,7 +75,7 @@ export async function exportVersion({
     'package.json': `${JSON.stringify({ name: `${model}-edge`, private: true, type: 'module' }, null, 1)}\n`,
   }
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
-  for (const name of page) await copyFile(join(checkout, 'edge', name), join(folder, name))
+  for (const name of page) await copyFile(join(checkout, 'cli', 'export', 'edge', name), join(folder, name))
   await bundlePredictor(join(folder, 'predictor.js'))
   const named = [...Object.keys(files), 'predictor.js', ...page]
   try {
@@ -93,7 +93,7 @@ export async function exportVersion({
 /** Bundles the server's reader, encoder and network in one module without imports, for browsers and Node. */
 async function bundlePredictor(file: string): Promise<void> {
   await build({
-    entryPoints: [join(checkout, 'edge', 'predictor.ts')],
+    entryPoints: [join(checkout, 'cli', 'export', 'edge', 'predictor.ts')],
     outfile: file,
     bundle: true,
     format: 'esm',

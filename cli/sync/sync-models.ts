@@ -25,8 +25,8 @@ import { connectionOf } from '../client/temporal-connection.ts'
 import { coreAddresses } from '../client/connection.ts'
 import { localActor } from '../local-actor.ts'
 import { loadModelsInChild, type DeclaredModel } from './load-models.ts'
-import { inParallel } from '../../temporal/in-parallel.ts'
-import { listOpenWorkflows, removedNote } from '../../temporal/inspect.ts'
+import { inParallel } from '../../workflows/client/in-parallel.ts'
+import { listOpenWorkflows, removedNote } from '../../workflows/client/inspect.ts'
 import {
   callMs,
   readSchedules,
@@ -45,13 +45,13 @@ import {
   upsertSchedule,
   viewSchedule,
   viewScheduleId,
-} from '../../temporal/schedules.ts'
-import { readStarts, type NextStarts } from '../../temporal/next-starts.ts'
-import { startAlerts, startMonitor, startOrWakeMonitor } from '../../temporal/permanent-workflows.ts'
+} from '../../workflows/client/schedules.ts'
+import { readStarts, type NextStarts } from '../../workflows/client/next-starts.ts'
+import { startAlerts, startMonitor, startOrWakeMonitor } from '../../workflows/client/permanent-workflows.ts'
 import { monitorWorkflowId } from '../../workflows/messages.ts'
 import { ensureSearchAttributes } from './search-attributes.ts'
-import { requireReadablePayloads } from '../../temporal/payload-check.ts'
-import { dataConverterOf } from '../../temporal/payload-codec.ts'
+import { requireReadablePayloads } from '../../workflows/client/payload-check.ts'
+import { dataConverterOf } from '../../workflows/client/payload-codec.ts'
 import type { FeatureView } from '../../domain/model/feature-view.ts'
 import { isUsed, listViews, upsertView } from '../../store/features/feature-views.ts'
 

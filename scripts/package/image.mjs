@@ -140,7 +140,7 @@ function isOfNode(path) {
  */
 function removeSources(folder) {
   for (const name of readdirSync(folder)) {
-    if (['domain', 'edge', 'models', 'node_modules', 'packages', 'python'].includes(name)) continue
+    if (['domain', 'models', 'node_modules', 'packages'].includes(name)) continue
     const paths = statSync(join(folder, name)).isDirectory() ? filesUnder(join(folder, name)) : []
     for (const path of paths) if (/\.tsx?$/.test(path)) rmSync(path)
   }

@@ -12,7 +12,7 @@ import { listHeartbeats, watchWorkers } from '../../store/maintenance/worker-hea
 import { listAlerts } from '../../store/monitoring/alerts.ts'
 import { insertErasure } from '../../store/privacy/erasures.ts'
 import { openSubjectKey } from '../../store/signing/subject-hash.ts'
-import { marksOf } from '../../temporal/payload-keys.ts'
+import { marksOf } from '../../workflows/client/payload-keys.ts'
 import { checkout, environmentWith, launcher } from '../../temporal.config.ts'
 import {
   connectTemporal,

@@ -92,7 +92,7 @@ function run(program: string, argv: string[], which: string): Promise<string> {
   const env = environmentWith({
     TENURE_URL: urls[which],
     TENURE_KEY: key,
-    PYTHONPATH: join(checkout, 'python', 'src'),
+    PYTHONPATH: join(checkout, 'packages', 'python', 'src'),
     PYTHONDONTWRITEBYTECODE: '1',
   })
   return new Promise((resolve, reject) => {

@@ -273,7 +273,7 @@ export const bloom = defineModel({
         '--payload-keys',
         keys,
         '--package',
-        join(checkout, 'python/src'),
+        join(checkout, 'packages/python/src'),
         '--',
         'python3',
         script,

@@ -12,8 +12,8 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withSourceCopies } from '../../activities/data/source-copies.ts'
 import { sendRequest } from '../../activities/integrations/http-request.ts'
-import type { Message } from '../../alerts/message.ts'
-import { send } from '../../alerts/send.ts'
+import type { Message } from '../../activities/alerts/delivery/message.ts'
+import { send } from '../../activities/alerts/delivery/send.ts'
 import { finishSignIn } from '../../api/auth/oidc.ts'
 import { respond } from '../../api/services/chat/slack-interaction.ts'
 import type { ChannelTarget } from '../../domain/monitoring/alert-escalation.ts'
@@ -150,7 +150,7 @@ const places: Record<string, Record<string, Place>> = {
         ),
     },
   },
-  'alerts/send.ts': {
+  'activities/alerts/delivery/send.ts': {
     slack: { call: channel((url) => ({ kind: 'slack', url })) },
     teams: { call: channel((url) => ({ kind: 'teams', url })) },
     webhook: { call: channel((url) => ({ kind: 'webhook', url })) },
@@ -301,7 +301,9 @@ it('keeps nothing of the answer of a mail server', async () => {
   const server = createTcpServer((socket) => socket.on('error', () => {}).end(`554 ${excerpt}\r\n`))
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const authority = `127.0.0.1:${(server.address() as AddressInfo).port}`
-  const error = await failureOf(places['alerts/send.ts']!['email']!.call(authority, '', ['127.0.0.1']))
+  const error = await failureOf(
+    places['activities/alerts/delivery/send.ts']!['email']!.call(authority, '', ['127.0.0.1']),
+  )
   expect(textOf(error)).toMatch(/^the mail server responded 554 \(\w+\) /)
   expect(textOf(error)).not.toContain(excerpt)
   server.close()

@@ -19,17 +19,12 @@ export interface Layer {
 const everything = ['*'] as const
 const product = [
   'activities',
-  'alerts',
   'api',
-  'charts',
   'cli',
   'domain',
-  'edge',
   'models',
   'project.mjs',
   'store',
-  'telemetry',
-  'temporal',
   'temporal.config.ts',
   'workflows',
 ] as const
@@ -70,9 +65,9 @@ export const layers: Readonly<Record<string, Layer>> = {
       'domain',
       'store',
       'models',
-      'temporal',
-      'alerts',
-      'telemetry',
+      'workflows/client',
+      'activities/alerts/delivery',
+      'activities/telemetry',
       'temporal.config.ts',
       'cli/build/workflows.mjs',
     ],
@@ -100,37 +95,37 @@ export const layers: Readonly<Record<string, Layer>> = {
     },
   },
   // Reads what should run in Temporal and what runs: for the worker that maintains it and for the command line.
-  temporal: {
+  'workflows/client': {
     values: ['domain', 'workflows/messages', 'workflows/triggers/messages.ts'],
     packages: ['@temporalio/client', '@temporalio/envconfig', '@temporalio/proto', 'node:crypto'],
     typePackages: ['@temporalio/common'],
   },
   // Sends traces, metrics and logs for workers and replicas. Loaded only when configured.
-  telemetry: { values: ['domain'], packages: ['node:*', '@opentelemetry/*'] },
+  'activities/telemetry': { values: ['domain'], packages: ['node:*', '@opentelemetry/*'] },
   // Delivers alerts for the control worker, and for replicas while the control worker is silent.
-  alerts: {
+  'activities/alerts/delivery': {
     values: ['domain', 'store'],
     types: ['temporal.config.ts'],
     packages: ['standardwebhooks'],
-    only: { nodemailer: ['alerts/send.ts'] },
+    only: { nodemailer: ['activities/alerts/delivery/send.ts'] },
   },
   // Renders data as pictures or text for pages and the terminal.
-  charts: { values: ['domain'], packages: ['@tenure/sequential', '@observablehq/plot', 'linkedom'] },
+  'api/charts': { values: ['domain'], packages: ['@tenure/sequential', '@observablehq/plot', 'linkedom'] },
   api: {
     values: [
       'domain',
       'store',
       'models',
-      'alerts',
-      'charts',
-      'telemetry',
+      'activities/alerts/delivery',
+      'api/charts',
+      'activities/telemetry',
       'workflows/messages.ts',
       'workflows/triggers/messages.ts',
-      'temporal/payload-check.ts',
-      'temporal/payload-codec.ts',
-      'temporal/payload-keys.ts',
-      'temporal/pollers.ts',
-      'temporal/schedules.ts',
+      'workflows/client/payload-check.ts',
+      'workflows/client/payload-codec.ts',
+      'workflows/client/payload-keys.ts',
+      'workflows/client/pollers.ts',
+      'workflows/client/schedules.ts',
       'temporal.config.ts',
       'cli/build/launch.mjs',
       'project.mjs',
@@ -168,14 +163,14 @@ export const layers: Readonly<Record<string, Layer>> = {
       'domain',
       'store',
       'models',
-      'charts',
+      'api/charts',
       // The SQL of model files is checked where a snapshot would run it.
       'activities/data/check-sql.ts',
       'workflows/messages.ts',
       'temporal.config.ts',
       'project.mjs',
       'cli/build',
-      'temporal',
+      'workflows/client',
     ],
     types: ['workflows'],
     packages: ['@tenure/sequential', 'node:*', 'commander', '@temporalio/client'],
@@ -202,7 +197,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   'packages/client/src': { values: [], packages: [] },
   'packages/client': { values: ['packages/client/src'], packages: ['node:*', 'vitest', '@tenure/client'] },
   // Bundled for browsers: only what needs neither Node nor a package.
-  edge: {
+  'cli/export/edge': {
     values: [
       'domain',
       'api/serving/codec/row-reader.ts',
@@ -219,8 +214,8 @@ export const layers: Readonly<Record<string, Layer>> = {
       'store/secret-files.ts',
       'store/settings-reader.ts',
       'store/tls/settings.ts',
-      'telemetry/settings.ts',
-      'temporal/settings.ts',
+      'activities/telemetry/settings.ts',
+      'workflows/client/settings.ts',
       'project.mjs',
     ],
     packages: ['node:*'],
@@ -249,7 +244,7 @@ export const layers: Readonly<Record<string, Layer>> = {
 export function layerOf(path: string): string {
   const shared =
     /^packages\/[^/]+(?:\/src(?=\/))?/.exec(path)?.[0] ??
-    /^(?:models\/(?:define|index)|cli\/(?:build|setup)|test\/scripts|workflows\/messages)(?=[./])/.exec(
+    /^(?:models\/(?:define|index)|cli\/(?:build|setup|export\/edge)|activities\/(?:alerts\/delivery|telemetry)|api\/charts|test\/scripts|workflows\/(?:client|messages))(?=[./])/.exec(
       path,
     )?.[0]
   return shared ?? path.split('/')[0] ?? path

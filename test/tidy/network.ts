@@ -22,7 +22,7 @@ const callers: Readonly<Record<string, string>> = {
 }
 
 const layers =
-  /^(activities|alerts|api|charts|cli|domain|models|store|telemetry|temporal|workflows|temporal\.config\.ts)(\/|$)/
+  /^(activities|api|cli(?!\/export\/edge)|domain|models|store|workflows|temporal\.config\.ts)(\/|$)/
 const modules = /^(node:)?(net|http|https|http2|tls|dgram|dns|dns\/promises)$|^undici$/
 /** What opens no connection. */
 const passive = new Set([

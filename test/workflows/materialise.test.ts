@@ -8,7 +8,7 @@ import type { FeatureView } from '../../domain/model/feature-view.ts'
 import { featuresGroup } from '../../cli/commands/registry/features.ts'
 import { exitCodes } from '../../cli/exit-codes.ts'
 import { syncViews } from '../../cli/sync/sync-models.ts'
-import { viewScheduleId } from '../../temporal/schedules.ts'
+import { viewScheduleId } from '../../workflows/client/schedules.ts'
 import {
   byTime,
   category,

@@ -2,7 +2,7 @@
 import { WorkflowNotFoundError } from '@temporalio/client'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { startMonitor, startOrWakeMonitor } from '../../temporal/permanent-workflows.ts'
+import { startMonitor, startOrWakeMonitor } from '../../workflows/client/permanent-workflows.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { defaultMonitorPolicy, type MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'

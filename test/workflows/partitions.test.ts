@@ -11,7 +11,7 @@ import { listAlerts } from '../../store/monitoring/alerts.ts'
 import { moveChampion } from '../../store/registry/champions.ts'
 import { insertFiring, insertPartition, listPartitions } from '../../store/triggers/firings.ts'
 import { projectFolder } from '../../temporal.config.ts'
-import { readSchedules, syncTriggers, triggersScheduleId } from '../../temporal/schedules.ts'
+import { readSchedules, syncTriggers, triggersScheduleId } from '../../workflows/client/schedules.ts'
 import {
   batchScheduleWorkflowId,
   type FireTriggersOutcome,

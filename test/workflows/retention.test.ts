@@ -2,7 +2,7 @@
 import { Client } from '@temporalio/client'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { syncRetention } from '../../temporal/schedules.ts'
+import { syncRetention } from '../../workflows/client/schedules.ts'
 import type { RetentionOutcome } from '../../workflows/messages.ts'
 import { startCore, type Core } from '../support/release/core.ts'
 import { connectTemporal, freshNamespace, ownServers, uniqueName } from '../support/servers/servers.ts'

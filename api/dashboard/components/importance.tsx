@@ -1,6 +1,6 @@
 /** Shows how much a version needs each feature, as a chart and a table. */
-import { countText } from '../../../charts/figures.ts'
-import { importanceSvg } from '../../../charts/importance.ts'
+import { countText } from '../../charts/figures.ts'
+import { importanceSvg } from '../../charts/importance.ts'
 import { metricName, gainText } from '../../../domain/figures.ts'
 import type { ImportanceReport } from '../../../domain/explanation/importance.ts'
 import type { PageElement } from '../page.ts'

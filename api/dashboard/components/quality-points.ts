@@ -1,5 +1,5 @@
 /** Converts quality windows to chart points with intervals. */
-import type { QualityPoint } from '../../../charts/quality.ts'
+import type { QualityPoint } from '../../charts/quality.ts'
 import type { QualityWindow } from '../../../store/dashboard/windows.ts'
 import { qualityInterval } from './quality-interval.ts'
 

@@ -2,7 +2,7 @@
  * Delivers alerts while the control worker does not: it was killed or is frozen, or Temporal is unreachable. Every replica does so,
  * because each notification is claimed by one sender.
  */
-import type { DeliveryDeps } from '../../../alerts/deliver.ts'
+import type { DeliveryDeps } from '../../../activities/alerts/delivery/deliver.ts'
 import { isDelivering } from '../../../store/monitoring/notifications.ts'
 import { startLoop, type Loop } from '../../serving/poll-loop.ts'
 
@@ -25,7 +25,7 @@ export function standInForDelivery(
       )
     if (!standsIn) return
     // Loaded when needed, because a replica has no other use for the code of the channels.
-    const { deliverAlerts } = await import('../../../alerts/deliver.ts')
+    const { deliverAlerts } = await import('../../../activities/alerts/delivery/deliver.ts')
     await deliverAlerts(deps)
   }
   return startLoop(work, { everyMs, onError: (error) => onError('alerts could not be delivered', error) })

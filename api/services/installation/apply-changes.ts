@@ -138,7 +138,7 @@ async function readSchedules(temporal: TemporalClient, named: readonly ResourceN
   const ids = named.filter(({ kind }) => kind === 'schedule').map(({ name }) => name)
   if (ids.length === 0) return []
   // Loads the SDK, which a replica avoids until it needs Temporal.
-  const { ignoreAbsent } = await import('../../../temporal/schedules.ts')
+  const { ignoreAbsent } = await import('../../../workflows/client/schedules.ts')
   return temporal.call(scheduleMs, async (client) => {
     const described = ids.map(async (name): Promise<Resource[]> => {
       const known = await client.schedule.getHandle(name).describe().catch(ignoreAbsent)

@@ -1,7 +1,7 @@
 /** Explains why a training has not started, and how to fix one that has failed. */
 import { errorTable, isErrorCode } from '../../../domain/errors.ts'
 import { hasLiveWorker, listHeartbeats } from '../../../store/maintenance/worker-heartbeats.ts'
-import { allBusy, noTrainer, noWorker, pollersOf } from '../../../temporal/pollers.ts'
+import { allBusy, noTrainer, noWorker, pollersOf } from '../../../workflows/client/pollers.ts'
 import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../../workflows/messages.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { callTimeoutMs, type TemporalClient } from '../../temporal/client.ts'

@@ -12,7 +12,7 @@ import {
   type TriggerActivity,
 } from '../../../store/triggers/firings.ts'
 import { listModels, type StoredModel } from '../../../store/registry/models.ts'
-import type { ListedSchedule, ListedSchedules } from '../../../temporal/schedules.ts'
+import type { ListedSchedule, ListedSchedules } from '../../../workflows/client/schedules.ts'
 import { retrainWorkflowId } from '../../../workflows/messages.ts'
 import { batchScheduleWorkflowId, triggersWorkflowId } from '../../../workflows/triggers/messages.ts'
 import type { Actor } from '../../auth/authentication.ts'
@@ -82,7 +82,7 @@ async function rowsOf(
   const done = await listTriggerActivity(store, { models: models.map(({ name }) => name) })
   const scored = await listPartitionActivity(store, { models: models.map(({ name }) => name) })
   // Loads the SDK, which a replica avoids until it needs Temporal.
-  const { readSchedules } = await import('../../../temporal/schedules.ts')
+  const { readSchedules } = await import('../../../workflows/client/schedules.ts')
   const schedules = await temporal.call(callTimeoutMs, readSchedules).catch(() => undefined)
   return models.flatMap(({ name, definition }) => {
     const rowOfTrigger = (trigger: TriggerDefinition, startsLater = false) =>

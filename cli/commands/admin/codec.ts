@@ -32,7 +32,7 @@ export const codecCommand: CommandSpec = {
     const port = numberOption(options, 'port', { min: 0, max: 65_535, whole: true }) ?? 0
     // Loaded by this command only: Temporal's message types would take half of the start time of every command, `node:http` a quarter.
     const { createCodecServer } = await import('../../codec/server.ts')
-    const { createPayloadCodec } = await import('../../../temporal/payload-codec.ts')
+    const { createPayloadCodec } = await import('../../../workflows/client/payload-codec.ts')
     const token = randomBytes(24).toString('base64url')
     const server = createCodecServer({ codec: createPayloadCodec(payloadKeys), token, origin })
     server.listen(port, '127.0.0.1')

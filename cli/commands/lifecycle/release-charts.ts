@@ -1,7 +1,7 @@
 /** Draws the charts of a release from the API's data, as text for a terminal or as one SVG: gains, stages and evidence. */
-import { evidencePoints, evidenceText, type EvidencePoint } from '../../../charts/evidence.ts'
-import { intervalOf, intervalsText, type IntervalRow } from '../../../charts/intervals.ts'
-import { timelineText, type Timeline, type TimelineStage } from '../../../charts/timeline.ts'
+import { evidencePoints, evidenceText, type EvidencePoint } from '../../../api/charts/evidence.ts'
+import { intervalOf, intervalsText, type IntervalRow } from '../../../api/charts/intervals.ts'
+import { timelineText, type Timeline, type TimelineStage } from '../../../api/charts/timeline.ts'
 import { stepsOf, type ReleaseState } from '../../../domain/release/state.ts'
 import type { Verdict } from '../../../domain/verdict.ts'
 import type { EvaluationAnswer } from '../../client/responses.ts'
@@ -104,10 +104,10 @@ export async function chartsSvg(
   { nowMs }: { nowMs: number },
 ): Promise<string> {
   const [{ intervalsSvg }, { timelineSvg }, { evidenceSvg }, { standAlone }] = await Promise.all([
-    import('../../../charts/intervals.ts'),
-    import('../../../charts/timeline.ts'),
-    import('../../../charts/evidence.ts'),
-    import('../../../charts/colours.ts'),
+    import('../../../api/charts/intervals.ts'),
+    import('../../../api/charts/timeline.ts'),
+    import('../../../api/charts/evidence.ts'),
+    import('../../../api/charts/colours.ts'),
   ])
   const gates = { id: 'gates', title: 'Gains over the champion' }
   const timeline = { id: 'timeline', title: 'Stages' }

@@ -1,7 +1,7 @@
 /** `tenure retrain`: starts a retraining and optionally follows it to its end. */
 import { idsOfRun } from '../../../domain/training/run-ids.ts'
 import { failedText } from '../../../domain/validation/check-rows.ts'
-import { lossText } from '../../../charts/loss.ts'
+import { lossText } from '../../../api/charts/loss.ts'
 import type {
   ReleaseAnswer,
   EvaluationAnswer,

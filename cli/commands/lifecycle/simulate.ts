@@ -1,7 +1,7 @@
 /** `tenure simulate`: simulates a release policy on synthetic or recorded traffic, without a running system. */
 import { readFile } from 'node:fs/promises'
 import { DomainError } from '../../../domain/errors.ts'
-import { countText, none, spanText } from '../../../charts/figures.ts'
+import { countText, none, spanText } from '../../../api/charts/figures.ts'
 import { counted, groupedDigits } from '../../../domain/figures.ts'
 import { dayPolicy, issuesOfPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
 import { totalAlpha } from '../../../domain/canary/alpha-split.ts'

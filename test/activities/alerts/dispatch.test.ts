@@ -8,10 +8,10 @@ import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { Webhook } from 'standardwebhooks'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { deliverAlerts } from '../../../alerts/deliver.ts'
+import { deliverAlerts } from '../../../activities/alerts/delivery/deliver.ts'
 import { standInForDelivery } from '../../../api/services/alerts/stand-in.ts'
 import { dispatchAlerts } from '../../../activities/alerts/dispatch.ts'
-import { reportReleases } from '../../../alerts/report-releases.ts'
+import { reportReleases } from '../../../activities/alerts/delivery/report-releases.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
 import {
   acknowledgeAlert,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { measureImportance, type Measuring } from '../../../activities/tensorflow/importance.ts'
-import { importanceSvg } from '../../../charts/importance.ts'
+import { importanceSvg } from '../../../api/charts/importance.ts'
 import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'

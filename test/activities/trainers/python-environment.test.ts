@@ -199,7 +199,7 @@ describe('the Python package', () => {
     const { execFile } = await import('node:child_process')
     const { promisify } = await import('node:util')
     const { checkout } = await import('../../../temporal.config.ts')
-    const argv = ['-B', '-m', 'unittest', 'discover', '-s', 'python/tests']
+    const argv = ['-B', '-m', 'unittest', 'discover', '-s', 'packages/python/tests']
     const { stderr } = await promisify(execFile)('python3', argv, { cwd: checkout })
     expect(stderr).toMatch(/\nOK/)
   })

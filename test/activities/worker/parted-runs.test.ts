@@ -20,7 +20,7 @@ import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { upsertModels } from '../../../store/registry/models.ts'
 import { findOpenRelease, findRelease } from '../../../store/release/releases.ts'
-import { describeRunIn, listOpenExecutions } from '../../../temporal/inspect.ts'
+import { describeRunIn, listOpenExecutions } from '../../../workflows/client/inspect.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import {
   connectTemporal,

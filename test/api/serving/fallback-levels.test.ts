@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { activateFallback } from '../../../activities/monitor/fallback.ts'
-import { reportFallbacks } from '../../../alerts/deliver.ts'
+import { reportFallbacks } from '../../../activities/alerts/delivery/deliver.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { fallbackName, type Fallback } from '../../../domain/serving/kill-switch.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'

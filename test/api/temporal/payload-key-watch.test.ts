@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { watchPayloadKeys } from '../../../api/watches.ts'
 import { keepHeartbeat } from '../../../store/maintenance/worker-heartbeats.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { marksOf, payloadKeyIssue } from '../../../temporal/payload-keys.ts'
+import { marksOf, payloadKeyIssue } from '../../../workflows/client/payload-keys.ts'
 import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
 let store: Store

@@ -1,7 +1,7 @@
 /** Tests the codec server for Temporal's web UI: its protocol, its token and its single origin. */
 import { expect, it } from 'vitest'
 import { createCodecServer } from '../../../cli/codec/server.ts'
-import { createPayloadCodec } from '../../../temporal/payload-codec.ts'
+import { createPayloadCodec } from '../../../workflows/client/payload-codec.ts'
 import { serve } from '../../support/servers/sockets.ts'
 
 const origin = 'http://127.0.0.1:8233'

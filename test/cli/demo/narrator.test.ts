@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { createNarrator, lapseText, timeText } from '../../../cli/demo/narrator.ts'
-import { countText } from '../../../charts/figures.ts'
+import { countText } from '../../../api/charts/figures.ts'
 import { barOf, openTerminal, tableOf } from '../../../cli/terminal.ts'
 
 function terminal({ isTTY }: { isTTY: boolean }) {

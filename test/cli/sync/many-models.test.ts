@@ -7,7 +7,7 @@ import sql from 'sql-template-tag'
 import { expect, it, vi } from 'vitest'
 import { syncModels } from '../../../cli/sync/sync-models.ts'
 import { modelsDirectory } from '../../../models/index.ts'
-import { drillScheduleId, scheduleId } from '../../../temporal/schedules.ts'
+import { drillScheduleId, scheduleId } from '../../../workflows/client/schedules.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { openCuttableLink } from '../../support/servers/cuttable-link.ts'
 import {

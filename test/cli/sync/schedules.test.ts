@@ -10,8 +10,8 @@ import {
   syncDrills,
   syncSchedule,
   syncTriggers,
-} from '../../../temporal/schedules.ts'
-import { readStarts } from '../../../temporal/next-starts.ts'
+} from '../../../workflows/client/schedules.ts'
+import { readStarts } from '../../../workflows/client/next-starts.ts'
 import { syncModels } from '../../../cli/sync/sync-models.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { noteOfCron } from '../../../models/define/triggers/cron.ts'

@@ -7,7 +7,7 @@ import { afterEach, expect, it, vi } from 'vitest'
 import { modelsGroup } from '../../../cli/commands/registry/models.ts'
 import { syncFromCheckout } from '../../../cli/sync/sync-models.ts'
 import { listModels } from '../../../store/registry/models.ts'
-import { readSchedules } from '../../../temporal/schedules.ts'
+import { readSchedules } from '../../../workflows/client/schedules.ts'
 import { runCommand } from '../../support/command-line.ts'
 import {
   connectTemporal,

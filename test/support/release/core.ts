@@ -19,7 +19,7 @@ import { openStore, type Store } from '../../../store/postgres.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 import { readConfig, type Config } from '../../../temporal.config.ts'
 import { quietRuntime } from '../servers/silence-temporal.ts'
-import { dataConverterOf } from '../../../temporal/payload-codec.ts'
+import { dataConverterOf } from '../../../workflows/client/payload-codec.ts'
 
 export interface Core {
   config: Config

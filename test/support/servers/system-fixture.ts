@@ -17,7 +17,7 @@ import { bindSharedPort } from '../../../cli/supervisor/shared-port.ts'
 import { supervise, type ChildSpec, type Supervision } from '../../../cli/supervisor/supervisor.ts'
 import { migrateAsOwner } from '../../../cli/supervisor/bootstrap.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
-import { dataConverterOf } from '../../../temporal/payload-codec.ts'
+import { dataConverterOf } from '../../../workflows/client/payload-codec.ts'
 import {
   environmentWith,
   readCommandConfig,

@@ -15,7 +15,7 @@ import { getVersion } from '../../../store/registry/versions.ts'
 import { findOpenRelease } from '../../../store/release/releases.ts'
 import { writeRoute } from '../../../store/serving/routing.ts'
 import { listRetrainings } from '../../../store/training/retrainings.ts'
-import { startMonitor } from '../../../temporal/permanent-workflows.ts'
+import { startMonitor } from '../../../workflows/client/permanent-workflows.ts'
 import { monitorWorkflowId, releaseWorkflowId } from '../../../workflows/messages.ts'
 import {
   exampleDay,

@@ -5,7 +5,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
-import { alertText } from '../../../alerts/message.ts'
+import { alertText } from '../../../activities/alerts/delivery/message.ts'
 import { commands } from '../../../cli/commands/all-commands.ts'
 import { runProgram } from '../../../cli/program.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'

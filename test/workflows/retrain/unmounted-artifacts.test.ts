@@ -1,7 +1,7 @@
 /** Tests a retraining whose folder of artifacts is unmounted before it and during it: an empty mount point is left, and then the folder is back. */
 import { mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { watchOutages } from '../../../alerts/outage-watch.ts'
+import { watchOutages } from '../../../activities/alerts/delivery/outage-watch.ts'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { expectMarker, findUnmounted, requireReachable } from '../../../store/artifact-marker.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'

@@ -1,6 +1,6 @@
 /** Compares the live inputs and predictions of a model with the training data of its champion, feature by feature and output by output. */
-import { psiText } from '../../../../charts/figures.ts'
-import { profileBins, profileLegend, profileSvg, type ProfileBin } from '../../../../charts/profile.ts'
+import { psiText } from '../../../charts/figures.ts'
+import { profileBins, profileLegend, profileSvg, type ProfileBin } from '../../../charts/profile.ts'
 import type { Feature } from '../../../../domain/model/features.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { findWindow } from '../../../../store/serving/feature-counts.ts'

@@ -1,6 +1,6 @@
 /** Renders the live quality, the drift and the champion history on a model's page. */
 import { metricName, metricText, numberText } from '../../../../domain/figures.ts'
-import { sparkline } from '../../../../charts/sparkline.ts'
+import { sparkline } from '../../../charts/sparkline.ts'
 import type { ChampionChange } from '../../../../store/registry/champions.ts'
 import type { DriftWindowLine, LastDrift } from '../../../../store/dashboard/windows.ts'
 import type { PageElement } from '../../page.ts'

@@ -1,6 +1,6 @@
 /** Shows one version: its evaluation, its training, its model card, and links to its data. */
-import { intervalsSvg } from '../../../../charts/intervals.ts'
-import { lossSvg } from '../../../../charts/loss.ts'
+import { intervalsSvg } from '../../../charts/intervals.ts'
+import { lossSvg } from '../../../charts/loss.ts'
 import type { ModelCard } from '../../../../domain/registry/model-card.ts'
 import { cardMarkdown } from '../../../../domain/registry/model-card-markdown.ts'
 import { findCandidate, listReleasesOfVersion, type Release } from '../../../../store/release/releases.ts'

@@ -2,10 +2,10 @@
 import { z } from 'zod'
 import { metricName, metricText, numberText } from '../../../../domain/figures.ts'
 import type { Calibration } from '@tenure/sequential'
-import { driftSvg } from '../../../../charts/drift.ts'
-import { runCurvesSvg } from '../../../../charts/history/run-curves.ts'
-import { reliabilitySvg } from '../../../../charts/reliability.ts'
-import { qualitySvg } from '../../../../charts/quality.ts'
+import { driftSvg } from '../../../charts/drift.ts'
+import { runCurvesSvg } from '../../../charts/history/run-curves.ts'
+import { reliabilitySvg } from '../../../charts/reliability.ts'
+import { qualitySvg } from '../../../charts/quality.ts'
 import {
   findChampion,
   listChampionHistory,
@@ -47,7 +47,7 @@ import { ChampionHistory, DriftSection, QualitySection } from './model-parts.tsx
 import { ModelActions } from './actions.tsx'
 import { shortVersion } from '../overview/cells.tsx'
 import { plain, shortReason, verdictTones } from '../../labels.ts'
-import { countText } from '../../../../charts/figures.ts'
+import { countText } from '../../../charts/figures.ts'
 import { confusionAt, type DecisionCounts } from '../../../../domain/metrics/confusion.ts'
 
 const versionsAPage = 20

@@ -1,5 +1,5 @@
 /** Lists predictions of a model that wait for a review, with one button for each label. */
-import { countText } from '../../../../charts/figures.ts'
+import { countText } from '../../../charts/figures.ts'
 import { percentText, numberText } from '../../../../domain/figures.ts'
 import { decisionText } from '../../../../domain/model/features.ts'
 import type { ReviewStratum } from '../../../../domain/review/estimate.ts'

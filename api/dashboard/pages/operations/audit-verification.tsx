@@ -1,6 +1,6 @@
 /** Verifies the newest entries of the audit log and shows the result. */
 import { numberText } from '../../../../domain/figures.ts'
-import { countText } from '../../../../charts/figures.ts'
+import { countText } from '../../../charts/figures.ts'
 import { compareWithHeads } from '../../../../store/audit/signed-heads.ts'
 import { verifyTail } from '../../../../store/audit/audit-log.ts'
 import { definePage } from '../../page.ts'

@@ -1,9 +1,9 @@
 /** Lists drills with their detection time, recovery time and affected requests. */
 import { z } from 'zod'
-import { spansSvg } from '../../../../charts/spans.ts'
+import { spansSvg } from '../../../charts/spans.ts'
 import { drillKinds } from '../../../../domain/drill.ts'
 import { findDrill, listDrills, type Drill } from '../../../../store/release/drills.ts'
-import { countText, spanText } from '../../../../charts/figures.ts'
+import { countText, spanText } from '../../../charts/figures.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import { modelName } from '../../../http/schemas.ts'

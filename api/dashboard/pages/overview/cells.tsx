@@ -1,6 +1,6 @@
 /** Renders the cells of a model's row on the overview. */
-import { countText, percentOf } from '../../../../charts/figures.ts'
-import { sparkline } from '../../../../charts/sparkline.ts'
+import { countText, percentOf } from '../../../charts/figures.ts'
+import { sparkline } from '../../../charts/sparkline.ts'
 import type { OverviewRow, RecentTraffic } from '../../../../store/dashboard/overview.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, Since } from '../../components/elements.tsx'

@@ -30,7 +30,7 @@ import {
   shortVersion,
 } from './cells.tsx'
 import { Live, DataTable, Time, Age, Badge, durationText, type Tone } from '../../components/elements.tsx'
-import { truncated } from '../../../../charts/figures.ts'
+import { truncated } from '../../../charts/figures.ts'
 import { whyWaiting } from '../../../../domain/release/explain.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import { ReleaseLink, modelHref, retrainingHref } from '../../components/links.tsx'
@@ -44,7 +44,7 @@ import {
   retrainingWords,
   shortReason,
 } from '../../labels.ts'
-import { modelLanesSvg, type LaneData } from '../../../../charts/history/model-lanes.ts'
+import { modelLanesSvg, type LaneData } from '../../../charts/history/model-lanes.ts'
 import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
 import { counted, percentText } from '../../../../domain/figures.ts'
 import { isMinuteFailing, minuteText, type LastMinute } from '../../../../domain/monitoring/champion-watch.ts'

@@ -2,7 +2,7 @@
  * Shows where the candidate's predictions differ from the champion's: by slice (worst first), by direction and by the share of each answer.
  * Also shows business metrics from user events and metrics of other systems.
  */
-import { countText, percentOf } from '../../../../charts/figures.ts'
+import { countText, percentOf } from '../../../charts/figures.ts'
 import type { BusinessRow } from '../../../../domain/canary/business-metric.ts'
 import type { ExternalRow } from '../../../../domain/canary/external/external-metric.ts'
 import type { DisagreementReport, DisagreementRow } from '../../../../domain/canary/disagreement.ts'

@@ -1,6 +1,6 @@
 /** Shows the offline gate of a release: every metric with its interval and limit, and the slices, worst first. */
-import { countText } from '../../../../charts/figures.ts'
-import { intervalOf, intervalsSvg, type IntervalRow } from '../../../../charts/intervals.ts'
+import { countText } from '../../../charts/figures.ts'
+import { intervalOf, intervalsSvg, type IntervalRow } from '../../../charts/intervals.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import {
   challengerText,

@@ -1,6 +1,6 @@
 /** Shows the validation and drift of a candidate's data, and its lineage. */
 import { numberText } from '../../../../domain/figures.ts'
-import { countText } from '../../../../charts/figures.ts'
+import { countText } from '../../../charts/figures.ts'
 import { answerRows } from '../../../../domain/monitoring/drift.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, durationText, type Fact, Facts, DataTable, Time } from '../../components/elements.tsx'

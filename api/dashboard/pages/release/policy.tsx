@@ -1,6 +1,6 @@
 /** Shows the rollout plan of a release: requirements and estimated time of each stage, and the limits that roll it back. */
 import { numberText } from '../../../../domain/figures.ts'
-import { countText } from '../../../../charts/figures.ts'
+import { countText } from '../../../charts/figures.ts'
 import { totalAlpha } from '../../../../domain/canary/alpha-split.ts'
 import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { targetText } from '../../../../domain/serving/target.ts'

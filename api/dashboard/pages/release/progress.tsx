@@ -1,8 +1,8 @@
 /** Shows the stages of a release with their requests, failures and verdicts, and charts of its evidence. */
 import { numberText } from '../../../../domain/figures.ts'
-import { countText, percentOf } from '../../../../charts/figures.ts'
-import { evidencePoints, evidenceSvg } from '../../../../charts/evidence.ts'
-import { timelineSvg } from '../../../../charts/timeline.ts'
+import { countText, percentOf } from '../../../charts/figures.ts'
+import { evidencePoints, evidenceSvg } from '../../../charts/evidence.ts'
+import { timelineSvg } from '../../../charts/timeline.ts'
 import type { PageElement } from '../../page.ts'
 import { cachedChart } from '../../components/chart-cache.ts'
 import { Badge, Chart, durationText, DataTable } from '../../components/elements.tsx'

@@ -1,5 +1,5 @@
 /** Shows how a release was rolled back: the evidence, the steps with their times, the exposed callers, and a draft of the post-mortem. */
-import { countText } from '../../../../charts/figures.ts'
+import { countText } from '../../../charts/figures.ts'
 import { escapedText } from '../../../../domain/markdown.ts'
 import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import type { Recovery } from '../../../../domain/release/state.ts'

@@ -5,7 +5,7 @@
 import { fork } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { numberText } from '../../../../domain/figures.ts'
-import { countText } from '../../../../charts/figures.ts'
+import { countText } from '../../../charts/figures.ts'
 import { totalAlpha } from '../../../../domain/canary/alpha-split.ts'
 import {
   countBusyTicks,

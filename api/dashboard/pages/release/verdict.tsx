@@ -1,5 +1,5 @@
 /** Shows the verdict of a release in one line with its reason, and the state of the rollout. */
-import { countText, spanText } from '../../../../charts/figures.ts'
+import { countText, spanText } from '../../../charts/figures.ts'
 import {
   capitalized,
   levelPercent,

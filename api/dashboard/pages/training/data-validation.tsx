@@ -1,5 +1,5 @@
 /** Shows the results of a validation, failed expectations first. */
-import { countText } from '../../../../charts/figures.ts'
+import { countText } from '../../../charts/figures.ts'
 import type { ExpectationResult, ValidationVerdict } from '../../../../domain/validation/expectations.ts'
 import type { StoredValidation } from '../../../../store/dashboard/lists.ts'
 import type { PageElement } from '../../page.ts'

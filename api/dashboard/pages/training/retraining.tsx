@@ -1,8 +1,8 @@
 /** Shows one retraining live: its progress, its loss and its result. */
 import { failedText } from '../../../../domain/validation/check-rows.ts'
-import { countText } from '../../../../charts/figures.ts'
+import { countText } from '../../../charts/figures.ts'
 import { capitalized, counted } from '../../../../domain/figures.ts'
-import { lossSvg, type Epoch } from '../../../../charts/loss.ts'
+import { lossSvg, type Epoch } from '../../../charts/loss.ts'
 import { findRetraining } from '../../../../store/training/retrainings.ts'
 import { findEvaluation } from '../../../../store/training/evaluations.ts'
 import {

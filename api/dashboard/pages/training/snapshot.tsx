@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { listSnapshotModels, listValidations, listVersionsOf } from '../../../../store/dashboard/lists.ts'
 import { getSnapshot, type Snapshot } from '../../../../store/training/snapshots.ts'
-import { bytesText, countText } from '../../../../charts/figures.ts'
+import { bytesText, countText } from '../../../charts/figures.ts'
 import { filterVisible, findInScope } from '../../../auth/authorization.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'

@@ -9,7 +9,7 @@ import { EmptyList, listHref, CursorPager } from '../../components/pager.tsx'
 import { Badge, DataTable, Time, type TableColumn } from '../../components/elements.tsx'
 import { ModelLink, snapshotHref, versionHref } from '../../components/links.tsx'
 import { levelText, shortDigest } from '../../labels.ts'
-import { bytesText, countText } from '../../../../charts/figures.ts'
+import { bytesText, countText } from '../../../charts/figures.ts'
 import { verdictToneOf } from './data-validation.tsx'
 
 const rowsAPage = 50

@@ -1,6 +1,6 @@
 /** Lists sweeps, and shows one with its trials: hyperparameters, score with interval, loss, and which trials went to the gate. */
 import { z } from 'zod'
-import { runCurvesSvg } from '../../../../charts/history/run-curves.ts'
+import { runCurvesSvg } from '../../../charts/history/run-curves.ts'
 import { higherIsBetter } from '../../../../domain/evaluation/metrics.ts'
 import type { GateMetric } from '../../../../domain/evaluation/policy.ts'
 import { counted, metricName, metricText, numberText } from '../../../../domain/figures.ts'

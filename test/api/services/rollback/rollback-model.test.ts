@@ -10,7 +10,7 @@ import { openingState, type ReleaseState } from '../../../../domain/release/stat
 import { end } from '../../../../domain/release/transitions.ts'
 import type { Route } from '../../../../domain/serving/route.ts'
 import { findActiveKeys } from '../../../../store/access/api-keys.ts'
-import { reportReleases } from '../../../../alerts/report-releases.ts'
+import { reportReleases } from '../../../../activities/alerts/delivery/report-releases.ts'
 import { listAlerts } from '../../../../store/monitoring/alerts.ts'
 import type { Store } from '../../../../store/postgres.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'

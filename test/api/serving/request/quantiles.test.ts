@@ -1,7 +1,7 @@
 /** Tests that each protocol returns quantiles in order, and that they are stored and compared in order. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { createPredictor } from '../../../../edge/predictor.ts'
+import { createPredictor } from '../../../../cli/export/edge/predictor.ts'
 import { answerBins, answerCounter } from '../../../../domain/model/answer-bins.ts'
 import { answerOf, type ArtifactSpec } from '../../../support/serving/artifact.ts'
 import {

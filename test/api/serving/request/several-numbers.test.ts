@@ -1,7 +1,7 @@
 /** Tests that each protocol returns several numbers per row by name, and that outcomes have the same form. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createPredictor } from '../../../../edge/predictor.ts'
+import { createPredictor } from '../../../../cli/export/edge/predictor.ts'
 import { truthOf } from '../../../../domain/model/outcome.ts'
 import { maturedTruths } from '../../../../domain/monitoring/quality.ts'
 import type { ArtifactSpec } from '../../../support/serving/artifact.ts'

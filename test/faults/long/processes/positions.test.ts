@@ -212,16 +212,13 @@ function point(name: string, to: string): void {
 function makeOldCode(root: string): void {
   mkdirSync(root)
   for (const part of [
-    'alerts',
+    'activities',
     'api',
-    'charts',
     'cli/build',
     'domain',
     'models',
     'project.mjs',
     'store',
-    'telemetry',
-    'temporal',
     'workflows',
     'temporal.config.ts',
     'package.json',

@@ -1,7 +1,7 @@
 /** Draws a share of requests over time: its estimate, its confidence sequence as a band, and the limit above which an approver decides. */
-import { timeFormat } from '../../../../../charts/axis.ts'
-import { colours } from '../../../../../charts/colours.ts'
-import { percentOf } from '../../../../../charts/figures.ts'
+import { timeFormat } from '../../../../charts/axis.ts'
+import { colours } from '../../../../charts/colours.ts'
+import { percentOf } from '../../../../charts/figures.ts'
 
 export interface BandPoint {
   atMs: number

@@ -1,6 +1,6 @@
 /** Draws the evidence of one metric against a candidate over time, as a share of its threshold, small enough for a tile. */
-import { colours } from '../../../../../charts/colours.ts'
-import { percentOf } from '../../../../../charts/figures.ts'
+import { colours } from '../../../../charts/colours.ts'
+import { percentOf } from '../../../../charts/figures.ts'
 
 export interface TilePoint {
   atMs: number

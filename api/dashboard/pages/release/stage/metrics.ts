@@ -7,7 +7,7 @@ import type { ExternalRow } from '../../../../../domain/canary/external/external
 import { fourDigits } from '../../../../../domain/figures.ts'
 import type { AnswerEvidence } from '../../../../../store/release/evidence.ts'
 import type { BandPoint, BandTile } from './band-tile.ts'
-import { countText, percentOf } from '../../../../../charts/figures.ts'
+import { countText, percentOf } from '../../../../charts/figures.ts'
 import {
   cleanRequestsToProve,
   eventsToRollBack,

@@ -2,9 +2,9 @@
  * Draws the rate of the candidate as a multiple of the control's over time: a band of the ratios not refuted yet, and the limits that it is
  * judged by.
  */
-import { timeFormat } from '../../../../../charts/axis.ts'
-import { colours } from '../../../../../charts/colours.ts'
-import { figureText } from '../../../../../charts/figures.ts'
+import { timeFormat } from '../../../../charts/axis.ts'
+import { colours } from '../../../../charts/colours.ts'
+import { figureText } from '../../../../charts/figures.ts'
 
 export interface RatioPoint {
   atMs: number

@@ -1,6 +1,6 @@
 /** Shows a running stage: each metric of candidate and control with its evidence, and what promotes or rolls back the release. */
 import { numberText } from '../../../../../domain/figures.ts'
-import { countText, percentOf } from '../../../../../charts/figures.ts'
+import { countText, percentOf } from '../../../../charts/figures.ts'
 import { bandText, bandTileSvg } from './band-tile.ts'
 import { evidenceTileSvg } from './evidence-tile.ts'
 import { outlookRequests, type MetricTile } from './metrics.ts'

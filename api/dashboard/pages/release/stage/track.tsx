@@ -1,5 +1,5 @@
 /** Shows the stages of a release as a track: done, running and upcoming, each with its time and its evidence. */
-import { countText } from '../../../../../charts/figures.ts'
+import { countText } from '../../../../charts/figures.ts'
 import { isApproved } from '../../../../../domain/release/approval.ts'
 import { unexposedEnd } from '../../../../../domain/release/explain.ts'
 import type { ReleaseState } from '../../../../../domain/release/state.ts'

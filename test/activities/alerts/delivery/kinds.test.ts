@@ -1,0 +1,170 @@
+/** Tests of every kind of alert: what ends it, that a second cause is told again, and that its message leads on. */
+import { createServer } from 'node:http'
+import { once } from 'node:events'
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { deliverAlerts } from '../../../../activities/alerts/delivery/deliver.ts'
+import { alertParts } from '../../../../activities/alerts/delivery/message.ts'
+import {
+  alertKinds,
+  kindsOfAlerts,
+  noticeKinds,
+  type AlertKind,
+} from '../../../../domain/monitoring/alert-kinds.ts'
+import {
+  acknowledgeAlert,
+  listAlerts,
+  resolveAlert,
+  upsertAlert,
+} from '../../../../store/monitoring/alerts.ts'
+import { writeFallbacks } from '../../../../store/serving/replicas.ts'
+import { openActivityDeps, type ActivityDeps } from '../../../support/activity-deps.ts'
+
+let deps: ActivityDeps
+let got: { about: string; title: string; text: string }[] = []
+const receiver = createServer((request, response) => {
+  let text = ''
+  request.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  request.on('end', () => {
+    got.push(JSON.parse(text) as (typeof got)[number])
+    response.writeHead(202).end('{}')
+  })
+})
+
+beforeAll(async () => {
+  const alertChannels = join(mkdtempSync(join(tmpdir(), 'tenure-channels-')), 'channels.json')
+  deps = await openActivityDeps({ environment: { TENURE_ALERT_CHANNELS: alertChannels } })
+  receiver.listen(0, '127.0.0.1')
+  await once(receiver, 'listening')
+  const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`
+  const severities = ['info', 'warning', 'critical']
+  writeFileSync(
+    alertChannels,
+    JSON.stringify([{ name: 'hook', severities, target: { kind: 'webhook', url } }]),
+  )
+})
+beforeEach(async () => {
+  got = []
+  await deps.store.query(sql`delete from alerts`)
+})
+afterAll(async () => {
+  receiver.close()
+  await deps.close()
+})
+
+const version = 'gates_v1.2.0'
+const raise = (kind: AlertKind, more: { cause?: string; message?: string } = {}) =>
+  upsertAlert(deps.store, {
+    dedupeKey: `test/${kind}`,
+    model: 'gates',
+    severity: 'warning',
+    kind,
+    message: 'seen',
+    evidence: { version },
+    ...more,
+  })
+const deliver = async () => {
+  got = []
+  await deliverAlerts(deps)
+  return got
+}
+const openKinds = async () =>
+  (await listAlerts(deps.store, { open: true })).map(({ kind }) => kind).toSorted()
+
+it('a check of its condition resolves an alert of no kind that ends otherwise', async () => {
+  for (const kind of alertKinds) await raise(kind)
+  for (const kind of alertKinds) await resolveAlert(deps.store, `test/${kind}`, '0 of 412 requests failed')
+  const others = alertKinds.filter((kind) => kindsOfAlerts[kind].ends !== 'cleared')
+  expect(await openKinds()).toEqual(others.toSorted())
+  expect(others).toEqual(
+    expect.arrayContaining(['champion_rolled_back', 'release_rolled_back', 'release_aborted']),
+  )
+})
+
+it('the message of a resolved alert says what was measured', async () => {
+  await raise('service_errors')
+  await deliver()
+  await resolveAlert(deps.store, 'test/service_errors', '0 of 412 requests failed')
+  expect(await deliver()).toMatchObject([
+    {
+      title: 'RESOLVED gates v1.2.0: predictions fail',
+      text: 'Resolved: 0 of 412 requests failed.\nWas: seen',
+    },
+  ])
+})
+
+it.each(alertKinds.filter((kind) => !noticeKinds.has(kind)))(
+  'a second cause of %s is sent again, and the acknowledgement of the first does not count for it',
+  async (kind) => {
+    const id = await raise(kind, { cause: 'first' })
+    expect(await deliver()).toHaveLength(1)
+    await acknowledgeAlert(deps.store, { id, by: 'anna' })
+    await raise(kind, { cause: 'first', message: 'seen again' })
+    expect(await deliver()).toEqual([])
+    await raise(kind, { cause: 'second', message: 'another' })
+    const [alert] = await listAlerts(deps.store, { open: true })
+    expect(alert).toMatchObject({ id, message: 'another' })
+    expect(alert!.acknowledgedAt).toBeUndefined()
+    expect(await deliver()).toHaveLength(1)
+    expect(await deliver()).toEqual([])
+  },
+)
+
+it.each(alertKinds)('the message of %s says what callers notice and what to do next', (kind) => {
+  const evidence = { version, release: 'rel_1' }
+  const alert = {
+    dedupeKey: kind,
+    model: 'gates',
+    kind,
+    severity: 'warning' as const,
+    message: 'seen',
+    evidence,
+  }
+  const { title, body } = alertParts({
+    id: 1,
+    about: 'raised',
+    alert: { ...alert, id: 1, raisedAt: '2026-03-01T12:00:00Z' },
+    runbook: 'r',
+  })
+  expect(title).toBe(`WARNING gates v1.2.0: ${kindsOfAlerts[kind].title}`)
+  expect(body).toEqual([
+    'seen',
+    expect.stringMatching(/^Callers: [A-Z]/),
+    expect.stringMatching(/^Next: [A-Z]/),
+  ])
+  expect(body.join(' ')).not.toMatch(/<(model|version|release)>/)
+})
+
+it('a replica that cannot load a version is told as one of two; all of them as the model', async () => {
+  const { store } = deps
+  await store.query(sql`
+    insert into replicas (id, host, pid, url, build_id, lease_until, lease_ms)
+    select 'replica-' || n, 'here', n, 'http://here', 'b', now() + interval '1 hour', 3600000
+    from generate_series(1, 2) as n`)
+  const fallbacks = [
+    {
+      model: 'gates',
+      level: 'refused' as const,
+      version,
+      reason: 'sha256:aa cannot be used: its bytes have the digest sha256:bb',
+    },
+  ]
+  await writeFallbacks(store, { replica: 'replica-1', fallbacks })
+  expect(await deliver()).toMatchObject([
+    {
+      alert: { kind: 'replica_cannot_load' },
+      title: 'WARNING gates v1.2.0 on replica replica-1: replica cannot load a version',
+      text: expect.stringContaining('1 of 2 replicas cannot load gates_v1.2.0: the artifact is corrupt'),
+    },
+  ])
+  await writeFallbacks(store, { replica: 'replica-2', fallbacks })
+  const delivered = await deliver()
+  expect(delivered.map(({ about, title }) => `${about} ${title}`).toSorted()).toEqual([
+    expect.stringMatching(/^raised CRITICAL gates v1\.2\.0 on replica .*: every request is refused$/),
+    expect.stringMatching(/^resolved RESOLVED gates v1\.2\.0 on replica replica-1/),
+  ])
+})
