@@ -16,6 +16,8 @@ import {
 const longest = [
   'faults/hosts',
   'faults/release',
+  'api/dashboard/every-page',
+  'simulation/at-length',
   'api/dashboard/approver',
   'workflows/retrain/retrain',
   'cli/commands/admin/up',

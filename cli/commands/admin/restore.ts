@@ -163,10 +163,7 @@ async function renewLocalKey({ config, databaseUrl }: Installation): Promise<voi
   const { openStore } = await import('../../../store/postgres.ts')
   const found = findConnection(config.stateDir)
   if (found === undefined) return
-  const { rowSigner } = await import('../../../store/audit/row-signatures.ts')
-  const { openSigner } = await import('../../../store/signing/signing-key.ts')
-  const signAudit = rowSigner(await openSigner(config.signing, 'artifacts'))
-  const store = openStore(databaseUrl, { name: 'tenure restore', max: 1, signAudit })
+  const store = openStore(databaseUrl, { name: 'tenure restore', max: 1 })
   try {
     const key = await ensureKey(store, { name: 'local', role: 'admin', known: found.key })
     writeConnection(config.stateDir, { ...found, key })

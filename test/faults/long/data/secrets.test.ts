@@ -338,6 +338,7 @@ describe('planted secrets', () => {
       ],
     })
     const release = fixtureRelease(system, handle)
+    await release.reaches('awaiting_approval')
     await release.signal('reject', { by: 'root', reason: `no, with ${key}` })
     await until(
       async () => (await store.query(sql`select from commands where reason like 'no, with tnr%'`)).length > 0,

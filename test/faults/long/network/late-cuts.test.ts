@@ -23,7 +23,7 @@ const tookMs: number[] = []
 
 beforeAll(async () => {
   show = await openLinkedShow({ replicas: 2, workers: 1, leaseMs: 2_000, policy: showPolicy })
-  callers = startCallers(show.system.urls, show.model)
+  callers = startCallers(show.system.urls, show.model, 10, 60_000)
 }, 120_000)
 afterAll(async () => {
   await callers?.stop()
