@@ -11,7 +11,7 @@ import { parseOidc } from './domain/access/oidc-config.ts'
 import { isPackage, issuesOfServers, project } from './project.mjs'
 import { readBackups, readObjectStore } from './store/objects/settings.ts'
 import { issuesOfPostgresUrl, readTls, readTrust } from './store/tls/settings.ts'
-import { replacedFiles } from './store/secret-files.ts'
+import { replacedFiles, secretNames } from './store/secret-files.ts'
 import { settingsReader, type SettingsReader } from './store/settings-reader.ts'
 import { readTemporal } from './workflows/client/settings.ts'
 import { readTelemetry } from './activities/telemetry/settings.ts'
@@ -322,6 +322,17 @@ export function processEnvironment(
     { ...Object.fromEntries(others.map((name) => [name, undefined])), ...changes },
     environment,
   )
+}
+
+const secretParts = /PASSWORD|SECRET|TOKEN|CREDENTIAL|HEADERS|_KEYS?(_|$)|_URL$/
+
+/** Divides an environment: the variables that may hold a secret, by their names, and the others. */
+export function splitSecrets(environment: Environment): { env: Environment; secrets: Environment } {
+  const isSecret = (name: string): boolean =>
+    (secretNames as readonly string[]).includes(name) || secretParts.test(name)
+  const of = (wanted: boolean): Environment =>
+    Object.fromEntries(Object.entries(environment).filter(([name]) => isSecret(name) === wanted))
+  return { env: of(false), secrets: of(true) }
 }
 
 /** Returns the environment of a training process, with one thread per operation: the order of threads changes the last digits of a sum. */

@@ -1,6 +1,6 @@
 // @ts-check
 // Runs a process from its compiled code, and compiles the code first if a source has changed.
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import nodeModule from 'node:module'
 import { dirname, isAbsolute, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -29,7 +29,16 @@ export async function launch(source, args) {
   showSources(pathToFileURL(`${build}/`).href)
   // Only the command line writes files for other users. A thread has the umask of its process.
   if (entry !== 'cli/tenure.ts' && isMainThread) process.umask(0o077)
+  takeSecrets()
   await import(pathToFileURL(existsSync(compiled) ? compiled : join(root, entry)).href)
+}
+
+/** Takes the variables that the supervisor has written: they are in the memory of this process, and in no file of /proc. */
+function takeSecrets() {
+  const fd = process.env['TENURE_SECRETS_FD']
+  if (fd === undefined) return
+  delete process.env['TENURE_SECRETS_FD']
+  Object.assign(process.env, /** @type {unknown} */ (JSON.parse(readFileSync(Number(fd), 'utf8'))))
 }
 
 async function compile() {

@@ -18,6 +18,11 @@ export interface ProcessSpec {
   args: string[]
   /** The complete environment. If absent, the process inherits no setting and no secret of its parent. */
   env?: Readonly<Record<string, string | undefined>>
+  /**
+   * Variables that `cli/build/launch.mjs` adds to the environment from the standard input: every process of the same user can read the
+   * environment with which a process was started, in `/proc/<pid>/environ`.
+   */
+  secrets?: Readonly<Record<string, string | undefined>>
   cwd?: string
   /** Open sockets to inherit, as file descriptors from 3 on. */
   inherits?: readonly object[]
@@ -76,12 +81,19 @@ export async function spawnProcess(
       : own
   const child = spawn(tied[0] ?? spec.command, tied.slice(1), {
     cwd: spec.cwd,
-    env: spec.env ?? systemEnvironment(),
+    env: { ...(spec.env ?? systemEnvironment()), ...(spec.secrets && { TENURE_SECRETS_FD: '0' }) },
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe', ...((spec.inherits ?? []) as Stream[])],
+    stdio: [
+      spec.secrets === undefined ? 'ignore' : 'pipe',
+      'pipe',
+      'pipe',
+      ...((spec.inherits ?? []) as Stream[]),
+    ],
     uid: spec.userId,
     gid: spec.userId,
   })
+  // A process that has ended no longer reads; its exit is reported.
+  child.stdin?.on('error', () => {}).end(JSON.stringify(spec.secrets))
   const readLines = (stream: Readable | null) =>
     new Promise<void>((resolve) => {
       if (stream === null) return resolve()

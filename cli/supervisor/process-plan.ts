@@ -13,6 +13,7 @@ import {
   launcher,
   processEnvironment,
   searchAttributes,
+  splitSecrets,
   type Config,
 } from '../../temporal.config.ts'
 import { archivedLogOf, embeddedDataDir } from '../embedded/state-dir.ts'
@@ -134,7 +135,7 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
   const worker = (kind: 'control' | 'train', queue: string): ChildSpec => ({
     ...script(launcher, 'activities/worker.ts', kind),
     name: kind,
-    env: processEnvironment('worker', environment),
+    ...splitSecrets(processEnvironment('worker', environment)),
     graceMs: 15_000,
     isReady: watchPollers(config.temporal, queue),
   })
@@ -144,16 +145,18 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
       'api/start.mjs',
     ),
     name: replicaName(index),
-    env: processEnvironment('api', {
-      ...environment,
-      TENURE_PORT: String(port),
-      TENURE_REPLICA: String(index + 1),
-      ...(sharedPort && { TENURE_SHARED_FD: '3' }),
-      TENURE_KEPT_PORT: options.keptPorts?.[index]?.toString(),
-      ...(apiPorts.length > 1 && sharing),
-      ...(supervisor !== undefined && { TENURE_SUPERVISOR: supervisor }),
-      ...options.replicaEnvironments?.[index],
-    }),
+    ...splitSecrets(
+      processEnvironment('api', {
+        ...environment,
+        TENURE_PORT: String(port),
+        TENURE_REPLICA: String(index + 1),
+        ...(sharedPort && { TENURE_SHARED_FD: '3' }),
+        TENURE_KEPT_PORT: options.keptPorts?.[index]?.toString(),
+        ...(apiPorts.length > 1 && sharing),
+        ...(supervisor !== undefined && { TENURE_SUPERVISOR: supervisor }),
+        ...options.replicaEnvironments?.[index],
+      }),
+    ),
     inherits: sharedPort && [sharedPort.handle],
     outlives: supervisor !== undefined,
     isReady: () => isAlive(call, `${apiUrlAt(config.api, port)}/livez`),
@@ -167,7 +170,7 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
             name: backupsName,
             after: servers,
             graceMs: backupsGraceMs,
-            env: environmentWith({ ...environment, ...options.backups }),
+            ...splitSecrets(environmentWith({ ...environment, ...options.backups })),
           },
         ]
   return [
