@@ -2,7 +2,9 @@
 import { createClient } from '../../cli/client/client.ts'
 import { ensureKey } from '../../cli/supervisor/bootstrap.ts'
 import { syncModels } from '../../cli/sync/sync-models.ts'
+import { rowSigner } from '../../store/audit/row-signatures.ts'
 import { openStore } from '../../store/postgres.ts'
+import { openSigner } from '../../store/signing/signing-key.ts'
 import { launcher, type Config } from '../../temporal.config.ts'
 import { startRealSystem } from '../../test/support/servers/system-fixture.ts'
 
@@ -26,8 +28,15 @@ export async function startHalfYearSystem(models: string) {
     },
   })
   // Snapshots and the rows of half a year take longer than a query of a test.
-  const { databaseUrl } = system.config
-  const store = openStore(databaseUrl, { name: 'bench', max: 3, connectMs: 30_000, queryMs: 60_000 })
+  const { databaseUrl, signing } = system.config
+  const signAudit = rowSigner(await openSigner(signing, 'artifacts'))
+  const store = openStore(databaseUrl, {
+    name: 'bench',
+    max: 3,
+    connectMs: 30_000,
+    queryMs: 60_000,
+    signAudit,
+  })
   const url = system.urls[0]!
   return {
     ...system,

@@ -8,7 +8,9 @@ import { Client, Connection } from '@temporalio/client'
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { getModel } from '../../store/registry/models.ts'
+import { rowSigner } from '../../store/audit/row-signatures.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
+import { openSigner } from '../../store/signing/signing-key.ts'
 import { writeFaults } from '../../store/serving/replicas.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { createClient, type Client as ApiClient } from '../client/client.ts'
@@ -63,6 +65,7 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Dem
     max: 3,
     connectMs: busyMs,
     queryMs: busyMs,
+    signAudit: rowSigner(await openSigner(config.signing, 'artifacts')),
   })
   const connection = await Connection.connect({
     ...connectionOf(config.temporal),

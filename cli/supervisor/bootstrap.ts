@@ -3,14 +3,17 @@ import type { Role } from '../../domain/roles.ts'
 import type { BrokenModel } from '../../models/index.ts'
 import { findRoleWeaknesses, openRoles } from '../../store/database/application-role.ts'
 import {
+  auditKey,
   ensureAdminKey,
   findActiveKeys,
   hashOfKey,
   insertKey,
   revokeKey,
 } from '../../store/access/api-keys.ts'
+import { rowSigner } from '../../store/audit/row-signatures.ts'
 import { migrate, noteMigrations } from '../../store/database/migrate.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
+import { openSigner } from '../../store/signing/signing-key.ts'
 import { checkConnectionBudget } from '../../store/database/connection-budget.ts'
 import { forgetBackupState } from '../../store/maintenance/backup-state.ts'
 import type { Config } from '../../temporal.config.ts'
@@ -54,7 +57,8 @@ export async function prepareCore(core: {
   await migrateAsOwner(config.databaseUrl, core)
   const { namespace } = config.temporal
   await withTemporal(config, (_, connection) => ensureSearchAttributes(connection, namespace))
-  const store = openStore(config.databaseUrl, { name: 'tenure up', max: 2 })
+  const signAudit = rowSigner(await openSigner(config.signing, 'artifacts'))
+  const store = openStore(config.databaseUrl, { name: 'tenure up', max: 2, signAudit })
   try {
     await checkConnectionBudget(store, { api: core.replicas ?? 1, control: 1, train: 1, commands: 1 })
     await noteMigrations(store)
@@ -83,7 +87,7 @@ export async function migrateAsOwner(
     await openRoles(ownerDatabaseUrl, { application, reader })
 }
 
-/** Returns the known key if it is still valid. Otherwise creates a key of this name and revokes the old one. */
+/** Returns the known key if it is still valid. Otherwise creates a key of this name and revokes the old one. `store` signs audit rows. */
 export async function ensureKey(
   store: Store,
   { name, role, known }: { name: string; role: Role; known?: string },
@@ -91,6 +95,10 @@ export async function ensureKey(
   const named = (await findActiveKeys(store)).find((each) => each.name === name)
   if (known !== undefined && named?.hash === hashOfKey(known).toString('hex') && named.role === role)
     return known
-  if (named !== undefined) await revokeKey(store, named.id)
-  return (await insertKey(store, { name, role })).key
+  return store.transaction(async (database) => {
+    if (named !== undefined) await auditKey(database, 'key.revoked', await revokeKey(database, named.id))
+    const { key, facts } = await insertKey(database, { name, role })
+    await auditKey(database, 'key.created', facts)
+    return key
+  })
 }

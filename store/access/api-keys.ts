@@ -7,6 +7,7 @@ import sql, { type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import { isPartName, type Role } from '../../domain/roles.ts'
 import * as schema from '../../domain/schema.ts'
+import { appendAudit, type Transaction } from '../audit/audit-log.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database, Store } from '../postgres.ts'
@@ -183,10 +184,19 @@ export async function ensureAdminKey(
     )
     if (found !== undefined) return made.get(found.id)
     const { key, facts } = await insertKey(database, { name: 'admin', role: 'admin' })
+    await auditKey(database, 'key.created', facts)
     made.set(facts.id, key)
     return key
   })
 }
+
+/** Records what an installation does with a key by itself. Call it in the transaction of the change. */
+export const auditKey = (
+  database: Transaction,
+  action: 'key.created' | 'key.revoked',
+  { id, name, role }: Pick<KeyFacts, 'id' | 'name' | 'role'>,
+  actor = 'system',
+) => appendAudit(database, { actor, action, subject: id, detail: { name, role } })
 
 // Stores when keys were used, and finds secrets that open nothing any more and are still used.
 

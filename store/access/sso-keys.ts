@@ -5,8 +5,7 @@
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Role } from '../../domain/roles.ts'
-import { appendAudit } from '../audit/audit-log.ts'
-import { insertKey, revokeKey } from './api-keys.ts'
+import { auditKey, insertKey, revokeKey } from './api-keys.ts'
 import type { Database, Store } from '../postgres.ts'
 import { rowsFrom } from '../database/from-row.ts'
 
@@ -54,7 +53,7 @@ export async function ensureSsoKey(
           `the name ${full} belongs to another user of the identity provider; an admin can revoke its key ${held.id}`,
         )
       await revokeKey(database, held.id)
-      await audit(database, 'key.revoked', held)
+      await auditKey(database, 'key.revoked', held, held.name)
     }
     const end = sql`now() + ${keepDays} * interval '1 day'`
     if (usable !== undefined) {
@@ -66,16 +65,10 @@ export async function ensureSsoKey(
     const { facts } = await insertKey(database, { name: full, role })
     await database.query(sql`
       update api_keys set sso_issuer = ${issuer}, sso_subject = ${subject}, expires_at = ${end} where id = ${facts.id}`)
-    await audit(database, 'key.created', facts)
+    await auditKey(database, 'key.created', facts, full)
     return facts.id
   })
 }
-
-const audit = (
-  database: Database,
-  action: string,
-  { id, name, role }: Pick<HeldKey, 'id' | 'name' | 'role'>,
-) => appendAudit(database, { actor: name, action, subject: id, detail: { name, role } })
 
 /** Stores the dashboard sessions that users ended early. Every other session is valid by its signed cookie alone. */
 export const isSessionRevoked = (database: Database, id: string) =>

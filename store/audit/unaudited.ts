@@ -1,5 +1,5 @@
 /**
- * Finds champions, commands and releases that no row of the audit log explains. Each is written in one transaction with its audit row, so
+ * Finds champions, commands, releases and keys that no row of the audit log explains. Each is written in one transaction with its audit row, so
  * one without it was written with the password of the database. Verify the log itself first.
  */
 import sql from 'sql-template-tag'
@@ -17,6 +17,7 @@ export const findUnaudited = async (database: Database): Promise<string[]> => [
   ...(await listChampions(database)),
   ...(await listCommands(database)),
   ...(await listReleases(database)),
+  ...(await listKeys(database)),
 ]
 
 const listChampions = (database: Database) =>
@@ -35,6 +36,12 @@ const listCommands = (database: Database) =>
     from commands where not exists (
       select from audit where action = 'command.recorded' and detail ->> 'id' = commands.id)
     order by position limit ${maxNamed}`)
+
+const listKeys = (database: Database) =>
+  rowsFrom(database).column<string>(sql`
+    select 'the key ' || id || ' (' || name || ', ' || role || ') was created without an audit row'
+    from api_keys where not exists (select from audit where action = 'key.created' and subject = api_keys.id)
+    order by created_at limit ${maxNamed}`)
 
 interface FoundRelease {
   id: string

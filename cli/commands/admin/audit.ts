@@ -56,7 +56,7 @@ export const auditGroup: CommandGroup = {
     {
       name: 'verify',
       summary:
-        'Verify the audit log, and that champions, commands and releases have their rows in it; exit code 6 if not',
+        'Verify the audit log, and that champions, commands, releases and keys have their rows in it; exit code 6 if not',
       examples: ['audit verify', 'audit verify --json'],
       async run({ terminal, api }) {
         const answer = await api().get<{

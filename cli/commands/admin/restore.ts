@@ -163,7 +163,10 @@ async function renewLocalKey({ config, databaseUrl }: Installation): Promise<voi
   const { openStore } = await import('../../../store/postgres.ts')
   const found = findConnection(config.stateDir)
   if (found === undefined) return
-  const store = openStore(databaseUrl, { name: 'tenure restore', max: 1 })
+  const { rowSigner } = await import('../../../store/audit/row-signatures.ts')
+  const { openSigner } = await import('../../../store/signing/signing-key.ts')
+  const signAudit = rowSigner(await openSigner(config.signing, 'artifacts'))
+  const store = openStore(databaseUrl, { name: 'tenure restore', max: 1, signAudit })
   try {
     const key = await ensureKey(store, { name: 'local', role: 'admin', known: found.key })
     writeConnection(config.stateDir, { ...found, key })

@@ -10,6 +10,7 @@ import {
   revokeKey,
   rotateKey,
 } from '../../../store/access/api-keys.ts'
+import { listAudit } from '../../../store/audit/audit-log.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
@@ -41,7 +42,16 @@ describe('the first admin key', () => {
 
   it('is created once, also when twelve processes start together', async () => {
     const made = await Promise.all(Array.from({ length: 12 }, () => ensureAdminKey(store)))
-    expect(made.filter((key) => key !== undefined)).toHaveLength(1)
+    const [key] = made.filter((each) => each !== undefined)
+    expect(made.filter((each) => each !== undefined)).toHaveLength(1)
+    expect(await listAudit(store)).toMatchObject([
+      {
+        actor: 'system',
+        action: 'key.created',
+        subject: idOfKey(key!),
+        detail: { name: 'admin', role: 'admin' },
+      },
+    ])
   })
 
   it('is not created again after its revocation', async () => {

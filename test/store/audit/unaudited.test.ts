@@ -6,7 +6,7 @@ import sql, { raw, type Sql } from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findUnaudited } from '../../../store/audit/unaudited.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
-import { findActiveKeys, insertKey } from '../../../store/access/api-keys.ts'
+import { auditKey, findActiveKeys, insertKey } from '../../../store/access/api-keys.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import type { Store } from '../../../store/postgres.ts'
 import {
@@ -35,6 +35,9 @@ const change = async (statement: Sql) => {
 }
 const found = async (name: string) =>
   (await findUnaudited(fixture.store)).filter((each) => each.includes(name))
+/** The keys of the fixture are written without the API. */
+const foundBesideKeys = async () =>
+  (await findUnaudited(fixture.store)).filter((each) => !each.startsWith('the key '))
 
 /** A champion that was released, and an open release that waits for its approval. */
 async function waiting(): Promise<{ model: FixtureModel; champion: string; release: FixtureRelease }> {
@@ -47,12 +50,12 @@ async function waiting(): Promise<{ model: FixtureModel; champion: string; relea
 
 it('a release that takes its way is explained by the log, from its opening to its champion', async () => {
   const { model, release, champion } = await waiting()
-  expect(await findUnaudited(fixture.store)).toEqual([])
+  expect(await foundBesideKeys()).toEqual([])
   await release.say('approve', 'anna')
-  expect(await findUnaudited(fixture.store)).toEqual([])
+  expect(await foundBesideKeys()).toEqual([])
   expect((await release.result()).outcome).toBe('promoted')
   expect((await findChampion(fixture.store, model.name))?.version).not.toBe(champion)
-  expect(await findUnaudited(fixture.store)).toEqual([])
+  expect(await foundBesideKeys()).toEqual([])
 })
 
 describe('with the password of the application, a thief', () => {
@@ -120,12 +123,25 @@ describe('with the password of the application, a thief', () => {
     expect(await found(forged)).toEqual([`the release ${forged} was opened without an audit row`])
   })
 
-  it('reads predictions and outcomes and adds a key of its own, of which the log says nothing', async () => {
-    const { seq } = (await listAudit(fixture.store, { limit: 1 }))[0]!
-    for (const table of ['predictions', 'outcomes']) await change(sql`select * from ${raw(table)} limit 1`)
-    await insertKey(thief, { name: 'mallory', role: 'admin' })
+  it('adds a key of its own, which the verification names', async () => {
+    const { facts } = await insertKey(thief, { name: 'mallory', role: 'admin' })
     expect((await findActiveKeys(fixture.store)).map(({ name }) => name)).toContain('mallory')
+    expect(await found('mallory')).toEqual([
+      `the key ${facts.id} (mallory, admin) was created without an audit row`,
+    ])
+    await fixture.store.transaction((database) => auditKey(database, 'key.created', facts))
     expect(await found('mallory')).toEqual([])
+  })
+
+  it('reads predictions and outcomes and changes the role of a key, of which the log says nothing', async () => {
+    const [{ seq }, before] = [
+      (await listAudit(fixture.store, { limit: 1 }))[0]!,
+      await findUnaudited(fixture.store),
+    ]
+    for (const table of ['predictions', 'outcomes']) await change(sql`select * from ${raw(table)} limit 1`)
+    await change(sql`update api_keys set role = 'admin' where name = 'olga'`)
+    expect((await findActiveKeys(fixture.store)).find(({ name }) => name === 'olga')?.role).toBe('admin')
+    expect((await findUnaudited(fixture.store)).length).toBe(before.length)
     expect((await listAudit(fixture.store, { limit: 1 }))[0]!.seq).toBe(seq)
   })
 })

@@ -42,14 +42,17 @@ export async function registerDigest(
     values (${model}, ${JSON.stringify(definition)}, 'c') on conflict do nothing`)
   await store.query(sql`insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
     values (${`snapshot ${version}`}, ${model}, now(), 2, 10, '{}', '{}')`)
-  await store.query(sql`insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status)
-    values (${`t ${version}`}, ${model}, ${`snapshot ${version}`}, 1, 'c', 'd', 'done')`)
+  const lineage = { snapshot: `snapshot ${version}`, validationId: `v ${version}` }
+  await store.query(sql`insert into validations (id, model, snapshot_digest, verdict, report)
+    values (${lineage.validationId}, ${model}, ${lineage.snapshot}, 'pass', '{}')`)
+  await store.query(sql`insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status, artifact_digest)
+    values (${`t ${version}`}, ${model}, ${lineage.snapshot}, 1, 'c', 'd', 'done', ${digest})`)
   await store.query(sql`insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
-    values (${`e ${version}`}, ${model}, ${`t ${version}`}, ${`snapshot ${version}`}, ${digest}, 'better', '{}', 'r')`)
+    values (${`e ${version}`}, ${model}, ${`t ${version}`}, ${lineage.snapshot}, ${digest}, 'better', '{}', 'r')`)
   const signature = await signatureOf(artifactRoot, { version, model, artifactDigest: digest })
   await store.query(sql`insert into versions
     (version, model, major, minor, patch, artifact_digest, signature, manifest, evaluation_id, training_id, lineage, created_by)
-    values (${version}, ${model}, 1, ${minor}, 0, ${digest}, ${signature}, '{}', ${`e ${version}`}, ${`t ${version}`}, '{}', 'test')`)
+    values (${version}, ${model}, 1, ${minor}, 0, ${digest}, ${signature}, '{}', ${`e ${version}`}, ${`t ${version}`}, ${JSON.stringify(lineage)}, 'test')`)
   return version
 }
 
