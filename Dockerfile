@@ -21,6 +21,7 @@ WORKDIR /src
 # Rarely changed layers come first, so that a changed source file does not download the packages again.
 COPY package.json package-lock.json .npmrc ./
 COPY packages/client/package.json packages/client/
+COPY packages/embedded/package.json packages/embedded/
 COPY packages/sequential/package.json packages/sequential/
 RUN npm ci --ignore-scripts --omit=dev --no-audit --no-fund
 COPY . .

@@ -1,8 +1,8 @@
 /** Reads the environment; no other file does. Reports all missing and invalid variables together: each alone would cost a restart. */
+import { bareEnvironment, cacheOf } from '@tenure/embedded/install/machine'
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError } from './domain/errors.ts'
@@ -225,7 +225,7 @@ export function readCommandConfig(variables: Environment = process.env) {
   const config = {
     /** The folder with the models, the data and the settings. */
     project: given('TENURE_PROJECT') ?? projectFolder,
-    /** Default: chosen by cli/embedded/state-dir.ts. */
+    /** Default: chosen by cli/state-dir.ts. */
     stateDir: given('TENURE_STATE') && resolve(given('TENURE_STATE') ?? ''),
     /** Address and key of the API. Default: the values that `tenure up` wrote to the state directory. */
     url,
@@ -300,8 +300,7 @@ const hostOf = (address = ''): string => (URL.canParse(address) ? new URL(addres
 
 /** Returns the environment of a process that needs no setting, without addresses and keys. */
 export function systemEnvironment(environment: Environment = process.env): Environment {
-  const { PATH, HOME, TMPDIR, TZ, LANG, LC_ALL, LD_LIBRARY_PATH, TENURE_PROJECT } = environment
-  return { PATH, HOME, TMPDIR, TZ, LANG, LC_ALL, LD_LIBRARY_PATH, TENURE_PROJECT }
+  return { ...bareEnvironment(environment), TENURE_PROJECT: environment['TENURE_PROJECT'] }
 }
 
 /** Secrets that only some processes use. */
@@ -326,13 +325,16 @@ export function processEnvironment(
 
 const secretParts = /PASSWORD|SECRET|TOKEN|CREDENTIAL|HEADERS|_KEYS?(_|$)|_URL$/
 
-/** Divides an environment: the variables that may hold a secret, by their names, and the others. */
-export function splitSecrets(environment: Environment): { env: Environment; secrets: Environment } {
+/**
+ * Moves the variables of an environment that may hold a secret, by their names, to the standard input of the process, from which
+ * `cli/build/launch.mjs` takes them.
+ */
+export function splitSecrets(environment: Environment): { env: Environment; input: string } {
   const isSecret = (name: string): boolean =>
     (secretNames as readonly string[]).includes(name) || secretParts.test(name)
   const of = (wanted: boolean): Environment =>
     Object.fromEntries(Object.entries(environment).filter(([name]) => isSecret(name) === wanted))
-  return { env: of(false), secrets: of(true) }
+  return { env: { ...of(false), TENURE_SECRETS_FD: '0' }, input: JSON.stringify(of(true)) }
 }
 
 /** Returns the environment of a training process, with one thread per operation: the order of threads changes the last digits of a sum. */
@@ -348,7 +350,7 @@ export function trainerEnvironment(environment: Environment = process.env): Envi
 
 /** Returns the cache directory of downloads and Python environments. */
 export function cacheDir(environment: Environment = process.env): string {
-  return environment['TENURE_CACHE']?.trim() || join(environment['HOME'] ?? homedir(), '.cache', 'tenure')
+  return cacheOf(environment)
 }
 
 function gitRevision(): string {

@@ -31,7 +31,12 @@ export default defineConfig({
       { extends: true, test: { name: 'pure', include: unit, exclude: atLength } },
       {
         extends: true,
-        test: { name: 'real', include: ['test/**/*.test.ts'], exclude: [...unit, ...atLength], ...servers },
+        test: {
+          name: 'real',
+          include: ['{test,packages/*/test}/**/*.test.ts'],
+          exclude: [...unit, ...atLength],
+          ...servers,
+        },
       },
       { extends: true, test: { name: 'long', include: atLength, exclude: Object.keys(byHand), ...servers } },
       { extends: true, test: { name: 'by-hand', include: Object.keys(byHand), ...servers } },

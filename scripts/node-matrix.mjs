@@ -5,8 +5,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { since, startProgress } from '../cli/setup/progress.mjs'
-import { run } from '../cli/setup/run.mjs'
+import { since, startProgress } from '@tenure/embedded/install/progress'
+import { run } from '@tenure/embedded/install/run'
 
 const VERSIONS = ['24', '26']
 

@@ -70,6 +70,37 @@ describe('a planted violation is found', () => {
       `import { judgeGate } from '../../../domain/evaluation/gate.ts'`,
     ],
     ['Node in a package', 'packages/sequential/src/a.ts', `import { readFileSync } from 'node:fs'`],
+    [
+      'the product in the package that starts servers',
+      'packages/embedded/src/a.ts',
+      `import { checkout } from '../../../temporal.config.ts'`,
+    ],
+    [
+      'the product in the set-up of a package',
+      'packages/embedded/src/install/a.mjs',
+      `import { externalServers } from '../../../../project.mjs'`,
+    ],
+    [
+      'a package in the set-up of a package',
+      'packages/embedded/src/install/a.mjs',
+      `import { Connection } from '@temporalio/client'`,
+    ],
+    [
+      'the servers in the set-up, by their path',
+      'cli/setup/a.mjs',
+      `import { startPostgres } from '../../packages/embedded/src/postgres.ts'`,
+    ],
+    [
+      'the set-up of a package by its path',
+      'cli/a.ts',
+      `import { run } from '../packages/embedded/src/install/run.mjs'`,
+    ],
+    ['the servers in the API', 'api/a.ts', `import { startPostgres } from '@tenure/embedded'`],
+    [
+      'a part of a package where only one file may use it',
+      'store/a.ts',
+      `import { takeLock } from '@tenure/embedded/install/lock'`,
+    ],
     ['the test of a package in its code', 'packages/sequential/src/a.ts', `import { a } from '../test/a.ts'`],
     ['another package of a package', 'packages/sequential/src/a.ts', `import { z } from 'zod'`],
     ['a package that the table does not know', 'packages/other/src/a.ts', `import { a } from './b.ts'`],
@@ -131,6 +162,11 @@ describe('a planted violation is found', () => {
   it.each([
     ['jstat where it is used', 'packages/sequential/src/distributions.ts', `import { jStat } from 'jstat'`],
     ['a package by its name', 'domain/a.ts', `import { auc } from '@tenure/sequential'`],
+    [
+      'what runs before the packages are there, by its path in the set-up',
+      'cli/setup/a.mjs',
+      `import { run } from '../../packages/embedded/src/install/run.mjs'`,
+    ],
     [
       'the code of a package in its test',
       'packages/sequential/test/a.test.ts',

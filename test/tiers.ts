@@ -5,7 +5,8 @@
 
 /** Files that need no server and start few processes: `npm run test:unit`. Patterns, relative to the checkout. */
 export const unit = [
-  'packages/*/test/**/*.test.ts',
+  // Those of packages/embedded start servers.
+  'packages/!(embedded)/test/**/*.test.ts',
   'test/domain/**/*.test.ts',
   'test/activities/data/**/*.test.ts',
   'test/activities/privacy/**/*.test.ts',

@@ -7,13 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execFileSync } from 'node:child_process'
 import { parse } from 'yaml'
-import {
-  freePort,
-  spawnProcess,
-  whenReady,
-  type ProcessSpec,
-  type RunningProcess,
-} from '../../cli/embedded/process.ts'
+import { freePort, type ProcessSpec, type RunningProcess, spawnProcess, whenReady } from '@tenure/embedded'
 import { createApiFetch } from '../../store/tls/api-fetch.ts'
 import { systemEnvironment } from '../../temporal.config.ts'
 import { createAuthority } from '../../test/support/signing/certificates.ts'

@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { chown } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { ProcessSpec } from '../../cli/embedded/process.ts'
+import type { ProcessSpec } from '@tenure/embedded'
 import { cacheDir, checkout } from '../../temporal.config.ts'
 import type { Kube } from './cluster.ts'
 import type { MemoryLimit } from './memory-limit.ts'

@@ -7,9 +7,9 @@ import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { takeLock } from '../../store/lock.mjs'
-import { faultOf, makePart } from '../../cli/setup/part.mjs'
-import { buildPrograms } from '../../cli/setup/temporal/build.mjs'
+import { takeLock } from '@tenure/embedded/install/lock'
+import { faultOf, makePart } from '@tenure/embedded/install/part'
+import { buildPrograms } from '@tenure/embedded/install/go/build'
 import { cacheDir, environmentWith } from '../../temporal.config.ts'
 
 const run = promisify(execFile)

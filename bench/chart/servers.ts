@@ -4,9 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseAllDocuments } from 'yaml'
-import { planPostgres } from '../../cli/embedded/postgres.ts'
-import { startEmbedded } from '../../cli/embedded/process.ts'
-import { startTemporal } from '../../cli/embedded/temporal.ts'
+import { planPostgres, startServer, startTemporal } from '@tenure/embedded'
 import { openStore } from '../../store/postgres.ts'
 import { searchAttributes } from '../../temporal.config.ts'
 import type { Kube } from './cluster.ts'
@@ -30,7 +28,7 @@ const connections = 200
 export async function startServers(home: string): Promise<ChartServers> {
   const settings = { max_connections: String(connections) }
   const plan = await planPostgres({ dataDir: join(home, 'postgres'), settings })
-  const postgres = await startEmbedded(plan, 'postgres_unavailable')
+  const postgres = await startServer(plan)
   const urlAs = (username: string, password: string): string =>
     Object.assign(new URL(plan.url), { username, password }).toString()
   const [app, reader] = [randomBytes(12).toString('hex'), randomBytes(12).toString('hex')]

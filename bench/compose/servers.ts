@@ -4,10 +4,14 @@ import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { planPostgres } from '../../cli/embedded/postgres.ts'
-import { spawnProcess, whenReady, type RunningProcess } from '../../cli/embedded/process.ts'
-import { startTemporal } from '../../cli/embedded/temporal.ts'
-import { readParts } from '../../cli/embedded/binaries.ts'
+import {
+  planPostgres,
+  type RunningProcess,
+  spawnProcess,
+  startTemporal,
+  temporalCli,
+  whenReady,
+} from '@tenure/embedded'
 import { checkout, systemEnvironment } from '../../temporal.config.ts'
 import type { ComposeService } from './compose-file.ts'
 
@@ -30,7 +34,7 @@ const ready = (port: number): Promise<boolean> =>
 export async function startComposeServers(home: string, postgres: ComposeService): Promise<ComposeServers> {
   const database = await startDatabase(home, postgres)
   const temporal = await startTemporal({ port: 7233, uiPort: false })
-  const program = readParts().temporal
+  const program = temporalCli()
   return {
     async addSearchAttributes({ entrypoint = [], command, environment }) {
       const [shell = 'sh', ...words] = entrypoint

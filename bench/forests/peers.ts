@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setTimeout as pause } from 'node:timers/promises'
-import { freePort } from '../../cli/embedded/process.ts'
+import { freePort } from '@tenure/embedded'
 import { cacheDir, environmentWith } from '../../temporal.config.ts'
 import { familyOf } from '../../test/support/servers/freeze.ts'
 

@@ -2,7 +2,7 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { startPostgres } from '../../cli/embedded/postgres.ts'
+import { startPostgres } from '@tenure/embedded'
 import { migrate } from '../../store/database/migrate.ts'
 import { openStore, type StoreOptions } from '../../store/postgres.ts'
 import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'

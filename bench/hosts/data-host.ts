@@ -4,8 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { preparePython } from '../../activities/trainers/python-environment.ts'
-import { planPostgres } from '../../cli/embedded/postgres.ts'
-import { planTemporal } from '../../cli/embedded/temporal.ts'
+import { planPostgres, planTemporal, rolePassword } from '@tenure/embedded'
 import { outgoingFetch } from '../../store/outgoing-fetch.ts'
 import {
   cacheDir,
@@ -31,18 +30,18 @@ const settings = { max_connections: '300' }
 export interface DataHost {
   databaseUrl: string
   /** Address for the owner, who migrates, and the passwords of the other roles. */
-  roles: { ownerDatabaseUrl: string; applicationPassword?: string; readerPassword?: string }
+  roles: { ownerDatabaseUrl: string; applicationPassword: string; readerPassword: string }
   /** The settings of a process on that host. */
   environmentOf(name: HostName): Record<string, string | undefined>
 }
 
 export async function openDataHost(network: HostNetwork, kind: TemporalKind): Promise<DataHost> {
   const { directory, address } = network.hosts.data
-  const { applicationPassword, readerPassword, ...postgres } = await planPostgres({
-    dataDir: join(directory, 'postgres'),
-    settings,
-  })
-  appendFileSync(join(directory, 'postgres', 'pg_hba.conf'), 'host all all 10.77.0.0/16 scram-sha-256\n')
+  const dataDir = join(directory, 'postgres')
+  const postgres = await planPostgres({ dataDir, settings })
+  const applicationPassword = rolePassword(dataDir, 'app')
+  const readerPassword = rolePassword(dataDir, 'reader')
+  appendFileSync(join(dataDir, 'pg_hba.conf'), 'host all all 10.77.0.0/16 scram-sha-256\n')
   const urlAs = (role?: string, password?: string): string => {
     const url = new URL(postgres.url)
     url.host = `${address}:${ports.postgres}`
@@ -70,11 +69,7 @@ export async function openDataHost(network: HostNetwork, kind: TemporalKind): Pr
   }
   return {
     databaseUrl,
-    roles: {
-      ownerDatabaseUrl: urlAs(),
-      ...(applicationPassword !== undefined && { applicationPassword }),
-      ...(readerPassword !== undefined && { readerPassword }),
-    },
+    roles: { ownerDatabaseUrl: urlAs(), applicationPassword, readerPassword },
     environmentOf: (name) => ({ ...common, ...temporalOf(name) }),
   }
 }

@@ -4,7 +4,7 @@
  * wrong, or an order takes longer than a second.
  */
 import { writeFileSync } from 'node:fs'
-import { buildCluster } from '../../cli/setup/temporal-cluster.mjs'
+import { buildCluster } from '@tenure/embedded/install/temporal-cluster'
 import { cacheDir, environmentWith } from '../../temporal.config.ts'
 import { readOptions } from '../harness/options.ts'
 import { prepareFormer } from '../upgrade/former.ts'

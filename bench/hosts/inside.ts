@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { spawnProcess } from '../../cli/embedded/process.ts'
+import { spawnProcess } from '@tenure/embedded'
 import { checkout, environmentWith } from '../../temporal.config.ts'
 
 const programs = ['unshare', 'nsenter', 'setpriv', 'ip', 'haproxy']

@@ -6,7 +6,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { spawnProcess, type ProcessSpec, type RunningProcess } from '../../cli/embedded/process.ts'
+import { type ProcessSpec, type RunningProcess, spawnProcess } from '@tenure/embedded'
 import { familyOf } from '../../test/support/servers/freeze.ts'
 import { waitUntil } from '../../test/support/serving/api-process.ts'
 

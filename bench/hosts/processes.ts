@@ -1,7 +1,7 @@
 /** Starts, awaits and stops processes on a host. */
 import { connect } from 'node:net'
 import { existsSync } from 'node:fs'
-import { type ProcessSpec, type RunningProcess } from '../../cli/embedded/process.ts'
+import type { ProcessSpec, RunningProcess } from '@tenure/embedded'
 import { outgoingFetch } from '../../store/outgoing-fetch.ts'
 import { familyOf } from '../../test/support/servers/freeze.ts'
 import { waitUntil } from '../../test/support/serving/api-process.ts'

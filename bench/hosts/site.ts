@@ -5,7 +5,7 @@
  */
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { type ProcessSpec, type RunningProcess } from '../../cli/embedded/process.ts'
+import type { ProcessSpec, RunningProcess } from '@tenure/embedded'
 import type * as bootstrap from '../../cli/supervisor/bootstrap.ts'
 import { migrateAsOwner } from '../../cli/supervisor/bootstrap.ts'
 import type * as apiKeys from '../../store/access/api-keys.ts'

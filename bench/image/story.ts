@@ -1,11 +1,8 @@
 /** Trains, releases and queries a model in containers only; Postgres and Temporal are processes of this machine. */
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'yaml'
-import { startPostgres } from '../../cli/embedded/postgres.ts'
-import { freePort } from '../../cli/embedded/process.ts'
-import { startTemporal } from '../../cli/embedded/temporal.ts'
+import { freePort, startPostgres, startTemporal } from '@tenure/embedded'
 import { untilOk } from '../../cli/supervisor/rolling-restart.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
@@ -47,11 +44,9 @@ export async function runImageStory(
   images: { api: string; train: string },
   starts: number,
 ): Promise<ImageStory> {
-  const home = mkdtempSync(join(tmpdir(), 'tenure-containers-'))
-  chmodSync(home, 0o711)
   const prefix = `tenure-story-${process.pid}`
   const [postgres, temporal, port] = await Promise.all([
-    startPostgres({ dataDir: join(home, 'postgres'), durable: false }),
+    startPostgres(),
     startTemporal({ uiPort: false, searchAttributes }),
     freePort(),
   ])
@@ -109,7 +104,6 @@ export async function runImageStory(
     await podman('volume', 'rm', '--force', prefix).catch(() => {})
     await store.close()
     await Promise.all([postgres.stop(), temporal.stop()])
-    rmSync(home, { recursive: true, force: true })
     // The monitor of a container notes there that the kernel killed it for memory.
     rmSync(join(checkout, 'oom'), { force: true })
   }

@@ -4,8 +4,7 @@
  */
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { freePort } from '../../cli/embedded/process.ts'
-import { startTemporal } from '../../cli/embedded/temporal.ts'
+import { freePort, startTemporal } from '@tenure/embedded'
 import { insertKey } from '../../store/access/api-keys.ts'
 import { sumAccounts } from '../../store/serving/prediction-log.ts'
 import { startApiProcess, startLoad, waitUntil } from '../../test/support/serving/api-process.ts'

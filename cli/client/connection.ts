@@ -10,7 +10,7 @@ import type { TrustSettings } from '../../store/tls/settings.ts'
 import { readCommandConfig, type CommandConfig } from '../../temporal.config.ts'
 import { createClient, failure, type Client } from './client.ts'
 import { readText } from '../read-text.ts'
-import { stateDirsOf } from '../embedded/state-dir.ts'
+import { stateDirsOf } from '../state-dir.ts'
 
 export interface Connection {
   /** Process id of `tenure up`. */

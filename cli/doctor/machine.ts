@@ -4,7 +4,7 @@ import { constants, existsSync, statfsSync, accessSync, readdirSync, readlinkSyn
 import { totalmem } from 'node:os'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
-import { requireFreePort } from '../embedded/process.ts'
+import { requireFreePort } from '@tenure/embedded'
 import { readText } from '../read-text.ts'
 import type { WantedPort } from '../supervisor/ports.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'

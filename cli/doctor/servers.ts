@@ -11,7 +11,7 @@ import { openObjectStore } from '../../store/objects/open-store.ts'
 import { openStore } from '../../store/postgres.ts'
 import type { Config } from '../../temporal.config.ts'
 import { openInstallation } from '../backup/installation.ts'
-import { readParts } from '../embedded/binaries.ts'
+import { postgresBinaries } from '@tenure/embedded'
 import { findingsOfDatabase } from './database.ts'
 import { checkExpectedWork } from './expected-work.ts'
 import { checkChampions, checkDataDirectory, checkKeys } from './files.ts'
@@ -118,7 +118,7 @@ async function checkDatabase(target: KnownServers, databaseUrl: string, note: No
 }
 
 function embeddedMajor(): number {
-  const text = execFileSync(join(readParts().postgres, 'bin', 'postgres'), ['--version']).toString()
+  const text = execFileSync(join(postgresBinaries(), 'bin', 'postgres'), ['--version']).toString()
   return Number(/(\d+)/.exec(text)?.[1] ?? 0)
 }
 

@@ -15,8 +15,9 @@ import {
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { isOldNode, nodeLink } from '../build/old-node.mjs'
-import { faultOf, makePart } from './part.mjs'
-import { npm, run } from './run.mjs'
+import { faultOf, makePart } from '../../packages/embedded/src/install/part.mjs'
+import { run } from '../../packages/embedded/src/install/run.mjs'
+import { npm } from './packages.mjs'
 
 const VERSION = '24.21.0'
 
@@ -28,7 +29,7 @@ const HASHES = {
 
 /**
  * `version` and `execPath` are those of the Node that runs the set-up; `sha512` stands in for the real one in tests.
- * @param {import('./step.mjs').Context & { version?: string, execPath?: string, sha512?: string }} context @returns {import('./step.mjs').SetupStep}
+ * @param {import('./packages.mjs').Context & { version?: string, execPath?: string, sha512?: string }} context @returns {import('./packages.mjs').Step}
  */
 export function newerNode({
   root,

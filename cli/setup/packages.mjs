@@ -17,19 +17,20 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { faultOf, makePart } from './part.mjs'
-import { findOnPath, npm, run } from './run.mjs'
-import { readProperty, textOf } from './step.mjs'
+import { findOnPath, readProperty, textOf } from '../../packages/embedded/src/install/machine.mjs'
+import { faultOf, makePart } from '../../packages/embedded/src/install/part.mjs'
+import { run } from '../../packages/embedded/src/install/run.mjs'
 
 /** @typedef {{ version?: string, integrity?: string, optional?: boolean }} Locked */
-/** @typedef {{ root: string, cache: string, env: NodeJS.ProcessEnv, arch: string }} Context */
+/** @typedef {import('../../packages/embedded/src/install/machine.mjs').Machine & { root: string }} Context `root` is the folder of the checkout. */
+/** @typedef {import('../../packages/embedded/src/install/steps.mjs').Step} Step */
 
 const ARCHIVE = 'packages.tar'
 const RECORD = '.package-lock.json'
 /** The number of archives of other lock files to keep. Each takes half a gigabyte or more. */
 const KEPT = 1
 
-/** @param {Context} context @returns {import('./step.mjs').SetupStep} */
+/** @param {Context} context @returns {Step} */
 export function packages({ root, cache, env, arch }) {
   const home = join(root, 'node_modules')
   const part = () => join(cache, `packages-${digestOf(root)}-${arch}`)
@@ -75,6 +76,16 @@ export function packages({ root, cache, env, arch }) {
       return `${count()} npm packages`
     },
   }
+}
+
+/**
+ * Returns the npm that runs this script, if one does: it may differ from the npm on PATH.
+ * @param {NodeJS.ProcessEnv} env
+ */
+export function npm(env) {
+  const script = env['npm_execpath']
+  if (script?.endsWith('.js') && existsSync(script)) return { command: process.execPath, args: [script] }
+  return { command: 'npm', args: [] }
 }
 
 /**

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { buildOf } from '../build/sources.mjs'
 
-/** @param {{ root: string }} context @returns {import('./step.mjs').SetupStep} */
+/** @param {{ root: string }} context @returns {import('./packages.mjs').Step} */
 export function processes({ root }) {
   return {
     name: 'processes',

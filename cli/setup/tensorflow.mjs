@@ -17,9 +17,10 @@ import {
   symlinkSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { bytesUnder, faultOf, makePart, sha256Of } from './part.mjs'
-import { megabytes } from './progress.mjs'
-import { run } from './run.mjs'
+import { bytesUnder, faultOf, makePart, sha256Of } from '../../packages/embedded/src/install/part.mjs'
+import { megabytes } from '../../packages/embedded/src/install/progress.mjs'
+import { run } from '../../packages/embedded/src/install/run.mjs'
+import { compiler, python } from './needs.mjs'
 
 const VERSION = '2.15.1'
 const PYTHON = '311'
@@ -71,14 +72,14 @@ with zipfile.ZipFile(archive) as wheel:
 
 /**
  * Downloads the library: 207 MB once per machine.
- * @param {import('./step.mjs').Context & { wheel?: Wheel }} context `wheel` stands in for the real one in tests
- * @returns {import('./step.mjs').SetupStep}
+ * @param {import('./packages.mjs').Context & { wheel?: Wheel }} context `wheel` stands in for the real one in tests
+ * @returns {import('./packages.mjs').Step}
  */
 export function tensorflow({ cache, env, arch, wheel = WHEELS[arch] }) {
   const directory = libraryPart({ cache, arch })
   return {
     name: 'tensorflow',
-    needs: ['python3'],
+    needs: [python],
     missing: ({ deep }) => faultOf(directory, { deep }),
     async make(update) {
       if (wheel === undefined)
@@ -115,7 +116,7 @@ export function tensorflow({ cache, env, arch, wheel = WHEELS[arch] }) {
 /**
  * Builds the addon and copies it into the npm package. The package links to the library in the cache instead of holding its own copy of 600
  * MB.
- * @param {import('./step.mjs').Context} context @returns {import('./step.mjs').SetupStep}
+ * @param {import('./packages.mjs').Context} context @returns {import('./packages.mjs').Step}
  */
 export function addon({ root, cache, env, arch }) {
   const home = join(root, 'node_modules', '@tensorflow', 'tfjs-node')
@@ -124,7 +125,7 @@ export function addon({ root, cache, env, arch }) {
   const built = () => join(cache, `tfjs-addon-${sourceDigest(home)}-${arch}`)
   return {
     name: 'addon',
-    needs: ['g++'],
+    needs: [compiler],
     async missing({ deep }) {
       if (!existsSync(join(home, 'binding'))) return 'not built yet'
       const fault = await faultOf(built(), { deep })

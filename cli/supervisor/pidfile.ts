@@ -4,7 +4,7 @@
  */
 import { linkSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { failure } from '../client/client.ts'
-import { birthOf } from '../embedded/process.ts'
+import { birthOf } from '@tenure/embedded'
 import { readText } from '../read-text.ts'
 
 interface Entry {

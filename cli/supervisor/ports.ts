@@ -4,7 +4,7 @@
  */
 import { DomainError } from '../../domain/errors.ts'
 import type { CommandConfig } from '../../temporal.config.ts'
-import { requireFreePort, freePort } from '../embedded/process.ts'
+import { freePort, requireFreePort } from '@tenure/embedded'
 
 export interface WantedPort {
   /** Name of the process that listens there, for messages. */

@@ -16,10 +16,9 @@ import {
   splitSecrets,
   type Config,
 } from '../../temporal.config.ts'
-import { archivedLogOf, embeddedDataDir } from '../embedded/state-dir.ts'
-import { planPostgres } from '../embedded/postgres.ts'
+import { archivedLogOf, embeddedDataDir } from '../state-dir.ts'
+import { planPostgres, planTemporal, rolePassword, type ServerSpec } from '@tenure/embedded'
 import { connectionOf } from '../client/temporal-connection.ts'
-import { planTemporal } from '../embedded/temporal.ts'
 import { replicaName } from './rolling-restart.ts'
 import type { SharedPort } from './shared-port.ts'
 import type { ChildSpec } from './supervisor.ts'
@@ -35,7 +34,7 @@ export interface CorePlan {
   readerPassword?: string
   temporalAddress: string
   temporalUi?: string
-  servers: ChildSpec[]
+  servers: ServerSpec[]
 }
 
 export interface CoreOptions {
@@ -70,14 +69,15 @@ export async function planCore(options: CoreOptions): Promise<CorePlan> {
           searchAttributes,
         })
       : undefined
+  const passwordOf = (role: 'app' | 'reader') => postgres && rolePassword(embeddedDataDir(stateDir), role)
+  const applicationPassword = passwordOf('app')
+  const readerPassword = passwordOf('reader')
   return {
-    databaseUrl: postgres
-      ? urlAs(postgres.url, applicationRole, postgres.applicationPassword)
-      : String(databaseUrl),
+    databaseUrl: postgres ? urlAs(postgres.url, applicationRole, applicationPassword) : String(databaseUrl),
     ownerDatabaseUrl: postgres?.url ?? options.ownerDatabaseUrl,
-    applicationPassword: postgres?.applicationPassword,
-    readerUrl: postgres && urlAs(postgres.url, readerRole, postgres.readerPassword),
-    readerPassword: postgres?.readerPassword,
+    applicationPassword,
+    readerUrl: postgres && urlAs(postgres.url, readerRole, readerPassword),
+    readerPassword,
     temporalAddress: temporal?.address ?? String(temporalAddress),
     temporalUi: temporal?.uiUrl,
     servers: [postgres, temporal].filter((each) => each !== undefined),

@@ -5,8 +5,7 @@
  */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { spawnProcess, whenReady } from '../embedded/process.ts'
-import type { ProcessSpec, RunningProcess } from '../embedded/process.ts'
+import { type ProcessSpec, type RunningProcess, spawnProcess, whenReady } from '@tenure/embedded'
 import { claim } from './pidfile.ts'
 
 export interface ChildSpec extends ProcessSpec {

@@ -7,8 +7,8 @@ import { parseJson } from '../../domain/parse-json.ts'
 import { dryMigrate, type DryMigration } from '../../store/maintenance/dry-migration.ts'
 import { environmentWith, launcher, readCommandConfig } from '../../temporal.config.ts'
 import { coreAddresses } from '../client/connection.ts'
-import { embeddedOwnerUrl } from '../embedded/postgres.ts'
-import { openStateDir } from '../embedded/state-dir.ts'
+import { embeddedOwnerUrl } from '@tenure/embedded'
+import { openStateDir } from '../state-dir.ts'
 import { failure } from '../client/client.ts'
 
 export interface CheckedUpgrade extends CheckedBuild {

@@ -87,10 +87,12 @@ async function readSource(path: string): Promise<Source> {
   return source
 }
 
-const fileOf = (importer: string, specifier: string): string =>
-  specifier.startsWith('.')
-    ? resolve(dirname(importer), specifier)
-    : join(home, 'packages', specifier.slice('@tenure/'.length), 'src', 'index.ts')
+function fileOf(importer: string, specifier: string): string {
+  if (specifier.startsWith('.')) return resolve(dirname(importer), specifier)
+  // As the `exports` of the packages say.
+  const [, name = '', ...part] = specifier.split('/')
+  return join(home, 'packages', name, 'src', part.length === 0 ? 'index.ts' : `${part.join('/')}.mjs`)
+}
 
 interface CachedCode {
   digest: string

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
-import { cacheOf } from '../../cli/setup/step.mjs'
+import { cacheOf } from '@tenure/embedded/install/machine'
 import { compareAnswers, type ParityCase } from '../../test/support/formats/parity.ts'
 
 const libraries = [

@@ -3,13 +3,13 @@
 // (this repository ignores scripts otherwise): `before` compiles the sources to dist/ and lets package.json export the compiled code,
 // `after` lets it export the sources again, which the repository runs without a build.
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /**
- * Compiles `src/` of a package with its types.
+ * Compiles `src/` of a package with its types, and copies what is no code.
  * @param {string} root the folder of the package
  * @param {string} folder the folder of the compiled files
  */
@@ -23,24 +23,40 @@ export function compile(root, folder) {
     const text = readFileSync(join(folder, name), 'utf8')
     writeFileSync(join(folder, name), text.replace(/(from '\.\/[\w-]+)\.ts'/g, "$1.js'"))
   }
+  const source = join(root, 'src')
+  cpSync(source, folder, {
+    recursive: true,
+    filter: (path) => statSync(path).isDirectory() || !/\.(ts|mjs)$/.test(path),
+  })
 }
 
-/**
- * @param {string} manifest the path of package.json
- * @param {unknown} exported
- */
-function exportFrom(manifest, exported) {
+/** @typedef {string | { types: string, default: string }} Exported */
+
+/** @param {Exported} exported @returns {Exported} */
+function compiled(exported) {
+  const [, path, kind] = /^\.\/src\/(.*)\.(m?)[jt]s$/.exec(String(exported)) ?? []
+  return path === undefined
+    ? exported
+    : { types: `./dist/${path}.d.${kind}ts`, default: `./dist/${path}.${kind}js` }
+}
+
+/** @param {Exported} exported @returns {Exported} */
+const source = (exported) =>
+  typeof exported === 'string'
+    ? exported
+    : exported.types
+        .replace('./dist/', './src/')
+        .replace(/\.d\.(m?)ts$/, (_, kind) => (kind ? '.mjs' : '.ts'))
+
+/** @param {string} manifest the path of package.json @param {(exported: Exported) => Exported} change */
+function changeExports(manifest, change) {
   const about = JSON.parse(readFileSync(manifest, 'utf8'))
-  about.exports['.'] = exported
+  for (const [name, exported] of Object.entries(about.exports)) about.exports[name] = change(exported)
   writeFileSync(manifest, `${JSON.stringify(about, null, 2)}\n`)
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const root = resolve('.')
   if (process.argv[2] === 'before') compile(root, join(root, 'dist'))
-  const exported =
-    process.argv[2] === 'before'
-      ? { types: './dist/index.d.ts', default: './dist/index.js' }
-      : './src/index.ts'
-  exportFrom(join(root, 'package.json'), exported)
+  changeExports(join(root, 'package.json'), process.argv[2] === 'before' ? compiled : source)
 }

@@ -21,6 +21,8 @@ export const shipped = [
   'models/define.ts',
   'models/index.ts',
   'models/iris.ts',
+  'packages/embedded/package.json',
+  'packages/embedded/src',
   'packages/python/src',
   'packages/sequential/package.json',
   'packages/sequential/src',

@@ -48,7 +48,7 @@ export function configurationPage(): string {
       ),
       '',
     ]),
-    '## Only during the set-up',
+    '## Only for the servers of one machine',
     '',
     markdownTable(
       ['variable', 'default', 'meaning'],

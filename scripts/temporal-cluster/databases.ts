@@ -1,6 +1,6 @@
 /** Creates the databases of a Temporal cluster and migrates them to the schema of its server. Changes nothing if they are current. */
 import pg from 'pg'
-import { run } from '../../cli/setup/run.mjs'
+import { run } from '@tenure/embedded/install/run'
 import { systemEnvironment } from '../../temporal.config.ts'
 import { clusterDatabases } from './server-config.ts'
 import type { ClusterSettings } from './settings.ts'

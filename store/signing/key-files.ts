@@ -13,7 +13,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { chmod, chown, link, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
-import { takeLock } from '../lock.mjs'
+import { takeLock } from '@tenure/embedded/install/lock'
 import { absentFile } from '../absent-file.ts'
 
 /**

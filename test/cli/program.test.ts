@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DomainError, errorTable } from '../../domain/errors.ts'
 import { failure } from '../../cli/client/client.ts'
-import { freePort } from '../../cli/embedded/process.ts'
+import { freePort } from '@tenure/embedded'
 import { exitCodes } from '../../cli/exit-codes.ts'
 import { runProgram, type CommandSpec } from '../../cli/program.ts'
 

@@ -13,10 +13,12 @@ interface Named {
 }
 
 const namedIn = (text: string): Named[] =>
-  [...text.matchAll(/`(test\/[^`:]+\.test\.ts): ([^`]+)`/g)].map(([, path = '', titles = '']) => ({
-    path,
-    titles: titles.split(' > '),
-  }))
+  [...text.matchAll(/`((?:packages\/[\w-]+\/)?test\/[^`:]+\.test\.ts): ([^`]+)`/g)].map(
+    ([, path = '', titles = '']) => ({
+      path,
+      titles: titles.split(' > '),
+    }),
+  )
 
 /** Returns an issue if the file lacks a title. A title is in quotation marks and followed by the next argument. */
 function issueOf({ path, titles }: Named): string[] {

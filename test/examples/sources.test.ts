@@ -16,7 +16,7 @@ import { textLiteral } from '../../domain/sql-text.ts'
 import { getSnapshot } from '../../store/training/snapshots.ts'
 import { cacheDir, checkout } from '../../temporal.config.ts'
 import { openActivityDeps, type ActivityDeps } from '../support/activity-deps.ts'
-import { freePort } from '../../cli/embedded/process.ts'
+import { freePort } from '@tenure/embedded'
 import {
   exampleDay,
   exampleModelDirectory,

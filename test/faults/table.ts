@@ -167,7 +167,7 @@ export const faults: readonly FaultCase[] = [
     shownBy: [
       { file: 'test/faults/long/resources/hundred-releases.test.ts' },
       { file: release, tests: 'of Temporal' },
-      { file: 'test/cli/embedded/servers.test.ts', tests: 'kill -9' },
+      { file: 'packages/embedded/test/servers.test.ts', tests: 'kill -9' },
     ],
     reached:
       'each responds to commands or is watched again by itself; a canary is promoted and no request fails',

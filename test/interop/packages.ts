@@ -4,7 +4,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { installerEnvironment, preparePython } from '../../activities/trainers/python-environment.ts'
-import { takeLock } from '../../store/lock.mjs'
+import { takeLock } from '@tenure/embedded/install/lock'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { cacheDir, checkout, environmentWith } from '../../temporal.config.ts'
 

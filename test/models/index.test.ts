@@ -115,6 +115,9 @@ describe('the digest of code', () => {
     await expect(codeDigest(join(directory, 'none.ts'))).rejects.toThrow('packages/none/src/index.ts')
   })
 
+  it('finds all that the trainer imports, parts of packages included', async () =>
+    expect(await codeDigest(join(checkout, 'activities/tensorflow/trainer.ts'))).toMatch(/^sha256:/))
+
   it('is kept for the next process by the bytes of each file', async () => {
     const folder = join(checkout, 'dist/code')
     const own = join(directory, 'kept.ts')

@@ -8,8 +8,7 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import type { TestProject } from 'vitest/node'
 import { removeUnclaimedCounts } from '../../api/serving/log/served-counter.ts'
-import { startPostgres } from '../../cli/embedded/postgres.ts'
-import { startTemporal } from '../../cli/embedded/temporal.ts'
+import { startPostgres, startTemporal } from '@tenure/embedded'
 import { checkout, searchAttributes } from '../../temporal.config.ts'
 
 declare module 'vitest' {

@@ -4,7 +4,7 @@
  */
 
 export interface Layer {
-  /** Layers whose values may be imported; every layer may import itself. */
+  /** Layers whose values may be imported; every layer may import itself. A layer of a package is imported by a path only where it is named. */
   values: readonly string[]
   /** Layers, or single files, from which only types may be imported. */
   types?: readonly string[]
@@ -35,6 +35,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: ['domain', 'project.mjs'],
     packages: ['@tenure/sequential', 'node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
     only: {
+      '@tenure/embedded/install/lock': ['store/signing/key-files.ts'],
       aws4fetch: ['store/objects/s3/s3-store.ts'],
       tar: ['store/foreign/foreign-archive.ts'],
       undici: ['store/undici.ts'],
@@ -83,6 +84,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     ],
     typePackages: ['@tensorflow/tfjs'],
     only: {
+      '@tenure/embedded/install/lock': ['activities/trainers/python-environment.ts'],
       '@opentelemetry/api': ['activities/tracing/'],
       '@temporalio/interceptors-opentelemetry': ['activities/tracing/'],
       '@tensorflow/tfjs-node': ['activities/tensorflow/tfjs.ts'],
@@ -173,20 +175,35 @@ export const layers: Readonly<Record<string, Layer>> = {
       'workflows/client',
     ],
     types: ['workflows'],
-    packages: ['@tenure/sequential', 'node:*', 'commander', '@temporalio/client'],
+    packages: ['@tenure/embedded', '@tenure/sequential', 'node:*', 'commander', '@temporalio/client'],
     only: { '@duckdb/node-api': ['cli/demo/'], esbuild: ['cli/export/'], yaml: ['cli/installation/'] },
   },
-  // Runs before any package is installed.
+  // Runs before any package is installed, the links to those of this repository included.
   'cli/setup': {
-    values: ['cli/build', 'store/lock.mjs'],
+    values: ['cli/build', 'packages/embedded/src/install'],
     packages: ['node:*'],
-    only: { '@temporalio/testing': ['cli/setup/download-temporal.mjs'] },
   },
   // Is used without the product: its code imports neither Node nor the product.
   'packages/sequential/src': {
     values: [],
     packages: [],
     only: { jstat: ['packages/sequential/src/distributions.ts'] },
+  },
+  // Is used without the product: the servers of one machine.
+  'packages/embedded/src': {
+    values: ['packages/embedded/src/install'],
+    packages: ['node:*'],
+    only: { '@temporalio/client': ['packages/embedded/src/temporal.ts'] },
+  },
+  // Plain JavaScript, because the set-up runs it before any package is installed.
+  'packages/embedded/src/install': {
+    values: [],
+    packages: ['node:*'],
+    only: { '@temporalio/testing': ['packages/embedded/src/install/download-temporal.mjs'] },
+  },
+  'packages/embedded': {
+    values: ['packages/embedded/src', 'packages/embedded/src/install'],
+    packages: ['node:*', 'vitest', '@tenure/embedded', '@temporalio/client', 'pg'],
   },
   // Its tests, examples and packing.
   'packages/sequential': {
@@ -218,15 +235,21 @@ export const layers: Readonly<Record<string, Layer>> = {
       'workflows/client/settings.ts',
       'project.mjs',
     ],
-    packages: ['node:*'],
+    packages: ['node:*', '@tenure/embedded/install/machine'],
   },
   'vitest.config.ts': { values: everything, packages: everything },
   // The project of a process. Plain JavaScript, because it is read before anything is compiled.
   'project.mjs': { values: [], packages: ['node:*'] },
   // Compiles and runs the processes: plain JavaScript, because it runs before anything is compiled.
   'cli/build': {
-    values: ['project.mjs', 'store/lock.mjs'],
-    packages: ['node:*', 'esbuild', '@temporalio/worker', '@temporalio/common'],
+    values: ['project.mjs'],
+    packages: [
+      'node:*',
+      '@tenure/embedded/install/lock',
+      'esbuild',
+      '@temporalio/worker',
+      '@temporalio/common',
+    ],
   },
   // Scripts of pipelines: they run where nothing of Tenure is installed.
   deploy: { values: [], packages: ['node:*'] },
@@ -243,7 +266,7 @@ export const layers: Readonly<Record<string, Layer>> = {
 /** Returns the layer of a path: its first directory, or the file itself at the root. Parts that other layers share are separate layers. */
 export function layerOf(path: string): string {
   const shared =
-    /^packages\/[^/]+(?:\/src(?=\/))?/.exec(path)?.[0] ??
+    /^packages\/[^/]+(?:\/src(?:\/install)?(?=\/))?/.exec(path)?.[0] ??
     /^(?:models\/(?:define|index)|cli\/(?:build|setup|export\/edge)|activities\/(?:alerts\/delivery|telemetry)|api\/charts|test\/scripts|workflows\/(?:client|messages))(?=[./])/.exec(
       path,
     )?.[0]
@@ -268,7 +291,7 @@ export function issueOfImport(each: Import): string | undefined {
     return packageAllowed(layer, each) ? undefined : `${each.from} imports the package ${each.to}`
   const target = layerOf(each.to)
   const own = packageOf(each.to)
-  if (own !== undefined && own !== packageOf(each.from))
+  if (own !== undefined && own !== packageOf(each.from) && !layer.values.includes(target))
     return `${each.from} imports ${each.to}: import a package by its name`
   if (target === layerOf(each.from) || matches(layer.values, each.to)) return undefined
   if (each.typeOnly && matches(layer.types ?? [], each.to)) return undefined

@@ -70,7 +70,7 @@ function mayUse(word: string, path: string): boolean {
   if (word === 'console')
     return ['cli', 'scripts', 'bench'].includes(layerOf(path)) || /^packages\/[^/]+\/examples\//.test(path)
   if (word === 'process.env')
-    return /^(temporal\.config\.ts|project\.mjs|(cli|scripts)\/.*\.mjs|test\/cli\/setup\/setup\.test\.ts)$/.test(
+    return /^(temporal\.config\.ts|project\.mjs|(cli|scripts|packages\/embedded\/src\/install)\/.*\.mjs|test\/cli\/setup\/setup\.test\.ts)$/.test(
       path,
     )
   if (word === 'class DomainError') return path === 'domain/errors.ts'
@@ -136,13 +136,13 @@ const ownFiles: Readonly<Record<string, string>> = {
   'cli/backup/point-in-time/write-base.ts': 'the own data directory',
   'cli/commands/admin/reset.ts': 'names in the state directory, to delete',
   'cli/doctor/machine.ts': '/proc',
-  'cli/embedded/postgres.ts': 'binaries of a package, and /proc',
-  'cli/embedded/state-dir.ts': 'whether a directory is empty',
   'cli/export/write.ts': 'whether a directory is empty',
+  'cli/state-dir.ts': 'whether a directory is empty',
   'cli/supervisor/shared-port.ts': 'own offers of a port',
   'models/define/program-files.ts': 'programs beside model files, bounded; no link leaves their folder',
   'models/index.ts': 'the model files',
-  'scripts/package/compile-package.mjs': 'the declarations that it has compiled',
+  'packages/embedded/src/postgres.ts': 'binaries of a package, and /proc',
+  'scripts/package/compile-package.mjs': 'what it has compiled',
   'store/bundles/trusted-signers.ts': 'public keys of the operator',
   'store/database/migrate.ts': 'the migrations',
   'store/files-below.ts': 'own files, named by their digest',
@@ -159,7 +159,7 @@ const isWhole = (node: Node): boolean =>
 export function issuesOfRoads(sources: readonly Source[]): string[] {
   const product = sources.filter(
     ({ path }) =>
-      !/^(packages\/[^/]+\/test|test|bench|scripts|deploy|examples)\/|^cli\/(setup|build)\/|^store\/foreign\//.test(
+      !/^(packages\/[^/]+\/test|test|bench|scripts|deploy|examples)\/|^(cli\/(setup|build)|packages\/embedded\/src\/install)\/|^store\/foreign\//.test(
         path,
       ),
   )

@@ -78,9 +78,9 @@ function importOf(
   return { from, to, inside, typeOnly, isLate }
 }
 
-/** Maps `@scope/name/part` to `@scope/name`; Node's modules keep their prefix. */
+/** Maps `@scope/name/part` to `@scope/name`; Node's modules keep their prefix, and packages of this repository their parts. */
 function packageOf(specifier: string): string {
-  if (specifier.startsWith('node:')) return specifier
+  if (/^(node:|@tenure\/)/.test(specifier)) return specifier
   return specifier
     .split('/')
     .slice(0, specifier.startsWith('@') ? 2 : 1)

@@ -12,8 +12,7 @@ import { countRows, openDump } from '../../../store/maintenance/dump.ts'
 import { listMigrations } from '../../../store/database/migrate.ts'
 import type { Config } from '../../../temporal.config.ts'
 import { failure } from '../../client/client.ts'
-import { readParts } from '../../embedded/binaries.ts'
-import { startPostgres } from '../../embedded/postgres.ts'
+import { postgresBinaries, startPostgres } from '@tenure/embedded'
 import { requireTimeOfName, type LocalBackup } from '../backup-place.ts'
 import type { Installation } from '../installation.ts'
 import { subjectListText, tableName, type BackupManifest } from '../manifest.ts'
@@ -44,7 +43,8 @@ export async function checkBackupBytes(backup: LocalBackup): Promise<BackupManif
 /** Whether the Postgres binaries for a rehearsal are installed on this machine. */
 export function canRehearse(): boolean {
   try {
-    return existsSync(join(readParts().postgres, 'bin', 'postgres'))
+    postgresBinaries()
+    return true
   } catch {
     return false
   }

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { listenWhenFree, offerListener, offerPath } from '../../../api/transport/shared-port.ts'
-import { birthOf } from '../../../cli/embedded/process.ts'
+import { birthOf } from '@tenure/embedded'
 import { receiveSharedPort } from '../../../cli/supervisor/shared-port.ts'
 
 let directory: string

@@ -26,8 +26,8 @@ beforeEach(() => {
     'api/start.mjs',
     'cli/build',
     'cli/launch.mjs',
+    'packages/embedded',
     'project.mjs',
-    'store/lock.mjs',
     'tsconfig.json',
   ])
     cpSync(join(checkout, path), join(root, path), { recursive: true })
@@ -47,6 +47,8 @@ beforeEach(() => {
     `exports.place = __dirname\nexports.asked = typeof require('node:fs').statSync\n`,
   )
   symlinkSync(join(checkout, 'node_modules/esbuild'), join(root, 'node_modules/esbuild'))
+  mkdirSync(join(root, 'node_modules/@tenure'))
+  symlinkSync(join(root, 'packages/embedded'), join(root, 'node_modules/@tenure/embedded'))
 })
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 

@@ -10,22 +10,19 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  statSync,
   symlinkSync,
   truncateSync,
-  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { cacheOf } from '@tenure/embedded/install/machine'
+import { sha256Of } from '@tenure/embedded/install/part'
+import { temporalPath } from '@tenure/embedded/install/temporal'
+import { go, lacking, remedy } from '@tenure/embedded/install/tools'
 import { openProgramFolder, type ProgramFolder } from '../../support/programs/program-folder.ts'
-import { takeLock } from '../../../store/lock.mjs'
-import { lacking, lackOfNode, remedy } from '../../../cli/setup/needs.mjs'
-import { faultOf, makePart, removeAbandonedDrafts, sha256Of } from '../../../cli/setup/part.mjs'
-import { startProgress } from '../../../cli/setup/progress.mjs'
-import { cacheOf } from '../../../cli/setup/step.mjs'
+import { compiler, lackOfNode, python } from '../../../cli/setup/needs.mjs'
 import { MEMBERS, tensorflow } from '../../../cli/setup/tensorflow.mjs'
-import { temporal, temporalPath } from '../../../cli/setup/temporal.mjs'
 import { checkout } from '../../../temporal.config.ts'
 
 let folder: ProgramFolder
@@ -42,7 +39,7 @@ afterEach(() => folder.remove())
 
 describe('missing tools', () => {
   it('are reported together with one install command', async () => {
-    const text = remedy(await lacking(['g++', 'python3', 'go'], { PATH: bin }))
+    const text = remedy(await lacking([compiler, python, go], { PATH: bin }))
     expect(text).toContain('g++ (compiles the TensorFlow addon)')
     expect(text).toContain('python3 with pip 20.3 or newer')
     expect(text).toContain('go 1.21 or newer (builds the Temporal server')
@@ -54,19 +51,19 @@ describe('missing tools', () => {
   it('are reported only if needed', async () => {
     expect(await lacking([], { PATH: bin })).toEqual([])
     program('g++', '')
-    expect(await lacking(['g++'], { PATH: bin })).toEqual([])
+    expect(await lacking([compiler], { PATH: bin })).toEqual([])
   })
 
   it('include old versions and python without pip', async () => {
     program('go', 'echo go version go1.19.8 linux/amd64')
     program('python3', 'echo pip 19.1.1 from somewhere')
-    const [python, go] = await lacking(['python3', 'go'], { PATH: `${bin}:/usr/bin:/bin` })
-    expect(python?.apt).toEqual(['python3', 'python3-pip'])
-    expect(go?.what).toContain('found 1.19')
+    const [oldPython, oldGo] = await lacking([python, go], { PATH: `${bin}:/usr/bin:/bin` })
+    expect(oldPython?.apt).toEqual(['python3', 'python3-pip'])
+    expect(oldGo?.what).toContain('found 1.19')
     program('python3', 'echo No module named pip; exit 1')
-    expect(await lacking(['python3'], { PATH: `${bin}:/usr/bin:/bin` })).toHaveLength(1)
+    expect(await lacking([python], { PATH: `${bin}:/usr/bin:/bin` })).toHaveLength(1)
     program('go', 'echo go version go1.21.0 linux/amd64')
-    expect(await lacking(['go'], { PATH: `${bin}:/usr/bin:/bin` })).toEqual([])
+    expect(await lacking([go], { PATH: `${bin}:/usr/bin:/bin` })).toEqual([])
   })
 
   it('include Node', () => {
@@ -74,69 +71,6 @@ describe('missing tools', () => {
     expect(lackOfNode('18.20.0')?.line).toMatch(/tar\.gz/)
     expect(lackOfNode('20.19.0')).toBeUndefined()
     expect(lackOfNode('24.1.0')).toBeUndefined()
-  })
-})
-
-describe('a cached part', () => {
-  const make = (text: string) =>
-    makePart(join(home, 'part'), async (draft) => writeFileSync(join(draft, 'file'), text))
-  const file = () => join(home, 'part', 'file')
-
-  it('is complete or absent', async () => {
-    expect(await faultOf(join(home, 'part'))).toBe('not there yet')
-    const broken = makePart(join(home, 'part'), async (draft) => {
-      writeFileSync(join(draft, 'file'), 'half')
-      throw new Error('interrupted')
-    })
-    await expect(broken).rejects.toThrow('interrupted')
-    expect(existsSync(join(home, 'part'))).toBe(false)
-    expect(readdirSync(join(home, 'partial'))).toEqual([])
-    expect(await make('whole')).toBe(5)
-    expect(await faultOf(join(home, 'part'), { deep: true })).toBeUndefined()
-  })
-
-  it('leaves its draft alone while its process runs', async () => {
-    let drafts: string[] = []
-    await makePart(join(home, 'part'), async (draft) => {
-      writeFileSync(join(draft, 'file'), 'whole')
-      for (const left of ['part-4194305-abcdef', 'left-by-an-older-build']) mkdirSync(join(draft, '..', left))
-      removeAbandonedDrafts(home)
-      drafts = readdirSync(join(draft, '..'))
-    })
-    expect(drafts).toEqual([expect.stringMatching(`^part-${process.pid}-`)])
-    expect(existsSync(file())).toBe(true)
-  })
-
-  it('is refused if a file is shorter, missing or changed', async () => {
-    await make('twelve bytes')
-    truncateSync(file(), 4)
-    expect(await faultOf(join(home, 'part'))).toBe('file has 4 bytes instead of 12')
-    rmSync(file())
-    expect(await faultOf(join(home, 'part'))).toBe('file is missing')
-    writeFileSync(file(), 'other bytes!')
-    expect(await faultOf(join(home, 'part'))).toBe('file is damaged')
-  })
-
-  it('is hashed again after its time changed, and trusted if the hash matches', async () => {
-    await make('twelve bytes')
-    utimesSync(file(), 1, 1)
-    expect(await faultOf(join(home, 'part'))).toBeUndefined()
-    const { files } = JSON.parse(readFileSync(join(home, 'part', 'receipt.json'), 'utf8'))
-    expect(files[0].mtimeMs).toBe(1_000)
-  })
-
-  it('is found damaged by a deep check if size and time match', async () => {
-    await make('twelve bytes')
-    const { mtime } = statSync(file())
-    writeFileSync(file(), 'other bytes!')
-    utimesSync(file(), mtime, mtime)
-    expect(await faultOf(join(home, 'part'), { deep: true })).toBe('file is damaged')
-  })
-
-  it('is rejected with an unreadable receipt', async () => {
-    await make('twelve bytes')
-    truncateSync(join(home, 'part', 'receipt.json'), 10)
-    expect(await faultOf(join(home, 'part'))).toBe('not there yet')
   })
 })
 
@@ -190,86 +124,6 @@ with zipfile.ZipFile(wheel, 'w') as archive:
   })
 })
 
-describe('the Temporal server', () => {
-  const context = () => ({ root: home, cache: join(home, 'cache'), env: { PATH: bin }, arch: 'x64' })
-
-  it('is taken from TEMPORAL_CLI or PATH, and a wrong TEMPORAL_CLI is refused', async () => {
-    program('other', 'echo temporal version 1.5.1 \\(Server 1.29.2, UI 2.42.1\\)')
-    const wrong = { ...context(), env: { PATH: bin, TEMPORAL_CLI: join(home, 'nothing') } }
-    await expect(temporal(wrong).missing({ deep: false })).rejects.toThrow('TEMPORAL_CLI names')
-    expect(await temporal(context()).missing({ deep: false })).toBe('not there yet')
-    const named = { ...context(), env: { PATH: bin, TEMPORAL_CLI: join(bin, 'other') } }
-    expect(await temporal(named).missing({ deep: false })).toBeUndefined()
-    program('temporal', 'echo temporal version 1.9.1 \\(Server 1.32.0, UI 2.50.0\\)')
-    expect(await temporal(context()).missing({ deep: false })).toBeUndefined()
-    expect(temporalPath(context())).toBe(join(bin, 'temporal'))
-  })
-
-  it.each(['temporal version 1.5.1 \\(Server 1.29.1, UI 2.42.1\\)', 'temporal version 0.13.2', ''])(
-    'is not taken from PATH without the known security fixes: %s',
-    async (version) => {
-      program('temporal', `echo ${version}`)
-      expect(await temporal(context()).missing({ deep: false })).toBe('not there yet')
-      expect(temporalPath(context())).not.toBe(join(bin, 'temporal'))
-      const named = { ...context(), env: { PATH: bin, TEMPORAL_CLI: join(bin, 'temporal') } }
-      await expect(temporal(named).missing({ deep: false })).rejects.toThrow('is not 1.29.2 or newer')
-    },
-  )
-
-  it('is built from modules that are pinned by version and hash', () => {
-    const pinned = readFileSync(join(checkout, 'cli/setup/temporal/go.mod'), 'utf8')
-    expect(pinned).toMatch(/go.temporal.io\/server v1\.29\.7 /)
-    expect(readFileSync(join(checkout, 'cli/setup/temporal/go.sum'), 'utf8')).toMatch(
-      /^go\.temporal\.io\/server v1\.29\.7 h1:/m,
-    )
-  })
-
-  it('reports both failures if it can neither be built nor downloaded', async () => {
-    const failing = temporal(context()).make(() => {})
-    await expect(failing).rejects.toThrow(/go 1\.21 or newer[^]*download failed too/)
-    program(
-      'go',
-      'if [ "$1" = version ]; then echo go version go1.25.0; else echo no route to host >&2; exit 1; fi',
-    )
-    const told: string[] = []
-    await expect(temporal(context()).make((line) => void told.push(line))).rejects.toThrow(
-      /no route to host[^]*download failed too/,
-    )
-    expect(told.at(-2)).toBe(
-      'cannot be built here (no route to host), waiting for the npm packages to download it',
-    )
-  })
-})
-
-describe('the lock', () => {
-  it('makes a second set-up wait and names the holder', async () => {
-    const path = join(home, 'lock')
-    const release = await takeLock(path, () => {})
-    const waited: string[] = []
-    const second = takeLock(path, (holder) => waited.push(holder))
-    await expect.poll(() => waited).toHaveLength(1)
-    expect(waited[0]).toContain(`process ${process.pid}`)
-    release()
-    ;(await second)()
-    expect(readdirSync(home)).toEqual(['bin'])
-  })
-
-  it('is taken over from a dead holder, and from a silent one on another host', async () => {
-    const path = join(home, 'lock')
-    const { pid } = spawn('true')
-    for (const holder of [
-      { pid, started: '1', host: execFileSync('hostname').toString().trim() },
-      { pid: process.pid, started: '1', host: execFileSync('hostname').toString().trim() },
-      { pid: 1, started: '1', host: 'elsewhere' },
-    ]) {
-      writeFileSync(path, JSON.stringify(holder))
-      utimesSync(path, 1, 1)
-      const release = await takeLock(path, () => {})
-      release()
-    }
-  })
-})
-
 describe('the whole set-up', () => {
   const root = () => join(home, 'checkout')
   const cache = () => join(home, 'cache')
@@ -282,7 +136,7 @@ describe('the whole set-up', () => {
     for (const name of readdirSync(real).filter((entry) => /^(tensorflow|tfjs-addon)/.test(entry)))
       symlinkSync(join(real, name), join(cache(), name))
     mkdirSync(root())
-    for (const part of ['cli/setup', 'cli/build', 'cli/setup.mjs', 'project.mjs', 'store/lock.mjs'])
+    for (const part of ['cli/setup', 'cli/build', 'cli/setup.mjs', 'packages/embedded', 'project.mjs'])
       cpSync(join(checkout, part), join(root(), part), { recursive: true })
     const { packages: all } = JSON.parse(readFileSync(join(checkout, 'package-lock.json'), 'utf8'))
     const kept = [
@@ -298,6 +152,7 @@ describe('the whole set-up', () => {
     )
     const builders = [
       `ln -sfn '${join(checkout, 'node_modules/esbuild')}' node_modules/esbuild`,
+      'mkdir -p node_modules/@tenure; ln -sfn ../../packages/embedded node_modules/@tenure/embedded',
       'mkdir -p node_modules/@temporalio/worker',
       `echo 'exports.bundleWorkflowCode = async () => ({ code: "code" })' >node_modules/@temporalio/worker/index.js`,
     ]
@@ -343,8 +198,8 @@ describe('the whole set-up', () => {
     expect(first.output).toMatch(/✓ packages[^]*✓ addon[^]*✓ postgres +postgres \(PostgreSQL\) 18/)
     expect(first.output).toMatch(/✓ temporal +Temporal CLI/)
     expect(first.code).toBe(0)
-    const parts = JSON.parse(readFileSync(join(root(), 'node_modules', '.tenure', 'parts.json'), 'utf8'))
-    expect(readFileSync(parts.temporal, 'utf8')).toBe('server')
+    const built = temporalPath({ cache: cache(), env: {}, arch: process.arch })
+    expect(readFileSync(built, 'utf8')).toBe('server')
     const look = async () => {
       const startedMs = performance.now()
       const again = await finish(join(home, 'nothing'))
@@ -433,21 +288,5 @@ describe('the whole set-up', () => {
     expect(output).toMatch(
       /✗ packages[^]*set-up failed: npm ended with exit code 1\n +the registry does not answer/,
     )
-  })
-})
-
-describe('the progress', () => {
-  it('is one live line on a TTY and plain lines elsewhere', async () => {
-    for (const isTTY of [true, false]) {
-      let text = ''
-      const progress = startProgress({ write: (more) => (text += more), isTTY, columns: 60 })
-      const step = progress.begin('temporal', 'not there yet')
-      step.update('12 modules fetched')
-      if (isTTY) await expect.poll(() => text).toContain('… temporal 12 modules fetched')
-      step.done('built, 213 MB')
-      progress.stop()
-      expect(text.includes('\r')).toBe(isTTY)
-      expect(text).toMatch(/✓ temporal +built, 213 MB, \d/)
-    }
   })
 })

@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { afterEach, expect, it } from 'vitest'
-import { spawnProcess } from '../../../cli/embedded/process.ts'
+import { spawnProcess } from '@tenure/embedded'
 import { restartReplicas } from '../../../cli/supervisor/rolling-restart.ts'
 import { bindSharedPort } from '../../../cli/supervisor/shared-port.ts'
 

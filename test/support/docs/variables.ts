@@ -263,7 +263,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
   },
 }
 
-/** Variables that the set-up reads before any package is installed. */
+/** Variables of `packages/embedded`, which the set-up also reads. */
 export const setUp: Meanings = {
   TEMPORAL_CLI: [
     "Temporal's command, which is also its development server.",

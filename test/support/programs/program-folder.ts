@@ -2,7 +2,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { findOnPath } from '../../../cli/setup/run.mjs'
+import { findOnPath } from '@tenure/embedded/install/machine'
 import { systemEnvironment } from '../../../temporal.config.ts'
 
 export interface ProgramFolder {

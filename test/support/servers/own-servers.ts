@@ -6,10 +6,8 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { startPostgres } from '../../../cli/embedded/postgres.ts'
-import { freePort, startEmbedded } from '../../../cli/embedded/process.ts'
-import { embeddedDataDir } from '../../../cli/embedded/state-dir.ts'
-import { startTemporal } from '../../../cli/embedded/temporal.ts'
+import { freePort, startPostgres, startServer, startTemporal } from '@tenure/embedded'
+import { embeddedDataDir } from '../../../cli/state-dir.ts'
 import { migrateAsOwner } from '../../../cli/supervisor/bootstrap.ts'
 import { planCore } from '../../../cli/supervisor/process-plan.ts'
 import { migrate } from '../../../store/database/migrate.ts'
@@ -19,11 +17,8 @@ import type { Servers } from './servers.ts'
 
 /** Starts both servers, runs `work`, and removes the servers and their data. */
 export async function withServers(work: (servers: Servers) => Promise<void>): Promise<void> {
-  const home = mkdtempSync(join(tmpdir(), 'tenure-servers-'))
-  // Postgres runs as another user when the current user is root.
-  chmodSync(home, 0o711)
   const [postgres, temporal] = await Promise.all([
-    startPostgres({ dataDir: join(home, 'postgres'), durable: false }),
+    startPostgres(),
     startTemporal({ uiPort: false, searchAttributes }),
   ])
   try {
@@ -31,7 +26,6 @@ export async function withServers(work: (servers: Servers) => Promise<void>): Pr
     await work({ databaseUrl: postgres.url, temporalAddress: temporal.address })
   } finally {
     await Promise.all([postgres.stop(), temporal.stop()])
-    rmSync(home, { recursive: true, force: true })
   }
 }
 
@@ -57,7 +51,7 @@ async function makeData(home: string, made: string): Promise<void> {
     temporalAddress: 'none',
     ports: { postgres: await freePort(), temporal: 0 },
   })
-  const server = await startEmbedded(core.servers[0]!, 'postgres_unavailable')
+  const server = await startServer(core.servers[0]!)
   try {
     await migrateAsOwner(core.databaseUrl, core)
   } finally {

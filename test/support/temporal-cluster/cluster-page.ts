@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { clusterPrograms } from '../../../cli/setup/temporal-cluster.mjs'
+import { clusterPrograms } from '@tenure/embedded/install/temporal-cluster'
 import { cacheDir, checkout, environmentWith } from '../../../temporal.config.ts'
 import { blocksOf } from '../docs/markdown.ts'
 

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { planTemporal } from '../../../cli/embedded/temporal.ts'
+import { planTemporal } from '@tenure/embedded'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { findChampion, moveChampion } from '../../../store/registry/champions.ts'

@@ -17,7 +17,7 @@ import { openPredictionLog, type PredictionLog } from '../../../../api/serving/l
 import { openSpool } from '../../../../api/serving/log/spool.ts'
 import { createIds } from '../../../../api/serving/prediction-ids.ts'
 import { droppedRows, unloadableVersions, waitingStreams } from '../../../../api/watches.ts'
-import { startPostgres, type RunningPostgres } from '../../../../cli/embedded/postgres.ts'
+import { type RunningPostgres, startPostgres } from '@tenure/embedded'
 import { migrate } from '../../../../store/database/migrate.ts'
 import { listAlerts } from '../../../../store/monitoring/alerts.ts'
 import { claimAlert } from '../../../../store/maintenance/sent-alerts.ts'

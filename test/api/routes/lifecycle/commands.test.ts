@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { readParts } from '../../../../cli/embedded/binaries.ts'
+import { temporalCli } from '@tenure/embedded'
 import { findActiveKeys } from '../../../../store/access/api-keys.ts'
 import { releaseCommandIdOf } from '../../../../store/commands.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
@@ -408,7 +408,7 @@ it('a recorded command is delivered by `temporal workflow signal` and by a plain
     else {
       const words = ['workflow', 'signal', '--workflow-id', workflowId, '--name', signal]
       const more = ['--input', JSON.stringify(payload), '--address', address, '--namespace', namespace]
-      await promisify(execFile)(readParts().temporal, [...words, ...more])
+      await promisify(execFile)(temporalCli(), [...words, ...more])
     }
     const answers = async () => (await show(id))['commands'] as { command: string; accepted: boolean }[]
     await until(async () => (await answers()).length === 1, `the answer to ${by}`)

@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { awaitReplicas } from '../../../../api/services/rollback/rollback-model.ts'
-import { planPostgres } from '../../../../cli/embedded/postgres.ts'
-import { startEmbedded, type EmbeddedServer } from '../../../../cli/embedded/process.ts'
+import { planPostgres, type RunningServer, startServer } from '@tenure/embedded'
 import { systemEnvironment } from '../../../../temporal.config.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
 import { observePeers, acknowledge, endLease, renewLease } from '../../../../store/serving/replicas.ts'
@@ -17,7 +16,7 @@ const hourMs = 3_600_000
 const leaseMs = 1_500
 const root = mkdtempSync(join(tmpdir(), 'tenure-clock-'))
 chmodSync(root, 0o711)
-let postgres: EmbeddedServer
+let postgres: RunningServer
 let clock: WallClock
 let store: Store
 
@@ -28,7 +27,7 @@ describe.skipIf(!canSkew())('a rollback while a replica is cut off and the clock
     clock = clockMaker(root)('postgres')
     const planned = await planPostgres({ dataDir })
     const spec = { ...planned, env: { ...systemEnvironment(), ...clock.environment } }
-    postgres = await startEmbedded(spec, 'postgres_unavailable')
+    postgres = await startServer(spec)
     store = openStore(planned.url, { connectMs: 60_000, queryMs: 60_000 })
   })
   afterAll(async () => {

@@ -25,7 +25,7 @@ import {
   type PredictionLog,
 } from '../../../../api/serving/log/prediction-log.ts'
 import { openSpool } from '../../../../api/serving/log/spool.ts'
-import { startPostgres, type RunningPostgres } from '../../../../cli/embedded/postgres.ts'
+import { type RunningPostgres, startPostgres } from '@tenure/embedded'
 import { withClient } from '../../../../store/database/binary-copy.ts'
 import {
   settleAccount,

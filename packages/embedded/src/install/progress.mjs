@@ -8,6 +8,8 @@ const LIVE_EVERY_MS = 200
 const PLAIN_EVERY_MS = 10_000
 const NAME_WIDTH = 12
 
+/** @typedef {ReturnType<typeof startProgress>} Progress */
+
 /** @param {{ write: (text: string) => unknown, isTTY?: boolean, columns?: number }} stream */
 export function startProgress(stream) {
   const live = stream.isTTY === true

@@ -1,18 +1,23 @@
-/** Tests the embedded servers under the supervisor: kill -9 and restart on the same data. */
+/** Tests the servers: kill -9 and restart on the same data, errors, and no process that outlives its parent. */
 import { Client, Connection } from '@temporalio/client'
+import {
+  birthOf,
+  freePort,
+  planPostgres,
+  planTemporal,
+  startPostgres,
+  startServer,
+  startTemporal,
+} from '@tenure/embedded'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { readParts } from '../../../cli/embedded/binaries.ts'
-import { planPostgres, startPostgres } from '../../../cli/embedded/postgres.ts'
-import { freePort, startEmbedded } from '../../../cli/embedded/process.ts'
-import { openStateDir, reachable, serverUser } from '../../../cli/embedded/state-dir.ts'
-import { welcome } from '../../../cli/supervisor/welcome.ts'
-import { planTemporal, startTemporal } from '../../../cli/embedded/temporal.ts'
-import { supervise } from '../../../cli/supervisor/supervisor.ts'
+import { root } from './support/pages.ts'
 
 let home: string
 
@@ -125,22 +130,10 @@ describe('Temporal', () => {
     await again.stop()
   })
 
-  it('has no pages of its own unless a port is given for them, and the banner says so', async () => {
-    const bannerOf = (temporalUi?: string) =>
-      welcome({
-        url: 'http://localhost',
-        urls: ['http://localhost'],
-        temporalUi,
-        log: { path: 'tenure.log' },
-        stateDir: '.tenure',
-        prepared: { broken: [] },
-      } as unknown as Parameters<typeof welcome>[0]).join('\n')
+  it('has no pages of its own unless they are wanted', async () => {
     const off = await planTemporal({ uiPort: false })
     expect(off).toMatchObject({ args: expect.arrayContaining(['--headless']) as unknown, uiUrl: undefined })
-    expect(bannerOf(off.uiUrl)).toContain('off (TENURE_TEMPORAL_UI=on starts it)')
-    const on = await planTemporal({})
-    expect(on.args).not.toContain('--headless')
-    expect(bannerOf(on.uiUrl)).toContain(`${on.uiUrl}, which asks for no key`)
+    expect((await planTemporal({})).args).not.toContain('--headless')
   })
 
   it('recreates an incomplete state file', async () => {
@@ -161,10 +154,14 @@ it('an error has the last lines of a server, although they arrive after its end'
   // Ends when the other process has left its process group, which is killed.
   const apart = join(home, 'apart')
   const late = `setsid sh -c 'touch ${apart}; sleep 0.3; echo last words' & until [ -e ${apart} ]; do sleep 0.01; done; exit 1`
-  const spec = { name: 'late', command: 'sh', args: ['-c', late], isReady: () => Promise.resolve(false) }
-  await expect(startEmbedded(spec, 'postgres_unavailable')).rejects.toThrow(
-    'late ended with exit code 1 while starting: last words',
-  )
+  const spec = {
+    name: 'late',
+    code: 'postgres_unavailable' as const,
+    command: 'sh',
+    args: ['-c', late],
+    isReady: () => Promise.resolve(false),
+  }
+  await expect(startServer(spec)).rejects.toThrow('late ended with exit code 1 while starting: last words')
 })
 
 it('a free port is given out once, however many are asked for before they are bound', async () => {
@@ -172,82 +169,27 @@ it('a free port is given out once, however many are asked for before they are bo
   expect(new Set(ports).size).toBe(500)
 })
 
-it('Postgres and Temporal restart on their ports after kill -9 under the supervisor', async () => {
-  const [postgres, temporal] = await Promise.all([
-    planPostgres({ dataDir: join(home, 'kept') }),
-    planTemporal({ dbFile: join(home, 'supervised.db'), uiPort: false, port: await freePort() }),
-  ])
-  const supervision = await supervise([postgres, temporal], {
-    log: () => {},
-    stateDir: home,
-    pauseMs: { min: 10, max: 100 },
-    signals: false,
-  })
-  await ask(postgres.url, 'create table supervised as select 1 as a')
-  for (const name of ['postgres', 'temporal']) process.kill(supervision.pidOf(name) as number, 'SIGKILL')
-  await expect
-    .poll(() => ask(postgres.url, 'select a from supervised').catch(() => 'down'))
-    .toEqual([{ a: 1 }])
-  await expect
-    .poll(() => withClient(temporal.address, (client) => client.workflow.count()).catch(() => 'down'))
-    .toMatchObject({ count: 0 })
-  await supervision.stop()
-  await expect(ask(postgres.url, 'select 1')).rejects.toThrow('ECONNREFUSED')
+it('both end when their parent is killed', async () => {
+  const script = `import { startPostgres, startTemporal } from '@tenure/embedded'
+    const servers = await Promise.all([startPostgres(), startTemporal({ uiPort: false })])
+    console.log(servers.map(({ pid }) => pid).join(' '))
+    setInterval(() => {}, 1_000)`
+  const args = ['--import', 'tsx', '--input-type=module', '--eval', script]
+  const parent = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+  const [said] = (await once(parent.stdout, 'data')) as [Buffer]
+  const pids = said.toString().trim().split(' ').map(Number)
+  expect(pids.map(birthOf)).toEqual([expect.any(String), expect.any(String)])
+  parent.kill('SIGKILL')
+  for (const pid of pids) await expect.poll(() => birthOf(pid)).toBeUndefined()
 })
 
-describe('paths', () => {
-  it('of binaries are unknown before the set-up', () => {
-    expect(() => readParts(home)).toThrow('npm run setup')
-    expect(existsSync(readParts().temporal)).toBe(true)
-  })
-
-  it('of state lie in the checkout if the servers can enter it', () => {
-    expect(openStateDir(undefined, home)).toBe(join(home, '.tenure'))
-    expect(openStateDir(join(home, 'asked'), home)).toBe(join(home, 'asked'))
-  })
-
-  it("of state admit no other user than Postgres' user", () => {
-    const asked = join(home, 'private')
-    mkdirSync(asked, { mode: 0o755 })
-    openStateDir(asked)
-    expect(statSync(asked).mode & 0o777).toBe(serverUser() === undefined ? 0o700 : 0o710)
-    expect(reachable(asked, serverUser())).toBe(true)
-    if (serverUser() !== undefined) expect(reachable(asked, 12_345)).toBe(false)
-  })
-
-  it('of state keep the permissions of a directory that other programs use', () => {
-    const shared = join(home, 'shared')
-    mkdirSync(shared, { mode: 0o755 })
-    writeFileSync(join(shared, 'of-another-program'), '')
-    openStateDir(shared)
-    expect(statSync(shared).mode & 0o777).toBe(0o755)
-  })
-
-  it('are refused if they are not writable', () => {
-    const file = join(home, 'file')
-    writeFileSync(file, '')
-    expect(() => openStateDir(file)).toThrow('is not writable')
-    expect(() => openStateDir(join(file, 'below'))).toThrow('ENOTDIR')
-  })
-
-  it.runIf(serverUser() === undefined)('are refused where nothing may be written', () => {
-    mkdirSync(join(home, 'fixed'), { mode: 0o555 })
-    expect(() => openStateDir(join(home, 'fixed'))).toThrow('EACCES')
-  })
-
-  it.runIf(serverUser() !== undefined)(
-    'of state lie below /var/lib if the servers cannot enter the checkout',
-    () => {
-      const closed = join(home, 'closed')
-      mkdirSync(closed, { mode: 0o700 })
-      expect(reachable(closed, serverUser())).toBe(false)
-      const chosen = openStateDir(undefined, closed)
-      expect(chosen).toMatch(/^\/var\/lib\/tenure\/closed-[0-9a-f]{8}$/)
-      expect(openStateDir(undefined, closed)).toBe(chosen)
-      rmSync(chosen, { recursive: true })
-      expect(() => openStateDir(join(closed, 'asked'))).toThrow('is not accessible')
-    },
-  )
+it('Postgres without a data directory keeps nothing after its stop', async () => {
+  const server = await startPostgres()
+  const [row] = (await ask(server.url, 'show data_directory')) as { data_directory: string }[]
+  const home = dirname(row!.data_directory)
+  expect(home).toMatch(new RegExp(`^${tmpdir()}/postgres-`))
+  await server.stop()
+  expect(existsSync(home)).toBe(false)
 })
 
 async function withClient<T>(address: string, work: (client: Client) => Promise<T>): Promise<T> {

@@ -2,23 +2,13 @@
  * Chooses the state directory: `.tenure` in the project, or a directory below /var/lib/tenure if the user of Postgres cannot enter the
  * project. When started by root, Postgres runs as an unprivileged user.
  */
+import { serverUser, sharedRoot } from '@tenure/embedded'
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { accessSync, chmodSync, chownSync, constants, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
-import { DomainError } from '../../domain/errors.ts'
-import { projectFolder } from '../../temporal.config.ts'
-
-/** The unprivileged user id of Linux. Postgres runs as this user when started by root. */
-const unprivilegedUser = 65_534
-
-/** Readable by the user of Postgres, unlike the home of root. */
-export const sharedRoot = '/var/lib/tenure'
-
-/** Returns the user id for Postgres; undefined for the current user. */
-export function serverUser(): number | undefined {
-  return process.getuid?.() === 0 ? unprivilegedUser : undefined
-}
+import { DomainError } from '../domain/errors.ts'
+import { projectFolder } from '../temporal.config.ts'
 
 export const embeddedDataDir = (stateDir: string): string => join(stateDir, 'postgres')
 /** Returns the directory to which Postgres archives its log while backups are scheduled. Files stay there until they are copied. */

@@ -5,13 +5,14 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { lacking, remedy } from './needs.mjs'
+import { buildPrograms } from './go/build.mjs'
+import { findOnPath, isExecutable } from './machine.mjs'
 import { faultOf, makePart } from './part.mjs'
 import { megabytes } from './progress.mjs'
-import { findOnPath, isExecutable, run } from './run.mjs'
-import { buildPrograms } from './temporal/build.mjs'
+import { run } from './run.mjs'
+import { go, isAtLeast, lacking, remedy } from './tools.mjs'
 
-/** Version of the command line and its server, as pinned in `temporal/go.mod`. Later command lines replace a module by a local folder. */
+/** Version of the command line and its server, as pinned in `go/go.mod`. Later command lines replace a module by a local folder. */
 const VERSION = '1.5.1'
 export const SERVER_VERSION = '1.29.7'
 const PROGRAM = 'github.com/temporalio/cli/cmd/temporal'
@@ -21,16 +22,16 @@ const SERVER_AT_LEAST = [1, 29, 2]
 const DOWNLOAD_VERSION = '1.9.1'
 
 /**
- * @param {import('./step.mjs').Context & { ready?: Promise<unknown> }} context `ready` settles when the
+ * @param {import('./machine.mjs').Machine & { ready?: Promise<unknown> }} machine `ready` settles when the
  *   npm packages are there
- * @returns {import('./step.mjs').SetupStep}
+ * @returns {import('./steps.mjs').Step}
  */
-export function temporal({ root, cache, env, arch, ready = Promise.resolve() }) {
+export function temporal({ cache, env, arch, ready = Promise.resolve() }) {
   const directory = temporalPart({ cache, arch })
   return {
     name: 'temporal',
     needs: [],
-    wishes: ['go'],
+    wishes: [go],
     async missing({ deep }) {
       const named = env['TEMPORAL_CLI']
       if (named && !isExecutable(named))
@@ -45,7 +46,7 @@ export function temporal({ root, cache, env, arch, ready = Promise.resolve() }) 
     async make(update) {
       let how = `${VERSION} with server ${SERVER_VERSION} built`
       const size = await makePart(directory, async (draft) => {
-        const lacks = await lacking(['go'], env)
+        const lacks = await lacking([go], env)
         const trouble =
           lacks.length > 0 ? remedy(lacks) : await troubleOf(buildPrograms([PROGRAM], { draft, env, update }))
         if (trouble === undefined) return
@@ -55,7 +56,7 @@ export function temporal({ root, cache, env, arch, ready = Promise.resolve() }) 
         update(`cannot be built here (${why}), waiting for the npm packages to download it`)
         await ready
         update(`cannot be built here (${why}), downloading`)
-        const second = await troubleOf(download({ root, draft, env }))
+        const second = await troubleOf(download({ draft, env }))
         if (second !== undefined) throw new Error(`${trouble}\n  The vendor's download failed too: ${second}`)
       })
       return `Temporal CLI ${how}, ${megabytes(size)}`
@@ -65,7 +66,7 @@ export function temporal({ root, cache, env, arch, ready = Promise.resolve() }) 
 
 /**
  * Returns the path of the program, in the order of preference.
- * @param {import('./step.mjs').Context} context
+ * @param {import('./machine.mjs').Machine} machine
  */
 export function temporalPath({ cache, env, arch }) {
   return env['TEMPORAL_CLI'] || patchedOnPath(env) || join(temporalPart({ cache, arch }), 'temporal')
@@ -85,20 +86,18 @@ function isPatched(program, env) {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     })
-    const version = /Server (\d+)\.(\d+)\.(\d+)/.exec(told)?.slice(1).map(Number) ?? []
-    const place = SERVER_AT_LEAST.findIndex((least, index) => version[index] !== least)
-    return version.length > 0 && (place < 0 || (version[place] ?? 0) > (SERVER_AT_LEAST[place] ?? 0))
+    return isAtLeast(/Server (\d+)\.(\d+)\.(\d+)/.exec(told)?.slice(1).map(Number), SERVER_AT_LEAST)
   } catch {
     return false
   }
 }
 
-/** @param {{ root: string, draft: string, env: NodeJS.ProcessEnv }} options */
-async function download({ root, draft, env }) {
+/** @param {{ draft: string, env: NodeJS.ProcessEnv }} options */
+async function download({ draft, env }) {
   const script = fileURLToPath(new URL('./download-temporal.mjs', import.meta.url))
   const spare = join(draft, 'download')
   mkdirSync(spare)
-  await run(process.execPath, [script, spare, `v${DOWNLOAD_VERSION}`], { cwd: root, env })
+  await run(process.execPath, [script, spare, `v${DOWNLOAD_VERSION}`], { env })
   const [name] = readdirSync(spare)
   if (name === undefined) throw new Error('it left no file')
   renameSync(join(spare, name), join(draft, 'temporal'))
@@ -119,7 +118,7 @@ async function troubleOf(work) {
   }
 }
 
-/** @param {{ cache: string, arch: string }} places */
+/** @param {Pick<import('./machine.mjs').Machine, 'cache' | 'arch'>} machine */
 function temporalPart({ cache, arch }) {
   return join(cache, `temporal-${VERSION}-server-${SERVER_VERSION}-${arch}`)
 }

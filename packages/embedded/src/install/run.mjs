@@ -3,8 +3,7 @@
 // even if the set-up is killed, by a signal that it cannot defer: `npm ci` goes on after SIGTERM, and would write into the `node_modules` of the
 // next set-up.
 import { spawn } from 'node:child_process'
-import { accessSync, constants, existsSync, statSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { findOnPath } from './machine.mjs'
 
 /** @typedef {{ cwd?: string, env?: NodeJS.ProcessEnv, onLine?: (line: string) => void }} RunOptions */
 
@@ -58,36 +57,4 @@ export function run(command, args, { cwd, env = process.env, onLine } = {}) {
       reject(new Error(`${command} ended with ${signal ?? `exit code ${code}`}\n    ${tail}`))
     })
   })
-}
-
-/**
- * Returns the full path of a command; undefined if no directory on PATH has it.
- * @param {string} command @param {NodeJS.ProcessEnv} env
- */
-export function findOnPath(command, env) {
-  return (env['PATH'] ?? '')
-    .split(delimiter)
-    .filter((directory) => directory !== '')
-    .map((directory) => join(directory, command))
-    .find(isExecutable)
-}
-
-/** @param {string} path */
-export function isExecutable(path) {
-  try {
-    accessSync(path, constants.X_OK)
-    return statSync(path).isFile()
-  } catch {
-    return false
-  }
-}
-
-/**
- * Returns the npm that runs this script, if one does: it may differ from the npm on PATH.
- * @param {NodeJS.ProcessEnv} env
- */
-export function npm(env) {
-  const script = env['npm_execpath']
-  if (script?.endsWith('.js') && existsSync(script)) return { command: process.execPath, args: [script] }
-  return { command: 'npm', args: [] }
 }

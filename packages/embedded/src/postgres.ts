@@ -7,6 +7,7 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -15,21 +16,20 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DomainError } from '../../domain/errors.ts'
-import { isFull } from '../../store/outage.ts'
-import { readText } from '../read-text.ts'
-import { readParts } from './binaries.ts'
-import { requireFreePort, freePort, startEmbedded } from './process.ts'
-import type { ProcessSpec, EmbeddedServer } from './process.ts'
-import { serverUser, sharedRoot } from './state-dir.ts'
+import { textOf } from './install/machine.mjs'
+import { faultOfPostgres, postgresHome } from './install/postgres.mjs'
+import { failure, freePort, requireFreePort, startServer } from './process.ts'
+import type { RunningServer, ServerSpec } from './process.ts'
 
+/** How Postgres runs. */
 export interface PostgresOptions {
   /** Data directory, reused by the next start and readable by the user of Postgres only. */
   dataDir: string
   /** Default: a free port. */
   port?: number
-  /** Default: true. False only in tests: no fsync, no password, more connections. */
+  /** Default: true. False for tests: no fsync, no password, more connections. */
   durable?: boolean
   /** Directory that receives each complete file of the write-ahead log. Without it, Postgres does not archive its log. */
   archiveTo?: string
@@ -40,19 +40,29 @@ export interface PostgresOptions {
   log?: (line: string) => void
 }
 
-export interface PostgresServer extends ProcessSpec {
-  /** Connects as the owner, the role that migrates. */
+/** Postgres, to be started by `startServer` or a supervisor. */
+export interface PostgresServer extends ServerSpec {
+  /** Connects as the owner of the database. */
   url: string
-  /** Password of the role of the processes; absent without authentication. */
-  applicationPassword?: string
-  /** Password of the role for external queries; absent without authentication. */
-  readerPassword?: string
   port: number
 }
 
-export interface RunningPostgres extends EmbeddedServer {
+/** Postgres, accepting connections. */
+export interface RunningPostgres extends RunningServer {
+  /** Connects as the owner of the database. */
   url: string
   port: number
+}
+
+/** The unprivileged user id of Linux. Postgres refuses root, so it runs as this user when started by root. */
+const unprivilegedUser = 65_534
+
+/** A folder that the user of Postgres can read, unlike the home of root. */
+export const sharedRoot = '/var/lib/tenure'
+
+/** Returns the user id for Postgres; undefined for the current user. */
+export function serverUser(): number | undefined {
+  return process.getuid?.() === 0 ? unprivilegedUser : undefined
 }
 
 /** The database, and the role that owns it. */
@@ -85,19 +95,45 @@ const fastSettings = {
   autovacuum: 'off',
 }
 
-/** Starts Postgres and waits until it accepts connections. */
-export async function startPostgres(options: PostgresOptions): Promise<RunningPostgres> {
-  const server = await planPostgres(options)
+/**
+ * Starts Postgres and waits until it accepts connections. Without `dataDir`, the data lie in a temporary directory, which `stop` removes, and
+ * are not durable.
+ */
+export async function startPostgres(options: Partial<PostgresOptions> = {}): Promise<RunningPostgres> {
+  if (options.dataDir === undefined) return startForNow(options)
+  const server = await planPostgres({ ...options, dataDir: options.dataDir })
   const { url, port } = server
-  return { url, port, ...(await startEmbedded(server, 'postgres_unavailable', options.log, options.readyMs)) }
+  return { url, port, ...(await startServer(server, options)) }
 }
 
-/** Creates the data directory if needed and returns the process to run, for `startPostgres` and the supervisor. */
+async function startForNow(options: Partial<PostgresOptions>): Promise<RunningPostgres> {
+  const home = mkdtempSync(join(tmpdir(), 'postgres-'))
+  // For root, Postgres runs as another user.
+  chmodSync(home, 0o711)
+  const remove = () => rmSync(home, { recursive: true, force: true })
+  try {
+    const running = await startPostgres({ durable: false, ...options, dataDir: join(home, 'data') })
+    return { ...running, stop: () => running.stop().finally(remove) }
+  } catch (error) {
+    remove()
+    throw error
+  }
+}
+
+/** Returns the folder with the `bin`, `lib` and `share` of Postgres. Throws `configuration_invalid` if it is not installed. */
+export function postgresBinaries(): string {
+  const home = postgresHome(process)
+  const fault = faultOfPostgres(home)
+  if (home !== undefined && fault === undefined) return join(home, 'native')
+  throw failure('configuration_invalid', `Postgres is not installed (${fault}): call \`install()\``)
+}
+
+/** Creates the data directory if needed and returns the process to run, for `startServer` or a supervisor. */
 export async function planPostgres(options: PostgresOptions): Promise<PostgresServer> {
   const { dataDir, durable = true } = options
   if (options.port !== undefined) await requireFreePort(options.port, 'Postgres', 1_000)
   const user = serverUser()
-  const native = readableBinaries(readParts().postgres, user)
+  const native = readableBinaries(postgresBinaries(), user)
   const password = initialise({ native, dataDir, durable, user })
   const port = options.port ?? (await freePort())
   const settings = {
@@ -110,6 +146,7 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresSe
   }
   return {
     name: 'postgres',
+    code: 'postgres_unavailable',
     command: join(native, 'bin', 'postgres'),
     args: ['-D', dataDir, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
     cwd: '/',
@@ -118,8 +155,6 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresSe
     graceMs: 20_000,
     prepare: () => clearLeftovers(dataDir),
     isReady: async (pid) => statusOf(dataDir, pid) === 'ready',
-    applicationPassword: password === undefined ? undefined : rolePassword(dataDir, 'app', user),
-    readerPassword: password === undefined ? undefined : rolePassword(dataDir, 'reader', user),
     url: `postgres://${databaseName}${password === undefined ? '' : `:${password}`}@127.0.0.1:${port}/${databaseName}`,
     port,
   }
@@ -147,7 +182,7 @@ function archiving(directory: string, user: number | undefined): Record<string, 
 /** Sets the password of the owner in a data directory while its server is stopped. */
 export function renewOwnerPassword(dataDir: string): void {
   const user = serverUser()
-  const native = readableBinaries(readParts().postgres, user)
+  const native = readableBinaries(postgresBinaries(), user)
   const password = readFileSync(join(dataDir, ownerSecret), 'utf8')
   execFileSync(join(native, 'bin', 'postgres'), ['--single', '-D', dataDir, 'postgres'], {
     cwd: '/',
@@ -196,7 +231,7 @@ function readableBinaries(native: string, user: number | undefined): string {
   rmSync(copy, { recursive: true, force: true })
   renameSync(draft, copy)
   if (runs(copy, user)) return copy
-  throw new DomainError(
+  throw failure(
     'configuration_invalid',
     `the user of Postgres (id ${user}) cannot run ${copy}/bin/postgres; check whether ${sharedRoot} is mounted noexec`,
   )
@@ -264,29 +299,24 @@ function initialise(server: {
 }
 
 /** An error with what the program has said, such as of a full disk, or of a user id without an entry in /etc/passwd. */
-function notCreated(dataDir: string, program: string, error: Error & { stderr?: Buffer }): DomainError {
-  const failure = new Error(
-    error.stderr
-      ?.toString()
-      .trim()
-      .replaceAll(/\s*\n\s*/g, '; ') || error.message,
-  )
-  return new DomainError(
-    isFull(failure) ? 'no_room' : 'configuration_invalid',
-    `${program} cannot create ${dataDir}: ${failure.message}`,
+function notCreated(dataDir: string, program: string, error: Error & { stderr?: Buffer }): Error {
+  const said = error.stderr?.toString().trim() || error.message
+  return failure(
+    said.includes('No space left on device') ? 'no_room' : 'configuration_invalid',
+    `${program} cannot create ${dataDir}: ${said.replaceAll(/\s*\n\s*/g, '; ')}`,
   )
 }
 
 /** Returns the owner's address of a running server; undefined if this user cannot read the password. */
 export function embeddedOwnerUrl(dataDir: string, port: number): string | undefined {
-  const password = readText(join(dataDir, 'tenure.password'))
+  const password = textOf(join(dataDir, ownerSecret))
   return password && `postgres://${databaseName}:${password}@127.0.0.1:${port}/${databaseName}`
 }
 
-/** Reads the password of a role, and creates it at the first start. */
-function rolePassword(dataDir: string, role: 'app' | 'reader', user: number | undefined): string {
+/** Returns the password for a role of a durable server, which lies in the data directory. Creates it at the first call; not the role. */
+export function rolePassword(dataDir: string, role: string): string {
   const secret = join(dataDir, `tenure.${role}.password`)
-  if (!existsSync(secret)) writeOwned(secret, randomBytes(24).toString('hex'), user)
+  if (!existsSync(secret)) writeOwned(secret, randomBytes(24).toString('hex'), serverUser())
   return readFileSync(secret, 'utf8')
 }
 
@@ -304,7 +334,7 @@ async function clearLeftovers(dataDir: string): Promise<void> {
   const deadline = performance.now() + orphansMs
   for (let left = processesIn(dataDir); left.length > 0; left = processesIn(dataDir)) {
     if (left.includes(postmaster))
-      throw new DomainError(
+      throw failure(
         'configuration_invalid',
         `process ${postmaster} already serves ${dataDir}; stop it first`,
         { dataDir },
@@ -334,4 +364,4 @@ function statusOf(dataDir: string, pid: number): string | undefined {
   return Number(lines[0]) === pid ? lines[7]?.trim() : undefined
 }
 
-const pidFile = (dataDir: string): string[] => readText(join(dataDir, 'postmaster.pid'))?.split('\n') ?? []
+const pidFile = (dataDir: string): string[] => textOf(join(dataDir, 'postmaster.pid'))?.split('\n') ?? []

@@ -2,7 +2,7 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, vi } from 'vitest'
-import { reachable } from '../../../cli/embedded/state-dir.ts'
+import { reachable } from '../../../cli/state-dir.ts'
 
 vi.mock('node:child_process', async (original) => ({
   ...(await original<object>()),

@@ -3,19 +3,11 @@
 // fill one cache, would delete each other's unfinished files. The lock is a file that names its holder. The lock of a dead holder is taken
 // over, so a set-up killed with -9 never blocks the next one.
 import { randomUUID } from 'node:crypto'
-import {
-  linkSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs'
+import { linkSync, mkdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { birthOf, textOf } from './machine.mjs'
 
 const POLL_MS = 50
 const HEARTBEAT_MS = 2_000
@@ -37,7 +29,7 @@ process.on('exit', () => {
 export async function takeLock(path, onWait = () => {}) {
   mkdirSync(dirname(path), { recursive: true })
   const id = randomUUID()
-  const mine = JSON.stringify({ pid: process.pid, started: startOf(process.pid), host: hostname(), id })
+  const mine = JSON.stringify({ pid: process.pid, started: birthOf(process.pid), host: hostname(), id })
   const draft = `${path}.${id}`
   writeFileSync(draft, mine)
   let isReported = false
@@ -116,31 +108,13 @@ function parsed(holder) {
 /** @param {string} path @param {string} holder */
 function isStale(path, holder) {
   const { pid, started, host } = parsed(holder)
-  if (host === hostname()) return startOf(pid) !== started
+  if (host === hostname()) return birthOf(pid) !== started
   const { mtimeMs = Infinity } = statSync(path, { throwIfNoEntry: false }) ?? {}
   return Date.now() - mtimeMs > FOREIGN_STALE_MS
-}
-
-/**
- * Returns the start time of a process, in ticks since boot. With the pid, it distinguishes the process from a later one with the same pid.
- * @param {number} [pid]
- */
-function startOf(pid) {
-  const stat = textOf(`/proc/${pid}/stat`)
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
 }
 
 /** @param {string} holder */
 function describe(holder) {
   const { pid, host } = parsed(holder)
   return `process ${pid} on ${host}`
-}
-
-/** Reads a file; undefined if it is unreadable. @param {string} path */
-function textOf(path) {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return undefined
-  }
 }

@@ -1,6 +1,6 @@
 /**
- * Starts a process in its own group. The kernel ends it when its parent dies, so that a killed `tenure up` leaves no servers that hold its
- * ports and data. API replicas are exempt: they keep serving until the next `tenure up` has its own replicas.
+ * Starts a process in its own group. The kernel ends it when its parent dies, so that a killed parent leaves no servers that hold its ports
+ * and data.
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -8,9 +8,16 @@ import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import type { Readable, Stream } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { DomainError } from '../../domain/errors.ts'
-import { systemEnvironment } from '../../temporal.config.ts'
-import { readText } from '../read-text.ts'
+import { bareEnvironment } from './install/machine.mjs'
+
+/** Why a server cannot start. */
+export type ErrorCode = 'configuration_invalid' | 'no_room' | 'postgres_unavailable' | 'temporal_unavailable'
+
+/** Returns an error of this package: its message names the value that is wrong, and its `code` is for programs. */
+export const failure = (code: ErrorCode, message: string, context: Record<string, unknown> = {}) =>
+  Object.assign(new Error(message), { code, context })
+
+/** A process and how it is started, watched and stopped. */
 
 export interface ProcessSpec {
   name: string
@@ -18,11 +25,8 @@ export interface ProcessSpec {
   args: string[]
   /** The complete environment. If absent, the process inherits no setting and no secret of its parent. */
   env?: Readonly<Record<string, string | undefined>>
-  /**
-   * Variables that `cli/build/launch.mjs` adds to the environment from the standard input: every process of the same user can read the
-   * environment with which a process was started, in `/proc/<pid>/environ`.
-   */
-  secrets?: Readonly<Record<string, string | undefined>>
+  /** Text for the standard input, such as secrets: `/proc/<pid>/environ` shows the environment to every process of the same user. */
+  input?: string
   cwd?: string
   /** Open sockets to inherit, as file descriptors from 3 on. */
   inherits?: readonly object[]
@@ -32,7 +36,7 @@ export interface ProcessSpec {
   stopSignal?: NodeJS.Signals
   /** Time for a clean stop before SIGKILL. */
   graceMs?: number
-  /** Whether the process continues when its parent is killed; the next holder of the state directory ends it. */
+  /** Whether the process continues when its parent is killed. */
   outlives?: boolean
   /** Cleans up after a killed predecessor; awaited before each start. */
   prepare?: () => Promise<void>
@@ -40,11 +44,18 @@ export interface ProcessSpec {
   isReady?: (pid: number) => Promise<boolean>
 }
 
+/** A server, which reports `code` if it does not start. */
+export interface ServerSpec extends ProcessSpec {
+  code: ErrorCode
+}
+
+/** How a process ended: with an exit code or by a signal. */
 export interface Exit {
   code: number | null
   signal: NodeJS.Signals | null
 }
 
+/** A process that was started. */
 export interface RunningProcess {
   pid: number
   exited: Promise<Exit>
@@ -56,7 +67,8 @@ export interface RunningProcess {
   stop(): Promise<Exit>
 }
 
-export interface EmbeddedServer {
+/** A server that serves. */
+export interface RunningServer {
   pid: number
   stop(): Promise<void>
 }
@@ -68,6 +80,7 @@ const lastLinesMs = 2_000
 /** Part of util-linux; sets the signal that the kernel sends when the parent dies. */
 const setpriv = '/usr/bin/setpriv'
 
+/** Starts a process; `onLine` gets each line of its output. Rejects if the program cannot be run. */
 export async function spawnProcess(
   spec: ProcessSpec,
   onLine: (line: string) => void,
@@ -81,10 +94,10 @@ export async function spawnProcess(
       : own
   const child = spawn(tied[0] ?? spec.command, tied.slice(1), {
     cwd: spec.cwd,
-    env: { ...(spec.env ?? systemEnvironment()), ...(spec.secrets && { TENURE_SECRETS_FD: '0' }) },
+    env: spec.env ?? bareEnvironment(),
     detached: true,
     stdio: [
-      spec.secrets === undefined ? 'ignore' : 'pipe',
+      spec.input === undefined ? 'ignore' : 'pipe',
       'pipe',
       'pipe',
       ...((spec.inherits ?? []) as Stream[]),
@@ -93,7 +106,7 @@ export async function spawnProcess(
     gid: spec.userId,
   })
   // A process that has ended no longer reads; its exit is reported.
-  child.stdin?.on('error', () => {}).end(JSON.stringify(spec.secrets))
+  child.stdin?.on('error', () => {}).end(spec.input)
   const readLines = (stream: Readable | null) =>
     new Promise<void>((resolve) => {
       if (stream === null) return resolve()
@@ -147,13 +160,11 @@ export async function whenReady(
   }
 }
 
-/** Starts a server and waits until it serves. Throws `code` with its last lines if it does not. */
-export async function startEmbedded(
-  spec: ProcessSpec,
-  code: 'postgres_unavailable' | 'temporal_unavailable',
-  log: (line: string) => void = () => {},
-  readyMs?: number,
-): Promise<EmbeddedServer> {
+/** Starts a server and waits until it serves, by default for at most 30,000 ms. Throws its last lines if it does not. */
+export async function startServer(
+  spec: ServerSpec,
+  { log = () => {}, readyMs }: { log?: (line: string) => void; readyMs?: number } = {},
+): Promise<RunningServer> {
   const lines: string[] = []
   const running = await spawnProcess(spec, (line) => {
     log(line)
@@ -162,16 +173,9 @@ export async function startEmbedded(
   await whenReady(spec, running, readyMs).catch(async (error: Error) => {
     running.kill('SIGKILL')
     await Promise.race([running.outputEnded, sleep(lastLinesMs)])
-    throw new DomainError(code, `${error.message}: ${lines.slice(-5).join(' | ')}`)
+    throw failure(spec.code, `${error.message}: ${lines.slice(-5).join(' | ')}`)
   })
   return { pid: running.pid, stop: async () => void (await running.stop()) }
-}
-
-/** Returns the start time of a process, in ticks since boot; undefined for a zombie or a missing process. */
-export function birthOf(pid: number): string | undefined {
-  const stat = readText(`/proc/${pid}/stat`) ?? ''
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return fields[0] === 'Z' ? undefined : fields[19]
 }
 
 /** Linux assigns no port of this range to outgoing connections or to listeners on port 0. */
@@ -205,7 +209,7 @@ export async function requireFreePort(port: number, what: string, waitMs = 0): P
     )
     if (taken === undefined) return
     if (performance.now() - startedMs >= waitMs)
-      throw new DomainError(
+      throw failure(
         'configuration_invalid',
         `port ${port} on 127.0.0.1 is unavailable for ${what}: ${taken}`,
         { port },

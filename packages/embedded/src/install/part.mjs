@@ -1,7 +1,7 @@
 // @ts-check
-// A part is one large component in the cache (TensorFlow's libraries, the addon, the Temporal binary): a directory with a receipt that
-// lists each file with its size, time and SHA-256. A part is built in a draft directory and renamed into place, so it is complete or
-// absent. Without the receipt, a truncated download would pass for a library and crash much later.
+// A part is one large component in the cache, such as the Temporal server: a directory with a receipt that lists each file with its size,
+// time and SHA-256. A part is built in a draft directory and renamed into place, so it is complete or absent. Without the receipt, a
+// truncated download would pass for a library and crash much later.
 import { createHash } from 'node:crypto'
 import {
   createReadStream,
@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { basename, join } from 'node:path'
-import { readProperty } from './step.mjs'
+import { readProperty } from './machine.mjs'
 
 /** @typedef {{ path: string, size: number, mtimeMs: number, sha256: string }} PartFile */
 

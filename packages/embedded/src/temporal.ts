@@ -4,10 +4,12 @@
  */
 import { Connection } from '@temporalio/client'
 import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs'
-import { readParts } from './binaries.ts'
-import { requireFreePort, freePort, startEmbedded } from './process.ts'
-import type { ProcessSpec, EmbeddedServer } from './process.ts'
+import { thisMachine } from './install/machine.mjs'
+import { temporalPath } from './install/temporal.mjs'
+import { failure, freePort, requireFreePort, startServer } from './process.ts'
+import type { RunningServer, ServerSpec } from './process.ts'
 
+/** How Temporal runs. */
 export interface TemporalServerOptions {
   /** State file, reused by the next start. If absent, the state is kept in memory. */
   dbFile?: string
@@ -20,12 +22,16 @@ export interface TemporalServerOptions {
   log?: (line: string) => void
 }
 
-export interface TemporalServer extends ProcessSpec {
+/** Temporal, to be started by `startServer` or a supervisor. */
+export interface TemporalServer extends ServerSpec {
+  /** Host and port of the gRPC API. */
   address: string
   uiUrl?: string
 }
 
-export interface RunningTemporal extends EmbeddedServer {
+/** Temporal, accepting calls; it has the namespace `default`. */
+export interface RunningTemporal extends RunningServer {
+  /** Host and port of the gRPC API. */
   address: string
   uiUrl?: string
 }
@@ -63,10 +69,17 @@ export async function startTemporal(options: TemporalServerOptions = {}): Promis
 async function startOnce(options: TemporalServerOptions): Promise<RunningTemporal> {
   const server = await planTemporal(options)
   const { address, uiUrl } = server
-  return { address, uiUrl, ...(await startEmbedded(server, 'temporal_unavailable', options.log)) }
+  return { address, uiUrl, ...(await startServer(server, options)) }
 }
 
-/** Returns the process to run, for `startTemporal` and the supervisor. */
+/** Returns the path of the Temporal CLI, which includes the server. Throws `configuration_invalid` if it is not installed. */
+export function temporalCli(): string {
+  const path = temporalPath(thisMachine())
+  if (existsSync(path)) return path
+  throw failure('configuration_invalid', `Temporal is not installed (${path} is missing): call \`install()\``)
+}
+
+/** Returns the process to run, for `startServer` or a supervisor. */
 export async function planTemporal(options: TemporalServerOptions = {}): Promise<TemporalServer> {
   const { dbFile, searchAttributes = [] } = options
   if (options.port !== undefined) await requireFreePort(options.port, 'Temporal', 1_000)
@@ -76,7 +89,8 @@ export async function planTemporal(options: TemporalServerOptions = {}): Promise
   const address = `127.0.0.1:${port}`
   return {
     name: 'temporal',
-    command: readParts().temporal,
+    code: 'temporal_unavailable',
+    command: temporalCli(),
     args: [
       ...startArguments,
       `--port=${port}`,
