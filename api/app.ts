@@ -2,6 +2,7 @@
  * Mounts the declared routes as an HTTP application: authenticate, authorize, validate, respond. Every failure becomes a problem document.
  * The application does not listen on a port, so that tests can call it directly.
  */
+import { requestIdHeader } from '../domain/request-headers.ts'
 import type { ServerResponse } from 'node:http'
 import { Hono, type Context } from 'hono'
 import { compress } from 'hono/compress'
@@ -246,7 +247,7 @@ function permit(actor: Actor, { allow, path }: RouteDefinition, params: Record<s
 
 function respond(reply: RouteResponse, requestId: string): Response {
   const { status = 200, json, text, type, events } = reply
-  const headers = { ...reply.headers, 'x-request-id': requestId }
+  const headers = { ...reply.headers, [requestIdHeader]: requestId }
   if (events !== undefined) return new Response(events, { status, headers: { ...headers, ...eventHeaders } })
   if (text !== undefined)
     return withLength(text, { status, headers: { ...headers, 'content-type': type ?? 'text/plain' } })
@@ -280,7 +281,7 @@ function withLength(
 function requestIdOf(context: Context): string {
   const known = context.get('requestId') as string | undefined
   if (known !== undefined) return known
-  const id = requestIdFrom(context.req.header('x-request-id'))
+  const id = requestIdFrom(context.req.header(requestIdHeader))
   context.set('requestId', id)
   return id
 }

@@ -26,14 +26,9 @@ import { findArm, metadataOf } from '../inference/metadata.ts'
 import { repositoryOf } from '../inference/repository.ts'
 import { whyNotReady } from '../routes/health.ts'
 import { liveOf } from '../serving/request/choose-arm.ts'
-import {
-  correlationHeader,
-  deadlineHeader,
-  type ReadHeaders,
-  type SharedExchange,
-} from '../transport/exchange.ts'
+import { type ReadHeaders, type SharedExchange } from '../transport/exchange.ts'
 import type { PredictEndpoint } from '../transport/predict-endpoint.ts'
-import { requestIdHeader } from '../serving/request/replay.ts'
+import { idempotencyHeader, requestIdHeader, deadlineHeader } from '../../domain/request-headers.ts'
 import { createAdmission, type Admission } from './admission.ts'
 import { createGrpcProtocol } from './infer-protocol.ts'
 import { peekModel } from './infer-request.ts'
@@ -164,7 +159,7 @@ export function handlersOf(deps: HandlerDeps, predict: PredictEndpoint): Record<
   const plain =
     (answer: (call: Unary) => Buffer) =>
     (call: Unary, reply: sendUnaryData<Buffer>): void => {
-      const id = requestIdFrom(headerOf(call.metadata, correlationHeader))
+      const id = requestIdFrom(headerOf(call.metadata, requestIdHeader))
       try {
         reply(null, answer(call), metadataWith(id))
       } catch (error) {
@@ -284,7 +279,7 @@ function ask(
     send(status, headers, text, requestId) {
       const sent = (name: string): string | undefined =>
         headers.find((_value, at) => at % 2 === 1 && headers[at - 1] === name)
-      const metadata = metadataWith(requestId ?? sent(correlationHeader) ?? '', sent('retry-after'))
+      const metadata = metadataWith(requestId ?? sent(requestIdHeader) ?? '', sent('retry-after'))
       const { error, code } = JSON.parse(Buffer.from(text, 'latin1').toString('utf8')) as Record<
         string,
         string
@@ -303,8 +298,8 @@ function headersOfCall(call: Unary | Stream): ReadHeaders {
   const leftMs = Number(call.getDeadline()) - Date.now()
   return {
     authorization: all['authorization'],
+    [idempotencyHeader]: all[idempotencyHeader],
     [requestIdHeader]: all[requestIdHeader],
-    [correlationHeader]: all[correlationHeader],
     [traceparentHeader]: all[traceparentHeader],
     [tracestateHeader]: all[tracestateHeader],
     [deadlineHeader]: Number.isFinite(leftMs) ? String(Math.max(leftMs, 0.001)) : undefined,

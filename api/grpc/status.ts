@@ -2,7 +2,7 @@
 import { Metadata, status as codes } from '@grpc/grpc-js'
 import { headersOf, problemOf, requestIdFrom, type Problem } from '../http/problem.ts'
 import type { ApiLog } from '../deps.ts'
-import { correlationHeader } from '../transport/exchange.ts'
+import { requestIdHeader } from '../../domain/request-headers.ts'
 
 export interface Failure {
   code: codes
@@ -33,7 +33,7 @@ export function refusalOf(
   sent: Metadata,
   log: ApiLog,
 ): Failure & { metadata: Metadata; problem: Problem } {
-  const id = requestIdFrom(headerOf(sent, correlationHeader))
+  const id = requestIdFrom(headerOf(sent, requestIdHeader))
   const problem = problemOf(error, id, (err, requestId) => log.error({ requestId, err }, 'defect'))
   const metadata = metadataWith(id, headersOf(problem, '')['retry-after'])
   return { ...failureOf(problem.status, problem.detail, problem.code), metadata, problem }
@@ -46,7 +46,7 @@ export function headerOf(metadata: Metadata, name: string): string | undefined {
 
 export function metadataWith(requestId: string, retryAfter?: string): Metadata {
   const metadata = new Metadata()
-  if (requestId !== '') metadata.set(correlationHeader, requestId)
+  if (requestId !== '') metadata.set(requestIdHeader, requestId)
   if (retryAfter !== undefined) metadata.set('retry-after', retryAfter)
   return metadata
 }

@@ -11,6 +11,7 @@ import {
   releaseClaim,
   type RequestName,
 } from '../../store/access/idempotency.ts'
+import { idempotencyHeader } from '../../domain/request-headers.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import { updateInTurns } from '../../store/objects/slices.ts'
@@ -24,8 +25,6 @@ const holdMs = 60_000
 /** How long a repeated request waits for the first response, and how often it polls. */
 const waitMs = 15_000
 const lookMs = 50
-
-export const idempotencyHeader = 'idempotency-key'
 
 /** What is stored per key: the response, the error, or only that a secret was shown. */
 type Kept =

@@ -1,7 +1,8 @@
 /** Generates an OpenAPI 3.1 document from the declared routes. */
 import { z } from 'zod'
 import { errorTable } from '../../domain/errors.ts'
-import { idempotencyHeader, mayRepeat } from './idempotency.ts'
+import { mayRepeat } from './idempotency.ts'
+import { idempotencyHeader, requestIdHeader } from '../../domain/request-headers.ts'
 import { errorShapeOf, problemType, requestIdPattern, type ErrorShape } from './problem.ts'
 import { pathTemplate, type HeaderSpec, type RouteDefinition } from './route.ts'
 
@@ -73,7 +74,7 @@ function operationOf(route: RouteDefinition) {
 
 /** Request headers of every operation. */
 const everyHeader: Readonly<Record<string, HeaderSpec>> = {
-  'x-request-id': {
+  [requestIdHeader]: {
     description:
       'The id of the request, repeated in its response and in the logs. An invalid id is replaced by a new one.',
     // Has no pattern, because every text is accepted.
@@ -163,7 +164,7 @@ const answerOf = (description: string, media: string, schema: object) => ({
 })
 
 const answerHeaders = {
-  'x-request-id': {
+  [requestIdHeader]: {
     description: 'The id of the request: the one that was sent, or a new one.',
     schema: { type: 'string', pattern: requestIdPattern.source },
   },

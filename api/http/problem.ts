@@ -2,6 +2,7 @@
  * Translates failures into RFC 9457 problem documents with a stable code and a remedy. An unexpected failure becomes `internal`; its
  * message goes to the log only, because it may contain private data.
  */
+import { requestIdHeader } from '../../domain/request-headers.ts'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { isError, DomainError, errorTable, remedyOf, type ErrorCode } from '../../domain/errors.ts'
 import { capitalized } from '../../domain/figures.ts'
@@ -101,7 +102,7 @@ export function textOfProblem(problem: Problem, path: string): string {
 export function headersOf(problem: Problem, path: string, browsed = false): Record<string, string> {
   return {
     'content-type': errorShapeOf(path) === 'problem' ? problemType : 'application/json',
-    'x-request-id': problem.request_id,
+    [requestIdHeader]: problem.request_id,
     ...(problem.retryable && (problem.status >= 500 || problem.status === 429)
       ? { 'retry-after': String(problem['retry_after_s'] ?? retryAfterS) }
       : {}),

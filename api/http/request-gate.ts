@@ -2,6 +2,7 @@
  * Refuses requests whose `Host` names another server. Holds early requests until their handlers are loaded, so that a starting replica
  * refuses none.
  */
+import { requestIdHeader } from '../../domain/request-headers.ts'
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import { TLSSocket } from 'node:tls'
 import type { DomainError } from '../../domain/errors.ts'
@@ -72,7 +73,7 @@ export function sendRefusal(
   response: ServerResponse,
   error: DomainError,
 ): void {
-  const problem = problemOf(error, requestIdFrom(headers['x-request-id']), () => {})
+  const problem = problemOf(error, requestIdFrom(headers[requestIdHeader]), () => {})
   const text = textOfProblem(problem, url)
   response.shouldKeepAlive = false
   response.writeHead(problem.status, {

@@ -2,6 +2,7 @@
  * Declares a route as data: path, roles, body and responses. Routes are mounted only from declarations, so that none lacks roles and the
  * OpenAPI document cannot differ from the code.
  */
+import { deadlineHeader, idempotencyHeader } from '../../domain/request-headers.ts'
 import type { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import { roles, type Role } from '../../domain/roles.ts'
@@ -49,12 +50,12 @@ export const commandLimits = { bytes: 1_048_576, values: 20_000 }
 
 /** Request headers of predictions. */
 export const predictionHeaders: Readonly<Record<string, HeaderSpec>> = {
-  'x-deadline-ms': {
+  [deadlineHeader]: {
     description:
       'Milliseconds that the caller waits. A request that cannot be answered in time is not computed.',
     schema: { type: 'number', exclusiveMinimum: 0 },
   },
-  'idempotency-key': {
+  [idempotencyHeader]: {
     description: 'Where the prediction log is durable, a repetition gets the first response again.',
     schema: { type: 'string', format: 'uuid' },
   },

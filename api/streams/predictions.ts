@@ -60,7 +60,7 @@ export function createAnswering(options: AnsweringOptions): AnswerBatch {
     requireNoKey(body)
     const request: Request = { model, body, keyId, sender: record, recordedAtMs: record.atMs }
     // A record that was answered but not committed has the same id again, so its stored answer is sent.
-    if (serving.log.waits) request.requestId = `${group}\n${record.place}\n${record.atMs}`
+    if (serving.log.waits) request.idempotencyKey = `${group}\n${record.place}\n${record.atMs}`
     return request
   }
   const ask = (record: StreamRecord, keyId: string): ByteWriter | Promise<ByteWriter> =>

@@ -5,16 +5,10 @@ import { traceparentHeader, tracestateHeader } from '../../domain/tracing/trace-
 import type { Actor } from '../auth/authentication.ts'
 import { lengthHeader } from '../inference/handler.ts'
 import type { Caller } from '../serving/request/protocol.ts'
-import { requestIdHeader } from '../serving/request/replay.ts'
+import { deadlineHeader, idempotencyHeader, requestIdHeader } from '../../domain/request-headers.ts'
 
 /** So that a browser takes no response for another type than it says. */
 const sniffing = ['x-content-type-options', 'nosniff'] as const
-
-/** How long the caller waits, in milliseconds. A response that would come later is not computed. */
-export const deadlineHeader = 'x-deadline-ms'
-
-/** The caller's request id, repeated in error responses and in the log. */
-export const correlationHeader = 'x-request-id'
 
 /** The headers that a prediction depends on; all others are ignored. */
 export const readHeaders = [
@@ -22,8 +16,8 @@ export const readHeaders = [
   'content-type',
   'content-encoding',
   deadlineHeader,
+  idempotencyHeader,
   requestIdHeader,
-  correlationHeader,
   lengthHeader,
   traceparentHeader,
   tracestateHeader,
@@ -82,7 +76,7 @@ export function exchangeOf(request: IncomingMessage, response: ServerResponse): 
       response.shouldKeepAlive = keeps
     },
     send(status, headers, text, requestId) {
-      const id = requestId === undefined ? [] : [correlationHeader, requestId]
+      const id = requestId === undefined ? [] : [requestIdHeader, requestId]
       response.writeHead(status, [...headers, ...sniffing, 'content-length', String(text.length), ...id])
       response.end(text, 'latin1')
     },

@@ -7,7 +7,8 @@ import type { Socket } from 'node:net'
 import type { CertificateCheck } from '../auth/client-certificate.ts'
 import type { HeldBody } from '../http/body-budget.ts'
 import { closeIfIdle, createConnectionReaper, type CloseLater } from './connection-reaper.ts'
-import { correlationHeader, type Exchange, type ReadHeaders, readHeaders } from './exchange.ts'
+import { type Exchange, type ReadHeaders, readHeaders } from './exchange.ts'
+import { requestIdHeader } from '../../domain/request-headers.ts'
 import { idleTimeoutOf, refuseConnection } from './http-server.ts'
 import { interceptConnections, startKernelReads, stopKernelReads, type HandToNode } from './node-internals.ts'
 import { createTurnEnd } from './turn-scheduler.ts'
@@ -243,7 +244,7 @@ function createConnection(
       if (!socket.writable) return
       const start = startOfHead(status, headers)
       // After the length, so that the start is the same for all responses.
-      const id = requestId === undefined ? '' : `\r\n${correlationHeader}: ${requestId}`
+      const id = requestId === undefined ? '' : `\r\n${requestIdHeader}: ${requestId}`
       response = start + text.length + id + endOfHead(connection.shouldKeepAlive) + text
       atTurnEnd(connection.write)
     },

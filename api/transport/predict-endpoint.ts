@@ -10,7 +10,7 @@ import { bodyMs, tooSlow, type HeldBody } from '../http/body-budget.ts'
 import { predictors, predictBytes } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import type { PredictionSpan, PredictionTracing } from '../tracing/prediction-spans.ts'
-import { deadlineHeader, exchangeOf, correlationHeader, type SharedExchange } from './exchange.ts'
+import { exchangeOf, type SharedExchange } from './exchange.ts'
 import { createInfer, headersOfWriter, inferMedia, lengthHeader } from '../inference/handler.ts'
 import { defaultModel } from '../inference/default-model.ts'
 import { createRowProtocols } from '../inference/row-protocols.ts'
@@ -27,7 +27,7 @@ import { requireOwnSender } from '../auth/sender.ts'
 import { requireMediaType, json } from '../http/content-type.ts'
 import { httpRequests } from '../metrics/http-requests.ts'
 import type { ByteWriter } from '../serving/codec/byte-writer.ts'
-import { requestIdHeader } from '../serving/request/replay.ts'
+import { idempotencyHeader, deadlineHeader, requestIdHeader } from '../../domain/request-headers.ts'
 import type { Target } from './prediction-path.ts'
 import { createWorkQueue } from './turn-scheduler.ts'
 import { decompressed } from '../http/decompress.ts'
@@ -124,13 +124,13 @@ export function createPredictEndpoint(
       const late = tooLate(waitedMs, withinMs, limits)
       if (late !== undefined) return refuseLate(target, exchange, late)
       const plain = plainBody(target, headers, body, limits)
-      const requestId = headers[requestIdHeader]
+      const idempotencyKey = headers[idempotencyHeader]
       const request = {
         model,
         version,
         body: plain,
         withinMs,
-        requestId,
+        idempotencyKey,
         keyId,
         caller,
         sender: exchange,
@@ -233,7 +233,7 @@ function createRefusal(
 ) {
   return (target: Target, exchange: SharedExchange, thrown: unknown, span?: PredictionSpan): void => {
     const { headers, path } = exchange
-    const problem = problemOf(thrown, requestIdFrom(headers[correlationHeader]), (defect, id) =>
+    const problem = problemOf(thrown, requestIdFrom(headers[requestIdHeader]), (defect, id) =>
       log.error({ requestId: id, err: defect }, 'defect'),
     )
     countRefusal(refusals, target, problem)
@@ -294,7 +294,7 @@ const jsonHeaders = ['content-type', 'application/json']
 function send(exchange: SharedExchange, writer: ByteWriter, target: Target): void {
   target.answered ??= httpRequests.of('POST', routeOf(target), 200)
   target.answered.requests++
-  const requestId = quickRequestId(exchange.headers[correlationHeader])
+  const requestId = quickRequestId(exchange.headers[requestIdHeader])
   if (exchange.sendBytes !== undefined)
     return exchange.sendBytes(writer.bytes.subarray(0, writer.at), requestId)
   const headers =

@@ -2,6 +2,7 @@
  * Serves `/livez` and a positive `/readyz` while the application is still loading, because predictions are already served. Every other
  * response waits for the application, which reports the reason.
  */
+import { requestIdHeader } from '../../domain/request-headers.ts'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Actor } from '../auth/authentication.ts'
 import { requestIdFrom } from '../http/problem.ts'
@@ -32,7 +33,7 @@ export function createStartupHealth(deps: HealthDeps): StartupHealth {
       'content-type': 'application/json',
       'x-content-type-options': 'nosniff',
       'content-length': Buffer.byteLength(text),
-      'x-request-id': requestIdFrom(headers['x-request-id']),
+      [requestIdHeader]: requestIdFrom(headers[requestIdHeader]),
     })
     response.end(text)
     return true

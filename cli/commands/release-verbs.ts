@@ -2,6 +2,7 @@
  * Sends commands to a release: `tenure approve`, `reject`, `pause` and others. A command carries the digests of the release that the user
  * was shown, so that the API refuses it if the release has changed.
  */
+import { idempotencyHeader } from '../../domain/request-headers.ts'
 import { randomUUID } from 'node:crypto'
 import { commandProblemOf, path, usageError } from '../client/client.ts'
 import { temporalAddressOption } from '../client/connection.ts'
@@ -64,7 +65,7 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
     if (isRequired && String(given ?? '').trim() === '')
       throw usageError(`tenure ${name} requires a reason; use --reason "…"`)
     const reason = { reason: given }
-    const headers = { 'idempotency-key': randomUUID() }
+    const headers = { [idempotencyHeader]: randomUUID() }
     if (shown === undefined) {
       if (options['stage'] !== undefined) throw usageError('--stage is for a release; a queue entry has none')
       const answer = await api().post<CommandReply>(path`/v1/releases/${named}/${name}`, reason, headers)
@@ -158,7 +159,7 @@ export const rollbackCommand: CommandSpec = {
     })
     const reason = options['reason'] ?? (await askOnTerminal(terminal, reasonQuestion)) ?? undefined
     const body = { reason: reason === '' ? undefined : reason, version }
-    const headers = { 'idempotency-key': randomUUID() }
+    const headers = { [idempotencyHeader]: randomUUID() }
     const answer = await api().post<CommandReply & { changed?: boolean }>(`${target}/rollback`, body, headers)
     if (answer.changed === false) {
       terminal.answer(answer, `Nothing changed: ${answer.message}`)

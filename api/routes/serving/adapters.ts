@@ -20,7 +20,7 @@ import {
   repositoryQuery,
   repositorySchema,
 } from '../../inference/schemas.ts'
-import { requestIdHeader } from '../../serving/request/replay.ts'
+import { idempotencyHeader } from '../../../domain/request-headers.ts'
 import { readVersion } from '../../../temporal.config.ts'
 import { requireReady } from '../health.ts'
 
@@ -49,7 +49,7 @@ export function adapterRoutes(deps: ApiDeps): RouteDefinition[] {
         const request = {
           model,
           body: bytes,
-          requestId: header(requestIdHeader),
+          idempotencyKey: header(idempotencyHeader),
           keyId: actor?.id,
           sender: { headerOf: header },
         }

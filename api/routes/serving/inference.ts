@@ -16,7 +16,7 @@ import { findArm, metadataOf } from '../../inference/metadata.ts'
 import { inferredSchema, inferSchema, modelSchema, serverSchema } from '../../inference/schemas.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import { liveOf } from '../../serving/request/choose-arm.ts'
-import { requestIdHeader } from '../../serving/request/replay.ts'
+import { idempotencyHeader } from '../../../domain/request-headers.ts'
 import { requireReady } from '../health.ts'
 
 export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
@@ -36,9 +36,9 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
       contentTypes: inferMedia,
       handle({ params, bytes, header, actor }) {
         const { name: model = '', version } = params
-        const requestId = header(requestIdHeader)
+        const idempotencyKey = header(idempotencyHeader)
         const given = infer(
-          { model, version, body: bytes, requestId, keyId: actor?.id, sender: { headerOf: header } },
+          { model, version, body: bytes, idempotencyKey, keyId: actor?.id, sender: { headerOf: header } },
           header(lengthHeader),
         )
         return withWriter(given, (writer) => {

@@ -2,7 +2,7 @@
 import { predictBytes, predictionHeaders, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { withWriter } from '../../inference/handler.ts'
-import { requestIdHeader } from '../../serving/request/replay.ts'
+import { idempotencyHeader } from '../../../domain/request-headers.ts'
 
 const predictSchema = {
   type: 'object',
@@ -98,9 +98,9 @@ export const predictionRoutes = ({ serving }: ApiDeps): RouteDefinition[] => [
     answerSchema: predictedSchema,
     headers: predictionHeaders,
     handle({ params, bytes, header, actor }) {
-      const requestId = header(requestIdHeader)
+      const idempotencyKey = header(idempotencyHeader)
       const sender = { headerOf: header }
-      const request = { model: params['name']!, body: bytes, requestId, keyId: actor?.id, sender }
+      const request = { model: params['name']!, body: bytes, idempotencyKey, keyId: actor?.id, sender }
       return withWriter(serving.predict(serving.native, request), (writer) => ({
         text: writer.bytes.toString('utf8', 0, writer.at),
         type: 'application/json',

@@ -194,7 +194,7 @@ function createStoring({ slotsFor, ids, log, steps }: DeferredRequestsDeps, choo
     return steps.finish(protocol, request, now.table, served, slot)
   }
   const append = ({ request, slot, arm }: StoredRequest, settle: Settle): void =>
-    log.append(arm.origin, steps.recordOf(arm, slot), settle, request.requestId !== undefined)
+    log.append(arm.origin, steps.recordOf(arm, slot), settle, request.idempotencyKey !== undefined)
   return {
     /** Resolves when the row is stored, now or by an earlier request with the same id. */
     async storeThenAnswer(pending: PendingRequest): Promise<ByteWriter> {

@@ -83,11 +83,11 @@ export function createPredict(deps: PredictDeps): PredictFunctions & { counts():
   }
   const serve = (protocol: Protocol, request: Request, take: TakeAnswer | undefined) => {
     const began = clock.now()
-    const { model, requestId, keyId, recordedAtMs } = request
+    const { model, idempotencyKey, keyId, recordedAtMs } = request
     const live = liveOf(routing, model)
     const table = routing.tableOf(live, began)
-    if (requestId === undefined) ids.next()
-    else ids.use(idOfRequest({ requestId, model, keyId, recordedAtMs }, log.waits))
+    if (idempotencyKey === undefined) ids.next()
+    else ids.use(idOfRequest({ idempotencyKey, model, keyId, recordedAtMs }, log.waits))
     const arm = chooseArm(protocol, table, live, request, slot.input, ids)
     if (request.span !== undefined) note(request.span, arm)
     // Creates the text of the id only where a release or a shadow needs it, because it takes longer than the id itself.

@@ -17,8 +17,8 @@ export interface Request {
   withinMs?: number | undefined
   /** When the request arrived, on the monotonic clock, if it has waited since. */
   sinceMs?: number | undefined
-  /** The caller's id of the request. A repeated request gets the stored response. Only with a durable prediction log. */
-  requestId?: string | undefined
+  /** The caller's key of the request; of a record, its place. A repeated request gets the stored response. Only with a durable prediction log. */
+  idempotencyKey?: string | undefined
   /** The id of the caller's API key. */
   keyId?: string | undefined
   /** The caller, used only when the request waits. */

@@ -4,6 +4,7 @@
  */
 import { hash } from 'node:crypto'
 import { DomainError } from '../../../domain/errors.ts'
+import { idempotencyHeader } from '../../../domain/request-headers.ts'
 import { noText } from '../../../domain/model/batch-spec.ts'
 import { fallbackName } from '../../../domain/serving/kill-switch.ts'
 import type { StoredPrediction } from '../../../store/serving/prediction-replays.ts'
@@ -11,9 +12,6 @@ import type { InputBuffer } from '../codec/input-buffer.ts'
 import type { RequestSlot } from './request-slot.ts'
 import { responseHead, type LiveArm } from '../routing/route-table.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
-
-/** The header with the caller's id of a request. */
-export const requestIdHeader = 'idempotency-key'
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
@@ -23,23 +21,23 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
  */
 export function idOfRequest(
   {
-    requestId,
+    idempotencyKey,
     model,
     keyId = '',
     recordedAtMs,
-  }: { requestId: string; model: string; keyId?: string | undefined; recordedAtMs?: number | undefined },
+  }: { idempotencyKey: string; model: string; keyId?: string | undefined; recordedAtMs?: number | undefined },
   isDurable: boolean,
 ): Uint8Array {
   // The id of a record is derived from its position, which no caller writes.
   const isRecord = recordedAtMs !== undefined
-  if (!isRecord && !uuid.test(requestId))
-    throw new DomainError('invalid_request', `${requestIdHeader} is not a UUID`)
+  if (!isRecord && !uuid.test(idempotencyKey))
+    throw new DomainError('invalid_request', `${idempotencyHeader} is not a UUID`)
   if (!isDurable)
     throw new DomainError(
       'invalid_request',
-      `${requestIdHeader} needs TENURE_PREDICTION_LOG=durable: with best-effort a repetition would be stored twice`,
+      `${idempotencyHeader} needs TENURE_PREDICTION_LOG=durable: with best-effort a repetition would be stored twice`,
     )
-  const asked = isRecord ? requestId : requestId.toLowerCase()
+  const asked = isRecord ? idempotencyKey : idempotencyKey.toLowerCase()
   // A text with one character per byte, which Node creates in a third of the time of a buffer.
   const digest = hash('sha256', `${model}\n${keyId}\n${asked}`, 'binary')
   const bytes = new Uint8Array(16)
@@ -57,7 +55,7 @@ export function replayAnswer(stored: StoredPrediction, arm: LiveArm, slot: Reque
   const { input } = slot
   const { loaded } = arm
   if (stored.instances !== input.rows || isOther(stored, loaded, input))
-    throw new DomainError('invalid_request', `another request had the same ${requestIdHeader}`)
+    throw new DomainError('invalid_request', `another request had the same ${idempotencyHeader}`)
   if (stored.outputs.length !== input.rows * loaded.format.width)
     throw new DomainError(
       'invalid_request',

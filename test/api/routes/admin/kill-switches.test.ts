@@ -161,10 +161,14 @@ describe('a kill switch set to the fallback', () => {
     await Promise.all([api.follows(route), durable.follows(route)])
     const data = [Object.values(irisRow)]
     const tensors = { inputs: [{ name: 'input', datatype: 'FP64', shape: [1, 4], data }] }
-    const ask = async (requestId: string) => {
-      const native = await askLater(durable, model, request(), { requestId })
+    const ask = async (idempotencyKey: string) => {
+      const native = await askLater(durable, model, request(), { idempotencyKey })
       const body = Buffer.from(JSON.stringify(tensors))
-      const { bytes, at } = await durable.serving.predict(createInferProtocol(1), { model, body, requestId })
+      const { bytes, at } = await durable.serving.predict(createInferProtocol(1), {
+        model,
+        body,
+        idempotencyKey,
+      })
       const { parameters } = JSON.parse(bytes.toString('utf8', 0, at)) as { parameters: object }
       return [native, parameters].map((answer) => 'fallback' in answer)
     }

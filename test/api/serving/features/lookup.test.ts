@@ -226,10 +226,10 @@ describe('a request that comes again', () => {
     return version
   }
   /** Sends the row to a replica that has cached nothing yet. */
-  const send = async (model: string, proven: string, row: object, requestId: string = randomUUID()) => {
+  const send = async (model: string, proven: string, row: object, idempotencyKey: string = randomUUID()) => {
     const durable = await replicaOfTest(fixture, { durableLog: true })
     await durable.follows(await fixture.route(model, { proven }))
-    return askLater(durable, model, { instances: [row] }, { requestId })
+    return askLater(durable, model, { instances: [row] }, { idempotencyKey })
   }
 
   it('gets its answer although a looked-up value has changed, and another request with its id is refused', async () => {
@@ -237,15 +237,15 @@ describe('a request that comes again', () => {
     const { model } = spec
     const version = await registered(spec)
     const row = { hour: 8, origin: 'ORD', airport: 'repeated' }
-    const requestId = randomUUID()
+    const idempotencyKey = randomUUID()
     await tell('repeated', { distance: 300, day: 'weekend' }, 1_000)
-    const { predictions } = await send(model, version, row, requestId)
+    const { predictions } = await send(model, version, row, idempotencyKey)
     await tell('repeated', { distance: 4_000, day: 'workday' })
-    expect((await send(model, version, row, requestId)).predictions).toEqual(predictions)
+    expect((await send(model, version, row, idempotencyKey)).predictions).toEqual(predictions)
     const [now] = (await send(model, version, row)).predictions
     expect(now!.probability).not.toBe(predictions[0]!.probability)
     for (const other of [{ hour: 9 }, { origin: 'ATL' }])
-      await expect(send(model, version, { ...row, ...other }, requestId)).rejects.toThrow(
+      await expect(send(model, version, { ...row, ...other }, idempotencyKey)).rejects.toThrow(
         'another request had the same idempotency-key',
       )
   })
@@ -261,9 +261,9 @@ describe('a request that comes again', () => {
       golden: [{ hour: 8, origin: 'ORD' }],
     }
     const row = { hour: 8, origin: 'ORD' }
-    const requestId = randomUUID()
-    const first = await send(spec.model, await registered(former), row, requestId)
-    const again = await send(spec.model, await registered(spec, 1), row, requestId)
+    const idempotencyKey = randomUUID()
+    const first = await send(spec.model, await registered(former), row, idempotencyKey)
+    const again = await send(spec.model, await registered(spec, 1), row, idempotencyKey)
     expect(again).toMatchObject({ version: first.version, predictions: first.predictions })
   })
 })

@@ -714,10 +714,10 @@ describe('a replica in durable mode', () => {
     const [one, two] = [await replicaOf(), await replicaOf()]
     const route = await fixture.route(spec.model, { proven: versions[0] })
     for (const replica of [one, two]) await replica.follows(route)
-    const requestId = randomUUID()
-    const first = await askLater(one, spec.model, body, { requestId })
+    const idempotencyKey = randomUUID()
+    const first = await askLater(one, spec.model, body, { idempotencyKey })
     await two.follows(await fixture.route(spec.model, { proven: versions[1] }))
-    const again = await askLater(two, spec.model, body, { requestId })
+    const again = await askLater(two, spec.model, body, { idempotencyKey })
     expect(again).toEqual(first)
     expect(first.predictions[0]!.id).toMatch(
       /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{8}0000$/,
@@ -725,22 +725,22 @@ describe('a replica in durable mode', () => {
     expect(await rowsOf(first.predictions[0]!.id)).toMatchObject([{ reference: 'A-7 ä' }])
     expect(totalOf(two, versions[0]) + totalOf(two, versions[1])).toBe(0)
     const other = { instances: [{ ...irisRow, petalWidth: 9 }] }
-    await expect(askLater(two, spec.model, other, { requestId })).rejects.toThrow(
+    await expect(askLater(two, spec.model, other, { idempotencyKey })).rejects.toThrow(
       /another request had the same/,
     )
-    await expect(askLater(two, spec.model, body, { requestId: 'x' })).rejects.toThrow(/is not a UUID/)
+    await expect(askLater(two, spec.model, body, { idempotencyKey: 'x' })).rejects.toThrow(/is not a UUID/)
   })
 
   it('repeats no response for another key that sends the same id', async () => {
     const spec = irisSpec(uniqueName('iris'))
     const replica = await replicaOf()
     await replica.follows(await fixture.route(spec.model, { proven: await fixture.register(spec) }))
-    const requestId = randomUUID()
-    const first = await askLater(replica, spec.model, body, { requestId, keyId: 'one' })
+    const idempotencyKey = randomUUID()
+    const first = await askLater(replica, spec.model, body, { idempotencyKey, keyId: 'one' })
     const other = { instances: [{ ...irisRow, petalWidth: 9 }] }
-    const second = await askLater(replica, spec.model, other, { requestId, keyId: 'two' })
+    const second = await askLater(replica, spec.model, other, { idempotencyKey, keyId: 'two' })
     expect(second.predictions[0]!.id).not.toBe(first.predictions[0]!.id)
-    expect(await askLater(replica, spec.model, body, { requestId, keyId: 'one' })).toEqual(first)
+    expect(await askLater(replica, spec.model, body, { idempotencyKey, keyId: 'one' })).toEqual(first)
     expect(await rowsOf(second.predictions[0]!.id)).toMatchObject([{ key_id: 'two' }])
   })
 
@@ -748,8 +748,10 @@ describe('a replica in durable mode', () => {
     const spec = irisSpec(uniqueName('iris'))
     const replica = await replicaOfTest(fixture)
     await replica.follows(await fixture.route(spec.model, { proven: await fixture.register(spec) }))
-    await expect(askLater(replica, spec.model, body, { requestId: randomUUID() })).rejects.toMatchObject({
-      code: 'invalid_request',
-    })
+    await expect(askLater(replica, spec.model, body, { idempotencyKey: randomUUID() })).rejects.toMatchObject(
+      {
+        code: 'invalid_request',
+      },
+    )
   })
 })
