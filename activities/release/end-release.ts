@@ -1,5 +1,5 @@
 /** Records the end of a release: marks a promoted version as proven and detaches the routing. */
-import { close } from '../../store/release/close-release.ts'
+import { concludeRelease } from '../../store/release/end-release.ts'
 import { findRouting } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
@@ -12,7 +12,7 @@ export const closeRelease = (deps: Deps) =>
     const { store, log } = deps
     const state = await store.transaction(async (database) => {
       const locked = await lockState(database, input)
-      return nextEffect(locked).key === input.step ? close(database, locked) : locked
+      return nextEffect(locked).key === input.step ? concludeRelease(database, locked) : locked
     })
     const { id: release, version, model, policy, outcome, reason } = state
     const now = await findRouting(store, model)

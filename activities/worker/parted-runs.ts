@@ -15,7 +15,7 @@ import {
   type StrayRun,
 } from '../../store/maintenance/expected-work.ts'
 import { listOpenAlertKeys, lockAlert, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
-import { endInterrupted } from '../../store/release/close-release.ts'
+import { endInterrupted } from '../../store/release/end-release.ts'
 import { closeAbandonedDrills } from '../../store/release/drills.ts'
 import { findRelease } from '../../store/release/releases.ts'
 import { describeRunIn, listOpenExecutions } from '../../workflows/client/inspect.ts'

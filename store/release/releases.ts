@@ -123,7 +123,7 @@ export async function saveRelease(database: Database, state: ReleaseState): Prom
 }
 
 /** Records the end, with this last state. False when it was already recorded. */
-export async function closeRelease(database: Database, state: ReleaseState): Promise<boolean> {
+export async function recordEnd(database: Database, state: ReleaseState): Promise<boolean> {
   const { id, stageIndex, shareBp, outcome, reason } = state
   return rowsFrom(database).any(sql`
     update releases set stage = 'ended', stage_index = ${stageIndex}, share_bp = ${shareBp}, paused = false,

@@ -1,10 +1,10 @@
 /**
- * Rolls a version back by the order of a user, in one transaction: champion, route, audit row, and the command for the workflow of an
+ * Rolls a version back in one transaction: champion, route, audit row, and for the order of a user the command for the workflow of an
  * open release. Needs no worker and no Temporal, because a rollback that waited for them would fail when they are the problem.
  */
 import { DomainError } from '../../domain/errors.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
-import type { Route } from '../../domain/serving/route.ts'
+import { totalBp, type Route } from '../../domain/serving/route.ts'
 import { appendAudit, type Transaction } from '../audit/audit-log.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
 import type { Database } from '../postgres.ts'
@@ -12,6 +12,7 @@ import {
   chooseRollbackTarget,
   findChampion,
   findRecentRollback,
+  findRollbackTarget,
   lockChampion,
   isRolledBack,
   listRollbackTargets,
@@ -20,11 +21,16 @@ import {
   type Champion,
   type RollbackTarget,
 } from '../registry/champions.ts'
-import { findRouting, findRoutingPlace, type RoutingPlace } from '../serving/routing.ts'
-import { returnToBaseline, routeCompletely, targetOf } from './close-release.ts'
+import {
+  findRouting,
+  findRoutingPlace,
+  writeRoute,
+  type Routing,
+  type RoutingPlace,
+} from '../serving/routing.ts'
 import { deliverAnswered, insertCommand, type ReleaseCommand } from '../commands.ts'
 import { applyCommand, applyCommands } from './release-steps.ts'
-import { findOpenRelease, findReleasable, lockRelease, type Release } from './releases.ts'
+import { findOpenRelease, findReleasable, lockRelease, markRolledBack, type Release } from './releases.ts'
 
 export interface RollbackOrder {
   model: string
@@ -98,6 +104,85 @@ export async function findUnfencedBefore(
   if (baseline === undefined) return now
   if ((await findReleasable(database, version))?.proven !== true) return undefined
   return first === undefined ? now : { epoch, generation: first.generation }
+}
+
+/** Rolls the candidate of a release back, by its own steps or an order. Returns whether the candidate was champion. `actor`: the user who ordered it, if any. */
+export async function returnToBaseline(
+  database: Database,
+  state: ReleaseState,
+  actor = 'release',
+): Promise<boolean> {
+  const { id, model, version, rollbackOrder: order } = state
+  // A step that comes after the end must change nothing.
+  if ((await lockRelease(database, id))?.endedAt !== undefined) return wasPromoted(database, state)
+  // From here on, late steps of this release can neither route nor promote.
+  await markRolledBack(database, id)
+  // Locked, because a champion moved by hand between two statements would count as routed.
+  const champion = await lockChampion(database, model)
+  const now = await findRouting(database, model)
+  const reason = order?.reason ?? ''
+  const isChampion = champion?.version === version && champion.releaseId === id
+  const target = isChampion ? await targetOf(database, state) : champion?.version
+  if (isChampion && target !== undefined) {
+    await moveChampion(database, {
+      model,
+      from: version,
+      to: target,
+      releaseId: id,
+      cause: 'rollback',
+      actor,
+      reason,
+    })
+    await markVersionRolledBack(database, version)
+  } else if (order?.withdraw === true && !isChampion) await markVersionRolledBack(database, version)
+  // After the restore of a backup, the champion has a route without a release.
+  const written =
+    now && target !== undefined && (isChampion || isRouteFor(now.route, state, target))
+      ? await routeCompletely(database, { version: target, now: now.route })
+      : undefined
+  if (written || (isChampion && target !== undefined))
+    await appendAudit(database, {
+      actor,
+      action: isChampion ? 'champion.rolled_back' : 'release.rolled_back',
+      subject: isChampion ? version : id,
+      model,
+      detail: { release: id, from: version, to: target ?? null, reason, route: written?.route ?? null },
+    })
+  return isChampion || (await wasPromoted(database, state))
+}
+
+/**
+ * Whether replicas may serve the version because of this route although another one is champion. A restored route names no release and
+ * keeps the proven version, which a replica without a lease serves.
+ */
+export const isRouteFor = (route: Route, { id, version }: ReleaseState, champion: string): boolean =>
+  route.release === id || (route.proven === version && champion !== version)
+
+/** Whether an earlier attempt has already moved the champion. */
+async function wasPromoted(database: Database, state: ReleaseState): Promise<boolean> {
+  if (state.promoted) return true
+  const champion = await findChampion(database, state.model)
+  return champion?.releaseId === state.id && champion.version !== state.version
+}
+
+/** The baseline of the release; if that was rolled back, the last proven version before it. */
+export async function targetOf(
+  database: Database,
+  { model, version, baseline }: ReleaseState,
+): Promise<string | undefined> {
+  const known = baseline === undefined ? undefined : await findReleasable(database, baseline)
+  return known && !known.withdrawn ? baseline : findRollbackTarget(database, { model, from: version })
+}
+
+/** Routes everything to one version without a release. The previous version stays loaded for a fast rollback. */
+export async function routeCompletely(
+  database: Database,
+  { version, now }: { version: string; now: Route },
+): Promise<Routing> {
+  const { model, salt } = now
+  const standby = await findRollbackTarget(database, { model, from: version })
+  const arms = [{ arm: 'champion' as const, version, shareBp: totalBp }]
+  return writeRoute(database, { route: { model, salt, arms, proven: version, standby }, replaces: now })
 }
 
 /** Throws `stale_generation` when another writer was first, and `no_rollback_target` when a champion on probation has no predecessor. */

@@ -296,7 +296,7 @@ export const plants: readonly Plant[] = [
     plant(
       'restored-route-kept',
       'after a restored backup the champion is moved back and its route is not',
-      'store/release/close-release.ts',
+      'store/release/rollback.ts',
       '(isChampion || isRouteFor(now.route, state, target))',
       'isRouteFor(now.route, state, target)',
     ),
@@ -316,9 +316,9 @@ export const plants: readonly Plant[] = [
     plant(
       'champion-not-locked-by-a-rollback',
       'a champion that is moved by hand within the transaction of a rollback has no route',
-      'store/release/close-release.ts',
-      'const champion = await lockChampion(database, model)',
-      'const champion = await findChampion(database, model)',
+      'store/release/rollback.ts',
+      'would count as routed.\n  const champion = await lockChampion(database, model)',
+      'would count as routed.\n  const champion = await findChampion(database, model)',
     ),
   ),
   scripted(
@@ -326,7 +326,7 @@ export const plants: readonly Plant[] = [
     plant(
       'proven-kept-by-a-rollback',
       'after a restored backup the route names the version that was rolled back as proven',
-      'store/release/close-release.ts',
+      'store/release/rollback.ts',
       'route.release === id || (route.proven === version && champion !== version)',
       'route.release === id',
     ),

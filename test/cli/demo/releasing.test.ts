@@ -8,7 +8,7 @@ import type { DemoWorld } from '../../../cli/demo/world.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { end } from '../../../domain/release/transitions.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { closeRelease, insertRelease } from '../../../store/release/releases.ts'
+import { recordEnd, insertRelease } from '../../../store/release/releases.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
@@ -29,7 +29,7 @@ it('a release that ends before its approval ends the wait with its reason', asyn
   const version = await registry.register()
   const state = openingState({ ...firstFacts, id: `rel_${uniqueName('r')}`, model, version }, 0)
   await insertRelease(store, { state, workflowId: 'release/m', runId: 'run' })
-  await closeRelease(store, end(state, 1, 'failed', 'its process took too long'))
+  await recordEnd(store, end(state, 1, 'failed', 'its process took too long'))
   const narrator = { during: (_line: () => string, work: Promise<unknown>) => work }
   await expect(awaitApproval({ store, narrator } as unknown as DemoWorld, version)).rejects.toThrow(
     `${version} ended before its approval as failed: its process took too long`,

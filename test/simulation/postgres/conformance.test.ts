@@ -47,7 +47,7 @@ import {
 } from '../../../store/release/decisions.ts'
 import { openStore, type Database, type Store } from '../../../store/postgres.ts'
 import {
-  closeRelease,
+  recordEnd,
   findOpenRelease,
   findReleasable,
   findRelease,
@@ -268,7 +268,7 @@ describe('the in-memory database', () => {
           (on) => insertRelease(on, { state: stateOf(id), workflowId: 'w', runId: 'r' }),
           (on) => insertRelease(on, { state: stateOf(id), workflowId: 'w', runId: 'r' }),
           (on) => saveRelease(on, stateOf(id, { revision, stage: 'shadow' })),
-          (on) => closeRelease(on, stateOf(id, { outcome: 'aborted', reason: 'r', stage: 'ended' })),
+          (on) => recordEnd(on, stateOf(id, { outcome: 'aborted', reason: 'r', stage: 'ended' })),
           (on) => lockRelease(on, id),
           (on) => markRolledBack(on, id),
           (on) => findRelease(on, id),

@@ -296,7 +296,7 @@ export const releaseStatements: Statements = {
     },
   ],
   '3bb0adca': [
-    'closeRelease',
+    'recordEnd',
     (query, [stage_index, share_bp, state, outcome, reason, id]) =>
       change(
         query,

@@ -19,7 +19,7 @@ import {
 import { insertDecision, listDecisions, recordObservation } from '../../../store/release/decisions.ts'
 import type { Store } from '../../../store/postgres.ts'
 import {
-  closeRelease,
+  recordEnd,
   findOpenRelease,
   findReleasable,
   findRelease,
@@ -67,7 +67,7 @@ describe('a release', () => {
   })
 
   it('is inserted once by concurrent writers', async () => {
-    await closeRelease(store, end(state, 1, 'aborted', 'over'))
+    await recordEnd(store, end(state, 1, 'aborted', 'over'))
     const tries = await Promise.allSettled(
       Array.from({ length: 20 }, (_, i) =>
         insertRelease(store, { state: { ...state, id: `rel_${model}_${i}` }, ...run }),
@@ -77,8 +77,8 @@ describe('a release', () => {
   })
 
   it('ends once, and accepts no writes afterwards', async () => {
-    expect(await closeRelease(store, end(state, 1, 'aborted', 'over'))).toBe(true)
-    expect(await closeRelease(store, end(state, 1, 'promoted', 'again'))).toBe(false)
+    expect(await recordEnd(store, end(state, 1, 'aborted', 'over'))).toBe(true)
+    expect(await recordEnd(store, end(state, 1, 'promoted', 'again'))).toBe(false)
     await saveRelease(store, { ...state, revision: 99 })
     expect(await findRelease(store, state.id)).toMatchObject({
       outcome: 'aborted',

@@ -14,7 +14,8 @@ import { reportReleases } from '../../../../activities/alerts/delivery/report-re
 import { listAlerts } from '../../../../store/monitoring/alerts.ts'
 import type { Store } from '../../../../store/postgres.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
-import { close, returnToBaseline } from '../../../../store/release/close-release.ts'
+import { concludeRelease } from '../../../../store/release/end-release.ts'
+import { returnToBaseline } from '../../../../store/release/rollback.ts'
 import { insertRelease } from '../../../../store/release/releases.ts'
 import { firstFacts } from '../../../support/release/releases.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
@@ -239,7 +240,7 @@ it('an order that comes while its canary ends rolls nothing else back', async ()
   const deps = withTransaction(async (work) => {
     await fixture.store.transaction(async (database) => {
       await returnToBaseline(database, { ...state, rollbackOrder })
-      await close(database, end(state, 0, 'rolled_back', 'a verdict'))
+      await concludeRelease(database, end(state, 0, 'rolled_back', 'a verdict'))
     })
     return api.deps.store.transaction(work)
   })
@@ -260,7 +261,7 @@ async function endRolledBack(
   const routed = { ...state, routings: [routing], rollbackOrder }
   await fixture.store.transaction(async (database) => {
     await returnToBaseline(database, routed)
-    await close(database, end(routed, 0, 'rolled_back', 'a verdict'))
+    await concludeRelease(database, end(routed, 0, 'rolled_back', 'a verdict'))
   })
 }
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { close, returnToBaseline } from '../../../store/release/close-release.ts'
+import { concludeRelease } from '../../../store/release/end-release.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { end } from '../../../domain/release/transitions.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
@@ -12,7 +12,7 @@ import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findRelease, insertRelease, saveRelease } from '../../../store/release/releases.ts'
 import { applyReport } from '../../../store/release/release-steps.ts'
-import { findUnfencedBefore, rollBackServing } from '../../../store/release/rollback.ts'
+import { findUnfencedBefore, rollBackServing, returnToBaseline } from '../../../store/release/rollback.ts'
 import { findVersion } from '../../../store/registry/versions.ts'
 import { releaseCommandIdOf } from '../../../store/commands.ts'
 import { insertAnswered } from '../../support/commands/signed.ts'
@@ -43,7 +43,9 @@ it.each([
   const move = { model, cause: 'promotion', actor: 'a', reason: 'r' } as const
   await moveChampion(store, { ...move, to: version, releaseId: state.id })
   if (isMoved) await moveChampion(store, { ...move, from: version, to: other })
-  await store.transaction((database) => close(database, end(state, 1, 'promoted', 'all stages passed')))
+  await store.transaction((database) =>
+    concludeRelease(database, end(state, 1, 'promoted', 'all stages passed')),
+  )
   expect((await findRelease(store, state.id))?.state.outcome).toBe('promoted')
   expect((await findVersion(store, version))?.knownGoodAt !== undefined).toBe(!isMoved)
 })
@@ -66,7 +68,7 @@ it('a release that ends as rolled back in a restored backup returns its candidat
     route: { model, salt: 's', arms, proven: baseline },
     replaces: { epoch: 1, generation: 0 },
   })
-  await store.transaction((database) => close(database, end(state, 1, 'rolled_back', 'not wanted')))
+  await store.transaction((database) => concludeRelease(database, end(state, 1, 'rolled_back', 'not wanted')))
   expect(await findRelease(store, state.id)).toMatchObject({ outcome: 'rolled_back' })
   expect((await findChampion(store, model))?.version).toBe(baseline)
   expect((await findRouting(store, model))?.route).toMatchObject({
@@ -108,7 +110,9 @@ it('a release whose route another writer has changed ends as rolled back when a 
   const recorded = { outcome: 'rolled_back', reason: 'rolled back by olga: callers complain' }
   // The second attempt has lost the response of the first.
   for (const _attempt of [1, 2])
-    expect(await store.transaction((database) => close(database, rolledBack))).toMatchObject(recorded)
+    expect(await store.transaction((database) => concludeRelease(database, rolledBack))).toMatchObject(
+      recorded,
+    )
   expect(await findRelease(store, state.id)).toMatchObject(recorded)
   expect((await findVersion(store, version))?.rolledBackAt).toBeDefined()
   // A user has ordered it, so it is no emergency.
@@ -133,7 +137,9 @@ it.each([
     const state = openingState({ ...firstFacts, id, model, version }, 0)
     await insertRelease(store, { state, workflowId: 'w', runId: 'r' })
     await insertAnswered(store, { release: id, model, kind: command, by: 'ben', accepted })
-    await store.transaction((database) => close(database, end(state, 1, 'rolled_back', 'not wanted')))
+    await store.transaction((database) =>
+      concludeRelease(database, end(state, 1, 'rolled_back', 'not wanted')),
+    )
     expect(await listAlerts(store, { model, open: true })).toMatchObject([
       { kind: 'release_rolled_back', severity },
     ])
@@ -155,7 +161,7 @@ it.each(['its rollback', 'its end'])(
       replaces: { epoch: 1, generation: 0 },
     })
     const state = end(opened, 1, 'aborted', 'not wanted')
-    const finish = step === 'its end' ? close : returnToBaseline
+    const finish = step === 'its end' ? concludeRelease : returnToBaseline
     await store.transaction<unknown>((database) => finish(database, state))
     expect((await findRouting(store, model))?.route).toMatchObject({ generation: 2, arms, proven: older })
   },
