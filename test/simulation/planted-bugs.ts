@@ -67,7 +67,7 @@ export const plants: readonly Plant[] = [
   plant(
     'no-exposure-expiry',
     'a candidate once exposed stays exposed',
-    'api/serving/routing/route-rows.ts',
+    'api/serving/routing/route-follower.ts',
     'remainingMs === null ? 0 : sentAt + Math.min(',
     'remainingMs === null ? 0 : Infinity + Math.min(',
   ),
@@ -82,8 +82,8 @@ export const plants: readonly Plant[] = [
     'exposure-from-loading',
     'the exposure counts from when the versions of the route are loaded',
     'api/serving/routing/routing.ts',
-    'rows.take(row, sentAt)',
-    'rows.take(row, { valueOf: () => clock.now() })',
+    'routes.take(row, sentAt)',
+    'routes.take(row, { valueOf: () => clock.now() })',
   ),
   plant(
     'exposure-from-now',
@@ -259,7 +259,7 @@ export const plants: readonly Plant[] = [
     plant(
       'exposed-by-the-database-clock',
       'a replica that starts exposes the candidate for as long as the clock of the database was set back',
-      'api/serving/routing/route-rows.ts',
+      'api/serving/routing/route-follower.ts',
       'sentAt + Math.min(remainingMs, exposureMs ?? Infinity)',
       'sentAt + remainingMs',
     ),
@@ -386,8 +386,8 @@ export const plants: readonly Plant[] = [
     plant(
       'lost-route-kept',
       'a replica serves on the route that a restore has lost',
-      'api/serving/routing/route-rows.ts',
-      '        routes.drop(model)\n',
+      'api/serving/routing/route-follower.ts',
+      '        beforeFollow(model)\n        counters.close(model)\n        live.delete(model)\n        unloadUnnamed()\n',
       '',
     ),
   ),

@@ -7,8 +7,7 @@ import { fallbackName } from '../../../domain/serving/kill-switch.ts'
 import type { Acknowledgement, ActiveFallback } from '../../../store/serving/replicas.ts'
 import { firstEpoch, type RoutingRead } from '../../../store/serving/routing.ts'
 import type { RoutingSnapshot } from './disk-cache.ts'
-import { createRouteFollower, type FollowerOptions } from './route-follower.ts'
-import { createRouteRows, type RouteRowsOptions, type RoutingProblem } from './route-rows.ts'
+import { createRouteFollower, type FollowerOptions, type RoutingProblem } from './route-follower.ts'
 import type { RequestFields } from './request-fields.ts'
 import type { ActiveRoute, KillSwitchOverride, RouteTable } from './route-table.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
@@ -49,7 +48,7 @@ export interface ReplicaRouting {
   remembered(): RoutingSnapshot
 }
 
-export interface RoutingOptions extends FollowerOptions, RouteRowsOptions {
+export interface RoutingOptions extends FollowerOptions {
   lease: Lease
   /** The fields of requests, which are remembered with the routes. */
   fields?: Pick<RequestFields, 'remembered' | 'recall'>
@@ -58,9 +57,7 @@ export interface RoutingOptions extends FollowerOptions, RouteRowsOptions {
 export function createRouting(options: RoutingOptions): ReplicaRouting {
   const { clock, lease, switches } = options
   const routes = createRouteFollower(options)
-  const rows = createRouteRows(routes, options)
-  const { live, versions } = routes
-  const { problems } = rows
+  const { live, versions, problems } = routes
   const models = new Set<string>()
   const sentAcknowledgements = new Map<string, string>()
   let filled = false
@@ -78,8 +75,8 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
     for (const model of read.models) models.add(model)
     // Before the routes, so that loading a version does not delay a kill switch.
     if (switches.take(read.flags, read.fallbacks)) routes.applySwitches()
-    await Promise.all(read.rows.map((row) => rows.take(row, sentAt)))
-    rows.dropLost(read)
+    await Promise.all(read.rows.map((row) => routes.take(row, sentAt)))
+    routes.dropLost(read)
     epochRead = read.epoch
     filled = true
     await routes.prepareSwitches(false)
@@ -91,7 +88,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
     switches.take(remembered.flags, remembered.fallbacks)
     options.fields?.recall(remembered.fields)
     await routes.prepareSwitches(true)
-    for (const route of remembered.routes) await rows.recall(route as Route)
+    for (const route of remembered.routes) await routes.recall(route as Route)
     await routes.prepareStandbys(true)
     routes.applySwitches()
     filled ||= live.size > 0

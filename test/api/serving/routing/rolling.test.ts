@@ -3,7 +3,7 @@
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { parseRow } from '../../../../api/serving/routing/route-rows.ts'
+import { parseRow } from '../../../../api/serving/routing/route-follower.ts'
 import { issuesOfRoute, routeAt, type Route } from '../../../../domain/serving/route.ts'
 import {
   openServingFixture,

@@ -226,7 +226,7 @@ function makeOldCode(root: string): void {
   ])
     cpSync(join(checkout, part), join(root, part), { recursive: true })
   symlinkSync(join(checkout, 'node_modules'), join(root, 'node_modules'))
-  const file = join(root, 'api/serving/routing/route-rows.ts')
+  const file = join(root, 'api/serving/routing/route-follower.ts')
   const text = readFileSync(file, 'utf8')
   const field = /^ {4}guard: .*\n/m
   if (!field.test(text)) throw new Error(`${file} does not hold ${field}`)
