@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { alreadyApproved } from '../../domain/release/commands.ts'
-import { isRequester } from '../../domain/release/approval.ts'
+import { requesterIssue } from '../../domain/release/approval.ts'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
@@ -35,7 +35,7 @@ export interface ReleaseCommandInput {
   release: string
   reason?: string
   /** The digests that the sender saw. Default: those of the release, because the release id implies them. */
-  seen?: Partial<ReleaseDigests>
+  digests?: Partial<ReleaseDigests>
   /** The version that the sender saw. Absent: that of the release. */
   version?: string
   /** The stage that the sender saw. Absent: any. */
@@ -66,12 +66,12 @@ export async function sendReleaseCommand(
   const { state, workflowId, runId } = await getReleaseInScope(store, actor, input.release)
   const { id: release, stage } = state
   if (stage === 'ended') throw hasEnded(state)
-  requireSeen(state, input)
+  requireShown(state, input)
   const row = commandOf(actor, state, input)
   const { id } = row
   // The delivery waits for the answer to this request.
   await store.transaction((database) => insertCommand(database, row, { deliverInMs: 2 * commandMs }))
-  const isOwn = command === 'approve' && isRequester(state, { by: actor.name, key: actor.id })
+  const own = command === 'approve' ? requesterIssue(state, { by: actor.name, key: actor.id }) : undefined
   try {
     const known = await findAnswer(store, { id, release })
     const result =
@@ -85,7 +85,7 @@ export async function sendReleaseCommand(
       ))
     log.info({ release, command, by: actor.name, ...result }, 'command')
     if (!result.accepted)
-      throw isOwn && result.stage === 'awaiting_approval'
+      throw own !== undefined && result.stage === 'awaiting_approval'
         ? selfApproved(result.message, result.stage)
         : refused(result.message, result.stage)
     return { result: { release, ...result } }
@@ -93,7 +93,7 @@ export async function sendReleaseCommand(
     if (isNotFound(error)) throw refused('the release has ended', 'ended')
     if (!isError(error, 'temporal_unavailable')) throw error
     // This refusal is known in advance; every other answer is the release's.
-    if (isOwn) throw selfApproved(`${actor.name} requested the release; someone else must approve it`, stage)
+    if (own !== undefined) throw selfApproved(own, stage)
     const deferred = { id, release, command, state: 'waiting', message: deferredMessage } as const
     await store.transaction(async (database) => {
       await reschedule(database, { id, problem: error.message, againMs: 0 })
@@ -104,23 +104,23 @@ export async function sendReleaseCommand(
   }
 }
 
-type Seen = Pick<ReleaseCommandInput, 'command' | 'version' | 'stage'>
+type Shown = Pick<ReleaseCommandInput, 'command' | 'version' | 'stage'>
 
 /**
  * Throws when the release is of another version or at another stage than the sender saw, because a repeated approval must not pass a stage
  * that waits for a decision.
  */
-function requireSeen(
+function requireShown(
   state: ReleaseState,
-  { command, stage: seen = state.stage, version = state.version }: Seen,
+  { command, stage: shown = state.stage, version = state.version }: Shown,
 ) {
   const { stage } = state
   if (version !== state.version)
     throw refused(`the command names the version ${version}, the release has ${state.version}`, stage)
-  if (seen === stage) return
+  if (shown === stage) return
   const approved = command === 'approve' ? alreadyApproved(state, Date.now()) : undefined
   throw refused(
-    approved ?? `the release is in the stage ${stage} now; the command was given in ${seen}`,
+    approved ?? `the release is in the stage ${stage} now; the command was given in ${shown}`,
     stage,
   )
 }
@@ -129,7 +129,7 @@ function requireSeen(
 function commandOf(
   actor: Actor,
   state: ReleaseState,
-  { command, reason, seen = {}, ...input }: ReleaseCommandInput,
+  { command, reason, digests: shown = {}, ...input }: ReleaseCommandInput,
 ): ReleaseCommand {
   const { id: releaseId, model, digests } = state
   return {
@@ -141,13 +141,13 @@ function commandOf(
     keyId: actor.id,
     role: actor.role,
     reason: reason === '' ? undefined : reason,
-    digests: { ...digests, ...definedOf(seen) },
+    digests: { ...digests, ...definedOf(shown) },
     untilMs: untilOf(command, state),
   }
 }
 
-const definedOf = (seen: Partial<ReleaseDigests>): Partial<ReleaseDigests> =>
-  Object.fromEntries(Object.entries(seen).filter(([, digest]) => digest !== undefined))
+const definedOf = (digests: Partial<ReleaseDigests>): Partial<ReleaseDigests> =>
+  Object.fromEntries(Object.entries(digests).filter(([, digest]) => digest !== undefined))
 
 /** The form of a page sends any of its commands with one idempotency key. */
 const onceOf = ({ release, once }: Pick<ReleaseCommandInput, 'release' | 'once'>): string =>
@@ -174,7 +174,7 @@ export async function signReleaseCommand(
   const { store, temporal } = deps
   const { state, workflowId } = await getReleaseInScope(store, actor, release)
   if (state.stage === 'ended') throw hasEnded(state)
-  requireSeen(state, input)
+  requireShown(state, input)
   const row = commandOf(actor, state, { release, ...input })
   await store.transaction((database) => insertCommand(database, row, { deliverInMs: signalMs }))
   return { namespace: temporal.namespace, workflowId, signal: input.command, payload: { command: row.id } }
@@ -184,11 +184,11 @@ export async function signReleaseCommand(
 async function rollBackRelease(
   deps: CommandDeps,
   actor: Actor,
-  { release, reason = '', once, ...seen }: ReleaseCommandInput,
+  { release, reason = '', once, ...shown }: ReleaseCommandInput,
 ): Promise<ReleaseCommandResult> {
   const { state } = await getReleaseInScope(deps.store, actor, release)
   if (state.stage === 'ended' && state.closed) throw hasEnded(state)
-  requireSeen(state, seen)
+  requireShown(state, shown)
   const id = onceOf({ release, once })
   const { model, version } = state
   // With the version: replicas would apply a stored order to the champion while callers do not get the candidate.

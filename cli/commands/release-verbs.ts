@@ -3,6 +3,7 @@
  * was shown, so that the API refuses it if the release has changed.
  */
 import { idempotencyHeader } from '../../domain/request-headers.ts'
+import { commandTerms, type CommandName } from '../../domain/release/state.ts'
 import { randomUUID } from 'node:crypto'
 import { commandProblemOf, path, usageError } from '../client/client.ts'
 import { temporalAddressOption } from '../client/connection.ts'
@@ -15,24 +16,31 @@ import { follow } from './follow.ts'
 import { findReleaseId } from './lifecycle/find-release.ts'
 import { digestPrefix } from './format.ts'
 
-/** The keys are those of the API's routes. */
-const verbs = {
-  approve: 'Approve a release, or continue an inconclusive stage',
-  reject: 'Reject a release, or roll back an inconclusive one',
-  pause: 'Pause a release (automatic rollback stays on)',
-  resume: 'Resume a release, or extend an inconclusive stage',
-  abort: 'Abort a release or its queue entry; the champion stays',
-  'promote-now': 'Promote by break-glass: skip approvals, minimum times and all stages but one',
+interface Verb {
+  command: CommandName
+  summary: string
+  /** An example of a reason. */
+  example?: string
 }
 
-/** Whether a command is refused when the release has moved to another stage since it was read. A pause and an abort apply at any stage. */
-const isForStage = (verb: string): boolean => verb !== 'pause' && verb !== 'abort'
+/** The keys are those of the API's routes. */
+const verbs: Readonly<Record<string, Verb>> = {
+  approve: { command: 'approve', summary: 'Approve a release, or continue an inconclusive stage' },
+  reject: {
+    command: 'reject',
+    summary: 'Reject a release, or roll back an inconclusive one',
+    example: 'the test rows lack March',
+  },
+  pause: { command: 'pause', summary: 'Pause a release (automatic rollback stays on)' },
+  resume: { command: 'resume', summary: 'Resume a release, or extend an inconclusive stage' },
+  abort: { command: 'abort', summary: 'Abort a release or its queue entry; the champion stays' },
+  'promote-now': {
+    command: 'promoteNow',
+    summary: 'Promote by break-glass: skip approvals, minimum times and all stages but one',
+    example: 'the champion answers nonsense',
+  },
+}
 
-/** Commands that require a reason, as on the page of a release, with an example of one. */
-const needsReason: ReadonlyMap<string, string> = new Map([
-  ['reject', 'the test rows lack March'],
-  ['promote-now', 'the champion answers nonsense'],
-])
 const reasonQuestion = 'Reason, for the audit log: '
 
 const waitOption = [
@@ -40,21 +48,23 @@ const waitOption = [
   'Wait until the release has ended; exit code 6 unless the version is promoted',
 ] as const
 
-export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map(([name, summary]) => ({
+const isReasonRequired = ({ command }: Verb): boolean => commandTerms[command].reason === 'required'
+
+export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map(([name, verb]) => ({
   name: `${name} <release>`,
-  summary,
+  summary: verb.summary,
   options: [
-    ['--reason <text>', `Reason, ${needsReason.has(name) ? 'required, ' : ''}stored in the audit log`],
+    ['--reason <text>', `Reason, ${isReasonRequired(verb) ? 'required, ' : ''}stored in the audit log`],
     ['--stage <stage>', 'Refuse the command unless the release is at this stage'],
     ...(name === 'approve' ? [waitOption] : []),
     ...(name === 'promote-now' ? [yesOption] : []),
   ],
   examples: [
-    `${name} rel_01h…${needsReason.has(name) ? ` --reason "${needsReason.get(name)}"` : ''}`,
+    `${name} rel_01h…${verb.example === undefined ? '' : ` --reason "${verb.example}"`}`,
     `${name} flight-delay --reason "checked with operations"`,
   ],
   async run({ terminal, api }, { args, options }) {
-    const isRequired = needsReason.has(name)
+    const isRequired = isReasonRequired(verb)
     const named = String(args[0])
     const isQueued = named.startsWith('que_')
     // Looks before it asks.
@@ -79,7 +89,7 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
         () =>
           `Promote ${version} without approvals and minimum times: one stage without a regression, then 100 % and the probation?`,
       )
-    const stage = options['stage'] ?? (isForStage(name) ? shown.stage : undefined)
+    const stage = options['stage'] ?? (commandTerms[verb.command].isBound ? shown.stage : undefined)
     const body = { ...reason, stage, artifact_digest, evaluation_digest, policy_digest }
     const answer = await api().post<CommandReply>(path`/v1/releases/${id}/${name}`, body, headers)
     const deferred = deferredText(version, answer)

@@ -9,9 +9,14 @@ import { end } from './transitions.ts'
 
 type Person = Pick<Statement, 'by' | 'key'>
 
-/** Whether a user requested the release: by name, and by key, because a name can be given to another user. */
-export const isRequester = (state: ReleaseState, { by, key }: Person): boolean =>
+/**
+ * Why a user cannot approve the release that the user requested; undefined for another user. Compares the name and the key, because a name
+ * can be given to another user.
+ */
+export const requesterIssue = (state: ReleaseState, { by, key }: Person): string | undefined =>
   by === state.requestedBy || (key !== undefined && key === state.requestedByKey)
+    ? `${by} requested the release; someone else must approve it`
+    : undefined
 
 /** Whether the policy lets this user approve. Without names, every approver may. */
 export const mayApprove = (

@@ -4,7 +4,7 @@
  */
 import {
   isApproved,
-  isRequester,
+  requesterIssue,
   isSamePerson,
   mayApprove,
   missingSidesText,
@@ -142,8 +142,8 @@ export function alreadyApproved(state: ReleaseState, atMs: number): string | und
 
 function approve(state: ReleaseState, given: Statement): Advance {
   const approval = { ...given, digests: state.digests }
-  if (isRequester(state, approval))
-    return ignored(state, `${approval.by} requested the release; someone else must approve it`)
+  const own = requesterIssue(state, approval)
+  if (own !== undefined) return ignored(state, own)
   if (!mayApprove(state, approval))
     return ignored(
       state,

@@ -66,6 +66,27 @@ export const commandRoles: Readonly<Record<CommandName, readonly Role[]>> = {
 }
 export const commandNames = Object.keys(commandRoles) as CommandName[]
 
+interface CommandTerms {
+  /**
+   * Whether the command needs a reason. `asked`: the form of a page requires it, and the command line asks for it but goes on without, because
+   * a rollback must not wait for words.
+   */
+  reason: 'required' | 'asked' | 'optional'
+  /** Whether the command applies only to the stage and the digests that its sender was shown. */
+  isBound: boolean
+}
+
+/** What pages and the command line require of each command. */
+export const commandTerms: Readonly<Record<CommandName, CommandTerms>> = {
+  approve: { reason: 'optional', isBound: true },
+  reject: { reason: 'required', isBound: true },
+  pause: { reason: 'optional', isBound: false },
+  resume: { reason: 'optional', isBound: true },
+  abort: { reason: 'asked', isBound: false },
+  rollback: { reason: 'asked', isBound: false },
+  promoteNow: { reason: 'required', isBound: true },
+}
+
 /** The roles that may mark a release as a hotfix, which supersedes an open release. */
 export const hotfixRoles: readonly Role[] = ['approver', 'admin']
 

@@ -241,7 +241,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
 
 function commandInput({ reason, version, stage, ...digests }: z.infer<typeof command>) {
   const { artifact_digest: artifact, evaluation_digest: evaluation, policy_digest: policy } = digests
-  return { reason, version, stage, seen: { artifact, evaluation, policy } }
+  return { reason, version, stage, digests: { artifact, evaluation, policy } }
 }
 
 function briefOf(

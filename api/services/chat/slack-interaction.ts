@@ -93,7 +93,7 @@ async function execute(
   requireRole(actor, commandRoles[command], state.model)
   // Another approver may have answered the card, and the release may now wait for a decision on a stage.
   const stage = 'awaiting_approval' as const
-  const input = { command, release, seen: digests, stage, reason: 'decided in Slack', once: `slack/${once}` }
+  const input = { command, release, digests, stage, reason: 'decided in Slack', once: `slack/${once}` }
   const done = await sendReleaseCommand(own, actor, input)
   if ('deferred' in done) return `Recorded for ${actor.name}; it is delivered when Temporal is back.`
   return `${actor.name}: ${done.result.message}`

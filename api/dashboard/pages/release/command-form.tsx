@@ -3,12 +3,12 @@
  * the page, so that an approval applies to exactly what was shown.
  */
 import { advanceByCommand } from '../../../../domain/release/commands.ts'
-import { isRequester } from '../../../../domain/release/approval.ts'
 import type { Advance } from '../../../../domain/release/events.ts'
 import { approvalSides, type ApprovalSide } from '../../../../domain/release/rules/approvals.ts'
 import {
   commandNames,
   commandRoles,
+  commandTerms,
   stepsOf,
   type CommandName,
   type ReleaseState,
@@ -80,9 +80,6 @@ function firstStep(state: ReleaseState): string {
 /** The commands in the order of their use; the first two are always visible. */
 const inOrder: readonly CommandName[] = ['approve', 'reject', 'resume', 'pause', 'rollback', 'abort']
 
-/** Commands for which the browser requires a reason. */
-const needsReason: ReadonlySet<CommandName> = new Set(['reject', 'rollback', 'abort', 'promoteNow'])
-
 type Viewed = Pick<ReleaseSubject, 'release' | 'nowMs'>
 
 /** Returns the answer of the release to a command as if this user gave it now, so that a page offers what the release accepts. */
@@ -113,8 +110,6 @@ export function possibleCommands(actor: Actor, subject: Viewed): CommandName[] {
 function approvalRefusal(actor: Actor, subject: Viewed): string | undefined {
   const { state } = subject.release
   if (!commandRoles.approve.includes(actor.role) || !needsApprover(state)) return undefined
-  if (isRequester(state, { by: actor.name, key: actor.id }))
-    return 'You requested this release; someone else must approve it.'
   const { applied, message } = answerTo('approve', actor, subject)
   return applied ? undefined : `You cannot approve: ${message}.`
 }
@@ -227,7 +222,7 @@ const CommandButton = ({ name }: { name: CommandName }): PageElement => (
     name="command"
     value={name}
     class={buttons[name].look}
-    formnovalidate={!needsReason.has(name)}
+    formnovalidate={commandTerms[name].reason === 'optional'}
     aria-describedby={name === 'promoteNow' ? undefined : `does-${name}`}
   >
     {buttons[name].word}

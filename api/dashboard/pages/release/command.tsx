@@ -7,6 +7,7 @@ import { isError } from '../../../../domain/errors.ts'
 import {
   commandNames,
   commandRoles,
+  commandTerms,
   type CommandName,
   type ReleaseState,
 } from '../../../../domain/release/state.ts'
@@ -25,9 +26,6 @@ import { checkEntry, checkInput, writtenReason } from '../../../http/schemas.ts'
 import { plain, shortDigest } from '../../labels.ts'
 import { commandWord } from './command-form.tsx'
 
-/** Commands that need no reason, as in the API. */
-const unexplained: readonly CommandName[] = ['approve', 'pause', 'resume']
-
 const digest = z.string().max(100)
 const sent = z.object({
   command: z.enum(commandNames),
@@ -42,9 +40,6 @@ const sent = z.object({
 })
 type Sent = z.infer<typeof sent>
 
-/** Commands that apply only to the shown state. Pause, rollback and abort are also accepted from an outdated page. */
-const bound: readonly CommandName[] = ['approve', 'reject', 'resume', 'promoteNow']
-
 export async function submitReleaseCommand(
   deps: ApiDeps,
   ask: RouteRequest<unknown, unknown>,
@@ -58,16 +53,16 @@ export async function submitReleaseCommand(
   const { state } = await getReleaseInScope(deps.store, actor, id)
   const frame = { actor, nav: navOf(places, actor), token: ask.session?.token }
   const result = { frame, state, command, typed }
-  const isUnexplained = unexplained.includes(command) && typed.trim() === ''
+  const terms = commandTerms[command]
+  const isUnexplained = terms.reason === 'optional' && typed.trim() === ''
   const reason = isUnexplained ? { data: undefined } : checkEntry(writtenReason, typed)
   if ('issue' in reason)
     return refusal(result, { title: 'Invalid reason', status: 400, issues: [`The reason ${reason.issue}`] })
-  const isBound = bound.includes(command)
-  const changes = isBound ? await changesSince(deps, state, form) : []
+  const changes = terms.isBound ? await changesSince(deps, state, form) : []
   if (changes.length > 0) return refusal(result, { title: 'Page out of date', issues: changes })
   try {
-    const seen = isBound ? { artifact, evaluation, policy } : {}
-    const order = { command, release: id, reason: reason.data, seen, once }
+    const digests = terms.isBound ? { artifact, evaluation, policy } : {}
+    const order = { command, release: id, reason: reason.data, digests, once }
     const outcome = await sendReleaseCommand(deps, actor, order)
     if ('deferred' in outcome) return await deferredPage(result)
     return { status: 303, headers: { ...pageHeaders, location: `/releases/${state.id}` } }

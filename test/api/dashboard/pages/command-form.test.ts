@@ -80,6 +80,8 @@ describe('the form of a release', () => {
     expect(once).not.toContain('value="approve"')
     const policy = { ...releasePolicy, approval: { ...releasePolicy.approval, from: ['ada', 'eve'] } }
     expect(await shown({ ...waiting, policy }, 'ben')).toContain('the policy names ada, eve')
-    expect(await shown(waiting, waiting.requestedBy)).toContain('You requested this release')
+    expect(await shown(waiting, waiting.requestedBy)).toContain(
+      'requested the release; someone else must approve it',
+    )
   })
 })
