@@ -29,6 +29,7 @@ export const unit = [
   'test/api/transport/http-fuzz.test.ts',
   'test/api/serving/formats/*.test.ts',
   'test/api/serving/runtime/*.test.ts',
+  'test/api/serving/request/steps-of-a-message.test.ts',
   'test/config.test.ts',
   'test/project.test.ts',
   'test/scripts/{pages,temporal-cluster/*}.test.ts',

@@ -8,6 +8,7 @@ import { fillTensors } from '../inference/request-reader.ts'
 import { callerTexts } from '../serving/codec/caller-texts.ts'
 import type { Answered, Protocol } from '../serving/request/protocol.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
+import { requestSizeOf } from '../serving/version/loaded-version.ts'
 import { decodeInfer, tensorsOf, type InferMessage } from './infer-request.ts'
 import {
   protoMessage,
@@ -25,10 +26,10 @@ export function createGrpcProtocol(maxInstances: number): Protocol {
   let decoded: InferMessage | undefined
   return {
     read(loaded, body, input) {
-      const width = loaded.maxFields()
+      const { maxRows, width } = requestSizeOf(loaded, maxInstances)
       const message = (decoded ??= decodeInfer(body, width))
-      const tensors = tensorsOf(message, maxInstances * width)
-      fillTensors(loaded, tensors, input, maxInstances)
+      const tensors = tensorsOf(message, maxRows * width)
+      fillTensors(loaded, tensors, input, maxRows)
       const { id, wanted } = message
       const { routingKey, reference } = callerTexts(message.texts)
       input.callerId = id

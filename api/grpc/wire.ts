@@ -14,8 +14,8 @@ export interface WireMessage {
 }
 
 /**
- * Limits the fields of a message with its nested ones while its model is unknown. An empty field takes two bytes, so eight megabytes hold
- * four million. The widest model has 10,000 columns, and a tensor for each takes two fields of the message.
+ * Limits the fields of a message with its nested ones while its model is unknown. An empty field takes two bytes, so four megabytes hold
+ * two million. The widest model has 10,000 columns, and a tensor for each takes two fields of the message.
  */
 export const maxMessageFields = 32_768
 
@@ -70,10 +70,13 @@ export function countVarints({ bytes, at, end }: WireMessage): number {
 export function readSigned(message: WireMessage): number {
   const { bytes, at } = message
   const value = readVarint(message)
-  if (message.at - at < 10) return value
-  let exact = 0n
-  for (let i = message.at - 1; i >= at; i--) exact = (exact << 7n) | BigInt(bytes[i]! & 127)
-  return Number(BigInt.asIntN(64, exact))
+  const last = at + 9
+  // Only a negative number has ten bytes, of which the last holds the sign: −1 − its complement, in two parts that a double holds exactly.
+  if (message.at <= last || (bytes[last]! & 1) === 0) return value
+  let [high, low] = [0, 0]
+  for (let i = at + 8; i >= at + 4; i--) high = high * 128 + (~bytes[i]! & 127)
+  for (let i = at + 3; i >= at; i--) low = low * 128 + (~bytes[i]! & 127)
+  return -(high * 2 ** 28 + (low + 1))
 }
 
 /** Skips a length-delimited field and returns its start. The field ends at the new position of the message. */
@@ -91,7 +94,7 @@ export function readBytes(message: WireMessage): Buffer {
 }
 
 /**
- * Reads a text that names something. Its bytes are counted before they are decoded, because a text of eight megabytes blocks the process; a
+ * Reads a text that names something. Its bytes are counted before they are decoded, because a text of megabytes blocks the process; a
  * character takes at most three bytes. Throws `invalid_request` above `maxLength` characters.
  */
 export function readName(message: WireMessage, what: string, maxLength = maxNameLength): string {

@@ -43,7 +43,7 @@ export const rolesOf = (allow: Access): readonly Role[] =>
   typeof allow === 'string' ? (namedAccess[allow] ?? []) : allow
 
 /** Limit of the body of predictions and outcomes. */
-export const predictBytes = 8_388_608
+export const predictBytes = 4_194_304
 
 /** Limits of a command body: its bytes, and its number of JSON values as `measureJson` counts them. */
 export const commandLimits = { bytes: 1_048_576, values: 20_000 }

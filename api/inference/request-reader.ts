@@ -3,11 +3,11 @@
  * become the rows of Tenure's own protocol.
  */
 import { DomainError } from '../../domain/errors.ts'
-import { readAny, readJson } from '../serving/codec/json-reader.ts'
+import { readAny, readJson, tooManyRows } from '../serving/codec/json-reader.ts'
 import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
 import { callerTexts } from '../serving/codec/caller-texts.ts'
 import { resetInput, type InputBuffer, type WantedOutput } from '../serving/codec/input-buffer.ts'
-import { readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
+import { listedPlaces, requestSizeOf, type LoadedVersion } from '../serving/version/loaded-version.ts'
 import { allOutputs } from './output-tensors.ts'
 import { binaryPart, readTensor, type Tensor, type Value } from './tensors.ts'
 import { scaled } from '../../domain/model/preprocessing.ts'
@@ -26,20 +26,20 @@ export function readInfer(
   body: Buffer,
   jsonBytes: number | undefined,
   input: InputBuffer,
-  most: number,
+  maxInstances: number,
 ): void {
-  const maxFields = loaded.maxFields()
+  const { maxRows, width } = requestSizeOf(loaded, maxInstances)
   const json = body.subarray(0, jsonBytes)
   const what =
     jsonBytes === undefined ? 'the body' : `the JSON of ${jsonBytes} bytes (Inference-Header-Content-Length)`
-  const request = objectOf(readJson(json, { maxRows: most, width: maxFields, what }, readRequest))
-  const binary = jsonBytes === undefined ? undefined : binaryPart(body.subarray(jsonBytes), most * maxFields)
+  const request = objectOf(readJson(json, { maxRows, width, what }, readRequest))
+  const binary = jsonBytes === undefined ? undefined : binaryPart(body.subarray(jsonBytes), maxRows * width)
   const { inputs } = request
   if (!Array.isArray(inputs) || inputs.length === 0) refuse('"inputs" is not a list of tensors')
   const tensors = inputs.map((entry, place) => readTensor(entry, place, binary))
   if (binary !== undefined && binary.left() > 0)
     refuse(`${binary.left()} bytes of the binary part belong to no input`)
-  fillTensors(loaded, tensors, input, most)
+  fillTensors(loaded, tensors, input, maxRows)
   readEnvelope(request, input)
 }
 
@@ -50,18 +50,15 @@ export function fillTensors(
   input: InputBuffer,
   most: number,
 ): void {
-  const { columns, ignores } = loaded
+  const { columns } = loaded
   const matrix = matrixOf(tensors, columns)
   const rows = matrix?.shape[0] ?? rowsOf(tensors)
   if (rows === 0) throw new DomainError('no_instances', 'the inputs have no rows')
-  if (rows > most)
-    throw new DomainError('batch_too_large', `the request has ${rows} rows, more than ${most}`, {
-      limit: most,
-    })
+  if (rows > most) throw tooManyRows(most)
   resetInput(input, columns, rows)
   if (matrix === undefined || !fillMatrix(matrix.values, columns, rows, input)) {
-    const rowAt = rowReader(tensors, matrix, columns, ignores)
-    for (let row = 0; row < rows; row++) readRow(loaded, rowAt(row), row, input)
+    const valueAt = matrix === undefined ? columnReader(loaded, tensors) : matrixReader(loaded, matrix)
+    for (let row = 0; row < rows; row++) loaded.cells.read((place) => valueAt(row, place), row, input)
   }
 }
 
@@ -91,39 +88,47 @@ function rowsOf(tensors: readonly Tensor[]): number {
   return rows
 }
 
-/** Returns a function that reads the row at an index. */
-function rowReader(
-  tensors: readonly Tensor[],
-  matrix: Tensor | undefined,
-  { listed: all }: FeatureColumns,
-  ignores: LoadedVersion['ignores'],
-): (row: number) => Record<string, Value | boolean> {
-  const fillable = new Map(all.map(({ name, fillable }) => [name, fillable]))
-  const seen = new Set<string>()
-  for (const { name } of matrix === undefined ? tensors : []) {
-    if (!fillable.has(name) && !ignores(name))
+/** Returns a value of a row by the place of its feature. */
+type ValueAt = (row: number, place: number) => Value | boolean | undefined
+
+/** A category reads true and false as in JSON. In binary, NaN is the only way to send a missing number. */
+function valueIn({ values, isFlags }: Tensor, at: number, fillable: boolean): Value | boolean {
+  const value = values[at] ?? null
+  if (isFlags === true && typeof value === 'number') return value === 1
+  return fillable && Number.isNaN(value) ? null : value
+}
+
+function fillablePlaces({ cells, columns: { all } }: LoadedVersion): boolean[] {
+  const fillable = new Map(all.map((column) => [column.name, column.fillable]))
+  return cells.names.map((name) => fillable.get(name)!)
+}
+
+function matrixReader(loaded: LoadedVersion, matrix: Tensor): ValueAt {
+  const fillable = fillablePlaces(loaded)
+  const places = listedPlaces(loaded)
+  return (row, place) => valueIn(matrix, row * places.length + places[place]!, fillable[place]!)
+}
+
+function columnReader(loaded: LoadedVersion, tensors: readonly Tensor[]): ValueAt {
+  const { cells, ignores } = loaded
+  const fillable = fillablePlaces(loaded)
+  const features = new Set(cells.names)
+  const byName = new Map<string, Tensor>()
+  for (const tensor of tensors) {
+    const { name } = tensor
+    if (!features.has(name) && !ignores(name))
       throw new DomainError(
         'unknown_feature',
         `the input ${JSON.stringify(name)} is not a feature of the model`,
       )
-    if (seen.has(name)) refuse(`the input ${JSON.stringify(name)} is sent twice`)
-    seen.add(name)
+    if (byName.has(name)) refuse(`the input ${JSON.stringify(name)} is sent twice`)
+    byName.set(name, tensor)
   }
-  /** A category reads true and false as in JSON. */
-  const valueAt = ({ values, isFlags }: Tensor, at: number): Value | boolean | undefined =>
-    isFlags === true && typeof values[at] === 'number' ? values[at] === 1 : values[at]
-  const cells: [name: string, at: (row: number) => Value | boolean | undefined][] =
-    matrix === undefined
-      ? tensors.map((tensor) => [tensor.name, (row) => valueAt(tensor, row)])
-      : all.map(({ name }, place) => [name, (row) => valueAt(matrix, row * all.length + place)])
-  return (row) =>
-    Object.fromEntries(
-      cells.map(([name, at]) => {
-        const value = at(row) ?? null
-        // In binary, NaN is the only way to send a missing number.
-        return [name, Number.isNaN(value) && fillable.get(name) === true ? null : value]
-      }),
-    )
+  const columns = cells.names.map((name) => byName.get(name))
+  return (row, place) => {
+    const tensor = columns[place]
+    return tensor && valueIn(tensor, row, fillable[place]!)
+  }
 }
 
 /** Reads the fields beside the tensors. Some clients send null for absent fields. */

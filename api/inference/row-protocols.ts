@@ -17,32 +17,38 @@ import type { Answered, Protocol } from '../serving/request/protocol.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
 import {
   fillInstances,
+  otherLength,
   readInstances,
   type InstancesForm,
   type PredictRequest,
 } from '../serving/codec/instances.ts'
 import { DomainError, quotedName } from '../../domain/errors.ts'
-import { parseJson } from '../serving/codec/json-reader.ts'
+import { parseJson, tooManyRows } from '../serving/codec/json-reader.ts'
 import { resetInput, type InputBuffer } from '../serving/codec/input-buffer.ts'
 import { callerTexts } from '../serving/codec/caller-texts.ts'
 import { kindOf } from '../serving/codec/row-reader.ts'
-import { readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
+import {
+  listedPlaces,
+  readRow,
+  requestSizeOf,
+  type LoadedVersion,
+} from '../serving/version/loaded-version.ts'
 
 const kserveForm: InstancesForm = { takesLists: true, none: 'the request has no rows', rows: 'rows' }
 
 export function createRowProtocols(maxInstances: number): Record<'kserve' | 'mlflow', Protocol> {
   const mlflow = mlflowRows(maxInstances)
-  const sizeOf = (width: number) => ({ maxRows: maxInstances, width })
+  const sizeOf = (loaded: LoadedVersion) => requestSizeOf(loaded, maxInstances)
   return {
     mlflow: {
       rows: mlflow,
-      read: (loaded, body, input) => fillRows(loaded, mlflow(body, loaded.maxFields()), input),
+      read: (loaded, body, input) => fillRows(loaded, mlflow(body, loaded), input),
       write,
     },
     kserve: {
-      rows: (body, width) => readInstances(body, sizeOf(width), kserveForm),
+      rows: (body, loaded) => readInstances(body, sizeOf(loaded), kserveForm),
       read: (loaded, body, input) =>
-        fillInstances(loaded, { body, size: sizeOf(loaded.maxFields()), form: kserveForm }, input),
+        fillInstances(loaded, { body, size: sizeOf(loaded), form: kserveForm }, input),
       write,
     },
   }
@@ -147,8 +153,8 @@ function writePiece(writer: ByteWriter, text: Buffer): void {
 // Reads requests of MLflow's scoring server. It also accepts rows without names, in the order of the model file. A row of another length is
 // refused, because its values would be read as other features.
 
-/** Parses a body. `width` is the number of values in a row. */
-export type ParseRows = (body: Buffer, width: number) => PredictRequest
+/** Parses a body that this version reads. */
+export type ParseRows = (body: Buffer, loaded: LoadedVersion) => PredictRequest
 
 const textFields = ['routing_key', 'reference']
 
@@ -162,16 +168,17 @@ const formNames = Object.keys(mlflowForms) as (keyof typeof mlflowForms)[]
 
 /** Parses one of the four formats of MLflow, and `"params": {"routing_key", "reference"}`. */
 const mlflowRows =
-  (maxRows: number): ParseRows =>
-  (body, width) => {
-    const request = objectOf(parseJson(body, { maxRows, width }), 'the body')
+  (maxInstances: number): ParseRows =>
+  (body, loaded) => {
+    const size = requestSizeOf(loaded, maxInstances)
+    const request = objectOf(parseJson(body, size), 'the body')
     const forms = formNames.filter((name) => Object.hasOwn(request, name))
     const [form] = forms
     if (form === undefined || forms.length > 1)
       refuse(`the body has ${forms.length} of ${formNames.join(', ')}, not one of them`)
     for (const name in request)
       if (name !== form && name !== 'params') refuse(`the body has an unknown field ${quotedName(name)}`)
-    const instances = requireCount(mlflowForms[form](request[form]), maxRows)
+    const instances = requireCount(mlflowForms[form](request[form]), size.maxRows)
     const params = objectOf(request['params'] ?? {}, '"params"')
     for (const name in params)
       if (!textFields.includes(name)) refuse(`"params" has an unknown field ${quotedName(name)}`)
@@ -184,22 +191,17 @@ export function fillRows(
   { instances, routingKey, reference }: PredictRequest,
   input: InputBuffer,
 ): void {
-  const { listed } = loaded.columns
-  resetInput(input, loaded.columns, instances.length)
+  const { cells, columns } = loaded
+  const places = listedPlaces(loaded)
+  resetInput(input, columns, instances.length)
   for (let i = 0; i < instances.length; i++) {
     const row: unknown = instances[i]
-    readRow(loaded, Array.isArray(row) ? namedRow(row, listed, i) : (row as FeatureRow), i, input)
+    if (!Array.isArray(row)) readRow(loaded, row, i, input)
+    else if (row.length === places.length) cells.read((place) => row[places[place]!], i, input)
+    else throw otherLength(i, row.length, columns)
   }
   input.routingKey = routingKey
   input.reference = reference
-}
-
-function namedRow(row: readonly unknown[], columns: readonly { name: string }[], index: number): FeatureRow {
-  if (row.length !== columns.length)
-    refuse(
-      `instance ${index} has ${row.length} values; send one for each of ${columns.map(({ name }) => name).join(', ')}, in this order`,
-    )
-  return Object.fromEntries(columns.map(({ name }, place) => [name, row[place] as FeatureRow[string]]))
 }
 
 /** Reads the output of `DataFrame.to_dict(orient="split")`, and ignores its index. */
@@ -235,10 +237,7 @@ function rowsOfInputs(given: unknown): unknown[] {
 
 function requireCount(rows: unknown[], maxRows: number): FeatureRow[] {
   if (rows.length === 0) throw new DomainError('no_instances', 'the request has no rows')
-  if (rows.length > maxRows)
-    throw new DomainError('batch_too_large', `the request has ${rows.length} rows, more than ${maxRows}`, {
-      limit: maxRows,
-    })
+  if (rows.length > maxRows) throw tooManyRows(maxRows)
   return rows as FeatureRow[]
 }
 

@@ -21,7 +21,7 @@ interface Datatype {
   bytes: number
   /** Converts a JSON value; undefined when it does not have this type. */
   fromJson: (value: unknown) => Value | undefined
-  /** Reads binary values as one block, least significant byte first. Reading them one by one would take seconds for eight megabytes. */
+  /** Reads binary values as one block, least significant byte first. Reading them one by one would take long for megabytes. */
   fromBytes: (bytes: ArrayBuffer) => ArrayLike<number>
 }
 
@@ -141,7 +141,7 @@ export function valueLimit(maxValues: number): (more: number) => void {
 }
 
 /**
- * Opens the binary part. The limit is checked first, because eight megabytes can hold eight million values of one byte, and checking each
+ * Opens the binary part. The limit is checked first, because four megabytes can hold four million values of one byte, and checking each
  * would block the process.
  */
 export function binaryPart(bytes: Buffer, maxValues: number): BinaryPart {

@@ -7,7 +7,6 @@ import { once } from 'node:events'
 import { bytesOfRow, batchLayoutOf, hasTakenTexts, type BatchLayout } from '../../domain/model/batch-spec.ts'
 import { isError } from '../../domain/errors.ts'
 import { createFrames, messageParts } from '../../domain/message-framing.ts'
-import type { FeatureRow } from '../../domain/model/features.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { createInputBuffer, resetInput, writeRow } from '../serving/codec/input-buffer.ts'
 import type { ColumnBlock } from '../serving/columnar/column-source.ts'
@@ -99,8 +98,7 @@ function blockOf(layout: BatchLayout, rows: number, bytes: Uint8Array<ArrayBuffe
 }
 
 function compileScorer(loaded: LoadedVersion) {
-  const { manifest, predictor, columns: all, read, format } = loaded
-  const names = Object.keys(manifest.features)
+  const { predictor, columns: all, cells, format } = loaded
   const buffer = createInputBuffer()
   let outputs = new Float32Array(0)
   return async ({ rows, columns }: Extract<Piece, { columns: unknown }>) => {
@@ -108,19 +106,21 @@ function compileScorer(loaded: LoadedVersion) {
     const { input } = buffer
     if (outputs.length < rows * predictor.outputs) outputs = new Float32Array(rows * predictor.outputs)
     const problems: Record<number, string> = {}
-    const cells = names.map((name) => columns[name] ?? [])
-    const row: FeatureRow = {}
+    const values = cells.names.map((name) => columns[name] ?? [])
+    const refuse = (row: number, error: Error): void => {
+      problems[row] = withoutPlace(error)
+      input.fill(0, row * predictor.inputs, (row + 1) * predictor.inputs)
+    }
     for (let i = 0; i < rows; i++) {
-      for (let f = 0; f < names.length; f++) row[names[f]!] = cells[f]![i] ?? null
       try {
-        read(row, i, input, i * predictor.inputs)
-        const refusal = predictor.refusalOf?.(input, i)
-        if (refusal !== undefined) throw refusal
+        cells.read((place) => values[place]![i] ?? null, i, buffer)
       } catch (error) {
-        problems[i] = withoutPlace(error as Error)
-        input.fill(0, i * predictor.inputs, (i + 1) * predictor.inputs)
+        writeRow(buffer, all, {}, i)
+        refuse(i, error as Error)
+        continue
       }
-      writeRow(buffer, all, row, i)
+      const refusal = predictor.refusalOf?.(input, i)
+      if (refusal !== undefined) refuse(i, refusal)
     }
     await runRows(predictor, { input, rows, texts: buffer, textColumns: all.texts }, outputs, {
       isSkipped: (i) => problems[i] !== undefined,

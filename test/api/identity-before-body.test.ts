@@ -218,13 +218,13 @@ describe('every gRPC method', () => {
     for (const method of keyed)
       for (const key of [undefined, wrongKey])
         for (const part of [0, 60_000]) {
-          const { got, closed, stream } = call(port(), method, { key, part, length: 8_000_000 })
+          const { got, closed, stream } = call(port(), method, { key, part, length: 4_000_000 })
           await until(closed, `${method} to be reset`)
           expect([method, got['grpc-status']]).toEqual([method, String(codes.UNAUTHENTICATED)])
           expect(stream.rstCode).toBe(constants.NGHTTP2_NO_ERROR)
         }
     expect(budget.peakBytes()).toBe(before)
-    const unknown = call(port(), 'RepositoryModelLoad', { part: 60_000, length: 8_000_000 })
+    const unknown = call(port(), 'RepositoryModelLoad', { part: 60_000, length: 4_000_000 })
     await until(unknown.closed, 'an unknown method to be reset')
     expect(unknown.got['grpc-status']).toBe(String(codes.UNIMPLEMENTED))
     expect(budget.heldBytes()).toBe(0)

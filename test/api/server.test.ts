@@ -156,7 +156,7 @@ describe('the process', () => {
       [predict(url, body, { authorization: 'Bearer x' }), 401, 'unauthenticated'],
       [predict(url, '{'), 400, 'body_not_json'],
       [predict(url, Buffer.from([0x7b, 0xff])), 400, 'body_not_json'],
-      [announce(url, 8_388_609), 413, 'body_too_large'],
+      [announce(url, 4_194_305), 413, 'body_too_large'],
       [
         fetch(`${url}/v1/models/tulip/predict`, {
           method: 'POST',

@@ -8,6 +8,7 @@ import type { FeatureRow } from '../../../domain/model/features.ts'
 import { fitsSingle, scaled } from '../../../domain/model/preprocessing.ts'
 import { callerTexts, type CallerTexts } from './caller-texts.ts'
 import type { CategoryColumn, FeatureColumn, FeatureColumns, NumberColumn } from './feature-columns.ts'
+import { putCategory, putNumber } from './cell-reader.ts'
 import { reserveRows, resetInput, writeTextValue, writeTextBytes, type InputBuffer } from './input-buffer.ts'
 import {
   beginsNumber,
@@ -22,6 +23,7 @@ import {
   sign,
   take,
   takeBytes,
+  tooManyRows,
   type BodySize,
 } from './json-reader.ts'
 import { kindOf, notAnObject, unknownFeature, type FeatureCheck } from './row-reader.ts'
@@ -92,25 +94,27 @@ function readBody(
   form: InstancesForm,
   readRow: ReadRow,
 ): CallerTexts & { rows: number } {
-  return readJson(body, size, () => judged(readFields(size.maxRows, readRow), size, form))
+  return readJson(body, size, () => judged(readFields({ maxRows: size.maxRows, form, readRow }), form))
 }
 
-function judged(found: Found, { maxRows }: BodySize, form: InstancesForm): CallerTexts & { rows: number } {
+function judged(found: Found, form: InstancesForm): CallerTexts & { rows: number } {
   const { other, unknown, instances, rows, wrongRow, routing_key, reference } = found
   if (other !== undefined) refuse(`the body is ${kindOf(other)}, not an object`)
   if (unknown !== undefined) refuse(`the body has an unknown field ${quotedName(unknown)}`)
   if (rows < 0) refuse(`"instances" is ${kindOf(instances)}, not a list`)
   if (rows === 0) throw new DomainError('no_instances', form.none)
-  if (rows > maxRows)
-    throw new DomainError('batch_too_large', `the request has ${rows} ${form.rows}, more than ${maxRows}`, {
-      limit: maxRows,
-    })
   const texts = callerTexts({ routing_key, reference })
   if (wrongRow !== undefined) throw wrongRow
   return { rows, ...texts }
 }
 
-function readFields(maxRows: number, readRow: ReadRow): Found {
+interface RowsToRead {
+  maxRows: number
+  form: InstancesForm
+  readRow: ReadRow
+}
+
+function readFields(rows: RowsToRead): Found {
   const found: Found = {
     other: undefined,
     unknown: undefined,
@@ -129,7 +133,7 @@ function readFields(maxRows: number, readRow: ReadRow): Found {
     expect(sign.colon)
     if (name === 'instances') {
       if (found.rows >= 0 || found.instances !== undefined) refuseSyntax()
-      if (peek() === sign.openList) readRows(found, maxRows, readRow)
+      if (peek() === sign.openList) readRows(found, rows)
       else found.instances = readAny()
     } else if (name === 'routing_key' || name === 'reference') {
       if (found[name] !== undefined) refuseSyntax()
@@ -143,12 +147,14 @@ function readFields(maxRows: number, readRow: ReadRow): Found {
   return found
 }
 
-function readRows(found: Found, maxRows: number, readRow: ReadRow): void {
+/** A body with too many rows is not read to its end. */
+function readRows(found: Found, { maxRows, form, readRow }: RowsToRead): void {
   json.at++
   found.rows = 0
   if (take(sign.closeList)) return
   do {
-    if (found.wrongRow === undefined && found.rows < maxRows) found.wrongRow = readRow(found.rows)
+    if (found.rows === maxRows) throw tooManyRows(maxRows, form.rows)
+    if (found.wrongRow === undefined) found.wrongRow = readRow(found.rows)
     else readAny()
     found.rows++
   } while (take(sign.comma))
@@ -175,22 +181,25 @@ interface Field {
   check: FeatureCheck
   /** The bytes `"name":` of a compact body. */
   prefix: Buffer
+  /** The position in the current order. */
+  at: number
 }
-
-const fieldOf = (name: string, rest: Omit<Field, 'name' | 'prefix'>): Field => ({
-  name,
-  ...rest,
-  prefix: Buffer.from(`${JSON.stringify(name)}:`),
-})
 
 /** Returns the reader of rows that have these columns. */
 export function compileJsonRow(columns: FeatureColumns, checks: ReadonlyMap<string, FeatureCheck>): JsonRow {
-  const places = [...checks.keys()]
+  const places = new Map([...checks.keys()].map((name, place) => [name, place]))
   // First the fields of the current row, in its order, then those that it has not had yet; clients usually keep their order.
-  const order = columns.all.map((column) =>
-    fieldOf(column.name, { column, place: places.indexOf(column.name), check: checks.get(column.name)! }),
-  )
-  const listed = columns.listed.map(({ name }) => order.find((field) => field.name === name)!)
+  const order: Field[] = []
+  const byName = new Map<string, Field>()
+  const addField = (name: string, rest: Pick<Field, 'column' | 'place' | 'check'>): Field => {
+    const field = { name, ...rest, prefix: Buffer.from(`${JSON.stringify(name)}:`), at: order.length }
+    order.push(field)
+    byName.set(name, field)
+    return field
+  }
+  for (const column of columns.all)
+    addField(column.name, { column, place: places.get(column.name)!, check: checks.get(column.name)! })
+  const listed = columns.listed.map(({ name }) => byName.get(name)!)
   // The current row's texts, by text column, because features may come in any order.
   const texts: RowTexts = {
     starts: new Float64Array(columns.texts),
@@ -222,18 +231,19 @@ export function compileJsonRow(columns: FeatureColumns, checks: ReadonlyMap<stri
     peek()
     const name = readText()
     expect(sign.colon)
-    let found = order.findIndex((field) => field.name === name)
-    if (found >= 0 && found < position) refuseSyntax()
-    if (found < 0) {
+    let field = byName.get(name)
+    if (field === undefined) {
       if (!isIgnored(name)) {
         wrong.unknown ??= name
         return undefined
       }
-      found = order.push(fieldOf(name, { column: undefined, place: Infinity, check: () => null })) - 1
+      field = addField(name, { column: undefined, place: Infinity, check: () => null })
     }
-    const field = order[found]!
-    order.copyWithin(position + 1, position, found)
-    order[position] = field
+    if (field.at < position) refuseSyntax()
+    // Exchanged and not moved up: rows in changing orders would otherwise take the square of their width.
+    const other = order[position]!
+    order[(other.at = field.at)] = other
+    order[(field.at = position)] = field
     return field
   }
   const readNumberOf = (field: Field, column: NumberColumn, input: InputBuffer, row: number): void => {
@@ -348,35 +358,7 @@ interface RowTexts {
   others: (string | null)[]
 }
 
-/** Writes a number, or one that is filled, as it was sent and as the model reads it. */
-function putNumber(
-  { slot, start, mean, std, low, high, fill }: NumberColumn,
-  { numbers, width }: FeatureColumns,
-  input: InputBuffer,
-  row: number,
-  value: number | null,
-): void {
-  const isFilled = value === null || value < low || value > high
-  input.numbers[row * numbers + slot] = value ?? NaN
-  input.input[row * width + start] = scaled(isFilled ? fill : value, mean, std)
-}
-
-/** Encodes a category as `compileEncoder` does. The inputs of the row are zeros before. */
-function putCategory(
-  { encoding, start, other, places, reportsUnknown }: CategoryColumn,
-  { width }: FeatureColumns,
-  input: InputBuffer,
-  row: number,
-  value: string | null,
-): void {
-  const place = value === null ? undefined : places.get(value)
-  if (place === undefined && value !== null && reportsUnknown) input.unknownTexts++
-  const offset = row * width + start
-  if (encoding === 'one-hot') input.input[offset + (place ?? other)] = 1
-  else if (encoding === 'code') input.input[offset] = place ?? NaN
-}
-
-const otherLength = (row: number, count: number, { listed }: FeatureColumns): DomainError =>
+export const otherLength = (row: number, count: number, { listed }: FeatureColumns): DomainError =>
   new DomainError(
     'invalid_request',
     `instance ${row} has ${count} values; send one for each of ${listed.map(({ name }) => name).join(', ')}, in this order`,

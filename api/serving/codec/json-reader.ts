@@ -3,8 +3,11 @@
  * is reported first, with the sentence of `parseJsonBody`.
  */
 import { isUtf8 } from 'node:buffer'
-import { DomainError } from '../../../domain/errors.ts'
+import { DomainError, isError } from '../../../domain/errors.ts'
 import { isDropped, maxDepth, parseJsonBody } from '../../../domain/json-body.ts'
+
+/** The bytes up to which a refused body is parsed once more for the most exact sentence. */
+const maxParsedAgain = 65_536
 
 /** The length of the array of doubles, which grows with the requests; a longer one than the second is not kept for the next body. */
 const firstDoubles = 4_096
@@ -64,10 +67,18 @@ export function readJson<T>(bytes: Buffer, size: BodySize, read: () => T): T {
     peek()
     return json.at === bytes.byteLength ? value : refuseSyntax()
   } catch (error) {
+    // A body with too many rows is not read to its end.
+    if (isError(error, 'batch_too_large')) throw error
+    // What was read to its end is JSON, but for a name twice among fields that are refused.
+    const isRead = error !== broken && peek() === 0 && json.at === bytes.byteLength
+    if (isRead && bytes.byteLength > maxParsedAgain) throw error
     parseJson(bytes, size)
     throw error
   }
 }
+
+export const tooManyRows = (limit: number, rows = 'rows'): DomainError =>
+  new DomainError('batch_too_large', `the request has more than ${limit} ${rows}`, { limit })
 
 /** Parses a body with JSON.parse. Throws like `readJson`. */
 export function parseJson(bytes: Buffer, size: BodySize): unknown {
@@ -83,7 +94,7 @@ export function parseJson(bytes: Buffer, size: BodySize): unknown {
 }
 
 /** In nested lists each value may have its own brackets. */
-const maxValuesOf = ({ maxRows, width }: BodySize): number => 4 * maxRows * (width + 1) + extraValues
+const maxValuesOf = ({ maxRows, width }: BodySize): number => 2 * maxRows * (width + 1) + extraValues
 
 export function refuseSyntax(): never {
   throw broken

@@ -147,8 +147,8 @@ function shownValues(values: ReadonlySet<string>): string[] {
   return shown
 }
 
-function refuseUnknown(
-  row: FeatureRow,
+export function refuseUnknown(
+  row: object,
   features: Features,
   index: number,
   isIgnored?: (field: string) => boolean,

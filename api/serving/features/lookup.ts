@@ -84,7 +84,7 @@ export function createLookups({ cache, clock, routing }: LookupDeps) {
     if (live === undefined) return protocol
     const of = needsOf.model(live)
     if (of.all.length === 0) return protocol
-    const asked = protocol.rows(request.body, live.complete.likeliest.loaded.maxFields())
+    const asked = protocol.rows(request.body, live.complete.likeliest.loaded)
     const wait = waitFor(asked, of)
     if (wait.work.length === 0 || waiting >= maxPendingLookups) return reader(protocol, asked, of)
     return { protocol, asked, of, ...wait }

@@ -3,6 +3,7 @@ import { writeText, reserve } from '../codec/byte-writer.ts'
 import type { Protocol } from './protocol.ts'
 import { fillInstances, readInstances, type InstancesForm } from '../codec/instances.ts'
 import { unknownCategories } from '../codec/unknown-categories.ts'
+import { requestSizeOf } from '../version/loaded-version.ts'
 
 const comma = Buffer.from(',')
 const end = Buffer.from(']}')
@@ -12,10 +13,9 @@ const unknownKey = '],"unknown_categories":'
 const form: InstancesForm = { takesLists: false, none: '"instances" is empty', rows: 'instances' }
 
 export const createPredictProtocol = (maxInstances: number): Protocol => ({
-  rows: (body, width) => readInstances(body, { maxRows: maxInstances, width }, form),
+  rows: (body, loaded) => readInstances(body, requestSizeOf(loaded, maxInstances), form),
   read(loaded, body, input) {
-    const size = { maxRows: maxInstances, width: loaded.maxFields() }
-    fillInstances(loaded, { body, size, form }, input)
+    fillInstances(loaded, { body, size: requestSizeOf(loaded, maxInstances), form }, input)
   },
   write(writer, { arm, input, outputs, id, stale }) {
     const { format } = arm.loaded

@@ -6,7 +6,7 @@ import type { ByteWriter } from '../codec/byte-writer.ts'
 import type { InputBuffer } from '../codec/input-buffer.ts'
 import type { PredictRequest } from '../codec/instances.ts'
 import type { LiveArm } from '../routing/route-table.ts'
-import type { ReadRequest } from '../version/loaded-version.ts'
+import type { LoadedVersion, ReadRequest } from '../version/loaded-version.ts'
 
 export interface Request {
   model: string
@@ -55,10 +55,9 @@ export interface Protocol {
   read: ReadRequest
   write(writer: ByteWriter, answered: Answered): void
   /**
-   * Parses the rows of a body, in protocols whose rows may lack looked-up features. `width` is the number of values in a row. Responses of
-   * such a protocol end with a closing brace.
+   * Parses the rows of a body, in protocols whose rows may lack looked-up features. Responses of such a protocol end with a closing brace.
    */
-  rows?(body: Buffer, width: number): PredictRequest
+  rows?(body: Buffer, loaded: LoadedVersion): PredictRequest
 }
 
 /** A result, in arrays that the next request reuses. */

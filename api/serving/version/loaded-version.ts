@@ -10,10 +10,12 @@ import { formatOf } from '../formats/all-formats.ts'
 import type { ArtifactFiles, OpenedArtifact } from '../formats/format.ts'
 import type { Runtimes } from '../formats/runtimes.ts'
 import type { Predictor } from '../predictor.ts'
-import { compileChecks, compileReader, type InstanceReader } from '../codec/row-reader.ts'
+import { compileCells, type CellReader } from '../codec/cell-reader.ts'
+import { compileChecks, notAnObject, refuseUnknown } from '../codec/row-reader.ts'
 import { compileFormat, type OutputFormat } from '../codec/output-format.ts'
 import { compileJsonRow, type JsonRow } from '../codec/instances.ts'
-import { createInputBuffer, resetInput, writeRow, type InputBuffer } from '../codec/input-buffer.ts'
+import type { BodySize } from '../codec/json-reader.ts'
+import { createInputBuffer, resetInput, type InputBuffer } from '../codec/input-buffer.ts'
 import { refuse } from '../network/layers-model.ts'
 
 export interface LoadedVersion {
@@ -24,7 +26,7 @@ export interface LoadedVersion {
   /** The bytes of memory that the model holds. */
   memoryBytes: number
   columns: FeatureColumns
-  read: InstanceReader
+  cells: CellReader
   jsonRow: JsonRow
   format: OutputFormat
   /** Whether requests may carry a field that is no feature of this version. */
@@ -35,10 +37,57 @@ export interface LoadedVersion {
   invalidShare: number
 }
 
+/** Limits the values of a request, whatever protocol sends them, because each is read in one turn of the event loop. */
+const maxRequestValues = 100_000
+/** Limits the inputs of the model over all rows of a request. A category with many values takes many inputs. */
+const maxRequestInputs = 2_097_152
+
+/** Returns the size of the largest request. `maxInstances` rows, or fewer where a row is so wide that they would be too many values. */
+export function requestSizeOf(
+  { maxFields, columns }: Pick<LoadedVersion, 'maxFields' | 'columns'>,
+  maxInstances: number,
+): BodySize {
+  const width = maxFields()
+  const maxRows = Math.min(
+    maxInstances,
+    Math.floor(maxRequestValues / width),
+    Math.floor(maxRequestInputs / columns.width),
+  )
+  return { maxRows: Math.max(1, maxRows), width }
+}
+
 /** Checks a row and writes it into the input buffer, both as sent and as the model reads it. */
-export function readRow(loaded: LoadedVersion, row: object, index: number, input: InputBuffer): void {
-  const read = loaded.read(row, index, input.input, index * loaded.columns.width, loaded.ignores)
-  writeRow(input, loaded.columns, read, index)
+export function readRow(
+  { cells, manifest, ignores }: LoadedVersion,
+  given: unknown,
+  index: number,
+  input: InputBuffer,
+): void {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) throw notAnObject(given, index)
+  const row = given as Record<string, unknown>
+  const { names } = cells
+  let found = 0
+  cells.read(
+    (place) => {
+      const value = row[names[place]!]
+      if (value !== undefined && typeof value !== 'function') found++
+      return value
+    },
+    index,
+    input,
+  )
+  let sent = 0
+  for (const _name in row) sent++
+  if (sent !== found) refuseUnknown(row, manifest.features, index, ignores)
+}
+
+/** Returns the place of each feature, in the order of `cells`, in a row without names. */
+export function listedPlaces({
+  cells,
+  columns,
+}: Pick<LoadedVersion, 'cells' | 'columns'>): readonly number[] {
+  const places = new Map(columns.listed.map(({ name }, place) => [name, place]))
+  return cells.names.map((name) => places.get(name)!)
 }
 
 /** Whether the model takes texts, which are not among its inputs. */
@@ -163,9 +212,8 @@ function loadedOf(
     )
   const { model, features, preprocessing } = manifest
   const inOrder = manifest.output.kind === 'quantiles' ? sorted(predictor) : predictor
-  const read = compileReader(features, preprocessing)
   const columns = columnsOf(features, preprocessing, manifest.featureOrder)
-  const jsonRow = compileJsonRow(columns, compileChecks(features, preprocessing))
+  const checks = compileChecks(features, preprocessing)
   return {
     model,
     version,
@@ -174,8 +222,8 @@ function loadedOf(
     memoryBytes,
     columns,
     format,
-    read,
-    jsonRow,
+    cells: compileCells(columns, checks),
+    jsonRow: compileJsonRow(columns, checks),
     ignores: () => false,
     maxFields: () => columns.all.length,
     invalidShare: 0,
@@ -296,14 +344,16 @@ export function injectFault({ invalidShare }: LoadedVersion, outputs: Float32Arr
   if (Math.random() < invalidShare) outputs[0] = NaN
 }
 
-function warmUp({ manifest, predictor, read }: LoadedVersion): void {
+function warmUp(loaded: LoadedVersion): void {
+  const { manifest, predictor, columns } = loaded
   const { instances } = manifest.golden
-  const input = new Float64Array(predictor.inputs)
+  const input = createInputBuffer()
   const output = new Float32Array(predictor.outputs)
   const until = performance.now() + warmUpMs
   for (let i = 0; i < warmUpRows && performance.now() < until; i++) {
-    read(instances[i % instances.length], 0, input, 0)
-    void predictor.run(input, 1, output)
+    resetInput(input, columns, 1)
+    readRow(loaded, instances[i % instances.length], 0, input)
+    void predictor.run(input.input, 1, output)
   }
 }
 

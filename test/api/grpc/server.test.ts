@@ -311,7 +311,7 @@ describe('a refusal', () => {
       const { error } = await call('ModelInfer', protoText(1, 'rose'), { authorization: `Bearer ${admin}` })
       return error?.code === status.NOT_FOUND
     }, 'the new key')
-    const large = await call('ModelInfer', Buffer.concat([request, protoMessage(7, Buffer.alloc(9_000_000))]))
+    const large = await call('ModelInfer', Buffer.concat([request, protoMessage(7, Buffer.alloc(4_200_000))]))
     expect(large.error?.code).toBe(status.RESOURCE_EXHAUSTED)
     const pinned = Buffer.concat([request, protoText(2, 'iris_v9.0.0')])
     expect((await call('ModelInfer', pinned)).error).toMatchObject({ code: status.NOT_FOUND })

@@ -97,10 +97,10 @@ describe('a JSON body', () => {
       }
   })
 
-  it('of 8 MiB in small values is refused before it is parsed', async () => {
+  it('of 4 MiB in small values is refused before it is parsed', async () => {
     const parse = JSON.parse
     JSON.parse = () => expect.fail('it was parsed')
-    const body = `{"outcomes":[${'{},'.repeat(2_700_000)}{}]}`
+    const body = `{"outcomes":[${'{},'.repeat(1_350_000)}{}]}`
     const answer = await api
       .request('POST', '/v1/outcomes', { key, body })
       .finally(() => (JSON.parse = parse))

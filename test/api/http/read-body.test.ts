@@ -3,7 +3,7 @@ import { createAdaptorServer } from '@hono/node-server'
 import { Hono } from 'hono'
 import { request as send, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createBodyBudget } from '../../../api/http/body-budget.ts'
 import { readBody } from '../../../api/http/read-body.ts'
 import { isError } from '../../../domain/errors.ts'
@@ -66,4 +66,32 @@ it('a body that is not complete in time is refused', async () => {
     call.write('ab')
   })
   expect(answer).toBe('request_timeout')
+})
+
+it.each([
+  {
+    name: 'an upload is refused after a pause of 10 s, and not after shorter ones',
+    mayPause: true,
+    waitsMs: [9_999, 9_999, 9_999],
+  },
+  {
+    name: 'any other body is refused after 10 s, although parts of it come',
+    mayPause: false,
+    waitsMs: [4_000, 5_999],
+  },
+])('$name', async ({ mayPause, waitsMs }) => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const { readable, writable } = new TransformStream<Uint8Array>()
+  const writer = writable.getWriter()
+  const request = new Request('http://a', { method: 'POST', body: readable, duplex: 'half' } as RequestInit)
+  let refusal: unknown
+  void readBody(request, { limit, held, mayPause }).catch((error: unknown) => (refusal = error))
+  for (const ms of waitsMs) {
+    await writer.write(Buffer.from('a'))
+    await vi.advanceTimersByTimeAsync(ms)
+    expect(refusal).toBeUndefined()
+  }
+  await vi.advanceTimersByTimeAsync(1)
+  expect(refusal).toMatchObject({ code: 'request_timeout' })
 })

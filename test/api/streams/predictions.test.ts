@@ -94,7 +94,7 @@ describe('a batch of records', () => {
       { instances: [] },
       { instances: [{ ...irisRow, petalWidth: 'wide' }] },
       { instances: [irisRow], routing_key: secret },
-      Buffer.alloc(8_388_609, 32),
+      Buffer.alloc(4_194_305, 32),
       '',
       request(),
     ]

@@ -228,7 +228,7 @@ describe.each(modes)('with the fast path %s, a request', (mode) => {
   it('that announces 50 MB gets 413 before it sends them', async () => {
     const head = ['Host: localhost', `Authorization: Bearer ${key}`]
     const announced = post(predict, head, '').replace('Length: 0', 'Length: 50000000')
-    expect((await ask(mode, announced)).json).toMatchObject({ code: 'body_too_large', limit: 8_388_608 })
+    expect((await ask(mode, announced)).json).toMatchObject({ code: 'body_too_large', limit: 4_194_304 })
   })
 
   it('with a wrong key gets 401 before its deadline is judged', async () => {

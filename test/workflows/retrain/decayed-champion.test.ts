@@ -5,7 +5,8 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { loadVersion } from '../../../api/serving/version/loaded-version.ts'
+import { createInputBuffer, resetInput } from '../../../api/serving/codec/input-buffer.ts'
+import { loadVersion, readRow } from '../../../api/serving/version/loaded-version.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
 import { getArtifact } from '../../../store/artifacts.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
@@ -80,13 +81,15 @@ async function live(version: string): Promise<void> {
   const { store, deps } = pipeline
   const { artifactDigest } = await getVersion(store, version)
   const { manifest, files } = await getArtifact(deps.artifacts, artifactDigest)
-  const { read, predictor } = loadVersion(version, manifest, files)
-  const [input, output] = [new Float64Array(predictor.inputs), new Float32Array(1)]
+  const loaded = loadVersion(version, manifest, files)
+  const [input, output] = [createInputBuffer(), new Float32Array(1)]
+  resetInput(input, loaded.columns, 1)
   const asked = exampleRows({ from: 60, to: 64, perDay: 240 }).map(({ size, colour, blooms }, place) => {
     const age = 40 + (blooms ? -12 : 12) + ((place * 7_919) % 60) - 30
     const row: FeatureRow = { size, colour, age }
-    read(row, 0, input, 0)
-    void predictor.run(input, 1, output)
+    input.textBytes = 0
+    readRow(loaded, row, 0, input)
+    void loaded.predictor.run(input.input, 1, output)
     const text = Buffer.from(colour)
     const features = Buffer.alloc(12 + text.byteLength)
     features.writeFloatLE(size, 0)

@@ -7,7 +7,8 @@ import type { ColumnBlock } from '../../../../api/serving/columnar/column-source
 import { compileColumns } from '../../../../api/serving/columnar/column-predictor.ts'
 import { denseNetworkOf } from '../../../../api/serving/formats/tfjs-layers/format.ts'
 import type { Network } from '../../../../api/serving/network/layers-model.ts'
-import { loadVersion, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
+import { createInputBuffer, resetInput } from '../../../../api/serving/codec/input-buffer.ts'
+import { loadVersion, readRow, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { batchLayoutOf, textCodes, type BatchLayout } from '../../../../domain/model/batch-spec.ts'
 import type { FeatureRow } from '../../../../domain/model/features.ts'
 import { getArtifact, openArtifacts } from '../../../../store/artifacts.ts'
@@ -60,15 +61,17 @@ const drawn = (count: number): FeatureRow[] =>
   }))
 
 /** Returns the result of a replica: bits, or an unreadable row. */
-function served({ read, predictor }: LoadedVersion, rows: readonly FeatureRow[]): (number | undefined)[] {
-  const [input, output] = [new Float64Array(predictor.inputs), new Float32Array(predictor.outputs)]
-  return rows.map((row, index) => {
+function served(loaded: LoadedVersion, rows: readonly FeatureRow[]): (number | undefined)[] {
+  const { predictor, columns } = loaded
+  const [input, output] = [createInputBuffer(), new Float32Array(predictor.outputs)]
+  return rows.map((row) => {
+    resetInput(input, columns, 1)
     try {
-      read(row, index, input, 0)
+      readRow(loaded, row, 0, input)
     } catch {
       return undefined
     }
-    void predictor.run(input, 1, output)
+    void predictor.run(input.input, 1, output)
     return output[0]!
   })
 }
