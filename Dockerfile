@@ -29,10 +29,10 @@ RUN node scripts/package/image.mjs /opt/tenure $TRAINS \
  && strip -o /opt/node "$(command -v node)" \
  && rm -rf $TENURE_CACHE/partial $TENURE_CACHE/tensorflow-*/include \
  && chmod -R a+rX $TENURE_CACHE \
- && for folder in state artifacts batches subjects trust/artifacts trust/commands trust/heads; do \
+ && for folder in state artifacts batches subjects trust/artifacts trust/replicas trust/heads; do \
       install -d /opt/state/$folder; \
     done \
- && for purpose in artifacts commands heads; do \
+ && for purpose in artifacts replicas heads; do \
       install -d -m 700 /opt/state/keys /opt/state/keys/$purpose; \
     done
 

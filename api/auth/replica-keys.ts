@@ -1,5 +1,5 @@
 /**
- * Opens the keys of a replica. The replica signs commands, sessions and its own cache; it verifies versions and audit heads with public
+ * Opens the keys of a replica. The replica signs sessions, its own cache and rollbacks that wait for Postgres; it verifies versions and audit heads with public
  * keys only.
  */
 import { openRowVerifier, type IsSigned } from '../../store/audit/row-signatures.ts'
@@ -23,7 +23,7 @@ export async function openReplicaKeys(
 ): Promise<ReplicaKeys> {
   const signing = { ...config.signing, purposes: purposesOf.api }
   return {
-    signer: await openSigner(signing, 'commands'),
+    signer: await openSigner(signing, 'replicas'),
     artifactKeys: openPublicKeys(signing, 'artifacts'),
     heads: readHeads(headFiles(config), openPublicKeys(signing, 'heads')),
     subjects: await openSubjectKey(signing.subjectKey),

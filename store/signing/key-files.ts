@@ -18,15 +18,15 @@ import { absentFile } from '../absent-file.ts'
 
 /**
  * - `artifacts`: versions and backups.
- * - `commands`: commands, sessions and the routes that replicas keep.
+ * - `replicas`: sessions, the routes that replicas keep, and rollbacks that wait for Postgres.
  * - `heads`: heads of the audit log.
  */
-export type KeyPurpose = 'artifacts' | 'commands' | 'heads'
-export const keyPurposes: readonly KeyPurpose[] = ['artifacts', 'commands', 'heads']
+export type KeyPurpose = 'artifacts' | 'replicas' | 'heads'
+export const keyPurposes: readonly KeyPurpose[] = ['artifacts', 'replicas', 'heads']
 
 /** The purposes for which each kind of process holds a private key; it refuses to open others. */
 export const purposesOf = {
-  api: ['commands'],
+  api: ['replicas'],
   control: ['artifacts', 'heads'],
   train: ['artifacts'],
 } as const satisfies Record<string, readonly KeyPurpose[]>

@@ -51,7 +51,7 @@ it('the processes of compose.yaml share artifacts and keys', () => {
   ]) {
     const [, place = ''] = new RegExp(`${variable}: (\\S+)`).exec(shared) ?? []
     const [, directory = ''] = /^(\/var\/lib\/tenure\/\w+)/.exec(place) ?? []
-    expect(shared, variable).toMatch(new RegExp(`:${directory}(/commands)?\n`))
+    expect(shared, variable).toMatch(new RegExp(`:${directory}(/replicas)?\n`))
     expect(files.Dockerfile, variable).toContain(`${variable}=${directory}`)
     const [, , , , folder = ''] = directory.split('/')
     expect(files.Dockerfile, variable).toMatch(

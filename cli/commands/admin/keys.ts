@@ -50,7 +50,7 @@ const rotateSigningCommand: CommandSpec = {
       'Only add the next key to the list of public keys, so that you can copy the list to other machines first',
     ],
   ],
-  examples: ['keys rotate-signing commands', 'keys rotate-signing artifacts --prepare'],
+  examples: ['keys rotate-signing replicas', 'keys rotate-signing artifacts --prepare'],
   async run({ terminal }, { args, options }) {
     const purpose = keyPurposes.find((each) => each === args[0])
     if (purpose === undefined)

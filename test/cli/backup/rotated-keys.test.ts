@@ -159,15 +159,15 @@ it('a machine without the private key takes and restores no backup, and makes no
 })
 
 it('a prepared key signs nothing until it replaces the former one', async () => {
-  const signer = await openSigner(places(), 'commands')
-  const { out } = await tenure('keys', 'rotate-signing', 'commands', '--prepare', '--json')
+  const signer = await openSigner(places(), 'replicas')
+  const { out } = await tenure('keys', 'rotate-signing', 'replicas', '--prepare', '--json')
   const { prepared, next } = JSON.parse(out) as { prepared: string; next: string }
   expect(createPublicKey(readFileSync(next)).export({ type: 'spki', format: 'pem' })).toBe(prepared)
-  expect((await openSigner(places(), 'commands')).publicPem).toBe(signer.publicPem)
+  expect((await openSigner(places(), 'replicas')).publicPem).toBe(signer.publicPem)
   expect(prepared).not.toBe(signer.publicPem)
-  await tenure('keys', 'rotate-signing', 'commands')
-  expect((await openSigner(places(), 'commands')).publicPem).toBe(prepared)
-  for (const words of [['everything'], ['commands', '--overlap', '-1'], ['commands', '--overlap', 'long']])
+  await tenure('keys', 'rotate-signing', 'replicas')
+  expect((await openSigner(places(), 'replicas')).publicPem).toBe(prepared)
+  for (const words of [['everything'], ['replicas', '--overlap', '-1'], ['replicas', '--overlap', 'long']])
     expect((await tenure('keys', 'rotate-signing', ...words)).code).toBe(exitCodes.usage)
 })
 

@@ -435,10 +435,10 @@ describe('the external heads', () => {
     const place = mkdtempSync(join(tmpdir(), 'tenure-rows-'))
     places.push(place)
     const keys = { keys: place, trust: place }
-    const signer = await openSigner(keys, 'commands')
+    const signer = await openSigner(keys, 'replicas')
     const [signRow, former] = [rowSigner(signer), signer.publicPem]
     const row = { hash: 'a'.repeat(64), signature: Buffer.from(signRow('a'.repeat(64))).toString('hex') }
-    const { formerUntil } = await rotateSigningKey(keys, 'commands', { overlapMs: 0 })
+    const { formerUntil } = await rotateSigningKey(keys, 'replicas', { overlapMs: 0 })
     const isSigned = openRowVerifier(keys)
     const at = (afterMs: number) => new Date(Date.parse(formerUntil) + afterMs).toISOString()
     expect(isSigned({ ...row, at: at(-86_400_000) })).toBe(true)

@@ -41,12 +41,12 @@ const hourMs = 3_600_000
 describe('a signing key', () => {
   it('is the same for every process that opens it at once, and readable by its owner only', async () => {
     const shared = places('shared')
-    const signers = await Promise.all(Array.from({ length: 20 }, () => openSigner(shared, 'commands')))
+    const signers = await Promise.all(Array.from({ length: 20 }, () => openSigner(shared, 'replicas')))
     expect(new Set(signers.map(({ publicPem }) => publicPem)).size).toBe(1)
-    expect(statSync(privateFile(shared, 'commands')).mode & 0o777).toBe(0o600)
+    expect(statSync(privateFile(shared, 'replicas')).mode & 0o777).toBe(0o600)
     const signature = signers[0]!.sign(said)
     expect(signers[19]!.verify(said, signature)).toBe(true)
-    expect(openPublicKeys(shared, 'commands').verify(said, signature)).toBe(true)
+    expect(openPublicKeys(shared, 'replicas').verify(said, signature)).toBe(true)
   })
 
   it('verifies these bytes only, and only under this key', async () => {
@@ -60,9 +60,9 @@ describe('a signing key', () => {
 
   it('signs for its purpose only, and is held only where it signs', async () => {
     const both = places('both')
-    const [artifacts, commands] = [await openSigner(both, 'artifacts'), await openSigner(both, 'commands')]
-    expect(artifacts.verify(said, commands.sign(said))).toBe(false)
-    expect(commands.verify(said, artifacts.sign(said))).toBe(false)
+    const [artifacts, replicas] = [await openSigner(both, 'artifacts'), await openSigner(both, 'replicas')]
+    expect(artifacts.verify(said, replicas.sign(said))).toBe(false)
+    expect(replicas.verify(said, artifacts.sign(said))).toBe(false)
     const heads = openPublicKeys(both, 'heads')
     expect(heads.verify(said, artifacts.sign(said))).toBe(false)
     expect(existsSync(privateFile(both, 'heads'))).toBe(false)
@@ -100,7 +100,7 @@ describe('a signing key', () => {
       stateDir: directoryOf.keys,
       artifactRoot: directoryOf.keys,
     })
-    expect(readdirSync(directoryOf.keys).toSorted()).toEqual(['commands', 'public', 'subjects.key'])
+    expect(readdirSync(directoryOf.keys).toSorted()).toEqual(['public', 'replicas', 'subjects.key'])
     expect(artifactKeys.verify(said, signer.sign(said))).toBe(false)
   })
 
@@ -133,13 +133,13 @@ describe('a signing key', () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     writeFileSync(privateFile(odd, 'heads'), privateKey.export({ type: 'pkcs8', format: 'pem' }))
     await expect(openSigner(odd, 'heads')).rejects.toThrow('holds no Ed25519 private key')
-    mkdirSync(privateFile(odd, 'commands'))
-    await expect(openSigner(odd, 'commands')).rejects.toThrow('cannot be read')
+    mkdirSync(privateFile(odd, 'replicas'))
+    await expect(openSigner(odd, 'replicas')).rejects.toThrow('cannot be read')
     const listed = places('listed')
     await openSigner(listed, 'heads')
     writeFileSync(trustedFile(listed, 'heads'), '[{"publicPem": "no key"}]')
     await expect(openSigner(listed, 'heads')).rejects.toThrow('is not a list of Ed25519 public keys')
-    const { publicPem } = await openSigner(places('unlisted'), 'commands')
+    const { publicPem } = await openSigner(places('unlisted'), 'replicas')
     writeFileSync(trustedFile(listed, 'heads'), JSON.stringify([{ publicPem, until: 'soon' }]))
     await expect(openSigner(listed, 'heads')).rejects.toThrow('is not a list of Ed25519 public keys')
   })
@@ -148,34 +148,34 @@ describe('a signing key', () => {
 describe('a rotation', () => {
   it('lets signatures of the former key count for the overlap, and no longer', async () => {
     const at = places('overlap')
-    const [signer, verifier] = [await openSigner(at, 'commands'), openPublicKeys(at, 'commands')]
+    const [signer, verifier] = [await openSigner(at, 'replicas'), openPublicKeys(at, 'replicas')]
     const former = { signature: signer.sign(said), publicPem: signer.publicPem }
-    await rotateSigningKey(at, 'commands', { overlapMs: hourMs })
+    await rotateSigningKey(at, 'replicas', { overlapMs: hourMs })
     await expect.poll(() => signer.publicPem).not.toBe(former.publicPem)
     expect(verifier.verify(said, signer.sign(said))).toBe(true)
     expect(verifier.verify(said, former.signature)).toBe(true)
     expect(verifier.verify(said, former.signature, Date.now() + hourMs + 1_000)).toBe(false)
     const second = signer.publicPem
-    await rotateSigningKey(at, 'commands', { overlapMs: 0 })
-    expect(trustIn(at, 'commands', former.publicPem)).toBe('in use')
-    expect(trustIn(at, 'commands', second)).toBe('retired')
-    expect(readFileSync(trustedFile(at, 'commands'), 'utf8')).not.toContain('PRIVATE')
-    expect(statSync(privateFile(at, 'commands')).mode & 0o777).toBe(0o600)
+    await rotateSigningKey(at, 'replicas', { overlapMs: 0 })
+    expect(trustIn(at, 'replicas', former.publicPem)).toBe('in use')
+    expect(trustIn(at, 'replicas', second)).toBe('retired')
+    expect(readFileSync(trustedFile(at, 'replicas'), 'utf8')).not.toContain('PRIVATE')
+    expect(statSync(privateFile(at, 'replicas')).mode & 0o777).toBe(0o600)
   })
 
-  it('of the key of commands keeps sessions until the end of the overlap, and ends them at once without one', async () => {
+  it('of the key of replicas keeps sessions until the end of the overlap, and ends them at once without one', async () => {
     const at = places('sessions')
-    const signer = await openSigner(at, 'commands')
+    const signer = await openSigner(at, 'replicas')
     const nowMs = Date.now()
     const cookie = sealSession(signer, { key: 'k', mark: 'm' }, nowMs + 8 * hourMs)
-    await rotateSigningKey(at, 'commands', { overlapMs: hourMs, nowMs })
-    const replica = await openSigner(at, 'commands')
+    await rotateSigningKey(at, 'replicas', { overlapMs: hourMs, nowMs })
+    const replica = await openSigner(at, 'replicas')
     expect(readSession(replica, cookie, nowMs)).toMatchObject({ key: 'k' })
     expect(readSession(replica, cookie, nowMs + hourMs + 1)).toBeUndefined()
     const fresh = sealSession(replica, { key: 'k', mark: 'm' }, nowMs + 8 * hourMs)
     expect(readSession(replica, fresh, nowMs + 7 * hourMs)).toMatchObject({ key: 'k' })
-    await rotateSigningKey(at, 'commands', { overlapMs: 0, nowMs })
-    expect(readSession(await openSigner(at, 'commands'), fresh, nowMs + 1)).toBeUndefined()
+    await rotateSigningKey(at, 'replicas', { overlapMs: 0, nowMs })
+    expect(readSession(await openSigner(at, 'replicas'), fresh, nowMs + 1)).toBeUndefined()
   })
 
   it('of the key of audit heads keeps the heads that were signed before', async () => {
@@ -192,24 +192,24 @@ describe('a rotation', () => {
 
   it.skipIf(process.getuid?.() !== 0)('by root leaves the key to the user of the processes', async () => {
     const at = places('of-another-user')
-    await openSigner(at, 'commands')
-    const files = [privateFile(at, 'commands'), trustedFile(at, 'commands')]
+    await openSigner(at, 'replicas')
+    const files = [privateFile(at, 'replicas'), trustedFile(at, 'replicas')]
     for (const file of files) chownSync(file, 65_534, 65_534)
-    chmodSync(trustedFile(at, 'commands'), 0o640)
-    await rotateSigningKey(at, 'commands', { overlapMs: hourMs })
+    chmodSync(trustedFile(at, 'replicas'), 0o640)
+    await rotateSigningKey(at, 'replicas', { overlapMs: hourMs })
     for (const file of files) expect(statSync(file)).toMatchObject({ uid: 65_534, gid: 65_534 })
     expect(files.map((file) => statSync(file).mode & 0o777)).toEqual([0o600, 0o640])
   })
 
   it('is refused on a machine that does not sign, where it would retire no key', async () => {
     const at = places('signs-elsewhere')
-    await openSigner({ keys: join(directory, 'signs'), trust: at.trust }, 'commands')
-    await expect(rotateSigningKey(at, 'commands', { overlapMs: 0 })).rejects.toMatchObject({
+    await openSigner({ keys: join(directory, 'signs'), trust: at.trust }, 'replicas')
+    await expect(rotateSigningKey(at, 'replicas', { overlapMs: 0 })).rejects.toMatchObject({
       code: 'configuration_invalid',
       message: expect.stringContaining('on a machine that signs with it') as string,
     })
-    expect(existsSync(privateFile(at, 'commands'))).toBe(false)
-    expect(listTrusted(at, 'commands')).toHaveLength(1)
+    expect(existsSync(privateFile(at, 'replicas'))).toBe(false)
+    expect(listTrusted(at, 'replicas')).toHaveLength(1)
   })
 
   it('uses the prepared key, which other machines trust already', async () => {
@@ -230,7 +230,7 @@ describe('a rotation', () => {
 
   it('under load refuses no signature: one process signs, another verifies, and the key is rotated ten times', async () => {
     const at = places('load')
-    const verifier = openPublicKeys(at, 'commands')
+    const verifier = openPublicKeys(at, 'replicas')
     const worker = new Worker(launcher, {
       argv: ['test/support/signing/sign-again.ts', at.keys, at.trust],
       execArgv: [],
@@ -252,7 +252,7 @@ describe('a rotation', () => {
       for (let turn = 1; turn <= 10; turn++) {
         const rotated = expect.poll(() => used.size, { interval: 5 }).toBeGreaterThanOrEqual(turn)
         await Promise.race([rotated, failed])
-        await rotateSigningKey(at, 'commands', { overlapMs: hourMs })
+        await rotateSigningKey(at, 'replicas', { overlapMs: hourMs })
       }
       await expect.poll(() => used.size, { interval: 5 }).toBe(11)
     } finally {

@@ -24,7 +24,7 @@ export async function rollBackModel(
   }
   const parts = {
     store,
-    signer: await openSigner(deps.config.signing, 'commands'),
+    signer: await openSigner(deps.config.signing, 'replicas'),
     serving: { routing: { issueOf }, wall: Date.now },
   }
   const version = await findRollbackSubject(store, model)

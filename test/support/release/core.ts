@@ -53,7 +53,7 @@ export async function startCore(servers: Servers, environment: Record<string, st
     TENURE_BUILD_ID: 'test',
     ...environment,
   })
-  const signAudit = rowSigner(await openSigner(config.signing, 'commands'))
+  const signAudit = rowSigner(await openSigner(config.signing, 'replicas'))
   const facts = { kind: 'control', version: 'test', onError: () => {} }
   const tracing = config.telemetry && (await openWorkerTracing(config.telemetry, facts))
   const store = openStore(config.databaseUrl, {

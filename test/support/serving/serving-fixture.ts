@@ -179,7 +179,7 @@ export async function startReplica(
     store,
     stateDir,
     artifacts: options.artifacts ?? openArtifacts(fixture.artifactRoot),
-    signer: await openSigner(keys, 'commands'),
+    signer: await openSigner(keys, 'replicas'),
     artifactKeys: openPublicKeys(keys, 'artifacts'),
     subjects: await openSubjectKey(keys.subjectKey),
     ...(options.slot === undefined ? {} : { slot: options.slot }),
@@ -295,7 +295,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
     onError: (what, error) => replica.troubles.push(`${what}: ${String(error)}`),
   })
   const keys = options.keys ?? keyPlacesOf(fixture.artifactRoot)
-  const signer = await openSigner(keys, 'commands')
+  const signer = await openSigner(keys, 'replicas')
   const heads = readHeads(
     headFiles({ stateDir: replica.stateDir, artifactRoot: fixture.artifactRoot }),
     openPublicKeys(keys, 'heads'),

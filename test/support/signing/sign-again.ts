@@ -7,7 +7,7 @@ import { parentPort } from 'node:worker_threads'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 
 const [keys = '', trust = ''] = process.argv.slice(2)
-const signer = await openSigner({ keys, trust }, 'commands')
+const signer = await openSigner({ keys, trust }, 'replicas')
 let ahead = 8
 parentPort!.on('message', () => ahead++)
 for (let count = 0; ; count++) {

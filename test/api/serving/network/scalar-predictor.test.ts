@@ -373,7 +373,7 @@ describe('the bytes of an artifact', () => {
   afterAll(() => rmSync(root, { recursive: true }))
   let cacheOptions: CacheOptions
   beforeAll(async () => {
-    cacheOptions = { signer: await openSigner({ keys: root, trust: root }, 'commands'), slot: '1' }
+    cacheOptions = { signer: await openSigner({ keys: root, trust: root }, 'replicas'), slot: '1' }
   })
   const pathOf = (digest: string) => {
     const hex = digest.slice('sha256:'.length)

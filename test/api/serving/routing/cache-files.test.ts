@@ -14,7 +14,7 @@ afterEach(() => rmSync(root, { recursive: true }))
 
 const cacheOf = async (slot: string): Promise<Cache> =>
   openCache(join(root, 'cache'), openArtifacts(join(root, 'artifacts')), {
-    signer: await openSigner({ keys: join(root, 'keys'), trust: join(root, 'keys') }, 'commands'),
+    signer: await openSigner({ keys: join(root, 'keys'), trust: join(root, 'keys') }, 'replicas'),
     slot,
   })
 const artifactOf = (seed: number): Promise<string> =>

@@ -218,7 +218,7 @@ describe('the disk cache of routes', () => {
     await running.serving.refresh()
     const file = join(running.stateDir, 'cache', 'routing-1.signed')
     const before = readFileSync(file, 'utf8')
-    await rotateSigningKey(keys, 'commands', { overlapMs: 0 })
+    await rotateSigningKey(keys, 'replicas', { overlapMs: 0 })
     await until(async () => {
       await running.serving.refresh()
       return readFileSync(file, 'utf8') !== before

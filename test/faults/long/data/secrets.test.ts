@@ -110,7 +110,7 @@ beforeAll(async () => {
     join(system.config.stateDir, 'postgres', 'tenure.password'),
     'utf8',
   )
-  planted['the signing key'] = readFileSync(privateFile(system.config.signing, 'commands'), 'utf8').split(
+  planted['the signing key'] = readFileSync(privateFile(system.config.signing, 'replicas'), 'utf8').split(
     '\n',
   )[1]!
   const spec = flightSpec(model)
@@ -200,7 +200,7 @@ describe('planted secrets', () => {
       `with my key ${key}`,
       `see ${address}`,
       `with Bearer ${planted['a foreign bearer']}`,
-      readFileSync(privateFile(system.config.signing, 'commands'), 'utf8'),
+      readFileSync(privateFile(system.config.signing, 'replicas'), 'utf8'),
     ]
 
     // Valid and invalid requests, and requests with keys in wrong places.
