@@ -4,7 +4,7 @@
  * which the server drops within the `duplicate_window` of the answer stream. Within that window each record has one answer. Repeated
  * records come after later ones.
  */
-import { AckPolicy, jetstream, jetstreamManager, type JsMsg } from '@nats-io/jetstream'
+import { AckPolicy, jetstream, jetstreamManager, type ConsumerMessages, type JsMsg } from '@nats-io/jetstream'
 import { connect, headers as createHeaders, nanos, type NatsConnection } from '@nats-io/transport-node'
 import { createReceived } from './received.ts'
 import type { NatsSettings } from './settings.ts'
@@ -20,8 +20,13 @@ import {
 
 /** The header for the key of a record, because NATS records have no key. */
 const keyHeader = 'tenure-key'
-/** No more messages are requested while this many are in memory. */
+/**
+ * The maximum number of messages in memory. They are requested in turns, because a consumer that requests by itself counts those that it
+ * has delivered, and not those that are committed.
+ */
 const maxBuffered = 2_000
+/** The duration of a turn with fewer messages. */
+const turnMs = 5_000
 /** The maximum number of unconfirmed publications. */
 const maxInFlight = 500
 
@@ -105,23 +110,36 @@ async function subscribe(
   })
   const consumer = await jetstream(connection).consumers.get(name, durable)
   const received = createReceived<JsMsg>()
-  const held = new Set<JsMsg>()
+  /** By their number in the stream: the newest delivery of each message that is not committed. */
+  const held = new Map<number, JsMsg>()
   let isClosed = false
+  let turn: ConsumerMessages | undefined
+  let hasRoom = (): void => {}
   const fail = (error: Error): Error => received.fail(new Error(`NATS: ${error.message}`, { cause: error }))
-  const messages = await consumer.consume({
-    max_messages: maxBuffered,
-    callback: (message) => {
-      if (isClosed) return message.nak()
-      held.add(message)
-      received.push(message)
-    },
-  })
-  void messages.closed().then((error) => {
-    if (!isClosed) fail(error instanceof Error ? error : new Error('the consumer has ended'))
+  const request = async (): Promise<void> => {
+    while (!isClosed) {
+      if (held.size > maxBuffered / 2) {
+        await new Promise<void>((resolve) => (hasRoom = resolve))
+        continue
+      }
+      turn = await consumer.fetch({ max_messages: maxBuffered - held.size, expires: turnMs })
+      for await (const message of turn) {
+        if (isClosed) {
+          message.nak()
+          continue
+        }
+        // The server delivers a message again that was not kept in time. Its first delivery is being answered.
+        if (!held.has(message.seq)) received.push(message)
+        held.set(message.seq, message)
+      }
+    }
+  }
+  request().catch((error: Error) => {
+    if (!isClosed) fail(error)
   })
   // The server would deliver a message that is not acknowledged within this time to another member.
   const keeping = setInterval(() => {
-    for (const message of held) message.working()
+    for (const message of held.values()) message.working()
   }, sessionMs / 3)
 
   return {
@@ -133,8 +151,9 @@ async function subscribe(
       try {
         await publish(connection, records)
         const { messages: taken } = batch as NatsBatch
-        await Promise.all(taken.map((message) => message.ackAck()))
-        for (const message of taken) held.delete(message)
+        await Promise.all(taken.map(({ seq }) => held.get(seq)!.ackAck()))
+        for (const { seq } of taken) held.delete(seq)
+        hasRoom()
         return true
       } catch (error) {
         throw fail(error as Error)
@@ -148,8 +167,10 @@ async function subscribe(
     async close() {
       isClosed = true
       clearInterval(keeping)
-      await messages.close()
-      for (const message of held) message.nak()
+      hasRoom()
+      // Ends with the turn, which the client may leave open until its time is over.
+      turn?.close().catch(() => {})
+      for (const message of held.values()) message.nak()
       if (!connection.isClosed()) await connection.flush()
     },
   }

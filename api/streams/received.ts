@@ -1,4 +1,6 @@
 /** Holds the messages that a broker client has received until a reader takes them. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
 export interface ReceivedMessages<Message> {
   /** Adds a message. Returns the number of held messages. */
   push(message: Message): number
@@ -30,7 +32,7 @@ export function createReceived<Message>(): ReceivedMessages<Message> {
       return failure
     },
     async take(max, signal) {
-      while (held.length === 0 && failure === undefined && !signal.aborted)
+      while (held.length === 0 && failure === undefined && !signal.aborted) {
         await new Promise<void>((resolve) => {
           // The signal lives as long as the reader, so without this removal the listener of each wait would stay.
           const done = (): void => {
@@ -40,6 +42,9 @@ export function createReceived<Message>(): ReceivedMessages<Message> {
           wake = done
           signal.addEventListener('abort', done)
         })
+        // The messages that arrive together are one batch.
+        await nextTurn()
+      }
       if (failure !== undefined) throw failure
       return signal.aborted ? [] : held.splice(0, max)
     },

@@ -227,7 +227,7 @@ export const faults: readonly FaultCase[] = [
     reached:
       'keys, sessions, moments and commands mean the same at every replica; no window is shortened, no lease prolonged',
     weaker:
-      'the clock of Temporal, a Go program, stays; a replica that starts without Postgres goes by its own until it has read it once; while the clock of Postgres is set back, a key that expired within that time works again, after 4 s at most, and no alert names the clock',
+      'the clock of Temporal, a Go program, stays; a replica that starts without Postgres goes by its own until it has read it once; while the clock of Postgres is set back, a key that expired within that time works again, after 4 s at most (a revoked one does not), and no alert names the clock, but the doctor does',
   },
   {
     number: 'F20',

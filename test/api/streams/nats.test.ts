@@ -39,6 +39,63 @@ describe.skipIf(missing !== undefined)(
         restart: () => server.restart(),
       })))
 
+    it('requests no more than 2,000 records that are not committed, and all in the end', async () => {
+      const topics = natsTopics(server.address)
+      const topic = uniqueName('topic')
+      await topics.create(1, topic)
+      const stream = topics.open()
+      const count = 3_000
+      await stream.produce(Array.from({ length: count }, (_, place) => sentRecord(topic, `r${place}`)))
+      const subscription = await stream.subscribe({ topic, group: 'g', member: 'm' })
+      const connection = await connect({ servers: [server.address] })
+      const { consumers } = await jetstreamManager(connection)
+      const held = async () => (await consumers.info(topic, 'g')).num_ack_pending
+      await expect.poll(held).toBe(2_000)
+      expect(await subscription.lag()).toBe(count)
+      let passed = 0
+      while (passed < count) {
+        const batch = await subscription.next(700, new AbortController().signal)
+        expect(await held()).toBeLessThanOrEqual(2_000)
+        expect(await subscription.commit(batch, [])).toBe(true)
+        passed += batch.records.length
+      }
+      expect([passed, await held()]).toEqual([count, 0])
+      await connection.close()
+      await subscription.close()
+      await stream.close()
+    })
+
+    it('gives a reader a record once, although the server delivers it again because the process did not keep it in time', async () => {
+      const topics = natsTopics(server.address)
+      const topic = uniqueName('topic')
+      await topics.create(1, topic)
+      const stream = openNats({ servers: [server.address], sessionMs: 500 })
+      await stream.produce([sentRecord(topic, 'a'), sentRecord(topic, 'b')])
+      const subscription = await stream.subscribe({ topic, group: 'g', member: 'm' })
+      const values: string[] = []
+      let last = await subscription.next(2, new AbortController().signal)
+      const batches = [last]
+      values.push(...last.records.map(({ value }) => String(value)))
+      if (values.length < 2) {
+        last = await subscription.next(2, new AbortController().signal)
+        batches.push(last)
+        values.push(...last.records.map(({ value }) => String(value)))
+      }
+      expect(values).toEqual(['a', 'b'])
+      // The process does nothing for three sessions.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500)
+      const connection = await connect({ servers: [server.address] })
+      const { consumers } = await jetstreamManager(connection)
+      await expect.poll(async () => (await consumers.info(topic, 'g')).num_redelivered).toBe(2)
+      await connection.close()
+      await stream.produce([sentRecord(topic, 'c')])
+      const { records } = await subscription.next(10, new AbortController().signal)
+      expect(records.map(({ value }) => String(value))).toEqual(['c'])
+      for (const batch of batches) expect(await subscription.commit(batch, [])).toBe(true)
+      await subscription.close()
+      await stream.close()
+    })
+
     it('keeps one of two records with the same id', async () => {
       const topics = natsTopics(server.address)
       const topic = uniqueName('topic')
