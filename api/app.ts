@@ -9,7 +9,7 @@ import { compress } from 'hono/compress'
 import { routePath } from 'hono/route'
 import { DomainError, isError } from '../domain/errors.ts'
 import { requireRole, type Actor } from './auth/authentication.ts'
-import { depsOf } from './auth/authorization.ts'
+import { depsOf, requireModelAccess } from './auth/authorization.ts'
 import { createRefusalLog, type NoteRefused } from './auth/refused-commands.ts'
 import type { HeldBody } from './http/body-budget.ts'
 import { parseCommandBody, parseForm, partsOf, readBody, requireUtf8Escapes } from './http/read-body.ts'
@@ -182,6 +182,8 @@ async function answerHeld(
   const sent = form ?? (route.body === undefined ? undefined : parseCommandBody(bytes, route.maxValues))
   if (form !== undefined && !safe)
     requireOwnForm(route.allow === 'public' ? undefined : session, header, form['token'])
+  const body = route.body === undefined ? undefined : checkInput(route.body, sent, 'the body')
+  if (actor !== undefined && route.allow !== 'public') permitNamed(actor, body)
   const reply = await executeIdempotent(depsOf(deps, actor), route, {
     target: pathname + search,
     address: addressOf(context),
@@ -195,7 +197,7 @@ async function answerHeld(
     },
     readWhole: (most) => readBody(req.raw, { limit: most, held }),
     query: route.query === undefined ? undefined : checkInput(route.query, req.query(), 'the query'),
-    body: route.body === undefined ? undefined : checkInput(route.body, sent, 'the body'),
+    body,
     requestId: requestIdOf(context),
     header,
   })
@@ -236,13 +238,19 @@ async function failure(deps: ApiDeps, problem: Problem, context: Context): Promi
   return respond(page, problem.request_id)
 }
 
-/**
- * Throws unless the actor may use the route. The parameter `name` after `/models/` is a model; other routes check the models of the key
- * themselves.
- */
+/** Throws unless the actor may use the route, and the model that the path names after `/models/` or as `:model`. */
 function permit(actor: Actor, { allow, path }: RouteDefinition, params: Record<string, string>): void {
-  const model = /^\/v[12]\/models\/:name/.test(path) ? params['name'] : undefined
+  const model = /\/models\/:name/.test(path) ? params['name'] : params['model']
   if (allow !== 'public') requireRole(actor, rolesOf(allow), model)
+}
+
+/**
+ * Throws unless the actor may use the model that the body names. The database would hide the model; the refusal says that the key is at
+ * fault and not the name.
+ */
+function permitNamed(actor: Actor, body: unknown): void {
+  const { model } = (body ?? {}) as { model?: unknown }
+  if (typeof model === 'string') requireModelAccess(actor, model)
 }
 
 function respond(reply: RouteResponse, requestId: string): Response {

@@ -344,3 +344,13 @@ export function isError(thrown: unknown, code?: ErrorCode): thrown is DomainErro
   const found = (thrown as { code: unknown }).code
   return typeof found === 'string' && found in errorTable && (code === undefined || found === code)
 }
+
+/** Returns the row that was looked up. Throws `not_found`, or `code`, when there is none. */
+export function requireFound<T>(
+  found: T | undefined,
+  { what, id, code = 'not_found' }: { what: string; id: string; code?: ErrorCode },
+): T {
+  if (found === undefined)
+    throw new DomainError(code, `there is no ${what} ${JSON.stringify(id.slice(0, 200))}`)
+  return found
+}

@@ -284,10 +284,13 @@ const arrayOf = (texts: readonly string[]): string =>
 /** SQLSTATE 42501: a table without rows of models, or a row of another one. */
 const isDenied = (error: unknown): boolean => (error as { code?: unknown }).code === '42501'
 
-const outsideOf = ({ name }: Scope, error: unknown): DomainError =>
-  new DomainError('forbidden', `the key ${name} is limited to some models; this concerns others`, {
-    reason: (error as Error).message,
-  })
+const outsideOf = ({ name }: Scope, error: unknown): DomainError => {
+  const reason = (error as Error).message
+  const what = reason.includes('row-level security')
+    ? 'this concerns others'
+    : 'this needs a key of all models'
+  return new DomainError('forbidden', `the key ${name} is limited to some models; ${what}`, { reason })
+}
 const commit = { text: 'commit', values: [] } as unknown as Sql
 
 interface Running {

@@ -9,7 +9,7 @@ import { defineRoute, viewers, type RouteRequest, type RouteDefinition } from '.
 import type { ApiDeps } from '../deps.ts'
 import { metricTable } from '../metrics/metric-catalogue.ts'
 import { createThrottledLog } from '../http/log-throttle.ts'
-import { getReleaseInScope } from '../services/release-commands.ts'
+import { getRelease } from '../services/release-commands.ts'
 import { findPageAsset } from './assets.ts'
 import { createChangeFeed } from './change-feed.ts'
 import { reportPath } from './security-headers.ts'
@@ -66,8 +66,8 @@ function changes(deps: ApiDeps): RouteDefinition {
     summary: 'Stream an event for each change of a release.',
     answers: { 200: 'Server-sent events' },
     answerMedia: 'text/event-stream',
-    async handle({ actor, params, header }) {
-      const { state } = await getReleaseInScope(deps.store, actor!, params['id']!)
+    async handle({ params, header }) {
+      const { state } = await getRelease(deps.store, params['id']!)
       return { events: feed.open(state.id, header('last-event-id')) }
     },
   })

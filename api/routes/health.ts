@@ -3,8 +3,8 @@ import * as schema from '../../domain/schema.ts'
 import { sharesOf, type ActiveRoute } from '../serving/routing/route-table.ts'
 import { goldenIssueOf } from '../serving/version/loaded-version.ts'
 import { openMetricsText, openMetricsType, readMetrics, wantsOpenMetrics } from '../metrics/open-metrics.ts'
-import type { Actor } from '../auth/authentication.ts'
-import { filterVisible, requireUnscoped } from '../auth/authorization.ts'
+import { canAccessModel, type Actor } from '../auth/authentication.ts'
+import { requireUnscoped } from '../auth/authorization.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -133,7 +133,7 @@ function temporalOf({ payloadKeyIssue }: HealthDeps) {
 function stateOf({ serving }: HealthDeps, actor: Actor) {
   const armsInForce = (live: ActiveRoute) => sharesOf(serving.routing.tableOf(live, serving.now()))
   const visible = <T extends { model: string }>(rows: Iterable<T>) =>
-    filterVisible(actor, [...rows], ({ model }) => model)
+    [...rows].filter(({ model }) => canAccessModel(actor, model))
   const models = visible(
     [...serving.routing.live()].map((live) => ({ ...live.route, arms: armsInForce(live) })),
   ).map(({ model, epoch, generation, proven, arms }) => ({

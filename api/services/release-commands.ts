@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { alreadyApproved } from '../../domain/release/commands.ts'
 import { requesterIssue } from '../../domain/release/approval.ts'
-import { DomainError, isError } from '../../domain/errors.ts'
+import { DomainError, isError, requireFound } from '../../domain/errors.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
 import type { ReleaseDigests, ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
@@ -20,7 +20,6 @@ import {
 } from '../../store/commands.ts'
 import { commandUpdates, type CommandMessage, type CommandName } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
-import { findInScope } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import { isNotFound } from '../temporal/errors.ts'
 import { orderRollback } from './rollback/rollback-model.ts'
@@ -63,7 +62,7 @@ export async function sendReleaseCommand(
   const { command } = input
   if (command === 'rollback') return { result: await rollBackRelease(deps, actor, input) }
   const { store, temporal, log } = deps
-  const { state, workflowId, runId } = await getReleaseInScope(store, actor, input.release)
+  const { state, workflowId, runId } = await getRelease(store, input.release)
   const { id: release, stage } = state
   if (stage === 'ended') throw hasEnded(state)
   requireShown(state, input)
@@ -172,7 +171,7 @@ export async function signReleaseCommand(
   { release, ...input }: ReleaseCommandInput,
 ): Promise<SignedSignal> {
   const { store, temporal } = deps
-  const { state, workflowId } = await getReleaseInScope(store, actor, release)
+  const { state, workflowId } = await getRelease(store, release)
   if (state.stage === 'ended') throw hasEnded(state)
   requireShown(state, input)
   const row = commandOf(actor, state, { release, ...input })
@@ -186,7 +185,7 @@ async function rollBackRelease(
   actor: Actor,
   { release, reason = '', once, ...shown }: ReleaseCommandInput,
 ): Promise<ReleaseCommandResult> {
-  const { state } = await getReleaseInScope(deps.store, actor, release)
+  const { state } = await getRelease(deps.store, release)
   if (state.stage === 'ended' && state.closed) throw hasEnded(state)
   requireShown(state, shown)
   const id = onceOf({ release, once })
@@ -203,15 +202,9 @@ function untilOf(command: CommandName, state: ReleaseState): number | undefined 
   return 'untilMs' in effect ? effect.untilMs : undefined
 }
 
-/** Reads a release. Throws `release_not_found`, and `forbidden` when the key may not access its model. */
-export async function getReleaseInScope(
-  database: Database,
-  actor: Actor | undefined,
-  id: string,
-): Promise<Release> {
-  const lookup = findRelease(database, id).then((found) => found && { model: found.state.model, found })
-  return (await findInScope(actor, { what: 'release', id, code: 'release_not_found' }, lookup)).found
-}
+/** Throws `release_not_found`. */
+export const getRelease = async (database: Database, id: string): Promise<Release> =>
+  requireFound(await findRelease(database, id), { what: 'release', id, code: 'release_not_found' })
 
 const refused = (message: string, stage: string): DomainError =>
   new DomainError('command_refused', message, { stage })

@@ -1,11 +1,10 @@
 /** Reads and cancels queued releases, and wakes the queue of a model. */
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, requireFound } from '../../domain/errors.ts'
 import * as schema from '../../domain/schema.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { endQueued, findQueueEntry, type QueuedRelease } from '../../store/release/release-queue.ts'
 import { queueChangedSignal, queueWorkflowId } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
-import { findInScope } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import { callTimeoutMs } from '../temporal/client.ts'
 
@@ -61,7 +60,7 @@ export async function cancelQueued(
   { id, reason }: CancelQueuedInput,
 ): Promise<{ release: string; accepted: true; stage: 'ended'; message: string }> {
   const named = { what: 'queued release', id, code: 'release_not_found' } as const
-  const queued = await findInScope(actor, named, findQueueEntry(store, id))
+  const queued = requireFound(await findQueueEntry(store, id), named)
   const { model, version } = queued
   const message = `aborted by ${actor.name}${reason === undefined ? '' : `: ${reason}`}`
   const isCancelled = await store.transaction(async (database) => {

@@ -7,7 +7,6 @@ import { findSubjectHash } from '../../store/privacy/hashed-subject.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { eraseWorkflowId, type EraseRequest } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
-import { requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
 
@@ -24,7 +23,6 @@ export async function requestErasure(
   actor: Actor,
   { subject, predictionIds, ...input }: RequestErasureInput,
 ): Promise<{ id: string; model: string; isNew: boolean }> {
-  requireModelAccess(actor, input.model)
   const { name: model } = await getModel(store, input.model)
   const { id, isNew } = await store.transaction(async (database) => {
     const hashes = await findSubjectHash(database, subjects, { model, subject })

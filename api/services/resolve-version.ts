@@ -2,13 +2,7 @@
 import { DomainError } from '../../domain/errors.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import type { Database } from '../../store/postgres.ts'
-import type { Actor } from '../auth/authentication.ts'
-import { findInScope } from '../auth/authorization.ts'
 import { findLatestVersion, getVersion, type Version } from '../../store/registry/versions.ts'
-
-/** Resolves a version that the key may access. Throws like `resolveVersion`. */
-export const versionInScope = (store: Database, actor: Actor | undefined, name: string): Promise<Version> =>
-  findInScope(actor, { what: 'version', id: name, code: 'version_not_found' }, resolveVersion(store, name))
 
 /** Resolves a version. Throws `invalid_request` for an invalid name and `version_not_found` for an unknown version. */
 export async function resolveVersion(store: Database, name: string): Promise<Version> {

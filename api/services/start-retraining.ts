@@ -42,7 +42,7 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
   roles: startRoles.retrain,
   async run(deps, actor, { asOf, reason, policy, artifact, overrides, ...input }, { id: requestId }) {
     const { store, temporal, log } = deps
-    const { name: model, definition } = await getTrainable(store, actor, { ...input, artifact })
+    const { name: model, definition } = await getTrainable(store, { ...input, artifact })
     requireOverrides(definition, overrides)
     if (policy !== undefined) requireSoundPolicy(policy, definition.release)
     const evidence = reason === undefined ? undefined : { reason }
@@ -75,10 +75,8 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
 /** Throws `command_refused` for a model without its file, and without an artifact for one whose versions are brought. */
 export async function getTrainable(
   store: Database,
-  actor: Actor,
   { model: name, artifact }: Pick<StartRetrainingInput, 'model' | 'artifact'>,
 ): Promise<StoredModel> {
-  requireModelAccess(actor, name)
   const model = await getModel(store, name)
   if (artifact === undefined && model.definition.isBrought === true) throw notTrainedHere(name)
   await requireModelFile(store, name)
@@ -102,6 +100,7 @@ export async function cancelRetraining(
   if (run === undefined)
     throw new DomainError('not_found', `there is no retraining ${JSON.stringify(id.slice(0, 200))}`)
   const { model, runId } = run
+  // The run is Temporal's, and may have no row yet.
   requireModelAccess(actor, model)
   const ended = (await findRetraining(deps.store, id))?.outcome
   if (ended !== undefined)

@@ -7,18 +7,16 @@ import {
 import type { Database } from '../../store/postgres.ts'
 import { findTrainingRun } from '../../store/training/trainings.ts'
 import { findStatus, type Version } from '../../store/registry/versions.ts'
-import type { Actor } from '../auth/authentication.ts'
-import { versionInScope } from './resolve-version.ts'
+import { resolveVersion } from './resolve-version.ts'
 
 /** Compares two versions. Throws like `resolveVersion`; a version of a model that the key may not access counts as unknown. */
 export async function compareNamed(
   store: Database,
-  actor: Actor | undefined,
   names: { one: string; other: string },
 ): Promise<{ comparison: VersionComparison; models: [string, string] }> {
   const [one, other] = await Promise.all(
     [names.one, names.other].map(async (name) => {
-      return comparedOf(store, await versionInScope(store, actor, name))
+      return comparedOf(store, await resolveVersion(store, name))
     }),
   )
   return { comparison: compareVersions(one!, other!), models: [one!.model, other!.model] }

@@ -119,9 +119,8 @@ export interface AuditFilter extends ModelFilter {
 
 /** The newest rows first. An absent condition is left out of the statement, so that the other conditions can use an index. */
 export function listAudit(database: Database, filter: AuditFilter = {}): Promise<AuditRow[]> {
-  const { models, model, actor, action, subject, before, limit = 100 } = filter
+  const { model, actor, action, subject, before, limit = 100 } = filter
   const filters: Sql[] = [sql`true`]
-  if (models !== undefined) filters.push(sql`model = any(${models}::text[])`)
   if (model !== undefined) filters.push(sql`model = ${model}`)
   if (actor !== undefined) filters.push(sql`actor = ${actor}`)
   if (action !== undefined)

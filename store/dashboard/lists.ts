@@ -1,7 +1,7 @@
 /** Reads the lists of the pages: alerts, data, models and the results of a search. */
 import sql, { raw } from 'sql-template-tag'
 import * as schema from '../../domain/schema.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Alert } from '../monitoring/alerts.ts'
 import type { Database } from '../postgres.ts'
@@ -30,7 +30,7 @@ const note = audited(`detail ->> 'reason'`, 'acknowledged')
 /** The most severe first, then the newest. */
 export const listOpenAlerts = (database: Database, { limit, ...filter }: ModelFilter & { limit: number }) =>
   rowsFrom(database).list<ShownAlert>(sql`
-    select *, ${note} as note from alerts where resolved_at is null and ${ofModels(filter)}
+    select *, ${note} as note from alerts where resolved_at is null and ${ofModel(filter)}
     order by array_position(array['critical', 'warning', 'info'], severity), id desc limit ${limit}`)
 
 /** The newest first; with `before`, only those before that id. */
@@ -42,7 +42,7 @@ export const listResolvedAlerts = (
     select *, ${note} as note, ${audited('actor', 'resolved')} as resolved_by,
       ${audited(`detail ->> 'reason'`, 'resolved')} as resolved_note
     from alerts
-    where resolved_at is not null and ${ofModels(filter)} and (${before ?? null}::bigint is null or id < ${before ?? null})
+    where resolved_at is not null and ${ofModel(filter)} and (${before ?? null}::bigint is null or id < ${before ?? null})
     order by id desc limit ${limit}`)
 
 // Reads the snapshot pages: snapshots with their validations, and one snapshot with the versions trained on it.
@@ -69,8 +69,8 @@ export const listSnapshotLines = (database: Database, { after, limit, ...filter 
   rowsFrom(database).list<SnapshotLine>(sql`
     with page as materialized (
       select digest, model as owner, as_of, rows, bytes, created_at from snapshots
-      where (${ofModels(filter)} or exists (
-          select from validations where snapshot_digest = digest and ${ofModels(filter, 'validations.model')}))
+      where (${ofModel(filter)} or exists (
+          select from validations where snapshot_digest = digest and ${ofModel(filter, 'validations.model')}))
         and (${after === undefined} or (created_at, digest) < (${after?.at ?? null}::timestamptz, ${after?.digest ?? null}))
       order by created_at desc, digest desc limit ${limit}
     )
@@ -83,7 +83,7 @@ export const listSnapshotLines = (database: Database, { after, limit, ...filter 
     from page cross join lateral (
       select owner as model union select model from validations where snapshot_digest = page.digest
     ) uses
-    where ${ofModels(filter, 'uses.model')}
+    where ${ofModel(filter, 'uses.model')}
     order by created_at desc, digest desc, uses.model`)
 
 /** The models that took or validated a snapshot, the one that took it first. */
@@ -131,10 +131,7 @@ export interface ModelListItem {
 }
 
 /** Ordered by name; with `after`, only the models after that name. */
-export const listModelLines = (
-  database: Database,
-  { after, limit, ...filter }: ModelFilter & { after?: string; limit: number },
-) =>
+export const listModelLines = (database: Database, { after, limit }: { after?: string; limit: number }) =>
   rowsFrom(database).list<ModelListItem>(sql`
     select models.name as model, models.definition ->> 'about' as about, models.synced_at, champions.version as "champion.version",
       champions.since as "champion.since", champions.release_id as "champion.release_id", newest.version as "latest.version",
@@ -146,8 +143,7 @@ export const listModelLines = (
         order by created_at desc, version desc limit 1) as newest on true
       left join lateral (select started_at, outcome from retrainings where retrainings.model = models.name
         order by started_at desc limit 1) as retrained on true
-    where (${after ?? null}::text is null or models.name > ${after ?? null}) and ${ofModels(filter, 'models.name')}
-      and ${isListedModel}
+    where (${after ?? null}::text is null or models.name > ${after ?? null}) and ${isListedModel}
     order by models.name limit ${limit}`)
 
 /** Searches models, versions, releases, runs and audit entries by words, with one statement and a bounded number of rows. */
@@ -173,35 +169,35 @@ const patternFor = (word: string): string => `%${word.replaceAll(/[\\%_]/g, '\\$
 /** Rows that contain every word: names that begin with the first word come first, then the newest; at most `limit` of each kind. */
 export function searchRows(
   database: Database,
-  { words, limit, ...filter }: ModelFilter & { words: readonly string[]; limit: number },
+  { words, limit }: { words: readonly string[]; limit: number },
 ): Promise<SearchRow[]> {
   const patterns = words.map(patternFor)
   const has = (text: ReturnType<typeof sql>) => sql`${text} ilike all (${patterns}::text[])`
   return rowsFrom(database).list<SearchRow>(sql`
     select kind, id, model, name, detail, at from (
       (select 1 as place, 'model' as kind, name as id, name as model, name, definition ->> 'about' as detail, null::timestamptz as at
-        from models where ${has(sql`concat_ws(' ', name, definition ->> 'about')`)} and ${ofModels(filter, 'name')}
+        from models where ${has(sql`concat_ws(' ', name, definition ->> 'about')`)}
         order by name limit ${limit})
       union all
       (select 2, 'version', version, model, version, case when drill then 'drill' else 'by ' || created_by end, created_at
-        from versions where ${has(sql`version`)} and ${ofModels(filter)}
+        from versions where ${has(sql`version`)}
         order by created_at desc limit ${limit})
       union all
       (select 3, 'release', id, model, version, concat_ws(': ', coalesce(outcome, stage), reason), started_at
-        from releases where ${has(sql`concat_ws(' ', id, version, outcome, stage, requested_by, reason)`)} and ${ofModels(filter)}
+        from releases where ${has(sql`concat_ws(' ', id, version, outcome, stage, requested_by, reason)`)}
         order by started_at desc limit ${limit})
       union all
       (select 4, 'retraining', id, model, id, concat_ws(': ', coalesce(outcome, 'running'), message), started_at
-        from retrainings where ${has(sql`concat_ws(' ', id, reason, outcome, requested_by, message, version)`)} and ${ofModels(filter)}
+        from retrainings where ${has(sql`concat_ws(' ', id, reason, outcome, requested_by, message, version)`)}
         order by started_at desc limit ${limit})
       union all
       (select 5, 'sweep', id, model, id, concat_ws(': ', coalesce(outcome, 'running'), message), started_at
-        from sweeps where ${has(sql`concat_ws(' ', id, model, outcome, requested_by, message)`)} and ${ofModels(filter)}
+        from sweeps where ${has(sql`concat_ws(' ', id, model, outcome, requested_by, message)`)}
         order by started_at desc limit ${limit})
       union all
       (select 6, 'audit', seq::text, model, action, concat_ws(' ', subject, 'by', actor), at
         from audit where seq > (select coalesce(max(seq), 0) - ${searchedAudit} from audit)
-          and ${has(sql`concat_ws(' ', action, subject, actor)`)} and ${ofModels(filter)}
+          and ${has(sql`concat_ws(' ', action, subject, actor)`)}
         order by seq desc limit ${limit})
     ) as found
     order by name not ilike ${patternFor(words[0] ?? '').slice(1)}, place, at desc nulls last, id`)

@@ -4,7 +4,6 @@
  */
 import sql from 'sql-template-tag'
 import { kindsThatEnd } from '../../domain/monitoring/alert-kinds.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
@@ -64,24 +63,21 @@ export interface RecentChange {
 }
 
 /** The changes since `fromAt`, newest first. A release that promoted or rolled back its model counts as the champion change. */
-export const listRecentChanges = (
-  database: Database,
-  { fromAt, limit, ...filter }: ModelFilter & { fromAt: string; limit: number },
-) =>
+export const listRecentChanges = (database: Database, { fromAt, limit }: { fromAt: string; limit: number }) =>
   rowsFrom(database).list<RecentChange>(sql`
     select * from (
       (select at, model, 'champion' as kind, cause as what, version, previous_version, actor, reason, release_id, null as retraining_id
-        from champion_history where at >= ${fromAt}::timestamptz and ${ofModels(filter)} order by at desc limit ${limit})
+        from champion_history where at >= ${fromAt}::timestamptz order by at desc limit ${limit})
       union all
       (select ended_at, model, 'release', outcome, version, null, null, reason, id, null
-        from releases where ended_at >= ${fromAt}::timestamptz and ${ofModels(filter)} and not (state ? 'drill')
+        from releases where ended_at >= ${fromAt}::timestamptz and not (state ? 'drill')
           and not exists (select from champion_history where champion_history.release_id = releases.id
             and champion_history.version = releases.version and releases.outcome = 'promoted')
         order by ended_at desc limit ${limit})
       union all
       (select ended_at, model, 'retraining', outcome, version, null, requested_by, message, null, id
-        from retrainings where ended_at >= ${fromAt}::timestamptz and ${ofModels(filter)} order by ended_at desc limit ${limit})
+        from retrainings where ended_at >= ${fromAt}::timestamptz order by ended_at desc limit ${limit})
       union all
       (select at, model, 'pin', serve, null, null, actor, reason, null, null
-        from kill_switches where at >= ${fromAt}::timestamptz and ${ofModels(filter)} order by at desc limit ${limit})
+        from kill_switches where at >= ${fromAt}::timestamptz order by at desc limit ${limit})
     ) as changes order by at desc limit ${limit}`)

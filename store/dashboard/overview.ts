@@ -7,7 +7,6 @@ import type { ChampionChange } from '../registry/champions.ts'
 import type { DriftLevel } from '../../domain/monitoring/drift.ts'
 import type { KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import type { QualityReport } from '../../domain/monitoring/quality.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { isListedModel } from '../maintenance/expected-work.ts'
 import type { Database } from '../postgres.ts'
@@ -40,8 +39,8 @@ export interface OverviewRow {
   serve: KillSwitchMode
 }
 
-/** Ordered by name. Without `models`, all models. */
-export const listOverviewRows = (database: Database, { limit, ...filter }: ModelFilter & { limit: number }) =>
+/** Ordered by name. */
+export const listOverviewRows = (database: Database, { limit }: { limit: number }) =>
   rowsFrom(database).list<OverviewRow>(sql`
     select models.name as model, models.definition ->> 'about' as about,
       models.definition -> 'isBrought' is not null as is_brought, running.id as running, champions.version as "champion.version",
@@ -85,7 +84,7 @@ export const listOverviewRows = (database: Database, { limit, ...filter }: Model
         where drift_judgements.model = models.name and drift_judgements.version = champions.version and subject = 'served'
         order by from_at desc, to_at desc limit 1
       ) as drift on true
-    where ${ofModels(filter, 'models.name')} and ${isListedModel}
+    where ${isListedModel}
     order by models.name limit ${limit}`)
 
 /** The requests of a model within a period, divided into equal intervals, the oldest first. */

@@ -7,7 +7,7 @@ import type { GateReport } from '../../domain/evaluation/gate.ts'
 import type { ReleaseOutcomeKind, ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
 import type { Verdict } from '../../domain/verdict.ts'
 import type { VersionLineage } from '../../domain/registry/version.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { listFailedRequests, maxFailedRequests } from '../review/failed-requests.ts'
@@ -45,7 +45,7 @@ export const listReleaseLines = (
     select id, model, version, strategy, outcome, reason, requested_by, state ? 'drill' as drill,
       state ? 'hotfix' as hotfix, started_at, ended_at, case when ended_at is null then state end as open
     from releases
-    where ${ofModels(filter)}
+    where ${ofModel(filter)}
       and (${outcome ?? null}::text is null or outcome = ${outcome ?? null} or (${outcome ?? null} = 'open' and ended_at is null))
     order by started_at desc, id desc limit ${limit} offset ${offset}`)
 

@@ -1,7 +1,7 @@
 /** Reads one retraining or one sweep with all that its page shows. */
 import sql from 'sql-template-tag'
 import type { BehaviourRow } from '../../domain/behaviour/behaviour-test.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { Retraining } from '../training/retrainings.ts'
@@ -10,14 +10,14 @@ import type { Sweep, Trial } from '../training/sweeps.ts'
 
 export type RetrainingLine = Omit<Retraining, 'evidence' | 'dedupeKey' | 'snapshotDigest'>
 
-/** The newest first. Without `models`, of all models. */
+/** The newest first. */
 export const listRetrainingLines = (
   database: Database,
   { limit, offset, ...filter }: ModelFilter & { limit: number; offset: number },
 ) =>
   rowsFrom(database).list<RetrainingLine>(sql`
     select id, model, reason, requested_by, as_of, started_at, ended_at, outcome, message, version from retrainings
-    where ${ofModels(filter)}
+    where ${ofModel(filter)}
     order by started_at desc, id desc limit ${limit} offset ${offset}`)
 
 /** Who cancelled a retraining first, and why, from the audit log. */
@@ -83,7 +83,7 @@ export const listSweepLines = (
       select count(*)::int as trials, count(score)::int as scored, max(score) as highest, min(score) as lowest
       from trials where sweep_id = sweeps.id
     ) as counted
-    where ${ofModels(filter, 'sweeps.model')} order by started_at desc, sweeps.id desc limit ${limit} offset ${offset}`)
+    where ${ofModel(filter, 'sweeps.model')} order by started_at desc, sweeps.id desc limit ${limit} offset ${offset}`)
 
 export interface SweepTrial extends Pick<
   Trial,

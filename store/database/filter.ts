@@ -2,14 +2,10 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 
 export interface ModelFilter {
-  /** Only rows of these models. Absent: all rows, including rows without a model. */
-  models?: readonly string[]
+  /** Only rows of this model. Absent: all rows, including rows without a model. */
   model?: string
 }
 
-/** The condition for the rows of these models. The column name comes from code, never from a caller. */
-export function ofModels(filter: ModelFilter, column = 'model'): Sql {
-  const { models = null, model = null } = filter
-  const name = raw(column)
-  return sql`(${models}::text[] is null or ${name} = any(${models}::text[])) and (${model}::text is null or ${name} = ${model})`
-}
+/** The condition for the rows of a model. The column name comes from code, never from a caller. */
+export const ofModel = ({ model = null }: { model?: string | null }, column = 'model'): Sql =>
+  sql`(${model}::text is null or ${raw(column)} = ${model})`

@@ -6,7 +6,7 @@ import sql, { raw } from 'sql-template-tag'
 import { kindsThatEnd, type AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import * as schema from '../../domain/schema.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
@@ -180,5 +180,5 @@ export const listAlerts = (
   { open = false, limit = 100, ...filter }: ModelFilter & { open?: boolean; limit?: number },
 ) =>
   rowsFrom(database).list<Alert>(sql`
-    select * from alerts where ${ofModels(filter)} and (not ${open}::boolean or resolved_at is null)
+    select * from alerts where ${ofModel(filter)} and (not ${open}::boolean or resolved_at is null)
     order by id desc limit ${limit}`)

@@ -5,7 +5,7 @@ import sql, { type Sql } from 'sql-template-tag'
 import type pg from 'pg'
 import { DomainError } from '../../domain/errors.ts'
 import * as schema from '../../domain/schema.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
 import type { HashedSubject } from './hashed-subject.ts'
@@ -100,7 +100,7 @@ export const listErasures = (
   { after, limit, ...filter }: ModelFilter & { after?: { at: string; id: string }; limit: number },
 ) =>
   rowsFrom(database).list<Erasure>(sql`${selected}
-    where ${ofModels(filter)} and (${after?.id ?? null}::text is null
+    where ${ofModel(filter)} and (${after?.id ?? null}::text is null
       or (date_trunc('milliseconds', requested_at), erasures.id) < (${after?.at ?? null}::timestamptz, ${after?.id ?? null}))
     order by date_trunc('milliseconds', requested_at) desc, erasures.id desc limit ${limit}`)
 

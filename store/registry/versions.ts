@@ -7,7 +7,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { VersionLineage, VersionNumber } from '../../domain/registry/version.ts'
 import * as schema from '../../domain/schema.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { fromRow, rowsFrom, fromRowWithout } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { MetricCondition, VersionOrder, VersionStatus } from '../../domain/registry/version-query.ts'
@@ -93,7 +93,7 @@ export const listVersions = (
   { limit = 100, ...filter }: { model?: string; limit?: number },
 ) =>
   rowsFrom(database).list<Version>(sql`
-    select ${versionColumns} from versions where ${ofModels(filter)}
+    select ${versionColumns} from versions where ${ofModel(filter)}
     order by model, major desc, minor desc, patch desc limit ${limit}`)
 
 /** The parts of a brought artifact's manifest that do not change its answers. */
@@ -239,20 +239,8 @@ const conditionOf = {
 } satisfies Record<VersionStatus, Sql>
 
 function versionFilters(search: VersionSearch): Sql[] {
-  const {
-    models,
-    model,
-    status,
-    conditions = [],
-    since,
-    until,
-    data,
-    text,
-    order = 'version',
-    after,
-  } = search
+  const { model, status, conditions = [], since, until, data, text, order = 'version', after } = search
   const filters: Sql[] = [status === undefined ? sql`not v.drill` : conditionOf[status]]
-  if (models !== undefined) filters.push(sql`v.model = any(${[...models]}::text[])`)
   if (model !== undefined) filters.push(sql`v.model = ${model}`)
   if (since !== undefined) filters.push(sql`v.created_at >= ${since}::timestamptz`)
   if (until !== undefined) filters.push(sql`v.created_at < ${until}::timestamptz`)

@@ -5,7 +5,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import * as schema from '../../domain/schema.ts'
 import { findChampion } from '../registry/champions.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -216,7 +216,7 @@ export async function listDrills(
 ): Promise<Drill[]> {
   const { before = null, limit = 50 } = filter
   const rows = await database.query(sql`
-    select ${drillColumns} from drills where ${ofModels(filter)}
+    select ${drillColumns} from drills where ${ofModel(filter)}
       and (${before}::text is null or (started_at, id) < (select started_at, id from drills where id = ${before}))
     order by started_at desc, id desc limit ${limit}`)
   return rows.map(toDrill)

@@ -4,7 +4,7 @@ import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { issueOfReplacing, maxQueueMs, type Preemption } from '../../domain/release/queue-policy.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
 import type { Database } from '../postgres.ts'
@@ -128,5 +128,5 @@ export const listQueued = (
 ) =>
   rowsFrom(database).list<QueuedRelease>(sql`
     select * from release_queue
-    where ${ofModels(filter)} and (${open ?? null}::boolean is null or (state = 'waiting') = ${open ?? null})
+    where ${ofModel(filter)} and (${open ?? null}::boolean is null or (state = 'waiting') = ${open ?? null})
     order by at desc limit ${limit}`)

@@ -10,7 +10,7 @@ import { basisIssues } from '../../domain/release/basis.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import type { ReleaseOutcomeKind, ReleaseState, ReleaseBasis } from '../../domain/release/state.ts'
 import type { RunIds } from '../../domain/training/run-ids.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
@@ -176,7 +176,7 @@ export async function listReleases(database: Database, filter: ReleaseFilter = {
   const { open = null, limit = 50 } = filter
   return rowsFrom(database).list<Release>(sql`
     select ${columns} from releases
-    where ${ofModels(filter)} and (${open}::boolean is null or (ended_at is null) = ${open})
+    where ${ofModel(filter)} and (${open}::boolean is null or (ended_at is null) = ${open})
     order by started_at desc, id desc limit ${limit}`)
 }
 

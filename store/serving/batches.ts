@@ -3,7 +3,7 @@ import sql, { empty, raw, type Sql } from 'sql-template-tag'
 import type pg from 'pg'
 import { type BatchInput, type BatchOutput, type NotFound, shardRows } from '../../domain/model/batch-spec.ts'
 import * as schema from '../../domain/schema.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { type Database, databaseOf, rethrow, rethrowWrite, type Store } from '../postgres.ts'
 import { writeFeatureCounts, type FeatureCounts } from './feature-counts.ts'
@@ -116,7 +116,7 @@ export const listBatches = (
 ) =>
   rowsFrom(database).list<Batch>(sql`
     ${selected}
-    where ${ofModels(filter, 'batches.model')} and (not ${withdrawn}::boolean or versions.rolled_back_at is not null)
+    where ${ofModel(filter, 'batches.model')} and (not ${withdrawn}::boolean or versions.rolled_back_at is not null)
     group by batches.id, versions.rolled_back_at order by batches.started_at desc limit ${limit}`)
 
 // Stores a shard of a batch together with its predictions and its rows of the prediction log, or nothing of them.

@@ -6,7 +6,7 @@ import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { hyperparametersField } from '../../domain/training/overrides.ts'
 import * as schema from '../../domain/schema.ts'
 import { readNow } from '../database/clock.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { columnsOf, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
@@ -183,7 +183,7 @@ export const listRetrainings = (
   { limit = 50, ...filter }: ModelFilter & { limit?: number },
 ) =>
   rowsFrom(database).list<Retraining>(sql`
-    select ${columns} from retrainings where ${ofModels(filter)} order by started_at desc limit ${limit}`)
+    select ${columns} from retrainings where ${ofModel(filter)} order by started_at desc limit ${limit}`)
 
 /** The release of the version that a retraining has registered. */
 export interface RetrainedRelease {

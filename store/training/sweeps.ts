@@ -3,7 +3,7 @@ import sql from 'sql-template-tag'
 import { hyperparametersField, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { idsOfRow } from '../../domain/training/run-ids.ts'
 import * as schema from '../../domain/schema.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { columnsOf, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { EpochRecord } from './trainings.ts'
@@ -66,7 +66,7 @@ export const findSweep = (database: Database, id: string) =>
 /** The newest first. */
 export const listSweeps = (database: Database, { limit = 50, ...filter }: ModelFilter & { limit?: number }) =>
   rowsFrom(database).list<Sweep>(sql`
-    select ${sweepColumns} from sweeps where ${ofModels(filter)} order by started_at desc, id limit ${limit}`)
+    select ${sweepColumns} from sweeps where ${ofModel(filter)} order by started_at desc, id limit ${limit}`)
 
 /** Ordered by index. */
 export const listTrialsOf = (database: Database, sweepId: string) =>
@@ -180,4 +180,4 @@ export const findTrial = (database: Database, id: string) =>
 /** Lists the trials, newest first. */
 export const listTrials = (database: Database, { limit = 50, ...filter }: ModelFilter & { limit?: number }) =>
   rowsFrom(database).list<Trial>(sql`
-    select ${trialColumns} from trials where ${ofModels(filter)} order by started_at desc, id limit ${limit}`)
+    select ${trialColumns} from trials where ${ofModel(filter)} order by started_at desc, id limit ${limit}`)

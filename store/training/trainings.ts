@@ -191,9 +191,8 @@ export async function findTrainings(
   database: Database,
   search: TrainingSearch,
 ): Promise<{ trainings: FoundTraining[]; next?: TrainingKey }> {
-  const { models, model, status, since, until, data, order = 'newest', after, limit } = search
+  const { model, status, since, until, data, order = 'newest', after, limit } = search
   const filters: Sql[] = [sql`true`]
-  if (models !== undefined) filters.push(sql`t.model = any(${[...models]}::text[])`)
   if (model !== undefined) filters.push(sql`t.model = ${model}`)
   if (status !== undefined) filters.push(sql`t.status = ${status}`)
   if (since !== undefined) filters.push(sql`t.started_at >= ${since}::timestamptz`)

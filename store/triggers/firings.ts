@@ -5,7 +5,6 @@
 import sql from 'sql-template-tag'
 import type { FiredBatch, PartitionReason } from '../../domain/triggers/partitions.ts'
 import type { TriggerFiring, TriggerDefinition } from '../../domain/triggers/trigger.ts'
-import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
@@ -77,15 +76,15 @@ export interface TriggerActivity {
 /**
  * Lists the activity of every trigger that has polled, fired, or could never look, including triggers that no model file declares any more.
  */
-export const listTriggerActivity = (database: Database, filter: ModelFilter) =>
+export const listTriggerActivity = (database: Database, models: readonly string[]) =>
   rowsFrom(database).list<TriggerActivity>(sql`
     with last as (
-      select distinct on (model, trigger) * from trigger_firings where ${ofModels(filter)}
+      select distinct on (model, trigger) * from trigger_firings where model = any(${models}::text[])
       order by model, trigger, fired_at desc, id
-    ), position as (select * from trigger_positions where ${ofModels(filter)}
+    ), position as (select * from trigger_positions where model = any(${models}::text[])
     ), unreadable as (
       select model, evidence ->> 'trigger' as trigger, evidence ->> 'problem' as unread from alerts
-      where kind = 'trigger_unreadable' and resolved_at is null and ${ofModels(filter)}
+      where kind = 'trigger_unreadable' and resolved_at is null and model = any(${models}::text[])
     )
     select coalesce(position.model, last.model, unreadable.model) as model, trigger, since, looked_at,
       coalesce(problem, unread) as problem, fired_at, last.message, refused, retrainings.id as retraining,
@@ -224,10 +223,10 @@ export interface PartitionActivity {
   failed: number
 }
 
-export const listPartitionActivity = (database: Database, filter: ModelFilter) =>
+export const listPartitionActivity = (database: Database, models: readonly string[]) =>
   rowsFrom(database).list<PartitionActivity>(sql`
     with last as (
-      select distinct on (model, batch, partition) * from batch_partitions where ${ofModels(filter)}
+      select distinct on (model, batch, partition) * from batch_partitions where model = any(${models}::text[])
       order by model, batch, partition, attempt desc
     )
     select distinct on (last.model, batch) last.model, batch, partition, asked_at, status, message,

@@ -1,26 +1,5 @@
-/** Filters a list by model, within the models that a key may access. */
-import type { Database } from '../../../store/postgres.ts'
-import { listModelNames } from '../../../store/registry/models.ts'
-import type { Actor } from '../../auth/authentication.ts'
-import { filterVisible } from '../../auth/authorization.ts'
+/** Renders the filter of a list by model. */
 import type { PageElement } from '../page.ts'
-
-export interface FilteredModels {
-  /** The models that the key may access. */
-  models: string[]
-  /** The models whose rows are read; all when absent. Empty for a model that is unknown or that the key may not access. */
-  asked?: { models: readonly string[] }
-}
-
-export async function filterByModel(
-  store: Database,
-  actor: Actor,
-  model: string | undefined,
-): Promise<FilteredModels> {
-  const models = filterVisible(actor, await listModelNames(store), (name) => name)
-  const asked = model === undefined ? actor.models && models : models.filter((name) => name === model)
-  return { models, asked: asked && { models: asked } }
-}
 
 /** Renders the filter of a list that has no other filter. */
 export const ModelFilterForm = ({

@@ -5,7 +5,7 @@ import { alertRow, listAlerts } from '../../../store/monitoring/alerts.ts'
 import { auditRow, listAudit } from '../../../store/audit/audit-log.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { modelFilter, requireUnscoped } from '../../auth/authorization.ts'
+import { requireUnscoped } from '../../auth/authorization.ts'
 import { auditVerification, createAuditVerification } from '../../services/verify-audit.ts'
 import { booleanFlag, limit, modelName, toWire } from '../../http/schemas.ts'
 
@@ -21,8 +21,8 @@ export function auditRoutes({ store, heads, isSigned }: ApiDeps): RouteDefinitio
         before: z.coerce.number().int().min(1).optional(),
         limit,
       }),
-      async handle({ actor, query }) {
-        const rows = await listAudit(store, { ...query, ...modelFilter(actor) })
+      async handle({ query }) {
+        const rows = await listAudit(store, query)
         return { json: { audit: rows.map(toWire) } }
       },
     }),
@@ -41,8 +41,8 @@ export function auditRoutes({ store, heads, isSigned }: ApiDeps): RouteDefinitio
       answers: { 200: 'The alerts' },
       answerSchema: schema.record({ alerts: schema.list(alertRow) }),
       query: z.strictObject({ model: modelName.optional(), open: booleanFlag.optional(), limit }),
-      async handle({ actor, query }) {
-        const alerts = await listAlerts(store, { ...query, ...modelFilter(actor) })
+      async handle({ query }) {
+        const alerts = await listAlerts(store, query)
         return { json: { alerts: alerts.map(toWire) } }
       },
     }),

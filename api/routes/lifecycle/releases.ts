@@ -18,9 +18,8 @@ import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { idempotencyHeader } from '../../../domain/request-headers.ts'
 import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
-import { getReleaseInScope, sendReleaseCommand, signReleaseCommand } from '../../services/release-commands.ts'
+import { getRelease, sendReleaseCommand, signReleaseCommand } from '../../services/release-commands.ts'
 import { requireRole } from '../../auth/authentication.ts'
-import { modelFilter } from '../../auth/authorization.ts'
 import { cancelQueued, isQueueId, queuedRelease, queuedSummary } from '../../services/release-queue.ts'
 import { deferredCommand } from '../../services/deferred-commands.ts'
 import { startRelease } from '../../services/start-release.ts'
@@ -106,10 +105,9 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The releases' },
     answerSchema: schema.record({ releases: schema.list(brief), waiting: schema.list(queuedRelease) }),
     query: z.strictObject({ model: modelName.optional(), open: booleanFlag.optional(), limit }),
-    async handle({ actor, query }) {
-      const filter = { ...query, ...modelFilter(actor) }
-      const found = await listReleases(deps.store, filter)
-      const waiting = await listQueued(deps.store, { ...filter, open: query.open || undefined })
+    async handle({ query }) {
+      const found = await listReleases(deps.store, query)
+      const waiting = await listQueued(deps.store, { ...query, open: query.open || undefined })
       const served = await readServedShares(deps.store, [...new Set(found.map(({ state }) => state.model))])
       const running = await findRunningVerdicts(
         deps.store,
@@ -149,8 +147,8 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
       { pinned: schema.text, nextCursor: schema.text },
     ),
     query: z.strictObject({ cursor: cursorText.optional(), limit }),
-    async handle({ actor, params, query }) {
-      const release = await getReleaseInScope(deps.store, actor, params['id']!)
+    async handle({ params, query }) {
+      const release = await getRelease(deps.store, params['id']!)
       const { id, version } = release.state
       const [before] = query.cursor === undefined ? [] : decodeCursor(query.cursor, 'commands', commandKey)
       const [evidence, decisions, found, recorded, flag, served, running, withdrawals] = await Promise.all([

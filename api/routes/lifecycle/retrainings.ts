@@ -9,7 +9,6 @@ import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { runOfRetraining } from '../../../domain/training/run-ids.ts'
 import { cancelRetraining, startRetraining } from '../../services/start-retraining.ts'
-import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
 import {
   findShownValidation,
   trainingProgress,
@@ -26,6 +25,7 @@ import {
   reasonText,
   toWire,
 } from '../../http/schemas.ts'
+import { requireModelAccess } from '../../auth/authorization.ts'
 import { retrainingStarted, whenDeferred, respondToStart } from '../command-response.ts'
 
 export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
@@ -50,8 +50,8 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The retrainings' },
     answerSchema: schema.record({ retrainings: schema.list(retrainingRow) }),
     query: z.strictObject({ model: modelName.optional(), limit }),
-    async handle({ actor, query }) {
-      const found = await listRetrainings(deps.store, { ...query, ...modelFilter(actor) })
+    async handle({ query }) {
+      const found = await listRetrainings(deps.store, query)
       return { json: { retrainings: found.map(toWire) } }
     },
   }),
@@ -64,12 +64,12 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
     ),
     async handle({ actor, params }) {
       const id = params['id']!
-      const found = await findRetraining(deps.store, id)
-      if (found !== undefined) requireModelAccess(actor, found.model)
       const run = runOfRetraining(id)
       if (run === undefined)
         throw new DomainError('not_found', `there is no retraining ${JSON.stringify(id.slice(0, 200))}`)
+      // Its progress comes from Temporal.
       requireModelAccess(actor, run.model)
+      const found = await findRetraining(deps.store, id)
       const shown = await findShownValidation(deps.store, validationOfRetraining(run))
       const validation = shown && toWire(shown)
       if (found?.outcome !== undefined)

@@ -1,11 +1,11 @@
 /** `/v1/models/:name/sweeps`, `/v1/sweeps`: starts and shows hyperparameter searches. */
+import { requireFound } from '../../../domain/errors.ts'
 import { z } from 'zod'
 import { startRoles } from '../../../domain/roles.ts'
 import { maxSweepParallel, maxSweepTrials } from '../../../domain/training/sweep-plan.ts'
 import * as schema from '../../../domain/schema.ts'
 import { findSweep, listSweeps, listTrialsOf, sweepRow, trialRow } from '../../../store/training/sweeps.ts'
 import { sweepProgress, sweepWorkflowId } from '../../../workflows/messages.ts'
-import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import { hyperparameterValue, limit, modelName, pastTimeInUtc, toWire } from '../../http/schemas.ts'
@@ -45,8 +45,8 @@ export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The sweeps' },
     answerSchema: schema.record({ sweeps: schema.list(sweepRow) }),
     query: z.strictObject({ model: modelName.optional(), limit }),
-    async handle({ actor, query }) {
-      const found = await listSweeps(deps.store, { ...query, ...modelFilter(actor) })
+    async handle({ query }) {
+      const found = await listSweeps(deps.store, query)
       return { json: { sweeps: found.map(toWire) } }
     },
   }),
@@ -58,9 +58,9 @@ export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
       { trials: schema.list(trialRow) },
       { stage: schema.text, retrainingId: schema.text },
     ),
-    async handle({ actor, params }) {
+    async handle({ params }) {
       const id = params['id']!
-      const found = await findInScope(actor, { what: 'sweep', id }, findSweep(deps.store, id))
+      const found = requireFound(await findSweep(deps.store, id), { what: 'sweep', id })
       const trials = (await listTrialsOf(deps.store, id)).map(toWire)
       const progress =
         found.outcome === undefined

@@ -1,4 +1,5 @@
 /** `/v1/trainings`: lists and shows training runs, including runs without a registered version. */
+import { requireFound } from '../../../domain/errors.ts'
 import { z } from 'zod'
 import { trainingStatuses } from '../../../domain/registry/version-query.ts'
 import * as schema from '../../../domain/schema.ts'
@@ -11,7 +12,6 @@ import {
 import { cursorText, decodeCursor, encodeCursor, timeKey } from '../../http/page-cursor.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import { searchedDigest } from '../../http/version-search.ts'
 import { requireInOrder, limit, modelName, searchedTime, toWire } from '../../http/schemas.ts'
 
@@ -31,14 +31,13 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
       cursor: cursorText.optional(),
       limit,
     }),
-    async handle({ actor, query }) {
+    async handle({ query }) {
       const { cursor, ...filter } = query
       const { order } = filter
       requireInOrder(filter.since, filter.until)
       const [at, id] = cursor === undefined ? [] : decodeCursor(cursor, order, timeKey)
       const { trainings, next } = await findTrainings(store, {
         ...filter,
-        ...modelFilter(actor),
         after: at === undefined || id === undefined ? undefined : { at, id },
       })
       return {
@@ -53,9 +52,9 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     summary: 'Show a training run with its loss curve.',
     answers: { 200: 'The training run' },
     answerSchema: trainingRun,
-    async handle({ actor, params }) {
+    async handle({ params }) {
       const id = params['id']!
-      const training = await findInScope(actor, { what: 'training', id }, findTrainingRun(store, id))
+      const training = requireFound(await findTrainingRun(store, id), { what: 'training', id })
       return { json: toWire(training) }
     },
   }),

@@ -1,11 +1,11 @@
 /** `/v1/models/:name/trials`, `/v1/trials`: starts and shows trials: trainings that are evaluated and register no version. */
+import { requireFound } from '../../../domain/errors.ts'
 import { z } from 'zod'
 import { startRoles } from '../../../domain/roles.ts'
 import * as schema from '../../../domain/schema.ts'
 import { findTraining } from '../../../store/training/trainings.ts'
 import { findTrial, listTrials, trialRow, type Trial } from '../../../store/training/sweeps.ts'
 import { retrainProgress, trialWorkflowId } from '../../../workflows/messages.ts'
-import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import { limit, modelName, overridesBody, pastTimeInUtc, toWire } from '../../http/schemas.ts'
@@ -39,8 +39,8 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The trials' },
     answerSchema: schema.record({ trials: schema.list(trialRow) }),
     query: z.strictObject({ model: modelName.optional(), limit }),
-    async handle({ actor, query }) {
-      const found = await listTrials(deps.store, { ...query, ...modelFilter(actor) })
+    async handle({ query }) {
+      const found = await listTrials(deps.store, query)
       return { json: { trials: found.map(toWire) } }
     },
   }),
@@ -48,9 +48,9 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary: 'Show a trial and its progress. Its gates are those of `GET /v1/evaluations/{evaluation_id}`.',
     answers: { 200: 'The trial' },
     answerSchema: schema.extend(trialRow, {}, trainingProgress),
-    async handle({ actor, params }) {
+    async handle({ params }) {
       const id = params['id']!
-      const found = await findInScope(actor, { what: 'trial', id }, findTrial(deps.store, id))
+      const found = requireFound(await findTrial(deps.store, id), { what: 'trial', id })
       const shown = await findShownValidation(deps.store, validationOfTrial(found))
       const more = found.outcome === undefined ? await progressOf(deps, found) : remedyOfEnd(found)
       return { json: { ...toWire(found), ...more, validation: shown && toWire(shown) } }

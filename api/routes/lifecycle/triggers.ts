@@ -20,8 +20,8 @@ export const triggerRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The triggers, and next_cursor when there are more' },
     answerSchema: schema.page('triggers', listedTrigger),
     query: z.strictObject({ model: modelName.optional(), cursor: cursorText.optional(), limit }),
-    async handle({ actor, query }) {
-      const { triggers, next } = await listTriggerStates(deps, actor, query)
+    async handle({ query }) {
+      const { triggers, next } = await listTriggerStates(deps, query)
       return { json: { triggers: triggers.map(toWire), next_cursor: next } }
     },
   }),

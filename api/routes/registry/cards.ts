@@ -6,7 +6,6 @@ import { getVersion } from '../../../store/registry/versions.ts'
 import { readCard } from '../../services/model-card.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { findInScope } from '../../auth/authorization.ts'
 
 export const cardRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/versions/:version/card', viewers, {
@@ -16,10 +15,9 @@ export const cardRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     answerSchema: schema.record({ format: schema.text, version: schema.text, model: schema.text }),
     answerMedia: 'text/markdown',
     query: z.strictObject({ format: z.enum(['json', 'markdown']).default('json') }),
-    async handle({ actor, params, query }) {
+    async handle({ params, query }) {
       const id = params['version']!
-      const named = { what: 'version', id, code: 'version_not_found' } as const
-      const version = await findInScope(actor, named, getVersion(store, id))
+      const version = await getVersion(store, id)
       const { card } = await readCard(store, version)
       return query.format === 'json'
         ? { json: card }

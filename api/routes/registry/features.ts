@@ -11,7 +11,6 @@ import {
   viewRow,
   type StoredView,
 } from '../../../store/features/feature-views.ts'
-import { type Actor, canAccessModel } from '../../auth/authentication.ts'
 import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { limit, pastTime, pastTimeInUtc, toWire } from '../../http/schemas.ts'
@@ -30,9 +29,9 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The feature views' },
     answerSchema: schema.record({ features: schema.list(view) }),
     query: z.strictObject({ limit }),
-    async handle({ actor, query }) {
+    async handle({ query }) {
       const found = await listViews(deps.store, query)
-      return { json: { features: found.filter((each) => maySee(actor, each)).map(shown) } }
+      return { json: { features: found.map(shown) } }
     },
   }),
   defineRoute('get', '/v1/features/:name', viewers, {
@@ -42,8 +41,8 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
       name: schema.text,
       definitions: schema.list(schema.extend(view, { entities: schema.count }, { newest: schema.time })),
     }),
-    async handle({ actor, params }) {
-      const found = await viewsOf(deps, actor, params['name']!)
+    async handle({ params }) {
+      const found = await viewsOf(deps, params['name']!)
       const counted = await Promise.all(
         found.map(async (each) => ({ ...shown(each), ...(await countValues(deps.store, each.id)) })),
       )
@@ -65,8 +64,8 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
       at: pastTime(deps.serving.wall).optional(),
       limit: limit.default(10),
     }),
-    async handle({ actor, params, query }) {
-      const found = await viewsOf(deps, actor, params['name']!)
+    async handle({ params, query }) {
+      const found = await viewsOf(deps, params['name']!)
       const used = found.filter(isUsed)
       const { entity, limit, at = new Date(deps.serving.wall()).toISOString() } = query
       const key = { entity: keyOfText(entity), at, limit }
@@ -84,7 +83,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answerSchema: schema.record({ view: schema.text, workflowId: schema.text, begun: schema.flag }),
     body: z.strictObject({ from: pastTimeInUtc(deps.serving.wall).optional() }),
     async handle({ actor, command: id, params, body }) {
-      const found = await viewsOf(deps, actor, params['name']!)
+      const found = await viewsOf(deps, params['name']!)
       const view = found[0]!.name
       if (!found.some(isUsed))
         throw new DomainError('not_found', `no model uses the feature view ${view}, so it is not ingested`)
@@ -93,12 +92,8 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
 ]
 
-/** Whether the key may see a view. A key of some models sees the views that its models use. */
-const maySee = (actor: Actor | undefined, { models }: StoredView): boolean =>
-  actor?.models === undefined || models.some((model) => canAccessModel(actor, model))
-
-async function viewsOf(deps: ApiDeps, actor: Actor | undefined, name: string): Promise<StoredView[]> {
-  const found = (await listViews(deps.store, { name })).filter((each) => maySee(actor, each))
+async function viewsOf(deps: ApiDeps, name: string): Promise<StoredView[]> {
+  const found = await listViews(deps.store, { name })
   if (found.length === 0)
     throw new DomainError('not_found', `there is no feature view ${JSON.stringify(name.slice(0, 80))}`)
   return found

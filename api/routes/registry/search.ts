@@ -18,8 +18,8 @@ export const searchRoutes = (deps: ApiDeps): RouteDefinition[] => [
       q: z.string().trim().min(1).max(maxSearchLength),
       limit: z.coerce.number().int().min(1).max(maxOfAKind).default(5).describe('Results of each kind'),
     }),
-    async handle({ actor, query: { q, limit } }) {
-      const found = await searchEverything(deps, actor, { text: q, limit })
+    async handle({ query: { q, limit } }) {
+      const found = await searchEverything(deps, { text: q, limit })
       return { json: { results: found.map(toWire) } }
     },
   }),

@@ -6,7 +6,6 @@ import { listFailedRequests, versionFailure } from '../../../store/review/failed
 import { compareNamed } from '../../services/version-diff.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import { cursorOfKey, keyOfCursor } from '../../http/version-cursor.ts'
 import { versionSearchFields } from '../../http/version-search.ts'
 import { requireInOrder, limit, toWire } from '../../http/schemas.ts'
@@ -35,12 +34,11 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
       schema.extend(foundVersion, { metrics: schema.map(schema.nullable(schema.number)) }),
     ),
     query: z.strictObject({ ...versionSearchFields, limit }),
-    async handle({ actor, query }) {
+    async handle({ query }) {
       const { order = 'version', metric: conditions, cursor, ...filter } = query
       requireInOrder(filter.since, filter.until)
       const { versions, next } = await findVersions(deps.store, {
         ...filter,
-        ...modelFilter(actor),
         order,
         conditions,
         after: cursor === undefined ? undefined : keyOfCursor(cursor, order),
@@ -59,8 +57,8 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The fields that differ (numbers as other − one), the fields that do not, and notes' },
     answerSchema: schema.data,
     query: z.strictObject({ one: versionText, other: versionText }),
-    async handle({ actor, query }) {
-      return { json: (await compareNamed(deps.store, actor, query)).comparison }
+    async handle({ query }) {
+      return { json: (await compareNamed(deps.store, query)).comparison }
     },
   }),
   defineRoute('post', '/v1/models/:name/versions', startRetraining.roles, {
@@ -77,7 +75,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
     async handle(request) {
       const model = request.params['name']!
       const { note, asOf, ...upload } = await readUpload(request, uploadNotes(deps.serving.wall))
-      const { brought, ...read } = await checkArtifact(deps, request.actor!, { model, ...upload })
+      const { brought, ...read } = await checkArtifact(deps, { model, ...upload })
       const started = await respondToStart(deps, startRetraining, request, {
         model,
         asOf,
@@ -116,10 +114,9 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The failed requests; without inputs where these are larger than 64 KiB' },
     answerSchema: schema.record({ failures: schema.list(versionFailure) }),
     query: z.strictObject({ limit }),
-    async handle({ actor, params, query }) {
+    async handle({ params, query }) {
       const id = params['version']!
-      const named = { what: 'version', id, code: 'version_not_found' } as const
-      const { model, version } = await findInScope(actor, named, getVersion(deps.store, id))
+      const { model, version } = await getVersion(deps.store, id)
       const failures = await listFailedRequests(deps.store, { model, version, limit: query.limit })
       return { json: { failures: failures.map((each) => ({ ...toWire(each), inputs: each.inputs })) } }
     },
@@ -128,10 +125,9 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary: 'Show a version with its manifest, lineage and status.',
     answers: { 200: 'The version' },
     answerSchema: schema.extend(foundVersion, { manifest: schema.data }, { signature: schema.text }),
-    async handle({ actor, params }) {
+    async handle({ params }) {
       const id = params['version']!
-      const named = { what: 'version', id, code: 'version_not_found' } as const
-      const version = await findInScope(actor, named, getVersion(deps.store, id))
+      const version = await getVersion(deps.store, id)
       const { signature, ...shown } = version
       const status = await findStatus(deps.store, version.version)
       return { json: { ...toWire({ ...shown, ...status }), signature: signature?.toString('base64') } }

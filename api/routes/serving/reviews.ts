@@ -44,8 +44,8 @@ export const reviewRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The answers, and the estimate; null where nothing is known yet' },
     answerSchema: reviewsAnswer,
     query: z.strictObject({ limit }),
-    async handle({ actor, params, query }) {
-      const { waiting, ...queue } = await listReviews(deps, actor!, {
+    async handle({ params, query }) {
+      const { waiting, ...queue } = await listReviews(deps, {
         model: params['name']!,
         limit: query.limit,
       })

@@ -1,5 +1,5 @@
 /** Acknowledges and resolves alerts, for the API and the dashboard alike. */
-import { DomainError } from '../../../domain/errors.ts'
+import { DomainError, requireFound } from '../../../domain/errors.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import {
   acknowledgeAlert,
@@ -8,7 +8,6 @@ import {
   type Alert,
 } from '../../../store/monitoring/alerts.ts'
 import type { Actor } from '../../auth/authentication.ts'
-import { findInScope } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
 
 export const alertActions = ['acknowledge', 'resolve'] as const
@@ -35,7 +34,7 @@ export async function updateAlert(
   { id: text, action, reason }: UpdateAlertInput,
 ): Promise<Alert> {
   const id = /^\d{1,15}$/.test(text) ? Number(text) : 0
-  const found = await findInScope(actor, { what: 'alert', id: text }, findAlert(store, id))
+  const found = requireFound(await findAlert(store, id), { what: 'alert', id: text })
   const { audited, update } = updates[action]
   const alert = await store.transaction(async (database) => {
     const updated = await update(database, { id, by: actor.name })

@@ -9,8 +9,6 @@ import { inputWidthOf, outputNames } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { getManifest } from '../../../store/artifacts.ts'
 import { bringCopies } from '../../../store/objects/artifact-copies.ts'
-import type { Actor } from '../../auth/authentication.ts'
-import { requireModelAccess } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { compileReader } from '../../serving/codec/row-reader.ts'
 import type { ExplainedRows } from '../../serving/explanation/attribute-rows.ts'
@@ -52,10 +50,8 @@ export async function explainPredictions(
     artifactRoot,
     serving,
   }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot' | 'serving'>,
-  actor: Actor | undefined,
   { model, version: named, of, ...input }: ExplainInput,
 ): Promise<ExplainedPredictions> {
-  requireModelAccess(actor, model)
   const version = await resolveVersion(store, named ?? `${model}@champion`)
   if (version.model !== model)
     throw new DomainError(

@@ -3,8 +3,6 @@ import { DomainError, isError } from '../../../domain/errors.ts'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
 import type { FileDigest } from '../../../domain/model/manifest.ts'
 import { getModel } from '../../../store/registry/models.ts'
-import type { Actor } from '../../auth/authentication.ts'
-import { requireModelAccess } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { askReader } from '../../serving/runtime/limited-process.ts'
 import { fileNameOf, formatOfFiles } from '../../serving/formats/recognise.ts'
@@ -49,10 +47,8 @@ let reading = 0
  */
 export async function checkArtifact(
   { store, artifacts, artifactRoot }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot'>,
-  actor: Actor,
   { model, artifact, columns, trainedOn, allowUnknownCategories }: UploadedArtifact,
 ): Promise<CheckedArtifact> {
-  requireModelAccess(actor, model)
   const { definition } = await getModel(store, model)
   if (reading >= uploadLimits.maxConcurrent)
     throw new DomainError('overloaded', `this replica is reading ${reading} artifacts already`)

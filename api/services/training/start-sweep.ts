@@ -1,11 +1,10 @@
 /** Starts and cancels sweeps: searches over hyperparameters whose winner is retrained. */
-import { DomainError } from '../../../domain/errors.ts'
+import { DomainError, requireFound } from '../../../domain/errors.ts'
 import { requireValidation } from '../../../domain/training/require-validation.ts'
 import { candidatesOf, issuesOfSweep, type SweepSpace } from '../../../domain/training/sweep-plan.ts'
 import { findSweep, listSweeps } from '../../../store/training/sweeps.ts'
 import { sweepWorkflowId } from '../../../workflows/messages.ts'
 import type { Actor } from '../../auth/authentication.ts'
-import { findInScope } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
 import { recordStart } from '../deferred-commands.ts'
 import { startWorkflow } from '../../temporal/start-workflow.ts'
@@ -39,7 +38,7 @@ export async function startSweep(
   { id: requestId }: { id: string },
 ): Promise<StartedSweep> {
   const { store, temporal, log } = deps
-  const { name: model, definition } = await getTrainable(store, actor, input)
+  const { name: model, definition } = await getTrainable(store, input)
   requireValidation(definition)
   const issues = issuesOfSweep(definition, space, random)
   if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
@@ -65,7 +64,7 @@ export async function cancelSweep(
   actor: Actor,
   id: string,
 ): Promise<{ id: string; model: string }> {
-  const { model, outcome } = await findInScope(actor, { what: 'sweep', id }, findSweep(deps.store, id))
+  const { model, outcome } = requireFound(await findSweep(deps.store, id), { what: 'sweep', id })
   if (outcome !== undefined) throw new DomainError('command_refused', `the sweep has ended as ${outcome}`)
   // The workflow id belongs to the model. After the workflow was ended from outside, the id may belong to another sweep.
   const [latest] = await listSweeps(deps.store, { model, limit: 1 })

@@ -1,10 +1,9 @@
 /** Starts and cancels trials: trainings that are evaluated and register no version. */
-import { DomainError } from '../../../domain/errors.ts'
+import { DomainError, requireFound } from '../../../domain/errors.ts'
 import { requireOverrides, type HyperparameterValues } from '../../../domain/training/overrides.ts'
 import { findTrial } from '../../../store/training/sweeps.ts'
 import { trialWorkflowId } from '../../../workflows/messages.ts'
 import type { Actor } from '../../auth/authentication.ts'
-import { findInScope } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
 import { recordStart } from '../deferred-commands.ts'
 import { startWorkflow } from '../../temporal/start-workflow.ts'
@@ -27,7 +26,7 @@ export async function startTrial(
   { id: requestId }: { id: string },
 ): Promise<{ id: string; model: string; workflowId: string }> {
   const { store, temporal, log } = deps
-  const { name: model, definition } = await getTrainable(store, actor, input)
+  const { name: model, definition } = await getTrainable(store, input)
   requireOverrides(definition, overrides)
   const id = `try_${requestId}`
   const start = { id, model, asOf, overrides }
@@ -50,7 +49,7 @@ export async function cancelTrial(
   actor: Actor,
   id: string,
 ): Promise<{ id: string; model: string }> {
-  const { model, outcome } = await findInScope(actor, { what: 'trial', id }, findTrial(deps.store, id))
+  const { model, outcome } = requireFound(await findTrial(deps.store, id), { what: 'trial', id })
   if (outcome !== undefined) throw new DomainError('command_refused', `the trial has ended as ${outcome}`)
   const workflow = { workflowId: trialWorkflowId(id) }
   await cancelTraining(deps, actor, { kind: 'trial', id, model, workflow, what: `the trial ${id}` })

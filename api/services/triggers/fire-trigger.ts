@@ -11,7 +11,6 @@ import type { Database } from '../../../store/postgres.ts'
 import { insertPartition, listPartitions, insertFiring } from '../../../store/triggers/firings.ts'
 import { triggersWorkflowId, type FireTriggersRequest } from '../../../workflows/triggers/messages.ts'
 import type { Actor } from '../../auth/authentication.ts'
-import { requireModelAccess } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
 import { callTimeoutMs } from '../../temporal/client.ts'
 import { startUnlessOpen } from '../../temporal/start-workflow.ts'
@@ -40,7 +39,6 @@ export async function fireTrigger(
   { id: requestId }: { id: string },
 ): Promise<FiredTrigger> {
   const { store, log } = deps
-  requireModelAccess(actor, name)
   const { name: model, definition } = await getModel(store, name)
   const { triggers = [], batches = [] } = definition
   const daily = batches.find((each) => each.name === trigger && each.partition !== undefined)

@@ -15,8 +15,6 @@ import { listModels, type StoredModel } from '../../../store/registry/models.ts'
 import type { ListedSchedule, ListedSchedules } from '../../../workflows/client/schedules.ts'
 import { retrainWorkflowId } from '../../../workflows/messages.ts'
 import { batchScheduleWorkflowId, triggersWorkflowId } from '../../../workflows/triggers/messages.ts'
-import type { Actor } from '../../auth/authentication.ts'
-import { filterVisible } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
 import { callTimeoutMs } from '../../temporal/client.ts'
@@ -51,11 +49,10 @@ const cursorKey = z.tuple([z.string(), z.number().int().min(0)])
 /** Lists triggers by model, the schedule first, and the cursor of the next page. A schedule has the id of its workflow. */
 export async function listTriggerStates(
   deps: Pick<ApiDeps, 'store' | 'temporal'>,
-  actor: Actor | undefined,
   { model, cursor, limit }: { model?: string; cursor?: string; limit: number },
 ): Promise<{ triggers: ListedTrigger[]; next?: string }> {
   const [from, listed] = cursor === undefined ? ['', 0] : decodeCursor(cursor, 'model', cursorKey)
-  const models = filterVisible(actor, await listModels(deps.store), ({ name }) => name)
+  const models = (await listModels(deps.store))
     .filter(({ name, definition }) => {
       const { retrain, triggers = [], batches = [] } = definition
       const hasRows = retrain !== undefined || triggers.length + batches.length > 0
@@ -79,8 +76,9 @@ async function rowsOf(
   models: readonly StoredModel[],
 ): Promise<ListedTrigger[]> {
   if (models.length === 0) return []
-  const done = await listTriggerActivity(store, { models: models.map(({ name }) => name) })
-  const scored = await listPartitionActivity(store, { models: models.map(({ name }) => name) })
+  const names = models.map(({ name }) => name)
+  const done = await listTriggerActivity(store, names)
+  const scored = await listPartitionActivity(store, names)
   // Loads the SDK, which a replica avoids until it needs Temporal.
   const { readSchedules } = await import('../../../workflows/client/schedules.ts')
   const schedules = await temporal.call(callTimeoutMs, readSchedules).catch(() => undefined)

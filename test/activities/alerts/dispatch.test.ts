@@ -410,9 +410,9 @@ describe('an alert of a release that awaits an answer', () => {
     const { state, version, save } = await asking()
     const report = () => Promise.all(Array.from({ length: 4 }, () => reportReleases(deps.store)))
     await report()
-    const mine = async () => (await listAlerts(deps.store, { models: [state.model] })).map(({ kind }) => kind)
+    const mine = async () => (await listAlerts(deps.store, { model: state.model })).map(({ kind }) => kind)
     expect(await mine()).toEqual(['approval_needed'])
-    const [{ id } = { id: 0 }] = await listAlerts(deps.store, { models: [state.model] })
+    const [{ id } = { id: 0 }] = await listAlerts(deps.store, { model: state.model })
     await resolveAlertById(deps.store, { id: id, by: 'anna' })
     await report()
     expect(await mine()).toEqual(['approval_needed'])
@@ -426,7 +426,7 @@ describe('an alert of a release that awaits an answer', () => {
       lastVerdict: { kind: 'inconclusive', reason: '3 of 10 requests', atMs: 1 },
     })
     await report()
-    const [decision] = await listAlerts(deps.store, { models: [state.model], open: true })
+    const [decision] = await listAlerts(deps.store, { model: state.model, open: true })
     expect(decision).toMatchObject({
       kind: 'decision_needed',
       message: expect.stringContaining(`Decide on ${version}? Canary 1 %: 3 of 10 requests`) as string,
@@ -435,7 +435,7 @@ describe('an alert of a release that awaits an answer', () => {
     await report()
     await report()
     expect(await mine()).toEqual(['release_promoted', 'decision_needed', 'approval_needed'])
-    expect(await listAlerts(deps.store, { models: [state.model], open: true })).toEqual([])
+    expect(await listAlerts(deps.store, { model: state.model, open: true })).toEqual([])
   })
 })
 

@@ -27,6 +27,8 @@ import {
 /** A model whose rows are older and whose name sorts last. */
 const own = 'zinnia'
 const other = 'aster'
+/** The run of the retraining of each model. */
+const run = '00000000-0000-4000-8000-000000000001'
 
 let fixture: ServingFixture
 let api: TestApi
@@ -52,7 +54,7 @@ async function leave(model: string, version: string): Promise<void> {
   await insertRelease(store, { state, workflowId: `release/${model}`, runId: 'run' })
   await insertQueued(store, { model, version, requestedBy: 'olga', preemption: 'none' })
   await insertRetraining(store, {
-    id: `retrain/${model}/1`,
+    id: `retrain/${model}/${run}`,
     model,
     reason: 'manual',
     requestedBy: 'olga',
@@ -184,6 +186,14 @@ it('commands return the same response for a model of others and for an unknown m
     () => '/v1/batches',
     (model) => ({ model, input: { kind: 'file', path: 'a.parquet' }, output: { kind: 'table' } }),
   )
+  // Its progress is that of a workflow, which the database does not hide.
+  await alike('POST', (model) => `/v1/retrainings/retrain%2F${model}%2F${run}/cancel`)
+  for (const model of [other, 'nothing']) {
+    const { status } = await api.request('GET', `/v1/retrainings/retrain%2F${model}%2F${run}`, {
+      key: operator,
+    })
+    expect([model, status]).toEqual([model, 403])
+  }
   for (const id of [alert!.id, global!.id])
     expect(await say('POST', `/v1/alerts/${id}/acknowledge`)).toEqual(
       await say('POST', '/v1/alerts/999999999/acknowledge'),
@@ -193,9 +203,11 @@ it('commands return the same response for a model of others and for an unknown m
 /** The address and the body of a call about a model, whose ids all begin with or contain its name. */
 function callAbout(model: string, path: string): string {
   const kind = /^\/(?:v1\/)?(\w+)/.exec(path)?.[1] ?? ''
-  const id = { releases: `rel_${model}`, batches: `bat_${model}`, retrainings: `retrain%2F${model}%2F1` }[
-    kind
-  ]
+  const id = {
+    releases: `rel_${model}`,
+    batches: `bat_${model}`,
+    retrainings: `retrain%2F${model}%2F${run}`,
+  }[kind]
   return path
     .replaceAll(/[{:]version\}?/g, `${model}_v1.0.0`)
     .replaceAll(/[{:]name\}?/g, model)

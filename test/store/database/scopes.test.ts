@@ -155,7 +155,7 @@ describe('a key of one model', () => {
           throw new Error(`${changed.length} rows`)
         })
         const outcome = await tried.catch((error: Error) => error.message)
-        expect([name, outcome]).toEqual([name, expect.stringMatching(/^1 rows$|this concerns others/)])
+        expect([name, outcome]).toEqual([name, expect.stringMatching(/^1 rows$|is limited to some models/)])
       }
   })
 

@@ -58,7 +58,7 @@ it('a trigger that could never look is listed with the reason', async () => {
   } as const
   await upsertAlert(store, alert)
   const listed = async () =>
-    (await listTriggerActivity(store, { models: [model] })).filter((each) => each.trigger === trigger)
+    (await listTriggerActivity(store, [model])).filter((each) => each.trigger === trigger)
   expect(await listed()).toEqual([{ model, trigger, problem: 'relation "orders" does not exist' }])
   await resolveAlert(store, alert.dedupeKey, 'measured')
   expect(await listed()).toEqual([])

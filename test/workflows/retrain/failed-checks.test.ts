@@ -187,7 +187,7 @@ Correct the rows or the expectation, then run \`tenure retrain ${model} --watch\
   ])
     expect(html).toContain(part)
 
-  const [alert] = await listAlerts(pipeline.store, { models: [model], open: true })
+  const [alert] = await listAlerts(pipeline.store, { model, open: true })
   const told = alertText({
     id: 1,
     about: 'raised',

@@ -11,7 +11,6 @@ import { getModel } from '../../../../store/registry/models.ts'
 import { findRollbackPlan, type RollbackPlan } from '../../../../store/release/rollback.ts'
 import { findKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import type { Actor } from '../../../auth/authentication.ts'
-import { requireModelAccess } from '../../../auth/authorization.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { checkInput, formReason, writtenReason } from '../../../http/schemas.ts'
 import { runOrDefer } from '../../../services/deferred-commands.ts'
@@ -223,7 +222,6 @@ export const actionPage = (name: ModelActionName): AnyPage => {
   const { word } = modelActions[name]
   return definePage({
     async load(deps, { actor, params }) {
-      requireModelAccess(actor, params['name']!)
       const { name: model } = await getModel(deps.store, params['name']!)
       return { model, ...(await ask({ deps, actor, model })) }
     },
@@ -295,7 +293,6 @@ export const submitAction =
   (name: ModelActionName): FormHandler =>
   async (deps, { actor, body, params, session }, places) => {
     const { run, reason } = actions[name]
-    requireModelAccess(actor!, params['name']!)
     const { name: model } = await getModel(deps.store, params['name']!)
     const form = checkInput(sent, body, 'the form')
     const typed = reason === 'required' ? writtenReason : formReason

@@ -13,8 +13,8 @@ const name = z.string().min(1).max(200)
 
 export const comparePage = definePage({
   query: z.strictObject({ one: name.optional(), other: name.optional() }),
-  load: async ({ store }, { actor, query: { one, other } }) =>
-    one === undefined || other === undefined ? undefined : compareNamed(store, actor, { one, other }),
+  load: async ({ store }, { query: { one, other } }) =>
+    one === undefined || other === undefined ? undefined : compareNamed(store, { one, other }),
   title: (compared) =>
     compared === undefined
       ? 'Compare two versions'

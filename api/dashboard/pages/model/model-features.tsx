@@ -10,7 +10,6 @@ import { answerCounts } from '../../../../domain/monitoring/drift-window.ts'
 import { findLastDrift } from '../../../../store/dashboard/windows.ts'
 import { getModel } from '../../../../store/registry/models.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
-import { requireModelAccess } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { Badge } from '../../components/elements.tsx'
@@ -42,8 +41,7 @@ function inOrder(bins: ProfileBin[], feature: Feature | undefined): ProfileBin[]
 }
 
 export const featuresPage = definePage({
-  async load({ store, serving }, { actor, params }) {
-    requireModelAccess(actor, params['name']!)
+  async load({ store, serving }, { params }) {
     const { name: model } = await getModel(store, params['name']!)
     const champion = await findChampion(store, model)
     const version = champion?.version

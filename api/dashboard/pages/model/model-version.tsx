@@ -8,7 +8,6 @@ import { listFailedRequests } from '../../../../store/review/failed-requests.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { readCard } from '../../../services/model-card.ts'
-import { findInScope, requireModelAccess } from '../../../auth/authorization.ts'
 import { Badge, durationText } from '../../components/elements.tsx'
 import { definePage, type PageRequest, type PageElement } from '../../page.ts'
 import type { ApiDeps } from '../../../deps.ts'
@@ -22,14 +21,9 @@ import { gateIntervals } from '../release/evaluation.tsx'
 import { Markdown } from '../../components/markdown.tsx'
 
 /** Reads the version. Throws `version_not_found` when it belongs to another model than the path. */
-async function versionOf({ store }: ApiDeps, { actor, params }: PageRequest) {
+async function versionOf({ store }: ApiDeps, { params }: PageRequest) {
   const { name, version } = params
-  requireModelAccess(actor, name!)
-  const found = await findInScope(
-    actor,
-    { what: 'version', id: version!, code: 'version_not_found' },
-    getVersion(store, version!),
-  )
+  const found = await getVersion(store, version!)
   if (found.model !== name)
     throw new DomainError(
       'version_not_found',

@@ -32,7 +32,6 @@ import { findRunningRetraining } from '../../../../store/training/retrainings.ts
 import { getModel } from '../../../../store/registry/models.ts'
 import { cursorText } from '../../../http/page-cursor.ts'
 import { cursorOfKey, keyOfCursor } from '../../../http/version-cursor.ts'
-import { requireModelAccess } from '../../../auth/authorization.ts'
 import { searchedTime } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
@@ -78,8 +77,7 @@ export const typedTime = z.preprocess(
 
 export const modelPage = definePage({
   query: z.strictObject({ at: typedTime.optional(), cursor: cursorText.optional() }),
-  async load({ store }, { actor, params, query: { at, cursor } }) {
-    requireModelAccess(actor, params['name']!)
+  async load({ store }, { params, query: { at, cursor } }) {
     const { name, definition } = await getModel(store, params['name']!)
     const [champion, flag, found, changes, byWeek, byWindow, lastDrift, driftWindows, live, runs] =
       await Promise.all([

@@ -2,7 +2,6 @@
 import { z } from 'zod'
 import { listModelLines } from '../../../../store/dashboard/lists.ts'
 import { modelName } from '../../../http/schemas.ts'
-import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { listHref, CursorPager } from '../../components/pager.tsx'
 import { Age, DataTable, Since } from '../../components/elements.tsx'
@@ -13,8 +12,8 @@ const rowsAPage = 50
 
 export const modelsPage = definePage({
   query: z.strictObject({ after: modelName.optional() }),
-  async load({ store, serving }, { actor, query: { after } }) {
-    const lines = await listModelLines(store, { ...modelFilter(actor), after, limit: rowsAPage + 1 })
+  async load({ store, serving }, { query: { after } }) {
+    const lines = await listModelLines(store, { after, limit: rowsAPage + 1 })
     return { lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage, nowMs: serving.wall() }
   },
   title: () => 'Models',

@@ -17,7 +17,7 @@ import { ModelCrumbs } from '../../components/links.tsx'
 const shown = 50
 
 export const reviewsPage = definePage({
-  load: (deps, { actor, params }) => listReviews(deps, actor, { model: params['name']!, limit: shown }),
+  load: (deps, { params }) => listReviews(deps, { model: params['name']!, limit: shown }),
   title: ({ model }) => `Reviews of ${model}`,
   view: (queue, { actor, token }) => (
     <>

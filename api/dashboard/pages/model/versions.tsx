@@ -4,7 +4,6 @@ import { findVersions } from '../../../../store/registry/versions.ts'
 import { cursorOfKey, keyOfCursor } from '../../../http/version-cursor.ts'
 import { versionSearchFields, versionStatusNames } from '../../../http/version-search.ts'
 import { requireInOrder } from '../../../http/schemas.ts'
-import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { EmptyList, listHref, CursorPager } from '../../components/pager.tsx'
 import { Crumbs } from '../../components/links.tsx'
@@ -16,12 +15,11 @@ const rowsAPage = 50
 
 export const versionsPage = definePage({
   query: z.strictObject(versionSearchFields),
-  async load({ store }, { actor, query }) {
+  async load({ store }, { query }) {
     const { order = 'newest', metric: conditions, cursor, ...filter } = query
     requireInOrder(filter.since, filter.until)
     const found = await findVersions(store, {
       ...filter,
-      ...modelFilter(actor),
       order,
       conditions,
       after: cursor === undefined ? undefined : keyOfCursor(cursor, order),

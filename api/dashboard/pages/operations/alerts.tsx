@@ -1,9 +1,10 @@
 /** Lists open alerts with their actions, and resolved ones below. */
+import { listModelNames } from '../../../../store/registry/models.ts'
 import { z } from 'zod'
 import { listOpenAlerts, listResolvedAlerts, type ResolvedAlert } from '../../../../store/dashboard/lists.ts'
 import { modelName, rowNumber } from '../../../http/schemas.ts'
 import { definePage } from '../../page.ts'
-import { filterByModel, ModelFilterForm } from '../../components/model-filter.tsx'
+import { ModelFilterForm } from '../../components/model-filter.tsx'
 import { EmptyList, listHref, CursorPager } from '../../components/pager.tsx'
 import { DataTable, Time } from '../../components/elements.tsx'
 import { alertHandlers } from './alert-roles.ts'
@@ -14,11 +15,11 @@ const rowsAPage = 30
 
 export const alertsPage = definePage({
   query: z.strictObject({ model: modelName.optional(), before: rowNumber.optional() }),
-  async load({ store, serving }, { actor, query: { model, before } }) {
-    const { models, asked } = await filterByModel(store, actor, model)
+  async load({ store, serving }, { query: { model, before } }) {
+    const models = await listModelNames(store)
     const [open, resolved] = await Promise.all([
-      before === undefined ? listOpenAlerts(store, { ...asked, limit: maxOpen + 1 }) : [],
-      listResolvedAlerts(store, { ...asked, before, limit: rowsAPage + 1 }),
+      before === undefined ? listOpenAlerts(store, { model, limit: maxOpen + 1 }) : [],
+      listResolvedAlerts(store, { model, before, limit: rowsAPage + 1 }),
     ])
     return {
       models,

@@ -16,7 +16,6 @@ import {
 import { readLastMinute } from '../../../../store/registry/champion-watch.ts'
 import { listReleases, type Release } from '../../../../store/release/releases.ts'
 import { listQueued, type QueuedRelease } from '../../../../store/release/release-queue.ts'
-import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import {
   ChampionCell,
@@ -56,17 +55,15 @@ const dayMs = 86_400_000
 const maxSpans = 170
 
 export const overviewPage = definePage({
-  async load({ store }, { actor }) {
-    const held = modelFilter(actor)
+  async load({ store }) {
     const [rows, traffic, open, waiting, alerts, fleet, changes] = await Promise.all([
-      listOverviewRows(store, { ...held, limit: maxModels }),
+      listOverviewRows(store, { limit: maxModels }),
       readTraffic(store, { parts: trafficParts, partMs: trafficPartMs }),
-      listReleases(store, { ...held, open: true, limit: maxModels }),
-      listQueued(store, { ...held, open: true, limit: 100 }),
-      listOpenAlerts(store, { ...held, limit: maxModels }),
+      listReleases(store, { open: true, limit: maxModels }),
+      listQueued(store, { open: true, limit: 100 }),
+      listOpenAlerts(store, { limit: maxModels }),
       readFleet(store),
       listRecentChanges(store, {
-        ...held,
         fromAt: new Date(Date.now() - dayMs).toISOString(),
         limit: maxChanges + 1,
       }),

@@ -17,7 +17,7 @@ import { requireRole } from '../../../auth/authentication.ts'
 import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { deferredMessage } from '../../../services/deferred-commands.ts'
-import { getReleaseInScope, sendReleaseCommand } from '../../../services/release-commands.ts'
+import { getRelease, sendReleaseCommand } from '../../../services/release-commands.ts'
 import { navOf, pageText } from '../../render-page.tsx'
 import type { PageFrame } from '../../layout.tsx'
 import type { PageElement, PageEntry } from '../../page.ts'
@@ -50,7 +50,7 @@ export async function submitReleaseCommand(
   const form = checkInput(sent, ask.body, 'the form')
   const { command, once, artifact, evaluation, policy, reason: typed } = form
   requireRole(actor, commandRoles[command])
-  const { state } = await getReleaseInScope(deps.store, actor, id)
+  const { state } = await getRelease(deps.store, id)
   const frame = { actor, nav: navOf(places, actor), token: ask.session?.token }
   const result = { frame, state, command, typed }
   const terms = commandTerms[command]
@@ -68,7 +68,7 @@ export async function submitReleaseCommand(
     return { status: 303, headers: { ...pageHeaders, location: `/releases/${state.id}` } }
   } catch (error) {
     if (!isError(error, 'command_refused')) throw error
-    const { state: now } = await getReleaseInScope(deps.store, actor, id)
+    const { state: now } = await getRelease(deps.store, id)
     return refusal({ ...result, state: now }, { title: 'Action not allowed', issues: [error.message] })
   }
 }

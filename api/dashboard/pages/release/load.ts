@@ -30,8 +30,7 @@ import { findAnswerEvidence, type AnswerEvidence } from '../../../../store/relea
 import { listFailedRequests, type VersionFailure } from '../../../../store/review/failed-requests.ts'
 import type { Database } from '../../../../store/postgres.ts'
 import type { Release } from '../../../../store/release/releases.ts'
-import type { Actor } from '../../../auth/authentication.ts'
-import { getReleaseInScope } from '../../../services/release-commands.ts'
+import { getRelease } from '../../../services/release-commands.ts'
 import { shownFailedRequests } from '../../components/failed-requests.tsx'
 
 export interface ReleaseSubject {
@@ -66,9 +65,9 @@ export interface ReleaseSubject {
 const maxVerdicts = 150
 const maxCommands = 50
 
-/** Reads the release. Throws `release_not_found`, and `forbidden` for a key that may not access the model. */
-export async function readSubject(store: Database, actor: Actor, id: string): Promise<ReleaseSubject> {
-  const release = await getReleaseInScope(store, actor, id)
+/** Reads the release. Throws `release_not_found`. */
+export async function readSubject(store: Database, id: string): Promise<ReleaseSubject> {
+  const release = await getRelease(store, id)
   const { model, version, baseline } = release.state
   const isOpen = release.endedAt === undefined
   const [candidate, answers, failed, verdicts, commands, arms, watches, drift, champion, ...now] =

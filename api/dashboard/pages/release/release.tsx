@@ -24,8 +24,8 @@ import { runningStage, stageRows } from './stages.ts'
 import { plain } from '../../labels.ts'
 
 export const releasePage = definePage({
-  async load({ store }, { actor, params }) {
-    const subject = await readSubject(store, actor, params['id']!)
+  async load({ store }, { params }) {
+    const subject = await readSubject(store, params['id']!)
     const { candidate } = subject
     const stages = stageRows(subject)
     const now = subject.release.endedAt === undefined ? runningStage(stages) : undefined

@@ -1,11 +1,12 @@
 /** Lists releases page by page, filtered by model and outcome. */
+import { listModelNames } from '../../../../store/registry/models.ts'
 import { z } from 'zod'
 import { releaseOutcomes, type ReleaseOutcomeKind } from '../../../../domain/release/state.ts'
 import { findWithdrawals, type Withdrawal } from '../../../../store/registry/champions.ts'
 import { listReleaseLines, type ReleaseListItem } from '../../../../store/dashboard/release-detail.ts'
 import { modelName, pageNumber } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
-import { ModelSelect, filterByModel } from '../../components/model-filter.tsx'
+import { ModelSelect } from '../../components/model-filter.tsx'
 import { EmptyList, listHref } from '../../components/pager.tsx'
 import { Badge, Pager, DataTable, Time } from '../../components/elements.tsx'
 import { outcomeTones, plain, shortReason } from '../../labels.ts'
@@ -22,10 +23,10 @@ const filter = z.strictObject({
 
 export const releasesPage = definePage({
   query: filter,
-  async load({ store }, { actor, query }) {
-    const { models, asked } = await filterByModel(store, actor, query.model)
+  async load({ store }, { query }) {
+    const models = await listModelNames(store)
     const lines = await listReleaseLines(store, {
-      ...asked,
+      model: query.model,
       outcome: query.outcome,
       limit: rowsAPage + 1,
       offset: (query.page - 1) * rowsAPage,

@@ -15,7 +15,7 @@ import {
 } from '../../../../domain/simulation/scenario.ts'
 import type { SimulationSummary, Spread } from '../../../../domain/simulation/summary.ts'
 import { readRecordedTraffic } from '../../../services/registry/recorded-traffic.ts'
-import { getReleaseInScope } from '../../../services/release-commands.ts'
+import { getRelease } from '../../../services/release-commands.ts'
 import { definePage } from '../../page.ts'
 import { durationText, DataTable } from '../../components/elements.tsx'
 import { Crumbs } from '../../components/links.tsx'
@@ -35,8 +35,8 @@ const releases = 40
 const withinMs = 4_000
 
 export const simulationPage = definePage({
-  async load({ store, serving }, { actor, params }) {
-    const release = await getReleaseInScope(store, actor, params['id']!)
+  async load({ store, serving }, { params }) {
+    const release = await getRelease(store, params['id']!)
     const { model, policy } = release.state
     const { tickMs } = policy.watch
     const traffic = await readRecordedTraffic(store, { model, tickMs, nowMs: serving.wall() })

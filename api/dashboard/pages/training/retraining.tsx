@@ -1,4 +1,5 @@
 /** Shows one retraining live: its progress, its loss and its result. */
+import { requireFound } from '../../../../domain/errors.ts'
 import { failedText } from '../../../../domain/validation/check-rows.ts'
 import { countText } from '../../../charts/figures.ts'
 import { capitalized, counted } from '../../../../domain/figures.ts'
@@ -10,7 +11,6 @@ import {
   findTrainingOf,
   type ShownTraining,
 } from '../../../../store/dashboard/training-detail.ts'
-import { findInScope } from '../../../auth/authorization.ts'
 import { startRetraining } from '../../../services/start-retraining.ts'
 import { runOfRetraining } from '../../../../domain/training/run-ids.ts'
 import {
@@ -31,9 +31,9 @@ import { RetrainingOutcome } from './retrainings.tsx'
 import { columnText, maxResults } from '../../components/validation-report.ts'
 
 export const retrainingPage = definePage({
-  async load({ store, temporal }, { actor, params }) {
+  async load({ store, temporal }, { params }) {
     const id = params['id']!
-    const retraining = await findInScope(actor, { what: 'retraining', id }, findRetraining(store, id))
+    const retraining = requireFound(await findRetraining(store, id), { what: 'retraining', id })
     const [training, cancellation] = await Promise.all([
       findTrainingOf(store, retraining),
       findCancellation(store, id),

@@ -1,9 +1,9 @@
 /** Shows a snapshot as one model used it: its validation, its columns, its source, and the versions trained on it. */
+import { requireFound } from '../../../../domain/errors.ts'
 import { z } from 'zod'
 import { listSnapshotModels, listValidations, listVersionsOf } from '../../../../store/dashboard/lists.ts'
 import { getSnapshot, type Snapshot } from '../../../../store/training/snapshots.ts'
 import { bytesText, countText } from '../../../charts/figures.ts'
-import { filterVisible, findInScope } from '../../../auth/authorization.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { Badge, DataTable, Facts, Time } from '../../components/elements.tsx'
@@ -16,12 +16,14 @@ import type { ColumnSummary } from '../../../../domain/validation/expectations.t
 
 export const snapshotPage = definePage({
   query: z.strictObject({ model: modelName.optional() }),
-  async load({ store }, { actor, params, query: { model: chosen } }) {
+  async load({ store }, { params, query: { model: chosen } }) {
     const id = params['digest']!
-    const models = filterVisible(actor, await listSnapshotModels(store, id), (name) => name)
+    const models = await listSnapshotModels(store, id)
     const model = chosen === undefined ? models[0] : models.find((name) => name === chosen)
-    const found = model === undefined ? undefined : { ...(await getSnapshot(store, id)), model }
-    const snapshot = await findInScope(actor, { what: 'snapshot', id }, Promise.resolve(found))
+    const snapshot = {
+      ...(await getSnapshot(store, id)),
+      model: requireFound(model, { what: 'snapshot', id }),
+    }
     const use = { snapshotDigest: snapshot.digest, model: snapshot.model }
     const [validations, versions] = await Promise.all([
       listValidations(store, { ...use, limit: 5 }),

@@ -2,12 +2,13 @@
  * Lists the schedules and triggers of retrainings and batches: the condition of each, its last firing, its next check, and why it does not
  * fire.
  */
+import { listModelNames } from '../../../../store/registry/models.ts'
 import { z } from 'zod'
 import { cursorText } from '../../../http/page-cursor.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { listTriggerStates, type ListedTrigger } from '../../../services/triggers/list-triggers.ts'
 import { definePage, type PageElement } from '../../page.ts'
-import { ModelFilterForm, filterByModel } from '../../components/model-filter.tsx'
+import { ModelFilterForm } from '../../components/model-filter.tsx'
 import { CursorPager, EmptyList, listHref } from '../../components/pager.tsx'
 import { DataTable, Live, Time } from '../../components/elements.tsx'
 import { Crumbs, ModelLink, retrainingHref } from '../../components/links.tsx'
@@ -17,9 +18,9 @@ const rowsAPage = 100
 
 export const triggersPage = definePage({
   query: z.strictObject({ model: modelName.optional(), cursor: cursorText.optional() }),
-  async load(deps, { actor, query }) {
-    const { models } = await filterByModel(deps.store, actor, query.model)
-    return { models, ...(await listTriggerStates(deps, actor, { ...query, limit: rowsAPage })) }
+  async load(deps, { query }) {
+    const models = await listModelNames(deps.store)
+    return { models, ...(await listTriggerStates(deps, { ...query, limit: rowsAPage })) }
   },
   title: () => 'Triggers',
   view: ({ models, triggers, next }, { query: { cursor, ...query }, target }) => (
