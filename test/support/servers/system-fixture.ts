@@ -69,10 +69,13 @@ export interface RealSystemOptions {
   changes?: (core: CorePlan & { stateDir: string }) => Promise<(spec: ChildSpec) => ChildSpec>
 }
 
-/** Returns the same process with additional variables. */
+/** Returns the same process with additional variables, which also replace those that it gets by its standard input. */
 export const withEnvironment = (spec: ChildSpec, variables: Record<string, string>): ChildSpec => ({
   ...spec,
   env: { ...(spec.env ?? systemEnvironment()), ...variables },
+  ...(spec.input !== undefined && {
+    input: JSON.stringify({ ...(JSON.parse(spec.input) as object), ...variables }),
+  }),
 })
 
 export async function startRealSystem(options: RealSystemOptions): Promise<RealSystem> {

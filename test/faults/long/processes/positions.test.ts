@@ -14,7 +14,7 @@ import { checkout } from '../../../../temporal.config.ts'
 import { reached } from '../../figures.ts'
 import { openShow, showPolicy, type Show } from '../../../support/fleet/fleet-fixture.ts'
 import type { FixtureRelease } from '../../../support/release/release-fixture.ts'
-import { startCallers, type Callers } from '../../../support/servers/system-fixture.ts'
+import { startCallers, withEnvironment, type Callers } from '../../../support/servers/system-fixture.ts'
 
 /** The replica that differs from the others. */
 const place = 1
@@ -62,7 +62,7 @@ beforeAll(async () => {
           TENURE_KEYS: join(stateDir, 'keys'),
         }
         return (spec) =>
-          spec.name === lame ? { ...spec, cwd: join(home, 'code'), env: { ...spec.env, ...variables } } : spec
+          spec.name === lame ? { ...withEnvironment(spec, variables), cwd: join(home, 'code') } : spec
       },
     },
     { policy },
