@@ -3,7 +3,7 @@
  * approver answers for anything unseen.
  */
 import { basisIssues, type BasisIssue } from './basis.ts'
-import { approvalSides, type ApprovalSide } from './rules/approvals.ts'
+import { approvalSides, type ApprovalSide } from './rules/approval-policy.ts'
 import type { ReleaseDigests, ReleaseState, ReleaseBasis, Statement } from './state.ts'
 import { end } from './transitions.ts'
 

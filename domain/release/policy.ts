@@ -10,7 +10,7 @@ import { issuesOfDrill, type DrillPolicy } from '../drill.ts'
 import { policyIssues, type PolicyIssues } from '../policy-issues.ts'
 import { issuesOfTarget, type CallerTarget } from '../serving/target.ts'
 import { checkQualification, type QualificationLimits } from '../model/qualification.ts'
-import { checkApproval, checkRisk, type ApprovalSide } from './rules/approvals.ts'
+import { checkApproval, checkRisk, type ApprovalSide } from './rules/approval-policy.ts'
 
 /**
  * - `canary`: shadow → rising shares → 100 % → probation with a champion holdback.

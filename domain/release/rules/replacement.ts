@@ -4,7 +4,7 @@ import { defaultDrill } from '../../drill.ts'
 import { defaultQualification } from '../../model/qualification.ts'
 import { policyIssues, type PolicyIssues } from '../../policy-issues.ts'
 import type { ReleasePolicy, StagePolicy } from '../policy.ts'
-import { checkReplacedApproval } from './approvals.ts'
+import { checkReplacedApproval } from './approval-policy.ts'
 
 /**
  * The issues of a policy that a request provides instead of the model's own; empty when it is allowed. Its shares and times are approved

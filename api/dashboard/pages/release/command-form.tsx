@@ -4,7 +4,7 @@
  */
 import { advanceByCommand } from '../../../../domain/release/commands.ts'
 import type { Advance } from '../../../../domain/release/events.ts'
-import { approvalSides, type ApprovalSide } from '../../../../domain/release/rules/approvals.ts'
+import { approvalSides, type ApprovalSide } from '../../../../domain/release/rules/approval-policy.ts'
 import {
   commandNames,
   commandRoles,
