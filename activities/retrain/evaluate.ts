@@ -27,7 +27,7 @@ import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runJob } from '../runtime/run-job.ts'
 import type { Deps } from '../deps.ts'
-import type { EvaluatorJob, EvaluatorResult } from '../tensorflow/evaluator.ts'
+import type { EvaluatorJob, EvaluatorResult } from '../evaluation/evaluator.ts'
 
 export interface EvaluateInput {
   /** Evaluates an id once. */
@@ -102,7 +102,7 @@ export const evaluate =
     const { asOf, rows } = await getSnapshot(store, snapshotDigest)
     const { report, inputs } = await runJob<EvaluatorResult>({
       what: 'the evaluation',
-      file: 'activities/tensorflow/evaluator.ts',
+      file: 'activities/evaluation/evaluator.ts',
       job,
       limitMb: config.trainingMemoryMb,
       rows,

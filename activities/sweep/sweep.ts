@@ -28,7 +28,7 @@ import type { Deps } from '../deps.ts'
 import { takeStart } from '../runtime/take-start.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runJob } from '../runtime/run-job.ts'
-import type { ScoreJob, TrialScore } from '../tensorflow/evaluator.ts'
+import type { ScoreJob, TrialScore } from '../evaluation/evaluator.ts'
 
 export interface OpenedSweep extends Pick<SweepStart, 'id' | 'model' | 'parallel'> {
   asOf: string
@@ -80,7 +80,7 @@ export const scoreTrial =
     )
     const { score, issue } = await runJob<TrialScore>({
       what: 'the scoring of a trial',
-      file: 'activities/tensorflow/evaluator.ts',
+      file: 'activities/evaluation/evaluator.ts',
       job,
       limitMb: config.trainingMemoryMb,
       keptFor: digestOfJson(definition),

@@ -23,7 +23,7 @@ import { getModel } from '../../store/registry/models.ts'
 import { listLastEvaluations, type Evaluation } from '../../store/training/evaluations.ts'
 import type { Deps } from '../deps.ts'
 import { runChild } from '../runtime/child-process.ts'
-import type { EvaluatorJob, EvaluatorResult } from '../tensorflow/evaluator.ts'
+import type { EvaluatorJob, EvaluatorResult } from '../evaluation/evaluator.ts'
 import { findTerminalDecisions, type TerminalDecision } from '../../store/release/decisions.ts'
 import type { Verdict } from '../../domain/verdict.ts'
 import { judge, type Judgement } from '../release/decide.ts'
@@ -87,7 +87,7 @@ export async function evaluateAgain(
     try {
       const job = await jobOf(deps, evaluation, models)
       const { report } = await runChild<never, EvaluatorResult>({
-        file: 'activities/tensorflow/evaluator.ts',
+        file: 'activities/evaluation/evaluator.ts',
         job,
         signal: AbortSignal.timeout(silentMs),
         silentMs,

@@ -10,7 +10,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { EvaluatorJob, EvaluatorResult } from '../../activities/tensorflow/evaluator.ts'
+import type { EvaluatorJob, EvaluatorResult } from '../../activities/evaluation/evaluator.ts'
 import type { TrainerJob, TrainerResult, TrainerStep } from '../../activities/tensorflow/trainer.ts'
 import type { LoadedModel } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
@@ -189,7 +189,7 @@ async function measureEvaluations(sizes: readonly number[]): Promise<void> {
       anchors: [],
       testSetUses: 0,
     }
-    const judged = await measureChild<never, EvaluatorResult>('activities/tensorflow/evaluator.ts', job)
+    const judged = await measureChild<never, EvaluatorResult>('activities/evaluation/evaluator.ts', job)
     found.push([
       roundedNumber(size),
       roundedNumber(judged.result.inputs.rows / judged.end.cpu),

@@ -29,7 +29,7 @@ const groups = [
     'activities/check/check-training.ts',
     'activities/data/outcome-rows-child.ts',
     'activities/retrain/rows-child.ts',
-    'activities/tensorflow/evaluator.ts',
+    'activities/evaluation/evaluator.ts',
     'activities/tensorflow/trainer.ts',
     'activities/trainers/result-child.ts',
   ],

@@ -150,7 +150,7 @@ function removeSources(folder) {
 
 /** Deletes the compiled processes that load TensorFlow's native library, and the files that only they import. @param {string} packed */
 function removeTraining(packed) {
-  const kept = entries.filter((entry) => !entry.startsWith('activities/tensorflow/'))
+  const kept = entries.filter((entry) => !/^activities\/(?:evaluation|tensorflow)\//.test(entry))
   const reached = new Set(kept.map((entry) => compiledFile(packed, entry)))
   for (const file of reached)
     for (const [, name = ''] of readFileSync(file, 'utf8').matchAll(/"\.\/([\w.-]+\.mjs)"/g))

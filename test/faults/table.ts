@@ -286,7 +286,7 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/domain/evaluation/inverted-labels.test.ts' },
       { file: 'test/domain/evaluation/anchor.test.ts' },
       { file: 'test/workflows/retrain/retrain.test.ts', tests: 'bad batch' },
-      { file: 'test/activities/tensorflow/leakage-queries.test.ts' },
+      { file: 'test/activities/evaluation/leakage-queries.test.ts' },
       { file: 'test/domain/validation/validate.test.ts' },
     ],
     weaker:

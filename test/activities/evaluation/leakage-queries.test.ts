@@ -1,7 +1,7 @@
 /** Tests label leakage queries on snapshots with the real DuckDB. */
 import { expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
-import { findLeaks } from '../../../activities/tensorflow/leakage-queries.ts'
+import { findLeaks } from '../../../activities/evaluation/leakage-queries.ts'
 import { seededRandom } from '@tenure/sequential'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 

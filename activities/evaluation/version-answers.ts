@@ -13,7 +13,7 @@ import { getManifest, openArtifacts, type Artifacts } from '../../store/artifact
 import { openArtifactReader, type ArtifactReader } from '../artifact/reader.ts'
 import { whileAlive, type Parent } from '../runtime/child-protocol.ts'
 import type { TestedVersion } from './behaviour-tests.ts'
-import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from './tfjs.ts'
+import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from '../tensorflow/tfjs.ts'
 
 export interface VersionAnswers {
   artifacts: Artifacts

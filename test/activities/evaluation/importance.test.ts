@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { measureImportance, type Measuring } from '../../../activities/tensorflow/importance.ts'
+import { measureImportance, type Measuring } from '../../../activities/evaluation/importance.ts'
 import { importanceSvg } from '../../../api/charts/importance.ts'
 import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
