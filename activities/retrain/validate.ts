@@ -6,13 +6,13 @@ import type { ExcludedRows, ValidationVerdict } from '../../domain/validation/ex
 import { digestOfJson } from '../../store/artifacts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { listEarlierRows } from '../../store/training/snapshots.ts'
 import {
+  listEarlierRows,
   findValidation,
   insertValidation,
   resultsOf,
   type ValidationRecord,
-} from '../../store/training/trainings.ts'
+} from '../../store/training/snapshots.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
 import { failureSentences, withChampion } from '../../domain/validation/check-rows.ts'

@@ -6,8 +6,7 @@ import { rowsFrom } from '../database/from-row.ts'
 import type { Alert } from '../monitoring/alerts.ts'
 import type { Database } from '../postgres.ts'
 import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
-import type { Snapshot } from '../training/snapshots.ts'
-import type { ValidationRecord } from '../training/trainings.ts'
+import type { Snapshot, ValidationRecord } from '../training/snapshots.ts'
 import { isListedModel } from '../maintenance/expected-work.ts'
 
 export interface ShownAlert extends Alert {

@@ -14,7 +14,8 @@ import type { ExcludedRows } from '../../domain/validation/expectations.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import { findEvaluation } from './evaluations.ts'
-import { findTraining, findValidation, resultsOf } from './trainings.ts'
+import { findTraining } from './trainings.ts'
+import { findValidation, resultsOf } from './snapshots.ts'
 
 /** What a failed activity said. */
 export interface Failure {

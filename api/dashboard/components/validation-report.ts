@@ -1,6 +1,6 @@
 /** Reads the stored report of a validation. */
 import type { ColumnSummary, ExpectationResult } from '../../../domain/validation/expectations.ts'
-import { resultsOf } from '../../../store/training/trainings.ts'
+import { resultsOf } from '../../../store/training/snapshots.ts'
 import { snapshotColumns } from '../../../domain/model-definition.ts'
 import type { StoredValidation } from '../../../store/dashboard/lists.ts'
 

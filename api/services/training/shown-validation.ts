@@ -5,7 +5,7 @@ import { checkRow, checkRows } from '../../../domain/validation/check-rows.ts'
 import type { ValidationVerdict } from '../../../domain/validation/expectations.ts'
 import * as schema from '../../../domain/schema.ts'
 import type { Trial } from '../../../store/training/sweeps.ts'
-import { findValidation, resultsOf } from '../../../store/training/trainings.ts'
+import { findValidation, resultsOf } from '../../../store/training/snapshots.ts'
 import type { Database } from '../../../store/postgres.ts'
 
 export const shownValidation = schema.record(

@@ -1,7 +1,11 @@
 /** Tests when test rows of a snapshot may be among the training rows of an earlier one, and which snapshots count as earlier ones. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { insertSnapshot, listEarlierRows, mayTestTrained } from '../../../store/training/snapshots.ts'
-import { insertValidation } from '../../../store/training/trainings.ts'
+import {
+  insertSnapshot,
+  listEarlierRows,
+  mayTestTrained,
+  insertValidation,
+} from '../../../store/training/snapshots.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'

@@ -2,7 +2,8 @@
 import sql from 'sql-template-tag'
 import type { Deps } from '../../../activities/deps.ts'
 import { register, type RegisterResult } from '../../../activities/retrain/register.ts'
-import { getTraining, insertValidation } from '../../../store/training/trainings.ts'
+import { getTraining } from '../../../store/training/trainings.ts'
+import { insertValidation } from '../../../store/training/snapshots.ts'
 
 export async function registerTraining(
   deps: Deps,

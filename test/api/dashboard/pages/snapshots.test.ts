@@ -1,8 +1,7 @@
 /** Tests the list and the page of a snapshot that two models have used, for a key of each. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { insertSnapshot } from '../../../../store/training/snapshots.ts'
-import { insertValidation } from '../../../../store/training/trainings.ts'
+import { insertSnapshot, insertValidation } from '../../../../store/training/snapshots.ts'
 import { irisSpec } from '../../../support/serving/artifact.ts'
 import {
   openServingFixture,
