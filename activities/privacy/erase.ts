@@ -56,7 +56,7 @@ const works: Record<
   { next: OpenStage | 'end'; work: (scene: Scene, erasure: Erasure, beat: Beat) => Promise<void> }
 > = {
   logs: { next: 'replicas', work: eraseLog },
-  replicas: { next: 'again', work: awaitReplicas },
+  replicas: { next: 'again', work: awaitErasureOnReplicas },
   again: { next: 'rest', work: eraseLog },
   rest: { next: 'snapshots', work: eraseElsewhere },
   snapshots: { next: 'end', work: deleteSnapshotsLater },
@@ -164,7 +164,11 @@ async function eraseLog({ slow, key }: Scene, { id }: Erasure, beat: Beat): Prom
   }
 }
 
-async function awaitReplicas({ store, replicaTimeoutMs }: Scene, { id }: Erasure, beat: Beat): Promise<void> {
+async function awaitErasureOnReplicas(
+  { store, replicaTimeoutMs }: Scene,
+  { id }: Erasure,
+  beat: Beat,
+): Promise<void> {
   const untilMs = performance.now() + replicaTimeoutMs
   for (;;) {
     const outstanding = await listOutstanding(store, id)

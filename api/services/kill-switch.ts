@@ -46,7 +46,7 @@ export async function setKillSwitch(
       `the kill switch of ${model} has changed: ${now?.actor} has set ${now?.serve} at ${now?.at}`,
     )
   }
-  const problems = await awaitReplicas(store, flag)
+  const problems = await awaitSwitchOnReplicas(store, flag)
   log.warn({ model, serve, by: flag.actor, revision: flag.revision, problems }, 'kill switch set')
   return { flag, problems }
 }
@@ -58,7 +58,7 @@ async function hasPrevious(store: CommandDeps['store'], model: string): Promise<
 }
 
 /** Waits for the live replicas, and returns those that do not follow the switch. */
-async function awaitReplicas(store: CommandDeps['store'], flag: Flag): Promise<string[]> {
+async function awaitSwitchOnReplicas(store: CommandDeps['store'], flag: Flag): Promise<string[]> {
   const untilMs = performance.now() + acknowledgeMs
   for (;;) {
     const issues = await issuesOfKillSwitch(store, flag)

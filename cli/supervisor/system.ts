@@ -80,7 +80,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     const prepared = preparation.found()
     if (prepared === undefined || interruption.received())
       throw new Error('the processes started before their database was prepared')
-    await awaitReplicas(plan, supervision, url)
+    await awaitReadyReplicas(plan, supervision, url)
     publishConnection(plan, prepared, url)
     const stopRolling = rollOnSignal(plan, supervision, log)
     const stop = async () => {
@@ -164,7 +164,11 @@ function prepareOnce({ core, config, ports, stateDir, command }: SystemPlan, say
 }
 
 /** Waits until the replicas serve on the shared port, and ends those of a killed supervisor once their successors are ready. */
-async function awaitReplicas({ inherited, urls, call }: SystemPlan, supervision: Supervision, url: string) {
+async function awaitReadyReplicas(
+  { inherited, urls, call }: SystemPlan,
+  supervision: Supervision,
+  url: string,
+) {
   if (inherited !== undefined) {
     await untilOk(`${urls[0]}/readyz`, { maxMs: joinMs, call }).catch(() => {})
     await supervision.endSpared()

@@ -63,7 +63,11 @@ export async function orderRollback(
     const replicas =
       place === undefined
         ? []
-        : await awaitReplicas({ store, leaseMs: serving.leaseMs, known }, { ...place, model }, unfencedBefore)
+        : await awaitRollbackOnReplicas(
+            { store, leaseMs: serving.leaseMs, known },
+            { ...place, model },
+            unfencedBefore,
+          )
     const result = resultOf(done, replicas)
     const { passedOver, repeated } = done
     deps.log.info({ ...result, by: actor.name, passedOver, repeated }, 'rolled back')
@@ -147,7 +151,7 @@ export interface AwaitDeps {
  * Waits until each live replica follows, refuses, or has lost its lease. A replica that has acknowledged no route since `unfencedBefore`
  * may serve the version without a lease.
  */
-export async function awaitReplicas(
+export async function awaitRollbackOnReplicas(
   { store, leaseMs, known }: AwaitDeps,
   place: RoutingPlace & { model: string },
   unfencedBefore: RoutingPlace | undefined,

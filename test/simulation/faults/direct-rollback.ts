@@ -1,5 +1,5 @@
 /** Rolls a version back with the API's code: writes the route directly, notifies the workflow afterwards, and waits for the replicas. */
-import { awaitReplicas } from '../../../api/services/rollback/rollback-model.ts'
+import { awaitRollbackOnReplicas } from '../../../api/services/rollback/rollback-model.ts'
 import { writeRollback } from '../../../api/services/rollback/write-rollback.ts'
 import { simulatedModel } from '../initial-state.ts'
 import { findRollbackSubject } from '../../../store/release/rollback.ts'
@@ -36,7 +36,7 @@ export async function rollBackDirectly(
   world.tell(`${by} rolls ${from} back, ${to} serves${repeated ? ', as before' : ''}`)
   if (release !== undefined && !repeated) properties.rolledBackByUser(release)
   if (place === undefined) return
-  const replicas = await awaitReplicas(
+  const replicas = await awaitRollbackOnReplicas(
     { store, leaseMs, known: [{ id: 'all', host: 'all' }] },
     { ...place, model: simulatedModel },
     unfencedBefore,

@@ -1,7 +1,7 @@
 /** Rolls a model back with the API's service code, without an API process. */
 import { randomUUID } from 'node:crypto'
 import { qualifyVersion } from '../../../activities/release/qualify.ts'
-import { awaitReplicas } from '../../../api/services/rollback/rollback-model.ts'
+import { awaitRollbackOnReplicas } from '../../../api/services/rollback/rollback-model.ts'
 import { writeRollback } from '../../../api/services/rollback/write-rollback.ts'
 import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import { findReleasable } from '../../../store/release/releases.ts'
@@ -31,6 +31,10 @@ export async function rollBackModel(
   const order = { id: randomUUID(), model, version, reason: 'callers complain' }
   const done = await writeRollback(parts as unknown as Parameters<typeof writeRollback>[0], key, order)
   if (done.place !== undefined)
-    await awaitReplicas({ store, leaseMs: 5_000, known: [] }, { ...done.place, model }, done.unfencedBefore)
+    await awaitRollbackOnReplicas(
+      { store, leaseMs: 5_000, known: [] },
+      { ...done.place, model },
+      done.unfencedBefore,
+    )
   return done
 }

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { awaitReplicas } from '../../../../api/services/rollback/rollback-model.ts'
+import { awaitRollbackOnReplicas } from '../../../../api/services/rollback/rollback-model.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
 import { isAlive, thisProcess } from '../../../../store/process-identity.ts'
@@ -54,7 +54,11 @@ it('a replica that registers and ends the lease of its killed predecessor meanwh
       return rows
     },
   }
-  const replicas = await awaitReplicas({ store: interrupted, leaseMs: 1_000, known: [] }, place, place)
+  const replicas = await awaitRollbackOnReplicas(
+    { store: interrupted, leaseMs: 1_000, known: [] },
+    place,
+    place,
+  )
   expect(replicas).toMatchObject([
     { id: follower, state: 'follows' },
     { id: killed, state: 'cut_off' },
@@ -87,7 +91,7 @@ it('a replica that disappeared hours ago is named while it may serve the version
     return left.length === 0
   }
   await expect.poll(isFoundGone).toBe(true)
-  const named = await awaitReplicas({ store, leaseMs: 0, known: [] }, place, unfencedBefore)
+  const named = await awaitRollbackOnReplicas({ store, leaseMs: 0, known: [] }, place, unfencedBefore)
   expect(named.filter(({ id }) => ids.includes(id))).toEqual([
     { id: follower, host: 'h', state: 'follows', reason: undefined },
     { id: gone, host: 'h', state: 'cut_off', reason: 'its lease ended 26 h ago' },
@@ -105,7 +109,7 @@ it('the known replicas count as silent when Postgres stops responding', async ()
     { id: 'api-2', host: 'b' },
   ]
   const place = { model: uniqueName('model'), epoch: 1, generation: 2 }
-  expect(await awaitReplicas({ store: away, leaseMs: 0, known }, place, place)).toEqual(
+  expect(await awaitRollbackOnReplicas({ store: away, leaseMs: 0, known }, place, place)).toEqual(
     known.map((each) => ({ ...each, state: 'silent' })),
   )
 })

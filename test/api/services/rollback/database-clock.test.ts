@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { awaitReplicas } from '../../../../api/services/rollback/rollback-model.ts'
+import { awaitRollbackOnReplicas } from '../../../../api/services/rollback/rollback-model.ts'
 import { planPostgres, type RunningServer, startServer } from '@tenure/embedded'
 import { systemEnvironment } from '../../../../temporal.config.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
@@ -56,7 +56,7 @@ describe.skipIf(!canSkew())('a rollback while a replica is cut off and the clock
     // Each replica does this every two seconds.
     await observePeers(store, follower)
     await takeLease(follower)
-    const replicas = await awaitReplicas({ store, leaseMs: 60_000, known: [] }, place, undefined)
+    const replicas = await awaitRollbackOnReplicas({ store, leaseMs: 60_000, known: [] }, place, undefined)
     expect(performance.now() - renewedAt).toBeGreaterThanOrEqual(leaseMs)
     expect(replicas).toMatchObject([
       { id: cut, state: 'fenced' },
