@@ -60,7 +60,7 @@ create index erasure_snapshots_by_time on erasure_snapshots (drop_after);
 create function subject_hash_of(key text, subject text) returns text language sql immutable strict parallel safe
   return encode(sha256(convert_to(key || subject, 'UTF8')), 'hex');
 
--- The one text of a number, as domain/privacy/canonical-number.ts writes it; null for another text. Neither function is strict, because Postgres
+-- The one text of a number, as `canonicalNumber` of domain/values/names.ts writes it; null for another text. Neither function is strict, because Postgres
 -- would not inline it.
 create function canonical_number(given text) returns text language sql immutable parallel safe as $$
   select case when length(given) > 400 then null
