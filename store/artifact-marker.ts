@@ -37,24 +37,28 @@ export async function markFolder(root: string): Promise<void> {
 }
 
 /** Whether a folder that must have a marker has none, and cannot get one. */
-export async function isUnreachable(root: string): Promise<boolean> {
-  if (!expected.has(root) || (await exists(join(root, markerName)))) return false
+export const isUnreachable = async (root: string): Promise<boolean> => (await findFolder(root)) !== 'there'
+
+async function findFolder(root: string): Promise<'there' | 'gone' | 'unknown'> {
+  if (!expected.has(root) || (await exists(join(root, markerName)))) return 'there'
   try {
     const known = await expected.get(root)?.()
-    if (known === undefined || !(await isOwn(root, known))) return true
+    if (known === undefined || !(await isOwn(root, known))) return 'gone'
     await markFolder(root)
-    return false
+    return 'there'
   } catch {
     // The database is away, or the folder is read-only.
-    return true
+    return 'unknown'
   }
 }
 
-/** Returns a check for a process that repeats it: a share that hangs is asked again only when it has answered. */
+/** Returns a check for a process that repeats it, false while the database is away and no marker is there. A share that hangs is asked again only when it has answered. */
 export function createFolderCheck(root: string): () => Promise<boolean> {
   let asked: Promise<boolean> | undefined
   return () => {
-    asked ??= isUnreachable(root).finally(() => (asked = undefined))
+    asked ??= findFolder(root)
+      .then((found) => found === 'gone')
+      .finally(() => (asked = undefined))
     return Promise.race([asked, pause(shareMs, true, { ref: false })])
   }
 }

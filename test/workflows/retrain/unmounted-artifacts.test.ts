@@ -3,7 +3,12 @@ import { mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { watchOutages } from '../../../activities/alerts/delivery/outage-watch.ts'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { expectMarker, findUnmounted, requireReachable } from '../../../store/artifact-marker.ts'
+import {
+  createFolderCheck,
+  expectMarker,
+  findUnmounted,
+  requireReachable,
+} from '../../../store/artifact-marker.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { listKnownPaths } from '../../../store/registry/artifact-retention.ts'
 import type { RetrainOutcome } from '../../../workflows/messages.ts'
@@ -83,6 +88,13 @@ it('raises an alert, which closes when the folder is mounted again, also after a
   await expect.poll(found).toEqual([['critical', true]])
   expect(second.seen()).toEqual([])
   await second.stop()
+})
+
+it('is not told of while neither a marker nor the database says what it is, and nothing is written into it', async () => {
+  const other = `${folder}-other`
+  expectMarker(other, () => Promise.reject(new Error('the database is away')))
+  expect(await createFolderCheck(other)()).toBe(false)
+  await expect(requireReachable(other)).rejects.toMatchObject({ code: 'object_store_unavailable' })
 })
 
 it('gets its marker if it holds a known file: earlier versions wrote none', async () => {
