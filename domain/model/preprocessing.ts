@@ -145,7 +145,8 @@ export function compileEncoder(features: Features, fits: readonly FeatureFit[]):
   }
 }
 
-function checkFits(features: Features, fits: readonly FeatureFit[]): void {
+/** Throws `artifact_invalid` unless each feature has exactly one fit, of its kind. */
+export function checkFits(features: Features, fits: readonly FeatureFit[]): void {
   const names = Object.keys(features)
   const strange = fits.filter((fit) => features[fit.name]?.kind !== fit.kind).map((fit) => fit.name)
   if (

@@ -8,6 +8,7 @@ import { sessionMs } from '../../api/auth/cookie.ts'
 import { predictBytes } from '../../api/http/route.ts'
 import { maxTableRows } from '../../api/outcomes/database-table.ts'
 import { defaultMaxInstances } from '../../api/serving/replica-assembly.ts'
+import { maxRequestInputs, maxRequestValues } from '../../api/serving/version/loaded-version.ts'
 import { reviewDays } from '../../api/services/review/review-queue.ts'
 import { defaultLimits } from '../../api/transport/predict-endpoint.ts'
 import { alphaFor, defaultAlpha } from '../../domain/canary/alpha-split.ts'
@@ -35,7 +36,10 @@ const { business = 0, external = 0 } = alphaFor({ business: true, external: true
 it.each([
   ['how-to/machines/kubernetes.md', `may open ${connections} connections`],
   ['how-to/machines/kubernetes.md', `set \`max_connections\` to ${enough} or more`],
-  ['clients/http.md', `| rows of a prediction | ${written(defaultMaxInstances)} |`],
+  [
+    'clients/http.md',
+    `| rows of a prediction | ${written(defaultMaxInstances)}; fewer where a row has more than ${maxRequestValues / defaultMaxInstances} fields: ${written(maxRequestValues)} values, and ${written(maxRequestInputs)} inputs`,
+  ],
   ['clients/http.md', `| body of a prediction | ${predictBytes / 1_048_576} MiB |`],
   ['clients/http.md', `| time in the queue of a replica | ${defaultLimits.maxWaitMs} ms |`],
   ['dashboard.md', `A session ends after ${{ 8: 'eight' }[sessionMs / hourMs]} hours`],

@@ -8,6 +8,7 @@ import {
   type FeatureFit,
   type Features,
 } from '../../../domain/model/features.ts'
+import { checkFits } from '../../../domain/model/preprocessing.ts'
 
 interface Column {
   name: string
@@ -70,12 +71,13 @@ export interface FeatureColumns {
   stds: Float64Array
 }
 
-/** Returns the columns. The fits must belong to these features, which `compileEncoder` checks. */
+/** Returns the columns. Throws `artifact_invalid` when a fit does not belong to these features. */
 export function columnsOf(
   features: Features,
   fits: readonly FeatureFit[],
   order: readonly string[] = [],
 ): FeatureColumns {
+  checkFits(features, fits)
   let width = 0
   let numbers = 0
   let texts = 0

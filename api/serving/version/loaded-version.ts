@@ -38,9 +38,9 @@ export interface LoadedVersion {
 }
 
 /** Limits the values of a request, whatever protocol sends them, because each is read in one turn of the event loop. */
-const maxRequestValues = 100_000
+export const maxRequestValues = 100_000
 /** Limits the inputs of the model over all rows of a request. A category with many values takes many inputs. */
-const maxRequestInputs = 2_097_152
+export const maxRequestInputs = 2_097_152
 
 /** Returns the size of the largest request. `maxInstances` rows, or fewer where a row is so wide that they would be too many values. */
 export function requestSizeOf(
