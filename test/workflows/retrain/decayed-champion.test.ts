@@ -138,10 +138,11 @@ it('is replaced by the version before within two windows of lost quality, and a 
   // A fast retraining would be compared with the champion that is about to be replaced.
   await store.transaction(async (database) => {
     await database.query(sql`lock table trainings in exclusive mode`)
-    await until(
-      async () => (await windows()).some(({ findings }) => levelOf(findings['decay']) === 'returned'),
-      'the version before',
-    )
+    await until(async () => {
+      // Postgres ends a transaction that is idle for long.
+      await database.query(sql`select 1`)
+      return (await windows()).some(({ findings }) => levelOf(findings['decay']) === 'returned')
+    }, 'the version before')
   })
   const judged = await windows()
   const lost = judged.findIndex(({ findings }) => levelOf(findings['quality']) === 'lost')
