@@ -69,6 +69,7 @@ beforeAll(async () => {
     update versions set lineage = jsonb_build_object('metrics', jsonb_build_object('auc', 0.6 + minor / 1000.0), 'snapshot',
       'sha256:' || lpad(minor::text, 64, '0'), 'reason', 'manual', 'hyperparameters', jsonb_build_object('rate', minor))
     where model = ${model}`)
+  await servers.store.query(sql`delete from validations where snapshot_digest = ${`snapshot ${champion}`}`)
   await servers.store.query(sql`
     insert into version_metrics (version, metric, value)
     select version, 'auc', (lineage -> 'metrics' ->> 'auc')::float8 from versions where model = ${model}`)
