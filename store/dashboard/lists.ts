@@ -63,7 +63,7 @@ export interface SnapshotFilter extends ModelFilter {
   limit: number
 }
 
-/** The newest first. A snapshot has a line for each model that took or validated it. */
+/** The newest first. A snapshot has a line for each model that took or validated it, and that the key may see. */
 export const listSnapshotLines = (database: Database, { after, limit, ...filter }: SnapshotFilter) =>
   rowsFrom(database).list<SnapshotLine>(sql`
     with page as materialized (
@@ -80,16 +80,17 @@ export const listSnapshotLines = (database: Database, { after, limit, ...filter 
         where lineage ->> 'snapshot' = page.digest and versions.model = uses.model and not drill
         order by versions.created_at desc limit 3) as versions
     from page cross join lateral (
-      select owner as model union select model from validations where snapshot_digest = page.digest
+      select name as model from models where name = owner
+      union select model from validations where snapshot_digest = page.digest
     ) uses
     where ${ofModel(filter, 'uses.model')}
     order by created_at desc, digest desc, uses.model`)
 
-/** The models that took or validated a snapshot, the one that took it first. */
+/** The models that took or validated a snapshot, and that the key may see; the one that took it first. */
 export const listSnapshotModels = (database: Database, digest: string) =>
   rowsFrom(database).column<string>(sql`
     select model from (
-      select model, 0 as place from snapshots where digest = ${digest}
+      select name as model, 0 as place from models where name = (select model from snapshots where digest = ${digest})
       union all select model, 1 from validations where snapshot_digest = ${digest}
     ) uses group by model order by min(place), model`)
 
