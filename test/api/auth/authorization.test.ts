@@ -39,6 +39,13 @@ beforeAll(async () => {
   fixture = await openServingFixture()
   key = await fixture.key({ role: 'viewer', models: [own] })
   for (const model of [own, other]) await leave(model, await fixture.register(irisSpec(model)))
+  // Models with equal rows share a snapshot; it belongs to the first.
+  await fixture.store.query(sql`
+    insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
+    values ('sha256:shared', ${other}, now(), 2, 10, '{}', '{}')`)
+  await fixture.store.query(sql`
+    insert into validations (id, model, snapshot_digest, verdict, report)
+    values ('v shared', ${own}, 'sha256:shared', 'pass', '{}')`)
   await crowd()
   api = await startApi(fixture, { stopping: () => (isStopping ? 'the test' : undefined) })
 })
