@@ -6,7 +6,7 @@ import { insertKey } from '../../store/access/api-keys.ts'
 import type { ApiProcess } from '../../test/support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../test/support/serving/artifact.ts'
 import { startKafka, type KafkaBroker } from '../../test/support/streams/kafka-broker.ts'
-import { kafkaTopics } from '../../test/support/streams/kafka-topics.ts'
+import { natsTopics, startNats } from '../../test/support/streams/nats-server.ts'
 import type { TestTopics } from '../../test/support/streams/conformance.ts'
 import { openDatabase, prepareServing, type BenchDatabase } from '../harness/database.ts'
 
@@ -16,41 +16,58 @@ const sessionMs = 6_000
 export const irisRequest = JSON.stringify({ instances: [irisRow] })
 
 export interface Scene {
-  broker: KafkaBroker
+  broker: Pick<KafkaBroker, 'address' | 'pid' | 'kill' | 'start' | 'restart'>
   database: BenchDatabase
   topics: TestTopics
   stream: Stream
+  /** Returns the environment of a replica with these streams. Without a key of its own, a stream has that of a predictor. */
+  environment(name: string, streams: object): Record<string, string>
   /** Returns the environment of a replica that reads `from` in a group. */
   answering(from: string, group: string): Record<string, string>
-  /** Reads a metric of the replica for the topic, by its other label. */
+  /** Reads the first value of a metric of the replica for the topic; NaN without one. */
   metric(replica: ApiProcess, name: string, topic: string): Promise<number>
   /** Sends requests, every hundredth invalid when `broken`, and returns their number. */
   send(topic: string, count: number, broken?: boolean): Promise<number>
 }
 
-export async function withScene(work: (scene: Scene) => Promise<void>): Promise<void> {
-  const broker = await startKafka()
+export type BrokerKind = 'kafka' | 'nats'
+
+export async function withScene(
+  work: (scene: Scene) => Promise<void>,
+  kind: BrokerKind = 'kafka',
+): Promise<void> {
+  const broker = kind === 'kafka' ? await startKafka() : await startNats()
   const database = await openDatabase()
-  const topics = kafkaTopics(broker.address, sessionMs)
+  const { address } = broker
+  // The client of Kafka does not load on every version of Node.js.
+  const topics =
+    kind === 'kafka'
+      ? (await import('../../test/support/streams/kafka-topics.ts')).kafkaTopics(address, sessionMs)
+      : natsTopics(address, sessionMs)
+  const settings =
+    kind === 'kafka'
+      ? { kafka: { brokers: [address], sessionMs } }
+      : { nats: { servers: [address], sessionMs } }
   const stream = topics.open()
   try {
     const environment = await prepareServing(database, [irisSpec()])
     const { key } = await insertKey(database.store, { name: 'stream', role: 'predictor' })
     const viewer = await insertKey(database.store, { name: 'viewer', role: 'viewer' })
+    const environmentOf = (name: string, streams: object): Record<string, string> => {
+      const file = join(database.root, `${name}.json`)
+      writeFileSync(file, JSON.stringify({ ...settings, key, ...streams }))
+      return { ...environment, TENURE_STREAMS: file, LOG_LEVEL: 'info' }
+    }
     await work({
       broker,
       database,
       topics,
       stream,
-      answering(from, group) {
-        const file = join(database.root, `${group}.json`)
-        const predictions = [{ model: 'iris', from, to: `${from}.answers`, dead: `${from}.dead`, group }]
-        writeFileSync(
-          file,
-          JSON.stringify({ kafka: { brokers: [broker.address], sessionMs }, key, predictions }),
-        )
-        return { ...environment, TENURE_STREAMS: file, LOG_LEVEL: 'info' }
-      },
+      environment: environmentOf,
+      answering: (from, group) =>
+        environmentOf(group, {
+          predictions: [{ model: 'iris', from, to: `${from}.answers`, dead: `${from}.dead`, group }],
+        }),
       async metric({ url }, name, topic) {
         const headers = { authorization: `Bearer ${viewer.key}` }
         const text = await (await fetch(`${url}/metrics`, { headers })).text()

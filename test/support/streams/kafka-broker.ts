@@ -102,6 +102,9 @@ export interface KafkaBroker {
   saslTlsAddress: string
   tls: TestTls
   pid(): number
+  kill(): Promise<void>
+  /** Starts a killed broker on the same data and ports. */
+  start(): Promise<void>
   /** Kills the broker and starts it again on the same data and ports. */
   restart(): Promise<void>
   stop(): Promise<void>
@@ -144,6 +147,8 @@ export async function startKafka(): Promise<KafkaBroker> {
     saslTlsAddress: `127.0.0.1:${saslTls}`,
     tls: certificates,
     pid: () => broker!.pid!,
+    kill: end,
+    start,
     async restart() {
       await end()
       await start()

@@ -54,6 +54,10 @@ function buildServer(): void {
 
 export interface NatsServer {
   address: string
+  pid(): number
+  kill(): Promise<void>
+  /** Starts a killed server on the same data and port. */
+  start(password?: string): Promise<void>
   /** Present with `tls`. */
   tls?: TestTls
   /** Kills the server and starts it again on the same data and port. With `password`, only the user `tenure` is accepted. */
@@ -98,6 +102,9 @@ export async function startNats({ tls = false } = {}): Promise<NatsServer> {
   await start()
   return {
     address: `127.0.0.1:${port}`,
+    pid: () => server!.pid!,
+    kill: end,
+    start,
     ...(certificates !== undefined && { tls: certificates }),
     async restart(password) {
       await end()
@@ -111,9 +118,9 @@ export async function startNats({ tls = false } = {}): Promise<NatsServer> {
 }
 
 /** Creates one subject with its own stream per topic; NATS has no partitions. */
-export const natsTopics = (address: string): TestTopics => ({
+export const natsTopics = (address: string, sessionMs = 1_500): TestTopics => ({
   keepsOrder: false,
-  open: () => openNats({ servers: [address], sessionMs: 1_500 }),
+  open: () => openNats({ servers: [address], sessionMs }),
   async create(_partitions, ...topics) {
     const connection = await connect({ servers: [address] })
     const manager = await jetstreamManager(connection)
