@@ -132,7 +132,7 @@ async function endOrphan(store: Store, { id, model, workflowId }: Opening): Prom
   const other = await findOpenRelease(store, model)
   if (other === undefined || other.state.id === id || other.workflowId !== workflowId) return
   for (const { state } of await rowsOfEndedRuns([other]))
-    await store.transaction((database) => endInterrupted(database, state))
+    await store.transaction((database) => endInterrupted(database, state.id))
 }
 
 async function insert(

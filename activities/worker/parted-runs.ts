@@ -17,7 +17,6 @@ import {
 import { listOpenAlertKeys, lockAlert, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { endInterrupted } from '../../store/release/end-release.ts'
 import { closeAbandonedDrills } from '../../store/release/drills.ts'
-import { findRelease } from '../../store/release/releases.ts'
 import { describeRunIn, listOpenExecutions } from '../../workflows/client/inspect.ts'
 import { callMs } from '../../workflows/client/schedules.ts'
 import type * as workflows from '../../workflows/index.ts'
@@ -189,11 +188,7 @@ const closers: Record<
 > = {
   release: {
     isTold: true,
-    close: ({ store }, { id }) =>
-      store.transaction(async (database) => {
-        const release = await findRelease(database, id)
-        if (release !== undefined) await endInterrupted(database, release.state)
-      }),
+    close: ({ store }, { id }) => store.transaction((database) => endInterrupted(database, id)),
   },
   retraining: {
     isTold: true,

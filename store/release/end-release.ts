@@ -14,7 +14,7 @@ import { appendAudit } from '../audit/audit-log.ts'
 import { findChampion, findIncompatibilities, markKnownGood } from '../registry/champions.ts'
 import type { Database } from '../postgres.ts'
 import { isEndedByUser } from '../commands.ts'
-import { findRelease, recordEnd } from './releases.ts'
+import { findRelease, lockRelease, recordEnd } from './releases.ts'
 import { isRouteFor, returnToBaseline, routeCompletely } from './rollback.ts'
 import { findRouting } from '../serving/routing.ts'
 
@@ -106,8 +106,14 @@ export async function concludeRelease(database: Database, given: ReleaseState): 
   return state
 }
 
-/** Ends a release whose workflow was terminated, because its open row would block every other release of the model. */
-export async function endInterrupted(database: Database, state: ReleaseState): Promise<void> {
+/**
+ * Ends a release whose workflow was terminated, because its open row would block every other release of the model. Its row is locked here:
+ * a late step of its workflow may have changed it since it was found.
+ */
+export async function endInterrupted(database: Database, id: string): Promise<void> {
+  const found = await lockRelease(database, id)
+  if (found === undefined || found.endedAt !== undefined) return
+  const { state } = found
   const { model, version: from, rollbackOrder: given } = state
   if (state.stage === 'ended') {
     await concludeRelease(database, state)

@@ -2,15 +2,16 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import { concludeRelease } from '../../../store/release/end-release.ts'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { concludeRelease, endInterrupted } from '../../../store/release/end-release.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { end } from '../../../domain/release/transitions.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { findChampion, markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { findRelease, insertRelease, saveRelease } from '../../../store/release/releases.ts'
+import { findRelease, insertRelease, lockRelease, saveRelease } from '../../../store/release/releases.ts'
 import { applyReport } from '../../../store/release/release-steps.ts'
 import { findUnfencedBefore, rollBackServing, returnToBaseline } from '../../../store/release/rollback.ts'
 import { findVersion } from '../../../store/registry/versions.ts'
@@ -166,6 +167,31 @@ it.each(['its rollback', 'its end'])(
     expect((await findRouting(store, model))?.route).toMatchObject({ generation: 2, arms, proven: older })
   },
 )
+
+it('a release that is ended without its workflow ends from what another writer has stored in the meantime', async () => {
+  const model = uniqueName('model')
+  const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
+  const version = await registry.register()
+  const state = openingState({ ...firstFacts, id: `rel_${uniqueName('r')}`, model, version }, 0)
+  await insertRelease(store, { state, workflowId: 'w', runId: 'r' })
+  let ending: Promise<void> | undefined
+  await store.transaction(async (database) => {
+    await lockRelease(database, state.id)
+    ending = store.transaction((other) => endInterrupted(other, state.id))
+    await vi.waitFor(async () => {
+      const [{ waiting } = { waiting: false }] = await database.query<{ waiting: boolean }>(sql`
+        select exists (select from pg_locks where locktype = 'transactionid' and not granted) as waiting`)
+      expect(waiting).toBe(true)
+    }, 200_000)
+    await saveRelease(database, { ...state, revision: 7 })
+  })
+  await ending
+  expect((await findRelease(store, state.id))?.state).toMatchObject({
+    closed: true,
+    outcome: 'failed',
+    revision: 8,
+  })
+})
 
 it('a replica without a lease may serve a candidate that an earlier route names as proven', async () => {
   const model = uniqueName('model')
