@@ -345,7 +345,7 @@ export function isError(thrown: unknown, code?: ErrorCode): thrown is DomainErro
   return typeof found === 'string' && found in errorTable && (code === undefined || found === code)
 }
 
-/** Returns the row that was looked up. Throws `not_found`, or `code`, when there is none. */
+/** Returns what a lookup has found. Throws an error with this code, which names what was looked for, when the lookup has found nothing. */
 export function requireFound<T>(
   found: T | undefined,
   { what, id, code = 'not_found' }: { what: string; id: string; code?: ErrorCode },

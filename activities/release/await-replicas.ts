@@ -3,7 +3,7 @@
  * known good version by itself. A new worker cannot know yet whether a silent replica's lease has ended, so it waits for that replica.
  */
 import { readNow } from '../../store/database/clock.ts'
-import { type RoutingPlace } from '../../store/serving/routing.ts'
+import type { RoutingPlace } from '../../store/serving/routing.ts'
 import { laggingReplicas, listRecentReplicas, type SilentReplica } from '../../store/serving/replicas.ts'
 import type { Deps } from '../deps.ts'
 import type { Beat } from '../runtime/heartbeat.ts'

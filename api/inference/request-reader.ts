@@ -7,7 +7,7 @@ import { readAny, readJson, tooManyRows } from '../serving/codec/json-reader.ts'
 import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
 import { callerTexts } from '../serving/codec/caller-texts.ts'
 import { resetInput, type InputBuffer, type WantedOutput } from '../serving/codec/input-buffer.ts'
-import { listedPlaces, requestSizeOf, type LoadedVersion } from '../serving/version/loaded-version.ts'
+import { requestSizeOf, type LoadedVersion } from '../serving/version/loaded-version.ts'
 import { allOutputs } from './output-tensors.ts'
 import { binaryPart, readTensor, type Tensor, type Value } from './tensors.ts'
 import { scaled } from '../../domain/model/preprocessing.ts'
@@ -98,20 +98,12 @@ function valueIn({ values, isFlags }: Tensor, at: number, fillable: boolean): Va
   return fillable && Number.isNaN(value) ? null : value
 }
 
-function fillablePlaces({ cells, columns: { all } }: LoadedVersion): boolean[] {
-  const fillable = new Map(all.map((column) => [column.name, column.fillable]))
-  return cells.names.map((name) => fillable.get(name)!)
-}
-
-function matrixReader(loaded: LoadedVersion, matrix: Tensor): ValueAt {
-  const fillable = fillablePlaces(loaded)
-  const places = listedPlaces(loaded)
-  return (row, place) => valueIn(matrix, row * places.length + places[place]!, fillable[place]!)
+function matrixReader({ cells: { fillable, positions } }: LoadedVersion, matrix: Tensor): ValueAt {
+  return (row, place) => valueIn(matrix, row * positions.length + positions[place]!, fillable[place]!)
 }
 
 function columnReader(loaded: LoadedVersion, tensors: readonly Tensor[]): ValueAt {
   const { cells, ignores } = loaded
-  const fillable = fillablePlaces(loaded)
   const features = new Set(cells.names)
   const byName = new Map<string, Tensor>()
   for (const tensor of tensors) {
@@ -127,7 +119,7 @@ function columnReader(loaded: LoadedVersion, tensors: readonly Tensor[]): ValueA
   const columns = cells.names.map((name) => byName.get(name))
   return (row, place) => {
     const tensor = columns[place]
-    return tensor && valueIn(tensor, row, fillable[place]!)
+    return tensor && valueIn(tensor, row, cells.fillable[place]!)
   }
 }
 

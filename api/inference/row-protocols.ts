@@ -27,12 +27,7 @@ import { parseJson, tooManyRows } from '../serving/codec/json-reader.ts'
 import { resetInput, type InputBuffer } from '../serving/codec/input-buffer.ts'
 import { callerTexts } from '../serving/codec/caller-texts.ts'
 import { kindOf } from '../serving/codec/row-reader.ts'
-import {
-  listedPlaces,
-  readRow,
-  requestSizeOf,
-  type LoadedVersion,
-} from '../serving/version/loaded-version.ts'
+import { readRow, requestSizeOf, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
 const kserveForm: InstancesForm = { takesLists: true, none: 'the request has no rows', rows: 'rows' }
 
@@ -192,12 +187,12 @@ export function fillRows(
   input: InputBuffer,
 ): void {
   const { cells, columns } = loaded
-  const places = listedPlaces(loaded)
   resetInput(input, columns, instances.length)
   for (let i = 0; i < instances.length; i++) {
     const row: unknown = instances[i]
     if (!Array.isArray(row)) readRow(loaded, row, i, input)
-    else if (row.length === places.length) cells.read((place) => row[places[place]!], i, input)
+    else if (row.length === cells.positions.length)
+      cells.read((place) => row[cells.positions[place]!], i, input)
     else throw otherLength(i, row.length, columns)
   }
   input.routingKey = routingKey

@@ -1,5 +1,5 @@
 /** Starts and cancels retrainings, for the API and the dashboard alike. */
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, requireFound } from '../../domain/errors.ts'
 import { notTrainedHere, type BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { startRoles } from '../../domain/roles.ts'
@@ -96,10 +96,7 @@ export async function cancelRetraining(
   actor: Actor,
   { id, reason }: CancelRetrainingInput,
 ): Promise<{ id: string; model: string }> {
-  const run = runOfRetraining(id)
-  if (run === undefined)
-    throw new DomainError('not_found', `there is no retraining ${JSON.stringify(id.slice(0, 200))}`)
-  const { model, runId } = run
+  const { model, runId } = requireFound(runOfRetraining(id), { what: 'retraining', id })
   // The run is Temporal's, and may have no row yet.
   requireModelAccess(actor, model)
   const ended = (await findRetraining(deps.store, id))?.outcome

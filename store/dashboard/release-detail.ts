@@ -14,7 +14,7 @@ import { listFailedRequests, maxFailedRequests } from '../review/failed-requests
 import type { Database } from '../postgres.ts'
 import type { DriftJudgement } from '../monitoring/monitor-windows.ts'
 import type { StoredDecision } from '../release/decisions.ts'
-import { type AnsweredCommand } from '../commands.ts'
+import type { AnsweredCommand } from '../commands.ts'
 import type { Release } from '../release/releases.ts'
 import type { TickCounts } from '../release/evidence.ts'
 

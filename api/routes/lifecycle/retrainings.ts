@@ -1,6 +1,6 @@
 /** `/v1/models/:name/retrainings`, `/v1/retrainings`: starts, lists and shows retrainings. */
 import { z } from 'zod'
-import { DomainError } from '../../../domain/errors.ts'
+import { requireFound } from '../../../domain/errors.ts'
 import * as schema from '../../../domain/schema.ts'
 import { findRetraining, listRetrainings, retrainingRow } from '../../../store/training/retrainings.ts'
 import { findTraining } from '../../../store/training/trainings.ts'
@@ -64,9 +64,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
     ),
     async handle({ actor, params }) {
       const id = params['id']!
-      const run = runOfRetraining(id)
-      if (run === undefined)
-        throw new DomainError('not_found', `there is no retraining ${JSON.stringify(id.slice(0, 200))}`)
+      const run = requireFound(runOfRetraining(id), { what: 'retraining', id })
       // Its progress comes from Temporal.
       requireModelAccess(actor, run.model)
       const found = await findRetraining(deps.store, id)

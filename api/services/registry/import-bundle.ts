@@ -4,7 +4,7 @@
  */
 import { DomainError } from '../../../domain/errors.ts'
 import { bundleManifest, type BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
-import { type BundleOrigin } from '../../../domain/model/bundle-origin.ts'
+import type { BundleOrigin } from '../../../domain/model/bundle-origin.ts'
 import { bundleOriginOf, issueOfForm } from '../../../domain/registry/bundle.ts'
 import { openBundle } from '../../../store/bundles/bundle.ts'
 import { listTrustedSigners } from '../../../store/bundles/trusted-signers.ts'

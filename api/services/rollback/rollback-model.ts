@@ -17,7 +17,7 @@ import {
   type RollbackReplica,
   type RollbackResult,
 } from './write-rollback.ts'
-import { type RoutingPlace } from '../../../store/serving/routing.ts'
+import type { RoutingPlace } from '../../../store/serving/routing.ts'
 import { follows, listRecentReplicas, type ReplicaProgress } from '../../../store/serving/replicas.ts'
 
 /**

@@ -10,6 +10,10 @@ import { scaled } from '../../../domain/model/preprocessing.ts'
 export interface CellReader {
   /** The features as they are declared; of several wrong values, that of the first is reported. */
   names: readonly string[]
+  /** Whether the value at each place may be missing. */
+  fillable: readonly boolean[]
+  /** The position of the value at each place in a row without names, which has the order of the model file. */
+  positions: readonly number[]
   /** Reads the row at an index. `valueAt` returns the value of a feature by its place in `names`. Throws the error of a wrong value. */
   read(valueAt: (place: number) => unknown, index: number, input: InputBuffer): void
 }
@@ -20,8 +24,11 @@ export function compileCells(columns: FeatureColumns, checks: ReadonlyMap<string
   const cells = [...checks].map(([name, check]) => ({ check, column: byName.get(name)! }))
   // Written in the order of the columns, which may differ from that of the features.
   const texts: (string | null)[] = Array.from({ length: columns.texts }, () => null)
+  const positions = new Map(columns.listed.map(({ name }, position) => [name, position]))
   return {
     names: [...checks.keys()],
+    fillable: cells.map(({ column }) => column.fillable),
+    positions: cells.map(({ column }) => positions.get(column.name)!),
     read(valueAt, index, input) {
       if (!columns.numeric) input.input.fill(0, index * columns.width, (index + 1) * columns.width)
       for (let place = 0; place < cells.length; place++) {

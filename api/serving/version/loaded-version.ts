@@ -81,15 +81,6 @@ export function readRow(
   if (sent !== found) refuseUnknown(row, manifest.features, index, ignores)
 }
 
-/** Returns the place of each feature, in the order of `cells`, in a row without names. */
-export function listedPlaces({
-  cells,
-  columns,
-}: Pick<LoadedVersion, 'cells' | 'columns'>): readonly number[] {
-  const places = new Map(columns.listed.map(({ name }, place) => [name, place]))
-  return cells.names.map((name) => places.get(name)!)
-}
-
 /** Whether the model takes texts, which are not among its inputs. */
 export const takesTexts = ({ columns }: Pick<LoadedVersion, 'columns'>): boolean =>
   columns.all.some((column) => column.kind === 'category' && column.encoding === 'text')

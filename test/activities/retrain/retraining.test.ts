@@ -11,7 +11,7 @@ import {
   type OpenInput,
   type OpenResult,
 } from '../../../activities/retrain/retraining.ts'
-import { type TriggerReason } from '../../../domain/monitoring/retraining-triggers.ts'
+import type { TriggerReason } from '../../../domain/monitoring/retraining-triggers.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'

@@ -3,13 +3,17 @@ import { describe, expect, it } from 'vitest'
 import { readInfer } from '../../../api/inference/request-reader.ts'
 import { fillRows } from '../../../api/inference/row-protocols.ts'
 import { createInputBuffer } from '../../../api/serving/codec/input-buffer.ts'
+import { compileCells } from '../../../api/serving/codec/cell-reader.ts'
 import { columnsOf } from '../../../api/serving/codec/feature-columns.ts'
+import { compileChecks } from '../../../api/serving/codec/row-reader.ts'
 import { irisFeatures, irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import { loadedOf, understood } from '../../support/serving/input-buffers.ts'
 
 const order = ['petalWidth', 'sepalLength', 'petalLength', 'sepalWidth']
 const plain = loadedOf(irisSpec())
-const iris = { ...plain, columns: columnsOf(irisFeatures, irisSpec().preprocessing, order) }
+const columns = columnsOf(irisFeatures, irisSpec().preprocessing, order)
+const checks = compileChecks(irisFeatures, irisSpec().preprocessing)
+const iris = { ...plain, columns, cells: compileCells(columns, checks) }
 const list = order.map((name) => irisRow[name] as number)
 const wanted = understood(plain, (input) =>
   fillRows(plain, { instances: [irisRow, irisRow], routingKey: undefined, reference: undefined }, input),
