@@ -1,6 +1,6 @@
 /** Dispatches alert notifications for as long as the installation runs, in one long activity so that waiting adds no history. */
 import { continueAsNew, proxyActivities, setWorkflowOptions } from '@temporalio/workflow'
-import type { ControlActivities } from '../activities/control-activities.ts'
+import type { ControlActivities } from '../activities/activities.ts'
 import { whereVersioned } from './worker-versioning.ts'
 
 const maxRounds = 100

@@ -2,27 +2,20 @@
 import {
   CancellationScope,
   isCancellation,
-  proxyActivities,
   setCurrentDetails,
   upsertSearchAttributes,
 } from '@temporalio/workflow'
 import { notFoundText } from '../domain/model/batch-spec.ts'
-import type { ControlActivities } from '../activities/control-activities.ts'
 import type { BatchOutcome, BatchRequest } from './messages.ts'
 import { field, parseInput } from './input/parse-input.ts'
-import { openRow } from './open-row.ts'
-import { training } from './retrain/activities.ts'
-
-const recording = proxyActivities<Pick<ControlActivities, 'openBatch' | 'failBatch'>>({
-  startToCloseTimeout: '20 s',
-  retry: { initialInterval: '100 ms', backoffCoefficient: 2, maximumInterval: '5 s' },
-})
+import { openRow } from './run-stages.ts'
+import { short, training } from './activities.ts'
 
 export async function batchPredict(given: BatchRequest): Promise<BatchOutcome> {
   const request = parseInput<BatchRequest>(given, { model: field.name, order: field.name })
   const { model } = request
   upsertSearchAttributes({ Model: [model] })
-  const { id, version, trainQueue } = await openRow(() => recording.openBatch(request))
+  const { id, version, trainQueue } = await openRow(() => short.openBatch(request))
   setCurrentDetails(`${version} scores the rows of ${model}`)
   try {
     const { rows, refused, rowsPerSecond, notFound } = await training(trainQueue).scoreBatch({ id })
@@ -31,7 +24,7 @@ export async function batchPredict(given: BatchRequest): Promise<BatchOutcome> {
     return { status: 'done', message, version }
   } catch (error) {
     const isCancelled = isCancellation(error)
-    const { message } = await CancellationScope.nonCancellable(() => recording.failBatch({ id, isCancelled }))
+    const { message } = await CancellationScope.nonCancellable(() => short.failBatch({ id, isCancelled }))
     return { status: 'failed', message, version }
   }
 }

@@ -13,12 +13,12 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow'
-import type { ControlActivities } from '../activities/control-activities.ts'
+import type { ControlActivities } from '../activities/activities.ts'
 import { drillId, type DrillKind } from '../domain/drill.ts'
 import { counted } from '../domain/figures.ts'
 import { releaseWorkflowId, type DrillOutcome, type DrillRequest, type ReleaseRequest } from './messages.ts'
 import { field, optional, parseInput } from './input/parse-input.ts'
-import { openRow } from './open-row.ts'
+import { openRow } from './run-stages.ts'
 import { startReleaseChild } from './start-child.ts'
 
 const retry = { initialInterval: '200 ms', backoffCoefficient: 2, maximumInterval: '5 s' } as const

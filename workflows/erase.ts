@@ -5,7 +5,7 @@ import {
   setWorkflowOptions,
   upsertSearchAttributes,
 } from '@temporalio/workflow'
-import type { ControlActivities } from '../activities/control-activities.ts'
+import type { ControlActivities } from '../activities/activities.ts'
 import type { EraseRequest } from './messages.ts'
 import { field, parseInput } from './input/parse-input.ts'
 import { whereVersioned } from './worker-versioning.ts'

@@ -1,9 +1,9 @@
 /** Ingests the new rows of one feature view. A schedule or a user starts it; at most one run of a view is open. */
 import { ApplicationFailure, isCancellation, proxyActivities, setCurrentDetails } from '@temporalio/workflow'
-import type { ControlActivities } from '../activities/control-activities.ts'
+import type { ControlActivities } from '../activities/activities.ts'
 import type { MaterialiseOutcome, MaterialiseRequest } from './messages.ts'
 import { field, optional, parseInput } from './input/parse-input.ts'
-import { errorCodeOf, messageOf } from './release/activities.ts'
+import { errorCodeOf, messageOf } from './activities.ts'
 
 const { materialiseView } = proxyActivities<Pick<ControlActivities, 'materialiseView'>>({
   startToCloseTimeout: '1 h',

@@ -12,7 +12,7 @@ import {
   workflowInfo,
   setWorkflowOptions,
 } from '@temporalio/workflow'
-import type { ControlActivities } from '../activities/control-activities.ts'
+import type { ControlActivities } from '../activities/activities.ts'
 import { modelChangedSignal, type MonitorRequest } from './messages.ts'
 import { field, parseInput } from './input/parse-input.ts'
 import { startRetrainChild } from './start-child.ts'

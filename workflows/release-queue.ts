@@ -13,7 +13,7 @@ import {
   setWorkflowOptions,
 } from '@temporalio/workflow'
 import { queueChangedSignal, releaseWorkflowId, supersedeSignal, type QueueRequest } from './messages.ts'
-import { control } from './release/activities.ts'
+import { short } from './activities.ts'
 import { field, parseInput } from './input/parse-input.ts'
 import { startReleaseChild } from './start-child.ts'
 import { whereVersioned } from './worker-versioning.ts'
@@ -37,7 +37,7 @@ export async function releaseQueue(given: QueueRequest): Promise<void> {
   })
   for (;;) {
     changed = false
-    const waiting = await control.nextQueuedRelease({ model })
+    const waiting = await short.nextQueuedRelease({ model })
     if (waiting === null) {
       // A request stored just now has signalled this run, or starts the next one.
       if (changed) continue
@@ -47,7 +47,7 @@ export async function releaseQueue(given: QueueRequest): Promise<void> {
     setCurrentDetails(`${version} is queued since ${waiting.at}`)
     const started = await startReleaseChild({ model, order: waiting.id })
     if (started !== undefined) {
-      await control.awaitDequeued({ queued: waiting.id })
+      await short.awaitDequeued({ queued: waiting.id })
       continue
     }
     if (preemption !== 'none' && signalled !== waiting.id) {

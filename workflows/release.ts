@@ -32,7 +32,7 @@ import {
   type ReleaseOutcome,
   type ReleaseRequest,
 } from './messages.ts'
-import { errorCodeOf, control, qualifying, routing, watching } from './release/activities.ts'
+import { acknowledged, errorCodeOf, observation, qualification, short } from './activities.ts'
 import { field, parseInput, recordOf } from './input/parse-input.ts'
 import { notifyQueue } from './start-child.ts'
 import { whereVersioned } from './worker-versioning.ts'
@@ -40,7 +40,7 @@ import { whereVersioned } from './worker-versioning.ts'
 // A release ends on the build that it began with, so that a deployment changes nothing in flight.
 setWorkflowOptions(whereVersioned('PINNED'), release)
 
-type StepInput = Parameters<typeof control.endWait>[0]
+type StepInput = Parameters<typeof short.endWait>[0]
 
 /** Signals that name this many commands are looked at together; the rows of any others are found all the same. */
 const maxNamed = 20
@@ -80,7 +80,7 @@ export async function release(given: ReleaseRequest): Promise<ReleaseOutcome> {
     const answer = async (sent: CommandMessage): Promise<CommandResult> => {
       await condition(() => current.find() !== undefined || ending)
       if (current.find() === undefined) return refused(refusal ?? 'the release was not opened')
-      const look = () => control.lookAtCommands({ ...seen(), commands: [commandIdOf(sent)] })
+      const look = () => short.lookAtCommands({ ...seen(), commands: [commandIdOf(sent)] })
       const { state, answers } = await CancellationScope.nonCancellable(look)
       take(state)
       return answers[0] ?? refused('no such command to this release is recorded')
@@ -107,10 +107,10 @@ export async function release(given: ReleaseRequest): Promise<ReleaseOutcome> {
       })
       isLooking = true
       try {
-        if (isNew) take((await control.lookAtCommands({ ...seen(), commands: [...commands] })).state)
-        if (basis) take(await control.lookAtBasis(seen()))
-        if (queue) take(await control.lookAtQueue(seen()))
-        if (cancelled) take(await control.cancelRelease(seen()))
+        if (isNew) take((await short.lookAtCommands({ ...seen(), commands: [...commands] })).state)
+        if (basis) take(await short.lookAtBasis(seen()))
+        if (queue) take(await short.lookAtQueue(seen()))
+        if (cancelled) take(await short.cancelRelease(seen()))
       } catch (error) {
         requireGone(error)
         isGone = true
@@ -126,7 +126,7 @@ export async function release(given: ReleaseRequest): Promise<ReleaseOutcome> {
 
   // A cancelled run still rolls its candidate back and records its end.
   return CancellationScope.nonCancellable(async () => {
-    const opening = await control.openRelease({ ...request, id })
+    const opening = await short.openRelease({ ...request, id })
     if ('refused' in opening) {
       refusal = opening.refused
       ending = true
@@ -171,7 +171,7 @@ export async function release(given: ReleaseRequest): Promise<ReleaseOutcome> {
     ending = true
     await listening
     await condition(allHandlersFinished)
-    if (news.cancelled) take(await control.cancelRelease(seen()))
+    if (news.cancelled) take(await short.cancelRelease(seen()))
     return continueAsNew<typeof release>(request)
   }
 }
@@ -250,29 +250,29 @@ async function perform(effect: ReleaseEffect, state: ReleaseState, input: StepIn
     return await activityOf(effect, state, input)
   } catch (error) {
     if (isCancellation(error) || errorCodeOf(error) === 'release_not_found') throw error
-    return control.failStep(input)
+    return short.failStep(input)
   }
 }
 
 function activityOf(effect: ReleaseEffect, state: ReleaseState, input: StepInput): Promise<ReleaseState> {
   switch (effect.kind) {
     case 'qualify':
-      return qualifying.qualify(input)
+      return qualification.qualify(input)
     case 'wait':
       return endWait(effect.untilMs, input)
     case 'route':
-      return routing(state).route(input)
+      return acknowledged(state).route(input)
     case 'watch': {
-      const verdict = watching.watch(input)
+      const verdict = observation.watch(input)
       const { untilMs } = effect
       return untilMs === undefined ? verdict : Promise.race([verdict, endWait(untilMs, input)])
     }
     case 'promote':
-      return control.promote(input)
+      return short.promote(input)
     case 'roll_back':
-      return after(effect.attempts, () => routing(state).rollBackCandidate(input))
+      return after(effect.attempts, () => acknowledged(state).rollBackCandidate(input))
     case 'close':
-      return after(effect.attempts, () => routing(state).closeRelease(input))
+      return after(effect.attempts, () => acknowledged(state).closeRelease(input))
     case 'none':
       throw new Error('nothing is left to do')
     default:
@@ -282,7 +282,7 @@ function activityOf(effect: ReleaseEffect, state: ReleaseState, input: StepInput
 
 async function endWait(untilMs: number, input: StepInput): Promise<ReleaseState> {
   await sleep(Math.max(1, untilMs - Date.now()))
-  return control.endWait(input)
+  return short.endWait(input)
 }
 
 /** Exponential backoff for steps that must succeed. */

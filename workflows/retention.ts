@@ -3,7 +3,7 @@
  * disk does not fill. Runs every hour; one missed run does no harm.
  */
 import { proxyActivities } from '@temporalio/workflow'
-import type { ControlActivities } from '../activities/control-activities.ts'
+import type { ControlActivities } from '../activities/activities.ts'
 import type { RetentionOutcome } from './messages.ts'
 
 const { createLogPartitions, deleteExpired, collectArtifacts } = proxyActivities<

@@ -22,11 +22,8 @@ import {
 } from './messages.ts'
 import type { TrainingQueues } from '../activities/trainers/queue-training.ts'
 import { idsOfRow } from '../domain/training/run-ids.ts'
-import { openRow, runToEnd } from './open-row.ts'
-import { control } from './release/activities.ts'
-import { recording, training } from './retrain/activities.ts'
-import { takeRows, trainOn } from './retrain/stages.ts'
-import { trainingQueueOf } from './retrain/train-on-queue.ts'
+import { short, training } from './activities.ts'
+import { openRow, runToEnd, takeRows, trainingQueueOf, trainOn } from './run-stages.ts'
 import { notifyQueue, startReleaseChild, startRetrainChild, startUnlessRunning } from './start-child.ts'
 import type { releaseQueue } from './release-queue.ts'
 import { field, optional, parseInput } from './input/parse-input.ts'
@@ -41,13 +38,13 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
   const progress: RetrainProgress = { stage: 'opening', retrainingId }
   setHandler(retrainProgress, () => progress)
   const { model } = request
-  const opened = await openRow(() => recording.openRetraining({ ...request, retrainingId })).catch(refuse)
+  const opened = await openRow(() => short.openRetraining({ ...request, retrainingId })).catch(refuse)
   if (opened.throttled !== undefined) return throttled(model, progress, opened.throttled)
   const isCancelled = await runToEnd(() => runStages(model, progress, opened))
   const { releaseId } = progress
   // A cancelled run records its end too.
   const ended = await CancellationScope.nonCancellable(() =>
-    recording.endRetraining({ run: retrainingId, isCancelled, releaseId }),
+    short.endRetraining({ run: retrainingId, isCancelled, releaseId }),
   )
   const { outcome, message } = ended
   progress.stage = 'ended'
@@ -89,7 +86,7 @@ async function runStages(
   if (verdict !== 'better' && verdict !== 'not_worse') return
 
   reach('register')
-  const { version, mayRelease } = await recording.register({ run })
+  const { version, mayRelease } = await short.register({ run })
   upsertSearchAttributes({ CandidateVersion: [version] })
 
   reach('release', { version })
@@ -101,7 +98,7 @@ async function releaseOrQueue(model: string, progress: RetrainProgress): Promise
   const retraining = progress.retrainingId ?? ''
   const started = await startReleaseChild({ model, order: retraining })
   if (started !== undefined) progress.releaseId = started.releaseId
-  else if ((await control.enqueueRelease({ retraining })).isQueued) await startQueue(model)
+  else if ((await short.enqueueRelease({ retraining })).isQueued) await startQueue(model)
 }
 
 /** Starts the release queue of the model, or signals the one that runs. */

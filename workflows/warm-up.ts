@@ -1,6 +1,6 @@
 /** No-op workflow that warms up a new worker: compiling workflows, loading and connecting take half a second on a busy machine. */
-import { control } from './release/activities.ts'
+import { short } from './activities.ts'
 
 export async function warmUp(): Promise<void> {
-  await control.nextQueuedRelease({ model: '' })
+  await short.nextQueuedRelease({ model: '' })
 }

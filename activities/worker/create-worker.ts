@@ -5,11 +5,10 @@
 import { Worker, type Logger, type NativeConnection, type WorkerOptions } from '@temporalio/worker'
 import { workflowCode } from '../../cli/build/workflows.mjs'
 import { checkout } from '../../temporal.config.ts'
-import { controlActivities } from '../control-activities.ts'
+import { controlActivities, trainingActivities } from '../activities.ts'
 import { converterOf, withSettings } from './payload-options.ts'
 import { deploymentName } from './worker-versioning.ts'
 import type { Deps } from '../deps.ts'
-import { trainingActivities } from '../training-activities.ts'
 
 export type WorkflowBundle = NonNullable<WorkerOptions['workflowBundle']>
 type WorkerListeners = Pick<WorkerOptions, 'interceptors' | 'sinks'>

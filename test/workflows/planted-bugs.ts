@@ -20,12 +20,12 @@ const planted = (
 /** Replayed by the ordinary test suite. */
 export const first: readonly PlantedChange[] = [
   planted('an opening after the first step', releases, machine, [
-    'const opening = await control.openRelease({ ...request, id })',
-    'await sleep(1)\n    const opening = await control.openRelease({ ...request, id })',
+    'const opening = await short.openRelease({ ...request, id })',
+    'await sleep(1)\n    const opening = await short.openRelease({ ...request, id })',
   ]),
   planted('an added timer', opened, machine, [
-    'return qualifying.qualify(input)',
-    'return sleep(1).then(() => qualifying.qualify(input))',
+    'return qualification.qualify(input)',
+    'return sleep(1).then(() => qualification.qualify(input))',
   ]),
   planted('a look that is not taken', ['abort', 'carried', 'rejection'], machine, [
     'if (isNew) take(',
@@ -48,11 +48,11 @@ export const further: readonly PlantedChange[] = [
   ]),
   planted('an added activity', releases, machine, [
     'take(opening.state)\n',
-    'take(opening.state)\n    await control.nextQueuedRelease({ model })\n',
+    'take(opening.state)\n    await short.nextQueuedRelease({ model })\n',
   ]),
   planted('one activity replaced by another', ['promotion'], machine, [
-    'return control.promote(input)',
-    'return routing(state).route(state) as never',
+    'return short.promote(input)',
+    'return acknowledged(state).route(state) as never',
   ]),
   planted(
     'a patch around code that recorded runs have executed without it',
@@ -77,18 +77,16 @@ export const further: readonly PlantedChange[] = [
     'releaseWorkflowId = (model: string): string => `release/',
     'releaseWorkflowId = (model: string): string => `releases/',
   ]),
-  planted(
-    'steps abandoned instead of cancelled',
-    ['abort', 'cancellation'],
-    'workflows/release/activities.ts',
-    ['ActivityCancellationType.TRY_CANCEL', 'ActivityCancellationType.ABANDON'],
-  ),
+  planted('steps abandoned instead of cancelled', ['abort', 'cancellation'], 'workflows/activities.ts', [
+    'ActivityCancellationType.TRY_CANCEL',
+    'ActivityCancellationType.ABANDON',
+  ]),
   planted('a sleep before a window is processed', ['monitor'], 'workflows/monitor.ts', [
     '    const seen = await monitorModel(',
     '    await condition(() => false, 1)\n    const seen = await monitorModel(',
   ]),
-  planted('a skipped step of a retraining', ['retrain', 'sweep', 'trial'], 'workflows/retrain/stages.ts', [
-    'const { verdict } = await reading.validate({ run })',
+  planted('a skipped step of a retraining', ['retrain', 'sweep', 'trial'], 'workflows/run-stages.ts', [
+    'const { verdict } = await rows.validate({ run })',
     "const verdict: string = 'pass'",
   ]),
 ]
@@ -99,12 +97,12 @@ export const unnoticed: readonly PlantedChange[] = [
     'untilMs: state.enteredMs + state.policy.approval.withinMs',
     'untilMs: state.enteredMs + 2 * state.policy.approval.withinMs',
   ]),
-  planted('the timeout of an activity', [], 'workflows/release/activities.ts', [
+  planted('the timeout of an activity', [], 'workflows/activities.ts', [
     "startToCloseTimeout: '20 s'",
     "startToCloseTimeout: '2 s'",
   ]),
   planted('the input of an activity', [], machine, [
-    'control.failStep(input)',
-    'control.failStep({ ...input, seen: 0 })',
+    'short.failStep(input)',
+    'short.failStep({ ...input, seen: 0 })',
   ]),
 ]

@@ -16,7 +16,7 @@ import {
 } from '../../workflows/messages.ts'
 import type { SweepStart } from '../../domain/starts.ts'
 import { orderedStart } from '../support/commands/signed.ts'
-import { messageOf } from '../../workflows/release/activities.ts'
+import { messageOf } from '../../workflows/activities.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../support/training/pipeline.ts'
 import { uniqueName } from '../support/servers/servers.ts'

@@ -12,6 +12,7 @@ import {
   upsertSearchAttributes,
 } from '@temporalio/workflow'
 import type { OpenedSweep } from '../../activities/sweep/sweep.ts'
+import { short } from '../activities.ts'
 import { field, parseInput } from '../input/parse-input.ts'
 import {
   retrainWorkflowId,
@@ -23,21 +24,19 @@ import {
   type TrialOutcome,
   type TrialRequest,
 } from '../messages.ts'
-import { openRow, runToEnd } from '../open-row.ts'
-import { recording } from '../retrain/activities.ts'
-import { takeRows } from '../retrain/stages.ts'
+import { openRow, runToEnd, takeRows } from '../run-stages.ts'
 import { startRetrainChild } from '../start-child.ts'
 
 export async function sweep(given: SweepRequest): Promise<SweepOutcome> {
   const request = parseInput<SweepRequest>(given, { order: field.name })
   const progress: SweepProgress = { stage: 'opening' }
   setHandler(sweepProgress, () => progress)
-  const opened = await openRow(() => recording.openSweep(request))
+  const opened = await openRow(() => short.openSweep(request))
   const { id, model } = opened
   upsertSearchAttributes({ Model: [model] })
   const isCancelled = await runToEnd(() => runSweep(opened, progress))
   // A cancelled sweep records its end too.
-  const ending = await CancellationScope.nonCancellable(() => recording.endSweep({ run: id, isCancelled }))
+  const ending = await CancellationScope.nonCancellable(() => short.endSweep({ run: id, isCancelled }))
   progress.stage = 'ended'
   upsertSearchAttributes({ Outcome: [ending.outcome] })
   setCurrentDetails(`**${ending.outcome}**: ${ending.message}`)
@@ -54,7 +53,7 @@ async function runSweep(opened: OpenedSweep, progress: SweepProgress): Promise<v
   reach('trials')
   await runTrials(opened)
   reach('choose')
-  const { winner } = await recording.chooseWinner({ run: id })
+  const { winner } = await short.chooseWinner({ run: id })
   if (winner === undefined) return
   reach('retrain')
   const child = await startRetrainChild({ model, order: id })

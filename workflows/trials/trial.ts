@@ -10,24 +10,22 @@ import {
 } from '@temporalio/workflow'
 import type { OpenedTrial } from '../../activities/trial/trial.ts'
 import { idsOfRow } from '../../domain/training/run-ids.ts'
+import { short, training } from '../activities.ts'
 import { field, parseInput } from '../input/parse-input.ts'
 import { retrainProgress, type RetrainProgress, type TrialOutcome, type TrialRequest } from '../messages.ts'
-import { openRow, runToEnd } from '../open-row.ts'
-import { recording, training } from '../retrain/activities.ts'
-import { takeRows, trainOn } from '../retrain/stages.ts'
-import { trainingQueueOf } from '../retrain/train-on-queue.ts'
+import { openRow, runToEnd, takeRows, trainingQueueOf, trainOn } from '../run-stages.ts'
 
 export async function trial(given: TrialRequest): Promise<TrialOutcome> {
   const request = parseInput<TrialRequest>(given, { order: field.name })
   const progress: RetrainProgress = { stage: 'opening' }
   setHandler(retrainProgress, () => progress)
-  const opened = await openRow(() => recording.openTrial(request))
+  const opened = await openRow(() => short.openTrial(request))
   const { run, model } = opened
   upsertSearchAttributes({ Model: [model] })
   const isCancelled = await runToEnd(() => runStages(opened, progress))
   // A cancelled trial records its end too.
   const { outcome, message, verdict, evaluationId } = await CancellationScope.nonCancellable(() =>
-    recording.endTrial({ run, isCancelled }),
+    short.endTrial({ run, isCancelled }),
   )
   progress.stage = 'ended'
   upsertSearchAttributes({ Outcome: [outcome] })

@@ -8,7 +8,7 @@ import {
   setCurrentDetails,
   upsertSearchAttributes,
 } from '@temporalio/workflow'
-import type { ControlActivities } from '../../activities/control-activities.ts'
+import type { ControlActivities } from '../../activities/activities.ts'
 import type { batchPredict } from '../batch.ts'
 import { batchWorkflowId } from '../messages.ts'
 import { field, optional, parseInput } from '../input/parse-input.ts'

@@ -24,8 +24,7 @@ export interface Callee {
 }
 
 const files = {
-  control: 'activities/control-activities.ts',
-  train: 'activities/training-activities.ts',
+  activity: 'activities/activities.ts',
   workflow: 'workflows/index.ts',
 }
 const at = (path: string): string => join(checkout, path)
@@ -59,8 +58,8 @@ export function readCallees(): Callee[] {
         return { name: symbol.name, on, takes: takes.map((each) => shapeOf(checker, typeOf(checker, each))) }
       }
     return [
-      ...made(files.control, 'controlActivities').map(callee('control')),
-      ...made(files.train, 'trainingActivities').map(callee('train')),
+      ...made(files.activity, 'controlActivities').map(callee('control')),
+      ...made(files.activity, 'trainingActivities').map(callee('train')),
       ...exported(files.workflow)
         .map((each) => checker.getAliasedSymbol(each))
         .map(callee('workflow')),
