@@ -33,7 +33,7 @@ import { findActiveKeys, type ActiveKey } from '../../store/access/api-keys.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import { findRoutingPlace, firstEpoch } from '../../store/serving/routing.ts'
 import { endQueued, findQueueEntry, rejectQueued } from '../../store/release/release-queue.ts'
-import type { ReleaseRequest } from '../../workflows/messages.ts'
+import { releaseIdOf, type ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { endInterrupted } from '../../store/release/end-release.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
@@ -85,8 +85,27 @@ async function open(
   if (earlier) return { state: earlier.state }
   // Outside the transaction, because a start is used up even when the release is refused.
   const ordered = await readOrder(store, opening)
+  const opened = isContinued(opening)
+    ? { refused: 'its row is gone: an older backup was restored' }
+    : await openFirst(store, opening, ordered)
+  if ('state' in opened) return opened
+  await recordRefusal(store, opening, { ...ordered, refused: opened.refused })
+  return { refused: opened.refused, version: ordered.version }
+}
+
+/**
+ * Whether another run opened the release and was continued by this one. What became of the release since then, perhaps a rollback that a
+ * user was promised, is then lost together with its row.
+ */
+const isContinued = ({ id, runId }: Opening): boolean => releaseIdOf(runId) !== id
+
+async function openFirst(
+  store: Store,
+  opening: Opening,
+  ordered: Ordered,
+): Promise<{ state: ReleaseState } | { refused: string }> {
   await endOrphan(store, opening)
-  const opened = await store
+  return store
     .transaction((database) => insert(database, opening, ordered))
     .catch((error: unknown) => {
       if (isError(error, 'release_in_progress')) return { refused: error.message }
@@ -95,9 +114,6 @@ async function open(
         return { refused: `the request is malformed: ${error.message}` }
       throw error
     })
-  if ('state' in opened) return opened
-  await recordRefusal(store, opening, { ...ordered, refused: opened.refused })
-  return { refused: opened.refused, version: ordered.version }
 }
 
 /** Records why a release cannot open. No caller waits for the answer, so an alert reports it; a drill has its own row. */

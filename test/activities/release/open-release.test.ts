@@ -1,8 +1,12 @@
-/** Tests what a release records when it opens: the champion's latency, and the delay of outcomes. */
+/** Tests what a release records when it opens: the champion's latency, and the delay of outcomes; and which run opens none. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { writeTicks } from '../../../store/release/evidence.ts'
-import { openOrdered } from '../../support/commands/open-ordered.ts'
+import { openAs, openOrdered } from '../../support/commands/open-ordered.ts'
+import { orderedStart } from '../../support/commands/signed.ts'
+import { findRelease } from '../../../store/release/releases.ts'
+import sql from 'sql-template-tag'
+import { releaseIdOf } from '../../../workflows/messages.ts'
 import { insertQualityJudgement } from '../../../store/monitoring/monitor-windows.ts'
 import { insertModel, insertPeople } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
@@ -47,12 +51,11 @@ it.each([
   } as const
   await writeTicks(store, { replica: 'r1', ticks: [tick] })
   const opened = await openOrdered(deps, {
-    id: `rel_${model}`,
     model,
     version: await registry.register(version),
     requestedBy: 'olga',
     workflowId: `release/${model}`,
-    runId: 'run',
+    runId: model,
   })
   expect('state' in opened ? opened.state.latencyUs : opened).toEqual(kept)
 })
@@ -79,11 +82,36 @@ it('an opened release stores how long outcomes take, where its probation covers 
         policy: {} as never,
       })
     const candidate = await registry.register(version)
-    const opening = { id: `rel_${model}`, model, version: candidate, requestedBy: 'olga' } as const
-    const more = { workflowId: `release/${model}`, runId: 'run' }
+    const opening = { model, version: candidate, requestedBy: 'olga' } as const
+    const more = { workflowId: `release/${model}`, runId: model }
     const opened = await openOrdered(deps, { ...opening, ...more })
     return 'state' in opened ? opened.state.labelsMs : opened
   }
   expect(await labelsOf(true)).toBe(864_000_000 + 86_400_000)
   expect(await labelsOf(false)).toBeUndefined()
+})
+
+it('a run that is continued opens nothing, because what its release came to is lost with the row', async () => {
+  const { store, config } = deps
+  const model = uniqueName('continued')
+  const registry = await insertModel(store, {
+    model,
+    policy: releasePolicy,
+    artifactRoot: config.artifactRoot,
+  })
+  const start = await orderedStart(deps, 'release', {
+    model,
+    version: await registry.register(),
+    requestedBy: 'olga',
+  })
+  const id = releaseIdOf(`first-${model}`)
+  const run = { workflowId: `release/${model}`, runId: `second-${model}` }
+  expect(await openAs(deps, run, { ...start, id })).toMatchObject({
+    refused: 'its row is gone: an older backup was restored',
+  })
+  expect(await findRelease(store, id)).toBeUndefined()
+  const [alert] = await store.query<{ message: string }>(
+    sql`select message from alerts where model = ${model}`,
+  )
+  expect(alert?.message).toContain('an older backup was restored')
 })

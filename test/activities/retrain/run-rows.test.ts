@@ -168,7 +168,6 @@ const places: Readonly<
       .catch(({ message }: Error) => message),
   opening: ({ version, requestedBy }) =>
     openOrdered(deps, {
-      id: `rel_${randomUUID().replaceAll('-', '')}`,
       workflowId: `release/${model}`,
       runId: randomUUID(),
       model,

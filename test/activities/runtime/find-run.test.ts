@@ -15,6 +15,7 @@ import { insertModel, insertPeople } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
+import { releaseIdOf } from '../../../workflows/messages.ts'
 
 let deps: ActivityDeps
 let model: string
@@ -62,12 +63,12 @@ interface Kind {
 const release: Kind = {
   async open(runId) {
     const request = { model, version, requestedBy: 'olga' }
-    const more = { id: `rel_${runId}` as const, workflowId: `release/${model}`, runId, atMs: Date.now() }
+    const more = { id: releaseIdOf(runId), workflowId: `release/${model}`, runId, atMs: Date.now() }
     return (
       'state' in (await openRelease(deps)({ ...(await orderedStart(deps, 'release', request)), ...more }))
     )
   },
-  isOpen: async (runId) => (await findRelease(deps.store, `rel_${runId}`))?.endedAt === undefined,
+  isOpen: async (runId) => (await findRelease(deps.store, releaseIdOf(runId)))?.endedAt === undefined,
 }
 
 const retraining: Kind = {

@@ -3,19 +3,22 @@ import { MockActivityEnvironment } from '@temporalio/testing'
 import type { Deps } from '../../../activities/deps.ts'
 import { openRelease, type OpenInput } from '../../../activities/release/open-release.ts'
 import type { ReleaseStart } from '../../../domain/starts.ts'
-import type { ReleaseId } from '../../../domain/release/state.ts'
+import { releaseIdOf } from '../../../workflows/messages.ts'
 import { orderedStart } from './signed.ts'
 
 export async function openOrdered(
   deps: Deps,
   {
-    id,
     workflowId,
     runId,
     ...start
-  }: { id: ReleaseId; workflowId: string; runId: string } & ReleaseStart & { requestedBy: string },
+  }: { workflowId: string; runId: string } & ReleaseStart & { requestedBy: string },
 ): ReturnType<ReturnType<typeof openRelease>> {
-  return openAs(deps, { workflowId, runId }, { ...(await orderedStart(deps, 'release', start)), id })
+  return openAs(
+    deps,
+    { workflowId, runId },
+    { ...(await orderedStart(deps, 'release', start)), id: releaseIdOf(runId) },
+  )
 }
 
 /** Opens a release as the activity of a workflow run. */

@@ -70,12 +70,11 @@ async function seated(
 }
 
 const opening = (model: string, version: string, name: string) => ({
-  id: `rel_${model}${name}` as const,
   model,
   version,
   requestedBy: 'olga',
   workflowId: `${name}/${model}`,
-  runId: name,
+  runId: `${model}${name}`,
   atMs: Date.now(),
 })
 
