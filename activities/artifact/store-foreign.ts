@@ -29,7 +29,7 @@ export interface ReplayedAnswers {
 
 export interface ForeignArtifact {
   definition: ModelDefinition
-  /** In the artifact store: `model.txt`, `model.json`, `model.ubj` or `model.onnx`. */
+  /** One file of `broughtFileNames`, in the artifact store. */
   files: Manifest['files']
   /** From `columns.json`. */
   declared?: DeclaredColumn[]

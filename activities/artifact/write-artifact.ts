@@ -9,7 +9,8 @@ import {
   type FeatureRow,
   type Output,
 } from '../../domain/model/features.ts'
-import type { ArtifactFormatName, Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
+import type { ArtifactFormatName } from '../../domain/model/artifact-formats.ts'
+import type { Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import {
   categoryProfile,
   countedProfile,

@@ -3,6 +3,7 @@
  */
 import type { LayersModel } from '@tensorflow/tfjs'
 import { withOutputs, type ModelAnswers } from '../../domain/metrics/answers.ts'
+import { formatNameOf } from '../../domain/model/artifact-formats.ts'
 import { listRows, type ColumnTable } from '../../domain/model/columns.ts'
 import { inputWidthOf, outputNames, outputWidth, placesIn, type Output } from '../../domain/model/features.ts'
 import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
@@ -69,8 +70,7 @@ export function openVersionAnswers(
     manifestOf,
     async ask(digest, rows) {
       const manifest = await manifestOf(digest)
-      if (manifest.artifact !== undefined && manifest.artifact !== 'tfjs-layers')
-        return askReader(manifest, rows)
+      if (formatNameOf(manifest) !== 'tfjs-layers') return askReader(manifest, rows)
       const tf = (tensorflow ??= await loadTensorflow())
       const network = await networkOf(tf, digest, manifest)
       const encode = compileColumnEncoder(rows, manifest.features, manifest.preprocessing)

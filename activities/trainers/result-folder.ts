@@ -4,17 +4,15 @@
  */
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
+import { broughtFileNames } from '../../domain/model/artifact-formats.ts'
 import { parseDeclaredColumns, type DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { listForeignFolder, openForeignFile } from '../../store/foreign/foreign-folder.ts'
 import type { EpochRecord } from '../../store/training/trainings.ts'
 
-/** The names of which the artifact file has one. */
-export const artifactNames = ['model.txt', 'model.json', 'model.ubj', 'model.onnx'] as const
-export type ArtifactName = (typeof artifactNames)[number]
-
 export interface ProgramResult {
-  artifact: { name: ArtifactName; path: string }
+  /** `name` is one of `broughtFileNames`. */
+  artifact: { name: string; path: string }
   /** Absent when the artifact itself names its columns and categories. */
   columns?: DeclaredColumn[]
   /** Rows with the answers of the library that made the artifact. */
@@ -39,11 +37,11 @@ const limits = { maxFiles: 10_000, maxBytes: Infinity, maxDepth: 16 }
 /** Throws `training_failed` for a missing or unreadable file, with its expected content, and `artifact_invalid` for wrong columns. */
 export async function readResultFolder(folder: string): Promise<ProgramResult> {
   const names = (await listForeignFolder(folder, { limits, refuse })).map(({ name }) => name)
-  const [name, ...others] = artifactNames.filter((each) => names.includes(each))
+  const [name, ...others] = broughtFileNames.filter((each) => names.includes(each))
   if (name === undefined || others.length > 0)
     throw failed(
       name === undefined
-        ? `has no artifact: one of ${artifactNames.join(', ')} is required in the folder "output" of the job, not ${names.slice(0, 10).join(', ') || 'an empty folder'}`
+        ? `has no artifact: one of ${broughtFileNames.join(', ')} is required in the folder "output" of the job, not ${names.slice(0, 10).join(', ') || 'an empty folder'}`
         : `has several artifacts, ${[name, ...others].join(', ')}: one is required`,
     )
   const artifact = await openForeignFile(folder, name, refuse)

@@ -5,6 +5,7 @@
  */
 import { DomainError, isError, quotedName } from '../../domain/errors.ts'
 import { findRepeated } from '../../domain/json-body.ts'
+import { formatOfFiles } from '../../domain/model/artifact-formats.ts'
 import { parseDeclaredColumns, type DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import type { FeatureRow, Features, Output } from '../../domain/model/features.ts'
 import type { FileDigest, Manifest } from '../../domain/model/manifest.ts'
@@ -19,7 +20,6 @@ import { formatOf, maxBytesOf } from '../serving/formats/all-formats.ts'
 import { attributeRows, type ExplainQuestion } from '../serving/explanation/attribute-rows.ts'
 import { bindColumns } from '../serving/formats/bind-columns.ts'
 import type { ArtifactFiles, ArtifactStages, OpenedArtifact } from '../serving/formats/format.ts'
-import { formatOfFiles } from '../serving/formats/recognise.ts'
 import type { Predictor } from '../serving/predictor.ts'
 import { createRuntimes } from '../serving/formats/runtimes.ts'
 
@@ -122,7 +122,7 @@ async function bind({
   texts,
   ...given
 }: Extract<ReaderRequest, { kind: 'bind' }>) {
-  const artifact = formatOfFiles(files)
+  const artifact = formatOfFiles(Object.keys(files))
   const declared = given.declared ?? (given.declaredIn && (await declaredIn(given.declaredIn)))
   const { library, columns, outputs } = await formatOf({ artifact }).inspect(
     await filesOf({ artifact, files }),

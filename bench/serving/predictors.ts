@@ -13,9 +13,10 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { openModelFile } from '../../api/serving/formats/model-file.ts'
 import { openSessionOf } from '../../api/serving/formats/onnx/format.ts'
 import { openOnnx } from '../../api/serving/formats/onnx/open-onnx.ts'
+import { predictorOf } from '../../api/serving/formats/trees/predictor.ts'
+import { readForest } from '../../api/serving/formats/trees/read-forest.ts'
 import { compileDense } from '../../api/serving/network/simd-predictor.ts'
 import { createSessions } from '../../api/serving/formats/onnx/session/session-host.ts'
 import type { Predictor } from '../../api/serving/predictor.ts'
@@ -76,7 +77,7 @@ async function measureTrees(file: (name: string) => string, rows: Float64Array):
   )
   for (const name of ['300x31', '1000x64']) {
     const began = performance.now()
-    const { predictOne, memoryBytes } = openModelFile(file(`${name}.txt`))
+    const { predictOne, memoryBytes } = predictorOf(readForest(readFileSync(file(`${name}.txt`))))
     const loadMs = performance.now() - began
     const session = await InferenceSession.create(file(`${name}.onnx`), single)
     const answer = new Float64Array(1)

@@ -6,6 +6,7 @@ import { build } from 'esbuild'
 import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { formatNameOf } from '../../domain/model/artifact-formats.ts'
 import { getArtifact } from '../../store/artifacts.ts'
 import type { ObjectStoreSettings } from '../../store/objects/object-store.ts'
 import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
@@ -50,7 +51,8 @@ export async function exportVersion({
       })
     },
   )
-  const { artifact: format = 'tfjs-layers', library } = artifact.manifest
+  const { library } = artifact.manifest
+  const format = formatNameOf(artifact.manifest)
   if (format !== 'tfjs-layers')
     throw usageError(
       `${version} is a model of ${library ?? format}; versions of TensorFlow.js are exported`,

@@ -1,11 +1,12 @@
 /** Defines an artifact that was trained elsewhere and is evaluated and released here. */
 import { DomainError, quotedName } from '../errors.ts'
 import { percentText } from '../figures.ts'
+import { broughtFileNames } from './artifact-formats.ts'
 import { issueOfBundleOrigin, type BundleOrigin } from './bundle-origin.ts'
 
 /** A brought artifact, whose files are in the artifact store. */
 export interface BroughtArtifact {
-  /** `model.txt`, `model.json`, `model.ubj` or `model.onnx`; `manifest.json` for the manifest of a bundle, whose files are stored too. */
+  /** One of `broughtFileNames`, or `manifest.json` for the manifest of a bundle, whose files are stored too. */
   file: string
   digest: string
   bytes: number
@@ -20,7 +21,7 @@ export interface BroughtArtifact {
 }
 
 export const bundleManifest = 'manifest.json'
-const files = ['model.txt', 'model.json', 'model.ubj', 'model.onnx', bundleManifest]
+const files = [...broughtFileNames, bundleManifest]
 
 export const maxNoteLength = 500
 

@@ -2,6 +2,7 @@
  * Builds the card of a version (purpose, provenance, performance, limitations) from the stored facts of the version, so that page,
  * file and API response agree.
  */
+import { formatNameOf } from '../model/artifact-formats.ts'
 import type { FeatureFit, Features, Output } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
 import { fairnessText } from '../evaluation/fairness.ts'
@@ -57,7 +58,7 @@ export function modelCard(source: CardSource) {
     rolledBackAt: source.rolledBackAt ?? null,
     artifact: {
       digest: source.artifactDigest,
-      format: manifest.artifact ?? 'tfjs-layers',
+      format: formatNameOf(manifest),
       library: manifest.library ?? null,
       bytes: totalBytesOf(files) ?? null,
       // Four bytes per weight.

@@ -2,6 +2,7 @@
 import { canonicalJson } from '../canonical-json.ts'
 import { inMetricOrder } from '../figures.ts'
 import { higherIsBetter } from '../evaluation/metrics.ts'
+import { formatNameOf } from '../model/artifact-formats.ts'
 import { totalBytesOf, type Manifest } from '../model/manifest.ts'
 import { metricNames } from './version-query.ts'
 import type { VersionLineage } from './version.ts'
@@ -102,7 +103,7 @@ type Facts = Record<Section, Record<string, Value | undefined>>
 function factsOf({ lineage, manifest, training, ...version }: ComparedVersion) {
   const { output, preprocessing = [], files } = manifest
   const [network, weights] = [files?.['model.json']?.bytes, files?.['weights.bin']?.bytes]
-  const isNetwork = manifest.artifact === undefined
+  const isNetwork = formatNameOf(manifest) === 'tfjs-layers'
   return {
     metrics: inOrder(lineage.metrics ?? {}),
     hyperparameters: { ...lineage.hyperparameters, seed: lineage.seed },

@@ -4,15 +4,15 @@
  * `--columns columns.json` names the columns and lists their categories, as at a registration. Prints one JSON value per line: a number, or a
  * list for several outputs.
  */
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { ArtifactColumn } from '../../api/serving/formats/format.ts'
 import { bindColumns, resolveCategories } from '../../api/serving/formats/bind-columns.ts'
-import {
-  columnValue,
-  modelOfForest,
-  openModelFile,
-  readBounded,
-} from '../../api/serving/formats/model-file.ts'
+import { refuse } from '../../api/serving/network/layers-model.ts'
+import { columnValue } from '../../api/serving/formats/trees/column-value.ts'
+import { predictorOf } from '../../api/serving/formats/trees/predictor.ts'
+import { readForest } from '../../api/serving/formats/trees/read-forest.ts'
 import { countOutputs, openSessionOf } from '../../api/serving/formats/onnx/format.ts'
 import { isOnnx, onnxLimits } from '../../api/serving/formats/onnx/graph.ts'
 import { openOnnx, type OnnxFile } from '../../api/serving/formats/onnx/open-onnx.ts'
@@ -21,6 +21,35 @@ import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
 import { noText } from '../../domain/model/batch-spec.ts'
 import { DomainError, firstNames, isError, quotedName } from '../../domain/errors.ts'
 import { parseJsonBody } from '../../domain/json-body.ts'
+
+/** Reads a regular file. Without `O_NONBLOCK` a pipe without a writer would block the opening, and a device never ends. */
+function readBounded(path: string, most: number): Buffer {
+  const file = openForReading(path)
+  try {
+    const stats = fstatSync(file)
+    const { size } = stats
+    if (!stats.isFile()) refuse(`${basename(path)} is not a regular file`)
+    if (size > most) refuse(`${basename(path)} has ${size} bytes, more than ${most}`)
+    return readFileSync(file)
+  } catch (error) {
+    // Some files of the system allow to be opened, but not to be read.
+    if (isError(error)) throw error
+    return refuse(`${basename(path)} cannot be read: ${(error as Error).message}`)
+  } finally {
+    closeSync(file)
+  }
+}
+
+function openForReading(path: string): number {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') refuse(`there is no file ${path}`)
+    if (code === 'EACCES') refuse(`${path} may not be read by this user`)
+    throw error
+  }
+}
 
 const usage = 'usage: npm run score -- --artifact FILE --rows ROWS.json [--columns columns.json]'
 
@@ -122,8 +151,9 @@ async function openArtifact(path: string): Promise<Answering> {
   const file = isOnnx(bytes) ? openOnnx(bytes) : undefined
   if (file !== undefined) await countOutputs(bytes, file)
   if (file !== undefined && file.forest === undefined) return openGraph(bytes, file)
-  const { columns, outputs, predictOne } =
-    file?.forest === undefined ? openModelFile(path, bytes) : modelOfForest('onnx', file.forest)
+  const forest = file?.forest ?? readForest(bytes)
+  const { columns } = forest
+  const { outputs, predictOne } = predictorOf(forest)
   const [input, output] = [new Float64Array(columns.length), new Float64Array(outputs)]
   return {
     columns,

@@ -1,11 +1,12 @@
 /** Accepts an artifact that was trained elsewhere: stores and checks its file. The retrain workflow then evaluates and releases it. */
 import { DomainError, isError } from '../../../domain/errors.ts'
+import { formatOfFiles } from '../../../domain/model/artifact-formats.ts'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
 import type { FileDigest } from '../../../domain/model/manifest.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { askReader } from '../../serving/runtime/limited-process.ts'
-import { fileNameOf, formatOfFiles } from '../../serving/formats/recognise.ts'
+import { fileNameOf, formatOf } from '../../serving/formats/all-formats.ts'
 
 export interface UploadedArtifact {
   model: string
@@ -32,11 +33,9 @@ export const uploadLimits = {
   columnsBytes: 16_777_216,
   /** The number of files that one replica reads at the same time. */
   maxConcurrent: 2,
-  /** The memory limit of the reading process, and its time limit after its start. */
+  /** The memory limit of the reading process, and its time limit after its start, to which `startMs` of the format is added. */
   processMb: 768,
   readMs: 5_000,
-  /** The same for an ONNX file. ONNX Runtime has less than `readMs` for it, but takes longer to start on a busy machine. */
-  readOnnxMs: 10_000,
 }
 
 let reading = 0
@@ -88,8 +87,9 @@ async function bindInProcess(
   artifactRoot: string,
   request: BindRequest,
 ): Promise<Pick<CheckedArtifact, 'library' | 'unused' | 'byPlace'>> {
-  const { processMb, readMs, readOnnxMs } = uploadLimits
-  const timeMs = formatOfFiles(request.files) === 'onnx' ? readOnnxMs : readMs
+  const { processMb, readMs } = uploadLimits
+  const artifact = formatOfFiles(Object.keys(request.files))
+  const timeMs = readMs + (formatOf({ artifact }).startMs ?? 0)
   const { reply, isLate } = await askReader<Reply>(
     artifactRoot,
     { kind: 'bind', ...request },

@@ -1,40 +1,48 @@
-/** Lists the artifact formats, which the manifest selects. */
-import type { ArtifactFormatName, Manifest } from '../../../domain/model/manifest.ts'
+/** Lists the readers of the artifact formats, which the manifest or the first bytes of a file select. */
+import {
+  broughtLibraries,
+  expectFileSet,
+  formatNameOf,
+  type ArtifactFormatName,
+} from '../../../domain/model/artifact-formats.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
 import { refuse } from '../network/layers-model.ts'
+import { refuseForeign } from './foreign.ts'
 import type { ArtifactFormat } from './format.ts'
 import { onnxFormat } from './onnx/format.ts'
 import { layersFormat } from './tfjs-layers/format.ts'
 import { treesFormat } from './trees/format.ts'
 
-const formats: Readonly<Partial<Record<ArtifactFormatName, ArtifactFormat>>> = {
+const formats: Readonly<Record<ArtifactFormatName, ArtifactFormat>> = {
   'tfjs-layers': layersFormat,
   trees: treesFormat,
   onnx: onnxFormat,
 }
 
 /** Returns the format of an artifact. Throws `artifact_invalid` for a format that this release does not know. */
-export function formatOf({ artifact = 'tfjs-layers' }: Pick<Manifest, 'artifact'>): ArtifactFormat {
-  const found = Object.hasOwn(formats, artifact) ? formats[artifact] : undefined
-  return found ?? refuse(`artifacts of the format ${JSON.stringify(artifact)} are not served`)
+export function formatOf(manifest: Pick<Manifest, 'artifact'>): ArtifactFormat {
+  const name = formatNameOf(manifest)
+  if (!Object.hasOwn(formats, name)) refuse(`artifacts of the format ${JSON.stringify(name)} are not served`)
+  return formats[name]
+}
+
+/**
+ * Returns the name of a brought file in an artifact, by its first bytes, so that it needs no particular name. Throws `artifact_invalid`, with
+ * the name of the format, for an unsupported one.
+ */
+export function fileNameOf(bytes: Buffer): string {
+  const head = bytes.toString('latin1', 0, 64)
+  refuseForeign(bytes, head)
+  for (const { recognises } of Object.values(formats)) {
+    const name = recognises?.(head)
+    if (name !== undefined) return name
+  }
+  return refuse(`the file is not a model of ${broughtLibraries}`)
 }
 
 /** Returns the maximum bytes of a file of an artifact. Throws `artifact_invalid` for files that the format does not have. */
 export function maxBytesOf(manifest: Pick<Manifest, 'artifact' | 'files'>, name: string): number {
-  const { limits, fileSets, name: format } = formatOf(manifest)
-  expectFileSet(Object.keys(manifest.files), { fileSets, name: format })
+  const { limits } = formatOf(manifest)
+  expectFileSet(Object.keys(manifest.files), formatNameOf(manifest))
   return limits[name] ?? 0
-}
-
-/** Throws `artifact_invalid` unless these are exactly the files of an artifact of the format. */
-export function expectFileSet(
-  names: readonly string[],
-  { name, fileSets }: Pick<ArtifactFormat, 'name' | 'fileSets'>,
-): void {
-  const isOne = fileSets.some(
-    (set) => set.length === names.length && set.every((each) => names.includes(each)),
-  )
-  if (!isOne)
-    refuse(
-      `the artifact has the files ${names.join(', ') || 'none'}, one of ${name} has ${fileSets.map((set) => set.join(' and ')).join(', or ')}`,
-    )
 }

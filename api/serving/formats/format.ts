@@ -7,7 +7,7 @@ import type {
   ExplanationScale,
 } from '../../../domain/explanation/explained-predictions.ts'
 import type { Attribution } from '../../../domain/explanation/shapley.ts'
-import type { ArtifactFormatName, Manifest } from '../../../domain/model/manifest.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
 import type { Output } from '../../../domain/model/features.ts'
 import type { Predictor, RowTexts } from '../predictor.ts'
 import type { Runtimes } from './runtimes.ts'
@@ -87,11 +87,12 @@ export interface ExplainedOutput {
 }
 
 export interface ArtifactFormat {
-  name: ArtifactFormatName
-  /** The file sets of the format; an artifact has exactly one of them. */
-  fileSets: readonly (readonly string[])[]
-  /** The maximum bytes of each file. */
+  /** The maximum bytes of each file that `domain/model/artifact-formats.ts` lists. */
   limits: Readonly<Record<string, number>>
+  /** Returns the name in an artifact of a file with these first 64 bytes; absent for a format whose files are not brought. */
+  recognises?(head: string): string | undefined
+  /** How much longer than parsing a file `inspect` may take, for a format that starts a process. Default: 0. */
+  startMs?: number
   /** Inspects files that have no manifest yet, of a model with this output. Throws `artifact_invalid`. */
   inspect(files: ArtifactFiles, output: Output): ArtifactFacts | Promise<ArtifactFacts>
   /**

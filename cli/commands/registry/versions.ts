@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import type { ComparedField, VersionComparison } from '../../../domain/registry/version-diff.ts'
 import type { ModelCard } from '../../../domain/registry/model-card.ts'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
+import { broughtLibraries } from '../../../domain/model/artifact-formats.ts'
 import { metricText } from '../../../domain/figures.ts'
 import { versionStatuses } from '../../../domain/registry/version-query.ts'
 import type { ModelAnswer, VersionAnswer } from '../../client/responses.ts'
@@ -114,10 +115,7 @@ export const versionsGroup: CommandGroup = {
       summary:
         'Register a version that was trained elsewhere; it is evaluated and released like a retraining',
       options: [
-        [
-          '--artifact <file>',
-          'File of the model: model.txt of LightGBM, .json or .ubj of XGBoost, .json of CatBoost, or .onnx',
-        ],
+        ['--artifact <file>', `File of the model: of ${broughtLibraries}`],
         [
           '--columns <file>',
           'columns.json, with the names and categories of the columns that the file of the model lacks',

@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openArtifactReader, type ArtifactReader } from '../../../activities/artifact/reader.ts'
 import { storeForeign } from '../../../activities/artifact/store-foreign.ts'
-import { formatOf } from '../../../api/serving/formats/all-formats.ts'
+import { fileNameOf, formatOf } from '../../../api/serving/formats/all-formats.ts'
 import type { ArtifactColumn } from '../../../api/serving/formats/format.ts'
-import { fileNameOf, formatOfFiles } from '../../../api/serving/formats/recognise.ts'
+import { formatOfFiles } from '../../../domain/model/artifact-formats.ts'
 import { columnOf, columnTableOf } from '../../../domain/model/columns.ts'
 import type { FeatureRow, Features, Output } from '../../../domain/model/features.ts'
 import { broughtFacts, type TrainingFacts } from '../../../domain/model/manifest.ts'
@@ -70,7 +70,7 @@ afterAll(async () => {
 const inspected = async ({ bytes, output }: Pick<BroughtCase, 'bytes' | 'output'>) => {
   const file = fileNameOf(bytes)
   const files = { [file]: await artifacts.put('artifacts', bytes) }
-  const artifact = formatOfFiles(files)
+  const artifact = formatOfFiles([file])
   return { files, artifact, ...(await formatOf({ artifact }).inspect({ [file]: bytes }, output)) }
 }
 

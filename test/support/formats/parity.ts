@@ -1,7 +1,8 @@
 /** Compares the outputs of model files with the outputs of the libraries that wrote them. */
 import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
-import { columnValue, readForest } from '../../../api/serving/formats/model-file.ts'
+import { columnValue } from '../../../api/serving/formats/trees/column-value.ts'
+import { readForest } from '../../../api/serving/formats/trees/read-forest.ts'
 import { isOnnx } from '../../../api/serving/formats/onnx/graph.ts'
 import { openOnnx } from '../../../api/serving/formats/onnx/open-onnx.ts'
 import { widenerOf } from '../../../api/serving/formats/trees/derived/derived-columns.ts'

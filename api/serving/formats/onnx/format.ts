@@ -27,9 +27,10 @@ import { clampProbabilities } from './clamp-probabilities.ts'
 const fileName = 'model.onnx'
 
 export const onnxFormat: ArtifactFormat = {
-  name: 'onnx',
-  fileSets: [[fileName]],
   limits: { [fileName]: onnxLimits.fileBytes },
+  // The first field of an ONNX model is the version of its representation.
+  recognises: (head) => (head.startsWith('\x08') ? fileName : undefined),
+  startMs: 5_000,
   async inspect(files, output) {
     const startedMs = performance.now()
     const bytes = bytesOf(files)

@@ -1,4 +1,5 @@
 /** Opens a LayersModel of TensorFlow.js. Dense layers are compiled; all other models run in a worker thread with TensorFlow.js. */
+import { formatNameOf } from '../../../../domain/model/artifact-formats.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { networkLimits } from '../../../../domain/model/network-limits.ts'
 import { compileFormat } from '../../codec/output-format.ts'
@@ -19,8 +20,6 @@ import type { ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact, ExactExpl
 const maxGoldenWork = 500_000_000
 
 export const layersFormat: ArtifactFormat = {
-  name: 'tfjs-layers',
-  fileSets: [['model.json', 'weights.bin']],
   limits: { 'model.json': networkLimits.topologyBytes, 'weights.bin': networkLimits.weightBytes },
   inspect(files) {
     const network = networkOf(readFiles(files))
@@ -45,7 +44,7 @@ export function denseNetworkOf(
   manifest: Pick<Manifest, 'artifact'>,
   files: ArtifactFiles,
 ): Network | undefined {
-  if (manifest.artifact !== undefined && manifest.artifact !== 'tfjs-layers') return undefined
+  if (formatNameOf(manifest) !== 'tfjs-layers') return undefined
   const read = readFiles(files)
   return isDense(read) ? networkOf(read) : undefined
 }

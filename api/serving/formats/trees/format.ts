@@ -5,8 +5,10 @@ import { refuse } from '../../network/layers-model.ts'
 import type { ArtifactFiles, ArtifactFormat, OpenedArtifact } from '../format.ts'
 import type { RowTexts } from '../../predictor.ts'
 import { expectClasses } from '../expect-classes.ts'
-import { readForest } from '../model-file.ts'
 import { forestLimits, type Forest } from './forest.ts'
+import { isLightgbm } from './lightgbm.ts'
+import { readForest } from './read-forest.ts'
+import { isUbjson } from './ubjson.ts'
 import { forestExplainer } from './tree-shap.ts'
 import { predictorOf } from './predictor.ts'
 import { hashedRowsOf } from './derived/hashed-rows.ts'
@@ -14,9 +16,12 @@ import { hashedRowsOf } from './derived/hashed-rows.ts'
 const { fileBytes } = forestLimits
 
 export const treesFormat: ArtifactFormat = {
-  name: 'trees',
-  fileSets: [['model.txt'], ['model.json'], ['model.ubj']],
   limits: { 'model.txt': fileBytes, 'model.json': fileBytes, 'model.ubj': fileBytes },
+  recognises(head) {
+    if (isLightgbm(head)) return 'model.txt'
+    if (isUbjson(head)) return 'model.ubj'
+    return /^\s*\{/.test(head) ? 'model.json' : undefined
+  },
   inspect(files, output) {
     const { library, columns, classes, starts } = forestOf(files)
     expectClasses(output, classes)
@@ -42,8 +47,8 @@ export const treesFormat: ArtifactFormat = {
 
 function forestOf(files: ArtifactFiles): Forest {
   const [bytes] = Object.values(files)
-  const forest = bytes && readForest(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
-  return forest ?? refuse('the file holds no trees')
+  if (bytes === undefined) refuse('the artifact has no file')
+  return readForest(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
 }
 
 export function openForest(forest: Forest, { preprocessing }: Manifest): OpenedArtifact {

@@ -38,6 +38,9 @@ interface Cursor {
   values: number
 }
 
+/** Whether a file begins as UBJSON: after "{" stands the type of a length. */
+export const isUbjson = (head: string): boolean => /^\{[iUIlL$#]/.test(head)
+
 /** Parses the bytes. Throws `artifact_invalid` for bytes that are not one complete value. */
 export function readUbjson(bytes: Uint8Array): unknown {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { bindColumns } from '../../../../api/serving/formats/bind-columns.ts'
 import type { ArtifactColumn } from '../../../../api/serving/formats/format.ts'
-import { fileNameOf, formatOfFiles } from '../../../../api/serving/formats/recognise.ts'
+import { fileNameOf } from '../../../../api/serving/formats/all-formats.ts'
+import { formatOfFiles } from '../../../../domain/model/artifact-formats.ts'
 import { parseDeclaredColumns } from '../../../../domain/model/declared-columns.ts'
 import type { Features } from '../../../../domain/model/features.ts'
 import { readCases } from '../../../support/formats/parity.ts'
@@ -294,7 +295,7 @@ describe('a file', () => {
     ['catboost-binary-0', 'model.json'],
   ])('of %s is recognised by its first bytes', (name, file) => {
     expect(fileNameOf(bytesOf(name))).toBe(file)
-    expect(formatOfFiles({ [file]: { digest: 'd', bytes: 1 } })).toBe('trees')
+    expect(formatOfFiles([file])).toBe('trees')
   })
 
   it.each([

@@ -1,6 +1,7 @@
 /** Tests that the attributions of trees and linear networks are the Shapley values of the definition. */
 import { describe, expect, it } from 'vitest'
-import { columnValue, readForest } from '../../../../api/serving/formats/model-file.ts'
+import { columnValue } from '../../../../api/serving/formats/trees/column-value.ts'
+import { readForest } from '../../../../api/serving/formats/trees/read-forest.ts'
 import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
 import { widenerOf } from '../../../../api/serving/formats/trees/derived/derived-columns.ts'
 import type { Forest } from '../../../../api/serving/formats/trees/forest.ts'
@@ -17,7 +18,7 @@ import {
 } from '../../../support/formats/parity.ts'
 
 const forestsOf = () => [
-  ...[...readCases(), ...readCategoryCases()].map((each) => ({ ...each, forest: readForest(each.bytes)! })),
+  ...[...readCases(), ...readCategoryCases()].map((each) => ({ ...each, forest: readForest(each.bytes) })),
   ...readOnnxCases().flatMap((each) => {
     const { forest } = openOnnx(each.bytes)
     return forest === undefined ? [] : [{ ...each, forest }]

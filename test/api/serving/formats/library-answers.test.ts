@@ -1,7 +1,7 @@
 /** Tests the parts of library files beyond the trees: rounds after the best one, links, values near zero and category names. */
 import { xgboostStarts } from '../../../../api/serving/formats/trees/xgboost.ts'
 import { describe, expect, it } from 'vitest'
-import { readForest } from '../../../../api/serving/formats/model-file.ts'
+import { readForest } from '../../../../api/serving/formats/trees/read-forest.ts'
 import { treesFormat } from '../../../../api/serving/formats/trees/format.ts'
 import type { Forest } from '../../../../api/serving/formats/trees/forest.ts'
 import { predictorOf } from '../../../../api/serving/formats/trees/predictor.ts'
@@ -31,7 +31,7 @@ function xgboost(
 ): Forest {
   const file = { ...(JSON.parse(bytesOf(name).toString('utf8')) as XgboostFile), ...more }
   change(file.learner)
-  return readForest(Buffer.from(JSON.stringify(file)))!
+  return readForest(Buffer.from(JSON.stringify(file)))
 }
 
 function answerOf(forest: Forest, row: readonly number[]): number[] {
@@ -64,7 +64,7 @@ describe('an XGBoost that stopped early', () => {
 
   it('predicts with all rounds where Booster has saved it', () => {
     const forest = xgboost('xgboost-binary', (learner) => (learner.attributes = stopped))
-    expect(forest.roots.length).toBe(readForest(bytesOf('xgboost-binary'))!.roots.length)
+    expect(forest.roots.length).toBe(readForest(bytesOf('xgboost-binary')).roots.length)
     expect(forest.roots.length).toBeGreaterThan(2)
   })
 
@@ -146,15 +146,15 @@ describe('the classes of a CatBoost file', () => {
 describe('the links of CatBoost', () => {
   const row = [0.3, -1, 0.5, 2, 0, 1, -0.2, 0.7]
   const linked = (name: string, from: RegExp, to: string): number[] =>
-    answerOf(readForest(changedModel(name, from, to))!, row)
+    answerOf(readForest(changedModel(name, from, to)), row)
 
   it('give a probability for the focal loss', () => {
-    const wanted = answerOf(readForest(bytesOf('catboost-binary'))!, row)
+    const wanted = answerOf(readForest(bytesOf('catboost-binary')), row)
     expect(linked('catboost-binary', /"type":\s*"Logloss"/, '"type":"Focal"')).toEqual(wanted)
   })
 
   it('give a mean and a variance for RMSEWithUncertainty', () => {
-    const [mean, logDeviation] = answerOf(readForest(bytesOf('catboost-two-outputs'))!, row)
+    const [mean, logDeviation] = answerOf(readForest(bytesOf('catboost-two-outputs')), row)
     expect(linked('catboost-two-outputs', /"type":\s*"MultiRMSE"/, '"type":"RMSEWithUncertainty"')).toEqual([
       mean,
       Math.exp(2 * logDeviation!),
@@ -172,7 +172,7 @@ describe('a LightGBM tree', () => {
           `feature_infos=[-1:1]\n\nTree=0\nnum_leaves=2\nnum_cat=0\nsplit_feature=0\nthreshold=${threshold}\n` +
           `decision_type=2\nleft_child=-1\nright_child=-2\nleaf_value=1 2\n\nend of trees\n\nfeature_importances:\n`,
       ),
-    )!
+    )
   // LightGBM 4.7 predicts this for a matrix of numbers; it reads values near zero as 0.
   it.each([
     [-near, -beyond, 1],
@@ -199,7 +199,7 @@ describe("pandas' categories in a LightGBM file", () => {
       .replace(/feature_infos=.*/, (line) =>
         [`feature_infos=${infos.join(' ')}`, ...line.split(' ').slice(infos.length)].join(' '),
       )
-    return readForest(Buffer.from(`${text}\npandas_categorical:${lists}\n`))!.columns.slice(0, infos.length)
+    return readForest(Buffer.from(`${text}\npandas_categorical:${lists}\n`)).columns.slice(0, infos.length)
   }
   const colours = ['red', 'white']
   const stores = [7, 8, 9]

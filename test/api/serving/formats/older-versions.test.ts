@@ -1,6 +1,6 @@
 /** Tests files of older library versions, whose format differs from today's. */
 import { describe, expect, it } from 'vitest'
-import { readForest } from '../../../../api/serving/formats/model-file.ts'
+import { readForest } from '../../../../api/serving/formats/trees/read-forest.ts'
 import { compareAnswers, readOlderCases } from '../../../support/formats/parity.ts'
 
 const cases = readOlderCases()

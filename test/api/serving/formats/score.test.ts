@@ -1,6 +1,6 @@
 /** Tests the answers that `npm run score` prints. */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -50,6 +50,9 @@ it('rows that cannot be answered are refused with their number and what to write
     expect(refusalOf('[{"x": 1, "x": 2}]')).toContain('has the key "x" twice in one object')
     expect(refusalOf('[]', pipe)).toContain('pipe is not a regular file')
     expect(refusalOf('[]', join(folder, 'rows'))).toBe(`there is no file ${join(folder, 'rows')}\n`)
+    // A sparse file of 4 GiB is refused before it is read.
+    truncateSync(artifact!, 2 ** 32)
+    expect(refusalOf('[]')).toMatch(/^model\.onnx has 4294967296 bytes, more than \d+\n$/)
   } finally {
     rmSync(folder, { recursive: true })
   }

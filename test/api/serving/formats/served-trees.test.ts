@@ -3,12 +3,17 @@ import { createPredictProtocol } from '../../../../api/serving/request/native-pr
 import { afterAll, describe, expect, it } from 'vitest'
 import { createInputBuffer, type InputBuffer } from '../../../../api/serving/codec/input-buffer.ts'
 import { compileColumns } from '../../../../api/serving/columnar/column-predictor.ts'
-import { expectFileSet, formatOf, maxBytesOf } from '../../../../api/serving/formats/all-formats.ts'
+import { formatOf, maxBytesOf } from '../../../../api/serving/formats/all-formats.ts'
 import { createRuntimes } from '../../../../api/serving/formats/runtimes.ts'
 import { openVersion, readRow, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { batchLayoutOf, textCodes } from '../../../../domain/model/batch-spec.ts'
 import type { FeatureRow } from '../../../../domain/model/features.ts'
-import type { ArtifactFormatName, Manifest } from '../../../../domain/model/manifest.ts'
+import {
+  expectFileSet,
+  formatNameOf,
+  type ArtifactFormatName,
+} from '../../../../domain/model/artifact-formats.ts'
+import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { resetInput } from '../../../../api/serving/codec/input-buffer.ts'
 import { loadTrees, treeVersion } from '../../../support/formats/tree-version.ts'
 
@@ -182,6 +187,6 @@ describe('a format', () => {
     ['trees', ['../model.txt'], /has the files/],
     ['trees', [], /has the files none/],
   ] as const)('%s refuses the files %j', (artifact, names, why) =>
-    expect(() => expectFileSet(names, formatOf({ artifact }))).toThrow(why),
+    expect(() => expectFileSet(names, formatNameOf({ artifact }))).toThrow(why),
   )
 })

@@ -12,7 +12,8 @@ import { compileColumns } from '../../../../../api/serving/columnar/column-predi
 import { attributeRows } from '../../../../../api/serving/explanation/attribute-rows.ts'
 import { bindColumns } from '../../../../../api/serving/formats/bind-columns.ts'
 import type { ArtifactColumn, ArtifactFacts } from '../../../../../api/serving/formats/format.ts'
-import { columnValue, readForest } from '../../../../../api/serving/formats/model-file.ts'
+import { columnValue } from '../../../../../api/serving/formats/trees/column-value.ts'
+import { readForest } from '../../../../../api/serving/formats/trees/read-forest.ts'
 import { hashOfText } from '../../../../../api/serving/formats/trees/hashes/city-hash.ts'
 import { openForest, treesFormat } from '../../../../../api/serving/formats/trees/format.ts'
 import { predictorOf } from '../../../../../api/serving/formats/trees/predictor.ts'
@@ -39,7 +40,7 @@ describe('a model of CatBoost with categories', () => {
   })
 
   it('takes texts, of which a missing one counts as empty', () => {
-    const { columns } = readForest(categoryModel('ctrs'))!
+    const { columns } = readForest(categoryModel('ctrs'))
     expect(columns.map(({ name, isText = false }) => [name, isText])).toEqual([
       ['city', true],
       ['size', false],
@@ -63,7 +64,7 @@ describe('a model of CatBoost with categories', () => {
   ])('hashes %s to %d', (text, hash) => expect(hashOfText(text)).toBe(hash))
 
   it('knows the texts of a category with a table of its own, and how many the splits of another do not name', () => {
-    const { columns } = readForest(categoryModel('ctrs'))!
+    const { columns } = readForest(categoryModel('ctrs'))
     const seen = new Set(cases.find(({ name }) => name === 'catboost-ctrs-0')!.rows.map((row) => row[2]))
     const colour = columns.find(({ name }) => name === 'colour')!.knownTexts!
     expect(['red', 'white', 'grün', '日本', ''].every((text) => seen.has(text) && colour.has(text))).toBe(
@@ -78,7 +79,7 @@ describe('a model of CatBoost with categories', () => {
 
   it('reads FeatureFreq, the counter of a training on a GPU', () => {
     const answers = (bytes: Buffer): number[] => {
-      const forest = readForest(bytes)!
+      const forest = readForest(bytes)
       const { predictOne } = predictorOf(forest)
       return cases[2]!.rows.map((row) => {
         const into = new Float64Array(1)
@@ -186,7 +187,7 @@ describe('a version of CatBoost with categories', () => {
   })
 
   it('takes the text of one category beside the code of another', () => {
-    const forest = readForest(categoryModel('ctrs'))!
+    const forest = readForest(categoryModel('ctrs'))
     const features: Features = Object.fromEntries(
       forest.columns.map(({ name, isText }) => [
         name,
