@@ -3,7 +3,7 @@
  * cannot disagree and a second attempt finds it done.
  */
 import { isError } from '../../domain/errors.ts'
-import { breakGlassExpired } from '../../domain/release/break-glass.ts'
+import { breakGlassExpired } from '../../domain/release/reducer.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
 import { pinReason } from '../../domain/serving/kill-switch.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'

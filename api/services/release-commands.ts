@@ -3,7 +3,7 @@
  * the row waits for its delivery.
  */
 import { randomUUID } from 'node:crypto'
-import { alreadyApproved } from '../../domain/release/commands.ts'
+import { alreadyApproved } from '../../domain/release/reducer.ts'
 import { requesterIssue } from '../../domain/release/approval.ts'
 import { DomainError, isError, requireFound } from '../../domain/errors.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'

@@ -4,8 +4,7 @@
  */
 import { basisIssues, type BasisIssue } from './basis.ts'
 import { approvalSides, type ApprovalSide } from './rules/approval-policy.ts'
-import type { ReleaseDigests, ReleaseState, ReleaseBasis, Statement } from './state.ts'
-import { end } from './transitions.ts'
+import type { ReleaseState, ReleaseBasis, Statement } from './state.ts'
 
 type Person = Pick<Statement, 'by' | 'key'>
 
@@ -64,40 +63,14 @@ export function lostBasis(state: ReleaseState, basis: ReleaseBasis): string | un
     : message
 }
 
-const issuesOf = ({ version, baseline: champion, digests }: ReleaseState, basis: ReleaseBasis) =>
+export const issuesOf = ({ version, baseline: champion, digests }: ReleaseState, basis: ReleaseBasis) =>
   basisIssues({ version, champion, ...digests }, basis)
 
 const isReevaluated = ({ kind }: BasisIssue, { evaluation }: ReleaseBasis): boolean =>
   kind === 'evaluation' && evaluation !== undefined
 
-/** Ends a release that waits for approval because its basis is gone. */
-export const endUnfounded = (state: ReleaseState, atMs: number, lost: string): ReleaseState =>
-  end(voided(state, lost), atMs, 'superseded', lost)
-
-/** The state after a change of the release's basis, and a sentence on the change; undefined when the basis is unchanged. */
-export function recheckBasis(
-  state: ReleaseState,
-  basis: ReleaseBasis | undefined,
-  atMs: number,
-): { state: ReleaseState; changed: string } | undefined {
-  if (basis === undefined || state.stage !== 'awaiting_approval') return undefined
-  const [issue] = issuesOf(state, basis)
-  if (issue === undefined) return undefined
-  const lost = lostBasis(state, basis)
-  if (lost !== undefined)
-    return { state: endUnfounded(state, atMs, lost), changed: `${lost}; ${voidWords(state)}` }
-  const evaluated: ReleaseDigests = { ...state.digests, evaluation: basis.evaluation! }
-  const changed = `${issue.message}; ${voidWords(state)}; review it and approve again`
-  return { state: { ...voided(state, issue.message), digests: evaluated }, changed }
-}
-
-const voidWords = ({ approvals }: ReleaseState): string =>
-  approvals.length === 0
-    ? 'no approval had been given'
-    : `approvals voided: ${approvals.map(({ by }) => by).join(', ')}`
-
 /** Moves approvals to the voided ones, with the reason. */
-function voided(
+export function voided(
   state: ReleaseState,
   why: string,
   isVoid: (given: Statement) => boolean = () => true,

@@ -1,41 +1,134 @@
 /**
  * Advances a release: one pure function from a state and an event to the next state. Every order of events, such as an approval that
- * arrives late, twice or together with an abort, follows the same rules.
+ * arrives late, twice or together with an abort, follows the same rules. An event is the report of a step or the command of a user.
  */
-import { missingSidesText, endUnfounded } from './approval.ts'
-import { breakGlassExpired } from './break-glass.ts'
-import { advanceByCommand } from './commands.ts'
 import { DomainError } from '../errors.ts'
-import { limitText } from '../figures.ts'
-import type { Advance, ReleaseEvent, StepEvent } from './events.ts'
-import { noDataPrefix } from '../verdict.ts'
+import { groupedDigits, limitText } from '../figures.ts'
+import { incompatibilityReason } from '../registry/schema-compatibility.ts'
+import type { Role } from '../roles.ts'
+import { noDataPrefix, type VerdictKind } from '../verdict.ts'
 import {
+  isApproved,
+  isSamePerson,
+  issuesOf,
+  lostBasis,
+  mayApprove,
+  missingSidesText,
+  requesterIssue,
+  voided,
+  withdrawn,
+} from './approval.ts'
+import { remainingText } from './explain.ts'
+import {
+  commandRoles,
   isBreakGlass,
+  promotesByProof,
+  stepsOf,
   watchedPolicy,
+  watchedStages,
+  type CommandName,
+  type Recovery,
+  type ReleaseBasis,
+  type ReleaseDigests,
+  type ReleaseOutcomeKind,
   type ReleaseStage,
   type ReleaseState,
+  type Statement,
   type WatchedStage,
 } from './state.ts'
-import { incompatibilityReason } from '../registry/schema-compatibility.ts'
-import { applied, end, endRelease, enterStage, nextStage, ignored, rollBack } from './transitions.ts'
 
-type StepKind = StepEvent['kind']
-const interrupted: readonly StepKind[] = ['step_failed', 'superseded', 'cancelled', 'restored']
-const routing: readonly StepKind[] = ['routed', 'unacknowledged', 'stale']
-const observed: readonly StepKind[] = [...routing, 'refused', 'judged', 'timed_out', ...interrupted]
+// Events
 
-/** The reports that each stage accepts. Any other report is a defect of the workflow. */
-export const legalSteps: Readonly<Record<ReleaseStage, readonly StepKind[]>> = {
-  qualifying: ['qualified', 'disqualified', ...interrupted],
-  awaiting_approval: ['timed_out', 'stale', ...interrupted],
-  shadow: observed,
-  targeted: observed,
-  canary: observed,
-  awaiting_decision: ['judged', 'timed_out', 'stale', ...interrupted],
-  promoting: [...routing, 'promoted', 'refused', ...interrupted],
-  probation: observed,
-  rolling_back: ['rolled_back', ...interrupted],
-  ended: ['closed', ...interrupted],
+/** A command of a user, with the facts of the user's key. */
+export interface CommandEvent {
+  kind: 'command'
+  atMs: number
+  command: CommandName
+  /** The name of the key. */
+  by: string
+  /** Absent when no active key of that name exists. */
+  role?: Role
+  /** The id of the key. */
+  key?: string
+  /** Whether the key covers this model. */
+  inScope: boolean
+  /** The current basis of the release. */
+  basis?: ReleaseBasis
+  reason?: string
+  artifactDigest?: string
+  evaluationDigest?: string
+  policyDigest?: string
+  /** The command is invalid after this time. */
+  untilMs?: number
+}
+
+/** The reports of the steps of a release. Times are milliseconds on the clock of the database. */
+export type StepEvent =
+  /** A separate process has loaded the candidate and its checks have passed. */
+  | { kind: 'qualified'; atMs: number }
+  /** The candidate must not be released. */
+  | { kind: 'disqualified'; atMs: number; reason: string }
+  /** All live replicas follow the routing of the stage. */
+  | {
+      kind: 'routed'
+      atMs: number
+      epoch: number
+      generation: number
+      startedMs: number
+      /** The replicas that serve the candidate, in a rolling release. */
+      replicas?: string[]
+    }
+  /** The routing is written, but not every live replica has acknowledged it. */
+  | { kind: 'unacknowledged'; atMs: number; epoch: number; generation: number; problems: string[] }
+  /** The champion, the candidate, the evidence or the routing has changed since the release began. */
+  | { kind: 'stale'; atMs: number; reason: string }
+  /** A verdict that needs an action. `due`: it cannot wait any longer, at a deadline or with questions for an approver. */
+  | {
+      kind: 'judged'
+      atMs: number
+      verdict: VerdictKind
+      reason: string
+      due: boolean
+      questions?: string[]
+    }
+  /** The champion has changed, and the routing with it. */
+  | { kind: 'promoted'; atMs: number; epoch: number; generation: number }
+  /** A route or the promotion was refused: a verdict is against the candidate, or, with `expired`, the break-glass order has expired. */
+  | { kind: 'refused'; atMs: number; reason: string; expired?: true }
+  /** The candidate is rolled back; `problems` names live replicas that have not acknowledged it yet. */
+  | { kind: 'rolled_back'; atMs: number; problems: string[]; rollbackResult: Recovery }
+  /** The end is recorded. */
+  | { kind: 'closed'; atMs: number }
+  /** No approval, decision or resume came in time. */
+  | { kind: 'timed_out'; atMs: number }
+  /** A step has failed, and a retry would not help. */
+  | { kind: 'step_failed'; atMs: number; step: string; message: string }
+  /**
+   * Another release of the model preempts this one: while no request has reached it (`unexposed`), or until its promotion
+   * (`exposed`). Ignored in any other stage.
+   */
+  | {
+      kind: 'superseded'
+      atMs: number
+      by: string
+      version: string
+      over: 'unexposed' | 'exposed'
+      /** Whether the other release is a hotfix. */
+      hotfix: boolean
+      reason: string
+    }
+  /** The workflow was cancelled from outside. */
+  | { kind: 'cancelled'; atMs: number }
+  /** The row is older than the state that the workflow has seen: a backup was restored. */
+  | { kind: 'restored'; atMs: number }
+
+export type ReleaseEvent = CommandEvent | StepEvent
+
+export interface Advance {
+  state: ReleaseState
+  /** False when the event changed nothing; the message states why. */
+  applied: boolean
+  message: string
 }
 
 /**
@@ -44,6 +137,33 @@ export const legalSteps: Readonly<Record<ReleaseStage, readonly StepKind[]>> = {
  */
 export function advance(state: ReleaseState, event: ReleaseEvent): Advance {
   return event.kind === 'command' ? advanceByCommand(state, event) : step(state, event)
+}
+
+// Reports of steps
+
+type StepKind = StepEvent['kind']
+const interruptions: readonly StepKind[] = ['step_failed', 'superseded', 'cancelled', 'restored']
+const routingSteps: readonly StepKind[] = ['routed', 'unacknowledged', 'stale']
+const watchedSteps: readonly StepKind[] = [
+  ...routingSteps,
+  'refused',
+  'judged',
+  'timed_out',
+  ...interruptions,
+]
+
+/** The reports that each stage accepts. Any other report is a defect of the workflow. */
+export const legalSteps: Readonly<Record<ReleaseStage, readonly StepKind[]>> = {
+  qualifying: ['qualified', 'disqualified', ...interruptions],
+  awaiting_approval: ['timed_out', 'stale', ...interruptions],
+  shadow: watchedSteps,
+  targeted: watchedSteps,
+  canary: watchedSteps,
+  awaiting_decision: ['judged', 'timed_out', 'stale', ...interruptions],
+  promoting: [...routingSteps, 'promoted', 'refused', ...interruptions],
+  probation: watchedSteps,
+  rolling_back: ['rolled_back', ...interruptions],
+  ended: ['closed', ...interruptions],
 }
 
 function step(state: ReleaseState, event: StepEvent): Advance {
@@ -275,4 +395,392 @@ function restored(state: ReleaseState, event: Step<'restored'>): Advance {
   if (state.stage === 'rolling_back' || (state.stage === 'ended' && outcome !== 'promoted'))
     return applied({ ...state, attempts: state.attempts + 1 }, reason)
   return rollBack({ ...rest, closed: false }, event.atMs, 'failed', reason)
+}
+
+// Commands of users. Each gets an answer that says what it did or why it was refused. An invalid or late command changes nothing, so a late
+// approval cannot revive a release that was rolled back.
+
+const decided: readonly ReleaseStage[] = ['awaiting_approval', 'awaiting_decision']
+const open: readonly ReleaseStage[] = ['qualifying', ...decided, 'promoting', ...watchedStages]
+
+/** The stages that accept each command. */
+export const commandStages: Readonly<Record<CommandName, readonly ReleaseStage[]>> = {
+  approve: decided,
+  reject: decided,
+  pause: watchedStages,
+  resume: [...watchedStages, 'awaiting_decision'],
+  abort: open,
+  rollback: open,
+  promoteNow: ['awaiting_approval', 'shadow', 'targeted', 'canary', 'awaiting_decision'],
+}
+
+/** Why a stage does not accept a command. */
+const nothingToDo: Readonly<Record<CommandName, string>> = {
+  approve: 'nothing to approve',
+  reject: 'nothing to reject; use abort or rollback to roll a release back',
+  pause: 'no stage is running',
+  resume: 'nothing is paused and no decision is pending',
+  abort: 'nothing to abort',
+  rollback: 'nothing to roll back',
+  promoteNow: 'nothing to skip',
+}
+
+export function advanceByCommand(given: ReleaseState, event: CommandEvent): Advance {
+  const refusal = unauthorised(given, event)
+  if (refusal !== undefined) return ignored(given, refusal)
+  const rested =
+    event.command === 'approve' || event.command === 'promoteNow'
+      ? recheckBasis(given, event.basis, event.atMs)
+      : undefined
+  if (rested === undefined) return applyReleaseCommand(given, event)
+  const { state, changed } = rested
+  // A command that names the new evidence was given in knowledge of it.
+  const aware = state.stage !== 'ended' && event.evaluationDigest === state.digests.evaluation
+  const done = aware ? applyReleaseCommand(state, event) : ignored(state, changed)
+  return done.applied ? done : { ...applied(state, done.message), applied: false }
+}
+
+function applyReleaseCommand(state: ReleaseState, event: CommandEvent): Advance {
+  const { by, key, atMs, reason } = event
+  if (event.command === 'rollback' && isEndingOtherwise(state))
+    return rollBackEnding(state, { by, key, atMs, reason })
+  const refusal = outOfPlace(state, event)
+  if (refusal !== undefined) return ignored(state, refusal)
+  const statement: Statement = { by, key, atMs, reason }
+  switch (event.command) {
+    case 'approve':
+      return approve(state, statement)
+    case 'reject':
+      return reject(state, statement)
+    case 'pause':
+      if (state.paused) return ignored(state, `already paused by ${state.pause?.by ?? 'a user'}`)
+      return applied(
+        { ...state, paused: true, pause: statement },
+        `paused by ${by}; automatic rollback stays on`,
+      )
+    case 'resume':
+      return resume(state, statement)
+    case 'abort':
+      if (!state.promoted) return rollBack(state, atMs, 'aborted', words('abort', statement))
+      return rollBack(state, atMs, 'rolled_back', words('abort', statement), true)
+    case 'rollback':
+      return rollBack(state, atMs, 'rolled_back', words('rollback', statement), true)
+    case 'promoteNow':
+      return promoteNow(state, statement)
+    default:
+      return event.command satisfies never
+  }
+}
+
+/** Why this user may not give the command; undefined when the user may. */
+function unauthorised({ model }: ReleaseState, event: CommandEvent): string | undefined {
+  const { command: name, by, role } = event
+  if (role === undefined) return `no active key is named "${by}"`
+  if (!commandRoles[name].includes(role))
+    return `${by} has the role ${role}; ${name} needs ${commandRoles[name].join(' or ')}`
+  if (!event.inScope) return `the key of ${by} does not cover the model ${model}`
+  return undefined
+}
+
+/** Why the command does not apply to the present state of the release; undefined when it does. */
+function outOfPlace(state: ReleaseState, event: CommandEvent): string | undefined {
+  const { command: name, by, atMs, untilMs } = event
+  if (untilMs !== undefined && atMs > untilMs)
+    return `the command of ${by} was valid until ${new Date(untilMs).toISOString()}`
+  const { artifact, evaluation, policy } = state.digests
+  const named: [string, string | undefined, string][] = [
+    ['artifact', event.artifactDigest, artifact],
+    ['evaluation', event.evaluationDigest, evaluation],
+    ['policy', event.policyDigest, policy],
+  ]
+  const differing = named.filter(([, sent, released]) => sent !== undefined && sent !== released)
+  const sentences = differing.map(
+    ([what, sent, released]) => `the command of ${by} names the ${what} ${sent}, the release has ${released}`,
+  )
+  if (sentences.length > 0) return sentences.join('; ')
+  if (state.stage === 'ended') return `the release has ended (${state.outcome ?? ''}): ${state.reason ?? ''}`
+  if (state.stage === 'rolling_back')
+    return `the release is being rolled back: ${state.rollbackOrder?.reason ?? ''}`
+  const approved = name === 'approve' ? alreadyApproved(state, atMs) : undefined
+  if (approved !== undefined) return approved
+  if (!commandStages[name].includes(state.stage))
+    return `${nothingToDo[name]}: release is in ${state.stage.replace('_', ' ')}`
+  return undefined
+}
+
+/** Answers an approval that comes after the last one that was needed; undefined while one is needed. */
+export function alreadyApproved(state: ReleaseState, atMs: number): string | undefined {
+  const last = state.approvals.at(-1)
+  if (last === undefined || decided.includes(state.stage)) return undefined
+  const ago = remainingText(Math.max(0, atMs - last.atMs))
+  return `already approved by ${state.approvals.map(({ by }) => by).join(' and ')} ${ago} ago; the release is in ${state.stage.replace('_', ' ')}`
+}
+
+function approve(state: ReleaseState, given: Statement): Advance {
+  const approval = { ...given, digests: state.digests }
+  const own = requesterIssue(state, approval)
+  if (own !== undefined) return ignored(state, own)
+  if (!mayApprove(state, approval))
+    return ignored(
+      state,
+      `${approval.by} may not approve; the policy names ${state.policy.approval.from?.join(', ')}`,
+    )
+  const approvals = [...state.approvals, approval]
+  const next: ReleaseState = { ...state, approvals }
+  const asked = state.lastVerdict?.questions ?? []
+  if (asked.length > 0 && state.stage === 'awaiting_decision')
+    next.accepted = [...new Set([...(state.accepted ?? []), ...asked])]
+  if (state.stage === 'awaiting_decision')
+    return applied(nextStage(next, approval.atMs), `stage passed by decision of ${approval.by}`)
+  if (state.approvals.some((each) => isSamePerson(each, approval)))
+    return ignored(state, `already approved by ${approval.by}`)
+  const { approvers } = state.policy.approval
+  if (!isApproved(next))
+    return applied(
+      next,
+      `approved by ${approval.by}, ${approvals.length} of ${approvers}${missingSidesText(next)}`,
+    )
+  return applied(nextStage(next, approval.atMs), `approved by ${approvals.map(({ by }) => by).join(' and ')}`)
+}
+
+/** A rejection ends the release at once. The same user may approve a later release of the version. */
+function reject(state: ReleaseState, statement: Statement): Advance {
+  const rejection = { ...statement, digests: state.digests }
+  const next = { ...withdrawn(state, statement), rejections: [...state.rejections, rejection] }
+  const reason = words('reject', statement)
+  if (state.stage === 'awaiting_approval') return endRelease(next, statement.atMs, 'rejected', reason)
+  return rollBack(next, statement.atMs, 'rolled_back', reason, true)
+}
+
+const endsWithoutOrder: readonly (string | undefined)[] = ['promoted', 'superseded', 'failed']
+
+/** Whether a rollback still decides how the release ends: its end is not recorded, and no user has ordered it. */
+const isEndingOtherwise = ({ stage, closed, outcome, rollbackOrder }: ReleaseState): boolean =>
+  !closed &&
+  ((stage === 'ended' && endsWithoutOrder.includes(outcome)) ||
+    (stage === 'rolling_back' && endsWithoutOrder.includes(rollbackOrder?.outcome)))
+
+/** Like a rollback of a release that runs, because the model may have no version to return to. A rollback that runs begins again. */
+function rollBackEnding(given: ReleaseState, order: Statement): Advance {
+  const { outcome: _outcome, reason: _reason, ...state } = given
+  const done = rollBack(state, order.atMs, 'rolled_back', words('rollback', order), true)
+  return { ...done, state: { ...done.state, attempts: state.attempts + 1 } }
+}
+
+function resume(state: ReleaseState, statement: Statement): Advance {
+  if (state.stage === 'awaiting_decision') {
+    if (state.undecidedStage === undefined) return ignored(state, 'no stage needs a decision')
+    return applied(
+      extended(state, state.undecidedStage, statement.atMs),
+      `deadline extended by ${statement.by}`,
+    )
+  }
+  if (!state.paused) return ignored(state, nothingToDo.resume)
+  const { pause, ...rest } = state
+  const pausedMs = statement.atMs - (pause?.atMs ?? statement.atMs)
+  return applied(
+    { ...rest, paused: false, enteredMs: state.enteredMs + pausedMs },
+    `resumed by ${statement.by}`,
+  )
+}
+
+function promoteNow(state: ReleaseState, order: Statement): Advance {
+  if (order.reason === undefined || order.reason.trim() === '')
+    return ignored(state, 'promoteNow skips approvals and waits; it needs a reason')
+  if (state.breakGlass !== undefined)
+    return ignored(state, `break-glass was already used by ${state.breakGlass.by}`)
+  if (state.drill !== undefined) return ignored(state, 'a drill is never promoted')
+  if (state.baseline === undefined)
+    return ignored(state, 'the first version of a model needs its approval and has no stage to skip')
+  if (state.undecidedStage === 'probation')
+    return ignored(state, 'already champion; approve ends the probation')
+  if (state.lastVerdict?.kind === 'fail')
+    return ignored(state, `the last verdict is against the candidate: ${state.lastVerdict.reason}`)
+  const hurried = applyBreakGlass(state, order)
+  return applied(hurried, `break-glass by ${order.by}: ${order.reason}; ${stillAhead(hurried)}`)
+}
+
+const verbs = { reject: 'rejected', abort: 'aborted', rollback: 'rolled back' } as const
+
+function words(name: keyof typeof verbs, statement: Pick<Statement, 'by' | 'reason'>): string {
+  return `${verbs[name]} by ${statement.by}${statement.reason ? `: ${statement.reason}` : ''}`
+}
+
+// The basis of a release that waits for approval
+
+/** Ends a release that waits for approval because its basis is gone. */
+const endUnfounded = (state: ReleaseState, atMs: number, lost: string): ReleaseState =>
+  end(voided(state, lost), atMs, 'superseded', lost)
+
+/** The state after a change of the release's basis, and a sentence on the change; undefined when the basis is unchanged. */
+function recheckBasis(
+  state: ReleaseState,
+  basis: ReleaseBasis | undefined,
+  atMs: number,
+): { state: ReleaseState; changed: string } | undefined {
+  if (basis === undefined || state.stage !== 'awaiting_approval') return undefined
+  const [issue] = issuesOf(state, basis)
+  if (issue === undefined) return undefined
+  const lost = lostBasis(state, basis)
+  if (lost !== undefined)
+    return { state: endUnfounded(state, atMs, lost), changed: `${lost}; ${voidWords(state)}` }
+  const evaluated: ReleaseDigests = { ...state.digests, evaluation: basis.evaluation! }
+  const changed = `${issue.message}; ${voidWords(state)}; review it and approve again`
+  return { state: { ...voided(state, issue.message), digests: evaluated }, changed }
+}
+
+const voidWords = ({ approvals }: ReleaseState): string =>
+  approvals.length === 0
+    ? 'no approval had been given'
+    : `approvals voided: ${approvals.map(({ by }) => by).join(', ')}`
+
+// Break-glass: the order of one admin replaces missing approvals and the waiting between shares. It replaces no check: an emergency is when
+// the checks are needed most.
+
+/** How long the order stays valid while the checks run. */
+export const breakGlassMs = 3_600_000
+
+/**
+ * Shortens the release to one stage: its current share, or the first one, and then 100 %. A strategy without canary stages keeps its
+ * shadow; a strategy without any observed stage is promoted directly.
+ */
+function applyBreakGlass(given: ReleaseState, order: Statement): ReleaseState {
+  const { pause, ...unpaused } = given
+  const state: ReleaseState = {
+    ...unpaused,
+    paused: false,
+    breakGlass: { ...order, digests: given.digests, untilMs: order.atMs + breakGlassMs },
+  }
+  const steps = stepsOf(state)
+  const watched = steps.find(({ stage }) => stage === 'canary') ?? steps[0]
+  if (watched === undefined) return enterStage(state, 'promoting', order.atMs)
+  const { enteredMs, undecidedStage } = state
+  if (given.stage === watched.stage)
+    return { ...state, enteredMs: enteredMs + (pause === undefined ? 0 : order.atMs - pause.atMs) }
+  if (undecidedStage === watched.stage) return extended(state, undecidedStage, order.atMs)
+  return enterStage(state, watched.stage, order.atMs, {
+    stageIndex: watched.stageIndex,
+    shareBp: watched.policy.shareBp,
+  })
+}
+
+/** What the order leaves to pass: the requests of one stage, if any is observed, and the probation. */
+function stillAhead(state: ReleaseState): string {
+  const stage = watchedPolicy(state)
+  const parts = [
+    ...(stage
+      ? [`${groupedDigits(stage.minRequests)} requests at ${state.shareBp / 100} % without a regression`]
+      : []),
+    ...(state.policy.probation ? ['the probation'] : []),
+  ]
+  return `still ahead: ${parts.join(', then ') || 'nothing'}`
+}
+
+/** Why the order has expired; undefined while it is valid, or without an order. */
+export function breakGlassExpired(state: ReleaseState, atMs: number): string | undefined {
+  const { by, untilMs } = state.breakGlass ?? {}
+  if (!isBreakGlass(state) || untilMs === undefined || atMs < untilMs) return undefined
+  return `the break-glass order of ${by} expired after 1 h`
+}
+
+// Moves from stage to stage, for commands and reports alike. Each move resets everything that belongs to a stage, so that no release passes a
+// stage on the evidence of another.
+
+function applied(state: ReleaseState, message: string): Advance {
+  return { state: { ...state, revision: state.revision + 1 }, applied: true, message }
+}
+
+/** Ends the release, with its reason as the message. */
+const endRelease = (
+  state: ReleaseState,
+  atMs: number,
+  outcome: ReleaseOutcomeKind,
+  reason: string,
+): Advance => applied(end(state, atMs, outcome, reason), reason)
+
+/** Orders a rollback, with its reason as the message; `withdraw` when the version must never be routed again. */
+const rollBack = (
+  state: ReleaseState,
+  atMs: number,
+  outcome: RollbackOrder['outcome'],
+  reason: string,
+  withdraw = false,
+): Advance => applied(orderRollback(state, atMs, { outcome, reason, withdraw }), reason)
+
+const ignored = (state: ReleaseState, message: string): Advance => ({ state, applied: false, message })
+
+/** Enters a stage with a new clock, not paused and not routed unless `changes` set it. */
+function enterStage(
+  state: ReleaseState,
+  stage: ReleaseStage,
+  atMs: number,
+  changes: Partial<ReleaseState> = {},
+): ReleaseState {
+  const { pause: _pause, undecidedStage: _undecided, ...rest } = state
+  return {
+    ...rest,
+    stage,
+    stageIndex: 0,
+    enteredMs: atMs,
+    routed: false,
+    attempts: 0,
+    extensions: 0,
+    blockedBy: [],
+    paused: false,
+    ...changes,
+  }
+}
+
+/** The state after returning to an observed stage. Its deadline counts once more. */
+function extended(state: ReleaseState, stage: ReleaseStage, atMs: number): ReleaseState {
+  const { stageIndex, extensions } = state
+  return enterStage(state, stage, atMs, { stageIndex, routed: true, extensions: extensions + 1 })
+}
+
+/** The state after the current stage has passed: the next share, the promotion, or the end. */
+function nextStage(state: ReleaseState, atMs: number): ReleaseState {
+  const decided = state.stage === 'awaiting_decision'
+  const stage = decided ? state.undecidedStage : state.stage
+  if (stage === 'probation') return end(state, atMs, 'promoted', 'passed all stages and probation')
+  const steps = stepsOf(state)
+  const at = steps.findIndex((each) => each.stage === stage && each.stageIndex === state.stageIndex)
+  // With break-glass, the current stage is the last.
+  const next = isBreakGlass(state) ? undefined : steps[at + 1]
+  if (next)
+    return enterStage(state, next.stage, atMs, { stageIndex: next.stageIndex, shareBp: next.policy.shareBp })
+  if (state.drill !== undefined)
+    return orderRollback(state, atMs, {
+      outcome: 'aborted',
+      reason: 'passed all stages; a drill is never promoted',
+      withdraw: false,
+    })
+  // Without proof on paired predictions, an approver decides whether a shadow release is promoted.
+  const needsDecision = state.strategy === 'shadow' && !promotesByProof(state) && !isBreakGlass(state)
+  if (needsDecision && !decided && stage === 'shadow')
+    return enterStage(state, 'awaiting_decision', atMs, {
+      routed: true,
+      extensions: state.extensions,
+      undecidedStage: 'shadow',
+    })
+  return enterStage(state, 'promoting', atMs)
+}
+
+type RollbackOrder = NonNullable<ReleaseState['rollbackOrder']>
+
+/** Orders a rollback from any stage; the release ends at once while no request can have reached the candidate. */
+function orderRollback(state: ReleaseState, atMs: number, order: RollbackOrder): ReleaseState {
+  if (state.stage === 'qualifying' || state.stage === 'awaiting_approval') {
+    const outcome = order.outcome === 'rolled_back' ? 'aborted' : order.outcome
+    return end(state, atMs, outcome, order.reason)
+  }
+  return enterStage(state, 'rolling_back', atMs, { stageIndex: state.stageIndex, rollbackOrder: order })
+}
+
+export function end(
+  state: ReleaseState,
+  atMs: number,
+  outcome: ReleaseOutcomeKind,
+  reason: string,
+): ReleaseState {
+  return enterStage(state, 'ended', atMs, { shareBp: outcome === 'promoted' ? 10_000 : 0, outcome, reason })
 }

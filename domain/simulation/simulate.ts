@@ -2,13 +2,12 @@
  * Simulates one release from its approval to its end with the reducer, judge and circuit breaker of real releases, so that the result
  * holds for the policy that runs.
  */
-import { advance } from '../release/reducer.ts'
+import { advance, type StepEvent } from '../release/reducer.ts'
 import { breakerAlpha } from '../canary/alpha-split.ts'
 import { breaker } from '../serving/circuit-breaker.ts'
 import { incrementalJudge } from '../canary/incremental-judge.ts'
 import type { CanaryStage, CanaryTick } from '../canary/evidence.ts'
 import type { ReleasePolicy, StagePolicy } from '../release/policy.ts'
-import type { StepEvent } from '../release/events.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../release/state.ts'
 import { baselineRule, type BaselineRuleName } from './baseline-rules.ts'
 import type { Uniform } from '@tenure/sequential'

@@ -6,7 +6,7 @@ import { noticeKinds, type AlertKind } from '../../domain/monitoring/alert-kinds
 import type { ReleaseOutcomeKind, ReleaseState } from '../../domain/release/state.ts'
 import { incompatibilityReason } from '../../domain/registry/schema-compatibility.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'
-import { end } from '../../domain/release/transitions.ts'
+import { end } from '../../domain/release/reducer.ts'
 import { noDataPrefix } from '../../domain/verdict.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
 import { insertNotice } from '../monitoring/release-requests.ts'

@@ -3,9 +3,8 @@
  * goes through here, so that one order of events holds for steps, commands and restored backups.
  */
 import { DomainError, isError } from '../../domain/errors.ts'
-import type { CommandEvent, StepEvent } from '../../domain/release/events.ts'
+import { type CommandEvent, type StepEvent, advance } from '../../domain/release/reducer.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
-import { advance } from '../../domain/release/reducer.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { findActiveKeys } from '../access/api-keys.ts'
 import { appendAudit, type Transaction } from '../audit/audit-log.ts'

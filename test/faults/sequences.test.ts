@@ -1,9 +1,8 @@
 /** Tests signals that arrive twice, late and in any order: a replay ends the same way, and no release leaves a final state. */
 import { describe, expect, it } from 'vitest'
-import { advance } from '../../domain/release/reducer.ts'
+import { advance, type ReleaseEvent } from '../../domain/release/reducer.ts'
 import { seededRandom } from '@tenure/sequential'
 import { commandNames, type ReleaseState } from '../../domain/release/state.ts'
-import type { ReleaseEvent } from '../../domain/release/events.ts'
 import {
   stateAt,
   judgedEvent,

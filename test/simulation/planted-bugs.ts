@@ -102,7 +102,7 @@ export const plants: readonly Plant[] = [
   plant(
     'approve-after-reject',
     'a rejection is noted and changes nothing',
-    'domain/release/commands.ts',
+    'domain/release/reducer.ts',
     "return endRelease(next, statement.atMs, 'rejected', reason)",
     'return applied(next, reason)',
   ),
@@ -489,7 +489,7 @@ export const plants: readonly Plant[] = [
     plant(
       'late-order-overlooked',
       'a rollback that comes after another writer has changed the route is told as the work of that writer',
-      'domain/release/commands.ts',
+      'domain/release/reducer.ts',
       "(stage === 'rolling_back' && endsWithoutOrder.includes(rollbackOrder?.outcome))",
       "(stage === 'rolling_back' && rollbackOrder === undefined)",
     ),
@@ -499,7 +499,7 @@ export const plants: readonly Plant[] = [
     plant(
       'end-told-as-rolled-back',
       'a first version is recorded as rolled back and stays champion',
-      'domain/release/commands.ts',
+      'domain/release/reducer.ts',
       'return { ...done, state: { ...done.state, attempts: state.attempts + 1 } }',
       "return { ...done, state: { ...given, outcome: 'rolled_back', revision: given.revision + 1, attempts: state.attempts + 1 } }",
     ),

@@ -10,7 +10,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { promote } from '../../../activities/release/promote.ts'
 import type { Deps } from '../../../activities/deps.ts'
-import { breakGlassMs } from '../../../domain/release/break-glass.ts'
+import { breakGlassMs } from '../../../domain/release/reducer.ts'
 import { nextEffect } from '../../../domain/release/next-effect.ts'
 import {
   openingState,

@@ -1,10 +1,8 @@
 /** Tests break-glass orders of an admin: what they replace in each strategy, and when they expire. */
 import { describe, expect, it } from 'vitest'
-import { advance } from '../../../domain/release/reducer.ts'
-import { breakGlassMs } from '../../../domain/release/break-glass.ts'
+import { advance, breakGlassMs, type StepEvent } from '../../../domain/release/reducer.ts'
 import { nextEffect } from '../../../domain/release/next-effect.ts'
 import type { ReleasePolicy, Strategy } from '../../../domain/release/policy.ts'
-import type { StepEvent } from '../../../domain/release/events.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../../../domain/release/state.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'
 import {

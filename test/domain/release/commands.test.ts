@@ -1,10 +1,8 @@
 /** Tests each refusal and each effect of release commands. */
 import { describe, expect, it } from 'vitest'
-import { advance } from '../../../domain/release/reducer.ts'
-import { commandStages } from '../../../domain/release/commands.ts'
+import { advance, commandStages, type StepEvent } from '../../../domain/release/reducer.ts'
 import { nextEffect } from '../../../domain/release/next-effect.ts'
 import { defaultWatch } from '../../../domain/release/policy.ts'
-import type { StepEvent } from '../../../domain/release/events.ts'
 import {
   stateAt,
   routedCanary,

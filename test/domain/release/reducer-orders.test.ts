@@ -1,10 +1,14 @@
 /** Tests the invariants of the release reducer in thousands of random orders of events. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { advance } from '../../../domain/release/reducer.ts'
+import {
+  advance,
+  type CommandEvent,
+  type ReleaseEvent,
+  type StepEvent,
+} from '../../../domain/release/reducer.ts'
 import { isError } from '../../../domain/errors.ts'
 import { nextEffect, routePlan } from '../../../domain/release/next-effect.ts'
-import type { CommandEvent, ReleaseEvent, StepEvent } from '../../../domain/release/events.ts'
 import { commandNames, openingState, type ReleaseState } from '../../../domain/release/state.ts'
 import { issuesOfRoute } from '../../../domain/serving/route.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'

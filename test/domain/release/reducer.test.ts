@@ -1,10 +1,8 @@
 /** Tests the release reducer: every pair of stage and event, and the paths to promotion and rollback. */
 import { describe, expect, it } from 'vitest'
-import { advance, legalSteps } from '../../../domain/release/reducer.ts'
-import { commandStages } from '../../../domain/release/commands.ts'
+import { advance, legalSteps, commandStages, type StepEvent } from '../../../domain/release/reducer.ts'
 import { isError } from '../../../domain/errors.ts'
 import { nextEffect, routePlan } from '../../../domain/release/next-effect.ts'
-import type { StepEvent } from '../../../domain/release/events.ts'
 import {
   commandNames,
   issuesOfOpening,

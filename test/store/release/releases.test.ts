@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
-import { end } from '../../../domain/release/transitions.ts'
+import { end } from '../../../domain/release/reducer.ts'
 import {
   findChampion,
   findRollbackTarget,

@@ -2,9 +2,8 @@
  * Finds every state that a release can reach by applying every event to every state until no new state appears. Comparison ignores times
  * and names, and caps unbounded counters at two.
  */
-import { advance } from '../../../domain/release/reducer.ts'
+import { advance, type ReleaseEvent } from '../../../domain/release/reducer.ts'
 import { isError } from '../../../domain/errors.ts'
-import type { ReleaseEvent } from '../../../domain/release/events.ts'
 import {
   commandNames,
   openingState,

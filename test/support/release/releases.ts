@@ -1,8 +1,12 @@
 /** Defines test data for the release reducer: a policy in milliseconds, states, reports and commands. */
-import { advance } from '../../../domain/release/reducer.ts'
+import {
+  advance,
+  type CommandEvent,
+  type ReleaseEvent,
+  type StepEvent,
+} from '../../../domain/release/reducer.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { defaultWatch, type ReleasePolicy } from '../../../domain/release/policy.ts'
-import type { CommandEvent, ReleaseEvent, StepEvent } from '../../../domain/release/events.ts'
 import {
   openingState,
   releaseStages,

@@ -2,8 +2,7 @@
  * Renders the commands that the user may send to a release, in one form with a reason. The form contains the digests and the stage shown on
  * the page, so that an approval applies to exactly what was shown.
  */
-import { advanceByCommand } from '../../../../domain/release/commands.ts'
-import type { Advance } from '../../../../domain/release/events.ts'
+import { advanceByCommand, type Advance } from '../../../../domain/release/reducer.ts'
 import { approvalSides, type ApprovalSide } from '../../../../domain/release/rules/approval-policy.ts'
 import {
   commandNames,

@@ -7,7 +7,7 @@ import { deliverPendingRollbacks } from '../../../../api/services/rollback/rollb
 import { orderRollback } from '../../../../api/services/rollback/rollback-model.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { openingState, type ReleaseState } from '../../../../domain/release/state.ts'
-import { end } from '../../../../domain/release/transitions.ts'
+import { end } from '../../../../domain/release/reducer.ts'
 import type { Route } from '../../../../domain/serving/route.ts'
 import { findActiveKeys } from '../../../../store/access/api-keys.ts'
 import { reportReleases } from '../../../../activities/alerts/delivery/report-releases.ts'
