@@ -5,7 +5,7 @@ import type { Deps } from '../deps.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
 import { releaseStep } from './release-step.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
-import { lockState } from '../../store/release/release-steps.ts'
+import { lockState } from '../../store/release/releases.ts'
 
 export const closeRelease = (deps: Deps) =>
   releaseStep(deps, 'close', async (_given, beat, input) => {

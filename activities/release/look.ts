@@ -17,8 +17,8 @@ import {
   type SeenRelease,
   type StepInput,
   type StepReport,
-} from '../../store/release/release-steps.ts'
-import { findReleaseBasis } from '../../store/release/releases.ts'
+  findReleaseBasis,
+} from '../../store/release/releases.ts'
 import type { Deps } from '../deps.ts'
 
 export interface CommandLook extends SeenRelease {

@@ -12,8 +12,13 @@ import { readNow } from '../../store/database/clock.ts'
 import { moveChampion } from '../../store/registry/champions.ts'
 import { listDecisions } from '../../store/release/decisions.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
-import { findReleasable } from '../../store/release/releases.ts'
-import { applyReport, lockState, type StepInput, type StepReport } from '../../store/release/release-steps.ts'
+import {
+  findReleasable,
+  applyReport,
+  lockState,
+  type StepInput,
+  type StepReport,
+} from '../../store/release/releases.ts'
 import type { Database } from '../../store/postgres.ts'
 import { writeRoute } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'

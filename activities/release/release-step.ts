@@ -5,12 +5,7 @@
 import { ApplicationFailure, Context } from '@temporalio/activity'
 import { nextEffect, type ReleaseEffect } from '../../domain/release/next-effect.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
-import {
-  currentState,
-  reportStep,
-  type StepInput,
-  type StepReport,
-} from '../../store/release/release-steps.ts'
+import { currentState, reportStep, type StepInput, type StepReport } from '../../store/release/releases.ts'
 import type { Deps } from '../deps.ts'
 import { toFailure } from '../runtime/failures.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'

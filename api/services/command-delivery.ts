@@ -16,7 +16,7 @@ import {
   type DueStart,
 } from '../../store/commands.ts'
 import type { Store } from '../../store/postgres.ts'
-import { applyCommands } from '../../store/release/release-steps.ts'
+import { applyCommands } from '../../store/release/releases.ts'
 import { commandSignals } from '../../workflows/messages.ts'
 import { actorOfKey, requireRole, type Actor } from '../auth/authentication.ts'
 import { depsOf } from '../auth/authorization.ts'

@@ -29,8 +29,15 @@ import {
   type RoutingPlace,
 } from '../serving/routing.ts'
 import { deliverAnswered, insertCommand, type ReleaseCommand } from '../commands.ts'
-import { applyCommand, applyCommands } from './release-steps.ts'
-import { findOpenRelease, findReleasable, lockRelease, markRolledBack, type Release } from './releases.ts'
+import {
+  applyCommand,
+  applyCommands,
+  findOpenRelease,
+  findReleasable,
+  lockRelease,
+  markRolledBack,
+  type Release,
+} from './releases.ts'
 
 export interface RollbackOrder {
   model: string
@@ -113,10 +120,8 @@ export async function returnToBaseline(
   actor = 'release',
 ): Promise<boolean> {
   const { id, model, version, rollbackOrder: order } = state
-  // A step that comes after the end must change nothing.
-  if ((await lockRelease(database, id))?.endedAt !== undefined) return wasPromoted(database, state)
-  // From here on, late steps of this release can neither route nor promote.
-  await markRolledBack(database, id)
+  // A step that comes after the end changes nothing. From here on, late steps of this release can neither route nor promote.
+  if (!(await markRolledBack(database, id))) return wasPromoted(database, state)
   // Locked, because a champion moved by hand between two statements would count as routed.
   const champion = await lockChampion(database, model)
   const now = await findRouting(database, model)

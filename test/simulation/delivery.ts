@@ -10,8 +10,7 @@ import {
   type CommandAnswer,
   type DueCommand,
 } from '../../store/commands.ts'
-import { applyCommands } from '../../store/release/release-steps.ts'
-import { findRelease } from '../../store/release/releases.ts'
+import { applyCommands, findRelease } from '../../store/release/releases.ts'
 import { idOfCommand, recordedCommand } from './recorded-rows.ts'
 import type { PlannedCommand } from './scenario.ts'
 import type { Temporal } from './temporal/temporal.ts'

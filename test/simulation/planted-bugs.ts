@@ -414,7 +414,7 @@ export const plants: readonly Plant[] = [
   plant(
     'step-is-not-asked-for',
     'a late report is applied although the release asks for another step',
-    'store/release/release-steps.ts',
+    'store/release/releases.ts',
     'nextEffect(state).key === input.step ? applyReport(database, state, report) : state',
     'applyReport(database, state, report)',
   ),
@@ -460,7 +460,7 @@ export const plants: readonly Plant[] = [
   plant(
     'answer-not-stored',
     'a command is applied and its answer is not stored',
-    'store/release/release-steps.ts',
+    'store/release/releases.ts',
     'await answerCommand(database, id, { accepted, message, stage })',
     'await Promise.resolve(answerCommand)',
   ),
@@ -469,7 +469,7 @@ export const plants: readonly Plant[] = [
     plant(
       'keys-not-read-again',
       'a command is carried out with the role that its sender once had',
-      'store/release/release-steps.ts',
+      'store/release/releases.ts',
       '{ role: key?.role, key: key?.id, inScope }',
       '{ role: command.role, key: command.keyId, inScope: key !== undefined || inScope === false }',
     ),
@@ -479,7 +479,7 @@ export const plants: readonly Plant[] = [
     plant(
       'epoch-is-ignored',
       'a release goes on from a restored backup although its workflow knows of its rollback',
-      'store/release/release-steps.ts',
+      'store/release/releases.ts',
       'if (state.revision >= seen && Math.max(state.epoch, state.restoredEpoch ?? 0) >= epoch) return state',
       'if (state.revision >= seen) return state',
     ),

@@ -31,8 +31,7 @@ import {
   releaseCommandIdOf,
   type ReleaseCommand,
 } from '../../../store/commands.ts'
-import { applyCommands } from '../../../store/release/release-steps.ts'
-import { findRelease, insertRelease, saveRelease } from '../../../store/release/releases.ts'
+import { applyCommands, findRelease, insertRelease, saveRelease } from '../../../store/release/releases.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel, insertPeople, type Registry } from '../../support/release/candidates.ts'
 import {

@@ -327,14 +327,18 @@ export const releaseStatements: Statements = {
       return row === undefined ? [] : [releaseColumns(row)]
     },
   ],
-  '2ceac5d3': [
+  '1ebae81d': [
     'markRolledBack',
-    (query, [id]) => {
-      change(query, 'releases', id as string, always, (row) => ({
-        rolled_back_at: row['rolled_back_at'] ?? query.clockMs,
-      }))
-      return []
-    },
+    (query, [id]) =>
+      change(
+        query,
+        'releases',
+        id as string,
+        (row) => row['ended_at'] === null,
+        (row) => ({ rolled_back_at: row['rolled_back_at'] ?? query.clockMs }),
+      )
+        ? [{ id }]
+        : [],
   ],
   a415bf6d: [
     'findRelease',

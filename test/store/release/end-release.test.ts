@@ -11,8 +11,13 @@ import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { findChampion, markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { findRelease, insertRelease, lockRelease, saveRelease } from '../../../store/release/releases.ts'
-import { applyReport } from '../../../store/release/release-steps.ts'
+import {
+  findRelease,
+  insertRelease,
+  lockRelease,
+  saveRelease,
+  applyReport,
+} from '../../../store/release/releases.ts'
 import { findUnfencedBefore, rollBackServing, returnToBaseline } from '../../../store/release/rollback.ts'
 import { findVersion } from '../../../store/registry/versions.ts'
 import { releaseCommandIdOf } from '../../../store/commands.ts'

@@ -89,11 +89,17 @@ describe('a release', () => {
   })
 
   it('keeps the first time of its rollback', async () => {
-    await markRolledBack(store, state.id)
+    expect(await markRolledBack(store, state.id)).toBe(true)
     const { rolledBackAt } = (await findRelease(store, state.id))!
-    await markRolledBack(store, state.id)
+    expect(await markRolledBack(store, state.id)).toBe(true)
     expect((await findRelease(store, state.id))?.rolledBackAt).toBe(rolledBackAt)
     expect(rolledBackAt).toBeDefined()
+  })
+
+  it('is not rolled back after its end', async () => {
+    await recordEnd(store, end(state, 1, 'promoted', 'over'))
+    expect(await markRolledBack(store, state.id)).toBe(false)
+    expect((await findRelease(store, state.id))?.rolledBackAt).toBeUndefined()
   })
 
   it('is advanced by one transaction at a time', async () => {
