@@ -48,14 +48,20 @@ export const unit = [
 export const atLength = [
   'packages/*/test/long/**/*.test.ts',
   'test/packages/*.test.ts',
+  'test/activities/data/type-readings.test.ts',
+  'test/activities/monitor/failing-champion.test.ts',
   'test/activities/retrain/flight-gate.test.ts',
   'test/api/dashboard/every-page.test.ts',
+  'test/api/streams/kafka.test.ts',
+  'test/cli/sync/many-models.test.ts',
   'test/docs/tutorial.test.ts',
-  'test/faults/{builds,crash,hosts,interrupted,races,wrong-answers}.test.ts',
+  'test/faults/{builds,crash,hosts,interrupted,outage-alerts,races,wrong-answers}.test.ts',
   'test/simulation/{at-length,postgres/conformance}.test.ts',
   'test/faults/long/**/*.test.ts',
   'test/examples/*.test.ts',
   'test/interop/*.test.ts',
+  'test/store/privacy/erased-roads.test.ts',
+  'test/workflows/retrain/killed-worker.test.ts',
 ]
 
 const unproven = 'is not known to pass on each machine and under load'

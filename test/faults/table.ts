@@ -20,7 +20,7 @@ export interface FaultCase {
   cannot?: string
 }
 
-const release = 'test/faults/release.test.ts'
+const release = 'test/faults/long/processes/release.test.ts'
 const watcher = 'test/faults/long/processes/watcher.test.ts'
 const server = 'test/api/server.test.ts'
 const log = 'test/api/serving/log/prediction-log.test.ts'
@@ -144,7 +144,7 @@ export const faults: readonly FaultCase[] = [
       { file: server, tests: 'frozen' },
       { file: log, tests: 'frozen' },
       { file: 'test/store/postgres.test.ts', tests: 'frozen' },
-      { file: 'test/api/routes/frozen-servers.test.ts', tests: 'Postgres' },
+      { file: 'test/api/routes/frozen-servers.test.ts', tests: 'both' },
     ],
     reached: 'no prediction waits; every call of a control route ends at its deadline of 0.9 s',
     weaker:

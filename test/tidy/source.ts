@@ -19,10 +19,10 @@ export interface Source {
   nodes: Node[]
 }
 
-/** Returns every TypeScript and JavaScript file that is committed or not ignored. */
-export function readSources(): Source[] {
+/** Returns every TypeScript and JavaScript file that is committed or not ignored and whose text mentions `word`. */
+export function readSources(word = ''): Source[] {
   return read('*.ts', '*.tsx', '*.mjs')
-    .filter(({ path }) => !path.endsWith('.d.ts'))
+    .filter(({ path, text }) => !path.endsWith('.d.ts') && text.includes(word))
     .map(({ path, text }) => parseSource(path, text))
 }
 

@@ -30,7 +30,7 @@ import {
 import { uniqueName } from '../../support/servers/servers.ts'
 
 const environment = environmentWith({})
-const tables = Number(environment['TENURE_TEST_TABLES'] ?? 3)
+const tables = Number(environment['TENURE_TEST_TABLES'] ?? 1)
 const seed = Number(environment['TENURE_TEST_SEED'] ?? 1)
 
 /** A source of a feature view is a file of the project. */
@@ -330,7 +330,7 @@ const lookedUpIn = ({ name, digest }: FeatureView): Features =>
     ]),
   )
 
-it(`${tables} drawn tables get one prediction per row from requests, batches and feature views (seed ${seed})`, async () => {
+it(`drawn tables get one prediction per row from requests, batches and feature views (${tables} from seed ${seed})`, async () => {
   const own = await serve(plain)
   for (let at = 0; at < tables; at++) {
     const table = drawTable()

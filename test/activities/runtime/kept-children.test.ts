@@ -6,7 +6,7 @@ import { runChild, type ChildOptions } from '../../../activities/runtime/child-p
 import { launcher } from '../../../temporal.config.ts'
 import type { AnsweringJob } from '../../support/training/answering-child.ts'
 
-const limitMb = 256
+const limitMb = 448
 /** Returns the process id of the child that answered. */
 const answer = (job: AnsweringJob = {}, options: Partial<ChildOptions<'begun'>> = {}): Promise<number> =>
   runChild<'begun', number>({
@@ -15,7 +15,7 @@ const answer = (job: AnsweringJob = {}, options: Partial<ChildOptions<'begun'>> 
     signal: new AbortController().signal,
     silentMs: 200_000,
     keptFor: 'roses',
-    idleMs: 200_000,
+    idleMs: 3_600_000,
     ...options,
   })
 

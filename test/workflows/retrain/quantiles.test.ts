@@ -25,8 +25,8 @@ const heights = `
   evaluation: { floors: { pinball: 0.6, coverageError: 0.1 }, evidence: { rows: 300 }, slices: [{ name: 'red', where: "colour = 'red'" }] },
   train: async ({ tf, inputs, outputs, fit }) => {
     const network = tf.sequential({ layers: [tf.layers.dense({ inputShape: [inputs], units: outputs })] })
-    network.compile({ optimizer: tf.train.adam(0.05), loss: pinball(tf, [0.9, 0.5, 0.1]) })
-    await fit(network, { epochs: 40, batchSize: 64 })
+    network.compile({ optimizer: tf.train.adam(0.1), loss: pinball(tf, [0.9, 0.5, 0.1]) })
+    await fit(network, { epochs: 12, batchSize: 32 })
     return network
   },`
 
@@ -55,12 +55,12 @@ it('a network with several numbers for one is refused with what to do', async ()
     .replace('units: outputs', 'units: 3')
   const floors = wrong
     .replace('floors: { pinball: 0.6, coverageError: 0.1 }', 'floors: { rmse: 5 }')
-    .replace('epochs: 40', 'epochs: 1')
+    .replace('epochs: 12', 'epochs: 1')
     .replace('loss: pinball(tf, [0.9, 0.5, 0.1])', "loss: 'meanSquaredError'")
   await syncExampleModel(pipeline.store, pipeline.models, {
     name: model,
     trains: false,
-    more: floors.replace('await fit(network, { epochs: 1, batchSize: 64 })', ''),
+    more: floors.replace('await fit(network, { epochs: 1, batchSize: 32 })', ''),
   })
   const ended = await (await pipeline.start({ model, asOf: exampleDay(35) })).result()
   expect(ended).toMatchObject({

@@ -120,10 +120,10 @@ it('no request, command, session or audit row fails while each key is rotated th
   const verified = async () =>
     (await (await fetch(`${urls[0]}/v1/audit/verify`, { headers })).json()) as Record<string, unknown>
   const newest = async () => (await listAudit(store, { limit: 1 }))[0]!.seq
+  const last = await newest()
+  // Other rows may follow, and a report answers other requests for a minute.
   await expect
-    .poll(async () => ((await verified())['signed_head'] as { seq: number } | undefined)?.seq, {
-      timeout: 90_000,
-    })
-    .toBe(await newest())
+    .poll(async () => ((await verified())['signed_head'] as { seq: number } | undefined)?.seq)
+    .toBeGreaterThanOrEqual(last)
   expect(await verified()).not.toHaveProperty('breach')
 })
