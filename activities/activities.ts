@@ -15,7 +15,7 @@ import { closeRelease } from './release/end-release.ts'
 import { cancelRelease, endWait, failStep, lookAtBasis, lookAtCommands, lookAtQueue } from './release/look.ts'
 import { deleteExpired, createLogPartitions } from './retention/prediction-log.ts'
 import { rollBackCandidate } from './release/rollback.ts'
-import { route } from './release/route.ts'
+import { routeStage } from './release/route.ts'
 import { dispatchAlerts } from './alerts/dispatch.ts'
 import { lookAtTriggers } from './triggers/look.ts'
 import { watch } from './release/watch-stage.ts'
@@ -68,7 +68,7 @@ export const controlActivities = (deps: Deps) =>
     failStep: failStep(deps),
     closeRelease: closeRelease(deps),
     qualify: qualify(deps),
-    route: route(deps),
+    route: routeStage(deps),
     watch: watch(deps),
     openBatch: openBatch(deps),
     failBatch: failBatch(deps),

@@ -19,14 +19,6 @@ export const startRoles = {
 /** The workflows that users start. */
 export type StartType = keyof typeof startRoles
 
-/** What the names in a start request meant to its user. */
-export interface StartBasis {
-  /** The champion of the model; null for a model without one. */
-  champion?: string | null
-  /** The digest of the artifact of the version. */
-  artifact?: string
-}
-
 /**
  * The system's actors in the audit log. A user's key must not have one of these names, because its actions would look like the system's.
  */

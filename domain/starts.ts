@@ -80,3 +80,11 @@ export interface StartInputs {
   batchPredict: BatchStart
   materialise: MaterialiseStart
 }
+
+/** What the names in a start request meant to its user. */
+export interface StartBasis {
+  /** The champion of the model; null for a model without one. */
+  champion?: string | null
+  /** The digest of the artifact of the version. */
+  artifact?: string
+}

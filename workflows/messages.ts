@@ -213,7 +213,7 @@ const forEachCommand = <T>(define: (name: CommandName) => T) =>
 /** Fire and forget; the answer is stored in `commands` and in the audit log. */
 export const commandSignals = forEachCommand((name) => defineSignal<[CommandMessage]>(name))
 
-/** The same commands, each with a result. */
+/** The same commands, each with a result. `release` handles them all alike: the row of a command says which one it is. */
 export const commandUpdates = forEachCommand((name) => defineUpdate<CommandResult, [CommandMessage]>(name))
 
 /** A queued release may supersede this one. Its queue entry names the release and the rule. */

@@ -21,7 +21,7 @@ import {
   type RetrainRequest,
 } from './messages.ts'
 import type { TrainingQueues } from '../activities/trainers/queue-training.ts'
-import { idsOfRow } from '../domain/training/run-ids.ts'
+import { idsOfRow } from '../domain/training/runs.ts'
 import { short, training } from './activities.ts'
 import { openRow, runToEnd, takeRows, trainingQueueOf, trainOn } from './run-stages.ts'
 import { notifyQueue, startReleaseChild, startRetrainChild, startUnlessRunning } from './start-child.ts'

@@ -59,7 +59,7 @@ export const openBatch =
   (deps: Deps) =>
   async (request: BatchRequest): Promise<{ id: string; version: string; trainQueue: string }> => {
     const { store, log, config } = deps
-    const { id, model, requestedBy, key, log: logged, input, output } = await readOrder(store, request)
+    const { id, model, requestedBy, key, log: logged, input, output } = await readBatchOrder(store, request)
     const issues = issuesOfBatch({ input, output, key, log: logged })
     if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
     const champion = await findChampion(store, model)
@@ -89,7 +89,7 @@ export const openBatch =
   }
 
 /** Reads what asks for the batch: a partition of a batch of the model file, or the command of a user. Throws `forbidden`. */
-async function readOrder(
+async function readBatchOrder(
   store: Deps['store'],
   { model, order }: BatchRequest,
 ): Promise<BatchStart & { requestedBy: string }> {

@@ -84,7 +84,7 @@ async function open(
   const earlier = await findRelease(store, opening.id)
   if (earlier) return { state: earlier.state }
   // Outside the transaction, because a start is used up even when the release is refused.
-  const ordered = await readOrder(store, opening)
+  const ordered = await readReleaseOrder(store, opening)
   const opened = isContinued(opening)
     ? { refused: 'its row is gone: an older backup was restored' }
     : await openFirst(store, opening, ordered)
@@ -195,7 +195,7 @@ const orders: Record<string, (database: Database, opening: Opening) => Promise<O
 }
 
 /** Reads what the row that the release names asks for: a queue entry, a drill, a retraining or the command of a user. Throws `forbidden`. */
-async function readOrder(database: Database, opening: Opening): Promise<Ordered> {
+async function readReleaseOrder(database: Database, opening: Opening): Promise<Ordered> {
   const { model, order } = opening
   const find = orders[/^[a-z]+/.exec(order)?.[0] ?? '']
   if (find === undefined) return takeStart(database, { kind: 'release', order, subject: model })

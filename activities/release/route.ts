@@ -25,7 +25,7 @@ import { releaseStep } from './release-step.ts'
 
 const pinPollMs = 250
 
-export const route = (deps: Deps) =>
+export const routeStage = (deps: Deps) =>
   releaseStep(deps, 'route', async (state, beat, input): Promise<StepReport | undefined> => {
     const { acknowledgeMs } = state.policy.watch
     const unwritten = (problem: string): StepReport => {

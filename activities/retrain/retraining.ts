@@ -43,8 +43,12 @@ import { findVerdict } from '../../store/training/evaluations.ts'
 import { listSnapshotFloods } from '../../store/training/snapshots.ts'
 import { endAbandonedTrainings } from '../../store/training/trainings.ts'
 import { realOverrides, requireOverrides } from '../../domain/training/overrides.ts'
-import { endingOfRetraining, type RetrainingFacts } from '../../domain/training/endings.ts'
-import { idsOfRow, runOfRetraining } from '../../domain/training/run-ids.ts'
+import {
+  endingOfRetraining,
+  type RetrainingFacts,
+  idsOfRow,
+  runOfRetraining,
+} from '../../domain/training/runs.ts'
 import type { RetrainStart } from '../../domain/starts.ts'
 import type { RetrainOutcome, RetrainRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
@@ -93,7 +97,7 @@ export const openRetraining =
       overrides: set,
       evidence = {},
       ...order
-    } = await readOrder(store, request, definition)
+    } = await readRetrainOrder(store, request, definition)
     const { reason, requestedBy } = order
     if (definition.isBrought === true && artifact === undefined) throw notTrainedHere(model)
     const issue = artifact === undefined ? undefined : issueOfBrought(artifact)
@@ -158,7 +162,7 @@ export const openRetraining =
 const endedOutside = 'its workflow was ended from outside'
 
 /** Reads what asks for the retraining: the command of a user, a sweep, a trigger or, without an order, the schedule. Throws `forbidden`. */
-async function readOrder(
+async function readRetrainOrder(
   store: Deps['store'],
   { model, order }: RetrainRequest,
   { retrain }: Pick<ModelDefinition, 'retrain'>,

@@ -2,7 +2,7 @@
 import { Context } from '@temporalio/activity'
 import { DomainError } from '../../domain/errors.ts'
 import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
-import { endingOfTrial, type TrialEnding } from '../../domain/training/endings.ts'
+import { endingOfTrial, type TrialEnding } from '../../domain/training/runs.ts'
 import { requireOverrides } from '../../domain/training/overrides.ts'
 import {
   findSweep,

@@ -43,9 +43,9 @@ export const mayRepeat = ({ method, allow, page }: RouteDefinition): boolean =>
 export async function executeIdempotent(
   { store, subjects }: { store: Store; subjects: SubjectKey },
   route: RouteDefinition,
-  asked: Omit<RouteRequest<unknown, unknown>, 'command'>,
+  asked: Omit<RouteRequest<unknown, unknown>, 'commandId'>,
 ): Promise<RouteResponse> {
-  const ask = { ...asked, command: randomUUID() as string }
+  const ask = { ...asked, commandId: randomUUID() as string }
   const name = ask.header(idempotencyHeader)
   if (name === undefined || ask.actor === undefined || !mayRepeat(route)) return route.handle(ask)
   if (!/^[\x21-\x7e]{1,150}$/.test(name))
@@ -58,7 +58,7 @@ export async function executeIdempotent(
   const holder = randomUUID()
   const untilMs = performance.now() + waitMs
   // Derived from the request, so that a repeated request gets the same id while Postgres is unavailable.
-  const commandWhileAway = createHash('sha256')
+  const commandIdWhileAway = createHash('sha256')
     .update(`${request.keyId} ${name}\n`)
     .update(hash)
     .digest('hex')
@@ -67,12 +67,12 @@ export async function executeIdempotent(
       if (route.withoutPostgres === true && isError(error, 'postgres_unavailable')) return undefined
       throw error
     })
-    if (claim === undefined) return route.handle({ ...ask, command: commandWhileAway })
+    if (claim === undefined) return route.handle({ ...ask, commandId: commandIdWhileAway })
     if (claim.kind === 'claimed')
       return runFirst({
         store,
         route,
-        ask: { ...ask, command: claim.id, commandWhileAway },
+        ask: { ...ask, commandId: claim.id, commandIdWhileAway },
         claim: { ...request, holder },
       })
     if (claim.kind === 'answered') return replay(claim.answer as Kept)

@@ -88,9 +88,9 @@ export interface RouteRequest<Body, Query> {
    */
   keep?: (database: Database, answer: RouteResponse) => Promise<void>
   /** The id of the command. A repeated request with the same idempotency key has the same id. */
-  command: string
+  commandId: string
   /** The id that the command had if it first arrived while Postgres was unavailable; absent without an idempotency key. */
-  commandWhileAway?: string
+  commandIdWhileAway?: string
   /** The browser session, on a page. */
   session: Session | undefined
   /** The path with its query. */

@@ -22,15 +22,15 @@ export const retrainingStarted = schema.either(
   deferredCommand,
 )
 
-type Request = Pick<RouteRequest<unknown, unknown>, 'actor' | 'command' | 'keep'>
+type Request = Pick<RouteRequest<unknown, unknown>, 'actor' | 'commandId' | 'keep'>
 
 export async function respondToStart<Input extends StartInput>(
   deps: ApiDeps,
   start: StartCommand<Input, object>,
-  { actor, command, keep }: Request,
+  { actor, commandId: id, keep }: Request,
   input: Input,
 ): Promise<RouteResponse> {
-  const outcome = await runOrDefer(deps, start, actor!, input, { id: command, keep: keepDeferred(keep) })
+  const outcome = await runOrDefer(deps, start, actor!, input, { id, keep: keepDeferred(keep) })
   return respondToCommand(outcome, 202)
 }
 

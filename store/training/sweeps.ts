@@ -1,7 +1,7 @@
 /** Stores sweeps: searches over hyperparameters whose winner is retrained. */
 import sql from 'sql-template-tag'
 import { hyperparametersField, type HyperparameterValues } from '../../domain/training/overrides.ts'
-import { idsOfRow } from '../../domain/training/run-ids.ts'
+import { idsOfRow } from '../../domain/training/runs.ts'
 import * as schema from '../../domain/schema.ts'
 import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { columnsOf, rowsFrom } from '../database/from-row.ts'

@@ -590,7 +590,7 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/activities/retrain/validate.test.ts', tests: 'that is repeated' },
       { file: 'test/workflows/erase.test.ts', tests: 'named while it ends' },
       { file: 'test/workflows/release/queue.test.ts', tests: 'asks again after its turn' },
-      { file: 'test/cli/commands/lifecycle/release-verbs.test.ts' },
+      { file: 'test/cli/commands/lifecycle/release-commands.test.ts' },
       { file: 'test/activities/runtime/find-run.test.ts' },
       { file: 'test/cli/backup/lost-answer.test.ts' },
       { file: 'test/cli/backup/scheduled/keep-backups.test.ts', tests: 'that it has made' },

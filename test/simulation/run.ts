@@ -15,7 +15,7 @@ import {
 import { promote } from '../../activities/release/promote.ts'
 import { openRelease } from '../../activities/release/open-release.ts'
 import { rollBackCandidate } from '../../activities/release/rollback.ts'
-import { route } from '../../activities/release/route.ts'
+import { routeStage } from '../../activities/release/route.ts'
 import { releaseStep } from '../../activities/release/release-step.ts'
 import { watch } from '../../activities/release/watch-stage.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
@@ -156,7 +156,7 @@ export async function simulate(
       endWait: endWait(deps),
       failStep: failStep(deps),
       qualify: releaseStep(deps, 'qualify', () => Promise.resolve({ kind: 'qualified' })),
-      route: route(deps),
+      route: routeStage(deps),
       watch: watch(deps),
       promote: promote(deps),
       rollBackCandidate: rollBackCandidate(deps),

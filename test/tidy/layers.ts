@@ -67,6 +67,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'store',
       'models',
       'workflows/client',
+      'workflows/messages.ts',
       'activities/alerts/delivery',
       'activities/telemetry',
       'temporal.config.ts',

@@ -9,7 +9,7 @@ import {
   upsertSearchAttributes,
 } from '@temporalio/workflow'
 import type { OpenedTrial } from '../../activities/trial/trial.ts'
-import { idsOfRow } from '../../domain/training/run-ids.ts'
+import { idsOfRow } from '../../domain/training/runs.ts'
 import { short, training } from '../activities.ts'
 import { field, parseInput } from '../input/parse-input.ts'
 import { retrainProgress, type RetrainProgress, type TrialOutcome, type TrialRequest } from '../messages.ts'

@@ -38,7 +38,7 @@ export const drillRoutes = (deps: ApiDeps): RouteDefinition[] => [
       { kinds: schema.list(schema.text) },
     ),
     body: hold,
-    async handle({ actor, body, command: id }) {
+    async handle({ actor, body, commandId: id }) {
       const { model, kinds, traffic, harm_budget: harmBudget, share_bp: shareBp, within_ms: withinMs } = body
       const changes = { traffic, harmBudget, shareBp, withinMs }
       const drill = { model, kinds, changes }

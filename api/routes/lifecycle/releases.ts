@@ -37,15 +37,17 @@ import {
 const digest = z
   .string()
   .regex(/^sha256:[0-9a-f]{64}$/, 'is not a digest of the form sha256:<64 hexadecimal digits>')
-const commandSummaries: Readonly<Record<CommandName, string>> = {
-  approve: 'Approve a release.',
-  reject: 'Reject a release.',
-  pause: 'Pause a release. Automatic rollback stays on.',
-  resume: 'Resume a paused release, or extend an inconclusive stage.',
-  abort: 'Abort a release, or cancel a queued one. The champion stays.',
-  rollback: 'Roll back the candidate of a release.',
-  promoteNow:
+const commandPaths: Readonly<Record<CommandName, readonly [path: string, summary: string]>> = {
+  approve: ['/v1/releases/:id/approve', 'Approve a release.'],
+  reject: ['/v1/releases/:id/reject', 'Reject a release.'],
+  pause: ['/v1/releases/:id/pause', 'Pause a release. Automatic rollback stays on.'],
+  resume: ['/v1/releases/:id/resume', 'Resume a paused release, or extend an inconclusive stage.'],
+  abort: ['/v1/releases/:id/abort', 'Abort a release, or cancel a queued one. The champion stays.'],
+  rollback: ['/v1/releases/:id/rollback', 'Roll back the candidate of a release.'],
+  promoteNow: [
+    '/v1/releases/:id/promote-now',
     'Promote by break-glass: skip approvals, minimum times and all stages but one. The probation stays. A reason is required.',
+  ],
 }
 
 const versionName = z.string().min(1).max(200)
@@ -215,9 +217,9 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     },
   }),
   ...commandNames.map((name) => {
-    const path = `/v1/releases/:id/${name === 'promoteNow' ? 'promote-now' : name}`
+    const [path, summary] = commandPaths[name]
     return defineRoute('post', path, commandRoles[name], {
-      summary: commandSummaries[name],
+      summary,
       answers: { 200: 'The release has accepted the command', 202: `The command ${whenDeferred}` },
       answerSchema: schema.record(
         { release: schema.text, accepted: schema.flag, message: schema.text },

@@ -7,7 +7,7 @@ import { findTraining } from '../../../store/training/trainings.ts'
 import { retrainProgress, retrainWorkflowId } from '../../../workflows/messages.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { runOfRetraining } from '../../../domain/training/run-ids.ts'
+import { runOfRetraining } from '../../../domain/training/runs.ts'
 import { cancelRetraining, startRetraining } from '../../services/start-retraining.ts'
 import {
   findShownValidation,

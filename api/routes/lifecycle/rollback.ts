@@ -34,12 +34,12 @@ export const rollbackRoutes = (deps: ApiDeps): RouteDefinition[] => [
       version: text.optional(),
     }),
     withoutPostgres: true,
-    async handle({ actor, params, body, command, commandWhileAway, keep }) {
+    async handle({ actor, params, body, commandId, commandIdWhileAway, keep }) {
       const respond = (result: RollbackResult) => ({
         status: result.outcome === 'kept' ? 202 : 200,
         json: toWire(result),
       })
-      const order = { id: command, idWhileAway: commandWhileAway, model: params['name']!, ...body }
+      const order = { id: commandId, idWhileAway: commandIdWhileAway, model: params['name']!, ...body }
       const result = await orderRollback(
         deps,
         actor!,

@@ -34,10 +34,10 @@ export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
       random: z.number().int().min(1).max(maxSweepTrials).optional(),
       parallel: z.number().int().min(1).max(maxSweepParallel).default(1),
     }),
-    async handle({ actor, params, body, command }) {
+    async handle({ actor, params, body, commandId }) {
       const { as_of: asOf, hyperparameters: space, random, parallel } = body
       const input = { model: params['name']!, asOf, space, random, parallel }
-      return { status: 202, json: toWire(await startSweep(deps, actor!, input, { id: command })) }
+      return { status: 202, json: toWire(await startSweep(deps, actor!, input, { id: commandId })) }
     },
   }),
   defineRoute('get', '/v1/sweeps', viewers, {

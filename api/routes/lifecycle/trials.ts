@@ -28,10 +28,10 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
       as_of: pastTimeInUtc(deps.serving.wall).optional(),
       hyperparameters: overridesBody.optional(),
     }),
-    async handle({ actor, params, body, command }) {
+    async handle({ actor, params, body, commandId }) {
       const { as_of: asOf, hyperparameters: overrides } = body
       const input = { model: params['name']!, asOf, overrides }
-      return { status: 202, json: toWire(await startTrial(deps, actor!, input, { id: command })) }
+      return { status: 202, json: toWire(await startTrial(deps, actor!, input, { id: commandId })) }
     },
   }),
   defineRoute('get', '/v1/trials', viewers, {

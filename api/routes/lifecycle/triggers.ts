@@ -36,9 +36,9 @@ export const triggerRoutes = (deps: ApiDeps): RouteDefinition[] => [
       message: schema.text,
     }),
     body: z.strictObject({ parameters: parameters.default({}) }),
-    async handle({ actor, params, body, command }) {
+    async handle({ actor, params, body, commandId }) {
       const input = { model: params['name']!, trigger: params['trigger']!, parameters: body.parameters }
-      return { status: 202, json: toWire(await fireTrigger(deps, actor!, input, { id: command })) }
+      return { status: 202, json: toWire(await fireTrigger(deps, actor!, input, { id: commandId })) }
     },
   }),
 ]

@@ -82,7 +82,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 202: 'The ingestion has started, or is running' },
     answerSchema: schema.record({ view: schema.text, workflowId: schema.text, begun: schema.flag }),
     body: z.strictObject({ from: pastTimeInUtc(deps.serving.wall).optional() }),
-    async handle({ actor, command: id, params, body }) {
+    async handle({ actor, commandId: id, params, body }) {
       const found = await viewsOf(deps, params['name']!)
       const view = found[0]!.name
       if (!found.some(isUsed))

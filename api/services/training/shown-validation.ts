@@ -1,6 +1,6 @@
 /** Reads the validation of a retraining or a trial as its page, the API and the command line show it: the failed checks and the next step. */
 import { runbookPage } from '../../../domain/monitoring/alert-kinds.ts'
-import { idsOfRun } from '../../../domain/training/run-ids.ts'
+import { idsOfRun } from '../../../domain/training/runs.ts'
 import { checkRow, checkRows } from '../../../domain/validation/check-rows.ts'
 import type { ValidationVerdict } from '../../../domain/validation/expectations.ts'
 import * as schema from '../../../domain/schema.ts'

@@ -25,7 +25,7 @@ import {
 import type { AnswerEvidence } from '../../../store/release/evidence.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
 import type { CommandGroup, CommandInput } from '../../program.ts'
-import { findReleaseId } from './find-release.ts'
+import { findReleaseId } from './release-commands.ts'
 import { chartsSvg, chartsText, stageName, type ChartedRelease } from './release-charts.ts'
 import { watchRelease } from './watch-release.ts'
 import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal.ts'

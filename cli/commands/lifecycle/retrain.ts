@@ -1,5 +1,5 @@
 /** `tenure retrain`: starts a retraining and optionally follows it to its end. */
-import { idsOfRun } from '../../../domain/training/run-ids.ts'
+import { idsOfRun } from '../../../domain/training/runs.ts'
 import { failedText } from '../../../domain/validation/check-rows.ts'
 import { lossText } from '../../../api/charts/loss.ts'
 import type {

@@ -1,5 +1,5 @@
 /** `tenure retrainings`: lists retrainings and shows one with its loss, its checks and its gates. */
-import { idsOfRow } from '../../../domain/training/run-ids.ts'
+import { idsOfRow } from '../../../domain/training/runs.ts'
 import { failure, path, type Client } from '../../client/client.ts'
 import type { RetrainingAnswer } from '../../client/responses.ts'
 import type { CommandGroup } from '../../program.ts'

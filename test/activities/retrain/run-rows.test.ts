@@ -10,7 +10,7 @@ import { versionPage } from '../../../api/dashboard/pages/model/model-version.ts
 import { startRelease } from '../../../api/services/start-release.ts'
 import { controlActivities, trainingActivities } from '../../../activities/activities.ts'
 import type { GateVerdict } from '../../../domain/evaluation/gate.ts'
-import { idsOfRow } from '../../../domain/training/run-ids.ts'
+import { idsOfRow } from '../../../domain/training/runs.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { insertSweep, insertTrial } from '../../../store/training/sweeps.ts'
 import { listVersions } from '../../../store/registry/versions.ts'

@@ -2,7 +2,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { nextEffect } from '../../../domain/release/next-effect.ts'
-import { idsOfRow, idsOfRun } from '../../../domain/training/run-ids.ts'
+import { idsOfRow, idsOfRun } from '../../../domain/training/runs.ts'
 import { startRoles, type StartType } from '../../../domain/roles.ts'
 import { findActiveKeys, insertKey, revokeKey } from '../../../store/access/api-keys.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'

@@ -16,7 +16,7 @@ import {
 import { promote } from '../../../activities/release/promote.ts'
 import { qualify } from '../../../activities/release/qualify.ts'
 import { rollBackCandidate } from '../../../activities/release/rollback.ts'
-import { route } from '../../../activities/release/route.ts'
+import { routeStage } from '../../../activities/release/route.ts'
 import { watch } from '../../../activities/release/watch-stage.ts'
 import { nextEffect } from '../../../domain/release/next-effect.ts'
 import type { ReleaseState, Statement } from '../../../domain/release/state.ts'
@@ -98,7 +98,16 @@ it('a start with a forged state opens a release that waits for its approval', as
 })
 
 describe('a worker without the database', () => {
-  const steps = { promote, route, watch, qualify, closeRelease, rollBackCandidate, endWait, failStep }
+  const steps = {
+    promote,
+    route: routeStage,
+    watch,
+    qualify,
+    closeRelease,
+    rollBackCandidate,
+    endWait,
+    failStep,
+  }
   type StepName = keyof typeof steps
   const call = (name: StepName, input: object): Promise<ReleaseState> =>
     environment.run(

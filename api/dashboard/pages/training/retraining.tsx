@@ -12,7 +12,7 @@ import {
   type ShownTraining,
 } from '../../../../store/dashboard/training-detail.ts'
 import { startRetraining } from '../../../services/start-retraining.ts'
-import { runOfRetraining } from '../../../../domain/training/run-ids.ts'
+import { runOfRetraining } from '../../../../domain/training/runs.ts'
 import {
   findShownValidation,
   validationOfRetraining,

@@ -1,7 +1,7 @@
 /** Tests which release the arguments of a command identify. */
 import { expect, it } from 'vitest'
 import type { Client } from '../../../../cli/client/client.ts'
-import { findReleaseId } from '../../../../cli/commands/lifecycle/find-release.ts'
+import { findReleaseId } from '../../../../cli/commands/lifecycle/release-commands.ts'
 
 const releases = [
   { id: 'rel_3', version: 'flight-delay_v1.1.0' },

@@ -2,7 +2,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { rollbackCommand } from '../../../../cli/commands/release-verbs.ts'
+import { rollbackCommand } from '../../../../cli/commands/lifecycle/release-commands.ts'
 import { answerCommand, runCommand } from '../../../support/command-line.ts'
 
 let server: Server

@@ -2,7 +2,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { releaseCommands, signalCommand } from '../../../../cli/commands/release-verbs.ts'
+import { releaseCommands, signalCommand } from '../../../../cli/commands/lifecycle/release-commands.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { runCommand } from '../../../support/command-line.ts'
 

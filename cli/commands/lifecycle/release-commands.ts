@@ -2,19 +2,19 @@
  * Sends commands to a release: `tenure approve`, `reject`, `pause` and others. A command carries the digests of the release that the user
  * was shown, so that the API refuses it if the release has changed.
  */
-import { idempotencyHeader } from '../../domain/request-headers.ts'
-import { commandTerms, type CommandName } from '../../domain/release/state.ts'
+import { idempotencyHeader } from '../../../domain/request-headers.ts'
+import { commandTerms, type CommandName } from '../../../domain/release/state.ts'
 import { randomUUID } from 'node:crypto'
-import { commandProblemOf, path, usageError } from '../client/client.ts'
-import { temporalAddressOption } from '../client/connection.ts'
-import type { ModelAnswer, ReleaseAnswer, VersionAnswer } from '../client/responses.ts'
-import { exitCodes, type ExitCode } from '../exit-codes.ts'
-import type { CommandSession, CommandSpec } from '../program.ts'
-import { askOnTerminal, confirm, yesOption } from './confirm.ts'
-import { deferredText, type CommandReply } from './deferred.ts'
-import { follow } from './follow.ts'
-import { findReleaseId } from './lifecycle/find-release.ts'
-import { digestPrefix } from './format.ts'
+import { commandProblemOf, failure, path, usageError, type Client } from '../../client/client.ts'
+import { temporalAddressOption } from '../../client/connection.ts'
+import type { ModelAnswer, ReleaseAnswer, RetrainingAnswer, VersionAnswer } from '../../client/responses.ts'
+import { exitCodes, type ExitCode } from '../../exit-codes.ts'
+import type { CommandSession, CommandSpec } from '../../program.ts'
+import { askOnTerminal, confirm, yesOption } from '../confirm.ts'
+import { deferredText, type CommandReply } from '../deferred.ts'
+import { follow } from '../follow.ts'
+import { digestPrefix } from '../format.ts'
+import { requireModel } from '../list.ts'
 
 interface Verb {
   command: CommandName
@@ -223,4 +223,43 @@ export const signalCommand: CommandSpec = {
       `temporal workflow signal${temporalAddressOption()} --namespace ${answer.namespace} --workflow-id ${answer.workflow_id} --name ${answer.signal} --input '${input}'`,
     )
   },
+}
+
+/**
+ * Finds a release by its id, the latest of a version by the version's name, or the latest of a model by the model's name. For a model
+ * without a release, throws what its last retraining led to; for an unknown one, `model_not_found`.
+ */
+export async function findReleaseId(client: Client, named: string): Promise<string> {
+  if (named.startsWith('rel_')) return named
+  const [, model] = /^(.+)_v\d+\.\d+\.\d+$/.exec(named) ?? []
+  const { releases } = await client.get<{ releases: ReleaseAnswer[] }>('/v1/releases', {
+    model: model ?? named,
+    limit: model === undefined ? 1 : 1_000,
+  })
+  if (model === undefined && releases.length === 0) await explainAbsence(client, named)
+  const found = model === undefined ? releases[0] : releases.find(({ version }) => version === named)
+  return found?.id ?? named
+}
+
+async function explainAbsence(client: Client, model: string): Promise<void> {
+  const { retrainings } = await client.get<{ retrainings: RetrainingAnswer[] }>('/v1/retrainings', {
+    model,
+    limit: 1,
+  })
+  const [last] = retrainings
+  if (last === undefined) {
+    await requireModel(client, model)
+    throw failure({
+      code: 'release_not_found',
+      detail: `${model} has had no release and no retraining`,
+      remedy: `Start one: \`tenure retrain ${model} --watch\`.`,
+    })
+  }
+  const ended =
+    last.outcome === undefined ? 'still runs' : `ended: ${last.message ?? last.outcome.replaceAll('_', ' ')}`
+  throw failure({
+    code: 'release_not_found',
+    detail: `${model} has had no release; its last retraining (${last.id}) ${ended}`,
+    remedy: `Its checks and gates: \`tenure retrainings show ${model}\`.`,
+  })
 }

@@ -1,12 +1,34 @@
 /**
- * Computes the ends of retrainings, trials and sweeps from what their activities have stored: outcome, message and alert. A workflow says
- * only that it is over, and whether it was cancelled.
+ * Derives what belongs to a run, which is a retraining, a trial or a sweep: the ids of the rows that it writes, and its end. The end is
+ * computed from what its activities have stored; a workflow says only that it is over, and whether it was cancelled.
  */
 import type { ErrorCode } from '../errors.ts'
 import type { GateVerdict } from '../evaluation/gate.ts'
 import type { ValidationVerdict } from '../validation/expectations.ts'
 import { isMedianStop } from './median-stop.ts'
-import type { RunIds } from './run-ids.ts'
+
+export interface RunIds {
+  validationId: string
+  trainingId: string
+  evaluationId: string
+}
+
+/** `run`: a workflow run, or what follows the prefix in the id of a trial or a sweep. Dashes are left out. */
+export function idsOfRun(run: string): RunIds {
+  const bare = run.replaceAll('-', '')
+  return { validationId: `val_${bare}`, trainingId: `trn_${bare}`, evaluationId: `evl_${bare}` }
+}
+
+/** The same from the id of the run's own row: `retrain/<model>/<run>`, `try_…` or `swp_…`. */
+export const idsOfRow = (id: string): RunIds => idsOfRun(id.replace(/^.*\/|^(?:try|swp)_/, ''))
+
+/** Returns the model and the workflow run in `retrain/<model>/<run>`; undefined for any other text. */
+export function runOfRetraining(id: string): { model: string; runId: string } | undefined {
+  const [, model, runId] = /^retrain\/(.+)\/([0-9a-f-]{36})$/.exec(id) ?? []
+  return model === undefined || runId === undefined ? undefined : { model, runId }
+}
+
+// The end
 
 /** What the gate decided about a run. */
 export interface JudgedRun {
