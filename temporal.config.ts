@@ -86,7 +86,6 @@ export function readConfig(variables: Environment = process.env) {
     /** Memory limit of a training process in MiB. Default: unlimited. */
     trainingMemoryMb: whole('TENURE_TRAINING_MEMORY_MB', undefined, 256, 100_000_000),
     worker: {
-      maxWorkflows: whole('TENURE_MAX_WORKFLOWS', 200, 1, 100_000),
       maxActivities: whole('TENURE_MAX_ACTIVITIES', 40, 1, 10_000),
       versioning: oneOf('WORKER_VERSIONING', 'off', ['on', 'off']) === 'on',
     },
@@ -217,7 +216,7 @@ function readPublicUrl({ environment, issues, given }: SettingsReader): string |
 
 /** Reads and checks the variables of the `tenure` command. Throws `configuration_invalid` with every issue. */
 export function readCommandConfig(variables: Environment = process.env) {
-  const { environment, issues, given, text, whole, oneOf } = settingsReader(variables, [...project.issues])
+  const { environment, issues, given, text, whole } = settingsReader(variables, [...project.issues])
   issues.push(...issuesOfServers(environment))
   const url = given('TENURE_URL')
   if (url !== undefined && !/^https?:\/\/./.test(url))
@@ -244,12 +243,11 @@ export function readCommandConfig(variables: Environment = process.env) {
       api: whole('TENURE_PORT', 7400, 0, 65_535),
       postgres: whole('TENURE_POSTGRES_PORT', 7432, 0, 65_535),
       temporal: whole('TENURE_TEMPORAL_PORT', 7233, 0, 65_535),
-      temporalUi: whole('TENURE_TEMPORAL_UI_PORT', 8233, 0, 65_535),
+      /** Temporal's own pages, which require no key; absent where they are off. */
+      temporalUi: whole('TENURE_TEMPORAL_UI_PORT', undefined, 0, 65_535),
       /** Never replaced, because callers know it. */
       grpc: whole('TENURE_GRPC_PORT', undefined, 0, 65_535),
     },
-    /** Whether `tenure up` starts Temporal's web UI, which requires no key. */
-    temporalUi: oneOf('TENURE_TEMPORAL_UI', 'off', ['on', 'off']) === 'on',
   }
   refuse(issues)
   return config

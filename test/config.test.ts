@@ -286,8 +286,8 @@ describe('the configuration of the command', () => {
   })
 
   it("keeps Temporal's own pages off unless they are asked for", () => {
-    expect(readCommandConfig({}).temporalUi).toBe(false)
-    expect(readCommandConfig({ TENURE_TEMPORAL_UI: 'on' }).temporalUi).toBe(true)
+    expect(readCommandConfig({}).ports.temporalUi).toBeUndefined()
+    expect(readCommandConfig({ TENURE_TEMPORAL_UI_PORT: '8233' }).ports.temporalUi).toBe(8_233)
   })
 
   it('takes an empty variable for an absent one', () => {

@@ -48,6 +48,9 @@ function sharedOptions({ config }: Deps, connection: NativeConnection) {
  */
 const unhurried: object = { isolateExecutionTimeout: '30 s' }
 
+/** Workflows that stay in memory; another one replays its history when it goes on. */
+const maxCachedWorkflows = 200
+
 /** `listeners`: interceptors of workflows and activities, for tracing and for tests. */
 export async function createControlWorker(
   deps: Deps,
@@ -63,7 +66,7 @@ export async function createControlWorker(
     workflowBundle: withSettings(workflowBundle, config.temporal),
     ...unhurried,
     activities: controlActivities(deps),
-    maxCachedWorkflows: config.worker.maxWorkflows,
+    maxCachedWorkflows,
     // How long tasks wait for a stopped worker before another one takes them.
     stickyQueueScheduleToStartTimeout: '3 s',
     maxConcurrentActivityTaskExecutions: config.worker.maxActivities,

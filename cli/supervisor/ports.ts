@@ -28,12 +28,7 @@ export interface WantedPorts {
 
 /** Returns the ports on which `tenure up` would listen. Throws `configuration_invalid` if two of them are equal. */
 export function wantedPorts(
-  {
-    ports,
-    databaseUrl,
-    temporalAddress,
-    temporalUi,
-  }: Pick<CommandConfig, 'ports' | 'databaseUrl' | 'temporalAddress' | 'temporalUi'>,
+  { ports, databaseUrl, temporalAddress }: Pick<CommandConfig, 'ports' | 'databaseUrl' | 'temporalAddress'>,
   replicas: number,
 ): WantedPorts {
   const variable = 'TENURE_PORT'
@@ -47,7 +42,7 @@ export function wantedPorts(
         temporal: { what: 'Temporal', port: ports.temporal, variable: 'TENURE_TEMPORAL_PORT' },
       }),
       ...(hasTemporal &&
-        temporalUi && {
+        ports.temporalUi !== undefined && {
           temporalUi: {
             what: "Temporal's pages",
             port: ports.temporalUi,

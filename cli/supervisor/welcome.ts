@@ -16,7 +16,7 @@ export function welcome({ url, urls, temporalUi, log, prepared, stateDir }: Syst
     `API          ${url}/v1`,
     ...(urls.length === 1 ? [] : [`Each replica ${urls.join('  ')}`]),
     `API docs     ${url}/docs`,
-    `Temporal UI  ${temporalUi === undefined ? 'off (TENURE_TEMPORAL_UI=on starts it)' : `${temporalUi}, which asks for no key: any page or user that reaches it may end workflows`}`,
+    `Temporal UI  ${temporalUi === undefined ? 'off (TENURE_TEMPORAL_UI_PORT=8233 starts it)' : `${temporalUi}, which asks for no key: any page or user that reaches it may end workflows`}`,
     `Log          ${log.path}`,
     `State        ${stateDir}`,
     ...(prepared.adminKey === undefined ? [signInHint] : firstKey(prepared)),

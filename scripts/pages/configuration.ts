@@ -15,7 +15,8 @@ const good = {
   DATABASE_URL: 'postgres://127.0.0.1/tenure',
   HOME: '/nowhere',
 }
-const ours = /^(?:TENURE_|TEMPORAL_|DATABASE_URL(?:_FILE)?$|AWS_|WORKER_VERSIONING$|LOG_LEVEL$)/
+/** Those of Temporal's profiles that name a codec are read with the profile and not used. */
+const ours = /^(?:TENURE_|TEMPORAL_(?!CODEC_)|DATABASE_URL(?:_FILE)?$|AWS_|WORKER_VERSIONING$|LOG_LEVEL$)/
 
 export function configurationPage(): string {
   const read = [...namesRead(good)].filter((name) => ours.test(name))

@@ -26,7 +26,7 @@ export const codecCommand: CommandSpec = {
         'Set TENURE_PAYLOAD_KEYS or TENURE_PAYLOAD_KEYS_FILE as for the workers.',
       )
     const { ports } = readCommandConfig()
-    const origin = String(options['ui'] ?? `http://127.0.0.1:${ports.temporalUi}`).replace(/\/+$/, '')
+    const origin = String(options['ui'] ?? `http://127.0.0.1:${ports.temporalUi ?? 8233}`).replace(/\/+$/, '')
     if (!/^https?:\/\/[\w.-]+(:\d{1,5})?$/.test(origin))
       throw usageError(`--ui is an origin such as http://127.0.0.1:8233, not "${origin}"`)
     const port = numberOption(options, 'port', { min: 0, max: 65_535, whole: true }) ?? 0

@@ -160,7 +160,7 @@ describe('port selection', () => {
     expect(() => wantedWith(afterFirst, 2)).toThrow(
       'replica 1 of the API (TENURE_PORT) and Postgres (TENURE_POSTGRES_PORT) want the port 7401: set one of the two variables to another port',
     )
-    const pages = { TENURE_TEMPORAL_UI: 'on', TENURE_TEMPORAL_UI_PORT: '7233' }
+    const pages = { TENURE_TEMPORAL_UI_PORT: '7233' }
     expect(() => wantedWith(pages, 1)).toThrow(
       "Temporal (TENURE_TEMPORAL_PORT) and Temporal's pages (TENURE_TEMPORAL_UI_PORT) want the port 7233",
     )
@@ -174,7 +174,7 @@ describe('port selection', () => {
       [{}, 16],
       [afterFirst, 1],
       [elsewhere, 2],
-      [{ ...pages, TENURE_TEMPORAL_UI: 'off' }, 1],
+      [{ ...pages, TENURE_TEMPORAL_UI_PORT: '' }, 1],
       [anyPort, 3],
     ] as const)
       expect(() => wantedWith(changes, replicas)).not.toThrow()

@@ -28,7 +28,7 @@ it('the banner says whether Temporal has pages of its own', async () => {
       prepared: { broken: [] },
     } as unknown as Parameters<typeof welcome>[0]).join('\n')
   const off = await planTemporal({ uiPort: false })
-  expect(bannerOf(off.uiUrl)).toContain('off (TENURE_TEMPORAL_UI=on starts it)')
+  expect(bannerOf(off.uiUrl)).toContain('off (TENURE_TEMPORAL_UI_PORT=8233 starts it)')
   const on = await planTemporal({})
   expect(bannerOf(on.uiUrl)).toContain(`${on.uiUrl}, which asks for no key`)
 })

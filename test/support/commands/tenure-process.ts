@@ -19,10 +19,7 @@ export interface Running {
 /** Starts the command in a directory without a project, with free ports and without servers of the environment. */
 export function startTenure(variables: Record<string, string>, words: readonly string[]): Running {
   const ports = Object.fromEntries(
-    ['TENURE_PORT', 'TENURE_POSTGRES_PORT', 'TENURE_TEMPORAL_PORT', 'TENURE_TEMPORAL_UI_PORT'].map((name) => [
-      name,
-      '0',
-    ]),
+    ['TENURE_PORT', 'TENURE_POSTGRES_PORT', 'TENURE_TEMPORAL_PORT'].map((name) => [name, '0']),
   )
   const none = Object.fromEntries(
     ['DATABASE_URL', 'TEMPORAL_ADDRESS', 'TENURE_URL', 'TENURE_KEY'].map((name) => [name, '']),

@@ -50,7 +50,7 @@ export function openReader({ empty = false } = {}): Reader {
   // Postgres runs as another user when this one is root.
   chmodSync(directory, 0o711)
   if (!empty) copyCheckout(directory)
-  const ports = ['TENURE_PORT', 'TENURE_POSTGRES_PORT', 'TENURE_TEMPORAL_PORT', 'TENURE_TEMPORAL_UI_PORT']
+  const ports = ['TENURE_PORT', 'TENURE_POSTGRES_PORT', 'TENURE_TEMPORAL_PORT']
   const unset = [
     'DATABASE_URL',
     'TENURE_OWNER_DATABASE_URL',

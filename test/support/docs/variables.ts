@@ -38,8 +38,6 @@ export const variables: Readonly<Record<string, Meanings>> = {
     TEMPORAL_TLS_DISABLE_HOST_VERIFICATION: ['Whether to skip the check of that name.'],
     TEMPORAL_CONFIG_FILE: ["A profile file of Temporal's, where the variables are not set."],
     TEMPORAL_PROFILE: ['The profile in it.', '`default`'],
-    TEMPORAL_CODEC_ENDPOINT: ['Read with the profile; not used.'],
-    TEMPORAL_CODEC_AUTH: ['Read with the profile; not used.'],
   },
   'This machine': {
     TENURE_PROJECT: [
@@ -219,8 +217,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
   Workers: {
     TENURE_CONTROL_QUEUE: ['The task queue of workflows and short activities.', '`tenure-control`'],
     TENURE_TRAIN_QUEUE: ['The task queue of training and evaluation.', '`tenure-train`'],
-    TENURE_MAX_WORKFLOWS: ['Maximum concurrency of each control worker.'],
-    TENURE_MAX_ACTIVITIES: ['Maximum concurrency of each control worker.'],
+    TENURE_MAX_ACTIVITIES: ['How many activities a control worker runs at the same time.'],
     TENURE_TRAINING_MEMORY_MB: [
       'How many MiB the process of a training or an evaluation may take; an attempt above it fails, is retried three times, and raises an alert. The processes that read and check rows have the same limit.',
       'as much as there is; 75 % of the machine for the processes that read and check rows',
@@ -246,10 +243,10 @@ export const variables: Readonly<Record<string, Meanings>> = {
     TENURE_CLIENT_KEY: ['Its private key, as a file in PEM.'],
     TENURE_POSTGRES_PORT: ['Port of the embedded Postgres; a free port is used if it is taken.'],
     TENURE_TEMPORAL_PORT: ['Port of the embedded Temporal.'],
-    TENURE_TEMPORAL_UI: [
-      "`on`: starts Temporal's own pages. They ask for no key: a caller that reaches them can read, pause and end workflows.",
+    TENURE_TEMPORAL_UI_PORT: [
+      "Starts Temporal's own pages at this port, such as 8233. They ask for no key: a caller that reaches them can read, pause and end workflows.",
+      'no pages',
     ],
-    TENURE_TEMPORAL_UI_PORT: ['Port of the Temporal user interface.'],
   },
   'Set by `tenure up`': {
     TENURE_REPLICA: ['Index of the API process on this machine.', '`1`'],

@@ -54,7 +54,7 @@ describe.skipIf(!isMounted)('a full disk under the whole state', () => {
   const output: string[] = []
 
   beforeAll(async () => {
-    const ports = ['TENURE_PORT', 'TENURE_POSTGRES_PORT', 'TENURE_TEMPORAL_PORT', 'TENURE_TEMPORAL_UI_PORT']
+    const ports = ['TENURE_PORT', 'TENURE_POSTGRES_PORT', 'TENURE_TEMPORAL_PORT']
     tenure = spawn(process.execPath, [join(checkout, 'cli/tenure.mjs'), 'up'], {
       cwd: tmpdir(),
       env: environmentWith({
