@@ -1,7 +1,6 @@
 /** Closes the connections of a stopping replica without failing a request. */
 import type { Server } from 'node:http'
-import type { FastPath } from './transport/fast-path.ts'
-import { stopListening } from './transport/node-internals.ts'
+import { type FastPath, stopListening } from '@tenure/http-front'
 import type { SharedListener } from './transport/shared-port.ts'
 
 /** How long idle connections stay open for `connection: close`. */

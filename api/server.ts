@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import type { Server } from 'node:http'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { createHttpServer, listenOn, openFastPath, socketLimits, type FastPath } from '@tenure/http-front'
 import { pino, type Logger } from 'pino'
 import type { DomainError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
@@ -20,7 +21,7 @@ import { checkout, plainTextIssue, readConfig, readVersion, type Config } from '
 import { openAuthentication, predictionsAreOpen, type Authentication } from './auth/authentication.ts'
 import { openReplicaKeys, type ReplicaKeys } from './auth/replica-keys.ts'
 import { createBodyBudget, type BodyBudget } from './http/body-budget.ts'
-import { createRequestGate, type RequestGate } from './http/request-gate.ts'
+import { createRequestGate, refusalOf, type RequestGate } from './http/request-gate.ts'
 import { createCrossOrigin } from './auth/cross-origin.ts'
 import { createCertificateCheck, type CertificateCheck } from './auth/client-certificate.ts'
 import { createHostCheck, type HostCheck } from './auth/sender.ts'
@@ -31,11 +32,10 @@ import { createPredictEndpoint, type PredictEndpoint } from './transport/predict
 import { issuesOf } from './routes/health.ts'
 import { createClock } from './serving/clock.ts'
 import { openServing, type Serving, type ServingEvents } from './serving/replica-assembly.ts'
-import { openFastPath, type FastPath } from './transport/fast-path.ts'
 import { expectMarker } from '../store/artifact-marker.ts'
 import { listKnownPaths } from '../store/registry/artifact-retention.ts'
 import { endWhenForgotten, joinShared, listenWhenFree } from './transport/shared-port.ts'
-import { createHttpServer, listenOn, socketLimits } from './transport/http-server.ts'
+import { readHeaders } from './transport/exchange.ts'
 import { createTargetParser } from './transport/prediction-path.ts'
 import { drain, drainMs } from './drain.ts'
 import { findRefusal, followCertificate, showFirstKey } from './start-checks.ts'
@@ -110,7 +110,7 @@ export async function startServer(
   const certificate = followCertificate(tls, logger)
   const hasCertificate = createCertificateCheck(tls?.clientCa !== undefined)
   const onFull = () => onError(`more than ${maxConnections} connections are refused`)
-  const server = createHttpServer(onFull, socketLimits, certificate)
+  const server = createHttpServer({ certificate, onFull, refusalOf })
   const gate = createRequestGate(server, isOwnHost, createCrossOrigin(corsOrigins), hasCertificate)
   const { host, port } = await listenOn(server, config.api)
   server.on('error', (error) => onError('a connection could not be accepted', error))
@@ -301,15 +301,19 @@ function servePredictions(
   const closeWhenStopping = (response: { shouldKeepAlive: boolean }): void =>
     void (response.shouldKeepAlive &&= stopping() === undefined)
   const fastPath = isFast
-    ? openFastPath(server, {
-        hasCertificate,
-        targetOf: (path, host) => (isOwnHost(host) ? targetOf('POST', path) : undefined),
-        admit: predict.admit,
-        accept(target, exchange, body, admitted) {
-          closeWhenStopping(exchange)
-          predict.accept(target, exchange, body, admitted)
+    ? openFastPath(
+        server,
+        {
+          takes: hasCertificate,
+          targetOf: (path, host) => (isOwnHost(host) ? targetOf('POST', path) : undefined),
+          admit: predict.admit,
+          accept(target, exchange, body, admitted) {
+            closeWhenStopping(exchange)
+            predict.accept(target, exchange, body, admitted)
+          },
         },
-      })
+        { headers: readHeaders },
+      )
     : undefined
   gate.open((request, response) => {
     closeWhenStopping(response)

@@ -95,6 +95,27 @@ describe('a planted violation is found', () => {
       'cli/a.ts',
       `import { run } from '../packages/embedded/src/install/run.mjs'`,
     ],
+    [
+      'the product in the front of HTTP',
+      'packages/http-front/src/a.ts',
+      `import { problemOf } from '../../../api/http/problem.ts'`,
+    ],
+    [
+      'a type of the product in the front of HTTP',
+      'packages/http-front/src/a.ts',
+      `import type { Actor } from '../../../api/auth/authentication.ts'`,
+    ],
+    ['Hono in the code of the front', 'packages/http-front/src/a.ts', `import { Hono } from 'hono'`],
+    [
+      'the front of HTTP by its path',
+      'api/a.ts',
+      `import { openFastPath } from '../packages/http-front/src/index.ts'`,
+    ],
+    [
+      'the front of HTTP in the command line',
+      'cli/a.ts',
+      `import { openFastPath } from '@tenure/http-front'`,
+    ],
     ['the servers in the API', 'api/a.ts', `import { startPostgres } from '@tenure/embedded'`],
     [
       'a part of a package where only one file may use it',
@@ -161,6 +182,7 @@ describe('a planted violation is found', () => {
 
   it.each([
     ['jstat where it is used', 'packages/sequential/src/distributions.ts', `import { jStat } from 'jstat'`],
+    ['the front of HTTP in the API', 'api/a.ts', `import { openFastPath } from '@tenure/http-front'`],
     ['a package by its name', 'domain/a.ts', `import { auc } from '@tenure/sequential'`],
     [
       'what runs before the packages are there, by its path in the set-up',

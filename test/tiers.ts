@@ -26,7 +26,6 @@ export const unit = [
   'test/api/charts/**/*.test.ts',
   'test/models/{trainer,behaviour-tests,triggers}.test.ts',
   'test/{tidy,tiers}.test.ts',
-  'test/api/transport/http-fuzz.test.ts',
   'test/api/serving/formats/*.test.ts',
   'test/api/serving/runtime/*.test.ts',
   'test/api/serving/request/steps-of-a-message.test.ts',

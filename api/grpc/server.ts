@@ -26,7 +26,7 @@ import { findArm, metadataOf } from '../inference/metadata.ts'
 import { repositoryOf } from '../inference/repository.ts'
 import { whyNotReady } from '../routes/health.ts'
 import { liveOf } from '../serving/request/choose-arm.ts'
-import type { ReadHeaders, SharedExchange } from '../transport/exchange.ts'
+import type { SharedExchange } from '../transport/exchange.ts'
 import type { PredictEndpoint } from '../transport/predict-endpoint.ts'
 import { idempotencyHeader, requestIdHeader, deadlineHeader } from '../../domain/request-headers.ts'
 import { createAdmission, type Admission } from './admission.ts'
@@ -292,7 +292,7 @@ function ask(
 }
 
 /** Returns the headers that a prediction depends on. The deadline of the call counts like `x-deadline-ms`. */
-function headersOfCall(call: Unary | Stream): ReadHeaders {
+function headersOfCall(call: Unary | Stream): SharedExchange['headers'] {
   // Values are texts, except for names that end in "-bin". Reads all at once, because each look-up validates the name.
   const all = call.metadata.getMap() as Record<string, string | undefined>
   const leftMs = Number(call.getDeadline()) - Date.now()
@@ -303,7 +303,7 @@ function headersOfCall(call: Unary | Stream): ReadHeaders {
     [traceparentHeader]: all[traceparentHeader],
     [tracestateHeader]: all[tracestateHeader],
     [deadlineHeader]: Number.isFinite(leftMs) ? String(Math.max(leftMs, 0.001)) : undefined,
-  } as ReadHeaders
+  } as SharedExchange['headers']
 }
 
 function isSet(bytes: Buffer, field: number): boolean {

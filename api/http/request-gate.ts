@@ -5,7 +5,9 @@
 import { requestIdHeader } from '../../domain/request-headers.ts'
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import { TLSSocket } from 'node:tls'
-import type { DomainError } from '../../domain/errors.ts'
+import type { Refusal, RefusalOf } from '@tenure/http-front'
+import { DomainError } from '../../domain/errors.ts'
+import { shown } from '../../domain/postgres-text.ts'
 import { headersOf, problemOf, requestIdFrom, textOfProblem } from './problem.ts'
 import { requireCertificate, type CertificateCheck } from '../auth/client-certificate.ts'
 import type { CrossOrigin } from '../auth/cross-origin.ts'
@@ -68,18 +70,28 @@ function markSecure({ headers, rawHeaders }: IncomingMessage): void {
 }
 
 /** Responds with a problem document and closes the connection, because the rest of the request is not read. */
-export function sendRefusal(
-  { headers, url = '' }: IncomingMessage,
-  response: ServerResponse,
-  error: DomainError,
-): void {
-  const problem = problemOf(error, requestIdFrom(headers[requestIdHeader]), () => {})
-  const text = textOfProblem(problem, url)
+function sendRefusal(request: IncomingMessage, response: ServerResponse, error: DomainError): void {
+  const { status, headers, text } = problemResponse(error, request)
   response.shouldKeepAlive = false
-  response.writeHead(problem.status, {
-    ...headersOf(problem, url),
+  response.writeHead(status, {
+    ...headers,
     'x-content-type-options': 'nosniff',
     'content-length': Buffer.byteLength(text),
   })
   response.end(text)
+}
+
+/** Returns the problem document for a request that no handler gets. */
+export const refusalOf: RefusalOf = (code, message, request) => {
+  const detail =
+    code === 'expectation_failed'
+      ? `the expectation ${shown(request?.headers.expect)} is not supported`
+      : message
+  return problemResponse(new DomainError(code, detail), request)
+}
+
+function problemResponse(error: DomainError, request: IncomingMessage | undefined): Refusal {
+  const { url = '', headers = {} } = request ?? {}
+  const problem = problemOf(error, requestIdFrom(headers[requestIdHeader]), () => {})
+  return { status: problem.status, headers: headersOf(problem, url), text: textOfProblem(problem, url) }
 }

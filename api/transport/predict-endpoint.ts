@@ -3,14 +3,14 @@
  * limits, decompresses and checks each request, and maps errors to problem documents.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
+import { createReadThrottle, createWorkQueue, exchangeOf } from '@tenure/http-front'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { requireRole } from '../auth/authentication.ts'
 import { bodyMs, tooSlow, type HeldBody } from '../http/body-budget.ts'
 import { predictors, predictBytes } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import type { PredictionSpan, PredictionTracing } from '../tracing/prediction-spans.ts'
-import { exchangeOf, type SharedExchange } from './exchange.ts'
+import type { PredictionExchange, SharedExchange } from './exchange.ts'
 import { createInfer, headersOfWriter, inferMedia, lengthHeader } from '../inference/handler.ts'
 import { defaultModel } from '../inference/default-model.ts'
 import { createRowProtocols } from '../inference/row-protocols.ts'
@@ -29,7 +29,6 @@ import { httpRequests } from '../metrics/http-requests.ts'
 import type { ByteWriter } from '../serving/codec/byte-writer.ts'
 import { idempotencyHeader, deadlineHeader, requestIdHeader } from '../../domain/request-headers.ts'
 import type { Target } from './prediction-path.ts'
-import { createWorkQueue } from './turn-scheduler.ts'
 import { decompressed } from '../http/decompress.ts'
 
 export interface PredictEndpoint {
@@ -89,7 +88,7 @@ export function createPredictEndpoint(
   const infer = createInfer(serving)
   const protocols = { predict: serving.native, ...createRowProtocols(serving.maxInstances) }
   const queue = createWorkQueue()
-  const throttle = createReadThrottle(queue.isIdle)
+  const throttle = createReadThrottle(queue.isIdle, retryAfterS * 1_000)
   const reader = createBodyReader(limits)
 
   const refuse = createRefusal({ log, tracing }, refusals)
@@ -195,7 +194,7 @@ export function createPredictEndpoint(
       }
     },
     acceptFromNode(target, request, response) {
-      const exchange = exchangeOf(request, response)
+      const exchange: PredictionExchange = exchangeOf(request, response)
       let admitted: Admitted
       try {
         // Checked before the body is read, so that an unauthenticated client cannot fill the memory with bodies.
@@ -367,39 +366,3 @@ export function createBodyReader({ maxBytes, withinMs }: BodyLimits): BodyReader
 
 const tooLarge = (limit: number): DomainError =>
   new DomainError('body_too_large', `the body has more than ${limit} bytes`, { limit })
-
-// Stops reading for a while from connections whose request was refused as overloaded. A client that retries at once costs nearly as much as
-// one that is served, while bytes that stay in the kernel cost nothing. A client that obeys Retry-After is not delayed.
-
-export interface ReadThrottle {
-  /** Reads nothing from this connection until the process is idle or the time in Retry-After has passed. */
-  pause(socket: Socket): void
-}
-
-const intervalMs = 25
-/** The number of connections resumed per interval while the process is idle: all at once would be the next overload. */
-const resumeBatchSize = 64
-
-export function createReadThrottle(isIdle: () => boolean): ReadThrottle {
-  const paused: { socket: Socket; until: number }[] = []
-  let timer: NodeJS.Timeout | undefined
-  const resumeSome = (): void => {
-    const now = performance.now()
-    const allowed = isIdle() ? resumeBatchSize : 0
-    const notDue = paused.findIndex(({ until }) => until > now)
-    const count = Math.max(allowed, notDue < 0 ? paused.length : notDue)
-    for (const { socket } of paused.splice(0, count)) if (!socket.destroyed) socket.resume()
-    if (paused.length > 0) return
-    clearInterval(timer)
-    timer = undefined
-  }
-  return {
-    pause(socket) {
-      // The server also pauses a connection whose responses are not read; the throttle must not resume that one.
-      if (socket.destroyed || socket.isPaused()) return
-      socket.pause()
-      paused.push({ socket, until: performance.now() + retryAfterS * 1_000 })
-      timer ??= setInterval(resumeSome, intervalMs)
-    },
-  }
-}

@@ -9,9 +9,8 @@ import type { Server as HttpServer } from 'node:http'
 import { createServer, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { adoptConnection, listenBacklog, sendListener } from '@tenure/http-front'
 import { parseJson } from '../../domain/parse-json.ts'
-import { listenBacklog } from './http-server.ts'
-import { adoptConnection, sendListener } from './node-internals.ts'
 
 export interface SharedListener {
   /** Stops accepting connections; resolves when the accepted ones are closed. */

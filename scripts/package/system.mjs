@@ -23,6 +23,8 @@ export const shipped = [
   'models/iris.ts',
   'packages/embedded/package.json',
   'packages/embedded/src',
+  'packages/http-front/package.json',
+  'packages/http-front/src',
   'packages/python/src',
   'packages/sequential/package.json',
   'packages/sequential/src',

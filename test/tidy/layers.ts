@@ -135,6 +135,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     ],
     types: ['workflows'],
     packages: [
+      '@tenure/http-front',
       '@tenure/sequential',
       'node:*',
       'hono',
@@ -210,6 +211,12 @@ export const layers: Readonly<Record<string, Layer>> = {
   'packages/sequential': {
     values: ['packages/sequential/src'],
     packages: ['node:*', 'vitest', '@tenure/sequential'],
+  },
+  // Is used without the product, in front of any server: Node alone.
+  'packages/http-front/src': { values: [], packages: ['node:*'] },
+  'packages/http-front': {
+    values: ['packages/http-front/src'],
+    packages: ['node:*', 'vitest', '@tenure/http-front', 'hono', '@hono/node-server'],
   },
   // Runs in programs of users and in browsers.
   'packages/client/src': { values: [], packages: [] },

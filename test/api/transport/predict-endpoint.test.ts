@@ -1,5 +1,6 @@
 /** Tests the limits of the prediction endpoint on real sockets, with and without the fast path. */
 import { createBodyBudget, defaultBudget, type BudgetLimits } from '../../../api/http/body-budget.ts'
+import { openFastPath } from '@tenure/http-front'
 import { createServer, request as httpRequest, type Server } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { deflateSync, gzipSync } from 'node:zlib'
@@ -9,7 +10,7 @@ import {
   defaultLimits,
   type EndpointLimits,
 } from '../../../api/transport/predict-endpoint.ts'
-import { openFastPath } from '../../../api/transport/fast-path.ts'
+import { readHeaders } from '../../../api/transport/exchange.ts'
 import { createTargetParser } from '../../../api/transport/prediction-path.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import {
@@ -67,7 +68,8 @@ async function listen(
   const server = createServer((request, response) =>
     endpoint.acceptFromNode(targetOf(request.method, request.url)!, request, response),
   )
-  if (mode === 'on') openFastPath(server, { ...endpoint, targetOf: (path) => targetOf('POST', path) })
+  const handler = { ...endpoint, targetOf: (path: string) => targetOf('POST', path) }
+  if (mode === 'on') openFastPath(server, handler, { headers: readHeaders })
   servers.push(server)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return (server.address() as AddressInfo).port

@@ -150,7 +150,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
       'Maximum cached predictions, by exact row and version, of models that are not compiled.',
     ],
     TENURE_FAST_PATH: [
-      '`off`: Node’s HTTP server parses every request, also predictions. Slower; see `api/transport/README.md`.',
+      '`off`: Node’s HTTP server parses every request, also predictions. Slower; see `packages/http-front/README.md`.',
     ],
     TENURE_STREAMS: [
       'The file of streams, which are answered by every replica: `docs/how-to/streams/kafka.md`. It holds keys.',

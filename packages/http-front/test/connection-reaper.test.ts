@@ -1,7 +1,7 @@
 /** Tests that late connections are closed a few at a time, on a clock that the test advances. */
 import { PassThrough } from 'node:stream'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
-import { createConnectionReaper } from '../../../api/transport/connection-reaper.ts'
+import { createConnectionReaper } from '../src/connection-reaper.ts'
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout'] }))
 afterEach(() => void vi.useRealTimers())

@@ -1,7 +1,7 @@
 /** Tests pausing and resuming reads on real sockets, with a clock that the test advances. */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { afterEach, expect, it, vi } from 'vitest'
-import { createReadThrottle } from '../../../api/transport/predict-endpoint.ts'
+import { createReadThrottle } from '../src/read-throttle.ts'
 
 let server: Server | undefined
 const sockets: Socket[] = []
@@ -28,7 +28,7 @@ async function connection(): Promise<{ client: Socket; socket: Socket; read: () 
 it('reading resumes when the process is idle', async () => {
   let idle = false
   const { client, socket, read } = await connection()
-  const throttle = createReadThrottle(() => idle)
+  const throttle = createReadThrottle(() => idle, 1_000)
   throttle.pause(socket)
   throttle.pause(socket)
   expect(socket.isPaused()).toBe(true)
@@ -42,7 +42,7 @@ it('reading resumes when the process is idle', async () => {
 it('reading resumes after the time in Retry-After although the process is busy', async () => {
   const { client, socket, read } = await connection()
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] })
-  createReadThrottle(() => false).pause(socket)
+  createReadThrottle(() => false, 1_000).pause(socket)
   vi.advanceTimersByTime(999)
   expect(socket.isPaused()).toBe(true)
   vi.advanceTimersByTime(26)
@@ -56,7 +56,7 @@ it('a connection that has closed meanwhile is skipped', async () => {
   let idle = false
   const { socket, read } = await connection()
   const other = await connection()
-  const throttle = createReadThrottle(() => idle)
+  const throttle = createReadThrottle(() => idle, 1_000)
   throttle.pause(socket)
   throttle.pause(other.socket)
   socket.destroy()

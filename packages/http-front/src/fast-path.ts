@@ -1,15 +1,12 @@
 /**
- * Reads prediction requests directly from their sockets, because the objects that Node's HTTP server creates for each request cost as
- * much as the prediction. Every unusual or slow request is handed to Node's server with its connection (see README.md).
+ * Reads small POST requests directly from their sockets, because the objects that Node's HTTP server creates for each request cost more
+ * than a short answer. Every unusual or slow request is handed to Node's server with its connection (see README.md).
  */
 import { type Server, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { CertificateCheck } from '../auth/client-certificate.ts'
-import type { HeldBody } from '../http/body-budget.ts'
 import { closeIfIdle, createConnectionReaper, type CloseLater } from './connection-reaper.ts'
-import { type Exchange, type ReadHeaders, readHeaders } from './exchange.ts'
-import { requestIdHeader } from '../../domain/request-headers.ts'
-import { idleTimeoutOf, refuseConnection } from './http-server.ts'
+import { type Exchange, type ReadHeaders, requestIdHeader } from './exchange.ts'
+import { createByteBudget, type HeldBytes } from './held-bytes.ts'
 import { interceptConnections, startKernelReads, stopKernelReads, type HandToNode } from './node-internals.ts'
 import { createTurnEnd } from './turn-scheduler.ts'
 
@@ -19,20 +16,39 @@ export interface FastPath {
   closeAll(): void
 }
 
-/** Serves predictions. A path or host without a target is left to Node's server. */
-export interface PredictHandler<Target, Admission extends { held: HeldBody }> {
+/** A request that was admitted when its head had come, with the count of its body. */
+export interface Admitted {
+  held: HeldBytes
+}
+
+/** Serves the requests of some paths. A path or host without a target is left to Node's server. */
+export interface FrontHandler<Target, Name extends string = string, Admission extends Admitted = Admitted> {
+  /** Called when the head of a connection changes, and not for each request. */
   targetOf(path: string, host: string): Target | undefined
-  /** Whether a new connection has the required client certificate. Without it, Node's server takes the connection. */
-  hasCertificate?: CertificateCheck
-  /** Starts to count a body that arrives in parts; undefined for a request that Node's server refuses. */
-  admit(target: Target, exchange: Exchange): Admission | undefined
-  accept(target: Target, exchange: Exchange, body: Buffer, admitted?: Admission): void
+  /** Whether the requests of a new connection may be served here. Default: those of every connection. */
+  takes?: ((socket: Socket) => boolean) | undefined
+  /**
+   * Admits a request by its head and starts to count its body, which arrives in parts; undefined for a request that Node's server refuses.
+   * Default: within `maxHeldBytes`.
+   */
+  admit?: ((target: Target, exchange: Exchange<Name>) => Admission | undefined) | undefined
+  /** Answers a request, now or later, by `exchange.send`. Must not throw. `admitted`: what `admit` has returned, if it was called. */
+  accept(target: Target, exchange: Exchange<Name>, body: Buffer, admitted?: Admission): void
+}
+
+export interface FrontOptions<Name extends string = string> {
+  /** The request headers that `exchange.headers` has, in lower case. A request with one of them twice is left to Node's server. */
+  headers?: readonly Name[]
+  /** The time limit of a body that arrives in parts, in milliseconds. Default: 1,000. A slower one is left to Node's server. */
+  withinMs?: number
+  /** The bytes that incomplete bodies hold without `admit`. Default: 64 MiB. What is beyond it is left to Node's server. */
+  maxHeldBytes?: number
 }
 
 /** A connection on the fast path; `held`: the bytes that arrived before the last response was sent. */
-interface Connection extends Exchange {
+interface Connection<Name extends string = string> extends Exchange<Name> {
   path: string
-  headers: ReadHeaders
+  headers: ReadHeaders<Name>
   /** The head of the request as it was sent. */
   head: string
   isBusy: boolean
@@ -42,9 +58,13 @@ interface Connection extends Exchange {
   write(): void
 }
 
-interface Context<Target, Admission extends { held: HeldBody }> {
-  connections: Set<Connection>
-  handler: PredictHandler<Target, Admission>
+interface Context<Target, Name extends string, Admission extends Admitted> {
+  server: Server
+  connections: Set<Connection<Name>>
+  handler: FrontHandler<Target, Name, Admission>
+  admit: (target: Target, exchange: Exchange<Name>) => Admission | undefined
+  /** The headers that a request may have once: a second value would be ambiguous. */
+  single: ReadonlySet<string>
   /** The time limit of a body that arrives in parts, in milliseconds. */
   withinMs: number
   idleMs: number
@@ -63,18 +83,26 @@ interface Context<Target, Admission extends { held: HeldBody }> {
 /** A larger body goes to Node from the beginning; a slower one, or one beyond the budget, goes to Node from then on. */
 const maxBodyBytes = 1_048_576
 const defaultWithinMs = 1_000
+const defaultHeldBytes = 67_108_864
 /** The number of responses written together. With more, the first one waits longer and the throughput stays the same. */
 const maxWrites = 8
 
-/** Takes over the connections of a server, including those that a shared port hands to it. */
-export function openFastPath<Target, Admission extends { held: HeldBody }>(
+/** Takes over the connections of a server that does not have any yet, including those that `adoptConnection` passes to it. */
+export function openFastPath<
+  Target,
+  const Name extends string = never,
+  Admission extends Admitted = Admitted,
+>(
   server: Server,
-  handler: PredictHandler<Target, Admission>,
-  withinMs = defaultWithinMs,
+  handler: FrontHandler<Target, Name, Admission>,
+  { headers = [], withinMs = defaultWithinMs, maxHeldBytes = defaultHeldBytes }: FrontOptions<Name> = {},
 ): FastPath {
-  const context: Context<Target, Admission> = {
+  const context: Context<Target, Name, Admission> = {
+    server,
     connections: new Set(),
     handler,
+    admit: handler.admit ?? admitWithin(maxHeldBytes),
+    single: new Set([...headers, 'host', 'connection', 'content-length']),
     withinMs,
     idleMs: idleTimeoutOf(server),
     silentMs: server.headersTimeout,
@@ -85,7 +113,7 @@ export function openFastPath<Target, Admission extends { held: HeldBody }>(
   }
   const handToNode = interceptConnections(server, (socket) => {
     // Node's server refuses the requests of such a connection one by one.
-    if (handler.hasCertificate?.(socket) === false) handToNode(socket, Buffer.alloc(0))
+    if (handler.takes?.(socket) === false) handToNode(socket, Buffer.alloc(0))
     else serveConnection(socket, context, handToNode)
   })
   const { connections } = context
@@ -100,12 +128,24 @@ export function openFastPath<Target, Admission extends { held: HeldBody }>(
   }
 }
 
-function serveConnection<Target, Admission extends { held: HeldBody }>(
+/** Admits every request within one budget of bytes. */
+function admitWithin<Admission extends Admitted>(maxBytes: number): () => Admission {
+  const open = createByteBudget(maxBytes)
+  return () => ({ held: open() }) as Admission
+}
+
+/** How long a server leaves an idle connection open, in milliseconds; 0 for ever. */
+function idleTimeoutOf(server: Server & { keepAliveTimeoutBuffer?: number }): number {
+  const { keepAliveTimeout, keepAliveTimeoutBuffer = 0 } = server
+  return keepAliveTimeout === 0 ? 0 : keepAliveTimeout + keepAliveTimeoutBuffer
+}
+
+function serveConnection<Target, Name extends string, Admission extends Admitted>(
   socket: Socket,
-  context: Context<Target, Admission>,
+  context: Context<Target, Name, Admission>,
   handToNode: HandToNode,
 ): void {
-  const { connections, handler, withinMs, idleMs } = context
+  const { server, connections, handler, admit, single, withinMs, idleMs } = context
   const connection = createConnection(socket, context)
   let head = ''
   let request: (RequestHead & { target: Target }) | undefined
@@ -118,14 +158,14 @@ function serveConnection<Target, Admission extends { held: HeldBody }>(
     if (request === undefined || chunk.toString('latin1', 0, head.length) !== head) {
       if (request === undefined) socket.setTimeout(idleMs)
       head = headOf(chunk)
-      request = requestOf(parseHead(head), handler)
+      request = requestOf(parseHead(head, single), handler)
     }
     if (request === undefined) return handOver(chunk)
     const bytes = chunk.byteLength - head.length
     if (bytes === request.bodyBytes) return serve(chunk.subarray(head.length))
     if (request.bodyBytes > maxBodyBytes) return handOver(chunk)
     describe(request)
-    admitted = handler.admit(request.target, connection)
+    admitted = admit(request.target, connection)
     if (admitted === undefined) return handOver(chunk)
     socket.setTimeout(withinMs)
     assembler = startBody(request.bodyBytes, admitted.held, withinMs)
@@ -179,7 +219,7 @@ function serveConnection<Target, Admission extends { held: HeldBody }>(
       () => {
         connection.write()
         if (assembler === undefined) socket.destroySoon()
-        else refuseConnection(socket)
+        else reportCut(server, socket)
       },
     ],
     ['pause', () => void setImmediate(stopKernelReads, socket)],
@@ -213,10 +253,10 @@ function serveConnection<Target, Admission extends { held: HeldBody }>(
   })
 }
 
-function createConnection(
+function createConnection<Name extends string>(
   socket: Socket,
-  { endOfHead, atTurnEnd }: Pick<Context<unknown, never>, 'endOfHead' | 'atTurnEnd'>,
-): Connection {
+  { endOfHead, atTurnEnd }: { endOfHead: EndOfHead; atTurnEnd: (write: () => void) => void },
+): Connection<Name> {
   let onSent: (() => void) | undefined
   const finish = (): void => {
     connection.isBusy = false
@@ -225,9 +265,9 @@ function createConnection(
     onSent = undefined
   }
   let response = ''
-  const connection: Connection = {
+  const connection: Connection<Name> = {
     path: '',
-    headers: {},
+    headers: {} as ReadHeaders<Name>,
     head: '',
     headerOf: (name) => headerIn(connection.head, name),
     socket,
@@ -260,9 +300,17 @@ function createConnection(
   return connection
 }
 
+/** Reports a client that has closed its side within a body, as Node's parser does: to `clientError`, or by a response of 400. */
+function reportCut(server: Server, socket: Socket): void {
+  const error = Object.assign(new Error('Parse Error: Invalid EOF state'), { code: 'HPE_INVALID_EOF_STATE' })
+  if (server.emit('clientError', error, socket)) return
+  if (socket.writable) socket.write('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n')
+  socket.destroy(error)
+}
+
 function requestOf<Target>(
   head: RequestHead | undefined,
-  handler: Pick<PredictHandler<Target, never>, 'targetOf'>,
+  handler: { targetOf(path: string, host: string): Target | undefined },
 ): (RequestHead & { target: Target }) | undefined {
   const target = head === undefined ? undefined : handler.targetOf(head.path, head.host)
   return target === undefined ? undefined : { ...head!, target }
@@ -276,7 +324,7 @@ interface BodyAssembler {
   end(): Buffer
 }
 
-function startBody(totalBytes: number, held: HeldBody, withinMs: number): BodyAssembler {
+function startBody(totalBytes: number, held: HeldBytes, withinMs: number): BodyAssembler {
   const untilMs = performance.now() + withinMs
   const pieces: Buffer[] = []
   let bytes = 0
@@ -300,7 +348,7 @@ function startBody(totalBytes: number, held: HeldBody, withinMs: number): BodyAs
   }
 }
 
-// Parses the head of a prediction request. Every head that two parsers could read differently is left to Node's parser.
+// Parses the head of a request. Every head that two parsers could read differently is left to Node's parser.
 
 /** A request without its body. */
 interface RequestHead {
@@ -334,9 +382,6 @@ const unsupported: ReadonlySet<string> = new Set([
   'origin',
   'sec-fetch-site',
 ])
-/** A second value of these headers would be ambiguous. */
-const single: ReadonlySet<string> = new Set([...readHeaders, 'host', 'connection', 'content-length'])
-
 /**
  * Returns the value of any header by its lower-case name, from the text of the head. `parseHead` skips some headers, which are read only
  * here.
@@ -351,7 +396,7 @@ function headerIn(text: string, name: string): string | undefined {
 }
 
 /** Parses a head. Undefined when the head is left to Node's parser, which also reports malformed heads. */
-function parseHead(text: string): RequestHead | undefined {
+function parseHead(text: string, single: ReadonlySet<string>): RequestHead | undefined {
   const [first = '', ...lines] = text.slice(0, -headEnd.length).split('\r\n')
   const path = requestLine.exec(first)?.[1]
   if (path === undefined) return undefined
@@ -391,7 +436,8 @@ type EndOfHead = (keepsAlive: boolean) => string
 
 /** Returns a function that writes the head after the length: the date, formatted once per second, and whether the connection stays open. */
 function createEndOfHead(keepAliveMs: number): EndOfHead {
-  const kept = `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveMs / 1_000)}`
+  const announced = keepAliveMs === 0 ? '' : `\r\nKeep-Alive: timeout=${Math.floor(keepAliveMs / 1_000)}`
+  const kept = `Connection: keep-alive${announced}`
   let second = 0
   let texts = ['', ''] as [closed: string, kept: string]
   return (keepsAlive) => {

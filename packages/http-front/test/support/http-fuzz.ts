@@ -2,16 +2,15 @@
  * Sends mutated HTTP requests in the same reads, in one process, to the fast path, to the server without it and to Node's own server.
  * Compares which requests each server parsed, what it responded, and whether it kept the connection open.
  */
+import { createHash } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
 import { Duplex } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Socket } from 'node:net'
-import { seededRandom } from '@tenure/sequential'
-import { createBodyBudget } from '../../../api/http/body-budget.ts'
-import { exchangeOf } from '../../../api/transport/exchange.ts'
-import { openFastPath } from '../../../api/transport/fast-path.ts'
-import { createHttpServer, socketLimits } from '../../../api/transport/http-server.ts'
-import { continueOnRead } from '../../../api/transport/node-internals.ts'
+import { exchangeOf } from '../../src/exchange.ts'
+import { openFastPath } from '../../src/fast-path.ts'
+import { createHttpServer, socketLimits } from '../../src/http-server.ts'
+import { continueOnRead } from '../../src/node-internals.ts'
 import { fuzzedPieces } from './fuzzed-requests.ts'
 
 /** The server's end of a connection; the server receives each piece as one read. */
@@ -71,8 +70,7 @@ export interface FuzzResult {
 
 function openSite(mode: Mode): Server {
   const { maxConnections: _, ...times } = socketLimits
-  const server =
-    mode === 'node' ? createServer({ ...times, requireHostHeader: false }) : createHttpServer(() => {})
+  const server = mode === 'node' ? createServer({ ...times, requireHostHeader: false }) : createHttpServer()
   if (mode === 'node') {
     // Node's own responses to `Expect`; only their effect on the connection is compared.
     server.on('checkContinue', (request, response) => {
@@ -94,16 +92,19 @@ function openSite(mode: Mode): Server {
     })
   })
   if (mode === 'on')
-    openFastPath(server, {
-      targetOf: (path) => (path.startsWith('/other') ? undefined : path),
-      admit: () => ({ held: bodies.open({ keyId: 'key_a' }) }),
-      accept(path, exchange, body) {
-        const wire = exchange.socket as unknown as Wire
-        wire.byFastPath++
-        wire.taken.push(`POST ${path} ${body.toString('latin1')}`)
-        exchange.send(200, [], 'ok')
+    openFastPath(
+      server,
+      {
+        targetOf: (path) => (path.startsWith('/other') ? undefined : path),
+        accept(path, exchange, body) {
+          const wire = exchange.socket as unknown as Wire
+          wire.byFastPath++
+          wire.taken.push(`POST ${path} ${body.toString('latin1')}`)
+          exchange.send(200, [], 'ok')
+        },
       },
-    })
+      { headers: ['authorization', 'content-type', 'idempotency-key'] },
+    )
   return server
 }
 
@@ -112,8 +113,6 @@ const seenBy = ({ taken, output, destroyed }: Wire): Seen => ({
   statuses: [...output.matchAll(/HTTP\/1\.1 (?!100)(\d{3}) /g)].map(([, status]) => status!),
   isOpen: !destroyed,
 })
-
-const bodies = createBodyBudget()
 
 /** Number of connections open at a time. */
 const batchSize = 100
@@ -144,7 +143,7 @@ async function run(seed: number, connections: number): Promise<FuzzResult> {
         site.emit('connection', wire as unknown as Socket)
         return wire
       })
-      return { caseSeed, pieces: fuzzedPieces(seededRandom(caseSeed)), wires }
+      return { caseSeed, pieces: fuzzedPieces(randomOf(caseSeed)), wires }
     })
     const reads = Math.max(...cases.map(({ pieces }) => pieces.length))
     for (let read = 0; read < reads; read++) {
@@ -171,6 +170,20 @@ async function run(seed: number, connections: number): Promise<FuzzResult> {
     }
   }
   return result
+}
+
+/** Returns uniform numbers in [0, 1): words of the hashes of the seed and a counter. */
+function randomOf(seed: number): () => number {
+  let words = new Uint32Array()
+  let drawn = 0
+  return () => {
+    const at = drawn++ % 8
+    if (at === 0) {
+      const { buffer } = Uint8Array.from(createHash('sha256').update(`${seed} ${drawn}`).digest())
+      words = new Uint32Array(buffer)
+    }
+    return words[at]! / 2 ** 32
+  }
 }
 
 /**

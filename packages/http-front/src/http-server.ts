@@ -1,15 +1,10 @@
 /**
- * Creates the HTTP server of a replica. Limits the number of connections and their time without a complete request: a few thousand
+ * Creates Node's HTTP server with limits on the number of connections and on their time without a complete request: a few thousand
  * clients that send a byte a second would otherwise occupy every connection.
  */
 import { createServer, STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import type { Duplex } from 'node:stream'
-import { DomainError, type ErrorCode } from '../../domain/errors.ts'
-import { shown } from '../../domain/postgres-text.ts'
-import type { CertificateWatch } from '../../store/tls/certificate.ts'
-import { headersOf, problemOf, requestIdFrom, textOfProblem } from '../http/problem.ts'
-import { sendRefusal } from '../http/request-gate.ts'
 import { closeIfIdle, createConnectionReaper } from './connection-reaper.ts'
 import { continueOnRead, hasStartedResponse } from './node-internals.ts'
 
@@ -48,15 +43,54 @@ export const listenBacklog = 4_096
 /** Time limit of the TLS handshake. Not longer than a drain, which waits for it. */
 const handshakeTimeout = 3_000
 
-/** Creates a server that does not listen yet; with HTTPS when a certificate is given. `onFull` is called for each rejected connection. */
-export function createHttpServer(
-  onFull: () => void,
-  limits: SocketLimits = socketLimits,
-  certificate?: CertificateWatch,
-): Server {
+/** Why a request is refused that no handler gets. */
+export type RefusalCode = keyof typeof refusedStatus
+
+const refusedStatus = {
+  malformed_request: 400,
+  request_timeout: 408,
+  body_too_large: 413,
+  expectation_failed: 417,
+  headers_too_large: 431,
+} as const
+
+export interface Refusal {
+  status: number
+  headers: Readonly<Record<string, string>>
+  text: string
+}
+
+/** Returns the response to a refused request. The request is known only if its head is complete. */
+export type RefusalOf = (code: RefusalCode, message: string, request?: IncomingMessage) => Refusal
+
+/** The certificate of a server, renewed without a restart. */
+export interface RenewedCertificate {
+  /** `ca`: the authorities of the certificates that clients are asked for; without it, they are not asked. */
+  current(): { cert: Buffer; key: Buffer; ca?: Buffer | undefined }
+  /** Calls back with each new certificate. */
+  subscribe(use: (certificate: { cert: Buffer; key: Buffer; ca?: Buffer | undefined }) => void): void
+}
+
+export interface HttpServerOptions {
+  limits?: SocketLimits
+  /** Serves HTTPS. */
+  certificate?: RenewedCertificate | undefined
+  /** Called for each connection that is closed because there are too many. */
+  onFull?: () => void
+  /** Default: a problem document of RFC 9457. */
+  refusalOf?: RefusalOf
+}
+
+/** Creates a server that does not listen yet. */
+export function createHttpServer({
+  limits = socketLimits,
+  certificate,
+  onFull,
+  refusalOf = problemOf,
+}: HttpServerOptions = {}): Server {
   const { maxConnections, ...timeouts } = limits
   const { keepAliveTimeoutBuffer } = timeouts
-  // A missing Host header gets a problem document, and is allowed in HTTP/1.0.
+  // A missing Host header gets a refusal with a body, and is allowed in HTTP/1.0.
   const options = { ...timeouts, requireHostHeader: false }
   const server = certificate === undefined ? createServer(options) : openSecure(options, certificate)
   server.on('checkContinue', (request, response) => {
@@ -64,37 +98,28 @@ export function createHttpServer(
     server.emit('request', request, response)
   })
   server.on('checkExpectation', (request, response) => {
-    const expected = shown(request.headers.expect)
-    sendRefusal(
-      request,
-      response,
-      new DomainError('expectation_failed', `the expectation ${expected} is not supported`),
-    )
+    const refusal = refusalOf('expectation_failed', 'the expectation is not supported', request)
+    response.shouldKeepAlive = false
+    response.writeHead(refusal.status, headersOf(refusal)).end(refusal.text)
   })
   Object.assign(server, { maxConnections, keepAliveTimeoutBuffer })
-  server.on('drop', onFull)
+  if (onFull !== undefined) server.on('drop', onFull)
   const [closeIdleLater, closeLateLater] = [createConnectionReaper(), createConnectionReaper()]
   const requestsOf = watchRequests(server)
   server.on('timeout', (socket) => closeIdleLater(socket, closeIfIdle(socket)))
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT') return refuseConnection(socket, error)
+    if (error.code !== 'ERR_HTTP_REQUEST_TIMEOUT') return refuseConnection(socket, error, refusalOf)
     const hasCompleted = requestsOf(socket)
-    closeLateLater(socket, () => void (hasCompleted() || refuseConnection(socket, error)))
+    closeLateLater(socket, () => void (hasCompleted() || refuseConnection(socket, error, refusalOf)))
   })
   return server
 }
 
-/** How long a server leaves an idle connection open, in milliseconds. */
-export const idleTimeoutOf = (server: Server): number => {
-  const { keepAliveTimeout, keepAliveTimeoutBuffer } = server as Server & Partial<SocketLimits>
-  return keepAliveTimeout + (keepAliveTimeoutBuffer ?? 0)
-}
-
 /**
- * A caller without a certificate is refused request by request and not in the handshake, because the health checks of Kubernetes and load
- * balancers have none (`auth/client-certificate.ts`).
+ * A client without a certificate is refused request by request (`FrontHandler.takes`) and not in the handshake, because the health checks
+ * of Kubernetes and load balancers have none.
  */
-function openSecure(options: object, certificate: CertificateWatch): Server {
+function openSecure(options: object, certificate: RenewedCertificate): Server {
   const { cert, key, ca } = certificate.current()
   const asksCaller = ca !== undefined
   const server = createSecureServer({
@@ -150,31 +175,38 @@ function watchRequests(server: Server): (socket: Duplex) => () => boolean {
 }
 
 /** Maps Node's parser errors that have their own status. Any other error is a malformed request. */
-const refusals: Readonly<Record<string, [code: ErrorCode, message: string]>> = {
+const refusals: Readonly<Record<string, [code: RefusalCode, message: string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'the request is not complete in time'],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: ['body_too_large', 'the extensions of a chunk are too long'],
   HPE_HEADER_OVERFLOW: ['headers_too_large', 'the header lines have more than 16 KiB'],
 }
 
-/** Closes a connection with a problem document, unless a response has started. Without an error, the status is 400. */
-export function refuseConnection(socket: Duplex, error?: NodeJS.ErrnoException): void {
+/** Closes a connection with a refusal, unless a response has started. */
+function refuseConnection(socket: Duplex, error: NodeJS.ErrnoException, refusalOf: RefusalOf): void {
   if (socket.writable && !hasStartedResponse(socket)) {
-    const isCut = error === undefined || error.code === 'HPE_INVALID_EOF_STATE'
+    const isCut = error.code === 'HPE_INVALID_EOF_STATE'
     const why = isCut ? 'it is not complete' : error.message.replace(/^Parse Error: /, '')
-    const [code, message] = refusals[error?.code ?? ''] ?? [
+    const [code, message] = refusals[error.code ?? ''] ?? [
       'malformed_request',
       `the request is not valid HTTP: ${why}`,
     ]
-    const problem = problemOf(new DomainError(code, message), requestIdFrom(undefined), () => {})
-    const text = textOfProblem(problem, '')
-    const headers = {
-      ...headersOf(problem, ''),
-      'x-content-type-options': 'nosniff',
-      'content-length': String(Buffer.byteLength(text)),
-      connection: 'close',
-    }
+    const refusal = refusalOf(code, message)
+    const headers = { ...headersOf(refusal), connection: 'close' }
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-    socket.write(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${lines.join('')}\r\n${text}`)
+    const { status, text } = refusal
+    socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${text}`)
   }
   socket.destroy(error)
+}
+
+const headersOf = ({ headers, text }: Refusal): Record<string, string> => ({
+  ...headers,
+  'x-content-type-options': 'nosniff',
+  'content-length': String(Buffer.byteLength(text)),
+})
+
+function problemOf(code: RefusalCode, detail: string): Refusal {
+  const status = refusedStatus[code]
+  const problem = { type: 'about:blank', title: STATUS_CODES[status], status, detail, code }
+  return { status, headers: { 'content-type': 'application/problem+json' }, text: JSON.stringify(problem) }
 }

@@ -1,14 +1,13 @@
-/** Compares the fast path, the server without it (`TENURE_FAST_PATH=off`) and a bare Node server on real sockets. */
-import { createBodyBudget, defaultBudget } from '../../../api/http/body-budget.ts'
+/** Compares the fast path, the server without it and a bare Node server on real sockets. */
 import { createServer, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import { readHeaders, exchangeOf, type Exchange } from '../../../api/transport/exchange.ts'
-import { openFastPath, type FastPath } from '../../../api/transport/fast-path.ts'
-import { createHttpServer, socketLimits } from '../../../api/transport/http-server.ts'
-import { isWhole, timeless, withoutProblem } from '../../support/servers/raw-responses.ts'
-import { connectSocket, serve, type RawConnection } from '../../support/servers/sockets.ts'
-import { until } from '../../support/serving/serving-fixture.ts'
+import { exchangeOf, type Exchange } from '../src/exchange.ts'
+import { openFastPath, type FastPath } from '../src/fast-path.ts'
+import { createByteBudget } from '../src/held-bytes.ts'
+import { createHttpServer, socketLimits } from '../src/http-server.ts'
+import { isWhole, timeless, withoutProblem } from './support/raw-responses.ts'
+import { connectSocket, serve, until, type RawConnection } from './support/sockets.ts'
 
 interface Site {
   server: Server
@@ -19,6 +18,8 @@ interface Site {
   /** Number of requests that the fast path has served. */
   taken: Exchange[]
 }
+
+const readHeaders = ['authorization', 'content-type', 'idempotency-key', 'x-request-id'] as const
 
 const unhurried = { withinMs: 60_000, maxHeldBytes: 67_108_864 }
 
@@ -38,7 +39,7 @@ function echo(exchange: Exchange, body: Buffer): void {
   )
 }
 
-/** The values of TENURE_FAST_PATH; `node` is a plain Node server, which both modes must equal. */
+/** With the fast path, without it, and a plain Node server, which both must equal. */
 type Mode = 'on' | 'off' | 'node'
 const modes = ['on', 'off'] as const
 
@@ -59,27 +60,27 @@ async function open({
   const server =
     mode === 'node'
       ? createServer({ ...times, requireHostHeader: false })
-      : createHttpServer(() => {}, { ...socketLimits, ...limits })
+      : createHttpServer({ limits: { ...socketLimits, ...limits } })
   server.on('request', (request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => answer(exchangeOf(request, response), Buffer.concat(chunks)))
   })
   const taken: Exchange[] = []
-  const budget = createBodyBudget({ ...defaultBudget, ...bodies })
+  const hold = createByteBudget(bodies.maxHeldBytes)
   const fast =
     mode === 'on'
       ? openFastPath(
           server,
           {
             targetOf: (target) => (target === '/elsewhere' ? undefined : target),
-            admit: () => ({ held: budget.open({ keyId: 'key_a' }) }),
+            admit: () => ({ held: hold() }),
             accept(_, exchange, body) {
               taken.push({ ...exchange })
               answer(exchange, body)
             },
           },
-          bodies.withinMs,
+          { headers: readHeaders, withinMs: bodies.withinMs },
         )
       : undefined
   const ends: Socket[] = []

@@ -2,14 +2,13 @@
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
-import type { Exchange } from '../../../api/transport/exchange.ts'
-import { openFastPath } from '../../../api/transport/fast-path.ts'
-import { createHttpServer, socketLimits, type SocketLimits } from '../../../api/transport/http-server.ts'
-import { connectSocket, serve, type RawConnection } from '../../support/servers/sockets.ts'
-import { until } from '../../support/serving/serving-fixture.ts'
+import type { Exchange } from '../src/exchange.ts'
+import { openFastPath } from '../src/fast-path.ts'
+import { createHttpServer, socketLimits, type SocketLimits } from '../src/http-server.ts'
+import { connectSocket, serve, until, type RawConnection } from './support/sockets.ts'
 
 async function listen(limits: Partial<SocketLimits>, onFull = () => {}): Promise<Server> {
-  const server = createHttpServer(onFull, { ...socketLimits, ...limits })
+  const server = createHttpServer({ onFull, limits: { ...socketLimits, ...limits } })
   server.on('request', (request, response) => {
     request.resume()
     request.on('end', () => response.end('well'))
@@ -104,12 +103,8 @@ it('a late request that completes before its connection is closed is served', as
 })
 
 it('a late body does not corrupt a response that has started', async () => {
-  const server = createHttpServer(() => {}, {
-    ...socketLimits,
-    headersTimeout: 100,
-    requestTimeout: 200,
-    connectionsCheckingInterval: 50,
-  })
+  const limits = { headersTimeout: 100, requestTimeout: 200, connectionsCheckingInterval: 50 }
+  const server = createHttpServer({ limits: { ...socketLimits, ...limits } })
   server.on('request', (_, response) => void response.writeHead(200).write('the beginning'))
   const late = hold(await serve(server), slowBody)
   await until(() => late.closed(), 'the end of the connection')

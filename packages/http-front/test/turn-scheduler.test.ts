@@ -1,16 +1,16 @@
 /** Tests the work of one turn of the event loop, and which work waits for the next. */
 import { expect, it } from 'vitest'
-import { createBodyBudget, defaultBudget } from '../../../api/http/body-budget.ts'
-import { createTurnEnd, createWorkQueue } from '../../../api/transport/turn-scheduler.ts'
+import { createByteBudget } from '../src/held-bytes.ts'
+import { createTurnEnd, createWorkQueue } from '../src/turn-scheduler.ts'
 
 /** Makes a scheduler with a clock that advances only with work; each piece takes two milliseconds. */
 function scene(maxBytes = 1_000) {
   let ms = 0
   const turns = createWorkQueue(() => ms)
-  const bodies = createBodyBudget({ ...defaultBudget, maxHeldBytes: maxBytes })
+  const open = createByteBudget(maxBytes)
   const done: { name: number; waitedMs: number }[] = []
   const take = (name: number, bytes = 10): boolean => {
-    const held = bodies.open({ keyId: 'key_a' })
+    const held = open()
     const hold = () => {
       held.add(bytes)
       return held.release

@@ -1,6 +1,6 @@
 /**
  * Uses undocumented parts of Node: socket handles, the HTTP server's own connection listener and its pending response. Each function
- * names what it relies on, so that a Node upgrade is checked here and in `test/api/transport/`.
+ * names what it relies on, so that a Node upgrade is checked here and in the tests.
  */
 import { IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Server as NetServer, type Socket } from 'node:net'
@@ -11,16 +11,18 @@ import { Server as TlsServer } from 'node:tls'
 export type HandToNode = (socket: Socket, received: Buffer) => void
 
 /**
- * Calls `onConnection` before Node's HTTP parser. Relies on the parser being a `connection` listener of the server (`secureConnection`
- * for HTTPS), and on it reading bytes returned by `unshift` before those of the handle.
+ * Calls `onConnection` instead of Node's HTTP parser. Relies on the parser being the first `connection` listener of the server
+ * (`secureConnection` for HTTPS), and on it reading bytes returned by `unshift` before those of the handle.
  */
 export function interceptConnections(server: Server, onConnection: (socket: Socket) => void): HandToNode {
   const event = server instanceof TlsServer ? 'secureConnection' : 'connection'
-  const parsers = server.listeners(event) as ((socket: Socket) => void)[]
-  server.removeAllListeners(event)
-  server.on(event, onConnection)
+  const [parser] = server.listeners(event) as ((socket: Socket) => void)[]
+  if (parser === undefined)
+    throw new TypeError('the server has no HTTP parser: give one of node:http or node:https')
+  server.off(event, parser)
+  server.prependListener(event, onConnection)
   return (socket, received) => {
-    for (const parser of parsers) parser.call(server, socket)
+    parser.call(server, socket)
     socket.unshift(received)
   }
 }

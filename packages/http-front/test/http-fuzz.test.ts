@@ -2,14 +2,13 @@
  * Compares the fast path, the server without it and Node's own server on mutated requests. `npm run test:fuzz` sends 200,000 connections
  * (TENURE_TEST_CONNECTIONS); TENURE_TEST_SEED repeats a run.
  */
+import { env } from 'node:process'
 import { expect, it } from 'vitest'
-import { environmentWith } from '../../../temporal.config.ts'
-import { fuzz } from '../../support/servers/http-fuzz.ts'
+import { fuzz } from './support/http-fuzz.ts'
 
-const environment = environmentWith({})
-const connections = Number(environment['TENURE_TEST_CONNECTIONS'] ?? 20_000)
+const connections = Number(env['TENURE_TEST_CONNECTIONS'] ?? 20_000)
 const perSeed = 20_000
-const first = Number(environment['TENURE_TEST_SEED'] ?? Date.now() % 1_000_000)
+const first = Number(env['TENURE_TEST_SEED'] ?? Date.now() % 1_000_000)
 const seeds = Array.from({ length: Math.ceil(connections / perSeed) }, (_, at) => first + at)
 
 it.each(seeds)(

@@ -1,5 +1,5 @@
 /**
- * Divides each turn of the event loop between predictions and everything else. A turn that served all arrived requests would block timers
+ * Divides each turn of the event loop between requests and everything else. A turn that served all arrived requests would block timers
  * and new connections, so a turn works for a few milliseconds, and the rest waits in order in a queue. Responses of a turn are written
  * together.
  */
