@@ -54,11 +54,18 @@ export interface ClosedLoad {
 
 /**
  * Runs clients that each send a request after the previous response, with at most `rate` requests per second in total when it is given.
- * Retries requests that are refused as overloaded: a replica on a busy machine refuses requests that have waited for 250 ms.
+ * Retries requests that are refused with one of the codes, as overloaded by default: a replica on a busy machine refuses requests that have
+ * waited for 250 ms.
  */
 export function startLoad(
   url: string,
-  { path, body, callers, rate }: { path: string; body: string; callers: number; rate?: number },
+  {
+    path,
+    body,
+    callers,
+    rate,
+    refusals = ['overloaded'],
+  }: { path: string; body: string; callers: number; rate?: number; refusals?: readonly string[] },
 ): ClosedLoad {
   const { hostname, port } = new URL(url)
   const agent = new Agent({ keepAlive: true, maxSockets: callers })
@@ -75,7 +82,7 @@ export function startLoad(
           let isRefused = false
           answer
             .on('error', () => resolve(false))
-            .on('data', (part: Buffer) => (isRefused ||= part.includes('"overloaded"')))
+            .on('data', (part: Buffer) => (isRefused ||= refusals.some((code) => part.includes(`"${code}"`))))
             .on('end', () => resolve(isRefused ? 'refused' : answer.statusCode === 200))
         },
       )

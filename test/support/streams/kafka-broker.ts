@@ -1,6 +1,7 @@
 /** Runs a Kafka broker of one node for tests and measurements, from the jars of Maven's repository, kept in the cache of this machine. */
 import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import {
   existsSync,
   mkdirSync,
@@ -130,15 +131,16 @@ export async function startKafka(): Promise<KafkaBroker> {
   const format = ['format', '-t', 'MkU3OEVBNTcwNTJENDM2Qk', '-c', properties]
   await promisify(execFile)('java', java('-Xmx128m', 'kafka.tools.StorageTool', ...format))
   let broker: ChildProcess | undefined
+  let exited: Promise<unknown> | undefined
   const start = async (): Promise<void> => {
     broker = spawn('java', java('-Xmx384m', 'kafka.Kafka', properties), { stdio: 'ignore' })
+    exited = once(broker, 'exit')
     await waitUntil(() => listens(plain), 'the Kafka broker')
   }
-  const end = (): Promise<void> =>
-    new Promise((resolve) => {
-      broker!.once('exit', () => resolve())
-      broker!.kill('SIGKILL')
-    })
+  const end = async (): Promise<void> => {
+    broker!.kill('SIGKILL')
+    await exited
+  }
   await start()
   return {
     address: `127.0.0.1:${plain}`,

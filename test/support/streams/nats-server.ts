@@ -5,6 +5,7 @@
 import { jetstreamManager } from '@nats-io/jetstream'
 import { connect, nanos } from '@nats-io/transport-node'
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { connect as connectSocket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -76,10 +77,12 @@ export async function startNats({ tls = false } = {}): Promise<NatsServer> {
     ? ['--tls', '--tlsverify', ...named.map((each) => (each.startsWith('-') ? each : join(home, each)))]
     : []
   let server: ChildProcess | undefined
+  let exited: Promise<unknown> | undefined
   const start = async (password?: string): Promise<void> => {
     const place = ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', home]
     const login = password === undefined ? [] : ['--user', 'tenure', '--pass', password]
     server = spawn(program, [...place, ...login, ...secure], { stdio: 'ignore' })
+    exited = once(server, 'exit')
     await waitUntil(
       () =>
         new Promise((resolve) => {
@@ -94,11 +97,10 @@ export async function startNats({ tls = false } = {}): Promise<NatsServer> {
       'the NATS server',
     )
   }
-  const end = (): Promise<void> =>
-    new Promise((resolve) => {
-      server!.once('exit', () => resolve())
-      server!.kill('SIGKILL')
-    })
+  const end = async (): Promise<void> => {
+    server!.kill('SIGKILL')
+    await exited
+  }
   await start()
   return {
     address: `127.0.0.1:${port}`,
