@@ -17,14 +17,12 @@ export interface FormerBuild {
   load<Module>(path: string): Promise<Module>
 }
 
-/** A file of the first commit whose databases this build can migrate. */
-const oldestMigration = 'migrations/0020_roles.sql'
-
+/** The commit that changed a migration last: databases of earlier ones hold another text of it, and this build refuses them. */
 async function findOldest(): Promise<string> {
-  const { stdout } = await run('git', ['log', '--format=%h', '--diff-filter=A', '--', oldestMigration], {
+  const { stdout } = await run('git', ['log', '-1', '--format=%h', '--diff-filter=DMR', '--', 'migrations'], {
     cwd: checkout,
   })
-  return stdout.trim().split('\n').at(-1)!
+  return stdout.trim()
 }
 
 /** Default: the first commit whose databases this build can migrate. Throws when the clone does not hold the commit. */

@@ -6,6 +6,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { findOpenRelease, findRelease, type Release } from '../../store/release/releases.ts'
+import { laggingReplicas, listReplicaProgress } from '../../store/serving/replicas.ts'
+import { findRouting } from '../../store/serving/routing.ts'
 import { endingOf, issuesOfInvariants, type Ending } from '../../test/support/release/ending.ts'
 import { startAsker, type Asker } from '../fleet/callers.ts'
 import { untilHolds } from '../fleet/fixture.ts'
@@ -158,6 +160,14 @@ async function releaseFirst(stage: UpgradeStage): Promise<void> {
     () => findRelease(stage.system.store, state.id),
     (found) => found?.outcome === 'promoted',
     { what: 'the first version is promoted', withinMs: 120_000 },
+  )
+  await untilHolds(
+    async () => {
+      const { route } = (await findRouting(stage.system.store, upgradedModel))!
+      return laggingReplicas(await listReplicaProgress(stage.system.store, upgradedModel), route)
+    },
+    (lagging) => lagging.length === 0,
+    { what: 'every replica serves the first version', withinMs: 120_000 },
   )
 }
 
