@@ -167,16 +167,15 @@ export async function findDeletedAt(database: Database, digest: string): Promise
   return row?.deleted_at.toISOString()
 }
 
-/** Lists paths of kept files below the folder of the artifacts, the newest 20 of each kind. A digest of another form names no file. */
+/** Lists paths of kept files below the folder of the artifacts, the newest 20 of each kind. */
 export async function listKnownPaths(database: Database): Promise<string[]> {
   const { column } = rowsFrom(database)
-  const isDigest = sql`like 'sha256:%'`
   const artifacts = await column<string>(sql`
     select artifact_digest from versions
-    where artifact_digest ${isDigest} and artifact_digest not in (select digest from deleted_artifacts)
+    where artifact_digest not in (select digest from deleted_artifacts)
     order by created_at desc limit 20`)
   const snapshots = await column<string>(sql`
-    select digest from snapshots where digest ${isDigest} and dropped_at is null order by created_at desc limit 20`)
+    select digest from snapshots where dropped_at is null order by created_at desc limit 20`)
   return [
     ...artifacts.map((digest) => artifactKey('artifacts', digest)),
     ...snapshots.map((digest) => artifactKey('snapshots', digest)),

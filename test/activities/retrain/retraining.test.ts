@@ -23,6 +23,7 @@ import { recordFailure, recordSnapshot } from '../../../store/training/runs.ts'
 import type { RetrainRequest } from '../../../workflows/messages.ts'
 import { orderedStart } from '../../support/commands/signed.ts'
 import { insertModel, insertPeople, type Registry } from '../../support/release/candidates.ts'
+import { snapshotOf } from '../../support/serving/registration.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
@@ -60,7 +61,7 @@ async function past(
     insert into retrainings
       (id, model, reason, dedupe_key, requested_by, as_of, outcome, version, message, snapshot_digest, started_at, ended_at)
     values (${`retrain/${model}/${randomUUID()}`}, ${model}, ${reason}, ${dedupeKey ?? null}, 'test', now(), ${outcome}, ${version ?? null}, '',
-      ${`snapshot-${model}`}, now() - make_interval(mins => ${Math.round(hoursAgo * 60)}), now())`)
+      ${snapshotOf(model)}, now() - make_interval(mins => ${Math.round(hoursAgo * 60)}), now())`)
 }
 interface Asked {
   dedupeKey?: string

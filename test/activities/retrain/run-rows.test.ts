@@ -22,6 +22,7 @@ import { insertKey } from '../../../store/access/api-keys.ts'
 import { openOrdered } from '../../support/commands/open-ordered.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { insertModel, putNetwork } from '../../support/release/candidates.ts'
+import { snapshotOf } from '../../support/serving/registration.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 
@@ -55,7 +56,7 @@ async function retrained({
   const { store } = deps
   const id = `retrain/${model}/${randomUUID()}`
   const { trainingId, validationId, evaluationId } = idsOfRow(id)
-  const snapshotDigest = `snapshot-${model}`
+  const snapshotDigest = snapshotOf(model)
   const asked = { model, reason: 'manual', requestedBy: 'olga', asOf: '2026-01-01T00:00:00Z', evidence: {} }
   await insertRetraining(store, { id, ...asked, ...more })
   await recordSnapshot(store, { run: id, digest: snapshotDigest })
@@ -107,7 +108,7 @@ describe('a version', () => {
       from trainings where id = ${trainingId}`)
     await deps.store.query(sql`
       insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
-      values (${evaluationId}, ${model}, ${`other-${trainingId}`}, ${`snapshot-${model}`}, ${artifactDigest}, 'better', '{}', 'r')`)
+      values (${evaluationId}, ${model}, ${`other-${trainingId}`}, ${snapshotOf(model)}, ${artifactDigest}, 'better', '{}', 'r')`)
     await expect(call('register', { run })).rejects.toMatchObject({ type: 'forbidden' })
   })
 

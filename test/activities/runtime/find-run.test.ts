@@ -12,6 +12,7 @@ import { findRetraining } from '../../../store/training/retrainings.ts'
 import { beginTraining, getTraining } from '../../../store/training/trainings.ts'
 import { orderedStart } from '../../support/commands/signed.ts'
 import { insertModel, insertPeople } from '../../support/release/candidates.ts'
+import { snapshotOf } from '../../support/serving/registration.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
@@ -130,7 +131,7 @@ it('a drill of a schedule, which adds its time to the workflow id, stays open wh
 
 it('a retraining that is opened ends the training of the previous one, and no other', async () => {
   const trainingOf = async (runId: string) => {
-    const digests = { snapshotDigest: `snapshot-${model}`, codeDigest: 'c', dependenciesDigest: 'd' }
+    const digests = { snapshotDigest: snapshotOf(model), codeDigest: 'c', dependenciesDigest: 'd' }
     const id = `trn_${runId.replaceAll('-', '')}`
     await beginTraining(deps.store, { id, model, ...digests, seed: 1, hyperparameters: {} })
     return async () => (await getTraining(deps.store, id)).status

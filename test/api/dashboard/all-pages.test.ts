@@ -8,7 +8,7 @@ import { appendAudit, listAudit } from '../../../store/audit/audit-log.ts'
 import { listOverviewRows } from '../../../store/dashboard/overview.ts'
 import { recordUnheldDrill } from '../../../store/release/drills.ts'
 import { irisSpec, putArtifact } from '../../support/serving/artifact.ts'
-import { registerDigest } from '../../support/serving/registration.ts'
+import { registerDigest, snapshotOf } from '../../support/serving/registration.ts'
 import {
   openServingFixture,
   startApi,
@@ -69,7 +69,7 @@ beforeAll(async () => {
     update versions set lineage = jsonb_build_object('metrics', jsonb_build_object('auc', 0.6 + minor / 1000.0), 'snapshot',
       'sha256:' || lpad(minor::text, 64, '0'), 'reason', 'manual', 'hyperparameters', jsonb_build_object('rate', minor))
     where model = ${model}`)
-  await servers.store.query(sql`delete from validations where snapshot_digest = ${`snapshot ${champion}`}`)
+  await servers.store.query(sql`delete from validations where snapshot_digest = ${snapshotOf(champion)}`)
   await servers.store.query(sql`
     insert into version_metrics (version, metric, value)
     select version, 'auc', (lineage -> 'metrics' ->> 'auc')::float8 from versions where model = ${model}`)
@@ -273,7 +273,7 @@ describe('a key for another model', () => {
     expect((await get(path, 'elsewhere')).status).toBe(403),
   )
   it.each([
-    `/data/${encodeURIComponent(`snapshot ${champion}`)}`,
+    `/data/${encodeURIComponent(snapshotOf(champion))}`,
     `/compare?one=${champion}&other=${champion}`,
   ])('gets 404 for %s, as for what does not exist', async (path) =>
     expect((await get(path, 'elsewhere')).status).toBe(404),

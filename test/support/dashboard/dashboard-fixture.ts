@@ -21,6 +21,7 @@ import { releaseWorkflowId, releaseIdOf } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { waitUntil } from '../serving/api-process.ts'
 import { insertModel, type Registry } from '../release/candidates.ts'
+import { snapshotOf } from '../serving/registration.ts'
 import { startCore, type Core } from '../release/core.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
 import { addressesOf, emptyModel } from './page-texts.ts'
@@ -173,7 +174,7 @@ async function seedRows(
   await store.query(sql`
     insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, snapshot_digest, version, started_at, ended_at)
     values (${`retrain/${model}/1`}, ${model}, 'manual', 'olga', '2026-03-01T00:00:00Z', 'released',
-      ${`${candidate} is being released as rel_01a20355fe9a7a11ae76a2c5c112f483. ${hostile}`}, ${`snapshot-${model}`}, ${candidate}, now() - interval '1 hour', now())`)
+      ${`${candidate} is being released as rel_01a20355fe9a7a11ae76a2c5c112f483. ${hostile}`}, ${snapshotOf(model)}, ${candidate}, now() - interval '1 hour', now())`)
   await seedHalfYear(store, { model, champion, hostile })
   await seedSweep(store, { model, hostile })
   await seedTriggers(store, { model, hostile })
@@ -190,10 +191,10 @@ async function seedRefused(
   const report = judgedReport(hostile, 'worse')
   await store.query(sql`
     insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status, epoch, started_at)
-    values ('t-refused', ${model}, ${`snapshot-${model}`}, 1, 'c', 'd', 'done', 12, ${began} + interval '1 minute')`)
+    values ('t-refused', ${model}, ${snapshotOf(model)}, 1, 'c', 'd', 'done', 12, ${began} + interval '1 minute')`)
   await store.query(sql`
     insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report, report_digest)
-    values ('e-refused', ${model}, 't-refused', ${`snapshot-${model}`}, 'a', ${champion}, ${report.verdict}, ${JSON.stringify(report)}, 'r')`)
+    values ('e-refused', ${model}, 't-refused', ${snapshotOf(model)}, 'a', ${champion}, ${report.verdict}, ${JSON.stringify(report)}, 'r')`)
   await store.query(sql`
     insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, started_at, ended_at)
     values (${id}, ${model}, 'schedule', 'schedule', now(), 'not_better', ${report.reasons.map(({ message }) => message).join('; ')}, ${began}, ${ended})`)
@@ -303,9 +304,9 @@ async function describe(
   ]
   await store.query(sql`
     insert into validations (id, model, snapshot_digest, verdict, report)
-    values (${validationId}, ${model}, ${`snapshot-${model}`}, 'warn', ${JSON.stringify({ results })})`)
+    values (${validationId}, ${model}, ${snapshotOf(model)}, 'warn', ${JSON.stringify({ results })})`)
   const lineage = {
-    snapshot: `snapshot-${model}`,
+    snapshot: snapshotOf(model),
     asOf: '2026-03-01T00:00:00.000Z',
     code: `sha256:${'c'.repeat(64)}`,
     dependencies: `sha256:${'d'.repeat(64)}`,

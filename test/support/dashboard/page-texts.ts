@@ -1,4 +1,5 @@
 /** Lists the pages of the dashboard with one text that each page shows and with its address, for the tests that visit every page. */
+import { snapshotOf } from '../serving/registration.ts'
 import { modelActionNames } from '../../../api/dashboard/pages/model/action-roles.ts'
 import { pageRegistry } from '../../../api/dashboard/page-registry.ts'
 
@@ -36,7 +37,7 @@ export function pagesOf({ model, champion }: Record<'model' | 'champion', string
     [`/compare?one=${model}@v1.1.0&other=${champion}`, 'Differences'],
     ['/compare', 'Compare two versions'],
     ['/data', 'Snapshots'],
-    [`/data/${encodeURIComponent(`snapshot ${champion}`)}`, 'Not validated yet'],
+    [`/data/${encodeURIComponent(snapshotOf(champion))}`, 'Not validated yet'],
     ['/alerts', 'Quality lost'],
     ['/runbooks/quality-lost', 'Quality lost'],
     ['/runbooks/overloaded', 'What to do'],
@@ -82,7 +83,7 @@ export const addressesOf = ({
   '/models/:name/versions/:version/card': `/models/${model}/versions/${candidate}/card`,
   '/versions': `/versions?model=${model}`,
   '/compare': `/compare?one=${champion}&other=${candidate}`,
-  '/data/:digest': `/data/snapshot-${model}`,
+  '/data/:digest': `/data/${encodeURIComponent(snapshotOf(model))}`,
   '/runbooks/:page': '/runbooks/drift-warn',
   '/search': `/search?q=${model}`,
 })

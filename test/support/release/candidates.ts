@@ -8,6 +8,7 @@ import { getManifest, openArtifacts, putManifest, type Artifacts } from '../../.
 import { insertKey } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
 import type { Role } from '../../../domain/roles.ts'
+import { fixtureDefinition, snapshotOf } from '../serving/registration.ts'
 import { signatureOf } from '../serving/sign-versions.ts'
 
 const features: Features = { x: { kind: 'number' }, y: { kind: 'number' } }
@@ -88,10 +89,10 @@ export async function insertModel(
   const artifacts = openArtifacts(artifactRoot)
   await store.query(sql`
     insert into models (name, definition, code_digest)
-    values (${model}, ${JSON.stringify({ name: model, features, featureOrder: ['x', 'y'], label: { output }, evaluation: { slices: [], groups: [] }, release: policy, hyperparameters: {} })}, 'c')`)
+    values (${model}, ${JSON.stringify(fixtureDefinition({ name: model, features, output, release: policy }))}, 'c')`)
   await store.query(sql`
     insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
-    values (${`snapshot-${model}`}, ${model}, now(), 2, 10, '[]', '{}')`)
+    values (${snapshotOf(model)}, ${model}, now(), 2, 10, '[]', '{}')`)
   let minor = -1
   return {
     model,
@@ -99,7 +100,7 @@ export async function insertModel(
       minor++
       const version = `${model}_v1.${minor}.0`
       const digest = artifactDigest ?? (await putNetwork(artifacts, model, [1, -1, minor / 10]))
-      const lineage = { snapshot: `snapshot-${model}`, validationId: `v-${version}` }
+      const lineage = { snapshot: snapshotOf(model), validationId: `v-${version}` }
       await store.query(sql`
         insert into validations (id, model, snapshot_digest, verdict, report)
         values (${lineage.validationId}, ${model}, ${lineage.snapshot}, 'pass', '{}')`)

@@ -1,14 +1,41 @@
 /** Registers artifacts without a training workflow and routes requests to them, for serving tests and benchmarks. */
 import sql from 'sql-template-tag'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import type { Output } from '../../../domain/model/features.ts'
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { dayPolicy } from '../../../domain/release/policy.ts'
 import type { Fallback } from '../../../domain/serving/kill-switch.ts'
 import { totalBp, type Route } from '../../../domain/serving/route.ts'
 import { taskOf } from '../../../models/define/evaluation.ts'
+import { digestOf } from '../../../store/artifacts.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import { putArtifact, type ArtifactSpec } from './artifact.ts'
 import { signatureOf } from './sign-versions.ts'
+
+/** The digest of the snapshot that belongs to a version, or to a model; no file has it. */
+export const snapshotOf = (name: string): string => digestOf(`snapshot ${name}`)
+
+/** A model that no file describes, with all that a compiled file has. */
+export const fixtureDefinition = ({
+  name,
+  features,
+  output,
+  release,
+}: Pick<ModelDefinition, 'name' | 'features' | 'release'> & { output: Output }): ModelDefinition => ({
+  name,
+  features,
+  featureOrder: Object.keys(features),
+  label: { column: 'label', output },
+  source: { kind: 'csv', files: {}, rows: '', lookbackMs: 0, key: [] },
+  expectations: [],
+  split: { kind: 'hash', test: 0.2, stratified: false },
+  hyperparameters: {},
+  seed: 1,
+  evaluation: { policy: defaultGatePolicy(taskOf[output.kind]), slices: [], groups: [] },
+  release,
+  golden: [],
+})
 
 /** Stores the artifact and a version of it with all required records. Returns the version's name. */
 export async function registerFixtureVersion(
@@ -30,19 +57,12 @@ export async function registerDigest(
 ): Promise<string> {
   const { model, digest } = artifact
   const version = `${model}_v1.${minor}.0`
-  const definition = {
-    name: model,
-    features: artifact.features,
-    featureOrder: Object.keys(artifact.features),
-    label: { output: artifact.output },
-    evaluation: { policy: defaultGatePolicy(taskOf[artifact.output.kind]), slices: [], groups: [] },
-    release: dayPolicy,
-  }
+  const definition = fixtureDefinition({ ...artifact, name: model, release: dayPolicy })
   await store.query(sql`insert into models (name, definition, code_digest)
     values (${model}, ${JSON.stringify(definition)}, 'c') on conflict do nothing`)
   await store.query(sql`insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
-    values (${`snapshot ${version}`}, ${model}, now(), 2, 10, '{}', '{}')`)
-  const lineage = { snapshot: `snapshot ${version}`, validationId: `v ${version}` }
+    values (${snapshotOf(version)}, ${model}, now(), 2, 10, '{}', '{}')`)
+  const lineage = { snapshot: snapshotOf(version), validationId: `v ${version}` }
   await store.query(sql`insert into validations (id, model, snapshot_digest, verdict, report)
     values (${lineage.validationId}, ${model}, ${lineage.snapshot}, 'pass', '{}')`)
   await store.query(sql`insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status, artifact_digest)
