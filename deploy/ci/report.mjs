@@ -28,7 +28,7 @@ const cell = (text) =>
     .replaceAll(/@|:(?=\/\/)|\bwww(?=\.)/gi, (sign) => `${sign}&#8203;`)
 
 /** The same for a line, which must not begin a list or a heading either. @param {unknown} text */
-const line = (text) => cell(text).replace(/^( *)([-+=])/, String.raw`$1\$2`)
+const line = (text) => cell(text).replace(/^( *\d*)([-+=.)])/, String.raw`$1\$2`)
 
 /** @param {string[]} head @param {unknown[][]} rows */
 const table = (head, rows) =>

@@ -15,7 +15,7 @@ import {
   pValueText,
 } from '../figures.ts'
 import { coveredShare } from '../metrics/level-shares.ts'
-import { escapedText, titledTable } from '../markdown.ts'
+import { code, joinMarkdown, markup, titledTable, type Markdown } from '../markdown.ts'
 import type { Reason } from '../verdict.ts'
 
 export interface ReportSubject {
@@ -35,7 +35,7 @@ export function gateMarkdown(report: GateReport, subject: ReportSubject): string
   const { policy } = report
   const percent = levelPercent(policy.confidence)
   const parts = [
-    `# ${escapedText(subject.model)}: ${escapedText(subject.challenger)} is ${headlines[report.verdict]}`,
+    markup`# ${subject.model}: ${subject.challenger} is ${headlines[report.verdict]}`,
     summary(report, subject),
     list('Reasons', report.reasons),
     list('Other checks', report.warnings),
@@ -48,7 +48,7 @@ export function gateMarkdown(report: GateReport, subject: ReportSubject): string
     importanceTable(report.importance),
     decided(report, subject),
   ]
-  return `${parts.filter((part) => part !== '').join('\n\n')}\n`
+  return `${joinMarkdown(parts, '\n\n').markdown}\n`
 }
 
 const headlines: Record<GateVerdict, string> = {
@@ -58,26 +58,26 @@ const headlines: Record<GateVerdict, string> = {
   insufficient: 'not evaluated: too few rows',
 }
 
-function summary({ verdict, needsPerson, rows, positives }: GateReport, subject: ReportSubject): string {
+function summary({ verdict, needsPerson, rows, positives }: GateReport, subject: ReportSubject): Markdown {
   const against =
-    subject.champion === undefined ? 'its floors and the baseline' : `**${escapedText(subject.champion)}**`
+    subject.champion === undefined ? 'its floors and the baseline' : markup`**${subject.champion}**`
   const on = `${groupedDigits(rows)} test rows${positives === null ? '' : ` (${groupedDigits(positives)} positives)`}`
   const next = needsPerson
     ? 'It needs a check by a user.'
     : verdict === 'better' || verdict === 'not_worse'
       ? 'It may be released.'
       : 'It is not released.'
-  return `**${escapedText(subject.challenger)}** was evaluated against ${against} on ${on}. ${next}`
+  return markup`**${subject.challenger}** was evaluated against ${against} on ${on}. ${next}`
 }
 
-function list(title: string, reasons: readonly Reason[]): string {
-  if (reasons.length === 0) return ''
-  const lines = reasons.map(({ code, message }) => `- ${escapedText(message)} (\`${code}\`)`)
-  return [`## ${title}`, '', ...lines].join('\n')
+function list(title: string, reasons: readonly Reason[]): Markdown {
+  if (reasons.length === 0) return markup``
+  const lines = reasons.map((reason) => markup`- ${reason.message} (${code(reason.code)})`)
+  return markup`## ${title}\n\n${joinMarkdown(lines, '\n')}`
 }
 
-function metricTable({ metrics, policy }: GateReport, percent: number): string {
-  if (metrics.length === 0) return ''
+function metricTable({ metrics, policy }: GateReport, percent: number): Markdown {
+  if (metrics.length === 0) return markup``
   const role = (row: GateMetricRow) =>
     row.metric === policy.primary ? ' (primary)' : isGuard(row, policy) ? ' (guardrail)' : ''
   const interval = `${percent} % interval`
@@ -93,27 +93,29 @@ function metricTable({ metrics, policy }: GateReport, percent: number): string {
     'verdict',
   ]
   const table = titledTable(
-    '## Metrics',
+    markup`## Metrics`,
     columns,
     metrics.map((row) => [
-      `${escapedText(metricName(row.metric))}${role(row)}${row.higherIsBetter ? '' : ', lower is better'}`,
+      `${metricName(row.metric)}${role(row)}${row.higherIsBetter ? '' : ', lower is better'}`,
       metricText(row.champion),
       challengerText(row, metricText),
       metricText(row.baseline),
       gainText(row.delta),
       row.low === null ? '—' : `${gainText(row.low)} to ${gainText(row.high)}`,
       numberText(row.margin),
-      row.floor === null ? '—' : `${numberText(row.floor)} ${row.floorMet === true ? 'met' : '**missed**'}`,
+      row.floor === null
+        ? '—'
+        : markup`${numberText(row.floor)} ${row.floorMet === true ? 'met' : markup`**missed**`}`,
       verdictText(row),
     ]),
   )
-  return `${table}\n\nA positive gain means that the challenger is better, for every metric.`
+  return markup`${table}\n\nA positive gain means that the challenger is better, for every metric.`
 }
 
-function levelTable({ levels = [] }: GateReport): string {
-  if (levels.length === 0) return ''
+function levelTable({ levels = [] }: GateReport): Markdown {
+  if (levels.length === 0) return markup``
   const table = titledTable(
-    '## Levels',
+    markup`## Levels`,
     ['level', 'labels below', 'labels at or below', 'off by'],
     levels.map((each) => [
       String(each.level),
@@ -122,7 +124,7 @@ function levelTable({ levels = [] }: GateReport): string {
       gainText(coveredShare(each) - each.level),
     ]),
   )
-  return `${table}\n\nA level between both shares is right: of tied labels, such as many zeros, one number is the quantile of several levels.`
+  return markup`${table}\n\nA level between both shares is right: of tied labels, such as many zeros, one number is the quantile of several levels.`
 }
 
 function sliceTable({
@@ -130,48 +132,48 @@ function sliceTable({
   policy: {
     slices: { metric },
   },
-}: GateReport): string {
-  if (slices.length === 0) return ''
+}: GateReport): Markdown {
+  if (slices.length === 0) return markup``
   return titledTable(
-    `## Slices by ${metricName(metric)} (worst first)`,
+    markup`## Slices by ${metricName(metric)} (worst first)`,
     ['slice', 'rows', 'champion', 'challenger', 'gain', 'adjusted p', 'verdict'],
     worstSlicesFirst(slices, metric).map((row) => [
-      escapedText(row.name),
+      row.name,
       groupedDigits(row.rows),
       metricText(row.champion),
       metricText(row.challenger),
       gainText(row.delta),
       pValueText(row.adjustedP),
-      row.verdict === 'blocked' || row.verdict === 'missing' ? `**${row.verdict}**` : row.verdict,
+      row.verdict === 'blocked' || row.verdict === 'missing' ? markup`**${row.verdict}**` : row.verdict,
     ]),
   )
 }
 
-function calibrationTable({ calibration }: GateReport): string {
-  if (calibration === null) return ''
+function calibrationTable({ calibration }: GateReport): Markdown {
+  if (calibration === null) return markup``
   const { champion, challenger, verdict } = calibration
   const line = (name: string, figures: typeof challenger | null) => {
     const { brier = null, ece = null, mce = null } = figures ?? {}
     return [name, ...[brier, ece, mce].map((value) => numberText(value))]
   }
   return titledTable(
-    `## Calibration: ${verdict}`,
+    markup`## Calibration: ${verdict}`,
     ['model', 'Brier', 'expected error', 'largest error'],
     [line('champion', champion), line('challenger', challenger)],
   )
 }
 
-function fairnessTable(row: GateFairnessRow): string {
+function fairnessTable(row: GateFairnessRow): Markdown {
   const percent = levelPercent(row.confidence)
   const interval = ({ value, low, high }: GateFairnessRow['selectionRatio']) =>
     value === null
       ? 'not comparable'
       : `${numberText(value)} (${percent} %: ${numberText(low)} to ${numberText(high)})`
   const table = titledTable(
-    `## Fairness by ${escapedText(row.attribute)}: ${escapedText(fairnessText(row))}`,
+    markup`## Fairness by ${row.attribute}: ${fairnessText(row)}`,
     ['group', 'rows', 'selected', 'true positives', 'false positives', 'judged'],
     row.groups.map((group) => [
-      escapedText(group.group),
+      group.group,
       groupedDigits(group.rows),
       numberText(group.selectionRate),
       numberText(group.tpr),
@@ -179,70 +181,74 @@ function fairnessTable(row: GateFairnessRow): string {
       group.judged ? 'yes' : 'too few rows',
     ]),
   )
-  return (
-    `${table}\n\nSmallest over largest selection rate: ${interval(row.selectionRatio)}. True-positive rates differ by ` +
-    `${interval(row.tprDifference)}, false-positive rates by ${interval(row.fprDifference)}.${fewRowsLine(row)}`
-  )
+  const differences =
+    `Smallest over largest selection rate: ${interval(row.selectionRatio)}. True-positive rates differ by ` +
+    `${interval(row.tprDifference)}, false-positive rates by ${interval(row.fprDifference)}.`
+  return markup`${table}\n\n${differences}${fewRowsLine(row)}`
 }
 
-function fewRowsLine({ fewRows }: GateFairnessRow): string {
+function fewRowsLine({ fewRows }: GateFairnessRow): Markdown {
   const named = [
     ['selection rate', fewRows.selectionRate],
     ['true-positive rate', fewRows.tpr],
     ['false-positive rate', fewRows.fpr],
   ] as const
   const parts = named.flatMap(([rate, groups]) =>
-    groups.length === 0 ? [] : [`${rate} of ${groups.map(escapedText).join(', ')}`],
+    groups.length === 0 ? [] : [`${rate} of ${groups.join(', ')}`],
   )
-  return parts.length === 0 ? '' : `\n\nToo few rows to judge: ${parts.join('; ')}.`
+  return parts.length === 0 ? markup`` : markup`\n\nToo few rows to judge: ${parts.join('; ')}.`
 }
 
-const testVerdicts = { pass: 'passes', fail: '**fails**', not_computed: '**not computed**' } as const
+const testVerdicts = {
+  pass: 'passes',
+  fail: markup`**fails**`,
+  not_computed: markup`**not computed**`,
+} as const
 
-function testTable(tests: readonly BehaviourRow[]): string {
-  if (tests.length === 0) return ''
+function testTable(tests: readonly BehaviourRow[]): Markdown {
+  if (tests.length === 0) return markup``
   return titledTable(
-    '## Behaviour tests',
+    markup`## Behaviour tests`,
     ['test', 'kind', 'challenger', 'champion', 'finding'],
     tests.map(({ name, kind, challenger, champion }) => [
-      escapedText(name),
+      name,
       kind,
       testVerdicts[challenger.verdict],
       champion === undefined ? '—' : testVerdicts[champion.verdict],
-      escapedText(challenger.message),
+      challenger.message,
     ]),
   )
 }
 
-function importanceTable(importance: GateReport['importance']): string {
-  if (importance === undefined) return ''
+function importanceTable(importance: GateReport['importance']): Markdown {
+  if (importance === undefined) return markup``
   const { metric, rows, permutations, features, unmeasured = [] } = importance
   const table = titledTable(
-    '## Permutation importance',
-    ['feature', `fall of ${escapedText(metric)}`, '95 % of the permutations'],
+    markup`## Permutation importance`,
+    ['feature', `fall of ${metric}`, '95 % of the permutations'],
     features.map(({ feature, fall, low, high }) => [
-      escapedText(feature),
+      feature,
       gainText(fall),
       low === null ? '—' : `${gainText(low)} to ${gainText(high)}`,
     ]),
   )
   const left = unmeasured.length === 0 ? '' : ` The time was over before ${unmeasured.length} others.`
-  return `${table}\n\n${permutations} permutations of ${groupedDigits(rows)} test rows. Features that carry the same information share their importance.${left}`
+  return markup`${table}\n\n${permutations} permutations of ${groupedDigits(rows)} test rows. Features that carry the same information share their importance.${left}`
 }
 
-function decided({ policy, judge }: GateReport, subject: ReportSubject): string {
+function decided({ policy, judge }: GateReport, subject: ReportSubject): Markdown {
   const { evidence } = policy
   const floor =
     policy.task === 'binary'
       ? `${evidence.rows} rows, ${evidence.positives} positives and ${evidence.negatives} negatives`
       : `${evidence.rows} rows`
   const facts = [
-    `Decided by \`${judge}\` on ${policy.primary}` +
-      (policy.guards.length > 0 ? `, guarded by ${policy.guards.join(', ')}` : ''),
-    `At least ${floor} were required`,
-    `${groupedDigits(policy.resamples)} resamples with seed ${policy.seed}`,
-    ...(subject.asOf === undefined ? [] : [`Data as of ${escapedText(subject.asOf)}`]),
-    ...(subject.snapshot === undefined ? [] : [`Snapshot \`${escapedText(subject.snapshot)}\``]),
+    markup`Decided by ${code(judge)} on ${policy.primary}${policy.guards.length > 0 ? `, guarded by ${policy.guards.join(', ')}` : ''}`,
+    markup`At least ${floor} were required`,
+    markup`${groupedDigits(policy.resamples)} resamples with seed ${policy.seed}`,
+    ...(subject.asOf === undefined ? [] : [markup`Data as of ${subject.asOf}`]),
+    ...(subject.snapshot === undefined ? [] : [markup`Snapshot ${code(subject.snapshot)}`]),
   ]
-  return ['## Method', '', ...facts.map((fact) => `- ${fact}`)].join('\n')
+  const lines = facts.map((fact) => markup`- ${fact}`)
+  return markup`## Method\n\n${joinMarkdown(lines, '\n')}`
 }

@@ -2,7 +2,7 @@
 import { challengerText, verdictText } from '../evaluation/metric-table.ts'
 import { firstNames } from '../errors.ts'
 import { gainText, groupedDigits, metricName, metricText, numberText } from '../figures.ts'
-import { escapedText, titledTable } from '../markdown.ts'
+import { code, joinMarkdown, markup, titledTable, type Markdown, type MarkdownPart } from '../markdown.ts'
 import type { ModelCard } from './model-card.ts'
 
 export function cardMarkdown(card: ModelCard): string {
@@ -10,52 +10,52 @@ export function cardMarkdown(card: ModelCard): string {
   const { bytes } = artifact
   const { requestedBy: requester } = card.created
   const parts = [
-    `# ${escapedText(card.version)}`,
-    card.about === null ? '' : escapedText(card.about),
+    markup`# ${card.version}`,
+    markup`${card.about ?? ''}`,
     list([
-      ['Model', escapedText(card.model)],
-      ['Status', escapedText(card.status)],
-      ['Not released', card.notReleased === null ? null : escapedText(card.notReleased)],
-      ['Registered', `${card.created.at} by ${escapedText(card.created.by)}`],
-      ['Requested by', requester === null || requester === card.created.by ? null : escapedText(requester)],
-      ['Reason', card.created.reason === null ? null : escapedText(withNote(card.created))],
+      ['Model', card.model],
+      ['Status', card.status],
+      ['Not released', card.notReleased],
+      ['Registered', `${card.created.at} by ${card.created.by}`],
+      ['Requested by', requester === card.created.by ? null : requester],
+      ['Reason', card.created.reason === null ? null : withNote(card.created)],
       ['Proven', card.knownGoodAt],
       ['Rolled back', card.rolledBackAt],
     ]),
-    `## Limitations\n\n${bullets(card.limits.length === 0 ? ['No known limitations'] : card.limits)}`,
+    markup`## Limitations\n\n${bullets(card.limits.length === 0 ? ['No known limitations'] : card.limits)}`,
     titledTable(
-      '## Inputs and output',
+      markup`## Inputs and output`,
       ['feature', 'kind', 'unit', 'range or values', 'missing'],
       card.asks.map((each) => [
-        escapedText(each.name) + (each.about === null ? '' : ` (${escapedText(each.about)})`),
+        each.name + (each.about === null ? '' : ` (${each.about})`),
         each.kind,
-        escapedText(each.unit ?? '—'),
-        escapedText(each.range ?? 'any'),
+        each.unit ?? '—',
+        each.range ?? 'any',
         each.missing,
       ]),
     ),
-    `Output: ${escapedText(card.answers)}.`,
+    markup`Output: ${card.answers}.`,
     ...(evaluation === null ? [] : evaluationParts(evaluation)),
-    '## Provenance',
+    markup`## Provenance`,
     list([
       ['Origin', data.origin === 'trained' ? null : 'trained elsewhere and brought'],
-      ['Trained on', data.trainedOn === null ? null : escapedText(data.trainedOn)],
-      ['Snapshot', code(data.snapshot)],
+      ['Trained on', data.trainedOn],
+      ['Snapshot', codeOf(data.snapshot)],
       ['Data as of', data.asOf],
       ['Newest training event', data.newestEvent],
       ['Training rows', whole(data.trainRows)],
       ['Test rows', whole(data.testRows)],
-      ['Code', code(training.code)],
-      ['Dependencies', code(training.dependencies)],
+      ['Code', codeOf(training.code)],
+      ['Dependencies', codeOf(training.dependencies)],
       ...runtimeOf(training.packages),
-      ['Seed', training.seed === null ? null : String(training.seed)],
+      ['Seed', training.seed],
       ['Hyperparameters', hyperparametersOf(training)],
-      ['Artifact', code(artifact.digest)],
-      ['Library', artifact.library === null ? null : escapedText(artifact.library)],
+      ['Artifact', codeOf(artifact.digest)],
+      ['Library', artifact.library],
       ['Size', bytes === null ? null : sizeOf(artifact)],
     ]),
   ]
-  return `${parts.filter((part) => part !== '').join('\n\n')}\n`
+  return `${joinMarkdown(parts, '\n\n').markdown}\n`
 }
 
 /** `units 16, epochs 3 (set by the request)`; null without hyperparameters. */
@@ -64,7 +64,7 @@ function hyperparametersOf({ hyperparameters, overrides }: ModelCard['training']
     ([name, value]) =>
       `${name} ${String(value)}${Object.hasOwn(overrides, name) ? ' (set by the request)' : ''}`,
   )
-  return shown.length === 0 ? null : escapedText(shown.join(', '))
+  return shown.length === 0 ? null : shown.join(', ')
 }
 
 const maxPackages = 30
@@ -73,24 +73,23 @@ const maxPackages = 30
 function runtimeOf({ python, node, ...packages }: Record<string, string>): [string, string | null][] {
   const shown = Object.entries(packages).map(([name, version]) => `${name} ${version}`)
   return [
-    ['Python', python === undefined ? null : escapedText(python)],
-    ['Node', node === undefined ? null : escapedText(node)],
-    ['Packages', shown.length === 0 ? null : escapedText(firstNames(shown.toSorted(), maxPackages))],
+    ['Python', python ?? null],
+    ['Node', node ?? null],
+    ['Packages', shown.length === 0 ? null : firstNames(shown.toSorted(), maxPackages)],
   ]
 }
 
-function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[] {
-  const against =
-    evaluation.against === null ? 'its floors and the baseline' : escapedText(evaluation.against)
+function evaluationParts(evaluation: ModelCard['evaluation'] & object): Markdown[] {
+  const against = evaluation.against ?? 'its floors and the baseline'
   return [
-    '## Performance',
-    `Evaluated **${escapedText(evaluation.verdict.replace('_', ' '))}** against ${against}${evaluation.rows === null ? '' : ` on ${whole(evaluation.rows)} test rows`}.`,
+    markup`## Performance`,
+    markup`Evaluated **${evaluation.verdict.replace('_', ' ')}** against ${against}${evaluation.rows === null ? '' : ` on ${whole(evaluation.rows)} test rows`}.`,
     bullets([...evaluation.reasons, ...evaluation.warnings]),
     table(
       'Metrics',
       ['metric', 'champion', 'this version', 'gain', 'interval', 'floor', 'verdict'],
       evaluation.metrics.map((row) => [
-        escapedText(metricName(row.metric)),
+        metricName(row.metric),
         metricText(row.champion),
         challengerText(row, metricText),
         gainText(row.delta),
@@ -103,7 +102,7 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
       `Slices${evaluation.sliceMetric === null ? '' : ` by ${metricName(evaluation.sliceMetric)}`} (worst first)`,
       ['slice', 'rows', 'champion', 'this version', 'gain', 'verdict'],
       evaluation.slices.map((row) => [
-        escapedText(row.name),
+        row.name,
         whole(row.rows) ?? '—',
         metricText(row.champion),
         metricText(row.challenger),
@@ -112,34 +111,25 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
       ]),
     ),
     evaluation.calibration === null
-      ? ''
-      : `Calibration: Brier ${numberText(evaluation.calibration.brier)}, expected error ${numberText(evaluation.calibration.ece)}, ${evaluation.calibration.verdict}.`,
+      ? markup``
+      : markup`Calibration: Brier ${numberText(evaluation.calibration.brier)}, expected error ${numberText(evaluation.calibration.ece)}, ${evaluation.calibration.verdict}.`,
     table(
       'Fairness',
       ['attribute', 'smallest over largest selection rate', 'verdict'],
-      evaluation.fairness.map((row) => [
-        escapedText(row.attribute),
-        numberText(row.selectionRatio),
-        escapedText(row.finding),
-      ]),
+      evaluation.fairness.map((row) => [row.attribute, numberText(row.selectionRatio), row.finding]),
     ),
     table(
       'Behaviour tests',
       ['test', 'kind', 'verdict', 'finding'],
-      evaluation.tests.map((row) => [
-        escapedText(row.name),
-        row.kind,
-        row.verdict.replace('_', ' '),
-        escapedText(row.message),
-      ]),
+      evaluation.tests.map((row) => [row.name, row.kind, row.verdict.replace('_', ' '), row.message]),
     ),
     evaluation.importance === null
-      ? ''
+      ? markup``
       : table(
-          `Permutation importance: fall of ${escapedText(metricName(evaluation.importance.metric))}`,
+          `Permutation importance: fall of ${metricName(evaluation.importance.metric)}`,
           ['feature', 'fall', '95 % of the permutations'],
           evaluation.importance.features.map(({ feature, fall, low, high }) => [
-            escapedText(feature),
+            feature,
             gainText(fall),
             low === null ? '—' : `${gainText(low)} to ${gainText(high)}`,
           ]),
@@ -147,25 +137,26 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
   ]
 }
 
-const bullets = (lines: readonly string[]): string => lines.map((line) => `- ${escapedText(line)}`).join('\n')
+const bullets = (lines: readonly string[]): Markdown =>
+  joinMarkdown(
+    lines.map((line) => markup`- ${line}`),
+    '\n',
+  )
 
-function list(facts: readonly (readonly [string, string | null])[]): string {
-  return facts
-    .filter(([, value]) => value !== null)
-    .map(([name, value]) => `- ${name}: ${value}`)
-    .join('\n')
-}
+const list = (facts: readonly (readonly [string, MarkdownPart | null])[]): Markdown =>
+  joinMarkdown(
+    facts.flatMap(([name, value]) => (value === null ? [] : [markup`- ${name}: ${value}`])),
+    '\n',
+  )
 
-function table(title: string, head: string[], rows: string[][]): string {
-  return rows.length === 0 ? '' : titledTable(`### ${title}`, head, rows)
-}
+const table = (title: string, head: string[], rows: MarkdownPart[][]): Markdown =>
+  rows.length === 0 ? markup`` : titledTable(markup`### ${title}`, head, rows)
 
 const sizeOf = ({ bytes, parameters }: ModelCard['artifact']): string =>
   `${whole(bytes)} bytes${parameters === null ? '' : `, ${whole(parameters)} parameters`}`
 
 const whole = (value: number | null): string | null => (value === null ? null : groupedDigits(value))
-const code = (value: string | null): string | null =>
-  value === null ? null : `\`${value.replace(/[`\s]/g, '')}\``
+const codeOf = (value: string | null): Markdown | null => (value === null ? null : code(value))
 
 const withNote = ({ reason, note }: ModelCard['created']): string =>
   note === null ? `${reason}` : `${reason}: ${note}`

@@ -1,6 +1,6 @@
 /** Shows how a release was rolled back: the evidence, the steps with their times, the exposed callers, and a draft of the post-mortem. */
 import { countText } from '../../../charts/figures.ts'
-import { escapedText } from '../../../../domain/markdown.ts'
+import { joinMarkdown, markup } from '../../../../domain/markdown.ts'
 import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import type { Recovery } from '../../../../domain/release/state.ts'
 import type { PageElement } from '../../page.ts'
@@ -163,12 +163,10 @@ export function postMortem(subject: ReleaseSubject): string {
     .filter(({ fromMs }) => fromMs !== undefined)
     .map(
       ({ name, status, candidate: mine, control }) =>
-        `| ${name} | ${status.replace('_', ' ')} | ${mine.requests} | ${mine.bad} | ${control.requests} | ${control.bad} |`,
+        markup`| ${name} | ${status.replace('_', ' ')} | ${mine.requests} | ${mine.bad} | ${control.requests} | ${control.bad} |`,
     )
-  const steps = rollbackSteps(subject, stages).map(
-    ({ atMs, what }) => `- ${second(atMs)} UTC: ${escapedText(what)}`,
-  )
-  return `# Post-mortem: ${state.version} rolled back
+  const steps = rollbackSteps(subject, stages).map(({ atMs, what }) => markup`- ${second(atMs)} UTC: ${what}`)
+  return markup`# Post-mortem: ${state.version} rolled back
 
 - Release: ${state.id} of ${state.model}, ${state.strategy}, ${startedAt} to ${endedAt ?? 'now'}
 - Requested by ${state.requestedBy}; approved by ${state.approvals.map(({ by }) => by).join(', ') || 'no user'}
@@ -177,7 +175,7 @@ export function postMortem(subject: ReleaseSubject): string {
 
 ## What was seen
 
-${escapedText(withoutEvidence(reason))}
+${withoutEvidence(reason)}
 
 ## Impact
 
@@ -185,11 +183,11 @@ In all stages, ${requests} responses of the candidate reached callers, ${bad} of
 
 | stage | result | candidate requests | failed | control requests | failed |
 |---|---|---|---|---|---|
-${stageLines.join('\n')}
+${joinMarkdown(stageLines, '\n')}
 
 ## Timeline
 
-${steps.join('\n')}
+${joinMarkdown(steps, '\n')}
 
 ## Cause
 
@@ -199,5 +197,5 @@ _Why was the candidate worse, and why did the gate not find it?_
 
 - [ ] _A check that would have found it before the release_
 - [ ] _The fix, and the retraining with it_
-`
+`.markdown
 }

@@ -2,8 +2,12 @@
  * Tests that no text of a sender or an author becomes markup where people decide: every kind of alert and every text of a card, in every
  * output language, read by a parser of it.
  */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import MarkdownIt from 'markdown-it'
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import {
   opsgenieAlert,
   pagerdutyEvent,
@@ -12,7 +16,8 @@ import {
 } from '../../../../activities/alerts/delivery/channels.ts'
 import { alertText, titleOf, type Message } from '../../../../activities/alerts/delivery/message.ts'
 import { alertKinds } from '../../../../domain/monitoring/alert-kinds.ts'
-import { escapedText, titledTable } from '../../../../domain/markdown.ts'
+import { checkout } from '../../../../temporal.config.ts'
+import { code, markup, titledTable } from '../../../../domain/markdown.ts'
 
 const hostile = [
   '[approve](https://evil.example)',
@@ -27,6 +32,8 @@ const hostile = [
   '@team @everyone #12 ~label',
   'a | b | c\n|---|---|',
   '```\ncode\n``` `x`',
+  '1. item',
+  '- item',
   '# heading\n- item\n1. item\n+ item\n> quote\n===',
   '**bold** __bold__ ~~gone~~',
   '&lt;b&gt; &#60;b&#62; \\[x](https://evil.example)',
@@ -47,13 +54,34 @@ function nodesOf(markdown: string): string[] {
 }
 
 it.each(hostile)('in Markdown, %j is plain text, at the start of a line and in a table', (text) => {
-  const escaped = escapedText(text)
+  const { markdown: escaped } = markup`${text}`
   expect(nodesOf(escaped)).toEqual([])
-  const page = titledTable('', ['a', 'b'], [[escaped, '1']])
+  const { markdown: page } = titledTable(markup``, ['a', 'b'], [[text, '1']])
   expect(nodesOf(page)).toEqual([])
   expect(parser.render(page).match(/<td/g)).toHaveLength(2)
   expect(escaped).not.toMatch(/@\w|:\/\/|www\.|[\n\r]/i)
   expect(escaped).not.toMatch(bidi)
+})
+
+it('a template of Markdown escapes its texts, keeps its Markdown, and leaves figures as they are', () => {
+  const bold = markup`**${'*b*'}**`
+  const { markdown } = markup`${'<i>'} ${bold} ${code('a`_b')} ${-0.5} ${'+0.1 to +0.2'}`
+  expect(markdown).toBe(String.raw`\<i\> **\*b\*** ` + '`a_b` -0.5 +0.1 to +0.2')
+})
+
+it('the report of CI, which runs without Tenure, shows hostile texts of a project as they are', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tenure-report-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const models = hostile.map((name) => ({ name, issues: [name] }))
+  writeFileSync(join(folder, 'check.json'), JSON.stringify({ models, settings: { issues: hostile } }))
+  const page = execFileSync(process.execPath, [join(checkout, 'deploy/ci/report.mjs'), folder], {
+    encoding: 'utf8',
+  })
+  const made = ['heading', 'bullet_list', 'list_item'].flatMap((type) => [`${type}_open`, `${type}_close`])
+  expect(new Set(nodesOf(page))).toEqual(new Set(made))
+  expect(parser.render(page).match(/<td/g)).toHaveLength(2 * hostile.length)
+  expect(page).not.toMatch(/@\w|:\/\/|www\./i)
+  expect(page).not.toMatch(bidi)
 })
 
 /** The texts with the type of the object that holds them. */

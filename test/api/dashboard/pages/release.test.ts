@@ -489,7 +489,7 @@ describe('a rollback', () => {
 
   it('fills the draft of its post-mortem', () => {
     const draft = postMortem(over)
-    expect(draft).toMatch(/^# Post-mortem: m_v1\.1\.0 rolled back\n/)
+    expect(draft).toMatch(/^# Post-mortem: m\\_v1\.1\.0 rolled back\n/)
     expect(draft).toContain('approved by ada, bob')
     expect(draft).toContain('| canary 25 % | failed | 4 | 1 | 400 | 0 |')
     expect(draft).not.toContain('invalid <b>')
