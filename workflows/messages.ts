@@ -4,7 +4,6 @@ import type { DrillKind } from '../domain/drill.ts'
 import {
   commandNames,
   type CommandName,
-  type ReleaseId,
   type ReleaseStage,
   type ReleaseState,
 } from '../domain/release/state.ts'
@@ -21,8 +20,6 @@ const defineUpdate = ((name: string) => ({ type: 'update', name })) as typeof sd
 export const retrainWorkflowId = (model: string): string => `retrain/${model}`
 /** One id per model, so that at most one release of a model runs at a time. */
 export const releaseWorkflowId = (model: string): string => `release/${model}`
-/** Derives the release id from the workflow run, so that the starter knows it at once. */
-export const releaseIdOf = (firstRunId: string): ReleaseId => `rel_${firstRunId.replaceAll('-', '')}`
 
 // retrain
 

@@ -17,14 +17,13 @@ import {
   setWorkflowOptions,
 } from '@temporalio/workflow'
 import { nextEffect, type ReleaseEffect } from '../domain/release/next-effect.ts'
-import type { ReleaseState } from '../domain/release/state.ts'
+import { type ReleaseState, releaseIdOf } from '../domain/release/state.ts'
 import { commandNames, releaseStages } from '../domain/release/state.ts'
 import { whyWaiting } from '../domain/release/explain.ts'
 import {
   basisSignal,
   commandSignals,
   commandUpdates,
-  releaseIdOf,
   releaseStatus,
   supersedeSignal,
   type CommandMessage,

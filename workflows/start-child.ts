@@ -7,10 +7,10 @@ import {
   type ChildWorkflowOptions,
   type Workflow,
 } from '@temporalio/workflow'
+import { releaseIdOf } from '../domain/release/state.ts'
 import {
   queueChangedSignal,
   queueWorkflowId,
-  releaseIdOf,
   releaseWorkflowId,
   retrainWorkflowId,
   type ReleaseOutcome,

@@ -14,6 +14,7 @@ import {
   type ReleaseFacts,
   type ReleaseId,
   type ReleaseState,
+  releaseIdOf,
 } from '../../domain/release/state.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -33,7 +34,7 @@ import { findActiveKeys, type ActiveKey } from '../../store/access/api-keys.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import { findRoutingPlace, firstEpoch } from '../../store/serving/routing.ts'
 import { endQueued, findQueueEntry, rejectQueued } from '../../store/release/release-queue.ts'
-import { releaseIdOf, type ReleaseRequest } from '../../workflows/messages.ts'
+import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { endInterrupted } from '../../store/release/end-release.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'

@@ -8,6 +8,8 @@ import type { Role } from '../roles.ts'
 import type { VerdictKind } from '../verdict.ts'
 
 export type ReleaseId = `rel_${string}`
+/** Derives the release id from the workflow run, so that the starter knows it at once. */
+export const releaseIdOf = (firstRunId: string): ReleaseId => `rel_${firstRunId.replaceAll('-', '')}`
 
 /** Each stage with one sentence on what has happened so far. */
 export const releaseStages = {

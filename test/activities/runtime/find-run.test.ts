@@ -16,7 +16,7 @@ import { snapshotOf } from '../../support/serving/registration.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
-import { releaseIdOf } from '../../../workflows/messages.ts'
+import { releaseIdOf } from '../../../domain/release/state.ts'
 
 let deps: ActivityDeps
 let model: string

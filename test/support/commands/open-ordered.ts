@@ -3,7 +3,7 @@ import { MockActivityEnvironment } from '@temporalio/testing'
 import type { Deps } from '../../../activities/deps.ts'
 import { openRelease, type OpenInput } from '../../../activities/release/open-release.ts'
 import type { ReleaseStart } from '../../../domain/starts.ts'
-import { releaseIdOf } from '../../../workflows/messages.ts'
+import { releaseIdOf } from '../../../domain/release/state.ts'
 import { orderedStart } from './signed.ts'
 
 export async function openOrdered(

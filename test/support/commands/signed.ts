@@ -1,7 +1,7 @@
 /** Signs the commands and records the starts that tests send to Temporal, as the API does. */
 import type { Client } from '@temporalio/client'
 import { randomUUID } from 'node:crypto'
-import type { CommandName } from '../../../domain/release/state.ts'
+import { type CommandName, releaseIdOf } from '../../../domain/release/state.ts'
 import type { StartType } from '../../../domain/roles.ts'
 import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
@@ -15,7 +15,7 @@ import {
   releaseCommandIdOf,
 } from '../../../store/commands.ts'
 import type { Config } from '../../../temporal.config.ts'
-import { commandSignals, releaseIdOf, type CommandMessage } from '../../../workflows/messages.ts'
+import { commandSignals, type CommandMessage } from '../../../workflows/messages.ts'
 
 /** Where the signing keys are: users' keys in the store, the installation's key in the configuration. */
 export interface Signing {

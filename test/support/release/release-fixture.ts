@@ -5,12 +5,16 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
-import type { CommandName, ReleaseStage, ReleaseState } from '../../../domain/release/state.ts'
+import {
+  type CommandName,
+  type ReleaseStage,
+  type ReleaseState,
+  releaseIdOf,
+} from '../../../domain/release/state.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import {
   commandSignals,
   commandUpdates,
-  releaseIdOf,
   releaseStatus,
   releaseWorkflowId,
   type CommandResult,
