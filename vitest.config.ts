@@ -1,8 +1,9 @@
 /**
- * How the tests run: in four processes that keep the modules they have loaded, because each load of Temporal's and TensorFlow's
+ * How the tests run: in processes that keep the modules they have loaded, because each load of Temporal's and TensorFlow's
  * native libraries costs a second. The files that need no server are a project of their own, so that running one of them
  * does not start Postgres and Temporal.
  */
+import { totalmem } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { LongestFirst } from './test/support/longest-first.ts'
 import { atLength, byHand, unit } from './test/tiers.ts'
@@ -19,7 +20,8 @@ export default defineConfig({
     unstubEnvs: true,
     // Where it is set, Node 20 parses all certificates of the machine at each start, for twice the time of the rest of its start.
     env: { NODE_EXTRA_CA_CERTS: '' },
-    maxWorkers: 4,
+    // Many files wait for a time or a process: four of them kept two cores busy for two thirds of a run.
+    maxWorkers: totalmem() > 12 * 2 ** 30 ? 6 : 4,
     sequence: { sequencer: LongestFirst },
     reporters: ['default'],
     teardownTimeout: 30_000,

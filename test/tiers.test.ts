@@ -51,25 +51,46 @@ function runCi(reports: Readonly<Record<string, Report>>): {
   }
 }
 
+/** Returns each test file of these projects with its project. */
+function filesOf(projects: readonly string[]): Map<string, string> {
+  const listed = execFileSync('npx', ['vitest', 'list', '--filesOnly', '--json'], {
+    cwd: checkout,
+    encoding: 'utf8',
+  })
+  return new Map(
+    (JSON.parse(listed) as { file: string; projectName: string }[])
+      .filter(({ projectName }) => projects.includes(projectName))
+      .map(({ file, projectName }) => [relative(checkout, file), projectName]),
+  )
+}
+
 it('each test file is in one tier that CI runs, or in the list of those that it does not run, with the reason', () => {
   const { ran } = runCi({})
   const projects = ran.flatMap((script) =>
     [...scripts[script]!.matchAll(/--project (\S+)/g)].map(([, name]) => name!),
   )
   expect(new Set(projects).size).toBe(projects.length)
-  const listed = execFileSync('npx', ['vitest', 'list', '--filesOnly', '--json'], {
-    cwd: checkout,
-    encoding: 'utf8',
-  })
-  const inTiers = (JSON.parse(listed) as { file: string; projectName: string }[])
-    .filter(({ projectName }) => projects.includes(projectName))
-    .map(({ file }) => relative(checkout, file))
+  const inTiers = filesOf(projects)
   const all = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '--', '*.test.ts'], {
     cwd: checkout,
     encoding: 'utf8',
   })
-  expect([...inTiers, ...Object.keys(byHand)].sort()).toEqual(all.trim().split('\n').sort())
+  expect([...inTiers.keys(), ...Object.keys(byHand)].sort()).toEqual(all.trim().split('\n').sort())
   for (const [file, reason] of Object.entries(byHand)) expect(reason, file).toMatch(/^\S.{10,}$/)
+
+  // The page names, for each promise that is proved at length, tests of `npm test` that prove it with less.
+  const page = readFileSync(join(checkout, 'test', 'README.md'), 'utf8')
+  const [table = ''] = page.split('| promise |')[1]!.split('\n\n')
+  const rows = [...table.matchAll(/^\| .+? \| (.+?) \| (.+?) \|$/gm)]
+  expect(rows.length).toBeGreaterThan(9)
+  for (const [row, fast, long] of rows) {
+    const tiersOf = (cell = '') =>
+      [...cell.matchAll(/`(test\/.+?)`/g)].map(([, file = '']) => inTiers.get(file))
+    expect(tiersOf(fast), row).toEqual(
+      tiersOf(fast).map(() => expect.stringMatching(/^(pure|real)$/) as string),
+    )
+    expect([tiersOf(fast).length > 0, new Set(tiersOf(long))], row).toEqual([true, new Set(['long'])])
+  }
 })
 
 it.each<[string, Record<string, Report>, string, number]>([

@@ -52,6 +52,7 @@ export const atLength = [
   'test/activities/retrain/flight-gate.test.ts',
   'test/api/dashboard/every-page.test.ts',
   'test/api/streams/kafka.test.ts',
+  'test/cli/commands/admin/unfinished-start.test.ts',
   'test/cli/sync/many-models.test.ts',
   'test/docs/tutorial.test.ts',
   'test/faults/{builds,crash,hosts,interrupted,outage-alerts,races,wrong-answers}.test.ts',

@@ -193,14 +193,3 @@ describe('the Python environment of a training', () => {
     })
   })
 })
-
-describe('the Python package', () => {
-  it('passes its own tests', async () => {
-    const { execFile } = await import('node:child_process')
-    const { promisify } = await import('node:util')
-    const { checkout } = await import('../../../temporal.config.ts')
-    const argv = ['-B', '-m', 'unittest', 'discover', '-s', 'packages/python/tests']
-    const { stderr } = await promisify(execFile)('python3', argv, { cwd: checkout })
-    expect(stderr).toMatch(/\nOK/)
-  })
-})

@@ -243,8 +243,6 @@ describe('an erasure whose key is written otherwise', () => {
   it.each([
     ['varchar', '7', '7.0', ofTexts],
     ['varchar', '7', ' 7', ofTexts],
-    ['varchar', '7', '07', ofTexts],
-    ['varchar', '7.0', '7', ofTexts],
     ['bigint', '7', '7 ', ofNumbers],
     ['double', '7', 'seven', ofNumbers],
   ])(

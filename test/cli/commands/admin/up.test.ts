@@ -13,19 +13,11 @@ import { startTenure, type Ended, type Running } from '../../../support/commands
 let dir: string
 let system: Running
 let approverKey: string
-/** Runs in parallel to the first tests, because it needs only its own state. */
-let interrupted: Promise<Ended>
-let unserved: Promise<Ended>
 
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'tenure-up-'))
   system = startWith(secrets, 'up')
   await system.says(/Ctrl-C stops everything/)
-  interrupted = interruptFreshStart()
-  interrupted.catch(() => {})
-  // The API reads this file after it has answered that it lives.
-  unserved = startFresh({ TENURE_STREAMS: join(dir, 'absent.json') })
-  unserved.catch(() => {})
 })
 
 afterAll(async () => {
@@ -47,31 +39,6 @@ function start(...words: string[]): Running {
 
 const startWith = (variables: Record<string, string>, ...words: string[]): Running =>
   startTenure({ TENURE_STATE: dir, ...variables }, words)
-
-/** Starts on a fresh state directory. `meet` acts while the start is under way. */
-async function startFresh(
-  variables: Record<string, string>,
-  { words = ['up'], meet }: { words?: string[]; meet?: (starting: Running) => Promise<void> } = {},
-): Promise<Ended> {
-  const fresh = mkdtempSync(join(tmpdir(), 'tenure-up-'))
-  const starting = startWith({ ...variables, TENURE_STATE: fresh }, ...words)
-  await meet?.(starting)
-  const ended = await starting.ended
-  rmSync(fresh, { recursive: true })
-  return ended
-}
-
-/** Sends SIGINT as soon as a process serves. */
-const interruptFreshStart = (): Promise<Ended> =>
-  startFresh(
-    {},
-    {
-      async meet({ says, child }) {
-        await says(/ api +info +listening|takes tasks/)
-        child.kill('SIGINT')
-      },
-    },
-  )
 
 async function tenure(...words: string[]): Promise<Ended> {
   return start(...words).ended
@@ -147,16 +114,12 @@ describe('tenure up', () => {
   })
 
   it('refuses a start when two of its processes want one port', async () => {
+    const other = mkdtempSync(join(tmpdir(), 'tenure-up-'))
     const ports = { TENURE_PORT: '7998', TENURE_POSTGRES_PORT: '7999' }
-    const { code, err } = await startFresh(ports, { words: ['up', '--replicas', '2'] })
+    const { code, err } = await startWith({ ...ports, TENURE_STATE: other }, 'up', '--replicas', '2').ended
+    rmSync(other, { recursive: true })
     expect(code).toBe(exitCodes.usage)
     expect(err).toContain('replica 1 of the API (TENURE_PORT) and Postgres (TENURE_POSTGRES_PORT)')
-  })
-
-  it('stops every process and ends when the API does not serve', async () => {
-    const { code, err } = await unserved
-    expect(code).toBe(exitCodes.defect)
-    expect(err).toMatch(/^error api (does not serve|ended with exit code 1)[^]*absent\.json/m)
   })
 
   it('lists the models without champions', async () => {
@@ -178,12 +141,6 @@ describe('tenure up', () => {
     // The retraining ends when the workflow of the release has started, a moment before its row is stored.
     const open = async () => (await json<{ releases: object[] }>('releases', '--open')).releases
     await expect.poll(open, { interval: 100 }).toMatchObject([{ version: 'iris_v1.0.0' }])
-  })
-
-  it('prints the admin key if the start is interrupted after its creation', async () => {
-    const { code, out, err } = await interrupted
-    expect(code, err).toBe(exitCodes.interrupted)
-    expect(out).toMatch(/Admin key +tnr_/)
   })
 
   it('accepts the approval from another key only', async () => {
