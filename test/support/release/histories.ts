@@ -3,6 +3,7 @@
  * deployment.
  */
 import proto from '@temporalio/proto'
+import type { Client } from '@temporalio/client'
 import { Worker, type WorkflowBundle } from '@temporalio/worker'
 import type { History } from '@temporalio/common/lib/proto-utils.js'
 import { createHash } from 'node:crypto'
@@ -78,6 +79,21 @@ export interface Replayed {
   name: string
   /** Why the code cannot replay the history; undefined when it can. */
   problem?: string
+}
+
+/** Fetches the histories of a workflow's runs, beginning with the first run. */
+export async function fetchRuns(
+  client: Client,
+  workflowId: string,
+  firstRunId: string,
+): Promise<{ runId: string; history: History }[]> {
+  const runs: { runId: string; history: History }[] = []
+  for (let runId = firstRunId; runId !== '';) {
+    const history = await client.workflow.getHandle(workflowId, runId).fetchHistory()
+    runs.push({ runId, history })
+    runId = history.events?.at(-1)?.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId ?? ''
+  }
+  return runs
 }
 
 /** Reads the ids from the first event. Two runs of one workflow have the same workflow id. */

@@ -6,6 +6,7 @@ import type { CommandName } from '../../../domain/release/state.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { commandSignals } from '../../../workflows/messages.ts'
 import { recorded as recordedCommand, type GivenCommand } from '../commands/signed.ts'
+import { fetchRuns } from './histories.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
 import { quickPolicy, type ReleaseFixture } from './release-fixture.ts'
 
@@ -117,15 +118,8 @@ export async function lengthsOf(
   workflowId: string,
   firstRunId: string,
 ): Promise<number[]> {
-  const lengths: number[] = []
-  let runId = firstRunId
-  while (runId !== '') {
-    const history = await client.workflow.getHandle(workflowId, runId).fetchHistory()
-    const events: typeof history.events = history.events ?? []
-    lengths.push(events.length)
-    runId = events.at(-1)?.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId ?? ''
-  }
-  return lengths
+  const runs = await fetchRuns(client, workflowId, firstRunId)
+  return runs.map(({ history }) => history.events?.length ?? 0)
 }
 
 function shuffled<T>(list: T[]): T[] {
