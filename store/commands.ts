@@ -395,6 +395,24 @@ export const recordedCommand = schema.record(
 )
 export type RecordedCommand = schema.TypeOf<typeof recordedCommand>
 
+/** What a sender is told whose command waits for Temporal. */
+export const deferredMessage = 'recorded; it will be delivered when Temporal is back'
+
+/** A stored command; `GET /v1/commands/:id` shows its result. */
+export const deferredCommand = schema.record(
+  {
+    id: schema.textOf<CommandId>(),
+    command: schema.textOf<CommandName | StartType>(),
+    state: schema.textOf<'waiting'>(),
+    message: schema.text,
+  },
+  { release: schema.text, model: schema.text },
+)
+export type DeferredCommand = schema.TypeOf<typeof deferredCommand>
+
+/** Stores the response to a request in the transaction that stores its command. */
+export type KeepDeferred = (database: Database, deferred: DeferredCommand) => Promise<void>
+
 /** Reads a row with the columns of a command, which say its state. */
 function toCommand(row: object): RecordedCommand {
   const command = fromRow<Omit<RecordedCommand, 'state'>>(row)

@@ -1,13 +1,7 @@
 /** Translates the result of a use case that may be deferred into a response. */
 import * as schema from '../../domain/schema.ts'
-import {
-  deferredCommand,
-  runOrDefer,
-  type DeferredCommand,
-  type KeepDeferred,
-  type StartCommand,
-  type StartInput,
-} from '../services/deferred-commands.ts'
+import { deferredCommand, type DeferredCommand, type KeepDeferred } from '../../store/commands.ts'
+import { runOrDefer, type StartCommand, type StartInput } from '../services/start-command.ts'
 import type { ApiDeps } from '../deps.ts'
 import type { RouteRequest, RouteResponse } from '../http/route.ts'
 import { toWire } from '../http/schemas.ts'

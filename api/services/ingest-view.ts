@@ -3,7 +3,7 @@ import type { MaterialiseStart } from '../../domain/starts.ts'
 import { materialiseWorkflowId } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { CommandDeps } from '../deps.ts'
-import { recordStart } from './deferred-commands.ts'
+import { recordStart } from './start-command.ts'
 import { startUnlessOpen } from '../temporal/start-workflow.ts'
 
 /** Starts an ingestion. `begun` is false when one is already running. */

@@ -12,6 +12,9 @@ import type { ReleaseDigests, ReleaseStage, ReleaseState } from '../../domain/re
 import type { Database } from '../../store/postgres.ts'
 import { findRelease, type Release } from '../../store/release/releases.ts'
 import {
+  deferredMessage,
+  type DeferredCommand,
+  type KeepDeferred,
   findAnswer,
   insertCommand,
   releaseCommandIdOf,
@@ -24,7 +27,6 @@ import type { CommandDeps } from '../deps.ts'
 import { isNotFound } from '../temporal/errors.ts'
 import { orderRollback } from './rollback/rollback-model.ts'
 import type { RollbackReplica } from './rollback/write-rollback.ts'
-import { deferredMessage, type DeferredCommand, type KeepDeferred } from './deferred-commands.ts'
 
 /** How long a command waits for the workflow's answer. */
 const commandMs = 8_000

@@ -7,7 +7,7 @@ import { getModel } from '../../store/registry/models.ts'
 import { batchWorkflowId } from '../../workflows/messages.ts'
 import { requireUnscoped } from '../auth/authorization.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
-import { recordStart, type StartCommand } from './deferred-commands.ts'
+import { recordStart, type StartCommand } from './start-command.ts'
 
 export const startBatch: StartCommand<BatchSpec, { id: string; model: string }> = {
   kind: 'batchPredict',

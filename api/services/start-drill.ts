@@ -8,7 +8,7 @@ import type { DrillStart } from '../../domain/starts.ts'
 import { drillWorkflowId } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { CommandDeps } from '../deps.ts'
-import { recordStart } from './deferred-commands.ts'
+import { recordStart } from './start-command.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
 
 /** Starts a drill. Throws `no_champion`, `release_in_progress` and `drill_in_progress`. */

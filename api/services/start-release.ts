@@ -21,7 +21,7 @@ import { releaseWorkflowId } from '../../workflows/messages.ts'
 import type { CommandDeps } from '../deps.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { startUnlessOpen } from '../temporal/start-workflow.ts'
-import { recordStart, type StartCommand } from './deferred-commands.ts'
+import { recordStart, type StartCommand } from './start-command.ts'
 import { queuedSummary, wakeQueue, type QueuedSummary } from './release-queue.ts'
 
 export interface StartedRelease {

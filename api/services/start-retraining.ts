@@ -13,7 +13,7 @@ import { retrainWorkflowId } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
-import { recordStart, type StartCommand } from './deferred-commands.ts'
+import { recordStart, type StartCommand } from './start-command.ts'
 import { requireSoundPolicy } from './start-release.ts'
 import { cancelTraining, type CancelDeps } from './training/cancel-training.ts'
 

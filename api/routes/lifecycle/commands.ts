@@ -1,10 +1,9 @@
 /** `/v1/commands/:id`: shows the result of a deferred command. */
 import { requireFound } from '../../../domain/errors.ts'
 import * as schema from '../../../domain/schema.ts'
-import { findRecorded, recordedCommand } from '../../../store/commands.ts'
+import { deferredMessage, findRecorded, recordedCommand } from '../../../store/commands.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { deferredMessage } from '../../services/deferred-commands.ts'
 import { toWire } from '../../http/schemas.ts'
 
 export const commandRoutes = ({ store }: ApiDeps): RouteDefinition[] => [

@@ -4,7 +4,13 @@ import { pinReason } from '../../../domain/serving/kill-switch.ts'
 import { commandRoles, releaseStages, type ReleaseStage } from '../../../domain/release/state.ts'
 import { servedBp, warningOf, whyWaiting } from '../../../domain/release/explain.ts'
 import * as schema from '../../../domain/schema.ts'
-import { answeredCommand, listCommands, listRecorded, recordedCommand } from '../../../store/commands.ts'
+import {
+  answeredCommand,
+  deferredCommand,
+  listCommands,
+  listRecorded,
+  recordedCommand,
+} from '../../../store/commands.ts'
 import { findWithdrawals, type Withdrawal } from '../../../store/registry/champions.ts'
 import { findAnswerEvidence } from '../../../store/release/evidence.ts'
 import { findRunningVerdicts, listDecisions } from '../../../store/release/decisions.ts'
@@ -21,7 +27,6 @@ import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.t
 import { getRelease, sendReleaseCommand, signReleaseCommand } from '../../services/release-commands.ts'
 import { requireRole } from '../../auth/authentication.ts'
 import { cancelQueued, isQueueId, queuedRelease, queuedSummary } from '../../services/release-queue.ts'
-import { deferredCommand } from '../../services/deferred-commands.ts'
 import { startRelease } from '../../services/start-release.ts'
 import { whenDeferred, keepDeferred, respondToCommand, respondToStart } from '../command-response.ts'
 import {

@@ -1,33 +1,20 @@
 /**
- * Runs commands, and stores those that Temporal cannot accept now, so that the caller need not retry. The delivery later runs a stored
- * command through the same use case, with the same key and command id, so that Temporal starts it at most once.
+ * Runs commands that start a workflow, and defers those that Temporal cannot accept now, so that the caller need not retry. The delivery later
+ * runs a stored command through the same use case, with the same key and command id, so that Temporal starts it at most once.
  */
 import { isError } from '../../domain/errors.ts'
 import type { Role, StartType } from '../../domain/roles.ts'
-import * as schema from '../../domain/schema.ts'
-import type { CommandName } from '../../domain/release/state.ts'
 import type { StartInputs } from '../../domain/starts.ts'
-import { commandIdOf, deferStart, insertStart } from '../../store/commands.ts'
-import type { Database } from '../../store/postgres.ts'
+import {
+  commandIdOf,
+  deferredMessage,
+  deferStart,
+  insertStart,
+  type DeferredCommand,
+  type KeepDeferred,
+} from '../../store/commands.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { CommandDeps } from '../deps.ts'
-
-export const deferredMessage = 'recorded; it will be delivered when Temporal is back'
-
-/** A stored command; `GET /v1/commands/:id` shows its result. */
-export const deferredCommand = schema.record(
-  {
-    id: schema.textOf<`cmd_${string}`>(),
-    command: schema.textOf<CommandName | StartType>(),
-    state: schema.textOf<'waiting'>(),
-    message: schema.text,
-  },
-  { release: schema.text, model: schema.text },
-)
-export type DeferredCommand = schema.TypeOf<typeof deferredCommand>
-
-/** Stores the response to a request in the transaction that stores its command. */
-export type KeepDeferred = (database: Database, deferred: DeferredCommand) => Promise<void>
 
 /** Identifies one command. Retries and the later delivery have the same id. */
 export interface CommandRef {
