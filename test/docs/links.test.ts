@@ -31,16 +31,23 @@ function issuesOfLinks(page: string, text: string): string[] {
   })
 }
 
-const fileNames = new Set(
-  execFileSync('git', ['ls-files', '-co', '--exclude-standard'], { cwd: checkout, encoding: 'utf8' })
-    .split('\n')
-    .filter((path) => existsSync(join(checkout, path)))
-    .map((path) => basename(path)),
-)
+const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard'], {
+  cwd: checkout,
+  encoding: 'utf8',
+})
+  .split('\n')
+  .filter((path) => existsSync(join(checkout, path)))
+
+/** Whether a page may name this file without its folder: it is below the page's own folder or at the root; for a page of docs, anywhere. */
+function isNear(page: string, name: string): boolean {
+  const folder = page.startsWith('docs/') ? '.' : dirname(page)
+  const isHere = (path: string) => folder === '.' || path === name || path.startsWith(`${folder}/`)
+  return files.some((path) => basename(path) === name && isHere(path))
+}
 const folders = readdirSync(checkout).filter((name) => statSync(join(checkout, name)).isDirectory())
 
 /**
- * Returns the project paths that a page names as code and that are not there. `name.ts` alone may be in any folder; `…`, `*` and `<…>` are
+ * Returns the project paths that a page names as code and that are not there. `name.ts` alone is a file near the page; `…`, `*` and `<…>` are
  * placeholders. Ignores text with `$` or a space, which is to be typed, and files that a reader is told to make.
  */
 function issuesOfPaths(page: string, text: string): string[] {
@@ -50,7 +57,7 @@ function issuesOfPaths(page: string, text: string): string[] {
     if (/[\s$*<>…{}()'"@:,|]|^\/|^~/.test(path)) return []
     const [first = ''] = path.split('/')
     if (!path.includes('/')) {
-      const isGone = /\.(?:tsx?|mjs|sql)$/.test(path) && !fileNames.has(path) && !written.has(path)
+      const isGone = /\.(?:tsx?|mjs|sql)$/.test(path) && !isNear(page, path) && !written.has(path)
       return isGone ? [`${code} is not there`] : []
     }
     const isOurs = folders.includes(first) && first !== 'node_modules'
@@ -230,6 +237,9 @@ describe('the link check detects', () => {
       ['domain/gone.ts is not there'],
     )
     expect(issuesOfPaths(page, '`gone.ts`, `gate.ts` and `gate.gone`')).toEqual(['gone.ts is not there'])
+    // The README of a folder names its own files.
+    const own = '`exchange.ts`, `fast-path.ts` and `vitest.config.ts`'
+    expect(issuesOfPaths('api/transport/README.md', own)).toEqual(['fast-path.ts is not there'])
     const typed =
       '```sh\nnpx tenure dance iris\ntenure status\ntenure keys list --loud # --soft\n```\n`tenure sing`'
     expect(issuesOfCommands(typed)).toEqual([
