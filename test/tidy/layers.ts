@@ -67,7 +67,6 @@ export const layers: Readonly<Record<string, Layer>> = {
       'store',
       'models',
       'workflows/client',
-      'workflows/messages.ts',
       'activities/alerts/delivery',
       'activities/telemetry',
       'temporal.config.ts',
