@@ -105,6 +105,27 @@ describe('a planted violation is found', () => {
       'packages/http-front/src/a.ts',
       `import type { Actor } from '../../../api/auth/authentication.ts'`,
     ],
+    [
+      'the product in the readers of models',
+      'packages/predictors/src/a.ts',
+      `import { quotedName } from '../../../domain/errors.ts'`,
+    ],
+    [
+      'a native library in another file of the readers of models',
+      'packages/predictors/src/a.ts',
+      `import { Tensor } from 'onnxruntime-node'`,
+    ],
+    ['the readers of models in domain', 'domain/a.ts', `import { open } from '@tenure/predictors'`],
+    [
+      'the readers of models by a path',
+      'api/a.ts',
+      `import { open } from '../packages/predictors/src/open.ts'`,
+    ],
+    [
+      'the readers of models in an export',
+      'cli/export/edge/a.ts',
+      `import { open } from '@tenure/predictors'`,
+    ],
     ['Hono in the code of the front', 'packages/http-front/src/a.ts', `import { Hono } from 'hono'`],
     [
       'the front of HTTP by its path',
@@ -182,6 +203,11 @@ describe('a planted violation is found', () => {
 
   it.each([
     ['jstat where it is used', 'packages/sequential/src/distributions.ts', `import { jStat } from 'jstat'`],
+    [
+      'the list of formats in domain',
+      'domain/a.ts',
+      `import { artifactFormats } from '@tenure/predictors/format-names'`,
+    ],
     ['the front of HTTP in the API', 'api/a.ts', `import { openFastPath } from '@tenure/http-front'`],
     ['a package by its name', 'domain/a.ts', `import { auc } from '@tenure/sequential'`],
     [

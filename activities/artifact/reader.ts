@@ -7,7 +7,7 @@ import { createFrames } from '../../domain/message-framing.ts'
 import type { UnknownRows } from '../../domain/model/brought-artifact.ts'
 import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import type { FeatureFit, FeatureRow, Features, Output } from '../../domain/model/features.ts'
-import type { ArtifactFormatName } from '../../domain/model/artifact-formats.ts'
+import type { ArtifactFormatName } from '@tenure/predictors/format-names'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { spawnServing } from '../runtime/serving-child.ts'
 

@@ -9,7 +9,7 @@ import {
   type FeatureRow,
   type Output,
 } from '../../domain/model/features.ts'
-import type { ArtifactFormatName } from '../../domain/model/artifact-formats.ts'
+import type { ArtifactFormatName } from '@tenure/predictors/format-names'
 import type { Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import {
   categoryProfile,

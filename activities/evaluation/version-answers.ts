@@ -3,7 +3,7 @@
  */
 import type { LayersModel } from '@tensorflow/tfjs'
 import { withOutputs, type ModelAnswers } from '../../domain/metrics/answers.ts'
-import { formatNameOf } from '../../domain/model/artifact-formats.ts'
+import { formatNameOf } from '@tenure/predictors/format-names'
 import { listRows, type ColumnTable } from '../../domain/model/columns.ts'
 import { inputWidthOf, outputNames, outputWidth, placesIn, type Output } from '../../domain/model/features.ts'
 import { fileOf, type Manifest } from '../../domain/model/manifest.ts'

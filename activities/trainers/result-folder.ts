@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
-import { broughtFileNames } from '../../domain/model/artifact-formats.ts'
+import { broughtFileNames } from '@tenure/predictors/format-names'
 import { parseDeclaredColumns, type DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { listForeignFolder, openForeignFile } from '../../store/foreign/foreign-folder.ts'

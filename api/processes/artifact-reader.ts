@@ -4,8 +4,8 @@
  * <artifact root>` prints `{}` when it is ready, then reads one request per line of JSON and prints one reply per request.
  */
 import { DomainError, isError, quotedName } from '../../domain/errors.ts'
-import { findRepeated } from '../../domain/json-body.ts'
-import { formatOfFiles } from '../../domain/model/artifact-formats.ts'
+import { findRepeated } from '@tenure/predictors/json'
+import { formatOfFiles } from '@tenure/predictors/format-names'
 import { parseDeclaredColumns, type DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import type { FeatureRow, Features, Output } from '../../domain/model/features.ts'
 import type { FileDigest, Manifest } from '../../domain/model/manifest.ts'
@@ -16,12 +16,17 @@ import { openArtifacts } from '../../store/artifacts.ts'
 import { columnsOf } from '../serving/codec/feature-columns.ts'
 import { createInputBuffer, resetInput, writeRow } from '../serving/codec/input-buffer.ts'
 import { compileFormat } from '../serving/codec/output-format.ts'
-import { formatOf, maxBytesOf } from '../serving/formats/all-formats.ts'
+import {
+  type ArtifactFiles,
+  type ArtifactStages,
+  bindColumns,
+  formatOf,
+  maxBytesOf,
+  type OpenedArtifact,
+  type Predictor,
+} from '@tenure/predictors'
+import { createRuntimes, hosts } from '../serving/runtime/hosts.ts'
 import { attributeRows, type ExplainQuestion } from '../serving/explanation/attribute-rows.ts'
-import { bindColumns } from '../serving/formats/bind-columns.ts'
-import type { ArtifactFiles, ArtifactStages, OpenedArtifact } from '../serving/formats/format.ts'
-import type { Predictor } from '../serving/predictor.ts'
-import { createRuntimes } from '../serving/formats/runtimes.ts'
 
 /** The part of a manifest that is needed to answer rows. */
 export type AnsweringManifest = Pick<Manifest, 'artifact' | 'files' | 'features' | 'output' | 'preprocessing'>
@@ -127,6 +132,7 @@ async function bind({
   const { library, columns, outputs } = await formatOf({ artifact }).inspect(
     await filesOf({ artifact, files }),
     output,
+    hosts,
   )
   const { width } = compileFormat(output)
   if (outputs !== width)
@@ -134,7 +140,11 @@ async function bind({
       'artifact_invalid',
       `the model gives ${outputs} number${outputs === 1 ? '' : 's'}, the output ${output.kind} of the model file has ${width}${declarationFor(output, outputs)}`,
     )
-  return { artifact, library, ...bindColumns({ columns, features, order, declared, texts }) }
+  return {
+    artifact,
+    library,
+    ...bindColumns({ columns, features, order, declared, texts, quote: quotedName }),
+  }
 }
 
 async function declaredIn({ digest, bytes }: FileDigest): Promise<DeclaredColumn[]> {

@@ -7,8 +7,8 @@ import { isError } from '../../domain/errors.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { createInputBuffer, resetInput } from '../serving/codec/input-buffer.ts'
 import { resetWriter, createByteWriter } from '../serving/codec/byte-writer.ts'
-import { maxBytesOf } from '../serving/formats/all-formats.ts'
-import { createRuntimes } from '../serving/formats/runtimes.ts'
+import { maxBytesOf } from '@tenure/predictors'
+import { createRuntimes } from '../serving/runtime/hosts.ts'
 import { openVersion, readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
 const measuredRows = 2_000

@@ -40,9 +40,8 @@ import {
 } from './routing/pending-rollbacks.ts'
 import { createKillSwitches, type KillSwitches } from './routing/kill-switches.ts'
 import { createCounterRegistry, type CounterRegistry } from './counters/arm-counters.ts'
-import { createRuntimes } from './formats/runtimes.ts'
-import type { BatcherOptions } from './runtime/batcher.ts'
-import type { Tensors } from './tensorflow/tfjs-models.ts'
+import type { BatcherOptions, Tensors } from '@tenure/predictors'
+import { createRuntimes } from './runtime/hosts.ts'
 import { createVersionLoader } from './routing/version-loader.ts'
 
 export interface Serving extends PredictFunctions {

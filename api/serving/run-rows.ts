@@ -4,7 +4,7 @@
  */
 import { noText } from '../../domain/model/batch-spec.ts'
 import { isError } from '../../domain/errors.ts'
-import type { Predictor, RowTexts } from './predictor.ts'
+import type { Predictor, RowTexts } from '@tenure/predictors'
 
 interface RowBlock {
   input: Float64Array

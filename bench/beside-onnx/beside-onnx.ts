@@ -9,11 +9,18 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { openOnnx } from '../../api/serving/formats/onnx/open-onnx.ts'
+import { openOnnx } from '../../packages/predictors/src/formats/onnx/open-onnx.ts'
 import { seededRandom } from '@tenure/sequential'
 import { checkout } from '../../temporal.config.ts'
-import { bareAnswers } from '../../test/support/formats/onnx-answers.ts'
-import { floats, graph, model, node, tensor, value } from '../../test/support/formats/onnx-writer.ts'
+import { bareAnswers } from '../../packages/predictors/test/support/onnx-answers.ts'
+import {
+  floats,
+  graph,
+  model,
+  node,
+  tensor,
+  value,
+} from '../../packages/predictors/test/support/onnx-writer.ts'
 import { registerBrought } from '../harness/brought-model.ts'
 import type { BenchDatabase } from '../harness/database.ts'
 import { figureTable, machine, quantileOf } from '../harness/figures.ts'

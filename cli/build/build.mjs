@@ -20,8 +20,8 @@ const groups = [
     'api/processes/qualifier.ts',
     'api/processes/simulator.ts',
     'api/processes/skew-replayer.ts',
-    'api/serving/formats/onnx/session/session-process.ts',
-    'api/serving/tensorflow/tfjs-worker.ts',
+    'packages/predictors/src/formats/onnx/session/session-process.ts',
+    'packages/predictors/src/tensorflow/tfjs-worker.ts',
   ],
   ['activities/worker.ts', 'activities/upgrade/check-build.ts'],
   [

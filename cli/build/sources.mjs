@@ -2,7 +2,7 @@
 // Finds the compiled code of the present sources. A build lies in a folder that is named by its sources, so stale code never runs, and a
 // running process still finds the files that it loads later.
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 /**
@@ -10,9 +10,17 @@ import { join } from 'node:path'
  * @param {string} root
  */
 export function packageSources(root) {
-  const names = readdirSync(join(root, 'packages'))
+  const names = readdirSync(join(root, 'packages')).filter((name) =>
+    existsSync(join(root, 'packages', name, 'package.json')),
+  )
   return Object.fromEntries(
-    names.map((name) => [`@tenure/${name}`, join(root, 'packages', name, 'src', 'index.ts')]),
+    names.flatMap((name) => {
+      const folder = join(root, 'packages', name)
+      const { exports } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+      return Object.entries(exports).flatMap(([part, file]) =>
+        file.endsWith('.ts') ? [[join('@tenure', name, part), join(folder, file)]] : [],
+      )
+    }),
   )
 }
 

@@ -1,7 +1,7 @@
 /** Defines an artifact that was trained elsewhere and is evaluated and released here. */
 import { DomainError, quotedName } from '../errors.ts'
 import { percentText } from '../figures.ts'
-import { broughtFileNames } from './artifact-formats.ts'
+import { broughtFileNames } from '@tenure/predictors/format-names'
 import { issueOfBundleOrigin, type BundleOrigin } from './bundle-origin.ts'
 
 /** A brought artifact, whose files are in the artifact store. */

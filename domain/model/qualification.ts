@@ -1,5 +1,5 @@
 /** Defines the limits of the pre-flight checks: a candidate beyond one of them is refused before it serves a request. */
-import { networkLimits } from './network-limits.ts'
+import { networkLimits } from '@tenure/predictors/network-limits'
 import type { PolicyIssues } from '../policy-issues.ts'
 
 export interface QualificationLimits {

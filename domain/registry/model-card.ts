@@ -2,7 +2,7 @@
  * Builds the card of a version (purpose, provenance, performance, limitations) from the stored facts of the version, so that page,
  * file and API response agree.
  */
-import { formatNameOf } from '../model/artifact-formats.ts'
+import { formatNameOf } from '@tenure/predictors/format-names'
 import type { FeatureFit, Features, Output } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
 import { fairnessText } from '../evaluation/fairness.ts'

@@ -2,7 +2,7 @@
 import { canonicalJson } from '../canonical-json.ts'
 import { inMetricOrder } from '../figures.ts'
 import { higherIsBetter } from '../evaluation/metrics.ts'
-import { formatNameOf } from '../model/artifact-formats.ts'
+import { formatNameOf } from '@tenure/predictors/format-names'
 import { totalBytesOf, type Manifest } from '../model/manifest.ts'
 import { metricNames } from './version-query.ts'
 import type { VersionLineage } from './version.ts'

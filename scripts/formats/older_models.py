@@ -1,6 +1,6 @@
 """Trains small models with older versions of LightGBM, XGBoost and CatBoost, whose files differ from those of today, into a pack for the tests.
 
-Usage: python older_models.py test/support/formats/older-models.json.gz. Needs `uv`, which makes an environment for each version. Half of the
+Usage: python older_models.py packages/predictors/test/support/older-models.json.gz. Needs `uv`, which makes an environment for each version. Half of the
 rows are odd: missing values and categories that no split has. XGBoost 1.5 and 1.6 and LightGBM 2.2 have their versions of Python.
 """
 

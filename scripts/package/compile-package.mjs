@@ -19,9 +19,10 @@ export function compile(root, folder) {
   const compiler = join(typescript, 'bin', 'tsc')
   execFileSync(process.execPath, [compiler, '-p', root, '--outDir', folder], { stdio: 'inherit' })
   // TypeScript rewrites the extensions of imports in code, not in declarations.
-  for (const name of readdirSync(folder).filter((each) => each.endsWith('.d.ts'))) {
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+  for (const name of names.filter((each) => each.endsWith('.d.ts'))) {
     const text = readFileSync(join(folder, name), 'utf8')
-    writeFileSync(join(folder, name), text.replace(/(from '\.\/[\w-]+)\.ts'/g, "$1.js'"))
+    writeFileSync(join(folder, name), text.replace(/(['"]\.\.?\/[\w/.-]+)\.ts(['"])/g, '$1.js$2'))
   }
   const source = join(root, 'src')
   cpSync(source, folder, {

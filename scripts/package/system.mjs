@@ -25,6 +25,8 @@ export const shipped = [
   'packages/embedded/src',
   'packages/http-front/package.json',
   'packages/http-front/src',
+  'packages/predictors/package.json',
+  'packages/predictors/src',
   'packages/python/src',
   'packages/sequential/package.json',
   'packages/sequential/src',

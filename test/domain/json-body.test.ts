@@ -1,7 +1,8 @@
 /** Tests the limits that a JSON text must meet before it is parsed, and the refusal of ambiguous texts. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { maxDepth, measureJson, parseJsonBody } from '../../domain/json-body.ts'
+import { maxDepth, measureJson } from '@tenure/predictors/json'
+import { parseJsonBody } from '../../domain/json-body.ts'
 
 const bytesOf = (value: unknown): Uint8Array =>
   new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value))

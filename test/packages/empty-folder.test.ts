@@ -26,7 +26,9 @@ const call = (cwd: string, program: string, ...args: string[]): string =>
   execFileSync(program, args, { cwd, encoding: 'utf8' })
 
 it('there are packages', () =>
-  expect(names).toEqual(expect.arrayContaining(['client', 'embedded', 'http-front', 'sequential'])))
+  expect(names).toEqual(
+    expect.arrayContaining(['client', 'embedded', 'http-front', 'predictors', 'sequential']),
+  ))
 
 describe.each(names)('@tenure/%s', (name) => {
   const root = join(checkout, 'packages', name)

@@ -30,7 +30,16 @@ const product = [
 ] as const
 
 export const layers: Readonly<Record<string, Layer>> = {
-  domain: { values: [], packages: ['@tenure/sequential'] },
+  domain: {
+    values: [],
+    // Those parts of the predictors that need neither Node nor a library.
+    packages: [
+      '@tenure/predictors/format-names',
+      '@tenure/predictors/json',
+      '@tenure/predictors/network-limits',
+      '@tenure/sequential',
+    ],
+  },
   store: {
     values: ['domain', 'project.mjs'],
     packages: ['@tenure/sequential', 'node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
@@ -74,6 +83,8 @@ export const layers: Readonly<Record<string, Layer>> = {
     ],
     types: ['workflows'],
     packages: [
+      '@tenure/predictors/format-names',
+      '@tenure/predictors/memory-limit',
       '@tenure/sequential',
       'node:*',
       '@temporalio/activity',
@@ -135,6 +146,10 @@ export const layers: Readonly<Record<string, Layer>> = {
     types: ['workflows'],
     packages: [
       '@tenure/http-front',
+      '@tenure/predictors',
+      '@tenure/predictors/format-names',
+      '@tenure/predictors/json',
+      '@tenure/predictors/memory-limit',
       '@tenure/sequential',
       'node:*',
       'hono',
@@ -155,10 +170,6 @@ export const layers: Readonly<Record<string, Layer>> = {
       '@platformatic/kafka': ['api/streams/kafka.ts', 'api/streams/kafka/'],
       'markdown-it': ['api/dashboard/components/markdown.tsx'],
       'openid-client': ['api/auth/oidc.ts'],
-      'onnxruntime-node': ['api/serving/formats/onnx/session/graph-session.ts'],
-      '@tensorflow/tfjs-backend-cpu': ['api/serving/tensorflow/tfjs-worker.ts'],
-      '@tensorflow/tfjs-core': ['api/serving/tensorflow/tfjs-worker.ts'],
-      '@tensorflow/tfjs-layers': ['api/serving/tensorflow/tfjs-worker.ts'],
     },
   },
   cli: {
@@ -176,7 +187,14 @@ export const layers: Readonly<Record<string, Layer>> = {
       'workflows/client',
     ],
     types: ['workflows'],
-    packages: ['@tenure/embedded', '@tenure/sequential', 'node:*', 'commander', '@temporalio/client'],
+    packages: [
+      '@tenure/embedded',
+      '@tenure/predictors/format-names',
+      '@tenure/sequential',
+      'node:*',
+      'commander',
+      '@temporalio/client',
+    ],
     only: { '@duckdb/node-api': ['cli/demo/'], esbuild: ['cli/export/'], yaml: ['cli/installation/'] },
   },
   // Runs before any package is installed, the links to those of this repository included.
@@ -189,6 +207,28 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: [],
     packages: [],
     only: { jstat: ['packages/sequential/src/distributions.ts'] },
+  },
+  // Is used without the product: its readers of models. Only the files that run a library import it.
+  'packages/predictors/src': {
+    values: [],
+    packages: ['node:*'],
+    only: {
+      'onnxruntime-node': ['packages/predictors/src/formats/onnx/session/graph-session.ts'],
+      '@tensorflow/tfjs-backend-cpu': ['packages/predictors/src/tensorflow/tfjs-worker.ts'],
+      '@tensorflow/tfjs-core': ['packages/predictors/src/tensorflow/tfjs-worker.ts'],
+      '@tensorflow/tfjs-layers': ['packages/predictors/src/tensorflow/tfjs-worker.ts'],
+    },
+  },
+  'packages/predictors': {
+    values: ['packages/predictors/src'],
+    packages: [
+      'node:*',
+      'vitest',
+      '@tenure/predictors',
+      '@tenure/predictors/format-names',
+      '@tenure/sequential',
+      'onnxruntime-node',
+    ],
   },
   // Is used without the product: the servers of one machine.
   'packages/embedded/src': {
@@ -222,14 +262,8 @@ export const layers: Readonly<Record<string, Layer>> = {
   'packages/client': { values: ['packages/client/src'], packages: ['node:*', 'vitest', '@tenure/client'] },
   // Bundled for browsers: only what needs neither Node nor a package.
   'cli/export/edge': {
-    values: [
-      'domain',
-      'api/serving/codec/row-reader.ts',
-      'api/serving/network/activations.ts',
-      'api/serving/network/layers-model.ts',
-      'api/serving/network/scalar-predictor.ts',
-    ],
-    packages: [],
+    values: ['domain', 'api/serving/codec/row-reader.ts'],
+    packages: ['@tenure/predictors/edge'],
   },
   'temporal.config.ts': {
     values: [
@@ -260,11 +294,24 @@ export const layers: Readonly<Record<string, Layer>> = {
   },
   // Scripts of pipelines: they run where nothing of Tenure is installed.
   deploy: { values: [], packages: ['node:*'] },
-  scripts: { values: everything, packages: everything },
-  bench: { values: everything, packages: everything },
+  // Benches and scripts measure and compare parts of the predictors.
+  scripts: {
+    values: [...everything, 'packages/predictors', 'packages/predictors/src'],
+    packages: everything,
+  },
+  bench: { values: [...everything, 'packages/predictors', 'packages/predictors/src'], packages: everything },
   // A test imports a script only to test it; what both need lies in the product or in test/support/.
   test: {
-    values: [...product, 'bench', 'deploy', 'examples', 'vitest.config.ts'],
+    // The readers of models are tested where they meet the product, too.
+    values: [
+      ...product,
+      'bench',
+      'deploy',
+      'examples',
+      'packages/predictors',
+      'packages/predictors/src',
+      'vitest.config.ts',
+    ],
     packages: everything,
   },
   'test/scripts': { values: everything, packages: everything },

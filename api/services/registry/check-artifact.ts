@@ -1,12 +1,12 @@
 /** Accepts an artifact that was trained elsewhere: stores and checks its file. The retrain workflow then evaluates and releases it. */
 import { DomainError, isError } from '../../../domain/errors.ts'
-import { formatOfFiles } from '../../../domain/model/artifact-formats.ts'
+import { formatOfFiles } from '@tenure/predictors/format-names'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
 import type { FileDigest } from '../../../domain/model/manifest.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { askReader } from '../../serving/runtime/limited-process.ts'
-import { fileNameOf, formatOf } from '../../serving/formats/all-formats.ts'
+import { fileNameOf, formatOf } from '@tenure/predictors'
 
 export interface UploadedArtifact {
   model: string

@@ -12,7 +12,7 @@ import { getModel } from '../../../store/registry/models.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { maxBytesOf } from '../../serving/formats/all-formats.ts'
+import { maxBytesOf } from '@tenure/predictors'
 
 export interface ImportedBundle {
   model: string

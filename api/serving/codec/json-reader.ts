@@ -4,7 +4,8 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { DomainError, isError } from '../../../domain/errors.ts'
-import { isDropped, maxDepth, parseJsonBody } from '../../../domain/json-body.ts'
+import { maxDepth } from '@tenure/predictors/json'
+import { isDropped, parseJsonBody } from '../../../domain/json-body.ts'
 
 /** The bytes up to which a refused body is parsed once more for the most exact sentence. */
 const maxParsedAgain = 65_536

@@ -3,7 +3,7 @@
  * that are left out are zeros, and the other terms are added in the same order and precision, so a row gets the same bits as in a replica.
  */
 import type { BatchLayout } from '../../../domain/model/batch-spec.ts'
-import { activationOf } from '../network/activations.ts'
+import { activationOf, compileDense, type Network } from '@tenure/predictors'
 import {
   codesBefore,
   noInput,
@@ -14,8 +14,6 @@ import {
   type NumberSource,
   type TextSource,
 } from './column-source.ts'
-import { compileDense } from '../network/simd-predictor.ts'
-import type { Network } from '../network/layers-model.ts'
 import { runRows, textsReader } from '../run-rows.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 

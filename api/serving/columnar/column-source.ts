@@ -2,7 +2,7 @@
 import { textCodes, type BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { fitsSingle, scaled } from '../../../domain/model/preprocessing.ts'
 import type { CategoryColumn } from '../codec/feature-columns.ts'
-import type { RowTexts } from '../predictor.ts'
+import type { RowTexts } from '@tenure/predictors'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 /** The columns of some rows, in the layout of a batch. */

@@ -10,9 +10,7 @@ import { compileEncoder } from '../../../domain/model/preprocessing.ts'
 import { scorePlace, sortQuantiles } from '../../../domain/model/quantile-levels.ts'
 import { columnsOf } from '../codec/feature-columns.ts'
 import { createInputBuffer, resetInput, writeRow } from '../codec/input-buffer.ts'
-import { formatOf } from '../formats/all-formats.ts'
-import type { ArtifactFiles } from '../formats/format.ts'
-import type { Predictor } from '../predictor.ts'
+import { type ArtifactFiles, formatOf, type Predictor } from '@tenure/predictors'
 
 export type ExplainedManifest = Pick<Manifest, 'artifact' | 'files' | 'features' | 'output' | 'preprocessing'>
 

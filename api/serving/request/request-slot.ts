@@ -3,7 +3,7 @@
  * request keeps its own, and their number is bounded so that a slow model cannot fill the memory.
  */
 import { DomainError } from '../../../domain/errors.ts'
-import type { RunTicket } from '../predictor.ts'
+import type { RunTicket } from '@tenure/predictors'
 import { createInputBuffer, type InputBuffer } from '../codec/input-buffer.ts'
 
 export interface RequestSlot {

@@ -11,7 +11,7 @@ import { getArtifact, getManifest, openArtifacts, type Artifacts } from '../../.
 import type { FallbackRow, SwitchRow } from '../../../store/serving/routing.ts'
 import { replaceFile } from '../../../store/replace-file.ts'
 import type { Signer } from '../../../store/signing/signing-key.ts'
-import { maxBytesOf } from '../formats/all-formats.ts'
+import { maxBytesOf } from '@tenure/predictors'
 
 /** The artifact of a version and its signature, as read from the database. */
 export interface VersionOrigin {

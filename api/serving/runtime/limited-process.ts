@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { requirePipes } from '../../../store/child-pipes.ts'
-import { withMemoryLimit } from '../../../store/memory-limit.ts'
+import { withMemoryLimit } from '@tenure/predictors/memory-limit'
 import { checkout, launcher, trainerEnvironment } from '../../../temporal.config.ts'
 
 export interface LimitedProcess {

@@ -3,7 +3,7 @@
  * fault, and it can never become champion.
  */
 import type { DrillFault } from '../../../domain/drill.ts'
-import type { Predictor } from '../predictor.ts'
+import type { Predictor } from '@tenure/predictors'
 import type { LoadedVersion } from './loaded-version.ts'
 
 /** Returns the version with its fault; unchanged unless it was made for a drill. */

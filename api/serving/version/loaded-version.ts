@@ -6,17 +6,20 @@ import { inputWidthOf } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { sortQuantiles } from '../../../domain/model/quantile-levels.ts'
 import { columnsOf, type FeatureColumns } from '../codec/feature-columns.ts'
-import { formatOf } from '../formats/all-formats.ts'
-import type { ArtifactFiles, OpenedArtifact } from '../formats/format.ts'
-import type { Runtimes } from '../formats/runtimes.ts'
-import type { Predictor } from '../predictor.ts'
+import {
+  type ArtifactFiles,
+  formatOf,
+  type OpenedArtifact,
+  type Predictor,
+  refuse,
+  type Runtimes,
+} from '@tenure/predictors'
 import { compileCells, type CellReader } from '../codec/cell-reader.ts'
 import { compileChecks, notAnObject, refuseUnknown } from '../codec/row-reader.ts'
 import { compileFormat, type OutputFormat } from '../codec/output-format.ts'
 import { compileJsonRow, type JsonRow } from '../codec/instances.ts'
 import type { BodySize } from '../codec/json-reader.ts'
 import { createInputBuffer, resetInput, type InputBuffer } from '../codec/input-buffer.ts'
-import { refuse } from '../network/layers-model.ts'
 
 export interface LoadedVersion {
   model: string

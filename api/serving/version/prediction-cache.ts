@@ -3,7 +3,7 @@
  * µs (4-16-16-3) to 11 µs (32-128-64-1) and a lookup 5 to 9 µs, so a cache would pay only from about 80,000 weights on. Cached outputs are
  * assigned, counted and logged like others. The cache belongs to one loaded version.
  */
-import type { Predictor } from '../predictor.ts'
+import type { Predictor } from '@tenure/predictors'
 
 export type PredictionCache = ReturnType<typeof createPredictionCache>
 

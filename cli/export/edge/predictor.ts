@@ -7,16 +7,16 @@
  *   predictor.predict([{ sepalLength: 5.1, sepalWidth: 3.5, petalLength: 1.4, petalWidth: 0.2 }])
  */
 import { compileReader } from '../../../api/serving/codec/row-reader.ts'
-import { activationOf } from '../../../api/serving/network/activations.ts'
 import {
+  activationOf,
+  compilePredictor,
   isDense,
   layersOf,
+  type Network,
   networkOf,
   readModel,
-  type Network,
   type ReadModel,
-} from '../../../api/serving/network/layers-model.ts'
-import { compilePredictor } from '../../../api/serving/network/scalar-predictor.ts'
+} from '@tenure/predictors/edge'
 import {
   likeliestClass,
   inputWidthOf,

@@ -10,9 +10,9 @@ import { columnOf, columnTableOf, type CellColumn } from '../../../domain/model/
 import type { DeclaredColumn } from '../../../domain/model/declared-columns.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { getArtifact, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
-import { readOnnxCases } from '../../support/formats/parity.ts'
-import { graph, model, node, value } from '../../support/formats/onnx-writer.ts'
-import { readRosesModel } from '../../support/formats/roses-lightgbm.ts'
+import { readOnnxCases } from '../../../packages/predictors/test/support/parity.ts'
+import { graph, model, node, value } from '../../../packages/predictors/test/support/onnx-writer.ts'
+import { readRosesModel } from '../../../packages/predictors/test/support/roses-lightgbm.ts'
 import { treeVersion, type TreeVersion } from '../../support/formats/tree-version.ts'
 
 let root: string

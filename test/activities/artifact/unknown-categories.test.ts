@@ -5,16 +5,20 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openArtifactReader, type ArtifactReader } from '../../../activities/artifact/reader.ts'
 import { storeForeign } from '../../../activities/artifact/store-foreign.ts'
-import { fileNameOf, formatOf } from '../../../api/serving/formats/all-formats.ts'
-import type { ArtifactColumn } from '../../../api/serving/formats/format.ts'
-import { formatOfFiles } from '../../../domain/model/artifact-formats.ts'
+import { fileNameOf, formatOf } from '../../../packages/predictors/src/formats/all-formats.ts'
+import type { ArtifactColumn } from '../../../packages/predictors/src/formats/format.ts'
+import { formatOfFiles } from '../../../packages/predictors/src/format-names.ts'
 import { columnOf, columnTableOf } from '../../../domain/model/columns.ts'
 import type { FeatureRow, Features, Output } from '../../../domain/model/features.ts'
 import { broughtFacts, type TrainingFacts } from '../../../domain/model/manifest.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
-import { readCases, readCategoryCases, readOnnxCases } from '../../support/formats/parity.ts'
-import { readRosesModel } from '../../support/formats/roses-lightgbm.ts'
+import {
+  readCases,
+  readCategoryCases,
+  readOnnxCases,
+} from '../../../packages/predictors/test/support/parity.ts'
+import { readRosesModel } from '../../../packages/predictors/test/support/roses-lightgbm.ts'
 
 interface BroughtCase {
   bytes: Buffer

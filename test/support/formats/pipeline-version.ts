@@ -1,7 +1,7 @@
 /** Builds a version that runs in ONNX Runtime: a scikit-learn pipeline with three numeric inputs, one of them an integer, and one text. */
 import type { Output } from '../../../domain/model/features.ts'
 import { putManifest, type Artifacts } from '../../../store/artifacts.ts'
-import { readOnnxCases } from './parity.ts'
+import { readOnnxCases } from '../../../packages/predictors/test/support/parity.ts'
 
 export interface PipelineRow {
   age: number

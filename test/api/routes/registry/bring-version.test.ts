@@ -10,8 +10,8 @@ import {
   model as onnxModel,
   node,
   value,
-} from '../../../support/formats/onnx-writer.ts'
-import { readRosesModel } from '../../../support/formats/roses-lightgbm.ts'
+} from '../../../../packages/predictors/test/support/onnx-writer.ts'
+import { readRosesModel } from '../../../../packages/predictors/test/support/roses-lightgbm.ts'
 import {
   openServingFixture,
   startApi,

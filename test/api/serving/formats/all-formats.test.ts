@@ -4,19 +4,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readResultFolder } from '../../../../activities/trainers/result-folder.ts'
-import { fileNameOf, formatOf, maxBytesOf } from '../../../../api/serving/formats/all-formats.ts'
+import { fileNameOf, formatOf, maxBytesOf } from '../../../../packages/predictors/src/formats/all-formats.ts'
 import {
   artifactFormats,
   broughtFileNames,
   broughtLibraries,
   formatOfFiles,
   type ArtifactFormatName,
-} from '../../../../domain/model/artifact-formats.ts'
+} from '../../../../packages/predictors/src/format-names.ts'
 import { issueOfBrought } from '../../../../domain/model/brought-artifact.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { checkout } from '../../../../temporal.config.ts'
-import { readCases } from '../../../support/formats/parity.ts'
-import { treeModel } from '../../../support/formats/onnx-trees.ts'
+import { readCases } from '../../../../packages/predictors/test/support/parity.ts'
+import { treeModel } from '../../../../packages/predictors/test/support/onnx-trees.ts'
 import { readTexts } from '../../../tidy/source.ts'
 
 const names = Object.keys(artifactFormats) as ArtifactFormatName[]
@@ -84,7 +84,6 @@ it('no other file of the product names a format or a file of it', () => {
   for (const own of ['tfjs-layers', 'model.json']) known.delete(own)
   const found = readTexts()
     .filter(({ path }) => /^(activities|api|cli|domain|store|workflows)\/.*\.tsx?$/.test(path))
-    .filter(({ path }) => !/^api\/serving\/formats\/|^domain\/model\/artifact-formats\.ts$/.test(path))
     .flatMap(({ path, text }) =>
       [...text.matchAll(/(['"`])([^'"`\n]+)\1/g)].flatMap(([, , word]) =>
         known.has(word!) ? [`${path} has ${word}`] : [],

@@ -1,12 +1,12 @@
 /** Tests how the columns of an artifact are bound to the features of a model, and what prevents it. */
 import { describe, expect, it } from 'vitest'
-import { bindColumns } from '../../../../api/serving/formats/bind-columns.ts'
-import type { ArtifactColumn } from '../../../../api/serving/formats/format.ts'
-import { fileNameOf } from '../../../../api/serving/formats/all-formats.ts'
-import { formatOfFiles } from '../../../../domain/model/artifact-formats.ts'
+import { bindColumns } from '../../../../packages/predictors/src/formats/bind-columns.ts'
+import type { ArtifactColumn } from '../../../../packages/predictors/src/formats/format.ts'
+import { fileNameOf } from '../../../../packages/predictors/src/formats/all-formats.ts'
+import { formatOfFiles } from '../../../../packages/predictors/src/format-names.ts'
 import { parseDeclaredColumns } from '../../../../domain/model/declared-columns.ts'
 import type { Features } from '../../../../domain/model/features.ts'
-import { readCases } from '../../../support/formats/parity.ts'
+import { readCases } from '../../../../packages/predictors/test/support/parity.ts'
 
 const features: Features = {
   age: { kind: 'number', missing: 'fill' },

@@ -1,9 +1,9 @@
 /** Tests that a probability slightly outside 0 to 1 because of 32-bit rounding is not an invalid answer. */
 import { expect, it } from 'vitest'
-import { onnxFormat } from '../../../../api/serving/formats/onnx/format.ts'
-import type { OpenedArtifact } from '../../../../api/serving/formats/format.ts'
+import { onnxFormat } from '../../../../packages/predictors/src/formats/onnx/format.ts'
+import type { OpenedArtifact } from '../../../../packages/predictors/src/formats/format.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
-import { treeModel } from '../../../support/formats/onnx-trees.ts'
+import { treeModel } from '../../../../packages/predictors/test/support/onnx-trees.ts'
 
 it.each(['probability', 'number'])(
   'rounds a %s by at most the 32-bit error, and hides nothing else',

@@ -1,21 +1,21 @@
 /** Tests that the attributions of trees and linear networks are the Shapley values of the definition. */
 import { describe, expect, it } from 'vitest'
-import { columnValue } from '../../../../api/serving/formats/trees/column-value.ts'
-import { readForest } from '../../../../api/serving/formats/trees/read-forest.ts'
-import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
-import { widenerOf } from '../../../../api/serving/formats/trees/derived/derived-columns.ts'
-import type { Forest } from '../../../../api/serving/formats/trees/forest.ts'
-import { forestExplainer } from '../../../../api/serving/formats/trees/tree-shap.ts'
-import { identity } from '../../../../api/serving/formats/trees/links.ts'
-import { walkerOf } from '../../../../api/serving/formats/trees/walk.ts'
-import { linearExplainer } from '../../../../api/serving/formats/tfjs-layers/format.ts'
+import { columnValue } from '../../../../packages/predictors/src/formats/trees/column-value.ts'
+import { readForest } from '../../../../packages/predictors/src/formats/trees/read-forest.ts'
+import { openOnnx } from '../../../../packages/predictors/src/formats/onnx/open-onnx.ts'
+import { widenerOf } from '../../../../packages/predictors/src/formats/trees/derived/derived-columns.ts'
+import type { Forest } from '../../../../packages/predictors/src/formats/trees/forest.ts'
+import { forestExplainer } from '../../../../packages/predictors/src/formats/trees/tree-shap.ts'
+import { identity } from '../../../../packages/predictors/src/formats/trees/links.ts'
+import { walkerOf } from '../../../../packages/predictors/src/formats/trees/walk.ts'
+import { linearExplainer } from '../../../../packages/predictors/src/formats/tfjs-layers/format.ts'
 import { seededRandom } from '@tenure/sequential'
 import {
   readCases,
   readCategoryCases,
   readOnnxCases,
   type ParityCase,
-} from '../../../support/formats/parity.ts'
+} from '../../../../packages/predictors/test/support/parity.ts'
 
 const forestsOf = () => [
   ...[...readCases(), ...readCategoryCases()].map((each) => ({ ...each, forest: readForest(each.bytes) })),

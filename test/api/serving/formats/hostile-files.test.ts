@@ -10,15 +10,15 @@ import { pathToFileURL } from 'node:url'
 import { buildSync } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { checkout } from '../../../../temporal.config.ts'
-import { readCases } from '../../../support/formats/parity.ts'
+import { readCases } from '../../../../packages/predictors/test/support/parity.ts'
 import {
   changedModel as changed,
   hostileModels,
   type HostileFile,
-} from '../../../support/formats/hostile/hostile-models.ts'
-import { hostileCategories } from '../../../support/formats/hostile/category-models.ts'
-import { damagedTrees } from '../../../support/formats/hostile/damaged-trees.ts'
-import { treeModel } from '../../../support/formats/onnx-trees.ts'
+} from '../../../../packages/predictors/test/support/hostile/hostile-models.ts'
+import { hostileCategories } from '../../../../packages/predictors/test/support/hostile/category-models.ts'
+import { damagedTrees } from '../../../../packages/predictors/test/support/hostile/damaged-trees.ts'
+import { treeModel } from '../../../../packages/predictors/test/support/onnx-trees.ts'
 import {
   floats,
   graph,
@@ -28,7 +28,7 @@ import {
   tensor,
   value,
   varint,
-} from '../../../support/formats/onnx-writer.ts'
+} from '../../../../packages/predictors/test/support/onnx-writer.ts'
 
 const cases = readCases()
 const textOf = (name: string): string =>
@@ -270,7 +270,7 @@ describe('a hostile file', () => {
     const child = join(folder, 'open-child.mjs')
     buildSync({
       absWorkingDir: checkout,
-      entryPoints: ['test/support/formats/open-child.ts'],
+      entryPoints: ['packages/predictors/test/support/open-child.ts'],
       outfile: child,
       bundle: true,
       format: 'esm',

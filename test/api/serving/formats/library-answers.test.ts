@@ -1,13 +1,13 @@
 /** Tests the parts of library files beyond the trees: rounds after the best one, links, values near zero and category names. */
-import { xgboostStarts } from '../../../../api/serving/formats/trees/xgboost.ts'
+import { xgboostStarts } from '../../../../packages/predictors/src/formats/trees/xgboost.ts'
 import { describe, expect, it } from 'vitest'
-import { readForest } from '../../../../api/serving/formats/trees/read-forest.ts'
-import { treesFormat } from '../../../../api/serving/formats/trees/format.ts'
-import type { Forest } from '../../../../api/serving/formats/trees/forest.ts'
-import { predictorOf } from '../../../../api/serving/formats/trees/predictor.ts'
+import { readForest } from '../../../../packages/predictors/src/formats/trees/read-forest.ts'
+import { treesFormat } from '../../../../packages/predictors/src/formats/trees/format.ts'
+import type { Forest } from '../../../../packages/predictors/src/formats/trees/forest.ts'
+import { predictorOf } from '../../../../packages/predictors/src/formats/trees/predictor.ts'
 import type { Output } from '../../../../domain/model/features.ts'
-import { changedModel } from '../../../support/formats/hostile/hostile-models.ts'
-import { readCases } from '../../../support/formats/parity.ts'
+import { changedModel } from '../../../../packages/predictors/test/support/hostile/hostile-models.ts'
+import { readCases } from '../../../../packages/predictors/test/support/parity.ts'
 
 const bytesOf = (name: string): Buffer => readCases().find((each) => each.name === `${name}-0`)!.bytes
 

@@ -1,12 +1,18 @@
 /** Tests graphs that random ones have shown to be read otherwise than by ONNX Runtime. */
 import { describe, expect, it } from 'vitest'
-import { countOutputs } from '../../../../api/serving/formats/onnx/format.ts'
-import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
-import { predictorOf } from '../../../../api/serving/formats/trees/predictor.ts'
-import { bareAnswers, worstDifference } from '../../../support/formats/onnx-answers.ts'
-import { ml, operatorModel } from '../../../support/formats/onnx-graphs.ts'
-import { treeAttributes, treeModel } from '../../../support/formats/onnx-trees.ts'
-import { graph, model, node, value, type WrittenNode } from '../../../support/formats/onnx-writer.ts'
+import { countOutputs } from '../../../../packages/predictors/src/formats/onnx/format.ts'
+import { openOnnx } from '../../../../packages/predictors/src/formats/onnx/open-onnx.ts'
+import { predictorOf } from '../../../../packages/predictors/src/formats/trees/predictor.ts'
+import { bareAnswers, worstDifference } from '../../../../packages/predictors/test/support/onnx-answers.ts'
+import { ml, operatorModel } from '../../../../packages/predictors/test/support/onnx-graphs.ts'
+import { treeAttributes, treeModel } from '../../../../packages/predictors/test/support/onnx-trees.ts'
+import {
+  graph,
+  model,
+  node,
+  value,
+  type WrittenNode,
+} from '../../../../packages/predictors/test/support/onnx-writer.ts'
 
 type Attributes = NonNullable<WrittenNode['attributes']>
 
@@ -197,7 +203,7 @@ it('an encoder that refuses the empty text is tried with the texts that it knows
     }),
   )
   expect(await countOutputs(encoder, openOnnx(encoder))).toBe(2)
-  await expect(countOutputs(encoder, openOnnx(encoder), 1)).rejects.toMatchObject({
+  await expect(countOutputs(encoder, openOnnx(encoder), { loadMs: 1 })).rejects.toMatchObject({
     code: 'artifact_invalid',
     message: expect.stringMatching(
       /^ONNX Runtime takes more than 1 ms to load the graph and to answer a few rows\. Try again/,

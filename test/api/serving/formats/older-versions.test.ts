@@ -1,7 +1,7 @@
 /** Tests files of older library versions, whose format differs from today's. */
 import { describe, expect, it } from 'vitest'
-import { readForest } from '../../../../api/serving/formats/trees/read-forest.ts'
-import { compareAnswers, readOlderCases } from '../../../support/formats/parity.ts'
+import { readForest } from '../../../../packages/predictors/src/formats/trees/read-forest.ts'
+import { compareAnswers, readOlderCases } from '../../../../packages/predictors/test/support/parity.ts'
 
 const cases = readOlderCases()
 

@@ -1,20 +1,31 @@
 /** Tests that named columns of numbers and texts reach ONNX Runtime, and what it refuses of them. */
 import { describe, expect, it } from 'vitest'
-import { openSessionOf } from '../../../../api/serving/formats/onnx/format.ts'
-import { readGraph } from '../../../../api/serving/formats/onnx/graph.ts'
-import { textsByInput } from '../../../../api/serving/formats/onnx/known-texts.ts'
-import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
-import { createSessions } from '../../../../api/serving/formats/onnx/session/session-host.ts'
+import { openSessionOf } from '../../../../packages/predictors/src/formats/onnx/format.ts'
+import { readGraph } from '../../../../packages/predictors/src/formats/onnx/graph.ts'
+import { textsByInput } from '../../../../packages/predictors/src/formats/onnx/known-texts.ts'
+import { openOnnx } from '../../../../packages/predictors/src/formats/onnx/open-onnx.ts'
+import { createSessions } from '../../../../packages/predictors/src/formats/onnx/session/session-host.ts'
 import { runRows } from '../../../../api/serving/run-rows.ts'
 import {
   bareAnswers,
   rowTexts,
   servedAnswers,
   type AskedRows,
-} from '../../../support/formats/onnx-answers.ts'
-import { numbersOfSeed, ml, ramp, initializersOf } from '../../../support/formats/onnx-graphs.ts'
-import { treeAttributes } from '../../../support/formats/onnx-trees.ts'
-import { graph, model, node, value, type WrittenNode } from '../../../support/formats/onnx-writer.ts'
+} from '../../../../packages/predictors/test/support/onnx-answers.ts'
+import {
+  numbersOfSeed,
+  ml,
+  ramp,
+  initializersOf,
+} from '../../../../packages/predictors/test/support/onnx-graphs.ts'
+import { treeAttributes } from '../../../../packages/predictors/test/support/onnx-trees.ts'
+import {
+  graph,
+  model,
+  node,
+  value,
+  type WrittenNode,
+} from '../../../../packages/predictors/test/support/onnx-writer.ts'
 
 /** Builds a graph with named columns of every type, texts, encoders, and trees after them. */
 function columnsModel(last: 'trees' | 'linear'): Buffer {
@@ -146,7 +157,9 @@ describe('columns of numbers and texts', () => {
       const output = new Float32Array(rows * 2)
       const numbers = Float64Array.from(wide.numbers.slice(0, rows).flat())
       await predictor.run(numbers, rows, output, undefined, rowTexts(wide.texts.slice(0, rows)))
-      for (const [at, answer] of output.entries()) expect(answer).toBeCloseTo(wanted[at]!, 5)
+      // In its process and in the turn, ONNX Runtime may round the last of 24 bits differently.
+      for (const [at, answer] of output.entries())
+        expect(Math.abs(answer - wanted[at]!)).toBeLessThan(1e-6 * Math.max(1, Math.abs(wanted[at]!)))
     }
     await sessions.stop()
   })

@@ -3,15 +3,16 @@ import { createPredictProtocol } from '../../../../api/serving/request/native-pr
 import { execFileSync } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { openSessionOf } from '../../../../api/serving/formats/onnx/format.ts'
-import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
+import { openSessionOf } from '../../../../packages/predictors/src/formats/onnx/format.ts'
+import { openOnnx } from '../../../../packages/predictors/src/formats/onnx/open-onnx.ts'
 import {
   createSessions,
   type Sessions,
   type SessionsOptions,
-} from '../../../../api/serving/formats/onnx/session/session-host.ts'
-import { createRuntimes, type Runtimes } from '../../../../api/serving/formats/runtimes.ts'
-import type { Predictor } from '../../../../api/serving/predictor.ts'
+} from '../../../../packages/predictors/src/formats/onnx/session/session-host.ts'
+import type { Runtimes } from '../../../../packages/predictors/src/formats/runtimes.ts'
+import { createRuntimes } from '../../../../api/serving/runtime/hosts.ts'
+import type { Predictor } from '../../../../packages/predictors/src/predictor.ts'
 import { openVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { createInputBuffer } from '../../../../api/serving/codec/input-buffer.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
@@ -25,10 +26,14 @@ import {
   tensor,
   value,
   wholes,
-} from '../../../support/formats/onnx-writer.ts'
-import { rowTexts } from '../../../support/formats/onnx-answers.ts'
-import { treeModel } from '../../../support/formats/onnx-trees.ts'
-import { compareAnswers, readOnnxCases, type ParityCase } from '../../../support/formats/parity.ts'
+} from '../../../../packages/predictors/test/support/onnx-writer.ts'
+import { rowTexts } from '../../../../packages/predictors/test/support/onnx-answers.ts'
+import { treeModel } from '../../../../packages/predictors/test/support/onnx-trees.ts'
+import {
+  compareAnswers,
+  readOnnxCases,
+  type ParityCase,
+} from '../../../../packages/predictors/test/support/parity.ts'
 import { mainThreadMs } from '../../../support/main-thread.ts'
 
 const cases = readOnnxCases()

@@ -1,9 +1,9 @@
 /** Tests that ONNX graphs of trees give the outputs of ONNX Runtime, and that every other file is understood or refused by name. */
 import { describe, expect, it } from 'vitest'
-import { onnxFormat } from '../../../../api/serving/formats/onnx/format.ts'
-import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
-import { predictorOf } from '../../../../api/serving/formats/trees/predictor.ts'
-import type { OpenedArtifact } from '../../../../api/serving/formats/format.ts'
+import { onnxFormat } from '../../../../packages/predictors/src/formats/onnx/format.ts'
+import { openOnnx } from '../../../../packages/predictors/src/formats/onnx/open-onnx.ts'
+import { predictorOf } from '../../../../packages/predictors/src/formats/trees/predictor.ts'
+import type { OpenedArtifact } from '../../../../packages/predictors/src/formats/format.ts'
 import type { Output } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import {
@@ -15,9 +15,9 @@ import {
   tensor,
   value,
   floats,
-} from '../../../support/formats/onnx-writer.ts'
-import { treeAttributes, treeModel } from '../../../support/formats/onnx-trees.ts'
-import { compareAnswers, readOnnxCases } from '../../../support/formats/parity.ts'
+} from '../../../../packages/predictors/test/support/onnx-writer.ts'
+import { treeAttributes, treeModel } from '../../../../packages/predictors/test/support/onnx-trees.ts'
+import { compareAnswers, readOnnxCases } from '../../../../packages/predictors/test/support/parity.ts'
 
 const cases = readOnnxCases()
 const trees = cases.filter(({ name }) => !name.startsWith('session-'))

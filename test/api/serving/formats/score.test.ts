@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { model, graph, node } from '../../../support/formats/onnx-writer.ts'
-import { readRosesModel } from '../../../support/formats/roses-lightgbm.ts'
+import { model, graph, node } from '../../../../packages/predictors/test/support/onnx-writer.ts'
+import { readRosesModel } from '../../../../packages/predictors/test/support/roses-lightgbm.ts'
 
 it('answers that are not finite are printed as rows hold them, not as missing', () => {
   const folder = mkdtempSync(join(tmpdir(), 'tenure-score-'))

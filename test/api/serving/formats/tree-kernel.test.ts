@@ -8,16 +8,19 @@ import {
   type Forest,
   type NodeInput,
   type Slot,
-} from '../../../../api/serving/formats/trees/forest.ts'
+} from '../../../../packages/predictors/src/formats/trees/forest.ts'
 import {
   blockKernelOf,
   treeBlocksOf,
   mergedSlotsOf,
-} from '../../../../api/serving/formats/trees/kernels/block-kernel.ts'
-import { roundsOf, stepKernelOf } from '../../../../api/serving/formats/trees/kernels/step-kernel.ts'
-import { identity } from '../../../../api/serving/formats/trees/links.ts'
-import { predictorOf } from '../../../../api/serving/formats/trees/predictor.ts'
-import { walkerOf } from '../../../../api/serving/formats/trees/walk.ts'
+} from '../../../../packages/predictors/src/formats/trees/kernels/block-kernel.ts'
+import {
+  roundsOf,
+  stepKernelOf,
+} from '../../../../packages/predictors/src/formats/trees/kernels/step-kernel.ts'
+import { identity } from '../../../../packages/predictors/src/formats/trees/links.ts'
+import { predictorOf } from '../../../../packages/predictors/src/formats/trees/predictor.ts'
+import { walkerOf } from '../../../../packages/predictors/src/formats/trees/walk.ts'
 import { seededRandom } from '@tenure/sequential'
 
 const random = seededRandom(7)

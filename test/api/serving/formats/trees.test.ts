@@ -1,9 +1,9 @@
 /** Tests that trees give the outputs of their libraries, and that no file of trees can harm the process that reads it. */
 import { describe, expect, it } from 'vitest'
-import { columnValue } from '../../../../api/serving/formats/trees/column-value.ts'
-import { readForest } from '../../../../api/serving/formats/trees/read-forest.ts'
-import { predictorOf } from '../../../../api/serving/formats/trees/predictor.ts'
-import { compareAnswers, readCases } from '../../../support/formats/parity.ts'
+import { columnValue } from '../../../../packages/predictors/src/formats/trees/column-value.ts'
+import { readForest } from '../../../../packages/predictors/src/formats/trees/read-forest.ts'
+import { predictorOf } from '../../../../packages/predictors/src/formats/trees/predictor.ts'
+import { compareAnswers, readCases } from '../../../../packages/predictors/test/support/parity.ts'
 
 const cases = readCases()
 const caseOf = (name: string) => cases.find((each) => each.name === `${name}-0`)!

@@ -3,8 +3,8 @@ import '@tensorflow/tfjs-backend-cpu'
 import * as tf from '@tensorflow/tfjs-core'
 import { layers, sequential, type Sequential } from '@tensorflow/tfjs-layers'
 import { beforeAll, expect, it } from 'vitest'
-import { compileDense } from '../../../../api/serving/network/simd-predictor.ts'
-import { isDense, networkOf, readModel } from '../../../../api/serving/network/layers-model.ts'
+import { compileDense } from '../../../../packages/predictors/src/network/simd-predictor.ts'
+import { isDense, networkOf, readModel } from '../../../../packages/predictors/src/network/layers-model.ts'
 import { seeded } from '../../../support/serving/artifact.ts'
 
 type Layer = Parameters<Sequential['add']>[0]

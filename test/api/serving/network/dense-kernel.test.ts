@@ -1,8 +1,12 @@
 /** Compares the kernel of dense layers with sums of doubles, for all shapes of tiles, and each row alone with the row in a batch. */
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { denseKernelOn, packedWeights, padded } from '../../../../api/serving/network/simd-predictor.ts'
-import { memoryFor } from '../../../../api/serving/network/wasm-instance.ts'
+import {
+  denseKernelOn,
+  packedWeights,
+  padded,
+} from '../../../../packages/predictors/src/network/simd-predictor.ts'
+import { memoryFor } from '../../../../packages/predictors/src/network/wasm-instance.ts'
 import { seededRandom } from '@tenure/sequential'
 
 interface Layer {

@@ -1,9 +1,9 @@
 /** Tests models of other layers: each invalid model is refused before any traffic, with its reason, and without blocking the process. */
 import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
-import { layeredModelOf } from '../../../../api/serving/network/layer-limits.ts'
-import { createRuntimes } from '../../../../api/serving/formats/runtimes.ts'
-import { readModel } from '../../../../api/serving/network/layers-model.ts'
+import { layeredModelOf } from '../../../../packages/predictors/src/network/layer-limits.ts'
+import { createRuntimes } from '../../../../api/serving/runtime/hosts.ts'
+import { readModel } from '../../../../packages/predictors/src/network/layers-model.ts'
 import { goldenIssueOf, openVersion } from '../../../../api/serving/version/loaded-version.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import {

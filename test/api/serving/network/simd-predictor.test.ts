@@ -1,9 +1,9 @@
 /** Compares the SIMD predictor (four numbers at a time) with the definition in doubles, and with itself in other batches. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { compileDense } from '../../../../api/serving/network/simd-predictor.ts'
-import { compilePredictor } from '../../../../api/serving/network/scalar-predictor.ts'
-import { readNetwork, type Network } from '../../../../api/serving/network/layers-model.ts'
+import { compileDense } from '../../../../packages/predictors/src/network/simd-predictor.ts'
+import { compilePredictor } from '../../../../packages/predictors/src/network/scalar-predictor.ts'
+import { readNetwork, type Network } from '../../../../packages/predictors/src/network/layers-model.ts'
 import {
   answerOf,
   randomLayer,

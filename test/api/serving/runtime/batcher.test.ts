@@ -1,8 +1,8 @@
 /** Tests batching: which rows are combined, how long they wait, and their order. */
 import { describe, expect, it } from 'vitest'
-import { createBatcher, type BatcherOptions } from '../../../../api/serving/runtime/batcher.ts'
-import type { RunTicket } from '../../../../api/serving/predictor.ts'
-import { DomainError } from '../../../../domain/errors.ts'
+import { createBatcher, type BatcherOptions } from '../../../../packages/predictors/src/runtime/batcher.ts'
+import type { RunTicket } from '../../../../packages/predictors/src/predictor.ts'
+import { predictorError } from '../../../../packages/predictors/src/errors.ts'
 
 const shape = { inputs: 2, outputs: 1 }
 const turn = () => new Promise((resolve) => setImmediate(resolve))
@@ -141,7 +141,7 @@ describe('rows', () => {
     const { laneOf, goOn } = stage()
     const [gone, stays] = [laneOf('a'), laneOf('b')]
     const settled = Promise.allSettled([stays.ask([1, 1]), gone.ask([2, 2])])
-    gone.close(new DomainError('model_unavailable', 'it is dropped'))
+    gone.close(predictorError('model_unavailable', 'it is dropped'))
     await goOn()
     expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
   })

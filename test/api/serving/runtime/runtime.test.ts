@@ -1,18 +1,22 @@
 /** Tests how the models of a format survive the end of their thread or process. */
 import { describe, expect, it } from 'vitest'
-import { createRuntime, type HostOptions, type ModelHost } from '../../../../api/serving/runtime/runtime.ts'
-import { DomainError } from '../../../../domain/errors.ts'
+import {
+  createRuntime,
+  type HostOptions,
+  type ModelHost,
+} from '../../../../packages/predictors/src/runtime/runtime.ts'
+import { predictorError } from '../../../../packages/predictors/src/errors.ts'
 
 describe('a runtime whose process has died', () => {
   it('starts it again until the system has room for it', async () => {
     let starts = 0
     const begin = ({ onDeath }: HostOptions<string>): ModelHost<string> => {
-      if (++starts === 2) throw new DomainError('overloaded', 'too many files are open')
+      if (++starts === 2) throw predictorError('overloaded', 'too many files are open')
       const host: ModelHost<string> = {
         load: () => Promise.resolve({ outputs: 1 }),
         run: () => {
           const cause = new Error('killed')
-          const died = new DomainError('model_unavailable', 'the process has died')
+          const died = predictorError('model_unavailable', 'the process has died')
           onDeath(host, died, new Set(), cause)
           return Promise.reject(died)
         },

@@ -2,10 +2,13 @@
  * Tests models that TensorFlow.js computes in a real thread: the same arms, counts and log, in batches, and after a crash of the thread.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { layeredModelOf, type LayeredModel } from '../../../../api/serving/network/layer-limits.ts'
-import type { RunTicket } from '../../../../api/serving/predictor.ts'
-import { createTensors, type Tensors } from '../../../../api/serving/tensorflow/tfjs-models.ts'
-import { readModel } from '../../../../api/serving/network/layers-model.ts'
+import {
+  layeredModelOf,
+  type LayeredModel,
+} from '../../../../packages/predictors/src/network/layer-limits.ts'
+import type { RunTicket } from '../../../../packages/predictors/src/predictor.ts'
+import { createTensors, type Tensors } from '../../../../packages/predictors/src/tensorflow/tfjs-models.ts'
+import { readModel } from '../../../../packages/predictors/src/network/layers-model.ts'
 import { irisRow, irisSpec, notCompiled, topologyOf, weightsOf } from '../../../support/serving/artifact.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'
 import {

@@ -1,8 +1,8 @@
 /** Tests which graphs are read as dense layers, and that these answer as ONNX Runtime. */
 import { describe, expect, it } from 'vitest'
-import { openOnnx } from '../../../../../api/serving/formats/onnx/open-onnx.ts'
-import { compileDense } from '../../../../../api/serving/network/simd-predictor.ts'
-import { bareAnswers, worstDifference } from '../../../../support/formats/onnx-answers.ts'
+import { openOnnx } from '../../../../../packages/predictors/src/formats/onnx/open-onnx.ts'
+import { compileDense } from '../../../../../packages/predictors/src/network/simd-predictor.ts'
+import { bareAnswers, worstDifference } from '../../../../../packages/predictors/test/support/onnx-answers.ts'
 import {
   initializersOf,
   numbersOfSeed,
@@ -10,8 +10,8 @@ import {
   ramp,
   rowsOf,
   type OperatorCase,
-} from '../../../../support/formats/onnx-graphs.ts'
-import { graph, model, node, value } from '../../../../support/formats/onnx-writer.ts'
+} from '../../../../../packages/predictors/test/support/onnx-graphs.ts'
+import { graph, model, node, value } from '../../../../../packages/predictors/test/support/onnx-writer.ts'
 
 const activations = ['Relu', 'Sigmoid', 'Tanh', 'Softmax', 'Elu', 'Selu', 'Softplus', 'Softsign', 'Identity']
 

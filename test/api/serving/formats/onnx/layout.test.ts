@@ -1,10 +1,16 @@
 /** Tests the inputs and outputs of ONNX graphs: several matrices, and what is refused with what to export instead. */
 import { describe, expect, it } from 'vitest'
-import { openSessionOf } from '../../../../../api/serving/formats/onnx/format.ts'
-import { openOnnx } from '../../../../../api/serving/formats/onnx/open-onnx.ts'
-import { createSessions } from '../../../../../api/serving/formats/onnx/session/session-host.ts'
-import { bareAnswers, servedAnswers } from '../../../../support/formats/onnx-answers.ts'
-import { graph, message, model, node, value } from '../../../../support/formats/onnx-writer.ts'
+import { openSessionOf } from '../../../../../packages/predictors/src/formats/onnx/format.ts'
+import { openOnnx } from '../../../../../packages/predictors/src/formats/onnx/open-onnx.ts'
+import { createSessions } from '../../../../../packages/predictors/src/formats/onnx/session/session-host.ts'
+import { bareAnswers, servedAnswers } from '../../../../../packages/predictors/test/support/onnx-answers.ts'
+import {
+  graph,
+  message,
+  model,
+  node,
+  value,
+} from '../../../../../packages/predictors/test/support/onnx-writer.ts'
 
 const plain = node({ op: 'Identity', inputs: ['x'], outputs: ['y'] })
 const withValues = (inputs: Buffer[], outputs?: Buffer[]): Buffer =>

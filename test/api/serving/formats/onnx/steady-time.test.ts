@@ -1,8 +1,14 @@
 /** Tests which graphs have values of a size that the numbers of a row decide. */
 import { expect, it } from 'vitest'
-import { openOnnx } from '../../../../../api/serving/formats/onnx/open-onnx.ts'
-import { initializersOf } from '../../../../support/formats/onnx-graphs.ts'
-import { graph, model, node, value, type WrittenNode } from '../../../../support/formats/onnx-writer.ts'
+import { openOnnx } from '../../../../../packages/predictors/src/formats/onnx/open-onnx.ts'
+import { initializersOf } from '../../../../../packages/predictors/test/support/onnx-graphs.ts'
+import {
+  graph,
+  model,
+  node,
+  value,
+  type WrittenNode,
+} from '../../../../../packages/predictors/test/support/onnx-writer.ts'
 
 const isSteady = (nodes: WrittenNode[]): boolean =>
   openOnnx(

@@ -1,12 +1,21 @@
 /** Tests that graphs that divide texts into words answer, in their turn and without a locale that root would have to install. */
 import { expect, it } from 'vitest'
-import { openSessionOf, textsOfCategories } from '../../../../../api/serving/formats/onnx/format.ts'
-import { openOnnx } from '../../../../../api/serving/formats/onnx/open-onnx.ts'
-import { createSessions } from '../../../../../api/serving/formats/onnx/session/session-host.ts'
-import { inTurn } from '../../../../../api/serving/formats/onnx/session/turn-session.ts'
-import { initializersOf } from '../../../../support/formats/onnx-graphs.ts'
-import { rowTexts } from '../../../../support/formats/onnx-answers.ts'
-import { graph, model, node, value, type WrittenNode } from '../../../../support/formats/onnx-writer.ts'
+import {
+  openSessionOf,
+  textsOfCategories,
+} from '../../../../../packages/predictors/src/formats/onnx/format.ts'
+import { openOnnx } from '../../../../../packages/predictors/src/formats/onnx/open-onnx.ts'
+import { createSessions } from '../../../../../packages/predictors/src/formats/onnx/session/session-host.ts'
+import { inTurn } from '../../../../../packages/predictors/src/formats/onnx/session/turn-session.ts'
+import { initializersOf } from '../../../../../packages/predictors/test/support/onnx-graphs.ts'
+import { rowTexts } from '../../../../../packages/predictors/test/support/onnx-answers.ts'
+import {
+  graph,
+  model,
+  node,
+  value,
+  type WrittenNode,
+} from '../../../../../packages/predictors/test/support/onnx-writer.ts'
 
 const words = ['gut', 'äö', 'лиса']
 

@@ -10,13 +10,13 @@ import {
 } from '../../../../../api/serving/codec/input-buffer.ts'
 import { compileColumns } from '../../../../../api/serving/columnar/column-predictor.ts'
 import { attributeRows } from '../../../../../api/serving/explanation/attribute-rows.ts'
-import { bindColumns } from '../../../../../api/serving/formats/bind-columns.ts'
-import type { ArtifactColumn, ArtifactFacts } from '../../../../../api/serving/formats/format.ts'
-import { columnValue } from '../../../../../api/serving/formats/trees/column-value.ts'
-import { readForest } from '../../../../../api/serving/formats/trees/read-forest.ts'
-import { hashOfText } from '../../../../../api/serving/formats/trees/hashes/city-hash.ts'
-import { openForest, treesFormat } from '../../../../../api/serving/formats/trees/format.ts'
-import { predictorOf } from '../../../../../api/serving/formats/trees/predictor.ts'
+import { bindColumns } from '../../../../../packages/predictors/src/formats/bind-columns.ts'
+import type { ArtifactColumn, ArtifactFacts } from '../../../../../packages/predictors/src/formats/format.ts'
+import { columnValue } from '../../../../../packages/predictors/src/formats/trees/column-value.ts'
+import { readForest } from '../../../../../packages/predictors/src/formats/trees/read-forest.ts'
+import { hashOfText } from '../../../../../packages/predictors/src/formats/trees/hashes/city-hash.ts'
+import { openForest, treesFormat } from '../../../../../packages/predictors/src/formats/trees/format.ts'
+import { predictorOf } from '../../../../../packages/predictors/src/formats/trees/predictor.ts'
 import {
   loadVersion,
   readRow,
@@ -26,8 +26,8 @@ import { batchLayoutOf, textCodes } from '../../../../../domain/model/batch-spec
 import type { Feature, FeatureRow, Features, Output } from '../../../../../domain/model/features.ts'
 import { broughtFacts, type Manifest } from '../../../../../domain/model/manifest.ts'
 import { compileEncoder } from '../../../../../domain/model/preprocessing.ts'
-import { compareAnswers, readCategoryCases } from '../../../../support/formats/parity.ts'
-import { categoryModel } from '../../../../support/formats/hostile/category-models.ts'
+import { compareAnswers, readCategoryCases } from '../../../../../packages/predictors/test/support/parity.ts'
+import { categoryModel } from '../../../../../packages/predictors/test/support/hostile/category-models.ts'
 
 const cases = readCategoryCases()
 

@@ -1,12 +1,15 @@
 /** Tests which graphs are refused because the answer to a row depends on other rows, and that no graph is refused for the rows tried. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { openSessionOf } from '../../../../../../api/serving/formats/onnx/format.ts'
-import { openOnnx } from '../../../../../../api/serving/formats/onnx/open-onnx.ts'
-import { countApart, type TriedRow } from '../../../../../../api/serving/formats/onnx/session/rows-apart.ts'
+import { openSessionOf } from '../../../../../../packages/predictors/src/formats/onnx/format.ts'
+import { openOnnx } from '../../../../../../packages/predictors/src/formats/onnx/open-onnx.ts'
+import {
+  countApart,
+  type TriedRow,
+} from '../../../../../../packages/predictors/src/formats/onnx/session/rows-apart.ts'
 import {
   createSessions,
   type Sessions,
-} from '../../../../../../api/serving/formats/onnx/session/session-host.ts'
+} from '../../../../../../packages/predictors/src/formats/onnx/session/session-host.ts'
 import {
   floats,
   graph,
@@ -16,7 +19,7 @@ import {
   tensor,
   value,
   wholes,
-} from '../../../../../support/formats/onnx-writer.ts'
+} from '../../../../../../packages/predictors/test/support/onnx-writer.ts'
 
 let sessions: Sessions
 beforeAll(() => {

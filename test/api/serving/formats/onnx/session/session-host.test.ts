@@ -3,9 +3,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, vi } from 'vitest'
-import { countOutputs, openSessionOf } from '../../../../../../api/serving/formats/onnx/format.ts'
-import { openOnnx } from '../../../../../../api/serving/formats/onnx/open-onnx.ts'
-import { createSessions } from '../../../../../../api/serving/formats/onnx/session/session-host.ts'
+import { countOutputs, openSessionOf } from '../../../../../../packages/predictors/src/formats/onnx/format.ts'
+import { openOnnx } from '../../../../../../packages/predictors/src/formats/onnx/open-onnx.ts'
+import { createSessions } from '../../../../../../packages/predictors/src/formats/onnx/session/session-host.ts'
 import {
   demandingModel,
   graph,
@@ -13,7 +13,7 @@ import {
   node,
   tensor,
   wholes,
-} from '../../../../../support/formats/onnx-writer.ts'
+} from '../../../../../../packages/predictors/test/support/onnx-writer.ts'
 
 const bytes = demandingModel(1)
 const file = { name: 'session', bytes, layout: openOnnx(bytes).layout }
@@ -70,7 +70,7 @@ it.each([
   [200_000_000, 'but not beyond 768 MB', /alloc/],
 ])('inspects a graph of %i numbers a row, %s', async (numbers, _, wanted) => {
   const large = wideModel(numbers)
-  const outputs = countOutputs(large, openOnnx(large), 60_000)
+  const outputs = countOutputs(large, openOnnx(large), { loadMs: 60_000 })
   if (typeof wanted === 'number') expect(await outputs).toBe(wanted)
   else await expect(outputs).rejects.toThrow(wanted)
 })

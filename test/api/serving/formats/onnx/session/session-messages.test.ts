@@ -3,7 +3,7 @@
  * limit.
  */
 import { expect, it } from 'vitest'
-import { onnxLimits } from '../../../../../../api/serving/formats/onnx/graph.ts'
+import { onnxLimits } from '../../../../../../packages/predictors/src/formats/onnx/graph.ts'
 import {
   createMessages,
   encodeMessage,
@@ -11,7 +11,7 @@ import {
   headerBytes,
   splitMessage,
   type SessionHeader,
-} from '../../../../../../api/serving/formats/onnx/session/session-messages.ts'
+} from '../../../../../../packages/predictors/src/formats/onnx/session/session-messages.ts'
 
 const numbers = Float64Array.of(1.5, -2, 3e300)
 const bodyOf = (values: Float64Array): Uint8Array => new Uint8Array(values.buffer)

@@ -1,16 +1,19 @@
 /** Tests that small requests to a graph are answered in their turn, and the others by the process of ONNX Runtime. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openOnnx } from '../../../../../../api/serving/formats/onnx/open-onnx.ts'
+import { openOnnx } from '../../../../../../packages/predictors/src/formats/onnx/open-onnx.ts'
 import {
   createSessions,
   type Sessions,
-} from '../../../../../../api/serving/formats/onnx/session/session-host.ts'
-import { inTurn } from '../../../../../../api/serving/formats/onnx/session/turn-session.ts'
-import { answersInTurn } from '../../../../../../api/serving/formats/onnx/session/turn-cost.ts'
-import type { HostedPredictor, RunCost } from '../../../../../../api/serving/runtime/runtime.ts'
-import { bareAnswers, rowTexts } from '../../../../../support/formats/onnx-answers.ts'
-import { numbersOfSeed, operatorModel } from '../../../../../support/formats/onnx-graphs.ts'
-import { graph, model, node, value } from '../../../../../support/formats/onnx-writer.ts'
+} from '../../../../../../packages/predictors/src/formats/onnx/session/session-host.ts'
+import { inTurn } from '../../../../../../packages/predictors/src/formats/onnx/session/turn-session.ts'
+import { answersInTurn } from '../../../../../../packages/predictors/src/formats/onnx/session/turn-cost.ts'
+import type { HostedPredictor, RunCost } from '../../../../../../packages/predictors/src/runtime/runtime.ts'
+import { bareAnswers, rowTexts } from '../../../../../../packages/predictors/test/support/onnx-answers.ts'
+import {
+  numbersOfSeed,
+  operatorModel,
+} from '../../../../../../packages/predictors/test/support/onnx-graphs.ts'
+import { graph, model, node, value } from '../../../../../../packages/predictors/test/support/onnx-writer.ts'
 
 let sessions: Sessions
 beforeAll(() => {

@@ -1,0 +1,58 @@
+/** Lists the artifact formats and their files: the one list for manifests, uploads, training programs and readers. */
+import { refuse } from './errors.ts'
+
+interface FormatFiles {
+  /** The sets of files that an artifact may have; it has exactly one of them. A file that is a whole set can be brought. */
+  fileSets: readonly (readonly string[])[]
+  /** What writes a file that can be brought, with its name, for people. */
+  libraries?: readonly string[]
+}
+
+/** The reader of each format has a folder in `formats/`. */
+export const artifactFormats = {
+  'tfjs-layers': { fileSets: [['model.json', 'weights.bin']] },
+  trees: {
+    fileSets: [['model.txt'], ['model.json'], ['model.ubj']],
+    libraries: ['LightGBM (model.txt)', 'XGBoost (.json, .ubj)', 'CatBoost (.json)'],
+  },
+  onnx: { fileSets: [['model.onnx']], libraries: ['ONNX (.onnx)'] },
+} as const satisfies Record<string, FormatFiles>
+
+export type ArtifactFormatName = keyof typeof artifactFormats
+
+const all: [name: string, FormatFiles][] = Object.entries(artifactFormats)
+const setsOf = (name: ArtifactFormatName): FormatFiles['fileSets'] => artifactFormats[name].fileSets
+
+/** The format of an artifact; that of a manifest which names none. */
+export const formatNameOf = ({ artifact }: { artifact?: ArtifactFormatName }): ArtifactFormatName =>
+  artifact ?? 'tfjs-layers'
+
+/** The names that the file of a brought model may have. */
+export const broughtFileNames: readonly string[] = all.flatMap(([, { fileSets }]) =>
+  fileSets.flatMap((set) => (set.length === 1 ? set : [])),
+)
+
+const libraries = all.flatMap(([, each]) => each.libraries ?? [])
+/** `LightGBM (model.txt), … or ONNX (.onnx)`. */
+export const broughtLibraries = `${libraries.slice(0, -1).join(', ')} or ${libraries.at(-1)}`
+
+const isSet = (set: readonly string[], names: readonly string[]): boolean =>
+  set.length === names.length && set.every((each) => names.includes(each))
+
+/** Returns the format of an artifact with these files. Throws `artifact_invalid` when there is none. */
+export function formatOfFiles(names: readonly string[]): ArtifactFormatName {
+  const found = all.find(([, { fileSets }]) => fileSets.some((set) => isSet(set, names)))
+  if (found === undefined) refuse(`no format has the files ${listed(names)}`)
+  return found[0] as ArtifactFormatName
+}
+
+/** Throws `artifact_invalid` unless these are exactly the files of an artifact of the format. */
+export function expectFileSet(names: readonly string[], format: ArtifactFormatName): void {
+  const sets = setsOf(format)
+  if (!sets.some((set) => isSet(set, names)))
+    refuse(
+      `the artifact has the files ${listed(names)}, one of ${format} has ${sets.map((set) => set.join(' and ')).join(', or ')}`,
+    )
+}
+
+const listed = (names: readonly string[]): string => names.join(', ') || 'none'

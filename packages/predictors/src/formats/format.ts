@@ -1,0 +1,114 @@
+/**
+ * Defines an artifact format: its files, their limits, and how they are opened. Each format has its own folder; no other file depends on a
+ * library.
+ */
+import type { ModelDescription } from '../features.ts'
+import type { Output } from '../features.ts'
+import type { Predictor, RowTexts } from '../predictor.ts'
+import type { Hosts } from '../runtime/hosts.ts'
+import type { Runtimes } from './runtimes.ts'
+
+/** The checked bytes of an artifact's files, by name. */
+export type ArtifactFiles = Readonly<Record<string, Uint8Array>>
+
+/** The texts that a model tells apart in a column. */
+export interface KnownTexts {
+  has(text: string): boolean
+  /** The maximum number of texts that the model may know and the file does not list. Default: 0. */
+  maxUnlisted?: number
+  /** Some of them; undefined for a file that holds only their hashes. */
+  listed?: readonly string[]
+}
+
+/** A column of a model, in the model's order. */
+export interface ArtifactColumn {
+  name: string
+  /** The values of a category column by code, when the file contains them. Any other value is missing. */
+  categories?: readonly (string | number | boolean)[]
+  /** The lists of categories that the file contains and that may belong to this column, or to another one. */
+  possibleCategories?: readonly NonNullable<ArtifactColumn['categories']>[]
+  /** Whether the file contains texts that are cut at the wrong positions and cannot be read. */
+  hasCutNames?: boolean
+  /** Whether the model takes the text itself. */
+  isText?: boolean
+  /** The texts that the model knows, or more; absent where the file does not tell. For a column of texts. */
+  knownTexts?: KnownTexts
+}
+
+/** The facts that the files state without a manifest. */
+export interface ArtifactFacts {
+  /** The library that wrote the files, with its version if the files name it. */
+  library: string
+  columns: readonly ArtifactColumn[]
+  outputs: number
+}
+
+export interface OpenedArtifact {
+  predictor: Predictor
+  /** The bytes of memory that the model holds, besides its code. */
+  memoryBytes: number
+  /** Creates a slower, more exact predictor, tried when the golden rows differ. */
+  exact?: () => Predictor
+  /** Opens the artifact with the library that wrote its golden rows, tried when they still differ. */
+  elsewhere?: () => Promise<OpenedArtifact>
+}
+
+export interface OpenDeps {
+  version: string
+  runtimes: Runtimes
+}
+
+/** Stages between which other requests are served, or the promise of a model that is opened in another thread or process. */
+export type ArtifactStages = Generator<void, OpenedArtifact> | Promise<OpenedArtifact>
+
+export interface Attribution {
+  /** The mean over the background rows. */
+  base: number
+  /** Of the row: base and attributions sum to it. */
+  score: number
+  /** One a feature. */
+  attributions: number[]
+}
+
+/** Attributes the predictions of an artifact exactly, without sampling. */
+export interface ExactExplainer {
+  method: 'tree_shap' | 'linear'
+  /** `raw`: the sum before the link function or activation, such as log odds. `answer`: the answered number itself. */
+  scale: 'raw' | 'answer'
+  /** The index of the prediction's first number among the outputs of the artifact. Default: 0. */
+  firstOutput?: number
+  /** Builds the row to explain, with one number a feature, for a model that takes texts. Default: the encoded row. */
+  rowOf?(input: Float64Array, texts: RowTexts): Float64Array
+  /** Attributes an encoded row against encoded background rows. */
+  explain(row: Float64Array, background: readonly Float64Array[], question: ExplainedOutput): Attribution
+}
+
+export interface ExplainedOutput {
+  /** The feature of each number of a row. */
+  players: Int32Array
+  /** The number of features. */
+  count: number
+  /** The index of an output of the artifact. */
+  output: number
+}
+
+export interface ArtifactFormat {
+  /** The maximum bytes of each file that `format-names.ts` lists. */
+  limits: Readonly<Record<string, number>>
+  /** Returns the name in an artifact of a file with these first 64 bytes; absent for a format whose files are not brought. */
+  recognises?(head: string): string | undefined
+  /** How much longer than parsing a file `inspect` may take, for a format that starts a process. Default: 0. */
+  startMs?: number
+  /** Inspects files that have no description yet, of a model with this output. Throws `artifact_invalid`. */
+  inspect(files: ArtifactFiles, output: Output, hosts?: Hosts): ArtifactFacts | Promise<ArtifactFacts>
+  /**
+   * Opens an artifact; without `deps`, only a compiled one. Its inputs are those of the manifest's preprocessing, in their order. The
+   * caller checks the golden rows. Throws `artifact_invalid` with the reason.
+   */
+  open(manifest: ModelDescription, files: ArtifactFiles, deps?: OpenDeps): ArtifactStages
+  /** Returns the exact explainer; absent or undefined when a prediction can only be explained by sampling. */
+  explain?(
+    manifest: Pick<ModelDescription, 'output' | 'preprocessing'>,
+    files: ArtifactFiles,
+  ): ExactExplainer | undefined
+}

@@ -1,0 +1,26 @@
+/**
+ * Creates the threads and processes of formats that do not answer within the turn of the request. Each starts with its first model and ends
+ * with its last.
+ */
+import type { RuntimeOptions } from '../runtime/runtime.ts'
+import { createTensors, type Tensors } from '../tensorflow/tfjs-models.ts'
+import { createSessions, type Sessions, type SessionsOptions } from './onnx/session/session-host.ts'
+
+export interface Runtimes {
+  tensors: Tensors
+  sessions: Sessions
+  onError: RuntimeOptions['onError']
+  stop(): Promise<void>
+}
+
+export function createRuntimes(options: SessionsOptions): Runtimes {
+  const [tensors, sessions] = [createTensors(options), createSessions(options)]
+  return {
+    tensors,
+    sessions,
+    onError: options.onError,
+    async stop() {
+      await Promise.all([tensors.stop(), sessions.stop()])
+    },
+  }
+}

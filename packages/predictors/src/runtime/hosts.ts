@@ -1,0 +1,45 @@
+/**
+ * Starts the process of ONNX Runtime and the thread of TensorFlow.js. A program that compiles its sources into other files, or that limits
+ * its children in another way, gives functions of its own.
+ */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
+import { withMemoryLimit } from './memory-limit.ts'
+
+export interface Hosts {
+  /** Starts `session-process` with at most this much memory. Its standard error is a pipe, and the third channel a socket. */
+  startSessions(memoryMb: number): ChildProcess
+  /** Starts `tfjs-worker` with at most this much heap. */
+  startTensors(heapMb: number): Worker
+}
+
+/** Ends a process with its parent, even while it computes. */
+const tie = '/usr/bin/setpriv'
+
+/** Starts a command as `Hosts.startSessions` must. */
+export function startTied(
+  command: readonly string[],
+  options: { cwd?: string; env?: Record<string, string | undefined> } = {},
+): ChildProcess {
+  const [file = '', ...args] = existsSync(tie) ? [tie, '--pdeathsig', 'KILL', '--', ...command] : command
+  return spawn(file, args, { ...options, stdio: ['ignore', 'ignore', 'pipe', 'pipe'] })
+}
+
+const here = import.meta.url
+/** The files beside this one: sources, or what they were compiled to. */
+const fileOf = (name: string): string => fileURLToPath(new URL(`${name}${/\.\w+$/.exec(here)?.[0]}`, here))
+
+/** Starts the files of this package. */
+export const ownHosts: Hosts = {
+  startSessions(memoryMb) {
+    const { execPath = process.execPath, execArgv } = withMemoryLimit(memoryMb)
+    return startTied([execPath, ...execArgv, fileOf('../formats/onnx/session/session-process')])
+  },
+  startTensors: (heapMb) =>
+    new Worker(fileOf('../tensorflow/tfjs-worker'), {
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: heapMb },
+    }),
+}
