@@ -77,10 +77,10 @@ export const byHand: Readonly<Record<string, string>> = {
   'test/faults/long/network/links.test.ts': unproven,
   'test/faults/long/network/temporal-outage.test.ts': unproven,
   'test/faults/long/processes/chaos.test.ts': unproven,
-  'test/faults/long/processes/positions.test.ts': unproven,
   'test/faults/long/processes/restart.test.ts':
     'measures the 15 s after which everything serves again, which other work on the machine changes',
-  'test/faults/long/processes/rotate-signing.test.ts': unproven,
+  'test/faults/long/processes/rotate-signing.test.ts':
+    'fails: the fixture writes rows of the audit that no process has signed, so no head is signed after them',
   'test/faults/long/processes/training-kills.test.ts': unproven,
   'test/faults/long/resources/disk-full.test.ts': unproven,
   'test/faults/long/resources/hundred-releases.test.ts': unproven,
