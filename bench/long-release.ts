@@ -221,7 +221,7 @@ function page(found: readonly LongRelease[]): string {
       ]),
     ),
     '',
-    '*end* is the time from the fault, or from the arrival of the busy callers, to the end of the release. The longest and the last run replay on this build; most of a replay is the start of a worker.',
+    '*end* is the time from the fault, or from the arrival of the busy callers, to the end of the release. The longest and the last run replay on this build.',
     '',
     ...found.map(({ ending, reason }) => `- ${ending.replace('_', ' ')}: ${reason || 'passed all stages'}`),
     '',
