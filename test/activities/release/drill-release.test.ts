@@ -39,7 +39,11 @@ beforeEach(async () => {
 
 const newId = () => `rel_${randomUUID().replaceAll('-', '')}` as const
 const open = (of: string, release: ReleaseId) =>
-  openAs(deps, { workflowId: `release/${of}`, runId: randomUUID() }, { model: of, order: id, id: release })
+  openAs(
+    deps,
+    { workflowId: `release/${of}`, runId: release.slice('rel_'.length) },
+    { model: of, order: id, id: release },
+  )
 const refused = { refused: expect.stringContaining('no row asks for it') as string }
 
 describe('a drill of a schedule', () => {
