@@ -3,7 +3,7 @@
  * executed code, that of Tenure's own packages included: comments, types, layout and unrelated files do not change it.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, dirname, extname, join, relative, resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { home, project } from '../../project.mjs'
@@ -89,9 +89,20 @@ async function readSource(path: string): Promise<Source> {
 
 function fileOf(importer: string, specifier: string): string {
   if (specifier.startsWith('.')) return resolve(dirname(importer), specifier)
-  // As the `exports` of the packages say.
   const [, name = '', ...part] = specifier.split('/')
-  return join(home, 'packages', name, 'src', part.length === 0 ? 'index.ts' : `${part.join('/')}.mjs`)
+  const folder = join(home, 'packages', name)
+  return join(folder, exportedFile(folder, part) ?? part.join('/'))
+}
+
+/** The file that the `exports` of a package name for a part of it. */
+function exportedFile(folder: string, part: readonly string[]): string | undefined {
+  const path = join(folder, 'package.json')
+  if (!existsSync(path)) return undefined
+  const { exports } = JSON.parse(readFileSync(path, 'utf8')) as { exports: Record<string, string> }
+  const [file] = [part, [...part.slice(0, -1), '*']].flatMap(
+    (each) => exports[['.', ...each].join('/')] ?? [],
+  )
+  return file?.replace('*', part.at(-1) ?? '')
 }
 
 interface CachedCode {

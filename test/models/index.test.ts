@@ -3,6 +3,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { packageSources } from '../../cli/build/sources.mjs'
 import { codeDigest } from '../../models/define/code-digest.ts'
 import { loadModel, loadModels, modelsDirectory } from '../../models/index.ts'
 import { checkout } from '../../temporal.config.ts'
@@ -112,7 +113,12 @@ describe('the digest of code', () => {
     await write('own.ts', `import { auc } from '@tenure/sequential'\nexport const own = auc`)
     expect(await codeDigest(join(directory, 'own.ts'))).toMatch(/^sha256:/)
     await write('none.ts', `import { auc } from '@tenure/none'\nexport const none = auc`)
-    await expect(codeDigest(join(directory, 'none.ts'))).rejects.toThrow('packages/none/src/index.ts')
+    await expect(codeDigest(join(directory, 'none.ts'))).rejects.toThrow('packages/none"')
+  })
+
+  it.each(Object.keys(packageSources(checkout)))('covers %s', async (name) => {
+    await write('part.ts', `export * from '${name}'`)
+    expect(await codeDigest(join(directory, 'part.ts'))).toMatch(/^sha256:/)
   })
 
   it('finds all that the trainer imports, parts of packages included', async () =>
