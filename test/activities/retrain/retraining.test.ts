@@ -12,7 +12,7 @@ import {
   type OpenResult,
 } from '../../../activities/retrain/retraining.ts'
 import type { TriggerReason } from '../../../domain/monitoring/retraining-triggers.ts'
-import { openingState } from '../../../domain/release/state.ts'
+import { openingState, releaseIdOf } from '../../../domain/release/state.ts'
 import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
@@ -290,9 +290,10 @@ it('a retraining is released when the row of its release exists', async () => {
 it('a retraining whose release is refused at its opening is registered, with the reason', async () => {
   const { input } = await ask('manual')
   const version = await registeredBy(input.retrainingId)
-  const id = `rel_${uniqueName('r')}` as const
+  const runId = uniqueName('r')
+  const id = releaseIdOf(runId)
   await deps.store.query(sql`update versions set drill = true where version = ${version}`)
-  await openAs(deps, { workflowId: 'w', runId: id }, { id, model, order: input.retrainingId })
+  await openAs(deps, { workflowId: 'w', runId }, { id, model, order: input.retrainingId })
   const registered = {
     outcome: 'registered',
     message: `${version} is registered: ${version} was built for a drill and can only be released by it`,

@@ -6,7 +6,7 @@ import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { awaitDequeued, enqueueRelease } from '../../../activities/release/release-queue.ts'
 import { openAs } from '../../support/commands/open-ordered.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
-import type { CommandName } from '../../../domain/release/state.ts'
+import { releaseIdOf, type CommandName } from '../../../domain/release/state.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { findOpenRelease, findRelease, listReleases } from '../../../store/release/releases.ts'
 import {
@@ -210,8 +210,8 @@ describe('a release requested while another is open', () => {
     const version = await fixtureModel.register()
     const wanted = { model: fixtureModel.name, version, requestedBy: 'olga', preemption: 'none' } as const
     const waiting = await store.transaction((database) => insertQueued(database, wanted))
-    const releaseId = `rel_${fixtureModel.name}` as const
-    const run = { workflowId: releaseWorkflowId(fixtureModel.name), runId: 'run' }
+    const releaseId = releaseIdOf(fixtureModel.name)
+    const run = { workflowId: releaseWorkflowId(fixtureModel.name), runId: fixtureModel.name }
     const opening = { id: releaseId, order: waiting.id, model: fixtureModel.name }
     expect(await openAs(deps, run, opening)).toHaveProperty('refused')
     await awaitDequeued(deps)({ queued: waiting.id })
