@@ -14,19 +14,14 @@ import type { FixtureRelease } from '../support/release/release-fixture.ts'
 import { reached } from './figures.ts'
 import { freshNamespace, ownServers } from '../support/servers/servers.ts'
 import { quickPolicy } from '../support/release/release-fixture.ts'
-import type { CodeChange } from '../support/release/histories.ts'
+import { first } from '../workflows/planted-bugs.ts'
 import {
   openInstrumentedFixture,
   type InstrumentedFixture,
 } from '../support/release/instrumented-release-fixture.ts'
 
 /** Adds a step to every release that older histories lack. */
-const change: CodeChange = {
-  file: 'workflows/release.ts',
-  changes: [
-    ['      return qualifying.qualify(input)', '      return sleep(5).then(() => qualifying.qualify(input))'],
-  ],
-}
+const change = first.find(({ name }) => name === 'an added timer')
 const exposureMs = 1_000
 const step = { minMs: 1_500, minRequests: 20, deadlineMs: 60_000 }
 const policy = {
