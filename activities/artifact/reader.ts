@@ -2,11 +2,10 @@
  * Talks to the child process that reads artifacts of other libraries. Activities may not import serving code, and a bad file must not
  * crash a worker.
  */
+import type { DeclaredColumn, FeatureFit, UnknownRows } from '@tenure/predictors/features'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { createFrames } from '../../domain/message-framing.ts'
-import type { UnknownRows } from '../../domain/model/brought-artifact.ts'
-import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
-import type { FeatureFit, FeatureRow, Features, Output } from '../../domain/model/features.ts'
+import type { FeatureRow, Features, Output } from '../../domain/model/features.ts'
 import type { ArtifactFormatName } from '@tenure/predictors/format-names'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { spawnServing } from '../runtime/serving-child.ts'

@@ -2,14 +2,13 @@
  * Stores a model of another library, brought by a user or written by a training program, as an artifact. Replays the library's own
  * answers first.
  */
+import type { DeclaredColumn, UnknownRows } from '@tenure/predictors/features'
 import {
   maxUnknownShare,
   unknownCategoriesText,
   type UnknownCategories,
-  type UnknownRows,
 } from '../../domain/model/brought-artifact.ts'
 import { countsOf } from '../../domain/model/columns.ts'
-import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import { DomainError, quotedName } from '../../domain/errors.ts'
 import { percentText } from '../../domain/figures.ts'
 import type { FeatureRow, Features, Output } from '../../domain/model/features.ts'

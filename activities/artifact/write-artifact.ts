@@ -1,14 +1,9 @@
 /** Writes the manifest of a model of any format: its inputs, outputs, golden rows and profile. */
+import type { FeatureFit } from '@tenure/predictors/features'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { countsOf, asDoubles, requireColumn, rowReader, type CellColumn } from '../../domain/model/columns.ts'
 import { DomainError, quotedName } from '../../domain/errors.ts'
-import {
-  isOfNumbers,
-  likeliestClass,
-  type FeatureFit,
-  type FeatureRow,
-  type Output,
-} from '../../domain/model/features.ts'
+import { isOfNumbers, likeliestClass, type FeatureRow, type Output } from '../../domain/model/features.ts'
 import type { ArtifactFormatName } from '@tenure/predictors/format-names'
 import type { Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import {

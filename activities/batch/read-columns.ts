@@ -1,6 +1,7 @@
 /** Reads the frozen rows of a batch column by column in one pass. Building row objects would take most of a batch's time. */
+import { noText } from '@tenure/predictors/features'
 import type { DuckDBVector } from '@duckdb/node-api'
-import { noText, textCodes, type BatchLayout, type ShardRange } from '../../domain/model/batch-spec.ts'
+import { textCodes, type BatchLayout, type ShardRange } from '../../domain/model/batch-spec.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import { doubleOf } from '../../domain/values/readings.ts'

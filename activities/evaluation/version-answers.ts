@@ -1,11 +1,12 @@
 /**
  * Gets predictions of versions, each with its own preprocessing. Each network, and the process that reads other formats, is opened once.
  */
+import { inputWidthOf } from '@tenure/predictors/features'
 import type { LayersModel } from '@tensorflow/tfjs'
 import { withOutputs, type ModelAnswers } from '../../domain/metrics/answers.ts'
 import { formatNameOf } from '@tenure/predictors/format-names'
 import { listRows, type ColumnTable } from '../../domain/model/columns.ts'
-import { inputWidthOf, outputNames, outputWidth, placesIn, type Output } from '../../domain/model/features.ts'
+import { outputNames, outputWidth, placesIn, type Output } from '../../domain/model/features.ts'
 import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
 import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
 import { sortQuantiles } from '../../domain/model/quantile-levels.ts'

@@ -2,9 +2,10 @@
  * Replays logged rows in a child process through the serving reader and the training encoder, and compares the outputs with the logged
  * ones. `skew-replayer.ts <artifact root> <digest> <version>` reads a list of rows as JSON and prints one line of JSON.
  */
+import { type FeatureFit, widthOfFit } from '@tenure/predictors/features'
 import { text } from 'node:stream/consumers'
 import { isError } from '../../domain/errors.ts'
-import { widthOfFit, type FeatureFit, type FeatureRow } from '../../domain/model/features.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
 import { findSkew, type ReplayedRow, type SkewValue } from '../../domain/monitoring/training-serving-skew.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'

@@ -2,7 +2,7 @@
  * Runs a model over many rows when it may refuse rows, such as those with unknown categories. A refused row ends the whole run, so each row
  * is then run separately, and the other rows still get answers.
  */
-import { noText } from '../../domain/model/batch-spec.ts'
+import { noText } from '@tenure/predictors/features'
 import { isError } from '../../domain/errors.ts'
 import type { Predictor, RowTexts } from '@tenure/predictors'
 

@@ -3,8 +3,8 @@
  * stored them. A row is sent after it is committed, so that no prediction waits for the broker. While the broker is down, rows wait in
  * Postgres.
  */
+import type { FeatureFit } from '@tenure/predictors/features'
 import { readLoggedRows } from '../../domain/model/logged-rows.ts'
-import type { FeatureFit } from '../../domain/model/features.ts'
 import {
   countUnsent,
   listFits,

@@ -1,4 +1,5 @@
 /** Prepares the flights to score, and a network with random weights that both sides can run. */
+import type { FeatureFit } from '@tenure/predictors/features'
 import { textLiteral } from '../../domain/sql-text.ts'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
@@ -7,7 +8,6 @@ import { loadRows } from '../../activities/data/known-rows.ts'
 import { rowReader } from '../../domain/model/columns.ts'
 import { readTable } from '../../activities/data/rows.ts'
 import { openSourceFiles } from '../../activities/data/source-files.ts'
-import type { FeatureFit } from '../../domain/model/features.ts'
 import { fitFeatures } from '../../domain/model/preprocessing.ts'
 import { planRows } from '../../models/define/data/query.ts'
 import { flightDelay } from '../../models/flight-delay.ts'

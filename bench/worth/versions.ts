@@ -2,11 +2,12 @@
  * Trains and evaluates the versions of all contenders: the product's preprocessing, training loop and reference profile, in this process.
  * One training serves every contender that trains at the same time.
  */
+import { inputWidthOf } from '@tenure/predictors/features'
 import type { LayersModel } from '@tensorflow/tfjs'
 import { makeFit } from '../../activities/tensorflow/training-loop.ts'
 import { answersOf, loadTensorflow, type Tensorflow } from '../../activities/tensorflow/tfjs.ts'
 import { columnTableOf, listCells, type ColumnTable } from '../../domain/model/columns.ts'
-import { acceptedRange, inputWidthOf, type FeatureRow, type Features } from '../../domain/model/features.ts'
+import { acceptedRange, type FeatureRow, type Features } from '../../domain/model/features.ts'
 import { compileColumnEncoder, fitFeatures } from '../../domain/model/preprocessing.ts'
 import {
   categoryProfile,

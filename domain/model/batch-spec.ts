@@ -1,5 +1,6 @@
 /** Defines a batch prediction: its input, its output, and the layout of rows between processes. */
-import type { FeatureFit, Features, Output } from './features.ts'
+import type { FeatureFit } from '@tenure/predictors/features'
+import type { Features, Output } from './features.ts'
 
 export type BatchInput =
   /** A file below the directory for batches, with the extension .parquet or .csv. */
@@ -102,9 +103,6 @@ export function predictedText(output: Output, outputs: readonly (number | null)[
 
 /** The codes of texts: the index in the vocabulary, or one of these. */
 export const textCodes = { missing: -1, other: -2, unstorable: -3 } as const
-
-/** The length that represents null in place of a text. */
-export const noText = 0xffff_ffff
 
 /**
  * The layout of rows for the scoring process, by columns: first the numbers as doubles (NaN: missing, infinity: not a number), then the

@@ -25,16 +25,6 @@ const files = [...broughtFileNames, bundleManifest]
 
 export const maxNoteLength = 500
 
-/** The training rows whose category a model does not know. */
-export interface UnknownRows {
-  feature: string
-  rows: number
-  /** The most frequent of these categories. */
-  examples: string[]
-  /** Some categories that the model knows; absent where its file holds only their hashes. */
-  known?: string[]
-}
-
 /** A feature of which the model does not know all categories of the training rows. */
 export interface UnknownCategories {
   feature: string

@@ -1,13 +1,6 @@
 /** Parses `columns.json`, which names the columns of an artifact and the codes of their categories when its file does not. */
+import type { DeclaredColumn } from '@tenure/predictors/features'
 import { DomainError } from '../errors.ts'
-
-export interface DeclaredColumn {
-  name: string
-  /** The values of a category, in the order of their codes. */
-  vocabulary?: string[]
-  /** The value that replaces a missing number. Absent: it stays missing. */
-  fill?: number
-}
 
 const maxColumns = 10_000
 const maxValues = 1_000_000

@@ -135,51 +135,5 @@ export const likeliestClass = (outputs: readonly number[] | Float32Array): numbe
 /** A row as it is sent and stored: one value per feature. */
 export type FeatureRow = Record<string, number | string | null>
 
-/** The preprocessing of a version, in input order. Training and serving use the same numbers. */
-export type FeatureFit = NumberFit | CategoryFit
-
-export interface NumberFit {
-  name: string
-  kind: 'number'
-  /** With mean 0 and std 1, a number reaches the model as it was sent. */
-  mean: number
-  std: number
-  /** The value that replaces a missing one; null when the model takes missing values as NaN. */
-  fill: number | null
-}
-
-export interface CategoryFit {
-  name: string
-  kind: 'category'
-  vocabulary: string[]
-  /** Default: one-hot. */
-  encoding?: CategoryEncoding
-}
-
-export type CategoryEncoding =
-  /** One input per vocabulary entry, then one for every other value and for null. */
-  | 'one-hot'
-  /** One input: the index in the vocabulary, NaN for every other value and for null. */
-  | 'code'
-  /** No input: the model takes the text itself. */
-  | 'text'
-
-/** The number of inputs that a fit produces. */
-export function widthOfFit(fit: FeatureFit): number {
-  if (fit.kind === 'number') return 1
-  switch (fit.encoding ?? 'one-hot') {
-    case 'one-hot':
-      return fit.vocabulary.length + 1
-    case 'code':
-      return 1
-    case 'text':
-      return 0
-  }
-}
-
 /** Whether a row may lack the feature. A lookup sets a looked-up one, also where it finds nothing. */
 export const isOmittable = ({ missing, from }: Feature): boolean => missing === 'fill' && from === undefined
-
-/** The number of inputs that all fits produce. */
-export const inputWidthOf = (fits: readonly FeatureFit[]): number =>
-  fits.reduce((sum, fit) => sum + widthOfFit(fit), 0)

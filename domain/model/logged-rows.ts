@@ -1,6 +1,6 @@
 /** Reads and writes the rows of a request as the bytes of the prediction log; `instance_of` reads them in Postgres, row by row. */
-import { noText } from './batch-spec.ts'
-import type { FeatureFit, FeatureRow } from './features.ts'
+import { type FeatureFit, noText } from '@tenure/predictors/features'
+import type { FeatureRow } from './features.ts'
 
 /**
  * The instances of a request in the order of their ids, read from the 32-bit numbers and the texts that follow them. Undefined when the

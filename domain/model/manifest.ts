@@ -1,10 +1,11 @@
 /** Defines the manifest of an artifact. The artifact is this manifest plus its files, each stored by SHA-256; the digest of the manifest names the artifact. */
+import type { FeatureFit } from '@tenure/predictors/features'
 import type { DrillFault } from '../drill.ts'
 import { DomainError } from '../errors.ts'
 import type { ArtifactFormatName } from '@tenure/predictors/format-names'
 import type { UnknownCategories } from './brought-artifact.ts'
 import type { BundleOrigin } from './bundle-origin.ts'
-import type { FeatureFit, Features, Output, FeatureRow } from './features.ts'
+import type { Features, Output, FeatureRow } from './features.ts'
 import type { ReferenceProfile } from './reference-profile.ts'
 
 export interface FileDigest {

@@ -1,16 +1,8 @@
 /** Encodes rows into network inputs. Training and serving share this implementation, so that they cannot diverge. */
+import { type CategoryFit, type FeatureFit, type NumberFit, widthOfFit } from '@tenure/predictors/features'
 import { DomainError } from '../errors.ts'
 import { countsOf, requireColumn, type CellColumn, type ColumnTable } from './columns.ts'
-import {
-  acceptedRange,
-  widthOfFit,
-  type CategoryFit,
-  type FeatureFit,
-  type Features,
-  type FeatureRow,
-  type NumberFeature,
-  type NumberFit,
-} from './features.ts'
+import { acceptedRange, type Features, type FeatureRow, type NumberFeature } from './features.ts'
 
 /** The inputs: doubles in serving, 32-bit numbers in TensorFlow training, which rounds them anyway. */
 export type InputNumbers = Float64Array | Float32Array

@@ -2,8 +2,9 @@
  * Builds the card of a version (purpose, provenance, performance, limitations) from the stored facts of the version, so that page,
  * file and API response agree.
  */
+import type { FeatureFit } from '@tenure/predictors/features'
 import { formatNameOf } from '@tenure/predictors/format-names'
-import type { FeatureFit, Features, Output } from '../model/features.ts'
+import type { Features, Output } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
 import { fairnessText } from '../evaluation/fairness.ts'
 import { worstSlicesFirst } from '../evaluation/slices.ts'

@@ -4,6 +4,7 @@
  * `--columns columns.json` names the columns and lists their categories, as at a registration. Prints one JSON value per line: a number, or a
  * list for several outputs.
  */
+import { noText } from '@tenure/predictors/features'
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -18,7 +19,6 @@ import { isOnnx, onnxLimits } from '../../packages/predictors/src/formats/onnx/g
 import { openOnnx, type OnnxFile } from '../../packages/predictors/src/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../packages/predictors/src/formats/onnx/session/session-host.ts'
 import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
-import { noText } from '../../domain/model/batch-spec.ts'
 import { DomainError, firstNames, isError, quotedName } from '../../domain/errors.ts'
 import { parseJsonBody } from '../../domain/json-body.ts'
 

@@ -3,13 +3,13 @@
  * `trainings_enqueue_*`, `evaluations_enqueue_insert`, `versions_enqueue_*`, `champions_enqueue_change` and `releases_enqueue_*`
  * (migrations/0018_integrations.sql). A lease on each item lets another worker take over after a crash.
  */
+import type { FeatureFit } from '@tenure/predictors/features'
 import sql from 'sql-template-tag'
 import type { Database, Store } from '../postgres.ts'
 import type { VersionStatus } from '../../domain/registry/version-query.ts'
 import { findStatus, findVersion, type Version } from '../registry/versions.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Alert } from '../monitoring/alerts.ts'
-import type { FeatureFit } from '../../domain/model/features.ts'
 import type { LoggedArm } from '../../domain/serving/route.ts'
 
 export const integrationTargets = ['mlflow', 'openlineage'] as const

@@ -1,10 +1,11 @@
 /** Stores and reads what a release is judged by: counts per tick, shadow pairs, answers, readings of other systems and events. */
+import type { FeatureFit } from '@tenure/predictors/features'
 import sql, { empty } from 'sql-template-tag'
 import type { BreakerCounts } from '../../domain/serving/circuit-breaker.ts'
 import type { Arm } from '../../domain/serving/route.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
-import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
 import { newestOutcomeFirst } from '../monitoring/outcomes.ts'
 import type { BusinessRow } from '../../domain/canary/business-metric.ts'
 import type { ExternalRow, ExternalReading } from '../../domain/canary/external/external-metric.ts'

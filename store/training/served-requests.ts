@@ -1,7 +1,8 @@
 /** Reads logged requests with their outcomes, as training rows. */
+import type { FeatureFit } from '@tenure/predictors/features'
 import { textLiteral } from '../../domain/sql-text.ts'
 import sql from 'sql-template-tag'
-import type { FeatureFit, Features, Output } from '../../domain/model/features.ts'
+import type { Features, Output } from '../../domain/model/features.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { RowBatch } from '../database/cursor.ts'
 import { newestOutcomeFirst } from '../monitoring/outcomes.ts'

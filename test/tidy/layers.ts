@@ -34,6 +34,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: [],
     // Those parts of the predictors that need neither Node nor a library.
     packages: [
+      '@tenure/predictors/features',
       '@tenure/predictors/format-names',
       '@tenure/predictors/json',
       '@tenure/predictors/network-limits',
@@ -42,7 +43,15 @@ export const layers: Readonly<Record<string, Layer>> = {
   },
   store: {
     values: ['domain', 'project.mjs'],
-    packages: ['@tenure/sequential', 'node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
+    packages: [
+      '@tenure/predictors/features',
+      '@tenure/sequential',
+      'node:*',
+      'pg',
+      'sql-template-tag',
+      'zod',
+      'node-pg-migrate',
+    ],
     only: {
       '@tenure/embedded/install/lock': ['store/signing/key-files.ts'],
       aws4fetch: ['store/objects/s3/s3-store.ts'],
@@ -83,6 +92,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     ],
     types: ['workflows'],
     packages: [
+      '@tenure/predictors/features',
       '@tenure/predictors/format-names',
       '@tenure/predictors/memory-limit',
       '@tenure/sequential',
@@ -147,6 +157,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: [
       '@tenure/http-front',
       '@tenure/predictors',
+      '@tenure/predictors/features',
       '@tenure/predictors/format-names',
       '@tenure/predictors/json',
       '@tenure/predictors/memory-limit',
@@ -189,6 +200,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     types: ['workflows'],
     packages: [
       '@tenure/embedded',
+      '@tenure/predictors/features',
       '@tenure/predictors/format-names',
       '@tenure/sequential',
       'node:*',
@@ -225,6 +237,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'node:*',
       'vitest',
       '@tenure/predictors',
+      '@tenure/predictors/features',
       '@tenure/predictors/format-names',
       '@tenure/sequential',
       'onnxruntime-node',
@@ -263,7 +276,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   // Bundled for browsers: only what needs neither Node nor a package.
   'cli/export/edge': {
     values: ['domain', 'api/serving/codec/row-reader.ts'],
-    packages: ['@tenure/predictors/edge'],
+    packages: ['@tenure/predictors/edge', '@tenure/predictors/features'],
   },
   'temporal.config.ts': {
     values: [

@@ -1,13 +1,6 @@
 /** Orders the features of a version as its model reads them. All readers share this order, because a model reads its inputs by position. */
-import {
-  acceptedRange,
-  isOmittable,
-  widthOfFit,
-  type CategoryEncoding,
-  type Feature,
-  type FeatureFit,
-  type Features,
-} from '../../../domain/model/features.ts'
+import { type CategoryEncoding, type FeatureFit, widthOfFit } from '@tenure/predictors/features'
+import { acceptedRange, isOmittable, type Feature, type Features } from '../../../domain/model/features.ts'
 import { checkFits } from '../../../domain/model/preprocessing.ts'
 
 interface Column {

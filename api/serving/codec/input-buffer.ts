@@ -2,8 +2,8 @@
  * Holds the input of one request in arrays that all requests of the process reuse. Allocating arrays per request would take longer than the
  * prediction, and garbage collection would pause responses.
  */
+import { noText } from '@tenure/predictors/features'
 import type { FeatureRow } from '../../../domain/model/features.ts'
-import { noText } from '../../../domain/model/batch-spec.ts'
 import type { FeatureColumns } from './feature-columns.ts'
 
 export interface InputBuffer {

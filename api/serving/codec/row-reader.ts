@@ -2,14 +2,9 @@
  * Checks the values of a row against the features of a model and encodes the row. The checks are compiled once per version, because a
  * schema library would take longer than the prediction. Each error names the instance and the feature.
  */
+import type { FeatureFit } from '@tenure/predictors/features'
 import { cutName, DomainError, quotedName, type ErrorCode } from '../../../domain/errors.ts'
-import {
-  isOmittable,
-  type Feature,
-  type FeatureFit,
-  type FeatureRow,
-  type Features,
-} from '../../../domain/model/features.ts'
+import { isOmittable, type Feature, type FeatureRow, type Features } from '../../../domain/model/features.ts'
 import { flagReader } from '../../../domain/values/readings.ts'
 import { compileEncoder, fitsSingle, scaled, type InputNumbers } from '../../../domain/model/preprocessing.ts'
 

@@ -2,8 +2,8 @@
  * Lists the texts of a request that the version has not seen in training and encodes as "other". Built only for a request that has such a
  * text, so that other requests only pay for a counter.
  */
+import { noText } from '@tenure/predictors/features'
 import type { FeatureColumns } from './feature-columns.ts'
-import { noText } from '../../../domain/model/batch-spec.ts'
 import type { InputBuffer } from './input-buffer.ts'
 
 /** The limit per feature. Without it, a caller could multiply the bytes of its request in the response. */

@@ -2,6 +2,7 @@
  * Counts how often the values of each feature, and the scores, fall into the bins of the version's reference profile. Drift is judged from
  * these counts alone, so no row leaves the process for it.
  */
+import { noText } from '@tenure/predictors/features'
 import { outputWidth, type Output } from '../../../domain/model/features.ts'
 import { scorePlace } from '../../../domain/model/quantile-levels.ts'
 import {
@@ -13,7 +14,6 @@ import {
   type Profile,
 } from '../../../domain/model/reference-profile.ts'
 import type { FeatureCounts } from '../../../store/serving/feature-counts.ts'
-import { noText } from '../../../domain/model/batch-spec.ts'
 import type { InputBuffer } from '../codec/input-buffer.ts'
 import { likeliest } from '../codec/output-format.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'

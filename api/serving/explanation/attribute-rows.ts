@@ -1,10 +1,11 @@
 /** Explains the predictions of a version: exactly for formats that support it, otherwise by sampling. */
+import { widthOfFit } from '@tenure/predictors/features'
 import type {
   ExplanationMethod,
   ExplanationScale,
 } from '../../../domain/explanation/explained-predictions.ts'
 import { sampledShapley, type Attribution } from '../../../domain/explanation/shapley.ts'
-import { likeliestClass, widthOfFit, type FeatureRow } from '../../../domain/model/features.ts'
+import { likeliestClass, type FeatureRow } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { compileEncoder } from '../../../domain/model/preprocessing.ts'
 import { scorePlace, sortQuantiles } from '../../../domain/model/quantile-levels.ts'

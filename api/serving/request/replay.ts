@@ -2,10 +2,10 @@
  * Repeats the stored response of a request that its caller sends again. The id of such a request is derived from the caller's id in the
  * same way on every replica, so that the log shows whether it was served before.
  */
+import { noText } from '@tenure/predictors/features'
 import { hash } from 'node:crypto'
 import { DomainError } from '../../../domain/errors.ts'
 import { idempotencyHeader } from '../../../domain/request-headers.ts'
-import { noText } from '../../../domain/model/batch-spec.ts'
 import { fallbackName } from '../../../domain/serving/kill-switch.ts'
 import type { StoredPrediction } from '../../../store/serving/prediction-replays.ts'
 import type { InputBuffer } from '../codec/input-buffer.ts'

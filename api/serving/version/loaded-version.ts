@@ -2,7 +2,7 @@
  * Loads a version into memory: checks its bytes against their digests, compiles it, and checks its outputs against those of training. A
  * version that fails a check is not served.
  */
-import { inputWidthOf } from '../../../domain/model/features.ts'
+import { inputWidthOf } from '@tenure/predictors/features'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { sortQuantiles } from '../../../domain/model/quantile-levels.ts'
 import { columnsOf, type FeatureColumns } from '../codec/feature-columns.ts'

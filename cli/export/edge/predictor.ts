@@ -6,6 +6,7 @@
  *   const predictor = await loadPredictor()
  *   predictor.predict([{ sepalLength: 5.1, sepalWidth: 3.5, petalLength: 1.4, petalWidth: 0.2 }])
  */
+import { type FeatureFit, inputWidthOf } from '@tenure/predictors/features'
 import { compileReader } from '../../../api/serving/codec/row-reader.ts'
 import {
   activationOf,
@@ -17,13 +18,7 @@ import {
   readModel,
   type ReadModel,
 } from '@tenure/predictors/edge'
-import {
-  likeliestClass,
-  inputWidthOf,
-  type FeatureFit,
-  type FeatureRow,
-  type Features,
-} from '../../../domain/model/features.ts'
+import { likeliestClass, type FeatureRow, type Features } from '../../../domain/model/features.ts'
 import type { Output } from '../../../domain/model/features.ts'
 import { sortQuantiles } from '../../../domain/model/quantile-levels.ts'
 

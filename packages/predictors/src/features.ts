@@ -25,19 +25,53 @@ export interface CategoryFit {
   name: string
   kind: 'category'
   vocabulary: string[]
-  /**
-   * `one-hot` (the default): one input per entry of the vocabulary, then one for every other value. `code`: one input, the index in the
-   * vocabulary, NaN for every other value. `text`: no input, because the model takes the text itself.
-   */
-  encoding?: 'one-hot' | 'code' | 'text'
+  /** Default: one-hot. */
+  encoding?: CategoryEncoding
 }
 
-/** The number of inputs of all fits. */
+export type CategoryEncoding =
+  /** One input per vocabulary entry, then one for every other value and for null. */
+  | 'one-hot'
+  /** One input: the index in the vocabulary, NaN for every other value and for null. */
+  | 'code'
+  /** No input: the model takes the text itself. */
+  | 'text'
+
+/** The number of inputs that a fit produces. */
+export function widthOfFit(fit: FeatureFit): number {
+  if (fit.kind === 'number') return 1
+  switch (fit.encoding ?? 'one-hot') {
+    case 'one-hot':
+      return fit.vocabulary.length + 1
+    case 'code':
+      return 1
+    case 'text':
+      return 0
+  }
+}
+
+/** The number of inputs that all fits produce. */
 export const inputWidthOf = (fits: readonly FeatureFit[]): number =>
-  fits.reduce((sum, fit) => {
-    if (fit.kind === 'number' || fit.encoding === 'code') return sum + 1
-    return fit.encoding === 'text' ? sum : sum + fit.vocabulary.length + 1
-  }, 0)
+  fits.reduce((sum, fit) => sum + widthOfFit(fit), 0)
+
+/** A column as `columns.json` declares it. */
+export interface DeclaredColumn {
+  name: string
+  /** The values of a category, in the order of their codes. */
+  vocabulary?: readonly string[]
+  /** The value that replaces a missing number. Absent: it stays missing. */
+  fill?: number
+}
+
+/** The training rows whose category a model does not know. */
+export interface UnknownRows {
+  feature: string
+  rows: number
+  /** The most frequent of these categories. */
+  examples: string[]
+  /** Some categories that the model knows; absent where its file holds only their hashes. */
+  known?: string[]
+}
 
 /** What the outputs of a row mean. */
 export type Output =

@@ -12,19 +12,16 @@ export {
 } from './format-names.ts'
 export {
   type CategoryFit,
+  type DeclaredColumn,
   type Feature,
   type FeatureFit,
   type ModelDescription,
   type NumberFit,
   type Output,
+  type UnknownRows,
 } from './features.ts'
 export { fileNameOf, formatOf, maxBytesOf } from './formats/all-formats.ts'
-export {
-  bindColumns,
-  type BoundColumns,
-  type DeclaredColumn,
-  type UnknownRows,
-} from './formats/bind-columns.ts'
+export { bindColumns, type BoundColumns } from './formats/bind-columns.ts'
 export {
   type ArtifactColumn,
   type ArtifactFacts,

@@ -1,9 +1,9 @@
 /** Opens a model file of any format, and computes rows with it. */
 import { predictorError, quoted, refuse } from './errors.ts'
-import { noText, type FeatureFit } from './features.ts'
+import { noText, type DeclaredColumn, type FeatureFit } from './features.ts'
 import { formatOfFiles, type ArtifactFormatName } from './format-names.ts'
 import { fileNameOf, formatOf, maxBytesOf } from './formats/all-formats.ts'
-import { bindColumns, resolveCategories, type DeclaredColumn } from './formats/bind-columns.ts'
+import { bindColumns, resolveCategories } from './formats/bind-columns.ts'
 import type { ArtifactColumn, ArtifactFiles, ExactExplainer, OpenedArtifact } from './formats/format.ts'
 import { createRuntimes } from './formats/runtimes.ts'
 import { columnValue } from './formats/trees/column-value.ts'

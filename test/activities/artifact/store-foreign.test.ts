@@ -1,4 +1,5 @@
 /** Tests that models of other libraries become artifacts: in a child process, with the outputs of their library. */
+import type { DeclaredColumn } from '@tenure/predictors/features'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,7 +8,6 @@ import { openArtifactReader, type ArtifactReader } from '../../../activities/art
 import { storeForeign, type ForeignArtifact } from '../../../activities/artifact/store-foreign.ts'
 import { loadVersion } from '../../../api/serving/version/loaded-version.ts'
 import { columnOf, columnTableOf, type CellColumn } from '../../../domain/model/columns.ts'
-import type { DeclaredColumn } from '../../../domain/model/declared-columns.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { getArtifact, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import { readOnnxCases } from '../../../packages/predictors/test/support/parity.ts'

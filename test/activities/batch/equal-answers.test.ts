@@ -2,6 +2,7 @@
  * Tests that one row gets one prediction, whatever brings it: a JSON request, a batch of a CSV, of Parquet or of a query, or a feature view.
  * The rows are drawn: TENURE_TEST_TABLES=50 draws 50 tables, TENURE_TEST_SEED draws others.
  */
+import type { FeatureFit } from '@tenure/predictors/features'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { MockActivityEnvironment } from '@temporalio/testing'
@@ -11,7 +12,7 @@ import { scoreBatch } from '../../../activities/batch/batch.ts'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { ingestViewUntil } from '../../../activities/features/ingest-view.ts'
 import type { BatchInput } from '../../../domain/model/batch-spec.ts'
-import type { FeatureFit, Features } from '../../../domain/model/features.ts'
+import type { Features } from '../../../domain/model/features.ts'
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
 import { valueDraws } from '../../support/draws.ts'

@@ -1,4 +1,5 @@
 /** Tests that true and false give a feature the same value in every form of a file and in a request, and how times of day are refused. */
+import { inputWidthOf } from '@tenure/predictors/features'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,7 +7,6 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import { compileReader } from '../../../api/serving/codec/row-reader.ts'
-import { inputWidthOf } from '../../../domain/model/features.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
 import { category, csv, defineModel, direct, number, parquet, random, yesNo } from '../../../models/define.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'

@@ -1,5 +1,5 @@
+import type { FeatureFit } from '@tenure/predictors/features'
 import { expect, it } from 'vitest'
-import type { FeatureFit } from '../../../domain/model/features.ts'
 import { loggedRowOf, readLoggedRows } from '../../../domain/model/logged-rows.ts'
 
 const fits: FeatureFit[] = [

@@ -1,12 +1,7 @@
+import { type CategoryEncoding, type FeatureFit, inputWidthOf } from '@tenure/predictors/features'
 import { describe, expect, it } from 'vitest'
 import { isError } from '../../../domain/errors.ts'
-import {
-  inputWidthOf,
-  type CategoryEncoding,
-  type FeatureFit,
-  type FeatureRow,
-  type Features,
-} from '../../../domain/model/features.ts'
+import type { FeatureRow, Features } from '../../../domain/model/features.ts'
 import { columnTableOf } from '../../../domain/model/columns.ts'
 import {
   compileColumnEncoder,

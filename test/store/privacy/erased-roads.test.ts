@@ -3,6 +3,7 @@
  * and the types that hold them are drawn: each road takes one kind of key, and with TENURE_TEST_TABLES=20 it takes 20 persons of every kind. The roads are those of the types of the product, so that a new
  * one does not compile until it is here; the stores are the tables of information_schema and the files of snapshots.
  */
+import type { FeatureFit } from '@tenure/predictors/features'
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
@@ -22,7 +23,6 @@ import { createAnswering } from '../../../api/streams/predictions.ts'
 import { createStoring, eventRecords, outcomeRecords } from '../../../api/streams/storing.ts'
 import type { StreamBatch } from '../../../api/streams/stream.ts'
 import type { BatchInput } from '../../../domain/model/batch-spec.ts'
-import type { FeatureFit } from '../../../domain/model/features.ts'
 import type { ViewSource } from '../../../domain/model/feature-view.ts'
 import type { ModelDefinition, SourceDefinition } from '../../../domain/model-definition.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'

@@ -2,7 +2,8 @@
  * Makes artifacts for serving tests without TensorFlow: a small dense network with seeded weights. Golden outputs are computed here in
  * doubles, independently of the predictor under test.
  */
-import type { FeatureFit, Features, Output, FeatureRow } from '../../../domain/model/features.ts'
+import type { FeatureFit } from '@tenure/predictors/features'
+import type { Features, Output, FeatureRow } from '../../../domain/model/features.ts'
 import type { FileDigest, Manifest } from '../../../domain/model/manifest.ts'
 import { openArtifacts, putManifest } from '../../../store/artifacts.ts'
 

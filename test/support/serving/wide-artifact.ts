@@ -1,6 +1,7 @@
 /** Describes a network over as many features of one kind as a test needs. */
+import type { FeatureFit } from '@tenure/predictors/features'
 import { randomLayer, seeded, type ArtifactSpec } from './artifact.ts'
-import type { Feature, FeatureFit } from '../../../domain/model/features.ts'
+import type { Feature } from '../../../domain/model/features.ts'
 
 /** Numbers; numbers of which one outside its range is filled; or texts. */
 export type WideKind = 'numbers' | 'guarded numbers' | 'texts'

@@ -1,6 +1,7 @@
 /** Reads, fits and encodes the training rows of a file and prints their number. Runs with a small heap. */
+import { inputWidthOf } from '@tenure/predictors/features'
 import { readPart } from '../../../activities/data/rows.ts'
-import { inputWidthOf, type Features } from '../../../domain/model/features.ts'
+import type { Features } from '../../../domain/model/features.ts'
 import { compileColumnEncoder, fitFeatures } from '../../../domain/model/preprocessing.ts'
 
 const [path = '', text = '{}'] = process.argv.slice(2)

@@ -3,27 +3,8 @@
  * order. Refuses a column that no feature fills, and a category without a vocabulary, with both lists.
  */
 import { quoted as quotedText, refuse } from '../errors.ts'
-import type { Feature, FeatureFit } from '../features.ts'
+import type { DeclaredColumn, Feature, FeatureFit, UnknownRows } from '../features.ts'
 import type { ArtifactColumn, KnownTexts } from './format.ts'
-
-/** A column as `columns.json` declares it. */
-export interface DeclaredColumn {
-  name: string
-  /** The values of a category, in the order of their codes. */
-  vocabulary?: readonly string[]
-  /** The value that replaces a missing number. Absent: it stays missing. */
-  fill?: number
-}
-
-/** The training rows whose category a model does not know. */
-export interface UnknownRows {
-  feature: string
-  rows: number
-  /** The most frequent of these categories. */
-  examples: string[]
-  /** Some categories that the model knows; absent where its file holds only their hashes. */
-  known?: string[]
-}
 
 type Features = Readonly<Record<string, Feature>>
 

@@ -1,4 +1,5 @@
 /** Tests that rows are explained by the method of their format, and that the methods agree where both apply. */
+import type { FeatureFit } from '@tenure/predictors/features'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { attributeRows } from '../../../../api/serving/explanation/attribute-rows.ts'
 import { openSessionOf } from '../../../../packages/predictors/src/formats/onnx/format.ts'
@@ -6,7 +7,7 @@ import { openOnnx } from '../../../../packages/predictors/src/formats/onnx/open-
 import type { Runtimes } from '../../../../packages/predictors/src/formats/runtimes.ts'
 import { createRuntimes } from '../../../../api/serving/runtime/hosts.ts'
 import { sampledShapley } from '../../../../domain/explanation/shapley.ts'
-import type { FeatureFit, FeatureRow, Features, Output } from '../../../../domain/model/features.ts'
+import type { FeatureRow, Features, Output } from '../../../../domain/model/features.ts'
 import { readOnnxCases } from '../../../../packages/predictors/test/support/parity.ts'
 import { loadTrees, treeVersion } from '../../../support/formats/tree-version.ts'
 

@@ -1,4 +1,5 @@
 /** Compares the compiled predictor with the definition in doubles, and tests everything that is refused before any traffic. */
+import type { FeatureFit } from '@tenure/predictors/features'
 import fc from 'fast-check'
 import { mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,7 +12,7 @@ import { readNetwork } from '../../../../packages/predictors/src/network/layers-
 import { goldenIssueOf, loadVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { networkLimits } from '../../../../packages/predictors/src/network/network-limits.ts'
 import { defaultQualification } from '../../../../domain/model/qualification.ts'
-import type { FeatureFit, FeatureRow } from '../../../../domain/model/features.ts'
+import type { FeatureRow } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { openArtifacts, putManifest } from '../../../../store/artifacts.ts'
 import { openSigner } from '../../../../store/signing/signing-key.ts'
