@@ -170,13 +170,14 @@ export async function release(given: ReleaseRequest): Promise<ReleaseOutcome> {
     ending = true
     await listening
     await condition(allHandlersFinished)
-    if (news.cancelled) take(await short.cancelRelease(seen()))
+    // The next run does not open a release whose row is gone.
+    if (news.cancelled) take(await short.cancelRelease(seen()).catch(requireGone))
     return continueAsNew<typeof release>(request)
   }
 }
 
 /** Throws any error but that of a release whose row is gone. */
-function requireGone(error: unknown): void {
+function requireGone(error: unknown): undefined {
   if (errorCodeOf(error) !== 'release_not_found') throw error
 }
 
