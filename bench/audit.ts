@@ -6,8 +6,8 @@ import { headFiles, openHeads } from '../store/audit/signed-heads.ts'
 import { verifyAudit } from '../store/audit/audit-log.ts'
 import { openSigner } from '../store/signing/signing-key.ts'
 import { fillAudit } from './harness/audit-rows.ts'
-import { openDatabase } from './harness/database.ts'
-import { spreadOf } from './harness/figures.ts'
+import { openDatabase } from '../test/support/servers/private-database.ts'
+import { spreadOf } from '../test/support/figures.ts'
 import { readOptions } from './harness/options.ts'
 
 const { rows, runs } = readOptions({ rows: 1_000_000, runs: 5 })

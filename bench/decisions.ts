@@ -8,7 +8,7 @@ import { totalAlpha } from '../domain/canary/alpha-split.ts'
 import { dayPolicy, type ReleasePolicy } from '../domain/release/policy.ts'
 import { baselineRuleNames, rivalRules, type BaselineRuleName } from '../domain/simulation/baseline-rules.ts'
 import { defaultWorld, parseScenario } from '../domain/simulation/scenario.ts'
-import { figureTable } from './harness/figures.ts'
+import { figureTable } from '../test/support/figures.ts'
 import { readOptions } from './harness/options.ts'
 import { summarizeReleases, type SimulationSummary } from '../domain/simulation/summary.ts'
 

@@ -14,9 +14,9 @@ import { bundleForReplay, fetchRuns, replay } from '../test/support/release/hist
 import { quietRuntime } from '../test/support/servers/silence-temporal.ts'
 import { startRealSystem } from '../test/support/servers/system-fixture.ts'
 import { basisSignal } from '../workflows/messages.ts'
-import { lostRequests, startAsker } from './fleet/callers.ts'
-import { sayTo, untilHolds } from './fleet/fixture.ts'
-import { figureTable, machine, quantileOf, roundedNumber as whole, sumBy } from './harness/figures.ts'
+import { lostRequests, startAsker } from '../test/support/fleet/callers.ts'
+import { sayTo, untilHolds } from '../test/support/fleet/fleet-stage.ts'
+import { figureTable, machine, quantileOf, roundedNumber as whole, sumBy } from '../test/support/figures.ts'
 import { readOptions, reportFile } from './harness/options.ts'
 import { watchedCanary } from './harness/watched-canary.ts'
 

@@ -12,9 +12,9 @@ import { moveChampion } from '../store/registry/champions.ts'
 import { insertModel } from '../test/support/release/candidates.ts'
 import { releasePolicy as release } from '../test/support/release/releases.ts'
 import { startRealSystem, type RealSystem } from '../test/support/servers/system-fixture.ts'
-import { figureTable, machine, sumBy } from './harness/figures.ts'
+import { figureTable, machine, sumBy } from '../test/support/figures.ts'
 import { readOptions, reportFile } from './harness/options.ts'
-import { usageCell, usageOf, type ProcessUsage } from './harness/processes.ts'
+import { usageCell, usageOf, type ProcessUsage } from '../test/support/servers/processes.ts'
 
 const options = readOptions({
   models: 1_000,

@@ -13,7 +13,7 @@ import { openSession, weigh } from '../test/support/dashboard/browser-session.ts
 import { startBrowser } from '../test/support/dashboard/browser.ts'
 import { withServers } from '../test/support/servers/own-servers.ts'
 import { fillAudit } from './harness/audit-rows.ts'
-import { quantileOf } from './harness/figures.ts'
+import { quantileOf } from '../test/support/figures.ts'
 import { readOptions } from './harness/options.ts'
 
 const options = readOptions({ versions: 10_000, audit: 1_000_000, releases: 200, runs: 7 })

@@ -2,7 +2,7 @@
  * Kills the worker of a release at every event of its history, in every workflow task and around every side effect. Compares the result
  * with an undisturbed release. `npm run test:crash [-- --limit N --from K --slots S]`
  */
-import { quantileOf } from '../bench/harness/figures.ts'
+import { quantileOf } from '../test/support/figures.ts'
 import { readOptions } from '../bench/harness/options.ts'
 import { verifyAudit } from '../store/audit/audit-log.ts'
 import {

@@ -17,7 +17,7 @@ import {
   type ArtifactSpec,
   type LayerSpec,
 } from '../../test/support/serving/artifact.ts'
-import { sumBy } from '../harness/figures.ts'
+import { sumBy } from '../../test/support/figures.ts'
 
 const { definition } = flightDelay
 const units = 16

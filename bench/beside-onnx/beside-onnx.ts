@@ -22,12 +22,12 @@ import {
   value,
 } from '../../packages/predictors/test/support/onnx-writer.ts'
 import { registerBrought } from '../harness/brought-model.ts'
-import type { BenchDatabase } from '../harness/database.ts'
-import { figureTable, machine, quantileOf } from '../harness/figures.ts'
+import type { BenchDatabase } from '../../test/support/servers/private-database.ts'
+import { figureTable, machine, quantileOf } from '../../test/support/figures.ts'
 import { readOptions } from '../harness/options.ts'
 import { measure, openLoad } from '../serving/measure.ts'
 import { inferBody, netSpecs } from '../serving/networks.ts'
-import type { OpenLoadResult } from '../serving/open-load.ts'
+import type { OpenLoadResult } from '../../test/support/serving/open-load.ts'
 import { startServingSystem } from '../serving/system.ts'
 
 const { rounds, seconds, rate, callers, connections, out } = readOptions({

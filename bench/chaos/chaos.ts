@@ -4,7 +4,7 @@
  * 0.05 % of the requests fail outside planted faults.
  */
 import { readOptions } from '../harness/options.ts'
-import { figureTable, machine, roundedNumber, sumBy } from '../harness/figures.ts'
+import { figureTable, machine, roundedNumber, sumBy } from '../../test/support/figures.ts'
 import { faultKinds } from './faults.ts'
 import { runChaos, type ChaosReport } from './loop.ts'
 

@@ -5,7 +5,7 @@ import { seededRandom } from '@tenure/sequential'
 import type * as workflows from '../../workflows/index.ts'
 import { listOpenWorkflows } from '../../workflows/client/inspect.ts'
 import { freeze } from '../../test/support/servers/freeze.ts'
-import { cutDirections } from '../fleet/proxy.ts'
+import { cutDirections } from '../../test/support/fleet/proxy.ts'
 import type { ChaosStage } from './stage.ts'
 
 export const faultKinds = ['kill', 'freeze', 'cut', 'clock', 'garbage', 'full disk'] as const

@@ -8,8 +8,8 @@ import { sumAccounts } from '../../store/serving/prediction-log.ts'
 import { findRouting } from '../../store/serving/routing.ts'
 import { laggingReplicas, listReplicaProgress } from '../../store/serving/replicas.ts'
 import { issuesOfInvariants } from '../../test/support/release/ending.ts'
-import { countLogRows } from '../harness/database.ts'
-import { stateOf, untilHolds } from '../fleet/fixture.ts'
+import { countLogRows } from '../../test/support/servers/private-database.ts'
+import { stateOf, untilHolds } from '../../test/support/fleet/fleet-stage.ts'
 import { chaosModel, type ChaosStage } from './stage.ts'
 
 const settleMs = 120_000

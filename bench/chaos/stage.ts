@@ -16,7 +16,7 @@ import {
   withEnvironment,
   type RealSystem,
 } from '../../test/support/servers/system-fixture.ts'
-import { openLink, openProxyLine, type Link } from '../fleet/proxy.ts'
+import { openLink, openProxyLine, type Link } from '../../test/support/fleet/proxy.ts'
 
 export const chaosModel = 'chaos'
 /** A model with a model file, for retrainings. */

@@ -11,9 +11,9 @@ import { freePort, type ProcessSpec, type RunningProcess, spawnProcess, whenRead
 import { createApiFetch } from '../../store/tls/api-fetch.ts'
 import { systemEnvironment } from '../../temporal.config.ts'
 import { createAuthority } from '../../test/support/signing/certificates.ts'
-import { untilHolds } from '../fleet/fixture.ts'
-import type { KubeObject } from './objects.ts'
-import type { ClusterPrograms } from './programs.ts'
+import { untilHolds } from '../../test/support/fleet/fleet-stage.ts'
+import type { KubeObject } from '../../test/support/deploy/kube-objects.ts'
+import type { ClusterPrograms } from '../../test/support/deploy/kube-programs.ts'
 
 export interface Kube {
   /** Throws with the message of the API when it refuses. */

@@ -9,7 +9,7 @@ import type { ProcessSpec } from '@tenure/embedded'
 import { cacheDir, checkout } from '../../temporal.config.ts'
 import type { Kube } from './cluster.ts'
 import type { MemoryLimit } from './memory-limit.ts'
-import type { ContainerVariable, Pod, PodVolume } from './objects.ts'
+import type { ContainerVariable, Pod, PodVolume } from '../../test/support/deploy/kube-objects.ts'
 
 export interface NodePlaces {
   /** A directory for roots and volumes. */

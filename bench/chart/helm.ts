@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { parseAllDocuments } from 'yaml'
 import { checkout, environmentWith } from '../../temporal.config.ts'
-import type { KubeObject } from './objects.ts'
+import type { KubeObject } from '../../test/support/deploy/kube-objects.ts'
 
 const run = promisify(execFile)
 export const chartFolder = join(checkout, 'deploy', 'helm', 'tenure')

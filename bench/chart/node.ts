@@ -9,11 +9,11 @@ import { createServer, connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { freePort, type RunningProcess, spawnProcess } from '@tenure/embedded'
-import { untilHolds } from '../fleet/fixture.ts'
+import { untilHolds } from '../../test/support/fleet/fleet-stage.ts'
 import { containerOf, type NodePlaces } from './container.ts'
 import type { Kube } from './cluster.ts'
 import { limitMemory } from './memory-limit.ts'
-import type { HttpProbe, Pod, PodContainer } from './objects.ts'
+import type { HttpProbe, Pod, PodContainer } from '../../test/support/deploy/kube-objects.ts'
 
 export interface PodRecord {
   name: string

@@ -8,7 +8,7 @@ import { planPostgres, startServer, startTemporal } from '@tenure/embedded'
 import { openStore } from '../../store/postgres.ts'
 import { searchAttributes } from '../../temporal.config.ts'
 import type { Kube } from './cluster.ts'
-import type { KubeObject } from './objects.ts'
+import type { KubeObject } from '../../test/support/deploy/kube-objects.ts'
 import { chartFolder } from './helm.ts'
 
 export interface ChartServers {

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { commands } from '../../cli/commands/all-commands.ts'
 import { connectToApi } from '../../cli/client/connection.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
-import { quantileOf } from '../harness/figures.ts'
+import { quantileOf } from '../../test/support/figures.ts'
 import { readOptions } from '../harness/options.ts'
 
 const { runs } = readOptions({ runs: 5 })

@@ -10,11 +10,11 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { checkout } from '../../temporal.config.ts'
-import { figureTable, machine } from '../harness/figures.ts'
+import { figureTable, machine } from '../../test/support/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 import { runInside } from '../hosts/inside.ts'
 import { buildImage, buildah, prepareBases } from '../image/podman.ts'
-import { readCompose } from './compose-file.ts'
+import { readCompose } from '../../test/support/deploy/compose-file.ts'
 import { runComposeStory } from './story.ts'
 
 const options = readOptions({

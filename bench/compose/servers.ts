@@ -13,7 +13,7 @@ import {
   whenReady,
 } from '@tenure/embedded'
 import { checkout, systemEnvironment } from '../../temporal.config.ts'
-import type { ComposeService } from './compose-file.ts'
+import type { ComposeService } from '../../test/support/deploy/compose-file.ts'
 
 const run = promisify(execFile)
 

@@ -6,9 +6,9 @@ import { readFileSync } from 'node:fs'
 import { insertKey } from '../../store/access/api-keys.ts'
 import { openStore } from '../../store/postgres.ts'
 import { findOpenRelease, findRelease } from '../../store/release/releases.ts'
-import { sayTo, untilHolds } from '../fleet/fixture.ts'
+import { sayTo, untilHolds } from '../../test/support/fleet/fleet-stage.ts'
 import { podman } from '../image/podman.ts'
-import type { ComposeService } from './compose-file.ts'
+import type { ComposeService } from '../../test/support/deploy/compose-file.ts'
 import { startComposeServers } from './servers.ts'
 
 export interface ComposeStory {

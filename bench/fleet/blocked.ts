@@ -5,8 +5,8 @@ import sql from 'sql-template-tag'
 import { rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Registry } from '../../test/support/release/candidates.ts'
-import { startCanary, untilRelease } from './cut.ts'
-import { sayTo, type FleetStage } from './fixture.ts'
+import { startCanary, untilRelease } from '../../test/support/fleet/cut.ts'
+import { sayTo, type FleetStage } from '../../test/support/fleet/fleet-stage.ts'
 
 /** The artifact directory of a replica, as a symbolic link that can be removed and restored. */
 export const artifactsOf = (stateDir: string, place: number): string =>

@@ -7,18 +7,25 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { measureReplicas, measureShares } from './arms.ts'
+import { measureReplicas, measureShares } from '../../test/support/fleet/arms.ts'
 import { artifactsOf, linkArtifacts, measureBlocked } from './blocked.ts'
-import { measureCut, playCanary, playChampion } from './cut.ts'
+import { measureCut, playCanary, playChampion } from '../../test/support/fleet/cut.ts'
 import { measureKillsAtTwicePeak } from './kills.ts'
-import { cutAllLinks, linkedStage } from './links.ts'
-import { measureKills, measureRolls, measureTakings } from './port.ts'
-import { cutDirections, openProxyLine, type ProxyLine } from './proxy.ts'
-import { restartAll } from './restart.ts'
-import { measureRestored } from './restored.ts'
-import { measureRollbacks } from './rollbacks.ts'
+import { cutAllLinks, linkedStage } from '../../test/support/fleet/links.ts'
+import { measureKills, measureRolls, measureTakings } from '../../test/support/fleet/port.ts'
+import { cutDirections, openProxyLine, type ProxyLine } from '../../test/support/fleet/proxy.ts'
+import { restartAll } from '../../test/support/fleet/restart.ts'
+import { measureRestored } from '../../test/support/fleet/restored.ts'
+import { measureRollbacks } from '../../test/support/fleet/rollbacks.ts'
 import { openLinkedShow, type LinkedShow } from '../../test/support/fleet/linked-fleet.ts'
-import { fleetModel, openFleetStage, registerChampions, routeTo, row, type FleetStage } from './fixture.ts'
+import {
+  fleetModel,
+  openFleetStage,
+  registerChampions,
+  routeTo,
+  row,
+  type FleetStage,
+} from '../../test/support/fleet/fleet-stage.ts'
 
 const { values, positionals } = parseArgs({
   options: {

@@ -8,12 +8,12 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { replicaName } from '../../cli/supervisor/rolling-restart.ts'
 import { nextRoute, registerFixtureVersion } from '../../test/support/serving/registration.ts'
-import { quantileOf, sumBy } from '../harness/figures.ts'
+import { quantileOf, sumBy } from '../../test/support/figures.ts'
 import { openLoad } from '../serving/measure.ts'
 import { deepSpec, inferBody } from '../serving/networks.ts'
-import type { OpenPlan, OpenLoadResult } from '../serving/open-load.ts'
-import { untilBack } from './port.ts'
-import { untilFollowed, type FleetStage } from './fixture.ts'
+import type { OpenPlan, OpenLoadResult } from '../../test/support/serving/open-load.ts'
+import { untilBack } from '../../test/support/fleet/port.ts'
+import { untilFollowed, type FleetStage } from '../../test/support/fleet/fleet-stage.ts'
 
 export interface KillOptions {
   kills: number

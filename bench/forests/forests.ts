@@ -10,10 +10,10 @@ import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { formatOf } from '../../packages/predictors/src/formats/all-formats.ts'
 import { registerBrought } from '../harness/brought-model.ts'
-import type { BenchDatabase } from '../harness/database.ts'
-import { figureTable, machine, quantileOf, roundedNumber, sumBy } from '../harness/figures.ts'
+import type { BenchDatabase } from '../../test/support/servers/private-database.ts'
+import { figureTable, machine, quantileOf, roundedNumber, sumBy } from '../../test/support/figures.ts'
 import { readOptions } from '../harness/options.ts'
-import { residentMb } from '../harness/processes.ts'
+import { residentMb } from '../../test/support/servers/processes.ts'
 import { checkout } from '../../temporal.config.ts'
 import {
   forestNames,

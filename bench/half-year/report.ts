@@ -1,6 +1,6 @@
 /** Formats the half-year as tables, from client responses, Postgres and the baselines. */
-import { figureTable as table, machine, sumBy, roundedNumber as whole } from '../harness/figures.ts'
-import { usageCell } from '../harness/processes.ts'
+import { figureTable as table, machine, sumBy, roundedNumber as whole } from '../../test/support/figures.ts'
+import { usageCell } from '../../test/support/servers/processes.ts'
 import type { HalfYear } from './run.ts'
 import type { WeekReport } from './settings.ts'
 import { dayMs, hourMs } from './clock.ts'

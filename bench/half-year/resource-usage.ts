@@ -1,5 +1,5 @@
 /** Samples memory and open handles of every process and the rows of the tables. */
-import { usageOf, type ProcessUsage } from '../harness/processes.ts'
+import { usageOf, type ProcessUsage } from '../../test/support/servers/processes.ts'
 import type { HalfYearSystem } from './system.ts'
 
 export interface Vitals {

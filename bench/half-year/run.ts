@@ -10,7 +10,7 @@ import { findChampion, listChampionHistory } from '../../store/registry/champion
 import { listMonitorWindows } from '../../store/monitoring/monitor-windows.ts'
 import { listRetrainings } from '../../store/training/retrainings.ts'
 import { getVersion } from '../../store/registry/versions.ts'
-import { sumBy } from '../harness/figures.ts'
+import { sumBy } from '../../test/support/figures.ts'
 import { baselineProbabilities, qualityOf, trainAsOf } from './baselines.ts'
 import { createSteppedClock, type SteppedClock } from './clock.ts'
 import { seatFirst } from './first-version.ts'

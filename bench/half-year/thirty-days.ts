@@ -3,9 +3,9 @@
  * bench/thirty-days.md. `npm run bench:thirty-days -- [--day 8] [--days 30] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
-import { figureTable, machine, sumBy, roundedNumber } from '../harness/figures.ts'
+import { figureTable, machine, sumBy, roundedNumber } from '../../test/support/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
-import { usageCell } from '../harness/processes.ts'
+import { usageCell } from '../../test/support/servers/processes.ts'
 import { momentsOf } from './resource-usage.ts'
 import { runHalfYear, type HalfYear } from './run.ts'
 

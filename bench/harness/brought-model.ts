@@ -3,7 +3,7 @@ import type { FeatureRow, Features } from '../../domain/model/features.ts'
 import { broughtFacts, type Manifest } from '../../domain/model/manifest.ts'
 import { openArtifacts, putManifest } from '../../store/artifacts.ts'
 import { nextRoute, registerDigest } from '../../test/support/serving/registration.ts'
-import type { BenchDatabase } from './database.ts'
+import type { BenchDatabase } from '../../test/support/servers/private-database.ts'
 
 export interface BroughtModel extends Pick<Manifest, 'model' | 'artifact' | 'library'> {
   file: { name: string; bytes: Uint8Array }

@@ -1,7 +1,7 @@
 /** Measures rollback orders under load: the time until every reachable replica serves the previous version. */
 import sql from 'sql-template-tag'
 import { nextRoute, writeChampion } from '../../test/support/serving/registration.ts'
-import { quantileOf } from '../harness/figures.ts'
+import { quantileOf } from '../../test/support/figures.ts'
 import type { HostName } from './network.ts'
 import { askSite, untilFound } from './people.ts'
 import type { Predictions } from './predictions.ts'

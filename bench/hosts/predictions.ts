@@ -2,7 +2,7 @@
  * Sends predictions continuously through the load balancer, and detects forbidden responses: of a version rolled back before the request
  * was sent, or of an older route than every replica had acknowledged by then. One process orders and requests, so one clock decides.
  */
-import { startAsker } from '../fleet/callers.ts'
+import { startAsker } from '../../test/support/fleet/callers.ts'
 import { irisRow } from '../../test/support/serving/artifact.ts'
 import { siteModel, type Site } from './site.ts'
 

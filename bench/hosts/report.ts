@@ -1,5 +1,5 @@
 /** Prints the table of the hosts story and checks its requirements. */
-import { figureTable, machine, roundedNumber as whole } from '../harness/figures.ts'
+import { figureTable, machine, roundedNumber as whole } from '../../test/support/figures.ts'
 import type { OrderFigures } from './orders.ts'
 import type { HostsStoryReport } from './story.ts'
 

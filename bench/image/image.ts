@@ -5,7 +5,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { checkout } from '../../temporal.config.ts'
-import { figureTable, machine, quantileOf } from '../harness/figures.ts'
+import { figureTable, machine, quantileOf } from '../../test/support/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 import { buildImage, podman, prepareBases, imageSizeOf } from './podman.ts'
 import { runImageStory } from './story.ts'

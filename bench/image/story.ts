@@ -8,7 +8,7 @@ import { insertKey } from '../../store/access/api-keys.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { findOpenRelease, findRelease } from '../../store/release/releases.ts'
 import { checkout, searchAttributes } from '../../temporal.config.ts'
-import { sayTo, untilHolds } from '../fleet/fixture.ts'
+import { sayTo, untilHolds } from '../../test/support/fleet/fleet-stage.ts'
 import { podman } from './podman.ts'
 
 export interface ImageStory {

@@ -25,7 +25,7 @@ import {
 import { openArtifacts } from '../../store/artifacts.ts'
 import { openStore } from '../../store/postgres.ts'
 import { withServers } from '../../test/support/servers/own-servers.ts'
-import { figureTable, machine, roundedNumber } from '../harness/figures.ts'
+import { figureTable, machine, roundedNumber } from '../../test/support/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 
 const options = readOptions({

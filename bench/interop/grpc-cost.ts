@@ -8,7 +8,7 @@ import { freePort } from '@tenure/embedded'
 import { checkout } from '../../temporal.config.ts'
 import { randomLayer, seeded, type ArtifactSpec } from '../../test/support/serving/artifact.ts'
 import { startApiProcess } from '../../test/support/serving/api-process.ts'
-import { quantileOf } from '../harness/figures.ts'
+import { quantileOf } from '../../test/support/figures.ts'
 import { costUs, httpAsker, type Ask, type MeasuredProcess } from './replica-cost.ts'
 
 const width = 32

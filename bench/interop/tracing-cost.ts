@@ -5,7 +5,7 @@
  */
 import { startApiProcess, type ApiProcess } from '../../test/support/serving/api-process.ts'
 import { irisRow } from '../../test/support/serving/artifact.ts'
-import { quantileOf } from '../harness/figures.ts'
+import { quantileOf } from '../../test/support/figures.ts'
 import { costUs, httpAsker } from './replica-cost.ts'
 
 const share = 0.01

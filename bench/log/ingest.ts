@@ -11,7 +11,7 @@ import {
   sizeOf,
   type PredictionRecord,
 } from '../../store/serving/prediction-log.ts'
-import { openDatabase } from '../harness/database.ts'
+import { openDatabase } from '../../test/support/servers/private-database.ts'
 
 export interface Shape {
   name: string

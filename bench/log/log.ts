@@ -3,10 +3,10 @@
  * repeated kills. `npm run bench:log -- [--rounds 3] [--kills 20] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
-import { figureTable, machine, roundedNumber } from '../harness/figures.ts'
+import { figureTable, machine, roundedNumber } from '../../test/support/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 import { measureIngest, shapes, ways, type Measured } from './ingest.ts'
-import { killAgainAndAgain, type KillsReport } from './kills.ts'
+import { killAgainAndAgain, type KillsReport } from '../../test/support/serving/log-kills.ts'
 
 const options = readOptions({ rounds: 3, kills: 20, out: reportFile('log.md') })
 const measured = await measureIngest({ rounds: options.rounds, ms: 1_000 })

@@ -9,9 +9,9 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { checkout, systemEnvironment } from '../../temporal.config.ts'
-import { figureTable, machine } from '../harness/figures.ts'
+import { figureTable, machine } from '../../test/support/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
-import { watchTree, type TreeUsage } from '../harness/processes.ts'
+import { watchTree, type TreeUsage } from '../../test/support/servers/processes.ts'
 
 const options = readOptions({ models: 1_000, out: reportFile('many-models/many-models.md') })
 const count = options.models

@@ -4,9 +4,9 @@
  * `npm run bench:outage -- --minutes 10 [--rate 2000] [--kinds killed,frozen,overload] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
-import { figureTable, machine, roundedNumber as whole } from '../harness/figures.ts'
+import { figureTable, machine, roundedNumber as whole } from '../../test/support/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
-import { outage, type OutageReport, type Window } from './scenario.ts'
+import { outage, type OutageReport, type Window } from '../../test/support/servers/outage.ts'
 
 const options = readOptions({
   minutes: 10,

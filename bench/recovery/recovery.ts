@@ -3,7 +3,7 @@
  * bench/recovery/recovery.md. `npm run bench:recovery -- --rounds 3 --seconds 60 [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
-import { figureTable, machine, roundedNumber as whole } from '../harness/figures.ts'
+import { figureTable, machine, roundedNumber as whole } from '../../test/support/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 import { runRecoveryDrill, type DrillReport } from './drill.ts'
 

@@ -1,12 +1,12 @@
-/** Runs the load generators: a closed load with wrk if installed, otherwise with bench/serving/open-load.ts, and an open load. */
+/** Runs the load generators: a closed load with wrk if installed, otherwise with test/support/serving/open-load.ts, and an open load. */
 import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { checkout, environmentWith } from '../../temporal.config.ts'
-import { watchOthers } from '../harness/processes.ts'
-import type { OpenLoadResult, OpenPlan } from './open-load.ts'
+import { watchOthers } from '../../test/support/servers/processes.ts'
+import type { OpenLoadResult, OpenPlan } from '../../test/support/serving/open-load.ts'
 
 export interface LoadRun {
   url: string
@@ -28,7 +28,8 @@ export interface Loaded {
 }
 
 /** The name of the generator of closed loads, for the report. */
-export const generator = spawnSync('wrk', ['-v']).error === undefined ? 'wrk' : 'bench/serving/open-load.ts'
+export const generator =
+  spawnSync('wrk', ['-v']).error === undefined ? 'wrk' : 'test/support/serving/open-load.ts'
 
 export async function measure(load: LoadRun): Promise<Loaded> {
   const others = watchOthers()
@@ -65,7 +66,7 @@ export async function openLoad(
   plan: OpenPlan,
   onPhase: (result: OpenLoadResult, next: number) => void = () => {},
 ): Promise<OpenLoadResult[]> {
-  const args = ['--import', 'tsx', 'bench/serving/open-load.ts', JSON.stringify(plan)]
+  const args = ['--import', 'tsx', 'test/support/serving/open-load.ts', JSON.stringify(plan)]
   const child = spawn(process.execPath, args, { cwd: checkout, stdio: ['ignore', 'pipe', 'inherit'] })
   const found: OpenLoadResult[] = []
   createInterface({ input: child.stdout }).on('line', (line) => {

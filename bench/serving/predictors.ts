@@ -21,7 +21,7 @@ import { compileDense } from '../../packages/predictors/src/network/simd-predict
 import { createSessions } from '../../packages/predictors/src/formats/onnx/session/session-host.ts'
 import type { Predictor } from '../../packages/predictors/src/predictor.ts'
 import { checkout } from '../../temporal.config.ts'
-import { processors } from '../harness/figures.ts'
+import { processors } from '../../test/support/figures.ts'
 import { readOptions } from '../harness/options.ts'
 
 const options = readOptions({

@@ -2,7 +2,7 @@
  * Formats the measurements as tables. A ratio is the median of the ratios within each rotation, because rates of different minutes are
  * not comparable on a shared machine.
  */
-import { figureTable, sumBy, roundedNumber } from '../harness/figures.ts'
+import { figureTable, sumBy, roundedNumber } from '../../test/support/figures.ts'
 import {
   barCells,
   bars,

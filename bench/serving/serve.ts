@@ -18,9 +18,9 @@ import {
 import { homedir, loadavg, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { checkout } from '../../temporal.config.ts'
-import { processors, sumBy } from '../harness/figures.ts'
+import { processors, sumBy } from '../../test/support/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
-import { residentMb } from '../harness/processes.ts'
+import { residentMb } from '../../test/support/servers/processes.ts'
 import {
   cells,
   cellsOf,

@@ -9,8 +9,12 @@ import { bindSharedPort } from '../../cli/supervisor/shared-port.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
 import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'
-import { openDatabase, prepareServing, type BenchDatabase } from '../harness/database.ts'
-import { residentMb } from '../harness/processes.ts'
+import {
+  openDatabase,
+  prepareServing,
+  type BenchDatabase,
+} from '../../test/support/servers/private-database.ts'
+import { residentMb } from '../../test/support/servers/processes.ts'
 
 export type MeasuredSystem = Awaited<ReturnType<typeof startServingSystem>>
 

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { readTopic } from '../../api/streams/reader.ts'
 import { startApiProcess } from '../../test/support/serving/api-process.ts'
 import { cpuMs, watchFamily } from '../harness/processor-time.ts'
-import { partitions, type Scene } from './scene.ts'
+import { partitions, type Scene } from '../../test/support/streams/scene.ts'
 
 /** Number of records of each round. */
 export interface LoopRates {

@@ -4,11 +4,11 @@
  * [--kills 20] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
-import { figureTable, machine, quantileOf, roundedNumber } from '../harness/figures.ts'
+import { figureTable, machine, quantileOf, roundedNumber } from '../../test/support/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
-import { killStream, type StreamKills } from './kills.ts'
+import { killStream, type StreamKills } from '../../test/support/streams/kills.ts'
 import { measureLoops, type LoopCosts, type LoopRate, type LoopRates } from './loops.ts'
-import { withScene } from './scene.ts'
+import { withScene } from '../../test/support/streams/scene.ts'
 
 const options = readOptions({
   rounds: 3,

@@ -15,7 +15,7 @@ import type { TrainerJob, TrainerResult, TrainerStep } from '../../activities/te
 import type { LoadedModel } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { cacheDir, checkout } from '../../temporal.config.ts'
-import { figureTable, machine, quantileOf, roundedNumber } from '../harness/figures.ts'
+import { figureTable, machine, quantileOf, roundedNumber } from '../../test/support/figures.ts'
 import { readOptions } from '../harness/options.ts'
 import { makeRows, modelOfEpochs, takeFlights, type RowsFile } from './fixture.ts'
 import { measureChild, type Usage } from './measured-child.ts'

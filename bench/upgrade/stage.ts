@@ -11,7 +11,7 @@ import type * as artifactStore from '../../store/artifacts.ts'
 import { checkout, launcher, systemEnvironment } from '../../temporal.config.ts'
 import type * as candidates from '../../test/support/release/candidates.ts'
 import type * as systems from '../../test/support/servers/system-fixture.ts'
-import { sayTo } from '../fleet/fixture.ts'
+import { sayTo } from '../../test/support/fleet/fleet-stage.ts'
 import type { FormerBuild } from './former.ts'
 
 const run = promisify(execFile)

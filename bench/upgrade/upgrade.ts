@@ -5,7 +5,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import { writeFileSync } from 'node:fs'
-import { figureTable, machine, roundedNumber as whole } from '../harness/figures.ts'
+import { figureTable, machine, roundedNumber as whole } from '../../test/support/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 import { prepareFormer } from './former.ts'
 import { runUpgrade, type UpgradeCandidate, type StoryReport } from './story.ts'

@@ -5,7 +5,7 @@
  */
 import { writeFileSync } from 'node:fs'
 import { percentText } from '../../domain/figures.ts'
-import { figureTable, machine, quantileOf, roundedNumber } from '../harness/figures.ts'
+import { figureTable, machine, quantileOf, roundedNumber } from '../../test/support/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 import { delaysOf, patterns, simulateYears, slowDelays } from './years.ts'
 import { runIncidents, type IncidentRow } from './incidents.ts'

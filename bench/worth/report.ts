@@ -1,5 +1,5 @@
 /** Formats the years as a page: who was better, by how much, and what each incident did. */
-import { figureTable, machine, roundedNumber as whole, sumBy } from '../harness/figures.ts'
+import { figureTable, machine, roundedNumber as whole, sumBy } from '../../test/support/figures.ts'
 import type { FalsePromotions } from './false-promotions.ts'
 import { incidentOf, incidents, weekOfIncident } from './incidents.ts'
 import { campaignRows, type CampaignFigure } from './campaigns.ts'

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { readCompose } from '../../bench/compose/compose-file.ts'
+import { readCompose } from '../support/deploy/compose-file.ts'
 import { keyPurposes, purposesOf } from '../../store/signing/key-files.ts'
 import { checkout, searchAttributes } from '../../temporal.config.ts'
 

@@ -4,9 +4,9 @@
  */
 import { readFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { measureKills, measureRolls } from '../../bench/fleet/port.ts'
-import { measureRestored } from '../../bench/fleet/restored.ts'
-import { createCheck, measureRollbacks } from '../../bench/fleet/rollbacks.ts'
+import { measureKills, measureRolls } from '../support/fleet/port.ts'
+import { measureRestored } from '../support/fleet/restored.ts'
+import { createCheck, measureRollbacks } from '../support/fleet/rollbacks.ts'
 import {
   fleetModel,
   openFleetStage,
@@ -14,8 +14,8 @@ import {
   routeTo,
   row,
   type FleetStage,
-} from '../../bench/fleet/fixture.ts'
-import { measureShares } from '../../bench/fleet/arms.ts'
+} from '../support/fleet/fleet-stage.ts'
+import { measureShares } from '../support/fleet/arms.ts'
 import { until } from '../support/serving/serving-fixture.ts'
 
 const replicas = 3

@@ -1,6 +1,6 @@
 /** Tests Postgres and Temporal both down for seconds; `npm run bench:outage -- --minutes 10` runs minutes. */
 import { expect, it } from 'vitest'
-import { outage } from '../../bench/outage/scenario.ts'
+import { outage } from '../support/servers/outage.ts'
 
 it.each(['killed', 'frozen'] as const)(
   'with Postgres and Temporal %s no prediction fails, control routes refuse in time, and every lost row is counted',

@@ -12,8 +12,8 @@ describe.skipIf(missing !== undefined)(
   () => {
     it('has one answer for each record, and one row in the durable log, through kills of the replica and of the broker', async () => {
       const [{ killStream }, { withScene }] = await Promise.all([
-        import('../../bench/streams/kills.ts'),
-        import('../../bench/streams/scene.ts'),
+        import('../support/streams/kills.ts'),
+        import('../support/streams/scene.ts'),
       ])
       await withScene(async (scene) => {
         const { consumed, answered, dead, sources, rows, ids } = await killStream(scene, 4, 2_000)

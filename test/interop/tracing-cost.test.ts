@@ -1,7 +1,7 @@
 /** Tests that tracing costs a replica little, and prints the figures; `npm run bench:interop` measures them at length. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { measureTracedReplicas } from '../../bench/interop/tracing-cost.ts'
-import { quantileOf } from '../../bench/harness/figures.ts'
+import { quantileOf } from '../support/figures.ts'
 import { irisSpec } from '../support/serving/artifact.ts'
 import { openServingFixture, type ServingFixture } from '../support/serving/serving-fixture.ts'
 import { keyPlacesOf } from '../support/serving/sign-versions.ts'

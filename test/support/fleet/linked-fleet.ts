@@ -3,7 +3,7 @@
  * connections of each process.
  */
 import { replicaName } from '../../../cli/supervisor/rolling-restart.ts'
-import { openProxyLine, openLink, type Link } from '../../../bench/fleet/proxy.ts'
+import { openProxyLine, openLink, type Link } from './proxy.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { openShow, type Show } from './fleet-fixture.ts'
 import { withEnvironment } from '../servers/system-fixture.ts'

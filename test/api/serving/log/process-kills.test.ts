@@ -1,7 +1,7 @@
 /** Tests the prediction log when the process itself is killed; `npm run bench:log` kills it twenty times. */
 import { expect, it, onTestFinished } from 'vitest'
-import { openDatabase, prepareServing } from '../../../../bench/harness/database.ts'
-import { killAgainAndAgain } from '../../../../bench/log/kills.ts'
+import { openDatabase, prepareServing } from '../../../support/servers/private-database.ts'
+import { killAgainAndAgain } from '../../../support/serving/log-kills.ts'
 import { startApiProcess, waitUntil } from '../../../support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 

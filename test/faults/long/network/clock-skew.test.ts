@@ -5,7 +5,7 @@
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openProxyLine, type ProxyLine } from '../../../../bench/fleet/proxy.ts'
+import { openProxyLine, type ProxyLine } from '../../../support/fleet/proxy.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import { findRelease } from '../../../../store/release/releases.ts'
 import { reached } from '../../figures.ts'

@@ -3,15 +3,9 @@
  * the traffic and renews the exposure for the other replicas; then during a rollback.
  */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import {
-  measureCut,
-  playCanary,
-  playChampion,
-  type Canary,
-  type Played,
-} from '../../../../bench/fleet/cut.ts'
-import { openProxyLine, type ProxyLine } from '../../../../bench/fleet/proxy.ts'
-import { openFleetStage, type FleetStage } from '../../../../bench/fleet/fixture.ts'
+import { measureCut, playCanary, playChampion, type Canary, type Played } from '../../../support/fleet/cut.ts'
+import { openProxyLine, type ProxyLine } from '../../../support/fleet/proxy.ts'
+import { openFleetStage, type FleetStage } from '../../../support/fleet/fleet-stage.ts'
 import { reached } from '../../figures.ts'
 
 const leaseMs = 5_000

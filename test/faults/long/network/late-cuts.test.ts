@@ -5,7 +5,7 @@
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { cutDirections } from '../../../../bench/fleet/proxy.ts'
+import { cutDirections } from '../../../support/fleet/proxy.ts'
 import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import { listChampionHistory } from '../../../../store/registry/champions.ts'

@@ -3,7 +3,7 @@
  * bench:fleet -- links` runs twenty.
  */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { cutAllLinks, linkedStage, type LinkResult } from '../../../../bench/fleet/links.ts'
+import { cutAllLinks, linkedStage, type LinkResult } from '../../../support/fleet/links.ts'
 import { reached } from '../../figures.ts'
 import { openLinkedShow, type LinkedShow } from '../../../support/fleet/linked-fleet.ts'
 

@@ -1,7 +1,7 @@
 /** Kills replicas, workers, Temporal and Postgres at once, under load and in the middle of a canary, twice. */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { linkedStage } from '../../../../bench/fleet/links.ts'
-import { restartAll, type Restarted } from '../../../../bench/fleet/restart.ts'
+import { linkedStage } from '../../../support/fleet/links.ts'
+import { restartAll, type Restarted } from '../../../support/fleet/restart.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import { reached } from '../../figures.ts'
 import { openLinkedShow, type LinkedShow } from '../../../support/fleet/linked-fleet.ts'

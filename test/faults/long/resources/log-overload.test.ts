@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, it, onTestFinished } from 'vitest'
-import type { OpenPlan, OpenLoadResult } from '../../../../bench/serving/open-load.ts'
+import type { OpenPlan, OpenLoadResult } from '../../../support/serving/open-load.ts'
 import { startPostgres } from '@tenure/embedded'
 import { sumAccounts } from '../../../../store/serving/prediction-log.ts'
 import { insertKey } from '../../../../store/access/api-keys.ts'
@@ -120,7 +120,7 @@ function mayMount(): boolean {
 }
 
 async function openLoad(plan: OpenPlan): Promise<OpenLoadResult> {
-  const args = ['--import', 'tsx', 'bench/serving/open-load.ts', JSON.stringify(plan)]
+  const args = ['--import', 'tsx', 'test/support/serving/open-load.ts', JSON.stringify(plan)]
   const child = spawn(process.execPath, args, { cwd: checkout, stdio: ['ignore', 'pipe', 'inherit'] })
   const found: OpenLoadResult[] = []
   createInterface({ input: child.stdout }).on('line', (line) =>

@@ -5,9 +5,13 @@
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { startAsker, type Asker, type CallerResponse } from '../../../../bench/fleet/callers.ts'
-import { openProxyLine, type ProxyLine } from '../../../../bench/fleet/proxy.ts'
-import { openDatabase, prepareServing, type BenchDatabase } from '../../../../bench/harness/database.ts'
+import { startAsker, type Asker, type CallerResponse } from '../../../support/fleet/callers.ts'
+import { openProxyLine, type ProxyLine } from '../../../support/fleet/proxy.ts'
+import {
+  openDatabase,
+  prepareServing,
+  type BenchDatabase,
+} from '../../../support/servers/private-database.ts'
 import { freePort } from '@tenure/embedded'
 import { insertKey, revokeKey } from '../../../../store/access/api-keys.ts'
 import { sumAccounts } from '../../../../store/serving/prediction-log.ts'

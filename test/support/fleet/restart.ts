@@ -3,12 +3,12 @@
  * servers, and the release must continue.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { replicaName } from '../../cli/supervisor/rolling-restart.ts'
-import { maxConnectionsOf } from '../../store/database/connection-budget.ts'
-import { familyOf } from '../../test/support/servers/freeze.ts'
-import type { LinkedShow, NamedLink } from '../../test/support/fleet/linked-fleet.ts'
-import { startCallers } from '../../test/support/servers/system-fixture.ts'
-import { releaseStatus } from '../../workflows/messages.ts'
+import { replicaName } from '../../../cli/supervisor/rolling-restart.ts'
+import { maxConnectionsOf } from '../../../store/database/connection-budget.ts'
+import { familyOf } from '../servers/freeze.ts'
+import type { LinkedShow, NamedLink } from './linked-fleet.ts'
+import { startCallers } from '../servers/system-fixture.ts'
+import { releaseStatus } from '../../../workflows/messages.ts'
 import { isFollowed } from './links.ts'
 
 export type Restarted = Awaited<ReturnType<typeof restartAll>>

@@ -1,7 +1,7 @@
 /** Kills the replica that reads a topic repeatedly, and the broker once, and compares consumed records with answers. */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
-import { startApiProcess, waitUntil } from '../../test/support/serving/api-process.ts'
+import { startApiProcess, waitUntil } from '../serving/api-process.ts'
 import { partitions, type Scene } from './scene.ts'
 
 export interface StreamKills {

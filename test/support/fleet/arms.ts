@@ -1,9 +1,9 @@
 /** Measures whether the arms get the configured shares: over a million keys in this process, and over requests to every replica. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { armOfKey, totalBp, type Route } from '../../domain/serving/route.ts'
-import { nextRoute } from '../../test/support/serving/registration.ts'
+import { armOfKey, totalBp, type Route } from '../../../domain/serving/route.ts'
+import { nextRoute } from '../serving/registration.ts'
 import { startAsker } from './callers.ts'
-import { fleetModel, row, untilFollowed, type FleetStage } from './fixture.ts'
+import { fleetModel, row, untilFollowed, type FleetStage } from './fleet-stage.ts'
 
 /** 99.9 % of a normal distribution lie within this many standard deviations. */
 const within = 3.2905

@@ -1,14 +1,10 @@
 /** Starts a real system with a model that has as many known-good versions as the measurement rolls back. */
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Route } from '../../domain/serving/route.ts'
-import { insertKey } from '../../store/access/api-keys.ts'
-import { irisRow, irisSpec } from '../../test/support/serving/artifact.ts'
-import { nextRoute, registerFixtureVersion, writeChampion } from '../../test/support/serving/registration.ts'
-import {
-  startRealSystem,
-  type RealSystem,
-  type RealSystemOptions,
-} from '../../test/support/servers/system-fixture.ts'
+import type { Route } from '../../../domain/serving/route.ts'
+import { insertKey } from '../../../store/access/api-keys.ts'
+import { irisRow, irisSpec } from '../serving/artifact.ts'
+import { nextRoute, registerFixtureVersion, writeChampion } from '../serving/registration.ts'
+import { startRealSystem, type RealSystem, type RealSystemOptions } from '../servers/system-fixture.ts'
 
 export const fleetModel = 'fleet'
 export const row = irisRow

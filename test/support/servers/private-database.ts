@@ -3,11 +3,11 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startPostgres } from '@tenure/embedded'
-import { migrate } from '../../store/database/migrate.ts'
-import { openStore, type StoreOptions } from '../../store/postgres.ts'
-import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'
-import { nextRoute, registerFixtureVersion } from '../../test/support/serving/registration.ts'
-import { keyPlacesOf } from '../../test/support/serving/sign-versions.ts'
+import { migrate } from '../../../store/database/migrate.ts'
+import { openStore, type StoreOptions } from '../../../store/postgres.ts'
+import type { ArtifactSpec } from '../serving/artifact.ts'
+import { nextRoute, registerFixtureVersion } from '../serving/registration.ts'
+import { keyPlacesOf } from '../serving/sign-versions.ts'
 
 export type BenchDatabase = Awaited<ReturnType<typeof openDatabase>>
 

@@ -1,14 +1,14 @@
 /** Starts a broker and a database with a model for the measurements of streams. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Stream } from '../../api/streams/stream.ts'
-import { insertKey } from '../../store/access/api-keys.ts'
-import type { ApiProcess } from '../../test/support/serving/api-process.ts'
-import { irisRow, irisSpec } from '../../test/support/serving/artifact.ts'
-import { startKafka, type KafkaBroker } from '../../test/support/streams/kafka-broker.ts'
-import { natsTopics, startNats } from '../../test/support/streams/nats-server.ts'
-import type { TestTopics } from '../../test/support/streams/conformance.ts'
-import { openDatabase, prepareServing, type BenchDatabase } from '../harness/database.ts'
+import type { Stream } from '../../../api/streams/stream.ts'
+import { insertKey } from '../../../store/access/api-keys.ts'
+import type { ApiProcess } from '../serving/api-process.ts'
+import { irisRow, irisSpec } from '../serving/artifact.ts'
+import { startKafka, type KafkaBroker } from './kafka-broker.ts'
+import { natsTopics, startNats } from './nats-server.ts'
+import type { TestTopics } from './conformance.ts'
+import { openDatabase, prepareServing, type BenchDatabase } from '../servers/private-database.ts'
 
 export const partitions = 4
 /** Long enough for a busy machine. */
@@ -42,7 +42,7 @@ export async function withScene(
   // The client of Kafka does not load on every version of Node.js.
   const topics =
     kind === 'kafka'
-      ? (await import('../../test/support/streams/kafka-topics.ts')).kafkaTopics(address, sessionMs)
+      ? (await import('./kafka-topics.ts')).kafkaTopics(address, sessionMs)
       : natsTopics(address, sessionMs)
   const settings =
     kind === 'kafka'

@@ -1,7 +1,7 @@
 /** Reads CPU time, memory and open handles of processes from /proc. */
 import { readdirSync, readFileSync } from 'node:fs'
-import type { Supervision } from '../../cli/supervisor/supervisor.ts'
-import { familyOf } from '../../test/support/servers/freeze.ts'
+import type { Supervision } from '../../../cli/supervisor/supervisor.ts'
+import { familyOf } from './freeze.ts'
 
 /** Kernel ticks per second. */
 const ticksPerSecond = 100

@@ -3,11 +3,11 @@
  * between. The rows lost with a process must be known exactly.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { sumAccounts } from '../../store/serving/prediction-log.ts'
-import { startApiProcess, startLoad, waitUntil } from '../../test/support/serving/api-process.ts'
-import { irisRow, irisSpec } from '../../test/support/serving/artifact.ts'
-import { freeze } from '../../test/support/servers/freeze.ts'
-import { countLogRows, openDatabase, prepareServing } from '../harness/database.ts'
+import { sumAccounts } from '../../../store/serving/prediction-log.ts'
+import { startApiProcess, startLoad, waitUntil } from './api-process.ts'
+import { irisRow, irisSpec } from './artifact.ts'
+import { freeze } from '../servers/freeze.ts'
+import { countLogRows, openDatabase, prepareServing } from '../servers/private-database.ts'
 
 export type KillsReport = Awaited<ReturnType<typeof killAgainAndAgain>>
 

@@ -4,9 +4,9 @@
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
-import { quantileOf } from '../harness/figures.ts'
+import { quantileOf } from '../figures.ts'
 import { lostRequests, startAsker, type CallerResponse } from './callers.ts'
-import { fleetModel, row, untilFollowed, type FleetStage } from './fixture.ts'
+import { fleetModel, row, untilFollowed, type FleetStage } from './fleet-stage.ts'
 
 export interface RollbackOptions {
   /** Number of rollbacks; the model has at least one more known-good version. */

@@ -1,10 +1,10 @@
 /** Measures several processes on one port: a rolling restart, kills, and the distribution of connections. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { replicaName, restartReplicas } from '../../cli/supervisor/rolling-restart.ts'
-import type { RealSystem } from '../../test/support/servers/system-fixture.ts'
-import { quantileOf, sumBy } from '../harness/figures.ts'
+import { replicaName, restartReplicas } from '../../../cli/supervisor/rolling-restart.ts'
+import type { RealSystem } from '../servers/system-fixture.ts'
+import { quantileOf, sumBy } from '../figures.ts'
 import { lostRequests, startAsker } from './callers.ts'
-import { metricsOf } from './fixture.ts'
+import { metricsOf } from './fleet-stage.ts'
 
 export interface PortOptions {
   system: Pick<RealSystem, 'supervision' | 'urls' | 'sharedUrl' | 'signal'>

@@ -1,7 +1,7 @@
 /**
  * Runs an open load: requests come at a constant rate, independent of responses. A closed load, which cannot overload a server, is a
  * phase without a rate.
- * `node --import tsx bench/serving/open-load.ts '<plan as JSON>'` prints one line of JSON for each phase.
+ * `node --import tsx test/support/serving/open-load.ts '<plan as JSON>'` prints one line of JSON for each phase.
  */
 import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
@@ -180,7 +180,7 @@ async function run({ name, rate, connections = 64, seconds }: OpenPlan['phases']
   const at = (share: number): number => phase.times[Math.floor(share * phase.times.length)] ?? 0
   Object.assign(phase, { p50Ms: at(0.5), p95Ms: at(0.95), p99Ms: at(0.99) })
   const { beganAt: _began, times: _times, ...result } = phase
-  console.log(JSON.stringify(result))
+  process.stdout.write(`${JSON.stringify(result)}\n`)
 }
 
 for (const phase of plan.phases) await run(phase)

@@ -1,9 +1,9 @@
 /** Restores a database backup with older generations than the replicas follow. No replica may return to an older route. */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
-import { nextRoute } from '../../test/support/serving/registration.ts'
+import { nextRoute } from '../serving/registration.ts'
 import { lostRequests, startAsker } from './callers.ts'
-import { fleetModel, row, routeTo, untilEveryReplica, type FleetStage } from './fixture.ts'
+import { fleetModel, row, routeTo, untilEveryReplica, type FleetStage } from './fleet-stage.ts'
 
 export async function measureRestored(stage: FleetStage, versions: [old: string, present: string]) {
   const { store, urls } = stage

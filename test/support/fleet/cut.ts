@@ -3,12 +3,12 @@
  * must not serve it again after a rollback was acknowledged without it.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
-import type { ReleasePolicy } from '../../domain/release/policy.ts'
-import { insertModel, type Registry } from '../../test/support/release/candidates.ts'
+import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
+import type { ReleasePolicy } from '../../../domain/release/policy.ts'
+import { insertModel, type Registry } from '../release/candidates.ts'
 import { startAsker } from './callers.ts'
 import type { ProxyLine } from './proxy.ts'
-import { sayTo, stateOf, untilFollowed, untilHolds, type FleetStage } from './fixture.ts'
+import { sayTo, stateOf, untilFollowed, untilHolds, type FleetStage } from './fleet-stage.ts'
 
 export const cutRow = { x: 1, y: 1 }
 

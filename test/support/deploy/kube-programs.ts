@@ -10,7 +10,7 @@ import { promisify } from 'node:util'
 import { takeLock } from '@tenure/embedded/install/lock'
 import { faultOf, makePart } from '@tenure/embedded/install/part'
 import { buildPrograms } from '@tenure/embedded/install/go/build'
-import { cacheDir, environmentWith } from '../../temporal.config.ts'
+import { cacheDir, environmentWith } from '../../../temporal.config.ts'
 
 const run = promisify(execFile)
 const modulesOf = (name: string): string => fileURLToPath(new URL(`./modules/${name}`, import.meta.url))
