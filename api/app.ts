@@ -17,10 +17,12 @@ import { checkInput, requireStorable } from './http/schemas.ts'
 import {
   assertDeclared,
   bodyLimitOf,
+  isHandled,
   paramsOf,
   predictBytes,
   rolesOf,
   routerPath,
+  type HandledRoute,
   type RouteResponse,
   type RouteDefinition,
 } from './http/route.ts'
@@ -143,6 +145,9 @@ async function answerTo(
   asked: Asked,
 ): Promise<Response> {
   const { actor } = asked
+  // The transport serves predictions by their plain path; here comes one with dot segments or a fragment.
+  if (!isHandled(route))
+    throw new DomainError('not_found', `no route matches ${targetOf(context).slice(0, 200)}`)
   const held = deps.bodies.open(actor === undefined ? { address: addressOf(context) } : { keyId: actor.id })
   try {
     return await answerHeld(deps, route, context, { ...asked, held })
@@ -153,7 +158,7 @@ async function answerTo(
 
 async function answerHeld(
   deps: ApiDeps,
-  route: RouteDefinition,
+  route: HandledRoute,
   context: Context,
   { actor, session, header, safe, held }: Asked & { held: HeldBody },
 ): Promise<Response> {
@@ -208,6 +213,12 @@ async function answerHeld(
 const streamBytes = 131_072
 
 const isSafe = (method: string): boolean => method === 'GET' || method === 'HEAD'
+
+/** Returns the target of the request as it was sent. */
+function targetOf({ env, req }: Context): string {
+  const { incoming } = (env ?? {}) as { incoming?: { url?: string } }
+  return incoming?.url ?? req.path
+}
 
 /** Returns the address of the peer. */
 function addressOf({ env }: Context): string | undefined {

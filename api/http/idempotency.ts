@@ -15,7 +15,7 @@ import { idempotencyHeader } from '../../domain/request-headers.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import { updateInTurns } from '../../store/objects/slices.ts'
-import type { RouteResponse, RouteRequest, RouteDefinition } from './route.ts'
+import type { RouteResponse, RouteRequest, HandledRoute, RouteDefinition } from './route.ts'
 
 /**
  * How long a request holds its key. Longer than any command takes; after a replica crashes during a command, repeated requests wait this
@@ -42,7 +42,7 @@ export const mayRepeat = ({ method, allow, page }: RouteDefinition): boolean =>
  */
 export async function executeIdempotent(
   { store, subjects }: { store: Store; subjects: SubjectKey },
-  route: RouteDefinition,
+  route: HandledRoute,
   asked: Omit<RouteRequest<unknown, unknown>, 'commandId'>,
 ): Promise<RouteResponse> {
   const ask = { ...asked, commandId: randomUUID() as string }
@@ -86,7 +86,7 @@ export async function executeIdempotent(
 
 interface First {
   store: Store
-  route: RouteDefinition
+  route: HandledRoute
   ask: RouteRequest<unknown, unknown>
   claim: RequestName & { holder: string }
 }

@@ -149,7 +149,8 @@ export interface RouteSpec<Body, Query> {
   secretResponse?: true
   /** The body names a person: the hash that is kept for a repetition needs the secret of the installation, as that of an erasure does. */
   namesPerson?: true
-  handle: (ask: RouteRequest<Body, Query>) => RouteResponse | Promise<RouteResponse>
+  /** Absent for predictions, which the transport serves before the web framework sees them. */
+  handle?: (ask: RouteRequest<Body, Query>) => RouteResponse | Promise<RouteResponse>
 }
 
 export interface RouteDefinition extends RouteSpec<unknown, unknown> {
@@ -157,6 +158,11 @@ export interface RouteDefinition extends RouteSpec<unknown, unknown> {
   path: string
   allow: Access
 }
+
+/** A route that the web framework serves. */
+export type HandledRoute = RouteDefinition & Required<Pick<RouteDefinition, 'handle'>>
+
+export const isHandled = (route: RouteDefinition): route is HandledRoute => route.handle !== undefined
 
 /** Declares a route. Erases the types of body and query, because the handler is bound to them here. `path` writes parameters as `:name`. */
 export function defineRoute<Body = undefined, Query = undefined>(

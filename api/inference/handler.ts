@@ -30,14 +30,6 @@ export function createInfer({ predict, maxInstances }: Pick<Serving, 'predict' |
   }
 }
 
-/** Passes a response to `use` before the next response overwrites it. */
-export function withWriter<T>(
-  given: ByteWriter | Promise<ByteWriter>,
-  use: (writer: ByteWriter) => T,
-): T | Promise<T> {
-  return given instanceof Promise ? given.then(use) : use(given)
-}
-
 /** Returns the headers of a response. */
 export const headersOfWriter = ({ jsonBytes }: ByteWriter): Record<string, string> =>
   jsonBytes === undefined

@@ -37,7 +37,7 @@ import { versionRoutes } from './registry/versions.ts'
 
 export function routesOf(deps: ApiDeps): RouteDefinition[] {
   const routes: RouteDefinition[] = [
-    ...predictionRoutes(deps),
+    ...predictionRoutes,
     ...explanationRoutes(deps),
     ...outcomeRoutes(deps),
     ...eventRoutes(deps),

@@ -1,18 +1,9 @@
 /** Declares the routes of KServe version 1 and of MLflow's scoring server. Their predictions are served by the transport. */
 import * as schema from '../../../domain/schema.ts'
-import {
-  predictBytes,
-  predictionHeaders,
-  predictors,
-  defineRoute,
-  type RouteDefinition,
-} from '../../http/route.ts'
+import { predictBytes, predictionHeaders, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { canAccessModel, requireRole } from '../../auth/authentication.ts'
-import { defaultModel } from '../../inference/default-model.ts'
-import { withWriter } from '../../inference/handler.ts'
+import { canAccessModel } from '../../auth/authentication.ts'
 import { repositoryOf } from '../../inference/repository.ts'
-import { createRowProtocols } from '../../inference/row-protocols.ts'
 import {
   kserveSchema,
   mlflowSchema,
@@ -20,7 +11,6 @@ import {
   repositoryQuery,
   repositorySchema,
 } from '../../inference/schemas.ts'
-import { idempotencyHeader } from '../../../domain/request-headers.ts'
 import { readVersion } from '../../../temporal.config.ts'
 import { requireReady } from '../health.ts'
 
@@ -28,12 +18,10 @@ const order =
   'A row without names has the values in the order of the model file, which `inputs` of GET /v2/models/{name} tells.'
 
 export function adapterRoutes(deps: ApiDeps): RouteDefinition[] {
-  const { serving, invocationsModel } = deps
-  const protocols = createRowProtocols(serving.maxInstances)
+  const { serving } = deps
   const version = readVersion()
   const predictRoute = (
     path: string,
-    protocol: keyof typeof protocols,
     { summary, rawSchema }: { summary: string; rawSchema: object },
   ): RouteDefinition =>
     defineRoute('post', path, 'callers', {
@@ -43,29 +31,14 @@ export function adapterRoutes(deps: ApiDeps): RouteDefinition[] {
       rawSchema,
       answerSchema: plainPredictedSchema,
       headers: predictionHeaders,
-      handle({ params, bytes, header, actor }) {
-        const model = params['name'] ?? defaultModel(serving, invocationsModel, actor!)
-        requireRole(actor!, predictors, model)
-        const request = {
-          model,
-          body: bytes,
-          idempotencyKey: header(idempotencyHeader),
-          keyId: actor?.id,
-          sender: { headerOf: header },
-        }
-        return withWriter(serving.predict(protocols[protocol], request), (writer) => ({
-          text: writer.bytes.toString('utf8', 0, writer.at),
-          type: 'application/json',
-        }))
-      },
     })
   const mlflow = (path: string, which: string): RouteDefinition =>
-    predictRoute(path, 'mlflow', {
+    predictRoute(path, {
       summary: `Predict as MLflow’s scoring server does, from dataframe_split, dataframe_records, inputs or instances, ${which}. ${order}`,
       rawSchema: mlflowSchema,
     })
   return [
-    predictRoute('/v1/models/:name:predict', 'kserve', {
+    predictRoute('/v1/models/:name:predict', {
       summary: `Predict as version 1 of KServe’s protocol and TensorFlow Serving do, for {"instances": [{…} or […]]}. ${order}`,
       rawSchema: kserveSchema,
     }),

@@ -5,23 +5,15 @@
 import * as schema from '../../../domain/schema.ts'
 import { predictBytes, predictionHeaders, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import {
-  createInfer,
-  headersOfWriter,
-  inferMedia,
-  lengthHeader,
-  withWriter,
-} from '../../inference/handler.ts'
+import { inferMedia } from '../../inference/handler.ts'
 import { findArm, metadataOf } from '../../inference/metadata.ts'
 import { inferredSchema, inferSchema, modelSchema, serverSchema } from '../../inference/schemas.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import { liveOf } from '../../serving/request/choose-arm.ts'
-import { idempotencyHeader } from '../../../domain/request-headers.ts'
 import { requireReady } from '../health.ts'
 
 export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
   const { serving } = deps
-  const infer = createInfer(serving)
   const model = '/v2/models/:name'
   const version = `${model}/versions/:version`
   const inferRoute = (path: string): RouteDefinition =>
@@ -34,18 +26,6 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
       answerSchema: inferredSchema,
       headers: predictionHeaders,
       contentTypes: inferMedia,
-      handle({ params, bytes, header, actor }) {
-        const { name: model = '', version } = params
-        const idempotencyKey = header(idempotencyHeader)
-        const given = infer(
-          { model, version, body: bytes, idempotencyKey, keyId: actor?.id, sender: { headerOf: header } },
-          header(lengthHeader),
-        )
-        return withWriter(given, (writer) => {
-          const { 'content-type': type = '', ...headers } = headersOfWriter(writer)
-          return { text: Uint8Array.from(writer.bytes.subarray(0, writer.at)), type, headers }
-        })
-      },
     })
   const described = (path: string): RouteDefinition =>
     defineRoute('get', path, 'callers', {

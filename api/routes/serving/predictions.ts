@@ -1,8 +1,5 @@
 /** `POST /v1/models/:name/predict`: declares the prediction route, which the transport serves. */
 import { predictBytes, predictionHeaders, defineRoute, type RouteDefinition } from '../../http/route.ts'
-import type { ApiDeps } from '../../deps.ts'
-import { withWriter } from '../../inference/handler.ts'
-import { idempotencyHeader } from '../../../domain/request-headers.ts'
 
 const predictSchema = {
   type: 'object',
@@ -88,7 +85,7 @@ const predictedSchema = {
   },
 }
 
-export const predictionRoutes = ({ serving }: ApiDeps): RouteDefinition[] => [
+export const predictionRoutes: readonly RouteDefinition[] = [
   defineRoute('post', '/v1/models/:name/predict', 'callers', {
     summary:
       'Predict for {"instances": [{…}], "routing_key"?, "reference"?}, with one prediction per instance. With a durable prediction log, a request repeated with the same idempotency-key (a UUID) gets the same response. x-deadline-ms sets the deadline.',
@@ -97,14 +94,5 @@ export const predictionRoutes = ({ serving }: ApiDeps): RouteDefinition[] => [
     rawSchema: predictSchema,
     answerSchema: predictedSchema,
     headers: predictionHeaders,
-    handle({ params, bytes, header, actor }) {
-      const idempotencyKey = header(idempotencyHeader)
-      const sender = { headerOf: header }
-      const request = { model: params['name']!, body: bytes, idempotencyKey, keyId: actor?.id, sender }
-      return withWriter(serving.predict(serving.native, request), (writer) => ({
-        text: writer.bytes.toString('utf8', 0, writer.at),
-        type: 'application/json',
-      }))
-    },
   }),
 ]

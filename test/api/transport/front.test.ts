@@ -184,6 +184,15 @@ describe.each(modes)('with the fast path %s, a request', (mode) => {
       'expectation_failed',
       /200-ok/,
     ],
+    ...['/v1/models/./iris/predict', '/v1/models/iris/predict#a'].map(
+      (path): [string, string, number, string, RegExp] => [
+        `for a prediction at ${path}`,
+        post(path, ['Host: localhost', 'Connection: close']),
+        404,
+        'not_found',
+        /no route matches .*iris/,
+      ],
+    ),
     [
       'with a backslash in its path',
       'GET /\\a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',

@@ -1,6 +1,7 @@
 /** Provides registered versions, routes, and a replica with its application. */
 import type { BatcherOptions } from '../../../packages/predictors/src/runtime/batcher.ts'
 import { createBodyBudget } from '../../../api/http/body-budget.ts'
+import { EventEmitter } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +14,10 @@ import { createMetrics } from '../../../api/metrics/registry.ts'
 import type { ByteWriter } from '../../../api/serving/codec/byte-writer.ts'
 import type { Request } from '../../../api/serving/request/protocol.ts'
 import { openServing, type Serving } from '../../../api/serving/replica-assembly.ts'
+import type { SharedExchange } from '../../../api/transport/exchange.ts'
+import { createPredictEndpoint } from '../../../api/transport/predict-endpoint.ts'
+import { createTargetParser } from '../../../api/transport/prediction-path.ts'
+import { requestIdHeader } from '../../../domain/request-headers.ts'
 import { createTemporalClient } from '../../../api/temporal/client.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
@@ -335,6 +340,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
   }
   deps.metrics = createMetrics(serving, new Map())
   const { app, routes } = createApp(deps)
+  const predict = openPredictions(deps)
   const checkAnswer = checkAnswersOf(routes)
   if (options.awaitKeys !== false) await until(() => authentication.isReady(), 'the keys')
   return {
@@ -343,7 +349,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
     routes,
     mounted: app.routes,
     async request(method, path, { key, body, headers = {} } = {}) {
-      const answer = await app.request(path, {
+      const init = {
         method,
         headers: {
           ...(body === undefined || isRaw(body) ? {} : { 'content-type': 'application/json' }),
@@ -353,7 +359,8 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
         ...(body === undefined
           ? {}
           : { body: typeof body === 'string' || isRaw(body) ? body : JSON.stringify(body) }),
-      })
+      }
+      const answer = (await predict(path, init)) ?? (await app.request(path, init))
       const text = await answer.text()
       checkAnswer(method, path, answer, text)
       if (answer.status === 500) process.stderr.write(`${method} ${path}: ${replica.troubles.at(-1)}\n`)
@@ -364,6 +371,35 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
       await temporal.close()
       await replica.stop()
     },
+  }
+}
+
+/** Returns a function that serves a prediction by the endpoint, as the transport does; undefined for another path. */
+function openPredictions(deps: ApiDeps) {
+  const targetOf = createTargetParser()
+  const endpoint = createPredictEndpoint(deps, new Map())
+  return async (path: string, init: RequestInit): Promise<Response | undefined> => {
+    const target = targetOf(init.method, path)
+    if (target === undefined) return undefined
+    const headers = Object.fromEntries(new Headers(init.headers))
+    const body = Buffer.from(await new Response(init.body ?? null).arrayBuffer())
+    return new Promise((resolve) => {
+      const exchange: SharedExchange = {
+        path,
+        headers,
+        caller: new EventEmitter(),
+        headerOf: (name) => headers[name],
+        closed: false,
+        shouldKeepAlive: true,
+        send(status, sent, text, requestId) {
+          const answer = new Headers(requestId === undefined ? {} : { [requestIdHeader]: requestId })
+          for (let at = 0; at < sent.length; at += 2) answer.append(sent[at]!, sent[at + 1]!)
+          resolve(new Response(Buffer.from(text, 'latin1'), { status, headers: answer }))
+        },
+        onSent: () => {},
+      }
+      endpoint.accept(target, exchange, body)
+    })
   }
 }
 

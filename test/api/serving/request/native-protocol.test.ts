@@ -307,11 +307,6 @@ describe('an invalid request gets its own error', () => {
     ).toThrow(expect.objectContaining({ code: 'body_not_json' }))
   })
 
-  it('a body above the size limit', async () => {
-    const answer = await predict('iris', 'x'.repeat(8_388_609))
-    expect(answer.json).toMatchObject({ code: 'body_too_large', status: 413, limit: 4_194_304 })
-  })
-
   it('the largest allowed batch is served', () => {
     expect(api.ask('iris', many(1_000)).predictions).toHaveLength(1_000)
   })
