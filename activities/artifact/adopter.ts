@@ -3,7 +3,7 @@
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
-import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
+import { parseDeclaredColumns } from '@tenure/predictors/features'
 import { parseJson } from '../../domain/parse-json.ts'
 import { broughtFacts, type Manifest } from '../../domain/model/manifest.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'

@@ -2,11 +2,10 @@
  * Reads the folder that a training program has written: one artifact file, and the files needed to bind and check it. The program may be
  * faulty or have been killed, so every file is bounded and checked, and no link is followed.
  */
-import type { DeclaredColumn } from '@tenure/predictors/features'
+import { parseDeclaredColumns, type DeclaredColumn } from '@tenure/predictors/features'
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { broughtFileNames } from '@tenure/predictors/format-names'
-import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { listForeignFolder, openForeignFile } from '../../store/foreign/foreign-folder.ts'
 import type { EpochRecord } from '../../store/training/trainings.ts'

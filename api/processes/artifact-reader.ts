@@ -3,11 +3,10 @@
  * explains predictions. Uses the code of a replica, so that golden rows, gate and serving compute the same numbers. `artifact-reader.ts
  * <artifact root>` prints `{}` when it is ready, then reads one request per line of JSON and prints one reply per request.
  */
-import type { DeclaredColumn } from '@tenure/predictors/features'
+import { parseDeclaredColumns, type DeclaredColumn } from '@tenure/predictors/features'
 import { DomainError, isError, quotedName } from '../../domain/errors.ts'
 import { findRepeated } from '@tenure/predictors/json'
 import { formatOfFiles } from '@tenure/predictors/format-names'
-import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
 import type { FeatureRow, Features, Output } from '../../domain/model/features.ts'
 import type { FileDigest, Manifest } from '../../domain/model/manifest.ts'
 import { sortQuantiles } from '../../domain/model/quantile-levels.ts'

@@ -8,7 +8,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { formatOf } from '../../packages/predictors/src/formats/all-formats.ts'
+import { formatOf } from '@tenure/predictors'
 import { registerBrought } from '../harness/brought-model.ts'
 import type { BenchDatabase } from '../../test/support/servers/private-database.ts'
 import { figureTable, machine, quantileOf, roundedNumber, sumBy } from '../../test/support/figures.ts'

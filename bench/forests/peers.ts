@@ -51,7 +51,7 @@ export function pythonOf(environment: keyof typeof environments): string {
 
 /** Makes the models NAME.txt and NAME.onnx in the folder. */
 export function prepareForests(folder: string): void {
-  const script = join(programs, '..', 'serving', 'predictors.py')
+  const script = fileURLToPath(new URL('../../packages/predictors/bench/predictors.py', import.meta.url))
   execFileSync(pythonOf('fastapi'), [script, 'prepare', folder], { stdio: ['ignore', 'ignore', 'inherit'] })
 }
 

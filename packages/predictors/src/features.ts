@@ -1,4 +1,5 @@
 /** Defines what a model is opened for: the features of its rows, how they are encoded, and what its outputs mean. */
+import { refuse } from './errors.ts'
 import type { ArtifactFormatName } from './format-names.ts'
 
 /** A feature, as `bindColumns` needs it. */
@@ -62,6 +63,35 @@ export interface DeclaredColumn {
   /** The value that replaces a missing number. Absent: it stays missing. */
   fill?: number
 }
+
+const maxDeclaredColumns = 10_000
+const maxVocabulary = 1_000_000
+
+/** Returns the columns of a parsed `columns.json` in the order of the file of the model. Throws `artifact_invalid`, naming the entry. */
+export function parseDeclaredColumns(given: unknown): DeclaredColumn[] {
+  if (!Array.isArray(given) || given.length === 0 || given.length > maxDeclaredColumns)
+    return refuse(`columns.json is not a list of 1 to ${maxDeclaredColumns} columns`)
+  return given.map((each: unknown, index) => {
+    const where = `column ${index} of columns.json`
+    if (typeof each === 'string') return { name: each }
+    if (typeof each !== 'object' || each === null || Array.isArray(each))
+      return refuse(`${where} is not an object`)
+    const { name, vocabulary, fill, ...more } = each as Record<string, unknown>
+    const [unknown] = Object.keys(more)
+    if (unknown !== undefined) refuse(`${where} has an unknown field ${JSON.stringify(unknown.slice(0, 60))}`)
+    if (typeof name !== 'string' || name === '') return refuse(`${where} has no "name"`)
+    if (vocabulary !== undefined && !isVocabulary(vocabulary))
+      return refuse(`"vocabulary" of ${where} is not a list of at most ${maxVocabulary} texts or numbers`)
+    if (fill !== undefined && (typeof fill !== 'number' || !Number.isFinite(fill)))
+      return refuse(`"fill" of ${where} is not a number`)
+    return { name, vocabulary: vocabulary?.map(String), fill }
+  })
+}
+
+const isVocabulary = (given: unknown): given is (string | number)[] =>
+  Array.isArray(given) &&
+  given.length <= maxVocabulary &&
+  given.every((value) => typeof value === 'string' || typeof value === 'number')
 
 /** The training rows whose category a model does not know. */
 export interface UnknownRows {

@@ -182,7 +182,8 @@ function encode(
     if (isList && row.length !== columns.length)
       wrong(`it has ${row.length} values, the model ${columns.length} columns`)
     const stranger = isList ? undefined : Object.keys(row).find((name) => !known.has(name))
-    if (stranger !== undefined) wrong(`the model has no column ${quoted(stranger)}`)
+    if (stranger !== undefined)
+      wrong(`the model has no column ${quoted(stranger)}; it has ${firstNames([...known])}`)
     for (const [at, column] of columns.entries()) {
       const value = isList
         ? (row as readonly Value[])[at]
@@ -194,7 +195,10 @@ function encode(
         continue
       }
       const number = columnValue(column, value)
-      if (number === undefined) wrong(`${quoted(String(value))} is not a number for ${quoted(column.name)}`)
+      if (number === undefined)
+        wrong(
+          `${quoted(String(value))} is not a number for ${quoted(column.name)}${typeof value === 'string' ? categoriesMissing(column) : ''}`,
+        )
       input.push(Number.isNaN(number) ? (column.fill ?? NaN) : number!)
       // Each category column has a text, also one of which the model takes the code.
       if (column.categories !== undefined) parts.push(...textBytes(null))
@@ -203,6 +207,16 @@ function encode(
   const texts = Buffer.concat(parts)
   return { input: Float64Array.from(input), texts: { texts, textBytes: texts.byteLength } }
 }
+
+/** What to do about a text for a column whose categories are not known. */
+const categoriesMissing = ({ hasCutNames }: OpenedColumn): string =>
+  `: ${hasCutNames === true ? 'XGBoost before 3.4 has cut the names of its categories, which are not ASCII' : 'the file holds no categories of this column'}; if it is a category, list them as the "vocabulary" of a declared column`
+
+/** The first names for a message, and how many more there are. */
+const firstNames = (names: readonly string[], most = 10): string =>
+  names.length <= most
+    ? names.join(', ')
+    : `${names.slice(0, most).join(', ')} and ${names.length - most} more`
 
 /** Each object inherits others, such as `constructor`. */
 const valueOf = (row: Readonly<Record<string, Value>>, name: string): Value =>

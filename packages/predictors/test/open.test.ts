@@ -107,8 +107,16 @@ describe('rows', () => {
 
   it.each<[string, Row, RegExp]>([
     ['a value too few', [1, 'red'], /^row 1: it has 2 values, the model 3 columns$/],
-    ['a column of another name', { Size: 1 }, /^row 1: the model has no column "Size"$/],
-    ['a text for a number', { size: 'large' }, /^row 1: "large" is not a number for "size"$/],
+    [
+      'a column of another name',
+      { Size: 1 },
+      /^row 1: the model has no column "Size"; it has size, colour, age$/,
+    ],
+    [
+      'a text for a number',
+      { size: 'large' },
+      /^row 1: "large" is not a number for "size": the file holds no categories of this column; if it is a category, list them as the "vocabulary" of a declared column$/,
+    ],
   ])('%s is refused with the number of the row', async (_name, row, why) => {
     const asked = model.predict([[1, 'red', 2], row])
     await expect(asked).rejects.toMatchObject({

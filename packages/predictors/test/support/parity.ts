@@ -26,7 +26,7 @@ export const readCategoryCases = (): ParityCase[] => readPack('category-models.j
 /** Reads ONNX models of scikit-learn and others with ONNX Runtime's outputs, as `npm run test:parity -- --only onnx --pack` wrote them. */
 export const readOnnxCases = (): ParityCase[] => readPack('onnx-models.json.gz')
 
-/** Reads models of older library versions, as `scripts/formats/older_models.py` wrote them. */
+/** Reads models of older library versions, as `packages/predictors/tools/older_models.py` wrote them. */
 export const readOlderCases = (): ParityCase[] => readPack('older-models.json.gz')
 
 function readPack(name: string): ParityCase[] {

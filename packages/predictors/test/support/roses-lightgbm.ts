@@ -1,4 +1,4 @@
-/** A LightGBM model of the example roses, with rows and LightGBM's outputs, as `scripts/formats/roses.py` made them. */
+/** A LightGBM model of the example roses, with rows and LightGBM's outputs, as `packages/predictors/tools/roses.py` made them. */
 import { readFileSync } from 'node:fs'
 
 export interface RosesModel {

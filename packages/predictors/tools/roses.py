@@ -1,6 +1,6 @@
 """Trains LightGBM on the example roses of the tests and writes the model with rows and its own answers.
 
-Usage: npx tsx scripts/formats/roses.ts | python roses.py > packages/predictors/test/support/roses-lightgbm.json
+Usage: npx tsx roses.ts | python roses.py > packages/predictors/test/support/roses-lightgbm.json
 Needs lightgbm and numpy. The categories stand in the file as pandas would leave them.
 """
 

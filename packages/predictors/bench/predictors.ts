@@ -8,32 +8,34 @@
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { loadavg, tmpdir } from 'node:os'
+import { cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { openSessionOf } from '../../packages/predictors/src/formats/onnx/format.ts'
-import { openOnnx } from '../../packages/predictors/src/formats/onnx/open-onnx.ts'
-import { predictorOf } from '../../packages/predictors/src/formats/trees/predictor.ts'
-import { readForest } from '../../packages/predictors/src/formats/trees/read-forest.ts'
-import { compileDense } from '../../packages/predictors/src/network/simd-predictor.ts'
-import { createSessions } from '../../packages/predictors/src/formats/onnx/session/session-host.ts'
-import type { Predictor } from '../../packages/predictors/src/predictor.ts'
-import { checkout } from '../../temporal.config.ts'
-import { processors } from '../../test/support/figures.ts'
-import { readOptions } from '../harness/options.ts'
+import { openSessionOf } from '../src/formats/onnx/format.ts'
+import { openOnnx } from '../src/formats/onnx/open-onnx.ts'
+import { predictorOf } from '../src/formats/trees/predictor.ts'
+import { readForest } from '../src/formats/trees/read-forest.ts'
+import { compileDense } from '../src/network/simd-predictor.ts'
+import { createSessions } from '../src/formats/onnx/session/session-host.ts'
+import type { Predictor } from '../src/predictor.ts'
 
-const options = readOptions({
-  python: 'python3',
-  rounds: 40,
-  only: '',
-  /** The names of the graphs, with commas; all when it is empty. */
-  graphs: '',
-  /** Directory of models that were prepared before; they are made when it is empty. */
-  models: '',
-  out: join(checkout, 'bench', 'serving', 'predictors.md'),
+const { values: options } = parseArgs({
+  options: {
+    python: { type: 'string', default: 'python3' },
+    rounds: { type: 'string', default: '40' },
+    only: { type: 'string' },
+    /** The names of the graphs, with commas; all when it is empty. */
+    graphs: { type: 'string', default: '' },
+    /** Directory of models that were prepared before; they are made when it is empty. */
+    models: { type: 'string', default: '' },
+    out: { type: 'string', default: fileURLToPath(new URL('predictors.md', import.meta.url)) },
+  },
 })
+const rounds = Number(options.rounds)
+const processors = `${cpus().length} cores (${cpus()[0]?.model.trim()})`
 const script = fileURLToPath(new URL('predictors.py', import.meta.url))
 const columns = 30
 const single = { intraOpNumThreads: 1, interOpNumThreads: 1, executionMode: 'sequential' } as const
@@ -54,7 +56,7 @@ try {
 const page = [
   '# Predictors alone',
   '',
-  `\`npm run bench:predictors\`, ${processors}, Node ${process.versions.node}, load average ${loadavg()[1]!.toFixed(0)}. ${options.rounds} interleaved rounds. Figures are microseconds, and ratios within a round, as minimum / median / maximum.`,
+  `\`npm run bench:predictors\`, ${processors}, Node ${process.versions.node}, load average ${loadavg()[1]!.toFixed(0)}. ${rounds} interleaved rounds. Figures are microseconds, and ratios within a round, as minimum / median / maximum.`,
   '',
   ...lines,
 ].join('\n')
@@ -103,7 +105,7 @@ async function measureTrees(file: (name: string) => string, rows: Float64Array):
     await runtime(500)
     await library(500)
     const found: Record<'ours' | 'runtime' | 'library', number[]> = { ours: [], runtime: [], library: [] }
-    for (let round = 0; round < options.rounds; round++) {
+    for (let round = 0; round < rounds; round++) {
       found.ours.push(ours(2_000))
       found.runtime.push(await runtime(300))
       found.library.push(await library(300))
@@ -173,7 +175,7 @@ async function measureSessions(file: (name: string) => string, rows: Float64Arra
           process: [],
           bare: [],
         }
-        for (let round = -1; round < options.rounds; round++) {
+        for (let round = -1; round < rounds; round++) {
           const spent = {
             dense: dense === undefined ? NaN : await askAll(dense),
             served: await askAll(served),

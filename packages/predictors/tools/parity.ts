@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { cacheOf } from '@tenure/embedded/install/machine'
-import { compareAnswers, type ParityCase } from '../../packages/predictors/test/support/parity.ts'
+import { compareAnswers, type ParityCase } from '../test/support/parity.ts'
 
 const libraries = [
   'lightgbm==4.7.0',

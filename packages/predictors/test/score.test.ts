@@ -1,11 +1,14 @@
-/** Tests the answers that `npm run score` prints. */
+/** Tests the answers that `tools/score.ts` prints. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
-import { model, graph, node } from '../../../../packages/predictors/test/support/onnx-writer.ts'
-import { readRosesModel } from '../../../../packages/predictors/test/support/roses-lightgbm.ts'
+import { model, graph, node } from './support/onnx-writer.ts'
+import { readRosesModel } from './support/roses-lightgbm.ts'
+
+const program = fileURLToPath(new URL('../tools/score.ts', import.meta.url))
 
 it('answers that are not finite are printed as rows hold them, not as missing', () => {
   const folder = mkdtempSync(join(tmpdir(), 'tenure-score-'))
@@ -13,7 +16,7 @@ it('answers that are not finite are printed as rows hold them, not as missing', 
     const [artifact, rows] = [join(folder, 'model.onnx'), join(folder, 'rows.json')]
     writeFileSync(artifact, model(graph({ nodes: [node({ op: 'Log', inputs: ['x'], outputs: ['y'] })] })))
     writeFileSync(rows, '[[0], [1], ["inf"], [-1]]')
-    const options = ['--import', 'tsx', 'scripts/formats/score.ts', '--artifact', artifact, '--rows', rows]
+    const options = ['--import', 'tsx', program, '--artifact', artifact, '--rows', rows]
     expect(execFileSync(process.execPath, options, { encoding: 'utf8' })).toBe('"-inf"\n0\n"inf"\n"nan"\n')
   } finally {
     rmSync(folder, { recursive: true })
@@ -26,7 +29,7 @@ it('a reader that closes its pipe ends the answers without an error', () => {
     const [artifact, rows] = [join(folder, 'model.onnx'), join(folder, 'rows.json')]
     writeFileSync(artifact, model(graph({ nodes: [node({ op: 'Log', inputs: ['x'], outputs: ['y'] })] })))
     writeFileSync(rows, JSON.stringify(Array.from({ length: 20_000 }, (_each, at) => [at + 1])))
-    const score = `'${process.execPath}' --import tsx scripts/formats/score.ts --artifact '${artifact}' --rows '${rows}'`
+    const score = `'${process.execPath}' --import tsx '${program}' --artifact '${artifact}' --rows '${rows}'`
     const { stdout, stderr } = spawnSync('sh', ['-c', `${score} | head -1`], { encoding: 'utf8' })
     expect({ stdout, stderr }).toEqual({ stdout: '0\n', stderr: '' })
   } finally {
@@ -42,7 +45,7 @@ it('rows that cannot be answered are refused with their number and what to write
     execFileSync('mkfifo', [pipe!])
     const refusalOf = (text: string, from = rows!) => {
       writeFileSync(rows!, text)
-      const options = ['--import', 'tsx', 'scripts/formats/score.ts', '--artifact', artifact!, '--rows', from]
+      const options = ['--import', 'tsx', program, '--artifact', artifact!, '--rows', from]
       return spawnSync(process.execPath, options, { encoding: 'utf8', timeout: 60_000 }).stderr
     }
     expect(refusalOf('[[NaN]]')).toContain('null for a missing value and "inf" for an infinite one')
@@ -68,7 +71,7 @@ it('a column that a row lacks is missing, also one with the name of something th
       roses.replace('feature_names=size colour age', 'feature_names=constructor colour age'),
     )
     writeFileSync(rows, '[{"colour": "red", "age": 3}, [null, "red", 3]]')
-    const options = ['--import', 'tsx', 'scripts/formats/score.ts', '--artifact', artifact, '--rows', rows]
+    const options = ['--import', 'tsx', program, '--artifact', artifact, '--rows', rows]
     const { stdout, stderr } = spawnSync(process.execPath, options, { encoding: 'utf8', timeout: 60_000 })
     const [byName, inOrder] = stdout.trim().split('\n')
     expect({ byName, stderr }).toEqual({ byName: inOrder, stderr: '' })
@@ -92,7 +95,7 @@ it('columns.json names the columns, lists their categories and fills missing num
       writeFileSync(rows!, JSON.stringify([row]))
       writeFileSync(columns!, JSON.stringify(declared))
       const given = ['--artifact', artifact!, '--rows', rows!, '--columns', columns!]
-      const options = ['--import', 'tsx', 'scripts/formats/score.ts', ...given]
+      const options = ['--import', 'tsx', program, ...given]
       return spawnSync(process.execPath, options, { encoding: 'utf8', timeout: 60_000 })
     }
     const colour = { name: 'colour', vocabulary: ['red', 'white'] }
@@ -102,7 +105,7 @@ it('columns.json names the columns, lists their categories and fills missing num
     const filled = score([{ name: 'size', fill: Number(size) }, colour, 'age'], { ...row, size: null })
     expect(Number(filled.stdout)).toBeCloseTo(answers[0]!, 6)
     expect(score(['size', 'colour', 'age'], row).stderr).toContain(
-      `row 0: ${JSON.stringify(paint)} is not a number for colour: the file holds no categories of this column; if it is a category, list them in --columns columns.json as its "vocabulary"`,
+      `row 0: ${JSON.stringify(paint)} is not a number for "colour": the file holds no categories of this column; if it is a category, list them as the "vocabulary" of a declared column`,
     )
     expect(score(['size', colour], row).stderr).toContain('columns.json names 2 columns, the file has 3')
   } finally {
@@ -123,7 +126,7 @@ it('columns of one name are refused, and columns.json may name them apart', () =
       writeFileSync(rows!, JSON.stringify([row]))
       if (declared !== undefined) writeFileSync(columns!, JSON.stringify(declared))
       const given = declared === undefined ? [] : ['--columns', columns!]
-      const options = ['scripts/formats/score.ts', '--artifact', artifact!, '--rows', rows!, ...given]
+      const options = [program, '--artifact', artifact!, '--rows', rows!, ...given]
       return spawnSync(process.execPath, ['--import', 'tsx', ...options], {
         encoding: 'utf8',
         timeout: 60_000,
