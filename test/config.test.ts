@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { reservedForCodeMb, withMemoryLimit } from '../packages/predictors/src/runtime/memory-limit.ts'
+import { reservedForCodeMb, withMemoryLimit } from '@tenure/predictors/memory-limit'
 import { namesRead } from '../cli/unknown-variables.ts'
 import { secretNames } from '../store/secret-files.ts'
 import {

@@ -121,6 +121,18 @@ describe('a planted violation is found', () => {
       'api/a.ts',
       `import { open } from '../packages/predictors/src/open.ts'`,
     ],
+    ...['test/api/a.test.ts', 'test/support/a.ts', 'bench/serving/a.ts', 'scripts/a.ts'].map(
+      (path): [string, string, string] => [
+        `the readers of models by a path, in ${path}`,
+        path,
+        `import type { Model } from '${'../'.repeat(path.split('/').length - 1)}packages/predictors/src/open.ts'`,
+      ],
+    ),
+    [
+      'the product in a test of the readers of models',
+      'packages/predictors/test/formats/a.test.ts',
+      `import { loadVersion } from '../../../../api/serving/version/loaded-version.ts'`,
+    ],
     [
       'the readers of models in an export',
       'cli/export/edge/a.ts',

@@ -269,8 +269,8 @@ export const faults: readonly FaultCase[] = [
     fault: 'bad artifacts',
     asked: 'all refused by name; loop ≤ 50 ms; RSS ≤ +50 MB',
     shownBy: [
-      { file: 'test/api/serving/network/scalar-predictor.test.ts' },
-      { file: 'test/api/serving/network/layer-limits.test.ts' },
+      { file: 'test/api/serving/formats/served-networks.test.ts' },
+      { file: 'test/api/serving/formats/served-layers.test.ts' },
       { file: 'test/activities/release/qualify.test.ts' },
     ],
     reached: 'each refused before any traffic, with its reason',

@@ -236,10 +236,15 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: [
       'node:*',
       'vitest',
+      'esbuild',
+      'fast-check',
       '@tenure/predictors',
       '@tenure/predictors/features',
       '@tenure/predictors/format-names',
+      '@tenure/predictors/json',
+      '@tenure/embedded/install/machine',
       '@tenure/sequential',
+      '@tensorflow/*',
       'onnxruntime-node',
     ],
   },
@@ -307,24 +312,12 @@ export const layers: Readonly<Record<string, Layer>> = {
   },
   // Scripts of pipelines: they run where nothing of Tenure is installed.
   deploy: { values: [], packages: ['node:*'] },
-  // Benches and scripts measure and compare parts of the predictors.
-  scripts: {
-    values: [...everything, 'packages/predictors', 'packages/predictors/src'],
-    packages: everything,
-  },
-  bench: { values: [...everything, 'packages/predictors', 'packages/predictors/src'], packages: everything },
+  // Benches and tests of the product take models of the fixtures of the predictors, whose code they import by its name.
+  scripts: { values: [...everything, 'packages/predictors'], packages: everything },
+  bench: { values: [...everything, 'packages/predictors'], packages: everything },
   // A test imports a script only to test it; what both need lies in the product or in test/support/.
   test: {
-    // The readers of models are tested where they meet the product, too.
-    values: [
-      ...product,
-      'bench',
-      'deploy',
-      'examples',
-      'packages/predictors',
-      'packages/predictors/src',
-      'vitest.config.ts',
-    ],
+    values: [...product, 'bench', 'deploy', 'examples', 'packages/predictors', 'vitest.config.ts'],
     packages: everything,
   },
   'test/scripts': { values: everything, packages: everything },

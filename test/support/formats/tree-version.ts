@@ -1,6 +1,5 @@
 /** Builds versions of tree models in memory. The features are the columns of the model; the golden answers are the library's outputs. */
-import type { FeatureFit } from '@tenure/predictors/features'
-import { formatOf } from '../../../packages/predictors/src/formats/all-formats.ts'
+import { formatOf, type FeatureFit } from '@tenure/predictors'
 import { loadVersion, type LoadedVersion } from '../../../api/serving/version/loaded-version.ts'
 import type { FeatureRow, Features, Output } from '../../../domain/model/features.ts'
 import { broughtFacts, type Manifest } from '../../../domain/model/manifest.ts'

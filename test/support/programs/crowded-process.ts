@@ -2,8 +2,7 @@
 import { openSync } from 'node:fs'
 import { runServingChild } from '../../../activities/runtime/serving-child.ts'
 import { runTrainingProgram } from '../../../activities/trainers/program.ts'
-import { createSessions } from '../../../packages/predictors/src/formats/onnx/session/session-host.ts'
-import { hosts } from '../../../api/serving/runtime/hosts.ts'
+import { createRuntimes } from '../../../api/serving/runtime/hosts.ts'
 import { startLimited } from '../../../api/serving/runtime/limited-process.ts'
 
 const starts: (() => Promise<unknown>)[] = [
@@ -22,7 +21,7 @@ const starts: (() => Promise<unknown>)[] = [
     }),
   () => {
     const model = { bytes: new Uint8Array(), plan: { inputs: [], output: '' } }
-    return createSessions({ onError: () => {}, hosts }).open('crowded', model, { inputs: 1 })
+    return createRuntimes({ onError: () => {} }).sessions.open('crowded', model, { inputs: 1 })
   },
 ]
 

@@ -1,5 +1,5 @@
 /** Provides registered versions, routes, and a replica with its application. */
-import type { BatcherOptions } from '../../../packages/predictors/src/runtime/batcher.ts'
+import type { BatcherOptions } from '@tenure/predictors'
 import { createBodyBudget } from '../../../api/http/body-budget.ts'
 import { EventEmitter } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'

@@ -1,12 +1,11 @@
 /** Tests that predictions on columns equal a replica's bit by bit, refuse what a replica refuses, and fall back where they would differ. */
+import { denseNetworkOf, type Network } from '@tenure/predictors'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ColumnBlock } from '../../../../api/serving/columnar/column-source.ts'
 import { compileColumns } from '../../../../api/serving/columnar/column-predictor.ts'
-import { denseNetworkOf } from '../../../../packages/predictors/src/formats/tfjs-layers/format.ts'
-import type { Network } from '../../../../packages/predictors/src/network/layers-model.ts'
 import { createInputBuffer, resetInput } from '../../../../api/serving/codec/input-buffer.ts'
 import { loadVersion, readRow, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { batchLayoutOf, textCodes, type BatchLayout } from '../../../../domain/model/batch-spec.ts'

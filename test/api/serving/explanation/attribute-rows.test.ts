@@ -1,14 +1,12 @@
 /** Tests that rows are explained by the method of their format, and that the methods agree where both apply. */
-import type { FeatureFit } from '@tenure/predictors/features'
+import type { Runtimes } from '@tenure/predictors'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { attributeRows } from '../../../../api/serving/explanation/attribute-rows.ts'
-import { openSessionOf } from '../../../../packages/predictors/src/formats/onnx/format.ts'
-import { openOnnx } from '../../../../packages/predictors/src/formats/onnx/open-onnx.ts'
-import type { Runtimes } from '../../../../packages/predictors/src/formats/runtimes.ts'
 import { createRuntimes } from '../../../../api/serving/runtime/hosts.ts'
 import { sampledShapley } from '../../../../domain/explanation/shapley.ts'
 import type { FeatureRow, Features, Output } from '../../../../domain/model/features.ts'
 import { readOnnxCases } from '../../../../packages/predictors/test/support/parity.ts'
+import { openGraph } from '../../../support/formats/graph-predictor.ts'
 import { loadTrees, treeVersion } from '../../../support/formats/tree-version.ts'
 
 let runtimes: Runtimes
@@ -58,22 +56,15 @@ describe('rows', () => {
 
   it('of a graph with texts are sampled in the process of ONNX Runtime, and sum to its answer', async () => {
     const { bytes, rows } = readOnnxCases().find(({ name }) => name === 'session-pipeline-0')!
-    const { layout } = openOnnx(bytes)
-    const predictor = await openSessionOf(runtimes.sessions, { name: 'session', bytes, layout })
-    const columns = layout.columns.map(({ name, isText = false }) => ({ name, isText }))
+    const { columns, preprocessing, predictor } = await openGraph(bytes, runtimes)
     const features: Features = Object.fromEntries(
-      columns.map(({ name, isText }) => [name, { kind: isText ? 'category' : 'number', missing: 'fill' }]),
-    )
-    const preprocessing = columns.map(({ name, isText }): FeatureFit =>
-      isText
-        ? { name, kind: 'category', vocabulary: [], encoding: 'text' }
-        : { name, kind: 'number', mean: 0, std: 1, fill: null },
+      preprocessing.map(({ name, kind }) => [name, { kind, missing: 'fill' }]),
     )
     const classes = Array.from({ length: predictor.outputs }, (_, at) => `class ${at}`)
     const output: Output = classes.length === 1 ? { kind: 'number' } : { kind: 'classes', classes }
     const plain = rows
       .filter((row) =>
-        row.every((cell, at) => (columns[at]!.isText ? typeof cell === 'string' : typeof cell === 'number')),
+        row.every((cell, at) => typeof cell === (columns[at]!.isText === true ? 'string' : 'number')),
       )
       .map((row): FeatureRow => Object.fromEntries(columns.map(({ name }, at) => [name, row[at]!])))
     expect(plain.length).toBeGreaterThan(5)

@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readResultFolder } from '../../../../activities/trainers/result-folder.ts'
-import { fileNameOf, formatOf, maxBytesOf } from '../../../../packages/predictors/src/formats/all-formats.ts'
+import { fileNameOf, formatOf, maxBytesOf } from '@tenure/predictors'
 import {
   artifactFormats,
   broughtFileNames,
   broughtLibraries,
   formatOfFiles,
   type ArtifactFormatName,
-} from '../../../../packages/predictors/src/format-names.ts'
+} from '@tenure/predictors/format-names'
 import { issueOfBrought } from '../../../../domain/model/brought-artifact.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { checkout } from '../../../../temporal.config.ts'

@@ -1,18 +1,19 @@
 /** Tests that versions of trees are served like networks: the same readers, the library's outputs, and refusals by name. */
 import { createPredictProtocol } from '../../../../api/serving/request/native-protocol.ts'
+import {
+  expectFileSet,
+  formatNameOf,
+  formatOf,
+  maxBytesOf,
+  type ArtifactFormatName,
+} from '@tenure/predictors'
 import { afterAll, describe, expect, it } from 'vitest'
 import { createInputBuffer, type InputBuffer } from '../../../../api/serving/codec/input-buffer.ts'
 import { compileColumns } from '../../../../api/serving/columnar/column-predictor.ts'
-import { formatOf, maxBytesOf } from '../../../../packages/predictors/src/formats/all-formats.ts'
 import { createRuntimes } from '../../../../api/serving/runtime/hosts.ts'
 import { openVersion, readRow, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { batchLayoutOf, textCodes } from '../../../../domain/model/batch-spec.ts'
 import type { FeatureRow } from '../../../../domain/model/features.ts'
-import {
-  expectFileSet,
-  formatNameOf,
-  type ArtifactFormatName,
-} from '../../../../packages/predictors/src/format-names.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { resetInput } from '../../../../api/serving/codec/input-buffer.ts'
 import { loadTrees, treeVersion } from '../../../support/formats/tree-version.ts'

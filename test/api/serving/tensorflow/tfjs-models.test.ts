@@ -1,15 +1,8 @@
 /**
- * Tests models that TensorFlow.js computes in a real thread: the same arms, counts and log, in batches, and after a crash of the thread.
+ * Tests models that TensorFlow.js computes in a real thread: the same arms, counts and log, also in batches.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import {
-  layeredModelOf,
-  type LayeredModel,
-} from '../../../../packages/predictors/src/network/layer-limits.ts'
-import type { RunTicket } from '../../../../packages/predictors/src/predictor.ts'
-import { createTensors, type Tensors } from '../../../../packages/predictors/src/tensorflow/tfjs-models.ts'
-import { readModel } from '../../../../packages/predictors/src/network/layers-model.ts'
-import { irisRow, irisSpec, notCompiled, topologyOf, weightsOf } from '../../../support/serving/artifact.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { irisRow, irisSpec, notCompiled } from '../../../support/serving/artifact.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'
 import {
   askLater,
@@ -21,12 +14,8 @@ import {
 } from '../../../support/serving/serving-fixture.ts'
 
 let fixture: ServingFixture
-const started: Tensors[] = []
 beforeAll(async () => {
   fixture = await openServingFixture()
-})
-afterEach(async () => {
-  for (const tensors of started.splice(0)) await tensors.stop()
 })
 afterAll(() => fixture.close())
 
@@ -163,74 +152,5 @@ describe('a model that is not compiled', () => {
     expect(cache.counts()).toMatchObject({ hits: 3, misses: 5 })
     // The first version is dropped, with its cached rows.
     expect(cache.counts().entries).toBe(2)
-  })
-})
-
-/** Builds a network with `steps` steps per row; with many steps, a batch takes very long. */
-function endless(steps: number) {
-  const layers = [
-    {
-      class_name: 'RepeatVector',
-      config: { name: 'more', n: steps, batch_input_shape: [null, 4], dtype: 'float32' },
-    },
-    { class_name: 'SimpleRNN', config: { name: 'rnn', units: 1, activation: 'tanh', use_bias: true } },
-  ]
-  const weights = [
-    { name: 'rnn/kernel', shape: [4, 1] },
-    { name: 'rnn/recurrent_kernel', shape: [1, 1] },
-    { name: 'rnn/bias', shape: [1] },
-  ]
-  const topology = {
-    modelTopology: { class_name: 'Sequential', config: { name: 's', layers } },
-    weightsManifest: [
-      { paths: ['weights.bin'], weights: weights.map((each) => ({ ...each, dtype: 'float32' })) },
-    ],
-  }
-  return layeredModelOf(readModel(Buffer.from(JSON.stringify(topology)), Buffer.alloc(24)))
-}
-
-describe('the TensorFlow.js thread', () => {
-  const quick = () => {
-    const spec = notCompiled(irisSpec())
-    return layeredModelOf(readModel(Buffer.from(JSON.stringify(topologyOf(spec))), weightsOf(spec.layers)))
-  }
-  const open = (tensors: Tensors, name: string, layered: LayeredModel, outputs: number) =>
-    tensors.open(name, { layered, outputs }, { inputs: layered.inputs, outputs })
-  const order = (): RunTicket => ({ background: false, cancelled: false, begunMs: 0 })
-
-  it('that a model blocks is ended: clients get an error, and other models return, in the end without that model', async () => {
-    const troubles: string[] = []
-    const tensors = createTensors({ onError: (what) => troubles.push(what), runMs: 700 })
-    started.push(tensors)
-    const slow = await open(tensors, 'slow', endless(65_000), 1)
-    const fine = await open(tensors, 'fine', quick(), 3)
-    const ask = (predictor: typeof fine) =>
-      predictor.run(Float64Array.of(1, 2, 3, 4), 1, new Float32Array(3), order())!
-    await ask(fine)
-    for (let death = 1; death <= 3; death++) {
-      await expect(ask(slow)).rejects.toMatchObject({ code: 'model_unavailable' })
-      expect(tensors.counts().deaths).toBe(death)
-      expect(fine.trouble!()).toMatch(/has died/)
-      expect(() => ask(fine)).toThrow(expect.objectContaining({ code: 'model_unavailable' }))
-      await until(() => fine.trouble!() === undefined, 'the other model')
-      await ask(fine)
-      if (death < 3) await until(() => slow.trouble!() === undefined, 'the slow model')
-    }
-    expect(slow.trouble!()).toMatch(/died 3 times with it/)
-    expect(() => ask(slow)).toThrow(/died 3 times/)
-    expect(troubles.join('\n')).toMatch(/slow \d+ has taken more than 700 ms/)
-  })
-
-  it('is started by the first model and ended with the last', async () => {
-    const tensors = createTensors({ onError: () => {} })
-    started.push(tensors)
-    const first = await open(tensors, 'first', quick(), 3)
-    first.close!()
-    expect(tensors.counts().models).toBe(0)
-    const second = await open(tensors, 'second', quick(), 3)
-    const output = new Float32Array(3)
-    await second.run(Float64Array.of(1, 2, 3, 4), 1, output, order())
-    expect(output.reduce((sum, value) => sum + value, 0)).toBeCloseTo(1, 5)
-    expect(tensors.counts().deaths).toBe(0)
   })
 })

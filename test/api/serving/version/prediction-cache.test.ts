@@ -1,7 +1,7 @@
 /** Tests the prediction cache: exact rows, of one model, within its limits. */
 import { describe, expect, it } from 'vitest'
 import { createPredictionCache } from '../../../../api/serving/version/prediction-cache.ts'
-import type { Predictor } from '../../../../packages/predictors/src/predictor.ts'
+import type { Predictor } from '@tenure/predictors'
 
 /** Adds a number to the value of each row asynchronously, and records the computed rows. */
 function adder(number: number) {
