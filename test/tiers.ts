@@ -72,23 +72,12 @@ export const byHand: Readonly<Record<string, string>> = {
   'test/faults/long/data/large-retraining.test.ts': unproven,
   'test/faults/long/data/thirty-days.test.ts': unproven,
   'test/faults/long/network/clock-skew.test.ts': unproven,
-  'test/faults/long/network/links.test.ts': unproven,
-  'test/faults/long/network/temporal-outage.test.ts': unproven,
   'test/faults/long/processes/chaos.test.ts': unproven,
   'test/faults/long/processes/restart.test.ts':
     'measures the 15 s after which everything serves again, which other work on the machine changes',
-  'test/faults/long/processes/rotate-signing.test.ts':
-    'fails: the fixture writes rows of the audit that no process has signed, so no head is signed after them',
-  'test/faults/long/processes/training-kills.test.ts': unproven,
-  'test/faults/long/resources/disk-full.test.ts': unproven,
   'test/faults/long/resources/hundred-releases.test.ts': unproven,
-  'test/faults/long/resources/log-overload.test.ts': unproven,
-  'test/faults/long/resources/replica-disk-full.test.ts': unproven,
-  'test/faults/long/resources/state-disk-full.test.ts': unproven,
   'test/interop/broker-outages.test.ts': unproven,
   'test/interop/grpc-cost.test.ts': 'compares processor times, which other work on the machine changes',
-  'test/interop/schemathesis.test.ts': unproven,
-  'test/interop/stream-kills.test.ts': unproven,
   'test/interop/temporal-cluster.test.ts': unproven,
   'test/interop/tracing-cost.test.ts': 'compares processor times, which other work on the machine changes',
 }

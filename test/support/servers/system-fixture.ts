@@ -16,7 +16,9 @@ import { embeddedDataDir } from '../../../cli/state-dir.ts'
 import { bindSharedPort } from '../../../cli/supervisor/shared-port.ts'
 import { supervise, type ChildSpec, type Supervision } from '../../../cli/supervisor/supervisor.ts'
 import { migrateAsOwner } from '../../../cli/supervisor/bootstrap.ts'
+import { rowSigner } from '../../../store/audit/row-signatures.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
+import { openSigner } from '../../../store/signing/signing-key.ts'
 import { dataConverterOf } from '../../../workflows/client/payload-codec.ts'
 import {
   environmentWith,
@@ -139,7 +141,9 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
   }).catch((error: Error) => {
     throw new Error([error.message, ...lines.slice(-30)].join('\n  '), { cause: error })
   })
-  const store = openStore(core.databaseUrl, { max: 4, onError: () => {} })
+  // Its rows of the audit are signed as those of a process of the installation are: no head is signed after a row that is not.
+  const signAudit = rowSigner(await openSigner(config.signing, 'artifacts'))
+  const store = openStore(core.databaseUrl, { max: 4, signAudit, onError: () => {} })
   const connection = await Connection.connect({ ...connectionOf(config.temporal), connectTimeout: 200_000 })
   return {
     config,
