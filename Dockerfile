@@ -23,6 +23,7 @@ COPY package.json package-lock.json .npmrc ./
 COPY packages/client/package.json packages/client/
 COPY packages/embedded/package.json packages/embedded/
 COPY packages/http-front/package.json packages/http-front/
+COPY packages/lab/package.json packages/lab/
 COPY packages/predictors/package.json packages/predictors/
 COPY packages/sequential/package.json packages/sequential/
 RUN npm ci --ignore-scripts --omit=dev --no-audit --no-fund

@@ -121,7 +121,7 @@ describe('a planted violation is found', () => {
       'api/a.ts',
       `import { open } from '../packages/predictors/src/open.ts'`,
     ],
-    ...['test/api/a.test.ts', 'test/support/a.ts', 'bench/serving/a.ts', 'scripts/a.ts'].map(
+    ...['test/api/a.test.ts', 'test/support/a.ts', 'packages/lab/serving/a.ts', 'scripts/a.ts'].map(
       (path): [string, string, string] => [
         `the readers of models by a path, in ${path}`,
         path,
@@ -191,6 +191,26 @@ describe('a planted violation is found', () => {
     ['something passed on', 'workflows/a.ts', `export { openStore } from '../store/postgres.ts'`],
     ['DuckDB in a command', 'cli/commands/a.ts', `import { DuckDBInstance } from '@duckdb/node-api'`],
     ['the API in the command line', 'cli/a.ts', `import { app } from '../api/app.ts'`],
+    [
+      'the lab in the product',
+      'cli/a.ts',
+      `import { readOptions } from '../packages/lab/harness/options.ts'`,
+    ],
+    [
+      'the lab in a fixture of tests',
+      'test/support/a.ts',
+      `import { readOptions } from '../../packages/lab/harness/options.ts'`,
+    ],
+    [
+      'the lab in another package',
+      'packages/sequential/test/a.ts',
+      `import { readOptions } from '../../lab/harness/options.ts'`,
+    ],
+    [
+      'the lab in a script',
+      'scripts/a.ts',
+      `import { readOptions } from '../packages/lab/harness/options.ts'`,
+    ],
     ['a script in the product', 'cli/a.ts', `import { run } from '../scripts/check.mjs'`],
     [
       'a script in the test of something else',
@@ -221,6 +241,11 @@ describe('a planted violation is found', () => {
       `import { artifactFormats } from '@tenure/predictors/format-names'`,
     ],
     ['the front of HTTP in the API', 'api/a.ts', `import { openFastPath } from '@tenure/http-front'`],
+    [
+      'the product and its fixtures in the lab',
+      'packages/lab/a/a.ts',
+      `import { openStore } from '../../../store/postgres.ts'\nimport { sumBy } from '../../../test/support/figures.ts'`,
+    ],
     ['a package by its name', 'domain/a.ts', `import { auc } from '@tenure/sequential'`],
     [
       'what runs before the packages are there, by its path in the set-up',

@@ -16,13 +16,21 @@ export function packageSources(root) {
   return Object.fromEntries(
     names.flatMap((name) => {
       const folder = join(root, 'packages', name)
-      const { exports } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+      const { exports = {} } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
       return Object.entries(exports).flatMap(([part, file]) =>
         file.endsWith('.ts') ? [[join('@tenure', name, part), join(folder, file)]] : [],
       )
     }),
   )
 }
+
+/** The code of the repository's own packages, without tests, pages and the lab. @param {string} root */
+const codeOfPackages = (root) =>
+  readdirSync(join(root, 'packages')).flatMap((name) =>
+    ['package.json', 'src']
+      .map((part) => join('packages', name, part))
+      .filter((path) => existsSync(join(root, path))),
+  )
 
 /** npm writes this file whenever a package changes. */
 const packages = 'node_modules/.package-lock.json'
@@ -56,7 +64,11 @@ export function stampOf(root, paths = sources) {
     // Whole milliseconds, as a copy of a checkout keeps them.
     else lines.push(`${path} ${found?.size} ${Math.round(found?.mtimeMs ?? 0)}`)
   }
-  for (const path of [packages, ...paths]) add(path)
+  for (const path of [
+    packages,
+    ...paths.flatMap((each) => (each === 'packages' ? codeOfPackages(root) : each)),
+  ])
+    add(path)
   return createHash('sha256').update(lines.sort().join('\n')).digest('hex').slice(0, 16)
 }
 

@@ -49,7 +49,7 @@ export const faults: readonly FaultCase[] = [
     fault: 'worker killed during rollback, every history event',
     asked: '100 % of points; ≤ 25 s extra',
     shownBy: [{ file: 'test/faults/crash.test.ts' }],
-    reached: 'a sample here; every point by npm run test:crash (bench/faults.md)',
+    reached: 'a sample here; every point by npm run test:crash (packages/lab/faults/faults.md)',
   },
   {
     number: 'F4',
@@ -82,7 +82,7 @@ export const faults: readonly FaultCase[] = [
       { file: release, tests: 'of an API replica' },
     ],
     reached:
-      'only what was in flight is lost; at twice the peak 63 requests a kill, ready again in 1.6 s (bench/fleet.md)',
+      'only what was in flight is lost; at twice the peak 63 requests a kill, ready again in 1.6 s (packages/lab/fleet/fleet.md)',
     weaker: 'two kills here, five at twice the peak; twenty by npm run bench:fleet -- kills',
   },
   {
@@ -192,7 +192,7 @@ export const faults: readonly FaultCase[] = [
     asked: '≥ 99.99 %, p99 ≤ +10 %, RSS ≤ +200 MB',
     shownBy: [{ file: 'test/faults/outage.test.ts' }],
     reached:
-      'killed or frozen: no prediction fails, no row is lost uncounted; ten minutes by npm run bench:outage (bench/outage.md)',
+      'killed or frozen: no prediction fails, no row is lost uncounted; ten minutes by npm run bench:outage (packages/lab/outage/outage.md)',
   },
   {
     number: 'F17',
@@ -251,7 +251,7 @@ export const faults: readonly FaultCase[] = [
     fault: 'two releases of one model at once',
     asked: '1,000 races: one owner',
     shownBy: [{ file: 'test/faults/races.test.ts' }],
-    reached: '1,000 by npm run test:races (bench/faults.md)',
+    reached: '1,000 by npm run test:races (packages/lab/faults/faults.md)',
   },
   {
     number: 'F23',
@@ -497,7 +497,7 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/workflows/release/rollback.test.ts' },
       { file: 'test/api/services/rollback/rollback-model.test.ts' },
     ],
-    reached: 'nine conditions; 85 to 320 ms on two replicas (bench/fleet.md)',
+    reached: 'nine conditions; 85 to 320 ms on two replicas (packages/lab/fleet/fleet.md)',
   },
   {
     number: 'F47',
@@ -549,8 +549,9 @@ export const faults: readonly FaultCase[] = [
     fault:
       'random kills, freezes, cuts, clock steps, garbage and a full disk under load, releases good and bad',
     asked: 'every invariant holds; ≤ 0.05 % failed outside planted faults; nothing stuck or mended by hand',
-    shownBy: [{ file: 'test/faults/long/processes/chaos.test.ts' }],
-    weaker: '75 s of one seed at 100 requests a second; more by npm run test:chaos (bench/fleet.md)',
+    shownBy: [{ file: 'packages/lab/test/long/chaos.test.ts' }],
+    weaker:
+      '75 s of one seed at 100 requests a second; more by npm run test:chaos (packages/lab/fleet/fleet.md)',
   },
   {
     number: 'F53',

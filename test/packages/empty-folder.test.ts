@@ -18,9 +18,11 @@ import { checkout } from '../../temporal.config.ts'
 import { blocksOf } from '../support/docs/markdown.ts'
 
 const modules = join(checkout, 'node_modules')
-const names = readdirSync(join(checkout, 'packages')).filter((name) =>
-  existsSync(join(checkout, 'packages', name, 'package.json')),
-)
+const names = readdirSync(join(checkout, 'packages')).filter((name) => {
+  const manifest = join(checkout, 'packages', name, 'package.json')
+  // The lab is private: it is of no use without the product.
+  return existsSync(manifest) && !(JSON.parse(readFileSync(manifest, 'utf8')) as { private?: true }).private
+})
 
 const call = (cwd: string, program: string, ...args: string[]): string =>
   execFileSync(program, args, { cwd, encoding: 'utf8' })

@@ -4,7 +4,7 @@ import { checkout } from '../../temporal.config.ts'
 
 /** Runs in a child process, because the simulator replaces time and randomness of its process. */
 export function simulate(...args: string[]): Promise<{ code: number; output: string }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'scripts/simulate.ts', ...args], {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'test/simulation/simulate.ts', ...args], {
     cwd: checkout,
   })
   let output = ''

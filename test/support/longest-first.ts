@@ -14,7 +14,7 @@ import {
  * Files that take more than ten seconds on two idle cores, longest first. Files that mostly wait alternate with files that mostly compute.
  */
 const longest = [
-  'faults/hosts',
+  'long/hosts',
   'faults/release',
   'api/dashboard/every-page',
   'simulation/at-length',

@@ -1,5 +1,5 @@
 /**
- * Defines which layer may import which. A package of `packages/` imports nothing of the product; the product imports it by its name, never by a path. One impure import breaks the workflow bundle; another adds 100 MB to an API replica. Reviews
+ * Defines which layer may import which. A package of `packages/` imports nothing of the product, except the lab; the product imports it by its name, never by a path. One impure import breaks the workflow bundle; another adds 100 MB to an API replica. Reviews
  * overlook both.
  */
 
@@ -312,12 +312,13 @@ export const layers: Readonly<Record<string, Layer>> = {
   },
   // Scripts of pipelines: they run where nothing of Tenure is installed.
   deploy: { values: [], packages: ['node:*'] },
-  // Benches and tests of the product take models of the fixtures of the predictors, whose code they import by its name.
-  scripts: { values: [...everything, 'packages/predictors'], packages: everything },
-  bench: { values: [...everything, 'packages/predictors'], packages: everything },
+  scripts: { values: everything, packages: everything },
+  // The one package that imports the product and its fixtures, because it measures and attacks them as a whole. Nothing imports it. It and
+  // the tests of the product take models of the fixtures of the predictors, whose code they import by its name.
+  'packages/lab': { values: [...product, 'deploy', 'packages/predictors', 'test'], packages: everything },
   // A test imports a script only to test it; what both need lies in the product or in test/support/.
   test: {
-    values: [...product, 'bench', 'deploy', 'examples', 'packages/predictors', 'vitest.config.ts'],
+    values: [...product, 'deploy', 'examples', 'packages/predictors', 'vitest.config.ts'],
     packages: everything,
   },
   'test/scripts': { values: everything, packages: everything },

@@ -68,9 +68,12 @@ const impure = [
 function mayUse(word: string, path: string): boolean {
   if (impure.includes(word)) return !['domain', 'packages/sequential/src'].includes(layerOf(path))
   if (word === 'console')
-    return ['cli', 'scripts', 'bench'].includes(layerOf(path)) || /^packages\/[^/]+\/examples\//.test(path)
+    return (
+      ['cli', 'scripts', 'packages/lab'].includes(layerOf(path)) ||
+      /^(packages\/[^/]+\/examples\/|test\/simulation\/simulate\.ts$)/.test(path)
+    )
   if (word === 'process.env')
-    return /^(temporal\.config\.ts|project\.mjs|(cli|scripts|packages\/embedded\/src\/install)\/.*\.mjs|test\/cli\/setup\/setup\.test\.ts)$/.test(
+    return /^(temporal\.config\.ts|project\.mjs|(cli|scripts|packages\/(embedded\/src\/install|lab))\/.*\.mjs|test\/cli\/setup\/setup\.test\.ts)$/.test(
       path,
     )
   if (word === 'class DomainError') return path === 'domain/errors.ts'
@@ -159,7 +162,7 @@ const isWhole = (node: Node): boolean =>
 export function issuesOfRoads(sources: readonly Source[]): string[] {
   const product = sources.filter(
     ({ path }) =>
-      !/^(packages\/[^/]+\/test|test|bench|scripts|deploy|examples)\/|^(cli\/(setup|build)|packages\/embedded\/src\/install)\/|^store\/foreign\//.test(
+      !/^(packages\/[^/]+\/test|packages\/lab|test|scripts|deploy|examples)\/|^(cli\/(setup|build)|packages\/embedded\/src\/install)\/|^store\/foreign\//.test(
         path,
       ),
   )

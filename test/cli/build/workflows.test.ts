@@ -11,16 +11,24 @@ let made = 0
 const write = (path: string, text: string): void => writeFileSync(join(root, path), text)
 const bundle = (compile = () => Promise.resolve(`code ${++made}`)) =>
   cachedCode(join(root, 'dist'), 'workflows', {
-    stamp: () => stampOf(root, ['workflows', 'domain']),
+    stamp: () => stampOf(root, ['workflows', 'domain', 'packages']),
     compile,
   })
 const keptIn = () => readdirSync(join(root, 'dist'))
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'tenure-bundle-'))
-  for (const part of ['workflows', 'domain', 'domain/deep', 'node_modules']) mkdirSync(join(root, part))
+  for (const part of [
+    'workflows',
+    'domain/deep',
+    'node_modules',
+    'packages/sequential/src',
+    'packages/lab/log',
+  ])
+    mkdirSync(join(root, part), { recursive: true })
   write('node_modules/.package-lock.json', '{}')
   write('workflows/release.ts', 'one')
   write('domain/deep/route.ts', 'two')
+  write('packages/sequential/src/auc.ts', 'three')
   made = 0
 })
 afterEach(() => {
@@ -31,10 +39,17 @@ it('workflow code is compiled once for the same sources', async () => {
   expect([await bundle(), await bundle(), await bundle()]).toEqual(['code 1', 'code 1', 'code 1'])
 })
 
+it('workflow code is kept when a bench writes its page', async () => {
+  await bundle()
+  write('packages/lab/log/log.md', 'a page')
+  expect(await bundle()).toBe('code 1')
+})
+
 it.each([
   ['a workflow', 'workflows/release.ts'],
   ['the domain', 'domain/deep/route.ts'],
   ['a new file', 'domain/new.ts'],
+  ['the code of an own package', 'packages/sequential/src/auc.ts'],
   ['the packages', 'node_modules/.package-lock.json'],
 ])(
   'workflow code is compiled again after a change of %s, and the earlier code is deleted',

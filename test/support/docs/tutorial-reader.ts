@@ -121,7 +121,11 @@ function copyCheckout(directory: string): void {
     encoding: 'utf8',
   })
   for (const path of new Set(listed.split('\n')))
-    if (path !== '' && !/^(?:test|bench)\//.test(path) && existsSync(join(checkout, path)))
+    if (
+      path !== '' &&
+      !/^(?:test|packages\/lab)\/(?!package\.json$)/.test(path) &&
+      existsSync(join(checkout, path))
+    )
       cpSync(join(checkout, path), join(directory, path), { preserveTimestamps: true })
   const packages = join(directory, 'node_modules')
   mkdirSync(packages)

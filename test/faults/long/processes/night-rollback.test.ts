@@ -1,6 +1,6 @@
 /**
  * Tests that a user's rollback of a bad champion on probation needs no other part of the system. One part is away at a time; measures from
- * the order to the last response of the bad version on any replica. Prints the rows of bench/fleet.md.
+ * the order to the last response of the bad version on any replica. Prints the rows of packages/lab/fleet/fleet.md.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, it, onTestFinished } from 'vitest'

@@ -1,0 +1,197 @@
+/**
+ * Simulates the judges that need no failures (score shift, disagreement, holdback). Prints their false alarms on good releases, evaluated after
+ * every tick, and how much data each needs to detect a worse model. `npm run bench:judgements -- <releases> <seed> [release |
+ * disagreement | holdback]`.
+ */
+import {
+  defaultDisagreement,
+  disagreementReason,
+  reportDisagreement,
+} from '../../../domain/canary/disagreement.ts'
+import { defaultScoreShift } from '../../../domain/canary/score-shift.ts'
+import { holdbackEvidence, judgeHoldback } from '../../../domain/canary/holdback.ts'
+import { defaultAlpha, totalAlpha } from '../../../domain/canary/alpha-split.ts'
+import { defaultWorld, parseScenario } from '../../../domain/simulation/scenario.ts'
+import { simulateRelease } from '../../../domain/simulation/simulate.ts'
+import { binomial, seededRandom } from '@tenure/sequential'
+import { hourPolicy } from '../../../test/support/release/hour-policy.ts'
+import { atMostText, printRow, spreadText } from './table.ts'
+
+const [releases = 1_000, seed = 1] = process.argv.slice(2, 4).map(Number)
+const only = process.argv[4]
+
+console.log(`Σα = ${totalAlpha(defaultAlpha)}, seed ${seed}\n`)
+
+/** Simulates releases of the whole policy: the reducer and all its judges. */
+function releaseTable(): void {
+  printRow(
+    'scenario',
+    'tolerance',
+    'releases',
+    'promoted',
+    'asked',
+    'rolled back',
+    'by a judge, at most (95 %)',
+    'canary requests to act',
+  )
+  printRow('---', '--:', '--:', '--:', '--:', '--:', '--:', '--:')
+  for (const [text, tolerance] of [
+    ['good', 0.1],
+    ['storm:1', 0.1],
+    ['shift:0.1', 0.1],
+    ['shift:0.1', 0.02],
+    ['shift:0.2', 0.1],
+    ['shift:0.3', 0.1],
+    ['shift:1', 0.1],
+    ['scale:2', 0.1],
+    ['scale:10', 0.1],
+    ['scale:0.1', 0.1],
+  ] as const) {
+    const scenario = parseScenario(text)!
+    const limits = { ...hourPolicy.limits, scoreShift: { ...defaultScoreShift, tolerance } }
+    const all = Array.from({ length: releases }, (_, i) =>
+      simulateRelease({
+        policy: { ...hourPolicy, limits },
+        scenario,
+        world: defaultWorld,
+        uniform: seededRandom(seed * 1e6 + i),
+      }),
+    )
+    const of = (outcome: string) => all.filter((each) => each.outcome === outcome)
+    const acted = all.filter(({ byVerdict, outcome }) => byVerdict || outcome === 'held')
+    printRow(
+      text,
+      `${100 * tolerance} %`,
+      releases,
+      of('promoted').length,
+      of('held').length,
+      of('rolled_back').length,
+      atMostText(acted.length, releases),
+      spreadText(acted.map(({ canaryRequests }) => canaryRequests)),
+    )
+  }
+}
+
+/** Simulates ten slices of 500 pairs each, evaluated after every 250 pairs. */
+function disagreement(
+  { rate, slice, max }: { rate: number; slice: number; max: number },
+  uniform: () => number,
+): number | undefined {
+  const sum = (counts: readonly number[][]) =>
+    [0, 1].map((i) => counts.reduce((total, each) => total + each[i]!, 0))
+  const counts = Array.from({ length: 10 }, () => [0, 0])
+  for (let pairs = 250; pairs <= 5_000; pairs += 250) {
+    for (const [i, each] of counts.entries()) {
+      const flipped = binomial(uniform, 25, i === 0 ? slice : rate)
+      each[0]! += 25 - flipped
+      each[1]! += flipped
+    }
+    const slices = counts.map((distances, i) => ({ name: `${i}`, distances }))
+    const all = { name: 'all', distances: sum(counts) }
+    const report = reportDisagreement(
+      { measure: 'decisions', all, slices, changes: [] },
+      { ...defaultDisagreement, max },
+      defaultAlpha.disagreement,
+    )
+    if (disagreementReason(report) !== null) return pairs
+  }
+  return undefined
+}
+
+function disagreementTable(): void {
+  printRow(
+    'limit',
+    'decisions that flip',
+    'in one slice of ten',
+    'runs',
+    'asked',
+    'at most (95 %)',
+    'pairs to ask',
+  )
+  printRow('--:', '--:', '--:', '--:', '--:', '--:', '--:')
+  for (const [max, rate, slice] of [
+    [0.2, 0.2, 0.2],
+    [0.2, 0.25, 0.25],
+    [0.2, 0.3, 0.3],
+    [0.2, 0.05, 0.5],
+    [0.2, 0.05, 1],
+    [0.02, 0.02, 0.02],
+    [0.02, 0.05, 0.05],
+  ] as const) {
+    const uniform = seededRandom(seed + 17)
+    const asked = Array.from({ length: releases }, () => disagreement({ rate, slice, max }, uniform)).filter(
+      (pairs) => pairs !== undefined,
+    )
+    printRow(
+      `${100 * max} %`,
+      `${100 * rate} %`,
+      `${100 * slice} %`,
+      releases,
+      asked.length,
+      atMostText(asked.length, releases),
+      spreadText(asked),
+    )
+  }
+}
+
+/** Simulates users in turn, 5 % of them in the holdback, evaluated ten times. */
+function holdback(
+  task: 'probability' | 'number',
+  worse: number,
+  users: number,
+  uniform: () => number,
+): number | undefined {
+  const answered = []
+  const output = task === 'number' ? { kind: task } : { kind: task, positive: 'yes', threshold: 0.5 }
+  for (let i = 0; i < users; i++) {
+    const arm = uniform() < 0.05 ? ('control' as const) : ('canary' as const)
+    const p = uniform()
+    const noise = uniform() + uniform() + uniform() - 1.5
+    const spoilt = arm === 'canary' ? worse : 0
+    // A probability that is off by √worse has a Brier score that is worse by it.
+    const off = (uniform() < 0.5 ? 1 : -1) * Math.sqrt(spoilt)
+    const outputs = task === 'number' ? [noise * 0.4 * (1 + spoilt)] : [p + off]
+    answered.push({
+      arm,
+      atMs: i,
+      outputs,
+      value: task === 'number' ? 0 : Number(uniform() < p),
+      arrivedMs: i,
+    })
+    if ((i + 1) % (users / 10) > 0) continue
+    const by = { output, scales: [1] }
+    const evidence = holdbackEvidence(answered, { by: { canary: by, control: by }, nowMs: i + 1, block: 19 })
+    if (evidence && judgeHoldback(evidence, defaultAlpha.quality, 0.001).reason !== null) return i + 1
+  }
+  return undefined
+}
+
+function holdbackTable(): void {
+  printRow('new champion', 'runs', 'rolled back', 'at most (95 %)', 'outcomes to act')
+  printRow('---', '--:', '--:', '--:', '--:')
+  for (const [name, task, worse, users] of [
+    ['as good (Brier)', 'probability', 0, 20_000],
+    ['as good (absolute error)', 'number', 0, 20_000],
+    ['Brier worse by 0.01', 'probability', 0.01, 200_000],
+    ['Brier worse by 0.03', 'probability', 0.03, 100_000],
+    ['absolute error worse by 5 %', 'number', 0.05, 200_000],
+    ['absolute error worse by 20 %', 'number', 0.2, 100_000],
+  ] as const) {
+    const uniform = seededRandom(seed + 29)
+    const found = Array.from({ length: releases }, () => holdback(task, worse, users, uniform)).filter(
+      (outcomes) => outcomes !== undefined,
+    )
+    printRow(name, releases, found.length, atMostText(found.length, releases), spreadText(found))
+  }
+}
+
+const tables = {
+  release: releaseTable,
+  disagreement: disagreementTable,
+  holdback: holdbackTable,
+}
+for (const [name, print] of Object.entries(tables)) {
+  if (only !== undefined && only !== name) continue
+  print()
+  console.log('')
+}

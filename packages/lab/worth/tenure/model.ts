@@ -1,0 +1,103 @@
+/** The model that Tenure retrains and releases in a simulated year, with what its users know of the source of its rows. */
+import type { DecayState } from '../../../../domain/monitoring/decay.ts'
+import type { PastTraining } from '../../../../domain/monitoring/retraining-triggers.ts'
+import type { YearContender, Period, PlayedDay, PlayingVersion } from '../contenders.ts'
+import type { LoggedRow } from './monitor.ts'
+import { playRelease, type PlayedRelease } from './release.ts'
+
+export interface PlayedChampion extends PlayingVersion {
+  /** The primary metric of its evaluation. */
+  evaluated: number | null
+}
+
+/** What the year is judged by. */
+export type YearFigures = Pick<YearContender, 'trainings' | 'seconds' | 'asked' | 'log'>
+
+export interface PlayedModel {
+  figures: YearFigures
+  champion: PlayedChampion
+  /** The champion before, which serves again when quality is lost. */
+  before: PlayedChampion | undefined
+  release: (PlayedRelease & { evaluated: number | null }) | undefined
+  /** A challenger that needs the answer of a person. */
+  waiting: PlayedChampion | undefined
+  released: { served: PlayedChampion; atMs: number }[]
+  decay: DecayState | undefined
+  /** The log of predictions. */
+  log: LoggedRow[]
+  trainings: PastTraining[]
+  trainedRows: number
+  /** The rows of all batches so far. */
+  earlierRows: number[]
+  source: Source
+}
+
+interface Source {
+  /** Rows that a user has excluded, after an alert named the period. */
+  excluded: Period[]
+  /** Periods that alerts have named since a user last looked. */
+  named: Period[]
+  /** Whether a user has repaired the source, and starts a retraining each morning until one reaches the gate. */
+  repairing: boolean
+  /** When a user was alerted that labels may be inverted. */
+  invertedMs: number | undefined
+  /** When a user was last alerted about a broken column. */
+  toldMs: Map<string, number>
+}
+
+/** Trains the first version, which serves without a gate. */
+export async function openModel(day: PlayedDay, figures: YearFigures): Promise<PlayedModel> {
+  const { version, snapshot } = await day.trainGuarded([])
+  figures.trainings++
+  figures.seconds += version.seconds
+  return {
+    figures,
+    champion: { version, evaluated: null },
+    before: undefined,
+    release: undefined,
+    waiting: undefined,
+    released: [],
+    decay: undefined,
+    log: [],
+    trainings: [{ startedMs: day.atMs, reason: 'manual', dedupeKey: 'first', outcome: 'released' }],
+    trainedRows: snapshot.train.length + snapshot.test.length,
+    earlierRows: [],
+    source: { excluded: [], named: [], repairing: false, invertedMs: undefined, toldMs: new Map() },
+  }
+}
+
+export const say = ({ figures }: PlayedModel, { week, place }: PlayedDay, text: string) =>
+  figures.log.push(`week ${week}.${place}: ${text}`)
+
+export function ask(model: PlayedModel, day: PlayedDay, text: string): void {
+  model.figures.asked.push(`week ${day.week}: ${text}`)
+  say(model, day, `a person is asked: ${text}`)
+}
+
+/** Opens the release of a candidate. */
+export function beginPlayedRelease(
+  model: PlayedModel,
+  day: PlayedDay,
+  { evaluated, ...candidate }: PlayedChampion,
+): void {
+  const opened = playRelease(day.stream, { candidate, baseline: model.champion, atMs: day.atMs })
+  model.release = Object.assign(opened, { evaluated })
+}
+
+/** Takes note of the outcome of a release that has ended. */
+export function closePlayedRelease(model: PlayedModel, day: PlayedDay): void {
+  const { release, trainings } = model
+  if (release?.state.stage !== 'ended') return
+  const { state, candidate, evaluated } = release
+  say(model, day, `${state.version} ${state.outcome}: ${state.reason}`)
+  const last = trainings.at(-1)
+  if ((state.outcome === 'rolled_back' || state.outcome === 'rejected') && last?.outcome === 'released')
+    trainings[trainings.length - 1] = { ...last, outcome: 'not_better' }
+  if (state.outcome === 'promoted') {
+    model.before = model.champion
+    model.champion = { ...candidate, evaluated }
+    model.released.push({ served: model.champion, atMs: day.atMs })
+  }
+  model.release = undefined
+  model.decay = undefined
+}
