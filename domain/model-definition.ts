@@ -7,7 +7,7 @@ import type { ImportancePolicy } from './explanation/importance.ts'
 import type { Expectation } from './validation/expectations.ts'
 import type { FloodPolicy } from './validation/floods.ts'
 import type { FeatureView } from './model/feature-view.ts'
-import { truthWidth, type Features, type Output, type FeatureRow } from './model/features.ts'
+import type { Features, FeatureRow } from './model/features.ts'
 import type { GatePolicy } from './evaluation/policy.ts'
 import type { Fallback } from './serving/kill-switch.ts'
 import type { MonitorPolicy } from './monitoring/policy.ts'
@@ -16,6 +16,8 @@ import type { RowWeights } from './training/row-weights.ts'
 import type { Trainer } from './training/trainer.ts'
 import type { BatchDefinition } from './triggers/partitions.ts'
 import type { StartSchedule, TriggerDefinition } from './triggers/trigger.ts'
+import { truthWidth, numbersOf } from './tasks/tasks.ts'
+import type { Output } from './tasks/output.ts'
 
 export interface ModelDefinition {
   name: string
@@ -74,7 +76,7 @@ export type LabelDefinition = {
 
 /** The columns of the source that hold the label: one, or one per number. */
 export const labelColumns = ({ column, output }: LabelDefinition): readonly string[] =>
-  output.kind === 'numbers' ? output.names : [column]
+  numbersOf(output).length > 0 ? numbersOf(output) : [column]
 
 /** Where rows come from. All times are UTC without a zone. */
 export interface SourceDefinition {

@@ -5,10 +5,11 @@
 import type { DeclaredColumn, FeatureFit, UnknownRows } from '@tenure/predictors/features'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { createFrames } from '../../domain/message-framing.ts'
-import type { FeatureRow, Features, Output } from '../../domain/model/features.ts'
+import type { FeatureRow, Features } from '../../domain/model/features.ts'
 import type { ArtifactFormatName } from '@tenure/predictors/format-names'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { spawnServing } from '../runtime/serving-child.ts'
+import type { Output } from '../../domain/tasks/output.ts'
 
 export type AnswerableManifest = Pick<
   Manifest,

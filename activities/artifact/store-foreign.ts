@@ -11,13 +11,15 @@ import {
 import { countsOf } from '../../domain/model/columns.ts'
 import { DomainError, quotedName } from '../../domain/errors.ts'
 import { percentText } from '../../domain/figures.ts'
-import type { FeatureRow, Features, Output } from '../../domain/model/features.ts'
+import type { FeatureRow, Features } from '../../domain/model/features.ts'
 import type { Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import type { LabelledRows } from '../data/rows.ts'
 import type { ArtifactReader } from './reader.ts'
 import { storeArtifact } from './write-artifact.ts'
+import type { Output } from '../../domain/tasks/output.ts'
+import { sortOutputs } from '../../domain/tasks/tasks.ts'
 
 /** Rows with the answers that the library gave when the model was saved. */
 export interface ReplayedAnswers {
@@ -125,10 +127,10 @@ function sharesOf(
 }
 
 /** A library may return crossing quantiles; predictions return them sorted. */
-function inOrder({ rows, outputs }: ReplayedAnswers, { kind }: Output): ReplayedAnswers {
-  return kind === 'quantiles'
-    ? { rows, outputs: outputs.map((each) => each.toSorted((a, b) => a - b)) }
-    : { rows, outputs }
+function inOrder({ rows, outputs }: ReplayedAnswers, output: Output): ReplayedAnswers {
+  const sorted = outputs.map((each) => [...each])
+  for (const each of sorted) sortOutputs(output, each, 1)
+  return { rows, outputs: sorted }
 }
 
 /** Throws `artifact_invalid` for an answer that differs from the library's. */

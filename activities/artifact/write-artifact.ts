@@ -1,9 +1,9 @@
 /** Writes the manifest of a model of any format: its inputs, outputs, golden rows and profile. */
-import type { FeatureFit } from '@tenure/predictors/features'
+import { type FeatureFit, outputWidth } from '@tenure/predictors/features'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { countsOf, asDoubles, requireColumn, rowReader, type CellColumn } from '../../domain/model/columns.ts'
 import { DomainError, quotedName } from '../../domain/errors.ts'
-import { isOfNumbers, likeliestClass, type FeatureRow, type Output } from '../../domain/model/features.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
 import type { ArtifactFormatName } from '@tenure/predictors/format-names'
 import type { Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import {
@@ -12,9 +12,17 @@ import {
   numberProfile,
   type ReferenceProfile,
 } from '../../domain/model/reference-profile.ts'
-import { scorePlace, sortQuantiles } from '../../domain/model/quantile-levels.ts'
 import { putManifest, type Artifacts } from '../../store/artifacts.ts'
 import { zeroForMissing, type LabelledRows } from '../data/rows.ts'
+import { isOfNumbers, type Output } from '../../domain/tasks/output.ts'
+import {
+  scorePlace,
+  decisionNames,
+  decisionOf,
+  numbersOf,
+  sortOutputs,
+  taskOf,
+} from '../../domain/tasks/tasks.ts'
 
 const goldenRows = 8
 /** Rows for the score profile; enough for its deciles. */
@@ -42,7 +50,7 @@ export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): P
   const { output } = definition.label
   const answer = async (rows: readonly FeatureRow[]) => {
     const answers = await made.answer(rows)
-    if (output.kind === 'quantiles') for (const each of answers) sortQuantiles(each, 1, each.length)
+    for (const each of answers) sortOutputs(output, each, 1)
     return answers
   }
   const rowAt = rowReader(data, Object.keys(definition.features))
@@ -74,18 +82,11 @@ function checkAnswers(
   rows: readonly FeatureRow[],
   answers: readonly number[][],
 ): void {
-  const expected = {
-    number: 'finite number',
-    probability: 'probability',
-    classes: 'probability of each class, with the sum 1 (one-vs-all gives no such answers)',
-    quantiles: 'finite number for each quantile',
-    numbers: 'finite number for each of the label',
-  }
   for (const [at, answer] of answers.entries())
     if (!isAnswer(output, answer))
       throw new DomainError(
         'artifact_invalid',
-        `the model returns [${answer.join(', ')}], expected a ${expected[output.kind]}${whereMissing(rows[at]!, answer)}`,
+        `the model returns [${answer.join(', ')}], expected a ${taskOf(output).expects}${whereMissing(rows[at]!, answer)}`,
       )
 }
 
@@ -99,7 +100,7 @@ function whereMissing(row: FeatureRow, answer: readonly number[]): string {
 function isAnswer(output: Output, answer: readonly number[]): boolean {
   if (isOfNumbers(output)) return answer.every(Number.isFinite)
   if (!answer.every((value) => value >= 0 && value <= 1)) return false
-  return output.kind === 'probability' || Math.abs(answer.reduce((sum, value) => sum + value, 0) - 1) < 1e-4
+  return outputWidth(output) === 1 || Math.abs(answer.reduce((sum, value) => sum + value, 0) - 1) < 1e-4
 }
 
 /** Chooses rows spread evenly over the training rows, and one row with every optional value missing. */
@@ -123,7 +124,6 @@ function profileOf(
   const { output } = label
   const numbers = (name: string, column: CellColumn) => numberProfile(name, asDoubles(column))
   const texts = (name: string, column: CellColumn) => countedProfile(name, countsOf(column))
-  const bestClass = (answer: number[], classes: readonly string[]) => classes[likeliestClass(answer)] ?? null
   const scoreOf = (name: string, place: number) =>
     numberProfile(
       name,
@@ -137,29 +137,32 @@ function profileOf(
       return feature.kind === 'number' ? numbers(name, column) : texts(name, column)
     }),
   }
-  if (output.kind === 'numbers')
+  const names = numbersOf(output)
+  if (names.length > 0)
     return {
       ...inputs,
-      scores: output.names.map(scoreOf),
-      labels: output.names.map((name, place) => numbers(name, data.labels[place]!)),
+      scores: names.map(scoreOf),
+      labels: names.map((name, place) => numbers(name, data.labels[place]!)),
     }
+  const { labelKind } = taskOf(output)
   return {
     ...inputs,
     score:
-      output.kind === 'classes'
+      labelKind === 'text'
         ? categoryProfile(
             'score',
-            scores.map((answer) => bestClass(answer, output.classes)),
+            scores.map((answer) => decisionNames(output)[decisionOf(output, answer)!] ?? null),
           )
         : scoreOf('score', scorePlace(output)),
     // The deciles of a rare class are all 0: compared as a number, the class could grow tenfold within one bin.
-    label: isOfNumbers(output)
-      ? numbers('label', data.labels[0])
-      : texts(
-          'label',
-          output.kind === 'classes'
-            ? data.labels[0]
-            : { kind: 'number', values: zeroForMissing(data.labels[0]) },
-        ),
+    label:
+      labelKind === 'number'
+        ? numbers('label', data.labels[0])
+        : texts(
+            'label',
+            labelKind === 'text'
+              ? data.labels[0]
+              : { kind: 'number', values: zeroForMissing(data.labels[0]) },
+          ),
   }
 }

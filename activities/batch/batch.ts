@@ -2,6 +2,7 @@
  * Scores the rows of a batch with the version that is champion at its start. The input is frozen and each part is recorded once, so a
  * crash repeats at most one part.
  */
+import { outputWidth } from '@tenure/predictors/features'
 import { join, dirname } from 'node:path'
 import { mkdir, rename } from 'node:fs/promises'
 import {
@@ -14,7 +15,7 @@ import {
   type ShardRange,
   predictedText,
 } from '../../domain/model/batch-spec.ts'
-import { type Output, outputWidth } from '../../domain/model/features.ts'
+import type { Output } from '../../domain/tasks/output.ts'
 import { compileReview } from '../../domain/review/band.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { getManifest, type Artifacts } from '../../store/artifacts.ts'
@@ -53,6 +54,7 @@ import { startScorer, type ScoredColumns } from '../runtime/scoring-child.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { readKeys } from './read-keys.ts'
+import { taskOf } from '../../domain/tasks/tasks.ts'
 
 /** Binds the batch to the present champion. Throws `no_champion`, or `invalid_request` with every issue. */
 export const openBatch =
@@ -358,29 +360,14 @@ async function mergeAnswers(
   await rename(partial, target)
 }
 
-/** `answerOf` as SQL. */
-function answerColumn(output: Output, names: readonly string[]): string {
-  switch (output.kind) {
-    case 'probability':
-      return `cast(cast(o0 as double) >= ${output.threshold} as varchar)`
-    case 'classes':
-      // Of equal scores the first class wins, as in the prediction API.
-      return `[${output.classes.map(textLiteral).join(', ')}][list_position([${names.join(', ')}], greatest(${names.join(', ')}))]`
-    case 'number':
-    case 'numbers':
-    case 'quantiles':
-      return 'null::varchar'
-  }
-}
+/** `predictedText` as SQL. */
+const answerColumn = (output: Output, names: readonly string[]): string =>
+  taskOf(output).decides?.sql(output, names) ?? 'null::varchar'
 
 /** `compileReview` as SQL, followed by a comma; empty for a model without a band. */
 function reviewColumn(output: Output, names: readonly string[]): string {
-  const marked = (isForReview: string) => `case when problem is null then ${isForReview} end as review, `
-  if (output.kind === 'probability' && output.review !== undefined)
-    return marked(`o0 between ${output.review.from}::float and ${output.review.to}::float`)
-  if (output.kind === 'classes' && output.review !== undefined)
-    return marked(`greatest(${names.join(', ')}) < ${output.review.below}::float`)
-  return ''
+  const isForReview = taskOf(output).decides?.reviewSql(output, names)
+  return isForReview === undefined ? '' : `case when problem is null then ${isForReview} end as review, `
 }
 
 // Lists the predictions of a part with their keys, for the table `batch_predictions`.

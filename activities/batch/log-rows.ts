@@ -20,9 +20,9 @@ import {
   countBins,
   defaultCountMs,
   roundedProfile,
-  scoreOfAnswer,
 } from '../../domain/model/reference-profile.ts'
 import type { FeatureCounts } from '../../store/serving/feature-counts.ts'
+import { scoreOfAnswer } from '../../domain/tasks/tasks.ts'
 
 export interface LoggedPart extends LoggedBatchRows {
   /** By the place of the row in the part. */

@@ -10,12 +10,13 @@ import {
   type CellColumn,
   type ColumnTable,
 } from '../../domain/model/columns.ts'
-import type { Output } from '../../domain/model/features.ts'
+import type { Output } from '../../domain/tasks/output.ts'
 import { judgedCells } from '../../domain/validation/cells.ts'
 import type { BatchTable } from '../../domain/validation/expectations.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import { familyOf } from '../../domain/values/types.ts'
 import { withDuck, type Duck } from './duckdb.ts'
+import { decisionNames, taskOf } from '../../domain/tasks/tasks.ts'
 
 const { part } = snapshotColumns
 
@@ -167,27 +168,14 @@ async function streamInto(
 }
 
 /** The training targets, row by row: one-hot classes, 0 or 1, the number (repeated for each quantile), or each of several numbers. */
-export function targetsOf(labels: LabelledRows['labels'], output: Output): Float32Array {
-  if (output.kind === 'quantiles') {
-    const width = output.levels.length
-    const values = zeroForMissing(labels[0])
-    return Float32Array.from({ length: values.length * width }, (_, at) => values[Math.floor(at / width)]!)
-  }
-  if (output.kind !== 'classes') return Float32Array.from(numbersOf(labels))
-  const { classes } = output
-  const rows = judgedLabels(labels, output)
-  const targets = new Float32Array(rows.length * classes.length)
-  rows.forEach((place, row) => {
-    if (place >= 0) targets[row * classes.length + place] = 1
-  })
-  return targets
-}
+export const targetsOf = (labels: LabelledRows['labels'], output: Output): Float32Array =>
+  taskOf(output).targets(output, judgedLabels(labels, output))
 
 /** Labels for the evaluation gate: the class index, 0 or 1, or the number; for several numbers per row all of them, row by row. */
 export function judgedLabels(labels: LabelledRows['labels'], output: Output): number[] {
-  if (output.kind !== 'classes') return Array.from(numbersOf(labels))
+  if (taskOf(output).labelKind !== 'text') return Array.from(numbersOf(labels))
   const [column] = labels
-  const places = new Map(output.classes.map((name, place) => [name, place]))
+  const places = new Map(decisionNames(output).map((name, place) => [name, place]))
   const rows = column.kind === 'text' ? column.codes.length : column.values.length
   return Array.from({ length: rows }, (_, row) => places.get(String(cellOf(column, row))) ?? -1)
 }

@@ -1,5 +1,5 @@
 /** Loads served rows into DuckDB, so that slice conditions have the same meaning as in the evaluation gate. */
-import { scorePlace } from '../../domain/model/quantile-levels.ts'
+import { scorePlace, decisionNames, numbersOf, taskOf } from '../../domain/tasks/tasks.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { SliceDefinition } from '../../domain/model-definition.ts'
@@ -59,6 +59,9 @@ export async function loadServed(
 ): Promise<void> {
   const features = (preprocessing ?? []).map(({ name, kind }) => ({ name, kind }))
   const type = typeOf(output)
+  const { labelKind } = taskOf(output)
+  const isText = labelKind === 'text'
+  const several = numbersOf(output)
   const free = answerColumns.filter((name) => !features.some((each) => each.name.toLowerCase() === name))
   const columns = [
     ...features.map(
@@ -75,17 +78,17 @@ export async function loadServed(
   }
   const appendAnswer = (numbers: readonly number[] | null, at = 0) => {
     if (numbers === null) appender.appendNull()
-    else if (output.kind === 'classes') append(output.classes[numbers[at]!], false)
-    else if (output.kind === 'numbers')
-      appender.appendStruct(Object.fromEntries(output.names.map((name, k) => [name, numbers[k]!])))
+    else if (isText) append(decisionNames(output)[numbers[at]!], false)
+    else if (several.length > 0)
+      appender.appendStruct(Object.fromEntries(several.map((name, k) => [name, numbers[k]!])))
     else append(numbers[at], true)
   }
   for (const { row, outputs, truth, predicted } of rows) {
     for (const { name, kind } of features) append(row[name], kind === 'number')
-    const answer = output.kind === 'classes' ? [predicted] : outputs
+    const answer = isText ? [predicted] : outputs
     for (const name of free)
       if (name === 'outcome') appendAnswer(truth)
-      else if (name === 'predicted' && output.kind === 'probability') appendAnswer([predicted])
+      else if (name === 'predicted' && labelKind === 'flag') appendAnswer([predicted])
       else appendAnswer(answer, scorePlace(output))
     appender.endRow()
   }
@@ -93,7 +96,8 @@ export async function loadServed(
 }
 
 function typeOf(output: Manifest['output']): string {
-  if (output.kind === 'classes') return 'varchar'
-  if (output.kind !== 'numbers') return 'double'
-  return `struct(${output.names.map((name) => `${quotedIdentifier(name)} double`).join(', ')})`
+  if (taskOf(output).labelKind === 'text') return 'varchar'
+  const names = numbersOf(output)
+  if (names.length === 0) return 'double'
+  return `struct(${names.map((name) => `${quotedIdentifier(name)} double`).join(', ')})`
 }

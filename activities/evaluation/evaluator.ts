@@ -24,10 +24,10 @@ import {
   type GateSearch,
 } from '../../domain/evaluation/input.ts'
 import { bestOf } from '../../domain/evaluation/anchor.ts'
-import { thresholdOf } from '../../domain/evaluation/policy.ts'
+import { thresholdOf, sharedOutput } from '../../domain/tasks/tasks.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { listCells, type ColumnTable } from '../../domain/model/columns.ts'
-import { sharedOutput, type Output } from '../../domain/model/features.ts'
+import type { Output } from '../../domain/tasks/output.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { loadModel } from '../../models/index.ts'

@@ -8,7 +8,7 @@ import {
   requireColumn,
   type CellColumn,
 } from '../../domain/model/columns.ts'
-import { isOfNumbers, type Feature } from '../../domain/model/features.ts'
+import type { Feature } from '../../domain/model/features.ts'
 import { snapshotColumns, snapshotLabels, type ModelDefinition } from '../../domain/model-definition.ts'
 import {
   findClassShift,
@@ -22,6 +22,8 @@ import {
 import { quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Duck } from '../data/duckdb.ts'
 import { readTable } from '../data/rows.ts'
+import { isOfNumbers } from '../../domain/tasks/output.ts'
+import { taskOf } from '../../domain/tasks/tasks.ts'
 
 const { key, part, eventAt, knownAt, label } = snapshotColumns
 
@@ -68,7 +70,7 @@ async function findLeakingFeatures(
   const featureAuc: NonNullable<LeakageFacts['featureAuc']> = []
   for await (const { feature, y, score } of numbersAndLabels(duck, definition)) {
     const value =
-      output.kind === 'classes' ? separationOfClasses(y, score) : auc(y as ArrayLike<number>, score)
+      taskOf(output).labelKind === 'text' ? separationOfClasses(y, score) : auc(y as ArrayLike<number>, score)
     featureAuc.push({ feature, auc: value === null ? null : Math.max(value, 1 - value) })
   }
   for (const feature of featuresOf('category', definition))
@@ -138,7 +140,7 @@ async function* numbersAndLabels(
   definition: ModelDefinition,
 ): AsyncGenerator<{ feature: string; y: ArrayLike<unknown>; score: ArrayLike<number> }> {
   const { output } = definition.label
-  const from = `snapshot where ${output.kind === 'classes' ? 'true' : `${part} = 'test'`}`
+  const from = `snapshot where ${taskOf(output).labelKind === 'text' ? 'true' : `${part} = 'test'`}`
   const [counted] = await duck.rows<{ n: number }>(`select count(*) as n from ${from}`)
   const numbers = featuresOf('number', definition)
   const labels = snapshotLabels(output)

@@ -1,21 +1,21 @@
 /**
  * Gets predictions of versions, each with its own preprocessing. Each network, and the process that reads other formats, is opened once.
  */
-import { inputWidthOf } from '@tenure/predictors/features'
+import { inputWidthOf, outputNames, outputWidth } from '@tenure/predictors/features'
 import type { LayersModel } from '@tensorflow/tfjs'
 import { withOutputs, type ModelAnswers } from '../../domain/metrics/answers.ts'
 import { formatNameOf } from '@tenure/predictors/format-names'
 import { listRows, type ColumnTable } from '../../domain/model/columns.ts'
-import { outputNames, outputWidth, placesIn, type Output } from '../../domain/model/features.ts'
 import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
 import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
-import { sortQuantiles } from '../../domain/model/quantile-levels.ts'
 import { describeForm } from '../../domain/registry/model-card.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import { openArtifactReader, type ArtifactReader } from '../artifact/reader.ts'
 import { whileAlive, type Parent } from '../runtime/child-protocol.ts'
 import type { TestedVersion } from './behaviour-tests.ts'
 import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from '../tensorflow/tfjs.ts'
+import { placesIn, numbersOf, sortOutputs } from '../../domain/tasks/tasks.ts'
+import type { Output } from '../../domain/tasks/output.ts'
 
 export interface VersionAnswers {
   artifacts: Artifacts
@@ -77,7 +77,7 @@ export function openVersionAnswers(
       const encode = compileColumnEncoder(rows, manifest.features, manifest.preprocessing)
       const inputs = inputWidthOf(manifest.preprocessing)
       const answers = answersOf(tf, network, { rows: rows.rows, inputs, encode })
-      if (manifest.output.kind === 'quantiles') sortQuantiles(answers.values, answers.rows, answers.width)
+      sortOutputs(manifest.output, answers.values, answers.rows)
       await parent.yieldToEventLoop()
       return answers
     },
@@ -141,7 +141,7 @@ export async function testedVersion(
   output: Output,
 ): Promise<TestedVersion> {
   const manifest = await versions.manifestOf(digest)
-  if (output.kind !== 'numbers' || manifest.output.kind !== 'numbers')
+  if (numbersOf(output).length === 0 || numbersOf(manifest.output).length === 0)
     return { manifest, answer: (table) => versions.ask(digest, table) }
   return {
     manifest: { ...manifest, output },

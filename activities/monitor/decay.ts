@@ -2,8 +2,8 @@
  * Rolls back a champion past its probation when its responses fail or its quality is lost. Rolls back at most once per cooldown, and
  * never when the previous version is no better on the same rows: then the world has changed, and only a retraining helps.
  */
+import { outputWidth } from '@tenure/predictors/features'
 import { countDifferences, sumOf, type ValueCounts } from '@tenure/sequential'
-import { outputWidth } from '../../domain/model/features.ts'
 import {
   judgeDecay,
   judgeReturn,
@@ -18,13 +18,7 @@ import {
 import { lossOf } from '../../domain/canary/holdback.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { percentText } from '../../domain/figures.ts'
-import {
-  answerProfiles,
-  scoreOfAnswer,
-  scoreRanges,
-  binner,
-  defaultCountMs,
-} from '../../domain/model/reference-profile.ts'
+import { answerProfiles, scoreRanges, binner, defaultCountMs } from '../../domain/model/reference-profile.ts'
 import { answerCounts } from '../../domain/monitoring/drift-window.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { listLogged, listMaturedRows, type MaturedRow } from '../../store/monitoring/matured-outcomes.ts'
@@ -42,6 +36,7 @@ import type { Database } from '../../store/postgres.ts'
 import type { Deps } from '../deps.ts'
 import { runServingChild } from '../runtime/serving-child.ts'
 import { findMaturity } from './matured-window.ts'
+import { scoreOfAnswer, numbersOf, truthWidth } from '../../domain/tasks/tasks.ts'
 
 export interface DecayResult extends DecayState {
   /** `kept`: there is a finding, but the champion stays, for the reason given. */
@@ -170,7 +165,7 @@ async function compareSpread(
   }
   const rows = await listLogged(deps.store, asked, maxRows)
   const { output, profile } = target.manifest
-  const place = number === undefined || output.kind !== 'numbers' ? 0 : output.names.indexOf(number)
+  const place = number === undefined || truthWidth(output) === 1 ? 0 : numbersOf(output).indexOf(number)
   const score = answerProfiles(profile)[place]
   const answers = (await answersBy(deps, target, rows)).filter((each) => each !== null)
   if (score === undefined || answers.length === 0) return 'no logged rows to compare on'

@@ -27,7 +27,7 @@ import {
   type Profile,
   type ReferenceProfile,
 } from '../../domain/model/reference-profile.ts'
-import type { Output } from '../../domain/model/features.ts'
+import type { Output } from '../../domain/tasks/output.ts'
 import { maturedTruths } from '../../domain/monitoring/quality.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
@@ -38,6 +38,7 @@ import { findImportance } from '../../store/training/evaluations.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
 import { findChecked, findMaturity, readAnswered, type QualityInput } from './matured-window.ts'
+import { decisionNames, taskOf } from '../../domain/tasks/tasks.ts'
 
 export interface DriftInput {
   model: string
@@ -156,7 +157,8 @@ function countLabels(
   rows: readonly { y: readonly number[] }[],
   place: number,
 ): number[] {
-  const named = (y: number) => (output.kind === 'classes' ? (output.classes[y] ?? null) : String(y))
+  const named = (y: number) =>
+    taskOf(output).labelKind === 'text' ? (decisionNames(output)[y] ?? null) : String(y)
   const values = rows.map(({ y }) => (profile.kind === 'number' ? y[place]! : named(y[place]!)))
   return countBins(profile, values)
 }

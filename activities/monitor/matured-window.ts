@@ -2,7 +2,7 @@
  * Finds the window of predictions whose outcomes are mature. All outcome checks use the same window, because younger predictions
  * over-represent outcomes that arrive early.
  */
-import { outputWidth } from '../../domain/model/features.ts'
+import { outputWidth } from '@tenure/predictors/features'
 import { DomainError } from '../../domain/errors.ts'
 import { counted, groupedDigits, percentText } from '../../domain/figures.ts'
 import {

@@ -14,6 +14,7 @@ import { getModel } from '../../store/registry/models.ts'
 import { insertServingJudgement } from '../../store/monitoring/monitor-windows.ts'
 import type { Deps } from '../deps.ts'
 import { findChecked, findMaturity, readAnswered, type QualityInput } from './matured-window.ts'
+import { thresholdOf } from '../../domain/tasks/tasks.ts'
 
 /**
  * - `not_binary`: the estimate needs the probability of one of two classes.
@@ -36,7 +37,8 @@ export const estimateQuality =
     if (checked === undefined) return without('no_champion')
     const { version, manifest, lineage, nowMs } = checked
     const { output } = manifest
-    if (output.kind !== 'probability') return { ...without('not_binary'), version }
+    const threshold = thresholdOf(output)
+    if (threshold === undefined) return { ...without('not_binary'), version }
     const matured = await findMaturity(store, { ...input, nowMs })
     if (matured === undefined) return { ...without('immature'), version }
     const { late, ...span } = matured
@@ -48,7 +50,7 @@ export const estimateQuality =
         matured:
           cohort.status === 'ok' ? rows.map(({ y, answer }) => ({ y: y[0]!, p: answer[0] ?? NaN })) : [],
         recent: await listScores(store, { ...recent, width: 1 }),
-        threshold: output.threshold,
+        threshold,
         evaluated: { accuracy: lineage.metrics['accuracy'] ?? null, auc: lineage.metrics['auc'] ?? null },
       },
       gate,
@@ -58,7 +60,7 @@ export const estimateQuality =
       kind: 'estimate',
       verdict: report.verdict,
       statistic: report,
-      inputs: { maturity: late, matured: { ...span, ...cohort }, threshold: output.threshold },
+      inputs: { maturity: late, matured: { ...span, ...cohort }, threshold: threshold },
       policy: { ...defaultEstimatePolicy, margins: gate.margins, evidence: gate.evidence },
       judge: report.judge,
     })

@@ -2,7 +2,7 @@
  * Checks training-serving skew: encodes and predicts logged rows again with the training code. A difference is a defect that would
  * otherwise look like lost quality.
  */
-import { outputWidth } from '../../domain/model/features.ts'
+import { outputWidth } from '@tenure/predictors/features'
 import { DomainError } from '../../domain/errors.ts'
 import type { SkewReport } from '../../domain/monitoring/training-serving-skew.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'

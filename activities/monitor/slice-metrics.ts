@@ -2,7 +2,7 @@
  * Computes metrics by slice, group and probability, and the value of decisions, on the matured window. Slice conditions are evaluated on
  * logged rows as in the evaluation gate.
  */
-import { outputWidth } from '../../domain/model/features.ts'
+import { outputWidth } from '@tenure/predictors/features'
 import { defaultLabelPolicy, lowCoverageText } from '../../domain/monitoring/label-maturity.ts'
 import {
   judgeBreakdown,

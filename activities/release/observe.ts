@@ -1,5 +1,5 @@
 /** Reads the counters of a release. It is the only effect of a look; the judge is pure. */
-import { outputWidth } from '../../domain/model/features.ts'
+import { outputWidth } from '@tenure/predictors/features'
 import { isAbMetric, type AbCohort } from '../../domain/canary/ab-test.ts'
 import { cohortsOf, type AbPrediction, type CohortQuestion } from '../../domain/canary/ab-cohorts.ts'
 import { answerBins, sharedBins } from '../../domain/model/answer-bins.ts'

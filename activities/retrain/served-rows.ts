@@ -2,19 +2,20 @@
  * Loads logged requests with their outcomes as the rows of a snapshot. Only requests that are old enough to have an outcome count,
  * because early outcomes are a biased sample.
  */
-import { scorePlace } from '../../domain/model/quantile-levels.ts'
+import { outputWidth } from '@tenure/predictors/features'
+import {
+  scorePlace,
+  placesIn,
+  decisionNames,
+  decisionOf,
+  numbersOf,
+  taskOf,
+} from '../../domain/tasks/tasks.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { counted } from '../../domain/figures.ts'
 import type { ModelDefinition, ServedSource } from '../../domain/model-definition.ts'
 import { readLoggedRows } from '../../domain/model/logged-rows.ts'
-import {
-  isOfNumbers,
-  likeliestClass,
-  outputWidth,
-  placesIn,
-  type Features,
-  type Output,
-} from '../../domain/model/features.ts'
+import type { Features } from '../../domain/model/features.ts'
 import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { labelText } from '../../domain/model/outcome.ts'
 import { ageText, type ServedFacts, type ServedVersion } from '../../domain/training/served-facts.ts'
@@ -37,6 +38,7 @@ import {
 } from '../../store/training/served-requests.ts'
 import type { Duck } from '../data/duckdb.ts'
 import { findMaturity } from '../monitor/matured-window.ts'
+import { isOfNumbers, type Output } from '../../domain/tasks/output.ts'
 
 /** Requests per fetch; each may have a thousand instances. */
 const requestBatchSize = 500
@@ -194,8 +196,9 @@ function appender(
     const outcomes = new Map(request.outcomes.map((each) => [each[0], each]))
     const width = outputWidth(by.output)
     // Of several numbers the first of the label, by its name; the first of all where the label has another kind.
-    const middle =
-      by.output.kind === 'numbers' ? Math.max(0, placesIn(by.output, label)[0]!) : scorePlace(by.output)
+    const names = numbersOf(by.output)
+    const middle = names.length > 0 ? Math.max(0, placesIn(by.output, label)[0]!) : scorePlace(by.output)
+    const isText = taskOf(by.output).labelKind === 'text'
     for (let place = 0; place < instances; place++) {
       const [, value, arrivedMs, observedMs] = outcomes.get(place) ?? []
       const row = rows?.[place]
@@ -218,9 +221,9 @@ function appender(
       into.appendDouble(atMs)
       number(into, isKnown ? (served.knownAt === 'observed' ? observedMs : arrivedMs) : null)
       text(into, isKnown ? outcome : null)
-      text(into, by.output.kind === 'classes' ? by.output.classes[likeliestClass(answered)] : null)
-      number(into, by.output.kind === 'classes' ? null : answered[middle])
-      text(into, by.output.kind === 'numbers' ? numbersText(by.output.names, answered) : null)
+      text(into, isText ? decisionNames(by.output)[decisionOf(by.output, answered)!] : null)
+      number(into, isText ? null : answered[middle])
+      text(into, names.length > 0 ? numbersText(names, answered) : null)
       into.appendVarchar(version)
       into.appendVarchar(request.arm)
       if (withRoutingKey) text(into, request.routingKey)
@@ -243,12 +246,12 @@ async function weigh(duck: Duck, output: Output, fills: boolean): Promise<void> 
     : `coalesce(_class, cast(least(floor(_score * ${bins}), ${bins - 1}) as varchar))`
   const alike = `over (partition by ${versionColumn}, _bin)`
   const answerSql =
-    output.kind === 'classes'
+    taskOf(output).labelKind === 'text'
       ? '_class'
-      : output.kind === 'numbers'
+      : numbersOf(output).length > 0
         ? 'coalesce(_numbers, cast(_score as varchar))'
         : '_score'
-  const labels = output.kind === 'numbers' && !fills ? output.names.map(labelOf) : []
+  const labels = fills ? [] : numbersOf(output).map(labelOf)
   await duck.run(`create temp table ${servedTable} as
     select * exclude (_asked_ms, _known_ms, _class, _score, _numbers, _bin), ${labels.join('')}
       epoch_ms(cast(_asked_ms as bigint)) as ${askedAt}, epoch_ms(cast(_known_ms as bigint)) as ${knownAt},

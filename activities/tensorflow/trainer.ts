@@ -2,13 +2,13 @@
  * Trains one model on one snapshot and writes one artifact. A new process for each training reads the current model file and frees its
  * memory at the end.
  */
-import { type FeatureFit, inputWidthOf } from '@tenure/predictors/features'
+import { type FeatureFit, inputWidthOf, outputWidth } from '@tenure/predictors/features'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { LayersModel } from '@tensorflow/tfjs'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { listCells, listRows } from '../../domain/model/columns.ts'
-import { outputWidth, type FeatureRow } from '../../domain/model/features.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
 import { compileColumnEncoder, fitFeatures, compileEncoder } from '../../domain/model/preprocessing.ts'
 import { hasValidation, type ModelDefinition } from '../../domain/model-definition.ts'
 import { rowWeights } from '../../domain/training/row-weights.ts'

@@ -1,5 +1,5 @@
 /** Describes a model in the format of the Open Inference Protocol. */
-import { outputNames } from '../../domain/model/features.ts'
+import { outputNames } from '@tenure/predictors/features'
 import { unavailableReason, pinnedArm } from '../serving/request/choose-arm.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'

@@ -3,10 +3,11 @@
  * the version that serves by default.
  */
 import { flagReader } from '../../domain/values/readings.ts'
-import type { Feature, Output } from '../../domain/model/features.ts'
+import type { Feature } from '../../domain/model/features.ts'
 import type { RouteDefinition } from '../http/route.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { mayBeAbsent } from '../../domain/registry/version.ts'
+import type { Output } from '../../domain/tasks/output.ts'
 
 type Schema = Record<string, unknown>
 /** A JSON schema of an object, as declared routes write it. */

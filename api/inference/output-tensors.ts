@@ -1,6 +1,6 @@
 /** Names the outputs of a model as tensors, with the same names in metadata and responses. */
 import { DomainError } from '../../domain/errors.ts'
-import type { Output } from '../../domain/model/features.ts'
+import { type Output, likeliest } from '../../domain/tasks/output.ts'
 import { compileReview } from '../../domain/review/band.ts'
 import type { WantedOutput } from '../serving/codec/input-buffer.ts'
 import {
@@ -10,7 +10,6 @@ import {
   reserve,
   type ByteWriter,
 } from '../serving/codec/byte-writer.ts'
-import { likeliest } from '../serving/codec/output-format.ts'
 
 export interface OutputTensor {
   name: string

@@ -2,6 +2,7 @@
  * Serves KServe version 1 (`:predict`) and MLflow (`/invocations`): one plain value per row, as their clients expect. The version, the arm
  * and the prediction ids are additional fields.
  */
+import { outputWidth } from '@tenure/predictors/features'
 import {
   writeFloat,
   writeId,
@@ -10,9 +11,9 @@ import {
   maxFloatBytes,
   type ByteWriter,
 } from '../serving/codec/byte-writer.ts'
-import { likeliest } from '../serving/codec/output-format.ts'
+import { likeliest, type Output } from '../../domain/tasks/output.ts'
 import { unknownCategories } from '../serving/codec/unknown-categories.ts'
-import { outputWidth, type Output, type FeatureRow } from '../../domain/model/features.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
 import type { Answered, Protocol } from '../serving/request/protocol.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
 import {

@@ -4,12 +4,7 @@
  */
 import { z } from 'zod'
 import { DomainError, quotedName } from '../../domain/errors.ts'
-import {
-  canonicalOutcome,
-  issueOfOutcome,
-  outcomeOfText,
-  type OutcomeValue,
-} from '../../domain/model/outcome.ts'
+import { canonicalOutcome, issueOfOutcome, outcomeOfText } from '../../domain/model/outcome.ts'
 import {
   findOutputs,
   findVersionOutputs,
@@ -22,6 +17,7 @@ import { labellers } from '../http/route.ts'
 import { checkEntry, modelName, pastTime } from '../http/schemas.ts'
 import { maxReferenceLength } from '../serving/codec/caller-texts.ts'
 import { findTargets, type ReferencedPrediction, type Refused, type OutcomeTarget } from './targets.ts'
+import type { OutcomeValue } from '../../domain/tasks/output.ts'
 
 /** The maximum length of a text outcome, in characters. */
 const maxTextLength = 1_000

@@ -7,7 +7,7 @@ import { parseDeclaredColumns, type DeclaredColumn } from '@tenure/predictors/fe
 import { DomainError, isError, quotedName } from '../../domain/errors.ts'
 import { findRepeated } from '@tenure/predictors/json'
 import { formatOfFiles } from '@tenure/predictors/format-names'
-import type { FeatureRow, Features, Output } from '../../domain/model/features.ts'
+import type { FeatureRow, Features } from '../../domain/model/features.ts'
 import type { FileDigest, Manifest } from '../../domain/model/manifest.ts'
 import { sortQuantiles } from '../../domain/model/quantile-levels.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
@@ -27,6 +27,7 @@ import {
 } from '@tenure/predictors'
 import { createRuntimes, hosts } from '../serving/runtime/hosts.ts'
 import { attributeRows, type ExplainQuestion } from '../serving/explanation/attribute-rows.ts'
+import type { Output } from '../../domain/tasks/output.ts'
 
 /** The part of a manifest that is needed to answer rows. */
 export type AnsweringManifest = Pick<Manifest, 'artifact' | 'files' | 'features' | 'output' | 'preprocessing'>

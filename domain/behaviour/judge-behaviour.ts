@@ -1,6 +1,6 @@
 /** Judges a behaviour test by the answers to its rows. An answer that could not be computed is neither a pass nor a failure. */
 import { fourDigits, groupedDigits, percentText } from '../figures.ts'
-import { decisionText, likeliestClass, type FeatureRow, type Output } from '../model/features.ts'
+import type { FeatureRow } from '../model/features.ts'
 import { shown } from '../postgres-text.ts'
 import type { Reason } from '../verdict.ts'
 import type {
@@ -13,6 +13,9 @@ import type {
   InvarianceTest,
 } from './behaviour-test.ts'
 import type { Probes } from './probes.ts'
+import type { Output } from '../tasks/output.ts'
+import { decisionNames, decisionOf, taskOf, thresholdOf } from '../tasks/tasks.ts'
+import { outputNames } from '@tenure/predictors/features'
 
 export interface AskedProbes {
   probes: Probes
@@ -47,16 +50,16 @@ const noRows = (test: BehaviourTest): string =>
     : `no test row${test.where === undefined ? '' : ` with ${test.where}`} has a ${test.column} that can be changed`
 
 /** The decision as responses name it; undefined for numbers. */
-function decisionOf(output: Output, answer: readonly number[]): string | undefined {
-  if (output.kind === 'probability') return decisionText(output, answer.at(-1)! >= output.threshold)
-  return output.kind === 'classes' ? output.classes[likeliestClass([...answer])] : undefined
+function nameOfDecision(output: Output, answer: readonly number[]): string | undefined {
+  const decision = decisionOf(output, answer)
+  return decision === undefined ? undefined : decisionNames(output)[decision]
 }
 
 /** The numbers that a test compares; undefined when the version lacks the class. */
 function scoresOf(output: Output, answer: readonly number[], of?: string): readonly number[] | undefined {
-  if (output.kind === 'probability') return [answer.at(-1)!]
-  const names = output.kind === 'classes' ? output.classes : output.kind === 'numbers' ? output.names : []
-  if (of === undefined || names.length === 0) return answer
+  const names = outputNames(output)
+  if (names.length === 0) return [answer.at(-1)!]
+  if (of === undefined) return answer
   const place = names.indexOf(of)
   return place < 0 ? undefined : [answer[place]!]
 }
@@ -65,9 +68,9 @@ const isComplete = (answer: readonly number[] | undefined): answer is readonly n
   answer !== undefined && answer.length > 0 && answer.every(Number.isFinite)
 
 function answerText(output: Output, answer: readonly number[]): string {
-  const decision = decisionOf(output, answer)
+  const decision = nameOfDecision(output, answer)
   if (decision === undefined) return answer.map((value) => fourDigits(value)).join(', ')
-  const score = output.kind === 'classes' ? Math.max(...answer) : answer.at(-1)!
+  const score = answer[taskOf(output).place(output, answer)]!
   return `${decision} (${fourDigits(score)})`
 }
 
@@ -82,9 +85,9 @@ function judgeExact(
   let required: string
   if (typeof expected === 'string' || typeof expected === 'boolean') {
     const name = typeof expected === 'boolean' ? positiveOrNot(output, expected) : expected
-    if (name === undefined || decisionOf(output, answer) === undefined)
+    if (name === undefined || nameOfDecision(output, answer) === undefined)
       return notComputed(`this version answers ${output.kind}, not ${JSON.stringify(expected)}`, 1)
-    holds = decisionOf(output, answer) === name
+    holds = nameOfDecision(output, answer) === name
     required = name
   } else {
     const numbers = typeof expected === 'number' ? [expected] : expected
@@ -106,7 +109,7 @@ function judgeExact(
 }
 
 const positiveOrNot = (output: Output, yes: boolean): string | undefined =>
-  output.kind === 'probability' ? decisionText(output, yes) : undefined
+  thresholdOf(output) === undefined ? undefined : decisionNames(output)[Number(yes)]
 
 /** Tolerance of a comparison; predictors compute in 32 bits. */
 const slack = (value: number): number => 1e-6 * Math.max(1, Math.abs(value))
@@ -192,8 +195,8 @@ function breaks(
     moved: number
   },
 ): boolean {
-  if (test.kind === 'invariance' && test.within === undefined && decisionOf(output, before) !== undefined)
-    return decisionOf(output, before) !== decisionOf(output, after)
+  if (test.kind === 'invariance' && test.within === undefined && nameOfDecision(output, before) !== undefined)
+    return nameOfDecision(output, before) !== nameOfDecision(output, after)
   return (
     moved >
     (test.within ?? 0) +

@@ -3,9 +3,10 @@
  * due, and then for both arms alike: earlier, only the fast outcomes are known, which favours an arm that guesses them.
  */
 import type { AbCohort, AbMetric } from './ab-test.ts'
-import { likeliestClass, type Output } from '../model/features.ts'
+import type { Output, OutcomeValue } from '../tasks/output.ts'
 import { defaultLabelPolicy, maturity } from '../monitoring/label-maturity.ts'
-import { truthOf, type OutcomeValue } from '../model/outcome.ts'
+import { truthOf } from '../model/outcome.ts'
+import { decisionOf, numbersOf, taskOf } from '../tasks/tasks.ts'
 
 export interface AbPrediction {
   arm: 'canary' | 'control'
@@ -73,17 +74,8 @@ function eventOf(
   value: OutcomeValue,
 ): boolean | null {
   const truth = truthOf(value, output)?.[0]
-  if (truth === undefined || output.kind === 'numbers') return null
-  if (metric === 'conversions') return output.kind === 'classes' ? null : truth !== 0
-  switch (output.kind) {
-    case 'probability':
-      return Number((outputs[0] ?? NaN) >= output.threshold) !== truth
-    case 'classes':
-      return likeliestClass(outputs) !== truth
-    case 'number':
-    case 'quantiles':
-      return null
-    default:
-      return output satisfies never
-  }
+  if (truth === undefined || numbersOf(output).length > 0) return null
+  if (metric === 'conversions') return taskOf(output).labelKind === 'text' ? null : truth !== 0
+  const decision = decisionOf(output, outputs)
+  return decision === undefined ? null : decision !== truth
 }

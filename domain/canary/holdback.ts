@@ -2,24 +2,24 @@
  * Compares the matured outcomes of two arms that serve at the same time, for every task: a loss in [0, 1] of each user, set against the
  * mean of its own block of the larger arm. So a new champion is judged against the holdback of the previous one, under the same world.
  */
+import { outputNames } from '@tenure/predictors/features'
 import { fourDigits } from '../figures.ts'
-import { likeliestClass, outputNames, sharedOutput, type Output } from '../model/features.ts'
+import type { Output, OutcomeValue } from '../tasks/output.ts'
 import type { Manifest } from '../model/manifest.ts'
-import { pinballLoss } from '../model/quantile-levels.ts'
 import { scoreRanges } from '../model/reference-profile.ts'
 import { defaultLabelPolicy } from '../monitoring/label-maturity.ts'
-import { truthOf, type OutcomeValue } from '../model/outcome.ts'
+import { truthOf } from '../model/outcome.ts'
 import {
   countDifferences,
   drawsOf,
   meanAboveEvidence,
   meanOf,
-  sumOf,
   thresholdFor,
   type ValueCounts,
 } from '@tenure/sequential'
 import type { Reason } from '../verdict.ts'
 import { horizonOf, type AbPrediction } from './ab-cohorts.ts'
+import { sharedOutput, numbersOf, taskOf } from '../tasks/tasks.ts'
 
 export interface HoldbackEvidence {
   /** Of candidate − control. */
@@ -84,22 +84,7 @@ export function lossOf(
 ): number | null {
   const truths = truthOf(value, output)
   if (truths === null) return null
-  const truth = truths[0]!
-  switch (output.kind) {
-    case 'probability':
-      return ((outputs[0] ?? NaN) - truth) ** 2
-    case 'classes':
-      return Number(likeliestClass(outputs) !== truth)
-    case 'number':
-    case 'numbers':
-      return scaledLoss(
-        truths.map((each, k) => Math.abs((outputs[k] ?? NaN) - each)),
-        scales,
-      )
-    // Twice the pinball loss of the median is its absolute error.
-    case 'quantiles':
-      return scaledLoss([2 * pinballLoss(truth, outputs, output.levels)], scales)
-  }
+  return taskOf(output).loss(output, outputs, truths, scales)
 }
 
 /**
@@ -113,10 +98,11 @@ export function scoredAlike(
   const shared = sharedOutput(baseline, candidate)
   if (shared === undefined) return undefined
   const ranges = scoreRanges(profile)
-  const scalesOf = (output: Output) =>
-    output.kind === 'numbers'
-      ? output.names.map((name) => (placeOf(shared, name) < 0 ? 0 : (ranges[placeOf(baseline, name)] ?? 0)))
-      : ranges
+  const scalesOf = (output: Output) => {
+    const names = numbersOf(output)
+    const scaleOf = (name: string) => (placeOf(shared, name) < 0 ? 0 : (ranges[placeOf(baseline, name)] ?? 0))
+    return names.length === 0 ? ranges : names.map(scaleOf)
+  }
   return {
     canary: { output: candidate, scales: scalesOf(candidate) },
     control: { output: baseline, scales: scalesOf(baseline) },
@@ -124,12 +110,6 @@ export function scoredAlike(
 }
 
 const placeOf = (output: Output, name: string): number => outputNames(output).indexOf(name)
-
-/** The mean of the losses in units of their scales, at most 1 each; null where no number has a scale. */
-export function scaledLoss(losses: readonly number[], scales: readonly number[]): number | null {
-  const shares = losses.flatMap((loss, k) => (scales[k]! > 0 ? [Math.min(1, loss / scales[k]!)] : []))
-  return shares.length === 0 ? null : sumOf(shares) / shares.length
-}
 
 export interface HoldbackFinding {
   logE: number

@@ -1,7 +1,7 @@
 /** Checks the input of the gate. Too few rows allow no decision, and non-finite predictions cannot be compared. */
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
-import { limitsText, type Output } from '../model/features.ts'
+import { limitsText, type Output } from '../tasks/output.ts'
 import type { UnknownCategories } from '../model/brought-artifact.ts'
 import type { LeakageFacts } from './leakage.ts'
 import { rowsOfTruths, unreadableAnswers } from './metrics.ts'

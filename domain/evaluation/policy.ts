@@ -1,7 +1,7 @@
 /**
  * Defines the requirements of the offline gate: floors, margins and limits that the model file declares before any result is known.
  */
-import type { Output } from '../model/features.ts'
+import type { Output } from '../tasks/output.ts'
 import { policyIssues } from '../policy-issues.ts'
 
 export type Task = 'binary' | 'multiclass' | 'regression' | 'quantiles' | 'multioutput'

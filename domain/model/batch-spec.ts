@@ -1,6 +1,8 @@
 /** Defines a batch prediction: its input, its output, and the layout of rows between processes. */
 import type { FeatureFit } from '@tenure/predictors/features'
-import type { Features, Output } from './features.ts'
+import type { Features } from './features.ts'
+import type { Output } from '../tasks/output.ts'
+import { taskOf } from '../tasks/tasks.ts'
 
 export type BatchInput =
   /** A file below the directory for batches, with the extension .parquet or .csv. */
@@ -86,19 +88,9 @@ export function issuesOfBatch({ input, output, key, log = 0 }: Omit<BatchSpec, '
 
 /** The prediction as text: whether the threshold is reached, or the most likely class; null for a number. */
 export function predictedText(output: Output, outputs: readonly (number | null)[]): string | null {
-  switch (output.kind) {
-    case 'probability':
-      return String((outputs[0] ?? 0) >= output.threshold)
-    case 'classes': {
-      let best = 0
-      for (let i = 1; i < outputs.length; i++) if ((outputs[i] ?? 0) > (outputs[best] ?? 0)) best = i
-      return output.classes[best] ?? null
-    }
-    case 'number':
-    case 'numbers':
-    case 'quantiles':
-      return null
-  }
+  const { decides } = taskOf(output)
+  const known = outputs.map((value) => value ?? 0)
+  return decides === undefined ? null : String(decides.value(output, decides.of(output, known)))
 }
 
 /** The codes of texts: the index in the vocabulary, or one of these. */

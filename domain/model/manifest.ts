@@ -5,8 +5,9 @@ import { DomainError } from '../errors.ts'
 import type { ArtifactFormatName } from '@tenure/predictors/format-names'
 import type { UnknownCategories } from './brought-artifact.ts'
 import type { BundleOrigin } from './bundle-origin.ts'
-import type { Features, Output, FeatureRow } from './features.ts'
+import type { Features, FeatureRow } from './features.ts'
 import type { ReferenceProfile } from './reference-profile.ts'
+import type { Output } from '../tasks/output.ts'
 
 export interface FileDigest {
   /** `sha256:` and 64 hexadecimal digits. */

@@ -2,7 +2,6 @@
  * Sorts the quantiles of a row. A model that learns each level separately may produce crossing quantiles; sorted ones are never worse in
  * pinball loss (Chernozhukov, Fernández-Val and Galichon 2010).
  */
-import type { Output } from './features.ts'
 
 /** Sorts the outputs of each row in place. A row with NaN stays invalid. */
 export function sortQuantiles(
@@ -19,10 +18,6 @@ export function sortQuantiles(
     }
 }
 
-/** The index of the number that represents an answer when one number is needed. */
-export const scorePlace = (output: Output): number =>
-  output.kind === 'quantiles' ? middlePlace(output.levels) : 0
-
 /** The index of the level nearest to the median, which represents the row when one number is needed. */
 export function middlePlace(levels: readonly number[]): number {
   let best = 0
@@ -37,7 +32,11 @@ export function middlePlace(levels: readonly number[]): number {
  * The mean pinball loss of a row over its levels: with q the quantile at level τ, max(τ·(y − q), (τ − 1)·(y − q)) (Koenker and Bassett
  * 1978).
  */
-export function pinballLoss(y: number, quantiles: readonly number[], levels: readonly number[]): number {
+export function pinballLoss(
+  y: number,
+  quantiles: readonly number[] | Float32Array,
+  levels: readonly number[],
+): number {
   let sum = 0
   for (let k = 0; k < levels.length; k++) {
     const error = y - quantiles[k]!

@@ -3,9 +3,7 @@
  * so comparisons are cheap and counts of replicas and hours add up exactly.
  */
 import { columnOf, countsOf } from './columns.ts'
-import { likeliestClass, type Output } from './features.ts'
 import { byFrequency, maxVocabulary } from './preprocessing.ts'
-import { scorePlace } from './quantile-levels.ts'
 import { firstPlace, quantileOfSorted, sumOf } from '@tenure/sequential'
 
 /** The default period of the counters. */
@@ -96,10 +94,6 @@ export const answerProfiles = ({ score, scores }: Partial<ReferenceProfile> = {}
 /** The profiles of the labels: one, or one per number. */
 export const labelProfiles = ({ label, labels }: Partial<ReferenceProfile> = {}): readonly Profile[] =>
   labels ?? (label === undefined ? [] : [label])
-
-/** The value of an answer that its profile counts: the class, the middle quantile, or the number at this place. */
-export const scoreOfAnswer = (output: Output, outputs: readonly number[] | Float32Array, place: number) =>
-  output.kind === 'classes' ? output.classes[likeliestClass(outputs)] : outputs[scorePlace(output) + place]
 
 /** Rounds the edges to 32 bits, as the prediction log rounds values, so that a value on an edge stays on its side. */
 export const roundedProfile = (profile: Profile): Profile =>

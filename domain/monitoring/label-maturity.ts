@@ -2,7 +2,7 @@
  * Selects the predictions whose labels are due. Early labels are biased, because a default, a complaint or a delay becomes known before
  * its absence does. A window is measured only when most of its labels have had time to arrive.
  */
-import type { OutcomeValue } from '../model/outcome.ts'
+import type { OutcomeValue } from '../tasks/output.ts'
 import { fourDigits } from '../figures.ts'
 import { quantiles } from '@tenure/sequential'
 

@@ -11,8 +11,8 @@ import {
   metricError,
   type FloorBreach,
 } from '../statistics/certainty.ts'
-import { truthOf, type OutcomeValue } from '../model/outcome.ts'
-import type { Output } from '../model/features.ts'
+import { truthOf } from '../model/outcome.ts'
+import type { OutcomeValue, Output } from '../tasks/output.ts'
 import { insufficientRows } from '../evaluation/input.ts'
 import { higherIsBetter, isShare, rowsOfTruths, score, statisticOf } from '../evaluation/metrics.ts'
 import type { GateMetric, GatePolicy } from '../evaluation/policy.ts'

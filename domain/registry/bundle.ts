@@ -1,8 +1,9 @@
 /** Defines the bundle of a version, with which one installation hands a version to another. */
 import type { GateReport } from '../evaluation/gate.ts'
 import type { BundleOrigin, BundleRelease } from '../model/bundle-origin.ts'
-import type { Features, Output } from '../model/features.ts'
+import type { Features } from '../model/features.ts'
 import { formOf, type VersionLineage } from './version.ts'
+import type { Output } from '../tasks/output.ts'
 
 export const bundleFormat = 'tenure-bundle@1'
 

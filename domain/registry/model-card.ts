@@ -4,7 +4,7 @@
  */
 import type { FeatureFit } from '@tenure/predictors/features'
 import { formatNameOf } from '@tenure/predictors/format-names'
-import type { Features, Output } from '../model/features.ts'
+import type { Features } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
 import { fairnessText } from '../evaluation/fairness.ts'
 import { worstSlicesFirst } from '../evaluation/slices.ts'
@@ -12,6 +12,8 @@ import { firstNames } from '../errors.ts'
 import { totalBytesOf, type Manifest } from '../model/manifest.ts'
 import type { VersionLineage } from './version.ts'
 import type { VersionStatus } from './version-query.ts'
+import type { Output } from '../tasks/output.ts'
+import { taskOf, thresholdOf } from '../tasks/tasks.ts'
 
 export interface CardSource {
   version: string
@@ -122,31 +124,14 @@ function rangeOf(feature: Features[string]): string | null {
 }
 
 /** What a version predicts, in words. */
-export const describeOutput = (output: Output): string =>
-  output.kind === 'probability'
-    ? `${describeForm(output)}; positive from ${output.threshold}`
-    : describeForm(output, Infinity)
-
-/** What callers read, in words for a message: without the threshold, and with the first names of many. */
-export function describeForm(output: Output, maxNames = 20): string {
-  const named = (names: readonly (string | number)[]) => firstNames(names, maxNames)
-  switch (output.kind) {
-    case 'probability':
-      return `the probability of ${output.positive}`
-    case 'classes':
-      return `a probability for each of ${named(output.classes)}`
-    case 'number':
-      return `a number${inUnit(output)}`
-    case 'quantiles':
-      return `the quantiles ${named(output.levels)} of a number${inUnit(output)}`
-    case 'numbers':
-      return `the numbers ${named(output.names)}${inUnit(output)}`
-    default:
-      return output satisfies never
-  }
+export function describeOutput(output: Output): string {
+  const threshold = thresholdOf(output)
+  return `${describeForm(output, Infinity)}${threshold === undefined ? '' : `; positive from ${threshold}`}`
 }
 
-const inUnit = ({ unit }: { unit?: string }): string => (unit === undefined ? '' : ` in ${unit}`)
+/** What callers read, in words for a message: without the threshold, and with the first names of many. */
+export const describeForm = (output: Output, maxNames = 20): string =>
+  taskOf(output).described(output, (names) => firstNames(names, maxNames))
 
 const metricFields = [
   'metric',

@@ -2,8 +2,10 @@
  * Numbers versions `name_vMAJOR.MINOR.PATCH`: MAJOR for an incompatible schema, MINOR for other data, code or hyperparameters, PATCH
  * for a repetition.
  */
-import type { Feature, Features, Output } from '../model/features.ts'
+import type { Feature, Features } from '../model/features.ts'
 import type { BundleOrigin } from '../model/bundle-origin.ts'
+import type { Output } from '../tasks/output.ts'
+import { taskOf } from '../tasks/tasks.ts'
 
 export interface VersionNumber {
   major: number
@@ -118,22 +120,8 @@ export function requestsStillFit(before: Features, after: Features): boolean {
 export const mayBeAbsent = ({ missing, from }: Feature): boolean => missing === 'fill' || from !== undefined
 
 /** The form of the output that callers rely on; the threshold is not part of it. */
-export function formOf(output: Output): string {
-  switch (output.kind) {
-    case 'probability':
-      return JSON.stringify([output.kind, output.positive])
-    case 'classes':
-      return JSON.stringify([output.kind, output.classes])
-    case 'number':
-      return JSON.stringify([output.kind, output.unit ?? null])
-    case 'quantiles':
-      return JSON.stringify([output.kind, output.levels, output.unit ?? null])
-    case 'numbers':
-      return JSON.stringify([output.kind, output.names, output.unit ?? null])
-    default:
-      return output satisfies never
-  }
-}
+export const formOf = (output: Output): string =>
+  JSON.stringify([output.kind, ...taskOf(output).form(output)])
 
 /** Rows without feature names would get another meaning. */
 const isOtherOrder = (before: Numbered['order'], after: Numbered['order']): boolean =>

@@ -4,6 +4,7 @@
  */
 import { hasValidation, snapshotColumns, snapshotLabels, type ModelDefinition } from '../model-definition.ts'
 import type { RowWeights } from './row-weights.ts'
+import { numbersOf, taskOf } from '../tasks/tasks.ts'
 
 /** The exit code of a program with a fault in its script, which is not retried. 0 is success; all other codes are retried. */
 export const scriptFaultCode = 2
@@ -92,12 +93,9 @@ export function jobOfDefinition(
     }),
     label: {
       column: snapshotColumns.label,
-      columns: output.kind === 'numbers' ? snapshotLabels(output) : undefined,
-      names: output.kind === 'numbers' ? output.names : undefined,
+      columns: numbersOf(output).length > 0 ? snapshotLabels(output) : undefined,
       kind: output.kind,
-      classes: output.kind === 'classes' ? output.classes : undefined,
-      positive: output.kind === 'probability' ? output.positive : undefined,
-      levels: output.kind === 'quantiles' ? output.levels : undefined,
+      ...taskOf(output).job(output),
     },
     part: {
       column: snapshotColumns.part,

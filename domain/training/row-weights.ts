@@ -1,6 +1,7 @@
 /** Computes the weight of each training row: a column of the source times the weight of its class. */
 import { DomainError } from '../errors.ts'
-import { decisionText, isOfNumbers, type Output } from '../model/features.ts'
+import type { Output } from '../tasks/output.ts'
+import { decisionNames, taskOf } from '../tasks/tasks.ts'
 
 export interface RowWeights {
   /** The column of the source that holds the weight of a row. */
@@ -39,9 +40,8 @@ export function rowWeights(
 
 /** The class name of a label; for a probability, the name of true, or `not` and that name. */
 function classOf(output: Output, label: Cell): string {
-  if (output.kind === 'classes') return String(label)
-  if (isOfNumbers(output)) return ''
-  return decisionText(output, Number(label) === 1)
+  if (taskOf(output).labelKind === 'text') return String(label)
+  return decisionNames(output)[Number(Number(label) === 1)] ?? ''
 }
 
 function balanced(names: readonly string[]): Map<string, number> {

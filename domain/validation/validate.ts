@@ -22,13 +22,15 @@ import { countBins, type Profile } from '../model/reference-profile.ts'
 import { quantiles } from '@tenure/sequential'
 import { counted, fourDigits, groupedDigits, percentText } from '../figures.ts'
 import { shown } from '../postgres-text.ts'
+import { taskOf } from '../tasks/tasks.ts'
+import { mostlyInRange } from '../tasks/numeric.ts'
 
 /** The expectations that features and label imply: rows that the API would refuse must not be trained on. */
 export function impliedExpectations({ features, label, weights }: ModelDefinition): Expectation[] {
   const names = Object.keys(features)
   const kindOf = (name: string) =>
     features[name]?.kind === 'number' ? ('number' as const) : ('text' as const)
-  const labelKind = label.output.kind === 'classes' ? ('text' as const) : ('number' as const)
+  const labelKind = taskOf(label.output).labelKind === 'text' ? ('text' as const) : ('number' as const)
   const labels = snapshotLabels(label.output)
   const columns = {
     ...Object.fromEntries(names.map((name) => [name, kindOf(name)])),
@@ -41,13 +43,11 @@ export function impliedExpectations({ features, label, weights }: ModelDefinitio
     { check: 'complete', columns: [...filled, ...labels], severity: 'block' },
     ...(numbers.length > 0 ? [{ check: 'finite', columns: numbers, severity: 'block' } as const] : []),
     ...Object.entries(features).flatMap(([name, feature]) => impliedByFeature(name, feature)),
-    ...impliedByLabel(label.output),
+    ...taskOf(label.output).expected(label.output, labels),
     ...(weights?.column === undefined ? [] : impliedByWeight(weights.column)),
   ]
 }
 
-/** The minimum share of rows within the range of a number. */
-const mostlyInRange = 0.9
 /** In characters. */
 const maxCategoryLength = 1_000
 
@@ -66,28 +66,6 @@ function impliedByFeature(column: string, feature: Feature): Expectation[] {
     { check: 'matches', column, pattern: readablePattern, severity },
     // Further values are encoded as "other".
     { check: 'distinct', column, max: maxVocabulary, severity: 'warn' },
-  ]
-}
-
-function impliedByLabel(output: ModelDefinition['label']['output']): Expectation[] {
-  const columns = snapshotLabels(output)
-  const column = columns[0]!
-  if (output.kind === 'classes')
-    return [{ check: 'in_set', column, values: output.classes, severity: 'block' }]
-  if (output.kind === 'probability')
-    return [{ check: 'every_class', column, classes: [0, 1], min: 1, severity: 'block' }]
-  const { min, max } = output
-  const isLimited = min !== undefined || max !== undefined
-  return [
-    { check: 'finite', columns, severity: 'block' },
-    ...(isLimited ? columns : []).map((each): Expectation => ({
-      check: 'between',
-      column: each,
-      min,
-      max,
-      mostly: mostlyInRange,
-      severity: 'block',
-    })),
   ]
 }
 

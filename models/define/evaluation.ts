@@ -1,5 +1,5 @@
 /** Compiles the `evaluation` of a model file: the requirements that a challenger must meet before it receives traffic. */
-import type { Output } from '../../domain/model/features.ts'
+import type { Output } from '../../domain/tasks/output.ts'
 import type { EvaluationDefinition, LabelDefinition, SliceDefinition } from '../../domain/model-definition.ts'
 import { defaultImportance, type ImportancePolicy } from '../../domain/explanation/importance.ts'
 import { withQuotedAt } from '../../domain/sql-text.ts'
@@ -8,7 +8,6 @@ import {
   defaultGatePolicy,
   issuesOfGate,
   sliceMetricFor,
-  thresholdOf,
   type GateMetric,
   type GatePolicy,
   type Margin,
@@ -17,6 +16,7 @@ import {
 import { compileMetrics, type MetricSpec } from './custom-metrics.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
+import { thresholdOf } from '../../domain/tasks/tasks.ts'
 
 /** The name of a metric in `metrics`. */
 type OwnName = string & {}

@@ -1,14 +1,10 @@
 /** Defines labels: what the model learns to predict, the column with the value, and the time at which it became known. */
 import type * as tfjs from '@tensorflow/tfjs'
 import { labelColumns, type LabelDefinition } from '../../domain/model-definition.ts'
-import {
-  isOfNumbers,
-  type ClassBand,
-  type Features,
-  type ProbabilityBand,
-} from '../../domain/model/features.ts'
+import type { Features } from '../../domain/model/features.ts'
 import { reportUnknown } from './fields.ts'
 import { reportDistinct, reportRange, type IssueCollector } from './issues.ts'
+import { isOfNumbers, type ClassBand, type ProbabilityBand } from '../../domain/tasks/output.ts'
 
 interface LabelOptions {
   /** The column of the source. Default: `label`. */

@@ -1,7 +1,7 @@
 /** Reads predictions with their matured outcomes for live quality: a sample of instances with all their outcomes. */
 import type { FeatureFit } from '@tenure/predictors/features'
 import sql, { empty, type Sql } from 'sql-template-tag'
-import type { OutcomeValue } from '../../domain/model/outcome.ts'
+import type { OutcomeValue } from '../../domain/tasks/output.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import type { QualityEvidence } from '../../domain/monitoring/quality.ts'
 import { rowsFrom } from '../database/from-row.ts'

@@ -1,8 +1,7 @@
 /** Stores outcomes of predictions. Rows are only added, and a correction is a new revision, so that a verdict can be reproduced. */
 import { setTimeout as pause } from 'node:timers/promises'
 import sql, { raw, type Sql } from 'sql-template-tag'
-import type { OutcomeValue } from '../../domain/model/outcome.ts'
-import type { Output } from '../../domain/model/features.ts'
+import type { OutcomeValue, Output } from '../../domain/tasks/output.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Outcome {

@@ -10,7 +10,7 @@ import { newestOutcomeFirst } from '../monitoring/outcomes.ts'
 import type { BusinessRow } from '../../domain/canary/business-metric.ts'
 import type { ExternalRow, ExternalReading } from '../../domain/canary/external/external-metric.ts'
 import type { DisagreementReport } from '../../domain/canary/disagreement.ts'
-import type { OutcomeValue } from '../../domain/model/outcome.ts'
+import type { OutcomeValue } from '../../domain/tasks/output.ts'
 import { readNow } from '../database/clock.ts'
 import { rowsFrom } from '../database/from-row.ts'
 

@@ -1,7 +1,7 @@
 /** Lists the predictions that need a review, stores reviews, and counts the predictions of a period for the accuracy estimate. */
 import sql, { type Sql } from 'sql-template-tag'
 import type { FeatureRow } from '../../domain/model/features.ts'
-import type { OutcomeValue } from '../../domain/model/outcome.ts'
+import type { OutcomeValue } from '../../domain/tasks/output.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { newestOutcomeFirst } from '../monitoring/outcomes.ts'
 import type { Database } from '../postgres.ts'

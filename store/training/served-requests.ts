@@ -2,11 +2,12 @@
 import type { FeatureFit } from '@tenure/predictors/features'
 import { textLiteral } from '../../domain/sql-text.ts'
 import sql from 'sql-template-tag'
-import type { Features, Output } from '../../domain/model/features.ts'
+import type { Features } from '../../domain/model/features.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { RowBatch } from '../database/cursor.ts'
 import { newestOutcomeFirst } from '../monitoring/outcomes.ts'
 import type { Database } from '../postgres.ts'
+import type { Output } from '../../domain/tasks/output.ts'
 
 export interface AnsweringVersion {
   version: string

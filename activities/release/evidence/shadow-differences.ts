@@ -2,9 +2,8 @@
  * Reads how the answers of the two versions in a shadow stage differ. Reads page by page and each pair once: counted evidence never
  * changes, so the bounds of the judge hold at every look.
  */
+import { outputWidth } from '@tenure/predictors/features'
 import { scoreRanges } from '../../../domain/model/reference-profile.ts'
-import { decisionText, likeliestClass, outputWidth, placesIn } from '../../../domain/model/features.ts'
-import { scaledLoss } from '../../../domain/canary/holdback.ts'
 import type { DisagreementEvidence } from '../../../domain/canary/disagreement.ts'
 import type { SliceDefinition } from '../../../domain/model-definition.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
@@ -15,6 +14,8 @@ import { getVersion } from '../../../store/registry/versions.ts'
 import { listLoggedPredictions, listPairs, type ComparedPair } from '../../../store/release/evidence.ts'
 import { withDuck } from '../../data/duckdb.ts'
 import { loadServed, sliceMembers } from '../../data/served-table.ts'
+import { placesIn, decisionNames, decisionOf } from '../../../domain/tasks/tasks.ts'
+import { scaledLoss } from '../../../domain/tasks/numeric.ts'
 
 /** Pairs per page, and the limit of a release: more pairs would cost more than they add evidence. */
 const pagePairs = 2_000
@@ -115,7 +116,7 @@ async function membersOf(
     row,
     outputs,
     truth: null,
-    predicted: decisionOf(output, outputs),
+    predicted: decisionOf(output, outputs) ?? 0,
   }))
   const parts = await withDuck(async (duck) => {
     await loadServed(duck, rows, manifest)
@@ -128,15 +129,9 @@ async function membersOf(
   )
 }
 
-function decisionOf(output: Manifest['output'], outputs: readonly number[]): number {
-  if (output.kind === 'probability') return Number((outputs[0] ?? 0) >= output.threshold)
-  return output.kind === 'classes' ? likeliestClass(outputs) : 0
-}
-
 const labelOf = (output: Manifest['output'] | undefined, decision: string | boolean): string =>
-  typeof decision === 'boolean' && output?.kind === 'probability'
-    ? decisionText(output, decision)
-    : String(decision)
+  (typeof decision === 'boolean' && output ? decisionNames(output)[Number(decision)] : undefined) ??
+  String(decision)
 
 function createCounts() {
   const users = new Set<number>()

@@ -1,6 +1,7 @@
 /** Selects the probabilities and outcomes of a version's latest live predictions, and computes its calibration. */
+import { outputWidth } from '@tenure/predictors/features'
 import { calibration, type Calibration } from '@tenure/sequential'
-import { isOfNumbers, likeliestClass, outputWidth, type Output } from '../../../domain/model/features.ts'
+import { isOfNumbers, likeliestClass, type Output } from '../../../domain/tasks/output.ts'
 import { truthOf } from '../../../domain/model/outcome.ts'
 import type { AnsweredOutcome } from '../../../store/monitoring/outcomes.ts'
 

@@ -2,11 +2,11 @@
  * Explains the predictions of a version for rows, in a child process with limits on memory and time, so that predictions of this replica
  * are not slowed down.
  */
-import { inputWidthOf } from '@tenure/predictors/features'
+import { inputWidthOf, outputNames } from '@tenure/predictors/features'
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { ExplainedPredictions } from '../../../domain/explanation/explained-predictions.ts'
-import type { FeatureRow, Output } from '../../../domain/model/features.ts'
-import { outputNames } from '../../../domain/model/features.ts'
+import type { FeatureRow } from '../../../domain/model/features.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { getManifest } from '../../../store/artifacts.ts'
 import { bringCopies } from '../../../store/objects/artifact-copies.ts'

@@ -2,9 +2,9 @@
  * Reads the recorded traffic of a model for simulations: the requests of the last day, the champion's answers, and the arrival of
  * outcomes.
  */
+import { outputWidth } from '@tenure/predictors/features'
 import { answerBins, answerCounter } from '../../../domain/model/answer-bins.ts'
-import { isOfNumbers, likeliestClass, outputWidth, type Output } from '../../../domain/model/features.ts'
-import { scorePlace } from '../../../domain/model/quantile-levels.ts'
+import { isOfNumbers, likeliestClass, type Output } from '../../../domain/tasks/output.ts'
 import { maturedTruths } from '../../../domain/monitoring/quality.ts'
 import type { RecordedAnswers, RecordedLabels } from '../../../domain/simulation/recorded-answers.ts'
 import type { SimulatedWorld } from '../../../domain/simulation/scenario.ts'
@@ -15,6 +15,7 @@ import { findLabelWindow } from '../../../store/monitoring/monitor-windows.ts'
 import type { Database } from '../../../store/postgres.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { getVersion, type Version } from '../../../store/registry/versions.ts'
+import { scorePlace } from '../../../domain/tasks/tasks.ts'
 
 const dayMs = 86_400_000
 /** The number of instances whose answers are read. */

@@ -6,8 +6,9 @@ import {
   type ClassBand,
   type Output,
   type ProbabilityBand,
-} from '../../../domain/model/features.ts'
-import { canonicalOutcome, issueOfOutcome, type OutcomeValue } from '../../../domain/model/outcome.ts'
+  type OutcomeValue,
+} from '../../../domain/tasks/output.ts'
+import { canonicalOutcome, issueOfOutcome } from '../../../domain/model/outcome.ts'
 import { estimateReviewed, type ReviewEstimate, type ReviewStratum } from '../../../domain/review/estimate.ts'
 import { awaitAnswered, findOutputs } from '../../../store/monitoring/outcomes.ts'
 import { getModel } from '../../../store/registry/models.ts'

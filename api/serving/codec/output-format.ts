@@ -2,7 +2,7 @@
  * Formats the outputs of a network as JSON and checks that they are valid. Parts that are the same in each response of a version are
  * encoded once, when it is loaded.
  */
-import type { Output } from '../../../domain/model/features.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 import { compileReview } from '../../../domain/review/band.ts'
 import { maxFloatBytes, writeText, writeFloat, writeId, reserve, type ByteWriter } from './byte-writer.ts'
 

@@ -3,7 +3,7 @@
  * also writes empty ticks, so that silence differs from idleness.
  */
 import { watchTickMs } from '../../../domain/monitoring/champion-watch.ts'
-import type { AnswerCounter } from '../../../domain/model/answer-bins.ts'
+import type { AnswerCounter } from '../../../domain/tasks/answer-bins.ts'
 import type { TickCounts } from '../../../store/release/evidence.ts'
 import type { Clock } from '../clock.ts'
 import { bucketCount, bucketOf, sparse } from './latency-histogram.ts'

@@ -2,9 +2,8 @@
  * Counts how often the values of each feature, and the scores, fall into the bins of the version's reference profile. Drift is judged from
  * these counts alone, so no row leaves the process for it.
  */
-import { noText } from '@tenure/predictors/features'
-import { outputWidth, type Output } from '../../../domain/model/features.ts'
-import { scorePlace } from '../../../domain/model/quantile-levels.ts'
+import { noText, outputWidth } from '@tenure/predictors/features'
+import { type Output, likeliest } from '../../../domain/tasks/output.ts'
 import {
   answerProfiles,
   binNames,
@@ -15,7 +14,7 @@ import {
 } from '../../../domain/model/reference-profile.ts'
 import type { FeatureCounts } from '../../../store/serving/feature-counts.ts'
 import type { InputBuffer } from '../codec/input-buffer.ts'
-import { likeliest } from '../codec/output-format.ts'
+import { scorePlace } from '../../../domain/tasks/tasks.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export type BinnedVersion = Pick<LoadedVersion, 'model' | 'version' | 'manifest' | 'columns'>

@@ -5,12 +5,14 @@ import type {
   ExplanationScale,
 } from '../../../domain/explanation/explained-predictions.ts'
 import { sampledShapley, type Attribution } from '../../../domain/explanation/shapley.ts'
-import { likeliestClass, type FeatureRow } from '../../../domain/model/features.ts'
+import type { FeatureRow } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { compileEncoder } from '../../../domain/model/preprocessing.ts'
-import { scorePlace, sortQuantiles } from '../../../domain/model/quantile-levels.ts'
+import { sortQuantiles } from '../../../domain/model/quantile-levels.ts'
 import { columnsOf } from '../codec/feature-columns.ts'
 import { createInputBuffer, resetInput, writeRow } from '../codec/input-buffer.ts'
+import { likeliestClass } from '../../../domain/tasks/output.ts'
+import { scorePlace } from '../../../domain/tasks/tasks.ts'
 import { type ArtifactFiles, formatOf, type Predictor } from '@tenure/predictors'
 
 export type ExplainedManifest = Pick<Manifest, 'artifact' | 'files' | 'features' | 'output' | 'preprocessing'>

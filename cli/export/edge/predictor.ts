@@ -18,8 +18,8 @@ import {
   readModel,
   type ReadModel,
 } from '@tenure/predictors/edge'
-import { likeliestClass, type FeatureRow, type Features } from '../../../domain/model/features.ts'
-import type { Output } from '../../../domain/model/features.ts'
+import type { FeatureRow, Features } from '../../../domain/model/features.ts'
+import { likeliestClass, type Output } from '../../../domain/tasks/output.ts'
 import { sortQuantiles } from '../../../domain/model/quantile-levels.ts'
 
 export type { Feature } from '../../../domain/model/features.ts'

@@ -1,16 +1,11 @@
 /** Compiles the `tests` of a model file: predictions that every version must make, whatever its metrics. */
 import type { BehaviourTest } from '../../../domain/behaviour/behaviour-test.ts'
 import type { LabelDefinition } from '../../../domain/model-definition.ts'
-import {
-  isOfNumbers,
-  type Feature,
-  type FeatureRow,
-  type Features,
-  type Output,
-} from '../../../domain/model/features.ts'
+import type { Feature, FeatureRow, Features } from '../../../domain/model/features.ts'
 import { issuesOfRow } from '../data/features.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
+import { isOfNumbers, type Output } from '../../../domain/tasks/output.ts'
 
 export interface ExactSpec {
   /** The row, with every feature. */

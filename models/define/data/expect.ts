@@ -4,10 +4,11 @@
  */
 import { snapshotColumns, type LabelDefinition } from '../../../domain/model-definition.ts'
 import type { Expectation } from '../../../domain/validation/expectations.ts'
-import { isOfNumbers, type Features } from '../../../domain/model/features.ts'
+import type { Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { reportUnknown } from '../fields.ts'
 import { reportRange, type IssueCollector } from '../issues.ts'
+import { isOfNumbers } from '../../../domain/tasks/output.ts'
 
 interface Range {
   min?: number

@@ -1,5 +1,5 @@
 /** Compiles the weights of training rows. */
-import { isOfNumbers } from '../../../domain/model/features.ts'
+import { isOfNumbers } from '../../../domain/tasks/output.ts'
 import type { LabelDefinition } from '../../../domain/model-definition.ts'
 import type { RowWeights } from '../../../domain/training/row-weights.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'

@@ -3,13 +3,14 @@
  * if available, otherwise seeded.
  */
 import { readFileSync } from 'node:fs'
-import type { Features, Output, FeatureRow } from '../../../domain/model/features.ts'
+import type { Features, FeatureRow } from '../../../domain/model/features.ts'
 import {
   randomLayer,
   seeded,
   type ArtifactSpec,
   type LayerSpec,
 } from '../../../test/support/serving/artifact.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 
 export type NetName = 'iris' | 'wide'
 

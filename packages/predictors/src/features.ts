@@ -113,12 +113,23 @@ export type Output =
   | { kind: 'quantiles'; levels: readonly number[] }
   | { kind: 'numbers'; names: readonly string[] }
 
-/** How many numbers an answer has. */
-export function outputWidthOf(output: Output): number {
-  if (output.kind === 'classes') return output.classes.length
-  if (output.kind === 'quantiles') return output.levels.length
-  return output.kind === 'numbers' ? output.names.length : 1
+/** The names of the numbers of an answer: classes, levels of quantiles, or names; empty when an answer is one number. */
+export function outputNames(output: Output): readonly (string | number)[] {
+  switch (output.kind) {
+    case 'classes':
+      return output.classes
+    case 'quantiles':
+      return output.levels
+    case 'numbers':
+      return output.names
+    case 'number':
+    case 'probability':
+      return []
+  }
 }
+
+/** How many numbers an answer has. */
+export const outputWidth = (output: Output): number => outputNames(output).length || 1
 
 /** The length that stands for null in place of a text of `RowTexts`. */
 export const noText = 0xffff_ffff

@@ -7,7 +7,7 @@ import { openArtifactReader, type ArtifactReader } from '../../../activities/art
 import { storeForeign } from '../../../activities/artifact/store-foreign.ts'
 import { fileNameOf, formatOf, formatOfFiles, type ArtifactColumn } from '@tenure/predictors'
 import { columnOf, columnTableOf } from '../../../domain/model/columns.ts'
-import type { FeatureRow, Features, Output } from '../../../domain/model/features.ts'
+import type { FeatureRow, Features } from '../../../domain/model/features.ts'
 import { broughtFacts, type TrainingFacts } from '../../../domain/model/manifest.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
@@ -17,6 +17,7 @@ import {
   readOnnxCases,
 } from '../../../packages/predictors/test/support/parity.ts'
 import { readRosesModel } from '../../../packages/predictors/test/support/roses-lightgbm.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 
 interface BroughtCase {
   bytes: Buffer

@@ -9,11 +9,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { readCells, readDoubles, readPart } from '../../../activities/data/rows.ts'
 import { listCells, rowReader } from '../../../domain/model/columns.ts'
-import type { Features, Output } from '../../../domain/model/features.ts'
+import type { Features } from '../../../domain/model/features.ts'
 import { columnsOfExpectation } from '../../../domain/validation/columns-of-expectation.ts'
 import type { Expectation } from '../../../domain/validation/expectations.ts'
 import { judgeValidation } from '../../../domain/validation/validate.ts'
 import { checkout, launcher } from '../../../temporal.config.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 
 const output: Output = { kind: 'number' }
 let folder: string

@@ -6,7 +6,7 @@ import { afterAll, expect, it } from 'vitest'
 import { askFor, openVersionAnswers } from '../../../activities/evaluation/version-answers.ts'
 import { answerReader } from '../../../domain/metrics/answers.ts'
 import { columnOf } from '../../../domain/model/columns.ts'
-import type { Output } from '../../../domain/model/features.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 import { putArtifact, type ArtifactSpec } from '../../support/serving/artifact.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-answers-'))

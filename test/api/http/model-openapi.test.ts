@@ -4,7 +4,8 @@ import type { ApiDeps } from '../../../api/deps.ts'
 import { describe } from '../../../api/http/openapi.ts'
 import { routesOfModel, rowSchema } from '../../../api/inference/model-description.ts'
 import { routesOf } from '../../../api/routes/all-routes.ts'
-import type { Features, Output } from '../../../domain/model/features.ts'
+import type { Features } from '../../../domain/model/features.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 
 const nothing: unknown = new Proxy(() => {}, {
   get: (_target, name) => (name === Symbol.toPrimitive ? () => '' : nothing),

@@ -6,7 +6,8 @@ import {
   openTestReasons,
 } from '../../../domain/behaviour/judge-behaviour.ts'
 import { planProbes, sampleOf } from '../../../domain/behaviour/probes.ts'
-import type { FeatureRow, Features, Output } from '../../../domain/model/features.ts'
+import type { FeatureRow, Features } from '../../../domain/model/features.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 
 const features: Features = { size: { kind: 'number', max: 10 }, colour: { kind: 'category' } }
 const rows: FeatureRow[] = [

@@ -1,4 +1,5 @@
 /** Tests how the matured outcomes of a new champion are compared with those of its holdback. */
+import { outputNames } from '@tenure/predictors/features'
 import { describe, expect, it } from 'vitest'
 import type { AbPrediction } from '../../../domain/canary/ab-cohorts.ts'
 import {
@@ -8,8 +9,7 @@ import {
   lossOf,
   scoredAlike,
 } from '../../../domain/canary/holdback.ts'
-import { outputNames, type Output } from '../../../domain/model/features.ts'
-import type { OutcomeValue } from '../../../domain/model/outcome.ts'
+import type { Output, OutcomeValue } from '../../../domain/tasks/output.ts'
 import { numberProfile } from '../../../domain/model/reference-profile.ts'
 import { drawsOf, meanOf, seededRandom } from '@tenure/sequential'
 

@@ -1,8 +1,9 @@
 /** Tests the bins in which the answers of two versions are compared. */
 import { describe, expect, it } from 'vitest'
-import { answerBins, answerCounter, sharedBins, type AnswerBins } from '../../../domain/model/answer-bins.ts'
-import type { Output } from '../../../domain/model/features.ts'
+import { answerBins, answerCounter, sharedBins } from '../../../domain/model/answer-bins.ts'
+import type { AnswerBins } from '../../../domain/tasks/answer-bins.ts'
 import { numberProfile } from '../../../domain/model/reference-profile.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 
 const evenProfile = (name: string, scale: number) =>
   numberProfile(

@@ -1,7 +1,7 @@
 /** Tests which outcomes are valid for a version after its model file has changed. */
 import { expect, it } from 'vitest'
-import type { Output } from '../../../domain/model/features.ts'
-import { issueOfOutcome, type OutcomeValue } from '../../../domain/model/outcome.ts'
+import type { Output, OutcomeValue } from '../../../domain/tasks/output.ts'
+import { issueOfOutcome } from '../../../domain/model/outcome.ts'
 
 const yesNo: Output = { kind: 'probability', positive: 'late', threshold: 0.5 }
 const number: Output = { kind: 'number' }

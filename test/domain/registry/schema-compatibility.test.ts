@@ -1,8 +1,9 @@
 /** Tests which versions may replace each other for clients, and which release may replace another. */
 import { describe, expect, it } from 'vitest'
-import type { Features, Output } from '../../../domain/model/features.ts'
+import type { Features } from '../../../domain/model/features.ts'
 import { schemaIssues } from '../../../domain/registry/schema-compatibility.ts'
 import { queuePolicy } from '../../../domain/release/queue-policy.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 
 const features: Features = { x: { kind: 'number' }, shop: { kind: 'category', values: ['a', 'b'] } }
 const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Output } from '../../../domain/model/features.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 import { compileReview } from '../../../domain/review/band.ts'
 import { estimateReviewed } from '../../../domain/review/estimate.ts'
 import { seededRandom } from '@tenure/sequential'

@@ -1,5 +1,5 @@
 /** Builds a version that runs in ONNX Runtime: a scikit-learn pipeline with three numeric inputs, one of them an integer, and one text. */
-import type { Output } from '../../../domain/model/features.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 import { putManifest, type Artifacts } from '../../../store/artifacts.ts'
 import { readOnnxCases } from '../../../packages/predictors/test/support/parity.ts'
 

@@ -1,9 +1,10 @@
 /** Builds versions of tree models in memory. The features are the columns of the model; the golden answers are the library's outputs. */
 import { formatOf, type FeatureFit } from '@tenure/predictors'
 import { loadVersion, type LoadedVersion } from '../../../api/serving/version/loaded-version.ts'
-import type { FeatureRow, Features, Output } from '../../../domain/model/features.ts'
+import type { FeatureRow, Features } from '../../../domain/model/features.ts'
 import { broughtFacts, type Manifest } from '../../../domain/model/manifest.ts'
 import { readCases } from '../../../packages/predictors/test/support/parity.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 
 export interface TreeVersion {
   manifest: Manifest

@@ -1,6 +1,6 @@
 /** Registers versions for release tests: a real artifact that a replica can load and serve, and the rows of its lineage. */
 import sql from 'sql-template-tag'
-import type { Features, Output } from '../../../domain/model/features.ts'
+import type { Features } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { numberProfile } from '../../../domain/model/reference-profile.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
@@ -10,6 +10,7 @@ import type { Store } from '../../../store/postgres.ts'
 import type { Role } from '../../../domain/roles.ts'
 import { fixtureDefinition, snapshotOf } from '../serving/registration.ts'
 import { signatureOf } from '../serving/sign-versions.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 
 const features: Features = { x: { kind: 'number' }, y: { kind: 'number' } }
 const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }

@@ -3,7 +3,7 @@
  * independently of the predictor under test.
  */
 import type { FeatureFit } from '@tenure/predictors/features'
-import type { Features, Output, FeatureRow } from '../../../domain/model/features.ts'
+import type { Features, FeatureRow } from '../../../domain/model/features.ts'
 import type { FileDigest, Manifest } from '../../../domain/model/manifest.ts'
 import {
   answerOf,
@@ -14,6 +14,7 @@ import {
   type LayerSpec,
 } from '../../../packages/predictors/test/support/dense-layers.ts'
 import { openArtifacts, putManifest } from '../../../store/artifacts.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 
 export { answerOf, randomLayer, seeded, topologyOf, weightsOf, type LayerSpec }
 

@@ -1,7 +1,7 @@
 /** Registers artifacts without a training workflow and routes requests to them, for serving tests and benchmarks. */
 import sql from 'sql-template-tag'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
-import type { Output } from '../../../domain/model/features.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { dayPolicy } from '../../../domain/release/policy.ts'
 import type { Fallback } from '../../../domain/serving/kill-switch.ts'

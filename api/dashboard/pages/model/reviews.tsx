@@ -1,7 +1,7 @@
 /** Lists predictions of a model that wait for a review, with one button for each label. */
 import { countText } from '../../../charts/figures.ts'
 import { percentText, numberText } from '../../../../domain/figures.ts'
-import { decisionText } from '../../../../domain/model/features.ts'
+import { decisionText } from '../../../../domain/tasks/output.ts'
 import type { ReviewStratum } from '../../../../domain/review/estimate.ts'
 import {
   listReviews,

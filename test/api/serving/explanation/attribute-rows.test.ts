@@ -4,10 +4,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { attributeRows } from '../../../../api/serving/explanation/attribute-rows.ts'
 import { createRuntimes } from '../../../../api/serving/runtime/hosts.ts'
 import { sampledShapley } from '../../../../domain/explanation/shapley.ts'
-import type { FeatureRow, Features, Output } from '../../../../domain/model/features.ts'
+import type { FeatureRow, Features } from '../../../../domain/model/features.ts'
 import { readOnnxCases } from '../../../../packages/predictors/test/support/parity.ts'
 import { openGraph } from '../../../support/formats/graph-predictor.ts'
 import { loadTrees, treeVersion } from '../../../support/formats/tree-version.ts'
+import type { Output } from '../../../../domain/tasks/output.ts'
 
 let runtimes: Runtimes
 beforeAll(() => {

@@ -20,11 +20,12 @@ import { compileColumns } from '../../../../api/serving/columnar/column-predicto
 import { attributeRows } from '../../../../api/serving/explanation/attribute-rows.ts'
 import { loadVersion, readRow, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { batchLayoutOf, textCodes } from '../../../../domain/model/batch-spec.ts'
-import type { Feature, FeatureRow, Features, Output } from '../../../../domain/model/features.ts'
+import type { Feature, FeatureRow, Features } from '../../../../domain/model/features.ts'
 import { broughtFacts, type Manifest } from '../../../../domain/model/manifest.ts'
 import { compileEncoder } from '../../../../domain/model/preprocessing.ts'
 import { readCategoryCases } from '../../../../packages/predictors/test/support/parity.ts'
 import { categoryModel } from '../../../../packages/predictors/test/support/hostile/category-models.ts'
+import type { Output } from '../../../../domain/tasks/output.ts'
 
 const cases = readCategoryCases()
 const treesFormat = formatOf({ artifact: 'trees' })

@@ -1,7 +1,7 @@
 /** Opens a LayersModel of TensorFlow.js. Dense layers are compiled; all other models run in a worker thread with TensorFlow.js. */
 import { refuse } from '../../errors.ts'
 import { formatNameOf } from '../../format-names.ts'
-import { outputWidthOf, type ModelDescription } from '../../features.ts'
+import { outputWidth, type ModelDescription } from '../../features.ts'
 import { networkLimits } from '../../network/network-limits.ts'
 import { layeredModelOf } from '../../network/layer-limits.ts'
 import { isDense, networkOf, readModel, type Network, type ReadModel } from '../../network/layers-model.ts'
@@ -71,7 +71,7 @@ async function openLayered(
 ): Promise<OpenedArtifact> {
   await new Promise((resolve) => setImmediate(resolve))
   const layered = layeredModelOf(read)
-  const width = outputWidthOf(output)
+  const width = outputWidth(output)
   const shape = { inputs: layered.inputs, outputs: width }
   const predictor = await runtimes.tensors.open(version, { layered, outputs: width }, shape)
   return { predictor, memoryBytes: layered.weights.byteLength }

@@ -1,0 +1,91 @@
+/** One output for each class, summing to 1. */
+import { textLiteral } from '../sql-text.ts'
+import { maxBins } from './answer-bins.ts'
+import { shown } from './numeric.ts'
+import { likeliest, likeliestClass, type OutputOf } from './output.ts'
+import type { Decides, Task } from './task.ts'
+
+type Classes = OutputOf<'classes'>
+
+const decides: Decides<Classes> = {
+  names: ({ classes }) => classes,
+  of: (_output, outputs) => likeliestClass(outputs),
+  value: ({ classes }, decision) => classes[decision]!,
+  threshold: () => undefined,
+  // Of equal scores the first class wins, as in the prediction API.
+  sql: ({ classes }, columns) =>
+    `[${classes.map(textLiteral).join(', ')}][list_position([${columns.join(', ')}], greatest(${columns.join(', ')}))]`,
+  review({ review, classes }) {
+    if (review === undefined) return undefined
+    const below = Math.fround(review.below)
+    const width = classes.length
+    return (outputs, row) => {
+      for (let at = row * width; at < (row + 1) * width; at++) if (outputs[at]! >= below) return false
+      return true
+    }
+  },
+  reviewSql: ({ review }, columns) => review && `greatest(${columns.join(', ')}) < ${review.below}::float`,
+}
+
+export const classes: Task<Classes> = {
+  expects: 'probability of each class, with the sum 1 (one-vs-all gives no such answers)',
+  numbers: () => [],
+  shared: (one, other) =>
+    other.kind === one.kind &&
+    other.classes.length === one.classes.length &&
+    one.classes.every((name) => other.classes.includes(name))
+      ? one
+      : undefined,
+  rises: false,
+  place: (_output, outputs) => likeliestClass(outputs),
+  scorePlace: () => 0,
+  profiled: (output, outputs) => output.classes[likeliestClass(outputs)],
+  decides,
+  form: (output) => [output.classes],
+  described: (output, named) => `a probability for each of ${named(output.classes)}`,
+  labelKind: 'text',
+  job: (output) => ({ classes: output.classes }),
+  targets(output, labels) {
+    const width = output.classes.length
+    const targets = new Float32Array(labels.length * width)
+    for (let row = 0; row < labels.length; row++)
+      if (labels[row]! >= 0) targets[row * width + labels[row]!] = 1
+    return targets
+  },
+  expected: (output, [column]) => [
+    { check: 'in_set', column: column!, values: output.classes, severity: 'block' },
+  ],
+  issueOfOutcome: (output, value, now) =>
+    [output, now].some(
+      (each) => each?.kind === output.kind && typeof value === 'string' && each.classes.includes(value),
+    )
+      ? undefined
+      : `${shown(value)} is not one of the classes ${output.classes.slice(0, 20).join(', ')}`,
+  canonical: (_output, value) => value,
+  readText: (_output, text) => text,
+  truth(output, value) {
+    if (typeof value === 'object') return null
+    // The text of an unknown prediction was read as true or false.
+    const place = output.classes.findIndex(
+      (name) => name === String(value) || (typeof value === 'boolean' && name === String(Number(value))),
+    )
+    return place < 0 ? null : [place]
+  },
+  loss: (_output, outputs, truths) => Number(likeliestClass(outputs) !== truths[0]),
+  bins: (output) => ({
+    names:
+      output.classes.length <= maxBins
+        ? [...output.classes]
+        : [...output.classes.slice(0, maxBins - 1), 'other'],
+    perAnswer: 1,
+    numbers: [],
+  }),
+  counter(output, { names }) {
+    const width = output.classes.length
+    const bins = output.classes.map((name) => {
+      const place = names.indexOf(name)
+      return place < 0 ? names.length - 1 : place
+    })
+    return (counts, outputs, row) => void counts[bins[likeliest(outputs, row * width, width)]!]!++
+  },
+}

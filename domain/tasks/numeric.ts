@@ -1,0 +1,74 @@
+/** Holds what the tasks of numbers share: limits, outcomes and losses. */
+import { sumOf } from '@tenure/sequential'
+import type { Expectation } from '../validation/expectations.ts'
+import { isOfNumbers, limitsText, type NumericOutput, type OutcomeValue, type Output } from './output.ts'
+import { numberBins } from './answer-bins.ts'
+import type { Task } from './task.ts'
+
+/** The minimum share of rows within the range of a number. */
+export const mostlyInRange = 0.9
+
+export const inUnit = ({ unit }: { unit?: string }): string => (unit === undefined ? '' : ` in ${unit}`)
+
+/** An outcome as an error shows it. */
+export const shown = (value: OutcomeValue): string => JSON.stringify(value).slice(0, 80)
+
+/** Why the number is invalid; the limits of the model file (`now`) are valid too. */
+export function issueOfNumber(
+  output: NumericOutput,
+  value: OutcomeValue,
+  now: Output | undefined,
+): string | undefined {
+  if (typeof value !== 'number') return `${shown(value)} is not a finite number`
+  if (!Number.isFinite(value)) return `${value} is not a finite number`
+  const isWithin = ({ min = -Infinity, max = Infinity }: NumericOutput) => value >= min && value <= max
+  if (isWithin(output) || (now !== undefined && isOfNumbers(now) && isWithin(now))) return undefined
+  return `${value} is outside of the label's ${limitsText(output)}`
+}
+
+/** The number of a value, of true and false 1 and 0; undefined for a text or an object, and for a number that is not finite. */
+export function numberOf(value: OutcomeValue): number | undefined {
+  if (typeof value === 'object' || typeof value === 'string') return undefined
+  const number = Number(value)
+  return Number.isFinite(number) ? number : undefined
+}
+
+/** The mean of the losses in units of their scales, at most 1 each; null where no number has a scale. */
+export function scaledLoss(losses: readonly number[], scales: readonly number[]): number | null {
+  const shares = losses.flatMap((loss, k) => (scales[k]! > 0 ? [Math.min(1, loss / scales[k]!)] : []))
+  return shares.length === 0 ? null : sumOf(shares) / shares.length
+}
+
+/** What the tasks of numbers decide alike; a task replaces what differs. */
+export const numeric = {
+  numbers: () => [],
+  rises: false,
+  place: () => 0,
+  scorePlace: () => 0,
+  profiled: (_output, outputs, number) => outputs[number],
+  decides: undefined,
+  labelKind: 'number',
+  targets: (_output, labels) => Float32Array.from(labels),
+  expected({ min, max }, columns) {
+    const isLimited = min !== undefined || max !== undefined
+    return [
+      { check: 'finite', columns, severity: 'block' },
+      ...(isLimited ? columns : []).map((column): Expectation => ({
+        check: 'between',
+        column,
+        min,
+        max,
+        mostly: mostlyInRange,
+        severity: 'block',
+      })),
+    ]
+  },
+  issueOfOutcome: issueOfNumber,
+  canonical: (_output, value) => value,
+  readText: () => undefined,
+  truth(_output, value) {
+    const truth = numberOf(value)
+    return truth === undefined ? null : [truth]
+  },
+  bins: (_output, profile) => numberBins([], profile),
+} satisfies Partial<Task<NumericOutput>>

@@ -1,0 +1,58 @@
+/** Defines what a model answers: the kinds of an output, and what all tasks read of it. */
+
+/** The probabilities whose answers a person reviews; both ends are included. */
+export interface ProbabilityBand {
+  from: number
+  to: number
+}
+
+/** Answers whose largest probability is below `below` are reviewed by a person. */
+export interface ClassBand {
+  below: number
+}
+
+/** The meaning of the network's outputs. */
+export type Output =
+  /** One output in [0, 1] per row: the probability of the positive class. */
+  | { kind: 'probability'; positive: string; threshold: number; review?: ProbabilityBand }
+  /** One output per class, summing to 1. */
+  | { kind: 'classes'; classes: readonly string[]; review?: ClassBand }
+  /** One real number per row. */
+  | { kind: 'number'; unit?: string; min?: number; max?: number }
+  /** One number per level and row, ascending: with probability `levels[k]`, the truth is at most the k-th number. */
+  | { kind: 'quantiles'; levels: readonly number[]; unit?: string; min?: number; max?: number }
+  /** Several numbers per row: one per name, in this order. */
+  | { kind: 'numbers'; names: readonly string[]; unit?: string; min?: number; max?: number }
+
+export type OutputKind = Output['kind']
+export type OutputOf<Kind extends OutputKind> = Extract<Output, { kind: Kind }>
+
+const numericKinds = ['number', 'quantiles', 'numbers'] as const satisfies OutputKind[]
+/** An output of numbers, which may have a unit and limits. */
+export type NumericOutput = OutputOf<(typeof numericKinds)[number]>
+
+/** Whether the model predicts numbers instead of classes. */
+export const isOfNumbers = (output: Output): output is NumericOutput =>
+  numericKinds.some((kind) => kind === output.kind)
+
+/** For several numbers, an object with each number by name. */
+export type OutcomeValue = number | string | boolean | Readonly<Record<string, number>>
+
+/** The decision on a probability as people read it: `late`, or `not late`. */
+export const decisionText = ({ positive }: { positive: string }, isPositive: boolean): string =>
+  isPositive ? positive : `not ${positive}`
+
+/** The limits of a number as a text: `min 0 and max 60`. */
+export const limitsText = ({ min, max }: { min?: number; max?: number }): string =>
+  [min === undefined ? [] : `min ${min}`, max === undefined ? [] : `max ${max}`].flat().join(' and ')
+
+/** The class of an answer: the first class with the largest probability. */
+export const likeliestClass = (outputs: readonly number[] | Float32Array): number =>
+  outputs.indexOf(Math.max(...outputs))
+
+/** The index of the largest of `count` numbers, starting at `at`. */
+export function likeliest(outputs: ArrayLike<number>, at: number, count: number): number {
+  let best = 0
+  for (let i = 1; i < count; i++) if (outputs[at + i]! > outputs[at + best]!) best = i
+  return best
+}

@@ -1,0 +1,94 @@
+/** Defines what a task decides: all that differs between the kinds of an output. `tasks.ts` lists the tasks. */
+import type { ReferenceProfile } from '../model/reference-profile.ts'
+import type { Expectation } from '../validation/expectations.ts'
+import type { DeclaredKind } from '../values/readings.ts'
+import type { AnswerBins, AnswerCounter } from './answer-bins.ts'
+import type { OutcomeValue, Output } from './output.ts'
+
+export type Outputs = readonly number[] | Float32Array
+
+export interface Task<O extends Output> {
+  // The answer.
+
+  /** What a valid answer is, after "a". */
+  expects: string
+  /** The names of several numbers, each with a label of its own; empty where a row has one label. */
+  numbers: (output: O) => readonly string[]
+  /** The output of both, in the order of the first; undefined when answers cannot be compared. */
+  shared: (one: O, other: Output) => O | undefined
+  /** Whether the outputs of a row rise, so that crossing ones are sorted. */
+  rises: boolean
+  /** The place of the number that represents an answer. */
+  place: (output: O, outputs: Outputs) => number
+  /** The place of the number that represents every answer when one number is needed. */
+  scorePlace: (output: O) => number
+  /** The value of an answer that its profile counts: a class, or the number this many places behind the representing one. */
+  profiled: (output: O, outputs: Outputs, number: number) => string | number | undefined
+  /** The decisions that an answer makes between classes; undefined where it makes none. */
+  decides: Decides<O> | undefined
+
+  // Words.
+
+  /** What callers rely on besides the kind. */
+  form: (output: O) => readonly unknown[]
+  /** What callers read; `named` lists names. */
+  described: (output: O, named: (names: readonly (string | number)[]) => string) => string
+
+  // The label.
+
+  /** How a column of the label is read. */
+  labelKind: DeclaredKind
+  /** What a training program is told of the label. */
+  job: (output: O) => JobLabel
+  /** The training targets of labels as the gate counts them, row by row. */
+  targets: (output: O, labels: ArrayLike<number>) => Float32Array
+  /** What training rows must hold in the columns of the label. */
+  expected: (output: O, columns: readonly string[]) => Expectation[]
+
+  // Outcomes.
+
+  /** Why the value is invalid; undefined when it is valid. `now`: the output of the model file. */
+  issueOfOutcome: (output: O, value: OutcomeValue, now: Output | undefined) => string | undefined
+  /** One spelling of each outcome. */
+  canonical: (output: O, value: OutcomeValue) => OutcomeValue
+  /** The outcome of a text that is neither true or false nor a number; undefined where a text is read like that of any other task. */
+  readText: (output: O, text: string) => OutcomeValue | undefined
+  /** The truth of a canonical value as the gate counts it; null for any other value. */
+  truth: (output: O, value: OutcomeValue) => number[] | null
+  /** The loss of an answer from 0 to 1, in units of `scales` for numbers; null where no number has a scale. */
+  loss: (output: O, outputs: Outputs, truths: readonly number[], scales: readonly number[]) => number | null
+
+  // Disagreement.
+
+  /** The bins of a champion's answers; undefined for numbers without a profile of their scores. */
+  bins: (
+    output: O,
+    profile: Pick<ReferenceProfile, 'score' | 'scores'> | undefined,
+  ) => Omit<AnswerBins, 'kind'> | undefined
+  /** A counter for the outputs of a version; undefined without any of the numbers. */
+  counter: (output: O, bins: AnswerBins) => AnswerCounter | undefined
+}
+
+export interface JobLabel {
+  classes?: readonly string[]
+  positive?: string
+  levels?: readonly number[]
+  names?: readonly string[]
+}
+
+export interface Decides<O extends Output> {
+  /** The names of the decisions. */
+  names: (output: O) => readonly string[]
+  /** The place of a decision among the names. */
+  of: (output: O, outputs: Outputs) => number
+  /** A decision as an outcome. */
+  value: (output: O, decision: number) => boolean | string
+  /** From which probability on the decision is the positive one; undefined where the largest probability decides. */
+  threshold: (output: O) => number | undefined
+  /** SQL of the text of a decision, of these columns of outputs. */
+  sql: (output: O, columns: readonly string[]) => string
+  /** Whether the answer to a row needs review; undefined without a band. */
+  review: (output: O) => ((outputs: ArrayLike<number>, row: number) => boolean) | undefined
+  /** `review` as SQL of these columns of outputs. */
+  reviewSql: (output: O, columns: readonly string[]) => string | undefined
+}

@@ -1,0 +1,67 @@
+/** Lists the tasks, one for each kind of an output. No other code of the product tells kinds apart. */
+import { outputNames, outputWidth } from '@tenure/predictors/features'
+import { sortQuantiles } from '../model/quantile-levels.ts'
+import { classes } from './classes.ts'
+import { number } from './number.ts'
+import { numbers } from './numbers.ts'
+import type { Output, OutputKind, OutputOf } from './output.ts'
+import { probability } from './probability.ts'
+import { quantiles } from './quantiles.ts'
+import type { Outputs, Task } from './task.ts'
+
+export const tasks: { readonly [Kind in OutputKind]: Task<OutputOf<Kind>> } = {
+  probability,
+  classes,
+  number,
+  quantiles,
+  numbers,
+}
+
+/** The task of an output. Pass it that output alone. */
+export const taskOf = (output: Output): Task<Output> => tasks[output.kind] as Task<Output>
+
+/** The names of several numbers a row, each with a label of its own; empty where a row has one label. */
+export const numbersOf = (output: Output): readonly string[] => taskOf(output).numbers(output)
+
+/** How many numbers one truth has. */
+export const truthWidth = (output: Output): number => numbersOf(output).length || 1
+
+/** The position of each number of `wanted` in an answer of `given`, by name; -1 when missing. */
+export function placesIn(given: Output, wanted: Output): number[] {
+  if (given.kind !== wanted.kind) return Array.from({ length: outputWidth(wanted) }, () => -1)
+  const names = outputNames(given)
+  return names.length === 0 ? [0] : outputNames(wanted).map((name) => names.indexOf(name))
+}
+
+/**
+ * The output that two versions share, in the order of the first; undefined when their answers cannot be compared. For several numbers:
+ * those with the same name. Classes and levels must be equal, in any order.
+ */
+export const sharedOutput = (one: Output, other: Output): Output | undefined => taskOf(one).shared(one, other)
+
+/** Sorts the outputs of each row in place where they must rise. */
+export function sortOutputs(
+  output: Output,
+  outputs: Parameters<typeof sortQuantiles>[0],
+  rows: number,
+): void {
+  if (taskOf(output).rises) sortQuantiles(outputs, rows, outputWidth(output))
+}
+
+/** The place of the number that represents every answer when one number is needed. */
+export const scorePlace = (output: Output): number => taskOf(output).scorePlace(output)
+
+/** The value of an answer that its profile counts: the class, the middle quantile, or the number at this place. */
+export const scoreOfAnswer = (output: Output, outputs: Outputs, place: number): string | number | undefined =>
+  taskOf(output).profiled(output, outputs, place)
+
+/** The decision of an answer between classes, by its place among their names; undefined for numbers. */
+export const decisionOf = (output: Output, outputs: Outputs): number | undefined =>
+  taskOf(output).decides?.of(output, outputs)
+
+/** The names of the decisions of an answer; empty for numbers. */
+export const decisionNames = (output: Output): readonly string[] =>
+  taskOf(output).decides?.names(output) ?? []
+
+/** From which probability on a version decides for the positive class. */
+export const thresholdOf = (output: Output): number | undefined => taskOf(output).decides?.threshold(output)
