@@ -26,6 +26,7 @@ COPY packages/http-front/package.json packages/http-front/
 COPY packages/lab/package.json packages/lab/
 COPY packages/predictors/package.json packages/predictors/
 COPY packages/sequential/package.json packages/sequential/
+COPY packages/simulator/package.json packages/simulator/
 RUN npm ci --ignore-scripts --omit=dev --no-audit --no-fund
 COPY . .
 RUN node scripts/package/image.mjs /opt/tenure $TRAINS \

@@ -138,6 +138,17 @@ describe('a planted violation is found', () => {
       'cli/export/edge/a.ts',
       `import { open } from '@tenure/predictors'`,
     ],
+    [
+      'the product in the simulator',
+      'packages/simulator/src/a.ts',
+      `import { hash32 } from '../../../domain/serving/route.ts'`,
+    ],
+    [
+      'the simulator by its path',
+      'test/simulation/a.ts',
+      `import { createWorld } from '../../packages/simulator/src/world.ts'`,
+    ],
+    ['the simulator in the product', 'activities/a.ts', `import { createWorld } from '@tenure/simulator'`],
     ['Hono in the code of the front', 'packages/http-front/src/a.ts', `import { Hono } from 'hono'`],
     [
       'the front of HTTP by its path',

@@ -29,7 +29,7 @@ const call = (cwd: string, program: string, ...args: string[]): string =>
 
 it('there are packages', () =>
   expect(names).toEqual(
-    expect.arrayContaining(['client', 'embedded', 'http-front', 'predictors', 'sequential']),
+    expect.arrayContaining(['client', 'embedded', 'http-front', 'predictors', 'sequential', 'simulator']),
   ))
 
 describe.each(names)('@tenure/%s', (name) => {

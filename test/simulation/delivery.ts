@@ -13,8 +13,7 @@ import {
 import { applyCommands, findRelease } from '../../store/release/releases.ts'
 import { idOfCommand, recordedCommand } from './recorded-rows.ts'
 import type { PlannedCommand } from './scenario.ts'
-import type { Temporal } from './temporal/temporal.ts'
-import type { Machine, World } from './world.ts'
+import type { Machine, Temporal, World } from '@tenure/simulator'
 
 interface Sender {
   world: World

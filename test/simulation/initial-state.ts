@@ -1,7 +1,6 @@
 /** Provides the initial rows of a run and the maximum duration of its plan. */
-import type { Server } from './postgres/connection.ts'
+import { epochMs, type Server } from '@tenure/simulator'
 import { keys, type Scenario } from './scenario.ts'
-import { epochMs } from './world.ts'
 
 export const simulatedModel = 'm'
 

@@ -14,8 +14,8 @@ import type { LoadedVersion } from '../../api/serving/version/loaded-version.ts'
 import { isError } from '../../domain/errors.ts'
 import { findArtifact } from '../../store/serving/replicas.ts'
 import type { Store } from '../../store/postgres.ts'
-import { connect, type Server } from './postgres/connection.ts'
-import { wallOf, type Machine, type World } from './world.ts'
+import { wallOf, type Machine, type Server, type World } from '@tenure/simulator'
+import { connect } from './postgres/store.ts'
 
 export interface SimulatedReplica {
   machine: Machine

@@ -1,5 +1,4 @@
 /** Runs one seed: builds its world, starts the real code in it, injects the faults and checks the properties. */
-import './temporal/sandbox.ts'
 import type { Deps } from '../../activities/deps.ts'
 import { reportingFailures } from '../../activities/runtime/failures.ts'
 import { closeRelease } from '../../activities/release/end-release.ts'
@@ -24,10 +23,22 @@ import type { StepInput } from '../../store/release/releases.ts'
 import { release } from '../../workflows/release.ts'
 import { disagreementsOf } from './properties/agreement.ts'
 import { createFaults } from './faults/faults.ts'
-import { createMoments } from './faults/moments.ts'
-import { connect, deliverNotice, endStaleSessions, type Server } from './postgres/connection.ts'
-import { carried } from './temporal/sandbox.ts'
-import { createMemory } from './postgres/database.ts'
+import {
+  carried,
+  createMemory,
+  createMoments,
+  createTemporal,
+  createWorld,
+  deliverNotice,
+  endStaleSessions,
+  enter,
+  epochMs,
+  createHost,
+  type Machine,
+  type Server,
+  type Worker,
+} from '@tenure/simulator'
+import { connect, unavailability } from './postgres/store.ts'
 import { createProperties, type Violation } from './properties/properties.ts'
 import { processOf, startProcess, type SimulatedReplica, type ReplicaEnvironment } from './replicas.ts'
 import { drawScenario, type Mode, type PlannedCommand, type Scenario } from './scenario.ts'
@@ -37,11 +48,9 @@ import { authorityStatements } from './postgres/statements-authority.ts'
 import { commandStatements } from './postgres/statements-commands.ts'
 import { releaseStatements } from './postgres/statements-releases.ts'
 import { routingStatements } from './postgres/statements-routing.ts'
-import { createTemporal, freshHost, type Worker } from './temporal/temporal.ts'
 import { fill, longestOf, simulatedModel } from './initial-state.ts'
 import { deliverForEver, sendCommand } from './delivery.ts'
 import { recordedRelease } from './recorded-rows.ts'
-import { createWorld, enter, epochMs, type Machine } from './world.ts'
 
 export interface RunResult {
   seed: number
@@ -108,6 +117,7 @@ export async function simulate(
       }
     },
     listeners: new Set(),
+    ...unavailability,
     onStatement(name, values) {
       if (name === 'recordObservation') properties.stageObserved(values)
       if (name === 'writeTicks') properties.flushed()
@@ -144,7 +154,7 @@ export async function simulate(
       config: { signing: { keys: '', trust: '', subjectKey: '' } },
       log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
     } as unknown as Deps
-    worker.host = freshHost(workflows, (info, batches) =>
+    worker.host = createHost(workflows, (info, batches) =>
       world.tell(`${worker.machine.name} replays ${info.runId} (${batches} tasks)`),
     )
     worker.activities = reportingFailures(deps, {

@@ -6,7 +6,7 @@ import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import type { CommandName } from '../../domain/release/state.ts'
 import type { Role } from '../../domain/roles.ts'
-import type { World } from './world.ts'
+import type { World } from '@tenure/simulator'
 
 export type Mode = 'safety' | 'liveness'
 

@@ -6,10 +6,9 @@ import type { CommandName } from '../../domain/release/state.ts'
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import type { Faults } from './faults/faults.ts'
-import type { Moment, Moments } from './faults/moments.ts'
+import type { Machine, Moment, Moments, World } from '@tenure/simulator'
 import type { Behaviour, SimulatedReplica } from './replicas.ts'
 import type { PlannedCommand, Scenario } from './scenario.ts'
-import type { Machine, World } from './world.ts'
 
 /** The parts of the world that a script acts on. */
 export interface Stage {

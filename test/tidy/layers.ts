@@ -275,6 +275,16 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: ['packages/http-front/src'],
     packages: ['node:*', 'vitest', '@tenure/http-front', 'hono', '@hono/node-server'],
   },
+  // Is used without the product: it drives the SDK of Temporal in virtual time.
+  'packages/simulator/src': {
+    values: [],
+    packages: ['node:*', '@temporalio/activity', '@temporalio/common', '@temporalio/workflow'],
+    only: { esbuild: ['packages/simulator/src/bundle.ts'] },
+  },
+  'packages/simulator': {
+    values: ['packages/simulator/src'],
+    packages: ['node:*', 'vitest', '@tenure/simulator', '@temporalio/activity', '@temporalio/workflow'],
+  },
   // Runs in programs of users and in browsers.
   'packages/client/src': { values: [], packages: [] },
   'packages/client': { values: ['packages/client/src'], packages: ['node:*', 'vitest', '@tenure/client'] },

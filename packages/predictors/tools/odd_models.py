@@ -139,6 +139,9 @@ def odd_models(m, seed):
         ("base-poisson", {"objective": "count:poisson", "base_score": 2.5}, POSITIVE), ("base-gamma", {"objective": "reg:gamma", "base_score": 0.7}, POSITIVE),
         ("forest-classes", {**soft, "num_parallel_tree": 3, "subsample": 0.6}, CLASSES), ("empty", {**logistic, "gamma": 1e9}, {}), ("classes-ubj", soft, {**CLASSES, "ending": "ubj"}),
     ]:  # fmt: skip
+        # The newest for Python 3.11 has no expectiles.
+        if params["objective"] == "reg:expectileerror" and tuple(map(int, xgboost.__version__.split(".")[:2])) < (3, 3):
+            continue
         xgboost_model(m, name(f"xgboost-{text}"), seed, params, **more)
     share = {"predict": "Probability"}
     for text, params, more in [

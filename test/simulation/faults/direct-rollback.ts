@@ -3,10 +3,9 @@ import { awaitRollbackOnReplicas } from '../../../api/services/rollback/rollback
 import { writeRollback } from '../../../api/services/rollback/write-rollback.ts'
 import { simulatedModel } from '../initial-state.ts'
 import { findRollbackSubject } from '../../../store/release/rollback.ts'
-import type { Server } from '../postgres/connection.ts'
+import type { Server, World } from '@tenure/simulator'
 import type { createProperties } from '../properties/properties.ts'
 import type { SimulatedReplica } from '../replicas.ts'
-import type { World } from '../world.ts'
 
 interface Stage {
   world: World

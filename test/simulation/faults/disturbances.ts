@@ -3,10 +3,9 @@
  * hits these moments.
  */
 import type { CommandName } from '../../../domain/release/state.ts'
-import type { Disturbance, Moment } from './moments.ts'
+import type { Disturbance, Machine, Moment, World } from '@tenure/simulator'
 import type { Behaviour } from '../replicas.ts'
 import type { Fault, PlannedCommand } from '../scenario.ts'
-import type { Machine, World } from '../world.ts'
 
 export interface Accomplices {
   world: World

@@ -2,15 +2,20 @@
 import { rollBackDirectly } from './direct-rollback.ts'
 import { simulatedModel } from '../initial-state.ts'
 import { disturbanceOf } from './disturbances.ts'
-import type { Moments } from './moments.ts'
-import type { Server } from '../postgres/connection.ts'
+import {
+  epochMs,
+  type Machine,
+  type Meaning,
+  type Moments,
+  type Server,
+  type Temporal,
+  type Worker,
+  type World,
+} from '@tenure/simulator'
 import type { Properties } from '../properties/properties.ts'
 import type { Behaviour, SimulatedReplica } from '../replicas.ts'
-import type { Meaning } from '../postgres/database.ts'
 import { restoreSimulatedBackup } from './restored-backup.ts'
 import type { Fault, Mode, PlannedCommand, Scenario } from '../scenario.ts'
-import type { Temporal, Worker } from '../temporal/temporal.ts'
-import { epochMs, type Machine, type World } from '../world.ts'
 
 /** The parts of the world that faults act on. */
 export interface FaultStage {

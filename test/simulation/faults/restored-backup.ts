@@ -1,7 +1,7 @@
 /** Applies `raiseEpoch` to the rows of a restored backup: a new epoch, and each route only to the champion under that epoch. */
 import type { Route } from '../../../domain/serving/route.ts'
 import { totalBp } from '../../../domain/serving/route.ts'
-import type { Memory } from '../postgres/database.ts'
+import type { Memory } from '@tenure/simulator'
 import { simulatedModel } from '../initial-state.ts'
 
 /** Returns the new epoch. It exceeds every earlier epoch, because the same backup may be restored twice. */

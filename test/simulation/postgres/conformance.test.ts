@@ -72,7 +72,7 @@ import { findRouting, renewExposure, writeRoute, readRouting } from '../../../st
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
-import { createMemory, type Memory } from './database.ts'
+import { createMemory, type Memory } from '@tenure/simulator/memory'
 import { dictionary } from './statement.ts'
 import { authorityStatements } from './statements-authority.ts'
 import { commandStatements } from './statements-commands.ts'

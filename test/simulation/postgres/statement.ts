@@ -2,9 +2,8 @@
  * Identifies statements of store/ by the fingerprint of their text. An unknown statement stops the simulation until its meaning is defined
  * here and the conformance test against the real server passes.
  */
-import type { Sql } from 'sql-template-tag'
 import { hash32 } from '../../../domain/serving/route.ts'
-import type { Meaning, Query, Row } from './database.ts'
+import type { Meaning, Query, Row, Statement } from '@tenure/simulator'
 
 /** Fingerprint → the function of store/ that sends the statement, and its implementation. */
 export type Statements = Readonly<Record<string, readonly [name: string, meaning: Meaning]>>
@@ -37,7 +36,9 @@ export function demand(query: Query, table: string, key: unknown): void {
     })
 }
 
-export function dictionary(...all: Statements[]): (statement: Sql) => { name: string; meaning: Meaning } {
+export function dictionary(
+  ...all: Statements[]
+): (statement: Pick<Statement, 'text'>) => { name: string; meaning: Meaning } {
   const byText = new Map<string, { name: string; meaning: Meaning }>()
   const known: Statements = Object.assign({}, ...all) as Statements
   return (statement) => {

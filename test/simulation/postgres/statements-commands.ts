@@ -1,5 +1,5 @@
 /** Implements the statements about commands for the in-memory Postgres: starts, and commands to releases. */
-import type { Query, Row } from './database.ts'
+import type { Query, Row } from '@tenure/simulator'
 import { demand, insertOnce, parse, type Statements } from './statement.ts'
 
 /** A command before its first delivery, its run and its answer. */

@@ -1,5 +1,5 @@
 /** Implements the statements about releases, champions, verdicts and the audit for the in-memory Postgres. */
-import type { Query, Row } from './database.ts'
+import type { Query, Row } from '@tenure/simulator'
 import { date, demand, insertOnce, parse, type Statements } from './statement.ts'
 
 const change = (

@@ -1,7 +1,7 @@
 /**
  * Implements the statements about routing, replicas and counters for the in-memory Postgres. Each is named after its function in store/.
  */
-import type { Meaning, Query, Row } from './database.ts'
+import type { Meaning, Query, Row } from '@tenure/simulator'
 import { date, demand, insertOnce, ms, parse, type Statements } from './statement.ts'
 
 interface RoutingRow extends Row {

@@ -1,6 +1,6 @@
 /** Lists the differences between the replicas and the database after everything had time to settle. */
 import type { Route } from '../../../domain/serving/route.ts'
-import type { Memory } from '../postgres/database.ts'
+import type { Memory } from '@tenure/simulator'
 import { tableNow, type SimulatedReplica } from '../replicas.ts'
 import type { Fault } from '../scenario.ts'
 import { simulatedModel } from '../initial-state.ts'

@@ -1,6 +1,6 @@
 /** Recomputes the hash chain of the audit. */
 import { hashOf, type AuditRow } from '../../../store/audit/audit-log.ts'
-import type { Memory, Row } from '../postgres/database.ts'
+import type { Memory, Row } from '@tenure/simulator'
 
 /** Returns the rows whose hash does not follow from the previous row. */
 export function auditIssues(memory: Memory): string[] {

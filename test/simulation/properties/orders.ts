@@ -1,5 +1,5 @@
 /** Reads from the stored rows how the orders that end a release were executed. */
-import type { Memory } from '../postgres/database.ts'
+import type { Memory } from '@tenure/simulator'
 
 /** Returns whether the release has accepted an order to roll it back. A backup may be older than the order. */
 export const isOrderStored = (memory: Memory, release: string): boolean =>

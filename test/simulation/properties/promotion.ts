@@ -5,8 +5,7 @@
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
 import type { Route } from '../../../domain/serving/route.ts'
-import type { Memory, Row } from '../postgres/database.ts'
-import type { World } from '../world.ts'
+import type { Memory, Row, World } from '@tenure/simulator'
 
 /** A command that a user gives, with the role of its sender at that moment. */
 export interface Received {

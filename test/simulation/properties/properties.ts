@@ -5,12 +5,11 @@ import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { watchedPolicy, type ReleaseState } from '../../../domain/release/state.ts'
 import type { CommandAnswer } from '../../../store/commands.ts'
 import { championOf, isOnProbation, type Route } from '../../../domain/serving/route.ts'
-import type { Change, Memory, Row } from '../postgres/database.ts'
+import type { Change, Memory, Row, World } from '@tenure/simulator'
 import { isOnlyProven, isOrderStored } from './orders.ts'
 import { basisOf, checkPromotion, type Known, type Received } from './promotion.ts'
 import { armsIn, processOf, tableNow, type SimulatedResponse, type SimulatedReplica } from '../replicas.ts'
 import { checkReached } from './reached.ts'
-import type { World } from '../world.ts'
 
 export interface Violation {
   property: string

@@ -1,5 +1,5 @@
 /** Determines which replicas must follow a stage when a release counts it as reached. */
-import type { Memory, Row } from '../postgres/database.ts'
+import type { Memory, Row } from '@tenure/simulator'
 import { processOf, tableNow, type SimulatedReplica } from '../replicas.ts'
 
 interface Seen {

@@ -1,20 +1,21 @@
 /**
- * Connects a machine to the in-memory database: provides the production `Store` over links that may be slow or cut, to a server that may be
- * down. The critical case is a commit whose response is lost: it is committed, but the caller sees a failure.
+ * Connects a machine to the database in memory, over links that may be slow or cut, to a server that may be down. The critical case is a
+ * commit whose response is lost: it is committed, but the caller sees a failure.
  */
-import type { Sql } from 'sql-template-tag'
-import { DomainError, isError } from '../../../domain/errors.ts'
-import type { Database, Store } from '../../../store/postgres.ts'
-import { createObservedLeases } from '../../../store/serving/observed-leases.ts'
-import { carried } from '../temporal/sandbox.ts'
-import type { Memory, Row, DatabaseSession } from './database.ts'
-import type { Meaning } from './database.ts'
+import { carried } from '../carried.ts'
 import type { Machine, World } from '../world.ts'
+import type { DatabaseSession, Meaning, Memory, Row } from './database.ts'
+
+/** A statement as the drivers take it. */
+export interface Statement {
+  text: string
+  values: readonly unknown[]
+}
 
 export interface Server {
   machine: Machine
   memory: Memory
-  meaningOf: (statement: Sql) => { name: string; meaning: Meaning }
+  meaningOf: (statement: Statement) => { name: string; meaning: Meaning }
   /** Channel → its listeners. */
   listeners: Set<Listener>
   /** Called with each executed statement. */
@@ -23,6 +24,18 @@ export interface Server {
   lateMs?: (machine: Machine, statement: string, values: readonly unknown[]) => number
   /** Returns why a statement fails here because of an active fault. */
   failureOf?: (name: string, owner: string) => string | undefined
+  /** Creates the error of a caller that gets no answer, and recognises it. Default: an error with the code 08006. */
+  unavailable?: (why: string) => Error
+  isUnavailable?: (error: unknown) => boolean
+}
+
+/** What a machine holds of the database. */
+export interface Connection {
+  query<T extends object>(statement: Statement): Promise<T[]>
+  /** Commits what `work` has done, or rolls it back when `work` throws. */
+  transaction<T>(work: (within: Pick<Connection, 'query'>) => Promise<T>): Promise<T>
+  /** Hears the notices of a channel, and undefined whenever some may have been missed. Returns what ends it. */
+  listen(channel: string, hear: (payload: string | undefined) => void): () => Promise<void>
 }
 
 interface Listener {
@@ -33,16 +46,21 @@ interface Listener {
   isConnected: boolean
 }
 
-/** Shorter than in production, in proportion to the leases of the simulated policies. */
-export const queryMs = 1_500
-export const idleInTransactionMs = 3_000
+/** When a statement and an idle transaction end, in milliseconds. */
+const queryMs = 1_500
+const idleInTransactionMs = 3_000
 const listenAgainMs = 1_000
 
-type Command = 'begin' | 'commit' | 'rollback' | Sql
+type Command = 'begin' | 'commit' | 'rollback' | Statement
 
-export function connect(world: World, server: Server, machine: Machine): Store {
-  const unavailable = (why: string) =>
-    new DomainError('postgres_unavailable', `Postgres did not answer: ${why}`)
+const lostConnection = '08006'
+const unavailableOf = ({ unavailable }: Server, why: string): Error =>
+  unavailable?.(why) ?? Object.assign(new Error(`Postgres did not answer: ${why}`), { code: lostConnection })
+const isUnavailableTo = ({ isUnavailable }: Server, error: unknown): boolean =>
+  isUnavailable?.(error) ?? (error as { code?: unknown } | undefined)?.code === lostConnection
+
+export function connect(world: World, server: Server, machine: Machine): Connection {
+  const unavailable = (why: string) => unavailableOf(server, why)
 
   const call = (session: { of?: DatabaseSession }, command: Command): Promise<Row[]> =>
     new Promise((resolve, reject) => {
@@ -106,12 +124,12 @@ export function connect(world: World, server: Server, machine: Machine): Store {
       else world.after(machine, lateMs, () => world.send(machine, server.machine, arrive))
     })
 
-  const databaseOf = (session: { of?: DatabaseSession }): Database => ({
-    query: <T extends object>(statement: Sql) => call(session, statement) as unknown as Promise<T[]>,
+  const within = (session: { of?: DatabaseSession }): Pick<Connection, 'query'> => ({
+    query: <T extends object>(statement: Statement) => call(session, statement) as unknown as Promise<T[]>,
   })
 
   return {
-    query: async <T extends object>(statement: Sql) => {
+    async query<T extends object>(statement: Statement) {
       const session: { of?: DatabaseSession } = {}
       try {
         return (await call(session, statement)) as unknown as T[]
@@ -123,22 +141,16 @@ export function connect(world: World, server: Server, machine: Machine): Store {
       const session: { of?: DatabaseSession } = {}
       try {
         await call(session, 'begin')
-        const result = await work(databaseOf(session))
+        const result = await work(within(session))
         await call(session, 'commit')
         return result
       } catch (error) {
-        if (!isError(error, 'postgres_unavailable')) await call(session, 'rollback').catch(() => {})
+        if (!isUnavailableTo(server, error)) await call(session, 'rollback').catch(() => {})
         throw error
       } finally {
         if (session.of && !session.of.tx) server.memory.kill(session.of)
       }
     },
-    scoped(): never {
-      throw new Error('the keys of the simulation are of all models')
-    },
-    leases: createObservedLeases(),
-    outage: () => undefined,
-    saw: () => {},
     listen(channel, hear) {
       const listener: Listener = { machine, life: machine.life, channel, hear, isConnected: false }
       const again = () => {
@@ -160,12 +172,6 @@ export function connect(world: World, server: Server, machine: Machine): Store {
         return Promise.resolve()
       }
     },
-    get pool(): never {
-      throw new Error('the database in memory has no pool')
-    },
-    readerUrl: undefined,
-    metricSources: undefined,
-    close: () => Promise.resolve(),
   }
 }
 
@@ -188,7 +194,7 @@ export function endStaleSessions(server: Server, lives: ReadonlyMap<string, Mach
     else if (session.parked && nowMs - session.activeMs > queryMs) {
       const { refuse } = session.parked
       server.memory.kill(session)
-      refuse(new DomainError('postgres_unavailable', 'Postgres did not answer: statement timeout'))
+      refuse(unavailableOf(server, 'statement timeout'))
     }
   }
 }

@@ -1,7 +1,6 @@
 /**
- * Implements the parts of Postgres that a release needs, in memory: rows that others see after commit, row locks that make writers wait,
- * statements that read again after waiting (read committed), and backups. It contains no SQL. The neighbouring files define what each
- * statement does; conformance.test.ts compares them with the real server.
+ * Implements parts of Postgres in memory: rows that others see after commit, row locks that make writers wait, statements that read again
+ * after waiting (read committed), and backups. It contains no SQL: the meaning of a statement is a function.
  */
 
 export type Row = Readonly<Record<string, unknown>>

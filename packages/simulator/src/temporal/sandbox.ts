@@ -1,13 +1,9 @@
 /**
- * Provides globals that the SDK's code expects and a plain process lacks. Imported before the SDK, which looks for them once, on load.
- *
- * Async context in Node uses hooks on every promise, which takes a tenth of a run's time. Here an event belongs to at most one activity, so
- * the event carries the context. The hooks run only while workflow code runs.
+ * Provides globals that the SDK's code expects and a plain process lacks. Imported before the SDK, which looks for them once, on load. The
+ * hooks of Node's async context run only while workflow code runs.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-
-/** The context of the activity whose event is being executed. */
-export const carried: { context: unknown } = { context: undefined }
+import { carried } from '../carried.ts'
 
 const scopes: AsyncLocalStorage<unknown>[] = []
 

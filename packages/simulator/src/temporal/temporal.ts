@@ -1,8 +1,8 @@
 /**
- * Emulates the parts of Temporal that a release needs: durable histories, task queues, retries, timers, signals and updates. Activities run
+ * Emulates a Temporal server: durable histories, task queues, retries, timers, signals and updates. Activities run
  * at least once: a worker may crash before it reports a result, and a frozen worker may wake up after another has taken over.
  */
-import { asyncLocalStorage, type Context } from '@temporalio/activity'
+import { asyncLocalStorage } from '@temporalio/activity'
 import {
   CancelledFailure,
   defaultFailureConverter,
@@ -11,7 +11,6 @@ import {
 } from '@temporalio/common'
 import { optionalTsToMs, tsToMs } from '@temporalio/common/lib/time.js'
 import {
-  createHost,
   shapeOf,
   type ActivationBatch,
   type WorkflowCommand,
@@ -61,20 +60,20 @@ interface Activity {
   retry: { initialMs: number; coefficient: number; longestMs: number; mostAttempts: number }
 }
 
-/** Receives the events of a run, for its properties and its trace. */
+/** Receives the events of a run, for its properties and its trace. What is absent does nothing. */
 export interface Watcher {
-  scheduled(info: RunInfo, type: string, input: unknown[]): void
-  completed(info: RunInfo, type: string, result: unknown, input: unknown[]): void
+  scheduled?(info: RunInfo, type: string, input: unknown[]): void
+  completed?(info: RunInfo, type: string, result: unknown, input: unknown[]): void
   /** A worker starts the activity. Everything before its first await is done, even if the worker crashes here. */
-  begins(worker: Worker, type: string): void
+  begins?(worker: Worker, type: string): void
   /** The activity has a result, but is cancelled before the workflow receives the result. */
-  overtaken(info: RunInfo, type: string): void
+  overtaken?(info: RunInfo, type: string): void
   /** Returns how long the worker delays the result, in milliseconds. */
-  lateMs(worker: Worker, type: string, result: unknown): number
-  taskFailed(info: RunInfo, error: unknown): void
-  closed(execution: Execution): void
+  lateMs?(worker: Worker, type: string, result: unknown): number
+  taskFailed?(info: RunInfo, error: unknown): void
+  closed?(execution: Execution): void
   /** Returns whether the worker crashes now, after the work and before its report. */
-  diesBeforeTelling(worker: Worker, type: string): boolean
+  diesBeforeTelling?(worker: Worker, type: string): boolean
 }
 
 export interface Temporal {
@@ -96,11 +95,12 @@ export interface Temporal {
 
 export interface TemporalOptions {
   world: World
-  machine: Machine
-  workers: Worker[]
-  watcher: Watcher
-  /** After this number of tasks a run is asked to continue as new. */
-  longHistory: number
+  /** The server. Default: a machine of the name `temporal`. */
+  machine?: Machine
+  workers: readonly Worker[]
+  watcher?: Watcher
+  /** After this number of tasks a run is asked to continue as new. Default: 1,000. */
+  longHistory?: number
 }
 
 const taskTimeoutMs = 1_500
@@ -113,7 +113,13 @@ const valueOf = (each: Payload): unknown => defaultPayloadConverter.fromPayload(
 const priority = (job: Job): number =>
   job.initializeWorkflow ? 0 : job.signalWorkflow || job.doUpdate ? 1 : 2
 
-export function createTemporal({ world, machine, workers, watcher, longHistory }: TemporalOptions): Temporal {
+export function createTemporal({
+  world,
+  machine = world.machine('temporal'),
+  workers,
+  watcher = {},
+  longHistory = 1_000,
+}: TemporalOptions): Temporal {
   const executions: Execution[] = []
   let runs = 0
   let tasks = 0
@@ -159,7 +165,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
       worker.host.evict(execution.info.runId)
       execution.fresh.unshift(...jobs)
       execution.givenUp++
-      if (why !== undefined) watcher.taskFailed(execution.info, why)
+      if (why !== undefined) watcher.taskFailed?.(execution.info, why)
       world.after(machine, 50, () => dispatch(execution))
     }
     const stop = world.after(machine, taskTimeoutMs, () => giveUp(undefined))
@@ -210,7 +216,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     const failure = failureOf(new CancelledFailure('Activity cancelled'))
     const resolveActivity = { seq, result: { cancelled: { failure } } }
     execution.fresh[at] = { variant: 'resolveActivity', resolveActivity } as unknown as Job
-    watcher.overtaken(execution.info, type)
+    watcher.overtaken?.(execution.info, type)
   }
 
   const obey = (execution: Execution, command: WorkflowCommand): void => {
@@ -286,7 +292,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     if (kind !== 'continued')
       for (const update of execution.updates.values())
         if (!update.answer) update.tell?.({ failure: 'the workflow is over' })
-    watcher.closed(execution)
+    watcher.closed?.(execution)
   }
 
   const schedule = (
@@ -313,7 +319,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
       },
     }
     execution.activities.set(seq!, activity)
-    watcher.scheduled(execution.info, activity.type, activity.input)
+    watcher.scheduled?.(execution.info, activity.type, activity.input)
     attempt(execution, activity)
   }
 
@@ -391,19 +397,19 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
       if (at.life !== life || !at.isUp) return
       world.send(at, machine, act)
     }
-    watcher.begins(worker, activity.type)
+    watcher.begins?.(worker, activity.type)
     asyncLocalStorage
-      .run(context as unknown as Context, () => work(...(input as never[])))
+      .run(context, () => work(...(input as never[])))
       .then(
         (result) => {
-          if (watcher.diesBeforeTelling(worker, activity.type)) return
+          if (watcher.diesBeforeTelling?.(worker, activity.type) === true) return
           const sent = result === undefined ? undefined : payload(result)
           const report = () => {
             if (activity.isOver || activity.attempt !== token || execution.closed) return
-            watcher.completed(execution.info, activity.type, result, input)
+            watcher.completed?.(execution.info, activity.type, result, input)
             finish(execution, activity, { completed: sent ? { result: sent } : {} })
           }
-          const lateMs = watcher.lateMs(worker, activity.type, result)
+          const lateMs = watcher.lateMs?.(worker, activity.type, result) ?? 0
           if (lateMs === 0) notify(report)
           else world.after(at, lateMs, () => notify(report))
         },
@@ -487,8 +493,3 @@ const failureOf = (error: unknown) => {
   const failure = defaultFailureConverter.errorToFailure(error, defaultPayloadConverter)
   return { ...failure, stackTrace: '' }
 }
-
-export const freshHost = (
-  workflows: Readonly<Record<string, unknown>>,
-  onReplay: Parameters<typeof createHost>[1],
-): Host => createHost(workflows, onReplay)

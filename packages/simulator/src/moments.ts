@@ -1,5 +1,5 @@
 /** Defines the moments of a run that disturbances and scripts wait for and may delay. */
-import type { Machine } from '../world.ts'
+import type { Machine } from './world.ts'
 
 export type Moment =
   /** A worker starts a step. */

@@ -1,10 +1,10 @@
 /**
- * Implements the virtual world of the simulator: one queue of events, one clock, machines that crash, freeze and have wrong clocks, and the
+ * Implements a virtual world: one queue of events, one clock, machines that crash, freeze and have wrong clocks, and the
  * links between machines. One seed determines every event of a run. A second source of randomness or time would cause failures that cannot
  * be reproduced.
  */
-import { seededRandom } from '@tenure/sequential'
-import { carried } from './temporal/sandbox.ts'
+import { carried } from './carried.ts'
+import { seededRandom } from './random.ts'
 
 export interface Machine {
   readonly name: string
@@ -223,75 +223,3 @@ export function createWorld(seed: number, { traced = false } = {}): World {
 
 /** Returns the time of the machine's wall clock. */
 export const wallOf = (world: World, machine: Machine): number => epochMs + world.now() + machine.wallOffMs
-
-let worldNow: World | undefined
-/** The time that running workflow code sees: the server's, repeated in a replay. */
-let workflowMs: (() => number | undefined) | undefined
-
-/** Short timers of a replica fire late, as on a busy machine. This removes most events and is equally realistic. */
-const coarseMs = 400
-
-/**
- * Replaces clock, timers and randomness permanently by virtual ones, because production code uses the globals. Only for a dedicated
- * process.
- */
-export function replaceGlobals(workflowTime: () => number | undefined): void {
-  workflowMs = workflowTime
-  const here = (): World => {
-    if (worldNow === undefined) throw new Error('no world is running')
-    return worldNow
-  }
-  const later = (run: () => void, ms = 0) => {
-    const world = here()
-    const late =
-      world.current()?.name.startsWith('replica') === true && ms > 0 && ms < coarseMs ? coarseMs : ms
-    const handle = { cancel: world.after(world.current(), late, run), unref: () => handle }
-    return handle
-  }
-  const stop = (handle: { cancel: () => void } | undefined) => handle?.cancel()
-  const every = (run: () => void, ms: number) => {
-    const world = here()
-    const machine = world.current()
-    let stopped = false
-    let cancel = () => {}
-    const turn = () => {
-      run()
-      if (!stopped) cancel = world.after(machine, ms, turn)
-    }
-    cancel = world.after(machine, ms, turn)
-    const handle = {
-      cancel() {
-        stopped = true
-        cancel()
-      },
-      unref: () => handle,
-    }
-    return handle
-  }
-  const monotonic = (): number => {
-    const world = worldNow
-    return world === undefined ? 0 : world.now() - (world.current()?.startedMs ?? 0) + 1_000
-  }
-  const wall = (): number => {
-    const world = worldNow
-    if (world === undefined) return epochMs
-    const machine = world.current()
-    return workflowMs?.() ?? (machine === undefined ? epochMs + world.now() : wallOf(world, machine))
-  }
-  Object.assign(globalThis, {
-    setTimeout: later,
-    clearTimeout: stop,
-    setInterval: every,
-    clearInterval: stop,
-  })
-  Object.assign(Date, { now: wall })
-  Object.assign(Math, { random: () => (worldNow === undefined ? 0.5 : worldNow.random()) })
-  Object.defineProperty(performance, 'now', { value: monotonic, configurable: true })
-}
-
-export function enter(world: World | undefined): void {
-  worldNow = world
-  carried.context = undefined
-  // Stack traces of simulated failures are never read and cost more than the failures.
-  if (world) Error.stackTraceLimit = 0
-}

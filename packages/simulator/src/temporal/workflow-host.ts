@@ -58,9 +58,10 @@ process.on('unhandledRejection', (error) => {
 
 type WorkflowFunction = NonNullable<InstanceType<typeof Activator>['workflow']>
 
+/** Creates the part of a worker that runs workflow code. `onReplay` is told of each run that is rebuilt from its history. */
 export function createHost(
   workflows: Readonly<Record<string, unknown>>,
-  onReplay: (info: RunInfo, batches: number) => void,
+  onReplay: (info: RunInfo, batches: number) => void = () => {},
 ): Host {
   /** Runs after a number of tasks, with the jobs of the last task. */
   const cache = new Map<
@@ -77,7 +78,7 @@ export function createHost(
         continuedFromExecutionRunId: info.runId === info.firstRunId ? undefined : info.firstRunId,
         attempt: 1,
         namespace: 'default',
-        taskQueue: 'control',
+        taskQueue: 'default',
         historyLength: 1,
         historySize: 1,
         continueAsNewSuggested: false,
