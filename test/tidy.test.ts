@@ -149,6 +149,11 @@ describe('a planted violation is found', () => {
       `import { createWorld } from '../../packages/simulator/src/world.ts'`,
     ],
     ['the simulator in the product', 'activities/a.ts', `import { createWorld } from '@tenure/simulator'`],
+    [
+      'the front of HTTP by its path, in a test of the product',
+      'test/api/a.test.ts',
+      `import { openFastPath } from '../../packages/http-front/src/index.ts'`,
+    ],
     ['Hono in the code of the front', 'packages/http-front/src/a.ts', `import { Hono } from 'hono'`],
     [
       'the front of HTTP by its path',
@@ -279,6 +284,11 @@ describe('a planted violation is found', () => {
     ['the words in a model file', 'models/a.ts', `import { csv } from './define.ts'`],
     ['the types of tfjs in the words', 'models/define/a.ts', `import type * as tf from '@tensorflow/tfjs'`],
     ['a script in its own test', 'test/scripts/a.test.ts', `import { run } from '../../scripts/check.mjs'`],
+    [
+      'what the tests of a package support others with',
+      'test/api/a.test.ts',
+      `import { serve } from '../../packages/http-front/test/support/sockets.ts'`,
+    ],
     ['the worker in a test', 'test/a.test.ts', `import { Worker } from '@temporalio/worker'`],
   ])('but not %s', (_name, path, text) => expect(found(path, text)).toBe(0))
 

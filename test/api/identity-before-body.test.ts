@@ -15,7 +15,7 @@ import { startServer, type RunningServer } from '../../api/server.ts'
 import { createPredictEndpoint } from '../../api/transport/predict-endpoint.ts'
 import { readConfig } from '../../temporal.config.ts'
 import { irisSpec } from '../support/serving/artifact.ts'
-import { connectSocket, type RawConnection } from '../support/servers/sockets.ts'
+import { connectSocket, type RawConnection } from '../../packages/http-front/test/support/sockets.ts'
 import {
   openServingFixture,
   startApi,

@@ -328,7 +328,15 @@ export const layers: Readonly<Record<string, Layer>> = {
   'packages/lab': { values: [...product, 'deploy', 'packages/predictors', 'test'], packages: everything },
   // A test imports a script only to test it; what both need lies in the product or in test/support/.
   test: {
-    values: [...product, 'deploy', 'examples', 'packages/predictors', 'vitest.config.ts'],
+    // Of these packages, what their tests support those of the product with.
+    values: [
+      ...product,
+      'deploy',
+      'examples',
+      'packages/http-front',
+      'packages/predictors',
+      'vitest.config.ts',
+    ],
     packages: everything,
   },
   'test/scripts': { values: everything, packages: everything },

@@ -3,7 +3,11 @@ import { createServer } from 'node:http'
 import { it } from 'vitest'
 import { createBodyBudget, defaultBudget } from '../../../api/http/body-budget.ts'
 import { createBodyReader } from '../../../api/transport/predict-endpoint.ts'
-import { connectSocket, serve, type RawConnection } from '../../support/servers/sockets.ts'
+import {
+  connectSocket,
+  serve,
+  type RawConnection,
+} from '../../../packages/http-front/test/support/sockets.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
 /** Responds with the length of the body or the code of its refusal; `/cut` is reset after the first piece. */

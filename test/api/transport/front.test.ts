@@ -10,7 +10,7 @@ import { readConfig } from '../../../temporal.config.ts'
 import { startBrowser } from '../../support/dashboard/browser.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import { openServingFixture, until, type ServingFixture } from '../../support/serving/serving-fixture.ts'
-import { connectSocket, type RawConnection } from '../../support/servers/sockets.ts'
+import { connectSocket, type RawConnection } from '../../../packages/http-front/test/support/sockets.ts'
 
 type Mode = 'on' | 'off'
 const modes = ['on', 'off'] as const

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest'
 import { createCodecServer } from '../../../cli/codec/server.ts'
 import { createPayloadCodec } from '../../../workflows/client/payload-codec.ts'
-import { serve } from '../../support/servers/sockets.ts'
+import { serve } from '../../../packages/http-front/test/support/sockets.ts'
 
 const origin = 'http://127.0.0.1:8233'
 const token = 'the-token'

@@ -18,7 +18,7 @@ import {
   type CertificateAuthority,
   type IssuedCertificate,
 } from '../../support/signing/certificates.ts'
-import { serve } from '../../support/servers/sockets.ts'
+import { serve } from '../../../packages/http-front/test/support/sockets.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'tenure-certificates-'))
