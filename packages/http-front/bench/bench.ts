@@ -35,13 +35,16 @@ function serve(kind: string): void {
   const hono = new Hono().post('/square', async (context) =>
     context.json({ square: (await context.req.json<{ number: number }>()).number ** 2 }),
   )
-  const plain = createServer(async (incoming, response) => {
+  const plain = createServer((incoming, response) => {
     let text = ''
-    for await (const chunk of incoming) text += chunk
-    const made = answer(text)
-    response.writeHead(200, [...json, 'content-length', String(made.length)]).end(made)
+    incoming.on('data', (chunk: Buffer) => (text += chunk.toString()))
+    incoming.on('end', () => {
+      const made = answer(text)
+      response.writeHead(200, [...json, 'content-length', String(made.length)]).end(made)
+    })
   })
-  const server = kind === 'hono' ? createServer(getRequestListener(hono.fetch)) : plain
+  const listener = getRequestListener(hono.fetch)
+  const server = kind === 'hono' ? createServer((...given) => void listener(...given)) : plain
   if (kind === 'front')
     openFastPath(server, {
       targetOf: (path) => (path === '/square' ? answer : undefined),
