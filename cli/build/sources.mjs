@@ -24,13 +24,8 @@ export function packageSources(root) {
   )
 }
 
-/** The code of the repository's own packages, without tests, pages and the lab. @param {string} root */
-const codeOfPackages = (root) =>
-  readdirSync(join(root, 'packages')).flatMap((name) =>
-    ['package.json', 'src']
-      .map((part) => join('packages', name, part))
-      .filter((path) => existsSync(join(root, path))),
-  )
+/** Tests, pages and benches of the repository's own packages, and the lab: no process runs them. @param {string} path */
+const isBesideCode = (path) => /^packages\/[^/]+\/(?!src(?:\/|$)|package\.json$)/.test(path)
 
 /** npm writes this file whenever a package changes. */
 const packages = 'node_modules/.package-lock.json'
@@ -59,16 +54,13 @@ export function stampOf(root, paths = sources) {
   const lines = []
   /** @param {string} path */
   const add = (path) => {
+    if (isBesideCode(path)) return
     const found = statSync(`${root}/${path}`, { throwIfNoEntry: false })
     if (found?.isDirectory()) for (const name of readdirSync(`${root}/${path}`)) add(`${path}/${name}`)
     // Whole milliseconds, as a copy of a checkout keeps them.
     else lines.push(`${path} ${found?.size} ${Math.round(found?.mtimeMs ?? 0)}`)
   }
-  for (const path of [
-    packages,
-    ...paths.flatMap((each) => (each === 'packages' ? codeOfPackages(root) : each)),
-  ])
-    add(path)
+  for (const path of [packages, ...paths]) add(path)
   return createHash('sha256').update(lines.sort().join('\n')).digest('hex').slice(0, 16)
 }
 

@@ -39,6 +39,11 @@ it('workflow code is compiled once for the same sources', async () => {
   expect([await bundle(), await bundle(), await bundle()]).toEqual(['code 1', 'code 1', 'code 1'])
 })
 
+it('workflow code is compiled for a copy that holds the workflows alone', async () => {
+  rmSync(join(root, 'packages'), { recursive: true })
+  expect([await bundle(), await bundle()]).toEqual(['code 1', 'code 1'])
+})
+
 it('workflow code is kept when a bench writes its page', async () => {
   await bundle()
   write('packages/lab/log/log.md', 'a page')
