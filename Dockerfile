@@ -29,7 +29,7 @@ COPY packages/sequential/package.json packages/sequential/
 COPY packages/simulator/package.json packages/simulator/
 RUN npm ci --ignore-scripts --omit=dev --no-audit --no-fund
 COPY . .
-RUN node scripts/package/image.mjs /opt/tenure $TRAINS \
+RUN node deploy/package/image.mjs /opt/tenure $TRAINS \
  && strip -o /opt/node "$(command -v node)" \
  && rm -rf $TENURE_CACHE/partial $TENURE_CACHE/tensorflow-*/include \
  && chmod -R a+rX $TENURE_CACHE \

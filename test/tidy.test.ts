@@ -121,7 +121,7 @@ describe('a planted violation is found', () => {
       'api/a.ts',
       `import { open } from '../packages/predictors/src/open.ts'`,
     ],
-    ...['test/api/a.test.ts', 'test/support/a.ts', 'packages/lab/serving/a.ts', 'scripts/a.ts'].map(
+    ...['test/api/a.test.ts', 'test/support/a.ts', 'packages/lab/serving/a.ts', 'docs/generate/a.ts'].map(
       (path): [string, string, string] => [
         `the readers of models by a path, in ${path}`,
         path,
@@ -223,15 +223,29 @@ describe('a planted violation is found', () => {
       `import { readOptions } from '../../lab/harness/options.ts'`,
     ],
     [
-      'the lab in a script',
-      'scripts/a.ts',
-      `import { readOptions } from '../packages/lab/harness/options.ts'`,
+      'the lab in a generator of pages',
+      'docs/generate/a.ts',
+      `import { readOptions } from '../../packages/lab/harness/options.ts'`,
     ],
-    ['a script in the product', 'cli/a.ts', `import { run } from '../scripts/check.mjs'`],
     [
-      'a script in the test of something else',
-      'test/cli/a.ts',
-      `import { run } from '../../scripts/check.mjs'`,
+      'a generator of pages in the product',
+      'cli/a.ts',
+      `import { makePages } from '../docs/generate/pages/pages.ts'`,
+    ],
+    [
+      'the packing in the product',
+      'cli/a.ts',
+      `import { compile } from '../deploy/package/compile-package.mjs'`,
+    ],
+    [
+      'the product in a script of pipelines',
+      'deploy/ci/a.mjs',
+      `import { DomainError } from '../../domain/errors.ts'`,
+    ],
+    [
+      'the store in an example',
+      'docs/examples/sky/a.ts',
+      `import { openStore } from '../../../store/postgres.ts'`,
     ],
     ['a package in the set-up', 'cli/setup/a.mjs', `import { build } from 'esbuild'`],
     ['the product in the build', 'cli/build/a.mjs', `import { loadModels } from '../../models/index.ts'`],
@@ -283,7 +297,11 @@ describe('a planted violation is found', () => {
     ['DuckDB in the demo', 'cli/demo/a.ts', `import { DuckDBInstance } from '@duckdb/node-api'`],
     ['the words in a model file', 'models/a.ts', `import { csv } from './define.ts'`],
     ['the types of tfjs in the words', 'models/define/a.ts', `import type * as tf from '@tensorflow/tfjs'`],
-    ['a script in its own test', 'test/scripts/a.test.ts', `import { run } from '../../scripts/check.mjs'`],
+    [
+      'the packing in a test',
+      'test/deploy/a.test.ts',
+      `import { compile } from '../../deploy/package/compile-package.mjs'`,
+    ],
     [
       'what the tests of a package support others with',
       'test/api/a.test.ts',
@@ -303,7 +321,7 @@ describe('a planted violation is found', () => {
     ['a default export', 'api/a.ts', `export default 1`, 'export default'],
     ['console', 'store/a.ts', `console.error('x')`, 'console'],
     ['the environment', 'api/a.ts', `export const a = process.env['A']`, 'process.env'],
-    ['the environment in a script that is not set-up', 'scripts/a.ts', `process.env.A`, 'process.env'],
+    ['the environment in a generator of pages', 'docs/generate/a.ts', `process.env.A`, 'process.env'],
   ])('%s', (_name, path, text, word) =>
     expect(issuesOfSyntax(planted(path, text))).toEqual([`${path} has ${word}`]),
   )

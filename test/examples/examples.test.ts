@@ -90,11 +90,11 @@ const predict = (model: string, row: object, routingKey: string) =>
 
 /** Syncs the model of a folder of examples, with some texts of its file replaced. */
 async function sync(folder: string, edits: Record<string, string> = {}): Promise<void> {
-  const from = join(checkout, 'examples', folder)
+  const from = join(checkout, 'docs', 'examples', folder)
   await cp(from, join(models, folder), { recursive: true })
   let text = await readFile(join(from, `${folder}.ts`), 'utf8')
   const paths = {
-    '../../models/define.ts': `${modelsDirectory}define.ts`,
+    '../../../models/define.ts': `${modelsDirectory}define.ts`,
     "'train.py'": `'${folder}/train.py'`,
     "'requirements.txt'": `'${folder}/requirements.txt'`,
   }
@@ -206,7 +206,7 @@ describe('the examples in Python', () => {
     await take(shipped)
     const network = await release(name, row, asOf)
     const before = await schema()
-    await cp(join(checkout, 'examples/flights'), join(models, 'flights'), { recursive: true })
+    await cp(join(checkout, 'docs/examples/flights'), join(models, 'flights'), { recursive: true })
     const trained = shipped
       .replace(
         /train: async [^]*?\n {2}},\n/,
@@ -229,7 +229,7 @@ describe('the examples in Python', () => {
   }, 580_000)
 
   it('python-worker: a job of a task queue is trained by a worker in Python, also after it was killed', async () => {
-    const folder = join(checkout, 'examples/python-worker')
+    const folder = join(checkout, 'docs/examples/python-worker')
     const { python } = await preparePython({
       requirements: join(folder, 'requirements.txt'),
       cache: system.config.cacheDir,

@@ -1,6 +1,6 @@
 /**
  * Takes snapshots of the same rows from a DuckDB database, a Delta table, an Iceberg table and a MariaDB server, each by the program of
- * examples/sources with its packages from PyPI. The environments are kept in the cache.
+ * docs/examples/sources with its packages from PyPI. The environments are kept in the cache.
  */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
@@ -64,7 +64,7 @@ beforeAll(async () => {
   models = await exampleModelDirectory()
   folder = join(deps.config.stateDir, 'warehouses')
   await mkdir(folder, { recursive: true })
-  await cp(join(checkout, 'examples/sources'), join(models, 'sources'), { recursive: true })
+  await cp(join(checkout, 'docs/examples/sources'), join(models, 'sources'), { recursive: true })
   const rows = join(folder, 'roses.parquet')
   await writeFile(join(folder, 'roses.json'), JSON.stringify(exampleRows({ from: 0, to: 40 })))
   await withDuck((duck) =>

@@ -45,7 +45,7 @@ function promoteBuild(
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      [launcher, 'scripts/promote-build.ts', build],
+      [launcher, 'deploy/promote-build.ts', build],
       { cwd: checkout, env: { PATH: '/usr/bin:/bin', ...environment } },
       (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : Number(error.code), said: stdout + stderr }),

@@ -52,7 +52,7 @@ describe.each(names)('@tenure/%s', (name) => {
     // A copy, because packing changes package.json for a moment.
     const copy = join(place, 'packages', name)
     cpSync(root, copy, { recursive: true, filter: (path) => !/\/(dist|node_modules)$/.test(path) })
-    const compiler = join('scripts', 'package', 'compile-package.mjs')
+    const compiler = join('deploy', 'package', 'compile-package.mjs')
     cpSync(join(checkout, compiler), join(place, compiler))
     symlinkSync(modules, join(copy, 'node_modules'))
     const flags = ['--ignore-scripts=false', '--json', '--silent', '--pack-destination', place]

@@ -70,7 +70,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: ['domain', 'models', 'models/define', 'project.mjs'],
     packages: ['node:*'],
   },
-  examples: { values: ['models/define'], packages: [] },
+  'docs/examples': { values: ['models/define'], packages: [] },
   workflows: {
     values: ['domain', 'workflows/messages'],
     types: ['activities'],
@@ -322,31 +322,44 @@ export const layers: Readonly<Record<string, Layer>> = {
   },
   // Scripts of pipelines: they run where nothing of Tenure is installed.
   deploy: { values: [], packages: ['node:*'] },
-  scripts: { values: everything, packages: everything },
+  // Packs the product for npm and for the container image.
+  'deploy/package': {
+    values: ['cli/build', 'cli/setup'],
+    packages: ['node:*', '@tenure/embedded/install/machine', 'esbuild'],
+  },
+  // Commands of operators who run Temporal themselves.
+  'deploy/promote-build': {
+    values: ['activities', 'cli', 'temporal.config.ts'],
+    packages: ['node:*', '@temporalio/client'],
+  },
+  'deploy/temporal-cluster': {
+    values: ['cli', 'domain', 'temporal.config.ts'],
+    packages: [
+      'node:*',
+      'pg',
+      '@temporalio/client',
+      '@temporalio/common',
+      '@tenure/embedded/install/run',
+      '@tenure/embedded/install/temporal-cluster',
+    ],
+  },
+  // The generators of the reference pages and of the pictures.
+  docs: { values: [...product, 'test'], packages: everything },
   // The one package that imports the product and its fixtures, because it measures and attacks them as a whole. Nothing imports it. It and
   // the tests of the product take models of the fixtures of the predictors, whose code they import by its name.
   'packages/lab': { values: [...product, 'deploy', 'packages/predictors', 'test'], packages: everything },
-  // A test imports a script only to test it; what both need lies in the product or in test/support/.
   test: {
     // Of these packages, what their tests support those of the product with.
-    values: [
-      ...product,
-      'deploy',
-      'examples',
-      'packages/http-front',
-      'packages/predictors',
-      'vitest.config.ts',
-    ],
+    values: [...product, 'deploy', 'docs', 'packages/http-front', 'packages/predictors', 'vitest.config.ts'],
     packages: everything,
   },
-  'test/scripts': { values: everything, packages: everything },
 }
 
 /** Returns the layer of a path: its first directory, or the file itself at the root. Parts that other layers share are separate layers. */
 export function layerOf(path: string): string {
   const shared =
     /^packages\/[^/]+(?:\/src(?:\/install)?(?=\/))?/.exec(path)?.[0] ??
-    /^(?:models\/(?:define|index)|cli\/(?:build|setup|export\/edge)|activities\/(?:alerts\/delivery|telemetry)|api\/charts|test\/scripts|workflows\/(?:client|messages))(?=[./])/.exec(
+    /^(?:models\/(?:define|index)|cli\/(?:build|setup|export\/edge)|activities\/(?:alerts\/delivery|telemetry)|api\/charts|deploy\/(?:package|promote-build|temporal-cluster)|docs\/examples|workflows\/(?:client|messages))(?=[./])/.exec(
       path,
     )?.[0]
   return shared ?? path.split('/')[0] ?? path

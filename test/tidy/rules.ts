@@ -69,11 +69,13 @@ function mayUse(word: string, path: string): boolean {
   if (impure.includes(word)) return !['domain', 'packages/sequential/src'].includes(layerOf(path))
   if (word === 'console')
     return (
-      ['cli', 'scripts', 'packages/lab'].includes(layerOf(path)) ||
-      /^(packages\/[^/]+\/examples\/|test\/simulation\/simulate\.ts$)/.test(path)
+      ['cli', 'docs', 'packages/lab'].includes(layerOf(path)) ||
+      /^(packages\/[^/]+\/examples\/|deploy\/(package|temporal-cluster)\/|deploy\/promote-build\.ts$|test\/(check\.mjs|simulation\/simulate\.ts|workflows\/replay\.ts)$)/.test(
+        path,
+      )
     )
   if (word === 'process.env')
-    return /^(temporal\.config\.ts|project\.mjs|(cli|scripts|packages\/(embedded\/src\/install|lab))\/.*\.mjs|test\/cli\/setup\/setup\.test\.ts)$/.test(
+    return /^(temporal\.config\.ts|project\.mjs|(cli|deploy\/package|packages\/(embedded\/src\/install|lab))\/.*\.mjs|test\/check\.mjs|test\/cli\/setup\/setup\.test\.ts)$/.test(
       path,
     )
   if (word === 'class DomainError') return path === 'domain/errors.ts'
@@ -145,7 +147,7 @@ const ownFiles: Readonly<Record<string, string>> = {
   'models/define/program-files.ts': 'programs beside model files, bounded; no link leaves their folder',
   'models/index.ts': 'the model files',
   'packages/embedded/src/postgres.ts': 'binaries of a package, and /proc',
-  'scripts/package/compile-package.mjs': 'what it has compiled',
+  'deploy/package/compile-package.mjs': 'what it has compiled',
   'store/bundles/trusted-signers.ts': 'public keys of the operator',
   'store/database/migrate.ts': 'the migrations',
   'store/files-below.ts': 'own files, named by their digest',
@@ -162,7 +164,7 @@ const isWhole = (node: Node): boolean =>
 export function issuesOfRoads(sources: readonly Source[]): string[] {
   const product = sources.filter(
     ({ path }) =>
-      !/^(packages\/[^/]+\/test|packages\/lab|test|scripts|deploy|examples)\/|^(cli\/(setup|build)|packages\/embedded\/src\/install)\/|^store\/foreign\//.test(
+      !/^(packages\/[^/]+\/test|packages\/lab|test|deploy|docs)\/|^(cli\/(setup|build)|packages\/embedded\/src\/install)\/|^store\/foreign\//.test(
         path,
       ),
   )

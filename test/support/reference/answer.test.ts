@@ -237,7 +237,7 @@ describe('the responses to invalid lines', () => {
   })
 
   it('a pipe gives one line of JSON for each line and nothing else', async () => {
-    const path = fileURLToPath(new URL('../../../scripts/reference.ts', import.meta.url))
+    const path = fileURLToPath(new URL('./answer-lines.ts', import.meta.url))
     const output = await new Promise<string>((resolve, reject) => {
       const child = execFile(process.execPath, ['--import', 'tsx', path], (error, stdout, stderr) =>
         error || stderr ? reject(error ?? new Error(stderr)) : resolve(stdout),

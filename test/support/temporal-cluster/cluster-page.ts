@@ -37,7 +37,7 @@ export function clusterPage({ directory, address, port, databaseAddress }: Clust
     blockWith(text)
       .replaceAll(
         'npm run temporal-cluster --',
-        `'${process.execPath}' --import tsx scripts/temporal-cluster/cluster.ts`,
+        `'${process.execPath}' --import tsx deploy/temporal-cluster/cluster.ts`,
       )
       .replaceAll('cluster.json', `'${join(directory, 'cluster.json')}'`)
       .replaceAll(/\b10\.0\.0\.5\b/g, address)

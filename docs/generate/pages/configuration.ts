@@ -5,11 +5,11 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseSync, Visitor, type CallExpression } from 'oxc-parser'
-import { isError } from '../../domain/errors.ts'
-import { namesRead } from '../../cli/unknown-variables.ts'
-import { checkout, readCommandConfig, readConfig } from '../../temporal.config.ts'
-import { markdownCode, markdownTable } from '../../test/support/docs/markdown-table.ts'
-import { setUp, variables } from '../../test/support/docs/variables.ts'
+import { isError } from '../../../domain/errors.ts'
+import { namesRead } from '../../../cli/unknown-variables.ts'
+import { checkout, readCommandConfig, readConfig } from '../../../temporal.config.ts'
+import { markdownCode, markdownTable } from '../../../test/support/docs/markdown-table.ts'
+import { setUp, variables } from '../../../test/support/docs/variables.ts'
 
 const good = {
   DATABASE_URL: 'postgres://127.0.0.1/tenure',

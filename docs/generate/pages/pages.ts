@@ -1,8 +1,8 @@
 /** Lists the generated pages and finds those that differ from the code. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { metricsPage } from '../../api/metrics/metric-catalogue.ts'
-import { statesPage } from '../../test/support/docs/states-page.ts'
+import { metricsPage } from '../../../api/metrics/metric-catalogue.ts'
+import { statesPage } from '../../../test/support/docs/states-page.ts'
 import { commandsPage } from './commands.ts'
 import { configurationPage } from './configuration.ts'
 import { errorsPage } from './errors.ts'

@@ -1,7 +1,7 @@
 /** Writes the pages of docs/reference from the code; with `--check`, reports the pages that differ. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { checkout } from '../temporal.config.ts'
+import { checkout } from '../../temporal.config.ts'
 import { differing, makePages } from './pages/pages.ts'
 
 const directory = join(checkout, 'docs', 'reference')

@@ -1,9 +1,9 @@
 /** Generates the reference page of HTTP routes from the declared routes. */
-import type { ApiDeps } from '../../api/deps.ts'
-import { pathTemplate, type Access, type RouteDefinition } from '../../api/http/route.ts'
-import { describe } from '../../api/http/openapi.ts'
-import { routesOf } from '../../api/routes/all-routes.ts'
-import { markdownCode, markdownTable } from '../../test/support/docs/markdown-table.ts'
+import type { ApiDeps } from '../../../api/deps.ts'
+import { pathTemplate, type Access, type RouteDefinition } from '../../../api/http/route.ts'
+import { describe } from '../../../api/http/openapi.ts'
+import { routesOf } from '../../../api/routes/all-routes.ts'
+import { markdownCode, markdownTable } from '../../../test/support/docs/markdown-table.ts'
 
 /** Dependencies for the route factories: a proxy that provides any property, because no handler runs. */
 const nothing: unknown = new Proxy(() => {}, {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseSync, type Comment, type Node, type ParamPattern } from 'oxc-parser'
-import { checkout } from '../../temporal.config.ts'
+import { checkout } from '../../../temporal.config.ts'
 
 export interface Member {
   name: string

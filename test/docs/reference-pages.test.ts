@@ -7,8 +7,8 @@ import { metricTable } from '../../api/metrics/metric-catalogue.ts'
 import { commands } from '../../cli/commands/all-commands.ts'
 import { errorTable } from '../../domain/errors.ts'
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
-import { readDeclarations } from '../../scripts/pages/members.ts'
-import { differing, makePages } from '../../scripts/pages/pages.ts'
+import { readDeclarations } from '../../docs/generate/pages/members.ts'
+import { differing, makePages } from '../../docs/generate/pages/pages.ts'
 import { durationOf, markdownTable, valueOf } from '../support/docs/markdown-table.ts'
 
 let pages: ReadonlyMap<string, string>

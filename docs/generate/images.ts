@@ -8,22 +8,22 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import type { Page } from 'playwright-core'
-import { pageRegistry } from '../api/dashboard/page-registry.ts'
-import { createClient, type Client } from '../cli/client/client.ts'
-import { connectToApi, findConnection, findStateDir } from '../cli/client/connection.ts'
-import { openEvents } from '../cli/demo/world.ts'
-import { storyPolicy } from '../cli/demo/retraining.ts'
-import { startReplay } from '../cli/demo/replay.ts'
-import { getModel } from '../store/registry/models.ts'
-import { openStore } from '../store/postgres.ts'
-import { checkout, readCommandConfig } from '../temporal.config.ts'
+import { pageRegistry } from '../../api/dashboard/page-registry.ts'
+import { createClient, type Client } from '../../cli/client/client.ts'
+import { connectToApi, findConnection, findStateDir } from '../../cli/client/connection.ts'
+import { openEvents } from '../../cli/demo/world.ts'
+import { storyPolicy } from '../../cli/demo/retraining.ts'
+import { startReplay } from '../../cli/demo/replay.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { openStore } from '../../store/postgres.ts'
+import { checkout, readCommandConfig } from '../../temporal.config.ts'
 import {
   clippedParts,
   openSession,
   overflowPx,
   type BrowserSession,
-} from '../test/support/dashboard/browser-session.ts'
-import { startBrowser } from '../test/support/dashboard/browser.ts'
+} from '../../test/support/dashboard/browser-session.ts'
+import { startBrowser } from '../../test/support/dashboard/browser.ts'
 
 const { values } = parseArgs({ options: { only: { type: 'string' }, all: { type: 'string' } } })
 const model = 'flight-delay'

@@ -6,17 +6,17 @@ import { NativeConnection } from '@temporalio/worker'
 import { rmSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
-import { createTrainWorker } from '../activities/worker/create-worker.ts'
-import { startMonitor } from '../workflows/client/permanent-workflows.ts'
-import { defaultGatePolicy } from '../domain/evaluation/policy.ts'
-import { defaultMonitorPolicy } from '../domain/monitoring/policy.ts'
-import { listMonitorWindows } from '../store/monitoring/monitor-windows.ts'
-import { insertQueued } from '../store/release/release-queue.ts'
-import { bundleForReplay, readHistories, replay, writeHistory } from '../test/support/release/histories.ts'
-import { withServers } from '../test/support/servers/own-servers.ts'
-import type { SweepStart } from '../domain/starts.ts'
-import { signalOpenRelease, orderedStart } from '../test/support/commands/signed.ts'
-import { quietRuntime } from '../test/support/servers/silence-temporal.ts'
+import { createTrainWorker } from '../../activities/worker/create-worker.ts'
+import { startMonitor } from '../../workflows/client/permanent-workflows.ts'
+import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
+import { defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
+import { listMonitorWindows } from '../../store/monitoring/monitor-windows.ts'
+import { insertQueued } from '../../store/release/release-queue.ts'
+import { bundleForReplay, readHistories, replay, writeHistory } from '../support/release/histories.ts'
+import { withServers } from '../support/servers/own-servers.ts'
+import type { SweepStart } from '../../domain/starts.ts'
+import { signalOpenRelease, orderedStart } from '../support/commands/signed.ts'
+import { quietRuntime } from '../support/servers/silence-temporal.ts'
 import {
   drillWorkflowId,
   monitorWorkflowId,
@@ -27,20 +27,20 @@ import {
   trialWorkflowId,
   type SweepOutcome,
   type TrialOutcome,
-} from '../workflows/messages.ts'
-import type * as workflows from '../workflows/index.ts'
+} from '../../workflows/messages.ts'
+import type * as workflows from '../../workflows/index.ts'
 import {
   exampleDay,
   insertExampleRows,
   exampleModelDirectory,
   syncExampleModel,
-} from '../test/support/training/example-model.ts'
+} from '../support/training/example-model.ts'
 import {
   openReleaseFixture,
   type FixtureModel,
   type FixtureRelease,
   type ReleaseFixture,
-} from '../test/support/release/release-fixture.ts'
+} from '../support/release/release-fixture.ts'
 
 const [mode, ...chosen] = process.argv.slice(2)
 if (mode === '--record') await record()

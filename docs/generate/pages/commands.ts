@@ -1,8 +1,8 @@
 /** Generates the reference page of the command line from the command specs. */
-import { commands } from '../../cli/commands/all-commands.ts'
-import { exitCodeHelp } from '../../cli/exit-codes.ts'
-import type { CommandSpec } from '../../cli/program.ts'
-import { markdownCode, markdownTable } from '../../test/support/docs/markdown-table.ts'
+import { commands } from '../../../cli/commands/all-commands.ts'
+import { exitCodeHelp } from '../../../cli/exit-codes.ts'
+import type { CommandSpec } from '../../../cli/program.ts'
+import { markdownCode, markdownTable } from '../../../test/support/docs/markdown-table.ts'
 
 export function commandsPage(): string {
   const all = commands.flatMap((each) =>

@@ -11,7 +11,7 @@ import {
   python,
   rowCount,
   stratified,
-} from '../../models/define.ts'
+} from '../../../models/define.ts'
 
 export const sky = defineModel({
   name: 'sky',

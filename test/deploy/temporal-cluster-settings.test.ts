@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
-import { serverConfigOf } from '../../../scripts/temporal-cluster/server-config.ts'
-import { readClusterSettings } from '../../../scripts/temporal-cluster/settings.ts'
+import { serverConfigOf } from '../../deploy/temporal-cluster/server-config.ts'
+import { readClusterSettings } from '../../deploy/temporal-cluster/settings.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'tenure-cluster-settings-'))
 afterAll(() => rmSync(directory, { recursive: true }))

@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { removeBundler } from '../../scripts/package/without-bundler.mjs'
-import { shipped } from '../../scripts/package/system.mjs'
+import { removeBundler } from '../../deploy/package/without-bundler.mjs'
+import { shipped } from '../../deploy/package/system.mjs'
 import { checkout } from '../../temporal.config.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tenure-image-'))

@@ -1,7 +1,7 @@
 /** Generates the reference page of errors from the error table and its comments. */
-import { errorTable, type ErrorCode } from '../../domain/errors.ts'
+import { errorTable, type ErrorCode } from '../../../domain/errors.ts'
 import { readDeclarations } from './members.ts'
-import { markdownCode, markdownTable } from '../../test/support/docs/markdown-table.ts'
+import { markdownCode, markdownTable } from '../../../test/support/docs/markdown-table.ts'
 
 export function errorsPage(): string {
   const entries = readDeclarations('domain/errors.ts').tables.get('errorTable') ?? []

@@ -7,7 +7,7 @@
  */
 
 import { createInterface } from 'node:readline'
-import { answer, withoutNaN } from '../test/support/reference/answer.ts'
+import { answer, withoutNaN } from './answer.ts'
 
 // A reader such as `head` may close the pipe early.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))

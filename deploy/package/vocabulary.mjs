@@ -27,7 +27,7 @@ const tensorflow = ['tfjs', 'tfjs-core', 'tfjs-layers', 'tfjs-data', 'tfjs-conve
 
 /** @param {string} root @param {string} folder */
 export function writeTypes(root, folder) {
-  const options = ['-p', join(root, 'scripts', 'package', 'tsconfig.json'), '--outDir', folder]
+  const options = ['-p', join(root, 'deploy', 'package', 'tsconfig.json'), '--outDir', folder]
   execFileSync('npx', ['tsc', ...options], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
   for (const path of listTypes(folder)) rewrite(path, folder, (from) => from.replace(/\.ts$/, '.js'))
   const home = join(folder, 'tensorflow')

@@ -1,15 +1,15 @@
 /**
  * Generates the reference page of policies: meanings from the comments, defaults from the values, and ranges from the validation errors.
  */
-import { issuesOfMonitor, defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
-import { defaultGatePolicy, issuesOfGate, type GatePolicy } from '../../domain/evaluation/policy.ts'
-import { defaultQualification } from '../../domain/model/qualification.ts'
-import { issuesOfPolicy } from '../../domain/release/policy.ts'
-import { canary, compileRelease, percent } from '../../models/define/release.ts'
-import { promql } from '../../models/define/release/external.ts'
-import { event } from '../../models/define/release/event.ts'
+import { issuesOfMonitor, defaultMonitorPolicy } from '../../../domain/monitoring/policy.ts'
+import { defaultGatePolicy, issuesOfGate, type GatePolicy } from '../../../domain/evaluation/policy.ts'
+import { defaultQualification } from '../../../domain/model/qualification.ts'
+import { issuesOfPolicy } from '../../../domain/release/policy.ts'
+import { canary, compileRelease, percent } from '../../../models/define/release.ts'
+import { promql } from '../../../models/define/release/external.ts'
+import { event } from '../../../models/define/release/event.ts'
 import { readDeclarations, type Member } from './members.ts'
-import { markdownCode, markdownTable, valueOf } from '../../test/support/docs/markdown-table.ts'
+import { markdownCode, markdownTable, valueOf } from '../../../test/support/docs/markdown-table.ts'
 
 const files = [
   'release/policy',

@@ -1,5 +1,5 @@
 // @ts-check
-// Assembles the content of a container image: `node scripts/package/image.mjs <folder> [--trains]`. It is the system of the npm package and
+// Assembles the content of a container image: `node deploy/package/image.mjs <folder> [--trains]`. It is the system of the npm package and
 // the packages that its compiled processes still import, without types, sources and native symbols. Only with `--trains` does it contain
 // the parts for training.
 import { build, transform } from 'esbuild'
@@ -18,7 +18,7 @@ import { removeBundler } from './without-bundler.mjs'
 const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
 const [target, trains] = process.argv.slice(2)
 if (target === undefined || (trains ?? '--trains') !== '--trains')
-  throw new Error('Name a folder: node scripts/package/image.mjs <folder> [--trains]')
+  throw new Error('Name a folder: node deploy/package/image.mjs <folder> [--trains]')
 const system = resolve(target)
 
 /** Packages that are found by their path, or by a name built at run time. */

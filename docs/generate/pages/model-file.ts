@@ -1,6 +1,6 @@
 /** Generates the reference page of model files from the comments of the code. */
 import { readDeclarations, type Declarations, type Member } from './members.ts'
-import { markdownCode, markdownTable } from '../../test/support/docs/markdown-table.ts'
+import { markdownCode, markdownTable } from '../../../test/support/docs/markdown-table.ts'
 
 interface Part {
   title: string

@@ -11,7 +11,7 @@ import {
   quantity,
   random,
   rowCount,
-} from '../../models/define.ts'
+} from '../../../models/define.ts'
 
 export const temperature = defineModel({
   name: 'temperature',
