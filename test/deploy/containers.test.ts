@@ -1,5 +1,5 @@
 /** Tests what the container files name and promise; `npm run image` builds and runs the image. */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readCompose } from '../support/deploy/compose-file.ts'
@@ -30,6 +30,30 @@ describe.each(Object.entries(files))('%s', (_name, text) => {
   it('starts replicas from compiled code', () => {
     expect(withoutComments(text)).not.toMatch(/(CMD|command:).*api\/server\.ts/)
   })
+})
+
+it('npm and the image install each package of packages/ as its package.json asks', () => {
+  type About = { name: string } & Record<'dependencies' | 'devDependencies' | 'optionalDependencies', object>
+  const { packages } = JSON.parse(read('package-lock.json')) as {
+    packages: Record<string, About & { resolved?: string }>
+  }
+  const folders = readdirSync(join(checkout, 'packages'))
+    .map((name) => `packages/${name}`)
+    .filter((folder) => existsSync(join(checkout, folder, 'package.json')))
+  expect(folders.length).toBeGreaterThan(5)
+  for (const folder of folders) {
+    const { name, dependencies, devDependencies, optionalDependencies } = JSON.parse(
+      read(`${folder}/package.json`),
+    ) as About
+    expect(packages[folder], folder).toMatchObject({
+      name,
+      ...(dependencies && { dependencies }),
+      ...(devDependencies && { devDependencies }),
+      ...(optionalDependencies && { optionalDependencies }),
+    })
+    expect(packages[`node_modules/${name}`]?.resolved, name).toBe(folder)
+    expect(files.Dockerfile).toContain(`COPY ${folder}/package.json ${folder}/\n`)
+  }
 })
 
 it('the containers run npm scripts that exist', () => {
