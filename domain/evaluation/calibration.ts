@@ -4,8 +4,10 @@
  */
 import { type Calibration, calibration, crossFittedGaps, ownersOf, seededRandom } from '@tenure/sequential'
 import { repeatedKeys } from '../statistics/certainty.ts'
-import { correctness, rowLosses, type ScoredRows } from './metrics.ts'
+import { rowLosses } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
+import { correctness, type ScoredRows } from './scored-rows.ts'
+import { gateOf } from '../tasks/tasks.ts'
 
 export interface CalibrationFigures {
   brier: number | null
@@ -56,7 +58,7 @@ export function calibrationGaps(
 }
 
 const eventsOf = (scored: ScoredRows): [ArrayLike<number>, ArrayLike<number>] =>
-  scored.task === 'binary' ? [scored.y, scored.score] : [correctness(scored), scored.confidence]
+  gateOf(scored.task).hasPositives ? [scored.y, scored.score] : [correctness(scored), scored.confidence]
 
 function figures(scored: ScoredRows): CalibrationFigures {
   const { ece, mce } = calibrationOfScores(scored)

@@ -8,7 +8,8 @@ import { answeredRows, answerReader, type ModelAnswers } from '../metrics/answer
 import type { Reason } from '../verdict.ts'
 import { rowsOfTruths } from './metrics.ts'
 import { failsMargin, gainVerdict, marginOf, type GateMetricRow } from './metric-table.ts'
-import type { CustomMetricPolicy, GatePolicy, Margin, Task } from './policy.ts'
+import type { CustomMetricPolicy, GatePolicy, Margin } from './policy.ts'
+import { gateOf } from '../tasks/tasks.ts'
 
 /** The answer to one row: a probability, a number, the probability of each class, or each of several numbers. */
 export type MetricAnswer = number | readonly number[]
@@ -61,7 +62,7 @@ function judgeOne(
   const { task } = policy
   const answersOf = (answers: ModelAnswers) => {
     const rowAt = answerReader(answers)
-    return Array.from({ length: answeredRows(answers) }, (_, row) => answerOf(task, [...rowAt(row)]))
+    return Array.from({ length: answeredRows(answers) }, (_, row) => gateOf(task).forMetric([...rowAt(row)]))
   }
   const [challenger, baseline] = [answersOf(models.challenger), answersOf(models.baseline)]
   const champion = models.champion === null ? null : answersOf(models.champion)
@@ -137,13 +138,6 @@ const shown = (value: unknown): string =>
     : typeof value === 'number'
       ? String(value)
       : (JSON.stringify(value) ?? String(value)).slice(0, 100)
-
-const answerOf = (task: Task, row: readonly number[]): MetricAnswer =>
-  task === 'multiclass' || task === 'quantiles' || task === 'multioutput'
-    ? row
-    : task === 'binary' && row.length === 2
-      ? row[1]!
-      : row[0]!
 
 /** The gain on a resample, with each row repeated as often as it was drawn. */
 function resampled(

@@ -14,8 +14,9 @@ import {
   studentTwoSidedQuantile,
   sumOf,
 } from '@tenure/sequential'
-import type { ScoredRows } from './metrics.ts'
+import type { ScoredRows } from './scored-rows.ts'
 import type { GatePolicy } from './policy.ts'
+import { gateOf } from '../tasks/tasks.ts'
 
 /**
  * Of the pair of groups with the largest difference; of those that break the limit with certainty, or else perhaps, or else have enough
@@ -126,7 +127,7 @@ function countRates(
   entities: Entities,
 ): { groups: GateFairnessRow['groups']; rates: Share[][] } {
   const { task, y, predicted } = scored
-  const all = task === 'binary' ? groupRates(values, Array.from(y), Array.from(predicted)) : []
+  const all = gateOf(task).hasPositives ? groupRates(values, Array.from(y), Array.from(predicted)) : []
   const groups = all.map((group) => ({ ...group, judged: group.rows >= minRows }))
   const members = new Map<string | null, number[]>()
   for (const { group, judged } of groups) if (judged) members.set(group, [])

@@ -41,6 +41,7 @@ import { compareAll, type GateMetricRow } from './metric-table.ts'
 import type { Reason } from '../verdict.ts'
 import { auc, aucInterval } from '@tenure/sequential'
 import { pickInto } from '../statistics/pick-into.ts'
+import { gateOf } from '../tasks/tasks.ts'
 
 const gateJudge = 'gate@2'
 
@@ -99,7 +100,7 @@ const emptyReport = (
   ],
   search,
   rows: rowsOfTruths(y, policy),
-  positives: policy.task === 'binary' ? countLabel(y, 1) : null,
+  positives: gateOf(policy.task).hasPositives ? countLabel(y, 1) : null,
   metrics: [],
   slices: [],
   calibration: null,
@@ -208,7 +209,7 @@ export function reversedReasons(
   { y, champion, slices = [] }: Pick<GateInput, 'y' | 'champion' | 'slices'>,
   { task }: Pick<GatePolicy, 'task'>,
 ): Reason[] {
-  if (task !== 'binary' || champion === null) return []
+  if (!gateOf(task).hasPositives || champion === null) return []
   const rowAt = answerReader(champion)
   const scores = new Float64Array(answeredRows(champion))
   for (let row = 0; row < scores.length; row++) scores[row] = rowAt(row).at(-1) ?? NaN

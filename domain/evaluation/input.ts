@@ -6,8 +6,8 @@ import type { UnknownCategories } from '../model/brought-artifact.ts'
 import type { LeakageFacts } from './leakage.ts'
 import { rowsOfTruths, unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
-import { quantileOfSorted, quantiles } from '@tenure/sequential'
 import type { Reason } from '../verdict.ts'
+import { gateOf, numbersOf } from '../tasks/tasks.ts'
 
 export interface GateInput {
   /** The class index (0 or 1 in a binary task) or the target of a regression; for several numbers per row all of them, row by row. */
@@ -67,10 +67,10 @@ export interface ComparedNumbers {
 
 /** Undefined when both versions answer the same numbers, or have none in common. */
 export function comparedNumbers(challenger: Output, champion: Output): ComparedNumbers | undefined {
-  if (challenger.kind !== 'numbers' || champion.kind !== 'numbers') return undefined
-  const compared = challenger.names.filter((name) => champion.names.includes(name))
-  const added = challenger.names.filter((name) => !compared.includes(name))
-  const removed = champion.names.filter((name) => !compared.includes(name))
+  const [own, given] = [numbersOf(challenger), numbersOf(champion)]
+  const compared = own.filter((name) => given.includes(name))
+  const added = own.filter((name) => !compared.includes(name))
+  const removed = given.filter((name) => !compared.includes(name))
   return compared.length === 0 || added.length + removed.length === 0
     ? undefined
     : { compared, added, removed }
@@ -109,11 +109,10 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
     found.push({ verdict, reason: { code, message, values: { rows } } })
 
   if (rows === 0) add('insufficient', 'no_rows', 'the test set is empty')
-  const classes = policy.task === 'binary' ? 2 : answerWidth(challenger)
+  const gate = gateOf(policy.task)
+  const classes = gate.classes(answerWidth(challenger))
   const readable = (label: number) =>
-    policy.task !== 'binary' && policy.task !== 'multiclass'
-      ? Number.isFinite(label)
-      : Number.isInteger(label) && label >= 0 && label < classes
+    classes === 0 ? Number.isFinite(label) : Number.isInteger(label) && label >= 0 && label < classes
   const bad = y.findIndex((label) => !readable(label))
   if (bad >= 0 && answeredRows(challenger) === rows)
     add(
@@ -129,20 +128,10 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
       (name === 'champion' || name === 'anchor') && input.numbers ? input.numbers.compared : policy.targets
     const issue = unreadableAnswers(policy.task, answers, rows)
     if (issue !== null) add(verdict, `${name}_unreadable`, `predictions of the ${name}: ${issue}`)
-    else if (policy.task === 'multiclass' && answerWidth(answers) !== answerWidth(challenger))
-      add('insufficient', `${name}_unreadable`, `the ${name} has another number of classes`)
-    else if (policy.task === 'quantiles' && answerWidth(answers) !== policy.levels?.length)
-      add(
-        verdict,
-        `${name}_unreadable`,
-        `the ${name} gives ${answerWidth(answers)} numbers a row, the label has ${policy.levels?.length} levels`,
-      )
-    else if (policy.task === 'multioutput' && answerWidth(answers) !== targets?.length)
-      add(
-        verdict,
-        `${name}_unreadable`,
-        `the ${name} gives ${answerWidth(answers)} numbers a row, the label has ${targets?.length}`,
-      )
+    else {
+      const misfit = gate.misfit(answerWidth(answers), { ...policy, targets }, answerWidth(challenger))
+      if (misfit !== undefined) add(verdict, `${name}_unreadable`, `the ${name} ${misfit}`)
+    }
   }
   const outside = answersOutside(challenger, policy.range)
   if (outside !== undefined)
@@ -177,7 +166,7 @@ export function insufficientRows(
 ): Reason[] {
   const { rows, positives, negatives } = policy.evidence
   const floors = [{ what: 'rows', have: rowsOfTruths(y, policy), need: rows }]
-  if (policy.task === 'binary') {
+  if (gateOf(policy.task).hasPositives) {
     floors.push({ what: 'positives', have: countLabel(y, 1), need: positives })
     floors.push({ what: 'negatives', have: countLabel(y, 0), need: negatives })
   }
@@ -194,25 +183,7 @@ export function insufficientRows(
  * The predictions of a naive model that knows only the labels: the class shares, the quantiles, or of a number the constant with the best
  * primary metric, the median for MAE and the mean for others.
  */
-export function naiveAnswers(y: readonly number[], policy: GatePolicy, classes: number): number[][] {
-  if (policy.task === 'regression' || policy.task === 'multioutput') {
-    const width = policy.targets?.length ?? 1
-    const rows = y.length / width
-    const answer = Array.from({ length: width }, (_, k) => {
-      const values = Float64Array.from({ length: rows }, (_each, row) => y[row * width + k]!)
-      if (policy.primary === 'mae') return quantileOfSorted(values.sort(), 0.5) ?? NaN
-      return values.reduce((mean, value) => mean + value / rows, 0)
-    })
-    return Array.from({ length: rows }, () => answer)
-  }
-  if (policy.task === 'quantiles') {
-    const answer = quantiles([...y], policy.levels ?? []).map((value) => value ?? NaN)
-    return y.map(() => answer)
-  }
-  const shares = Array.from({ length: Math.max(2, classes) }, (_, k) =>
-    y.reduce((sum, label) => sum + (label === k ? 1 / y.length : 0), 0),
-  )
-  const total = shares.reduce((sum, share) => sum + share, 0)
-  const answer = shares.map((share) => share / total)
-  return y.map(() => answer)
+export function naiveAnswers(y: readonly number[], policy: GatePolicy, width: number): number[][] {
+  const answer = gateOf(policy.task).naive(y, policy, width)
+  return Array.from({ length: rowsOfTruths(y, policy) }, () => answer)
 }

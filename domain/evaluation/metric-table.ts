@@ -14,19 +14,12 @@ import {
   pointValue,
   type Statistic,
 } from '@tenure/sequential'
-import {
-  higherIsBetter,
-  isMean,
-  metricsFor,
-  sharedScores,
-  statisticOf,
-  type ScoredRows,
-  correctness,
-  isCounted,
-  rowLosses,
-} from './metrics.ts'
-import type { GateMetric, GatePolicy, Margin } from './policy.ts'
+import { higherIsBetter, isMean, sharedScores, statisticOf, isCounted, rowLosses } from './metrics.ts'
+import type { GatePolicy, Margin } from './policy.ts'
 import type { Reason } from '../verdict.ts'
+import { type ScoredRows, correctness } from './scored-rows.ts'
+import type { GateMetric } from './gate-metrics.ts'
+import { gateOf } from '../tasks/tasks.ts'
 
 export interface GateMetricRow {
   /** A metric of the task, or a metric function of the model file. */
@@ -111,7 +104,7 @@ export function compareAll(
 ): GateComparison {
   const { primary, guards } = policy
   const judged = new Set<GateMetric>([primary, ...guards])
-  const shown = [...new Set([primary, ...guards, ...metricsFor(policy.task)])]
+  const shown = [...new Set([primary, ...guards, ...gateOf(policy.task).metrics])]
   // Rank metrics and F1 over many classes need several passes in each resample, so they get an interval only when they decide.
   const cheap = (metric: GateMetric) =>
     isMean(metric) ||

@@ -8,35 +8,12 @@ import { flags } from '../statistics/flags.ts'
 import { pickInto } from '../statistics/pick-into.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import { coveredShare } from '../metrics/level-shares.ts'
-import { middlePlace, pinballLoss } from '../model/quantile-levels.ts'
-import { metricScales, type GateMetric, type GatePolicy, type Task } from './policy.ts'
-
-export interface ScoredRows {
-  task: Task
-  y: Float64Array
-  /** Binary: the probability of class 1. Regression: the predicted value. Quantiles: the middle one. Multiclass: the probability of the truth. */
-  score: Float64Array
-  /** The predicted class index; empty without classes. */
-  predicted: Uint16Array
-  /** Multiclass: the probability of the predicted class. Empty for others. */
-  confidence: Float64Array
-  classes: number
-  /** Multiclass: Σ (p_k − 1[y = k])² per row. Quantiles: the pinball loss per row. Empty for others. */
-  squares: Float64Array
-  /** Several numbers per row: the scores of each. `y` and `score` are those of the first number. Empty for others. */
-  parts: readonly ScoredNumber[]
-  /** Quantiles: bits that say whether the truth is below, or at or below, the first quantile, then the last one. Empty for others. */
-  sides: Uint8Array
-  /** Quantiles: the first and the last level. */
-  outermost?: readonly [number, number]
-}
-
-/** The scores of one number, of several per row. */
-export interface ScoredNumber {
-  name: string
-  y: Float64Array
-  score: Float64Array
-}
+import type { GatePolicy } from './policy.ts'
+import { metricScales, type GateMetric } from './gate-metrics.ts'
+import type { TaskName } from '../tasks/output.ts'
+import { gateOf } from '../tasks/tasks.ts'
+import type { GateFacts } from '../tasks/task.ts'
+import { correctness, type ScoredRows, type ScoredNumber } from './scored-rows.ts'
 
 /** The scores of the given row indices. */
 export function pick(scored: ScoredRows, rows: ArrayLike<number>): ScoredRows {
@@ -58,35 +35,23 @@ export const isShare = (metric: GateMetric): boolean => metricScales[metric].ran
 
 export const higherIsBetter = (metric: GateMetric): boolean => metricScales[metric].better === 'higher'
 
-const metricsOf: Record<Task, readonly GateMetric[]> = {
-  binary: ['auc', 'accuracy', 'brier', 'logLoss', 'f1', 'precision', 'recall', 'averagePrecision'],
-  multiclass: ['accuracy', 'logLoss', 'brier', 'macroF1'],
-  regression: ['rmse', 'mae', 'r2'],
-  quantiles: ['pinball', 'coverageError', 'mae'],
-  multioutput: ['r2', 'rmse', 'mae'],
-}
-
-export const metricsFor = (task: Task): readonly GateMetric[] => metricsOf[task]
-
 /** Why predictions cannot be scored, or null. */
-export function unreadableAnswers(task: Task, answers: ModelAnswers, rows: number): string | null {
+export function unreadableAnswers(task: TaskName, answers: ModelAnswers, rows: number): string | null {
   if (answeredRows(answers) !== rows) return `${answeredRows(answers)} answers for ${rows} rows`
   const width = answerWidth(answers)
+  const classes = gateOf(task).classes(width)
   const rowAt = answerReader(answers)
   for (let i = 0; i < rows; i++) {
     const row = rowAt(i)
     if (row.length !== width || width === 0)
       return `row ${i} has ${row.length} outputs, the first has ${width}`
     if (!row.every(Number.isFinite)) return `row ${i} is not finite`
-    if (task !== 'binary' && task !== 'multiclass') continue
+    if (classes === 0) continue
     if (!row.every((p) => p >= 0 && p <= 1)) return `row ${i} has a probability outside 0 to 1`
     const sum = row.reduce((total, p) => total + p, 0)
     if (width > 1 && Math.abs(sum - 1) > 1e-3) return `the probabilities of row ${i} sum to ${sum}`
   }
-  if (task === 'regression' && width !== 1) return `${width} outputs a row, a regression has one`
-  if (task === 'binary' && width > 2) return `${width} outputs a row, a binary task has one or two`
-  if (task === 'multiclass' && width < 2) return `${width} output a row, one is needed for each class`
-  return null
+  return gateOf(task).widthIssue(width)
 }
 
 /** The number of rows of these truths: one truth per row, or one per target. */
@@ -107,91 +72,12 @@ export function truthsOf(
 }
 
 /** `y`: row by row. Compared models share it. */
-export function score(
-  task: Task,
+export const score = (
+  task: TaskName,
   y: readonly number[] | Float64Array,
   answers: ModelAnswers,
-  { threshold, levels = [], targets }: Pick<GatePolicy, 'threshold' | 'levels' | 'targets'>,
-): ScoredRows {
-  if (targets !== undefined) return scoreSeveral(task, y, answers, targets)
-  const rows = y.length
-  const classes = task === 'binary' ? 2 : task === 'multiclass' ? answerWidth(answers) : 0
-  // With ten million rows each list takes 80 MB, so only the lists that the task needs are kept.
-  const listRows = task === 'multiclass' || task === 'quantiles' ? rows : 0
-  const scored: ScoredRows = {
-    task,
-    y: y instanceof Float64Array ? y : Float64Array.from(y),
-    score: new Float64Array(rows),
-    predicted: new Uint16Array(classes === 0 ? 0 : rows),
-    confidence: new Float64Array(task === 'multiclass' ? rows : 0),
-    classes,
-    squares: new Float64Array(listRows),
-    sides: new Uint8Array(task === 'quantiles' ? rows : 0),
-    parts: [],
-    outermost: task === 'quantiles' ? [levels[0]!, levels.at(-1)!] : undefined,
-  }
-  const middle = middlePlace(levels)
-  const rowAt = answerReader(answers)
-  for (let i = 0; i < rows; i++) {
-    const row = rowAt(i)
-    if (task === 'regression') {
-      scored.score[i] = row[0]!
-    } else if (task === 'quantiles') {
-      scored.score[i] = row[middle]!
-      scored.sides[i] = sideOf(y[i]!, row[0]!) | (sideOf(y[i]!, row.at(-1)!) << 2)
-      scored.squares[i] = pinballLoss(y[i]!, row, levels)
-    } else if (task === 'binary') {
-      const p = row.length === 1 ? row[0]! : row[1]!
-      scored.score[i] = p
-      scored.predicted[i] = p >= threshold ? 1 : 0
-    } else {
-      let best = 0
-      let squares = 0
-      row.forEach((p, k) => {
-        if (p > row[best]!) best = k
-        squares += (p - (y[i] === k ? 1 : 0)) ** 2
-      })
-      scored.score[i] = row[y[i]!] ?? 0
-      scored.predicted[i] = best
-      scored.confidence[i] = row[best]!
-      scored.squares[i] = squares
-    }
-  }
-  return scored
-}
-
-const sideOf = (truth: number, quantile: number): number =>
-  Number(truth < quantile) | (Number(truth <= quantile) << 1)
-
-function scoreSeveral(
-  task: Task,
-  y: readonly number[] | Float64Array,
-  answers: ModelAnswers,
-  targets: readonly string[],
-): ScoredRows {
-  const width = targets.length
-  const rows = y.length / width
-  const parts = targets.map((name, k) => ({
-    name,
-    y: Float64Array.from({ length: rows }, (_each, row) => y[row * width + k]!),
-    score: new Float64Array(rows),
-  }))
-  const rowAt = answerReader(answers)
-  for (let i = 0; i < rows; i++) rowAt(i).forEach((value, k) => (parts[k]!.score[i] = value))
-  const none = new Float64Array(0)
-  const { y: first, score } = parts[0]!
-  return {
-    task,
-    y: first,
-    score,
-    predicted: new Uint16Array(0),
-    confidence: none,
-    classes: 0,
-    squares: none,
-    sides: new Uint8Array(0),
-    parts,
-  }
-}
+  policy: GateFacts,
+): ScoredRows => gateOf(task).score(y instanceof Float64Array ? y : Float64Array.from(y), answers, policy)
 
 /** For several numbers per row, the scores of each number; otherwise the scores themselves. */
 export const scoresOfNumbers = (scored: ScoredRows): ScoredRows[] =>
@@ -213,19 +99,13 @@ export function isCounted(metric: GateMetric): boolean {
   return ['accuracy', 'f1', 'precision', 'recall', 'macroF1'].includes(metric)
 }
 
-/** 1 when the predicted class is the true class. */
-export function correctness({ y, predicted }: ScoredRows): Uint8Array {
-  return flags(predicted.length, (row) => predicted[row] === y[row])
-}
-
 /** The metrics that are a mean over rows, or the root of such a mean. */
 type RowMetric = 'accuracy' | 'brier' | 'logLoss' | 'rmse' | 'mae' | 'pinball'
 
 const lossesOf: Record<RowMetric, (scored: ScoredRows) => Float64Array> = {
   accuracy: (scored) => new Float64Array(correctness(scored)),
-  brier: ({ task, y, score, squares }) =>
-    task === 'binary' ? score.map((p, i) => (p - y[i]!) ** 2) : squares,
-  logLoss: ({ task, y, score }) => score.map((p, i) => surprise(task === 'binary' && y[i] === 0 ? 1 - p : p)),
+  brier: (scored) => gateOf(scored.task).losses.brier!(scored),
+  logLoss: (scored) => gateOf(scored.task).losses.logLoss!(scored),
   rmse: ({ y, score }) => score.map((value, i) => (value - y[i]!) ** 2),
   mae: ({ y, score }) => score.map((value, i) => Math.abs(value - y[i]!)),
   pinball: ({ squares }) => squares,
@@ -341,14 +221,4 @@ function explained({ y, score }: ScoredRows): Statistic {
       return Math.abs(share) < 1e-12 ? 0 : share
     },
   }
-}
-
-// The log loss of a row.
-
-/** The machine epsilon that keeps the log loss of a certain, wrong row finite. */
-const epsilon = 2 ** -52
-
-/** −ln of the probability of the outcome, clipped at machine precision. */
-function surprise(probability: number): number {
-  return -Math.log(Math.min(1 - epsilon, Math.max(epsilon, probability)))
 }

@@ -1,58 +1,10 @@
 /**
  * Defines the requirements of the offline gate: floors, margins and limits that the model file declares before any result is known.
  */
-import type { Output } from '../tasks/output.ts'
+import type { Output, TaskName } from '../tasks/output.ts'
 import { policyIssues } from '../policy-issues.ts'
-
-export type Task = 'binary' | 'multiclass' | 'regression' | 'quantiles' | 'multioutput'
-
-export type GateMetric =
-  | 'auc'
-  | 'accuracy'
-  | 'brier'
-  | 'logLoss'
-  | 'f1'
-  | 'precision'
-  | 'recall'
-  | 'averagePrecision'
-  | 'macroF1'
-  | 'rmse'
-  | 'mae'
-  | 'r2'
-  | 'pinball'
-  | 'coverageError'
-
-/** The direction in which a metric improves, and its range. */
-interface MetricScale {
-  better: 'higher' | 'lower'
-  /** `share`: 0 to 1. `loss`: 0 or more. `explained`: 1 or less. */
-  range: 'share' | 'loss' | 'explained'
-}
-
-/** The scale of every metric of the gate. */
-export const metricScales: Readonly<Record<GateMetric, MetricScale>> = {
-  auc: { better: 'higher', range: 'share' },
-  accuracy: { better: 'higher', range: 'share' },
-  brier: { better: 'lower', range: 'loss' },
-  logLoss: { better: 'lower', range: 'loss' },
-  f1: { better: 'higher', range: 'share' },
-  precision: { better: 'higher', range: 'share' },
-  recall: { better: 'higher', range: 'share' },
-  averagePrecision: { better: 'higher', range: 'share' },
-  macroF1: { better: 'higher', range: 'share' },
-  rmse: { better: 'lower', range: 'loss' },
-  mae: { better: 'lower', range: 'loss' },
-  r2: { better: 'higher', range: 'explained' },
-  pinball: { better: 'lower', range: 'loss' },
-  coverageError: { better: 'lower', range: 'share' },
-}
-
-/** Undefined for a name that is not a metric of the gate. */
-const rangeOf = (metric: string): MetricScale['range'] | undefined =>
-  metricScales[metric as GateMetric]?.range
-
-/** The metrics that can compare slices: those with a test for their difference. */
-export type SliceMetric = 'accuracy' | 'auc' | 'brier' | 'logLoss' | 'rmse' | 'mae' | 'pinball'
+import { type GateMetric, type SliceMetric, rangeOf } from './gate-metrics.ts'
+import { gateOf, taskOf } from '../tasks/tasks.ts'
 
 /** How much worse a "not worse" challenger may be: absolute, or relative to the champion's value. */
 export type Margin = number | { relative: number }
@@ -71,7 +23,7 @@ export interface CustomMetricPolicy {
 
 export interface GatePolicy {
   /** The kind of the prediction, which follows from the label. */
-  task: Task
+  task: TaskName
   /** The metric that decides. */
   primary: GateMetric
   /** Guardrail metrics: each must be not worse, by its margin. */
@@ -158,26 +110,15 @@ export interface GatePolicy {
 
 /** The policy with the numbers and the threshold of a version. The model file may have been changed since that version was trained. */
 export function policyForOutput(policy: GatePolicy, output: Output): GatePolicy {
-  if (policy.task === 'multioutput' && output.kind === 'numbers') return { ...policy, targets: output.names }
-  return policy.task === 'binary' ? { ...policy, threshold: thresholdOf(output) ?? policy.threshold } : policy
+  const { gate, facts } = taskOf(output)
+  return policy.task === gate.name ? { ...policy, ...facts(output) } : policy
 }
 
-/** From which probability on a version decides for the positive class. */
-export const thresholdOf = (output: Output): number | undefined =>
-  output.kind === 'probability' ? output.threshold : undefined
-
-export function defaultGatePolicy(task: Task): GatePolicy {
-  const primary = {
-    binary: 'auc',
-    multiclass: 'accuracy',
-    regression: 'rmse',
-    quantiles: 'pinball',
-    // Has no unit, so no number outweighs the others.
-    multioutput: 'r2',
-  } as const
+export function defaultGatePolicy(task: TaskName): GatePolicy {
+  const { primary, classes } = gateOf(task)
   return {
     task,
-    primary: primary[task],
+    primary,
     guards: [],
     floors: {},
     margins: {
@@ -201,8 +142,8 @@ export function defaultGatePolicy(task: Task): GatePolicy {
     seed: 1,
     threshold: 0.5,
     evidence: { rows: 1000, positives: 100, negatives: 100, sliceRows: 200, slicePositives: 30 },
-    slices: { metric: sliceMetricFor(task, primary[task]), points: 0.02, alpha: 0.05 },
-    calibration: task === 'binary' || task === 'multiclass' ? { ece: 0.05, overChampion: 0.02 } : 'off',
+    slices: { metric: sliceMetricFor(task, primary), points: 0.02, alpha: 0.05 },
+    calibration: classes(2) > 0 ? { ece: 0.05, overChampion: 0.02 } : 'off',
     fairness: { selectionRatio: 0.8, rateDifference: 0.1, minRows: 100 },
     leakage: { overlap: 0.001, featureAuc: 0.99, featureCorrelation: 0.99, gain: 0.1 },
     testSetUses: 20,
@@ -227,18 +168,9 @@ export function correctedFor<Policy extends Pick<GatePolicy, 'confidence' | 'res
   return { ...policy, confidence: 1 - tail, resamples }
 }
 
-/** The metrics that compare slices of a task. The first is the default of a primary metric that cannot. */
-const sliceMetricsOf: Record<Task, readonly SliceMetric[]> = {
-  binary: ['accuracy', 'auc', 'brier', 'logLoss'],
-  multiclass: ['accuracy', 'brier', 'logLoss'],
-  regression: ['rmse', 'mae'],
-  quantiles: ['pinball', 'mae'],
-  multioutput: ['mae'],
-}
-
 /** The metric that compares slices by default: the primary metric where it can. */
-export const sliceMetricFor = (task: Task, primary: GateMetric): SliceMetric =>
-  sliceMetricsOf[task].find((metric) => metric === primary) ?? sliceMetricsOf[task][0]!
+export const sliceMetricFor = (task: TaskName, primary: GateMetric): SliceMetric =>
+  gateOf(task).sliceMetrics.find((metric) => metric === primary) ?? gateOf(task).sliceMetrics[0]!
 
 /** Why a floor can never be met, can never fail, or is not a number; undefined for a valid floor. */
 function floorIssue(metric: string, floor: number): string | undefined {
@@ -281,7 +213,7 @@ export function issuesOfGate(policy: GatePolicy): string[] {
   }
   for (const [name, value] of Object.entries(policy.evidence)) integer(`evidence.${name}:`, value, 0)
   const { slices, calibration, fairness, leakage } = policy
-  oneOf('sliceLimits.metric:', slices.metric, sliceMetricsOf[policy.task])
+  oneOf('sliceLimits.metric:', slices.metric, gateOf(policy.task).sliceMetrics)
   share('sliceLimits.points', slices.points)
   share('sliceLimits.alpha', slices.alpha)
   if (calibration !== 'off') {

@@ -19,6 +19,7 @@ import {
   signedGain,
 } from '../figures.ts'
 import type { Reason } from '../verdict.ts'
+import { gateOf } from '../tasks/tasks.ts'
 
 /** The floors that the challenger misses. A first version must have at least one floor. */
 export function floorReasons(
@@ -106,7 +107,7 @@ export function fairnessReasons(
 
 /** A gain this large is more likely a leak than an improvement. */
 export function implausiblyGood(metrics: readonly GateMetricRow[], policy: GatePolicy): Reason[] {
-  const watched = policy.task === 'binary' ? 'auc' : policy.task === 'multiclass' ? 'accuracy' : null
+  const watched = gateOf(policy.task).tooGood
   const row = metrics.find(({ metric }) => metric === watched)
   const { gain } = policy.leakage
   if (row === undefined || row.delta === null || row.delta <= gain) return []
@@ -169,7 +170,7 @@ export const repetitionReasons = (differentRows: number | undefined, rows: numbe
 export function shiftReasons(shift: ClassShift | undefined, { task }: GatePolicy): Reason[] {
   if (shift === undefined) return []
   const { label, train, test } = shift
-  const name = task === 'binary' ? (label === 1 ? 'positive' : 'negative') : label
+  const name = gateOf(task).hasPositives ? (label === 1 ? 'positive' : 'negative') : label
   const message = `${percentText(test)} of the test rows and ${percentText(train)} of the training rows are ${name}: if labels of one class become known later than others, the newest rows are a biased sample, and their metrics are wrong; set "matured" of the split to the age at which nearly all labels are known`
   return [{ code: 'class_shift', message, values: { label, train, test } }]
 }

@@ -17,6 +17,7 @@ import {
 import { coveredShare } from '../metrics/level-shares.ts'
 import { code, joinMarkdown, markup, titledTable, type Markdown } from '../markdown.ts'
 import type { Reason } from '../verdict.ts'
+import { gateOf } from '../tasks/tasks.ts'
 
 export interface ReportSubject {
   model: string
@@ -238,10 +239,9 @@ function importanceTable(importance: GateReport['importance']): Markdown {
 
 function decided({ policy, judge }: GateReport, subject: ReportSubject): Markdown {
   const { evidence } = policy
-  const floor =
-    policy.task === 'binary'
-      ? `${evidence.rows} rows, ${evidence.positives} positives and ${evidence.negatives} negatives`
-      : `${evidence.rows} rows`
+  const floor = gateOf(policy.task).hasPositives
+    ? `${evidence.rows} rows, ${evidence.positives} positives and ${evidence.negatives} negatives`
+    : `${evidence.rows} rows`
   const facts = [
     markup`Decided by ${code(judge)} on ${policy.primary}${policy.guards.length > 0 ? `, guarded by ${policy.guards.join(', ')}` : ''}`,
     markup`At least ${floor} were required`,

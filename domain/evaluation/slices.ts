@@ -13,9 +13,12 @@ import {
   pointValue,
   studentTwoSided,
 } from '@tenure/sequential'
-import { higherIsBetter, pick, rowLosses, scoresOfNumbers, statisticOf, type ScoredRows } from './metrics.ts'
-import type { GatePolicy, SliceMetric } from './policy.ts'
+import { higherIsBetter, pick, rowLosses, scoresOfNumbers, statisticOf } from './metrics.ts'
+import type { GatePolicy } from './policy.ts'
 import { percentText } from '../figures.ts'
+import type { ScoredRows } from './scored-rows.ts'
+import type { SliceMetric } from './gate-metrics.ts'
+import { gateOf } from '../tasks/tasks.ts'
 
 export interface GateSliceRow {
   /** The name of the slice; with the name of the number for several numbers per row: "evening (arrival_delay)". */
@@ -128,7 +131,7 @@ function compareRows(
 ): GateSliceRow {
   const { metric } = policy.slices
   const rows = part.y.length
-  const positives = part.task === 'binary' ? part.y.reduce((sum, label) => sum + label, 0) : null
+  const positives = gateOf(part.task).hasPositives ? part.y.reduce((sum, label) => sum + label, 0) : null
   const value = pointValue(statisticOf(metric, part), rows)
   const old = before === null ? null : pointValue(statisticOf(metric, before), rows)
   const { sliceRows, slicePositives } = policy.evidence

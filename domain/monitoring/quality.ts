@@ -15,7 +15,7 @@ import { truthOf } from '../model/outcome.ts'
 import type { OutcomeValue, Output } from '../tasks/output.ts'
 import { insufficientRows } from '../evaluation/input.ts'
 import { higherIsBetter, isShare, rowsOfTruths, score, statisticOf } from '../evaluation/metrics.ts'
-import type { GateMetric, GatePolicy } from '../evaluation/policy.ts'
+import type { GatePolicy } from '../evaluation/policy.ts'
 import { marginOf } from '../evaluation/metric-table.ts'
 import { fourDigits, groupedDigits, metricName } from '../figures.ts'
 import {
@@ -29,6 +29,7 @@ import {
 } from './label-maturity.ts'
 import type { MonitorPolicy } from './policy.ts'
 import type { Reason } from '../verdict.ts'
+import type { GateMetric } from '../evaluation/gate-metrics.ts'
 
 const qualityJudge = 'quality@2'
 

@@ -6,14 +6,7 @@ import { fourDigits, groupedDigits, metricName } from '../figures.ts'
 import { holm, meanError, normalCdf, pointValue, sumOf } from '@tenure/sequential'
 import { judgeFairness, type GateFairnessRow } from '../evaluation/fairness.ts'
 import { calibrationGaps, calibrationOfScores } from '../evaluation/calibration.ts'
-import {
-  higherIsBetter,
-  isShare,
-  pick,
-  scoresOfNumbers,
-  statisticOf,
-  type ScoredRows,
-} from '../evaluation/metrics.ts'
+import { higherIsBetter, isShare, pick, scoresOfNumbers, statisticOf } from '../evaluation/metrics.ts'
 import { sliceLimitText, sliceNameOf, type GateSliceRow } from '../evaluation/slices.ts'
 import type { GatePolicy } from '../evaluation/policy.ts'
 import {
@@ -29,6 +22,8 @@ import {
 } from '../statistics/certainty.ts'
 import type { BusinessPolicy } from './policy.ts'
 import type { Reason } from '../verdict.ts'
+import type { ScoredRows } from '../evaluation/scored-rows.ts'
+import { gateOf } from '../tasks/tasks.ts'
 
 const breakdownJudge = 'breakdown@2'
 
@@ -207,7 +202,7 @@ function judgeSlices(
   })
   const measure = (name: string, part: ScoredRows, keys: readonly string[]): MeasuredSlice => {
     const rows = part.y.length
-    const positives = part.task === 'binary' ? sumOf(part.y) : null
+    const positives = gateOf(part.task).hasPositives ? sumOf(part.y) : null
     const value = pointValue(statisticOf(metric, part), rows)
     const few = rows < sliceRows || (positives !== null && positives < slicePositives)
     const none = unmeasured(name)

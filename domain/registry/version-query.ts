@@ -1,7 +1,8 @@
 /** Parses the queries for versions and trainings: statuses, conditions on metrics, order, digests and times. Invalid queries are refused. */
 import { quotedName } from '../errors.ts'
-import { higherIsBetter, metricsFor } from '../evaluation/metrics.ts'
-import type { GateMetric, Task } from '../evaluation/policy.ts'
+import { higherIsBetter } from '../evaluation/metrics.ts'
+import type { GateMetric } from '../evaluation/gate-metrics.ts'
+import { tasks } from '../tasks/tasks.ts'
 
 /** The statuses of a version; the first that applies counts. */
 export const versionStatuses = {
@@ -18,11 +19,7 @@ export type VersionStatus = keyof typeof versionStatuses
 export const trainingStatuses = ['running', 'done', 'failed'] as const
 
 export const metricNames: readonly GateMetric[] = [
-  ...new Set(
-    (['binary', 'multiclass', 'regression', 'quantiles', 'multioutput'] satisfies Task[]).flatMap((task) =>
-      metricsFor(task),
-    ),
-  ),
+  ...new Set(Object.values(tasks).flatMap(({ gate }) => gate.metrics)),
 ]
 
 export const comparisons = ['>', '>=', '<', '<=', '='] as const

@@ -3,7 +3,10 @@ import { textLiteral } from '../sql-text.ts'
 import { maxBins } from './answer-bins.ts'
 import { shown } from './numeric.ts'
 import { likeliest, likeliestClass, type OutputOf } from './output.ts'
-import type { Decides, Task } from './task.ts'
+import type { Decides, Task, GateRules } from './task.ts'
+import { answerReader, answerWidth } from '../metrics/answers.ts'
+import { emptyScores } from '../evaluation/scored-rows.ts'
+import { surprise } from '../metrics/surprise.ts'
 
 type Classes = OutputOf<'classes'>
 
@@ -25,6 +28,58 @@ const decides: Decides<Classes> = {
     }
   },
   reviewSql: ({ review }, columns) => review && `greatest(${columns.join(', ')}) < ${review.below}::float`,
+}
+
+const gate: GateRules = {
+  name: 'multiclass',
+  primary: 'accuracy',
+  metrics: ['accuracy', 'logLoss', 'brier', 'macroF1'],
+  sliceMetrics: ['accuracy', 'brier', 'logLoss'],
+  tooGood: 'accuracy',
+  hasPositives: false,
+  baselineIssue: 'one column cannot predict a probability for each class',
+  classes: (width) => width,
+  widthIssue: (width) => (width < 2 ? `${width} output a row, one is needed for each class` : null),
+  misfit: (width, _facts, challenger) => (width === challenger ? undefined : 'has another number of classes'),
+  score(y, answers) {
+    const scored = {
+      ...emptyScores('multiclass', y),
+      predicted: new Uint16Array(y.length),
+      confidence: new Float64Array(y.length),
+      squares: new Float64Array(y.length),
+      classes: answerWidth(answers),
+    }
+    const rowAt = answerReader(answers)
+    for (let i = 0; i < y.length; i++) {
+      const row = rowAt(i)
+      let best = 0
+      let squares = 0
+      row.forEach((p, k) => {
+        if (p > row[best]!) best = k
+        squares += (p - (y[i] === k ? 1 : 0)) ** 2
+      })
+      scored.score[i] = row[y[i]!] ?? 0
+      scored.predicted[i] = best
+      scored.confidence[i] = row[best]!
+      scored.squares[i] = squares
+    }
+    return scored
+  },
+  losses: {
+    brier: ({ squares }) => squares,
+    logLoss: ({ score }) => score.map(surprise),
+  },
+  naive: (y, _facts, width) => classShares(y, width),
+  forMetric: (row) => row,
+}
+
+/** The share of each class among the labels, of at least two classes. */
+export function classShares(y: readonly number[], width: number): number[] {
+  const shares = Array.from({ length: Math.max(2, width) }, (_, k) =>
+    y.reduce((sum, label) => sum + (label === k ? 1 / y.length : 0), 0),
+  )
+  const total = shares.reduce((sum, share) => sum + share, 0)
+  return shares.map((share) => share / total)
 }
 
 export const classes: Task<Classes> = {
@@ -72,6 +127,8 @@ export const classes: Task<Classes> = {
     return place < 0 ? null : [place]
   },
   loss: (_output, outputs, truths) => Number(likeliestClass(outputs) !== truths[0]),
+  gate,
+  facts: () => ({}),
   bins: (output) => ({
     names:
       output.classes.length <= maxBins

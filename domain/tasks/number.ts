@@ -1,8 +1,29 @@
 /** One real number a row. */
 import { numberCounter } from './answer-bins.ts'
-import { inUnit, numeric, scaledLoss } from './numeric.ts'
+import { inUnit, numeric, scaledLoss, constantOf, numericGate } from './numeric.ts'
 import type { OutputOf } from './output.ts'
-import type { Task } from './task.ts'
+import type { Task, GateRules } from './task.ts'
+import { answerReader } from '../metrics/answers.ts'
+import { emptyScores } from '../evaluation/scored-rows.ts'
+
+const gate: GateRules = {
+  ...numericGate,
+  name: 'regression',
+  primary: 'rmse',
+  metrics: ['rmse', 'mae', 'r2'],
+  sliceMetrics: ['rmse', 'mae'],
+  baselineIssue: undefined,
+  widthIssue: (width) => (width === 1 ? null : `${width} outputs a row, a regression has one`),
+  misfit: () => undefined,
+  score(y, answers) {
+    const scored = emptyScores('regression', y)
+    const rowAt = answerReader(answers)
+    for (let i = 0; i < y.length; i++) scored.score[i] = rowAt(i)[0]!
+    return scored
+  },
+  naive: (y, { primary }) => [constantOf(Float64Array.from(y), primary)],
+  forMetric: (row) => row[0]!,
+}
 
 export const number: Task<OutputOf<'number'>> = {
   ...numeric,
@@ -12,5 +33,7 @@ export const number: Task<OutputOf<'number'>> = {
   described: (output) => `a number${inUnit(output)}`,
   job: () => ({}),
   loss: (_output, outputs, [truth], scales) => scaledLoss([Math.abs((outputs[0] ?? NaN) - truth!)], scales),
+  gate,
+  facts: () => ({}),
   counter: (_output, bins) => numberCounter(bins, 1, () => 0),
 }

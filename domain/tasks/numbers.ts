@@ -1,8 +1,41 @@
 /** Several numbers a row: one for each name, each with a label of its own. */
 import { numberBins, numberCounter } from './answer-bins.ts'
-import { inUnit, numeric, issueOfNumber, scaledLoss, shown } from './numeric.ts'
+import { inUnit, numeric, issueOfNumber, scaledLoss, shown, constantOf, numericGate } from './numeric.ts'
 import type { OutputOf } from './output.ts'
-import type { Task } from './task.ts'
+import type { Task, GateRules } from './task.ts'
+import { answerReader } from '../metrics/answers.ts'
+import { emptyScores } from '../evaluation/scored-rows.ts'
+
+const gate: GateRules = {
+  ...numericGate,
+  name: 'multioutput',
+  // Has no unit, so no number outweighs the others.
+  primary: 'r2',
+  metrics: ['r2', 'rmse', 'mae'],
+  sliceMetrics: ['mae'],
+  baselineIssue: 'one column cannot predict several numbers: leave it out',
+  widthIssue: () => null,
+  misfit: (width, { targets }) =>
+    width === targets?.length ? undefined : `gives ${width} numbers a row, the label has ${targets?.length}`,
+  score(y, answers, { targets = [] }) {
+    const rows = y.length / targets.length
+    const parts = targets.map((name, k) => ({
+      name,
+      y: columnOf(y, k, targets.length),
+      score: new Float64Array(rows),
+    }))
+    const rowAt = answerReader(answers)
+    for (let i = 0; i < rows; i++) rowAt(i).forEach((value, k) => (parts[k]!.score[i] = value))
+    const { y: first, score } = parts[0]!
+    return { ...emptyScores('multioutput', first), score, parts }
+  },
+  naive: (y, { primary, targets = [] }) =>
+    targets.map((_name, k) => constantOf(columnOf(y, k, targets.length), primary)),
+}
+
+/** The k-th number of each row. */
+const columnOf = (y: ArrayLike<number>, k: number, width: number): Float64Array =>
+  Float64Array.from({ length: y.length / width }, (_, row) => y[row * width + k]!)
 
 export const numbers: Task<OutputOf<'numbers'>> = {
   ...numeric,
@@ -43,6 +76,8 @@ export const numbers: Task<OutputOf<'numbers'>> = {
       scales,
     ),
   bins: ({ names }, profile) => numberBins(names, profile),
+  gate,
+  facts: ({ names }) => ({ targets: names }),
   counter: ({ names }, bins) => numberCounter(bins, names.length, (name) => names.indexOf(name ?? '')),
 }
 

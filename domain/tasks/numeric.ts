@@ -1,9 +1,10 @@
 /** Holds what the tasks of numbers share: limits, outcomes and losses. */
-import { sumOf } from '@tenure/sequential'
+import { sumOf, quantileOfSorted } from '@tenure/sequential'
 import type { Expectation } from '../validation/expectations.ts'
 import { isOfNumbers, limitsText, type NumericOutput, type OutcomeValue, type Output } from './output.ts'
 import { numberBins } from './answer-bins.ts'
-import type { Task } from './task.ts'
+import type { Task, GateRules } from './task.ts'
+import type { GateMetric } from '../evaluation/gate-metrics.ts'
 
 /** The minimum share of rows within the range of a number. */
 export const mostlyInRange = 0.9
@@ -72,3 +73,18 @@ export const numeric = {
   },
   bins: (_output, profile) => numberBins([], profile),
 } satisfies Partial<Task<NumericOutput>>
+
+/** What the gate decides of all tasks of numbers alike. */
+export const numericGate = {
+  tooGood: undefined,
+  hasPositives: false,
+  classes: () => 0,
+  losses: {},
+  forMetric: (row) => row,
+} satisfies Partial<GateRules>
+
+/** The best constant in the metric that decides: the median for MAE, the mean for others. */
+export function constantOf(values: Float64Array, primary: GateMetric): number {
+  if (primary === 'mae') return quantileOfSorted(values.sort(), 0.5) ?? NaN
+  return values.reduce((mean, value) => mean + value / values.length, 0)
+}

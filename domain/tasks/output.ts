@@ -27,6 +27,9 @@ export type Output =
 export type OutputKind = Output['kind']
 export type OutputOf<Kind extends OutputKind> = Extract<Output, { kind: Kind }>
 
+/** How the gate, its policy and reports name a task. */
+export type TaskName = 'binary' | 'multiclass' | 'regression' | 'quantiles' | 'multioutput'
+
 const numericKinds = ['number', 'quantiles', 'numbers'] as const satisfies OutputKind[]
 /** An output of numbers, which may have a unit and limits. */
 export type NumericOutput = OutputOf<(typeof numericKinds)[number]>

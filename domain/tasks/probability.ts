@@ -1,7 +1,11 @@
 /** One output a row: the probability of the positive class. */
 import { numberOf, shown } from './numeric.ts'
 import { decisionText, type OutputOf } from './output.ts'
-import type { Decides, Task } from './task.ts'
+import type { Decides, Task, GateRules } from './task.ts'
+import { answerReader } from '../metrics/answers.ts'
+import { emptyScores } from '../evaluation/scored-rows.ts'
+import { surprise } from '../metrics/surprise.ts'
+import { classShares } from './classes.ts'
 
 type Probability = OutputOf<'probability'>
 
@@ -18,6 +22,40 @@ const decides: Decides<Probability> = {
   },
   reviewSql: ({ review }, [column]) =>
     review && `${column} between ${review.from}::float and ${review.to}::float`,
+}
+
+const gate: GateRules = {
+  name: 'binary',
+  primary: 'auc',
+  metrics: ['auc', 'accuracy', 'brier', 'logLoss', 'f1', 'precision', 'recall', 'averagePrecision'],
+  sliceMetrics: ['accuracy', 'auc', 'brier', 'logLoss'],
+  tooGood: 'auc',
+  hasPositives: true,
+  baselineIssue: undefined,
+  classes: () => 2,
+  widthIssue: (width) => (width > 2 ? `${width} outputs a row, a binary task has one or two` : null),
+  misfit: () => undefined,
+  score(y, answers, { threshold }) {
+    const scored = { ...emptyScores('binary', y), predicted: new Uint16Array(y.length), classes: 2 }
+    const rowAt = answerReader(answers)
+    for (let i = 0; i < y.length; i++) {
+      const p = positiveOf(rowAt(i))
+      scored.score[i] = p
+      scored.predicted[i] = p >= threshold ? 1 : 0
+    }
+    return scored
+  },
+  losses: {
+    brier: ({ y, score }) => score.map((p, i) => (p - y[i]!) ** 2),
+    logLoss: ({ y, score }) => score.map((p, i) => surprise(y[i] === 0 ? 1 - p : p)),
+  },
+  naive: (y, _facts, width) => classShares(y, width),
+  forMetric: positiveOf,
+}
+
+/** One or two outputs a row: the last is the probability of the positive class. */
+function positiveOf(row: readonly number[]): number {
+  return row.length === 1 ? row[0]! : row[1]!
 }
 
 export const probability: Task<Probability> = {
@@ -52,6 +90,8 @@ export const probability: Task<Probability> = {
   },
   // The Brier score.
   loss: (_output, outputs, truths) => ((outputs[0] ?? NaN) - truths[0]!) ** 2,
+  gate,
+  facts: ({ threshold }) => ({ threshold }),
   bins: (output) => ({ names: [...decides.names(output)], perAnswer: 1, numbers: [] }),
   counter:
     ({ threshold }) =>

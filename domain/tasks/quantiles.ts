@@ -1,9 +1,47 @@
 /** One number for each level and row, ascending: the quantiles of a number. */
+import { quantiles as quantilesOf } from '@tenure/sequential'
 import { middlePlace, pinballLoss } from '../model/quantile-levels.ts'
 import { numberCounter } from './answer-bins.ts'
-import { inUnit, numeric, scaledLoss } from './numeric.ts'
+import { inUnit, numeric, scaledLoss, numericGate } from './numeric.ts'
 import type { OutputOf } from './output.ts'
-import type { Task } from './task.ts'
+import type { Task, GateRules } from './task.ts'
+import { answerReader } from '../metrics/answers.ts'
+import { emptyScores, type ScoredRows } from '../evaluation/scored-rows.ts'
+
+const gate: GateRules = {
+  ...numericGate,
+  name: 'quantiles',
+  primary: 'pinball',
+  metrics: ['pinball', 'coverageError', 'mae'],
+  sliceMetrics: ['pinball', 'mae'],
+  baselineIssue: 'one column cannot predict every quantile: leave it out',
+  widthIssue: () => null,
+  misfit: (width, { levels }) =>
+    width === levels?.length
+      ? undefined
+      : `gives ${width} numbers a row, the label has ${levels?.length} levels`,
+  score(y, answers, { levels = [] }) {
+    const scored: ScoredRows = {
+      ...emptyScores('quantiles', y),
+      squares: new Float64Array(y.length),
+      sides: new Uint8Array(y.length),
+      outermost: [levels[0]!, levels.at(-1)!],
+    }
+    const middle = middlePlace(levels)
+    const rowAt = answerReader(answers)
+    for (let i = 0; i < y.length; i++) {
+      const row = rowAt(i)
+      scored.score[i] = row[middle]!
+      scored.sides[i] = sideOf(y[i]!, row[0]!) | (sideOf(y[i]!, row.at(-1)!) << 2)
+      scored.squares[i] = pinballLoss(y[i]!, row, levels)
+    }
+    return scored
+  },
+  naive: (y, { levels = [] }) => quantilesOf([...y], levels).map((value) => value ?? NaN),
+}
+
+const sideOf = (truth: number, quantile: number): number =>
+  Number(truth < quantile) | (Number(truth <= quantile) << 1)
 
 export const quantiles: Task<OutputOf<'quantiles'>> = {
   ...numeric,
@@ -29,5 +67,7 @@ export const quantiles: Task<OutputOf<'quantiles'>> = {
   // Twice the pinball loss of the median is its absolute error.
   loss: ({ levels }, outputs, [truth], scales) =>
     scaledLoss([2 * pinballLoss(truth!, outputs, levels)], scales),
+  gate,
+  facts: ({ levels }) => ({ levels }),
   counter: ({ levels }, bins) => numberCounter(bins, levels.length, () => middlePlace(levels)),
 }

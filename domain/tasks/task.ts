@@ -3,7 +3,10 @@ import type { ReferenceProfile } from '../model/reference-profile.ts'
 import type { Expectation } from '../validation/expectations.ts'
 import type { DeclaredKind } from '../values/readings.ts'
 import type { AnswerBins, AnswerCounter } from './answer-bins.ts'
-import type { OutcomeValue, Output } from './output.ts'
+import type { OutcomeValue, Output, TaskName } from './output.ts'
+import type { GateMetric, SliceMetric } from '../evaluation/gate-metrics.ts'
+import type { ScoredRows } from '../evaluation/scored-rows.ts'
+import type { ModelAnswers } from '../metrics/answers.ts'
 
 export type Outputs = readonly number[] | Float32Array
 
@@ -58,6 +61,12 @@ export interface Task<O extends Output> {
   /** The loss of an answer from 0 to 1, in units of `scales` for numbers; null where no number has a scale. */
   loss: (output: O, outputs: Outputs, truths: readonly number[], scales: readonly number[]) => number | null
 
+  // The offline gate.
+
+  gate: GateRules
+  /** What the policy of the gate takes from the output of a version. */
+  facts: (output: O) => Partial<GateFacts>
+
   // Disagreement.
 
   /** The bins of a champion's answers; undefined for numbers without a profile of their scores. */
@@ -67,6 +76,50 @@ export interface Task<O extends Output> {
   ) => Omit<AnswerBins, 'kind'> | undefined
   /** A counter for the outputs of a version; undefined without any of the numbers. */
   counter: (output: O, bins: AnswerBins) => AnswerCounter | undefined
+}
+
+/** The fields of the gate's policy that follow from an output. */
+export interface GateFacts {
+  /** The probability from which the positive class is predicted. */
+  threshold: number
+  /** The levels of quantiles. */
+  levels?: readonly number[]
+  /** The names of several numbers. */
+  targets?: readonly string[]
+}
+
+/** What the gate decides by the name of a task, which is all that a policy and a report have. */
+export interface GateRules {
+  name: TaskName
+  /** The metric that decides by default. */
+  primary: GateMetric
+  metrics: readonly GateMetric[]
+  /** The metrics that compare slices. The first is the default of a primary metric that cannot. */
+  sliceMetrics: readonly SliceMetric[]
+  /** The metric whose implausibly large gain hints at a leak; undefined without a limit for one. */
+  tooGood: GateMetric | undefined
+  /** Whether the class 1 is the positive one, which evidence and fairness count. */
+  hasPositives: boolean
+  /** Why one column of the source cannot stand in for a model; undefined where it can. */
+  baselineIssue: string | undefined
+  /** The number of classes of answers of this width; 0 of numbers. */
+  classes: (width: number) => number
+  /** Why answers of this width cannot be scored, or null. */
+  widthIssue: (width: number) => string | null
+  /** Why answers of this width do not fit the policy, or the width of the challenger's. */
+  misfit: (
+    width: number,
+    facts: Pick<GateFacts, 'levels' | 'targets'>,
+    challenger: number,
+  ) => string | undefined
+  /** `y`: row by row. Compared models share it. */
+  score: (y: Float64Array, answers: ModelAnswers, facts: GateFacts) => ScoredRows
+  /** The losses of rows that are computed another way than those of other tasks. */
+  losses: Partial<Record<'brier' | 'logLoss', (scored: ScoredRows) => Float64Array>>
+  /** The one answer of a naive model, which knows only the labels. */
+  naive: (y: readonly number[], facts: GateFacts & { primary: GateMetric }, width: number) => number[]
+  /** An answer as the metrics of a model file get it. */
+  forMetric: (row: readonly number[]) => number | readonly number[]
 }
 
 export interface JobLabel {

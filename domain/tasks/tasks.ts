@@ -4,10 +4,10 @@ import { sortQuantiles } from '../model/quantile-levels.ts'
 import { classes } from './classes.ts'
 import { number } from './number.ts'
 import { numbers } from './numbers.ts'
-import type { Output, OutputKind, OutputOf } from './output.ts'
+import type { Output, OutputKind, OutputOf, TaskName } from './output.ts'
 import { probability } from './probability.ts'
 import { quantiles } from './quantiles.ts'
-import type { Outputs, Task } from './task.ts'
+import type { Outputs, Task, GateRules } from './task.ts'
 
 export const tasks: { readonly [Kind in OutputKind]: Task<OutputOf<Kind>> } = {
   probability,
@@ -19,6 +19,10 @@ export const tasks: { readonly [Kind in OutputKind]: Task<OutputOf<Kind>> } = {
 
 /** The task of an output. Pass it that output alone. */
 export const taskOf = (output: Output): Task<Output> => tasks[output.kind] as Task<Output>
+
+/** What the gate decides for a task. */
+export const gateOf = (name: TaskName): GateRules =>
+  Object.values(tasks).find(({ gate }) => gate.name === name)!.gate
 
 /** The names of several numbers a row, each with a label of its own; empty where a row has one label. */
 export const numbersOf = (output: Output): readonly string[] => taskOf(output).numbers(output)

@@ -1,6 +1,6 @@
 /** Defines a model from its file: `defineModel` checks every part, reports all issues at once, and returns the definition as data. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import { higherIsBetter, metricsFor } from '../../domain/evaluation/metrics.ts'
+import { higherIsBetter } from '../../domain/evaluation/metrics.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { counted } from '../../domain/figures.ts'
 import type { Features } from '../../domain/model/features.ts'
@@ -26,6 +26,7 @@ import { compileSplit } from './split.ts'
 import { compileWeights } from './data/weights.ts'
 import { compileBatches } from './triggers/batches.ts'
 import { compileTrainer } from './trainer.ts'
+import { gateOf } from '../../domain/tasks/tasks.ts'
 
 /** Defines a model. Throws `invalid_model_file` with all issues in `context.issues`; each begins with its place. */
 export function defineModel<const F extends Features, const H extends Hyperparameters = Record<never, never>>(
@@ -259,7 +260,7 @@ function checkQualityLimits(report: IssueCollector, { evaluation, monitor }: Par
   const { quality } = monitor ?? {}
   if (!quality || !evaluation) return
   const { task, primary } = evaluation.policy
-  if (!metricsFor(task).includes(primary)) return
+  if (!gateOf(task).metrics.includes(primary)) return
   const isHigher = higherIsBetter(primary)
   if (isHigher ? quality.alarm > quality.warn : quality.alarm < quality.warn)
     report(

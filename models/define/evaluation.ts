@@ -3,20 +3,18 @@ import type { Output } from '../../domain/tasks/output.ts'
 import type { EvaluationDefinition, LabelDefinition, SliceDefinition } from '../../domain/model-definition.ts'
 import { defaultImportance, type ImportancePolicy } from '../../domain/explanation/importance.ts'
 import { withQuotedAt } from '../../domain/sql-text.ts'
-import { metricsFor } from '../../domain/evaluation/metrics.ts'
 import {
   defaultGatePolicy,
   issuesOfGate,
   sliceMetricFor,
-  type GateMetric,
   type GatePolicy,
   type Margin,
-  type Task,
 } from '../../domain/evaluation/policy.ts'
 import { compileMetrics, type MetricSpec } from './custom-metrics.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
-import { thresholdOf } from '../../domain/tasks/tasks.ts'
+import { taskOf } from '../../domain/tasks/tasks.ts'
+import type { GateMetric } from '../../domain/evaluation/gate-metrics.ts'
 
 /** The name of a metric in `metrics`. */
 type OwnName = string & {}
@@ -94,24 +92,16 @@ const fields = fieldNames<EvaluationSpec>({
   importance: 0,
 })
 
-/** The task by which a model's predictions are judged. */
-export const taskOf: Record<LabelDefinition['output']['kind'], Task> = {
-  probability: 'binary',
-  classes: 'multiclass',
-  number: 'regression',
-  quantiles: 'quantiles',
-  numbers: 'multioutput',
-}
-
 export function compileEvaluation(
   report: IssueCollector,
   spec: EvaluationSpec,
   label: LabelDefinition,
 ): EvaluationDefinition {
-  const task = taskOf[label.output.kind]
+  const { gate, facts } = taskOf(label.output)
+  const task = gate.name
   const base = defaultGatePolicy(task)
   const primary = spec.primary ?? base.primary
-  const known = metricsFor(task)
+  const known = gate.metrics
   const isOwn = (name: string) => Object.hasOwn(spec.metrics ?? {}, name)
   const builtIn = <T>(given: Partial<Record<string, T>> | undefined): Partial<Record<GateMetric, T>> =>
     Object.fromEntries(Object.entries(given ?? {}).filter(([name]) => !isOwn(name)))
@@ -127,9 +117,7 @@ export function compileEvaluation(
       ...builtIn(spec.margins),
       ...(spec.margin === undefined ? {} : { [primary]: spec.margin }),
     },
-    threshold: thresholdOf(label.output) ?? base.threshold,
-    levels: label.output.kind === 'quantiles' ? label.output.levels : undefined,
-    targets: label.output.kind === 'numbers' ? label.output.names : undefined,
+    ...facts(label.output),
     range: rangeOf(label.output),
     evidence: { ...base.evidence, ...spec.evidence },
     slices: { ...base.slices, metric: sliceMetricFor(task, primary), ...spec.sliceLimits },
@@ -161,12 +149,8 @@ export function compileEvaluation(
       'evaluation.floors',
       'at least one floor is required: the first version has no champion to compare with',
     )
-  if (spec.baseline !== undefined && task === 'quantiles')
-    report('evaluation.baseline', 'one column cannot predict every quantile: leave it out')
-  if (spec.baseline !== undefined && task === 'multioutput')
-    report('evaluation.baseline', 'one column cannot predict several numbers: leave it out')
-  if (spec.baseline !== undefined && task === 'multiclass')
-    report('evaluation.baseline', 'one column cannot predict a probability for each class')
+  if (spec.baseline !== undefined && gate.baselineIssue !== undefined)
+    report('evaluation.baseline', gate.baselineIssue)
   const slices = (spec.slices ?? []).map((slice) => ({ ...slice, where: withQuotedAt(slice.where) }))
   if (slices.length > 50) report('evaluation.slices', `at most 50 slices are allowed, not ${slices.length}`)
   if (new Set(slices.map(({ name }) => name)).size !== slices.length)

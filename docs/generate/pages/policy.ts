@@ -22,6 +22,8 @@ const files = [
   'canary/alpha-split',
   'canary/ab-test',
   'drill',
+  'tasks/output',
+  'evaluation/gate-metrics',
   'evaluation/policy',
   'monitoring/policy',
   'monitoring/drift-history',

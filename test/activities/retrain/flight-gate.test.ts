@@ -9,7 +9,7 @@ import { evaluate, type EvaluateResult } from '../../../activities/retrain/evalu
 import { registerTraining } from '../../support/training/register-training.ts'
 import { takeSnapshot } from '../../../activities/retrain/snapshot.ts'
 import { train } from '../../../activities/retrain/train.ts'
-import type { GateMetric } from '../../../domain/evaluation/policy.ts'
+import type { GateMetric } from '../../../domain/evaluation/gate-metrics.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { getEvaluation, type Evaluation } from '../../../store/training/evaluations.ts'
 import { getTraining } from '../../../store/training/trainings.ts'

@@ -1,17 +1,19 @@
 /** Tests that every metric of the gate can be computed, named and used in searches. */
 import { describe, expect, it } from 'vitest'
-import { higherIsBetter, metricsFor, score, statisticOf } from '../../../domain/evaluation/metrics.ts'
-import { metricScales, type GateMetric, type Task } from '../../../domain/evaluation/policy.ts'
+import { higherIsBetter, score, statisticOf } from '../../../domain/evaluation/metrics.ts'
+import { metricScales, type GateMetric } from '../../../domain/evaluation/gate-metrics.ts'
 import { metricName } from '../../../domain/figures.ts'
 import { metricNames } from '../../../domain/registry/version-query.ts'
+import type { TaskName } from '../../../domain/tasks/output.ts'
 import { pointValue } from '@tenure/sequential'
+import { gateOf } from '../../../domain/tasks/tasks.ts'
 
 const all = Object.keys(metricScales) as GateMetric[]
 const levels = [0.1, 0.5, 0.9]
 const targets = ['price', 'rent']
 
 /** Correct answers for each row, and wrong ones. */
-const samples: Record<Task, { y: number[]; right: number[][]; wrong: number[][] }> = {
+const samples: Record<TaskName, { y: number[]; right: number[][]; wrong: number[][] }> = {
   binary: { y: [0, 1, 0, 1], right: [[0.1], [0.9], [0.2], [0.8]], wrong: [[0.6], [0.4], [0.7], [0.8]] },
   multiclass: {
     y: [0, 1, 2],
@@ -47,7 +49,7 @@ const samples: Record<Task, { y: number[]; right: number[][]; wrong: number[][] 
   },
 }
 
-const figure = (task: Task, metric: GateMetric, answers: number[][]): number => {
+const figure = (task: TaskName, metric: GateMetric, answers: number[][]): number => {
   const scored = score(task, samples[task].y, answers, {
     threshold: 0.5,
     levels: task === 'quantiles' ? levels : undefined,
@@ -56,8 +58,8 @@ const figure = (task: Task, metric: GateMetric, answers: number[][]): number => 
   return pointValue(statisticOf(metric, scored), answers.length)!
 }
 
-describe.each(Object.keys(samples) as Task[])('each metric of the task %s', (task) => {
-  it.each(metricsFor(task))('%s is better for the answers that are right', (metric) => {
+describe.each(Object.keys(samples) as TaskName[])('each metric of the task %s', (task) => {
+  it.each(gateOf(task).metrics)('%s is better for the answers that are right', (metric) => {
     const { right, wrong } = samples[task]
     const gain = figure(task, metric, right) - figure(task, metric, wrong)
     expect(higherIsBetter(metric) ? gain : -gain).toBeGreaterThan(0)

@@ -1,8 +1,9 @@
 /** Computes the metrics of the gate for worked cases. An undefined metric is null, and the status says why. */
-import { score, statisticOf, type ScoredRows } from '../../../domain/evaluation/metrics.ts'
-import type { GateMetric } from '../../../domain/evaluation/policy.ts'
+import { score, statisticOf } from '../../../domain/evaluation/metrics.ts'
+import type { ScoredRows } from '../../../domain/evaluation/scored-rows.ts'
 import { calibration, pointValue } from '@tenure/sequential'
 import { confusionAt } from '../../../domain/metrics/confusion.ts'
+import type { GateMetric } from '../../../domain/evaluation/gate-metrics.ts'
 
 const ratios = ['accuracy', 'precision', 'recall', 'f1'] as const
 const ofProbabilities = ['brier', 'logLoss'] as const

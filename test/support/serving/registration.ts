@@ -6,7 +6,7 @@ import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { dayPolicy } from '../../../domain/release/policy.ts'
 import type { Fallback } from '../../../domain/serving/kill-switch.ts'
 import { totalBp, type Route } from '../../../domain/serving/route.ts'
-import { taskOf } from '../../../models/define/evaluation.ts'
+import { taskOf } from '../../../domain/tasks/tasks.ts'
 import { digestOf } from '../../../store/artifacts.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
@@ -32,7 +32,7 @@ export const fixtureDefinition = ({
   split: { kind: 'hash', test: 0.2, stratified: false },
   hyperparameters: {},
   seed: 1,
-  evaluation: { policy: defaultGatePolicy(taskOf[output.kind]), slices: [], groups: [] },
+  evaluation: { policy: defaultGatePolicy(taskOf(output).gate.name), slices: [], groups: [] },
   release,
   golden: [],
 })

@@ -3,7 +3,7 @@ import { requireFound } from '../../../../domain/errors.ts'
 import { z } from 'zod'
 import { runCurvesSvg } from '../../../charts/history/run-curves.ts'
 import { higherIsBetter } from '../../../../domain/evaluation/metrics.ts'
-import type { GateMetric } from '../../../../domain/evaluation/policy.ts'
+import type { GateMetric } from '../../../../domain/evaluation/gate-metrics.ts'
 import { counted, metricName, metricText, numberText } from '../../../../domain/figures.ts'
 import {
   findSweepRetraining,

@@ -1,0 +1,49 @@
+/** Lists the metrics of the offline gate, with the direction in which each improves and its range. */
+
+export type GateMetric =
+  | 'auc'
+  | 'accuracy'
+  | 'brier'
+  | 'logLoss'
+  | 'f1'
+  | 'precision'
+  | 'recall'
+  | 'averagePrecision'
+  | 'macroF1'
+  | 'rmse'
+  | 'mae'
+  | 'r2'
+  | 'pinball'
+  | 'coverageError'
+
+/** The direction in which a metric improves, and its range. */
+export interface MetricScale {
+  better: 'higher' | 'lower'
+  /** `share`: 0 to 1. `loss`: 0 or more. `explained`: 1 or less. */
+  range: 'share' | 'loss' | 'explained'
+}
+
+/** The scale of every metric of the gate. */
+export const metricScales: Readonly<Record<GateMetric, MetricScale>> = {
+  auc: { better: 'higher', range: 'share' },
+  accuracy: { better: 'higher', range: 'share' },
+  brier: { better: 'lower', range: 'loss' },
+  logLoss: { better: 'lower', range: 'loss' },
+  f1: { better: 'higher', range: 'share' },
+  precision: { better: 'higher', range: 'share' },
+  recall: { better: 'higher', range: 'share' },
+  averagePrecision: { better: 'higher', range: 'share' },
+  macroF1: { better: 'higher', range: 'share' },
+  rmse: { better: 'lower', range: 'loss' },
+  mae: { better: 'lower', range: 'loss' },
+  r2: { better: 'higher', range: 'explained' },
+  pinball: { better: 'lower', range: 'loss' },
+  coverageError: { better: 'lower', range: 'share' },
+}
+
+/** Undefined for a name that is not a metric of the gate. */
+export const rangeOf = (metric: string): MetricScale['range'] | undefined =>
+  metricScales[metric as GateMetric]?.range
+
+/** The metrics that can compare slices: those with a test for their difference. */
+export type SliceMetric = 'accuracy' | 'auc' | 'brier' | 'logLoss' | 'rmse' | 'mae' | 'pinball'
