@@ -12,6 +12,7 @@ import {
   issuesOfSyntax,
 } from './tidy/rules.ts'
 import { idleCallers, issuesOfNetwork } from './tidy/network.ts'
+import { issuesOfTasks } from './tidy/tasks.ts'
 import { parseSource, readSources } from './tidy/source.ts'
 
 const sources = readSources()
@@ -31,6 +32,7 @@ describe('the tree', () => {
     expect(issuesOfNetwork(sources)).toEqual([])
     expect(idleCallers(sources)).toEqual([])
   })
+  it('tells tasks apart in domain/tasks alone', () => expect(issuesOfTasks(sources)).toEqual([]))
   it('has a remedy for every error', () => {
     for (const [code, { status, remedy }] of Object.entries(errorTable)) {
       expect(remedy, code).toMatch(/^[A-Z].{10,}\.$/)
@@ -363,6 +365,23 @@ describe('a planted violation is found', () => {
     ['a type', `import type { Socket } from 'node:net'`],
     ['a method', `const a = { fetch: 1 }; a.fetch; interface B { fetch: string }`],
   ])('but not %s', (_name, text) => expect(issuesOfNetwork(planted('api/a.ts', text))).toEqual([]))
+
+  it.each([
+    ['the kind of an output', `if (output.kind === 'number') a()`],
+    ['the kind of an output that may be missing', `if ('number' !== label.output?.kind) a()`],
+    ['a kind behind another name', `const a = ({ kind }: Output) => kind === 'quantiles'`],
+    ['a switch over kinds', `switch (version.manifest.output.kind) { case 'number': a() }`],
+    ['the name of a task', `const a = policy.task === 'binary' ? 1 : 2`],
+  ])('a comparison of a task outside of domain/tasks: %s', (_name, text) => {
+    expect(issuesOfTasks(planted('api/a.ts', text))).toHaveLength(1)
+    expect(issuesOfTasks(planted('domain/tasks/a.ts', text))).toEqual([])
+  })
+
+  it.each([
+    ['the kind of a feature', `if (feature.kind === 'number') a()`],
+    ['the form of a field', `switch (field.is) { case 'numbers': a() }`],
+    ['a task by its word in a table', `const a = { probability: 1, classes: 2 }`],
+  ])('but not %s', (_name, text) => expect(issuesOfTasks(planted('api/a.ts', text))).toEqual([]))
 
   it('a barrel', () => {
     expect(issuesOfBarrels(planted('domain/index.ts', `export * from './gate.ts'`))).toHaveLength(1)

@@ -1,5 +1,5 @@
 /** Writes the manifest of a model of any format: its inputs, outputs, golden rows and profile. */
-import { type FeatureFit, outputWidth } from '@tenure/predictors/features'
+import type { FeatureFit } from '@tenure/predictors/features'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { countsOf, asDoubles, requireColumn, rowReader, type CellColumn } from '../../domain/model/columns.ts'
 import { DomainError, quotedName } from '../../domain/errors.ts'
@@ -100,7 +100,7 @@ function whereMissing(row: FeatureRow, answer: readonly number[]): string {
 function isAnswer(output: Output, answer: readonly number[]): boolean {
   if (isOfNumbers(output)) return answer.every(Number.isFinite)
   if (!answer.every((value) => value >= 0 && value <= 1)) return false
-  return outputWidth(output) === 1 || Math.abs(answer.reduce((sum, value) => sum + value, 0) - 1) < 1e-4
+  return !taskOf(output).sumsToOne || Math.abs(answer.reduce((sum, value) => sum + value, 0) - 1) < 1e-4
 }
 
 /** Chooses rows spread evenly over the training rows, and one row with every optional value missing. */

@@ -7,7 +7,8 @@ import type { Feature } from '../../domain/model/features.ts'
 import type { RouteDefinition } from '../http/route.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { mayBeAbsent } from '../../domain/registry/version.ts'
-import type { Output } from '../../domain/tasks/output.ts'
+import type { Output, AnswerField, NumberRange } from '../../domain/tasks/output.ts'
+import { taskOf } from '../../domain/tasks/tasks.ts'
 
 type Schema = Record<string, unknown>
 /** A JSON schema of an object, as declared routes write it. */
@@ -115,7 +116,6 @@ function featureSchema(feature: Feature): Schema {
 const textOf = (parts: readonly string[]): string | undefined =>
   parts.length === 0 ? undefined : parts.join('; ')
 
-const probability = { type: 'number', minimum: 0, maximum: 1 }
 const id = { type: 'string', format: 'uuid' }
 
 function predictionSchema(output: Output): Schema {
@@ -129,43 +129,39 @@ function predictionSchema(output: Output): Schema {
     required: [...names],
     properties: Object.fromEntries(names.map((name) => [name, schema])),
   })
-  switch (output.kind) {
-    case 'probability':
-      return of({
-        probability,
-        label: { type: 'boolean', description: `Whether the probability is at least ${output.threshold}.` },
-        positive: { type: 'string', enum: [output.positive] },
-      })
-    case 'classes':
-      return of({
-        label: { type: 'string', enum: [...output.classes] },
-        probabilities: listed(output.classes, probability),
-      })
-    case 'number':
-      return of({ value: numberSchema(output) })
-    case 'quantiles':
-      return of({ quantiles: listed(output.levels.map(String), numberSchema(output)) })
-    case 'numbers':
-      return of({ values: listed(output.names, numberSchema(output)) })
-  }
+  return of(
+    Object.fromEntries(
+      taskOf(output)
+        .fields(output)
+        .map((each) => [each.field, schemaOf(each, output, listed)]),
+    ),
+  )
 }
 
-function plainSchema(output: Output): Schema {
-  switch (output.kind) {
-    case 'probability':
-      return probability
-    case 'classes':
-      return { type: 'string', enum: [...output.classes] }
+const plainSchema = (output: Output): Schema =>
+  schemaOf(taskOf(output).fields(output)[0]!, output, (_names, items) => ({ type: 'array', items }))
+
+function schemaOf(
+  field: AnswerField,
+  output: Output,
+  listed: (names: readonly string[], schema: Schema) => Schema,
+): Schema {
+  switch (field.is) {
     case 'number':
-      return numberSchema(output)
-    case 'quantiles':
+      return numberSchema(taskOf(output).range(output))
     case 'numbers':
-      return { type: 'array', items: numberSchema(output) }
+      return listed(field.names, numberSchema(taskOf(output).range(output)))
+    case 'flag':
+      return { type: 'boolean', description: `Whether the probability is at least ${field.threshold}.` }
+    case 'name':
+      return { type: 'string', enum: [...field.names] }
+    case 'text':
+      return { type: 'string', enum: [field.text] }
   }
 }
 
 /** Returns the schema of a numeric output. Its limits are exact, because an output outside the range is refused. */
-const numberSchema = ({ unit, min, max }: { unit?: string; min?: number; max?: number }): Schema => ({
+const numberSchema = ({ unit, min, max }: NumberRange): Schema => ({
   type: 'number',
   minimum: min,
   maximum: max,

@@ -1,6 +1,6 @@
 /** Names the outputs of a model as tensors, with the same names in metadata and responses. */
 import { DomainError } from '../../domain/errors.ts'
-import { type Output, likeliest } from '../../domain/tasks/output.ts'
+import { type Output, likeliest, type AnswerField } from '../../domain/tasks/output.ts'
 import { compileReview } from '../../domain/review/band.ts'
 import type { WantedOutput } from '../serving/codec/input-buffer.ts'
 import {
@@ -10,6 +10,7 @@ import {
   reserve,
   type ByteWriter,
 } from '../serving/codec/byte-writer.ts'
+import { taskOf } from '../../domain/tasks/tasks.ts'
 
 export interface OutputTensor {
   name: string
@@ -37,21 +38,24 @@ export function outputTensors(output: Output): OutputTensor[] {
   return [...answerTensors(output), ...(isForReview === undefined ? [] : [flags('review', isForReview)])]
 }
 
+/** Numbers first, then what is decided by them. */
 function answerTensors(output: Output): OutputTensor[] {
-  switch (output.kind) {
+  const tensors = taskOf(output).fields(output).flatMap(tensorOf)
+  return tensors.toSorted((a, b) => Number(b.datatype === 'FP32') - Number(a.datatype === 'FP32'))
+}
+
+function tensorOf(field: AnswerField): OutputTensor | [] {
+  switch (field.is) {
     case 'number':
-      return [floats('value', 1, [])]
-    case 'quantiles':
-      return [floats('quantiles', output.levels.length, [output.levels.length])]
+      return floats(field.field, 1, [])
     case 'numbers':
-      return [floats('values', output.names.length, [output.names.length])]
-    case 'probability':
-      return [
-        floats('probability', 1, []),
-        flags('label', (outputs, row) => outputs[row]! >= output.threshold),
-      ]
-    case 'classes':
-      return [floats('probabilities', output.classes.length, [output.classes.length]), labels(output.classes)]
+      return floats(field.field, field.names.length, [field.names.length])
+    case 'flag':
+      return flags(field.field, (outputs, row) => outputs[row]! >= field.threshold)
+    case 'name':
+      return labels(field.field, field.names)
+    case 'text':
+      return []
   }
 }
 
@@ -117,13 +121,13 @@ function flags(name: string, isSet: (outputs: Float32Array, row: number) => bool
   }
 }
 
-function labels(classes: readonly string[]): OutputTensor {
+function labels(name: string, classes: readonly string[]): OutputTensor {
   const width = classes.length
-  const json = classes.map((name) => Buffer.from(JSON.stringify(name)))
-  const plain = classes.map((name) => Buffer.from(name))
+  const json = classes.map((each) => Buffer.from(JSON.stringify(each)))
+  const plain = classes.map((each) => Buffer.from(each))
   const longest = Math.max(...json.map(({ byteLength }) => byteLength))
   return {
-    name: 'label',
+    name,
     datatype: 'BYTES',
     shape: [],
     writeJson(writer, outputs, rows) {

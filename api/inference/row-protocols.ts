@@ -29,6 +29,7 @@ import { resetInput, type InputBuffer } from '../serving/codec/input-buffer.ts'
 import { callerTexts } from '../serving/codec/caller-texts.ts'
 import { kindOf } from '../serving/codec/row-reader.ts'
 import { readRow, requestSizeOf, type LoadedVersion } from '../serving/version/loaded-version.ts'
+import { taskOf } from '../../domain/tasks/tasks.ts'
 
 const kserveForm: InstancesForm = { takesLists: true, none: 'the request has no rows', rows: 'rows' }
 
@@ -79,24 +80,18 @@ function frameOf(arm: LiveArm): PlainFrame {
   return frame
 }
 
+/** Writes the field that stands for an answer. */
 function valueOf(output: Output): WriteValue {
-  switch (output.kind) {
-    case 'probability':
-    case 'number':
-      return (writer, outputs, row) => {
-        reserve(writer, maxFloatBytes)
-        writeFloat(writer, outputs[row]!)
-      }
-    case 'quantiles':
-    case 'numbers': {
-      const width = outputWidth(output)
-      return (writer, outputs, row) => writeList(writer, outputs, row, width)
-    }
-    case 'classes': {
-      const labels = output.classes.map((name) => Buffer.from(JSON.stringify(name)))
-      return (writer, outputs, row) =>
-        writePiece(writer, labels[likeliest(outputs, row * labels.length, labels.length)]!)
-    }
+  const [field] = taskOf(output).fields(output)
+  const width = outputWidth(output)
+  if (field?.is === 'name') {
+    const labels = field.names.map((name) => Buffer.from(JSON.stringify(name)))
+    return (writer, outputs, row) => writePiece(writer, labels[likeliest(outputs, row * width, width)]!)
+  }
+  if (field?.is === 'numbers') return (writer, outputs, row) => writeList(writer, outputs, row, width)
+  return (writer, outputs, row) => {
+    reserve(writer, maxFloatBytes)
+    writeFloat(writer, outputs[row]!)
   }
 }
 

@@ -9,7 +9,6 @@ import { findRepeated } from '@tenure/predictors/json'
 import { formatOfFiles } from '@tenure/predictors/format-names'
 import type { FeatureRow, Features } from '../../domain/model/features.ts'
 import type { FileDigest, Manifest } from '../../domain/model/manifest.ts'
-import { sortQuantiles } from '../../domain/model/quantile-levels.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
 import { createFrames } from '../../domain/message-framing.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
@@ -28,6 +27,7 @@ import {
 import { createRuntimes, hosts } from '../serving/runtime/hosts.ts'
 import { attributeRows, type ExplainQuestion } from '../serving/explanation/attribute-rows.ts'
 import type { Output } from '../../domain/tasks/output.ts'
+import { sortOutputs, taskOf } from '../../domain/tasks/tasks.ts'
 
 /** The part of a manifest that is needed to answer rows. */
 export type AnsweringManifest = Pick<Manifest, 'artifact' | 'files' | 'features' | 'output' | 'preprocessing'>
@@ -139,7 +139,7 @@ async function bind({
   if (outputs !== width)
     throw new DomainError(
       'artifact_invalid',
-      `the model gives ${outputs} number${outputs === 1 ? '' : 's'}, the output ${output.kind} of the model file has ${width}${declarationFor(output, outputs)}`,
+      `the model gives ${outputs} number${outputs === 1 ? '' : 's'}, the output ${output.kind} of the model file has ${width}${taskOf(output).suggestion(output, outputs)}`,
     )
   return {
     artifact,
@@ -160,15 +160,6 @@ async function declaredIn({ digest, bytes }: FileDigest): Promise<DeclaredColumn
   if (repeated !== undefined)
     throw new DomainError('artifact_invalid', `columns.json has ${quotedName(repeated)} twice in one object`)
   return parseDeclaredColumns(columns)
-}
-
-/** Suggests the label declaration that fits such a model. */
-function declarationFor(output: Output, outputs: number): string {
-  if (output.kind === 'number' && outputs > 1)
-    return ': declare quantities([…]) for several numbers, quantiles([…]) for quantiles of one'
-  if (output.kind === 'classes' && output.classes.length === 2 && outputs === 1)
-    return `: a probability of one class is declared by yesNo({ positive: ${JSON.stringify(output.classes[1])} }), whose label column holds true or false, 1 or 0`
-  return ''
 }
 
 interface Answer {
@@ -203,7 +194,7 @@ async function compileAnswer(manifest: AnsweringManifest): Promise<Answer> {
       writeRow(buffer, layout, values, row)
     }
     await predictor.run(buffer.input, rows, outputs, undefined, buffer)
-    if (manifest.output.kind === 'quantiles') sortQuantiles(outputs, rows, predictor.outputs)
+    sortOutputs(manifest.output, outputs, rows)
     return {
       width: predictor.outputs,
       outputs: Array.from(outputs, (value) => (Number.isFinite(value) ? value : null)),

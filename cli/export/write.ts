@@ -12,6 +12,7 @@ import type { ObjectStoreSettings } from '../../store/objects/object-store.ts'
 import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
 import { checkout } from '../../temporal.config.ts'
 import { failure, usageError } from '../client/client.ts'
+import { edgeAnswerOf } from './edge-answer.ts'
 
 export interface ExportRequest {
   version: string
@@ -67,6 +68,7 @@ export async function exportVersion({
     artifact: digest,
     features,
     output,
+    answer: edgeAnswerOf(output),
     preprocessing,
     golden,
   }

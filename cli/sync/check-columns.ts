@@ -14,6 +14,7 @@ import { layoutOf, valuesOfLine, type CsvLayout } from '../../domain/validation/
 import { missingColumn, otherFormat, placeText } from '../../domain/validation/source-issue.ts'
 import { hasRoutingKey, routingKeyColumn, servedColumns } from '../../models/define/data/served.ts'
 import { issueOfSlices } from '../../activities/data/check-sql.ts'
+import { numbersOf, taskOf } from '../../domain/tasks/tasks.ts'
 
 const headBytes = 65_536
 
@@ -31,7 +32,7 @@ export async function issueOfColumns(definition: ModelDefinition): Promise<strin
   const issue = await issueOfNames(definition, layout.names, (column, use) =>
     noColumn({ file, layout }, column, use),
   )
-  if (issue !== undefined || label.output.kind !== 'probability') return issue
+  if (issue !== undefined || taskOf(label.output).labelKind !== 'flag') return issue
   return issueOfFlags(text, { file, layout, column: label.column })
 }
 
@@ -43,8 +44,7 @@ interface Header {
 /** Names a column that served requests do not have, such as a column of the source from which the first version was trained. */
 function issueOfServed(definition: ModelDefinition): Promise<string | undefined> {
   const { features, label, source } = definition
-  const numbers = label.output.kind === 'numbers' ? label.output.names : []
-  const names = [...Object.keys(features), ...numbers, ...Object.values(servedColumns)]
+  const names = [...Object.keys(features), ...numbersOf(label.output), ...Object.values(servedColumns)]
   if (hasRoutingKey(definition)) names.push(routingKeyColumn)
   return issueOfNames(
     definition,

@@ -96,6 +96,31 @@ export const classes: Task<Classes> = {
   scorePlace: () => 0,
   profiled: (output, outputs) => output.classes[likeliestClass(outputs)],
   decides,
+  fields: ({ classes: names }) => [
+    { field: 'label', is: 'name', names },
+    { field: 'probabilities', is: 'numbers', names },
+  ],
+  noun: 'probability',
+  range: () => ({ min: 0, max: 1 }),
+  sumsToOne: true,
+  // The total variation distance: half the sum of the differences; 1 when the two do not overlap.
+  distanceUnit: () => 2,
+  suggestion: (output, outputs) =>
+    output.classes.length === 2 && outputs === 1
+      ? `: a probability of one class is declared by yesNo({ positive: ${JSON.stringify(output.classes[1])} }), whose label column holds true or false, 1 or 0`
+      : '',
+  issueOfExact: (output, answer) =>
+    output.classes.some((name) => name === answer)
+      ? undefined
+      : `one of ${output.classes.join(', ')} is required`,
+  issueOfMeant: (output, of = '') =>
+    output.classes.includes(of)
+      ? undefined
+      : `the class whose probability is meant is required, one of ${output.classes.join(', ')}`,
+  constant: (output, answer) =>
+    output.classes.some((each) => each === answer)
+      ? output.classes.map((each) => (each === answer ? 1 : 0))
+      : { required: `one of ${output.classes.join(', ')}` },
   form: (output) => [output.classes],
   described: (output, named) => `a probability for each of ${named(output.classes)}`,
   labelKind: 'text',

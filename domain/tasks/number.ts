@@ -1,6 +1,6 @@
 /** One real number a row. */
 import { numberCounter } from './answer-bins.ts'
-import { inUnit, numeric, scaledLoss, constantOf, numericGate } from './numeric.ts'
+import { inUnit, numeric, scaledLoss, constantOf, numericGate, constantWithin } from './numeric.ts'
 import type { OutputOf } from './output.ts'
 import type { Task, GateRules } from './task.ts'
 import { answerReader } from '../metrics/answers.ts'
@@ -29,6 +29,13 @@ export const number: Task<OutputOf<'number'>> = {
   ...numeric,
   expects: 'finite number',
   shared: (one, other) => (other.kind === one.kind ? one : undefined),
+  fields: () => [{ field: 'value', is: 'number' }],
+  noun: 'value',
+  distanceUnit: () => 1,
+  suggestion: (_output, outputs) =>
+    outputs > 1 ? ': declare quantities([…]) for several numbers, quantiles([…]) for quantiles of one' : '',
+  issueOfExact: (_output, answer) => (Number.isFinite(answer) ? undefined : 'a finite number is required'),
+  constant: (output, answer) => constantWithin(output, answer, "a number within the label's limits"),
   form: ({ unit }) => [unit ?? null],
   described: (output) => `a number${inUnit(output)}`,
   job: () => ({}),

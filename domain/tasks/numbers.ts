@@ -1,6 +1,15 @@
 /** Several numbers a row: one for each name, each with a label of its own. */
 import { numberBins, numberCounter } from './answer-bins.ts'
-import { inUnit, numeric, issueOfNumber, scaledLoss, shown, constantOf, numericGate } from './numeric.ts'
+import {
+  inUnit,
+  numeric,
+  issueOfNumber,
+  scaledLoss,
+  shown,
+  constantOf,
+  numericGate,
+  isListOf,
+} from './numeric.ts'
 import type { OutputOf } from './output.ts'
 import type { Task, GateRules } from './task.ts'
 import { answerReader } from '../metrics/answers.ts'
@@ -45,6 +54,16 @@ export const numbers: Task<OutputOf<'numbers'>> = {
     const names = other.kind === one.kind ? one.names.filter((name) => other.names.includes(name)) : []
     return names.length === 0 ? undefined : { ...one, names }
   },
+  fields: ({ names }) => [{ field: 'values', is: 'numbers', names }],
+  noun: 'number',
+  distanceUnit: ({ names }) => names.length,
+  issueOfExact: ({ names }, answer) =>
+    isListOf(names.length, answer)
+      ? undefined
+      : `a list of ${names.length} numbers (${names.join(', ')}) is required`,
+  issueOfMeant: ({ names }, of = '') =>
+    names.includes(of) ? undefined : `the number that is meant is required, one of ${names.join(', ')}`,
+  constant: () => ({ none: 'several numbers have no single answer: write previousChampion()' }),
   form: ({ names, unit }) => [names, unit ?? null],
   described: (output, named) => `the numbers ${named(output.names)}${inUnit(output)}`,
   job: ({ names }) => ({ names }),

@@ -1,7 +1,14 @@
 /** Holds what the tasks of numbers share: limits, outcomes and losses. */
 import { sumOf, quantileOfSorted } from '@tenure/sequential'
 import type { Expectation } from '../validation/expectations.ts'
-import { isOfNumbers, limitsText, type NumericOutput, type OutcomeValue, type Output } from './output.ts'
+import {
+  isOfNumbers,
+  limitsText,
+  type NumericOutput,
+  type OutcomeValue,
+  type Output,
+  type NumberRange,
+} from './output.ts'
 import { numberBins } from './answer-bins.ts'
 import type { Task, GateRules } from './task.ts'
 import type { GateMetric } from '../evaluation/gate-metrics.ts'
@@ -40,6 +47,23 @@ export function scaledLoss(losses: readonly number[], scales: readonly number[])
   return shares.length === 0 ? null : sumOf(shares) / shares.length
 }
 
+export const isListOf = (width: number, answer: unknown): boolean =>
+  Array.isArray(answer) && answer.length === width && answer.every(Number.isFinite)
+
+/** Of a task whose answers have no named numbers that a behaviour test could mean. */
+export const issueOfNone = (_output: Output, of: string | undefined): string | undefined =>
+  of === undefined ? undefined : 'is for labels of several classes or numbers: leave it out'
+
+/** The one output of a constant answer, or what is required instead. */
+export function constantWithin(
+  { min = -Infinity, max = Infinity }: NumberRange,
+  answer: string | number,
+  required: string,
+): number[] | { required: string } {
+  if (typeof answer !== 'number' || !Number.isFinite(answer)) return { required: 'a finite number' }
+  return answer >= min && answer <= max ? [answer] : { required }
+}
+
 /** What the tasks of numbers decide alike; a task replaces what differs. */
 export const numeric = {
   numbers: () => [],
@@ -48,6 +72,10 @@ export const numeric = {
   scorePlace: () => 0,
   profiled: (_output, outputs, number) => outputs[number],
   decides: undefined,
+  range: ({ min, max, unit }) => ({ min, max, unit }),
+  sumsToOne: false,
+  suggestion: () => '',
+  issueOfMeant: issueOfNone,
   labelKind: 'number',
   targets: (_output, labels) => Float32Array.from(labels),
   expected({ min, max }, columns) {

@@ -38,6 +38,36 @@ export type NumericOutput = OutputOf<(typeof numericKinds)[number]>
 export const isOfNumbers = (output: Output): output is NumericOutput =>
   numericKinds.some((kind) => kind === output.kind)
 
+/** A field of a prediction, computed from the outputs of its row. */
+export type AnswerField =
+  /** The one number of an answer. */
+  | { field: string; is: 'number' }
+  /** All numbers of an answer, by name. */
+  | { field: string; is: 'numbers'; names: readonly string[] }
+  /** Whether the one number is at least the threshold. */
+  | { field: string; is: 'flag'; threshold: number }
+  /** The name of the largest number. */
+  | { field: string; is: 'name'; names: readonly string[] }
+  /** The same text in each prediction of a version. */
+  | { field: string; is: 'text'; text: string }
+
+/** The limits of a number of an answer, and its unit. */
+export interface NumberRange {
+  min?: number
+  max?: number
+  unit?: string
+}
+
+/** How the outputs of a row become a prediction, for code that knows no tasks. */
+export interface AnswerForm {
+  fields: readonly AnswerField[]
+  /** What a number of an answer is. */
+  noun: string
+  range: NumberRange
+  /** Whether the outputs rise, so that crossing ones are sorted. */
+  rises: boolean
+}
+
 /** For several numbers, an object with each number by name. */
 export type OutcomeValue = number | string | boolean | Readonly<Record<string, number>>
 

@@ -1,5 +1,5 @@
 /** One output a row: the probability of the positive class. */
-import { numberOf, shown } from './numeric.ts'
+import { numberOf, shown, constantWithin, issueOfNone } from './numeric.ts'
 import { decisionText, type OutputOf } from './output.ts'
 import type { Decides, Task, GateRules } from './task.ts'
 import { answerReader } from '../metrics/answers.ts'
@@ -67,6 +67,25 @@ export const probability: Task<Probability> = {
   scorePlace: () => 0,
   profiled: (_output, outputs, number) => outputs[number],
   decides,
+  fields: ({ threshold, positive }) => [
+    { field: 'probability', is: 'number' },
+    { field: 'label', is: 'flag', threshold },
+    { field: 'positive', is: 'text', text: positive },
+  ],
+  noun: 'probability',
+  range: () => ({ min: 0, max: 1 }),
+  sumsToOne: false,
+  distanceUnit: () => 1,
+  suggestion: () => '',
+  issueOfExact({ positive }, answer) {
+    const isDecision = typeof answer === 'boolean' || answer === positive || answer === `not ${positive}`
+    const isScore = typeof answer === 'number' && answer >= 0 && answer <= 1
+    return isDecision || isScore
+      ? undefined
+      : `${JSON.stringify(positive)}, true, false or a probability is required`
+  },
+  issueOfMeant: issueOfNone,
+  constant: (_output, answer) => constantWithin({ min: 0, max: 1 }, answer, 'a probability from 0 to 1'),
   form: ({ positive }) => [positive],
   described: ({ positive }) => `the probability of ${positive}`,
   labelKind: 'flag',

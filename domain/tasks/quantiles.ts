@@ -2,7 +2,7 @@
 import { quantiles as quantilesOf } from '@tenure/sequential'
 import { middlePlace, pinballLoss } from '../model/quantile-levels.ts'
 import { numberCounter } from './answer-bins.ts'
-import { inUnit, numeric, scaledLoss, numericGate } from './numeric.ts'
+import { inUnit, numeric, scaledLoss, numericGate, isListOf } from './numeric.ts'
 import type { OutputOf } from './output.ts'
 import type { Task, GateRules } from './task.ts'
 import { answerReader } from '../metrics/answers.ts'
@@ -56,6 +56,14 @@ export const quantiles: Task<OutputOf<'quantiles'>> = {
   place: ({ levels }) => middlePlace(levels),
   scorePlace: ({ levels }) => middlePlace(levels),
   profiled: ({ levels }, outputs, place) => outputs[middlePlace(levels) + place],
+  fields: ({ levels }) => [{ field: 'quantiles', is: 'numbers', names: levels.map(String) }],
+  noun: 'quantile',
+  distanceUnit: ({ levels }) => levels.length,
+  issueOfExact: ({ levels }, answer) =>
+    isListOf(levels.length, answer)
+      ? undefined
+      : `a list of ${levels.length} numbers, one a level, is required`,
+  constant: () => ({ none: 'quantiles have no single answer: write previousChampion()' }),
   form: ({ levels, unit }) => [levels, unit ?? null],
   described: (output, named) => `the quantiles ${named(output.levels)} of a number${inUnit(output)}`,
   job: ({ levels }) => ({ levels }),

@@ -3,7 +3,7 @@ import type { ReferenceProfile } from '../model/reference-profile.ts'
 import type { Expectation } from '../validation/expectations.ts'
 import type { DeclaredKind } from '../values/readings.ts'
 import type { AnswerBins, AnswerCounter } from './answer-bins.ts'
-import type { OutcomeValue, Output, TaskName } from './output.ts'
+import type { OutcomeValue, Output, TaskName, AnswerField, NumberRange } from './output.ts'
 import type { GateMetric, SliceMetric } from '../evaluation/gate-metrics.ts'
 import type { ScoredRows } from '../evaluation/scored-rows.ts'
 import type { ModelAnswers } from '../metrics/answers.ts'
@@ -30,6 +30,19 @@ export interface Task<O extends Output> {
   /** The decisions that an answer makes between classes; undefined where it makes none. */
   decides: Decides<O> | undefined
 
+  // The prediction.
+
+  /** The fields of a prediction, in the order of its JSON. The first stands for it where an answer is one value. */
+  fields: (output: O) => readonly AnswerField[]
+  /** What a number of an answer is. */
+  noun: string
+  /** The limits of each number of an answer; others are refused. */
+  range: (output: O) => NumberRange
+  /** Whether the numbers of an answer sum to 1. */
+  sumsToOne: boolean
+  /** What the differences between the numbers of two answers are divided by for their distance. */
+  distanceUnit: (output: O) => number
+
   // Words.
 
   /** What callers rely on besides the kind. */
@@ -39,6 +52,14 @@ export interface Task<O extends Output> {
 
   // The label.
 
+  /** Suggests the declaration that fits a model with this many outputs, after a colon; empty without one. */
+  suggestion: (output: O, outputs: number) => string
+  /** Why no version gives this answer in a behaviour test of one row; undefined when one may. */
+  issueOfExact: (output: O, answer: unknown) => string | undefined
+  /** Why a behaviour test cannot mean this number of an answer; undefined when it can. */
+  issueOfMeant: (output: O, of: string | undefined) => string | undefined
+  /** The outputs of the constant answer of a fallback; a text that says what is required, or `none` where no answer can be constant. */
+  constant: (output: O, answer: string | number) => number[] | { required: string } | { none: string }
   /** How a column of the label is read. */
   labelKind: DeclaredKind
   /** What a training program is told of the label. */

@@ -6,6 +6,7 @@ import type { LabelDefinition } from '../../domain/model-definition.ts'
 import type { Fallback } from '../../domain/serving/kill-switch.ts'
 import { reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
+import { taskOf } from '../../domain/tasks/tasks.ts'
 
 export interface FallbackOptions {
   /** Whether the fallback serves automatically while the champion is broken. Default: false, only by kill switch. */
@@ -59,29 +60,11 @@ function compileAnswer(
   answer: Answer,
   output: LabelDefinition['output'],
 ): number[] | undefined {
-  const wrong = (required: string): undefined => {
-    report('fallback', `${required} is required, not ${JSON.stringify(answer)}`)
-    return undefined
-  }
-  if (output.kind === 'classes') {
-    if (!output.classes.some((each) => each === answer)) return wrong(`one of ${output.classes.join(', ')}`)
-    return output.classes.map((each) => (each === answer ? 1 : 0))
-  }
-  if (output.kind === 'quantiles') {
-    report('fallback', 'quantiles have no single answer: write previousChampion()')
-    return undefined
-  }
-  if (output.kind === 'numbers') {
-    report('fallback', 'several numbers have no single answer: write previousChampion()')
-    return undefined
-  }
-  if (typeof answer !== 'number' || !Number.isFinite(answer)) return wrong('a finite number')
-  if (output.kind === 'probability' && !(answer >= 0 && answer <= 1))
-    return wrong('a probability from 0 to 1')
-  if (
-    output.kind === 'number' &&
-    !(answer >= (output.min ?? -Infinity) && answer <= (output.max ?? Infinity))
+  const constant = taskOf(output).constant(output, answer)
+  if (Array.isArray(constant)) return constant
+  report(
+    'fallback',
+    'none' in constant ? constant.none : `${constant.required} is required, not ${JSON.stringify(answer)}`,
   )
-    return wrong("a number within the label's limits")
-  return [answer]
+  return undefined
 }

@@ -4,7 +4,8 @@ import { labelColumns, type LabelDefinition } from '../../domain/model-definitio
 import type { Features } from '../../domain/model/features.ts'
 import { reportUnknown } from './fields.ts'
 import { reportDistinct, reportRange, type IssueCollector } from './issues.ts'
-import { isOfNumbers, type ClassBand, type ProbabilityBand } from '../../domain/tasks/output.ts'
+import type { ClassBand, ProbabilityBand, Output, OutputKind, OutputOf } from '../../domain/tasks/output.ts'
+import { numbersOf } from '../../domain/tasks/tasks.ts'
 
 interface LabelOptions {
   /** The column of the source. Default: `label`. */
@@ -100,20 +101,59 @@ export function pinball(
     })
 }
 
-const optionsOf = {
-  classes: ['review'],
-  probability: ['positive', 'threshold', 'review'],
-  number: ['unit', 'min', 'max'],
-  quantiles: ['unit', 'min', 'max'],
-  numbers: ['unit', 'min', 'max'],
-} as const
+/** What a label of each kind may set, besides its column, and the check of its output. */
+const labelsOf: {
+  readonly [Kind in OutputKind]: {
+    options: readonly string[]
+    check: (report: IssueCollector, output: OutputOf<Kind>, column: string) => void
+  }
+} = {
+  probability: {
+    options: ['column', 'positive', 'threshold', 'review'],
+    check(report, { positive, threshold, review }) {
+      if (review !== undefined && !(review.from >= 0 && review.from <= review.to && review.to <= 1))
+        report('label.review', `{ from: 0.4, to: 0.6 } is required, not ${JSON.stringify(review)}`)
+      if (!(threshold > 0 && threshold < 1))
+        report('label.threshold', `a number between 0 and 1 is required, not ${threshold}`)
+      if (typeof positive !== 'string' || positive === '')
+        report('label.positive', 'the name of the positive class is required')
+    },
+  },
+  classes: {
+    options: ['column', 'review'],
+    check(report, { classes, review }) {
+      reportDistinct(report, 'label', classes, 2)
+      if (review !== undefined && !(review.below > 0 && review.below <= 1))
+        report('label.review', `{ below: 0.6 } is required, not ${JSON.stringify(review)}`)
+    },
+  },
+  number: {
+    options: ['column', 'unit', 'min', 'max'],
+    check: (report, output) => reportRange(report, 'label', output),
+  },
+  quantiles: {
+    options: ['column', 'unit', 'min', 'max'],
+    check(report, output) {
+      reportRange(report, 'label', output)
+      checkLevels(report, output.levels)
+    },
+  },
+  numbers: {
+    options: ['unit', 'min', 'max'],
+    check(report, output, column) {
+      checkNames(report, output.names, column)
+      reportRange(report, 'label', output)
+    },
+  },
+}
 
 export function checkLabel(report: IssueCollector, label: LabelDefinition, features: Features): void {
   const { output, column, knownAt: _knownAt, ...more } = label
-  const known = output.kind === 'numbers' ? ['knownAt'] : ['column', 'knownAt']
-  reportUnknown(report, 'label', more, [...known, ...optionsOf[output.kind]])
-  if (output.kind === 'numbers') checkNames(report, output.names, column)
-  else if (typeof column !== 'string' || column === '')
+  const { options, check } = labelsOf[output.kind] as (typeof labelsOf)[OutputKind] & {
+    check: (report: IssueCollector, output: Output, column: string) => void
+  }
+  reportUnknown(report, 'label', more, ['knownAt', ...options])
+  if (numbersOf(output).length === 0 && (typeof column !== 'string' || column === ''))
     report('label.column', 'the name of a column is required')
   // Queries do not tell capital letters from small ones.
   const names = new Set(Object.keys(features).map((name) => name.toLowerCase()))
@@ -122,29 +162,7 @@ export function checkLabel(report: IssueCollector, label: LabelDefinition, featu
       report('label.column', `${each} is also a feature: the model would see its label`)
   if (label.knownAt !== undefined && label.knownAt in features)
     report('label.knownAt', `${label.knownAt} is also a feature: it is unknown at prediction time`)
-  if (output.kind === 'classes') reportDistinct(report, 'label', output.classes, 2)
-  if (isOfNumbers(output)) reportRange(report, 'label', output)
-  checkReview(report, output)
-  if (output.kind === 'quantiles') checkLevels(report, output.levels)
-  if (output.kind === 'probability') {
-    if (!(output.threshold > 0 && output.threshold < 1))
-      report('label.threshold', `a number between 0 and 1 is required, not ${output.threshold}`)
-    if (typeof output.positive !== 'string' || output.positive === '')
-      report('label.positive', 'the name of the positive class is required')
-  }
-}
-
-function checkReview(report: IssueCollector, output: LabelDefinition['output']): void {
-  if (output.kind === 'probability' && output.review !== undefined) {
-    const { from, to } = output.review
-    if (!(from >= 0 && from <= to && to <= 1))
-      report('label.review', `{ from: 0.4, to: 0.6 } is required, not ${JSON.stringify(output.review)}`)
-  }
-  if (output.kind === 'classes' && output.review !== undefined) {
-    const { below } = output.review
-    if (!(below > 0 && below <= 1))
-      report('label.review', `{ below: 0.6 } is required, not ${JSON.stringify(output.review)}`)
-  }
+  check(report, output, column)
 }
 
 function checkLevels(report: IssueCollector, levels: readonly number[]): void {

@@ -1,9 +1,10 @@
 /** Selects the probabilities and outcomes of a version's latest live predictions, and computes its calibration. */
 import { outputWidth } from '@tenure/predictors/features'
 import { calibration, type Calibration } from '@tenure/sequential'
-import { isOfNumbers, likeliestClass, type Output } from '../../../domain/tasks/output.ts'
+import { isOfNumbers, type Output } from '../../../domain/tasks/output.ts'
 import { truthOf } from '../../../domain/model/outcome.ts'
 import type { AnsweredOutcome } from '../../../store/monitoring/outcomes.ts'
+import { decisionOf, taskOf } from '../../../domain/tasks/tasks.ts'
 
 const minOutcomes = 50
 
@@ -20,15 +21,15 @@ export function scoredOutcomes(
 ): ScoredOutcomes | undefined {
   if (output === undefined || isOfNumbers(output)) return undefined
   const width = outputWidth(output)
+  const task = taskOf(output)
   const predicted: number[] = []
   const observed: number[] = []
   for (const { outputs, place, value } of answered) {
     const truth = truthOf(value, output)?.[0]
     const given = outputs.slice(place * width, (place + 1) * width)
     if (truth === undefined || given.length !== width) continue
-    const best = likeliestClass(given)
-    predicted.push(given[output.kind === 'classes' ? best : 0]!)
-    observed.push(output.kind === 'classes' ? Number(best === truth) : truth)
+    predicted.push(given[task.place(output, given)]!)
+    observed.push(task.labelKind === 'flag' ? truth : Number(decisionOf(output, given) === truth))
   }
   return predicted.length < minOutcomes ? undefined : { predicted, observed }
 }

@@ -4,7 +4,7 @@
  */
 import { outputWidth } from '@tenure/predictors/features'
 import { answerBins, answerCounter } from '../../../domain/model/answer-bins.ts'
-import { isOfNumbers, likeliestClass, type Output } from '../../../domain/tasks/output.ts'
+import { isOfNumbers, type Output } from '../../../domain/tasks/output.ts'
 import { maturedTruths } from '../../../domain/monitoring/quality.ts'
 import type { RecordedAnswers, RecordedLabels } from '../../../domain/simulation/recorded-answers.ts'
 import type { SimulatedWorld } from '../../../domain/simulation/scenario.ts'
@@ -15,7 +15,7 @@ import { findLabelWindow } from '../../../store/monitoring/monitor-windows.ts'
 import type { Database } from '../../../store/postgres.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { getVersion, type Version } from '../../../store/registry/versions.ts'
-import { scorePlace } from '../../../domain/tasks/tasks.ts'
+import { scorePlace, decisionOf } from '../../../domain/tasks/tasks.ts'
 
 const dayMs = 86_400_000
 /** The number of instances whose answers are read. */
@@ -98,6 +98,5 @@ function rightOf(
   output: Output,
 ): ((row: { y: readonly number[]; answer: readonly number[] }) => boolean) | undefined {
   if (isOfNumbers(output)) return undefined
-  if (output.kind === 'probability') return ({ y, answer }) => Number(answer[0]! >= output.threshold) === y[0]
-  return ({ y, answer }) => likeliestClass(answer) === y[0]
+  return ({ y, answer }) => decisionOf(output, answer) === y[0]
 }

@@ -2,11 +2,12 @@
 import { DomainError } from '../../../domain/errors.ts'
 import type { Role } from '../../../domain/roles.ts'
 import {
-  likeliestClass,
   type ClassBand,
   type Output,
   type ProbabilityBand,
   type OutcomeValue,
+  isOfNumbers,
+  type NumericOutput,
 } from '../../../domain/tasks/output.ts'
 import { canonicalOutcome, issueOfOutcome } from '../../../domain/model/outcome.ts'
 import { estimateReviewed, type ReviewEstimate, type ReviewStratum } from '../../../domain/review/estimate.ts'
@@ -22,6 +23,7 @@ import {
 } from '../../../store/review/reviews.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import type { ApiDeps } from '../../deps.ts'
+import { decisionNames, decisionOf, taskOf } from '../../../domain/tasks/tasks.ts'
 
 /** The roles that may review on the page. */
 export const reviewers: readonly Role[] = ['operator', 'approver', 'admin']
@@ -51,7 +53,7 @@ export async function listReviews(
   const { name: model } = await getModel(store, named)
   const output = (await findOutputs(store, [model])).get(model)
   // A number has no band.
-  if (output === undefined || (output.kind !== 'probability' && output.kind !== 'classes'))
+  if (output === undefined || isOfNumbers(output))
     return {
       model,
       classes: [],
@@ -61,6 +63,7 @@ export async function listReviews(
     }
   const span = { model, days: reviewDays, requests }
   const [waiting, known] = await Promise.all([listWaiting(store, { ...span, limit }), listKnown(store, span)])
+  const isFlag = taskOf(output).labelKind === 'flag'
   const strata = {
     band: stratumOf(
       output,
@@ -74,8 +77,7 @@ export async function listReviews(
   return {
     model,
     band: output.review,
-    positive: output.kind === 'probability' ? output.positive : undefined,
-    classes: output.kind === 'classes' ? output.classes : [],
+    ...(isFlag ? { positive: decisionNames(output)[1], classes: [] } : { classes: decisionNames(output) }),
     waiting: waiting.map((each) => ({ ...each, answer: answerOf(output, each.outputs) })),
     strata,
     estimate: estimateReviewed([strata.band, strata.rest]),
@@ -84,10 +86,10 @@ export async function listReviews(
 
 const none: ReviewStratum = { predictions: 0, known: 0, right: 0 }
 
-type Decided = Extract<Output, { kind: 'probability' | 'classes' }>
+type Decided = Exclude<Output, NumericOutput>
 
 const answerOf = (output: Decided, outputs: readonly number[]): OutcomeValue =>
-  output.kind === 'probability' ? outputs[0]! >= output.threshold : output.classes[likeliestClass(outputs)]!
+  taskOf(output).decides!.value(output, decisionOf(output, outputs)!)
 
 function stratumOf(output: Decided, answers: readonly KnownAnswer[]): ReviewStratum {
   const known = answers.filter(({ value }) => value !== undefined)

@@ -2,17 +2,20 @@
  * Formats the outputs of a network as JSON and checks that they are valid. Parts that are the same in each response of a version are
  * encoded once, when it is loaded.
  */
-import type { Output } from '../../../domain/tasks/output.ts'
+import {
+  type Output,
+  isOfNumbers,
+  likeliest,
+  type AnswerField,
+  type NumberRange,
+} from '../../../domain/tasks/output.ts'
 import { compileReview } from '../../../domain/review/band.ts'
 import { maxFloatBytes, writeText, writeFloat, writeId, reserve, type ByteWriter } from './byte-writer.ts'
+import { outputWidth } from '@tenure/predictors/features'
+import { taskOf } from '../../../domain/tasks/tasks.ts'
 
 /** The prediction of one instance, as it is compared and stored for shadow pairs. */
-export type RowPrediction =
-  | { probability: number; label: boolean }
-  | { label: string; probabilities: number[] }
-  | { value: number }
-  | { quantiles: number[] }
-  | { values: number[] }
+export type RowPrediction = Readonly<Record<string, number | boolean | string | number[]>>
 
 export interface OutputFormat {
   /** The number of outputs of a row. */
@@ -30,192 +33,163 @@ const sumTolerance = 1e-3
 /** The bytes of `{"id":"…` with the UUID. */
 const idBytes = 43
 const idHead = Buffer.from('{"id":"')
-const closed = Buffer.from('}')
-const closedTwice = Buffer.from('}}')
 
 export function compileFormat(output: Output): OutputFormat {
-  switch (output.kind) {
-    case 'probability':
-      return probabilityFormat(output)
-    case 'classes':
-      return classesFormat(output)
-    case 'number':
-      return numberFormat(output)
-    case 'quantiles':
-      return quantilesFormat(output)
-    case 'numbers':
-      return numbersFormat(output)
-  }
-}
-
-const reviewed = ',"review":true}'
-
-function probabilityFormat(output: Extract<Output, { kind: 'probability' }>): OutputFormat {
-  const { threshold, positive } = output
-  const field = Buffer.from('","probability":')
-  const endOf = (label: boolean, last: string) =>
-    Buffer.from(`,"label":${label},"positive":${JSON.stringify(positive)}${last}`)
-  const [yes, no] = [endOf(true, '}'), endOf(false, '}')]
-  const [yesReviewed, noReviewed] = [endOf(true, reviewed), endOf(false, reviewed)]
-  const isForReview = compileReview(output)
-  const most = idBytes + field.byteLength + maxFloatBytes + noReviewed.byteLength
-  return {
-    width: 1,
-    issueOf(outputs, row) {
-      const p = outputs[row]!
-      return p >= 0 && p <= 1 ? undefined : `the probability of row ${row} is ${p}`
-    },
-    write(writer, outputs, row, id) {
-      const p = outputs[row]!
-      reserve(writer, most)
-      writeText(writer, idHead)
-      writeId(writer, id, row)
-      writeText(writer, field)
-      writeFloat(writer, p)
-      if (isForReview?.(outputs, row) === true) writeText(writer, p >= threshold ? yesReviewed : noReviewed)
-      else writeText(writer, p >= threshold ? yes : no)
-    },
-    answer: (outputs, row) => ({ probability: outputs[row]!, label: outputs[row]! >= threshold }),
-    difference: (a, b, row) => Math.abs(a[row]! - b[row]!),
-  }
-}
-
-function classesFormat(output: Extract<Output, { kind: 'classes' }>): OutputFormat {
-  const { classes } = output
-  const isForReview = compileReview(output)
-  const closedReviewed = Buffer.from(`}${reviewed}`)
-  const width = classes.length
-  const heads = classes.map((name) => Buffer.from(`","label":${JSON.stringify(name)},"probabilities":{`))
-  const keys = classes.map((name, index) => Buffer.from(`${index === 0 ? '' : ','}${JSON.stringify(name)}:`))
-  const most =
-    idBytes +
-    Math.max(...heads.map((head) => head.byteLength)) +
-    keys.reduce((sum, key) => sum + key.byteLength + maxFloatBytes, closedReviewed.byteLength)
+  const task = taskOf(output)
+  const width = outputWidth(output)
+  const unit = task.distanceUnit(output)
+  const fields = task.fields(output)
   return {
     width,
-    issueOf(outputs, row) {
-      let sum = 0
-      for (let i = row * width; i < (row + 1) * width; i++) {
-        const p = outputs[i]!
-        if (!(p >= 0 && p <= 1)) return `a probability of row ${row} is ${p}`
-        sum += p
-      }
-      return Math.abs(sum - 1) <= sumTolerance ? undefined : `the probabilities of row ${row} sum to ${sum}`
-    },
-    write(writer, outputs, row, id) {
-      const at = row * width
-      reserve(writer, most)
-      writeText(writer, idHead)
-      writeId(writer, id, row)
-      writeText(writer, heads[likeliest(outputs, at, width)]!)
-      for (let i = 0; i < width; i++) {
-        writeText(writer, keys[i]!)
-        writeFloat(writer, outputs[at + i]!)
-      }
-      writeText(writer, isForReview?.(outputs, row) === true ? closedReviewed : closedTwice)
-    },
-    answer: (outputs, row) => ({
-      label: classes[likeliest(outputs, row * width, width)]!,
-      probabilities: [...outputs.subarray(row * width, (row + 1) * width)],
-    }),
-    // The total variation distance: half the sum of the differences; 1 when the two do not overlap.
+    issueOf: compileIssue(output, width),
+    write: compileWrite(output, width),
+    answer: (outputs, row) =>
+      Object.fromEntries(
+        fields.flatMap((each) =>
+          each.is === 'text' ? [] : [[each.field, valueOf(each, outputs, row, width)]],
+        ),
+      ),
     difference(a, b, row) {
       let sum = 0
       for (let i = row * width; i < (row + 1) * width; i++) sum += Math.abs(a[i]! - b[i]!)
-      return sum / 2
+      return sum / unit
     },
   }
 }
 
-/** Returns the index of the largest of `count` numbers, starting at `at`. */
-export function likeliest(outputs: Float32Array, at: number, count: number): number {
-  let best = 0
-  for (let i = 1; i < count; i++) if (outputs[at + i]! > outputs[at + best]!) best = i
-  return best
+function valueOf(
+  field: Exclude<AnswerField, { is: 'text' }>,
+  outputs: Float32Array,
+  row: number,
+  width: number,
+): RowPrediction[string] {
+  switch (field.is) {
+    case 'number':
+      return outputs[row]!
+    case 'numbers':
+      return [...outputs.subarray(row * width, (row + 1) * width)]
+    case 'flag':
+      return outputs[row]! >= field.threshold
+    case 'name':
+      return field.names[likeliest(outputs, row * width, width)]!
+  }
 }
 
-const limitsOf = ({ min, max }: { min?: number; max?: number }): string =>
+function compileIssue(output: Output, width: number): OutputFormat['issueOf'] {
+  const { noun, range, sumsToOne } = taskOf(output)
+  const { min: least = -Number.MAX_VALUE, max: most = Number.MAX_VALUE } = range(output)
+  const limits = isOfNumbers(output) ? limitsOf(output) : ''
+  const named = `${width === 1 ? 'the' : 'a'} ${noun}`
+  if (width === 1)
+    return (outputs, row) => {
+      const value = outputs[row]!
+      return value >= least && value <= most ? undefined : `${named} of row ${row} is ${value}${limits}`
+    }
+  return (outputs, row) => {
+    let sum = 0
+    for (let i = row * width; i < (row + 1) * width; i++) {
+      const value = outputs[i]!
+      if (!(value >= least && value <= most)) return `${named} of row ${row} is ${value}${limits}`
+      sum += value
+    }
+    return sumsToOne && !(Math.abs(sum - 1) <= sumTolerance)
+      ? `the probabilities of row ${row} sum to ${sum}`
+      : undefined
+  }
+}
+
+const limitsOf = ({ min, max }: NumberRange): string =>
   min === undefined && max === undefined
     ? ''
     : `, and the label allows ${min === undefined ? `at most ${max}` : max === undefined ? `at least ${min}` : `${min} to ${max}`}`
 
-function numberFormat({ min, max }: Extract<Output, { kind: 'number' }>): OutputFormat {
-  const [least, most] = [min ?? -Number.MAX_VALUE, max ?? Number.MAX_VALUE]
-  const field = Buffer.from('","value":')
-  return {
-    width: 1,
-    issueOf(outputs, row) {
-      const value = outputs[row]!
-      return value >= least && value <= most
-        ? undefined
-        : `the value of row ${row} is ${value}${limitsOf({ min, max })}`
-    },
-    write(writer, outputs, row, id) {
-      reserve(writer, idBytes + field.byteLength + maxFloatBytes + closed.byteLength)
-      writeText(writer, idHead)
-      writeId(writer, id, row)
-      writeText(writer, field)
-      writeFloat(writer, outputs[row]!)
-      writeText(writer, closed)
-    },
-    answer: (outputs, row) => ({ value: outputs[row]! }),
-    difference: (a, b, row) => Math.abs(a[row]! - b[row]!),
-  }
+/** Texts of which a row has the one at the picked place; one text where nothing is picked. */
+interface Texts {
+  texts: readonly string[]
+  pick?: (outputs: Float32Array, row: number) => number
 }
 
-/** Formats quantiles in rising order, as the predictor of a version sorts them. */
-const quantilesFormat = ({ levels, ...range }: Extract<Output, { kind: 'quantiles' }>): OutputFormat => ({
-  ...listFormat(levels.map(String), { ...range, field: 'quantiles', one: 'a quantile' }),
-  answer: (outputs, row) => ({
-    quantiles: [...outputs.subarray(row * levels.length, (row + 1) * levels.length)],
-  }),
-})
-
-const numbersFormat = ({ names, ...range }: Extract<Output, { kind: 'numbers' }>): OutputFormat => ({
-  ...listFormat(names, { ...range, field: 'values', one: 'a number' }),
-  answer: (outputs, row) => ({
-    values: [...outputs.subarray(row * names.length, (row + 1) * names.length)],
-  }),
-})
-
-/** Formats an object with a number for each name. */
-function listFormat(
-  names: readonly string[],
-  { field: fieldName, one, min, max }: { field: string; one: string; min?: number; max?: number },
-): Omit<OutputFormat, 'answer'> {
-  const [least, most] = [min ?? -Number.MAX_VALUE, max ?? Number.MAX_VALUE]
-  const width = names.length
-  const field = Buffer.from(`","${fieldName}":{`)
-  const keys = names.map((name, index) => Buffer.from(`${index === 0 ? '' : ','}${JSON.stringify(name)}:`))
+/** Compiles the JSON of a row: its numbers, each behind its key, between a text and another one. */
+function compileWrite(output: Output, width: number): OutputFormat['write'] {
+  const { head, keys, tail } = piecesOf(output, width)
+  const [heads, tails] = [head, tail].map(({ texts }) => texts.map((text) => Buffer.from(text))) as [
+    Buffer[],
+    Buffer[],
+  ]
+  const [headOf, tailOf] = [head.pick, tail.pick]
+  const bytesOf = (texts: readonly Buffer[]) => Math.max(...texts.map(({ byteLength }) => byteLength))
+  const before = keys.map((key) => Buffer.from(key))
   const bytes =
     idBytes +
-    field.byteLength +
-    keys.reduce((sum, key) => sum + key.byteLength + maxFloatBytes, closedTwice.byteLength)
-  return {
-    width,
-    issueOf(outputs, row) {
-      for (let i = row * width; i < (row + 1) * width; i++) {
-        const value = outputs[i]!
-        if (!(value >= least && value <= most))
-          return `${one} of row ${row} is ${value}${limitsOf({ min, max })}`
-      }
-      return undefined
-    },
-    write(writer, outputs, row, id) {
+    bytesOf(heads) +
+    before.reduce((sum, key) => sum + key.byteLength + maxFloatBytes, 0) +
+    bytesOf(tails)
+  const [only] = heads
+  const [last] = tails
+  // Of one number without a name in front, which is most models, the row is written without a loop.
+  if (width === 1 && headOf === undefined)
+    return (writer, outputs, row, id) => {
       reserve(writer, bytes)
       writeText(writer, idHead)
       writeId(writer, id, row)
-      writeText(writer, field)
-      for (let i = 0; i < width; i++) {
-        writeText(writer, keys[i]!)
-        writeFloat(writer, outputs[row * width + i]!)
-      }
-      writeText(writer, closedTwice)
-    },
-    difference(a, b, row) {
-      let sum = 0
-      for (let i = row * width; i < (row + 1) * width; i++) sum += Math.abs(a[i]! - b[i]!)
-      return sum / width
-    },
+      writeText(writer, only!)
+      writeFloat(writer, outputs[row]!)
+      writeText(writer, tailOf === undefined ? last! : tails[tailOf(outputs, row)]!)
+    }
+  return (writer, outputs, row, id) => {
+    reserve(writer, bytes)
+    writeText(writer, idHead)
+    writeId(writer, id, row)
+    writeText(writer, heads[headOf === undefined ? 0 : headOf(outputs, row)]!)
+    for (let i = 0; i < width; i++) {
+      writeText(writer, before[i]!)
+      writeFloat(writer, outputs[row * width + i]!)
+    }
+    writeText(writer, tails[tailOf === undefined ? 0 : tailOf(outputs, row)]!)
   }
+}
+
+/** Neighbouring texts are one, so that a row is written in few pieces. One field of a task has the numbers of the row. */
+function piecesOf(output: Output, width: number): { head: Texts; keys: readonly string[]; tail: Texts } {
+  let head: Texts = { texts: [''] }
+  let keys: readonly string[] = []
+  // Behind the id.
+  let open: Texts = { texts: ['"'] }
+  const add = (texts: readonly string[], pick?: Texts['pick']) => (open = joined(open, { texts, pick }))
+  for (const field of taskOf(output).fields(output)) {
+    add([`,${JSON.stringify(field.field)}:`])
+    switch (field.is) {
+      case 'number':
+        ;[head, keys, open] = [open, [''], { texts: [''] }]
+        break
+      case 'numbers':
+        add(['{'])
+        keys = field.names.map((name, at) => `${at === 0 ? '' : ','}${JSON.stringify(name)}:`)
+        ;[head, open] = [open, { texts: ['}'] }]
+        break
+      case 'flag':
+        add(['false', 'true'], (outputs, row) => (outputs[row]! >= field.threshold ? 1 : 0))
+        break
+      case 'name':
+        add(
+          field.names.map((name) => JSON.stringify(name)),
+          (outputs, row) => likeliest(outputs, row * width, width),
+        )
+        break
+      case 'text':
+        add([JSON.stringify(field.text)])
+    }
+  }
+  const isForReview = compileReview(output)
+  if (isForReview === undefined) add(['}'])
+  else add(['}', ',"review":true}'], (outputs, row) => (isForReview(outputs, row) ? 1 : 0))
+  return { head, keys, tail: open }
+}
+
+function joined(one: Texts, other: Texts): Texts {
+  const texts = one.texts.flatMap((first) => other.texts.map((second) => first + second))
+  const [pick, then] = [one.pick, other.pick]
+  if (pick === undefined || then === undefined) return { texts, pick: pick ?? then }
+  const count = other.texts.length
+  return { texts, pick: (outputs, row) => pick(outputs, row) * count + then(outputs, row) }
 }

@@ -14,7 +14,7 @@ import {
 } from '../../../domain/model/reference-profile.ts'
 import type { FeatureCounts } from '../../../store/serving/feature-counts.ts'
 import type { InputBuffer } from '../codec/input-buffer.ts'
-import { scorePlace } from '../../../domain/tasks/tasks.ts'
+import { scorePlace, decisionNames, taskOf } from '../../../domain/tasks/tasks.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export type BinnedVersion = Pick<LoadedVersion, 'model' | 'version' | 'manifest' | 'columns'>
@@ -199,8 +199,8 @@ function compileScore(
 ): (outputs: Float32Array, row: number) => number {
   const binOf = binner(score)
   const width = outputWidth(output)
-  if (output.kind === 'classes') {
-    const bins = output.classes.map(binOf)
+  if (taskOf(output).labelKind === 'text') {
+    const bins = decisionNames(output).map(binOf)
     return (outputs, row) => bins[likeliest(outputs, row * width, width)]!
   }
   const place = scorePlace(output) + number

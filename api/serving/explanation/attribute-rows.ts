@@ -8,11 +8,9 @@ import { sampledShapley, type Attribution } from '../../../domain/explanation/sh
 import type { FeatureRow } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { compileEncoder } from '../../../domain/model/preprocessing.ts'
-import { sortQuantiles } from '../../../domain/model/quantile-levels.ts'
 import { columnsOf } from '../codec/feature-columns.ts'
 import { createInputBuffer, resetInput, writeRow } from '../codec/input-buffer.ts'
-import { likeliestClass } from '../../../domain/tasks/output.ts'
-import { scorePlace } from '../../../domain/tasks/tasks.ts'
+import { sortOutputs, taskOf } from '../../../domain/tasks/tasks.ts'
 import { type ArtifactFiles, formatOf, type Predictor } from '@tenure/predictors'
 
 export type ExplainedManifest = Pick<Manifest, 'artifact' | 'files' | 'features' | 'output' | 'preprocessing'>
@@ -61,7 +59,7 @@ export async function attributeRows(
       writeRow(buffer, layout, row, at)
     })
     await predictor.run(buffer.input, piece.length, outputs, undefined, buffer)
-    if (manifest.output.kind === 'quantiles') sortQuantiles(outputs, piece.length, predictor.outputs)
+    sortOutputs(manifest.output, outputs, piece.length)
     return outputs
   }
   const numberOf = async (asked: readonly FeatureRow[], place: number): Promise<Float64Array> => {
@@ -110,7 +108,7 @@ export async function attributeRows(
 }
 
 const placeOf = ({ output }: ExplainedManifest, answer: readonly number[]): number =>
-  output.kind === 'classes' ? likeliestClass(answer) : scorePlace(output)
+  taskOf(output).place(output, answer)
 
 /** Returns the feature of each input; of each number of a row, where a text is one too. */
 function playersOf({ features, preprocessing }: ExplainedManifest, hasTexts: boolean): Int32Array {

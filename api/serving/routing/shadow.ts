@@ -10,6 +10,7 @@ import type { RunTicket } from '@tenure/predictors'
 import { createInputBuffer } from '../codec/input-buffer.ts'
 import { injectFault, type LoadedVersion, type ReadRequest } from '../version/loaded-version.ts'
 import type { ArmCounters, CounterRegistry } from '../counters/arm-counters.ts'
+import { numbersOf } from '../../../domain/tasks/tasks.ts'
 
 /** The candidate that receives copies. */
 export interface ShadowArm {
@@ -172,7 +173,8 @@ const isAlike = ({ served, arm }: ShadowRequest): boolean => served.format.width
 
 /** Whether a release compares the outputs of both versions. Predictions of several numbers are compared by name later. */
 const isComparable = (request: ShadowRequest): boolean =>
-  request.arm.release !== undefined && (isAlike(request) || request.served.manifest.output.kind === 'numbers')
+  request.arm.release !== undefined &&
+  (isAlike(request) || numbersOf(request.served.manifest.output).length > 0)
 
 /** Returns the outputs of both versions for a row. */
 function pairOf(request: ShadowRequest, shadow: Float32Array, row: number): Pair {

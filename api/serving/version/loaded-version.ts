@@ -20,6 +20,7 @@ import { compileFormat, type OutputFormat } from '../codec/output-format.ts'
 import { compileJsonRow, type JsonRow } from '../codec/instances.ts'
 import type { BodySize } from '../codec/json-reader.ts'
 import { createInputBuffer, resetInput, type InputBuffer } from '../codec/input-buffer.ts'
+import { taskOf } from '../../../domain/tasks/tasks.ts'
 
 export interface LoadedVersion {
   model: string
@@ -205,7 +206,7 @@ function loadedOf(
       `the model gives ${predictor.outputs} numbers, the output ${manifest.output.kind} has ${format.width}`,
     )
   const { model, features, preprocessing } = manifest
-  const inOrder = manifest.output.kind === 'quantiles' ? sorted(predictor) : predictor
+  const inOrder = taskOf(manifest.output).rises ? sorted(predictor) : predictor
   const columns = columnsOf(features, preprocessing, manifest.featureOrder)
   const checks = compileChecks(features, preprocessing)
   return {

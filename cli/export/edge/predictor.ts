@@ -19,7 +19,12 @@ import {
   type ReadModel,
 } from '@tenure/predictors/edge'
 import type { FeatureRow, Features } from '../../../domain/model/features.ts'
-import { likeliestClass, type Output } from '../../../domain/tasks/output.ts'
+import {
+  likeliestClass,
+  type Output,
+  type AnswerField,
+  type AnswerForm,
+} from '../../../domain/tasks/output.ts'
 import { sortQuantiles } from '../../../domain/model/quantile-levels.ts'
 
 export type { Feature } from '../../../domain/model/features.ts'
@@ -31,6 +36,7 @@ export interface EdgeManifest {
   version: string
   features: Features
   output: Output
+  answer: AnswerForm
   preprocessing: FeatureFit[]
   golden: { instances: EdgeRow[]; outputs: number[][] }
 }
@@ -98,7 +104,7 @@ export function createPredictor(files: {
   const { width, encode } = createEncoder(manifest)
   if (network.inputs !== width)
     refuse('artifact_invalid', `the network takes ${network.inputs} numbers, the features give ${width}`)
-  const inOrder = orderOf(manifest.output)
+  const inOrder = orderOf(manifest.answer)
   const single = inOrder(compileSingle(network))
   // Sums of very many terms may need more than 32 bits. The server makes the same choice.
   const run = worstOf(manifest, encode, single) <= tolerance ? single : inOrder(compileDouble(network))
@@ -109,7 +115,7 @@ export function createPredictor(files: {
     version: manifest.version,
     predict: (rows) => {
       const inputs = rows.map((row, index) => encode(row, index))
-      return inputs.map((input, index) => predictionOf(manifest.output, run(input), index))
+      return inputs.map((input, index) => predictionOf(manifest.answer, run(input), index))
     },
     outputs: (row) => run(encode(row)),
     checkGolden: () => ({ rows: manifest.golden.instances.length, worst: worstOf(manifest, encode, run) }),
@@ -190,8 +196,8 @@ function compileDouble(network: Network): Run {
 }
 
 /** Sorts quantiles, as the server does. */
-function orderOf({ kind }: Output): (run: Run) => Run {
-  if (kind !== 'quantiles') return (run) => run
+function orderOf({ rises }: AnswerForm): (run: Run) => Run {
+  if (!rises) return (run) => run
   return (run) => (input) => {
     const outputs = run(input)
     sortQuantiles(outputs, 1, outputs.length)
@@ -199,28 +205,28 @@ function orderOf({ kind }: Output): (run: Run) => Run {
   }
 }
 
-function predictionOf(output: Output, outputs: Float32Array, index: number): Prediction {
-  const refuseOutput = (what: string): never =>
-    refuse('output_invalid', `the prediction of instance ${index} is ${what}`)
-  const [first = NaN] = outputs
-  if (output.kind === 'quantiles') {
-    const { levels, min = -Number.MAX_VALUE, max = Number.MAX_VALUE } = output
-    for (const value of outputs) if (!(value >= min && value <= max)) refuseOutput(`the quantile ${value}`)
-    return { quantiles: Object.fromEntries(levels.map((level, i) => [String(level), outputs[i]!])) }
+function predictionOf({ fields, noun, range }: AnswerForm, outputs: Float32Array, index: number): Prediction {
+  const { min = -Number.MAX_VALUE, max = Number.MAX_VALUE } = range
+  for (const value of outputs)
+    if (!(value >= min && value <= max))
+      refuse('output_invalid', `the prediction of instance ${index} is the ${noun} ${value}`)
+  return Object.fromEntries(fields.map((field) => [field.field, valueOf(field, outputs)])) as Prediction
+}
+
+function valueOf(
+  field: AnswerField,
+  outputs: Float32Array,
+): number | boolean | string | Record<string, number> {
+  switch (field.is) {
+    case 'number':
+      return outputs[0]!
+    case 'numbers':
+      return Object.fromEntries(field.names.map((name, i) => [name, outputs[i]!]))
+    case 'flag':
+      return outputs[0]! >= field.threshold
+    case 'name':
+      return field.names[likeliestClass(outputs)]!
+    case 'text':
+      return field.text
   }
-  if (output.kind === 'numbers') {
-    const { names, min = -Number.MAX_VALUE, max = Number.MAX_VALUE } = output
-    for (const value of outputs) if (!(value >= min && value <= max)) refuseOutput(`the number ${value}`)
-    return { values: Object.fromEntries(names.map((name, i) => [name, outputs[i]!])) }
-  }
-  if (output.kind === 'number') {
-    const { min = -Number.MAX_VALUE, max = Number.MAX_VALUE } = output
-    return first >= min && first <= max ? { value: first } : refuseOutput(String(first))
-  }
-  for (const value of outputs) if (!(value >= 0 && value <= 1)) refuseOutput(`the probability ${value}`)
-  if (output.kind === 'probability')
-    return { probability: first, label: first >= output.threshold, positive: output.positive }
-  const best = likeliestClass(outputs)
-  const probabilities = Object.fromEntries(output.classes.map((name, i) => [name, outputs[i]!]))
-  return { label: output.classes[best]!, probabilities }
 }

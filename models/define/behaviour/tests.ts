@@ -6,6 +6,7 @@ import { issuesOfRow } from '../data/features.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
 import { isOfNumbers, type Output } from '../../../domain/tasks/output.ts'
+import { taskOf } from '../../../domain/tasks/tasks.ts'
 
 export interface ExactSpec {
   /** The row, with every feature. */
@@ -166,39 +167,11 @@ function compileExact(
   const { name, row, answer, within } = spec
   if (typeof row !== 'object' || row === null) at('row', 'a row with every feature is required')
   else for (const issue of issuesOfRow(features, row)) at('row', issue)
-  const issue = answerIssue(output, answer)
+  const issue = taskOf(output).issueOfExact(output, answer)
   if (issue !== undefined) at('answer', `${issue}, not ${JSON.stringify(answer) ?? 'nothing'}`)
   const isNumber = typeof answer === 'number' || Array.isArray(answer)
   if (within !== undefined && !isNumber) at('within', 'a tolerance is for numbers: leave it out')
   return { kind: 'exact', name, row, answer, within }
-}
-
-/** Returns why no version can make this prediction. */
-function answerIssue(output: Output, answer: unknown): string | undefined {
-  switch (output.kind) {
-    case 'probability': {
-      const { positive } = output
-      const isDecision = typeof answer === 'boolean' || answer === positive || answer === `not ${positive}`
-      const isScore = typeof answer === 'number' && answer >= 0 && answer <= 1
-      return isDecision || isScore
-        ? undefined
-        : `${JSON.stringify(positive)}, true, false or a probability is required`
-    }
-    case 'classes':
-      return output.classes.some((name) => name === answer)
-        ? undefined
-        : `one of ${output.classes.join(', ')} is required`
-    case 'number':
-      return Number.isFinite(answer) ? undefined : 'a finite number is required'
-    case 'quantiles':
-      return Array.isArray(answer) && answer.length === output.levels.length && answer.every(Number.isFinite)
-        ? undefined
-        : `a list of ${output.levels.length} numbers, one a level, is required`
-    case 'numbers':
-      return Array.isArray(answer) && answer.length === output.names.length && answer.every(Number.isFinite)
-        ? undefined
-        : `a list of ${output.names.length} numbers (${output.names.join(', ')}) is required`
-  }
 }
 
 function compileInvariance(
@@ -253,12 +226,8 @@ function compileDirection(
     at('by', `a number above 0, or a list of them, is required, not ${JSON.stringify(spec.by) ?? 'nothing'}`)
   if (spec.never !== 'lower' && spec.never !== 'higher')
     at('never', `'lower' or 'higher' is required, not ${JSON.stringify(spec.never) ?? 'nothing'}`)
-  if (output.kind === 'classes' && !output.classes.includes(spec.of ?? ''))
-    at('of', `the class whose probability is meant is required, one of ${output.classes.join(', ')}`)
-  if (output.kind === 'numbers' && !output.names.includes(spec.of ?? ''))
-    at('of', `the number that is meant is required, one of ${output.names.join(', ')}`)
-  if (output.kind !== 'classes' && output.kind !== 'numbers' && spec.of !== undefined)
-    at('of', 'is for labels of several classes or numbers: leave it out')
+  const meant = taskOf(output).issueOfMeant(output, spec.of)
+  if (meant !== undefined) at('of', meant)
   const { kind, name, never, of, within } = spec
   return { kind, name, never, of, within, by: isSteps ? by : [], ...sampleOfTest(spec, at) }
 }

@@ -7,6 +7,7 @@ import {
   type SourceDefinition,
 } from '../../../domain/model-definition.ts'
 import { readAs, type DeclaredKind } from '../../../domain/values/readings.ts'
+import { taskOf } from '../../../domain/tasks/tasks.ts'
 
 /**
  * Returns SQL for the rows whose time is not after a moment, in the SQL of the source. Infinite times of Postgres are read too, so that they
@@ -26,7 +27,7 @@ export function declaredKinds(definition: ModelDefinition): Record<string, Decla
   if (weights?.column !== undefined) kinds[weights.column] = 'number'
   for (const [name, { kind, from }] of Object.entries(features))
     if (from === undefined) kinds[name] = kind === 'number' ? 'number' : 'text'
-  for (const column of labelColumns(label)) kinds[column] = labelKind(label.output)
+  for (const column of labelColumns(label)) kinds[column] = taskOf(label.output).labelKind
   for (const column of [source.eventTime, label.knownAt]) if (column !== undefined) kinds[column] = 'time'
   // As in the feature view.
   for (const { from } of Object.values(features))
@@ -83,12 +84,9 @@ export function columnsOfView({ source, entity, eventTime, knownAt, values }: Fe
   }
 }
 
-const labelKind = ({ kind }: ModelDefinition['label']['output']): DeclaredKind =>
-  kind === 'classes' ? 'text' : kind === 'probability' ? 'flag' : 'number'
-
 /** Returns SQL that reads the label columns of a snapshot. */
 export const readLabels = (label: ModelDefinition['label']): string[] => {
-  const kind = labelKind(label.output)
+  const { labelKind } = taskOf(label.output)
   const names = snapshotLabels(label.output)
-  return labelColumns(label).map((column, k) => `${readAs(kind, column)} as ${names[k]}`)
+  return labelColumns(label).map((column, k) => `${readAs(labelKind, column)} as ${names[k]}`)
 }

@@ -9,6 +9,7 @@ import { durationAt, type Duration } from '../duration.ts'
 import { reportUnknown } from '../fields.ts'
 import { reportRange, type IssueCollector } from '../issues.ts'
 import { isOfNumbers } from '../../../domain/tasks/output.ts'
+import { decisionNames, taskOf } from '../../../domain/tasks/tasks.ts'
 
 interface Range {
   min?: number
@@ -137,7 +138,7 @@ export const everyClass =
     const { min, ...more } = rows ?? {}
     if (!(min >= 1)) report('expect: everyClass', 'a number of rows is required, such as { min: 30 }')
     if (isOfNumbers(output)) report('expect: everyClass', 'a quantity has no classes')
-    const classes = output.kind === 'classes' ? output.classes : [0, 1]
+    const classes = taskOf(output).labelKind === 'text' ? decisionNames(output) : [0, 1]
     return { check: 'every_class', column: snapshotColumns.label, classes, min, severity, ...more }
   }
 /** Requires that the share of rows whose label is true lies within these limits. */

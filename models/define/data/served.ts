@@ -7,6 +7,7 @@ import type { Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
+import { numbersOf } from '../../../domain/tasks/tasks.ts'
 
 export interface ServedOptions {
   /** The maximum age of requests. Default: the whole prediction log. */
@@ -96,9 +97,10 @@ export function labelOfServed(
 ): LabelDefinition {
   const { outcome, knownAt } = servedColumns
   const taken: string[] = [...Object.values(servedColumns), routingKeyColumn]
-  if (label.output.kind === 'numbers') {
+  const numbers = numbersOf(label.output)
+  if (numbers.length > 0) {
     // Each number is a separate column, unless `derive` computes it.
-    for (const name of label.output.names)
+    for (const name of numbers)
       if (derive === undefined && taken.includes(String(name).toLowerCase()))
         report('label', `served rows have a column "${name}" of their own: give the number another name`)
   } else if (derive === undefined && label.column !== outcome)

@@ -4,6 +4,7 @@ import type { LabelDefinition } from '../../../domain/model-definition.ts'
 import type { RowWeights } from '../../../domain/training/row-weights.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
+import { decisionNames } from '../../../domain/tasks/tasks.ts'
 
 export interface WeightsSpec {
   /** The column of the source with the weight of a row: a number of at least 0. */
@@ -40,12 +41,7 @@ export function compileWeights(
     )
     return { column }
   }
-  const known =
-    output.kind === 'classes'
-      ? output.classes
-      : output.kind === 'probability'
-        ? [output.positive, `not ${output.positive}`]
-        : []
+  const known = decisionNames(output)
   for (const [name, weight] of Object.entries(classes)) {
     if (!known.includes(name))
       report(

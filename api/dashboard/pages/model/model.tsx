@@ -48,6 +48,7 @@ import { shortVersion } from '../overview/cells.tsx'
 import { plain, shortReason, verdictTones } from '../../labels.ts'
 import { countText } from '../../../charts/figures.ts'
 import { confusionAt, type DecisionCounts } from '../../../../domain/metrics/confusion.ts'
+import { thresholdOf } from '../../../../domain/tasks/tasks.ts'
 
 const versionsAPage = 20
 const weeks = 26
@@ -120,6 +121,7 @@ export const modelPage = definePage({
       calibrated && drawCalibration(name, calibrated),
       runs.length === 0 ? undefined : drawRuns(name, runs, champion),
     ])
+    const threshold = output && thresholdOf(output)
     return {
       name,
       definition,
@@ -132,9 +134,7 @@ export const modelPage = definePage({
       driftWindows,
       calibration,
       thresholds:
-        output?.kind === 'probability'
-          ? { scored: scoredOutcomes(answered, output), threshold: output.threshold }
-          : undefined,
+        threshold === undefined ? undefined : { scored: scoredOutcomes(answered, output), threshold },
       curves,
       lastLosses: lastLosses(runs, name),
       live,

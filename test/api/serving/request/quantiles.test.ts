@@ -14,6 +14,7 @@ import {
 import { getManifest, openArtifacts } from '../../../../store/artifacts.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { loadTrees, treeVersion } from '../../../support/formats/tree-version.ts'
+import { edgeAnswerOf } from '../../../../cli/export/edge-answer.ts'
 
 /** The lines of the quantile levels cross at x = 0. */
 const spec: ArtifactSpec = {
@@ -85,7 +86,12 @@ it('an exported model returns them in the same order', async () => {
     ['model.json', 'weights.bin'].map((name) => artifacts.get('artifacts', manifest.files[name]!.digest)),
   )
   const predictor = createPredictor({
-    manifest: { ...manifest, format: 'tenure-edge@1', version } as never,
+    manifest: {
+      ...manifest,
+      format: 'tenure-edge@1',
+      version,
+      answer: edgeAnswerOf(manifest.output),
+    } as never,
     model: JSON.parse(model!.toString()) as object,
     weights: Uint8Array.from(weights!).buffer,
   })

@@ -15,6 +15,7 @@ import {
 import { getManifest, openArtifacts } from '../../../../store/artifacts.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { loadTrees, treeVersion } from '../../../support/formats/tree-version.ts'
+import { edgeAnswerOf } from '../../../../cli/export/edge-answer.ts'
 
 const model = 'delays'
 const names = ['departure', 'arrival "late"']
@@ -106,7 +107,12 @@ it('an exported model returns the same', async () => {
     ['model.json', 'weights.bin'].map((name) => artifacts.get('artifacts', manifest.files[name]!.digest)),
   )
   const predictor = createPredictor({
-    manifest: { ...manifest, format: 'tenure-edge@1', version } as never,
+    manifest: {
+      ...manifest,
+      format: 'tenure-edge@1',
+      version,
+      answer: edgeAnswerOf(manifest.output),
+    } as never,
     model: JSON.parse(network!.toString()) as object,
     weights: Uint8Array.from(weights!).buffer,
   })
