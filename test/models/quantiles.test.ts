@@ -49,7 +49,7 @@ it('words of other labels are refused with what to do', () =>
       fallback: words.always(5),
     }),
   ).toEqual([
-    'label: has the fields column, knownAt, unit, min, max, not threshold',
+    'label: has the fields knownAt, column, unit, min, max, not threshold',
     'label: min 5 is above max 1',
     'expect: everyClass: a quantity has no classes',
     'weights.classes: a number has no classes: give the weight of each row by a column',
@@ -85,6 +85,6 @@ it('weights of classes that do not exist are refused with the ones that do', () 
     `weights.classes: 'balanced' or a weight for each class is required, not "balance"`,
   ])
   expect(issuesOf({ yes: 50 })).toEqual([
-    'weights.classes: "yes" is not a class; the classes are "long", "not long"',
+    'weights.classes: "yes" is not a class; the classes are "not long", "long"',
   ])
 })

@@ -64,8 +64,8 @@ it('words of other labels are refused with what to do', () =>
     }),
   ).toEqual([
     'label: has the fields knownAt, unit, min, max, not threshold',
-    'label: a column is listed twice',
     'label.column: wind is also a feature: the model would see its label',
+    'label: a column is listed twice',
     'label: min 5 is above max 1',
     'weights.classes: a number has no classes: give the weight of each row by a column',
     'evaluation.primary: a multioutput model has the metrics r2, rmse, mae, not auc',

@@ -324,6 +324,8 @@ describe('an approver', () => {
     await press('Roll back')
     await page.getByText('rolled back', { exact: true }).first().waitFor()
     await page.getByRole('heading', { name: 'What happened' }).waitFor()
+    // The page of the open release loads itself again when the release ends; that of an ended one does not.
+    await page.goto(releasePath())
     expect(await issuesOfLooks(page), 'rolled back').toEqual([])
     await page.goto('/')
     expect(await issuesOfLooks(page), 'overview after a rollback').toEqual([])
