@@ -193,7 +193,9 @@ it.each(conditions)(
       'F46',
       `${name}: last answer of the bad version after ${lastMs} ms, ${after} after the acknowledgement`,
     )
-    expect(lastMs).toBeLessThanOrEqual(1_000)
+    // Where a frozen transaction holds the rows, the replicas keep the order after the 0.9 s that they wait for Postgres.
+    const isLate = answer.status === 202 && name !== 'Postgres killed'
+    expect(lastMs).toBeLessThanOrEqual(isLate ? 2_000 : 1_000)
     expect(after).toBe(0)
     await expect
       .poll(async () => (await findRelease(system.store, release.id).catch(() => undefined))?.outcome, {
