@@ -87,7 +87,10 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
     insertModel(fixture.store, { model: uniqueName('model'), policy, artifactRoot: core.config.artifactRoot })
   const deliver = () => deliverDue(api.deps, { ...deliveryPolicy, lookMs: 10 })
   const dueNow = async () => {
-    await fixture.store.query(sql`update commands set next_at = now() where next_at is not null`)
+    // Without the rows that a delivery holds, which locks several in an order of its own.
+    await fixture.store.query(sql`
+      update commands set next_at = now()
+      where id in (select id from commands where next_at is not null for update skip locked)`)
   }
   const send: OutboxFixture['send'] = (command) =>
     until(async () => {
