@@ -2,7 +2,7 @@
 import { outputWidth } from '@tenure/predictors/features'
 import { isAbMetric, type AbCohort } from '../../domain/canary/ab-test.ts'
 import { cohortsOf, type AbPrediction, type CohortQuestion } from '../../domain/canary/ab-cohorts.ts'
-import { answerBins, sharedBins } from '../../domain/model/answer-bins.ts'
+import { answerBins, sharedBins } from '../../domain/tasks/tasks.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { holdbackEvidence, scoredAlike, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
 import type { CountedTick, Observation } from '../../domain/release/evidence-builder.ts'

@@ -49,3 +49,10 @@ export function emptyScores(task: TaskName, y: Float64Array): ScoredRows {
 export function correctness({ y, predicted }: ScoredRows): Uint8Array {
   return flags(predicted.length, (row) => predicted[row] === y[row])
 }
+
+/** The machine epsilon that keeps the log loss of a certain, wrong row finite. */
+const epsilon = 2 ** -52
+
+/** The log loss of a row: −ln of the probability of the outcome, clipped at machine precision. */
+export const surprise = (probability: number): number =>
+  -Math.log(Math.min(1 - epsilon, Math.max(epsilon, probability)))

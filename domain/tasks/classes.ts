@@ -5,8 +5,7 @@ import { shown } from './numeric.ts'
 import { likeliest, likeliestClass, type OutputOf } from './output.ts'
 import type { Decides, Task, GateRules } from './task.ts'
 import { answerReader, answerWidth } from '../metrics/answers.ts'
-import { emptyScores } from '../evaluation/scored-rows.ts'
-import { surprise } from '../metrics/surprise.ts'
+import { emptyScores, surprise } from '../evaluation/scored-rows.ts'
 
 type Classes = OutputOf<'classes'>
 

@@ -3,8 +3,7 @@ import { numberOf, shown, constantWithin, issueOfNone } from './numeric.ts'
 import { decisionText, type OutputOf } from './output.ts'
 import type { Decides, Task, GateRules } from './task.ts'
 import { answerReader } from '../metrics/answers.ts'
-import { emptyScores } from '../evaluation/scored-rows.ts'
-import { surprise } from '../metrics/surprise.ts'
+import { emptyScores, surprise } from '../evaluation/scored-rows.ts'
 import { classShares } from './classes.ts'
 
 type Probability = OutputOf<'probability'>

@@ -1,6 +1,8 @@
 /** Lists the tasks, one for each kind of an output. No other code of the product tells kinds apart. */
 import { outputNames, outputWidth } from '@tenure/predictors/features'
+import type { ReferenceProfile } from '../model/reference-profile.ts'
 import { sortQuantiles } from '../model/quantile-levels.ts'
+import type { AnswerBins, AnswerCounter } from './answer-bins.ts'
 import { classes } from './classes.ts'
 import { number } from './number.ts'
 import { numbers } from './numbers.ts'
@@ -69,3 +71,31 @@ export const decisionNames = (output: Output): readonly string[] =>
 
 /** From which probability on a version decides for the positive class. */
 export const thresholdOf = (output: Output): number | undefined => taskOf(output).decides?.threshold(output)
+
+/** The bins of a champion's answers; undefined for numbers without a profile of their scores. */
+export function answerBins(
+  output: Output,
+  profile?: Pick<ReferenceProfile, 'score' | 'scores'>,
+): AnswerBins | undefined {
+  const bins = taskOf(output).bins(output, profile)
+  return bins && { kind: output.kind, ...bins }
+}
+
+/** A counter for the outputs of a version; undefined for another kind of output, or without any of the numbers. */
+export const answerCounter = (bins: AnswerBins, output: Output): AnswerCounter | undefined =>
+  output.kind === bins.kind ? taskOf(output).counter(output, bins) : undefined
+
+/** The bins that both versions share, by position, and in how many of them one answer is counted. */
+export function sharedBins(
+  { names, numbers, perAnswer }: AnswerBins,
+  candidate: Output,
+): { places: number[]; perAnswer: number } {
+  const given = numbersOf(candidate)
+  if (given.length === 0) return { places: names.map((_, place) => place), perAnswer }
+  const shared = numbers.map(({ name }) => name === undefined || given.includes(name))
+  const isShared = numbers.flatMap(({ edges }, at) => [...edges, Infinity].map(() => shared[at]!))
+  return {
+    places: names.flatMap((_, place) => (isShared[place] === false ? [] : [place])),
+    perAnswer: shared.filter(Boolean).length,
+  }
+}

@@ -3,7 +3,6 @@
  * outcomes.
  */
 import { outputWidth } from '@tenure/predictors/features'
-import { answerBins, answerCounter } from '../../../domain/model/answer-bins.ts'
 import { isOfNumbers, type Output } from '../../../domain/tasks/output.ts'
 import { maturedTruths } from '../../../domain/monitoring/quality.ts'
 import type { RecordedAnswers, RecordedLabels } from '../../../domain/simulation/recorded-answers.ts'
@@ -15,7 +14,7 @@ import { findLabelWindow } from '../../../store/monitoring/monitor-windows.ts'
 import type { Database } from '../../../store/postgres.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { getVersion, type Version } from '../../../store/registry/versions.ts'
-import { scorePlace, decisionOf } from '../../../domain/tasks/tasks.ts'
+import { answerBins, answerCounter, decisionOf, scorePlace } from '../../../domain/tasks/tasks.ts'
 
 const dayMs = 86_400_000
 /** The number of instances whose answers are read. */

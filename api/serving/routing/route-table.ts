@@ -5,7 +5,7 @@
 import { hash32, totalBp, type Arm, type Route, type RouteArm } from '../../../domain/serving/route.ts'
 import { routeInForce } from '../../../domain/serving/served.ts'
 import { targetMatcher, type TargetMatcher } from '../../../domain/serving/target.ts'
-import { answerBins, answerCounter } from '../../../domain/model/answer-bins.ts'
+import { answerBins, answerCounter } from '../../../domain/tasks/tasks.ts'
 import type { FallbackLevel } from '../../../domain/serving/fallback-level.ts'
 import { encodeOrigin, type PredictionOrigin } from '../../../store/serving/prediction-log.ts'
 import { isSilent } from '../version/drill-fault.ts'

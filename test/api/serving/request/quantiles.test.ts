@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createPredictor } from '../../../../cli/export/edge/predictor.ts'
-import { answerBins, answerCounter } from '../../../../domain/model/answer-bins.ts'
+import { answerBins, answerCounter } from '../../../../domain/tasks/tasks.ts'
 import { answerOf, type ArtifactSpec } from '../../../support/serving/artifact.ts'
 import {
   openServingFixture,

@@ -1,6 +1,6 @@
 /** Tests the bins in which the answers of two versions are compared. */
 import { describe, expect, it } from 'vitest'
-import { answerBins, answerCounter, sharedBins } from '../../../domain/model/answer-bins.ts'
+import { answerBins, answerCounter, sharedBins } from '../../../domain/tasks/tasks.ts'
 import type { AnswerBins } from '../../../domain/tasks/answer-bins.ts'
 import { numberProfile } from '../../../domain/model/reference-profile.ts'
 import type { Output } from '../../../domain/tasks/output.ts'
