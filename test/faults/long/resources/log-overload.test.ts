@@ -140,7 +140,7 @@ it(
   { timeout: 900_000 },
   async () => {
     const isSmall = mayMount()
-    const fixture = await open('best-effort', isSmall ? { spool: '2m' } : {})
+    const fixture = await open('best-effort', isSmall ? { spool: '256k' } : {})
     const { store, api, load, metric } = fixture
     const calm = await load({ name: 'peak', seconds: peakS })
     const thaw = fixture.freeze()
@@ -169,7 +169,7 @@ it(
     expect(mb - calm.mb).toBeLessThanOrEqual(mostMb)
     reached(
       'F29',
-      `best effort, ${frozenS} s frozen at ${whole((3 * calm.good) / peakS)} requests/s: ${whole(over.good + over.late)} of ${whole(over.offered)} answered; served ${whole(served)} = stored ${whole(stored)} + dropped ${whole(dropped)}${isSmall ? ' (a spool of 2 MB)' : ''}; ${Math.round(mb - calm.mb)} MB more`,
+      `best effort, ${frozenS} s frozen at ${whole((3 * calm.good) / peakS)} requests/s: ${whole(over.good + over.late)} of ${whole(over.offered)} answered; served ${whole(served)} = stored ${whole(stored)} + dropped ${whole(dropped)}${isSmall ? ' (a spool of 256 KB)' : ''}; ${Math.round(mb - calm.mb)} MB more`,
     )
   },
 )
