@@ -36,11 +36,15 @@ export const random = (options: HashOptions): SplitSpec => ({
   stratified: false,
 })
 
-/** Tests on the latest known rows and trains on the rows before them. */
+/**
+ * Tests on the latest known rows and trains on the rows before them. Each part has the rows that the model would have had in production at
+ * the end of its period: those whose label was known then and that were at least `matured` old.
+ */
 export const byTime = (options: {
   /**
    * The period of the training rows, whose labels were known when the test period began. It contains its end and not its start. It ends
-   * where the test period begins, or earlier by `matured`.
+   * where the test period begins, or earlier by `matured`, and keeps its length. Its rows begin `train` + `test` + 2 × `matured` before the
+   * snapshot, and later where the source does.
    */
   train: Duration
   /** The latest period: the test rows. It contains its end and not its start. */
@@ -49,7 +53,7 @@ export const byTime = (options: {
   validation?: Duration
   /**
    * The minimum age of an event: younger events have only early labels, which are a biased sample. Training and validation rows had this
-   * age when the next period began, so each period ends so much earlier.
+   * age when the next period began, so each period ends so much earlier. It adds to the `knownAt` of a row and does not replace it.
    */
   matured?: Duration
   /** The maximum number of rows of each part, sampled by a hash of the row. */

@@ -1,4 +1,5 @@
 /** Tests on which side of a split rows are: validation rows are taken from the training rows, and rows with one key stay together. */
+import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import type { ModelDefinition, SplitDefinition } from '../../../domain/model-definition.ts'
@@ -114,6 +115,76 @@ it.each([{}, { validationMs: 5 * dayMs }])(
     )
   },
 )
+
+it('by time, of 119 days of rows whose labels take 46 days, 90 days of training before 18 days of test have the first 9', async () => {
+  const periods = await withDuck(async (duck) => {
+    await duck.run(`create table shaped as
+      select cast(n as varchar) as _key, 1 as _label, n, timestamp '2024-01-01' + to_days(cast(n as integer)) as _event_at,
+        _event_at + interval 46 day as _known_at from range(1, 120) as numbers (n)`)
+    const split = { kind: 'time', trainMs: 90 * dayMs, testMs: 18 * dayMs, maturedMs: 46 * dayMs } as const
+    const label = { output: { kind: 'probability' } }
+    const asOfMs = Date.parse('2024-01-01T00:00:00Z') + 119 * dayMs
+    const query = snapshotQuery({ split, label } as ModelDefinition, asOfMs)
+    return duck.rows<{ part: string; first: bigint; last: bigint }>(
+      `select _part as part, min(n) as first, max(n) as last from (${query}) group by 1 order by 2`,
+    )
+  })
+  expect(periods.map(({ part, first, last }) => [part, Number(first), Number(last)])).toEqual([
+    ['train', 1, 9],
+    ['test', 56, 73],
+  ])
+})
+
+const someDays = (min: number, max: number) => fc.integer({ min, max })
+it('by time, labels are known when their period ends, periods have their declared length, and rows are missing only from the age of `matured` on', async () => {
+  // Three rows per 8 hours of 400 days. Labels of the two classes become known after `delay` days.
+  const asOfMs = 400 * dayMs
+  await withDuck((duck) =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          train: someDays(3, 120),
+          test: someDays(1, 60),
+          validation: fc.option(someDays(1, 2), { nil: undefined }),
+          matured: someDays(0, 60),
+          delay: fc.tuple(someDays(0, 70), someDays(0, 70)),
+        }),
+        async ({ train, test, validation, matured, delay }) => {
+          await duck.run(`create or replace table shaped as
+            select cast(n as varchar) as _key, n % 3 = 0 as _label, to_timestamp((n // 3) * 28800)::timestamp as _event_at,
+              _event_at + to_days(case when n % 3 = 0 then ${delay[0]} else ${delay[1]} end) as _known_at
+            from range(3600) as numbers (n)`)
+          const split: SplitDefinition = {
+            kind: 'time',
+            trainMs: train * dayMs,
+            testMs: test * dayMs,
+            validationMs: validation === undefined ? undefined : validation * dayMs,
+            maturedMs: matured * dayMs,
+          }
+          const definition = { split, label: { output: { kind: 'probability' } } } as ModelDefinition
+          const rows = await duck.rows<{ part: string; event: number; known: number }>(
+            `select _part as part, epoch_ms(_event_at) / ${dayMs} as event, epoch_ms(_known_at) / ${dayMs} as known
+             from (${snapshotQuery(definition, asOfMs)})`,
+          )
+          // Walks back from the time of the snapshot: the start of a period is the time by which the labels of the one before were known.
+          let knownBy = 400
+          const lengths = { test, validation, train: train - (validation ?? 0) }
+          for (const [part, length] of Object.entries(lengths)) {
+            if (length === undefined) continue
+            const end = knownBy - matured
+            const found = rows.filter((row) => row.part === part)
+            expect(found.filter(({ known }) => known > knownBy)).toEqual([])
+            expect(found.filter(({ event }) => event > end || event <= end - length)).toEqual([])
+            // A period has all of its rows if `matured` is at least the longest delay, so no class is rarer than it is.
+            if (Math.max(...delay) <= matured && end - length >= 0) expect(found).toHaveLength(length * 9)
+            knownBy = end - length
+          }
+        },
+      ),
+      { numRuns: 60 },
+    ),
+  )
+})
 
 /** Selects from `snapshot`: the rows of `events`, split by hash. Without a key unless one is given. */
 const selectFrom = <Row extends object>(
