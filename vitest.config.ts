@@ -6,7 +6,7 @@
 import { totalmem } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { LongestFirst } from './test/support/longest-first.ts'
-import { atLength, byHand, unit } from './test/tiers.ts'
+import { atLength, byHand, programs, unit } from './test/tiers.ts'
 
 const servers = { globalSetup: ['test/support/global-setup.ts'] }
 
@@ -30,13 +30,14 @@ export default defineConfig({
     testTimeout: 600_000,
     hookTimeout: 600_000,
     projects: [
-      { extends: true, test: { name: 'pure', include: unit, exclude: atLength } },
+      { extends: true, test: { name: 'pure', include: unit, exclude: [...programs, ...atLength] } },
+      { extends: true, test: { name: 'programs', include: programs, exclude: atLength } },
       {
         extends: true,
         test: {
           name: 'real',
           include: ['{test,packages/*/test}/**/*.test.ts'],
-          exclude: [...unit, ...atLength],
+          exclude: [...unit, ...programs, ...atLength],
           ...servers,
         },
       },

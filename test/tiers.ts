@@ -36,6 +36,34 @@ export const unit = [
   'test/support/kept-threads.test.ts',
 ]
 
+/** Files of `unit` that start programs, talk over sockets or read large files: `npm test` runs them, `npm run test:unit` does not. */
+export const programs = [
+  'packages/http-front/test/{fast-path,http-fuzz,http-server}.test.ts',
+  'packages/lab/test/watched-years.test.ts',
+  'packages/predictors/test/score.test.ts',
+  'packages/predictors/test/formats/{onnx-columns,onnx-sessions}.test.ts',
+  'packages/predictors/test/formats/onnx/session/{rows-apart,session-host}.test.ts',
+  'packages/predictors/test/tensorflow/tfjs-models.test.ts',
+  'packages/sequential/test/pages.test.ts',
+  'packages/simulator/test/temporal.test.ts',
+  'test/activities/artifact/{store-foreign,unknown-categories}.test.ts',
+  'test/activities/data/{bad-files,parquet-files,rows}.test.ts',
+  'test/activities/telemetry/telemetry.test.ts',
+  'test/activities/trainers/{program,python-environment}.test.ts',
+  'test/api/charts/charts.test.ts',
+  'test/api/serving/formats/{served-graphs,served-layers}.test.ts',
+  'test/api/serving/request/steps-of-a-message.test.ts',
+  'test/api/serving/runtime/background-process.test.ts',
+  'test/cli/commands/all-commands.test.ts',
+  'test/cli/{check,init}/*.test.ts',
+  'test/docs/{bring-your-model,states}.test.ts',
+  'test/domain/simulation/simulate.test.ts',
+  'test/{project,tiers}.test.ts',
+  'test/store/outgoing.test.ts',
+  'test/store/objects/{artifact-copies,conformance,s3-faults,s3-lost-answers}.test.ts',
+  'test/store/signing/signing-key.test.ts',
+]
+
 /**
  * Files that install packages, repeat a fault many times, or prove again what `npm test` proves with less: `npm run test:long`, except those
  * of `byHand`.
@@ -45,19 +73,23 @@ export const atLength = [
   'test/packages/*.test.ts',
   'test/activities/data/type-readings.test.ts',
   'test/activities/monitor/failing-champion.test.ts',
+  'test/activities/retrain/postgres-types.test.ts',
   'test/activities/retrain/flight-gate.test.ts',
   'test/api/dashboard/every-page.test.ts',
   'test/api/streams/kafka.test.ts',
+  'test/cli/backup/point-in-time/restore-to.test.ts',
   'test/cli/commands/admin/unfinished-start.test.ts',
   'test/cli/sync/many-models.test.ts',
+  'test/cli/upgrade/check-upgrade.test.ts',
+  'test/deploy/ci-approval.test.ts',
   'test/docs/tutorial.test.ts',
-  'test/faults/{builds,crash,interrupted,outage-alerts,races,wrong-answers}.test.ts',
+  'test/faults/{builds,crash,interrupted,outage-alerts,races,signal-burst,wrong-answers}.test.ts',
   'test/simulation/{at-length,postgres/conformance}.test.ts',
   'test/faults/long/**/*.test.ts',
   'test/examples/*.test.ts',
   'test/interop/*.test.ts',
   'test/store/privacy/erased-roads.test.ts',
-  'test/workflows/retrain/killed-worker.test.ts',
+  'test/workflows/retrain/{decayed-champion,killed-worker,quantiles,several-numbers}.test.ts',
 ]
 
 const unproven = 'is not known to pass on each machine and under load'

@@ -41,7 +41,7 @@ it('the README ends with Ctrl-C', async () => {
 it('the README names npm test, which runs this test', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
   expect(blocks.find(({ notes }) => notes['is'] === 'the tests')?.text).toBe('npm test')
-  expect(scripts['test']).toMatch(/vitest run --project pure --project real$/)
+  expect(scripts['test']).toMatch(/vitest run --project pure --project programs --project real$/)
 })
 
 it('the README quotes files exactly, in their order', () => {
