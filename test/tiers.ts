@@ -40,7 +40,6 @@ export const unit = [
 export const programs = [
   'packages/http-front/test/{fast-path,http-fuzz,http-server}.test.ts',
   'packages/lab/test/watched-years.test.ts',
-  'packages/predictors/test/score.test.ts',
   'packages/predictors/test/formats/{onnx-columns,onnx-sessions}.test.ts',
   'packages/predictors/test/formats/onnx/session/{rows-apart,session-host}.test.ts',
   'packages/predictors/test/tensorflow/tfjs-models.test.ts',

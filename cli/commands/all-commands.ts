@@ -31,6 +31,7 @@ import { retrainingsGroup } from './lifecycle/retrainings.ts'
 import { upgradeCommand } from './project/upgrade.ts'
 import { setupCommand } from './project/setup.ts'
 import { simulateCommand } from './lifecycle/simulate.ts'
+import { scoreCommand } from './registry/score.ts'
 import { statusCommand } from './admin/status.ts'
 import { sweepCommand } from './lifecycle/sweep.ts'
 import { triggersGroup } from './lifecycle/triggers.ts'
@@ -60,6 +61,7 @@ const sections: Readonly<Record<string, readonly (CommandSpec | CommandGroup)[]>
     triggersGroup,
     modelsGroup,
     versionsGroup,
+    scoreCommand,
     bundleGroup,
     exportCommand,
   ],

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openArtifactReader, type ArtifactReader } from '../../activities/artifact/reader.ts'
 import { versionsGroup } from '../../cli/commands/registry/versions.ts'
 import { parseDeclaredColumns } from '@tenure/predictors/features'
-import { modelsDirectory, loadModel } from '../../models/index.ts'
+import { loadModel, modelsDirectory } from '../../models/index.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { cacheDir, checkout, environmentWith } from '../../temporal.config.ts'
 import { blocksOf } from '../support/docs/markdown.ts'
@@ -59,7 +59,8 @@ afterAll(async () => {
 })
 
 const definitionOf = async () => {
-  const text = blockOf('ts').replace("'./define.ts'", `'${modelsDirectory}define.ts'`)
+  // Outside a project, the words come from their file.
+  const text = blockOf('ts').replace("'tenure'", `'${modelsDirectory}define.ts'`)
   writeFileSync(join(folder, 'package.json'), '{"type": "module"}')
   writeFileSync(join(folder, 'roses.ts'), text)
   return (await loadModel('roses', folder)).definition

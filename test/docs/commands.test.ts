@@ -1,7 +1,9 @@
 /** Tests that every `tenure` command that alerts, remedies, runbooks and docs name exists, with its options. */
 import { describe, expect, it } from 'vitest'
 import { commands } from '../../cli/commands/all-commands.ts'
+import { packageJson } from '../../cli/init/write-project.ts'
 import { kindsOfAlerts } from '../../domain/monitoring/alert-kinds.ts'
+import { blocksOf } from '../support/docs/markdown.ts'
 import { readTexts } from '../tidy/source.ts'
 
 const specs = commands.flatMap((each) =>
@@ -66,5 +68,43 @@ describe('commands that are named', () => {
   it('and a command or an option that does not exist is found', () => {
     expect(issueOf('tenure evaluate iris')).toMatch(/no such command/)
     expect(issueOf('tenure retrain iris --hard')).toMatch(/no option --hard/)
+  })
+})
+
+describe('blocks of the pages', () => {
+  const scripts = Object.keys(packageJson({ name: 'shop', model: 'm', tenure: '1', example: '{}' }).scripts)
+  /** Pages on what only a checkout of Tenure has; each says so. */
+  const ofCheckout = [
+    'docs/tutorial.md',
+    'docs/how-to/machines/container-image.md',
+    'docs/how-to/machines/temporal-cluster.md',
+  ]
+  const issuesIn = (page: string): string[] =>
+    blocksOf(page).flatMap(({ language, text }) =>
+      language === 'ts'
+        ? (/from '\..*define\.ts'/.exec(text) ?? []).slice(0, 1)
+        : language === 'sh'
+          ? [
+              ...[...text.matchAll(/npm run (?:-s )?([\w:-]+)/g)].flatMap(([line, script]) =>
+                scripts.includes(script!) ? [] : [line],
+              ),
+              ...(/^.*\btsx .*$/m.exec(text) ?? []),
+            ]
+          : [],
+    )
+  const pages = readTexts().filter(({ path }) => /^docs\/.*\.md$/.test(path))
+
+  it("run in a project of one's own", () => {
+    const ofProjects = pages.filter(({ path }) => !ofCheckout.includes(path))
+    expect(ofProjects.length).toBeGreaterThan(80)
+    expect(
+      ofProjects.flatMap(({ path, text }) => issuesIn(text).map((issue) => `${path}: ${issue}`)),
+    ).toEqual([])
+  })
+
+  it.each(ofCheckout)('of %s need a checkout, which it says', (path) => {
+    const { text } = pages.find((page) => page.path === path)!
+    expect(issuesIn(text)).not.toEqual([])
+    expect(text).toMatch(/checkout/)
   })
 })

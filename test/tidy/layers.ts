@@ -207,7 +207,13 @@ export const layers: Readonly<Record<string, Layer>> = {
       'commander',
       '@temporalio/client',
     ],
-    only: { '@duckdb/node-api': ['cli/demo/'], esbuild: ['cli/export/'], yaml: ['cli/installation/'] },
+    only: {
+      '@duckdb/node-api': ['cli/demo/'],
+      '@tenure/predictors': ['cli/commands/registry/score.ts'],
+      '@tenure/predictors/json': ['cli/commands/registry/score.ts'],
+      esbuild: ['cli/export/'],
+      yaml: ['cli/installation/'],
+    },
   },
   // Runs before any package is installed, the links to those of this repository included.
   'cli/setup': {
