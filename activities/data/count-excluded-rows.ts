@@ -3,7 +3,13 @@ import { counted } from '../../domain/figures.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { ageText } from '../../domain/training/served-facts.ts'
 import type { ExcludedRows } from '../../domain/validation/expectations.ts'
-import { immatureQuery, lastKnownQuery, excludedRowsQuery } from '../../models/define/data/query.ts'
+import {
+  excludedRowsQuery,
+  immatureQuery,
+  lastKnownQuery,
+  periodsOf,
+  reachQuery,
+} from '../../models/define/data/query.ts'
 import { queryReader } from '../../store/integrations/metric-sources.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Duck } from './duckdb.ts'
@@ -52,7 +58,14 @@ export async function emptyPartText(
   const query = lastKnownQuery(definition)
   const [row] = query === undefined ? [] : await duck.rows<{ last: string | null }>(query)
   const lastMs = Date.parse(row?.last ?? '')
-  if (!(lastMs < asOfMs)) return ''
+  if (!(lastMs < asOfMs)) {
+    const [events] = await duck.rows<{ first: string | null; last: string | null }>(reachQuery())
+    const part = train === 0 ? 'train' : test === 0 ? 'test' : 'validation'
+    const { fromMs, toMs } = periodsOf(split, asOfMs)[part] ?? {}
+    if (!events?.last || fromMs === undefined || toMs === undefined) return ''
+    const [from, to] = [fromMs, toMs].map((ms) => new Date(ms).toISOString())
+    return `; the events of rows whose labels are known reach from ${events.first} to ${events.last}, and ${part} rows are those of ${from} to ${to}`
+  }
   const after = new Date(lastMs + 1_000).toISOString()
   return `; its last row became known at ${row?.last}: train as of a moment that the rows reach, such as --as-of ${after}`
 }

@@ -1,5 +1,5 @@
 /** Creates a project: a model file from a CSV, and the files around it. */
-import { existsSync, readFileSync, statSync, closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
 import { basename, isAbsolute, join, relative, resolve } from 'node:path'
 import { isUtf8 } from 'node:buffer'
 import {
@@ -17,7 +17,7 @@ import { checkout, readVersion } from '../../temporal.config.ts'
 import { failure, usageError } from '../client/client.ts'
 import { readText } from '../read-text.ts'
 import type { Chosen } from './ask.ts'
-import { isNumber, modelText } from './model-text.ts'
+import { isNumber, modelText, planSplit } from './model-text.ts'
 import { packageJson, projectFiles, writeProject, type Written } from './write-project.ts'
 import { shown } from '../../domain/postgres-text.ts'
 import {
@@ -85,8 +85,8 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
     )
   if (otherFiles.includes(model))
     throw usageError(`--name ${model} is taken by another file of the folder for models`)
-  const { names, rows, cut } = readCsvTable(csv)
-  const inferred = inferColumns(names, rows)
+  const { names, rows, last } = readCsvTable(csv)
+  const inferred = inferColumns(names, rows).map((column, at) => untilLast(column, names, last, at))
   const found = options.label === undefined ? inferLabel(inferred) : undefined
   const chosen = await options.choose(inferred, chosenBy(options, inferred))
   const { label, note } = labelOf(chosen.label, options.labelKind)
@@ -112,7 +112,8 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
   const models = existsSync(join(folder, projectFile)) ? readProject(folder).settings.models : 'models'
   const policy = relative(models, 'policies/release.ts')
   const repeats = mostRepeat(columns, label, rows)
-  const text = modelText({ name: model, file, columns, label, time, knownAt, policy, note, repeats })
+  const split = planSplit({ columns, label, time, knownAt }, rows, asOf)
+  const text = modelText({ name: model, file, columns, label, time, knownAt, policy, note, repeats, split })
   const content = {
     model: { [`${models}/${model}.ts`]: text, ...(isInside ? {} : { [file]: readFileSync(csv) }) },
     shared: projectFiles(plan),
@@ -132,8 +133,21 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
     asOf,
     note,
     packedBy: plan.tenure === readVersion() && existsSync(join(checkout, '.git')) ? checkout : undefined,
-    cut,
+    cut: last.length > 0,
   }
+}
+
+/** A column of times reaches to those of the last rows, of which the others are not read. */
+function untilLast(
+  column: InferredColumn,
+  names: readonly string[],
+  last: readonly (readonly string[])[],
+  place: number,
+): InferredColumn {
+  if (column.use !== 'time' || last.length === 0) return column
+  const found = inferColumns(names, last)[place]!
+  if (found.use !== 'time' || found.format !== column.format || found.to <= column.to) return column
+  return { ...column, to: found.to }
 }
 
 /** Whether most rows have the same features as another one, and so would be few rows for the split. */
@@ -262,20 +276,21 @@ function exampleRow(
 
 // Reads the first rows of a CSV for `tenure init`.
 
-/** Only this many bytes of a larger file are read. */
+/** Only this many bytes of a larger file are read, and these at its end, which tell how far its times reach. */
 const maxBytes = 16 * 1_048_576
+const maxEndBytes = 1_048_576
 const newlineByte = 0x0a
 
 export interface CsvTable {
   names: string[]
   rows: string[][]
-  /** Whether the file has more rows. */
-  cut: boolean
+  /** Of a file that is not read as a whole, the rows at its end; none of another file. */
+  last: string[][]
 }
 
 /** Throws for a file that cannot be read as a CSV with a header and rows. */
 function readCsvTable(path: string): CsvTable {
-  const bytes = readHead(path)
+  const { bytes, end } = readEnds(path)
   const format = bytes.length === 0 ? undefined : otherFormat(bytes)
   if (format !== undefined) throw refused(`${path}: ${formatIssue(format)}`)
   const cut = bytes.length === maxBytes
@@ -310,7 +325,12 @@ function readCsvTable(path: string): CsvTable {
   if (unnamed > 0) throw refused(`${path}: column ${unnamed + 1} has no name: name it in the first line`)
   const same = sameNames(names)
   if (same !== undefined) throw refused(`${path}: ${sameNamesIssue(same)}`)
-  return { names, rows, cut }
+  // The first line is cut, and a line break in a value may cut others.
+  const last = recordsOf(new TextDecoder().decode(end), delimiter, newline)
+    .slice(1)
+    .map((line) => cellsOfLine(line.replace(/\r$/, ''), delimiter))
+    .filter((cells) => cells.length === names.length)
+  return { names, rows, last }
 }
 
 /** Splits the text into rows. A value in quotes may contain line breaks; a quote within another value is an ordinary sign. */
@@ -337,19 +357,26 @@ function recordsOf(text: string, delimiter: string, newline: string): string[] {
 const refused = (detail: string) =>
   failure({ code: 'refused', detail, remedy: 'Correct the file, or name another one with --from.' })
 
-function readHead(path: string): Buffer {
+function readEnds(path: string): { bytes: Buffer; end: Buffer } {
   let file: number
   try {
     file = openSync(path, 'r')
   } catch (error) {
     throw usageError(`--from ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
   }
-  try {
-    const buffer = Buffer.alloc(maxBytes)
+  const readFrom = (start: number, most: number): Buffer => {
+    const buffer = Buffer.alloc(most)
     let length = 0
-    for (let read = 1; read > 0 && length < maxBytes; length += read)
-      read = readSync(file, buffer, length, maxBytes - length, length)
+    for (let read = 1; read > 0 && length < most; length += read)
+      read = readSync(file, buffer, length, most - length, start + length)
     return buffer.subarray(0, length)
+  }
+  try {
+    const { size } = fstatSync(file)
+    const bytes = readFrom(0, maxBytes)
+    const end =
+      size > maxBytes ? readFrom(Math.max(maxBytes, size - maxEndBytes), maxEndBytes) : Buffer.alloc(0)
+    return { bytes, end }
   } catch (error) {
     throw usageError(`--from ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
   } finally {

@@ -1,5 +1,6 @@
 /** Generates the text of a model file from the columns of its CSV. */
-import type { InferredColumn } from '../../domain/project/infer-columns.ts'
+import { inferMatured, momentIn, type InferredColumn } from '../../domain/project/infer-columns.ts'
+import { periodsOf } from '../../models/define/data/query.ts'
 
 export interface ModelPlan {
   /** The name of the model. */
@@ -17,6 +18,18 @@ export interface ModelPlan {
   note?: string
   /** Whether most rows have the same features as another one. */
   repeats?: boolean
+  split: PlannedSplit
+}
+
+/** The split in words, with the rows of the file that it would take. */
+export interface PlannedSplit {
+  word: 'byTime' | 'random' | 'stratified'
+  text: string
+  /** The age at which the labels of all classes are known; absent where no class becomes known later. */
+  matured?: string
+  /** The labelled rows of all parts. */
+  rows: number
+  testRows: number
 }
 
 const testShare = 0.25
@@ -46,7 +59,7 @@ export function modelText(plan: ModelPlan): string {
     const why = whyOmitted(each, plan)
     return why === undefined ? [] : [inComment(`${each.column || '(no name)'}: ${why}`)]
   })
-  const split = splitOf(plan)
+  const { split } = plan
   const words = [
     ...new Set(['complete', 'csv', 'defineModel', 'rowCount', parts.word, split.word]),
     ...(features.some(isNumber) ? ['number'] : []),
@@ -54,7 +67,7 @@ export function modelText(plan: ModelPlan): string {
   ].sort()
   const camel = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
   const constant = reserved.has(camel) ? `${camel}Model` : camel
-  const testRows = Math.floor((label.rows - label.missing) * testShare * 0.8)
+  const testRows = Math.floor(split.testRows * 0.8)
   const rare =
     label.use === 'flag'
       ? Math.floor(testRows * Math.min(label.positives, 1 - label.positives) * 0.7)
@@ -82,7 +95,7 @@ ${features.map((each) => `    ${each.name}: ${featureText(each)},`).join('\n')}
 ${plan.note === undefined ? '' : `  // ${inComment(plan.note)}\n`}  label: ${parts.label},
 ${sourceText(plan, features)}
   // A training stops when one of these fails.
-  expect: [rowCount({ min: ${Math.max(1, Math.floor((label.rows - label.missing) * 0.5))} }), complete([${quote(label.name)}])],
+  expect: [rowCount({ min: ${Math.max(1, Math.floor(split.rows * 0.5))} }), complete([${quote(label.name)}])],
   ${split.text},
   hyperparameters: { units: 16, epochs: ${epochsFor(label.rows)}, batchSize: ${label.rows > 5_000 ? 64 : 16}, learningRate: 0.01 },
   train: async ({ tf, inputs, outputs, seed, hyperparameters, fit }) => {
@@ -185,7 +198,7 @@ function floorOfClasses({ largest, values }: { largest: number; values: readonly
 
 /** Generates the source. Renames in SQL the columns whose names a model file cannot use. */
 function sourceText(
-  { file, columns, label, time, knownAt, repeats }: ModelPlan,
+  { file, columns, label, time, knownAt, repeats, split }: ModelPlan,
   features: readonly InferredColumn[],
 ): string {
   const times = [time, knownAt].filter((each) => each !== undefined)
@@ -199,10 +212,15 @@ function sourceText(
   if (isPlain && !numbered && (key === undefined || key.column === key.name))
     return `  source: csv(${quote(file)}${key === undefined ? '' : `, { key: [${quote(key.name)}] }`}),`
   const identifier = (column: string) => `"${column.replaceAll('"', '""')}"`
-  const timeOf = (each: InferredColumn) =>
-    each.use === 'time' && each.hasOffset
-      ? `(${identifier(each.column)}::timestamptz at time zone 'UTC')`
-      : `${identifier(each.column)}::timestamp`
+  const timeOf = (each: InferredColumn) => {
+    if (each.use !== 'time') return `${identifier(each.column)}::timestamp`
+    if (each.hasOffset) return `(${identifier(each.column)}::timestamptz at time zone 'UTC')`
+    const text = `${identifier(each.column)}::varchar`
+    // The reader may have read the dates of a column already.
+    return each.format === undefined
+      ? `${identifier(each.column)}::timestamp`
+      : `coalesce(try_strptime(${text}, '${each.format}'), ${text}::timestamp)`
+  }
   const selected = [
     ...(numbered ? [`row_number() over () as ${rowNumber}`] : []),
     ...used.map((each) => {
@@ -231,20 +249,65 @@ function sourceText(
       ? ''
       : knownAt === undefined
         ? `\n  // Labels count as known at ${time.name}. Set \`knownAt\` of the label to change this.`
-        : `\n  // Where one class becomes known later than the other, also set \`matured\` of the split.`
+        : split.matured !== undefined
+          ? `\n  // One class becomes known later than another: \`matured\` leaves out rows younger than 99 % of the delays.`
+          : `\n  // Where one class becomes known later than the other, also set \`matured\` of the split.`
   }`
 }
 
-/** Generates the split; for rows with times, the last quarter tests. */
-function splitOf({ time, label }: ModelPlan): { word: string; text: string } {
-  if (time?.use === 'time') {
-    const spanMs = Date.parse(time.to) - Date.parse(time.from)
-    const unit = (['d', 'h', 'min'] as const).find((each) => spanMs / units[each] >= minUnits) ?? 's'
-    const count = Math.ceil(spanMs / units[unit]) + 1
-    const test = Math.max(1, Math.round(count * testShare))
-    const train = Math.max(1, count - test)
-    return { word: 'byTime', text: `split: byTime({ train: '${train} ${unit}', test: '${test} ${unit}' })` }
+/**
+ * Plans the split; for rows with times, the last quarter of those with mature labels tests. Counts the rows of a training as of `asOf`, so that
+ * the checks of the model file pass for it.
+ */
+export function planSplit(
+  { columns, label, time, knownAt }: Pick<ModelPlan, 'columns' | 'label' | 'time' | 'knownAt'>,
+  rows: readonly (readonly string[])[],
+  asOf: string | undefined,
+): PlannedSplit {
+  const labelled = label.rows - label.missing
+  if (time?.use !== 'time' || asOf === undefined) {
+    const word = label.use === 'number' ? 'random' : 'stratified'
+    const text = `split: ${word}({ test: ${testShare} })`
+    return { word, text, rows: labelled, testRows: Math.floor(labelled * testShare) }
   }
-  const word = label.use === 'number' ? 'random' : 'stratified'
-  return { word, text: `split: ${word}({ test: ${testShare} })` }
+  const asOfMs = Date.parse(asOf)
+  const fromMs = Date.parse(time.from)
+  const delayMs = knownAt && inferMatured(columns, rows, { label, time, knownAt })
+  const spanMs = (lateMs: number) => Math.min(Date.parse(time.to), asOfMs - lateMs) - fromMs
+  const unitOf = (ms: number) =>
+    (['d', 'h', 'min'] as const).find((each) => ms / units[each] >= minUnits) ?? 's'
+  /** With a delay of two thirds of the time, no rows would be left to train. */
+  const isLate = delayMs !== undefined && spanMs(delayMs) * (1 - testShare) > 2 * delayMs
+  const unit = unitOf(spanMs(isLate ? delayMs : 0))
+  const lateUnits = isLate ? Math.ceil(delayMs / units[unit]) : 0
+  const count = Math.ceil(spanMs(lateUnits * units[unit]) / units[unit]) + 1
+  const test = Math.max(1, Math.round(count * testShare))
+  const train = Math.max(1, count - test)
+  const matured = lateUnits === 0 ? undefined : `${lateUnits} ${unit}`
+  const periods = periodsOf(
+    {
+      trainMs: train * units[unit],
+      testMs: test * units[unit],
+      maturedMs: lateUnits * units[unit],
+    },
+    asOfMs,
+  )
+  const labelPlace = columns.indexOf(label)
+  const counts = { train: 0, test: 0 }
+  for (const row of rows) {
+    const atMs = momentIn(columns, row, time)
+    const knownMs = knownAt === undefined ? atMs : momentIn(columns, row, knownAt)
+    if ((row[labelPlace]?.trim() ?? '') === '') continue
+    for (const part of ['train', 'test'] as const) {
+      const { fromMs: after, toMs, knownByMs } = periods[part]
+      if (atMs > after && atMs <= toMs && knownMs <= knownByMs) counts[part]++
+    }
+  }
+  return {
+    word: 'byTime',
+    text: `split: byTime({ train: '${train} ${unit}', test: '${test} ${unit}'${matured === undefined ? '' : `, matured: '${matured}'`} })`,
+    matured,
+    rows: counts.train + counts.test,
+    testRows: counts.test,
+  }
 }

@@ -16,8 +16,8 @@ export type ColumnUse =
   /** `yes` is the value that reads as true. */
   | { use: 'flag'; values: string[]; yes: string; positives: number }
   | { use: 'category'; values: string[]; largest: number }
-  /** `hasOffset`: whether times have an offset from UTC. */
-  | { use: 'time'; from: string; to: string; hasOffset: boolean }
+  /** `hasOffset`: whether times have an offset from UTC. `format`: of dates with the day or the month first, for `strptime`. */
+  | { use: 'time'; from: string; to: string; hasOffset: boolean; format?: DateFormat }
   /** Left out, with the reason. `isKey`: the column names or counts the rows. */
   | { use: 'none'; why: string; isKey?: true }
 
@@ -29,6 +29,9 @@ export type InferredColumn = ColumnUse & {
   missing: number
   rows: number
 }
+
+/** Dates such as 31.12.2026 and 12/31/2026, one way in all cells. */
+type DateFormat = `%${'d' | 'm'}${'.' | '/' | '-'}%${'d' | 'm'}${'.' | '/' | '-'}%Y`
 
 /** A column with more distinct texts is not a category. */
 const maxCategories = 50
@@ -47,18 +50,23 @@ const offsetPattern = /:.*[+-]\d\d(:?\d\d)?$/
  * are measured, as a Reynolds number.
  */
 const keyWords = ['id', 'key', 'uuid', 'guid', 'index', 'number', 'nr', 'no', 'ref', 'reference']
+/** The last word of the names of columns that tell persons and things apart. Their whole numbers have no order. */
+const entityWords = (
+  'id uuid guid nr customer client user account member patient person merchant seller buyer supplier vendor device session card ' +
+  'household passenger employee student driver subscriber'
+).split(' ')
 /** A code such as 00123 or 01067: as a number, it would lose its zeros. */
 const zeroCodePattern = /^0\d+$/
 /** Whether a double holds the whole number: above 2⁵³, neighbours become one. */
 const isExact = (value: string): boolean => !/^[-+]?\d+$/.test(value) || Number.isSafeInteger(Number(value))
 const decimalPattern = /^[-+]?\d*\.\d*[1-9]/
-const isKeyName = (column: string): boolean => {
-  const words = column
+const lastWordOf = (column: string): string =>
+  column
     .replace(/([a-z\d])([A-Z])/g, '$1 $2')
     .toLowerCase()
     .split(/[^\p{L}\d]+/u)
-  return column === '' || keyWords.includes(words.findLast((word) => word !== '') ?? '')
-}
+    .findLast((word) => word !== '') ?? ''
+const isKeyName = (column: string): boolean => column === '' || keyWords.includes(lastWordOf(column))
 
 export function inferColumns(
   names: readonly string[],
@@ -75,9 +83,12 @@ export function inferColumns(
     const use = useOf(column, values)
     // The row reader takes a space there for a value.
     const isBroken = hasBlank && (use.use === 'number' || use.use === 'flag' || use.use === 'time')
+    const base = plainName(column) ?? `column${place + 1}`
+    // Under its own name, the reader of rows would read the column as a time with the year first.
+    const isWritten = use.use === 'time' && use.format !== undefined
     return {
       column,
-      name: freeName(plainName(column) ?? `column${place + 1}`, taken),
+      name: freeName(isWritten ? `${base}_time` : base, taken),
       missing,
       rows: cells.length,
       ...(isBroken ? { use: 'none', why: 'a cell holds spaces only: leave it empty' } : use),
@@ -115,15 +126,19 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
     const mean = numbers.reduce((sum, each) => sum + each, 0) / numbers.length
     const variance = numbers.reduce((sum, each) => sum + (each - mean) ** 2, 0) / numbers.length
     const whole = numbers.every(Number.isInteger)
+    if (whole && distinct.length > maxCategories && entityWords.includes(lastWordOf(column)))
+      return { use: 'none', why: manyIds(distinct.length) }
     return { use: 'number', mean, std: Math.sqrt(variance), whole, ...codesOf(values, distinct, whole) }
   }
-  if (values.every(isTime)) {
-    const [first = '', ...others] = distinct.map(inIsoForm)
+  const format = dateFormatOf(distinct)
+  if (format !== undefined || values.every(isTime)) {
+    const [first = '', ...others] = distinct.map((value) => inIsoForm(value, format))
     const [from, to] = others.reduce(
       ([low, high], each) => [each < low ? each : low, each > high ? each : high],
       [first, first],
     )
-    return { use: 'time', from, to, hasOffset: distinct.some((value) => offsetPattern.test(value)) }
+    const hasOffset = distinct.some((value) => offsetPattern.test(value))
+    return { use: 'time', from, to, hasOffset, ...(format && { format }) }
   }
   if (distinct.every((value) => durationPattern.test(value)))
     return { use: 'none', why: `${valueIssue('number', distinct[0]!)}${again}` }
@@ -135,11 +150,14 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
     return {
       use: 'none',
       why: isKeyName(column)
-        ? `it has ${distinct.length.toLocaleString('en')} different ids. If they are of persons, select it in \`rows\` and name it as \`subject\`, so that persons can be erased`
+        ? manyIds(distinct.length)
         : `it has ${distinct.length.toLocaleString('en')} different ${codes ?? 'texts'}`,
     }
   return { use: 'category', values: distinct.sort(), largest: largestShare(values, distinct) }
 }
+
+const manyIds = (count: number): string =>
+  `it has ${count.toLocaleString('en')} different ids. If one has several rows, select it in \`rows\` and name it as \`entity\` of the evaluation; if they are of persons, also as \`subject\`, so that persons can be erased`
 
 const largestShare = (values: readonly string[], distinct: readonly string[]): number =>
   Math.max(...distinct.map((value) => values.filter((each) => each === value).length)) / values.length
@@ -161,8 +179,26 @@ function codesOf(values: readonly string[], distinct: readonly string[], whole: 
 const isMissing = (value: string): boolean => missingWord.test(value) || /^nan$/i.test(value)
 const isTime = (value: string): boolean => readTime(value) !== undefined
 
-/** The time as JavaScript reads it: with hyphens, and minutes of its offset. */
-const inIsoForm = (value: string): string => value.replaceAll('/', '-').replace(/(:.*[+-]\d\d)$/, '$1:00')
+/** The time as JavaScript reads it: with the year first, hyphens, and minutes of its offset. */
+function inIsoForm(value: string, format?: DateFormat): string {
+  if (format === undefined) return value.replaceAll('/', '-').replace(/(:.*[+-]\d\d)$/, '$1:00')
+  const [first = '', second = '', year = ''] = value.split(/[./-]/)
+  const [day, month] = format.startsWith('%d') ? [first, second] : [second, first]
+  return `${year}-${month.padStart(2, '0')}-${day.padStart(2, '0')}`
+}
+
+/** The format of dates with the year last, if one of them has a day above 12; such dates that could be read both ways are left out. */
+function dateFormatOf(distinct: readonly string[]): DateFormat | undefined {
+  const [, separator] = /^\d{1,2}([./-])/.exec(distinct[0] ?? '') ?? []
+  if (separator === undefined) return undefined
+  const formats = (['d', 'm'] as const).map(
+    (first) => `%${first}${separator}%${first === 'd' ? 'm' : 'd'}${separator}%Y` as DateFormat,
+  )
+  const pattern = new RegExp(`^\\d{1,2}[${separator}]\\d{1,2}[${separator}]\\d{4}$`)
+  if (!distinct.every((value) => pattern.test(value))) return undefined
+  const fitting = formats.filter((format) => distinct.every((value) => isTime(inIsoForm(value, format))))
+  return fitting.length === 1 ? fitting[0] : undefined
+}
 
 const again = '; then run `tenure init` again with --overwrite'
 
@@ -213,11 +249,11 @@ const isLabelKind = ({ use }: InferredColumn): boolean =>
 
 /**
  * Names of labels, the most certain first, in lower case and without signs or a leading `is`. `class` is late, because it is a feature beside
- * `survived`; `price` is last, because it is one in tables of sales.
+ * `survived`; `price` is last, because it is one in tables of sales and of demand.
  */
 const labelNames = (
   'label labels target y survived churn churned exited fraud fraudulent default defaulted ' +
-  'outcome response diagnosis class species saleprice price'
+  'outcome response diagnosis class species demand sales unitssold sold saleprice price'
 ).split(' ')
 
 /** The column whose name is usual for labels, otherwise the last column that can be a label; `why` says which. */
@@ -252,8 +288,7 @@ export function inferKnownAt(
   time: InferredColumn | undefined,
 ): InferredColumn | undefined {
   if (time === undefined) return undefined
-  const timeIn = (row: readonly string[], column: InferredColumn) =>
-    Date.parse(inIsoForm(row[columns.indexOf(column)]?.trim() ?? ''))
+  const timeIn = (row: readonly string[], column: InferredColumn) => momentIn(columns, row, column)
   const [found, ...others] = columns.filter(
     (each) =>
       each.use === 'time' &&
@@ -262,6 +297,52 @@ export function inferKnownAt(
       !rows.some((row) => timeIn(row, each) < timeIn(row, time)),
   )
   return others.length === 0 ? found : undefined
+}
+
+/** The moment in a cell in milliseconds; NaN for an empty cell. */
+export function momentIn(
+  columns: readonly InferredColumn[],
+  row: readonly string[],
+  column: InferredColumn,
+): number {
+  const cell = row[columns.indexOf(column)]?.trim() ?? ''
+  return (
+    readTime(column.use === 'time' && column.format !== undefined ? inIsoForm(cell, column.format) : cell) ??
+    NaN
+  )
+}
+
+/** A class with fewer rows says little about its delay. */
+const minRowsOfDelay = 20
+
+/**
+ * The age at which the labels of all classes are known, in milliseconds: the 99th percentile of the delay of the class that becomes known last.
+ * Undefined if no class becomes known later than another one.
+ */
+export function inferMatured(
+  columns: readonly InferredColumn[],
+  rows: readonly (readonly string[])[],
+  { label, time, knownAt }: { label: InferredColumn; time: InferredColumn; knownAt: InferredColumn },
+): number | undefined {
+  if (label.use !== 'flag' && label.use !== 'category') return undefined
+  const place = columns.indexOf(label)
+  const byClass = new Map<string, number[]>()
+  for (const row of rows) {
+    const delayMs = momentIn(columns, row, knownAt) - momentIn(columns, row, time)
+    const value = row[place]?.trim() ?? ''
+    if (value === '' || !Number.isFinite(delayMs)) continue
+    const found = byClass.get(value)
+    if (found === undefined) byClass.set(value, [delayMs])
+    else found.push(delayMs)
+  }
+  const delays = [...byClass.values()]
+    .filter((each) => each.length >= minRowsOfDelay)
+    .map((each) => each.toSorted((one, other) => one - other))
+  if (delays.length < 2) return undefined
+  const at = (share: number) => delays.map((sorted) => sorted[Math.ceil(share * sorted.length) - 1]!)
+  const lastMs = Math.max(...at(0.99))
+  const medians = at(0.5)
+  return Math.max(...medians) - Math.min(...medians) > 0.1 * lastMs ? lastMs : undefined
 }
 
 /** Why the column cannot be the label; undefined when it can. */

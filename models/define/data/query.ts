@@ -128,8 +128,13 @@ export function firstNeededMs({ split }: ModelDefinition, asOfMs: number): numbe
  * Returns the periods of the parts. Each ends `maturedMs` before the moment by which its labels must be known, which is the start of the
  * next period: so the labels of its last events are no more biased than those of its first.
  */
-function periodsOf(
-  { trainMs, validationMs, testMs, maturedMs }: Extract<SplitDefinition, { kind: 'time' }>,
+export function periodsOf(
+  {
+    trainMs,
+    validationMs,
+    testMs,
+    maturedMs,
+  }: Pick<Extract<SplitDefinition, { kind: 'time' }>, 'trainMs' | 'validationMs' | 'testMs' | 'maturedMs'>,
   asOfMs: number,
 ) {
   const period = (knownByMs: number, lengthMs: number) => {
@@ -141,6 +146,10 @@ function periodsOf(
   const train = period((validation ?? test).fromMs, trainMs - (validationMs ?? 0))
   return { test, validation, train }
 }
+
+/** Returns SQL for the first and the last event of the rows of a plan. */
+export const reachQuery = (): string =>
+  `select ${['min', 'max'].map((end) => `strftime(${end}(${eventAt}), '%Y-%m-%dT%H:%M:%SZ')`).join(' as first, ')} as last from shaped`
 
 /** Returns SQL that counts the rows of a plan that are in no part because of `matured`; undefined without it. */
 export function immatureQuery({ split }: ModelDefinition, asOfMs: number): string | undefined {

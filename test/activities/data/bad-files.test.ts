@@ -277,6 +277,18 @@ it('names the moment of the last row where the split reaches none', async () => 
   })
 })
 
+it('names how far the events reach where labels become known after the as-of time', async () => {
+  put(goodFile.replace('2026-02-01T10:00:00Z', '2026-05-01T10:00:00Z'))
+  const day = 86_400_000
+  const split = { kind: 'time', trainMs: 60 * day, testMs: day, maturedMs: 0 } as const
+  await expect(take({ ...roses(), split })).rejects.toMatchObject({
+    code: 'snapshot_empty',
+    message: expect.stringMatching(
+      /^there are no test rows of roses .*; the events of rows whose labels are known reach from 2026-01-\d\dT\d\d:00:00Z to 2026-01-\d\dT\d\d:00:00Z, and test rows are those of 2026-02-28T00:00:00.000Z to 2026-03-01T00:00:00.000Z$/,
+    ) as string,
+  })
+})
+
 it('names `matured` where it leaves no rows', async () => {
   put(goodFile)
   const day = 86_400_000

@@ -1,5 +1,5 @@
 /** Tests that `tenure check` reads the rows of models that it does not train, and compiles their Python scripts. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { spawnSync } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { CheckedModel, CheckedProject } from '../../../cli/check/check-project.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
 import { initProject } from '../../../cli/init/init-project.ts'
-import { checkout } from '../../../temporal.config.ts'
+import { checkout, environmentWith } from '../../../temporal.config.ts'
 
 let folder: string
 let text: string
@@ -61,6 +61,29 @@ it('reads the rows of models that it does not train, and says what it left out',
     ),
   })
   expect(code).toBe(exitCodes.done)
+})
+
+it('passes the test that `tenure init` wrote, with models that it trains and others', () => {
+  writeModel('brought')
+  writeFileSync(join(folder, 'models', 'iris.ts'), text)
+  const bin = join(folder, 'bin')
+  mkdirSync(bin)
+  const program = join(checkout, 'cli', 'tenure.mjs')
+  // The package is not installed in the folder.
+  writeFileSync(join(bin, 'npx'), `#!/bin/sh\nshift\nexec "${process.execPath}" "${program}" "$@"\n`, {
+    mode: 0o755,
+  })
+  const run = () =>
+    spawnSync(process.execPath, ['--test', 'test/models.test.mjs'], {
+      cwd: folder,
+      encoding: 'utf8',
+      env: environmentWith({ PATH: `${bin}:${environmentWith({})['PATH']}`, NODE_TEST_CONTEXT: undefined }),
+    })
+  const passed = run()
+  expect(passed.status, passed.stdout).toBe(0)
+  writeFileSync(join(folder, 'models', 'iris.ts'), text.replace('sepalLength: number', 'sepalLenght: number'))
+  expect(run().status).toBe(1)
+  for (const name of ['brought', 'iris']) rmSync(join(folder, 'models', `${name}.ts`))
 })
 
 it('finds rows that cannot be read and scripts that do not compile, whatever trains the model', () => {

@@ -9,6 +9,7 @@ import { initProject, type InitOptions } from '../../../cli/init/init-project.ts
 import { typescriptVersion, mergeManifest } from '../../../cli/init/write-project.ts'
 import { loadModelsInChild } from '../../../cli/sync/load-models.ts'
 import { inferColumns } from '../../../domain/project/infer-columns.ts'
+import { periodsOf } from '../../../models/define/data/query.ts'
 import { checkout, readVersion } from '../../../temporal.config.ts'
 import { runCommand } from '../../support/command-line.ts'
 
@@ -276,6 +277,74 @@ describe('a column', () => {
     const both = rows(3).map((row) => `${row},2026-04-01 10:0${row.at(-1) === 'a' ? 0 : 1}`)
     const two = await modelOf('rows.csv', 'at,x,known_at,y,known_to', ...both)
     expect(two).toMatch(/Left out: known_at: .*; known_to: /)
+  })
+
+  it('of a class that becomes known later than the other sets `matured`, and the checks fit the rows that are left', async () => {
+    const day = (at: number) => new Date(Date.UTC(2026, 0, 1) + at * 86_400_000).toISOString().slice(0, 10)
+    const rows = Array.from({ length: 3_000 }, (_, row) => {
+      const isFraud = row % 10 === 0
+      return [day(row / 10), row % 7, day(row / 10 + (isFraud ? 3 : 45)), Number(isFraud)].join()
+    })
+    const text = await modelOf('cards.csv', 'at,amount,known_at,fraud', ...rows)
+    expect(text).toContain("split: byTime({ train: '225 d', test: '75 d', matured: '45 d' })")
+    const [, min] = /rowCount\(\{ min: (\d+) \}\)/.exec(text)!
+    const asOfMs = Date.parse(day(299 + 45)) + 1_000
+    const periods = periodsOf(
+      { trainMs: 225 * 86_400_000, testMs: 75 * 86_400_000, maturedMs: 45 * 86_400_000 },
+      asOfMs,
+    )
+    const taken = rows.filter((row) =>
+      ['train' as const, 'test' as const].some((part) => {
+        const [atMs, knownMs] = [0, 2].map((place) => Date.parse(row.split(',')[place]!)) as [number, number]
+        const { fromMs, toMs, knownByMs } = periods[part]
+        return atMs > fromMs && atMs <= toMs && knownMs <= knownByMs
+      }),
+    )
+    expect(Number(min)).toBe(Math.floor(taken.length / 2))
+    rmSync(join(place, 'shop'), { recursive: true })
+    const alike = rows.map((row) => row.replace(/,[^,]*,(\d)$/, (_, flag: string) => `,2027-01-01,${flag}`))
+    expect(await modelOf('cards.csv', 'at,amount,known_at,fraud', ...alike)).not.toContain('matured: ')
+  })
+
+  it('of whole numbers that are many ids is left out', async () => {
+    const rows = Array.from({ length: 600 }, (_, row) => [row % 200, row % 55, row % 7, row % 2].join())
+    const text = await modelOf('rows.csv', 'customer,age,visits,y', ...rows)
+    expect(text).toContain('Left out: customer: it has 200 different ids. If one has several rows, select it')
+    expect(text).toContain('age: number(),')
+  })
+
+  it.each([
+    ['the day', (day: number, month: number) => `${day}.${month}.2026`, '%d.%m.%Y'],
+    ['the month', (day: number, month: number) => `${month}/${day}/2026`, '%m/%d/%Y'],
+  ])(
+    'of dates with %s first is the time of a row, if one of them can be read in one way only',
+    async (_, of, format) => {
+      const rows = Array.from(
+        { length: 40 },
+        (_each, row) => `${of(1 + (row % 20), 3)},${row / 7},${'ab'[row % 2]}`,
+      )
+      expect(await modelOf('rows.csv', 'at,x,y', ...rows)).toContain(
+        `select coalesce(try_strptime("at"::varchar, '${format}'), "at"::varchar::timestamp) as "at_time", "x", "y" from source`,
+      )
+      expect(textOf('README.md')).toContain('--as-of 2026-03-20T00:00:01.000Z')
+      rmSync(join(place, 'shop'), { recursive: true })
+      const open = rows.filter((_each, row) => row % 20 < 12)
+      expect(await modelOf('rows.csv', 'at,x,y', ...open)).toMatch(
+        /Left out: at: .* is not a time: write the year first/,
+      )
+    },
+  )
+
+  it('of times in a file of more than 16 MB reaches to its last rows', async () => {
+    const filler = 'x'.repeat(2_000)
+    const rows = Array.from({ length: 9_000 }, (_, row) =>
+      [new Date(Date.UTC(2026, 0, 1) + row * 3_600_000).toISOString(), filler, row % 7, 'ab'[row % 2]].join(),
+    )
+    const from = csvOf('rows.csv', ['at,note,x,y', ...rows].join('\n'))
+    expect(await init({ from })).toMatchObject({
+      cut: true,
+      asOf: new Date(Date.UTC(2026, 0, 1) + 8_999 * 3_600_000 + 1_000).toISOString(),
+    })
   })
 
   it('with offsets from UTC are read in UTC', async () => {
