@@ -68,8 +68,7 @@ export const adopt =
         limitMb: config.trainingMemoryMb,
       })
       log.info({ training: id, model, library, unused }, 'artifact read')
-      const [name = library, version = 'unknown'] = library.split(' ')
-      const result = { artifactDigest, ...unknownCode, dependencies: { [name]: version } }
+      const result = { artifactDigest, ...unknownCode, dependencies: packageOf(library) }
       await withHeartbeat(() => finishAttempt(deps, training, result))
       return { trainingId: id, artifactDigest }
     } catch (error) {
@@ -77,3 +76,9 @@ export const adopt =
       throw error
     }
   }
+
+/** The package that wrote a file, and its version: of `ONNX of skl2onnx 1.20.0`, skl2onnx. */
+export function packageOf(library: string): Record<string, string> {
+  const [, name = library, version = 'unknown'] = /^(?:ONNX of )?(.+?)(?: v?(\d\S*))?$/.exec(library) ?? []
+  return { [name]: version }
+}

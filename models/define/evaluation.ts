@@ -29,7 +29,8 @@ export interface EvaluationSpec {
   floors: Partial<Record<GateMetric | OwnName, number>>
   /**
    * The non-inferiority margin against the champion, in the primary metric: a number, or `{ relative: 0.01 }` of the champion's value. Default:
-   * 0.005 of `auc`, 0.02 of `coverageError`, 1 % of the champion's `brier`, `logLoss`, `rmse`, `mae` or `pinball`, and 0.01 of the others.
+   * 0.005 of `auc`, 0.02 of `coverageError`, 1 % of the champion's `brier`, `logLoss`, `rmse`, `mae` or `pinball`, 2 % of its
+   * `averagePrecision`, `precision` or `f1`, and 0.01 of the others.
    */
   margin?: Margin
   /** Guardrail metrics, which must not be worse either. */

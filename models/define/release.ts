@@ -33,7 +33,7 @@ export interface StageSpec extends StageOptions {
   percent: number
 }
 interface ApprovalSpec {
-  /** The number of distinct approvers. */
+  /** The number of distinct approvers. 0 releases without an approver, such as a retraining at night, and is refused for the first version. */
   by: number
   /** The time after which the release expires. */
   within: Duration

@@ -283,11 +283,20 @@ export async function findRollbackPlan(
   if (!champion || !route) return { passedOver: [], refusal: `${model} has no champion` }
   const from = champion.version
   const unfit = await findUnfit(database, model, issueOf)
+  const targets = await listRollbackTargets(database, { model, from })
+  const { refusal, ...chosen } = chooseRollbackTarget({ model, from }, targets, unfit)
   return {
     from,
-    ...chooseRollbackTarget({ model, from }, await listRollbackTargets(database, { model, from }), unfit),
+    ...chosen,
+    refusal: refusal === undefined ? undefined : `${refusal}${unexposedText(open)}`,
   }
 }
+
+/** Names the open release whose candidate no caller gets, which a rollback of the model does not end. */
+const unexposedText = (open: Release | undefined): string =>
+  open === undefined || open.rolledBackAt !== undefined
+    ? ''
+    : `; no caller gets ${open.state.version} of its open release: end it with \`tenure abort ${open.state.id}\``
 
 /**
  * Whether callers get the candidate of an open release, or got it before it was rolled back, so that a second order in the same minute
@@ -359,7 +368,10 @@ export async function rollBackChampion(
     return refused('command_refused', `${meant} is champion no more: ${from} is`)
   const targets = await listRollbackTargets(database, { model, from })
   const { to, passedOver, refusal = '' } = chooseRollbackTarget({ model, from }, targets, unfit)
-  if (to === undefined) return refused('no_rollback_target', refusal)
+  if (to === undefined) {
+    const open = await findOpenRelease(database, model)
+    return refused('no_rollback_target', `${refusal}${unexposedText(open)}`)
+  }
   await moveChampion(database, { model, from, to, cause: 'rollback', actor: by, reason })
   await markVersionRolledBack(database, from)
   const { route } = await routeCompletely(database, { version: to, now: now.route })

@@ -80,7 +80,7 @@ describe('a column', () => {
       Array.from({ length: 120 }, (_, row) => `H${String(row % 60).padStart(5, '0')}`),
       {
         use: 'none',
-        why: 'it has 60 different ids. If they are of persons, select it in `rows` and name it as `subject`, so that persons can be erased',
+        why: 'it has 60 different ids. If one has several rows, select it in `rows` and name it as `entity` of the evaluation; if they are of persons, also as `subject`, so that persons can be erased',
       },
     ],
     ['keys without a name', '', ['0', '1', '2'], { use: 'none', why: 'it names the row' }],
@@ -132,10 +132,28 @@ describe('a column', () => {
       'days of another order',
       'day',
       ['31.01.2026', '01.02.2026'],
+      { use: 'time', from: '2026-01-31', to: '2026-02-01', format: '%d.%m.%Y' },
+    ],
+    [
+      'days of several orders',
+      'day',
+      ['31.01.2026', '01/02/2026'],
       {
         use: 'none',
         why: '`31.01.2026` is not a time: write the year first, 2026-01-31; then run `tenure init` again with --overwrite',
       },
+    ],
+    [
+      'whole numbers of persons',
+      'CardHolder',
+      Array.from({ length: 120 }, (_, row) => String(4_000 + (row % 60))),
+      { use: 'number' },
+    ],
+    [
+      'whole numbers of persons under their usual name',
+      'MainCustomer',
+      Array.from({ length: 120 }, (_, row) => String(4_000 + (row % 60))),
+      { use: 'none' },
     ],
     [
       'a date that does not exist',

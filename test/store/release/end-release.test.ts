@@ -18,7 +18,13 @@ import {
   saveRelease,
   applyReport,
 } from '../../../store/release/releases.ts'
-import { findUnfencedBefore, rollBackServing, returnToBaseline } from '../../../store/release/rollback.ts'
+import {
+  findRollbackPlan,
+  findUnfencedBefore,
+  returnToBaseline,
+  rollBackChampion,
+  rollBackServing,
+} from '../../../store/release/rollback.ts'
 import { findVersion } from '../../../store/registry/versions.ts'
 import { releaseCommandIdOf } from '../../../store/commands.ts'
 import { insertAnswered } from '../../support/commands/signed.ts'
@@ -81,6 +87,33 @@ it('a release that ends as rolled back in a restored backup returns its candidat
     generation: 2,
     arms: [{ arm: 'champion', version: baseline, shareBp: 10_000 }],
   })
+})
+
+it('a rollback without a target names the open release whose candidate no caller gets', async () => {
+  const model = uniqueName('model')
+  const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
+  const baseline = await registry.register()
+  const version = await registry.register(baseline)
+  await moveChampion(store, { model, actor: 'a', reason: 'r', cause: 'promotion', to: baseline })
+  const arms = [{ arm: 'champion' as const, version: baseline, shareBp: 10_000 }]
+  await writeRoute(store, {
+    route: { model, salt: 's', arms, proven: baseline },
+    replaces: { epoch: 1, generation: 0 },
+  })
+  const order = { model, by: 'olga', reason: 'callers complain' }
+  const refusal = async () => {
+    const { refusal: planned } = await findRollbackPlan(store, model, () => Promise.resolve(undefined))
+    const given = await store.transaction((database) => rollBackChampion(database, order, new Map()))
+    expect(given).toMatchObject({ code: 'no_rollback_target', message: planned })
+    return planned
+  }
+  const alone = `${baseline} is the only proven version of ${model}, so no rollback target exists`
+  expect(await refusal()).toBe(alone)
+  const state = openingState({ ...firstFacts, id: `rel_${uniqueName('r')}`, model, version, baseline }, 0)
+  await insertRelease(store, { state, workflowId: 'w', runId: 'r' })
+  expect(await refusal()).toBe(
+    `${alone}; no caller gets ${version} of its open release: end it with \`tenure abort ${state.id}\``,
+  )
 })
 
 it('a release whose route another writer has changed ends as rolled back when a user has rolled it back since', async () => {

@@ -19,7 +19,7 @@ import { orderRollback } from '../../../services/rollback/rollback-model.ts'
 import { startDrill } from '../../../services/start-drill.ts'
 import { startRetraining } from '../../../services/start-retraining.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
-import { Facts, Time, type Fact } from '../../components/elements.tsx'
+import { Facts, Time, withCode, type Fact } from '../../components/elements.tsx'
 import { ModelCrumbs, modelHref, retrainingHref } from '../../components/links.tsx'
 import { listHref } from '../../components/pager.tsx'
 import { definePage, type AnyPage, type FormHandler, type PageElement } from '../../page.ts'
@@ -235,7 +235,7 @@ export const actionPage = (name: ModelActionName): AnyPage => {
         <section class="card" aria-label={word}>
           <Facts facts={facts} />
           {refusal !== undefined || token === undefined ? (
-            <p class="notice warn">{refusal ?? 'Sign in to do this: this key has no session.'}</p>
+            <p class="notice warn">{withCode(refusal ?? 'Sign in to do this: this key has no session.')}</p>
           ) : (
             <form method="post" action={`${modelHref(model)}/${name}`} aria-label={word}>
               <p>{consequence}</p>

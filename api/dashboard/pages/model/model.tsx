@@ -442,13 +442,21 @@ const Promotion = ({ release }: { release: NonNullable<LiveAt['release']> }): Pa
 
 // Shows the decisions of a binary model at its threshold and at other thresholds, on the latest outcomes.
 
-const others = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9] as const
+/** The shares of the answers that other thresholds raise: where positives are rare, all probabilities may be below 0.1. */
+const alertBudgets = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5] as const
 
-/** Counts the decisions at the threshold of the model file and at others, lowest first. */
-export const thresholdTable = (scored: ScoredOutcomes, threshold: number): DecisionCounts[] =>
-  [...new Set([...others, threshold])]
+/** Counts the decisions at the threshold of the model file and at the thresholds of the alert budgets, lowest first. */
+function thresholdTable(scored: ScoredOutcomes, threshold: number): DecisionCounts[] {
+  const highest = scored.predicted.toSorted((one, other) => other - one)
+  const others = alertBudgets.flatMap((budget) => {
+    const score = highest[Math.round(budget * highest.length) - 1]
+    // As many digits as a model file would have.
+    return score === undefined ? [] : [Number(score.toPrecision(4))]
+  })
+  return [...new Set([...others, threshold])]
     .toSorted((one, other) => one - other)
     .map((each) => confusionAt(scored, each))
+}
 
 /** One form in a column, so that its values can be compared. */
 const share = (value: number | null): string => (value === null ? '—' : `${(100 * value).toFixed(1)} %`)
@@ -468,7 +476,7 @@ export const ThresholdSection = ({
       <p>
         At {numberText(threshold)}: {countText(now.truePositives)} found, {countText(now.falseNegatives)}{' '}
         missed, {countText(now.falsePositives)} false alarms, {countText(now.trueNegatives)} rightly not
-        raised, of {countText(scored.predicted.length)} outcomes.
+        raised, of the newest {countText(scored.predicted.length)} outcomes.
       </p>
       <DataTable<DecisionCounts>
         caption="What another threshold would do"
@@ -484,6 +492,11 @@ export const ThresholdSection = ({
               </>
             ),
           },
+          {
+            head: 'Raised',
+            numeric: true,
+            cell: (row) => share((row.truePositives + row.falsePositives) / scored.predicted.length),
+          },
           { head: 'Found', numeric: true, cell: (row) => countText(row.truePositives) },
           { head: 'Missed', numeric: true, cell: (row) => countText(row.falseNegatives) },
           { head: 'False alarms', numeric: true, cell: (row) => countText(row.falsePositives) },
@@ -493,7 +506,10 @@ export const ThresholdSection = ({
         ]}
       />
       <p class="hint">
-        The threshold is <code>evaluation.threshold</code> of the model file; callers receive the probability.
+        The threshold is <code>threshold</code> of the label in the model file,{' '}
+        <code>yesNo(&#123; threshold &#125;)</code>; callers receive the probability. “Raised” is the share of
+        all answers at or above a threshold: the budget of alerts. Recall is the share of the positives that
+        it finds.
       </p>
     </section>
   )
