@@ -52,7 +52,7 @@ export async function emptyPartText(
   const [young] = immature === undefined ? [] : await duck.rows<{ rows: number }>(immature)
   const count = Number(young?.rows ?? 0)
   if (count > 0)
-    return `; ${counted(count, 'row')} ${count === 1 ? 'is' : 'are'} younger than \`matured\` of the split (${ageText(split.maturedMs)}) when their period ends: lower it if their labels are known earlier, train as of a later moment, or bring earlier rows`
+    return `; ${counted(count, 'row')} ${count === 1 ? 'is' : 'are'} younger than \`matured\` of the split (${ageText(split.maturedMs)}) at the snapshot: lower it if their labels are known earlier, train as of a later moment, or bring earlier rows`
   if (train === 0 && test > 0)
     return '; all rows are test rows: shorten `test` of the split, or bring earlier rows'
   const query = lastKnownQuery(definition)

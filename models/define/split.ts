@@ -37,14 +37,13 @@ export const random = (options: HashOptions): SplitSpec => ({
 })
 
 /**
- * Tests on the latest known rows and trains on the rows before them. Each part has the rows that the model would have had in production at
- * the end of its period: those whose label was known then and that were at least `matured` old.
+ * Tests on the latest known rows and trains on the rows before them. Without `matured`, a training row is one whose label was known when the
+ * test period began. With it, one whose label is known now: the rows of both periods are at least that old.
  */
 export const byTime = (options: {
   /**
-   * The period of the training rows, whose labels were known when the test period began. It contains its end and not its start. It ends
-   * where the test period begins, or earlier by `matured`, and keeps its length. Its rows begin `train` + `test` + 2 × `matured` before the
-   * snapshot, and later where the source does.
+   * The period of the training rows. It contains its end, where the test period begins, and not its start. Its rows begin `train` + `test` +
+   * `matured` before the snapshot, and later where the source does.
    */
   train: Duration
   /** The latest period: the test rows. It contains its end and not its start. */
@@ -52,8 +51,8 @@ export const byTime = (options: {
   /** The last part of the training period: the validation rows, by which `fit` stops early and a sweep selects. */
   validation?: Duration
   /**
-   * The minimum age of an event: younger events have only early labels, which are a biased sample. Training and validation rows had this
-   * age when the next period began, so each period ends so much earlier. It adds to the `knownAt` of a row and does not replace it.
+   * The minimum age of an event at the snapshot: younger events have only early labels, which are a biased sample. The test period ends so
+   * much earlier. It adds to the `knownAt` of a row and does not replace it.
    */
   matured?: Duration
   /** The maximum number of rows of each part, sampled by a hash of the row. */

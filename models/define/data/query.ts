@@ -125,8 +125,9 @@ export function firstNeededMs({ split }: ModelDefinition, asOfMs: number): numbe
 }
 
 /**
- * Returns the periods of the parts. Each ends `maturedMs` before the moment by which its labels must be known, which is the start of the
- * next period: so the labels of its last events are no more biased than those of its first.
+ * Returns the periods of the parts, one before the other. Without `maturedMs` a label must be known where the next period begins. With it the
+ * newest period ends at that age, from which on the labels are complete, and all labels count that are known at the snapshot: those known
+ * early would be a biased sample of the last events of a period.
  */
 export function periodsOf(
   {
@@ -137,11 +138,12 @@ export function periodsOf(
   }: Pick<Extract<SplitDefinition, { kind: 'time' }>, 'trainMs' | 'validationMs' | 'testMs' | 'maturedMs'>,
   asOfMs: number,
 ) {
-  const period = (knownByMs: number, lengthMs: number) => {
-    const toMs = knownByMs - maturedMs
-    return { fromMs: toMs - lengthMs, toMs, knownByMs }
-  }
-  const test = period(asOfMs, testMs)
+  const period = (toMs: number, lengthMs: number) => ({
+    fromMs: toMs - lengthMs,
+    toMs,
+    knownByMs: maturedMs === 0 ? toMs : asOfMs,
+  })
+  const test = period(asOfMs - maturedMs, testMs)
   const validation = validationMs === undefined ? undefined : period(test.fromMs, validationMs)
   const train = period((validation ?? test).fromMs, trainMs - (validationMs ?? 0))
   return { test, validation, train }
@@ -154,13 +156,8 @@ export const reachQuery = (): string =>
 /** Returns SQL that counts the rows of a plan that are in no part because of `matured`; undefined without it. */
 export function immatureQuery({ split }: ModelDefinition, asOfMs: number): string | undefined {
   if (split.kind !== 'time' || split.maturedMs === 0) return undefined
-  const { test, validation, train } = periodsOf(split, asOfMs)
-  const gaps = [test, validation, train].flatMap((period) =>
-    period === undefined
-      ? []
-      : `${eventAt} > ${timestampLiteral(period.toMs)} and ${eventAt} <= ${timestampLiteral(period.knownByMs)}`,
-  )
-  return `select count(*) as rows from shaped where ${gaps.join(' or ')}`
+  const { toMs } = periodsOf(split, asOfMs).test
+  return `select count(*) as rows from shaped where ${eventAt} > ${timestampLiteral(toMs)} and ${eventAt} <= ${timestampLiteral(asOfMs)}`
 }
 
 /** Builds the rows of a snapshot from the rows of a plan: split, sampled by the hash of their key, in a total order. */

@@ -296,7 +296,7 @@ it('names `matured` where it leaves no rows', async () => {
   await expect(take({ ...roses(), split })).rejects.toMatchObject({
     code: 'snapshot_empty',
     message:
-      'there are no train rows of roses as of 2026-03-01T00:00:00Z; 40 rows are younger than `matured` of the split (8784 h) when their period ends: lower it if their labels are known earlier, train as of a later moment, or bring earlier rows',
+      'there are no train rows of roses as of 2026-03-01T00:00:00Z; 40 rows are younger than `matured` of the split (8784 h) at the snapshot: lower it if their labels are known earlier, train as of a later moment, or bring earlier rows',
   })
 })
 

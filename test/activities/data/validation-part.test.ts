@@ -104,19 +104,19 @@ it.each([{}, { validationMs: 5 * dayMs }])(
     expect(found).toEqual(
       'validationMs' in validation
         ? [
-            ['train', 35, 0, 48],
-            ['validation', 5, 0, 63],
+            ['train', 35, 0, 68],
+            ['validation', 5, 0, 73],
             ['test', 8, 0, 81],
           ]
         : [
-            ['train', 40, 0, 63],
+            ['train', 40, 0, 73],
             ['test', 8, 0, 81],
           ],
     )
   },
 )
 
-it('by time, of 119 days of rows whose labels take 46 days, 90 days of training before 18 days of test have the first 9', async () => {
+it('by time, of 119 days of rows whose labels take 46 days, 90 days of training before 18 days of test have the first 55', async () => {
   const periods = await withDuck(async (duck) => {
     await duck.run(`create table shaped as
       select cast(n as varchar) as _key, 1 as _label, n, timestamp '2024-01-01' + to_days(cast(n as integer)) as _event_at,
@@ -130,13 +130,13 @@ it('by time, of 119 days of rows whose labels take 46 days, 90 days of training 
     )
   })
   expect(periods.map(({ part, first, last }) => [part, Number(first), Number(last)])).toEqual([
-    ['train', 1, 9],
+    ['train', 1, 55],
     ['test', 56, 73],
   ])
 })
 
 const someDays = (min: number, max: number) => fc.integer({ min, max })
-it('by time, labels are known when their period ends, periods have their declared length, and rows are missing only from the age of `matured` on', async () => {
+it('by time, periods have their declared length, and labels are known where the next one begins, or with `matured` at the snapshot', async () => {
   // Three rows per 8 hours of 400 days. Labels of the two classes become known after `delay` days.
   const asOfMs = 400 * dayMs
   await withDuck((duck) =>
@@ -166,18 +166,18 @@ it('by time, labels are known when their period ends, periods have their declare
             `select _part as part, epoch_ms(_event_at) / ${dayMs} as event, epoch_ms(_known_at) / ${dayMs} as known
              from (${snapshotQuery(definition, asOfMs)})`,
           )
-          // Walks back from the time of the snapshot: the start of a period is the time by which the labels of the one before were known.
-          let knownBy = 400
+          // Walks back from the newest event that is old enough.
+          let end = 400 - matured
           const lengths = { test, validation, train: train - (validation ?? 0) }
           for (const [part, length] of Object.entries(lengths)) {
             if (length === undefined) continue
-            const end = knownBy - matured
+            const knownBy = matured === 0 ? end : 400
             const found = rows.filter((row) => row.part === part)
             expect(found.filter(({ known }) => known > knownBy)).toEqual([])
             expect(found.filter(({ event }) => event > end || event <= end - length)).toEqual([])
             // A period has all of its rows if `matured` is at least the longest delay, so no class is rarer than it is.
             if (Math.max(...delay) <= matured && end - length >= 0) expect(found).toHaveLength(length * 9)
-            knownBy = end - length
+            end -= length
           }
         },
       ),

@@ -295,8 +295,8 @@ describe('a snapshot of served rows', () => {
     const { parts, digest } = await take(define({ matured: '10 h' }, { split }))
     const [last] = await rowsOf(digest, 'max(asked_at) as last', '')
     expect(last?.['last']).toBe(now - 10 * hour)
-    // The youngest training row was ten hours old when the test rows began.
-    expect(parts).toMatchObject({ train: 23, test: 6 })
+    // The training rows end where the test rows begin.
+    expect(parts).toMatchObject({ train: 33, test: 6 })
   })
 
   it('has requests of a span, and a sample of them', async () => {
