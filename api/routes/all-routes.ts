@@ -23,6 +23,7 @@ import { outcomeRoutes } from './serving/outcomes.ts'
 import { explanationRoutes } from './serving/explanations.ts'
 import { reviewRoutes } from './serving/reviews.ts'
 import { predictionRoutes } from './serving/predictions.ts'
+import { predictionLogRoutes } from './serving/prediction-log.ts'
 import { auditRoutes } from './admin/audit.ts'
 import { releaseRoutes } from './lifecycle/releases.ts'
 import { retrainingRoutes } from './lifecycle/retrainings.ts'
@@ -38,6 +39,7 @@ import { versionRoutes } from './registry/versions.ts'
 export function routesOf(deps: ApiDeps): RouteDefinition[] {
   const routes: RouteDefinition[] = [
     ...predictionRoutes,
+    ...predictionLogRoutes(deps),
     ...explanationRoutes(deps),
     ...outcomeRoutes(deps),
     ...eventRoutes(deps),

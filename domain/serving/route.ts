@@ -15,7 +15,11 @@ import { issuesOfTarget, type CallerTarget } from './target.ts'
 export type Arm = 'canary' | 'champion' | 'control' | 'targeted'
 
 /** The arms of the prediction log: `batch` has the rows of batches, which no route serves. */
-export type LoggedArm = Arm | 'batch'
+export const loggedArms = ['canary', 'champion', 'control', 'targeted', 'batch'] as const satisfies (
+  | Arm
+  | 'batch'
+)[]
+export type LoggedArm = (typeof loggedArms)[number]
 
 export interface RouteArm {
   arm: Exclude<Arm, 'targeted'>
