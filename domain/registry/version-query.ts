@@ -98,9 +98,11 @@ export function parseMoment(sent: string): Parsed<string> {
   const day = /^\d{4}-\d{2}-\d{2}/.exec(text)?.[0] ?? ''
   const isFull = /^.{10}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/i.test(text)
   const ms = isFull ? Date.parse(text) : text === day ? Date.parse(`${day}T00:00:00Z`) : NaN
-  // JavaScript parses 31 February as a day of March, and Postgres has no year 0.
+  // JavaScript parses 31 February as a day of March. Postgres has no year 0, and a zone may move a time into it or into the year 10000.
   const isThere =
-    Number.isFinite(ms) && !day.startsWith('0000') && new Date(Date.parse(day)).toISOString().startsWith(day)
+    Number.isFinite(ms) &&
+    /^(?!0000)\d{4}-/.test(new Date(ms).toISOString()) &&
+    new Date(Date.parse(day)).toISOString().startsWith(day)
   if (!isThere) return { issue: `Invalid time ${quotedName(sent)}; use 2026-03-01 or 2026-03-01T12:00:00Z` }
   return { value: new Date(ms).toISOString() }
 }

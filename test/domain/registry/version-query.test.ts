@@ -62,6 +62,8 @@ describe('moments and digests', () => {
   ])('%s', (text, value) => expect(parseMoment(text)).toEqual({ value }))
 
   it.each([
+    '0001-01-01T00:00:00+05:00',
+    '9999-12-31T23:59:59-15:00',
     'yesterday',
     '2026-02-31',
     '2026-13-01',

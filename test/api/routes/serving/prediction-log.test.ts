@@ -62,7 +62,9 @@ afterAll(async () => {
 
 const ask = (path: string, as = key) => api.request('GET', path, { key: as })
 const queryOf = (query: Record<string, string | number>) =>
-  new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)])).toString()
+  new URLSearchParams(
+    Object.entries(query).map(([name, value]): [string, string] => [name, String(value)]),
+  ).toString()
 async function page(query: Record<string, string | number>, as = key): Promise<Page> {
   const { status, json } = await ask(`/v1/predictions?${queryOf(query)}`, as)
   expect([status, json['detail']]).toEqual([200, undefined])
