@@ -17,6 +17,7 @@ import { stateRoutes } from './admin/state.ts'
 import { healthRoutes } from './health.ts'
 import { inferenceRoutes } from './serving/inference.ts'
 import { keyRoutes } from './admin/keys.ts'
+import { pythonClientRoutes } from './python-client.ts'
 import { modelRoutes } from './registry/models.ts'
 import { eventRoutes } from './serving/events.ts'
 import { outcomeRoutes } from './serving/outcomes.ts'
@@ -70,6 +71,7 @@ export function routesOf(deps: ApiDeps): RouteDefinition[] {
     ...erasureRoutes(deps),
     ...keyRoutes(deps),
     ...healthRoutes(deps),
+    ...pythonClientRoutes(),
     ...descriptionRoutes(deps, () => routes),
     ...dashboardRoutes(deps),
   ]

@@ -2,11 +2,13 @@
 // Packs the npm package that users install: `npm run pack` writes tenure-<version>.tgz. The package declares no dependencies, because npm
 // would resolve them anew and run their install scripts. The set-up installs the locked versions into the folder `system`.
 // - `system/` holds the sources that run, the compiled processes, and the lock file without development dependencies.
+// - `python/` holds the wheel of the Python package.
 // - `types/` and `define.mjs` serve `import … from 'tenure'`; `client/` serves `import … from 'tenure/client'`.
 import { execFileSync } from 'node:child_process'
-import { cpSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { pythonWheel } from '../../api/routes/python-wheel.mjs'
 import { compile } from './compile-package.mjs'
 import { assembleSystem, writeJson } from './system.mjs'
 import { writeTypes, writeVocabulary } from './vocabulary.mjs'
@@ -36,6 +38,9 @@ writeTypes(root, join(stage, 'types'))
 compile(join(root, 'packages', 'client'), join(stage, 'client'))
 for (const name of ['LICENSE', 'CHANGELOG.md']) cpSync(join(root, name), join(stage, name))
 writeFileSync(join(stage, 'README.md'), readme)
+const wheel = pythonWheel(join(root, 'packages', 'python'))
+mkdirSync(join(stage, 'python'))
+writeFileSync(join(stage, 'python', wheel.name), wheel.bytes)
 const output = execFileSync('npm', ['pack', stage, '--silent', '--pack-destination', root], { cwd: root })
 process.stdout.write(output)
 
@@ -48,7 +53,7 @@ function writeManifest() {
       './client': { types: './client/index.d.ts', default: './client/index.js' },
       './package.json': './package.json',
     },
-    files: ['client', 'system', 'types', 'define.mjs', 'tenure.mjs', 'CHANGELOG.md'],
+    files: ['client', 'python', 'system', 'types', 'define.mjs', 'tenure.mjs', 'CHANGELOG.md'],
   })
   writeFileSync(
     join(stage, 'tenure.mjs'),

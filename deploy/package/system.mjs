@@ -27,6 +27,8 @@ export const shipped = [
   'packages/http-front/src',
   'packages/predictors/package.json',
   'packages/predictors/src',
+  'packages/python/README.md',
+  'packages/python/pyproject.toml',
   'packages/python/src',
   'packages/sequential/package.json',
   'packages/sequential/src',

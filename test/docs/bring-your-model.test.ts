@@ -3,7 +3,7 @@
  * the resulting file to the features. Skips the blocks of a library that the available Python lacks.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -12,35 +12,18 @@ import { versionsGroup } from '../../cli/commands/registry/versions.ts'
 import { parseDeclaredColumns } from '@tenure/predictors/features'
 import { loadModel, modelsDirectory } from '../../models/index.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
-import { cacheDir, checkout, environmentWith } from '../../temporal.config.ts'
+import { checkout } from '../../temporal.config.ts'
 import { blocksOf } from '../support/docs/markdown.ts'
 import { exampleRows } from '../support/training/example-model.ts'
+import { findLibraryPython, hasPackages } from '../support/training/library-python.ts'
 
 const page = readFileSync(join(checkout, 'docs', 'how-to', 'bring-your-model.md'), 'utf8')
 const blocks = blocksOf(page)
 const blockOf = (language: string) => blocks.find((each) => each.language === language)!.text
 const scripts = blocks.filter(({ language }) => language === 'python')
 
-/** Finds the Python of `npm run test:parity`, or another one with the libraries. */
-function findPython(): string | undefined {
-  const given = environmentWith({})['TENURE_TEST_PYTHON']
-  const names = existsSync(cacheDir()) ? readdirSync(cacheDir()) : []
-  const made = names
-    .filter((name) => name.startsWith('parity-'))
-    .map((name) => join(cacheDir(), name, 'bin', 'python'))
-  return [given, ...made].find((path) => path !== undefined && existsSync(path))
-}
-const python = findPython()
-/** Looks for the packages without importing them, which takes two seconds for each library. */
-const has = (library: string): boolean => {
-  const look = `import importlib.util, sys; sys.exit(not all(map(importlib.util.find_spec, ['pandas', '${library}'])))`
-  try {
-    execFileSync(python!, ['-c', look], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
+const python = findLibraryPython()
+const has = (library: string): boolean => python !== undefined && hasPackages(python, ['pandas', library])
 const libraryOf = (text: string): string => /lightgbm|xgboost|catboost|skl2onnx/.exec(text)![0]
 
 let folder: string

@@ -14,9 +14,11 @@ import { build } from 'esbuild'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startServer, type RunningServer } from '../../api/server.ts'
+import { moveChampion } from '../../store/registry/champions.ts'
 import { checkout, environmentWith, readConfig } from '../../temporal.config.ts'
 import { blocksOf } from '../support/docs/markdown.ts'
 import { irisSpec } from '../support/serving/artifact.ts'
+import { findLibraryPython, hasPackages } from '../support/training/library-python.ts'
 import { openServingFixture, until, type ServingFixture } from '../support/serving/serving-fixture.ts'
 
 let fixture: ServingFixture
@@ -54,7 +56,15 @@ function answerOf(method: string, path: string): { status: number; json: object 
 beforeAll(async () => {
   fixture = await openServingFixture()
   key = await fixture.key()
-  await fixture.route('iris', { proven: await fixture.register(irisSpec()) })
+  const version = await fixture.register(irisSpec())
+  await moveChampion(fixture.store, {
+    model: 'iris',
+    to: version,
+    cause: 'promotion',
+    actor: 'a',
+    reason: 'r',
+  })
+  await fixture.route('iris', { proven: version })
   const config = readConfig({
     ...fixture.environment(),
   })
@@ -70,6 +80,7 @@ beforeAll(async () => {
   urls = {
     predict: replica.url,
     async: replica.url,
+    frames: replica.url,
     commands: `http://127.0.0.1:${(commands.address() as AddressInfo).port}`,
   }
   folder = mkdtempSync(join(tmpdir(), 'tenure-clients-'))
@@ -109,7 +120,12 @@ const expected: Record<string, RegExp> = {
   predict: /^iris_v1\.0\.0 champion setosa\nprobabilities \[ ?1, 3 ?\]\n$/,
   commands: /^registered iris_v1\.1\.0\npromoted\n$/,
   async: /^8 setosa\n$/,
+  frames:
+    /^\['iris_v1\.0\.0', 'champion', 'setosa'\] 2\n\['sepalLength', 'sepalWidth', 'petalLength', 'petalWidth', 'base', 'score'\]\n$/,
 }
+
+const found = findLibraryPython()
+const pandasPython = found !== undefined && hasPackages(found, ['pandas']) ? found : undefined
 
 describe.each([
   ['typescript.md', 'ts'],
@@ -123,10 +139,10 @@ describe.each([
       seen.splice(0)
       const file = join(folder, `${which}.${language === 'ts' ? 'mts' : 'py'}`)
       writeFileSync(file, text)
+      const program = language === 'ts' ? process.execPath : which === 'frames' ? pandasPython : 'python3'
+      if (program === undefined) return
       const argv = language === 'ts' ? ['--import', import.meta.resolve('tsx'), file] : [file]
-      expect(await run(language === 'ts' ? process.execPath : 'python3', argv, which)).toMatch(
-        expected[which]!,
-      )
+      expect(await run(program, argv, which)).toMatch(expected[which]!)
       if (which === 'commands')
         expect(seen.filter((ask) => ask.startsWith('POST /v1/releases'))).toHaveLength(2)
     },
@@ -170,7 +186,7 @@ it.each([
 
 it('stores the outcomes of the examples', async () => {
   const stored = await fixture.store.query(sql`select value from outcomes`)
-  expect(stored).toHaveLength(3)
+  expect(stored).toHaveLength(pandasPython === undefined ? 3 : 5)
 })
 
 it('the client is small: bundled and minified it has 4 kB, as its page says', async () => {

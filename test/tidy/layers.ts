@@ -330,7 +330,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   deploy: { values: [], packages: ['node:*'] },
   // Packs the product for npm and for the container image.
   'deploy/package': {
-    values: ['cli/build', 'cli/setup'],
+    values: ['api/routes/python-wheel.mjs', 'cli/build', 'cli/setup'],
     packages: ['node:*', '@tenure/embedded/install/machine', 'esbuild'],
   },
   // Commands of operators who run Temporal themselves.

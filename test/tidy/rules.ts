@@ -135,6 +135,7 @@ const ownFiles: Readonly<Record<string, string>> = {
   'api/serving/log/served-counter.ts': 'own counters',
   'api/serving/routing/disk-cache.ts': 'own copies, verified by signature',
   'api/serving/routing/pending-rollbacks.ts': 'own orders, verified by signature',
+  'api/routes/python-wheel.mjs': 'own sources of the Python package',
   'cli/backup/point-in-time/keep-log.ts': 'the log that Postgres archives',
   'cli/backup/point-in-time/log-segment.ts': 'one file, signed by this installation and bounded',
   'cli/backup/point-in-time/restore-to.ts': 'the log that Postgres archives, and the restored directory',

@@ -144,7 +144,7 @@ class ClientTest(unittest.TestCase):
         self.assertEqual(len(self.sent), 3)
         error = wrong.exception
         self.assertEqual((error.code, error.remedy, error.request_id), ("missing_feature", "Do this.", "req-1"))
-        self.assertEqual(str(error), "missing_feature: it is so")
+        self.assertEqual(str(error), "missing_feature: it is so: Do this.")
 
     def test_reads_the_errors_of_other_protocols_and_of_a_proxy(self) -> None:
         for given, code, detail, retryable in (

@@ -95,6 +95,9 @@ describe('every route', () => {
       '/v1/rollback-orders',
       '/livez',
       '/readyz',
+      // pip sends no key.
+      '/v1/clients/python',
+      '/v1/clients/python/:file',
       ...signIn,
       ...plain,
     ])

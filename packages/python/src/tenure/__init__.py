@@ -12,6 +12,7 @@ from ._client import (
     Predictions,
     TenureError,
     Tensor,
+    UploadCounts,
 )
 from ._job import Column, Job, Source, job, source
 
@@ -30,6 +31,7 @@ __all__ = [
     "Source",
     "TenureError",
     "Tensor",
+    "UploadCounts",
     "job",
     "source",
 ]

@@ -6,7 +6,9 @@ Retries errors that the API marks as retryable. A command carries an idempotency
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
+import itertools
 import json
 import random
 import re
@@ -17,11 +19,29 @@ import time
 import uuid
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, TypedDict, TypeVar, Union
+from pathlib import Path
+from typing import (
+    Any,
+    BinaryIO,
+    Callable,
+    ContextManager,
+    Iterable,
+    Mapping,
+    Optional,
+    Sequence,
+    TypedDict,
+    TypeVar,
+    Union,
+    cast,
+    overload,
+)
 from urllib.parse import quote, urlsplit
 
-Value = Union[float, int, str, None]
-Row = Mapping[str, Value]
+from ._tables import Labelled, Table, chunks, frame, is_table, plain, records
+
+# ``Any``: values of NumPy and pandas, which this package does not import.
+Row = Mapping[str, Any]
+Rows = Union[Row, Labelled, Iterable[Union[Row, Labelled]]]
 T = TypeVar("T")
 
 _FIRST_PAUSE_S = 0.1
@@ -30,6 +50,17 @@ _MAX_PAUSE_S = 10.0
 # Predictions take a key of their caller only (``idempotency_key``).
 _PREDICTION_PATH = re.compile(r"[/:](predict|explain|infer|invocations)(\?|$)")
 _MAX_IDLE_CONNECTIONS = 16
+# The limits of one request. Larger tables are sent in parts.
+_MAX_ROWS = 1_000
+_MAX_OUTCOMES = 10_000
+_MAX_EXPLAINED = 10
+_MAX_BYTES = 4_000_000
+_MEDIA = {
+    ".csv": "text/csv",
+    ".jsonl": "application/x-ndjson",
+    ".ndjson": "application/x-ndjson",
+    ".parquet": "application/vnd.apache.parquet",
+}
 
 
 class _PredictionId(TypedDict):
@@ -37,7 +68,9 @@ class _PredictionId(TypedDict):
 
 
 class Prediction(_PredictionId, total=False):
-    """The prediction of one row. Its fields depend on the output of the model."""
+    """
+    The prediction of one row. Its fields depend on the output of the model. ``version`` and ``arm`` are set where a table was sent in parts.
+    """
 
     probability: float
     label: Union[str, bool]
@@ -46,6 +79,8 @@ class Prediction(_PredictionId, total=False):
     value: float
     quantiles: dict[str, float]
     values: dict[str, float]
+    version: str
+    arm: str
 
 
 class _Predicted(TypedDict):
@@ -100,6 +135,11 @@ class OutcomeCounts(TypedDict):
     unknown: int
 
 
+class UploadCounts(OutcomeCounts):
+    refused: int
+    issues: list[str]
+
+
 class _SentEvent(TypedDict):
     name: str
 
@@ -137,7 +177,7 @@ class TenureError(Exception):
         remedy: Optional[str] = None,
         request_id: Optional[str] = None,
     ) -> None:
-        super().__init__(f"{code}: {detail}")
+        super().__init__(f"{code}: {detail}" if remedy is None else f"{code}: {detail}: {remedy}")
         self.code = code
         self.detail = detail
         self.retryable = retryable
@@ -209,6 +249,10 @@ class Client:
         self._timeout_s = timeout_s
         self._max_retries = max_retries
 
+    def __repr__(self) -> str:
+        # The key is a secret.
+        return f"Client({self._url!r}, {'with a key' if self._key is not None else 'without a key'})"
+
     def __enter__(self) -> "Client":
         return self
 
@@ -219,25 +263,93 @@ class Client:
         """Closes the idle connections."""
         self._connections.close()
 
+    @overload
     def predict(
         self,
         model: str,
-        rows: Union[Row, Sequence[Row]],
+        rows: Table,
         *,
         routing_key: Optional[str] = None,
         reference: Optional[str] = None,
         deadline_ms: Optional[float] = None,
         idempotency_key: Optional[str] = None,
         request_id: Optional[str] = None,
-    ) -> Predictions:
+    ) -> Any: ...
+
+    @overload
+    def predict(
+        self,
+        model: str,
+        rows: Rows,
+        *,
+        routing_key: Optional[str] = None,
+        reference: Optional[str] = None,
+        deadline_ms: Optional[float] = None,
+        idempotency_key: Optional[str] = None,
+        request_id: Optional[str] = None,
+    ) -> Predictions: ...
+
+    def predict(
+        self,
+        model: str,
+        rows: Union[Rows, Table],
+        *,
+        routing_key: Optional[str] = None,
+        reference: Optional[str] = None,
+        deadline_ms: Optional[float] = None,
+        idempotency_key: Optional[str] = None,
+        request_id: Optional[str] = None,
+    ) -> Any:
         """
-        Predicts one row or several. The same ``routing_key`` gets the same arm during a release. An outcome may name the ``reference``.
+        Predicts one row or several. A data frame is answered by a data frame with its index. The same ``routing_key`` gets the same arm
+        during a release. An outcome may name the ``reference``.
+
+        More than 1,000 rows are sent as several requests, without ``reference`` and ``idempotency_key``, which name one.
         """
-        instances = [rows] if isinstance(rows, Mapping) else list(rows)
-        body = _without_none({"instances": instances, "routing_key": routing_key, "reference": reference})
+        parts = list(chunks(records(rows), _MAX_ROWS, _MAX_BYTES))
+        if len(parts) > 1 and (reference is not None or idempotency_key is not None):
+            raise ValueError(
+                f"reference and idempotency_key name one request, and the rows take {len(parts)}: send at most {_MAX_ROWS} rows at a time"
+            )
         headers = _prediction_headers(deadline_ms, idempotency_key, request_id)
-        found: Predictions = self.call("POST", f"/v1/models/{_quoted(model)}/predict", body, headers=headers)
-        return found
+        answers: list[Predictions] = []
+        for part in parts:
+            body = _without_none({"instances": part, "routing_key": routing_key, "reference": reference})
+            answers.append(self.call("POST", f"/v1/models/{_quoted(model)}/predict", body, headers=headers))
+        if is_table(rows):
+            return frame(
+                ({"id": each["id"], "version": one["version"], "arm": one["arm"], **each} for one in answers for each in one["predictions"]),
+                cast(Table, rows).index,
+            )
+        return answers[0] if len(answers) == 1 else _joined(answers)
+
+    def explain(
+        self,
+        model: str,
+        rows: Union[Rows, Table],
+        *,
+        of: Optional[Union[str, float]] = None,
+        version: Optional[str] = None,
+    ) -> Any:
+        """
+        What each feature adds to the prediction of each row, by the champion or by ``version``; ``of`` a class, quantile or number. A data
+        frame is answered by a data frame with a column per feature, ``base`` and ``score``, which is their sum; ten rows take one request.
+        """
+        answers = []
+        for part in chunks(records(rows), _MAX_EXPLAINED, _MAX_BYTES):
+            body = _without_none({"instances": part, "of": of, "version": version})
+            answers.append(self.call("POST", f"/v1/models/{_quoted(model)}/explain", body))
+        explanations = [each for answer in answers for each in answer["explanations"]]
+        if not is_table(rows):
+            return {**answers[0], "explanations": explanations}
+        table = cast(Table, rows)
+        added = []
+        for each in explanations:
+            # The API lists the largest first.
+            by_feature = {one["feature"]: one["attribution"] for one in each["attributions"]}
+            ordered = {str(name): by_feature[str(name)] for name in table.columns if str(name) in by_feature}
+            added.append({**ordered, **by_feature, "base": each["base"], "score": each["score"]})
+        return frame(added, table.index)
 
     def infer(
         self,
@@ -265,17 +377,47 @@ class Client:
         found: dict[str, Any] = self.call("POST", f"/v2/models/{_quoted(model)}{pinned}/infer", body, headers=headers)
         return found
 
-    def outcomes(self, outcomes: Iterable[Outcome]) -> OutcomeCounts:
-        """Stores the outcomes of predictions, all or none. Sending an outcome again has no effect."""
+    def outcomes(self, outcomes: Union[Iterable[Outcome], Table]) -> OutcomeCounts:
+        """
+        Stores the outcomes of predictions, as a list or a data frame with these columns. Sending an outcome again has no effect. All or
+        none are stored; of more than 10,000, all or none of each 10,000.
+        """
         now = datetime.now(timezone.utc).isoformat()
-        sent = [{"observed_at": now, **outcome} for outcome in outcomes]
-        found: OutcomeCounts = self.call("POST", "/v1/outcomes", {"outcomes": sent})
+        sent = [{"observed_at": now, **_without_none(outcome)} for outcome in records(outcomes)]
+        missing = next((row for row, outcome in enumerate(sent) if "value" not in outcome), None)
+        if missing is not None:
+            raise ValueError(f"outcome {missing} has no value")
+        parts = chunks(sent, _MAX_OUTCOMES, _MAX_BYTES)
+        found: list[OutcomeCounts] = [self.call("POST", "/v1/outcomes", {"outcomes": part}) for part in parts]
+        if len(found) == 1:
+            return found[0]
+        return {
+            "received": sum(each["received"] for each in found),
+            "accepted": sum(each["accepted"] for each in found),
+            "stored": sum(each["stored"] for each in found),
+            "unknown": sum(each["unknown"] for each in found),
+        }
+
+    def upload_outcomes(self, path: Union[str, Path], *, model: Optional[str] = None) -> UploadCounts:
+        """
+        Stores the outcomes of a CSV, NDJSON or Parquet file with the columns ``prediction_id``, ``value`` and ``observed_at``. With ``model``,
+        ``reference`` takes the place of ``prediction_id``. Refused outcomes are reported and do not affect the others. The file is read as it
+        is sent.
+        """
+        media = _MEDIA.get(Path(path).suffix.lower())
+        if media is None:
+            raise ValueError(f"{path}: the name ends with none of {', '.join(_MEDIA)}")
+        query = "" if model is None else f"?model={_quoted(model)}"
+        headers = {"content-type": media, "content-length": str(Path(path).stat().st_size)}
+        found: UploadCounts = self._call(
+            "POST", f"/v1/outcomes/bulk{query}", lambda: open(path, "rb"), {**_command_headers(), **headers}
+        )
         return found
 
-    def events(self, events: Iterable[Event]) -> EventCounts:
+    def events(self, events: Union[Iterable[Event], Table]) -> EventCounts:
         """Stores actions of users after predictions. Stores valid events and reports refused ones."""
         now = datetime.now(timezone.utc).isoformat()
-        sent = [{"occurred_at": now, **event} for event in events]
+        sent = [{"occurred_at": now, **_without_none(event)} for event in records(events)]
         found: EventCounts = self.call("POST", "/v1/events", {"events": sent})
         return found
 
@@ -345,14 +487,20 @@ class Client:
     ) -> Any:
         """Calls any other route of the API, with the same retries and idempotency keys."""
         is_command = method != "GET" and _PREDICTION_PATH.search(path) is None
-        sent = {"idempotency-key": str(uuid.uuid4())} if is_command else {}
+        sent = _command_headers() if is_command else {}
         sent.update((name.lower(), value) for name, value in (headers or {}).items())
+        if body is None:
+            return self._call(method, path, None, sent)
+        data = json.dumps(body, allow_nan=False, default=plain).encode()
+        return self._call(method, path, lambda: contextlib.nullcontext(data), {"content-type": "application/json", **sent})
+
+    def _call(self, method: str, path: str, body: Optional["_Body"], headers: Mapping[str, str]) -> Any:
         # As a browser does: http.client refuses spaces and other letters.
         target = quote(path, safe="!#$%&'()*+,/:;=?@[]~")
         repeats = 0
         while True:
             try:
-                return self._attempt(method, target, body, sent)
+                return self._attempt(method, target, body, headers)
             except _Refused as refused:
                 error, wait_s = refused.error, refused.wait_s
             if not error.retryable or repeats >= self._max_retries or wait_s > _MAX_PAUSE_S:
@@ -365,24 +513,20 @@ class Client:
         found: dict[str, Any] = self.call("POST", path, body)
         return found
 
-    def _attempt(self, method: str, path: str, body: Optional[Any], headers: Mapping[str, str]) -> Any:
+    def _attempt(self, method: str, path: str, body: Optional["_Body"], headers: Mapping[str, str]) -> Any:
         sent = {"accept": "application/json", **headers}
         if self._key is not None:
             sent["authorization"] = f"Bearer {self._key}"
-        data: Optional[bytes] = None
-        if body is not None:
-            data = json.dumps(body, allow_nan=False).encode()
-            sent["content-type"] = "application/json"
         connection, used = self._connections.take()
         try:
             try:
-                answer, text = self._exchange(connection, method, path, data, sent)
+                answer, text = self._exchange(connection, method, path, body, sent)
             except (ConnectionError, http.client.BadStatusLine):
                 # The server closes idle connections. Only a failure of a used connection is retried at once.
                 connection.close()
                 if not used:
                     raise
-                answer, text = self._exchange(connection, method, path, data, sent)
+                answer, text = self._exchange(connection, method, path, body, sent)
         except (TimeoutError, socket.timeout) as error:
             connection.close()
             detail = f"{method} {path} had no complete response within {self._timeout_s:g} s"
@@ -405,10 +549,11 @@ class Client:
         connection: http.client.HTTPConnection,
         method: str,
         path: str,
-        data: Optional[bytes],
+        body: Optional["_Body"],
         headers: Mapping[str, str],
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        connection.request(method, self._connections.prefix + path, data, dict(headers))
+        with contextlib.nullcontext() if body is None else body() as data:
+            connection.request(method, self._connections.prefix + path, data, dict(headers))
         answer = connection.getresponse()
         return answer, answer.read()
 
@@ -426,6 +571,9 @@ class AsyncClient:
     ) -> None:
         self._client = Client(url, key, timeout_s=timeout_s, max_retries=max_retries)
 
+    def __repr__(self) -> str:
+        return f"Async{self._client!r}"
+
     async def __aenter__(self) -> "AsyncClient":
         return self
 
@@ -436,30 +584,46 @@ class AsyncClient:
         """Closes the idle connections."""
         self._client.close()
 
+    @overload
     async def predict(
         self,
         model: str,
-        rows: Union[Row, Sequence[Row]],
+        rows: Table,
         *,
         routing_key: Optional[str] = None,
         reference: Optional[str] = None,
         deadline_ms: Optional[float] = None,
         idempotency_key: Optional[str] = None,
         request_id: Optional[str] = None,
-    ) -> Predictions:
+    ) -> Any: ...
+
+    @overload
+    async def predict(
+        self,
+        model: str,
+        rows: Rows,
+        *,
+        routing_key: Optional[str] = None,
+        reference: Optional[str] = None,
+        deadline_ms: Optional[float] = None,
+        idempotency_key: Optional[str] = None,
+        request_id: Optional[str] = None,
+    ) -> Predictions: ...
+
+    async def predict(self, model: str, rows: Any, **options: Any) -> Any:
         """Predicts one row or several, as :meth:`Client.predict`."""
-        return await _in_thread(
-            partial(
-                self._client.predict,
-                model,
-                rows,
-                routing_key=routing_key,
-                reference=reference,
-                deadline_ms=deadline_ms,
-                idempotency_key=idempotency_key,
-                request_id=request_id,
-            )
-        )
+        return await _in_thread(partial(self._client.predict, model, rows, **options))
+
+    async def explain(
+        self,
+        model: str,
+        rows: Union[Rows, Table],
+        *,
+        of: Optional[Union[str, float]] = None,
+        version: Optional[str] = None,
+    ) -> Any:
+        """Explains predictions, as :meth:`Client.explain`."""
+        return await _in_thread(partial(self._client.explain, model, rows, of=of, version=version))
 
     async def infer(
         self,
@@ -488,11 +652,15 @@ class AsyncClient:
             )
         )
 
-    async def outcomes(self, outcomes: Iterable[Outcome]) -> OutcomeCounts:
+    async def outcomes(self, outcomes: Union[Iterable[Outcome], Table]) -> OutcomeCounts:
         """Stores outcomes, as :meth:`Client.outcomes`."""
         return await _in_thread(partial(self._client.outcomes, outcomes))
 
-    async def events(self, events: Iterable[Event]) -> EventCounts:
+    async def upload_outcomes(self, path: Union[str, Path], *, model: Optional[str] = None) -> UploadCounts:
+        """Stores the outcomes of a file, as :meth:`Client.upload_outcomes`."""
+        return await _in_thread(partial(self._client.upload_outcomes, path, model=model))
+
+    async def events(self, events: Union[Iterable[Event], Table]) -> EventCounts:
         """Stores events, as :meth:`Client.events`."""
         return await _in_thread(partial(self._client.events, events))
 
@@ -563,6 +731,10 @@ class AsyncClient:
     ) -> Any:
         """Calls any other route of the API."""
         return await _in_thread(partial(self._client.call, method, path, body, headers=headers))
+
+
+# Opens the body for each attempt.
+_Body = Callable[[], ContextManager[Union[bytes, BinaryIO]]]
 
 
 class _Refused(Exception):
@@ -643,3 +815,36 @@ def _quoted(text: str) -> str:
 
 def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _command_headers() -> dict[str, str]:
+    return {"idempotency-key": str(uuid.uuid4())}
+
+
+def _joined(answers: Sequence[Predictions]) -> Predictions:
+    """The answers of several requests. During a release they may differ in version and arm, so each prediction has its own."""
+    predictions = [
+        cast(Prediction, {**each, "version": answer["version"], "arm": answer["arm"]})
+        for answer in answers
+        for each in answer["predictions"]
+    ]
+    joined: Predictions = {**answers[0], "predictions": predictions}
+    unknown: dict[str, set[str]] = {}
+    for answer in answers:
+        for name, values in answer.get("unknown_categories", {}).items():
+            unknown.setdefault(name, set()).update(values)
+    if unknown:
+        joined["unknown_categories"] = {name: sorted(values) for name, values in unknown.items()}
+    starts = itertools.accumulate((len(answer["predictions"]) for answer in answers), initial=0)
+    defaulted = [
+        {**mark, "instance": start + mark["instance"]}
+        for start, answer in zip(starts, answers)
+        for mark in answer.get("defaulted", [])
+    ]
+    if defaulted:
+        joined["defaulted"] = defaulted
+    if any(answer.get("stale") for answer in answers):
+        joined["stale"] = True
+    if any(answer.get("fallback") for answer in answers):
+        joined["fallback"] = True
+    return joined
