@@ -2,7 +2,7 @@
 // Assembles the folder that runs without the repository: sources, compiled processes, and a lock file without development dependencies. The
 // npm package and the container image contain this folder.
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { build } from '../../cli/build/build.mjs'
 import { packedBuild } from '../../cli/build/sources.mjs'
@@ -78,6 +78,7 @@ export async function assembleSystem(root, system, { packagesOf } = {}) {
     allowScripts,
     overrides,
   })
+  withoutDevelopment(join(system, 'packages'))
   pruneLock(root, system)
   return { ...about, description: /** @type {string} */ (rest.description) }
 }
@@ -93,6 +94,16 @@ function shippedFiles(root) {
     return listed.split('\0').filter((path) => path !== '' && existsSync(join(root, path)))
   }
   return shipped
+}
+
+/** Removes from each package what only its own tests and bench need: npm would miss it. @param {string} packages */
+export function withoutDevelopment(packages) {
+  for (const name of readdirSync(packages)) {
+    const path = join(packages, name, 'package.json')
+    if (!existsSync(path)) continue
+    const { devDependencies: _, ...own } = readJson(path)
+    writeJson(path, own)
+  }
 }
 
 /** Removes development dependencies by running npm, and checks that no version changes. @param {string} root @param {string} system */

@@ -1,10 +1,19 @@
 /** Tests what is left out of the container image; `npm run image` builds and runs it. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { removeBundler } from '../../deploy/package/without-bundler.mjs'
-import { shipped } from '../../deploy/package/system.mjs'
+import { shipped, withoutDevelopment } from '../../deploy/package/system.mjs'
 import { checkout } from '../../temporal.config.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tenure-image-'))
@@ -23,6 +32,21 @@ function system(name: string, packages: Record<string, string[]>): string {
   writeFileSync(join(root, 'package-lock.json'), JSON.stringify({ packages: locked }))
   return root
 }
+
+it('holds packages without their development dependencies, which npm would call missing', () => {
+  const packages = join(folder, 'packages')
+  cpSync(join(checkout, 'packages'), packages, {
+    recursive: true,
+    filter: (path) => !/\/(src|test|tests|bench|dist|node_modules)$/.test(path),
+  })
+  withoutDevelopment(packages)
+  const kept = readdirSync(packages).flatMap((name) => {
+    const path = join(packages, name, 'package.json')
+    return existsSync(path) ? [JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>] : []
+  })
+  expect(kept.length).toBeGreaterThan(4)
+  expect(kept.filter((each) => 'devDependencies' in each)).toEqual([])
+})
 
 describe('the compiler of workflows', () => {
   it('is removed with what only it needs', () => {
