@@ -1,10 +1,10 @@
 /** `tenure models`: lists models, shows the champion at a time, and applies new or edited model files. */
-import type { ModelAnswer } from '../../client/responses.ts'
+import type { ModelAnswer, RetrainingAnswer } from '../../client/responses.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
 import { path } from '../../client/client.ts'
 import { factsTable } from '../../terminal.ts'
-import { noModels, orDash, digestPrefix, time } from '../format.ts'
+import { digestPrefix, noModels, orDash, prose, time } from '../format.ts'
 import { listCommand } from '../list.ts'
 
 export const modelsGroup: CommandGroup = {
@@ -65,6 +65,12 @@ export const modelsGroup: CommandGroup = {
       },
     },
     {
+      name: 'show <model>',
+      summary: 'Show a model: what serves, what is open, the last retraining, and its features',
+      examples: ['models show iris', 'models show iris --json'],
+      run: showModel,
+    },
+    {
       name: 'champion <model>',
       summary: 'Show what was live at a given time, and why',
       options: [['--at <time>', 'Time in ISO 8601, such as 2026-03-01T12:00:00Z (default: now)']],
@@ -91,6 +97,50 @@ interface LiveRelease {
   requestedBy: string
   approvals: LiveStatement[]
   breakGlass?: LiveStatement
+}
+
+interface ShownModel extends ModelAnswer {
+  features: Record<string, { kind: string; missing?: string; values?: string[] }>
+  output: { kind: string }
+  definition_digest: string
+}
+
+async function showModel({ terminal, api }: CommandSession, { args }: CommandInput): Promise<void> {
+  const model = await api().get<ShownModel>(path`/v1/models/${args[0]}`)
+  const { retrainings } = await api().get<{ retrainings: RetrainingAnswer[] }>('/v1/retrainings', {
+    model: model.name,
+    limit: 1,
+  })
+  const [last] = retrainings
+  const { champion, features, last_minute: minute } = model
+  const text = factsTable(terminal, [
+    ['model', model.name],
+    ['about', model.about],
+    ['champion', champion && `${champion.version}, since ${time(champion.since)} (UTC)`],
+    ['open release', model.open_release],
+    [
+      'last minute',
+      minute &&
+        `${minute.requests} requests, ${minute.failed} failed${minute.is_failing ? ': too many' : ''}`,
+    ],
+    [
+      'last retraining',
+      last &&
+        `${last.outcome ?? 'running'}, started ${time(last.started_at)} (UTC)${last.message === undefined ? '' : `: ${prose(last.message)}`}`,
+    ],
+    ['quality', model.quality_unmeasured && `not measured: ${prose(model.quality_unmeasured)}`],
+    ['output', model.output.kind],
+    [
+      'features',
+      Object.entries(features)
+        .map(
+          ([name, { kind, values }]) => `${name} (${values === undefined ? kind : `${values.length} texts`})`,
+        )
+        .join(', '),
+    ],
+    ['definition', digestPrefix(model.definition_digest)],
+  ])
+  terminal.answer({ ...model, last_retraining: last }, text)
 }
 
 interface LiveAnswer {
