@@ -37,6 +37,7 @@ import { sweepCommand } from './lifecycle/sweep.ts'
 import { triggersGroup } from './lifecycle/triggers.ts'
 import { tryCommand } from './lifecycle/try.ts'
 import { upCommand } from './admin/up.ts'
+import { predictionsGroup } from './registry/predictions.ts'
 import { reviewsGroup } from './registry/reviews.ts'
 import { versionsGroup } from './registry/versions.ts'
 
@@ -65,7 +66,7 @@ const sections: Readonly<Record<string, readonly (CommandSpec | CommandGroup)[]>
     bundleGroup,
     exportCommand,
   ],
-  Data: [featuresGroup, batchGroup, explainCommand, reviewsGroup, erasuresGroup],
+  Data: [featuresGroup, batchGroup, predictionsGroup, explainCommand, reviewsGroup, erasuresGroup],
   Project: [initCommand, setupCommand, checkCommand, planCommand, applyCommand, upgradeCommand],
   Admin: [
     keysGroup,

@@ -24,6 +24,8 @@ export interface ListSpec<Row> extends Pick<CommandSpec, 'summary' | 'options' |
   path: string
   /** The field of the response that holds the rows. */
   field: string
+  /** The query parameters of options with another name. */
+  parameters?: Readonly<Record<string, string>>
   /** Whether its rows belong to models, so that the list can be filtered by model. */
   ofModels?: true
   /** How the route limits its rows: in pages with a cursor, by a limit, or not at all. */
@@ -54,7 +56,19 @@ const cursorOption = ['--cursor <cursor>', 'Continue after the previous page'] a
 
 /** Lists rows up to a limit, and says when there are more. */
 export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
-  const { path, field, query, columns, droppable, none, below, ofModels, pages, ...rest } = list
+  const {
+    path,
+    field,
+    query,
+    columns,
+    droppable,
+    none,
+    below,
+    ofModels,
+    pages,
+    parameters = {},
+    ...rest
+  } = list
   const { options: own = [], limit: byDefault = 100, ...spec } = rest
   const { options: modelOptions, ...form } = listOfModels
   const options = [...own, limitOption(byDefault), ...(pages === 'cursor' ? [cursorOption] : [])]
@@ -67,7 +81,12 @@ export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
       const limit = numberOption(input.options, 'limit', { min: 1, max: maxLimit, whole: true }) ?? byDefault
       // One more than is shown tells whether there are more.
       const sent = { cursor: limit, limit: Math.min(limit + 1, maxLimit), all: undefined }[pages]
-      const answer = await api().get<Record<string, unknown>>(path, { ...query, ...asked, limit: sent })
+      const given = Object.entries(asked).map(([name, value]) => [parameters[name] ?? name, value])
+      const answer = await api().get<Record<string, unknown>>(path, {
+        ...query,
+        ...(Object.fromEntries(given) as typeof asked),
+        limit: sent,
+      })
       const { [field]: found, next_cursor: next } = answer
       const all = (found ?? []) as Row[]
       const rows = all.slice(0, limit)

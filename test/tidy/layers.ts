@@ -208,7 +208,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       '@temporalio/client',
     ],
     only: {
-      '@duckdb/node-api': ['cli/demo/'],
+      '@duckdb/node-api': ['cli/demo/', 'cli/export/'],
       '@tenure/predictors': ['cli/commands/registry/score.ts'],
       '@tenure/predictors/json': ['cli/commands/registry/score.ts'],
       esbuild: ['cli/export/'],

@@ -5,7 +5,7 @@ import type {
 } from '../../../domain/explanation/explained-predictions.ts'
 import { commandProblemOf, path, usageError } from '../../client/client.ts'
 import type { CommandSpec } from '../../program.ts'
-import { tableBy, type Columns } from '../../terminal.ts'
+import { tableBy, type Columns, type Terminal } from '../../terminal.ts'
 import { requireModel } from '../list.ts'
 
 const methods: Readonly<Record<ExplainedPredictions['method'], string>> = {
@@ -41,27 +41,29 @@ export const explainCommand: CommandSpec = {
       if (commandProblemOf(error)?.code === 'version_not_found') await requireModel(api(), args[0])
       throw error
     })
-    const { version, method, scale, background, explanations } = found
-    const [{ of: name, answer, base, score, attributions }] = explanations as [
-      ExplainedPredictions['explanations'][0],
-    ]
-    const figure = (value: number) => Number(value.toPrecision(4))
-    const exact: Columns<AttributedFeature> = {
-      feature: 'feature',
-      value: ({ value }) => value ?? 'missing',
-      adds: ({ attribution }) => `${attribution < 0 ? '−' : '+'}${figure(Math.abs(attribution))}`,
-    }
-    const columns =
-      method === 'sampled' ? { ...exact, '±': ({ error = 0 }: AttributedFeature) => figure(error) } : exact
-    const table = tableBy(terminal, attributions, columns)
-    const what = name === undefined ? '' : ` ${name}:`
-    const sum = scale === 'raw' ? ` before the link function (the answer is ${figure(answer)})` : ''
-    const mean = `the mean of ${background.rows} rows (${background.from})`
-    terminal.answer(
-      found,
-      `${version}:${what} ${figure(score)}${sum}, ${figure(base)} is ${mean}; ${methods[method]}\n${table}`,
-    )
+    terminal.answer(found, explanationText(terminal, found))
   },
+}
+
+/** The contributions of the features of the first row, as a table. */
+export function explanationText(terminal: Terminal, found: ExplainedPredictions): string {
+  const { version, method, scale, background, explanations } = found
+  const [{ of: name, answer, base, score, attributions }] = explanations as [
+    ExplainedPredictions['explanations'][0],
+  ]
+  const figure = (value: number) => Number(value.toPrecision(4))
+  const exact: Columns<AttributedFeature> = {
+    feature: 'feature',
+    value: ({ value }) => value ?? 'missing',
+    adds: ({ attribution }) => `${attribution < 0 ? '−' : '+'}${figure(Math.abs(attribution))}`,
+  }
+  const columns =
+    method === 'sampled' ? { ...exact, '±': ({ error = 0 }: AttributedFeature) => figure(error) } : exact
+  const table = tableBy(terminal, attributions, columns)
+  const what = name === undefined ? '' : ` ${name}:`
+  const sum = scale === 'raw' ? ` before the link function (the answer is ${figure(answer)})` : ''
+  const mean = `the mean of ${background.rows} rows (${background.from})`
+  return `${version}:${what} ${figure(score)}${sum}, ${figure(base)} is ${mean}; ${methods[method]}\n${table}`
 }
 
 function parsedRow(text: string): object {

@@ -40,6 +40,7 @@ it('releases, versions and what else is listed by model', () => {
       'batch',
       'drills',
       'erasures',
+      'predictions',
       'releases',
       'retrainings',
       'triggers',

@@ -70,7 +70,7 @@ const server = createServer(({ url = '' }, response) => {
   const field = /^\/v1\/([a-z-]+)/.exec(url)![1]!.replaceAll('-', '_')
   const limit = Number(/limit=(\d+)/.exec(url)?.[1] ?? count)
   const rows = Array.from({ length: Math.min(limit, count) }, (_, i) => ({ ...row, name: `model-${i}` }))
-  const isPaged = ['erasures', 'triggers', 'versions'].includes(field) && limit < count
+  const isPaged = ['erasures', 'predictions', 'triggers', 'versions'].includes(field) && limit < count
   const body = { [field]: rows, ...(isPaged && { next_cursor: 'later' }) }
   response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 })
@@ -108,6 +108,7 @@ it('the groups with a list are known', () =>
     'keys',
     'kill-switches',
     'models',
+    'predictions',
     'releases',
     'retrainings',
     'triggers',

@@ -1,0 +1,225 @@
+/** `tenure predictions`: lists, shows and exports the predictions of the log. */
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { ExplainedPredictions } from '../../../domain/explanation/explained-predictions.ts'
+import { failure, path, usageError, type Client, type QueryParameters } from '../../client/client.ts'
+import { fileFormats, formatOf, writePredictions } from '../../export/prediction-file.ts'
+import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
+import { tableOf } from '../../terminal.ts'
+import { orDash, time } from '../format.ts'
+import { listCommand } from '../list.ts'
+import { explanationText } from './explain.ts'
+
+interface PredictionAnswer {
+  id: string
+  at: string
+  model: string
+  version: string
+  arm: string
+  generation: number
+  instance: number
+  instances: number
+  latency_us: number
+  outputs: number[]
+  release?: string
+  routing_key?: string
+  reference?: string
+  key_id?: string
+  inputs?: Record<string, string | number | null>
+  answer?: Record<string, unknown>
+  outcome?: { value: unknown; observed_at: string; arrived_at: string }
+  review?: { value: unknown; reviewed_at: string }
+}
+
+interface PredictionPage {
+  predictions: PredictionAnswer[]
+  next_cursor?: string
+}
+
+const filters = [
+  ['--model-version <version>', 'Only this version'],
+  ['--arm <arm>', 'Only this arm: champion, canary, control, targeted or batch'],
+  ['--routing-key <key>', 'Only requests with this routing key'],
+  ['--reference <reference>', 'Only requests with this reference; searches the whole log'],
+  [
+    '--subject <key>',
+    'Only the predictions about this person, as an erasure names it; searches the whole log. - reads it from standard input',
+  ],
+  ['--since <time>', 'From this day or time on (default: 24 hours before --until)'],
+  ['--until <time>', 'Before this day or time (default: now)'],
+] as const
+const parameters = { modelVersion: 'version', routingKey: 'routing_key' } as const
+
+export const predictionsGroup: CommandGroup = {
+  name: 'predictions',
+  summary: 'Look up what was served: inputs, answers, versions and outcomes',
+  commands: [
+    listCommand<PredictionAnswer>({
+      summary: 'List predictions of the log, newest first',
+      ofModels: true,
+      options: filters,
+      parameters,
+      pages: 'cursor',
+      limit: 20,
+      droppable: ['reference', 'arm', 'routing key', 'outcome'],
+      examples: [
+        'predictions iris',
+        'predictions iris --routing-key user-1 --since 2026-03-01T10:00:00Z --until 2026-03-01T10:10:00Z',
+        'predictions list iris --reference order-17',
+      ],
+      path: '/v1/predictions',
+      field: 'predictions',
+      none: ({ since }) =>
+        since === undefined
+          ? 'No predictions in the last 24 hours; name an earlier --since'
+          : 'No predictions',
+      columns: {
+        prediction: 'id',
+        'at (UTC)': (each) => time(each.at),
+        version: 'version',
+        arm: 'arm',
+        'routing key': (each) => orDash(each.routing_key),
+        reference: (each) => orDash(each.reference),
+        answer: answerText,
+        outcome: (each) => (each.outcome === undefined ? '–' : valueText(each.outcome.value)),
+      },
+    }),
+    {
+      name: 'show <id>',
+      summary: 'Show a prediction: inputs, answer, outcome, and why its version served',
+      options: [['--explain', 'Also show what each feature adds to the answer']],
+      examples: [
+        'predictions show 01890000-0000-7000-8000-000000000000',
+        'predictions show 01890000-0000-7000-8000-000000000000 --explain',
+      ],
+      run: showPrediction,
+    },
+    {
+      name: 'export [model]',
+      summary:
+        'Write predictions of the log to a file, all pages; with --subject of every model unless one is named',
+      options: [
+        ['--output <path>', 'A .csv or .parquet file'],
+        ['--model <model>', 'Only this model, in place of the argument'],
+        ...filters,
+      ],
+      examples: [
+        'predictions export iris --since 2026-03-01 --until 2026-04-01 --output march.parquet',
+        'predictions export --subject 4711 --output person.csv',
+      ],
+      run: exportPredictions,
+    },
+  ],
+}
+
+const valueText = (value: unknown): string =>
+  typeof value === 'object' ? JSON.stringify(value) : String(value)
+
+/** The value that stands for the answer, or all of it. */
+function answerText({ answer, outputs }: PredictionAnswer): string {
+  if (answer === undefined) return JSON.stringify(outputs)
+  const plain = Object.entries(answer).filter(
+    ([name, value]) => typeof value !== 'object' && name !== 'positive',
+  )
+  return plain.length === 0
+    ? Object.values(answer).map(valueText).join(' ')
+    : plain.map(([name, value]) => `${name} ${valueText(value)}`).join(', ')
+}
+
+async function showPrediction(
+  { terminal, api }: CommandSession,
+  { args, options }: CommandInput,
+): Promise<void> {
+  const shown = await api().get<PredictionAnswer & { why: { text: string } }>(
+    path`/v1/predictions/${args[0]}`,
+  )
+  const { inputs = {}, answer = {}, outcome, review, why } = shown
+  const explained = options['explain'] === true ? await explain(api(), shown) : undefined
+  const row = (name: string, value: unknown) => [name, value === undefined ? '–' : valueText(value)]
+  const facts = [
+    row('at (UTC)', shown.at),
+    row('model', shown.model),
+    row('version', shown.version),
+    row('arm', shown.arm),
+    row('why', why.text),
+    row('release', shown.release),
+    row('routing key', shown.routing_key),
+    row('reference', shown.reference),
+    row('key', shown.key_id),
+    row('request', `prediction ${shown.instance + 1} of ${shown.instances}, ${shown.latency_us} µs`),
+    ...Object.entries(answer).map(([name, value]) => row(name, value)),
+    row('outcome', outcome && `${valueText(outcome.value)}, observed ${outcome.observed_at}`),
+    ...(review === undefined ? [] : [row('review', `${valueText(review.value)}, ${review.reviewed_at}`)]),
+  ]
+  const rows = Object.entries(inputs).map(([name, value]) => row(name, value ?? 'missing'))
+  const parts = [
+    tableOf([], facts),
+    rows.length === 0 ? 'The log has no inputs of it.' : tableOf(['feature', 'value'], rows),
+    ...(explained === undefined ? [] : [explanationText(terminal, explained)]),
+  ]
+  terminal.answer(explained === undefined ? shown : { ...shown, explanation: explained }, parts.join('\n\n'))
+}
+
+function explain(api: Client, { model, version, inputs }: PredictionAnswer): Promise<ExplainedPredictions> {
+  if (inputs === undefined)
+    throw failure({
+      code: 'not_found',
+      detail: 'the log has no inputs of this prediction, so it cannot be explained',
+      remedy: 'Show it without --explain.',
+    })
+  return api.post<ExplainedPredictions>(path`/v1/models/${model}/explain`, { instances: [inputs], version })
+}
+
+async function exportPredictions(
+  { terminal, api }: CommandSession,
+  { args, options: { output, model: named = args[0], ...given } }: CommandInput,
+): Promise<void> {
+  if (output === undefined)
+    throw usageError('--output is missing', 'Name a .csv or .parquet file with --output.')
+  const file = resolve(String(output))
+  const format = formatOf(file)
+  if (format === undefined)
+    throw usageError(`--output ends in ${Object.keys(fileFormats).join(' or ')}, not ${String(output)}`)
+  if (named === undefined && given['subject'] === undefined)
+    throw usageError('a model or --subject is missing', 'Name the model, or a person with --subject.')
+  const { modelVersion: version, routingKey, subject, ...rest } = given
+  const query = {
+    ...rest,
+    version,
+    routing_key: routingKey,
+    subject: subject === '-' ? readFileSync(0, 'utf8').trim() : subject,
+  }
+  const models = named === undefined ? await modelNames(api()) : [String(named)]
+  let done = 0
+  const rows = await writePredictions(
+    pagesOf(api(), models, query, (count, model) =>
+      terminal.progress(`${(done += count)} predictions, reading ${model}`),
+    ),
+    { file, format },
+  )
+  terminal.progress(undefined)
+  terminal.answer(
+    { predictions: rows, models, file },
+    `${rows} predictions of ${models.join(', ')} in ${file}`,
+  )
+}
+
+const modelNames = async (api: Client): Promise<string[]> =>
+  (await api.get<{ models: { name: string }[] }>('/v1/models')).models.map(({ name }) => name)
+
+async function* pagesOf(
+  api: Client,
+  models: readonly string[],
+  query: QueryParameters,
+  note: (count: number, model: string) => void,
+): AsyncIterable<PredictionAnswer[]> {
+  for (const model of models) {
+    let cursor: string | undefined
+    do {
+      const page: PredictionPage = await api.get('/v1/predictions', { ...query, model, limit: 1_000, cursor })
+      note(page.predictions.length, model)
+      yield page.predictions
+      cursor = page.next_cursor
+    } while (cursor !== undefined)
+  }
+}
