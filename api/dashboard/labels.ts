@@ -90,9 +90,17 @@ export const withoutIds = (reason: string): string =>
     reason.replace(/ is being released as rel_\w+/, ' passed the gate').replace(/^release rel_\w+, /, ''),
   )
 
-/** Shortens a stored reason for a list: without ids and evidence, and only the first of several reasons. */
+/**
+ * Shortens a stored reason for a list: without ids and evidence, and only the first of several reasons. Of the lines of a program, only the
+ * last, which names the error of a traceback.
+ */
 export function shortReason(reason: string): string {
-  const [first = '', ...others] = withoutEvidence(withoutIds(reason)).split('; ')
+  const [said = '', ...lines] = withoutEvidence(withoutIds(reason))
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+  const last = lines.at(-1)
+  if (last !== undefined) return `${said}: ${last.trim()}`
+  const [first = '', ...others] = said.split('; ')
   return others.length === 0 ? first : `${first} …`
 }
 
