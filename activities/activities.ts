@@ -24,6 +24,7 @@ import { evaluate } from './retrain/evaluate.ts'
 import { ofRun, onRows, type TakenRun } from './runtime/of-run.ts'
 import { recordSnapshot, recordUnchanged, type Run } from '../store/training/runs.ts'
 import { withLineage } from './integrations/lineage-events.ts'
+import { checkRefit, takeRefitRows } from './retrain/refit.ts'
 import { register } from './retrain/register.ts'
 import { endRetraining, openRetraining } from './retrain/retraining.ts'
 import { takeSnapshot } from './retrain/snapshot.ts'
@@ -44,6 +45,7 @@ export const controlActivities = (deps: Deps) =>
       ['retraining', 'trial', 'sweep'],
       onRows(async (run) => ({ verdict: (await validate(deps)(run)).verdict })),
     ),
+    takeRefitRows: ofRun(deps, ['retraining'], takeRefitRows(deps)),
     register: ofRun(deps, ['retraining'], register(deps)),
     endRetraining: endRetraining(deps),
     openSweep: openSweep(deps),
@@ -111,6 +113,7 @@ export const trainingActivities = (deps: Deps, options: { models?: string } = {}
         },
       ),
     ),
+    checkRefit: ofRun(deps, ['retraining'], checkRefit(deps)),
     scoreTrial: ofRun(deps, ['trial'], scoreTrial(deps)),
     prepareTraining: ofRun(deps, trained, onRows(prepareTraining(deps))),
     finishTraining: ofRun(deps, trained, onRows(finishTraining(deps))),

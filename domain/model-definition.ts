@@ -12,6 +12,7 @@ import type { GatePolicy } from './evaluation/policy.ts'
 import type { Fallback } from './serving/kill-switch.ts'
 import type { MonitorPolicy } from './monitoring/policy.ts'
 import type { ReleasePolicy } from './release/policy.ts'
+import type { RefitPolicy } from './training/refit.ts'
 import type { RowWeights } from './training/row-weights.ts'
 import type { Trainer } from './training/trainer.ts'
 import type { BatchDefinition } from './triggers/partitions.ts'
@@ -49,6 +50,8 @@ export interface ModelDefinition {
   /** Answers that every version must give. */
   tests?: BehaviourTest[]
   release: ReleasePolicy
+  /** Trains the recipe that has passed the gate again on all matured rows. Default: the judged weights are released. */
+  refit?: RefitPolicy
   retrain?: StartSchedule
   /** The triggers that start a retraining besides the schedule. */
   triggers?: TriggerDefinition[]

@@ -45,6 +45,10 @@ create table trainings (
   curve jsonb not null default '[]',
   checkpoint_digest text,
   artifact_digest text,
+  -- The training that the gate has judged, whose recipe this one repeats on all matured rows. No foreign key: a restore needs an order of the rows.
+  refit_of text,
+  -- How the refitted weights answer the test rows: {meanChange, maxChange, …}. It has an `issue` when they may not become a version.
+  refit_check jsonb,
   attempts integer not null default 1,
   -- How often the training process ran out of memory. Limits the retries on other machines.
   memory_failures integer not null default 0,

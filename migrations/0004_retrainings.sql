@@ -32,7 +32,9 @@ create table retrainings (
   -- What the last failed activity said: {message, code}. Removed when it succeeds.
   failure jsonb,
   -- Why its artifact is not new and was not evaluated.
-  unchanged text
+  unchanged text,
+  -- All matured rows, on which the recipe is trained again after the gate.
+  refit_snapshot_digest text references snapshots (digest)
 );
 create unique index retrainings_one_running on retrainings (model) where ended_at is null;
 create index retrainings_by_model on retrainings (model, started_at);

@@ -49,7 +49,7 @@ export const short = proxyActivities<
 >({ startToCloseTimeout: '20 s', retry, cancellationType })
 
 /** Work on the rows of a run. Five failures mean that the data is broken. Waiting for a server or for disk space is not counted. */
-export const rows = proxyActivities<Pick<ControlActivities, 'takeSnapshot' | 'validate'>>({
+export const rows = proxyActivities<Pick<ControlActivities, 'takeSnapshot' | 'takeRefitRows' | 'validate'>>({
   startToCloseTimeout: '24 h',
   heartbeatTimeout: heartbeatTimeout.rows,
   retry: { ...retry, maximumAttempts: 5 },

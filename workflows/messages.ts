@@ -53,7 +53,7 @@ export interface RetrainOutcome {
   snapshotDigest?: string
 }
 
-type RetrainStep = 'snapshot' | 'validate' | 'train' | 'adopt' | 'evaluate' | 'register' | 'release'
+type RetrainStep = 'snapshot' | 'validate' | 'train' | 'adopt' | 'evaluate' | 'refit' | 'register' | 'release'
 /** Progress of a running retraining, for `retrain --watch` and the API. */
 export interface RetrainProgress extends Pick<RetrainOutcome, 'snapshotDigest' | 'version' | 'releaseId'> {
   stage: 'opening' | RetrainStep | 'ended'

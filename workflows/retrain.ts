@@ -1,5 +1,5 @@
 /**
- * Retrains a model: snapshot, validate, train, evaluate, register, release. A request with an artifact adopts that artifact instead of
+ * Retrains a model: snapshot, validate, train, evaluate, refit where the model file asks for it, register, release. A request with an artifact adopts that artifact instead of
  * training. Every run records one outcome; a failure raises an alert and changes nothing in production.
  */
 import {
@@ -23,7 +23,7 @@ import {
 import type { TrainingQueues } from '../activities/trainers/queue-training.ts'
 import { idsOfRow } from '../domain/training/runs.ts'
 import { short, training } from './activities.ts'
-import { openRow, runToEnd, takeRows, trainingQueueOf, trainOn } from './run-stages.ts'
+import { openRow, refitOn, runToEnd, takeRows, trainingQueueOf, trainOn } from './run-stages.ts'
 import { notifyQueue, startReleaseChild, startRetrainChild, startUnlessRunning } from './start-child.ts'
 import type { releaseQueue } from './release-queue.ts'
 import { field, optional, parseInput } from './input/parse-input.ts'
@@ -66,7 +66,7 @@ function throttled(model: string, progress: RetrainProgress, message: string): R
 async function runStages(
   model: string,
   progress: RetrainProgress,
-  opened: TrainingQueues & { adopts: boolean },
+  opened: TrainingQueues & { adopts: boolean; refits: boolean },
 ): Promise<void> {
   const run = progress.retrainingId ?? ''
   const { trainingId, evaluationId } = idsOfRow(run)
@@ -84,6 +84,11 @@ async function runStages(
   reach('evaluate', { evaluationId })
   const { verdict } = await evaluate({ run })
   if (verdict !== 'better' && verdict !== 'not_worse') return
+
+  if (opened.refits) {
+    reach('refit')
+    if (!(await refitOn(opened, run))) return
+  }
 
   reach('register')
   const { version, mayRelease } = await short.register({ run })

@@ -49,6 +49,18 @@ export async function trainOn({ trainQueue, trainerQueue }: TrainingQueues, run:
   else await trainOnQueue(run, { trainQueue, trainerQueue })
 }
 
+/**
+ * Trains the judged recipe again on all matured rows, once the gate has passed, and checks the new weights. Returns whether the rows may be
+ * used. After `takeRefitRows`, the row of the run names the refit, so the activities of its rows and trainings work on that.
+ */
+export async function refitOn(queues: TrainingQueues, run: string): Promise<boolean> {
+  await rows.takeRefitRows({ run })
+  if ((await rows.validate({ run })).verdict === 'block') return false
+  await trainOn(queues, run)
+  await training(queues.trainQueue).checkRefit({ run })
+  return true
+}
+
 const maxAttempts = 10
 /** A Python worker sends heartbeats late while it imports libraries on a busy machine. */
 const heartbeatTimeout = '1 min'

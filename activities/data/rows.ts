@@ -13,12 +13,12 @@ import {
 import type { Output } from '../../domain/tasks/output.ts'
 import { judgedCells } from '../../domain/validation/cells.ts'
 import type { BatchTable } from '../../domain/validation/expectations.ts'
-import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
+import { textLiteral, quotedIdentifier, timestampLiteral } from '../../domain/sql-text.ts'
 import { familyOf } from '../../domain/values/types.ts'
 import { withDuck, type Duck } from './duckdb.ts'
 import { decisionNames, taskOf } from '../../domain/tasks/tasks.ts'
 
-const { part } = snapshotColumns
+const { part, eventAt } = snapshotColumns
 
 export interface LabelledRows extends ColumnTable {
   /** Several columns when a row has several numbers. */
@@ -26,19 +26,26 @@ export interface LabelledRows extends ColumnTable {
 }
 
 /**
- * Reads one part of a snapshot of a model with this output, in the order of the snapshot. Throws on a missing column of `names`; a
+ * Reads parts of a snapshot of a model with this output, in the order of the snapshot. Throws on a missing column of `names`; a
  * missing column of `optional` is left out.
  */
 export async function readPart(
   path: string,
-  which: SnapshotPart,
+  which: SnapshotPart | readonly SnapshotPart[],
   {
     names,
     optional = [],
     output,
-  }: { names: readonly string[]; optional?: readonly string[]; output: Output },
+    after,
+  }: {
+    names: readonly string[]
+    optional?: readonly string[]
+    output: Output
+    /** Milliseconds: leaves out rows whose event was not later. */
+    after?: number
+  },
 ): Promise<LabelledRows> {
-  const from = `${textLiteral(path)} where ${part} = '${which}'`
+  const from = `${textLiteral(path)} where ${part} in (${[which].flat().map(textLiteral)})${after === undefined ? '' : ` and ${eventAt} > ${timestampLiteral(after)}`}`
   const [label, ...more] = snapshotLabels(output)
   const all = [...new Set([...names, ...optional, label!, ...more])]
   const table = await withDuck((duck) => readTable(duck, from, all))

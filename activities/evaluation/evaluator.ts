@@ -2,8 +2,9 @@
  * Evaluates challenger and champion on the same frozen test rows, each with its own preprocessing. Runs in a child process, because the
  * bootstrap blocks for seconds.
  */
-import { textLiteral } from '../../domain/sql-text.ts'
-import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { textLiteral, timestampLiteral } from '../../domain/sql-text.ts'
+import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
+import type { Reason } from '../../domain/verdict.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
 import { judgeGate, type GateReport } from '../../domain/evaluation/gate.ts'
@@ -24,6 +25,8 @@ import {
   type GateSearch,
 } from '../../domain/evaluation/input.ts'
 import { bestOf } from '../../domain/evaluation/anchor.ts'
+import { judgedRows, type RefittedChampion } from '../../domain/evaluation/refitted-champion.ts'
+import { checkRefit, type RefitCheck, type RefitPolicy } from '../../domain/training/refit.ts'
 import { thresholdOf, sharedOutput } from '../../domain/tasks/tasks.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { listCells, type ColumnTable } from '../../domain/model/columns.ts'
@@ -56,6 +59,8 @@ export interface EvaluatorJob {
   anchors: { version: string; artifactDigest: string }[]
   testSetUses: number
   championSplitDiffers?: boolean
+  /** Present when the champion has been refitted, so that it has seen rows that the challenger is tested on. */
+  refitted?: RefittedChampion
   search?: GateSearch
   /** The directory of the model files, for metrics that are functions. */
   modelsDirectory: string
@@ -69,6 +74,14 @@ export interface ScoreJob extends Pick<
   kind: 'score'
 }
 
+/** Compares the answers of refitted weights with those of the judged ones. */
+export interface RefitJob extends Omit<ScoreJob, 'kind'> {
+  kind: 'refit'
+  /** The artifact digest of the refitted weights. */
+  refitted: string
+  policy: RefitPolicy
+}
+
 export interface TrialScore {
   score: number | null
   /** Why there is no score. */
@@ -80,24 +93,54 @@ export interface EvaluatorResult {
   inputs: EvaluationInputs
 }
 
-async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<EvaluatorResult> {
-  const versions = openVersionAnswers(job.artifactRoot, parent)
+async function runEvaluation(given: EvaluatorJob, parent: Parent<never>): Promise<EvaluatorResult> {
+  const versions = openVersionAnswers(given.artifactRoot, parent)
   try {
-    return await evaluateBy(versions, job, parent)
+    const { job, ...tested } = await withUnseenRows(versions, given)
+    return await evaluateBy(versions, job, tested, parent)
   } finally {
     await versions.close()
   }
 }
 
+/** What is compared, and on which rows, so that no side has seen them. */
+interface Tested {
+  /** Milliseconds: only test rows with a later event. */
+  after?: number
+  comparison?: Reason
+}
+
+/** Chooses the rows that a refitted champion has not seen, or compares recipes where those are too few. */
+async function withUnseenRows(
+  versions: VersionAnswers,
+  job: EvaluatorJob,
+): Promise<Tested & { job: EvaluatorJob }> {
+  const { refitted, definition, challenger } = job
+  if (refitted === undefined) return { job }
+  const path = await versions.artifacts.locate('snapshots', job.snapshotDigest)
+  const after = Date.parse(refitted.newestEvent)
+  const { output } = definition.label
+  const { labels } = await readPart(path, 'test', { names: [], output, after })
+  const { basis, comparison } = judgedRows(
+    refitted,
+    judgedLabels(labels, output),
+    definition.evaluation.policy,
+  )
+  if (basis === 'unseen_rows') return { job, after, comparison }
+  const champion = basis === 'same_recipe' ? challenger : refitted.judged
+  return { job: { ...job, champion, anchors: refitted.anchors }, comparison }
+}
+
 async function evaluateBy(
   versions: VersionAnswers,
   job: EvaluatorJob,
+  { after, comparison }: Tested,
   parent: Parent<never>,
 ): Promise<EvaluatorResult> {
-  const { definition, testSetUses, championSplitDiffers, search } = job
+  const { definition, testSetUses, championSplitDiffers, search, refitted } = job
   const { policy, baseline } = definition.evaluation
   const path = await versions.artifacts.locate('snapshots', job.snapshotDigest)
-  const test = await parent.part('load data', async () => readTestRows(versions, job, path))
+  const test = await parent.part('load data', async () => readTestRows(versions, job, { path, after }))
   await parent.yieldToEventLoop()
   const outputs = await outputsOf(versions, job)
   const [challenger, champion] = await parent.part('predict', async () => [
@@ -107,7 +150,7 @@ async function evaluateBy(
   await parent.yieldToEventLoop()
   const y = judgedLabels(test.labels, outputs.own)
   const released = await askAnchors(versions, job, { test, output: outputs.shared ?? outputs.own, parent })
-  const checks = await checkRows(versions, job, { path, test, outputs })
+  const checks = await checkRows(versions, job, { path, test, after, outputs })
   // Nothing is compared with a champion that cannot score the rows.
   const isComparable = typeof champion !== 'string'
   const numbers = isComparable && outputs.given ? comparedNumbers(outputs.own, outputs.given) : undefined
@@ -126,6 +169,7 @@ async function evaluateBy(
     ...checks,
     testSetUses,
     championSplitDiffers,
+    comparison,
     search,
     unknownCategories: (await versions.manifestOf(job.challenger)).unknownCategories,
   }
@@ -147,6 +191,7 @@ async function evaluateBy(
       leakage: checks.leakage,
       testSetUses,
       championSplitDiffers,
+      refitted,
       search,
       baseline: baseline ?? null,
       anchor: anchor === undefined ? null : { version: anchor.version, value: anchor.value },
@@ -179,7 +224,7 @@ const manifestsOf = (versions: VersionAnswers, { challenger, champion, anchors }
 async function readTestRows(
   versions: VersionAnswers,
   job: EvaluatorJob,
-  path: string,
+  { path, after }: { path: string; after: number | undefined },
 ): Promise<LabelledRows> {
   const { features, label, evaluation } = job.definition
   const { entity, groups, baseline } = evaluation
@@ -191,6 +236,7 @@ async function readTestRows(
       ...[entity, baseline, ...groups].filter((name) => name !== undefined),
     ],
     output: label.output,
+    after,
   })
 }
 
@@ -198,12 +244,20 @@ async function readTestRows(
 async function checkRows(
   versions: VersionAnswers,
   job: EvaluatorJob,
-  { path, test, outputs: { own, given, shared } }: { path: string; test: LabelledRows; outputs: Outputs },
+  {
+    path,
+    test,
+    after,
+    outputs: { own, given, shared },
+  }: { path: string; test: LabelledRows; after: number | undefined; outputs: Outputs },
 ) {
   const { definition, challenger, champion } = job
   const manifests = await manifestsOf(versions, job)
   return withDuck(async (duck) => {
-    await duck.run(`create view snapshot as select * from ${textLiteral(path)}`)
+    const { part, eventAt } = snapshotColumns
+    const rows =
+      after === undefined ? '' : ` where ${part} <> 'test' or ${eventAt} > ${timestampLiteral(after)}`
+    await duck.run(`create view snapshot as select * from ${textLiteral(path)}${rows}`)
     return {
       slices: await sliceRows(duck, definition),
       leakage: await findLeaks(duck, definition),
@@ -282,6 +336,24 @@ async function runScore(job: ScoreJob, parent: Parent<never>): Promise<TrialScor
   }
 }
 
+async function runRefit(
+  { definition, refitted, policy, ...job }: RefitJob,
+  parent: Parent<never>,
+): Promise<RefitCheck> {
+  const versions = openVersionAnswers(job.artifactRoot, parent)
+  try {
+    const path = await versions.artifacts.locate('snapshots', job.snapshotDigest)
+    const { output } = definition.label
+    const rows = await readPart(path, 'test', { names: Object.keys(definition.features), output })
+    const judged = await versions.ask(job.challenger, rows)
+    await parent.yieldToEventLoop()
+    const y = judgedLabels(rows.labels, output)
+    return checkRefit({ judged, refitted: await versions.ask(refitted, rows), y }, output, policy)
+  } finally {
+    await versions.close()
+  }
+}
+
 /** Throws `training_failed` when the file has changed since it was registered. */
 async function metricFunctionsOf({ definition, modelsDirectory }: EvaluatorJob): Promise<MetricFunctions> {
   if (definition.evaluation.policy.custom === undefined) return {}
@@ -332,6 +404,9 @@ function featuresOnly({ rows, columns }: ColumnTable, manifests: readonly Manife
   return { rows, columns: Object.fromEntries(Object.entries(columns).filter(([name]) => taken.has(name))) }
 }
 
-takeJob<EvaluatorJob | ScoreJob, never, EvaluatorResult | TrialScore>((job, parent) =>
-  'kind' in job ? runScore(job, parent) : runEvaluation(job, parent),
+takeJob<EvaluatorJob | ScoreJob | RefitJob, never, EvaluatorResult | TrialScore | RefitCheck>(
+  (job, parent) => {
+    if (!('kind' in job)) return runEvaluation(job, parent)
+    return job.kind === 'score' ? runScore(job, parent) : runRefit(job, parent)
+  },
 )

@@ -3,6 +3,8 @@
  * metrics of different test sets are not comparable.
  */
 import { DomainError } from '../../domain/errors.ts'
+import type { TrainingFacts } from '../../domain/model/manifest.ts'
+import type { RefittedChampion } from '../../domain/evaluation/refitted-champion.ts'
 import type { GateVerdict } from '../../domain/evaluation/gate.ts'
 import type { GateSearch } from '../../domain/evaluation/input.ts'
 import { gateMarkdown } from '../../domain/evaluation/report-markdown.ts'
@@ -22,7 +24,7 @@ import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
 import { getSnapshot, mayTestTrained } from '../../store/training/snapshots.ts'
 import { getTraining } from '../../store/training/trainings.ts'
-import { getVersion, listReleased, listTwins } from '../../store/registry/versions.ts'
+import { getVersion, listReleased, listTwins, type Version } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runJob } from '../runtime/run-job.ts'
@@ -64,7 +66,8 @@ export const evaluate =
     const before = await findEvaluation(store, evaluationId)
     if (before !== undefined) return resultOf(before)
     const { definition } = await getModel(store, model)
-    const { artifactDigest, snapshotDigest } = await getTraining(store, trainingId)
+    const training = await getTraining(store, trainingId)
+    const { artifactDigest, snapshotDigest } = training
     if (artifactDigest === undefined)
       throw new DomainError('internal', `the training ${trainingId} has no artifact to evaluate`)
     const manifest = await getManifest(artifacts, artifactDigest)
@@ -75,6 +78,7 @@ export const evaluate =
       return { evaluationId, verdict: 'unchanged', needsPerson: false, reasons: [unchanged] }
     }
     const { baseline, anchors } = await findReferences({ store, config }, model)
+    const refitted = baseline && refittedOf(baseline, manifest.training, anchors)
     const job: EvaluatorJob = {
       definition,
       snapshotDigest,
@@ -83,8 +87,10 @@ export const evaluate =
       champion: baseline?.artifactDigest,
       anchors: anchors.map(({ version, artifactDigest }) => ({ version, artifactDigest })),
       testSetUses: await countTestSetUses(store, snapshotDigest),
+      refitted,
       championSplitDiffers:
         baseline &&
+        refitted === undefined &&
         (await mayTestTrained(store, {
           snapshot: snapshotDigest,
           earlier: baseline.manifest.training.snapshot,
@@ -97,7 +103,12 @@ export const evaluate =
       }),
       modelsDirectory: models,
     }
-    const judged = [artifactDigest, baseline?.artifactDigest, ...anchors.map((each) => each.artifactDigest)]
+    const judged = [
+      artifactDigest,
+      baseline?.artifactDigest,
+      refitted?.judged,
+      ...[...anchors, ...(refitted?.anchors ?? [])].map((each) => each.artifactDigest),
+    ]
     await withHeartbeat(() => bringCopies(artifacts, { snapshot: snapshotDigest, artifacts: judged }))
     const { asOf, rows } = await getSnapshot(store, snapshotDigest)
     const { report, inputs } = await runJob<EvaluatorResult>({
@@ -145,6 +156,31 @@ async function findReferences({ store, config }: Pick<Deps, 'store' | 'config'>,
   const anchors = await listReleased(store, recent)
   for (const version of [baseline, ...anchors]) verifyArtifact(keys, version)
   return { baseline, anchors }
+}
+
+/** What the gate must know of a champion that was refitted; undefined for one that was not. */
+function refittedOf(
+  { version, lineage: { refit }, manifest }: Version,
+  challenger: TrainingFacts,
+  anchors: readonly Pick<Version, 'version' | 'artifactDigest' | 'lineage'>[],
+): RefittedChampion | undefined {
+  if (refit?.newestEvent === undefined) return undefined
+  const recipeOf = ({ code, dependencies, seed, hyperparameters }: TrainingFacts) => ({
+    code,
+    dependencies,
+    seed,
+    hyperparameters,
+  })
+  return {
+    version,
+    newestEvent: refit.newestEvent,
+    judged: refit.judged,
+    isSameRecipe: digestOfJson(recipeOf(manifest.training)) === digestOfJson(recipeOf(challenger)),
+    anchors: anchors.map((each) => ({
+      version: each.version,
+      artifactDigest: each.lineage.refit?.judged ?? each.artifactDigest,
+    })),
+  }
 }
 
 /** How many trials of its sweep, and how many challengers on these test rows, preceded the challenger; undefined for none. */

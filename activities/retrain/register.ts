@@ -19,7 +19,8 @@ import { appendAudit } from '../../store/audit/audit-log.ts'
 import { digestOfJson, getManifest } from '../../store/artifacts.ts'
 import { getEvaluation, type Evaluation } from '../../store/training/evaluations.ts'
 import { findRetraining, noteOf, type Retraining } from '../../store/training/retrainings.ts'
-import { getTraining, type TrainingRecord } from '../../store/training/trainings.ts'
+import { refitText, type RefitLineage } from '../../domain/training/refit.ts'
+import { findRefit, getTraining, type TrainingRecord } from '../../store/training/trainings.ts'
 import {
   findLatestVersion,
   findVersionOfTraining,
@@ -44,7 +45,9 @@ export interface RegisterResult {
 /** Throws `forbidden` unless the rows of the run allow a version. */
 export const register =
   ({ store, artifacts, config, log }: Deps) =>
-  async (run: Pick<Run, 'id' | 'model' | 'snapshotDigest' | keyof RunIds>): Promise<RegisterResult> => {
+  async (
+    run: Pick<Run, 'id' | 'model' | 'snapshotDigest' | 'refitSnapshotDigest' | keyof RunIds>,
+  ): Promise<RegisterResult> => {
     const { id: retrainingId, model, validationId, trainingId, evaluationId } = run
     const issue = issueOfMaking(await readMaking(store, run))
     if (issue !== undefined)
@@ -54,13 +57,24 @@ export const register =
     const retraining = await findRetraining(store, retrainingId)
     if (retraining === undefined) throw new DomainError('not_found', `there is no retraining ${retrainingId}`)
     const snapshot = await getSnapshot(store, training.snapshotDigest)
-    const manifest = await getManifest(artifacts, evaluation.artifactDigest)
+    const refit = await refitOf(store, trainingId)
+    if (run.refitSnapshotDigest !== undefined && refit === undefined)
+      throw new DomainError('forbidden', `${retrainingId} cannot register a version: its refit has not ended`)
+    const artifactDigest = refit?.artifactDigest ?? evaluation.artifactDigest
+    const manifest = await getManifest(artifacts, artifactDigest)
+    const judgedManifest = await getManifest(artifacts, evaluation.artifactDigest)
     // The signature requires that the bytes are read and verified once more.
     for (const { digest } of Object.values(manifest.files)) await artifacts.get('artifacts', digest)
     const signer = await openSigner(config.signing, 'artifacts')
-    const { artifactDigest } = evaluation
     const ids = { retrainingId, validationId, trainingId, evaluationId }
-    const lineage = lineageOf(ids, { training, evaluation, retraining, snapshot, manifest })
+    const lineage = lineageOf(ids, {
+      training,
+      evaluation,
+      retraining,
+      snapshot,
+      manifest: judgedManifest,
+      refit: refit?.lineage,
+    })
     const registered = await store.transaction(async (database) => {
       await lockVersions(database, model)
       const known = await findVersionOfTraining(database, trainingId)
@@ -91,6 +105,7 @@ export const register =
           origin: lineage.origin,
           artifact: artifactDigest,
           snapshot: lineage.snapshot,
+          refit: lineage.refit && refitText({ snapshot: lineage.snapshot, refit: lineage.refit }),
           evaluation: evaluationId,
           verdict: evaluation.verdict,
           reportDigest: evaluation.reportDigest,
@@ -108,6 +123,23 @@ export const register =
     return { version, mayRelease: issueOfRelease === undefined }
   }
 
+/** The refit of a judged training, with what a version says of it; undefined without one. */
+async function refitOf(
+  store: Deps['store'],
+  trainingId: string,
+): Promise<{ artifactDigest: string; lineage: RefitLineage } | undefined> {
+  const refit = await findRefit(store, trainingId)
+  const { artifactDigest: judged } = await getTraining(store, trainingId)
+  if (refit === undefined || refit.artifactDigest === undefined || judged === undefined) return undefined
+  const { id, artifactDigest, snapshotDigest, check } = refit
+  if (check === undefined) return undefined
+  const { rows, source } = await getSnapshot(store, snapshotDigest)
+  const newestEvent = source['newestEvent'] as string | undefined
+  const { change, limit } = check
+  const lineage = { trainingId: id, snapshot: snapshotDigest, rows, newestEvent, judged, change, limit }
+  return { artifactDigest, lineage }
+}
+
 /** Returns the next number of a model, above those of versions that were given a number. */
 async function numberOf(database: Database, model: string, manifest: Manifest): Promise<VersionNumber> {
   const latest = await findLatestVersion(database, model)
@@ -121,12 +153,14 @@ interface LineageSources {
   evaluation: Evaluation
   retraining: Retraining
   snapshot: Snapshot
+  /** Of the judged artifact. */
   manifest: Manifest
+  refit: RefitLineage | undefined
 }
 
 /** Returns what a version came from. */
 function lineageOf(ids: RunIds & { retrainingId: string }, sources: LineageSources): VersionLineage {
-  const { training, evaluation, retraining, snapshot, manifest } = sources
+  const { training, evaluation, retraining, snapshot, manifest, refit } = sources
   const { code, dependencies, hyperparameters, seed, origin, trainedOn, bundle, rows } = manifest.training
   const { report, baselineVersion: baseline } = evaluation
   return {
@@ -144,6 +178,7 @@ function lineageOf(ids: RunIds & { retrainingId: string }, sources: LineageSourc
     metrics: Object.fromEntries(report.metrics.map(({ metric, challenger }) => [metric, challenger])),
     rows: { train: rows, test: report.rows },
     newestEvent: snapshot.source['newestEvent'] as string | undefined,
+    refit,
     floods: snapshot.source['floods'] as string[] | undefined,
     baseline,
     requestedBy: retraining.requestedBy,

@@ -77,6 +77,8 @@ export interface OpenResult extends TrainingQueues {
   throttled?: string
   /** Whether it adopts an artifact instead of training one. */
   adopts: boolean
+  /** Whether the recipe is trained again on all matured rows after the gate. */
+  refits: boolean
 }
 
 /**
@@ -128,7 +130,11 @@ export const openRetraining =
       await endAbandonedTrainings(store, { ids, message: 'the retraining workflow was terminated' })
       log.warn({ model, abandoned }, 'closed orphaned retraining')
     }
-    const opened = { ...trainingQueues(deps, definition), adopts: artifact !== undefined }
+    const opened = {
+      ...trainingQueues(deps, definition),
+      adopts: artifact !== undefined,
+      refits: refits(definition, artifact),
+    }
     const { cooldown } = definition.monitor ?? defaultMonitorPolicy
     const throttled = await throttle(store, { id: retrainingId, ...input }, cooldown)
     if (throttled !== undefined) {
@@ -158,6 +164,9 @@ export const openRetraining =
     log.info({ retraining: retrainingId, model, asOf, reason }, 'retraining opened')
     return opened
   }
+
+const refits = (definition: ModelDefinition, artifact: unknown) =>
+  definition.refit !== undefined && artifact === undefined
 
 const endedOutside = 'its workflow was ended from outside'
 

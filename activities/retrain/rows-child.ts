@@ -19,6 +19,7 @@ export type RowsJob =
       definition: ModelDefinition
       /** ISO 8601. */
       asOf: string
+      refit?: boolean
       databaseUrl: string
       readerUrl?: string
       /** The path of the file of sources. */
@@ -33,6 +34,7 @@ export type RowsJob =
 async function takeRows({
   definition,
   asOf,
+  refit,
   databaseUrl,
   readerUrl,
   metricSources,
@@ -49,6 +51,7 @@ async function takeRows({
     const written = await writeSnapshot({
       definition: local,
       asOf,
+      refit,
       store,
       artifacts,
       subjectKey,

@@ -21,6 +21,8 @@ export interface SnapshotInput {
   model: string
   /** ISO 8601. */
   asOf: string
+  /** Takes all matured rows for a refit, without test rows. */
+  refit?: boolean
 }
 
 export interface SnapshotResult {
@@ -46,7 +48,7 @@ export const takeSnapshot =
 /** Undefined if the snapshot holds a subject who was erased while it was taken. */
 async function takeOnce(
   deps: Deps,
-  { model: name, asOf }: SnapshotInput,
+  { model: name, asOf, refit }: SnapshotInput,
   { models }: { models?: string | undefined },
 ): Promise<SnapshotResult | undefined> {
   const { store, artifacts, config, log } = deps
@@ -58,7 +60,7 @@ async function takeOnce(
   let program: SourceProgramFacts | undefined
   const take = (copies: SourceCopies) => {
     const places = { databaseUrl, readerUrl, metricSources, artifactRoot, subjectKey }
-    const job: RowsJob = { kind: 'snapshot', definition, asOf, copies, ...places }
+    const job: RowsJob = { kind: 'snapshot', definition, asOf, refit, copies, ...places }
     return runJob<WrittenSnapshot & { source: Record<string, unknown> }>({
       what: `the snapshot of ${name}`,
       file: 'activities/retrain/rows-child.ts',

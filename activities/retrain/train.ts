@@ -61,6 +61,8 @@ export const train =
     const { id, model, attempts: attempt } = training
     const last = lastBeat(training, context.info.heartbeatDetails as TrainingBeat | undefined)
     log.info({ training: id, model, attempt, from: last?.epoch }, 'training')
+    const frozen =
+      training.refitOf === undefined ? undefined : (await getTraining(store, training.refitOf)).curve
     const keeper = keepSteps(deps, training, last)
     const keep = async (step: TrainerStep) => {
       await keeper.keep(step)
@@ -70,7 +72,7 @@ export const train =
       const result = await withHeartbeat(
         () =>
           definition.trainer === undefined
-            ? runFunction(deps, { definition, training, checkpoint: last?.checkpoint }, keep, options)
+            ? runFunction(deps, { definition, training, checkpoint: last?.checkpoint, frozen }, keep, options)
             : runProgram(deps, { definition, training }, keep, options),
         keeper.beat,
       )
@@ -98,7 +100,7 @@ interface Work {
 /** Trains by the training function of the model file. */
 const runFunction = async (
   { artifacts, config, log }: Deps,
-  { definition, training, checkpoint }: Work & { checkpoint?: string },
+  { definition, training, checkpoint, frozen }: Work & { checkpoint?: string; frozen?: TrainerJob['frozen'] },
   onStep: (step: TrainerStep) => Promise<void>,
   options: TrainOptions,
 ): Promise<TrainingResult> => {
@@ -112,6 +114,7 @@ const runFunction = async (
     seed: training.seed,
     hyperparameters: training.hyperparameters,
     checkpoint,
+    frozen,
   }
   return runChild<TrainerStep, TrainerResult>({
     file: 'activities/tensorflow/trainer.ts',

@@ -27,7 +27,7 @@ export interface WrittenSnapshot {
   bytes: number
   parts: { train: number; validation?: number; test: number }
   columns: Record<string, string>
-  /** ISO 8601: when the newest training event happened; absent without event times. */
+  /** ISO 8601: when the newest training event happened, of a refit with its validation rows; absent without event times. */
   newestEvent?: string
   /** ISO 8601: when the first test event happened; absent without event times. */
   firstTestEvent?: string
@@ -43,12 +43,14 @@ export interface WrittenSnapshot {
 export async function writeSnapshot(options: {
   definition: ModelDefinition
   asOf: string
+  /** Writes all matured rows for a refit, without test rows. */
+  refit?: boolean
   store: Store
   artifacts: Artifacts
   /** Required for a model with a subject column, and for one of feature views from which subjects were erased. */
   subjectKey?: SubjectKey
 }): Promise<WrittenSnapshot> {
-  const { asOf, store, artifacts, subjectKey } = options
+  const { asOf, refit = false, store, artifacts, subjectKey } = options
   return withDuck(async (duck) => {
     const asOfMs = Date.parse(asOf)
     const served =
@@ -75,27 +77,34 @@ export async function writeSnapshot(options: {
     await rows.shape(plan.rows)
     const excludedRows = await countExcludedRows(duck, store, definition, asOfMs)
     const draft = await artifacts.draft('.parquet')
-    const query = snapshotQuery(definition, asOfMs)
+    const query = snapshotQuery(definition, asOfMs, { refit })
     await duck.run(`copy (${query}) to ${textLiteral(draft)} (format parquet, compression zstd)`)
     const flooded = await excludeFloods(duck, { draft, definition, artifacts })
-    const { train, test, validation, ...events } = await readParts(duck, flooded.draft)
+    const {
+      train,
+      test = refit ? 0 : undefined,
+      validation,
+      ...events
+    } = await readParts(duck, flooded.draft)
     const empty = !train
       ? 'train'
-      : !test
+      : !test && !refit
         ? 'test'
         : hasValidation(definition) && !validation
           ? 'validation'
           : ''
-    if (!train || !test || empty !== '') {
+    if (!train || test === undefined || empty !== '') {
       const { name: model } = definition
       const why = await emptyPartText(duck, definition, { asOfMs, train, test })
       const message = `there are no ${empty} rows of ${model} as of ${asOf}${excludedRowsText(excludedRows)}${why}`
       throw new DomainError('snapshot_empty', message, { model, asOf })
     }
-    await requireSlices(duck, flooded.draft, definition)
+    if (!refit) await requireSlices(duck, flooded.draft, definition)
     const columns = Object.fromEntries(await columnTypes(duck, textLiteral(flooded.draft)))
     const taken = await artifacts.take('snapshots', flooded.draft)
     const parts = { train, validation, test }
+    if (refit) events.newestEvent = events.newestHeldEvent ?? events.newestEvent
+    delete events.newestHeldEvent
     return {
       ...taken,
       parts,
@@ -111,7 +120,10 @@ export async function writeSnapshot(options: {
 async function readParts(
   duck: Duck,
   path: string,
-): Promise<Partial<WrittenSnapshot['parts']> & Pick<WrittenSnapshot, 'newestEvent' | 'firstTestEvent'>> {
+): Promise<
+  Partial<WrittenSnapshot['parts']> &
+    Pick<WrittenSnapshot, 'newestEvent' | 'firstTestEvent'> & { newestHeldEvent?: string }
+> {
   const { part, eventAt } = snapshotColumns
   const asText = (moment: string) => `strftime(${moment}, '%Y-%m-%dT%H:%M:%SZ')`
   const rows = await duck.rows<{ part: string; n: number; first: string | null; newest: string | null }>(
@@ -122,6 +134,7 @@ async function readParts(
   return {
     ...Object.fromEntries(rows.map(({ part: name, n }) => [name, n])),
     newestEvent: found('train')?.newest ?? undefined,
+    newestHeldEvent: found('validation')?.newest ?? undefined,
     firstTestEvent: found('test')?.first ?? undefined,
   }
 }

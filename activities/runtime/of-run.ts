@@ -5,6 +5,7 @@
 import { CancelledFailure } from '@temporalio/activity'
 import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
 import { getRun, recordFailure, type Run } from '../../store/training/runs.ts'
+import { refitIdsOf } from '../../domain/training/runs.ts'
 import type { Deps } from '../deps.ts'
 import { toFailure } from './failures.ts'
 
@@ -20,13 +21,15 @@ export const ofRun =
     return recordingFailure(deps, { id, failed: run.failure !== undefined }, () => work(run))
   }
 
-export type TakenRun = Run & { snapshotDigest: string }
+export type TakenRun = Run & { snapshotDigest: string; refitOf?: string }
 
-/** Work on the rows of a run. Throws `forbidden` before its snapshot is taken. */
+/** Work on the rows of a run, or of its refit once those are taken. Throws `forbidden` before its snapshot is taken. */
 export const onRows =
   <Result>(work: (run: TakenRun) => Promise<Result>) =>
   async (run: Run): Promise<Result> => {
-    const { snapshotDigest } = run
+    const { snapshotDigest, refitSnapshotDigest: refit } = run
+    if (refit !== undefined)
+      return work({ ...run, ...refitIdsOf(run.id), snapshotDigest: refit, refitOf: run.trainingId })
     if (snapshotDigest === undefined) throw new DomainError('forbidden', `${run.id} has no snapshot`)
     return work({ ...run, snapshotDigest })
   }

@@ -21,7 +21,7 @@ import { digestOf, digestOfJson, openArtifacts, type Artifacts } from '../../sto
 import { isFull } from '../../store/outage.ts'
 import { checkout, projectFolder } from '../../temporal.config.ts'
 import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from './checkpoint.ts'
-import { makeFit, type EncodedRows, type FitStep } from './training-loop.ts'
+import { makeFit, type EncodedRows, type FitDeps, type FitStep } from './training-loop.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
 import { detectOutOfMemory } from '../runtime/memory-limit.ts'
 import { readPart, targetsOf, type LabelledRows } from '../data/rows.ts'
@@ -41,6 +41,8 @@ export interface TrainerJob {
   hyperparameters: Training['hyperparameters']
   /** The digest of the checkpoint to resume from. */
   checkpoint?: string
+  /** The curve of the judged training, for a refit: its validation rows are trained on, and `fit` ends at the best epoch of that curve. */
+  frozen?: FitDeps['frozen']
 }
 
 export interface TrainerStep extends FitStep {
@@ -108,7 +110,7 @@ interface TrainingRows {
 
 async function readRows(
   artifacts: Artifacts,
-  { snapshotDigest }: TrainerJob,
+  { snapshotDigest, frozen }: TrainerJob,
   definition: ModelDefinition,
 ): Promise<TrainingRows> {
   const path = await artifacts.locate('snapshots', snapshotDigest)
@@ -116,7 +118,7 @@ async function readRows(
   const { weights: weighing, label } = definition
   const { output } = label
   const column = weighing?.column
-  const data = await readPart(path, 'train', {
+  const data = await readPart(path, frozen === undefined ? 'train' : ['train', 'validation'], {
     names,
     optional: column === undefined ? [] : [column],
     output,
@@ -184,7 +186,8 @@ function trainingOf({ tf, job, definition, rows, fits, parent, ...stored }: Trai
       seed,
       of,
       data: { ...encoded(data), weights },
-      validation: held && encoded(held),
+      validation: job.frozen === undefined && held !== undefined ? encoded(held) : undefined,
+      frozen: job.frozen,
       resume,
       onBatch: parent.yieldToEventLoop,
       onEpoch: async (step, checkpoint) => {

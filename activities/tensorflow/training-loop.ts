@@ -4,7 +4,7 @@
  */
 import type { LayersModel, Scalar, Tensor } from '@tensorflow/tfjs'
 import { DomainError } from '../../domain/errors.ts'
-import { isStopped, watchEpoch } from '../../domain/training/early-stopping.ts'
+import { isStopped, watchEpoch, type StopWatch } from '../../domain/training/early-stopping.ts'
 import { seededRandom } from '@tenure/sequential'
 import { hash32 } from '../../domain/serving/route.ts'
 import type { FitOptions } from '../../models/define/model.ts'
@@ -39,6 +39,8 @@ export interface FitDeps {
   /** The identity of this training, stored in its checkpoints. */
   of: string
   resume?: Checkpoint
+  /** The curve of the judged training, for a refit: an early stop ends at its best epoch. */
+  frozen?: readonly { epoch: number; validationLoss?: number }[]
   /** Stores the checkpoint and reports the epoch. */
   onEpoch: (step: FitStep, checkpoint: Checkpoint) => Promise<void>
   /** Called several times a second; detects that the parent has exited. */
@@ -47,11 +49,17 @@ export interface FitDeps {
 
 /** The `fit` given to a model file. */
 export function makeFit(deps: FitDeps): (network: LayersModel, options: FitOptions) => Promise<void> {
-  const { tf, seed, of, resume, validation } = deps
+  const { tf, seed, of, resume, validation, frozen } = deps
   let phases = 0
   let before = 0
+  let declared = 0
   return async (network, options) => {
-    const { epochs, batchSize, stopEarly } = checkedOptions(options, validation !== undefined)
+    const given = checkedOptions(options, validation !== undefined || frozen !== undefined)
+    const { batchSize } = given
+    const isFrozen = frozen !== undefined && given.stopEarly !== undefined
+    const epochs = isFrozen ? bestEpochOf(frozen, { ...given, after: declared }) : given.epochs
+    const stopEarly = isFrozen ? undefined : given.stopEarly
+    declared += given.epochs
     const isOver = (at?: Checkpoint) => stopEarly !== undefined && isStopped(at?.watch, stopEarly)
     const phase = phases++
     const done = before
@@ -78,6 +86,18 @@ export function makeFit(deps: FitDeps): (network: LayersModel, options: FitOptio
     await restore(tf, network, checkpoint)
     if (checkpoint.best !== undefined) restoreWeights(tf, network, checkpoint.best)
   }
+}
+
+/** The best epoch of one call of `fit` in the curve of all calls, whose epochs are counted on from call to call. */
+function bestEpochOf(
+  curve: NonNullable<FitDeps['frozen']>,
+  { epochs, stopEarly, after }: Pick<FitOptions, 'epochs' | 'stopEarly'> & { after: number },
+): number {
+  const own = curve.filter(({ epoch }) => epoch > after && epoch <= after + epochs)
+  let watch: StopWatch | undefined
+  for (const { epoch, validationLoss } of own)
+    watch = watchEpoch(watch, { epoch: epoch - after, loss: validationLoss ?? NaN }, stopEarly!)
+  return watch?.bestEpoch ?? epochs
 }
 
 /** As in Keras. */

@@ -22,6 +22,8 @@ export interface TrainInput {
   snapshotDigest: string
   /** Hyperparameters that replace those of the model file. */
   overrides?: HyperparameterValues
+  /** The judged training whose recipe a refit repeats. */
+  refitOf?: string
   /** Present for a run that adopts an artifact and trains nothing. */
   artifact?: BroughtArtifact
 }
@@ -36,7 +38,7 @@ interface BegunAttempt {
 /** Begins the next attempt of a training. A finished training stays as it is. */
 export async function beginAttempt(
   { store, config }: Pick<Deps, 'store' | 'config'>,
-  { trainingId, model, snapshotDigest, overrides, artifact }: TrainInput,
+  { trainingId, model, snapshotDigest, overrides, artifact, refitOf }: TrainInput,
 ): Promise<BegunAttempt> {
   if (artifact !== undefined) throw new DomainError('forbidden', `${trainingId} adopts an artifact`)
   const { definition, codeDigest } = await getModel(store, model)
@@ -50,6 +52,7 @@ export async function beginAttempt(
     codeDigest,
     dependenciesDigest: '',
     buildId: config.buildId,
+    refitOf,
   })
   return { definition, codeDigest, training }
 }

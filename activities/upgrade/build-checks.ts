@@ -149,6 +149,7 @@ async function jobOf(
     anchors,
     testSetUses: inputs.testSetUses,
     championSplitDiffers: inputs.championSplitDiffers,
+    refitted: inputs.refitted,
     ...(inputs.search !== undefined && { search: inputs.search }),
     modelsDirectory: models,
   }

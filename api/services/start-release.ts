@@ -5,6 +5,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError } from '../../domain/errors.ts'
 import { gateWarnings } from '../../domain/evaluation/reasons.ts'
+import { refitText } from '../../domain/training/refit.ts'
 import { issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
 import { issuesOfReplacement } from '../../domain/release/rules/replacement.ts'
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
@@ -57,7 +58,11 @@ export const startRelease: StartCommand<ReleaseStart, StartedRelease | QueuedSum
     const stale = await issueOfDrills(store, { model, policy })
     if (stale !== undefined) throw new DomainError('drill_stale', stale, { model })
     const started = await startUnlessBusy(deps, actor, request, command.id)
-    const notes = [...(await notesOfTwin(deps, candidate)), ...(await notesOfGate(deps, candidate))]
+    const notes = [
+      ...(await notesOfTwin(deps, candidate)),
+      ...notesOfRefit(candidate),
+      ...(await notesOfGate(deps, candidate)),
+    ]
     if (started !== undefined)
       return notes.length === 0
         ? started
@@ -134,6 +139,10 @@ async function notesOfTwin(
     ? [`${whose} is the champion`]
     : [`${whose} was rolled back at ${twin.rolledBackAt}`]
 }
+
+/** What was judged and what is released. */
+const notesOfRefit = ({ lineage: { snapshot, refit } }: Version): string[] =>
+  refit === undefined ? [] : [refitText({ snapshot, refit })]
 
 /** What the gate has found that a person has to weigh, such as an implausibly large gain. */
 async function notesOfGate({ store }: CommandDeps, { evaluationId }: Version): Promise<string[]> {

@@ -23,6 +23,7 @@ const sentences: Readonly<Record<RetrainProgress['stage'], string>> = {
   train: 'Training',
   adopt: 'Reading the artifact',
   evaluate: 'Evaluating against champion',
+  refit: 'Training again on all matured rows',
   register: 'Registering the version',
   release: 'Starting the release',
   ended: 'Done',

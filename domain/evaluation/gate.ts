@@ -85,13 +85,14 @@ export interface GateReport {
 }
 
 const emptyReport = (
-  { y, numbers, testSetUses, championSplitDiffers, search, tests, unknownCategories }: GateInput,
+  { y, numbers, testSetUses, championSplitDiffers, comparison, search, tests, unknownCategories }: GateInput,
   policy: GatePolicy,
 ): GateReport => ({
   verdict: 'insufficient',
   needsPerson: false,
   reasons: [],
   warnings: [
+    ...(comparison === undefined ? [] : [comparison]),
     ...numberReasons(numbers, policy),
     ...searchReasons(search, policy),
     ...useReasons(testSetUses, policy),
@@ -195,8 +196,11 @@ export function judgeGate(
   }
   if (blocks.length > 0) return { ...found, verdict: 'not_better', reasons: [...blocks, ...suspicious] }
   const primary = metrics.find((row) => row.metric === policy.primary)!
-  const verdict = first || primary.verdict === 'better' ? 'better' : 'not_worse'
-  return { ...found, verdict, reasons: [...suspicious, forReason(primary, first)] }
+  // Weights that were trained on other rows differ by chance, so their gain is not one of the recipe.
+  const isOfWeights = input.comparison?.code === 'judged_weights'
+  const decides = isOfWeights ? { ...primary, verdict: 'not_worse' as const } : primary
+  const verdict = first || decides.verdict === 'better' ? 'better' : 'not_worse'
+  return { ...found, verdict, reasons: [...suspicious, forReason(decides, first)] }
 }
 
 // Detects inverted labels. A challenger that learnt inverted labels looks far better than the champion on test labels that are inverted

@@ -2,6 +2,7 @@
  * Defines what is stored of an evaluation beside its report, so that the choice of the anchor and the leak checks can be explained later.
  */
 import type { GateSearch } from './input.ts'
+import type { RefittedChampion } from './refitted-champion.ts'
 import type { LeakageFacts } from './leakage.ts'
 
 export interface EvaluationInputs {
@@ -13,6 +14,8 @@ export interface EvaluationInputs {
   testSetUses: number
   /** Absent when the champion was trained with the same split. */
   championSplitDiffers?: boolean
+  /** Absent unless the champion has been refitted. */
+  refitted?: RefittedChampion
   /** Absent when nothing else was tried. */
   search?: GateSearch
   /** The column used as the baseline; null for the constant of `naiveAnswers`. */

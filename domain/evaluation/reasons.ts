@@ -219,7 +219,15 @@ export interface ReportedConcerns {
   warnings?: readonly Pick<Reason, 'code' | 'message'>[]
 }
 
-const neutralCodes = ['first_version', 'better', 'not_worse', 'chosen_by_sweep', 'tried_on_test_rows']
+const neutralCodes = [
+  'first_version',
+  'better',
+  'not_worse',
+  'chosen_by_sweep',
+  'tried_on_test_rows',
+  'unseen_rows',
+  'same_recipe',
+]
 
 /** Why the challenger passes. */
 export function forReason(primary: GateMetricRow, first: boolean): Reason {

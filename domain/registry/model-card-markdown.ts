@@ -43,6 +43,7 @@ export function cardMarkdown(card: ModelCard): string {
       ['Snapshot', codeOf(data.snapshot)],
       ['Data as of', data.asOf],
       ['Newest training event', data.newestEvent],
+      ['Refit', data.refit],
       ['Training rows', whole(data.trainRows)],
       ['Test rows', whole(data.testRows)],
       ['Code', codeOf(training.code)],

@@ -10,6 +10,7 @@ import { fairnessText } from '../evaluation/fairness.ts'
 import { worstSlicesFirst } from '../evaluation/slices.ts'
 import { firstNames } from '../errors.ts'
 import { totalBytesOf, type Manifest } from '../model/manifest.ts'
+import { refitText } from '../training/refit.ts'
 import type { VersionLineage } from './version.ts'
 import type { VersionStatus } from './version-query.ts'
 import type { Output } from '../tasks/output.ts'
@@ -76,6 +77,11 @@ export function modelCard(source: CardSource) {
       asOf: lineage.asOf ?? null,
       /** When the newest training event happened. */
       newestEvent: lineage.newestEvent ?? null,
+      /** What was judged and on what the released weights were trained; null unless they were refitted. */
+      refit:
+        lineage.refit && lineage.snapshot
+          ? refitText({ snapshot: lineage.snapshot, refit: lineage.refit })
+          : null,
       trainRows: lineage.rows?.train ?? manifest.training?.rows ?? null,
       testRows: lineage.rows?.test ?? null,
     },
@@ -209,6 +215,10 @@ function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about }: CardSo
     limits.push('Calibration was not measured.')
   if (manifest.profile === undefined)
     limits.push('No profile of the training data is stored, so drift cannot be measured.')
+  if (lineage.refit !== undefined)
+    limits.push(
+      'The metrics are those of the judged weights; the released ones were refitted afterwards and have seen the test rows.',
+    )
   if (lineage.asOf !== undefined && lineage.origin === undefined)
     limits.push(
       lineage.newestEvent === undefined

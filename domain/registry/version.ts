@@ -4,6 +4,7 @@
  */
 import type { Feature, Features } from '../model/features.ts'
 import type { BundleOrigin } from '../model/bundle-origin.ts'
+import type { RefitLineage } from '../training/refit.ts'
 import type { Output } from '../tasks/output.ts'
 import { taskOf } from '../tasks/tasks.ts'
 
@@ -29,6 +30,8 @@ export interface VersionLineage {
   rows: { train?: number; test: number }
   /** ISO 8601: when the newest training event happened. Absent without event times. */
   newestEvent?: string
+  /** The weights were trained again on all matured rows after the gate. `snapshot`, `rows` and `newestEvent` are those of the judged ones. */
+  refit?: RefitLineage
   /** One sentence for each flood whose rows were left out; absent without floods. */
   floods?: string[]
   validationId: string

@@ -22,6 +22,12 @@ export function idsOfRun(run: string): RunIds {
 /** The same from the id of the run's own row: `retrain/<model>/<run>`, `try_…` or `swp_…`. */
 export const idsOfRow = (id: string): RunIds => idsOfRun(id.replace(/^.*\/|^(?:try|swp)_/, ''))
 
+/** The ids of the refit of a run: the validation of its rows, and its training. */
+export function refitIdsOf(id: string): Pick<RunIds, 'validationId' | 'trainingId'> {
+  const { validationId, trainingId } = idsOfRow(id)
+  return { validationId: `${validationId}_refit`, trainingId: `${trainingId}_refit` }
+}
+
 /** Returns the model and the workflow run in `retrain/<model>/<run>`; undefined for any other text. */
 export function runOfRetraining(id: string): { model: string; runId: string } | undefined {
   const [, model, runId] = /^retrain\/(.+)\/([0-9a-f-]{36})$/.exec(id) ?? []

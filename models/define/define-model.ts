@@ -17,7 +17,7 @@ import { checkLabel } from './label.ts'
 import { compileViews } from './data/lookup.ts'
 import type { Hyperparameters, Model, ModelFile } from './model.ts'
 import { compileMonitor } from './monitor.ts'
-import { compileRelease } from './release.ts'
+import { compileRefit, compileRelease } from './release.ts'
 import { collectIssues, type IssueCollector } from './issues.ts'
 import { compileRetrain } from './triggers/retrain.ts'
 import { labelOfServed } from './data/served.ts'
@@ -215,6 +215,7 @@ function compileParts(
     release: part('release', ['release'], () =>
       compileRelease(report, file.release, file.risk, isObject(features) ? features : undefined),
     ),
+    refit: part('release', ['release', 'split'], () => compileRefit(report, file.release, file.split)),
     ...optional('retrain', [], file.retrain, (spec) => compileRetrain(report, spec)),
     batches: optional('batches', [], file.batches, (specs) => compileBatches(report, specs)),
     monitor: optional('monitor', ['features'], file.monitor, (spec) =>

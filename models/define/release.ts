@@ -10,9 +10,11 @@ import {
   type TargetedPolicy,
 } from '../../domain/release/policy.ts'
 import type { Features } from '../../domain/model/features.ts'
+import type { RefitPolicy } from '../../domain/training/refit.ts'
 import { durationAt, durationsIn, type Duration, type DurationReader } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
+import type { SplitSpec } from './split.ts'
 import { type EventSpec, compileBusiness } from './release/event.ts'
 import { type ExternalSpec, compileExternal } from './release/external.ts'
 import { minuteMs, timesOf } from './release/times.ts'
@@ -78,6 +80,16 @@ interface CommonSpec {
   qualification?: Partial<QualificationLimits>
   /** The drills. Default: monthly, on copied requests. */
   drill?: DrillSpec | 'off'
+  /**
+   * Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default:
+   * off.
+   */
+  refit?: 'matured' | 'off'
+  /**
+   * The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels.
+   * Default: 0.1.
+   */
+  refitDistance?: number
   /** Refuses a release if the last drill failed or is too old. */
   requireDrill?: {
     /** The maximum age of the last drill. */
@@ -180,6 +192,8 @@ const common: Record<keyof Required<CommonSpec>, 0> = {
   hotfix: 0,
   qualification: 0,
   drill: 0,
+  refit: 0,
+  refitDistance: 0,
   requireDrill: 0,
 }
 const staged = {
@@ -217,6 +231,21 @@ function reportUnknownFields(report: IssueCollector, { strategy, spec }: Release
   if (spec.drill !== 'off') inPart('drill', spec.drill, drillFields)
   if ('stages' in spec) spec.stages.forEach((each, index) => inPart(`stages[${index}]`, each, stageFields))
   if ('probation' in spec && spec.probation !== 'off') inPart('probation', spec.probation, probationFields)
+}
+
+/** Compiles the refit of a release. Weights that have seen the test rows need test rows that are younger, which only a split by time has. */
+export function compileRefit(
+  report: IssueCollector,
+  { spec: { refit = 'off', refitDistance: distance = 0.1 } = {} }: Partial<ReleaseSpec>,
+  { kind }: Pick<SplitSpec, 'kind'>,
+): RefitPolicy | undefined {
+  if (refit !== 'matured' && refit !== 'off')
+    report('release.refit', `matured or off is required, not ${String(refit)}`)
+  if (!(typeof distance === 'number' && distance > 0 && Number.isFinite(distance)))
+    report('release.refitDistance', `a number above 0 is required, not ${String(distance)}`)
+  if (refit !== 'matured') return undefined
+  if (kind !== 'time') report('release.refit', 'matured needs a split by time: byTime(…)')
+  return { distance }
 }
 
 /** Compiles a release. `risk: 'high'` raises the defaults of approvals and drills; values set in the file must be at least as strict. */

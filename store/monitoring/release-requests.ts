@@ -1,6 +1,7 @@
 /** Reads the releases that need an answer or were promoted, and stores their notifications. One request is notified once. */
 import sql from 'sql-template-tag'
 import type { GateReport } from '../../domain/evaluation/gate.ts'
+import type { VersionLineage } from '../../domain/registry/version.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
@@ -13,9 +14,10 @@ export interface AskingRelease {
   /** Failed requests above the control's rate at the last verdict. */
   excess?: number
   owner?: string
+  lineage?: Pick<VersionLineage, 'snapshot' | 'refit'>
 }
 
-const columns = sql`releases.state, evaluations.report, models.definition ->> 'owner' as owner`
+const columns = sql`releases.state, evaluations.report, models.definition ->> 'owner' as owner, versions.lineage`
 const joined = sql`releases
       join models on models.name = releases.model
       join versions on versions.version = releases.version

@@ -60,6 +60,7 @@ const namings = sql`
 /** Artifacts that must be kept, whatever their size. */
 const artifactsInUse = sql`
   select artifact_digest as digest from versions where version in (${versionsInUse})
+  union select lineage #>> '{refit,judged}' from versions where version in (${versionsInUse}) and lineage ? 'refit'
   union select digest from (${namings}) as named where at > now() - make_interval(hours => ${youngHours})
   union select artifact_digest from trainings
     join retrainings on retrainings.model = trainings.model and retrainings.ended_at is null
@@ -75,6 +76,7 @@ export const snapshotsBeingRead = sql`
   union select validations.snapshot_digest from validations
     join trials on trials.model = validations.model and trials.ended_at is null
       and validations.created_at >= trials.started_at
+  union select refit_snapshot_digest from retrainings where ended_at is null and refit_snapshot_digest is not null
   union select snapshot_digest from sweeps where ended_at is null and snapshot_digest is not null`
 
 /** The same, and snapshots that soon may be. */

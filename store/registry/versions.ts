@@ -120,7 +120,7 @@ export const listTwins = (
   rowsFrom(database).list<Twin>(sql`
     select version, version in (select version from champions) as champion, rolled_back_at,
       (select id from releases where releases.version = versions.version and ended_at is null) as release
-    from versions where model = ${model} and not drill and (artifact_digest = ${artifactDigest} or
+    from versions where model = ${model} and not drill and (${artifactDigest} in (artifact_digest, lineage #>> '{refit,judged}') or
         (manifest -> 'training' ->> 'origin' = 'brought' and
         manifest - ${fromSnapshot}::text[] = ${brought === undefined ? null : JSON.stringify(brought)}::jsonb - ${fromSnapshot}::text[]))
       and (rolled_back_at is not null or version in (select version from champions)
@@ -132,10 +132,13 @@ export const listReleased = (
   database: Database,
   { model, days, except, limit }: { model: string; days: number; except: string; limit: number },
 ) =>
-  rowsFrom(database).list<Pick<Version, 'version' | 'model' | 'artifactDigest' | 'signature'>>(sql`
-    select version, model, artifact_digest, signature from versions
+  rowsFrom(database).list<
+    Pick<Version, 'version' | 'model' | 'artifactDigest' | 'signature' | 'lineage'>
+  >(sql`
+    select version, model, artifact_digest, signature, lineage from versions
     where model = ${model} and version <> ${except} and rolled_back_at is null
-      and not exists (select from deleted_artifacts where digest = artifact_digest)
+      and not exists (
+        select from deleted_artifacts where digest in (artifact_digest, lineage #>> '{refit,judged}'))
       and known_good_at > now() - make_interval(days => ${days})
     order by known_good_at desc limit ${limit}`)
 

@@ -7,7 +7,13 @@ import { DomainError, type ErrorCode } from '../../domain/errors.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import type { HyperparameterValues } from '../../domain/training/overrides.ts'
 import type { Making } from '../../domain/registry/registration.ts'
-import { type JudgedRun, type RunFacts, idsOfRow, type RunIds } from '../../domain/training/runs.ts'
+import {
+  type JudgedRun,
+  type RunFacts,
+  idsOfRow,
+  refitIdsOf,
+  type RunIds,
+} from '../../domain/training/runs.ts'
 import { failureSentences } from '../../domain/validation/check-rows.ts'
 import type { ExcludedRows } from '../../domain/validation/expectations.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -35,6 +41,8 @@ interface RunRow {
   /** The sweep of a trial, or of a retraining of its winner. */
   sweepId?: string
   snapshotDigest?: string
+  /** All matured rows, once the gate has passed. From then on, the activities of rows and trainings work on the refit. */
+  refitSnapshotDigest?: string
   excludedRows?: ExcludedRows
   failure?: Failure
   /** Why its artifact is not new and was not evaluated. */
@@ -47,13 +55,14 @@ export interface Run extends RunRow, RunIds {}
 /** Throws `not_found`, and `forbidden` for a run of another kind. */
 export async function getRun(database: Database, id: string, kinds: readonly Run['kind'][]): Promise<Run> {
   const found = await rowsFrom(database).find<RunRow>(sql`
-    select 'retraining' as kind, id, model, as_of, overrides, artifact, sweep_id, snapshot_digest, excluded_rows, failure, unchanged, ended_at
+    select 'retraining' as kind, id, model, as_of, overrides, artifact, sweep_id, snapshot_digest, refit_snapshot_digest, excluded_rows,
+      failure, unchanged, ended_at
     from retrainings where id = ${id}
     union all
-    select 'trial', id, model, as_of, overrides, null, sweep_id, snapshot_digest, excluded_rows, failure, unchanged, ended_at
+    select 'trial', id, model, as_of, overrides, null, sweep_id, snapshot_digest, null, excluded_rows, failure, unchanged, ended_at
     from trials where id = ${id}
     union all
-    select 'sweep', id, model, as_of, null, null, null, snapshot_digest, excluded_rows, failure, null, ended_at
+    select 'sweep', id, model, as_of, null, null, null, snapshot_digest, null, excluded_rows, failure, null, ended_at
     from sweeps where id = ${id}`)
   if (found === undefined) throw new DomainError('not_found', `there is no retraining, trial or sweep ${id}`)
   if (!kinds.includes(found.kind)) throw new DomainError('forbidden', `${id} is a ${found.kind}`)
@@ -69,6 +78,16 @@ export async function recordSnapshot(
     where id = ${run} and ended_at is null and snapshot_digest is null`
   await database.query(sql`
     with retraining as (update retrainings ${values}), trial as (update trials ${values}) update sweeps ${values}`)
+}
+
+/** Stores the rows of the refit of an open retraining; the first ones stay. */
+export async function recordRefitSnapshot(
+  database: Database,
+  { run, digest }: { run: string; digest: string },
+): Promise<void> {
+  await database.query(sql`
+    update retrainings set refit_snapshot_digest = ${digest}
+    where id = ${run} and ended_at is null and refit_snapshot_digest is null`)
 }
 
 /** Stores why the artifact of an open run is not new. */
@@ -93,7 +112,8 @@ export async function recordFailure(database: Database, run: string, failure?: F
 /** Reads what the activities of a run have stored. The trials of a sweep share its validation. */
 export async function readRunFacts(database: Database, run: Run): Promise<Omit<RunFacts, 'isCancelled'>> {
   const { validationId } = run.kind === 'trial' && run.sweepId !== undefined ? idsOfRow(run.sweepId) : run
-  const validation = await findValidation(database, validationId)
+  const ofRefit = await findValidation(database, refitIdsOf(run.id).validationId)
+  const validation = ofRefit?.verdict === 'block' ? ofRefit : await findValidation(database, validationId)
   return {
     ...run,
     validation: validation && {
@@ -129,15 +149,21 @@ export async function readMaking(
   },
 ): Promise<Making> {
   const { model, snapshotDigest, validationId, trainingId, evaluationId } = made
-  const found = await rowsFrom(database).find<Pick<Making, 'validation' | 'training' | 'evaluation'>>(sql`
+  const found = await rowsFrom(database).find<
+    Pick<Making, 'validation' | 'training' | 'evaluation' | 'refit'>
+  >(sql`
     select validations.model as "validation.model", validations.snapshot_digest as "validation.snapshot_digest",
       validations.verdict as "validation.verdict", trainings.model as "training.model",
       trainings.snapshot_digest as "training.snapshot_digest", trainings.status as "training.status",
       trainings.artifact_digest as "training.artifact_digest", evaluations.model as "evaluation.model",
       evaluations.snapshot_digest as "evaluation.snapshot_digest", evaluations.artifact_digest as "evaluation.artifact_digest",
-      evaluations.verdict as "evaluation.verdict", evaluations.training_id = trainings.id as "evaluation.is_of_training"
+      evaluations.verdict as "evaluation.verdict", evaluations.training_id = trainings.id as "evaluation.is_of_training",
+      refits.model as "refit.model", refits.status as "refit.status", refits.artifact_digest as "refit.artifact_digest",
+      case when refits.id is not null then refits.refit_check is not null and not refits.refit_check ? 'issue' end as "refit.is_checked"
     from (select) as made left join validations on validations.id = ${validationId ?? null}
-      left join trainings on trainings.id = ${trainingId} left join evaluations on evaluations.id = ${evaluationId}`)
-  const artifactDigest = made.artifactDigest ?? found?.training?.artifactDigest
+      left join trainings on trainings.id = ${trainingId} left join evaluations on evaluations.id = ${evaluationId}
+      left join trainings as refits on refits.id = ${`${trainingId}_refit`} and refits.refit_of = trainings.id`)
+  const artifactDigest =
+    made.artifactDigest ?? found?.refit?.artifactDigest ?? found?.training?.artifactDigest
   return { ...found, model, snapshotDigest, artifactDigest }
 }

@@ -6,6 +6,7 @@ import sql, { join, raw, type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import * as schema from '../../domain/schema.ts'
 import { hyperparametersField } from '../../domain/training/overrides.ts'
+import type { RefitCheck } from '../../domain/training/refit.ts'
 import { rowsFrom, fromRowWithout } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { ModelFilter } from '../database/filter.ts'
@@ -31,7 +32,12 @@ export const trainingRow = schema.record(
     epoch: schema.count,
     attempts: schema.count,
   },
-  { artifactDigest: schema.text, message: schema.text },
+  {
+    artifactDigest: schema.text,
+    message: schema.text,
+    /** The judged training whose recipe it repeats on all matured rows. */
+    refitOf: schema.text,
+  },
 )
 
 export interface TrainingRecord extends schema.TypeOf<typeof trainingRow> {
@@ -45,15 +51,18 @@ export type NewTraining = Pick<
 > & {
   /** The revision of the checkout that trains it. */
   buildId?: string
+  /** The judged training whose recipe it repeats. */
+  refitOf?: string
 }
 
 /** Begins a training, or its next attempt: the attempt number of a running training increases; a finished training stays unchanged. */
 export async function beginTraining(database: Database, each: NewTraining): Promise<TrainingRecord> {
   await database.query(sql`
     insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, hyperparameters,
-      build_id, status)
+      build_id, refit_of, status)
     values (${each.id}, ${each.model}, ${each.snapshotDigest}, ${each.seed}, ${each.codeDigest},
-      ${each.dependenciesDigest}, ${JSON.stringify(each.hyperparameters)}, ${each.buildId ?? null}, 'running')
+      ${each.dependenciesDigest}, ${JSON.stringify(each.hyperparameters)}, ${each.buildId ?? null},
+      ${each.refitOf ?? null}, 'running')
     on conflict (id) do update set build_id = excluded.build_id, attempts = trainings.attempts + 1, status = 'running', message = null, ended_at = null
     where trainings.status <> 'done'`)
   return getTraining(database, each.id)
@@ -128,10 +137,27 @@ export async function endTraining(
   return written.length > 0
 }
 
+/** Stores how the weights of a refit answer; the first check stays. */
+export async function recordRefitCheck(database: Database, id: string, check: RefitCheck): Promise<void> {
+  await database.query(sql`
+    update trainings set refit_check = ${JSON.stringify(check)}
+    where id = ${id} and refit_of is not null and refit_check is null`)
+}
+
+/** The checked refit of a judged training; undefined without one. */
+export const findRefit = (database: Database, judged: string) =>
+  rowsFrom(database).find<{
+    id: string
+    snapshotDigest: string
+    artifactDigest?: string
+    check?: RefitCheck
+  }>(sql`
+    select id, snapshot_digest, artifact_digest, refit_check as check from trainings where refit_of = ${judged}`)
+
 export const findTraining = (database: Database, id: string) =>
   rowsFrom(database).find<TrainingRecord>(sql`
     select id, model, snapshot_digest, seed, code_digest, dependencies_digest, hyperparameters, status, epoch, curve,
-      checkpoint_digest, artifact_digest, attempts, message
+      checkpoint_digest, artifact_digest, attempts, message, refit_of
     from trainings where id = ${id}`)
 
 export async function getTraining(database: Database, id: string): Promise<TrainingRecord> {
@@ -221,7 +247,7 @@ export const findTrainingRun = (database: Database, id: string) =>
 
 const trainingColumns: Sql = sql`t.id, t.model, t.status, t.snapshot_digest, t.code_digest, t.build_id, t.dependencies_digest,
   t.dependencies, t.hyperparameters, t.seed, t.epoch, (t.curve -> -1 ->> 'loss')::double precision as loss, t.attempts, t.message,
-  t.artifact_digest, t.started_at, t.ended_at,
+  t.artifact_digest, t.refit_of, t.started_at, t.ended_at,
   floor(extract(epoch from t.ended_at - t.started_at) * 1000)::float8 as duration_ms,
   e.id as evaluation_id, e.verdict, coalesce(e.metrics, '{}') as metrics, v.version`
 /** The last evaluation of each training; the version is present when one was registered. */

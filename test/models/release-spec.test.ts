@@ -17,7 +17,12 @@ import {
   sqlQuery,
   webhook,
 } from '../../models/define.ts'
-import { compileRelease, type ReleaseSpec } from '../../models/define/release.ts'
+import {
+  compileRefit,
+  compileRelease,
+  type DirectSpec,
+  type ReleaseSpec,
+} from '../../models/define/release.ts'
 import { collectIssues } from '../../models/define/issues.ts'
 
 const lower = (spec: ReleaseSpec): { policy: ReleasePolicy; issues: string[] } => {
@@ -79,6 +84,24 @@ describe('a release specification', () => {
       harmBudget: 5,
     })
     expect(policy.requireDrill).toEqual({ withinMs: 45 * 86_400_000 })
+  })
+
+  it('a refit needs a split by time and a distance above 0, and is off by default', () => {
+    const compiled = (spec: DirectSpec, kind: 'time' | 'hash' = 'time') => {
+      const { report, issues } = collectIssues()
+      return [compileRefit(report, direct(spec), { kind }), issues.join()] as const
+    }
+    expect(compiled({})).toEqual([undefined, ''])
+    expect(compiled({ refit: 'off' })).toEqual([undefined, ''])
+    expect(compiled({ refit: 'matured' })).toEqual([{ distance: 0.1 }, ''])
+    expect(compiled({ refit: 'matured', refitDistance: 0.02 })).toEqual([{ distance: 0.02 }, ''])
+    expect(compiled({ refit: 'all' as never })[1]).toContain(
+      'release.refit: matured or off is required, not all',
+    )
+    expect(compiled({ refit: 'matured', refitDistance: 0 })[1]).toContain(
+      'release.refitDistance: a number above 0',
+    )
+    expect(compiled({ refit: 'matured' }, 'hash')[1]).toContain('needs a split by time')
   })
 
   it('a probation covers the delay of labels unless a soak is given, and may compare both versions', () => {

@@ -20,6 +20,8 @@ import { worstSlicesFirst } from '../../../domain/evaluation/slices.ts'
 import { capitalized, levelPercent, metricName, signedGain } from '../../../domain/figures.ts'
 import { nextEffect } from '../../../domain/release/next-effect.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
+import type { VersionLineage } from '../../../domain/registry/version.ts'
+import { refitText } from '../../../domain/training/refit.ts'
 
 export async function reportReleases(store: Store): Promise<void> {
   for (const { id, monitor, ...served } of await listServedSince(store)) {
@@ -28,8 +30,8 @@ export async function reportReleases(store: Store): Promise<void> {
   }
   for (const { id, version, answer } of await listClosedRequests(store))
     await resolveRequest(store, { id, message: `${version}: ${answer ?? 'the release has moved on'}` })
-  for (const { state, report, excess, owner } of await listAsking(store)) {
-    const request = releaseRequest(state, { report: readable(report), excess, owner })
+  for (const { state, report, excess, owner, lineage } of await listAsking(store)) {
+    const request = releaseRequest(state, { report: readable(report), excess, owner, lineage })
     if (request === undefined) continue
     const { dedupeKey, kind, message, headline, untilMs } = request
     await upsertRequest(store, {
@@ -60,6 +62,12 @@ export async function reportReleases(store: Store): Promise<void> {
   }
 }
 
+/** What was judged and what is released, for a version whose weights were refitted. */
+const refitTexts = (lineage: RequestEvidence['lineage']): string[] =>
+  lineage?.refit === undefined
+    ? []
+    : [capitalized(refitText({ snapshot: lineage.snapshot, refit: lineage.refit }))]
+
 const subjectOf = ({ id, version }: { id: string; version: string }) => ({ release: id, version })
 
 /** Returns undefined for a report whose shape, written by another build, is unknown. */
@@ -89,6 +97,7 @@ export interface RequestEvidence {
   excess?: number
   /** The owner named in the model file. */
   owner?: string
+  lineage?: Pick<VersionLineage, 'snapshot' | 'refit'>
 }
 
 /** Returns undefined unless the release waits for an answer now. A drill never asks. */
@@ -108,6 +117,7 @@ export function releaseRequest(state: ReleaseState, evidence: RequestEvidence): 
       : [`${capitalized(placeOf(state))}: ${state.lastVerdict?.reason ?? 'not enough evidence'}`]),
     capitalized(gain.whole),
     worstSlice(evidence),
+    ...refitTexts(evidence.lineage),
     ...gateWarnings(evidence.report).map(capitalized),
     harmOf(state, evidence),
     `${isApproval ? 'Expires' : 'Rolls back'} ${minuteText(untilMs)} without an answer`,

@@ -153,6 +153,22 @@ export function periodsOf(
 export const reachQuery = (): string =>
   `select ${['min', 'max'].map((end) => `strftime(${end}(${eventAt}), '%Y-%m-%dT%H:%M:%SZ')`).join(' as first, ')} as last from shaped`
 
+/**
+ * Returns the periods of a refit: all rows that are matured as of now, from the start of the training period on. The newest are the validation
+ * rows, by which a training program stops early.
+ */
+function refitPeriodsOf(
+  split: Extract<SplitDefinition, { kind: 'time' }>,
+  asOfMs: number,
+): Partial<ReturnType<typeof periodsOf>> {
+  const toMs = asOfMs - split.maturedMs
+  const heldMs = toMs - (split.validationMs ?? 0)
+  return {
+    train: { fromMs: periodsOf(split, asOfMs).train.fromMs, toMs: heldMs, knownByMs: asOfMs },
+    validation: split.validationMs === undefined ? undefined : { fromMs: heldMs, toMs, knownByMs: asOfMs },
+  }
+}
+
 /** Returns SQL that counts the rows of a plan that are in no part because of `matured`; undefined without it. */
 export function immatureQuery({ split }: ModelDefinition, asOfMs: number): string | undefined {
   if (split.kind !== 'time' || split.maturedMs === 0) return undefined
@@ -160,12 +176,17 @@ export function immatureQuery({ split }: ModelDefinition, asOfMs: number): strin
   return `select count(*) as rows from shaped where ${eventAt} > ${timestampLiteral(toMs)} and ${eventAt} <= ${timestampLiteral(asOfMs)}`
 }
 
-/** Builds the rows of a snapshot from the rows of a plan: split, sampled by the hash of their key, in a total order. */
-export function snapshotQuery({ split, label: { output } }: ModelDefinition, asOfMs: number): string {
+/** Builds the rows of a snapshot, or of a refit, from the rows of a plan: split, sampled by the hash of their key, in a total order. */
+export function snapshotQuery(
+  { split, label: { output } }: ModelDefinition,
+  asOfMs: number,
+  { refit = false } = {},
+): string {
   if (split.kind === 'hash')
     // Rows with one key are on one side. The sides are a table of their own, whose names meet none of the source.
     return `select shaped.*, sides.side as ${part} from shaped join (${sidesOf(split)}) as sides using (${key}) order by all`
-  const sides = Object.entries(periodsOf(split, asOfMs)).map(([name, period]) => {
+  const periods = refit ? refitPeriodsOf(split, asOfMs) : periodsOf(split, asOfMs)
+  const sides = Object.entries(periods).map(([name, period]) => {
     if (period === undefined) return ''
     const happened = `${eventAt} > ${timestampLiteral(period.fromMs)} and ${eventAt} <= ${timestampLiteral(period.toMs)}`
     return `when ${happened} and ${knownAt} <= ${timestampLiteral(period.knownByMs)} then '${name}'`

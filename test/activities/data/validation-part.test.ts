@@ -162,8 +162,8 @@ it('by time, periods have their declared length, and labels are known where the 
             maturedMs: matured * dayMs,
           }
           const definition = { split, label: { output: { kind: 'probability' } } } as ModelDefinition
-          const rows = await duck.rows<{ part: string; event: number; known: number }>(
-            `select _part as part, epoch_ms(_event_at) / ${dayMs} as event, epoch_ms(_known_at) / ${dayMs} as known
+          const rows = await duck.rows<{ part: string; event: number; known: number; key: string }>(
+            `select _part as part, _key as key, epoch_ms(_event_at) / ${dayMs} as event, epoch_ms(_known_at) / ${dayMs} as known
              from (${snapshotQuery(definition, asOfMs)})`,
           )
           // Walks back from the newest event that is old enough.
@@ -179,9 +179,25 @@ it('by time, periods have their declared length, and labels are known where the 
             if (Math.max(...delay) <= matured && end - length >= 0) expect(found).toHaveLength(length * 9)
             end -= length
           }
+          // A refit has the same rows, and without `matured` those whose labels became known since.
+          const refitted = await duck.rows<{ part: string; event: number; known: number; key: string }>(
+            `select _part as part, _key as key, epoch_ms(_event_at) / ${dayMs} as event, epoch_ms(_known_at) / ${dayMs} as known
+             from (${snapshotQuery(definition, asOfMs, { refit: true })})`,
+          )
+          const keys = new Set(refitted.map(({ key }) => key))
+          expect(rows.filter(({ key }) => !keys.has(key))).toEqual([])
+          expect(
+            refitted.filter(({ event, known }) => event > 400 - matured || event <= end || known > 400),
+          ).toEqual([])
+          const heldFrom = 400 - matured - (validation ?? 0)
+          expect(
+            refitted.filter(({ part, event }) => part !== (event > heldFrom ? 'validation' : 'train')),
+          ).toEqual([])
+          if (Math.max(...delay) <= matured && end >= 0)
+            expect(refitted).toHaveLength((400 - matured - end) * 9)
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 30 },
     ),
   )
 })

@@ -35,9 +35,10 @@ interface Fit {
   data: EncodedRows
   validation?: EncodedRows
   resume?: Checkpoint
+  frozen?: FitStep[]
 }
 
-async function run({ data, validation, resume }: Fit, options: object) {
+async function run({ data, validation, resume, frozen }: Fit, ...calls: object[]) {
   const network = bias()
   const steps: FitStep[] = []
   const checkpoints: Checkpoint[] = []
@@ -48,6 +49,7 @@ async function run({ data, validation, resume }: Fit, options: object) {
     data,
     validation,
     resume,
+    frozen,
     onBatch: () => Promise.resolve(),
     onEpoch: (step, checkpoint) => {
       steps.push(step)
@@ -55,7 +57,7 @@ async function run({ data, validation, resume }: Fit, options: object) {
       return Promise.resolve()
     },
   })
-  await fit(network, options as { epochs: number })
+  for (const options of calls) await fit(network, options as { epochs: number })
   return { value: valueOf(network), steps, checkpoints }
 }
 
@@ -89,6 +91,21 @@ describe('stopEarly', () => {
       expect(resumed.value).toBe(whole.value)
       expect(resumed.steps).toEqual(whole.steps.slice(whole.steps.length + at + 1))
     }
+  })
+
+  it('of a refit ends at the best epoch of the judged training, on all rows, in each call of fit', async () => {
+    const judged = await run({ data, validation }, options)
+    const frozen = judged.steps
+    const best = frozen.findIndex(
+      ({ validationLoss }) => validationLoss === Math.min(...frozen.map((step) => step.validationLoss!)),
+    )
+    const refitted = await run({ data, frozen }, options)
+    expect(refitted.steps.map(({ loss }) => loss)).toEqual(frozen.slice(0, best + 1).map(({ loss }) => loss))
+    expect(refitted.value).toBe(judged.value)
+    // The epochs of a second call follow the declared ones of the first.
+    const later = frozen.map((step) => ({ ...step, epoch: step.epoch + 5 }))
+    const twice = await run({ data, frozen: later }, { epochs: 5, batchSize: 2 }, options)
+    expect(twice.steps).toHaveLength(5 + best + 1)
   })
 
   it('without validation rows is refused, and so is an odd after', async () => {

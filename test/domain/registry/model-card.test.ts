@@ -49,6 +49,23 @@ describe('a card', () => {
     expect(cardMarkdown(card)).toContain('2023-05-02T00:00:00Z')
   })
 
+  it('says of refitted weights what was judged and what is released', () => {
+    const refit = {
+      trainingId: 'trn_1_refit',
+      snapshot: 'sha256:0123456789',
+      rows: 1_860,
+      newestEvent: '2025-10-31T00:00:00Z',
+      judged: 'sha256:judged',
+      change: 0.0123,
+      limit: 0.1,
+    }
+    const card = modelCard({ ...bare, lineage: { snapshot: 'sha256:abcdef', refit } })
+    expect(cardMarkdown(card)).toContain(
+      '- Refit: recipe judged on the test rows of the snapshot sha256:abcdef, weights refitted on 1,860 rows up to 2025-10-31T00:00:00Z (snapshot sha256:01234567); their answers to the test rows differ by 0.0123 on average',
+    )
+    expect(card.limits.join()).toContain('the released ones were refitted afterwards')
+  })
+
   it('lists the hyperparameters in one line, with those that a request set', () => {
     const lineage = { hyperparameters: { units: 16, epochs: 3 }, overrides: { epochs: 3 } }
     expect(cardMarkdown(modelCard({ ...bare, lineage }))).toContain(

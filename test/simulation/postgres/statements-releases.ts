@@ -200,9 +200,12 @@ export const releaseStatements: Statements = {
       ]
     },
   ],
-  '691d08fa': [
+  d267c000: [
     'readMaking',
-    (query, [validationId, trainingId, evaluationId]) => {
+    (query, [validationId, trainingId, evaluationId, refitId]) => {
+      const refit = query.find('trainings', refitId as string)
+      const isRefit = refit !== undefined && refit['refit_of'] === trainingId
+      const check = refit?.['refit_check'] as Row | null | undefined
       const [validation, training, evaluation] = [
         query.find('validations', validationId as string),
         query.find('trainings', trainingId as string),
@@ -223,6 +226,10 @@ export const releaseStatements: Statements = {
           'evaluation.verdict': evaluation?.['verdict'] ?? null,
           'evaluation.is_of_training':
             evaluation && training ? evaluation['training_id'] === training['id'] : null,
+          'refit.model': isRefit ? refit['model'] : null,
+          'refit.status': isRefit ? refit['status'] : null,
+          'refit.artifact_digest': isRefit ? (refit['artifact_digest'] ?? null) : null,
+          'refit.is_checked': isRefit ? check != null && !('issue' in check) : null,
         },
       ]
     },

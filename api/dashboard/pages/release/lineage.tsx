@@ -1,4 +1,5 @@
 /** Shows the validation and drift of a candidate's data, and its lineage. */
+import { refitText } from '../../../../domain/training/refit.ts'
 import { numberText } from '../../../../domain/figures.ts'
 import { countText } from '../../../charts/figures.ts'
 import { answerRows } from '../../../../domain/monitoring/drift.ts'
@@ -99,6 +100,9 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
         ? 'unknown'
         : `${countText(lineage.rows.train)} to train, ${countText(lineage.rows.test)} to test`,
     ],
+    ...(lineage.refit === undefined || lineage.snapshot === undefined
+      ? []
+      : [['Refit', refitText({ snapshot: lineage.snapshot, refit: lineage.refit })] as Fact]),
     ...(lineage.floods ?? []).map((flood): Fact => ['Flood', flood]),
     [
       'Training',

@@ -59,6 +59,14 @@ describe('a request for approval', () => {
     })
   })
 
+  it('says of refitted weights what was judged and what is released', () => {
+    const refit = { trainingId: 't', snapshot: 'sha256:2', rows: 31, judged: 'j', change: 0.01, limit: 0.1 }
+    const { message } = releaseRequest(asking, { report, lineage: { snapshot: 'sha256:1', refit } })!
+    expect(message).toContain(
+      '. Recipe judged on the test rows of the snapshot sha256:1, weights refitted on 31 rows (',
+    )
+  })
+
   it('names what needs a check by a user, and the warnings of the gate, but not why it passed', () => {
     const concerns = {
       needsPerson: true,

@@ -1,0 +1,112 @@
+/**
+ * Judges refitted weights: the recipe that the gate has judged, trained again on all matured rows. They have seen the test rows, so their
+ * answers prove nothing there; but answers far from those of the judged weights show that the refit went wrong.
+ */
+import { counted, numberText } from '../figures.ts'
+import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
+import type { Output } from '../tasks/output.ts'
+import { taskOf, truthWidth } from '../tasks/tasks.ts'
+
+export interface RefitPolicy {
+  /** The maximum mean change of the answers to the test rows: of a probability, or in standard deviations of a number's labels. */
+  distance: number
+}
+
+export interface RefitCheck {
+  /** The test rows that both have answered. */
+  rows: number
+  /** The mean change of the answers to them, in the unit of the limit. */
+  change: number
+  limit: number
+  /** For each number of an answer: the mean of its labels, and the mean of what both have answered. */
+  means: { labels: number; judged: number; refitted: number }[]
+  /** Why the weights may not become a version; absent when they may. */
+  issue?: string
+}
+
+/** Standard errors of the mean label by which the mean answer may be further from it than that of the judged weights. */
+const maxErrors = 4
+
+/** `y`: the labels as the gate counts them, row by row. */
+export function checkRefit(
+  { judged, refitted, y }: { judged: ModelAnswers; refitted: ModelAnswers; y: readonly number[] },
+  output: Output,
+  { distance: limit }: RefitPolicy,
+): RefitCheck {
+  const rows = answeredRows(judged)
+  const width = answerWidth(judged)
+  const task = taskOf(output)
+  const isOfShares = task.gate.classes(width) > 0
+  const labelOf =
+    isOfShares && width > 1
+      ? (row: number, k: number) => (y[row] === k ? 1 : 0)
+      : (row: number, k: number) => y[truthWidth(output) === width ? row * width + k : row]!
+  const [before, after] = [answerReader(judged), answerReader(refitted)]
+  const sums = Array.from({ length: width }, () => ({
+    label: 0,
+    square: 0,
+    judged: 0,
+    refitted: 0,
+    change: 0,
+  }))
+  for (let row = 0; row < rows; row++) {
+    // A reader may give the same list for each row.
+    const [one, other] = [[...before(row)], after(row)]
+    sums.forEach((sum, k) => {
+      const label = labelOf(row, k)
+      sum.label += label
+      sum.square += label * label
+      sum.judged += one[k]!
+      sum.refitted += other[k]!
+      sum.change += Math.abs(one[k]! - other[k]!)
+    })
+  }
+  const numbers = sums.map((sum) => {
+    const mean = sum.label / rows
+    const deviation = Math.sqrt(Math.max(0, sum.square / rows - mean * mean))
+    return {
+      means: { labels: mean, judged: sum.judged / rows, refitted: sum.refitted / rows },
+      change: sum.change / rows / (isOfShares ? 1 : deviation || 1),
+      error: deviation / Math.sqrt(rows),
+    }
+  })
+  const change = numbers.reduce((sum, each) => sum + each.change, 0) / task.distanceUnit(output)
+  const means = numbers.map((each) => each.means)
+  const biased = numbers.find(({ means: { labels, judged: was, refitted: is }, error }) =>
+    isFurther(Math.abs(is - labels), Math.abs(was - labels) + maxErrors * error),
+  )
+  const found = { rows, change, limit, means }
+  if (!(change <= limit))
+    return {
+      ...found,
+      issue: `the refitted weights answer ${counted(rows, 'test row')} differently from the judged ones: by ${numberText(change)} on average, at most ${numberText(limit)} is allowed (release.refitDistance)`,
+    }
+  if (biased === undefined) return found
+  const { labels, judged: was, refitted: is } = biased.means
+  return {
+    ...found,
+    issue: `the refitted weights answer ${numberText(is)} on average, the judged ones ${numberText(was)}, and the labels of the ${counted(rows, 'test row')} are ${numberText(labels)}`,
+  }
+}
+
+/** A mean that is not a number is further than any limit. */
+const isFurther = (distance: number, limit: number): boolean => !(distance <= limit)
+
+/** What a version says of its refit. */
+export interface RefitLineage {
+  trainingId: string
+  /** The digest of the snapshot of all matured rows. */
+  snapshot: string
+  rows: number
+  /** ISO 8601: when the newest of these rows happened. */
+  newestEvent?: string
+  /** The digest of the artifact that the gate has judged. */
+  judged: string
+  /** The mean change of the answers to the test rows, and its limit. */
+  change: number
+  limit: number
+}
+
+/** What was judged and what is released, as a sentence without its period. */
+export const refitText = ({ snapshot, refit }: { snapshot: string; refit: RefitLineage }): string =>
+  `recipe judged on the test rows of the snapshot ${snapshot.slice(0, 15)}, weights refitted on ${counted(refit.rows, 'row')}${refit.newestEvent === undefined ? '' : ` up to ${refit.newestEvent}`} (snapshot ${refit.snapshot.slice(0, 15)}); their answers to the test rows differ by ${numberText(refit.change)} on average`
