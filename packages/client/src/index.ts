@@ -5,6 +5,7 @@
 import type {
   CallOptions,
   CommandOptions,
+  LoggedPrediction,
   PredictOptions,
   TenureClient,
   TenureCommandResult,
@@ -28,6 +29,8 @@ const maxPauseMs = 10_000
 /** Predictions take a key of their caller only (`idempotencyKey`). */
 const predictionPath = /[/:](predict|explain|infer|invocations)(\?|$)/
 const dayMs = 86_400_000
+/** The most predictions of one response. */
+const maxPage = 1_000
 
 export function createTenure(options: TenureOptions): TenureClient {
   const request = createRequests(options)
@@ -81,6 +84,24 @@ export function createTenure(options: TenureOptions): TenureClient {
       const now = new Date().toISOString()
       const sent = events.map((event) => ({ ...event, occurred_at: event.occurred_at ?? now }))
       return request('POST', '/v1/events', { events: sent }, call)
+    },
+    async predictions(model, { routingKey, limit = Infinity, signal, requestId, ...filters } = {}) {
+      const found: LoggedPrediction[] = []
+      let cursor: string | undefined
+      do {
+        const query = new URLSearchParams({ model, limit: String(Math.min(maxPage, limit - found.length)) })
+        for (const [name, value] of Object.entries({ ...filters, routing_key: routingKey, cursor }))
+          if (value !== undefined) query.set(name, value)
+        const page = await request<{ predictions: LoggedPrediction[]; next_cursor?: string }>(
+          'GET',
+          `/v1/predictions?${query.toString()}`,
+          undefined,
+          { signal, requestId },
+        )
+        found.push(...page.predictions)
+        cursor = page.next_cursor
+      } while (cursor !== undefined && found.length < limit)
+      return found
     },
     retrain(model, { reason, asOf, hyperparameters, ...callOptions } = {}) {
       const path = `/v1/models/${encodeURIComponent(model)}/retrainings`

@@ -130,6 +130,42 @@ export interface Started {
   message?: string
 }
 
+export interface PredictionSearch extends CallOptions {
+  version?: string
+  arm?: string
+  routingKey?: string
+  /** Your name of the request. Searches the whole log, as `subject` does. */
+  reference?: string
+  /** The key of a person, as an erasure names it. */
+  subject?: string
+  /** ISO 8601 with a time zone, or a day. */
+  since?: string
+  until?: string
+  limit?: number
+}
+
+export interface LoggedPrediction {
+  id: string
+  at: string
+  model: string
+  version: string
+  arm: string
+  generation: number
+  /** The index of the prediction in its request, and the number of predictions of that. */
+  instance: number
+  instances: number
+  latency_us: number
+  outputs: number[]
+  release?: string
+  routing_key?: string
+  reference?: string
+  key_id?: string
+  inputs?: Record<string, number | string | null>
+  answer?: Omit<TenurePrediction, 'id'>
+  outcome?: { value: TenureOutcome['value']; observed_at: string; arrived_at: string }
+  review?: { value: TenureOutcome['value']; reviewed_at: string }
+}
+
 export interface RetrainOptions extends CallOptions {
   reason?: string
   /** Trains on the data known at this time (ISO 8601). */
@@ -199,6 +235,8 @@ export interface TenureClient {
   outcomes(outcomes: readonly TenureOutcome[], options?: CallOptions): Promise<OutcomeCounts>
   /** Stores valid events and reports refused ones. */
   events(events: readonly TenureEvent[], options?: CallOptions): Promise<EventCounts>
+  /** The predictions of the log, the newest first: at most `limit`, by default all of the last 24 hours. */
+  predictions(model: string, search?: PredictionSearch): Promise<LoggedPrediction[]>
   retrain(model: string, options?: RetrainOptions): Promise<Started>
   approve(release: string, options?: CommandOptions): Promise<TenureCommandResult>
   reject(release: string, options?: CommandOptions): Promise<TenureCommandResult>

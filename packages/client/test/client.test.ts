@@ -113,6 +113,22 @@ describe('a call', () => {
     expect(keys.filter((key) => key !== undefined)).toEqual(['i', ...commands])
   })
 
+  it('reads the log page by page, up to the limit', async () => {
+    const pages = [
+      json({ predictions: [], next_cursor: 'a' }),
+      json({ predictions: [{ id: '1' }, { id: '2' }], next_cursor: 'b' }),
+      json({ predictions: [{ id: '3' }] }),
+    ]
+    const all = stub(pages)
+    const found = await all.client.predictions('iris', { routingKey: 'a&b', since: '2026-01-01' })
+    expect(found.map(({ id }) => id)).toEqual(['1', '2', '3'])
+    const query = '/v1/predictions?model=iris&limit=1000&since=2026-01-01&routing_key=a%26b'
+    expect(all.sent.map(({ path }) => path)).toEqual([query, `${query}&cursor=a`, `${query}&cursor=b`])
+    const some = stub(pages.slice(1))
+    expect(await some.client.predictions('iris', { limit: 2 })).toHaveLength(2)
+    expect(some.sent.map(({ path }) => path)).toEqual(['/v1/predictions?model=iris&limit=2'])
+  })
+
   it('is repeated while the API says that a retry can help, with the same idempotency key', async () => {
     const { sent, client } = stub([
       problem('overloaded', 503, true),

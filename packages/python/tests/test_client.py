@@ -112,6 +112,21 @@ class ClientTest(unittest.TestCase):
         self.assertEqual([headers.get("idempotency-key") for _m, _p, headers, _b in self.sent[8:]], [None, "own", None])
         self.assertNotIn("idempotency-key", self.sent[1][2])
 
+    def test_reads_the_log_page_by_page_up_to_the_limit(self) -> None:
+        self.replies = [
+            reply({"predictions": [], "next_cursor": "a"}),
+            reply({"predictions": [{"id": "1"}, {"id": "2"}], "next_cursor": "b"}),
+            reply({"predictions": [{"id": "3"}]}),
+        ]
+        found = self.client.predictions("iris", routing_key="a&b", since="2026-01-01")
+        self.assertEqual([each["id"] for each in found], ["1", "2", "3"])
+        query = "/v1/predictions?model=iris&routing_key=a%26b&since=2026-01-01&limit=1000"
+        self.assertEqual([path for _m, path, _h, _b in self.sent], [query, f"{query}&cursor=a", f"{query}&cursor=b"])
+        self.replies = self.replies[1:2]
+        self.sent.clear()
+        self.assertEqual(len(self.client.predictions("iris", limit=2)), 2)
+        self.assertEqual([path for _m, path, _h, _b in self.sent], ["/v1/predictions?model=iris&limit=2"])
+
     def test_repeats_while_a_retry_can_help_with_the_same_idempotency_key(self) -> None:
         self.replies = [problem("overloaded", 503, True), problem("overloaded", 503, True), reply({"id": "a"})]
         self.assertEqual(self.client.retrain("iris"), {"id": "a"})

@@ -35,7 +35,7 @@ from typing import (
     cast,
     overload,
 )
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from ._tables import Labelled, Table, chunks, frame, is_table, plain, records
 
@@ -421,6 +421,45 @@ class Client:
         found: EventCounts = self.call("POST", "/v1/events", {"events": sent})
         return found
 
+    def predictions(
+        self,
+        model: str,
+        *,
+        version: Optional[str] = None,
+        arm: Optional[str] = None,
+        routing_key: Optional[str] = None,
+        reference: Optional[str] = None,
+        subject: Optional[str] = None,
+        since: Optional[str] = None,
+        until: Optional[str] = None,
+        limit: Optional[int] = None,
+    ) -> list[dict[str, Any]]:
+        """
+        The predictions of the log, the newest first, with inputs, answer, version, arm and outcome; at most ``limit``, by default all of the
+        last 24 hours. ``since`` and ``until`` are ISO 8601. ``pandas.json_normalize`` makes a data frame of them.
+        """
+        filters = {
+            "model": model,
+            "version": version,
+            "arm": arm,
+            "routing_key": routing_key,
+            "reference": reference,
+            "subject": subject,
+            "since": since,
+            "until": until,
+        }
+        found: list[dict[str, Any]] = []
+        cursor: Optional[str] = None
+        while limit is None or len(found) < limit:
+            size = _MAX_ROWS if limit is None else min(_MAX_ROWS, limit - len(found))
+            query = urlencode(_without_none({**filters, "limit": size, "cursor": cursor}))
+            page = self.call("GET", f"/v1/predictions?{query}")
+            found.extend(page["predictions"])
+            cursor = page.get("next_cursor")
+            if cursor is None:
+                break
+        return found
+
     def retrain(
         self,
         model: str,
@@ -663,6 +702,35 @@ class AsyncClient:
     async def events(self, events: Union[Iterable[Event], Table]) -> EventCounts:
         """Stores events, as :meth:`Client.events`."""
         return await _in_thread(partial(self._client.events, events))
+
+    async def predictions(
+        self,
+        model: str,
+        *,
+        version: Optional[str] = None,
+        arm: Optional[str] = None,
+        routing_key: Optional[str] = None,
+        reference: Optional[str] = None,
+        subject: Optional[str] = None,
+        since: Optional[str] = None,
+        until: Optional[str] = None,
+        limit: Optional[int] = None,
+    ) -> list[dict[str, Any]]:
+        """The predictions of the log, as :meth:`Client.predictions`."""
+        return await _in_thread(
+            partial(
+                self._client.predictions,
+                model,
+                version=version,
+                arm=arm,
+                routing_key=routing_key,
+                reference=reference,
+                subject=subject,
+                since=since,
+                until=until,
+                limit=limit,
+            )
+        )
 
     async def retrain(
         self,
