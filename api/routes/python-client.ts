@@ -28,6 +28,8 @@ export const pythonClientRoutes = (): RouteDefinition[] => [
     summary: 'Download the wheel of the Python package.',
     answers: { 200: 'The wheel', 404: 'Another file' },
     answerMedia: 'application/zip',
+    // pip calls it; generators of clients know no archives.
+    internal: true,
     handle({ params }) {
       const { name, bytes } = wheel()
       if (params['file'] !== name)
