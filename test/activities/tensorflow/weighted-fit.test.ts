@@ -103,8 +103,9 @@ describe('stopEarly', () => {
     expect(refitted.steps.map(({ loss }) => loss)).toEqual(frozen.slice(0, best + 1).map(({ loss }) => loss))
     expect(refitted.value).toBe(judged.value)
     // The epochs of a second call follow the declared ones of the first.
+    const first = frozen.slice(0, 5).map((step) => ({ ...step, validationLoss: 0 }))
     const later = frozen.map((step) => ({ ...step, epoch: step.epoch + 5 }))
-    const twice = await run({ data, frozen: later }, { epochs: 5, batchSize: 2 }, options)
+    const twice = await run({ data, frozen: [...first, ...later] }, { epochs: 5, batchSize: 2 }, options)
     expect(twice.steps).toHaveLength(5 + best + 1)
   })
 
