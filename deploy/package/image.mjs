@@ -4,7 +4,7 @@
 // the parts for training.
 import { build, transform } from 'esbuild'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, realpathSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { entries } from '../../cli/build/build.mjs'
@@ -180,9 +180,10 @@ async function compact(folder) {
   }
 }
 
-/** @param {string} folder @returns {string[]} */
+/** Node follows links, such as those to packages of the workspace. @param {string} folder @returns {string[]} */
 function filesUnder(folder) {
+  const inside = realpathSync(folder)
   return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
+    .filter((entry) => entry.isFile() && realpathSync(entry.parentPath).startsWith(inside))
     .map((entry) => join(entry.parentPath, entry.name))
 }
