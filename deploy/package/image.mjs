@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { entries } from '../../cli/build/build.mjs'
 import { compiledFile, packedBuild } from '../../cli/build/sources.mjs'
-import { assembleSystem } from './system.mjs'
+import { assembleSystem, withoutDependencies } from './system.mjs'
 import { removeForeignBinaries } from '../../cli/setup/packages.mjs'
 import { cacheOf } from '@tenure/embedded/install/machine'
 import { addon, tensorflow } from '../../cli/setup/tensorflow.mjs'
@@ -59,8 +59,8 @@ for (const folder of ['dist', 'node_modules']) await compact(join(system, folder
 
 /** Returns the packages that the compiled processes import, or load with their own `require`. @param {string} folder */
 async function packagesOf(folder) {
-  // The image starts no servers: without this file, npm does not install them.
-  rmSync(join(folder, 'packages', 'embedded', 'package.json'))
+  // The image starts no servers. A training reads what the package exports, for the digest of its code.
+  withoutDependencies(join(folder, 'packages', 'embedded', 'package.json'))
   const { metafile, outputFiles } = await build({
     entryPoints: entries.map((entry) => compiledFile(packedBuild(folder), entry)),
     bundle: true,

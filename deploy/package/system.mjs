@@ -100,10 +100,19 @@ function shippedFiles(root) {
 export function withoutDevelopment(packages) {
   for (const name of readdirSync(packages)) {
     const path = join(packages, name, 'package.json')
-    if (!existsSync(path)) continue
-    const { devDependencies: _, ...own } = readJson(path)
-    writeJson(path, own)
+    if (existsSync(path)) removeFields(path, ['devDependencies'])
   }
+}
+
+/** Removes everything that npm would install for a package. @param {string} path Of its package.json. */
+export const withoutDependencies = (path) =>
+  removeFields(path, ['dependencies', 'optionalDependencies', 'peerDependencies', 'peerDependenciesMeta'])
+
+/** @param {string} path @param {readonly string[]} fields */
+function removeFields(path, fields) {
+  const own = readJson(path)
+  for (const field of fields) delete own[field]
+  writeJson(path, own)
 }
 
 /** Removes development dependencies by running npm, and checks that no version changes. @param {string} root @param {string} system */

@@ -87,6 +87,11 @@ const auditRows = () =>
   fixture.store.query<{ actor: string; subject: string; model: string; detail: Record<string, unknown> }>(
     sql`select actor, subject, model, detail from audit where action = 'predictions.read' order by seq`,
   )
+/** Requests of one millisecond are in the order of their ids, which is not that of their answers. */
+function nextMillisecond(): void {
+  for (const from = Date.now(); Date.now() === from;);
+}
+
 const idsOf = (predictions: readonly { id: string }[]) => predictions.map(({ id }) => id)
 
 describe('the prediction log', () => {
@@ -200,6 +205,7 @@ describe('the prediction log', () => {
   it('is read in bounded parts, however rare what is sought', async () => {
     const { id } = api.ask('wide', { instances: [irisRow], routing_key: 'rare' }).predictions[0]!
     const instances = Array.from({ length: 1_000 }, () => irisRow)
+    nextMillisecond()
     for (let n = 0; n < 15; n++) api.ask('wide', { instances, routing_key: 'frequent' })
     await api.serving.log.flush()
     const first = await page({ model: 'wide', routing_key: 'rare' })
@@ -300,6 +306,7 @@ describe('a subject', () => {
 
   it('gets its own predictions of a request about several persons, and none of an erased one', async () => {
     const { predictions } = api.ask('flight', { instances: ['4711', '4712', '4711'].map(flight) })
+    nextMillisecond()
     const { predictions: byKey } = api.ask('flight', { instances: [flight('x')], routing_key: '4711' })
     await api.serving.log.flush()
     const all = async (subject: string, limit = 100) =>
