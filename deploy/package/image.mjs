@@ -23,6 +23,10 @@ const system = resolve(target)
 
 /** Packages that are found by their path, or by a name built at run time. */
 const byPath = ['esbuild', 'htmx.org', 'swagger-ui-dist']
+/** The compiled processes of the image. Without training, none that loads TensorFlow's native library. */
+const run = entries.filter(
+  (entry) => trains !== undefined || !/^activities\/(?:evaluation|tensorflow)\//.test(entry),
+)
 const ofTraining = ['@tensorflow/tfjs-node', 'node-api-headers']
 /** Paths in the folder of packages that no process reads. */
 const unread = [
@@ -62,7 +66,7 @@ async function packagesOf(folder) {
   // The image starts no servers. A training reads what the package exports, for the digest of its code.
   withoutDependencies(join(folder, 'packages', 'embedded', 'package.json'))
   const { metafile, outputFiles } = await build({
-    entryPoints: entries.map((entry) => compiledFile(packedBuild(folder), entry)),
+    entryPoints: run.map((entry) => compiledFile(packedBuild(folder), entry)),
     bundle: true,
     packages: 'external',
     platform: 'node',
@@ -150,8 +154,7 @@ function removeSources(folder) {
 
 /** Deletes the compiled processes that load TensorFlow's native library, and the files that only they import. @param {string} packed */
 function removeTraining(packed) {
-  const kept = entries.filter((entry) => !/^activities\/(?:evaluation|tensorflow)\//.test(entry))
-  const reached = new Set(kept.map((entry) => compiledFile(packed, entry)))
+  const reached = new Set(run.map((entry) => compiledFile(packed, entry)))
   for (const file of reached)
     for (const [, name = ''] of readFileSync(file, 'utf8').matchAll(/"\.\/([\w.-]+\.mjs)"/g))
       reached.add(join(packed, name))
