@@ -95,7 +95,9 @@ export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
       const word = field.replaceAll('_', ' ')
       const more =
         next !== undefined
-          ? `More ${word}: raise --limit, or continue with --cursor ${String(next)}`
+          ? rows.length === 0
+            ? `No ${word} so far: the search has not ended. Continue with --cursor ${String(next)}`
+            : `More ${word}: raise --limit, or continue with --cursor ${String(next)}`
           : all.length > rows.length
             ? `${rows.length} of ${pages === 'all' ? '' : 'more than '}${pages === 'all' ? all.length : rows.length} ${word}: raise --limit`
             : isFull
@@ -103,7 +105,7 @@ export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
               : ''
       const empty = typeof none === 'string' ? none : none(input.options)
       const parts = [
-        rows.length === 0 ? empty : tableBy(terminal, rows, columns, droppable),
+        rows.length > 0 ? tableBy(terminal, rows, columns, droppable) : next === undefined ? empty : '',
         below?.(terminal, answer) ?? '',
         more,
       ]

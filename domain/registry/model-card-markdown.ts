@@ -9,6 +9,7 @@ export function cardMarkdown(card: ModelCard): string {
   const { evaluation, data, training, artifact } = card
   const { bytes } = artifact
   const { requestedBy: requester } = card.created
+  const judged = data.refit === null ? '' : ' of the judged weights'
   const parts = [
     markup`# ${card.version}`,
     markup`${card.about ?? ''}`,
@@ -42,9 +43,9 @@ export function cardMarkdown(card: ModelCard): string {
       ['Trained on', data.trainedOn],
       ['Snapshot', codeOf(data.snapshot)],
       ['Data as of', data.asOf],
-      ['Newest training event', data.newestEvent],
       ['Refit', data.refit],
-      ['Training rows', whole(data.trainRows)],
+      [`Newest training event${judged}`, data.newestEvent],
+      [`Training rows${judged}`, whole(data.trainRows)],
       ['Test rows', whole(data.testRows)],
       ['Code', codeOf(training.code)],
       ['Dependencies', codeOf(training.dependencies)],

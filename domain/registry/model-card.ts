@@ -219,11 +219,12 @@ function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about }: CardSo
     limits.push(
       'The metrics are those of the judged weights; the released ones were refitted afterwards and have seen the test rows.',
     )
+  const newestEvent = lineage.refit === undefined ? lineage.newestEvent : lineage.refit.newestEvent
   if (lineage.asOf !== undefined && lineage.origin === undefined)
     limits.push(
-      lineage.newestEvent === undefined
+      newestEvent === undefined
         ? `Trained on data as of ${lineage.asOf}.`
-        : `Trained on events up to ${lineage.newestEvent}, as known at ${lineage.asOf}.`,
+        : `Trained on events up to ${newestEvent}, as known at ${lineage.asOf}.`,
     )
   return limits
 }

@@ -14,6 +14,7 @@ import { concernsOf } from '../../../domain/evaluation/reasons.ts'
 import type { BehaviourResult, BehaviourRow } from '../../../domain/behaviour/behaviour-test.ts'
 import { challengerText, verdictText } from '../../../domain/evaluation/metric-table.ts'
 import {
+  capitalized,
   gainText,
   levelPercent,
   metricText,
@@ -202,9 +203,11 @@ export function gateTable(
     verdict: (each) => each.error ?? verdictText(each),
   })
   const title = `Offline gates: ${verdict.replace('_', ' ')} (against ${against ?? 'floors'}, ${id})`
+  const basis = report.warnings?.find(({ code }) => code === 'unseen_rows' || code === 'same_recipe')
+  const compared = basis === undefined ? '' : `${capitalized(basis.message)}\n`
   const concerns = concernsOf(report).map((each) => `\n${paint('yellow', '!')} ${each}`)
   const parts = gateParts(report).map((each) => `\n${each}`)
-  return `\n\n${terminal.paint('bold', title)}\n${table}${parts.join('')}${concerns.join('')}${testTable(terminal, tests)}`
+  return `\n\n${terminal.paint('bold', title)}\n${compared}${table}${parts.join('')}${concerns.join('')}${testTable(terminal, tests)}`
 }
 
 /** Returns the table of the model file's behaviour tests; empty without any. */

@@ -61,7 +61,7 @@ export const predictionsGroup: CommandGroup = {
       parameters,
       pages: 'cursor',
       limit: 20,
-      droppable: ['reference', 'arm', 'routing key', 'outcome'],
+      droppable: ['reference', 'arm', 'routing key', 'outcome', 'version'],
       examples: [
         'predictions iris',
         'predictions iris --routing-key user-1 --since 2026-03-01T10:00:00Z --until 2026-03-01T10:10:00Z',
@@ -69,10 +69,10 @@ export const predictionsGroup: CommandGroup = {
       ],
       path: '/v1/predictions',
       field: 'predictions',
-      none: ({ since }) =>
-        since === undefined
-          ? 'No predictions in the last 24 hours; name an earlier --since'
-          : 'No predictions',
+      none: ({ since, until, reference, subject }) =>
+        [since, reference, subject].some((each) => each !== undefined)
+          ? 'No predictions'
+          : `No predictions in the ${until === undefined ? 'last 24 hours' : '24 hours before --until'}; name an earlier --since`,
       columns: {
         prediction: 'id',
         'at (UTC)': (each) => time(each.at),

@@ -8,9 +8,11 @@ import sys
 import threading
 import time
 import unittest
+from datetime import date, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 sys.path.insert(0, str(SOURCE))
@@ -126,6 +128,17 @@ class ClientTest(unittest.TestCase):
         self.sent.clear()
         self.assertEqual(len(self.client.predictions("iris", limit=2)), 2)
         self.assertEqual([path for _m, path, _h, _b in self.sent], ["/v1/predictions?model=iris&limit=2"])
+        with self.assertRaisesRegex(ValueError, "less than 1"):
+            self.client.predictions("iris", limit=0)
+
+    def test_takes_times_of_python(self) -> None:
+        zoned = datetime(2026, 3, 1, 10, tzinfo=timezone(timedelta(hours=1)))
+        self.replies = [reply({"predictions": []})] * 3
+        self.client.predictions("iris", since=date(2026, 3, 1), until=zoned)
+        self.client.predictions("iris", since=zoned.astimezone().replace(tzinfo=None))
+        sent = [parse_qs(urlsplit(path).query) for _m, path, _h, _b in self.sent]
+        self.assertEqual((sent[0]["since"], sent[0]["until"]), (["2026-03-01"], ["2026-03-01T10:00:00+01:00"]))
+        self.assertEqual(datetime.fromisoformat(sent[1]["since"][0]), zoned)
 
     def test_repeats_while_a_retry_can_help_with_the_same_idempotency_key(self) -> None:
         self.replies = [problem("overloaded", 503, True), problem("overloaded", 503, True), reply({"id": "a"})]

@@ -49,10 +49,23 @@ it('releases, versions and what else is listed by model', () => {
   )
 })
 
-it.each(['erasures', 'triggers'])('%s says how its next page is read', async (group) => {
-  const page = await tenure(group, '--limit', '1', '--cursor', 'now')
-  expect(page.first).toMatch(/cursor=now&limit=1/)
-  expect(page.out).toContain(`More ${group}: raise --limit, or continue with --cursor later`)
+it.each(['erasures', 'predictions', 'triggers'])(
+  '%s says of an empty page that the search goes on, and how',
+  async (group) => {
+    const page = await tenure(group, '--limit', '1', '--cursor', 'now')
+    expect(page.first).toMatch(/cursor=now&limit=1/)
+    expect(page.out).toBe(`No ${group} so far: the search has not ended. Continue with --cursor later\n`)
+  },
+)
+
+it.each([
+  [[], 'No predictions in the last 24 hours; name an earlier --since'],
+  [['--until', '2026-03-01'], 'No predictions in the 24 hours before --until; name an earlier --since'],
+  [['--since', '2026-03-01'], 'No predictions'],
+  [['--reference', 'order-1'], 'No predictions'],
+  [['--subject', 'ada'], 'No predictions'],
+])('predictions %j says which period has none', async (words, text) => {
+  expect((await tenure('predictions', 'iris', ...words)).out).toBe(`${text}\n`)
 })
 
 it('releases says whether it lacks any release or an open one', async () => {

@@ -59,7 +59,12 @@ describe('a card', () => {
       change: 0.0123,
       limit: 0.1,
     }
-    const card = modelCard({ ...bare, lineage: { snapshot: 'sha256:abcdef', refit } })
+    const judged = { asOf: '2025-12-01T00:00:00Z', newestEvent: '2025-09-30T00:00:00Z' }
+    const card = modelCard({ ...bare, lineage: { snapshot: 'sha256:abcdef', ...judged, refit } })
+    expect(card.limits).toContain(
+      'Trained on events up to 2025-10-31T00:00:00Z, as known at 2025-12-01T00:00:00Z.',
+    )
+    expect(cardMarkdown(card)).toContain('Newest training event of the judged weights: 2025-09-30T00:00:00Z')
     expect(cardMarkdown(card)).toContain(
       '- Refit: recipe judged on the test rows of the snapshot sha256:abcdef, weights refitted on 1,860 rows up to 2025-10-31T00:00:00Z (snapshot sha256:01234567); their answers to the test rows differ by 0.0123 on average',
     )

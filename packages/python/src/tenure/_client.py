@@ -17,7 +17,7 @@ import ssl
 import threading
 import time
 import uuid
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import (
@@ -430,13 +430,13 @@ class Client:
         routing_key: Optional[str] = None,
         reference: Optional[str] = None,
         subject: Optional[str] = None,
-        since: Optional[str] = None,
-        until: Optional[str] = None,
+        since: Union[str, date, None] = None,
+        until: Union[str, date, None] = None,
         limit: Optional[int] = None,
     ) -> list[dict[str, Any]]:
         """
         The predictions of the log, the newest first, with inputs, answer, version, arm and outcome; at most ``limit``, by default all of the
-        last 24 hours. ``since`` and ``until`` are ISO 8601. ``pandas.json_normalize`` makes a data frame of them.
+        last 24 hours. ``since`` and ``until`` are ISO 8601, or times of Python or pandas. ``pandas.json_normalize`` makes a data frame of them.
         """
         filters = {
             "model": model,
@@ -445,9 +445,11 @@ class Client:
             "routing_key": routing_key,
             "reference": reference,
             "subject": subject,
-            "since": since,
-            "until": until,
+            "since": _time_text(since),
+            "until": _time_text(until),
         }
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit: {limit} is less than 1")
         found: list[dict[str, Any]] = []
         cursor: Optional[str] = None
         while limit is None or len(found) < limit:
@@ -712,8 +714,8 @@ class AsyncClient:
         routing_key: Optional[str] = None,
         reference: Optional[str] = None,
         subject: Optional[str] = None,
-        since: Optional[str] = None,
-        until: Optional[str] = None,
+        since: Union[str, date, None] = None,
+        until: Union[str, date, None] = None,
         limit: Optional[int] = None,
     ) -> list[dict[str, Any]]:
         """The predictions of the log, as :meth:`Client.predictions`."""
@@ -879,6 +881,13 @@ def _has_ended(id: str, state: Mapping[str, Any]) -> bool:
 
 def _quoted(text: str) -> str:
     return quote(text, safe="")
+
+
+def _time_text(value: Union[str, date, None]) -> Optional[str]:
+    """ISO 8601. A time without a zone is one of this machine, as Python means it."""
+    if isinstance(value, datetime):
+        return (value.astimezone() if value.tzinfo is None else value).isoformat()
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,13 @@ it('the gains of the gate have signs, and their interval its level', () => {
   expect(text).toMatch(/auc +0\.7000 +0\.6900 +0\.5000 +−0\.0100 +−0\.0200 to \+0\.0040 +no regression/)
 })
 
+it.each(['unseen_rows', 'same_recipe'])('the gate says first what it compared: %s', (code) => {
+  const metrics = [{ metric: 'auc', champion: 0.7, challenger: 0.7, baseline: 0.5, verdict: 'not_worse' }]
+  const report = { metrics, warnings: [{ code, message: 'recipes are compared' }] }
+  const text = gateTable(terminal, { id: 'evl_1', verdict: 'not_worse', report } as never)
+  expect(text).toMatch(/evl_1\)\nRecipes are compared\nmetric /)
+})
+
 it('the shares of several numbers count users by number', () => {
   const names = ['a < 1', 'a ≥ 1', 'b < 1', 'b ≥ 1']
   const answers = { names, canary: [50, 50, 90, 10], control: [400, 600, 500, 500], perKey: 2 }
