@@ -18,13 +18,15 @@ import threading
 import time
 import uuid
 from datetime import date, datetime, timezone
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import (
+    TYPE_CHECKING,
     Any,
     BinaryIO,
     Callable,
     ContextManager,
+    Coroutine,
     Iterable,
     Mapping,
     Optional,
@@ -43,6 +45,11 @@ from ._tables import Labelled, Table, chunks, frame, is_table, plain, records
 Row = Mapping[str, Any]
 Rows = Union[Row, Labelled, Iterable[Union[Row, Labelled]]]
 T = TypeVar("T")
+if TYPE_CHECKING:
+    # Of Python 3.10, and here only for annotations.
+    from typing_extensions import Concatenate, ParamSpec
+
+    P = ParamSpec("P")
 
 _FIRST_PAUSE_S = 0.1
 # The longest pause. An error with a longer Retry-After is raised.
@@ -599,6 +606,16 @@ class Client:
         return answer, answer.read()
 
 
+def _awaited(method: Callable[Concatenate[Client, P], T]) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    """A method of the client that runs in a thread."""
+
+    @wraps(method)
+    async def call(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(None, partial(method, self._client, *args, **kwargs))
+
+    return call
+
+
 class AsyncClient:
     """Calls the API from asyncio. Each call runs in a thread, so that it does not block the event loop."""
 
@@ -625,152 +642,17 @@ class AsyncClient:
         """Closes the idle connections."""
         self._client.close()
 
-    @overload
-    async def predict(
-        self,
-        model: str,
-        rows: Table,
-        *,
-        routing_key: Optional[str] = None,
-        reference: Optional[str] = None,
-        deadline_ms: Optional[float] = None,
-        idempotency_key: Optional[str] = None,
-        request_id: Optional[str] = None,
-    ) -> Any: ...
-
-    @overload
-    async def predict(
-        self,
-        model: str,
-        rows: Rows,
-        *,
-        routing_key: Optional[str] = None,
-        reference: Optional[str] = None,
-        deadline_ms: Optional[float] = None,
-        idempotency_key: Optional[str] = None,
-        request_id: Optional[str] = None,
-    ) -> Predictions: ...
-
-    async def predict(self, model: str, rows: Any, **options: Any) -> Any:
-        """Predicts one row or several, as :meth:`Client.predict`."""
-        return await _in_thread(partial(self._client.predict, model, rows, **options))
-
-    async def explain(
-        self,
-        model: str,
-        rows: Union[Rows, Table],
-        *,
-        of: Optional[Union[str, float]] = None,
-        version: Optional[str] = None,
-    ) -> Any:
-        """Explains predictions, as :meth:`Client.explain`."""
-        return await _in_thread(partial(self._client.explain, model, rows, of=of, version=version))
-
-    async def infer(
-        self,
-        model: str,
-        inputs: Sequence[Tensor],
-        *,
-        version: Optional[str] = None,
-        outputs: Optional[Sequence[str]] = None,
-        routing_key: Optional[str] = None,
-        reference: Optional[str] = None,
-        deadline_ms: Optional[float] = None,
-        request_id: Optional[str] = None,
-    ) -> dict[str, Any]:
-        """Predicts from tensors, as :meth:`Client.infer`."""
-        return await _in_thread(
-            partial(
-                self._client.infer,
-                model,
-                inputs,
-                version=version,
-                outputs=outputs,
-                routing_key=routing_key,
-                reference=reference,
-                deadline_ms=deadline_ms,
-                request_id=request_id,
-            )
-        )
-
-    async def outcomes(self, outcomes: Union[Iterable[Outcome], Table]) -> OutcomeCounts:
-        """Stores outcomes, as :meth:`Client.outcomes`."""
-        return await _in_thread(partial(self._client.outcomes, outcomes))
-
-    async def upload_outcomes(self, path: Union[str, Path], *, model: Optional[str] = None) -> UploadCounts:
-        """Stores the outcomes of a file, as :meth:`Client.upload_outcomes`."""
-        return await _in_thread(partial(self._client.upload_outcomes, path, model=model))
-
-    async def events(self, events: Union[Iterable[Event], Table]) -> EventCounts:
-        """Stores events, as :meth:`Client.events`."""
-        return await _in_thread(partial(self._client.events, events))
-
-    async def predictions(
-        self,
-        model: str,
-        *,
-        version: Optional[str] = None,
-        arm: Optional[str] = None,
-        routing_key: Optional[str] = None,
-        reference: Optional[str] = None,
-        subject: Optional[str] = None,
-        since: Union[str, date, None] = None,
-        until: Union[str, date, None] = None,
-        limit: Optional[int] = None,
-    ) -> list[dict[str, Any]]:
-        """The predictions of the log, as :meth:`Client.predictions`."""
-        return await _in_thread(
-            partial(
-                self._client.predictions,
-                model,
-                version=version,
-                arm=arm,
-                routing_key=routing_key,
-                reference=reference,
-                subject=subject,
-                since=since,
-                until=until,
-                limit=limit,
-            )
-        )
-
-    async def retrain(
-        self,
-        model: str,
-        *,
-        reason: Optional[str] = None,
-        as_of: Optional[str] = None,
-        hyperparameters: Optional[Mapping[str, Union[float, str, bool]]] = None,
-    ) -> dict[str, Any]:
-        """Starts a retraining, as :meth:`Client.retrain`."""
-        return await _in_thread(
-            partial(self._client.retrain, model, reason=reason, as_of=as_of, hyperparameters=hyperparameters)
-        )
-
-    async def approve(
-        self,
-        release: str,
-        *,
-        reason: Optional[str] = None,
-        artifact_digest: Optional[str] = None,
-        evaluation_digest: Optional[str] = None,
-        policy_digest: Optional[str] = None,
-    ) -> dict[str, Any]:
-        """Approves a release, as :meth:`Client.approve`."""
-        return await _in_thread(
-            partial(
-                self._client.approve,
-                release,
-                reason=reason,
-                artifact_digest=artifact_digest,
-                evaluation_digest=evaluation_digest,
-                policy_digest=policy_digest,
-            )
-        )
-
-    async def reject(self, release: str, *, reason: Optional[str] = None) -> dict[str, Any]:
-        """Rejects a release."""
-        return await _in_thread(partial(self._client.reject, release, reason=reason))
+    predict = _awaited(Client.predict)
+    explain = _awaited(Client.explain)
+    infer = _awaited(Client.infer)
+    outcomes = _awaited(Client.outcomes)
+    upload_outcomes = _awaited(Client.upload_outcomes)
+    events = _awaited(Client.events)
+    predictions = _awaited(Client.predictions)
+    retrain = _awaited(Client.retrain)
+    approve = _awaited(Client.approve)
+    reject = _awaited(Client.reject)
+    call = _awaited(Client.call)
 
     async def wait(
         self,
@@ -791,17 +673,6 @@ class AsyncClient:
                 raise TenureError("timeout", f"{id} has not ended within {timeout_s:g} s")
             await asyncio.sleep(every_s)
 
-    async def call(
-        self,
-        method: str,
-        path: str,
-        body: Optional[Any] = None,
-        *,
-        headers: Optional[Mapping[str, str]] = None,
-    ) -> Any:
-        """Calls any other route of the API."""
-        return await _in_thread(partial(self._client.call, method, path, body, headers=headers))
-
 
 # Opens the body for each attempt.
 _Body = Callable[[], ContextManager[Union[bytes, BinaryIO]]]
@@ -814,10 +685,6 @@ class _Refused(Exception):
         super().__init__(str(error))
         self.error = error
         self.wait_s = wait_s
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
 def _result_of(answer: http.client.HTTPResponse, text: bytes) -> Any:
