@@ -8,3 +8,7 @@ export function readText(path: string): string | undefined {
     return undefined
   }
 }
+
+/** The value of an option of which `-` means standard input, which keeps it out of the history of a shell. */
+export const textOrInput = <Value>(value: Value): Value | string =>
+  value === '-' ? readFileSync(0, 'utf8').trim() : value

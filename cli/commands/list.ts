@@ -1,5 +1,5 @@
 /** Makes the `list` command of a group, which shows the rows of one response as a table. */
-import { path as requestPath, usageError, type Client } from '../client/client.ts'
+import { path as requestPath, usageError, type Client, type QueryParameters } from '../client/client.ts'
 import type { CommandInput, CommandSpec } from '../program.ts'
 import { numberOption } from '../number-option.ts'
 import { tableBy, type Columns, type Terminal } from '../terminal.ts'
@@ -24,8 +24,8 @@ export interface ListSpec<Row> extends Pick<CommandSpec, 'summary' | 'options' |
   path: string
   /** The field of the response that holds the rows. */
   field: string
-  /** The query parameters of options with another name. */
-  parameters?: Readonly<Record<string, string>>
+  /** The query of these options, where it is not the options themselves. */
+  queryOf?: (options: CommandInput['options']) => QueryParameters
   /** Whether its rows belong to models, so that the list can be filtered by model. */
   ofModels?: true
   /** How the route limits its rows: in pages with a cursor, by a limit, or not at all. */
@@ -66,7 +66,7 @@ export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
     below,
     ofModels,
     pages,
-    parameters = {},
+    queryOf = (given) => given,
     ...rest
   } = list
   const { options: own = [], limit: byDefault = 100, ...spec } = rest
@@ -81,10 +81,9 @@ export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
       const limit = numberOption(input.options, 'limit', { min: 1, max: maxLimit, whole: true }) ?? byDefault
       // One more than is shown tells whether there are more.
       const sent = { cursor: limit, limit: Math.min(limit + 1, maxLimit), all: undefined }[pages]
-      const given = Object.entries(asked).map(([name, value]) => [parameters[name] ?? name, value])
       const answer = await api().get<Record<string, unknown>>(path, {
         ...query,
-        ...(Object.fromEntries(given) as typeof asked),
+        ...queryOf(asked),
         limit: sent,
       })
       const { [field]: found, next_cursor: next } = answer

@@ -1,9 +1,9 @@
 /** `tenure erasures`: erases a subject from the stored data of a model, and shows the receipt. */
-import { readFileSync } from 'node:fs'
 import { path, usageError, type Client } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import { confirm, yesOption } from '../confirm.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
+import { textOrInput } from '../../read-text.ts'
 import { follow } from '../follow.ts'
 import { time } from '../format.ts'
 import { listCommand } from '../list.ts'
@@ -82,7 +82,7 @@ async function createErasure(
   const given = options['subject'] as string | undefined
   if (given === undefined)
     throw usageError('--subject is missing', 'Name the subject to erase with --subject.')
-  const subject = given === '-' ? readFileSync(0, 'utf8').trim() : given
+  const subject = textOrInput(given)
   await confirm(terminal, options, async () => {
     await api().get(path`/v1/models/${args[0]}`)
     return `Erase the subject from log, outcomes, batches and features of ${args[0]}, for good?`

@@ -1,10 +1,10 @@
 /** `tenure predictions`: lists, shows and exports the predictions of the log. */
-import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { ExplainedPredictions } from '../../../domain/explanation/explained-predictions.ts'
 import { failure, path, usageError, type Client, type QueryParameters } from '../../client/client.ts'
 import { fileFormats, formatOf, writePredictions } from '../../export/prediction-file.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
+import { textOrInput } from '../../read-text.ts'
 import { tableOf } from '../../terminal.ts'
 import { orDash, time } from '../format.ts'
 import { listCommand } from '../list.ts'
@@ -16,7 +16,6 @@ interface PredictionAnswer {
   model: string
   version: string
   arm: string
-  generation: number
   instance: number
   instances: number
   latency_us: number
@@ -27,7 +26,7 @@ interface PredictionAnswer {
   key_id?: string
   inputs?: Record<string, string | number | null>
   answer?: Record<string, unknown>
-  outcome?: { value: unknown; observed_at: string; arrived_at: string }
+  outcome?: { value: unknown; observed_at: string }
   review?: { value: unknown; reviewed_at: string }
 }
 
@@ -48,7 +47,18 @@ const filters = [
   ['--since <time>', 'From this day or time on (default: 24 hours before --until)'],
   ['--until <time>', 'Before this day or time (default: now)'],
 ] as const
-const parameters = { modelVersion: 'version', routingKey: 'routing_key' } as const
+/** The query of these filters. */
+const queryOf = ({
+  modelVersion: version,
+  routingKey,
+  subject,
+  ...rest
+}: CommandInput['options']): QueryParameters => ({
+  ...rest,
+  version,
+  routing_key: routingKey,
+  subject: textOrInput(subject),
+})
 
 export const predictionsGroup: CommandGroup = {
   name: 'predictions',
@@ -58,7 +68,7 @@ export const predictionsGroup: CommandGroup = {
       summary: 'List predictions of the log, newest first',
       ofModels: true,
       options: filters,
-      parameters,
+      queryOf,
       pages: 'cursor',
       limit: 20,
       droppable: ['reference', 'arm', 'routing key', 'outcome', 'version'],
@@ -182,13 +192,7 @@ async function exportPredictions(
     throw usageError(`--output ends in ${Object.keys(fileFormats).join(' or ')}, not ${String(output)}`)
   if (named === undefined && given['subject'] === undefined)
     throw usageError('a model or --subject is missing', 'Name the model, or a person with --subject.')
-  const { modelVersion: version, routingKey, subject, ...rest } = given
-  const query = {
-    ...rest,
-    version,
-    routing_key: routingKey,
-    subject: subject === '-' ? readFileSync(0, 'utf8').trim() : subject,
-  }
+  const query = queryOf(given)
   const models = named === undefined ? await modelNames(api()) : [String(named)]
   let done = 0
   const rows = await writePredictions(

@@ -2,9 +2,10 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { commands } from '../../../cli/commands/all-commands.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
+import { startTenure } from '../../support/commands/tenure-process.ts'
 import { runCommand } from '../../support/command-line.ts'
 
 const asked: string[] = []
@@ -66,6 +67,20 @@ it.each([
   [['--subject', 'ada'], 'No predictions'],
 ])('predictions %j says which period has none', async (words, text) => {
   expect((await tenure('predictions', 'iris', ...words)).out).toBe(`${text}\n`)
+})
+
+it.each([
+  ['list', 'iris'],
+  ['export', 'iris', '--output', 'never.csv'],
+])('predictions %s reads the person from standard input', async (...words) => {
+  asked.length = 0
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { child, ended } = startTenure({ TENURE_URL: url }, ['predictions', ...words, '--subject', '-'], {
+    input: 'ada\n',
+  })
+  onTestFinished(() => void child.kill())
+  await ended
+  expect(asked[0]).toMatch(/^\/v1\/predictions\?(.*&)?subject=ada(&|$)/)
 })
 
 it('releases says whether it lacks any release or an open one', async () => {

@@ -17,7 +17,11 @@ export interface Running {
 }
 
 /** Starts the command in a directory without a project, with free ports and without servers of the environment. */
-export function startTenure(variables: Record<string, string>, words: readonly string[]): Running {
+export function startTenure(
+  variables: Record<string, string>,
+  words: readonly string[],
+  { input }: { input?: string } = {},
+): Running {
   const ports = Object.fromEntries(
     ['TENURE_PORT', 'TENURE_POSTGRES_PORT', 'TENURE_TEMPORAL_PORT'].map((name) => [name, '0']),
   )
@@ -27,8 +31,10 @@ export function startTenure(variables: Record<string, string>, words: readonly s
   const child = spawn(process.execPath, [join(checkout, 'cli/tenure.mjs'), ...words], {
     cwd: tmpdir(),
     env: environmentWith({ ...ports, ...none, ...variables }),
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe'],
   })
+  // The command may end before it has read.
+  child.stdin.on('error', () => {}).end(input)
   let out = ''
   let err = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
