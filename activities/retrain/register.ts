@@ -105,7 +105,7 @@ export const register =
           origin: lineage.origin,
           artifact: artifactDigest,
           snapshot: lineage.snapshot,
-          refit: lineage.refit && refitText({ snapshot: lineage.snapshot, refit: lineage.refit }),
+          refit: refitText(lineage),
           evaluation: evaluationId,
           verdict: evaluation.verdict,
           reportDigest: evaluation.reportDigest,

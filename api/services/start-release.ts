@@ -60,7 +60,7 @@ export const startRelease: StartCommand<ReleaseStart, StartedRelease | QueuedSum
     const started = await startUnlessBusy(deps, actor, request, command.id)
     const notes = [
       ...(await notesOfTwin(deps, candidate)),
-      ...notesOfRefit(candidate),
+      ...[refitText(candidate.lineage) ?? []].flat(),
       ...(await notesOfGate(deps, candidate)),
     ]
     if (started !== undefined)
@@ -139,10 +139,6 @@ async function notesOfTwin(
     ? [`${whose} is the champion`]
     : [`${whose} was rolled back at ${twin.rolledBackAt}`]
 }
-
-/** What was judged and what is released. */
-const notesOfRefit = ({ lineage: { snapshot, refit } }: Version): string[] =>
-  refit === undefined ? [] : [refitText({ snapshot, refit })]
 
 /** What the gate has found that a person has to weigh, such as an implausibly large gain. */
 async function notesOfGate({ store }: CommandDeps, { evaluationId }: Version): Promise<string[]> {

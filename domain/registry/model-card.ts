@@ -78,10 +78,7 @@ export function modelCard(source: CardSource) {
       /** When the newest training event happened. */
       newestEvent: lineage.newestEvent ?? null,
       /** What was judged and on what the released weights were trained; null unless they were refitted. */
-      refit:
-        lineage.refit && lineage.snapshot
-          ? refitText({ snapshot: lineage.snapshot, refit: lineage.refit })
-          : null,
+      refit: refitText(lineage) ?? null,
       trainRows: lineage.rows?.train ?? manifest.training?.rows ?? null,
       testRows: lineage.rows?.test ?? null,
     },

@@ -107,6 +107,14 @@ export interface RefitLineage {
   limit: number
 }
 
-/** What was judged and what is released, as a sentence without its period. */
-export const refitText = ({ snapshot, refit }: { snapshot: string; refit: RefitLineage }): string =>
-  `recipe judged on the test rows of the snapshot ${snapshot.slice(0, 15)}, weights refitted on ${counted(refit.rows, 'row')}${refit.newestEvent === undefined ? '' : ` up to ${refit.newestEvent}`} (snapshot ${refit.snapshot.slice(0, 15)}); their answers to the test rows differ by ${numberText(refit.change)} on average`
+/** What was judged and what is released, as a sentence without its period; undefined for weights that were not refitted. */
+export const refitText = ({
+  snapshot,
+  refit,
+}: {
+  snapshot?: string | undefined
+  refit?: RefitLineage | undefined
+}): string | undefined =>
+  refit === undefined || snapshot === undefined
+    ? undefined
+    : `recipe judged on the test rows of the snapshot ${snapshot.slice(0, 15)}, weights refitted on ${counted(refit.rows, 'row')}${refit.newestEvent === undefined ? '' : ` up to ${refit.newestEvent}`} (snapshot ${refit.snapshot.slice(0, 15)}); their answers to the test rows differ by ${numberText(refit.change)} on average`

@@ -6,6 +6,7 @@ import type { FeatureFit } from '@tenure/predictors/features'
 import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import { fallbackName } from '../../domain/serving/kill-switch.ts'
 import type { LoggedArm } from '../../domain/serving/route.ts'
+import type { ServedRequest } from '../../domain/serving/why-arm.ts'
 import type { CallerTarget } from '../../domain/serving/target.ts'
 import type { OutcomeValue, Output } from '../../domain/tasks/output.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -110,16 +111,9 @@ interface ToldOutcome {
   arrivedAt: string
 }
 
-export interface LoggedRequest {
-  id: string
+export interface LoggedRequest extends Omit<ServedRequest, 'atMs'> {
   /** ISO 8601. */
   at: string
-  model: string
-  version: string
-  arm: LoggedArm
-  release?: string
-  generation: number
-  routingKey?: string
   reference?: string
   keyId?: string
   instances: number

@@ -62,12 +62,6 @@ export async function reportReleases(store: Store): Promise<void> {
   }
 }
 
-/** What was judged and what is released, for a version whose weights were refitted. */
-const refitTexts = (lineage: RequestEvidence['lineage']): string[] =>
-  lineage?.refit === undefined
-    ? []
-    : [capitalized(refitText({ snapshot: lineage.snapshot, refit: lineage.refit }))]
-
 const subjectOf = ({ id, version }: { id: string; version: string }) => ({ release: id, version })
 
 /** Returns undefined for a report whose shape, written by another build, is unknown. */
@@ -117,7 +111,7 @@ export function releaseRequest(state: ReleaseState, evidence: RequestEvidence): 
       : [`${capitalized(placeOf(state))}: ${state.lastVerdict?.reason ?? 'not enough evidence'}`]),
     capitalized(gain.whole),
     worstSlice(evidence),
-    ...refitTexts(evidence.lineage),
+    ...[refitText(evidence.lineage ?? {}) ?? []].flat().map(capitalized),
     ...gateWarnings(evidence.report).map(capitalized),
     harmOf(state, evidence),
     `${isApproval ? 'Expires' : 'Rolls back'} ${minuteText(untilMs)} without an answer`,

@@ -100,9 +100,7 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
         ? 'unknown'
         : `${countText(lineage.rows.train)} to train, ${countText(lineage.rows.test)} to test`,
     ],
-    ...(lineage.refit === undefined || lineage.snapshot === undefined
-      ? []
-      : [['Refit', refitText({ snapshot: lineage.snapshot, refit: lineage.refit })] as Fact]),
+    ...[refitText(lineage) ?? []].flat().map((refit): Fact => ['Refit', refit]),
     ...(lineage.floods ?? []).map((flood): Fact => ['Flood', flood]),
     [
       'Training',
