@@ -92,6 +92,8 @@ const metricNames: Readonly<Record<string, string>> = {
   brier: 'Brier score',
   logLoss: 'Log loss',
   averagePrecision: 'Average precision',
+  recallAtTop: 'Recall at top',
+  precisionAtTop: 'Precision at top',
 }
 
 /** The metrics in the order of headings; those of a model file last. Postgres returns the keys of a JSON object by their length. */

@@ -9,6 +9,8 @@ export type GateMetric =
   | 'precision'
   | 'recall'
   | 'averagePrecision'
+  | 'recallAtTop'
+  | 'precisionAtTop'
   | 'macroF1'
   | 'rmse'
   | 'mae'
@@ -21,7 +23,12 @@ export interface MetricScale {
   better: 'higher' | 'lower'
   /** `share`: 0 to 1. `loss`: 0 or more. `explained`: 1 or less. */
   range: 'share' | 'loss' | 'explained'
+  /** Only measured where the model file names it. */
+  whenNamed?: true
 }
+
+/** The share of the rows that can be looked at, where the model file does not say. */
+export const defaultTop = 0.01
 
 /** The scale of every metric of the gate. */
 export const metricScales: Readonly<Record<GateMetric, MetricScale>> = {
@@ -33,6 +40,8 @@ export const metricScales: Readonly<Record<GateMetric, MetricScale>> = {
   precision: { better: 'higher', range: 'share' },
   recall: { better: 'higher', range: 'share' },
   averagePrecision: { better: 'higher', range: 'share' },
+  recallAtTop: { better: 'higher', range: 'share', whenNamed: true },
+  precisionAtTop: { better: 'higher', range: 'share', whenNamed: true },
   macroF1: { better: 'higher', range: 'share' },
   rmse: { better: 'lower', range: 'loss' },
   mae: { better: 'lower', range: 'loss' },

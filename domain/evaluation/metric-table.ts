@@ -18,7 +18,7 @@ import { higherIsBetter, isMean, sharedScores, statisticOf, isCounted, rowLosses
 import type { GatePolicy, Margin } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 import { type ScoredRows, correctness } from './scored-rows.ts'
-import type { GateMetric } from './gate-metrics.ts'
+import { metricScales, type GateMetric } from './gate-metrics.ts'
 import { gateOf } from '../tasks/tasks.ts'
 
 export interface GateMetricRow {
@@ -104,7 +104,9 @@ export function compareAll(
 ): GateComparison {
   const { primary, guards } = policy
   const judged = new Set<GateMetric>([primary, ...guards])
-  const shown = [...new Set([primary, ...guards, ...gateOf(policy.task).metrics])]
+  const named = Object.keys(policy.floors) as GateMetric[]
+  const unasked = gateOf(policy.task).metrics.filter((metric) => metricScales[metric].whenNamed !== true)
+  const shown = [...new Set([primary, ...guards, ...unasked, ...named])]
   // Rank metrics and F1 over many classes need several passes in each resample, so they get an interval only when they decide.
   const cheap = (metric: GateMetric) =>
     isMean(metric) ||

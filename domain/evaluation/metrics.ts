@@ -3,13 +3,13 @@
  * one definition.
  */
 import { ratioOf } from '../figures.ts'
-import { meanOfStatistics, rankStatistic, type Statistic } from '@tenure/sequential'
+import { meanOfStatistics, rankStatistic, topStatistic, type Statistic } from '@tenure/sequential'
 import { flags } from '../statistics/flags.ts'
 import { pickInto } from '../statistics/pick-into.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import { coveredShare } from '../metrics/level-shares.ts'
 import type { GatePolicy } from './policy.ts'
-import { metricScales, type GateMetric } from './gate-metrics.ts'
+import { defaultTop, metricScales, type GateMetric } from './gate-metrics.ts'
 import type { TaskName } from '../tasks/output.ts'
 import { gateOf } from '../tasks/tasks.ts'
 import type { GateFacts } from '../tasks/task.ts'
@@ -132,6 +132,8 @@ function meanErrors(parts: readonly ScoredNumber[]): Float64Array {
 const statistics: Record<Exclude<GateMetric, RowMetric>, (scored: ScoredRows) => Statistic> = {
   auc: (scored) => rankStatistic(scored, 'area'),
   averagePrecision: (scored) => rankStatistic(scored, 'precision'),
+  recallAtTop: ({ top = defaultTop, ...scored }) => topStatistic(scored, { top, of: 'recall' }),
+  precisionAtTop: ({ top = defaultTop, ...scored }) => topStatistic(scored, { top, of: 'precision' }),
   f1: (scored) => f1(scored, [1]),
   macroF1: (scored) =>
     f1(

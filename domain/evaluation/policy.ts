@@ -3,7 +3,7 @@
  */
 import type { Output, TaskName } from '../tasks/output.ts'
 import { policyIssues } from '../policy-issues.ts'
-import { type GateMetric, type SliceMetric, rangeOf } from './gate-metrics.ts'
+import { defaultTop, type GateMetric, type SliceMetric, rangeOf } from './gate-metrics.ts'
 import { gateOf, taskOf } from '../tasks/tasks.ts'
 
 /** How much worse a "not worse" challenger may be: absolute, or relative to the champion's value. */
@@ -42,6 +42,8 @@ export interface GatePolicy {
   seed: number
   /** The probability from which the positive class is predicted. */
   threshold: number
+  /** The share of the rows with the highest probabilities in which `recallAtTop` and `precisionAtTop` look. */
+  top: number
   /** The levels of quantiles; only for that task. */
   levels?: readonly number[]
   /** The names of the numbers of a row; only for the task `multioutput`. */
@@ -128,6 +130,8 @@ export function defaultGatePolicy(task: TaskName): GatePolicy {
       f1: { relative: 0.02 },
       precision: { relative: 0.02 },
       averagePrecision: { relative: 0.02 },
+      recallAtTop: { relative: 0.02 },
+      precisionAtTop: { relative: 0.02 },
       recall: 0.01,
       macroF1: 0.01,
       brier: { relative: 0.01 },
@@ -142,6 +146,7 @@ export function defaultGatePolicy(task: TaskName): GatePolicy {
     resamples: 2000,
     seed: 1,
     threshold: 0.5,
+    top: defaultTop,
     evidence: { rows: 1000, positives: 100, negatives: 100, sliceRows: 200, slicePositives: 30 },
     slices: { metric: sliceMetricFor(task, primary), points: 0.02, alpha: 0.05 },
     calibration: classes(2) > 0 ? { ece: 0.05, overChampion: 0.02 } : 'off',
@@ -212,6 +217,10 @@ export function issuesOfGate(policy: GatePolicy): string[] {
     const issue = marginIssue(metric, margin)
     if (issue !== undefined) issues.push(`margins.${metric}: ${issue}`)
   }
+  need(
+    policy.top > 0 && policy.top <= 1,
+    `top: a number above 0 and at most 1 is required, not ${policy.top}`,
+  )
   for (const [name, value] of Object.entries(policy.evidence)) integer(`evidence.${name}:`, value, 0)
   const { slices, calibration, fairness, leakage } = policy
   oneOf('sliceLimits.metric:', slices.metric, gateOf(policy.task).sliceMetrics)

@@ -20,6 +20,8 @@ export interface ScoredRows {
   sides: Uint8Array
   /** Quantiles: the first and the last level. */
   outermost?: readonly [number, number]
+  /** Binary: the share of the rows that can be looked at. */
+  top?: number
 }
 
 /** The scores of one number, of several per row. */

@@ -26,7 +26,18 @@ const decides: Decides<Probability> = {
 const gate: GateRules = {
   name: 'binary',
   primary: 'auc',
-  metrics: ['auc', 'accuracy', 'brier', 'logLoss', 'f1', 'precision', 'recall', 'averagePrecision'],
+  metrics: [
+    'auc',
+    'accuracy',
+    'brier',
+    'logLoss',
+    'f1',
+    'precision',
+    'recall',
+    'averagePrecision',
+    'recallAtTop',
+    'precisionAtTop',
+  ],
   sliceMetrics: ['accuracy', 'auc', 'brier', 'logLoss'],
   tooGood: 'auc',
   hasPositives: true,
@@ -34,8 +45,8 @@ const gate: GateRules = {
   classes: () => 2,
   widthIssue: (width) => (width > 2 ? `${width} outputs a row, a binary task has one or two` : null),
   misfit: () => undefined,
-  score(y, answers, { threshold }) {
-    const scored = { ...emptyScores('binary', y), predicted: new Uint16Array(y.length), classes: 2 }
+  score(y, answers, { threshold, top }) {
+    const scored = { ...emptyScores('binary', y), predicted: new Uint16Array(y.length), classes: 2, top }
     const rowAt = answerReader(answers)
     for (let i = 0; i < y.length; i++) {
       const p = positiveOf(rowAt(i))

@@ -107,6 +107,8 @@ export interface GateFacts {
   levels?: readonly number[]
   /** The names of several numbers. */
   targets?: readonly string[]
+  /** The share of the rows that can be looked at, above 0 and at most 1. */
+  top?: number
 }
 
 /** What the gate decides by the name of a task, which is all that a policy and a report have. */

@@ -30,9 +30,15 @@ export interface EvaluationSpec {
   /**
    * The non-inferiority margin against the champion, in the primary metric: a number, or `{ relative: 0.01 }` of the champion's value. Default:
    * 0.005 of `auc`, 0.02 of `coverageError`, 1 % of the champion's `brier`, `logLoss`, `rmse`, `mae` or `pinball`, 2 % of its
-   * `averagePrecision`, `precision` or `f1`, and 0.01 of the others.
+   * `averagePrecision`, `precision`, `f1`, `recallAtTop` or `precisionAtTop`, and 0.01 of the others.
    */
   margin?: Margin
+  /**
+   * The share of the rows that somebody can look at, such as 0.005: `recallAtTop` is the share of all positives among the rows with the
+   * highest probabilities, `precisionAtTop` the share of these that are positive. Default: 0.01. Both are measured where they are the primary
+   * metric, a guard or a floor.
+   */
+  top?: number
   /** Guardrail metrics, which must not be worse either. */
   guards?: readonly (GateMetric | OwnName)[]
   /** The margins of other metrics. Default of a custom metric: `{ relative: 0.01 }`. */
@@ -80,6 +86,7 @@ const fields = fieldNames<EvaluationSpec>({
   margin: 0,
   guards: 0,
   margins: 0,
+  top: 0,
   metrics: 0,
   evidence: 0,
   calibration: 0,
@@ -118,6 +125,7 @@ export function compileEvaluation(
       ...builtIn(spec.margins),
       ...(spec.margin === undefined ? {} : { [primary]: spec.margin }),
     },
+    top: spec.top ?? base.top,
     ...facts(label.output),
     range: rangeOf(label.output),
     evidence: { ...base.evidence, ...spec.evidence },
@@ -130,6 +138,8 @@ export function compileEvaluation(
     if (!isOwn(metric) && !known.some((each) => each === metric))
       report(place, `a ${task} model has the metrics ${known.join(', ')}, not ${metric}`)
   }
+  if (spec.top !== undefined && !known.includes('recallAtTop'))
+    report('evaluation.top', 'only a yesNo label has rows that are looked at first: leave it out')
   requireKnown('evaluation.primary', primary)
   for (const metric of policy.guards) requireKnown('evaluation.guards', metric)
   for (const metric of Object.keys(policy.floors)) requireKnown('evaluation.floors', metric)

@@ -155,7 +155,7 @@ describe('a model file', () => {
       'features.size: min 5 is above max 1',
       'label.column: colour is also a feature: the model would see its label',
       'split: byTime needs the eventTime of the source',
-      'evaluation.floors: a binary model has the metrics auc, accuracy, brier, logLoss, f1, precision, recall, averagePrecision, not rmse',
+      'evaluation.floors: a binary model has the metrics auc, accuracy, brier, logLoss, f1, precision, recall, averagePrecision, recallAtTop, precisionAtTop, not rmse',
       `release.soak: a duration such as '30 min' or '7 d' is required, not "30 mn"`,
     ]))
 
@@ -301,6 +301,12 @@ describe('a model file', () => {
     ],
     ['no floor', { evaluation: { floors: {} } }, 'evaluation.floors: at least one'],
     ['floor', { evaluation: { floors: { auc: NaN } } }, 'evaluation.floors.auc: a finite'],
+    ['top', { evaluation: { floors: { auc: 1 }, top: 0 } }, 'evaluation.top: a number above 0'],
+    [
+      'top of a number',
+      { label: words.quantity(), evaluation: { floors: { rmse: 1 }, top: 0.1 } },
+      'evaluation.top: only a yesNo label',
+    ],
     ...(
       [
         [

@@ -34,7 +34,7 @@ export { type McNemar, mcnemar, mcnemarP } from './mcnemar.ts'
 export { type Calibration, calibration, crossFittedGaps } from './calibration.ts'
 export { type Recalibration, fitRecalibration, recalibrated } from './platt-scaling.ts'
 export { type ExpectedMetrics, expectedMetrics } from './cbpe.ts'
-export { rankStatistic } from './rank-statistic.ts'
+export { rankStatistic, topStatistic } from './rank-statistic.ts'
 export {
   type StatisticColumn,
   type SumStatistic,

@@ -14,6 +14,45 @@ function highestFirst(score: Float64Array): Uint32Array {
   return order
 }
 
+/**
+ * Recall or precision among the share `top` of the rows with the highest scores, as if only these were looked at ("recall at k" with
+ * k = top · rows; k is at least 1). Of rows that tie at the edge the part that fits counts, which is the mean over their orders.
+ * @param top above 0, at most 1
+ */
+export function topStatistic(
+  { y, score }: { y: Float64Array; score: Float64Array },
+  { top, of }: { top: number; of: 'recall' | 'precision' },
+): Statistic {
+  const order = highestFirst(score)
+  return {
+    kind: 'weights',
+    value: (weights) => {
+      let all = 0
+      let positives = 0
+      for (const row of order) {
+        all += weights[row]!
+        positives += weights[row]! * y[row]!
+      }
+      const budget = Math.max(Math.min(1, all), top * all)
+      let left = budget
+      let hits = 0
+      for (let place = 0; left > 0 && place < order.length;) {
+        const tiedScore = score[order[place]!]
+        let tied = 0
+        let tiedPositives = 0
+        for (; place < order.length && score[order[place]!] === tiedScore; place++) {
+          tied += weights[order[place]!]!
+          tiedPositives += weights[order[place]!]! * y[order[place]!]!
+        }
+        const taken = Math.min(tied, left)
+        if (tied > 0) hits += (tiedPositives * taken) / tied
+        left -= taken
+      }
+      return ratioOf(hits, of === 'recall' ? positives : budget)
+    },
+  }
+}
+
 /** AUC or average precision from row weights: one pass over the rows, highest score first, ties together. */
 export function rankStatistic(
   { y, score }: { y: Float64Array; score: Float64Array },

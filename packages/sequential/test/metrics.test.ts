@@ -10,6 +10,7 @@ import {
   meanOfStatistics,
   pointValue,
   rankStatistic,
+  topStatistic,
   recalibrated,
   seededRandom,
   type Statistic,
@@ -69,6 +70,22 @@ describe('statistics of weighted rows', () => {
   it('count a row as often as its weight says', () => {
     const { value } = rankStatistic({ y, score }, 'area') as Extract<Statistic, { kind: 'weights' }>
     expect(value([1, 2, 1, 0, 0])).toBeCloseTo(auc([1, 0, 0, 1], [0.9, 0.8, 0.8, 0.8])!, 12)
+  })
+
+  it('are recall and precision of the highest scores, of tied rows in proportion', () => {
+    const at = (top: number, of: 'recall' | 'precision') =>
+      pointValue(topStatistic({ y, score }, { top, of }), 5)
+    // Of the two rows that tie in the second place, one is positive.
+    expect([0.2, 0.4, 0.6, 1].map((top) => at(top, 'recall'))).toEqual([1 / 3, 1.5 / 3, 2 / 3, 1])
+    expect([0.2, 0.4, 0.6, 1].map((top) => at(top, 'precision'))).toEqual([1, 0.75, 2 / 3, 3 / 5])
+    // At least one row is looked at.
+    expect(at(0.01, 'precision')).toBe(1)
+    const { value } = topStatistic({ y, score }, { top: 0.5, of: 'recall' }) as Extract<
+      Statistic,
+      { kind: 'weights' }
+    >
+    expect(value([0, 1, 1, 0, 2])).toBeCloseTo(1 / 3, 12)
+    expect(value([0, 1, 0, 1, 0])).toBeNull()
   })
 
   it('have a mean', () => {

@@ -80,15 +80,40 @@ describe('precision and recall', () => {
   })
 })
 
+describe('recall and precision of the rows that can be looked at', () => {
+  it('are measured where the model file names them, and judged as a guard', () => {
+    const of = (more: Partial<GatePolicy>) =>
+      judgeGate({ y: truth, challenger: poor, champion: good }, { ...policy, top: 0.2, ...more })
+    expect(of({}).metrics.map(({ metric }) => metric)).not.toContain('precisionAtTop')
+    const floored = of({ floors: { precisionAtTop: 0.99 } })
+    expect(rowOf(floored, 'precisionAtTop')).toMatchObject({ floorMet: false, verdict: 'reported' })
+    // Of 120 rows that are looked at, seven in eight are positive for the good model.
+    expect(rowOf(floored, 'precisionAtTop').champion).toBeGreaterThan(0.85)
+    const guarded = of({ guards: ['recallAtTop'] })
+    expect(rowOf(guarded, 'recallAtTop')).toMatchObject({ method: 'bootstrap', verdict: 'worse' })
+    expect(guarded.reasons.map(({ code }) => code)).toContain('guard_not_better')
+  })
+})
+
 describe('a metric of the model file', () => {
   it('that is a mean has the interval of the same bootstrap as a mean of rows', () => {
     const brier: MetricFunction = (y, answers) =>
       y.reduce((sum, label, row) => sum + (Number(answers[row]) - label) ** 2, 0) / y.length
-    const report = judge({}, brier)
+    const report = judge({ guard: true }, brier)
     const [own, known] = [rowOf(report), rowOf(report, 'brier')]
     expect(own.verdict).toBe('better')
     for (const field of ['champion', 'challenger', 'delta', 'low', 'high', 'oneSidedLow'] as const)
       expect(own[field]).toBeCloseTo(known[field]!, 10)
+  })
+
+  it('is called once a model unless it is a guard', () => {
+    let calls = 0
+    const counted: MetricFunction = (...rows) => {
+      calls += 1
+      return cost(...rows)
+    }
+    expect(rowOf(judge({}, counted))).toMatchObject({ verdict: 'reported', low: null })
+    expect(calls).toBe(3)
   })
 
   it('as a guard stops a challenger that is worse in it alone, and else is only reported', () => {
@@ -180,7 +205,9 @@ describe('a metric of the model file', () => {
 
   it('resamples the rows of an entity together', () => {
     const entities = truth.map((_, row) => Math.floor(row / 20))
-    const [alone, together] = [judge({}), judge({}, cost, { entities })].map((report) => rowOf(report))
+    const [alone, together] = [judge({ guard: true }), judge({ guard: true }, cost, { entities })].map(
+      (report) => rowOf(report),
+    )
     expect(together!.delta).toBeCloseTo(alone!.delta!, 10)
     expect(together!.low).not.toBe(alone!.low)
   })

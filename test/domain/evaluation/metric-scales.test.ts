@@ -52,6 +52,7 @@ const samples: Record<TaskName, { y: number[]; right: number[][]; wrong: number[
 const figure = (task: TaskName, metric: GateMetric, answers: number[][]): number => {
   const scored = score(task, samples[task].y, answers, {
     threshold: 0.5,
+    top: 0.5,
     levels: task === 'quantiles' ? levels : undefined,
     targets: task === 'multioutput' ? targets : undefined,
   })
