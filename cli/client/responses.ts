@@ -151,6 +151,8 @@ export interface RetrainingAnswer {
   waiting?: string
   training_id?: string
   evaluation_id?: string
+  /** What was judged of its version and on what the weights were refitted. */
+  refit?: string
   /** Present once the rows are validated. */
   validation?: ValidationAnswer
 }

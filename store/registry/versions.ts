@@ -5,6 +5,7 @@
 import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
+import { refitText } from '../../domain/training/refit.ts'
 import type { VersionLineage, VersionNumber } from '../../domain/registry/version.ts'
 import * as schema from '../../domain/schema.ts'
 import { ofModel, type ModelFilter } from '../database/filter.ts'
@@ -70,6 +71,13 @@ export async function getVersion(database: Database, version: string): Promise<V
     throw new DomainError('version_not_found', `there is no version ${JSON.stringify(version)}`)
   return found
 }
+
+/** What was judged and on what the weights were refitted; undefined without a version, or for one that was not refitted. */
+export const findRefitText = async (
+  database: Database,
+  version: string | undefined,
+): Promise<string | undefined> =>
+  version === undefined ? undefined : refitText((await findVersion(database, version))?.lineage ?? {})
 
 export const findVersionOfTraining = (database: Database, trainingId: string) =>
   rowsFrom(database).find<Version>(

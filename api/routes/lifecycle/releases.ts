@@ -1,5 +1,6 @@
 /** `/v1/releases`: starts, lists and shows releases, and sends commands to them. */
 import { z } from 'zod'
+import { findRefitText } from '../../../store/registry/versions.ts'
 import { pinReason } from '../../../domain/serving/kill-switch.ts'
 import { commandRoles, releaseStages, type ReleaseStage } from '../../../domain/release/state.ts'
 import { servedBp, warningOf, whyWaiting } from '../../../domain/release/explain.ts'
@@ -151,23 +152,25 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
         commands: schema.list(answeredCommand),
         recorded: schema.list(recordedCommand),
       },
-      { pinned: schema.text, nextCursor: schema.text },
+      { pinned: schema.text, nextCursor: schema.text, refit: schema.text },
     ),
     query: z.strictObject({ cursor: cursorText.optional(), limit }),
     async handle({ params, query }) {
       const release = await getRelease(deps.store, params['id']!)
       const { id, version } = release.state
       const [before] = query.cursor === undefined ? [] : decodeCursor(query.cursor, 'commands', commandKey)
-      const [evidence, decisions, found, recorded, flag, served, running, withdrawals] = await Promise.all([
-        findAnswerEvidence(deps.store, id),
-        listDecisions(deps.store, id, query.limit),
-        listCommands(deps.store, id, { limit: query.limit + 1, before }),
-        listRecorded(deps.store, id, query.limit),
-        findKillSwitch(deps.store, release.state.model),
-        readServedShares(deps.store, [release.state.model]),
-        findRunningVerdicts(deps.store, [id]),
-        findWithdrawals(deps.store, [version]),
-      ])
+      const [evidence, decisions, found, recorded, flag, served, running, withdrawals, refit] =
+        await Promise.all([
+          findAnswerEvidence(deps.store, id),
+          listDecisions(deps.store, id, query.limit),
+          listCommands(deps.store, id, { limit: query.limit + 1, before }),
+          listRecorded(deps.store, id, query.limit),
+          findKillSwitch(deps.store, release.state.model),
+          readServedShares(deps.store, [release.state.model]),
+          findRunningVerdicts(deps.store, [id]),
+          findWithdrawals(deps.store, [version]),
+          findRefitText(deps.store, version),
+        ])
       const commands = found.slice(-query.limit)
       const first = found.length > query.limit ? commands[0] : undefined
       const brief = briefOf(release, { served, running, withdrawals })
@@ -176,6 +179,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
         json: {
           ...brief,
           ...(pin !== undefined && { why: `${pin}. ${brief.why}`, pinned: pin }),
+          refit,
           state: release.state,
           ...evidence,
           decisions: decisions.map(({ verdict, ...decision }) => toWire({ ...decision, ...verdict })),

@@ -1,5 +1,6 @@
 /** `/v1/models/:name/retrainings`, `/v1/retrainings`: starts, lists and shows retrainings. */
 import { z } from 'zod'
+import { findRefitText } from '../../../store/registry/versions.ts'
 import { requireFound } from '../../../domain/errors.ts'
 import * as schema from '../../../domain/schema.ts'
 import { findRetraining, listRetrainings, retrainingRow } from '../../../store/training/retrainings.ts'
@@ -60,7 +61,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The retraining' },
     answerSchema: schema.record(
       { id: schema.text, model: schema.text },
-      { ...retrainingRow.properties, ...trainingProgress },
+      { ...retrainingRow.properties, ...trainingProgress, refit: schema.text },
     ),
     async handle({ actor, params }) {
       const id = params['id']!
@@ -70,8 +71,10 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const found = await findRetraining(deps.store, id)
       const shown = await findShownValidation(deps.store, validationOfRetraining(run))
       const validation = shown && toWire(shown)
-      if (found?.outcome !== undefined)
-        return { json: { ...toWire(found), ...remedyOfEnd(found), validation } }
+      if (found?.outcome !== undefined) {
+        const refit = await findRefitText(deps.store, found.version)
+        return { json: { ...toWire(found), ...remedyOfEnd(found), refit, validation } }
+      }
       const progress = await progressOf(deps, id, run)
       return { json: { id, model: run.model, ...(found && toWire(found)), ...progress, validation } }
     },

@@ -1,5 +1,6 @@
 /** `/v1/models`: shows models, their champions and earlier champions. */
 import { z } from 'zod'
+import { findRefitText } from '../../../store/registry/versions.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import { isMinuteFailing } from '../../../domain/monitoring/champion-watch.ts'
 import { DomainError } from '../../../domain/errors.ts'
@@ -79,14 +80,16 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
         definitionDigest: schema.text,
         ready: schema.flag,
       },
-      { rollsBack: schema.text, route: schema.data },
+      { refit: schema.text, rollsBack: schema.text, route: schema.data },
     ),
     async handle({ params }) {
       const model = await getModel(store, params['name']!)
       const { features, label, release } = model.definition
+      const summary = (await summariesOf(store, [model]))[0]!
       return {
         json: {
-          ...(await summariesOf(store, [model]))[0]!,
+          ...summary,
+          refit: await findRefitText(store, summary.champion?.version),
           features: Object.fromEntries(model.definition.featureOrder.map((each) => [each, features[each]!])),
           output: label.output,
           release_policy: release,

@@ -169,6 +169,8 @@ interface ReleaseDetail extends ReleaseAnswer, AnswerEvidence, Pick<ChartedRelea
   commands: CommandAnswer[]
   /** Commands queued while Temporal was unreachable and not delivered yet. */
   recorded?: RecordedAnswer[]
+  /** What was judged and on what the weights were refitted. */
+  refit?: string
   /** Present if there are earlier commands. */
   next_cursor?: string
 }
@@ -234,6 +236,7 @@ function detailOf(
   const facts = factsTable(terminal, [
     ['version', release.version],
     ['replaces', release.baseline_version],
+    ['refit', release.refit],
     ['strategy', release.strategy],
     ['stage', releaseStage(release)],
     ['serves now', servesText(release)],

@@ -1,5 +1,6 @@
 /** `tenure retrain`: starts a retraining and optionally follows it to its end. */
 import { idsOfRun } from '../../../domain/training/runs.ts'
+import { capitalized } from '../../../domain/figures.ts'
 import { failedText } from '../../../domain/validation/check-rows.ts'
 import { lossText } from '../../../api/charts/loss.ts'
 import type {
@@ -23,7 +24,8 @@ import { gateTable } from './releases.ts'
 
 /** Outcomes that produce a new version. */
 const good = ['released', 'registered']
-const stages = ['snapshot', 'validate', 'train', 'evaluate', 'register', 'release'] as const
+/** `refit` is shown once it has begun. */
+const stages = ['snapshot', 'validate', 'train', 'evaluate', 'refit', 'register', 'release'] as const
 /** The stages for a brought artifact. */
 const broughtStages = stages.map((stage) => (stage === 'train' ? 'adopt' : stage))
 
@@ -112,7 +114,7 @@ export async function printFollowed(
   const last = [note, next].filter((line) => line !== '').map((line) => `\n${line}`)
   terminal.answer(
     { ...ended, curve, ...(note === '' ? {} : { evaluation: gate }) },
-    `${chart}${coloured(terminal, ended.outcome)}: ${endText(ended)}${ended.remedy === undefined ? '' : `\n      ${ended.remedy}`}${checksTable(terminal, ended.validation)}${gate === undefined ? '' : gateTable(terminal, gate)}${last.join('')}`,
+    `${chart}${coloured(terminal, ended.outcome)}: ${endText(ended)}${[ended.remedy, ended.refit && capitalized(ended.refit)].map((line) => (line === undefined ? '' : `\n      ${line}`)).join('')}${checksTable(terminal, ended.validation)}${gate === undefined ? '' : gateTable(terminal, gate)}${last.join('')}`,
   )
   return { verdict: gate?.verdict }
 }
@@ -207,7 +209,9 @@ export async function followTraining(
 /** Draws one line per stage; the training stage also has a progress bar and the loss curve. */
 function linesOf({ paint, columns }: Terminal, now: RetrainingAnswer, { began, curve }: Observed): string[] {
   const isBrought = began.has('adopt')
-  const shown: readonly string[] = isBrought ? broughtStages : stages
+  const shown: readonly string[] = (isBrought ? broughtStages : stages).filter(
+    (stage) => stage !== 'refit' || began.has(stage),
+  )
   const current = shown.indexOf(now.stage ?? '')
   return shown.flatMap((stage, index) => {
     if (index > current) return [paint('dim', `○ ${stage}`)]

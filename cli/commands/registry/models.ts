@@ -102,6 +102,8 @@ interface LiveRelease {
 interface ShownModel extends ModelAnswer {
   features: Record<string, { kind: string; missing?: string; values?: string[] }>
   output: { kind: string }
+  /** What was judged of the champion and on what its weights were refitted. */
+  refit?: string
   definition_digest: string
 }
 
@@ -117,6 +119,7 @@ async function showModel({ terminal, api }: CommandSession, { args }: CommandInp
     ['model', model.name],
     ['about', model.about],
     ['champion', champion && `${champion.version}, since ${time(champion.since)} (UTC)`],
+    ['refit', model.refit],
     ['open release', model.open_release],
     [
       'last minute',

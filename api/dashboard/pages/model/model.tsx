@@ -1,5 +1,6 @@
 /** Shows one model: its champion now and at a point in time, its versions, live quality, calibration and drift. */
 import { z } from 'zod'
+import { refitText } from '../../../../domain/training/refit.ts'
 import { metricName, metricText, numberText } from '../../../../domain/figures.ts'
 import type { Calibration } from '@tenure/sequential'
 import { driftSvg } from '../../../charts/drift.ts'
@@ -129,6 +130,7 @@ export const modelPage = definePage({
       running,
       hasReviews: output !== undefined && 'review' in output && output.review !== undefined,
       champion,
+      refit: version && refitText(version.lineage),
       flag,
       changes,
       driftWindows,
@@ -275,6 +277,8 @@ interface LiveNow {
   name: string
   path: string
   champion?: Champion
+  /** What was judged of the champion and on what its weights were refitted. */
+  refit?: string | undefined
   flag?: Flag
   nowMs: number
   /** Whether the model file sends predictions to review. */
@@ -288,6 +292,7 @@ interface LiveNow {
 const Now = ({
   name,
   champion,
+  refit,
   flag,
   nowMs,
   path,
@@ -308,7 +313,7 @@ const Now = ({
         )}
       </p>
     ) : (
-      <Facts facts={liveFacts(champion, { path, nowMs, hasReviews })} />
+      <Facts facts={liveFacts(champion, { path, refit, nowMs, hasReviews })} />
     )}
     {flag !== undefined && flag.serve !== 'normal' && (
       <p class="notice bad">
@@ -320,7 +325,7 @@ const Now = ({
 
 function liveFacts(
   { version, since, releaseId }: Champion,
-  { path, nowMs, hasReviews }: Pick<LiveNow, 'path' | 'nowMs' | 'hasReviews'>,
+  { path, refit, nowMs, hasReviews }: Pick<LiveNow, 'path' | 'refit' | 'nowMs' | 'hasReviews'>,
 ): (Fact | undefined)[] {
   const champion = (
     <a href={`${path}/versions/${encodeURIComponent(version)}`}>
@@ -331,6 +336,7 @@ function liveFacts(
     ['Champion', champion],
     ['Live since', <Since at={since} nowMs={nowMs} />],
     releaseId === undefined ? undefined : ['Release', <ReleaseLink id={releaseId} />],
+    refit === undefined ? undefined : ['Refit', refit],
     ['Inputs', <a href={`${path}/features`}>Live vs training data</a>],
     hasReviews ? ['Reviews', <a href={`${path}/reviews`}>Answers for review</a>] : undefined,
   ]
