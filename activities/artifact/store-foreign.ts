@@ -19,7 +19,7 @@ import type { LabelledRows } from '../data/rows.ts'
 import type { ArtifactReader } from './reader.ts'
 import { storeArtifact } from './write-artifact.ts'
 import type { Output } from '../../domain/tasks/output.ts'
-import { sortOutputs } from '../../domain/tasks/tasks.ts'
+import { correctOutputs } from '../../domain/tasks/tasks.ts'
 
 /** Rows with the answers that the library gave when the model was saved. */
 export interface ReplayedAnswers {
@@ -73,7 +73,7 @@ export async function storeForeign(
   if (isBrought && training.allowUnknownCategories === undefined) refuseUnknown(unknown, data.rows)
   const manifest = { artifact, files, features, output, preprocessing: fits }
   const answer = (rows: readonly FeatureRow[]) => reader.answer(manifest, rows)
-  if (replay !== undefined) await checkReplay(inOrder(replay, output), answer)
+  if (replay !== undefined) await checkReplay(corrected(replay, output), answer)
   const unknownCategories = isBrought ? sharesOf(unknown, { rows: data.rows, definition }) : undefined
   const made = { definition, artifact, library, files, fits, data, unknownCategories, training, answer }
   return { artifactDigest: await storeArtifact(artifacts, made), library, unused }
@@ -126,11 +126,11 @@ function sharesOf(
   return shares.length === 0 ? undefined : shares
 }
 
-/** A library may return crossing quantiles; predictions return them sorted. */
-function inOrder({ rows, outputs }: ReplayedAnswers, output: Output): ReplayedAnswers {
-  const sorted = outputs.map((each) => [...each])
-  for (const each of sorted) sortOutputs(output, each, 1)
-  return { rows, outputs: sorted }
+/** The answers of a library as predictions have them: crossing quantiles are sorted, for example. */
+function corrected({ rows, outputs }: ReplayedAnswers, output: Output): ReplayedAnswers {
+  const found = outputs.map((each) => [...each])
+  for (const each of found) correctOutputs(output, each, 1)
+  return { rows, outputs: found }
 }
 
 /** Throws `artifact_invalid` for an answer that differs from the library's. */

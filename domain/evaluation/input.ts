@@ -1,7 +1,7 @@
 /** Checks the input of the gate. Too few rows allow no decision, and non-finite predictions cannot be compared. */
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
-import { limitsText, type Output } from '../tasks/output.ts'
+import { answerLimits, limitsText, type Output } from '../tasks/output.ts'
 import type { UnknownCategories } from '../model/brought-artifact.ts'
 import type { LeakageFacts } from './leakage.ts'
 import { rowsOfTruths, unreadableAnswers } from './metrics.ts'
@@ -88,7 +88,7 @@ interface Unreadable {
 /** Describes the answers that the label's limits exclude; undefined without any. */
 function answersOutside(answers: ModelAnswers, range: GatePolicy['range']): string | undefined {
   if (range === undefined) return undefined
-  const { min = -Infinity, max = Infinity } = range
+  const { min, max } = answerLimits(range)
   const rowAt = answerReader(answers)
   const rows = answeredRows(answers)
   let [found, first] = [0, NaN]
@@ -140,7 +140,7 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
     add(
       'not_better',
       'challenger_out_of_range',
-      `the challenger answers ${outside}: such a request fails. Train a model that stays inside (for min: 0, a network that ends with relu, or trees with the objective poisson or tweedie), or leave the limit out of the label`,
+      `the challenger answers ${outside}: such a request fails. Train a model that stays inside (for min: 0, a network that ends with relu, or trees with the objective poisson or tweedie), write clip: true beside the limit, which answers the limit instead, or leave the limit out of the label`,
     )
   if ((slices?.length ?? 0) > maxSlices)
     add('not_better', 'too_many_slices', `${slices!.length} slices, limit ${maxSlices}`)

@@ -72,7 +72,7 @@ export const numeric = {
   scorePlace: () => 0,
   profiled: (_output, outputs, number) => outputs[number],
   decides: undefined,
-  range: ({ min, max, unit }) => ({ min, max, unit }),
+  range: ({ min, max, unit, clip }) => ({ min, max, unit, clip }),
   sumsToOne: false,
   suggestion: () => '',
   issueOfMeant: issueOfNone,

@@ -18,11 +18,18 @@ export type Output =
   /** One output per class, summing to 1. */
   | { kind: 'classes'; classes: readonly string[]; review?: ClassBand }
   /** One real number per row. */
-  | { kind: 'number'; unit?: string; min?: number; max?: number }
+  | { kind: 'number'; unit?: string; min?: number; max?: number; clip?: boolean }
   /** One number per level and row, ascending: with probability `levels[k]`, the truth is at most the k-th number. */
-  | { kind: 'quantiles'; levels: readonly number[]; unit?: string; min?: number; max?: number }
+  | {
+      kind: 'quantiles'
+      levels: readonly number[]
+      unit?: string
+      min?: number
+      max?: number
+      clip?: boolean
+    }
   /** Several numbers per row: one per name, in this order. */
-  | { kind: 'numbers'; names: readonly string[]; unit?: string; min?: number; max?: number }
+  | { kind: 'numbers'; names: readonly string[]; unit?: string; min?: number; max?: number; clip?: boolean }
 
 export type OutputKind = Output['kind']
 export type OutputOf<Kind extends OutputKind> = Extract<Output, { kind: Kind }>
@@ -56,6 +63,8 @@ export interface NumberRange {
   min?: number
   max?: number
   unit?: string
+  /** Whether a number outside becomes the nearest limit. */
+  clip?: boolean
 }
 
 /** How the outputs of a row become a prediction, for code that knows no tasks. */
@@ -64,7 +73,7 @@ export interface AnswerForm {
   /** What a number of an answer is. */
   noun: string
   range: NumberRange
-  /** Whether the outputs rise, so that crossing ones are sorted. */
+  /** Whether the outputs of a row rise, so that crossing ones are sorted. */
   rises: boolean
 }
 
@@ -78,6 +87,26 @@ export const decisionText = ({ positive }: { positive: string }, isPositive: boo
 /** The limits of a number as a text: `min 0 and max 60`. */
 export const limitsText = ({ min, max }: { min?: number; max?: number }): string =>
   [min === undefined ? [] : `min ${min}`, max === undefined ? [] : `max ${max}`].flat().join(' and ')
+
+/** The limits of answers, which are in 32 bits: 0.1 is a little more there. */
+export const answerLimits = ({
+  min = -Infinity,
+  max = Infinity,
+}: NumberRange): { min: number; max: number } => ({
+  min: Math.max(-maxFloat, Math.fround(min)),
+  max: Math.min(maxFloat, Math.fround(max)),
+})
+
+const maxFloat = Math.fround(3.4028234663852886e38)
+
+/** Replaces numbers outside of the limits by the nearest limit, in place. NaN and infinite numbers stay invalid. */
+export function clipToLimits(outputs: Float32Array | Float64Array | number[], range: NumberRange): void {
+  const { min, max } = answerLimits(range)
+  for (let i = 0; i < outputs.length; i++) {
+    const value = outputs[i]!
+    if (Number.isFinite(value)) outputs[i] = Math.min(max, Math.max(min, value))
+  }
+}
 
 /** The class of an answer: the first class with the largest probability. */
 export const likeliestClass = (outputs: readonly number[] | Float32Array): number =>

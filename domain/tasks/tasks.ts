@@ -6,7 +6,7 @@ import type { AnswerBins, AnswerCounter } from './answer-bins.ts'
 import { classes } from './classes.ts'
 import { number } from './number.ts'
 import { numbers } from './numbers.ts'
-import type { Output, OutputKind, OutputOf, TaskName } from './output.ts'
+import { clipToLimits, type Output, type OutputKind, type OutputOf, type TaskName } from './output.ts'
 import { probability } from './probability.ts'
 import { quantiles } from './quantiles.ts'
 import type { Outputs, Task, GateRules } from './task.ts'
@@ -45,14 +45,21 @@ export function placesIn(given: Output, wanted: Output): number[] {
  */
 export const sharedOutput = (one: Output, other: Output): Output | undefined => taskOf(one).shared(one, other)
 
-/** Sorts the outputs of each row in place where they must rise. */
-export function sortOutputs(
+/** Corrects outputs in place: those that must rise are sorted in each row, and numbers are clipped where the label says so. */
+export function correctOutputs(
   output: Output,
   outputs: Parameters<typeof sortQuantiles>[0],
   rows: number,
 ): void {
-  if (taskOf(output).rises) sortQuantiles(outputs, rows, outputWidth(output))
+  const { rises, range } = taskOf(output)
+  if (rises) sortQuantiles(outputs, rows, outputWidth(output))
+  const limits = range(output)
+  if (limits.clip === true) clipToLimits(outputs, limits)
 }
+
+/** Whether any outputs are corrected. */
+export const isCorrected = (output: Output): boolean =>
+  taskOf(output).rises || taskOf(output).range(output).clip === true
 
 /** The place of the number that represents every answer when one number is needed. */
 export const scorePlace = (output: Output): number => taskOf(output).scorePlace(output)

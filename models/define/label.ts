@@ -4,7 +4,14 @@ import { labelColumns, type LabelDefinition } from '../../domain/model-definitio
 import type { Features } from '../../domain/model/features.ts'
 import { reportUnknown } from './fields.ts'
 import { reportDistinct, reportRange, type IssueCollector } from './issues.ts'
-import type { ClassBand, ProbabilityBand, Output, OutputKind, OutputOf } from '../../domain/tasks/output.ts'
+import type {
+  ClassBand,
+  NumericOutput,
+  ProbabilityBand,
+  Output,
+  OutputKind,
+  OutputOf,
+} from '../../domain/tasks/output.ts'
 import { numbersOf } from '../../domain/tasks/tasks.ts'
 
 interface LabelOptions {
@@ -24,6 +31,8 @@ interface NumberOptions {
   min?: number
   /** The largest value. The gate refuses a version that answers above it. */
   max?: number
+  /** Whether an answer outside of `min` and `max` becomes the nearest limit instead, in training, gate and predictions alike. Default: false. */
+  clip?: boolean
 }
 
 /** Defines a label with several classes: `oneOf(['setosa', 'versicolor', 'virginica'])`. */
@@ -56,8 +65,8 @@ export function yesNo(
 
 /** Defines a label that is a number: `quantity({ unit: 'min', min: 0 })`. */
 export function quantity(options: LabelOptions & NumberOptions = {}): LabelDefinition {
-  const { unit, min, max, ...rest } = options
-  return { column: 'label', ...rest, output: { kind: 'number', unit, min, max } }
+  const { unit, min, max, clip, ...rest } = options
+  return { column: 'label', ...rest, output: { kind: 'number', unit, min, max, clip } }
 }
 
 /**
@@ -68,8 +77,8 @@ export function quantiles(
   levels: readonly number[],
   options: LabelOptions & NumberOptions = {},
 ): LabelDefinition {
-  const { unit, min, max, ...rest } = options
-  return { column: 'label', ...rest, output: { kind: 'quantiles', levels, unit, min, max } }
+  const { unit, min, max, clip, ...rest } = options
+  return { column: 'label', ...rest, output: { kind: 'quantiles', levels, unit, min, max, clip } }
 }
 
 /**
@@ -80,9 +89,9 @@ export function quantities(
   columns: readonly string[],
   options: Omit<LabelOptions, 'column'> & NumberOptions = {},
 ): LabelDefinition {
-  const { unit, min, max, ...rest } = options
+  const { unit, min, max, clip, ...rest } = options
   const names = Array.isArray(columns) ? columns : [columns]
-  return { column: String(names[0]), ...rest, output: { kind: 'numbers', names, unit, min, max } }
+  return { column: String(names[0]), ...rest, output: { kind: 'numbers', names, unit, min, max, clip } }
 }
 
 /**
@@ -128,23 +137,31 @@ const labelsOf: {
     },
   },
   number: {
-    options: ['column', 'unit', 'min', 'max'],
-    check: (report, output) => reportRange(report, 'label', output),
+    options: ['column', 'unit', 'min', 'max', 'clip'],
+    check: (report, output) => reportLimits(report, output),
   },
   quantiles: {
-    options: ['column', 'unit', 'min', 'max'],
+    options: ['column', 'unit', 'min', 'max', 'clip'],
     check(report, output) {
-      reportRange(report, 'label', output)
+      reportLimits(report, output)
       checkLevels(report, output.levels)
     },
   },
   numbers: {
-    options: ['unit', 'min', 'max'],
+    options: ['unit', 'min', 'max', 'clip'],
     check(report, output, column) {
       checkNames(report, output.names, column)
-      reportRange(report, 'label', output)
+      reportLimits(report, output)
     },
   },
+}
+
+function reportLimits(report: IssueCollector, output: NumericOutput): void {
+  reportRange(report, 'label', output)
+  const { min, max, clip } = output
+  if (clip !== undefined && typeof clip !== 'boolean') report('label.clip', 'true or false is required')
+  if (clip === true && min === undefined && max === undefined)
+    report('label.clip', 'answers are clipped at a limit: add min or max')
 }
 
 export function checkLabel(report: IssueCollector, label: LabelDefinition, features: Features): void {

@@ -301,6 +301,11 @@ describe('a model file', () => {
     ],
     ['no floor', { evaluation: { floors: {} } }, 'evaluation.floors: at least one'],
     ['floor', { evaluation: { floors: { auc: NaN } } }, 'evaluation.floors.auc: a finite'],
+    [
+      'clip without a limit',
+      { label: words.quantity({ clip: true }), evaluation: { floors: { rmse: 1 } } },
+      'label.clip: answers are clipped at a limit',
+    ],
     ['top', { evaluation: { floors: { auc: 1 }, top: 0 } }, 'evaluation.top: a number above 0'],
     [
       'top of a number',

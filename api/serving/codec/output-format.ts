@@ -3,6 +3,7 @@
  * encoded once, when it is loaded.
  */
 import {
+  answerLimits,
   type Output,
   isOfNumbers,
   likeliest,
@@ -77,7 +78,7 @@ function valueOf(
 
 function compileIssue(output: Output, width: number): OutputFormat['issueOf'] {
   const { noun, range, sumsToOne } = taskOf(output)
-  const { min: least = -Number.MAX_VALUE, max: most = Number.MAX_VALUE } = range(output)
+  const { min: least, max: most } = answerLimits(range(output))
   const limits = isOfNumbers(output) ? limitsOf(output) : ''
   const named = `${width === 1 ? 'the' : 'a'} ${noun}`
   if (width === 1)

@@ -4,7 +4,6 @@
  */
 import { inputWidthOf } from '@tenure/predictors/features'
 import type { Manifest } from '../../../domain/model/manifest.ts'
-import { sortQuantiles } from '../../../domain/model/quantile-levels.ts'
 import { columnsOf, type FeatureColumns } from '../codec/feature-columns.ts'
 import {
   type ArtifactFiles,
@@ -20,7 +19,8 @@ import { compileFormat, type OutputFormat } from '../codec/output-format.ts'
 import { compileJsonRow, type JsonRow } from '../codec/instances.ts'
 import type { BodySize } from '../codec/json-reader.ts'
 import { createInputBuffer, resetInput, type InputBuffer } from '../codec/input-buffer.ts'
-import { taskOf } from '../../../domain/tasks/tasks.ts'
+import { correctOutputs, isCorrected } from '../../../domain/tasks/tasks.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 
 export interface LoadedVersion {
   model: string
@@ -206,14 +206,14 @@ function loadedOf(
       `the model gives ${predictor.outputs} numbers, the output ${manifest.output.kind} has ${format.width}`,
     )
   const { model, features, preprocessing } = manifest
-  const inOrder = taskOf(manifest.output).rises ? sorted(predictor) : predictor
+  const served = isCorrected(manifest.output) ? corrected(predictor, manifest.output) : predictor
   const columns = columnsOf(features, preprocessing, manifest.featureOrder)
   const checks = compileChecks(features, preprocessing)
   return {
     model,
     version,
     manifest,
-    predictor: inOrder,
+    predictor: served,
     memoryBytes,
     columns,
     format,
@@ -225,21 +225,16 @@ function loadedOf(
   }
 }
 
-/** Sorts crossing quantiles inside the predictor, so that response, log, shadow and batch agree. */
-function sorted(predictor: Predictor): Predictor {
-  const { outputs } = predictor
-  return {
-    ...predictor,
-    run(input, rows, output, order, texts) {
-      const running = predictor.run(input, rows, output, order, texts)
-      if (running === undefined) {
-        sortQuantiles(output, rows, outputs)
-        return undefined
-      }
-      return running.then(() => sortQuantiles(output, rows, outputs))
-    },
-  }
-}
+/** Corrects outputs inside the predictor, so that response, log, shadow and batch agree. */
+const corrected = (predictor: Predictor, output: Output): Predictor => ({
+  ...predictor,
+  run(input, rows, outputs, order, texts) {
+    const running = predictor.run(input, rows, outputs, order, texts)
+    if (running !== undefined) return running.then(() => correctOutputs(output, outputs, rows))
+    correctOutputs(output, outputs, rows)
+    return undefined
+  },
+})
 
 /**
  * Checks the golden rows again and returns the first difference from training; undefined when all agree. A model that holds a

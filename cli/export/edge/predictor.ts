@@ -20,6 +20,8 @@ import {
 } from '@tenure/predictors/edge'
 import type { FeatureRow, Features } from '../../../domain/model/features.ts'
 import {
+  answerLimits,
+  clipToLimits,
   likeliestClass,
   type Output,
   type AnswerField,
@@ -104,10 +106,10 @@ export function createPredictor(files: {
   const { width, encode } = createEncoder(manifest)
   if (network.inputs !== width)
     refuse('artifact_invalid', `the network takes ${network.inputs} numbers, the features give ${width}`)
-  const inOrder = orderOf(manifest.answer)
-  const single = inOrder(compileSingle(network))
+  const corrected = correctionOf(manifest.answer)
+  const single = corrected(compileSingle(network))
   // Sums of very many terms may need more than 32 bits. The server makes the same choice.
-  const run = worstOf(manifest, encode, single) <= tolerance ? single : inOrder(compileDouble(network))
+  const run = worstOf(manifest, encode, single) <= tolerance ? single : corrected(compileDouble(network))
   const worst = worstOf(manifest, encode, run)
   if (!(worst <= tolerance)) refuse('artifact_invalid', `the golden rows are off by ${worst}`)
   return {
@@ -195,18 +197,19 @@ function compileDouble(network: Network): Run {
   }
 }
 
-/** Sorts quantiles, as the server does. */
-function orderOf({ rises }: AnswerForm): (run: Run) => Run {
-  if (!rises) return (run) => run
+/** Sorts quantiles and clips numbers, as the server does. */
+function correctionOf({ rises, range }: AnswerForm): (run: Run) => Run {
+  if (!rises && range.clip !== true) return (run) => run
   return (run) => (input) => {
     const outputs = run(input)
-    sortQuantiles(outputs, 1, outputs.length)
+    if (rises) sortQuantiles(outputs, 1, outputs.length)
+    if (range.clip === true) clipToLimits(outputs, range)
     return outputs
   }
 }
 
 function predictionOf({ fields, noun, range }: AnswerForm, outputs: Float32Array, index: number): Prediction {
-  const { min = -Number.MAX_VALUE, max = Number.MAX_VALUE } = range
+  const { min, max } = answerLimits(range)
   for (const value of outputs)
     if (!(value >= min && value <= max))
       refuse('output_invalid', `the prediction of instance ${index} is the ${noun} ${value}`)

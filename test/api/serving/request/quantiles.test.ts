@@ -44,6 +44,25 @@ afterAll(async () => {
   await fixture?.close()
 })
 
+async function edgeOf(of: string) {
+  const artifacts = openArtifacts(fixture.artifactRoot)
+  const { artifactDigest } = await getVersion(fixture.store, of)
+  const manifest = await getManifest(artifacts, artifactDigest)
+  const [model, weights] = await Promise.all(
+    ['model.json', 'weights.bin'].map((name) => artifacts.get('artifacts', manifest.files[name]!.digest)),
+  )
+  return createPredictor({
+    manifest: {
+      ...manifest,
+      format: 'tenure-edge@1',
+      version: of,
+      answer: edgeAnswerOf(manifest.output),
+    } as never,
+    model: JSON.parse(model!.toString()) as object,
+    weights: Uint8Array.from(weights!).buffer,
+  })
+}
+
 it('crossing quantiles are returned in order, by their levels', async () => {
   const { status, json } = await api.request('POST', '/v1/models/waits/predict', {
     key,
@@ -58,6 +77,28 @@ it('crossing quantiles are returned in order, by their levels', async () => {
   await until(() => api.serving.log.counts().waiting === 0, 'the log')
   const [row] = await fixture.store.query<{ outputs: number[] }>(sql`select outputs from predictions`)
   expect(row?.outputs).toEqual([1, 2, 3, -6, -4, -2])
+})
+
+it('numbers outside of the limits become the limit where the label says so, in each arm and at the edge', async () => {
+  const clipped: ArtifactSpec = {
+    ...spec,
+    model: 'clipped',
+    output: { kind: 'quantiles', levels: [0.1, 0.5, 0.9], min: 0.1, max: 100, clip: true },
+    golden: [{ x: 1 }],
+  }
+  const registered = await fixture.register(clipped)
+  await api.follows(await fixture.route('clipped', { proven: registered }))
+  const instances = [{ x: -1 }, { x: 50 }]
+  const { json } = await api.request('POST', '/v1/models/clipped/predict', { key, body: { instances } })
+  const least = Math.fround(0.1)
+  expect(json['predictions']).toMatchObject([
+    { quantiles: { '0.1': 0.1, '0.5': 0.1, '0.9': 0.1 } },
+    { quantiles: { '0.1': 50, '0.5': 100, '0.9': 100 } },
+  ])
+  expect((await edgeOf(registered)).predict(instances)).toEqual([
+    { quantiles: { '0.1': least, '0.5': least, '0.9': least } },
+    { quantiles: { '0.1': 50, '0.5': 100, '0.9': 100 } },
+  ])
 })
 
 it('the Open Inference Protocol has them as one tensor', async () => {
@@ -79,22 +120,7 @@ it('a quantile outside of the range of the label is refused', async () => {
 })
 
 it('an exported model returns them in the same order', async () => {
-  const artifacts = openArtifacts(fixture.artifactRoot)
-  const { artifactDigest } = await getVersion(fixture.store, version)
-  const manifest = await getManifest(artifacts, artifactDigest)
-  const [model, weights] = await Promise.all(
-    ['model.json', 'weights.bin'].map((name) => artifacts.get('artifacts', manifest.files[name]!.digest)),
-  )
-  const predictor = createPredictor({
-    manifest: {
-      ...manifest,
-      format: 'tenure-edge@1',
-      version,
-      answer: edgeAnswerOf(manifest.output),
-    } as never,
-    model: JSON.parse(model!.toString()) as object,
-    weights: Uint8Array.from(weights!).buffer,
-  })
+  const predictor = await edgeOf(version)
   expect(predictor.checkGolden().worst).toBeLessThan(1e-5)
   expect(predictor.predict([crossed])).toEqual([{ quantiles: { '0.1': -6, '0.5': -4, '0.9': -2 } }])
 })
