@@ -17,6 +17,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 sys.path.insert(0, str(SOURCE))
 
 from tenure import Column, Job, Source  # noqa: E402
+from tenure._lightgbm import joined_text  # noqa: E402
 from tenure._onnx import first_lines  # noqa: E402
 from tenure._checkpoints import newest_checkpoint, write_checkpoint  # noqa: E402
 from tenure._rows import has  # noqa: E402
@@ -269,6 +270,21 @@ class Results(Folder):
             model = Boosting(lists, text)
             FrameJob(given_job(self.folder), io.StringIO()).save_lightgbm(model)
             self.assertEqual((model.kind, math.inf in model.sizes), (kind, infinite))
+
+    def test_joins_models_of_lightgbm_for_each_level_into_one_of_several_outputs(self) -> None:
+        given = json.loads((Path(__file__).parent / "joined_lightgbm.json").read_text(encoding="utf-8"))
+        models = given["models"]
+        self.assertEqual(joined_text(models), given["joined"])
+        other = models[1].replace("feature_names=a c", "feature_names=a b")
+        for wrong, sentence in (
+            ([models[0], other], "differ in their columns"),
+            ([models[0], models[1].replace("objective=quantile", "objective=poisson")], "objective poisson"),
+            ([given["joined"]], "of one number"),
+            # Their means are over two and over three trees.
+            ([each.replace("label_index", "average_output\nlabel_index") for each in models], "trees that they average"),
+        ):
+            with self.assertRaisesRegex(ValueError, sentence):
+                joined_text(wrong)
 
     def converting_job(self, kind: str, **label: Any) -> tuple[Job, Any, Any]:
         """A job whose rows are on even tenths, with every seventh size missing; those rows, and rows on odd tenths, where trees have thresholds."""

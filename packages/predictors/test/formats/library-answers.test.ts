@@ -1,4 +1,5 @@
 /** Tests the parts of library files beyond the trees: rounds after the best one, links, values near zero and category names. */
+import { readFileSync } from 'node:fs'
 import { xgboostStarts } from '../../src/formats/trees/xgboost.ts'
 import { describe, expect, it } from 'vitest'
 import { readForest } from '../../src/formats/trees/read-forest.ts'
@@ -7,7 +8,7 @@ import type { Forest } from '../../src/formats/trees/forest.ts'
 import { predictorOf } from '../../src/formats/trees/predictor.ts'
 import type { Output } from '../../src/features.ts'
 import { changedModel } from '../support/hostile/hostile-models.ts'
-import { readCases } from '../support/parity.ts'
+import { compareAnswers, readCases } from '../support/parity.ts'
 
 const bytesOf = (name: string): Buffer => readCases().find((each) => each.name === `${name}-0`)!.bytes
 
@@ -270,4 +271,17 @@ describe('the base score of XGBoost', () => {
     expect(() => answer('[0E0]', 1)).toThrow('base_score 0 is not a probability')
     expect(() => answer('[2E0]', 4)).toThrow('base_score 2 is not a probability')
   })
+})
+
+it('a LightGBM of several numbers, which the Python package has joined of one model each, answers like LightGBM', () => {
+  const file = new URL('../../../python/tests/joined_lightgbm.json', import.meta.url)
+  const { joined, rows, answers } = JSON.parse(readFileSync(file, 'utf8')) as {
+    joined: string
+    rows: Record<string, number | string>[]
+    answers: number[][]
+  }
+  const cells = rows.map((row) => Object.values(row))
+  const { worst, otherLeaves } = compareAnswers({ bytes: Buffer.from(joined), rows: cells, answers })
+  expect(worst).toBeLessThan(1e-6)
+  expect(otherLeaves).toBe(0)
 })

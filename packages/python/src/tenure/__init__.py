@@ -15,6 +15,7 @@ from ._client import (
     UploadCounts,
 )
 from ._job import Column, Job, Source, job, source
+from ._lightgbm import join_lightgbm
 
 __all__ = [
     "AsyncClient",
@@ -33,6 +34,7 @@ __all__ = [
     "Tensor",
     "UploadCounts",
     "job",
+    "join_lightgbm",
     "source",
 ]
 __version__ = "0.1.0"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Callable, Iterator, Mapping, NoReturn, Optional, Sequence, TypeVar, cast
 
 from ._checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
+from ._lightgbm import join_lightgbm
 from ._onnx import convert, counts_words, scores_outliers
 from ._replay import cell_of, midway_rows, odd_rows, spread
 from ._rows import codes_of, has, read_columns, vocabulary_of
@@ -313,8 +314,11 @@ class Job:
 
     @_writes
     def save_lightgbm(self, model: Any) -> None:
-        """Saves a LightGBM booster, or an estimator of its scikit-learn interface, trained on categoricals or on their codes alone."""
-        booster = getattr(model, "booster_", model)
+        """Saves a LightGBM booster, or an estimator of its scikit-learn interface, trained on categoricals or on their codes alone.
+
+        Of quantiles and of several numbers, a list of models: one for each of ``job.levels`` or ``job.names``, in their order.
+        """
+        booster = join_lightgbm(model) if isinstance(model, (list, tuple)) else getattr(model, "booster_", model)
         file = self.output / "model.txt"
         booster.save_model(str(file))
         names, codes = booster.feature_name(), not booster.pandas_categorical
