@@ -73,7 +73,7 @@ export const further: readonly PlantedChange[] = [
     'isNew: isContinued',
     'isNew: false',
   ]),
-  planted('another workflow id of a child', ['drill', 'queue', 'retrain'], 'workflows/messages.ts', [
+  planted('another workflow id of a child', ['drill', 'queue', 'refit', 'retrain'], 'workflows/messages.ts', [
     'releaseWorkflowId = (model: string): string => `release/',
     'releaseWorkflowId = (model: string): string => `releases/',
   ]),
@@ -85,10 +85,16 @@ export const further: readonly PlantedChange[] = [
     '    const seen = await monitorModel(',
     '    await condition(() => false, 1)\n    const seen = await monitorModel(',
   ]),
-  planted('a skipped step of a retraining', ['retrain', 'sweep', 'trial'], 'workflows/run-stages.ts', [
-    'const { verdict } = await rows.validate({ run })',
-    "const verdict: string = 'pass'",
+  planted('refitted weights that are not checked', ['refit'], 'workflows/run-stages.ts', [
+    '  await training(queues.trainQueue).checkRefit({ run })\n',
+    '',
   ]),
+  planted(
+    'a skipped step of a retraining',
+    ['refit', 'retrain', 'sweep', 'trial'],
+    'workflows/run-stages.ts',
+    ['const { verdict } = await rows.validate({ run })', "const verdict: string = 'pass'"],
+  ),
 ]
 
 /** Changes that no event records; the tests of the release stages cover them. */

@@ -14,6 +14,7 @@ import { listMonitorWindows } from '../../store/monitoring/monitor-windows.ts'
 import { insertQueued } from '../../store/release/release-queue.ts'
 import { bundleForReplay, readHistories, replay, writeHistory } from '../support/release/histories.ts'
 import { withServers } from '../support/servers/own-servers.ts'
+import type { DirectSpec } from '../../models/define/release.ts'
 import type { SweepStart } from '../../domain/starts.ts'
 import { signalOpenRelease, orderedStart } from '../support/commands/signed.ts'
 import { quietRuntime } from '../support/servers/silence-temporal.ts'
@@ -103,8 +104,11 @@ function record(): Promise<void> {
       if (isChosen('superseded', 'queue')) await playTurn(fixture)
       if (isChosen('drill')) await playDrill(fixture)
       if (isChosen('monitor')) await playMonitor(fixture)
-      if (isChosen('retrain')) await playRetraining(fixture)
-      if (isChosen('trial', 'sweep')) await playSearch(fixture, { hasRows: isChosen('retrain') })
+      if (isChosen('retrain', 'refit', 'trial', 'sweep'))
+        await insertExampleRows(fixture.store, { from: 0, to: 36 })
+      if (isChosen('retrain')) await playRetraining(fixture, 'retrain')
+      if (isChosen('refit')) await playRetraining(fixture, 'refit', { refit: 'matured', refitDistance: 0.5 })
+      if (isChosen('trial', 'sweep')) await playSearch(fixture)
     } finally {
       await fixture.close()
     }
@@ -211,7 +215,7 @@ async function playMonitor({ client, config, model, store }: ReleaseFixture): Pr
 }
 
 /** Plays a trial, and a sweep of two trials up to the retraining of its winner, with their own training worker. */
-async function playSearch(fixture: ReleaseFixture, { hasRows }: { hasRows: boolean }): Promise<void> {
+async function playSearch(fixture: ReleaseFixture): Promise<void> {
   const { client, config, deps, store } = fixture
   const model = 'tulips'
   const models = await exampleModelDirectory()
@@ -230,7 +234,6 @@ async function playSearch(fixture: ReleaseFixture, { hasRows }: { hasRows: boole
     })
   try {
     await syncExampleModel(store, models, { name: model, epochs: 2, more: split })
-    if (!hasRows) await insertExampleRows(store, { from: 0, to: 36 })
     const trial = await start('trial', trialWorkflowId('try_tulips'), { id: 'try_tulips' })
     const tried = (await trial.result()) as TrialOutcome
     await keep('trial', trial, `${tried.outcome}, ${tried.message}`)
@@ -251,25 +254,31 @@ async function playSearch(fixture: ReleaseFixture, { hasRows }: { hasRows: boole
 }
 
 /** Plays a retraining from rows to a release, with its own training worker. */
-async function playRetraining(fixture: ReleaseFixture): Promise<void> {
+async function playRetraining(
+  fixture: ReleaseFixture,
+  name: string,
+  release: DirectSpec = {},
+): Promise<void> {
+  const model = `roses-${name}`
   const { client, config, deps, store } = fixture
   const models = await exampleModelDirectory()
   const native = await NativeConnection.connect({ address: config.temporal.address })
   const worker = await createTrainWorker(deps, native, { models })
   const running = worker.run()
   try {
-    await syncExampleModel(store, models)
-    await insertExampleRows(store, { from: 0, to: 36 })
+    const spec = { approval: { by: 1, within: '1 h' }, ...release }
+    await syncExampleModel(store, models, {
+      name: model,
+      more: `release: direct(${JSON.stringify(spec)}),`,
+    })
     const retraining = await client.workflow.start<typeof workflows.retrain>('retrain', {
-      workflowId: retrainWorkflowId('roses'),
+      workflowId: retrainWorkflowId(model),
       taskQueue: config.taskQueues.control,
-      args: [
-        await orderedStart(fixture, 'retrain', { model: 'roses', asOf: exampleDay(35), requestedBy: 'olga' }),
-      ],
+      args: [await orderedStart(fixture, 'retrain', { model, asOf: exampleDay(35), requestedBy: 'olga' })],
     })
     const { outcome, message } = await retraining.result()
-    await keep('retrain', retraining, `${outcome}, ${message}`)
-    await client.workflow.getHandle(releaseWorkflowId('roses')).terminate('it is recorded')
+    await keep(name, retraining, `${outcome}, ${message}`)
+    await client.workflow.getHandle(releaseWorkflowId(model)).terminate('it is recorded')
   } finally {
     worker.shutdown()
     await running
