@@ -73,17 +73,20 @@ export async function findMaturity(
 /** The shortest age to try, as a fraction of the age after which no outcome is expected. */
 const shortestAge = 1 / 1_024
 
-/** Says that the delay is unknown, with the outcomes of the first requests of the period, and what is missing. */
+/** Says that the delay is unknown, with the outcomes of the first requests of the period, what is missing, and when the next window is judged. */
 export async function unknownDelayText(
   database: Database,
-  { model, version, nowMs, windowMs, observedMs }: MaturedWindow & { version: string },
+  { model, version, nowMs, windowMs, observedMs, nextMs }: MaturedWindow & { version: string; nextMs: number },
 ): Promise<string> {
   const span = { model, version, fromMs: nowMs - observedMs - windowMs, toMs: nowMs }
   const { requests, answered } = await countAnswered(database, { ...span, nowMs })
   const { minDelays, minCoverage } = defaultLabelPolicy
-  const found = `${groupedDigits(answered)} of the first ${counted(requests, 'request')} to ${version} since ${iso(span.fromMs)} have an outcome (${percentText(answered / Math.max(1, requests))})`
   const [youngest, oldest] = [observedMs * shortestAge, observedMs].map(ageText)
-  return `the delay of outcomes is unknown: ${found}; it is learnt from ${minDelays} outcomes, once ${percentText(minCoverage)} of the predictions of an age from ${youngest} on have one, or from predictions that are ${oldest} old`
+  return (
+    `the delay of outcomes is unknown: at ${iso(nowMs)}, ${groupedDigits(answered)} of the first ${counted(requests, 'request')} to ${version} had an outcome (${percentText(answered / Math.max(1, requests))}). ` +
+    `Needed are ${minDelays} outcomes of predictions older than ${oldest}, or of younger ones (from ${youngest} on) once ${percentText(minCoverage)} of them have theirs. ` +
+    `The next look is at ${iso(nextMs)}`
+  )
 }
 
 /**

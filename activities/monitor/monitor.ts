@@ -133,7 +133,8 @@ async function lookAt(
 ): Promise<Omit<MonitorWindow, keyof Span | 'judge'>> {
   const { model, toMs } = span
   const { version } = champion
-  const { spanMs: windowMs, observedMs } = policy
+  const { spanMs: windowMs, observedMs, everyMs, settleMs } = policy
+  const nextMs = toMs + everyMs + settleMs
   const failed: string[] = []
   const checked = async <T>(what: string, judged: Promise<T>): Promise<Checked<T>> => {
     try {
@@ -186,7 +187,7 @@ async function lookAt(
       labelDrift,
       quality: quality ?? {
         level: 'insufficient',
-        reasons: [await unknownDelayText(deps.store, { model, version, nowMs: toMs, windowMs, observedMs })],
+        reasons: [await unknownDelayText(deps.store, { model, version, nowMs: toMs, windowMs, observedMs, nextMs })],
       },
       ...(floor === undefined ? {} : { floor }),
       breakdown,

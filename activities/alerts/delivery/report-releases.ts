@@ -148,16 +148,19 @@ function gainOf({ baseline }: ReleaseState, { report }: RequestEvidence): { shor
 }
 
 function worstSlice({ report }: RequestEvidence): string {
-  const worst = worstSlicesFirst(report?.slices ?? []).find(({ delta }) => delta !== null)
-  return worst === undefined ? 'No slice measured' : `Worst slice ${worst.name} ${signedGain(worst.delta)}`
+  const slices = report?.slices ?? []
+  const worst = worstSlicesFirst(slices).find(({ delta }) => delta !== null)
+  if (worst !== undefined) return `Worst slice ${worst.name} ${signedGain(worst.delta)}`
+  return slices.length === 0 ? 'No slices are defined' : 'No slice could be compared'
 }
 
-/** Describes the bound of the failure budget, because the actual harm is unknown before the release. */
+/** Names the failure budget: the actual harm is unknown before the release. */
 function harmOf({ policy, stage, baseline }: ReleaseState, { excess }: RequestEvidence): string {
   const { harmBudget } = policy.limits
-  if (baseline === undefined) return 'No control to count failures against'
-  if (stage === 'awaiting_approval') return `At most ${harmBudget} failed requests above control`
-  return `${Number((excess ?? 0).toPrecision(3))} of ${harmBudget} failed requests above control`
+  if (baseline === undefined) return 'No champion to compare failures with'
+  const budget = `${harmBudget} failed requests more than ${baseline} would have had`
+  if (stage === 'awaiting_approval') return `Failure budget: ${budget}`
+  return `Failure budget: ${Number((excess ?? 0).toPrecision(3))} used of ${budget}`
 }
 
 const placeOf = ({ undecidedStage = 'canary', shareBp }: ReleaseState): string =>

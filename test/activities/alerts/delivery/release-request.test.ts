@@ -1,9 +1,12 @@
 /** Tests the text of requests and promotions: question, evidence, deadline and excluded users in one line. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { GateMetricRow } from '../../../../domain/evaluation/metric-table.ts'
 import { defaultGatePolicy } from '../../../../domain/evaluation/policy.ts'
 import { promotionNotice, releaseRequest } from '../../../../activities/alerts/delivery/report-releases.ts'
 import { openingState, type ReleaseState } from '../../../../domain/release/state.ts'
+import { checkout } from '../../../../temporal.config.ts'
 import { firstFacts, releaseFacts } from '../../../support/release/releases.ts'
 
 const row: GateMetricRow = {
@@ -53,10 +56,19 @@ describe('a request for approval', () => {
       headline: 'Approve m_v1.1.0? AUC +0.0137',
       message:
         `Approve m_v1.1.0? AUC +0.0137 against m_v1.0.0 (95 % interval +0.0090 to +0.0183). Worst slice short haul −0.0066. ` +
-        `At most ${releaseFacts.policy.limits.harmBudget} failed requests above control. ` +
+        `Failure budget: ${releaseFacts.policy.limits.harmBudget} failed requests more than m_v1.0.0 would have had. ` +
         `Expires 2026-11-28 05:34 UTC without an answer. Requested by olga, who cannot approve. Owner: flight team.`,
       untilMs: Date.parse('2026-11-28T05:34:00Z'),
     })
+  })
+
+  it('reads as on the page about alert channels', () => {
+    const page = readFileSync(join(checkout, 'docs', 'how-to', 'alert-channels.md'), 'utf8')
+    const { message } = releaseRequest(asking, { report })!
+    const named = message
+      .replaceAll('m_v1.1.0', 'flight-delay_v1.2.1')
+      .replaceAll('m_v1.0.0', 'flight-delay_v1.1.0')
+    expect(page.replaceAll(/\s+/g, ' ')).toContain(named)
   })
 
   it('says of refitted weights what was judged and what is released', () => {
@@ -81,15 +93,15 @@ describe('a request for approval', () => {
     }
     const { message } = releaseRequest(asking, { report: { ...report, ...concerns } })!
     expect(message).toContain(
-      'short haul −0.0066. The gate warns: auc rose by 0.3. The gate warns: most test rows repeat. At most',
+      'short haul −0.0066. The gate warns: auc rose by 0.3. The gate warns: most test rows repeat. Failure budget: ',
     )
     expect(message).not.toMatch(/0\.9 vs 0\.6|30 trials/)
   })
 
   it('speaks of no control for a first version', () => {
     const { message } = releaseRequest({ ...asking, baseline: undefined }, { report })!
-    expect(message).toContain('. No control to count failures against. Expires ')
-    expect(message).not.toContain('above control')
+    expect(message).toContain('. No champion to compare failures with. Expires ')
+    expect(message).not.toContain('budget')
   })
 
   it('names the users who have approved, and those alone who may', () => {
@@ -108,7 +120,7 @@ describe('a request for approval', () => {
     const first: ReleaseState = { ...asking, ...firstFacts, baseline: undefined }
     const only = { ...report, metrics: [{ ...row, delta: null, low: null, high: null }], slices: [] }
     expect(releaseRequest(first, { report: only })?.message).toContain(
-      'First version: AUC 0.6957, floor 0.58. No slice measured.',
+      'First version: AUC 0.6957, floor 0.58. No slices are defined.',
     )
     expect(releaseRequest(asking, {})).toMatchObject({ headline: 'Approve m_v1.1.0? No evaluation' })
   })
@@ -131,7 +143,7 @@ it('a request for a decision names the stage, what is missing, the harm so far a
   const request = releaseRequest(state, { report, excess: 3 })
   expect(request).toMatchObject({ kind: 'decision_needed', headline: 'Decide on m_v1.1.0? AUC +0.0137' })
   expect(request?.message).toMatch(
-    /^Decide on m_v1\.1\.0\? Canary 5 %: 212 of at least 500 requests\. AUC .*\. 3 of \d+ failed requests above control\. Rolls back 20.* without an answer\. Requested by olga, /,
+    /^Decide on m_v1\.1\.0\? Canary 5 %: 212 of at least 500 requests\. AUC .*\. Failure budget: 3 used of \d+ failed requests more than m_v1\.0\.0 would have had\. Rolls back 20.* without an answer\. Requested by olga, /,
   )
 })
 
