@@ -76,7 +76,14 @@ const shortestAge = 1 / 1_024
 /** Says that the delay is unknown, with the outcomes of the first requests of the period, what is missing, and when the next window is judged. */
 export async function unknownDelayText(
   database: Database,
-  { model, version, nowMs, windowMs, observedMs, nextMs }: MaturedWindow & { version: string; nextMs: number },
+  {
+    model,
+    version,
+    nowMs,
+    windowMs,
+    observedMs,
+    nextMs,
+  }: MaturedWindow & { version: string; nextMs: number },
 ): Promise<string> {
   const span = { model, version, fromMs: nowMs - observedMs - windowMs, toMs: nowMs }
   const { requests, answered } = await countAnswered(database, { ...span, nowMs })

@@ -187,7 +187,9 @@ async function lookAt(
       labelDrift,
       quality: quality ?? {
         level: 'insufficient',
-        reasons: [await unknownDelayText(deps.store, { model, version, nowMs: toMs, windowMs, observedMs, nextMs })],
+        reasons: [
+          await unknownDelayText(deps.store, { model, version, nowMs: toMs, windowMs, observedMs, nextMs }),
+        ],
       },
       ...(floor === undefined ? {} : { floor }),
       breakdown,

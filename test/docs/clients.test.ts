@@ -1,6 +1,6 @@
 /**
- * Runs the examples of docs/clients/typescript.md, python.md, http.md and kserve-and-mlflow.md: predictions and outcomes against a whole replica,
- * commands against a server that responds like the API when a retraining and a release end.
+ * Runs the examples of docs/clients/typescript.md, python.md, http.md and kserve-and-mlflow.md, and of
+ * docs/how-to/python-for-data-scientists.md: predictions and outcomes against a whole replica, commands against a server that responds like the API when a retraining and a release end.
  */
 import { execFile, execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -56,7 +56,11 @@ function answerOf(method: string, path: string): { status: number; json: object 
 beforeAll(async () => {
   fixture = await openServingFixture()
   key = await fixture.key()
-  const version = await fixture.register(irisSpec())
+  const spec = irisSpec()
+  const version = await fixture.register(spec)
+  // By which the log names inputs and answers.
+  const manifest = JSON.stringify({ output: spec.output, preprocessing: spec.preprocessing })
+  await fixture.store.query(sql`update versions set manifest = ${manifest} where version = ${version}`)
   await moveChampion(fixture.store, {
     model: 'iris',
     to: version,
@@ -81,6 +85,7 @@ beforeAll(async () => {
     predict: replica.url,
     async: replica.url,
     frames: replica.url,
+    log: replica.url,
     commands: `http://127.0.0.1:${(commands.address() as AddressInfo).port}`,
   }
   folder = mkdtempSync(join(tmpdir(), 'tenure-clients-'))
@@ -122,10 +127,33 @@ const expected: Record<string, RegExp> = {
   async: /^8 setosa\n$/,
   frames:
     /^\['iris_v1\.0\.0', 'champion', 'setosa'\] 2\n\['sepalLength', 'sepalWidth', 'petalLength', 'petalWidth', 'base', 'score'\]\n$/,
+  log: /iris_v1\.0\.0 +champion +[\d.]+ +setosa\n[\s\S]*version\niris_v1\.0\.0 +1\.0\n/,
 }
 
 const found = findLibraryPython()
 const pandasPython = found !== undefined && hasPackages(found, ['pandas']) ? found : undefined
+
+describe('the page python-for-data-scientists.md', () => {
+  const page = join('..', 'how-to', 'python-for-data-scientists.md')
+  const noted = pageOf(page).filter(({ notes }) => Object.keys(notes).length > 0)
+  const [script, frames, log] = noted
+
+  it('shows the script of an example', () =>
+    expect(readFileSync(join(checkout, script!.notes['same']!), 'utf8')).toContain(script!.text))
+
+  it('sends a data frame, its outcomes, and reads both from the log', async () => {
+    if (pandasPython === undefined) return
+    const runBlock = (text: string, which: string) => {
+      const file = join(folder, `${which}.py`)
+      writeFileSync(file, text)
+      return run(pandasPython, [file], which)
+    }
+    expect(await runBlock(frames!.text, 'frames')).toMatch(expected['frames']!)
+    const [setUp = ''] = frames!.text.split('rows = ')
+    // The log has a prediction a second after its answer.
+    await expect.poll(() => runBlock(setUp + log!.text, 'log').catch(String)).toMatch(expected['log']!)
+  })
+})
 
 describe.each([
   ['typescript.md', 'ts'],
@@ -139,8 +167,7 @@ describe.each([
       seen.splice(0)
       const file = join(folder, `${which}.${language === 'ts' ? 'mts' : 'py'}`)
       writeFileSync(file, text)
-      const program = language === 'ts' ? process.execPath : which === 'frames' ? pandasPython : 'python3'
-      if (program === undefined) return
+      const program = language === 'ts' ? process.execPath : 'python3'
       const argv = language === 'ts' ? ['--import', import.meta.resolve('tsx'), file] : [file]
       expect(await run(program, argv, which)).toMatch(expected[which]!)
       if (which === 'commands')

@@ -14,6 +14,10 @@ import { defaultLimits } from '../../api/transport/predict-endpoint.ts'
 import { alphaFor, defaultAlpha } from '../../domain/canary/alpha-split.ts'
 import { maxExposed } from '../../store/dashboard/release-detail.ts'
 import { searchedAudit } from '../../store/dashboard/lists.ts'
+import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
+import { defaultLabelPolicy } from '../../domain/monitoring/label-maturity.ts'
+import { defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
+import { periodsOf } from '../../models/define/data/query.ts'
 import { connectionShortage, maxConnectionsOf } from '../../store/database/connection-budget.ts'
 import { silentMs } from '../../store/maintenance/worker-heartbeats.ts'
 import { repeatableHours } from '../../store/serving/prediction-replays.ts'
@@ -29,8 +33,17 @@ const connections = Object.entries(updated).reduce(
 const enough = Array.from({ length: 1_000 }, (_, most) => most).find(
   (most) => connectionShortage(updated, most) === undefined,
 )
+const { evidence } = defaultGatePolicy('binary')
 const written = (figure: number) => figure.toLocaleString('en-US')
 const hourMs = 3_600_000
+const dayMs = 24 * hourMs
+/** The split of the page about late labels, as of 27 November. */
+const { train, test } = periodsOf(
+  { trainMs: 90 * dayMs, testMs: 18 * dayMs, maturedMs: 46 * dayMs },
+  Date.UTC(2026, 10, 27),
+)
+const day = (ms: number) =>
+  new Date(ms).toLocaleDateString('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' }).slice(0, 6)
 const { business = 0, external = 0 } = alphaFor({ business: true, external: true })
 
 it.each([
@@ -48,6 +61,19 @@ it.each([
   ['how-to/evaluation/reviews.md', `It reaches back ${{ 7: 'seven' }[reviewDays]} days`],
   ['how-to/durable-logging.md', `gets the first response for ${{ 48: 'two' }[repeatableHours]} days`],
   ['how-to/rotate-keys.md', `Its signatures count for another ${{ 24: 'day' }[defaultOverlapMs / hourMs]}`],
+  [
+    'how-to/late-labels.md',
+    `${day(train.fromMs)} ────── train 90 d ────── ${day(train.toMs)} ── test 18 d ── ${day(test.toMs)} ── matured 46 d ── 27 Nov`,
+  ],
+  [
+    'how-to/late-labels.md',
+    `"Enough" is \`evaluation.evidence\`: ${written(evidence.rows)} rows, with ${evidence.positives} of each class`,
+  ],
+  ['how-to/late-labels.md', `(${defaultMonitorPolicy.observedMs / dayMs} days unless set)`],
+  [
+    'how-to/late-labels.md',
+    `fewer than ${100 * defaultLabelPolicy.minCoverage} % of the predictions in the window have an outcome`,
+  ],
   ['how-to/machines/object-store.md', `At most ${written(maxSourceFiles)} files match`],
   ['how-to/train-in-python.md', `at least ${minReplayRows} rows with the answers`],
   ['outcomes.md', `${written(maxTableRows)} rows a call`],

@@ -101,6 +101,8 @@ const foreignWords = new Set([
   'raw_output_contents',
   'pred_contrib',
   'ab_worse',
+  'train_test_split',
+  'cross_val_score',
   // Models of scikit-learn that ONNX Runtime answers otherwise, so that no test has one.
   'KNeighborsClassifier',
   'KNeighborsRegressor',
