@@ -7,6 +7,12 @@ export const timestampLiteral = (ms: number): string =>
 export const replacing = (columns: readonly string[]): string =>
   columns.length === 0 ? '' : ` replace (${columns.join(', ')})`
 
+/** The clause that gives columns other names, after `*` in DuckDB; empty without any. */
+export const renaming = (columns: readonly (readonly [column: string, name: string])[]): string =>
+  columns.length === 0
+    ? ''
+    : ` rename (${columns.map(([column, name]) => `${quotedIdentifier(column)} as ${quotedIdentifier(name)}`).join(', ')})`
+
 /** DuckDB keeps the word `at`, which Postgres does not and which names the time of most events. Returns the SQL with it in quotes. */
 export const withQuotedAt = (sql: string): string =>
   sql.replaceAll(

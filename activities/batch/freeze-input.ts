@@ -2,9 +2,10 @@
 import { copyFile, rm, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { textType } from '../../domain/values/types.ts'
-import { quotedIdentifier, replacing, textLiteral } from '../../domain/sql-text.ts'
+import { quotedIdentifier, renaming, replacing, textLiteral } from '../../domain/sql-text.ts'
 import { batchKey, type NotFound } from '../../domain/model/batch-spec.ts'
 import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
+import { renamedColumns } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { counted } from '../../domain/figures.ts'
 import { compileReview } from '../../domain/review/band.ts'
@@ -56,7 +57,9 @@ export async function freezeBatch(
   }
   const write = async (rows: string): Promise<void> => {
     await duck
-      .run(`create temp view given as ${await withNumbers(duck, `(${rows})`, manifest)}`)
+      .run(
+        `create temp view given as ${await withNumbers(duck, await renamed(duck, `(${rows})`, manifest), manifest)}`,
+      )
       .catch(refuse)
     notFound = await joinLookups(store, duck, manifest, subjectKey).catch(explain)
     await checkColumns(duck, { manifest, output: batch.output })
@@ -79,12 +82,13 @@ export async function freezeBatch(
     await write(read.query)
   } else {
     const [columns = []] = await parquetColumns(duck, [given]).catch(refuse)
-    const needed = [...Object.keys(manifest.features), ...batch.output.key]
+    const renames = renamedColumns(manifest.features)
+    const needed = [...Object.keys(manifest.features), ...renames.map(([name]) => name), ...batch.output.key]
     const read = columns.filter((each) => each.read !== undefined && needed.includes(each.name))
     file = { name: 'file', file: given, place: given, columns }
     const isNumberText = ({ name, type }: ParquetColumn) =>
       type === textType && manifest.features[name]?.kind === 'number'
-    if (read.length > 0 || columns.some(isNumberText)) {
+    if (read.length > 0 || renames.length > 0 || columns.some(isNumberText)) {
       const replaced = read.map((each) => `${each.read} as ${quotedIdentifier(each.name)}`)
       await write(`select *${replacing(replaced)} from read_parquet(${textLiteral(given)})`)
     } else {
@@ -120,7 +124,19 @@ const namesOf = ({ output }: Batch, { features }: Manifest): string[] =>
 
 /** The features of a batch that are read as texts. */
 const textsOf = ({ features }: Manifest): string[] =>
-  Object.keys(features).filter((name) => features[name]!.kind !== 'number')
+  Object.entries(features).flatMap(([name, { kind, column }]) =>
+    kind === 'number' ? [] : [name, ...(column === undefined ? [] : [column])],
+  )
+
+/** Rows with the names of features where they have those of the columns in files. */
+async function renamed(duck: Duck, rows: string, { features }: Manifest): Promise<string> {
+  const declared = renamedColumns(features)
+  if (declared.length === 0) return rows
+  const names = [...(await columnTypes(duck, rows)).keys()].map((name) => name.toLowerCase())
+  const has = (name: string) => names.includes(name.toLowerCase())
+  const found = declared.filter(([column, name]) => has(column) && !has(name))
+  return found.length === 0 ? rows : `(select *${renaming(found)} from ${rows})`
+}
 
 /** Rows whose texts in columns of numbers are read as training reads them. A text that is no number raises an error that names it. */
 async function withNumbers(duck: Duck, rows: string, { features }: Manifest): Promise<string> {
@@ -158,7 +174,9 @@ async function readCsv(
   { features }: Manifest,
   { names, key }: { names: readonly string[]; key: readonly string[] },
 ): Promise<{ query: string; file: SourceFile }> {
-  const numbers = Object.keys(features).filter((name) => features[name]!.kind === 'number')
+  const numbers = Object.entries(features).flatMap(([name, { kind, column = name }]) =>
+    kind === 'number' ? [name, column] : [],
+  )
   const file = await scanFile(path, Object.fromEntries(numbers.map((name) => [name, 'number'])))
   const { layout } = file
   const rows = readCsvFile(path, layout, ', all_varchar=true')
@@ -200,7 +218,9 @@ async function checkColumns(
 ): Promise<void> {
   const types = await columnTypes(duck, 'given')
   const absent = [...Object.keys(manifest.features), ...key].filter((name) => !types.has(name))
-  const issues = absent.map((name) => `the column ${JSON.stringify(name)} is missing`)
+  const issues = absent.map(
+    (name) => `the column ${JSON.stringify(manifest.features[name]?.column ?? name)} is missing`,
+  )
   for (const [name, { kind }] of Object.entries(manifest.features)) {
     const type = types.get(name)
     if (kind === 'number' && type !== undefined && type !== 'BOOLEAN' && !numberType.test(type))

@@ -145,10 +145,13 @@ export const isNumber = (column: InferredColumn): boolean =>
 const inComment = (text: string): string => text.replace(/\s+/g, ' ').replaceAll('*/', '* /')
 
 function featureText(column: InferredColumn): string {
-  const fill = column.missing > 0 ? `missing: 'fill'` : ''
-  if (isNumber(column)) return fill === '' ? 'number()' : `number({ ${fill} })`
+  const more = [
+    ...(column.column === column.name ? [] : [`column: ${quote(column.column)}`]),
+    ...(column.missing > 0 ? [`missing: 'fill'`] : []),
+  ].join(', ')
+  if (isNumber(column)) return more === '' ? 'number()' : `number({ ${more} })`
   const values = column.use === 'category' || column.use === 'flag' ? column.values.map(quote).join(', ') : ''
-  return fill === '' ? `category([${values}])` : `category({ values: [${values}], ${fill} })`
+  return more === '' ? `category([${values}])` : `category({ values: [${values}], ${more} })`
 }
 
 function labelParts(label: InferredColumn, knownAt: InferredColumn | undefined) {
@@ -204,7 +207,9 @@ function sourceText(
   const times = [time, knownAt].filter((each) => each !== undefined)
   const used = [...times, ...features, label]
   const isPlain =
-    used.every(({ column, name }) => column === name) && time === undefined && label.missing === 0
+    [...times, label].every(({ column, name }) => column === name) &&
+    time === undefined &&
+    label.missing === 0
   // Without a key, rows with the same features are one row for the split.
   const key = columns.find((each) => each.use === 'none' && each.isKey === true)
   const rowNumber = used.some((each) => each.name === 'row_number') ? 'row_of_file' : 'row_number'

@@ -12,6 +12,8 @@ import { valueIssue } from '../../domain/values/sentences.ts'
 import { neededColumns, noColumn } from '../../domain/validation/needed-columns.ts'
 import { layoutOf, valuesOfLine, type CsvLayout } from '../../domain/validation/csv-scan.ts'
 import { missingColumn, otherFormat, placeText } from '../../domain/validation/source-issue.ts'
+import { renamedColumns } from '../../domain/model/features.ts'
+import { wholeFile } from '../../models/define/data/source.ts'
 import { hasRoutingKey, routingKeyColumn, servedColumns } from '../../models/define/data/served.ts'
 import { issueOfSlices } from '../../activities/data/check-sql.ts'
 import { numbersOf, taskOf } from '../../domain/tasks/tasks.ts'
@@ -20,16 +22,18 @@ const headBytes = 65_536
 
 /** Returns undefined if the file does not exist yet or the columns come from a query. */
 export async function issueOfColumns(definition: ModelDefinition): Promise<string | undefined> {
-  const { source, label } = definition
+  const { source, label, features } = definition
   if (source.kind === 'served' && source.derive === undefined) return issueOfServed(definition)
   const { source: file } = source.files
-  if (source.kind !== 'csv' || file === undefined || source.rows !== 'select * from source') return undefined
+  if (source.kind !== 'csv' || file === undefined || source.rows !== wholeFile(features)) return undefined
   if (source.derive !== undefined) return undefined
   const head = await readHead(file)
   if (head === undefined || head.length === 0 || otherFormat(head) !== undefined) return undefined
   const text = new TextDecoder().decode(head)
   const layout = layoutOf(text)
-  const issue = await issueOfNames(definition, layout.names, (column, use) =>
+  const nameOf = new Map(renamedColumns(features).map(([column, name]) => [column.toLowerCase(), name]))
+  const names = layout.names.map((column) => nameOf.get(column.toLowerCase()) ?? column)
+  const issue = await issueOfNames(definition, names, (column, use) =>
     noColumn({ file, layout }, column, use),
   )
   if (issue !== undefined || taskOf(label.output).labelKind !== 'flag') return issue

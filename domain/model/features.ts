@@ -21,6 +21,11 @@ export interface NumberFeature {
    * then costs this feature, not the prediction. The value is logged and counted as it was sent.
    */
   outside?: 'missing'
+  /**
+   * The name of its column in files, where that is another: `'Total Charges ($)'`. Read so from the one file of a source without `rows`,
+   * and from the files of batches.
+   */
+  column?: string
   /** A description for readers. */
   about?: string
   /** The feature view that provides the value when a request does not; absent when every request must send it. */
@@ -33,6 +38,11 @@ export interface CategoryFeature {
   values?: readonly string[]
   /** Whether null may be sent. It is encoded as "other". */
   missing?: 'fill'
+  /**
+   * The name of its column in files, where that is another: `'Total Charges ($)'`. Read so from the one file of a source without `rows`,
+   * and from the files of batches.
+   */
+  column?: string
   /** A description for readers. */
   about?: string
   /** The feature view that provides the value when a request does not; absent when every request must send it. */
@@ -54,3 +64,7 @@ export type FeatureRow = Record<string, number | string | null>
 
 /** Whether a row may lack the feature. A lookup sets a looked-up one, also where it finds nothing. */
 export const isOmittable = ({ missing, from }: Feature): boolean => missing === 'fill' && from === undefined
+
+/** The columns of files that have other names than their features: the name in the file, then that of the feature. */
+export const renamedColumns = (features: Features): [column: string, name: string][] =>
+  Object.entries(features).flatMap(([name, { column }]) => (column === undefined ? [] : [[column, name]]))

@@ -17,7 +17,9 @@ export function neededColumns({ features, label, source, weights, subject, evalu
   const rows: Record<string, string> = { ...events, ...labels }
   // Erased persons are left out before `derive`, which may drop the column.
   if (subject !== undefined) events[subject] ??= 'which subject names'
-  for (const [name, { from }] of Object.entries(features)) if (from === undefined) rows[name] = 'a feature'
+  for (const [name, { from, column }] of Object.entries(features))
+    if (from === undefined)
+      rows[name] = column === undefined ? 'a feature' : `a feature whose column in files is "${column}"`
   for (const name of source.key) rows[name] ??= 'which key names'
   if (weights?.column !== undefined) rows[weights.column] ??= 'which weights names'
   const { groups, entity, baseline } = evaluation

@@ -195,7 +195,7 @@ function compileParts(
     features,
     featureOrder: isObject(features) ? Object.keys(features) : [],
     label: known,
-    source: part('source', ['source'], () => compileSource(report, source)),
+    source: part('source', ['features', 'source'], () => compileSource(report, source, features)),
     expectations: part('expect', ['features', 'label'], () =>
       compileExpectations(file.expect ?? [], { report, features, label }),
     ),

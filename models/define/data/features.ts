@@ -35,7 +35,7 @@ export type RowOf<F extends Features> = {
       : Filled<F[K], string>
 }
 
-const shared = { kind: 0, missing: 0, about: 0, from: 0 } as const
+const shared = { kind: 0, missing: 0, column: 0, about: 0, from: 0 } as const
 const fields = {
   number: fieldNames<NumberFeature>({ ...shared, unit: 0, min: 0, max: 0, outside: 0 }),
   category: fieldNames<CategoryFeature>({ ...shared, values: 0 }),
@@ -68,10 +68,20 @@ export const textAdvice =
 
 export function checkFeatures(report: IssueCollector, features: Features): void {
   if (Object.keys(features).length === 0) report('features', 'at least one is required')
+  const taken = new Set<string>()
+  for (const [column, name] of Object.entries(features).map(([name, each]) => [each?.column ?? name, name])) {
+    const key = String(column).toLowerCase()
+    if (taken.has(key))
+      report(`features.${name}`, `the column ${JSON.stringify(column)} is another feature already`)
+    taken.add(key)
+  }
   for (const [name, feature] of Object.entries(features)) {
     const place = `features.${name}`
     if (!isFeatureName(name)) report(place, featureNameIssue(name))
     if (feature?.kind === 'number' || feature?.kind === 'category') reportOptions(report, place, feature)
+    const column: unknown = feature?.column
+    if (column !== undefined && (typeof column !== 'string' || column === ''))
+      report(`${place}.column`, `the name of a column in files is required, not ${JSON.stringify(column)}`)
     if (feature?.kind === 'number') {
       reportRange(report, place, feature)
       reportOutside(report, `${place}.outside`, feature)

@@ -2,7 +2,8 @@
 import type { SourceDefinition, SourceProgram } from '../../../domain/model-definition.ts'
 import { sourceNamePattern } from '../../../domain/canary/external/external-policy.ts'
 import { issueOfSourceFile, programAddress } from '../../../domain/addresses/source-address.ts'
-import { withQuotedAt } from '../../../domain/sql-text.ts'
+import { renaming, withQuotedAt } from '../../../domain/sql-text.ts'
+import { renamedColumns, type Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
@@ -150,7 +151,15 @@ function compileSourceProgram(
   return { ...compiled, secrets: names.map(String) }
 }
 
-export function compileSource(report: IssueCollector, spec: SourceSpec): SourceDefinition {
+/** The SQL of all rows of the one file of a source, with the names of features. */
+export const wholeFile = (features: Features): string =>
+  `select *${renaming(renamedColumns(features))} from source`
+
+export function compileSource(
+  report: IssueCollector,
+  spec: SourceSpec,
+  features: Features = {},
+): SourceDefinition {
   const { kind, files, options, served: asked, database, program: asProgram } = spec
   reportUnknown(report, 'source', options, optionNames)
   for (const [name, path] of Object.entries(asProgram === undefined ? files : {})) {
@@ -166,7 +175,7 @@ export function compileSource(report: IssueCollector, spec: SourceSpec): SourceD
     if (column !== undefined && !identifier.test(column))
       report('source', `a column name has letters, digits and _ only, not ${JSON.stringify(column)}`)
   const sqlOf = (text: string) => text.trim().replace(/;$/, '')
-  const rows = sqlOf(options.rows ?? 'select * from source')
+  const rows = sqlOf(options.rows ?? wholeFile(features))
   return {
     kind,
     files,
