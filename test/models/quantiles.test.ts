@@ -49,7 +49,7 @@ it('words of other labels are refused with what to do', () =>
       fallback: words.always(5),
     }),
   ).toEqual([
-    'label: has the fields knownAt, column, unit, min, max, not threshold',
+    'label: has the fields knownAt, column, unit, min, max, clip, not threshold',
     'label: min 5 is above max 1',
     'expect: everyClass: a quantity has no classes',
     'weights.classes: a number has no classes: give the weight of each row by a column',

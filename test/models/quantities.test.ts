@@ -63,7 +63,7 @@ it('words of other labels are refused with what to do', () =>
       tests: [words.direction('wind', { column: 'wind', by: 1, never: 'lower', of: 'speed' } as never)],
     }),
   ).toEqual([
-    'label: has the fields knownAt, unit, min, max, not threshold',
+    'label: has the fields knownAt, unit, min, max, clip, not threshold',
     'label.column: wind is also a feature: the model would see its label',
     'label: a column is listed twice',
     'label: min 5 is above max 1',
