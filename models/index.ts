@@ -1,9 +1,9 @@
 /**
- * Loads the model files of the project: every `.ts` file of its `models/` except `define.ts` and `index.ts`. A new model needs no
- * registration, and a broken file does not affect the others.
+ * Loads the model files of the project: every `.ts` file of its `models/` except `define.ts` and `index.ts`, and every `.py` file that calls
+ * `define_model`. A new model needs no registration, and a broken file does not affect the others.
  */
 import { readdir } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { basename, dirname, extname, join, relative } from 'node:path'
 import nodeModule from 'node:module'
 import { pathToFileURL } from 'node:url'
 import type { ModelDefinition } from '../domain/model-definition.ts'
@@ -13,6 +13,7 @@ import { invalid, readCode } from './define/code-digest.ts'
 import { checkBytes, explainLoadError, withoutExit } from './define/load-error.ts'
 import type { Model } from './define/model.ts'
 import { digestWithPrograms } from './define/program-files.ts'
+import { isPythonModel, loadPythonModel } from './define/python-model.ts'
 
 export { modelsDirectory }
 
@@ -34,10 +35,24 @@ export interface BrokenModel {
 
 /** Lists the model files of a directory by name. */
 export async function listModelFiles(directory = modelsDirectory): Promise<string[]> {
-  return (await readFolder(directory))
-    .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
-    .filter((file) => file !== 'define.ts' && file !== 'index.ts')
-    .sort()
+  const files = await readFolder(directory)
+  const isModelFile = async (file: string): Promise<boolean> =>
+    file.endsWith('.ts')
+      ? !file.endsWith('.d.ts') && file !== 'define.ts' && file !== 'index.ts'
+      : await isPythonModel(join(directory, file))
+  const are = await Promise.all(files.map(isModelFile))
+  return files.filter((_, place) => are[place]).sort()
+}
+
+/** The name of a model by its file. */
+export const modelOfFile = (file: string): string => basename(file, extname(file))
+
+/** Returns the name of the file of a model; undefined without one. */
+export async function fileOfModel(name: string, directory = modelsDirectory): Promise<string | undefined> {
+  const files = await readFolder(directory)
+  if (files.includes(`${name}.ts`)) return `${name}.ts`
+  const file = `${name}.py`
+  return files.includes(file) && (await isPythonModel(join(directory, file))) ? file : undefined
 }
 
 /** Returns an empty list if the project has no such folder. */
@@ -57,7 +72,7 @@ export async function loadModelFile(
 ): Promise<LoadedModel | BrokenModel> {
   const path = join(directory, file)
   try {
-    return await loadFile(path, file.slice(0, -'.ts'.length))
+    return await loadFile(path)
   } catch (error) {
     return { file, issues: await explainLoadError(error, path) }
   }
@@ -79,11 +94,11 @@ export async function loadModels(
 
 /** Loads a model by its name. Throws `model_not_found`, or `invalid_model_file` with its issues. */
 export async function loadModel(name: string, directory = modelsDirectory): Promise<LoadedModel> {
-  const file = `${name}.ts`
-  if (!/^[a-z][a-z0-9-]*$/.test(name) || !(await readFolder(directory)).includes(file))
+  const file = /^[a-z][a-z0-9-]*$/.test(name) ? await fileOfModel(name, directory) : undefined
+  if (file === undefined)
     throw new DomainError('model_not_found', `no model file for ${JSON.stringify(name)}`)
   try {
-    return await loadFile(join(directory, file), name)
+    return await loadFile(join(directory, file))
   } catch (error) {
     const issues = await explainLoadError(error, join(directory, file))
     throw new DomainError('invalid_model_file', `${file}: ${issues.join('; ')}`, { file, issues })
@@ -140,20 +155,30 @@ async function importFile(path: string, digest: string): Promise<Record<string, 
   return (await import(`${pathToFileURL(path).href}?v=${digest.slice(-16)}`)) as Record<string, unknown>
 }
 
-async function loadFile(path: string, name: string): Promise<LoadedModel> {
+async function loadFile(path: string): Promise<LoadedModel> {
+  const [file, name, extension] = [basename(path), modelOfFile(path), extname(path)]
   await checkBytes(path)
   const { digest, circle } = await readCode(path)
   if (circle !== undefined) throw invalid(circleIssue(circle))
-  const exported = await withoutExit(path, () => importFile(path, digest))
-  const [model, ...others] = new Set(Object.values(exported).filter(isModel))
-  if (model === undefined || others.length > 0) throw invalid(exportsIssue(exported, name))
-  const { definition, train, metrics } = model
+  const { definition, train, metrics } =
+    extension === '.py'
+      ? await loadPythonModel(path, await import('./define.ts'))
+      : await importModel(path, digest, name)
+  if (extension === '.py' && (await fileOfModel(name, dirname(path))) !== file)
+    throw invalid(`name: ${name}.ts defines the model ${name} too: remove one of the two`)
   if (definition.name !== name) {
-    const issue = `"${definition.name}" must be in ${definition.name}.ts, not in ${name}.ts`
+    const issue = `"${definition.name}" must be in ${definition.name}${extension}, not in ${file}`
     throw new DomainError('invalid_model_file', `the model ${issue}`, { issues: [`name: ${issue}`] })
   }
   const codeDigest = await digestWithPrograms(digest, dirname(path), definition)
   return { name, file: path, codeDigest, definition, train, metrics }
+}
+
+async function importModel(path: string, digest: string, name: string): Promise<Model> {
+  const exported = await withoutExit(path, () => importFile(path, digest))
+  const [model, ...others] = new Set(Object.values(exported).filter(isModel))
+  if (model === undefined || others.length > 0) throw invalid(exportsIssue(exported, name))
+  return model
 }
 
 function isModel(value: unknown): value is Model {

@@ -10,6 +10,7 @@ import { jobOfDefinition, type ProgramJob } from '../../domain/training/program-
 import { traceparentVariable } from '../../domain/tracing/trace-context.ts'
 import type { ProgramLimits, Trainer } from '../../domain/training/trainer.ts'
 import { readCode } from '../../models/define/code-digest.ts'
+import { fileOfModel } from '../../models/index.ts'
 import { digestWithFiles, filesOfPrograms, type ProgramFiles } from '../../models/define/program-files.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import type { TrainingRecord, TrainingResult } from '../../store/training/trainings.ts'
@@ -125,7 +126,8 @@ interface Code {
 
 /** Digests the model file and its programs with their files. */
 async function codeOf(models: string, definition: ModelDefinition): Promise<Code> {
-  const { digest } = await readCode(join(models, `${definition.name}.ts`))
+  const file = (await fileOfModel(definition.name, models)) ?? `${definition.name}.ts`
+  const { digest } = await readCode(join(models, file))
   const files = (await filesOfPrograms(models, definition)) ?? []
   return { digest: digestWithFiles(digest, files), files }
 }
@@ -139,7 +141,7 @@ function changedText(model: string, before: Code, now: Code): string {
     ...now.files.filter(([path, digest]) => known.get(path) !== digest),
     ...before.files.filter(([path]) => !present.has(path)),
   ].map(([path]) => (known.has(path) ? (present.has(path) ? path : `${path} (deleted)`) : `${path} (new)`))
-  const listed = changed.slice(0, maxChanged).join(', ') || `${model}.ts or a file that it imports`
+  const listed = changed.slice(0, maxChanged).join(', ') || `the file of ${model} or a file that it imports`
   const more = changed.length > maxChanged ? ` and ${changed.length - maxChanged} more` : ''
   return `files of the training program changed while it ran: ${listed}${more}. If the program wrote them, delete them and let it write into "output" of its job or a temporary folder; if they were edited, retrain ${model}`
 }

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { isError } from '../../domain/errors.ts'
-import { modelsDirectory } from '../../models/index.ts'
+import { modelOfFile, modelsDirectory } from '../../models/index.ts'
 import { readChannels } from '../../store/monitoring/alert-channels.ts'
 import { alertChannelsFile, project } from '../../project.mjs'
 import { projectFolder, launcher, systemEnvironment } from '../../temporal.config.ts'
@@ -50,7 +50,7 @@ export async function checkProject({
     models.push(model)
     onModel(model)
   }
-  for (const { file, issues } of broken) add({ name: file.replace(/\.ts$/, ''), issues, trained: false })
+  for (const { file, issues } of broken) add({ name: modelOfFile(file), issues, trained: false })
   for (const { name, note } of loaded) {
     if (!train) add({ name, issues: [], trained: false, skipped: '--no-training', note })
     else {

@@ -19,14 +19,16 @@ export async function hintOfChangedFile(
     )
     if (stored === undefined) return undefined
     const { loadModelsInChild } = await import('./load-models.ts')
-    const { models, broken } = await loadModelsInChild({ directory, only: `${model}.ts` })
+    const { fileOfModel } = await import('../../models/index.ts')
+    const file = await fileOfModel(model, directory)
+    const { models, broken } = await loadModelsInChild({ directory, only: file ?? `${model}.ts` })
     const [faulty] = broken
     if (faulty !== undefined)
       return `models/${faulty.file} is invalid, so the model is used as it was synced before: ${faulty.issues[0]}`
     const { digestOfJson } = await import('../../store/artifacts.ts')
     const [here] = models
     if (here === undefined || digestOfJson(here.definition) === stored) return undefined
-    return `models/${model}.ts has changed since it was synced, and the model is used as it was then: run \`tenure models sync\`, then repeat this command.`
+    return `models/${file} has changed since it was synced, and the model is used as it was then: run \`tenure models sync\`, then repeat this command.`
   } catch {
     return undefined
   }

@@ -2,11 +2,12 @@
  * Applies the model files: stores each definition in Postgres and each schedule in Temporal. Reports an invalid file and keeps its stored
  * model.
  */
+import { basename } from 'node:path'
 import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { textsOfChange } from '../../domain/installation/model-change.ts'
 import { noteOfCron } from '../../models/define/triggers/cron.ts'
-import type { BrokenModel } from '../../models/index.ts'
+import { modelOfFile, type BrokenModel } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { migrate } from '../../store/database/migrate.ts'
@@ -91,7 +92,7 @@ export async function syncModels(core: {
   const loaded = await loadModelsInChild({ directory })
   const isSelected = (name: string) => selection === undefined || selection.models.has(name)
   const models = loaded.models.filter(({ name }) => isSelected(name))
-  const broken = loaded.broken.filter(({ file }) => isSelected(nameOfFile(file)))
+  const broken = loaded.broken.filter(({ file }) => isSelected(modelOfFile(file)))
   return withTemporal(config, async (client) => {
     const system = await readSystem(client, store, config.taskQueues.control)
     await startAlerts(client, system.taskQueue)
@@ -107,13 +108,11 @@ export async function syncModels(core: {
       models.flatMap(({ definition }) => definition.views ?? []),
     )
     // An invalid file still counts as present.
-    const present = [...models.map(({ name }) => name), ...broken.map(({ file }) => nameOfFile(file))]
+    const present = [...models.map(({ name }) => name), ...broken.map(({ file }) => modelOfFile(file))]
     const withoutFile = await pauseRemoved(system, present, selection)
     return { models: synced, broken, ...withoutFile }
   })
 }
-
-const nameOfFile = (file: string): string => file.replace(/\.ts$/, '')
 
 /** The system before a sync. */
 interface ReadSystem {
@@ -153,7 +152,7 @@ async function syncBatch(
     const { name, definition, codeDigest, note } = model
     const schedule = await syncSchedules(system, model)
     if (typeof schedule === 'string') return [{ name, definition, codeDigest, schedule, note }]
-    broken.push({ file: `${name}.ts`, issues: schedule })
+    broken.push({ file: basename(model.file), issues: schedule })
     return []
   })
   const applied = scheduled.flat()

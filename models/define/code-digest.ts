@@ -118,10 +118,9 @@ async function cachedCodeOf(path: string, bytes: Buffer): Promise<CachedCode> {
     return JSON.parse(readFileSync(file, 'utf8')) as CachedCode
   } catch {
     const text = await codeOf(path, bytes.toString())
-    const code = {
-      digest: digestOf(text),
-      specifiers: [...text.matchAll(imports)].map(([, specifier = '']) => specifier),
-    }
+    // A file that is not code of this language imports nothing.
+    const found = extname(path) in loaders ? text.matchAll(imports) : []
+    const code = { digest: digestOf(text), specifiers: [...found].map(([, specifier = '']) => specifier) }
     writeCache(file, JSON.stringify(code))
     return code
   }

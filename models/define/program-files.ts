@@ -5,6 +5,7 @@ import { dirname, extname, join, relative, sep } from 'node:path'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { Trainer } from '../../domain/training/trainer.ts'
 import { invalid } from './code-digest.ts'
+import { isPythonModel } from './python-model.ts'
 
 const maxFiles = 1_000
 const maxBytes = 64 * 1_048_576
@@ -23,8 +24,8 @@ const omitted = new Set([
 /**
  * Returns `sha256:…` over `digest` and the files of the programs that train the model and write its rows; `digest` itself without any.
  * Of each program count its script, its requirements and all files beside the script, at any depth; for a command, its arguments and
- * `files` that are files or folders. If the script lies in the folder of the model files, only files with its extension count. Throws
- * `invalid_model_file` for a missing file, for a file or link that leads out of the folder of the model file, and for a command that names
+ * `files` that are files or folders. If the script lies in the folder of the model files, only files with its extension count, without those
+ * of other models. Throws `invalid_model_file` for a missing file, for a file or link that leads out of the folder of the model file, and for a command that names
  * no file.
  */
 export async function digestWithPrograms(
@@ -155,6 +156,7 @@ async function addBelow(folder: string, below: Below, add: (path: string) => Pro
         `${part}: ${shown} beside ${ofProgram} is a link out of the folder of the model file, so a change behind it would go unnoticed: move the files there or, if they are no code, let the name of the link begin with a dot`,
       )
     if (found!.isDirectory()) await addBelow(path, { ...below, above: [...above, here] }, add)
-    else await add(path)
+    // The file of another model is no code of this one.
+    else if (isDeep || !(await isPythonModel(path))) await add(path)
   }
 }

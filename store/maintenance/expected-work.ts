@@ -52,7 +52,7 @@ export async function requireModelFile(database: Database, model: string): Promi
   if ((await listRemovedModels(database)).includes(model))
     throw new DomainError(
       'command_refused',
-      `the model file of ${model} was removed: restore models/${model}.ts, then run \`tenure models sync\``,
+      `the model file of ${model} was removed: restore it in models/, then run \`tenure models sync\``,
     )
 }
 

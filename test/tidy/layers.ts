@@ -64,6 +64,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   'models/define': {
     values: ['domain', 'project.mjs'],
     packages: ['node:*', 'esbuild'],
+    only: { '@tenure/embedded/install/machine': ['models/define/python-model.ts'] },
     typePackages: ['@tensorflow/tfjs'],
   },
   'models/index': {

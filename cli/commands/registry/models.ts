@@ -52,7 +52,7 @@ export const modelsGroup: CommandGroup = {
               'yellow',
               `${name.padEnd(24)} file removed: its schedules are paused; its champion, if it has one, keeps serving`,
             ),
-            `  Restore models/${name}.ts and sync again to train it. What it has recorded is kept.`,
+            `  Restore the file of ${name} in models/ and sync again to train it. What it has recorded is kept.`,
             `  To stop serving its champion: \`tenure kill-switches set ${name} fallback --reason "…"\`.`,
           ]),
           ...deleted.map(

@@ -226,7 +226,7 @@ export function modelFilePage(): string {
     '',
     'A model, a view and a trigger have names of up to 63 lower-case letters, digits and hyphens that begin with a letter. A',
     "`Duration` is a number and `ms`, `s`, `min`, `h`, `d` or `week`: `'30 min'`. A type that is a link has its fields, defaults and",
-    'ranges on the page of policies.',
+    'ranges on the page of policies. [In Python](../how-to/train-in-python.md#a-model-file-in-python) the names are `yes_no` and `event_time`.',
     '',
     ...parts.flatMap(({ title, about = '', file, types = [], calls = [], isCalledWith, omit = [] }) => {
       const declared = readDeclarations(file)

@@ -1,5 +1,8 @@
-"""Trains models for Tenure (:func:`job`), writes their rows (:func:`source`) and calls its API (:class:`Client`)."""
+"""Defines models for Tenure (:func:`define_model`), trains them (:func:`job`), writes their rows (:func:`source`) and calls its API
+(:class:`Client`).
+"""
 
+from . import _words
 from ._checkpoints import Checkpoint
 from ._client import (
     AsyncClient,
@@ -16,6 +19,7 @@ from ._client import (
 )
 from ._job import Column, Job, Source, job, source
 from ._lightgbm import join_lightgbm
+from ._words import *
 
 __all__ = [
     "AsyncClient",
@@ -37,4 +41,5 @@ __all__ = [
     "join_lightgbm",
     "source",
 ]
+__all__ += _words.__all__
 __version__ = "0.1.0"

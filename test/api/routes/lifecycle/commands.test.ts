@@ -353,7 +353,7 @@ it('no training of a model without its file starts', async () => {
         status: 409,
         json: {
           code: 'command_refused',
-          detail: `the model file of ${model} was removed: restore models/${model}.ts, then run \`tenure models sync\``,
+          detail: `the model file of ${model} was removed: restore it in models/, then run \`tenure models sync\``,
         },
       })
   } finally {
