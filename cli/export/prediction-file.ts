@@ -15,7 +15,7 @@ export const fileFormats = { '.csv': 'csv, header', '.parquet': 'parquet, compre
 export type FileFormat = keyof typeof fileFormats
 
 export const formatOf = (file: string): FileFormat | undefined =>
-  Object.keys(fileFormats).find((format): format is FileFormat => format === extname(file))
+  Object.keys(fileFormats).find((format): format is FileFormat => format === extname(file).toLowerCase())
 
 const ownerOnly = { mode: 0o600 } as const
 
@@ -80,7 +80,7 @@ async function spoolRows(pages: AsyncIterable<readonly object[]>, spool: string)
       for (const prediction of page) {
         const columns = columnsOfPrediction(prediction)
         for (const [name, value] of Object.entries(columns))
-          if (!(name in firstColumns)) types[name] = commonType(types[name], value)
+          if (!(name in firstColumns)) types[name] = commonType(types[name], typeOf(name, value))
         text += `${JSON.stringify(columns)}\n`
       }
       rows += page.length
@@ -91,12 +91,18 @@ async function spoolRows(pages: AsyncIterable<readonly object[]>, spool: string)
   return { rows, types }
 }
 
-const typeNames = { string: 'varchar', number: 'double', boolean: 'boolean' } as const
+const momentColumn = /^(outcome|review)\.\w+_at$/
+
+function typeOf(name: string, value: Cell): string {
+  if (typeof value === 'boolean') return 'boolean'
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? 'bigint' : 'double'
+  return momentColumn.test(name) ? 'timestamptz' : 'varchar'
+}
 
 /** A feature may have been a text in one version and a number in another; then it is a text. */
-function commonType(known: string | undefined, value: Cell): string {
-  const type = typeNames[typeof value as keyof typeof typeNames]
-  return known === undefined || known === type ? type : 'varchar'
+function commonType(known: string | undefined, type: string): string {
+  if (known === undefined || known === type) return type
+  return ['bigint', 'double'].includes(known) && ['bigint', 'double'].includes(type) ? 'double' : 'varchar'
 }
 
 async function writeWithDuck({
@@ -120,9 +126,9 @@ async function writeWithDuck({
   try {
     await connection.run(`set TimeZone = 'UTC'`)
     // As text, a time keeps the form of the API.
-    const typesOfFile = format === '.csv' ? { ...types, at: 'varchar' } : types
-    const columns = Object.entries(typesOfFile).map(
-      ([name, type]) => `${textLiteral(name)}: ${textLiteral(type)}`,
+    const typeIn = (type: string) => (format === '.csv' && type === 'timestamptz' ? 'varchar' : type)
+    const columns = Object.entries(types).map(
+      ([name, type]) => `${textLiteral(name)}: ${textLiteral(typeIn(type))}`,
     )
     await connection.run(
       `copy (from read_json(${textLiteral(spool)}, format = 'newline_delimited', compression = 'gzip',

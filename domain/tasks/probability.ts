@@ -1,4 +1,5 @@
 /** One output a row: the probability of the positive class. */
+import { readFlag } from '../values/readings.ts'
 import { numberOf, shown, constantWithin, issueOfNone } from './numeric.ts'
 import { decisionText, type OutputOf } from './output.ts'
 import type { Decides, Task, GateRules } from './task.ts'
@@ -68,6 +69,13 @@ function positiveOf(row: readonly number[]): number {
   return row.length === 1 ? row[0]! : row[1]!
 }
 
+/** As the label of a file is read: the name of the positive class, or yes and no. */
+function readText({ positive }: Probability, text: string): boolean | undefined {
+  if (text === positive) return true
+  const flag = readFlag(text)
+  return flag === undefined ? undefined : flag === 1
+}
+
 export const probability: Task<Probability> = {
   expects: 'probability',
   numbers: () => [],
@@ -108,11 +116,11 @@ export const probability: Task<Probability> = {
     value === true || value === false || value === 1 || value === 0
       ? undefined
       : `${shown(value)} is not true, false, 1 or 0, nor ${shown(positive)} for true`,
-  canonical({ positive }, value) {
-    if (value === 1 || value === positive) return true
-    return value === 0 ? false : value
+  canonical(output, value) {
+    if (typeof value === 'string') return readText(output, value) ?? value
+    return value === 1 ? true : value === 0 ? false : value
   },
-  readText: ({ positive }, text) => (text === positive ? true : undefined),
+  readText,
   truth(_output, value) {
     const number = numberOf(value)
     return number === undefined ? null : [Number(number !== 0)]

@@ -73,7 +73,9 @@ export const predictionLogRoutes = (deps: ApiDeps): RouteDefinition[] => [
     async handle({ actor, params }) {
       const id = params['id']!
       if (!z.uuid().safeParse(id).success)
-        throw new DomainError('not_found', `there is no prediction ${JSON.stringify(id.slice(0, 200))}`)
+        throw new DomainError('not_found', `there is no prediction ${JSON.stringify(id.slice(0, 200))}`, {
+          remedy: 'List the predictions of a model: `tenure predictions list <model>`.',
+        })
       const { why, ...prediction } = await getPrediction(deps, actor!, id)
       return { json: { ...toWire(prediction), why: toWire(why) } }
     },

@@ -17,7 +17,7 @@ export const retrainingsGroup: CommandGroup = {
       ofModels: true,
       pages: 'limit',
       limit: 20,
-      droppable: ['id', 'requested by'],
+      droppable: ['requested by', 'id'],
       examples: ['retrainings', 'retrainings iris --limit 5 --json'],
       path: '/v1/retrainings',
       field: 'retrainings',

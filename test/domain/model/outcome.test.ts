@@ -1,7 +1,7 @@
 /** Tests which outcomes are valid for a version after its model file has changed. */
 import { expect, it } from 'vitest'
 import type { Output, OutcomeValue } from '../../../domain/tasks/output.ts'
-import { issueOfOutcome } from '../../../domain/model/outcome.ts'
+import { canonicalOutcome, issueOfOutcome, outcomeOfText } from '../../../domain/model/outcome.ts'
 
 const yesNo: Output = { kind: 'probability', positive: 'late', threshold: 0.5 }
 const number: Output = { kind: 'number' }
@@ -40,3 +40,15 @@ it.each<[OutcomeValue, Output, Output, RegExp]>([
 ])('refuses %o of a version with %o where the model file says %o', (value, output, now, issue) =>
   expect(issueOfOutcome(output, value, now)).toMatch(issue),
 )
+
+it.each<[OutcomeValue, OutcomeValue]>([
+  ['late', true],
+  ['yes', true],
+  ['No', false],
+  ['t', true],
+  [0, false],
+  ['soon', 'soon'],
+])('%o is read as %o where the label of a file would be', (value, read) => {
+  expect(canonicalOutcome(yesNo, value)).toBe(read)
+  expect(outcomeOfText(yesNo, String(value))).toBe(read)
+})
