@@ -159,7 +159,7 @@ export const badModelFiles: BadModelFile[] = [
       monitor: `{ outcomeWithin: '1 d', quality: { warn: 0.9, alarm: 0.8, warning: 0.9 } }`,
     },
     [
-      'features.sepalLength: has the fields missing, about, unit, min, max, outside, not minimum',
+      'features.sepalLength: has the fields missing, column, about, unit, min, max, outside, not minimum',
       'label: has no field colum: did you mean column?',
       'source: has no field keys: did you mean key?',
       'expect[0] (rows): min or max is required',
