@@ -48,8 +48,9 @@ const pidIn = async (file: string) => Number(await readFile(join(root, file), 'u
 describe('a training program', () => {
   it('reads its job, writes lines, and runs in its folder with a minimal environment', async () => {
     vi.stubEnv('TENURE_KEY', 'secret')
-    const lines = await shell('cat; pwd; echo "${TENURE_KEY:-bare}"; printf "no line feed"')
-    expect(lines).toEqual(['{"model": "price"}', root, 'bare', 'no line feed'])
+    vi.stubEnv('HOME', '/home/trainer')
+    const lines = await shell('cat; pwd; echo "${TENURE_KEY:-bare} $HOME"; printf "no line feed"')
+    expect(lines).toEqual(['{"model": "price"}', root, 'bare /home/trainer', 'no line feed'])
   })
 
   it('may read no input at all', async () => {
