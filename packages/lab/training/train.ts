@@ -6,7 +6,7 @@
  * an environment with the peers is made in the cache.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,9 +14,9 @@ import type { EvaluatorJob, EvaluatorResult } from '../../../activities/evaluati
 import type { TrainerJob, TrainerResult, TrainerStep } from '../../../activities/tensorflow/trainer.ts'
 import type { LoadedModel } from '../../../models/index.ts'
 import { digestOfJson } from '../../../store/artifacts.ts'
-import { cacheDir } from '../../../temporal.config.ts'
 import { figureTable, machine, quantileOf, roundedNumber } from '../../../test/support/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
+import { pythonOfPeers } from '../harness/python.ts'
 import { makeRows, modelOfEpochs, takeFlights, type RowsFile } from './fixture.ts'
 import { measureChild, type Usage } from './measured-child.ts'
 
@@ -29,7 +29,6 @@ const options = readOptions({
   keep: '',
 })
 const manyRows = 5_000_000
-const packages = ['tensorflow-cpu==2.15.1', 'lightgbm==4.7.0', 'scikit-learn==1.9.1', 'duckdb==1.5.5']
 const peers = fileURLToPath(new URL('peers.py', import.meta.url))
 const folder = options.keep || mkdtempSync(join(tmpdir(), 'tenure-train-'))
 const root = join(folder, 'artifacts')
@@ -50,17 +49,6 @@ const page = [
 ].join('\n')
 writeFileSync(options.out, page)
 process.stdout.write(page)
-
-function pythonOfPeers(): string {
-  if (options.python !== '') return options.python
-  const home = join(cacheDir(), 'bench-train-2.15.1')
-  const python = join(home, 'bin', 'python')
-  if (!existsSync(python)) {
-    execFileSync('python3', ['-m', 'venv', home])
-    execFileSync(python, ['-m', 'pip', 'install', '--quiet', ...packages], { stdio: 'inherit' })
-  }
-  return python
-}
 
 function jobOf(model: LoadedModel, { digest }: RowsFile): TrainerJob {
   return {
@@ -95,7 +83,7 @@ function runPeer(python: string, kind: string, { path }: RowsFile, epochs: numbe
 }
 
 async function compareFlights(): Promise<void> {
-  const python = pythonOfPeers()
+  const python = pythonOfPeers(options.python)
   const epochs = 3
   const model = await modelOfEpochs(folder, epochs)
   const snapshot = await takeFlights(root, model)
