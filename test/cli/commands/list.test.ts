@@ -59,6 +59,12 @@ it.each(['erasures', 'predictions', 'triggers'])(
   },
 )
 
+it('audit goes on before an entry', async () => {
+  expect((await tenure('audit', 'iris', '--before', '41200', '--limit', '1000')).first).toBe(
+    '/v1/audit?before=41200&model=iris&limit=1000',
+  )
+})
+
 it.each([
   [[], 'No predictions in the last 24 hours; name an earlier --since'],
   [['--until', '2026-03-01'], 'No predictions in the 24 hours before --until; name an earlier --since'],
