@@ -83,7 +83,8 @@ export function modelCard(source: CardSource) {
       testRows: lineage.rows?.test ?? null,
     },
     training: {
-      code: lineage.code ?? null,
+      // That of an imported version is stated by the installation that trained it.
+      code: lineage.code ?? lineage.bundle?.code ?? null,
       dependencies: lineage.dependencies ?? null,
       packages: source.dependencies ?? {},
       seed: lineage.seed ?? null,

@@ -71,6 +71,11 @@ describe('a card', () => {
     expect(card.limits.join()).toContain('the released ones were refitted afterwards')
   })
 
+  it('has the code that the installation of an imported version states', () => {
+    const lineage = { origin: 'brought', bundle: { code: 'sha256:c0de' } } as CardSource['lineage']
+    expect(cardMarkdown(modelCard({ ...bare, lineage }))).toContain('- Code: `sha256:c0de`')
+  })
+
   it('lists the hyperparameters in one line, with those that a request set', () => {
     const lineage = { hyperparameters: { units: 16, epochs: 3 }, overrides: { epochs: 3 } }
     expect(cardMarkdown(modelCard({ ...bare, lineage }))).toContain(
