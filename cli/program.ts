@@ -139,6 +139,7 @@ function withWaiting(client: Client, terminal: Terminal): Client {
     get: (path, query) => during(`GET ${path}`, () => client.get(path, query)),
     post: (path, body, headers) => during(`POST ${path}`, () => client.post(path, body, headers)),
     postForm: (path, form) => during(`POST ${path}`, () => client.postForm(path, form)),
+    postBytes: (path, bytes) => during(`POST ${path}`, () => client.postBytes(path, bytes)),
     put: (path, body) => during(`PUT ${path}`, () => client.put(path, body)),
     delete: (path) => during(`DELETE ${path}`, () => client.delete(path)),
   }

@@ -1,5 +1,13 @@
 /** Defines the roles of keys and the workflows that they may start. The commands of each role are in release/state.ts. */
-export const roles = ['viewer', 'predictor', 'labeller', 'operator', 'approver', 'admin'] as const
+export const roles = [
+  'viewer',
+  'predictor',
+  'labeller',
+  'developer',
+  'operator',
+  'approver',
+  'admin',
+] as const
 export type Role = (typeof roles)[number]
 
 /** Roles of keys for programs, which may not read pages or lists. */
@@ -15,6 +23,12 @@ export const startRoles = {
   batchPredict: ['operator', 'admin'],
   materialise: ['operator', 'admin'],
 } as const satisfies Record<string, readonly Role[]>
+
+/** The roles that may send model files. */
+export const syncRoles: readonly Role[] = ['developer', 'admin']
+
+/** The roles that may let code of model files run in the workers. */
+export const codeRoles: readonly Role[] = ['approver', 'admin']
 
 /** The workflows that users start. */
 export type StartType = keyof typeof startRoles

@@ -7,8 +7,33 @@ create table models (
   -- The model file as data: features, label, gates, release policy, schedule.
   definition jsonb not null,
   code_digest text not null,
+  -- Names the row of `model_files` that workers run; null for a model whose files lie in the project of the workers.
+  files_digest text,
   synced_at timestamptz not null default now()
 );
+
+-- Model files that were sent with a key. The workers run those that `models` names, and no others.
+create table model_files (
+  model text not null,
+  -- SHA-256 of the archive.
+  digest text not null,
+  -- A tar of the model file, what it imports, and its programs.
+  archive bytea not null,
+  -- What the check of the files has found.
+  definition jsonb not null,
+  code_digest text not null,
+  -- Digests of the files by path; that of the model file leaves out the values that need no approval.
+  files jsonb not null,
+  sent_by text not null,
+  sent_at timestamptz not null default now(),
+  -- Waiting: their code needs an approval.
+  state text not null check (state in ('waiting', 'applied', 'rejected')),
+  decided_by text,
+  primary key (model, digest),
+  check ((state = 'rejected') <= (decided_by is not null))
+);
+-- Newer files take the place of those that wait.
+create unique index model_files_waiting on model_files (model) where state = 'waiting';
 
 -- Which fields requests of a model may carry: what its model files and its versions have named. A field stays when a later file drops it,
 -- because callers may go on sending it.

@@ -8,7 +8,7 @@ create table api_keys (
   -- The secret before the last renewal, valid until then.
   previous_hash bytea unique,
   previous_until timestamptz,
-  role text not null check (role in ('viewer', 'predictor', 'labeller', 'operator', 'approver', 'admin')),
+  role text not null check (role in ('viewer', 'predictor', 'labeller', 'developer', 'operator', 'approver', 'admin')),
   -- The models this key may access; all models when null.
   models text[],
   -- Rate limit and burst size; unlimited when null.

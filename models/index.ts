@@ -8,7 +8,7 @@ import nodeModule from 'node:module'
 import { pathToFileURL } from 'node:url'
 import type { ModelDefinition } from '../domain/model-definition.ts'
 import { DomainError } from '../domain/errors.ts'
-import { home, modelsDirectory } from '../project.mjs'
+import { home, modelsDirectory, project } from '../project.mjs'
 import { invalid, readCode } from './define/code-digest.ts'
 import { checkBytes, explainLoadError, withoutExit } from './define/load-error.ts'
 import type { Model } from './define/model.ts'
@@ -126,7 +126,7 @@ let shared: Promise<void> | undefined
  * Makes Node give the vocabulary of this process to the files that import it by its file or as the package `tenure`; otherwise the process
  * would load it once more from its sources. The imports of a model file are loaded again with it.
  */
-const shareVocabulary = (): Promise<void> => (shared ??= registerVocabulary())
+export const shareVocabulary = (): Promise<void> => (shared ??= registerVocabulary())
 
 async function registerVocabulary(): Promise<void> {
   const vocabulary = await import('./define.ts')
@@ -137,7 +137,7 @@ async function registerVocabulary(): Promise<void> {
   registerHooks({
     resolve(specifier, context, next) {
       if (specifier === 'tenure') return { url: sharedUrl, shortCircuit: true }
-      const found = next(specifier, context)
+      const found = next(specifier, ofProject(specifier, context))
       if (found.url === vocabularyUrl) return { url: sharedUrl, shortCircuit: true }
       const isOwn = found.url.startsWith('file:') && !found.url.includes('/node_modules/')
       const version = isOwn ? (/\?v=\w+$/.exec(context.parentURL ?? '')?.[0] ?? '') : ''
@@ -148,6 +148,17 @@ async function registerVocabulary(): Promise<void> {
     load: (url, context, next) => (url === sharedUrl ? module : next(url, context)),
   })
 }
+
+const projectUrl = pathToFileURL(`${project.folder}/`).href
+
+/** A file that was sent lies in a folder of its own, and imports the packages of the project. */
+const ofProject = (specifier: string, context: { parentURL?: string }): { parentURL?: string } =>
+  /^[^./]/.test(specifier) &&
+  !/^\w+:/.test(specifier) &&
+  /\?v=\w+$/.test(context.parentURL ?? '') &&
+  !context.parentURL!.startsWith(projectUrl)
+    ? { ...context, parentURL: projectUrl }
+    : context
 
 /** Imports a file. Node caches modules by their URL; the digest in the URL makes an edited file a new module. */
 async function importFile(path: string, digest: string): Promise<Record<string, unknown>> {
@@ -174,7 +185,8 @@ async function loadFile(path: string): Promise<LoadedModel> {
   return { name, file: path, codeDigest, definition, train, metrics }
 }
 
-async function importModel(path: string, digest: string, name: string): Promise<Model> {
+/** Runs a file in TypeScript and returns its model. */
+export async function importModel(path: string, digest: string, name: string): Promise<Model> {
   const exported = await withoutExit(path, () => importFile(path, digest))
   const [model, ...others] = new Set(Object.values(exported).filter(isModel))
   if (model === undefined || others.length > 0) throw invalid(exportsIssue(exported, name))

@@ -33,6 +33,9 @@ export async function requireSlices(
     }
 }
 
+/** The SQL may be of a file that nobody has approved. */
+const closed = { isClosed: true }
+
 /** Returns the first slice that is no SQL or names a column that a source with these columns does not have. */
 export async function issueOfSlices(
   { features, evaluation: { slices }, source: { kind } }: ModelDefinition,
@@ -56,7 +59,7 @@ export async function issueOfSlices(
           return sliceIssue(slice, reasonIn(error, columns, kind))
       }
     return undefined
-  })
+  }, closed)
 }
 
 /** Returns why the business metric cannot be computed from what is served. */
@@ -109,7 +112,7 @@ function withServed<T>(
   return withDuck(async (duck) => {
     await loadServed(duck, [], { output, preprocessing: preprocessing as Manifest['preprocessing'] })
     return work(duck)
-  })
+  }, closed)
 }
 
 const sliceIssue = ({ name, where }: SliceDefinition, reason: string): string =>

@@ -35,9 +35,15 @@ const settings = {
   autoload_known_extensions: 'false',
 }
 
-/** Opens an empty in-memory database for `work` and always closes it. */
-export async function withDuck<T>(work: (duck: Duck) => Promise<T>): Promise<T> {
-  const instance = await loadDuckDb().DuckDBInstance.create(':memory:', settings)
+/** Opens an empty in-memory database for `work` and always closes it. A closed one reads and writes no files, whatever its SQL says. */
+export async function withDuck<T>(
+  work: (duck: Duck) => Promise<T>,
+  { isClosed = false }: { isClosed?: boolean } = {},
+): Promise<T> {
+  const instance = await loadDuckDb().DuckDBInstance.create(':memory:', {
+    ...settings,
+    ...(isClosed && { enable_external_access: 'false' }),
+  })
   const connection = await instance.connect()
   const duck: Duck = {
     connection,
@@ -63,6 +69,7 @@ export async function withDuck<T>(work: (duck: Duck) => Promise<T>): Promise<T> 
   }
   try {
     await connection.run(`set TimeZone = 'UTC'`)
+    if (isClosed) await connection.run('set lock_configuration = true')
     return await work(duck)
   } finally {
     connection.closeSync()

@@ -8,7 +8,7 @@ import type { RefittedChampion } from '../../domain/evaluation/refitted-champion
 import type { GateVerdict } from '../../domain/evaluation/gate.ts'
 import type { GateSearch } from '../../domain/evaluation/input.ts'
 import { gateMarkdown } from '../../domain/evaluation/report-markdown.ts'
-import { modelsDirectory } from '../../models/index.ts'
+import { withModelFolder } from '../runtime/model-folder.ts'
 import { digestOfJson, getManifest } from '../../store/artifacts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import {
@@ -61,7 +61,7 @@ const anchorDays = 90
 const maxAnchors = 8
 
 export const evaluate =
-  ({ store, artifacts, config, log }: Deps, { models = modelsDirectory }: { models?: string } = {}) =>
+  ({ store, artifacts, config, log }: Deps, { models }: { models?: string } = {}) =>
   async ({ evaluationId, model, trainingId, sweepId: sweep }: EvaluateInput): Promise<EvaluateResult> => {
     const before = await findEvaluation(store, evaluationId)
     if (before !== undefined) return resultOf(before)
@@ -79,7 +79,7 @@ export const evaluate =
     }
     const { baseline, anchors } = await findReferences({ store, config }, model)
     const refitted = baseline && refittedOf(baseline, manifest.training, anchors)
-    const job: EvaluatorJob = {
+    const job: Omit<EvaluatorJob, 'modelsDirectory'> = {
       definition,
       snapshotDigest,
       artifactRoot: config.artifactRoot,
@@ -101,7 +101,6 @@ export const evaluate =
         snapshotDigest,
         artifacts: [artifactDigest, ...(baseline === undefined ? [] : [baseline.artifactDigest])],
       }),
-      modelsDirectory: models,
     }
     const judged = [
       artifactDigest,
@@ -111,15 +110,20 @@ export const evaluate =
     ]
     await withHeartbeat(() => bringCopies(artifacts, { snapshot: snapshotDigest, artifacts: judged }))
     const { asOf, rows } = await getSnapshot(store, snapshotDigest)
-    const { report, inputs } = await runJob<EvaluatorResult>({
-      what: 'the evaluation',
-      file: 'activities/evaluation/evaluator.ts',
-      job,
-      limitMb: config.trainingMemoryMb,
-      rows,
-      // A process with metric functions is not kept: it has read the model file once, and the file may change.
-      keptFor: definition.evaluation.policy.custom === undefined ? digestOfJson(definition) : undefined,
-    })
+    const { report, inputs } = await withModelFolder(
+      { store },
+      { model, folder: models },
+      (modelsDirectory) =>
+        runJob<EvaluatorResult>({
+          what: 'the evaluation',
+          file: 'activities/evaluation/evaluator.ts',
+          job: { ...job, modelsDirectory },
+          limitMb: config.trainingMemoryMb,
+          rows,
+          // A process with metric functions is not kept: it has read the model file once, and the file may change.
+          keptFor: definition.evaluation.policy.custom === undefined ? digestOfJson(definition) : undefined,
+        }),
+    )
     const stored = await insertEvaluation(store, {
       id: evaluationId,
       model,

@@ -13,6 +13,7 @@ import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { memoryOfJobMb } from '../runtime/memory-limit.ts'
 import { runJob } from '../runtime/run-job.ts'
 import { untilStored } from '../runtime/until-stored.ts'
+import { withModelFolder } from '../runtime/model-folder.ts'
 import { runSourceProgram, type SourceProgramFacts } from '../trainers/source-program.ts'
 import type { RowsJob } from './rows-child.ts'
 import type { WrittenSnapshot } from './write-snapshot.ts'
@@ -72,7 +73,9 @@ async function takeOnce(
   }
   const written = await withHeartbeat(({ signal }) => {
     const writeRows = async (folder: string) => {
-      program = await runSourceProgram(deps, { definition, asOf, folder, signal, models })
+      program = await withModelFolder(deps, { model: name, folder: models }, (models) =>
+        runSourceProgram(deps, { definition, asOf, folder, signal, models }),
+      )
     }
     return withSourceCopies({ artifacts, config }, { source: definition.source, writeRows }, take)
   })

@@ -7,7 +7,6 @@ import { DomainError, isError } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { medianStop } from '../../domain/training/median-stop.ts'
 import { maxTrainingAttempts } from '../../domain/training/trainer.ts'
-import { modelsDirectory } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findEndedCurves } from '../../store/training/sweeps.ts'
@@ -20,6 +19,7 @@ import {
 } from '../../store/training/trainings.ts'
 import { runChild } from '../runtime/child-process.ts'
 import type { Deps } from '../deps.ts'
+import { withModelFolder } from '../runtime/model-folder.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { unlessAway } from '../runtime/until-stored.ts'
 import type { TrainerJob, TrainerResult, TrainerStep } from '../tensorflow/trainer.ts'
@@ -71,9 +71,12 @@ export const train =
     try {
       const result = await withHeartbeat(
         () =>
-          definition.trainer === undefined
-            ? runFunction(deps, { definition, training, checkpoint: last?.checkpoint, frozen }, keep, options)
-            : runProgram(deps, { definition, training }, keep, options),
+          withModelFolder(deps, { model, folder: options.models }, (models) => {
+            const work = { definition, training, models }
+            return definition.trainer === undefined
+              ? runFunction(deps, { ...work, checkpoint: last?.checkpoint, frozen }, keep, options)
+              : runProgram(deps, work, keep, options)
+          }),
         keeper.beat,
       )
       await withHeartbeat(() => finishAttempt(deps, training, result), keeper.beat)
@@ -95,19 +98,27 @@ interface TrainOptions {
 interface Work {
   definition: ModelDefinition
   training: TrainingRecord
+  /** The folder of the model file. */
+  models: string
 }
 
 /** Trains by the training function of the model file. */
 const runFunction = async (
   { artifacts, config, log }: Deps,
-  { definition, training, checkpoint, frozen }: Work & { checkpoint?: string; frozen?: TrainerJob['frozen'] },
+  {
+    definition,
+    training,
+    models,
+    checkpoint,
+    frozen,
+  }: Work & { checkpoint?: string; frozen?: TrainerJob['frozen'] },
   onStep: (step: TrainerStep) => Promise<void>,
   options: TrainOptions,
 ): Promise<TrainingResult> => {
   await bringCopies(artifacts, { snapshot: training.snapshotDigest, checkpoint })
   const job: TrainerJob = {
     model: definition.name,
-    modelsDirectory: options.models ?? modelsDirectory,
+    modelsDirectory: models,
     definitionDigest: digestOfJson(definition),
     snapshotDigest: training.snapshotDigest,
     artifactRoot: config.artifactRoot,
@@ -130,7 +141,7 @@ const runFunction = async (
 /** Trains by the training program of the model file. */
 function runProgram(
   deps: Deps,
-  { definition, training }: Work,
+  { definition, training, models }: Work,
   onStep: (step: TrainerStep) => Promise<void>,
   options: TrainOptions,
 ): Promise<TrainingResult> {
@@ -144,7 +155,7 @@ function runProgram(
     definition,
     trainer: { silenceMs: options.silentMs, ...trainer },
     training,
-    models: options.models ?? modelsDirectory,
+    models,
     signal: Context.current().cancellationSignal,
     onProgress: async ({ epoch, epochs, loss, validationLoss }) => {
       if (loss !== undefined) await onStep({ epoch, epochs, loss, validationLoss })

@@ -8,7 +8,6 @@ import { DomainError, isError } from '../../domain/errors.ts'
 import { listForeignFolder } from '../../store/foreign/foreign-folder.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { contractVersion, type SourceJob } from '../../domain/training/program-job.ts'
-import { modelsDirectory } from '../../models/index.ts'
 import { environmentWith } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
 import { prepareProgram, programEnvironment } from './python-environment.ts'
@@ -26,8 +25,8 @@ interface SourceRun {
   asOf: string
   /** Aborting kills the program. */
   signal: AbortSignal
-  /** The folder of the model file. Default: that of the project. */
-  models?: string | undefined
+  /** The folder of the model file. */
+  models: string
 }
 
 /** What wrote the rows of a snapshot, for its lineage. */
@@ -43,7 +42,7 @@ export interface SourceProgramFacts {
  */
 export async function runSourceProgram(
   { config, log }: Pick<Deps, 'config' | 'log'>,
-  { definition: { name: model, source }, asOf, folder, signal, models = modelsDirectory }: SourceRun,
+  { definition: { name: model, source }, asOf, folder, signal, models }: SourceRun,
 ): Promise<SourceProgramFacts> {
   const program = source.program!
   const shown = program.kind === 'python' ? program.file : program.command.join(' ')

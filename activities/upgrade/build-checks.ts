@@ -17,7 +17,7 @@ import { findVersion, getVersion } from '../../store/registry/versions.ts'
 import { reasonOf } from '../../domain/errors.ts'
 import { correctedFor } from '../../domain/evaluation/policy.ts'
 import type { GateReport } from '../../domain/evaluation/gate.ts'
-import { modelsDirectory } from '../../models/index.ts'
+import { withModelFolder } from '../runtime/model-folder.ts'
 import { getManifest } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { listLastEvaluations, type Evaluation } from '../../store/training/evaluations.ts'
@@ -79,20 +79,22 @@ type GateDeps = Pick<Deps, 'store' | 'artifacts' | 'config'>
 
 export async function evaluateAgain(
   deps: GateDeps,
-  { limit = maxEvaluations, models = modelsDirectory }: { limit?: number; models?: string } = {},
+  { limit = maxEvaluations, models }: { limit?: number; models?: string } = {},
 ): Promise<VerdictsAgain> {
   const result: VerdictsAgain = { judged: 0, notComparable: [], differs: [] }
   for (const evaluation of await listLastEvaluations(deps.store, limit)) {
     const what = `${evaluation.version} (evaluation ${evaluation.id})`
     try {
-      const job = await jobOf(deps, evaluation, models)
-      const { report } = await runChild<never, EvaluatorResult>({
-        file: 'activities/evaluation/evaluator.ts',
-        job,
-        signal: AbortSignal.timeout(silentMs),
-        silentMs,
-        limitMb: deps.config.trainingMemoryMb,
-      })
+      const { model } = evaluation
+      const { report } = await withModelFolder(deps, { model, folder: models }, async (folder) =>
+        runChild<never, EvaluatorResult>({
+          file: 'activities/evaluation/evaluator.ts',
+          job: await jobOf(deps, evaluation, folder),
+          signal: AbortSignal.timeout(silentMs),
+          silentMs,
+          limitMb: deps.config.trainingMemoryMb,
+        }),
+      )
       result.judged++
       if (report.verdict !== evaluation.verdict)
         result.differs.push({ what, before: gateText(evaluation.report), after: gateText(report) })

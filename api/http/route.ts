@@ -22,7 +22,7 @@ import { keylessBytes } from './body-budget.ts'
 export type Access = 'public' | 'callers' | 'labellers' | readonly Role[]
 
 /** Roles that may read. */
-export const viewers: readonly Role[] = ['viewer', 'operator', 'approver', 'admin']
+export const viewers: readonly Role[] = ['viewer', 'developer', 'operator', 'approver', 'admin']
 export const operators: readonly Role[] = ['operator', 'admin']
 /** Roles that may read what the log has of persons: inputs, routing keys, references, and the predictions of a subject. */
 export const logReaders: readonly Role[] = ['operator', 'approver', 'admin']

@@ -18,6 +18,7 @@ import { healthRoutes } from './health.ts'
 import { inferenceRoutes } from './serving/inference.ts'
 import { keyRoutes } from './admin/keys.ts'
 import { pythonClientRoutes } from './python-client.ts'
+import { modelFileRoutes } from './registry/model-files.ts'
 import { modelRoutes } from './registry/models.ts'
 import { eventRoutes } from './serving/events.ts'
 import { outcomeRoutes } from './serving/outcomes.ts'
@@ -48,6 +49,7 @@ export function routesOf(deps: ApiDeps): RouteDefinition[] {
     ...inferenceRoutes(deps),
     ...adapterRoutes(deps),
     ...modelRoutes(deps),
+    ...modelFileRoutes(deps),
     ...versionRoutes(deps),
     ...cardRoutes(deps),
     ...trainingRoutes(deps),

@@ -9,7 +9,13 @@ import { takeLock } from '@tenure/embedded/install/lock'
 import { buildOf, flatName } from './sources.mjs'
 import { workflowCode } from './workflows.mjs'
 
-const commands = ['cli/tenure.ts', 'cli/simulate/worker.ts', 'cli/sync/load-child.ts']
+const commands = [
+  'cli/tenure.ts',
+  'cli/check/check-files.ts',
+  'cli/check/load-files.ts',
+  'cli/simulate/worker.ts',
+  'cli/sync/load-child.ts',
+]
 /** The processes, in groups that share files. If all were one group, each would start from twice as many files. */
 const groups = [
   commands,

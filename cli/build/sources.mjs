@@ -29,7 +29,7 @@ const isBesideCode = (path) => /^packages\/[^/]+\/(?!src(?:\/|$)|package\.json$)
 
 /** npm writes this file whenever a package changes. */
 const packages = 'node_modules/.package-lock.json'
-const sources = [
+export const sources = [
   'activities',
   'api',
   'cli',

@@ -14,6 +14,7 @@ export interface Client {
   post<T>(path: string, body?: unknown, headers?: Record<string, string>): Promise<T>
   /** Sends files and texts. */
   postForm<T>(path: string, form: FormData): Promise<T>
+  postBytes<T>(path: string, bytes: Uint8Array): Promise<T>
   put<T>(path: string, body: unknown): Promise<T>
   delete<T>(path: string): Promise<T>
   url: string
@@ -47,6 +48,8 @@ export function commandProblemOf(thrown: unknown): CommandProblem | undefined {
 
 /** Longer than the API's timeout for workflows, so that its response can name the unreachable server. */
 const defaultTimeoutMs = 45_000
+/** The server checks what it gets before it answers. */
+const uploadTimeoutMs = 300_000
 
 /**
  * How often a read is repeated when the API reports a retryable error, so that following a training survives a short outage of Postgres.
@@ -61,22 +64,25 @@ export function createClient(options: ClientOptions): Client {
     path: string,
     body?: unknown,
     headers: Record<string, string> = {},
-    repeats = 0,
+    { repeats = 0, withinMs = timeoutMs }: { repeats?: number; withinMs?: number } = {},
   ): Promise<T> => {
     const answer = await send(`${base}${path}`, {
       method,
-      signal: AbortSignal.timeout(timeoutMs),
+      signal: AbortSignal.timeout(withinMs),
       headers: {
         accept: 'application/json',
         ...(key !== undefined && { authorization: `Bearer ${key}` }),
         ...(body !== undefined && !(body instanceof FormData) && { 'content-type': 'application/json' }),
         ...headers,
       },
-      body: body instanceof FormData ? body : JSON.stringify(body),
+      body:
+        body instanceof FormData || body instanceof Uint8Array
+          ? (body as Uint8Array<ArrayBuffer>)
+          : JSON.stringify(body),
     }).catch((error: unknown) => {
       // A file of the configuration, such as a certificate, cannot be used.
       if (isError(error)) throw error
-      throw isTimeout(error) ? unanswered(`${method} ${base}${path}`, timeoutMs) : unreachable(base, error)
+      throw isTimeout(error) ? unanswered(`${method} ${base}${path}`, withinMs) : unreachable(base, error)
     })
     const text = await answer.text()
     const parsed = parseJson(text)
@@ -86,7 +92,7 @@ export function createClient(options: ClientOptions): Client {
       (parsed as { retryable?: unknown } | undefined)?.retryable === true
     ) {
       await pause(1_000 * (Number(answer.headers.get('retry-after')) || 1))
-      return call(method, path, body, headers, repeats - 1)
+      return call(method, path, body, headers, { repeats: repeats - 1, withinMs })
     }
     if (!answer.ok)
       throw failure(readProblem(answer.status, parsed, { base, path, hasKey: key !== undefined }))
@@ -106,10 +112,18 @@ export function createClient(options: ClientOptions): Client {
         if (value !== undefined) search.set(name, String(value))
       const target = search.size === 0 ? path : `${path}?${search}`
       // Asks whether a replica is ready, so "not ready" is the answer and not a reason to retry.
-      return call('GET', target, undefined, {}, path === '/readyz' ? 0 : maxRepeats)
+      return call('GET', target, undefined, {}, { repeats: path === '/readyz' ? 0 : maxRepeats })
     },
     post: (path, body = {}, headers) => call('POST', path, body, headers),
     postForm: (path, form) => call('POST', path, form),
+    postBytes: (path, bytes) =>
+      call(
+        'POST',
+        path,
+        bytes,
+        { 'content-type': 'application/octet-stream' },
+        { withinMs: uploadTimeoutMs },
+      ),
     put: (path, body) => call('PUT', path, body),
     delete: (path) => call('DELETE', path),
   }

@@ -64,7 +64,7 @@ export async function prepareCore(core: {
     await noteMigrations(store)
     const warnings = await findRoleWeaknesses(store)
     if (core.hasBackups !== true) await forgetBackupState(store)
-    const { broken } = await syncModels({ config, store })
+    const { broken } = await syncModels({ config, store, spareSent: true })
     const adminKey = await ensureAdminKey(store)
     const localKey = await ensureKey(store, { name: localName, role: 'admin', known: core.localKey })
     return { broken, localKey, adminKey, warnings }

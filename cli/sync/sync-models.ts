@@ -17,6 +17,7 @@ import {
   noteModelChanges,
   type ModelChange,
   listModels,
+  listSentModels,
   upsertModels,
   type StoredModel,
   deleteUnusedModel,
@@ -26,15 +27,14 @@ import { connectionOf } from '../client/temporal-connection.ts'
 import { coreAddresses } from '../client/connection.ts'
 import { localActor } from '../local-actor.ts'
 import { loadModelsInChild, type DeclaredModel } from './load-models.ts'
+import { resumeSchedules } from '../../workflows/client/model-schedules.ts'
 import { inParallel } from '../../workflows/client/in-parallel.ts'
 import { listOpenWorkflows, removedNote } from '../../workflows/client/inspect.ts'
 import {
   callMs,
   readSchedules,
-  syncDrills,
+  syncModelSchedules,
   syncRetention,
-  syncSchedule,
-  syncTriggers,
   type ListedSchedules,
   batchScheduleIds,
   drillScheduleId,
@@ -87,10 +87,14 @@ export async function syncModels(core: {
   store: Store
   directory?: string
   selection?: SyncSelection
+  /** Leaves models alone whose files were sent to the server. */
+  spareSent?: boolean
 }): Promise<Synced> {
-  const { config, store, directory, selection } = core
+  const { config, store, directory, selection, spareSent } = core
   const loaded = await loadModelsInChild({ directory })
-  const isSelected = (name: string) => selection === undefined || selection.models.has(name)
+  const spared = spareSent === true ? await listSentModels(store) : []
+  const isSelected = (name: string) =>
+    (selection === undefined || selection.models.has(name)) && !spared.includes(name)
   const models = loaded.models.filter(({ name }) => isSelected(name))
   const broken = loaded.broken.filter(({ file }) => isSelected(modelOfFile(file)))
   return withTemporal(config, async (client) => {
@@ -262,10 +266,7 @@ async function syncSchedules(system: ReadSystem, model: DeclaredModel) {
   const { definition } = model
   const listed = currentList(system, model)
   try {
-    const schedule = await syncSchedule(client, definition, taskQueue, listed)
-    await syncDrills(client, definition, taskQueue, listed)
-    await syncTriggers(client, definition, taskQueue, listed)
-    return schedule
+    return await syncModelSchedules(client, definition, taskQueue, listed)
   } catch (error) {
     if (isError(error, 'invalid_model_file')) return error.context['issues'] as string[]
     throw error
@@ -365,7 +366,10 @@ export async function pauseGone(
   present: ReadonlySet<string>,
   listed: ListedSchedules = new Map(),
 ): Promise<RemovedModels> {
-  const models = (await listModels(store)).filter(({ name }) => !present.has(name))
+  // Sent files lie in the database and not in the project.
+  const models = (await listModels(store)).filter(
+    ({ name, filesDigest }) => filesDigest === undefined && !present.has(name),
+  )
   const removed = models.map(({ name }) => name)
   // Temporal may not list a schedule of a moment ago.
   const ids = ({ name, definition }: StoredModel) =>
@@ -393,12 +397,7 @@ export async function resumeReturned(
   model: string,
   listed: ListedSchedules = new Map(),
 ): Promise<void> {
-  for (const id of schedulesOf(model, listed)) {
-    const handle = client.schedule.getHandle(id)
-    const known = await handle.describe().catch(ignoreAbsent)
-    if (known?.state.paused === true && known.state.note === removedNote)
-      await handle.unpause('model file restored')
-  }
+  await resumeSchedules(client, schedulesOf(model, listed))
 }
 
 // Stores the feature views of the model files with their schedules, and deletes the schedules of unused views.

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, dirname, extname, join, relative, resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
-import { home, project } from '../../project.mjs'
+import { home, modelsDirectory, project } from '../../project.mjs'
 
 const imports = /\b(?:from|import)\s*\(?\s*['"](\.[^'"]+|@tenure\/[^'"]+)['"]/g
 const loaders: Readonly<Record<string, 'ts' | 'tsx' | 'js'>> = {
@@ -22,16 +22,25 @@ const loaders: Readonly<Record<string, 'ts' | 'tsx' | 'js'>> = {
  */
 export const codeDigest = async (...entries: string[]): Promise<string> => (await readCode(...entries)).digest
 
+/** Files that were sent lie in a folder of their own, and count as if they lay in that of the project. */
+function shownPath(path: string, folder: string): string {
+  const inside = relative(folder, path)
+  return relative(project.folder, inside.startsWith('..') ? path : join(modelsDirectory, inside))
+}
+
 interface Code {
   digest: string
+  /** The paths of the entries and their imports. */
+  files: string[]
   circle?: string[]
 }
 
 /** Also returns the first import cycle: its files, with the first one repeated at the end. */
 export async function readCode(...entries: string[]): Promise<Code> {
   const { digests, circle } = await walk(entries)
-  const lines = [...digests].map(([path, digest]) => `${digest}  ${relative(project.folder, path)}\n`).sort()
-  return { digest: `sha256:${digestOf(lines.join(''))}`, circle }
+  const folder = dirname(resolve(entries[0] ?? ''))
+  const lines = [...digests].map(([path, digest]) => `${digest}  ${shownPath(path, folder)}\n`).sort()
+  return { digest: `sha256:${digestOf(lines.join(''))}`, circle, files: [...digests.keys()] }
 }
 
 async function walk(entries: readonly string[]) {
@@ -145,7 +154,7 @@ const maker = (): string =>
   (version ??= digestOf(readFileSync(join(home, 'node_modules/esbuild/package.json'))))
 
 /** Returns the source without comments, types and layout; a file that is not code is returned unchanged. */
-async function codeOf(path: string, text: string): Promise<string> {
+export async function codeOf(path: string, text: string): Promise<string> {
   const loader = loaders[extname(path)]
   if (loader === undefined) return text
   // Loaded on use, because most processes that import the model files never compute a digest.

@@ -19,7 +19,7 @@ export const isPythonModel = async (path: string): Promise<boolean> =>
   extname(path) === '.py' && /\bdefine_model\s*\(/.test(await readFile(path, 'utf8'))
 
 /** What `python -m tenure.define` prints. */
-interface Printed {
+export interface PrintedModel {
   model?: Record<string, unknown>
   /** Issues that only the file itself shows, with their lines. */
   issues: string[]
@@ -30,8 +30,13 @@ interface Printed {
 type Vocabulary = Readonly<Record<string, unknown>>
 
 /** Throws `invalid_model_file` with all issues in `context.issues`; each begins with its line. */
-export async function loadPythonModel(path: string, vocabulary: Vocabulary): Promise<Model> {
-  const { model, issues, lines = {} } = await printDefinition(path)
+export const loadPythonModel = async (path: string, vocabulary: Vocabulary): Promise<Model> =>
+  makePythonModel(path, await printPythonModel(path), vocabulary)
+
+/** Makes the model of what its file has printed, here or on another machine. Throws as `loadPythonModel` does. */
+export function makePythonModel(path: string, printed: PrintedModel, vocabulary: Vocabulary): Model {
+  const { model, lines = {} } = printed
+  const issues = [...printed.issues]
   if (model === undefined || issues.length > 0) throw withIssues(path, issues)
   const made: Record<string, unknown> = {}
   for (const [field, value] of Object.entries(model))
@@ -93,7 +98,8 @@ const sources = join(home, 'packages', 'python', 'src')
 
 const run = promisify(execFile)
 
-async function printDefinition(path: string): Promise<Printed> {
+/** Runs a model file in Python. Throws `invalid_model_file`. */
+export async function printPythonModel(path: string): Promise<PrintedModel> {
   const script = 'ulimit -d "$0" 2>/dev/null; exec "$@"'
   try {
     const { stdout } = await run(
@@ -112,7 +118,7 @@ async function printDefinition(path: string): Promise<Printed> {
         maxBuffer: maxOutputBytes,
       },
     )
-    return JSON.parse(stdout) as Printed
+    return JSON.parse(stdout) as PrintedModel
   } catch (error) {
     throw invalid(reasonFor(error as { code?: unknown; signal?: string; stderr?: string; message: string }))
   }

@@ -12,6 +12,7 @@ import { digestOf } from '../artifacts.ts'
 import type { Signer } from '../signing/signing-key.ts'
 import { fingerprintOf, parsePublicKey, type TrustedSigner } from './trusted-signers.ts'
 import { createTarIndex, isTarHeader, tarBlock, tarHeader } from '../foreign/foreign-archive.ts'
+import type { ForeignLimits } from '../foreign/foreign-names.ts'
 
 const documentName = 'bundle.json'
 const signatureName = 'bundle.sig'
@@ -118,9 +119,9 @@ export type TarEntries = ReadonlyMap<string, Buffer>
 /** The body limit of the route bounds the bytes. */
 const limits = { maxFiles: 1_000, maxBytes: Infinity, maxDepth: 2 }
 
-export function writeTar(entries: TarEntries): Buffer {
+export function writeTar(entries: TarEntries, at?: Date): Buffer {
   const parts = [...entries].flatMap(([name, content]) => [
-    tarHeader(name, content.byteLength),
+    tarHeader(name, content.byteLength, at),
     content,
     Buffer.alloc((tarBlock - (content.byteLength % tarBlock)) % tarBlock),
   ])
@@ -128,9 +129,15 @@ export function writeTar(entries: TarEntries): Buffer {
 }
 
 /** Reads an archive. Throws `bundle_invalid` for an archive that is truncated, damaged, hostile or followed by other bytes. */
-export function readTar(bytes: Buffer): TarEntries {
-  if (!isTarHeader(bytes)) refuse('it is not a bundle')
-  const index = createTarIndex(bytes.byteLength, { limits, refuse: (why) => refuse(`it ${why}`) })
+export function readTar(
+  bytes: Buffer,
+  options: { limits: ForeignLimits; refuse: (why: string) => never } = { limits, refuse },
+): TarEntries {
+  if (!isTarHeader(bytes)) options.refuse('it is not a bundle')
+  const index = createTarIndex(bytes.byteLength, {
+    limits: options.limits,
+    refuse: (why) => options.refuse(`it ${why}`),
+  })
   for (let at = index.next(); at !== undefined; at = index.next())
     index.add(bytes.subarray(at, at + tarBlock))
   return new Map(

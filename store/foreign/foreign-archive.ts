@@ -15,14 +15,14 @@ import { createNameCheck, issueOfName, type ForeignLimits } from './foreign-name
 export const tarBlock = 512
 
 /** Returns the header of a file of these bytes, readable and writable by its owner only. */
-export function tarHeader(name: string, bytes: number): Buffer {
+export function tarHeader(name: string, bytes: number, at = new Date()): Buffer {
   const header = new Header({
     path: name,
     size: bytes,
     mode: 0o600,
     uid: 0,
     gid: 0,
-    mtime: new Date(),
+    mtime: at,
     type: 'File',
   })
   if (header.encode()) throw new Error(`${name} is too long for an archive`)

@@ -7,7 +7,7 @@ import { rowsFrom } from '../database/from-row.ts'
 import { readServiceState, writeServiceState } from '../database/key-value.ts'
 import { isUsed, listViews } from '../features/feature-views.ts'
 import type { Database } from '../postgres.ts'
-import { listModels, type StoredModel } from '../registry/models.ts'
+import { listModels, listSentModels, type StoredModel } from '../registry/models.ts'
 
 export interface ExpectedWork {
   models: ModelDefinition[]
@@ -36,11 +36,17 @@ export async function readExpectedWork(database: Database): Promise<ExpectedWork
 const removedModels = 'models_without_file'
 
 /** Models without a file at the last sync. */
-export const listRemovedModels = async (database: Database): Promise<string[]> =>
-  (await readServiceState<string[]>(database, removedModels)) ?? []
+export async function listRemovedModels(database: Database): Promise<string[]> {
+  const removed = (await readServiceState<string[]>(database, removedModels)) ?? []
+  if (removed.length === 0) return []
+  // Files that were sent since take the place of the removed one.
+  const sent = await listSentModels(database)
+  return removed.filter((name) => !sent.includes(name))
+}
 
 /** Leaves models without a file out of lists, unless they have a version, which may serve. What they have recorded stays. */
-export const isListedModel = sql`(exists (select from versions where versions.model = models.name) or not exists (
+export const isListedModel = sql`(models.files_digest is not null
+  or exists (select from versions where versions.model = models.name) or not exists (
   select from service_state where service_state.name = ${removedModels} and service_state.value ? models.name))`
 
 /** By name. */

@@ -12,6 +12,8 @@ export interface StoredModel {
   definition: ModelDefinition
   /** The digest of the model file and its imports. */
   codeDigest: string
+  /** The sent files that workers run; absent for files of the workers' project. */
+  filesDigest?: string
   /** ISO 8601. */
   syncedAt: string
 }
@@ -19,11 +21,14 @@ export interface StoredModel {
 /** Stores models or their new content. Returns the names of the changed ones. */
 export const upsertModels = (database: Database, models: readonly Omit<StoredModel, 'syncedAt'>[]) =>
   rowsFrom(database).column<string>(sql`
-    insert into models (name, definition, code_digest)
-    select name, definition, "codeDigest"
-    from jsonb_to_recordset(${JSON.stringify(models)}::jsonb) as given (name text, definition jsonb, "codeDigest" text)
-    on conflict (name) do update set definition = excluded.definition, code_digest = excluded.code_digest, synced_at = now()
+    insert into models (name, definition, code_digest, files_digest)
+    select name, definition, "codeDigest", "filesDigest"
+    from jsonb_to_recordset(${JSON.stringify(models)}::jsonb)
+      as given (name text, definition jsonb, "codeDigest" text, "filesDigest" text)
+    on conflict (name) do update set definition = excluded.definition, code_digest = excluded.code_digest,
+      files_digest = excluded.files_digest, synced_at = now()
     where models.code_digest <> excluded.code_digest or models.definition <> excluded.definition
+      or models.files_digest is distinct from excluded.files_digest
     returning name`)
 
 export const findModel = (database: Database, name: string) =>
@@ -60,6 +65,10 @@ const foreignKeyViolation = '23503'
 /** Lists the models by name. */
 export const listModels = (database: Database) =>
   rowsFrom(database).list<StoredModel>(sql`select * from models order by name`)
+
+/** The models whose files were sent to the server. */
+export const listSentModels = (database: Database) =>
+  rowsFrom(database).column<string>(sql`select name from models where files_digest is not null`)
 
 /** Ordered. */
 export const listModelNames = (database: Database) =>

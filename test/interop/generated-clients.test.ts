@@ -42,6 +42,10 @@ afterAll(async () => {
 const unserved = new Set([
   'post_v1_models_name_reviews',
   'post_v1_bundles',
+  'post_v1_models_name_files',
+  'get_v1_models_name_files',
+  'post_v1_models_name_files_digest_approve',
+  'post_v1_models_name_files_digest_reject',
   'post_v1_models_name_triggers_trigger',
   'post_v1_outcomes_bulk',
   'get_v1_models_name_feature_counts',

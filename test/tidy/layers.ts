@@ -64,7 +64,10 @@ export const layers: Readonly<Record<string, Layer>> = {
   'models/define': {
     values: ['domain', 'project.mjs'],
     packages: ['node:*', 'esbuild'],
-    only: { '@tenure/embedded/install/machine': ['models/define/python-model.ts'] },
+    only: {
+      '@tenure/embedded/install/machine': ['models/define/python-model.ts'],
+      acorn: ['models/define/logic.ts'],
+    },
     typePackages: ['@tensorflow/tfjs'],
   },
   'models/index': {
@@ -145,6 +148,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'activities/telemetry',
       'workflows/messages.ts',
       'workflows/triggers/messages.ts',
+      'workflows/client/model-schedules.ts',
       'workflows/client/payload-check.ts',
       'workflows/client/payload-codec.ts',
       'workflows/client/payload-keys.ts',
@@ -192,6 +196,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'api/charts',
       // The SQL of model files is checked where a snapshot would run it.
       'activities/data/check-sql.ts',
+      'activities/check/compile-script.ts',
       'workflows/messages.ts',
       'temporal.config.ts',
       'project.mjs',
@@ -203,6 +208,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       '@tenure/embedded',
       '@tenure/predictors/features',
       '@tenure/predictors/format-names',
+      '@tenure/predictors/memory-limit',
       '@tenure/sequential',
       'node:*',
       'commander',

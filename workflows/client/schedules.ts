@@ -252,6 +252,19 @@ export async function syncTriggers(
   return syncTimes(client, triggersSchedule(model, taskQueue), listed)
 }
 
+/** Creates, updates or deletes all schedules of a model. Returns whether it is retrained by one. */
+export async function syncModelSchedules(
+  client: Client,
+  definition: ModelDefinition,
+  taskQueue: string,
+  listed?: ListedSchedules,
+): Promise<'scheduled' | 'unscheduled'> {
+  const schedule = await syncSchedule(client, definition, taskQueue, listed)
+  await syncDrills(client, definition, taskQueue, listed)
+  await syncTriggers(client, definition, taskQueue, listed)
+  return schedule
+}
+
 /** Creates or updates the retention schedule. */
 export const syncRetention = (client: Client, taskQueue: string, listed?: ListedSchedules): Promise<void> =>
   upsertSchedule(client, retentionSchedule(taskQueue), listed)

@@ -1,9 +1,12 @@
 /** `tenure models`: lists models, shows the champion at a time, and applies new or edited model files. */
 import type { ModelAnswer, RetrainingAnswer } from '../../client/responses.ts'
-import { exitCodes } from '../../exit-codes.ts'
+import { exitCodes, type ExitCode } from '../../exit-codes.ts'
+import type { BrokenModel } from '../../../models/index.ts'
+import { readCommandConfig } from '../../../temporal.config.ts'
+import type { SentModel } from '../../sync/send-models.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
-import { path } from '../../client/client.ts'
-import { factsTable } from '../../terminal.ts'
+import { path, usageError } from '../../client/client.ts'
+import { factsTable, type Terminal } from '../../terminal.ts'
 import { digestPrefix, noModels, orDash, prose, time } from '../format.ts'
 import { listCommand } from '../list.ts'
 
@@ -28,10 +31,20 @@ export const modelsGroup: CommandGroup = {
       },
     }),
     {
-      name: 'sync',
+      name: 'sync [models...]',
       summary: 'Apply the model files of the project: definitions and schedules',
-      examples: ['models sync'],
-      async run({ terminal }) {
+      options: [
+        ['--dry-run', 'With TENURE_URL: check and compare the files on the server, and change nothing'],
+      ],
+      examples: ['models sync', 'models sync churn --dry-run'],
+      async run({ terminal, api }, { args, options }) {
+        const { databaseUrl, url } = readCommandConfig()
+        if (url !== undefined && databaseUrl === undefined)
+          return sendFiles({ terminal, api }, { names: args, isDry: options['dryRun'] === true })
+        if (args.length > 0 || options['dryRun'] === true)
+          throw usageError(
+            'models and --dry-run need TENURE_URL: without it, all model files are applied to the servers of this machine',
+          )
         const { syncFromCheckout } = await import('../../sync/sync-models.ts')
         const { models, broken, gone, deleted } = await syncFromCheckout()
         const lines = [
@@ -43,10 +56,7 @@ export const modelsGroup: CommandGroup = {
             ]),
             ...(note === undefined ? [] : [terminal.paint('yellow', `  ${note}`)]),
           ]),
-          ...broken.flatMap(({ file, issues }) => [
-            terminal.paint('red', `models/${file} is invalid and was not applied:`),
-            ...issues.map((issue) => `  ${issue}`),
-          ]),
+          ...linesOfBroken(terminal, broken),
           ...gone.flatMap((name) => [
             terminal.paint(
               'yellow',
@@ -65,6 +75,46 @@ export const modelsGroup: CommandGroup = {
       },
     },
     {
+      name: 'waiting <model>',
+      summary: 'Show the files of a model whose code waits for an approval, and what they change',
+      examples: ['models waiting churn'],
+      async run({ terminal, api }, { args }) {
+        const waiting = await api().get<SentModel & { sent_by: string; sent_at: string }>(
+          path`/v1/models/${args[0]}/files`,
+        )
+        terminal.answer(
+          waiting,
+          [`sent by ${waiting.sent_by} at ${time(waiting.sent_at)} (UTC)`, ...linesOfSent(waiting)].join(
+            '\n',
+          ),
+        )
+      },
+    },
+    {
+      name: 'approve <model> <digest>',
+      summary: 'Approve the code of model files that wait, and apply them',
+      examples: ['models approve churn sha256:…'],
+      async run({ terminal, api }, { args }) {
+        const applied = await api().post<SentModel>(path`/v1/models/${args[0]}/files/${args[1]}/approve`)
+        terminal.answer(applied, `${applied.model.padEnd(24)} applied`)
+      },
+    },
+    {
+      name: 'reject <model> <digest>',
+      summary: 'Reject the code of model files that wait',
+      options: [['--reason <text>', 'Why; in the audit log']],
+      examples: ['models reject churn sha256:… --reason "reads another table"'],
+      async run({ terminal, api }, { args, options }) {
+        if (options['reason'] === undefined) throw usageError('--reason is required')
+        const { reason } = options
+        const rejected = await api().post<{ model: string }>(
+          path`/v1/models/${args[0]}/files/${args[1]}/reject`,
+          { reason },
+        )
+        terminal.answer(rejected, `${rejected.model.padEnd(24)} rejected`)
+      },
+    },
+    {
       name: 'show <model>',
       summary: 'Show a model: what serves, what is open, the last retraining, and its features',
       examples: ['models show iris', 'models show iris --json'],
@@ -79,6 +129,47 @@ export const modelsGroup: CommandGroup = {
     },
   ],
 }
+
+const stateTexts: Readonly<Record<SentModel['state'], string>> = {
+  unchanged: 'unchanged',
+  applied: 'applied',
+  waiting: 'waits for an approval of its code',
+  compared: 'compared, not applied',
+}
+
+function linesOfSent({ model, digest, state, change, fields, files, code, note }: SentModel): string[] {
+  if (state === 'unchanged') return [`${model.padEnd(24)} unchanged`]
+  return [
+    `${model.padEnd(24)} ${change}, ${stateTexts[state]}`,
+    ...fields.map((field) => `  ${field}`),
+    ...files.map(({ path: file, change: how }) => `  ${file} ${how}`),
+    ...(code === undefined ? ['  no code changes'] : [`  its code needs an approval: ${code}`]),
+    ...(note === undefined ? [] : [`  ${note}`]),
+    ...(state === 'waiting' ? [`  An approver runs: tenure models approve ${model} ${digest}`] : []),
+  ]
+}
+
+async function sendFiles(
+  { terminal, api }: CommandSession,
+  asked: { names: readonly string[]; isDry: boolean },
+): Promise<ExitCode> {
+  const { sendModels } = await import('../../sync/send-models.ts')
+  const sent = await sendModels(api(), asked)
+  const { models, broken, foreign } = sent
+  const lines = [
+    ...models.flatMap(linesOfSent),
+    ...foreign.map((name) => `${name.padEnd(24)} not sent: the key has no access to this model`),
+    ...linesOfBroken(terminal, broken),
+  ]
+  terminal.answer(sent, lines.length === 0 ? 'There are no model files to sync.' : lines.join('\n'))
+  return broken.length === 0 ? exitCodes.done : exitCodes.otherwise
+}
+
+const linesOfBroken = (terminal: Terminal, broken: readonly BrokenModel[]): string[] =>
+  broken.flatMap(({ file, issues }) => [
+    terminal.paint('red', `models/${file} is invalid and was not applied:`),
+    ...issues.map((issue) => `  ${issue}`),
+  ])
 
 const nextText = ({ starts, paused }: { starts: readonly string[]; paused: boolean }): string =>
   paused

@@ -55,6 +55,17 @@ it('a removed model file is reported and its schedules paused until it is restor
   expect(await isPaused(deleted)).toBe(false)
 })
 
+it('a model whose files were sent to the server needs none in the project, and is listed and trained from those', async () => {
+  await pauseGone(client, store, new Set([kept]))
+  await store.query(sql`update models set files_digest = 'sha256:f' where name = ${deleted}`)
+  expect(await listRemovedModels(store)).toEqual([])
+  expect((await listListedModels(store)).map(({ name }) => name)).toContain(deleted)
+  await resumeReturned(client, deleted)
+  expect(await pauseGone(client, store, new Set([kept]))).toEqual({ gone: [], deleted: [] })
+  expect(await isPaused(deleted)).toBe(false)
+  await store.query(sql`update models set files_digest = null where name = ${deleted}`)
+})
+
 it('a removed model is listed only while it has a version; what it has recorded stays', async () => {
   const listed = async () => {
     const lists = [

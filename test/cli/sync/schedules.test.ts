@@ -222,6 +222,13 @@ it('a model file with impossible times is reported, and the others are applied',
   expect(await listAudit(store)).toMatchObject([
     { actor: expect.stringMatching(/^cli\//) as unknown, action: 'model.synced', subject: good },
   ])
+  // A start of the server leaves files alone that were sent; a sync with access to Postgres puts its own in their place.
+  await store.query(sql`update models set files_digest = 'sha256:f', code_digest = 'sent'`)
+  expect((await syncModels({ config, store, directory, spareSent: true })).models).toEqual([])
+  expect(await listModels(store)).toMatchObject([{ name: good, filesDigest: 'sha256:f', codeDigest: 'sent' }])
+  const [own] = (await syncModels({ config, store, directory })).models
+  expect(own).toMatchObject({ name: good, change: 'changed' })
+  expect((await listModels(store))[0]).not.toHaveProperty('filesDigest')
   await store.close()
   await rm(directory, { recursive: true })
 })

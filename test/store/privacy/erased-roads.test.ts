@@ -40,6 +40,7 @@ import {
   view,
   yesNo,
 } from '../../../models/define.ts'
+import { modelsDirectory } from '../../../models/index.ts'
 import { getErasure, insertErasure } from '../../../store/privacy/erasures.ts'
 import { findSubjectHash } from '../../../store/privacy/hashed-subject.ts'
 import { insertBatch } from '../../../store/serving/batches.ts'
@@ -246,7 +247,7 @@ async function takenFrom(
         source: definition.source,
         writeRows: async (into) => {
           const { signal } = new AbortController()
-          await runSourceProgram(deps, { definition, folder: into, asOf, signal })
+          await runSourceProgram(deps, { definition, folder: into, asOf, signal, models: modelsDirectory })
         },
       },
       async (copies) => {

@@ -1,0 +1,48 @@
+/** Checks model files that were sent, in a child process with limited memory and time; one at a time, because a replica also serves. */
+import { fork } from 'node:child_process'
+import { withMemoryLimit } from '@tenure/predictors/memory-limit'
+import { DomainError } from '../../../domain/errors.ts'
+import type { CheckedFiles } from '../../../domain/installation/model-files.ts'
+import { checkout, launcher, systemEnvironment } from '../../../temporal.config.ts'
+
+const memoryMb = 1_536
+const limitMs = 240_000
+
+let last: Promise<unknown> = Promise.resolve()
+
+/** Throws `invalid_model_file` with the issues of the check. */
+export function checkModelFiles(model: string, archive: Buffer): Promise<CheckedFiles> {
+  const next = last.catch(() => {}).then(() => check(model, archive))
+  last = next
+  return next
+}
+
+type Reply = { checked: CheckedFiles } | { message: string; issues?: string[] }
+
+function check(model: string, archive: Buffer): Promise<CheckedFiles> {
+  const child = fork(launcher, ['cli/check/check-files.ts'], {
+    ...withMemoryLimit(memoryMb),
+    cwd: checkout,
+    env: systemEnvironment(),
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    serialization: 'advanced',
+  })
+  return new Promise((resolve, reject) => {
+    let reply: Reply | undefined
+    const kill = () => child.kill('SIGKILL')
+    const timer = setTimeout(kill, limitMs)
+    child.on('message', (message: Reply) => (reply = message))
+    child.once('error', reject)
+    child.once('close', () => {
+      clearTimeout(timer)
+      if (reply !== undefined && 'checked' in reply) return resolve(reply.checked)
+      const issue =
+        reply?.message ??
+        `the check took more than ${limitMs / 1_000} s or ${memoryMb} MB: send fewer or smaller files`
+      reject(
+        new DomainError('invalid_model_file', `${model}: ${issue}`, { issues: reply?.issues ?? [issue] }),
+      )
+    })
+    child.send({ model, archive }, (error) => error && kill())
+  })
+}

@@ -1,0 +1,66 @@
+/**
+ * Runs one model file that was sent, and reports its definition. The process reads its own folder and the code of Tenure and its packages,
+ * writes nothing, and reaches no network and no other process: Node's permissions forbid files, programs and native code, and this file
+ * takes away what they leave open.
+ */
+import nodeModule from 'node:module'
+import { explainLoadError, isThrownBy } from '../../models/define/load-error.ts'
+import { importModel, shareVocabulary } from '../../models/index.ts'
+import type { LoadedFile, LoadFileJob } from './check-files.ts'
+
+/** Node's modules that compute. */
+const modules =
+  /^node:(assert|buffer|crypto|events|fs|fs\/promises|os|path|perf_hooks|querystring|stream|string_decoder|timers|timers\/promises|url|util)$/
+
+interface Hooks {
+  resolve(
+    specifier: string,
+    context: object,
+    next: (specifier: string, context: object) => { url: string },
+  ): { url: string }
+}
+
+function close(): void {
+  const { registerHooks } = nodeModule as unknown as { registerHooks(hooks: Hooks): void }
+  registerHooks({
+    resolve(specifier, context, next) {
+      const found = next(specifier, context)
+      if (found.url.startsWith('node:') && !modules.test(found.url))
+        throw new Error(
+          `the server checks files without "${specifier}": import it in train, or in a training program`,
+        )
+      return found
+    },
+  })
+  const names = {
+    global: ['fetch', 'WebSocket', 'EventSource'],
+    process: ['getBuiltinModule', 'kill', '_kill'],
+  }
+  for (const name of names.global) Reflect.deleteProperty(globalThis, name)
+  for (const name of names.process) Object.defineProperty(process, name, { value: undefined })
+}
+
+process.once('message', (job: LoadFileJob) => {
+  const send = (message: LoadedFile | { isReady: true }) =>
+    new Promise<void>((resolve) => process.send?.(message, () => resolve()))
+  const uncaught: unknown[] = []
+  process.on('uncaughtException', (error) => uncaught.push(error))
+  const load = async (): Promise<LoadedFile> => {
+    try {
+      const { definition } = await importModel(job.path, job.digest, job.name)
+      await new Promise((resolve) => setImmediate(resolve))
+      const own = uncaught.find((error) => !(error instanceof Error) || isThrownBy(error, job.path))
+      return own === undefined ? { definition } : { issues: await explainLoadError(own, job.path) }
+    } catch (error) {
+      return { issues: await explainLoadError(error, job.path) }
+    }
+  }
+  const run = async () => {
+    await shareVocabulary()
+    close()
+    await send({ isReady: true })
+    await send(await load())
+  }
+  void run().finally(() => process.exit(0))
+})
+process.on('disconnect', () => process.exit(1))

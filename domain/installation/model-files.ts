@@ -1,0 +1,45 @@
+/** Compares sent model files with those in use, and says whether their code needs an approval. */
+import type { ModelDefinition } from '../model-definition.ts'
+import { changedFields } from './plan.ts'
+
+/** What the check of sent files finds. */
+export interface CheckedFiles {
+  definition: ModelDefinition
+  codeDigest: string
+  /** Digests by path; of the model file, of its code without its settings. */
+  files: Readonly<Record<string, string>>
+  /** What only the gate can judge. */
+  note?: string
+}
+
+export interface FileChange {
+  path: string
+  change: 'added' | 'changed' | 'removed'
+}
+
+/** The settings that a sender changes without an approval, in the definition. */
+const settings = /^(evaluation\.|release\.|monitor\.|label\.output\.threshold$)/
+
+export function changedFiles(before: CheckedFiles['files'], after: CheckedFiles['files']): FileChange[] {
+  const paths = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort()
+  return paths.flatMap((path): FileChange[] => {
+    const [was, is] = [before[path], after[path]]
+    if (was === is) return []
+    return [{ path, change: was === undefined ? 'added' : is === undefined ? 'removed' : 'changed' }]
+  })
+}
+
+type Compared = Pick<CheckedFiles, 'definition' | 'files'>
+
+/**
+ * Returns why sent files need an approval: they would run other code in the workers than the files in use. Undefined where only settings
+ * differ.
+ */
+export function codeChange(before: Compared | undefined, after: Compared): string | undefined {
+  if (before === undefined) return 'the workers have run none of its files yet'
+  const [file] = changedFiles(before.files, after.files)
+  if (file !== undefined) return `the code of ${file.path} was ${file.change}`
+  const definition = JSON.parse(JSON.stringify(after.definition)) as ModelDefinition
+  const other = changedFields(before.definition, definition).find(({ path }) => !settings.test(path))
+  return other && `${other.path} of its definition has changed`
+}

@@ -1,0 +1,116 @@
+/**
+ * Reduces a model file to what needs an approval: its code without the numbers, switches and durations of its evaluation, its release, its
+ * monitor and the threshold of its label. Two files with the same rest run the same code, and differ in those values only.
+ */
+import type { Expression, Node, ObjectExpression, Property, SpreadElement } from 'acorn'
+import { codeOf } from './code-digest.ts'
+
+/** The parts of a model file whose values count as settings, each with the names that do; undefined for all. */
+const settings: Readonly<Record<string, readonly string[] | undefined>> = {
+  evaluation: undefined,
+  release: undefined,
+  monitor: undefined,
+  label: ['threshold'],
+}
+const duration = /^\d+(\.\d+)? ?[a-z]{1,8}$/
+
+/** Returns the code without types, comments, layout and settings. */
+export async function logicOf(path: string, text: string): Promise<string> {
+  const code = await codeOf(path, text)
+  // Loaded on use: only the check of sent files needs a parser.
+  const { parse } = await import('acorn')
+  const model = findModel(parse(code, { ecmaVersion: 'latest', sourceType: 'module' }))
+  if (model === undefined) return code
+  const properties = model.properties.flatMap((each) => {
+    const name = nameOf(each)
+    if (name === undefined || !Object.hasOwn(settings, name)) return [code.slice(each.start, each.end)]
+    return withoutSettings(each as Property, code, settings[name])
+  })
+  return `${code.slice(0, model.start)}{${properties.join(',')}}${code.slice(model.end)}`
+}
+
+/** The object of the only call of `defineModel`; undefined for a file that is written otherwise. */
+function findModel(root: Node): ObjectExpression | undefined {
+  const found: ObjectExpression[] = []
+  const visit = (value: unknown): void => {
+    if (Array.isArray(value)) return value.forEach(visit)
+    if (typeof value !== 'object' || value === null) return
+    const node = value as Expression
+    if (node.type === 'CallExpression' && node.callee.type === 'Identifier') {
+      const [file, ...more] = node.arguments
+      if (node.callee.name === 'defineModel' && file?.type === 'ObjectExpression' && more.length === 0)
+        found.push(file)
+    }
+    Object.values(value).forEach(visit)
+  }
+  visit(root)
+  return found.length === 1 ? found[0] : undefined
+}
+
+/** The name of a plain property; undefined for what runs code, or sets the prototype. */
+function nameOf(property: Property | SpreadElement): string | undefined {
+  if (property.type !== 'Property' || property.computed || property.method || property.kind !== 'init')
+    return undefined
+  const { key } = property
+  const name = key.type === 'Identifier' ? key.name : key.type === 'Literal' ? String(key.value) : undefined
+  return name === '__proto__' ? undefined : name
+}
+
+/** Leaves out a property that holds settings only. */
+function withoutSettings(property: Property, code: string, names?: readonly string[]): string[] {
+  const name = nameOf(property)!
+  const value = property.value as Expression
+  const counts = names === undefined || names.includes(name)
+  if (counts && isSetting(value)) return []
+  return [`${JSON.stringify(name)}:${restOf(value, code, names)}`]
+}
+
+/** The text of a value without its settings. Functions, and whatever else is no plain data, stay as they are. */
+function restOf(value: Expression, code: string, names?: readonly string[]): string {
+  if (names === undefined && isSetting(value)) return '0'
+  const part = (each: Expression | SpreadElement | null): string =>
+    each === null || each.type === 'SpreadElement'
+      ? code.slice(each?.start ?? 0, each?.end ?? 0)
+      : restOf(each, code, names)
+  switch (value.type) {
+    case 'ObjectExpression':
+      return `{${value.properties
+        .flatMap((each) =>
+          nameOf(each) === undefined
+            ? [code.slice(each.start, each.end)]
+            : withoutSettings(each as Property, code, names),
+        )
+        .join(',')}}`
+    case 'ArrayExpression':
+      return `[${value.elements.map(part).join(',')}]`
+    case 'CallExpression':
+      return value.callee.type === 'Identifier'
+        ? `${value.callee.name}(${value.arguments.map(part).join(',')})`
+        : code.slice(value.start, value.end)
+    default:
+      return code.slice(value.start, value.end)
+  }
+}
+
+/** Whether a value is a number, a switch or a duration, or plain data of nothing else. */
+function isSetting(value: Expression): boolean {
+  switch (value.type) {
+    case 'Literal':
+      return typeof value.value === 'string'
+        ? duration.test(value.value)
+        : ['number', 'boolean'].includes(typeof value.value)
+    case 'UnaryExpression':
+      // The compiler writes true as !0.
+      return (
+        ['-', '!'].includes(value.operator) && value.argument.type === 'Literal' && isSetting(value.argument)
+      )
+    case 'ObjectExpression':
+      return value.properties.every(
+        (each) => nameOf(each) !== undefined && isSetting((each as Property).value as Expression),
+      )
+    case 'ArrayExpression':
+      return value.elements.every((each) => each !== null && each.type !== 'SpreadElement' && isSetting(each))
+    default:
+      return false
+  }
+}

@@ -1,0 +1,303 @@
+/**
+ * Runs docs/how-to/projects/laptop-to-server.md from a laptop, which reaches the API and nothing else, to a running installation, and tests what
+ * is refused there.
+ */
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import { findConnection } from '../../../cli/client/connection.ts'
+import { exitCodes } from '../../../cli/exit-codes.ts'
+import { writeTar } from '../../../store/bundles/bundle.ts'
+import { packModelFiles } from '../../../store/registry/model-files.ts'
+import { checkout } from '../../../temporal.config.ts'
+import { blocksOf, type Block } from '../../support/docs/markdown.ts'
+import { startTenure, type Ended, type Running } from '../../support/commands/tenure-process.ts'
+
+let dir: string
+let state: string
+let system: Running
+let url: string
+const keys = {} as Record<'ada' | 'leo' | 'mia', string>
+const keyPattern = /tnr_\w+/
+
+const network = `export const layersOf = (tf, inputs, outputs, units) =>
+  tf.sequential({
+    layers: [
+      tf.layers.dense({ inputShape: [inputs], units, activation: 'relu' }),
+      tf.layers.dense({ units: outputs, activation: 'softmax' }),
+    ],
+  })
+`
+const model = (
+  floor = 0.8,
+  before = '',
+) => `import { canary, csv, defineModel, number, oneOf, percent, stratified } from 'tenure'
+import { layersOf } from './shared/network.ts'
+${before}
+export const iris = defineModel({
+  name: 'iris',
+  features: { sepalLength: number(), sepalWidth: number(), petalLength: number(), petalWidth: number() },
+  label: oneOf(['setosa', 'versicolor', 'virginica'], { column: 'species' }),
+  source: csv('data/iris.csv'),
+  split: stratified({ test: 0.3 }),
+  hyperparameters: { units: 16, epochs: 40, batchSize: 16, learningRate: 0.02 },
+  train: async ({ tf, inputs, outputs, hyperparameters, fit }) => {
+    const { units, epochs, batchSize, learningRate } = hyperparameters
+    const network = layersOf(tf, inputs, outputs, units)
+    network.compile({ optimizer: tf.train.adam(learningRate), loss: 'categoricalCrossentropy' })
+    await fit(network, { epochs, batchSize })
+    return network
+  },
+  evaluation: {
+    primary: 'accuracy',
+    floors: { accuracy: ${floor} },
+    evidence: { rows: 40, positives: 10, negatives: 10 },
+    calibration: 'off',
+  },
+  release: canary({ stages: [percent(5)], approval: { by: 1, within: '7 d' } }),
+})
+`
+const write = (text: string) => writeFileSync(join(dir, 'laptop/models/iris.ts'), text)
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'tenure-laptop-'))
+  state = mkdtempSync(join(tmpdir(), 'tenure-up-'))
+  for (const folder of ['server/models', 'server/data', 'laptop/models/shared'])
+    mkdirSync(join(dir, folder), { recursive: true })
+  for (const project of ['server', 'laptop']) writeFileSync(join(dir, project, 'tenure.config.json'), '{}')
+  cpSync(join(checkout, 'models/data/iris.csv'), join(dir, 'server/data/iris.csv'))
+  writeFileSync(join(dir, 'laptop/models/shared/network.ts'), network)
+  write(model())
+  system = startTenure(server(), ['up'])
+  await system.says(/Ctrl-C stops everything/)
+  url = findConnection(state)!.url
+  const { out } = await atServer('keys', 'create', 'mia', '--role', 'developer', '--models', 'pansies')
+  keys.mia = keyPattern.exec(out)![0]
+})
+afterAll(async () => {
+  system.child.kill('SIGINT')
+  await system.ended
+  for (const each of [dir, state]) rmSync(each, { recursive: true, force: true })
+})
+
+const server = () => ({
+  TENURE_PROJECT: join(dir, 'server'),
+  TENURE_STATE: state,
+})
+const atServer = (...words: string[]): Promise<Ended> => startTenure(server(), words).ended
+const atLaptop = (key: keyof typeof keys, ...words: string[]): Promise<Ended> =>
+  startTenure(
+    {
+      TENURE_PROJECT: join(dir, 'laptop'),
+      TENURE_STATE: join(dir, 'none'),
+      TENURE_URL: url,
+      TENURE_KEY: keys[key],
+    },
+    words,
+  ).ended
+
+async function send(archive: Uint8Array, key: keyof typeof keys = 'leo', name = 'iris') {
+  const answer = await fetch(`${url}/v1/models/${name}/files`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${keys[key]}`, 'content-type': 'application/octet-stream' },
+    body: archive as Uint8Array<ArrayBuffer>,
+  })
+  return { status: answer.status, body: (await answer.json()) as { code: string; detail: string } }
+}
+const files = (entries: Record<string, string>) =>
+  new Map(Object.entries(entries).map(([name, text]) => [name, Buffer.from(text)]))
+const archive = (text: string) => packModelFiles(files({ 'iris.ts': text, 'shared/network.ts': network }))
+
+const page = blocksOf(readFileSync(join(checkout, 'docs/how-to/projects/laptop-to-server.md'), 'utf8'))
+let digest: string
+
+/** The commands of a block; of a pipeline, those of Tenure that need no package registry. */
+const commandsOf = ({ language, text }: Block): string[] => {
+  if (language === 'sh') return text.split('\n')
+  const { jobs } = parse(text) as { jobs: Record<string, { steps: { run?: string }[] }> }
+  const steps = Object.values(jobs).flatMap((job) => job.steps.flatMap(({ run }) => run ?? []))
+  return steps.filter((step) => /tenure (?!setup)/.test(step))
+}
+
+it.each(page.map((block) => [block.line, block.notes['as']!, commandsOf(block).join('; '), block] as const))(
+  'line %d of the page, as %s: %s',
+  async (_, as, _commands, block) => {
+    const { shows } = block.notes
+    let shown = ''
+    for (const line of commandsOf(block)) {
+      const words = line.replace(/^npx (--no-install )?tenure /, '').replace('sha256:…', digest)
+      const run =
+        as === 'server' ? atServer : (...given: string[]) => atLaptop(as as keyof typeof keys, ...given)
+      const { code, out, err } = await run(...words.split(' '))
+      expect([err, code]).toEqual(['', exitCodes.done])
+      shown += out
+      digest = /approve iris (sha256:\w+)/.exec(out)?.[1] ?? digest
+      const [, created] = /^keys create (\w+)/.exec(words) ?? []
+      if (created !== undefined) keys[created as keyof typeof keys] = keyPattern.exec(out)![0]
+    }
+    if (shows !== undefined) expect(shown).toContain(shows)
+  },
+  120_000,
+)
+
+describe('a model that was sent', () => {
+  it('is not approved with the key of a developer, and not sent with that of another model', async () => {
+    const own = await atLaptop('leo', 'models', 'approve', 'iris', digest)
+    expect(own.code).toBe(exitCodes.refused)
+    const all = await atLaptop('mia', 'models', 'sync')
+    expect(all.out).toMatch(/^iris +not sent: the key has no access to this model$/m)
+    const named = await atLaptop('mia', 'models', 'sync', 'iris')
+    expect(named.code).toBe(exitCodes.refused)
+    expect(named.err).toContain('the key mia has no access to the model iris')
+  })
+
+  it('changes its settings at once, and the same files a second time change nothing', async () => {
+    write(model(0.85))
+    const { out } = await atLaptop('leo', 'models', 'sync')
+    expect(out).toMatch(/^iris +changed, applied$/m)
+    expect(out).toContain('evaluation.policy.floors.accuracy: 0.8 → 0.85')
+    expect(out).toContain('no code changes')
+    expect((await atLaptop('leo', 'models', 'sync')).out).toMatch(/^iris +unchanged$/m)
+  })
+
+  it('waits again after a change of a file that it imports, which an approver rejects', async () => {
+    writeFileSync(join(dir, 'laptop/models/shared/network.ts'), network.replace('relu', 'tanh'))
+    const { out } = await atLaptop('leo', 'models', 'sync')
+    expect(out).toContain('its code needs an approval: the code of shared/network.ts was changed')
+    const changed = /approve iris (sha256:\w+)/.exec(out)![1]!
+    const rejected = await atLaptop('ada', 'models', 'reject', 'iris', changed, '--reason', 'no reason to')
+    expect(rejected.out).toMatch(/^iris +rejected$/m)
+    const late = await atLaptop('ada', 'models', 'approve', 'iris', changed)
+    expect(late.err).toContain('wait no longer')
+    writeFileSync(join(dir, 'laptop/models/shared/network.ts'), network)
+  })
+
+  it('has an audit row for each step', async () => {
+    const { out } = await atServer('audit', 'list', '--model', 'iris', '--limit', '100', '--json')
+    const rows = (JSON.parse(out) as { audit: { actor: string; action: string }[] }).audit
+    const steps = rows.filter(({ action }) => action.startsWith('model.'))
+    expect(steps.map(({ actor, action }) => `${action} by ${actor}`).toSorted()).toEqual([
+      'model.code_rejected by ada',
+      'model.sent by leo',
+      'model.sent by leo',
+      'model.synced by ada',
+      'model.synced by leo',
+    ])
+  })
+})
+
+describe('a model file in Python that was sent', () => {
+  const python = `import tenure
+from tenure import csv, direct, number, one_of, random
+
+def train(job):
+    raise SystemExit("not here")
+
+tenure.define_model(
+    name="pansies",
+    features={"sepalLength": number(), "sepalWidth": number()},
+    label=one_of(["setosa", "versicolor", "virginica"], column="species"),
+    source=csv("data/iris.csv"),
+    split=random(test=0.3),
+    train=train,
+    evaluation={"primary": "accuracy", "floors": {"accuracy": 0.8}},
+    release=direct(approval={"by": 1}),
+)
+`
+  const pansies = (text: string) => writeFileSync(join(dir, 'laptop/models/pansies.py'), text)
+  const waits = async () => {
+    const { out } = await atLaptop('mia', 'models', 'sync', 'pansies')
+    return /approve pansies (sha256:\w+)/.exec(out)?.[1]
+  }
+
+  it('is approved by an approver of its model, and does not run on the server before', async () => {
+    pansies(python)
+    const sent = await waits()
+    const other = await atLaptop('ada', 'models', 'approve', 'pansies', sent!)
+    expect(other.code).not.toBe(exitCodes.done)
+    const approved = await atServer('models', 'approve', 'pansies', sent!)
+    expect([approved.err, approved.out]).toEqual(['', expect.stringMatching(/^pansies +applied\n$/)])
+    expect((await atLaptop('mia', 'models', 'sync', 'pansies')).out).toMatch(/^pansies +unchanged$/m)
+    const marker = join(dir, 'ran')
+    pansies(`${python}\nopen(${JSON.stringify(marker)}, "a").write("x")\n`)
+    expect(await waits()).toBeDefined()
+    const onLaptop = readFileSync(marker, 'utf8').length
+    const again = await send(
+      packModelFiles(files({ 'pansies.py': readFileSync(join(dir, 'laptop/models/pansies.py'), 'utf8') })),
+      'mia',
+      'pansies',
+    )
+    expect(again.body.detail).toContain('what pansies.py defines is missing')
+    expect(readFileSync(marker, 'utf8').length).toBe(onLaptop)
+  })
+})
+
+describe('files that are sent', () => {
+  it.each([
+    ['lead out of their folder', () => writeTar(files({ '../iris.ts': model() })), 'does not lead to a file'],
+    ['are no archive', () => Buffer.alloc(2_048, 'x'), 'it is not a bundle'],
+    [
+      'lack the model file',
+      () => packModelFiles(files({ 'lilies.ts': model() })),
+      'there is no iris.ts or iris.py',
+    ],
+    ['do not parse', () => archive(`const = 1\n${model()}`), 'iris: line 1: the code cannot be parsed'],
+    ['have an issue', () => archive(model(7)), 'floors'],
+    ['loop while they are loaded', () => archive(model(0.8, 'for (;;);')), 'it was not loaded within 10 s'],
+    [
+      'take more memory than the check has',
+      () => archive(model(0.8, 'const all = []; for (;;) all.push(new Uint8Array(5e7).fill(1))')),
+      'allocation failed',
+    ],
+    [
+      'open a connection while they are loaded',
+      () => archive(model(0.8, `import 'node:net'`)),
+      'the server checks files without "node:net"',
+    ],
+    [
+      'read a file of the server',
+      () => archive(model(0.8, `import fs from 'node:fs'; fs.readFileSync('/etc/hostname')`)),
+      'Access to this API has been restricted',
+    ],
+  ])('are refused where they %s', async (_, sent, why) => {
+    const { status, body } = await send(sent())
+    expect(body.detail).toContain(why)
+    expect([status, body.code]).toEqual([422, 'invalid_model_file'])
+  })
+
+  it('are refused where they are too large', async () => {
+    const { status, body } = await send(Buffer.alloc(10_485_760))
+    expect([status, body.code]).toEqual([413, 'body_too_large'])
+  })
+
+  it('see no secret, no network, no other process and no file while they are checked', async () => {
+    const probe = `
+import fs from 'node:fs'
+const tried = (run) => { try { run(); return 'open' } catch { return 'closed' } }
+const found = {
+  environment: Object.keys(process.env).filter((name) => /DATABASE|TEMPORAL|KEY|SECRET/.test(name)),
+  read: tried(() => fs.readFileSync(${JSON.stringify(join(state, 'connection.json'))})),
+  write: tried(() => fs.writeFileSync(new URL('x', import.meta.url), '')),
+  fetch: tried(() => fetch('http://127.0.0.1:1')),
+  builtin: tried(() => process.getBuiltinModule('net').connect(1)),
+  binding: tried(() => process.binding('tcp_wrap')),
+  kill: tried(() => process.kill(process.ppid, 0)),
+  modules: await Promise.all(['net', 'http', 'dgram', 'child_process', 'worker_threads', 'module', 'inspector', 'undici']
+    .map((name) => import(name).then(() => name, () => 'closed'))),
+}
+throw new Error(JSON.stringify(found))`
+    const { body } = await send(archive(model(0.8, probe)))
+    expect(JSON.parse(/\{.*\}/.exec(body.detail)![0])).toEqual({
+      environment: [],
+      read: 'closed',
+      write: 'closed',
+      fetch: 'closed',
+      builtin: 'closed',
+      binding: 'closed',
+      kill: 'closed',
+      modules: Array.from({ length: 8 }, () => 'closed'),
+    })
+  })
+})
