@@ -133,6 +133,8 @@ export const flightDelay = defineModel({
     deadline: '4 h',
     probation: { holdback: 5, soak: '1 h', requests: 2_000, deadline: '1 d' },
     approval: { by: 1, within: '2 d' },
+    // The training rows are a sample already, so those of three more days would not make them more.
+    refit: 'off',
   }),
   // No schedule: the flights are from 2001, so a retraining as of today would find no rows. The replay starts its own retrainings.
 })

@@ -82,12 +82,12 @@ interface CommonSpec {
   drill?: DrillSpec | 'off'
   /**
    * Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default:
-   * off.
+   * matured for a split by time, off for others.
    */
   refit?: 'matured' | 'off'
   /**
    * The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels.
-   * Default: 0.1.
+   * Default: 0.2.
    */
   refitDistance?: number
   /** Refuses a release if the last drill failed or is too old. */
@@ -236,9 +236,10 @@ function reportUnknownFields(report: IssueCollector, { strategy, spec }: Release
 /** Compiles the refit of a release. Weights that have seen the test rows need test rows that are younger, which only a split by time has. */
 export function compileRefit(
   report: IssueCollector,
-  { spec: { refit = 'off', refitDistance: distance = 0.1 } = {} }: Partial<ReleaseSpec>,
+  { spec = {} }: Partial<ReleaseSpec>,
   { kind }: Pick<SplitSpec, 'kind'>,
 ): RefitPolicy | undefined {
+  const { refit = kind === 'time' ? 'matured' : 'off', refitDistance: distance = 0.2 } = spec
   if (refit !== 'matured' && refit !== 'off')
     report('release.refit', `matured or off is required, not ${String(refit)}`)
   if (!(typeof distance === 'number' && distance > 0 && Number.isFinite(distance)))

@@ -86,14 +86,15 @@ describe('a release specification', () => {
     expect(policy.requireDrill).toEqual({ withinMs: 45 * 86_400_000 })
   })
 
-  it('a refit needs a split by time and a distance above 0, and is off by default', () => {
+  it('a refit needs a split by time, which has it by default, and a distance above 0', () => {
     const compiled = (spec: DirectSpec, kind: 'time' | 'hash' = 'time') => {
       const { report, issues } = collectIssues()
       return [compileRefit(report, direct(spec), { kind }), issues.join()] as const
     }
-    expect(compiled({})).toEqual([undefined, ''])
+    expect(compiled({})).toEqual([{ distance: 0.2 }, ''])
+    expect(compiled({}, 'hash')).toEqual([undefined, ''])
     expect(compiled({ refit: 'off' })).toEqual([undefined, ''])
-    expect(compiled({ refit: 'matured' })).toEqual([{ distance: 0.1 }, ''])
+    expect(compiled({ refit: 'matured' })).toEqual([{ distance: 0.2 }, ''])
     expect(compiled({ refit: 'matured', refitDistance: 0.02 })).toEqual([{ distance: 0.02 }, ''])
     expect(compiled({ refit: 'all' as never })[1]).toContain(
       'release.refit: matured or off is required, not all',

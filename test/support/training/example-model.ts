@@ -75,7 +75,7 @@ export async function syncExampleModel(
     join(directory, `${name}.ts`),
     `
 import { afterWorkflow, byTime, canary, category, command, complete, cron, csv, daily, defineModel, direct, direction, exact, invariance, number, onWebhook, parquet, percent, pinball, positiveRate, postgres, program, python, quantiles, quantities, quantity, queue, random, rowCount, served, stratified, warn, whenFile, whenWatermark, yesNo, between, fresh, labelAfterEvent, unique } from '${modelsDirectory}define.ts'
-export const roses = defineModel({
+const file = {
   name: '${name}',
   features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']), age: number({ missing: 'fill' }) },
   label: yesNo({ column: 'blooms', positive: 'blooms', knownAt: 'known_at' }),
@@ -88,7 +88,8 @@ export const roses = defineModel({
   evaluation: { primary: 'auc', floors: { auc: 0.7 }, evidence: { rows: 300, positives: 50, negatives: 50 }, calibration: 'off', ${importance ? '' : "importance: 'off', "}slices: [{ name: 'red', where: "colour = 'red'" }] },
   release: direct({ approval: { by: 1, within: '1 h' } }),
   ${more}
-})
+}
+export const roses = defineModel({ ...file, release: { ...file.release, spec: { refit: 'off', ...file.release.spec } } })
 `,
   )
   await upsertModels(store, [await loadModel(name, directory)])

@@ -45,7 +45,10 @@ beforeAll(async () => {
   const { config, store } = pipeline
   await insertPeople(store, { anna: 'approver' })
   await insertExampleRows(store, { from: 0, to: 40 })
-  await syncExampleModel(store, pipeline.models, { name: model })
+  await syncExampleModel(store, pipeline.models, {
+    name: model,
+    more: "release: direct({ approval: { by: 1, within: '1 h' }, refit: 'matured', refitDistance: 0.5 }),",
+  })
   fixture = servingFixtureOn({ databaseUrl: config.databaseUrl, artifactRoot: config.artifactRoot })
 })
 afterAll(async () => {
@@ -89,8 +92,8 @@ describe.skipIf(moto === undefined)('an installation with an object store', () =
     const ended: RetrainOutcome = await handle.result()
     expect(ended.outcome, ended.message).toBe('released')
     version = ended.version!
-    // Each machine has only the artifacts that it has written or read.
-    expect(await readdir(join(root, 'trainer', 'snapshots'))).toHaveLength(1)
+    // Each machine has only the artifacts that it has written or read: here the rows of the training and of the refit.
+    expect(await readdir(join(root, 'trainer', 'snapshots'))).toHaveLength(2)
   })
 
   it('promotes the version, which a replica without a shared directory loads from the store', async () => {

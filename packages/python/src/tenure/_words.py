@@ -1018,8 +1018,8 @@ def ab(
     hotfix: The shorter stages of a release that is marked as a hotfix.
     qualification: The limits of the pre-flight checks. Unset fields keep their defaults.
     drill: The drills. Default: monthly, on copied requests.
-    refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: off.
-    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.1.
+    refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: matured for a split by time, off for others.
+    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.2.
     require_drill: Refuses a release if the last drill failed or is too old.
     business: What users do after their first request, by the name of the metric: ``{ revenue: event('purchase', max=500) }``. A proven loss rolls back.
     external: Metrics that other systems measure for each arm, by name: ``{ complaints: promql('prometheus', '…{version="$version"}…', { max: 0.2 }) }``. A proven loss rolls back.
@@ -1067,8 +1067,8 @@ def blue_green(
     hotfix: The shorter stages of a release that is marked as a hotfix.
     qualification: The limits of the pre-flight checks. Unset fields keep their defaults.
     drill: The drills. Default: monthly, on copied requests.
-    refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: off.
-    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.1.
+    refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: matured for a split by time, off for others.
+    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.2.
     require_drill: Refuses a release if the last drill failed or is too old.
     business: What users do after their first request, by the name of the metric: ``{ revenue: event('purchase', max=500) }``. A proven loss rolls back.
     external: Metrics that other systems measure for each arm, by name: ``{ complaints: promql('prometheus', '…{version="$version"}…', { max: 0.2 }) }``. A proven loss rolls back.
@@ -1115,8 +1115,8 @@ def canary(
     hotfix: The shorter stages of a release that is marked as a hotfix.
     qualification: The limits of the pre-flight checks. Unset fields keep their defaults.
     drill: The drills. Default: monthly, on copied requests.
-    refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: off.
-    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.1.
+    refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: matured for a split by time, off for others.
+    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.2.
     require_drill: Refuses a release if the last drill failed or is too old.
     first: The callers who get the candidate before any share of the traffic, counted separately; only in ``canary``.
     business: What users do after their first request, by the name of the metric: ``{ revenue: event('purchase', max=500) }``. A proven loss rolls back.
@@ -1156,8 +1156,8 @@ def direct(
     hotfix: The shorter stages of a release that is marked as a hotfix.
     qualification: The limits of the pre-flight checks. Unset fields keep their defaults.
     drill: The drills. Default: monthly, on copied requests.
-    refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: off.
-    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.1.
+    refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: matured for a split by time, off for others.
+    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.2.
     require_drill: Refuses a release if the last drill failed or is too old.
     """
     raise AssertionError
@@ -1213,8 +1213,8 @@ def rolling(
     hotfix: The shorter stages of a release that is marked as a hotfix.
     qualification: The limits of the pre-flight checks. Unset fields keep their defaults.
     drill: The drills. Default: monthly, on copied requests.
-    refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: off.
-    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.1.
+    refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: matured for a split by time, off for others.
+    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.2.
     require_drill: Refuses a release if the last drill failed or is too old.
     business: What users do after their first request, by the name of the metric: ``{ revenue: event('purchase', max=500) }``. A proven loss rolls back.
     external: Metrics that other systems measure for each arm, by name: ``{ complaints: promql('prometheus', '…{version="$version"}…', { max: 0.2 }) }``. A proven loss rolls back.
@@ -1261,8 +1261,8 @@ def shadow(
     hotfix: The shorter stages of a release that is marked as a hotfix.
     qualification: The limits of the pre-flight checks. Unset fields keep their defaults.
     drill: The drills. Default: monthly, on copied requests.
-    refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: off.
-    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.1.
+    refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: matured for a split by time, off for others.
+    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.2.
     require_drill: Refuses a release if the last drill failed or is too old.
     business: What users do after their first request, by the name of the metric: ``{ revenue: event('purchase', max=500) }``. A proven loss rolls back.
     external: Metrics that other systems measure for each arm, by name: ``{ complaints: promql('prometheus', '…{version="$version"}…', { max: 0.2 }) }``. A proven loss rolls back.
