@@ -103,6 +103,7 @@ export const byHand: Readonly<Record<string, string>> = {
     'compares processor times, which other work on the machine changes',
   'test/examples/examples.test.ts': unproven,
   'test/examples/own-project.test.ts': unproven,
+  'test/examples/python-project.test.ts': unproven,
   'test/examples/sources.test.ts': unproven,
   'test/faults/long/data/large-retraining.test.ts': unproven,
   'test/faults/long/data/thirty-days.test.ts': unproven,

@@ -17,7 +17,14 @@ import { checkout, readVersion } from '../../temporal.config.ts'
 import { failure, usageError } from '../client/client.ts'
 import { readText } from '../read-text.ts'
 import type { Chosen } from './ask.ts'
-import { isNumber, modelText, planSplit } from './model-text.ts'
+import {
+  isNumber,
+  modelText,
+  planSplit,
+  pythonRequirements,
+  requirementsFile,
+  type Language,
+} from './model-text.ts'
 import { packageJson, projectFiles, writeProject, type Written } from './write-project.ts'
 import { shown } from '../../domain/postgres-text.ts'
 import {
@@ -40,6 +47,8 @@ export interface InitOptions {
   time?: string
   /** Whether a numeric label holds classes or amounts; default: inferred from its values. */
   labelKind?: string
+  /** The language of the model file; default: TypeScript. */
+  language?: Language
   overwrite: boolean
   /** Confirms or changes the inferred columns. */
   choose(columns: readonly InferredColumn[], inferred: Chosen): Promise<Chosen>
@@ -102,7 +111,9 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
   const file = isInside ? inside : join('data', basename(csv))
   const times = [time, knownAt].flatMap((each) => (each?.use === 'time' ? [momentAfter(each.to)] : []))
   const asOf = times.sort().at(-1)
+  const { language = 'typescript' } = options
   const plan = {
+    language,
     name: packageName(folder),
     model,
     tenure: dependencyFor(folder),
@@ -113,10 +124,24 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
   const policy = relative(models, 'policies/release.ts')
   const repeats = mostRepeat(columns, label, rows)
   const split = planSplit({ columns, label, time, knownAt }, rows, asOf)
-  const text = modelText({ name: model, file, columns, label, time, knownAt, policy, note, repeats, split })
+  const text = modelText({
+    language,
+    name: model,
+    file,
+    columns,
+    label,
+    time,
+    knownAt,
+    policy,
+    note,
+    repeats,
+    split,
+  })
+  const modelFile = `${models}/${model}.${language === 'python' ? 'py' : 'ts'}`
+  const requirements = language === 'python' ? { [`${models}/${requirementsFile}`]: pythonRequirements } : {}
   const content = {
-    model: { [`${models}/${model}.ts`]: text, ...(isInside ? {} : { [file]: readFileSync(csv) }) },
-    shared: projectFiles(plan),
+    model: { [modelFile]: text, ...(isInside ? {} : { [file]: readFileSync(csv) }) },
+    shared: { ...projectFiles(plan), ...requirements },
     manifest: packageJson(plan),
   }
   const written = writeProject(folder, content, options)
@@ -124,7 +149,7 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
     ...written,
     folder,
     model,
-    file: `${models}/${model}.ts`,
+    file: modelFile,
     label: label.column,
     labelWhy: found?.label === chosen.label ? found.why : undefined,
     time: time?.column,

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { projectFile } from '../../project.mjs'
 import { failure } from '../client/client.ts'
+import type { Language } from './model-text.ts'
 
 export interface Written {
   /** Whether the folder already was a project. */
@@ -122,6 +123,8 @@ export function mergeManifest(found: Json, template: Json): { merged: Json; adde
 export const typescriptVersion = '7.0.2'
 
 export interface ProjectPlan {
+  /** The language of the model file. */
+  language: Language
   /** The name in package.json: letters, digits and hyphens. */
   name: string
   model: string
@@ -133,13 +136,18 @@ export interface ProjectPlan {
   example: string
 }
 
-export const packageJson = ({ name, tenure }: ProjectPlan) => ({
+export const packageJson = ({ name, tenure, language }: ProjectPlan) => ({
   name,
   private: true,
   type: 'module',
-  scripts: { start: 'tenure up', setup: 'tenure setup', check: 'tenure check', test: 'node --test' },
+  scripts: {
+    start: 'tenure up',
+    setup: 'tenure setup',
+    check: 'tenure check',
+    test: language === 'python' ? 'python3 -m unittest discover -s test' : 'node --test',
+  },
   dependencies: { tenure },
-  devDependencies: { typescript: typescriptVersion },
+  ...(language === 'typescript' && { devDependencies: { typescript: typescriptVersion } }),
 })
 
 /** Path → text. */
@@ -153,27 +161,32 @@ export function projectFiles(plan: ProjectPlan): Record<string, string> {
       postgres: 'embedded',
     }),
     '.env.example': environmentExample,
-    '.gitignore': 'node_modules/\n.tenure/\n.env\nalert-channels.json\n',
-    'tsconfig.json': json({
-      compilerOptions: {
-        target: 'es2023',
-        lib: ['es2023'],
-        module: 'nodenext',
-        moduleResolution: 'nodenext',
-        strict: true,
-        noEmit: true,
-        allowImportingTsExtensions: true,
-        skipLibCheck: true,
-        types: [],
-      },
-      include: ['models', 'policies'],
-    }),
-    'policies/release.ts': releasePolicy,
-    'test/models.test.mjs': modelTest,
+    '.gitignore': `node_modules/\n.tenure/\n.env\nalert-channels.json\n${plan.language === 'python' ? '__pycache__/\n' : ''}`,
+    ...(plan.language === 'python' ? { 'test/test_models.py': pythonTest } : typescriptFiles()),
     '.github/workflows/check.yml': pipeline,
     'README.md': readme(plan),
   }
 }
+
+/** The files that a project needs for model files in TypeScript. */
+const typescriptFiles = (): Record<string, string> => ({
+  'tsconfig.json': json({
+    compilerOptions: {
+      target: 'es2023',
+      lib: ['es2023'],
+      module: 'nodenext',
+      moduleResolution: 'nodenext',
+      strict: true,
+      noEmit: true,
+      allowImportingTsExtensions: true,
+      skipLibCheck: true,
+      types: [],
+    },
+    include: ['models', 'policies'],
+  }),
+  'policies/release.ts': releasePolicy,
+  'test/models.test.mjs': modelTest,
+})
 
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
 
@@ -212,6 +225,22 @@ test('the model files load, and those that need no program or worker train on a 
     assert.ok(trained || skipped !== undefined, name)
   }
 })
+`
+
+const pythonTest = `import json
+import subprocess
+import unittest
+
+
+class Models(unittest.TestCase):
+    def test_model_files_are_right(self):
+        """The model files load, and their rows are read."""
+        checked = subprocess.run(["npx", "tenure", "check", "--json"], capture_output=True, text=True)
+        models = json.loads(checked.stdout)["models"]
+        self.assertNotEqual(models, [])
+        for model in models:
+            self.assertEqual(model["issues"], [], model["name"])
+            self.assertTrue(model["trained"] or "skipped" in model, model["name"])
 `
 
 const pipeline = `name: check

@@ -72,7 +72,8 @@ describe('commands that are named', () => {
 })
 
 describe('blocks of the pages', () => {
-  const scripts = Object.keys(packageJson({ name: 'shop', model: 'm', tenure: '1', example: '{}' }).scripts)
+  const plan = { language: 'typescript', name: 'shop', model: 'm', tenure: '1', example: '{}' } as const
+  const scripts = Object.keys(packageJson(plan).scripts)
   /** Pages on what only a checkout of Tenure has; each says so. */
   const ofCheckout = [
     'docs/tutorial.md',

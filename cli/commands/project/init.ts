@@ -16,11 +16,17 @@ export const initCommand: CommandSpec = {
     ],
     ['--time <column>', 'Column with the time of a row (default: inferred, and asked about on a terminal)'],
     ['--label-kind <kind>', 'classes or number, for a column of numbers (default: inferred)'],
+    ['--python', 'Write the model file, its training and the test in Python'],
     ['--name <model>', 'Name of the model (default: that of the CSV)'],
     ['--yes', 'Accept the inferred columns without questions'],
     ['--overwrite', 'Overwrite existing files; in a project, only the model file and its data'],
   ],
-  examples: ['init', 'init shop --from orders.csv', 'init --from orders.csv --label returned --yes'],
+  examples: [
+    'init',
+    'init shop --from orders.csv',
+    'init --from orders.csv --label returned --yes',
+    'init --python --from orders.csv',
+  ],
   async run({ terminal }, { args, options }) {
     const { initProject } = await import('../../init/init-project.ts')
     const { askForColumns, withQuestions } = await import('../../init/ask.ts')
@@ -34,6 +40,7 @@ export const initCommand: CommandSpec = {
       label: text('label'),
       time: text('time'),
       labelKind: text('labelKind'),
+      language: options['python'] === true ? 'python' : 'typescript',
       overwrite: options['overwrite'] === true,
       choose: async (columns, inferred) => {
         terminal.say(columnsTable(terminal, columns), '')

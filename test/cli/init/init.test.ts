@@ -380,6 +380,48 @@ describe('a column', () => {
   )
 })
 
+/** Names and values with the quotes and the escapes of both languages. */
+const quoted = [
+  String.raw`"a """" b","it's","''' \ #",y`,
+  ...Array.from({ length: 8 }, (_, row) => `${row},w'${row % 2},${row % 3},${row % 2 ? 'yes' : 'no'}`),
+].join('\n')
+
+describe('a project in Python', () => {
+  // Every kind of a label, a source with and without a query, a key and times, names that need quotes.
+  it.each([
+    ['yes or no with times', orders, {}],
+    ['classes', orders, { label: 'channel' }],
+    ['classes of which most rows have one', payments, {}],
+    ['a number', houses, {}],
+    ['names with quotes', quoted, {}],
+  ])('has the definition of the same project in TypeScript: %s', async (_, text, options) => {
+    const from = csvOf('rows.csv', text)
+    const definitionOf = async (language: 'python' | 'typescript') => {
+      const folder = join(place, language)
+      await init({ folder, from, language, ...options })
+      const { models, broken } = await loadModelsInChild({ directory: join(folder, 'models') })
+      expect(broken).toEqual([])
+      return models[0]!.definition
+    }
+    const { trainer, hyperparameters: _tuned, release, ...same } = await definitionOf('python')
+    const { hyperparameters: _own, release: known, ...typed } = await definitionOf('typescript')
+    expect(same).toEqual(typed)
+    expect(release).toEqual(known)
+    expect(trainer).toMatchObject({ kind: 'python', file: 'rows.py', requirements: 'requirements.txt' })
+  })
+
+  it('has a test and requirements, and nothing in another language', async () => {
+    const { created } = await init({ from: csvOf('houses.csv', houses), language: 'python' })
+    expect(created.filter((file) => /\.(?:ts|mjs)$|tsconfig/.test(file))).toEqual([])
+    expect(created).toEqual(
+      expect.arrayContaining(['models/houses.py', 'models/requirements.txt', 'test/test_models.py']),
+    )
+    expect(JSON.parse(textOf('package.json'))).not.toHaveProperty('devDependencies')
+    const example = readFileSync(join(checkout, 'docs/examples/flights/requirements.txt'), 'utf8')
+    expect(textOf('models/requirements.txt')).toBe(example)
+  })
+})
+
 describe('a second model', () => {
   it('is added to the project, whose own files stay as they are', async () => {
     await init({ from: csvOf('orders.csv', orders) })

@@ -1,0 +1,99 @@
+/**
+ * Makes a project in Python from a CSV in an empty folder and follows it on real processes, with the commands of a user: init, check, up, retrain,
+ * approve, predict.
+ */
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect } from 'vitest'
+import { checkout, environmentWith } from '../../../temporal.config.ts'
+
+const program = join(checkout, 'cli', 'tenure.mjs')
+const rows = 2_000
+/** A returned order cost much; every tenth row says the opposite. */
+const orders = [
+  'order_id,placed,unit price,pieces,channel,returned',
+  ...Array.from({ length: rows }, (_, row) => {
+    const price = 5 + ((row * 37) % 95)
+    const placed = new Date(Date.UTC(2026, 0, 1) + row * 3_600_000).toISOString()
+    const returned = price > 50 === row % 10 > 0 ? 'yes' : 'no'
+    return [row, placed, price, 1 + ((row * 7) % 5), ['web', 'shop', 'phone'][row % 3], returned].join()
+  }),
+].join('\n')
+
+interface Answer {
+  version: string
+  predictions: { probability: number }[]
+}
+
+/** Returns the answers of the first champion to an expensive and a cheap order. `edit` changes the model file that `init` wrote. */
+export async function followPythonProject(edit: (text: string) => string = (text) => text): Promise<Answer> {
+  const folder = await mkdtemp(join(tmpdir(), 'tenure-in-python-'))
+  // Postgres runs as another user when this one is root.
+  await chmod(folder, 0o711)
+  const ports = { TENURE_PORT: '0', TENURE_POSTGRES_PORT: '0', TENURE_TEMPORAL_PORT: '0' }
+  const own = { DATABASE_URL: undefined, TEMPORAL_ADDRESS: undefined, TENURE_PROJECT: undefined }
+  const env = environmentWith({ ...ports, ...own })
+  const tenure = async (words: string[], changes: Record<string, string> = {}) => {
+    const options = { cwd: folder, env: { ...env, ...changes } }
+    try {
+      return (await promisify(execFile)(process.execPath, [program, ...words], options)).stdout
+    } catch (error) {
+      const { stdout, stderr } = error as { stdout: string; stderr: string }
+      throw new Error(`tenure ${words.join(' ')} failed:\n${stdout}${stderr}`)
+    }
+  }
+  const json = async <T>(words: string[]) => JSON.parse(await tenure([...words, '--json'])) as T
+  let up: ChildProcess | undefined
+  try {
+    await writeFile(join(folder, 'orders.csv'), orders)
+    const { file, asOf } = await json<{ file: string; asOf: string }>([
+      'init',
+      '--python',
+      '--from',
+      'orders.csv',
+      '--label',
+      'returned',
+      '--yes',
+    ])
+    expect(file).toBe('models/orders.py')
+    const path = join(folder, file)
+    await writeFile(path, edit(await readFile(path, 'utf8')))
+    expect(await json(['check'])).toMatchObject({
+      ok: true,
+      models: [{ name: 'orders', read: 1_000, issues: [] }],
+    })
+    up = spawn(process.execPath, [program, 'up'], { cwd: folder, env, stdio: 'ignore' })
+    const status = () => json<{ url: string; models: { name: string; champion?: unknown }[] }>(['status'])
+    await expect
+      .poll(async () => (await status().catch(() => undefined))?.models.length, { interval: 1_000 })
+      .toBe(1)
+    expect(await tenure(['retrain', 'orders', '--as-of', asOf, '--watch'])).toContain('floor met')
+    const { url } = await status()
+    const keyOf = async (name: string, role: string) =>
+      (await json<{ key: string }>(['keys', 'create', name, '--role', role])).key
+    await tenure(['approve', 'orders'], { TENURE_URL: url, TENURE_KEY: await keyOf('ada', 'approver') })
+    const key = await keyOf('shop', 'predictor')
+    const ask = async (): Promise<Answer | undefined> => {
+      const instances = [90, 9].map((price) => ({ unit_price: price, pieces: 3, channel: 'web' }))
+      const response = await fetch(`${url}/v1/models/orders/predict`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ instances }),
+      })
+      return response.ok ? ((await response.json()) as Answer) : undefined
+    }
+    let answer: Answer | undefined
+    await expect.poll(async () => (answer = await ask())?.version, { interval: 500 }).toBe('orders_v1.0.0')
+    return answer!
+  } finally {
+    if (up !== undefined) {
+      up.kill('SIGINT')
+      await once(up, 'exit')
+    }
+    await rm(folder, { recursive: true })
+  }
+}
