@@ -14,9 +14,15 @@ import { invalid } from './code-digest.ts'
 import { defineModel } from './define-model.ts'
 import type { Model } from './model.ts'
 
-/** Whether a file is a model file in Python, and not a program or a module of one. */
-export const isPythonModel = async (path: string): Promise<boolean> =>
-  extname(path) === '.py' && /\bdefine_model\s*\(/.test(await readFile(path, 'utf8'))
+/** Whether a file is a model file in Python, and not a program or a module of one. A folder and a link that leads nowhere are none. */
+export async function isPythonModel(path: string): Promise<boolean> {
+  if (extname(path) !== '.py') return false
+  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'EISDIR' || error.code === 'ENOENT') return ''
+    throw error
+  })
+  return /\bdefine_model\s*\(/.test(text)
+}
 
 /** What `python -m tenure.define` prints. */
 export interface PrintedModel {

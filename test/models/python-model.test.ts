@@ -3,7 +3,7 @@
  * the declarations list them, and whole definitions by their digests.
  */
 import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -625,6 +625,32 @@ tenure.define_model(
     expect(await issuesOf('numbers', minimal('numbers'))).toEqual([
       'name: numbers.py hides the module numbers of Python itself: choose another name',
     ])
+  })
+
+  it('takes what a module beside it has made, arrays and paths', async () => {
+    write('parts.py', 'import tenure\n\n\nSTAGES = [tenure.percent(5, soak="long")]')
+    const imported = `import array, pathlib\nfrom parts import STAGES as STAGES_OF_ALL\n${minimal('modular')}`
+      .replace('stages=STAGES', 'stages=STAGES_OF_ALL')
+      .replace('tenure.quantity()', "tenure.quantiles(array.array('d', [0.25, 0.5]))")
+      .replace('"a.csv"', 'pathlib.Path("rows") / "a.csv"')
+      .replace('"rmse"', '"pinball"')
+    // The line of the model file, not that of the module.
+    expect(await issuesOf('modular', imported)).toEqual([
+      expect.stringMatching(/^line 17: release\.stages\[0\]\.soak: a duration/),
+    ])
+    write('parts.py', 'import tenure\n\nSTAGES = [tenure.percent(5)]')
+    expect(await loadModelFile('modular.py', folder)).toMatchObject({
+      definition: {
+        label: { output: { kind: 'quantiles', levels: [0.25, 0.5] } },
+        source: { files: { source: 'rows/a.csv' } },
+      },
+    })
+  })
+
+  it('is no folder and no link that leads nowhere', async () => {
+    mkdirSync(join(folder, 'folder.py'))
+    symlinkSync('gone', join(folder, 'link.py'))
+    expect((await listModelFiles(folder)).filter((file) => /folder|link/.test(file))).toEqual([])
   })
 
   it('is refused beside a file of the same model in TypeScript', async () => {

@@ -360,8 +360,9 @@ function referred(node: Extract<Node, { type: 'TSTypeReference' }>, scope: Scope
   )
   if (type.type === 'TSTypeAliasDeclaration') {
     const shape = shapeOf(type.typeAnnotation, inner)
-    const written: Shape = shape.kind === 'object' ? { ...shape, name } : shape
-    return alsoWritten.has(name) ? unionOf([{ kind: 'made', name }, written]) : written
+    if (alsoWritten.has(name))
+      return unionOf([{ kind: 'made', name }, { ...shape, name: name.replace(/Spec$/, 'Fields') } as Shape])
+    return shape.kind === 'object' ? { ...shape, name } : shape
   }
   const inherited = (type.extends ?? []).flatMap(({ expression, typeArguments }) =>
     expression.type === 'Identifier'

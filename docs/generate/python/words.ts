@@ -197,7 +197,8 @@ function typeText(shape: Shape, types: Types, place: string): string {
 function typedDict(name: string, fields: readonly Field[], types: Types): string {
   const members = fields.map((each) => {
     const type = typeText(each.shape, types, name + pascal(each.name))
-    return `${JSON.stringify(snakeOf(each.name))}: ${each.optional ? `NotRequired[${type}]` : type}`
+    // In quotes, because an object may stand before those of its fields.
+    return `${JSON.stringify(snakeOf(each.name))}: '${each.optional ? `NotRequired[${type}]` : type}'`
   })
   return `    ${name} = TypedDict("${name}", {${members.join(', ')}})`
 }

@@ -17,6 +17,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any, Callable, Iterator, Mapping, NamedTuple, Optional, Sequence, TypeVar, cast
 
 Word = TypeVar("Word", bound=Callable[..., Any])
@@ -32,7 +33,8 @@ class Made(NamedTuple):
     word: str
     arguments: Sequence[Any]
     keywords: Mapping[str, Any]
-    #: The line of the call in the model file.
+    #: The file and the line of the call.
+    file: str
     line: int
 
 
@@ -48,12 +50,16 @@ class _Reading:
 _reading: Optional[_Reading] = None
 
 
+def _made(name: str, arguments: Sequence[Any], keywords: Mapping[str, Any], frame: FrameType) -> Made:
+    return Made(name, arguments, keywords, frame.f_code.co_filename, frame.f_lineno)
+
+
 def word(function: Word) -> Word:
     """Makes a declaration of ``_words.py`` record its arguments."""
 
     @functools.wraps(function)
     def made(*arguments: Any, **keywords: Any) -> Made:
-        return Made(function.__name__, arguments, keywords, sys._getframe(1).f_lineno)
+        return _made(function.__name__, arguments, keywords, sys._getframe(1))
 
     return cast(Word, made)
 
@@ -65,7 +71,7 @@ def defines(function: Word) -> Word:
     def define(*arguments: Any, **keywords: Any) -> None:
         frame = sys._getframe(1)
         if _reading is not None:
-            _reading.models.append(Made(function.__name__, arguments, keywords, frame.f_lineno))
+            _reading.models.append(_made(function.__name__, arguments, keywords, frame))
         elif frame.f_globals.get("__name__") == "__main__":
             _train(keywords.get("train"))
 
@@ -126,7 +132,7 @@ class _Definition:
         if shape == "pattern":
             return self._pattern(value, place)
         if callable(value) and place == "train":
-            return self._call(Made("python", [value], {}, self.lines.get(place, 0)), place)
+            return self._call(Made("python", [value], {}, "", 0), place)
         if callable(value):
             self._report(place, "a function of Python cannot be called here: write the model file in TypeScript for it")
             return None
@@ -141,15 +147,19 @@ class _Definition:
             return [self._value(each, items or "", f"{place}[{at}]") for at, each in enumerate(value)]
         if value is None or isinstance(value, (bool, str)):
             return value
-        if hasattr(value, "item"):
-            value = value.item()
+        # Scalars, arrays and series of NumPy and pandas.
+        if hasattr(value, "tolist"):
+            return self._value(value.tolist(), shape, place)
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
         if isinstance(value, (int, float)) and math.isfinite(value):
             return value
         self._report(place, f"a text, a finite number, True, False, a list or a dict is required, not {value!r}")
         return None
 
     def _call(self, made: Made, place: str) -> Any:
-        self.lines.setdefault(place, made.line)
+        if made.file == str(self._path):
+            self.lines.setdefault(place, made.line)
         name, entry = made.word, self._words[made.word]
         positional, options = entry["positional"], entry.get("options")
         keywords = dict(made.keywords)
