@@ -115,7 +115,7 @@ export const probability: Task<Probability> = {
   issueOfOutcome: ({ positive }, value) =>
     value === true || value === false || value === 1 || value === 0
       ? undefined
-      : `${shown(value)} is not true, false, 1 or 0, nor ${shown(positive)} for true`,
+      : `${shown(value)} is not true or false, yes or no, 1 or 0, nor ${shown(positive)} for true`,
   canonical(output, value) {
     if (typeof value === 'string') return readText(output, value) ?? value
     return value === 1 ? true : value === 0 ? false : value

@@ -272,7 +272,12 @@ describe('a model file', () => {
     ['no file', { source: words.csv({}) }, 'source: at least one file'],
     ['view name', { source: words.csv({ 'a b': 'a.csv' }, { rows: 'select 1' }) }, 'source.a b: a view name'],
     ['no query', { source: words.csv({ a: 'a.csv', b: 'b.csv' }) }, 'source.rows: a query'],
-    ['column name', { source: words.csv('a.csv', { key: ['a"'] }) }, 'source: a column name'],
+    ['key', { source: words.csv('a.csv', { key: ['a', ''] }) }, 'source.key: the name of a column'],
+    [
+      'event time',
+      { source: words.csv('a.csv', { eventTime: 7 as unknown as string }) },
+      'source.eventTime: the name of a column',
+    ],
     [
       'lookback',
       { source: words.csv('a.csv', { lookback: '-1 d' as '1 d' }) },

@@ -171,9 +171,12 @@ export function compileSource(
     report('source', 'at least one file is required')
   if (options.rows === undefined && !('source' in files))
     report('source.rows', 'a query is required when there is not exactly one file')
-  for (const column of [options.eventTime, ...(options.key ?? [])])
-    if (column !== undefined && !identifier.test(column))
-      report('source', `a column name has letters, digits and _ only, not ${JSON.stringify(column)}`)
+  for (const [field, column] of [
+    ['eventTime', options.eventTime],
+    ...(options.key ?? []).map((name) => ['key', name] as const),
+  ] as const)
+    if (column !== undefined && (typeof column !== 'string' || column === ''))
+      report(`source.${field}`, `the name of a column is required, not ${JSON.stringify(column)}`)
   const sqlOf = (text: string) => text.trim().replace(/;$/, '')
   const rows = sqlOf(options.rows ?? wholeFile(features))
   return {

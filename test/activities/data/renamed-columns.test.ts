@@ -1,4 +1,4 @@
-/** Tests that training, batches and `tenure check` read a feature from the column that its model file names. */
+/** Tests that training, batches and `tenure check` read the columns that a model file names, whatever letters these names have. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -26,13 +26,23 @@ const features = {
   plan: category({ column: 'Plan "A"' }),
   seats: number(),
 }
-const rows = Array.from({ length: 20 }, (_, row) => [row, 1_000 + row, `0${row % 2}`, row % 5, row % 2])
-const names = ['id', 'Total Charges ($)', 'Plan "A"', 'seats', 'left']
+const sold = (row: number) => `2026-01-${row + 10} 08:00:00`
+const rows = Array.from({ length: 20 }, (_, row) => [
+  row,
+  sold(row),
+  1_000 + row,
+  `0${row % 2}`,
+  row % 5,
+  row % 2,
+])
+const own = ['Row "ID"', 'Sold, at', 'Left?']
+const header = (...named: readonly string[]) => [own[0]!, own[1]!, ...named, own[2]!]
+const names = header('Total Charges ($)', 'Plan "A"', 'seats')
 
 const quoted = (text: string) => `"${text.replaceAll('"', '""')}"`
-const writeCsv = (header: readonly string[]) => {
+const writeCsv = (columns: readonly string[]) => {
   const path = join(folder, 'rows.csv')
-  writeFileSync(path, [header.map(quoted), ...rows].map((line) => `${line.join(',')}\n`).join(''))
+  writeFileSync(path, [columns.map(quoted), ...rows].map((line) => `${line.join(',')}\n`).join(''))
   return path
 }
 const containers = {
@@ -49,8 +59,11 @@ const modelOf = (path: string) =>
   defineModel({
     name: 'churn',
     features,
-    label: yesNo({ column: 'left', positive: 'left' }),
-    source: (path.endsWith('.csv') ? csv : parquet)(relative(projectFolder, path), { key: ['id'] }),
+    label: yesNo({ column: own[2]!, positive: 'left' }),
+    source: (path.endsWith('.csv') ? csv : parquet)(relative(projectFolder, path), {
+      eventTime: own[1]!,
+      key: [own[0]!],
+    }),
     split: random({ test: 0.3 }),
     train: () => Promise.reject(new Error('is not called here')),
     evaluation: { floors: { auc: 0.5 } },
@@ -68,9 +81,12 @@ const read = async (path: string) => {
 describe.each(Object.entries(containers))('of a %s file', (_kind, write) => {
   it('a snapshot has the values under the names of the features', async () => {
     const definition = modelOf(await write())
-    const given = { definition, asOf: '2026-03-01T00:00:00Z', store: {} as Store, artifacts }
+    const given = { definition, asOf: '2026-01-20T08:00:00Z', store: {} as Store, artifacts }
     const { digest } = await writeSnapshot(given)
-    expect(await read(await artifacts.locate('snapshots', digest))).toEqual(wanted)
+    const path = await artifacts.locate('snapshots', digest)
+    expect(await read(path)).toEqual(wanted)
+    const known = await withDuck((duck) => duck.table(`select * from read_parquet(${textLiteral(path)})`))
+    expect(known.rows).toBe(11)
   })
 
   it('a batch has the same values, and takes the names of the features too', async () => {
@@ -81,7 +97,7 @@ describe.each(Object.entries(containers))('of a %s file', (_kind, write) => {
         config: { batchDir: folder },
       }
       const input = { kind: 'file', path: relative(folder, path) }
-      const asked = { id: 'b', input, output: { kind: 'file', key: ['id'] } } as unknown as Batch
+      const asked = { id: 'b', input, output: { kind: 'file', key: [own[0]] } } as unknown as Batch
       const frozen = await withDuck((duck) =>
         freezeBatch(deps as unknown as Deps, duck, {
           batch: asked,
@@ -92,8 +108,8 @@ describe.each(Object.entries(containers))('of a %s file', (_kind, write) => {
       return read(frozen.path)
     }
     expect(await batch(await write())).toEqual(wanted)
-    expect(await batch(writeCsv(['id', 'total', 'plan', 'seats', 'left']))).toEqual(wanted)
-    await expect(batch(writeCsv(['id', 'Total Charges', 'plan', 'seats', 'left']))).rejects.toThrow(
+    expect(await batch(writeCsv(header('total', 'plan', 'seats')))).toEqual(wanted)
+    await expect(batch(writeCsv(header('Total Charges', 'plan', 'seats')))).rejects.toThrow(
       'the column "Total Charges ($)" is missing',
     )
   })
@@ -101,7 +117,7 @@ describe.each(Object.entries(containers))('of a %s file', (_kind, write) => {
 
 it('a check names the column of the file that is missing, and so does a retraining', async () => {
   expect(await issueOfColumns(modelOf(writeCsv(names)))).toBeUndefined()
-  const definition = modelOf(writeCsv(['id', 'Total Charges', 'Plan "A"', 'seats', 'left']))
+  const definition = modelOf(writeCsv(header('Total Charges', 'Plan "A"', 'seats')))
   const sentence = 'there is no column "total", a feature whose column in files is "Total Charges ($)"'
   expect(await issueOfColumns(definition)).toContain(sentence)
   const given = { definition, asOf: '2026-03-01T00:00:00Z', store: {} as Store, artifacts }

@@ -22,8 +22,8 @@ it.each<[OutcomeValue, Output, Output]>([
 )
 
 it.each<[OutcomeValue, Output, Output, RegExp]>([
-  [37.5, yesNo, number, /37\.5 is not true, false, 1 or 0/],
-  ['a', yesNo, classes, /"a" is not true, false, 1 or 0/],
+  [37.5, yesNo, number, /37\.5 is not true or false, yes or no, 1 or 0/],
+  ['a', yesNo, classes, /"a" is not true or false, yes or no, 1 or 0/],
   [true, number, yesNo, /true is not a finite number/],
   [true, classes, yesNo, /true is not one of the classes a, b/],
   ['d', classes, { kind: 'classes', classes: ['a', 'c'] }, /"d" is not one of the classes a, b/],
