@@ -38,9 +38,11 @@ export interface ShownTraining extends Pick<
   /** Absent without an evaluation, and for a model file without behaviour tests. */
   tests?: BehaviourRow[]
   evaluation?: { id: string; verdict: string; version?: string; release?: string }
+  /** The status of the training that repeats it on all matured rows. */
+  refit?: string
 }
 
-/** Found by model and time, because a model runs one retraining at a time. */
+/** The judged training. Found by model and time, because a model runs one retraining at a time. */
 export const findTrainingOf = (
   database: Database,
   { model, startedAt, endedAt }: { model: string; startedAt: string; endedAt?: string },
@@ -51,14 +53,15 @@ export const findTrainingOf = (
       case when evaluations.id is not null then jsonb_strip_nulls(jsonb_build_object(
         'id', evaluations.id, 'verdict', evaluations.verdict, 'version', versions.version, 'release',
         (select id from releases where releases.version = versions.version order by started_at desc limit 1))) end as evaluation,
-      evaluations.report -> 'tests' as tests
+      evaluations.report -> 'tests' as tests,
+      (select refits.status from trainings as refits where refits.refit_of = trainings.id) as refit
     from trainings
       join snapshots on snapshots.digest = trainings.snapshot_digest
       left join evaluations on evaluations.training_id = trainings.id
       left join versions on versions.training_id = trainings.id
     where trainings.model = ${model} and trainings.started_at >= ${startedAt}
       and trainings.started_at <= coalesce(${endedAt ?? null}::timestamptz, now())
-      and trainings.id not in (select training_id from trials)
+      and trainings.id not in (select training_id from trials) and trainings.refit_of is null
     order by trainings.started_at desc limit 1`)
 
 // Reads the pages of sweeps and the loss curves of runs, with one statement each.
@@ -132,12 +135,12 @@ export interface RunCurve {
   curve: EpochRecord[]
 }
 
-/** The losses of the newest trainings that are not trials, newest first. */
+/** The losses of the newest trainings that are neither trials nor refits, newest first. */
 export const listRunCurves = (database: Database, { model, limit }: { model: string; limit: number }) =>
   rowsFrom(database).list<RunCurve>(sql`
     select trainings.id, trainings.started_at, trainings.curve, (
       select version from versions where versions.training_id = trainings.id limit 1
     ) as version
     from trainings
-    where model = ${model} and jsonb_array_length(curve) > 1 and not exists (select from trials where training_id = trainings.id)
+    where model = ${model} and refit_of is null and jsonb_array_length(curve) > 1 and not exists (select from trials where training_id = trainings.id)
     order by started_at desc limit ${limit}`)

@@ -11,6 +11,9 @@ import { findCandidate } from '../../../store/release/releases.ts'
 import { writeRoute } from '../../../store/serving/routing.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { findValidation, getSnapshot } from '../../../store/training/snapshots.ts'
+import { findRetraining } from '../../../store/training/retrainings.ts'
+import { findTrainingOf, listRunCurves } from '../../../store/dashboard/training-detail.ts'
+import { stageOf } from '../../../api/dashboard/pages/training/retraining.tsx'
 import { getTraining } from '../../../store/training/trainings.ts'
 import { queueWorkflowId, releaseWorkflowId, type RetrainOutcome } from '../../../workflows/messages.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
@@ -81,6 +84,19 @@ it('releases the weights of a recipe that passed the gate, trained again on all 
   expect(await findValidation(store, `val_${first.trainingId.slice(4)}_refit`)).toMatchObject({
     verdict: 'pass',
   })
+  // The page of the retraining and the curves of the model show the judged training, which has the evaluation and the version.
+  const retraining = await findRetraining(store, first.retrainingId)
+  const shown = await findTrainingOf(store, retraining!)
+  expect(shown).toMatchObject({
+    id: first.trainingId,
+    refit: 'done',
+    evaluation: { id: first.evaluationId, version: first.version },
+  })
+  const judged = { ...shown!, evaluation: { id: first.evaluationId, verdict: 'better' } }
+  expect(stageOf({ ...judged, refit: 'running' }, undefined)).toBe('Training again on all matured rows')
+  expect(stageOf(judged, undefined)).toBe('Registering and releasing')
+  const curves = await listRunCurves(store, { model, limit: 9 })
+  expect(curves.map(({ id, version: of }) => [id, of])).toEqual([[first.trainingId, first.version]])
   const [registered] = await listAudit(store, { action: 'version.registered', subject: first.version! })
   expect(registered?.detail).toMatchObject({
     refit: expect.stringMatching(/^recipe judged on .* weights refitted on 1,800 rows/) as unknown,

@@ -130,12 +130,13 @@ export const retrainingPage = definePage({
   },
 })
 
-function stageOf(training: ShownTraining | undefined, waiting: string | undefined): string {
+export function stageOf(training: ShownTraining | undefined, waiting: string | undefined): string {
   if (waiting !== undefined) return 'Waiting for a worker'
   if (training === undefined) return 'Loading and validating data'
   if (training.status === 'running') return 'Training'
   if (training.status === 'failed') return 'Training failed'
-  return training.evaluation === undefined ? 'Evaluating against champion' : 'Registering and releasing'
+  if (training.evaluation === undefined) return 'Evaluating against champion'
+  return training.refit === 'running' ? 'Training again on all matured rows' : 'Registering and releasing'
 }
 
 const cancellationFacts = (by: { actor: string; reason?: string } | undefined): Fact[] =>
