@@ -44,7 +44,7 @@ const memoryMb = 768
 
 async function checkFiles({ model, archive }: CheckFilesJob): Promise<CheckedFiles> {
   return withModelFiles(Buffer.from(archive), async (folder, files) => {
-    const file = files.has(`${model}.py`) ? `${model}.py` : `${model}.ts`
+    const file = files.has(`${model}.ts`) ? `${model}.ts` : `${model}.py`
     const path = join(folder, file)
     try {
       if (!files.has(file))
@@ -55,15 +55,16 @@ async function checkFiles({ model, archive }: CheckFilesJob): Promise<CheckedFil
         (isOfProject(definition) ? await issueOfColumns(definition) : undefined) ??
         (await issueOfBusiness(definition))
       if (issue !== undefined) throw invalid(issue)
-      const digests = [...files].map(([name, bytes]) => [name, sha256(bytes)] as const)
+      // What a file in Python prints is compared as its definition.
+      const digests = [...files].flatMap(([name, bytes]) =>
+        name === printedName(model) ? [] : [[name, sha256(bytes)] as const],
+      )
       return {
         definition,
         codeDigest: await digestWithPrograms(digest, folder, definition),
         files: {
           ...Object.fromEntries(digests),
-          ...(extname(file) === '.ts' && {
-            [file]: sha256(await logicOf(path, files.get(file)!.toString())),
-          }),
+          [file]: sha256(await logicOf(path, files.get(file)!.toString())),
         },
         note: await gateOnlyPartsOf(definition),
       }

@@ -2,6 +2,9 @@
  * Reduces a model file to what needs an approval: its code without the numbers, switches and durations of its evaluation, its release, its
  * monitor and the threshold of its label. Two files with the same rest run the same code, and differ in those values only.
  */
+import { execFile } from 'node:child_process'
+import { extname } from 'node:path'
+import { bareEnvironment } from '@tenure/embedded/install/machine'
 import type { Expression, Node, ObjectExpression, Property, SpreadElement } from 'acorn'
 import { codeOf } from './code-digest.ts'
 
@@ -14,8 +17,9 @@ const settings: Readonly<Record<string, readonly string[] | undefined>> = {
 }
 const duration = /^\d+(\.\d+)? ?[a-z]{1,8}$/
 
-/** Returns the code without types, comments, layout and settings. */
+/** Returns the code without types, comments, layout and settings. Runs none of it. */
 export async function logicOf(path: string, text: string): Promise<string> {
+  if (extname(path) === '.py') return logicOfPython(text)
   const code = await codeOf(path, text)
   // Loaded on use: only the check of sent files needs a parser.
   const { parse } = await import('acorn')
@@ -113,4 +117,80 @@ function isSetting(value: Expression): boolean {
     default:
       return false
   }
+}
+
+/** The same rules for a file in Python, by its own parser. */
+const program = String.raw`
+import ast, re, sys
+
+settings = {"evaluation": None, "release": None, "monitor": None, "label": ["threshold"]}
+
+def is_setting(value):
+    if isinstance(value, ast.Constant):
+        if isinstance(value.value, str):
+            return re.fullmatch(r"\d+(\.\d+)? ?[a-z]{1,8}", value.value) is not None
+        return isinstance(value.value, (bool, int, float))
+    if isinstance(value, ast.UnaryOp):
+        return isinstance(value.op, ast.USub) and isinstance(value.operand, ast.Constant) and is_setting(value.operand)
+    if isinstance(value, (ast.List, ast.Tuple)):
+        return all(is_setting(each) for each in value.elts)
+    if isinstance(value, ast.Dict):
+        return all(name_of(key) is not None for key in value.keys) and all(is_setting(each) for each in value.values)
+    return False
+
+def name_of(key):
+    return key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else None
+
+def is_left_out(name, value, names):
+    return name is not None and (names is None or name in names) and is_setting(value)
+
+def strip(value, names):
+    if names is None and is_setting(value):
+        return ast.Constant(0)
+    if isinstance(value, ast.Dict):
+        pairs = [pair for pair in zip(value.keys, value.values) if not is_left_out(name_of(pair[0]), pair[1], names)]
+        value.keys = [key for key, _ in pairs]
+        value.values = [strip(each, names) for _, each in pairs]
+    elif isinstance(value, (ast.List, ast.Tuple)):
+        value.elts = [strip(each, names) for each in value.elts]
+    elif isinstance(value, ast.Call):
+        value.args = [strip(each, names) for each in value.args]
+        strip_keywords(value, lambda name: (True, names))
+    return value
+
+def strip_keywords(call, namesof):
+    kept = []
+    for keyword in call.keywords:
+        counts, names = namesof(keyword.arg)
+        if counts and is_left_out(keyword.arg, keyword.value, names):
+            continue
+        if counts:
+            keyword.value = strip(keyword.value, names)
+        kept.append(keyword)
+    call.keywords = kept
+
+tree = ast.parse(sys.stdin.buffer.read())
+models = [
+    node
+    for node in ast.walk(tree)
+    if isinstance(node, ast.Call)
+    and ast.dump(node.func) in (ast.dump(ast.parse(name, mode="eval").body) for name in ("define_model", "tenure.define_model"))
+]
+if len(models) == 1:
+    # A label is no setting as a whole, whatever its value.
+    strip_keywords(models[0], lambda name: (name in settings, settings.get(name)))
+print(ast.dump(tree))
+`
+const parseMs = 20_000
+const maxDumpBytes = 67_108_864
+
+/** Returns the text itself where it does not parse. */
+function logicOfPython(text: string): Promise<string> {
+  return new Promise((resolve) => {
+    const options = { env: bareEnvironment(), timeout: parseMs, maxBuffer: maxDumpBytes }
+    const child = execFile('python3', ['-I', '-c', program], options, (error, stdout) =>
+      resolve(error === null ? stdout : text),
+    )
+    child.stdin?.on('error', () => {}).end(text)
+  })
 }

@@ -48,6 +48,7 @@ it.each([
   ['a call in the place of a number', 'auc: 0.7', 'auc: run()'],
   ['a function in the place of a number', 'auc: 0.7', 'auc: () => 0.7'],
   ['a computed name', 'auc: 0.7', '[run()]: 0.7'],
+  ['a computed name of a constant', 'auc: 0.7', '[limit]: 0.7'],
   ['a getter', 'auc: 0.7', 'get auc() { return run() }'],
   ['a spread', 'auc: 0.7', '...run()'],
   ['the prototype', 'auc: 0.7', `'__proto__': { auc: 0.7 }`],
@@ -66,3 +67,67 @@ it('of a file that defines its model in another way is all of its code', async (
     .replace('= defineModel', '= define')
   expect(await logic(other.replace('0.7', '0.8'))).not.toBe(await logic(other))
 })
+
+const python = `import tenure
+from tenure import canary, csv, percent, yes_no
+
+limit = 3
+
+def train(job):
+    job.fit(limit, 5)
+
+tenure.define_model(
+    name="churn",
+    label=yes_no(positive="left", threshold=0.4),
+    source=csv("data/churn.csv", rows="select * from source"),
+    hyperparameters={"epochs": 30},
+    train=train,
+    evaluation={"primary": "auc", "floors": {"auc": 0.7}, "slices": [{"name": "new", "where": "tenure < 3"}]},
+    release=canary(stages=[percent(5)], soak="30 min", approval={"by": 1, "within": "7 d"}),
+)
+`
+const inPython = (text: string) => logicOf('churn.py', text)
+const unchanged = inPython(python)
+
+it.each([
+  ['a threshold', 'threshold=0.4', 'threshold=0.55'],
+  ['no threshold', ', threshold=0.4', ''],
+  ['a floor', '"auc": 0.7', '"auc": 0.72'],
+  ['a new floor', '"auc": 0.7', '"auc": 0.7, "brier": -0.2'],
+  ['a stage', 'percent(5)', 'percent(10)'],
+  ['a duration', '"30 min"', '"2 h"'],
+  ['a switch', '"by": 1', '"by": 1, "self": False'],
+  ['a part of settings', 'release=', 'monitor={"drift": {"alarm": 0.3}}, release='],
+  ['a comment', 'limit = 3', 'limit = 3  # three'],
+])('in Python, %s is a setting', async (_, before, after) => {
+  expect(python).toContain(before)
+  const changed = await inPython(python.replace(before, after))
+  expect(changed).toContain('Module(')
+  expect(changed).toBe(await unchanged)
+})
+
+it.each([
+  ['a number in train', 'limit, 5', 'limit, 6'],
+  ['a number outside of the model', 'limit = 3', 'limit = 4'],
+  ['a hyperparameter', '"epochs": 30', '"epochs": 31'],
+  ['SQL of a slice', 'tenure < 3', 'tenure < 4'],
+  ['SQL of the source', 'select *', 'select a'],
+  ['a name', '"auc",', '"brier",'],
+  ['a call in the place of a number', '"auc": 0.7', '"auc": run()'],
+  ['a computed name', '"auc": 0.7', 'run(): 0.7'],
+  ['a spread', '"auc": 0.7', '**run()'],
+  ['keywords of a call', 'soak="30 min"', '**run()'],
+  ['another word', 'percent(5)', 'run(5)'],
+  ['code in a text', '"30 min"', 'f"{run()} min"'],
+  ['a number in the place of a label', 'label=yes_no(positive="left", threshold=0.4)', 'label=5'],
+  ['the class of the positive label', '"left"', '"stayed"'],
+  ['a second model', 'limit = 3', 'tenure.define_model()\nlimit = 3'],
+])('in Python, %s is logic', async (_, before, after) => {
+  expect(python).toContain(before)
+  const changed = await inPython(python.replace(before, after))
+  expect(changed).toContain('Module(')
+  expect(changed).not.toBe(await unchanged)
+})
+
+it('in Python, a file that does not parse is all of its text', async () =>
+  expect(await inPython('def (')).toBe('def ('))

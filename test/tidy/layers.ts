@@ -65,7 +65,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: ['domain', 'project.mjs'],
     packages: ['node:*', 'esbuild'],
     only: {
-      '@tenure/embedded/install/machine': ['models/define/python-model.ts'],
+      '@tenure/embedded/install/machine': ['models/define/logic.ts', 'models/define/python-model.ts'],
       acorn: ['models/define/logic.ts'],
     },
     typePackages: ['@tensorflow/tfjs'],

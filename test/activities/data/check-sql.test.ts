@@ -91,3 +91,13 @@ it('a business metric may name each of several numbers', async () => {
     'monitor.business.perPrediction: is a text, and must be a number',
   )
 })
+
+it('a business metric that reads a file is refused, because its file may wait for an approval', async () => {
+  const perPrediction = `(select count(*) from read_text('/etc/hostname'))`
+  const definition = {
+    ...definitionWith(''),
+    label: { output: { kind: 'probability' } },
+    monitor: { business: { perPrediction } },
+  } as unknown as ModelDefinition
+  expect(await issueOfBusiness(definition)).toContain('Permission Error')
+})

@@ -212,7 +212,7 @@ tenure.define_model(
     return /approve pansies (sha256:\w+)/.exec(out)?.[1]
   }
 
-  it('is approved by an approver of its model, and does not run on the server before', async () => {
+  it('is approved by an approver of its model, changes its settings at once, and does not run on the server before', async () => {
     pansies(python)
     const sent = await waits()
     const other = await atLaptop('ada', 'models', 'approve', 'pansies', sent!)
@@ -220,6 +220,10 @@ tenure.define_model(
     const approved = await atServer('models', 'approve', 'pansies', sent!)
     expect([approved.err, approved.out]).toEqual(['', expect.stringMatching(/^pansies +applied\n$/)])
     expect((await atLaptop('mia', 'models', 'sync', 'pansies')).out).toMatch(/^pansies +unchanged$/m)
+    pansies(python.replace('0.8', '0.82').replace('import tenure', '# Flowers.\nimport tenure'))
+    const changed = await atLaptop('mia', 'models', 'sync', 'pansies')
+    expect(changed.out).toContain('evaluation.policy.floors.accuracy: 0.8 → 0.82')
+    expect(changed.out).toMatch(/^pansies +changed, applied$/m)
     const marker = join(dir, 'ran')
     pansies(`${python}\nopen(${JSON.stringify(marker)}, "a").write("x")\n`)
     expect(await waits()).toBeDefined()

@@ -18,6 +18,7 @@ import { isDataFile } from '../../../cli/backup/point-in-time/write-base.ts'
 import { openArchive } from '../../../cli/backup/read-archive.ts'
 import { openBundle } from '../../../store/bundles/bundle.ts'
 import { createNameCheck } from '../../../store/foreign/foreign-names.ts'
+import { withModelFiles } from '../../../store/registry/model-files.ts'
 import { openDirectoryStore } from '../../../store/objects/directory.ts'
 import type { Config } from '../../../temporal.config.ts'
 import { keyPlacesOf } from '../../support/serving/sign-versions.ts'
@@ -119,6 +120,10 @@ const archiveRoads: Record<string, { code: string; read: (entries: readonly Entr
       code: 'bundle_invalid',
       read: async (entries) =>
         openBundle(pack([{ path: 'bundle.json', content: Buffer.from('{}') }, ...entries]), []),
+    },
+    'model files': {
+      code: 'invalid_model_file',
+      read: (entries) => withModelFiles(pack(entries), () => Promise.resolve('taken')),
     },
   }
 
