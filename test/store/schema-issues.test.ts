@@ -11,7 +11,7 @@ it.each<[unknown, string]>([
   [{ bogus: 1 }, 'has the unknown field "bogus"'],
   [
     { keys: { x: { role: 'nope' } } },
-    'keys.x.role: is not one of "viewer", "predictor", "labeller", "operator", "approver", "admin"',
+    'keys.x.role: is not one of "viewer", "predictor", "labeller", "developer", "operator", "approver", "admin"',
   ],
   [
     { keys: { 'a b': { role: 'viewer' } } },
